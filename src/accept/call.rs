@@ -1,0 +1,87 @@
+//! The parsed ask: what is wanted, in canonical, typed form.
+//!
+//! What it does: holds what the head asks for once it has been normalised.
+//! What it refuses to know: who asks, and whether they may. Invariant: everything that decides or is
+//! sent on is taken from these typed values, never from the client's own path string.
+
+use crate::apps::AppPath;
+use crate::otlp::{Encoding, Signal};
+use crate::profiles::OperationId;
+
+/// One parsed request head.
+#[derive(Debug)]
+pub struct Call {
+    /// As logged: `GET`, `POST`, …
+    pub method: http::Method,
+    /// The canonical path, rebuilt from the typed parts, without any query values.
+    pub path: String,
+    /// How an answer of ours must be written.
+    pub dialect: Dialect,
+    pub ask: Ask,
+}
+
+/// In whose language a refusal is written (the table of refusals).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `google.rpc.Status` in the request's encoding.
+    Otlp(Encoding),
+    /// Trailers-only.
+    Grpc,
+    /// `{"errors":["…"]}`.
+    Query,
+    /// Our own pages and paths that nobody knows: `{"error":"…","message":"…"}`.
+    Own,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub enum Ask {
+    Ingest(IngestAsk),
+    Query(QueryAsk),
+    Own(OwnAsk),
+    /// A path or gRPC method that no table knows.
+    Unknown,
+}
+
+/// An export.
+#[derive(Debug)]
+pub struct IngestAsk {
+    pub operation: OperationId,
+    pub signal: Signal,
+    pub protocol: Protocol,
+    /// The path to ask of the backend: a literal of ours or rebuilt from typed parts.
+    pub upstream_path: String,
+    /// The app that the URL (`/apps/{path}/-/…`) or else the `lightkeeper-app` header names.
+    pub app: Option<AppPath>,
+}
+
+/// The wire form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http,
+    Grpc,
+}
+
+/// A call of the query API.
+#[derive(Debug)]
+pub struct QueryAsk {
+    pub operation: OperationId,
+    /// Decoded `{organization}`; compared with ours in `authorize`, so that a stranger's guess is
+    /// answered like any other denial.
+    pub organization: String,
+    /// Decoded `{project}` of the path, if the operation has one.
+    pub project: Option<String>,
+    /// Decoded further placeholders (`{id}`), in the template's order.
+    pub parameters: Vec<String>,
+    /// Decoded query pairs, only keys that the operation knows, each in the order given.
+    pub query: Vec<(String, String)>,
+}
+
+/// A page or API of the gateway itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum OwnAsk {
+    /// `/.lightkeeper/whoami`
+    Whoami,
+    /// `/apps` (the root) and `/apps/{app path}`
+    Apps(AppPath),
+}

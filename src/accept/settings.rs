@@ -1,0 +1,44 @@
+//! The checked settings of one listener.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// One entry of `listeners:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSettings {
+    pub name: String,
+    pub address: SocketAddr,
+    pub serves: Serves,
+    pub tls: Option<TlsSettings>,
+    /// What clients call us, `https://telemetry.acme.example`, for links in answers. `None`: the
+    /// request's own scheme and authority.
+    pub public_url: Option<String>,
+}
+
+/// Which parts of the contract a listener offers; everything else is an unknown path there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serves {
+    pub ingest: bool,
+    pub query: bool,
+    pub web: bool,
+}
+
+/// A listener's certificate and its demands on clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// `tls.minimum`: TLS 1.3 only if true. Default false: 1.2 and 1.3.
+    pub only_tls13: bool,
+    pub clients: Option<ClientCertificates>,
+}
+
+/// Rules for client certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// PEM trust anchors.
+    pub ca: PathBuf,
+    /// `client_certificate: required`; otherwise optional.
+    pub required: bool,
+    pub crl: Option<PathBuf>,
+}

@@ -1,0 +1,57 @@
+//! The organization's tree of apps.
+//!
+//! What it does: names nodes (`AppPath`) and answers, in constant time, whether one lies beneath
+//! another and which project a node writes to. What it refuses to know: who may do what.
+//! Invariants: a tree is built once and never changes; a project has exactly one home.
+
+/// A node's place in the tree: segments joined by `/`, without a leading slash; the root is empty and
+/// shown as `/`. A segment is 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppPath(String);
+
+impl AppPath {
+    /// The longest path, in bytes.
+    pub const LIMIT_BYTES: usize = 512;
+
+    /// The whole organization.
+    pub fn root() -> Self {
+        AppPath(String::new())
+    }
+
+    /// Reads `/`, `shop` or `shop/checkout`; `None` for anything that is not canonical.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "/" {
+            return Some(Self::root());
+        }
+        if text.len() > Self::LIMIT_BYTES || !text.split('/').all(Self::is_segment) {
+            return None;
+        }
+        Some(AppPath(text.to_owned()))
+    }
+
+    /// Whether `text` may be one segment of a path.
+    pub fn is_segment(text: &str) -> bool {
+        text.len() <= 63
+            && text.bytes().next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
+    }
+
+    /// The child of this node that is called `segment`.
+    pub fn child(&self, segment: &str) -> Option<Self> {
+        if !Self::is_segment(segment) {
+            return None;
+        }
+        Some(AppPath(if self.0.is_empty() { segment.to_owned() } else { format!("{}/{segment}", self.0) }))
+    }
+
+    /// As shown to people: `/` for the root.
+    pub fn as_str(&self) -> &str {
+        if self.0.is_empty() { "/" } else { &self.0 }
+    }
+}
+
+impl std::fmt::Display for AppPath {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}

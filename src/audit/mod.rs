@@ -1,0 +1,9 @@
+//! The last room: everything about one call becomes one record.
+//!
+//! What it does: writes the audit trail through a bounded queue by its own task.
+//! What it refuses to know: how a decision was made, and any secret.
+//! Invariant: one record for each call that reaches us; a record that cannot be written is counted.
+
+mod settings;
+
+pub use settings::{AuditSettings, OnFailure};

@@ -1,0 +1,49 @@
+//! The time of day as a parameter.
+//!
+//! What it does: hands out Unix time, so that no room reads the clock by itself and a test can set it.
+//! What it refuses to know: time zones, timers, who asks.
+//! Invariant: this file is the only one that calls `SystemTime::now` (held by `clippy.toml`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
+
+/// Milliseconds since the Unix epoch (may be negative for a broken clock; comparisons stay sound).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// Whole seconds, rounded down, as RFC 7519 NumericDate counts them.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+}
+
+/// Where the time comes from: the machine, or a test's hand.
+#[derive(Clone, Default)]
+pub struct Clock(Option<Arc<AtomicI64>>);
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Clock(None)
+    }
+
+    /// A clock that stands still until the returned cell (milliseconds) is moved.
+    pub fn manual(start: UnixMillis) -> (Self, Arc<AtomicI64>) {
+        let cell = Arc::new(AtomicI64::new(start.0));
+        (Clock(Some(cell.clone())), cell)
+    }
+
+    /// Now, in milliseconds since the Unix epoch.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn now(&self) -> UnixMillis {
+        match &self.0 {
+            Some(cell) => UnixMillis(cell.load(Ordering::Relaxed)),
+            None => UnixMillis(match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+                Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+                Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+            }),
+        }
+    }
+}

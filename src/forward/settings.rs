@@ -1,0 +1,34 @@
+//! The checked settings of one upstream.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One backend, `upstreams.ingest` or `upstreams.query`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// `http` or `https`, host and port, no path beyond `base_path`.
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+    /// Prefix of every path, without a trailing slash; usually empty.
+    pub base_path: String,
+    /// PEM roots; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Our certificate for a backend that asks for one.
+    pub client: Option<ClientIdentity>,
+    /// From dial to the end of the TLS handshake. 5 s.
+    pub connect_timeout: Duration,
+    /// Silence of the backend while we wait for it. 30 s (60 s for queries, as Terraform waits).
+    pub read_timeout: Duration,
+    /// One write to the backend. 30 s.
+    pub write_timeout: Duration,
+    /// How long a pooled connection may rest. 60 s.
+    pub idle_timeout: Duration,
+}
+
+/// A client certificate and its key, PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientIdentity {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}

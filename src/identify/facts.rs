@@ -1,0 +1,56 @@
+//! What can be known of somebody: plain values, no power.
+//!
+//! What it does: holds issuer, subject, groups, claims and certificate names, for policy, `explain` and
+//! the record. What it refuses to know: how they were proven. Invariant: holding `Facts` permits
+//! nothing; only an `Identity` does.
+
+use std::sync::Arc;
+
+/// How somebody was identified. When a token and a certificate come together, the token decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    Oidc,
+    Mtls,
+}
+
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Oidc => "oidc",
+            Method::Mtls => "mtls",
+        }
+    }
+}
+
+/// What is known of a caller.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub method: Method,
+    /// OIDC: the issuer's name in our configuration. mTLS: the literal `mtls`.
+    pub issuer: Arc<str>,
+    /// OIDC: the subject claim. mTLS: the SPIFFE ID, else the first DNS name, else the subject name.
+    pub subject: Arc<str>,
+    /// OIDC: the strings of the groups claim. mTLS: none.
+    pub groups: Vec<String>,
+    /// OIDC: the whole claim set. mTLS: empty.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    /// The verified certificate: the identity itself (mTLS) or what came along with a token.
+    pub certificate: Option<Arc<CertificateFacts>>,
+    /// OIDC: `exp` in Unix seconds. mTLS: the certificate's notAfter.
+    pub expires_unix_seconds: i64,
+}
+
+/// What a verified client certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// The URI SAN, if it is a SPIFFE ID (X.509-SVID rules).
+    pub spiffe: Option<String>,
+    /// All DNS SANs.
+    pub dns: Vec<String>,
+    /// The subject's distinguished name, RFC 4514 style.
+    pub subject: String,
+    /// SHA-256 of the leaf's DER, lower-case hexadecimal.
+    pub fingerprint: String,
+    /// Unix seconds.
+    pub not_after: i64,
+}

@@ -1,0 +1,42 @@
+//! The checked settings of this room; `config` builds them, nothing here parses files.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One OIDC issuer that callers' tokens may come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerSettings {
+    /// Our own name for it; policy subjects use it.
+    pub name: String,
+    /// The `iss` string, compared byte for byte (RFC 9068 section 4).
+    pub issuer: String,
+    /// At least one; a token must name one of them in `aud`.
+    pub audiences: Vec<String>,
+    /// JOSE names out of RS/PS/ES 256, 384, 512 and EdDSA.
+    pub algorithms: Vec<String>,
+    pub keys: KeySource,
+    /// PEM file with the roots to trust when fetching; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Claim that names the subject (default `sub`).
+    pub subject_claim: String,
+    /// Claim that lists groups (default `groups`); dots do not descend.
+    pub groups_claim: String,
+    /// Accepted `typ` header values, lower case, without `application/`. Default: `at+jwt`, `jwt` and
+    /// absent (shown as the empty string).
+    pub types: Vec<String>,
+    /// Clock skew; at most 5 minutes, default 30 s.
+    pub leeway: Duration,
+    /// How long keys are used when the issuer cannot be reached. Default 24 h.
+    pub stale_keys: Duration,
+    /// Refresh interval. Default 1 h, floor 60 s.
+    pub refresh: Duration,
+}
+
+/// Where an issuer's keys are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// `{issuer}/.well-known/openid-configuration` names the JWKS URL.
+    Discovery,
+    Url(String),
+    File(PathBuf),
+}

@@ -1,0 +1,134 @@
+//! The OpenTelemetry protocol's own words.
+//!
+//! What it does: names the signals and encodes `google.rpc.Status`, the only body that an OTLP/HTTP
+//! refusal may have (OTLP specification, "Failures"). What it refuses to know: who calls, any backend,
+//! the contents of an export. Invariant: nothing here allocates more than its output.
+
+/// One of OpenTelemetry's signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    Traces,
+    Metrics,
+    Logs,
+}
+
+impl Signal {
+    pub const ALL: [Signal; 3] = [Signal::Traces, Signal::Metrics, Signal::Logs];
+
+    /// The word used in paths, permissions and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Traces => "traces",
+            Signal::Metrics => "metrics",
+            Signal::Logs => "logs",
+        }
+    }
+
+    /// The full path of the gRPC method that exports this signal.
+    pub fn grpc_path(self) -> &'static str {
+        match self {
+            Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        }
+    }
+}
+
+/// How an OTLP/HTTP message is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Protobuf,
+    Json,
+}
+
+/// A `google.rpc.Status` (fields 1 `code`, 2 `message`) in the given encoding.
+pub fn status_body(encoding: Encoding, code: u8, message: &str) -> Vec<u8> {
+    match encoding {
+        Encoding::Json => serde_json::json!({ "code": code, "message": message }).to_string().into_bytes(),
+        Encoding::Protobuf => {
+            let mut body = Vec::with_capacity(message.len() + 8);
+            if code != 0 {
+                body.extend_from_slice(&[0x08, code & 0x7f]);
+            }
+            if !message.is_empty() {
+                body.push(0x12);
+                push_varint(&mut body, message.len() as u64);
+                body.extend_from_slice(message.as_bytes());
+            }
+            body
+        }
+    }
+}
+
+/// A `google.rpc.Status` that carries one `google.rpc.RetryInfo` detail, as gRPC puts it into
+/// `grpc-status-details-bin` to say that the call may be repeated after `delay_seconds`.
+pub fn status_with_retry(code: u8, message: &str, delay_seconds: u64) -> Vec<u8> {
+    let mut duration = Vec::new();
+    if delay_seconds != 0 {
+        duration.push(0x08);
+        push_varint(&mut duration, delay_seconds);
+    }
+    let retry_info = length_delimited(0x0a, &duration);
+    let mut any = length_delimited(0x0a, b"type.googleapis.com/google.rpc.RetryInfo");
+    any.extend(length_delimited(0x12, &retry_info));
+    let mut status = status_body(Encoding::Protobuf, code, message);
+    status.extend(length_delimited(0x1a, &any));
+    status
+}
+
+fn length_delimited(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = Vec::with_capacity(bytes.len() + 6);
+    field.push(tag);
+    push_varint(&mut field, bytes.len() as u64);
+    field.extend_from_slice(bytes);
+    field
+}
+
+fn push_varint(into: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        into.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    into.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+
+    /// The same message as declared by google/rpc/status.proto, decoded by prost: the oracle.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Status {
+        #[prost(int32, tag = "1")]
+        code: i32,
+        #[prost(string, tag = "2")]
+        message: String,
+        #[prost(message, repeated, tag = "3")]
+        details: Vec<Any>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Any {
+        #[prost(string, tag = "1")]
+        type_url: String,
+        #[prost(bytes = "vec", tag = "2")]
+        value: Vec<u8>,
+    }
+
+    #[test]
+    fn a_status_decodes_as_google_rpc_status() {
+        let long = "x".repeat(300);
+        for (code, message) in [(16, "no"), (0, ""), (3, long.as_str())] {
+            let decoded = Status::decode(&status_body(Encoding::Protobuf, code, message)[..]).unwrap();
+            assert_eq!((decoded.code, decoded.message.as_str()), (i32::from(code), message));
+        }
+    }
+
+    #[test]
+    fn retry_info_is_a_detail_of_the_status() {
+        let decoded = Status::decode(&status_with_retry(8, "later", 5)[..]).unwrap();
+        assert_eq!(decoded.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+        assert_eq!(decoded.details[0].value, [0x0a, 2, 0x08, 5]);
+    }
+}

@@ -1,0 +1,158 @@
+//! Secrets, and how they are read.
+//!
+//! What it does: holds a credential in memory that is wiped when dropped, and reads one from a file or
+//! the environment. What it refuses to know: what the secret is for, and how to print it.
+//! Invariants: `Secret` has no `Display`, `Clone` or `Serialize`, its `Debug` shows nothing, and
+//! `expose` is its only reader; an empty or unprintable secret is refused when it is read.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+/// The largest secret that is read, in bytes: far above any token, small enough to be no burden.
+pub const SECRET_LIMIT_BYTES: u64 = 16 * 1024;
+
+/// A credential. Wiped from memory when dropped.
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+impl Secret {
+    /// Takes the bytes over. Refuses an empty secret and one with bytes that no HTTP header value can
+    /// carry (RFC 9110 section 5.5), so that placing it can never fail later.
+    pub fn new(bytes: Vec<u8>) -> Result<Self, SecretFault> {
+        let bytes = Zeroizing::new(bytes);
+        if bytes.is_empty() {
+            return Err(SecretFault::Empty);
+        }
+        if bytes.iter().any(|byte| !(0x21..=0x7e).contains(byte)) {
+            return Err(SecretFault::Unprintable);
+        }
+        Ok(Secret(bytes))
+    }
+
+    /// The secret itself. Grep for this name to see every place that reads one.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The first 8 hexadecimal digits of the SHA-256, for records that must tell two secrets apart
+    /// without showing either.
+    pub fn fingerprint(&self) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.0);
+        digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Where a secret is kept. A literal is not among the choices on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SecretRef {
+    File(PathBuf),
+    Env(String),
+}
+
+impl std::fmt::Display for SecretRef {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SecretRef::File(path) => write!(formatter, "file `{}`", path.display()),
+            SecretRef::Env(name) => write!(formatter, "environment variable `{name}`"),
+        }
+    }
+}
+
+/// Why a secret cannot be had. Never holds the secret.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SecretFault {
+    Empty,
+    Unprintable,
+    TooLarge,
+    Unreadable(std::io::ErrorKind),
+    NotSet,
+}
+
+impl std::fmt::Display for SecretFault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SecretFault::Empty => formatter.write_str("is empty"),
+            SecretFault::Unprintable => {
+                formatter.write_str("holds bytes other than printable ASCII, which no header can carry")
+            }
+            SecretFault::TooLarge => write!(formatter, "is larger than {SECRET_LIMIT_BYTES} bytes"),
+            SecretFault::Unreadable(kind) => write!(formatter, "cannot be read: {kind}"),
+            SecretFault::NotSet => formatter.write_str("is not set"),
+        }
+    }
+}
+
+impl SecretRef {
+    /// Reads the secret now. One trailing line end is dropped, as editors and Kubernetes leave one.
+    pub fn read(&self) -> Result<Secret, SecretFault> {
+        use std::io::Read as _;
+        let mut bytes = match self {
+            SecretRef::File(path) => {
+                let file = std::fs::File::open(path).map_err(|error| SecretFault::Unreadable(error.kind()))?;
+                let mut bytes = Vec::new();
+                file.take(SECRET_LIMIT_BYTES + 1)
+                    .read_to_end(&mut bytes)
+                    .map_err(|error| SecretFault::Unreadable(error.kind()))?;
+                if bytes.len() as u64 > SECRET_LIMIT_BYTES {
+                    return Err(SecretFault::TooLarge);
+                }
+                bytes
+            }
+            SecretRef::Env(name) => match std::env::var(name) {
+                Ok(value) => value.into_bytes(),
+                Err(std::env::VarError::NotPresent) => return Err(SecretFault::NotSet),
+                Err(std::env::VarError::NotUnicode(_)) => return Err(SecretFault::Unprintable),
+            },
+        };
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+            if bytes.last() == Some(&b'\r') {
+                bytes.pop();
+            }
+        }
+        Secret::new(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let secret = Secret::new(b"canary-7f3a".to_vec()).unwrap();
+        assert!(!format!("{secret:?}").contains("canary"));
+        assert!(!secret.fingerprint().contains("canary"));
+    }
+
+    #[test]
+    fn a_secret_that_no_header_can_carry_is_refused() {
+        for (bytes, fault) in [
+            (&b""[..], SecretFault::Empty),
+            (b"a b", SecretFault::Unprintable),
+            (b"a\nb", SecretFault::Unprintable),
+            (b"\xff", SecretFault::Unprintable),
+        ] {
+            assert_eq!(Secret::new(bytes.to_vec()).unwrap_err(), fault);
+        }
+    }
+
+    #[test]
+    fn a_file_loses_one_line_end_and_no_more() {
+        let folder = std::env::temp_dir().join(format!("lightkeeper-secret-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("token");
+        for (text, expected) in [("abc\n", Some("abc")), ("abc\r\n", Some("abc")), ("abc\n\n", None), ("\n", None)] {
+            std::fs::write(&path, text).unwrap();
+            let read = SecretRef::File(path.clone()).read();
+            assert_eq!(read.ok().map(|secret| secret.expose().to_vec()), expected.map(|text| text.as_bytes().to_vec()));
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,31 @@
+//! The checked settings of this room: references to secrets, never secrets.
+
+use std::collections::BTreeMap;
+
+use crate::secret::SecretRef;
+
+/// Where every credential of the backend is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VaultSettings {
+    pub projects: BTreeMap<String, ProjectSecrets>,
+    /// Organization-wide API keys.
+    pub api_keys: ApiKeys,
+}
+
+/// One project's credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProjectSecrets {
+    /// The first is current, the rest overlap during a rotation.
+    pub access_token: Vec<SecretRef>,
+    /// Overrides of the organization's keys for calls on this project.
+    pub api_key: ApiKeys,
+}
+
+/// API keys by what the operation does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiKeys {
+    pub read: Option<SecretRef>,
+    pub write: Option<SecretRef>,
+    /// For sensitive operations; falls back to nothing: an operator must name it.
+    pub admin: Option<SecretRef>,
+}
