@@ -200,7 +200,7 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
             sensitive: row.sensitive,
             credential: row.key.into(),
             scope: row.scope.into(),
-            query_keys: row.query_keys,
+            query_keys: row.query_keys.into_iter().map(query_key).collect(),
             response: row.response.into(),
             method: row.method.into(),
             template: row.path,
@@ -326,5 +326,13 @@ impl From<RawResponse> for ResponseRule {
             RawResponse::AccessTokens => ResponseRule::AccessTokens,
             RawResponse::Destinations => ResponseRule::Destinations,
         }
+    }
+}
+
+/// `percentile*` may repeat, `limit` may not.
+fn query_key(text: String) -> super::QueryKey {
+    match text.strip_suffix('*') {
+        Some(name) => super::QueryKey { name: name.to_owned(), repeats: true },
+        None => super::QueryKey { name: text, repeats: false },
     }
 }

@@ -61,12 +61,20 @@ pub struct Operation {
     pub credential: Credential,
     pub scope: Scope,
     /// Query parameters that are passed on; any other is none of the operation's.
-    pub query_keys: Vec<String>,
+    pub query_keys: Vec<QueryKey>,
     pub response: ResponseRule,
     pub method: Method,
     /// As in the table: `/projects/{project}/streams/{id}`; for ingest the words `OTLP traces`.
     pub template: String,
     segments: Vec<Segment>,
+}
+
+/// One query parameter that an operation knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryKey {
+    pub name: String,
+    /// Whether it may stand more than once.
+    pub repeats: bool,
 }
 
 /// Which credential of ours goes with an operation.
