@@ -9,7 +9,7 @@
 // Cupboards: nouns that know no room.
 pub mod apps;
 pub mod clock;
-// pub mod document;
+pub mod document;
 pub mod limits;
 pub mod otlp;
 pub mod profiles;
