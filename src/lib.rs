@@ -18,8 +18,8 @@ pub mod secret;
 
 // Rooms: verbs, in the order of the walk.
 pub mod accept;
+pub mod authorize;
 pub mod identify;
-// pub mod authorize;
 // pub mod route;
 pub mod vault;
 // pub mod transform;

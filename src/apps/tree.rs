@@ -199,6 +199,11 @@ impl Tree {
         self.nodes.get(node.0 as usize)
     }
 
+    /// The node with this pre-order number.
+    pub fn at(&self, number: u32) -> Option<NodeId> {
+        ((number as usize) < self.nodes.len()).then_some(NodeId(number))
+    }
+
     /// All nodes in pre-order, parents before children; the root first.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         (0..).map(NodeId).zip(&self.nodes)
