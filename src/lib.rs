@@ -9,7 +9,7 @@
 // Cupboards: nouns that know no room.
 pub mod apps;
 pub mod clock;
-// pub mod document;
+pub mod document;
 pub mod limits;
 pub mod otlp;
 pub mod profiles;
@@ -18,8 +18,8 @@ pub mod secret;
 
 // Rooms: verbs, in the order of the walk.
 pub mod accept;
+pub mod authorize;
 pub mod identify;
-// pub mod authorize;
 // pub mod route;
 pub mod vault;
 // pub mod transform;
