@@ -248,18 +248,16 @@ async fn keep(shared: Arc<Shared>, source: Box<dyn Fetch>) {
                 pause
             }
         };
+        let last_fault = outcome.as_ref().err().map(|error| error.fault);
+        if let Err(FetchError { fault, detail }) = outcome {
+            let issuer = shared.upkeep.issuer.clone();
+            shared.upkeep.events.report(Event::KeysRefreshFailed { issuer, fault, detail });
+        }
         {
             let mut flight = shared.flight();
             flight.under_way = false;
-            flight.last_fault = outcome.as_ref().err().map(|error| error.fault);
+            flight.last_fault = last_fault;
             shared.ended.send_modify(|count| *count += 1);
-        }
-        if let Err(FetchError { fault, detail }) = outcome {
-            shared.upkeep.events.report(Event::KeysRefreshFailed {
-                issuer: shared.upkeep.issuer.clone(),
-                fault,
-                detail,
-            });
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

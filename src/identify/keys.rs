@@ -277,3 +277,140 @@ fn has_roca_structure(modulus: &[u8]) -> bool {
         false
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::forge::{ED, OTHER_RSA, P256, P521, RSA, base64url};
+    use super::*;
+
+    fn usable(jwk: Value, allowed: &[&str]) -> Option<Algorithm> {
+        let allowed: Vec<_> = allowed.iter().map(|name| Algorithm::parse(name).unwrap()).collect();
+        let set = KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), &allowed).ok()?;
+        Some(set.keys[0].algorithm)
+    }
+
+    #[test]
+    fn one_key_has_one_algorithm() {
+        for (jwk, allowed, expected) in [
+            (RSA.jwk(), vec!["RS256", "PS256"], Some(Algorithm::Rs256)),
+            (RSA.jwk(), vec!["PS512", "RS256"], Some(Algorithm::Ps512)),
+            (RSA.jwk(), vec!["ES256"], None),
+            (RSA.jwk_with(json!({"alg": "PS256"})), vec!["RS256", "PS256"], Some(Algorithm::Ps256)),
+            (RSA.jwk_with(json!({"alg": "PS256"})), vec!["RS256"], None),
+            (RSA.jwk_with(json!({"alg": "ES256"})), vec!["RS256", "ES256"], None),
+            (RSA.jwk_with(json!({"alg": "RSA-OAEP"})), vec!["RS256"], None),
+            (RSA.jwk_with(json!({"alg": "HS256"})), vec!["RS256"], None),
+            (P256.jwk(), vec!["ES256"], Some(Algorithm::Es256)),
+            (P256.jwk_with(json!({"alg": "ES384"})), vec!["ES256", "ES384"], None),
+            (P256.jwk_with(json!({"crv": "P-384"})), vec!["ES256", "ES384"], None),
+            (P256.jwk_with(json!({"crv": "secp256k1"})), vec!["ES256"], None),
+            (P521.jwk(), vec!["ES512"], Some(Algorithm::Es512)),
+            (ED.jwk(), vec!["EdDSA"], Some(Algorithm::Ed25519)),
+            (ED.jwk_with(json!({"crv": "X25519"})), vec!["EdDSA"], None),
+        ] {
+            assert_eq!(usable(jwk.clone(), &allowed), expected, "{jwk} {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn keys_that_prove_nothing_do_not_enter() {
+        let bits = |count: usize| {
+            let mut modulus = vec![0xff; count / 8];
+            modulus[0] = 0x80;
+            base64url(modulus)
+        };
+        // Powers of 65537 have the structure of CVE-2017-15361 modulo every prime.
+        let mut power = vec![1_u8];
+        for _ in 0..128 {
+            let mut carry = 0_u32;
+            for byte in power.iter_mut().rev() {
+                let product = u32::from(*byte) * 65_537 + carry;
+                *byte = (product & 0xff) as u8;
+                carry = product >> 8;
+            }
+            while carry > 0 {
+                power.insert(0, (carry & 0xff) as u8);
+                carry >>= 8;
+            }
+        }
+        let off_curve = {
+            let mut jwk = P256.jwk();
+            jwk["y"] = jwk["x"].clone();
+            jwk
+        };
+        let all = super::super::ALGORITHMS;
+        for (what, jwk, taken) in [
+            ("sound", RSA.jwk(), true),
+            (
+                "leading zero",
+                RSA.jwk_with(
+                    json!({"n": base64url([vec![0], bytes(RSA.jwk().as_object().unwrap(), "n").unwrap()].concat())}),
+                ),
+                true,
+            ),
+            ("2048 bits", RSA.jwk_with(json!({"n": bits(2048)})), true),
+            ("2040 bits", RSA.jwk_with(json!({"n": bits(2040)})), false),
+            ("1024 bits", RSA.jwk_with(json!({"n": bits(1024)})), false),
+            ("16384 bits", RSA.jwk_with(json!({"n": bits(16384)})), false),
+            ("roca", RSA.jwk_with(json!({"n": base64url(&power)})), false),
+            ("exponent 1", RSA.jwk_with(json!({"e": "AQ"})), false),
+            ("even exponent", RSA.jwk_with(json!({"e": "AQAA"})), false),
+            ("no exponent", RSA.jwk_with(json!({"e": null})), false),
+            ("padding", RSA.jwk_with(json!({"e": "AQAB="})), false),
+            ("off the curve", off_curve, false),
+            ("short coordinate", P256.jwk_with(json!({"x": base64url([1; 31])})), false),
+            ("long coordinate", P256.jwk_with(json!({"x": base64url([0; 33])})), false),
+            ("short point", ED.jwk_with(json!({"x": base64url([1; 31])})), false),
+            ("private", RSA.jwk_with(json!({"d": "AQAB"})), false),
+            ("for encryption", RSA.jwk_with(json!({"use": "enc"})), false),
+            ("for signing only", RSA.jwk_with(json!({"key_ops": ["sign"]})), false),
+            ("operations as text", RSA.jwk_with(json!({"key_ops": "verify"})), false),
+            ("number as id", RSA.jwk_with(json!({"kid": 1})), false),
+            ("symmetric", json!({"kty": "oct", "k": base64url([1; 32]), "alg": "HS256"}), false),
+            ("unknown kind", json!({"kty": "AKP", "alg": "ML-DSA-44"}), false),
+            ("no kind", json!({"kid": "a"}), false),
+        ] {
+            assert_eq!(usable(jwk, &all).is_some(), taken, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_set_is_whole_or_a_fault() {
+        let many = vec![ED.jwk(); KEYS_LIMIT + 1];
+        for (document, expected) in [
+            ("{}".to_owned(), KeySetFault::Malformed),
+            ("[]".to_owned(), KeySetFault::Malformed),
+            (r#"{"keys":{}}"#.to_owned(), KeySetFault::Malformed),
+            (r#"{"keys":["a"]}"#.to_owned(), KeySetFault::Malformed),
+            (r#"{"keys":[],"keys":[]}"#.to_owned(), KeySetFault::Malformed),
+            ("<html>".to_owned(), KeySetFault::Malformed),
+            (r#"{"keys":[]}"#.to_owned(), KeySetFault::NoUsableKey),
+            (json!({ "keys": many }).to_string(), KeySetFault::TooMany),
+        ] {
+            let fault = KeySet::parse(document.as_bytes(), &[Algorithm::Ed25519]).err();
+            assert_eq!(fault, Some(expected), "{document:.40}");
+        }
+    }
+
+    #[test]
+    fn the_stamp_follows_the_usable_content() {
+        let parse = |keys: Value| {
+            KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), &[Algorithm::Rs256, Algorithm::Es256])
+                .unwrap()
+        };
+        let (a, b) = (RSA.jwk_with(json!({"kid": "a"})), OTHER_RSA.jwk_with(json!({"kid": "b"})));
+        let first = parse(json!([a, b]));
+        for (what, keys, same) in [
+            ("same", json!([a, b]), true),
+            ("another order", json!([b, a]), true),
+            ("an unusable one more", json!([a, b, {"kty": "oct", "k": "AA"}]), true),
+            ("one more", json!([a, b, P256.jwk_with(json!({"kid": "c"}))]), false),
+            ("one less", json!([a]), false),
+            ("ids swapped", json!([RSA.jwk_with(json!({"kid": "b"})), OTHER_RSA.jwk_with(json!({"kid": "a"}))]), false),
+        ] {
+            assert_eq!(parse(keys).continuing(Some(&first)).stamp == first.stamp, same, "{what}");
+        }
+    }
+}
