@@ -116,7 +116,7 @@ impl Checker<'_> {
             }
             bindings.push(self.binding(binding, &roles, &tree, &scopes));
         }
-        self.unreached(&tree, &bindings, &places);
+        self.unreached(&tree, &bindings, &places, &scopes);
         let entries = bindings.iter().zip(0..).flat_map(|(binding, place)| {
             binding.subjects.iter().map(move |subject| Entry { binding: place, subject: subject.clone() })
         });
@@ -355,9 +355,10 @@ impl Checker<'_> {
         }
     }
 
-    /// Warns of subtrees that no allow reaches, and of projects at whose home none is bound.
-    fn unreached(&mut self, tree: &Tree, bindings: &[Binding], places: &[Spanned<NodeId>]) {
+    /// Warns of subtrees that no allow reaches, and, in a policy about queries, of projects at whose home none is bound.
+    fn unreached(&mut self, tree: &Tree, bindings: &[Binding], places: &[Spanned<NodeId>], scopes: &Scopes) {
         let allows = || bindings.iter().filter(|binding| binding.effect == Effect::Allow);
+        let queries = allows().any(|binding| !binding.permissions.intersection(scopes.project).is_empty());
         let mut reached = vec![false; tree.nodes().count()];
         for interval in allows().flat_map(|binding| binding.places.intervals()) {
             let interval = interval.start as usize..interval.end as usize;
@@ -369,25 +370,19 @@ impl Checker<'_> {
         };
         for place in places {
             let Some(node) = tree.node(place.value) else { continue };
-            let here = reached.get(place.value.number() as usize) == Some(&true);
+            let path = name(node.path.as_str());
             if barren(place.value) {
                 if node.parent.is_none_or(|parent| parent == NodeId::ROOT || !barren(parent)) {
-                    self.warning(
-                        place,
-                        format!("no binding reaches app {}: nobody may use it", name(node.path.as_str())),
-                    )
-                    .hint("bind somebody to it, or to an app above it");
+                    self.warning(place, format!("no binding reaches app {path}: nobody may use it"))
+                        .hint("bind somebody to it, or to an app above it");
                 }
-            } else if let (false, Some(project)) = (here, node.declared_project()) {
-                self.warning(
-                    place,
-                    format!(
-                        "no binding reaches app {} itself: nobody may query {}",
-                        name(node.path.as_str()),
-                        name(project)
-                    ),
-                )
-                .hint("bindings beneath a project's home do not permit queries on the project");
+                continue;
+            }
+            let here = reached.get(place.value.number() as usize) == Some(&true);
+            if let (true, false, Some(project)) = (queries, here, node.declared_project()) {
+                let project = name(project);
+                self.warning(place, format!("no binding reaches app {path} itself: nobody may query {project}"))
+                    .hint("bindings beneath a project's home do not permit queries on the project");
             }
         }
     }
