@@ -14,22 +14,22 @@ pub mod limits;
 pub mod otlp;
 pub mod profiles;
 pub mod secret;
-// pub mod telemetry;
+pub mod telemetry;
 
 // Rooms: verbs, in the order of the walk.
 pub mod accept;
-pub mod authorize;
-pub mod identify;
-// pub mod route;
-pub mod vault;
-// pub mod transform;
-pub mod forward;
-// pub mod respond;
 pub mod audit;
+pub mod authorize;
+pub mod forward;
+pub mod identify;
+pub mod respond;
+pub mod route;
+pub mod transform;
+pub mod vault;
 
 // The house and its doors.
-// pub mod gateway;
-// pub mod admin;
+pub mod admin;
+pub mod gateway;
 // pub mod config;
 // pub mod cli;
 // pub mod demo;

@@ -79,7 +79,9 @@ pub struct Rendered {
 /// The table: HTTP status, gRPC code (google.rpc.Code), public words.
 fn row(class: Class) -> (StatusCode, u8, &'static str) {
     match class {
-        Class::NotAuthenticated => (StatusCode::UNAUTHORIZED, 16, "authentication is required: present a bearer token or a client certificate"),
+        Class::NotAuthenticated => {
+            (StatusCode::UNAUTHORIZED, 16, "authentication is required: present a bearer token or a client certificate")
+        }
         Class::BadCredential => (StatusCode::UNAUTHORIZED, 16, "the presented credential is not valid here"),
         Class::Denied => (
             StatusCode::FORBIDDEN,
@@ -94,12 +96,18 @@ fn row(class: Class) -> (StatusCode, u8, &'static str) {
         Class::Unknown => (StatusCode::NOT_FOUND, 12, "nothing is known by this path and method"),
         Class::TooSlow => (StatusCode::REQUEST_TIMEOUT, 4, "the request did not arrive in time"),
         Class::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 8, "the body is larger than this gateway accepts"),
-        Class::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 8, "the header list is larger than this gateway accepts"),
-        Class::Unsupported => (StatusCode::UNSUPPORTED_MEDIA_TYPE, 12, "the media type or content encoding is not supported"),
+        Class::HeadTooLarge => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 8, "the header list is larger than this gateway accepts")
+        }
+        Class::Unsupported => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, 12, "the media type or content encoding is not supported")
+        }
         Class::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, 8, "over the permitted rate: try again later"),
         Class::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 14, "the gateway cannot decide now: try again later"),
         Class::UpstreamBroken => (StatusCode::BAD_GATEWAY, 14, "the backend cannot be reached: try again later"),
-        Class::UpstreamRefusesUs => (StatusCode::SERVICE_UNAVAILABLE, 14, "the backend does not accept the gateway now: try again later"),
+        Class::UpstreamRefusesUs => {
+            (StatusCode::SERVICE_UNAVAILABLE, 14, "the backend does not accept the gateway now: try again later")
+        }
         Class::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, 4, "the backend did not answer in time"),
     }
 }
@@ -266,7 +274,17 @@ impl From<&Denial> for Refusal {
     fn from(denial: &Denial) -> Self {
         let class = match denial.reason {
             DenialReason::AppAmbiguous => Class::Malformed,
-            _ => Class::Denied,
+            DenialReason::NotPermitted
+            | DenialReason::DeniedByBinding
+            | DenialReason::OutsideTimeWindow
+            | DenialReason::SensitiveNotNamed
+            | DenialReason::AppUnknown
+            | DenialReason::AppWithoutProject
+            | DenialReason::NoWritableApp
+            | DenialReason::ProjectUnknown
+            | DenialReason::OrganizationUnknown
+            | DenialReason::OperationUnknown
+            | DenialReason::EvaluationError => Class::Denied,
         };
         Refusal::new(class, denial.reason.code())
     }

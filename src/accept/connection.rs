@@ -21,6 +21,7 @@ pub struct Connection {
     pub chain: Option<Arc<ClientChain>>,
     armed: AtomicBool,
     closing: AtomicBool,
+    continue_wanted: AtomicBool,
     broken: Mutex<Broken>,
     waker: Mutex<Option<Waker>>,
 }
@@ -56,6 +57,7 @@ impl Connection {
             chain,
             armed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            continue_wanted: AtomicBool::new(false),
             broken: Mutex::new(Broken::default()),
             waker: Mutex::new(None),
         }
@@ -68,6 +70,16 @@ impl Connection {
 
     pub(super) fn take_armed(&self) -> bool {
         self.armed.swap(false, Ordering::AcqRel)
+    }
+
+    /// The request may send its body: tell a client that waits to be told (RFC 9110 section 10.1.1). The
+    /// framework could say so too, but would end the connection's reuse by it.
+    pub fn allow_continue(&self) {
+        self.continue_wanted.store(true, Ordering::Release);
+    }
+
+    pub(super) fn take_continue(&self) -> bool {
+        self.continue_wanted.load(Ordering::Acquire) && self.continue_wanted.swap(false, Ordering::AcqRel)
     }
 
     /// Asks the connection to close once the request in flight, if any, has been answered.

@@ -111,6 +111,12 @@ pub enum Stage {
     Stopped,
 }
 
+/// Waits until the stage is at least `at`; a gateway that is gone has stopped.
+pub async fn reached(stage: &mut watch::Receiver<Stage>, at: Stage) {
+    // The error means that no further stage can come.
+    let _ = stage.wait_for(|stage| *stage >= at).await;
+}
+
 /// One listener's loop.
 pub struct Edge<A> {
     pub socket: TcpListener,
@@ -130,7 +136,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         loop {
             tokio::select! {
                 biased;
-                _ = stage.wait_for(|stage| *stage >= Stage::Draining) => break,
+                () = reached(&mut stage, Stage::Draining) => break,
                 _ = connections.join_next(), if !connections.is_empty() => {}
                 accepted = self.socket.accept() => self.admit(accepted, &mut connections).await,
             }
@@ -138,7 +144,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         // Listening ends here: new clients are refused by the kernel and look elsewhere.
         drop(self.socket);
         tokio::select! {
-            _ = self.stage.wait_for(|stage| *stage >= Stage::Stopped) => {}
+            () = reached(&mut self.stage, Stage::Stopped) => {}
             () = async { while connections.join_next().await.is_some() {} } => {}
         }
     }
@@ -190,7 +196,7 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
     tokio::select! {
         _ = &mut serving => return,
         () = &mut age => {}
-        _ = stage.wait_for(|stage| *stage >= Stage::Draining) => {}
+        () = reached(&mut stage, Stage::Draining) => {}
     }
     // HTTP/2 sends GOAWAY on this signal; HTTP/1.1 closes when idle or after its answer.
     connection.close();
@@ -198,7 +204,7 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
     tokio::select! {
         _ = &mut serving => {}
         () = tokio::time::sleep(limits.drain_timeout) => {}
-        _ = stage.wait_for(|stage| *stage >= Stage::Stopped) => {}
+        () = reached(&mut stage, Stage::Stopped) => {}
     }
 }
 

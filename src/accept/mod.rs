@@ -21,7 +21,7 @@ mod tls;
 pub use call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 pub use caller::{Caller, Carrier, ClientChain, Presented};
 pub use connection::{BrokenHead, Connection};
-pub use edge::{Census, Edge, EdgeEvent, Stage, Terms, Witness};
+pub use edge::{Census, Edge, EdgeEvent, Stage, Terms, Witness, reached};
 pub use fault::Fault;
 use read::glimpse_dialect;
 pub use read::{APP_HEADER, RefusedHead, read};

@@ -87,8 +87,10 @@ fn check_lines(parts: &Parts, limits: &Limits) -> Result<(), Fault> {
             return Err(Fault::HeaderLine);
         }
         let value = value.as_bytes();
-        let padded = value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace);
-        if !value.iter().all(|byte| super::is_header_value_byte(*byte)) || (padded && parts.version == Version::HTTP_2) {
+        let padded =
+            value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace);
+        if !value.iter().all(|byte| super::is_header_value_byte(*byte)) || (padded && parts.version == Version::HTTP_2)
+        {
             return Err(Fault::HeaderLine);
         }
     }

@@ -63,7 +63,9 @@ enum Mode {
     /// HTTP/2 frames itself.
     Raw,
     /// Collecting a head; `searched` bytes of the buffer hold no end.
-    Head { searched: usize },
+    Head {
+        searched: usize,
+    },
     /// A body with so many bytes to come.
     Length(u64),
     Chunked(Chunks),
@@ -86,6 +88,8 @@ pub struct Guarded {
     timer: Option<Pin<Box<Sleep>>>,
     deadline: Instant,
     ended: bool,
+    /// An interim answer is on its way out.
+    continuing: bool,
     /// Made once: the framework asks for it with every request.
     digest: Option<Arc<ProxyDigest>>,
 }
@@ -117,6 +121,7 @@ impl Guarded {
             timer: None,
             deadline: Instant::now() + pace.header_timeout,
             ended: false,
+            continuing: false,
         }
     }
 
@@ -221,6 +226,15 @@ impl Guarded {
 
     /// Reads body bytes straight into the framework's buffer; what lies beyond the body stays here.
     fn poll_body(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.take_continue() {
+            self.written.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.continuing = true;
+        }
+        if self.continuing {
+            ready!(self.poll_drain_written(cx))?;
+            ready!(self.io.poll_flush(cx))?;
+            self.continuing = false;
+        }
         let before = out.filled().len();
         ready!(self.io.poll_read(cx, out))?;
         let fresh = out.filled().get(before..).unwrap_or_default();

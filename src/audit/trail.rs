@@ -8,8 +8,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct Trail {
     queue: mpsc::Sender<Entry>,
     health: Arc<Health>,
     on_failure: OnFailure,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What an operator can know of the sink.
@@ -77,11 +77,16 @@ impl Trail {
             .name("audit".to_owned())
             .spawn(move || Writer { sink, health: shared, on_failure, next: None }.run(entries))
             .map_err(|error| format!("the audit thread cannot be started: {error}"))?;
-        Ok(Trail { queue, health, on_failure, writer: Some(writer) })
+        Ok(Trail { queue, health, on_failure, writer: Mutex::new(Some(writer)) })
     }
 
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Whether a call that comes now would be let through by the trail.
+    pub fn can_record(&self) -> bool {
+        self.on_failure == OnFailure::Continue || (!self.health.is_failing() && self.queue.capacity() > 0)
     }
 
     /// Keeps a place for a call's record, before anything is forwarded.
@@ -121,8 +126,8 @@ impl Trail {
     }
 
     /// Writes what is queued and ends the thread; waits at most about `patience`.
-    pub fn close(&mut self, patience: Duration) {
-        let Some(writer) = self.writer.take() else { return };
+    pub fn close(&self, patience: Duration) {
+        let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let until = std::time::Instant::now() + patience;
         while self.queue.try_send(Entry::Stop).is_err() && std::time::Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
@@ -264,9 +269,9 @@ impl Sink {
         file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL_BYTES))).ok()?;
         let mut tail = Vec::new();
         file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
-        tail.split(|byte| *byte == b'\n').rev().find_map(|line| {
-            serde_json::from_slice::<serde_json::Value>(line).ok()?.get("seq")?.as_u64()
-        })
+        tail.split(|byte| *byte == b'\n')
+            .rev()
+            .find_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok()?.get("seq")?.as_u64())
     }
 }
 

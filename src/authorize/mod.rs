@@ -78,7 +78,7 @@ impl Policy {
                 };
                 (ask.operation, target)
             }
-            Ask::Own(_) | Ask::Unknown => {
+            Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => {
                 return Err(Denial { reason: DenialReason::OperationUnknown, bindings: Vec::new() });
             }
         };

@@ -43,7 +43,8 @@ pub fn streamed(
     let target = format!("{}{}", backend.settings.base_path, route.path_and_query());
     let mut head = RequestHeader::build_no_case(Method::POST, target.as_bytes(), Some(10)).map_err(|_| HeadDefect)?;
     head.set_version(version);
-    let mut put = |name: HeaderName, value: HeaderValue| head.append_header(name, value).map(drop).map_err(|_| HeadDefect);
+    let mut put =
+        |name: HeaderName, value: HeaderValue| head.append_header(name, value).map(drop).map_err(|_| HeadDefect);
     put(HOST, HeaderValue::from_str(&backend.authority).map_err(|_| HeadDefect)?)?;
     put(USER_AGENT, PRODUCT)?;
     let takes: &[HeaderName] = match protocol {

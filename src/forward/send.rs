@@ -78,7 +78,8 @@ pub struct Sending<'a> {
 
 /// Sends one request and reads its answer.
 pub async fn send(backend: &Backend, sending: Sending<'_>) -> Result<Answer, SendFault> {
-    let Sending { method, route, lease, profile, organization, incoming, body, response_limit_bytes, reservation } = sending;
+    let Sending { method, route, lease, profile, organization, incoming, body, response_limit_bytes, reservation } =
+        sending;
     let request = head::terminated(method, route, lease, backend, profile, organization, incoming)?
         .body(Full::new(body))
         .map_err(|_| SendFault::Defect)?;
@@ -145,8 +146,7 @@ fn gunzip(body: &[u8], limit: usize, reservation: &mut Reservation) -> Result<By
     let mut plain = Vec::new();
     let mut decoder = flate2::read::MultiGzDecoder::new(body);
     loop {
-        let count =
-            decoder.by_ref().take(STEP_BYTES).read_to_end(&mut plain).map_err(|_| SendFault::Undecodable)?;
+        let count = decoder.by_ref().take(STEP_BYTES).read_to_end(&mut plain).map_err(|_| SendFault::Undecodable)?;
         if count == 0 {
             return Ok(plain.into());
         }

@@ -4,6 +4,8 @@
 //! What it refuses to know: how the answer was fetched. Invariants: an answer that should be JSON and is
 //! not, or has another shape than the rule expects, is refused; an answer that holds our own key is refused.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -38,7 +40,7 @@ pub struct Rewriting<'a> {
     pub rule: ResponseRule,
     pub links: &'a Links,
     /// For `Projects`: the names that may be shown.
-    pub visible_projects: &'a [String],
+    pub visible_projects: &'a [Arc<str>],
     /// Whether the permit names the operation that shows secrets in full.
     pub may_see_secrets: bool,
     pub lent: &'a Secret,
@@ -82,7 +84,7 @@ pub fn rewrite(body: Bytes, rewriting: &Rewriting<'_>) -> Result<Bytes, AnswerFa
 }
 
 /// Keeps the visible projects of `{"data":[{"id":…},…]}`, each as the backend wrote it.
-fn narrow(document: &RawValue, visible: &[String]) -> Result<String, AnswerFault> {
+fn narrow(document: &RawValue, visible: &[Arc<str>]) -> Result<String, AnswerFault> {
     #[derive(serde::Deserialize)]
     struct List<'a> {
         #[serde(borrow)]
@@ -96,7 +98,7 @@ fn narrow(document: &RawValue, visible: &[String]) -> Result<String, AnswerFault
     let mut kept = Vec::new();
     for entry in list.data {
         let project: Project = serde_json::from_str(entry.get()).map_err(|_| AnswerFault::Shape)?;
-        if visible.contains(&project.id) {
+        if visible.iter().any(|name| **name == *project.id) {
             kept.push(entry.get());
         }
     }
@@ -175,7 +177,7 @@ mod tests {
         let rewriting = Rewriting {
             rule,
             links: &links,
-            visible_projects: &["shop".to_owned()],
+            visible_projects: &["shop".into()],
             may_see_secrets,
             lent: &lent,
             is_json,
@@ -224,7 +226,9 @@ mod tests {
                 r#"{"data":{"attributes":{"custom_headers":{"X":"s"},"name":"n","integration_key":"k"}}}"#,
                 true,
                 false,
-                Ok(r#"{"data":{"attributes":{"custom_headers":{"X":"[redacted]"},"integration_key":"[redacted]","name":"n"}}}"#),
+                Ok(
+                    r#"{"data":{"attributes":{"custom_headers":{"X":"[redacted]"},"integration_key":"[redacted]","name":"n"}}}"#,
+                ),
             ),
         ];
         for (rule, body, is_json, may_see, expected) in cases {

@@ -71,9 +71,11 @@ impl Links {
     fn origin_around(&self, text: &[u8], at: usize) -> Option<(usize, usize)> {
         let before = text.get(..at)?;
         let scheme = ["https", "http"].iter().find(|scheme| {
-            before.len().checked_sub(scheme.len()).and_then(|start| before.get(start..)).is_some_and(|end| {
-                end.eq_ignore_ascii_case(scheme.as_bytes())
-            })
+            before
+                .len()
+                .checked_sub(scheme.len())
+                .and_then(|start| before.get(start..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(scheme.as_bytes()))
         })?;
         let after = text.get(at + 3..)?;
         let authority = self.authorities.iter().find(|authority| {
@@ -134,8 +136,10 @@ mod tests {
             (r#"{"self":"http://127.0.0.1:9000"}"#, r#"{"self":"https://gw"}"#),
             (r#"{"self":"https:\/\/api.lightstep.com\/a"}"#, r#"{"self":"https://gw/a"}"#),
             (r#"{"self":"https://\u0061pi.lightstep.com/a\n"}"#, r#"{"self":"https://gw/a\n"}"#),
-            (r#"{"see":"at https://api.lightstep.com/a, or (https://api.lightstep.com)"}"#,
-             r#"{"see":"at https://gw/a, or (https://gw)"}"#),
+            (
+                r#"{"see":"at https://api.lightstep.com/a, or (https://api.lightstep.com)"}"#,
+                r#"{"see":"at https://gw/a, or (https://gw)"}"#,
+            ),
             (r#"{"a":"https://api.lightstep.com.evil/a"}"#, r#"{"a":"https://api.lightstep.com.evil/a"}"#),
             (r#"{"a":"https://api.lightstep.com:444/"}"#, r#"{"a":"https://api.lightstep.com:444/"}"#),
             (r#"{"a":"https://app.lightstep.com/x"}"#, r#"{"a":"https://app.lightstep.com/x"}"#),

@@ -223,11 +223,7 @@ impl Tokens {
     }
 }
 
-fn open_keys(
-    what: &str,
-    settings: &ApiKeys,
-    read: &mut impl FnMut(String, &SecretRef) -> Option<Arc<Secret>>,
-) -> Keys {
+fn open_keys(what: &str, settings: &ApiKeys, read: &mut impl FnMut(String, &SecretRef) -> Option<Arc<Secret>>) -> Keys {
     let mut open = |kind: &str, reference: &Option<SecretRef>| {
         reference.as_ref().and_then(|reference| read(format!("{what}, {kind} API key"), reference))
     };
