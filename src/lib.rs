@@ -30,6 +30,6 @@ pub mod audit;
 // The house and its doors.
 // pub mod gateway;
 // pub mod admin;
-// pub mod config;
+pub mod config;
 // pub mod cli;
 // pub mod demo;
