@@ -6,6 +6,9 @@
 //! Invariants: a value exists only if nothing was found; no diagnostic repeats a scalar, except a word
 //! where a closed list of words was expected; bytes, depth, nodes and findings are bounded, and aliases,
 //! tags and merge keys are refused.
+//!
+//! A type may carry advice for whoever writes something else in its place:
+//! `#[schemars(extend("x-hint" = "write …"))]`.
 
 mod diagnostic;
 mod shape;

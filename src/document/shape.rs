@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 /// How many references and nested alternatives are followed at one place.
 const FOLLOW_LIMIT: usize = 16;
 
+/// Our own keyword: what to advise when something else stands here.
+const HINT: &str = "x-hint";
+
 /// The kinds a node can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -63,42 +66,49 @@ impl<'a> Definitions<'a> {
     /// everything yields none.
     pub fn alternatives(self, schema: &'a Value) -> Vec<Shape<'a>> {
         let mut shapes = Vec::new();
-        self.collect(schema, FOLLOW_LIMIT, &mut shapes);
+        self.collect(schema, FOLLOW_LIMIT, None, &mut shapes);
         if shapes.iter().any(|shape| shape.is_anything()) { Vec::new() } else { shapes }
     }
 
-    fn collect(self, schema: &'a Value, left: usize, shapes: &mut Vec<Shape<'a>>) {
+    fn collect(self, schema: &'a Value, left: usize, outer: Option<&'a str>, shapes: &mut Vec<Shape<'a>>) {
         let Some(object) = schema.as_object() else {
             if schema.as_bool() != Some(false) {
-                shapes.push(Shape(None));
+                shapes.push(Shape { keywords: None, hint: None });
             }
             return;
         };
+        // The hint of an enum stands beside its alternatives and serves them all.
+        let hint = object.get(HINT).and_then(Value::as_str).or(outer);
         if left == 0 {
-            shapes.push(Shape(None));
+            shapes.push(Shape { keywords: None, hint: None });
         } else if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
             let target = reference.strip_prefix("#/$defs/").and_then(|name| self.0.and_then(|all| all.get(name)));
             match target {
-                Some(target) => self.collect(target, left - 1, shapes),
-                None => shapes.push(Shape(None)),
+                Some(target) => self.collect(target, left - 1, hint, shapes),
+                None => shapes.push(Shape { keywords: None, hint: None }),
             }
         } else if let Some(choices) = ["oneOf", "anyOf"].iter().find_map(|word| object.get(*word)?.as_array()) {
             for choice in choices {
-                self.collect(choice, left - 1, shapes);
+                self.collect(choice, left - 1, hint, shapes);
             }
         } else {
-            shapes.push(Shape(Some(object)));
+            shapes.push(Shape { keywords: Some(object), hint });
         }
     }
 }
 
-/// One alternative of what a place may hold; `None` inside: anything.
+/// One alternative of what a place may hold.
 #[derive(Clone, Copy)]
-pub struct Shape<'a>(Option<&'a Map<String, Value>>);
+pub struct Shape<'a> {
+    /// `None`: anything.
+    keywords: Option<&'a Map<String, Value>>,
+    /// What to advise when something else stands here.
+    pub hint: Option<&'a str>,
+}
 
 impl<'a> Shape<'a> {
     fn get(self, word: &str) -> Option<&'a Value> {
-        self.0?.get(word)
+        self.keywords?.get(word)
     }
 
     fn is_anything(self) -> bool {
@@ -195,10 +205,5 @@ impl<'a> Shape<'a> {
             bound("minimum").map_or(least, |given| given.max(least)),
             bound("maximum").map_or(most, |given| given.min(most)),
         )
-    }
-
-    /// Our own keyword: what to advise when something else stands here.
-    pub fn hint(self) -> Option<&'a str> {
-        self.get("x-hint")?.as_str()
     }
 }

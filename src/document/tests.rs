@@ -54,7 +54,7 @@ enum Mode {
 
 #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[schemars(extend("x-hint" = "unused"))]
+#[schemars(extend("x-hint" = "write a reference"))]
 enum Reference {
     File(String),
     Env(String),
@@ -108,9 +108,12 @@ fn every_structural_mistake_has_its_words_and_place() {
         ),
         (
             "name: x\ntoken: {}\ntokens: [{ file: a, env: b }]",
-            "a.yaml:2:8: error: `token` needs exactly one of `file`, `env`\n\
-             a.yaml:3:10: error: `tokens[0]` needs exactly one of `file`, `env`",
+            "a.yaml:2:8: error: `token` needs exactly one of `file`, `env`\n  hint: write a reference\n\
+             a.yaml:3:10: error: `tokens[0]` needs exactly one of `file`, `env`\n  hint: write a reference",
         ),
+        ("name: x\ntoken: b", "a.yaml:2:8: error: `token` must be a mapping, but is text\n  hint: write a reference"),
+        ("name: x\ntoken: { value: b }", "a.yaml:2:10: error: unknown key in `token`\n  hint: write a reference"),
+        ("name: x\ntoken: { file: [] }", "a.yaml:2:16: error: `token.file` must be text, but is a list"),
         ("name: x\ntoken: { flie: a }", "a.yaml:2:10: error: unknown key in `token`\n  hint: did you mean `file`?"),
         (
             "count: x\nmode: []\nnme: 3",

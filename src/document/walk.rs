@@ -38,7 +38,12 @@ pub fn check(file: &Path, tree: &Node, schema: &serde_json::Value) -> Vec<Diagno
 /// The way from the root to a node.
 enum Trail<'a> {
     Root,
-    Key(&'a Trail<'a>, &'a str),
+    /// `known`: the key is one that the schema names, and so no secret.
+    Key {
+        parent: &'a Trail<'a>,
+        key: &'a str,
+        known: bool,
+    },
     Index(&'a Trail<'a>, usize),
 }
 
@@ -48,7 +53,7 @@ impl Trail<'_> {
         match self {
             Trail::Root => false,
             Trail::Index(parent, _) => parent.is_secret(),
-            Trail::Key(parent, key) => parent.is_secret() || names_a_secret(key),
+            Trail::Key { parent, key, .. } => parent.is_secret() || names_a_secret(key),
         }
     }
 
@@ -73,8 +78,10 @@ impl Display for Trail<'_> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Trail::Root => Ok(()),
-            Trail::Key(Trail::Root, key) => formatter.write_str(key),
-            Trail::Key(parent, key) => write!(formatter, "{parent}.{}", if parent.is_secret() { "…" } else { key }),
+            Trail::Key { parent: Trail::Root, key, .. } => formatter.write_str(key),
+            Trail::Key { parent, key, known } => {
+                write!(formatter, "{parent}.{}", if *known || !parent.is_secret() { key } else { "…" })
+            }
             Trail::Index(parent, index) => write!(formatter, "{parent}[{index}]"),
         }
     }
@@ -154,7 +161,7 @@ impl<'a> Walk<'a> {
         kinds.dedup();
         let expected: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let words: Vec<&str> = shapes.iter().filter_map(|shape| shape.words()).flatten().collect();
-        let hint = shapes.iter().find_map(|shape| shape.hint()).map(str::to_owned);
+        let hint = shapes.iter().find_map(|shape| shape.hint).map(str::to_owned);
         let hint = hint.or_else(|| {
             (!words.is_empty()).then(|| format!("one of {}", names(words.iter().copied().take(LISTED_LIMIT))))
         });
@@ -183,7 +190,7 @@ impl<'a> Walk<'a> {
         if kinds.contains(&Kind::Text) {
             if (text.chars().count() as u64) < shape.minimum_length() {
                 let message = format!("{} must not be empty", trail.subject());
-                self.report(place, message, shape.hint().map(str::to_owned));
+                self.report(place, message, shape.hint.map(str::to_owned));
             }
         } else if kinds.contains(&Kind::Integer) {
             let (least, most) = shape.bounds();
@@ -198,7 +205,7 @@ impl<'a> Walk<'a> {
         if (items.len() as u64) < least {
             let message =
                 format!("{} needs at least {least} {}", trail.subject(), if least == 1 { "entry" } else { "entries" });
-            self.report(place, message, shape.hint().map(str::to_owned));
+            self.report(place, message, shape.hint.map(str::to_owned));
         }
         for (index, item) in items.iter().enumerate() {
             self.node(item, shape.items(), &Trail::Index(trail, index));
@@ -207,16 +214,18 @@ impl<'a> Walk<'a> {
 
     fn mapping(&mut self, place: Place, entries: &[Entry], shape: Shape<'a>, trail: &Trail<'_>) {
         let seen = self.unique(entries, trail);
+        let keys = shape.keys();
         for entry in seen.values() {
+            let known = keys.contains(&entry.key.as_str());
             match shape.property(&entry.key) {
-                Some(schema) => self.node(&entry.value, schema, &Trail::Key(trail, &entry.key)),
-                None => self.unknown_key(entry, &shape.keys(), trail),
+                Some(schema) => self.node(&entry.value, schema, &Trail::Key { parent: trail, key: &entry.key, known }),
+                None => self.unknown_key(entry, &keys, shape.hint, trail),
             }
         }
         for key in shape.required() {
             if !seen.contains_key(key) {
                 let message = format!("missing key {}{}", name(key), trail.inside());
-                self.report(place, message, shape.hint().map(str::to_owned));
+                self.report(place, message, shape.hint.map(str::to_owned));
             }
         }
     }
@@ -224,30 +233,22 @@ impl<'a> Walk<'a> {
     /// A mapping whose single key says which alternative it is.
     fn tagged(&mut self, place: Place, entries: &[Entry], shapes: &[Shape<'a>], tags: &[&'a str], trail: &Trail<'_>) {
         let seen = self.unique(entries, trail);
+        let hint = shapes.iter().find_map(|shape| shape.hint);
         let mut chosen = 0;
         for entry in seen.values() {
-            match shapes
-                .iter()
-                .find_map(|shape| (shape.tag() == Some(entry.key.as_str())).then(|| shape.property(&entry.key)))
-            {
-                Some(schema) => {
-                    chosen += 1;
-                    self.node(
-                        &entry.value,
-                        schema.unwrap_or(&serde_json::Value::Bool(true)),
-                        &Trail::Key(trail, &entry.key),
-                    );
-                }
-                None => self.unknown_key(entry, tags, trail),
+            let key = entry.key.as_str();
+            let Some(shape) = shapes.iter().find(|shape| shape.tag() == Some(key)) else {
+                self.unknown_key(entry, tags, hint, trail);
+                continue;
+            };
+            chosen += 1;
+            if let Some(schema) = shape.property(key) {
+                self.node(&entry.value, schema, &Trail::Key { parent: trail, key, known: true });
             }
         }
         if chosen != 1 && (chosen > 1 || seen.is_empty()) {
-            let hint = shapes.iter().find_map(|shape| shape.hint()).map(str::to_owned);
-            self.report(
-                place,
-                format!("{} needs exactly one of {}", trail.subject(), names(tags.iter().copied())),
-                hint,
-            );
+            let message = format!("{} needs exactly one of {}", trail.subject(), names(tags.iter().copied()));
+            self.report(place, message, hint.map(str::to_owned));
         }
     }
 
@@ -267,12 +268,16 @@ impl<'a> Walk<'a> {
         seen
     }
 
-    fn unknown_key(&mut self, entry: &Entry, known: &[&str], trail: &Trail<'_>) {
+    fn unknown_key(&mut self, entry: &Entry, known: &[&str], hint: Option<&str>, trail: &Trail<'_>) {
         let message = match trail.is_secret() {
             true => format!("unknown key{}", trail.inside()),
             false => format!("unknown key {}{}", name(&entry.key), trail.inside()),
         };
-        self.report(entry.place, message, Some(advice(&entry.key, known, "known keys:")));
+        let advice = match hint {
+            Some(hint) if nearest(&entry.key, known.iter().copied()).is_none() => hint.to_owned(),
+            _ => advice(&entry.key, known, "known keys:"),
+        };
+        self.report(entry.place, message, Some(advice));
     }
 
     /// A place where everything is allowed, except the same key twice.
@@ -286,7 +291,7 @@ impl<'a> Walk<'a> {
             }
             Value::Mapping(entries) => {
                 for entry in self.unique(entries, trail).values() {
-                    self.anything(&entry.value, &Trail::Key(trail, &entry.key));
+                    self.anything(&entry.value, &Trail::Key { parent: trail, key: &entry.key, known: false });
                 }
             }
         }
