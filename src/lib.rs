@@ -32,4 +32,4 @@ pub mod audit;
 // pub mod admin;
 // pub mod config;
 // pub mod cli;
-// pub mod demo;
+pub mod demo;

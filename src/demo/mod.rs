@@ -1,0 +1,14 @@
+//! The embedded world of the demo and of the tests: an OIDC issuer, a Lightstep emulator, development
+//! certificates and sample callers, all on loopback.
+//!
+//! What it does: declares those parts. What it refuses to know: the gateway's rooms; each part stands
+//! in for software that somebody else would run, so it may lean on cupboards (`otlp`, `clock`) alone.
+//! Invariant: nothing here is reachable from `lightkeeper serve`.
+
+pub mod emulator;
+pub mod issuer;
+pub mod server;
+mod urls;
+
+pub use emulator::{Captured, Emulator, EmulatorOptions, Endpoints, Fault, run_emulator};
+pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
