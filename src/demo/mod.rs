@@ -5,10 +5,16 @@
 //! in for software that somebody else would run, so it may lean on cupboards (`otlp`, `clock`) alone.
 //! Invariant: nothing here is reachable from `lightkeeper serve`.
 
+pub mod calls;
+pub mod certificates;
 pub mod emulator;
 pub mod issuer;
+pub mod samples;
 pub mod server;
 mod urls;
 
+pub use calls::{Answer, CallFault, SampleCaller};
+pub use certificates::{Authority, DevelopmentCertificates, Leaf, LeafPlan, write_certificates};
 pub use emulator::{Captured, Emulator, EmulatorOptions, Endpoints, Fault, run_emulator};
 pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
+pub use samples::Sample;
