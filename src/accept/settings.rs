@@ -1,4 +1,4 @@
-//! The checked settings of one listener.
+//! The checked settings of one listener. `config` builds them; nothing here reads a file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The checked settings of the audit trail.
+//! The checked settings of the audit trail. `config` builds them; nothing here opens a file.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The checked settings of one upstream.
+//! The checked settings of one upstream. `config` builds them; nothing here dials.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The checked settings of this room; `config` builds them, nothing here parses files.
+//! The checked settings of this room. `config` builds them; nothing here parses files.
 
 use std::path::PathBuf;
 use std::time::Duration;

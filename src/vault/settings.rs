@@ -1,4 +1,4 @@
-//! The checked settings of this room: references to secrets, never secrets.
+//! The checked settings of this room. They hold references to secrets, never secrets.
 
 use std::collections::BTreeMap;
 

