@@ -1,5 +1,13 @@
 //! The policy as a reader sees it: a matrix of decisions, the diagnostics of broken files, the shipped examples, and
-//! properties that hold for every policy.
+//! properties that hold for every policy. `LIGHTKEEPER_BLESS=1 cargo test --test policy` writes the expectations anew,
+//! to be read as a diff.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,9 +42,9 @@ fn load_sound(text: &str) -> Policy {
     policy.unwrap_or_else(|| panic!("{}", render(&found)))
 }
 
-/// Compares a committed text with what is found now. `LIGHTKEEPER_UPDATE=1` writes it anew instead, to be read as a diff.
+/// Compares a committed text with what is found now.
 fn expect(path: &Path, found: &str) {
-    if std::env::var_os("LIGHTKEEPER_UPDATE").is_some() {
+    if std::env::var_os("LIGHTKEEPER_BLESS").is_some() {
         std::fs::write(path, found).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
