@@ -217,6 +217,21 @@ fn each_shipped_example_loads_without_a_finding() {
     assert_eq!(policy_schema()["title"], "Lightkeeper policy");
 }
 
+/// Scenario: the marks of an app, which splitting exports by app will need. Guarantees that they are kept as written.
+#[test]
+fn an_app_keeps_its_owners_services_and_attributes() {
+    let policy = load_sound(&std::fs::read_to_string(root().join("policies/policy.yaml")).unwrap());
+    let node = |path: &str| policy.tree().node(policy.tree().find(&AppPath::parse(path).unwrap()).unwrap()).unwrap();
+    let payments = node("shop/payments");
+    assert_eq!(node("shop").owners, ["shop-leads@acme.example"]);
+    for (service, expected) in [("payments", true), ("ledger-2", true), ("ledger", false), ("checkout", false)] {
+        assert_eq!(payments.services.iter().any(|glob| glob.matches(service)), expected, "{service}");
+    }
+    let attributes: Vec<(&str, &str)> =
+        payments.attributes.iter().map(|(name, glob)| (name.as_str(), glob.as_str())).collect();
+    assert_eq!(attributes, [("k8s.namespace.name", "payments")]);
+}
+
 /// Scenario: the subjects that a table can hardly show. Guarantees how fields of one subject combine.
 #[test]
 fn everything_that_a_subject_names_must_hold() {
