@@ -1,5 +1,13 @@
 //! The policy as a reader sees it: a matrix of decisions, the diagnostics of broken files, the shipped examples, and
-//! properties that hold for every policy.
+//! properties that hold for every policy. `LIGHTKEEPER_BLESS=1 cargo test --test policy` writes the expectations anew,
+//! to be read as a diff.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,9 +42,9 @@ fn load_sound(text: &str) -> Policy {
     policy.unwrap_or_else(|| panic!("{}", render(&found)))
 }
 
-/// Compares a committed text with what is found now. `LIGHTKEEPER_UPDATE=1` writes it anew instead, to be read as a diff.
+/// Compares a committed text with what is found now.
 fn expect(path: &Path, found: &str) {
-    if std::env::var_os("LIGHTKEEPER_UPDATE").is_some() {
+    if std::env::var_os("LIGHTKEEPER_BLESS").is_some() {
         std::fs::write(path, found).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
@@ -207,6 +215,21 @@ fn each_shipped_example_loads_without_a_finding() {
         );
     }
     assert_eq!(policy_schema()["title"], "Lightkeeper policy");
+}
+
+/// Scenario: the marks of an app, which splitting exports by app will need. Guarantees that they are kept as written.
+#[test]
+fn an_app_keeps_its_owners_services_and_attributes() {
+    let policy = load_sound(&std::fs::read_to_string(root().join("policies/policy.yaml")).unwrap());
+    let node = |path: &str| policy.tree().node(policy.tree().find(&AppPath::parse(path).unwrap()).unwrap()).unwrap();
+    let payments = node("shop/payments");
+    assert_eq!(node("shop").owners, ["shop-leads@acme.example"]);
+    for (service, expected) in [("payments", true), ("ledger-2", true), ("ledger", false), ("checkout", false)] {
+        assert_eq!(payments.services.iter().any(|glob| glob.matches(service)), expected, "{service}");
+    }
+    let attributes: Vec<(&str, &str)> =
+        payments.attributes.iter().map(|(name, glob)| (name.as_str(), glob.as_str())).collect();
+    assert_eq!(attributes, [("k8s.namespace.name", "payments")]);
 }
 
 /// Scenario: the subjects that a table can hardly show. Guarantees how fields of one subject combine.

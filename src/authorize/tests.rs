@@ -1,4 +1,7 @@
 //! From a call to a permit or a denial, and what a caller sees of the tree.
+//!
+//! What it does: feeds the room calls as `accept` makes them. What it refuses to know: how identities are proven; it
+//! tests the judgement beneath `authorize`, because nothing but `identify` can mint one.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -18,3 +18,9 @@ pub use certificates::{Authority, DevelopmentCertificates, Leaf, LeafPlan, write
 pub use emulator::{Captured, Emulator, EmulatorOptions, Endpoints, Fault, run_emulator};
 pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
 pub use samples::Sample;
+
+/// Placeholder until the story is written.
+pub fn run(command: crate::cli::Command) -> std::process::ExitCode {
+    let _ = command;
+    std::process::ExitCode::FAILURE
+}

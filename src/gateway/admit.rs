@@ -15,7 +15,7 @@ use super::walk::{Streaming, Walk};
 use super::{answer, own};
 use crate::accept::{self, Ask, Call, Connection, Fault, Protocol};
 use crate::authorize::Permit;
-use crate::forward::{self, Answer, Sending};
+use crate::forward::{self, Answer, Backend, Sending};
 use crate::limits::Reservation;
 use crate::profiles::{Credential, ResponseRule};
 use crate::respond::{Class, Refusal};
@@ -73,6 +73,10 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, connection: &Arc<Conn
         .ok_or_else(|| Refusal::new(Class::Unavailable, "internal_defect"))?;
     walk.note_route(&route);
     let lease = house.vault.lend(&permit, &route)?;
+    let backend = house
+        .backend(route.upstream())
+        .cloned()
+        .ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
 
     let declared = session.req_header().headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -82,7 +86,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, connection: &Arc<Conn
     match route.lane() {
         Lane::Streamed(protocol) => {
             walk.streaming = Some(Streaming {
-                backend: house.backend(route.upstream()).clone(),
+                backend,
                 canary: Canary::new(lease.canary()),
                 pace: BodyPace::new(&house.limits, protocol),
                 incoming: session.req_header().headers.clone(),
@@ -95,8 +99,8 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, connection: &Arc<Conn
             Ok(Onward::Stream)
         }
         Lane::Terminated(rule) => {
-            let (answer, body) = terminate(session, walk, &call, &permit, &route, &lease, rule).await?;
-            answer::query(session, walk, &answer, body, &links(&call, connection, walk))
+            let (answer, body) = terminate(session, walk, &call, &permit, &route, &lease, rule, &backend).await?;
+            answer::query(session, walk, &answer, body, &links(&call, connection, walk, &backend))
                 .await
                 .map_err(|_| Refusal::new(Class::Malformed, "client_closed"))?;
             Ok(Onward::Answered)
@@ -113,6 +117,7 @@ async fn terminate(
     route: &Route,
     lease: &Lease,
     rule: ResponseRule,
+    backend: &Backend,
 ) -> Result<(Answer, Bytes), Refusal> {
     let house = walk.house.clone();
     let mut reservation = walk.core().budget.open();
@@ -131,7 +136,7 @@ async fn terminate(
         response_limit_bytes: house.limits.response_bytes,
         reservation: &mut reservation,
     };
-    let answer = forward::send(house.backend(route.upstream()), sending).await?;
+    let answer = forward::send(backend, sending).await?;
     walk.upstream_status = Some(answer.status.as_u16());
     let status = answer.status.as_u16();
     if matches!(status, 401 | 403) {
@@ -153,7 +158,7 @@ async fn terminate(
     let operation = house.profile.operation(permit.operation());
     let connection = walk.connection.clone();
     let links =
-        connection.map(|connection| links(call, &connection, walk)).unwrap_or_else(|| Links::new([], String::new()));
+        connection.map(|connection| links(call, &connection, walk, backend)).unwrap_or_else(|| Links::new([], String::new()));
     let rewriting = Rewriting {
         rule,
         links: &links,
@@ -196,8 +201,7 @@ async fn read_body(session: &mut Session, walk: &mut Walk, reservation: &mut Res
 }
 
 /// What the backend's links become: the operator's name for this listener, else the caller's.
-fn links(call: &Call, connection: &Connection, walk: &Walk) -> Links {
-    let backend = walk.house.backend(route::Upstream::Query);
+fn links(call: &Call, connection: &Connection, walk: &Walk, backend: &Backend) -> Links {
     let authorities = walk.house.profile.link_hosts.iter().cloned().chain([backend.authority.clone()]);
     let ours = match &connection.listener.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),

@@ -27,8 +27,9 @@ pub struct Plan {
     pub organization: String,
     pub listeners: Vec<ListenerSettings>,
     pub issuers: Vec<IssuerSettings>,
-    pub ingest: UpstreamSettings,
-    pub query: UpstreamSettings,
+    /// Absent where no listener serves it.
+    pub ingest: Option<UpstreamSettings>,
+    pub query: Option<UpstreamSettings>,
     pub vault: VaultSettings,
     pub policy: Arc<Policy>,
     pub profile: Arc<Profile>,
@@ -47,8 +48,8 @@ pub struct House {
     pub vault: Vault,
     pub limits: Arc<Limits>,
     pub doors: Vec<DoorPlan>,
-    ingest: Arc<Backend>,
-    query: Arc<Backend>,
+    ingest: Option<Arc<Backend>>,
+    query: Option<Arc<Backend>>,
 }
 
 /// One listener's part of the house.
@@ -78,13 +79,14 @@ impl House {
         let vault = Vault::open(&plan.vault, clock.clone())
             .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
             .ok();
-        let mut open = |name: &str, settings: &UpstreamSettings| {
+        let mut open = |name: &str, settings: &Option<UpstreamSettings>| {
+            let settings = settings.as_ref()?;
             Backend::open(settings).map_err(|fault| faults.push(format!("upstream {name}: {fault}"))).ok()
         };
         let ingest = open("ingest", &plan.ingest);
         let query = open("query", &plan.query);
-        match (identifier, vault, ingest, query) {
-            (Some(identifier), Some(vault), Some(ingest), Some(query)) if faults.is_empty() => Ok(House {
+        match (identifier, vault) {
+            (Some(identifier), Some(vault)) if faults.is_empty() => Ok(House {
                 organization: plan.organization.clone(),
                 profile: plan.profile.clone(),
                 policy: plan.policy.clone(),
@@ -111,10 +113,11 @@ impl House {
         }
     }
 
-    pub fn backend(&self, upstream: Upstream) -> &Arc<Backend> {
+    /// `None` only for what no listener serves.
+    pub fn backend(&self, upstream: Upstream) -> Option<&Arc<Backend>> {
         match upstream {
-            Upstream::Ingest => &self.ingest,
-            Upstream::Query => &self.query,
+            Upstream::Ingest => self.ingest.as_ref(),
+            Upstream::Query => self.query.as_ref(),
         }
     }
 }

@@ -1,4 +1,7 @@
 //! Tables of what the profile matches and what it must not.
+//!
+//! What it does: compares the built-in profile with a transcription of the published API made by hand.
+//! What it refuses to know: the profile's own file, except to break copies of it.
 
 use super::*;
 
