@@ -18,6 +18,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
+use super::server::ServerTls;
 use crate::clock::Clock;
 
 /// The identity of the sample collector.
@@ -242,6 +243,15 @@ impl DevelopmentCertificates {
             authority,
             untrusted_authority,
         })
+    }
+
+    /// A server's TLS with the server leaf; `mutual`: clients must show a leaf of our authority.
+    pub fn server_tls(&self, mutual: bool) -> ServerTls {
+        ServerTls {
+            certificates: self.server.certificate.clone(),
+            key: self.server.key.clone(),
+            client_ca: mutual.then(|| self.authority.certificate()),
+        }
     }
 
     /// The files and their contents.

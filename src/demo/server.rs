@@ -4,7 +4,8 @@
 //! What it does: accepts, hands each request to one service, can drop a connection on request, can stop
 //! (so that connecting is refused) and start again on the same port, and notes the bytes that HTTP/1.1
 //! clients sent. What it refuses to know: what is served.
-//! Invariants: stopping closes the listener and every connection before `stop` returns; the number of
+//! Invariants: stopping closes the listener and every connection before `stop` returns, and dropping a server
+//! does so soon after; the number of
 //! open connections and the noted bytes are bounded.
 
 use std::future::Future;
@@ -27,7 +28,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Connections that are served at once; more wait in the listen queue.
@@ -131,7 +132,13 @@ pub fn roots(pem: &str) -> io::Result<rustls::RootCertStore> {
 pub struct Server {
     address: SocketAddr,
     plan: Plan,
-    running: Mutex<Option<JoinHandle<()>>>,
+    running: Mutex<Option<Running>>,
+}
+
+/// The accept loop and the way to end it: dropping the sender does.
+struct Running {
+    stop: oneshot::Sender<()>,
+    accepting: JoinHandle<()>,
 }
 
 #[derive(Clone)]
@@ -168,7 +175,7 @@ impl Server {
             accepted: Arc::new(AtomicU64::new(0)),
             wire: Arc::new(Wire::default()),
         };
-        let running = Mutex::new(Some(tokio::spawn(accept(listener, plan.clone()))));
+        let running = Mutex::new(Some(Running::start(listener, &plan)));
         Ok(Server { address, plan, running })
     }
 
@@ -197,10 +204,10 @@ impl Server {
     /// Closes the listener and all connections; connecting is refused from then on.
     pub async fn stop(&self) {
         let running = lock(&self.running).take();
-        if let Some(task) = running {
-            task.abort();
-            // Waiting for the end of the task is what makes "refused" certain; its result is the abort.
-            let _aborted = task.await;
+        if let Some(Running { stop, accepting }) = running {
+            drop(stop);
+            // Waiting for the end of the loop is what makes "refused" certain.
+            let _ended = accepting.await;
         }
     }
 
@@ -208,16 +215,15 @@ impl Server {
     pub async fn restart(&self) -> io::Result<()> {
         self.stop().await;
         let listener = TcpListener::bind(self.address).await?;
-        *lock(&self.running) = Some(tokio::spawn(accept(listener, self.plan.clone())));
+        *lock(&self.running) = Some(Running::start(listener, &self.plan));
         Ok(())
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(task) = lock(&self.running).take() {
-            task.abort();
-        }
+impl Running {
+    fn start(listener: TcpListener, plan: &Plan) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        Running { stop, accepting: tokio::spawn(accept(listener, plan.clone(), stopped)) }
     }
 }
 
@@ -226,16 +232,22 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: TcpListener, plan: Plan) {
+async fn accept(listener: TcpListener, plan: Plan, mut stopped: oneshot::Receiver<()>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    // INVARIANT: dropping the set ends all connections, so that aborting this task closes everything.
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let accepted = async {
+            let permit = permits.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
         tokio::select! {
-            accepted = listener.accept() => {
-                // A failed accept (a reset before we came, no descriptors) concerns that connection alone.
-                let Ok((stream, peer)) = accepted else { tokio::task::yield_now().await; continue };
+            _ = &mut stopped => break,
+            (permit, accepted) = accepted => {
+                let Ok((stream, peer)) = accepted else {
+                    // Out of descriptors, most likely: some are given back in a moment.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 let plan = plan.clone();
                 connections.spawn(async move {
                     serve(stream, peer, plan).await;
@@ -245,6 +257,8 @@ async fn accept(listener: TcpListener, plan: Plan) {
             Some(_) = connections.join_next() => {}
         }
     }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, plan: Plan) {

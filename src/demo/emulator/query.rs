@@ -6,6 +6,7 @@
 //! organization answers 401 like a wrong key (`lightstep-api.md` 2.1).
 
 use std::io::Write as _;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
@@ -57,88 +58,78 @@ pub type Row = (Method, &'static str, Role);
 
 /// All rows, for tests that walk the table.
 pub fn rows() -> Vec<Row> {
-    table().into_iter().map(|(method, path, role, _)| (method, path, role)).collect()
+    TABLE.iter().map(|(method, path, role, _)| (method.clone(), path.as_str(), *role)).collect()
 }
 
-fn table() -> Vec<(Method, &'static str, Role, Act)> {
-    use Role::{Admin, Editor, Viewer};
-    let (get, post, put, patch, delete) = (Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE);
-    let mut rows = vec![
-        (get.clone(), "/test", Viewer, Act::Test),
-        (post.clone(), "/test", Editor, Act::Test),
-        (get.clone(), "/projects", Viewer, Act::Projects),
-        (post.clone(), "/projects", Admin, Act::CreateProject),
-        (get.clone(), "/projects/*", Viewer, Act::Project),
-        (delete.clone(), "/projects/*", Admin, Act::DeleteProject),
-        (get.clone(), "/projects/*/access_tokens", Admin, Act::AccessTokens),
-        (post.clone(), "/projects/*/access_tokens", Admin, Act::CreateAccessToken),
-        (get.clone(), "/projects/*/reporting-status", Viewer, Act::ReportingStatus),
-        (get.clone(), "/projects/*/directory/services", Viewer, Act::Services),
-        (get.clone(), "/projects/*/streams/*/conditions", Viewer, Act::StreamConditions),
-        (get.clone(), "/projects/*/streams/*/timeseries", Viewer, Act::StreamTimeseries),
-        (get.clone(), "/projects/*/conditions/*/status", Viewer, Act::ConditionStatus),
-        (post.clone(), "/projects/*/snooze_rules_validate", Viewer, Act::SnoozeValidate),
-        (post.clone(), "/projects/*/query_translation", Viewer, Act::QueryTranslation),
-        (post.clone(), "/projects/*/telemetry/query_timeseries", Viewer, Act::QueryTimeseries),
-        (post.clone(), "/projects/*/telemetry/attributes", Viewer, Act::Attributes),
-        (get.clone(), "/projects/*/stored-traces", Viewer, Act::StoredTraces),
-        (get.clone(), "/projects/*/snapshots/*/service-diagram", Viewer, Act::ServiceDiagram),
-        // The swagger spells this one in the singular.
-        (delete.clone(), "/projects/*/dashboard/*", Editor, Act::Delete(of::DASHBOARDS)),
-        (get.clone(), "/role-binding", Admin, Act::RoleBinding),
-        (post.clone(), "/role-binding", Admin, Act::SetRoleBinding),
-        (get.clone(), "/saml-group-mappings", Admin, Act::SamlMappings),
-        (post.clone(), "/saml-group-mappings", Admin, Act::SetSamlMappings),
-        (post.clone(), "/users", Admin, Act::CreateUser),
-        (post.clone(), "/Users", Admin, Act::CreateUser),
-    ];
-    // Collection, its path and an object's path, whether it can be listed, with which verb it is updated
-    // and whether single objects can be read and deleted.
-    let plain: [(Collection, &str, &str, bool, Option<&Method>, bool); 13] = [
-        (of::STREAMS, "/projects/*/streams", "/projects/*/streams/*", true, Some(&patch), true),
-        (of::CONDITIONS, "/projects/*/conditions", "/projects/*/conditions/*", true, Some(&patch), true),
-        (of::ALERTING_RULES, "/projects/*/alerting_rules", "/projects/*/alerting_rules/*", true, None, true),
-        (of::DASHBOARDS, "/projects/*/dashboards", "/projects/*/dashboards/*", true, Some(&patch), true),
-        (
-            of::METRIC_DASHBOARDS,
-            "/projects/*/metric_dashboards",
-            "/projects/*/metric_dashboards/*",
-            true,
-            Some(&put),
-            true,
-        ),
-        (of::METRIC_ALERTS, "/projects/*/metric_alerts", "/projects/*/metric_alerts/*", true, Some(&put), true),
-        (of::DESTINATIONS, "/projects/*/destinations", "/projects/*/destinations/*", true, None, true),
-        (of::SNOOZE_RULES, "/projects/*/snooze_rules", "/projects/*/snooze_rules/*", true, Some(&put), true),
-        (of::EVENT_QUERIES, "/projects/*/event_queries", "/projects/*/event_queries/*", true, Some(&put), true),
-        (
-            of::INFERRED_SERVICE_RULES,
-            "/projects/*/inferred_service_rules",
-            "/projects/*/inferred_service_rules/*",
-            false,
-            Some(&put),
-            true,
-        ),
-        (of::SNAPSHOTS, "/projects/*/snapshots", "/projects/*/snapshots/*", true, None, false),
-        (of::WF_LINKS, "/projects/*/wf_links", "/projects/*/wf_links/*", true, Some(&patch), true),
-        (of::NOTEBOOKS, "/projects/*/notebooks", "", false, None, false),
-    ];
-    for (collection, all, one, listed, update, deleted) in plain {
-        rows.push((post.clone(), all, Editor, Act::Create(collection)));
-        if listed {
-            rows.push((get.clone(), all, Viewer, Act::List(collection)));
-        }
-        if !one.is_empty() {
-            rows.push((get.clone(), one, Viewer, Act::Get(collection)));
-        }
-        if let Some(update) = update {
-            rows.push((update.clone(), one, Editor, Act::Update(collection)));
-        }
-        if deleted {
-            rows.push((delete.clone(), one, Editor, Act::Delete(collection)));
+/// What can be done with each collection and its objects. Inferred service rules and notebooks have no list
+/// in any source; alerting rules and destinations have no update verb, snapshots no removal.
+const COLLECTIONS: [(Collection, &[&str]); 13] = [
+    (of::STREAMS, &["list", "create", "get", "patch", "delete"]),
+    (of::CONDITIONS, &["list", "create", "get", "patch", "delete"]),
+    (of::ALERTING_RULES, &["list", "create", "get", "delete"]),
+    (of::DASHBOARDS, &["list", "create", "get", "patch", "delete"]),
+    (of::METRIC_DASHBOARDS, &["list", "create", "get", "put", "delete"]),
+    (of::METRIC_ALERTS, &["list", "create", "get", "put", "delete"]),
+    (of::DESTINATIONS, &["list", "create", "get", "delete"]),
+    (of::SNOOZE_RULES, &["list", "create", "get", "put", "delete"]),
+    (of::EVENT_QUERIES, &["list", "create", "get", "put", "delete"]),
+    (of::INFERRED_SERVICE_RULES, &["create", "get", "put", "delete"]),
+    (of::SNAPSHOTS, &["list", "create", "get"]),
+    (of::WF_LINKS, &["list", "create", "get", "patch", "delete"]),
+    (of::NOTEBOOKS, &["create"]),
+];
+
+static TABLE: LazyLock<Vec<(Method, String, Role, Act)>> = LazyLock::new(|| {
+    let mut rows: Vec<_> = singles().map(|(method, path, role, act)| (method, path.to_owned(), role, act)).into();
+    for (collection, operations) in COLLECTIONS {
+        let all = format!("/projects/*/{}", collection.path);
+        for operation in operations {
+            let one = format!("{all}/*");
+            rows.push(match *operation {
+                "list" => (Method::GET, all.clone(), Role::Viewer, Act::List(collection)),
+                "create" => (Method::POST, all.clone(), Role::Editor, Act::Create(collection)),
+                "get" => (Method::GET, one, Role::Viewer, Act::Get(collection)),
+                "patch" => (Method::PATCH, one, Role::Editor, Act::Update(collection)),
+                "put" => (Method::PUT, one, Role::Editor, Act::Update(collection)),
+                _ => (Method::DELETE, one, Role::Editor, Act::Delete(collection)),
+            });
         }
     }
     rows
+});
+
+/// The rows that are not operations on one collection's objects.
+fn singles() -> [(Method, &'static str, Role, Act); 26] {
+    use Role::{Admin, Editor, Viewer};
+    [
+        (Method::GET, "/test", Viewer, Act::Test),
+        (Method::POST, "/test", Editor, Act::Test),
+        (Method::GET, "/projects", Viewer, Act::Projects),
+        (Method::POST, "/projects", Admin, Act::CreateProject),
+        (Method::GET, "/projects/*", Viewer, Act::Project),
+        (Method::DELETE, "/projects/*", Admin, Act::DeleteProject),
+        (Method::GET, "/projects/*/access_tokens", Admin, Act::AccessTokens),
+        (Method::POST, "/projects/*/access_tokens", Admin, Act::CreateAccessToken),
+        (Method::GET, "/projects/*/reporting-status", Viewer, Act::ReportingStatus),
+        (Method::GET, "/projects/*/directory/services", Viewer, Act::Services),
+        (Method::GET, "/projects/*/streams/*/conditions", Viewer, Act::StreamConditions),
+        (Method::GET, "/projects/*/streams/*/timeseries", Viewer, Act::StreamTimeseries),
+        (Method::GET, "/projects/*/conditions/*/status", Viewer, Act::ConditionStatus),
+        (Method::POST, "/projects/*/snooze_rules_validate", Viewer, Act::SnoozeValidate),
+        (Method::POST, "/projects/*/query_translation", Viewer, Act::QueryTranslation),
+        (Method::POST, "/projects/*/telemetry/query_timeseries", Viewer, Act::QueryTimeseries),
+        (Method::POST, "/projects/*/telemetry/attributes", Viewer, Act::Attributes),
+        (Method::GET, "/projects/*/stored-traces", Viewer, Act::StoredTraces),
+        (Method::GET, "/projects/*/snapshots/*/service-diagram", Viewer, Act::ServiceDiagram),
+        // The swagger spells this one in the singular.
+        (Method::DELETE, "/projects/*/dashboard/*", Editor, Act::Delete(of::DASHBOARDS)),
+        (Method::GET, "/role-binding", Admin, Act::RoleBinding),
+        (Method::POST, "/role-binding", Admin, Act::SetRoleBinding),
+        (Method::GET, "/saml-group-mappings", Admin, Act::SamlMappings),
+        (Method::POST, "/saml-group-mappings", Admin, Act::SetSamlMappings),
+        (Method::POST, "/users", Admin, Act::CreateUser),
+        (Method::POST, "/Users", Admin, Act::CreateUser),
+    ]
 }
 
 /// The project that a path names, if it names one.
@@ -453,16 +444,16 @@ impl State {
 fn find(method: &Method, path: &str) -> Result<(Role, Act, Vec<String>), (StatusCode, &'static str)> {
     let segments: Vec<&str> = path.split('/').collect();
     let mut known = false;
-    for (verb, template, role, act) in table() {
+    for (verb, template, role, act) in TABLE.iter() {
         let parts: Vec<&str> = template.split('/').collect();
         let fits = parts.len() == segments.len()
             && parts
                 .iter()
                 .zip(&segments)
                 .all(|(part, segment)| (*part == "*" && !segment.is_empty()) || part == segment);
-        if fits && verb == *method {
+        if fits && verb == method {
             let stars = parts.iter().zip(&segments).filter(|(part, _)| **part == "*");
-            return Ok((role, act, stars.map(|(_, segment)| decode(segment)).collect()));
+            return Ok((*role, *act, stars.map(|(_, segment)| decode(segment)).collect()));
         }
         known |= fits;
     }

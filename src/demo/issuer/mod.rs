@@ -188,6 +188,11 @@ impl Issuer {
         self.state.current().compact(header, payload, algorithm)
     }
 
+    /// The PEM text that keys the HMAC of `Algorithm::Hs256`.
+    pub fn rsa_public_pem(&self) -> String {
+        self.state.current().rsa_public_pem()
+    }
+
     /// The key id that `mint` names for an algorithm.
     pub fn kid(&self, algorithm: Algorithm) -> String {
         self.state.current().kid(algorithm)
