@@ -14,6 +14,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match lightkeeper::cli::run(lightkeeper::cli::Arguments::parse()) {
         Ok(code) => code,
-        Err(command) => lightkeeper::demo::run(command),
+        Err(command) => lightkeeper::demo::run(*command),
     }
 }

@@ -50,7 +50,13 @@ fn member(group: &str) -> Facts {
 }
 
 fn call(ask: Ask) -> Call {
-    Call { method: http::Method::GET, path: "/".to_owned(), authority: "gw".to_owned(), dialect: Dialect::Otlp(Encoding::Json), ask }
+    Call {
+        method: http::Method::GET,
+        path: "/".to_owned(),
+        authority: "gw".to_owned(),
+        dialect: Dialect::Otlp(Encoding::Json),
+        ask,
+    }
 }
 
 fn export(app: Option<&str>) -> Ask {

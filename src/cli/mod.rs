@@ -22,7 +22,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// organization's tree of apps they may write to or read from, and puts the project's own token on the
 /// request.
 #[derive(Debug, Parser)]
-#[command(name = "lightkeeper", version, after_help = "Start with `lightkeeper demo`, then `lightkeeper check --config deploy/examples/lightkeeper.yaml`.")]
+#[command(
+    name = "lightkeeper",
+    version,
+    after_help = "Start with `lightkeeper demo`, then `lightkeeper check --config deploy/examples/lightkeeper.yaml`."
+)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -120,7 +124,7 @@ pub enum SchemaOf {
 }
 
 /// Runs a command of this module; gives back those that need the embedded parts.
-pub fn run(arguments: Arguments) -> Result<ExitCode, Command> {
+pub fn run(arguments: Arguments) -> Result<ExitCode, Box<Command>> {
     match arguments.command {
         Command::Serve(argument) => Ok(serve(&argument.config)),
         Command::Check { config, output } => Ok(check::check(&config.config, output)),
@@ -133,6 +137,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Command> {
             println!("{schema:#}");
             Ok(ExitCode::SUCCESS)
         }
-        other => Err(other),
+        other => Err(Box::new(other)),
     }
 }

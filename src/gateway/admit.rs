@@ -17,7 +17,7 @@ use crate::accept::{self, Ask, Call, Connection, Fault, Protocol};
 use crate::authorize::Permit;
 use crate::forward::{self, Answer, Backend, Sending};
 use crate::limits::Reservation;
-use crate::profiles::{Credential, ResponseRule};
+use crate::profiles::ResponseRule;
 use crate::respond::{Class, Refusal};
 use crate::route::{self, Lane, Route};
 use crate::transform::{self, Canary, Links, Rewriting};
@@ -99,8 +99,10 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, connection: &Arc<Conn
             Ok(Onward::Stream)
         }
         Lane::Terminated(rule) => {
-            let (answer, body) = terminate(session, walk, &call, &permit, &route, &lease, rule, &backend).await?;
-            answer::query(session, walk, &answer, body, &links(&call, connection, walk, &backend))
+            let links = links(&call, connection, walk, &backend);
+            let asking = Asking { call: &call, permit: &permit, route: &route, lease: &lease, rule, backend: &backend };
+            let (answer, body) = terminate(session, walk, &asking, &links).await?;
+            answer::query(session, walk, &answer, body, &links)
                 .await
                 .map_err(|_| Refusal::new(Class::Malformed, "client_closed"))?;
             Ok(Onward::Answered)
@@ -108,17 +110,24 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, connection: &Arc<Conn
     }
 }
 
+/// A permitted call of the terminated lane, with all that goes with it.
+struct Asking<'a> {
+    call: &'a Call,
+    permit: &'a Permit,
+    route: &'a Route,
+    lease: &'a Lease,
+    rule: ResponseRule,
+    backend: &'a Backend,
+}
+
 /// The terminated lane: body in, call, answer in, rewritten.
 async fn terminate(
     session: &mut Session,
     walk: &mut Walk,
-    call: &Call,
-    permit: &Permit,
-    route: &Route,
-    lease: &Lease,
-    rule: ResponseRule,
-    backend: &Backend,
+    asking: &Asking<'_>,
+    links: &Links,
 ) -> Result<(Answer, Bytes), Refusal> {
+    let Asking { call, permit, route, lease, rule, backend } = *asking;
     let house = walk.house.clone();
     let mut reservation = walk.core().budget.open();
     if let Some(connection) = &walk.connection {
@@ -156,18 +165,12 @@ async fn terminate(
         .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
         .is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"));
     let operation = house.profile.operation(permit.operation());
-    let connection = walk.connection.clone();
-    let links =
-        connection.map(|connection| links(call, &connection, walk, backend)).unwrap_or_else(|| Links::new([], String::new()));
     let rewriting = Rewriting {
         rule,
-        links: &links,
+        links,
         visible_projects: permit.visible_projects(),
-        may_see_secrets: operation.sensitive
-            && operation.credential == Credential::Admin
-            && operation.method == http::Method::GET
-            && permit.named_in_full()
-            || operation.permission.ends_with(".read") && permit.named_in_full(),
+        // Who may write such a thing has not been given the reading of its secrets.
+        may_see_secrets: operation.permission.ends_with(".read") && permit.named_in_full(),
         lent: &lease.canary(),
         is_json,
         is_success: answer.status.is_success(),

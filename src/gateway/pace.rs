@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn bodies_are_held_to_their_size_and_frame() {
         use Protocol::{Grpc, Http};
-        let cases: &[(Protocol, &[&[u8]], Result<(), Fault>)] = &[
+        type Case<'a> = (Protocol, &'a [&'a [u8]], Result<(), Fault>);
+        let cases: &[Case<'_>] = &[
             (Http, &[b""], Ok(())),
             (Http, &[b"12345", b"67890"], Ok(())),
             (Http, &[b"12345", b"678901"], Err(Fault::BodyTooLarge)),

@@ -192,7 +192,8 @@ mod tests {
         use ResponseRule::{AccessTokens, Destinations, Links, None, Projects};
         let shape = Err(AnswerFault::Shape);
         let echoed = Err(AnswerFault::EchoedCredential);
-        let cases: &[(ResponseRule, &str, bool, bool, Result<&str, AnswerFault>)] = &[
+        type Case<'a> = (ResponseRule, &'a str, bool, bool, Result<&'a str, AnswerFault>);
+        let cases: &[Case<'_>] = &[
             (None, "OK!", false, false, Ok("OK!")),
             (Links, "", false, false, Ok("")),
             (Links, "<html>", false, false, shape),

@@ -327,7 +327,7 @@ async fn a_remembered_token_does_not_outlive_its_evidence() {
     world.move_to(NOW);
     assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()));
     let settings = issuer(KeySource::File(folder.0.join("jwks.json")));
-    let again = world.identifier(&[settings.clone()], Some(&identifier));
+    let again = world.identifier(std::slice::from_ref(&settings), Some(&identifier));
     let third = again.identify(caller(Some(&token), None)).await.unwrap();
     let kept = identifier.identify(caller(Some(&token), None)).await.unwrap();
     assert!(std::sync::Arc::ptr_eq(&third.facts, &kept.facts));
