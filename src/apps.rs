@@ -4,6 +4,12 @@
 //! another and which project a node writes to. What it refuses to know: who may do what.
 //! Invariants: a tree is built once and never changes; a project has exactly one home.
 
+mod glob;
+mod tree;
+
+pub use glob::{GLOB_LIMIT_BYTES, Glob, GlobFault};
+pub use tree::{Node, NodeId, Planting, Tree, TreeFault};
+
 /// A node's place in the tree: segments joined by `/`, without a leading slash; the root is empty and
 /// shown as `/`. A segment is 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +48,14 @@ impl AppPath {
             return None;
         }
         Some(AppPath(if self.0.is_empty() { segment.to_owned() } else { format!("{}/{segment}", self.0) }))
+    }
+
+    /// Whether `other` is this node or lies beneath it. A tree answers the same in constant time.
+    pub fn contains(&self, other: &AppPath) -> bool {
+        match other.0.strip_prefix(self.0.as_str()) {
+            Some(rest) => self.0.is_empty() || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        }
     }
 
     /// As shown to people: `/` for the root.

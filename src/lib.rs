@@ -7,29 +7,29 @@
 #![forbid(unsafe_code)]
 
 // Cupboards: nouns that know no room.
-pub mod apps;
+pub mod document;
+pub mod secret;
 pub mod clock;
-// pub mod document;
 pub mod limits;
+pub mod telemetry;
+pub mod apps;
 pub mod otlp;
 pub mod profiles;
-pub mod secret;
-// pub mod telemetry;
 
 // Rooms: verbs, in the order of the walk.
 pub mod accept;
 pub mod identify;
-// pub mod authorize;
-// pub mod route;
+pub mod authorize;
+pub mod route;
 pub mod vault;
-// pub mod transform;
+pub mod transform;
 pub mod forward;
-// pub mod respond;
+pub mod respond;
 pub mod audit;
 
 // The house and its doors.
-// pub mod gateway;
-// pub mod admin;
-// pub mod config;
-// pub mod cli;
-// pub mod demo;
+pub mod gateway;
+pub mod admin;
+pub mod config;
+pub mod cli;
+pub mod demo;

@@ -76,3 +76,76 @@ impl Default for Limits {
         }
     }
 }
+
+/// All bodies held in memory at once, counted over all requests (`limits.buffered_total`).
+#[derive(Debug)]
+pub struct Budget {
+    used_bytes: std::sync::atomic::AtomicU64,
+    limit_bytes: u64,
+}
+
+/// A part of the budget; dropping it gives the bytes back.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: std::sync::Arc<Budget>,
+    bytes: u64,
+}
+
+/// There is no room for more bodies now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetSpent;
+
+impl Budget {
+    pub fn new(limit_bytes: u64) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Budget { used_bytes: 0.into(), limit_bytes })
+    }
+
+    /// Bytes held now.
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Begins a reservation of nothing.
+    pub fn open(self: &std::sync::Arc<Self>) -> Reservation {
+        Reservation { budget: self.clone(), bytes: 0 }
+    }
+}
+
+impl Reservation {
+    /// Takes `more` bytes of the budget, or leaves it as it is.
+    pub fn grow(&mut self, more: u64) -> Result<(), BudgetSpent> {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.budget
+            .used_bytes
+            .fetch_update(Relaxed, Relaxed, |used| used.checked_add(more).filter(|sum| *sum <= self.budget.limit_bytes))
+            .map_err(|_| BudgetSpent)?;
+        self.bytes += more;
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.used_bytes.fetch_sub(self.bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_never_exceeded_and_always_given_back() {
+        let budget = Budget::new(10);
+        let mut first = budget.open();
+        let mut second = budget.open();
+        assert_eq!(first.grow(6), Ok(()));
+        assert_eq!(second.grow(5), Err(BudgetSpent));
+        assert_eq!(second.grow(4), Ok(()));
+        assert_eq!(first.grow(u64::MAX), Err(BudgetSpent));
+        drop(first);
+        assert_eq!(budget.used_bytes(), 4);
+        drop(second);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+}

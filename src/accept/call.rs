@@ -4,6 +4,7 @@
 //! What it refuses to know: who asks, and whether they may. Invariant: everything that decides or is
 //! sent on is taken from these typed values, never from the client's own path string.
 
+use super::Fault;
 use crate::apps::AppPath;
 use crate::otlp::{Encoding, Signal};
 use crate::profiles::OperationId;
@@ -15,6 +16,8 @@ pub struct Call {
     pub method: http::Method,
     /// The canonical path, rebuilt from the typed parts, without any query values.
     pub path: String,
+    /// Whom the client meant to ask: host and optional port, for links in answers.
+    pub authority: String,
     /// How an answer of ours must be written.
     pub dialect: Dialect,
     pub ask: Ask,
@@ -39,8 +42,10 @@ pub enum Ask {
     Ingest(IngestAsk),
     Query(QueryAsk),
     Own(OwnAsk),
-    /// A path or gRPC method that no table knows.
+    /// A path or gRPC method that no table knows; told to identified callers only.
     Unknown,
+    /// A known path in a form that it does not take; told to identified callers only.
+    Unacceptable(Fault),
 }
 
 /// An export.

@@ -7,8 +7,38 @@
 
 mod call;
 mod caller;
+mod chunks;
+mod connection;
+mod edge;
+mod fault;
+pub mod head;
+pub mod path;
+mod read;
 mod settings;
+mod stream;
+mod tls;
 
 pub use call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 pub use caller::{Caller, Carrier, ClientChain, Presented};
+pub use connection::{BrokenHead, Connection};
+pub use edge::{Census, Edge, EdgeEvent, Stage, Terms, Witness, reached};
+pub use fault::Fault;
+use read::glimpse_dialect;
+pub use read::{APP_HEADER, RefusedHead, read};
 pub use settings::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
+pub use tls::{certificates, server_config};
+
+/// The methods that some operation has. `CONNECT`, `TRACE` and everything else is refused unseen.
+fn is_known_method(method: &[u8]) -> bool {
+    [&b"GET"[..], b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"].contains(&method)
+}
+
+/// RFC 9110 section 5.6.2 `tchar`, without `_`: proxies and CGI-like backends read `a_b` as `a-b`.
+fn is_header_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte)
+}
+
+/// RFC 9110 section 5.5: visible ASCII, blank, tab, and `obs-text`.
+fn is_header_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (0x20..=0x7e).contains(&byte) || byte >= 0x80
+}

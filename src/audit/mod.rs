@@ -4,6 +4,10 @@
 //! What it refuses to know: how a decision was made, and any secret.
 //! Invariant: one record for each call that reaches us; a record that cannot be written is counted.
 
+mod record;
 mod settings;
+mod trail;
 
+pub use record::{Items, Record, Who, timestamp};
 pub use settings::{AuditSettings, OnFailure};
+pub use trail::{Health, Slot, Trail, Unwritable};

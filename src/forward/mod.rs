@@ -5,6 +5,12 @@
 //! Invariants: the incoming head is never passed on with things taken away; pooled connections are
 //! shared only under the same verification settings.
 
+mod head;
+mod send;
 mod settings;
+mod upstream;
 
+pub use head::{HeadDefect, streamed};
+pub use send::{Answer, SendFault, Sending, send};
 pub use settings::{ClientIdentity, UpstreamSettings};
+pub use upstream::Backend;

@@ -1,17 +1,56 @@
 //! The second room: a `Caller`'s evidence becomes an `Identity`, or a rejection.
 //!
-//! What it does: asks each method in turn; each answers not presented, verified or rejected, and a
-//! rejection ends the search. What it refuses to know: policy, apps, projects.
+//! What it does: judges the certificate, then the token; each answers not presented, verified or
+//! rejected, and a rejection ends the search: nobody falls through to weaker evidence. When both come,
+//! both must hold and the token decides who it is. What it refuses to know: policy, apps, projects.
 //! Invariants: `Identity` has one mint (`Identity::mint`, private to this room); a missing key set is
-//! "unavailable", never "rejected"; the cache never outlives its evidence.
+//! "unavailable", never "rejected"; the cache never outlives its evidence; nothing of a token leaves
+//! this room but the facts of one that was verified.
 
+mod algorithm;
+mod cache;
+mod certificate;
+mod claims;
+mod event;
 mod facts;
+mod fetch;
+mod issuer;
+mod json;
+mod jwks;
+mod keys;
+mod mtls;
+mod rejection;
 mod settings;
+mod token;
 
+#[cfg(test)]
+mod forge;
+#[cfg(test)]
+mod tests;
+
+pub use algorithm::ALGORITHMS;
+pub use event::{Event, Events};
 pub use facts::{CertificateFacts, Facts, Method};
+pub use fetch::FetchFault;
+pub use issuer::IssuerFault;
+pub use jwks::IssuerStatus;
+pub use keys::KeySetFault;
+pub use mtls::{ClientTrust, ClientVerifier};
+pub use rejection::{Reason, Rejection, RejectionKind};
 pub use settings::{IssuerSettings, KeySource};
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::accept::{Caller, Carrier, ClientChain, Presented};
+use crate::clock::{Clock, UnixMillis};
+
+use cache::{Evidence, Remembered, Tokens};
+use issuer::Issuer;
+use mtls::Holder;
+use token::Unproven;
 
 /// Proof that somebody is who they say. Private field, no `Clone`, minted only in this room.
 #[derive(Debug)]
@@ -29,4 +68,162 @@ impl Identity {
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
+}
+
+/// What the room needs from outside.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub clock: Clock,
+    /// `limits.token`.
+    pub token_bytes: u32,
+    pub events: Events,
+    /// Where keys are fetched; it must live as long as the gateway, with IO and timers enabled.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// The room itself, for one configuration.
+pub struct Identifier {
+    issuers: Vec<Arc<Issuer>>,
+    verifiers: Vec<Arc<ClientVerifier>>,
+    tokens: Tokens,
+    surroundings: Surroundings,
+}
+
+impl Identifier {
+    /// Reads the issuers' files and begins to fetch keys; never waits for an issuer. Reports all faults at
+    /// once. `verifiers`: those of the listeners that ask for client certificates. `previous`: the same
+    /// room under the configuration before: an issuer that did not change keeps its keys, its task and its
+    /// verified tokens.
+    pub fn new(
+        settings: &[IssuerSettings],
+        verifiers: Vec<Arc<ClientVerifier>>,
+        surroundings: Surroundings,
+        previous: Option<&Identifier>,
+    ) -> Result<Identifier, Vec<IssuerFault>> {
+        let mut issuers: Vec<Arc<Issuer>> = Vec::with_capacity(settings.len());
+        let mut faults = Vec::new();
+        for one in settings {
+            let earlier = previous.and_then(|previous| previous.issuer(&one.name));
+            match Issuer::open(one, &surroundings, earlier) {
+                Err(fault) => faults.push(fault),
+                Ok(issuer) => {
+                    let twin = issuers.iter().find(|other| other.name == issuer.name || other.is_called(&one.issuer));
+                    if let Some(twin) = twin {
+                        let message = format!("has the name or the `issuer` of `{}`", twin.name);
+                        faults.push(IssuerFault { issuer: one.name.clone(), message });
+                    }
+                    issuers.push(issuer);
+                }
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let tokens = previous.map_or_else(Tokens::new, |previous| previous.tokens.clone());
+        Ok(Identifier { issuers, verifiers, tokens, surroundings })
+    }
+
+    /// Judges a caller's evidence. Waits only if a token names a key that may be new: `FORCED_WAIT` at most.
+    pub async fn identify(&self, caller: Caller) -> Result<Identity, Rejection> {
+        let now = self.surroundings.clock.now();
+        let holder = caller.certificate.as_ref().map(|chain| self.holder(chain, now)).transpose()?;
+        let Some(token) = caller.token.as_ref().filter(|token| is_ours_to_judge(token)) else {
+            return match holder {
+                Some(holder) => Ok(Identity::mint(holder.facts)),
+                None => Err(Reason::NoCredential.into()),
+            };
+        };
+        let bytes = token.bytes();
+        if u32::try_from(bytes.len()).map_or(true, |length| length > self.surroundings.token_bytes) {
+            return Err(Reason::TokenTooLarge.into());
+        }
+        let evidence = Evidence::of(bytes, holder.as_ref().map(|holder| holder.certificate.fingerprint.as_str()));
+        if let Some(facts) = self.remembered(&evidence, now) {
+            return Ok(Identity::mint(facts));
+        }
+        Ok(Identity::mint(self.judge(bytes, holder, evidence, now).await?))
+    }
+
+    /// Each issuer's keys, for readiness and metrics.
+    pub fn readiness(&self) -> Vec<IssuerStatus> {
+        let now = self.surroundings.clock.now();
+        self.issuers.iter().map(|issuer| issuer.status(now)).collect()
+    }
+
+    /// Waits until every issuer's first reading has ended, well or not, at most `limit`. For commands that
+    /// judge one token and end, and for tests.
+    pub async fn settled(&self, limit: Duration) {
+        let all = async {
+            for issuer in &self.issuers {
+                issuer.settled().await;
+            }
+        };
+        // The readiness tells whoever asks what came of it.
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+
+    /// The facts that a claim set from the issuer called `name` would give, for `explain --claims`. No
+    /// signature, audience or date is looked at, and no `Identity` can come of it.
+    pub fn identify_claims_for_explain(&self, name: &str, claims: Map<String, Value>) -> Result<Facts, Rejection> {
+        let issuer = self.issuer(name).ok_or(Reason::TokenIssuerUnknown)?;
+        issuer.unproven_facts(claims).map_err(Rejection::from)
+    }
+
+    fn issuer(&self, name: &str) -> Option<&Arc<Issuer>> {
+        self.issuers.iter().find(|issuer| &*issuer.name == name)
+    }
+
+    /// A chain from a listener that no longer asks for certificates is nobody's.
+    fn holder(&self, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<Holder, Reason> {
+        let verifier = self.verifiers.iter().find(|verifier| *verifier.listener() == *chain.listener);
+        verifier.ok_or(Reason::CertificateUntrusted)?.holder(chain, now)
+    }
+
+    fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<Arc<Facts>> {
+        let entry = self.tokens.find(evidence)?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.id == entry.issuer);
+        let holds =
+            now.seconds() < entry.refused_from && issuer.is_some_and(|issuer| issuer.stamp(now) == Some(entry.stamp));
+        if !holds {
+            self.tokens.forget(evidence);
+            return None;
+        }
+        Some(entry.facts.clone())
+    }
+
+    async fn judge(
+        &self,
+        bytes: &[u8],
+        holder: Option<Holder>,
+        evidence: Evidence,
+        now: UnixMillis,
+    ) -> Result<Arc<Facts>, Reason> {
+        let token = Unproven::parse(bytes)?;
+        let named = token.claims.get("iss").and_then(Value::as_str).ok_or(Reason::TokenIssuerUnknown)?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.is_called(named)).ok_or(Reason::TokenIssuerUnknown)?;
+        let certificate = holder.as_ref().map(|holder| &holder.certificate);
+        let judged = issuer.judge(token, certificate, now).await?;
+        let facts = Arc::new(judged.facts);
+        let entry = Remembered {
+            facts: facts.clone(),
+            issuer: issuer.id,
+            stamp: judged.stamp,
+            refused_from: issuer.refused_from(facts.expires_unix_seconds),
+            token_bytes: bytes.len(),
+        };
+        self.tokens.remember(evidence, entry);
+        Ok(facts)
+    }
+}
+
+/// The facts that a certificate would give, for `explain --certificate`. Nothing is verified, and no
+/// `Identity` can come of it.
+pub fn certificate_facts_for_explain(leaf: &[u8]) -> Result<Facts, Rejection> {
+    Ok(certificate::facts(&Arc::new(certificate::read(leaf)?)))
+}
+
+/// Lightstep's own header often holds an opaque Lightstep token, which proves nothing to us and is
+/// replaced on the way out. It is a credential of ours only if it could be a signed token.
+fn is_ours_to_judge(token: &Presented) -> bool {
+    token.carrier != Carrier::AccessToken || token::is_shaped_like_one(token.bytes())
 }

@@ -1,5 +1,256 @@
 //! Backends as data: paths, operations, header placement, strip list, sensitive operations.
+//!
+//! What it does: reads a backend's profile (`lightstep.yaml`) once and finds the operation that a path asks for.
+//! What it refuses to know: who calls, which organization or project is ours, any credential.
+//! Invariants: what no row matches is nobody's operation; literals match byte for byte; a value that could change a
+//! path's shape (`.`, `..`, empty, with a slash or control character) fills no placeholder; paths are rebuilt with one
+//! canonical percent-encoding.
+
+mod load;
+mod matching;
+
+pub use matching::QueryMatch;
+
+use std::sync::{Arc, OnceLock};
+
+use http::{HeaderName, Method};
+
+use crate::otlp::Signal;
 
 /// A row of the profile's operation table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OperationId(pub u16);
+
+/// A permission's place in `Profile::permissions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PermissionId(pub u16);
+
+/// Everything that is known of one kind of backend.
+#[derive(Debug)]
+pub struct Profile {
+    pub name: String,
+    /// Request headers of a client that never reach the backend.
+    pub strip: Vec<HeaderName>,
+    /// Where an access token is put; the value is the token alone.
+    pub access_token_header: HeaderName,
+    /// Where an API key is put.
+    pub api_key_header: HeaderName,
+    /// What stands before the key and a space, `bearer`; `None`: nothing.
+    pub api_key_scheme: Option<String>,
+    /// `/public/v0.2`: the query API is at `{query_prefix}/{organization}/…`.
+    pub query_prefix: String,
+    /// Hosts of the backend that absolute links in answers point at, lower case.
+    pub link_hosts: Vec<String>,
+    operations: Vec<Operation>,
+    permissions: Vec<String>,
+    sensitive: Vec<bool>,
+    ingest: Vec<IngestPath>,
+    grpc: Vec<(String, OperationId, Signal)>,
+    buckets: Vec<matching::Bucket>,
+}
+
+/// One row: something that can be asked of the backend.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub id: OperationId,
+    /// What is needed to ask it: `ingest.traces`, `query.streams.read`.
+    pub permission: String,
+    pub permission_id: PermissionId,
+    /// The permission is granted only where it is named in full.
+    pub sensitive: bool,
+    pub credential: Credential,
+    pub scope: Scope,
+    /// Query parameters that are passed on; any other is none of the operation's.
+    pub query_keys: Vec<QueryKey>,
+    pub response: ResponseRule,
+    pub method: Method,
+    /// As in the table: `/projects/{project}/streams/{id}`; for ingest the words `OTLP traces`.
+    pub template: String,
+    segments: Vec<Segment>,
+}
+
+/// One query parameter that an operation knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryKey {
+    pub name: String,
+    /// Whether it may stand more than once.
+    pub repeats: bool,
+}
+
+/// Which credential of ours goes with an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// The project's ingest token.
+    AccessToken,
+    /// API keys by what they may do.
+    Read,
+    Write,
+    Admin,
+}
+
+/// Where the permission is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// At the app that is written to.
+    App,
+    /// At the home of the project in the path.
+    Project,
+    /// At the root.
+    Organization,
+    /// At any project's home; the answer is narrowed to those.
+    Projects,
+}
+
+/// What is done to the backend's answer before the caller gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResponseRule {
+    /// It flows through as it is.
+    None,
+    /// Absolute links are pointed at the gateway.
+    Links,
+    /// Links, and only the projects that the caller may see.
+    Projects,
+    /// Links, and tokens redacted.
+    AccessTokens,
+    /// Links, and webhook secrets redacted.
+    Destinations,
+}
+
+/// One segment of a query template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Literal(String),
+    /// `{project}`
+    Project,
+    /// Any other placeholder.
+    Parameter,
+}
+
+/// One OTLP/HTTP path; with `minor`, one or two digits follow it.
+#[derive(Clone, Debug)]
+struct IngestPath {
+    path: String,
+    minor: bool,
+    operation: OperationId,
+    signal: Signal,
+}
+
+impl Profile {
+    /// The profile of Lightstep, read once. Should the built-in text be unreadable (a test proves that it is not), the
+    /// profile knows no operation at all, and everything is refused.
+    pub fn lightstep() -> Arc<Profile> {
+        static LIGHTSTEP: OnceLock<Arc<Profile>> = OnceLock::new();
+        LIGHTSTEP
+            .get_or_init(|| {
+                Arc::new(Profile::parse(include_str!("lightstep.yaml")).unwrap_or_else(|fault| {
+                    tracing::error!(%fault, "the built-in profile is unreadable: every operation is refused");
+                    Profile::empty("lightstep")
+                }))
+            })
+            .clone()
+    }
+
+    /// The row with this id.
+    ///
+    /// An id that this profile did not hand out names no row; the answer is then a row that asks for a permission that
+    /// nobody can hold.
+    pub fn operation(&self, id: OperationId) -> &Operation {
+        self.operations.get(usize::from(id.0)).unwrap_or_else(|| Operation::nobody())
+    }
+
+    /// All rows, in the order of their ids.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// The names of all permissions, sorted, each once.
+    pub fn permissions(&self) -> &[String] {
+        &self.permissions
+    }
+
+    /// The permission of this name.
+    pub fn permission(&self, name: &str) -> Option<PermissionId> {
+        let place = self.permissions.binary_search_by(|known| known.as_str().cmp(name)).ok()?;
+        u16::try_from(place).ok().map(PermissionId)
+    }
+
+    /// Whether a permission must be named in full to be granted. An unknown one must.
+    pub fn is_sensitive(&self, permission: &str) -> bool {
+        self.permission(permission).and_then(|id| self.sensitive.get(usize::from(id.0))).copied().unwrap_or(true)
+    }
+
+    fn empty(name: &str) -> Profile {
+        Profile {
+            name: name.to_owned(),
+            strip: Vec::new(),
+            access_token_header: HeaderName::from_static("lightstep-access-token"),
+            api_key_header: http::header::AUTHORIZATION,
+            api_key_scheme: None,
+            query_prefix: String::new(),
+            link_hosts: Vec::new(),
+            operations: Vec::new(),
+            permissions: Vec::new(),
+            sensitive: Vec::new(),
+            ingest: Vec::new(),
+            grpc: Vec::new(),
+            buckets: Vec::new(),
+        }
+    }
+}
+
+impl Operation {
+    /// The path of this operation after `{query_prefix}/{organization}`, beginning with `/`: every value
+    /// percent-encoded (RFC 3986 unreserved characters stay, all others become `%XX`). Empty if a value is missing or
+    /// left over: the backend knows nothing there. Ingest operations have none.
+    pub fn path(&self, project: Option<&str>, parameters: &[String]) -> String {
+        let mut path = String::with_capacity(self.template.len() + 32);
+        let mut parameters = parameters.iter();
+        for segment in &self.segments {
+            let value = match segment {
+                Segment::Literal(literal) => Some(literal.as_str()),
+                Segment::Project => project,
+                Segment::Parameter => parameters.next().map(String::as_str),
+            };
+            let Some(value) = value.filter(|value| matching::is_value(value)) else {
+                return String::new();
+            };
+            path.push('/');
+            push_encoded(&mut path, value);
+        }
+        if parameters.next().is_some() { String::new() } else { path }
+    }
+
+    fn nobody() -> &'static Operation {
+        static NOBODY: OnceLock<Operation> = OnceLock::new();
+        NOBODY.get_or_init(|| Operation {
+            id: OperationId(u16::MAX),
+            permission: "nobody".to_owned(),
+            permission_id: PermissionId(u16::MAX),
+            sensitive: true,
+            credential: Credential::Admin,
+            scope: Scope::Organization,
+            query_keys: Vec::new(),
+            response: ResponseRule::None,
+            method: Method::GET,
+            template: String::new(),
+            segments: Vec::new(),
+        })
+    }
+}
+
+/// Percent-encodes one segment or query component: RFC 3986 section 2.3's unreserved characters stay, every other byte
+/// becomes `%XX` with upper-case digits (section 2.1).
+pub fn push_encoded(into: &mut String, value: &str) {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            into.push('%');
+            into.extend([byte >> 4, byte & 15].iter().filter_map(|digit| HEX.get(usize::from(*digit))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

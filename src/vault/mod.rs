@@ -2,8 +2,253 @@
 //!
 //! What it does: keeps the backend's tokens and keys, current and overlapping, and lends one for one
 //! request. What it refuses to know: who calls, and what is in the body.
-//! Invariants: no permit, no credential; `Lease` has one mint; a secret is read again only on reload.
+//! Invariants: no permit, no credential (`lend` takes both); `Lease` has one mint; a secret is read again
+//! only when a new vault is built; a project's credential is lent only to a route of that project.
 
 mod settings;
 
 pub use settings::{ApiKeys, ProjectSecrets, VaultSettings};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use http::HeaderValue;
+
+use crate::authorize::Permit;
+use crate::clock::{Clock, UnixMillis};
+use crate::profiles::Credential;
+use crate::route::Route;
+use crate::secret::{Secret, SecretFault, SecretRef};
+
+/// How long a refused token stays behind the next before it is tried again, in milliseconds. A new or
+/// reactivated token takes up to five minutes to reach all satellites.
+const REFUSED_FOR_MS: i64 = 5 * 60 * 1000;
+
+/// Every credential of the backend.
+pub struct Vault {
+    projects: HashMap<String, Held>,
+    keys: Keys,
+    clock: Clock,
+}
+
+struct Held {
+    tokens: Option<Arc<Tokens>>,
+    keys: Keys,
+}
+
+#[derive(Default)]
+struct Keys {
+    read: Option<Arc<Secret>>,
+    write: Option<Arc<Secret>>,
+    admin: Option<Arc<Secret>>,
+}
+
+/// A project's access tokens and which of them is in use.
+struct Tokens {
+    list: Vec<Arc<Secret>>,
+    preferred: AtomicUsize,
+    /// When the first token is tried again, Unix milliseconds.
+    retry_first_at: AtomicI64,
+}
+
+/// A secret that could not be read, for `check` and the log; never the secret.
+#[derive(Debug)]
+pub struct UnreadableSecret {
+    /// `project checkout-prod, access token 1`
+    pub what: String,
+    pub reference: SecretRef,
+    pub fault: SecretFault,
+}
+
+impl std::fmt::Display for UnreadableSecret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {} {}", self.what, self.reference, self.fault)
+    }
+}
+
+/// A credential lent for one request. Private fields, no `Clone`, minted only in this room.
+pub struct Lease {
+    secret: Arc<Secret>,
+    /// For access tokens: the list and the place in it, to move on when the backend refuses.
+    tokens: Option<(Arc<Tokens>, usize)>,
+}
+
+/// Why nothing can be lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaultFault {
+    /// The project has no token, or no key of the operation's kind is configured.
+    NoCredential,
+    /// The permit and the route speak of different projects: a defect of ours, refused.
+    Mismatch,
+}
+
+impl VaultFault {
+    pub fn reason(self) -> &'static str {
+        match self {
+            VaultFault::NoCredential => "credential_missing",
+            VaultFault::Mismatch => "credential_mismatch",
+        }
+    }
+}
+
+impl Vault {
+    /// Reads every secret, or reports all that cannot be read.
+    pub fn open(settings: &VaultSettings, clock: Clock) -> Result<Self, Vec<UnreadableSecret>> {
+        let mut broken = Vec::new();
+        let mut read = |what: String, reference: &SecretRef| match reference.read() {
+            Ok(secret) => Some(Arc::new(secret)),
+            Err(fault) => {
+                broken.push(UnreadableSecret { what, reference: reference.clone(), fault });
+                None
+            }
+        };
+        let keys = open_keys("organization", &settings.api_keys, &mut read);
+        let mut projects = HashMap::new();
+        for (name, held) in &settings.projects {
+            let list: Vec<_> = held
+                .access_token
+                .iter()
+                .enumerate()
+                .filter_map(|(index, reference)| {
+                    read(format!("project `{name}`, access token {}", index + 1), reference)
+                })
+                .collect();
+            let tokens = (!list.is_empty()).then(|| {
+                Arc::new(Tokens { list, preferred: AtomicUsize::new(0), retry_first_at: AtomicI64::new(i64::MIN) })
+            });
+            let keys = open_keys(&format!("project `{name}`"), &held.api_key, &mut read);
+            projects.insert(name.clone(), Held { tokens, keys });
+        }
+        if broken.is_empty() { Ok(Vault { projects, keys, clock }) } else { Err(broken) }
+    }
+
+    /// Lends the credential that the permitted route needs.
+    pub fn lend(&self, permit: &Permit, route: &Route) -> Result<Lease, VaultFault> {
+        if permit.project() != route.project() {
+            return Err(VaultFault::Mismatch);
+        }
+        let held = route.project().and_then(|project| self.projects.get(project));
+        if route.credential() == Credential::AccessToken {
+            let tokens = held.and_then(|held| held.tokens.as_ref()).ok_or(VaultFault::NoCredential)?;
+            return Lease::mint_token(tokens, tokens.current(self.clock.now())).ok_or(VaultFault::NoCredential);
+        }
+        let own = held.and_then(|held| held.keys.of(route.credential()));
+        let secret = own.or_else(|| self.keys.of(route.credential())).ok_or(VaultFault::NoCredential)?;
+        Ok(Lease::mint(secret.clone(), None))
+    }
+
+    /// Whether an export to `project` could be given a credential.
+    pub fn has_access_token(&self, project: &str) -> bool {
+        self.projects.get(project).is_some_and(|held| held.tokens.is_some())
+    }
+
+    /// Fingerprints of every credential, to tell in the record what a reload changed.
+    pub fn fingerprints(&self) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        self.keys.fingerprints("organization", &mut all);
+        for (name, held) in &self.projects {
+            held.keys.fingerprints(name, &mut all);
+            for (index, secret) in held.tokens.iter().flat_map(|tokens| &tokens.list).enumerate() {
+                all.push((format!("{name}/access_token/{index}"), secret.fingerprint()));
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+impl Lease {
+    /// The one mint of leases.
+    fn mint(secret: Arc<Secret>, tokens: Option<(Arc<Tokens>, usize)>) -> Self {
+        Lease { secret, tokens }
+    }
+
+    fn mint_token(tokens: &Arc<Tokens>, place: usize) -> Option<Self> {
+        let secret = tokens.list.get(place)?.clone();
+        Some(Self::mint(secret, Some((tokens.clone(), place))))
+    }
+
+    /// The credential as a header value that is never logged nor indexed (RFC 7541 section 7.1.3).
+    /// `None` only for bytes that no header can carry, which `Secret` does not hold.
+    pub fn header_value(&self, scheme: Option<&str>) -> Option<HeaderValue> {
+        let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(self.secret.expose().len() + 8));
+        if let Some(scheme) = scheme {
+            bytes.extend_from_slice(scheme.as_bytes());
+            bytes.push(b' ');
+        }
+        bytes.extend_from_slice(self.secret.expose());
+        let mut value = HeaderValue::from_bytes(&bytes).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// What must never come back in an answer.
+    pub fn canary(&self) -> Arc<Secret> {
+        self.secret.clone()
+    }
+
+    /// First digits of the secret's digest, for records.
+    pub fn fingerprint(&self) -> String {
+        self.secret.fingerprint()
+    }
+
+    /// Whether another token of the project could be tried.
+    pub fn has_alternative(&self) -> bool {
+        self.tokens.as_ref().is_some_and(|(tokens, _)| tokens.list.len() > 1)
+    }
+
+    /// The backend refused this token: later calls begin with the next one for a while. Gives the lease
+    /// on that next one, unless the list has been gone through.
+    pub fn refused(self, now: UnixMillis) -> Option<Lease> {
+        let (tokens, place) = self.tokens?;
+        let next = (place + 1) % tokens.list.len().max(1);
+        if next == place {
+            return None;
+        }
+        tokens.preferred.store(next, Ordering::Relaxed);
+        tokens.retry_first_at.store(now.0.saturating_add(REFUSED_FOR_MS), Ordering::Relaxed);
+        Self::mint_token(&tokens, next)
+    }
+}
+
+impl Tokens {
+    fn current(&self, now: UnixMillis) -> usize {
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        if preferred != 0 && now.0 >= self.retry_first_at.load(Ordering::Relaxed) {
+            self.preferred.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        preferred
+    }
+}
+
+fn open_keys(what: &str, settings: &ApiKeys, read: &mut impl FnMut(String, &SecretRef) -> Option<Arc<Secret>>) -> Keys {
+    let mut open = |kind: &str, reference: &Option<SecretRef>| {
+        reference.as_ref().and_then(|reference| read(format!("{what}, {kind} API key"), reference))
+    };
+    Keys {
+        read: open("read", &settings.read),
+        write: open("write", &settings.write),
+        admin: open("admin", &settings.admin),
+    }
+}
+
+impl Keys {
+    fn of(&self, credential: Credential) -> Option<&Arc<Secret>> {
+        match credential {
+            Credential::AccessToken => None,
+            Credential::Read => self.read.as_ref(),
+            Credential::Write => self.write.as_ref(),
+            Credential::Admin => self.admin.as_ref(),
+        }
+    }
+
+    fn fingerprints(&self, owner: &str, into: &mut Vec<(String, String)>) {
+        for (kind, key) in [("read", &self.read), ("write", &self.write), ("admin", &self.admin)] {
+            if let Some(key) = key {
+                into.push((format!("{owner}/api_key/{kind}"), key.fingerprint()));
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is known of one downstream connection, and the gate between its requests.
+//!
+//! What it does: is shared by the guarded stream, which judges raw bytes, and by the requests on it,
+//! which read what the handshake proved and open the gate for the next head.
+//! What it refuses to know: requests' contents, identities.
+//! Invariant: after a request ends, no byte reaches the framework until `arm` is called for the next.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use super::{ClientChain, Dialect, Fault, ListenerSettings};
+
+/// One accepted connection.
+pub struct Connection {
+    pub listener: Arc<ListenerSettings>,
+    pub peer: SocketAddr,
+    pub http2: bool,
+    /// The client's certificate chain, if the handshake verified one.
+    pub chain: Option<Arc<ClientChain>>,
+    armed: AtomicBool,
+    closing: AtomicBool,
+    continue_wanted: AtomicBool,
+    broken: Mutex<Broken>,
+    waker: Mutex<Option<Waker>>,
+}
+
+#[derive(Default)]
+struct Broken {
+    head: Option<BrokenHead>,
+    body: Option<Fault>,
+}
+
+/// A head that was refused before the framework saw it, as far as it could be read.
+#[derive(Debug)]
+pub struct BrokenHead {
+    pub fault: Fault,
+    pub dialect: Dialect,
+    /// At most 16 bytes, a token, or empty.
+    pub method: String,
+    /// Printable, at most 256 bytes, without a query.
+    pub path: String,
+}
+
+impl Connection {
+    pub fn new(
+        listener: Arc<ListenerSettings>,
+        peer: SocketAddr,
+        http2: bool,
+        chain: Option<Arc<ClientChain>>,
+    ) -> Self {
+        Connection {
+            listener,
+            peer,
+            http2,
+            chain,
+            armed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            continue_wanted: AtomicBool::new(false),
+            broken: Mutex::new(Broken::default()),
+            waker: Mutex::new(None),
+        }
+    }
+
+    /// Lets the next head in: the request before it is over.
+    pub fn arm(&self) {
+        self.armed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn take_armed(&self) -> bool {
+        self.armed.swap(false, Ordering::AcqRel)
+    }
+
+    /// The request may send its body: tell a client that waits to be told (RFC 9110 section 10.1.1). The
+    /// framework could say so too, but would end the connection's reuse by it.
+    pub fn allow_continue(&self) {
+        self.continue_wanted.store(true, Ordering::Release);
+    }
+
+    pub(super) fn take_continue(&self) -> bool {
+        self.continue_wanted.load(Ordering::Acquire) && self.continue_wanted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Asks the connection to close once the request in flight, if any, has been answered.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether no further request is wanted on this connection.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Remembers whom to wake when `close` is called while the stream waits for a head.
+    pub(super) fn sleep_with(&self, waker: &Waker) {
+        let mut kept = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.as_ref() {
+            Some(known) if known.will_wake(waker) => {}
+            _ => *kept = Some(waker.clone()),
+        }
+    }
+
+    pub(super) fn break_head(&self, head: BrokenHead) {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).head = Some(head);
+    }
+
+    /// The refused head that the request just begun stands for, once.
+    pub fn take_broken_head(&self) -> Option<BrokenHead> {
+        if self.http2 {
+            return None;
+        }
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).head.take()
+    }
+
+    pub(super) fn break_body(&self, fault: Fault) {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).body = Some(fault);
+    }
+
+    /// Why the body in flight was cut off by the guarded stream, if it was.
+    pub fn take_broken_body(&self) -> Option<Fault> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).body.take()
+    }
+}

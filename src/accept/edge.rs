@@ -1,0 +1,291 @@
+//! The accept loop: from a socket to a guarded stream that the framework serves.
+//!
+//! What it does: binds (port 0 included), counts connections in total and per address, bounds the
+//! handshake, recognises cleartext HTTP/2, ends connections by age and at the drain, and tells of every
+//! refusal that happens before a request exists. What it refuses to know: requests.
+//! Invariants: an accept error never ends the loop; a slot is given back whatever way a connection ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use pingora_core::apps::ServerApp;
+use rustls::ServerConfig;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::connection::Connection;
+use super::head::HeadLimits;
+use super::stream::{Guarded, Pace, Transport};
+use super::{ClientChain, ListenerSettings};
+use crate::limits::Limits;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What the loop needs of the present configuration; swapped whole on reload.
+pub struct Terms {
+    pub listener: Arc<ListenerSettings>,
+    pub tls: Option<Arc<ServerConfig>>,
+    pub limits: Arc<Limits>,
+}
+
+/// What happened before any request existed.
+#[derive(Debug)]
+pub enum EdgeEvent {
+    /// A connection was closed at once, because of `connections_total` or `connections_per_address`.
+    ConnectionRefused { reason: &'static str },
+    /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
+    HandshakeFailed { reason: &'static str, detail: String },
+    /// `accept` itself failed, for instance for lack of file descriptors.
+    AcceptFailed { detail: String },
+}
+
+/// Told of events on a listener. Must not block.
+pub type Witness = Arc<dyn Fn(&str, Option<SocketAddr>, EdgeEvent) + Send + Sync>;
+
+/// Counts open connections over all listeners.
+#[derive(Default)]
+pub struct Census {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: u32,
+    by_address: HashMap<IpAddr, u32>,
+}
+
+/// One counted connection; dropping it gives the place back.
+pub struct Place {
+    census: Arc<Census>,
+    address: IpAddr,
+}
+
+impl Census {
+    /// Open connections now.
+    pub fn total(&self) -> u32 {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
+    fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Result<Place, &'static str> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.total >= limits.connections {
+            return Err("connections_total");
+        }
+        let here = counts.by_address.entry(address).or_default();
+        if *here >= limits.connections_per_address {
+            return Err("connections_per_address");
+        }
+        *here += 1;
+        counts.total += 1;
+        Ok(Place { census: self.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.total = counts.total.saturating_sub(1);
+        if let Some(here) = counts.by_address.get_mut(&self.address) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                counts.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// The stages of a stop: accept on, then finish what is in flight, then cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Serving,
+    Draining,
+    Stopped,
+}
+
+/// Waits until the stage is at least `at`; a gateway that is gone has stopped.
+pub async fn reached(stage: &mut watch::Receiver<Stage>, at: Stage) {
+    // The error means that no further stage can come.
+    let _ = stage.wait_for(|stage| *stage >= at).await;
+}
+
+/// One listener's loop.
+pub struct Edge<A> {
+    pub socket: TcpListener,
+    pub terms: Arc<ArcSwap<Terms>>,
+    pub app: Arc<A>,
+    pub census: Arc<Census>,
+    pub witness: Witness,
+    pub stage: watch::Receiver<Stage>,
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
+    /// Accepts until the drain begins, then waits for the connections that are left, or cuts them when
+    /// the stage becomes `Stopped`.
+    pub async fn run(mut self) {
+        let mut connections = JoinSet::new();
+        let mut stage = self.stage.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = reached(&mut stage, Stage::Draining) => break,
+                _ = connections.join_next(), if !connections.is_empty() => {}
+                accepted = self.socket.accept() => self.admit(accepted, &mut connections).await,
+            }
+        }
+        // Listening ends here: new clients are refused by the kernel and look elsewhere.
+        drop(self.socket);
+        tokio::select! {
+            () = reached(&mut self.stage, Stage::Stopped) => {}
+            () = async { while connections.join_next().await.is_some() {} } => {}
+        }
+    }
+
+    async fn admit(&self, accepted: io::Result<(TcpStream, SocketAddr)>, connections: &mut JoinSet<()>) {
+        let terms = self.terms.load_full();
+        let name = &terms.listener.name;
+        let (tcp, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                (self.witness)(name, None, EdgeEvent::AcceptFailed { detail: error.kind().to_string() });
+                // Without a pause, a lack of descriptors would spin this loop.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                return;
+            }
+        };
+        // IPv4-mapped addresses count as the IPv4 address that they are.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let place = match self.census.enter(peer.ip(), &terms.limits) {
+            Ok(place) => place,
+            Err(reason) => {
+                (self.witness)(name, Some(peer), EdgeEvent::ConnectionRefused { reason });
+                return;
+            }
+        };
+        connections.spawn(serve(tcp, peer, terms, self.app.clone(), self.witness.clone(), self.stage.clone(), place));
+    }
+}
+
+/// One connection's life.
+async fn serve<A: ServerApp + Send + Sync + 'static>(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    terms: Arc<Terms>,
+    app: Arc<A>,
+    witness: Witness,
+    mut stage: watch::Receiver<Stage>,
+    place: Place,
+) {
+    let _place = place;
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    let _ = tcp.set_nodelay(true);
+    let limits = terms.limits.clone();
+    let Some((connection, stream)) = establish(tcp, peer, &terms, &witness).await else { return };
+    let age = tokio::time::sleep(limits.connection_age);
+    let (closing, closing_watch) = watch::channel(false);
+    let serving = app.process_new(Box::new(stream), &closing_watch);
+    tokio::pin!(serving, age);
+    tokio::select! {
+        _ = &mut serving => return,
+        () = &mut age => {}
+        () = reached(&mut stage, Stage::Draining) => {}
+    }
+    // HTTP/2 sends GOAWAY on this signal; HTTP/1.1 closes when idle or after its answer.
+    connection.close();
+    let _ = closing.send(true);
+    tokio::select! {
+        _ = &mut serving => {}
+        () = tokio::time::sleep(limits.drain_timeout) => {}
+        () = reached(&mut stage, Stage::Stopped) => {}
+    }
+}
+
+async fn establish(
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    terms: &Terms,
+    witness: &Witness,
+) -> Option<(Arc<Connection>, Guarded)> {
+    let limits = &terms.limits;
+    let pace = Pace {
+        head: HeadLimits { bytes: limits.header_bytes as usize, lines: limits.header_count as usize },
+        header_timeout: limits.header_timeout,
+        idle_timeout: limits.idle_timeout,
+    };
+    let listener = terms.listener.clone();
+    let (io, connection, ahead) = match &terms.tls {
+        None => {
+            let mut ahead = BytesMut::new();
+            let http2 = timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await.ok()?.ok()?;
+            (Transport::Plain(tcp), Connection::new(listener, peer, http2, None), ahead)
+        }
+        Some(config) => {
+            let failed = |reason, detail| {
+                witness(&listener.name, Some(peer), EdgeEvent::HandshakeFailed { reason, detail });
+            };
+            let accepting = TlsAcceptor::from(config.clone()).accept(tcp);
+            let tls = match timeout(limits.handshake_timeout, accepting).await {
+                Ok(Ok(tls)) => tls,
+                Ok(Err(error)) => {
+                    failed(handshake_reason(&error), error.to_string());
+                    return None;
+                }
+                Err(_) => {
+                    failed("handshake_timeout", String::new());
+                    return None;
+                }
+            };
+            let session = tls.get_ref().1;
+            let http2 = session.alpn_protocol() == Some(b"h2");
+            let chain = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| {
+                let certificates = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+                Arc::new(ClientChain { certificates, listener: listener.name.as_str().into() })
+            });
+            let connection = Connection::new(listener.clone(), peer, http2, chain);
+            (Transport::Tls(Box::new(tls)), connection, BytesMut::new())
+        }
+    };
+    let connection = Arc::new(connection);
+    Some((connection.clone(), Guarded::new(io, connection, pace, ahead)))
+}
+
+/// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).
+async fn read_preface(tcp: &mut TcpStream, ahead: &mut BytesMut) -> io::Result<bool> {
+    let mut space = [0_u8; 8 * 1024];
+    loop {
+        let count = tcp.read(&mut space).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        ahead.extend_from_slice(space.get(..count).unwrap_or_default());
+        let length = ahead.len().min(PREFACE.len());
+        if ahead.get(..length) != PREFACE.get(..length) {
+            return Ok(false);
+        }
+        if length == PREFACE.len() {
+            return Ok(true);
+        }
+    }
+}
+
+fn handshake_reason(error: &io::Error) -> &'static str {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Revoked)) => "certificate_revoked",
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
+        )) => "certificate_expired",
+        Some(rustls::Error::InvalidCertificate(_)) => "certificate_untrusted",
+        Some(rustls::Error::NoCertificatesPresented) => "certificate_missing",
+        Some(_) => "handshake_failed",
+        None => "handshake_closed",
+    }
+}

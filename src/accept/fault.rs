@@ -1,0 +1,83 @@
+//! What can be wrong with a head or a body's framing.
+//!
+//! What it does: names each mistake once, with a stable reason code. What it refuses to know: the status
+//! that answers it (`respond` has the table). Invariant: a code never changes its meaning.
+
+/// A mistake of the caller's in the head, the framing or the pace of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The request line is not `METHOD SP origin-form SP HTTP/1.x` (RFC 9112 section 3).
+    RequestLine,
+    /// A method that no operation has, `CONNECT` and `TRACE` among them.
+    Method,
+    /// The target is not in origin form, or holds bytes that a path may not have.
+    Target,
+    /// An empty, dot, doubly encoded or otherwise ambiguous path segment.
+    Path,
+    /// A query that the operation does not know, or that carries a credential (RFC 6750 section 5.3).
+    Query,
+    /// A header line that RFC 9112 section 5 does not allow, or a name with `_`.
+    HeaderLine,
+    /// A header that must stand alone stands twice, or `Connection` nominates one of ours.
+    HeaderConflict,
+    /// `Host` is missing, doubled, malformed or at odds with the target.
+    Host,
+    /// `Content-Length` and `Transfer-Encoding` that leave the body's end in doubt.
+    Framing,
+    /// A chunk that RFC 9112 section 7.1 does not allow.
+    Chunk,
+    /// `Expect` with anything but `100-continue`.
+    Expectation,
+    /// `Upgrade`, which nothing here offers.
+    Upgrade,
+    /// Two different credentials of one kind, or one in a place where none may stand.
+    CredentialConflict,
+    /// More header lines or bytes than `limits.headers` and `limits.header` allow.
+    HeadTooLarge,
+    /// The head was not complete within `limits.header_timeout`.
+    HeadTimeout,
+    /// A media type that the operation does not take.
+    MediaType,
+    /// A content encoding that is not one token.
+    ContentEncoding,
+    /// The `lightkeeper-app` header is not a canonical app path.
+    AppHeader,
+    /// The body is larger than `limits.body`.
+    BodyTooLarge,
+    /// The body did not come whole within `limits.body_timeout`, or slower than `limits.body_rate`.
+    BodyTimeout,
+    /// The body ended before its announced length.
+    BodyTruncated,
+    /// A gRPC message prefix that disagrees with the body (compressed flag, length).
+    GrpcFrame,
+}
+
+impl Fault {
+    /// The stable code of logs, metrics and records.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Fault::RequestLine => "malformed_request_line",
+            Fault::Method => "method_unknown",
+            Fault::Target => "malformed_target",
+            Fault::Path => "ambiguous_path",
+            Fault::Query => "malformed_query",
+            Fault::HeaderLine => "malformed_header",
+            Fault::HeaderConflict => "conflicting_headers",
+            Fault::Host => "malformed_host",
+            Fault::Framing => "ambiguous_framing",
+            Fault::Chunk => "malformed_chunk",
+            Fault::Expectation => "expectation_unknown",
+            Fault::Upgrade => "upgrade_refused",
+            Fault::CredentialConflict => "conflicting_credentials",
+            Fault::HeadTooLarge => "head_too_large",
+            Fault::HeadTimeout => "head_timeout",
+            Fault::MediaType => "media_type_unsupported",
+            Fault::ContentEncoding => "content_encoding_unsupported",
+            Fault::AppHeader => "malformed_app_header",
+            Fault::BodyTooLarge => "body_too_large",
+            Fault::BodyTimeout => "body_timeout",
+            Fault::BodyTruncated => "body_truncated",
+            Fault::GrpcFrame => "malformed_grpc_frame",
+        }
+    }
+}

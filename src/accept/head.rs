@@ -1,0 +1,292 @@
+//! The strict look at a raw HTTP/1 head, before the framework parses it.
+//!
+//! What it does: finds the head's end, refuses everything that RFC 9112 leaves to interpretation, and
+//! says how the body is framed. What it refuses to know: what the request is for.
+//! Invariants: bytes that pass here are parsed the same way by every HTTP/1 parser; nothing is repaired.
+
+use super::Fault;
+
+/// How the bytes after the head are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// No body.
+    None,
+    /// Exactly this many bytes.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// Limits of one head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    pub bytes: usize,
+    pub lines: usize,
+}
+
+/// Where the head ends (index after the empty line), if it is complete. `searched` bytes were searched
+/// before, so that a dripping head costs linear time.
+pub fn find_end(buffer: &[u8], searched: usize) -> Option<usize> {
+    let start = searched.saturating_sub(3);
+    let rest = buffer.get(start..)?;
+    let strict = memchr::memmem::find(rest, b"\r\n\r\n").map(|at| start + at + 4);
+    // A bare LF pair would end the head for a lenient parser: hand it over now, to be refused.
+    let lenient = memchr::memmem::find(rest, b"\n\n").map(|at| start + at + 2);
+    match (strict, lenient) {
+        (Some(strict), Some(lenient)) => Some(strict.min(lenient)),
+        (strict, lenient) => strict.or(lenient),
+    }
+}
+
+/// Judges a complete head, `head` being everything up to and including the empty line.
+pub fn inspect(head: &[u8], limits: HeadLimits) -> Result<Framing, Fault> {
+    if head.len() > limits.bytes {
+        return Err(Fault::HeadTooLarge);
+    }
+    let body = head.strip_suffix(b"\r\n\r\n").ok_or(Fault::HeaderLine)?;
+    let mut lines = Lines { rest: Some(body) };
+    let version_11 = request_line(lines.next().ok_or(Fault::RequestLine)??)?;
+    let (mut hosts, mut lengths, mut encodings, mut count) = (0_usize, None, 0_usize, 0_usize);
+    for line in lines {
+        let line = line?;
+        count += 1;
+        if count > limits.lines {
+            return Err(Fault::HeadTooLarge);
+        }
+        let (name, value) = header_line(line)?;
+        if name.eq_ignore_ascii_case(b"host") {
+            hosts += 1;
+            if !is_host(value) {
+                return Err(Fault::Host);
+            }
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            // Even equal values are refused: RFC 9110 section 8.6 leaves the choice, we take the strict one.
+            if lengths.replace(content_length(value)?).is_some() {
+                return Err(Fault::Framing);
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            encodings += 1;
+            if !value.eq_ignore_ascii_case(b"chunked") || !version_11 {
+                return Err(Fault::Framing);
+            }
+        }
+    }
+    if hosts != 1 {
+        return Err(Fault::Host);
+    }
+    match (lengths, encodings) {
+        (None, 0) | (Some(0), 0) => Ok(Framing::None),
+        (Some(length), 0) => Ok(Framing::Length(length)),
+        (None, 1) => Ok(Framing::Chunked),
+        _ => Err(Fault::Framing),
+    }
+}
+
+/// The method and target of a raw head as far as they can be read, for the record of a refusal.
+pub fn glimpse(head: &[u8]) -> (Option<&str>, Option<&str>) {
+    let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ').map(|word| std::str::from_utf8(word).ok());
+    (words.next().flatten(), words.next().flatten())
+}
+
+/// The value of the first header called `name`, for choosing the dialect of a refusal.
+pub fn glimpse_header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    head.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
+        let (found, value) = split_once(line, b':')?;
+        found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+    })
+}
+
+/// Lines ended by CRLF; a bare CR or LF within is a fault.
+struct Lines<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<&'a [u8], Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest?;
+        let line = match memchr::memchr2(b'\r', b'\n', rest) {
+            None => {
+                self.rest = None;
+                return Some(Ok(rest));
+            }
+            Some(at) => at,
+        };
+        let (head, tail) = rest.split_at_checked(line)?;
+        match tail.strip_prefix(b"\r\n") {
+            Some(tail) => {
+                self.rest = Some(tail);
+                Some(Ok(head))
+            }
+            None => {
+                self.rest = None;
+                Some(Err(Fault::HeaderLine))
+            }
+        }
+    }
+}
+
+/// `METHOD SP target SP HTTP/1.x`; true for HTTP/1.1.
+fn request_line(line: &[u8]) -> Result<bool, Fault> {
+    let (method, rest) = split_once(line, b' ').ok_or(Fault::RequestLine)?;
+    let (target, version) = split_once(rest, b' ').ok_or(Fault::RequestLine)?;
+    let version_11 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        _ => return Err(Fault::RequestLine),
+    };
+    if !super::is_known_method(method) {
+        return Err(Fault::Method);
+    }
+    if target.first() != Some(&b'/') || !target.iter().all(|byte| is_target_byte(*byte)) {
+        return Err(Fault::Target);
+    }
+    Ok(version_11)
+}
+
+/// The bytes of RFC 3986's path and query in origin form; `#` and everything unprintable is out.
+fn is_target_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/%-._~!$&'()*+,;=:@?".contains(&byte)
+}
+
+fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    // A line that begins with a blank is obs-fold (RFC 9112 section 5.2).
+    let (name, value) = split_once(line, b':').ok_or(Fault::HeaderLine)?;
+    if name.is_empty() || !name.iter().all(|byte| super::is_header_name_byte(*byte)) {
+        return Err(Fault::HeaderLine);
+    }
+    if !value.iter().all(|byte| super::is_header_value_byte(*byte)) {
+        return Err(Fault::HeaderLine);
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+fn content_length(value: &[u8]) -> Result<u64, Fault> {
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Fault::Framing);
+    }
+    Ok(value.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// A registered name or address with an optional port; no user information.
+pub(super) fn is_host(value: &[u8]) -> bool {
+    !value.is_empty()
+        && value.len() <= 255
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte))
+}
+
+fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let index = memchr::memchr(at, bytes)?;
+    let (head, tail) = bytes.split_at_checked(index)?;
+    Some((head, tail.get(1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 4096, lines: 20 };
+
+    /// Scenario: raw heads, good and bad. Guarantees: only unambiguous ones pass, with their framing.
+    #[test]
+    fn heads_are_judged_strictly() {
+        let cases: &[(&str, Result<Framing, Fault>)] = &[
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(Framing::None)),
+            ("POST /v1/traces HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\n", Ok(Framing::Length(5))),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ok(Framing::Chunked)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", Ok(Framing::Chunked)),
+            ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", Ok(Framing::None)),
+            // hosts
+            ("GET / HTTP/1.1\r\n\r\n", Err(Fault::Host)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(Fault::Host)),
+            ("GET / HTTP/1.1\r\nHost: \r\n\r\n", Err(Fault::Host)),
+            ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", Err(Fault::Host)),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Err(Fault::Host)),
+            // targets
+            ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
+            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET /a\\b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET /é HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET /\"<> HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
+            ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
+            ("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
+            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
+            ("GET /\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
+            // methods
+            ("get / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Method)),
+            ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Method)),
+            ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Method)),
+            ("PRI / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Method)),
+            // header lines
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\tfolded: x\r\n\r\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\r\nHost: a\n\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\r\nHost: a\r\n: empty\r\n\r\n", Err(Fault::HeaderLine)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nlightstep_access_token: x\r\n\r\n", Err(Fault::HeaderLine)),
+            // framing
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", Err(Fault::Framing)),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", Err(Fault::Framing)),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Err(Fault::Framing)),
+        ];
+        for (head, expected) in cases {
+            assert_eq!(&inspect(head.as_bytes(), LIMITS), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_has_bounds() {
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(20));
+        assert_eq!(inspect(many.as_bytes(), LIMITS), Err(Fault::HeadTooLarge));
+        let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(4096));
+        assert_eq!(inspect(long.as_bytes(), LIMITS), Err(Fault::HeadTooLarge));
+    }
+
+    #[test]
+    fn the_end_is_found_wherever_reads_break() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody";
+        for searched in 0..=26 {
+            assert_eq!(find_end(head, searched), Some(27), "{searched}");
+        }
+        assert_eq!(find_end(b"GET / HTTP/1.1\r\nHost: a\r\n", 0), None);
+        assert_eq!(find_end(b"GET / HTTP/1.1\nHost: a\n\n", 0), Some(24));
+    }
+
+    proptest::proptest! {
+        /// Scenario: arbitrary bytes. Guarantees: no panic, and whatever passes has one CRLF discipline.
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..512)) {
+            let _ = inspect(&bytes, LIMITS);
+            let _ = glimpse(&bytes);
+            let _ = glimpse_header(&bytes, "content-type");
+            let _ = find_end(&bytes, 7);
+        }
+    }
+}

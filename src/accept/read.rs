@@ -1,0 +1,350 @@
+//! From a framework's parsed head to `Caller` and `Call`.
+//!
+//! What it does: checks the header list as a whole, finds the evidence, and matches the canonical path
+//! against the profile. What it refuses to know: whether the evidence holds, whether the ask is allowed.
+//! Invariants: every check looks at all lines of a name; two different credentials are refused, not
+//! chosen from; the result borrows nothing of the head.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
+use super::connection::Connection;
+use super::{Caller, Carrier, Fault, Presented, head, path};
+use crate::apps::AppPath;
+use crate::limits::Limits;
+use crate::otlp::Encoding;
+use crate::profiles::Profile;
+
+/// Names the app of an export when the URL does not.
+pub const APP_HEADER: HeaderName = HeaderName::from_static("lightkeeper-app");
+
+/// A head that was refused, and what of it can be recorded.
+#[derive(Debug)]
+pub struct RefusedHead {
+    pub fault: Fault,
+    pub dialect: Dialect,
+}
+
+/// Reads one head.
+pub fn read(
+    parts: &Parts,
+    connection: &Connection,
+    profile: &Profile,
+    limits: &Limits,
+) -> Result<(Caller, Call), RefusedHead> {
+    let dialect = glimpse_dialect(parts.uri.path(), parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+    read_in(parts, connection, profile, limits, dialect).map_err(|fault| RefusedHead { fault, dialect })
+}
+
+fn read_in(
+    parts: &Parts,
+    connection: &Connection,
+    profile: &Profile,
+    limits: &Limits,
+    dialect: Dialect,
+) -> Result<(Caller, Call), Fault> {
+    check_lines(parts, limits)?;
+    let authority = authority(parts)?;
+    check_connection(parts)?;
+    if !super::is_known_method(parts.method.as_str().as_bytes()) {
+        return Err(Fault::Method);
+    }
+    let segments = path::segments(parts.uri.path())?;
+    let words: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let query = match parts.uri.query() {
+        Some(query) => path::pairs(query)?,
+        None => Vec::new(),
+    };
+    // RFC 6750 section 5.3: a token in a URL ends up in logs; it is refused whatever else is right.
+    if query.iter().any(|(key, _)| key.eq_ignore_ascii_case("access_token") || key.eq_ignore_ascii_case("token")) {
+        return Err(Fault::CredentialConflict);
+    }
+    let canonical = path::join(words.iter().copied());
+    let ask = ask(parts, connection, profile, &words, &canonical, query, dialect)?;
+    let caller = Caller {
+        token: token(&parts.headers, profile, connection.chain.is_some())?,
+        certificate: connection.chain.clone(),
+        address: connection.peer.ip(),
+    };
+    Ok((caller, Call { method: parts.method.clone(), path: canonical, authority, dialect, ask }))
+}
+
+/// Every header line: count, size, bytes; and the names that must stand alone.
+fn check_lines(parts: &Parts, limits: &Limits) -> Result<(), Fault> {
+    let mut bytes = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    if parts.headers.len() > limits.header_count as usize {
+        return Err(Fault::HeadTooLarge);
+    }
+    for (name, value) in &parts.headers {
+        bytes += name.as_str().len() + value.len() + 4;
+        // The framework lets `_` and blanks at the ends pass over HTTP/2.
+        if name.as_str().contains('_') {
+            return Err(Fault::HeaderLine);
+        }
+        let value = value.as_bytes();
+        let padded =
+            value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace);
+        if !value.iter().all(|byte| super::is_header_value_byte(*byte)) || (padded && parts.version == Version::HTTP_2)
+        {
+            return Err(Fault::HeaderLine);
+        }
+    }
+    if bytes > limits.header_bytes as usize {
+        return Err(Fault::HeadTooLarge);
+    }
+    for name in [&CONTENT_TYPE, &CONTENT_ENCODING, &CONTENT_LENGTH, &TRANSFER_ENCODING, &EXPECT, &TE, &APP_HEADER] {
+        if more_than_one(&parts.headers, name) {
+            return Err(Fault::HeaderConflict);
+        }
+    }
+    Ok(())
+}
+
+fn more_than_one(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+/// The one authority of the request (RFC 9110 section 7.2, RFC 9113 section 8.3.1).
+fn authority(parts: &Parts) -> Result<String, Fault> {
+    if more_than_one(&parts.headers, &HOST) {
+        return Err(Fault::Host);
+    }
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let authority = match (host, target) {
+        (Some(host), Some(target)) if host != target => return Err(Fault::Host),
+        (Some(authority), _) | (None, Some(authority)) => authority,
+        (None, None) => return Err(Fault::Host),
+    };
+    if !head::is_host(authority) {
+        return Err(Fault::Host);
+    }
+    String::from_utf8(authority.to_vec()).map_err(|_| Fault::Host)
+}
+
+/// Hop-by-hop fields: they must not decide which of our headers survive (CVE-2024-45410's class).
+fn check_connection(parts: &Parts) -> Result<(), Fault> {
+    let headers = &parts.headers;
+    if headers.contains_key(UPGRADE) || headers.contains_key("http2-settings") {
+        return Err(Fault::Upgrade);
+    }
+    if parts.version == Version::HTTP_2
+        && [CONNECTION.as_str(), TRANSFER_ENCODING.as_str(), "keep-alive", "proxy-connection"]
+            .iter()
+            .any(|name| headers.contains_key(*name))
+    {
+        return Err(Fault::HeaderLine);
+    }
+    for value in headers.get_all(CONNECTION) {
+        let text = value.to_str().map_err(|_| Fault::HeaderConflict)?;
+        for option in text.split(',').map(str::trim) {
+            if !["close", "keep-alive", "te", ""].iter().any(|known| option.eq_ignore_ascii_case(known)) {
+                return Err(Fault::HeaderConflict);
+            }
+        }
+    }
+    if let Some(te) = headers.get(TE)
+        && !te.as_bytes().eq_ignore_ascii_case(b"trailers")
+    {
+        return Err(Fault::HeaderConflict);
+    }
+    if let Some(expect) = headers.get(EXPECT)
+        && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        return Err(Fault::Expectation);
+    }
+    Ok(())
+}
+
+/// Finds what is asked for.
+fn ask(
+    parts: &Parts,
+    connection: &Connection,
+    profile: &Profile,
+    words: &[&str],
+    canonical: &str,
+    query: Vec<(String, String)>,
+    dialect: Dialect,
+) -> Result<Ask, Fault> {
+    let serves = connection.listener.serves;
+    match words {
+        ["public", "v0.2", organization, rest @ ..] if serves.query => {
+            return query_ask(parts, profile, organization, rest, query);
+        }
+        [".lightkeeper", "whoami"] if serves.web && parts.method == Method::GET && query.is_empty() => {
+            return Ok(Ask::Own(OwnAsk::Whoami));
+        }
+        _ => {}
+    }
+    let (app, rest) = match words {
+        ["apps", rest @ ..] => match rest.iter().position(|word| *word == "-") {
+            Some(at) => {
+                let (app, rest) = rest.split_at_checked(at).ok_or(Fault::Path)?;
+                (Some(app_path(app)), rest.get(1..).unwrap_or_default())
+            }
+            None if serves.web && parts.method == Method::GET && query.is_empty() => {
+                return Ok(app_path(rest).map_or(Ask::Unknown, |app| Ask::Own(OwnAsk::Apps(app))));
+            }
+            None => return Ok(Ask::Unknown),
+        },
+        words => (None, words),
+    };
+    if !serves.ingest {
+        return Ok(Ask::Unknown);
+    }
+    // A path of the URL that cannot be an app is an app that nobody knows.
+    let named = match app {
+        Some(None) => return Ok(Ask::Unknown),
+        Some(Some(app)) => Some(app),
+        None => app_header(&parts.headers)?,
+    };
+    let inner = if rest.len() == words.len() { canonical.to_owned() } else { path::join(rest.iter().copied()) };
+    if parts.method != Method::POST {
+        return Ok(Ask::Unknown);
+    }
+    let (operation, signal, protocol, upstream_path) = if let Some((operation, signal)) = profile.match_grpc(&inner) {
+        (operation, signal, Protocol::Grpc, inner)
+    } else if let Some((operation, signal, upstream)) = profile.match_ingest(&inner) {
+        (operation, signal, Protocol::Http, upstream)
+    } else {
+        return Ok(Ask::Unknown);
+    };
+    if !query.is_empty() {
+        return Err(Fault::Query);
+    }
+    let takes = match (protocol, dialect) {
+        (Protocol::Grpc, Dialect::Grpc) => parts.version == Version::HTTP_2,
+        (Protocol::Http, Dialect::Otlp(_)) => otlp_media_type(&parts.headers),
+        _ => false,
+    };
+    if !takes {
+        return Ok(Ask::Unacceptable(Fault::MediaType));
+    }
+    if let Some(encoding) = parts.headers.get(CONTENT_ENCODING)
+        && !encoding.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    {
+        return Ok(Ask::Unacceptable(Fault::ContentEncoding));
+    }
+    Ok(Ask::Ingest(IngestAsk { operation, signal, protocol, upstream_path, app: named }))
+}
+
+fn app_path(words: &[&str]) -> Option<AppPath> {
+    words.iter().try_fold(AppPath::root(), |app, word| app.child(word))
+}
+
+fn app_header(headers: &HeaderMap) -> Result<Option<AppPath>, Fault> {
+    let Some(value) = headers.get(APP_HEADER) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Fault::AppHeader)?;
+    AppPath::parse(text).map(Some).ok_or(Fault::AppHeader)
+}
+
+fn otlp_media_type(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    [&b"application/x-protobuf"[..], b"application/json", b"application/protobuf", b"application/x-json"]
+        .iter()
+        .any(|known| essence.eq_ignore_ascii_case(known))
+}
+
+fn query_ask(
+    parts: &Parts,
+    profile: &Profile,
+    organization: &str,
+    rest: &[&str],
+    query: Vec<(String, String)>,
+) -> Result<Ask, Fault> {
+    let Some(found) = profile.match_query(&parts.method, rest) else { return Ok(Ask::Unknown) };
+    let operation = profile.operation(found.operation);
+    for (index, (key, _)) in query.iter().enumerate() {
+        let Some(known) = operation.query_keys.iter().find(|known| known.name == *key) else {
+            return Err(Fault::Query);
+        };
+        let again = query.iter().take(index).any(|(earlier, _)| earlier == key);
+        if again && !known.repeats {
+            return Err(Fault::Query);
+        }
+    }
+    Ok(Ask::Query(QueryAsk {
+        operation: found.operation,
+        organization: organization.to_owned(),
+        project: found.project,
+        parameters: found.parameters,
+        query,
+    }))
+}
+
+/// The one token of the request, wherever it stands.
+fn token(headers: &HeaderMap, profile: &Profile, has_certificate: bool) -> Result<Option<Presented>, Fault> {
+    if more_than_one(headers, &AUTHORIZATION) || more_than_one(headers, &profile.access_token_header) {
+        return Err(Fault::CredentialConflict);
+    }
+    let authorization = match headers.get(AUTHORIZATION) {
+        Some(value) => Some(authorization_token(value)?),
+        None => None,
+    };
+    // Clients of the backend always send something here, often a placeholder. It is evidence if it has
+    // the form of a JWT, or if there is no other.
+    let carried = headers
+        .get(&profile.access_token_header)
+        .filter(|value| has_jwt_form(value.as_bytes()) || (authorization.is_none() && !has_certificate));
+    match (authorization, carried) {
+        (Some(token), Some(carried)) if token.bytes() != carried.as_bytes() => Err(Fault::CredentialConflict),
+        (Some(token), _) => Ok(Some(token)),
+        (None, Some(carried)) => Ok(Some(Presented::new(carried.clone(), 0, Carrier::AccessToken))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// `Bearer x` in any case, or a bare `x` as the query API's clients send it.
+fn authorization_token(value: &HeaderValue) -> Result<Presented, Fault> {
+    let bytes = value.as_bytes();
+    if bytes.contains(&b',') {
+        return Err(Fault::CredentialConflict);
+    }
+    let start = match bytes.iter().position(|byte| *byte == b' ') {
+        Some(space) => {
+            let (scheme, rest) = bytes.split_at_checked(space).unwrap_or((bytes, &[]));
+            let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+            // Another scheme is evidence that we cannot verify; the whole value goes on and fails there.
+            if scheme.eq_ignore_ascii_case(b"bearer") { space + blanks } else { 0 }
+        }
+        None => 0,
+    };
+    Ok(Presented::new(value.clone(), start, Carrier::Authorization))
+}
+
+fn has_jwt_form(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b'.').count() == 3
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && value.split(|byte| *byte == b'.').all(|part| !part.is_empty())
+}
+
+/// In whose language to answer, from what little may be known of a request.
+pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>) -> Dialect {
+    let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let is = |known: &[u8]| essence.eq_ignore_ascii_case(known);
+    let starts = |prefix: &[u8]| essence.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if starts(b"application/grpc") {
+        return Dialect::Grpc;
+    }
+    if path.starts_with("/public/") {
+        return Dialect::Query;
+    }
+    let json = is(b"application/json") || is(b"application/x-json");
+    let ingest = path.ends_with("/v1/traces")
+        || path.ends_with("/v1/metrics")
+        || path.ends_with("/v1/logs")
+        || path.contains("/otlp/v0.")
+        || path.ends_with("/api/v2/otel/trace");
+    match (ingest, json) {
+        (true, true) => Dialect::Otlp(Encoding::Json),
+        (true, false) => Dialect::Otlp(Encoding::Protobuf),
+        (false, _) if is(b"application/x-protobuf") || is(b"application/protobuf") => Dialect::Otlp(Encoding::Protobuf),
+        (false, _) => Dialect::Own,
+    }
+}

@@ -1,0 +1,58 @@
+//! A listener's TLS configuration, made whole and swapped whole.
+//!
+//! What it does: reads certificate and key, and builds the rustls configuration that new connections
+//! use. What it refuses to know: which clients are acceptable (a verifier is handed in).
+//! Invariants: with client certificates there is no session resumption, because a resumed session skips
+//! their verification (CVE-2025-23419's class); no early data, no key log.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::TlsSettings;
+
+/// Builds the configuration, or says in one line what is wrong with which file.
+pub fn server_config(
+    settings: &TlsSettings,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<ServerConfig, String> {
+    let chain = certificates(&settings.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&settings.key)
+        .map_err(|_| format!("no private key can be read from `{}`", settings.key.display()))?;
+    let versions: &[&SupportedProtocolVersion] =
+        if settings.only_tls13 { &[&rustls::version::TLS13] } else { rustls::ALL_VERSIONS };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(|error| format!("no usable TLS version: {error}"))?;
+    let asks_clients = verifier.is_some();
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+        format!("`{}` and `{}` do not fit: {error}", settings.certificate.display(), settings.key.display())
+    })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.max_early_data_size = 0;
+    if asks_clients {
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
+}
+
+/// All certificates of a PEM file; an empty file is an error.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let broken = |_| format!("no certificates can be read from `{}`", path.display());
+    let chain: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(broken)?.collect::<Result<_, _>>().map_err(broken)?;
+    if chain.is_empty() {
+        return Err(format!("`{}` holds no certificate", path.display()));
+    }
+    Ok(chain)
+}

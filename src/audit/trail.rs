@@ -1,0 +1,284 @@
+//! The bounded queue to the sink, and the task that empties it.
+//!
+//! What it does: gives out slots before a call is forwarded, numbers records and appends them as JSON
+//! lines. What it refuses to know: what a record means. Invariants: a call that holds a slot will be
+//! recorded; the queue never grows past its bound; a record that a broken sink cannot take is kept and
+//! tried again (`refuse`) or counted and told of later (`continue`).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, OwnedPermit};
+
+use super::{AuditSettings, OnFailure, Record};
+
+/// Records written with one system call.
+const BATCH_RECORDS: usize = 256;
+/// Between two tries on a broken sink.
+const RETRY: Duration = Duration::from_millis(250);
+
+enum Entry {
+    Record(Box<Record>),
+    Reopen,
+    Stop,
+}
+
+/// The front of the trail; shared by all calls.
+pub struct Trail {
+    queue: mpsc::Sender<Entry>,
+    health: Arc<Health>,
+    on_failure: OnFailure,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What an operator can know of the sink.
+#[derive(Debug, Default)]
+pub struct Health {
+    failing: AtomicBool,
+    written: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Health {
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    pub fn written_records(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub fn lost_records(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// A place in the queue, kept for one call's record.
+pub struct Slot(Option<OwnedPermit<Entry>>);
+
+/// The call cannot be recorded now, and the trail is configured to refuse it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unwritable;
+
+impl Trail {
+    /// Opens the sink and starts its thread. The error is one line for the operator.
+    pub fn open(settings: &AuditSettings) -> Result<Self, String> {
+        let sink = Sink::open(settings.file.as_deref())
+            .map_err(|error| format!("the audit file cannot be opened: {error}"))?;
+        let (queue, entries) = mpsc::channel(settings.queue_records.max(1));
+        let health = Arc::new(Health::default());
+        let (shared, on_failure) = (health.clone(), settings.on_failure);
+        let writer = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || Writer { sink, health: shared, on_failure, next: None }.run(entries))
+            .map_err(|error| format!("the audit thread cannot be started: {error}"))?;
+        Ok(Trail { queue, health, on_failure, writer: Mutex::new(Some(writer)) })
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether a call that comes now would be let through by the trail.
+    pub fn can_record(&self) -> bool {
+        self.on_failure == OnFailure::Continue || (!self.health.is_failing() && self.queue.capacity() > 0)
+    }
+
+    /// Keeps a place for a call's record, before anything is forwarded.
+    pub fn reserve(&self) -> Result<Slot, Unwritable> {
+        let refuse = self.on_failure == OnFailure::Refuse;
+        if refuse && self.health.is_failing() {
+            return Err(Unwritable);
+        }
+        match self.queue.clone().try_reserve_owned() {
+            Ok(permit) => Ok(Slot(Some(permit))),
+            Err(_) if refuse => Err(Unwritable),
+            Err(_) => Ok(Slot(None)),
+        }
+    }
+
+    /// Records an event, or a refusal for which no slot was taken. A full queue loses it, counted.
+    pub fn note(&self, record: Record) {
+        if self.queue.try_send(Entry::Record(Box::new(record))).is_err() {
+            self.health.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Fills a slot.
+    pub fn fill(&self, slot: Slot, record: Record) {
+        match slot.0 {
+            Some(permit) => {
+                permit.send(Entry::Record(Box::new(record)));
+            }
+            None => self.note(record),
+        }
+    }
+
+    /// Opens the file anew, after it was rotated away.
+    pub fn reopen(&self) {
+        // A full queue means that the sink is behind; the next reload asks again.
+        let _ = self.queue.try_send(Entry::Reopen);
+    }
+
+    /// Writes what is queued and ends the thread; waits at most about `patience`.
+    pub fn close(&self, patience: Duration) {
+        let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let until = std::time::Instant::now() + patience;
+        while self.queue.try_send(Entry::Stop).is_err() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        while !writer.is_finished() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if writer.is_finished() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// The sink's own thread: disks block, and must not hold up calls.
+struct Writer {
+    sink: Sink,
+    health: Arc<Health>,
+    on_failure: OnFailure,
+    /// The next sequence number, once the file's last one is known.
+    next: Option<u64>,
+}
+
+impl Writer {
+    fn run(mut self, mut entries: mpsc::Receiver<Entry>) {
+        let mut batch = Vec::with_capacity(BATCH_RECORDS);
+        let mut lines = Vec::new();
+        while entries.blocking_recv_many(&mut batch, BATCH_RECORDS) > 0 {
+            let mut stop = false;
+            let mut count = 0;
+            for entry in batch.drain(..) {
+                match entry {
+                    Entry::Record(mut record) => {
+                        let next = self.next.get_or_insert_with(|| self.sink.last_seq().map_or(0, |last| last + 1));
+                        record.seq = *next;
+                        *next += 1;
+                        // A record holds only strings and numbers: it always serialises.
+                        if serde_json::to_writer(&mut lines, &record).is_ok() {
+                            lines.push(b'\n');
+                            count += 1;
+                        }
+                    }
+                    Entry::Reopen => {
+                        self.write(&mut lines, &mut count);
+                        if let Err(error) = self.sink.reopen() {
+                            tracing::error!(%error, "audit file cannot be reopened: the old one is kept");
+                        }
+                    }
+                    Entry::Stop => stop = true,
+                }
+            }
+            self.write(&mut lines, &mut count);
+            if stop {
+                break;
+            }
+        }
+        self.sink.sync();
+    }
+
+    /// Writes whole lines or waits until they can be written.
+    fn write(&mut self, lines: &mut Vec<u8>, count: &mut u64) {
+        let mut done = 0;
+        while let Some(rest) = lines.get(done..).filter(|rest| !rest.is_empty()) {
+            match self.sink.write(rest) {
+                Ok(0) => self.stumble(&io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    done += written;
+                    if self.health.failing.swap(false, Ordering::Relaxed) {
+                        tracing::warn!(lost = self.health.lost_records(), "audit records are written again");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.stumble(&error);
+                    if self.on_failure == OnFailure::Continue {
+                        self.health.lost.fetch_add(*count, Ordering::Relaxed);
+                        *count = 0;
+                        break;
+                    }
+                }
+            }
+        }
+        self.health.written.fetch_add(*count, Ordering::Relaxed);
+        *count = 0;
+        lines.clear();
+    }
+
+    fn stumble(&mut self, error: &io::Error) {
+        if !self.health.failing.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "audit records cannot be written");
+        }
+        std::thread::sleep(RETRY);
+        // The file may have been replaced by one that can be written.
+        let _ = self.sink.reopen();
+    }
+}
+
+enum Sink {
+    Stdout,
+    File { path: std::path::PathBuf, file: File },
+}
+
+impl Sink {
+    fn open(path: Option<&Path>) -> io::Result<Self> {
+        match path {
+            None => Ok(Sink::Stdout),
+            Some(path) => Ok(Sink::File { path: path.to_owned(), file: append(path)? }),
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        if let Sink::File { path, file } = self {
+            *file = append(path)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Stdout => io::stdout().write(bytes),
+            Sink::File { file, .. } => file.write(bytes),
+        }
+    }
+
+    fn sync(&mut self) {
+        if let Sink::File { file, .. } = self {
+            let _ = file.sync_data();
+        }
+    }
+
+    /// The `seq` of the file's last whole line, so that numbering goes on after a restart.
+    fn last_seq(&self) -> Option<u64> {
+        const TAIL_BYTES: u64 = 64 * 1024;
+        let Sink::File { path, .. } = self else { return None };
+        let mut file = File::open(path).ok()?;
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() {
+            return None;
+        }
+        file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL_BYTES))).ok()?;
+        let mut tail = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
+        tail.split(|byte| *byte == b'\n')
+            .rev()
+            .find_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok()?.get("seq")?.as_u64())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options.open(path)
+}

@@ -1,0 +1,96 @@
+//! What a binding gives or takes, where and when.
+//!
+//! What it does: holds a checked binding in the form in which it is asked. What it refuses to know: how a subject is compared.
+//! Invariant: places are disjoint intervals in rising order, so that one binary search answers.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::permissions::PermissionSet;
+use super::subject::Subject;
+use crate::apps::NodeId;
+use crate::clock::UnixMillis;
+
+/// Whether a binding gives or takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Allow,
+    Deny,
+}
+
+/// One entry of `bindings:`.
+#[derive(Debug)]
+pub struct Binding {
+    pub name: Arc<str>,
+    pub effect: Effect,
+    /// As in the file, for the trace; decisions find them through the index.
+    pub subjects: Vec<Subject>,
+    /// Given, or taken away.
+    pub permissions: PermissionSet,
+    /// Of them, those named letter by letter.
+    pub full: PermissionSet,
+    /// Sensitive ones that an allow's wildcard matches and does not give.
+    pub withheld: PermissionSet,
+    pub places: Places,
+    pub window: Window,
+}
+
+/// The nodes that a binding reaches: those named and all beneath.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places(Vec<Range<u32>>);
+
+impl Places {
+    /// Joins subtrees, which nest or are disjoint.
+    pub fn new(mut intervals: Vec<Range<u32>>) -> Self {
+        intervals.sort_by_key(|interval| (interval.start, std::cmp::Reverse(interval.end)));
+        let mut joined: Vec<Range<u32>> = Vec::with_capacity(intervals.len());
+        for interval in intervals {
+            if joined.last().is_none_or(|last| interval.start >= last.end) {
+                joined.push(interval);
+            }
+        }
+        Places(joined)
+    }
+
+    pub fn contains(&self, node: NodeId) -> bool {
+        let after = self.0.partition_point(|interval| interval.start <= node.number());
+        after.checked_sub(1).and_then(|place| self.0.get(place)).is_some_and(|found| found.contains(&node.number()))
+    }
+
+    pub fn intervals(&self) -> &[Range<u32>] {
+        &self.0
+    }
+}
+
+/// When a binding counts: from `from` on, and until just before `until`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    pub from: Option<UnixMillis>,
+    pub until: Option<UnixMillis>,
+}
+
+impl Window {
+    pub fn contains(&self, now: UnixMillis) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_includes_its_beginning_and_not_its_end() {
+        let window = Window { from: Some(UnixMillis(10)), until: Some(UnixMillis(20)) };
+        for (now, expected) in [(9, false), (10, true), (19, true), (20, false)] {
+            assert_eq!(window.contains(UnixMillis(now)), expected, "{now}");
+        }
+        assert!(Window::default().contains(UnixMillis(i64::MIN)));
+    }
+
+    #[test]
+    fn nested_places_are_one() {
+        let places = Places::new(vec![4..6, 1..10, 2..3, 12..13, 12..13]);
+        assert_eq!(places.intervals(), [1..10, 12..13]);
+    }
+}

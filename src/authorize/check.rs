@@ -1,0 +1,394 @@
+//! From a policy file to a `Policy`, or to all of its mistakes.
+//!
+//! What it does: plants the tree, expands roles, checks bindings against tree, profile and issuers, and says what can
+//! never have an effect. What it refuses to know: where the text comes from. Invariants: a `Policy` exists only if
+//! there is no error; every finding has a place; nothing stops the search for further ones but a broken structure.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::binding::{Binding, Effect, Places, Window};
+use super::index::{Entry, SubjectIndex};
+use super::permissions::{Expansion, PERMISSION_LIMIT};
+use super::raw::{RawApp, RawBinding, RawEffect, RawPolicy};
+use super::{Policy, Scopes};
+use crate::apps::{AppPath, NodeId, Planting, Tree, TreeFault};
+use crate::clock::UnixMillis;
+use crate::document::{self, Diagnostic, Entries, Spanned, name, nearest};
+use crate::profiles::Profile;
+
+/// What a policy is checked against.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    pub profile: &'a Arc<Profile>,
+    /// Our organization at the backend.
+    pub organization: &'a str,
+    /// The names of the configured OIDC issuers. `mtls` is known besides.
+    pub issuers: &'a [String],
+    /// For warnings about bindings that are over; nothing else depends on it.
+    pub now: UnixMillis,
+}
+
+/// A role's or binding's permissions, expanded, each with its place.
+type Permissions = Vec<(Spanned<String>, Expansion)>;
+
+/// A check under way.
+pub(super) struct Checker<'a> {
+    file: &'a Path,
+    pub around: Surroundings<'a>,
+    found: Vec<Diagnostic>,
+}
+
+/// The finding that was just added, to be given a hint.
+pub(super) struct Finding<'a>(Option<&'a mut Diagnostic>);
+
+impl Finding<'_> {
+    pub fn hint(self, hint: impl Into<String>) {
+        if let Some(found) = self.0 {
+            found.hint = Some(hint.into());
+        }
+    }
+}
+
+impl Policy {
+    /// Reads a policy. `text` stands in `file`, which is only named. There is a policy if no finding is an error;
+    /// findings are in the file's order.
+    pub fn load(file: &Path, text: &str, around: &Surroundings<'_>) -> (Option<Policy>, Vec<Diagnostic>) {
+        let raw: RawPolicy = match document::load(file, text) {
+            Ok(raw) => raw,
+            Err(found) => return (None, found),
+        };
+        let mut checker = Checker { file, around: *around, found: Vec::new() };
+        let policy = checker.policy(&raw, text);
+        let mut found = checker.found;
+        found.sort_by(|one, other| {
+            (one.line, one.column, &one.message).cmp(&(other.line, other.column, &other.message))
+        });
+        found.dedup();
+        (if found.iter().any(Diagnostic::is_error) { None } else { Some(policy) }, found)
+    }
+}
+
+impl Checker<'_> {
+    pub fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) -> Finding<'_> {
+        self.found.push(Diagnostic::error(self.file, at.line(), at.column(), message));
+        Finding(self.found.last_mut())
+    }
+
+    pub fn warning<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) -> Finding<'_> {
+        self.found.push(Diagnostic::warning(self.file, at.line(), at.column(), message));
+        Finding(self.found.last_mut())
+    }
+
+    /// How many errors there are so far.
+    pub fn errors(&self) -> usize {
+        self.found.iter().filter(|found| found.is_error()).count()
+    }
+
+    fn policy(&mut self, raw: &RawPolicy, text: &str) -> Policy {
+        if raw.version.value != 1 {
+            self.error(&raw.version, "this version of the format is unknown").hint("write `version: 1`");
+        }
+        let profile = self.around.profile;
+        if profile.permissions().len() > PERMISSION_LIMIT {
+            self.error(&raw.version, format!("the profile has more than {PERMISSION_LIMIT} permissions"));
+        }
+        let mut planting = Planting::default();
+        let mut places = Vec::new();
+        let mut projects = Vec::new();
+        self.apps(&raw.apps, &mut planting, &mut places, &mut projects);
+        let tree = planting.finish();
+        let scopes = Scopes::of(profile);
+        let roles: BTreeMap<&str, Permissions> =
+            raw.roles.0.iter().map(|(role, list)| (role.value.as_str(), self.permissions(list))).collect();
+        let mut bindings = Vec::new();
+        let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+        for binding in &raw.bindings {
+            if binding.name.value.is_empty() {
+                self.error(&binding.name, "a binding needs a name");
+            } else if let Some(line) = seen.insert(&binding.name.value, binding.name.line()) {
+                self.error(&binding.name, format!("there is a binding {} already", name(&binding.name.value)))
+                    .hint(format!("it is on line {line}; records tell bindings apart by their names"));
+            }
+            bindings.push(self.binding(binding, &roles, &tree, &scopes));
+        }
+        self.unreached(&tree, &bindings, &places, &scopes);
+        let entries = bindings.iter().zip(0..).flat_map(|(binding, place)| {
+            binding.subjects.iter().map(move |subject| Entry { binding: place, subject: subject.clone() })
+        });
+        let index = SubjectIndex::build(entries.collect());
+        Policy {
+            version: digest(text),
+            organization: self.around.organization.to_owned(),
+            profile: profile.clone(),
+            tree,
+            bindings,
+            index,
+            projects,
+            scopes,
+        }
+    }
+
+    fn apps(
+        &mut self,
+        apps: &Entries<RawApp>,
+        planting: &mut Planting,
+        places: &mut Vec<Spanned<NodeId>>,
+        projects: &mut Vec<Spanned<String>>,
+    ) {
+        for (segment, app) in apps {
+            match planting.enter(&segment.value) {
+                Ok(node) => places.push(segment.as_ref().map(|_| node)),
+                Err(fault) => {
+                    let finding = self.error(segment, format!("{}: {fault}", name(&segment.value)));
+                    if fault == TreeFault::Segment {
+                        finding.hint("use 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit");
+                    }
+                    continue;
+                }
+            }
+            if let Some(project) = &app.project {
+                match planting.declare(&project.value) {
+                    Ok(()) => projects.push(project.clone()),
+                    Err(fault) => {
+                        let finding = self.error(project, format!("{}: {fault}", name(&project.value)));
+                        if matches!(fault, TreeFault::TwoHomes(_)) {
+                            finding.hint("apps beneath a project's home share it without naming it");
+                        }
+                    }
+                }
+            }
+            if let Some(delegate) = &app.delegate {
+                self.error(delegate, "`delegate` is not supported yet")
+                    .hint("write the subtree's bindings in this file");
+            }
+            for owner in app.owners.iter().filter(|owner| owner.value.trim().is_empty()) {
+                self.error(owner, "an owner is empty");
+            }
+            let owners = app.owners.iter().map(|owner| owner.value.clone()).collect();
+            let services = app.services.iter().filter_map(|service| self.glob(service, '/')).collect();
+            let attributes = app
+                .attributes
+                .0
+                .iter()
+                .filter_map(|(attribute, value)| Some((attribute.value.clone(), self.glob(value, '/')?)))
+                .collect();
+            planting.describe(owners, services, attributes);
+            self.apps(&app.apps, planting, places, projects);
+            planting.leave();
+        }
+    }
+
+    /// Expands a list of permissions; what stands for nothing is reported and left out.
+    fn permissions(&mut self, list: &[Spanned<String>]) -> Permissions {
+        let profile = self.around.profile;
+        list.iter()
+            .filter_map(|pattern| {
+                if let Some(expansion) = Expansion::of(&pattern.value, profile) {
+                    return Some((pattern.clone(), expansion));
+                }
+                let wide = ["ingest.*", "query.*.read", "query.*.write"];
+                let known = profile.permissions().iter().map(String::as_str).chain(wide);
+                let hint = match nearest(&pattern.value, known) {
+                    Some(word) => format!("did you mean {}?", name(word)),
+                    None => {
+                        "permissions are `ingest.<signal>` and `query.<resource>.read` or `.write`; `*` stands for \
+                             one word"
+                            .to_owned()
+                    }
+                };
+                self.error(pattern, format!("{} is no permission", name(&pattern.value))).hint(hint);
+                None
+            })
+            .collect()
+    }
+
+    fn binding(
+        &mut self,
+        raw: &RawBinding,
+        roles: &BTreeMap<&str, Permissions>,
+        tree: &Tree,
+        scopes: &Scopes,
+    ) -> Binding {
+        let effect = match raw.effect {
+            RawEffect::Allow => Effect::Allow,
+            RawEffect::Deny => Effect::Deny,
+        };
+        let given = self.given(raw, roles);
+        let whole = given.iter().fold(Expansion::default(), |whole, (_, expansion)| whole.union(*expansion));
+        if effect == Effect::Allow {
+            self.withheld(&given);
+        }
+        let subjects = raw.subjects.iter().filter_map(|subject| self.subject(subject)).collect();
+        let nodes: Vec<(&Spanned<String>, NodeId)> =
+            raw.apps.iter().filter_map(|app| Some((app, self.app(app, tree)?))).collect();
+        let binding = Binding {
+            name: Arc::from(raw.name.value.as_str()),
+            effect,
+            subjects,
+            permissions: if effect == Effect::Deny { whole.plain.union(whole.withheld) } else { whole.plain },
+            full: whole.full,
+            withheld: if effect == Effect::Deny { Default::default() } else { whole.withheld.without(whole.plain) },
+            places: Places::new(nodes.iter().map(|(_, node)| tree.interval(*node)).collect()),
+            window: self.window(raw),
+        };
+        if !binding.permissions.is_empty() {
+            self.idle(&binding, &nodes, tree, scopes);
+        }
+        binding
+    }
+
+    /// The permissions of a binding: its own, or its role's.
+    fn given(&mut self, raw: &RawBinding, roles: &BTreeMap<&str, Permissions>) -> Permissions {
+        match (&raw.role, &raw.permissions) {
+            (Some(role), None) => match roles.get(role.value.as_str()) {
+                Some(permissions) => permissions.clone(),
+                None => {
+                    let finding = self.error(role, format!("there is no role {}", name(&role.value)));
+                    match nearest(&role.value, roles.keys().copied()) {
+                        Some(word) => finding.hint(format!("did you mean {}?", name(word))),
+                        None => finding.hint("declare it under `roles:`, or list `permissions:` here"),
+                    }
+                    Permissions::new()
+                }
+            },
+            (None, Some(list)) => self.permissions(list),
+            (Some(role), Some(_)) => {
+                self.error(role, "a binding has either a `role` or `permissions`").hint("leave one of them out");
+                Permissions::new()
+            }
+            (None, None) => {
+                self.error(&raw.name, format!("binding {} gives nothing", name(&raw.name.value)))
+                    .hint("add a `role`, or a list of `permissions`");
+                Permissions::new()
+            }
+        }
+    }
+
+    /// An allow's pattern that matches nothing but sensitive permissions grants nothing, which nobody means.
+    fn withheld(&mut self, given: &Permissions) {
+        let profile = self.around.profile;
+        for (pattern, expansion) in given.iter().filter(|(_, expansion)| expansion.plain.is_empty()) {
+            let full: Vec<&str> = profile
+                .permissions()
+                .iter()
+                .zip(0..)
+                .filter(|(_, id)| expansion.withheld.contains(crate::profiles::PermissionId(*id)))
+                .map(|(permission, _)| permission.as_str())
+                .collect();
+            self.error(
+                pattern,
+                format!("{} grants nothing: sensitive permissions are named in full", name(&pattern.value)),
+            )
+            .hint(format!("write {}", document::names(full)));
+        }
+    }
+
+    fn app(&mut self, app: &Spanned<String>, tree: &Tree) -> Option<NodeId> {
+        if let Some(node) = AppPath::parse(&app.value).and_then(|path| tree.find(&path)) {
+            return Some(node);
+        }
+        let known = || tree.nodes().map(|(_, node)| node.path.as_str());
+        let trimmed = app.value.trim_matches('/');
+        let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let meant = known()
+            .find(|path| *path == trimmed)
+            .or_else(|| nearest(&app.value, known()))
+            .or_else(|| known().find(|path| last(path) == last(trimmed)));
+        let finding = self.error(app, format!("there is no app {}", name(&app.value)));
+        match meant {
+            Some(path) => finding.hint(format!("did you mean {}?", name(path))),
+            None => finding.hint("apps are named by their path from the top, `shop/checkout`; `/` is the root"),
+        }
+        None
+    }
+
+    fn window(&mut self, raw: &RawBinding) -> Window {
+        let from = raw.from.as_ref().and_then(|text| self.time(text));
+        let until = raw.until.as_ref().and_then(|text| self.time(text));
+        if let (Some(text), Some(until)) = (&raw.until, until) {
+            if from.is_some_and(|from| from >= until) {
+                self.error(text, "this binding can never match: `until` is not after `from`");
+            } else if until <= self.around.now {
+                self.warning(text, format!("binding {} is over: it matches nothing any more", name(&raw.name.value)))
+                    .hint("remove it, or move `until`");
+            }
+        }
+        Window { from, until }
+    }
+
+    fn time(&mut self, text: &Spanned<String>) -> Option<UnixMillis> {
+        let parsed = OffsetDateTime::parse(&text.value, &Rfc3339).ok();
+        let millis = parsed.and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok());
+        if millis.is_none() {
+            self.error(text, "this is no RFC 3339 time").hint("write it as `2027-01-01T00:00:00Z`");
+        }
+        millis.map(UnixMillis)
+    }
+
+    /// Warns of each place where nothing that the binding holds can have an effect.
+    fn idle(&mut self, binding: &Binding, nodes: &[(&Spanned<String>, NodeId)], tree: &Tree, scopes: &Scopes) {
+        for (written, node) in nodes {
+            let effective = tree
+                .interval(*node)
+                .filter_map(|number| tree.at(number))
+                .any(|node| !scopes.at(tree, node).intersection(binding.permissions).is_empty());
+            if effective {
+                continue;
+            }
+            let finding = self.warning(
+                *written,
+                format!("binding {} can have no effect at {}", name(&binding.name), name(&written.value)),
+            );
+            let queries = scopes.project.union(scopes.app);
+            if binding.permissions.intersection(queries).is_empty() {
+                finding.hint("what concerns the whole organization is asked at `/`");
+            } else if binding.permissions.intersection(scopes.project).is_empty() {
+                finding.hint("no app there has a project to write to");
+            } else {
+                finding.hint("queries are asked at a project's home, and no project has its home there");
+            }
+        }
+    }
+
+    /// Warns of subtrees that no allow reaches, and, in a policy about queries, of projects at whose home none is bound.
+    fn unreached(&mut self, tree: &Tree, bindings: &[Binding], places: &[Spanned<NodeId>], scopes: &Scopes) {
+        let allows = || bindings.iter().filter(|binding| binding.effect == Effect::Allow);
+        let queries = allows().any(|binding| !binding.permissions.intersection(scopes.project).is_empty());
+        let mut reached = vec![false; tree.nodes().count()];
+        for interval in allows().flat_map(|binding| binding.places.intervals()) {
+            let interval = interval.start as usize..interval.end as usize;
+            reached.get_mut(interval).into_iter().flatten().for_each(|node| *node = true);
+        }
+        let barren = |node: NodeId| {
+            let interval = tree.interval(node);
+            reached.get(interval.start as usize..interval.end as usize).is_some_and(|nodes| !nodes.contains(&true))
+        };
+        for place in places {
+            let Some(node) = tree.node(place.value) else { continue };
+            let path = name(node.path.as_str());
+            if barren(place.value) {
+                if node.parent.is_none_or(|parent| parent == NodeId::ROOT || !barren(parent)) {
+                    self.warning(place, format!("no binding reaches app {path}: nobody may use it"))
+                        .hint("bind somebody to it, or to an app above it");
+                }
+                continue;
+            }
+            let here = reached.get(place.value.number() as usize) == Some(&true);
+            if let (true, false, Some(project)) = (queries, here, node.declared_project()) {
+                let project = name(project);
+                self.warning(place, format!("no binding reaches app {path} itself: nobody may query {project}"))
+                    .hint("bindings beneath a project's home do not permit queries on the project");
+            }
+        }
+    }
+}
+
+fn digest(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,188 @@
+//! From a caller to the few subjects that may speak of them.
+//!
+//! What it does: files each subject under its most telling field, and hands out what is filed under a caller's fields.
+//! What it refuses to know: permissions, apps, time. Invariant: every subject that matches a caller is among those
+//! handed out (a test compares with looking at all); those handed out still have to be compared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::subject::{IssuerName, Subject};
+use crate::identify::{Facts, Method};
+
+/// A subject and the number of the binding that it belongs to.
+#[derive(Debug)]
+pub struct Entry {
+    pub binding: u32,
+    pub subject: Subject,
+}
+
+/// All subjects of a policy.
+#[derive(Debug, Default)]
+pub struct SubjectIndex {
+    any: Vec<Entry>,
+    certificates: Fields,
+    issuers: ahash::HashMap<Arc<str>, Fields>,
+}
+
+type Exact = ahash::HashMap<String, Vec<Entry>>;
+
+/// The subjects of one issuer (or of certificates), each filed once, under the first of these that it names.
+#[derive(Debug, Default)]
+struct Fields {
+    groups: Exact,
+    subjects: Exact,
+    claims: BTreeMap<String, Exact>,
+    hosts: Exact,
+    names: Exact,
+    spiffe: Prefixes,
+    globs: Prefixes,
+    rest: Vec<Entry>,
+}
+
+impl SubjectIndex {
+    pub fn build(entries: Vec<Entry>) -> Self {
+        let mut index = SubjectIndex::default();
+        for entry in entries {
+            if entry.subject.any {
+                index.any.push(entry);
+                continue;
+            }
+            match &entry.subject.issuer {
+                Some(IssuerName::Oidc(issuer)) => index.issuers.entry(issuer.clone()).or_default().file(entry),
+                Some(IssuerName::Mtls) | None => index.certificates.file(entry),
+            }
+        }
+        index.certificates.settle();
+        index.issuers.values_mut().for_each(Fields::settle);
+        index
+    }
+
+    /// Hands every entry that may match to `visit`; an entry may come more than once.
+    pub fn candidates<'a>(&'a self, facts: &Facts, mut visit: impl FnMut(&'a Entry)) {
+        self.any.iter().for_each(&mut visit);
+        let fields = match facts.method {
+            Method::Mtls => Some(&self.certificates),
+            Method::Oidc => self.issuers.get(&*facts.issuer),
+        };
+        if let Some(fields) = fields {
+            fields.candidates(facts, &mut visit);
+        }
+    }
+}
+
+impl Fields {
+    fn file(&mut self, entry: Entry) {
+        let Subject { subject, group, claims, spiffe, dns, x509_subject, .. } = &entry.subject;
+        let literal = |glob: &Option<crate::apps::Glob>| {
+            glob.as_ref().filter(|glob| glob.is_literal()).map(|glob| glob.as_str().to_owned())
+        };
+        let slot = if let Some(subject) = literal(subject) {
+            self.subjects.entry(subject).or_default()
+        } else if let Some(spiffe) = spiffe {
+            self.spiffe.slot(spiffe.prefix())
+        } else if let Some(host) = literal(dns) {
+            self.hosts.entry(host).or_default()
+        } else if let Some(name) = x509_subject {
+            self.names.entry(name.clone()).or_default()
+        } else if let Some(group) = group {
+            self.groups.entry(group.clone()).or_default()
+        } else if let Some((name, value)) = claims.first() {
+            self.claims.entry(name.clone()).or_default().entry(value.clone()).or_default()
+        } else if let Some(glob) = subject {
+            self.globs.slot(glob.prefix())
+        } else {
+            &mut self.rest
+        };
+        slot.push(entry);
+    }
+
+    fn settle(&mut self) {
+        self.spiffe.settle();
+        self.globs.settle();
+    }
+
+    fn candidates<'a>(&'a self, facts: &Facts, visit: &mut impl FnMut(&'a Entry)) {
+        self.rest.iter().for_each(&mut *visit);
+        look_up(&self.subjects, &facts.subject, visit);
+        self.globs.candidates(&facts.subject, visit);
+        if !self.groups.is_empty() {
+            facts.groups.iter().for_each(|group| look_up(&self.groups, group, visit));
+        }
+        for (name, values) in &self.claims {
+            match facts.claims.get(name) {
+                Some(serde_json::Value::String(held)) => look_up(values, held, visit),
+                Some(serde_json::Value::Array(held)) => {
+                    held.iter().filter_map(serde_json::Value::as_str).for_each(|held| look_up(values, held, visit));
+                }
+                _ => {}
+            }
+        }
+        let Some(certificate) = &facts.certificate else { return };
+        if let Some(spiffe) = &certificate.spiffe {
+            self.spiffe.candidates(spiffe, visit);
+        }
+        if !self.hosts.is_empty() {
+            certificate.dns.iter().for_each(|name| look_up(&self.hosts, &name.to_ascii_lowercase(), visit));
+        }
+        look_up(&self.names, &certificate.subject, visit);
+    }
+}
+
+fn look_up<'a>(exact: &'a Exact, key: &str, visit: &mut impl FnMut(&'a Entry)) {
+    if exact.is_empty() {
+        return;
+    }
+    if let Some(entries) = exact.get(key) {
+        entries.iter().for_each(visit);
+    }
+}
+
+/// Entries by the literal prefix of a pattern.
+///
+/// Sorted, the prefixes of a text that are in the set form a chain: the last prefix that is not above the text in byte
+/// order, or one of its own prefixes. One binary search and a short climb find all of them.
+#[derive(Debug, Default)]
+struct Prefixes {
+    growing: BTreeMap<String, Vec<Entry>>,
+    sorted: Vec<Prefix>,
+}
+
+#[derive(Debug)]
+struct Prefix {
+    text: String,
+    /// The longest proper prefix of `text` that is in the set.
+    parent: Option<usize>,
+    entries: Vec<Entry>,
+}
+
+impl Prefixes {
+    fn slot(&mut self, prefix: &str) -> &mut Vec<Entry> {
+        self.growing.entry(prefix.to_owned()).or_default()
+    }
+
+    fn settle(&mut self) {
+        let mut chain: Vec<usize> = Vec::new();
+        for (text, entries) in std::mem::take(&mut self.growing) {
+            while let Some(last) = chain.last().and_then(|place| self.sorted.get(*place)) {
+                if text.starts_with(&last.text) {
+                    break;
+                }
+                chain.pop();
+            }
+            let parent = chain.last().copied();
+            chain.push(self.sorted.len());
+            self.sorted.push(Prefix { text, parent, entries });
+        }
+    }
+
+    fn candidates<'a>(&'a self, text: &str, visit: &mut impl FnMut(&'a Entry)) {
+        let mut place = self.sorted.partition_point(|prefix| prefix.text.as_str() <= text).checked_sub(1);
+        while let Some(prefix) = place.and_then(|place| self.sorted.get(place)) {
+            if text.starts_with(&prefix.text) {
+                prefix.entries.iter().for_each(&mut *visit);
+            }
+            place = prefix.parent;
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The third room: an `Identity` and a `Call` become a `Permit` or a `Denial`.
+//!
+//! What it does: reads the policy file, reports all its mistakes at once, and decides by it.
+//! What it refuses to know: tokens, sockets, secrets, and the clock; the time is a parameter.
+//! Invariants: what nothing allows is denied, and so is what cannot be evaluated; a deny beats every allow, and no
+//! added deny ever grants; a query on a project is decided at the project's home; a permit has one mint.
+
+mod binding;
+mod check;
+mod decide;
+mod index;
+mod permissions;
+mod permit;
+mod raw;
+mod subject;
+mod subjects;
+mod view;
+
+pub use binding::Effect;
+pub use check::Surroundings;
+pub use decide::{Considered, Target, Verdict};
+pub use permit::{Denial, DenialReason, Permit};
+pub use raw::policy_schema;
+pub use view::View;
+
+use std::sync::Arc;
+
+use crate::accept::{Ask, Call};
+use crate::apps::Tree;
+use crate::clock::UnixMillis;
+use crate::document::Spanned;
+use crate::identify::{Facts, Identity};
+use crate::profiles::{Profile, Scope};
+
+use self::binding::Binding;
+use self::index::SubjectIndex;
+use self::permissions::PermissionSet;
+
+/// A checked policy file. Made by `Policy::load`; never changes.
+#[derive(Debug)]
+pub struct Policy {
+    version: String,
+    organization: String,
+    profile: Arc<Profile>,
+    tree: Tree,
+    bindings: Vec<Binding>,
+    index: SubjectIndex,
+    projects: Vec<Spanned<String>>,
+    scopes: Scopes,
+}
+
+/// Which permissions can have an effect where.
+#[derive(Debug, Default)]
+struct Scopes {
+    app: PermissionSet,
+    project: PermissionSet,
+    organization: PermissionSet,
+}
+
+impl Policy {
+    /// Decides on a call and mints the permit. Asks of our own pages are no operations and are denied here.
+    pub fn authorize(&self, identity: &Identity, call: &Call, now: UnixMillis) -> Result<Permit, Denial> {
+        self.judge(identity.facts(), call, now)
+    }
+
+    fn judge(&self, facts: &Facts, call: &Call, now: UnixMillis) -> Result<Permit, Denial> {
+        let (operation, target) = match &call.ask {
+            Ask::Ingest(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
+            Ask::Query(ask) if ask.organization != self.organization => {
+                return Err(Denial { reason: DenialReason::OrganizationUnknown, bindings: Vec::new() });
+            }
+            Ask::Query(ask) => {
+                let target = match self.profile.operation(ask.operation).scope {
+                    Scope::App => None,
+                    Scope::Project => ask.project.as_deref().map(Target::Project),
+                    Scope::Organization => Some(Target::Organization),
+                    Scope::Projects => Some(Target::Projects),
+                };
+                (ask.operation, target)
+            }
+            Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => {
+                return Err(Denial { reason: DenialReason::OperationUnknown, bindings: Vec::new() });
+            }
+        };
+        let Some(target) = target else {
+            return Err(Denial { reason: DenialReason::EvaluationError, bindings: Vec::new() });
+        };
+        Permit::mint(operation, self.decide(facts, operation, target, now))
+    }
+
+    /// The first 16 hexadecimal digits of the SHA-256 of the file's bytes.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The tree of apps.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The projects that the tree declares, with their places in the file.
+    pub fn projects(&self) -> &[Spanned<String>] {
+        &self.projects
+    }
+
+    /// The names of all bindings, in the file's order.
+    pub fn binding_names(&self) -> impl Iterator<Item = &str> {
+        self.bindings.iter().map(|binding| &*binding.name)
+    }
+}
+
+impl Scopes {
+    fn of(profile: &Profile) -> Self {
+        let mut scopes = Scopes::default();
+        for operation in profile.operations() {
+            match operation.scope {
+                Scope::App => scopes.app.insert(operation.permission_id),
+                Scope::Project | Scope::Projects => scopes.project.insert(operation.permission_id),
+                Scope::Organization => scopes.organization.insert(operation.permission_id),
+            }
+        }
+        scopes
+    }
+
+    /// The permissions that mean something at a node.
+    fn at(&self, tree: &Tree, node: crate::apps::NodeId) -> PermissionSet {
+        let mut set = PermissionSet::default();
+        if tree.project_of(node).is_some() {
+            set = set.union(self.app);
+        }
+        if tree.node(node).is_some_and(|node| node.declared_project().is_some()) {
+            set = set.union(self.project);
+        }
+        if node == crate::apps::NodeId::ROOT {
+            set = set.union(self.organization);
+        }
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! The policy file as it is written.
+//!
+//! What it does: mirrors the file, key by key; its JSON schema is published. What it refuses to know: what anything
+//! means; `check` does. Invariant: unknown keys are errors.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::document::{self, Entries, Spanned};
+
+/// The JSON schema of policy files.
+pub fn policy_schema() -> serde_json::Value {
+    document::schema_of::<RawPolicy>()
+}
+
+/// A Lightkeeper policy: the tree of apps, and who may do what where. What nothing allows is denied.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Lightkeeper policy")]
+pub(super) struct RawPolicy {
+    /// The version of this format: 1.
+    pub version: Spanned<u32>,
+    /// The top of the tree, by name.
+    #[serde(default)]
+    pub apps: Entries<RawApp>,
+    /// Named lists of permissions.
+    #[serde(default)]
+    pub roles: Entries<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub bindings: Vec<RawBinding>,
+}
+
+/// An app; its name is 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawApp {
+    /// Whom to ask.
+    #[serde(default)]
+    pub owners: Vec<Spanned<String>>,
+    /// The backend's project that has its home here. Apps without one belong to the nearest above them.
+    #[serde(default)]
+    pub project: Option<Spanned<String>>,
+    /// Service names (`service.name`) of this app; `*` is a wildcard.
+    #[serde(default)]
+    pub services: Vec<Spanned<String>>,
+    /// More resource attributes that mark the app: name and value, where `*` is a wildcard.
+    #[serde(default, rename = "match")]
+    pub attributes: Entries<Spanned<String>>,
+    /// The file with this subtree's own policy.
+    #[serde(default)]
+    pub delegate: Option<Spanned<String>>,
+    /// The apps beneath, by name.
+    #[serde(default)]
+    pub apps: Entries<RawApp>,
+}
+
+/// Who may, or may not, do what where.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBinding {
+    /// Named in records and by `explain`; each name once.
+    pub name: Spanned<String>,
+    #[serde(default)]
+    pub effect: RawEffect,
+    /// Any of these; one matches if everything that it names holds.
+    #[schemars(length(min = 1))]
+    pub subjects: Vec<Spanned<RawSubject>>,
+    /// A role of this file; or else `permissions`.
+    #[serde(default)]
+    pub role: Option<Spanned<String>>,
+    /// `ingest.traces`, `query.streams.read`; `*` stands for one word: `ingest.*`, `query.*.read`.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub permissions: Option<Vec<Spanned<String>>>,
+    /// These nodes and all beneath: `shop/checkout`; `/` is the whole organization.
+    #[schemars(length(min = 1))]
+    pub apps: Vec<Spanned<String>>,
+    /// RFC 3339; it counts from then on.
+    #[serde(default)]
+    pub from: Option<Spanned<String>>,
+    /// RFC 3339; it counts until just before then.
+    #[serde(default)]
+    pub until: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawEffect {
+    #[default]
+    Allow,
+    /// Beats every allow.
+    Deny,
+}
+
+/// Whom a binding speaks of: everything that is named here must hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSubject {
+    /// Everybody who is identified; alone.
+    #[serde(default)]
+    pub any: Option<Spanned<bool>>,
+    /// The name of a configured issuer, or `mtls` for client certificates.
+    #[serde(default)]
+    pub issuer: Option<Spanned<String>>,
+    /// The token's subject; `*` stays within one `/` segment, `**` crosses. Needs `issuer`.
+    #[serde(default)]
+    pub subject: Option<Spanned<String>>,
+    /// A group of the token, exactly. Needs `issuer`.
+    #[serde(default)]
+    pub group: Option<Spanned<String>>,
+    /// Claims of the token: a string that is equal, or a list that holds it. Needs `issuer`.
+    #[serde(default)]
+    pub claims: Entries<Spanned<String>>,
+    /// The certificate's SPIFFE ID; `*` stays within one `/` segment, `**` crosses. The trust domain is literal.
+    #[serde(default)]
+    pub spiffe: Option<Spanned<String>>,
+    /// A DNS name of the certificate; `*` stays within one label, `**` crosses.
+    #[serde(default)]
+    pub dns: Option<Spanned<String>>,
+    /// The certificate's subject, RFC 4514 style, exactly.
+    #[serde(default)]
+    pub x509_subject: Option<Spanned<String>>,
+}

@@ -1,0 +1,82 @@
+//! Who a binding speaks of.
+//!
+//! What it does: compares one written subject with what is known of a caller; all that it names must hold.
+//! What it refuses to know: how facts were proven, and what the binding gives. Invariants: a subject without an issuer
+//! speaks of certificates alone and never matches a caller whom a token decided; what is missing does not match.
+
+use std::sync::Arc;
+
+use crate::apps::Glob;
+use crate::identify::{CertificateFacts, Facts, Method};
+
+/// What `issuer:` may say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerName {
+    /// The literal `mtls`: a client certificate decided.
+    Mtls,
+    /// One of the configured OIDC issuers.
+    Oidc(Arc<str>),
+}
+
+/// One entry of `subjects:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// `any: true`, alone.
+    pub any: bool,
+    pub issuer: Option<IssuerName>,
+    /// Segments parted by `/`.
+    pub subject: Option<Glob>,
+    pub group: Option<String>,
+    /// Name and value: a claim that is this string, or a list that holds it.
+    pub claims: Vec<(String, String)>,
+    pub spiffe: Option<Glob>,
+    /// Labels parted by `.`, lower case: host names have no case (RFC 4343).
+    pub dns: Option<Glob>,
+    pub x509_subject: Option<String>,
+}
+
+impl Subject {
+    /// Whether everything that is named here holds of the caller.
+    pub fn matches(&self, facts: &Facts) -> bool {
+        if self.any {
+            return true;
+        }
+        let issued = match (&self.issuer, facts.method) {
+            (Some(IssuerName::Oidc(issuer)), Method::Oidc) => **issuer == *facts.issuer,
+            (Some(IssuerName::Mtls) | None, Method::Mtls) => true,
+            (Some(IssuerName::Oidc(_)), Method::Mtls) | (Some(IssuerName::Mtls) | None, Method::Oidc) => false,
+        };
+        issued
+            && self.subject.as_ref().is_none_or(|glob| glob.matches(&facts.subject))
+            && self.group.as_ref().is_none_or(|group| facts.groups.contains(group))
+            && self.claims.iter().all(|(name, value)| claim_holds(facts, name, value))
+            && (!self.asks_for_certificate()
+                || facts.certificate.as_ref().is_some_and(|certificate| self.matches_certificate(certificate)))
+    }
+
+    fn asks_for_certificate(&self) -> bool {
+        self.spiffe.is_some() || self.dns.is_some() || self.x509_subject.is_some()
+    }
+
+    fn matches_certificate(&self, certificate: &CertificateFacts) -> bool {
+        self.spiffe.as_ref().is_none_or(|glob| certificate.spiffe.as_deref().is_some_and(|spiffe| glob.matches(spiffe)))
+            && self.dns.as_ref().is_none_or(|glob| certificate.dns.iter().any(|name| matches_host(glob, name)))
+            && self.x509_subject.as_ref().is_none_or(|subject| *subject == certificate.subject)
+    }
+}
+
+fn claim_holds(facts: &Facts, name: &str, value: &str) -> bool {
+    match facts.claims.get(name) {
+        Some(serde_json::Value::String(held)) => held == value,
+        Some(serde_json::Value::Array(held)) => held.iter().any(|each| each.as_str() == Some(value)),
+        _ => false,
+    }
+}
+
+fn matches_host(glob: &Glob, name: &str) -> bool {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        glob.matches(&name.to_ascii_lowercase())
+    } else {
+        glob.matches(name)
+    }
+}

@@ -1,0 +1,118 @@
+//! From a written subject to a checked one.
+//!
+//! What it does: reads patterns, and finds subjects that name nobody, everybody by mistake, or somebody who cannot be.
+//! What it refuses to know: the rest of the binding. Invariant: groups, subjects and claims are never compared without
+//! an issuer, because two issuers' groups are different groups.
+
+use std::sync::Arc;
+
+use super::check::Checker;
+use super::raw::RawSubject;
+use super::subject::{IssuerName, Subject};
+use crate::apps::Glob;
+use crate::document::{Spanned, name, names, nearest};
+
+/// The issuer name that stands for client certificates.
+const MTLS: &str = "mtls";
+
+impl Checker<'_> {
+    /// Checks one subject. `None`: it was reported.
+    pub fn subject(&mut self, raw: &Spanned<RawSubject>) -> Option<Subject> {
+        let before = self.errors();
+        let RawSubject { any, issuer, subject, group, claims, spiffe, dns, x509_subject } = &raw.value;
+        let of_token = subject.is_some() || group.is_some() || !claims.0.is_empty();
+        let of_certificate = spiffe.is_some() || dns.is_some() || x509_subject.is_some();
+        match any {
+            Some(any) if !any.value => {
+                self.error(any, "`any: false` names nobody").hint("leave it out");
+            }
+            Some(any) if of_token || of_certificate || issuer.is_some() => {
+                self.error(any, "`any: true` already names everybody").hint("leave it out, or leave the rest out");
+            }
+            None if !of_token && !of_certificate && issuer.is_none() => {
+                self.error(raw, "this subject names nobody").hint("for everybody who is identified, write `any: true`");
+            }
+            _ => {}
+        }
+        if of_token && issuer.is_none() {
+            self.error(
+                raw,
+                "`subject`, `group` and `claims` need an `issuer`: two issuers' groups are different groups",
+            )
+            .hint("add `issuer:` to this subject");
+        }
+        let checked = Subject {
+            any: any.is_some(),
+            issuer: issuer.as_ref().and_then(|issuer| self.issuer(issuer)),
+            subject: subject.as_ref().and_then(|subject| self.glob(subject, '/')),
+            group: group.as_ref().map(|group| self.exact(group, "groups")),
+            claims: claims.0.iter().map(|(claim, value)| (claim.value.clone(), self.exact(value, "claims"))).collect(),
+            spiffe: spiffe.as_ref().and_then(|spiffe| self.spiffe(spiffe)),
+            dns: dns.as_ref().and_then(|dns| self.glob(&lower(dns), '.')),
+            x509_subject: x509_subject.as_ref().map(|subject| self.exact(subject, "subject names")),
+        };
+        if checked.issuer == Some(IssuerName::Mtls) && (group.is_some() || !claims.0.is_empty()) {
+            self.error(raw, "this subject can never match: a certificate has neither groups nor claims")
+                .hint("name the OIDC issuer of the groups or claims");
+        }
+        (self.errors() == before).then_some(checked)
+    }
+
+    fn issuer(&mut self, issuer: &Spanned<String>) -> Option<IssuerName> {
+        if issuer.value == MTLS {
+            return Some(IssuerName::Mtls);
+        }
+        if self.around.issuers.contains(&issuer.value) {
+            return Some(IssuerName::Oidc(Arc::from(issuer.value.as_str())));
+        }
+        let known: Vec<&str> = self.around.issuers.iter().map(String::as_str).chain([MTLS]).collect();
+        let hint = match nearest(&issuer.value, known.iter().copied()) {
+            Some(word) => format!("did you mean {}?", name(word)),
+            None => format!("the configuration has {}", names(known)),
+        };
+        self.error(issuer, format!("there is no issuer {}", name(&issuer.value))).hint(hint);
+        None
+    }
+
+    /// A value that is compared as it is. A `*` in it is a letter, which is probably not what was meant.
+    fn exact(&mut self, value: &Spanned<String>, what: &str) -> String {
+        if value.value.is_empty() {
+            self.error(value, format!("{what} are never empty"));
+        } else if value.value.contains('*') {
+            self.warning(value, format!("{what} are compared exactly: `*` is no wildcard here"));
+        }
+        value.value.clone()
+    }
+
+    /// A SPIFFE ID pattern (SPIFFE-ID sections 2.1 and 2.2). A wildcard in the trust domain would trust whoever
+    /// registers a name that fits.
+    fn spiffe(&mut self, pattern: &Spanned<String>) -> Option<Glob> {
+        let Some(rest) = pattern.value.strip_prefix("spiffe://") else {
+            self.error(pattern, "a SPIFFE ID begins with `spiffe://`").hint("write `spiffe://trust-domain/path`");
+            return None;
+        };
+        let domain = rest.split('/').next().unwrap_or_default();
+        if domain.is_empty()
+            || !domain.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte))
+        {
+            self.error(pattern, "a trust domain is written in full, of `a-z 0-9 . - _`, without wildcards");
+            return None;
+        }
+        self.glob(pattern, '/')
+    }
+
+    /// A pattern whose segments are parted by `separator`.
+    pub fn glob(&mut self, pattern: &Spanned<String>, separator: char) -> Option<Glob> {
+        match Glob::parse(&pattern.value, separator) {
+            Ok(glob) => Some(glob),
+            Err(fault) => {
+                self.error(pattern, fault.to_string());
+                None
+            }
+        }
+    }
+}
+
+fn lower(text: &Spanned<String>) -> Spanned<String> {
+    Spanned::new(text.value.to_ascii_lowercase(), text.line(), text.column())
+}

@@ -1,0 +1,142 @@
+//! The command line: what an operator types, and what is printed.
+//!
+//! What it does: reads arguments and runs the commands on the gateway's files. What it refuses to know:
+//! the embedded demo parts (the binary joins them). Invariants: exit status 0 for yes, 1 for wrong files
+//! or a failed start, 2 for wrong arguments, 3 for a denial; nothing secret is printed.
+
+mod check;
+mod explain;
+mod plan;
+mod serve;
+
+pub use plan::{Loaded, load};
+pub use serve::{prepare_process, serve};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An identity-aware gateway for telemetry: proves who calls, decides by a policy file which part of the
+/// organization's tree of apps they may write to or read from, and puts the project's own token on the
+/// request.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lightkeeper",
+    version,
+    after_help = "Start with `lightkeeper demo`, then `lightkeeper check --config deploy/examples/lightkeeper.yaml`."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve: accept exports and queries, decide, forward. SIGHUP reloads, SIGTERM drains and stops.
+    Serve(ConfigArgument),
+    /// Find every mistake in the configuration and the policy. Exit status 0 without errors, else 1.
+    Check {
+        #[command(flatten)]
+        config: ConfigArgument,
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Tell, stage by stage, what would become of a call. Exit status 0 for allow, 3 for deny.
+    Explain(ExplainArguments),
+    /// Print the JSON schema of a file, for editors.
+    Schema { file: SchemaOf },
+    /// Write a development CA, server and client certificates into a folder.
+    Certs {
+        folder: PathBuf,
+        /// Replace files that are there.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the main job on embedded parts: an OIDC issuer, a Lightstep emulator, the gateway, sample callers.
+    Demo {
+        /// Keep running, and print settings to paste.
+        #[arg(long)]
+        stay: bool,
+    },
+    /// Run the embedded Lightstep emulator alone.
+    Emulator {
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// Append a JSON line for each request received.
+        #[arg(long)]
+        captures: Option<PathBuf>,
+    },
+    /// Run the embedded OIDC issuer alone (sample people and workloads; never for production).
+    Issuer {
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigArgument {
+    /// The configuration, `lightkeeper.yaml`.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    #[command(flatten)]
+    pub config: ConfigArgument,
+    /// A file with a token; it is verified as in a call.
+    #[arg(long, value_name = "FILE", group = "evidence")]
+    pub token_file: Option<PathBuf>,
+    /// A claim set, as JSON or as a file with it; nothing is verified.
+    #[arg(long, value_name = "JSON", group = "evidence")]
+    pub claims: Option<String>,
+    /// A client certificate, PEM; nothing is verified.
+    #[arg(long, value_name = "FILE", group = "evidence")]
+    pub certificate: Option<PathBuf>,
+    /// Whose claims they are, by name; default: the issuer that their `iss` names, or the only one.
+    #[arg(long, requires = "claims")]
+    pub issuer: Option<String>,
+    /// A request header, `name: value`; may be given more than once.
+    #[arg(long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// `/v1/traces`, `/public/v0.2/acme/projects`, …
+    pub path: String,
+}
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SchemaOf {
+    Config,
+    Policy,
+}
+
+/// Runs a command of this module; gives back those that need the embedded parts.
+pub fn run(arguments: Arguments) -> Result<ExitCode, Box<Command>> {
+    match arguments.command {
+        Command::Serve(argument) => Ok(serve(&argument.config)),
+        Command::Check { config, output } => Ok(check::check(&config.config, output)),
+        Command::Explain(arguments) => Ok(explain::explain(&arguments)),
+        Command::Schema { file } => {
+            let schema = match file {
+                SchemaOf::Config => crate::config::config_schema(),
+                SchemaOf::Policy => crate::authorize::policy_schema(),
+            };
+            println!("{schema:#}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(Box::new(other)),
+    }
+}

@@ -1,0 +1,82 @@
+//! From files to a plan: configuration, policy, and what joins them.
+//!
+//! What it does: loads both files, collects all findings, and fills the gateway's plan.
+//! What it refuses to know: how a plan is served. Invariant: a plan exists only without errors.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::authorize::{Policy, Surroundings};
+use crate::clock::Clock;
+use crate::config::{self, Checked};
+use crate::document::Diagnostic;
+use crate::gateway::Plan;
+use crate::profiles::Profile;
+
+/// What the files say, and everything that is wrong or odd about them.
+pub struct Loaded {
+    pub checked: Option<Checked>,
+    pub policy: Option<Arc<Policy>>,
+    pub profile: Arc<Profile>,
+    pub findings: Vec<Diagnostic>,
+}
+
+/// Reads configuration and policy. `profile` is given on a reload, so that it stays the same.
+pub fn load(path: &Path, clock: &Clock) -> Loaded {
+    let profile = Profile::lightstep();
+    let (checked, mut findings) = config::load(path);
+    let policy = checked.as_ref().and_then(|checked| {
+        let file = &checked.policy;
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => {
+                findings.push(Diagnostic::error(file, 0, 0, format!("the policy cannot be read: {}", error.kind())));
+                return None;
+            }
+        };
+        let issuers: Vec<String> = checked.issuers.iter().map(|issuer| issuer.name.clone()).collect();
+        let around = Surroundings {
+            profile: &profile,
+            organization: &checked.organization,
+            issuers: &issuers,
+            now: clock.now(),
+        };
+        let (policy, found) = Policy::load(file, &text, &around);
+        findings.extend(found);
+        let policy = policy?;
+        let projects = policy.projects().iter();
+        findings.extend(checked.check_projects(
+            projects.map(|project| (project.value.as_str(), file.as_path(), project.line(), project.column())),
+        ));
+        Some(Arc::new(policy))
+    });
+    Loaded { checked, policy, profile, findings }
+}
+
+impl Loaded {
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(Diagnostic::is_error)
+    }
+
+    /// The plan, or the errors as lines.
+    pub fn plan(self) -> Result<Plan, Vec<String>> {
+        let errors: Vec<String> =
+            self.findings.iter().filter(|finding| finding.is_error()).map(ToString::to_string).collect();
+        match (self.checked, self.policy) {
+            (Some(checked), Some(policy)) if errors.is_empty() => Ok(Plan {
+                organization: checked.organization,
+                listeners: checked.listeners,
+                issuers: checked.issuers,
+                ingest: checked.upstreams.ingest,
+                query: checked.upstreams.query,
+                vault: checked.vault,
+                policy,
+                profile: self.profile,
+                audit: checked.audit,
+                limits: checked.limits,
+                files: checked.files,
+            }),
+            _ => Err(errors),
+        }
+    }
+}

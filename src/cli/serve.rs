@@ -1,0 +1,101 @@
+//! `lightkeeper serve`: the process around the gateway.
+//!
+//! What it does: prepares the process, starts the gateway and its admin door, and maps signals to reload
+//! and stop. What it refuses to know: requests. Invariants: the crypto provider is installed before
+//! anything uses TLS; a panic never prints what it was about.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::load;
+use crate::clock::Clock;
+use crate::config::LogFormat;
+use crate::gateway::{Gateway, Loader};
+use crate::{admin, telemetry};
+
+/// What must be true of the process before any key or token is touched. Errors are for the operator.
+pub fn prepare_process() -> Result<(), String> {
+    if std::env::var_os("SSLKEYLOGFILE").is_some() {
+        return Err("SSLKEYLOGFILE is set: session keys would be written to a file; unset it".to_owned());
+    }
+    // A provider that is installed already is ours too: nothing else in this process installs one first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    std::panic::set_hook(Box::new(|panic| {
+        // The payload may hold data of a call; the place is enough to find the defect.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panic: this is a defect, please report it");
+    }));
+    Ok(())
+}
+
+pub fn serve(path: &Path) -> ExitCode {
+    match run(path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(errors) => {
+            for error in errors {
+                eprintln!("{error}");
+            }
+            eprintln!("not started");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(path: &Path) -> Result<(), Vec<String>> {
+    prepare_process().map_err(|error| vec![error])?;
+    let clock = Clock::system();
+    let loaded = load(path, &clock);
+    for finding in loaded.findings.iter().filter(|finding| !finding.is_error()) {
+        eprintln!("{finding}");
+    }
+    let Some(checked) = loaded.checked.as_ref().filter(|_| !loaded.has_errors()) else {
+        return loaded.plan().map(drop);
+    };
+    let format = match checked.log.format {
+        LogFormat::Json => telemetry::LogFormat::Json,
+        LogFormat::Text => telemetry::LogFormat::Text,
+    };
+    telemetry::start_logging(format, &checked.log.level.to_string().to_ascii_lowercase());
+    let (admin_address, threads) = (checked.admin, checked.threads);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("gateway")
+        .enable_all()
+        .build()
+        .map_err(|error| vec![format!("the runtime cannot be started: {error}")])?;
+    let plan = loaded.plan()?;
+    let loader = loader(path.to_owned(), clock.clone());
+    runtime.block_on(async move {
+        let gateway = Gateway::start(plan, loader, clock).await?;
+        admin::serve(admin_address, gateway.core().clone()).map_err(|error| vec![error])?;
+        until_stopped(gateway).await.map_err(|error| vec![format!("signals cannot be handled: {error}")])
+    })
+}
+
+/// Reads the same files again on each reload.
+fn loader(path: PathBuf, clock: Clock) -> Loader {
+    Arc::new(move || load(&path, &clock).plan())
+}
+
+async fn until_stopped(gateway: Arc<Gateway>) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let watching = tokio::spawn(gateway.clone().watch());
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                // Its failure is logged, counted and recorded where it happens.
+                let _ = gateway.reload().await;
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    gateway.stop().await;
+    watching.abort();
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Addresses and URLs as the configuration may hold them.
+//!
+//! What it does: takes an `http(s)` URL apart, strictly, and tells loopback hosts from others.
+//! What it refuses to know: whether anybody answers there. Invariant: no fault repeats the URL, because
+//! one with user information in it holds a secret.
+
+use std::net::IpAddr;
+
+/// A URL's parts. The host is lower case, an IPv6 address without its brackets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HttpUrl {
+    pub tls: bool,
+    pub host: String,
+    /// The given port, or the scheme's own.
+    pub port: u16,
+    /// Begins with `/` unless empty; as written.
+    pub path: String,
+}
+
+impl HttpUrl {
+    /// Takes `text` apart; the fault is the end of the sentence "`url` …".
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+            return Err("must be printable ASCII without spaces");
+        }
+        let (scheme, rest) = text.split_once("://").ok_or("must begin with `https://` or `http://`")?;
+        let tls = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err("must begin with `https://` or `http://`"),
+        };
+        if rest.contains('#') {
+            return Err("must not have a fragment (`#…`)");
+        }
+        if rest.contains('?') {
+            return Err("must not have a query (`?…`)");
+        }
+        let split = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(split).unwrap_or((rest, ""));
+        if authority.contains('@') {
+            return Err("must not hold a user or password");
+        }
+        let (host, port) = host_and_port(authority).ok_or("needs a host, and if need be a port from 1 to 65535")?;
+        Ok(HttpUrl { tls, host, port: port.unwrap_or(if tls { 443 } else { 80 }), path: path.to_owned() })
+    }
+
+    /// Whether the host can only be this machine.
+    pub fn is_loopback(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => self.host == "localhost",
+        }
+    }
+}
+
+fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    if !authority.starts_with('[') && !is_host_name(host) {
+        return None;
+    }
+    let port = match port {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok().filter(|port| *port != 0)?)
+        }
+        Some(_) => return None,
+        None => None,
+    };
+    Some((host.to_ascii_lowercase(), port))
+}
+
+/// RFC 1123 section 2.1: labels of letters, digits and inner hyphens. What ends in a number is an IPv4
+/// address or nothing, so that no two readers of the URL can differ.
+fn is_host_name(host: &str) -> bool {
+    let labels = || host.split('.');
+    let numeric = labels().next_back().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if numeric {
+        return host.parse::<std::net::Ipv4Addr>().is_ok();
+    }
+    host.len() <= 253
+        && labels().all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart_or_refused() {
+        let parts = |tls, host: &str, port, path: &str| Ok(HttpUrl { tls, host: host.into(), port, path: path.into() });
+        let host = || Err("needs a host, and if need be a port from 1 to 65535");
+        let scheme = || Err("must begin with `https://` or `http://`");
+        for (text, expected) in [
+            ("https://Api.Lightstep.com", parts(true, "api.lightstep.com", 443, "")),
+            ("http://127.0.0.1:4318/", parts(false, "127.0.0.1", 4318, "/")),
+            ("https://[::1]:8443/a/b", parts(true, "::1", 8443, "/a/b")),
+            ("https://[::1]", parts(true, "::1", 443, "")),
+            ("ftp://a", scheme()),
+            ("a.example", scheme()),
+            ("HTTPS://a", scheme()),
+            ("https://", host()),
+            ("https:///path", host()),
+            ("https://a:0", host()),
+            ("https://a:65536", host()),
+            ("https://a:", host()),
+            ("https://a:1:2", host()),
+            ("https://a..b", host()),
+            ("https://-a", host()),
+            ("https://1.2.3", host()),
+            ("https://0x7f.1", host()),
+            ("https://[::1", host()),
+            ("https://[::1]x", host()),
+            ("https://a_b", host()),
+            ("https://a?b", Err("must not have a query (`?…`)")),
+            ("https://a/#b", Err("must not have a fragment (`#…`)")),
+            ("https://u:p@a", Err("must not hold a user or password")),
+            ("https://a/ b", Err("must be printable ASCII without spaces")),
+            ("https://é", Err("must be printable ASCII without spaces")),
+        ] {
+            assert_eq!(HttpUrl::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (text, expected) in [
+            ("http://localhost", true),
+            ("http://127.8.9.1:1", true),
+            ("http://[::1]", true),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1", false),
+            ("http://0.0.0.0", false),
+            ("http://[::]", false),
+        ] {
+            assert_eq!(HttpUrl::parse(text).unwrap().is_loopback(), expected, "{text}");
+        }
+    }
+}

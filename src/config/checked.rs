@@ -1,0 +1,237 @@
+//! The checked configuration, built once from the raw one.
+//!
+//! What it does: calls each part's check, then the checks that join parts. What it refuses to know: the
+//! rooms' work; it only fills their settings. Invariant: a `Checked` exists only if no error was found.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::raw::{RawAudit, RawConfig, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService};
+use super::report::{Content, Report};
+use super::{issuers, limits, listeners, upstreams, vault};
+use crate::accept::ListenerSettings;
+use crate::audit::{AuditSettings, OnFailure};
+use crate::document::{Diagnostic, name};
+use crate::forward::UpstreamSettings;
+use crate::identify::IssuerSettings;
+use crate::limits::Limits;
+use crate::vault::VaultSettings;
+
+/// Everything that `lightkeeper.yaml` says, in the rooms' own types.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The configuration file itself.
+    pub file: PathBuf,
+    pub organization: String,
+    /// At least one.
+    pub listeners: Vec<ListenerSettings>,
+    pub admin: SocketAddr,
+    pub issuers: Vec<IssuerSettings>,
+    pub upstreams: Upstreams,
+    pub vault: VaultSettings,
+    /// The policy file; not read here.
+    pub policy: PathBuf,
+    pub audit: AuditSettings,
+    pub limits: Limits,
+    pub log: LogSettings,
+    /// Worker threads, at least 1.
+    pub threads: usize,
+    /// Every file that changes what the configuration means, the configuration itself first; each once.
+    /// What the policy delegates to is not among them.
+    pub files: Vec<PathBuf>,
+    /// Where `vault.projects` names each project.
+    project_places: BTreeMap<String, (u64, u64)>,
+}
+
+/// The backend's doors. `ingest` is there if any listener serves it; likewise `query`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstreams {
+    pub ingest: Option<UpstreamSettings>,
+    pub query: Option<UpstreamSettings>,
+}
+
+/// How the gateway's own log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub level: tracing::Level,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+impl Checked {
+    /// Whether any listener takes exports.
+    pub fn serves_ingest(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.serves.ingest)
+    }
+
+    /// Whether any listener takes queries.
+    pub fn serves_query(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.serves.query)
+    }
+
+    /// Compares the vault with the projects that the policy declares (each with the file, line and column
+    /// that declares it): an error for each project whose exports would have no token, a warning for each
+    /// project of the vault that no policy declares.
+    pub fn check_projects<'a>(
+        &self,
+        declared: impl IntoIterator<Item = (&'a str, &'a Path, u64, u64)>,
+    ) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let mut unused = self.project_places.clone();
+        for (project, file, line, column) in declared {
+            unused.remove(project);
+            let tokens = self.vault.projects.get(project).map_or(0, |secrets| secrets.access_token.len());
+            if self.serves_ingest() && tokens == 0 {
+                let message =
+                    format!("project {} has no access token, so that nothing can be sent to it", name(project));
+                let hint = format!("add `vault.projects.{project}.access_token` to `{}`", self.file.display());
+                found.push(Diagnostic::error(file, line, column, message).with_hint(hint));
+            }
+        }
+        for (project, (line, column)) in unused {
+            let message = format!("project {} is not declared by any app of the policy", name(&project));
+            let hint = "its credentials are never used: declare it, or remove it here";
+            found.push(Diagnostic::warning(&self.file, line, column, message).with_hint(hint));
+        }
+        found
+    }
+}
+
+/// Checks everything but the contents of other files. `None` if an error was found; either way the
+/// findings and the named files stand in `report`.
+pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
+    let organization = report.foreign_name(&raw.organization, "organization");
+    let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
+    let issuers = issuers::issuers(report, &raw.issuers);
+    let ingest = raw.upstreams.ingest.as_ref();
+    let query = raw.upstreams.query.as_ref();
+    // Queries may take long: Terraform's client waits 60 s.
+    let upstreams = Upstreams {
+        ingest: ingest.and_then(|raw| upstreams::upstream(report, "ingest", raw, Duration::from_secs(30))),
+        query: query.and_then(|raw| upstreams::upstream(report, "query", raw, Duration::from_secs(60))),
+    };
+    let vault = vault::vault(report, &raw.vault);
+    let policy = report.path(&raw.policy, "policy", Content::Policy);
+    let audit = audit(report, &raw.audit);
+    let limits = limits::limits(report, &raw.limits);
+    joined(report, raw);
+    if report.found.iter().any(Diagnostic::is_error) {
+        return None;
+    }
+    Some(Checked {
+        file: report.file().to_owned(),
+        organization: organization?,
+        listeners,
+        admin,
+        issuers,
+        upstreams,
+        vault,
+        policy: policy?,
+        audit: audit?,
+        limits,
+        log: log(&raw.log),
+        threads: threads(raw.threads),
+        files: watched(report),
+        project_places: raw
+            .vault
+            .projects
+            .0
+            .iter()
+            .map(|(key, _)| (key.value.clone(), (key.line(), key.column())))
+            .collect(),
+    })
+}
+
+/// Checks that join parts of the file.
+fn joined(report: &mut Report<'_>, raw: &RawConfig) {
+    let doors = [
+        (RawService::Ingest, "ingest", raw.upstreams.ingest.is_some(), "https://ingest.lightstep.com"),
+        (RawService::Query, "query", raw.upstreams.query.is_some(), "https://api.lightstep.com"),
+    ];
+    for (service, door, present, url) in doors {
+        for listener in raw.listeners.iter().filter(|_| !present) {
+            let hint = format!("add `upstreams: {{ {door}: {{ url: {url} }} }}`, or leave `{door}` out of `serves`");
+            let message =
+                format!("listener {} serves `{door}`, but there is no `upstreams.{door}`", name(&listener.name.value));
+            match &listener.serves {
+                None => report.error_with_hint(&listener.name, message, hint),
+                Some(given) => {
+                    if let Some(at) = given.iter().find(|given| given.value == service) {
+                        report.error_with_hint(at, message, hint);
+                    }
+                }
+            }
+        }
+    }
+    let by_certificate =
+        |listener: &super::raw::RawListener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if let Some(first) = raw.listeners.first()
+        && raw.issuers.is_empty()
+        && !raw.listeners.iter().any(by_certificate)
+    {
+        report.warning(
+            &first.name,
+            "nobody can be identified, so that every call is refused",
+            "add `issuers:`, or `client_ca` to a listener's `tls:`",
+        );
+    }
+}
+
+fn audit(report: &mut Report<'_>, raw: &RawAudit) -> Option<AuditSettings> {
+    let file = raw.file.as_ref().map(|given| report.path(given, "audit.file", Content::Created));
+    Some(AuditSettings {
+        file: match file {
+            Some(path) => Some(path?),
+            None => None,
+        },
+        on_failure: match raw.on_failure {
+            Some(RawOnFailure::Continue) => OnFailure::Continue,
+            // Nothing passes unrecorded unless somebody decided so.
+            Some(RawOnFailure::Refuse) | None => OnFailure::Refuse,
+        },
+        // A few seconds of a busy gateway, a few MiB of records.
+        queue_records: raw.queue.and_then(|records| usize::try_from(records).ok()).unwrap_or(4096),
+    })
+}
+
+fn log(raw: &RawLog) -> LogSettings {
+    LogSettings {
+        // What reads a gateway's log is nearly always a collector.
+        format: match raw.format {
+            Some(RawLogFormat::Text) => LogFormat::Text,
+            Some(RawLogFormat::Json) | None => LogFormat::Json,
+        },
+        level: match raw.level {
+            Some(RawLogLevel::Error) => tracing::Level::ERROR,
+            Some(RawLogLevel::Warn) => tracing::Level::WARN,
+            Some(RawLogLevel::Info) | None => tracing::Level::INFO,
+            Some(RawLogLevel::Debug) => tracing::Level::DEBUG,
+            Some(RawLogLevel::Trace) => tracing::Level::TRACE,
+        },
+    }
+}
+
+/// One for each core: the work is encryption and copying, which never waits.
+fn threads(given: Option<u32>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    given.and_then(|count| usize::try_from(count).ok()).unwrap_or_else(cores)
+}
+
+/// The configuration and all files that it names, except those that the gateway writes itself.
+fn watched(report: &Report<'_>) -> Vec<PathBuf> {
+    let mut files = vec![report.file().to_owned()];
+    for named in &report.named {
+        let has_file = !matches!(named.content, Content::Created) && !named.path.as_os_str().is_empty();
+        if has_file && !files.contains(&named.path) {
+            files.push(named.path.clone());
+        }
+    }
+    files
+}

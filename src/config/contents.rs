@@ -1,0 +1,152 @@
+//! Whether the files that the configuration names hold what they must.
+//!
+//! What it does: reads each named file once, bounded, and says what is wrong with it, where the
+//! configuration names it. What it refuses to know: what the contents will be used for.
+//! Invariants: nothing that was read reaches a message; the path of a key or secret does not either.
+
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+use super::report::{Content, Named};
+use crate::document::{Diagnostic, name};
+
+/// The largest named file that is read, in bytes: revocation lists of large authorities have a few MiB.
+const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
+
+/// What is wrong with one file: the end of the sentence "`subject` …", and a hint.
+struct Fault(String, Option<String>);
+
+impl From<&str> for Fault {
+    fn from(words: &str) -> Self {
+        Fault(words.to_owned(), None)
+    }
+}
+
+/// Checks every named file.
+pub fn check(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
+    named.iter().filter_map(|one| check_one(one).err().map(|fault| placed(file, one, fault))).collect()
+}
+
+fn placed(file: &Path, named: &Named, Fault(words, hint): Fault) -> Diagnostic {
+    let message = format!("`{}` {words}", named.subject);
+    let diagnostic = Diagnostic::error(file, named.line, named.column, message);
+    match hint {
+        Some(hint) => diagnostic.with_hint(hint),
+        None => diagnostic,
+    }
+}
+
+fn check_one(named: &Named) -> Result<(), Fault> {
+    match &named.content {
+        Content::Secret(reference) => match reference.read() {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(Fault(fault.to_string(), None)),
+        },
+        Content::Created => created(&named.path),
+        Content::Policy => read(&named.path, true).map(drop),
+        Content::Certificates => certificates(&read(&named.path, true)?).map(drop),
+        Content::Key { certificate } => key(&named.path, certificate),
+        Content::Trust => trust(&read(&named.path, true)?),
+        Content::Revocations => revocations(&read(&named.path, true)?),
+        Content::Keys => keys(&read(&named.path, true)?),
+    }
+}
+
+/// The bytes of a file; the hint repeats where it was looked for only if `shown`.
+fn read(path: &Path, shown: bool) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let fault = |words: String| Fault(words, shown.then(|| format!("looked for {}", name(&path.to_string_lossy()))));
+    let unreadable = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => fault("names a file that does not exist".to_owned()),
+        kind => fault(format!("names a file that cannot be read: {kind}")),
+    };
+    // Opening a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(fault("names something that is not a file".to_owned()));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(CONTENT_LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > CONTENT_LIMIT_BYTES {
+        return Err(fault(format!("names a file that is larger than {} MiB", CONTENT_LIMIT_BYTES >> 20)));
+    }
+    Ok(bytes)
+}
+
+fn created(path: &Path) -> Result<(), Fault> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let hint = format!("create {}", name(&folder.to_string_lossy()));
+        return Err(Fault("stands in a folder that does not exist".to_owned(), Some(hint)));
+    }
+    if path.is_dir() { Err("names a folder".into()) } else { Ok(()) }
+}
+
+fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err("holds no PEM certificate".into()),
+        Ok(chain) => Ok(chain),
+        Err(_) => Err("is not well-formed PEM".into()),
+    }
+}
+
+fn key(path: &Path, certificate: &Path) -> Result<(), Fault> {
+    let bytes = read(path, false)?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+        Fault("holds no PEM private key".to_owned(), Some("an encrypted key must be decrypted first".to_owned()))
+    })?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let signer = provider.key_provider.load_private_key(key);
+    let signer = signer.map_err(|_| Fault::from("holds a private key of a kind that TLS cannot use"))?;
+    // What is wrong with the certificate itself is said at its own key.
+    let Ok(chain) = read(certificate, false).and_then(|bytes| certificates(&bytes)) else { return Ok(()) };
+    match CertifiedKey::new(chain, signer).keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(Fault(
+            "does not belong to the certificate".to_owned(),
+            Some("the server's own certificate must stand first in its file".to_owned()),
+        )),
+        Err(_) => Err("stands beside a certificate that cannot be decoded".into()),
+    }
+}
+
+fn trust(bytes: &[u8]) -> Result<(), Fault> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(bytes)? {
+        roots.add(certificate).map_err(|_| Fault::from("holds a certificate that cannot be a trust anchor"))?;
+    }
+    Ok(())
+}
+
+fn revocations(bytes: &[u8]) -> Result<(), Fault> {
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
+    let lists = lists.map_err(|_| Fault::from("is not well-formed PEM"))?;
+    if lists.is_empty() {
+        return Err("holds no PEM revocation list".into());
+    }
+    for list in lists {
+        x509_parser::parse_x509_crl(&list)
+            .map_err(|_| Fault::from("holds a revocation list that cannot be decoded"))?;
+    }
+    Ok(())
+}
+
+/// RFC 7517 section 5: an object with a list `keys`.
+fn keys(bytes: &[u8]) -> Result<(), Fault> {
+    let set: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| Fault::from("is not JSON"))?;
+    match set.get("keys").and_then(serde_json::Value::as_array) {
+        Some(keys) if keys.is_empty() => Err("holds no keys".into()),
+        Some(keys) if keys.iter().any(|key| key.get("d").is_some() || key.get("k").is_some()) => Err(Fault(
+            "holds a private or shared key".to_owned(),
+            Some("only the issuer may have it: export the public keys, and change this one".to_owned()),
+        )),
+        Some(_) => Ok(()),
+        None => Err("is not a JSON Web Key Set: it has no list `keys`".into()),
+    }
+}

@@ -1,0 +1,65 @@
+//! `lightkeeper.yaml`: read, checked as a whole, and turned into the rooms' settings.
+//!
+//! What it does: raw mirrors the file, checked is built from it once, and every mistake is reported in one
+//! go with its place and a hint. What it refuses to know: what the rooms do with their settings; no room
+//! imports it. Invariants: secrets are references, and neither they nor what stands in their place is
+//! ever repeated; relative paths are relative to the file that names them; nothing is unlimited.
+
+mod address;
+mod checked;
+mod contents;
+mod issuers;
+mod limits;
+mod listeners;
+mod quantity;
+mod raw;
+mod report;
+mod upstreams;
+mod vault;
+
+pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
+
+use std::path::Path;
+
+use crate::document::{self, Diagnostic};
+
+/// Reads and checks the file at `path` and everything that it names, except what the policy says. The
+/// configuration is there unless an error is among the findings.
+pub fn load(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("the configuration cannot be read: {}", error.kind());
+            return (None, vec![Diagnostic::error(path, 0, 0, message)]);
+        }
+    };
+    check(path, &text, contents::check)
+}
+
+/// The same for a text that stands, or would stand, at `path`, without touching any file.
+pub fn parse(path: &Path, text: &str) -> (Option<Checked>, Vec<Diagnostic>) {
+    check(path, text, |_, _| Vec::new())
+}
+
+/// The JSON schema (2020-12) of `lightkeeper.yaml`, for editors.
+pub fn config_schema() -> serde_json::Value {
+    document::schema_of::<raw::RawConfig>()
+}
+
+fn check(
+    path: &Path,
+    text: &str,
+    check_contents: fn(&Path, &[report::Named]) -> Vec<Diagnostic>,
+) -> (Option<Checked>, Vec<Diagnostic>) {
+    let raw = match document::load::<raw::RawConfig>(path, text) {
+        Ok(raw) => raw,
+        Err(found) => return (None, found),
+    };
+    let mut report = report::Report::new(path);
+    let checked = checked::build(&mut report, &raw);
+    let mut found = report.found;
+    found.extend(check_contents(path, &report.named));
+    found.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+    let refused = found.iter().any(Diagnostic::is_error);
+    (checked.filter(|_| !refused), found)
+}

@@ -1,0 +1,121 @@
+//! Sizes and durations as people write them.
+//!
+//! What it does: reads `16MiB` and `30s`. What it refuses to know: which setting it reads for.
+//! Invariant: nothing is rounded, guessed or wrapped; a unit that could mean two things is refused.
+
+use std::time::Duration;
+
+/// What a size may look like, for hints.
+pub const SIZE_FORM: &str = "write `64KiB`, `16MiB`, `1GiB` or a number of bytes";
+/// What a duration may look like, for hints.
+pub const DURATION_FORM: &str = "write `250ms`, `30s`, `5m` or `1h`";
+
+/// Bytes of `16MiB`, `64KiB`, `1GiB` or a plain number.
+pub fn size(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let factor: u64 = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// The duration of `250ms`, `30s`, `5m` or `1h`; a number without a unit is none.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis)
+}
+
+/// A size for a message, in the largest unit that divides it.
+pub fn show_size(bytes: u64) -> String {
+    for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= factor && bytes.is_multiple_of(factor) {
+            return format!("`{}{unit}`", bytes / factor);
+        }
+    }
+    format!("`{bytes}`")
+}
+
+/// A duration for a message, in the largest unit that divides it.
+pub fn show_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    for (unit, factor) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+        if milliseconds >= factor && milliseconds.is_multiple_of(factor) {
+            return format!("`{}{unit}`", milliseconds / factor);
+        }
+    }
+    if milliseconds == 0 { "`0s`".to_owned() } else { format!("`{milliseconds}ms`") }
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    Some((number.parse().ok()?, unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("16777216", Some(16 << 20)),
+            ("16MiB", Some(16 << 20)),
+            ("64KiB", Some(64 << 10)),
+            ("1GiB", Some(1 << 30)),
+            ("17179869184GiB", None),
+            ("99999999999999999999", None),
+            ("16MB", None),
+            ("16M", None),
+            ("16 MiB", None),
+            ("16mib", None),
+            ("-1", None),
+            ("1.5GiB", None),
+            ("MiB", None),
+            ("", None),
+            ("１MiB", None),
+        ] {
+            assert_eq!(size(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [
+            ("250ms", Some(250)),
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("1h", Some(3_600_000)),
+            ("0s", Some(0)),
+            ("30", None),
+            ("0", None),
+            ("1d", None),
+            ("1h30m", None),
+            ("1.5s", None),
+            ("-1s", None),
+            ("99999999999999999h", None),
+            ("s", None),
+        ] {
+            assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn shown_as_written() {
+        assert_eq!([show_size(1 << 20), show_size(1536 << 10), show_size(7)], ["`1MiB`", "`1536KiB`", "`7`"]);
+        let shown = [0, 250, 90_000, 300_000, 3_600_000].map(|ms| show_duration(Duration::from_millis(ms)));
+        assert_eq!(shown, ["`0s`", "`250ms`", "`90s`", "`5m`", "`1h`"]);
+    }
+}

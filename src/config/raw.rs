@@ -1,0 +1,446 @@
+//! `lightkeeper.yaml` as it is written.
+//!
+//! What it does: mirrors the file key by key; the doc comments become the descriptions of its JSON schema.
+//! What it refuses to know: whether the values make sense together (`checked` does).
+//! Invariants: every mapping refuses unknown keys; counts are
+//! bounded here, in the schema, which the reader holds to; nothing outside `config` sees these types.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+use crate::document::{Entries, Spanned};
+
+/// Lightkeeper's configuration.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "lightkeeper.yaml")]
+pub struct RawConfig {
+    /// The organization's name at the backend, as it stands in the query API's paths.
+    pub organization: Spanned<String>,
+    /// Where clients connect.
+    #[schemars(length(min = 1))]
+    pub listeners: Vec<RawListener>,
+    /// Metrics and probes, on a listener of their own.
+    #[serde(default)]
+    pub admin: RawAdmin,
+    /// OIDC issuers whose tokens are accepted.
+    #[serde(default)]
+    pub issuers: Vec<RawIssuer>,
+    /// The backend.
+    #[serde(default)]
+    pub upstreams: RawUpstreams,
+    /// Where the backend's credentials are kept.
+    #[serde(default)]
+    pub vault: RawVault,
+    /// The policy file.
+    pub policy: Spanned<String>,
+    /// The audit trail.
+    #[serde(default)]
+    pub audit: RawAudit,
+    /// Bounds on what clients may use up.
+    #[serde(default)]
+    pub limits: RawLimits,
+    /// The gateway's own log.
+    #[serde(default)]
+    pub log: RawLog,
+    /// Worker threads; default: one for each core.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u32>,
+}
+
+/// One address where clients connect.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawListener {
+    /// Its name in records and metrics.
+    pub name: Spanned<String>,
+    /// IP address and port, `127.0.0.1:8443`; port 0: any free one.
+    pub address: Spanned<String>,
+    /// What it offers; default: everything.
+    #[schemars(length(min = 1))]
+    pub serves: Option<Vec<Spanned<RawService>>>,
+    /// Absent: plaintext HTTP/1.1 and h2c on the same port.
+    pub tls: Option<RawTls>,
+    /// What clients call us, `https://telemetry.acme.example`, for links in answers; default: the
+    /// request's own scheme and authority.
+    pub public_url: Option<Spanned<String>>,
+}
+
+/// A part of what the gateway offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawService {
+    /// OTLP exports.
+    Ingest,
+    /// The backend's query API.
+    Query,
+    /// The gateway's own pages and paths.
+    Web,
+}
+
+/// A listener's certificate and its demands on clients.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTls {
+    /// PEM file: the server's certificate, then its intermediates.
+    pub certificate: Spanned<String>,
+    /// PEM file: the certificate's private key.
+    pub key: Spanned<String>,
+    /// The oldest TLS version that is spoken; default `1.2`.
+    pub minimum: Option<RawTlsVersion>,
+    /// PEM file: trust anchors; if present, client certificates are verified against them.
+    pub client_ca: Option<Spanned<String>>,
+    /// Whether a client must show a certificate; default: it may. Needs `client_ca`.
+    pub client_certificate: Option<Spanned<RawDemand>>,
+    /// PEM file: revocation lists for client certificates. Needs `client_ca`.
+    pub client_crl: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum RawTlsVersion {
+    #[serde(rename = "1.2")]
+    Tls12,
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawDemand {
+    /// One that is shown is verified; without one, a token identifies the caller.
+    Optional,
+    /// The handshake fails without one.
+    Required,
+}
+
+/// `/metrics`, `/startupz`, `/livez` and `/readyz`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawAdmin {
+    /// IP address and port; default `127.0.0.1:9464`.
+    pub address: Option<Spanned<String>>,
+}
+
+/// One OIDC issuer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawIssuer {
+    /// Our own name for it, which policy subjects use.
+    pub name: Spanned<String>,
+    /// The `iss` of its tokens, compared byte for byte.
+    pub issuer: Spanned<String>,
+    /// Whom tokens must be meant for: at least one of these must stand in `aud`.
+    #[schemars(length(min = 1), extend("x-hint" = "name what the tokens are issued for, such as `[lightkeeper]`"))]
+    pub audiences: Vec<Spanned<String>>,
+    /// Accepted signature algorithms; default: all asymmetric ones that are supported.
+    #[schemars(length(min = 1))]
+    pub algorithms: Option<Vec<Spanned<String>>>,
+    /// Where its keys are found; default: by OIDC discovery.
+    pub jwks: Option<Spanned<RawKeys>>,
+    /// PEM file: the roots to trust when keys are fetched; default: the system's.
+    pub ca: Option<Spanned<String>>,
+    /// Which claims say who somebody is.
+    #[serde(default)]
+    pub claims: RawClaims,
+    /// Accepted `typ` header values; `""` accepts tokens without one. Default: `at+jwt`, `jwt` and `""`.
+    #[schemars(length(min = 1))]
+    pub types: Option<Vec<Spanned<String>>>,
+    /// Accepted clock skew, at most `5m`; default `30s`.
+    pub leeway: Option<Spanned<RawDuration>>,
+    /// How long keys are used while the issuer cannot be reached; default `24h`.
+    pub stale_keys: Option<Spanned<RawDuration>>,
+    /// How often keys are fetched anew, at least `60s`; default `1h`.
+    pub refresh: Option<Spanned<RawDuration>>,
+}
+
+/// A fixed place of an issuer's keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(extend("x-hint" = "write `{ file: jwks.json }` or `{ url: https://… }`"))]
+pub enum RawKeys {
+    /// A JWKS file (RFC 7517).
+    File(String),
+    /// A JWKS URL.
+    Url(String),
+}
+
+/// The names of claims.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawClaims {
+    /// The claim that names the subject; default `sub`.
+    pub subject: Option<Spanned<String>>,
+    /// The claim that lists groups; default `groups`.
+    pub groups: Option<Spanned<String>>,
+}
+
+/// The backend's two doors.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawUpstreams {
+    /// Where exports go; needed if a listener serves `ingest`.
+    pub ingest: Option<RawUpstream>,
+    /// Where queries go; needed if a listener serves `query`.
+    pub query: Option<RawUpstream>,
+}
+
+/// One door of the backend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawUpstream {
+    /// Which backend it is; default and only choice so far: `lightstep`.
+    #[serde(default)]
+    pub profile: RawProfile,
+    /// `https://host`, with a port and a path prefix if need be.
+    pub url: Spanned<String>,
+    /// PEM file: the roots to trust; default: the system's.
+    pub ca: Option<Spanned<String>>,
+    /// Our certificate, for a backend that asks for one.
+    pub client: Option<RawClient>,
+    /// How long to wait for it.
+    #[serde(default)]
+    pub timeouts: RawTimeouts,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawProfile {
+    #[default]
+    Lightstep,
+}
+
+/// A client certificate of ours.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawClient {
+    /// PEM file.
+    pub certificate: Spanned<String>,
+    /// PEM file.
+    pub key: Spanned<String>,
+}
+
+/// Waiting times towards an upstream.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTimeouts {
+    /// From dial to the end of the TLS handshake; default `5s`.
+    pub connect: Option<Spanned<RawDuration>>,
+    /// Its silence while we wait; default `30s`, for queries `60s`.
+    pub read: Option<Spanned<RawDuration>>,
+    /// One write; default `30s`.
+    pub write: Option<Spanned<RawDuration>>,
+    /// How long a pooled connection may rest; default `60s`.
+    pub idle: Option<Spanned<RawDuration>>,
+}
+
+/// References to the backend's credentials; never the credentials.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawVault {
+    /// By the project's name at the backend.
+    #[serde(default)]
+    pub projects: Entries<RawProject>,
+    /// The organization's API keys, by what an operation does.
+    #[serde(default)]
+    pub api_keys: RawApiKeys,
+}
+
+/// One project's credentials.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawProject {
+    /// Ingest tokens: the first is current, the rest overlap during a rotation.
+    #[serde(default)]
+    #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
+    pub access_token: Vec<Spanned<RawSecret>>,
+    /// API keys for calls on this project, instead of the organization's.
+    #[serde(default)]
+    pub api_key: RawApiKeys,
+}
+
+/// API keys by what an operation does.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawApiKeys {
+    /// For operations that only read.
+    pub read: Option<Spanned<RawSecret>>,
+    /// For operations that change something.
+    pub write: Option<Spanned<RawSecret>>,
+    /// For sensitive operations; without it they are refused.
+    pub admin: Option<Spanned<RawSecret>>,
+}
+
+/// Where a secret is kept.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(extend("x-hint" = "write where the secret is kept: `{ file: path }` or `{ env: NAME }`; a literal secret is refused"))]
+pub enum RawSecret {
+    /// A file that holds nothing else; one trailing line end is dropped.
+    File(String),
+    /// An environment variable.
+    Env(String),
+}
+
+/// Somebody may have pasted the secret itself where its name belongs.
+impl std::fmt::Debug for RawSecret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RawSecret(…)")
+    }
+}
+
+/// The audit trail.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawAudit {
+    /// JSON lines are appended here; default: standard output.
+    pub file: Option<Spanned<String>>,
+    /// What happens to calls while records cannot be written; default `refuse`.
+    pub on_failure: Option<RawOnFailure>,
+    /// Records that may wait for the disk; default 4096.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub queue: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawOnFailure {
+    /// 503 / UNAVAILABLE: nothing passes unrecorded.
+    Refuse,
+    /// Calls pass, and the gap is recorded afterwards.
+    Continue,
+}
+
+/// Bounds on what clients may use up. Sizes are `64KiB`, `16MiB`, `1GiB` or bytes; durations `250ms`,
+/// `30s`, `5m`, `1h`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawLimits {
+    /// A body as it arrives; default `16MiB`.
+    pub body: Option<Spanned<RawSize>>,
+    /// A body after decompression; default `64MiB`.
+    pub decompressed_body: Option<Spanned<RawSize>>,
+    /// A whole request head; default `64KiB`.
+    pub header: Option<Spanned<RawSize>>,
+    /// Header lines in one head; default 100.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub headers: Option<u32>,
+    /// One presented bearer token; default `16KiB`.
+    pub token: Option<Spanned<RawSize>>,
+    /// All bodies that are held in memory at once; default `1GiB`.
+    pub buffered_total: Option<Spanned<RawSize>>,
+    /// A query answer that must be read whole; default `32MiB`.
+    pub response: Option<Spanned<RawSize>>,
+    /// Open connections over all listeners; default 10000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections: Option<u32>,
+    /// Open connections from one client address; default 1000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections_per_address: Option<Spanned<u32>>,
+    /// Concurrent HTTP/2 streams of one connection; default 100.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub streams: Option<u32>,
+    /// From accept to the end of the TLS handshake; default `10s`.
+    pub handshake_timeout: Option<Spanned<RawDuration>>,
+    /// From a head's first byte to its last; default `10s`.
+    pub header_timeout: Option<Spanned<RawDuration>>,
+    /// A connection without a request; default `75s`.
+    pub idle_timeout: Option<Spanned<RawDuration>>,
+    /// A whole request body; default `60s`.
+    pub body_timeout: Option<Spanned<RawDuration>>,
+    /// What a body must keep up for each second after its first five; default `1KiB`.
+    pub body_rate: Option<Spanned<RawSize>>,
+    /// After it, a connection is asked to close; default `1h`.
+    pub connection_age: Option<Spanned<RawDuration>>,
+    /// How long a stopping gateway waits for requests in flight; default `30s`.
+    pub drain_timeout: Option<Spanned<RawDuration>>,
+    /// How long a stopping gateway says "not ready" before it stops accepting; default `0s`.
+    pub drain_delay: Option<Spanned<RawDuration>>,
+    /// Whether callers that keep failing are answered from their head alone; default `on`.
+    pub penalty: Option<RawSwitch>,
+}
+
+/// The gateway's own log, on standard error.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawLog {
+    /// Default `json`.
+    pub format: Option<RawLogFormat>,
+    /// Default `info`.
+    pub level: Option<RawLogLevel>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawLogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawLogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// A size as written: `16MiB`, or a number of bytes.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RawSize(pub String);
+
+impl JsonSchema for RawSize {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "description": "bytes, or with a unit: `64KiB`, `16MiB`, `1GiB`",
+            "pattern": "^[0-9]+(KiB|MiB|GiB)?$",
+            "minimum": 0,
+            "x-hint": "write `64KiB`, `16MiB`, `1GiB` or a number of bytes",
+        })
+    }
+}
+
+/// A duration as written: `30s`.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RawDuration(pub String);
+
+impl JsonSchema for RawDuration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "with a unit: `250ms`, `30s`, `5m`, `1h`",
+            "pattern": "^[0-9]+(ms|s|m|h)$",
+            "x-hint": "write `250ms`, `30s`, `5m` or `1h`",
+        })
+    }
+}
+
+/// `on` or `off`, which is text to some YAML editors and a boolean to others.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RawSwitch(pub bool);
+
+impl JsonSchema for RawSwitch {
+    fn schema_name() -> Cow<'static, str> {
+        "Switch".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "enum": ["on", "off"] }, { "type": "boolean" }] })
+    }
+}

@@ -1,0 +1,120 @@
+//! What is collected while a file is checked: findings, and the other files that it names.
+//!
+//! What it does: places messages, resolves relative paths, and remembers what each named file must hold.
+//! What it refuses to know: which settings there are. Invariant: a value's text reaches a message only
+//! through `name`, and the text of a path to a key or secret never does.
+
+use std::path::{Path, PathBuf};
+
+use crate::document::{Diagnostic, Spanned};
+use crate::secret::SecretRef;
+
+/// A file that the configuration names.
+pub struct Named {
+    pub path: PathBuf,
+    pub content: Content,
+    /// The key that names it, `listeners[0].tls.key`.
+    pub subject: String,
+    pub line: u64,
+    pub column: u64,
+}
+
+/// What a named file must hold.
+pub enum Content {
+    /// A PEM certificate chain.
+    Certificates,
+    /// A PEM private key that belongs to the chain in this file.
+    Key { certificate: PathBuf },
+    /// PEM trust anchors.
+    Trust,
+    /// PEM revocation lists.
+    Revocations,
+    /// A JSON Web Key Set.
+    Keys,
+    /// The policy, which is checked elsewhere.
+    Policy,
+    /// A secret.
+    Secret(SecretRef),
+    /// Nothing yet: it will be created in a folder that must exist.
+    Created,
+}
+
+pub struct Report<'a> {
+    file: &'a Path,
+    folder: PathBuf,
+    pub found: Vec<Diagnostic>,
+    pub named: Vec<Named>,
+}
+
+impl<'a> Report<'a> {
+    pub fn new(file: &'a Path) -> Self {
+        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+        Report { file, folder, found: Vec::new(), named: Vec::new() }
+    }
+
+    /// The file that is being checked.
+    pub fn file(&self) -> &'a Path {
+        self.file
+    }
+
+    pub fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {
+        self.found.push(Diagnostic::error(self.file, at.line(), at.column(), message));
+    }
+
+    pub fn error_with_hint<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, hint: impl Into<String>) {
+        self.found.push(Diagnostic::error(self.file, at.line(), at.column(), message).with_hint(hint));
+    }
+
+    pub fn warning<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, hint: impl Into<String>) {
+        self.found.push(Diagnostic::warning(self.file, at.line(), at.column(), message).with_hint(hint));
+    }
+
+    /// Resolves a path that stands at `at`, and remembers what the file must hold. `None`: reported.
+    pub fn path(&mut self, at: &Spanned<String>, subject: &str, content: Content) -> Option<PathBuf> {
+        let path = self.resolve(at, &at.value, subject)?;
+        self.named.push(Named {
+            path: path.clone(),
+            content,
+            subject: subject.to_owned(),
+            line: at.line(),
+            column: at.column(),
+        });
+        Some(path)
+    }
+
+    /// A path relative to the file that names it. `None`: reported.
+    pub fn resolve<T>(&mut self, at: &Spanned<T>, text: &str, subject: &str) -> Option<PathBuf> {
+        if text.is_empty() {
+            self.error(at, format!("`{subject}` must not be empty"));
+            return None;
+        }
+        if text.contains("-----BEGIN") || text.contains(char::is_control) {
+            let message = format!("`{subject}` must be the path of a file, not what the file holds");
+            self.error_with_hint(at, message, "put the text into a file of its own and name that file");
+            return None;
+        }
+        Some(self.folder.join(text))
+    }
+
+    /// A name of our own making: 1 to 63 of `A-Z a-z 0-9 - _ .`. `None`: reported.
+    pub fn own_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
+        let text = &at.value;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if (1..=63).contains(&text.len()) && text.bytes().all(allowed) {
+            return Some(text.clone());
+        }
+        self.error(at, format!("`{subject}` must be 1 to 63 letters, digits, `-`, `_` or `.`"));
+        None
+    }
+
+    /// A name out of the backend: any text that can be one path segment. `None`: reported.
+    pub fn foreign_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
+        let text = &at.value;
+        let fits = (1..=255).contains(&text.len()) && text != "." && text != "..";
+        if fits && !text.contains(|letter: char| letter.is_control() || letter.is_whitespace() || letter == '/') {
+            return Some(text.clone());
+        }
+        self.error(at, format!("`{subject}` must be 1 to 255 bytes without spaces or `/`"));
+        None
+    }
+}

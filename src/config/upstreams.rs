@@ -1,0 +1,101 @@
+//! `upstreams:`, checked.
+//!
+//! What it does: the backend's URLs, our certificate for it, and waiting times. What it refuses to know:
+//! connections. Invariant: an upstream path prefix is canonical, so that rebuilt paths stay so.
+
+use std::time::Duration;
+
+use super::address::HttpUrl;
+use super::limits::{duration_between, hours};
+use super::raw::{RawClient, RawProfile, RawUpstream};
+use super::report::{Content, Report};
+use crate::document::Spanned;
+use crate::forward::{ClientIdentity, UpstreamSettings};
+
+/// `which` is `ingest` or `query`; `read` how long its answers may take by default.
+pub fn upstream(report: &mut Report<'_>, which: &str, raw: &RawUpstream, read: Duration) -> Option<UpstreamSettings> {
+    let RawProfile::Lightstep = raw.profile;
+    let subject = |key: &str| format!("upstreams.{which}.{key}");
+    let url = url(report, &raw.url, &subject("url"));
+    let plaintext = url.as_ref().is_some_and(|(url, _)| !url.tls);
+    let ca = raw.ca.as_ref().map(|ca| {
+        only_over_tls(report, plaintext, ca, &subject("ca"));
+        report.path(ca, &subject("ca"), Content::Trust)
+    });
+    let client = raw.client.as_ref().map(|client| {
+        only_over_tls(report, plaintext, &client.certificate, &subject("client"));
+        client_identity(report, which, client)
+    });
+    let given = &raw.timeouts;
+    let mut timeout = |given: Option<&_>, key: &str, default: Duration| {
+        let subject = format!("upstreams.{which}.timeouts.{key}");
+        duration_between(report, given, &subject, default, Duration::from_millis(1)..=hours(1))
+    };
+    let connect_timeout = timeout(given.connect.as_ref(), "connect", Duration::from_secs(5));
+    let read_timeout = timeout(given.read.as_ref(), "read", read);
+    let write_timeout = timeout(given.write.as_ref(), "write", Duration::from_secs(30));
+    let idle_timeout = timeout(given.idle.as_ref(), "idle", Duration::from_secs(60));
+    let (url, base_path) = url?;
+    Some(UpstreamSettings {
+        tls: url.tls,
+        host: url.host,
+        port: url.port,
+        base_path,
+        ca: match ca {
+            Some(checked) => Some(checked?),
+            None => None,
+        },
+        client: match client {
+            Some(checked) => Some(checked?),
+            None => None,
+        },
+        connect_timeout,
+        read_timeout,
+        write_timeout,
+        idle_timeout,
+    })
+}
+
+fn url(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<(HttpUrl, String)> {
+    let url = match HttpUrl::parse(&at.value) {
+        Ok(url) => url,
+        Err(fault) => {
+            report.error_with_hint(at, format!("`{subject}` {fault}"), "write it like `https://ingest.lightstep.com`");
+            return None;
+        }
+    };
+    let base_path = url.path.strip_suffix('/').unwrap_or(&url.path).to_owned();
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let canonical = base_path
+        .split('/')
+        .skip(1)
+        .all(|segment| !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(unreserved));
+    if !canonical {
+        let hint = "segments of letters, digits, `-`, `.`, `_` and `~`, none of them empty, `.` or `..`";
+        report.error_with_hint(at, format!("the path of `{subject}` is not canonical"), hint);
+        return None;
+    }
+    if !url.tls && !url.is_loopback() {
+        let message = format!("`{subject}` sends the backend's credentials in plaintext to another machine");
+        report.warning(at, message, "use `https`");
+    }
+    Some((url, base_path))
+}
+
+fn only_over_tls<T>(report: &mut Report<'_>, plaintext: bool, at: &Spanned<T>, subject: &str) {
+    if plaintext {
+        report.error_with_hint(
+            at,
+            format!("`{subject}` has no use: the URL is plain `http`"),
+            "use `https`, or remove it",
+        );
+    }
+}
+
+fn client_identity(report: &mut Report<'_>, which: &str, raw: &RawClient) -> Option<ClientIdentity> {
+    let subject = |key: &str| format!("upstreams.{which}.client.{key}");
+    let certificate = report.path(&raw.certificate, &subject("certificate"), Content::Certificates);
+    let belongs = Content::Key { certificate: certificate.clone().unwrap_or_default() };
+    let key = report.path(&raw.key, &subject("key"), belongs);
+    Some(ClientIdentity { certificate: certificate?, key: key? })
+}

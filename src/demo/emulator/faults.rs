@@ -1,0 +1,160 @@
+//! The emulator's failure switches.
+//!
+//! What it does: keeps which class of endpoints fails how, and for how many more requests, and builds the
+//! failing answers that look alike for all endpoints. What it refuses to know: why a test wants it.
+//! Invariant: at most one fault applies to a request: its own class's before that of all.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use hyper::body::Frame;
+use serde_json::{Value, json};
+
+use super::Endpoints;
+use crate::demo::server::{Payload, fed, lock};
+
+/// How requests fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This HTTP status in the endpoint's own dialect (gRPC: the code that 3.4's table pairs with it).
+    Status { status: u16, retry_after_seconds: Option<u64> },
+    /// The same without waiting for the request's body.
+    EarlyStatus { status: u16 },
+    /// This HTTP status with an HTML page, also on gRPC, as a load balancer answers.
+    PlainStatus { status: u16 },
+    /// The good answer after this long.
+    Slow(Duration),
+    /// Reads the request, then drops the connection without an answer.
+    CloseBeforeHead,
+    /// Sends the head and one byte of the good answer, then drops the connection.
+    CloseAfterHead,
+    /// 200, but some items were rejected. Queries are answered as usual.
+    PartialSuccess { rejected: i64, message: String },
+    /// 200 with every received header in headers (under its own name and under `echo-{name}`), body and
+    /// trailers.
+    Echo,
+    /// 200 and bytes that are no document of the endpoint's kind; gRPC: and no status.
+    Garbage,
+    /// 200 and this many bytes.
+    Huge(u64),
+    /// 200 and this many bytes, one per interval.
+    Drip { bytes: u64, interval: Duration },
+}
+
+impl Fault {
+    /// A status without `Retry-After`.
+    pub fn status(status: u16) -> Self {
+        Fault::Status { status, retry_after_seconds: None }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Switches(Mutex<Vec<Switch>>);
+
+struct Switch {
+    endpoints: Endpoints,
+    fault: Fault,
+    /// Requests that it still strikes; `None`: until healed.
+    left: Option<u64>,
+}
+
+impl Switches {
+    pub(super) fn set(&self, endpoints: Endpoints, fault: Fault, times: Option<u64>) {
+        let mut switches = lock(&self.0);
+        // Replaced, so that the list is never longer than there are classes.
+        switches.retain(|switch| switch.endpoints != endpoints);
+        switches.push(Switch { endpoints, fault, left: times });
+    }
+
+    pub(super) fn heal(&self) {
+        lock(&self.0).clear();
+    }
+
+    /// The fault that strikes this request, counted down.
+    pub(super) fn strike(&self, endpoints: Endpoints) -> Option<Fault> {
+        let mut switches = lock(&self.0);
+        let own = switches.iter().position(|switch| switch.endpoints == endpoints);
+        let at = own.or_else(|| switches.iter().position(|switch| switch.endpoints == Endpoints::All))?;
+        let switch = switches.get_mut(at)?;
+        let fault = switch.fault.clone();
+        if let Some(left) = &mut switch.left {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                switches.remove(at);
+            }
+        }
+        Some(fault)
+    }
+}
+
+/// Headers that concern one connection or the request's own body, and would break the answer's.
+const NOT_ECHOED: [&str; 11] = [
+    "connection",
+    "transfer-encoding",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "host",
+    "te",
+    "upgrade",
+    "keep-alive",
+    "trailer",
+    "expect",
+];
+
+/// Adds every received header under its own name and under `echo-{name}`.
+pub(super) fn echo_into(answer: &mut HeaderMap, received: &HeaderMap) {
+    for (name, value) in received.iter().filter(|(name, _)| !NOT_ECHOED.contains(&name.as_str())) {
+        answer.append(name.clone(), value.clone());
+        if let Ok(name) = HeaderName::try_from(format!("echo-{name}")) {
+            answer.append(name, value.clone());
+        }
+    }
+}
+
+/// Every received header as a document.
+pub(super) fn echo_document(received: &HeaderMap) -> Value {
+    let pairs = received.iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
+    json!({ "data": { "type": "echo", "id": "echo", "attributes": { "headers": pairs.collect::<Vec<_>>() } } })
+}
+
+/// An HTML page as a load balancer in front of the backend writes it.
+pub(super) fn plain(status: u16) -> Response<Payload> {
+    let mut response = Response::new(crate::demo::server::whole(format!("<html><h1>{status}</h1></html>")));
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
+}
+
+/// One byte, a moment for it to leave, then the end of the connection.
+pub(super) fn cut(content_type: &'static str) -> Response<Payload> {
+    let (sender, body) = fed();
+    tokio::spawn(async move {
+        let _ = sender.send(Ok(Frame::data(Bytes::from_static(b"{")))).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let _ = sender.send(Err(std::io::ErrorKind::ConnectionAborted.into())).await;
+    });
+    typed(body, content_type)
+}
+
+/// `bytes` spaces, one per interval.
+pub(super) fn drip(bytes: u64, interval: Duration, content_type: &'static str) -> Response<Payload> {
+    let (sender, body) = fed();
+    tokio::spawn(async move {
+        for _ in 0..bytes {
+            if sender.send(Ok(Frame::data(Bytes::from_static(b" ")))).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(interval).await;
+        }
+    });
+    typed(body, content_type)
+}
+
+pub(super) fn typed(body: Payload, content_type: &'static str) -> Response<Payload> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

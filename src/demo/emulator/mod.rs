@@ -1,0 +1,373 @@
+//! A Lightstep emulator: ingest and query API of a small organization on one port.
+//!
+//! What it does: behaves as `lightstep-api.md` (2026-11) says that Lightstep does, over HTTP/1.1, h2c and
+//! TLS; records what it receives; fails on request. What it refuses to know: the gateway. It has its own
+//! tables of paths, so that it can be an oracle for the gateway's.
+//! Invariants: every request that reaches it is captured, whatever it is answered; all it keeps is bounded.
+
+mod capture;
+mod credentials;
+mod exports;
+mod faults;
+mod ingest;
+mod organization;
+mod query;
+mod telemetry;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response, request};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+
+use super::server::{Connection, Payload, Reply, Server, ServerTls, Service, lock};
+use crate::clock::{Clock, UnixMillis};
+use capture::{Captures, Capturing};
+use credentials::{AccessTokens, ApiKey, ApiKeys};
+use faults::Switches;
+use organization::Organization;
+
+pub use capture::Captured;
+pub use credentials::Role;
+pub use exports::{Export, ExportedResource};
+pub use faults::Fault;
+pub use organization::PROJECTS;
+pub use query::{Row, rows};
+
+/// Where an access token stands.
+pub(crate) const TOKEN_HEADER: &str = "lightstep-access-token";
+/// Where the query API begins; the organization follows.
+const QUERY_PREFIX: &str = "/public/v0.2/";
+
+/// A class of endpoints, for faults and captures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoints {
+    All,
+    IngestHttp,
+    IngestGrpc,
+    Query,
+}
+
+/// How an emulator starts.
+#[derive(Clone)]
+pub struct EmulatorOptions {
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Absent: plaintext HTTP/1.1 and h2c.
+    pub tls: Option<ServerTls>,
+    /// The organization's name.
+    pub organization: String,
+    /// The base of absolute links; `None`: the emulator's own address. The real one writes
+    /// `https://api.lightstep.com`.
+    pub links_base: Option<String>,
+    /// The largest request body. 16 MiB, as satellites are configured.
+    pub body_limit_bytes: usize,
+    /// The largest export after decompression. 64 MiB, as the OTLP specification says.
+    pub decompressed_limit_bytes: usize,
+    /// Requests (and decoded exports) kept; 0 keeps none, for measurements.
+    pub captures: usize,
+    /// Bytes of request bodies kept.
+    pub captured_bytes: usize,
+    /// How long a new or reactivated access token takes to work. The real one: up to 300.
+    pub propagation_seconds: i64,
+    pub clock: Clock,
+}
+
+impl Default for EmulatorOptions {
+    fn default() -> Self {
+        EmulatorOptions {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: None,
+            organization: "acme".to_owned(),
+            links_base: None,
+            body_limit_bytes: 16 << 20,
+            decompressed_limit_bytes: 64 << 20,
+            captures: 4096,
+            captured_bytes: 64 << 20,
+            propagation_seconds: 0,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// A running emulator. Dropping it stops it.
+pub struct Emulator {
+    server: Server,
+    state: Arc<State>,
+}
+
+struct State {
+    options: EmulatorOptions,
+    links_base: Mutex<String>,
+    captures: Arc<Captures>,
+    exports: Mutex<VecDeque<Export>>,
+    switches: Switches,
+    tokens: Mutex<AccessTokens>,
+    keys: Mutex<ApiKeys>,
+    organization: Mutex<Organization>,
+    queries: AtomicU64,
+}
+
+impl Emulator {
+    /// Starts on a free loopback port with default options.
+    pub async fn start() -> Result<Self, String> {
+        Self::start_with(EmulatorOptions::default()).await
+    }
+
+    pub async fn start_with(options: EmulatorOptions) -> Result<Self, String> {
+        let listener = TcpListener::bind(options.address)
+            .await
+            .map_err(|error| format!("the emulator cannot listen on `{}`: {error}", options.address))?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let tls = options.tls.as_ref().map(ServerTls::server_config).transpose().map_err(|error| error.to_string())?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let links_base = options.links_base.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+        let mut tokens = AccessTokens::default();
+        for project in organization::PROJECTS {
+            tokens.add(project, &Self::access_token(project), "default", UnixMillis(i64::MIN));
+        }
+        let keys = [Role::Viewer, Role::Editor, Role::Admin].into_iter();
+        let keys = keys.map(|role| ApiKey { value: Self::api_key(role).to_owned(), role, project: None });
+        let state = Arc::new(State {
+            links_base: Mutex::new(links_base),
+            captures: Arc::new(Captures::new(options.captures, options.captured_bytes)),
+            exports: Mutex::default(),
+            switches: Switches::default(),
+            tokens: Mutex::new(tokens),
+            keys: Mutex::new(ApiKeys(keys.collect())),
+            organization: Mutex::new(Organization::sample()),
+            queries: AtomicU64::new(0),
+            options,
+        });
+        let server = Server::start(listener, tls, state.clone()).await.map_err(|error| error.to_string())?;
+        Ok(Emulator { server, state })
+    }
+
+    /// `http(s)://127.0.0.1:port`: the base of both the ingest and the query side.
+    pub fn url(&self) -> String {
+        let scheme = if self.server.is_tls() { "https" } else { "http" };
+        format!("{scheme}://{}", self.server.address())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The access token with which a project of the sample organization starts.
+    pub fn access_token(project: &str) -> String {
+        format!("ingest-token-of-{project}-5f1d")
+    }
+
+    /// The organization's API key of a role.
+    pub fn api_key(role: Role) -> &'static str {
+        match role {
+            Role::Viewer => "api-key-viewer-83ac",
+            Role::Editor => "api-key-editor-c40e",
+            Role::Admin => "api-key-admin-19b7",
+        }
+    }
+
+    /// Adds an access token that works after the propagation time.
+    pub fn add_access_token(&self, project: &str, value: &str) {
+        lock(&self.state.tokens).add(project, value, value, self.state.works_from());
+    }
+
+    /// Deactivates (at once) or reactivates (after the propagation time) an access token.
+    pub fn set_access_token_active(&self, value: &str, active: bool) {
+        lock(&self.state.tokens).set_active(value, active, self.state.works_from());
+    }
+
+    /// Adds an API key, for one project or (`None`) for the whole organization.
+    pub fn add_api_key(&self, value: &str, role: Role, project: Option<&str>) {
+        let key = ApiKey { value: value.to_owned(), role, project: project.map(str::to_owned) };
+        lock(&self.state.keys).0.push(key);
+    }
+
+    pub fn revoke_api_key(&self, value: &str) {
+        lock(&self.state.keys).0.retain(|key| key.value != value);
+    }
+
+    /// Writes absolute links with this base from now on.
+    pub fn set_links_base(&self, base: &str) {
+        base.clone_into(&mut lock(&self.state.links_base));
+    }
+
+    /// Lets every further request of a class fail.
+    pub fn fail(&self, endpoints: Endpoints, fault: Fault) {
+        self.state.switches.set(endpoints, fault, None);
+    }
+
+    /// Lets the next `times` requests of a class fail.
+    pub fn fail_times(&self, endpoints: Endpoints, fault: Fault, times: u64) {
+        self.state.switches.set(endpoints, fault, Some(times));
+    }
+
+    /// Ends all failures.
+    pub fn heal(&self) {
+        self.state.switches.heal();
+    }
+
+    /// Everything received since the start or the last `clear`, oldest first. A request stands here once
+    /// its body has come to an end, of whatever kind.
+    pub fn captured(&self) -> Vec<Captured> {
+        self.state.captures.all()
+    }
+
+    /// `captured`, as soon as it holds `count` requests; fewer when the deadline passes first.
+    pub async fn wait_for(&self, count: usize, deadline: Duration) -> Vec<Captured> {
+        self.state.captures.wait_for(count, deadline).await
+    }
+
+    /// Request heads seen since the start or the last `clear`, also of requests still on their way: the
+    /// number to compare with 0 when nothing may have gone upstream.
+    pub fn heads(&self) -> u64 {
+        self.state.captures.heads()
+    }
+
+    /// Connections accepted since the start.
+    pub fn connections(&self) -> u64 {
+        self.server.accepted()
+    }
+
+    /// The bytes that clients sent, after TLS; the first 4 MiB since the last `clear`.
+    pub fn wire(&self) -> Vec<u8> {
+        self.server.wire()
+    }
+
+    /// The exports that were accepted, oldest first.
+    pub fn exports(&self) -> Vec<Export> {
+        lock(&self.state.exports).iter().rev().cloned().collect()
+    }
+
+    /// Forgets what was received.
+    pub fn clear(&self) {
+        self.state.captures.clear();
+        lock(&self.state.exports).clear();
+        self.server.clear_wire();
+    }
+
+    /// Connecting is refused from now on.
+    pub async fn stop(&self) {
+        self.server.stop().await;
+    }
+
+    /// Listens again on the same port.
+    pub async fn restart(&self) -> Result<(), String> {
+        self.server.restart().await.map_err(|error| format!("the emulator cannot listen again: {error}"))
+    }
+}
+
+/// Runs an emulator until the future is dropped; `started` is called once it listens.
+pub async fn run_emulator(options: EmulatorOptions, started: impl FnOnce(&Emulator)) -> Result<(), String> {
+    let emulator = Emulator::start_with(options).await?;
+    started(&emulator);
+    std::future::pending().await
+}
+
+impl State {
+    fn works_from(&self) -> UnixMillis {
+        UnixMillis(self.options.clock.now().0 + self.options.propagation_seconds * 1000)
+    }
+
+    async fn serve(self: Arc<Self>, request: Request<Incoming>, connection: Connection) -> Response<Payload> {
+        let (head, body) = request.into_parts();
+        let endpoints = if head.uri.path().starts_with(QUERY_PREFIX) {
+            Endpoints::Query
+        } else if ingest::is_grpc(&head.headers) {
+            Endpoints::IngestGrpc
+        } else {
+            Endpoints::IngestHttp
+        };
+        let project = match endpoints {
+            Endpoints::Query => query::project_in(head.uri.path()),
+            _ => self.project_of_token(&head.headers),
+        };
+        let capturing = Capturing::begin(&self.captures, &head, endpoints, project, &connection);
+        let fault = self.switches.strike(endpoints);
+        if let Some(Fault::EarlyStatus { status }) = &fault {
+            return self.refuse(&head, *status, None);
+        }
+        let Some(body) = self.read(body, capturing).await else {
+            return self.refuse(&head, 413, None);
+        };
+        match &fault {
+            Some(Fault::Status { status, retry_after_seconds }) => self.refuse(&head, *status, *retry_after_seconds),
+            Some(Fault::PlainStatus { status }) => faults::plain(*status),
+            Some(Fault::CloseBeforeHead) => connection.sever().await,
+            Some(Fault::CloseAfterHead) => faults::cut(self.content_type(&head)),
+            Some(Fault::Drip { bytes, interval }) => faults::drip(*bytes, *interval, self.content_type(&head)),
+            Some(Fault::Slow(delay)) => {
+                tokio::time::sleep(*delay).await;
+                self.usual(&head, &body, None)
+            }
+            Some(
+                Fault::EarlyStatus { .. }
+                | Fault::PartialSuccess { .. }
+                | Fault::Echo
+                | Fault::Garbage
+                | Fault::Huge(_),
+            )
+            | None => self.usual(&head, &body, fault.as_ref()),
+        }
+    }
+
+    fn usual(&self, head: &request::Parts, body: &[u8], fault: Option<&Fault>) -> Response<Payload> {
+        if head.uri.path().starts_with(QUERY_PREFIX) {
+            self.queries.fetch_add(1, Ordering::SeqCst);
+            self.query(head, body, fault)
+        } else {
+            self.ingest(head, body, fault)
+        }
+    }
+
+    fn refuse(&self, head: &request::Parts, status: u16, retry_after_seconds: Option<u64>) -> Response<Payload> {
+        if head.uri.path().starts_with(QUERY_PREFIX) {
+            return self.query_refusal(&head.headers, status, retry_after_seconds);
+        }
+        let code = ingest::grpc_code(status, retry_after_seconds);
+        ingest::refusal(
+            ingest::dialect(&head.headers),
+            status,
+            code,
+            "refused by a failure switch",
+            retry_after_seconds,
+        )
+    }
+
+    fn content_type(&self, head: &request::Parts) -> &'static str {
+        if head.uri.path().starts_with(QUERY_PREFIX) {
+            query::content_type(&head.headers)
+        } else {
+            ingest::dialect(&head.headers).content_type()
+        }
+    }
+
+    /// The whole body; `None` above the limit or when it broke off.
+    async fn read(&self, mut body: Incoming, mut capturing: Capturing) -> Option<Vec<u8>> {
+        let mut length = 0_usize;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.ok()?;
+            if let Some(data) = frame.data_ref() {
+                length = length.saturating_add(data.len());
+                if length > self.options.body_limit_bytes {
+                    return None;
+                }
+                capturing.data(data);
+            } else if let Some(trailers) = frame.trailers_ref() {
+                capturing.trailers(trailers);
+            }
+        }
+        Some(capturing.complete())
+    }
+}
+
+impl Service for State {
+    fn answer(self: Arc<Self>, request: Request<Incoming>, connection: Connection) -> Reply {
+        Box::pin(self.serve(request, connection))
+    }
+}

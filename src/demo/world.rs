@@ -1,0 +1,163 @@
+//! One small world: issuer, emulator and a gateway between them, from real files.
+//!
+//! What it does: writes configuration, policy, secrets and certificates into a folder of its own, and
+//! starts everything on loopback. What it refuses to know: what is asked of it. Invariants: the gateway
+//! reads its files exactly as `lightkeeper serve` does; the folder goes with the world.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Emulator, EmulatorOptions, Issuer, IssuerOptions, SampleCaller, emulator, write_certificates};
+use crate::admin;
+use crate::cli::{load, prepare_process};
+use crate::clock::Clock;
+use crate::gateway::{Gateway, Loader};
+
+/// The demonstration organization's policy.
+pub const POLICY: &str = include_str!("policy.yaml");
+
+/// The demonstration configuration; `{issuer}`, `{ingest}`, `{query}` and `{more}` are filled in.
+pub const CONFIG: &str = include_str!("lightkeeper.yaml");
+
+/// What a world is made of.
+#[derive(Clone)]
+pub struct WorldPlan {
+    pub config: String,
+    pub policy: String,
+    /// Further top-level lines of the configuration, `limits: { … }` for instance.
+    pub more: String,
+    pub issuer: IssuerOptions,
+    pub emulator: EmulatorOptions,
+    /// Where plaintext callers connect, so that printed settings can be pasted; port 0 for any.
+    pub plain: SocketAddr,
+    pub clock: Clock,
+}
+
+impl Default for WorldPlan {
+    fn default() -> Self {
+        WorldPlan {
+            config: CONFIG.to_owned(),
+            policy: POLICY.to_owned(),
+            more: String::new(),
+            issuer: IssuerOptions::default(),
+            emulator: EmulatorOptions::default(),
+            plain: SocketAddr::from(([127, 0, 0, 1], 0)),
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// A running world.
+pub struct World {
+    pub issuer: Issuer,
+    pub emulator: Emulator,
+    pub gateway: Arc<Gateway>,
+    pub admin: SocketAddr,
+    folder: Folder,
+}
+
+/// Removed when dropped.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed stays in the temporary folder.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl World {
+    /// The demonstration world.
+    pub async fn start() -> Result<Self, String> {
+        Self::start_with(WorldPlan::default()).await
+    }
+
+    pub async fn start_with(plan: WorldPlan) -> Result<Self, String> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        prepare_process()?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("lightkeeper-world-{}-{number}", std::process::id()));
+        let folder = Folder(folder);
+        let issuer = Issuer::start_with(plan.issuer).await?;
+        let emulator = Emulator::start_with(plan.emulator).await?;
+        let config = plan
+            .config
+            .replace("{issuer}", issuer.url())
+            .replace("{ingest}", &emulator.url())
+            .replace("{query}", &emulator.url())
+            .replace("{plain}", &plan.plain.to_string())
+            .replace("{more}", &plan.more);
+        furnish(&folder.0, &config, &plan.policy, &plan.clock)
+            .map_err(|error| format!("the world's files: {error}"))?;
+        let path = folder.0.join("lightkeeper.yaml");
+        let clock = plan.clock;
+        let loader: Loader = {
+            let (path, clock) = (path.clone(), clock.clone());
+            Arc::new(move || load(&path, &clock).plan())
+        };
+        let first = loader().map_err(|errors| errors.join("\n"))?;
+        let gateway = Gateway::start(first, loader, clock).await.map_err(|errors| errors.join("\n"))?;
+        let admin = admin::serve(SocketAddr::from(([127, 0, 0, 1], 0)), gateway.core().clone())?;
+        // The first calls should not meet a gateway that has no keys yet.
+        let limit = std::time::Duration::from_secs(10);
+        gateway.core().house.load_full().identifier.settled(limit).await;
+        Ok(World { issuer, emulator, gateway, admin, folder })
+    }
+
+    /// The folder with `lightkeeper.yaml`, `policy.yaml`, `secrets/`, `certs/` and `audit.jsonl`.
+    pub fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+
+    /// The address of a listener: `gateway` (TLS, client certificates optional) or `plain`.
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.gateway.addresses().iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+    }
+
+    /// `https://localhost:port` of the TLS listener.
+    pub fn url(&self) -> String {
+        self.address("gateway").map_or_else(String::new, |address| format!("https://localhost:{}", address.port()))
+    }
+
+    /// `http://127.0.0.1:port` of the plaintext listener.
+    pub fn plain_url(&self) -> String {
+        self.address("plain").map_or_else(String::new, |address| format!("http://{address}"))
+    }
+
+    /// A caller of the TLS listener that trusts its certificate.
+    pub fn caller(&self) -> SampleCaller {
+        let authority = std::fs::read_to_string(self.folder().join("certs/ca.pem")).unwrap_or_default();
+        SampleCaller::new(&self.url()).trusting(&authority)
+    }
+
+    /// A caller of the plaintext listener.
+    pub fn plain_caller(&self) -> SampleCaller {
+        SampleCaller::new(&self.plain_url())
+    }
+
+    /// The audit records written so far, one JSON object each.
+    pub fn records(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(self.folder().join("audit.jsonl")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// Writes everything that the configuration names.
+fn furnish(folder: &Path, config: &str, policy: &str, clock: &Clock) -> Result<(), String> {
+    let secrets = folder.join("secrets");
+    std::fs::create_dir_all(&secrets).map_err(|error| error.to_string())?;
+    let write = |path: PathBuf, text: &str| std::fs::write(path, text).map_err(|error| error.to_string());
+    for project in emulator::PROJECTS {
+        write(secrets.join(project), &Emulator::access_token(project))?;
+    }
+    for (name, role) in
+        [("read", emulator::Role::Viewer), ("write", emulator::Role::Editor), ("admin", emulator::Role::Admin)]
+    {
+        write(secrets.join(format!("api-key-{name}")), Emulator::api_key(role))?;
+    }
+    write_certificates(&folder.join("certs"), false, clock)?;
+    write(folder.join("policy.yaml"), policy)?;
+    write(folder.join("lightkeeper.yaml"), config)
+}

@@ -1,0 +1,256 @@
+//! One backend: its addresses, its verification, its connections.
+//!
+//! What it does: resolves the name, makes the framework's peer and our own client for it. What it refuses
+//! to know: requests, credentials. Invariants: the pool key covers everything that verification depends
+//! on, because the framework's own key leaves out the CA (its pooled connections would be shared across
+//! CA settings); every timeout is set; a TLS upstream has a name.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use pingora_core::protocols::tls::CaType;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::UpstreamSettings;
+use crate::accept::Protocol;
+
+/// Exports of many clients share few HTTP/2 connections.
+const STREAMS_PER_CONNECTION: usize = 100;
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// Stream and connection windows towards the backend: answers are small, requests use its windows.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The client of the terminated lane.
+pub type OwnClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// One backend, ready to be called.
+pub struct Backend {
+    pub settings: UpstreamSettings,
+    /// `host[:port]`, as the Host header has it.
+    pub authority: String,
+    /// `https://host[:port]`, the origin of its own links.
+    pub origin: String,
+    pub client: OwnClient,
+    addresses: ArcSwap<Vec<SocketAddr>>,
+    turn: AtomicUsize,
+    ca: Option<Arc<CaType>>,
+    identity: Option<Arc<CertKey>>,
+    group_key: u64,
+    _resolver: Option<AbortOnDrop>,
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Backend {
+    /// Reads trust anchors and certificates, and starts resolving. Errors are one line for the operator.
+    /// Must be called within the runtime.
+    pub fn open(settings: &UpstreamSettings) -> Result<Arc<Self>, String> {
+        let roots = if settings.tls { roots(settings.ca.as_deref())? } else { Vec::new() };
+        let identity = match &settings.client {
+            Some(client) => {
+                let chain = crate::accept::certificates(&client.certificate)?;
+                let key = PrivateKeyDer::from_pem_file(&client.key)
+                    .map_err(|_| format!("no private key can be read from `{}`", client.key.display()))?;
+                Some((chain, key))
+            }
+            None => None,
+        };
+        let group_key = group_key(settings, &roots, identity.as_ref());
+        let client = own_client(settings, &roots, identity.as_ref())?;
+        let default_port = if settings.tls { 443 } else { 80 };
+        let host = if settings.host.contains(':') { format!("[{}]", settings.host) } else { settings.host.clone() };
+        let authority = if settings.port == default_port { host } else { format!("{host}:{}", settings.port) };
+        let literal = settings.host.parse::<IpAddr>().ok();
+        let backend = Backend {
+            origin: format!("{}://{authority}", if settings.tls { "https" } else { "http" }),
+            authority,
+            client,
+            addresses: ArcSwap::from_pointee(
+                literal.iter().map(|address| SocketAddr::new(*address, settings.port)).collect(),
+            ),
+            turn: AtomicUsize::new(0),
+            ca: settings.tls.then(|| roots.iter().map(|root| WrappedX509::new(root.to_vec(), parse_x509)).collect()),
+            identity: identity.map(|(chain, key)| {
+                let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
+                Arc::new(CertKey::new(chain, key.secret_der().to_vec()))
+            }),
+            group_key,
+            settings: settings.clone(),
+            _resolver: None,
+        };
+        if literal.is_some() {
+            return Ok(Arc::new(backend));
+        }
+        // The task must not keep the backend alive: it holds a weak reference and ends with it.
+        Ok(Arc::new_cyclic(|weak: &std::sync::Weak<Backend>| {
+            let weak = weak.clone();
+            let name = (settings.host.clone(), settings.port);
+            let task = tokio::spawn(async move {
+                loop {
+                    let found = tokio::net::lookup_host((name.0.as_str(), name.1)).await;
+                    let pause = match (&found, weak.upgrade()) {
+                        (_, None) => return,
+                        (Err(_), Some(_)) => Duration::from_secs(1),
+                        (Ok(_), Some(_)) => RESOLVE_INTERVAL,
+                    };
+                    if let (Ok(found), Some(backend)) = (found, weak.upgrade()) {
+                        let found: Vec<_> = found.take(64).collect();
+                        // An empty or failed answer keeps the last good addresses.
+                        if !found.is_empty() {
+                            backend.addresses.store(Arc::new(found));
+                        }
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+            });
+            Backend { _resolver: Some(AbortOnDrop(task)), ..backend }
+        }))
+    }
+
+    /// The framework's description of where to connect, `None` while the name is not resolved.
+    pub async fn peer(&self, protocol: Protocol) -> Option<Box<HttpPeer>> {
+        let address = self.address().await?;
+        let settings = &self.settings;
+        let sni = if settings.tls { settings.host.clone() } else { String::new() };
+        let mut peer = Box::new(HttpPeer::new(address, settings.tls, sni));
+        peer.group_key = self.group_key ^ u64::from(protocol == Protocol::Grpc);
+        peer.client_cert_key = self.identity.clone();
+        let options = &mut peer.options;
+        options.ca = self.ca.clone();
+        match (protocol, settings.tls) {
+            (Protocol::Grpc, _) => options.set_http_version(2, 2),
+            (Protocol::Http, true) => options.set_http_version(2, 1),
+            (Protocol::Http, false) => options.set_http_version(1, 1),
+        }
+        options.max_h2_streams = STREAMS_PER_CONNECTION;
+        options.h2_ping_interval = Some(PING_INTERVAL);
+        options.connection_timeout = Some(settings.connect_timeout);
+        options.total_connection_timeout = Some(settings.connect_timeout);
+        options.read_timeout = Some(settings.read_timeout);
+        options.write_timeout = Some(settings.write_timeout);
+        options.idle_timeout = Some(settings.idle_timeout);
+        Some(peer)
+    }
+
+    async fn address(&self) -> Option<SocketAddr> {
+        if let Some(address) = self.next_address() {
+            return Some(address);
+        }
+        // Only before the first resolution has come: ask once, within the connect timeout.
+        let lookup = tokio::net::lookup_host((self.settings.host.as_str(), self.settings.port));
+        let found: Vec<_> = tokio::time::timeout(self.settings.connect_timeout, lookup).await.ok()?.ok()?.collect();
+        if !found.is_empty() {
+            self.addresses.store(Arc::new(found));
+        }
+        self.next_address()
+    }
+
+    fn next_address(&self) -> Option<SocketAddr> {
+        let addresses = self.addresses.load();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        addresses.get(turn.checked_rem(addresses.len())?).copied()
+    }
+}
+
+/// Trust anchors: the given file's, or the system's. Unreadable system roots are skipped, not fatal.
+fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = match ca {
+        Some(path) => crate::accept::certificates(path)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    // The framework parses them again and does not survive one that cannot be parsed.
+    let usable: Vec<_> = found
+        .into_iter()
+        .filter(|root| x509_parser::parse_x509_certificate(root).is_ok_and(|(rest, _)| rest.is_empty()))
+        .collect();
+    if usable.is_empty() {
+        return Err(match ca {
+            Some(path) => format!("`{}` holds no usable certificate", path.display()),
+            None => "the system has no usable root certificates: name a file with `ca:`".to_owned(),
+        });
+    }
+    Ok(usable)
+}
+
+/// Everything that decides whether a connection is the right one. Equal keys share connections.
+fn group_key(
+    settings: &UpstreamSettings,
+    roots: &[CertificateDer<'static>],
+    identity: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> u64 {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let mut feed = |bytes: &[u8]| {
+        context.update(&(bytes.len() as u64).to_be_bytes());
+        context.update(bytes);
+    };
+    feed(settings.host.as_bytes());
+    feed(&settings.port.to_be_bytes());
+    feed(&[u8::from(settings.tls)]);
+    for root in roots {
+        feed(root);
+    }
+    if let Some((chain, key)) = identity {
+        for certificate in chain {
+            feed(certificate);
+        }
+        feed(key.secret_der());
+    }
+    let digest = context.finish();
+    let first = digest.as_ref().first_chunk::<8>().copied().unwrap_or_default();
+    // The lowest bit is the protocol's.
+    u64::from_be_bytes(first) & !1 | 2
+}
+
+fn own_client(
+    settings: &UpstreamSettings,
+    roots: &[CertificateDer<'static>],
+    identity: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<OwnClient, String> {
+    let mut store = rustls::RootCertStore::empty();
+    store.add_parsable_certificates(roots.iter().cloned());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("no usable TLS version: {error}"))?
+        .with_root_certificates(store);
+    let config = match identity {
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(|error| format!("the client certificate and its key do not fit: {error}"))?,
+        None => builder.with_no_client_auth(),
+    };
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(settings.connect_timeout));
+    let https = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(tcp);
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(settings.idle_timeout)
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(256)
+        .build(https))
+}

@@ -1,0 +1,125 @@
+//! Writing answers of ours to the framework's session.
+//!
+//! What it does: turns rendered refusals, own pages and terminated answers into what HTTP/1.1, HTTP/2 and
+//! gRPC expect. What it refuses to know: why. Invariants: a gRPC refusal is trailers-only in one frame; a
+//! connection whose body was not read is not used again; every answer carries the request's id.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora_core::Error;
+use pingora_core::protocols::http::HttpTask;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::walk::Walk;
+use crate::accept::{Connection, Dialect};
+use crate::forward::Answer;
+use crate::respond::{self, REQUEST_ID, Refusal};
+use crate::transform::Links;
+
+/// What of a query answer's head is passed on.
+const QUERY_TAKES: [HeaderName; 7] = [
+    header::CONTENT_TYPE,
+    header::RETRY_AFTER,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+/// Of them, those that may hold links.
+const QUERY_LINKS: [HeaderName; 2] = [header::LOCATION, header::LINK];
+
+type Outcome = Result<(), Box<Error>>;
+
+/// Answers with a refusal.
+pub async fn refuse(session: &mut Session, walk: &mut Walk, refusal: Refusal) -> Outcome {
+    let rendered = respond::render(refusal.class, walk.dialect, &walk.request_id);
+    walk.status = Some(refusal.class.status().as_u16());
+    walk.grpc_status = (walk.dialect == Dialect::Grpc).then(|| u16::from(refusal.class.grpc_code()));
+    walk.refusal = Some(refusal);
+    write(session, walk, rendered.status, rendered.headers, rendered.body.into()).await
+}
+
+/// Answers with a page of the gateway's own.
+pub async fn own(session: &mut Session, walk: &mut Walk, page: serde_json::Value) -> Outcome {
+    walk.status = Some(200);
+    let mut headers = vec![
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+    ];
+    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
+    write(session, walk, StatusCode::OK, headers, page.to_string().into()).await
+}
+
+/// Passes on a terminated answer.
+pub async fn query(session: &mut Session, walk: &mut Walk, answer: &Answer, body: Bytes, links: &Links) -> Outcome {
+    walk.status = Some(answer.status.as_u16());
+    let mut headers = Vec::with_capacity(8);
+    for name in QUERY_TAKES {
+        headers.extend(answer.headers.get(&name).map(|value| (name.clone(), value.clone())));
+    }
+    for name in QUERY_LINKS {
+        let rewritten = answer.headers.get(&name).and_then(|value| value.to_str().ok()).map(|text| links.in_text(text));
+        headers.extend(rewritten.and_then(|text| HeaderValue::from_str(&text).ok()).map(|value| (name, value)));
+    }
+    headers.push((HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")));
+    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
+    write(session, walk, answer.status, headers, body).await
+}
+
+/// Lets the body come, if the client waits for our word.
+pub fn allow_body(session: &Session, connection: &Connection) {
+    if !connection.http2 && session.req_header().headers.contains_key(header::EXPECT) {
+        connection.allow_continue();
+    }
+}
+
+/// Ends a gRPC answer that had begun before its backend failed.
+pub async fn late_grpc_trailers(session: &mut Session, walk: &mut Walk) {
+    if walk.dialect != Dialect::Grpc {
+        session.downstream_session.shutdown().await;
+        return;
+    }
+    walk.grpc_status = Some(14);
+    let trailers =
+        http::HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("14"))]);
+    // The client may be gone by now; then nobody is left to tell.
+    let _ = session.downstream_session.write_response_trailers(trailers).await;
+}
+
+async fn write(
+    session: &mut Session,
+    walk: &mut Walk,
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+) -> Outcome {
+    let mut head = ResponseHeader::build(status, Some(headers.len() + 1))?;
+    for (name, value) in headers {
+        head.append_header(name, value)?;
+    }
+    let http2 = session.downstream_session.is_http2();
+    if !http2 && !session.as_mut().is_body_done() {
+        session.set_keepalive(None);
+    }
+    if walk.dialect == Dialect::Grpc && http2 {
+        // The framework's usual call drops the end-of-stream flag, which breaks trailers-only answers.
+        session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
+        return Ok(());
+    }
+    let bodiless = status == StatusCode::NO_CONTENT;
+    if !bodiless {
+        head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+    }
+    if bodiless || session.req_header().method == Method::HEAD || (http2 && body.is_empty()) {
+        session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
+        return Ok(());
+    }
+    walk.bytes_out += body.len() as u64;
+    session
+        .write_response_tasks(vec![HttpTask::Header(Box::new(head), false), HttpTask::Body(Some(body), true)])
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! What outlives every house: the queue of records, the counters, the budget.
+//!
+//! What it does: holds the present house and everything that a reload must not reset.
+//! What it refuses to know: sockets, phases. Invariant: swapping the house is the only change.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::House;
+use crate::accept::Census;
+use crate::audit::{Record, Trail, timestamp};
+use crate::clock::Clock;
+use crate::identify::{Event, IssuerStatus};
+use crate::limits::Budget;
+use crate::telemetry::Metrics;
+
+/// The gateway's lasting parts.
+pub struct Core {
+    pub house: ArcSwap<House>,
+    pub clock: Clock,
+    pub trail: Trail,
+    pub metrics: Arc<Metrics>,
+    pub census: Arc<Census>,
+    pub budget: Arc<Budget>,
+    pub in_flight: AtomicU64,
+    pub draining: AtomicBool,
+    pub reload: Mutex<ReloadState>,
+    ids: Ids,
+}
+
+/// How the last reload went, for `/readyz`.
+#[derive(Clone, Debug, Default)]
+pub struct ReloadState {
+    /// Unix milliseconds of the configuration in force.
+    pub loaded_at: i64,
+    /// Why a later one was not taken over.
+    pub failed: Option<(i64, Vec<String>)>,
+}
+
+/// What an operator is told about readiness.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Readiness {
+    pub ready: bool,
+    pub draining: bool,
+    pub policy_version: String,
+    pub configuration_loaded: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload_failed: Option<ReloadFailure>,
+    pub audit: &'static str,
+    pub issuers: Vec<IssuerReadiness>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ReloadFailure {
+    pub time: String,
+    pub errors: Vec<String>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct IssuerReadiness {
+    pub issuer: String,
+    pub has_keys: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_age_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+impl Core {
+    pub fn new(house: House, clock: Clock, trail: Trail, metrics: Arc<Metrics>) -> Arc<Self> {
+        let budget = Budget::new(house.limits.buffered_total_bytes);
+        let loaded_at = clock.now().0;
+        Arc::new(Core {
+            house: ArcSwap::from_pointee(house),
+            ids: Ids::new(),
+            clock,
+            trail,
+            metrics,
+            census: Arc::default(),
+            budget,
+            in_flight: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            reload: Mutex::new(ReloadState { loaded_at, failed: None }),
+        })
+    }
+
+    /// A fresh request id: 32 hexadecimal digits, ordered by time, unique over restarts.
+    pub fn request_id(&self) -> String {
+        self.ids.next(self.clock.now().0)
+    }
+
+    /// Records something that is not a call.
+    pub fn event(&self, event: &'static str, reason: &'static str, detail: Option<String>) {
+        self.metrics.event(event);
+        self.trail.note(Record {
+            time: timestamp(self.clock.now().0),
+            request_id: self.request_id(),
+            event,
+            reason,
+            detail,
+            policy_version: self.house.load().policy.version().to_owned(),
+            ..Record::default()
+        });
+    }
+
+    /// The truth about readiness: a gateway that cannot identify anybody, cannot record or is about to
+    /// stop is not ready; one that kept its last good configuration is.
+    pub fn readiness(&self) -> Readiness {
+        let house = self.house.load();
+        let issuers = house.identifier.readiness();
+        let mutual = house.doors.iter().any(|door| door.listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some()));
+        let can_identify = mutual || issuers.is_empty() || issuers.iter().any(|issuer| issuer.has_keys);
+        let draining = self.draining.load(Ordering::Relaxed);
+        let audit_ok = self.trail.can_record();
+        let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Readiness {
+            ready: can_identify && audit_ok && !draining,
+            draining,
+            policy_version: house.policy.version().to_owned(),
+            configuration_loaded: timestamp(reload.loaded_at),
+            reload_failed: reload.failed.map(|(at, errors)| ReloadFailure { time: timestamp(at), errors }),
+            audit: if audit_ok { "ok" } else { "failing" },
+            issuers: issuers.into_iter().map(IssuerReadiness::from).collect(),
+        }
+    }
+
+    /// The metrics page, gauges brought up to date.
+    pub fn metrics_page(&self) -> Vec<u8> {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let metrics = &self.metrics;
+        metrics.connections.set(i64::from(self.census.total()));
+        metrics.in_flight.set(gauge(self.in_flight.load(Ordering::Relaxed)));
+        metrics.buffered_bytes.set(gauge(self.budget.used_bytes()));
+        let health = self.trail.health();
+        metrics.audit_written.set(gauge(health.written_records()));
+        metrics.audit_lost.set(gauge(health.lost_records()));
+        metrics.audit_failing.set(i64::from(health.is_failing()));
+        for issuer in self.house.load().identifier.readiness() {
+            let age = if issuer.has_keys { issuer.age_seconds.unwrap_or(0) } else { -1 };
+            metrics.key_age_seconds.with_label_values(&[&*issuer.issuer]).set(age);
+        }
+        metrics.render()
+    }
+
+    /// Tells what happened in `identify`.
+    pub fn heard(metrics: &Metrics, event: &Event) {
+        match event {
+            Event::KeysRefreshed { issuer, keys, changed } => {
+                metrics.keys_refreshed(issuer, true);
+                if *changed {
+                    tracing::info!(%issuer, keys, "key set replaced");
+                }
+            }
+            Event::KeysRefreshFailed { issuer, fault, detail } => {
+                metrics.keys_refreshed(issuer, false);
+                tracing::warn!(%issuer, fault = fault.code(), detail, "key set could not be refreshed");
+            }
+            Event::KeyWanted { issuer, key_id } => {
+                metrics.event("key_wanted");
+                tracing::info!(%issuer, key_id, "unknown key: key set is read ahead of time");
+            }
+            Event::KeysMoved { issuer, from, to } => {
+                metrics.event("keys_moved");
+                tracing::warn!(%issuer, from, to, "discovery names another host for the keys");
+            }
+            // The accept loop tells of failed handshakes, with the address.
+            Event::ClientCertificateRefused { listener, reason } => {
+                metrics.edge_refused(listener, reason);
+            }
+        }
+    }
+}
+
+impl From<IssuerStatus> for IssuerReadiness {
+    fn from(status: IssuerStatus) -> Self {
+        IssuerReadiness {
+            issuer: status.issuer.to_string(),
+            has_keys: status.has_keys,
+            keys_age_seconds: status.age_seconds,
+            last_error: status.last_fault.map(|fault| fault.code().to_owned()),
+        }
+    }
+}
+
+/// Request ids: time, this start's random number, a counter.
+struct Ids {
+    start: u32,
+    next: AtomicU64,
+}
+
+impl Ids {
+    fn new() -> Self {
+        let mut random = [0_u8; 4];
+        // Without randomness, ids are still unique within this start.
+        let _ = aws_lc_rs::rand::fill(&mut random);
+        Ids { start: u32::from_be_bytes(random), next: AtomicU64::new(0) }
+    }
+
+    fn next(&self, unix_millis: i64) -> String {
+        let count = self.next.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff_ffff;
+        format!("{:012x}{:08x}{count:012x}", unix_millis.max(0), self.start)
+    }
+}

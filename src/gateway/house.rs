@@ -1,0 +1,153 @@
+//! One immutable snapshot of all rooms.
+//!
+//! What it does: furnishes every room from checked settings, carrying over what must outlive a reload.
+//! What it refuses to know: files' syntax, requests. Invariants: a house is complete or does not exist;
+//! it never changes, a reload builds the next one; calls in flight finish in theirs.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
+
+use crate::accept::{self, ListenerSettings};
+use crate::audit::AuditSettings;
+use crate::authorize::Policy;
+use crate::clock::Clock;
+use crate::forward::{Backend, UpstreamSettings};
+use crate::identify::{ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, Surroundings};
+use crate::limits::Limits;
+use crate::profiles::Profile;
+use crate::route::Upstream;
+use crate::vault::{Vault, VaultSettings};
+
+/// Everything that a house is built from, checked.
+pub struct Plan {
+    pub organization: String,
+    pub listeners: Vec<ListenerSettings>,
+    pub issuers: Vec<IssuerSettings>,
+    /// Absent where no listener serves it.
+    pub ingest: Option<UpstreamSettings>,
+    pub query: Option<UpstreamSettings>,
+    pub vault: VaultSettings,
+    pub policy: Arc<Policy>,
+    pub profile: Arc<Profile>,
+    pub audit: AuditSettings,
+    pub limits: Limits,
+    /// Files whose change means that a new plan should be made.
+    pub files: Vec<PathBuf>,
+}
+
+/// The rooms, furnished.
+pub struct House {
+    pub organization: String,
+    pub profile: Arc<Profile>,
+    pub policy: Arc<Policy>,
+    pub identifier: Identifier,
+    pub vault: Vault,
+    pub limits: Arc<Limits>,
+    pub doors: Vec<DoorPlan>,
+    ingest: Option<Arc<Backend>>,
+    query: Option<Arc<Backend>>,
+}
+
+/// One listener's part of the house.
+pub struct DoorPlan {
+    pub listener: Arc<ListenerSettings>,
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Swapped in once the whole house stands.
+    trust: Option<(Arc<ClientVerifier>, Option<ClientTrust>)>,
+}
+
+impl House {
+    /// Builds the next house, or tells every reason why it cannot be. Must run within the runtime.
+    pub fn build(plan: &Plan, clock: &Clock, events: &Events, previous: Option<&House>) -> Result<House, Vec<String>> {
+        let mut faults = Vec::new();
+        let doors = doors(plan, events, previous, &mut faults);
+        let verifiers = doors.iter().filter_map(|door| Some(door.trust.as_ref()?.0.clone())).collect();
+        let surroundings = Surroundings {
+            clock: clock.clone(),
+            token_bytes: plan.limits.token_bytes,
+            events: events.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let previous_identifier = previous.map(|house| &house.identifier);
+        let identifier = Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
+            .map_err(|found| faults.extend(found.iter().map(|fault| format!("issuer {fault}"))))
+            .ok();
+        let vault = Vault::open(&plan.vault, clock.clone())
+            .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
+            .ok();
+        let mut open = |name: &str, settings: &Option<UpstreamSettings>| {
+            let settings = settings.as_ref()?;
+            Backend::open(settings).map_err(|fault| faults.push(format!("upstream {name}: {fault}"))).ok()
+        };
+        let ingest = open("ingest", &plan.ingest);
+        let query = open("query", &plan.query);
+        match (identifier, vault) {
+            (Some(identifier), Some(vault)) if faults.is_empty() => Ok(House {
+                organization: plan.organization.clone(),
+                profile: plan.profile.clone(),
+                policy: plan.policy.clone(),
+                identifier,
+                vault,
+                limits: Arc::new(plan.limits.clone()),
+                doors,
+                ingest,
+                query,
+            }),
+            _ => Err(faults),
+        }
+    }
+
+    /// Takes over the new trust anchors and revocation lists: from here on, open connections and
+    /// handshakes are judged by them.
+    pub fn settle(&mut self) {
+        for door in &mut self.doors {
+            if let Some((verifier, trust)) = &mut door.trust
+                && let Some(trust) = trust.take()
+            {
+                verifier.replace(trust);
+            }
+        }
+    }
+
+    /// `None` only for what no listener serves.
+    pub fn backend(&self, upstream: Upstream) -> Option<&Arc<Backend>> {
+        match upstream {
+            Upstream::Ingest => self.ingest.as_ref(),
+            Upstream::Query => self.query.as_ref(),
+        }
+    }
+}
+
+/// Builds every listener's TLS. A listener that keeps its name keeps its verifier, so that chains which
+/// it verified earlier are judged by the new trust.
+fn doors(plan: &Plan, events: &Events, previous: Option<&House>, faults: &mut Vec<String>) -> Vec<DoorPlan> {
+    let known: HashMap<&str, &Arc<ClientVerifier>> = previous
+        .iter()
+        .flat_map(|house| &house.doors)
+        .filter_map(|door| Some((door.listener.name.as_str(), &door.trust.as_ref()?.0)))
+        .collect();
+    let mut doors = Vec::with_capacity(plan.listeners.len());
+    for listener in &plan.listeners {
+        let mut trust = None;
+        if let Some(clients) = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref()) {
+            match (ClientTrust::read(clients), known.get(listener.name.as_str())) {
+                (Ok(fresh), Some(verifier)) => trust = Some(((*verifier).clone(), Some(fresh))),
+                (Ok(fresh), None) => trust = Some((ClientVerifier::new(&listener.name, fresh, events.clone()), None)),
+                (Err(fault), _) => faults.push(format!("listener `{}`: {fault}", listener.name)),
+            }
+        }
+        let verifier = trust.as_ref().map(|(verifier, _)| verifier.clone() as Arc<dyn ClientCertVerifier>);
+        let tls = listener.tls.as_ref().and_then(|settings| {
+            accept::server_config(settings, verifier)
+                .map_err(|fault| faults.push(format!("listener `{}`: {fault}", listener.name)))
+                .ok()
+                .map(Arc::new)
+        });
+        doors.push(DoorPlan { listener: Arc::new(listener.clone()), tls, trust });
+    }
+    doors
+}

@@ -1,0 +1,19 @@
+//! The house itself: a request's straight line through the rooms.
+//!
+//! What it does: furnishes the rooms, serves listeners, reloads and stops. What it refuses to know: the
+//! rules of any room. Invariants: only here is the framework's session known; one house serves a call
+//! from beginning to end.
+
+mod admit;
+mod answer;
+mod core;
+mod house;
+mod own;
+mod pace;
+mod phases;
+mod serve;
+mod walk;
+
+pub use self::core::{Core, Readiness};
+pub use house::{DoorPlan, House, Plan};
+pub use serve::{Gateway, Loader};

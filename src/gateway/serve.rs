@@ -1,0 +1,362 @@
+//! Starting, reloading and stopping.
+//!
+//! What it does: binds the listeners, swaps houses when files change, and drains before it ends.
+//! What it refuses to know: how a plan is read from files; a loader is handed in. Invariants: a reload
+//! that fails changes nothing and is seen (log, metric, record, readiness); listeners stay bound; calls
+//! in flight finish in their house.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use notify::Watcher as _;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::protocols::http::v2::server::default_h2_options;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::phases::Phases;
+use super::{Core, House, Plan};
+use crate::accept::{Edge, EdgeEvent, Stage, Terms, Witness, reached};
+use crate::audit::{AuditSettings, Record, Trail, timestamp};
+use crate::clock::Clock;
+use crate::identify::Events;
+use crate::limits::Limits;
+use crate::telemetry::Metrics;
+
+/// Reads the files again. Errors are lines for the operator.
+pub type Loader = Arc<dyn Fn() -> Result<Plan, Vec<String>> + Send + Sync>;
+
+/// Changes that come together are taken together.
+const SETTLE: Duration = Duration::from_millis(200);
+/// For file systems that tell of no change.
+const POLL: Duration = Duration::from_secs(30);
+
+/// HTTP/2 windows towards clients, in bytes: what one stream and one connection may have in flight.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+/// Larger frames cost less for large exports; small ones stay small.
+const FRAME_BYTES: u32 = 64 << 10;
+
+/// A running gateway.
+pub struct Gateway {
+    core: Arc<Core>,
+    addresses: Vec<(String, SocketAddr)>,
+    terms: Vec<Arc<ArcSwap<Terms>>>,
+    audit: AuditSettings,
+    stage: watch::Sender<Stage>,
+    edges: Mutex<Vec<JoinHandle<()>>>,
+    loader: Loader,
+    events: Events,
+    files: Mutex<Vec<PathBuf>>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl Gateway {
+    /// Furnishes the first house, binds and begins to accept. Must run within the runtime that serves.
+    pub async fn start(plan: Plan, loader: Loader, clock: Clock) -> Result<Arc<Self>, Vec<String>> {
+        let metrics = Arc::new(Metrics::new().map_err(|error| vec![format!("metrics cannot be set up: {error}")])?);
+        let heard = metrics.clone();
+        let events = Events::to(move |event| Core::heard(&heard, &event));
+        let house = House::build(&plan, &clock, &events, None)?;
+        let trail = Trail::open(&plan.audit).map_err(|fault| vec![fault])?;
+        let mut sockets = Vec::with_capacity(plan.listeners.len());
+        let mut faults = Vec::new();
+        for listener in &plan.listeners {
+            match TcpListener::bind(listener.address).await {
+                Ok(socket) => sockets.push(socket),
+                Err(error) => {
+                    faults.push(format!("listener `{}` cannot bind {}: {error}", listener.name, listener.address));
+                }
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let limits = house.limits.clone();
+        let terms: Vec<_> = terms(&house).map(|terms| Arc::new(ArcSwap::from_pointee(terms))).collect();
+        let core = Core::new(house, clock, trail, metrics);
+        let app = Arc::new(proxy(&core, &limits));
+        let (stage, stages) = watch::channel(Stage::Serving);
+        let witness = witness(&core);
+        let mut addresses = Vec::new();
+        let mut edges = Vec::new();
+        for ((socket, terms), listener) in sockets.into_iter().zip(&terms).zip(&plan.listeners) {
+            let address = socket.local_addr().map_err(|error| vec![error.to_string()])?;
+            addresses.push((listener.name.clone(), address));
+            let edge = Edge {
+                socket,
+                terms: terms.clone(),
+                app: app.clone(),
+                census: core.census.clone(),
+                witness: witness.clone(),
+                stage: stages.clone(),
+            };
+            edges.push(tokio::spawn(edge.run()));
+            tracing::info!(listener = listener.name, %address, tls = listener.tls.is_some(), "listening");
+        }
+        core.metrics.reloaded(true, core.clock.now().0 as f64 / 1000.0);
+        core.event("start", "started", Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()));
+        Ok(Arc::new(Gateway {
+            core,
+            addresses,
+            terms,
+            audit: plan.audit,
+            stage,
+            edges: Mutex::new(edges),
+            loader,
+            events,
+            files: Mutex::new(plan.files),
+            reloading: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// Listener names and the addresses they are bound to.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Reads the files again and swaps the house, or keeps the present one and says why.
+    pub async fn reload(&self) -> Result<(), Vec<String>> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let loader = self.loader.clone();
+        let plan = tokio::task::spawn_blocking(move || loader()).await;
+        let result = match plan {
+            Ok(Ok(plan)) => self.take_over(plan),
+            Ok(Err(errors)) => Err(errors),
+            Err(_) => Err(vec!["reading the configuration failed".to_owned()]),
+        };
+        let now = self.core.clock.now().0;
+        self.core.metrics.reloaded(result.is_ok(), now as f64 / 1000.0);
+        let mut state = self.core.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok(()) => {
+                state.loaded_at = now;
+                state.failed = None;
+            }
+            Err(errors) => {
+                tracing::error!(errors = errors.join("; "), "reload failed: the last good configuration stays");
+                self.core.event("reload_failed", "configuration_refused", Some(errors.join("; ")));
+                state.failed = Some((now, errors.clone()));
+            }
+        }
+        result
+    }
+
+    fn take_over(&self, plan: Plan) -> Result<(), Vec<String>> {
+        let before = self.core.house.load_full();
+        let same_doors = plan.listeners.len() == before.doors.len()
+            && plan
+                .listeners
+                .iter()
+                .zip(&before.doors)
+                .all(|(new, old)| new.name == old.listener.name && new.address == old.listener.address);
+        if !same_doors {
+            return Err(vec!["listeners' names and addresses can only change by a restart".to_owned()]);
+        }
+        if plan.audit != self.audit {
+            return Err(vec!["`audit` can only change by a restart".to_owned()]);
+        }
+        let mut house = House::build(&plan, &self.core.clock, &self.events, Some(&before))?;
+        let credentials_changed = house.vault.fingerprints() != before.vault.fingerprints();
+        let policy_changed = house.policy.version() != before.policy.version();
+        // Before the swap: no connection may be judged by old trust in the new house.
+        house.settle();
+        for (present, next) in self.terms.iter().zip(terms(&house)) {
+            present.store(Arc::new(next));
+        }
+        let version = house.policy.version().to_owned();
+        self.core.house.store(Arc::new(house));
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = plan.files;
+        self.core.trail.reopen();
+        tracing::info!(policy_version = version, policy_changed, credentials_changed, "configuration taken over");
+        self.core.trail.note(Record {
+            time: timestamp(self.core.clock.now().0),
+            request_id: self.core.request_id(),
+            event: "reload",
+            reason: "configuration_taken_over",
+            detail: Some(format!(
+                "policy {} -> {version}; credentials {}",
+                before.policy.version(),
+                if credentials_changed { "changed" } else { "unchanged" }
+            )),
+            policy_version: version,
+            ..Record::default()
+        });
+        Ok(())
+    }
+
+    /// Reloads whenever a watched file changes, until the gateway stops.
+    pub async fn watch(self: Arc<Self>) {
+        let (tell, mut told) = tokio::sync::mpsc::channel::<()>(1);
+        let mut watched: Vec<PathBuf> = Vec::new();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading is no change, and a full channel means that a look is due anyway.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                let _ = tell.try_send(());
+            }
+        })
+        .map_err(|error| tracing::warn!(%error, "file changes are found by polling only"))
+        .ok();
+        let mut stage = self.stage.subscribe();
+        let mut known = self.content().await;
+        loop {
+            self.follow(watcher.as_mut(), &mut watched);
+            tokio::select! {
+                () = reached(&mut stage, Stage::Draining) => return,
+                _ = told.recv(), if watcher.is_some() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+            tokio::time::sleep(SETTLE).await;
+            while told.try_recv().is_ok() {}
+            let content = self.content().await;
+            if content != known {
+                known = content;
+                // The failure is told by `reload` itself.
+                let _ = self.reload().await;
+            }
+        }
+    }
+
+    /// Watches the folders of all files: a file that is replaced, and a symlink swapped beneath it, are
+    /// changes of the folder.
+    fn follow(&self, watcher: Option<&mut notify::RecommendedWatcher>, watched: &mut Vec<PathBuf>) {
+        let Some(watcher) = watcher else { return };
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut folders: Vec<PathBuf> = files.iter().filter_map(|file| Some(file.parent()?.to_owned())).collect();
+        folders.sort();
+        folders.dedup();
+        for folder in folders {
+            if !watched.contains(&folder) {
+                match watcher.watch(&folder, notify::RecursiveMode::NonRecursive) {
+                    Ok(()) => watched.push(folder),
+                    Err(error) => tracing::warn!(folder = %folder.display(), %error, "folder cannot be watched"),
+                }
+            }
+        }
+    }
+
+    /// A digest of all watched files, so that other changes in their folders mean nothing.
+    async fn content(&self) -> Vec<u8> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let digest = tokio::task::spawn_blocking(move || {
+            let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+            for file in files {
+                let content = std::fs::read(&file);
+                context.update(file.as_os_str().as_encoded_bytes());
+                match content {
+                    Ok(content) => context.update(&content),
+                    Err(error) => context.update(error.kind().to_string().as_bytes()),
+                }
+                context.update(&[0]);
+            }
+            context.finish().as_ref().to_vec()
+        });
+        digest.await.unwrap_or_default()
+    }
+
+    /// Says "not ready", waits, stops accepting, lets calls finish, cuts what is left, writes the last
+    /// records.
+    pub async fn stop(&self) {
+        let limits = self.core.house.load().limits.clone();
+        self.core.draining.store(true, Ordering::Relaxed);
+        tracing::info!("draining");
+        tokio::time::sleep(limits.drain_delay).await;
+        let _ = self.stage.send(Stage::Draining);
+        let edges = std::mem::take(&mut *self.edges.lock().unwrap_or_else(PoisonError::into_inner));
+        let aborts: Vec<_> = edges.iter().map(JoinHandle::abort_handle).collect();
+        let finish = async {
+            for edge in edges {
+                // An edge that panicked has ended too.
+                let _ = edge.await;
+            }
+        };
+        tokio::pin!(finish);
+        if tokio::time::timeout(limits.drain_timeout, &mut finish).await.is_err() {
+            tracing::warn!(connections = self.core.census.total(), "drain timeout: connections are cut");
+            let _ = self.stage.send(Stage::Stopped);
+            if tokio::time::timeout(Duration::from_secs(1), &mut finish).await.is_err() {
+                aborts.iter().for_each(tokio::task::AbortHandle::abort);
+            }
+        }
+        self.core.event("stop", "stopped", None);
+        let core = self.core.clone();
+        let _ = tokio::task::spawn_blocking(move || core.trail.close(Duration::from_secs(5))).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// What each door's accept loop needs of a house.
+fn terms(house: &House) -> impl Iterator<Item = Terms> {
+    house.doors.iter().map(|door| Terms {
+        listener: door.listener.clone(),
+        tls: door.tls.clone(),
+        limits: house.limits.clone(),
+    })
+}
+
+/// The framework's proxy with our phases and bounds.
+fn proxy(core: &Arc<Core>, limits: &Limits) -> HttpProxy<Phases> {
+    let conf = ServerConf {
+        // Trust anchors are given with each peer; an unreadable system root must not end the start.
+        ca_file: Some("/dev/null".to_owned()),
+        max_retries: 3,
+        upstream_keepalive_pool_size: 512,
+        threads: tokio::runtime::Handle::current().metrics().num_workers(),
+        ..ServerConf::default()
+    };
+    let mut proxy = http_proxy(&Arc::new(conf), Phases { core: core.clone() });
+    let mut options = HttpServerOptions::default();
+    // CONNECT is refused by us, where it leaves a record.
+    options.allow_connect_method_proxying = true;
+    options.h2_idle_timeout = Some(limits.idle_timeout);
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_bytes)
+        .max_pending_accept_reset_streams(10)
+        .max_concurrent_reset_streams(20)
+        .max_send_buffer_size(256 << 10)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES);
+    proxy.h2_options = Some(h2);
+    proxy
+}
+
+/// Counts and records what happens before a request exists.
+fn witness(core: &Arc<Core>) -> Witness {
+    let core = Arc::downgrade(core);
+    Arc::new(move |listener, peer, event| {
+        let Some(core) = core.upgrade() else { return };
+        let (name, reason, detail) = match event {
+            EdgeEvent::ConnectionRefused { reason } => ("connection_refused", reason, None),
+            EdgeEvent::HandshakeFailed { reason, detail } => ("handshake_failed", reason, Some(detail)),
+            EdgeEvent::AcceptFailed { detail } => ("accept_failed", "accept_failed", Some(detail)),
+        };
+        core.metrics.edge_refused(listener, reason);
+        tracing::info!(listener, reason, detail, peer = peer.map(tracing::field::display), "{name}");
+        core.trail.note(Record {
+            time: timestamp(core.clock.now().0),
+            request_id: core.request_id(),
+            event: name,
+            listener: Some(listener.to_owned()),
+            client_address: peer.map(|peer| peer.to_string()),
+            decision: Some("deny"),
+            reason,
+            detail: detail.filter(|detail| !detail.is_empty()),
+            policy_version: core.house.load().policy.version().to_owned(),
+            ..Record::default()
+        });
+    })
+}

@@ -1,0 +1,275 @@
+//! One call's state on its way through the rooms, and its record at the end.
+//!
+//! What it does: carries what earlier rooms found to later ones, counts bytes, and leaves exactly one
+//! record, one log line and one count, whatever way the call ends. What it refuses to know: the framework.
+//! Invariants: dropping a walk that began leaves its record too; no field ever holds a token.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use http::{HeaderMap, Method};
+
+use super::{Core, House};
+use crate::accept::{Ask, Call, Connection, Dialect, Protocol};
+use crate::audit::{Record, Slot, Who, timestamp};
+use crate::authorize::{Denial, Permit};
+use crate::clock::UnixMillis;
+use crate::forward::Backend;
+use crate::identify::Facts;
+use crate::respond::Refusal;
+use crate::route::Route;
+use crate::telemetry::Finished;
+use crate::transform::Canary;
+use crate::vault::Lease;
+
+use super::pace::BodyPace;
+
+/// An export that may be streamed.
+pub struct Streaming {
+    pub route: Route,
+    pub protocol: Protocol,
+    /// Taken only to move on to the next token.
+    pub lease: Option<Lease>,
+    pub backend: Arc<Backend>,
+    pub canary: Canary,
+    pub pace: BodyPace,
+    /// The backend refused the lease, and the next one is to be tried.
+    pub again: bool,
+    pub tried_again: bool,
+    /// Of the caller's head: what the outgoing head may take over.
+    pub incoming: HeaderMap,
+}
+
+/// One call.
+pub struct Walk {
+    core: Arc<Core>,
+    pub house: Arc<House>,
+    began: Instant,
+    began_at: UnixMillis,
+    pub request_id: String,
+    pub connection: Option<Arc<Connection>>,
+    slot: Option<Slot>,
+    pub dialect: Dialect,
+    pub streaming: Option<Streaming>,
+    pub refusal: Option<Refusal>,
+    method: Option<Method>,
+    broken_method: String,
+    path: String,
+    who: Option<Who>,
+    operation: Option<String>,
+    app: Option<String>,
+    project: Option<String>,
+    bindings: Vec<Arc<str>>,
+    permitted: bool,
+    upstream: Option<&'static str>,
+    pub status: Option<u16>,
+    pub grpc_status: Option<u16>,
+    pub upstream_status: Option<u16>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    begun: bool,
+    ended: bool,
+}
+
+impl Walk {
+    pub fn new(core: &Arc<Core>) -> Self {
+        core.in_flight.fetch_add(1, Ordering::Relaxed);
+        Walk {
+            house: core.house.load_full(),
+            core: core.clone(),
+            began: Instant::now(),
+            began_at: core.clock.now(),
+            request_id: core.request_id(),
+            connection: None,
+            slot: None,
+            dialect: Dialect::Own,
+            streaming: None,
+            refusal: None,
+            method: None,
+            broken_method: String::new(),
+            path: String::new(),
+            who: None,
+            operation: None,
+            app: None,
+            project: None,
+            bindings: Vec::new(),
+            permitted: false,
+            upstream: None,
+            status: None,
+            grpc_status: None,
+            upstream_status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            begun: false,
+            ended: false,
+        }
+    }
+
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// When the call's head had come.
+    pub fn now(&self) -> UnixMillis {
+        self.began_at
+    }
+
+    /// From here on, the call leaves a record.
+    pub fn begin(&mut self, connection: Arc<Connection>) {
+        self.connection = Some(connection);
+        self.begun = true;
+    }
+
+    /// A head that nothing but its method and path is known of.
+    pub fn note_broken(&mut self, method: String, path: String, dialect: Dialect) {
+        self.broken_method = method;
+        self.path = path;
+        self.dialect = dialect;
+    }
+
+    pub fn note_call(&mut self, call: &Call) {
+        self.method = Some(call.method.clone());
+        self.path.clone_from(&call.path);
+        self.dialect = call.dialect;
+        let operation = match &call.ask {
+            Ask::Ingest(ask) => Some(ask.operation),
+            Ask::Query(ask) => Some(ask.operation),
+            Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+        };
+        self.operation = operation.map(|id| self.house.profile.operation(id).permission.clone());
+    }
+
+    pub fn note_operation(&mut self, name: &str) {
+        self.operation = Some(name.to_owned());
+    }
+
+    pub fn note_identity(&mut self, facts: &Facts) {
+        self.who = Some(Who {
+            method: facts.method.name(),
+            issuer: facts.issuer.to_string(),
+            subject: facts.subject.to_string(),
+        });
+    }
+
+    pub fn note_permit(&mut self, permit: &Permit) {
+        self.app = Some(permit.app().to_string());
+        self.project = permit.project().map(str::to_owned);
+        self.bindings = permit.bindings().to_vec();
+        self.permitted = true;
+    }
+
+    /// The gateway's own pages need no permit: they show the caller what is the caller's.
+    pub fn note_own(&mut self) {
+        self.permitted = true;
+    }
+
+    pub fn note_denial(&mut self, denial: &Denial) {
+        self.bindings.clone_from(&denial.bindings);
+    }
+
+    pub fn note_route(&mut self, route: &Route) {
+        self.upstream = Some(route.upstream().name());
+    }
+
+    pub fn keep_slot(&mut self, slot: Slot) {
+        self.slot = Some(slot);
+    }
+
+    pub fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+
+    /// Leaves the record, once.
+    pub fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) || !self.begun {
+            return;
+        }
+        let duration = self.began.elapsed();
+        let decision = if self.permitted { "allow" } else { "deny" };
+        let reason = match (&self.refusal, self.status) {
+            (Some(refusal), _) => refusal.reason,
+            (None, Some(_)) => "ok",
+            (None, None) => "cut_off",
+        };
+        let operation = self.operation.as_deref().unwrap_or("unknown");
+        // An app path in a metric is always one of the policy's.
+        let app = self.app.as_deref().unwrap_or("none");
+        self.core.metrics.finished(&Finished {
+            operation,
+            app,
+            decision,
+            reason,
+            upstream: self.upstream.unwrap_or("none"),
+            upstream_status: self.upstream_status,
+            duration,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        });
+        let record = Record {
+            seq: 0,
+            time: timestamp(self.began_at.0),
+            request_id: std::mem::take(&mut self.request_id),
+            event: "call",
+            listener: self.connection.as_ref().map(|connection| connection.listener.name.clone()),
+            client_address: self.connection.as_ref().map(|connection| connection.peer.to_string()),
+            identity: self.who.take(),
+            http_method: Some(match &self.method {
+                Some(method) => method.to_string(),
+                None => std::mem::take(&mut self.broken_method),
+            }),
+            path: Some(std::mem::take(&mut self.path)),
+            operation: self.operation.take(),
+            app: self.app.take(),
+            project: self.project.take(),
+            decision: Some(decision),
+            reason,
+            detail: self.refusal.as_mut().and_then(|refusal| refusal.detail.take()),
+            bindings: self.bindings.iter().map(ToString::to_string).collect(),
+            policy_version: self.house.policy.version().to_owned(),
+            status: self.status,
+            grpc_status: self.grpc_status,
+            upstream_status: self.upstream_status,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            items: None,
+            duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+        };
+        log(&record);
+        match self.slot.take() {
+            Some(slot) => self.core.trail.fill(slot, record),
+            None => self.core.trail.note(record),
+        }
+    }
+}
+
+/// The one line that a call leaves in the log.
+fn log(record: &Record) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    tracing::info!(
+        request_id = record.request_id,
+        decision = record.decision,
+        reason = record.reason,
+        detail = record.detail,
+        status = record.status,
+        grpc_status = record.grpc_status,
+        method = record.http_method,
+        path = record.path,
+        operation = record.operation,
+        app = record.app,
+        subject = record.identity.as_ref().map(|who| who.subject.as_str()),
+        issuer = record.identity.as_ref().map(|who| who.issuer.as_str()),
+        client = record.client_address,
+        duration_us = record.duration_us,
+        "call"
+    );
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        self.core.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.end();
+    }
+}

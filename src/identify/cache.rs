@@ -1,0 +1,90 @@
+//! Tokens that were verified a moment ago.
+//!
+//! What it does: remembers facts under a digest of the whole token and of the certificate that came with
+//! it. What it refuses to know: how a token is verified. Invariants: only verified tokens enter, so
+//! strangers make nothing grow; the token itself is not kept; an entry is used only before its token
+//! expires and only while its issuer, under the same settings, still has the keys that verified it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use moka::sync::Cache;
+
+use super::facts::Facts;
+
+/// All entries together, by their estimated size.
+const TOKENS_LIMIT_BYTES: u64 = 128 << 20;
+
+/// An unused entry is dropped after this long. Most tokens live no longer.
+const IDLE_LIMIT: Duration = Duration::from_secs(3600);
+
+/// SHA-256 over what the judgement rests on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Evidence([u8; 32]);
+
+impl Evidence {
+    /// `certificate`: the fingerprint of the verified leaf. It is part of the key because bound tokens are
+    /// judged together with it. The first byte keeps both forms apart.
+    pub(super) fn of(token: &[u8], certificate: Option<&str>) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        match certificate {
+            Some(fingerprint) => {
+                hash.update(&[1]);
+                hash.update(&(fingerprint.len() as u64).to_be_bytes());
+                hash.update(fingerprint.as_bytes());
+            }
+            None => hash.update(&[0]),
+        }
+        hash.update(token);
+        let mut sum = [0; 32];
+        sum.copy_from_slice(hash.finish().as_ref());
+        Evidence(sum)
+    }
+}
+
+/// A judgement and what it depends on.
+pub(super) struct Remembered {
+    pub facts: Arc<Facts>,
+    pub issuer: u64,
+    pub stamp: u64,
+    /// Unix seconds.
+    pub refused_from: i64,
+    pub token_bytes: usize,
+}
+
+/// The store; shared by successive configurations.
+#[derive(Clone)]
+pub(super) struct Tokens(Cache<Evidence, Arc<Remembered>, ahash::RandomState>);
+
+impl Tokens {
+    pub(super) fn new() -> Self {
+        let cache = Cache::builder()
+            .weigher(|_, entry: &Arc<Remembered>| {
+                // Parsed claims take about four times their base64url text; the rest is our own structures.
+                u32::try_from(entry.token_bytes * 4 + 512).unwrap_or(u32::MAX)
+            })
+            .max_capacity(TOKENS_LIMIT_BYTES)
+            .time_to_idle(IDLE_LIMIT)
+            .build_with_hasher(ahash::RandomState::new());
+        Tokens(cache)
+    }
+
+    pub(super) fn find(&self, evidence: &Evidence) -> Option<Arc<Remembered>> {
+        self.0.get(evidence)
+    }
+
+    pub(super) fn remember(&self, evidence: Evidence, entry: Remembered) {
+        self.0.insert(evidence, Arc::new(entry));
+    }
+
+    pub(super) fn forget(&self, evidence: &Evidence) {
+        self.0.invalidate(evidence);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> u64 {
+        self.0.run_pending_tasks();
+        self.0.entry_count()
+    }
+}

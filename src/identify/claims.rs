@@ -1,0 +1,161 @@
+//! What a verified claim set says, or why it says nothing to us.
+//!
+//! What it does: checks audience, times, kind and binding (RFC 8725 sections 3.8 to 3.12, RFC 9068
+//! section 4, RFC 8705 section 3.1) and takes subject and groups out. What it refuses to know: keys and
+//! signatures. Invariants: a claim of the wrong type is invalid and never "absent"; every count and
+//! length that policy will see is bounded; the caller has compared `iss` and verified the signature.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::clock::UnixMillis;
+
+use super::facts::{CertificateFacts, Facts, Method};
+use super::rejection::Reason;
+use super::settings::IssuerSettings;
+
+/// A subject or a group's name.
+const NAME_LIMIT_BYTES: usize = 1024;
+
+/// Groups of one token. Providers cut their lists far below it.
+const GROUPS_LIMIT: usize = 1000;
+
+/// The last second of the year 9999: beyond it a NumericDate is a mistake in units.
+const LAST_SECOND: f64 = 253_402_300_799.0;
+
+/// Claims that only ID tokens (OpenID Connect Core section 3.3.2.11) and logout tokens (Back-Channel
+/// Logout section 2.4) have. `nonce` is not among them: some providers copy it into access tokens.
+const FOREIGN_KINDS: [&str; 4] = ["at_hash", "c_hash", "s_hash", "events"];
+
+/// All checks of a claim set whose signature holds; then the facts.
+pub(super) fn facts(
+    settings: &IssuerSettings,
+    issuer: &Arc<str>,
+    claims: Map<String, Value>,
+    certificate: Option<&Arc<CertificateFacts>>,
+    now: UnixMillis,
+) -> Result<Facts, Reason> {
+    if FOREIGN_KINDS.iter().any(|claim| claims.contains_key(*claim)) || says_id_token(&claims) {
+        return Err(Reason::TokenType);
+    }
+    if !names_us(&claims, &settings.audiences)? {
+        return Err(Reason::TokenAudience);
+    }
+    let leeway = i64::try_from(settings.leeway.as_secs()).unwrap_or(0);
+    let expires = date(&claims, "exp")?.ok_or(Reason::TokenClaims)?;
+    if now.seconds() >= expires.saturating_add(leeway) {
+        return Err(Reason::TokenExpired);
+    }
+    for claim in ["nbf", "iat"] {
+        if date(&claims, claim)?.is_some_and(|from| from > now.seconds().saturating_add(leeway)) {
+            return Err(Reason::TokenNotYetValid);
+        }
+    }
+    binding(&claims, certificate)?;
+    extract(settings, issuer, claims, certificate, expires)
+}
+
+/// The facts that unproven claims would give: for `explain`, which shows what policy would say. Dates and
+/// audience are not looked at.
+pub(super) fn unproven_facts(
+    settings: &IssuerSettings,
+    issuer: &Arc<str>,
+    claims: Map<String, Value>,
+) -> Result<Facts, Reason> {
+    let expires = date(&claims, "exp")?.unwrap_or(i64::MAX);
+    extract(settings, issuer, claims, None, expires)
+}
+
+fn extract(
+    settings: &IssuerSettings,
+    issuer: &Arc<str>,
+    claims: Map<String, Value>,
+    certificate: Option<&Arc<CertificateFacts>>,
+    expires_unix_seconds: i64,
+) -> Result<Facts, Reason> {
+    let subject = match claims.get(&settings.subject_claim) {
+        Some(Value::String(subject)) if is_name(subject) => Arc::from(subject.as_str()),
+        _ => return Err(Reason::TokenClaims),
+    };
+    let groups = match claims.get(&settings.groups_claim) {
+        None => Vec::new(),
+        Some(Value::String(group)) if is_name(group) => vec![group.clone()],
+        // Too many is an error and not a cut: a group that fell off could be the one that is denied.
+        Some(Value::Array(groups)) if groups.len() <= GROUPS_LIMIT => groups
+            .iter()
+            .map(|group| group.as_str().filter(|group| is_name(group)).map(str::to_owned))
+            .collect::<Option<_>>()
+            .ok_or(Reason::TokenClaims)?,
+        Some(_) => return Err(Reason::TokenClaims),
+    };
+    Ok(Facts {
+        method: Method::Oidc,
+        issuer: issuer.clone(),
+        subject,
+        groups,
+        claims,
+        certificate: certificate.cloned(),
+        expires_unix_seconds,
+    })
+}
+
+/// Fit for policy, record and log line.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= NAME_LIMIT_BYTES && !text.chars().any(char::is_control)
+}
+
+/// Large providers mark ID tokens in the claims: Cognito with `token_use`, Keycloak with `typ`.
+fn says_id_token(claims: &Map<String, Value>) -> bool {
+    let is = |claim, value| claims.get(claim).and_then(Value::as_str) == Some(value);
+    is("token_use", "id") || is("typ", "ID")
+}
+
+/// `aud`: a string, or an array of strings (RFC 7519 section 4.1.3).
+fn names_us(claims: &Map<String, Value>, audiences: &[String]) -> Result<bool, Reason> {
+    let known = |value: &Value| value.as_str().is_some_and(|named| audiences.iter().any(|ours| ours == named));
+    match claims.get("aud") {
+        None => Ok(false),
+        Some(single @ Value::String(_)) => Ok(known(single)),
+        Some(Value::Array(several)) if several.iter().all(Value::is_string) => Ok(several.iter().any(known)),
+        Some(_) => Err(Reason::TokenClaims),
+    }
+}
+
+/// A NumericDate, rounded down (RFC 7519 section 2).
+fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, Reason> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(number)) => match number.as_f64() {
+            #[expect(clippy::cast_possible_truncation, reason = "bounded in the arm's guard")]
+            Some(seconds) if (0.0..=LAST_SECOND).contains(&seconds) => Ok(Some(seconds.floor() as i64)),
+            _ => Err(Reason::TokenClaims),
+        },
+        Some(_) => Err(Reason::TokenClaims),
+    }
+}
+
+/// `cnf` (RFC 7800): a token that is bound to a key needs that key's proof, which here can only be the
+/// connection's client certificate (RFC 8705 section 3.1). A DPoP-bound one is not a bearer token (RFC 9449
+/// section 7.1), and a binding that we do not understand is one that we cannot check.
+fn binding(claims: &Map<String, Value>, certificate: Option<&Arc<CertificateFacts>>) -> Result<(), Reason> {
+    use base64::Engine as _;
+    let confirmation = match claims.get("cnf") {
+        None => return Ok(()),
+        Some(Value::Object(confirmation)) => confirmation,
+        Some(_) => return Err(Reason::TokenClaims),
+    };
+    let thumbprint = match (confirmation.get("x5t#S256"), confirmation.len()) {
+        (Some(Value::String(thumbprint)), 1) => thumbprint,
+        _ => return Err(Reason::TokenBound),
+    };
+    let bound_to = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(thumbprint)
+        .map_err(|_| Reason::TokenBound)?
+        .iter()
+        .fold(String::with_capacity(64), |hexadecimal, byte| hexadecimal + &format!("{byte:02x}"));
+    match certificate {
+        Some(certificate) if certificate.fingerprint == bound_to => Ok(()),
+        _ => Err(Reason::TokenBound),
+    }
+}

@@ -1,0 +1,66 @@
+//! What happened here that others may want to log, count or record.
+//!
+//! What it does: names the events of this room and hands them to one listener.
+//! What it refuses to know: logs, metrics, the audit trail. Invariants: an event holds no token and no
+//! part of one but an escaped, shortened key id; reporting never waits.
+
+use std::sync::Arc;
+
+use super::fetch::FetchFault;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The issuer's keys were read. `changed`: the usable keys differ from those before.
+    KeysRefreshed { issuer: Arc<str>, keys: usize, changed: bool },
+    /// They could not be read; the last good ones stay in use for `stale_keys`. `detail` is for the log.
+    KeysRefreshFailed { issuer: Arc<str>, fault: FetchFault, detail: String },
+    /// A token named a key that we do not have, so the keys are read ahead of time. `key_id` is escaped
+    /// and at most 64 characters. At most two of these a minute and issuer.
+    KeyWanted { issuer: Arc<str>, key_id: String },
+    /// Discovery now names another host for the keys: worth a look (RFC 9700 section 4.4).
+    KeysMoved { issuer: Arc<str>, from: String, to: String },
+    /// A TLS handshake's client certificate was refused; no request will come of it. A `Reason` code.
+    ClientCertificateRefused { listener: Arc<str>, reason: &'static str },
+}
+
+/// Where events go.
+#[derive(Clone)]
+pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
+
+impl Events {
+    /// Calls `listener` on whatever thread the event happens; it must not block.
+    pub fn to(listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Events(Arc::new(listener))
+    }
+
+    /// Nobody listens: for `check`, `explain` and benches.
+    pub fn ignored() -> Self {
+        Events::to(|_| ())
+    }
+
+    pub(super) fn report(&self, event: Event) {
+        (self.0)(event);
+    }
+}
+
+/// A stranger's text made fit for one line of a log: escaped, at most 64 characters.
+pub(super) fn shown(text: &str) -> String {
+    const SHOWN_LIMIT_CHARACTERS: usize = 64;
+    text.chars().flat_map(char::escape_default).take(SHOWN_LIMIT_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_text_stays_on_its_line() {
+        for (text, expected) in
+            [("key-1", "key-1"), ("a\nb\x1b[1m", "a\\nb\\u{1b}[1m"), ("\u{202e}", "\\u{202e}"), ("\"", "\\\"")]
+        {
+            assert_eq!(shown(text), expected);
+        }
+        assert_eq!(shown(&"x".repeat(5000)).len(), 64);
+    }
+}

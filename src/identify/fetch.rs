@@ -1,0 +1,277 @@
+//! Reading an issuer's key set over the network.
+//!
+//! What it does: finds the key set by discovery (OpenID Connect Discovery section 4) or at a given URL
+//! and reads it with every bound there is. What it refuses to know: when, how often, and which keys count.
+//! Invariants: only configured addresses, or those that the issuer's own document names, are asked;
+//! `https` always, but on loopback; no redirect is followed; a body is never larger than
+//! `BODY_LIMIT_BYTES`; both requests together take at most `TOTAL_TIMEOUT`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use openidconnect::IssuerUrl;
+use rustls::RootCertStore;
+
+use super::event::shown;
+use super::json;
+use super::keys::KeySetFault;
+
+/// A discovery document or key set. Hundreds of keys with certificate chains fit.
+const BODY_LIMIT_BYTES: usize = 512 * 1024;
+
+/// From the first connect to the last byte.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a key set could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FetchFault {
+    /// Name, connection or TLS.
+    Unreachable,
+    TimedOut,
+    /// Any status but 200, redirects included.
+    Status,
+    TooLarge,
+    /// `content-type` is not JSON.
+    ContentType,
+    /// The discovery document is not strict JSON or lacks `jwks_uri`.
+    Discovery,
+    /// The discovery document's `issuer` is not the configured one, byte for byte (section 4.3).
+    IssuerMismatch,
+    /// `jwks_uri` is neither `https` nor `http` on loopback.
+    InsecureUrl,
+    Keys(KeySetFault),
+}
+
+impl FetchFault {
+    /// A stable code for metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            FetchFault::Unreachable => "unreachable",
+            FetchFault::TimedOut => "timed_out",
+            FetchFault::Status => "status",
+            FetchFault::TooLarge => "too_large",
+            FetchFault::ContentType => "content_type",
+            FetchFault::Discovery => "discovery",
+            FetchFault::IssuerMismatch => "issuer_mismatch",
+            FetchFault::InsecureUrl => "insecure_url",
+            FetchFault::Keys(KeySetFault::Malformed) => "keys_malformed",
+            FetchFault::Keys(KeySetFault::TooMany) => "keys_too_many",
+            FetchFault::Keys(KeySetFault::NoUsableKey) => "keys_none_usable",
+        }
+    }
+}
+
+/// A fault and what to tell the operator beside it.
+#[derive(Debug)]
+pub(super) struct FetchError {
+    pub fault: FetchFault,
+    pub detail: String,
+}
+
+impl From<FetchFault> for FetchError {
+    fn from(fault: FetchFault) -> Self {
+        FetchError { fault, detail: String::new() }
+    }
+}
+
+/// A document that was read.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub document: Bytes,
+    /// `Cache-Control: max-age`, if given.
+    pub max_age: Option<Duration>,
+    /// The host that served it.
+    pub host: String,
+}
+
+/// Somewhere that key sets come from.
+#[async_trait]
+pub(super) trait Fetch: Send + Sync + 'static {
+    async fn fetch(&self) -> Result<Fetched, FetchError>;
+}
+
+/// The network as a source.
+pub(super) struct Remote {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    place: Place,
+}
+
+enum Place {
+    KeySet(Uri),
+    Discovery { issuer: String, document: Uri },
+}
+
+impl Remote {
+    /// Keys at a fixed URL.
+    pub(super) fn key_set(url: &str, roots: Arc<RootCertStore>) -> Result<Self, String> {
+        Ok(Remote { client: client(roots)?, place: Place::KeySet(permitted(url)?) })
+    }
+
+    /// Keys found through `{issuer}/.well-known/openid-configuration`.
+    pub(super) fn discovery(issuer: &str, roots: Arc<RootCertStore>) -> Result<Self, String> {
+        let refused = |_| format!("`{issuer}` is not a URL");
+        let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
+        let document = url.join(".well-known/openid-configuration").map_err(refused)?;
+        let document = permitted(document.as_str())?;
+        Ok(Remote { client: client(roots)?, place: Place::Discovery { issuer: issuer.to_owned(), document } })
+    }
+
+    async fn read(&self) -> Result<Fetched, FetchError> {
+        match &self.place {
+            Place::KeySet(url) => self.get(url).await,
+            Place::Discovery { issuer, document } => {
+                let fetched = self.get(document).await?;
+                let mut document = json::object(&fetched.document).ok_or(FetchFault::Discovery)?;
+                let named = document.remove("issuer");
+                if named.as_ref().and_then(serde_json::Value::as_str) != Some(issuer.as_str()) {
+                    let named = shown(named.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default());
+                    let detail = format!("the document is for `{named}`");
+                    return Err(FetchError { fault: FetchFault::IssuerMismatch, detail });
+                }
+                let url = document.get("jwks_uri").and_then(serde_json::Value::as_str).ok_or(FetchFault::Discovery)?;
+                let insecure = |detail| FetchError { fault: FetchFault::InsecureUrl, detail };
+                self.get(&permitted(url).map_err(insecure)?).await
+            }
+        }
+    }
+
+    async fn get(&self, url: &Uri) -> Result<Fetched, FetchError> {
+        let request = Request::get(url.clone())
+            .header(header::ACCEPT, "application/json, application/jwk-set+json")
+            .header(header::USER_AGENT, concat!("lightkeeper/", env!("CARGO_PKG_VERSION")))
+            .body(Empty::new())
+            .map_err(|_| FetchFault::Unreachable)?;
+        let answer = self.client.request(request).await.map_err(|error| unreachable(&error))?;
+        if answer.status() != StatusCode::OK {
+            return Err(FetchError {
+                fault: FetchFault::Status,
+                detail: format!("status {}", answer.status().as_u16()),
+            });
+        }
+        if !is_json(answer.headers()) {
+            return Err(FetchFault::ContentType.into());
+        }
+        let max_age = max_age(answer.headers());
+        let document = match Limited::new(answer.into_body(), BODY_LIMIT_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(FetchFault::TooLarge.into()),
+            Err(error) => return Err(unreachable(error.as_ref())),
+        };
+        Ok(Fetched { document, max_age, host: url.host().unwrap_or_default().to_owned() })
+    }
+}
+
+#[async_trait]
+impl Fetch for Remote {
+    async fn fetch(&self) -> Result<Fetched, FetchError> {
+        tokio::time::timeout(TOTAL_TIMEOUT, self.read()).await.unwrap_or(Err(FetchFault::TimedOut.into()))
+    }
+}
+
+/// A URL that may be asked: `https`, or `http` where no network is in between.
+fn permitted(url: &str) -> Result<Uri, String> {
+    let uri: Uri = url.parse().map_err(|_| format!("`{}` is not a URL", shown(url)))?;
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    match uri.scheme_str() {
+        Some("https") if bare => Ok(uri),
+        Some("http") if bare && loopback => Ok(uri),
+        _ => Err(format!("`{}` must be an `https` URL (`http` only on loopback)", shown(url))),
+    }
+}
+
+/// One connection for each reading: they are an hour apart.
+fn client(roots: Arc<RootCertStore>) -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("cannot set up TLS: {error}"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+}
+
+fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
+    let mut detail = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        detail.push_str(": ");
+        detail.push_str(&deeper.to_string());
+        cause = deeper.source();
+    }
+    let detail =
+        detail.chars().map(|character| if character.is_control() { ' ' } else { character }).take(300).collect();
+    FetchError { fault: FetchFault::Unreachable, detail }
+}
+
+/// `application/json` or any `+json` type.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
+    let seconds = value.split(',').find_map(|directive| directive.trim().strip_prefix("max-age="))?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_or_loopback_may_be_asked() {
+        for (url, allowed) in [
+            ("https://idp.example/keys", true),
+            ("https://idp.example:8443/keys?x=1", true),
+            ("http://127.0.0.1:8080/keys", true),
+            ("http://[::1]:8080/keys", true),
+            ("http://localhost/keys", true),
+            ("http://idp.example/keys", false),
+            ("http://127.0.0.1.evil.example/keys", false),
+            ("http://169.254.169.254/latest", false),
+            ("https://user:password@idp.example/keys", false),
+            ("http://127.0.0.1@evil.example/keys", false),
+            ("file:///etc/passwd", false),
+            ("ftp://idp.example/keys", false),
+            ("/keys", false),
+            ("", false),
+        ] {
+            assert_eq!(permitted(url).is_ok(), allowed, "{url}");
+        }
+    }
+
+    #[test]
+    fn headers_of_an_answer_are_read() {
+        let mut headers = HeaderMap::new();
+        for (value, json) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/jwk-set+json", true),
+            ("text/html", false),
+            ("text/json+html", false),
+            ("", false),
+        ] {
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            assert_eq!(is_json(&headers), json, "{value}");
+        }
+        for (value, seconds) in
+            [("max-age=60", Some(60)), ("public, max-age=3600, must-revalidate", Some(3600)), ("no-store", None)]
+        {
+            headers.insert(header::CACHE_CONTROL, value.parse().unwrap());
+            assert_eq!(max_age(&headers), seconds.map(Duration::from_secs), "{value}");
+        }
+    }
+}

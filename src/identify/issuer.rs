@@ -1,0 +1,265 @@
+//! One OIDC issuer: its settings, its keys, and the judgement of its tokens.
+//!
+//! What it does: checks the settings once, then takes an `Unproven` token through algorithm, type, key,
+//! signature and claims, in that order. What it refuses to know: other issuers, the cache, certificates'
+//! trust. Invariants: no claim is used before the signature holds; a key that may exist but cannot be
+//! looked up now is "unavailable" and not "rejected".
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::digest;
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::clock::UnixMillis;
+
+use super::Surroundings;
+use super::algorithm::Algorithm;
+use super::claims;
+use super::facts::{CertificateFacts, Facts};
+use super::fetch::{FetchFault, Remote};
+use super::jwks::{Asked, FORCED_WAIT, IssuerStatus, LiveKeys, Upkeep};
+use super::keys::{Found, KeySet};
+use super::rejection::Reason;
+use super::settings::{IssuerSettings, KeySource};
+use super::token::Unproven;
+
+/// A key set file. The same bound as for one that is fetched.
+const FILE_LIMIT_BYTES: u64 = 512 * 1024;
+
+/// One issuer at work.
+pub(super) struct Issuer {
+    /// Unlike any other issuer's in this process, earlier configurations included.
+    pub id: u64,
+    pub name: Arc<str>,
+    settings: IssuerSettings,
+    /// What the configured files held, so that a reload sees whether they changed.
+    files: [u8; 32],
+    live: LiveKeys,
+}
+
+/// What is wrong with an issuer's settings or files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerFault {
+    /// The issuer's name in our configuration.
+    pub issuer: String,
+    /// Lower case, no full stop.
+    pub message: String,
+}
+
+impl std::fmt::Display for IssuerFault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "issuer `{}`: {}", self.issuer, self.message)
+    }
+}
+
+/// A token that holds, and for how long.
+pub(super) struct Judged {
+    pub facts: Facts,
+    /// The stamp of the keys that it was judged by.
+    pub stamp: u64,
+}
+
+impl Issuer {
+    /// Reads the files and begins to fetch keys. `previous`, of the same name, is returned itself if
+    /// nothing changed, and hands its keys on if they come from the same place.
+    pub(super) fn open(
+        settings: &IssuerSettings,
+        surroundings: &Surroundings,
+        previous: Option<&Arc<Issuer>>,
+    ) -> Result<Arc<Issuer>, IssuerFault> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let fault = |message| IssuerFault { issuer: settings.name.clone(), message };
+        let authorities = settings.ca.as_deref().map(read).transpose().map_err(fault)?;
+        let key_file = match &settings.keys {
+            KeySource::File(path) => Some(read(path).map_err(fault)?),
+            KeySource::Discovery | KeySource::Url(_) => None,
+        };
+        let files = fingerprint(&[authorities.as_deref(), key_file.as_deref()]);
+        let unchanged = previous.filter(|previous| previous.settings == *settings && previous.files == files);
+        if let Some(unchanged) = unchanged {
+            return Ok(unchanged.clone());
+        }
+
+        let name: Arc<str> = Arc::from(settings.name.as_str());
+        let upkeep = upkeep(settings, &name, surroundings).map_err(fault)?;
+        let live = match (&settings.keys, key_file) {
+            (KeySource::File(path), Some(document)) => {
+                let refused = |cause| {
+                    fault(format!("`{}` is no usable key set: {}", path.display(), FetchFault::Keys(cause).code()))
+                };
+                let keys = KeySet::parse(&document, &upkeep.allowed).map_err(refused)?;
+                LiveKeys::fixed(upkeep, keys)
+            }
+            (source, _) => {
+                let roots = Arc::new(roots(authorities.as_deref()).map_err(fault)?);
+                let remote = match source {
+                    KeySource::Url(url) => Remote::key_set(url, roots),
+                    _ => Remote::discovery(&settings.issuer, roots),
+                };
+                let same_place = |previous: &&Arc<Issuer>| {
+                    let earlier = &previous.settings;
+                    previous.files == files
+                        && earlier.issuer == settings.issuer
+                        && earlier.keys == settings.keys
+                        && earlier.algorithms == settings.algorithms
+                };
+                let keys = previous.filter(same_place).map(|previous| &previous.live);
+                LiveKeys::start(upkeep, Box::new(remote.map_err(fault)?), keys, &surroundings.runtime)
+            }
+        };
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Issuer { id, name, settings: settings.clone(), files, live }))
+    }
+
+    /// Whether `iss` means this issuer: byte for byte.
+    pub(super) fn is_called(&self, iss: &str) -> bool {
+        self.settings.issuer == iss
+    }
+
+    /// The stamp of the keys that count at `now`.
+    pub(super) fn stamp(&self, now: UnixMillis) -> Option<u64> {
+        self.live.current(now)?.as_ref().map(|keys| keys.stamp)
+    }
+
+    /// Unix seconds from which on a token that expires at `expires` is no longer taken.
+    pub(super) fn refused_from(&self, expires: i64) -> i64 {
+        expires.saturating_add(i64::try_from(self.settings.leeway.as_secs()).unwrap_or(0))
+    }
+
+    pub(super) fn status(&self, now: UnixMillis) -> IssuerStatus {
+        self.live.status(now)
+    }
+
+    pub(super) async fn settled(&self) {
+        self.live.settled().await;
+    }
+
+    pub(super) fn unproven_facts(&self, claims: Map<String, Value>) -> Result<Facts, Reason> {
+        claims::unproven_facts(&self.settings, &self.name, claims)
+    }
+
+    /// Judges a token whose `iss` is this issuer.
+    pub(super) async fn judge(
+        &self,
+        token: Unproven<'_>,
+        certificate: Option<&Arc<CertificateFacts>>,
+        now: UnixMillis,
+    ) -> Result<Judged, Reason> {
+        if !self.settings.algorithms.contains(&token.algorithm_name) {
+            return Err(Reason::TokenAlgorithm);
+        }
+        if !self.settings.types.contains(&token.media_type) {
+            return Err(Reason::TokenType);
+        }
+        let stamp = self.verify(&token, now).await?;
+        let facts = claims::facts(&self.settings, &self.name, token.claims, certificate, now)?;
+        Ok(Judged { facts, stamp })
+    }
+
+    /// Finds the key and checks the signature; the key set's stamp if it holds. Keys that are not there are
+    /// asked for at most twice: a reading under way may have begun too early.
+    async fn verify(&self, token: &Unproven<'_>, now: UnixMillis) -> Result<u64, Reason> {
+        let deadline = Instant::now() + FORCED_WAIT;
+        let key_id = token.key_id.as_deref();
+        let mut asked = 0;
+        loop {
+            let missing = {
+                let keys = self.live.current(now).ok_or(Reason::KeysUnavailable)?;
+                let keys = keys.as_ref().ok_or(Reason::KeysUnavailable)?;
+                match keys.find(key_id, token.algorithm) {
+                    Found::Key(key) if key.verifies(token.signed, token.signature) => return Ok(keys.stamp),
+                    // Keys without ids are replaced without a trace but this one.
+                    Found::Key(_) if key_id.is_none() => Reason::TokenSignature,
+                    Found::Key(_) => return Err(Reason::TokenSignature),
+                    Found::OtherAlgorithm => return Err(Reason::TokenAlgorithm),
+                    Found::Nothing => Reason::TokenKeyUnknown,
+                }
+            };
+            asked += 1;
+            let answer = if asked > 2 { Asked::NotNow } else { self.live.ask(key_id, deadline).await };
+            match answer {
+                Asked::Read => {}
+                Asked::TimedOut => return Err(Reason::KeysUnavailable),
+                Asked::NotNow if self.live.failing() => return Err(Reason::KeysUnavailable),
+                Asked::NotNow => return Err(missing),
+            }
+        }
+    }
+}
+
+fn upkeep(settings: &IssuerSettings, name: &Arc<str>, surroundings: &Surroundings) -> Result<Upkeep, String> {
+    if settings.audiences.is_empty() {
+        return Err("at least one audience is needed".to_owned());
+    }
+    let known =
+        |name: &String| Algorithm::parse(name).ok_or_else(|| format!("`{name}` is no asymmetric signature algorithm"));
+    let allowed = settings.algorithms.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+    if allowed.is_empty() {
+        return Err("at least one algorithm is needed".to_owned());
+    }
+    Ok(Upkeep {
+        issuer: name.clone(),
+        allowed,
+        refresh: settings.refresh,
+        stale: settings.stale_keys,
+        clock: surroundings.clock.clone(),
+        events: surroundings.events.clone(),
+    })
+}
+
+/// The configured authorities, else the system's.
+fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate =
+                    certificate.map_err(|error| format!("`ca` is no PEM file of certificates: {error}"))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("`ca` holds a certificate that cannot be used: {error}"))?;
+            }
+            if roots.is_empty() {
+                return Err("`ca` holds no certificate".to_owned());
+            }
+        }
+        // A machine without roots is no fault here: an issuer on loopback needs none, and a fetch over TLS
+        // will say that nobody is trusted.
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    Ok(roots)
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let refused = |error: std::io::Error| format!("`{}` cannot be read: {}", path.display(), error.kind());
+    let mut content = Vec::new();
+    std::fs::File::open(path)
+        .map_err(refused)?
+        .take(FILE_LIMIT_BYTES + 1)
+        .read_to_end(&mut content)
+        .map_err(refused)?;
+    if content.len() as u64 > FILE_LIMIT_BYTES {
+        return Err(format!("`{}` is larger than {FILE_LIMIT_BYTES} bytes", path.display()));
+    }
+    Ok(content)
+}
+
+/// One digest over optional contents, lengths included.
+fn fingerprint(contents: &[Option<&[u8]>]) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for content in contents {
+        hash.update(&content.map_or(u64::MAX, |content| content.len() as u64).to_be_bytes());
+        hash.update(content.unwrap_or_default());
+    }
+    let mut sum = [0; 32];
+    sum.copy_from_slice(hash.finish().as_ref());
+    sum
+}

@@ -1,0 +1,416 @@
+//! An issuer's keys, out of a JWK set.
+//!
+//! What it does: reads a JWK set (RFC 7517) strictly, keeps the keys that may verify signatures, and
+//! finds the one that a token asks for. What it refuses to know: where the set came from, and when.
+//! Invariants: one key has one algorithm; a key id that occurs twice finds nothing; secret and weak keys
+//! never enter; a set without a usable key is a fault and not an empty set.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::digest;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, EcdsaVerificationAlgorithm,
+    ParsedPublicKey,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use serde_json::{Map, Value};
+
+use super::algorithm::Algorithm;
+use super::json;
+
+/// Keys in one set. Large providers publish fewer than ten.
+pub(super) const KEYS_LIMIT: usize = 100;
+
+const RSA_MINIMUM_BITS: usize = 2048;
+const RSA_LIMIT_BITS: usize = 8192;
+
+/// The usable keys of one JWK set.
+pub(super) struct KeySet {
+    /// Differs between any two sets of different content in this process, and is kept while the content
+    /// stays: what was decided with one stamp holds only as long as that stamp is current.
+    pub stamp: u64,
+    content: [u8; 32],
+    keys: Vec<Key>,
+}
+
+/// One public key and the one algorithm that it is used with.
+struct Key {
+    id: Option<String>,
+    algorithm: Algorithm,
+    material: Material,
+}
+
+enum Material {
+    Library(Box<DecodingKey>),
+    /// The library knows no ES512; verified by aws-lc-rs directly.
+    P521(ParsedPublicKey),
+}
+
+/// Why a document is not a usable key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeySetFault {
+    /// Not strict JSON of the right shape.
+    Malformed,
+    /// More than 100 keys.
+    TooMany,
+    /// None that could verify a token of this issuer.
+    NoUsableKey,
+}
+
+/// What a lookup finds.
+pub(super) enum Found<'a> {
+    Key(KeyRef<'a>),
+    /// The key exists and is for another algorithm: reading the keys anew would not help.
+    OtherAlgorithm,
+    Nothing,
+}
+
+/// A key that fits a token.
+pub(super) struct KeyRef<'a>(&'a Key);
+
+impl KeySet {
+    /// Reads a JWK set. `allowed` is the issuer's list; its order decides what an RSA key without `alg` is for.
+    pub(super) fn parse(document: &[u8], allowed: &[Algorithm]) -> Result<Self, KeySetFault> {
+        static STAMPS: AtomicU64 = AtomicU64::new(1);
+        let mut document = json::object(document).ok_or(KeySetFault::Malformed)?;
+        let Some(Value::Array(entries)) = document.remove("keys") else { return Err(KeySetFault::Malformed) };
+        if entries.len() > KEYS_LIMIT {
+            return Err(KeySetFault::TooMany);
+        }
+        let mut keys = Vec::new();
+        let mut content = Vec::new();
+        for entry in &entries {
+            let Value::Object(jwk) = entry else { return Err(KeySetFault::Malformed) };
+            // A doubled id is nobody's, even if only one of the two would be usable.
+            let twins = entries.iter().filter(|other| for_signatures(other) && other.get("kid") == jwk.get("kid"));
+            if jwk.contains_key("kid") && twins.count() > 1 {
+                continue;
+            }
+            if let Some((key, identity)) = Key::read(jwk, allowed) {
+                content.push(identity);
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() {
+            return Err(KeySetFault::NoUsableKey);
+        }
+        content.sort_unstable();
+        let mut hash = digest::Context::new(&digest::SHA256);
+        for part in &content {
+            hash.update(part.as_ref());
+        }
+        let mut content = [0; 32];
+        content.copy_from_slice(hash.finish().as_ref());
+        Ok(KeySet { stamp: STAMPS.fetch_add(1, Ordering::Relaxed), content, keys })
+    }
+
+    /// This set, under the other's stamp if it holds the same keys.
+    pub(super) fn continuing(mut self, previous: Option<&KeySet>) -> Self {
+        if let Some(previous) = previous.filter(|previous| previous.content == self.content) {
+            self.stamp = previous.stamp;
+        }
+        self
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// By id and algorithm together (RFC 8725 section 3.1). Without an id only the sole key for the
+    /// algorithm is meant.
+    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Found<'_> {
+        let Some(id) = id else {
+            let mut fitting = self.keys.iter().filter(|key| key.algorithm == algorithm);
+            return match (fitting.next(), fitting.next()) {
+                (Some(key), None) => Found::Key(KeyRef(key)),
+                _ => Found::Nothing,
+            };
+        };
+        match self.keys.iter().find(|key| key.id.as_deref() == Some(id)) {
+            Some(key) if key.algorithm == algorithm => Found::Key(KeyRef(key)),
+            Some(_) => Found::OtherAlgorithm,
+            None => Found::Nothing,
+        }
+    }
+}
+
+impl KeyRef<'_> {
+    /// Whether `signature` (base64url) is this key's over `signed`.
+    pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {
+        match (&self.0.material, self.0.algorithm.library()) {
+            (Material::Library(key), Some(algorithm)) => {
+                matches!(jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm), Ok(true))
+            }
+            (Material::P521(key), None) => {
+                URL_SAFE_NO_PAD.decode(signature).is_ok_and(|raw| key.verify_sig(signed.as_bytes(), &raw).is_ok())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Key {
+    /// One JWK, with the digest that is its identity; `None` if it is not for us.
+    fn read(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> Option<(Key, [u8; 32])> {
+        let operations = match jwk.get("key_ops") {
+            None => true,
+            Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
+            Some(_) => false,
+        };
+        // A private key in a public document is in everybody's hands.
+        if !is_for_signatures(jwk) || !operations || jwk.contains_key("d") || jwk.contains_key("k") {
+            return None;
+        }
+        let id = match jwk.get("kid") {
+            None => None,
+            Some(Value::String(id)) => Some(id.clone()),
+            Some(_) => return None,
+        };
+        let named = match jwk.get("alg") {
+            None => None,
+            Some(Value::String(name)) => Some(Algorithm::parse(name)?),
+            Some(_) => return None,
+        };
+        let (algorithm, material, parts) = match (jwk.get("kty")?.as_str()?, jwk.get("crv").and_then(Value::as_str)) {
+            ("RSA", _) => rsa(jwk, named, allowed)?,
+            ("EC", Some("P-256")) => curve(jwk, Algorithm::Es256, 32, &ECDSA_P256_SHA256_FIXED)?,
+            ("EC", Some("P-384")) => curve(jwk, Algorithm::Es384, 48, &ECDSA_P384_SHA384_FIXED)?,
+            ("EC", Some("P-521")) => curve(jwk, Algorithm::Es512, 66, &ECDSA_P521_SHA512_FIXED)?,
+            ("OKP", Some("Ed25519")) => {
+                let point = bytes(jwk, "x").filter(|point| point.len() == 32)?;
+                (Algorithm::Ed25519, Material::Library(Box::new(DecodingKey::from_ed_der(&point))), point)
+            }
+            _ => return None,
+        };
+        if named.is_some_and(|named| named != algorithm) || !allowed.contains(&algorithm) {
+            return None;
+        }
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(format!("{algorithm:?} {id:?} ").as_bytes());
+        hash.update(&parts);
+        let mut identity = [0; 32];
+        identity.copy_from_slice(hash.finish().as_ref());
+        Some((Key { id, algorithm, material }, identity))
+    }
+}
+
+/// Whether `use` leaves a set's entry for signatures.
+fn for_signatures(entry: &Value) -> bool {
+    entry.as_object().is_some_and(is_for_signatures)
+}
+
+fn is_for_signatures(jwk: &Map<String, Value>) -> bool {
+    jwk.get("use").is_none_or(|purpose| purpose == "sig")
+}
+
+/// A member in base64url.
+fn bytes(jwk: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(jwk.get(name)?.as_str()?).ok()
+}
+
+/// An RSA key (RFC 7518 section 6.3). Without `alg` it serves the first RSA algorithm of the issuer's list.
+fn rsa(
+    jwk: &Map<String, Value>,
+    named: Option<Algorithm>,
+    allowed: &[Algorithm],
+) -> Option<(Algorithm, Material, Vec<u8>)> {
+    let algorithm = named.or_else(|| allowed.iter().copied().find(|algorithm| algorithm.is_rsa()))?;
+    if !algorithm.is_rsa() {
+        return None;
+    }
+    let integer = |name| {
+        let raw = bytes(jwk, name)?;
+        let first = raw.iter().position(|byte| *byte != 0)?;
+        raw.get(first..).map(<[u8]>::to_vec)
+    };
+    let (modulus, exponent) = (integer("n")?, integer("e")?);
+    let bits = (modulus.len() * 8).checked_sub(usize::try_from(modulus.first()?.leading_zeros()).ok()?)?;
+    let odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
+    let plausible = odd(&modulus) && odd(&exponent) && exponent.len() <= 8 && exponent != [1];
+    if !(RSA_MINIMUM_BITS..=RSA_LIMIT_BITS).contains(&bits) || !plausible || has_roca_structure(&modulus) {
+        return None;
+    }
+    let material = Material::Library(Box::new(DecodingKey::from_rsa_raw_components(&modulus, &exponent)));
+    let parts = modulus.len().to_be_bytes().into_iter().chain(modulus).chain(exponent).collect();
+    Some((algorithm, material, parts))
+}
+
+/// A key on one of the NIST curves (RFC 7518 section 6.2.1); coordinates have the field's full width.
+fn curve(
+    jwk: &Map<String, Value>,
+    algorithm: Algorithm,
+    width: usize,
+    verification: &'static EcdsaVerificationAlgorithm,
+) -> Option<(Algorithm, Material, Vec<u8>)> {
+    let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
+    if x.len() != width || y.len() != width {
+        return None;
+    }
+    let point: Vec<u8> = std::iter::once(4).chain(x).chain(y).collect();
+    // Parsing checks that the point lies on the curve.
+    let parsed = ParsedPublicKey::new(verification, &point).ok()?;
+    let material = match algorithm.library() {
+        Some(_) => Material::Library(Box::new(DecodingKey::from_ec_der(&point))),
+        None => Material::P521(parsed),
+    };
+    Some((algorithm, material, point))
+}
+
+/// Whether an RSA modulus comes from the broken generator of CVE-2017-15361: such moduli are powers of
+/// 65537 modulo every small prime. A sound modulus passes for one less than once in 2^27.
+fn has_roca_structure(modulus: &[u8]) -> bool {
+    const PRIMES: [u32; 38] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
+        109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+    ];
+    PRIMES.iter().all(|prime| {
+        let remainder = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let mut power = 1;
+        for _ in 0..*prime {
+            if power == remainder {
+                return true;
+            }
+            power = power * (65_537 % prime) % prime;
+        }
+        false
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::forge::{ED, OTHER_RSA, P256, P521, RSA, base64url};
+    use super::*;
+
+    fn usable(jwk: Value, allowed: &[&str]) -> Option<Algorithm> {
+        let allowed: Vec<_> = allowed.iter().map(|name| Algorithm::parse(name).unwrap()).collect();
+        let set = KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), &allowed).ok()?;
+        Some(set.keys[0].algorithm)
+    }
+
+    #[test]
+    fn one_key_has_one_algorithm() {
+        for (jwk, allowed, expected) in [
+            (RSA.jwk(), vec!["RS256", "PS256"], Some(Algorithm::Rs256)),
+            (RSA.jwk(), vec!["PS512", "RS256"], Some(Algorithm::Ps512)),
+            (RSA.jwk(), vec!["ES256"], None),
+            (RSA.jwk_with(json!({"alg": "PS256"})), vec!["RS256", "PS256"], Some(Algorithm::Ps256)),
+            (RSA.jwk_with(json!({"alg": "PS256"})), vec!["RS256"], None),
+            (RSA.jwk_with(json!({"alg": "ES256"})), vec!["RS256", "ES256"], None),
+            (RSA.jwk_with(json!({"alg": "RSA-OAEP"})), vec!["RS256"], None),
+            (RSA.jwk_with(json!({"alg": "HS256"})), vec!["RS256"], None),
+            (P256.jwk(), vec!["ES256"], Some(Algorithm::Es256)),
+            (P256.jwk_with(json!({"alg": "ES384"})), vec!["ES256", "ES384"], None),
+            (P256.jwk_with(json!({"crv": "P-384"})), vec!["ES256", "ES384"], None),
+            (P256.jwk_with(json!({"crv": "secp256k1"})), vec!["ES256"], None),
+            (P521.jwk(), vec!["ES512"], Some(Algorithm::Es512)),
+            (ED.jwk(), vec!["EdDSA"], Some(Algorithm::Ed25519)),
+            (ED.jwk_with(json!({"crv": "X25519"})), vec!["EdDSA"], None),
+        ] {
+            assert_eq!(usable(jwk.clone(), &allowed), expected, "{jwk} {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn keys_that_prove_nothing_do_not_enter() {
+        let bits = |count: usize| {
+            let mut modulus = vec![0xff; count / 8];
+            modulus[0] = 0x80;
+            base64url(modulus)
+        };
+        // Powers of 65537 have the structure of CVE-2017-15361 modulo every prime.
+        let mut power = vec![1_u8];
+        for _ in 0..128 {
+            let mut carry = 0_u32;
+            for byte in power.iter_mut().rev() {
+                let product = u32::from(*byte) * 65_537 + carry;
+                *byte = (product & 0xff) as u8;
+                carry = product >> 8;
+            }
+            while carry > 0 {
+                power.insert(0, (carry & 0xff) as u8);
+                carry >>= 8;
+            }
+        }
+        let off_curve = {
+            let mut jwk = P256.jwk();
+            jwk["y"] = jwk["x"].clone();
+            jwk
+        };
+        let all = super::super::ALGORITHMS;
+        for (what, jwk, taken) in [
+            ("sound", RSA.jwk(), true),
+            (
+                "leading zero",
+                RSA.jwk_with(
+                    json!({"n": base64url([vec![0], bytes(RSA.jwk().as_object().unwrap(), "n").unwrap()].concat())}),
+                ),
+                true,
+            ),
+            ("2048 bits", RSA.jwk_with(json!({"n": bits(2048)})), true),
+            ("2040 bits", RSA.jwk_with(json!({"n": bits(2040)})), false),
+            ("1024 bits", RSA.jwk_with(json!({"n": bits(1024)})), false),
+            ("16384 bits", RSA.jwk_with(json!({"n": bits(16384)})), false),
+            ("roca", RSA.jwk_with(json!({"n": base64url(&power)})), false),
+            ("exponent 1", RSA.jwk_with(json!({"e": "AQ"})), false),
+            ("even exponent", RSA.jwk_with(json!({"e": "AQAA"})), false),
+            ("no exponent", RSA.jwk_with(json!({"e": null})), false),
+            ("padding", RSA.jwk_with(json!({"e": "AQAB="})), false),
+            ("off the curve", off_curve, false),
+            ("short coordinate", P256.jwk_with(json!({"x": base64url([1; 31])})), false),
+            ("long coordinate", P256.jwk_with(json!({"x": base64url([0; 33])})), false),
+            ("short point", ED.jwk_with(json!({"x": base64url([1; 31])})), false),
+            ("private", RSA.jwk_with(json!({"d": "AQAB"})), false),
+            ("for encryption", RSA.jwk_with(json!({"use": "enc"})), false),
+            ("for signing only", RSA.jwk_with(json!({"key_ops": ["sign"]})), false),
+            ("operations as text", RSA.jwk_with(json!({"key_ops": "verify"})), false),
+            ("number as id", RSA.jwk_with(json!({"kid": 1})), false),
+            ("symmetric", json!({"kty": "oct", "k": base64url([1; 32]), "alg": "HS256"}), false),
+            ("unknown kind", json!({"kty": "AKP", "alg": "ML-DSA-44"}), false),
+            ("no kind", json!({"kid": "a"}), false),
+        ] {
+            assert_eq!(usable(jwk, &all).is_some(), taken, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_set_is_whole_or_a_fault() {
+        let many = vec![ED.jwk(); KEYS_LIMIT + 1];
+        for (document, expected) in [
+            ("{}".to_owned(), KeySetFault::Malformed),
+            ("[]".to_owned(), KeySetFault::Malformed),
+            (r#"{"keys":{}}"#.to_owned(), KeySetFault::Malformed),
+            (r#"{"keys":["a"]}"#.to_owned(), KeySetFault::Malformed),
+            (r#"{"keys":[],"keys":[]}"#.to_owned(), KeySetFault::Malformed),
+            ("<html>".to_owned(), KeySetFault::Malformed),
+            (r#"{"keys":[]}"#.to_owned(), KeySetFault::NoUsableKey),
+            (json!({ "keys": many }).to_string(), KeySetFault::TooMany),
+        ] {
+            let fault = KeySet::parse(document.as_bytes(), &[Algorithm::Ed25519]).err();
+            assert_eq!(fault, Some(expected), "{document:.40}");
+        }
+    }
+
+    #[test]
+    fn the_stamp_follows_the_usable_content() {
+        let parse = |keys: Value| {
+            KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), &[Algorithm::Rs256, Algorithm::Es256])
+                .unwrap()
+        };
+        let (a, b) = (RSA.jwk_with(json!({"kid": "a"})), OTHER_RSA.jwk_with(json!({"kid": "b"})));
+        let first = parse(json!([a, b]));
+        for (what, keys, same) in [
+            ("same", json!([a, b]), true),
+            ("another order", json!([b, a]), true),
+            ("an unusable one more", json!([a, b, {"kty": "oct", "k": "AA"}]), true),
+            ("one more", json!([a, b, P256.jwk_with(json!({"kid": "c"}))]), false),
+            ("one less", json!([a]), false),
+            ("ids swapped", json!([RSA.jwk_with(json!({"kid": "b"})), OTHER_RSA.jwk_with(json!({"kid": "a"}))]), false),
+        ] {
+            assert_eq!(parse(keys).continuing(Some(&first)).stamp == first.stamp, same, "{what}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Client certificates: in the handshake, and again for each request.
+//!
+//! What it does: verifies chains against one listener's authorities and revocation lists, which can be
+//! replaced at any time, and remembers by connection what was verified. What it refuses to know: policy,
+//! sockets, where files are watched. Invariants: a handshake and a request are judged by the same rules;
+//! what was verified counts only under the trust that verified it and while every certificate and list
+//! behind it is in date, so open connections and resumed sessions lose a withdrawn certificate at once
+//! (`NoServerSessionStorage` or not); a list that is out of date means "unavailable", never "good".
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
+use moka::sync::Cache;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use crate::accept::{ClientCertificates, ClientChain};
+use crate::clock::UnixMillis;
+
+use super::certificate;
+use super::event::{Event, Events};
+use super::facts::{CertificateFacts, Facts};
+use super::rejection::{Reason, Rejection};
+
+/// A file of authorities or revocation lists. Public lists with 100,000 entries are about 4 MiB.
+const FILE_LIMIT_BYTES: u64 = 32 << 20;
+
+/// Connections whose verified chain is remembered: all that there may be, by the limits' default.
+const CONNECTIONS_LIMIT: u64 = 20_000;
+
+/// Whom one listener trusts to vouch for clients.
+pub struct ClientTrust {
+    verifier: Arc<dyn ClientCertVerifier>,
+    required: bool,
+    /// The earliest `nextUpdate` of all revocation lists, Unix seconds.
+    lists_good_until: i64,
+    content: [u8; 32],
+}
+
+/// The verifier of one listener. Its trust can be replaced while connections are open.
+pub struct ClientVerifier {
+    listener: Arc<str>,
+    trust: ArcSwap<Generation>,
+    provider: CryptoProvider,
+    /// By address of the chain, which the entry keeps from being given to another.
+    verified: Cache<usize, Arc<Verified>, ahash::RandomState>,
+    events: Events,
+}
+
+struct Generation {
+    number: u64,
+    trust: ClientTrust,
+}
+
+/// What was found out about one connection's chain.
+struct Verified {
+    chain: Weak<ClientChain>,
+    generation: u64,
+    /// Unix seconds.
+    good_until: i64,
+    holder: Holder,
+}
+
+/// Who holds a verified certificate.
+#[derive(Clone)]
+pub(super) struct Holder {
+    pub certificate: Arc<CertificateFacts>,
+    /// The facts if nothing but the certificate was shown.
+    pub facts: Arc<Facts>,
+}
+
+impl ClientTrust {
+    /// Reads the PEM files. Errors name the file and the cause, lower case, without a full stop.
+    ///
+    /// With revocation lists, every certificate beneath an authority needs one: a chain whose status
+    /// nobody states is refused, and so is one whose list is past its `nextUpdate` (RFC 5280 section 6.3).
+    pub fn read(settings: &ClientCertificates) -> Result<Self, String> {
+        let authorities = content(&settings.ca)?;
+        let mut roots = RootCertStore::empty();
+        for authority in CertificateDer::pem_slice_iter(&authorities) {
+            let authority = authority.map_err(|error| format!("`{}` is not PEM: {error}", settings.ca.display()))?;
+            let unusable =
+                |error| format!("`{}` holds an authority that cannot be used: {error}", settings.ca.display());
+            roots.add(authority).map_err(unusable)?;
+        }
+        if roots.is_empty() {
+            return Err(format!("`{}` holds no certificate", settings.ca.display()));
+        }
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&[u8::from(settings.required), u8::from(settings.crl.is_some())]);
+        hash.update(&(authorities.len() as u64).to_be_bytes());
+        hash.update(&authorities);
+
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let mut lists_good_until = i64::MAX;
+        if let Some(path) = &settings.crl {
+            let file = content(path)?;
+            hash.update(&file);
+            let lists = CertificateRevocationListDer::pem_slice_iter(&file)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| format!("`{}` is not PEM: {error}", path.display()))?;
+            if lists.is_empty() {
+                return Err(format!("`{}` holds no revocation list", path.display()));
+            }
+            for list in &lists {
+                let (_, list) = CertificateRevocationList::from_der(list)
+                    .map_err(|_| format!("`{}` holds a revocation list that cannot be read", path.display()))?;
+                let next = list.next_update().map_or(i64::MIN, |time| time.timestamp());
+                lists_good_until = lists_good_until.min(next);
+            }
+            builder = builder.with_crls(lists).enforce_revocation_expiration();
+        }
+        if !settings.required {
+            builder = builder.allow_unauthenticated();
+        }
+        let verifier = builder.build().map_err(|error| format!("`{}`: {error}", settings.ca.display()))?;
+        let mut sum = [0; 32];
+        sum.copy_from_slice(hash.finish().as_ref());
+        Ok(ClientTrust { verifier, required: settings.required, lists_good_until, content: sum })
+    }
+}
+
+impl ClientVerifier {
+    pub fn new(listener: &str, trust: ClientTrust, events: Events) -> Arc<Self> {
+        Arc::new(ClientVerifier {
+            listener: Arc::from(listener),
+            trust: ArcSwap::from_pointee(Generation { number: 1, trust }),
+            provider: rustls::crypto::aws_lc_rs::default_provider(),
+            verified: Cache::builder()
+                .max_capacity(CONNECTIONS_LIMIT)
+                .time_to_idle(Duration::from_secs(3600))
+                .build_with_hasher(ahash::RandomState::new()),
+            events,
+        })
+    }
+
+    /// The listener's name, as `ClientChain::listener` has it.
+    pub fn listener(&self) -> &str {
+        &self.listener
+    }
+
+    /// Trusts `trust` from now on, for handshakes, resumed sessions and open connections alike. False if
+    /// it is what was trusted before.
+    pub fn replace(&self, trust: ClientTrust) -> bool {
+        let before = self.trust.load();
+        if before.trust.content == trust.content {
+            return false;
+        }
+        self.trust.store(Arc::new(Generation { number: before.number.wrapping_add(1), trust }));
+        true
+    }
+
+    /// Counts the replacements; a connection whose generation is older must be asked about again.
+    pub fn generation(&self) -> u64 {
+        self.trust.load().number
+    }
+
+    /// Judges the chain of an accepted connection once more, as of `now` and under the present trust.
+    /// Cheap as long as neither the trust nor the validity of anything behind the last answer changed.
+    pub fn verify_again(&self, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<Arc<CertificateFacts>, Rejection> {
+        self.holder(chain, now).map(|holder| holder.certificate).map_err(Rejection::from)
+    }
+
+    pub(super) fn holder(&self, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<Holder, Reason> {
+        let trust = self.trust.load();
+        let address = Arc::as_ptr(chain).addr();
+        if let Some(verified) = self.verified.get(&address) {
+            // INVARIANT: a `Weak` keeps its allocation, so an equal address is the same chain; the
+            // comparison holds even for an entry that was never removed.
+            let same = std::ptr::eq(verified.chain.as_ptr(), Arc::as_ptr(chain));
+            if same && verified.generation == trust.number && now.seconds() <= verified.good_until {
+                return Ok(verified.holder.clone());
+            }
+        }
+        let verified = self.verify(chain, &trust, now)?;
+        let holder = verified.holder.clone();
+        self.verified.insert(address, Arc::new(verified));
+        Ok(holder)
+    }
+
+    fn verify(&self, chain: &Arc<ClientChain>, trust: &Generation, now: UnixMillis) -> Result<Verified, Reason> {
+        let (leaf, intermediates) = chain.certificates.split_first().ok_or(Reason::CertificateMalformed)?;
+        let time = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or(0)));
+        trust.trust.verifier.verify_client_cert(leaf, intermediates, time).map_err(|error| reason(&error))?;
+        let certificate = Arc::new(certificate::read(leaf)?);
+        let mut good_until = certificate.not_after.min(trust.trust.lists_good_until);
+        for intermediate in intermediates {
+            let end =
+                X509Certificate::from_der(intermediate).map(|(_, parsed)| parsed.validity().not_after.timestamp());
+            good_until = good_until.min(end.unwrap_or(i64::MIN));
+        }
+        let facts = Arc::new(certificate::facts(&certificate));
+        let holder = Holder { certificate, facts };
+        Ok(Verified { chain: Arc::downgrade(chain), generation: trust.number, good_until, holder })
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.trust.load().trust.required
+    }
+
+    /// None: the list would have to live as long as the verifier. Clients then send what they have.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.trust.load().trust.verifier.verify_client_cert(leaf, intermediates, now).inspect_err(|error| {
+            let (listener, reason) = (self.listener.clone(), reason(error).code());
+            self.events.report(Event::ClientCertificateRefused { listener, reason });
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for ClientVerifier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ClientVerifier").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+/// The library's answer in our words. What it cannot judge for want of a current list is our fault.
+fn reason(error: &rustls::Error) -> Reason {
+    match error {
+        rustls::Error::InvalidCertificate(cause) => match cause {
+            CertificateError::BadEncoding => Reason::CertificateMalformed,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Reason::CertificateExpired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Reason::CertificateNotYetValid
+            }
+            CertificateError::Revoked => Reason::CertificateRevoked,
+            CertificateError::UnknownRevocationStatus
+            | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. } => Reason::RevocationUnavailable,
+            _ => Reason::CertificateUntrusted,
+        },
+        rustls::Error::InvalidCertRevocationList(_) => Reason::RevocationUnavailable,
+        _ => Reason::CertificateUntrusted,
+    }
+}
+
+fn content(path: &std::path::Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let refused = |error: std::io::Error| format!("`{}` cannot be read: {}", path.display(), error.kind());
+    let mut content = Vec::new();
+    std::fs::File::open(path)
+        .map_err(refused)?
+        .take(FILE_LIMIT_BYTES + 1)
+        .read_to_end(&mut content)
+        .map_err(refused)?;
+    if content.len() as u64 > FILE_LIMIT_BYTES {
+        return Err(format!("`{}` is larger than {FILE_LIMIT_BYTES} bytes", path.display()));
+    }
+    Ok(content)
+}

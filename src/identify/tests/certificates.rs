@@ -1,0 +1,482 @@
+//! Client certificates: in the handshake, per request, and beside a token.
+//!
+//! What it does: issues certificates good and bad, revokes them and lets time pass. What it refuses to
+//! know: sockets; handshakes run in memory. Invariant: what was good once is never good by that alone.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::super::certificate::is_spiffe_id;
+use super::super::forge::{Answer, Folder, NOW, RSA, World, base64url, caller, issuer};
+use super::super::{
+    ClientTrust, ClientVerifier, Event, Identifier, KeySource, Method, Rejection, RejectionKind,
+    certificate_facts_for_explain,
+};
+use crate::accept::{ClientCertificates, ClientChain};
+use crate::clock::UnixMillis;
+
+const WORKLOAD: &str = "spiffe://prod.acme.example/ns/checkout/sa/default";
+
+fn at(second: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(second).unwrap()
+}
+
+fn present() -> UnixMillis {
+    UnixMillis(NOW * 1000)
+}
+
+/// An authority and what it hands out.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        (params.not_before, params.not_after) = (at(NOW - 86_400), at(NOW + 86_400 * 365));
+        change(&mut params);
+        Authority { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+    }
+
+    fn leaf(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        (params.not_before, params.not_after) = (at(NOW - 3600), at(NOW + 3600));
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)
+    }
+
+    fn workload(&self, serial: u64) -> Arc<ClientChain> {
+        chain(self.leaf(serial, |params| params.subject_alt_names = vec![uri(WORKLOAD)]).0)
+    }
+
+    fn revoking(&self, serials: &[u64], next_update: i64) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: at(NOW - 60),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: at(NOW - 3600),
+            next_update: at(next_update),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
+    fn trust(&self, list: Option<String>) -> ClientTrust {
+        let folder = Folder::new();
+        let crl = list.map(|list| folder.write("list.pem", list));
+        let ca = folder.write("ca.pem", self.issuer.pem());
+        ClientTrust::read(&ClientCertificates { ca, required: false, crl }).unwrap()
+    }
+}
+
+fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().unwrap())
+}
+
+fn dns(text: &str) -> SanType {
+    SanType::DnsName(text.try_into().unwrap())
+}
+
+fn chain(leaf: CertificateDer<'static>) -> Arc<ClientChain> {
+    Arc::new(ClientChain { certificates: vec![leaf], listener: Arc::from("gateway") })
+}
+
+fn said(verifier: &ClientVerifier, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<String, &'static str> {
+    let facts = verifier.verify_again(chain, now).map_err(|rejection| rejection.reason)?;
+    Ok(facts.spiffe.clone().or(facts.dns.first().cloned()).unwrap_or(facts.subject.clone()))
+}
+
+#[test]
+fn spiffe_ids_have_one_spelling() {
+    let longest = format!("spiffe://a/{}", "x".repeat(2048 - 11));
+    let too_long = format!("{longest}x");
+    let long_domain = format!("spiffe://{}/x", "d".repeat(256));
+    for (id, valid) in [
+        (WORKLOAD, true),
+        ("spiffe://a/b", true),
+        ("spiffe://a.b-c_d.1/A/b.c/D-e_f", true),
+        ("spiffe://1.2.3.4/b", true),
+        (longest.as_str(), true),
+        (too_long.as_str(), false),
+        (long_domain.as_str(), false),
+        ("spiffe://a", false),
+        ("spiffe://a/", false),
+        ("spiffe:///b", false),
+        ("spiffe://a//b", false),
+        ("spiffe://a/b/", false),
+        ("spiffe://a/./b", false),
+        ("spiffe://a/../b", false),
+        ("spiffe://a/b..", true),
+        ("spiffe://A/b", false),
+        ("SPIFFE://a/b", false),
+        ("spiffe:/a/b", false),
+        ("spiffe://a:443/b", false),
+        ("spiffe://user@a/b", false),
+        ("spiffe://a/b?c", false),
+        ("spiffe://a/b#c", false),
+        ("spiffe://a/b%41", false),
+        ("spiffe://a/b c", false),
+        ("spiffe://a/é", false),
+        ("spiffe://é/a", false),
+        ("https://a/b", false),
+        ("", false),
+    ] {
+        assert_eq!(is_spiffe_id(id), valid, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_names_its_holder_or_nobody() {
+    let world = World::new();
+    let authority = Authority::new("acme", |_| ());
+    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    type Change = fn(&mut CertificateParams);
+    let rows: [(&str, Change, Result<&str, &str>); 17] = [
+        ("svid", |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD)], Ok(WORKLOAD)),
+        ("svid with a host", |leaf| leaf.subject_alt_names = vec![dns("a.example"), uri(WORKLOAD)], Ok(WORKLOAD)),
+        ("two ids", |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD), uri("spiffe://b/c")], Err("certificate_name")),
+        (
+            "id and link",
+            |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD), uri("https://b/c")],
+            Err("certificate_name"),
+        ),
+        ("bad id", |leaf| leaf.subject_alt_names = vec![uri("spiffe://a/../b")], Err("certificate_name")),
+        (
+            "capitals",
+            |leaf| leaf.subject_alt_names = vec![uri("SPIFFE://a/b"), dns("a.example")],
+            Err("certificate_name"),
+        ),
+        ("domain alone", |leaf| leaf.subject_alt_names = vec![uri("spiffe://a")], Err("certificate_name")),
+        (
+            "may sign certificates",
+            |leaf| {
+                leaf.subject_alt_names = vec![uri(WORKLOAD)];
+                leaf.key_usages.push(KeyUsagePurpose::KeyCertSign);
+            },
+            Err("certificate_name"),
+        ),
+        (
+            "may sign lists",
+            |leaf| {
+                leaf.subject_alt_names = vec![uri(WORKLOAD)];
+                leaf.key_usages.push(KeyUsagePurpose::CrlSign);
+            },
+            Err("certificate_name"),
+        ),
+        (
+            "is an authority",
+            |leaf| {
+                leaf.subject_alt_names = vec![uri(WORKLOAD)];
+                leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            },
+            Err("certificate_untrusted"),
+        ),
+        ("link and host", |leaf| leaf.subject_alt_names = vec![uri("https://b/c"), dns("A.Example")], Ok("a.example")),
+        (
+            "subject",
+            |leaf| {
+                leaf.distinguished_name.push(DnType::OrganizationName, "Acme, Inc.");
+                leaf.distinguished_name.push(DnType::CommonName, "#1\nx");
+            },
+            Ok("CN=\\#1\\0Ax,O=Acme\\, Inc."),
+        ),
+        ("no name", |_| (), Err("certificate_name")),
+        (
+            "for servers",
+            |leaf| {
+                leaf.subject_alt_names = vec![uri(WORKLOAD)];
+                leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            },
+            Err("certificate_untrusted"),
+        ),
+        (
+            "expired",
+            |leaf| {
+                leaf.subject_alt_names = vec![uri(WORKLOAD)];
+                leaf.not_after = at(NOW - 1);
+            },
+            Err("certificate_expired"),
+        ),
+        (
+            "of tomorrow",
+            |leaf| {
+                leaf.subject_alt_names = vec![uri(WORKLOAD)];
+                leaf.not_before = at(NOW + 60);
+            },
+            Err("certificate_not_yet_valid"),
+        ),
+        ("not before now", |leaf| leaf.subject_alt_names = vec![dns("b.example")], Ok("b.example")),
+    ];
+    for (what, change, expected) in rows {
+        let (leaf, _) = authority.leaf(7, change);
+        let expected = expected.map(str::to_owned);
+        assert_eq!(said(&verifier, &chain(leaf), present()), expected, "{what}");
+    }
+    let stranger = Authority::new("evil", |_| ());
+    assert_eq!(said(&verifier, &stranger.workload(1), present()), Err("certificate_untrusted"));
+    assert_eq!(
+        said(&verifier, &chain(CertificateDer::from(vec![0x30, 0x00])), present()),
+        Err("certificate_malformed")
+    );
+    let nothing = Arc::new(ClientChain { certificates: Vec::new(), listener: Arc::from("gateway") });
+    assert_eq!(said(&verifier, &nothing, present()), Err("certificate_malformed"));
+}
+
+/// RUSTSEC-2026-0098: the verification library refuses authorities that constrain URIs. SPIFFE authorities
+/// that do so fail closed; this test tells when that changes.
+#[tokio::test]
+async fn an_authority_with_uri_constraints_vouches_for_nobody() {
+    let world = World::new();
+    let mut constraint = vec![0x30, 23, 0xa0, 21, 0x30, 19, 0x86, 17];
+    constraint.extend(b"prod.acme.example");
+    let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], constraint);
+    extension.set_criticality(true);
+    let authority = Authority::new("constrained", |params| params.custom_extensions.push(extension));
+    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    assert_eq!(said(&verifier, &authority.workload(1), present()), Err("certificate_untrusted"));
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_stops_on_open_connections() {
+    let world = World::new();
+    let authority = Authority::new("acme", |_| ());
+    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let (first, second) = (authority.workload(1), authority.workload(2));
+    for _ in 0..2 {
+        assert_eq!(said(&verifier, &first, present()), Ok(WORKLOAD.to_owned()));
+        assert_eq!(said(&verifier, &second, present()), Ok(WORKLOAD.to_owned()));
+    }
+    let kept = verifier.verify_again(&first, present()).unwrap();
+    assert!(Arc::ptr_eq(&kept, &verifier.verify_again(&first, present()).unwrap()), "answered from memory");
+
+    let list = authority.revoking(&[1], NOW + 600);
+    let before = verifier.generation();
+    assert!(verifier.replace(authority.trust(Some(list.clone()))));
+    assert!(!verifier.replace(authority.trust(Some(list))), "the same again is no change");
+    assert_eq!(verifier.generation(), before + 1);
+    assert_eq!(said(&verifier, &first, present()), Err("certificate_revoked"));
+    assert_eq!(said(&verifier, &second, present()), Ok(WORKLOAD.to_owned()));
+
+    // The list runs out: nobody can be judged, and that is our fault. It holds at its last second.
+    assert_eq!(said(&verifier, &second, UnixMillis((NOW + 599) * 1000)), Ok(WORKLOAD.to_owned()));
+    let unclear = verifier.verify_again(&second, UnixMillis((NOW + 601) * 1000)).unwrap_err();
+    assert_eq!(unclear, Rejection { kind: RejectionKind::Unavailable, reason: "revocation_unavailable" });
+
+    assert!(verifier.replace(Authority::new("new", |_| ()).trust(None)));
+    assert_eq!(said(&verifier, &second, present()), Err("certificate_untrusted"));
+    assert!(verifier.replace(authority.trust(None)));
+    assert_eq!(said(&verifier, &second, present()), Ok(WORKLOAD.to_owned()));
+    assert_eq!(said(&verifier, &second, UnixMillis((NOW + 3601) * 1000)), Err("certificate_expired"));
+}
+
+#[tokio::test]
+async fn a_chain_at_the_address_of_another_is_not_taken_for_it() {
+    let world = World::new();
+    let authority = Authority::new("acme", |_| ());
+    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    for number in 0..200 {
+        let name = format!("host-{}.example", number % 3);
+        let (leaf, _) = authority.leaf(number, |params| params.subject_alt_names = vec![dns(&name)]);
+        // Dropped at the end of each round, so that addresses come round again.
+        assert_eq!(said(&verifier, &chain(leaf), present()), Ok(name));
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
+    let world = World::new();
+    let folder = Folder::new();
+    let authority = Authority::new("acme", |_| ());
+    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let keys = Answer::keys(json!([RSA.jwk_with(json!({"kid": "rs"}))])).body;
+    let settings = issuer(KeySource::File(folder.write("jwks.json", keys)));
+    let identifier = Identifier::new(&[settings], vec![verifier.clone()], world.surroundings.clone(), None).unwrap();
+
+    let mine = authority.workload(1);
+    let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &mine.certificates[0]);
+    let bound = RSA.token("RS256", "rs", json!({"cnf": {"x5t#S256": base64url(fingerprint)}}));
+    let free = RSA.token("RS256", "rs", json!({}));
+    let forged = RSA.token("RS256", "nobody", json!({}));
+    let other = authority.workload(2);
+    let foreign = Authority::new("evil", |_| ()).workload(3);
+    let elsewhere = Arc::new(ClientChain { certificates: mine.certificates.clone(), listener: Arc::from("gone") });
+    // Twice, so that the second round is answered from memory where that is allowed.
+    for round in 0..2 {
+        for (what, token, certificate, expected) in [
+            ("certificate", None, Some(&mine), Ok((Method::Mtls, WORKLOAD, true))),
+            ("token", Some(&free), None, Ok((Method::Oidc, "ada", false))),
+            ("both", Some(&free), Some(&mine), Ok((Method::Oidc, "ada", true))),
+            ("bound", Some(&bound), Some(&mine), Ok((Method::Oidc, "ada", true))),
+            ("bound, without", Some(&bound), None, Err("token_bound")),
+            ("bound to another", Some(&bound), Some(&other), Err("token_bound")),
+            ("bad token", Some(&forged), Some(&mine), Err("token_key_unknown")),
+            ("bad certificate", Some(&free), Some(&foreign), Err("certificate_untrusted")),
+            ("from a listener that is gone", Some(&free), Some(&elsewhere), Err("certificate_untrusted")),
+            ("neither", None, None, Err("no_credential")),
+        ] {
+            let identity = identifier.identify(caller(token.map(String::as_str), certificate.cloned())).await;
+            let answer = identity.as_ref().map_err(|rejection| rejection.reason).map(|identity| {
+                let facts = identity.facts();
+                (facts.method, &*facts.subject, facts.certificate.is_some())
+            });
+            assert_eq!(answer, expected, "{what}, round {round}");
+        }
+    }
+    assert!(verifier.replace(authority.trust(Some(authority.revoking(&[1], NOW + 600)))));
+    let revoked = identifier.identify(caller(Some(&free), Some(mine))).await.unwrap_err();
+    assert_eq!(revoked.reason, "certificate_revoked", "a remembered token does not carry its certificate along");
+}
+
+/// Both ends of a handshake in memory; the server's view of it.
+fn handshake(verifier: &Arc<ClientVerifier>, client: Option<(CertificateDer<'static>, KeyPair)>) -> bool {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let own = rcgen::generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
+    let key = |pair: &KeyPair| PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
+    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.clone())
+        .with_single_cert(vec![own.cert.der().clone()], key(&own.signing_key))
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(own.cert.der().clone()).unwrap();
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match client {
+        Some((leaf, pair)) => builder.with_client_auth_cert(vec![leaf], key(&pair)).unwrap(),
+        None => builder.with_no_client_auth(),
+    };
+    let name = ServerName::try_from("gateway.example").unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut server = rustls::ServerConnection::new(Arc::new(server)).unwrap();
+    for _ in 0..4 {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        let mut incoming = wire.as_slice();
+        while !incoming.is_empty() {
+            server.read_tls(&mut incoming).unwrap();
+            if server.process_new_packets().is_err() {
+                return false;
+            }
+        }
+        let mut wire = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        let mut incoming = wire.as_slice();
+        while !incoming.is_empty() {
+            client.read_tls(&mut incoming).unwrap();
+            if client.process_new_packets().is_err() {
+                return false;
+            }
+        }
+    }
+    !server.is_handshaking()
+}
+
+/// The library asks the machine's clock in a handshake, so these certificates are valid for very long.
+#[tokio::test]
+async fn handshakes_follow_the_present_trust_and_failures_are_told() {
+    let world = World::new();
+    let lasting = |params: &mut CertificateParams| (params.not_before, params.not_after) = (at(0), at(4_000_000_000));
+    let authority = Authority::new("acme", lasting);
+    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let leaf = |authority: &Authority, serial| {
+        authority.leaf(serial, |params| {
+            lasting(params);
+            params.subject_alt_names = vec![uri(WORKLOAD)];
+        })
+    };
+    assert!(handshake(&verifier, Some(leaf(&authority, 1))));
+    assert!(handshake(&verifier, None), "optional");
+    assert!(!handshake(&verifier, Some(leaf(&Authority::new("evil", lasting), 1))));
+
+    let list = {
+        let params = CertificateRevocationListParams {
+            this_update: at(1),
+            next_update: at(4_000_000_000),
+            crl_number: SerialNumber::from(2_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: SerialNumber::from(1_u64),
+                revocation_time: at(1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&authority.issuer).unwrap().pem().unwrap()
+    };
+    let folder = Folder::new();
+    let settings = ClientCertificates {
+        ca: folder.write("ca.pem", authority.issuer.pem()),
+        required: true,
+        crl: Some(folder.write("list.pem", list)),
+    };
+    assert!(verifier.replace(ClientTrust::read(&settings).unwrap()));
+    assert!(!handshake(&verifier, Some(leaf(&authority, 1))), "revoked");
+    assert!(handshake(&verifier, Some(leaf(&authority, 2))));
+    assert!(!handshake(&verifier, None), "required now");
+
+    let refused = |event: &Event| match event {
+        Event::ClientCertificateRefused { listener, reason } => Some((listener.to_string(), *reason)),
+        _ => None,
+    };
+    let told: Vec<_> = world.events.lock().unwrap().iter().filter_map(refused).collect();
+    let expected = ["certificate_untrusted", "certificate_revoked"].map(|reason| ("gateway".to_owned(), reason));
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn trust_that_cannot_be_read_is_told_with_its_file() {
+    let folder = Folder::new();
+    let good = folder.write("ca.pem", Authority::new("acme", |_| ()).issuer.pem());
+    let empty = folder.write("empty.pem", "");
+    let broken = folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let broken_list = folder.write("broken-list.pem", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
+    for (ca, crl, part) in [
+        (folder.0.join("nowhere.pem"), None, "nowhere.pem` cannot be read"),
+        (empty.clone(), None, "empty.pem` holds no certificate"),
+        (broken, None, "broken.pem` holds an authority that cannot be used"),
+        (good.clone(), Some(empty), "empty.pem` holds no revocation list"),
+        (good.clone(), Some(broken_list), "broken-list.pem` holds a revocation list that cannot be read"),
+    ] {
+        let fault = ClientTrust::read(&ClientCertificates { ca, required: true, crl }).err().unwrap();
+        assert!(fault.contains(part), "{fault}");
+    }
+}
+
+#[test]
+fn an_explained_certificate_gives_facts() {
+    let leaf = Authority::new("acme", |_| ()).workload(1).certificates[0].clone();
+    let facts = certificate_facts_for_explain(&leaf).unwrap();
+    assert_eq!((facts.method, &*facts.issuer, &*facts.subject), (Method::Mtls, "mtls", WORKLOAD));
+    assert_eq!(facts.expires_unix_seconds, NOW + 3600);
+    assert_eq!(facts.certificate.unwrap().fingerprint.len(), 64);
+    assert_eq!(certificate_facts_for_explain(b"nothing").unwrap_err().reason, "certificate_malformed");
+}

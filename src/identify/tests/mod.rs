@@ -1,0 +1,9 @@
+//! The room as its callers see it, attacked and in bad weather.
+//!
+//! What it does: forges evidence of every kind and lets issuers fail. What it refuses to know: how the
+//! room is built inside. Invariant: every row names what is presented and the exact answer.
+
+mod certificates;
+mod rotation;
+mod tokens;
+mod upkeep;

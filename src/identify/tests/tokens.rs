@@ -1,0 +1,392 @@
+//! Forged tokens and what is said to them.
+//!
+//! What it does: one table of tokens that hold, and tables of those that must not. What it refuses to
+//! know: the network. Invariant: every refusal is for the expected reason, not for some other mistake.
+
+use serde_json::{Value, json};
+
+use super::super::forge::{
+    Answer, ED, Folder, ISSUER, NOW, OTHER_RSA, P256, P384, P521, RSA, TestKey, World, base64url, caller, claims,
+    issuer, verdict,
+};
+use super::super::{Identifier, IssuerSettings, KeySource, RejectionKind};
+use crate::accept::{Carrier, Presented};
+
+fn key_set() -> Value {
+    json!([
+        RSA.jwk_with(json!({"kid": "rs", "use": "sig"})),
+        RSA.jwk_with(json!({"kid": "rs384", "alg": "RS384"})),
+        RSA.jwk_with(json!({"kid": "rs512", "alg": "RS512"})),
+        RSA.jwk_with(json!({"kid": "ps256", "alg": "PS256"})),
+        RSA.jwk_with(json!({"kid": "ps384", "alg": "PS384"})),
+        RSA.jwk_with(json!({"kid": "ps512", "alg": "PS512"})),
+        P256.jwk_with(json!({"kid": "p256", "key_ops": ["verify"]})),
+        P384.jwk_with(json!({"kid": "p384"})),
+        P521.jwk_with(json!({"kid": "p521"})),
+        ED.jwk_with(json!({"kid": "ed"})),
+        OTHER_RSA.jwk_with(json!({"kid": "twin"})),
+        OTHER_RSA.jwk_with(json!({"kid": "twin", "alg": "PS256"})),
+        OTHER_RSA.jwk_with(json!({"kid": "encryption", "use": "enc"})),
+        OTHER_RSA.jwk_with(json!({"kid": "signing-side", "key_ops": ["sign"]})),
+        OTHER_RSA.jwk_with(json!({"kid": "leaked", "d": "AQAB"})),
+        {"kty": "oct", "kid": "secret", "k": base64url("a secret of 32 bytes length ....")},
+    ])
+}
+
+/// A room with one issuer whose keys come from a file.
+fn room(world: &World, change: impl FnOnce(&mut IssuerSettings)) -> (Identifier, Folder) {
+    let folder = Folder::new();
+    let path = folder.write("jwks.json", Answer::keys(key_set()).body);
+    let mut settings = issuer(KeySource::File(path));
+    change(&mut settings);
+    (world.identifier(&[settings], None), folder)
+}
+
+#[tokio::test]
+async fn every_algorithm_is_verified() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |_| ());
+    let rows: [(&TestKey, &str, &str); 11] = [
+        (&RSA, "RS256", "rs"),
+        (&RSA, "RS384", "rs384"),
+        (&RSA, "RS512", "rs512"),
+        (&RSA, "PS256", "ps256"),
+        (&RSA, "PS384", "ps384"),
+        (&RSA, "PS512", "ps512"),
+        (&P256, "ES256", "p256"),
+        (&P384, "ES384", "p384"),
+        (&P521, "ES512", "p521"),
+        (&ED, "EdDSA", "ed"),
+        (&ED, "Ed25519", "ed"),
+    ];
+    for (key, algorithm, id) in rows {
+        let token = key.token(algorithm, id, json!({}));
+        assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()), "{algorithm}");
+        // One bit of the payload changed: the signature must notice, whatever the algorithm.
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let (header, _) = signed.split_once('.').unwrap();
+        let forged = format!("{header}.{}.{signature}", base64url(claims(json!({"sub": "eve"})).to_string()));
+        assert_eq!(verdict(&identifier, &forged).await, Err("token_signature"), "{algorithm}");
+    }
+}
+
+#[tokio::test]
+async fn keys_and_algorithms_are_not_to_be_mixed() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |_| ());
+    let texts = |key: &TestKey, algorithm: &str, header: Value| {
+        key.token_of_texts(algorithm, &header.to_string(), &claims(json!({})).to_string())
+    };
+    let unsigned =
+        |header: Value| format!("{}.{}.AAAA", base64url(header.to_string()), base64url(claims(json!({})).to_string()));
+    let hmac_with_public_key = {
+        let signed = format!(
+            "{}.{}",
+            base64url(json!({"alg": "HS256", "kid": "rs"}).to_string()),
+            base64url(claims(json!({})).to_string())
+        );
+        let public = RSA.jwk()["n"].as_str().unwrap().to_owned();
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, public.as_bytes());
+        let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
+        format!("{signed}.{}", base64url(tag))
+    };
+    let own_key = OTHER_RSA.jwk_with(json!({"kid": "rs"}));
+    for (what, token, expected) in [
+        ("wrong key", OTHER_RSA.token("RS256", "rs", json!({})), "token_signature"),
+        ("none", unsigned(json!({"alg": "none"})), "token_algorithm"),
+        ("none in capitals", unsigned(json!({"alg": "NONE", "kid": "rs"})), "token_algorithm"),
+        ("public key as secret", hmac_with_public_key, "token_algorithm"),
+        ("another key's id", P256.token("ES256", "rs", json!({})), "token_algorithm"),
+        ("another algorithm of the same key", RSA.token("PS256", "rs", json!({})), "token_algorithm"),
+        ("weaker hash than the key's", RSA.token("RS256", "rs512", json!({})), "token_algorithm"),
+        ("curve of another key", P384.token("ES384", "p256", json!({})), "token_algorithm"),
+        ("unknown id", RSA.token("RS256", "nobody", json!({})), "token_key_unknown"),
+        ("doubled id", OTHER_RSA.token("RS256", "twin", json!({})), "token_key_unknown"),
+        ("encryption key", OTHER_RSA.token("RS256", "encryption", json!({})), "token_key_unknown"),
+        ("key for signing only", OTHER_RSA.token("RS256", "signing-side", json!({})), "token_key_unknown"),
+        ("published private key", OTHER_RSA.token("RS256", "leaked", json!({})), "token_key_unknown"),
+        ("shared secret", RSA.token("RS256", "secret", json!({})), "token_key_unknown"),
+        (
+            "own key in the header",
+            texts(&OTHER_RSA, "RS256", json!({"alg": "RS256", "kid": "rs", "jwk": own_key})),
+            "token_signature",
+        ),
+        (
+            "own key behind a URL",
+            texts(&OTHER_RSA, "RS256", json!({"alg": "RS256", "kid": "evil", "jku": "http://127.0.0.1:9/jwks"})),
+            "token_key_unknown",
+        ),
+        ("path as id", texts(&RSA, "RS256", json!({"alg": "RS256", "kid": "../../dev/null"})), "token_key_unknown"),
+    ] {
+        assert_eq!(verdict(&identifier, &token).await, Err(expected), "{what}");
+    }
+    // Without an id only the sole key for the algorithm is meant: there is one for ES256, two for PS256.
+    let nameless = |key: &TestKey, algorithm: &str| texts(key, algorithm, json!({"alg": algorithm}));
+    assert_eq!(verdict(&identifier, &nameless(&P256, "ES256")).await, Ok("ada".to_owned()));
+    let (several, _folder) = {
+        let folder = Folder::new();
+        let keys = json!([RSA.jwk_with(json!({"kid": "a"})), OTHER_RSA.jwk_with(json!({"kid": "b"}))]);
+        let path = folder.write("jwks.json", Answer::keys(keys).body);
+        (world.identifier(&[issuer(KeySource::File(path))], None), folder)
+    };
+    assert_eq!(verdict(&several, &nameless(&RSA, "RS256")).await, Err("token_key_unknown"));
+}
+
+#[tokio::test]
+async fn headers_that_change_the_meaning_are_refused() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |settings| settings.algorithms.retain(|name| name != "RS512"));
+    let usual = claims(json!({})).to_string();
+    for (header, expected) in [
+        (r#"{"alg":"RS256","kid":"rs"}"#, Ok("ada".to_owned())),
+        (r#"{"alg":"RS256","kid":"rs","typ":"at+jwt"}"#, Ok("ada".to_owned())),
+        (r#"{"alg":"RS256","kid":"rs","typ":"application/AT+JWT"}"#, Ok("ada".to_owned())),
+        (r#"{"alg":"RS256","kid":"rs","typ":"dpop+jwt"}"#, Err("token_type")),
+        (r#"{"alg":"RS256","kid":"rs","typ":"logout+jwt"}"#, Err("token_type")),
+        (r#"{"alg":"RS256","kid":"rs","typ":"id_token"}"#, Err("token_type")),
+        (r#"{"alg":"RS256","kid":"rs","crit":["exp"]}"#, Err("token_critical")),
+        (r#"{"alg":"RS256","kid":"rs","crit":["b64"],"b64":false}"#, Err("token_critical")),
+        (r#"{"alg":"RS256","kid":"rs","kid":"rs"}"#, Err("token_malformed")),
+        (r#"{"alg":"RS256","kid":["rs"]}"#, Err("token_malformed")),
+        (r#"{"alg":"RS512","kid":"rs512"}"#, Err("token_algorithm")),
+    ] {
+        let algorithm = if header.contains("RS512") { "RS512" } else { "RS256" };
+        let token = RSA.token_of_texts(algorithm, header, &usual);
+        assert_eq!(verdict(&identifier, &token).await, expected, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn claims_are_checked_one_by_one() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |_| ());
+    let ok = || Ok("ada".to_owned());
+    let many = |count: usize| (0..count).map(|number| format!("group-{number}")).collect::<Vec<_>>();
+    for (changes, expected) in [
+        (json!({}), ok()),
+        (json!({"aud": ["other", "gateway"]}), ok()),
+        (json!({"aud": null}), Err("token_audience")),
+        (json!({"aud": []}), Err("token_audience")),
+        (json!({"aud": "other"}), Err("token_audience")),
+        (json!({"aud": "lightkeeper2"}), Err("token_audience")),
+        (json!({"aud": "Lightkeeper"}), Err("token_audience")),
+        (json!({"aud": ["lightkeeper", 1]}), Err("token_claims")),
+        (json!({"aud": {"lightkeeper": true}}), Err("token_claims")),
+        (json!({"iss": null}), Err("token_issuer_unknown")),
+        (json!({"iss": [ISSUER]}), Err("token_issuer_unknown")),
+        (json!({"iss": "https://idp.example"}), Err("token_issuer_unknown")),
+        (json!({"iss": "https://IDP.example/"}), Err("token_issuer_unknown")),
+        (json!({"iss": "https://evil.example/"}), Err("token_issuer_unknown")),
+        (json!({"exp": null}), Err("token_claims")),
+        (json!({"exp": (NOW + 300).to_string()}), Err("token_claims")),
+        (json!({"exp": 1e300}), Err("token_claims")),
+        (json!({"exp": -1}), Err("token_claims")),
+        (json!({"exp": NOW - 29}), ok()),
+        (json!({"exp": NOW - 30}), Err("token_expired")),
+        (json!({"exp": 0}), Err("token_expired")),
+        (json!({"exp": 1_800_000_300.5}), ok()),
+        (json!({"nbf": NOW + 30}), ok()),
+        (json!({"nbf": NOW + 31}), Err("token_not_yet_valid")),
+        (json!({"nbf": "now"}), Err("token_claims")),
+        (json!({"nbf": true}), Err("token_claims")),
+        (json!({"iat": null}), ok()),
+        (json!({"iat": NOW + 31}), Err("token_not_yet_valid")),
+        (json!({"iat": []}), Err("token_claims")),
+        (json!({"sub": null}), Err("token_claims")),
+        (json!({"sub": ""}), Err("token_claims")),
+        (json!({"sub": 7}), Err("token_claims")),
+        (json!({"sub": "a\nb"}), Err("token_claims")),
+        (json!({"sub": "x".repeat(1025)}), Err("token_claims")),
+        (json!({"groups": null}), ok()),
+        (json!({"groups": "sre"}), ok()),
+        (json!({"groups": many(1000)}), ok()),
+        (json!({"groups": many(1001)}), Err("token_claims")),
+        (json!({"groups": ["sre", 1]}), Err("token_claims")),
+        (json!({"groups": {"sre": true}}), Err("token_claims")),
+        (json!({"nonce": "n"}), ok()),
+        (json!({"at_hash": "x"}), Err("token_type")),
+        (json!({"c_hash": "x"}), Err("token_type")),
+        (json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}), Err("token_type")),
+        (json!({"token_use": "id"}), Err("token_type")),
+        (json!({"token_use": "access"}), ok()),
+        (json!({"typ": "ID"}), Err("token_type")),
+        (json!({"typ": "Bearer"}), ok()),
+        (json!({"cnf": {"jkt": "x"}}), Err("token_bound")),
+        (json!({"cnf": {"x5t#S256": base64url([7; 32])}}), Err("token_bound")),
+        (json!({"cnf": {"kid": "x"}}), Err("token_bound")),
+        (json!({"cnf": {}}), Err("token_bound")),
+        (json!({"cnf": "x"}), Err("token_claims")),
+    ] {
+        let token = P256.token("ES256", "p256", changes.clone());
+        assert_eq!(verdict(&identifier, &token).await, expected, "{changes}");
+    }
+    let doubled = claims(json!({})).to_string().replacen('{', r#"{"sub":"eve","#, 1);
+    let token = RSA.token_of_texts("RS256", r#"{"alg":"RS256","kid":"rs"}"#, &doubled);
+    assert_eq!(verdict(&identifier, &token).await, Err("token_malformed"));
+}
+
+#[tokio::test]
+async fn no_single_character_can_be_changed() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |_| ());
+    let token = P256.token("ES256", "p256", json!({}));
+    assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()));
+    for place in 0..token.len() {
+        for other in ['A', 'B', '_', '.', '='] {
+            let mut changed = token.clone().into_bytes();
+            changed[place] = other as u8;
+            let changed = String::from_utf8(changed).unwrap();
+            if changed != token {
+                assert!(verdict(&identifier, &changed).await.is_err(), "{other} at {place}");
+            }
+        }
+    }
+    assert_eq!(identifier.tokens.len(), 1);
+}
+
+#[tokio::test]
+async fn configured_claims_are_the_ones_that_count() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |settings| {
+        settings.subject_claim = "email".to_owned();
+        settings.groups_claim = "https://acme.example/roles".to_owned();
+        settings.types = vec!["at+jwt".to_owned()];
+    });
+    let body = claims(json!({"email": "ada@acme.example", "https://acme.example/roles": ["ops"]})).to_string();
+    let strict = RSA.token_of_texts("RS256", r#"{"alg":"RS256","kid":"rs","typ":"at+jwt"}"#, &body);
+    let identity = identifier.identify(caller(Some(&strict), None)).await.unwrap();
+    assert_eq!(&*identity.facts().subject, "ada@acme.example");
+    assert_eq!(&*identity.facts().issuer, "idp");
+    assert_eq!(identity.facts().groups, ["ops"]);
+    assert_eq!(identity.facts().expires_unix_seconds, NOW + 300);
+    assert_eq!(identity.facts().claims["sub"], "ada");
+    for header in [r#"{"alg":"RS256","kid":"rs","typ":"JWT"}"#, r#"{"alg":"RS256","kid":"rs"}"#] {
+        let token = RSA.token_of_texts("RS256", header, &body);
+        assert_eq!(verdict(&identifier, &token).await, Err("token_type"), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn sizes_are_bounded_before_anything_is_read() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |_| ());
+    let padded = |filler: usize| RSA.token("RS256", "rs", json!({"x": "y".repeat(filler)}));
+    let base = padded(0).len();
+    let largest = (0..20_000_usize).rev().find(|filler| base + filler.div_ceil(3) * 4 < (16 << 10)).unwrap();
+    assert_eq!(verdict(&identifier, &padded(largest)).await, Ok("ada".to_owned()));
+    assert_eq!(verdict(&identifier, &padded(largest + 12)).await, Err("token_too_large"));
+    assert_eq!(verdict(&identifier, &"a".repeat(60_000)).await, Err("token_too_large"));
+}
+
+#[tokio::test]
+async fn nothing_shown_is_told_apart_from_something_refused() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |_| ());
+    let nothing = identifier.identify(caller(None, None)).await.unwrap_err();
+    assert_eq!((nothing.kind, nothing.reason), (RejectionKind::NotPresented, "no_credential"));
+    let garbage = identifier.identify(caller(Some("garbage"), None)).await.unwrap_err();
+    assert_eq!((garbage.kind, garbage.reason), (RejectionKind::Rejected, "token_malformed"));
+    // In Lightstep's own header an opaque token is no credential of ours; a signed one is.
+    let good = RSA.token("RS256", "rs", json!({}));
+    for (token, expected) in [
+        ("0123456789abcdef", Err("no_credential")),
+        ("a.b.c", Err("token_malformed")),
+        (good.as_str(), Ok("ada".to_owned())),
+    ] {
+        let mut who = caller(None, None);
+        who.token = Some(Presented::new(token.parse().unwrap(), 0, Carrier::AccessToken));
+        let answer = identifier.identify(who).await;
+        let answer = answer.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason);
+        assert_eq!(answer, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_token_does_not_outlive_its_evidence() {
+    let world = World::new();
+    let (identifier, folder) = room(&world, |_| ());
+    let token = RSA.token("RS256", "rs", json!({}));
+    assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()));
+    assert_eq!(identifier.tokens.len(), 1);
+    let first = identifier.identify(caller(Some(&token), None)).await.unwrap();
+    let second = identifier.identify(caller(Some(&token), None)).await.unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first.facts, &second.facts), "the second answer comes from memory");
+
+    // A rejected token leaves nothing behind.
+    assert_eq!(verdict(&identifier, &OTHER_RSA.token("RS256", "rs", json!({}))).await, Err("token_signature"));
+    assert_eq!(identifier.tokens.len(), 1);
+
+    // The leeway's last second, and the one after.
+    world.move_to(NOW + 329);
+    assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()));
+    world.move_to(NOW + 330);
+    assert_eq!(verdict(&identifier, &token).await, Err("token_expired"));
+    assert_eq!(identifier.tokens.len(), 0);
+
+    // The same settings again keep what was verified; other audiences or keys do not.
+    world.move_to(NOW);
+    assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()));
+    let settings = issuer(KeySource::File(folder.0.join("jwks.json")));
+    let again = world.identifier(std::slice::from_ref(&settings), Some(&identifier));
+    let third = again.identify(caller(Some(&token), None)).await.unwrap();
+    let kept = identifier.identify(caller(Some(&token), None)).await.unwrap();
+    assert!(std::sync::Arc::ptr_eq(&third.facts, &kept.facts));
+    let elsewhere = IssuerSettings { audiences: vec!["elsewhere".to_owned()], ..settings.clone() };
+    assert_eq!(verdict(&world.identifier(&[elsewhere], Some(&again)), &token).await, Err("token_audience"));
+    folder.write("jwks.json", Answer::keys(json!([OTHER_RSA.jwk_with(json!({"kid": "new"}))])).body);
+    assert_eq!(verdict(&world.identifier(&[settings], Some(&again)), &token).await, Err("token_key_unknown"));
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_told_all_at_once() {
+    let world = World::new();
+    let folder = Folder::new();
+    let good = folder.write("jwks.json", Answer::keys(key_set()).body);
+    let empty = folder.write("empty.json", r#"{"keys":[]}"#);
+    let url = |url: &str| KeySource::Url(url.to_owned());
+    let base = issuer(KeySource::File(good));
+    let named = |name: &str, keys: KeySource| IssuerSettings {
+        name: name.to_owned(),
+        issuer: format!("https://{name}.example"),
+        keys,
+        ..base.clone()
+    };
+    let settings = [
+        base.clone(),
+        named("missing", KeySource::File(folder.0.join("nowhere.json"))),
+        named("empty", KeySource::File(empty.clone())),
+        named("plain", url("http://idp.example/keys")),
+        IssuerSettings { issuer: "http://idp.example".to_owned(), ..named("discovery", KeySource::Discovery) },
+        IssuerSettings { algorithms: vec!["HS256".to_owned()], ..named("symmetric", base.keys.clone()) },
+        IssuerSettings { audiences: Vec::new(), ..named("anybody", base.keys.clone()) },
+        IssuerSettings { ca: Some(empty), ..named("authority", url("https://idp.example/keys")) },
+        IssuerSettings { issuer: base.issuer.clone(), ..named("twin", base.keys.clone()) },
+    ];
+    let faults = Identifier::new(&settings, Vec::new(), world.surroundings.clone(), None).err().unwrap();
+    let told: Vec<_> = faults.iter().map(|fault| (fault.issuer.as_str(), fault.message.as_str())).collect();
+    for (issuer, part) in [
+        ("missing", "cannot be read"),
+        ("empty", "keys_none_usable"),
+        ("plain", "must be an `https` URL"),
+        ("discovery", "must be an `https` URL"),
+        ("symmetric", "`HS256` is no asymmetric signature algorithm"),
+        ("anybody", "at least one audience"),
+        ("authority", "`ca` holds no certificate"),
+        ("twin", "`issuer` of `idp`"),
+    ] {
+        assert!(told.iter().any(|(name, message)| *name == issuer && message.contains(part)), "{issuer}: {told:?}");
+    }
+    assert_eq!(faults.len(), 8);
+}
+
+#[tokio::test]
+async fn explained_claims_give_facts_and_no_identity() {
+    let world = World::new();
+    let (identifier, _folder) = room(&world, |_| ());
+    let given = json!({"sub": "ada", "groups": ["sre"]}).as_object().unwrap().clone();
+    let facts = identifier.identify_claims_for_explain("idp", given.clone()).unwrap();
+    assert_eq!((&*facts.issuer, &*facts.subject, facts.groups.len()), ("idp", "ada", 1));
+    assert_eq!(identifier.identify_claims_for_explain("nobody", given).unwrap_err().reason, "token_issuer_unknown");
+    let nameless = json!({"groups": []}).as_object().unwrap().clone();
+    assert_eq!(identifier.identify_claims_for_explain("idp", nameless).unwrap_err().reason, "token_claims");
+}

@@ -1,0 +1,338 @@
+//! From a profile's text to a `Profile`.
+//!
+//! What it does: reads the YAML, checks every row, and lays out the index that matching uses.
+//! What it refuses to know: where the text comes from. Invariant: a table in which two rows could match one path, or
+//! in which one permission is sensitive in one row and not in another, is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::{HeaderName, Method};
+use serde::Deserialize;
+
+use super::matching::{self, Bucket};
+use super::{Credential, IngestPath, Operation, OperationId, PermissionId, Profile, ResponseRule, Scope, Segment};
+use crate::otlp::Signal;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProfile {
+    name: String,
+    strip: Vec<String>,
+    credentials: RawCredentials,
+    ingest: RawIngest,
+    query: RawQuery,
+    operations: Vec<RawOperation>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCredentials {
+    access_token: RawPlacement,
+    api_key: RawPlacement,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlacement {
+    header: String,
+    #[serde(default)]
+    scheme: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawIngest {
+    http: Vec<RawExport>,
+    grpc: Vec<RawExport>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExport {
+    path: String,
+    signal: RawSignal,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawSignal {
+    Traces,
+    Metrics,
+    Logs,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawQuery {
+    prefix: String,
+    link_hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOperation {
+    method: RawMethod,
+    path: String,
+    permission: String,
+    scope: RawScope,
+    key: RawKey,
+    #[serde(default)]
+    sensitive: bool,
+    #[serde(default)]
+    response: RawResponse,
+    #[serde(default)]
+    query_keys: Vec<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum RawMethod {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawScope {
+    Project,
+    Organization,
+    Projects,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawKey {
+    Read,
+    Write,
+    Admin,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawResponse {
+    None,
+    #[default]
+    Links,
+    Projects,
+    AccessTokens,
+    Destinations,
+}
+
+impl Profile {
+    /// Reads a profile. The error says in one line what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Profile, String> {
+        let raw: RawProfile = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        if raw.credentials.access_token.scheme.is_some() {
+            return Err("an access token is put without a scheme".to_owned());
+        }
+        let mut profile = Profile {
+            strip: raw.strip.iter().map(|name| header(name)).collect::<Result<_, _>>()?,
+            access_token_header: header(&raw.credentials.access_token.header)?,
+            api_key_header: header(&raw.credentials.api_key.header)?,
+            api_key_scheme: raw.credentials.api_key.scheme,
+            query_prefix: raw.query.prefix,
+            link_hosts: raw.query.link_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            operations: operations(raw.operations)?,
+            ..Profile::empty(&raw.name)
+        };
+        for row in raw.ingest.http {
+            let (path, minor) = match row.path.strip_suffix("{minor}") {
+                Some(path) => (path.to_owned(), true),
+                None => (row.path, false),
+            };
+            let signal = Signal::from(row.signal);
+            profile.ingest.push(IngestPath { path, minor, operation: export(signal), signal });
+        }
+        for row in raw.ingest.grpc {
+            let signal = Signal::from(row.signal);
+            profile.grpc.push((row.path, export(signal), signal));
+        }
+        number_permissions(&mut profile)?;
+        profile.buckets = buckets(&profile.operations)?;
+        Ok(profile)
+    }
+}
+
+fn header(name: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))
+}
+
+/// The exports come first in the table, in the order of `Signal::ALL`.
+fn export(signal: Signal) -> OperationId {
+    OperationId(match signal {
+        Signal::Traces => 0,
+        Signal::Metrics => 1,
+        Signal::Logs => 2,
+    })
+}
+
+fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
+    let mut operations: Vec<Operation> = Signal::ALL
+        .iter()
+        .map(|signal| Operation {
+            id: export(*signal),
+            permission: format!("ingest.{}", signal.name()),
+            permission_id: PermissionId(0),
+            sensitive: false,
+            credential: Credential::AccessToken,
+            scope: Scope::App,
+            query_keys: Vec::new(),
+            response: ResponseRule::None,
+            method: Method::POST,
+            template: format!("OTLP {}", signal.name()),
+            segments: Vec::new(),
+        })
+        .collect();
+    for row in raw {
+        let id = u16::try_from(operations.len()).map_err(|_| "too many operations".to_owned())?;
+        let segments = template(&row.path)?;
+        let names_project = segments.contains(&Segment::Project);
+        if matches!(row.scope, RawScope::Project) && !names_project {
+            return Err(format!("`{}` has the scope of a project but names none", row.path));
+        }
+        operations.push(Operation {
+            id: OperationId(id),
+            permission: row.permission,
+            permission_id: PermissionId(0),
+            sensitive: row.sensitive,
+            credential: row.key.into(),
+            scope: row.scope.into(),
+            query_keys: row.query_keys.into_iter().map(query_key).collect(),
+            response: row.response.into(),
+            method: row.method.into(),
+            template: row.path,
+            segments,
+        });
+    }
+    Ok(operations)
+}
+
+fn template(path: &str) -> Result<Vec<Segment>, String> {
+    let inner = path.strip_prefix('/').ok_or_else(|| format!("`{path}` does not begin with a slash"))?;
+    inner
+        .split('/')
+        .map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some("project") => Ok(Segment::Project),
+            Some(_) => Ok(Segment::Parameter),
+            None if matching::is_value(segment) => Ok(Segment::Literal(segment.to_owned())),
+            None => Err(format!("`{path}` has a segment that no path can have")),
+        })
+        .collect()
+}
+
+/// Sorts the permissions' names, gives each operation its number, and holds that sensitivity is a permission's.
+fn number_permissions(profile: &mut Profile) -> Result<(), String> {
+    let mut sensitive = BTreeMap::new();
+    for operation in &profile.operations {
+        if operation.permission.split('.').any(|word| word.is_empty() || word.contains('*')) {
+            return Err(format!("`{}` is no permission's name", operation.permission));
+        }
+        if *sensitive.entry(operation.permission.clone()).or_insert(operation.sensitive) != operation.sensitive {
+            return Err(format!("`{}` is sensitive in one row and not in another", operation.permission));
+        }
+    }
+    (profile.permissions, profile.sensitive) = sensitive.into_iter().unzip();
+    let permissions = std::mem::take(&mut profile.permissions);
+    for operation in &mut profile.operations {
+        let place = permissions.binary_search(&operation.permission).unwrap_or(usize::MAX);
+        operation.permission_id = PermissionId(u16::try_from(place).map_err(|_| "too many permissions".to_owned())?);
+    }
+    profile.permissions = permissions;
+    Ok(())
+}
+
+/// Groups the query rows by method and length, and picks for each group the segment that tells most rows apart.
+fn buckets(operations: &[Operation]) -> Result<Vec<Bucket>, String> {
+    let mut groups: BTreeMap<(String, usize), Vec<&Operation>> = BTreeMap::new();
+    for operation in operations.iter().filter(|operation| !operation.segments.is_empty()) {
+        groups.entry((operation.method.to_string(), operation.segments.len())).or_default().push(operation);
+    }
+    let mut buckets = Vec::new();
+    for ((_, length), rows) in groups {
+        for (place, one) in rows.iter().enumerate() {
+            if let Some(other) = rows.iter().skip(place + 1).find(|row| matching::overlap(&one.segments, &row.segments))
+            {
+                return Err(format!("{} `{}` and `{}` could match one path", one.method, one.template, other.template));
+            }
+        }
+        let literal = |row: &Operation, place: usize| match row.segments.get(place) {
+            Some(Segment::Literal(literal)) => Some(literal.clone()),
+            _ => None,
+        };
+        let variety = |place: &usize| rows.iter().filter_map(|row| literal(row, *place)).collect::<BTreeSet<_>>().len();
+        let Some(first) = rows.first() else { continue };
+        let pivot = (0..length).max_by_key(variety).unwrap_or(0);
+        buckets.push(Bucket {
+            method: first.method.clone(),
+            segments: length,
+            pivot,
+            rows: rows.iter().map(|row| (literal(row, pivot), row.id)).collect(),
+        });
+    }
+    Ok(buckets)
+}
+
+impl From<RawSignal> for Signal {
+    fn from(raw: RawSignal) -> Self {
+        match raw {
+            RawSignal::Traces => Signal::Traces,
+            RawSignal::Metrics => Signal::Metrics,
+            RawSignal::Logs => Signal::Logs,
+        }
+    }
+}
+
+impl From<RawMethod> for Method {
+    fn from(raw: RawMethod) -> Self {
+        match raw {
+            RawMethod::Get => Method::GET,
+            RawMethod::Post => Method::POST,
+            RawMethod::Put => Method::PUT,
+            RawMethod::Patch => Method::PATCH,
+            RawMethod::Delete => Method::DELETE,
+        }
+    }
+}
+
+impl From<RawScope> for Scope {
+    fn from(raw: RawScope) -> Self {
+        match raw {
+            RawScope::Project => Scope::Project,
+            RawScope::Organization => Scope::Organization,
+            RawScope::Projects => Scope::Projects,
+        }
+    }
+}
+
+impl From<RawKey> for Credential {
+    fn from(raw: RawKey) -> Self {
+        match raw {
+            RawKey::Read => Credential::Read,
+            RawKey::Write => Credential::Write,
+            RawKey::Admin => Credential::Admin,
+        }
+    }
+}
+
+impl From<RawResponse> for ResponseRule {
+    fn from(raw: RawResponse) -> Self {
+        match raw {
+            RawResponse::None => ResponseRule::None,
+            RawResponse::Links => ResponseRule::Links,
+            RawResponse::Projects => ResponseRule::Projects,
+            RawResponse::AccessTokens => ResponseRule::AccessTokens,
+            RawResponse::Destinations => ResponseRule::Destinations,
+        }
+    }
+}
+
+/// `percentile*` may repeat, `limit` may not.
+fn query_key(text: String) -> super::QueryKey {
+    match text.strip_suffix('*') {
+        Some(name) => super::QueryKey { name: name.to_owned(), repeats: true },
+        None => super::QueryKey { name: text, repeats: false },
+    }
+}

@@ -1,0 +1,104 @@
+//! From a path to the operation that it asks for.
+//!
+//! What it does: matches decoded query segments, OTLP/HTTP paths and gRPC methods against the profile's rows.
+//! What it refuses to know: how a path was decoded, and whether anybody may ask. Invariants: at most one row matches
+//! (the loader refuses a table where two could); nothing is allocated but the result.
+
+use http::Method;
+
+use super::{OperationId, Profile, Segment};
+use crate::otlp::Signal;
+
+/// What a query path asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryMatch {
+    pub operation: OperationId,
+    /// The decoded `{project}`, if the template has one.
+    pub project: Option<String>,
+    /// The decoded further placeholders, in the template's order.
+    pub parameters: Vec<String>,
+}
+
+/// The rows of one method and number of segments.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub method: Method,
+    pub segments: usize,
+    /// Which segment tells most of the rows apart: its place, and each row's literal there (`None`: a placeholder).
+    pub pivot: usize,
+    pub rows: Vec<(Option<String>, OperationId)>,
+}
+
+impl Profile {
+    /// Finds the operation of the query API. `segments` are the decoded path segments after
+    /// `{query_prefix}/{organization}`.
+    pub fn match_query(&self, method: &Method, segments: &[&str]) -> Option<QueryMatch> {
+        let bucket =
+            self.buckets.iter().find(|bucket| bucket.segments == segments.len() && bucket.method == *method)?;
+        let pivot = segments.get(bucket.pivot)?;
+        let operation = bucket
+            .rows
+            .iter()
+            .filter(|(literal, _)| literal.as_deref().is_none_or(|literal| literal == *pivot))
+            .filter_map(|(_, id)| self.operations.get(usize::from(id.0)))
+            .find(|operation| fits(&operation.segments, segments))?;
+        let mut project = None;
+        let mut parameters = Vec::new();
+        for (template, segment) in operation.segments.iter().zip(segments) {
+            match template {
+                Segment::Literal(_) => {}
+                Segment::Project => project = Some((*segment).to_owned()),
+                Segment::Parameter => parameters.push((*segment).to_owned()),
+            }
+        }
+        Some(QueryMatch { operation: operation.id, project, parameters })
+    }
+
+    /// Finds the export that an OTLP/HTTP path stands for, and the path to ask of the backend, rebuilt from the table.
+    pub fn match_ingest(&self, path: &str) -> Option<(OperationId, Signal, String)> {
+        self.ingest.iter().find_map(|row| {
+            let rest = path.strip_prefix(row.path.as_str())?;
+            if !row.minor {
+                return rest.is_empty().then(|| (row.operation, row.signal, row.path.clone()));
+            }
+            let minor = minor_version(rest)?;
+            Some((row.operation, row.signal, format!("{}{minor}", row.path)))
+        })
+    }
+
+    /// Finds the export that a gRPC method (`/package.Service/Method`) stands for.
+    pub fn match_grpc(&self, path: &str) -> Option<(OperationId, Signal)> {
+        self.grpc.iter().find(|(known, ..)| known == path).map(|(_, operation, signal)| (*operation, *signal))
+    }
+}
+
+/// One or two digits without a leading zero, so that a version has one spelling.
+fn minor_version(text: &str) -> Option<u8> {
+    let plain = (1..=2).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text.len() == 1 || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+fn fits(template: &[Segment], segments: &[&str]) -> bool {
+    template.len() == segments.len()
+        && template.iter().zip(segments).all(|(template, segment)| match template {
+            Segment::Literal(literal) => literal == segment,
+            Segment::Project | Segment::Parameter => is_value(segment),
+        })
+}
+
+/// Whether text may stand for a placeholder. What could become another segment or none when the backend decodes or
+/// normalises the path (RFC 3986 section 5.2.4) may not: such a value would leave the project that was decided on.
+pub(super) fn is_value(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.chars().any(|each| matches!(each, '/' | '\\') || each.is_control())
+}
+
+/// Whether some path fits both templates.
+pub(super) fn overlap(one: &[Segment], other: &[Segment]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|pair| match pair {
+            (Segment::Literal(one), Segment::Literal(other)) => one == other,
+            _ => true,
+        })
+}

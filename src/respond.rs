@@ -1,0 +1,320 @@
+//! The eighth room: any refusal becomes an answer in the caller's dialect.
+//!
+//! What it does: holds the one exhaustive table of classes, HTTP status and gRPC code, and writes the
+//! bodies. What it refuses to know: connections and how answers are sent.
+//! Invariants: no wildcard arm; the public words depend on the class alone, so that refusals of one class
+//! look alike from outside; the precise reason goes to log, metric and record only.
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use crate::accept::{Dialect, Fault};
+use crate::authorize::{Denial, DenialReason};
+use crate::forward::SendFault;
+use crate::identify::{Rejection, RejectionKind};
+use crate::otlp::{self, Encoding};
+use crate::transform::AnswerFault;
+use crate::vault::VaultFault;
+
+/// The header that ties an answer to its record.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("lightkeeper-request-id");
+
+/// Seconds after which an unavailable gateway or backend is worth another try.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// Why we answer instead of the backend: a row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// No credential at all.
+    NotAuthenticated,
+    /// A credential that fails verification.
+    BadCredential,
+    /// Verified, not permitted; also everything whose existence is not disclosed.
+    Denied,
+    Malformed,
+    Unknown,
+    /// The head or body did not come in time.
+    TooSlow,
+    BodyTooLarge,
+    HeadTooLarge,
+    Unsupported,
+    /// Over a quota or rate; seconds until it is worth trying again.
+    Throttled(u64),
+    /// We cannot decide now.
+    Unavailable,
+    /// The backend cannot be reached or answers nonsense.
+    UpstreamBroken,
+    /// The backend refuses our own credential.
+    UpstreamRefusesUs,
+    UpstreamTimeout,
+}
+
+/// One refusal: a class for the caller, a reason for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub class: Class,
+    /// Stable code.
+    pub reason: &'static str,
+    /// For the log only; never a secret.
+    pub detail: Option<String>,
+}
+
+impl Refusal {
+    pub fn new(class: Class, reason: &'static str) -> Self {
+        Refusal { class, reason, detail: None }
+    }
+
+    pub fn because(self, detail: impl Into<String>) -> Self {
+        Refusal { detail: Some(detail.into()), ..self }
+    }
+}
+
+/// An answer, ready to be written: HTTP status, or a gRPC status in trailers-only form.
+#[derive(Debug)]
+pub struct Rendered {
+    pub status: StatusCode,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Vec<u8>,
+}
+
+/// The table: HTTP status, gRPC code (google.rpc.Code), public words.
+fn row(class: Class) -> (StatusCode, u8, &'static str) {
+    match class {
+        Class::NotAuthenticated => {
+            (StatusCode::UNAUTHORIZED, 16, "authentication is required: present a bearer token or a client certificate")
+        }
+        Class::BadCredential => (StatusCode::UNAUTHORIZED, 16, "the presented credential is not valid here"),
+        Class::Denied => (
+            StatusCode::FORBIDDEN,
+            7,
+            "not permitted; an export names its app by `/apps/{app}/-/` in the URL or by the `lightkeeper-app` header",
+        ),
+        Class::Malformed => (
+            StatusCode::BAD_REQUEST,
+            3,
+            "the request is malformed or ambiguous; an export names its app by `/apps/{app}/-/` in the URL or by the `lightkeeper-app` header",
+        ),
+        Class::Unknown => (StatusCode::NOT_FOUND, 12, "nothing is known by this path and method"),
+        Class::TooSlow => (StatusCode::REQUEST_TIMEOUT, 4, "the request did not arrive in time"),
+        Class::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 8, "the body is larger than this gateway accepts"),
+        Class::HeadTooLarge => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 8, "the header list is larger than this gateway accepts")
+        }
+        Class::Unsupported => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, 12, "the media type or content encoding is not supported")
+        }
+        Class::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, 8, "over the permitted rate: try again later"),
+        Class::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 14, "the gateway cannot decide now: try again later"),
+        Class::UpstreamBroken => (StatusCode::BAD_GATEWAY, 14, "the backend cannot be reached: try again later"),
+        Class::UpstreamRefusesUs => {
+            (StatusCode::SERVICE_UNAVAILABLE, 14, "the backend does not accept the gateway now: try again later")
+        }
+        Class::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, 4, "the backend did not answer in time"),
+    }
+}
+
+impl Class {
+    /// The status that an HTTP caller gets, also written into records of gRPC calls.
+    pub fn status(self) -> StatusCode {
+        row(self).0
+    }
+
+    /// The code that a gRPC caller gets.
+    pub fn grpc_code(self) -> u8 {
+        row(self).1
+    }
+
+    fn retry_after_seconds(self) -> Option<u64> {
+        match self {
+            Class::Throttled(seconds) => Some(seconds.max(1)),
+            Class::Unavailable | Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => {
+                Some(RETRY_AFTER_SECONDS)
+            }
+            Class::NotAuthenticated
+            | Class::BadCredential
+            | Class::Denied
+            | Class::Malformed
+            | Class::Unknown
+            | Class::TooSlow
+            | Class::BodyTooLarge
+            | Class::HeadTooLarge
+            | Class::Unsupported => None,
+        }
+    }
+
+    /// RFC 6750 section 3: a bare challenge without a credential, the error with one.
+    fn challenge(self) -> Option<&'static str> {
+        match self {
+            Class::NotAuthenticated => Some(r#"Bearer realm="lightkeeper""#),
+            Class::BadCredential => Some(r#"Bearer realm="lightkeeper", error="invalid_token""#),
+            Class::Denied => Some(r#"Bearer realm="lightkeeper", error="insufficient_scope""#),
+            Class::Malformed
+            | Class::Unknown
+            | Class::TooSlow
+            | Class::BodyTooLarge
+            | Class::HeadTooLarge
+            | Class::Unsupported
+            | Class::Throttled(_)
+            | Class::Unavailable
+            | Class::UpstreamBroken
+            | Class::UpstreamRefusesUs
+            | Class::UpstreamTimeout => None,
+        }
+    }
+}
+
+/// Writes a refusal in the caller's dialect.
+pub fn render(class: Class, dialect: Dialect, request_id: &str) -> Rendered {
+    let (status, code, words) = row(class);
+    let mut headers = Vec::with_capacity(8);
+    let mut put = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.push((name, value));
+        }
+    };
+    put(REQUEST_ID, request_id);
+    put(header::CACHE_CONTROL, "no-store");
+    let (status, body) = match dialect {
+        Dialect::Grpc => {
+            put(header::CONTENT_TYPE, "application/grpc");
+            put(HeaderName::from_static("grpc-status"), &code.to_string());
+            put(HeaderName::from_static("grpc-message"), &percent_encode(words));
+            if let Class::Throttled(seconds) = class {
+                let details = otlp::status_with_retry(code, words, seconds.max(1));
+                use base64::Engine as _;
+                put(
+                    HeaderName::from_static("grpc-status-details-bin"),
+                    &base64::engine::general_purpose::STANDARD_NO_PAD.encode(details),
+                );
+            }
+            (StatusCode::OK, Vec::new())
+        }
+        Dialect::Otlp(encoding) => {
+            put(
+                header::CONTENT_TYPE,
+                match encoding {
+                    Encoding::Protobuf => "application/x-protobuf",
+                    Encoding::Json => "application/json",
+                },
+            );
+            (status, otlp::status_body(encoding, code, words))
+        }
+        Dialect::Query => {
+            put(header::CONTENT_TYPE, "application/json");
+            (status, serde_json::json!({ "errors": [words] }).to_string().into_bytes())
+        }
+        Dialect::Own => {
+            put(header::CONTENT_TYPE, "application/json");
+            (status, serde_json::json!({ "error": words, "request_id": request_id }).to_string().into_bytes())
+        }
+    };
+    if dialect != Dialect::Grpc {
+        put(HeaderName::from_static("x-content-type-options"), "nosniff");
+        if let Some(challenge) = class.challenge() {
+            put(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = class.retry_after_seconds() {
+            put(header::RETRY_AFTER, &seconds.to_string());
+        }
+    }
+    Rendered { status, headers, body }
+}
+
+/// gRPC over HTTP/2, "Responses": `Percent-Encoded` of `grpc-message`.
+fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if (0x20..=0x7e).contains(&byte) && byte != b'%' {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        let class = match fault {
+            Fault::RequestLine
+            | Fault::Method
+            | Fault::Target
+            | Fault::Path
+            | Fault::Query
+            | Fault::HeaderLine
+            | Fault::HeaderConflict
+            | Fault::Host
+            | Fault::Framing
+            | Fault::Chunk
+            | Fault::Expectation
+            | Fault::Upgrade
+            | Fault::CredentialConflict
+            | Fault::AppHeader
+            | Fault::BodyTruncated
+            | Fault::GrpcFrame => Class::Malformed,
+            Fault::HeadTooLarge => Class::HeadTooLarge,
+            Fault::HeadTimeout | Fault::BodyTimeout => Class::TooSlow,
+            Fault::MediaType | Fault::ContentEncoding => Class::Unsupported,
+            Fault::BodyTooLarge => Class::BodyTooLarge,
+        };
+        Refusal::new(class, fault.reason())
+    }
+}
+
+impl From<&Rejection> for Refusal {
+    fn from(rejection: &Rejection) -> Self {
+        let class = match rejection.kind {
+            RejectionKind::NotPresented => Class::NotAuthenticated,
+            RejectionKind::Rejected => Class::BadCredential,
+            RejectionKind::Unavailable => Class::Unavailable,
+        };
+        Refusal::new(class, rejection.reason)
+    }
+}
+
+impl From<&Denial> for Refusal {
+    fn from(denial: &Denial) -> Self {
+        let class = match denial.reason {
+            DenialReason::AppAmbiguous => Class::Malformed,
+            DenialReason::NotPermitted
+            | DenialReason::DeniedByBinding
+            | DenialReason::OutsideTimeWindow
+            | DenialReason::SensitiveNotNamed
+            | DenialReason::AppUnknown
+            | DenialReason::AppWithoutProject
+            | DenialReason::NoWritableApp
+            | DenialReason::ProjectUnknown
+            | DenialReason::OrganizationUnknown
+            | DenialReason::OperationUnknown
+            | DenialReason::EvaluationError => Class::Denied,
+        };
+        Refusal::new(class, denial.reason.code())
+    }
+}
+
+impl From<VaultFault> for Refusal {
+    fn from(fault: VaultFault) -> Self {
+        let class = match fault {
+            VaultFault::NoCredential | VaultFault::Mismatch => Class::Unavailable,
+        };
+        Refusal::new(class, fault.reason())
+    }
+}
+
+impl From<SendFault> for Refusal {
+    fn from(fault: SendFault) -> Self {
+        let class = match fault {
+            SendFault::Unreachable | SendFault::TooLarge | SendFault::Undecodable => Class::UpstreamBroken,
+            SendFault::TimedOut => Class::UpstreamTimeout,
+            SendFault::Defect | SendFault::BudgetSpent => Class::Unavailable,
+        };
+        Refusal::new(class, fault.reason())
+    }
+}
+
+impl From<AnswerFault> for Refusal {
+    fn from(fault: AnswerFault) -> Self {
+        let class = match fault {
+            AnswerFault::Shape | AnswerFault::EchoedCredential => Class::UpstreamBroken,
+        };
+        Refusal::new(class, fault.reason())
+    }
+}

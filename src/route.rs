@@ -1,0 +1,101 @@
+//! The fourth room: a permit and a call become a route.
+//!
+//! What it does: names the upstream, the lane, the credential's kind and the path to ask, rebuilt from
+//! typed values. What it refuses to know: identities, secrets, sockets.
+//! Invariants: only a permit opens a route; the client's own path string takes no part in it.
+
+use crate::accept::{Ask, Call, Protocol, path};
+use crate::authorize::Permit;
+use crate::profiles::{Credential, Profile, ResponseRule};
+
+/// Which backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    Ingest,
+    Query,
+}
+
+impl Upstream {
+    pub fn name(self) -> &'static str {
+        match self {
+            Upstream::Ingest => "ingest",
+            Upstream::Query => "query",
+        }
+    }
+}
+
+/// How the body travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Decided from the head alone; the body flows through.
+    Streamed(Protocol),
+    /// Read whole, sent by our own client, the answer read whole.
+    Terminated(ResponseRule),
+}
+
+/// Where a permitted call goes.
+#[derive(Debug)]
+pub struct Route {
+    upstream: Upstream,
+    lane: Lane,
+    project: Option<String>,
+    credential: Credential,
+    path_and_query: String,
+}
+
+impl Route {
+    pub fn upstream(&self) -> Upstream {
+        self.upstream
+    }
+
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    pub fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+
+    pub fn credential(&self) -> Credential {
+        self.credential
+    }
+
+    /// Canonically encoded, beginning with `/`.
+    pub fn path_and_query(&self) -> &str {
+        &self.path_and_query
+    }
+}
+
+/// Finds the route of a permitted call; `None` for what is answered by the gateway itself.
+pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str) -> Option<Route> {
+    let operation = profile.operation(permit.operation());
+    let project = permit.project().map(str::to_owned);
+    match &call.ask {
+        Ask::Ingest(ask) => Some(Route {
+            upstream: Upstream::Ingest,
+            lane: Lane::Streamed(ask.protocol),
+            project,
+            credential: operation.credential,
+            path_and_query: ask.upstream_path.clone(),
+        }),
+        Ask::Query(ask) => {
+            let mut target = format!("{}/", profile.query_prefix);
+            path::encode(organization, &mut target);
+            target.push_str(&operation.path(ask.project.as_deref(), &ask.parameters));
+            for (index, (key, value)) in ask.query.iter().enumerate() {
+                target.push(if index == 0 { '?' } else { '&' });
+                path::encode(key, &mut target);
+                target.push('=');
+                path::encode(value, &mut target);
+            }
+            Some(Route {
+                upstream: Upstream::Query,
+                lane: Lane::Terminated(operation.response),
+                project,
+                credential: operation.credential,
+                path_and_query: target,
+            })
+        }
+        Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+    }
+}

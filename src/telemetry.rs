@@ -1,0 +1,230 @@
+//! What an operator can see: metrics and log lines.
+//!
+//! What it does: owns the registry and its closed set of metrics, and starts logging.
+//! What it refuses to know: any room's type; labels come as words. Invariants: every label has a bounded
+//! set of values, and none of them is a subject, an address or a path of the caller's.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// Every metric of the gateway.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    bytes: IntCounterVec,
+    upstream: IntCounterVec,
+    edge: IntCounterVec,
+    reloads: IntCounterVec,
+    keys: IntCounterVec,
+    credentials: IntCounterVec,
+    events: IntCounterVec,
+    pub key_age_seconds: IntGaugeVec,
+    pub connections: IntGauge,
+    pub in_flight: IntGauge,
+    pub buffered_bytes: IntGauge,
+    pub audit_written: IntGauge,
+    pub audit_lost: IntGauge,
+    pub audit_failing: IntGauge,
+    pub last_reload: Gauge,
+    pub last_reload_ok: IntGauge,
+    pub panics: IntCounter,
+}
+
+/// One finished call, in words.
+pub struct Finished<'a> {
+    pub operation: &'a str,
+    pub app: &'a str,
+    pub decision: &'a str,
+    pub reason: &'a str,
+    /// `ingest`, `query` or `none`.
+    pub upstream: &'a str,
+    pub upstream_status: Option<u16>,
+    pub duration: Duration,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+impl Metrics {
+    /// Registers everything in a registry of its own.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(format!("lightkeeper_{name}"), help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str| {
+            let metric = IntGauge::new(format!("lightkeeper_{name}"), help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let requests = counter(
+            "requests_total",
+            "Calls by operation, app, decision (allow or deny) and stable reason code.",
+            &["operation", "app", "decision", "reason"],
+        )?;
+        let bytes = counter("bytes_total", "Body bytes by operation and direction.", &["operation", "direction"])?;
+        let upstream =
+            counter("upstream_responses_total", "Answers of the backends by status.", &["upstream", "status"])?;
+        let edge = counter(
+            "edge_refusals_total",
+            "Connections and handshakes refused before a request existed.",
+            &["listener", "reason"],
+        )?;
+        let reloads = counter("reloads_total", "Reloads by result (ok or failed).", &["result"])?;
+        let keys = counter("key_refreshes_total", "Key set refreshes by issuer and result.", &["issuer", "result"])?;
+        let credentials = counter(
+            "credential_refusals_total",
+            "Times that a backend refused one of our own credentials.",
+            &["project"],
+        )?;
+        let events = counter("events_total", "Other events worth an alert.", &["event"])?;
+        let duration = HistogramVec::new(
+            HistogramOpts::new("lightkeeper_request_duration_seconds", "From the head's arrival to the answer's end.")
+                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+            &["operation"],
+        )?;
+        registry.register(Box::new(duration.clone()))?;
+        let key_age_seconds = IntGaugeVec::new(
+            Opts::new("lightkeeper_issuer_keys_age_seconds", "Age of an issuer's key set; -1 without one."),
+            &["issuer"],
+        )?;
+        registry.register(Box::new(key_age_seconds.clone()))?;
+        let last_reload = Gauge::new(
+            "lightkeeper_last_reload_timestamp_seconds",
+            "Unix time of the last configuration that was taken over.",
+        )?;
+        registry.register(Box::new(last_reload.clone()))?;
+        let panics = IntCounter::new("lightkeeper_panics_total", "Panics caught; each is a defect.")?;
+        registry.register(Box::new(panics.clone()))?;
+        let connections = gauge("connections", "Open client connections.")?;
+        let in_flight = gauge("requests_in_flight", "Calls that have begun and not ended.")?;
+        let buffered_bytes = gauge("buffered_bytes", "Bodies held in memory (limits.buffered_total).")?;
+        let audit_written = gauge("audit_records_written", "Audit records written since the start.")?;
+        let audit_lost = gauge("audit_records_lost", "Audit records that could not be queued or written.")?;
+        let audit_failing = gauge("audit_failing", "1 while audit records cannot be written.")?;
+        let last_reload_ok = gauge("last_reload_successful", "1 if the last reload was taken over.")?;
+        Ok(Metrics {
+            registry,
+            requests,
+            duration,
+            bytes,
+            upstream,
+            edge,
+            reloads,
+            keys,
+            credentials,
+            events,
+            key_age_seconds,
+            connections,
+            in_flight,
+            buffered_bytes,
+            audit_written,
+            audit_lost,
+            audit_failing,
+            last_reload,
+            last_reload_ok,
+            panics,
+        })
+    }
+
+    /// Counts a finished call.
+    pub fn finished(&self, call: &Finished<'_>) {
+        self.requests.with_label_values(&[call.operation, call.app, call.decision, call.reason]).inc();
+        self.duration.with_label_values(&[call.operation]).observe(call.duration.as_secs_f64());
+        self.bytes.with_label_values(&[call.operation, "in"]).inc_by(call.bytes_in);
+        self.bytes.with_label_values(&[call.operation, "out"]).inc_by(call.bytes_out);
+        if let Some(status) = call.upstream_status {
+            self.upstream.with_label_values(&[call.upstream, status_word(status)]).inc();
+        }
+    }
+
+    /// Counts a refusal before any request.
+    pub fn edge_refused(&self, listener: &str, reason: &str) {
+        self.edge.with_label_values(&[listener, reason]).inc();
+    }
+
+    pub fn reloaded(&self, ok: bool, unix_seconds: f64) {
+        self.reloads.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
+        self.last_reload_ok.set(i64::from(ok));
+        if ok {
+            self.last_reload.set(unix_seconds);
+        }
+    }
+
+    pub fn keys_refreshed(&self, issuer: &str, ok: bool) {
+        self.keys.with_label_values(&[issuer, if ok { "ok" } else { "failed" }]).inc();
+    }
+
+    pub fn credential_refused(&self, project: &str) {
+        self.credentials.with_label_values(&[project]).inc();
+    }
+
+    pub fn event(&self, event: &'static str) {
+        self.events.with_label_values(&[event]).inc();
+    }
+
+    /// The text exposition format, version 0.0.4.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        // Writing into memory does not fail; a failure would show as an empty page.
+        if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
+            text.clear();
+        }
+        text
+    }
+}
+
+/// A bounded word for a status that a backend chose.
+fn status_word(status: u16) -> &'static str {
+    match status {
+        200 => "200",
+        202 => "202",
+        201 | 203..=299 => "2xx",
+        401 => "401",
+        403 => "403",
+        404 => "404",
+        413 => "413",
+        429 => "429",
+        503 => "503",
+        504 => "504",
+        0..=199 => "1xx",
+        300..=399 => "3xx",
+        400 | 402 | 405..=412 | 414..=428 | 430..=499 => "4xx",
+        500..=502 | 505.. => "5xx",
+    }
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+/// Starts logging to standard error; `level` is one of `error`, `warn`, `info`, `debug`. A second start
+/// is ignored, so that tests may run several gateways.
+///
+/// The framework's own lines below `warn` are never shown: at `debug` it prints raw heads, credentials
+/// included.
+pub fn start_logging(format: LogFormat, level: &str) {
+    use tracing_subscriber::EnvFilter;
+    let level = match level {
+        "error" | "warn" | "debug" => level,
+        _ => "info",
+    };
+    let filter = EnvFilter::new(format!(
+        "{level},pingora_core=error,pingora_proxy=off,pingora_pool=error,h2=error,hyper=error,hyper_util=error,rustls=error"
+    ));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A logger that is set already stays.
+    let _ = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+    };
+}

@@ -1,0 +1,354 @@
+//! `lightkeeper.yaml`: a folder of files and what is said about each.
+//!
+//! Each `tests/config/NAME.yaml` is checked without touching other files, each `tests/config/files/NAME.yaml`
+//! together with the files that it names, in a folder filled by `furnish`; `NAME.expected` beside it holds
+//! what is said. `LIGHTKEEPER_BLESS=1 cargo test --test config` writes the expectations anew, to be read
+//! before they are committed.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lightkeeper::accept::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
+use lightkeeper::audit::{AuditSettings, OnFailure};
+use lightkeeper::config::{self, Checked, LogFormat, LogSettings, Upstreams};
+use lightkeeper::document::Diagnostic;
+use lightkeeper::forward::{ClientIdentity, UpstreamSettings};
+use lightkeeper::identify::{IssuerSettings, KeySource};
+use lightkeeper::limits::Limits;
+use lightkeeper::secret::SecretRef;
+use lightkeeper::vault::{ApiKeys, ProjectSecrets, VaultSettings};
+
+/// What every case puts where a secret may stand.
+const CANARY: &str = "canary-7f3a";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The YAML files of a folder, by name.
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no cases in {}", folder.display());
+    files
+}
+
+fn rendered((checked, found): &(Option<Checked>, Vec<Diagnostic>)) -> String {
+    let mut lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    lines.push(if checked.is_some() { "accepted" } else { "refused" }.to_owned());
+    lines.join("\n") + "\n"
+}
+
+/// Compares with the expectation beside `case`, or writes it.
+fn compare(case: &Path, said: &str) -> Result<(), String> {
+    let beside = case.with_extension("expected");
+    if std::env::var_os("LIGHTKEEPER_BLESS").is_some() {
+        std::fs::write(&beside, said).unwrap();
+    }
+    let expected = std::fs::read_to_string(&beside).unwrap_or_default();
+    if expected == said {
+        Ok(())
+    } else {
+        Err(format!("{}\n--- expected ---\n{expected}--- said ---\n{said}", case.display()))
+    }
+}
+
+/// Scenario: a file with mistakes of one kind. Guarantees: all of them are named in their places, with the
+/// committed words; nothing that may be a secret is repeated.
+#[test]
+fn each_file_is_answered_as_expected() {
+    let mut failures = Vec::new();
+    for case in yaml_files(&root().join("tests/config")) {
+        let text = std::fs::read_to_string(&case).unwrap();
+        let said = rendered(&config::parse(Path::new("lightkeeper.yaml"), &text));
+        assert!(!said.contains(CANARY), "{}: a secret is repeated:\n{said}", case.display());
+        failures.extend(compare(&case, &said).err());
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Scenario: the configuration is sound, the files that it names are not. Guarantees: each fault is named
+/// where the configuration names the file, without any content of it.
+#[test]
+fn each_named_file_is_answered_as_expected() {
+    let folder = Folder::new("contents");
+    furnish(&folder.0);
+    let mut failures = Vec::new();
+    for case in yaml_files(&root().join("tests/config/files")) {
+        let copy = folder.0.join("lightkeeper.yaml");
+        std::fs::copy(&case, &copy).unwrap();
+        let said = rendered(&config::load(&copy)).replace(&format!("{}/", folder.0.display()), "");
+        assert!(!said.to_lowercase().contains(CANARY), "{}: a secret is repeated:\n{said}", case.display());
+        failures.extend(compare(&case, &said).err());
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Scenario: the configuration itself is not there. Guarantees: it is said, without a place in it.
+#[test]
+fn a_configuration_that_cannot_be_read_is_an_error() {
+    let (checked, found) = config::load(Path::new("nowhere/lightkeeper.yaml"));
+    assert!(checked.is_none());
+    let said: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["nowhere/lightkeeper.yaml: error: the configuration cannot be read: entity not found"]);
+}
+
+/// Scenario: what we ship as examples. Guarantees: each is accepted without even a warning.
+#[test]
+fn every_shipped_example_is_accepted() {
+    for example in yaml_files(&root().join("deploy/examples")) {
+        let text = std::fs::read_to_string(&example).unwrap();
+        assert_eq!(rendered(&config::parse(&example, &text)), "accepted\n", "{}", example.display());
+    }
+}
+
+/// Scenario: the commented example spells the defaults out. Guarantees: what it calls the default is.
+#[test]
+fn the_examples_defaults_are_the_defaults() {
+    let path = root().join("deploy/examples/lightkeeper.yaml");
+    let (checked, _) = config::parse(&path, &std::fs::read_to_string(&path).unwrap());
+    let example = checked.unwrap();
+    let (bare, _) = config::parse(Path::new("lightkeeper.yaml"), include_str!("config/smallest.yaml"));
+    let bare = bare.unwrap();
+    assert_eq!(example.limits, Limits::default());
+    assert_eq!(bare.limits, Limits::default());
+    assert_eq!((example.admin, example.log), (bare.admin, bare.log));
+    assert_eq!(example.audit.on_failure, bare.audit.on_failure);
+    assert_eq!(example.audit.queue_records, bare.audit.queue_records);
+    let (explicit, implied) = (&example.issuers[0], &bare.issuers[0]);
+    assert_eq!(explicit.types, implied.types);
+    assert_eq!((&explicit.subject_claim, &explicit.groups_claim), (&implied.subject_claim, &implied.groups_claim));
+    assert_eq!(
+        (explicit.leeway, explicit.refresh, explicit.stale_keys),
+        (implied.leeway, implied.refresh, implied.stale_keys)
+    );
+    let timeouts = |upstream: &Option<UpstreamSettings>| {
+        upstream.as_ref().map(|it| (it.connect_timeout, it.read_timeout, it.write_timeout, it.idle_timeout))
+    };
+    assert_eq!(timeouts(&example.upstreams.ingest), timeouts(&bare.upstreams.ingest));
+    assert_eq!(timeouts(&example.upstreams.query).map(|it| it.1), Some(Duration::from_secs(60)));
+}
+
+/// Scenario: a file that uses every key. Guarantees: each value arrives in the room's settings, and every
+/// file that matters is watched.
+#[test]
+fn every_key_arrives_in_the_checked_settings() {
+    let (checked, found) = config::parse(Path::new("/etc/lk/lightkeeper.yaml"), include_str!("config/everything.yaml"));
+    assert_eq!(found, []);
+    let checked = checked.unwrap();
+    let at = |name: &str| Path::new("/etc/lk").join(name);
+    let file = |name: &str| SecretRef::File(at(name));
+    let seconds = Duration::from_secs;
+    assert_eq!(checked.organization, "acme");
+    assert_eq!(checked.policy, at("policies/policy.yaml"));
+    assert_eq!(checked.admin.to_string(), "[::1]:9465");
+    assert_eq!(checked.threads, 3);
+    assert_eq!(checked.log, LogSettings { format: LogFormat::Text, level: tracing::Level::WARN });
+    assert_eq!(
+        checked.listeners,
+        [ListenerSettings {
+            name: "gateway".into(),
+            address: "[::1]:8443".parse().unwrap(),
+            serves: Serves { ingest: true, query: true, web: true },
+            tls: Some(TlsSettings {
+                certificate: at("a.pem"),
+                key: at("a.key"),
+                only_tls13: true,
+                clients: Some(ClientCertificates { ca: at("ca.pem"), required: true, crl: Some(at("a.crl")) }),
+            }),
+            public_url: Some("https://telemetry.example".into()),
+        }]
+    );
+    assert_eq!(
+        checked.issuers,
+        [IssuerSettings {
+            name: "okta".into(),
+            issuer: "https://acme.okta.com/oauth2/default".into(),
+            audiences: vec!["lightkeeper".into(), "other".into()],
+            algorithms: vec!["EdDSA".into()],
+            keys: KeySource::Url("https://acme.okta.com/keys".into()),
+            ca: Some(at("idp.pem")),
+            subject_claim: "email".into(),
+            groups_claim: "roles".into(),
+            types: vec!["at+jwt".into()],
+            leeway: seconds(300),
+            stale_keys: seconds(48 * 3600),
+            refresh: seconds(2 * 3600),
+        }]
+    );
+    let query = UpstreamSettings {
+        tls: true,
+        host: "api.example".into(),
+        port: 443,
+        base_path: String::new(),
+        ca: None,
+        client: None,
+        connect_timeout: seconds(5),
+        read_timeout: seconds(60),
+        write_timeout: seconds(30),
+        idle_timeout: seconds(60),
+    };
+    let ingest = UpstreamSettings {
+        tls: true,
+        host: "ingest.example".into(),
+        port: 8443,
+        base_path: "/prefix".into(),
+        ca: Some(at("ca.pem")),
+        client: Some(ClientIdentity { certificate: at("b.pem"), key: at("b.key") }),
+        connect_timeout: seconds(1),
+        read_timeout: seconds(2),
+        write_timeout: seconds(3),
+        idle_timeout: seconds(4),
+    };
+    assert_eq!(checked.upstreams, Upstreams { ingest: Some(ingest), query: Some(query) });
+    let keys = |admin| ApiKeys { read: Some(file("r")), write: Some(file("w")), admin: Some(admin) };
+    let shop =
+        ProjectSecrets { access_token: vec![file("shop"), SecretRef::Env("SHOP".into())], api_key: keys(file("a")) };
+    assert_eq!(
+        checked.vault,
+        VaultSettings { projects: [("shop".to_owned(), shop)].into(), api_keys: keys(SecretRef::Env("ADMIN".into())) }
+    );
+    assert_eq!(
+        checked.audit,
+        AuditSettings { file: Some(at("audit.jsonl")), on_failure: OnFailure::Continue, queue_records: 8 }
+    );
+    assert_eq!(
+        checked.limits,
+        Limits {
+            body_bytes: 1 << 20,
+            decompressed_body_bytes: 2 << 20,
+            header_bytes: 32 << 10,
+            header_count: 50,
+            token_bytes: 8 << 10,
+            buffered_total_bytes: 8 << 20,
+            response_bytes: 4 << 20,
+            connections: 100,
+            connections_per_address: 10,
+            streams: 5,
+            handshake_timeout: seconds(1),
+            header_timeout: seconds(2),
+            idle_timeout: seconds(3),
+            body_timeout: seconds(4),
+            body_rate_bytes_per_second: 512,
+            connection_age: seconds(300),
+            drain_timeout: seconds(6),
+            drain_delay: Duration::from_millis(250),
+            penalty: false,
+        }
+    );
+    let watched = [
+        "lightkeeper.yaml",
+        "a.pem",
+        "a.key",
+        "ca.pem",
+        "a.crl",
+        "idp.pem",
+        "b.pem",
+        "b.key",
+        "r",
+        "w",
+        "shop",
+        "a",
+        "policies/policy.yaml",
+    ];
+    assert_eq!(checked.files, watched.map(at));
+}
+
+/// Scenario: the policy's projects against the vault's. Guarantees: a project without a token is an error
+/// where the policy declares it; one that nobody declares is a warning where the vault names it.
+#[test]
+fn projects_of_policy_and_vault_are_compared() {
+    let text = format!(
+        "{}vault:\n  projects:\n    shop: {{ access_token: [{{ env: A }}] }}\n    idle: {{ access_token: [{{ env: B }}] }}\n    keys-only: {{ api_key: {{ read: {{ env: C }} }} }}\n",
+        include_str!("config/smallest.yaml")
+    );
+    let (checked, _) = config::parse(Path::new("lightkeeper.yaml"), &text);
+    let policy = Path::new("policy.yaml");
+    let declared = [("shop", policy, 3, 5), ("lost", policy, 4, 5), ("keys-only", policy, 5, 5)];
+    let said: Vec<String> = checked.unwrap().check_projects(declared).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "policy.yaml:4:5: error: project `lost` has no access token, so that nothing can be sent to it\n  hint: add `vault.projects.lost.access_token` to `lightkeeper.yaml`",
+            "policy.yaml:5:5: error: project `keys-only` has no access token, so that nothing can be sent to it\n  hint: add `vault.projects.keys-only.access_token` to `lightkeeper.yaml`",
+            "lightkeeper.yaml:10:5: warning: project `idle` is not declared by any app of the policy\n  hint: its credentials are never used: declare it, or remove it here",
+        ]
+    );
+}
+
+/// Guarantees: the schema that editors get names every key of the file, says what each is for, and refuses
+/// unknown ones.
+#[test]
+fn the_schema_describes_every_key() {
+    let schema = config::config_schema();
+    let mut described = 0;
+    let definitions = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    for definition in definitions.filter(|definition| definition["properties"].is_object()) {
+        assert_eq!(definition["additionalProperties"], false, "{definition}");
+        for (key, property) in definition["properties"].as_object().unwrap() {
+            assert!(property["description"].is_string(), "`{key}` has no description: {property}");
+            described += 1;
+        }
+    }
+    assert!(described > 70, "only {described} keys");
+}
+
+/// A folder of this test's own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("lightkeeper-config-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Fills a folder with sound and unsound files.
+fn furnish(folder: &Path) {
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    let ca = parameters.self_signed(&ca_key).unwrap();
+    let issuer = rcgen::Issuer::new(parameters, &ca_key);
+    let server_key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2026, 1, 1),
+        next_update: rcgen::date_time_ymd(2036, 1, 1),
+        crl_number: rcgen::SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    write("ca.pem", &ca.pem());
+    write("server.pem", &server.signed_by(&server_key, &issuer).unwrap().pem());
+    write("server.key", &server_key.serialize_pem());
+    write("other.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    write("clients.crl", &list.signed_by(&issuer).unwrap().pem().unwrap());
+    write("broken.pem", "-----BEGIN CERTIFICATE-----\ncanary-7f3a!\n-----END CERTIFICATE-----\n");
+    write("not-der.pem", "-----BEGIN CERTIFICATE-----\nY2FuYXJ5\n-----END CERTIFICATE-----\n");
+    write("not-der.crl", "-----BEGIN X509 CRL-----\nY2FuYXJ5\n-----END X509 CRL-----\n");
+    write("jwks.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA" }] }"#);
+    write("private.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "canary-7f3a" }] }"#);
+    write("empty-set.json", r#"{ "keys": [] }"#);
+    write("object.json", r#"{ "canary-7f3a": 1 }"#);
+    write("garbage", "canary-7f3a");
+    write("token", "a-token\n");
+    write("empty", "");
+    write("two-words", "canary-7f3a canary-7f3a");
+    write("large", &"canary-7f3a".repeat(10_000));
+    write("policy.yaml", "version: 1\n");
+    std::fs::create_dir_all(folder.join("folder")).unwrap();
+}
