@@ -24,6 +24,8 @@ RESOURCES = [f"urn:lightkeeper:{name}" for name in ("rs256", "ps384", "es256", "
 PROJECTS = ["shop-prod", "checkout-prod", "payments-prod", "platform-prod"]
 ACCESS_TOKENS = {project: f"interop-access-token-{project}" for project in PROJECTS}
 READ_KEY, WRITE_KEY = "interop-viewer-key", "interop-editor-key"
+# Whom `collector.pem` of `lightkeeper certs` names.
+COLLECTOR = "spiffe://prod.acme.example/ns/checkout/sa/collector"
 PATIENCE = 30  # seconds until something that should happen has not
 
 
@@ -88,19 +90,6 @@ class Process:
         self.log.close()
 
 
-def client_leaf(certs):
-    """Certificate, key and SPIFFE ID of a client leaf among what `lightkeeper certs` wrote."""
-    for certificate in sorted(certs.rglob("*.pem")):
-        key = next((k for k in (certificate.with_suffix(".key"), certificate.with_name(f"{certificate.stem}-key.pem")) if k.exists()), None)
-        if key is None:
-            continue
-        names = ssl._ssl._test_decode_cert(str(certificate)).get("subjectAltName", ())
-        for kind, value in names:
-            if kind == "URI" and value.startswith("spiffe://"):
-                return certificate, key, value
-    raise AssertionError(f"no client leaf with a SPIFFE ID in {sorted(p.name for p in certs.rglob('*'))}")
-
-
 class World:
     """One issuer, one emulator, one gateway with a plaintext, a TLS and an mTLS listener."""
 
@@ -126,7 +115,7 @@ class World:
     def start(self):
         subprocess.run([self.binary, "certs", self.certs], check=True, capture_output=True)
         self.ca, server, key = (self.certs / name for name in ("ca.pem", "server.pem", "server.key"))
-        self.client_certificate, self.client_key, spiffe = client_leaf(self.certs)
+        self.client_certificate, self.client_key = self.certs / "collector.pem", self.certs / "collector.key"
         self.trust = ssl.create_default_context(cafile=str(self.ca))
 
         self.issuer = f"https://localhost:{self.issuer_port}"
@@ -189,7 +178,7 @@ class World:
                     "subjects": [
                         {"issuer": "provider", "group": "collectors"},
                         {"issuer": "provider", "subject": "short-lived"},
-                        {"spiffe": spiffe},
+                        {"spiffe": COLLECTOR},
                     ],
                     "permissions": ["ingest.*"],
                     "apps": ["shop/checkout"],
