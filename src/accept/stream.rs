@@ -21,7 +21,7 @@ use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
@@ -86,6 +86,8 @@ pub struct Guarded {
     passable: usize,
     written: BytesMut,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs once our side has been closed.
+    linger: Option<Pin<Box<Sleep>>>,
     deadline: Instant,
     ended: bool,
     /// An interim answer is on its way out.
@@ -119,6 +121,7 @@ impl Guarded {
             ahead,
             written: BytesMut::new(),
             timer: None,
+            linger: None,
             deadline: Instant::now() + pace.header_timeout,
             ended: false,
             continuing: false,
@@ -372,33 +375,35 @@ impl AsyncWrite for Guarded {
         this.io.poll_flush(cx)
     }
 
+    /// Closes our side, then reads what the client is still sending for a moment, so that a refusal
+    /// written before the body was read is not destroyed by a reset. The framework closes by this call.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if matches!(this.mode, Mode::Raw) {
+            return this.io.poll_shutdown(cx);
+        }
+        let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if linger.as_mut().poll(cx).is_ready() {
+            // Ending by the deadline is as good as ending by the client: nothing is kept either way.
+            return Poll::Ready(Ok(()));
+        }
         ready!(this.poll_drain_written(cx))?;
-        this.io.poll_shutdown(cx)
+        ready!(this.io.poll_shutdown(cx))?;
+        let unread = !matches!(this.mode, Mode::Answer | Mode::Head { .. }) || !this.ahead.is_empty();
+        while unread && !this.ended {
+            let mut space = [std::mem::MaybeUninit::uninit(); 16 * 1024];
+            let mut sink = ReadBuf::uninit(&mut space);
+            this.ended = ready!(this.io.poll_read(cx, &mut sink)).is_err() || sink.filled().is_empty();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 #[async_trait]
 impl Shutdown for Guarded {
-    /// Closes our side, then reads what the client is still sending for a moment, so that a refusal
-    /// written before the body was read is not destroyed by a reset.
     async fn shutdown(&mut self) {
-        let unread = !matches!(self.mode, Mode::Answer | Mode::Raw) || !self.ahead.is_empty();
-        let closed = tokio::time::timeout(LINGER, AsyncWriteExt::shutdown(self)).await;
-        if !unread || self.ended || !matches!(closed, Ok(Ok(()))) {
-            return;
-        }
-        let drain = async {
-            let mut sink = [0_u8; 16 * 1024];
-            while let Ok(count) = self.io.read(&mut sink).await {
-                if count == 0 {
-                    break;
-                }
-            }
-        };
-        // Ending by the deadline is as good as ending by the client: nothing is kept either way.
-        let _ = tokio::time::timeout(LINGER, drain).await;
+        // A connection that cannot be closed well is closed by being dropped.
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
@@ -441,13 +446,6 @@ impl Transport {
         match self {
             Transport::Plain(tcp) => tcp,
             Transport::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Transport::Plain(tcp) => tcp.read(into).await,
-            Transport::Tls(tls) => tls.read(into).await,
         }
     }
 
