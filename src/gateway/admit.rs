@@ -89,7 +89,6 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, connection: &Arc<Conn
                 backend,
                 canary: Canary::new(lease.canary()),
                 pace: BodyPace::new(&house.limits, protocol),
-                incoming: session.req_header().headers.clone(),
                 route,
                 protocol,
                 lease: Some(lease),

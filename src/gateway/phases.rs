@@ -99,14 +99,15 @@ impl ProxyHttp for Phases {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         outgoing: &mut RequestHeader,
         walk: &mut Walk,
     ) -> Outcome<()> {
         let house = walk.house.clone();
         let head = walk.streaming.as_ref().and_then(|streaming| {
             let lease = streaming.lease.as_ref()?;
-            let Streaming { route, protocol, backend, incoming, .. } = streaming;
+            let Streaming { route, protocol, backend, .. } = streaming;
+            let incoming = &session.req_header().headers;
             forward::streamed(route, *protocol, lease, backend, &house.profile, incoming, outgoing.version).ok()
         });
         match head {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::{Core, House};
 use crate::accept::{Ask, Call, Connection, Dialect, Protocol};
@@ -37,8 +37,6 @@ pub struct Streaming {
     /// The backend refused the lease, and the next one is to be tried.
     pub again: bool,
     pub tried_again: bool,
-    /// Of the caller's head: what the outgoing head may take over.
-    pub incoming: HeaderMap,
 }
 
 /// One call.
@@ -243,28 +241,41 @@ impl Walk {
     }
 }
 
-/// The one line that a call leaves in the log.
+/// One event of the given level: the level of an event is fixed where it stands.
+macro_rules! write_line {
+    ($level:ident, $record:expr) => {{
+        let record = $record;
+        tracing::event!(
+            tracing::Level::$level,
+            request_id = record.request_id,
+            decision = record.decision,
+            reason = record.reason,
+            detail = record.detail,
+            status = record.status,
+            grpc_status = record.grpc_status,
+            method = record.http_method,
+            path = record.path,
+            operation = record.operation,
+            app = record.app,
+            subject = record.identity.as_ref().map(|who| who.subject.as_str()),
+            issuer = record.identity.as_ref().map(|who| who.issuer.as_str()),
+            client = record.client_address,
+            duration_us = record.duration_us,
+            "call"
+        );
+    }};
+}
+
+/// The one line that a call leaves in the log: what went well at `debug`, because the audit trail has it
+/// anyway and a line costs as much as the decision; what did not at `info`.
 fn log(record: &Record) {
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return;
+    if record.reason == "ok" {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            write_line!(DEBUG, record);
+        }
+    } else if tracing::enabled!(tracing::Level::INFO) {
+        write_line!(INFO, record);
     }
-    tracing::info!(
-        request_id = record.request_id,
-        decision = record.decision,
-        reason = record.reason,
-        detail = record.detail,
-        status = record.status,
-        grpc_status = record.grpc_status,
-        method = record.http_method,
-        path = record.path,
-        operation = record.operation,
-        app = record.app,
-        subject = record.identity.as_ref().map(|who| who.subject.as_str()),
-        issuer = record.identity.as_ref().map(|who| who.issuer.as_str()),
-        client = record.client_address,
-        duration_us = record.duration_us,
-        "call"
-    );
 }
 
 impl Drop for Walk {
