@@ -18,16 +18,22 @@ use crate::{admin, telemetry};
 
 /// What must be true of the process before any key or token is touched. Errors are for the operator.
 pub fn prepare_process() -> Result<(), String> {
-    if std::env::var_os("SSLKEYLOGFILE").is_some() {
-        return Err("SSLKEYLOGFILE is set: session keys would be written to a file; unset it".to_owned());
-    }
-    // A provider that is installed already is ours too: nothing else in this process installs one first.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    prepare_cryptography()?;
     std::panic::set_hook(Box::new(|panic| {
         // The payload may hold data of a call; the place is enough to find the defect.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: this is a defect, please report it");
     }));
+    Ok(())
+}
+
+/// The part of it that TLS needs, for a process that is not ours alone (a test's).
+pub fn prepare_cryptography() -> Result<(), String> {
+    if std::env::var_os("SSLKEYLOGFILE").is_some() {
+        return Err("SSLKEYLOGFILE is set: session keys would be written to a file; unset it".to_owned());
+    }
+    // A provider that is installed already is ours too: nothing else in this process installs one first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     Ok(())
 }
 
