@@ -160,7 +160,9 @@ async fn explain_tells_why() {
     let certificate = format!("{folder}/certs/collector.pem");
     let pat = r#"{"sub":"pat@acme.example","groups":["payments-developers"]}"#;
     let streams = |project: &str| format!("/public/v0.2/acme/projects/{project}/streams");
-    let cases: [(&[&str], &str, &str, i32, &str, &str); 9] = [
+    /// Evidence, method, path; exit status, the stage that tells, its reason.
+    type Case<'a> = (&'a [&'a str], &'a str, &'a str, i32, &'a str, &'a str);
+    let cases: [Case<'_>; 9] = [
         (&["--token-file", &token], "POST", "/v1/traces", 0, "authorize", "ok"),
         (&["--token-file", &expired], "POST", "/v1/traces", 3, "identify", "token_expired"),
         (&["--certificate", &certificate], "POST", "/v1/traces", 0, "authorize", "ok"),
