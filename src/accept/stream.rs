@@ -34,6 +34,8 @@ use super::{Fault, glimpse_dialect};
 /// What the framework is given in place of a head that was refused; no client can name this method's
 /// path, and the request on it looks at the connection first.
 const BROKEN_HEAD: &[u8] = b"GET /.lightkeeper/broken HTTP/1.1\r\nHost: lightkeeper\r\n\r\n";
+/// The same for a client that expects no body, whatever is wrong with its head.
+const BROKEN_BODILESS_HEAD: &[u8] = b"HEAD /.lightkeeper/broken HTTP/1.1\r\nHost: lightkeeper\r\n\r\n";
 
 /// Responses up to this size leave in one write with their head.
 const COALESCE_BYTES: usize = 16 * 1024;
@@ -140,6 +142,8 @@ impl Guarded {
 
     /// Judges the head that ends at `end` and counts the body bytes that came with it.
     fn judge(&mut self, end: usize) {
+        // A word to the request before, which had no body to wait for.
+        self.connection.take_continue();
         let head = self.ahead.get(..end).unwrap_or_default();
         let framing = match head::inspect(head, self.pace.head) {
             Ok(framing) => framing,
@@ -168,17 +172,19 @@ impl Guarded {
 
     /// Puts the replacement head where the refused one stood.
     fn refuse_head(&mut self, fault: Fault) {
-        let (method, target) = head::glimpse(&self.ahead);
-        let path = target.map(|target| target.split('?').next().unwrap_or_default()).unwrap_or_default();
+        let (method, path) = head::glimpse(&self.ahead);
+        let replacement = if method == "HEAD" { BROKEN_BODILESS_HEAD } else { BROKEN_HEAD };
         self.connection.break_head(BrokenHead {
             fault,
-            dialect: glimpse_dialect(path, head::glimpse_header(&self.ahead, "content-type")),
-            method: method.filter(|method| method.len() <= 16).unwrap_or_default().escape_default().collect(),
+            dialect: glimpse_dialect(path, head::glimpse_header(&self.ahead, "content-type"), false),
+            method: method.to_owned(),
             path: path.chars().take(256).flat_map(char::escape_default).take(256).collect(),
         });
         self.mode = Mode::Dead;
-        self.ahead = BytesMut::from(BROKEN_HEAD);
-        self.passable = BROKEN_HEAD.len();
+        self.ahead = BytesMut::from(replacement);
+        self.passable = replacement.len();
+        // Where the next request begins is anybody's guess: the answer ends the connection.
+        self.connection.close();
     }
 
     /// Reads towards a whole head. Ready with `false` when the connection is over.
@@ -332,7 +338,8 @@ impl AsyncRead for Guarded {
                 }
                 Mode::Length(_) | Mode::Chunked(_) => return this.poll_body(cx, out),
                 Mode::Answer => ready!(this.poll_answer(cx))?,
-                Mode::Dead => return Poll::Pending,
+                // An end, not silence: nobody may wait for more of it.
+                Mode::Dead => return Poll::Ready(Ok(())),
             }
         }
     }
