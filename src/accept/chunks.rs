@@ -22,6 +22,7 @@ enum At {
     DataLf,
     /// At the start of a trailer line, or of the final CRLF.
     Trailer,
+    TrailerName,
     TrailerText,
     TrailerLf,
     /// The LF of the final CRLF.
@@ -96,12 +97,14 @@ impl Chunks {
             (At::DataLf, b'\n') => At::Size(0),
             (At::Trailer, b'\r') => At::EndLf,
             (At::EndLf, b'\n') => At::Done,
-            (At::Trailer | At::TrailerText, byte) => {
+            (At::Trailer | At::TrailerName | At::TrailerText, byte) => {
                 self.trailer_bytes += 1;
-                match byte {
+                match (self.at, byte) {
                     _ if self.trailer_bytes > TRAILER_LIMIT_BYTES => At::Broken,
-                    b'\r' => At::TrailerLf,
-                    byte if super::is_header_value_byte(byte) => At::TrailerText,
+                    (At::TrailerText, b'\r') => At::TrailerLf,
+                    (At::TrailerText, byte) if super::is_header_value_byte(byte) => At::TrailerText,
+                    (At::TrailerName, b':') => At::TrailerText,
+                    (At::Trailer | At::TrailerName, byte) if super::is_header_name_byte(byte) => At::TrailerName,
                     _ => At::Broken,
                 }
             }
@@ -137,7 +140,11 @@ mod tests {
             ("5\r\nhello\n0\r\n", Err(Fault::Chunk)),
             ("1_0\r\n", Err(Fault::Chunk)),
             ("ffffffffffffffff\r\n", Err(Fault::Chunk)),
-            ("0\r\nbad\0\r\n\r\n", Err(Fault::Chunk)),
+            ("0\r\nX: bad\0\r\n\r\n", Err(Fault::Chunk)),
+            ("0\r\nno colon\r\n\r\n", Err(Fault::Chunk)),
+            ("0\r\nX: y\r\n folded\r\n\r\n", Err(Fault::Chunk)),
+            ("0\r\nX : y\r\n\r\n", Err(Fault::Chunk)),
+            ("0\r\na_b: y\r\n\r\n", Err(Fault::Chunk)),
             ("0\r\na\n\r\n", Err(Fault::Chunk)),
         ];
         for (body, expected) in cases {
@@ -162,7 +169,7 @@ mod tests {
     #[test]
     fn trailers_are_bounded() {
         let mut chunks = Chunks::new();
-        assert_eq!(chunks.take(&mut BytesMut::from("0\r\n")), Ok(None));
+        assert_eq!(chunks.take(&mut BytesMut::from("0\r\nx:")), Ok(None));
         let refused = (0..9).any(|_| chunks.take(&mut BytesMut::from(&[b'x'; 1024][..])).is_err());
         assert!(refused);
     }

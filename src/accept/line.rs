@@ -27,6 +27,12 @@ use super::{Fault, glimpse_dialect};
 /// path, and the request on it looks at the connection first.
 const BROKEN_HEAD: &[u8] = b"GET /.lightkeeper/broken HTTP/1.1\r\nHost: lightkeeper\r\n\r\n";
 
+/// The same for a client that expects no body, whatever is wrong with its head.
+const BROKEN_BODILESS_HEAD: &[u8] = b"HEAD /.lightkeeper/broken HTTP/1.1\r\nHost: lightkeeper\r\n\r\n";
+
+/// How long unread bytes are drained after a refusal, so that the client can read it (RFC 9112 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
 /// Responses up to this size leave in one write with their head.
 const COALESCE_BYTES: usize = 16 * 1024;
 /// One read while a head is awaited.
@@ -72,6 +78,8 @@ pub struct Line {
     declared: Option<u64>,
     written: BytesMut,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs once our side has been closed.
+    linger: Option<Pin<Box<Sleep>>>,
     deadline: Instant,
     ended: bool,
     /// An interim answer is on its way out.
@@ -92,6 +100,7 @@ impl Line {
             declared: None,
             written: BytesMut::new(),
             timer: None,
+            linger: None,
             deadline: Instant::now() + pace.header_timeout,
             ended: false,
             continuing: false,
@@ -108,11 +117,6 @@ impl Line {
 
     pub fn is_raw(&self) -> bool {
         matches!(self.mode, Mode::Raw)
-    }
-
-    /// Whether the client may still be sending.
-    pub fn is_unread(&self) -> bool {
-        !self.ended && (!matches!(self.mode, Mode::Answer | Mode::Raw) || !self.ahead.is_empty())
     }
 
     /// Whether nothing of the request in flight is left to read.
@@ -143,7 +147,9 @@ impl Line {
                 // A body that was not read to its end: there is no telling where a next head begins.
                 Mode::Length(_) | Mode::Chunked(_) if self.connection.take_armed() => return Poll::Ready(Ok(())),
                 // Bodies are read by the rooms, and an answer is under way.
-                Mode::Length(_) | Mode::Chunked(_) | Mode::Answer | Mode::Dead => return Poll::Pending,
+                Mode::Length(_) | Mode::Chunked(_) | Mode::Answer => return Poll::Pending,
+                // An end, not silence: nobody may wait for more of it.
+                Mode::Dead => return Poll::Ready(Ok(())),
             }
         }
     }
@@ -233,6 +239,8 @@ impl Line {
 
     /// Judges the head that ends at `end`; what follows it stays for `poll_body`.
     fn judge(&mut self, end: usize) {
+        // A word to the request before, which had no body to wait for.
+        self.connection.take_continue();
         let Some(head) = self.ahead.get_mut(..end) else { return };
         match head::inspect(head, self.pace.head) {
             Err(fault) => self.refuse_head(fault),
@@ -252,17 +260,19 @@ impl Line {
 
     /// Puts the replacement head where the refused one stood.
     fn refuse_head(&mut self, fault: Fault) {
-        let (method, target) = head::glimpse(&self.ahead);
-        let path = target.map(|target| target.split('?').next().unwrap_or_default()).unwrap_or_default();
+        let (method, path) = head::glimpse(&self.ahead);
+        let replacement = if method == "HEAD" { BROKEN_BODILESS_HEAD } else { BROKEN_HEAD };
         self.connection.break_head(BrokenHead {
             fault,
-            dialect: glimpse_dialect(path, head::glimpse_header(&self.ahead, "content-type")),
-            method: method.filter(|method| method.len() <= 16).unwrap_or_default().escape_default().collect(),
+            dialect: glimpse_dialect(path, head::glimpse_header(&self.ahead, "content-type"), false),
+            method: method.to_owned(),
             path: path.chars().take(256).flat_map(char::escape_default).take(256).collect(),
         });
         self.mode = Mode::Dead;
-        self.ahead = BytesMut::from(BROKEN_HEAD);
-        self.passable = BROKEN_HEAD.len();
+        self.ahead = BytesMut::from(replacement);
+        self.passable = replacement.len();
+        // Where the next request begins is anybody's guess: the answer ends the connection.
+        self.connection.close();
     }
 
     /// Reads towards a whole head. Ready with `false` when the connection is over.
@@ -330,9 +340,26 @@ impl Line {
         self.io.poll_flush(cx)
     }
 
+    /// Closes our side, then reads what the client is still sending for a moment, so that a refusal
+    /// written before the body was read is not destroyed by a reset. The framework closes by this call.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_raw() {
+            return self.io.poll_shutdown(cx);
+        }
+        let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if linger.as_mut().poll(cx).is_ready() {
+            // Ending by the deadline is as good as ending by the client: nothing is kept either way.
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_drain_written(cx))?;
-        self.io.poll_shutdown(cx)
+        ready!(self.io.poll_shutdown(cx))?;
+        let unread = !matches!(self.mode, Mode::Answer | Mode::Head { .. }) || !self.ahead.is_empty();
+        while unread && !self.ended {
+            let mut space = [std::mem::MaybeUninit::uninit(); 16 * 1024];
+            let mut sink = ReadBuf::uninit(&mut space);
+            self.ended = ready!(self.io.poll_read(cx, &mut sink)).is_err() || sink.filled().is_empty();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_drain_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,7 +9,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,14 +17,11 @@ use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::connection::Connection;
 use super::line::Line;
 use super::{Fault, Framed};
-
-/// How long unread bytes are drained after a refusal, so that the client can read it (RFC 9112 9.6).
-const LINGER: Duration = Duration::from_secs(2);
 
 /// The stream that the framework reads and writes.
 pub struct Guarded {
@@ -135,27 +131,9 @@ impl AsyncWrite for Guarded {
 
 #[async_trait]
 impl Shutdown for Guarded {
-    /// Closes our side, then reads what the client is still sending for a moment, so that a refusal
-    /// written before the body was read is not destroyed by a reset.
     async fn shutdown(&mut self) {
-        let unread = lock(&self.line).is_unread();
-        let closed = tokio::time::timeout(LINGER, poll_fn(|cx| lock(&self.line).poll_shutdown(cx))).await;
-        if !unread || !matches!(closed, Ok(Ok(()))) {
-            return;
-        }
-        let drain = poll_fn(|cx| {
-            let mut sink = [0_u8; 16 * 1024];
-            loop {
-                let mut buffer = ReadBuf::new(&mut sink);
-                match lock(&self.line).io().poll_read(cx, &mut buffer) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                    Poll::Ready(_) => return Poll::Ready(()),
-                }
-            }
-        });
-        // Ending by the deadline is as good as ending by the client: nothing is kept either way.
-        let _ = tokio::time::timeout(LINGER, tokio::task::unconstrained(drain)).await;
+        // A connection that cannot be closed well is closed by being dropped.
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 

@@ -35,7 +35,9 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         accept::read(session.req_header(), connection, &house.profile, &house.limits).map_err(|head| {
             let path =
                 session.req_header().uri.path().chars().take(256).flat_map(char::escape_default).take(256).collect();
-            walk.note_broken(session.req_header().method.to_string(), path, head.dialect);
+            // Over HTTP/2 a method may be as long as the whole head.
+            let method = session.req_header().method.as_str().chars().take(16).collect();
+            walk.note_broken(method, path, head.dialect);
             Refusal::from(head.fault)
         })?;
     walk.note_call(&call);
