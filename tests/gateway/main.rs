@@ -6,6 +6,8 @@
 //! is committed.
 
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod stage;

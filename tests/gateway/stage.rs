@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use lightkeeper::demo::WorldPlan;
 use lightkeeper::demo::emulator::PROJECTS;
-use lightkeeper::demo::{Emulator, World, WorldPlan};
+use lightkeeper::demo::{Emulator, World};
 use serde_json::Value;
 
 /// After this long, what was waited for does not come.
