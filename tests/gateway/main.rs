@@ -10,4 +10,6 @@ mod endpoints;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod stage;
