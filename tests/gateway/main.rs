@@ -12,4 +12,8 @@ mod golden;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod vault;

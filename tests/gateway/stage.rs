@@ -132,3 +132,61 @@ pub fn backend_credentials() -> Vec<String> {
     let keys = [Role::Viewer, Role::Editor, Role::Admin].map(|role| Emulator::api_key(role).to_owned());
     PROJECTS.iter().map(|project| Emulator::access_token(project)).chain(keys).collect()
 }
+
+/// A folder of a test's own, removed with it.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("lightkeeper-gateway-{name}-{}", std::process::id()));
+        // Left by a test of the same process id long ago.
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    /// The path of something in it, as text.
+    pub fn at(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An export over HTTP/1.1 whose body comes in two halves, with as much time between them as a test wants.
+pub struct Upload {
+    stream: tokio::net::TcpStream,
+    rest: Vec<u8>,
+}
+
+impl Upload {
+    /// Sends the head and half of the body, and waits until the upstream has seen the head.
+    pub async fn begin(world: &World, token: &str) -> Self {
+        use tokio::io::AsyncWriteExt as _;
+        let body = lightkeeper::demo::Sample::traces("checkout", 3).protobuf();
+        let head = format!(
+            "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/x-protobuf\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let before = world.emulator.heads();
+        let mut stream = tokio::net::TcpStream::connect(world.address("plain").unwrap()).await.unwrap();
+        let (first, rest) = body.split_at(body.len() / 2);
+        stream.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
+        eventually("the upload's head upstream", || async { (world.emulator.heads() > before).then_some(()) }).await;
+        Upload { stream, rest: rest.to_vec() }
+    }
+
+    /// Sends the rest and gives the answer as it came.
+    pub async fn finish(mut self) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        self.stream.write_all(&self.rest).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
