@@ -149,6 +149,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             () = reached(&mut self.stage, Stage::Stopped) => {}
             () = async { while connections.join_next().await.is_some() {} } => {}
         }
+        // Waits until what was cut is gone, so that every call has left its record.
+        connections.shutdown().await;
     }
 
     async fn admit(&self, accepted: io::Result<(TcpStream, SocketAddr)>, connections: &mut JoinSet<()>) {

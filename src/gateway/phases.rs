@@ -125,7 +125,9 @@ impl ProxyHttp for Phases {
         let Some(streaming) = &mut walk.streaming else { return Ok(()) };
         let judged = streaming.pace.chunk(body.as_deref().unwrap_or_default(), end);
         walk.bytes_in = streaming.pace.seen_bytes();
-        judged.map_err(|fault| refused(walk, fault.into()))
+        // The client's fault by name: towards HTTP/2 the framework swallows every other error of this phase,
+        // and the call would hang until the backend's timeout.
+        judged.map_err(|fault| refused(walk, fault.into()).into_down())
     }
 
     async fn upstream_response_filter(

@@ -37,6 +37,10 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long a stop waits for the records of calls that were cut.
+const CUT_PAUSE: Duration = Duration::from_millis(10);
+const CUT_LOOKS: u32 = 100;
+
 /// HTTP/2 windows towards clients, in bytes: what one stream and one connection may have in flight.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
@@ -282,6 +286,12 @@ impl Gateway {
             if tokio::time::timeout(Duration::from_secs(1), &mut finish).await.is_err() {
                 aborts.iter().for_each(tokio::task::AbortHandle::abort);
             }
+        }
+        // HTTP/2 calls are tasks of their own, which end a moment after their connection.
+        let mut looks = 0;
+        while self.core.in_flight.load(Ordering::Acquire) > 0 && looks < CUT_LOOKS {
+            looks += 1;
+            tokio::time::sleep(CUT_PAUSE).await;
         }
         self.core.event("stop", "stopped", None);
         let core = self.core.clone();

@@ -279,7 +279,8 @@ fn log(record: &Record) {
 
 impl Drop for Walk {
     fn drop(&mut self) {
-        self.core.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.end();
+        // After the record: a stop waits for this count before it closes the trail.
+        self.core.in_flight.fetch_sub(1, Ordering::Release);
     }
 }
