@@ -11,7 +11,7 @@ use std::time::Instant;
 use http::Method;
 
 use super::{Core, House};
-use crate::accept::{Ask, Call, Connection, Dialect, Protocol};
+use crate::accept::{Arrival, Ask, Call, Dialect};
 use crate::audit::{Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
@@ -25,10 +25,9 @@ use crate::vault::Lease;
 
 use super::pace::BodyPace;
 
-/// An export that may be streamed.
+/// A gRPC export that the framework streams.
 pub struct Streaming {
     pub route: Route,
-    pub protocol: Protocol,
     /// Taken only to move on to the next token.
     pub lease: Option<Lease>,
     pub backend: Arc<Backend>,
@@ -46,7 +45,7 @@ pub struct Walk {
     began: Instant,
     began_at: UnixMillis,
     pub request_id: String,
-    pub connection: Option<Arc<Connection>>,
+    pub arrival: Option<Arrival>,
     slot: Option<Slot>,
     pub dialect: Dialect,
     pub streaming: Option<Streaming>,
@@ -79,7 +78,7 @@ impl Walk {
             began: Instant::now(),
             began_at: core.clock.now(),
             request_id: core.request_id(),
-            connection: None,
+            arrival: None,
             slot: None,
             dialect: Dialect::Own,
             streaming: None,
@@ -114,8 +113,8 @@ impl Walk {
     }
 
     /// From here on, the call leaves a record.
-    pub fn begin(&mut self, connection: Arc<Connection>) {
-        self.connection = Some(connection);
+    pub fn begin(&mut self, arrival: Arrival) {
+        self.arrival = Some(arrival);
         self.begun = true;
     }
 
@@ -209,8 +208,8 @@ impl Walk {
             time: timestamp(self.began_at.0),
             request_id: std::mem::take(&mut self.request_id),
             event: "call",
-            listener: self.connection.as_ref().map(|connection| connection.listener.name.clone()),
-            client_address: self.connection.as_ref().map(|connection| connection.peer.to_string()),
+            listener: self.arrival.as_ref().map(|arrival| arrival.connection.listener.name.clone()),
+            client_address: self.arrival.as_ref().map(|arrival| arrival.connection.peer.to_string()),
             identity: self.who.take(),
             http_method: Some(match &self.method {
                 Some(method) => method.to_string(),
@@ -280,7 +279,8 @@ fn log(record: &Record) {
 
 impl Drop for Walk {
     fn drop(&mut self) {
-        self.core.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.end();
+        // After the record: a stop waits for this count before it closes the trail.
+        self.core.in_flight.fetch_sub(1, Ordering::Release);
     }
 }
