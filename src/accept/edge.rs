@@ -24,7 +24,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
 use super::head::HeadLimits;
-use super::stream::{Guarded, Pace, Transport};
+use super::stream::{Guarded, Pace};
+use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
 use crate::limits::Limits;
 
@@ -44,6 +45,8 @@ pub enum EdgeEvent {
     ConnectionRefused { reason: &'static str },
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
     HandshakeFailed { reason: &'static str, detail: String },
+    /// The framework refused an HTTP/2 request, or the whole connection, by itself.
+    StreamRefused { reason: &'static str },
     /// `accept` itself failed, for instance for lack of file descriptors.
     AcceptFailed { detail: String },
 }
@@ -225,7 +228,7 @@ async fn establish(
         None => {
             let mut ahead = BytesMut::new();
             let http2 = timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await.ok()?.ok()?;
-            (Transport::Plain(tcp), Connection::new(listener, peer, http2, None), ahead)
+            (Transport::Plain(tcp), Connection::new(listener.clone(), peer, http2, None), ahead)
         }
         Some(config) => {
             let failed = |reason, detail| {
@@ -254,7 +257,9 @@ async fn establish(
         }
     };
     let connection = Arc::new(connection);
-    Some((connection.clone(), Guarded::new(io, connection, pace, ahead)))
+    let (witness, told) = (witness.clone(), listener.clone());
+    let tell = move |reason| witness(&told.name, Some(peer), EdgeEvent::StreamRefused { reason });
+    Some((connection.clone(), Guarded::new(io, connection, pace, ahead, Box::new(tell))))
 }
 
 /// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).

@@ -11,12 +11,14 @@ mod chunks;
 mod connection;
 mod edge;
 mod fault;
+mod frames;
 pub mod head;
 pub mod path;
 mod read;
 mod settings;
 mod stream;
 mod tls;
+mod transport;
 
 pub use call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 pub use caller::{Caller, Carrier, ClientChain, Presented};

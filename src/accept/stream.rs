@@ -21,14 +21,14 @@ use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
-use tokio_rustls::server::TlsStream;
 
 use super::chunks::Chunks;
 use super::connection::{BrokenHead, Connection};
+use super::frames::Frames;
 use super::head::{self, Framing, HeadLimits};
+use super::transport::Transport;
 use super::{Fault, glimpse_dialect};
 
 /// What the framework is given in place of a head that was refused; no client can name this method's
@@ -54,11 +54,8 @@ pub struct Pace {
     pub idle_timeout: Duration,
 }
 
-/// The bytes below: TCP, or TLS over it.
-pub enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// Told the reason of every HTTP/2 refusal that the framework makes without us. Must not block.
+pub type Tell = Box<dyn Fn(&'static str) + Send + Sync>;
 
 /// Where the stream stands in the sequence of messages.
 enum Mode {
@@ -94,6 +91,8 @@ pub struct Guarded {
     continuing: bool,
     /// Made once: the framework asks for it with every request.
     digest: Option<Arc<ProxyDigest>>,
+    frames: Frames,
+    tell: Tell,
 }
 
 impl std::fmt::Debug for Guarded {
@@ -105,7 +104,7 @@ impl std::fmt::Debug for Guarded {
 
 impl Guarded {
     /// `ahead` holds what was read while looking for the HTTP/2 preface.
-    pub fn new(io: Transport, connection: Arc<Connection>, pace: Pace, ahead: BytesMut) -> Self {
+    pub fn new(io: Transport, connection: Arc<Connection>, pace: Pace, ahead: BytesMut, tell: Tell) -> Self {
         let http2 = connection.http2;
         // The only way for our own facts to reach a request: the framework copies this into its digest.
         let digest = pingora_http::ResponseHeader::build(200, Some(0))
@@ -113,6 +112,8 @@ impl Guarded {
             .map(|response| Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(connection.clone())))));
         Guarded {
             digest,
+            frames: Frames::default(),
+            tell,
             io,
             connection,
             pace,
@@ -349,7 +350,9 @@ impl AsyncWrite for Guarded {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if matches!(this.mode, Mode::Raw) {
-            return this.io.poll_write(cx, bytes);
+            let count = ready!(this.io.poll_write(cx, bytes))?;
+            this.frames.walk(bytes.get(..count).unwrap_or_default(), &this.tell);
+            return Poll::Ready(Ok(count));
         }
         if this.written.len() + bytes.len() <= COALESCE_BYTES {
             this.written.extend_from_slice(bytes);
@@ -366,7 +369,16 @@ impl AsyncWrite for Guarded {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_drain_written(cx))?;
-        this.io.poll_write_vectored(cx, slices)
+        let count = ready!(this.io.poll_write_vectored(cx, slices))?;
+        if matches!(this.mode, Mode::Raw) {
+            let mut left = count;
+            for slice in slices {
+                let here = left.min(slice.len());
+                this.frames.walk(slice.get(..here).unwrap_or_default(), &this.tell);
+                left -= here;
+            }
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -442,54 +454,3 @@ impl GetSocketDigest for Guarded {
 
 #[async_trait]
 impl Peek for Guarded {}
-
-impl Transport {
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Transport::Plain(tcp) => tcp,
-            Transport::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Transport::Plain(tcp) => tcp.read(into).await,
-            Transport::Tls(tls) => tls.read(into).await,
-        }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, out),
-            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, out),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Transport::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Transport::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
-}
