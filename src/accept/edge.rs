@@ -41,7 +41,8 @@ pub struct Terms {
 /// What happened before any request existed.
 #[derive(Debug)]
 pub enum EdgeEvent {
-    /// A connection was closed at once, because of `connections_total` or `connections_per_address`.
+    /// A connection was closed because of `connections_total` or `connections_per_address`, or because its first
+    /// bytes did not come (`preface_timeout`).
     ConnectionRefused { reason: &'static str },
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
     HandshakeFailed { reason: &'static str, detail: String },
@@ -227,7 +228,16 @@ async fn establish(
     let (io, connection, ahead) = match &terms.tls {
         None => {
             let mut ahead = BytesMut::new();
-            let http2 = timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await.ok()?.ok()?;
+            let http2 = match timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await {
+                Ok(preface) => preface.ok()?,
+                Err(_) => {
+                    // Who has said nothing at all is owed nothing.
+                    if !ahead.is_empty() {
+                        witness(&listener.name, Some(peer), EdgeEvent::ConnectionRefused { reason: "preface_timeout" });
+                    }
+                    return None;
+                }
+            };
             (Transport::Plain(tcp), Connection::new(listener.clone(), peer, http2, None), ahead)
         }
         Some(config) => {

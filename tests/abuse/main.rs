@@ -14,6 +14,8 @@ mod http1;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod wire;
