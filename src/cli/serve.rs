@@ -23,11 +23,14 @@ pub fn prepare_process() -> Result<(), String> {
     }
     // A provider that is installed already is ours too: nothing else in this process installs one first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    std::panic::set_hook(Box::new(|panic| {
-        // The payload may hold data of a call; the place is enough to find the defect.
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panic: this is a defect, please report it");
-    }));
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            // The payload may hold data of a call; the place is enough to find the defect.
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(place, "panic: this is a defect, please report it");
+        }));
+    });
     Ok(())
 }
 

@@ -41,7 +41,7 @@ pub fn plan(edits: &[(&str, &str)]) -> WorldPlan {
     plan
 }
 
-/// Starts a world. The gateway's own panic hook shows no message, which a failing test needs.
+/// Starts a world. The gateway's own panic hook, set with the first one, shows no message; a failing test needs it.
 pub async fn start(plan: WorldPlan) -> World {
     let world = World::start_with(plan).await.unwrap_or_else(|error| panic!("the world does not start: {error}"));
     drop(std::panic::take_hook());
