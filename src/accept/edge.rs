@@ -24,7 +24,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
 use super::head::HeadLimits;
-use super::stream::{Guarded, Pace, Transport};
+use super::line::{Line, Pace};
+use super::stream::Guarded;
+use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
 use crate::limits::Limits;
 
@@ -256,7 +258,7 @@ async fn establish(
         }
     };
     let connection = Arc::new(connection);
-    Some((connection.clone(), Guarded::new(io, connection, pace, ahead)))
+    Some((connection.clone(), Guarded::new(Line::new(io, connection, pace, ahead))))
 }
 
 /// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).

@@ -24,6 +24,9 @@ pub struct HeadLimits {
     pub lines: usize,
 }
 
+/// The longest path with its query; no operation's comes near it, and the framework's parser ends at 64 KiB.
+const TARGET_LIMIT_BYTES: usize = 32 * 1024;
+
 /// Where the head ends (index after the empty line), if it is complete. `searched` bytes were searched
 /// before, so that a dripping head costs linear time.
 pub fn find_end(buffer: &[u8], searched: usize) -> Option<usize> {
@@ -45,7 +48,7 @@ pub fn inspect(head: &[u8], limits: HeadLimits) -> Result<Framing, Fault> {
     }
     let body = head.strip_suffix(b"\r\n\r\n").ok_or(Fault::HeaderLine)?;
     let mut lines = Lines { rest: Some(body) };
-    let version_11 = request_line(lines.next().ok_or(Fault::RequestLine)??)?;
+    request_line(lines.next().ok_or(Fault::RequestLine)??)?;
     let (mut hosts, mut lengths, mut encodings, mut count) = (0_usize, None, 0_usize, 0_usize);
     for line in lines {
         let line = line?;
@@ -66,7 +69,7 @@ pub fn inspect(head: &[u8], limits: HeadLimits) -> Result<Framing, Fault> {
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             encodings += 1;
-            if !value.eq_ignore_ascii_case(b"chunked") || !version_11 {
+            if !value.eq_ignore_ascii_case(b"chunked") {
                 return Err(Fault::Framing);
             }
         }
@@ -82,11 +85,35 @@ pub fn inspect(head: &[u8], limits: HeadLimits) -> Result<Framing, Fault> {
     }
 }
 
-/// The method and target of a raw head as far as they can be read, for the record of a refusal.
-pub fn glimpse(head: &[u8]) -> (Option<&str>, Option<&str>) {
+/// Renames the framing headers of a judged head in place, so that the framework takes the request for
+/// one without a body: the body is read by us, without the framework's copies.
+pub fn mask_framing(head: &mut [u8]) {
+    for line in head.split_mut(|byte| *byte == b'\n').skip(1) {
+        for (name, mask) in
+            [(&b"content-length"[..], &b"lightkeeper-cl"[..]), (b"transfer-encoding", b"lightkeeper-te-xx")]
+        {
+            if let Some(start) = line.get_mut(..name.len())
+                && start.eq_ignore_ascii_case(name)
+            {
+                start.copy_from_slice(mask);
+            }
+        }
+    }
+}
+
+/// The method and path of a raw head as far as they can be read, for the record of a refusal; empty if not.
+/// What is not plainly the one or the other may be a credential out of place, and is left out.
+pub fn glimpse(head: &[u8]) -> (&str, &str) {
     let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ').map(|word| std::str::from_utf8(word).ok());
-    (words.next().flatten(), words.next().flatten())
+    let mut words = line.split(|byte| *byte == b' ').map(|word| std::str::from_utf8(word).unwrap_or_default());
+    let method = words.next().unwrap_or_default();
+    if method.is_empty() || method.len() > 16 || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+        return ("", "");
+    }
+    let target = words.next().unwrap_or_default();
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let is_plain = path.starts_with('/') || path == "*" || (path.contains("://") && !path.contains('@'));
+    (method, if is_plain { path } else { "" })
 }
 
 /// The value of the first header called `name`, for choosing the dialect of a refusal.
@@ -128,22 +155,24 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// `METHOD SP target SP HTTP/1.x`; true for HTTP/1.1.
-fn request_line(line: &[u8]) -> Result<bool, Fault> {
+/// `METHOD SP target SP HTTP/1.1`. HTTP/1.0 has other rules for where a body and a connection end, and
+/// nothing that exports or queries speaks it.
+fn request_line(line: &[u8]) -> Result<(), Fault> {
     let (method, rest) = split_once(line, b' ').ok_or(Fault::RequestLine)?;
     let (target, version) = split_once(rest, b' ').ok_or(Fault::RequestLine)?;
-    let version_11 = match version {
-        b"HTTP/1.1" => true,
-        b"HTTP/1.0" => false,
-        _ => return Err(Fault::RequestLine),
-    };
+    if version != b"HTTP/1.1" {
+        return Err(Fault::RequestLine);
+    }
     if !super::is_known_method(method) {
         return Err(Fault::Method);
     }
     if target.first() != Some(&b'/') || !target.iter().all(|byte| is_target_byte(*byte)) {
         return Err(Fault::Target);
     }
-    Ok(version_11)
+    if target.len() > TARGET_LIMIT_BYTES {
+        return Err(Fault::HeadTooLarge);
+    }
+    Ok(())
 }
 
 /// The bytes of RFC 3986's path and query in origin form; `#` and everything unprintable is out.
@@ -170,11 +199,34 @@ fn content_length(value: &[u8]) -> Result<u64, Fault> {
     Ok(value.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
-/// A registered name or address with an optional port; no user information.
+/// A registered name or address with an optional port (RFC 3986 section 3.2); no user information, no
+/// percent-encoding.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    !value.is_empty()
-        && value.len() <= 255
-        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte))
+    let Some(text) = std::str::from_utf8(value).ok().filter(|text| text.len() <= 255) else { return false };
+    let (is_name, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, port)) => (address.parse::<std::net::Ipv6Addr>().is_ok(), port),
+            None => return false,
+        },
+        None => {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let name = name.strip_suffix('.').unwrap_or(name);
+            (name.split('.').all(is_host_label), port)
+        }
+    };
+    let is_port = match port.strip_prefix(':') {
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse().is_ok_and(|port: u16| port > 0)
+        }
+        None => port.is_empty(),
+    };
+    is_name && is_port
+}
+
+fn is_host_label(label: &str) -> bool {
+    !label.is_empty()
+        && !label.starts_with('-')
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
@@ -197,7 +249,7 @@ mod tests {
             ("POST /v1/traces HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\n", Ok(Framing::Length(5))),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ok(Framing::Chunked)),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", Ok(Framing::Chunked)),
-            ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", Ok(Framing::None)),
+            ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
             // hosts
             ("GET / HTTP/1.1\r\n\r\n", Err(Fault::Host)),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(Fault::Host)),
@@ -254,10 +306,47 @@ mod tests {
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Err(Fault::Framing),
             ),
-            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Err(Fault::RequestLine)),
         ];
         for (head, expected) in cases {
             assert_eq!(&inspect(head.as_bytes(), LIMITS), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn framing_is_masked_in_place() {
+        let mut head = *b"POST / HTTP/1.1\r\nContent-LENGTH: 5\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        mask_framing(&mut head);
+        let expected = b"POST / HTTP/1.1\r\nlightkeeper-cl: 5\r\nHost: a\r\nlightkeeper-te-xx: chunked\r\n\r\n";
+        assert_eq!(&head, expected);
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for good in ["a", "a.b", "a.b.", "a:80", "gw_1:4318", "127.0.0.1:1", "[::1]", "[::1]:65535", "x--y.z"] {
+            assert!(is_host(good.as_bytes()), "{good}");
+        }
+        for bad in
+            ["", ".", "a:", "a:0", "a:65536", "a:x", "a:+1", "a:1:1", ":1", "::1", "[a]", "[::1", "[::1]1", "a..b"]
+        {
+            assert!(!is_host(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_glimpse_shows_no_credential() {
+        for (head, expected) in [
+            ("GET /a?token=x HTTP/1.1\r\n", ("GET", "/a")),
+            ("GET /a#token=x HTTP/1.1\r\n", ("GET", "/a")),
+            ("OPTIONS * HTTP/1.1\r\n", ("OPTIONS", "*")),
+            ("GET http://a/b HTTP/1.1\r\n", ("GET", "http://a/b")),
+            ("GET http://user:secret@a/b HTTP/1.1\r\n", ("GET", "")),
+            ("Authorization: secret\r\n", ("", "")),
+            ("Bearer secret\r\n", ("", "")),
+            ("PUT secret\r\n", ("PUT", "")),
+            ("", ("", "")),
+        ] {
+            assert_eq!(glimpse(head.as_bytes()), expected, "{head:?}");
         }
     }
 

@@ -37,7 +37,8 @@ pub fn read(
     profile: &Profile,
     limits: &Limits,
 ) -> Result<(Caller, Call), RefusedHead> {
-    let dialect = glimpse_dialect(parts.uri.path(), parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+    let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let dialect = glimpse_dialect(parts.uri.path(), content_type, parts.version == Version::HTTP_2);
     read_in(parts, connection, profile, limits, dialect).map_err(|fault| RefusedHead { fault, dialect })
 }
 
@@ -116,6 +117,10 @@ fn authority(parts: &Parts) -> Result<String, Fault> {
     }
     let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
     let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    // Over HTTP/2 the scheme is the client's to say; a proxy before us may have ended TLS.
+    if parts.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+        return Err(Fault::Target);
+    }
     let authority = match (host, target) {
         (Some(host), Some(target)) if host != target => return Err(Fault::Host),
         (Some(authority), _) | (None, Some(authority)) => authority,
@@ -324,12 +329,13 @@ fn has_jwt_form(value: &[u8]) -> bool {
         && value.split(|byte| *byte == b'.').all(|part| !part.is_empty())
 }
 
-/// In whose language to answer, from what little may be known of a request.
-pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>) -> Dialect {
+/// In whose language to answer, from what little may be known of a request. gRPC exists over HTTP/2 only:
+/// anybody else would take its status 200 for success.
+pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bool) -> Dialect {
     let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let is = |known: &[u8]| essence.eq_ignore_ascii_case(known);
     let starts = |prefix: &[u8]| essence.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    if starts(b"application/grpc") {
+    if http2 && (is(b"application/grpc") || starts(b"application/grpc+")) {
         return Dialect::Grpc;
     }
     if path.starts_with("/public/") {

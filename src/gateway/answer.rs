@@ -12,10 +12,11 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::walk::Walk;
-use crate::accept::{Connection, Dialect};
+use crate::accept::{Arrival, Connection, Dialect};
 use crate::forward::Answer;
 use crate::respond::{self, REQUEST_ID, Refusal};
-use crate::transform::Links;
+use crate::secret::Secret;
+use crate::transform::{self, Links};
 
 /// What of a query answer's head is passed on.
 const QUERY_TAKES: [HeaderName; 7] = [
@@ -69,6 +70,27 @@ pub async fn query(session: &mut Session, walk: &mut Walk, answer: &Answer, body
     write(session, walk, answer.status, headers, body).await
 }
 
+/// What of an export's answer head is passed on.
+const EXPORT_TAKES: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::RETRY_AFTER,
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
+/// Passes on the answer to an export. Header values that hold our credential are left out.
+pub async fn export(session: &mut Session, walk: &mut Walk, answer: &Answer, body: Bytes, lent: &Secret) -> Outcome {
+    walk.status = Some(answer.status.as_u16());
+    let mut headers = Vec::with_capacity(EXPORT_TAKES.len() + 1);
+    for name in EXPORT_TAKES {
+        let value = answer.headers.get(&name).filter(|value| !transform::holds(value.as_bytes(), lent));
+        headers.extend(value.map(|value| (name, value.clone())));
+    }
+    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
+    write(session, walk, answer.status, headers, body).await
+}
+
 /// Lets the body come, if the client waits for our word.
 pub fn allow_body(session: &Session, connection: &Connection) {
     if !connection.http2 && session.req_header().headers.contains_key(header::EXPECT) {
@@ -101,7 +123,8 @@ async fn write(
         head.append_header(name, value)?;
     }
     let http2 = session.downstream_session.is_http2();
-    if !http2 && !session.as_mut().is_body_done() {
+    let unread = walk.arrival.as_ref().and_then(Arrival::body).is_some_and(|body| !body.is_whole());
+    if !http2 && unread {
         session.set_keepalive(None);
     }
     if walk.dialect == Dialect::Grpc && http2 {

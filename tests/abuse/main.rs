@@ -1,0 +1,11 @@
+//! Hostile input against the real gateway over real sockets: every table row is refused in its dialect, with
+//! one record, with nothing upstream, and leaves a gateway that serves the next request.
+
+#[cfg(test)]
+mod flow;
+#[cfg(test)]
+mod ground;
+#[cfg(test)]
+mod http1;
+#[cfg(test)]
+mod wire;
