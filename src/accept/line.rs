@@ -48,6 +48,16 @@ pub struct Pace {
     pub idle_timeout: Duration,
 }
 
+/// Judges the chunks that came with a head before anything is done for it: what is broken already is
+/// refused before a backend hears of it.
+fn foresee(framing: Framing, rest: &[u8]) -> Result<(), Fault> {
+    if framing == Framing::Chunked {
+        let (mut chunks, mut rest) = (Chunks::new(), BytesMut::from(rest));
+        while chunks.take(&mut rest)?.is_some() {}
+    }
+    Ok(())
+}
+
 /// Where the bytes stand in the sequence of messages.
 enum Mode {
     /// HTTP/2 frames itself.
@@ -241,8 +251,8 @@ impl Line {
     fn judge(&mut self, end: usize) {
         // A word to the request before, which had no body to wait for.
         self.connection.take_continue();
-        let Some(head) = self.ahead.get_mut(..end) else { return };
-        match head::inspect(head, self.pace.head) {
+        let Some((head, rest)) = self.ahead.split_at_mut_checked(end) else { return };
+        match head::inspect(head, self.pace.head).and_then(|framing| foresee(framing, rest).map(|()| framing)) {
             Err(fault) => self.refuse_head(fault),
             Ok(framing) => {
                 if framing != Framing::None {
