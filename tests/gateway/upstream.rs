@@ -4,7 +4,7 @@
 use lightkeeper::clock::Clock;
 use lightkeeper::demo::certificates::San;
 use lightkeeper::demo::server::ServerTls;
-use lightkeeper::demo::{DevelopmentCertificates, EmulatorOptions, Endpoints, Leaf, LeafPlan, Sample, World};
+use lightkeeper::demo::{DevelopmentCertificates, EmulatorOptions, Endpoints, Fault, Leaf, LeafPlan, Sample, World};
 use lightkeeper::otlp::Encoding;
 
 use crate::stage::{self, Folder};
@@ -55,7 +55,7 @@ const SERVED: (u16, Option<u32>, u16) = (200, Some(0), 200);
 const UNREACHED: (u16, Option<u32>, u16) = (502, Some(14), 502);
 
 /// Scenario: a backend with an own authority that asks for a certificate of ours.
-/// Guarantees: both sides are verified, HTTP/2 is spoken because ALPN offers it, for exports over HTTP too.
+/// Guarantees: both sides are verified; gRPC is HTTP/2, which ALPN offers, everything else HTTP/1.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn own_authority_and_client_certificate() {
     let folder = Folder::new("upstream-mutual");
@@ -63,11 +63,16 @@ async fn own_authority_and_client_certificate() {
     let world = world(&folder, &certificates, &certificates.server, true, MUTUAL).await;
     assert_eq!(three(&world).await, SERVED);
     let shown = lightkeeper::demo::server::certificates(&certificates.collector.certificate).unwrap();
-    for (captured, endpoints) in
-        world.emulator.captured().iter().zip([Endpoints::IngestHttp, Endpoints::IngestGrpc, Endpoints::Query])
-    {
-        assert_eq!((captured.endpoints, captured.version), (endpoints, http::Version::HTTP_2));
-        assert_eq!(captured.client_certificate.as_deref(), Some(shown[0].as_ref()), "{endpoints:?}");
+    let captured = world.emulator.captured();
+    let expected = [
+        (Endpoints::IngestHttp, http::Version::HTTP_11),
+        (Endpoints::IngestGrpc, http::Version::HTTP_2),
+        (Endpoints::Query, http::Version::HTTP_11),
+    ];
+    assert_eq!(captured.len(), expected.len());
+    for (captured, expected) in captured.iter().zip(expected) {
+        assert_eq!((captured.endpoints, captured.version), expected);
+        assert_eq!(captured.client_certificate.as_deref(), Some(shown[0].as_ref()), "{expected:?}");
     }
 }
 
@@ -128,4 +133,37 @@ async fn a_backend_that_comes_back() {
     world.emulator.stop().await;
     world.emulator.restart().await.unwrap();
     assert_eq!(three(&world).await, SERVED);
+}
+
+/// Scenario: a pooled connection ends under a call, before and in the middle of its answer.
+/// Guarantees: what may be done twice is asked again, once, if nothing came back; a write never is, and nothing is
+/// once an answer has begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_not_be_repeated_is_not() {
+    let world = stage::start(stage::plan(&[])).await;
+    let ann = world.plain_caller().bearer(&world.issuer.token("ann"));
+    let collector = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let streams = "/public/v0.2/acme/projects/shop-prod/streams";
+    let body = serde_json::json!({ "data": { "attributes": { "name": "n", "query": "q" } } });
+    for (what, fault, sent, status) in [
+        ("read", Fault::CloseBeforeHead, 2, 200),
+        ("read", Fault::CloseAfterHead, 1, 502),
+        ("write", Fault::CloseBeforeHead, 1, 502),
+        ("write", Fault::CloseAfterHead, 1, 502),
+        ("export", Fault::CloseBeforeHead, 2, 200),
+        ("export", Fault::CloseAfterHead, 1, 502),
+    ] {
+        // Lets a connection rest in the pool.
+        assert_eq!(three(&world).await, SERVED);
+        let (before, connections) = (world.emulator.heads(), world.emulator.connections());
+        world.emulator.fail_times(Endpoints::All, fault.clone(), 1);
+        let answer = match what {
+            "read" => ann.get(streams).await,
+            "write" => ann.post(streams, &body).await,
+            _ => collector.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await,
+        };
+        assert_eq!(answer.unwrap().status, status, "{what} {fault:?}");
+        assert_eq!(world.emulator.heads() - before, sent, "{what} {fault:?}");
+        assert_eq!(world.emulator.connections() - connections, sent - 1, "{what} {fault:?}");
+    }
 }
