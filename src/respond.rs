@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::accept::{Dialect, Fault};
 use crate::authorize::{Denial, DenialReason};
-use crate::forward::SendFault;
+use crate::forward::{ExchangeFault, SendFault};
 use crate::identify::{Rejection, RejectionKind};
 use crate::otlp::{self, Encoding};
 use crate::transform::AnswerFault;
@@ -302,11 +302,22 @@ impl From<VaultFault> for Refusal {
 impl From<SendFault> for Refusal {
     fn from(fault: SendFault) -> Self {
         let class = match fault {
-            SendFault::Unreachable | SendFault::TooLarge | SendFault::Undecodable => Class::UpstreamBroken,
+            SendFault::Unreachable | SendFault::NotVerified | SendFault::TooLarge | SendFault::Undecodable => {
+                Class::UpstreamBroken
+            }
             SendFault::TimedOut => Class::UpstreamTimeout,
             SendFault::Defect | SendFault::BudgetSpent => Class::Unavailable,
         };
         Refusal::new(class, fault.reason())
+    }
+}
+
+impl From<ExchangeFault> for Refusal {
+    fn from(fault: ExchangeFault) -> Self {
+        match fault {
+            ExchangeFault::Caller(fault) => fault.into(),
+            ExchangeFault::Backend(fault) => fault.into(),
+        }
     }
 }
 

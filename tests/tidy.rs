@@ -170,15 +170,17 @@ fn declarations_bite() {
 
 #[test]
 fn headers_bite() {
-    for (text, want) in [
-        ("//! Reads heads. Refuses to know who asks.\n", ""),
-        ("//! Reads heads, in `a.b` form.\n//!\n//! Knows nobody.\nuse x;", ""),
-        ("//! Reads heads.\n", "opens without"),
-        ("// Reads heads. Knows nobody.\n", "opens without"),
-        ("use x;\n//! Reads heads. Knows nobody.\n", "opens without"),
-        ("", "opens without"),
+    for (path, text, want) in [
+        ("src/apps.rs", "//! Reads heads. Refuses to know who asks.\n", ""),
+        ("src/apps.rs", "//! Reads heads, in `a.b` form.\n//!\n//! Knows nobody.\nuse x;", ""),
+        ("src/apps.rs", "//! Reads heads.\n", "two sentences"),
+        ("src/apps.rs", "// Reads heads. Knows nobody.\n", "two sentences"),
+        ("src/apps.rs", "use x;\n//! Reads heads. Knows nobody.\n", "two sentences"),
+        ("src/apps.rs", "", "two sentences"),
+        ("tests/a.rs", "//! Exports while the issuer is away.\n", ""),
+        ("tests/a.rs", "//! exports\n", "its scenario"),
     ] {
-        check(rules::header, "src/apps.rs", text, want);
+        check(rules::header, path, text, want);
     }
 }
 
@@ -274,6 +276,7 @@ fn mints_bite() {
         (vec![(room, "pub struct Identity;")], "`Identity` has 0 mints"),
         (vec![(room, good), ("src/identify/a.rs", "fn mint() {}")], "`Identity` has 2 mints"),
         (vec![(room, good), ("src/gateway/a.rs", "fn mint() {}")], "outside the rooms"),
+        (vec![(room, good), ("src/demo/issuer/mod.rs", "pub fn mint() {}")], ""),
         (vec![(room, good), ("src/gateway/a.rs", "// fn mint\nfn minted() {}")], ""),
         (vec![(room, "#[derive(Debug, Clone)]\npub struct Identity;\nfn mint() {}")], "derives `Clone`"),
         (vec![(room, "pub struct Identity;\npub fn mint() {}")], "is public"),

@@ -203,6 +203,11 @@ def gateway(binary, directory, port, admin, upstream):
         "vault": {"projects": projects, "api_keys": {"read": {"env": "COMPARE_READ_KEY"}, "write": {"env": "COMPARE_READ_KEY"}}},
         "policy": "policy.yaml",
         "audit": {"file": "audit.jsonl"},
+        "threads": 1,
+        # The audit record is written for every call; a log line beside it is not (Envoy writes none either).
+        "log": {"level": "warn"},
+        # For the idle connections of --extra, which all come from one address.
+        "limits": {"connections": 20_000, "connections_per_address": 20_000},
     }
     # JSON is YAML, so the standard library can write both files.
     (directory / "policy.yaml").write_text(json.dumps(policy, indent=1))

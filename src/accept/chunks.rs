@@ -1,8 +1,11 @@
 //! The strict walk over a chunked body's framing (RFC 9112 section 7.1).
 //!
-//! What it does: follows chunk sizes as bytes pass by, finds the body's true end, and refuses extensions
+//! What it does: follows chunk sizes, gives the data between them, finds the body's true end, and refuses extensions
 //! and line ends that parsers disagree about. What it refuses to know: the body's content.
-//! Invariants: it holds no bytes; each byte is looked at once; after an error it stays in error.
+//! Invariants: data is handed on without a copy; each framing byte is looked at once; after an error it
+//! stays in error; trailers are dropped.
+
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::Fault;
 
@@ -39,6 +42,12 @@ pub struct Chunks {
     trailer_bytes: u32,
 }
 
+impl Default for Chunks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Chunks {
     pub fn new() -> Self {
         Chunks { at: At::Size(0), remaining: 0, trailer_bytes: 0 }
@@ -49,32 +58,29 @@ impl Chunks {
         self.at == At::Done
     }
 
-    /// Walks over `bytes`; says how many of them belong to this body.
-    pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
-        let mut used = 0_usize;
-        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
-            if self.at == At::Done {
-                break;
-            }
-            if self.at == At::Data {
-                let step = u64::try_from(rest.len()).unwrap_or(u64::MAX).min(self.remaining);
-                self.remaining -= step;
-                used += usize::try_from(step).unwrap_or(rest.len());
-                if self.remaining == 0 {
-                    self.at = At::DataCr;
+    /// Takes framing off the front of `bytes` and gives the next piece of data; `None` when more bytes are
+    /// needed or the body is done. Bytes behind the body's end are left.
+    pub fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Bytes>, Fault> {
+        loop {
+            match (self.at, bytes.first()) {
+                (At::Done, _) | (_, None) => return Ok(None),
+                (At::Data, Some(_)) => {
+                    let length = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len());
+                    self.remaining -= length as u64;
+                    if self.remaining == 0 {
+                        self.at = At::DataCr;
+                    }
+                    return Ok(Some(bytes.split_to(length).freeze()));
                 }
-                continue;
+                (_, Some(byte)) => {
+                    self.at = self.step(*byte);
+                    if self.at == At::Broken {
+                        return Err(Fault::Chunk);
+                    }
+                    bytes.advance(1);
+                }
             }
-            self.at = match rest.first() {
-                Some(byte) => self.step(*byte),
-                None => break,
-            };
-            if self.at == At::Broken {
-                return Err(Fault::Chunk);
-            }
-            used += 1;
         }
-        Ok(used)
     }
 
     fn step(&mut self, byte: u8) -> At {
@@ -117,11 +123,11 @@ mod tests {
     #[test]
     fn chunk_framing_is_judged_strictly() {
         let cases: &[(&str, Result<Option<usize>, Fault>)] = &[
-            ("0\r\n\r\n", Ok(Some(5))),
-            ("5\r\nhello\r\n0\r\n\r\nGET /", Ok(Some(15))),
-            ("A\r\n0123456789\r\n00\r\n\r\n", Ok(Some(21))),
+            ("0\r\n\r\n", Ok(Some(0))),
+            ("5\r\nhello\r\n0\r\n\r\nGET /", Ok(Some(5))),
+            ("A\r\n0123456789\r\n00\r\n\r\n", Ok(Some(10))),
             ("5\r\nhel", Ok(None)),
-            ("0\r\nTrailer: x\r\n\r\n", Ok(Some(17))),
+            ("0\r\nTrailer: x\r\n\r\n", Ok(Some(0))),
             ("5;\n", Err(Fault::Chunk)),
             ("5;ext=1\r\nhello\r\n", Err(Fault::Chunk)),
             ("5\nhello\r\n", Err(Fault::Chunk)),
@@ -143,30 +149,28 @@ mod tests {
         ];
         for (body, expected) in cases {
             for piece in [1, 2, 3, 64] {
-                let mut chunks = Chunks::new();
-                let mut used = 0;
-                let mut result = Ok(());
-                for part in body.as_bytes().chunks(piece) {
-                    match chunks.walk(part) {
-                        Ok(count) => used += count,
-                        Err(fault) => {
-                            result = Err(fault);
-                            break;
-                        }
-                    }
-                }
-                let seen = result.map(|()| chunks.is_done().then_some(used));
-                assert_eq!(&seen, expected, "{body:?} in pieces of {piece}");
+                assert_eq!(&walk(body, piece), expected, "{body:?} in pieces of {piece}");
             }
         }
+    }
+
+    /// The length of the data, once the body is done, however it is cut.
+    fn walk(body: &str, piece: usize) -> Result<Option<usize>, Fault> {
+        let (mut chunks, mut bytes, mut length) = (Chunks::new(), BytesMut::new(), 0);
+        for part in body.as_bytes().chunks(piece) {
+            bytes.extend_from_slice(part);
+            while let Some(data) = chunks.take(&mut bytes)? {
+                length += data.len();
+            }
+        }
+        Ok(chunks.is_done().then_some(length))
     }
 
     #[test]
     fn trailers_are_bounded() {
         let mut chunks = Chunks::new();
-        assert!(chunks.walk(b"0\r\nx:").is_ok());
-        let line = [b'x'; 1024];
-        let refused = (0..9).any(|_| chunks.walk(&line).is_err());
+        assert_eq!(chunks.take(&mut BytesMut::from("0\r\nx:")), Ok(None));
+        let refused = (0..9).any(|_| chunks.take(&mut BytesMut::from(&[b'x'; 1024][..])).is_err());
         assert!(refused);
     }
 }

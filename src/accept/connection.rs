@@ -22,14 +22,8 @@ pub struct Connection {
     armed: AtomicBool,
     closing: AtomicBool,
     continue_wanted: AtomicBool,
-    broken: Mutex<Broken>,
+    broken: Mutex<Option<BrokenHead>>,
     waker: Mutex<Option<Waker>>,
-}
-
-#[derive(Default)]
-struct Broken {
-    head: Option<BrokenHead>,
-    body: Option<Fault>,
 }
 
 /// A head that was refused before the framework saw it, as far as it could be read.
@@ -58,7 +52,7 @@ impl Connection {
             armed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             continue_wanted: AtomicBool::new(false),
-            broken: Mutex::new(Broken::default()),
+            broken: Mutex::new(None),
             waker: Mutex::new(None),
         }
     }
@@ -106,7 +100,7 @@ impl Connection {
     }
 
     pub(super) fn break_head(&self, head: BrokenHead) {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).head = Some(head);
+        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
     }
 
     /// The refused head that the request just begun stands for, once.
@@ -114,15 +108,6 @@ impl Connection {
         if self.http2 {
             return None;
         }
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).head.take()
-    }
-
-    pub(super) fn break_body(&self, fault: Fault) {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).body = Some(fault);
-    }
-
-    /// Why the body in flight was cut off by the guarded stream, if it was.
-    pub fn take_broken_body(&self) -> Option<Fault> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).body.take()
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -24,7 +24,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
 use super::head::HeadLimits;
-use super::stream::{Guarded, Pace};
+use super::line::{Line, Pace};
+use super::stream::Guarded;
 use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
 use crate::limits::Limits;
@@ -151,6 +152,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             () = reached(&mut self.stage, Stage::Stopped) => {}
             () = async { while connections.join_next().await.is_some() {} } => {}
         }
+        // Waits until what was cut is gone, so that every call has left its record.
+        connections.shutdown().await;
     }
 
     async fn admit(&self, accepted: io::Result<(TcpStream, SocketAddr)>, connections: &mut JoinSet<()>) {
@@ -269,7 +272,7 @@ async fn establish(
     let connection = Arc::new(connection);
     let (witness, told) = (witness.clone(), listener.clone());
     let tell = move |reason| witness(&told.name, Some(peer), EdgeEvent::StreamRefused { reason });
-    Some((connection.clone(), Guarded::new(io, connection, pace, ahead, Box::new(tell))))
+    Some((connection.clone(), Guarded::new(Line::new(io, connection, pace, ahead, Box::new(tell)))))
 }
 
 /// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).

@@ -13,6 +13,7 @@ mod edge;
 mod fault;
 mod frames;
 pub mod head;
+mod line;
 pub mod path;
 mod read;
 mod settings;
@@ -22,13 +23,23 @@ mod transport;
 
 pub use call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 pub use caller::{Caller, Carrier, ClientChain, Presented};
+pub use chunks::Chunks;
 pub use connection::{BrokenHead, Connection};
 pub use edge::{Census, Edge, EdgeEvent, Stage, Terms, Witness, reached};
 pub use fault::Fault;
 use read::glimpse_dialect;
 pub use read::{APP_HEADER, RefusedHead, read};
 pub use settings::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
+pub use stream::{Arrival, Body};
 pub use tls::{certificates, server_config};
+
+/// How a body was announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framed {
+    Length(u64),
+    /// Its end is found when it comes.
+    Chunks,
+}
 
 /// The methods that some operation has. `CONNECT`, `TRACE` and everything else is refused unseen.
 fn is_known_method(method: &[u8]) -> bool {

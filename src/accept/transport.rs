@@ -1,39 +1,36 @@
-//! The bytes below the guarded stream: TCP, or TLS over it.
+//! The bytes below a connection: TCP, or TLS over it.
 //!
-//! What it does: passes reads and writes on. What it refuses to know: what they mean.
-//! Invariant: it holds no bytes of its own.
+//! What it does: gives both one face. What it refuses to know: messages. Invariant: it adds no buffer.
 
 use std::io;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// One connection's transport.
+/// A client's connection.
 pub enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Transport {
-    pub fn tcp(&self) -> &TcpStream {
+    pub fn fd(&self) -> RawFd {
         match self {
-            Transport::Plain(tcp) => tcp,
-            Transport::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Transport::Plain(tcp) => tcp.read(into).await,
-            Transport::Tls(tls) => tls.read(into).await,
+            Transport::Plain(tcp) => tcp.as_raw_fd(),
+            Transport::Tls(tls) => tls.get_ref().0.as_raw_fd(),
         }
     }
 
     pub fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
+        Pin::new(self).as_mut().poll_read_pinned(cx, out)
+    }
+
+    fn poll_read_pinned(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, out),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, out),
         }
@@ -65,5 +62,12 @@ impl Transport {
             Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
+    }
+}
+
+/// So that the usual reading helpers work on it.
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_pinned(cx, out)
     }
 }

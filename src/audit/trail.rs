@@ -19,6 +19,8 @@ use super::{AuditSettings, OnFailure, Record};
 
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
+/// Under load, the writer looks again after this long instead of being woken for each record.
+const LULL: Duration = Duration::from_millis(2);
 /// Between two tries on a broken sink.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -154,7 +156,7 @@ impl Writer {
     fn run(mut self, mut entries: mpsc::Receiver<Entry>) {
         let mut batch = Vec::with_capacity(BATCH_RECORDS);
         let mut lines = Vec::new();
-        while entries.blocking_recv_many(&mut batch, BATCH_RECORDS) > 0 {
+        while next_batch(&mut entries, &mut batch) {
             let mut stop = false;
             let mut count = 0;
             for entry in batch.drain(..) {
@@ -182,6 +184,7 @@ impl Writer {
             if stop {
                 break;
             }
+            std::thread::sleep(LULL);
         }
         self.sink.sync();
     }
@@ -222,6 +225,25 @@ impl Writer {
         // The file may have been replaced by one that can be written.
         let _ = self.sink.reopen();
     }
+}
+
+/// Waits for records; false when there will be none. Callers pay for waking this thread, so it stays
+/// awake for a moment while records keep coming.
+fn next_batch(entries: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) -> bool {
+    for lull in [true, false] {
+        while batch.len() < BATCH_RECORDS
+            && let Ok(entry) = entries.try_recv()
+        {
+            batch.push(entry);
+        }
+        if !batch.is_empty() {
+            return true;
+        }
+        if lull {
+            std::thread::sleep(LULL);
+        }
+    }
+    entries.blocking_recv_many(batch, BATCH_RECORDS) > 0
 }
 
 enum Sink {

@@ -65,8 +65,14 @@ pub enum Command {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
         /// Append a JSON line for each request received.
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         captures: Option<PathBuf>,
+        /// One more access token, `PROJECT=TOKEN`; may be given more than once.
+        #[arg(long = "access-token", value_name = "PROJECT=TOKEN")]
+        access_tokens: Vec<String>,
+        /// One more API key, `viewer=KEY`, `editor=KEY` or `admin=KEY`; may be given more than once.
+        #[arg(long = "api-key", value_name = "ROLE=KEY")]
+        api_keys: Vec<String>,
     },
     /// Run the embedded OIDC issuer alone (sample people and workloads; never for production).
     Issuer {

@@ -43,6 +43,18 @@ pub struct Leaf {
     serial: u64,
 }
 
+impl Leaf {
+    /// Reads `{name}.pem` and `{name}.key` of a folder that `write_certificates` wrote.
+    pub fn read(folder: &Path, name: &str) -> Result<Self, String> {
+        let text = |ending: &str| {
+            let path = folder.join(format!("{name}.{ending}"));
+            std::fs::read_to_string(&path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
+        };
+        // The serial number matters to the authority that revokes it, which is not here.
+        Ok(Leaf { certificate: text("pem")?, key: text("key")?, serial: 0 })
+    }
+}
+
 /// A name in a certificate.
 #[derive(Clone, Debug)]
 pub enum San {

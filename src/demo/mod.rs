@@ -3,27 +3,24 @@
 //!
 //! What it does: declares those parts. What it refuses to know: the gateway's rooms; each part stands
 //! in for software that somebody else would run, so it leans on cupboards (`otlp`, `clock`) alone; only
-//! `world` puts a gateway between them.
+//! `world` puts a gateway between them, and `story` tells what happens then.
 //! Invariant: nothing here is reachable from `lightkeeper serve`.
 
 pub mod calls;
 pub mod certificates;
+mod command;
 pub mod emulator;
 pub mod issuer;
 pub mod samples;
 pub mod server;
+mod story;
 mod urls;
 pub mod world;
 
 pub use calls::{Answer, CallFault, SampleCaller};
 pub use certificates::{Authority, DevelopmentCertificates, Leaf, LeafPlan, write_certificates};
+pub use command::run;
 pub use emulator::{Captured, Emulator, EmulatorOptions, Endpoints, Fault, run_emulator};
 pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
 pub use samples::Sample;
 pub use world::{World, WorldPlan};
-
-/// Runs the commands that need the embedded parts.
-pub fn run(command: crate::cli::Command) -> std::process::ExitCode {
-    let _ = command;
-    std::process::ExitCode::FAILURE
-}

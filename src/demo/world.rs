@@ -18,7 +18,8 @@ use crate::gateway::{Gateway, Loader};
 /// The demonstration organization's policy.
 pub const POLICY: &str = include_str!("policy.yaml");
 
-/// The demonstration configuration; `{issuer}`, `{ingest}`, `{query}` and `{more}` are filled in.
+/// The demonstration configuration; `{issuer}`, `{ingest}`, `{query}`, `{tls}`, `{plain}` and `{more}` are
+/// filled in.
 pub const CONFIG: &str = include_str!("lightkeeper.yaml");
 
 /// What a world is made of.
@@ -32,6 +33,10 @@ pub struct WorldPlan {
     pub emulator: EmulatorOptions,
     /// Where plaintext callers connect, so that printed settings can be pasted; port 0 for any.
     pub plain: SocketAddr,
+    /// Where TLS callers connect.
+    pub tls: SocketAddr,
+    /// Where metrics and probes are.
+    pub admin: SocketAddr,
     pub clock: Clock,
 }
 
@@ -44,6 +49,8 @@ impl Default for WorldPlan {
             issuer: IssuerOptions::default(),
             emulator: EmulatorOptions::default(),
             plain: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             clock: Clock::system(),
         }
     }
@@ -88,6 +95,8 @@ impl World {
             .replace("{ingest}", &emulator.url())
             .replace("{query}", &emulator.url())
             .replace("{plain}", &plan.plain.to_string())
+            .replace("{tls}", &plan.tls.to_string())
+            .replace("{admin}", &plan.admin.to_string())
             .replace("{more}", &plan.more);
         furnish(&folder.0, &config, &plan.policy, &plan.clock)
             .map_err(|error| format!("the world's files: {error}"))?;
@@ -99,7 +108,7 @@ impl World {
         };
         let first = loader().map_err(|errors| errors.join("\n"))?;
         let gateway = Gateway::start(first, loader, clock).await.map_err(|errors| errors.join("\n"))?;
-        let admin = admin::serve(SocketAddr::from(([127, 0, 0, 1], 0)), gateway.core().clone())?;
+        let admin = admin::serve(plan.admin, gateway.core().clone())?;
         // The first calls should not meet a gateway that has no keys yet.
         let limit = std::time::Duration::from_secs(10);
         gateway.core().house.load_full().identifier.settled(limit).await;

@@ -1,4 +1,4 @@
-//! Text in, exact diagnostics out.
+//! Text in, exact diagnostics out. They see what a user of the module sees, and no more.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -8,11 +8,11 @@
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora_http::RequestHeader;
+use zeroize::Zeroizing;
 
 use super::Backend;
-use crate::accept::Protocol;
 use crate::profiles::{Credential, Profile};
-use crate::route::Route;
+use crate::route::{Lane, Route};
 use crate::vault::Lease;
 
 const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
@@ -21,8 +21,8 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const TENANT: HeaderName = HeaderName::from_static("x-lightstep-org");
 
-/// What may be taken over from the caller's head, by protocol.
-const HTTP_TAKES: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LENGTH];
+/// What may be taken over from the caller's head, by lane.
+const HTTP_TAKES: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
 const GRPC_TAKES: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_LENGTH, GRPC_ENCODING, GRPC_TIMEOUT];
 const QUERY_TAKES: [HeaderName; 2] = [CONTENT_TYPE, ACCEPT];
 
@@ -30,47 +30,37 @@ const QUERY_TAKES: [HeaderName; 2] = [CONTENT_TYPE, ACCEPT];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadDefect;
 
-/// The head of a streamed export.
-pub fn streamed(
+/// The head of a gRPC export, for the framework's HTTP/2 client.
+pub fn grpc(
     route: &Route,
-    protocol: Protocol,
     lease: &Lease,
     backend: &Backend,
     profile: &Profile,
     incoming: &HeaderMap,
-    version: Version,
 ) -> Result<RequestHeader, HeadDefect> {
     let target = format!("{}{}", backend.settings.base_path, route.path_and_query());
     let mut head = RequestHeader::build_no_case(Method::POST, target.as_bytes(), Some(10)).map_err(|_| HeadDefect)?;
-    head.set_version(version);
+    head.set_version(Version::HTTP_2);
     let mut put =
         |name: HeaderName, value: HeaderValue| head.append_header(name, value).map(drop).map_err(|_| HeadDefect);
     put(HOST, HeaderValue::from_str(&backend.authority).map_err(|_| HeadDefect)?)?;
     put(USER_AGENT, PRODUCT)?;
-    let takes: &[HeaderName] = match protocol {
-        Protocol::Http => &HTTP_TAKES,
-        Protocol::Grpc => &GRPC_TAKES,
-    };
-    for name in takes {
-        if let Some(value) = incoming.get(name) {
-            put(name.clone(), value.clone())?;
+    for name in GRPC_TAKES {
+        if let Some(value) = incoming.get(&name) {
+            put(name, value.clone())?;
         }
     }
-    match protocol {
-        // Answers are small and must be read by us: no encoding is offered.
-        Protocol::Http => put(ACCEPT_ENCODING, HeaderValue::from_static("identity"))?,
-        Protocol::Grpc => {
-            put(TE, HeaderValue::from_static("trailers"))?;
-            put(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
-        }
-    }
+    put(TE, HeaderValue::from_static("trailers"))?;
+    // Answers are small and must be read by us: no encoding is offered.
+    put(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
     let (name, value) = credential(route, lease, profile)?;
     put(name, value)?;
     Ok(head)
 }
 
-/// The head of a terminated query.
-pub fn terminated(
+/// The head of an HTTP/1.1 request without its framing and final empty line. Wiped when dropped: it holds
+/// the credential.
+pub fn http1(
     method: &Method,
     route: &Route,
     lease: &Lease,
@@ -78,20 +68,39 @@ pub fn terminated(
     profile: &Profile,
     organization: &str,
     incoming: &HeaderMap,
-) -> Result<http::request::Builder, HeadDefect> {
-    let target = format!("{}{}{}", backend.origin, backend.settings.base_path, route.path_and_query());
-    let mut builder = http::Request::builder().method(method.clone()).uri(target).header(USER_AGENT, PRODUCT);
-    for name in QUERY_TAKES {
-        if let Some(value) = incoming.get(&name) {
-            builder = builder.header(name, value.clone());
+) -> Result<Zeroizing<Vec<u8>>, HeadDefect> {
+    let mut head = Zeroizing::new(Vec::with_capacity(512));
+    for part in [method.as_str(), " ", &backend.settings.base_path, route.path_and_query(), " HTTP/1.1\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    put(&mut head, &HOST, backend.authority.as_bytes());
+    put(&mut head, &USER_AGENT, PRODUCT.as_bytes());
+    let (takes, encodings): (&[HeaderName], &[u8]) = match route.lane() {
+        // Answers to exports are small: no encoding is offered.
+        Lane::Streamed(_) => (&HTTP_TAKES, b"identity"),
+        Lane::Terminated(_) => (&QUERY_TAKES, b"gzip"),
+    };
+    for name in takes {
+        if let Some(value) = incoming.get(name) {
+            put(&mut head, name, value.as_bytes());
         }
     }
+    put(&mut head, &ACCEPT_ENCODING, encodings);
     // The tenant's name is ours to say; clients that send it expect it to arrive.
-    if incoming.contains_key(&TENANT) {
-        builder = builder.header(TENANT, HeaderValue::from_str(organization).map_err(|_| HeadDefect)?);
+    if matches!(route.lane(), Lane::Terminated(_)) && incoming.contains_key(&TENANT) {
+        put(&mut head, &TENANT, HeaderValue::from_str(organization).map_err(|_| HeadDefect)?.as_bytes());
     }
     let (name, value) = credential(route, lease, profile)?;
-    Ok(builder.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip")).header(name, value))
+    put(&mut head, &name, value.as_bytes());
+    Ok(head)
+}
+
+/// Values come from `HeaderValue`s, which hold no line ends.
+fn put(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    head.extend_from_slice(name.as_str().as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(value);
+    head.extend_from_slice(b"\r\n");
 }
 
 fn credential(route: &Route, lease: &Lease, profile: &Profile) -> Result<(HeaderName, HeaderValue), HeadDefect> {

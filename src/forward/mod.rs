@@ -5,12 +5,17 @@
 //! Invariants: the incoming head is never passed on with things taken away; pooled connections are
 //! shared only under the same verification settings.
 
+mod exchange;
 mod head;
+mod pool;
 mod send;
 mod settings;
+mod supply;
 mod upstream;
 
-pub use head::{HeadDefect, streamed};
-pub use send::{Answer, SendFault, Sending, send};
+pub use exchange::{Answer, ExchangeFault, Intake, exchange};
+pub use head::{HeadDefect, grpc, http1};
+pub use send::{SendFault, gunzip};
 pub use settings::{ClientIdentity, UpstreamSettings};
+pub use supply::{Replayable, Supply, Whole};
 pub use upstream::Backend;

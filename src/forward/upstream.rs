@@ -1,7 +1,7 @@
 //! One backend: its addresses, its verification, its connections.
 //!
-//! What it does: resolves the name, makes the framework's peer and our own client for it. What it refuses
-//! to know: requests, credentials. Invariants: the pool key covers everything that verification depends
+//! What it does: resolves the name, makes the framework's peer (for gRPC) and our own pool (for HTTP/1.1)
+//! for it. What it refuses to know: requests, credentials. Invariants: the pool key covers everything that verification depends
 //! on, because the framework's own key leaves out the CA (its pooled connections would be shared across
 //! CA settings); every timeout is set; a TLS upstream has a name.
 
@@ -12,20 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::UpstreamSettings;
-use crate::accept::Protocol;
+use super::pool::{DialFault, Pool, Wire};
 
 /// Exports of many clients share few HTTP/2 connections.
 const STREAMS_PER_CONNECTION: usize = 100;
@@ -33,17 +27,15 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Stream and connection windows towards the backend: answers are small, requests use its windows.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The client of the terminated lane.
-pub type OwnClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// Addresses tried for one call, each within the connect timeout.
+const DIALS: usize = 3;
 
 /// One backend, ready to be called.
 pub struct Backend {
     pub settings: UpstreamSettings,
     /// `host[:port]`, as the Host header has it.
     pub authority: String,
-    /// `https://host[:port]`, the origin of its own links.
-    pub origin: String,
-    pub client: OwnClient,
+    pub(super) pool: Pool,
     addresses: ArcSwap<Vec<SocketAddr>>,
     turn: AtomicUsize,
     ca: Option<Arc<CaType>>,
@@ -75,15 +67,14 @@ impl Backend {
             None => None,
         };
         let group_key = group_key(settings, &roots, identity.as_ref());
-        let client = own_client(settings, &roots, identity.as_ref())?;
+        let tls = if settings.tls { Some(client_tls(settings, &roots, identity.as_ref())?) } else { None };
         let default_port = if settings.tls { 443 } else { 80 };
         let host = if settings.host.contains(':') { format!("[{}]", settings.host) } else { settings.host.clone() };
         let authority = if settings.port == default_port { host } else { format!("{host}:{}", settings.port) };
         let literal = settings.host.parse::<IpAddr>().ok();
         let backend = Backend {
-            origin: format!("{}://{authority}", if settings.tls { "https" } else { "http" }),
             authority,
-            client,
+            pool: Pool::new(tls, settings.idle_timeout, settings.connect_timeout),
             addresses: ArcSwap::from_pointee(
                 literal.iter().map(|address| SocketAddr::new(*address, settings.port)).collect(),
             ),
@@ -126,21 +117,36 @@ impl Backend {
         }))
     }
 
-    /// The framework's description of where to connect, `None` while the name is not resolved.
-    pub async fn peer(&self, protocol: Protocol) -> Option<Box<HttpPeer>> {
+    /// Whether both would verify and connect alike, so that the older one's connections can go on.
+    pub fn is_same_as(&self, other: &Backend) -> bool {
+        self.group_key == other.group_key && self.settings == other.settings
+    }
+
+    /// A fresh HTTP/1.1 connection.
+    pub(super) async fn dial(&self) -> Result<Wire, DialFault> {
+        let mut last = DialFault::Unreachable;
+        let attempts = self.addresses.load().len().clamp(1, DIALS);
+        for _ in 0..attempts {
+            let Some(address) = self.address().await else { continue };
+            match self.pool.dial(address).await {
+                Ok(wire) => return Ok(wire),
+                Err(fault) => last = fault,
+            }
+        }
+        Err(last)
+    }
+
+    /// The framework's description of where to send gRPC, `None` while the name is not resolved.
+    pub async fn peer(&self) -> Option<Box<HttpPeer>> {
         let address = self.address().await?;
         let settings = &self.settings;
         let sni = if settings.tls { settings.host.clone() } else { String::new() };
         let mut peer = Box::new(HttpPeer::new(address, settings.tls, sni));
-        peer.group_key = self.group_key ^ u64::from(protocol == Protocol::Grpc);
+        peer.group_key = self.group_key;
         peer.client_cert_key = self.identity.clone();
         let options = &mut peer.options;
         options.ca = self.ca.clone();
-        match (protocol, settings.tls) {
-            (Protocol::Grpc, _) => options.set_http_version(2, 2),
-            (Protocol::Http, true) => options.set_http_version(2, 1),
-            (Protocol::Http, false) => options.set_http_version(1, 1),
-        }
+        options.set_http_version(2, 2);
         options.max_h2_streams = STREAMS_PER_CONNECTION;
         options.h2_ping_interval = Some(PING_INTERVAL);
         options.connection_timeout = Some(settings.connect_timeout);
@@ -216,15 +222,16 @@ fn group_key(
     }
     let digest = context.finish();
     let first = digest.as_ref().first_chunk::<8>().copied().unwrap_or_default();
-    // The lowest bit is the protocol's.
-    u64::from_be_bytes(first) & !1 | 2
+    // Zero would mean "no key" to the framework.
+    u64::from_be_bytes(first) | 1
 }
 
-fn own_client(
+/// The TLS of our own connections: made once, so that sessions can be resumed.
+fn client_tls(
     settings: &UpstreamSettings,
     roots: &[CertificateDer<'static>],
     identity: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-) -> Result<OwnClient, String> {
+) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static>), String> {
     let mut store = rustls::RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -232,25 +239,14 @@ fn own_client(
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("no usable TLS version: {error}"))?
         .with_root_certificates(store);
-    let config = match identity {
+    let mut config = match identity {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain.clone(), key.clone_key())
             .map_err(|error| format!("the client certificate and its key do not fit: {error}"))?,
         None => builder.with_no_client_auth(),
     };
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(settings.connect_timeout));
-    let https = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(settings.idle_timeout)
-        .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(256)
-        .build(https))
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = ServerName::try_from(settings.host.clone())
+        .map_err(|_| format!("`{}` is no name that a certificate can prove", settings.host))?;
+    Ok((Arc::new(config), name))
 }

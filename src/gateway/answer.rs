@@ -12,10 +12,11 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::walk::Walk;
-use crate::accept::{Connection, Dialect};
+use crate::accept::{Arrival, Connection, Dialect};
 use crate::forward::Answer;
 use crate::respond::{self, REQUEST_ID, Refusal};
-use crate::transform::Links;
+use crate::secret::Secret;
+use crate::transform::{self, Links};
 
 /// What of a query answer's head is passed on.
 const QUERY_TAKES: [HeaderName; 7] = [
@@ -53,18 +54,48 @@ pub async fn own(session: &mut Session, walk: &mut Walk, page: serde_json::Value
     write(session, walk, StatusCode::OK, headers, page.to_string().into()).await
 }
 
-/// Passes on a terminated answer.
-pub async fn query(session: &mut Session, walk: &mut Walk, answer: &Answer, body: Bytes, links: &Links) -> Outcome {
+/// Passes on a terminated answer. Header values that hold our credential are left out.
+pub async fn query(
+    session: &mut Session,
+    walk: &mut Walk,
+    answer: &Answer,
+    body: Bytes,
+    links: &Links,
+    lent: &Secret,
+) -> Outcome {
+    let clean = |value: &&HeaderValue| !transform::holds(value.as_bytes(), lent);
     walk.status = Some(answer.status.as_u16());
     let mut headers = Vec::with_capacity(8);
     for name in QUERY_TAKES {
-        headers.extend(answer.headers.get(&name).map(|value| (name.clone(), value.clone())));
+        headers.extend(answer.headers.get(&name).filter(clean).map(|value| (name.clone(), value.clone())));
     }
     for name in QUERY_LINKS {
-        let rewritten = answer.headers.get(&name).and_then(|value| value.to_str().ok()).map(|text| links.in_text(text));
+        let value = answer.headers.get(&name).filter(clean);
+        let rewritten = value.and_then(|value| value.to_str().ok()).map(|text| links.in_text(text));
         headers.extend(rewritten.and_then(|text| HeaderValue::from_str(&text).ok()).map(|value| (name, value)));
     }
     headers.push((HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")));
+    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
+    write(session, walk, answer.status, headers, body).await
+}
+
+/// What of an export's answer head is passed on.
+const EXPORT_TAKES: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::RETRY_AFTER,
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
+/// Passes on the answer to an export. Header values that hold our credential are left out.
+pub async fn export(session: &mut Session, walk: &mut Walk, answer: &Answer, body: Bytes, lent: &Secret) -> Outcome {
+    walk.status = Some(answer.status.as_u16());
+    let mut headers = Vec::with_capacity(EXPORT_TAKES.len() + 1);
+    for name in EXPORT_TAKES {
+        let value = answer.headers.get(&name).filter(|value| !transform::holds(value.as_bytes(), lent));
+        headers.extend(value.map(|value| (name, value.clone())));
+    }
     headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
     write(session, walk, answer.status, headers, body).await
 }
@@ -101,7 +132,8 @@ async fn write(
         head.append_header(name, value)?;
     }
     let http2 = session.downstream_session.is_http2();
-    if !http2 && !session.as_mut().is_body_done() {
+    let unread = walk.arrival.as_ref().and_then(Arrival::body).is_some_and(|body| !body.is_whole());
+    if !http2 && unread {
         session.set_keepalive(None);
     }
     if walk.dialect == Dialect::Grpc && http2 {

@@ -105,6 +105,14 @@ impl Core {
         });
     }
 
+    /// Metric, log line and audit event: an operator must rotate.
+    pub fn credential_refused(&self, project: &str, fingerprint: &str) {
+        self.metrics.credential_refused(project);
+        tracing::error!(project, fingerprint, "the backend refuses one of our credentials");
+        let detail = format!("project {project}, credential with digest {fingerprint}");
+        self.event("credential_refused", "credential_refused_by_upstream", Some(detail));
+    }
+
     /// The truth about readiness: a gateway that cannot identify anybody, cannot record or is about to
     /// stop is not ready; one that kept its last good configuration is.
     pub fn readiness(&self) -> Readiness {

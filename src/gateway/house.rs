@@ -79,12 +79,15 @@ impl House {
         let vault = Vault::open(&plan.vault, clock.clone())
             .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
             .ok();
-        let mut open = |name: &str, settings: &Option<UpstreamSettings>| {
-            let settings = settings.as_ref()?;
-            Backend::open(settings).map_err(|fault| faults.push(format!("upstream {name}: {fault}"))).ok()
+        let mut open = |upstream: Upstream, settings: &Option<UpstreamSettings>| {
+            let fresh = Backend::open(settings.as_ref()?);
+            let fresh = fresh.map_err(|fault| faults.push(format!("upstream {}: {fault}", upstream.name()))).ok()?;
+            // One that verifies alike keeps its connections.
+            let kept = previous.and_then(|house| house.backend(upstream)).filter(|kept| kept.is_same_as(&fresh));
+            Some(kept.cloned().unwrap_or(fresh))
         };
-        let ingest = open("ingest", &plan.ingest);
-        let query = open("query", &plan.query);
+        let ingest = open(Upstream::Ingest, &plan.ingest);
+        let query = open(Upstream::Query, &plan.query);
         match (identifier, vault) {
             (Some(identifier), Some(vault)) if faults.is_empty() => Ok(House {
                 organization: plan.organization.clone(),

@@ -8,6 +8,7 @@ mod admit;
 mod answer;
 mod core;
 mod house;
+mod lanes;
 mod own;
 mod pace;
 mod phases;

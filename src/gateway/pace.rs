@@ -62,6 +62,11 @@ impl BodyPace {
         self.ended
     }
 
+    /// When waiting for the next chunk is over.
+    pub fn deadline(&self) -> Instant {
+        self.began + self.timeout
+    }
+
     /// Takes the next chunk into account.
     pub fn chunk(&mut self, chunk: &[u8], end: bool) -> Result<(), Fault> {
         self.seen_bytes += chunk.len() as u64;

@@ -1,6 +1,6 @@
 //! The framework's phases, each a few lines that call a room.
 //!
-//! What it does: is the only place that knows the framework's session. What it refuses to know: how
+//! What it does: hooks the walk into the framework, which itself streams gRPC. What it refuses to know: how
 //! anything is decided. Invariants: a request leaves only with a route and a lease, which exist only
 //! after an identity and a permit; the outgoing head replaces the incoming one whole; an answer's head is
 //! built from a list too.
@@ -19,7 +19,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use super::admit::{self, Onward};
 use super::walk::Walk;
 use super::{Core, answer};
-use crate::accept::{Connection, Fault, Protocol};
+use crate::accept::{Arrival, Fault};
 use crate::forward;
 use crate::respond::{Class, REQUEST_ID, Refusal};
 
@@ -63,21 +63,18 @@ impl ProxyHttp for Phases {
     fn init_downstream_modules(&self, _: &mut pingora_core::modules::http::HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, walk: &mut Walk) -> Outcome<bool> {
-        let Some(connection) = connection_of(session) else {
+        let Some(arrival) = arrival_of(session) else {
             // Every connection comes through our own accept loop; one that did not is nobody's.
             return Err(Error::explain(ErrorType::InternalError, "connection without its facts"));
         };
-        walk.begin(connection.clone());
-        if connection.is_closing() {
+        walk.begin(arrival.clone());
+        if arrival.connection.is_closing() {
             session.set_keepalive(None);
         }
         session.set_write_timeout(Some(walk.house.limits.body_timeout));
         session.set_read_timeout(Some(walk.house.limits.body_timeout));
-        match admit::admit(session, walk, &connection).await {
-            Ok(Onward::Stream) => {
-                answer::allow_body(session, &connection);
-                Ok(false)
-            }
+        match admit::admit(session, walk, &arrival).await {
+            Ok(Onward::Stream) => Ok(false),
             Ok(Onward::Answered) => Ok(true),
             Err(refusal) => {
                 answer::refuse(session, walk, refusal).await?;
@@ -89,12 +86,12 @@ impl ProxyHttp for Phases {
     async fn upstream_peer(&self, session: &mut Session, walk: &mut Walk) -> Outcome<Box<HttpPeer>> {
         // The framework does not time the reading of an HTTP/2 body: the backend's silence is what ends it.
         let body_timeout = walk.house.limits.body_timeout;
-        let untimed = session.downstream_session.is_http2() && !session.as_mut().is_body_done();
+        let untimed = !session.as_mut().is_body_done();
         let Some(streaming) = &mut walk.streaming else {
             return Err(refused(walk, Refusal::new(Class::Unavailable, "internal_defect")));
         };
         streaming.pace.restart();
-        match streaming.backend.peer(streaming.protocol).await {
+        match streaming.backend.peer().await {
             Some(mut peer) => {
                 if untimed {
                     peer.options.read_timeout = peer.options.read_timeout.map(|wait| wait.min(body_timeout));
@@ -107,15 +104,15 @@ impl ProxyHttp for Phases {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         outgoing: &mut RequestHeader,
         walk: &mut Walk,
     ) -> Outcome<()> {
         let house = walk.house.clone();
         let head = walk.streaming.as_ref().and_then(|streaming| {
             let lease = streaming.lease.as_ref()?;
-            let Streaming { route, protocol, backend, incoming, .. } = streaming;
-            forward::streamed(route, *protocol, lease, backend, &house.profile, incoming, outgoing.version).ok()
+            let Streaming { route, backend, .. } = streaming;
+            forward::grpc(route, lease, backend, &house.profile, &session.req_header().headers).ok()
         });
         match head {
             Some(head) => {
@@ -136,7 +133,9 @@ impl ProxyHttp for Phases {
         let Some(streaming) = &mut walk.streaming else { return Ok(()) };
         let judged = streaming.pace.chunk(body.as_deref().unwrap_or_default(), end);
         walk.bytes_in = streaming.pace.seen_bytes();
-        judged.map_err(|fault| refused(walk, fault.into()))
+        // The client's fault by name: towards HTTP/2 the framework swallows every other error of this phase,
+        // and the call would hang until the backend's timeout.
+        judged.map_err(|fault| refused(walk, fault.into()).into_down())
     }
 
     async fn upstream_response_filter(
@@ -146,19 +145,13 @@ impl ProxyHttp for Phases {
         walk: &mut Walk,
     ) -> Outcome<()> {
         walk.upstream_status = Some(head.status.as_u16());
-        let Some(streaming) = &mut walk.streaming else { return Ok(()) };
         let grpc_status = head.headers.get("grpc-status").map(HeaderValue::as_bytes);
-        let refuses_us = match streaming.protocol {
-            Protocol::Http => matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
-            Protocol::Grpc => {
-                matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-                    || matches!(grpc_status, Some(b"16" | b"7"))
-            }
-        };
+        let refuses_us = matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            || matches!(grpc_status, Some(b"16" | b"7"));
         if refuses_us {
             return Err(credential_refused(walk));
         }
-        if let Some(class) = unusable(head, streaming.protocol) {
+        if let Some(class) = unusable(head) {
             return Err(refused(walk, Refusal::new(class, "upstream_answer_unusable")));
         }
         Ok(())
@@ -272,10 +265,8 @@ impl ProxyHttp for Phases {
     async fn logging(&self, session: &mut Session, _: Option<&Error>, walk: &mut Walk) {
         walk.bytes_in = walk.bytes_in.max(session.body_bytes_read() as u64);
         walk.end();
-        if let Some(connection) = &walk.connection
-            && !connection.http2
-        {
-            connection.arm();
+        if let Some(arrival) = walk.arrival.as_ref().filter(|arrival| !arrival.connection.http2) {
+            arrival.connection.arm();
         }
     }
 
@@ -292,9 +283,9 @@ impl ProxyHttp for Phases {
 use super::walk::Streaming;
 
 /// What our accept loop attached to the stream.
-fn connection_of(session: &Session) -> Option<Arc<Connection>> {
+fn arrival_of(session: &Session) -> Option<Arrival> {
     let facts = session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?;
-    facts.downcast_ref::<Arc<Connection>>().cloned()
+    facts.downcast_ref::<Arrival>().cloned()
 }
 
 /// Moves on to the next token, if there is one; otherwise the refusal stands.
@@ -315,31 +306,20 @@ fn credential_refused(walk: &mut Walk) -> Box<Error> {
 
 /// Metric, log line and audit event: an operator must rotate.
 fn note_credential_refused(walk: &Walk) {
-    let project = walk.project().unwrap_or("none").to_owned();
     let fingerprint =
         walk.streaming.as_ref().and_then(|streaming| Some(streaming.lease.as_ref()?.fingerprint())).unwrap_or_default();
-    walk.core().metrics.credential_refused(&project);
-    tracing::error!(project, fingerprint, "the backend refuses one of our credentials");
-    let detail = format!("project {project}, token with digest {fingerprint}");
-    walk.core().event("credential_refused", "credential_refused_by_upstream", Some(detail));
+    walk.core().credential_refused(walk.project().unwrap_or("none"), &fingerprint);
 }
 
-/// An answer that no exporter understands: redirects, and HTTP errors or other media types to gRPC.
-fn unusable(head: &ResponseHeader, protocol: Protocol) -> Option<Class> {
-    let status = head.status.as_u16();
-    if status < 200 || (300..400).contains(&status) || head.headers.contains_key(header::CONTENT_ENCODING) {
-        return Some(Class::UpstreamBroken);
-    }
-    if protocol == Protocol::Http {
-        return None;
-    }
+/// An answer that no gRPC client understands.
+fn unusable(head: &ResponseHeader) -> Option<Class> {
     let is_grpc =
         head.headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-    match (is_grpc && status == 200, status) {
-        (true, _) => None,
-        (false, 429) => Some(Class::Throttled(5)),
-        (false, 504) => Some(Class::UpstreamTimeout),
-        (false, _) => Some(Class::UpstreamBroken),
+    match head.status.as_u16() {
+        200 if is_grpc => None,
+        429 => Some(Class::Throttled(5)),
+        504 => Some(Class::UpstreamTimeout),
+        _ => Some(Class::UpstreamBroken),
     }
 }
 
@@ -357,9 +337,6 @@ fn grpc_code(headers: &HeaderMap) -> Option<u16> {
 fn refusal_of(session: &Session, error: &Error, walk: &Walk) -> Refusal {
     if let Some(refusal) = &walk.refusal {
         return refusal.clone();
-    }
-    if let Some(fault) = walk.connection.as_ref().and_then(|connection| connection.take_broken_body()) {
-        return fault.into();
     }
     let body_ended = walk.streaming.as_ref().is_none_or(|streaming| streaming.pace.is_ended());
     let detail = error.etype().as_str().to_owned();

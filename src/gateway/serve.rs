@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use notify::Watcher as _;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
@@ -35,8 +34,12 @@ pub type Loader = Arc<dyn Fn() -> Result<Plan, Vec<String>> + Send + Sync>;
 
 /// Changes that come together are taken together.
 const SETTLE: Duration = Duration::from_millis(200);
-/// For file systems that tell of no change.
-const POLL: Duration = Duration::from_secs(30);
+/// Between two looks at the files.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long a stop waits for the records of calls that were cut.
+const CUT_PAUSE: Duration = Duration::from_millis(10);
+const CUT_LOOKS: u32 = 100;
 
 /// HTTP/2 windows towards clients, in bytes: what one stream and one connection may have in flight.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -197,56 +200,51 @@ impl Gateway {
     }
 
     /// Reloads whenever a watched file changes, until the gateway stops.
+    ///
+    /// Files are looked at rather than watched: a look costs a few system calls, sees replaced files and
+    /// swapped symlinks (Kubernetes' `..data`) on every file system, and is not woken by other files in
+    /// the same folder, the audit trail for one.
     pub async fn watch(self: Arc<Self>) {
-        let (tell, mut told) = tokio::sync::mpsc::channel::<()>(1);
-        let mut watched: Vec<PathBuf> = Vec::new();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading is no change, and a full channel means that a look is due anyway.
-            if !event.is_ok_and(|event| event.kind.is_access()) {
-                let _ = tell.try_send(());
-            }
-        })
-        .map_err(|error| tracing::warn!(%error, "file changes are found by polling only"))
-        .ok();
         let mut stage = self.stage.subscribe();
+        let mut seen = self.marks().await;
         let mut known = self.content().await;
         loop {
-            self.follow(watcher.as_mut(), &mut watched);
             tokio::select! {
                 () = reached(&mut stage, Stage::Draining) => return,
-                _ = told.recv(), if watcher.is_some() => {}
-                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
+            let marks = self.marks().await;
+            if marks == seen {
+                continue;
+            }
+            // Files that are changed together are taken together.
             tokio::time::sleep(SETTLE).await;
-            while told.try_recv().is_ok() {}
+            seen = self.marks().await;
             let content = self.content().await;
             if content != known {
                 known = content;
                 // The failure is told by `reload` itself.
                 let _ = self.reload().await;
+                seen = self.marks().await;
             }
         }
     }
 
-    /// Watches the folders of all files: a file that is replaced, and a symlink swapped beneath it, are
-    /// changes of the folder.
-    fn follow(&self, watcher: Option<&mut notify::RecommendedWatcher>, watched: &mut Vec<PathBuf>) {
-        let Some(watcher) = watcher else { return };
+    /// What changes when a file is written, replaced or pointed elsewhere.
+    async fn marks(&self) -> Vec<Option<(u64, u64, i64, i64, u64)>> {
+        use std::os::unix::fs::MetadataExt as _;
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut folders: Vec<PathBuf> = files.iter().filter_map(|file| Some(file.parent()?.to_owned())).collect();
-        folders.sort();
-        folders.dedup();
-        for folder in folders {
-            if !watched.contains(&folder) {
-                match watcher.watch(&folder, notify::RecursiveMode::NonRecursive) {
-                    Ok(()) => watched.push(folder),
-                    Err(error) => tracing::warn!(folder = %folder.display(), %error, "folder cannot be watched"),
-                }
-            }
-        }
+        let look = move || {
+            let mark = |file: &PathBuf| {
+                let found = std::fs::metadata(file).ok()?;
+                Some((found.dev(), found.ino(), found.mtime(), found.mtime_nsec(), found.size()))
+            };
+            files.iter().map(mark).collect()
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
-    /// A digest of all watched files, so that other changes in their folders mean nothing.
+    /// A digest of all watched files, so that a file written anew with the same content means nothing.
     async fn content(&self) -> Vec<u8> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let digest = tokio::task::spawn_blocking(move || {
@@ -288,6 +286,12 @@ impl Gateway {
             if tokio::time::timeout(Duration::from_secs(1), &mut finish).await.is_err() {
                 aborts.iter().for_each(tokio::task::AbortHandle::abort);
             }
+        }
+        // HTTP/2 calls are tasks of their own, which end a moment after their connection.
+        let mut looks = 0;
+        while self.core.in_flight.load(Ordering::Acquire) > 0 && looks < CUT_LOOKS {
+            looks += 1;
+            tokio::time::sleep(CUT_PAUSE).await;
         }
         self.core.event("stop", "stopped", None);
         let core = self.core.clone();

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::{Core, House};
-use crate::accept::{Ask, Call, Connection, Dialect, Protocol};
+use crate::accept::{Arrival, Ask, Call, Dialect};
 use crate::audit::{Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
@@ -25,10 +25,9 @@ use crate::vault::Lease;
 
 use super::pace::BodyPace;
 
-/// An export that may be streamed.
+/// A gRPC export that the framework streams.
 pub struct Streaming {
     pub route: Route,
-    pub protocol: Protocol,
     /// Taken only to move on to the next token.
     pub lease: Option<Lease>,
     pub backend: Arc<Backend>,
@@ -37,8 +36,6 @@ pub struct Streaming {
     /// The backend refused the lease, and the next one is to be tried.
     pub again: bool,
     pub tried_again: bool,
-    /// Of the caller's head: what the outgoing head may take over.
-    pub incoming: HeaderMap,
 }
 
 /// One call.
@@ -48,7 +45,7 @@ pub struct Walk {
     began: Instant,
     began_at: UnixMillis,
     pub request_id: String,
-    pub connection: Option<Arc<Connection>>,
+    pub arrival: Option<Arrival>,
     slot: Option<Slot>,
     pub dialect: Dialect,
     pub streaming: Option<Streaming>,
@@ -81,7 +78,7 @@ impl Walk {
             began: Instant::now(),
             began_at: core.clock.now(),
             request_id: core.request_id(),
-            connection: None,
+            arrival: None,
             slot: None,
             dialect: Dialect::Own,
             streaming: None,
@@ -116,8 +113,8 @@ impl Walk {
     }
 
     /// From here on, the call leaves a record.
-    pub fn begin(&mut self, connection: Arc<Connection>) {
-        self.connection = Some(connection);
+    pub fn begin(&mut self, arrival: Arrival) {
+        self.arrival = Some(arrival);
         self.begun = true;
     }
 
@@ -211,8 +208,8 @@ impl Walk {
             time: timestamp(self.began_at.0),
             request_id: std::mem::take(&mut self.request_id),
             event: "call",
-            listener: self.connection.as_ref().map(|connection| connection.listener.name.clone()),
-            client_address: self.connection.as_ref().map(|connection| connection.peer.to_string()),
+            listener: self.arrival.as_ref().map(|arrival| arrival.connection.listener.name.clone()),
+            client_address: self.arrival.as_ref().map(|arrival| arrival.connection.peer.to_string()),
             identity: self.who.take(),
             http_method: Some(match &self.method {
                 Some(method) => method.to_string(),
@@ -243,33 +240,47 @@ impl Walk {
     }
 }
 
-/// The one line that a call leaves in the log.
+/// One event of the given level: the level of an event is fixed where it stands.
+macro_rules! write_line {
+    ($level:ident, $record:expr) => {{
+        let record = $record;
+        tracing::event!(
+            tracing::Level::$level,
+            request_id = record.request_id,
+            decision = record.decision,
+            reason = record.reason,
+            detail = record.detail,
+            status = record.status,
+            grpc_status = record.grpc_status,
+            method = record.http_method,
+            path = record.path,
+            operation = record.operation,
+            app = record.app,
+            subject = record.identity.as_ref().map(|who| who.subject.as_str()),
+            issuer = record.identity.as_ref().map(|who| who.issuer.as_str()),
+            client = record.client_address,
+            duration_us = record.duration_us,
+            "call"
+        );
+    }};
+}
+
+/// The one line that a call leaves in the log: what went well at `debug`, because the audit trail has it
+/// anyway and a line costs as much as the decision; what did not at `info`.
 fn log(record: &Record) {
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return;
+    if record.reason == "ok" {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            write_line!(DEBUG, record);
+        }
+    } else if tracing::enabled!(tracing::Level::INFO) {
+        write_line!(INFO, record);
     }
-    tracing::info!(
-        request_id = record.request_id,
-        decision = record.decision,
-        reason = record.reason,
-        detail = record.detail,
-        status = record.status,
-        grpc_status = record.grpc_status,
-        method = record.http_method,
-        path = record.path,
-        operation = record.operation,
-        app = record.app,
-        subject = record.identity.as_ref().map(|who| who.subject.as_str()),
-        issuer = record.identity.as_ref().map(|who| who.issuer.as_str()),
-        client = record.client_address,
-        duration_us = record.duration_us,
-        "call"
-    );
 }
 
 impl Drop for Walk {
     fn drop(&mut self) {
-        self.core.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.end();
+        // After the record: a stop waits for this count before it closes the trail.
+        self.core.in_flight.fetch_sub(1, Ordering::Release);
     }
 }

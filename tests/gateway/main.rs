@@ -1,4 +1,19 @@
-//! The real gateway over real sockets, between the embedded issuer and emulator.
+//! The real gateway over real sockets and TLS, between the embedded issuer and emulator: what a call becomes,
+//! who is let through, and what an operator can rely on. What it refuses to know: the rooms' insides; their
+//! own tests are beside them.
+//!
+//! `LIGHTKEEPER_BLESS=1 cargo test --test gateway` writes the expectations anew; read the difference before it
+//! is committed.
 
 #[cfg(test)]
-mod first;
+mod endpoints;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod vault;

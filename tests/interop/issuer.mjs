@@ -21,9 +21,11 @@ const ALGORITHMS = {
 };
 const LIFETIMES = { 'short-lived': 1 }; // seconds, by client; others: an hour
 
-const jwk = (kid, type, options) => ({
+// One key, one algorithm (RFC 8725 section 3.1), and the key set says which.
+const jwk = (kid, alg, type, options) => ({
   ...generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }),
   kid,
+  alg,
   use: 'sig',
 });
 const client = (id) => ({
@@ -39,9 +41,10 @@ const provider = new Provider(issuer, {
   clients: ['collector', 'analyst', 'stranger', 'short-lived'].map(client),
   jwks: {
     keys: [
-      jwk('rsa-1', 'rsa', { modulusLength: 2048 }),
-      jwk('ec-1', 'ec', { namedCurve: 'P-256' }),
-      jwk('ed-1', 'ed25519'),
+      jwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),
+      jwk('rsa-2', 'PS384', 'rsa', { modulusLength: 2048 }),
+      jwk('ec-1', 'ES256', 'ec', { namedCurve: 'P-256' }),
+      jwk('ed-1', 'EdDSA', 'ed25519'),
     ],
   },
   features: {

@@ -36,6 +36,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import world as worlds
 
 WORLD = None
+AMBIENT = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 RESOURCE = Resource.create({"service.name": "checkout"})
 MESSAGES = {"traces": ExportTraceServiceRequest, "metrics": ExportMetricsServiceRequest, "logs": ExportLogsServiceRequest}
 HTTP = {"traces": HttpTraces, "metrics": HttpMetrics, "logs": HttpLogs}
@@ -45,6 +46,9 @@ GRPC = {"traces": GrpcTraces, "metrics": GrpcMetrics, "logs": GrpcLogs}
 def setUpModule():
     global WORLD
     logging.disable(logging.CRITICAL)  # exporters log every refusal
+    # A machine's own trust and proxies would go before what an exporter is given.
+    for name in [name for name in os.environ if name.startswith("OTEL_") or name in AMBIENT]:
+        del os.environ[name]
     WORLD = worlds.World(os.environ["LIGHTKEEPER"])
 
 

@@ -22,8 +22,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RESOURCES = [f"urn:lightkeeper:{name}" for name in ("rs256", "ps384", "es256", "eddsa")]
 PROJECTS = ["shop-prod", "checkout-prod", "payments-prod", "platform-prod"]
-ACCESS_TOKENS = {project: f"interop-access-token-{project}" for project in PROJECTS}
-READ_KEY, WRITE_KEY = "interop-viewer-key", "interop-editor-key"
+# The credentials with which the emulator starts.
+ACCESS_TOKENS = {project: f"ingest-token-of-{project}-5f1d" for project in PROJECTS}
+READ_KEY, WRITE_KEY = "api-key-viewer-83ac", "api-key-editor-c40e"
+# Whom `collector.pem` of `lightkeeper certs` names.
+COLLECTOR = "spiffe://prod.acme.example/ns/checkout/sa/collector"
 PATIENCE = 30  # seconds until something that should happen has not
 
 
@@ -88,19 +91,6 @@ class Process:
         self.log.close()
 
 
-def client_leaf(certs):
-    """Certificate, key and SPIFFE ID of a client leaf among what `lightkeeper certs` wrote."""
-    for certificate in sorted(certs.rglob("*.pem")):
-        key = next((k for k in (certificate.with_suffix(".key"), certificate.with_name(f"{certificate.stem}-key.pem")) if k.exists()), None)
-        if key is None:
-            continue
-        names = ssl._ssl._test_decode_cert(str(certificate)).get("subjectAltName", ())
-        for kind, value in names:
-            if kind == "URI" and value.startswith("spiffe://"):
-                return certificate, key, value
-    raise AssertionError(f"no client leaf with a SPIFFE ID in {sorted(p.name for p in certs.rglob('*'))}")
-
-
 class World:
     """One issuer, one emulator, one gateway with a plaintext, a TLS and an mTLS listener."""
 
@@ -126,7 +116,7 @@ class World:
     def start(self):
         subprocess.run([self.binary, "certs", self.certs], check=True, capture_output=True)
         self.ca, server, key = (self.certs / name for name in ("ca.pem", "server.pem", "server.key"))
-        self.client_certificate, self.client_key, spiffe = client_leaf(self.certs)
+        self.client_certificate, self.client_key = self.certs / "collector.pem", self.certs / "collector.key"
         self.trust = ssl.create_default_context(cafile=str(self.ca))
 
         self.issuer = f"https://localhost:{self.issuer_port}"
@@ -135,9 +125,6 @@ class World:
         self.captures = self.directory / "captures.jsonl"
         self.captures.touch()
         emulator = [self.binary, "emulator", "--listen", f"127.0.0.1:{self.emulator_port}", "--captures", self.captures]
-        for project, token in ACCESS_TOKENS.items():
-            emulator += ["--access-token", f"{project}={token}"]
-        emulator += ["--api-key", f"viewer={READ_KEY}", "--api-key", f"editor={WRITE_KEY}"]
         self.spawn("emulator", emulator, self.emulator_port)
 
         # JSON is YAML; the files are in the shapes of the shipped examples.
@@ -189,7 +176,7 @@ class World:
                     "subjects": [
                         {"issuer": "provider", "group": "collectors"},
                         {"issuer": "provider", "subject": "short-lived"},
-                        {"spiffe": spiffe},
+                        {"spiffe": COLLECTOR},
                     ],
                     "permissions": ["ingest.*"],
                     "apps": ["shop/checkout"],
@@ -209,6 +196,9 @@ class World:
         serve = [self.binary, "serve", "--config", self.directory / "lightkeeper.yaml"]
         self.gateway = self.spawn("gateway", serve, self.plain, env)
         eventually("readiness", lambda: self.admin_status("/readyz") == 200)
+        # The gateway is ready without its issuers; callers of one whose keys are still fetched get 503.
+        token = self.token("collector")
+        eventually("the provider's keys", lambda: self.get("/.lightkeeper/whoami", token)[0] == 200)
 
     def admin_status(self, path):
         try:

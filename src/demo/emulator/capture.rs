@@ -59,12 +59,16 @@ impl Captured {
     }
 }
 
+/// Told of every request once it stands, before it is answered. Must not block for long.
+pub type Witness = Arc<dyn Fn(&Captured) + Send + Sync>;
+
 pub(super) struct Captures {
     kept: Mutex<Kept>,
     heads: AtomicU64,
     arrived: Notify,
     entries: usize,
     bytes: usize,
+    witness: Option<Witness>,
 }
 
 #[derive(Default)]
@@ -74,8 +78,8 @@ struct Kept {
 }
 
 impl Captures {
-    pub(super) fn new(entries: usize, bytes: usize) -> Self {
-        Captures { kept: Mutex::default(), heads: AtomicU64::new(0), arrived: Notify::new(), entries, bytes }
+    pub(super) fn new(entries: usize, bytes: usize, witness: Option<Witness>) -> Self {
+        Captures { kept: Mutex::default(), heads: AtomicU64::new(0), arrived: Notify::new(), entries, bytes, witness }
     }
 
     /// Request heads seen so far, also of requests whose body is still on its way.
@@ -112,6 +116,9 @@ impl Captures {
     }
 
     fn keep(&self, captured: Captured) {
+        if let Some(witness) = &self.witness {
+            witness(&captured);
+        }
         let mut kept = lock(&self.kept);
         kept.bytes += captured.body.len();
         kept.entries.push_back(captured);

@@ -32,7 +32,7 @@ use credentials::{AccessTokens, ApiKey, ApiKeys};
 use faults::Switches;
 use organization::Organization;
 
-pub use capture::Captured;
+pub use capture::{Captured, Witness};
 pub use credentials::Role;
 pub use exports::{Export, ExportedResource};
 pub use faults::Fault;
@@ -75,6 +75,8 @@ pub struct EmulatorOptions {
     pub captured_bytes: usize,
     /// How long a new or reactivated access token takes to work. The real one: up to 300.
     pub propagation_seconds: i64,
+    /// Sees every request as it has arrived, however many are kept.
+    pub witness: Option<Witness>,
     pub clock: Clock,
 }
 
@@ -90,6 +92,7 @@ impl Default for EmulatorOptions {
             captures: 4096,
             captured_bytes: 64 << 20,
             propagation_seconds: 0,
+            witness: None,
             clock: Clock::system(),
         }
     }
@@ -135,7 +138,7 @@ impl Emulator {
         let keys = keys.map(|role| ApiKey { value: Self::api_key(role).to_owned(), role, project: None });
         let state = Arc::new(State {
             links_base: Mutex::new(links_base),
-            captures: Arc::new(Captures::new(options.captures, options.captured_bytes)),
+            captures: Arc::new(Captures::new(options.captures, options.captured_bytes, options.witness.clone())),
             exports: Mutex::default(),
             switches: Switches::default(),
             tokens: Mutex::new(tokens),

@@ -1,0 +1,420 @@
+//! One HTTP/1.1 exchange with a backend: request out as it comes, whole answer in.
+//!
+//! What it does: sends a head and a body with as few system calls and copies as there can be, notices an
+//! answer that comes early, and reads the answer whole and bounded. What it refuses to know: what either
+//! means, and for whom. Invariants: nothing is dialled before the body's first bytes have come and hold;
+//! a call is sent a second time only if the first went out on a connection that had died at rest and
+//! nothing of an answer came; a connection is kept only after an answer was read to its exact end.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::pool::{DialFault, Wire};
+use super::supply::{Replayable, Supply};
+use super::{Backend, SendFault};
+use crate::accept::{Fault, Framed};
+use crate::limits::Reservation;
+
+/// The largest answer head, in bytes, and the most lines in it.
+const HEAD_LIMIT_BYTES: usize = 64 * 1024;
+const HEAD_LINES: usize = 100;
+/// Small bodies are copied behind their head: a copy of this costs less than a second slice.
+const JOIN_BYTES: usize = 4 * 1024;
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Whose fault it is that there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeFault {
+    /// The body that the caller sends.
+    Caller(Fault),
+    /// The backend, the way to it, or ourselves.
+    Backend(SendFault),
+}
+
+impl From<SendFault> for ExchangeFault {
+    fn from(fault: SendFault) -> Self {
+        ExchangeFault::Backend(fault)
+    }
+}
+
+/// How much of an answer is taken.
+pub struct Intake<'a> {
+    pub limit_bytes: u64,
+    pub reservation: &'a mut Reservation,
+}
+
+/// Sends `head` (request line and headers, without framing and the final empty line) and the body.
+pub async fn exchange<S: Supply>(
+    backend: &Backend,
+    head: &[u8],
+    body: &mut Replayable<S>,
+    intake: &mut Intake<'_>,
+) -> Result<Answer, ExchangeFault> {
+    let first = body.next().await.map_err(ExchangeFault::Caller)?;
+    let wire = backend.pool.take();
+    let rested = wire.is_some();
+    let mut wire = match wire {
+        Some(wire) => wire,
+        None => backend.dial().await.map_err(SendFault::from)?,
+    };
+    let tried = attempt(backend, &mut wire, head, first, body, intake).await;
+    let tried = match tried {
+        Err(Broken { untouched: true, .. }) if rested && body.rewind() => {
+            let first = body.next().await.map_err(ExchangeFault::Caller)?;
+            wire = backend.dial().await.map_err(SendFault::from)?;
+            attempt(backend, &mut wire, head, first, body, intake).await
+        }
+        tried => tried,
+    };
+    let (answer, reusable) = tried.map_err(|broken| broken.fault)?;
+    if reusable {
+        backend.pool.give(wire);
+    }
+    Ok(answer)
+}
+
+/// An exchange that failed; untouched: the backend cannot have seen any of it.
+struct Broken {
+    fault: ExchangeFault,
+    untouched: bool,
+}
+
+impl From<SendFault> for Broken {
+    fn from(fault: SendFault) -> Self {
+        Broken { fault: fault.into(), untouched: false }
+    }
+}
+
+/// What came back while sending.
+struct Inbound<'a> {
+    wire: &'a mut Wire,
+    bytes: BytesMut,
+    ended: bool,
+}
+
+async fn attempt<S: Supply>(
+    backend: &Backend,
+    wire: &mut Wire,
+    head: &[u8],
+    first: Option<Bytes>,
+    body: &mut Replayable<S>,
+    intake: &mut Intake<'_>,
+) -> Result<(Answer, bool), Broken> {
+    let mut inbound = Inbound { wire, bytes: BytesMut::new(), ended: false };
+    let sent = send(backend, &mut inbound, head, first, body).await;
+    // A broken pipe may hide an answer that was sent before it broke.
+    let whole = match sent {
+        Ok(whole) => whole,
+        Err(SendFailure::Caller(fault)) => {
+            return Err(Broken { fault: ExchangeFault::Caller(fault), untouched: false });
+        }
+        Err(SendFailure::TimedOut) if inbound.bytes.is_empty() => return Err(SendFault::TimedOut.into()),
+        Err(SendFailure::TimedOut | SendFailure::Wire) => false,
+    };
+    match receive(backend, &mut inbound, intake).await {
+        Ok((answer, reusable)) => Ok((answer, reusable && whole)),
+        Err(SendFault::Unreachable) if inbound.bytes.is_empty() => {
+            Err(Broken { fault: SendFault::Unreachable.into(), untouched: true })
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+enum SendFailure {
+    Caller(Fault),
+    Wire,
+    TimedOut,
+}
+
+/// Sends everything; false if the answer came before the end and the rest was left out.
+async fn send<S: Supply>(
+    backend: &Backend,
+    inbound: &mut Inbound<'_>,
+    head: &[u8],
+    first: Option<Bytes>,
+    body: &mut Replayable<S>,
+) -> Result<bool, SendFailure> {
+    let mut start = BytesMut::with_capacity(head.len() + 64 + JOIN_BYTES);
+    start.extend_from_slice(head);
+    let chunked = match (body.framed(), &first) {
+        (Framed::Length(length), _) => {
+            start.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
+            false
+        }
+        (Framed::Chunks, None) => {
+            start.extend_from_slice(b"content-length: 0\r\n\r\n");
+            false
+        }
+        (Framed::Chunks, Some(_)) => {
+            start.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+            true
+        }
+    };
+    let mut piece = first;
+    let mut before = start;
+    loop {
+        let Some(data) = piece.take() else {
+            if chunked {
+                before.extend_from_slice(b"0\r\n\r\n");
+            }
+            return inbound.write(backend, before.freeze(), Bytes::new()).await;
+        };
+        if chunked {
+            before.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+        }
+        let data = if data.len() <= JOIN_BYTES {
+            before.extend_from_slice(&data);
+            Bytes::new()
+        } else {
+            data
+        };
+        if !inbound.write(backend, before.split().freeze(), data).await? {
+            return Ok(false);
+        }
+        if chunked {
+            before.extend_from_slice(b"\r\n");
+        }
+        // The end of a counted body is known without asking for another piece, but the supply has to see
+        // it too: it proves that the body came whole.
+        piece = tokio::select! {
+            biased;
+            next = body.next() => next.map_err(SendFailure::Caller)?,
+            early = inbound.read_some() => {
+                early.map_err(|_| SendFailure::Wire)?;
+                return Ok(false);
+            }
+        };
+        if piece.is_none() && !chunked {
+            return Ok(true);
+        }
+    }
+}
+
+impl Inbound<'_> {
+    /// Writes both parts; false if an answer began meanwhile.
+    async fn write(&mut self, backend: &Backend, before: Bytes, data: Bytes) -> Result<bool, SendFailure> {
+        let mut out = before.chain(data);
+        let writing = poll_fn(|cx| self.poll_write(cx, &mut out));
+        match timeout(backend.settings.write_timeout, writing).await {
+            Ok(Ok(written)) => Ok(written),
+            Ok(Err(_)) => Err(SendFailure::Wire),
+            Err(_) => Err(SendFailure::TimedOut),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut impl Buf) -> Poll<io::Result<bool>> {
+        while out.has_remaining() {
+            let mut slices = [io::IoSlice::new(&[]); 2];
+            let count = out.chunks_vectored(&mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            match Pin::new(&mut *self.wire).poll_write_vectored(cx, slices) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => out.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                // A backend that does not read may have answered.
+                Poll::Pending => {
+                    ready!(self.poll_read(cx))?;
+                    return Poll::Ready(Ok(false));
+                }
+            }
+        }
+        Pin::new(&mut *self.wire).poll_flush(cx).map_ok(|()| true)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.bytes.reserve(4 * 1024);
+        let reading = self.wire.read_buf(&mut self.bytes);
+        tokio::pin!(reading);
+        let count = ready!(reading.poll(cx))?;
+        self.ended |= count == 0;
+        Poll::Ready(Ok(count))
+    }
+
+    async fn read_some(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    /// Reads more, or says that the backend is silent or gone.
+    async fn more(&mut self, deadline: Instant) -> Result<(), SendFault> {
+        if self.ended {
+            return Err(SendFault::Unreachable);
+        }
+        match timeout_at(deadline, self.read_some()).await {
+            Err(_) => Err(SendFault::TimedOut),
+            Ok(Err(_) | Ok(0)) => Err(SendFault::Unreachable),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+}
+
+/// Reads the answer whole. One deadline for all of it: a dripping backend is a silent one.
+async fn receive(
+    backend: &Backend,
+    inbound: &mut Inbound<'_>,
+    intake: &mut Intake<'_>,
+) -> Result<(Answer, bool), SendFault> {
+    let deadline = Instant::now() + backend.settings.read_timeout;
+    let head = loop {
+        match parse_head(&inbound.bytes)? {
+            // Interim answers say nothing to us (RFC 9110 section 15.2).
+            Some(head) if head.status.is_informational() => {
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    return Err(SendFault::Undecodable);
+                }
+                inbound.bytes.advance(head.length);
+            }
+            Some(head) => break head,
+            None if inbound.bytes.len() > HEAD_LIMIT_BYTES => return Err(SendFault::TooLarge),
+            None => inbound.more(deadline).await?,
+        }
+    };
+    inbound.bytes.advance(head.length);
+    let mut reusable = head.keeps_alive;
+    let limit = usize::try_from(intake.limit_bytes).unwrap_or(usize::MAX);
+    let body = match head.framing {
+        AnswerFraming::Length(length) => {
+            let length = usize::try_from(length).map_err(|_| SendFault::TooLarge)?;
+            if length > limit {
+                return Err(SendFault::TooLarge);
+            }
+            intake.reservation.grow(length as u64).map_err(|_| SendFault::BudgetSpent)?;
+            while inbound.bytes.len() < length {
+                inbound.more(deadline).await?;
+            }
+            inbound.bytes.split_to(length).freeze()
+        }
+        AnswerFraming::Chunked => read_chunks(inbound, intake, limit, deadline).await?,
+        AnswerFraming::UntilEnd => {
+            reusable = false;
+            loop {
+                if inbound.bytes.len() > limit {
+                    return Err(SendFault::TooLarge);
+                }
+                match inbound.more(deadline).await {
+                    Ok(()) => {}
+                    Err(SendFault::Unreachable) if inbound.ended => break,
+                    Err(fault) => return Err(fault),
+                }
+            }
+            intake.reservation.grow(inbound.bytes.len() as u64).map_err(|_| SendFault::BudgetSpent)?;
+            inbound.bytes.split().freeze()
+        }
+    };
+    // Bytes that nobody asked for make the connection worthless.
+    reusable &= inbound.bytes.is_empty() && !inbound.ended;
+    Ok((Answer { status: head.status, headers: head.headers, body }, reusable))
+}
+
+async fn read_chunks(
+    inbound: &mut Inbound<'_>,
+    intake: &mut Intake<'_>,
+    limit: usize,
+    deadline: Instant,
+) -> Result<Bytes, SendFault> {
+    let mut chunks = crate::accept::Chunks::new();
+    let mut body = BytesMut::new();
+    loop {
+        while let Some(data) = chunks.take(&mut inbound.bytes).map_err(|_| SendFault::Undecodable)? {
+            if body.len() + data.len() > limit {
+                return Err(SendFault::TooLarge);
+            }
+            intake.reservation.grow(data.len() as u64).map_err(|_| SendFault::BudgetSpent)?;
+            body.extend_from_slice(&data);
+        }
+        if chunks.is_done() {
+            return Ok(body.freeze());
+        }
+        inbound.more(deadline).await?;
+    }
+}
+
+enum AnswerFraming {
+    Length(u64),
+    Chunked,
+    UntilEnd,
+}
+
+struct AnswerHead {
+    status: StatusCode,
+    headers: HeaderMap,
+    framing: AnswerFraming,
+    keeps_alive: bool,
+    length: usize,
+}
+
+/// Parses a whole head; `None` while it is not whole.
+fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut lines = [httparse::EMPTY_HEADER; HEAD_LINES];
+    let mut parsed = httparse::Response::new(&mut lines);
+    let length = match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(SendFault::Undecodable),
+    };
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(SendFault::Undecodable)?;
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for line in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| SendFault::Undecodable)?;
+        headers.append(name, HeaderValue::from_bytes(line.value).map_err(|_| SendFault::Undecodable)?);
+    }
+    let is = |name: HeaderName, word: &str| {
+        headers.get_all(name).iter().any(|value| {
+            value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+        })
+    };
+    let framing = if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
+        AnswerFraming::Length(0)
+    } else if headers.contains_key(http::header::TRANSFER_ENCODING) {
+        // Both forms, or another coding, leave the end in doubt (RFC 9112 section 6.3).
+        let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
+        let plain = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+            && codings.next().is_none()
+            && !headers.contains_key(http::header::CONTENT_LENGTH);
+        if !plain {
+            return Err(SendFault::Undecodable);
+        }
+        AnswerFraming::Chunked
+    } else {
+        let mut lengths = headers.get_all(http::header::CONTENT_LENGTH).iter();
+        match (lengths.next(), lengths.next()) {
+            (None, _) => AnswerFraming::UntilEnd,
+            (Some(length), None) => AnswerFraming::Length(content_length(length).ok_or(SendFault::Undecodable)?),
+            (Some(_), Some(_)) => return Err(SendFault::Undecodable),
+        }
+    };
+    let keeps_alive = parsed.version == Some(1) && !is(http::header::CONNECTION, "close");
+    Ok(Some(AnswerHead { status, headers, framing, keeps_alive, length }))
+}
+
+/// Digits only (RFC 9110 section 8.6); the standard library's parser would take a sign.
+fn content_length(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok()
+}
+
+impl From<DialFault> for SendFault {
+    fn from(fault: DialFault) -> Self {
+        match fault {
+            DialFault::Unreachable => SendFault::Unreachable,
+            DialFault::TimedOut => SendFault::TimedOut,
+            DialFault::NotVerified => SendFault::NotVerified,
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The lanes that we drive ourselves: HTTP exports as they come, queries whole.
+//!
+//! What it does: joins a caller's body, one exchange with a backend, and the answer. What it refuses to
+//! know: how any of the three works. Invariants: an export's body is never held whole; a refused credential
+//! of ours is never told to the caller as the caller's fault.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, header};
+use pingora_proxy::Session;
+
+use super::answer;
+use super::pace::BodyPace;
+use super::walk::Walk;
+use crate::accept::{Arrival, Body, Call, Connection, Fault, Framed, Protocol};
+use crate::authorize::Permit;
+use crate::forward::{self, Answer, Backend, Intake, Replayable, Supply, Whole};
+use crate::limits::Reservation;
+use crate::profiles::ResponseRule;
+use crate::respond::{Class, Refusal};
+use crate::route::Route;
+use crate::transform::{self, Links, Rewriting};
+use crate::vault::Lease;
+
+/// The largest answer to an export (OTLP specification: 4 MiB).
+const EXPORT_ANSWER_LIMIT_BYTES: u64 = 4 << 20;
+
+/// A caller's body, held to its bounds as it comes.
+struct Flowing<'a> {
+    session: &'a mut Session,
+    body: Option<Body>,
+    framed: Framed,
+    pace: BodyPace,
+    bytes_in: &'a mut u64,
+    ended: bool,
+}
+
+impl<'a> Flowing<'a> {
+    fn new(session: &'a mut Session, arrival: &Arrival, pace: BodyPace, bytes_in: &'a mut u64) -> Self {
+        let framed = framed(session, arrival);
+        Flowing { session, body: arrival.body(), framed, pace, bytes_in, ended: false }
+    }
+}
+
+/// How the body of the request in flight was announced.
+pub fn framed(session: &Session, arrival: &Arrival) -> Framed {
+    match arrival.body() {
+        Some(body) => body.framed(),
+        None => {
+            let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+            length.and_then(|length| length.to_str().ok()?.parse().ok()).map_or(Framed::Chunks, Framed::Length)
+        }
+    }
+}
+
+impl Supply for Flowing<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        while !self.ended {
+            let waiting = tokio::time::Instant::from_std(self.pace.deadline());
+            let reading = async {
+                match &self.body {
+                    Some(body) => body.chunk().await,
+                    None => self.session.as_mut().read_request_body().await.map_err(|_| Fault::BodyTruncated),
+                }
+            };
+            let piece = tokio::time::timeout_at(waiting, reading).await.map_err(|_| Fault::BodyTimeout)??;
+            self.ended = piece.is_none();
+            self.pace.chunk(piece.as_deref().unwrap_or_default(), self.ended)?;
+            *self.bytes_in = self.pace.seen_bytes();
+            if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    fn framed(&self) -> Framed {
+        self.framed
+    }
+}
+
+/// Sends an OTLP/HTTP export on as it comes, trying the next token if the backend refuses the first.
+pub async fn export(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    route: &Route,
+    mut lease: Lease,
+    backend: &Backend,
+) -> Result<(), Refusal> {
+    let house = walk.house.clone();
+    let core = walk.core().clone();
+    let mut reservation = core.budget.open();
+    let mut intake = Intake { limit_bytes: EXPORT_ANSWER_LIMIT_BYTES, reservation: &mut reservation };
+    let project = walk.project().unwrap_or("none").to_owned();
+    let mut head = head(&Method::POST, route, &lease, backend, walk, &session.req_header().headers)?;
+    let incoming = lease.has_alternative().then(|| session.req_header().headers.clone());
+    let pace = BodyPace::new(&house.limits, Protocol::Http);
+    let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
+    let mut tried_again = false;
+    let answer = loop {
+        let answer = forward::exchange(backend, &head, &mut body, &mut intake).await?;
+        walk.upstream_status = Some(answer.status.as_u16());
+        if !matches!(answer.status.as_u16(), 401 | 403) {
+            break answer;
+        }
+        core.credential_refused(&project, &lease.fingerprint());
+        let next = lease.refused(core.clock.now()).filter(|_| !tried_again && body.rewind());
+        let Some((next, incoming)) = next.zip(incoming.as_ref()) else {
+            return Err(Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"));
+        };
+        tried_again = true;
+        lease = next;
+        head = forward::http1(&Method::POST, route, &lease, backend, &house.profile, &house.organization, incoming)
+            .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
+    };
+    drop(body);
+    let status = answer.status.as_u16();
+    if !is_usable(status) || answer.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
+    }
+    let lent = lease.canary();
+    let body = transform::Canary::new(lent.clone()).pass(Some(answer.body.clone()), true).unwrap_or_default();
+    answer::export(session, walk, &answer, body, &lent).await.map_err(|_| client_closed())
+}
+
+/// A permitted query, with all that goes with it.
+pub struct Asking<'a> {
+    pub call: &'a Call,
+    pub permit: &'a Permit,
+    pub route: &'a Route,
+    pub lease: &'a Lease,
+    pub rule: ResponseRule,
+    pub backend: &'a Backend,
+}
+
+/// Reads the query's body, sends it, reads the answer and rewrites it.
+pub async fn query(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    asking: &Asking<'_>,
+) -> Result<(), Refusal> {
+    let Asking { call, permit, route, lease, rule, backend } = *asking;
+    let house = walk.house.clone();
+    let core = walk.core().clone();
+    let mut reservation = core.budget.open();
+    let head = head(&call.method, route, lease, backend, walk, &session.req_header().headers)?;
+    let body = read_whole(session, walk, arrival, &mut reservation).await?;
+    let limit_bytes = house.limits.response_bytes;
+    let mut intake = Intake { limit_bytes, reservation: &mut reservation };
+    let mut body = Replayable::new(Whole(body));
+    let answer = forward::exchange(backend, &head, &mut body, &mut intake).await?;
+    let status = answer.status.as_u16();
+    walk.upstream_status = Some(status);
+    if matches!(status, 401 | 403) {
+        core.credential_refused(walk.project().unwrap_or("none"), &lease.fingerprint());
+        return Err(Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"));
+    }
+    if !is_usable(status) {
+        return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
+    }
+    let plain = match answer.headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None | Some(b"identity") => answer.body.clone(),
+        Some(b"gzip") => forward::gunzip(&answer.body, limit_bytes, &mut reservation)?,
+        Some(_) => return Err(forward::SendFault::Undecodable.into()),
+    };
+    let operation = house.profile.operation(permit.operation());
+    let links = links(call, &arrival.connection, walk, backend);
+    let rewriting = Rewriting {
+        rule,
+        links: &links,
+        visible_projects: permit.visible_projects(),
+        // Who may write such a thing has not been given the reading of its secrets.
+        may_see_secrets: operation.permission.ends_with(".read") && permit.named_in_full(),
+        lent: &lease.canary(),
+        is_json: is_json(&answer),
+        is_success: answer.status.is_success(),
+    };
+    let body = transform::rewrite(plain, &rewriting)?;
+    answer::query(session, walk, &answer, body, &links, &lease.canary()).await.map_err(|_| client_closed())
+}
+
+fn head(
+    method: &Method,
+    route: &Route,
+    lease: &Lease,
+    backend: &Backend,
+    walk: &Walk,
+    incoming: &HeaderMap,
+) -> Result<zeroize::Zeroizing<Vec<u8>>, Refusal> {
+    let house = &walk.house;
+    forward::http1(method, route, lease, backend, &house.profile, &house.organization, incoming)
+        .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))
+}
+
+/// Reads a whole body within size, time, rate and budget.
+async fn read_whole(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal> {
+    let pace = BodyPace::new(&walk.house.limits, Protocol::Http);
+    let mut flowing = Flowing::new(session, arrival, pace, &mut walk.bytes_in);
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    while let Some(piece) = flowing.next().await? {
+        reservation.grow(piece.len() as u64).map_err(|_| Refusal::new(Class::Unavailable, "memory_budget_spent"))?;
+        // Most bodies come in one piece, which is handed on without a copy.
+        match first.take() {
+            None if whole.is_empty() => first = Some(piece),
+            None => whole.extend_from_slice(&piece),
+            Some(first) => {
+                whole.extend_from_slice(&first);
+                whole.extend_from_slice(&piece);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// Redirects would lead past us, and beyond 599 nobody knows what a status says (RFC 9110 section 15).
+fn is_usable(status: u16) -> bool {
+    matches!(status, 200..=299 | 400..=599)
+}
+
+fn is_json(answer: &Answer) -> bool {
+    let Some(value) = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+/// What the backend's links become: the operator's name for this listener, else the caller's.
+fn links(call: &Call, connection: &Connection, walk: &Walk, backend: &Backend) -> Links {
+    let authorities = walk.house.profile.link_hosts.iter().cloned().chain([backend.authority.clone()]);
+    let scheme = if connection.listener.tls.is_some() { "https" } else { "http" };
+    let ours = match &connection.listener.public_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("{scheme}://{}", call.authority),
+    };
+    Links::new(authorities, ours)
+}
+
+fn client_closed() -> Refusal {
+    Refusal::new(Class::Malformed, "client_closed")
+}

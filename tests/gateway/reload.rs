@@ -1,0 +1,174 @@
+//! Reloads and the stop: what changes, what stays, and what becomes of calls in flight. What it refuses to know:
+//! how files are watched; `vault` tries that.
+
+use lightkeeper::demo::{Endpoints, Fault, Sample, World};
+use lightkeeper::otlp::Encoding;
+use serde_json::Value;
+
+use crate::stage::{self, Upload, eventually};
+
+async fn export(world: &World) -> u16 {
+    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await.unwrap().status
+}
+
+async fn readiness(world: &World) -> (u16, Value) {
+    let (status, page) = stage::admin(world, "/readyz").await;
+    (status, serde_json::from_str(&page).unwrap())
+}
+
+/// Scenario: each file that a reload reads is broken in turn, and mended.
+/// Guarantees: calls are decided and served as before; `/readyz` stays 200 and says what is wrong and where; a metric
+/// and a record say so too; no secret is repeated; the mended file is taken over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_fails_changes_nothing() {
+    let world = stage::start(stage::plan(&[])).await;
+    let (_, before) = readiness(&world).await;
+    let pasted = "vault:\n  projects:\n    shop-prod: { access_token: [pasted-token-66d2] }\nunknown: 1\n";
+    let broken = [
+        ("lightkeeper.yaml", "organization: [", "lightkeeper.yaml:"),
+        ("lightkeeper.yaml", pasted, "unknown"),
+        ("policy.yaml", "version: 1\nbindings: [{ name: x, role: nobody }]\n", "policy.yaml:"),
+        ("secrets/checkout-prod", "", "checkout-prod"),
+        ("certs/clients.crl", "no list", "lightkeeper.yaml:"),
+        ("certs/server.pem", "no certificate", "lightkeeper.yaml:"),
+    ];
+    for (round, (name, content, said)) in broken.into_iter().enumerate() {
+        let path = world.folder().join(name);
+        let good = std::fs::read(&path).unwrap();
+        stage::replace(&path, content);
+        let errors = world.gateway.reload().await.unwrap_err().join("\n");
+        assert!(errors.contains(said), "{name}: {errors}");
+        assert!(!errors.contains("pasted-token"), "{errors}");
+        assert_eq!(export(&world).await, 200, "{name}");
+        let (status, ready) = readiness(&world).await;
+        assert_eq!((status, &ready["ready"]), (200, &Value::Bool(true)), "{name}");
+        assert_eq!(ready["policy_version"], before["policy_version"]);
+        assert!(ready["reload_failed"]["errors"].to_string().contains(said), "{ready:#}");
+        assert_eq!(stage::metric(&world, "lightkeeper_last_reload_successful").await as i64, 0);
+        let failed = stage::metric(&world, r#"lightkeeper_reloads_total{result="failed"}"#).await;
+        assert_eq!(failed as usize, round + 1);
+        let records = eventually("the failure's record", || async {
+            let failures: Vec<_> =
+                world.records().into_iter().filter(|record| record["event"] == "reload_failed").collect();
+            (failures.len() == round + 1).then_some(failures)
+        })
+        .await;
+        let detail = records[round]["detail"].as_str().unwrap();
+        assert!(detail.contains(said) && !detail.contains("pasted-token"), "{detail}");
+
+        stage::replace(&path, good);
+        world.gateway.reload().await.unwrap();
+        assert_eq!(readiness(&world).await.1.get("reload_failed"), None, "{name}");
+        assert_eq!(stage::metric(&world, "lightkeeper_last_reload_successful").await as i64, 1);
+    }
+}
+
+/// Scenario: what cannot change without a restart is changed. Guarantees: refused as a whole, with the reason.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_needs_a_restart_is_refused() {
+    let world = stage::start(stage::plan(&[])).await;
+    let config = world.folder().join("lightkeeper.yaml");
+    let good = std::fs::read_to_string(&config).unwrap();
+    for (old, new, said) in [
+        ("name: plain", "name: other", "listeners"),
+        ("audit: { file: audit.jsonl }", "audit: { file: other.jsonl }", "audit"),
+    ] {
+        assert!(good.contains(old));
+        stage::replace(&config, good.replace(old, new));
+        let errors = world.gateway.reload().await.unwrap_err().join("\n");
+        assert!(errors.contains(said) && errors.contains("restart"), "{errors}");
+        assert_eq!(export(&world).await, 200);
+    }
+}
+
+/// Scenario: an upload is half done when the policy takes its sender's permission away.
+/// Guarantees: the call ends in the house in which it began, the next one in the new; both records say in which.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_ends_in_the_house_in_which_it_began() {
+    let world = stage::start(stage::plan(&[])).await;
+    let old = world.gateway.core().house.load().policy.version().to_owned();
+    let upload = Upload::begin(&world, &world.issuer.token("checkout-collector")).await;
+    let policy = world.folder().join("policy.yaml");
+    let text = std::fs::read_to_string(&policy).unwrap();
+    stage::replace(
+        &policy,
+        text.replace("system:serviceaccount:checkout:*", "system:serviceaccount:checkout:successor"),
+    );
+    world.gateway.reload().await.unwrap();
+    assert_eq!(export(&world).await, 403);
+    let answer = upload.finish().await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let calls = eventually("both calls' records", || async {
+        let calls: Vec<_> = world.records().into_iter().filter(|record| record["event"] == "call").collect();
+        (calls.len() == 2).then_some(calls)
+    })
+    .await;
+    assert_eq!((&calls[0]["status"], &calls[1]["status"]), (&403.into(), &200.into()));
+    assert_eq!(calls[1]["policy_version"], old.as_str());
+    assert_ne!(calls[0]["policy_version"], old.as_str());
+}
+
+/// Scenario: the gateway is told to stop while an upload and a gRPC call are in flight, and connections rest idle.
+/// Guarantees: it says that it is not ready and refuses new connections at once; both calls end well; idle
+/// connections do not hold it up; the last record is the stop's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_lets_calls_end() {
+    let world = std::sync::Arc::new(stage::start(stage::plan(&[])).await);
+    let token = world.issuer.token("checkout-collector");
+    let _idle = [
+        world.plain_caller().connect().await.unwrap(),
+        world.caller().connect().await.unwrap(),
+        world.caller().http2().connect().await.unwrap(),
+    ];
+    let upload = Upload::begin(&world, &token).await;
+    world.emulator.fail(Endpoints::IngestGrpc, Fault::Slow(std::time::Duration::from_millis(500)));
+    let grpc = world.plain_caller().bearer(&token);
+    let grpc = tokio::spawn(async move { grpc.export_grpc(&Sample::traces("checkout", 1)).await });
+    eventually("the gRPC call upstream", || async { (world.emulator.heads() == 2).then_some(()) }).await;
+
+    let stopping = tokio::spawn({
+        let world = world.clone();
+        async move { world.gateway.stop().await }
+    });
+    eventually("not ready", || async {
+        let (status, ready) = readiness(&world).await;
+        (status == 503 && ready["draining"] == true).then_some(())
+    })
+    .await;
+    for listener in ["plain", "gateway"] {
+        let address = world.address(listener).unwrap();
+        eventually("refused connections", || async { tokio::net::TcpStream::connect(address).await.err() }).await;
+    }
+    assert_eq!(stage::admin(&world, "/livez").await.0, 200);
+    assert_eq!(grpc.await.unwrap().unwrap().grpc_status(), Some(0));
+    assert!(!stopping.is_finished());
+    let answer = upload.finish().await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    tokio::time::timeout(stage::PATIENCE, stopping).await.unwrap().unwrap();
+    let records = world.records();
+    assert_eq!(records.last().unwrap()["event"], "stop");
+    assert_eq!(records.iter().filter(|record| record["event"] == "call" && record["reason"] == "ok").count(), 2);
+}
+
+/// Scenario: an upload and a gRPC call do not come to their end within the drain's patience.
+/// Guarantees: the stop does not wait for them longer, and they leave their records all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_ever() {
+    let mut plan = stage::plan(&[]);
+    plan.more = "limits: { drain_timeout: 200ms }".to_owned();
+    let world = stage::start(plan).await;
+    let token = world.issuer.token("checkout-collector");
+    let _upload = Upload::begin(&world, &token).await;
+    world.emulator.fail(Endpoints::IngestGrpc, Fault::Slow(stage::PATIENCE));
+    let grpc = world.plain_caller().bearer(&token);
+    let grpc = tokio::spawn(async move { grpc.export_grpc(&Sample::traces("checkout", 1)).await });
+    eventually("the gRPC call upstream", || async { (world.emulator.heads() == 2).then_some(()) }).await;
+    tokio::time::timeout(stage::PATIENCE / 2, world.gateway.stop()).await.unwrap();
+    assert!(grpc.await.unwrap().is_err());
+    let records = world.records();
+    let calls: Vec<_> = records.iter().filter(|record| record["event"] == "call").collect();
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    assert!(calls.iter().all(|call| call["decision"] == "allow" && call["reason"] != "ok"), "{calls:?}");
+    assert_eq!(records.last().unwrap()["event"], "stop");
+}
