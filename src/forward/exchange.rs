@@ -270,6 +270,8 @@ async fn receive(
     let deadline = Instant::now() + backend.settings.read_timeout;
     let head = loop {
         match parse_head(&inbound.bytes)? {
+            // It may have come in one read.
+            Some(head) if head.length > HEAD_LIMIT_BYTES => return Err(SendFault::TooLarge),
             // Interim answers say nothing to us (RFC 9110 section 15.2).
             Some(head) if head.status.is_informational() => {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {

@@ -9,6 +9,7 @@ use lightkeeper::limits::Limits;
 use lightkeeper::profiles::Profile;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::ground::{self, Ground};
