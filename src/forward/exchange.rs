@@ -273,6 +273,8 @@ async fn receive(
     let deadline = Instant::now() + backend.settings.read_timeout;
     let head = loop {
         match parse_head(&inbound.bytes)? {
+            // It may have come in one read.
+            Some(head) if head.length > HEAD_LIMIT_BYTES => return Err(SendFault::TooLarge),
             // Interim answers say nothing to us (RFC 9110 section 15.2).
             Some(head) if head.status.is_informational() => {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -386,8 +388,9 @@ fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> {
         AnswerFraming::Length(0)
     } else if headers.contains_key(http::header::TRANSFER_ENCODING) {
         // Both forms, or another coding, leave the end in doubt (RFC 9112 section 6.3).
-        let plain = headers.get_all(http::header::TRANSFER_ENCODING).iter().count() == 1
-            && is(http::header::TRANSFER_ENCODING, "chunked")
+        let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
+        let plain = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+            && codings.next().is_none()
             && !headers.contains_key(http::header::CONTENT_LENGTH);
         if !plain {
             return Err(SendFault::Undecodable);
@@ -397,14 +400,18 @@ fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> {
         let mut lengths = headers.get_all(http::header::CONTENT_LENGTH).iter();
         match (lengths.next(), lengths.next()) {
             (None, _) => AnswerFraming::UntilEnd,
-            (Some(length), None) => AnswerFraming::Length(
-                length.to_str().ok().and_then(|length| length.parse().ok()).ok_or(SendFault::Undecodable)?,
-            ),
+            (Some(length), None) => AnswerFraming::Length(content_length(length).ok_or(SendFault::Undecodable)?),
             (Some(_), Some(_)) => return Err(SendFault::Undecodable),
         }
     };
     let keeps_alive = parsed.version == Some(1) && !is(http::header::CONNECTION, "close");
     Ok(Some(AnswerHead { status, headers, framing, keeps_alive, length }))
+}
+
+/// Digits only (RFC 9110 section 8.6); the standard library's parser would take a sign.
+fn content_length(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok()
 }
 
 impl From<DialFault> for SendFault {

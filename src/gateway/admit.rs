@@ -81,6 +81,10 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     answer::allow_body(session, connection);
     match route.lane() {
         Lane::Streamed(Protocol::Grpc) => {
+            // The framework asks nobody about a body that is not there.
+            if session.as_mut().is_body_done() {
+                return Err(Fault::GrpcFrame.into());
+            }
             walk.streaming = Some(Streaming {
                 canary: Canary::new(lease.canary()),
                 pace: BodyPace::new(&house.limits, Protocol::Grpc),

@@ -54,15 +54,24 @@ pub async fn own(session: &mut Session, walk: &mut Walk, page: serde_json::Value
     write(session, walk, StatusCode::OK, headers, page.to_string().into()).await
 }
 
-/// Passes on a terminated answer.
-pub async fn query(session: &mut Session, walk: &mut Walk, answer: &Answer, body: Bytes, links: &Links) -> Outcome {
+/// Passes on a terminated answer. Header values that hold our credential are left out.
+pub async fn query(
+    session: &mut Session,
+    walk: &mut Walk,
+    answer: &Answer,
+    body: Bytes,
+    links: &Links,
+    lent: &Secret,
+) -> Outcome {
+    let clean = |value: &&HeaderValue| !transform::holds(value.as_bytes(), lent);
     walk.status = Some(answer.status.as_u16());
     let mut headers = Vec::with_capacity(8);
     for name in QUERY_TAKES {
-        headers.extend(answer.headers.get(&name).map(|value| (name.clone(), value.clone())));
+        headers.extend(answer.headers.get(&name).filter(clean).map(|value| (name.clone(), value.clone())));
     }
     for name in QUERY_LINKS {
-        let rewritten = answer.headers.get(&name).and_then(|value| value.to_str().ok()).map(|text| links.in_text(text));
+        let value = answer.headers.get(&name).filter(clean);
+        let rewritten = value.and_then(|value| value.to_str().ok()).map(|text| links.in_text(text));
         headers.extend(rewritten.and_then(|text| HeaderValue::from_str(&text).ok()).map(|value| (name, value)));
     }
     headers.push((HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")));

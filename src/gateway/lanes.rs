@@ -115,7 +115,7 @@ pub async fn export(
     };
     drop(body);
     let status = answer.status.as_u16();
-    if status < 200 || (300..400).contains(&status) || answer.headers.contains_key(header::CONTENT_ENCODING) {
+    if !is_usable(status) || answer.headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
     }
     let lent = lease.canary();
@@ -158,7 +158,7 @@ pub async fn query(
         core.credential_refused(walk.project().unwrap_or("none"), &lease.fingerprint());
         return Err(Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"));
     }
-    if status < 200 || (300..400).contains(&status) {
+    if !is_usable(status) {
         return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
     }
     let plain = match answer.headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
@@ -179,7 +179,7 @@ pub async fn query(
         is_success: answer.status.is_success(),
     };
     let body = transform::rewrite(plain, &rewriting)?;
-    answer::query(session, walk, &answer, body, &links).await.map_err(|_| client_closed())
+    answer::query(session, walk, &answer, body, &links, &lease.canary()).await.map_err(|_| client_closed())
 }
 
 fn head(
@@ -219,6 +219,11 @@ async fn read_whole(
         }
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// Redirects would lead past us, and beyond 599 nobody knows what a status says (RFC 9110 section 15).
+fn is_usable(status: u16) -> bool {
+    matches!(status, 200..=299 | 400..=599)
 }
 
 fn is_json(answer: &Answer) -> bool {

@@ -2,7 +2,11 @@
 //! one record, with nothing upstream, and leaves a gateway that serves the next request.
 
 #[cfg(test)]
+mod chance;
+#[cfg(test)]
 mod credentials;
+#[cfg(test)]
+mod floods;
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
@@ -17,5 +21,7 @@ mod http2;
 mod limits;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod upstream;
 #[cfg(test)]
 mod wire;
