@@ -42,10 +42,13 @@ pub struct Terms {
 /// What happened before any request existed.
 #[derive(Debug)]
 pub enum EdgeEvent {
-    /// A connection was closed at once, because of `connections_total` or `connections_per_address`.
+    /// A connection was closed because of `connections_total` or `connections_per_address`, or because its first
+    /// bytes did not come (`preface_timeout`).
     ConnectionRefused { reason: &'static str },
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
     HandshakeFailed { reason: &'static str, detail: String },
+    /// The framework refused an HTTP/2 request, or the whole connection, by itself.
+    StreamRefused { reason: &'static str },
     /// `accept` itself failed, for instance for lack of file descriptors.
     AcceptFailed { detail: String },
 }
@@ -234,8 +237,17 @@ async fn establish(
     let (io, connection, ahead) = match &terms.tls {
         None => {
             let mut ahead = BytesMut::new();
-            let http2 = timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await.ok()?.ok()?;
-            (Transport::Plain(tcp), Connection::new(listener, peer, http2, None), ahead)
+            let http2 = match timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await {
+                Ok(preface) => preface.ok()?,
+                Err(_) => {
+                    // Who has said nothing at all is owed nothing.
+                    if !ahead.is_empty() {
+                        witness(&listener.name, Some(peer), EdgeEvent::ConnectionRefused { reason: "preface_timeout" });
+                    }
+                    return None;
+                }
+            };
+            (Transport::Plain(tcp), Connection::new(listener.clone(), peer, http2, None), ahead)
         }
         Some(config) => {
             let failed = |reason, detail| {
@@ -264,7 +276,9 @@ async fn establish(
         }
     };
     let connection = Arc::new(connection);
-    Some((connection.clone(), Guarded::new(Line::new(io, connection, pace, ahead))))
+    let (witness, told) = (witness.clone(), listener.clone());
+    let tell = move |reason| witness(&told.name, Some(peer), EdgeEvent::StreamRefused { reason });
+    Some((connection.clone(), Guarded::new(Line::new(io, connection, pace, ahead, Box::new(tell)))))
 }
 
 /// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).

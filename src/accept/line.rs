@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::chunks::Chunks;
 use super::connection::{BrokenHead, Connection};
+use super::frames::Frames;
 use super::head::{self, Framing, HeadLimits};
 use super::transport::Transport;
 use super::{Fault, glimpse_dialect};
@@ -47,6 +48,9 @@ pub struct Pace {
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
 }
+
+/// Told the reason of every HTTP/2 refusal that the framework makes without us. Must not block.
+pub type Tell = Box<dyn Fn(&'static str) + Send + Sync>;
 
 /// Judges the chunks that came with a head before anything is done for it: what is broken already is
 /// refused before a backend hears of it.
@@ -94,11 +98,13 @@ pub struct Line {
     ended: bool,
     /// An interim answer is on its way out.
     continuing: bool,
+    frames: Frames,
+    tell: Tell,
 }
 
 impl Line {
     /// `ahead` holds what was read while looking for the HTTP/2 preface.
-    pub fn new(io: Transport, connection: Arc<Connection>, pace: Pace, ahead: BytesMut) -> Self {
+    pub fn new(io: Transport, connection: Arc<Connection>, pace: Pace, ahead: BytesMut, tell: Tell) -> Self {
         let http2 = connection.http2;
         Line {
             io,
@@ -114,6 +120,8 @@ impl Line {
             deadline: Instant::now() + pace.header_timeout,
             ended: false,
             continuing: false,
+            frames: Frames::default(),
+            tell,
         }
     }
 
@@ -330,7 +338,9 @@ impl Line {
 
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_raw() {
-            return self.io.poll_write(cx, bytes);
+            let count = ready!(self.io.poll_write(cx, bytes))?;
+            self.frames.walk(bytes.get(..count).unwrap_or_default(), &self.tell);
+            return Poll::Ready(Ok(count));
         }
         if self.written.len() + bytes.len() <= COALESCE_BYTES {
             self.written.extend_from_slice(bytes);
@@ -342,7 +352,16 @@ impl Line {
 
     pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain_written(cx))?;
-        self.io.poll_write_vectored(cx, slices)
+        let count = ready!(self.io.poll_write_vectored(cx, slices))?;
+        if self.is_raw() {
+            let mut left = count;
+            for slice in slices {
+                let here = left.min(slice.len());
+                self.frames.walk(slice.get(..here).unwrap_or_default(), &self.tell);
+                left -= here;
+            }
+        }
+        Poll::Ready(Ok(count))
     }
 
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

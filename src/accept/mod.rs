@@ -11,6 +11,7 @@ mod chunks;
 mod connection;
 mod edge;
 mod fault;
+mod frames;
 pub mod head;
 mod line;
 pub mod path;

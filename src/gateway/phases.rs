@@ -83,13 +83,21 @@ impl ProxyHttp for Phases {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, walk: &mut Walk) -> Outcome<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, walk: &mut Walk) -> Outcome<Box<HttpPeer>> {
+        // The framework does not time the reading of an HTTP/2 body: the backend's silence is what ends it.
+        let body_timeout = walk.house.limits.body_timeout;
+        let untimed = session.downstream_session.is_http2() && !session.as_mut().is_body_done();
         let Some(streaming) = &mut walk.streaming else {
             return Err(refused(walk, Refusal::new(Class::Unavailable, "internal_defect")));
         };
         streaming.pace.restart();
         match streaming.backend.peer().await {
-            Some(peer) => Ok(peer),
+            Some(mut peer) => {
+                if untimed {
+                    peer.options.read_timeout = peer.options.read_timeout.map(|wait| wait.min(body_timeout));
+                }
+                Ok(peer)
+            }
             None => Err(refused(walk, Refusal::new(Class::UpstreamBroken, "upstream_unresolved"))),
         }
     }

@@ -327,7 +327,9 @@ fn proxy(core: &Arc<Core>, limits: &Limits) -> HttpProxy<Phases> {
     proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(limits.streams)
-        .max_header_list_size(limits.header_bytes)
+        // Counted with 32 bytes for each line (RFC 9113 section 6.5.2): our own count, which leaves a record,
+        // comes first.
+        .max_header_list_size(limits.header_bytes.saturating_add(limits.header_count.saturating_mul(64)))
         .max_pending_accept_reset_streams(10)
         .max_concurrent_reset_streams(20)
         .max_send_buffer_size(256 << 10)
@@ -346,6 +348,7 @@ fn witness(core: &Arc<Core>) -> Witness {
         let (name, reason, detail) = match event {
             EdgeEvent::ConnectionRefused { reason } => ("connection_refused", reason, None),
             EdgeEvent::HandshakeFailed { reason, detail } => ("handshake_failed", reason, Some(detail)),
+            EdgeEvent::StreamRefused { reason } => ("stream_refused", reason, None),
             EdgeEvent::AcceptFailed { detail } => ("accept_failed", "accept_failed", Some(detail)),
         };
         core.metrics.edge_refused(listener, reason);

@@ -66,12 +66,21 @@ impl Ground {
     }
 
     pub async fn records(&mut self, count: usize, event: &str) -> Vec<Value> {
-        let until = Instant::now() + Duration::from_secs(5);
+        self.matching(count, |record| record["event"] == event).await
+    }
+
+    /// The records of calls and of what was refused before there was one.
+    pub async fn records_of_all(&mut self, count: usize) -> Vec<Value> {
+        self.matching(count, |record| record["event"] == "call" || record["decision"] == "deny").await
+    }
+
+    async fn matching(&mut self, count: usize, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let until = Instant::now() + Duration::from_millis(1500);
         let mut found: Vec<Value> = Vec::new();
         let mut look = tokio::time::interval(Duration::from_millis(3));
         loop {
             look.tick().await;
-            found.extend(self.fresh().into_iter().filter(|record| record["event"] == event));
+            found.extend(self.fresh().into_iter().filter(&fits));
             if found.len() >= count || Instant::now() > until {
                 return found;
             }

@@ -2,10 +2,20 @@
 //! one record, with nothing upstream, and leaves a gateway that serves the next request.
 
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod flow;
+#[cfg(test)]
+mod frames;
 #[cfg(test)]
 mod ground;
 #[cfg(test)]
 mod http1;
+#[cfg(test)]
+mod http2;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod paths;
 #[cfg(test)]
 mod wire;
