@@ -195,7 +195,13 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = tcp.set_nodelay(true);
     let limits = terms.limits.clone();
-    let Some((connection, stream)) = establish(tcp, peer, &terms, &witness).await else { return };
+    let established = tokio::select! {
+        biased;
+        established = establish(tcp, peer, &terms, &witness) => established,
+        // Who has not said anything yet looks elsewhere, and holds no stop up.
+        () = reached(&mut stage, Stage::Draining) => return,
+    };
+    let Some((connection, stream)) = established else { return };
     let age = tokio::time::sleep(limits.connection_age);
     let (closing, closing_watch) = watch::channel(false);
     let serving = app.process_new(Box::new(stream), &closing_watch);

@@ -4,7 +4,8 @@
 //!
 //! A case's lines: `as` (whose token), `certificate`, `via` (`plain h1`, `plain h2`, `tls h1`, `tls h2`), `ask`,
 //! `header`, `body`, `fault` (what the emulator does), `links` (the base of its links), `limits`, `config old =>
-//! new`, `binding`, `alone` (a world of its own, because the call changes the organization).
+//! new`, `binding`, `alone` (a world of its own, because the call changes the organization), `unfinished` (whether
+//! the upstream sees the beginning of the request is a matter of luck).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -143,10 +144,21 @@ async fn run(world: &World, case: &Case) -> String {
     })
     .await;
     let mut told = String::new();
-    told.push_str(if captured.is_empty() { "upstream saw nothing\n" } else { "" });
-    captured.iter().for_each(|captured| told.push_str(&upstream(captured, &body)));
+    if case.one("unfinished").is_some() {
+        // The refusal may overtake the head on its way.
+        assert!(captured.iter().all(|captured| !captured.complete), "{case:?}");
+        told.push_str("upstream saw no whole request\n\n");
+    } else {
+        told.push_str(if captured.is_empty() { "upstream saw nothing\n" } else { "" });
+        captured.iter().for_each(|captured| told.push_str(&upstream(captured, &body)));
+    }
     told.push_str(&answer(&outcome));
-    for record in made {
+    let cut_short = case.one("unfinished").is_some() || captured.iter().any(|captured| !captured.complete);
+    for mut record in made {
+        if cut_short {
+            // How much of the body was read by then is the network's to say.
+            record["bytes_in"] = "…".into();
+        }
         told.push_str(&format!("\nrecord\n{:#}\n", steady(record)));
     }
     neutral(world, &told)
