@@ -184,10 +184,12 @@ impl Walk {
         }
         let duration = self.began.elapsed();
         // A permitted call that we end for the caller's own fault went nowhere: that is a denial too.
-        let ended_by_us = self
-            .refusal
-            .as_ref()
-            .is_some_and(|refusal| refusal.class.is_callers() && refusal.reason != "client_closed");
+        // Once the backend has answered, it was not we who ended it.
+        let ended_by_us = self.upstream_status.is_none()
+            && self
+                .refusal
+                .as_ref()
+                .is_some_and(|refusal| refusal.class.is_callers() && refusal.reason != "client_closed");
         let decision = if self.permitted && !ended_by_us { "allow" } else { "deny" };
         let reason = match (&self.refusal, self.status) {
             (Some(refusal), _) => refusal.reason,
