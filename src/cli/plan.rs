@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::authorize::{Policy, Surroundings};
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixMillis};
 use crate::config::{self, Checked};
 use crate::document::Diagnostic;
 use crate::gateway::Plan;
@@ -19,10 +19,12 @@ pub struct Loaded {
     pub policy: Option<Arc<Policy>>,
     pub profile: Arc<Profile>,
     pub findings: Vec<Diagnostic>,
+    pub read_at: UnixMillis,
 }
 
 /// Reads configuration and policy. `profile` is given on a reload, so that it stays the same.
 pub fn load(path: &Path, clock: &Clock) -> Loaded {
+    let read_at = clock.now();
     let profile = Profile::lightstep();
     let (checked, mut findings) = config::load(path);
     let policy = checked.as_ref().and_then(|checked| {
@@ -50,7 +52,7 @@ pub fn load(path: &Path, clock: &Clock) -> Loaded {
         ));
         Some(Arc::new(policy))
     });
-    Loaded { checked, policy, profile, findings }
+    Loaded { checked, policy, profile, findings, read_at }
 }
 
 impl Loaded {
@@ -75,6 +77,7 @@ impl Loaded {
                 audit: checked.audit,
                 limits: checked.limits,
                 files: checked.files,
+                read_at: self.read_at,
             }),
             _ => Err(errors),
         }

@@ -14,7 +14,7 @@ use rustls::server::danger::ClientCertVerifier;
 use crate::accept::{self, ListenerSettings};
 use crate::audit::AuditSettings;
 use crate::authorize::Policy;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixMillis};
 use crate::forward::{Backend, UpstreamSettings};
 use crate::identify::{ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, Surroundings};
 use crate::limits::Limits;
@@ -37,6 +37,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Files whose change means that a new plan should be made.
     pub files: Vec<PathBuf>,
+    /// When reading them began: what changes later is not in here.
+    pub read_at: UnixMillis,
 }
 
 /// The rooms, furnished.

@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,20 @@ const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 /// Larger frames cost less for large exports; small ones stay small.
 const FRAME_BYTES: u32 = 64 << 10;
 
+/// What changes when a file is written, replaced or pointed elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    file: (u64, u64),
+    modified: (i64, i64),
+    bytes: u64,
+}
+
+impl Mark {
+    fn modified_millis(self) -> i64 {
+        self.modified.0.saturating_mul(1000).saturating_add(self.modified.1 / 1_000_000)
+    }
+}
+
 /// A running gateway.
 pub struct Gateway {
     core: Arc<Core>,
@@ -58,6 +72,8 @@ pub struct Gateway {
     loader: Loader,
     events: Events,
     files: Mutex<Vec<PathBuf>>,
+    /// When the files of the present house were read, Unix milliseconds.
+    read_at: AtomicI64,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -116,6 +132,7 @@ impl Gateway {
             loader,
             events,
             files: Mutex::new(plan.files),
+            read_at: AtomicI64::new(plan.read_at.0),
             reloading: tokio::sync::Mutex::new(()),
         }))
     }
@@ -181,6 +198,7 @@ impl Gateway {
         let version = house.policy.version().to_owned();
         self.core.house.store(Arc::new(house));
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = plan.files;
+        self.read_at.store(plan.read_at.0, Ordering::Relaxed);
         self.core.trail.reopen();
         tracing::info!(policy_version = version, policy_changed, credentials_changed, "configuration taken over");
         self.core.trail.note(Record {
@@ -208,6 +226,11 @@ impl Gateway {
         let mut stage = self.stage.subscribe();
         let mut seen = self.marks().await;
         let mut known = self.content().await;
+        // What changed while the gateway started was perhaps read before its change.
+        let read_at = self.read_at.load(Ordering::Relaxed);
+        if seen.iter().flatten().any(|mark| mark.modified_millis() > read_at) {
+            let _ = self.reload().await;
+        }
         loop {
             tokio::select! {
                 () = reached(&mut stage, Stage::Draining) => return,
@@ -230,14 +253,17 @@ impl Gateway {
         }
     }
 
-    /// What changes when a file is written, replaced or pointed elsewhere.
-    async fn marks(&self) -> Vec<Option<(u64, u64, i64, i64, u64)>> {
+    async fn marks(&self) -> Vec<Option<Mark>> {
         use std::os::unix::fs::MetadataExt as _;
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let look = move || {
             let mark = |file: &PathBuf| {
                 let found = std::fs::metadata(file).ok()?;
-                Some((found.dev(), found.ino(), found.mtime(), found.mtime_nsec(), found.size()))
+                Some(Mark {
+                    file: (found.dev(), found.ino()),
+                    modified: (found.mtime(), found.mtime_nsec()),
+                    bytes: found.size(),
+                })
             };
             files.iter().map(mark).collect()
         };
