@@ -123,6 +123,23 @@ impl Class {
         row(self).1
     }
 
+    /// Whether the caller has to change something; otherwise it is ours or the backend's.
+    pub fn is_callers(self) -> bool {
+        match self {
+            Class::NotAuthenticated
+            | Class::BadCredential
+            | Class::Denied
+            | Class::Malformed
+            | Class::Unknown
+            | Class::TooSlow
+            | Class::BodyTooLarge
+            | Class::HeadTooLarge
+            | Class::Unsupported
+            | Class::Throttled(_) => true,
+            Class::Unavailable | Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => false,
+        }
+    }
+
     fn retry_after_seconds(self) -> Option<u64> {
         match self {
             Class::Throttled(seconds) => Some(seconds.max(1)),

@@ -354,11 +354,13 @@ impl Line {
     pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain_written(cx))?;
         let count = ready!(self.io.poll_write_vectored(cx, slices))?;
-        let mut left = if self.is_raw() { count } else { 0 };
-        for slice in slices {
-            let here = left.min(slice.len());
-            self.frames.walk(slice.get(..here).unwrap_or_default(), &self.tell);
-            left -= here;
+        if self.is_raw() {
+            let mut left = count;
+            for slice in slices {
+                let here = left.min(slice.len());
+                self.frames.walk(slice.get(..here).unwrap_or_default(), &self.tell);
+                left -= here;
+            }
         }
         Poll::Ready(Ok(count))
     }

@@ -10,7 +10,7 @@ mod plan;
 mod serve;
 
 pub use plan::{Loaded, load};
-pub use serve::{prepare_process, serve};
+pub use serve::{prepare_cryptography, prepare_process, serve};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::load;
 use crate::clock::Clock;
@@ -18,16 +18,22 @@ use crate::{admin, telemetry};
 
 /// What must be true of the process before any key or token is touched. Errors are for the operator.
 pub fn prepare_process() -> Result<(), String> {
-    if std::env::var_os("SSLKEYLOGFILE").is_some() {
-        return Err("SSLKEYLOGFILE is set: session keys would be written to a file; unset it".to_owned());
-    }
-    // A provider that is installed already is ours too: nothing else in this process installs one first.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    prepare_cryptography()?;
     std::panic::set_hook(Box::new(|panic| {
         // The payload may hold data of a call; the place is enough to find the defect.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: this is a defect, please report it");
     }));
+    Ok(())
+}
+
+/// The part of it that TLS needs, for a process that is not ours alone (a test's).
+pub fn prepare_cryptography() -> Result<(), String> {
+    if std::env::var_os("SSLKEYLOGFILE").is_some() {
+        return Err("SSLKEYLOGFILE is set: session keys would be written to a file; unset it".to_owned());
+    }
+    // A provider that is installed already is ours too: nothing else in this process installs one first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     Ok(())
 }
 
@@ -69,9 +75,12 @@ fn run(path: &Path) -> Result<(), Vec<String>> {
     let plan = loaded.plan()?;
     let loader = loader(path.to_owned(), clock.clone());
     runtime.block_on(async move {
+        // Before anything listens: a signal that comes early must not end the process the hard way.
+        let signals = Signals::install().map_err(|error| vec![format!("signals cannot be handled: {error}")])?;
         let gateway = Gateway::start(plan, loader, clock).await?;
         admin::serve(admin_address, gateway.core().clone()).map_err(|error| vec![error])?;
-        until_stopped(gateway).await.map_err(|error| vec![format!("signals cannot be handled: {error}")])
+        until_stopped(gateway, signals).await;
+        Ok(())
     })
 }
 
@@ -80,22 +89,35 @@ fn loader(path: PathBuf, clock: Clock) -> Loader {
     Arc::new(move || load(&path, &clock).plan())
 }
 
-async fn until_stopped(gateway: Arc<Gateway>) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// The signals that we answer.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+async fn until_stopped(gateway: Arc<Gateway>, mut signals: Signals) {
     let watching = tokio::spawn(gateway.clone().watch());
     loop {
         tokio::select! {
-            _ = hangup.recv() => {
+            _ = signals.hangup.recv() => {
                 // Its failure is logged, counted and recorded where it happens.
                 let _ = gateway.reload().await;
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
         }
     }
     gateway.stop().await;
     watching.abort();
-    Ok(())
 }

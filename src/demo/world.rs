@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Emulator, EmulatorOptions, Issuer, IssuerOptions, SampleCaller, emulator, write_certificates};
 use crate::admin;
-use crate::cli::{load, prepare_process};
+use crate::cli::{load, prepare_cryptography};
 use crate::clock::Clock;
 use crate::gateway::{Gateway, Loader};
 
@@ -83,7 +83,7 @@ impl World {
 
     pub async fn start_with(plan: WorldPlan) -> Result<Self, String> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        prepare_process()?;
+        prepare_cryptography()?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("lightkeeper-world-{}-{number}", std::process::id()));
         let folder = Folder(folder);

@@ -3,8 +3,8 @@
 //! What it does: sends a head and a body with as few system calls and copies as there can be, notices an
 //! answer that comes early, and reads the answer whole and bounded. What it refuses to know: what either
 //! means, and for whom. Invariants: nothing is dialled before the body's first bytes have come and hold;
-//! a call is sent a second time only if the first went out on a connection that had died at rest and
-//! nothing of an answer came; a connection is kept only after an answer was read to its exact end.
+//! a call is sent a second time only if it may be repeated, the first went out on a connection that had
+//! died at rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end.
 
 use std::future::poll_fn;
 use std::io;
@@ -103,6 +103,8 @@ impl From<SendFault> for Broken {
 struct Inbound<'a> {
     wire: &'a mut Wire,
     bytes: BytesMut,
+    /// Something came, whatever has become of it.
+    began: bool,
     ended: bool,
 }
 
@@ -114,7 +116,7 @@ async fn attempt<S: Supply>(
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
 ) -> Result<(Answer, bool), Broken> {
-    let mut inbound = Inbound { wire, bytes: BytesMut::new(), ended: false };
+    let mut inbound = Inbound { wire, bytes: BytesMut::new(), began: false, ended: false };
     let sent = send(backend, &mut inbound, head, first, body).await;
     // A broken pipe may hide an answer that was sent before it broke.
     let whole = match sent {
@@ -122,12 +124,12 @@ async fn attempt<S: Supply>(
         Err(SendFailure::Caller(fault)) => {
             return Err(Broken { fault: ExchangeFault::Caller(fault), untouched: false });
         }
-        Err(SendFailure::TimedOut) if inbound.bytes.is_empty() => return Err(SendFault::TimedOut.into()),
+        Err(SendFailure::TimedOut) if !inbound.began => return Err(SendFault::TimedOut.into()),
         Err(SendFailure::TimedOut | SendFailure::Wire) => false,
     };
     match receive(backend, &mut inbound, intake).await {
         Ok((answer, reusable)) => Ok((answer, reusable && whole)),
-        Err(SendFault::Unreachable) if inbound.bytes.is_empty() => {
+        Err(SendFault::Unreachable) if !inbound.began => {
             Err(Broken { fault: SendFault::Unreachable.into(), untouched: true })
         }
         Err(fault) => Err(fault.into()),
@@ -241,6 +243,7 @@ impl Inbound<'_> {
         tokio::pin!(reading);
         let count = ready!(reading.poll(cx))?;
         self.ended |= count == 0;
+        self.began |= count > 0;
         Poll::Ready(Ok(count))
     }
 

@@ -49,11 +49,16 @@ impl<S: Supply> Replayable<S> {
         Replayable { framed: supply.framed(), supply, kept: Vec::new(), kept_bytes: 0, outgrown: false, at: 0 }
     }
 
+    /// A body that is never sent a second time: what it asks for may not be done twice.
+    pub fn once(supply: S) -> Self {
+        Replayable { outgrown: true, ..Self::new(supply) }
+    }
+
     pub fn framed(&self) -> Framed {
         self.framed
     }
 
-    /// Begins again; false if too much has been given to remember.
+    /// Begins again; false if that must not be, or too much has been given to remember.
     pub fn rewind(&mut self) -> bool {
         self.at = 0;
         !self.outgrown

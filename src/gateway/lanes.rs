@@ -148,7 +148,9 @@ pub async fn query(
     let body = read_whole(session, walk, arrival, &mut reservation).await?;
     let limit_bytes = house.limits.response_bytes;
     let mut intake = Intake { limit_bytes, reservation: &mut reservation };
-    let mut body = Replayable::new(Whole(body));
+    // RFC 9110 section 9.2.2: a proxy does not repeat what is not idempotent.
+    let once = !call.method.is_idempotent();
+    let mut body = if once { Replayable::once(Whole(body)) } else { Replayable::new(Whole(body)) };
     let answer = forward::exchange(backend, &head, &mut body, &mut intake).await?;
     let status = answer.status.as_u16();
     walk.upstream_status = Some(status);

@@ -183,7 +183,12 @@ impl Walk {
             return;
         }
         let duration = self.began.elapsed();
-        let decision = if self.permitted { "allow" } else { "deny" };
+        // A permitted call that we end for the caller's own fault went nowhere: that is a denial too.
+        let ended_by_us = self
+            .refusal
+            .as_ref()
+            .is_some_and(|refusal| refusal.class.is_callers() && refusal.reason != "client_closed");
+        let decision = if self.permitted && !ended_by_us { "allow" } else { "deny" };
         let reason = match (&self.refusal, self.status) {
             (Some(refusal), _) => refusal.reason,
             (None, Some(_)) => "ok",

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::links::may_hide_text;
 use super::{Links, holds};
 use crate::profiles::ResponseRule;
 use crate::secret::Secret;
@@ -74,7 +75,8 @@ pub fn rewrite(body: Bytes, rewriting: &Rewriting<'_>) -> Result<Bytes, AnswerFa
     let text = narrowed.as_deref().unwrap_or(text);
     let rewritten = rewriting.links.in_json(text);
     // Escapes could have hidden the key from the first look.
-    if text.contains('\\') && unescaped_holds(&rewritten, rewriting.lent) {
+    let quotable = rewriting.lent.expose().iter().any(|byte| matches!(byte, b'"' | b'\\'));
+    if (may_hide_text(text) || (quotable && text.contains('\\'))) && unescaped_holds(&rewritten, rewriting.lent) {
         return Err(AnswerFault::EchoedCredential);
     }
     match (rewritten, narrowed.is_none()) {

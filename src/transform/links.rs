@@ -44,8 +44,8 @@ impl Links {
 
     /// Replaces the origins in every string of a valid JSON document, member names included.
     pub fn in_json<'a>(&self, json: &'a str) -> Cow<'a, str> {
-        if memchr::memchr(b'\\', json.as_bytes()).is_none() {
-            // Without escapes, what looks like a link is one, and cannot span two strings.
+        if !may_hide_text(json) {
+            // What looks like a link is one, and cannot span two strings.
             return self.in_text(json);
         }
         let mut out = String::with_capacity(json.len());
@@ -94,6 +94,12 @@ impl Links {
         }
         Some((at - scheme.len(), end))
     }
+}
+
+/// Whether escapes of a JSON text could hide a link: only `\/` and `\u` stand for characters of one. The
+/// others are common in answers (quoted queries) and must not cost a walk over every string.
+pub(super) fn may_hide_text(json: &str) -> bool {
+    memchr::memchr_iter(b'\\', json.as_bytes()).any(|at| matches!(json.as_bytes().get(at + 1), Some(b'/' | b'u')))
 }
 
 /// Whether an authority can end before `rest`: no longer name, no other port.

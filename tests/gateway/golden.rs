@@ -83,8 +83,12 @@ async fn calls_become_what_their_cases_say() {
         groups.entry(case.world()).or_default().push(case);
     }
     let mut running = tokio::task::JoinSet::new();
+    // A world's start computes keys; more of them at once would starve each other's deadlines.
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(2));
     for cases in groups.into_values() {
+        let places = places.clone();
         running.spawn(async move {
+            let _place = places.acquire().await.unwrap();
             let world = stage::start(cases[0].plan()).await;
             let mut complaints = Vec::new();
             for case in cases {

@@ -12,8 +12,14 @@ mod golden;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod leaks;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod upstream;
 #[cfg(test)]
 mod vault;

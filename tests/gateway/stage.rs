@@ -41,10 +41,16 @@ pub fn plan(edits: &[(&str, &str)]) -> WorldPlan {
     plan
 }
 
-/// Starts a world. The gateway's own panic hook shows no message, which a failing test needs.
+/// Starts a world, and waits until its own issuer's keys are there. The gateway's panic hook, set with the first one,
+/// shows no message; a failing test needs it.
 pub async fn start(plan: WorldPlan) -> World {
     let world = World::start_with(plan).await.unwrap_or_else(|error| panic!("the world does not start: {error}"));
     drop(std::panic::take_hook());
+    eventually("the issuer's keys", || async {
+        let issuers = world.gateway.core().readiness().issuers;
+        issuers.iter().any(|issuer| issuer.issuer == "acme" && issuer.has_keys).then_some(())
+    })
+    .await;
     world
 }
 

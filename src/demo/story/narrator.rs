@@ -40,7 +40,7 @@ pub struct Expected {
     pub app: Option<&'static str>,
     pub project: Option<&'static str>,
     pub bindings: &'static [&'static str],
-    /// What the policy says; a call that it allows may still be refused for its body.
+    /// Whether the caller may go on; a call that the policy allows may still be refused for its body.
     pub permitted: bool,
     pub lent: Lent,
 }
@@ -79,9 +79,9 @@ impl Expected {
         Expected { answer, reason, app: None, project: None, bindings: &[], permitted: false, lent: Lent::Nothing }
     }
 
-    /// Permitted by these bindings to write to this app, and refused for another reason.
+    /// Permitted by these bindings to write to this app, and refused for a fault of the caller's.
     pub fn though_allowed(self, app: &'static str, project: &'static str, bindings: &'static [&'static str]) -> Self {
-        Expected { app: Some(app), project: Some(project), bindings, permitted: true, ..self }
+        Expected { app: Some(app), project: Some(project), bindings, ..self }
     }
 
     pub fn by(self, bindings: &'static [&'static str]) -> Self {

@@ -107,6 +107,7 @@ fn line(record: &Value, ink: Ink) -> String {
 fn settings(world: &World, traces: &str) -> String {
     let (issuer, plain, folder) = (world.issuer.url(), world.plain_url(), world.folder().display());
     let (tls, admin, emulator) = (world.url(), world.admin, world.emulator.url());
+    let program = std::env::current_exe().map_or_else(|_| "lightkeeper".to_owned(), |path| path.display().to_string());
     format!(
         r#"
 # A workload's token, and an export with it. Then the same without, and for another team's app.
@@ -151,8 +152,8 @@ exporters:
       key_file: {folder}/certs/collector.key
 
 # Why is it so? Each stage's result (exit status 0: allow, 3: deny).
-lightkeeper explain --config {folder}/lightkeeper.yaml --claims '{{"iss":"{issuer}","sub":"ann@acme.example","groups":["shop-developers"]}}' GET /public/v0.2/acme/projects/payments-prod/streams
-lightkeeper explain --config {folder}/lightkeeper.yaml --certificate {folder}/certs/collector.pem --header 'lightkeeper-app: shop/payments' POST /v1/traces
+{program} explain --config {folder}/lightkeeper.yaml --claims '{{"iss":"{issuer}","sub":"ann@acme.example","groups":["shop-developers"]}}' GET /public/v0.2/acme/projects/payments-prod/streams
+{program} explain --config {folder}/lightkeeper.yaml --certificate {folder}/certs/collector.pem --header 'lightkeeper-app: shop/payments' POST /v1/traces
 
 # Change the policy while it runs: {folder}/policy.yaml is taken over within a second of being written.
 # Metrics and probes: http://{admin}/metrics, /readyz. The backend's own door: {emulator}

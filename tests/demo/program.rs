@@ -1,0 +1,186 @@
+//! Runs the binary: to its end, or in the background with its output followed.
+//!
+//! It knows nothing of what the program prints. A program that still runs when its test ends is killed, and
+//! nothing waits without a deadline.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long something that should happen is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lightkeeper"));
+    command.env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// A run that has ended.
+pub struct Ended {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ended {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}:\n{}{}", self.out, self.err))
+    }
+}
+
+pub fn run(arguments: &[&str]) -> Ended {
+    let output = binary().args(arguments).output().unwrap();
+    Ended {
+        status: output.status.code().expect("ended by a signal"),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A run in the background.
+pub struct Program {
+    child: Mutex<Child>,
+    out: Lines,
+    err: Lines,
+    /// How many lines of the log were looked at.
+    looked: AtomicU64,
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<(Mutex<Printed>, Condvar)>);
+
+#[derive(Default)]
+struct Printed {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    fn follow(stream: impl Read + Send + 'static) -> Self {
+        let lines = Lines::default();
+        let shared = lines.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                shared.0.0.lock().unwrap().lines.push(line);
+                shared.0.1.notify_all();
+            }
+            shared.0.0.lock().unwrap().ended = true;
+            shared.0.1.notify_all();
+        });
+        lines
+    }
+
+    /// The first line from `from` on that is wanted, and its place.
+    fn wait(&self, from: usize, wanted: impl Fn(&str) -> bool) -> (usize, String) {
+        let until = Instant::now() + PATIENCE;
+        let mut printed = self.0.0.lock().unwrap();
+        loop {
+            let found = printed.lines.iter().enumerate().skip(from).find(|(_, line)| wanted(line));
+            if let Some((at, line)) = found {
+                return (at, line.clone());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let over = left.is_zero() || printed.ended;
+            assert!(!over, "a line was not printed in time:\n{}", printed.lines.join("\n"));
+            printed = self.0.1.wait_timeout(printed, left).unwrap().0;
+        }
+    }
+
+    /// The end of its output is the end of the program.
+    fn wait_for_end(&self, patience: Duration) {
+        let printed = self.0.0.lock().unwrap();
+        let (printed, late) = self.0.1.wait_timeout_while(printed, patience, |printed| !printed.ended).unwrap();
+        assert!(!late.timed_out(), "the program has not ended in time:\n{}", printed.lines.join("\n"));
+    }
+}
+
+impl Program {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = binary().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = Lines::follow(child.stdout.take().unwrap());
+        let err = Lines::follow(child.stderr.take().unwrap());
+        Program { child: Mutex::new(child), out, err, looked: AtomicU64::new(0) }
+    }
+
+    /// The rest of the line on standard output that starts so.
+    pub fn first_line(&self, start: &str) -> String {
+        self.out.wait(0, |line| line.starts_with(start)).1[start.len()..].to_owned()
+    }
+
+    /// A JSON line of the log that is wanted, wherever it stands.
+    pub fn any_log_line(&self, wanted: impl Fn(&Value) -> bool) {
+        self.err.wait(0, |line| serde_json::from_str::<Value>(line).is_ok_and(|line| wanted(&line)));
+    }
+
+    /// The next JSON line of the log that is wanted, after the one found last.
+    pub fn log_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let parse = |line: &str| serde_json::from_str::<Value>(line).ok();
+        let from = usize::try_from(self.looked.load(Ordering::SeqCst)).unwrap();
+        let (at, line) = self.err.wait(from, |line| parse(line).is_some_and(|line| wanted(&line)));
+        self.looked.store(at as u64 + 1, Ordering::SeqCst);
+        parse(&line).unwrap()
+    }
+
+    /// `HUP`, `INT` or `TERM`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.lock().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// The exit status, once it has ended.
+    pub fn status(&self, patience: Duration) -> i32 {
+        self.err.wait_for_end(patience);
+        let status = self.child.lock().unwrap().wait().unwrap();
+        status.code().expect("ended by a signal")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap();
+        // It has ended already where the test went well.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// A folder of a test's own, gone with it.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("lightkeeper-program-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// Changes a text that must be there.
+    pub fn replace(&self, name: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.0.join(name)).unwrap();
+        assert!(text.contains(from), "`{from}` is not in {name}:\n{text}");
+        // Renamed into place: a watcher must not read half of it.
+        std::fs::write(self.0.join("next"), text.replace(from, to)).unwrap();
+        std::fs::rename(self.0.join("next"), self.0.join(name)).unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,226 @@
+//! What an operator relies on: the audit trail, the metrics page and the probes. What it refuses to know: what a
+//! single call becomes; the golden cases say that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::Method;
+use lightkeeper::demo::{Sample, World};
+use lightkeeper::otlp::Encoding;
+use serde_json::Value;
+
+use crate::stage::{self, eventually};
+
+/// Scenario: calls of every outcome, many at once, over HTTP/1.1 and HTTP/2.
+/// Guarantees: exactly one record for each, found by the request id of its answer, numbered without a gap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_record_for_each_call() {
+    let world = std::sync::Arc::new(stage::start(stage::plan(&[])).await);
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..60 {
+        let world = world.clone();
+        calls.spawn(async move {
+            let token = world.issuer.token(["checkout-collector", "eve", "ann"][number % 3]);
+            let caller = world.plain_caller().bearer(&token);
+            let caller = if number % 2 == 0 { caller } else { caller.http2() };
+            let answer = match number % 5 {
+                0 => caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await,
+                1 => caller.export_grpc(&Sample::traces("checkout", 1)).await,
+                2 => caller.get("/public/v0.2/acme/projects").await,
+                3 => caller.get("/nowhere").await,
+                _ => caller.get("/public/v0.2/acme/projects/shop-prod%2f..%2fpayments-prod/streams").await,
+            };
+            answer.unwrap().header("lightkeeper-request-id").unwrap()
+        });
+    }
+    let answered: BTreeSet<String> = calls.join_all().await.into_iter().collect();
+    assert_eq!(answered.len(), 60);
+    let records = eventually("all records", || async {
+        let records = world.records();
+        (records.iter().filter(|record| record["event"] == "call").count() >= 60).then_some(records)
+    })
+    .await;
+    let recorded: Vec<&str> = records
+        .iter()
+        .filter(|record| record["event"] == "call")
+        .map(|record| record["request_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(recorded.len(), 60);
+    assert_eq!(recorded.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>(), answered);
+    let numbers: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..records.len() as u64).collect::<Vec<_>>());
+    let written = stage::metric(&world, "lightkeeper_audit_records_written").await;
+    assert_eq!(written as usize, records.len());
+}
+
+const AUDIT: &str = "audit: { file: audit.jsonl }";
+
+/// Scenario: the disk is full, and the gateway is to refuse what it cannot record.
+/// Guarantees: 503 / UNAVAILABLE in each dialect, nothing upstream, not ready; and nobody is told to drop data.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses() {
+    let world = stage::start(stage::plan(&[(AUDIT, "audit: { file: /dev/full }")])).await;
+    eventually("not ready", || async { (stage::admin(&world, "/readyz").await.0 == 503).then_some(()) }).await;
+    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let sample = Sample::traces("checkout", 1);
+    let answer = caller.export(&sample, Encoding::Json).await.unwrap();
+    assert_eq!((answer.status, answer.json().unwrap()["code"].clone()), (503, 14.into()));
+    assert!(answer.headers.contains_key("retry-after"));
+    assert_eq!(caller.export_grpc(&sample).await.unwrap().grpc_status(), Some(14));
+    assert_eq!(caller.get("/public/v0.2/acme/projects").await.unwrap().status, 503);
+    assert_eq!(world.plain_caller().get("/public/v0.2/acme/projects").await.unwrap().status, 503);
+    assert_eq!(world.emulator.heads(), 0);
+    assert_eq!(stage::metric(&world, "lightkeeper_audit_failing").await as i64, 1);
+    let refused =
+        r#"lightkeeper_requests_total{app="none",decision="deny",operation="ingest.traces",reason="audit_unwritable"}"#;
+    assert_eq!(stage::metric(&world, refused).await as i64, 2);
+    let (_, page) = stage::admin(&world, "/readyz").await;
+    assert!(page.contains(r#""audit":"failing""#), "{page}");
+    assert_eq!(stage::admin(&world, "/livez").await.0, 200);
+}
+
+/// Scenario: the disk is full, and the gateway is to go on.
+/// Guarantees: calls are served, it stays ready, and each lost record is counted.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_counted() {
+    let world = stage::start(stage::plan(&[(AUDIT, "audit: { file: /dev/full, on_failure: continue }")])).await;
+    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    for _ in 0..5 {
+        assert_eq!(caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await.unwrap().status, 200);
+    }
+    // Five calls and the start.
+    eventually("lost records", || async {
+        (stage::metric(&world, "lightkeeper_audit_records_lost").await as i64 == 6).then_some(())
+    })
+    .await;
+    assert_eq!(stage::admin(&world, "/readyz").await.0, 200);
+    assert_eq!(stage::metric(&world, "lightkeeper_audit_failing").await as i64, 1);
+}
+
+/// Scenario: the audit file is moved away, as log rotation does, and the configuration is read again.
+/// Guarantees: records go on in a new file, their numbers too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_file_is_rotated() {
+    let world = stage::start(stage::plan(&[])).await;
+    let file = world.folder().join("audit.jsonl");
+    let caller = world.plain_caller();
+    caller.get("/nowhere").await.unwrap();
+    let before = stage::records(&world, 2).await;
+    std::fs::rename(&file, world.folder().join("audit.1.jsonl")).unwrap();
+    world.gateway.reload().await.unwrap();
+    caller.get("/nowhere").await.unwrap();
+    let after = eventually("the call in the new file", || async {
+        world.records().into_iter().find(|record| record["event"] == "call")
+    })
+    .await;
+    let last = before.last().unwrap()["seq"].as_u64().unwrap();
+    assert!((last + 1..=last + 2).contains(&after["seq"].as_u64().unwrap()), "{after}");
+}
+
+/// The labels of each series on the metrics page.
+fn series(page: &str) -> Vec<(String, BTreeMap<String, String>)> {
+    let lines = page.lines().filter(|line| line.starts_with("lightkeeper_"));
+    lines
+        .map(|line| {
+            let (name, labels) = line.split_once('{').unwrap_or((line.split(' ').next().unwrap(), "}"));
+            let labels = labels.split_once('}').unwrap().0;
+            let pairs = labels.split("\",").filter(|pair| !pair.is_empty()).map(|pair| {
+                let (label, value) = pair.split_once("=\"").unwrap();
+                (label.to_owned(), value.trim_end_matches('"').to_owned())
+            });
+            (name.to_owned(), pairs.collect())
+        })
+        .collect()
+}
+
+/// Scenario: strangers try what they can to make the page grow: paths, methods, subjects, apps, organizations, tokens.
+/// Guarantees: the label names are a closed set, no value is a caller's, and the second flood adds no series.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_metrics_page_is_bounded() {
+    let world = stage::start(stage::plan(&[])).await;
+    let flood = async |round: usize| {
+        for number in 0..12 {
+            let word = format!("intruder{round}x{number}");
+            let token = world.issuer.mint(world.issuer.claims(&word), lightkeeper::demo::Algorithm::Rs256);
+            let caller = world.plain_caller().bearer(&token);
+            caller.get(&format!("/{word}")).await.unwrap();
+            caller.get(&format!("/apps/{word}")).await.unwrap();
+            caller.get(&format!("/public/v0.2/{word}/projects")).await.unwrap();
+            caller.get(&format!("/public/v0.2/acme/projects/{word}/streams")).await.unwrap();
+            let sample = Sample::traces(&word, 1);
+            caller.export_to(&format!("/apps/{word}/-/v1/traces"), &sample, Encoding::Json).await.unwrap();
+            caller.send(Method::from_bytes(word.as_bytes()).unwrap(), "/v1/traces", &[], Vec::new()).await.unwrap();
+            world.plain_caller().bearer(&word).get("/public/v0.2/acme/projects").await.unwrap();
+            world.plain_caller().bearer(&world.issuer.token("sam")).get("/public/v0.2/acme/projects").await.unwrap();
+        }
+        stage::admin(&world, "/metrics").await.1
+    };
+    let first = flood(0).await;
+    let second = flood(1).await;
+    let known = [
+        "operation",
+        "app",
+        "decision",
+        "reason",
+        "upstream",
+        "status",
+        "direction",
+        "listener",
+        "result",
+        "issuer",
+        "project",
+        "event",
+        "le",
+    ];
+    let apps: BTreeSet<&str> =
+        ["none", "/", "shop", "shop/checkout", "shop/payments", "shop/search", "platform"].into();
+    for (name, labels) in series(&second) {
+        for (label, value) in &labels {
+            assert!(known.contains(&label.as_str()), "{name}: {label}");
+            for callers in ["intruder", "acme.example", "127.0.0.1", "/public", "serviceaccount", "ci:"] {
+                assert!(!value.contains(callers), "{name}: {label}=\"{value}\"");
+            }
+            assert!(label != "app" || apps.contains(value.as_str()), "{name}: app=\"{value}\"");
+        }
+    }
+    let names = |page: &str| {
+        series(page).into_iter().map(|(name, labels)| format!("{name}{labels:?}")).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(names(&first), names(&second));
+    assert!(names(&second).len() > 30);
+    eventually("calls to be over", || async {
+        (stage::metric(&world, "lightkeeper_requests_in_flight").await as i64 == 0).then_some(())
+    })
+    .await;
+    assert_eq!(stage::metric(&world, "lightkeeper_panics_total").await as i64, 0);
+}
+
+/// Scenario: an operator's probes, and what else may be asked at the admin door.
+/// Guarantees: status by status; nothing can be changed there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes() {
+    let world: World = stage::start(stage::plan(&[])).await;
+    let caller = lightkeeper::demo::SampleCaller::new(&format!("http://{}", world.admin));
+    for (method, path, status) in [
+        (Method::GET, "/startupz", 200),
+        (Method::GET, "/livez", 200),
+        (Method::GET, "/readyz", 200),
+        (Method::HEAD, "/readyz", 200),
+        (Method::GET, "/metrics", 200),
+        (Method::GET, "/", 404),
+        (Method::GET, "/debug/pprof", 404),
+        (Method::POST, "/readyz", 405),
+        (Method::DELETE, "/metrics", 405),
+    ] {
+        let answer = caller.send(method.clone(), path, &[], Vec::new()).await.unwrap();
+        assert_eq!(answer.status, status, "{method} {path}");
+    }
+    let ready: Value = serde_json::from_str(&stage::admin(&world, "/readyz").await.1).unwrap();
+    assert_eq!(
+        (&ready["ready"], &ready["audit"], &ready["issuers"][0]["has_keys"]),
+        (&true.into(), &"ok".into(), &true.into())
+    );
+    // The callers' listeners know none of these.
+    assert_eq!(world.plain_caller().get("/metrics").await.unwrap().status, 401);
+}
