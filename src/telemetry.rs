@@ -4,12 +4,21 @@
 //! What it refuses to know: any room's type; labels come as words. Invariants: every label has a bounded
 //! set of values, and none of them is a subject, an address or a path of the caller's.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
     Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+/// Panics since the last look; the hook that counts them knows no registry.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Called by the process's panic hook.
+pub fn note_panic() {
+    PANICS.fetch_add(1, Ordering::Relaxed);
+}
 
 /// Every metric of the gateway.
 pub struct Metrics {
@@ -32,7 +41,7 @@ pub struct Metrics {
     pub audit_failing: IntGauge,
     pub last_reload: Gauge,
     pub last_reload_ok: IntGauge,
-    pub panics: IntCounter,
+    panics: IntCounter,
 }
 
 /// One finished call, in words.
@@ -171,6 +180,7 @@ impl Metrics {
 
     /// The text exposition format, version 0.0.4.
     pub fn render(&self) -> Vec<u8> {
+        self.panics.inc_by(PANICS.swap(0, Ordering::Relaxed));
         let mut text = Vec::new();
         // Writing into memory does not fail; a failure would show as an empty page.
         if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {

@@ -21,6 +21,7 @@ pub fn prepare_process() -> Result<(), String> {
     prepare_cryptography()?;
     std::panic::set_hook(Box::new(|panic| {
         // The payload may hold data of a call; the place is enough to find the defect.
+        telemetry::note_panic();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: this is a defect, please report it");
     }));
