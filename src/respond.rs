@@ -333,6 +333,7 @@ impl From<ExchangeFault> for Refusal {
     fn from(fault: ExchangeFault) -> Self {
         match fault {
             ExchangeFault::Caller(fault) => fault.into(),
+            ExchangeFault::CallerGone => Refusal::new(Class::Malformed, "client_closed"),
             ExchangeFault::Backend(fault) => fault.into(),
         }
     }

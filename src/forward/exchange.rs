@@ -41,6 +41,8 @@ pub struct Answer {
 pub enum ExchangeFault {
     /// The body that the caller sends.
     Caller(Fault),
+    /// The caller went away while the answer was awaited.
+    CallerGone,
     /// The backend, the way to it, or ourselves.
     Backend(SendFault),
 }

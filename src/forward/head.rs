@@ -6,8 +6,7 @@
 //! credential goes out, and it is the lease's.
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use pingora_http::RequestHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use zeroize::Zeroizing;
 
 use super::Backend;
@@ -30,32 +29,27 @@ const QUERY_TAKES: [HeaderName; 2] = [CONTENT_TYPE, ACCEPT];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadDefect;
 
-/// The head of a gRPC export, for the framework's HTTP/2 client.
+/// The head of a gRPC export.
 pub fn grpc(
     route: &Route,
     lease: &Lease,
     backend: &Backend,
     profile: &Profile,
     incoming: &HeaderMap,
-) -> Result<RequestHeader, HeadDefect> {
-    let target = format!("{}{}", backend.settings.base_path, route.path_and_query());
-    let mut head = RequestHeader::build_no_case(Method::POST, target.as_bytes(), Some(10)).map_err(|_| HeadDefect)?;
-    head.set_version(Version::HTTP_2);
-    let mut put =
-        |name: HeaderName, value: HeaderValue| head.append_header(name, value).map(drop).map_err(|_| HeadDefect);
-    put(HOST, HeaderValue::from_str(&backend.authority).map_err(|_| HeadDefect)?)?;
-    put(USER_AGENT, PRODUCT)?;
+) -> Result<Request<()>, HeadDefect> {
+    let scheme = if backend.settings.tls { "https" } else { "http" };
+    let target = format!("{scheme}://{}{}{}", backend.authority, backend.settings.base_path, route.path_and_query());
+    let mut head = Request::builder().method(Method::POST).uri(target).version(Version::HTTP_2);
+    head = head.header(USER_AGENT, PRODUCT).header(TE, HeaderValue::from_static("trailers"));
     for name in GRPC_TAKES {
         if let Some(value) = incoming.get(&name) {
-            put(name, value.clone())?;
+            head = head.header(name, value.clone());
         }
     }
-    put(TE, HeaderValue::from_static("trailers"))?;
     // Answers are small and must be read by us: no encoding is offered.
-    put(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"))?;
+    head = head.header(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let (name, value) = credential(route, lease, profile)?;
-    put(name, value)?;
-    Ok(head)
+    head.header(name, value).body(()).map_err(|_| HeadDefect)
 }
 
 /// The head of an HTTP/1.1 request without its framing and final empty line. Wiped when dropped: it holds

@@ -6,6 +6,7 @@
 //! shared only under the same verification settings.
 
 mod exchange;
+mod grpc;
 mod head;
 mod pool;
 mod send;
@@ -14,6 +15,7 @@ mod supply;
 mod upstream;
 
 pub use exchange::{Answer, ExchangeFault, Intake, exchange};
+pub use grpc::{GrpcAnswer, exchange_grpc};
 pub use head::{HeadDefect, grpc, http1};
 pub use send::{SendFault, gunzip};
 pub use settings::{ClientIdentity, UpstreamSettings};

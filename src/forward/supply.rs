@@ -18,6 +18,11 @@ pub trait Supply: Send {
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, Fault>> + Send;
 
     fn framed(&self) -> Framed;
+
+    /// Waits until the caller has gone and nobody wants the answer; for ever where that cannot be seen.
+    fn gone(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// A body that is in memory already.
@@ -56,6 +61,11 @@ impl<S: Supply> Replayable<S> {
 
     pub fn framed(&self) -> Framed {
         self.framed
+    }
+
+    /// Waits until the caller has gone.
+    pub async fn gone(&mut self) {
+        self.supply.gone().await;
     }
 
     /// Begins again; false if that must not be, or too much has been given to remember.

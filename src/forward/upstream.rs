@@ -1,8 +1,8 @@
 //! One backend: its addresses, its verification, its connections.
 //!
-//! What it does: resolves the name, makes the framework's peer (for gRPC) and our own pool (for HTTP/1.1)
-//! for it. What it refuses to know: requests, credentials. Invariants: the pool key covers everything that verification depends
-//! on, because the framework's own key leaves out the CA (its pooled connections would be shared across
+//! What it does: resolves the name, and keeps the connections to it: a pool for HTTP/1.1, lines for gRPC.
+//! What it refuses to know: requests, credentials. Invariants: connections belong to one backend's
+//! verification settings and are never shared beyond them (the framework's own pool would share them across
 //! CA settings); every timeout is set; a TLS upstream has a name.
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,19 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora_core::protocols::tls::CaType;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::UpstreamSettings;
+use super::grpc::Lines;
 use super::pool::{DialFault, Pool, Wire};
 
-/// Exports of many clients share few HTTP/2 connections.
-const STREAMS_PER_CONNECTION: usize = 100;
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// Stream and connection windows towards the backend: answers are small, requests use its windows.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Addresses tried for one call, each within the connect timeout.
@@ -38,8 +32,8 @@ pub struct Backend {
     pub(super) pool: Pool,
     addresses: ArcSwap<Vec<SocketAddr>>,
     turn: AtomicUsize,
-    ca: Option<Arc<CaType>>,
-    identity: Option<Arc<CertKey>>,
+    pub(super) lines: Lines,
+    http2: Pool,
     group_key: u64,
     _resolver: Option<AbortOnDrop>,
 }
@@ -67,23 +61,24 @@ impl Backend {
             None => None,
         };
         let group_key = group_key(settings, &roots, identity.as_ref());
-        let tls = if settings.tls { Some(client_tls(settings, &roots, identity.as_ref())?) } else { None };
+        let tls = |protocol: &'static [u8]| {
+            settings.tls.then(|| client_tls(settings, &roots, identity.as_ref(), protocol)).transpose()
+        };
+        let pool = |tls| Pool::new(tls, settings.idle_timeout, settings.connect_timeout);
+        let (http1, http2) = (pool(tls(b"http/1.1")?), pool(tls(b"h2")?));
         let default_port = if settings.tls { 443 } else { 80 };
         let host = if settings.host.contains(':') { format!("[{}]", settings.host) } else { settings.host.clone() };
         let authority = if settings.port == default_port { host } else { format!("{host}:{}", settings.port) };
         let literal = settings.host.parse::<IpAddr>().ok();
         let backend = Backend {
             authority,
-            pool: Pool::new(tls, settings.idle_timeout, settings.connect_timeout),
+            pool: http1,
+            http2,
             addresses: ArcSwap::from_pointee(
                 literal.iter().map(|address| SocketAddr::new(*address, settings.port)).collect(),
             ),
             turn: AtomicUsize::new(0),
-            ca: settings.tls.then(|| roots.iter().map(|root| WrappedX509::new(root.to_vec(), parse_x509)).collect()),
-            identity: identity.map(|(chain, key)| {
-                let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-                Arc::new(CertKey::new(chain, key.secret_der().to_vec()))
-            }),
+            lines: Lines::default(),
             group_key,
             settings: settings.clone(),
             _resolver: None,
@@ -98,9 +93,9 @@ impl Backend {
             let task = tokio::spawn(async move {
                 loop {
                     let found = tokio::net::lookup_host((name.0.as_str(), name.1)).await;
+                    // Not there yet, or not any more: then this task is ended from outside.
                     let pause = match (&found, weak.upgrade()) {
-                        (_, None) => return,
-                        (Err(_), Some(_)) => Duration::from_secs(1),
+                        (Err(_), _) | (_, None) => Duration::from_secs(1),
                         (Ok(_), Some(_)) => RESOLVE_INTERVAL,
                     };
                     if let (Ok(found), Some(backend)) = (found, weak.upgrade()) {
@@ -124,37 +119,25 @@ impl Backend {
 
     /// A fresh HTTP/1.1 connection.
     pub(super) async fn dial(&self) -> Result<Wire, DialFault> {
+        self.dial_by(&self.pool).await
+    }
+
+    /// A fresh connection for HTTP/2: by ALPN over TLS, by prior knowledge without.
+    pub(super) async fn dial_http2(&self) -> Result<Wire, DialFault> {
+        self.dial_by(&self.http2).await
+    }
+
+    async fn dial_by(&self, pool: &Pool) -> Result<Wire, DialFault> {
         let mut last = DialFault::Unreachable;
         let attempts = self.addresses.load().len().clamp(1, DIALS);
         for _ in 0..attempts {
             let Some(address) = self.address().await else { continue };
-            match self.pool.dial(address).await {
+            match pool.dial(address).await {
                 Ok(wire) => return Ok(wire),
                 Err(fault) => last = fault,
             }
         }
         Err(last)
-    }
-
-    /// The framework's description of where to send gRPC, `None` while the name is not resolved.
-    pub async fn peer(&self) -> Option<Box<HttpPeer>> {
-        let address = self.address().await?;
-        let settings = &self.settings;
-        let sni = if settings.tls { settings.host.clone() } else { String::new() };
-        let mut peer = Box::new(HttpPeer::new(address, settings.tls, sni));
-        peer.group_key = self.group_key;
-        peer.client_cert_key = self.identity.clone();
-        let options = &mut peer.options;
-        options.ca = self.ca.clone();
-        options.set_http_version(2, 2);
-        options.max_h2_streams = STREAMS_PER_CONNECTION;
-        options.h2_ping_interval = Some(PING_INTERVAL);
-        options.connection_timeout = Some(settings.connect_timeout);
-        options.total_connection_timeout = Some(settings.connect_timeout);
-        options.read_timeout = Some(settings.read_timeout);
-        options.write_timeout = Some(settings.write_timeout);
-        options.idle_timeout = Some(settings.idle_timeout);
-        Some(peer)
     }
 
     async fn address(&self) -> Option<SocketAddr> {
@@ -183,7 +166,6 @@ fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
         Some(path) => crate::accept::certificates(path)?,
         None => rustls_native_certs::load_native_certs().certs,
     };
-    // The framework parses them again and does not survive one that cannot be parsed.
     let usable: Vec<_> = found
         .into_iter()
         .filter(|root| x509_parser::parse_x509_certificate(root).is_ok_and(|(rest, _)| rest.is_empty()))
@@ -197,7 +179,7 @@ fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(usable)
 }
 
-/// Everything that decides whether a connection is the right one. Equal keys share connections.
+/// Everything that decides whether a connection is the right one. A reload that leaves it equal keeps the connections.
 fn group_key(
     settings: &UpstreamSettings,
     roots: &[CertificateDer<'static>],
@@ -222,8 +204,7 @@ fn group_key(
     }
     let digest = context.finish();
     let first = digest.as_ref().first_chunk::<8>().copied().unwrap_or_default();
-    // Zero would mean "no key" to the framework.
-    u64::from_be_bytes(first) | 1
+    u64::from_be_bytes(first)
 }
 
 /// The TLS of our own connections: made once, so that sessions can be resumed.
@@ -231,6 +212,7 @@ fn client_tls(
     settings: &UpstreamSettings,
     roots: &[CertificateDer<'static>],
     identity: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    protocol: &[u8],
 ) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static>), String> {
     let mut store = rustls::RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
@@ -245,7 +227,7 @@ fn client_tls(
             .map_err(|error| format!("the client certificate and its key do not fit: {error}"))?,
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     let name = ServerName::try_from(settings.host.clone())
         .map_err(|_| format!("`{}` is no name that a certificate can prove", settings.host))?;
     Ok((Arc::new(config), name))

@@ -7,24 +7,14 @@
 use pingora_proxy::Session;
 
 use super::lanes::{self, Asking};
-use super::pace::BodyPace;
-use super::walk::{Streaming, Walk};
+use super::walk::Walk;
 use super::{answer, own};
 use crate::accept::{self, Arrival, Ask, Fault, Framed, Protocol};
 use crate::respond::{Class, Refusal};
 use crate::route::{self, Lane};
-use crate::transform::Canary;
 
-/// How a permitted call goes on.
-pub enum Onward {
-    /// The framework streams it.
-    Stream,
-    /// The answer has been written.
-    Answered,
-}
-
-/// Takes one call as far as its head allows.
-pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) -> Result<Onward, Refusal> {
+/// Takes one call through the rooms and writes its answer.
+pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) -> Result<(), Refusal> {
     let connection = &arrival.connection;
     if let Some(broken) = connection.take_broken_head() {
         walk.note_broken(broken.method, broken.path, broken.dialect);
@@ -55,7 +45,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             walk.note_operation("own");
             walk.note_own();
             answer::own(session, walk, page).await.map_err(|_| Refusal::new(Class::Malformed, "client_closed"))?;
-            return Ok(Onward::Answered);
+            return Ok(());
         }
         Ask::Ingest(_) | Ask::Query(_) => {}
     }
@@ -80,27 +70,12 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     }
     answer::allow_body(session, connection);
     match route.lane() {
-        Lane::Streamed(Protocol::Grpc) => {
-            // The framework asks nobody about a body that is not there.
-            if session.as_mut().is_body_done() {
-                return Err(Fault::GrpcFrame.into());
-            }
-            walk.streaming = Some(Streaming {
-                canary: Canary::new(lease.canary()),
-                pace: BodyPace::new(&house.limits, Protocol::Grpc),
-                backend,
-                route,
-                lease: Some(lease),
-                again: false,
-                tried_again: false,
-            });
-            return Ok(Onward::Stream);
-        }
+        Lane::Streamed(Protocol::Grpc) => lanes::export_grpc(session, walk, arrival, &route, lease, &backend).await?,
         Lane::Streamed(Protocol::Http) => lanes::export(session, walk, arrival, &route, lease, &backend).await?,
         Lane::Terminated(rule) => {
             let asking = Asking { call: &call, permit: &permit, route: &route, lease: &lease, rule, backend: &backend };
             lanes::query(session, walk, arrival, &asking).await?;
         }
     }
-    Ok(Onward::Answered)
+    Ok(())
 }

@@ -4,8 +4,10 @@
 //! gRPC expect. What it refuses to know: why. Invariants: a gRPC refusal is trailers-only in one frame; a
 //! connection whose body was not read is not used again; every answer carries the request's id.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora_core::Error;
 use pingora_core::protocols::http::HttpTask;
 use pingora_http::ResponseHeader;
@@ -13,7 +15,7 @@ use pingora_proxy::Session;
 
 use super::walk::Walk;
 use crate::accept::{Arrival, Connection, Dialect};
-use crate::forward::Answer;
+use crate::forward::{Answer, GrpcAnswer};
 use crate::respond::{self, REQUEST_ID, Refusal};
 use crate::secret::Secret;
 use crate::transform::{self, Links};
@@ -107,17 +109,43 @@ pub fn allow_body(session: &Session, connection: &Connection) {
     }
 }
 
-/// Ends a gRPC answer that had begun before its backend failed.
-pub async fn late_grpc_trailers(session: &mut Session, walk: &mut Walk) {
-    if walk.dialect != Dialect::Grpc {
-        session.downstream_session.shutdown().await;
-        return;
+/// What of a gRPC answer is passed on, in head or trailers.
+const GRPC_TAKES: [HeaderName; 3] = [
+    HeaderName::from_static("grpc-status"),
+    HeaderName::from_static("grpc-message"),
+    HeaderName::from_static("grpc-status-details-bin"),
+];
+
+/// Passes on a gRPC answer. Header and trailer values that hold our credential are left out, and what of
+/// the message does is masked.
+pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer, lent: &Arc<Secret>) -> Outcome {
+    walk.status = Some(answer.status.as_u16());
+    let clean = |value: &HeaderValue| (!transform::holds(value.as_bytes(), lent)).then(|| value.clone());
+    let kept = |from: &HeaderMap| {
+        let kept = GRPC_TAKES.into_iter().filter_map(|name| Some((name.clone(), clean(from.get(&name)?)?)));
+        kept.collect::<HeaderMap>()
+    };
+    let mut head = ResponseHeader::build(answer.status, Some(6))?;
+    if let Some(value) = answer.headers.get(header::CONTENT_TYPE).and_then(clean) {
+        head.append_header(header::CONTENT_TYPE, value)?;
     }
-    walk.grpc_status = Some(14);
-    let trailers =
-        http::HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("14"))]);
-    // The client may be gone by now; then nobody is left to tell.
-    let _ = session.downstream_session.write_response_trailers(trailers).await;
+    head.append_header(REQUEST_ID, walk.request_id.as_str())?;
+    let Some(trailers) = answer.trailers else {
+        for (name, value) in &kept(&answer.headers) {
+            head.append_header(name, value.clone())?;
+        }
+        session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
+        return Ok(());
+    };
+    let body = transform::Canary::new(lent.clone()).pass(Some(answer.body), true).unwrap_or_default();
+    walk.bytes_out += body.len() as u64;
+    let mut tasks = vec![HttpTask::Header(Box::new(head), false)];
+    if !body.is_empty() {
+        tasks.push(HttpTask::Body(Some(body), false));
+    }
+    tasks.push(HttpTask::Trailer(Some(Box::new(kept(&trailers)))));
+    session.write_response_tasks(tasks).await?;
+    Ok(())
 }
 
 async fn write(

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::House;
 use crate::accept::Census;
@@ -26,6 +27,8 @@ pub struct Core {
     pub budget: Arc<Budget>,
     pub in_flight: AtomicU64,
     pub draining: AtomicBool,
+    /// True once calls that are left are cut.
+    pub cut: watch::Sender<bool>,
     pub reload: Mutex<ReloadState>,
     ids: Ids,
 }
@@ -82,6 +85,7 @@ impl Core {
             budget,
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
             reload: Mutex::new(ReloadState { loaded_at, failed: None }),
         })
     }

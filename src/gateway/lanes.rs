@@ -13,7 +13,7 @@ use super::pace::BodyPace;
 use super::walk::Walk;
 use crate::accept::{Arrival, Body, Call, Connection, Fault, Framed, Protocol};
 use crate::authorize::Permit;
-use crate::forward::{self, Answer, Backend, Intake, Replayable, Supply, Whole};
+use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Replayable, Supply, Whole};
 use crate::limits::Reservation;
 use crate::profiles::ResponseRule;
 use crate::respond::{Class, Refusal};
@@ -76,6 +76,14 @@ impl Supply for Flowing<'_> {
     fn framed(&self) -> Framed {
         self.framed
     }
+
+    async fn gone(&mut self) {
+        match self.session.downstream_session.watch_h2_stream_close() {
+            // A reset and a broken connection say the same.
+            Some(closed) => drop(closed.await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Sends an OTLP/HTTP export on as it comes, trying the next token if the backend refuses the first.
@@ -121,6 +129,69 @@ pub async fn export(
     let lent = lease.canary();
     let body = transform::Canary::new(lent.clone()).pass(Some(answer.body.clone()), true).unwrap_or_default();
     answer::export(session, walk, &answer, body, &lent).await.map_err(|_| client_closed())
+}
+
+/// Sends a gRPC export on as it comes, trying the next token if the backend refuses the first.
+pub async fn export_grpc(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    route: &Route,
+    mut lease: Lease,
+    backend: &Backend,
+) -> Result<(), Refusal> {
+    let house = walk.house.clone();
+    let core = walk.core().clone();
+    let mut reservation = core.budget.open();
+    let mut intake = Intake { limit_bytes: EXPORT_ANSWER_LIMIT_BYTES, reservation: &mut reservation };
+    let project = walk.project().unwrap_or("none").to_owned();
+    let defect = |_| Refusal::new(Class::Unavailable, "internal_defect");
+    let mut head =
+        forward::grpc(route, &lease, backend, &house.profile, &session.req_header().headers).map_err(defect)?;
+    let incoming = lease.has_alternative().then(|| session.req_header().headers.clone());
+    let pace = BodyPace::new(&house.limits, Protocol::Grpc);
+    let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
+    let mut tried_again = false;
+    let answer = loop {
+        let answer = forward::exchange_grpc(backend, head, &mut body, &mut intake).await?;
+        walk.upstream_status = Some(answer.status.as_u16());
+        let refuses_us = matches!(answer.status.as_u16(), 401 | 403) || matches!(grpc_code(&answer), Some(16 | 7));
+        if !refuses_us {
+            break answer;
+        }
+        core.credential_refused(&project, &lease.fingerprint());
+        let next = lease.refused(core.clock.now()).filter(|_| !tried_again && body.rewind());
+        let Some((next, incoming)) = next.zip(incoming.as_ref()) else {
+            return Err(Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"));
+        };
+        tried_again = true;
+        lease = next;
+        head = forward::grpc(route, &lease, backend, &house.profile, incoming).map_err(defect)?;
+    };
+    drop(body);
+    if let Some(class) = unusable_grpc(&answer) {
+        return Err(Refusal::new(class, "upstream_answer_unusable"));
+    }
+    walk.grpc_status = grpc_code(&answer);
+    answer::grpc(session, walk, answer, &lease.canary()).await.map_err(|_| client_closed())
+}
+
+/// The status of a gRPC answer, in its trailers or, alone, in its head.
+fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
+    let status = answer.trailers.as_ref().unwrap_or(&answer.headers).get("grpc-status")?;
+    status.to_str().ok()?.parse().ok()
+}
+
+/// An answer that no gRPC client understands.
+fn unusable_grpc(answer: &GrpcAnswer) -> Option<Class> {
+    let content_type = answer.headers.get(header::CONTENT_TYPE);
+    let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    match answer.status.as_u16() {
+        200 if is_grpc && grpc_code(answer).is_some() => None,
+        429 => Some(Class::Throttled(5)),
+        504 => Some(Class::UpstreamTimeout),
+        _ => Some(Class::UpstreamBroken),
+    }
 }
 
 /// A permitted query, with all that goes with it.

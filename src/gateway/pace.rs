@@ -21,7 +21,6 @@ pub struct BodyPace {
     timeout: Duration,
     rate_bytes_per_second: u64,
     frame: Option<GrpcFrame>,
-    ended: bool,
 }
 
 /// RFC-like "gRPC over HTTP/2": 1 byte compressed flag, 4 bytes length, the message; unary: once.
@@ -40,26 +39,11 @@ impl BodyPace {
             timeout: limits.body_timeout,
             rate_bytes_per_second: limits.body_rate_bytes_per_second,
             frame: (protocol == Protocol::Grpc).then(GrpcFrame::default),
-            ended: false,
-        }
-    }
-
-    /// Begins anew, when the body is sent a second time.
-    pub fn restart(&mut self) {
-        self.seen_bytes = 0;
-        self.ended = false;
-        if let Some(frame) = &mut self.frame {
-            *frame = GrpcFrame::default();
         }
     }
 
     pub fn seen_bytes(&self) -> u64 {
         self.seen_bytes
-    }
-
-    /// Whether the body's end has passed.
-    pub fn is_ended(&self) -> bool {
-        self.ended
     }
 
     /// When waiting for the next chunk is over.
@@ -70,7 +54,6 @@ impl BodyPace {
     /// Takes the next chunk into account.
     pub fn chunk(&mut self, chunk: &[u8], end: bool) -> Result<(), Fault> {
         self.seen_bytes += chunk.len() as u64;
-        self.ended |= end;
         if self.seen_bytes > self.limit_bytes {
             return Err(Fault::BodyTooLarge);
         }

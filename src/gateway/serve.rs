@@ -309,6 +309,7 @@ impl Gateway {
         if tokio::time::timeout(limits.drain_timeout, &mut finish).await.is_err() {
             tracing::warn!(connections = self.core.census.total(), "drain timeout: connections are cut");
             let _ = self.stage.send(Stage::Stopped);
+            self.core.cut.send_replace(true);
             if tokio::time::timeout(Duration::from_secs(1), &mut finish).await.is_err() {
                 aborts.iter().for_each(tokio::task::AbortHandle::abort);
             }

@@ -15,28 +15,10 @@ use crate::accept::{Arrival, Ask, Call, Dialect};
 use crate::audit::{Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
-use crate::forward::Backend;
 use crate::identify::Facts;
 use crate::respond::Refusal;
 use crate::route::Route;
 use crate::telemetry::Finished;
-use crate::transform::Canary;
-use crate::vault::Lease;
-
-use super::pace::BodyPace;
-
-/// A gRPC export that the framework streams.
-pub struct Streaming {
-    pub route: Route,
-    /// Taken only to move on to the next token.
-    pub lease: Option<Lease>,
-    pub backend: Arc<Backend>,
-    pub canary: Canary,
-    pub pace: BodyPace,
-    /// The backend refused the lease, and the next one is to be tried.
-    pub again: bool,
-    pub tried_again: bool,
-}
 
 /// One call.
 pub struct Walk {
@@ -48,7 +30,6 @@ pub struct Walk {
     pub arrival: Option<Arrival>,
     slot: Option<Slot>,
     pub dialect: Dialect,
-    pub streaming: Option<Streaming>,
     pub refusal: Option<Refusal>,
     method: Option<Method>,
     broken_method: String,
@@ -81,7 +62,6 @@ impl Walk {
             arrival: None,
             slot: None,
             dialect: Dialect::Own,
-            streaming: None,
             refusal: None,
             method: None,
             broken_method: String::new(),
