@@ -126,13 +126,15 @@ fn check_finds_every_mistake() {
     folder.replace("lightkeeper.yaml", "organisation: acme", "organization: acme");
     folder.replace("lightkeeper.yaml", "address: 127.0.0.1:4318", "address: everywhere");
     folder.replace("lightkeeper.yaml", "issuer: http://127.0.0.1:9400", "issuer: nowhere");
+    folder.replace("policy.yaml", "role: viewer", "role: viewr");
     let bad = run(&["check", "--config", &config]);
     assert_eq!(bad.status, 1);
-    for words in ["`listeners[0].address` must be", "`issuers[0].issuer` must begin"] {
+    for words in ["`listeners[0].address` must be", "`issuers[0].issuer` must begin", "there is no role `viewr`"] {
         assert!(bad.err.contains(words), "`{words}` is missing:\n{}", bad.err);
     }
     folder.replace("lightkeeper.yaml", "address: everywhere", "address: 127.0.0.1:4318");
     folder.replace("lightkeeper.yaml", "issuer: nowhere", "issuer: http://127.0.0.1:9400");
+    folder.replace("policy.yaml", "role: viewr", "role: viewer");
     folder.replace("policy.yaml", "role: reporter", "role: reporteur");
     folder.replace("policy.yaml", "apps: [shop/checkout]", "apps: [shop/chekout]");
     let bad = run(&["check", "--config", &config, "--output", "json"]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::authorize::{Policy, Surroundings};
 use crate::clock::{Clock, UnixMillis};
-use crate::config::{self, Checked};
+use crate::config::{self, Checked, Glance};
 use crate::document::Diagnostic;
 use crate::gateway::Plan;
 use crate::profiles::Profile;
@@ -27,32 +27,47 @@ pub fn load(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
     let profile = Profile::lightstep();
     let (checked, mut findings) = config::load(path);
-    let policy = checked.as_ref().and_then(|checked| {
-        let file = &checked.policy;
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) => {
-                findings.push(Diagnostic::error(file, 0, 0, format!("the policy cannot be read: {}", error.kind())));
-                return None;
-            }
-        };
-        let issuers: Vec<String> = checked.issuers.iter().map(|issuer| issuer.name.clone()).collect();
-        let around = Surroundings {
-            profile: &profile,
-            organization: &checked.organization,
-            issuers: &issuers,
-            now: clock.now(),
-        };
-        let (policy, found) = Policy::load(file, &text, &around);
-        findings.extend(found);
-        let policy = policy?;
+    let around = match &checked {
+        Some(checked) => Some(Glance {
+            organization: checked.organization.clone(),
+            policy: checked.policy.clone(),
+            issuers: checked.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+        }),
+        None => config::glance(path),
+    };
+    let policy = around.and_then(|around| read_policy(&around, &profile, clock, &mut findings));
+    if let (Some(checked), Some(policy)) = (&checked, &policy) {
         let projects = policy.projects().iter();
-        findings.extend(checked.check_projects(
-            projects.map(|project| (project.value.as_str(), file.as_path(), project.line(), project.column())),
-        ));
-        Some(Arc::new(policy))
-    });
+        findings.extend(
+            checked.check_projects(
+                projects.map(|project| {
+                    (project.value.as_str(), checked.policy.as_path(), project.line(), project.column())
+                }),
+            ),
+        );
+    }
     Loaded { checked, policy, profile, findings, read_at }
+}
+
+fn read_policy(
+    around: &Glance,
+    profile: &Arc<Profile>,
+    clock: &Clock,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<Arc<Policy>> {
+    let file = &around.policy;
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            findings.push(Diagnostic::error(file, 0, 0, format!("the policy cannot be read: {}", error.kind())));
+            return None;
+        }
+    };
+    let surroundings =
+        Surroundings { profile, organization: &around.organization, issuers: &around.issuers, now: clock.now() };
+    let (policy, found) = Policy::load(file, &text, &surroundings);
+    findings.extend(found);
+    policy.map(Arc::new)
 }
 
 impl Loaded {

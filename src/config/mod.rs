@@ -19,7 +19,7 @@ mod vault;
 
 pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::document::{self, Diagnostic};
 
@@ -39,6 +39,37 @@ pub fn load(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
 /// The same for a text that stands, or would stand, at `path`, without touching any file.
 pub fn parse(path: &Path, text: &str) -> (Option<Checked>, Vec<Diagnostic>) {
     check(path, text, |_, _| Vec::new())
+}
+
+/// What a policy is checked against, read with no eye for mistakes: so that a policy's own mistakes can be
+/// told beside those of a configuration that is refused.
+#[derive(Debug)]
+pub struct Glance {
+    pub organization: String,
+    pub policy: PathBuf,
+    pub issuers: Vec<String>,
+}
+
+/// Glances at the file at `path`; `None` if it does not even name a policy.
+pub fn glance(path: &Path) -> Option<Glance> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        name: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Lenient {
+        #[serde(default)]
+        organization: String,
+        policy: PathBuf,
+        #[serde(default)]
+        issuers: Vec<Named>,
+    }
+    let lenient: Lenient = serde_saphyr::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    Some(Glance {
+        organization: lenient.organization,
+        policy: path.parent().unwrap_or(Path::new("")).join(lenient.policy),
+        issuers: lenient.issuers.into_iter().map(|issuer| issuer.name).collect(),
+    })
 }
 
 /// The JSON schema (2020-12) of `lightkeeper.yaml`, for editors.
