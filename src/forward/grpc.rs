@@ -209,9 +209,16 @@ async fn converse<S: Supply>(
 ) -> Result<GrpcAnswer, Broken> {
     let mut piece = first;
     let mut early = None;
+    let mut ended = false;
     while let Some(data) = piece.take() {
-        let sending = send(response, stream, data);
-        match timeout(backend.settings.write_timeout, sending).await {
+        // The end is known with the last piece more often than not, and then needs no frame of its own.
+        let next = tokio::select! {
+            biased;
+            next = body.next() => Some(next.map_err(callers)?),
+            () = std::future::ready(()) => None,
+        };
+        ended = matches!(next, Some(None));
+        match timeout(backend.settings.write_timeout, send(response, stream, data, ended)).await {
             Err(_) => return Err(SendFault::TimedOut.into()),
             Ok(Err(error)) => return Err(broken(&error)),
             Ok(Ok(Some(answer))) => {
@@ -220,25 +227,26 @@ async fn converse<S: Supply>(
             }
             Ok(Ok(None)) => {}
         }
-        piece = tokio::select! {
-            biased;
-            next = body.next() => {
-                next.map_err(|fault: Fault| Broken { fault: ExchangeFault::Caller(fault), untaken: false })?
-            }
-            answer = &mut *response => {
-                early = Some(answer.map_err(|error| broken(&error))?);
-                break;
-            }
+        piece = match next {
+            Some(next) => next,
+            None => tokio::select! {
+                biased;
+                next = body.next() => next.map_err(callers)?,
+                answer = &mut *response => {
+                    early = Some(answer.map_err(|error| broken(&error))?);
+                    break;
+                }
+            },
         };
     }
     let deadline = Deadline::now() + backend.settings.read_timeout;
     let answer = match early {
-        Some(answer) => {
-            stream.send_reset(Reason::NO_ERROR);
-            answer
-        }
+        // Dropping the stream resets what was not sent, once the answer has been read.
+        Some(answer) => answer,
         None => {
-            stream.send_data(Bytes::new(), true).map_err(|error| broken(&error))?;
+            if !ended {
+                stream.send_data(Bytes::new(), true).map_err(|error| broken(&error))?;
+            }
             tokio::select! {
                 biased;
                 answer = timeout_at(deadline, response) => match answer {
@@ -254,11 +262,16 @@ async fn converse<S: Supply>(
     receive(answer, intake, deadline).await.map_err(Broken::from)
 }
 
-/// Sends one piece within the backend's windows; an answer that comes meanwhile ends it.
+fn callers(fault: Fault) -> Broken {
+    Broken { fault: ExchangeFault::Caller(fault), untaken: false }
+}
+
+/// Sends one piece, perhaps the last, within the backend's windows; an answer that comes meanwhile ends it.
 async fn send(
     response: &mut ResponseFuture,
     stream: &mut SendStream<Bytes>,
     mut data: Bytes,
+    end: bool,
 ) -> Result<Option<Response<RecvStream>>, h2::Error> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
@@ -273,7 +286,7 @@ async fn send(
             Ok(granted) => {
                 let part = data.split_to(granted.min(data.len()));
                 if !part.is_empty() {
-                    stream.send_data(part, false)?;
+                    stream.send_data(part, end && data.is_empty())?;
                 }
             }
             Err(answer) => return Ok(Some(answer)),
