@@ -181,9 +181,9 @@ async fn a_start_without_an_issuer() {
     eventually("the issuer's keys", || async { (export(&caller).await.status == 200).then_some(()) }).await;
 }
 
-/// What a TLS client that is turned away sees: the handshake's failure, or a connection that ends. With TLS
-/// 1.3 its own handshake is over before the server's, and a reset may take the alert away from a client that
-/// is still writing: then it hears nothing. That the server did refuse is what its record says.
+/// What a TLS client that is turned away sees: the handshake's failure, or a connection that ends. Once, on a
+/// machine under heavy load, one without a certificate heard nothing until its own deadline; why is not known.
+/// It was not served, and that the server did refuse is what the record must say.
 fn turned_away(outcome: &Result<Answer, CallFault>) -> bool {
     matches!(outcome, Err(CallFault::Connect(_) | CallFault::NoAnswer(_) | CallFault::Late))
 }
