@@ -14,6 +14,7 @@ pub mod limits;
 pub mod telemetry;
 pub mod apps;
 pub mod otlp;
+pub mod lightstep;
 pub mod profiles;
 
 // Rooms: verbs, in the order of the walk.
