@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use zeroize::Zeroizing;
 
 use super::Backend;
+use crate::accept::Protocol;
 use crate::profiles::{Credential, Profile};
 use crate::route::{Lane, Route};
 use crate::vault::Lease;
@@ -24,6 +25,15 @@ const TENANT: HeaderName = HeaderName::from_static("x-lightstep-org");
 const HTTP_TAKES: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
 const GRPC_TAKES: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_LENGTH, GRPC_ENCODING, GRPC_TIMEOUT];
 const QUERY_TAKES: [HeaderName; 2] = [CONTENT_TYPE, ACCEPT];
+
+/// What of an export's head may go on, out of all that the caller sent.
+pub fn taken(protocol: Protocol, incoming: &HeaderMap) -> HeaderMap {
+    let names: &[HeaderName] = match protocol {
+        Protocol::Http => &HTTP_TAKES,
+        Protocol::Grpc => &GRPC_TAKES,
+    };
+    names.iter().filter_map(|name| Some((name.clone(), incoming.get(name)?.clone()))).collect()
+}
 
 /// A head that cannot be built: a defect of ours, answered as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

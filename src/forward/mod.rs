@@ -16,8 +16,8 @@ mod upstream;
 
 pub use exchange::{Answer, ExchangeFault, Intake, exchange};
 pub use grpc::{GrpcAnswer, exchange_grpc};
-pub use head::{HeadDefect, grpc, http1};
+pub use head::{HeadDefect, grpc, http1, taken};
 pub use send::{SendFault, gunzip};
 pub use settings::{ClientIdentity, UpstreamSettings};
-pub use supply::{Replayable, Supply, Whole};
+pub use supply::{Pieces, Replayable, Supply, Whole};
 pub use upstream::Backend;

@@ -23,6 +23,11 @@ pub trait Supply: Send {
     fn gone(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
+
+    /// Begins again from the first piece; false where the pieces are not held any more.
+    fn again(&mut self) -> bool {
+        false
+    }
 }
 
 /// A body that is in memory already.
@@ -39,6 +44,37 @@ impl Supply for Whole {
     }
 }
 
+/// A body in memory, in pieces that belong to a larger one.
+pub struct Pieces {
+    pieces: Vec<Bytes>,
+    bytes: u64,
+    at: usize,
+}
+
+impl Pieces {
+    pub fn new(mut pieces: Vec<Bytes>) -> Self {
+        pieces.retain(|piece| !piece.is_empty());
+        Pieces { bytes: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces, at: 0 }
+    }
+}
+
+impl Supply for Pieces {
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        let piece = self.pieces.get(self.at).cloned();
+        self.at += usize::from(piece.is_some());
+        Ok(piece)
+    }
+
+    fn framed(&self) -> Framed {
+        Framed::Length(self.bytes)
+    }
+
+    fn again(&mut self) -> bool {
+        self.at = 0;
+        true
+    }
+}
+
 /// A body that can be begun again as long as little of it has been given.
 pub struct Replayable<S> {
     supply: S,
@@ -46,17 +82,26 @@ pub struct Replayable<S> {
     kept: Vec<Bytes>,
     kept_bytes: usize,
     outgrown: bool,
+    once: bool,
     at: usize,
 }
 
 impl<S: Supply> Replayable<S> {
     pub fn new(supply: S) -> Self {
-        Replayable { framed: supply.framed(), supply, kept: Vec::new(), kept_bytes: 0, outgrown: false, at: 0 }
+        Replayable {
+            framed: supply.framed(),
+            supply,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            outgrown: false,
+            once: false,
+            at: 0,
+        }
     }
 
     /// A body that is never sent a second time: what it asks for may not be done twice.
     pub fn once(supply: S) -> Self {
-        Replayable { outgrown: true, ..Self::new(supply) }
+        Replayable { outgrown: true, once: true, ..Self::new(supply) }
     }
 
     pub fn framed(&self) -> Framed {
@@ -71,6 +116,14 @@ impl<S: Supply> Replayable<S> {
     /// Begins again; false if that must not be, or too much has been given to remember.
     pub fn rewind(&mut self) -> bool {
         self.at = 0;
+        if self.once {
+            return false;
+        }
+        if self.outgrown && self.supply.again() {
+            self.outgrown = false;
+            self.kept = Vec::new();
+            self.kept_bytes = 0;
+        }
         !self.outgrown
     }
 
@@ -91,5 +144,31 @@ impl<S: Supply> Replayable<S> {
             }
         }
         Ok(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: bodies small and large are given, begun again, and given once more. Guarantees: what is held in
+    /// memory anyway can always be sent a second time, and nothing that may only be sent once ever is.
+    #[tokio::test]
+    async fn pieces_can_be_sent_again_whatever_their_size() {
+        for size in [1, REPLAY_LIMIT_BYTES - 1, REPLAY_LIMIT_BYTES + 1, 3 * REPLAY_LIMIT_BYTES] {
+            let pieces = vec![Bytes::from(vec![7; size]), Bytes::new(), Bytes::from_static(b"end")];
+            let mut body = Replayable::new(Pieces::new(pieces.clone()));
+            assert_eq!(body.framed(), Framed::Length(size as u64 + 3));
+            for _ in 0..3 {
+                let mut whole = Vec::new();
+                while let Some(piece) = body.next().await.unwrap() {
+                    whole.extend_from_slice(&piece);
+                }
+                assert_eq!(whole.len(), size + 3, "{size}");
+                assert!(whole.ends_with(b"end"));
+                assert!(body.rewind());
+            }
+            assert!(!Replayable::once(Pieces::new(pieces)).rewind());
+        }
     }
 }

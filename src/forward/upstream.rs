@@ -34,7 +34,7 @@ pub struct Backend {
     turn: AtomicUsize,
     pub(super) lines: Lines,
     http2: Pool,
-    group_key: u64,
+    trust_digest: u64,
     _resolver: Option<AbortOnDrop>,
 }
 
@@ -60,7 +60,7 @@ impl Backend {
             }
             None => None,
         };
-        let group_key = group_key(settings, &roots, identity.as_ref());
+        let trust_digest = trust_digest(settings, &roots, identity.as_ref());
         let tls = |protocol: &'static [u8]| {
             settings.tls.then(|| client_tls(settings, &roots, identity.as_ref(), protocol)).transpose()
         };
@@ -79,7 +79,7 @@ impl Backend {
             ),
             turn: AtomicUsize::new(0),
             lines: Lines::default(),
-            group_key,
+            trust_digest,
             settings: settings.clone(),
             _resolver: None,
         };
@@ -114,7 +114,7 @@ impl Backend {
 
     /// Whether both would verify and connect alike, so that the older one's connections can go on.
     pub fn is_same_as(&self, other: &Backend) -> bool {
-        self.group_key == other.group_key && self.settings == other.settings
+        self.trust_digest == other.trust_digest && self.settings == other.settings
     }
 
     /// A fresh HTTP/1.1 connection.
@@ -180,7 +180,7 @@ fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// Everything that decides whether a connection is the right one. A reload that leaves it equal keeps the connections.
-fn group_key(
+fn trust_digest(
     settings: &UpstreamSettings,
     roots: &[CertificateDer<'static>],
     identity: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,

@@ -9,7 +9,7 @@ use pingora_proxy::Session;
 use super::lanes::{self, Asking};
 use super::walk::Walk;
 use super::{answer, own};
-use crate::accept::{self, Arrival, Ask, Fault, Framed, Protocol};
+use crate::accept::{self, Arrival, Ask, Fault, Framed};
 use crate::respond::{Class, Refusal};
 use crate::route::{self, Lane};
 
@@ -70,8 +70,9 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     }
     answer::allow_body(session, connection);
     match route.lane() {
-        Lane::Streamed(Protocol::Grpc) => lanes::export_grpc(session, walk, arrival, &route, lease, &backend).await?,
-        Lane::Streamed(Protocol::Http) => lanes::export(session, walk, arrival, &route, lease, &backend).await?,
+        Lane::Streamed(protocol) => {
+            lanes::export(session, walk, arrival, protocol, &route, lease, &backend).await?;
+        }
         Lane::Terminated(rule) => {
             let asking = Asking { call: &call, permit: &permit, route: &route, lease: &lease, rule, backend: &backend };
             lanes::query(session, walk, arrival, &asking).await?;

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, header};
 use pingora_proxy::Session;
 
 use super::answer;
+use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
 use super::pace::BodyPace;
 use super::walk::Walk;
 use crate::accept::{Arrival, Body, Call, Connection, Fault, Framed, Protocol};
@@ -20,9 +21,6 @@ use crate::respond::{Class, Refusal};
 use crate::route::Route;
 use crate::transform::{self, Links, Rewriting};
 use crate::vault::Lease;
-
-/// The largest answer to an export (OTLP specification: 4 MiB).
-const EXPORT_ANSWER_LIMIT_BYTES: u64 = 4 << 20;
 
 /// A caller's body, held to its bounds as it comes.
 struct Flowing<'a> {
@@ -86,100 +84,48 @@ impl Supply for Flowing<'_> {
     }
 }
 
-/// Sends an OTLP/HTTP export on as it comes, trying the next token if the backend refuses the first.
+/// Sends an export on as it comes.
 pub async fn export(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
+    protocol: Protocol,
     route: &Route,
-    mut lease: Lease,
+    lease: Lease,
     backend: &Backend,
 ) -> Result<(), Refusal> {
     let house = walk.house.clone();
     let core = walk.core().clone();
-    let mut reservation = core.budget.open();
-    let mut intake = Intake { limit_bytes: EXPORT_ANSWER_LIMIT_BYTES, reservation: &mut reservation };
-    let project = walk.project().unwrap_or("none").to_owned();
-    let mut head = head(&Method::POST, route, &lease, backend, walk, &session.req_header().headers)?;
-    let incoming = lease.has_alternative().then(|| session.req_header().headers.clone());
-    let pace = BodyPace::new(&house.limits, Protocol::Http);
+    let headers = forward::taken(protocol, &session.req_header().headers);
+    let errand = Errand { house: &house, core: &core, route, backend, protocol, headers: &headers };
+    let pace = BodyPace::new(&house.limits, protocol);
     let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
-    let mut tried_again = false;
-    let answer = loop {
-        let answer = forward::exchange(backend, &head, &mut body, &mut intake).await?;
-        walk.upstream_status = Some(answer.status.as_u16());
-        if !matches!(answer.status.as_u16(), 401 | 403) {
-            break answer;
-        }
-        core.credential_refused(&project, &lease.fingerprint());
-        let next = lease.refused(core.clock.now()).filter(|_| !tried_again && body.rewind());
-        let Some((next, incoming)) = next.zip(incoming.as_ref()) else {
-            return Err(Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"));
-        };
-        tried_again = true;
-        lease = next;
-        head = forward::http1(&Method::POST, route, &lease, backend, &house.profile, &house.organization, incoming)
-            .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
-    };
+    let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await;
     drop(body);
-    let status = answer.status.as_u16();
-    if !is_usable(status) || answer.headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
-    }
-    let lent = lease.canary();
-    let body = transform::Canary::new(lent.clone()).pass(Some(answer.body.clone()), true).unwrap_or_default();
-    answer::export(session, walk, &answer, body, &lent).await.map_err(|_| client_closed())
+    pass_on(session, walk, delivered?).await
 }
 
-/// Sends a gRPC export on as it comes, trying the next token if the backend refuses the first.
-pub async fn export_grpc(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
-    route: &Route,
-    mut lease: Lease,
-    backend: &Backend,
-) -> Result<(), Refusal> {
-    let house = walk.house.clone();
-    let core = walk.core().clone();
-    let mut reservation = core.budget.open();
-    let mut intake = Intake { limit_bytes: EXPORT_ANSWER_LIMIT_BYTES, reservation: &mut reservation };
-    let project = walk.project().unwrap_or("none").to_owned();
-    let defect = |_| Refusal::new(Class::Unavailable, "internal_defect");
-    let mut head =
-        forward::grpc(route, &lease, backend, &house.profile, &session.req_header().headers).map_err(defect)?;
-    let incoming = lease.has_alternative().then(|| session.req_header().headers.clone());
-    let pace = BodyPace::new(&house.limits, Protocol::Grpc);
-    let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
-    let mut tried_again = false;
-    let answer = loop {
-        let answer = forward::exchange_grpc(backend, head, &mut body, &mut intake).await?;
-        walk.upstream_status = Some(answer.status.as_u16());
-        let refuses_us = matches!(answer.status.as_u16(), 401 | 403) || matches!(grpc_code(&answer), Some(16 | 7));
-        if !refuses_us {
-            break answer;
+/// Gives the caller the backend's answer to an export.
+pub async fn pass_on(session: &mut Session, walk: &mut Walk, delivered: Delivered) -> Result<(), Refusal> {
+    let Delivered { said, lent, held } = delivered;
+    let outcome = match said {
+        Said::Http(answer) => {
+            if !is_usable(answer.status.as_u16()) || answer.headers.contains_key(header::CONTENT_ENCODING) {
+                return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
+            }
+            let body = transform::Canary::new(lent.clone()).pass(Some(answer.body.clone()), true).unwrap_or_default();
+            answer::export(session, walk, &answer, body, &lent).await
         }
-        core.credential_refused(&project, &lease.fingerprint());
-        let next = lease.refused(core.clock.now()).filter(|_| !tried_again && body.rewind());
-        let Some((next, incoming)) = next.zip(incoming.as_ref()) else {
-            return Err(Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"));
-        };
-        tried_again = true;
-        lease = next;
-        head = forward::grpc(route, &lease, backend, &house.profile, incoming).map_err(defect)?;
+        Said::Grpc(answer) => {
+            if let Some(class) = unusable_grpc(&answer) {
+                return Err(Refusal::new(class, "upstream_answer_unusable"));
+            }
+            walk.grpc_status = grpc_code(&answer);
+            answer::grpc(session, walk, answer, &lent).await
+        }
     };
-    drop(body);
-    if let Some(class) = unusable_grpc(&answer) {
-        return Err(Refusal::new(class, "upstream_answer_unusable"));
-    }
-    walk.grpc_status = grpc_code(&answer);
-    answer::grpc(session, walk, answer, &lease.canary()).await.map_err(|_| client_closed())
-}
-
-/// The status of a gRPC answer, in its trailers or, alone, in its head.
-fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
-    let status = answer.trailers.as_ref().unwrap_or(&answer.headers).get("grpc-status")?;
-    status.to_str().ok()?.parse().ok()
+    drop(held);
+    outcome.map_err(|_| client_closed())
 }
 
 /// An answer that no gRPC client understands.

@@ -7,6 +7,7 @@
 mod admit;
 mod answer;
 mod core;
+mod deliver;
 mod house;
 mod lanes;
 mod own;

@@ -1,0 +1,117 @@
+//! One body to one backend, with the project's credential.
+//!
+//! What it does: sends an export over either transport, and tries the next token of the list if the backend
+//! refuses the first. What it refuses to know: where the body comes from, and what becomes of the answer.
+//! Invariants: a refused credential of ours is never told to the caller as the caller's fault; a body is sent with
+//! another token only if it can be sent whole.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{Core, House};
+use crate::accept::Protocol;
+use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Replayable, Supply};
+use crate::limits::Reservation;
+use crate::respond::{Class, Refusal};
+use crate::route::Route;
+use crate::secret::Secret;
+use crate::vault::Lease;
+
+/// The largest answer to an export (OTLP specification: 4 MiB).
+const ANSWER_LIMIT_BYTES: u64 = 4 << 20;
+
+/// All that an export needs on its way but the body and the credential.
+pub struct Errand<'a> {
+    pub house: &'a House,
+    pub core: &'a Core,
+    pub route: &'a Route,
+    pub backend: &'a Backend,
+    pub protocol: Protocol,
+    /// What goes on of the caller's head, or stands for it.
+    pub headers: &'a HeaderMap,
+}
+
+/// What the backend said.
+pub enum Said {
+    Http(Answer),
+    Grpc(GrpcAnswer),
+}
+
+/// A backend's answer, and what goes with it.
+pub struct Delivered {
+    pub said: Said,
+    /// The credential that went out, which must not come back.
+    pub lent: Arc<Secret>,
+    /// Holds the answer's place in the memory budget.
+    pub held: Reservation,
+}
+
+impl Said {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Said::Http(answer) => answer.status,
+            Said::Grpc(answer) => answer.status,
+        }
+    }
+
+    /// Whether it is our own credential that the backend refuses.
+    fn refuses_us(&self) -> bool {
+        let forbidden = matches!(self.status().as_u16(), 401 | 403);
+        match self {
+            Said::Http(_) => forbidden,
+            Said::Grpc(answer) => forbidden || matches!(grpc_code(answer), Some(16 | 7)),
+        }
+    }
+}
+
+/// The status of a gRPC answer, in its trailers or, alone, in its head.
+pub fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
+    let status = answer.trailers.as_ref().unwrap_or(&answer.headers).get("grpc-status")?;
+    status.to_str().ok()?.parse().ok()
+}
+
+/// Sends the body. `upstream_status` is the last status that came, also if the delivery fails.
+pub async fn deliver<S: Supply>(
+    errand: &Errand<'_>,
+    mut lease: Lease,
+    body: &mut Replayable<S>,
+    upstream_status: &mut Option<u16>,
+) -> Result<Delivered, Refusal> {
+    let mut held = errand.core.budget.open();
+    let mut tried_again = false;
+    loop {
+        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation: &mut held };
+        let said = once(errand, &lease, body, &mut intake).await?;
+        *upstream_status = Some(said.status().as_u16());
+        if !said.refuses_us() {
+            return Ok(Delivered { said, lent: lease.canary(), held });
+        }
+        errand.core.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
+        let next = lease.refused(errand.core.clock.now()).filter(|_| !tried_again && body.rewind());
+        lease = next.ok_or_else(|| Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"))?;
+        tried_again = true;
+    }
+}
+
+async fn once<S: Supply>(
+    errand: &Errand<'_>,
+    lease: &Lease,
+    body: &mut Replayable<S>,
+    intake: &mut Intake<'_>,
+) -> Result<Said, Refusal> {
+    let Errand { house, route, backend, headers, .. } = errand;
+    let defect = |_| Refusal::new(Class::Unavailable, "internal_defect");
+    match errand.protocol {
+        Protocol::Http => {
+            let profile = &house.profile;
+            let head = forward::http1(&Method::POST, route, lease, backend, profile, &house.organization, headers)
+                .map_err(defect)?;
+            Ok(Said::Http(forward::exchange(backend, &head, body, intake).await?))
+        }
+        Protocol::Grpc => {
+            let head = forward::grpc(route, lease, backend, &house.profile, headers).map_err(defect)?;
+            Ok(Said::Grpc(forward::exchange_grpc(backend, head, body, intake).await?))
+        }
+    }
+}
