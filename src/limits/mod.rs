@@ -1,8 +1,15 @@
 //! Every bound of the gateway, each with its unit in its name.
 //!
-//! What it does: holds the limits of one configuration and argues their defaults.
-//! What it refuses to know: how a limit is enforced. Invariant: no limit is optional; "unlimited" is
+//! What it does: holds the limits of one configuration and argues their defaults; keeps the budget of memory, the quotas
+//! and the penalties.
+//! What it refuses to know: whom a bound is for. Invariant: no limit is optional; "unlimited" is
 //! not a value.
+
+mod penalty;
+mod quota;
+
+pub use penalty::{CallerKey, Penalties};
+pub use quota::{Charge, LocalMeter, Meter, Over, Quota};
 
 use std::time::Duration;
 
@@ -121,6 +128,16 @@ impl Reservation {
             .map_err(|_| BudgetSpent)?;
         self.bytes += more;
         Ok(())
+    }
+
+    /// Another one of the same budget, of nothing yet.
+    pub fn beside(&self) -> Reservation {
+        self.budget.open()
+    }
+
+    /// Takes over what the other holds.
+    pub fn join(&mut self, mut other: Reservation) {
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 }
 

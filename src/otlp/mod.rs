@@ -1,8 +1,23 @@
 //! The OpenTelemetry protocol's own words.
 //!
-//! What it does: names the signals and encodes `google.rpc.Status`, the only body that an OTLP/HTTP
-//! refusal may have (OTLP specification, "Failures"). What it refuses to know: who calls, any backend,
-//! the contents of an export. Invariant: nothing here allocates more than its output.
+//! What it does: names the signals, reads and rewrites exports without decoding them (`export.rs`), reads
+//! and writes their answers and gRPC's frames, and encodes `google.rpc.Status`, the only body that an OTLP/HTTP refusal may have (OTLP specification,
+//! "Failures"). What it refuses to know: who calls, any backend, which app an export belongs to.
+//! Invariant: what is allocated here is bounded by a small multiple of what was given.
+
+mod answer;
+mod export;
+mod frame;
+mod json;
+mod pieces;
+mod protobuf;
+mod stamp;
+mod wire;
+
+pub use answer::{PartialSuccess, read_answer, write_answer};
+pub use export::{Export, Found, Group, MAX_GROUPS, Malformed, RESERVED};
+pub use frame::{frame, unframe};
+pub use stamp::Stamp;
 
 /// One of OpenTelemetry's signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,454 @@
+//! Reads an OTLP/JSON export without building a document of it.
+//!
+//! What it does: one walk over the text finds the resource groups, counts their items, remembers the
+//! attributes of their resources, and where reserved attributes stand below them (`write.rs` writes it
+//! anew). What it refuses to know: protobuf; values of members that it is not asked for.
+//!
+//! Invariants:
+//! - The whole text is held to the grammar (`text.rs`), whatever of it is looked at. Scopes and items are
+//!   looked into where the reserved prefix may stand in them; elsewhere the backend judges them.
+//! - A known member given twice, or with its name in another case, is malformed: some reader takes the
+//!   one, some the other. Names are compared unescaped, and an original name means the same field.
+//! - An attribute is never `Text` in a form that two readers may read differently.
+//! - What is remembered is bounded: 40 bytes for a group, of which there are at most `MAX_GROUPS`; 20 for an
+//!   attribute of a resource (3 or more bytes of the text); 8 for a reserved attribute elsewhere (22 or more).
+
+mod hits;
+mod shapes;
+mod text;
+mod write;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use self::hits::Hits;
+pub(super) use self::shapes::Shape;
+pub(super) use self::shapes::{ANSWER, partial_success};
+use self::shapes::{ANY_VALUE, Field, Holds, PAIR, WITH_ATTRIBUTES, request};
+pub(super) use self::text::Cursor;
+use self::text::Text;
+use self::write::Removal;
+use super::Signal;
+use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
+
+/// As in protobuf, where messages are less than 2 GiB long: offsets fit 31 bits.
+const MAX_TEXT_BYTES: usize = i32::MAX as usize;
+
+/// Where the groups of an export lie, and what is known of them.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    places: Vec<Place>,
+    /// Attributes of all resources, in order: each group's end where its place says.
+    attributes: Vec<Attribute>,
+    /// What to leave out below the resources, in order, likewise.
+    cuts: Vec<Span>,
+    /// The names that may be asked for.
+    wanted: Vec<Box<str>>,
+}
+
+/// A range of the text, in 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// No offset is above [`MAX_TEXT_BYTES`], so none is cut.
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Span {
+        Span { start: range.start as u32, end: range.end as u32 }
+    }
+}
+
+/// One group.
+#[derive(Debug)]
+struct Place {
+    /// From its `{` to behind its `}`.
+    whole: Span,
+    resource: Resource,
+    attributes_end: u32,
+    cuts_end: u32,
+}
+
+/// Where the attributes of a group's resource are, or can be put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource {
+    /// No member of this name: behind the `{` of the group; `alone` if it has no members at all.
+    Absent {
+        behind: u32,
+        alone: bool,
+    },
+    Null(Span),
+    /// It has no `attributes`: behind its `{`.
+    Without {
+        behind: u32,
+        alone: bool,
+    },
+    WithNull(Span),
+    /// The array, brackets included.
+    With(Span),
+}
+
+/// One attribute of a resource.
+#[derive(Debug)]
+struct Attribute {
+    whole: Span,
+    /// The key between its quotes; empty at the end if there is none.
+    key: Span,
+    escaped: bool,
+    reserved: bool,
+}
+
+impl Attribute {
+    fn key<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
+        Text { range: self.key.range(), escaped: self.escaped }.said(text)
+    }
+}
+
+/// Reads an export request: see [`super::Export::read`].
+pub(super) fn read(signal: Signal, body: &Bytes, wanted: &[Box<str>]) -> Result<Reading<Plan>, Malformed> {
+    if body.len() > MAX_TEXT_BYTES {
+        return Err(Malformed { offset: MAX_TEXT_BYTES, what: "the text is 2 GiB or longer" });
+    }
+    let mut reader = Reader {
+        text: body,
+        cursor: Cursor::new(body)?,
+        hits: Hits::new(body),
+        deep: false,
+        plan: Plan { wanted: wanted.to_vec(), ..Plan::default() },
+        groups: Vec::new(),
+        items: 0,
+        forged: 0,
+    };
+    reader.object(request(signal))?;
+    reader.cursor.end()?;
+    Ok(Reading { groups: reader.groups, forged: reader.forged, plan: reader.plan })
+}
+
+/// The walk.
+struct Reader<'a> {
+    text: &'a [u8],
+    cursor: Cursor<'a>,
+    hits: Hits<'a>,
+    /// Inside of something that may hold reserved attributes.
+    deep: bool,
+    plan: Plan,
+    groups: Vec<Group>,
+    /// Of the group that is being read.
+    items: u64,
+    forged: u64,
+}
+
+impl Reader<'_> {
+    /// An object whose known members are walked on.
+    fn object(&mut self, shape: Shape) -> Result<(), Malformed> {
+        let mut members = Members::open(&mut self.cursor)?;
+        let mut chosen = false;
+        while let Some(field) = members.next(&mut self.cursor, shape)? {
+            match &field.holds {
+                Holds::Resource => self.resource()?,
+                _ if self.cursor.null()? => {}
+                Holds::Groups(shape) => self.groups(shape)?,
+                Holds::Items(shape) => self.items(shape)?,
+                Holds::Objects(shape) => self.objects(shape)?,
+                Holds::OneOf(_) if chosen => return Err(self.cursor.fault("two members of a oneof")),
+                Holds::OneOf(shape) => {
+                    chosen = true;
+                    self.object(shape)?;
+                }
+                Holds::Scope => self.where_hit(|reader| reader.object(WITH_ATTRIBUTES))?,
+                Holds::Attributes => self.where_hit(Reader::clean)?,
+                Holds::Value => self.cursor.skip()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps over a value, and walks it if it may hold reserved attributes. So what is written is looked at
+    /// no closer when it is read again than it was before: a stamp makes no difference to it.
+    fn where_hit(&mut self, walk: impl Fn(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        if self.deep {
+            return walk(self);
+        }
+        let start = self.cursor.at();
+        self.cursor.skip()?;
+        if self.hits.any_in(start..self.cursor.at()) {
+            self.cursor = self.cursor.from(start);
+            self.deep = true;
+            walk(self)?;
+            self.deep = false;
+        }
+        Ok(())
+    }
+
+    fn objects(&mut self, shape: Shape) -> Result<(), Malformed> {
+        self.cursor.open(b'[', NOT_AN_ARRAY)?;
+        let mut first = true;
+        while self.cursor.next(&mut first, b']')? {
+            self.object(shape)?;
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, shape: Shape) -> Result<(), Malformed> {
+        self.cursor.open(b'[', NOT_AN_ARRAY)?;
+        let mut first = true;
+        while self.cursor.next(&mut first, b']')? {
+            if self.cursor.peek() != Some(b'{') {
+                return Err(self.cursor.fault(NOT_AN_OBJECT));
+            }
+            self.items += 1;
+            self.where_hit(|reader| reader.object(shape))?;
+        }
+        Ok(())
+    }
+
+    fn groups(&mut self, shape: Shape) -> Result<(), Malformed> {
+        self.cursor.open(b'[', NOT_AN_ARRAY)?;
+        let mut first = true;
+        while self.cursor.next(&mut first, b']')? {
+            if self.groups.len() >= MAX_GROUPS {
+                return Err(self.cursor.fault("there are more resource groups than are read"));
+            }
+            let start = self.cursor.at();
+            let (behind, alone) = inside(&self.cursor);
+            self.plan.places.push(Place {
+                whole: (start..start).into(),
+                resource: Resource::Absent { behind, alone },
+                attributes_end: 0,
+                cuts_end: 0,
+            });
+            self.items = 0;
+            self.object(shape)?;
+            self.groups.push(Group { items: self.items });
+            let (attributes_end, cuts_end) = (self.plan.attributes.len() as u32, self.plan.cuts.len() as u32);
+            if let Some(place) = self.plan.places.last_mut() {
+                place.whole = (start..self.cursor.at()).into();
+                (place.attributes_end, place.cuts_end) = (attributes_end, cuts_end);
+            }
+        }
+        Ok(())
+    }
+
+    /// The resource of the group that is being read: it is the last of the places.
+    fn resource(&mut self) -> Result<(), Malformed> {
+        let start = self.cursor.at();
+        let resource = if self.cursor.null()? {
+            Resource::Null((start..self.cursor.at()).into())
+        } else {
+            let (behind, alone) = inside(&self.cursor);
+            let mut resource = Resource::Without { behind, alone };
+            let mut members = Members::open(&mut self.cursor)?;
+            while members.next(&mut self.cursor, WITH_ATTRIBUTES)?.is_some() {
+                let start = self.cursor.at();
+                if self.cursor.null()? {
+                    resource = Resource::WithNull((start..self.cursor.at()).into());
+                } else {
+                    self.remember()?;
+                    resource = Resource::With((start..self.cursor.at()).into());
+                }
+            }
+            resource
+        };
+        if let Some(place) = self.plan.places.last_mut() {
+            place.resource = resource;
+        }
+        Ok(())
+    }
+
+    /// The attributes of a resource.
+    fn remember(&mut self) -> Result<(), Malformed> {
+        self.cursor.open(b'[', NOT_AN_ARRAY)?;
+        let mut first = true;
+        while self.cursor.next(&mut first, b']')? {
+            let start = self.cursor.at();
+            let key = self.key()?;
+            let reserved = self.is_reserved(&key);
+            self.forged += u64::from(reserved);
+            let whole = (start..self.cursor.at()).into();
+            self.plan.attributes.push(Attribute { whole, key: key.range.into(), escaped: key.escaped, reserved });
+        }
+        Ok(())
+    }
+
+    /// Attributes elsewhere: the reserved ones are noted to be left out.
+    fn clean(&mut self) -> Result<(), Malformed> {
+        self.cursor.open(b'[', NOT_AN_ARRAY)?;
+        let (mut first, mut removal) = (true, Removal::default());
+        while self.cursor.next(&mut first, b']')? {
+            let start = self.cursor.at();
+            let key = self.key()?;
+            let reserved = self.is_reserved(&key);
+            self.forged += u64::from(reserved);
+            removal.element((start..self.cursor.at()).into(), reserved, &mut self.plan.cuts);
+        }
+        removal.end(&mut self.plan.cuts);
+        Ok(())
+    }
+
+    /// One `KeyValue`; gives its key.
+    fn key(&mut self) -> Result<Text, Malformed> {
+        let mut key = None;
+        let mut members = Members::open(&mut self.cursor)?;
+        while let Some(field) = members.next(&mut self.cursor, PAIR)? {
+            if field.name == "key" && !self.cursor.null()? {
+                key = Some(self.cursor.string("a key that is not a string")?);
+            } else if field.name != "key" {
+                self.cursor.skip()?;
+            }
+        }
+        let end = self.cursor.at();
+        Ok(key.unwrap_or(Text { range: end..end, escaped: false }))
+    }
+
+    fn is_reserved(&self, key: &Text) -> bool {
+        if key.escaped {
+            return key.said(self.text).starts_with(RESERVED);
+        }
+        self.text.get(key.range.clone()).is_some_and(|key| key.starts_with(RESERVED.as_bytes()))
+    }
+}
+
+const NOT_AN_OBJECT: &str = "a message that is not an object";
+const NOT_AN_ARRAY: &str = "a repeated field that is not an array";
+
+/// The offset behind the bracket that the cursor stands before, and whether nothing is in it.
+fn inside(cursor: &Cursor<'_>) -> (u32, bool) {
+    let behind = cursor.at() + 1;
+    (behind as u32, cursor.from(behind).peek() == Some(b'}'))
+}
+
+/// The members of an object, one after another.
+pub(super) struct Members {
+    first: bool,
+    /// Which of the known have been given.
+    seen: u32,
+}
+
+impl Members {
+    pub fn open(cursor: &mut Cursor<'_>) -> Result<Members, Malformed> {
+        cursor.open(b'{', NOT_AN_OBJECT)?;
+        Ok(Members { first: true, seen: 0 })
+    }
+
+    /// The next known member; the cursor stands before its value. All others are stepped over.
+    pub fn next(&mut self, cursor: &mut Cursor<'_>, shape: Shape) -> Result<Option<&'static Field>, Malformed> {
+        while cursor.next(&mut self.first, b'}')? {
+            let offset = cursor.at();
+            let name = cursor.name()?;
+            let Some((index, field)) = known(shape, &name, cursor.text(), offset)? else {
+                cursor.skip()?;
+                continue;
+            };
+            let bit = 1_u32.wrapping_shl(index as u32);
+            if self.seen & bit != 0 {
+                return Err(Malformed { offset, what: "a field is given twice" });
+            }
+            self.seen |= bit;
+            return Ok(Some(field));
+        }
+        Ok(None)
+    }
+}
+
+/// The field of this name, if the shape has one.
+fn known(shape: Shape, name: &Text, text: &[u8], offset: usize) -> Result<Option<(usize, &'static Field)>, Malformed> {
+    let unescaped;
+    let name = if name.escaped {
+        unescaped = name.said(text);
+        unescaped.as_bytes()
+    } else {
+        text.get(name.range.clone()).unwrap_or_default()
+    };
+    for (index, field) in shape.iter().enumerate() {
+        let alike = |own: &str| own.len() == name.len() && own.as_bytes().eq_ignore_ascii_case(name);
+        if alike(field.name) || alike(field.original) {
+            return match field.name.as_bytes() == name || field.original.as_bytes() == name {
+                true => Ok(Some((index, field))),
+                false => Err(Malformed { offset, what: "a field name in another case" }),
+            };
+        }
+    }
+    Ok(None)
+}
+
+impl Plan {
+    /// See [`super::Export::attribute`].
+    pub fn attribute<'a>(&self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
+        if !self.wanted.iter().any(|wanted| **wanted == *name) {
+            return Found::Absent;
+        }
+        let mut found = Found::Absent;
+        for attribute in self.attributes(group).iter().filter(|attribute| !attribute.reserved) {
+            // An escape only makes a key longer.
+            if attribute.key.range().len() < name.len() || attribute.key(body) != name {
+                continue;
+            }
+            found = match (found, said(body, attribute).unwrap_or(Found::Ambiguous)) {
+                (Found::Absent, said) => said,
+                (Found::Text(one), Found::Text(other)) if one == other => Found::Text(one),
+                _ => Found::Ambiguous,
+            };
+        }
+        found
+    }
+
+    fn attributes(&self, group: usize) -> &[Attribute] {
+        let start = self.before(group).map_or(0, |place| place.attributes_end);
+        let end = self.places.get(group).map_or(start, |place| place.attributes_end);
+        self.attributes.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    fn before(&self, group: usize) -> Option<&Place> {
+        group.checked_sub(1).and_then(|before| self.places.get(before))
+    }
+}
+
+/// What the value of a pair says. A fault is one that a reader could pass over: the value is ambiguous.
+fn said<'a>(body: &'a [u8], attribute: &Attribute) -> Result<Found<'a>, Malformed> {
+    let mut cursor = Cursor::again(body, attribute.whole.start as usize);
+    let mut members = Members::open(&mut cursor)?;
+    let mut found = Found::Other;
+    while let Some(field) = members.next(&mut cursor, PAIR)? {
+        match field.name {
+            _ if cursor.null()? => {}
+            "value" => found = any_value(body, &mut cursor)?,
+            "key" => cursor.skip()?,
+            _ => return Ok(Found::Ambiguous),
+        }
+    }
+    Ok(found)
+}
+
+/// An `AnyValue`: text, if its only member is that.
+fn any_value<'a>(body: &'a [u8], cursor: &mut Cursor<'_>) -> Result<Found<'a>, Malformed> {
+    cursor.open(b'{', "a value that is not an object")?;
+    let (mut first, mut found) = (true, Found::Absent);
+    while cursor.next(&mut first, b'}')? {
+        let offset = cursor.at();
+        let name = cursor.name()?;
+        let is_text = known(ANY_VALUE, &name, body, offset)?.is_some();
+        if cursor.null()? {
+            continue;
+        }
+        let said = if is_text {
+            Found::Text(cursor.string("not a string")?.said(body))
+        } else {
+            cursor.skip()?;
+            Found::Other
+        };
+        found = if found == Found::Absent { said } else { Found::Ambiguous };
+    }
+    Ok(if found == Found::Absent { Found::Other } else { found })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! One `KeyValue`: its name, and what it says if that is plain.
+//!
+//! What it does: judges what two readers might read differently (several keys, several values, several
+//! members of the value's oneof) as the less convenient of the two. What it refuses to know: which names
+//! matter. Invariant: a pair counts as reserved, or as named so, if any of its keys is.
+
+use std::ops::Range;
+
+use crate::otlp::export::{Malformed, RESERVED};
+use crate::otlp::wire::{Cursor, Field};
+
+const KEY: u32 = 1;
+const VALUE: u32 = 2;
+/// `key_strindex`: stands for the key in profiles, and must not be given elsewhere.
+const KEY_INDEX: u32 = 3;
+/// `AnyValue.string_value`.
+const STRING: u32 = 1;
+
+/// A `KeyValue` (`opentelemetry/proto/common/v1`) whose own fields have been read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pair<'a> {
+    /// Of the last key; an absent one is an empty name at the end of the pair.
+    key: &'a [u8],
+    key_end: usize,
+    fields: Cursor<'a>,
+    value: Option<Field<'a>>,
+    several_keys: bool,
+    several_values: bool,
+    key_index: bool,
+    /// Some key begins with the reserved prefix.
+    pub reserved: bool,
+}
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// UTF-8 at this range of the body.
+    Text(Range<usize>),
+    Other,
+    Ambiguous,
+}
+
+impl<'a> Pair<'a> {
+    #[inline(always)]
+    pub fn read(field: &Field<'a>) -> Result<Pair<'a>, Malformed> {
+        let mut cursor = field.message()?;
+        let mut pair = Pair {
+            key: &[],
+            key_end: field.end,
+            fields: cursor,
+            value: None,
+            several_keys: false,
+            several_values: false,
+            key_index: false,
+            reserved: false,
+        };
+        let mut keys = 0u32;
+        while let Some(field) = cursor.field()? {
+            match field.number {
+                KEY => {
+                    pair.key = field.bytes()?;
+                    pair.key_end = field.end;
+                    pair.reserved |= pair.key.starts_with(RESERVED.as_bytes());
+                    keys = keys.saturating_add(1);
+                }
+                VALUE => {
+                    field.bytes()?;
+                    pair.several_values |= pair.value.is_some();
+                    pair.value = Some(field);
+                }
+                KEY_INDEX => pair.key_index = true,
+                _ => {}
+            }
+        }
+        pair.several_keys = keys > 1;
+        Ok(pair)
+    }
+
+    /// The only key, if there are not several.
+    pub fn only_key(&self) -> Option<&'a [u8]> {
+        (!self.several_keys).then_some(self.key)
+    }
+
+    /// Where in the body a key of this pair is this name.
+    pub fn named(&self, name: &[u8]) -> Option<Range<usize>> {
+        if !self.several_keys {
+            return (self.key == name).then(|| self.key_end - name.len()..self.key_end);
+        }
+        self.keys().find(|key| key.content == name).map(|key| key.content_range())
+    }
+
+    /// Whether some key of this pair is chosen.
+    pub fn any_key(&self, chosen: impl Fn(&[u8]) -> bool) -> bool {
+        if self.several_keys { self.keys().any(|key| chosen(key.content)) } else { chosen(self.key) }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
+        let mut fields = self.fields;
+        std::iter::from_fn(move || fields.known_field()).filter(|field| field.number == KEY)
+    }
+
+    /// What the value is, judged by the fields of its `AnyValue`.
+    pub fn said(&self) -> Result<Said, Malformed> {
+        if self.several_keys || self.several_values || self.key_index {
+            return Ok(Said::Ambiguous);
+        }
+        let Some(value) = &self.value else { return Ok(Said::Other) };
+        let mut members = value.message()?;
+        let Some(member) = members.field()? else { return Ok(Said::Other) };
+        let text = (member.number == STRING).then(|| member.bytes()).transpose()?;
+        let mut several = false;
+        while members.field()?.is_some() {
+            several = true;
+        }
+        Ok(match text {
+            _ if several => Said::Ambiguous,
+            None => Said::Other,
+            Some(text) if std::str::from_utf8(text).is_err() => Said::Ambiguous,
+            Some(_) => Said::Text(member.content_range()),
+        })
+    }
+}
