@@ -1,0 +1,115 @@
+//! What a report says of itself.
+//!
+//! What it does: gathers tokens, service names and counts while a format's file walks a body. What it
+//! refuses to know: formats. Invariants: only the first token and the first name are kept, the others are
+//! compared, so that memory does not grow with their number; a kept token is wiped when dropped and shown
+//! by no `Debug`.
+
+use zeroize::Zeroizing;
+
+use crate::otlp::RESERVED;
+
+/// Names of tags whose value is a token: Zipkin's and Datadog's way, and Jaeger's.
+pub const CARRIERS: [&str; 2] = ["lightstep.access_token", "access_token"];
+
+/// The tag that names the service.
+pub const COMPONENT_NAME: &str = "lightstep.component_name";
+
+/// The token in a report's body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Token<'a> {
+    None,
+    One(&'a [u8]),
+    /// Two different ones.
+    Conflict,
+}
+
+/// The service that a report is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service<'a> {
+    Absent,
+    Name(&'a str),
+    /// Different names, or one in a form that two readers may read differently.
+    Ambiguous,
+}
+
+#[derive(Default)]
+pub(super) struct Findings {
+    token: Option<Zeroizing<Vec<u8>>>,
+    token_conflict: bool,
+    service: Option<String>,
+    service_ambiguous: bool,
+    /// Spans, points or log lines.
+    pub items: u64,
+    /// Reserved tags that will be removed.
+    pub forged: u64,
+    /// Firehose's `requestId`.
+    pub request_id: Option<String>,
+}
+
+impl Findings {
+    /// A token was found. An empty one is none.
+    pub fn note_token(&mut self, token: &[u8]) {
+        match &self.token {
+            _ if token.is_empty() => {}
+            None => self.token = Some(Zeroizing::new(token.to_vec())),
+            Some(known) => self.token_conflict |= known.as_slice() != token,
+        }
+    }
+
+    /// A name was found. An empty one is none.
+    pub fn note_service(&mut self, name: &str) {
+        match &self.service {
+            _ if name.is_empty() => {}
+            None => self.service = Some(name.to_owned()),
+            Some(known) => self.service_ambiguous |= known != name,
+        }
+    }
+
+    /// A name was found that is not a string, or not surely one.
+    pub fn note_unclear_service(&mut self) {
+        self.service_ambiguous = true;
+    }
+
+    pub fn token(&self) -> Token<'_> {
+        match &self.token {
+            None => Token::None,
+            Some(_) if self.token_conflict => Token::Conflict,
+            Some(token) => Token::One(token),
+        }
+    }
+
+    pub fn service(&self) -> Service<'_> {
+        match &self.service {
+            _ if self.service_ambiguous => Service::Ambiguous,
+            None => Service::Absent,
+            Some(name) => Service::Name(name),
+        }
+    }
+}
+
+/// What is done with a tag of this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Its value is a token; it never goes out.
+    Carrier,
+    /// Only we write such; it never goes out.
+    Reserved,
+    /// Names the service.
+    ComponentName,
+    Plain,
+}
+
+impl Kind {
+    pub fn of(name: &[u8]) -> Kind {
+        if CARRIERS.iter().any(|carrier| carrier.as_bytes() == name) {
+            Kind::Carrier
+        } else if name.starts_with(RESERVED.as_bytes()) {
+            Kind::Reserved
+        } else if name == COMPONENT_NAME.as_bytes() {
+            Kind::ComponentName
+        } else {
+            Kind::Plain
+        }
+    }
+}
