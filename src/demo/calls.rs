@@ -1,31 +1,32 @@
 //! Sample callers: small clients that export and query as real ones do.
 //!
 //! What it does: speaks HTTP/1.1, h2c and TLS with or without a client certificate, sends OTLP over HTTP and
-//! gRPC, queries, and bytes as they are; reads everything that comes back, trailers too. What it refuses to
-//! know: what an answer should be. Invariants: every call has a deadline; what it reads is bounded.
+//! gRPC, legacy reports, queries, and bytes as they are; reads everything that comes back, trailers too. What it
+//! refuses to know: what an answer should be. Invariants: every call has a deadline; what it reads is bounded.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::answers::{ANSWER_LIMIT_BYTES, Answer};
 use super::certificates::Leaf;
-use super::samples::Sample;
-use super::server::{certificates, private_key, roots};
-use super::urls;
+use super::coding::Coding;
+use super::formats::Format;
+use super::samples::{LegacySample, Sample};
+use super::server::{Payload, certificates, fed, private_key, roots, whole};
 use crate::otlp::Encoding;
 
-/// The largest answer that is read.
-const ANSWER_LIMIT_BYTES: usize = 64 << 20;
+/// The pieces in which a body of unknown length is sent.
+const CHUNK_BYTES: usize = 4096;
 
 /// Somebody who calls: an address, credentials, a way of speaking.
 #[derive(Clone)]
@@ -35,18 +36,9 @@ pub struct SampleCaller {
     trusted: Option<String>,
     certificate: Option<Leaf>,
     http2: bool,
-    gzip: bool,
+    coding: Coding,
+    chunked: bool,
     deadline: Duration,
-}
-
-/// What came back.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub version: http::Version,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
-    pub trailers: HeaderMap,
 }
 
 /// Why nothing whole came back.
@@ -80,54 +72,6 @@ impl std::fmt::Display for CallFault {
 
 impl std::error::Error for CallFault {}
 
-impl Answer {
-    /// A header's first value, as text.
-    pub fn header(&self, name: &str) -> Option<String> {
-        self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-    }
-
-    /// The gRPC status: from the trailers, or from the head of a trailers-only answer.
-    pub fn grpc_status(&self) -> Option<u32> {
-        self.grpc("grpc-status")?.parse().ok()
-    }
-
-    /// The gRPC message, decoded.
-    pub fn grpc_message(&self) -> Option<String> {
-        self.grpc("grpc-message").map(|message| urls::decode(&message))
-    }
-
-    fn grpc(&self, name: &str) -> Option<String> {
-        let value = self.trailers.get(name).or_else(|| self.headers.get(name))?;
-        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-    }
-
-    /// The gRPC message inside its frame.
-    pub fn grpc_body(&self) -> Option<&[u8]> {
-        self.body.get(5..)
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The body as JSON, decompressed if it is gzip.
-    pub fn json(&self) -> Option<serde_json::Value> {
-        if self.header("content-encoding").as_deref() == Some("gzip") {
-            let bounded = std::io::Read::take(flate2::read::GzDecoder::new(&self.body[..]), ANSWER_LIMIT_BYTES as u64);
-            return serde_json::from_reader(bounded).ok();
-        }
-        serde_json::from_slice(&self.body).ok()
-    }
-
-    /// Whether these bytes stand anywhere in the answer.
-    pub fn contains(&self, needle: &[u8]) -> bool {
-        let found = |hay: &[u8]| memchr::memmem::find(hay, needle).is_some();
-        let pairs = self.headers.iter().chain(&self.trailers);
-        found(&self.body)
-            || pairs.into_iter().any(|(name, value)| found(name.as_str().as_bytes()) || found(value.as_bytes()))
-    }
-}
-
 impl SampleCaller {
     /// Calls `http(s)://host:port` without credentials, over HTTP/1.1, with ten seconds' patience.
     pub fn new(url: &str) -> Self {
@@ -137,7 +81,8 @@ impl SampleCaller {
             trusted: None,
             certificate: None,
             http2: false,
-            gzip: false,
+            coding: Coding::Identity,
+            chunked: false,
             deadline: Duration::from_secs(10),
         }
     }
@@ -176,9 +121,20 @@ impl SampleCaller {
         self
     }
 
-    /// Compresses exports.
-    pub fn gzip(mut self) -> Self {
-        self.gzip = true;
+    /// Compresses exports and reports.
+    pub fn gzip(self) -> Self {
+        self.compressing(Coding::Gzip)
+    }
+
+    /// Compresses exports and reports: bodies over HTTP, messages over gRPC.
+    pub fn compressing(mut self, coding: Coding) -> Self {
+        self.coding = coding;
+        self
+    }
+
+    /// Sends bodies in pieces, without saying how long they will be (HTTP/1.1: `Transfer-Encoding: chunked`).
+    pub fn chunked(mut self) -> Self {
+        self.chunked = true;
         self
     }
 
@@ -198,13 +154,7 @@ impl SampleCaller {
             Encoding::Protobuf => "application/x-protobuf",
             Encoding::Json => "application/json",
         };
-        let mut headers = vec![("content-type", kind)];
-        let mut body = sample.encode(encoding);
-        if self.gzip {
-            body = gzipped(&body)?;
-            headers.push(("content-encoding", "gzip"));
-        }
-        self.send(Method::POST, path, &headers, body).await
+        self.packed(path, vec![("content-type", kind)], &sample.encode(encoding)).await
     }
 
     /// Exports over OTLP/gRPC.
@@ -212,14 +162,43 @@ impl SampleCaller {
         self.grpc(sample.signal().grpc_path(), &sample.protobuf()).await
     }
 
+    /// Reports in a legacy format, as that format's clients do.
+    pub async fn report(&self, sample: &LegacySample) -> Result<Answer, CallFault> {
+        let headers = sample.headers();
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if sample.format() == Format::ReportsGrpc {
+            // gRPC brings its own media type.
+            let tokens = headers.into_iter().filter(|(name, _)| *name != "content-type").collect();
+            return self.framed(sample.format().path(), tokens, &sample.body()).await;
+        }
+        self.packed(sample.format().path(), headers, &sample.body()).await
+    }
+
+    async fn packed(&self, path: &str, headers: Vec<(&str, &str)>, plain: &[u8]) -> Result<Answer, CallFault> {
+        let mut headers = headers;
+        if self.coding != Coding::Identity {
+            headers.push(("content-encoding", self.coding.name()));
+        }
+        self.send(Method::POST, path, &headers, self.compressed(plain)?).await
+    }
+
+    fn compressed(&self, plain: &[u8]) -> Result<Vec<u8>, CallFault> {
+        self.coding.compress(plain).map_err(|error| CallFault::Setup(error.to_string()))
+    }
+
     /// Calls a unary gRPC method with an encoded message.
     pub async fn grpc(&self, path: &str, message: &[u8]) -> Result<Answer, CallFault> {
+        self.framed(path, Vec::new(), message).await
+    }
+
+    async fn framed(&self, path: &str, metadata: Vec<(&str, &str)>, message: &[u8]) -> Result<Answer, CallFault> {
         let mut headers = vec![("content-type", "application/grpc"), ("te", "trailers")];
-        let mut frame = vec![u8::from(self.gzip)];
-        let message = if self.gzip { gzipped(message)? } else { message.to_vec() };
-        if self.gzip {
-            headers.push(("grpc-encoding", "gzip"));
+        headers.extend(metadata);
+        if self.coding != Coding::Identity {
+            headers.push(("grpc-encoding", self.coding.name()));
         }
+        let message = self.compressed(message)?;
+        let mut frame = vec![u8::from(self.coding != Coding::Identity)];
         frame.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
         frame.extend_from_slice(&message);
         self.clone().http2().send(Method::POST, path, &headers, frame).await
@@ -345,8 +324,8 @@ pub struct Line {
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Payload>),
+    Http2(http2::SendRequest<Payload>),
 }
 
 impl Drop for Line {
@@ -381,7 +360,8 @@ impl Line {
         let http2 = matches!(self.sender, Sender::Http2(_));
         // HTTP/1.1 has the path alone in its first line; HTTP/2 takes `:authority` from the whole address.
         let target = if http2 { format!("{}{path}", self.caller.url) } else { path.to_owned() };
-        let mut request = Request::new(Full::new(Bytes::from(body)));
+        let body = if self.caller.chunked { in_pieces(body) } else { whole(body) };
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = target.parse().map_err(|error| setup(&error))?;
         if !http2 {
@@ -394,7 +374,11 @@ impl Line {
             request.headers_mut().append(name, HeaderValue::try_from(value).map_err(|error| setup(&error))?);
         }
         let sent = match &mut self.sender {
-            Sender::Http1(sender) => sender.send_request(request).await,
+            // The answer before may have been read a moment before the connection is at rest again.
+            Sender::Http1(sender) => match sender.ready().await {
+                Ok(()) => sender.send_request(request).await,
+                Err(error) => Err(error),
+            },
             Sender::Http2(sender) => sender.send_request(request).await,
         };
         let response = sent.map_err(|error| CallFault::NoAnswer(causes(&error)))?;
@@ -425,10 +409,21 @@ async fn read(head: http::response::Parts, mut body: Incoming) -> Result<Answer,
     Ok(answer)
 }
 
-fn gzipped(plain: &[u8]) -> Result<Vec<u8>, CallFault> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let packed = encoder.write_all(plain).and_then(|()| encoder.finish());
-    packed.map_err(|error| CallFault::Setup(error.to_string()))
+/// A body whose length is not known before its end.
+fn in_pieces(body: Vec<u8>) -> Payload {
+    let (sender, payload) = fed();
+    tokio::spawn(async move {
+        let body = Bytes::from(body);
+        let mut at = 0;
+        while at < body.len() {
+            let end = body.len().min(at + CHUNK_BYTES);
+            if sender.send(Ok(Frame::data(body.slice(at..end)))).await.is_err() {
+                return;
+            }
+            at = end;
+        }
+    });
+    payload
 }
 
 /// An error and what caused it, joined by colons.

@@ -32,7 +32,11 @@ pub fn run(command: Command) -> ExitCode {
             in_runtime(emulator(listen, captures.as_deref(), access_tokens, api_keys))
         }
         Command::Issuer { listen } => in_runtime(issuer(listen)),
-        Command::Serve(_) | Command::Check { .. } | Command::Explain(_) | Command::Schema { .. } => {
+        Command::Serve(_)
+        | Command::Check { .. }
+        | Command::Explain(_)
+        | Command::Token { .. }
+        | Command::Schema { .. } => {
             eprintln!("this command does not need the embedded parts");
             ExitCode::FAILURE
         }

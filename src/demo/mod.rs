@@ -6,21 +6,29 @@
 //! `world` puts a gateway between them, and `story` tells what happens then.
 //! Invariant: nothing here is reachable from `lightkeeper serve`.
 
+pub mod answers;
 pub mod calls;
 pub mod certificates;
+pub mod coding;
 mod command;
 pub mod emulator;
+pub mod formats;
 pub mod issuer;
+pub mod messages;
 pub mod samples;
 pub mod server;
 mod story;
+pub mod thrift;
 mod urls;
 pub mod world;
 
-pub use calls::{Answer, CallFault, SampleCaller};
+pub use answers::{Answer, Partial};
+pub use calls::{CallFault, SampleCaller};
 pub use certificates::{Authority, DevelopmentCertificates, Leaf, LeafPlan, write_certificates};
+pub use coding::Coding;
 pub use command::run;
 pub use emulator::{Captured, Emulator, EmulatorOptions, Endpoints, Fault, run_emulator};
+pub use formats::{Carrier, Format};
 pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
-pub use samples::Sample;
+pub use samples::{LegacySample, Sample};
 pub use world::{World, WorldPlan};

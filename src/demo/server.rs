@@ -289,7 +289,14 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S,
     let service = plan.service.clone();
     let answer = hyper::service::service_fn(move |request| {
         let reply = service.call(request, connection.clone());
-        async move { Ok::<_, std::convert::Infallible>(reply.await) }
+        async move {
+            let response = reply.await;
+            match response.extensions().get::<Reset>() {
+                // hyper ends the stream (HTTP/2) or the connection (HTTP/1.1) on a service's error.
+                Some(Reset) => Err(io::Error::other("reset on request")),
+                None => Ok(response),
+            }
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).max_buf_size(512 << 10).half_close(true);
@@ -307,6 +314,17 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S,
         _ended = conversation => {}
         () = severed.notified() => {}
     }
+}
+
+/// Marks a response that is not sent.
+#[derive(Clone, Copy)]
+struct Reset;
+
+/// No answer: HTTP/2 resets this stream alone, HTTP/1.1 closes the connection.
+pub fn reset() -> Response<Payload> {
+    let mut response = Response::new(whole(""));
+    response.extensions_mut().insert(Reset);
+    response
 }
 
 /// A whole body.

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use http::Method;
 use lightkeeper::demo::emulator::Role;
-use lightkeeper::demo::{Answer, CallFault, Emulator, Endpoints, Fault, Sample, SampleCaller};
+use lightkeeper::demo::{
+    Answer, CallFault, Carrier, Emulator, Endpoints, Fault, Format, LegacySample, Partial, Sample, SampleCaller,
+};
 use lightkeeper::otlp::Encoding;
 
 use super::emulator::{reader, sender};
@@ -177,4 +180,108 @@ async fn a_stopped_emulator_refuses_connections() {
     assert!(matches!(http(&emulator).await, Err(CallFault::Connect(_))));
     emulator.restart().await.unwrap();
     assert_eq!(http(&emulator).await.unwrap().status, 200);
+}
+
+/// Scenario: one project fails in each way, others and both protocols beside it; the next two alone; in every
+/// format. Guarantees: the others work throughout, and the third call works again.
+#[tokio::test]
+async fn a_fault_strikes_its_project() {
+    let emulator = Emulator::start().await.unwrap();
+    let sick = async |sample: &Sample| sender(&emulator, "payments-prod").export(sample, Encoding::Protobuf).await;
+    let sample = Sample::traces("payments", 1);
+    for (fault, status) in [
+        (Fault::status(503), Some(503)),
+        (Fault::Status { status: 429, retry_after_seconds: Some(3) }, Some(429)),
+        (Fault::status(400), Some(400)),
+        (Fault::EarlyStatus { status: 413 }, Some(413)),
+        (Fault::PlainStatus { status: 502 }, Some(502)),
+        (Fault::Garbage, Some(200)),
+        (Fault::CloseBeforeHead, None),
+        (Fault::Reset, None),
+        (Fault::AcceptThenClose, None),
+        (Fault::AcceptThenReset, None),
+    ] {
+        emulator.clear();
+        let accepts = matches!(fault, Fault::AcceptThenClose | Fault::AcceptThenReset);
+        emulator.fail_project_times("payments-prod", fault.clone(), 2);
+        for _ in 0..2 {
+            assert_eq!(sick(&sample).await.ok().map(|answer| answer.status), status, "{fault:?}");
+            assert_eq!(http(&emulator).await.unwrap().status, 200);
+            assert_eq!(grpc(&emulator).await.unwrap().grpc_status(), Some(0));
+            assert_eq!(query(&emulator).await.unwrap().status, 200);
+        }
+        assert_eq!(sick(&sample).await.unwrap().status, 200, "{fault:?}");
+        let arrived = emulator.exports().iter().filter(|export| export.project == "payments-prod").count();
+        assert_eq!(arrived, if accepts { 3 } else { 1 }, "{fault:?}");
+        assert_eq!(emulator.captured().len(), 9);
+    }
+    emulator.fail_project("payments-prod", Fault::PartialSuccess { rejected: 1, message: "full".to_owned() });
+    let partial = Some(Partial { rejected: 1, message: "full".to_owned() });
+    assert_eq!(sick(&sample).await.unwrap().partial_success(), Ok(partial));
+    assert_eq!(http(&emulator).await.unwrap().partial_success(), Ok(None));
+    // Its own fault goes before its class's, and healing one leaves the other.
+    emulator.fail_project("payments-prod", Fault::status(503));
+    emulator.fail(Endpoints::IngestHttp, Fault::status(400));
+    assert_eq!(sick(&sample).await.unwrap().status, 503);
+    assert_eq!(http(&emulator).await.unwrap().status, 400);
+    emulator.heal_project("payments-prod");
+    assert_eq!(sick(&sample).await.unwrap().status, 400);
+    emulator.heal();
+    // A project that only the body names.
+    emulator.fail_project("payments-prod", Fault::status(503));
+    for (project, status) in [("payments-prod", 503), ("shop-prod", 200)] {
+        let report =
+            LegacySample::of(Format::Reports, "s", 1).carrying(Carrier::Body, &Emulator::access_token(project));
+        assert_eq!(SampleCaller::new(&emulator.url()).report(&report).await.unwrap().status, status);
+    }
+}
+
+/// Scenario: two projects' exports at once on one HTTP/2 connection, one of them reset.
+/// Guarantees: the other is answered, on the same connection.
+#[tokio::test]
+async fn a_reset_ends_one_stream() {
+    let emulator = Emulator::start().await.unwrap();
+    let body = Sample::traces("frontend", 1).protobuf();
+    let kind = "application/x-protobuf";
+    for fault in [Fault::Reset, Fault::AcceptThenReset] {
+        emulator.clear();
+        emulator.fail_project("payments-prod", fault);
+        let mut line = SampleCaller::new(&emulator.url()).http2().connect().await.unwrap();
+        for (project, answered) in [("shop-prod", true), ("payments-prod", false), ("shop-prod", true)] {
+            let token = Emulator::access_token(project);
+            let headers = [("content-type", kind), ("lightstep-access-token", token.as_str())];
+            let answer = line.send(Method::POST, "/v1/traces", &headers, body.clone()).await;
+            assert_eq!(answer.is_ok(), answered, "{answer:?}");
+        }
+        let connections: Vec<u64> = emulator.captured().iter().map(|request| request.connection).collect();
+        assert!(connections.iter().all(|number| *number == connections[0]), "{connections:?}");
+    }
+}
+
+/// Scenario: exports over many calls, some of which are accepted but never answered, so that their sender repeats
+/// them. Guarantees: each span is counted as often as it was accepted, in all formats together.
+#[tokio::test]
+async fn spans_are_counted() {
+    let emulator = Emulator::start().await.unwrap();
+    let shop = sender(&emulator, "shop-prod");
+    let mut expected = std::collections::BTreeMap::new();
+    for seed in 0..20 {
+        let sample = Sample::traces("frontend", 3).and("cart", 2).seed(seed);
+        let doubled = seed % 5 == 0;
+        if doubled {
+            emulator.fail_project_times("shop-prod", Fault::AcceptThenClose, 1);
+            assert!(shop.export(&sample, Encoding::Json).await.is_err());
+        }
+        let again =
+            if seed % 2 == 0 { shop.export(&sample, Encoding::Json) } else { shop.export(&sample, Encoding::Protobuf) };
+        assert_eq!(again.await.unwrap().status, 200);
+        expected.extend(sample.span_ids().into_iter().map(|id| (id, 1 + u64::from(doubled))));
+    }
+    let report = LegacySample::of(Format::ThriftBinary, "old", 4).seed(99).token(&Emulator::access_token("shop-prod"));
+    assert_eq!(SampleCaller::new(&emulator.url()).report(&report).await.unwrap().status, 200);
+    expected.extend(report.span_ids().into_iter().map(|id| (id, 1)));
+    assert_eq!(expected.len(), 104);
+    assert_eq!(emulator.span_ids(), expected);
+    emulator.clear();
+    assert!(emulator.span_ids().is_empty());
 }

@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod emulator;
 #[cfg(test)]
+mod exports;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod issuer;
+#[cfg(test)]
+mod legacy;

@@ -14,7 +14,11 @@ use http::{HeaderMap, request};
 use tokio::sync::Notify;
 
 use super::Endpoints;
+use crate::demo::coding::Coding;
 use crate::demo::server::{Connection, lock};
+
+/// The largest body that is decompressed to be searched.
+const PLAIN_BYTES: usize = 64 << 20;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -48,12 +52,26 @@ impl Captured {
         values.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
     }
 
-    /// Whether these bytes stand anywhere in the request: path, header or trailer names and values, body.
+    /// The body, or gRPC's message in it, decompressed as the head says; `None` when that cannot be done.
+    pub fn plain(&self) -> Option<Vec<u8>> {
+        let named = |name| self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice());
+        let coding = |name| named(name).map_or(Some(Coding::Identity), Coding::named);
+        if !named("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc")) {
+            return coding("content-encoding")?.decompress(&self.body, PLAIN_BYTES).ok();
+        }
+        let (frame, message) = self.body.split_first_chunk::<5>()?;
+        let coding = if frame.starts_with(&[0]) { Coding::Identity } else { coding("grpc-encoding")? };
+        coding.decompress(message, PLAIN_BYTES).ok()
+    }
+
+    /// Whether these bytes stand anywhere in the request: path, header or trailer names and values, the body as
+    /// it came and decompressed.
     pub fn contains(&self, needle: &[u8]) -> bool {
         let found = |hay: &[u8]| memchr::memmem::find(hay, needle).is_some();
         let pairs = self.headers.iter().chain(&self.trailers);
         found(self.path.as_bytes())
             || found(&self.body)
+            || self.plain().is_some_and(|plain| found(&plain))
             || self.authority.as_deref().is_some_and(|authority| found(authority.as_bytes()))
             || pairs.into_iter().any(|(name, value)| found(name.as_bytes()) || found(value))
     }
@@ -177,10 +195,17 @@ impl Capturing {
     }
 
     /// The body came whole; returns it.
-    pub(super) fn complete(mut self) -> Vec<u8> {
+    pub(super) fn complete(&mut self) -> Vec<u8> {
         let Some(captured) = &mut self.captured else { return Vec::new() };
         captured.complete = true;
         captured.body.clone()
+    }
+
+    /// The project that the body's access tokens open.
+    pub(super) fn of_project(&mut self, project: &str) {
+        if let Some(captured) = &mut self.captured {
+            captured.project = Some(project.to_owned());
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The emulator's failure switches.
 //!
-//! What it does: keeps which class of endpoints fails how, and for how many more requests, and builds the
-//! failing answers that look alike for all endpoints. What it refuses to know: why a test wants it.
-//! Invariant: at most one fault applies to a request: its own class's before that of all.
+//! What it does: keeps which class of endpoints, or whose exports, fail how, and for how many more requests,
+//! and builds the failing answers that look alike for all endpoints. What it refuses to know: why a test wants
+//! it. Invariant: at most one fault applies to a request: its project's before its class's before that of all.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -24,14 +24,24 @@ pub enum Fault {
     EarlyStatus { status: u16 },
     /// This HTTP status with an HTML page, also on gRPC, as a load balancer answers.
     PlainStatus { status: u16 },
-    /// The good answer after this long.
+    /// The good answer after this long; a caller that has gone away by then has exported nothing.
     Slow(Duration),
-    /// Reads the request, then drops the connection without an answer.
+    /// Reads the request, then drops the connection without an answer, and with it every other request on it.
     CloseBeforeHead,
+    /// Reads the request, then ends it without an answer: over HTTP/2 this stream alone (`RST_STREAM` with
+    /// `INTERNAL_ERROR`), over HTTP/1.1 the connection.
+    Reset,
+    /// Accepts, then drops the connection without an answer: whether it was accepted, the caller cannot know.
+    AcceptThenClose,
+    /// Accepts, then ends the request as `Reset` does.
+    AcceptThenReset,
     /// Sends the head and one byte of the good answer, then drops the connection.
     CloseAfterHead,
-    /// 200, but some items were rejected. Queries are answered as usual.
+    /// 200, but some items were rejected. Queries and legacy reports are answered as usual.
     PartialSuccess { rejected: i64, message: String },
+    /// Accepts, and tells a legacy tracer to switch itself off for good; what has no such command is answered
+    /// as usual.
+    DisableCommand,
     /// 200 with every received header in headers (under its own name and under `echo-{name}`), body and
     /// trailers.
     Echo,
@@ -54,30 +64,49 @@ impl Fault {
 pub(super) struct Switches(Mutex<Vec<Switch>>);
 
 struct Switch {
-    endpoints: Endpoints,
+    whom: Whom,
     fault: Fault,
     /// Requests that it still strikes; `None`: until healed.
     left: Option<u64>,
 }
 
+/// Who is struck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    Endpoints(Endpoints),
+    /// Exports and reports that come with an access token of this project.
+    Project(String),
+}
+
 impl Switches {
-    pub(super) fn set(&self, endpoints: Endpoints, fault: Fault, times: Option<u64>) {
+    pub(super) fn set(&self, whom: Whom, fault: Fault, times: Option<u64>) {
         let mut switches = lock(&self.0);
-        // Replaced, so that the list is never longer than there are classes.
-        switches.retain(|switch| switch.endpoints != endpoints);
-        switches.push(Switch { endpoints, fault, left: times });
+        // Replaced, so that the list is never longer than there are classes and projects.
+        switches.retain(|switch| switch.whom != whom);
+        if times != Some(0) {
+            switches.push(Switch { whom, fault, left: times });
+        }
     }
 
-    pub(super) fn heal(&self) {
-        lock(&self.0).clear();
+    pub(super) fn heal(&self, whom: Option<&Whom>) {
+        lock(&self.0).retain(|switch| whom.is_some_and(|whom| switch.whom != *whom));
     }
 
-    /// The fault that strikes this request, counted down.
-    pub(super) fn strike(&self, endpoints: Endpoints) -> Option<Fault> {
+    /// The fault that strikes this request, counted down; `early`: only if it does not wait for the body.
+    pub(super) fn strike(&self, endpoints: Endpoints, project: Option<&str>, early: bool) -> Option<Fault> {
         let mut switches = lock(&self.0);
-        let own = switches.iter().position(|switch| switch.endpoints == endpoints);
-        let at = own.or_else(|| switches.iter().position(|switch| switch.endpoints == Endpoints::All))?;
+        let project = project.filter(|_| endpoints != Endpoints::Query);
+        let whom = [
+            project.map(|project| Whom::Project(project.to_owned())),
+            Some(Whom::Endpoints(endpoints)),
+            Some(Whom::Endpoints(Endpoints::All)),
+        ];
+        let mut at = whom.iter().flatten().filter_map(|whom| switches.iter().position(|switch| switch.whom == *whom));
+        let at = at.next()?;
         let switch = switches.get_mut(at)?;
+        if early && !matches!(switch.fault, Fault::EarlyStatus { .. }) {
+            return None;
+        }
         let fault = switch.fault.clone();
         if let Some(left) = &mut switch.left {
             *left = left.saturating_sub(1);

@@ -1,16 +1,15 @@
-//! The emulator's ingest side: OTLP over HTTP (protobuf and JSON) and over gRPC.
+//! The emulator's OTLP side: over HTTP (protobuf and JSON) and over gRPC.
 //!
 //! What it does: recognises the paths that Lightstep has, checks the access token, decodes the export and
 //! answers as the OTLP specification says. What it refuses to know: queries.
 //! Invariants: nothing is decoded before the token is known; decompression stops at its limit.
 
-use std::io::Read as _;
-
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request};
 
-use super::exports::{self, Export};
+use super::exports::Export;
 use super::faults::{Fault, echo_document, echo_into, typed};
-use super::{State, TOKEN_HEADER};
+use super::{State, TOKEN_HEADER, otlp_json, otlp_protobuf};
+use crate::demo::coding::{Coding, Packed};
 use crate::demo::server::{Payload, lock, repeated, whole, with_trailers};
 use crate::otlp::{Encoding, Signal, status_body, status_with_retry};
 
@@ -44,7 +43,7 @@ pub(super) fn http_signal(path: &str) -> Option<Signal> {
 }
 
 /// Why an export is refused: HTTP status, gRPC code (`lightstep-api.md` 1.7), public words.
-type Refused = (u16, u8, &'static str);
+pub(super) type Refused = (u16, u8, &'static str);
 
 impl State {
     /// Answers an export whose body is here.
@@ -54,12 +53,6 @@ impl State {
             Some(Fault::PartialSuccess { rejected, message }) => Some((*rejected, message.as_str())),
             _ => None,
         };
-        match fault {
-            Some(Fault::Echo) => return echo(dialect, &head.headers),
-            Some(Fault::Garbage) => return typed(whole(&b"\xff\xfe\xfd not a document"[..]), dialect.content_type()),
-            Some(Fault::Huge(bytes)) => return typed(repeated(b' ', *bytes), dialect.content_type()),
-            _ => {}
-        }
         match self.accept(head, body, dialect) {
             Ok(signal) => success(dialect, signal, partial),
             Err((status, code, message)) => refusal(dialect, status, code, message, None),
@@ -77,7 +70,7 @@ impl State {
             return Err((405, 13, "exports are posted"));
         }
         let project = self.project_of_token(&head.headers).ok_or((401, 16, "invalid access token"))?;
-        let (message, encoding) = match dialect {
+        let ((message, coding), encoding) = match dialect {
             Dialect::Grpc => (self.unframe(&head.headers, body)?, Encoding::Protobuf),
             Dialect::Http(encoding) => {
                 if !speaks(&head.headers) {
@@ -86,10 +79,14 @@ impl State {
                 (self.decompress(&head.headers, header::CONTENT_ENCODING.as_str(), body)?, encoding)
             }
         };
-        let resources = exports::decode(signal, encoding, &message).ok_or((400, 3, "undecodable export"))?;
-        let mut exports = lock(&self.exports);
-        exports.truncate(self.options.captures.saturating_sub(1));
-        exports.push_front(Export { project, signal, resources });
+        let resources = match encoding {
+            Encoding::Protobuf => otlp_protobuf::decode(signal, &message),
+            Encoding::Json => otlp_json::decode(signal, &message),
+        };
+        let resources = resources.ok_or((400, 3, "undecodable export"))?;
+        let grpc = dialect == Dialect::Grpc;
+        let export = Export { project, signal, resources, coding, grpc, message, legacy: None };
+        lock(&self.exports).keep(export, self.options.captures, self.options.captured_bytes);
         Ok(signal)
     }
 
@@ -104,7 +101,8 @@ impl State {
         lock(&self.tokens).project(value, self.options.clock.now())
     }
 
-    fn unframe(&self, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refused> {
+    /// The one message in gRPC's frame, and how it was compressed.
+    pub(super) fn unframe(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Vec<u8>, Coding), Refused> {
         const BROKEN: Refused = (400, 13, "broken message frame");
         let Some((&compressed, rest)) = body.split_first() else { return Err(BROKEN) };
         let Some((length, message)) = rest.split_first_chunk::<4>() else { return Err(BROKEN) };
@@ -112,27 +110,25 @@ impl State {
             return Err(BROKEN);
         }
         match compressed {
-            0 => Ok(message.to_vec()),
+            0 => Ok((message.to_vec(), Coding::Identity)),
             1 => self.decompress(headers, "grpc-encoding", message),
             _ => Err(BROKEN),
         }
     }
 
-    fn decompress(&self, headers: &HeaderMap, named: &str, body: &[u8]) -> Result<Vec<u8>, Refused> {
-        let coding = headers.get(named).map_or(&b"identity"[..], HeaderValue::as_bytes);
-        let limit = self.options.decompressed_limit_bytes;
-        let mut plain = Vec::new();
-        let bounded = limit as u64 + 1;
-        let read = match coding {
-            b"identity" => return Ok(body.to_vec()),
-            b"gzip" => flate2::read::MultiGzDecoder::new(body).take(bounded).read_to_end(&mut plain),
-            b"deflate" => flate2::read::ZlibDecoder::new(body).take(bounded).read_to_end(&mut plain),
-            _ => return Err((415, 12, "unsupported content encoding")),
-        };
-        match read {
-            Ok(length) if length > limit => Err((413, 8, "the decompressed export is too large")),
-            Ok(_) => Ok(plain),
-            Err(_) => Err((400, 3, "undecodable compression")),
+    /// A body, and how it was compressed by the named header.
+    pub(super) fn decompress(
+        &self,
+        headers: &HeaderMap,
+        named: &str,
+        body: &[u8],
+    ) -> Result<(Vec<u8>, Coding), Refused> {
+        let value = headers.get(named).map_or(&b"identity"[..], HeaderValue::as_bytes);
+        let coding = Coding::named(value).ok_or((415, 12, "unsupported content encoding"))?;
+        match coding.decompress(body, self.options.decompressed_limit_bytes) {
+            Ok(plain) => Ok((plain, coding)),
+            Err(Packed::TooLarge) => Err((413, 8, "the decompressed export is too large")),
+            Err(Packed::Broken) => Err((400, 3, "undecodable compression")),
         }
     }
 }
@@ -192,7 +188,7 @@ fn partial_message(partial: Option<(i64, &str)>) -> Vec<u8> {
     prost::Message::encode_to_vec(&ExportTraceServiceResponse { partial_success })
 }
 
-fn grpc(message: &[u8], extra: HeaderMap) -> Response<Payload> {
+pub(super) fn grpc(message: &[u8], extra: HeaderMap) -> Response<Payload> {
     let mut frame = vec![0];
     frame.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     frame.extend_from_slice(message);
@@ -254,22 +250,31 @@ pub(super) fn grpc_code(status: u16, retry_after_seconds: Option<u64>) -> u8 {
     }
 }
 
-fn echo(dialect: Dialect, received: &HeaderMap) -> Response<Payload> {
+/// What a failure switch answers alike in every format; `None`: the usual answer.
+pub(super) fn odd(kind: &'static str, received: &HeaderMap, fault: Option<&Fault>) -> Option<Response<Payload>> {
+    match fault? {
+        Fault::Echo => Some(echo(kind, received)),
+        Fault::Garbage => Some(typed(whole(&b"\xff\xfe\xfd not a document"[..]), kind)),
+        Fault::Huge(bytes) => Some(typed(repeated(b' ', *bytes), kind)),
+        _ => None,
+    }
+}
+
+fn echo(kind: &'static str, received: &HeaderMap) -> Response<Payload> {
     let document = echo_document(received).to_string();
-    let mut response = match dialect {
-        Dialect::Http(_) => typed(whole(document), dialect.content_type()),
-        Dialect::Grpc => {
-            let mut trailers = HeaderMap::new();
-            echo_into(&mut trailers, received);
-            if let Ok(message) = HeaderValue::from_str(&crate::demo::urls::encode(&document)) {
-                trailers.insert("grpc-message", message);
-            }
-            // The document in field 15, which no response message has: decoders skip it.
-            let mut message = vec![0x7a];
-            prost::encoding::encode_varint(document.len() as u64, &mut message);
-            message.extend_from_slice(document.as_bytes());
-            grpc(&message, trailers)
+    let mut response = if kind == GRPC {
+        let mut trailers = HeaderMap::new();
+        echo_into(&mut trailers, received);
+        if let Ok(message) = HeaderValue::from_str(&crate::demo::urls::encode(&document)) {
+            trailers.insert("grpc-message", message);
         }
+        // The document in field 15, which no response message has: decoders skip it.
+        let mut message = vec![0x7a];
+        prost::encoding::encode_varint(document.len() as u64, &mut message);
+        message.extend_from_slice(document.as_bytes());
+        grpc(&message, trailers)
+    } else {
+        typed(whole(document), kind)
     };
     echo_into(response.headers_mut(), received);
     response

@@ -10,31 +10,35 @@ mod credentials;
 mod exports;
 mod faults;
 mod ingest;
+mod legacy;
 mod organization;
+mod otlp_json;
+mod otlp_protobuf;
 mod query;
+mod serve;
 mod telemetry;
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Request, Response, request};
-use http_body_util::BodyExt as _;
+use http::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
-use super::server::{Connection, Payload, Reply, Server, ServerTls, Service, lock};
+use super::server::{Connection, Reply, Server, ServerTls, Service, lock};
 use crate::clock::{Clock, UnixMillis};
-use capture::{Captures, Capturing};
+use capture::Captures;
 use credentials::{AccessTokens, ApiKey, ApiKeys};
-use faults::Switches;
+use exports::Exports;
+use faults::{Switches, Whom};
 use organization::Organization;
 
 pub use capture::{Captured, Witness};
 pub use credentials::Role;
-pub use exports::{Export, ExportedResource};
+pub use exports::{Attributes, Export, ExportedRecord, ExportedResource, ExportedScope, Legacy, Level};
 pub use faults::Fault;
 pub use organization::PROJECTS;
 pub use query::{Row, rows};
@@ -71,7 +75,7 @@ pub struct EmulatorOptions {
     pub decompressed_limit_bytes: usize,
     /// Requests (and decoded exports) kept; 0 keeps none, for measurements.
     pub captures: usize,
-    /// Bytes of request bodies kept.
+    /// Bytes of request bodies kept, and again of decoded exports.
     pub captured_bytes: usize,
     /// How long a new or reactivated access token takes to work. The real one: up to 300.
     pub propagation_seconds: i64,
@@ -108,7 +112,7 @@ struct State {
     options: EmulatorOptions,
     links_base: Mutex<String>,
     captures: Arc<Captures>,
-    exports: Mutex<VecDeque<Export>>,
+    exports: Mutex<Exports>,
     switches: Switches,
     tokens: Mutex<AccessTokens>,
     keys: Mutex<ApiKeys>,
@@ -202,17 +206,33 @@ impl Emulator {
 
     /// Lets every further request of a class fail.
     pub fn fail(&self, endpoints: Endpoints, fault: Fault) {
-        self.state.switches.set(endpoints, fault, None);
+        self.state.switches.set(Whom::Endpoints(endpoints), fault, None);
     }
 
     /// Lets the next `times` requests of a class fail.
     pub fn fail_times(&self, endpoints: Endpoints, fault: Fault, times: u64) {
-        self.state.switches.set(endpoints, fault, Some(times));
+        self.state.switches.set(Whom::Endpoints(endpoints), fault, Some(times));
+    }
+
+    /// Lets every further export with an access token of this project fail, in any format, before any failure
+    /// of its class.
+    pub fn fail_project(&self, project: &str, fault: Fault) {
+        self.state.switches.set(Whom::Project(project.to_owned()), fault, None);
+    }
+
+    /// Lets the next `times` exports with an access token of this project fail.
+    pub fn fail_project_times(&self, project: &str, fault: Fault, times: u64) {
+        self.state.switches.set(Whom::Project(project.to_owned()), fault, Some(times));
     }
 
     /// Ends all failures.
     pub fn heal(&self) {
-        self.state.switches.heal();
+        self.state.switches.heal(None);
+    }
+
+    /// Ends the failure of one project.
+    pub fn heal_project(&self, project: &str) {
+        self.state.switches.heal(Some(&Whom::Project(project.to_owned())));
     }
 
     /// Everything received since the start or the last `clear`, oldest first. A request stands here once
@@ -242,15 +262,22 @@ impl Emulator {
         self.server.wire()
     }
 
-    /// The exports that were accepted, oldest first.
+    /// The exports that were accepted, oldest first, as many as are kept.
     pub fn exports(&self) -> Vec<Export> {
-        lock(&self.state.exports).iter().rev().cloned().collect()
+        lock(&self.state.exports).all()
+    }
+
+    /// Every span id that was accepted since the start or the last `clear`, in any format, and how often: each
+    /// once, when nothing was lost and nothing doubled. Ids are big-endian numbers; one of a wrong length is 0.
+    /// Counted also for exports that are no longer kept.
+    pub fn span_ids(&self) -> BTreeMap<u64, u64> {
+        lock(&self.state.exports).spans()
     }
 
     /// Forgets what was received.
     pub fn clear(&self) {
         self.state.captures.clear();
-        lock(&self.state.exports).clear();
+        *lock(&self.state.exports) = Exports::default();
         self.server.clear_wire();
     }
 
@@ -275,97 +302,6 @@ pub async fn run_emulator(options: EmulatorOptions, started: impl FnOnce(&Emulat
 impl State {
     fn works_from(&self) -> UnixMillis {
         UnixMillis(self.options.clock.now().0 + self.options.propagation_seconds * 1000)
-    }
-
-    async fn serve(self: Arc<Self>, request: Request<Incoming>, connection: Connection) -> Response<Payload> {
-        let (head, body) = request.into_parts();
-        let endpoints = if head.uri.path().starts_with(QUERY_PREFIX) {
-            Endpoints::Query
-        } else if ingest::is_grpc(&head.headers) {
-            Endpoints::IngestGrpc
-        } else {
-            Endpoints::IngestHttp
-        };
-        let project = match endpoints {
-            Endpoints::Query => query::project_in(head.uri.path()),
-            _ => self.project_of_token(&head.headers),
-        };
-        let capturing = Capturing::begin(&self.captures, &head, endpoints, project, &connection);
-        let fault = self.switches.strike(endpoints);
-        if let Some(Fault::EarlyStatus { status }) = &fault {
-            return self.refuse(&head, *status, None);
-        }
-        let Some(body) = self.read(body, capturing).await else {
-            return self.refuse(&head, 413, None);
-        };
-        match &fault {
-            Some(Fault::Status { status, retry_after_seconds }) => self.refuse(&head, *status, *retry_after_seconds),
-            Some(Fault::PlainStatus { status }) => faults::plain(*status),
-            Some(Fault::CloseBeforeHead) => connection.sever().await,
-            Some(Fault::CloseAfterHead) => faults::cut(self.content_type(&head)),
-            Some(Fault::Drip { bytes, interval }) => faults::drip(*bytes, *interval, self.content_type(&head)),
-            Some(Fault::Slow(delay)) => {
-                tokio::time::sleep(*delay).await;
-                self.usual(&head, &body, None)
-            }
-            Some(
-                Fault::EarlyStatus { .. }
-                | Fault::PartialSuccess { .. }
-                | Fault::Echo
-                | Fault::Garbage
-                | Fault::Huge(_),
-            )
-            | None => self.usual(&head, &body, fault.as_ref()),
-        }
-    }
-
-    fn usual(&self, head: &request::Parts, body: &[u8], fault: Option<&Fault>) -> Response<Payload> {
-        if head.uri.path().starts_with(QUERY_PREFIX) {
-            self.queries.fetch_add(1, Ordering::SeqCst);
-            self.query(head, body, fault)
-        } else {
-            self.ingest(head, body, fault)
-        }
-    }
-
-    fn refuse(&self, head: &request::Parts, status: u16, retry_after_seconds: Option<u64>) -> Response<Payload> {
-        if head.uri.path().starts_with(QUERY_PREFIX) {
-            return self.query_refusal(&head.headers, status, retry_after_seconds);
-        }
-        let code = ingest::grpc_code(status, retry_after_seconds);
-        ingest::refusal(
-            ingest::dialect(&head.headers),
-            status,
-            code,
-            "refused by a failure switch",
-            retry_after_seconds,
-        )
-    }
-
-    fn content_type(&self, head: &request::Parts) -> &'static str {
-        if head.uri.path().starts_with(QUERY_PREFIX) {
-            query::content_type(&head.headers)
-        } else {
-            ingest::dialect(&head.headers).content_type()
-        }
-    }
-
-    /// The whole body; `None` above the limit or when it broke off.
-    async fn read(&self, mut body: Incoming, mut capturing: Capturing) -> Option<Vec<u8>> {
-        let mut length = 0_usize;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.ok()?;
-            if let Some(data) = frame.data_ref() {
-                length = length.saturating_add(data.len());
-                if length > self.options.body_limit_bytes {
-                    return None;
-                }
-                capturing.data(data);
-            } else if let Some(trailers) = frame.trailers_ref() {
-                capturing.trailers(trailers);
-            }
-        }
-        Some(capturing.complete())
     }
 }
 

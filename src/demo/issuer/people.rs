@@ -21,7 +21,7 @@ pub struct Principal {
 }
 
 /// Everybody.
-pub const PRINCIPALS: [Principal; 9] = [
+pub const PRINCIPALS: [Principal; 10] = [
     person("ann", "ann@acme.example", &["shop-developers"]),
     person("pat", "pat@acme.example", &["payments-developers"]),
     person("sam", "sam@acme.example", &["sre"]),
@@ -29,6 +29,7 @@ pub const PRINCIPALS: [Principal; 9] = [
     person("eve", "eve@acme.example", &[]),
     workload("checkout-collector", "system:serviceaccount:checkout:collector", "checkout-collector-secret"),
     workload("payments-collector", "system:serviceaccount:payments:collector", "payments-collector-secret"),
+    workload("cluster-collector", "system:serviceaccount:observability:collector", "cluster-collector-secret"),
     workload("shop-frontend", "system:serviceaccount:shop:frontend", "shop-frontend-secret"),
     workload("terraform", "ci:terraform", "terraform-secret"),
 ];

@@ -3,13 +3,13 @@
 //! What it does: lets the checkout team's collector send traces in three ways. What it refuses to know: how
 //! a call is told. Invariant: what is sent is real OTLP, made and read by `opentelemetry-proto`.
 
+use super::deliveries::Delivery;
 use super::login;
-use super::narrator::{Expected, Lent, Narrator, Status, Step};
+use super::narrator::{Expected, Narrator, Status, Step};
 use crate::demo::{Emulator, Leaf, Sample};
 use crate::otlp::Encoding;
 
 const SPANS: usize = 3;
-const CHECKOUT: Lent = Lent::AccessToken("checkout-prod");
 
 /// Gives the collector's token for later.
 pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
@@ -21,15 +21,16 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
     let token =
         login::client_credentials(world.issuer.url(), "checkout-collector", "checkout-collector-secret").await?;
     let sample = Sample::traces("checkout", SPANS);
-    let sent = sample.protobuf();
-    let allowed = |status| Expected::allowed(status, "shop/checkout", &["checkout-pods"], CHECKOUT);
+    let allowed = |status| {
+        let delivery = Delivery::to("checkout-prod").of("checkout", SPANS as u64, "shop/checkout");
+        Expected::delivered(status, "shop/checkout", &["checkout-pods"], vec![delivery])
+    };
 
     let step = Step {
         title: "Traces over OTLP/HTTP, with a token of its own".to_owned(),
         caller: "checkout-collector: a bearer token that it fetched by client credentials".to_owned(),
-        asked: format!("POST /v1/traces over TLS, {SPANS} spans in {} bytes of protobuf", sent.len()),
+        asked: format!("POST /v1/traces over TLS, {SPANS} spans in {} bytes of protobuf", sample.protobuf().len()),
         shown: vec![token.clone()],
-        body: Some(sent.clone()),
         expected: allowed(Status::Http(200)),
     };
     let caller = world.caller().bearer(&token);
@@ -41,7 +42,6 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
         caller: "checkout-collector: a client certificate with the SPIFFE ID of its service account".to_owned(),
         asked: format!("{} over mTLS", sample.signal().grpc_path()),
         shown: Vec::new(),
-        body: Some(framed(&sent)),
         expected: allowed(Status::Grpc(0)),
     };
     narrator.call(step, world.caller().certificate(&leaf).export_grpc(&sample)).await;
@@ -52,7 +52,6 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
         caller: "checkout-collector: its bearer token; beside it the token of another team's project".to_owned(),
         asked: "POST /v1/traces with `lightstep-access-token`: payments-prod's token".to_owned(),
         shown: vec![token.clone(), old.clone()],
-        body: Some(sent),
         expected: allowed(Status::Http(200)),
     };
     let caller = world.plain_caller().bearer(&token).access_token(&old);
@@ -63,10 +62,4 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
         narrator.differs(format!("the backend accepted {accepted} exports, not 3"));
     }
     Ok(token)
-}
-
-/// gRPC's frame around a message: not compressed, its length.
-fn framed(message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    [&[0], &length.to_be_bytes()[..], message].concat()
 }

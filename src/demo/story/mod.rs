@@ -5,6 +5,8 @@
 //! Invariants: whatever does not go as told ends with exit status 1 and says so; nothing listens but on
 //! loopback; no credential is printed, but for the settings of `--stay`, which are there to be pasted.
 
+mod batches;
+mod deliveries;
 mod exports;
 mod ink;
 mod login;
@@ -49,6 +51,7 @@ pub async fn demo(stay: bool) -> Result<(), String> {
 
 async fn tell(narrator: &mut Narrator<'_>) -> Result<(), String> {
     let token = exports::tell(narrator).await?;
+    batches::tell(narrator, &token).await?;
     let ann = queries::tell(narrator).await?;
     refusals::tell(narrator, &token, &ann).await
 }
@@ -61,7 +64,13 @@ fn introduce(narrator: &Narrator<'_>) {
     for (name, text) in [
         ("issuer", format!("{} (OIDC: discovery, keys, tokens, logins)", world.issuer.url())),
         ("gateway", format!("{} (TLS, client certificates optional) and {}", world.url(), world.plain_url())),
-        ("backend", format!("{} (an emulator of Lightstep: OTLP and the query API)", world.emulator.url())),
+        (
+            "backend",
+            format!(
+                "{} (an emulator of Lightstep: OTLP, its own older formats and the query API)",
+                world.emulator.url()
+            ),
+        ),
         (
             "files",
             format!(

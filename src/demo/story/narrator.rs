@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::deliveries::Delivery;
 use super::ink::Ink;
 use crate::demo::emulator::{self, Captured, Role};
 use crate::demo::{Answer, CallFault, Emulator, World};
@@ -28,8 +29,6 @@ pub struct Step {
     pub asked: String,
     /// The caller's own credentials: none of them may go upstream.
     pub shown: Vec<String>,
-    /// A body that must arrive byte for byte.
-    pub body: Option<Vec<u8>>,
     pub expected: Expected,
 }
 
@@ -40,9 +39,11 @@ pub struct Expected {
     pub app: Option<&'static str>,
     pub project: Option<&'static str>,
     pub bindings: &'static [&'static str],
-    /// Whether the caller may go on; a call that the policy allows may still be refused for its body.
+    /// Whether the caller may go on.
     pub permitted: bool,
     pub lent: Lent,
+    /// What each project receives of an export.
+    pub deliveries: Vec<Delivery>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,22 @@ impl Expected {
             Lent::AccessToken(project) => Some(project),
             Lent::ApiKey(_) | Lent::Nothing => None,
         };
-        Expected { answer, reason: "ok", app: Some(app), project, bindings, permitted: true, lent }
+        let deliveries = Vec::new();
+        Expected { answer, reason: "ok", app: Some(app), project, bindings, permitted: true, lent, deliveries }
+    }
+
+    /// An export that arrives so; `app` is the one above all that it goes to.
+    pub fn delivered(
+        answer: Status,
+        app: &'static str,
+        bindings: &'static [&'static str],
+        deliveries: Vec<Delivery>,
+    ) -> Self {
+        let project = match deliveries.as_slice() {
+            [only] => Some(only.project),
+            _ => None,
+        };
+        Expected { project, deliveries, ..Self::allowed(answer, app, bindings, Lent::Nothing) }
     }
 
     pub fn of_project(self, project: &'static str) -> Self {
@@ -76,7 +92,8 @@ impl Expected {
     }
 
     pub fn refused(answer: Status, reason: &'static str) -> Self {
-        Expected { answer, reason, app: None, project: None, bindings: &[], permitted: false, lent: Lent::Nothing }
+        let (lent, deliveries) = (Lent::Nothing, Vec::new());
+        Expected { answer, reason, app: None, project: None, bindings: &[], permitted: false, lent, deliveries }
     }
 
     /// Permitted by these bindings to write to this app, and refused for a fault of the caller's.
@@ -88,8 +105,9 @@ impl Expected {
         Expected { bindings, ..self }
     }
 
-    fn passes(&self) -> bool {
-        self.lent != Lent::Nothing
+    /// Requests that reach the backend.
+    fn passing(&self) -> usize {
+        if self.deliveries.is_empty() { usize::from(self.lent != Lent::Nothing) } else { self.deliveries.len() }
     }
 }
 
@@ -100,7 +118,7 @@ pub struct Narrator<'w> {
     pub step: usize,
     pub permitted: u64,
     pub denied: u64,
-    /// Calls that should have reached the backend.
+    /// Requests that should have reached the backend.
     pub passed: u64,
     pub differences: Vec<String>,
     /// Every credential that a caller showed, for the search at the end.
@@ -136,7 +154,8 @@ impl<'w> Narrator<'w> {
         self.line("caller", &step.caller);
         self.line("asks", &step.asked);
         self.shown.extend(step.shown.iter().cloned());
-        let (heads, kept) = (self.world.emulator.heads(), self.world.emulator.captured().len());
+        let emulator = &self.world.emulator;
+        let (heads, kept, taken) = (emulator.heads(), emulator.captured().len(), emulator.exports().len());
         let answer = match call.await {
             Ok(answer) => answer,
             Err(fault) => {
@@ -149,15 +168,20 @@ impl<'w> Narrator<'w> {
         } else {
             self.denied += 1;
         }
-        self.passed += u64::from(step.expected.passes());
+        self.passed += step.expected.passing() as u64;
         self.answered(&answer, step.expected.answer);
-        match self.record_of(&answer).await {
-            Some(record) => self.decided(&record, &step.expected),
+        let record = self.record_of(&answer).await;
+        match &record {
+            Some(record) => self.decided(record, &step.expected),
             None => self.differs("there is no audit record with the answer's `lightkeeper-request-id`".to_owned()),
         }
-        let received = self.world.emulator.captured().split_off(kept);
-        let heads = self.world.emulator.heads().saturating_sub(heads);
-        self.received(&received, heads, &step);
+        let received = emulator.captured().split_off(kept);
+        if step.expected.deliveries.is_empty() {
+            self.received(&received, emulator.heads().saturating_sub(heads), &step);
+        } else {
+            let exports = emulator.exports().split_off(taken);
+            self.delivered(&step, &received, &exports, &record.unwrap_or_default());
+        }
         Some(answer)
     }
 
@@ -246,23 +270,15 @@ impl<'w> Narrator<'w> {
     /// Prints what went upstream and compares it.
     fn received(&mut self, received: &[Captured], heads: u64, step: &Step) {
         let [request] = received else {
-            if step.expected.passes() || heads != 0 || !received.is_empty() {
-                let wanted = usize::from(step.expected.passes());
+            let wanted = step.expected.passing();
+            if wanted != 0 || heads != 0 || !received.is_empty() {
                 self.differs(format!("the backend received {heads} requests, not {wanted}"));
             } else {
                 self.line("backend", "received nothing");
             }
             return;
         };
-        let mut body = String::new();
-        if let Some(sent) = &step.body {
-            let same = request.body == *sent;
-            body = format!(", {} body bytes{}", request.body.len(), if same { " as sent" } else { "" });
-            if !same {
-                self.differs("the backend received another body than was sent".to_owned());
-            }
-        }
-        self.line("backend", &format!("received {} {}{body}", request.method, request.path));
+        self.line("backend", &format!("received {} {}", request.method, request.path));
         let mut lent = 0;
         for (name, value) in credential_headers(request) {
             let (told, whose) = whose(&value);
@@ -277,7 +293,7 @@ impl<'w> Narrator<'w> {
             false if step.shown.is_empty() => {}
             false => self.line("", "the caller's own credential: absent from head and body"),
         }
-        if !step.expected.passes() {
+        if step.expected.passing() == 0 {
             self.differs("a refused call reached the backend".to_owned());
         }
     }
@@ -295,14 +311,14 @@ pub fn credentials() -> Vec<String> {
     tokens.chain(keys).collect()
 }
 
-fn credential_headers(request: &Captured) -> impl Iterator<Item = (&'static str, String)> + '_ {
+pub fn credential_headers(request: &Captured) -> impl Iterator<Item = (&'static str, String)> + '_ {
     ["authorization", "lightstep-access-token", "cookie"]
         .into_iter()
         .flat_map(|name| request.header(name).into_iter().map(move |value| (name, value)))
 }
 
 /// Whose credential stands in a header, told without showing it.
-fn whose(value: &str) -> (String, Option<Lent>) {
+pub fn whose(value: &str) -> (String, Option<Lent>) {
     let (scheme, bare) = value.split_once(' ').map_or(("", value), |(scheme, bare)| (scheme, bare));
     let mut known = emulator::PROJECTS
         .into_iter()

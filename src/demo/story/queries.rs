@@ -28,7 +28,6 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
         caller: caller.clone(),
         asked: "GET /public/v0.2/acme/projects".to_owned(),
         shown: vec![login.access_token.clone()],
-        body: None,
         expected: Expected::allowed(Status::Http(200), "/", &["shop-developers"], Lent::ApiKey(Role::Viewer)),
     };
     if let Some(answer) = narrator.call(step, ann.get("/public/v0.2/acme/projects")).await {
@@ -53,7 +52,6 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
         caller,
         asked: format!("GET {path}"),
         shown: vec![login.access_token.clone()],
-        body: None,
         expected: Expected::allowed(
             Status::Http(200),
             "shop/checkout",

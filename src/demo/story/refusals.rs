@@ -21,7 +21,6 @@ fn step(title: &str, caller: &str, asked: &str, shown: &[&str], expected: Expect
         caller: caller.to_owned(),
         asked: asked.to_owned(),
         shown: shown.iter().map(|secret| (*secret).to_owned()).collect(),
-        body: None,
         expected,
     }
 }
