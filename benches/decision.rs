@@ -92,6 +92,7 @@ fn token(issuer: &str, subject: &str, groups: usize) -> Facts {
         groups: (0..groups).map(|each| if each == 0 { "team42".to_owned() } else { format!("list-{each}") }).collect(),
         claims,
         certificate: None,
+        client_binding: None,
         expires_unix_seconds: 0,
     }
 }
@@ -110,6 +111,7 @@ fn certificate(spiffe: &str) -> Facts {
             fingerprint: String::new(),
             not_after: 0,
         })),
+        client_binding: None,
         expires_unix_seconds: 0,
     }
 }

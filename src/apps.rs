@@ -1,14 +1,20 @@
 //! The organization's tree of apps.
 //!
 //! What it does: names nodes (`AppPath`) and answers, in constant time, whether one lies beneath
-//! another and which project a node writes to. What it refuses to know: who may do what.
+//! another, which project a node writes to, and which node owns a resource. What it refuses to know: who may do what.
 //! Invariants: a tree is built once and never changes; a project has exactly one home.
 
 mod glob;
+mod ownership;
+mod prefixes;
+mod rivals;
 mod tree;
 
 pub use glob::{GLOB_LIMIT_BYTES, Glob, GlobFault};
-pub use tree::{Node, NodeId, Planting, Tree, TreeFault};
+pub use ownership::{Mark, Owner, Ownership, SERVICE_NAME, Unclear};
+pub use prefixes::Prefixes;
+pub use rivals::{Claimant, rivals};
+pub use tree::{ATTRIBUTE_LIMIT, Description, Node, NodeId, Planting, Tree, TreeFault};
 
 /// A node's place in the tree: segments joined by `/`, without a leading slash; the root is empty and
 /// shown as `/`. A segment is 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
@@ -56,6 +62,13 @@ impl AppPath {
             Some(rest) => self.0.is_empty() || rest.is_empty() || rest.starts_with('/'),
             None => false,
         }
+    }
+
+    /// The lowest node that both lie at or beneath.
+    pub fn shared(&self, other: &AppPath) -> AppPath {
+        let same = self.0.split('/').zip(other.0.split('/')).take_while(|(one, other)| one == other);
+        let segments: Vec<&str> = same.map(|(segment, _)| segment).collect();
+        AppPath(segments.join("/"))
     }
 
     /// As shown to people: `/` for the root.

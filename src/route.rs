@@ -6,12 +6,18 @@
 
 use crate::accept::{Ask, Call, Protocol, path};
 use crate::authorize::Permit;
-use crate::profiles::{Credential, Profile, ResponseRule};
+use crate::lightstep::Format;
+use crate::profiles::{Credential, Host, Profile, ResponseRule, TokenPlace};
 
 /// Which backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Upstream {
+    /// Exports.
     Ingest,
+    /// Legacy tracers' reports.
+    Collector,
+    /// Legacy log ingest.
+    Logs,
     Query,
 }
 
@@ -19,6 +25,8 @@ impl Upstream {
     pub fn name(self) -> &'static str {
         match self {
             Upstream::Ingest => "ingest",
+            Upstream::Collector => "collector",
+            Upstream::Logs => "logs",
             Upstream::Query => "query",
         }
     }
@@ -40,6 +48,7 @@ pub struct Route {
     lane: Lane,
     project: Option<String>,
     credential: Credential,
+    legacy: Option<(Format, TokenPlace)>,
     path_and_query: String,
 }
 
@@ -60,6 +69,11 @@ impl Route {
         self.credential
     }
 
+    /// Of a legacy report its format, and where the token goes besides the usual header.
+    pub fn legacy(&self) -> Option<(Format, TokenPlace)> {
+        self.legacy
+    }
+
     /// Canonically encoded, beginning with `/`.
     pub fn path_and_query(&self) -> &str {
         &self.path_and_query
@@ -76,6 +90,19 @@ pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str
             lane: Lane::Streamed(ask.protocol),
             project,
             credential: operation.credential,
+            legacy: None,
+            path_and_query: ask.upstream_path.clone(),
+        }),
+        Ask::Legacy(ask) => Some(Route {
+            upstream: match ask.host {
+                Host::Ingest => Upstream::Ingest,
+                Host::Collector => Upstream::Collector,
+                Host::Logs => Upstream::Logs,
+            },
+            lane: Lane::Streamed(ask.protocol),
+            project,
+            credential: operation.credential,
+            legacy: Some((ask.format, ask.token)),
             path_and_query: ask.upstream_path.clone(),
         }),
         Ask::Query(ask) => {
@@ -93,6 +120,7 @@ pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str
                 lane: Lane::Terminated(operation.response),
                 project,
                 credential: operation.credential,
+                legacy: None,
                 path_and_query: target,
             })
         }

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use lightkeeper::accept::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
 use lightkeeper::audit::{AuditSettings, OnFailure};
+use lightkeeper::clock::UnixMillis;
 use lightkeeper::config::{self, Checked, LogFormat, LogSettings, Upstreams};
 use lightkeeper::document::Diagnostic;
 use lightkeeper::forward::{ClientIdentity, UpstreamSettings};
-use lightkeeper::identify::{IssuerSettings, KeySource};
+use lightkeeper::identify::{ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource};
 use lightkeeper::limits::Limits;
 use lightkeeper::secret::SecretRef;
+use lightkeeper::transform::{Compression, IngestSettings};
 use lightkeeper::vault::{ApiKeys, ProjectSecrets, VaultSettings};
 
 /// What every case puts where a secret may stand.
@@ -115,6 +117,7 @@ fn the_examples_defaults_are_the_defaults() {
     let bare = bare.unwrap();
     assert_eq!(example.limits, Limits::default());
     assert_eq!(bare.limits, Limits::default());
+    assert_eq!((&example.ingest, &bare.ingest), (&IngestSettings::default(), &IngestSettings::default()));
     assert_eq!((example.admin, example.log), (bare.admin, bare.log));
     assert_eq!(example.audit.on_failure, bare.audit.on_failure);
     assert_eq!(example.audit.queue_records, bare.audit.queue_records);
@@ -179,6 +182,19 @@ fn every_key_arrives_in_the_checked_settings() {
             refresh: seconds(2 * 3600),
         }]
     );
+    let token = |name: &str, last: &str, until_unix_seconds| ClientTokenSettings {
+        name: name.into(),
+        hash: ClientTokenHash::parse(&format!(
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015{last}"
+        ))
+        .unwrap(),
+        binding: "checkout-pods".into(),
+        until_unix_seconds,
+    };
+    // 2027-01-01T00:00:00Z
+    let until = Some(1_798_761_600);
+    assert_eq!(checked.client_tokens(), [token("billing-php", "ad", until), token("1", "ae", None)]);
+    assert_eq!(checked.client_tokens()[0].hash, ClientTokenHash::of(b"abc"));
     let query = UpstreamSettings {
         tls: true,
         host: "api.example".into(),
@@ -203,7 +219,29 @@ fn every_key_arrives_in_the_checked_settings() {
         write_timeout: seconds(3),
         idle_timeout: seconds(4),
     };
-    assert_eq!(checked.upstreams, Upstreams { ingest: Some(ingest), query: Some(query) });
+    let collector = UpstreamSettings {
+        tls: false,
+        host: "127.0.0.1".into(),
+        port: 8360,
+        read_timeout: seconds(5),
+        ..query.clone()
+    };
+    let logs = UpstreamSettings { host: "logs.example".into(), read_timeout: seconds(30), ..query.clone() };
+    assert_eq!(
+        checked.upstreams,
+        Upstreams { ingest: Some(ingest), query: Some(query), collector: Some(collector), logs: Some(logs) }
+    );
+    assert_eq!(
+        checked.ingest,
+        IngestSettings {
+            stamp: false,
+            compression: Compression::Zstd,
+            pass_commands: true,
+            accept_token_in_url: true,
+            parallel_parts: 3,
+            remember: Duration::ZERO,
+        }
+    );
     let keys = |admin| ApiKeys { read: Some(file("r")), write: Some(file("w")), admin: Some(admin) };
     let shop =
         ProjectSecrets { access_token: vec![file("shop"), SecretRef::Env("SHOP".into())], api_key: keys(file("a")) };
@@ -277,6 +315,38 @@ fn projects_of_policy_and_vault_are_compared() {
             "lightkeeper.yaml:10:5: warning: project `idle` is not declared by any app of the policy\n  hint: its credentials are never used: declare it, or remove it here",
         ]
     );
+}
+
+/// Scenario: client tokens against the policy's bindings and the clock. Guarantees: one for a binding that does not
+/// exist is an error in its place, one that is over a warning, from its very second on.
+#[test]
+fn client_tokens_are_compared_with_policy_and_clock() {
+    let line =
+        |name: &str, digit: u8, more: &str| format!("  - {{ name: {name}, hash: \"sha256:{digit:064}\", {more} }}\n");
+    let text = format!(
+        "{}client_tokens:\n{}{}{}",
+        include_str!("config/smallest.yaml"),
+        line("sound", 1, "binding: checkout-pods"),
+        line("lost", 2, "binding: checkout-pod"),
+        line("over", 3, "binding: sre, until: 2027-01-01T00:00:00Z"),
+    );
+    let (checked, _) = config::parse(Path::new("lightkeeper.yaml"), &text);
+    let checked = checked.unwrap();
+    let said = |bindings: &[&str], second: i64| -> Vec<String> {
+        let found = checked.check_client_tokens(bindings, UnixMillis(second * 1000 + 999));
+        found.iter().map(ToString::to_string).collect()
+    };
+    let until = 1_798_761_600;
+    assert_eq!(said(&["checkout-pods", "checkout-pod", "sre"], until - 1), [""; 0]);
+    assert_eq!(
+        said(&["checkout-pods", "sre"], until),
+        [
+            "lightkeeper.yaml:9:109: error: the policy has no binding `checkout-pod`\n  hint: did you mean `checkout-pods`?",
+            "lightkeeper.yaml:10:121: warning: client token `over` is over: it is refused\n  hint: remove the line, or move `until`",
+        ]
+    );
+    assert!(said(&[], 0)[0].ends_with("hint: the policy has no bindings"));
+    assert!(said(&["x"], 0)[0].ends_with("hint: the policy has `x`"));
 }
 
 /// Guarantees: the schema that editors get names every key of the file, says what each is for, and refuses

@@ -9,6 +9,9 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+#[path = "policy/assign.rs"]
+mod assign;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +20,7 @@ use lightkeeper::apps::AppPath;
 use lightkeeper::authorize::{DenialReason, Effect, Policy, Surroundings, Target, Verdict, policy_schema};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::document::Diagnostic;
-use lightkeeper::identify::{CertificateFacts, Facts, Method};
+use lightkeeper::identify::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
 use lightkeeper::profiles::{OperationId, Profile, Scope};
 use proptest::prelude::*;
 use time::OffsetDateTime;
@@ -55,17 +58,22 @@ fn render(found: &[Diagnostic]) -> String {
     found.iter().map(|each| format!("{each}\n")).collect()
 }
 
-/// `mtls spiffe=… dns=… x509=…` or `oidc issuer=… subject=… groups=a,b claim:name=a,b`.
+/// `mtls spiffe=… dns=… x509=…`, `oidc issuer=… subject=… groups=a,b claim:name=a,b` or `token subject=… binding=…`.
 fn facts(text: &str) -> Facts {
     let mut words = text.split_whitespace();
-    let method = if words.next() == Some("mtls") { Method::Mtls } else { Method::Oidc };
+    let method = match words.next() {
+        Some("mtls") => Method::Mtls,
+        Some("token") => Method::ClientToken,
+        _ => Method::Oidc,
+    };
     let mut facts = Facts {
         method,
-        issuer: Arc::from("mtls"),
+        issuer: Arc::from(if method == Method::ClientToken { CLIENT_TOKENS } else { "mtls" }),
         subject: Arc::from("nobody"),
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: None,
+        client_binding: None,
         expires_unix_seconds: i64::MAX,
     };
     let mut certificate = CertificateFacts {
@@ -82,6 +90,7 @@ fn facts(text: &str) -> Facts {
         match key {
             "issuer" => facts.issuer = Arc::from(value),
             "subject" => facts.subject = Arc::from(value),
+            "binding" => facts.client_binding = Some(Arc::from(value)),
             "groups" => facts.groups = list(),
             "spiffe" => (certificate.spiffe, presented) = (Some(value.to_owned()), true),
             "dns" => (certificate.dns, presented) = (list(), true),
@@ -217,9 +226,9 @@ fn each_shipped_example_loads_without_a_finding() {
     assert_eq!(policy_schema()["title"], "Lightkeeper policy");
 }
 
-/// Scenario: the marks of an app, which splitting exports by app will need. Guarantees that they are kept as written.
+/// Scenario: what marks an app. Guarantees that it is kept as written.
 #[test]
-fn an_app_keeps_its_owners_services_and_attributes() {
+fn an_app_keeps_its_owners_services_and_marks() {
     let policy = load_sound(&std::fs::read_to_string(root().join("policies/policy.yaml")).unwrap());
     let node = |path: &str| policy.tree().node(policy.tree().find(&AppPath::parse(path).unwrap()).unwrap()).unwrap();
     let payments = node("shop/payments");
@@ -227,9 +236,9 @@ fn an_app_keeps_its_owners_services_and_attributes() {
     for (service, expected) in [("payments", true), ("ledger-2", true), ("ledger", false), ("checkout", false)] {
         assert_eq!(payments.services.iter().any(|glob| glob.matches(service)), expected, "{service}");
     }
-    let attributes: Vec<(&str, &str)> =
-        payments.attributes.iter().map(|(name, glob)| (name.as_str(), glob.as_str())).collect();
-    assert_eq!(attributes, [("k8s.namespace.name", "payments")]);
+    let search = node("shop/search");
+    let marks: Vec<(&str, &str)> = search.marks.iter().map(|(name, glob)| (name.as_str(), glob.as_str())).collect();
+    assert_eq!(marks, [("k8s.namespace.name", "search")]);
 }
 
 /// Scenario: the subjects that a table can hardly show. Guarantees how fields of one subject combine.
@@ -273,6 +282,22 @@ fn everything_that_a_subject_names_must_hold() {
         ("x509_subject: CN=leaf", "mtls dns=a", true),
         ("x509_subject: CN=leaf", "mtls x509=CN=leaf2", false),
         ("dns: a, x509_subject: CN=leaf", "mtls dns=b", false),
+        // The token of ours was issued for the binding `b`, or is named as a subject.
+        ("issuer: okta", "token subject=ci binding=b", true),
+        ("issuer: okta", "token subject=ci binding=other", false),
+        ("issuer: okta, group: dev", "token subject=ci", false),
+        ("any: true", "token subject=ci", true),
+        ("issuer: client_tokens", "token subject=ci binding=other", true),
+        ("issuer: client_tokens, subject: ci", "token subject=ci binding=other", true),
+        ("issuer: client_tokens, subject: \"ci-*\"", "token subject=ci-1", true),
+        ("issuer: client_tokens, subject: ci", "token subject=cd", false),
+        ("issuer: client_tokens", "oidc issuer=client_tokens subject=ci", false),
+        ("issuer: client_tokens", "mtls dns=a", false),
+        ("issuer: mtls", "token subject=ci", false),
+        ("spiffe: \"spiffe://td/*\"", "token subject=ci spiffe=spiffe://td/a", false),
+        // Only a client token is bound by name.
+        ("issuer: okta", "oidc issuer=github subject=x binding=b", false),
+        ("issuer: okta", "mtls dns=a binding=b", false),
     ] {
         let policy = load_sound(&format!(
             "version: 1\napps: {{ a: {{ project: p }} }}\nbindings:\n  - {{ name: b, subjects: [{{ {subject} }}], \

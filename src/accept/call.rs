@@ -6,8 +6,9 @@
 
 use super::Fault;
 use crate::apps::AppPath;
+use crate::lightstep::Format;
 use crate::otlp::{Encoding, Signal};
-use crate::profiles::OperationId;
+use crate::profiles::{Host, OperationId, TokenPlace};
 
 /// One parsed request head.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub enum Dialect {
     Otlp(Encoding),
     /// Trailers-only.
     Grpc,
+    /// What makes the client of a legacy format behave.
+    Legacy(Format),
     /// `{"errors":["…"]}`.
     Query,
     /// Our own pages and paths that nobody knows: `{"error":"…","message":"…"}`.
@@ -40,6 +43,7 @@ pub enum Dialect {
 #[derive(Debug)]
 pub enum Ask {
     Ingest(IngestAsk),
+    Legacy(LegacyAsk),
     Query(QueryAsk),
     Own(OwnAsk),
     /// A path or gRPC method that no table knows; told to identified callers only.
@@ -58,6 +62,27 @@ pub struct IngestAsk {
     pub upstream_path: String,
     /// The app that the URL (`/apps/{path}/-/…`) or else the `lightkeeper-app` header names.
     pub app: Option<AppPath>,
+}
+
+/// A report of a format that is older than OpenTelemetry.
+#[derive(Debug)]
+pub struct LegacyAsk {
+    pub operation: OperationId,
+    pub signal: Signal,
+    pub format: Format,
+    pub protocol: Protocol,
+    pub host: Host,
+    pub token: TokenPlace,
+    /// The path to ask of the backend: a literal of ours.
+    pub upstream_path: String,
+    /// The app that the URL (`/apps/{path}/-/…`) or else the `lightkeeper-app` header names.
+    pub app: Option<AppPath>,
+    /// The head carries no evidence, or a placeholder only, and the format may carry some in its body: the body
+    /// is read before the caller is known, and `with_body_token` completes the caller. Otherwise the caller is
+    /// identified first, so that nobody makes us read a body for nothing.
+    pub body_first: bool,
+    /// `X-Amz-Firehose-Request-Id`, which answers to Firehose repeat.
+    pub firehose_request: Option<String>,
 }
 
 /// The wire form of an export.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use rustls_pki_types::CertificateDer;
+use zeroize::Zeroizing;
 
 /// What a client showed of itself.
 pub struct Caller {
@@ -20,30 +21,55 @@ pub struct Caller {
     pub address: IpAddr,
 }
 
+/// What every client token begins with, so that it is told from an issuer's token (which cannot: base64url of a
+/// JSON object begins with `ey` or `ew`) and found by secret scanners.
+pub const CLIENT_TOKEN_PREFIX: &str = "lk_";
+
 /// A token and where it stood.
 pub struct Presented {
-    value: HeaderValue,
+    value: Value,
     start: usize,
     pub carrier: Carrier,
 }
 
-/// The header that carried a token.
+enum Value {
+    Header(HeaderValue),
+    /// Decoded, or from a body.
+    Owned(Zeroizing<Vec<u8>>),
+}
+
+/// The place that carried a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
     Authorization,
-    /// `lightstep-access-token`, for SDKs that can only set that.
+    /// `lightstep-access-token`, for SDKs that can only set that, or another place of the backend's own token: a
+    /// Basic password, Firehose's access key, a legacy report's body.
     AccessToken,
 }
 
 impl Presented {
     /// `start` is where the token begins in `value` (after the scheme).
     pub fn new(value: HeaderValue, start: usize, carrier: Carrier) -> Self {
-        Presented { value, start, carrier }
+        Presented { value: Value::Header(value), start, carrier }
+    }
+
+    /// A token that stands in no header as it is. Wiped when dropped.
+    pub fn owned(token: Zeroizing<Vec<u8>>, carrier: Carrier) -> Self {
+        Presented { value: Value::Owned(token), start: 0, carrier }
     }
 
     /// The token's bytes; never empty, never logged.
     pub fn bytes(&self) -> &[u8] {
-        self.value.as_bytes().get(self.start..).unwrap_or_default()
+        let value = match &self.value {
+            Value::Header(value) => value.as_bytes(),
+            Value::Owned(token) => token,
+        };
+        value.get(self.start..).unwrap_or_default()
+    }
+
+    /// Whether this is meant as a client token, well or not.
+    pub fn is_client_token(&self) -> bool {
+        self.bytes().starts_with(CLIENT_TOKEN_PREFIX.as_bytes())
     }
 }
 

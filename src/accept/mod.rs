@@ -10,9 +10,11 @@ mod caller;
 mod chunks;
 mod connection;
 mod edge;
+mod evidence;
 mod fault;
 mod frames;
 pub mod head;
+mod legacy;
 mod line;
 pub mod path;
 mod read;
@@ -21,11 +23,12 @@ mod stream;
 mod tls;
 mod transport;
 
-pub use call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
-pub use caller::{Caller, Carrier, ClientChain, Presented};
+pub use call::{Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Protocol, QueryAsk};
+pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented};
 pub use chunks::Chunks;
 pub use connection::{BrokenHead, Connection};
 pub use edge::{Census, Edge, EdgeEvent, Stage, Terms, Witness, reached};
+pub use evidence::{Shown, with_body_token};
 pub use fault::Fault;
 use read::glimpse_dialect;
 pub use read::{APP_HEADER, RefusedHead, read};
@@ -55,3 +58,6 @@ fn is_header_name_byte(byte: u8) -> bool {
 fn is_header_value_byte(byte: u8) -> bool {
     byte == b'\t' || (0x20..=0x7e).contains(&byte) || byte >= 0x80
 }
+
+#[cfg(test)]
+mod tests;

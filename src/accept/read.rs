@@ -6,19 +6,18 @@
 //! chosen from; the result borrows nothing of the head.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 use super::connection::Connection;
-use super::{Caller, Carrier, Fault, Presented, head, path};
+use super::{Caller, Fault, evidence, head, legacy, path};
 use crate::apps::AppPath;
 use crate::limits::Limits;
 use crate::otlp::Encoding;
-use crate::profiles::Profile;
+use crate::profiles::{Profile, TokenPlace};
 
 /// Names the app of an export when the URL does not.
 pub const APP_HEADER: HeaderName = HeaderName::from_static("lightkeeper-app");
@@ -57,6 +56,9 @@ fn read_in(
     }
     let segments = path::segments(parts.uri.path())?;
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if connection.listener.serves.ingest && profile.takes_token_in_url(addressed(&words).1) {
+        return Err(Fault::TokenInUrl);
+    }
     let query = match parts.uri.query() {
         Some(query) => path::pairs(query)?,
         None => Vec::new(),
@@ -66,12 +68,15 @@ fn read_in(
         return Err(Fault::CredentialConflict);
     }
     let canonical = path::join(words.iter().copied());
-    let ask = ask(parts, connection, profile, &words, &canonical, query, dialect)?;
+    let legacy::Found { mut ask, token } = ask(parts, connection, profile, &words, &canonical, query, dialect)?;
     let caller = Caller {
-        token: token(&parts.headers, profile, connection.chain.is_some())?,
+        token: evidence::token(&parts.headers, profile, token, connection.chain.is_some())?,
         certificate: connection.chain.clone(),
         address: connection.peer.ip(),
     };
+    if let Ask::Legacy(ask) = &mut ask {
+        ask.body_first = ask.format.may_carry_token() && !caller.has_evidence();
+    }
     Ok((caller, Call { method: parts.method.clone(), path: canonical, authority, dialect, ask }))
 }
 
@@ -166,6 +171,18 @@ fn check_connection(parts: &Parts) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The app that the path names (`/apps/{app}/-/…`), and what stands behind it; without an app all of it.
+fn addressed<'w, 'p>(words: &'w [&'p str]) -> (Option<&'w [&'p str]>, &'w [&'p str]) {
+    let split = match words {
+        ["apps", rest @ ..] => rest.iter().position(|word| *word == "-").and_then(|at| rest.split_at_checked(at)),
+        _ => None,
+    };
+    match split {
+        Some((app, rest)) => (Some(app), rest.get(1..).unwrap_or_default()),
+        None => (None, words),
+    }
+}
+
 /// Finds what is asked for.
 fn ask(
     parts: &Parts,
@@ -175,49 +192,48 @@ fn ask(
     canonical: &str,
     query: Vec<(String, String)>,
     dialect: Dialect,
-) -> Result<Ask, Fault> {
+) -> Result<legacy::Found, Fault> {
+    let found = |ask| Ok(legacy::Found { ask, token: TokenPlace::Header });
     let serves = connection.listener.serves;
     match words {
         ["public", "v0.2", organization, rest @ ..] if serves.query => {
-            return query_ask(parts, profile, organization, rest, query);
+            return query_ask(parts, profile, organization, rest, query).and_then(found);
         }
         [".lightkeeper", "whoami"] if serves.web && parts.method == Method::GET && query.is_empty() => {
-            return Ok(Ask::Own(OwnAsk::Whoami));
+            return found(Ask::Own(OwnAsk::Whoami));
         }
         _ => {}
     }
-    let (app, rest) = match words {
-        ["apps", rest @ ..] => match rest.iter().position(|word| *word == "-") {
-            Some(at) => {
-                let (app, rest) = rest.split_at_checked(at).ok_or(Fault::Path)?;
-                (Some(app_path(app)), rest.get(1..).unwrap_or_default())
-            }
-            None if serves.web && parts.method == Method::GET && query.is_empty() => {
-                return Ok(app_path(rest).map_or(Ask::Unknown, |app| Ask::Own(OwnAsk::Apps(app))));
-            }
-            None => return Ok(Ask::Unknown),
-        },
-        words => (None, words),
-    };
+    let (app, rest) = addressed(words);
+    if let (None, ["apps", rest @ ..]) = (app, words) {
+        if serves.web && parts.method == Method::GET && query.is_empty() {
+            return found(app_path(rest).map_or(Ask::Unknown, |app| Ask::Own(OwnAsk::Apps(app))));
+        }
+        return found(Ask::Unknown);
+    }
     if !serves.ingest {
-        return Ok(Ask::Unknown);
+        return found(Ask::Unknown);
     }
     // A path of the URL that cannot be an app is an app that nobody knows.
-    let named = match app {
-        Some(None) => return Ok(Ask::Unknown),
+    let named = match app.map(app_path) {
+        Some(None) => return found(Ask::Unknown),
         Some(Some(app)) => Some(app),
         None => app_header(&parts.headers)?,
     };
     let inner = if rest.len() == words.len() { canonical.to_owned() } else { path::join(rest.iter().copied()) };
     if parts.method != Method::POST {
-        return Ok(Ask::Unknown);
+        return found(Ask::Unknown);
     }
     let (operation, signal, protocol, upstream_path) = if let Some((operation, signal)) = profile.match_grpc(&inner) {
         (operation, signal, Protocol::Grpc, inner)
     } else if let Some((operation, signal, upstream)) = profile.match_ingest(&inner) {
         (operation, signal, Protocol::Http, upstream)
     } else {
-        return Ok(Ask::Unknown);
+        return match legacy::ask(parts, profile, &inner, dialect, named) {
+            Some(_) if !query.is_empty() => Err(Fault::Query),
+            Some(legacy) => Ok(legacy),
+            None => found(Ask::Unknown),
+        };
     };
     if !query.is_empty() {
         return Err(Fault::Query);
@@ -228,14 +244,18 @@ fn ask(
         _ => false,
     };
     if !takes {
-        return Ok(Ask::Unacceptable(Fault::MediaType));
+        return found(Ask::Unacceptable(Fault::MediaType));
     }
-    if let Some(encoding) = parts.headers.get(CONTENT_ENCODING)
-        && !encoding.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
-    {
-        return Ok(Ask::Unacceptable(Fault::ContentEncoding));
+    if !is_content_encoding(&parts.headers) {
+        return found(Ask::Unacceptable(Fault::ContentEncoding));
     }
-    Ok(Ask::Ingest(IngestAsk { operation, signal, protocol, upstream_path, app: named }))
+    found(Ask::Ingest(IngestAsk { operation, signal, protocol, upstream_path, app: named }))
+}
+
+/// One word, or none.
+pub(super) fn is_content_encoding(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+    encoding.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 fn app_path(words: &[&str]) -> Option<AppPath> {
@@ -283,52 +303,6 @@ fn query_ask(
     }))
 }
 
-/// The one token of the request, wherever it stands.
-fn token(headers: &HeaderMap, profile: &Profile, has_certificate: bool) -> Result<Option<Presented>, Fault> {
-    if more_than_one(headers, &AUTHORIZATION) || more_than_one(headers, &profile.access_token_header) {
-        return Err(Fault::CredentialConflict);
-    }
-    let authorization = match headers.get(AUTHORIZATION) {
-        Some(value) => Some(authorization_token(value)?),
-        None => None,
-    };
-    // Clients of the backend always send something here, often a placeholder. It is evidence if it has
-    // the form of a JWT, or if there is no other.
-    let carried = headers
-        .get(&profile.access_token_header)
-        .filter(|value| has_jwt_form(value.as_bytes()) || (authorization.is_none() && !has_certificate));
-    match (authorization, carried) {
-        (Some(token), Some(carried)) if token.bytes() != carried.as_bytes() => Err(Fault::CredentialConflict),
-        (Some(token), _) => Ok(Some(token)),
-        (None, Some(carried)) => Ok(Some(Presented::new(carried.clone(), 0, Carrier::AccessToken))),
-        (None, None) => Ok(None),
-    }
-}
-
-/// `Bearer x` in any case, or a bare `x` as the query API's clients send it.
-fn authorization_token(value: &HeaderValue) -> Result<Presented, Fault> {
-    let bytes = value.as_bytes();
-    if bytes.contains(&b',') {
-        return Err(Fault::CredentialConflict);
-    }
-    let start = match bytes.iter().position(|byte| *byte == b' ') {
-        Some(space) => {
-            let (scheme, rest) = bytes.split_at_checked(space).unwrap_or((bytes, &[]));
-            let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
-            // Another scheme is evidence that we cannot verify; the whole value goes on and fails there.
-            if scheme.eq_ignore_ascii_case(b"bearer") { space + blanks } else { 0 }
-        }
-        None => 0,
-    };
-    Ok(Presented::new(value.clone(), start, Carrier::Authorization))
-}
-
-fn has_jwt_form(value: &[u8]) -> bool {
-    value.split(|byte| *byte == b'.').count() == 3
-        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-        && value.split(|byte| *byte == b'.').all(|part| !part.is_empty())
-}
-
 /// In whose language to answer, from what little may be known of a request. gRPC exists over HTTP/2 only:
 /// anybody else would take its status 200 for success.
 pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bool) -> Dialect {
@@ -347,6 +321,9 @@ pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bo
         || path.ends_with("/v1/logs")
         || path.contains("/otlp/v0.")
         || path.ends_with("/api/v2/otel/trace");
+    if let Some(format) = legacy::glimpse_format(path, json).filter(|_| !ingest) {
+        return Dialect::Legacy(format);
+    }
     match (ingest, json) {
         (true, true) => Dialect::Otlp(Encoding::Json),
         (true, false) => Dialect::Otlp(Encoding::Protobuf),

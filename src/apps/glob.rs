@@ -86,15 +86,7 @@ impl Glob {
         if text.is_empty() {
             return Rest::Nothing;
         }
-        let mut steps = Vec::with_capacity(text.len());
-        let mut bytes = text.bytes().peekable();
-        while let Some(byte) = bytes.next() {
-            steps.push(match byte {
-                b'*' if bytes.next_if_eq(&b'*').is_some() => Step::Across,
-                b'*' => Step::Within,
-                byte => Step::Byte(byte),
-            });
-        }
+        let steps = steps(text);
         let tail: Option<Vec<u8>> = steps
             .iter()
             .skip(1)
@@ -136,6 +128,50 @@ impl Glob {
         }
     }
 
+    /// Whether some text matches both patterns, which must have the same separator. Takes time in proportion to the
+    /// product of their lengths.
+    pub fn meets(&self, other: &Glob) -> bool {
+        if !(self.prefix().starts_with(other.prefix()) || other.prefix().starts_with(self.prefix())) {
+            return false;
+        }
+        match (self.is_literal(), other.is_literal()) {
+            (true, _) => return other.matches(&self.text),
+            (false, true) => return self.matches(&other.text),
+            (false, false) => {}
+        }
+        let (one, two) = (steps(&self.text), steps(&other.text));
+        let admits = |step: &Step, byte: u8| match step {
+            Step::Byte(own) => *own == byte,
+            Step::Within => byte != self.separator,
+            Step::Across => true,
+        };
+        // A place `(a, b)`: some text accounts for the first `a` steps of the one and the first `b` of the other.
+        let mut seen = vec![false; (one.len() + 1) * (two.len() + 1)];
+        let mut open = vec![(0, 0)];
+        while let Some((a, b)) = open.pop() {
+            match seen.get_mut(a * (two.len() + 1) + b) {
+                Some(seen) if !*seen => *seen = true,
+                _ => continue,
+            }
+            match (one.get(a), two.get(b)) {
+                (None, None) => return true,
+                (Some(Step::Byte(byte)), Some(step)) if admits(step, *byte) => {
+                    open.push((a + 1, b + usize::from(matches!(step, Step::Byte(_)))));
+                }
+                (Some(step), Some(Step::Byte(byte))) if admits(step, *byte) => open.push((a, b + 1)),
+                _ => {}
+            }
+            // A wildcard may stand for nothing more.
+            if matches!(one.get(a), Some(Step::Within | Step::Across)) {
+                open.push((a + 1, b));
+            }
+            if matches!(two.get(b), Some(Step::Within | Step::Across)) {
+                open.push((a, b + 1));
+            }
+        }
+        false
+    }
+
     /// Follows all ways through the pattern at once: bit `n` of the state says that the first `n` steps can account for
     /// the text so far. Each byte visits each set bit once.
     fn walk(&self, steps: &[Step], text: &[u8]) -> bool {
@@ -158,6 +194,19 @@ impl Glob {
         }
         state.has(steps.len())
     }
+}
+
+fn steps(text: &str) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        steps.push(match byte {
+            b'*' if bytes.next_if_eq(&b'*').is_some() => Step::Across,
+            b'*' => Step::Within,
+            byte => Step::Byte(byte),
+        });
+    }
+    steps
 }
 
 #[derive(Default)]
@@ -268,6 +317,34 @@ mod tests {
         fn the_matcher_agrees_with_trying_every_way(pattern in "[ab/*]{1,9}", text in "[ab/]{0,9}") {
             if let Ok(glob) = Glob::parse(&pattern, '/') {
                 prop_assert_eq!(glob.matches(&text), oracle(pattern.as_bytes(), text.as_bytes()));
+            }
+        }
+    }
+
+    /// Every text of up to five of `ab/`.
+    fn texts() -> Vec<String> {
+        let mut texts = vec![String::new()];
+        let mut from = 0;
+        for _ in 0..5 {
+            let to = texts.len();
+            for place in from..to {
+                texts.extend(["a", "b", "/"].map(|letter| format!("{}{letter}", texts[place])));
+            }
+            from = to;
+        }
+        texts
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// Two patterns that meet do so in a text in which each byte is named by one of them.
+        #[test]
+        fn patterns_meet_where_a_text_matches_both(one in "[ab/*]{1,3}", two in "[ab/*]{1,2}") {
+            if let (Ok(one), Ok(two)) = (Glob::parse(&one, '/'), Glob::parse(&two, '/')) {
+                let expected = texts().iter().any(|text| one.matches(text) && two.matches(text));
+                prop_assert_eq!(one.meets(&two), expected, "{} {}", one.as_str(), two.as_str());
+                prop_assert_eq!(two.meets(&one), expected, "{} {}", two.as_str(), one.as_str());
             }
         }
     }

@@ -4,10 +4,15 @@
 //! file it was read from, and who may do what. Invariants: the root is node 0 and has no project; a node's interval
 //! holds exactly itself and all beneath it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::{AppPath, Glob};
+use crate::limits::Quota;
+
+/// How many attributes may be written on an app's resources.
+pub const ATTRIBUTE_LIMIT: usize = 32;
 
 /// A node's pre-order number; the root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,8 +36,12 @@ pub struct Node {
     pub owners: Vec<String>,
     /// Service names that mark an export as this app's.
     pub services: Vec<Glob>,
-    /// Further resource attributes that mark it: name and pattern.
-    pub attributes: Vec<(String, Glob)>,
+    /// Further resource attributes that mark it (`match:`): name and pattern.
+    pub marks: Vec<(String, Glob)>,
+    /// What is written on this app's resources, by name, sorted: its own, and what it inherits and does not override.
+    pub attributes: Vec<(String, String)>,
+    /// What this app and all beneath it may send together.
+    pub quota: Option<Quota>,
     /// The project declared here.
     declared: Option<Arc<str>>,
     /// The project declared here or at the nearest ancestor.
@@ -48,7 +57,9 @@ impl Node {
             parent,
             owners: Vec::new(),
             services: Vec::new(),
+            marks: Vec::new(),
             attributes: Vec::new(),
+            quota: None,
             declared: None,
             project,
             end: 0,
@@ -74,6 +85,8 @@ pub enum TreeFault {
     TwoHomes(AppPath),
     /// An empty name, or one that no path segment can carry.
     Project,
+    /// More than `ATTRIBUTE_LIMIT`, inherited ones included.
+    Attributes,
     /// More nodes than numbers.
     TooMany,
 }
@@ -86,9 +99,23 @@ impl fmt::Display for TreeFault {
             TreeFault::Taken => formatter.write_str("an app of this name is there already"),
             TreeFault::TwoHomes(path) => write!(formatter, "the project has its home at `{path}` already"),
             TreeFault::Project => formatter.write_str("a project's name is not well-formed"),
+            TreeFault::Attributes => {
+                write!(formatter, "an app has at most {ATTRIBUTE_LIMIT} attributes, inherited ones included")
+            }
             TreeFault::TooMany => formatter.write_str("there are too many apps"),
         }
     }
+}
+
+/// What is written about one app.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    pub owners: Vec<String>,
+    pub services: Vec<Glob>,
+    pub marks: Vec<(String, Glob)>,
+    /// Its own attributes, without inherited ones.
+    pub attributes: Vec<(String, String)>,
+    pub quota: Option<Quota>,
 }
 
 /// A tree that is growing: `enter` a node, describe it, enter and leave its children, `leave` it.
@@ -155,12 +182,22 @@ impl Planting {
         Ok(())
     }
 
-    /// The open node, to be described.
-    pub fn describe(&mut self, owners: Vec<String>, services: Vec<Glob>, attributes: Vec<(String, Glob)>) {
+    /// Describes the open node. Call it before entering children, who inherit attributes.
+    pub fn describe(&mut self, description: Description) -> Result<(), TreeFault> {
+        let Description { owners, services, marks, attributes, quota } = description;
         let open = self.open.last().map_or(0, |node| node.0 as usize);
-        if let Some(node) = self.nodes.get_mut(open) {
-            (node.owners, node.services, node.attributes) = (owners, services, attributes);
+        let above = self.nodes.get(open).and_then(|node| self.nodes.get(node.parent?.0 as usize));
+        let mut whole: BTreeMap<String, String> =
+            above.map(|above| above.attributes.iter().cloned().collect()).unwrap_or_default();
+        whole.extend(attributes);
+        if whole.len() > ATTRIBUTE_LIMIT {
+            return Err(TreeFault::Attributes);
         }
+        if let Some(node) = self.nodes.get_mut(open) {
+            (node.owners, node.services, node.marks, node.quota) = (owners, services, marks, quota);
+            node.attributes = whole.into_iter().collect();
+        }
+        Ok(())
     }
 
     /// Closes the open node: all that lies beneath it has been entered.

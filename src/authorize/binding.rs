@@ -10,6 +10,7 @@ use super::permissions::PermissionSet;
 use super::subject::Subject;
 use crate::apps::NodeId;
 use crate::clock::UnixMillis;
+use crate::limits::Quota;
 
 /// Whether a binding gives or takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,20 @@ pub struct Binding {
     pub withheld: PermissionSet,
     pub places: Places,
     pub window: Window,
+    pub unknown_services: UnknownServices,
+    /// What all its callers may export together.
+    pub quota: Option<Quota>,
+}
+
+/// Where an export goes that names no app and whose service no app owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownServices {
+    /// To the only app that the caller may write to.
+    OnlyApp,
+    /// To this one.
+    App(NodeId),
+    /// Nowhere.
+    Reject,
 }
 
 /// The nodes that a binding reaches: those named and all beneath.

@@ -1,6 +1,6 @@
 //! From a policy file to a `Policy`, or to all of its mistakes.
 //!
-//! What it does: plants the tree, expands roles, checks bindings against tree, profile and issuers, and says what can
+//! What it does: has the tree planted, expands roles, checks bindings against tree, profile and issuers, and says what can
 //! never have an effect. What it refuses to know: where the text comes from. Invariants: a `Policy` exists only if
 //! there is no error; every finding has a place; nothing stops the search for further ones but a broken structure.
 
@@ -11,14 +11,16 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::binding::{Binding, Effect, Places, Window};
+use super::binding::{Binding, Effect, Places, UnknownServices, Window};
 use super::index::{Entry, SubjectIndex};
 use super::permissions::{Expansion, PERMISSION_LIMIT};
-use super::raw::{RawApp, RawBinding, RawEffect, RawPolicy};
+use super::plant::Planted;
+use super::quotas::Quotas;
+use super::raw::{RawBinding, RawEffect, RawPolicy, RawUnknownServices};
 use super::{Policy, Scopes};
-use crate::apps::{AppPath, NodeId, Planting, Tree, TreeFault};
+use crate::apps::{AppPath, NodeId, Ownership, Tree};
 use crate::clock::UnixMillis;
-use crate::document::{self, Diagnostic, Entries, Spanned, name, nearest};
+use crate::document::{self, Diagnostic, Spanned, name, nearest};
 use crate::profiles::Profile;
 
 /// What a policy is checked against.
@@ -97,11 +99,10 @@ impl Checker<'_> {
         if profile.permissions().len() > PERMISSION_LIMIT {
             self.error(&raw.version, format!("the profile has more than {PERMISSION_LIMIT} permissions"));
         }
-        let mut planting = Planting::default();
-        let mut places = Vec::new();
-        let mut projects = Vec::new();
-        self.apps(&raw.apps, &mut planting, &mut places, &mut projects);
-        let tree = planting.finish();
+        let mut planted = Planted::default();
+        self.apps(&raw.apps, &mut planted);
+        let tree = planted.tree();
+        self.rivals(&tree, &planted);
         let scopes = Scopes::of(profile);
         let roles: BTreeMap<&str, Permissions> =
             raw.roles.0.iter().map(|(role, list)| (role.value.as_str(), self.permissions(list))).collect();
@@ -116,70 +117,23 @@ impl Checker<'_> {
             }
             bindings.push(self.binding(binding, &roles, &tree, &scopes));
         }
-        self.unreached(&tree, &bindings, &places, &scopes);
+        self.unreached(&tree, &bindings, &planted.places, &scopes);
         let entries = bindings.iter().zip(0..).flat_map(|(binding, place)| {
             binding.subjects.iter().map(move |subject| Entry { binding: place, subject: subject.clone() })
         });
         let index = SubjectIndex::build(entries.collect());
         Policy {
-            version: digest(text),
+            version: digest(text).into(),
             organization: self.around.organization.to_owned(),
             profile: profile.clone(),
+            ownership: Ownership::of(&tree),
+            quotas: Quotas::of(&tree, &bindings),
             tree,
+            places: bindings.iter().zip(0..).map(|(binding, place)| (binding.name.clone(), place)).collect(),
             bindings,
             index,
-            projects,
+            projects: planted.projects,
             scopes,
-        }
-    }
-
-    fn apps(
-        &mut self,
-        apps: &Entries<RawApp>,
-        planting: &mut Planting,
-        places: &mut Vec<Spanned<NodeId>>,
-        projects: &mut Vec<Spanned<String>>,
-    ) {
-        for (segment, app) in apps {
-            match planting.enter(&segment.value) {
-                Ok(node) => places.push(segment.as_ref().map(|_| node)),
-                Err(fault) => {
-                    let finding = self.error(segment, format!("{}: {fault}", name(&segment.value)));
-                    if fault == TreeFault::Segment {
-                        finding.hint("use 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit");
-                    }
-                    continue;
-                }
-            }
-            if let Some(project) = &app.project {
-                match planting.declare(&project.value) {
-                    Ok(()) => projects.push(project.clone()),
-                    Err(fault) => {
-                        let finding = self.error(project, format!("{}: {fault}", name(&project.value)));
-                        if matches!(fault, TreeFault::TwoHomes(_)) {
-                            finding.hint("apps beneath a project's home share it without naming it");
-                        }
-                    }
-                }
-            }
-            if let Some(delegate) = &app.delegate {
-                self.error(delegate, "`delegate` is not supported yet")
-                    .hint("write the subtree's bindings in this file");
-            }
-            for owner in app.owners.iter().filter(|owner| owner.value.trim().is_empty()) {
-                self.error(owner, "an owner is empty");
-            }
-            let owners = app.owners.iter().map(|owner| owner.value.clone()).collect();
-            let services = app.services.iter().filter_map(|service| self.glob(service, '/')).collect();
-            let attributes = app
-                .attributes
-                .0
-                .iter()
-                .filter_map(|(attribute, value)| Some((attribute.value.clone(), self.glob(value, '/')?)))
-                .collect();
-            planting.describe(owners, services, attributes);
-            self.apps(&app.apps, planting, places, projects);
-            planting.leave();
         }
     }
 
@@ -235,7 +189,11 @@ impl Checker<'_> {
             withheld: if effect == Effect::Deny { Default::default() } else { whole.withheld.without(whole.plain) },
             places: Places::new(nodes.iter().map(|(_, node)| tree.interval(*node)).collect()),
             window: self.window(raw),
+            unknown_services: UnknownServices::OnlyApp,
+            quota: raw.quota.as_ref().and_then(|quota| self.quota(quota)),
         };
+        let binding = Binding { unknown_services: self.unknown_services(raw, &binding, tree), ..binding };
+        self.without_exports(raw, &binding, scopes);
         if !binding.permissions.is_empty() {
             self.idle(&binding, &nodes, tree, scopes);
         }
@@ -328,6 +286,46 @@ impl Checker<'_> {
             self.error(text, "this is no RFC 3339 time").hint("write it as `2027-01-01T00:00:00Z`");
         }
         millis.map(UnixMillis)
+    }
+
+    /// What becomes of a service that no app owns.
+    fn unknown_services(&mut self, raw: &RawBinding, binding: &Binding, tree: &Tree) -> UnknownServices {
+        let rejects = matches!(&raw.unknown_services, Some(given) if given.value == RawUnknownServices::Reject);
+        let Some(written) = &raw.default_app else {
+            return if rejects { UnknownServices::Reject } else { UnknownServices::OnlyApp };
+        };
+        if rejects {
+            self.error(written, "with `unknown_services: reject` there is no `default_app`").hint("leave out the one");
+        }
+        match self.app(written, tree) {
+            None => UnknownServices::Reject,
+            Some(node) => {
+                if !binding.places.contains(node) {
+                    self.error(written, format!("the default app {} is none of this binding's", name(&written.value)))
+                        .hint("name one of its `apps`, or one beneath");
+                } else if tree.project_of(node).is_none() {
+                    self.error(written, format!("the default app {} has no project to write to", name(&written.value)))
+                        .hint("give it, or one above it, a `project`");
+                }
+                UnknownServices::App(node)
+            }
+        }
+    }
+
+    /// Warns of keys about exports in a binding that lets nobody export.
+    fn without_exports(&mut self, raw: &RawBinding, binding: &Binding, scopes: &Scopes) {
+        let exports = !binding.permissions.intersection(scopes.app).is_empty();
+        if (exports && binding.effect == Effect::Allow) || binding.permissions.is_empty() {
+            return;
+        }
+        let unknown_services =
+            raw.unknown_services.as_ref().map(|given| (given.as_ref().map(|_| ()), "unknown_services"));
+        let default_app = raw.default_app.as_ref().map(|given| (given.as_ref().map(|_| ()), "default_app"));
+        let quota = raw.quota.as_ref().map(|given| (given.as_ref().map(|_| ()), "quota"));
+        for (place, key) in [unknown_services, default_app, quota].into_iter().flatten() {
+            self.warning(&place, format!("`{key}` has no effect: binding {} lets nobody export", name(&binding.name)))
+                .hint("leave it out, or give the binding `ingest` permissions");
+        }
     }
 
     /// Warns of each place where nothing that the binding holds can have an effect.

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use super::Policy;
-use super::binding::{Binding, Effect};
+use super::binding::{Binding, Effect, UnknownServices};
 use super::permit::DenialReason;
+use super::reach::Reach;
 use crate::apps::{AppPath, NodeId};
 use crate::clock::UnixMillis;
-use crate::identify::Facts;
+use crate::identify::{Facts, Method};
 use crate::profiles::{Operation, OperationId, PermissionId, Scope};
 
 /// What the operation is asked of.
@@ -52,7 +53,7 @@ pub struct Verdict {
 pub struct Considered {
     pub binding: Arc<str>,
     pub effect: Effect,
-    /// Which of its subjects matched first, counted from 1.
+    /// Which of its subjects matched first, counted from 1; 0: none, but the caller's client token was issued for it.
     pub subject: usize,
     /// Whether it holds the permission.
     pub permission: bool,
@@ -65,7 +66,7 @@ pub struct Considered {
 }
 
 impl Verdict {
-    fn denied(reason: DenialReason) -> Self {
+    pub(super) fn denied(reason: DenialReason) -> Self {
         Verdict {
             allowed: false,
             reason: Some(reason),
@@ -84,11 +85,19 @@ impl Verdict {
     }
 }
 
+/// Where an export goes that names no app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fallback {
+    pub node: NodeId,
+    /// The binding whose `default_app` it is, as a place in the policy; none: it is the only one.
+    pub default_of: Option<u32>,
+}
+
 /// The bindings in force that speak of a caller and hold a permission, as places in the policy.
 #[derive(Default)]
-struct Matched {
-    allows: Vec<u32>,
-    denies: Vec<u32>,
+pub(super) struct Matched {
+    pub allows: Vec<u32>,
+    pub denies: Vec<u32>,
     /// An allow would hold, but not now.
     untimely: bool,
     /// An allow's wildcard would hold, were the permission not sensitive.
@@ -116,12 +125,14 @@ impl Policy {
         let mut verdict = self.decide(facts, operation, target, now);
         let permission = self.profile.operation(operation).permission_id;
         let node = verdict.app.as_ref().and_then(|app| self.tree.find(app));
-        for binding in &self.bindings {
-            let Some(subject) = binding.subjects.iter().position(|subject| subject.matches(facts)) else { continue };
+        let issued_for = self.of_client_token(facts);
+        for (binding, place) in self.bindings.iter().zip(0..) {
+            let subject = binding.subjects.iter().position(|subject| subject.matches(facts)).map(|subject| subject + 1);
+            let Some(subject) = subject.or((issued_for == Some(place)).then_some(0)) else { continue };
             verdict.trace.push(Considered {
                 binding: binding.name.clone(),
                 effect: binding.effect,
-                subject: subject + 1,
+                subject,
                 permission: binding.permissions.contains(permission),
                 withheld: binding.withheld.contains(permission),
                 place: node.is_none_or(|node| binding.places.contains(node)),
@@ -160,7 +171,11 @@ impl Policy {
     }
 
     fn decide_export(&self, facts: &Facts, row: &Operation, node: NodeId, now: UnixMillis) -> Verdict {
-        let verdict = self.decide_at(facts, row.permission_id, node, now);
+        self.export_to(node, self.decide_at(facts, row.permission_id, node, now))
+    }
+
+    /// A verdict on an export at a node, which needs a project to write to.
+    pub(super) fn export_to(&self, node: NodeId, verdict: Verdict) -> Verdict {
         match self.tree.project_of(node) {
             None if verdict.allowed => Verdict::denied(DenialReason::AppWithoutProject).at(self.path(node), None),
             project => verdict.at(self.path(node), project.cloned()),
@@ -168,33 +183,72 @@ impl Policy {
     }
 
     fn decide_at(&self, facts: &Facts, permission: PermissionId, node: NodeId, now: UnixMillis) -> Verdict {
-        let matched = self.matched(facts, permission, Some(node), now);
+        self.settled_at(&self.matched(facts, permission, Some(node), now), permission)
+    }
+
+    /// What the bindings that reach one node come to.
+    pub(super) fn settled_at(&self, matched: &Matched, permission: PermissionId) -> Verdict {
         if !matched.denies.is_empty() || matched.allows.is_empty() {
             return Verdict { bindings: self.names(&matched.denies), ..Verdict::denied(matched.reason()) };
         }
         self.allowed(&matched.allows, permission)
     }
 
-    /// The only node with a project where an export is allowed.
+    /// Of what a reach holds, what reaches the node.
+    pub(super) fn matched_at(&self, reach: &Reach, node: NodeId) -> Matched {
+        let at = |places| self.covering(places, node);
+        Matched { allows: at(reach.allows()), denies: at(reach.denies()), untimely: false, withheld: false }
+    }
+
+    /// The only node with a project where an export is allowed, or the one that a binding makes the default.
     fn decide_only_app(&self, facts: &Facts, permission: PermissionId, now: UnixMillis) -> Verdict {
         let matched = self.matched(facts, permission, None, now);
-        let mut only = None;
-        for node in self.covered(&matched.allows) {
-            let writable = self.tree.project_of(node).is_some() && !self.covers(&matched.denies, node);
-            if !writable || only == Some(node) {
-                continue;
+        // What is not read has no service that could be unknown.
+        match self.only_app(&matched.allows, &matched.denies, false) {
+            Ok(Fallback { node, .. }) => {
+                let allowed = self.allowed(&self.covering(&matched.allows, node), permission);
+                allowed.at(self.path(node), self.tree.project_of(node).cloned())
             }
-            if only.is_some() {
-                return Verdict::denied(DenialReason::AppAmbiguous);
+            Err(DenialReason::NoWritableApp) => {
+                Verdict { bindings: self.names(&matched.denies), ..Verdict::denied(DenialReason::NoWritableApp) }
             }
-            only = Some(node);
+            Err(reason) => Verdict::denied(reason),
         }
-        let Some(node) = only else {
-            return Verdict { bindings: self.names(&matched.denies), ..Verdict::denied(DenialReason::NoWritableApp) };
-        };
-        let allows: Vec<u32> =
-            matched.allows.into_iter().filter(|place| self.covers(std::slice::from_ref(place), node)).collect();
-        self.allowed(&allows, permission).at(self.path(node), self.tree.project_of(node).cloned())
+    }
+
+    /// Where an export goes that names no app. With `unknown_service`, bindings that reject those do not count.
+    pub(super) fn only_app(
+        &self,
+        allows: &[u32],
+        denies: &[u32],
+        unknown_service: bool,
+    ) -> Result<Fallback, DenialReason> {
+        let writable = |node: NodeId| self.tree.project_of(node).is_some() && !self.covers(denies, node);
+        let mut only: Option<Fallback> = None;
+        let mut rejected = false;
+        for place in allows {
+            let alone = std::slice::from_ref(place);
+            let unknown = self.binding(*place).map(|binding| binding.unknown_services);
+            let found = match unknown {
+                Some(UnknownServices::App(node)) => {
+                    &mut Some(node).into_iter().filter(|node| writable(*node)) as &mut dyn Iterator<Item = NodeId>
+                }
+                Some(UnknownServices::Reject) if unknown_service => {
+                    rejected |= self.covered(alone).any(writable);
+                    continue;
+                }
+                _ => &mut self.covered(alone).filter(|node| writable(*node)),
+            };
+            let default_of = matches!(unknown, Some(UnknownServices::App(_))).then_some(*place);
+            for node in found {
+                match only {
+                    Some(one) if one.node != node => return Err(DenialReason::AppAmbiguous),
+                    Some(_) => {}
+                    None => only = Some(Fallback { node, default_of }),
+                }
+            }
+        }
+        only.ok_or(if rejected { DenialReason::ServiceUnknown } else { DenialReason::NoWritableApp })
     }
 
     /// The list of projects: allowed for whoever may see one, and narrowed to those.
@@ -221,23 +275,25 @@ impl Policy {
     }
 
     /// Collects what speaks of the caller, holds the permission, is in force, and reaches the node (`None`: any).
-    fn matched(&self, facts: &Facts, permission: PermissionId, node: Option<NodeId>, now: UnixMillis) -> Matched {
+    pub(super) fn matched(
+        &self,
+        facts: &Facts,
+        permission: PermissionId,
+        node: Option<NodeId>,
+        now: UnixMillis,
+    ) -> Matched {
         let mut matched = Matched::default();
-        self.index.candidates(facts, |entry| {
-            let Some(binding) = self.binding(entry.binding) else { return };
-            let held = binding.permissions.contains(permission);
-            if !(held || binding.withheld.contains(permission))
-                || node.is_some_and(|node| !binding.places.contains(node))
-                || !entry.subject.matches(facts)
-            {
-                return;
-            }
+        let concerns = |binding: &Binding| {
+            (binding.permissions.contains(permission) || binding.withheld.contains(permission))
+                && node.is_none_or(|node| binding.places.contains(node))
+        };
+        self.speaking(facts, concerns, |place, binding| {
             let allows = binding.effect == Effect::Allow;
-            match (binding.window.contains(now), held) {
+            match (binding.window.contains(now), binding.permissions.contains(permission)) {
                 (false, _) => matched.untimely |= allows,
                 (true, false) => matched.withheld |= allows,
-                (true, true) if allows => matched.allows.push(entry.binding),
-                (true, true) => matched.denies.push(entry.binding),
+                (true, true) if allows => matched.allows.push(place),
+                (true, true) => matched.denies.push(place),
             }
         });
         for places in [&mut matched.allows, &mut matched.denies] {
@@ -245,6 +301,33 @@ impl Policy {
             places.dedup();
         }
         matched
+    }
+
+    /// Hands those bindings that `concerns` holds of and that speak of the caller to `visit`, each at least once: by one
+    /// of their subjects, or because the caller's client token was issued for them.
+    pub(super) fn speaking<'a>(
+        &'a self,
+        facts: &Facts,
+        concerns: impl Fn(&Binding) -> bool,
+        mut visit: impl FnMut(u32, &'a Binding),
+    ) {
+        if let Some(place) = self.of_client_token(facts)
+            && let Some(binding) = self.binding(place).filter(|binding| concerns(binding))
+        {
+            visit(place, binding);
+        }
+        self.index.candidates(facts, |entry| {
+            let binding = self.binding(entry.binding).filter(|binding| concerns(binding));
+            if let Some(binding) = binding.filter(|_| entry.subject.matches(facts)) {
+                visit(entry.binding, binding);
+            }
+        });
+    }
+
+    /// The binding that the caller's client token was issued for.
+    fn of_client_token(&self, facts: &Facts) -> Option<u32> {
+        let name = facts.client_binding.as_ref().filter(|_| facts.method == Method::ClientToken)?;
+        self.places.get(name).copied()
     }
 
     fn allowed(&self, allows: &[u32], permission: PermissionId) -> Verdict {
@@ -260,12 +343,17 @@ impl Policy {
         }
     }
 
-    fn covers(&self, bindings: &[u32], node: NodeId) -> bool {
+    pub(super) fn covers(&self, bindings: &[u32], node: NodeId) -> bool {
         self.each(bindings).any(|binding| binding.places.contains(node))
     }
 
+    /// Of the bindings, those that reach the node.
+    pub(super) fn covering(&self, bindings: &[u32], node: NodeId) -> Vec<u32> {
+        bindings.iter().copied().filter(|place| self.covers(std::slice::from_ref(place), node)).collect()
+    }
+
     /// The nodes that the bindings reach; one that several reach comes several times.
-    fn covered(&self, bindings: &[u32]) -> impl Iterator<Item = NodeId> {
+    pub(super) fn covered(&self, bindings: &[u32]) -> impl Iterator<Item = NodeId> {
         self.each(bindings)
             .flat_map(|binding| binding.places.intervals())
             .flat_map(|interval| interval.clone().filter_map(|number| self.tree.at(number)))
@@ -275,15 +363,15 @@ impl Policy {
         self.bindings.get(place as usize)
     }
 
-    fn each(&self, places: &[u32]) -> impl Iterator<Item = &Binding> {
+    pub(super) fn each(&self, places: &[u32]) -> impl Iterator<Item = &Binding> {
         places.iter().filter_map(|place| self.binding(*place))
     }
 
-    fn names(&self, places: &[u32]) -> Vec<Arc<str>> {
+    pub(super) fn names(&self, places: &[u32]) -> Vec<Arc<str>> {
         self.each(places).map(|binding| binding.name.clone()).collect()
     }
 
-    fn path(&self, node: NodeId) -> Option<AppPath> {
+    pub(super) fn path(&self, node: NodeId) -> Option<AppPath> {
         Some(self.tree.node(node)?.path.clone())
     }
 }

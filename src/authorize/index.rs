@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::subject::{IssuerName, Subject};
+use crate::apps::{Glob, Prefixes};
 use crate::identify::{Facts, Method};
 
 /// A subject and the number of the binding that it belongs to.
@@ -22,6 +23,7 @@ pub struct Entry {
 pub struct SubjectIndex {
     any: Vec<Entry>,
     certificates: Fields,
+    client_tokens: Fields,
     issuers: ahash::HashMap<Arc<str>, Fields>,
 }
 
@@ -35,8 +37,8 @@ struct Fields {
     claims: BTreeMap<String, Exact>,
     hosts: Exact,
     names: Exact,
-    spiffe: Prefixes,
-    globs: Prefixes,
+    spiffe: Prefixes<Entry>,
+    globs: Prefixes<Entry>,
     rest: Vec<Entry>,
 }
 
@@ -50,10 +52,12 @@ impl SubjectIndex {
             }
             match &entry.subject.issuer {
                 Some(IssuerName::Oidc(issuer)) => index.issuers.entry(issuer.clone()).or_default().file(entry),
+                Some(IssuerName::ClientTokens) => index.client_tokens.file(entry),
                 Some(IssuerName::Mtls) | None => index.certificates.file(entry),
             }
         }
         index.certificates.settle();
+        index.client_tokens.settle();
         index.issuers.values_mut().for_each(Fields::settle);
         index
     }
@@ -63,6 +67,7 @@ impl SubjectIndex {
         self.any.iter().for_each(&mut visit);
         let fields = match facts.method {
             Method::Mtls => Some(&self.certificates),
+            Method::ClientToken => Some(&self.client_tokens),
             Method::Oidc => self.issuers.get(&*facts.issuer),
         };
         if let Some(fields) = fields {
@@ -74,9 +79,8 @@ impl SubjectIndex {
 impl Fields {
     fn file(&mut self, entry: Entry) {
         let Subject { subject, group, claims, spiffe, dns, x509_subject, .. } = &entry.subject;
-        let literal = |glob: &Option<crate::apps::Glob>| {
-            glob.as_ref().filter(|glob| glob.is_literal()).map(|glob| glob.as_str().to_owned())
-        };
+        let literal =
+            |glob: &Option<Glob>| glob.as_ref().filter(|glob| glob.is_literal()).map(|glob| glob.as_str().to_owned());
         let slot = if let Some(subject) = literal(subject) {
             self.subjects.entry(subject).or_default()
         } else if let Some(spiffe) = spiffe {
@@ -135,54 +139,5 @@ fn look_up<'a>(exact: &'a Exact, key: &str, visit: &mut impl FnMut(&'a Entry)) {
     }
     if let Some(entries) = exact.get(key) {
         entries.iter().for_each(visit);
-    }
-}
-
-/// Entries by the literal prefix of a pattern.
-///
-/// Sorted, the prefixes of a text that are in the set form a chain: the last prefix that is not above the text in byte
-/// order, or one of its own prefixes. One binary search and a short climb find all of them.
-#[derive(Debug, Default)]
-struct Prefixes {
-    growing: BTreeMap<String, Vec<Entry>>,
-    sorted: Vec<Prefix>,
-}
-
-#[derive(Debug)]
-struct Prefix {
-    text: String,
-    /// The longest proper prefix of `text` that is in the set.
-    parent: Option<usize>,
-    entries: Vec<Entry>,
-}
-
-impl Prefixes {
-    fn slot(&mut self, prefix: &str) -> &mut Vec<Entry> {
-        self.growing.entry(prefix.to_owned()).or_default()
-    }
-
-    fn settle(&mut self) {
-        let mut chain: Vec<usize> = Vec::new();
-        for (text, entries) in std::mem::take(&mut self.growing) {
-            while let Some(last) = chain.last().and_then(|place| self.sorted.get(*place)) {
-                if text.starts_with(&last.text) {
-                    break;
-                }
-                chain.pop();
-            }
-            let parent = chain.last().copied();
-            chain.push(self.sorted.len());
-            self.sorted.push(Prefix { text, parent, entries });
-        }
-    }
-
-    fn candidates<'a>(&'a self, text: &str, visit: &mut impl FnMut(&'a Entry)) {
-        let mut place = self.sorted.partition_point(|prefix| prefix.text.as_str() <= text).checked_sub(1);
-        while let Some(prefix) = place.and_then(|place| self.sorted.get(place)) {
-            if text.starts_with(&prefix.text) {
-                prefix.entries.iter().for_each(&mut *visit);
-            }
-            place = prefix.parent;
-        }
     }
 }

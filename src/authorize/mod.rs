@@ -5,28 +5,34 @@
 //! Invariants: what nothing allows is denied, and so is what cannot be evaluated; a deny beats every allow, and no
 //! added deny ever grants; a query on a project is decided at the project's home; a permit has one mint.
 
+mod assign;
 mod binding;
 mod check;
 mod decide;
 mod index;
 mod permissions;
 mod permit;
+mod plant;
+mod quotas;
 mod raw;
+mod reach;
 mod subject;
 mod subjects;
 mod view;
 
+pub use assign::{Assignment, By};
 pub use binding::Effect;
 pub use check::Surroundings;
 pub use decide::{Considered, Target, Verdict};
 pub use permit::{Denial, DenialReason, Permit};
 pub use raw::policy_schema;
+pub use reach::Reach;
 pub use view::View;
 
 use std::sync::Arc;
 
 use crate::accept::{Ask, Call};
-use crate::apps::Tree;
+use crate::apps::{Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
 use crate::identify::{Facts, Identity};
@@ -35,16 +41,21 @@ use crate::profiles::{Profile, Scope};
 use self::binding::Binding;
 use self::index::SubjectIndex;
 use self::permissions::PermissionSet;
+use self::quotas::Quotas;
 
 /// A checked policy file. Made by `Policy::load`; never changes.
 #[derive(Debug)]
 pub struct Policy {
-    version: String,
+    version: Arc<str>,
     organization: String,
     profile: Arc<Profile>,
     tree: Tree,
+    ownership: Ownership,
+    quotas: Quotas,
     bindings: Vec<Binding>,
     index: SubjectIndex,
+    /// Where each binding stands, by name.
+    places: ahash::HashMap<Arc<str>, u32>,
     projects: Vec<Spanned<String>>,
     scopes: Scopes,
 }
@@ -66,6 +77,7 @@ impl Policy {
     fn judge(&self, facts: &Facts, call: &Call, now: UnixMillis) -> Result<Permit, Denial> {
         let (operation, target) = match &call.ask {
             Ask::Ingest(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
+            Ask::Legacy(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
             Ask::Query(ask) if ask.organization != self.organization => {
                 return Err(Denial { reason: DenialReason::OrganizationUnknown, bindings: Vec::new() });
             }

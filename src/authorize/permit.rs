@@ -73,7 +73,7 @@ impl Permit {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Denial {
     pub reason: DenialReason,
-    /// The bindings that denied, if any did.
+    /// The bindings that denied, if any did; of an unknown service, those that reject it.
     pub bindings: Vec<Arc<str>>,
 }
 
@@ -96,6 +96,12 @@ pub enum DenialReason {
     AppAmbiguous,
     /// No app was named, and the caller may write to none.
     NoWritableApp,
+    /// The service belongs to an app that the caller may not write to.
+    ServiceForeign,
+    /// No app owns the service, and the caller's bindings reject those.
+    ServiceUnknown,
+    /// An attribute that decides which app it is can be read in two ways.
+    ServiceAmbiguous,
     /// No node declares this project.
     ProjectUnknown,
     /// The path names another organization.
@@ -107,7 +113,7 @@ pub enum DenialReason {
 }
 
 impl DenialReason {
-    pub const ALL: [DenialReason; 12] = [
+    pub const ALL: [DenialReason; 15] = [
         DenialReason::NotPermitted,
         DenialReason::DeniedByBinding,
         DenialReason::OutsideTimeWindow,
@@ -116,6 +122,9 @@ impl DenialReason {
         DenialReason::AppWithoutProject,
         DenialReason::AppAmbiguous,
         DenialReason::NoWritableApp,
+        DenialReason::ServiceForeign,
+        DenialReason::ServiceUnknown,
+        DenialReason::ServiceAmbiguous,
         DenialReason::ProjectUnknown,
         DenialReason::OrganizationUnknown,
         DenialReason::OperationUnknown,
@@ -133,6 +142,9 @@ impl DenialReason {
             DenialReason::AppWithoutProject => "app_without_project",
             DenialReason::AppAmbiguous => "app_ambiguous",
             DenialReason::NoWritableApp => "no_writable_app",
+            DenialReason::ServiceForeign => "service_foreign",
+            DenialReason::ServiceUnknown => "service_unknown",
+            DenialReason::ServiceAmbiguous => "service_ambiguous",
             DenialReason::ProjectUnknown => "project_unknown",
             DenialReason::OrganizationUnknown => "organization_unknown",
             DenialReason::OperationUnknown => "operation_unknown",

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::document::quantity::{RawDuration, RawSize};
 use crate::document::{self, Entries, Spanned};
 
 /// The JSON schema of policy files.
@@ -43,9 +44,16 @@ pub(super) struct RawApp {
     /// Service names (`service.name`) of this app; `*` is a wildcard.
     #[serde(default)]
     pub services: Vec<Spanned<String>>,
-    /// More resource attributes that mark the app: name and value, where `*` is a wildcard.
+    /// More resource attributes that mark the app, all of which must hold: name and value, where `*` is a wildcard.
     #[serde(default, rename = "match")]
+    pub marks: Entries<Spanned<String>>,
+    /// Resource attributes that are written on this app's exports, and on those of the apps beneath unless they say
+    /// otherwise.
+    #[serde(default)]
     pub attributes: Entries<Spanned<String>>,
+    /// What this app and all beneath it may export together.
+    #[serde(default)]
+    pub quota: Option<Spanned<RawQuota>>,
     /// The file with this subtree's own policy.
     #[serde(default)]
     pub delegate: Option<Spanned<String>>,
@@ -81,6 +89,40 @@ pub(super) struct RawBinding {
     /// RFC 3339; it counts until just before then.
     #[serde(default)]
     pub until: Option<Spanned<String>>,
+    /// What becomes of an export whose service no app claims; default: `default_app`.
+    #[serde(default)]
+    pub unknown_services: Option<Spanned<RawUnknownServices>>,
+    /// Where it goes then: one of `apps`, or one beneath; default: the only app that the caller may write to.
+    #[serde(default)]
+    pub default_app: Option<Spanned<String>>,
+    /// What all callers of this binding may export together.
+    #[serde(default)]
+    pub quota: Option<Spanned<RawQuota>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawUnknownServices {
+    /// To `default_app`, or to the only app that the caller may write to.
+    DefaultApp,
+    /// Refused.
+    Reject,
+}
+
+/// How much may be exported; at least one of the rates.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawQuota {
+    /// Spans, data points and log records.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub items_per_second: Option<u64>,
+    /// Bytes of the decompressed export, `1MiB`.
+    #[serde(default)]
+    pub bytes_per_second: Option<Spanned<RawSize>>,
+    /// How much of the rates may be saved up, from `1s` to `1h`; default `10s`.
+    #[serde(default)]
+    pub burst: Option<Spanned<RawDuration>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
@@ -99,7 +141,7 @@ pub(super) struct RawSubject {
     /// Everybody who is identified; alone.
     #[serde(default)]
     pub any: Option<Spanned<bool>>,
-    /// The name of a configured issuer, or `mtls` for client certificates.
+    /// The name of a configured issuer, `mtls` for client certificates, or `client_tokens` for client tokens.
     #[serde(default)]
     pub issuer: Option<Spanned<String>>,
     /// The token's subject; `*` stays within one `/` segment, `**` crosses. Needs `issuer`.

@@ -14,6 +14,8 @@ use crate::identify::{CertificateFacts, Facts, Method};
 pub enum IssuerName {
     /// The literal `mtls`: a client certificate decided.
     Mtls,
+    /// The literal `client_tokens`: a token of our own making decided.
+    ClientTokens,
     /// One of the configured OIDC issuers.
     Oidc(Arc<str>),
 }
@@ -44,7 +46,10 @@ impl Subject {
         let issued = match (&self.issuer, facts.method) {
             (Some(IssuerName::Oidc(issuer)), Method::Oidc) => **issuer == *facts.issuer,
             (Some(IssuerName::Mtls) | None, Method::Mtls) => true,
-            (Some(IssuerName::Oidc(_)), Method::Mtls) | (Some(IssuerName::Mtls) | None, Method::Oidc) => false,
+            (Some(IssuerName::ClientTokens), Method::ClientToken) => true,
+            (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
+            | (Some(IssuerName::Mtls) | None, Method::Oidc | Method::ClientToken)
+            | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Mtls) => false,
         };
         issued
             && self.subject.as_ref().is_none_or(|glob| glob.matches(&facts.subject))

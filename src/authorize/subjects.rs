@@ -11,6 +11,7 @@ use super::raw::RawSubject;
 use super::subject::{IssuerName, Subject};
 use crate::apps::Glob;
 use crate::document::{Spanned, name, names, nearest};
+use crate::identify::CLIENT_TOKENS;
 
 /// The issuer name that stands for client certificates.
 const MTLS: &str = "mtls";
@@ -51,6 +52,10 @@ impl Checker<'_> {
             dns: dns.as_ref().and_then(|dns| self.glob(&lower(dns), '.')),
             x509_subject: x509_subject.as_ref().map(|subject| self.exact(subject, "subject names")),
         };
+        if checked.issuer == Some(IssuerName::ClientTokens) && (group.is_some() || !claims.0.is_empty()) {
+            self.error(raw, "this subject can never match: a client token has neither groups nor claims")
+                .hint("name the token by its `subject`");
+        }
         if checked.issuer == Some(IssuerName::Mtls) && (group.is_some() || !claims.0.is_empty()) {
             self.error(raw, "this subject can never match: a certificate has neither groups nor claims")
                 .hint("name the OIDC issuer of the groups or claims");
@@ -62,10 +67,13 @@ impl Checker<'_> {
         if issuer.value == MTLS {
             return Some(IssuerName::Mtls);
         }
+        if issuer.value == CLIENT_TOKENS {
+            return Some(IssuerName::ClientTokens);
+        }
         if self.around.issuers.contains(&issuer.value) {
             return Some(IssuerName::Oidc(Arc::from(issuer.value.as_str())));
         }
-        let known: Vec<&str> = self.around.issuers.iter().map(String::as_str).chain([MTLS]).collect();
+        let known: Vec<&str> = self.around.issuers.iter().map(String::as_str).chain([MTLS, CLIENT_TOKENS]).collect();
         let hint = match nearest(&issuer.value, known.iter().copied()) {
             Some(word) => format!("did you mean {}?", name(word)),
             None => format!("the configuration has {}", names(known)),

@@ -31,14 +31,7 @@ impl Policy {
     /// The caller's view of a node; `None` if there is none or nothing for this caller. The root is seen by everybody.
     pub fn view(&self, facts: &Facts, app: &AppPath, now: UnixMillis) -> Option<View> {
         let mut bindings: Vec<(u32, &Binding)> = Vec::new();
-        self.index.candidates(facts, |entry| {
-            if let Some(binding) = self.bindings.get(entry.binding as usize)
-                && binding.window.contains(now)
-                && entry.subject.matches(facts)
-            {
-                bindings.push((entry.binding, binding));
-            }
-        });
+        self.speaking(facts, |binding| binding.window.contains(now), |place, binding| bindings.push((place, binding)));
         bindings.sort_unstable_by_key(|(place, _)| *place);
         bindings.dedup_by_key(|(place, _)| *place);
         let node = self.tree.find(app)?;

@@ -15,12 +15,13 @@ use http::{HeaderName, HeaderValue, Method, Request, Version};
 use serde_json::{Value, json};
 
 use super::{ExplainArguments, Loaded, Output, load};
-use crate::accept::{self, Ask, Call, Caller, Connection, ListenerSettings, Serves};
-use crate::authorize::{Considered, Effect, Policy, Target, Verdict};
-use crate::clock::Clock;
+use crate::accept::{self, Ask, Call, Caller, Connection, IngestAsk, ListenerSettings, Serves};
+use crate::apps::Mark;
+use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
+use crate::clock::{Clock, UnixMillis};
 use crate::document::Diagnostic;
 use crate::identify::{Events, Facts, Identifier, Surroundings, certificate_facts_for_explain};
-use crate::profiles::{Profile, Scope};
+use crate::profiles::{OperationId, Profile, Scope};
 
 /// How long an issuer's keys are waited for.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,7 +84,7 @@ async fn stages(
         return Err("the configuration is not complete".to_owned());
     };
     let profile = &loaded.profile;
-    let parts = request(arguments)?;
+    let parts = request(arguments, profile)?;
     let connection = connection();
     let (caller, call) = match accept::read(&parts, &connection, profile, &checked.limits) {
         Ok(read) => read,
@@ -97,7 +98,8 @@ async fn stages(
         runtime: tokio::runtime::Handle::current(),
     };
     let identifier = Identifier::new(&checked.issuers, Vec::new(), surroundings, None)
-        .map_err(|faults| faults.iter().map(|fault| format!("issuer {fault}")).collect::<Vec<_>>().join("\n"))?;
+        .map_err(|faults| faults.iter().map(|fault| format!("issuer {fault}")).collect::<Vec<_>>().join("\n"))?
+        .with_client_tokens(&checked.client_tokens());
     let facts = match facts(arguments, checked, &identifier, caller).await? {
         Ok(facts) => facts,
         Err(reason) => return Ok(story.refuse("identify", json!({ "reason": reason }))),
@@ -112,23 +114,94 @@ async fn stages(
             }
             Ask::Unacceptable(fault) => fault.reason(),
             Ask::Query(_) => "organization_unknown",
-            Ask::Unknown | Ask::Ingest(_) => "path_unknown",
+            Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => "path_unknown",
         };
         return Ok(story.refuse("authorize", json!({ "decision": "deny", "reason": reason })));
     };
+    if let (false, Ask::Ingest(ask)) = (arguments.attributes.is_empty(), &call.ask) {
+        return assigned(arguments, policy, profile, &facts, ask, clock.now(), story);
+    }
+    if !arguments.attributes.is_empty() {
+        return Err("`--attribute` speaks of a resource, and this is no export".to_owned());
+    }
     let verdict = policy.evaluate(&facts, operation, target, clock.now());
     story.allowed = verdict.allowed;
     story.tell("authorize", decided(&verdict, policy));
     if !verdict.allowed {
         return Ok(Err(Refused));
     }
-    let credential = profile.operation(operation).credential;
-    story.tell("route", json!({ "project": verdict.project.as_deref(), "credential": format!("{credential:?}") }));
+    story.tell("route", routed(&verdict, profile, operation));
     Ok(Ok(()))
 }
 
+/// The rest of the walk for one resource of an export.
+fn assigned(
+    arguments: &ExplainArguments,
+    policy: &Policy,
+    profile: &Profile,
+    facts: &Facts,
+    ask: &IngestAsk,
+    now: UnixMillis,
+    story: &mut Story,
+) -> Result<Result<(), Refused>, String> {
+    let attributes: Vec<(&str, &str)> = arguments
+        .attributes
+        .iter()
+        .map(|given| given.split_once('=').filter(|(name, _)| !name.is_empty()))
+        .collect::<Option<_>>()
+        .ok_or("an attribute is written as `name=value`")?;
+    let mark = |name: &str| {
+        let mut values = attributes.iter().filter(|(given, _)| *given == name).map(|(_, value)| *value);
+        match (values.next(), values.next()) {
+            (None, _) => Mark::Absent,
+            (Some(value), None) => Mark::Text(value.into()),
+            (Some(_), Some(_)) => Mark::Ambiguous,
+        }
+    };
+    let assignment = policy.explain_assignment(facts, ask.operation, ask.app.as_ref(), &mark, now);
+    // The head passes if there is anything that the caller may write to; which app it is, is decided by the resource.
+    let mut head = policy.evaluate(facts, ask.operation, Target::App(ask.app.as_ref()), now);
+    head.allowed = assignment.reached;
+    head.reason = if assignment.reached { None } else { assignment.verdict.reason };
+    story.tell("authorize", decided(&head, policy));
+    if !assignment.reached {
+        return Ok(Err(Refused));
+    }
+    story.allowed = assignment.verdict.allowed;
+    story.tell("assign", told(&assignment));
+    if !assignment.verdict.allowed {
+        return Ok(Err(Refused));
+    }
+    story.tell("route", routed(&assignment.verdict, profile, ask.operation));
+    Ok(Ok(()))
+}
+
+fn told(assignment: &Assignment) -> Value {
+    let Assignment { verdict, owner, service, marks, by, .. } = assignment;
+    let default_of = match by {
+        Some(By::DefaultApp(binding)) => Some(binding.as_str()),
+        Some(By::Named | By::Owner | By::OnlyApp) | None => None,
+    };
+    json!({
+        "decision": if verdict.allowed { "allow" } else { "deny" },
+        "reason": verdict.reason.map_or("ok", crate::authorize::DenialReason::code),
+        "owner": owner.as_ref().map(crate::apps::AppPath::as_str),
+        "owner_service": service,
+        "owner_match": marks.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
+        "app": verdict.app.as_ref().map(crate::apps::AppPath::as_str),
+        "by": by.as_ref().map(By::name),
+        "default_of": default_of,
+        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
+    })
+}
+
+fn routed(verdict: &Verdict, profile: &Profile, operation: OperationId) -> Value {
+    let credential = profile.operation(operation).credential;
+    json!({ "project": verdict.project.as_deref(), "credential": format!("{credential:?}") })
+}
+
 /// The head that the arguments describe. What every client of an export sends is filled in.
-fn request(arguments: &ExplainArguments) -> Result<http::request::Parts, String> {
+fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<http::request::Parts, String> {
     let method = Method::from_bytes(arguments.method.as_bytes())
         .map_err(|_| format!("`{}` is not a method: write GET, POST, …", arguments.method))?;
     let mut request = Request::builder()
@@ -145,10 +218,13 @@ fn request(arguments: &ExplainArguments) -> Result<http::request::Parts, String>
         let value = value.trim().parse().map_err(|_| format!("the value of `{name}` cannot be sent"))?;
         headers.append(name, value);
     }
-    let grpc = arguments.path.contains("/opentelemetry.proto.");
+    let grpc = ["/opentelemetry.proto.", "/lightstep.collector."].iter().any(|word| arguments.path.contains(word));
     if !headers.contains_key(CONTENT_TYPE) && arguments.method == "POST" && !arguments.path.starts_with("/public/") {
+        let inner = arguments.path.find("/-/").and_then(|at| arguments.path.get(at + 2..)).unwrap_or(&arguments.path);
+        let legacy = profile.legacy(inner).next().and_then(|row| row.types.first());
         let media_type = if grpc { "application/grpc" } else { "application/x-protobuf" };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        let media_type = HeaderValue::from_str(legacy.map_or(media_type, String::as_str));
+        headers.extend(media_type.map(|media_type| (CONTENT_TYPE, media_type)));
     }
     if let Some(file) = &arguments.token_file {
         let token = std::fs::read_to_string(file).map_err(|error| format!("`{}`: {error}", file.display()))?;
@@ -213,13 +289,10 @@ async fn facts(
     Ok(identity.map(|identity| identity.facts().clone()).map_err(|rejection| rejection.reason))
 }
 
-fn asked<'a>(
-    call: &'a Call,
-    profile: &Profile,
-    organization: &str,
-) -> Option<(crate::profiles::OperationId, Target<'a>)> {
+fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(OperationId, Target<'a>)> {
     match &call.ask {
         Ask::Ingest(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
+        Ask::Legacy(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
         Ask::Query(ask) if ask.organization == organization => {
             let target = match profile.operation(ask.operation).scope {
                 Scope::Project | Scope::App => Target::Project(ask.project.as_deref()?),
@@ -235,6 +308,7 @@ fn asked<'a>(
 fn accepted(call: &Call, profile: &Profile) -> Value {
     let operation = match &call.ask {
         Ask::Ingest(ask) => Some(profile.operation(ask.operation)),
+        Ask::Legacy(ask) => Some(profile.operation(ask.operation)),
         Ask::Query(ask) => Some(profile.operation(ask.operation)),
         Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
     };

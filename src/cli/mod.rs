@@ -8,9 +8,11 @@ mod check;
 mod explain;
 mod plan;
 mod serve;
+mod token;
 
 pub use plan::{Loaded, load};
 pub use serve::{prepare_cryptography, prepare_process, serve};
+pub use token::{IssueArguments, TokenCommand};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,6 +47,12 @@ pub enum Command {
     },
     /// Tell, stage by stage, what would become of a call. Exit status 0 for allow, 3 for deny.
     Explain(ExplainArguments),
+    /// Credentials for clients.
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Print the JSON schema of a file, for editors.
     Schema { file: SchemaOf },
     /// Write a development CA, server and client certificates into a folder.
@@ -107,6 +115,10 @@ pub struct ExplainArguments {
     /// A request header, `name: value`; may be given more than once.
     #[arg(long = "header", value_name = "HEADER")]
     pub headers: Vec<String>,
+    /// A resource attribute of an export, `service.name=checkout`; may be given more than once. Tells which app the resource
+    /// would belong to.
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    pub attributes: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
     /// `GET`, `POST`, …
@@ -135,6 +147,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Box<Command>> {
         Command::Serve(argument) => Ok(serve(&argument.config)),
         Command::Check { config, output } => Ok(check::check(&config.config, output)),
         Command::Explain(arguments) => Ok(explain::explain(&arguments)),
+        Command::Token { command } => Ok(token::token(&command)),
         Command::Schema { file } => {
             let schema = match file {
                 SchemaOf::Config => crate::config::config_schema(),

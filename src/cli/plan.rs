@@ -37,6 +37,8 @@ pub fn load(path: &Path, clock: &Clock) -> Loaded {
     };
     let policy = around.and_then(|around| read_policy(&around, &profile, clock, &mut findings));
     if let (Some(checked), Some(policy)) = (&checked, &policy) {
+        let bindings: Vec<&str> = policy.binding_names().collect();
+        findings.extend(checked.check_client_tokens(&bindings, read_at));
         let projects = policy.projects().iter();
         findings.extend(
             checked.check_projects(
@@ -81,11 +83,15 @@ impl Loaded {
             self.findings.iter().filter(|finding| finding.is_error()).map(ToString::to_string).collect();
         match (self.checked, self.policy) {
             (Some(checked), Some(policy)) if errors.is_empty() => Ok(Plan {
+                client_tokens: checked.client_tokens(),
                 organization: checked.organization,
                 listeners: checked.listeners,
                 issuers: checked.issuers,
                 ingest: checked.upstreams.ingest,
                 query: checked.upstreams.query,
+                collector: checked.upstreams.collector,
+                logs: checked.upstreams.logs,
+                ingest_settings: checked.ingest,
                 vault: checked.vault,
                 policy,
                 profile: self.profile,

@@ -8,15 +8,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::raw::{RawAudit, RawConfig, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService};
+use super::client_tokens::{self, PlacedClientToken};
+use super::raw::{RawAudit, RawConfig, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream};
 use super::report::{Content, Report};
-use super::{issuers, limits, listeners, upstreams, vault};
+use super::{ingest, issuers, limits, listeners, upstreams, vault};
 use crate::accept::ListenerSettings;
 use crate::audit::{AuditSettings, OnFailure};
+use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, name};
 use crate::forward::UpstreamSettings;
-use crate::identify::IssuerSettings;
+use crate::identify::{ClientTokenSettings, IssuerSettings};
 use crate::limits::Limits;
+use crate::transform::IngestSettings;
 use crate::vault::VaultSettings;
 
 /// Everything that `lightkeeper.yaml` says, in the rooms' own types.
@@ -30,6 +33,7 @@ pub struct Checked {
     pub admin: SocketAddr,
     pub issuers: Vec<IssuerSettings>,
     pub upstreams: Upstreams,
+    pub ingest: IngestSettings,
     pub vault: VaultSettings,
     /// The policy file; not read here.
     pub policy: PathBuf,
@@ -41,6 +45,7 @@ pub struct Checked {
     /// Every file that changes what the configuration means, the configuration itself first; each once.
     /// What the policy delegates to is not among them.
     pub files: Vec<PathBuf>,
+    client_tokens: Vec<PlacedClientToken>,
     /// Where `vault.projects` names each project.
     project_places: BTreeMap<String, (u64, u64)>,
 }
@@ -50,6 +55,9 @@ pub struct Checked {
 pub struct Upstreams {
     pub ingest: Option<UpstreamSettings>,
     pub query: Option<UpstreamSettings>,
+    /// Absent: where exports go.
+    pub collector: Option<UpstreamSettings>,
+    pub logs: Option<UpstreamSettings>,
 }
 
 /// How the gateway's own log is written.
@@ -74,6 +82,17 @@ impl Checked {
     /// Whether any listener takes queries.
     pub fn serves_query(&self) -> bool {
         self.listeners.iter().any(|listener| listener.serves.query)
+    }
+
+    /// Names and digests are unique.
+    pub fn client_tokens(&self) -> Vec<ClientTokenSettings> {
+        self.client_tokens.iter().map(|token| token.settings.clone()).collect()
+    }
+
+    /// Compares client tokens with the policy's bindings and the time: an error for each whose binding does
+    /// not exist, a warning for each that is over.
+    pub fn check_client_tokens(&self, bindings: &[&str], now: UnixMillis) -> Vec<Diagnostic> {
+        self.client_tokens.iter().flat_map(|token| token.check(&self.file, bindings, now)).collect()
     }
 
     /// Compares the vault with the projects that the policy declares (each with the file, line and column
@@ -110,13 +129,18 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
     let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
     let issuers = issuers::issuers(report, &raw.issuers);
-    let ingest = raw.upstreams.ingest.as_ref();
-    let query = raw.upstreams.query.as_ref();
-    // Queries may take long: Terraform's client waits 60 s.
-    let upstreams = Upstreams {
-        ingest: ingest.and_then(|raw| upstreams::upstream(report, "ingest", raw, Duration::from_secs(30))),
-        query: query.and_then(|raw| upstreams::upstream(report, "query", raw, Duration::from_secs(60))),
+    let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
+    let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
+        upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds))
     };
+    let upstreams = Upstreams {
+        ingest: door(&raw.upstreams.ingest, "ingest", 30),
+        // Queries may take long: Terraform's client waits 60 s.
+        query: door(&raw.upstreams.query, "query", 60),
+        collector: door(&raw.upstreams.collector, "collector", 30),
+        logs: door(&raw.upstreams.logs, "logs", 30),
+    };
+    let ingest = ingest::ingest(report, &raw.ingest);
     let vault = vault::vault(report, &raw.vault);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let audit = audit(report, &raw.audit);
@@ -132,6 +156,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         admin,
         issuers,
         upstreams,
+        ingest,
         vault,
         policy: policy?,
         audit: audit?,
@@ -139,6 +164,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         log: log(&raw.log),
         threads: threads(raw.threads),
         files: watched(report),
+        client_tokens,
         project_places: raw
             .vault
             .projects
@@ -174,12 +200,13 @@ fn joined(report: &mut Report<'_>, raw: &RawConfig) {
         |listener: &super::raw::RawListener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     if let Some(first) = raw.listeners.first()
         && raw.issuers.is_empty()
+        && raw.client_tokens.as_ref().is_none_or(Vec::is_empty)
         && !raw.listeners.iter().any(by_certificate)
     {
         report.warning(
             &first.name,
             "nobody can be identified, so that every call is refused",
-            "add `issuers:`, or `client_ca` to a listener's `tls:`",
+            "add `issuers:`, `client_tokens:`, or `client_ca` to a listener's `tls:`",
         );
     }
 }

@@ -11,15 +11,16 @@ use super::limits::{duration_between, hours};
 use super::raw::{RawIssuer, RawKeys};
 use super::report::{Content, Named, Report};
 use crate::document::{Spanned, name, names, nearest};
-use crate::identify::{IssuerSettings, KeySource};
+use crate::identify::{CLIENT_TOKENS, IssuerSettings, KeySource};
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
 const ALGORITHMS: [&str; 11] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
 
-/// A policy says `issuer: mtls` of callers that a client certificate identified.
-const RESERVED_NAME: &str = "mtls";
+/// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those whom a
+/// client token did.
+const RESERVED_NAMES: [&str; 2] = ["mtls", CLIENT_TOKENS];
 
 pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer]) -> Vec<IssuerSettings> {
     let mut checked: Vec<IssuerSettings> = Vec::new();
@@ -43,10 +44,12 @@ pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer]) -> Vec<IssuerSettings
 
 fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerSettings> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
-    let own_name = report.own_name(&raw.name, &subject("name")).filter(|given| given != RESERVED_NAME);
-    if raw.name.value == RESERVED_NAME {
-        let hint = "policies call callers with client certificates `issuer: mtls`; choose another name";
-        report.error_with_hint(&raw.name, "the issuer name `mtls` is reserved", hint);
+    let own_name =
+        report.own_name(&raw.name, &subject("name")).filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
+    if let Some(reserved) = RESERVED_NAMES.iter().find(|reserved| raw.name.value == **reserved) {
+        let hint = "policies call callers with client certificates `issuer: mtls`, those with client tokens \
+                    `issuer: client_tokens`; choose another name";
+        report.error_with_hint(&raw.name, format!("the issuer name `{reserved}` is reserved"), hint);
     }
     let issuer = fetched_url(report, &raw.issuer, &raw.issuer.value, &subject("issuer"));
     let audiences = texts(report, &raw.audiences, &subject("audiences"));

@@ -6,10 +6,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::quantity::{self, DURATION_FORM, SIZE_FORM, show_duration, show_size};
-use super::raw::{RawDuration, RawLimits, RawSize};
+use super::raw::RawLimits;
 use super::report::Report;
 use crate::document::Spanned;
+use crate::document::quantity::{self, DURATION_FORM, RawDuration, RawSize, SIZE_FORM, show_duration, show_size};
 use crate::limits::Limits;
 
 const TIB: u64 = 1 << 40;

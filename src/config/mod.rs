@@ -7,17 +7,21 @@
 
 mod address;
 mod checked;
+mod client_tokens;
 mod contents;
+mod forms;
+mod ingest;
 mod issuers;
 mod limits;
 mod listeners;
-mod quantity;
 mod raw;
 mod report;
 mod upstreams;
 mod vault;
 
 pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
+pub use client_tokens::parse_time;
+pub use report::{OWN_NAME_FORM, is_own_name};
 
 use std::path::{Path, PathBuf};
 

@@ -5,11 +5,11 @@
 //! Invariants: every mapping refuses unknown keys; counts are
 //! bounded here, in the schema, which the reader holds to; nothing outside `config` sees these types.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use super::forms::RawSwitch;
+use crate::document::quantity::{RawDuration, RawSize};
 use crate::document::{Entries, Spanned};
 
 /// Lightkeeper's configuration.
@@ -28,9 +28,15 @@ pub struct RawConfig {
     /// OIDC issuers whose tokens are accepted.
     #[serde(default)]
     pub issuers: Vec<RawIssuer>,
+    /// Tokens for clients that can hold nothing but a fixed string; `lightkeeper token issue` makes them.
+    // Empty once the last line was deleted: that must revoke its token, not leave the file refused.
+    pub client_tokens: Option<Vec<RawClientToken>>,
     /// The backend.
     #[serde(default)]
     pub upstreams: RawUpstreams,
+    /// What is done to exports on their way.
+    #[serde(default)]
+    pub ingest: RawIngest,
     /// Where the backend's credentials are kept.
     #[serde(default)]
     pub vault: RawVault,
@@ -177,7 +183,22 @@ pub struct RawClaims {
     pub groups: Option<Spanned<String>>,
 }
 
-/// The backend's two doors.
+/// One client token. The token itself is nowhere: only its holder has it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-hint" = "paste the line that `lightkeeper token issue` prints"))]
+pub struct RawClientToken {
+    /// Who holds it, in records and metrics; policy subjects may name it under `issuer: client_tokens`.
+    pub name: Spanned<String>,
+    /// `sha256:` and 64 hexadecimal digits: the digest of the whole token.
+    pub hash: Spanned<String>,
+    /// The policy's binding that speaks of its holder, whatever the binding's subjects say.
+    pub binding: Spanned<String>,
+    /// RFC 3339; it counts until just before then. Default: until this line is removed.
+    pub until: Option<Spanned<String>>,
+}
+
+/// The backend's doors.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawUpstreams {
@@ -185,6 +206,10 @@ pub struct RawUpstreams {
     pub ingest: Option<RawUpstream>,
     /// Where queries go; needed if a listener serves `query`.
     pub query: Option<RawUpstream>,
+    /// Where legacy tracers' reports go; default: as `ingest`.
+    pub collector: Option<RawUpstream>,
+    /// Where the legacy log ingest (`_bulk`) goes; default: as `ingest`.
+    pub logs: Option<RawUpstream>,
 }
 
 /// One door of the backend.
@@ -234,6 +259,57 @@ pub struct RawTimeouts {
     pub write: Option<Spanned<RawDuration>>,
     /// How long a pooled connection may rest; default `60s`.
     pub idle: Option<Spanned<RawDuration>>,
+}
+
+/// What is done to exports on their way.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawIngest {
+    /// Whether exports are read, split by app and stamped with the verified sender; `off`: they pass
+    /// untouched, undecoded. Default `on`.
+    pub stamp: Option<RawSwitch>,
+    /// How a rewritten export leaves; default `same`.
+    pub compression: Option<RawCompression>,
+    /// What becomes of `commands` (disable) in the backend's answers to legacy reports; default `drop`.
+    pub commands: Option<RawCommands>,
+    /// The legacy route with a token in its URL, where it ends up in logs; default `refuse`.
+    pub token_in_url: Option<RawTokenInUrl>,
+    /// Parts of one export that are sent at once; default 8.
+    #[schemars(range(min = 1, max = 64))]
+    pub parallel: Option<u8>,
+    /// How long the accepted parts of a partly failed export are remembered, so that a retry sends only what
+    /// is missing; at most `1h`, default `5m`.
+    pub remember: Option<Spanned<RawDuration>>,
+}
+
+/// How a rewritten export is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawCompression {
+    /// As it came.
+    Same,
+    /// Not at all.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawCommands {
+    /// A backend cannot switch tracers off.
+    Drop,
+    /// It can.
+    Pass,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawTokenInUrl {
+    Refuse,
+    Accept,
 }
 
 /// References to the backend's credentials; never the credentials.
@@ -387,60 +463,4 @@ pub enum RawLogLevel {
     Info,
     Debug,
     Trace,
-}
-
-/// A size as written: `16MiB`, or a number of bytes.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub struct RawSize(pub String);
-
-impl JsonSchema for RawSize {
-    fn schema_name() -> Cow<'static, str> {
-        "Size".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": ["string", "integer"],
-            "description": "bytes, or with a unit: `64KiB`, `16MiB`, `1GiB`",
-            "pattern": "^[0-9]+(KiB|MiB|GiB)?$",
-            "minimum": 0,
-            "x-hint": "write `64KiB`, `16MiB`, `1GiB` or a number of bytes",
-        })
-    }
-}
-
-/// A duration as written: `30s`.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub struct RawDuration(pub String);
-
-impl JsonSchema for RawDuration {
-    fn schema_name() -> Cow<'static, str> {
-        "Duration".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "description": "with a unit: `250ms`, `30s`, `5m`, `1h`",
-            "pattern": "^[0-9]+(ms|s|m|h)$",
-            "x-hint": "write `250ms`, `30s`, `5m` or `1h`",
-        })
-    }
-}
-
-/// `on` or `off`, which is text to some YAML editors and a boolean to others.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(transparent)]
-pub struct RawSwitch(pub bool);
-
-impl JsonSchema for RawSwitch {
-    fn schema_name() -> Cow<'static, str> {
-        "Switch".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "enum": ["on", "off"] }, { "type": "boolean" }] })
-    }
 }

@@ -39,6 +39,15 @@ pub enum Content {
     Created,
 }
 
+/// What a name of our own making looks like.
+pub const OWN_NAME_FORM: &str = "1 to 63 letters, digits, `-`, `_` or `.`";
+
+/// Whether this can be a name of our own making.
+pub fn is_own_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
+}
+
 pub struct Report<'a> {
     file: &'a Path,
     folder: PathBuf,
@@ -98,12 +107,10 @@ impl<'a> Report<'a> {
 
     /// A name of our own making: 1 to 63 of `A-Z a-z 0-9 - _ .`. `None`: reported.
     pub fn own_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
-        let text = &at.value;
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if (1..=63).contains(&text.len()) && text.bytes().all(allowed) {
-            return Some(text.clone());
+        if is_own_name(&at.value) {
+            return Some(at.value.clone());
         }
-        self.error(at, format!("`{subject}` must be 1 to 63 letters, digits, `-`, `_` or `.`"));
+        self.error(at, format!("`{subject}` must be {OWN_NAME_FORM}"));
         None
     }
 

@@ -12,7 +12,7 @@ use super::report::{Content, Report};
 use crate::document::Spanned;
 use crate::forward::{ClientIdentity, UpstreamSettings};
 
-/// `which` is `ingest` or `query`; `read` how long its answers may take by default.
+/// `which` is `ingest`, `query`, `collector` or `logs`; `read` how long its answers may take by default.
 pub fn upstream(report: &mut Report<'_>, which: &str, raw: &RawUpstream, read: Duration) -> Option<UpstreamSettings> {
     let RawProfile::Lightstep = raw.profile;
     let subject = |key: &str| format!("upstreams.{which}.{key}");

@@ -11,6 +11,7 @@
 //! `#[schemars(extend("x-hint" = "write …"))]`.
 
 mod diagnostic;
+pub mod quantity;
 mod shape;
 mod spanned;
 mod suggest;

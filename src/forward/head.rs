@@ -5,13 +5,16 @@
 //! Invariants: an absent name here is the reason why a credential of the caller's cannot pass; exactly one
 //! credential goes out, and it is the lease's.
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, USER_AGENT};
+use base64::Engine as _;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, USER_AGENT,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use zeroize::Zeroizing;
 
 use super::Backend;
 use crate::accept::Protocol;
-use crate::profiles::{Credential, Profile};
+use crate::profiles::{Credential, Profile, TokenPlace};
 use crate::route::{Lane, Route};
 use crate::vault::Lease;
 
@@ -21,15 +24,22 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const TENANT: HeaderName = HeaderName::from_static("x-lightstep-org");
 
+const FIREHOSE_KEY: HeaderName = HeaderName::from_static("x-amz-firehose-access-key");
+const FIREHOSE_REQUEST: HeaderName = HeaderName::from_static("x-amz-firehose-request-id");
+const FIREHOSE_VERSION: HeaderName = HeaderName::from_static("x-amz-firehose-protocol-version");
+
 /// What may be taken over from the caller's head, by lane.
 const HTTP_TAKES: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
 const GRPC_TAKES: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_LENGTH, GRPC_ENCODING, GRPC_TIMEOUT];
+/// Of a legacy report: its clients want their answer in the type that they ask for, and Firehose names its request.
+const LEGACY_TAKES: [HeaderName; 5] = [CONTENT_TYPE, CONTENT_ENCODING, ACCEPT, FIREHOSE_REQUEST, FIREHOSE_VERSION];
 const QUERY_TAKES: [HeaderName; 2] = [CONTENT_TYPE, ACCEPT];
 
-/// What of an export's head may go on, out of all that the caller sent.
+/// What of an export's or report's head may go on, out of all that the caller sent.
 pub fn taken(protocol: Protocol, incoming: &HeaderMap) -> HeaderMap {
     let names: &[HeaderName] = match protocol {
-        Protocol::Http => &HTTP_TAKES,
+        // Which of them a route needs is decided where its head is built.
+        Protocol::Http => &LEGACY_TAKES,
         Protocol::Grpc => &GRPC_TAKES,
     };
     names.iter().filter_map(|name| Some((name.clone(), incoming.get(name)?.clone()))).collect()
@@ -73,16 +83,17 @@ pub fn http1(
     organization: &str,
     incoming: &HeaderMap,
 ) -> Result<Zeroizing<Vec<u8>>, HeadDefect> {
-    let mut head = Zeroizing::new(Vec::with_capacity(512));
+    let mut head = Zeroizing::new(Vec::with_capacity(1024));
     for part in [method.as_str(), " ", &backend.settings.base_path, route.path_and_query(), " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
     put(&mut head, &HOST, backend.authority.as_bytes());
     put(&mut head, &USER_AGENT, PRODUCT.as_bytes());
-    let (takes, encodings): (&[HeaderName], &[u8]) = match route.lane() {
+    let (takes, encodings): (&[HeaderName], &[u8]) = match (route.lane(), route.legacy()) {
         // Answers to exports are small: no encoding is offered.
-        Lane::Streamed(_) => (&HTTP_TAKES, b"identity"),
-        Lane::Terminated(_) => (&QUERY_TAKES, b"gzip"),
+        (Lane::Streamed(_), None) => (&HTTP_TAKES, b"identity"),
+        (Lane::Streamed(_), Some(_)) => (&LEGACY_TAKES, b"identity"),
+        (Lane::Terminated(_), _) => (&QUERY_TAKES, b"gzip"),
     };
     for name in takes {
         if let Some(value) = incoming.get(name) {
@@ -96,6 +107,17 @@ pub fn http1(
     }
     let (name, value) = credential(route, lease, profile)?;
     put(&mut head, &name, value.as_bytes());
+    // Backends of some legacy formats look for the token where the client would have put it.
+    match route.legacy().map(|(_, place)| place) {
+        Some(TokenPlace::Password) => {
+            let pair = Zeroizing::new([b":", value.as_bytes()].concat());
+            let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*pair));
+            let basic = Zeroizing::new(["Basic ", &encoded].concat());
+            put(&mut head, &AUTHORIZATION, basic.as_bytes());
+        }
+        Some(TokenPlace::FirehoseKey) => put(&mut head, &FIREHOSE_KEY, value.as_bytes()),
+        Some(TokenPlace::Header) | None => {}
+    }
     Ok(head)
 }
 

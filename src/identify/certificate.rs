@@ -69,6 +69,7 @@ pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: Some(certificate.clone()),
+        client_binding: None,
         expires_unix_seconds: certificate.not_after,
     }
 }

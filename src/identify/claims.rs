@@ -96,6 +96,7 @@ fn extract(
         groups,
         claims,
         certificate: certificate.cloned(),
+        client_binding: None,
         expires_unix_seconds,
     })
 }

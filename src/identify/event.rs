@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use crate::clock::UnixMillis;
+
 use super::fetch::FetchFault;
 
 /// One thing that happened.
@@ -20,6 +22,8 @@ pub enum Event {
     KeyWanted { issuer: Arc<str>, key_id: String },
     /// Discovery now names another host for the keys: worth a look (RFC 9700 section 4.4).
     KeysMoved { issuer: Arc<str>, from: String, to: String },
+    /// A client token was shown and holds. `name` is the configuration's.
+    ClientTokenUsed { name: Arc<str>, at: UnixMillis },
     /// A TLS handshake's client certificate was refused; no request will come of it. A `Reason` code.
     ClientCertificateRefused { listener: Arc<str>, reason: &'static str },
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub enum Method {
     Oidc,
     Mtls,
+    /// A token of our own making, for clients that can hold nothing but a fixed string.
+    ClientToken,
 }
 
 impl Method {
@@ -18,17 +20,22 @@ impl Method {
         match self {
             Method::Oidc => "oidc",
             Method::Mtls => "mtls",
+            Method::ClientToken => "client_token",
         }
     }
 }
+
+/// The issuer of all client tokens, for policies and records; like `mtls`, no configured issuer has this name.
+pub const CLIENT_TOKENS: &str = "client_tokens";
 
 /// What is known of a caller.
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub method: Method,
-    /// OIDC: the issuer's name in our configuration. mTLS: the literal `mtls`.
+    /// OIDC: the issuer's name in our configuration. mTLS: the literal `mtls`. Client tokens: `CLIENT_TOKENS`.
     pub issuer: Arc<str>,
     /// OIDC: the subject claim. mTLS: the SPIFFE ID, else the first DNS name, else the subject name.
+    /// Client tokens: the token's name.
     pub subject: Arc<str>,
     /// OIDC: the strings of the groups claim. mTLS: none.
     pub groups: Vec<String>,
@@ -36,7 +43,10 @@ pub struct Facts {
     pub claims: serde_json::Map<String, serde_json::Value>,
     /// The verified certificate: the identity itself (mTLS) or what came along with a token.
     pub certificate: Option<Arc<CertificateFacts>>,
-    /// OIDC: `exp` in Unix seconds. mTLS: the certificate's notAfter.
+    /// Client tokens: the name of the binding that the token was issued for, which speaks of its bearer whatever its
+    /// subjects say. Otherwise none, and without meaning.
+    pub client_binding: Option<Arc<str>>,
+    /// OIDC: `exp` in Unix seconds. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
     pub expires_unix_seconds: i64,
 }
 

@@ -1,6 +1,6 @@
 //! The second room: a `Caller`'s evidence becomes an `Identity`, or a rejection.
 //!
-//! What it does: judges the certificate, then the token; each answers not presented, verified or
+//! What it does: judges the certificate, then the token (an issuer's or a client token); each answers not presented, verified or
 //! rejected, and a rejection ends the search: nobody falls through to weaker evidence. When both come,
 //! both must hold and the token decides who it is. What it refuses to know: policy, apps, projects.
 //! Invariants: `Identity` has one mint (`Identity::mint`, private to this room); a missing key set is
@@ -11,6 +11,7 @@ mod algorithm;
 mod cache;
 mod certificate;
 mod claims;
+mod client_token;
 mod event;
 mod facts;
 mod fetch;
@@ -29,15 +30,16 @@ mod forge;
 mod tests;
 
 pub use algorithm::ALGORITHMS;
+pub use client_token::{ClientTokenHash, NewClientToken, NoRandomness};
 pub use event::{Event, Events};
-pub use facts::{CertificateFacts, Facts, Method};
+pub use facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
 pub use fetch::FetchFault;
 pub use issuer::IssuerFault;
 pub use jwks::IssuerStatus;
 pub use keys::KeySetFault;
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};
-pub use settings::{IssuerSettings, KeySource};
+pub use settings::{ClientTokenSettings, IssuerSettings, KeySource};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,7 @@ use crate::accept::{Caller, Carrier, ClientChain, Presented};
 use crate::clock::{Clock, UnixMillis};
 
 use cache::{Evidence, Remembered, Tokens};
+use client_token::ClientTokens;
 use issuer::Issuer;
 use mtls::Holder;
 use token::Unproven;
@@ -86,6 +89,7 @@ pub struct Identifier {
     issuers: Vec<Arc<Issuer>>,
     verifiers: Vec<Arc<ClientVerifier>>,
     tokens: Tokens,
+    client_tokens: ClientTokens,
     surroundings: Surroundings,
 }
 
@@ -120,7 +124,12 @@ impl Identifier {
             return Err(faults);
         }
         let tokens = previous.map_or_else(Tokens::new, |previous| previous.tokens.clone());
-        Ok(Identifier { issuers, verifiers, tokens, surroundings })
+        Ok(Identifier { issuers, verifiers, tokens, client_tokens: ClientTokens::new(&[]), surroundings })
+    }
+
+    /// The same room, which knows these client tokens and no others.
+    pub fn with_client_tokens(self, settings: &[ClientTokenSettings]) -> Identifier {
+        Identifier { client_tokens: ClientTokens::new(settings), ..self }
     }
 
     /// Judges a caller's evidence. Waits only if a token names a key that may be new: `FORCED_WAIT` at most.
@@ -136,6 +145,13 @@ impl Identifier {
         let bytes = token.bytes();
         if u32::try_from(bytes.len()).map_or(true, |length| length > self.surroundings.token_bytes) {
             return Err(Reason::TokenTooLarge.into());
+        }
+        // Before anything else reads it: such a token is no issuer's, and is never remembered.
+        if token.is_client_token() {
+            let certificate = holder.as_ref().map(|holder| &holder.certificate);
+            let facts = self.client_tokens.judge(bytes, certificate, now)?;
+            self.surroundings.events.report(Event::ClientTokenUsed { name: facts.subject.clone(), at: now });
+            return Ok(Identity::mint(facts));
         }
         let evidence = Evidence::of(bytes, holder.as_ref().map(|holder| holder.certificate.fingerprint.as_str()));
         if let Some(facts) = self.remembered(&evidence, now) {
@@ -223,7 +239,7 @@ pub fn certificate_facts_for_explain(leaf: &[u8]) -> Result<Facts, Rejection> {
 }
 
 /// Lightstep's own header often holds an opaque Lightstep token, which proves nothing to us and is
-/// replaced on the way out. It is a credential of ours only if it could be a signed token.
+/// replaced on the way out. It is a credential of ours only if it could be a signed token or a client token.
 fn is_ours_to_judge(token: &Presented) -> bool {
-    token.carrier != Carrier::AccessToken || token::is_shaped_like_one(token.bytes())
+    token.carrier != Carrier::AccessToken || token.is_client_token() || token::is_shaped_like_one(token.bytes())
 }

@@ -73,6 +73,10 @@ reasons! {
     TokenClaims, "token_claims", Rejected;
     /// `cnf` binds the token to something that was not proven on this connection (RFC 8705, RFC 9449).
     TokenBound, "token_bound", Rejected;
+    /// It begins like a client token, and no line of the configuration has its digest.
+    ClientTokenUnknown, "client_token_unknown", Rejected;
+    /// A client token past its `until`.
+    ClientTokenExpired, "client_token_expired", Rejected;
     /// No usable keys, or none fresh enough to say that a key does not exist.
     KeysUnavailable, "keys_unavailable", Unavailable;
     /// No path to a trust anchor, a broken signature, a wrong purpose.

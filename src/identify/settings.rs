@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::client_token::ClientTokenHash;
+
 /// One OIDC issuer that callers' tokens may come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSettings {
@@ -30,6 +32,19 @@ pub struct IssuerSettings {
     pub stale_keys: Duration,
     /// Refresh interval. Default 1 h, floor 60 s.
     pub refresh: Duration,
+}
+
+/// One client token, of which nothing but a digest is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTokenSettings {
+    /// Who holds it, in records, metrics and policy subjects; unique.
+    pub name: String,
+    /// Unique.
+    pub hash: ClientTokenHash,
+    /// The policy's binding that it was issued for.
+    pub binding: String,
+    /// It is refused from then on.
+    pub until_unix_seconds: Option<i64>,
 }
 
 /// Where an issuer's keys are found.

@@ -10,7 +10,11 @@ use http::{HeaderName, Method};
 use serde::Deserialize;
 
 use super::matching::{self, Bucket};
-use super::{Credential, IngestPath, Operation, OperationId, PermissionId, Profile, ResponseRule, Scope, Segment};
+use super::{
+    Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile, ResponseRule, Scope,
+    Segment, TokenPlace,
+};
+use crate::lightstep::Format;
 use crate::otlp::Signal;
 
 #[derive(Deserialize)]
@@ -44,6 +48,39 @@ struct RawPlacement {
 struct RawIngest {
     http: Vec<RawExport>,
     grpc: Vec<RawExport>,
+    legacy: Vec<RawLegacy>,
+    legacy_grpc: Vec<RawLegacy>,
+    token_in_url: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLegacy {
+    path: String,
+    format: String,
+    signal: RawSignal,
+    upstream: RawHost,
+    #[serde(default)]
+    token: RawTokenPlace,
+    #[serde(default)]
+    types: Vec<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawHost {
+    Ingest,
+    Collector,
+    Logs,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawTokenPlace {
+    #[default]
+    Header,
+    Password,
+    FirehoseKey,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +187,10 @@ impl Profile {
             let signal = Signal::from(row.signal);
             profile.grpc.push((row.path, export(signal), signal));
         }
+        profile.legacy = raw.ingest.legacy.into_iter().map(legacy).collect::<Result<_, _>>()?;
+        profile.legacy_grpc = raw.ingest.legacy_grpc.into_iter().map(legacy).collect::<Result<_, _>>()?;
+        profile.token_in_url = raw.ingest.token_in_url;
+        check_legacy(&profile)?;
         number_permissions(&mut profile)?;
         profile.buckets = buckets(&profile.operations)?;
         Ok(profile)
@@ -158,6 +199,37 @@ impl Profile {
 
 fn header(name: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))
+}
+
+fn legacy(raw: RawLegacy) -> Result<LegacyReport, String> {
+    let signal = Signal::from(raw.signal);
+    let format = Format::ALL.into_iter().find(|format| format.name() == raw.format);
+    Ok(LegacyReport {
+        format: format.ok_or_else(|| format!("`{}` is no format of reports", raw.format))?,
+        operation: export(signal),
+        signal,
+        host: raw.upstream.into(),
+        token: raw.token.into(),
+        types: raw.types.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        path: raw.path,
+    })
+}
+
+/// One path and media type has one format, and no path is also an export's.
+fn check_legacy(profile: &Profile) -> Result<(), String> {
+    for (place, row) in profile.legacy.iter().enumerate() {
+        let earlier = profile.legacy.iter().take(place).filter(|other| other.path == row.path);
+        if row.types.is_empty() || earlier.flat_map(|other| &other.types).any(|known| row.types.contains(known)) {
+            return Err(format!("`{}` has no media type of its own in one of its rows", row.path));
+        }
+    }
+    let paths = profile.legacy.iter().map(|row| &row.path).chain(&profile.token_in_url);
+    for path in paths {
+        if profile.match_ingest(path).is_some() {
+            return Err(format!("`{path}` is an export's path"));
+        }
+    }
+    Ok(())
 }
 
 /// The exports come first in the table, in the order of `Signal::ALL`.
@@ -281,6 +353,26 @@ impl From<RawSignal> for Signal {
             RawSignal::Traces => Signal::Traces,
             RawSignal::Metrics => Signal::Metrics,
             RawSignal::Logs => Signal::Logs,
+        }
+    }
+}
+
+impl From<RawHost> for Host {
+    fn from(raw: RawHost) -> Self {
+        match raw {
+            RawHost::Ingest => Host::Ingest,
+            RawHost::Collector => Host::Collector,
+            RawHost::Logs => Host::Logs,
+        }
+    }
+}
+
+impl From<RawTokenPlace> for TokenPlace {
+    fn from(raw: RawTokenPlace) -> Self {
+        match raw {
+            RawTokenPlace::Header => TokenPlace::Header,
+            RawTokenPlace::Password => TokenPlace::Password,
+            RawTokenPlace::FirehoseKey => TokenPlace::FirehoseKey,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use http::Method;
 
-use super::{OperationId, Profile, Segment};
+use super::{LegacyReport, OperationId, Profile, Segment};
 use crate::otlp::Signal;
 
 /// What a query path asks for.
@@ -69,6 +69,26 @@ impl Profile {
     /// Finds the export that a gRPC method (`/package.Service/Method`) stands for.
     pub fn match_grpc(&self, path: &str) -> Option<(OperationId, Signal)> {
         self.grpc.iter().find(|(known, ..)| known == path).map(|(_, operation, signal)| (*operation, *signal))
+    }
+
+    /// The forms in which legacy reports come to an HTTP path; none for a path that takes none.
+    pub fn legacy(&self, path: &str) -> impl Iterator<Item = &LegacyReport> {
+        self.legacy.iter().filter(move |row| row.path == path)
+    }
+
+    /// The legacy report that a gRPC method takes.
+    pub fn legacy_grpc(&self, path: &str) -> Option<&LegacyReport> {
+        self.legacy_grpc.iter().find(|row| row.path == path)
+    }
+
+    /// All of them.
+    pub fn legacy_reports(&self) -> &[LegacyReport] {
+        &self.legacy
+    }
+
+    /// Whether clients of the path of these segments put their token into its query.
+    pub fn takes_token_in_url(&self, segments: &[&str]) -> bool {
+        self.token_in_url.iter().any(|known| known.split('/').skip(1).eq(segments.iter().copied()))
     }
 }
 

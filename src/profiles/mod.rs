@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, Method};
 
+use crate::lightstep::Format;
 use crate::otlp::Signal;
 
 /// A row of the profile's operation table.
@@ -46,6 +47,9 @@ pub struct Profile {
     sensitive: Vec<bool>,
     ingest: Vec<IngestPath>,
     grpc: Vec<(String, OperationId, Signal)>,
+    legacy: Vec<LegacyReport>,
+    legacy_grpc: Vec<LegacyReport>,
+    token_in_url: Vec<String>,
     buckets: Vec<matching::Bucket>,
 }
 
@@ -135,6 +139,41 @@ struct IngestPath {
     signal: Signal,
 }
 
+/// A way in that is older than OpenTelemetry: one path in one form.
+#[derive(Clone, Debug)]
+pub struct LegacyReport {
+    /// Of HTTP the path, of gRPC the method; also what the backend is asked.
+    pub path: String,
+    pub format: Format,
+    pub operation: OperationId,
+    pub signal: Signal,
+    pub host: Host,
+    pub token: TokenPlace,
+    /// Media types that a client may give the body, lower case; none for gRPC.
+    pub types: Vec<String>,
+}
+
+/// Which of the backend's addresses takes a legacy report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// The one that takes exports.
+    Ingest,
+    /// The one that takes tracers' reports.
+    Collector,
+    /// The one that takes logs.
+    Logs,
+}
+
+/// Where in the head clients put the access token besides the profile's own header, and where ours is put too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenPlace {
+    Header,
+    /// Also as the password of HTTP Basic; the user's name means nothing.
+    Password,
+    /// Also in `X-Amz-Firehose-Access-Key`.
+    FirehoseKey,
+}
+
 impl Profile {
     /// The profile of Lightstep, read once. Should the built-in text be unreadable (a test proves that it is not), the
     /// profile knows no operation at all, and everything is refused.
@@ -193,6 +232,9 @@ impl Profile {
             sensitive: Vec::new(),
             ingest: Vec::new(),
             grpc: Vec::new(),
+            legacy: Vec::new(),
+            legacy_grpc: Vec::new(),
+            token_in_url: Vec::new(),
             buckets: Vec::new(),
         }
     }

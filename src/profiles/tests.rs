@@ -183,6 +183,48 @@ fn exports_are_found_by_their_paths_and_no_others() {
     assert_eq!(profile.match_grpc("/opentelemetry.proto.collector.trace.v1.TraceService/export"), None);
 }
 
+/// The ways in that are older than OpenTelemetry, transcribed by hand: path, format, signal, upstream, token, types.
+const LEGACY: &str = "
+/api/v2/reports          reports       traces  Collector Header      application/octet-stream application/x-protobuf application/protobuf
+/api/v2/reports          reports_json  traces  Collector Header      application/json
+/api/v0/reports          thrift_json   traces  Collector Header      application/json
+/_rpc/v1/reports/binary  thrift_binary traces  Collector Header      application/x-thrift application/vnd.apache.thrift.binary
+/metrics                 metrics       metrics Ingest    Header      application/octet-stream application/x-protobuf application/protobuf
+/api/v2/spans            zipkin        traces  Collector Header      application/json
+/_bulk                   bulk          logs    Logs      Password    application/json application/x-ndjson
+/cwstream                firehose      metrics Ingest    FirehoseKey application/json
+";
+
+#[test]
+fn legacy_reports_are_found_by_their_paths_and_no_others() {
+    let profile = lightstep();
+    let lines: Vec<&str> = LEGACY.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(profile.legacy_reports().len(), lines.len());
+    for (line, row) in lines.iter().zip(profile.legacy_reports()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let told = format!("{} {} {:?} {:?}", row.format.name(), row.signal.name(), row.host, row.token);
+        assert_eq!((row.path.as_str(), told), (words[0], words[1..5].join(" ")));
+        assert_eq!(row.types, words[5..]);
+        assert_eq!(profile.operation(row.operation).permission, format!("ingest.{}", words[2]));
+        assert!(profile.legacy(words[0]).any(|found| found.format == row.format));
+    }
+    for path in ["/api/v2/report", "/api/v2/reports/", "/API/v2/reports", "/v1/traces", "_bulk", ""] {
+        assert_eq!(profile.legacy(path).count(), 0, "{path}");
+    }
+    let grpc = profile.legacy_grpc("/lightstep.collector.CollectorService/Report").unwrap();
+    assert_eq!((grpc.format.name(), grpc.host), ("reports", Host::Collector));
+    assert!(profile.legacy_grpc("/lightstep.collector.CollectorService/report").is_none());
+    for (segments, expected) in [
+        (&["_rpc", "v1", "reports", "uri_encoded"][..], true),
+        (&["_rpc", "v1", "reports", "binary"], false),
+        (&["_rpc", "v1", "reports"], false),
+        (&["x", "_rpc", "v1", "reports", "uri_encoded"], false),
+        (&[], false),
+    ] {
+        assert_eq!(profile.takes_token_in_url(segments), expected, "{segments:?}");
+    }
+}
+
 #[test]
 fn a_path_is_rebuilt_only_from_all_of_its_values() {
     let profile = lightstep();
@@ -241,6 +283,18 @@ fn a_table_that_could_mean_two_things_is_refused() {
         (row("method: GET, path: /x, permission: query.x.read, scope: organization, extra: 1"), "extra"),
     ] {
         let fault = Profile::parse(&broken).unwrap_err();
+        assert!(fault.contains(word), "{word}: {fault}");
+    }
+    let legacy = |row: &str| text.replacen("  legacy:\n", &format!("  legacy:\n    - {{ {row} }}\n"), 1);
+    for (row, word) in [
+        ("path: /x, format: bulk, signal: logs, upstream: logs", "no media type"),
+        ("path: /_bulk, format: zipkin, signal: logs, upstream: logs, types: [application/JSON]", "no media type"),
+        ("path: /x, format: arrow, signal: logs, upstream: logs, types: [a/b]", "no format"),
+        ("path: /v1/logs, format: bulk, signal: logs, upstream: logs, types: [a/b]", "an export's path"),
+        ("path: /x, format: bulk, signal: logs, upstream: query, types: [a/b]", "query"),
+        ("path: /x, format: bulk, signal: logs, upstream: logs, token: url, types: [a/b]", "url"),
+    ] {
+        let fault = Profile::parse(&legacy(row)).unwrap_err();
         assert!(fault.contains(word), "{word}: {fault}");
     }
 }

@@ -16,8 +16,8 @@ use time::OffsetDateTime;
 use super::super::certificate::is_spiffe_id;
 use super::super::forge::{Answer, Folder, NOW, RSA, World, base64url, caller, issuer};
 use super::super::{
-    ClientTrust, ClientVerifier, Event, Identifier, KeySource, Method, Rejection, RejectionKind,
-    certificate_facts_for_explain,
+    ClientTokenHash, ClientTokenSettings, ClientTrust, ClientVerifier, Event, Identifier, KeySource, Method, Rejection,
+    RejectionKind, certificate_facts_for_explain,
 };
 use crate::accept::{ClientCertificates, ClientChain};
 use crate::clock::UnixMillis;
@@ -313,11 +313,21 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
     let settings = issuer(KeySource::File(folder.write("jwks.json", keys)));
     let identifier = Identifier::new(&[settings], vec![verifier.clone()], world.surroundings.clone(), None).unwrap();
 
+    let fixed = "lk_fixed".to_owned();
+    let php = ClientTokenSettings {
+        name: "php".to_owned(),
+        hash: ClientTokenHash::of(fixed.as_bytes()),
+        binding: "pods".to_owned(),
+        until_unix_seconds: None,
+    };
+    let identifier = identifier.with_client_tokens(&[php]);
+
     let mine = authority.workload(1);
     let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &mine.certificates[0]);
     let bound = RSA.token("RS256", "rs", json!({"cnf": {"x5t#S256": base64url(fingerprint)}}));
     let free = RSA.token("RS256", "rs", json!({}));
     let forged = RSA.token("RS256", "nobody", json!({}));
+    let unknown = "lk_other".to_owned();
     let other = authority.workload(2);
     let foreign = Authority::new("evil", |_| ()).workload(3);
     let elsewhere = Arc::new(ClientChain { certificates: mine.certificates.clone(), listener: Arc::from("gone") });
@@ -333,6 +343,9 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
             ("bad token", Some(&forged), Some(&mine), Err("token_key_unknown")),
             ("bad certificate", Some(&free), Some(&foreign), Err("certificate_untrusted")),
             ("from a listener that is gone", Some(&free), Some(&elsewhere), Err("certificate_untrusted")),
+            ("client token", Some(&fixed), Some(&mine), Ok((Method::ClientToken, "php", true))),
+            ("bad client token", Some(&unknown), Some(&mine), Err("client_token_unknown")),
+            ("bad certificate beside it", Some(&fixed), Some(&foreign), Err("certificate_untrusted")),
             ("neither", None, None, Err("no_credential")),
         ] {
             let identity = identifier.identify(caller(token.map(String::as_str), certificate.cloned())).await;

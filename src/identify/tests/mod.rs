@@ -4,6 +4,7 @@
 //! room is built inside. Invariant: every row names what is presented and the exact answer.
 
 mod certificates;
+mod client_tokens;
 mod rotation;
 mod tokens;
 mod upkeep;

@@ -3,12 +3,57 @@
 //! What it does: reads `16MiB` and `30s`. What it refuses to know: which setting it reads for.
 //! Invariant: nothing is rounded, guessed or wrapped; a unit that could mean two things is refused.
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 
 /// What a size may look like, for hints.
 pub const SIZE_FORM: &str = "write `64KiB`, `16MiB`, `1GiB` or a number of bytes";
 /// What a duration may look like, for hints.
 pub const DURATION_FORM: &str = "write `250ms`, `30s`, `5m` or `1h`";
+
+/// A size as written: `16MiB`, or a number of bytes.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RawSize(pub String);
+
+impl JsonSchema for RawSize {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "description": "bytes, or with a unit: `64KiB`, `16MiB`, `1GiB`",
+            "pattern": "^[0-9]+(KiB|MiB|GiB)?$",
+            "minimum": 0,
+            "x-hint": "write `64KiB`, `16MiB`, `1GiB` or a number of bytes",
+        })
+    }
+}
+
+/// A duration as written: `30s`.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RawDuration(pub String);
+
+impl JsonSchema for RawDuration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "with a unit: `250ms`, `30s`, `5m`, `1h`",
+            "pattern": "^[0-9]+(ms|s|m|h)$",
+            "x-hint": "write `250ms`, `30s`, `5m` or `1h`",
+        })
+    }
+}
 
 /// Bytes of `16MiB`, `64KiB`, `1GiB` or a plain number.
 pub fn size(text: &str) -> Option<u64> {

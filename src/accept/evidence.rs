@@ -1,0 +1,167 @@
+//! Where a client's token may stand, and which of several counts.
+//!
+//! What it does: finds the one token of a head, and adds the one of a legacy report's body. What it refuses
+//! to know: whether a token holds. Invariants: two different tokens are refused, not chosen from; what only
+//! fills the place of the backend's own token (`empty`, `developer`, an old access token) counts only where
+//! there is nothing else, and `identify` then says that it proves nothing.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+use super::{CLIENT_TOKEN_PREFIX, Caller, Carrier, Fault, Presented};
+use crate::profiles::{Profile, TokenPlace};
+
+/// Where Amazon Data Firehose puts the key of its HTTP endpoint.
+const FIREHOSE_KEY: HeaderName = HeaderName::from_static("x-amz-firehose-access-key");
+
+/// The one token of the head, wherever it stands.
+pub(super) fn token(
+    headers: &HeaderMap,
+    profile: &Profile,
+    place: TokenPlace,
+    has_certificate: bool,
+) -> Result<Option<Presented>, Fault> {
+    let mut chosen = None;
+    let mut carried = Vec::with_capacity(2);
+    if let Some(value) = only(headers, &AUTHORIZATION)? {
+        match basic_password(value).filter(|_| place == TokenPlace::Password) {
+            Some(password) => carried.push(Presented::owned(password, Carrier::AccessToken)),
+            None => chosen = Some(authorization_token(value)?),
+        }
+    }
+    if let Some(value) = only(headers, &profile.access_token_header)? {
+        carried.push(Presented::new(value.clone(), 0, Carrier::AccessToken));
+    }
+    if place == TokenPlace::FirehoseKey
+        && let Some(value) = only(headers, &FIREHOSE_KEY)?
+    {
+        carried.push(Presented::new(value.clone(), 0, Carrier::AccessToken));
+    }
+    // Clients of the backend always send something there, often a placeholder. It is evidence if it has the
+    // form of a JWT or of a client token, or if there is no other.
+    let mut placeholder = None;
+    for token in carried {
+        match &chosen {
+            _ if !has_token_form(token.bytes()) => {
+                placeholder = placeholder.or(Some(token).filter(|token| !token.bytes().is_empty()));
+            }
+            None => chosen = Some(token),
+            Some(other) if other.bytes() == token.bytes() => {}
+            Some(_) => return Err(Fault::CredentialConflict),
+        }
+    }
+    Ok(chosen.or(placeholder.filter(|_| !has_certificate)))
+}
+
+/// The caller with the token of a legacy report's body, by the same rule as for a head: a JWT or client
+/// token is evidence and must not differ from the head's; anything else counts if there is no other.
+pub fn with_body_token(caller: Caller, token: &[u8]) -> Result<Caller, Fault> {
+    caller.shown().agrees_or_is_silent(token)?;
+    let counts = has_token_form(token) || (caller.token.is_none() && caller.certificate.is_none());
+    let replaces = !caller.token.as_ref().is_some_and(is_strong);
+    if token.is_empty() || !counts || !replaces {
+        return Ok(caller);
+    }
+    let presented = Presented::owned(Zeroizing::new(token.to_vec()), Carrier::AccessToken);
+    Ok(Caller { token: Some(presented), ..caller })
+}
+
+/// What a head showed, to be compared with a body that is read when the caller is known already.
+#[derive(Clone, Copy)]
+pub struct Shown {
+    /// The SHA-256 of a token that counts.
+    token: Option<[u8; 32]>,
+    certificate: bool,
+}
+
+impl Caller {
+    /// What is remembered of the evidence when it has been judged.
+    pub fn shown(&self) -> Shown {
+        let token = self.token.as_ref().filter(|token| is_strong(token)).map(|token| digest(token.bytes()));
+        Shown { token, certificate: self.certificate.is_some() }
+    }
+
+    /// Whether the head proves nothing that a body's token could not replace.
+    pub(super) fn has_evidence(&self) -> bool {
+        self.certificate.is_some() || self.token.as_ref().is_some_and(is_strong)
+    }
+}
+
+impl Shown {
+    /// Fails if the body's token is evidence too, and not the one that the caller was identified by: neither
+    /// another token nor one besides a certificate is chosen from afterwards.
+    pub fn agrees_with(&self, body_token: &[u8]) -> Result<(), Fault> {
+        if self.certificate && self.token.is_none() && has_token_form(body_token) {
+            return Err(Fault::CredentialConflict);
+        }
+        self.agrees_or_is_silent(body_token)
+    }
+
+    fn agrees_or_is_silent(&self, body_token: &[u8]) -> Result<(), Fault> {
+        match self.token {
+            Some(shown) if has_token_form(body_token) && digest(body_token) != shown => Err(Fault::CredentialConflict),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Everything in `Authorization` is meant for us.
+fn is_strong(token: &Presented) -> bool {
+    token.carrier == Carrier::Authorization || has_token_form(token.bytes())
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+/// The one line of this name, if there is any.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Fault> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (first, None) => Ok(first),
+        (_, Some(_)) => Err(Fault::CredentialConflict),
+    }
+}
+
+/// `Bearer x` in any case, or a bare `x` as the query API's clients send it.
+fn authorization_token(value: &HeaderValue) -> Result<Presented, Fault> {
+    let bytes = value.as_bytes();
+    if bytes.contains(&b',') {
+        return Err(Fault::CredentialConflict);
+    }
+    let start = match bytes.iter().position(|byte| *byte == b' ') {
+        Some(space) => {
+            let (scheme, rest) = bytes.split_at_checked(space).unwrap_or((bytes, &[]));
+            let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+            // Another scheme is evidence that we cannot verify; the whole value goes on and fails there.
+            if scheme.eq_ignore_ascii_case(b"bearer") { space + blanks } else { 0 }
+        }
+        None => 0,
+    };
+    Ok(Presented::new(value.clone(), start, Carrier::Authorization))
+}
+
+/// The password of HTTP Basic (RFC 7617 section 2); the user's name means nothing.
+fn basic_password(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
+    let (scheme, encoded) = value.as_bytes().split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = Zeroizing::new(STANDARD.decode(encoded.trim_ascii()).ok()?);
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(Zeroizing::new(decoded.get(colon + 1..)?.to_vec()))
+}
+
+fn has_token_form(value: &[u8]) -> bool {
+    value.starts_with(CLIENT_TOKEN_PREFIX.as_bytes()) || has_jwt_form(value)
+}
+
+fn has_jwt_form(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b'.').count() == 3
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && value.split(|byte| *byte == b'.').all(|part| !part.is_empty())
+}

@@ -1,0 +1,124 @@
+//! Asks of formats that are older than OpenTelemetry.
+//!
+//! What it does: tells by path and media type in which form a legacy report comes. What it refuses to know:
+//! tokens, and what is in a report. Invariant: the path that the backend is asked is the profile's literal.
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Version};
+
+use super::call::{Ask, Dialect, LegacyAsk, Protocol};
+use super::{Fault, read};
+use crate::apps::AppPath;
+use crate::lightstep::Format;
+use crate::profiles::{LegacyReport, Profile, TokenPlace};
+
+/// Amazon Data Firehose's name of a request.
+const FIREHOSE_REQUEST: HeaderName = HeaderName::from_static("x-amz-firehose-request-id");
+/// Firehose's own ids are UUIDs.
+const FIREHOSE_REQUEST_LIMIT_BYTES: usize = 256;
+
+/// How an ask came out, and where its token may stand besides the usual headers.
+pub(super) struct Found {
+    pub ask: Ask,
+    pub token: TokenPlace,
+}
+
+/// Finds the legacy report that a POST to `inner` stands for; `None` if it is none.
+pub(super) fn ask(
+    parts: &Parts,
+    profile: &Profile,
+    inner: &str,
+    dialect: Dialect,
+    app: Option<AppPath>,
+) -> Option<Found> {
+    let (row, takes, protocol) = match profile.legacy_grpc(inner) {
+        Some(row) => (row, dialect == Dialect::Grpc && parts.version == Version::HTTP_2, Protocol::Grpc),
+        None => {
+            let media_type = media_type(parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
+            let fitting = profile.legacy(inner).find(|row| row.types.contains(&media_type));
+            (fitting.or_else(|| profile.legacy(inner).next())?, fitting.is_some(), Protocol::Http)
+        }
+    };
+    let ask = if !takes {
+        Ask::Unacceptable(Fault::MediaType)
+    } else if !read::is_content_encoding(&parts.headers) {
+        Ask::Unacceptable(Fault::ContentEncoding)
+    } else {
+        Ask::Legacy(report(parts, row, protocol, app))
+    };
+    Some(Found { ask, token: row.token })
+}
+
+fn report(parts: &Parts, row: &LegacyReport, protocol: Protocol, app: Option<AppPath>) -> LegacyAsk {
+    let request = parts.headers.get(FIREHOSE_REQUEST).and_then(|value| value.to_str().ok());
+    let request = request.filter(|id| row.format == Format::Firehose && id.len() <= FIREHOSE_REQUEST_LIMIT_BYTES);
+    LegacyAsk {
+        operation: row.operation,
+        signal: row.signal,
+        format: row.format,
+        protocol,
+        host: row.host,
+        token: row.token,
+        upstream_path: row.path.clone(),
+        app,
+        // Known when the evidence of the head is.
+        body_first: false,
+        firehose_request: request.map(str::to_owned),
+    }
+}
+
+fn media_type(value: Option<&[u8]>) -> String {
+    let essence = value.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    String::from_utf8_lossy(essence).to_ascii_lowercase()
+}
+
+/// The paths of the profile, known here so that even a head that cannot be read is answered in its client's
+/// language; with the format, and that of a JSON body where it is another.
+const PATHS: [(&str, Format, Format); 7] = [
+    ("/api/v2/reports", Format::Reports, Format::ReportsJson),
+    ("/api/v0/reports", Format::ThriftJson, Format::ThriftJson),
+    ("/_rpc/v1/reports/binary", Format::ThriftBinary, Format::ThriftBinary),
+    ("/metrics", Format::Metrics, Format::Metrics),
+    ("/api/v2/spans", Format::Zipkin, Format::Zipkin),
+    ("/_bulk", Format::Bulk, Format::Bulk),
+    ("/cwstream", Format::Firehose, Format::Firehose),
+];
+
+/// The format that a path speaks of, if it is one of ours.
+pub(super) fn glimpse_format(path: &str, json: bool) -> Option<Format> {
+    let path = path.split('?').next().unwrap_or_default();
+    let inner = match path.strip_prefix("/apps/").and_then(|rest| rest.split_once("/-/")) {
+        Some((_, inner)) => inner,
+        None => path.strip_prefix('/')?,
+    };
+    let known = PATHS.iter().find(|(known, ..)| known.strip_prefix('/') == Some(inner))?;
+    Some(if json { known.2 } else { known.1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: a row of the profile gets another path or format. Guarantees: refusals are in its language.
+    #[test]
+    fn every_legacy_row_is_glimpsed() {
+        let profile = Profile::lightstep();
+        for (path, ..) in PATHS {
+            assert!(profile.legacy(path).next().is_some(), "{path} is no row");
+            for row in profile.legacy(path) {
+                for media_type in &row.types {
+                    let json = media_type.ends_with("json");
+                    let app = format!("/apps/shop/-{path}?x=1");
+                    for path in [path, app.as_str()] {
+                        assert_eq!(glimpse_format(path, json), Some(row.format), "{path} {media_type}");
+                    }
+                }
+            }
+        }
+        assert_eq!(profile.legacy_reports().len(), PATHS.len() + 1);
+        for path in ["", "/", "/apps/metrics", "/apps/-/metrics/", "/x/metrics", "metrics", "/v1/metrics"] {
+            assert_eq!(glimpse_format(path, false), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a caller may write, decided before the body is read.
+//!
+//! What it does: judges an export's head, and holds what was found for the judgement of its parts. What it refuses to know:
+//! the body. Invariants: a `Reach` is made in one place, from a caller's facts at one time, is not `Clone`, and counts
+//! only for the policy that made it; without one no part of an export gets a permit.
+
+use std::sync::{Arc, OnceLock};
+
+use super::decide::{Fallback, Target};
+use super::permit::{Denial, DenialReason};
+use super::{Permit, Policy};
+use crate::accept::{Ask, Call};
+use crate::apps::{AppPath, NodeId};
+use crate::clock::UnixMillis;
+use crate::identify::{Facts, Identity};
+use crate::profiles::{OperationId, PermissionId, Scope};
+
+/// A power: this caller may write this signal to some apps of this policy.
+#[derive(Debug)]
+pub struct Reach {
+    /// Which policy it is of.
+    policy: Arc<str>,
+    operation: OperationId,
+    permission: PermissionId,
+    named: Option<NodeId>,
+    /// The bindings in force that allow and deny, as places in the policy.
+    allows: Vec<u32>,
+    denies: Vec<u32>,
+    /// Where parts go whose service no app owns, once it was asked.
+    fallback: OnceLock<Result<Fallback, DenialReason>>,
+}
+
+impl Reach {
+    pub fn operation(&self) -> OperationId {
+        self.operation
+    }
+
+    /// The app that the call named.
+    pub fn named(&self) -> Option<NodeId> {
+        self.named
+    }
+
+    pub(super) fn allows(&self) -> &[u32] {
+        &self.allows
+    }
+
+    pub(super) fn denies(&self) -> &[u32] {
+        &self.denies
+    }
+}
+
+impl Policy {
+    /// Decides on an export's head: where the caller may write this signal now. A call that names an app is denied here if
+    /// it may not be written to, any other if nothing may.
+    pub fn reach(&self, identity: &Identity, call: &Call, now: UnixMillis) -> Result<Reach, Denial> {
+        match &call.ask {
+            Ask::Ingest(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
+            Ask::Legacy(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
+            Ask::Query(_) | Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => {
+                Err(Denial { reason: DenialReason::OperationUnknown, bindings: Vec::new() })
+            }
+        }
+    }
+
+    /// The one place where a `Reach` is made.
+    pub(super) fn reached(
+        &self,
+        facts: &Facts,
+        operation: OperationId,
+        app: Option<&AppPath>,
+        now: UnixMillis,
+    ) -> Result<Reach, Denial> {
+        let deny = |reason, bindings| Err(Denial { reason, bindings });
+        let row = match self.profile.operations().get(usize::from(operation.0)) {
+            Some(row) if row.scope == Scope::App => row,
+            Some(_) => return deny(DenialReason::EvaluationError, Vec::new()),
+            None => return deny(DenialReason::OperationUnknown, Vec::new()),
+        };
+        if app.is_some() {
+            let verdict = self.decide(facts, operation, Target::App(app), now);
+            if let Some(reason) = verdict.reason {
+                return deny(reason, verdict.bindings);
+            }
+        }
+        let matched = self.matched(facts, row.permission_id, None, now);
+        let reach = Reach {
+            policy: self.version.clone(),
+            operation,
+            permission: row.permission_id,
+            named: app.and_then(|app| self.tree.find(app)),
+            allows: matched.allows,
+            denies: matched.denies,
+            fallback: OnceLock::new(),
+        };
+        let writable = |node| self.tree.project_of(node).is_some() && !self.covers(&reach.denies, node);
+        if reach.named.is_none() && !self.covered(&reach.allows).any(writable) {
+            return deny(DenialReason::NoWritableApp, self.names(&reach.denies));
+        }
+        Ok(reach)
+    }
+
+    /// The permit for the parts of an export that were assigned to this app.
+    pub fn permit(&self, reach: &Reach, node: NodeId) -> Result<Permit, Denial> {
+        if !self.made(reach) {
+            return Err(Denial { reason: DenialReason::EvaluationError, bindings: Vec::new() });
+        }
+        let matched = self.matched_at(reach, node);
+        let verdict = self.settled_at(&matched, reach.permission);
+        Permit::mint(reach.operation, self.export_to(node, verdict))
+    }
+
+    /// Whether this policy made it: another one numbers its apps and bindings differently.
+    pub(super) fn made(&self, reach: &Reach) -> bool {
+        Arc::ptr_eq(&self.version, &reach.policy)
+    }
+
+    /// Whether the caller may write there, project or not.
+    pub(super) fn writable(&self, reach: &Reach, node: NodeId) -> bool {
+        self.covers(&reach.allows, node) && !self.covers(&reach.denies, node)
+    }
+
+    /// The bindings that allow it there.
+    pub(super) fn allowing(&self, reach: &Reach, node: NodeId) -> Vec<u32> {
+        self.covering(&reach.allows, node)
+    }
+
+    /// Where parts go whose service no app owns, if the call names no app.
+    pub(super) fn fallback(&self, reach: &Reach) -> Result<Fallback, DenialReason> {
+        *reach.fallback.get_or_init(|| self.only_app(&reach.allows, &reach.denies, true))
+    }
+}

@@ -1,0 +1,37 @@
+//! `ingest:`, checked.
+//!
+//! What it does: turns words into settings. What it refuses to know: how an export is rewritten.
+//! Invariant: whatever lowers protection (`off`, `pass`, `accept`) must be written down.
+
+use std::time::Duration;
+
+use super::limits::{duration_between, hours};
+use super::raw::{RawCommands, RawCompression, RawIngest, RawTokenInUrl};
+use super::report::Report;
+use crate::transform::{Compression, IngestSettings};
+
+pub fn ingest(report: &mut Report<'_>, raw: &RawIngest) -> IngestSettings {
+    let default = IngestSettings::default();
+    IngestSettings {
+        stamp: raw.stamp.map_or(default.stamp, |given| given.0),
+        compression: match raw.compression {
+            None => default.compression,
+            Some(RawCompression::Same) => Compression::Same,
+            Some(RawCompression::Identity) => Compression::Identity,
+            Some(RawCompression::Gzip) => Compression::Gzip,
+            Some(RawCompression::Zstd) => Compression::Zstd,
+        },
+        pass_commands: raw.commands.map_or(default.pass_commands, |given| given == RawCommands::Pass),
+        accept_token_in_url: raw
+            .token_in_url
+            .map_or(default.accept_token_in_url, |given| given == RawTokenInUrl::Accept),
+        parallel_parts: raw.parallel.map_or(default.parallel_parts, usize::from),
+        remember: duration_between(
+            report,
+            raw.remember.as_ref(),
+            "ingest.remember",
+            default.remember,
+            Duration::ZERO..=hours(1),
+        ),
+    }
+}
