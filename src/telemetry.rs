@@ -32,6 +32,10 @@ pub struct Metrics {
     keys: IntCounterVec,
     credentials: IntCounterVec,
     events: IntCounterVec,
+    items: IntCounterVec,
+    forged: IntCounter,
+    client_token_uses: IntCounterVec,
+    client_token_last_used: IntGaugeVec,
     pub key_age_seconds: IntGaugeVec,
     pub connections: IntGauge,
     pub in_flight: IntGauge,
@@ -56,70 +60,102 @@ pub struct Finished<'a> {
     pub duration: Duration,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Items of an export: accepted by the backend, rejected by us or by it.
+    pub items: (u64, u64),
+}
+
+/// A registry that is being filled; names are given without their prefix.
+struct Making(Registry);
+
+impl Making {
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        let metric = IntCounterVec::new(Opts::new(format!("lightkeeper_{name}"), help), labels)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn plain_counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let metric = IntCounter::new(format!("lightkeeper_{name}"), help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let metric = IntGauge::new(format!("lightkeeper_{name}"), help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn labelled_gauge(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, prometheus::Error> {
+        let metric = IntGaugeVec::new(Opts::new(format!("lightkeeper_{name}"), help), &[label])?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
 }
 
 impl Metrics {
     /// Registers everything in a registry of its own.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(format!("lightkeeper_{name}"), help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let gauge = |name: &str, help: &str| {
-            let metric = IntGauge::new(format!("lightkeeper_{name}"), help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let requests = counter(
+        let make = Making(Registry::new());
+        let requests = make.counter(
             "requests_total",
             "Calls by operation, app, decision (allow or deny) and stable reason code.",
             &["operation", "app", "decision", "reason"],
         )?;
-        let bytes = counter("bytes_total", "Body bytes by operation and direction.", &["operation", "direction"])?;
+        let bytes =
+            make.counter("bytes_total", "Body bytes by operation and direction.", &["operation", "direction"])?;
         let upstream =
-            counter("upstream_responses_total", "Answers of the backends by status.", &["upstream", "status"])?;
-        let edge = counter(
+            make.counter("upstream_responses_total", "Answers of the backends by status.", &["upstream", "status"])?;
+        let edge = make.counter(
             "edge_refusals_total",
             "Connections and handshakes refused before a request existed.",
             &["listener", "reason"],
         )?;
-        let reloads = counter("reloads_total", "Reloads by result (ok or failed).", &["result"])?;
-        let keys = counter("key_refreshes_total", "Key set refreshes by issuer and result.", &["issuer", "result"])?;
-        let credentials = counter(
+        let reloads = make.counter("reloads_total", "Reloads by result (ok or failed).", &["result"])?;
+        let keys =
+            make.counter("key_refreshes_total", "Key set refreshes by issuer and result.", &["issuer", "result"])?;
+        let credentials = make.counter(
             "credential_refusals_total",
             "Times that a backend refused one of our own credentials.",
             &["project"],
         )?;
-        let events = counter("events_total", "Other events worth an alert.", &["event"])?;
+        let events = make.counter("events_total", "Other events worth an alert.", &["event"])?;
+        let items = make.counter(
+            "items_total",
+            "Spans, data points and log records of exports that were read, by operation, app and result (accepted or rejected).",
+            &["operation", "app", "result"],
+        )?;
+        let forged = make.plain_counter(
+            "forged_attributes_total",
+            "Attributes in our own namespace that callers sent and that were removed.",
+        )?;
+        let client_token_uses =
+            make.counter("client_token_uses_total", "Times that a client token was accepted.", &["name"])?;
+        let client_token_last_used =
+            make.labelled_gauge("client_token_last_used_seconds", "Unix time of a client token's last use.", "name")?;
         let duration = HistogramVec::new(
             HistogramOpts::new("lightkeeper_request_duration_seconds", "From the head's arrival to the answer's end.")
                 .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
             &["operation"],
         )?;
-        registry.register(Box::new(duration.clone()))?;
-        let key_age_seconds = IntGaugeVec::new(
-            Opts::new("lightkeeper_issuer_keys_age_seconds", "Age of an issuer's key set; -1 without one."),
-            &["issuer"],
-        )?;
-        registry.register(Box::new(key_age_seconds.clone()))?;
+        make.0.register(Box::new(duration.clone()))?;
+        let key_age_seconds =
+            make.labelled_gauge("issuer_keys_age_seconds", "Age of an issuer's key set; -1 without one.", "issuer")?;
         let last_reload = Gauge::new(
             "lightkeeper_last_reload_timestamp_seconds",
             "Unix time of the last configuration that was taken over.",
         )?;
-        registry.register(Box::new(last_reload.clone()))?;
-        let panics = IntCounter::new("lightkeeper_panics_total", "Panics caught; each is a defect.")?;
-        registry.register(Box::new(panics.clone()))?;
-        let connections = gauge("connections", "Open client connections.")?;
-        let in_flight = gauge("requests_in_flight", "Calls that have begun and not ended.")?;
-        let buffered_bytes = gauge("buffered_bytes", "Bodies held in memory (limits.buffered_total).")?;
-        let audit_written = gauge("audit_records_written", "Audit records written since the start.")?;
-        let audit_lost = gauge("audit_records_lost", "Audit records that could not be queued or written.")?;
-        let audit_failing = gauge("audit_failing", "1 while audit records cannot be written.")?;
-        let last_reload_ok = gauge("last_reload_successful", "1 if the last reload was taken over.")?;
+        make.0.register(Box::new(last_reload.clone()))?;
+        let panics = make.plain_counter("panics_total", "Panics caught; each is a defect.")?;
+        let connections = make.gauge("connections", "Open client connections.")?;
+        let in_flight = make.gauge("requests_in_flight", "Calls that have begun and not ended.")?;
+        let buffered_bytes = make.gauge("buffered_bytes", "Bodies held in memory (limits.buffered_total).")?;
+        let audit_written = make.gauge("audit_records_written", "Audit records written since the start.")?;
+        let audit_lost = make.gauge("audit_records_lost", "Audit records that could not be queued or written.")?;
+        let audit_failing = make.gauge("audit_failing", "1 while audit records cannot be written.")?;
+        let last_reload_ok = make.gauge("last_reload_successful", "1 if the last reload was taken over.")?;
         Ok(Metrics {
-            registry,
+            registry: make.0,
             requests,
             duration,
             bytes,
@@ -129,6 +165,10 @@ impl Metrics {
             keys,
             credentials,
             events,
+            items,
+            forged,
+            client_token_uses,
+            client_token_last_used,
             key_age_seconds,
             connections,
             in_flight,
@@ -148,9 +188,20 @@ impl Metrics {
         self.duration.with_label_values(&[call.operation]).observe(call.duration.as_secs_f64());
         self.bytes.with_label_values(&[call.operation, "in"]).inc_by(call.bytes_in);
         self.bytes.with_label_values(&[call.operation, "out"]).inc_by(call.bytes_out);
+        for (count, result) in [(call.items.0, "accepted"), (call.items.1, "rejected")] {
+            if count > 0 {
+                self.items.with_label_values(&[call.operation, call.app, result]).inc_by(count);
+            }
+        }
         if let Some(status) = call.upstream_status {
             self.upstream.with_label_values(&[call.upstream, status_word(status)]).inc();
         }
+    }
+
+    /// `name` is one of the configuration's, never what a caller sent.
+    pub fn client_token_used(&self, name: &str, unix_seconds: i64) {
+        self.client_token_uses.with_label_values(&[name]).inc();
+        self.client_token_last_used.with_label_values(&[name]).set(unix_seconds);
     }
 
     /// Counts a refusal before any request.
@@ -172,6 +223,11 @@ impl Metrics {
 
     pub fn credential_refused(&self, project: &str) {
         self.credentials.with_label_values(&[project]).inc();
+    }
+
+    /// Counts attributes of our own namespace that a caller sent.
+    pub fn forged(&self, count: u64) {
+        self.forged.inc_by(count);
     }
 
     pub fn event(&self, event: &'static str) {

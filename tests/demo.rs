@@ -75,7 +75,14 @@ fn the_demo_tells_the_main_job() {
         "DENY conflicting_credentials, HTTP 400",
         "body_too_large, HTTP 413",
         "DENY certificate_revoked",
-        "received 5 requests: the calls that passed, and nothing else",
+        "received POST /opentelemetry.proto.collector.trace.v1.TraceService/Export for payments-prod: payments (3), ledger-core (1)",
+        "stamped   ledger-core: lightkeeper.app=shop/payments",
+        "stamped   all with lightkeeper.identity=system:serviceaccount:observability:collector, ",
+        "forged    gone from resource, scope, spans, events and links",
+        "told      partial success: 3 rejected, \"not permitted to write as service `ingress`\"",
+        "the report's own `access_token`: checkout-prod's as well",
+        "told      accepted; the backend's command to stop for good was dropped",
+        "received 10 requests: the calls that passed, and nothing else",
         "Everything went as told.",
     ] {
         assert!(told.out.contains(line), "`{line}` is not told:\n{}", told.out);
@@ -164,7 +171,7 @@ async fn explain_tells_why() {
     let streams = |project: &str| format!("/public/v0.2/acme/projects/{project}/streams");
     /// Evidence, method, path; exit status, the stage that tells, its reason.
     type Case<'a> = (&'a [&'a str], &'a str, &'a str, i32, &'a str, &'a str);
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 12] = [
         (&["--token-file", &token], "POST", "/v1/traces", 0, "authorize", "ok"),
         (&["--token-file", &expired], "POST", "/v1/traces", 3, "identify", "token_expired"),
         (&["--certificate", &certificate], "POST", "/v1/traces", 0, "authorize", "ok"),
@@ -181,6 +188,31 @@ async fn explain_tells_why() {
         (&["--claims", pat], "GET", "/public/v0.2/acme/secrets", 3, "authorize", "path_unknown"),
         (&["--claims", pat], "GET", "/public/v0.2/acme/projects/a%2fb/streams", 3, "accept", "ambiguous_path"),
         (&[], "POST", "/v1/traces", 3, "identify", "no_credential"),
+        // What becomes of one resource of an export.
+        (
+            &["--token-file", &token, "--attribute", "service.name=checkout-web"],
+            "POST",
+            "/v1/traces",
+            0,
+            "assign",
+            "ok",
+        ),
+        (
+            &["--token-file", &token, "--attribute", "service.name=payments"],
+            "POST",
+            "/v1/traces",
+            3,
+            "assign",
+            "service_foreign",
+        ),
+        (
+            &["--token-file", &token, "--attribute", "service.name=a", "--attribute", "service.name=b"],
+            "POST",
+            "/v1/traces",
+            3,
+            "assign",
+            "service_ambiguous",
+        ),
     ];
     for (evidence, method, path, status, stage, reason) in cases {
         let arguments = [&["explain", "--config", &config][..], evidence, &[method, path]].concat();
@@ -195,6 +227,64 @@ async fn explain_tells_why() {
     }
     let wrong = run(&["explain", "--config", &config, "--claims", "no json", "GET", "/"]);
     assert_eq!(wrong.status, 2, "{}", wrong.err);
+}
+
+/// Scenario: a client token is issued, its line pasted, and the token shown to `explain`. Guarantees: the token stands
+/// alone on standard output, the line is accepted as printed, and the token may what its binding may; with the line
+/// gone it is nobody's; a line for a binding that does not exist is a mistake.
+#[test]
+fn a_client_token_is_issued_once() {
+    let folder = Folder::new("token");
+    first_configuration(folder.path());
+    let config = folder.file("lightkeeper.yaml");
+    // A name that YAML would not take for text if it were not quoted.
+    let issue = ["token", "issue", "--name", "off", "--binding", "checkout-pods"];
+    let made = run(&[&issue[..], &["--until", "2100-01-01T00:00:00Z"]].concat());
+    assert_eq!(made.status, 0, "{}", made.err);
+    let token = made.out.trim_end();
+    assert_eq!((token.len(), made.out.lines().count()), (32, 1));
+    assert!(token.starts_with("lk_") && !made.err.contains(token), "{}", made.err);
+    let line = made.err.lines().find(|line| line.trim_start().starts_with("- {")).unwrap();
+    assert!(line.contains("sha256:") && line.contains("2100-01-01"), "{line}");
+
+    folder.replace("lightkeeper.yaml", "upstreams:", &format!("client_tokens:\n{line}\nupstreams:"));
+    let checked = run(&["check", "--config", &config]);
+    assert_eq!((checked.status, checked.err.as_str()), (0, ""), "{}", checked.out);
+    std::fs::write(folder.file("token"), &made.out).unwrap();
+    let explain =
+        |path: &str| run(&["explain", "--config", &config, "--token-file", &folder.file("token"), "POST", path]);
+    let allowed = explain("/v1/traces");
+    assert_eq!(allowed.status, 0, "{}{}", allowed.out, allowed.err);
+    for words in ["method: client_token", "issuer: client_tokens", "subject: off", "checkout-pods"] {
+        assert!(allowed.out.contains(words), "`{words}` is missing:\n{}", allowed.out);
+    }
+    assert!(!allowed.out.contains(token), "{}", allowed.out);
+    let denied = explain("/apps/shop/payments/-/v1/traces");
+    assert!(denied.status == 3 && denied.out.contains("reason: not_permitted"), "{}", denied.out);
+
+    folder.replace("lightkeeper.yaml", "binding: \"checkout-pods\"", "binding: \"checkout-pod\"");
+    let bad = run(&["check", "--config", &config]);
+    assert_eq!(bad.status, 1, "{}", bad.err);
+    assert!(bad.err.contains("error: the policy has no binding `checkout-pod`"), "{}", bad.err);
+    folder.replace("lightkeeper.yaml", line.replace("checkout-pods", "checkout-pod").as_str(), "");
+    let unknown = explain("/v1/traces");
+    assert!(unknown.status == 3 && unknown.out.contains("reason: client_token_unknown"), "{}", unknown.out);
+
+    let json = run(&[&issue[..], &["--output", "json"]].concat());
+    assert_eq!((json.status, json.err.as_str()), (0, ""));
+    let json = json.json();
+    assert!(json["line"].as_str().unwrap().contains(json["hash"].as_str().unwrap()), "{json}");
+    assert!(json["token"].as_str().unwrap() != token && json["until"].is_null(), "{json}");
+    for wrong in [
+        &["--name", "a b", "--binding", "b"][..],
+        &["--name", "a", "--binding", ""],
+        &["--name", "a"],
+        &["--name", "a", "--binding", "b", "--until", "2020-01-01T00:00:00Z"],
+        &["--name", "a", "--binding", "b", "--until", "tomorrow"],
+    ] {
+        let refused = run(&[&["token", "issue"], wrong].concat());
+        assert_eq!((refused.status, refused.out.as_str()), (2, ""), "{wrong:?}: {}", refused.err);
+    }
 }
 
 /// Scenario: an editor is given the schemas. Guarantees: they are JSON, and every shipped file has their shape.

@@ -47,8 +47,11 @@ pub struct Record {
     pub upstream_status: Option<u16>,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    /// Counted items of an export; `null` until exports are read.
+    /// Counted items of an export; `null` for what was not read.
     pub items: Option<Items>,
+    /// Where an export's parts went, if it was more than one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartRecord>,
     pub duration_us: u64,
 }
 
@@ -58,6 +61,19 @@ pub struct Who {
     pub method: &'static str,
     pub issuer: String,
     pub subject: String,
+}
+
+/// One part of an export that was split.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartRecord {
+    pub apps: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    pub items: Items,
+    /// `ok`, `remembered` (taken at an earlier try), or a reason code.
+    pub reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
 }
 
 /// What became of an export's items.

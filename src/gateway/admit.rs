@@ -7,9 +7,15 @@
 use pingora_proxy::Session;
 
 use super::lanes::{self, Asking};
+use super::reading;
+use super::reports::{self, Opened};
+use super::restraint::Culprit;
 use super::walk::Walk;
 use super::{answer, own};
-use crate::accept::{self, Arrival, Ask, Fault, Framed};
+use crate::accept::{self, Arrival, Ask, Call, Caller, Fault, Framed};
+use crate::apps::Mark;
+use crate::authorize::Reach;
+use crate::identify::Identity;
 use crate::respond::{Class, Refusal};
 use crate::route::{self, Lane};
 
@@ -34,27 +40,107 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     let slot = walk.core().trail.reserve().map_err(|_| Refusal::new(Class::Unavailable, "audit_unwritable"))?;
     walk.keep_slot(slot);
 
-    let identity = house.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection))?;
+    let (caller, opened) = with_body(session, walk, arrival, caller, &call).await?;
+    let shown = caller.shown();
+    let identity = house.identifier.identify(caller).await.map_err(|rejection| {
+        let refusal = Refusal::from(&rejection);
+        Culprit::address(walk).count(walk, &refusal);
+        refusal
+    })?;
     walk.note_identity(identity.facts());
     match &call.ask {
-        Ask::Unknown => return Err(Refusal::new(Class::Unknown, "path_unknown")),
-        Ask::Unacceptable(fault) => return Err((*fault).into()),
+        Ask::Unknown => Err(Refusal::new(Class::Unknown, "path_unknown")),
+        Ask::Unacceptable(fault) => Err((*fault).into()),
         Ask::Own(ask) => {
             let page = own::page(&house, &identity, ask, walk.now());
             let page = page.ok_or_else(|| Refusal::new(Class::Denied, "app_unknown"))?;
             walk.note_operation("own");
             walk.note_own();
-            answer::own(session, walk, page).await.map_err(|_| Refusal::new(Class::Malformed, "client_closed"))?;
-            return Ok(());
+            answer::own(session, walk, page).await.map_err(|_| Refusal::new(Class::Malformed, "client_closed"))
         }
-        Ask::Ingest(_) | Ask::Query(_) => {}
+        Ask::Ingest(ask) if house.ingest_settings.stamp => {
+            let reach = reach(walk, &identity, &call)?;
+            let culprit = Culprit::identity(walk, identity.facts());
+            culprit.check(walk)?;
+            let asked = reading::Asked { call: &call, ask, identity: &identity, reach: &reach };
+            let outcome = reading::export(session, walk, arrival, &asked).await;
+            culprit.settle(walk, &outcome);
+            note_meant(walk, &reach, &outcome);
+            outcome
+        }
+        Ask::Legacy(ask) => {
+            let reach = reach(walk, &identity, &call)?;
+            let culprit = Culprit::identity(walk, identity.facts());
+            culprit.check(walk)?;
+            let asked = reports::Asked { call: &call, ask, identity: &identity, reach: &reach };
+            let outcome = reports::report(session, walk, arrival, &asked, opened, shown).await;
+            culprit.settle(walk, &outcome);
+            note_meant(walk, &reach, &outcome);
+            outcome
+        }
+        Ask::Ingest(_) | Ask::Query(_) => as_it_comes(session, walk, arrival, &call, &identity).await,
     }
-    let permit = house.policy.authorize(&identity, &call, walk.now()).map_err(|denial| {
+}
+
+/// The caller of a report whose token can stand nowhere but in its body, which is read for it.
+async fn with_body(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    caller: Caller,
+    call: &Call,
+) -> Result<(Caller, Option<Opened>), Refusal> {
+    let ask = match &call.ask {
+        Ask::Legacy(ask) if ask.body_first => ask,
+        _ => return Ok((caller, None)),
+    };
+    let strangers = Culprit::address(walk);
+    strangers.check(walk)?;
+    match reports::open(session, walk, arrival, ask).await {
+        Ok(opened) => Ok((opened.identifies(caller)?, Some(opened))),
+        Err(refusal) => {
+            strangers.count(walk, &refusal);
+            Err(refusal)
+        }
+    }
+}
+
+/// Where the caller may write, decided on the head.
+fn reach(walk: &mut Walk, identity: &Identity, call: &Call) -> Result<Reach, Refusal> {
+    let reach = walk.house.policy.reach(identity, call, walk.now());
+    reach.map_err(|denial| {
+        walk.note_denial(&denial);
+        Refusal::from(&denial)
+    })
+}
+
+/// The record of an export whose body was never understood tells at least the app that its head stands for.
+fn note_meant(walk: &mut Walk, reach: &Reach, outcome: &Result<(), Refusal>) {
+    let unread = outcome.as_ref().is_err_and(|refusal| refusal.class != Class::Denied) && !walk.is_permitted();
+    let policy = &walk.house.policy;
+    if unread
+        && let Ok(node) = policy.assign(reach, &|_| Mark::Absent)
+        && let Ok(permit) = policy.permit(reach, node)
+    {
+        walk.note_permit(&permit);
+    }
+}
+
+/// A call that is decided on its head alone: a query, or an export that passes untouched.
+async fn as_it_comes(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    call: &Call,
+    identity: &Identity,
+) -> Result<(), Refusal> {
+    let house = walk.house.clone();
+    let permit = house.policy.authorize(identity, call, walk.now()).map_err(|denial| {
         walk.note_denial(&denial);
         Refusal::from(&denial)
     })?;
     walk.note_permit(&permit);
-    let route = route::route(&permit, &call, &house.profile, &house.organization)
+    let route = route::route(&permit, call, &house.profile, &house.organization)
         .ok_or_else(|| Refusal::new(Class::Unavailable, "internal_defect"))?;
     walk.note_route(&route);
     let lease = house.vault.lend(&permit, &route)?;
@@ -68,13 +154,13 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     {
         return Err(Fault::BodyTooLarge.into());
     }
-    answer::allow_body(session, connection);
+    answer::allow_body(session, &arrival.connection);
     match route.lane() {
         Lane::Streamed(protocol) => {
             lanes::export(session, walk, arrival, protocol, &route, lease, &backend).await?;
         }
         Lane::Terminated(rule) => {
-            let asking = Asking { call: &call, permit: &permit, route: &route, lease: &lease, rule, backend: &backend };
+            let asking = Asking { call, permit: &permit, route: &route, lease: &lease, rule, backend: &backend };
             lanes::query(session, walk, arrival, &asking).await?;
         }
     }

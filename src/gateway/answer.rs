@@ -13,9 +13,12 @@ use pingora_core::protocols::http::HttpTask;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::parcel::Manner;
 use super::walk::Walk;
-use crate::accept::{Arrival, Connection, Dialect};
+use crate::accept::{Arrival, Connection, Dialect, Protocol};
 use crate::forward::{Answer, GrpcAnswer};
+use crate::lightstep::Particulars;
+use crate::otlp::{self, Encoding};
 use crate::respond::{self, REQUEST_ID, Refusal};
 use crate::secret::Secret;
 use crate::transform::{self, Links};
@@ -37,7 +40,9 @@ type Outcome = Result<(), Box<Error>>;
 
 /// Answers with a refusal.
 pub async fn refuse(session: &mut Session, walk: &mut Walk, refusal: Refusal) -> Outcome {
-    let rendered = respond::render(refusal.class, walk.dialect, &walk.request_id);
+    let particulars =
+        Particulars { now: Some(walk.core().clock.now()), firehose_request: walk.firehose_request.as_deref() };
+    let rendered = respond::render(&refusal, walk.dialect, &walk.request_id, &particulars);
     walk.status = Some(refusal.class.status().as_u16());
     walk.grpc_status = (walk.dialect == Dialect::Grpc).then(|| u16::from(refusal.class.grpc_code()));
     walk.refusal = Some(refusal);
@@ -100,6 +105,36 @@ pub async fn export(session: &mut Session, walk: &mut Walk, answer: &Answer, bod
     }
     headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
     write(session, walk, answer.status, headers, body).await
+}
+
+/// Answers an export of several parts, or one that we have something to say on. `message`: an
+/// `Export*ServiceResponse`.
+pub async fn exported(session: &mut Session, walk: &mut Walk, manner: Manner, message: Vec<u8>) -> Outcome {
+    walk.status = Some(200);
+    if manner.protocol == Protocol::Grpc {
+        walk.grpc_status = Some(0);
+        let mut head = ResponseHeader::build(StatusCode::OK, Some(2))?;
+        head.append_header(header::CONTENT_TYPE, "application/grpc")?;
+        head.append_header(REQUEST_ID, walk.request_id.as_str())?;
+        let body: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
+        walk.bytes_out += body.len() as u64;
+        let ok = [(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
+        session
+            .write_response_tasks(vec![
+                HttpTask::Header(Box::new(head), false),
+                HttpTask::Body(Some(body), false),
+                HttpTask::Trailer(Some(Box::new(ok.into_iter().collect()))),
+            ])
+            .await?;
+        return Ok(());
+    }
+    let content_type = match manner.encoding {
+        Encoding::Protobuf => "application/x-protobuf",
+        Encoding::Json => "application/json",
+    };
+    let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
+    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
+    write(session, walk, StatusCode::OK, headers, message.into()).await
 }
 
 /// Lets the body come, if the client waits for our word.

@@ -13,8 +13,9 @@ use super::House;
 use crate::accept::Census;
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::Clock;
+use crate::forward::Remembered;
 use crate::identify::{Event, IssuerStatus};
-use crate::limits::Budget;
+use crate::limits::{Budget, LocalMeter, Meter, Penalties};
 use crate::telemetry::Metrics;
 
 /// The gateway's lasting parts.
@@ -25,6 +26,10 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     pub census: Arc<Census>,
     pub budget: Arc<Budget>,
+    /// Parts of exports that are to come again.
+    pub remembered: Remembered,
+    pub meter: Arc<dyn Meter>,
+    pub penalties: Penalties,
     pub in_flight: AtomicU64,
     pub draining: AtomicBool,
     /// True once calls that are left are cut.
@@ -83,6 +88,9 @@ impl Core {
             metrics,
             census: Arc::default(),
             budget,
+            remembered: Remembered::default(),
+            meter: Arc::new(LocalMeter::new()),
+            penalties: Penalties::new(),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),
@@ -177,6 +185,7 @@ impl Core {
                 metrics.event("keys_moved");
                 tracing::warn!(%issuer, from, to, "discovery names another host for the keys");
             }
+            Event::ClientTokenUsed { name, at } => metrics.client_token_used(name, at.seconds()),
             // The accept loop tells of failed handshakes, with the address.
             Event::ClientCertificateRefused { listener, reason } => {
                 metrics.edge_refused(listener, reason);

@@ -30,6 +30,8 @@ pub struct Errand<'a> {
     pub protocol: Protocol,
     /// What goes on of the caller's head, or stands for it.
     pub headers: &'a HeaderMap,
+    /// Whether the body holds the credential too, so that another one would need another body.
+    pub is_sealed: bool,
 }
 
 /// What the backend said.
@@ -88,7 +90,8 @@ pub async fn deliver<S: Supply>(
             return Ok(Delivered { said, lent: lease.canary(), held });
         }
         errand.core.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
-        let next = lease.refused(errand.core.clock.now()).filter(|_| !tried_again && body.rewind());
+        let next =
+            lease.refused(errand.core.clock.now()).filter(|_| !tried_again && !errand.is_sealed && body.rewind());
         lease = next.ok_or_else(|| Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"))?;
         tried_again = true;
     }

@@ -16,10 +16,13 @@ use crate::audit::AuditSettings;
 use crate::authorize::Policy;
 use crate::clock::{Clock, UnixMillis};
 use crate::forward::{Backend, UpstreamSettings};
-use crate::identify::{ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, Surroundings};
+use crate::identify::{
+    ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, Surroundings,
+};
 use crate::limits::Limits;
 use crate::profiles::Profile;
 use crate::route::Upstream;
+use crate::transform::IngestSettings;
 use crate::vault::{Vault, VaultSettings};
 
 /// Everything that a house is built from, checked.
@@ -27,9 +30,14 @@ pub struct Plan {
     pub organization: String,
     pub listeners: Vec<ListenerSettings>,
     pub issuers: Vec<IssuerSettings>,
+    pub client_tokens: Vec<ClientTokenSettings>,
     /// Absent where no listener serves it.
     pub ingest: Option<UpstreamSettings>,
     pub query: Option<UpstreamSettings>,
+    /// Legacy tracers' reports and log ingest; absent: they go where exports go.
+    pub collector: Option<UpstreamSettings>,
+    pub logs: Option<UpstreamSettings>,
+    pub ingest_settings: IngestSettings,
     pub vault: VaultSettings,
     pub policy: Arc<Policy>,
     pub profile: Arc<Profile>,
@@ -49,9 +57,12 @@ pub struct House {
     pub identifier: Identifier,
     pub vault: Vault,
     pub limits: Arc<Limits>,
+    pub ingest_settings: Arc<IngestSettings>,
     pub doors: Vec<DoorPlan>,
     ingest: Option<Arc<Backend>>,
     query: Option<Arc<Backend>>,
+    collector: Option<Arc<Backend>>,
+    logs: Option<Arc<Backend>>,
 }
 
 /// One listener's part of the house.
@@ -76,6 +87,7 @@ impl House {
         };
         let previous_identifier = previous.map(|house| &house.identifier);
         let identifier = Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
+            .map(|identifier| identifier.with_client_tokens(&plan.client_tokens))
             .map_err(|found| faults.extend(found.iter().map(|fault| format!("issuer {fault}"))))
             .ok();
         let vault = Vault::open(&plan.vault, clock.clone())
@@ -90,6 +102,8 @@ impl House {
         };
         let ingest = open(Upstream::Ingest, &plan.ingest);
         let query = open(Upstream::Query, &plan.query);
+        let collector = open(Upstream::Collector, &plan.collector);
+        let logs = open(Upstream::Logs, &plan.logs);
         match (identifier, vault) {
             (Some(identifier), Some(vault)) if faults.is_empty() => Ok(House {
                 organization: plan.organization.clone(),
@@ -98,9 +112,12 @@ impl House {
                 identifier,
                 vault,
                 limits: Arc::new(plan.limits.clone()),
+                ingest_settings: Arc::new(plan.ingest_settings.clone()),
                 doors,
                 ingest,
                 query,
+                collector,
+                logs,
             }),
             _ => Err(faults),
         }
@@ -123,6 +140,8 @@ impl House {
         match upstream {
             Upstream::Ingest => self.ingest.as_ref(),
             Upstream::Query => self.query.as_ref(),
+            Upstream::Collector => self.collector.as_ref().or(self.ingest.as_ref()),
+            Upstream::Logs => self.logs.as_ref().or(self.ingest.as_ref()),
         }
     }
 }

@@ -97,7 +97,7 @@ pub async fn export(
     let house = walk.house.clone();
     let core = walk.core().clone();
     let headers = forward::taken(protocol, &session.req_header().headers);
-    let errand = Errand { house: &house, core: &core, route, backend, protocol, headers: &headers };
+    let errand = Errand { house: &house, core: &core, route, backend, protocol, headers: &headers, is_sealed: false };
     let pace = BodyPace::new(&house.limits, protocol);
     let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
     let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await;
@@ -162,7 +162,7 @@ pub async fn query(
     let core = walk.core().clone();
     let mut reservation = core.budget.open();
     let head = head(&call.method, route, lease, backend, walk, &session.req_header().headers)?;
-    let body = read_whole(session, walk, arrival, &mut reservation).await?;
+    let body = read_whole(session, walk, arrival, Protocol::Http, &mut reservation).await?;
     let limit_bytes = house.limits.response_bytes;
     let mut intake = Intake { limit_bytes, reservation: &mut reservation };
     // RFC 9110 section 9.2.2: a proxy does not repeat what is not idempotent.
@@ -212,24 +212,41 @@ fn head(
         .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))
 }
 
-/// Reads a whole body within size, time, rate and budget.
-async fn read_whole(
+/// Reads a whole body within size, time, rate and budget. What is announced is reserved before any of it is read,
+/// and before a client that waits for our word may send it.
+pub async fn read_whole(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
+    protocol: Protocol,
     reservation: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
-    let pace = BodyPace::new(&walk.house.limits, Protocol::Http);
+    let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
+    let announced = match framed(session, arrival) {
+        Framed::Length(length) if length > walk.house.limits.body_bytes => return Err(Fault::BodyTooLarge.into()),
+        Framed::Length(length) => length,
+        Framed::Chunks => 0,
+    };
+    reservation.grow(announced).map_err(budget_spent)?;
+    answer::allow_body(session, &arrival.connection);
+    let pace = BodyPace::new(&walk.house.limits, protocol);
     let mut flowing = Flowing::new(session, arrival, pace, &mut walk.bytes_in);
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
+    let mut reserved = announced;
+    let mut seen = 0;
     while let Some(piece) = flowing.next().await? {
-        reservation.grow(piece.len() as u64).map_err(|_| Refusal::new(Class::Unavailable, "memory_budget_spent"))?;
+        seen += piece.len() as u64;
+        if seen > reserved {
+            reservation.grow(seen - reserved).map_err(budget_spent)?;
+            reserved = seen;
+        }
         // Most bodies come in one piece, which is handed on without a copy.
         match first.take() {
             None if whole.is_empty() => first = Some(piece),
             None => whole.extend_from_slice(&piece),
             Some(first) => {
+                whole.reserve(usize::try_from(announced).unwrap_or_default().max(first.len() + piece.len()));
                 whole.extend_from_slice(&first);
                 whole.extend_from_slice(&piece);
             }

@@ -12,7 +12,11 @@ mod house;
 mod lanes;
 mod own;
 mod pace;
+mod parcel;
 mod phases;
+mod reading;
+mod reports;
+mod restraint;
 mod serve;
 mod walk;
 

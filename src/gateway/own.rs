@@ -11,6 +11,11 @@ use crate::audit::timestamp;
 use crate::clock::UnixMillis;
 use crate::identify::Identity;
 
+/// `null` for what does not expire by itself.
+fn expires(unix_seconds: i64) -> Option<String> {
+    (unix_seconds != i64::MAX).then(|| timestamp(unix_seconds.saturating_mul(1000)))
+}
+
 /// The page asked for; `None`: nothing that this caller may know of.
 pub fn page(house: &House, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -> Option<Value> {
     let facts = identity.facts();
@@ -27,7 +32,7 @@ pub fn page(house: &House, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -
                 "subject": certificate.subject,
                 "fingerprint": certificate.fingerprint,
             })),
-            "expires": timestamp(facts.expires_unix_seconds.saturating_mul(1000)),
+            "expires": expires(facts.expires_unix_seconds),
         })),
         OwnAsk::Apps(app) => {
             let view = house.policy.view(facts, app, now)?;

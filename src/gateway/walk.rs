@@ -12,13 +12,14 @@ use http::Method;
 
 use super::{Core, House};
 use crate::accept::{Arrival, Ask, Call, Dialect};
-use crate::audit::{Record, Slot, Who, timestamp};
+use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
 use crate::identify::Facts;
 use crate::respond::Refusal;
 use crate::route::Route;
 use crate::telemetry::Finished;
+use crate::transform::{Part, Split};
 
 /// One call.
 pub struct Walk {
@@ -46,6 +47,10 @@ pub struct Walk {
     pub upstream_status: Option<u16>,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    items: Option<Items>,
+    parts: Vec<PartRecord>,
+    /// What answers to Firehose repeat.
+    pub firehose_request: Option<String>,
     begun: bool,
     ended: bool,
 }
@@ -78,6 +83,9 @@ impl Walk {
             upstream_status: None,
             bytes_in: 0,
             bytes_out: 0,
+            items: None,
+            parts: Vec::new(),
+            firehose_request: None,
             begun: false,
             ended: false,
         }
@@ -109,8 +117,12 @@ impl Walk {
         self.method = Some(call.method.clone());
         self.path.clone_from(&call.path);
         self.dialect = call.dialect;
+        if let Ask::Legacy(ask) = &call.ask {
+            self.firehose_request.clone_from(&ask.firehose_request);
+        }
         let operation = match &call.ask {
             Ask::Ingest(ask) => Some(ask.operation),
+            Ask::Legacy(ask) => Some(ask.operation),
             Ask::Query(ask) => Some(ask.operation),
             Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
         };
@@ -136,6 +148,52 @@ impl Walk {
         self.permitted = true;
     }
 
+    /// An export that was taken apart: its app is the one above all apps in it, its project the only one.
+    pub fn note_split(&mut self, split: &Split) {
+        let permits = || split.parts.iter().flat_map(Part::permits);
+        let mut apps = permits().map(|permit| permit.app().clone());
+        if let Some(first) = apps.next() {
+            self.permitted = true;
+            self.upstream = Some(crate::route::Upstream::Ingest.name());
+            self.app = Some(apps.fold(first, |above, app| above.shared(&app)).to_string());
+        }
+        if let [only] = split.parts.as_slice() {
+            self.project = only.project().map(str::to_owned);
+        }
+        for binding in permits().flat_map(Permit::bindings) {
+            if !self.bindings.contains(binding) {
+                self.bindings.push(binding.clone());
+            }
+        }
+        if split.parts.len() > 1 {
+            self.parts = split
+                .parts
+                .iter()
+                .map(|part| PartRecord {
+                    apps: part.permits().map(|permit| permit.app().to_string()).collect(),
+                    project: part.project().map(str::to_owned),
+                    items: Items { accepted: 0, rejected: 0 },
+                    reason: "not_sent",
+                    upstream_status: None,
+                })
+                .collect();
+        }
+        self.note_items(0, split.rejected.items);
+    }
+
+    /// What became of the part with this place in the split.
+    pub fn note_part(&mut self, place: usize, items: Items, reason: &'static str, upstream_status: Option<u16>) {
+        self.upstream_status = upstream_status.or(self.upstream_status);
+        if let Some(part) = self.parts.get_mut(place) {
+            (part.items, part.reason, part.upstream_status) = (items, reason, upstream_status);
+        }
+    }
+
+    /// How many items the backend has, and how many were refused, by whomever.
+    pub fn note_items(&mut self, accepted: u64, rejected: u64) {
+        self.items = Some(Items { accepted, rejected });
+    }
+
     /// The gateway's own pages need no permit: they show the caller what is the caller's.
     pub fn note_own(&mut self) {
         self.permitted = true;
@@ -151,6 +209,10 @@ impl Walk {
 
     pub fn keep_slot(&mut self, slot: Slot) {
         self.slot = Some(slot);
+    }
+
+    pub fn is_permitted(&self) -> bool {
+        self.permitted
     }
 
     pub fn project(&self) -> Option<&str> {
@@ -189,6 +251,7 @@ impl Walk {
             duration,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
+            items: self.items.map_or((0, 0), |items| (items.accepted, items.rejected)),
         });
         let record = Record {
             seq: 0,
@@ -216,7 +279,8 @@ impl Walk {
             upstream_status: self.upstream_status,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
-            items: None,
+            items: self.items,
+            parts: std::mem::take(&mut self.parts),
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         };
         log(&record);

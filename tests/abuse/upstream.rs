@@ -88,7 +88,7 @@ const ANSWERS: &[(&str, &[u16], &[u16])] = &[
         &[200],
         &[200],
     ),
-    ("HTTP/1.1 200 OK\r\nContent-Type: application/{KEY}\r\nContent-Length: 2\r\n\r\n{}", &[200], &[200, 502]),
+    ("HTTP/1.1 200 OK\r\nContent-Type: application/{KEY}\r\nContent-Length: 2\r\n\r\n{}", &[502], &[200, 502]),
     ("HTTP/1.1 200 {KEY}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", &[200], &[200]),
     ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"a\":\"{KEY}\"}", &[200], &[502]),
     (
@@ -177,10 +177,10 @@ const ANSWERS: &[(&str, &[u16], &[u16])] = &[
         &[502],
     ),
     // not what a query answers
-    ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>", &[200], &[502]),
-    ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{", &[200], &[502]),
-    ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n{}{}", &[200], &[502]),
-    ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n\u{fffd}", &[200], &[502]),
+    ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>", &[502], &[502]),
+    ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{", &[502], &[502]),
+    ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n{}{}", &[502], &[502]),
+    ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n\u{fffd}", &[502], &[502]),
 ];
 
 const SECRETS: [&str; 4] = ["ingest-token-of-", "api-key-viewer", "api-key-editor", "api-key-admin"];

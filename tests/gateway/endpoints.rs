@@ -112,12 +112,12 @@ fn ingest() -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     for prefix in ["", "/apps/shop/checkout/-"] {
         for (path, signal) in http {
-            let body = Sample::of(signal, "checkout", 1).encode(Encoding::Json);
+            let body = Sample::of(signal, "some-service", 1).encode(Encoding::Json);
             let headers = vec![("content-type", "application/json")];
             endpoints.push(Endpoint::new(Method::POST, format!("{prefix}{path}"), headers, body, true));
         }
         for signal in Signal::ALL {
-            let message = Sample::of(signal, "checkout", 1).protobuf();
+            let message = Sample::of(signal, "some-service", 1).protobuf();
             let mut body = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
             body.extend_from_slice(&message);
             let headers = vec![("content-type", "application/grpc"), ("te", "trailers")];

@@ -3,7 +3,7 @@
 //! file says that in its first lines.
 //!
 //! A case's lines: `as` (whose token), `certificate`, `via` (`plain h1`, `plain h2`, `tls h1`, `tls h2`), `ask`,
-//! `header`, `body`, `fault` (what the emulator does), `links` (the base of its links), `limits`, `config old =>
+//! `header`, `body`, `fault` (what the emulator does), `links` (the base of its links), `limits`, `ingest`, `config old =>
 //! new`, `binding`, `alone` (a world of its own, because the call changes the organization), `unfinished` (whether
 //! the upstream sees the beginning of the request is a matter of luck).
 
@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use http::Method;
 use lightkeeper::demo::emulator::Captured;
-use lightkeeper::demo::{Algorithm, Answer, CallFault, Endpoints, Fault, Leaf, Sample, SampleCaller, World, WorldPlan};
+use lightkeeper::demo::{
+    Algorithm, Answer, CallFault, Coding, Endpoints, Fault, Leaf, Sample, SampleCaller, World, WorldPlan,
+};
 use lightkeeper::otlp::{Encoding, Signal};
 use serde_json::Value;
 
@@ -52,7 +54,7 @@ impl Case {
 
     /// Cases with the same world share it.
     fn world(&self) -> String {
-        let words = ["config", "limits", "binding"];
+        let words = ["config", "limits", "ingest", "binding"];
         let lines = self.lines.iter().filter(|(word, _)| words.contains(&word.as_str()));
         let alone = self.one("alone").map(|_| self.file.display().to_string());
         lines.map(|(word, rest)| format!("{word} {rest}\n")).chain(alone).collect()
@@ -64,7 +66,8 @@ impl Case {
             edits.iter().map(|(old, new)| ((*old).to_owned(), new.replace("\\n", "\n"))).collect();
         let edits: Vec<_> = edits.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
         let mut plan = stage::plan(&edits);
-        plan.more = self.one("limits").map_or_else(String::new, |limits| format!("limits: {limits}"));
+        let more = |word: &str| self.one(word).map(|settings| format!("{word}: {settings}\n"));
+        plan.more = [more("limits"), more("ingest")].into_iter().flatten().collect();
         self.all("binding").fold(plan, stage::bind)
     }
 }
@@ -257,10 +260,15 @@ fn fault(words: &str) -> (Endpoints, Fault, Option<u64>) {
 
 fn upstream(captured: &Captured, sent: &[u8]) -> String {
     let mut told = format!("upstream saw\n{} {} {:?}\n", captured.method, captured.path, captured.version);
+    let unpacked = unpacked(captured).filter(|_| captured.body != sent);
     let mut headers: Vec<String> = captured
         .headers
         .iter()
-        .map(|(name, value)| format!("{name}: {}\n", value.escape_ascii()))
+        // How well a compressor does depends on the machine.
+        .map(|(name, value)| match (name.as_str(), &unpacked) {
+            ("content-length", Some(_)) => "content-length: …\n".to_owned(),
+            (name, _) => format!("{name}: {}\n", value.escape_ascii()),
+        })
         .chain(
             captured
                 .authority
@@ -275,10 +283,22 @@ fn upstream(captured: &Captured, sent: &[u8]) -> String {
         (false, _) => "(the body did not come to its end)\n".to_owned(),
         (true, true) if sent.is_empty() => String::new(),
         (true, true) => format!("(the body as it was sent, {} bytes)\n", sent.len()),
-        (true, false) => shown(&captured.body),
+        (true, false) => match &unpacked {
+            Some(plain) => format!("(decompressed)\n{}", shown(plain)),
+            None => shown(&captured.body),
+        },
     });
     told.push('\n');
     told
+}
+
+/// A compressed body, or gRPC message, as it was before.
+fn unpacked(captured: &Captured) -> Option<Vec<u8>> {
+    let named = |name: &str| Coding::named(captured.header(name).first()?.as_bytes());
+    match named("grpc-encoding") {
+        Some(coding) => coding.decompress(captured.body.get(5..)?, 1 << 20).ok(),
+        None => named("content-encoding")?.decompress(&captured.body, 1 << 20).ok(),
+    }
 }
 
 fn answer(outcome: &Result<Answer, CallFault>) -> String {

@@ -22,12 +22,12 @@ const COLLECTOR: &str = "checkout-collector";
 
 /// One export on a connection of its own.
 async fn export(caller: &SampleCaller) -> Answer {
-    caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await.unwrap()
+    caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await.unwrap()
 }
 
 /// One export on an open connection.
 async fn again(line: &mut Line) -> Answer {
-    let body = Sample::traces("checkout", 1).protobuf();
+    let body = Sample::traces("some-service", 1).protobuf();
     line.send(Method::POST, "/v1/traces", &[("content-type", "application/x-protobuf")], body).await.unwrap()
 }
 
@@ -227,7 +227,7 @@ async fn client_certificates() {
                     caller = caller.http2();
                 }
                 let place = format!("{demand} {certificate:?} token {with_token} http2 {http2}");
-                let got = caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await;
+                let got = caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await;
                 match expected.clone() {
                     Some(expected) => assert_eq!(outcome(&world, &got.unwrap()).await, expected, "{place}"),
                     None => {
@@ -399,7 +399,7 @@ async fn leaves_that_break_the_rules_name_nobody() {
     for (what, plan) in [("two ids", two), ("authority", authority), ("expired", expired)] {
         let leaf = certificates.authority.issue(&plan).unwrap();
         let caller = world.caller().certificate(&leaf);
-        match caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await {
+        match caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await {
             Ok(answer) => assert_eq!(outcome(&world, &answer).await, told(401, "certificate_name"), "{what}"),
             Err(fault) => assert!(turned_away(&Err(fault)), "{what}"),
         }

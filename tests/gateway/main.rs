@@ -6,7 +6,11 @@
 //! is committed.
 
 #[cfg(test)]
+mod client_tokens;
+#[cfg(test)]
 mod endpoints;
+#[cfg(test)]
+mod exports;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
@@ -14,9 +18,13 @@ mod identity;
 #[cfg(test)]
 mod leaks;
 #[cfg(test)]
+mod legacy;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod restraint;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

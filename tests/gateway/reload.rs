@@ -86,7 +86,7 @@ async fn what_needs_a_restart_is_refused() {
 /// Guarantees: the call ends in the house in which it began, the next one in the new; both records say in which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_ends_in_the_house_in_which_it_began() {
-    let world = stage::start(stage::plan(&[])).await;
+    let world = stage::start(stage::streamed(stage::plan(&[]))).await;
     let old = world.gateway.core().house.load().policy.version().to_owned();
     let upload = Upload::begin(&world, &world.issuer.token("checkout-collector")).await;
     let policy = world.folder().join("policy.yaml");
@@ -118,7 +118,7 @@ async fn a_call_ends_in_the_house_in_which_it_began() {
 /// connections do not hold it up; the last record is the stop's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_lets_calls_end() {
-    let world = std::sync::Arc::new(stage::start(stage::plan(&[])).await);
+    let world = std::sync::Arc::new(stage::start(stage::streamed(stage::plan(&[]))).await);
     let token = world.issuer.token("checkout-collector");
     let _idle = [
         world.plain_caller().connect().await.unwrap(),
@@ -161,7 +161,7 @@ async fn a_stop_lets_calls_end() {
 async fn a_stop_does_not_wait_for_ever() {
     let mut plan = stage::plan(&[]);
     plan.more = "limits: { drain_timeout: 200ms }".to_owned();
-    let world = stage::start(plan).await;
+    let world = stage::start(stage::streamed(plan)).await;
     let token = world.issuer.token("checkout-collector");
     let _upload = Upload::begin(&world, &token).await;
     world.emulator.fail(Endpoints::IngestGrpc, Fault::Slow(stage::PATIENCE));

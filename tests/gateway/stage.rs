@@ -41,6 +41,12 @@ pub fn plan(edits: &[(&str, &str)]) -> WorldPlan {
     plan
 }
 
+/// The same, but exports pass untouched as they come.
+pub fn streamed(mut plan: WorldPlan) -> WorldPlan {
+    plan.more.push_str("\ningest: { stamp: off }\n");
+    plan
+}
+
 /// Starts a world, and waits until its own issuer's keys are there. The gateway's panic hook, set with the first one,
 /// shows no message; a failing test needs it.
 pub async fn start(plan: WorldPlan) -> World {
@@ -163,7 +169,8 @@ impl Drop for Folder {
     }
 }
 
-/// An export over HTTP/1.1 whose body comes in two halves, with as much time between them as a test wants.
+/// An export over HTTP/1.1, in a world that streams, whose body comes in two halves, with as much time between them
+/// as a test wants.
 pub struct Upload {
     stream: tokio::net::TcpStream,
     rest: Vec<u8>,

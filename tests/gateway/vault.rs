@@ -94,12 +94,16 @@ async fn a_swapped_secret_volume_is_noticed() {
 }
 
 async fn with_two_tokens(folder: &Folder) -> World {
+    with_two_tokens_in(folder, |plan| plan).await
+}
+
+async fn with_two_tokens_in(folder: &Folder, change: impl Fn(stage::WorldPlan) -> stage::WorldPlan) -> World {
     std::fs::write(folder.0.join("second"), "second-token-91c0").unwrap();
     let held = format!(
         "checkout-prod: {{ access_token: [{{ file: secrets/checkout-prod }}, {{ file: {} }}] }}",
         folder.at("second")
     );
-    let world = stage::start(stage::plan(&[(HELD, &held)])).await;
+    let world = stage::start(change(stage::plan(&[(HELD, &held)]))).await;
     world.emulator.add_access_token("checkout-prod", "second-token-91c0");
     world.emulator.set_access_token_active(&lightkeeper::demo::Emulator::access_token("checkout-prod"), false);
     world
@@ -139,18 +143,30 @@ async fn the_second_token_is_tried() {
     }
 }
 
-/// Scenario: the refused export is larger than what is kept for a second sending.
+/// Scenario: the refused export is streamed, and larger than what is kept for a second sending.
 /// Guarantees: 503, so that the exporter sends it again itself; then the second token is in use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_too_large_to_keep_is_the_exporters_to_repeat() {
     let folder = Folder::new("second-large");
-    let world = with_two_tokens(&folder).await;
+    let world = with_two_tokens_in(&folder, stage::streamed).await;
     let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
     let sample = Sample::traces("checkout", 2000);
     assert!(sample.protobuf().len() > 64 << 10);
     let answer = caller.export(&sample, Encoding::Protobuf).await.unwrap();
     assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true));
     assert_eq!(caller.export(&sample, Encoding::Protobuf).await.unwrap().status, 200);
+    assert_eq!(world.emulator.exports()[0].items(), 2000);
+}
+
+/// Scenario: the same, but the export is read, and so held whole.
+/// Guarantees: the second token is tried at once, whatever the export's size.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_is_read_is_sent_again_whatever_its_size() {
+    let folder = Folder::new("second-read");
+    let world = with_two_tokens(&folder).await;
+    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let answer = caller.export(&Sample::traces("checkout", 2000), Encoding::Protobuf).await.unwrap();
+    assert_eq!(answer.status, 200);
     assert_eq!(world.emulator.exports()[0].items(), 2000);
 }
 

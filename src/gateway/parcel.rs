@@ -1,0 +1,232 @@
+//! The parts of one export on their way to their projects, and what becomes of each.
+//!
+//! What it does: sends parts concurrently within a bound, judges the backends' answers as the OTLP specification
+//! tells exporters to ("Failures"), and skips what an earlier try delivered. What it refuses to know: how an export
+//! was taken apart, and how the caller is answered. Invariant: every part that is given comes back with one fate.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use tokio::task::JoinSet;
+
+use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
+use super::{Core, House};
+use crate::accept::Protocol;
+use crate::forward::{Backend, PartKey, Pieces, Replayable};
+use crate::otlp::{self, Encoding, PartialSuccess, Signal};
+use crate::respond::{Class, Refusal};
+use crate::route::Route;
+use crate::vault::Lease;
+
+/// How a body is written, on both sides of us.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub signal: Signal,
+    pub encoding: Encoding,
+    pub protocol: Protocol,
+}
+
+/// One part, ready to go.
+pub struct Parcel {
+    pub route: Route,
+    pub lease: Lease,
+    pub backend: Arc<Backend>,
+    pub headers: HeaderMap,
+    /// As it goes out: compressed, and framed for gRPC.
+    pub body: Vec<Bytes>,
+    /// Its name in the memory of accepted parts, where one is needed.
+    pub key: Option<PartKey>,
+}
+
+/// What became of a part.
+pub enum Fate {
+    /// The backend has it, all or but for what it says.
+    Taken(Option<PartialSuccess>),
+    /// The backend took it at an earlier try.
+    Remembered(Option<PartialSuccess>),
+    /// The backend refuses it for good.
+    Refused,
+    /// It may be tried again.
+    Again(Refusal),
+}
+
+/// A part's end.
+pub struct Outcome {
+    pub fate: Fate,
+    pub upstream_status: Option<u16>,
+    pub key: Option<PartKey>,
+    /// What the backend said, to be passed on where it is the only answer.
+    pub delivered: Option<Delivered>,
+}
+
+impl Outcome {
+    /// A part that could not be sent at all.
+    pub fn unsent(refusal: Refusal) -> Self {
+        Outcome { fate: Fate::Again(refusal), upstream_status: None, key: None, delivered: None }
+    }
+}
+
+/// Sends all parts, `parallel` at once; the outcomes are in the order of the parts.
+pub async fn send_all(
+    house: &Arc<House>,
+    core: &Arc<Core>,
+    manner: Manner,
+    parcels: Vec<Result<Parcel, Refusal>>,
+    parallel: usize,
+) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(parcels.len());
+    let mut waiting = Vec::new();
+    for (place, parcel) in parcels.into_iter().enumerate() {
+        let outcome = match parcel {
+            Err(refusal) => Some(Outcome::unsent(refusal)),
+            Ok(parcel) => match remembered(core, &parcel) {
+                Some(said) => Some(Outcome {
+                    fate: Fate::Remembered(said),
+                    upstream_status: None,
+                    key: parcel.key,
+                    delivered: None,
+                }),
+                None => {
+                    waiting.push((place, parcel));
+                    None
+                }
+            },
+        };
+        outcomes.push(outcome);
+    }
+    if let [_] = waiting.as_slice() {
+        // Nearly all exports: no task of its own.
+        for (place, parcel) in waiting {
+            let outcome = send(house, core, manner, parcel).await;
+            outcomes.get_mut(place).map(|slot| slot.insert(outcome));
+        }
+    } else {
+        // Nothing here waits for the caller, so that all parts end and what was taken is known, even if nobody listens.
+        let mut tasks = JoinSet::new();
+        let mut waiting = waiting.into_iter();
+        loop {
+            while tasks.len() < parallel.max(1)
+                && let Some((place, parcel)) = waiting.next()
+            {
+                let (house, core) = (house.clone(), core.clone());
+                tasks.spawn(async move { (place, send(&house, &core, manner, parcel).await) });
+            }
+            match tasks.join_next().await {
+                Some(Ok((place, outcome))) => drop(outcomes.get_mut(place).map(|slot| slot.insert(outcome))),
+                // A part whose task panicked keeps its empty place.
+                Some(Err(_)) => {}
+                None => break,
+            }
+        }
+    }
+    let lost = || Outcome::unsent(Refusal::new(Class::Unavailable, "internal_error"));
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+}
+
+fn remembered(core: &Core, parcel: &Parcel) -> Option<Option<PartialSuccess>> {
+    core.remembered.find(parcel.key.as_ref()?, core.clock.now())
+}
+
+async fn send(house: &House, core: &Core, manner: Manner, parcel: Parcel) -> Outcome {
+    let Parcel { route, lease, backend, headers, body, key } = parcel;
+    let errand = Errand {
+        house,
+        core,
+        route: &route,
+        backend: &backend,
+        protocol: manner.protocol,
+        headers: &headers,
+        is_sealed: false,
+    };
+    let mut upstream_status = None;
+    let mut body = Replayable::new(Pieces::new(body));
+    match deliver(&errand, lease, &mut body, &mut upstream_status).await {
+        Ok(delivered) => {
+            let fate = judge(manner, &delivered.said);
+            Outcome { fate, upstream_status, key, delivered: Some(delivered) }
+        }
+        Err(refusal) => Outcome { fate: Fate::Again(refusal), upstream_status, key, delivered: None },
+    }
+}
+
+/// What an answer means for the part.
+fn judge(manner: Manner, said: &Said) -> Fate {
+    match said {
+        Said::Http(answer) => {
+            if answer.headers.contains_key(header::CONTENT_ENCODING) {
+                return unusable();
+            }
+            match answer.status.as_u16() {
+                200..=299 => taken(manner.signal, answer_encoding(&answer.headers, manner.encoding), &answer.body),
+                429 => Fate::Again(Refusal::new(Class::Throttled(retry_after(&answer.headers)), "upstream_throttled")),
+                502 | 503 => Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable")),
+                504 => Fate::Again(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
+                400..=599 => Fate::Refused,
+                _ => unusable(),
+            }
+        }
+        Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
+            (200, Some(0)) => match unframed(&answer.body) {
+                Some(message) => taken(manner.signal, Encoding::Protobuf, &message),
+                None => unusable(),
+            },
+            // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
+            (200, Some(8)) if !has_details(answer) => Fate::Refused,
+            (200, Some(8)) | (429, _) => Fate::Again(Refusal::new(Class::Throttled(5), "upstream_throttled")),
+            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => {
+                Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable"))
+            }
+            (200, Some(_)) => Fate::Refused,
+            // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
+            (502 | 503, _) => Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable")),
+            (504, _) => Fate::Again(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
+            _ => unusable(),
+        },
+    }
+}
+
+fn taken(signal: Signal, encoding: Encoding, body: &[u8]) -> Fate {
+    // A backend that says nothing with its 200 has no objection, in any encoding.
+    if body.is_empty() {
+        return Fate::Taken(None);
+    }
+    match otlp::read_answer(signal, encoding, body) {
+        Ok(said) => Fate::Taken(said),
+        Err(_) => unusable(),
+    }
+}
+
+fn unusable() -> Fate {
+    Fate::Again(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"))
+}
+
+/// The one message of a unary answer; no encoding was offered.
+fn unframed(body: &Bytes) -> Option<Bytes> {
+    match otlp::unframe(body) {
+        Ok((false, message)) => Some(message),
+        _ => None,
+    }
+}
+
+/// `google.rpc.RetryInfo` travels in here.
+fn has_details(answer: &crate::forward::GrpcAnswer) -> bool {
+    answer.trailers.as_ref().unwrap_or(&answer.headers).contains_key("grpc-status-details-bin")
+}
+
+fn answer_encoding(headers: &HeaderMap, asked: Encoding) -> Encoding {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match value.split(';').next().unwrap_or_default().trim() {
+        essence if essence.eq_ignore_ascii_case("application/json") => Encoding::Json,
+        essence if essence.eq_ignore_ascii_case("application/x-protobuf") => Encoding::Protobuf,
+        _ => asked,
+    }
+}
+
+/// Seconds; a date or nothing counts as a few (RFC 9110 section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> u64 {
+    const USUAL_SECONDS: u64 = 5;
+    const LONGEST_SECONDS: u64 = 3600;
+    let value = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    value.and_then(|text| text.parse().ok()).unwrap_or(USUAL_SECONDS).min(LONGEST_SECONDS)
+}

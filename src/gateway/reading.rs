@@ -1,0 +1,310 @@
+//! Exports that are read: whole body in, stamped parts out, one answer.
+//!
+//! What it does: takes an export through reading, splitting, stamping and sending, and merges the backends'
+//! answers. What it refuses to know: how any of it is done. Invariants: nothing goes upstream before the whole body
+//! was read and understood; the answer is a success only if all that policy lets pass was taken; what was taken while
+//! the whole is to be tried again is remembered.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora_proxy::Session;
+
+use super::answer;
+use super::lanes;
+use super::parcel::{Fate, Manner, Outcome, Parcel, send_all};
+use super::restraint;
+use super::walk::Walk;
+use crate::accept::{Arrival, Call, Dialect, Fault, IngestAsk, Protocol};
+use crate::audit::Items;
+use crate::authorize::Reach;
+use crate::forward::{self, PartKey};
+use crate::identify::Identity;
+use crate::limits::Reservation;
+use crate::otlp::{self, Encoding, Export, PartialSuccess};
+use crate::respond::{Class, Refusal};
+use crate::route;
+use crate::transform::{self, Coding, Compression, Part, Split};
+
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
+/// A permitted export before its body has come.
+pub struct Asked<'a> {
+    pub call: &'a Call,
+    pub ask: &'a IngestAsk,
+    pub identity: &'a Identity,
+    pub reach: &'a Reach,
+}
+
+/// Reads the export, sends its parts, and answers.
+pub async fn export(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    asked: &Asked<'_>,
+) -> Result<(), Refusal> {
+    let house = walk.house.clone();
+    let core = walk.core().clone();
+    let manner = Manner {
+        signal: asked.ask.signal,
+        protocol: asked.ask.protocol,
+        encoding: match asked.call.dialect {
+            Dialect::Otlp(encoding) => encoding,
+            _ => Encoding::Protobuf,
+        },
+    };
+    restraint::look(walk, asked.reach).await?;
+    let coding = coding(&session.req_header().headers, manner.protocol)?;
+    let headers = forward::taken(manner.protocol, &session.req_header().headers);
+    let mut held = core.budget.open();
+    let body = lanes::read_whole(session, walk, arrival, manner.protocol, &mut held).await?;
+    let message = message(body, manner.protocol, coding, house.limits.decompressed_body_bytes, &mut held).await?;
+    let bytes = message.len() as u64;
+    let export = Export::read(manner.signal, manner.encoding, message, house.policy.watched())
+        .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
+    let split = transform::split(&export, &house.policy, asked.reach);
+    core.metrics.forged(export.forged());
+    walk.note_split(&split);
+    if let (true, Some(denial)) = (split.parts.is_empty(), &split.rejected.denial) {
+        walk.note_denial(denial);
+        return Err(Refusal::from(denial));
+    }
+    restraint::take(walk, &export, bytes, &split).await?;
+    let leaving = leaving(house.ingest_settings.compression, coding);
+    let mut parcels = Vec::with_capacity(split.parts.len());
+    for part in &split.parts {
+        parcels.push(wrap(walk, asked, manner, leaving, &headers, &export, part, split.parts.len(), &mut held));
+    }
+    drop(export);
+    let parallel = house.ingest_settings.parallel_parts;
+    let outcomes = send_all(&house, &core, manner, parcels, parallel).await;
+    finish(session, walk, manner, split, outcomes).await
+}
+
+/// The coding that the head declares, of those that we can undo.
+pub fn coding(headers: &HeaderMap, protocol: Protocol) -> Result<Coding, Refusal> {
+    let named = match protocol {
+        Protocol::Http => headers.get(header::CONTENT_ENCODING),
+        Protocol::Grpc => headers.get(&GRPC_ENCODING),
+    };
+    match named {
+        None => Ok(Coding::Identity),
+        Some(value) => Coding::named(value.as_bytes()).ok_or_else(|| Fault::ContentEncoding.into()),
+    }
+}
+
+/// The message itself: out of its frame, decompressed.
+pub async fn message(
+    body: Bytes,
+    protocol: Protocol,
+    coding: Coding,
+    limit_bytes: u64,
+    held: &mut Reservation,
+) -> Result<Bytes, Refusal> {
+    /// What is larger may become so large that others on this thread would wait for it.
+    const ASIDE_BYTES: usize = 64 * 1024;
+    let (compressed, body) = match protocol {
+        Protocol::Http => (coding != Coding::Identity, body),
+        Protocol::Grpc => otlp::unframe(&body).map_err(|_| Refusal::from(Fault::GrpcFrame))?,
+    };
+    if !compressed {
+        return Ok(body);
+    }
+    if coding == Coding::Identity {
+        return Err(Fault::GrpcFrame.into());
+    }
+    if body.len() <= ASIDE_BYTES {
+        return Ok(transform::decompress(coding, &body, limit_bytes, held)?);
+    }
+    let mut beside = held.beside();
+    let work = tokio::task::spawn_blocking(move || {
+        let plain = transform::decompress(coding, &body, limit_bytes, &mut beside);
+        (plain, beside)
+    });
+    let (plain, beside) = work.await.map_err(|_| Refusal::new(Class::Unavailable, "internal_error"))?;
+    held.join(beside);
+    Ok(plain?)
+}
+
+pub fn leaving(configured: Compression, came: Coding) -> Coding {
+    match configured {
+        Compression::Same => came,
+        Compression::Identity => Coding::Identity,
+        Compression::Gzip => Coding::Gzip,
+        Compression::Zstd => Coding::Zstd,
+    }
+}
+
+/// Makes a part ready to go.
+#[allow(clippy::too_many_arguments, reason = "everything that a part takes with it")]
+fn wrap(
+    walk: &Walk,
+    asked: &Asked<'_>,
+    manner: Manner,
+    leaving: Coding,
+    headers: &HeaderMap,
+    export: &Export,
+    part: &Part,
+    parts: usize,
+    held: &mut Reservation,
+) -> Result<Parcel, Refusal> {
+    let house = &walk.house;
+    let defect = || Refusal::new(Class::Unavailable, "internal_defect");
+    let permit = part.permits().next().ok_or_else(defect)?;
+    let route = route::route(permit, asked.call, &house.profile, &house.organization).ok_or_else(defect)?;
+    let lease = house.vault.lend(permit, &route)?;
+    let backend = house
+        .backend(route.upstream())
+        .cloned()
+        .ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
+    let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
+    let stamps = part.stamps(&house.policy, asked.identity.facts());
+    let growth = part.growth_bytes(&stamps, manner.encoding);
+    if export.bytes().saturating_add(growth) > house.limits.decompressed_body_bytes {
+        return Err(Fault::BodyTooLarge.into());
+    }
+    held.grow(growth).map_err(budget_spent)?;
+    let pieces = part.write(export, &stamps);
+    // Digests cost time: they are needed where something may be remembered, which one part alone never is but for
+    // a caller that went away.
+    let key = (parts > 1 || !walk.core().remembered.is_empty())
+        .then(|| part_key(asked, manner, part.project().unwrap_or_default(), &pieces));
+    let pieces = if leaving == Coding::Identity {
+        pieces
+    } else {
+        let packed = transform::compress(leaving, &pieces)?;
+        held.grow(packed.len() as u64).map_err(budget_spent)?;
+        vec![packed]
+    };
+    let body = match manner.protocol {
+        Protocol::Http => pieces,
+        Protocol::Grpc => otlp::frame(leaving != Coding::Identity, pieces),
+    };
+    let mut headers = headers.clone();
+    let name = match manner.protocol {
+        Protocol::Http => header::CONTENT_ENCODING,
+        Protocol::Grpc => GRPC_ENCODING,
+    };
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(&name);
+    if leaving != Coding::Identity {
+        headers.insert(name, HeaderValue::from_static(leaving.name()));
+    }
+    Ok(Parcel { route, lease, backend, headers, body, key })
+}
+
+fn part_key(asked: &Asked<'_>, manner: Manner, project: &str, pieces: &[Bytes]) -> PartKey {
+    let sender = asked.identity.facts();
+    let scope = [sender.method.name(), &sender.issuer, &sender.subject, project, manner.signal.name()];
+    PartKey::new(&scope, pieces)
+}
+
+/// Merges what became of the parts into one answer.
+async fn finish(
+    session: &mut Session,
+    walk: &mut Walk,
+    manner: Manner,
+    split: Split,
+    mut outcomes: Vec<Outcome>,
+) -> Result<(), Refusal> {
+    let mut merged = PartialSuccess { rejected: split.rejected.items, message: String::new() };
+    merged.message.extend(split.rejected.message());
+    let mut again: Option<Refusal> = None;
+    let mut accepted = 0;
+    let mut has_taken = false;
+    for (place, (part, outcome)) in split.parts.iter().zip(&outcomes).enumerate() {
+        let mut taken = 0;
+        let (rejected, reason) = match &outcome.fate {
+            Fate::Taken(said) | Fate::Remembered(said) => {
+                has_taken = true;
+                let rejected = said.as_ref().map_or(0, |said| said.rejected.min(part.items()));
+                taken = part.items() - rejected;
+                accepted += taken;
+                if let Some(said) = said {
+                    add_words(&mut merged.message, &said.message);
+                }
+                (rejected, if matches!(outcome.fate, Fate::Taken(_)) { "ok" } else { "remembered" })
+            }
+            Fate::Refused => {
+                add_words(&mut merged.message, "the backend refused a part of the export");
+                (part.items(), "upstream_refused")
+            }
+            Fate::Again(refusal) => {
+                let worse = again.as_ref().is_none_or(|first| weight(refusal) > weight(first));
+                if worse {
+                    again = Some(refusal.clone());
+                }
+                (0, refusal.reason)
+            }
+        };
+        merged.rejected += rejected;
+        walk.note_part(place, Items { accepted: taken, rejected }, reason, outcome.upstream_status);
+    }
+    walk.note_items(accepted, merged.rejected);
+    // One part and nothing of ours to say: the backend's own answer.
+    if let [only] = outcomes.as_mut_slice()
+        && (split.rejected.groups == 0 || !matches!(only.fate, Fate::Taken(_)))
+        && let Some(delivered) = only.delivered.take()
+    {
+        if let Fate::Again(refusal) = &only.fate
+            && refusal.reason == "upstream_answer_unusable"
+        {
+            return Err(refusal.clone());
+        }
+        let key = only.key;
+        let is_taken = matches!(only.fate, Fate::Taken(_));
+        let passed = lanes::pass_on(session, walk, delivered).await;
+        if let (Some(key), true, true) = (key, is_taken, passed.is_ok()) {
+            walk.core().remembered.forget(&key);
+        }
+        return passed;
+    }
+    if let Some(refusal) = again {
+        remember(walk, &outcomes);
+        return Err(refusal);
+    }
+    if !has_taken {
+        return Err(Refusal::new(Class::Malformed, "upstream_refused"));
+    }
+    let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
+    let body = otlp::write_answer(manner.signal, manner.encoding, said);
+    if answer::exported(session, walk, manner, body).await.is_err() {
+        // Nobody has heard of the success: the exporter will come again.
+        remember(walk, &outcomes);
+        return Err(Refusal::new(Class::Malformed, "client_closed"));
+    }
+    for key in outcomes.iter().filter_map(|outcome| outcome.key.as_ref()) {
+        walk.core().remembered.forget(key);
+    }
+    Ok(())
+}
+
+/// Which of several reasons to try again is told: one that says when, before one that does not.
+fn weight(refusal: &Refusal) -> u64 {
+    match refusal.class {
+        Class::Throttled(seconds) => 1 + seconds,
+        _ => 0,
+    }
+}
+
+fn add_words(to: &mut String, words: &str) {
+    const MESSAGE_BYTES: usize = 4096;
+    if words.is_empty() || to.len() + words.len() > MESSAGE_BYTES {
+        return;
+    }
+    if !to.is_empty() {
+        to.push_str("; ");
+    }
+    to.push_str(words);
+}
+
+/// Keeps in mind what was taken, so that a retry sends only what is missing.
+fn remember(walk: &Walk, outcomes: &[Outcome]) {
+    let core = walk.core();
+    let now = core.clock.now();
+    let kept = i64::try_from(walk.house.ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
+    for outcome in outcomes {
+        if let (Fate::Taken(said) | Fate::Remembered(said), Some(key)) = (&outcome.fate, outcome.key) {
+            core.remembered.remember(key, said.clone(), crate::clock::UnixMillis(now.0.saturating_add(kept)), now);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Reports in the formats from before OpenTelemetry: whole body in, one rewritten report out.
+//!
+//! What it does: reads a legacy report, finds its app, puts the project's token into every carrier, and gives the
+//! client an answer that makes it behave. What it refuses to know: the formats. Invariants: a body is read before its
+//! sender is known only where the sender's token can stand nowhere else; no token that came in goes out.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora_proxy::Session;
+
+use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
+use super::lanes;
+use super::reading::{coding, leaving, message};
+use super::restraint;
+use super::walk::Walk;
+use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Protocol, Shown};
+use crate::apps::Mark;
+use crate::authorize::Reach;
+use crate::forward::{self, GrpcAnswer, Pieces, Replayable};
+use crate::identify::Identity;
+use crate::lightstep::{self, Format, Report, Service, Token};
+use crate::limits::Reservation;
+use crate::otlp;
+use crate::respond::{Class, Refusal};
+use crate::route;
+use crate::transform::{self, Coding};
+
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
+/// A report whose body has been read.
+pub struct Opened {
+    pub report: Report,
+    /// Decompressed.
+    bytes: u64,
+    coding: Coding,
+    headers: HeaderMap,
+    held: Reservation,
+}
+
+/// Reads the body of a report.
+pub async fn open(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    ask: &LegacyAsk,
+) -> Result<Opened, Refusal> {
+    let coding = coding(&session.req_header().headers, ask.protocol)?;
+    let headers = forward::taken(ask.protocol, &session.req_header().headers);
+    let mut held = walk.core().budget.open();
+    let body = lanes::read_whole(session, walk, arrival, ask.protocol, &mut held).await?;
+    let limit_bytes = walk.house.limits.decompressed_body_bytes;
+    let message = message(body, ask.protocol, coding, limit_bytes, &mut held).await?;
+    let bytes = message.len() as u64;
+    let report = Report::read(ask.format, message)
+        .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
+    if let Some(id) = report.request_id() {
+        walk.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
+    }
+    Ok(Opened { report, bytes, coding, headers, held })
+}
+
+impl Opened {
+    /// The caller with what the body proves.
+    pub fn identifies(&self, caller: Caller) -> Result<Caller, Refusal> {
+        match self.report.token() {
+            Token::None => Ok(caller),
+            Token::One(token) => Ok(accept::with_body_token(caller, token)?),
+            Token::Conflict => Err(Fault::CredentialConflict.into()),
+        }
+    }
+}
+
+/// A permitted report.
+pub struct Asked<'a> {
+    pub call: &'a Call,
+    pub ask: &'a LegacyAsk,
+    pub identity: &'a Identity,
+    pub reach: &'a Reach,
+}
+
+/// Sends the report on, and answers. `opened`: its body, if that was read already; `shown`: what its sender was
+/// identified by.
+pub async fn report(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    asked: &Asked<'_>,
+    opened: Option<Opened>,
+    shown: Shown,
+) -> Result<(), Refusal> {
+    let Asked { call, ask, identity, reach } = *asked;
+    restraint::look(walk, reach).await?;
+    let opened = match opened {
+        Some(opened) => opened,
+        None => open(session, walk, arrival, ask).await?,
+    };
+    match opened.report.token() {
+        Token::None => {}
+        Token::One(token) => shown.agrees_with(token)?,
+        Token::Conflict => return Err(Fault::CredentialConflict.into()),
+    }
+    let Opened { report, bytes, coding, mut headers, mut held } = opened;
+    let house = walk.house.clone();
+    let core = walk.core().clone();
+    core.metrics.forged(report.forged());
+    walk.note_items(0, report.items());
+    let marks = |name: &str| match (name, report.service()) {
+        ("service.name", Service::Name(name)) => Mark::Text(Cow::Borrowed(name)),
+        ("service.name", Service::Ambiguous) => Mark::Ambiguous,
+        _ => Mark::Absent,
+    };
+    let placed = house.policy.assign(reach, &marks);
+    let permitted = placed.and_then(|node| Ok((node, house.policy.permit(reach, node)?)));
+    let (node, permit) = permitted.map_err(|denial| {
+        walk.note_denial(&denial);
+        Refusal::from(&denial)
+    })?;
+    walk.note_permit(&permit);
+    restraint::take_one(walk, node, permit.bindings(), report.items(), bytes).await?;
+    let defect = || Refusal::new(Class::Unavailable, "internal_defect");
+    let route = route::route(&permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
+    walk.note_route(&route);
+    let lease = house.vault.lend(&permit, &route)?;
+    let backend = house
+        .backend(route.upstream())
+        .cloned()
+        .ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
+    let sender = transform::sender_attributes(permit.app(), identity.facts());
+    let fixed = house.policy.stamp_attributes(node);
+    let stamp: Vec<(&str, &str)> =
+        sender.into_iter().chain(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
+    let lent = lease.canary();
+    let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
+    held.grow(report.written_bytes_at_most(lent.expose().len(), &stamp)).map_err(budget_spent)?;
+    let pieces = report.write(lent.expose(), &stamp).map_err(|_| defect())?;
+    let leaving = leaving(house.ingest_settings.compression, coding);
+    let body = pack(&mut headers, ask.protocol, leaving, pieces)?;
+    let errand = Errand {
+        house: &house,
+        core: &core,
+        route: &route,
+        backend: &backend,
+        protocol: ask.protocol,
+        headers: &headers,
+        is_sealed: true,
+    };
+    // The token is in the body: another one would need another body, and the client comes again.
+    let mut body = Replayable::new(Pieces::new(body));
+    let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await?;
+    drop(body);
+    let pass_commands = house.ingest_settings.pass_commands;
+    settle(session, walk, ask.format, report.items(), delivered, pass_commands).await
+}
+
+/// Compresses and frames what goes out, and says so in its head.
+fn pack(
+    headers: &mut HeaderMap,
+    protocol: Protocol,
+    leaving: Coding,
+    pieces: Vec<Bytes>,
+) -> Result<Vec<Bytes>, Refusal> {
+    let name = match protocol {
+        Protocol::Http => header::CONTENT_ENCODING,
+        Protocol::Grpc => GRPC_ENCODING,
+    };
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(&name);
+    let compressed = leaving != Coding::Identity;
+    if compressed {
+        headers.insert(name, HeaderValue::from_static(leaving.name()));
+    }
+    let pieces = if compressed { vec![transform::compress(leaving, &pieces)?] } else { pieces };
+    Ok(match protocol {
+        Protocol::Http => pieces,
+        Protocol::Grpc => otlp::frame(compressed, pieces),
+    })
+}
+
+/// Gives the client the backend's answer, as far as its format allows and without commands.
+async fn settle(
+    session: &mut Session,
+    walk: &mut Walk,
+    format: Format,
+    items: u64,
+    delivered: Delivered,
+    pass_commands: bool,
+) -> Result<(), Refusal> {
+    let unusable = || Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable");
+    let Delivered { said, lent, held } = delivered;
+    let said = match said {
+        Said::Http(mut answer) => {
+            if answer.headers.contains_key(header::CONTENT_ENCODING) {
+                return Err(unusable());
+            }
+            match answer.status.as_u16() {
+                200..=299 => {
+                    let clean = lightstep::sanitize(format, &answer.body, pass_commands).map_err(|_| unusable())?;
+                    answer.body = clean.into();
+                }
+                429 => return Err(Refusal::new(Class::Throttled(5), "upstream_throttled")),
+                504 => return Err(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
+                413 => return Err(Refusal::new(Class::BodyTooLarge, "upstream_refused")),
+                // Its words are not made for this client: some would send the same for ever.
+                400..=499 => return Err(Refusal::new(Class::Malformed, "upstream_refused")),
+                500..=599 => return Err(Refusal::new(Class::Unavailable, "upstream_unavailable")),
+                _ => return Err(unusable()),
+            }
+            Said::Http(answer)
+        }
+        Said::Grpc(mut answer) => {
+            if grpc_code(&answer) == Some(0) {
+                answer.body = clean_grpc(&answer, format, pass_commands).ok_or_else(unusable)?;
+            }
+            Said::Grpc(answer)
+        }
+    };
+    let is_taken = match &said {
+        Said::Http(_) => true,
+        Said::Grpc(answer) => grpc_code(answer) == Some(0),
+    };
+    if is_taken {
+        walk.note_items(items, 0);
+    }
+    lanes::pass_on(session, walk, Delivered { said, lent, held }).await
+}
+
+fn clean_grpc(answer: &GrpcAnswer, format: Format, pass_commands: bool) -> Option<Bytes> {
+    let (compressed, message) = otlp::unframe(&answer.body).ok()?;
+    if compressed {
+        return None;
+    }
+    let clean = lightstep::sanitize(format, &message, pass_commands).ok()?;
+    Some(otlp::frame(false, vec![clean.into()]).concat().into())
+}

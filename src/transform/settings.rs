@@ -1,0 +1,48 @@
+//! The checked settings of exports. `config` builds them; nothing here parses files.
+
+use std::time::Duration;
+
+/// `ingest:` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngestSettings {
+    /// `stamp`: whether exports are read, split by app and stamped with the verified sender. Otherwise they
+    /// pass untouched and undecoded. On.
+    pub stamp: bool,
+    /// `compression`: how a rewritten export leaves. The same.
+    pub compression: Compression,
+    /// `commands: pass`: whether the backend's `commands` (it may tell a tracer to stop for good) reach legacy
+    /// clients. No: whoever answers in the backend's place could silence everybody.
+    pub pass_commands: bool,
+    /// `token_in_url: accept`: whether the legacy route with a credential in its URL is served. No: URLs end
+    /// up in logs (RFC 6750 section 5.3).
+    pub accept_token_in_url: bool,
+    /// `parallel`: parts of one export that are sent at once, from 1 to 64. 8: more projects in one batch are
+    /// rare, and each part takes a connection.
+    pub parallel_parts: usize,
+    /// `remember`: how long the accepted parts of a partly failed export are remembered, so that a retry sends
+    /// only what is missing. 5 min, as long as exporters retry; zero remembers nothing.
+    pub remember: Duration,
+}
+
+/// How a rewritten export is compressed on its way to the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As it came.
+    Same,
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+impl Default for IngestSettings {
+    fn default() -> Self {
+        IngestSettings {
+            stamp: true,
+            compression: Compression::Same,
+            pass_commands: false,
+            accept_token_in_url: false,
+            parallel_parts: 8,
+            remember: Duration::from_secs(300),
+        }
+    }
+}

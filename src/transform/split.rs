@@ -1,0 +1,227 @@
+//! One export becomes one part for each project that it belongs to.
+//!
+//! What it does: asks policy for the app of every resource, gathers those of one project, and stamps them with who
+//! sent them. What it refuses to know: how apps are found, how parts are sent. Invariants: a resource is in exactly
+//! one part or among the rejected; no part exists without the permit of every app in it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::apps::{AppPath, Mark, NodeId};
+use crate::authorize::{Denial, DenialReason, Permit, Policy, Reach};
+use crate::identify::Facts;
+use crate::otlp::{Encoding, Export, Found, Stamp};
+
+/// Services that a message names.
+const NAMED_SERVICES: usize = 10;
+/// What of a service's name is repeated in a message, in characters.
+const NAME_CHARACTERS: usize = 64;
+
+/// What goes to one project.
+#[derive(Debug)]
+pub struct Part {
+    /// One for each app, in the order in which they came up.
+    permits: Vec<(NodeId, Permit)>,
+    groups: Vec<(usize, NodeId)>,
+    items: u64,
+}
+
+/// What goes nowhere.
+#[derive(Debug, Default)]
+pub struct Rejected {
+    pub items: u64,
+    pub groups: usize,
+    /// The first reason; there is one if there is a group.
+    pub denial: Option<Denial>,
+    /// Names of services that may not be written as, each once, in order, as told to the caller.
+    services: Vec<String>,
+    /// Whether some resource could not be told to any app.
+    homeless: bool,
+}
+
+/// An export, taken apart.
+#[derive(Debug)]
+pub struct Split {
+    pub parts: Vec<Part>,
+    pub rejected: Rejected,
+}
+
+/// Finds the app of every resource.
+pub fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
+    let mut split = Split { parts: Vec::new(), rejected: Rejected::default() };
+    let mut places: HashMap<NodeId, usize> = HashMap::new();
+    if export.groups().is_empty() {
+        // Nothing to tell its app by: the app that is named, or the only one.
+        match policy.assign(reach, &|_| Mark::Absent).and_then(|node| Ok((node, policy.permit(reach, node)?))) {
+            Ok((node, permit)) => {
+                split.parts.push(Part { permits: vec![(node, permit)], groups: Vec::new(), items: 0 });
+            }
+            Err(denial) => split.rejected.denial = Some(denial),
+        }
+        return split;
+    }
+    for (index, group) in export.groups().iter().enumerate() {
+        let marks = |name: &str| match export.attribute(index, name) {
+            Found::Absent => Mark::Absent,
+            Found::Text(text) => Mark::Text(text),
+            // A value that is no text names no service; policy must not take it for a missing one.
+            Found::Other | Found::Ambiguous => Mark::Ambiguous,
+        };
+        let placed = policy.assign(reach, &marks).and_then(|node| match places.get(&node) {
+            Some(place) => Ok((node, *place)),
+            None => {
+                let place = split.place(policy.permit(reach, node)?, node);
+                places.insert(node, place);
+                Ok((node, place))
+            }
+        });
+        match placed {
+            Ok((node, place)) => {
+                if let Some(part) = split.parts.get_mut(place) {
+                    part.groups.push((index, node));
+                    part.items += group.items;
+                }
+            }
+            Err(denial) => split.rejected.add(denial, group.items, export.attribute(index, "service.name")),
+        }
+    }
+    split
+}
+
+impl Split {
+    /// The part of the permit's project, begun if it is the first of it.
+    fn place(&mut self, permit: Permit, node: NodeId) -> usize {
+        let project = permit.project();
+        let known = self.parts.iter().position(|part| part.project() == project);
+        match known.and_then(|place| Some((place, self.parts.get_mut(place)?))) {
+            Some((place, part)) => {
+                part.permits.push((node, permit));
+                place
+            }
+            None => {
+                self.parts.push(Part { permits: vec![(node, permit)], groups: Vec::new(), items: 0 });
+                self.parts.len() - 1
+            }
+        }
+    }
+}
+
+impl Part {
+    /// The permits of all its apps; never empty.
+    pub fn permits(&self) -> impl Iterator<Item = &Permit> {
+        self.permits.iter().map(|(_, permit)| permit)
+    }
+
+    /// The apps in it.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.permits.iter().map(|(node, _)| *node)
+    }
+
+    pub fn project(&self) -> Option<&str> {
+        self.permits().next().and_then(Permit::project)
+    }
+
+    /// Spans, data points or log records.
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// Items by app.
+    pub fn items_by_node(&self, export: &Export) -> Vec<(NodeId, u64)> {
+        let mut counts: Vec<(NodeId, u64)> = self.nodes().map(|node| (node, 0)).collect();
+        for (index, node) in &self.groups {
+            let items = export.groups().get(*index).map_or(0, |group| group.items);
+            if let Some((_, count)) = counts.iter_mut().find(|(counted, _)| counted == node) {
+                *count += items;
+            }
+        }
+        counts
+    }
+
+    /// What is put on the resources of each app in it.
+    pub fn stamps(&self, policy: &Policy, sender: &Facts) -> Stamps {
+        let stamps = self.permits.iter().map(|(node, permit)| (*node, stamp(policy, *node, permit.app(), sender)));
+        Stamps(stamps.collect())
+    }
+
+    /// How many bytes the stamps add at most: a body of very many small resources grows manifold.
+    pub fn growth_bytes(&self, stamps: &Stamps, encoding: Encoding) -> u64 {
+        self.groups.iter().filter_map(|(_, node)| stamps.of(*node)).map(|stamp| stamp.growth_bytes(encoding)).sum()
+    }
+
+    /// The part as an export of its own, stamped.
+    pub fn write(&self, export: &Export, stamps: &Stamps) -> Vec<Bytes> {
+        let chosen = self.groups.iter().filter_map(|(index, node)| Some((*index, stamps.of(*node)?)));
+        export.write(&chosen.collect::<Vec<_>>())
+    }
+}
+
+/// The stamps of a part's apps.
+pub struct Stamps(Vec<(NodeId, Stamp)>);
+
+impl Stamps {
+    fn of(&self, node: NodeId) -> Option<&Stamp> {
+        self.0.iter().find(|(stamped, _)| *stamped == node).map(|(_, stamp)| stamp)
+    }
+}
+
+/// Who sent it, as which app, and what the app's policy says of all its telemetry.
+fn stamp(policy: &Policy, node: NodeId, app: &AppPath, sender: &Facts) -> Stamp {
+    let fixed = policy.stamp_attributes(node);
+    let mut attributes: Vec<(&str, &str)> = Vec::with_capacity(4 + fixed.len());
+    attributes.extend(sender_attributes(app, sender));
+    attributes.extend(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    Stamp::new(&attributes)
+}
+
+/// The verified origin, as attributes or tags.
+pub fn sender_attributes<'a>(app: &'a AppPath, sender: &'a Facts) -> [(&'static str, &'a str); 4] {
+    [
+        ("lightkeeper.app", app.as_str()),
+        ("lightkeeper.identity", &sender.subject),
+        ("lightkeeper.identity.issuer", &sender.issuer),
+        ("lightkeeper.identity.method", sender.method.name()),
+    ]
+}
+
+impl Rejected {
+    fn add(&mut self, denial: Denial, items: u64, service: Found<'_>) {
+        self.items += items;
+        self.groups += 1;
+        match (denial.reason, service) {
+            (DenialReason::AppAmbiguous | DenialReason::NoWritableApp, _) | (_, Found::Absent) => self.homeless = true,
+            (_, Found::Text(name)) => self.name(&name),
+            (_, Found::Other | Found::Ambiguous) => self.name("(ambiguous)"),
+        }
+        self.denial.get_or_insert(denial);
+    }
+
+    fn name(&mut self, name: &str) {
+        let shown: String =
+            name.chars().take(NAME_CHARACTERS).map(|each| if each.is_control() { '?' } else { each }).collect();
+        // One more than are told, to know that there are more.
+        if self.services.len() <= NAMED_SERVICES && !self.services.contains(&shown) {
+            self.services.push(shown);
+        }
+    }
+
+    /// What the caller is told. The names are the caller's own words; whether such an app exists is not disclosed.
+    pub fn message(&self) -> Option<String> {
+        let mut told = Vec::new();
+        if !self.services.is_empty() {
+            let names: Vec<Cow<'_, str>> =
+                self.services.iter().take(NAMED_SERVICES).map(|name| Cow::from(format!("`{name}`"))).collect();
+            let more = if self.services.len() > NAMED_SERVICES { " and others" } else { "" };
+            told.push(format!("not permitted to write as service {}{more}", names.join(", ")));
+        }
+        if self.homeless {
+            told.push(
+                "a resource without a known service needs an app: name it by `/apps/{app}/-/` in the URL or by the `lightkeeper-app` header"
+                    .to_owned(),
+            );
+        }
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+}

@@ -1,0 +1,350 @@
+//! Exports that are read: stamped with their verified sender, split over projects, owned names, quotas, retries. What
+//! it refuses to know: how a body is walked (the unit tests of `otlp` do); here other decoders judge what arrived.
+
+use std::collections::BTreeMap;
+
+use lightkeeper::demo::emulator::{Export, Level};
+use lightkeeper::demo::{Answer, Coding, Endpoints, Fault, Sample, SampleCaller, World};
+use lightkeeper::otlp::{Encoding, Signal};
+use serde_json::Value;
+
+use crate::stage;
+
+/// Every way in which an export can come.
+#[derive(Clone, Copy, Debug)]
+enum Via {
+    Protobuf,
+    Json,
+    Grpc,
+}
+
+const WAYS: [Via; 3] = [Via::Protobuf, Via::Json, Via::Grpc];
+
+impl Via {
+    async fn send(self, caller: &SampleCaller, sample: &Sample) -> Answer {
+        match self {
+            Via::Protobuf => caller.export(sample, Encoding::Protobuf).await.unwrap(),
+            Via::Json => caller.export(sample, Encoding::Json).await.unwrap(),
+            Via::Grpc => caller.export_grpc(sample).await.unwrap(),
+        }
+    }
+
+    /// The answer's status in the words of both protocols: HTTP's, or gRPC's code.
+    fn status(self, answer: &Answer) -> u32 {
+        match self {
+            Via::Protobuf | Via::Json => u32::from(answer.status),
+            Via::Grpc => answer.grpc_status().unwrap(),
+        }
+    }
+
+    /// Of a pair of statuses, the one of this protocol.
+    fn of(self, (http, grpc): (u32, u32)) -> u32 {
+        match self {
+            Via::Protobuf | Via::Json => http,
+            Via::Grpc => grpc,
+        }
+    }
+}
+
+/// May write to all of `shop`: shop-prod, checkout-prod and payments-prod.
+pub fn frontend(world: &World) -> SampleCaller {
+    world.plain_caller().bearer(&world.issuer.token("shop-frontend"))
+}
+
+/// May write to `shop/checkout` alone.
+pub fn checkout(world: &World) -> SampleCaller {
+    world.plain_caller().bearer(&world.issuer.token("checkout-collector"))
+}
+
+pub async fn record_of(world: &World, answer: &Answer) -> Value {
+    stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await
+}
+
+fn by_project(exports: &[Export]) -> BTreeMap<String, Vec<(String, u64)>> {
+    let mut projects: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+    for export in exports {
+        let services =
+            export.resources.iter().map(|resource| (resource.service.clone().unwrap_or_default(), resource.items));
+        projects.entry(export.project.clone()).or_default().extend(services);
+    }
+    projects
+}
+
+fn refused(partial: &Answer) -> Option<(i64, String)> {
+    partial.partial_success().unwrap().map(|partial| (partial.rejected, partial.message))
+}
+
+/// Scenario: one export of a collector holds three services of two projects, in each encoding and signal.
+/// Guarantees: each project gets its own, stamped with the app and the sender; one record tells of both parts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mixed_export_is_split_over_its_projects() {
+    let world = stage::start(stage::plan(&[])).await;
+    for via in WAYS {
+        for signal in Signal::ALL {
+            world.emulator.clear();
+            let sample = Sample::of(signal, "checkout", 3).and("payments", 2).and("checkout-web", 1).rich();
+            let items = u64::try_from(sample.items()).unwrap();
+            let answer = via.send(&frontend(&world), &sample).await;
+            assert_eq!(via.status(&answer), via.of((200, 0)), "{via:?} {signal:?}");
+            assert_eq!(refused(&answer), None, "{via:?} {signal:?}");
+            let exports = world.emulator.exports();
+            let projects = by_project(&exports);
+            assert_eq!(projects.keys().collect::<Vec<_>>(), ["checkout-prod", "payments-prod"], "{via:?}");
+            let services = |project: &str| projects[project].iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+            assert_eq!(services("checkout-prod"), ["checkout", "checkout-web"], "{via:?} {signal:?}");
+            assert_eq!(services("payments-prod"), ["payments"], "{via:?} {signal:?}");
+            assert_eq!(exports.iter().map(Export::items).sum::<u64>(), items, "{via:?} {signal:?}");
+            for resource in exports.iter().flat_map(|export| &export.resources) {
+                let app =
+                    if resource.service.as_deref() == Some("payments") { "shop/payments" } else { "shop/checkout" };
+                assert_eq!(resource.values("lightkeeper.app"), [app]);
+                assert_eq!(resource.values("lightkeeper.identity"), ["system:serviceaccount:shop:frontend"]);
+                assert_eq!(resource.values("lightkeeper.identity.issuer"), ["acme"]);
+                assert_eq!(resource.values("lightkeeper.identity.method"), ["oidc"]);
+            }
+            let record = record_of(&world, &answer).await;
+            assert_eq!((&record["app"], record.get("project")), (&"shop".into(), None), "{record}");
+            assert_eq!(record["items"]["accepted"], items, "{record}");
+            assert_eq!(record["parts"].as_array().unwrap().len(), 2, "{record}");
+            assert_eq!(record["parts"][0]["apps"], serde_json::json!(["shop/checkout"]), "{record}");
+            assert_eq!(record["parts"][1]["project"], "payments-prod", "{record}");
+        }
+    }
+}
+
+/// Scenario: a caller forges our attributes at every level, beside much that is its own.
+/// Guarantees: only the gateway's own remain, the rest arrives as it was, and what was removed is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_attributes_are_removed_at_every_level() {
+    let world = stage::start(stage::plan(&[])).await;
+    let forged = || stage::metric(&world, "lightkeeper_forged_attributes_total");
+    for via in WAYS {
+        for signal in Signal::ALL {
+            world.emulator.clear();
+            let before = forged().await;
+            let honest = Sample::of(signal, "checkout", 2).rich().attribute("team", "a");
+            let answer = via.send(&checkout(&world), &honest.clone().forged()).await;
+            assert_eq!(via.status(&answer), via.of((200, 0)));
+            assert!(forged().await > before, "{via:?} {signal:?}");
+            let export = &world.emulator.exports()[0];
+            let ours: Vec<_> = export.named("lightkeeper.").into_iter().collect();
+            assert!(ours.iter().all(|(level, _)| *level == Level::Resource), "{ours:?}");
+            assert_eq!(
+                export.resources[0].values("lightkeeper.identity"),
+                ["system:serviceaccount:checkout:collector"]
+            );
+            world.emulator.clear();
+            via.send(&checkout(&world), &honest).await;
+            assert_eq!(world.emulator.exports()[0].attributes(), export.attributes(), "{via:?} {signal:?}");
+        }
+    }
+}
+
+/// Scenario: a caller writes as services of its own and as one of an app that it may not write to.
+/// Guarantees: the own part is delivered, the foreign one is reported with its exact count and name, and not retried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_service_is_rejected_and_the_rest_delivered() {
+    let world = stage::start(stage::plan(&[])).await;
+    for via in WAYS {
+        world.emulator.clear();
+        let sample = Sample::traces("checkout", 3).and("payments", 2).and("ledger-eu", 5);
+        let answer = via.send(&checkout(&world), &sample).await;
+        assert_eq!(via.status(&answer), via.of((200, 0)));
+        let (count, message) = refused(&answer).unwrap();
+        assert_eq!(count, 7, "{via:?}");
+        assert!(message.contains("`payments`") && message.contains("`ledger-eu`"), "{message}");
+        assert!(!message.contains("checkout"), "{message}");
+        assert_eq!(
+            by_project(&world.emulator.exports()),
+            [("checkout-prod".to_owned(), vec![("checkout".to_owned(), 3)])].into()
+        );
+        let record = record_of(&world, &answer).await;
+        assert_eq!(record["items"], serde_json::json!({ "accepted": 3, "rejected": 7 }), "{record}");
+    }
+}
+
+/// Scenario: resources that the caller may not write as, or that nobody can tell the app of, and nothing else.
+/// Guarantees: the whole is refused with the status of its reason, and nothing goes upstream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_of_which_nothing_is_permitted_is_refused() {
+    let world = stage::start(stage::plan(&[])).await;
+    type Case = (&'static str, fn(&World) -> SampleCaller, Sample, (u32, u32), &'static str);
+    let twice = Sample::traces("checkout", 1).attribute("service.name", "payments");
+    let cases: [Case; 4] = [
+        ("foreign", checkout, Sample::traces("payments", 1), (403, 7), "service_foreign"),
+        ("unknown, several apps", frontend, Sample::traces("nobody", 1), (400, 3), "app_ambiguous"),
+        ("nameless, several apps", frontend, Sample::empty(Signal::Traces).anonymous(1), (400, 3), "app_ambiguous"),
+        ("two names", frontend, twice, (400, 3), "service_ambiguous"),
+    ];
+    for (name, caller, sample, status, reason) in cases {
+        for via in WAYS {
+            let answer = via.send(&caller(&world), &sample).await;
+            assert_eq!(via.status(&answer), via.of(status), "{name} {via:?}");
+            let record = record_of(&world, &answer).await;
+            assert_eq!((&record["reason"], &record["decision"]), (&reason.into(), &"deny".into()), "{name} {record}");
+        }
+    }
+    assert_eq!(world.emulator.heads(), 0);
+}
+
+/// Scenario: an unknown service where one app may be written to; the same with the app named; the same in a binding
+/// that rejects the unknown. Guarantees: it goes to that app, or is rejected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_service_goes_where_its_binding_says() {
+    let world = stage::start(stage::plan(&[])).await;
+    let answer = checkout(&world).export(&Sample::traces("nobody", 1), Encoding::Protobuf).await.unwrap();
+    assert_eq!(answer.status, 200);
+    let named = frontend(&world).header("lightkeeper-app", "shop/search");
+    let answer = named.export(&Sample::traces("nobody", 2), Encoding::Protobuf).await.unwrap();
+    assert_eq!(answer.status, 200);
+    let exports = world.emulator.exports();
+    let apps: Vec<_> =
+        exports.iter().map(|export| (export.project.as_str(), export.resources[0].values("lightkeeper.app"))).collect();
+    assert_eq!(apps, [("checkout-prod", vec!["shop/checkout"]), ("shop-prod", vec!["shop/search"])]);
+    let mut strict = stage::plan(&[]);
+    let (binding, rest) = strict.policy.split_once("role: reporter\n    apps: [shop/checkout]").unwrap();
+    strict.policy = format!("{binding}role: reporter\n    unknown_services: reject\n    apps: [shop/checkout]{rest}");
+    let world = stage::start(strict).await;
+    let sample = Sample::traces("nobody", 1).and("checkout", 1);
+    let answer = checkout(&world).export(&sample, Encoding::Json).await.unwrap();
+    assert_eq!((answer.status, refused(&answer).map(|(count, _)| count)), (200, Some(1)));
+    let answer = checkout(&world).export(&Sample::traces("nobody", 1), Encoding::Json).await.unwrap();
+    assert_eq!((answer.status, record_of(&world, &answer).await["reason"].clone()), (403, "service_unknown".into()));
+}
+
+/// Scenario: one of two projects does not take its part for now; the exporter comes again; then sends once more.
+/// Guarantees: the whole is to be retried, the retry sends only what is missing, every span arrives once, and an
+/// export that was answered with success is not swallowed when it comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_sends_only_what_is_missing() {
+    let world = stage::start(stage::plan(&[])).await;
+    type Case = (Fault, (u32, u32), &'static str);
+    let cases: [Case; 5] = [
+        (Fault::PlainStatus { status: 503 }, (503, 14), "upstream_unavailable"),
+        (Fault::PlainStatus { status: 429 }, (429, 8), "upstream_throttled"),
+        (Fault::PlainStatus { status: 504 }, (504, 4), "upstream_timeout"),
+        (Fault::Reset, (502, 14), "upstream_unreachable"),
+        (Fault::Garbage, (502, 14), "upstream_answer_unusable"),
+    ];
+    for via in WAYS {
+        for (seed, (fault, status, reason)) in cases.iter().enumerate() {
+            world.emulator.clear();
+            let sample = Sample::traces("checkout", 3).and("payments", 2).seed(seed as u64 + 1);
+            // A call on a connection that breaks may be tried on another once: both fail.
+            world.emulator.fail_project("payments-prod", fault.clone());
+            for _ in 0..2 {
+                let answer = via.send(&frontend(&world), &sample).await;
+                assert_eq!(via.status(&answer), via.of(*status), "{via:?} {fault:?}");
+                if matches!(via, Via::Protobuf | Via::Json) {
+                    assert!(answer.header("retry-after").is_some(), "{fault:?}");
+                }
+                let record = record_of(&world, &answer).await;
+                assert_eq!(record["reason"], *reason, "{record}");
+            }
+            assert_eq!(by_project(&world.emulator.exports()).keys().collect::<Vec<_>>(), ["checkout-prod"]);
+            world.emulator.heal();
+            let answer = via.send(&frontend(&world), &sample).await;
+            assert_eq!((via.status(&answer), refused(&answer)), (via.of((200, 0)), None), "{via:?} {fault:?}");
+            let record = record_of(&world, &answer).await;
+            assert_eq!(record["items"]["accepted"], 5, "{record}");
+            assert_eq!(record["parts"][0]["reason"], "remembered", "{record}");
+            let spans = world.emulator.span_ids();
+            assert_eq!((spans.len(), spans.values().max()), (5, Some(&1)), "{via:?} {fault:?} {spans:?}");
+            let answer = via.send(&frontend(&world), &sample).await;
+            assert_eq!(via.status(&answer), via.of((200, 0)));
+            assert!(world.emulator.span_ids().values().all(|times| *times == 2), "{via:?} {fault:?}");
+        }
+    }
+}
+
+/// Scenario: another caller sends the same bytes while a part of the first one's export is remembered.
+/// Guarantees: what is remembered is the caller's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_is_remembered_for_its_sender_alone() {
+    let world = stage::start(stage::bind(
+        stage::plan(&[]),
+        "{ name: more, subjects: [{ issuer: acme, subject: \"ci:terraform\" }], role: reporter, apps: [shop] }",
+    ))
+    .await;
+    let sample = Sample::traces("checkout", 1).and("payments", 1);
+    world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 503 });
+    let other = world.plain_caller().bearer(&world.issuer.token("terraform"));
+    for caller in [frontend(&world), other] {
+        assert_eq!(caller.export(&sample, Encoding::Protobuf).await.unwrap().status, 503);
+    }
+    assert_eq!(world.emulator.exports().len(), 2);
+}
+
+/// Scenario: backends reject some items of their parts, or a whole part for good.
+/// Guarantees: counts are added up with ours, messages passed on, nothing is retried; all refused is a refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rejected_items_are_added_up() {
+    let world = stage::start(stage::plan(&[])).await;
+    let sample = Sample::traces("checkout", 3).and("payments", 4).and("nobody", 5);
+    for via in WAYS {
+        world.emulator.heal();
+        let some = |rejected, message: &str| Fault::PartialSuccess { rejected, message: message.to_owned() };
+        world.emulator.fail_project("checkout-prod", some(1, "too old"));
+        world.emulator.fail_project("payments-prod", some(2, "too new"));
+        let answer = via.send(&frontend(&world), &sample).await;
+        assert_eq!(via.status(&answer), via.of((200, 0)));
+        let (count, message) = refused(&answer).unwrap();
+        assert_eq!(count, 8, "{message}");
+        assert!(message.contains("too old") && message.contains("too new"), "{message}");
+        assert_eq!(record_of(&world, &answer).await["items"], serde_json::json!({ "accepted": 4, "rejected": 8 }));
+        world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 400 });
+        let answer = via.send(&frontend(&world), &sample).await;
+        let expected = matches!(via, Via::Protobuf | Via::Json);
+        if expected {
+            assert_eq!((answer.status, refused(&answer).map(|(count, _)| count)), (200, Some(10)));
+            world.emulator.fail_project("checkout-prod", Fault::PlainStatus { status: 400 });
+            assert_eq!(via.send(&frontend(&world), &sample).await.status, 400);
+        }
+    }
+}
+
+/// Scenario: every content coding in, every configured one out.
+/// Guarantees: what arrives is decoded alike, in the coding that was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn codings_are_undone_and_made() {
+    for (configured, expected) in [
+        ("same", None),
+        ("identity", Some(Coding::Identity)),
+        ("gzip", Some(Coding::Gzip)),
+        ("zstd", Some(Coding::Zstd)),
+    ] {
+        let mut plan = stage::plan(&[]);
+        plan.more = format!("ingest: {{ compression: {configured} }}");
+        let world = stage::start(plan).await;
+        for coding in Coding::ALL {
+            for via in WAYS {
+                world.emulator.clear();
+                let sample = Sample::traces("checkout", 20).and("payments", 1);
+                let answer = via.send(&frontend(&world).compressing(coding), &sample).await;
+                assert_eq!(via.status(&answer), via.of((200, 0)), "{configured} {coding:?} {via:?}");
+                let exports = world.emulator.exports();
+                assert_eq!(exports.iter().map(Export::items).sum::<u64>(), 21);
+                assert!(
+                    exports.iter().all(|export| export.coding == expected.unwrap_or(coding)),
+                    "{configured} {coding:?} {via:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Scenario: exports pass untouched when the operator says so.
+/// Guarantees: byte for byte what was sent, whatever it holds, to the app of the head.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_stamps_exports_pass_untouched() {
+    let world = stage::start(stage::streamed(stage::plan(&[]))).await;
+    let sample = Sample::traces("payments", 2).forged().unknown_fields();
+    assert_eq!(checkout(&world).export(&sample, Encoding::Protobuf).await.unwrap().status, 200);
+    assert_eq!(world.emulator.captured()[0].body, sample.protobuf());
+    world.emulator.clear();
+    world.emulator.fail(Endpoints::All, Fault::PlainStatus { status: 400 });
+    let nonsense = checkout(&world).header("content-type", "application/x-protobuf");
+    let answer = nonsense.send(http::Method::POST, "/v1/traces", &[], b"hello".to_vec().into()).await.unwrap();
+    assert_eq!(answer.status, 400);
+    assert_eq!(world.emulator.captured()[0].body, b"hello");
+}
