@@ -10,7 +10,7 @@ ifneq ($(shell $(CARGO) -V >/dev/null 2>&1 && echo yes),yes)
   endif
 endif
 
-.PHONY: help setup demo build test unit interop lint bench compare deny certs clean
+.PHONY: help setup demo build test unit interop fuzz lint bench compare deny certs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ unit: setup ## Rust tests: rooms, golden cases over sockets and TLS, tidy
 interop: setup ## software that others wrote against the real binary
 	$(CARGO) build --locked
 	tests/interop/run
+
+fuzz: ## a minute of cargo-fuzz for each target (nightly); a smoke of the same is in `make unit`
+	fuzz/run
 
 lint: setup ## format and clippy, warnings are errors
 	$(CARGO) fmt --check

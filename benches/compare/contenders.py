@@ -1,7 +1,9 @@
-"""How each contender of the comparison is set up: Envoy's configuration, and the gateway's.
+"""How each contender of the comparison is set up: Envoy's configuration, the gateway's, the Collector's.
 
-The job is the same for both: verify an RS256 token (issuer, audience, times) against a local key set, with a
-cache of verified tokens; let one group do three things; take the caller's credential off, put ours on.
+The job is the same for Envoy and the gateway: verify an RS256 token (issuer, audience, times) against a local
+key set, with a cache of verified tokens; let one group do three things; take the caller's credential off, put
+ours on. The gateway also stamps the resources of exports and splits them over projects; the Collector does
+that and no more: it verifies nobody.
 """
 
 import json
@@ -17,6 +19,8 @@ ACCESS_TOKEN = "compare-access-token-of-team-5"
 API_KEY = "compare-read-key-of-acme"
 # Of the gateway's policy: ten teams with a project each, a hundred apps in each, a binding for each app.
 TEAMS, APPS_OF_TEAM = 10, 99
+# The services of exports: the first is the app to which the caller's group is bound, the second another team's.
+SERVICES = {"app-0500": "team-5", "app-0100": "team-1"}
 
 
 def credential_header(kind):
@@ -152,7 +156,49 @@ def envoy(binary, directory, port, upstream):
     return [binary, "-c", file, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
 
 
-def gateway(binary, directory, port, admin, upstream):
+def collector(binary, directory, port, upstream):
+    """Writes the Collector's configuration; returns command and environment.
+
+    Its pipeline ends before it answers (no queue, no batching), as with the others. The stamp is as large as
+    the gateway's, and forged copies of it are taken out at each level.
+    """
+    forged = {"pattern": "^lightkeeper\\.", "action": "delete"}
+    stamp = {"app": "team-5/app-0500", "identity": "system:serviceaccount:checkout:collector"}
+    stamp |= {"identity.issuer": "compare", "identity.method": "oidc"}
+    put = [{"key": f"lightkeeper.{name}", "value": value, "action": "upsert"} for name, value in stamp.items()]
+
+    def exporter(team):
+        return {
+            "traces_endpoint": f"http://127.0.0.1:{upstream}/v1/traces",
+            "headers": {credential_header("http"): f"compare-access-token-of-{team}"},
+            "compression": "none",
+            "sending_queue": {"enabled": False},
+            "retry_on_failure": {"enabled": False},
+        }
+
+    def route(service, team):
+        condition = f'attributes["service.name"] == "{service}"'
+        return {"context": "resource", "condition": condition, "pipelines": [f"traces/{team}"]}
+
+    pipelines = {"traces": {"receivers": ["otlp"], "processors": ["resource", "attributes"], "exporters": ["routing"]}}
+    for team in SERVICES.values():
+        pipelines[f"traces/{team}"] = {"receivers": ["routing"], "exporters": [f"otlp_http/{team}"]}
+    document = {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "processors": {"resource": {"attributes": [forged, *put]}, "attributes": {"actions": [forged]}},
+        "connectors": {"routing": {"table": [route(*pair) for pair in SERVICES.items()]}},
+        "exporters": {f"otlp_http/{team}": exporter(team) for team in SERVICES.values()},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
+            "pipelines": pipelines,
+        },
+    }
+    file = Path(directory) / "collector.json"
+    file.write_text(json.dumps(document, indent=1))
+    return [binary, "--config", f"file:{file}"], {"GOMAXPROCS": "1"}
+
+
+def gateway(name, binary, directory, port, admin, upstream, stamp):
     """Writes the gateway's configuration and policy (1,000 apps, 1,000 bindings); returns command and environment."""
     directory = Path(directory)
     teams = {}
@@ -161,15 +207,17 @@ def gateway(binary, directory, port, admin, upstream):
     for team in range(TEAMS):
         apps = {}
         for _ in range(APPS_OF_TEAM):
-            name = f"app-{number:04}"
-            apps[name] = {"services": [name]}
+            app = f"app-{number:04}"
+            apps[app] = {"services": [app]}
+            # The measured caller sends for two apps, where an export's app is told by what is in it.
+            also = ["team-1/app-0100"] if app == "app-0500" and stamp == "on" else []
             # The measured caller's group stands in the middle of the list.
             bindings.append(
                 {
-                    "name": f"{name}-senders",
+                    "name": f"{app}-senders",
                     "subjects": [{"issuer": "compare", "group": f"group-{number:04}"}],
                     "permissions": ["ingest.*"],
-                    "apps": [f"team-{team}/{name}"],
+                    "apps": [f"team-{team}/{app}", *also],
                 }
             )
             number += 1
@@ -201,8 +249,9 @@ def gateway(binary, directory, port, admin, upstream):
             "query": {"profile": "lightstep", "url": url},
         },
         "vault": {"projects": projects, "api_keys": {"read": {"env": "COMPARE_READ_KEY"}, "write": {"env": "COMPARE_READ_KEY"}}},
-        "policy": "policy.yaml",
-        "audit": {"file": "audit.jsonl"},
+        "policy": f"{name}.policy.yaml",
+        "ingest": {"stamp": stamp},
+        "audit": {"file": f"{name}.audit.jsonl"},
         "threads": 1,
         # The audit record is written for every call; a log line beside it is not (Envoy writes none either).
         "log": {"level": "warn"},
@@ -210,8 +259,8 @@ def gateway(binary, directory, port, admin, upstream):
         "limits": {"connections": 20_000, "connections_per_address": 20_000},
     }
     # JSON is YAML, so the standard library can write both files.
-    (directory / "policy.yaml").write_text(json.dumps(policy, indent=1))
-    (directory / "lightkeeper.yaml").write_text(json.dumps(config, indent=1))
+    (directory / f"{name}.policy.yaml").write_text(json.dumps(policy, indent=1))
+    (directory / f"{name}.yaml").write_text(json.dumps(config, indent=1))
     env = {f"COMPARE_TOKEN_{team}": f"compare-access-token-of-team-{team}" for team in range(TEAMS)}
     env["COMPARE_READ_KEY"] = API_KEY
-    return [binary, "serve", "--config", directory / "lightkeeper.yaml"], env
+    return [binary, "serve", "--config", directory / f"{name}.yaml"], env

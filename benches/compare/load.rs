@@ -33,6 +33,9 @@ pub struct Plan {
     /// Bytes of OTLP protobuf in each request.
     #[arg(long, default_value_t = 0)]
     size: usize,
+    /// Services of the export, each with a resource of its own: 1, or 2 that belong to two projects.
+    #[arg(long, default_value_t = 1)]
+    services: usize,
     /// A file with the bearer token.
     #[arg(long)]
     token: Option<PathBuf>,
@@ -74,9 +77,9 @@ pub async fn run(plan: Plan) {
     let token = plan.token.as_ref().map(|file| std::fs::read_to_string(file).expect("a token").trim().to_owned());
     let body = match plan.kind {
         Kind::Get => Bytes::new(),
-        Kind::Http => export(plan.size),
+        Kind::Http => export(plan.size, plan.services),
         Kind::Grpc => {
-            let message = export(plan.size);
+            let message = export(plan.size, plan.services);
             let mut framed = BytesMut::with_capacity(message.len() + 5);
             framed.put_u8(0);
             framed.put_u32(u32::try_from(message.len()).expect("below 4 GiB"));
@@ -259,8 +262,11 @@ pub async fn idle(target: SocketAddr, connections: usize) {
     std::future::pending().await
 }
 
-/// An export of traces of `size` bytes: real spans, and one padded attribute.
-fn export(size: usize) -> Bytes {
+/// The services of exports: apps of two projects that the caller may write to.
+const SERVICES: [&str; 2] = ["app-0500", "app-0100"];
+
+/// An export of traces of `size` bytes: real spans, shared out over the services, and one padded attribute.
+fn export(size: usize, services: usize) -> Bytes {
     let text = |key: &str, value: String| KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
@@ -279,19 +285,25 @@ fn export(size: usize) -> Bytes {
         ],
         ..Span::default()
     };
-    let build = |spans: u64, padding: usize| ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            resource: Some(Resource {
-                attributes: vec![text("service.name", "checkout".into()), text("padding", "x".repeat(padding))],
-                ..Resource::default()
-            }),
-            scope_spans: vec![ScopeSpans {
-                scope: Some(InstrumentationScope { name: "compare".into(), ..InstrumentationScope::default() }),
-                spans: (0..spans).map(span).collect(),
-                ..ScopeSpans::default()
-            }],
-            ..ResourceSpans::default()
+    let of_service = |at: usize, name: &str, spans: u64, padding: usize| ResourceSpans {
+        resource: Some(Resource {
+            attributes: vec![text("service.name", name.to_owned()), text("padding", "x".repeat(padding))],
+            ..Resource::default()
+        }),
+        scope_spans: vec![ScopeSpans {
+            scope: Some(InstrumentationScope { name: "compare".into(), ..InstrumentationScope::default() }),
+            spans: (at as u64..spans).step_by(services).map(span).collect(),
+            ..ScopeSpans::default()
         }],
+        ..ResourceSpans::default()
+    };
+    let build = |spans: u64, padding: usize| ExportTraceServiceRequest {
+        resource_spans: SERVICES
+            .iter()
+            .take(services)
+            .enumerate()
+            .map(|(at, name)| of_service(at, name, spans, if at == 0 { padding } else { 0 }))
+            .collect(),
     };
     let one = build(1, 0).encoded_len() as u64;
     let spans = (size as u64 / one).saturating_sub(1);

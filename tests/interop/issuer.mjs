@@ -38,7 +38,7 @@ const client = (id) => ({
 });
 
 const provider = new Provider(issuer, {
-  clients: ['collector', 'analyst', 'stranger', 'short-lived'].map(client),
+  clients: ['collector', 'cluster', 'legacy', 'analyst', 'stranger', 'hammer', 'short-lived'].map(client),
   jwks: {
     keys: [
       jwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),

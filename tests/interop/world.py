@@ -5,6 +5,7 @@ The certificates are those of `lightkeeper certs`; the issuer is npm's oidc-prov
 """
 
 import base64
+import gzip
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -19,15 +21,14 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import settings
+import zstandard
+
 HERE = Path(__file__).resolve().parent
-RESOURCES = [f"urn:lightkeeper:{name}" for name in ("rs256", "ps384", "es256", "eddsa")]
-PROJECTS = ["shop-prod", "checkout-prod", "payments-prod", "platform-prod"]
-# The credentials with which the emulator starts.
-ACCESS_TOKENS = {project: f"ingest-token-of-{project}-5f1d" for project in PROJECTS}
-READ_KEY, WRITE_KEY = "api-key-viewer-83ac", "api-key-editor-c40e"
-# Whom `collector.pem` of `lightkeeper certs` names.
-COLLECTOR = "spiffe://prod.acme.example/ns/checkout/sa/collector"
-PATIENCE = 30  # seconds until something that should happen has not
+SHARED = []  # the one world of a run, once it stands
+EXPORTERS = ["http-gzip", "http-zstd", "grpc-gzip", "grpc-zstd"]  # of collector/config.yaml
+DECODERS = {"identity": bytes, "gzip": gzip.decompress, "zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body)}
+PATIENCE = 60  # seconds until something that should happen has not
 
 
 def free_ports(count):
@@ -40,15 +41,32 @@ def free_ports(count):
     return ports
 
 
-def eventually(what, probe):
-    """The first true value of `probe`, or a failure that says what was waited for."""
+def eventually(what, probe, evidence=lambda: ""):
+    """The first true value of `probe`, or a failure that says what was waited for and shows evidence."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         value = probe()
         if value:
             return value
         time.sleep(0.05)
-    raise AssertionError(f"waited {PATIENCE} s for {what}")
+    raise AssertionError(f"waited {PATIENCE} s for {what}{evidence()}")
+
+
+def lines_of(file):
+    """The JSON lines of a file; one that is still being written is left out."""
+    lines = file.read_text().split("\n")[:-1] if file.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def body_of(request, framed=False):
+    """The body of a captured request, its coding undone; `framed`: the one message of a gRPC call."""
+    body, headers = base64.b64decode(request["body_base64"]), request["headers"]
+    coding = headers.get("content-encoding", "identity")
+    if framed:
+        length = int.from_bytes(body[1:5], "big")
+        assert length == len(body) - 5, "more or less than one message"
+        coding, body = headers.get("grpc-encoding", "identity") if body[0] else "identity", body[5:]
+    return DECODERS[coding](body)
 
 
 class Process:
@@ -67,6 +85,14 @@ class Process:
     def text(self):
         return self.path.read_text(errors="replace")
 
+    def order(self, line, answered=False):
+        """Gives a line to the process; `answered`: waits until it has answered with one of its own."""
+        before = self.text().count("\n")
+        self.child.stdin.write(f"{line}\n".encode())
+        self.child.stdin.flush()
+        if answered:
+            eventually(f"an answer to {line}", lambda: self.text().count("\n") > before)
+
     def listens(self, port):
         def probe():
             if self.child.poll() is not None:
@@ -77,7 +103,7 @@ class Process:
             except OSError:
                 return False
 
-        eventually(f"{self.name} to listen", probe)
+        eventually(f"{self.name} to listen", probe, lambda: f":\n{self.text()[-3000:]}")
 
     def stop(self):
         if self.child.poll() is None:
@@ -91,114 +117,25 @@ class Process:
         self.log.close()
 
 
-class World:
-    """One issuer, one emulator, one gateway with a plaintext, a TLS and an mTLS listener."""
+class Gateway:
+    """One gateway with a plaintext, a TLS and an mTLS listener, before one upstream port."""
 
-    def __init__(self, binary):
-        self.binary = Path(binary).resolve()
-        self.directory = Path(tempfile.mkdtemp(prefix="interop-"))
-        self.processes = []
-        self.certs = self.directory / "certs"
-        ports = free_ports(6)
-        self.issuer_port, self.emulator_port, self.plain, self.tls, self.mtls, self.admin = ports
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def spawn(self, name, command, port, env=None):
-        process = Process(name, command, self.directory, env)
-        self.processes.append(process)
-        process.listens(port)
-        return process
-
-    def start(self):
-        subprocess.run([self.binary, "certs", self.certs], check=True, capture_output=True)
-        self.ca, server, key = (self.certs / name for name in ("ca.pem", "server.pem", "server.key"))
-        self.client_certificate, self.client_key = self.certs / "collector.pem", self.certs / "collector.key"
-        self.trust = ssl.create_default_context(cafile=str(self.ca))
-
-        self.issuer = f"https://localhost:{self.issuer_port}"
-        self.spawn("issuer", ["node", HERE / "issuer.mjs", self.issuer_port, server, key], self.issuer_port)
-
-        self.captures = self.directory / "captures.jsonl"
-        self.captures.touch()
-        emulator = [self.binary, "emulator", "--listen", f"127.0.0.1:{self.emulator_port}", "--captures", self.captures]
-        self.spawn("emulator", emulator, self.emulator_port)
-
-        # JSON is YAML; the files are in the shapes of the shipped examples.
-        tls = {"certificate": str(server), "key": str(key)}
-        mtls = {**tls, "client_ca": str(self.ca), "client_certificate": "required"}
-        backend = {"profile": "lightstep", "url": f"http://127.0.0.1:{self.emulator_port}"}
-        config = {
-            "organization": "acme",
-            "listeners": [
-                {"name": "plain", "address": f"127.0.0.1:{self.plain}"},
-                {"name": "tls", "address": f"127.0.0.1:{self.tls}", "tls": tls},
-                {"name": "mtls", "address": f"127.0.0.1:{self.mtls}", "tls": mtls},
-            ],
-            "admin": {"address": f"127.0.0.1:{self.admin}"},
-            "issuers": [
-                {
-                    "name": "provider",
-                    "issuer": self.issuer,
-                    "audiences": RESOURCES,
-                    "ca": str(self.ca),
-                    "leeway": "1s",
-                }
-            ],
-            "upstreams": {"ingest": backend, "query": backend},
-            "vault": {
-                "projects": {
-                    project: {"access_token": [{"env": f"TOKEN_{number}"}]} for number, project in enumerate(PROJECTS)
-                },
-                "api_keys": {"read": {"env": "READ_KEY"}, "write": {"env": "WRITE_KEY"}},
-            },
-            "policy": "policy.yaml",
-            "audit": {"file": "audit.jsonl"},
-        }
-        policy = {
-            "version": 1,
-            "apps": {
-                "shop": {
-                    "project": "shop-prod",
-                    "apps": {
-                        "checkout": {"project": "checkout-prod", "services": ["checkout"]},
-                        "payments": {"project": "payments-prod", "services": ["payments"]},
-                    },
-                },
-                "platform": {"project": "platform-prod"},
-            },
-            "bindings": [
-                {
-                    "name": "collectors",
-                    "subjects": [
-                        {"issuer": "provider", "group": "collectors"},
-                        {"issuer": "provider", "subject": "short-lived"},
-                        {"spiffe": COLLECTOR},
-                    ],
-                    "permissions": ["ingest.*"],
-                    "apps": ["shop/checkout"],
-                },
-                {
-                    "name": "analysts",
-                    "subjects": [{"issuer": "provider", "subject": "analyst"}],
-                    "permissions": ["query.*.read", "ingest.*"],
-                    "apps": ["/"],
-                },
-            ],
-        }
-        (self.directory / "lightkeeper.yaml").write_text(json.dumps(config, indent=1))
-        (self.directory / "policy.yaml").write_text(json.dumps(policy, indent=1))
-        env = {f"TOKEN_{number}": ACCESS_TOKENS[project] for number, project in enumerate(PROJECTS)}
-        env |= {"READ_KEY": READ_KEY, "WRITE_KEY": WRITE_KEY}
-        serve = [self.binary, "serve", "--config", self.directory / "lightkeeper.yaml"]
-        self.gateway = self.spawn("gateway", serve, self.plain, env)
+    def __init__(self, world, name, upstream):
+        self.directory, self.name = world.directory, name
+        listeners = ("plain", "tls", "mtls", "admin")
+        ports = dict(zip(listeners, free_ports(len(listeners))))
+        self.plain, self.tls, self.mtls, self.admin = (ports[name] for name in listeners)
+        url = f"http://127.0.0.1:{upstream}"
+        config = settings.gateway(name, ports, world.certs, world.issuer, url, world.client_tokens)
+        file = self.directory / f"{name}.yaml"
+        file.write_text(json.dumps(config, indent=1))
+        (self.directory / "policy.yaml").write_text(json.dumps(settings.POLICY, indent=1))
+        serve = [world.binary, "serve", "--config", file]
+        self.process = world.spawn(name, serve, self.plain, settings.ENVIRONMENT)
         eventually("readiness", lambda: self.admin_status("/readyz") == 200)
         # The gateway is ready without its issuers; callers of one whose keys are still fetched get 503.
-        token = self.token("collector")
-        eventually("the provider's keys", lambda: self.get("/.lightkeeper/whoami", token)[0] == 200)
+        token = world.token("collector")
+        eventually("the provider's keys", lambda: world.get("/.lightkeeper/whoami", token, self.tls)[0] == 200)
 
     def admin_status(self, path):
         try:
@@ -209,7 +146,85 @@ class World:
         except OSError:
             return None
 
-    def token(self, client, resource=RESOURCES[0]):
+    def records(self):
+        """The audit records so far."""
+        return lines_of(self.directory / f"{self.name}.audit.jsonl")
+
+    def written(self):
+        """Every byte that the gateway left behind: its log, its records."""
+        return self.process.text() + "\n".join(map(json.dumps, self.records()))
+
+
+class World:
+    """One issuer, one emulator and the gateway before it; what else a test needs is started on demand."""
+
+    def __init__(self, binary):
+        self.binary = Path(binary).resolve()
+        self.directory = Path(tempfile.mkdtemp(prefix="interop-"))
+        self.processes = []
+        self.certs = self.directory / "certs"
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def spawn(self, name, command, port=None, env=None):
+        process = Process(name, command, self.directory, env)
+        self.processes.append(process)
+        if port:
+            process.listens(port)
+        return process
+
+    def start(self):
+        subprocess.run([self.binary, "certs", self.certs], check=True, capture_output=True)
+        self.ca, server, key = (self.certs / name for name in ("ca.pem", "server.pem", "server.key"))
+        self.client_certificate, self.client_key = self.certs / "collector.pem", self.certs / "collector.key"
+        self.trust = ssl.create_default_context(cafile=str(self.ca))
+
+        (port,) = free_ports(1)
+        self.issuer = f"https://localhost:{port}"
+        self.spawn("issuer", ["node", HERE / "issuer.mjs", port, server, key], port)
+
+        self.captures = self.directory / "captures.jsonl"
+        (port,) = free_ports(1)
+        self.emulator("emulator", port, self.captures)
+        self.client_token, digest = self.issue("legacy-tracer", "legacy-tracers")
+        self.client_tokens = [{"name": "legacy-tracer", "hash": digest, "binding": "legacy-tracers"}]
+        self.gateway = Gateway(self, "gateway", port)
+        self.plain, self.tls, self.mtls = self.gateway.plain, self.gateway.tls, self.gateway.mtls
+
+    def emulator(self, name, port, captures):
+        captures.touch()
+        command = [self.binary, "emulator", "--listen", f"127.0.0.1:{port}", "--captures", captures]
+        return self.spawn(name, command, port)
+
+    def backend(self, name, port, captures):
+        captures.touch()
+        tokens = json.dumps({token: project for project, token in settings.ACCESS_TOKENS.items()})
+        return self.spawn(name, [sys.executable, HERE / "backend.py", port, captures, tokens], port)
+
+    def collector(self, name, port_of_gateway, client="cluster"):
+        """A Collector that sends to a gateway; returns the process and its ports: receivers' by exporter, `metrics`."""
+        ports = dict(zip([*EXPORTERS, "metrics"], free_ports(len(EXPORTERS) + 1)))
+        token = self.directory / f"{name}.token"
+        token.write_text(self.token(client))
+        env = {exporter.upper().replace("-", "_"): str(port) for exporter, port in ports.items()}
+        env |= {"GATEWAY": str(port_of_gateway), "CA_FILE": str(self.ca), "TOKEN_FILE": str(token)}
+        command = [os.environ["OTELCOL"], "--config", f"file:{HERE / 'collector/config.yaml'}"]
+        process = self.spawn(name, command, None, env)
+        for port in ports.values():
+            process.listens(port)
+        return process, ports
+
+    def issue(self, name, binding):
+        """A new client token and its digest, as the command line gives them."""
+        command = [self.binary, "token", "issue", "--name", name, "--binding", binding]
+        told = subprocess.run(command, check=True, capture_output=True, text=True)
+        told = told.stdout + told.stderr
+        return re.search(r"\blk_[\w-]+", told)[0], re.search(r"sha256:[0-9a-f]{64}", told)[0]
+
+    def token(self, client, resource=settings.RESOURCES[0]):
         """An access token from the provider, by its own client credentials grant."""
         form = {"grant_type": "client_credentials", "scope": "telemetry", "resource": resource}
         request = urllib.request.Request(f"{self.issuer}/token", urllib.parse.urlencode(form).encode())
@@ -218,9 +233,9 @@ class World:
         with urllib.request.urlopen(request, context=self.trust, timeout=10) as answer:
             return json.load(answer)["access_token"]
 
-    def get(self, path, token=None):
-        """Status, headers and body of a GET to the TLS listener."""
-        request = urllib.request.Request(f"https://localhost:{self.tls}{path}")
+    def get(self, path, token=None, port=None):
+        """Status, headers and body of a GET to a TLS listener."""
+        request = urllib.request.Request(f"https://localhost:{port or self.tls}{path}")
         if token:
             request.add_header("authorization", f"Bearer {token}")
         try:
@@ -230,19 +245,8 @@ class World:
             return error.code, error.headers, error.read()
 
     def captured(self):
-        """What the emulator has received so far; a line that is still being written is left out."""
-        lines = self.captures.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
-
-    def records(self):
-        """The audit records so far."""
-        file = self.directory / "audit.jsonl"
-        lines = file.read_text().split("\n")[:-1] if file.exists() else []
-        return [json.loads(line) for line in lines]
-
-    def written(self):
-        """Every byte that the gateway left behind: its log, its records."""
-        return self.gateway.text() + "\n".join(map(json.dumps, self.records()))
+        """What the emulator has received so far."""
+        return lines_of(self.captures)
 
     def stop(self):
         for process in reversed(self.processes):
@@ -254,14 +258,23 @@ class World:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def shared():
+    """The world of this run; started when it is first asked for."""
+    if not SHARED:
+        SHARED.append(World(os.environ["LIGHTKEEPER"]))
+    return SHARED[0]
+
+
 def versions():
     """What the tests ran with, for the log."""
+
     def ask(*command):
         try:
             return re.sub(r"\s+", " ", subprocess.run(command, capture_output=True, text=True).stdout.strip())
         except OSError:
             return "absent"
 
-    provider = HERE / "node_modules/oidc-provider/package.json"
-    number = json.loads(provider.read_text())["version"] if provider.exists() else "absent"
-    return f"node {ask('node', '--version')}, oidc-provider {number}"
+    packages = json.loads((HERE / "package.json").read_text())["dependencies"]
+    parts = [f"{name} {packages[name]}" for name in ("oidc-provider", "@opentelemetry/sdk-trace", "lightstep-tracer")]
+    collector = ask(os.environ["OTELCOL"], "--version") if "OTELCOL" in os.environ else "no Collector"
+    return ", ".join([f"Python {sys.version.split()[0]}", f"node {ask('node', '--version')}", *parts, collector])
