@@ -344,7 +344,7 @@ async fn without_stamps_exports_pass_untouched() {
     world.emulator.clear();
     world.emulator.fail(Endpoints::All, Fault::PlainStatus { status: 400 });
     let nonsense = checkout(&world).header("content-type", "application/x-protobuf");
-    let answer = nonsense.send(http::Method::POST, "/v1/traces", &[], b"hello".to_vec().into()).await.unwrap();
+    let answer = nonsense.send(http::Method::POST, "/v1/traces", &[], b"hello".to_vec()).await.unwrap();
     assert_eq!(answer.status, 400);
     assert_eq!(world.emulator.captured()[0].body, b"hello");
 }

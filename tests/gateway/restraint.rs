@@ -45,7 +45,7 @@ async fn what_cannot_be_read_goes_nowhere() {
         if !coding.is_empty() {
             caller = caller.header("content-encoding", coding);
         }
-        let answer = caller.send(http::Method::POST, "/v1/traces", &[], body.into()).await.unwrap();
+        let answer = caller.send(http::Method::POST, "/v1/traces", &[], body).await.unwrap();
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
         let record = record_of(&world, &answer).await;
         if !reason.is_empty() {
@@ -140,8 +140,7 @@ async fn who_keeps_failing_is_answered_from_the_head() {
         plan.more = format!("limits: {{ {limits} }}");
         let world = stage::start(plan).await;
         let bad = checkout(&world).header("content-type", "application/x-protobuf");
-        let fail =
-            || async { bad.send(http::Method::POST, "/v1/traces", &[], b"hello".to_vec().into()).await.unwrap() };
+        let fail = || async { bad.send(http::Method::POST, "/v1/traces", &[], b"hello".to_vec()).await.unwrap() };
         let mut last = fail().await;
         for _ in 0..100 {
             if last.status != 400 {
