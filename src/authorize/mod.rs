@@ -1,4 +1,4 @@
-//! The third room: an `Identity` and a `Call` become a `Permit` or a `Denial`.
+//! The third room: an `Identity` and a `Call` become a `Permit`, a `Reach` for an export that is read, or a `Denial`.
 //!
 //! What it does: reads the policy file, reports all its mistakes at once, and decides by it.
 //! What it refuses to know: tokens, sockets, secrets, and the clock; the time is a parameter.

@@ -1,7 +1,7 @@
 //! The seventh room: a route, a lease and a payload become the request that goes upstream.
 //!
-//! What it does: builds the outgoing head from a list, keeps the connections to the backend, and sends
-//! terminated calls. What it refuses to know: who calls, and why they may.
+//! What it does: builds the outgoing head from a list, keeps the connections to the backend, sends, and
+//! remembers which parts of an export have arrived. What it refuses to know: who calls, and why they may.
 //! Invariants: the incoming head is never passed on with things taken away; pooled connections are
 //! shared only under the same verification settings.
 

@@ -1,8 +1,9 @@
 //! The straight line: accept, identify, authorize, route, vault; then one of the lanes.
 //!
 //! What it does: takes a head through the rooms in their order; the types force the order. What it refuses
-//! to know: any room's rules. Invariants: nothing is read of a body, and nothing goes upstream, before a
-//! permit; a slot in the trail is kept before anything is forwarded.
+//! to know: any room's rules. Invariants: nothing goes upstream before a permit; nothing is read of a body
+//! before a permit or, where it must be read to be permitted, a reach, but for reports whose sender is named
+//! nowhere else; a slot in the trail is kept before anything is read or forwarded.
 
 use pingora_proxy::Session;
 

@@ -1,8 +1,9 @@
-//! The lanes that we drive ourselves: HTTP exports as they come, queries whole.
+//! The lanes of calls that are decided on their head: exports as they come, queries whole.
 //!
-//! What it does: joins a caller's body, one exchange with a backend, and the answer. What it refuses to
-//! know: how any of the three works. Invariants: an export's body is never held whole; a refused credential
-//! of ours is never told to the caller as the caller's fault.
+//! What it does: joins a caller's body, one exchange with a backend, and the answer; reads bodies whole for
+//! those who must. What it refuses to know: how any of the three works, and what a body says. Invariants: the
+//! body of an export that passes untouched is never held whole; what is read whole counts in the budget; a
+//! refused credential of ours is never told to the caller as the caller's fault.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};

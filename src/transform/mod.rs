@@ -1,8 +1,8 @@
 //! The sixth room: what is done to a payload before it is handed on.
 //!
-//! What it does: points an answer's links at the gateway, narrows lists to what the permit shows, redacts
-//! secrets, masks a credential that a backend echoes, and undoes and makes content codings.
-//! What it refuses to know: who calls, sockets.
+//! What it does: takes exports apart by project and stamps them with their sender; points an answer's links at the
+//! gateway, narrows lists to what the permit shows, redacts secrets, masks a credential that a backend echoes; undoes
+//! and makes content codings. What it refuses to know: how a sender was verified, sockets.
 //! Invariants: an answer whose shape is unknown is refused, not passed; bytes that do not change are kept
 //! as they are.
 
