@@ -35,7 +35,7 @@ impl Upstream {
 /// How the body travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Decided from the head alone; the body flows through.
+    /// An export or report: it flows through as it comes, or what was made of it goes.
     Streamed(Protocol),
     /// Read whole, sent by our own client, the answer read whole.
     Terminated(ResponseRule),

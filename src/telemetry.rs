@@ -54,7 +54,7 @@ pub struct Finished<'a> {
     pub app: &'a str,
     pub decision: &'a str,
     pub reason: &'a str,
-    /// `ingest`, `query` or `none`.
+    /// `ingest`, `collector`, `logs`, `query` or `none`.
     pub upstream: &'a str,
     pub upstream_status: Option<u16>,
     pub duration: Duration,

@@ -237,7 +237,6 @@ fn every_key_arrives_in_the_checked_settings() {
             stamp: false,
             compression: Compression::Zstd,
             pass_commands: true,
-            accept_token_in_url: true,
             parallel_parts: 3,
             remember: Duration::ZERO,
         }

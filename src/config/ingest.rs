@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::limits::{duration_between, hours};
-use super::raw::{RawCommands, RawCompression, RawIngest, RawTokenInUrl};
+use super::raw::{RawCommands, RawCompression, RawIngest};
 use super::report::Report;
 use crate::transform::{Compression, IngestSettings};
 
@@ -22,9 +22,6 @@ pub fn ingest(report: &mut Report<'_>, raw: &RawIngest) -> IngestSettings {
             Some(RawCompression::Zstd) => Compression::Zstd,
         },
         pass_commands: raw.commands.map_or(default.pass_commands, |given| given == RawCommands::Pass),
-        accept_token_in_url: raw
-            .token_in_url
-            .map_or(default.accept_token_in_url, |given| given == RawTokenInUrl::Accept),
         parallel_parts: raw.parallel.map_or(default.parallel_parts, usize::from),
         remember: duration_between(
             report,

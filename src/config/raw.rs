@@ -272,8 +272,6 @@ pub struct RawIngest {
     pub compression: Option<RawCompression>,
     /// What becomes of `commands` (disable) in the backend's answers to legacy reports; default `drop`.
     pub commands: Option<RawCommands>,
-    /// The legacy route with a token in its URL, where it ends up in logs; default `refuse`.
-    pub token_in_url: Option<RawTokenInUrl>,
     /// Parts of one export that are sent at once; default 8.
     #[schemars(range(min = 1, max = 64))]
     pub parallel: Option<u8>,
@@ -303,13 +301,6 @@ pub enum RawCommands {
     Drop,
     /// It can.
     Pass,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RawTokenInUrl {
-    Refuse,
-    Accept,
 }
 
 /// References to the backend's credentials; never the credentials.

@@ -43,11 +43,12 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
 
     let (caller, opened) = with_body(session, walk, arrival, caller, &call).await?;
     let shown = caller.shown();
-    let identity = house.identifier.identify(caller).await.map_err(|rejection| {
-        let refusal = Refusal::from(&rejection);
-        Culprit::address(walk).count(walk, &refusal);
-        refusal
-    })?;
+    let identified = house.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection));
+    if opened.is_some() {
+        // Whoever made us read a body first, and proved nothing by it, or did.
+        Culprit::address(walk).settle(walk, &identified);
+    }
+    let identity = identified?;
     walk.note_identity(identity.facts());
     match &call.ask {
         Ask::Unknown => Err(Refusal::new(Class::Unknown, "path_unknown")),
@@ -117,7 +118,9 @@ fn reach(walk: &mut Walk, identity: &Identity, call: &Call) -> Result<Reach, Ref
 
 /// The record of an export whose body was never understood tells at least the app that its head stands for.
 fn note_meant(walk: &mut Walk, reach: &Reach, outcome: &Result<(), Refusal>) {
-    let unread = outcome.as_ref().is_err_and(|refusal| refusal.class != Class::Denied) && !walk.is_permitted();
+    let unread = outcome.as_ref().is_err_and(|refusal| refusal.class != Class::Denied)
+        && !walk.is_permitted()
+        && !walk.is_read();
     let policy = &walk.house.policy;
     if unread
         && let Ok(node) = policy.assign(reach, &|_| Mark::Absent)

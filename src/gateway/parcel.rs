@@ -45,8 +45,8 @@ pub enum Fate {
     Taken(Option<PartialSuccess>),
     /// The backend took it at an earlier try.
     Remembered(Option<PartialSuccess>),
-    /// The backend refuses it for good.
-    Refused,
+    /// It is refused for good: by the backend, or by us before it was sent.
+    Refused(Option<Refusal>),
     /// It may be tried again.
     Again(Refusal),
 }
@@ -63,7 +63,8 @@ pub struct Outcome {
 impl Outcome {
     /// A part that could not be sent at all.
     pub fn unsent(refusal: Refusal) -> Self {
-        Outcome { fate: Fate::Again(refusal), upstream_status: None, key: None, delivered: None }
+        let fate = if refusal.class.is_callers() { Fate::Refused(Some(refusal)) } else { Fate::Again(refusal) };
+        Outcome { fate, upstream_status: None, key: None, delivered: None }
     }
 }
 
@@ -162,7 +163,7 @@ fn judge(manner: Manner, said: &Said) -> Fate {
                 429 => Fate::Again(Refusal::new(Class::Throttled(retry_after(&answer.headers)), "upstream_throttled")),
                 502 | 503 => Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable")),
                 504 => Fate::Again(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
-                400..=599 => Fate::Refused,
+                400..=599 => Fate::Refused(None),
                 _ => unusable(),
             }
         }
@@ -172,12 +173,12 @@ fn judge(manner: Manner, said: &Said) -> Fate {
                 None => unusable(),
             },
             // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
-            (200, Some(8)) if !has_details(answer) => Fate::Refused,
+            (200, Some(8)) if !has_details(answer) => Fate::Refused(None),
             (200, Some(8)) | (429, _) => Fate::Again(Refusal::new(Class::Throttled(5), "upstream_throttled")),
             (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => {
                 Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable"))
             }
-            (200, Some(_)) => Fate::Refused,
+            (200, Some(_)) => Fate::Refused(None),
             // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
             (502 | 503, _) => Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable")),
             (504, _) => Fate::Again(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
@@ -224,7 +225,7 @@ fn answer_encoding(headers: &HeaderMap, asked: Encoding) -> Encoding {
 }
 
 /// Seconds; a date or nothing counts as a few (RFC 9110 section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> u64 {
+pub fn retry_after(headers: &HeaderMap) -> u64 {
     const USUAL_SECONDS: u64 = 5;
     const LONGEST_SECONDS: u64 = 3600;
     let value = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());

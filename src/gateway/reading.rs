@@ -107,7 +107,7 @@ pub async fn message(
         Protocol::Grpc => otlp::unframe(&body).map_err(|_| Refusal::from(Fault::GrpcFrame))?,
     };
     if !compressed {
-        return Ok(body);
+        return if body.len() as u64 > limit_bytes { Err(Fault::BodyTooLarge.into()) } else { Ok(body) };
     }
     if coding == Coding::Identity {
         return Err(Fault::GrpcFrame.into());
@@ -159,13 +159,14 @@ fn wrap(
     let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
     let stamps = part.stamps(&house.policy, asked.identity.facts());
     let growth = part.growth_bytes(&stamps, manner.encoding);
-    if export.bytes().saturating_add(growth) > house.limits.decompressed_body_bytes {
+    // Very many tiny resources: the stamps would be far larger than the export.
+    if growth > house.limits.decompressed_body_bytes {
         return Err(Fault::BodyTooLarge.into());
     }
     held.grow(growth).map_err(budget_spent)?;
     let pieces = part.write(export, &stamps);
-    // Digests cost time: they are needed where something may be remembered, which one part alone never is but for
-    // a caller that went away.
+    // Digests cost time: they are needed where something may be remembered. One part alone never is: if it fails,
+    // there is nothing that was taken.
     let key = (parts > 1 || !walk.core().remembered.is_empty())
         .then(|| part_key(asked, manner, part.project().unwrap_or_default(), &pieces));
     let pieces = if leaving == Coding::Identity {
@@ -208,7 +209,9 @@ async fn finish(
 ) -> Result<(), Refusal> {
     let mut merged = PartialSuccess { rejected: split.rejected.items, message: String::new() };
     merged.message.extend(split.rejected.message());
+    walk.note_detail(split.rejected.message());
     let mut again: Option<Refusal> = None;
+    let mut final_refusal: Option<Refusal> = None;
     let mut accepted = 0;
     let mut has_taken = false;
     for (place, (part, outcome)) in split.parts.iter().zip(&outcomes).enumerate() {
@@ -224,9 +227,14 @@ async fn finish(
                 }
                 (rejected, if matches!(outcome.fate, Fate::Taken(_)) { "ok" } else { "remembered" })
             }
-            Fate::Refused => {
+            Fate::Refused(None) => {
                 add_words(&mut merged.message, "the backend refused a part of the export");
                 (part.items(), "upstream_refused")
+            }
+            Fate::Refused(Some(refusal)) => {
+                add_words(&mut merged.message, "a part of the export is larger than this gateway accepts");
+                final_refusal.get_or_insert_with(|| refusal.clone());
+                (part.items(), refusal.reason)
             }
             Fate::Again(refusal) => {
                 let worse = again.as_ref().is_none_or(|first| weight(refusal) > weight(first));
@@ -263,7 +271,7 @@ async fn finish(
         return Err(refusal);
     }
     if !has_taken {
-        return Err(Refusal::new(Class::Malformed, "upstream_refused"));
+        return Err(final_refusal.unwrap_or_else(|| Refusal::new(Class::Malformed, "upstream_refused")));
     }
     let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
     let body = otlp::write_answer(manner.signal, manner.encoding, said);

@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 
 use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
 use super::lanes;
+use super::parcel::retry_after;
 use super::reading::{coding, leaving, message};
 use super::restraint;
 use super::walk::Walk;
@@ -105,7 +106,6 @@ pub async fn report(
     let house = walk.house.clone();
     let core = walk.core().clone();
     core.metrics.forged(report.forged());
-    walk.note_items(0, report.items());
     let marks = |name: &str| match (name, report.service()) {
         ("service.name", Service::Name(name)) => Mark::Text(Cow::Borrowed(name)),
         ("service.name", Service::Ambiguous) => Mark::Ambiguous,
@@ -114,6 +114,7 @@ pub async fn report(
     let placed = house.policy.assign(reach, &marks);
     let permitted = placed.and_then(|node| Ok((node, house.policy.permit(reach, node)?)));
     let (node, permit) = permitted.map_err(|denial| {
+        walk.note_items(0, report.items());
         walk.note_denial(&denial);
         Refusal::from(&denial)
     })?;
@@ -136,7 +137,7 @@ pub async fn report(
     held.grow(report.written_bytes_at_most(lent.expose().len(), &stamp)).map_err(budget_spent)?;
     let pieces = report.write(lent.expose(), &stamp).map_err(|_| defect())?;
     let leaving = leaving(house.ingest_settings.compression, coding);
-    let body = pack(&mut headers, ask.protocol, leaving, pieces)?;
+    let body = pack(&mut headers, ask.protocol, leaving, pieces, &mut held)?;
     let errand = Errand {
         house: &house,
         core: &core,
@@ -160,6 +161,7 @@ fn pack(
     protocol: Protocol,
     leaving: Coding,
     pieces: Vec<Bytes>,
+    held: &mut Reservation,
 ) -> Result<Vec<Bytes>, Refusal> {
     let name = match protocol {
         Protocol::Http => header::CONTENT_ENCODING,
@@ -171,7 +173,14 @@ fn pack(
     if compressed {
         headers.insert(name, HeaderValue::from_static(leaving.name()));
     }
-    let pieces = if compressed { vec![transform::compress(leaving, &pieces)?] } else { pieces };
+    let pieces = if compressed {
+        let packed = transform::compress(leaving, &pieces)?;
+        let spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
+        held.grow(packed.len() as u64).map_err(spent)?;
+        vec![packed]
+    } else {
+        pieces
+    };
     Ok(match protocol {
         Protocol::Http => pieces,
         Protocol::Grpc => otlp::frame(compressed, pieces),
@@ -199,13 +208,8 @@ async fn settle(
                     let clean = lightstep::sanitize(format, &answer.body, pass_commands).map_err(|_| unusable())?;
                     answer.body = clean.into();
                 }
-                429 => return Err(Refusal::new(Class::Throttled(5), "upstream_throttled")),
-                504 => return Err(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
-                413 => return Err(Refusal::new(Class::BodyTooLarge, "upstream_refused")),
                 // Its words are not made for this client: some would send the same for ever.
-                400..=499 => return Err(Refusal::new(Class::Malformed, "upstream_refused")),
-                500..=599 => return Err(Refusal::new(Class::Unavailable, "upstream_unavailable")),
-                _ => return Err(unusable()),
+                status => return Err(refused(walk, status, &answer.headers, items)),
             }
             Said::Http(answer)
         }
@@ -224,6 +228,21 @@ async fn settle(
         walk.note_items(items, 0);
     }
     lanes::pass_on(session, walk, Delivered { said, lent, held }).await
+}
+
+/// What the client is told instead of the backend's words. What the backend says of our own way of asking, a wrong
+/// path for instance, is not laid at the client's door.
+fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Refusal {
+    let class = match status {
+        429 => return Refusal::new(Class::Throttled(retry_after(headers)), "upstream_throttled"),
+        504 => return Refusal::new(Class::UpstreamTimeout, "upstream_timeout"),
+        413 => Class::BodyTooLarge,
+        404 | 405 | 408 | 500..=599 => return Refusal::new(Class::Unavailable, "upstream_unavailable"),
+        400..=499 => Class::Malformed,
+        _ => return Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"),
+    };
+    walk.note_items(0, items);
+    Refusal::new(class, "upstream_refused")
 }
 
 fn clean_grpc(answer: &GrpcAnswer, format: Format, pass_commands: bool) -> Option<Bytes> {

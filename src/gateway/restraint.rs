@@ -32,7 +32,11 @@ pub async fn take(walk: &Walk, export: &Export, bytes: u64, split: &Split) -> Re
     for part in &split.parts {
         for ((node, items), permit) in part.items_by_node(export).into_iter().zip(part.permits()) {
             // Bytes are shared out by items: what one resource's share is, nobody needs to know exactly.
-            let share = if total == 0 { bytes } else { share(bytes, items, total) };
+            let share = match (total, charges.is_empty()) {
+                (0, true) => bytes,
+                (0, false) => 0,
+                (total, _) => share(bytes, items, total),
+            };
             add(&mut charges, &walk.house.policy, node, permit.bindings(), (items, share));
         }
     }
@@ -120,7 +124,8 @@ impl Culprit {
 
     /// Counts a refusal.
     pub fn count(self, walk: &Walk, refusal: &Refusal) {
-        let spares = matches!(refusal.class, Class::Throttled(_)) || refusal.reason == "client_closed";
+        let is_theirs = refusal.reason.starts_with("upstream_") || refusal.reason == "client_closed";
+        let spares = matches!(refusal.class, Class::Throttled(_)) || is_theirs;
         if let Some(key) = self.0
             && refusal.class.is_callers()
             && !spares

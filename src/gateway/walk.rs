@@ -49,6 +49,8 @@ pub struct Walk {
     pub bytes_out: u64,
     items: Option<Items>,
     parts: Vec<PartRecord>,
+    /// For the record of a call that went well but for something.
+    detail: Option<String>,
     /// What answers to Firehose repeat.
     pub firehose_request: Option<String>,
     begun: bool,
@@ -85,6 +87,7 @@ impl Walk {
             bytes_out: 0,
             items: None,
             parts: Vec::new(),
+            detail: None,
             firehose_request: None,
             begun: false,
             ended: false,
@@ -189,6 +192,16 @@ impl Walk {
         }
     }
 
+    /// What the record should say besides the reason.
+    pub fn note_detail(&mut self, detail: Option<String>) {
+        self.detail = detail;
+    }
+
+    /// Whether the body was understood.
+    pub fn is_read(&self) -> bool {
+        self.items.is_some()
+    }
+
     /// How many items the backend has, and how many were refused, by whomever.
     pub fn note_items(&mut self, accepted: u64, rejected: u64) {
         self.items = Some(Items { accepted, rejected });
@@ -271,7 +284,7 @@ impl Walk {
             project: self.project.take(),
             decision: Some(decision),
             reason,
-            detail: self.refusal.as_mut().and_then(|refusal| refusal.detail.take()),
+            detail: self.refusal.as_mut().and_then(|refusal| refusal.detail.take()).or(self.detail.take()),
             bindings: self.bindings.iter().map(ToString::to_string).collect(),
             policy_version: self.house.policy.version().to_owned(),
             status: self.status,

@@ -13,9 +13,6 @@ pub struct IngestSettings {
     /// `commands: pass`: whether the backend's `commands` (it may tell a tracer to stop for good) reach legacy
     /// clients. No: whoever answers in the backend's place could silence everybody.
     pub pass_commands: bool,
-    /// `token_in_url: accept`: whether the legacy route with a credential in its URL is served. No: URLs end
-    /// up in logs (RFC 6750 section 5.3).
-    pub accept_token_in_url: bool,
     /// `parallel`: parts of one export that are sent at once, from 1 to 64. 8: more projects in one batch are
     /// rare, and each part takes a connection.
     pub parallel_parts: usize,
@@ -40,7 +37,6 @@ impl Default for IngestSettings {
             stamp: true,
             compression: Compression::Same,
             pass_commands: false,
-            accept_token_in_url: false,
             parallel_parts: 8,
             remember: Duration::from_secs(300),
         }
