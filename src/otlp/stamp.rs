@@ -4,14 +4,17 @@
 //! names that they replace. What it refuses to know: where the attributes come from. Invariant: the bytes
 //! of both encodings say the same attributes in the same order.
 
+use std::sync::OnceLock;
+
 use super::{Encoding, push_varint};
 
 /// Attributes that are put on a resource; those of the caller with the same names give way to them.
 #[derive(Clone, Debug, Default)]
 pub struct Stamp {
+    attributes: Vec<(Box<str>, Box<str>)>,
     protobuf: Vec<u8>,
-    json: String,
-    names: Vec<Box<str>>,
+    /// Made when it is first asked for: few exports are JSON.
+    json: OnceLock<String>,
     /// Bit n: some name is n bytes long (63: that or longer). Most names are told apart by it.
     lengths: u64,
 }
@@ -19,18 +22,17 @@ pub struct Stamp {
 impl Stamp {
     /// A stamp of (name, string value) pairs. The names should differ from each other.
     pub fn new(attributes: &[(&str, &str)]) -> Stamp {
-        let mut stamp = Stamp::default();
+        let mut stamp = Stamp { protobuf: Vec::with_capacity(64 * attributes.len()), ..Stamp::default() };
         for (name, value) in attributes {
             stamp.push_protobuf(name, value);
-            stamp.push_json(name, value);
-            stamp.names.push((*name).into());
+            stamp.attributes.push(((*name).into(), (*value).into()));
             stamp.lengths |= length_bit(name.as_bytes());
         }
         stamp
     }
 
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.attributes.is_empty()
     }
 
     /// How many bytes it adds to a resource at most, with what surrounds it: for those who must make room first.
@@ -39,7 +41,7 @@ impl Stamp {
         const AROUND_BYTES: usize = 40;
         let own = match encoding {
             Encoding::Protobuf => self.protobuf.len(),
-            Encoding::Json => self.json.len(),
+            Encoding::Json => self.json().len(),
         };
         (own + AROUND_BYTES) as u64
     }
@@ -51,12 +53,17 @@ impl Stamp {
 
     /// The attributes as elements of a JSON `attributes` array, joined by commas, with no comma at the ends.
     pub(super) fn json(&self) -> &str {
-        &self.json
+        self.json.get_or_init(|| {
+            let element = |(name, value): &(Box<str>, Box<str>)| {
+                serde_json::json!({ "key": name, "value": { "stringValue": value } }).to_string()
+            };
+            self.attributes.iter().map(element).collect::<Vec<_>>().join(",")
+        })
     }
 
     /// Whether an attribute of the caller's with this name gives way to the stamp.
     pub(super) fn replaces(&self, name: &[u8]) -> bool {
-        self.lengths & length_bit(name) != 0 && self.names.iter().any(|own| own.as_bytes() == name)
+        self.lengths & length_bit(name) != 0 && self.attributes.iter().any(|(own, _)| own.as_bytes() == name)
     }
 
     /// `KeyValue { key = 1, value = 2: AnyValue { string_value = 1 } }` in field 1.
@@ -74,14 +81,6 @@ impl Stamp {
             push_varint(into, length as u64);
         }
         into.extend_from_slice(value.as_bytes());
-    }
-
-    fn push_json(&mut self, name: &str, value: &str) {
-        if !self.json.is_empty() {
-            self.json.push(',');
-        }
-        let element = serde_json::json!({ "key": name, "value": { "stringValue": value } });
-        self.json.push_str(&element.to_string());
     }
 }
 
