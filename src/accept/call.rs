@@ -81,8 +81,6 @@ pub struct LegacyAsk {
     /// is read before the caller is known, and `with_body_token` completes the caller. Otherwise the caller is
     /// identified first, so that nobody makes us read a body for nothing.
     pub body_first: bool,
-    /// `X-Amz-Firehose-Request-Id`, which answers to Firehose repeat.
-    pub firehose_request: Option<String>,
 }
 
 /// The wire form of an export.

@@ -5,7 +5,7 @@
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::call::{Ask, Dialect, LegacyAsk, Protocol};
 use super::{Fault, read};
@@ -45,14 +45,12 @@ pub(super) fn ask(
     } else if !read::is_content_encoding(&parts.headers) {
         Ask::Unacceptable(Fault::ContentEncoding)
     } else {
-        Ask::Legacy(report(parts, row, protocol, app))
+        Ask::Legacy(report(row, protocol, app))
     };
     Some(Found { ask, token: row.token })
 }
 
-fn report(parts: &Parts, row: &LegacyReport, protocol: Protocol, app: Option<AppPath>) -> LegacyAsk {
-    let request = parts.headers.get(FIREHOSE_REQUEST).and_then(|value| value.to_str().ok());
-    let request = request.filter(|id| row.format == Format::Firehose && id.len() <= FIREHOSE_REQUEST_LIMIT_BYTES);
+fn report(row: &LegacyReport, protocol: Protocol, app: Option<AppPath>) -> LegacyAsk {
     LegacyAsk {
         operation: row.operation,
         signal: row.signal,
@@ -64,8 +62,13 @@ fn report(parts: &Parts, row: &LegacyReport, protocol: Protocol, app: Option<App
         app,
         // Known when the evidence of the head is.
         body_first: false,
-        firehose_request: request.map(str::to_owned),
     }
+}
+
+/// The name that Firehose gave its request, which every answer repeats.
+pub fn firehose_request(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(FIREHOSE_REQUEST)?.to_str().ok()?;
+    (id.len() <= FIREHOSE_REQUEST_LIMIT_BYTES).then(|| id.to_owned())
 }
 
 fn media_type(value: Option<&[u8]>) -> String {

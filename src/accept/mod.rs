@@ -30,6 +30,7 @@ pub use connection::{BrokenHead, Connection};
 pub use edge::{Census, Edge, EdgeEvent, Stage, Terms, Witness, reached};
 pub use evidence::{Shown, with_body_token};
 pub use fault::Fault;
+pub use legacy::firehose_request;
 use read::glimpse_dialect;
 pub use read::{APP_HEADER, RefusedHead, read};
 pub use settings::{ClientCertificates, ListenerSettings, Serves, TlsSettings};

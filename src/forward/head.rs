@@ -110,15 +110,19 @@ pub fn http1(
     // Backends of some legacy formats look for the token where the client would have put it.
     match route.legacy().map(|(_, place)| place) {
         Some(TokenPlace::Password) => {
-            let pair = Zeroizing::new([b":", value.as_bytes()].concat());
-            let encoded = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*pair));
-            let basic = Zeroizing::new(["Basic ", &encoded].concat());
+            let basic = Zeroizing::new(["Basic ", &Zeroizing::new(basic(value.as_bytes()))].concat());
             put(&mut head, &AUTHORIZATION, basic.as_bytes());
         }
         Some(TokenPlace::FirehoseKey) => put(&mut head, &FIREHOSE_KEY, value.as_bytes()),
         Some(TokenPlace::Header) | None => {}
     }
     Ok(head)
+}
+
+/// The token as the password of nobody, as HTTP Basic has it (RFC 7617 section 2). To be wiped.
+pub fn basic(token: &[u8]) -> String {
+    let pair = Zeroizing::new([b":", token].concat());
+    base64::engine::general_purpose::STANDARD.encode(&*pair)
 }
 
 /// Values come from `HeaderValue`s, which hold no line ends.

@@ -17,7 +17,7 @@ mod upstream;
 
 pub use exchange::{Answer, ExchangeFault, Intake, exchange};
 pub use grpc::{GrpcAnswer, exchange_grpc};
-pub use head::{HeadDefect, grpc, http1, taken};
+pub use head::{HeadDefect, basic, grpc, http1, taken};
 pub use remembered::{PartKey, Remembered};
 pub use send::{SendFault, gunzip};
 pub use settings::{ClientIdentity, UpstreamSettings};

@@ -27,6 +27,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         walk.note_broken(broken.method, broken.path, broken.dialect);
         return Err(broken.fault.into());
     }
+    walk.firehose_request = accept::firehose_request(&session.req_header().headers);
     let house = walk.house.clone();
     let (caller, call) =
         accept::read(session.req_header(), connection, &house.profile, &house.limits).map_err(|head| {

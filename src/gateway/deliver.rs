@@ -57,14 +57,26 @@ impl Said {
         }
     }
 
-    /// Whether it is our own credential that the backend refuses.
-    fn refuses_us(&self) -> bool {
+    /// Whether it is our own credential that the backend refuses. Legacy clients were told so by 400, in words
+    /// (`is_report`: what was sent is such a client's).
+    fn refuses_us(&self, is_report: bool) -> bool {
         let forbidden = matches!(self.status().as_u16(), 401 | 403);
         match self {
-            Said::Http(_) => forbidden,
+            Said::Http(answer) => forbidden || (is_report && answer.status == 400 && speaks_of_tokens(&answer.body)),
             Said::Grpc(answer) => forbidden || matches!(grpc_code(answer), Some(16 | 7)),
         }
     }
+}
+
+/// `access token`, `access_token` and the like, anywhere in the words of a refusal.
+fn speaks_of_tokens(words: &[u8]) -> bool {
+    const LOOKED_AT_BYTES: usize = 4096;
+    let words = words.get(..LOOKED_AT_BYTES).unwrap_or(words).to_ascii_lowercase();
+    memchr::memmem::find_iter(&words, b"access").any(|at| {
+        let rest = words.get(at + b"access".len()..).unwrap_or_default();
+        let rest = rest.strip_prefix(b" ").or(rest.strip_prefix(b"_")).or(rest.strip_prefix(b"-")).unwrap_or(rest);
+        rest.starts_with(b"token")
+    })
 }
 
 /// The status of a gRPC answer, in its trailers or, alone, in its head.
@@ -86,7 +98,7 @@ pub async fn deliver<S: Supply>(
         let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation: &mut held };
         let said = once(errand, &lease, body, &mut intake).await?;
         *upstream_status = Some(said.status().as_u16());
-        if !said.refuses_us() {
+        if !said.refuses_us(errand.is_sealed) {
             return Ok(Delivered { said, lent: lease.canary(), held });
         }
         errand.core.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());

@@ -5,6 +5,7 @@
 //! sender is known only where the sender's token can stand nowhere else; no token that came in goes out.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -17,15 +18,16 @@ use super::reading::{coding, leaving, message};
 use super::restraint;
 use super::walk::Walk;
 use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Protocol, Shown};
-use crate::apps::Mark;
-use crate::authorize::Reach;
-use crate::forward::{self, GrpcAnswer, Pieces, Replayable};
+use crate::apps::{Mark, NodeId};
+use crate::authorize::{Denial, Policy, Reach};
+use crate::forward::{self, Answer, GrpcAnswer, Pieces, Replayable};
 use crate::identify::Identity;
 use crate::lightstep::{self, Format, Report, Service, Token};
-use crate::limits::Reservation;
+use crate::limits::{BudgetSpent, Reservation};
 use crate::otlp;
 use crate::respond::{Class, Refusal};
 use crate::route;
+use crate::secret::Secret;
 use crate::transform::{self, Coding};
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -54,6 +56,7 @@ pub async fn open(
     let limit_bytes = walk.house.limits.decompressed_body_bytes;
     let message = message(body, ask.protocol, coding, limit_bytes, &mut held).await?;
     let bytes = message.len() as u64;
+    held.grow(ask.format.working_bytes(bytes)).map_err(budget_spent)?;
     let report = Report::read(ask.format, message)
         .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
     if let Some(id) = report.request_id() {
@@ -71,6 +74,10 @@ impl Opened {
             Token::Conflict => Err(Fault::CredentialConflict.into()),
         }
     }
+}
+
+fn budget_spent(_: BudgetSpent) -> Refusal {
+    Refusal::new(Class::Unavailable, "memory_budget_spent")
 }
 
 /// A permitted report.
@@ -106,12 +113,7 @@ pub async fn report(
     let house = walk.house.clone();
     let core = walk.core().clone();
     core.metrics.forged(report.forged());
-    let marks = |name: &str| match (name, report.service()) {
-        ("service.name", Service::Name(name)) => Mark::Text(Cow::Borrowed(name)),
-        ("service.name", Service::Ambiguous) => Mark::Ambiguous,
-        _ => Mark::Absent,
-    };
-    let placed = house.policy.assign(reach, &marks);
+    let placed = place(&house.policy, reach, report.service());
     let permitted = placed.and_then(|node| Ok((node, house.policy.permit(reach, node)?)));
     let (node, permit) = permitted.map_err(|denial| {
         walk.note_items(0, report.items());
@@ -133,7 +135,6 @@ pub async fn report(
     let stamp: Vec<(&str, &str)> =
         sender.into_iter().chain(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
     let lent = lease.canary();
-    let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
     held.grow(report.written_bytes_at_most(lent.expose().len(), &stamp)).map_err(budget_spent)?;
     let pieces = report.write(lent.expose(), &stamp).map_err(|_| defect())?;
     let leaving = leaving(house.ingest_settings.compression, coding);
@@ -153,6 +154,26 @@ pub async fn report(
     drop(body);
     let pass_commands = house.ingest_settings.pass_commands;
     settle(session, walk, ask.format, report.items(), delivered, pass_commands).await
+}
+
+/// The app that a report goes to: the one that all its services belong to. A report is not taken apart.
+fn place(policy: &Policy, reach: &Reach, service: Service<'_>) -> Result<NodeId, Denial> {
+    let of = |said: Service<'_>| {
+        policy.assign(reach, &|name: &str| match (name, said) {
+            ("service.name", Service::Name(name)) => Mark::Text(Cow::Borrowed(name)),
+            ("service.name", Service::Ambiguous | Service::Several(_)) => Mark::Ambiguous,
+            _ => Mark::Absent,
+        })
+    };
+    let Service::Several(names) = service else { return of(service) };
+    let mut common = None;
+    for name in names {
+        let node = of(Service::Name(name))?;
+        if *common.get_or_insert(node) != node {
+            return of(Service::Ambiguous);
+        }
+    }
+    common.map_or_else(|| of(Service::Absent), Ok)
 }
 
 /// Compresses and frames what goes out, and says so in its head.
@@ -175,8 +196,7 @@ fn pack(
     }
     let pieces = if compressed {
         let packed = transform::compress(leaving, &pieces)?;
-        let spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
-        held.grow(packed.len() as u64).map_err(spent)?;
+        held.grow(packed.len() as u64).map_err(budget_spent)?;
         vec![packed]
     } else {
         pieces
@@ -200,6 +220,9 @@ async fn settle(
     let Delivered { said, lent, held } = delivered;
     let said = match said {
         Said::Http(mut answer) => {
+            if format == Format::Bulk {
+                hide_password(&mut answer, &lent);
+            }
             if answer.headers.contains_key(header::CONTENT_ENCODING) {
                 return Err(unusable());
             }
@@ -243,6 +266,18 @@ fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Ref
     };
     walk.note_items(0, items);
     Refusal::new(class, "upstream_refused")
+}
+
+/// The token went out as a password too (`_bulk`), which hides it from who looks for the token itself.
+fn hide_password(answer: &mut Answer, lent: &Secret) {
+    let password = forward::basic(lent.expose());
+    let Some(password) = Secret::new(password.into_bytes()).ok().map(Arc::new) else { return };
+    let hidden = |value: &HeaderValue| transform::holds(value.as_bytes(), &password);
+    let names: Vec<HeaderName> =
+        answer.headers.iter().filter(|(_, value)| hidden(value)).map(|(name, _)| name.clone()).collect();
+    names.iter().for_each(|name| drop(answer.headers.remove(name)));
+    let body = std::mem::take(&mut answer.body);
+    answer.body = transform::Canary::new(password).pass(Some(body), true).unwrap_or_default();
 }
 
 fn clean_grpc(answer: &GrpcAnswer, format: Format, pass_commands: bool) -> Option<Bytes> {

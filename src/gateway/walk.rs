@@ -120,9 +120,6 @@ impl Walk {
         self.method = Some(call.method.clone());
         self.path.clone_from(&call.path);
         self.dialect = call.dialect;
-        if let Ask::Legacy(ask) = &call.ask {
-            self.firehose_request.clone_from(&ask.firehose_request);
-        }
         let operation = match &call.ask {
             Ask::Ingest(ask) => Some(ask.operation),
             Ask::Legacy(ask) => Some(ask.operation),

@@ -1,7 +1,7 @@
 //! What a report says of itself.
 //!
 //! What it does: gathers tokens, service names and counts while a format's file walks a body. What it
-//! refuses to know: formats. Invariants: only the first token and the first name are kept, the others are
+//! refuses to know: formats. Invariants: only the first token and the first few names are kept, the others are
 //! compared, so that memory does not grow with their number; a kept token is wiped when dropped and shown
 //! by no `Debug`.
 
@@ -14,6 +14,9 @@ pub const CARRIERS: [&str; 2] = ["lightstep.access_token", "access_token"];
 
 /// The tag that names the service.
 pub const COMPONENT_NAME: &str = "lightstep.component_name";
+
+/// How many different services the items of one report may name.
+const SERVICES_LIMIT: usize = 64;
 
 /// The token in a report's body.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,10 @@ pub enum Token<'a> {
 pub enum Service<'a> {
     Absent,
     Name(&'a str),
-    /// Different names, or one in a form that two readers may read differently.
+    /// Of a report without a sender of its own: its items name these services, each once.
+    Several(&'a [String]),
+    /// Different names of one thing, one in a form that two readers may read differently, or more names than are
+    /// looked at.
     Ambiguous,
 }
 
@@ -37,10 +43,12 @@ pub enum Service<'a> {
 pub(super) struct Findings {
     token: Option<Zeroizing<Vec<u8>>>,
     token_conflict: bool,
-    service: Option<String>,
+    services: Vec<String>,
     service_ambiguous: bool,
     /// Spans, points or log lines.
     pub items: u64,
+    /// Resources in Firehose's exports.
+    pub groups: u64,
     /// Reserved tags that will be removed.
     pub forged: u64,
     /// Firehose's `requestId`.
@@ -57,12 +65,24 @@ impl Findings {
         }
     }
 
-    /// A name was found. An empty one is none.
+    /// The sender's name was found. An empty one is none.
     pub fn note_service(&mut self, name: &str) {
-        match &self.service {
+        match self.services.first() {
             _ if name.is_empty() => {}
-            None => self.service = Some(name.to_owned()),
+            None => self.services.push(name.to_owned()),
             Some(known) => self.service_ambiguous |= known != name,
+        }
+    }
+
+    /// The name of one item's service was found. An empty one is none.
+    pub fn note_item_service(&mut self, name: &str) {
+        if name.is_empty() || self.services.iter().any(|known| known == name) {
+            return;
+        }
+        if self.services.len() < SERVICES_LIMIT {
+            self.services.push(name.to_owned());
+        } else {
+            self.service_ambiguous = true;
         }
     }
 
@@ -80,24 +100,25 @@ impl Findings {
     }
 
     pub fn service(&self) -> Service<'_> {
-        match &self.service {
+        match self.services.as_slice() {
             _ if self.service_ambiguous => Service::Ambiguous,
-            None => Service::Absent,
-            Some(name) => Service::Name(name),
+            [] => Service::Absent,
+            [name] => Service::Name(name),
+            names => Service::Several(names),
         }
     }
 }
 
-/// What is done with a tag of this name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is done with a tag of this name; the later ones outweigh the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Its value is a token; it never goes out.
-    Carrier,
-    /// Only we write such; it never goes out.
-    Reserved,
+    Plain,
     /// Names the service.
     ComponentName,
-    Plain,
+    /// Only we write such; it never goes out.
+    Reserved,
+    /// Its value is a token; it never goes out.
+    Carrier,
 }
 
 impl Kind {

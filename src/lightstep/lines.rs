@@ -1,57 +1,133 @@
-//! Formats whose bodies pass nearly as they came: Elasticsearch's `_bulk`, and Firehose requests.
+//! Elasticsearch's `_bulk`: lines of JSON, each document after its action.
 //!
-//! What it does: checks their form, counts what they carry, reads the service that documents name, and takes
-//! reserved names out of documents. What it refuses to know: tokens (both formats have them in the head),
-//! what the documents say otherwise, and what a Firehose record holds. Invariant: a body that is let through
-//! has one reading: every line is an action or its document.
-
-use bytes::Bytes;
+//! What it does: checks the form, counts the documents, reads the services that they name, and writes each with the
+//! stamp's members: a body of this format has no place but its documents. What it refuses to know: tokens (they
+//! stand in the head) and what a document says otherwise. Invariants: a body that is let through has one reading:
+//! every line is an action or its document; no document keeps a reserved member.
 
 use super::findings::{COMPONENT_NAME, Findings};
-use super::json::{self, Json, Member, Once};
-use super::pieces::Pieces;
+use super::json::{self, Json, Member};
 use crate::otlp::{Malformed, RESERVED};
 
 /// Reads pairs of lines: `{"create":{…}}` or `{"index":{…}}`, then the document (Elasticsearch, "Bulk API").
-pub(super) fn read_bulk(body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
-    each_pair(body, findings, &mut |_, _| {})
+pub(super) fn read(body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
+    Pass { json: Json::of(body)?, findings, out: None, ours: b"", stamp: &[] }.lines()
 }
 
-/// The same lines, the documents without reserved names.
-pub(super) fn write_bulk(body: &Bytes) -> Result<Vec<Bytes>, Malformed> {
-    let mut pieces = Pieces::new(body);
-    let mut at = 0;
-    each_pair(body, &mut Findings::default(), &mut |kept, edited| {
-        pieces.keep(at..at + kept);
-        at += kept;
-        if let Some((line, document)) = edited {
-            pieces.put(&document);
-            at += line;
+/// How much longer the text may become.
+pub(super) fn growth(items: u64, stamp: &[(&str, &str)]) -> usize {
+    let member =
+        |(name, value): &(&str, &str)| json::string_bytes_at_most(name) + json::string_bytes_at_most(value) + 2;
+    usize::try_from(items).unwrap_or(usize::MAX).saturating_mul(stamp.iter().map(member).sum())
+}
+
+/// `items` is what reading found, so that all memory is taken at once.
+pub(super) fn write(body: &[u8], items: u64, stamp: &[(&str, &str)]) -> Result<Vec<u8>, Malformed> {
+    let mut ours = Vec::with_capacity(growth(1, stamp));
+    for (index, (name, value)) in stamp.iter().enumerate() {
+        if index > 0 {
+            ours.push(b',');
         }
-    })?;
-    Ok(pieces.finish())
+        json::push_string(&mut ours, name);
+        ours.push(b':');
+        json::push_string(&mut ours, value);
+    }
+    let each = usize::try_from(items).unwrap_or(usize::MAX).saturating_mul(ours.len() + 1);
+    let mut out = Vec::with_capacity(body.len().saturating_add(each));
+    let mut unused = Findings::default();
+    Pass { json: Json::of(body)?, findings: &mut unused, out: Some(&mut out), ours: &ours, stamp }.lines()?;
+    Ok(out)
 }
 
-/// What becomes of a pair: how many of its bytes stay as they are, and then the length of a line and what
-/// stands in its place.
-type Done<'d> = &'d mut dyn FnMut(usize, Option<(usize, Vec<u8>)>);
+/// One walk over a body, to read it (`out` is `None`) or to write it.
+struct Pass<'a, 'o> {
+    json: Json<'a>,
+    findings: &'o mut Findings,
+    out: Option<&'o mut Vec<u8>>,
+    /// The members to put into every document.
+    ours: &'o [u8],
+    stamp: &'o [(&'o str, &'o str)],
+}
 
-fn each_pair(body: &[u8], findings: &mut Findings, done: Done<'_>) -> Result<(), Malformed> {
-    let json = Json::of(body)?;
-    let mut lines = json.whole().split_inclusive('\n');
-    while let Some(action) = lines.next() {
-        check_action(json, action)?;
-        let Some(document) = lines.next() else {
-            return Err(json.malformed(action, "an action has no document"));
-        };
-        findings.items += 1;
-        if read_document(json, document, findings)? {
-            done(action.len(), Some((document.len(), without_reserved(json, document)?)));
-        } else {
-            done(action.len() + document.len(), None);
+/// A name that a document gives; `Some(None)` is one that is no text, or two.
+type Named = Option<Option<String>>;
+
+impl<'a> Pass<'a, '_> {
+    fn put(&mut self, text: &[u8]) {
+        if let Some(out) = &mut self.out {
+            out.extend_from_slice(text);
         }
     }
-    Ok(())
+
+    fn lines(&mut self) -> Result<(), Malformed> {
+        let json = self.json;
+        let mut lines = json.whole().split_inclusive('\n');
+        while let Some(action) = lines.next() {
+            check_action(json, action)?;
+            self.put(action.as_bytes());
+            let Some(document) = lines.next() else {
+                return Err(json.malformed(action, "an action has no document"));
+            };
+            self.findings.items += 1;
+            self.document(document)?;
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, line: &'a str) -> Result<(), Malformed> {
+        let json = self.json;
+        if json::is_null(line) {
+            return Err(json.malformed(line, "a document is no object"));
+        }
+        let (mut service, mut plain, mut component): (Named, Named, Named) = (None, None, None);
+        let mut first = true;
+        self.put(b"{");
+        json.members(line, &mut |member| {
+            match &*member.name {
+                "service.name" => note(&mut service, member.value),
+                "service" if member.value.starts_with('{') => {
+                    json.members(member.value, &mut |inner| {
+                        if inner.name == "name" {
+                            note(&mut service, inner.value);
+                        }
+                        Ok(())
+                    })?;
+                }
+                "service" => note(&mut plain, member.value),
+                COMPONENT_NAME => note(&mut component, member.value),
+                _ if is_reserved(&member) => {
+                    self.findings.forged += 1;
+                    return Ok(());
+                }
+                _ => {}
+            }
+            if !self.stamp.iter().any(|(name, _)| *name == member.name) {
+                self.separate(&mut first);
+                for part in [member.raw_name, ":", member.value] {
+                    self.put(part.as_bytes());
+                }
+            }
+            Ok(())
+        })?;
+        if !self.ours.is_empty() {
+            self.separate(&mut first);
+            self.put(self.ours);
+        }
+        self.put(b"}");
+        self.put(if line.ends_with('\n') { b"\n" } else { b"" });
+        match service.or(plain).or(component) {
+            None => {}
+            Some(Some(name)) => self.findings.note_item_service(&name),
+            Some(None) => self.findings.note_unclear_service(),
+        }
+        Ok(())
+    }
+
+    fn separate(&mut self, first: &mut bool) {
+        if !std::mem::replace(first, false) {
+            self.put(b",");
+        }
+    }
 }
 
 fn check_action(json: Json<'_>, line: &str) -> Result<(), Malformed> {
@@ -69,88 +145,18 @@ fn check_action(json: Json<'_>, line: &str) -> Result<(), Malformed> {
     if (known, all) == (1, 1) { Ok(()) } else { Err(json.malformed(line, "an action is not `create` or `index`")) }
 }
 
-/// The service is `service.name` as one name or nested, `service`, or the tag of Lightstep's own. Tells whether there are reserved names.
-fn read_document(json: Json<'_>, line: &str, findings: &mut Findings) -> Result<bool, Malformed> {
-    if json::is_null(line) {
-        return Err(json.malformed(line, "a document is no object"));
+fn note(named: &mut Named, value: &str) {
+    if !json::is_null(value) {
+        let said = json::text(value).map(|name| name.into_owned());
+        *named = Some(match named.take() {
+            None => said,
+            Some(before) => before.filter(|before| said.as_ref() == Some(before)),
+        });
     }
-    let note = |value: &str, findings: &mut Findings| match json::text(value) {
-        Some(name) => findings.note_service(&name),
-        None if json::is_null(value) => {}
-        None => findings.note_unclear_service(),
-    };
-    let mut reserved = 0;
-    json.members(line, &mut |member| {
-        match &*member.name {
-            _ if is_reserved(&member) => reserved += 1,
-            "service.name" | COMPONENT_NAME => note(member.value, findings),
-            "service" if member.value.starts_with('{') => {
-                json.members(member.value, &mut |inner| {
-                    if inner.name == "name" {
-                        note(inner.value, findings);
-                    }
-                    Ok(())
-                })?;
-            }
-            "service" => note(member.value, findings),
-            _ => {}
-        }
-        Ok(())
-    })?;
-    findings.forged += reserved;
-    Ok(reserved > 0)
 }
 
-/// As one name, or as the object that a backend flattens to such names.
+/// To Elasticsearch, `{"a.b": 1}` and `{"a": {"b": 1}}` are the same document.
 fn is_reserved(member: &Member<'_>) -> bool {
-    member.name.starts_with(RESERVED) || RESERVED.strip_suffix('.') == Some(&member.name)
+    let nested = RESERVED.strip_suffix('.').is_some_and(|prefix| prefix == member.name);
+    member.name.starts_with(RESERVED) || (nested && member.value.starts_with(['{', '[']))
 }
-
-fn without_reserved(json: Json<'_>, line: &str) -> Result<Vec<u8>, Malformed> {
-    let mut kept = Vec::with_capacity(line.len());
-    json.members(line, &mut |member| {
-        if !is_reserved(&member) {
-            kept.push(if kept.is_empty() { b'{' } else { b',' });
-            for part in [member.raw_name, ":", member.value] {
-                kept.extend_from_slice(part.as_bytes());
-            }
-        }
-        Ok(())
-    })?;
-    if kept.is_empty() {
-        kept.push(b'{');
-    }
-    kept.extend_from_slice(b"}\n");
-    Ok(kept)
-}
-
-/// Reads `{"requestId", "timestamp", "records": [{"data"}, …]}` (Amazon Data Firehose, "HTTP endpoint
-/// delivery request and response specifications").
-pub(super) fn read_firehose(body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
-    let json = Json::of(body)?;
-    let (mut id, mut records) = (Once(false), Once(false));
-    json.members(json.whole(), &mut |member| {
-        match &*member.name {
-            "requestId" => {
-                id.seen(json, &member)?;
-                let Some(text) = json::text(member.value).filter(|id| id.len() <= REQUEST_ID_LIMIT_BYTES) else {
-                    return Err(json.malformed(member.value, "`requestId` is no short text"));
-                };
-                findings.request_id = Some(text.into_owned());
-            }
-            "records" => {
-                records.seen(json, &member)?;
-                json.elements(member.value, &mut |record| {
-                    findings.items += 1;
-                    json.members(record, &mut |_| Ok(()))
-                })?;
-            }
-            _ => {}
-        }
-        Ok(())
-    })?;
-    if id.0 && records.0 { Ok(()) } else { Err(json.malformed(json.whole(), "`requestId` or `records` is missing")) }
-}
-
-/// Firehose's own ids are UUIDs.
-const REQUEST_ID_LIMIT_BYTES: usize = 256;

@@ -9,6 +9,7 @@ mod answers;
 mod crouton;
 mod fields;
 mod findings;
+mod firehose;
 mod json;
 mod lines;
 mod pieces;
@@ -67,6 +68,21 @@ impl Format {
             Format::Zipkin => "zipkin",
             Format::Bulk => "bulk",
             Format::Firehose => "firehose",
+        }
+    }
+
+    /// How much memory reading takes besides a body of this length.
+    pub fn working_bytes(self, body_bytes: u64) -> u64 {
+        match self {
+            // Its records are decoded.
+            Format::Firehose => body_bytes,
+            Format::Reports
+            | Format::ReportsJson
+            | Format::ThriftJson
+            | Format::ThriftBinary
+            | Format::Metrics
+            | Format::Zipkin
+            | Format::Bulk => 0,
         }
     }
 

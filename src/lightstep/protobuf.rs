@@ -279,9 +279,8 @@ impl<'a> Tag<'a> {
                 1 => {
                     keys += 1;
                     tag.name = body.get(field.bytes()?).unwrap_or_default();
-                    // A name that a later one overrules still counts: a reader might take the first.
-                    let kind = Kind::of(tag.name);
-                    tag.kind = if tag.kind == Kind::Plain { kind } else { tag.kind };
+                    // A reader might take any of several names: the one that counts most here decides.
+                    tag.kind = tag.kind.max(Kind::of(tag.name));
                 }
                 2 => {
                     values += 1;

@@ -8,7 +8,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::findings::Findings;
-use super::{Format, Service, Token, crouton, lines, protobuf, tagged, zipkin};
+use super::{Format, Service, Token, crouton, firehose, lines, protobuf, tagged, zipkin};
 use crate::otlp::Malformed;
 
 /// A report over its decompressed body.
@@ -31,8 +31,8 @@ impl Report {
             Format::ThriftJson => tagged::read(&tagged::THRIFT, &body, found)?,
             Format::ThriftBinary => crouton::read(&body, found)?,
             Format::Zipkin => zipkin::read(&body, found)?,
-            Format::Bulk => lines::read_bulk(&body, found)?,
-            Format::Firehose => lines::read_firehose(&body, found)?,
+            Format::Bulk => lines::read(&body, found)?,
+            Format::Firehose => firehose::read(&body, found)?,
         }
         Ok(Report { format, body, findings })
     }
@@ -47,7 +47,7 @@ impl Report {
         self.findings.service()
     }
 
-    /// Spans, points, log lines or Firehose records.
+    /// Spans, points or log lines.
     pub fn items(&self) -> u64 {
         self.findings.items
     }
@@ -63,25 +63,24 @@ impl Report {
     }
 
     /// An upper bound of the bytes that `write` gives with a token of this length and this stamp: to be
-    /// reserved before. Zipkin has no place for a whole report's tags, so that they go onto each span.
+    /// reserved before. Zipkin, `_bulk` and Firehose have no place for a whole report's tags, so that they go onto
+    /// each span, document or resource.
     pub fn written_bytes_at_most(&self, token_bytes: usize, stamp: &[(&str, &str)]) -> u64 {
         let growth = match self.format {
             Format::Reports | Format::Metrics => protobuf::growth(token_bytes, stamp),
             Format::ReportsJson | Format::ThriftJson => tagged::growth(token_bytes, stamp),
             Format::ThriftBinary => crouton::growth(token_bytes, stamp),
             Format::Zipkin => zipkin::growth(self.items(), token_bytes, stamp),
-            // A document that changes may gain the end of its line.
-            Format::Bulk => 1,
-            Format::Firehose => 0,
+            Format::Bulk => lines::growth(self.items(), stamp),
+            Format::Firehose => firehose::growth(self.findings.groups, stamp),
         };
         (self.body.len() as u64).saturating_add(growth as u64)
     }
 
     /// The report with every token in it replaced by `token` (printable ASCII), without reserved tags, and
-    /// with the stamp's tags where the format has a place for them: at the reporter or runtime, in Zipkin on
-    /// each span; `_bulk` has none, and a Firehose body stays as it is: what its
-    /// records hold is not looked at. The message is the pieces in
-    /// order; those that hold the token are wiped when dropped.
+    /// with the stamp's tags: at the reporter or runtime, in Zipkin on each span, in `_bulk` in each document, in
+    /// Firehose on each resource; these two hold no token. The message is the pieces in order; those that hold
+    /// the token are wiped when dropped.
     pub fn write(&self, token: &[u8], stamp: &[(&str, &str)]) -> Result<Vec<Bytes>, Malformed> {
         let body = &self.body;
         // A `Secret` is printable ASCII, so that this holds for every token of ours.
@@ -91,8 +90,9 @@ impl Report {
             Format::Reports => return protobuf::write(&protobuf::REPORTS, body, token.as_bytes(), stamp),
             Format::Metrics => return protobuf::write(&protobuf::METRICS, body, token.as_bytes(), stamp),
             Format::ThriftBinary => return crouton::write(body, token.as_bytes(), stamp),
-            Format::Bulk => return lines::write_bulk(body),
-            Format::Firehose => return Ok(vec![body.clone()]),
+            Format::Bulk | Format::Firehose if stamp.is_empty() && self.forged() == 0 => return Ok(vec![body.clone()]),
+            Format::Bulk => return Ok(vec![lines::write(body, self.items(), stamp)?.into()]),
+            Format::Firehose => return Ok(vec![firehose::write(body, self.findings.groups, stamp)?.into()]),
             Format::ReportsJson => tagged::write(&tagged::REPORTS, body, token, stamp)?,
             Format::ThriftJson => tagged::write(&tagged::THRIFT, body, token, stamp)?,
             Format::Zipkin => zipkin::write(body, self.items(), token, stamp)?,

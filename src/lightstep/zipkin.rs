@@ -128,7 +128,7 @@ impl<'a> Pass<'a, '_> {
         self.put(b"}");
         match component.or(service) {
             None => {}
-            Some(Some(name)) => self.findings.note_service(&name),
+            Some(Some(name)) => self.findings.note_item_service(&name),
             Some(None) => self.findings.note_unclear_service(),
         }
         Ok(())

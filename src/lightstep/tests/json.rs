@@ -2,6 +2,13 @@
 //!
 //! What it does: shows what is changed and that nothing else is. What it refuses to know: how a text is walked.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{OURS, THEIRS, holds, read, written};
@@ -40,10 +47,47 @@ pub(super) const ZIPKIN: &str = r#"[
  {"id":"b7ae","traceId":"0af7","tags":{"access_token":"THEIRS","http.method":"GET","lightkeeper.b":"forged"},
   "localEndpoint":{"serviceName":"shop"}}]"#;
 
-pub(super) const BULK: &str = "{\"create\":{\"_index\":\"logs\"}}\n{\"lightkeeper.app\":\"forged\",\"message\":\"one\",\"service.name\":\"shop\"}\n\
-     {\"index\":{}}\n{\"message\":\"two\",\"service\":{\"name\":\"shop\",\"version\":1},\"lightkeeper\":{\"app\":\"forged\"}}\n";
+pub(super) const BULK: &str = "{\"create\":{\"_index\":\"logs\"}}\n\
+     {\"message\":\"one\",\"service.name\":\"shop\",\"lightkeeper\\u002ea\":\"forged\",\"owner\":\"forged\"}\n\
+     {\"index\":{}}\n\
+     {\"message\":\"two\",\"lightkeeper\":{\"identity\":\"forged\"},\"service\":{\"name\":\"shop\",\"version\":1}}\n";
 
-pub(super) const FIREHOSE: &str = r#"{"requestId":"ed4acda5-034f-9f42-bba1-f29aea6d7d8f","timestamp":1578090901599,"records":[{"data":"aGVsbG8="},{"data":""}]}"#;
+/// A request of two records: two exports, each after its length, and none.
+pub(super) fn firehose() -> String {
+    let data = STANDARD.encode([metrics("shop", 1), metrics("shop", 1)].concat());
+    format!(
+        r#"{{"requestId":"ed4acda5-034f-9f42-bba1-f29aea6d7d8f","timestamp":1578090901599,"records":[{{"data":"{data}"}},{{"data":""}}]}}"#
+    )
+}
+
+/// An export of one resource with a forged attribute and so many points, after its length.
+fn metrics(service: &str, points: usize) -> Vec<u8> {
+    let pair = |key: &str, value: &str| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }),
+        ..KeyValue::default()
+    };
+    let attributes = vec![pair("service.name", service), pair("lightkeeper.x", "forged"), pair("owner", "forged")];
+    let resource = Resource { attributes, ..Resource::default() };
+    let gauge = Gauge { data_points: vec![NumberDataPoint::default(); points] };
+    let metric = Metric { name: "cpu".to_owned(), data: Some(metric::Data::Gauge(gauge)), ..Metric::default() };
+    let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
+    let group = ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope], ..ResourceMetrics::default() };
+    ExportMetricsServiceRequest { resource_metrics: vec![group] }.encode_length_delimited_to_vec()
+}
+
+/// All that stands in a request's records, decoded by prost.
+fn exported(request: &[u8]) -> Vec<ExportMetricsServiceRequest> {
+    let mut exports = Vec::new();
+    for record in value(request)["records"].as_array().unwrap() {
+        let data = STANDARD.decode(record["data"].as_str().unwrap()).unwrap();
+        let mut rest = &data[..];
+        while !rest.is_empty() {
+            exports.push(ExportMetricsServiceRequest::decode_length_delimited(&mut rest).unwrap());
+        }
+    }
+    exports
+}
 
 fn value(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap()
@@ -204,6 +248,11 @@ fn services_agree_or_are_ambiguous() {
     };
     let endpoint = r#","localEndpoint":{"serviceName":"a"}"#;
     let component = r#","tags":{"lightstep.component_name":"b"},"localEndpoint":{"serviceName":"a"}"#;
+    let numbers: Vec<String> = (0..65).map(|number| number.to_string()).collect();
+    let spans: Vec<String> =
+        numbers.iter().map(|number| format!(r#","localEndpoint":{{"serviceName":"{number}"}}"#)).collect();
+    let many: Vec<&str> = spans.iter().map(String::as_str).collect();
+    let two = ["a".to_owned(), "b".to_owned()];
     let line = |document: &str| format!("{{\"create\":{{}}}}\n{document}\n");
     let runtime = |name: &str, tag: &str| {
         format!(r#"{{"runtime":{{"group_name":{name},"attrs":[{{"Key":"lightstep.component_name","Value":{tag}}}]}}}}"#)
@@ -223,7 +272,9 @@ fn services_agree_or_are_ambiguous() {
         (Format::Zipkin, zipkin(&[endpoint]), Service::Name("a")),
         (Format::Zipkin, zipkin(&[component]), Service::Name("b")),
         (Format::Zipkin, zipkin(&[component, component]), Service::Name("b")),
-        (Format::Zipkin, zipkin(&[endpoint, component]), Service::Ambiguous),
+        (Format::Zipkin, zipkin(&[endpoint, component]), Service::Several(&two)),
+        (Format::Zipkin, zipkin(&many[..64]), Service::Several(&numbers[..64])),
+        (Format::Zipkin, zipkin(&many[..65]), Service::Ambiguous),
         (Format::Zipkin, zipkin(&[endpoint, ""]), Service::Name("a")),
         (Format::Zipkin, zipkin(&[""]), Service::Absent),
         (Format::Zipkin, zipkin(&[r#","tags":{"lightstep.component_name":1}"#]), Service::Ambiguous),
@@ -234,12 +285,21 @@ fn services_agree_or_are_ambiguous() {
         ),
         (Format::Bulk, line("{}"), Service::Absent),
         (Format::Bulk, line("{\"service\":\"a\"}"), Service::Name("a")),
-        (Format::Bulk, line("{\"service\":[]}"), Service::Ambiguous),
-        (Format::Bulk, line("{\"service\":\"a\",\"service.name\":\"b\"}"), Service::Ambiguous),
-        (Format::Bulk, line("{\"lightstep.component_name\":\"a\"}"), Service::Name("a")),
+        (Format::Bulk, line("{\"service\":1}"), Service::Ambiguous),
+        (Format::Bulk, line("{\"service\":null}"), Service::Absent),
+        (
+            Format::Bulk,
+            line("{\"lightstep.component_name\":\"c\",\"service\":\"b\",\"service.name\":\"a\"}"),
+            Service::Name("a"),
+        ),
+        (Format::Bulk, line("{\"service.name\":\"a\",\"service\":{\"name\":\"b\"}}"), Service::Ambiguous),
         (Format::Bulk, line("{\"service.name\":\"a\"}"), Service::Name("a")),
         (Format::Bulk, line("{\"service.name\":\"a\"}") + &line("{}"), Service::Name("a")),
-        (Format::Bulk, line("{\"service.name\":\"a\"}") + &line("{\"service\": {\"name\":\"b\"}}"), Service::Ambiguous),
+        (
+            Format::Bulk,
+            line("{\"service.name\":\"a\"}") + &line("{\"service\": {\"name\":\"b\"}}"),
+            Service::Several(&two),
+        ),
         (Format::Bulk, line("{\"service.name\":[\"a\"]}"), Service::Ambiguous),
         (Format::Bulk, String::new(), Service::Absent),
     ] {
@@ -247,27 +307,61 @@ fn services_agree_or_are_ambiguous() {
     }
 }
 
+/// Scenario: a metric stream with a forged attribute, and one that the stamp replaces. Guarantees: prost finds in it
+/// the stamp and the caller's other attributes, and every point; the envelope is as it was.
 #[test]
-fn documents_lose_reserved_names_and_nothing_else() {
-    let line = |document: &str| format!("{{\"create\":{{}}}}\n{document}");
-    for (given, expected) in [
-        ("{\"a\" : 1.10}\r\n", "{\"a\" : 1.10}\r\n"),
-        ("{\"a\" : 1.10, \"lightkeeper.x\" : [1]}\r\n", "{\"a\":1.10}\n"),
-        ("{\"lightkeeper\":{\"app\":1}}", "{}\n"),
-        (
-            "{\"lightk\\u0065eper.x\":1,\"lightkeepers\":2,\"b\":{\"lightkeeper.x\":3}}\n",
-            "{\"lightkeepers\":2,\"b\":{\"lightkeeper.x\":3}}\n",
-        ),
+fn firehose_records_are_stamped() {
+    let body = firehose();
+    let report = read(Format::Firehose, body.as_bytes()).unwrap();
+    let out = written(&report, &[("lightkeeper.app", "shop"), ("owner", "team \"é\"")]);
+    for export in exported(&out) {
+        let group = &export.resource_metrics[0];
+        let attributes = &group.resource.as_ref().unwrap().attributes;
+        let names: Vec<_> = attributes.iter().map(|pair| pair.key.as_str()).collect();
+        assert_eq!(names, ["service.name", "lightkeeper.app", "owner"]);
+        assert!(!format!("{attributes:?}").contains("forged"));
+        assert_eq!(group.scope_metrics[0].metrics.len(), 1);
+    }
+    assert_eq!(exported(&out).len(), 2);
+    let (mut before, mut after) = (value(body.as_bytes()), value(&out));
+    for document in [&mut before, &mut after] {
+        document["records"][0]["data"].take();
+    }
+    assert_eq!(before, after);
+}
+
+/// Scenario: records that are no exports, in base64 or not. Guarantees: nothing that was not read goes out.
+#[test]
+fn firehose_records_are_exports_or_refused() {
+    let request = |data: &str| format!(r#"{{"requestId":"a","records":[{{"data":{data}}}]}}"#);
+    let encoded = |bytes: &[u8]| format!("\"{}\"", STANDARD.encode(bytes));
+    let good = metrics("shop", 1);
+    for (data, is_good) in [
+        (encoded(&good), true),
+        (encoded(&[good.clone(), vec![0], good.clone()].concat()), true),
+        (encoded(b"\0"), true),
+        (encoded(&good).replace('/', "\\/"), true),
+        (encoded(&good[..good.len() - 1]), false),
+        (encoded(b"{\"metric\":1}"), false),
+        (encoded(b"hello"), false),
+        (encoded(b"\x80\x80\x80\x80\x80\x80"), false),
+        (encoded(b"\x80"), false),
+        (encoded(&good).replace('=', ""), good.len() % 3 == 0),
+        ("\"*\"".to_owned(), false),
+        ("1".to_owned(), false),
+        (format!("{0},\"data\":{0}", encoded(&good)), false),
     ] {
-        let body = line("{\"z\":0}\n") + &line(given);
-        let out = text(written(&read(Format::Bulk, body.as_bytes()).unwrap(), &[("owner", "x")]));
-        assert_eq!(out, line("{\"z\":0}\n") + &line(expected));
+        assert_eq!(read(Format::Firehose, request(&data).as_bytes()).is_ok(), is_good, "{data}");
+    }
+    let many = [&[0x80, 0x80, 0x10][..], &b"\x0a\0".repeat(1 << 17)].concat();
+    for (times, is_good) in [(1, true), (2, false)] {
+        assert_eq!(read(Format::Firehose, request(&encoded(&many.repeat(times))).as_bytes()).is_ok(), is_good);
     }
 }
 
 #[test]
 fn firehose_names_its_request() {
-    let report = read(Format::Firehose, FIREHOSE.as_bytes()).unwrap();
+    let report = read(Format::Firehose, firehose().as_bytes()).unwrap();
     assert_eq!(report.request_id(), Some("ed4acda5-034f-9f42-bba1-f29aea6d7d8f"));
     let long = format!(r#"{{"requestId":"{}","records":[]}}"#, "a".repeat(257));
     assert!(read(Format::Firehose, long.as_bytes()).is_err());

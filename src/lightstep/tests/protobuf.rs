@@ -363,3 +363,26 @@ fn what_does_not_change_is_not_copied() {
     assert_eq!(pieces.len(), 3, "the reporter, the token, the spans");
     assert!(shared > 100_000, "{shared}");
 }
+
+/// Scenario: a tag of a span, a point or a log with two names, in both orders. Guarantees: whichever of them a reader
+/// takes, no reserved tag and no token goes out: the tag is left out, or the report refused.
+#[test]
+fn of_two_names_the_worse_counts() {
+    let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8][..], content].concat();
+    for worse in ["lightkeeper.identity", CARRIERS[0], CARRIERS[1]] {
+        for milder in ["a", COMPONENT_NAME, "lightkeeper.x"] {
+            for names in [[worse, milder], [milder, worse]] {
+                let pair = [field(1, names[0].as_bytes()), field(1, names[1].as_bytes()), field(2, b"forged")].concat();
+                let span = [field(6, &pair), field(7, &field(2, &pair))].concat();
+                for (format, body) in
+                    [(Format::Reports, field(3, &span)), (Format::Metrics, field(3, &field(5, &pair)))]
+                {
+                    let report = read(format, &body);
+                    assert_eq!(report.is_ok(), !CARRIERS.contains(&worse), "{format:?} {names:?}");
+                    let out = report.map(|report| written(&report, &[])).unwrap_or_default();
+                    assert!(!super::holds(&out, worse) && !super::holds(&out, "forged"), "{format:?} {names:?}");
+                }
+            }
+        }
+    }
+}
