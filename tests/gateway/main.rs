@@ -25,6 +25,9 @@ mod operations;
 mod reload;
 #[cfg(test)]
 mod restraint;
+mod report_answers;
+#[cfg(test)]
+mod reports;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
