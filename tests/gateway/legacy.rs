@@ -94,7 +94,8 @@ async fn every_carrier_is_read_and_replaced() {
                     let found = attributes.iter().filter(|(_, known, _)| *known == name);
                     found.map(|(_, _, value)| *value).collect::<BTreeSet<_>>()
                 };
-                let stamped = !matches!(format, Format::Bulk | Format::Firehose);
+                // What is in Firehose's records the emulator does not open; the cupboard's own tests do.
+                let stamped = format != Format::Firehose;
                 let expected: BTreeSet<&str> = stamped.then_some("shop/checkout").into_iter().collect();
                 assert_eq!(values("lightkeeper.app"), expected, "{told}");
                 let expected: BTreeSet<&str> =

@@ -25,6 +25,7 @@ mod operations;
 mod reload;
 #[cfg(test)]
 mod restraint;
+#[cfg(test)]
 mod report_answers;
 #[cfg(test)]
 mod reports;
