@@ -27,6 +27,8 @@ const HEAD_LIMIT_BYTES: usize = 64 * 1024;
 const HEAD_LINES: usize = 100;
 /// Small bodies are copied behind their head: a copy of this costs less than a second slice.
 const JOIN_BYTES: usize = 4 * 1024;
+/// So much of them is gathered before a write.
+const GATHER_BYTES: usize = 32 * 1024;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -180,9 +182,25 @@ async fn send<S: Supply>(
         if chunked {
             before.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
         }
-        let data = if data.len() <= JOIN_BYTES {
+        let data = if data.len() <= JOIN_BYTES && before.len() <= GATHER_BYTES {
             before.extend_from_slice(&data);
-            Bytes::new()
+            // A small piece goes together with the next one, if that is there already: one system call, one wakening.
+            let next = tokio::select! {
+                biased;
+                next = body.next() => Some(next.map_err(SendFailure::Caller)?),
+                () = std::future::ready(()) => None,
+            };
+            match next {
+                Some(None) if !chunked => return inbound.write(backend, before.freeze(), Bytes::new()).await,
+                Some(next) => {
+                    if chunked {
+                        before.extend_from_slice(b"\r\n");
+                    }
+                    piece = next;
+                    continue;
+                }
+                None => Bytes::new(),
+            }
         } else {
             data
         };

@@ -61,6 +61,7 @@ pub async fn export(
     let bytes = message.len() as u64;
     let export = Export::read(manner.signal, manner.encoding, message, house.policy.watched())
         .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
+    held.grow(export.working_bytes()).map_err(|_| Refusal::new(Class::Unavailable, "memory_budget_spent"))?;
     let split = transform::split(&export, &house.policy, asked.reach);
     core.metrics.forged(export.forged());
     walk.note_split(&split);
@@ -163,7 +164,7 @@ fn wrap(
     if growth > house.limits.decompressed_body_bytes {
         return Err(Fault::BodyTooLarge.into());
     }
-    held.grow(growth).map_err(budget_spent)?;
+    held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding)).map_err(budget_spent)?;
     let pieces = part.write(export, &stamps);
     // Digests cost time: they are needed where something may be remembered. One part alone never is: if it fails,
     // there is nothing that was taken.

@@ -157,7 +157,12 @@ pub(super) fn push_string(into: &mut Vec<u8>, text: &str) {
 
 /// How long a string is when escaped and quoted, at most (RFC 8259 section 7).
 pub(super) fn string_bytes_at_most(text: &str) -> usize {
-    2 + text.len() * 6
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    2 + text.bytes().map(escaped).sum::<usize>()
 }
 
 struct Members<'a, 'f> {

@@ -12,6 +12,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::pieces::SLICE_FROM_BYTES;
 use super::stamp::Stamp;
 use super::{Encoding, Signal, json, protobuf};
 
@@ -21,6 +22,12 @@ pub const RESERVED: &str = "lightkeeper.";
 /// The most resource groups that one export may hold. One may be as small as two bytes on the wire, and
 /// costs a few dozen bytes here, a decision, and a stamp of some hundred bytes in what is written.
 pub const MAX_GROUPS: usize = 1 << 17;
+
+/// Ranges of a group that stay: before its resource's attributes, between them and the stamp, and behind it.
+const RANGES_OF_A_GROUP: usize = 3;
+
+/// Lengths, tags and brackets round a stamp, and the piece that a long range becomes.
+const GROUP_OVERHEAD_BYTES: usize = 96;
 
 /// The body is not the message that it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +136,25 @@ impl Export {
             Half::Protobuf(plan) => plan.attribute(&self.body, group, name),
             Half::Json(plan) => plan.attribute(&self.body, group, name),
         }
+    }
+
+    /// How much memory the places take that were remembered, besides the body.
+    pub fn working_bytes(&self) -> u64 {
+        let plan = match &self.half {
+            Half::Protobuf(plan) => plan.working_bytes(),
+            Half::Json(plan) => plan.working_bytes(),
+        };
+        (plan + self.groups.capacity() * size_of::<Group>()) as u64
+    }
+
+    /// How much memory `write` takes at most for so many groups, if no stamp is larger than `stamp_bytes`: new bytes,
+    /// and copies of the short ranges between them. The long ones are slices of the body.
+    pub fn written_bytes_at_most(&self, groups: usize, stamp_bytes: usize) -> u64 {
+        let ranges = groups.saturating_mul(RANGES_OF_A_GROUP).saturating_add(2 * self.forged as usize);
+        let copied = ranges.saturating_mul(SLICE_FROM_BYTES).min(self.body.len());
+        let new = groups.saturating_mul(stamp_bytes.saturating_add(GROUP_OVERHEAD_BYTES));
+        // What grows by doubling may be half empty.
+        copied.saturating_add(new).saturating_mul(2) as u64
     }
 
     /// The message with the chosen groups only (index, and what to put on its resource), in the order given,

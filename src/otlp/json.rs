@@ -11,7 +11,7 @@
 //!   one, some the other. Names are compared unescaped, and an original name means the same field.
 //! - An attribute is never `Text` in a form that two readers may read differently.
 //! - What is remembered is bounded: 40 bytes for a group, of which there are at most `MAX_GROUPS`; 20 for an
-//!   attribute of a resource (3 or more bytes of the text); 8 for a reserved attribute elsewhere (22 or more).
+//!   attribute of a resource, of which there are at most `MAX_ATTRIBUTES`; 8 for a reserved attribute elsewhere (22 or more).
 
 mod hits;
 mod shapes;
@@ -35,6 +35,9 @@ use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
 
 /// As in protobuf, where messages are less than 2 GiB long: offsets fit 31 bits.
 const MAX_TEXT_BYTES: usize = i32::MAX as usize;
+
+/// The most resource attributes that one export may hold: eight for each of the most groups.
+const MAX_ATTRIBUTES: usize = 1 << 20;
 
 /// Where the groups of an export lie, and what is known of them.
 #[derive(Debug, Default)]
@@ -270,6 +273,9 @@ impl Reader<'_> {
         let mut first = true;
         while self.cursor.next(&mut first, b']')? {
             let start = self.cursor.at();
+            if self.plan.attributes.len() >= MAX_ATTRIBUTES {
+                return Err(self.cursor.fault("there are more resource attributes than are read"));
+            }
             let key = self.key()?;
             let reserved = self.is_reserved(&key);
             self.forged += u64::from(reserved);
@@ -381,6 +387,13 @@ fn known(shape: Shape, name: &Text, text: &[u8], offset: usize) -> Result<Option
 }
 
 impl Plan {
+    /// See [`super::Export::working_bytes`].
+    pub fn working_bytes(&self) -> usize {
+        self.places.capacity() * size_of::<Place>()
+            + self.attributes.capacity() * size_of::<Attribute>()
+            + self.cuts.capacity() * size_of::<Span>()
+    }
+
     /// See [`super::Export::attribute`].
     pub fn attribute<'a>(&self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
         if !self.wanted.iter().any(|wanted| **wanted == *name) {

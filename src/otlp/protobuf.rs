@@ -128,6 +128,14 @@ pub(super) fn read(signal: Signal, body: &Bytes, wanted: &[Box<str>]) -> Result<
 }
 
 impl Plan {
+    /// See [`super::Export::working_bytes`].
+    pub fn working_bytes(&self) -> usize {
+        self.places.capacity() * size_of::<Place>()
+            + self.values.capacity() * size_of::<Value>()
+            + self.edits.capacity() * size_of::<Edit>()
+            + self.loose.capacity() * size_of::<Span>()
+    }
+
     /// See [`super::Export::attribute`].
     pub fn attribute<'a>(&self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
         let Some(place) = self.places.get(group) else { return Found::Absent };

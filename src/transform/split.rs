@@ -151,6 +151,12 @@ impl Part {
         self.groups.iter().filter_map(|(_, node)| stamps.of(*node)).map(|stamp| stamp.growth_bytes(encoding)).sum()
     }
 
+    /// How much memory `write` takes at most.
+    pub fn written_bytes_at_most(&self, export: &Export, stamps: &Stamps, encoding: Encoding) -> u64 {
+        let largest = stamps.0.iter().map(|(_, stamp)| stamp.growth_bytes(encoding)).max().unwrap_or_default();
+        export.written_bytes_at_most(self.groups.len(), usize::try_from(largest).unwrap_or(usize::MAX))
+    }
+
     /// The part as an export of its own, stamped.
     pub fn write(&self, export: &Export, stamps: &Stamps) -> Vec<Bytes> {
         let chosen = self.groups.iter().filter_map(|(index, node)| Some((*index, stamps.of(*node)?)));
