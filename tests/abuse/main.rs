@@ -4,11 +4,17 @@
 #[cfg(test)]
 mod chance;
 #[cfg(test)]
+mod codings;
+#[cfg(test)]
 mod credentials;
+#[cfg(test)]
+mod exports;
 #[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod flow;
+#[cfg(test)]
+mod forgery;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
@@ -21,6 +27,8 @@ mod http2;
 mod limits;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod reports;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
