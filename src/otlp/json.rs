@@ -11,7 +11,8 @@
 //!   one, some the other. Names are compared unescaped, and an original name means the same field.
 //! - An attribute is never `Text` in a form that two readers may read differently.
 //! - What is remembered is bounded: 40 bytes for a group, of which there are at most `MAX_GROUPS`; 20 for an
-//!   attribute of a resource, of which there are at most `MAX_ATTRIBUTES`; 8 for a reserved attribute elsewhere (22 or more).
+//!   attribute of a resource, of which there are at most `MAX_ATTRIBUTES`; 8 for a reserved attribute elsewhere (22 or
+//!   more bytes of the text).
 
 mod hits;
 mod shapes;

@@ -346,7 +346,7 @@ fn firehose_records_are_exports_or_refused() {
         (encoded(b"hello"), false),
         (encoded(b"\x80\x80\x80\x80\x80\x80"), false),
         (encoded(b"\x80"), false),
-        (encoded(&good).replace('=', ""), good.len() % 3 == 0),
+        (encoded(&good).replace('=', ""), good.len().is_multiple_of(3)),
         ("\"*\"".to_owned(), false),
         ("1".to_owned(), false),
         (format!("{0},\"data\":{0}", encoded(&good)), false),
