@@ -61,13 +61,13 @@ fn message(dice: &mut Dice, fields: Vec<Vec<u8>>) -> Vec<u8> {
     fields.concat()
 }
 
-/// A `KeyValue` as this field: its name reserved, harmless, or both.
+/// A `KeyValue` as this field: its name reserved, harmless, or both, of which readers may take either.
 fn pair(dice: &mut Dice, number: u32) -> Vec<u8> {
     let reserved = field(1, dice.pick(&RESERVED).as_bytes());
     let harmless = field(1, dice.pick(&HARMLESS).as_bytes());
     let value = field(2, &field(1, b"forged"));
     let fields = match dice.roll(7) {
-        0 => vec![harmless, value],
+        0 => vec![harmless, field(2, &field(1, b"honest"))],
         1 => vec![reserved, harmless, value],
         2 => vec![harmless, reserved, value],
         3 => vec![harmless, value, reserved],
@@ -269,10 +269,13 @@ async fn no_reader_of_protobuf_finds_a_forged_stamp() {
             let ours = resource.attributes.iter().filter(|(name, _)| name.starts_with("lightkeeper."));
             assert_eq!(ours.count(), 4, "seed {seed}");
         }
+        // Nor a reader who takes the first of two names.
+        let captured = ground.world.emulator.captured().remove(0);
+        assert!(!captured.contains(b"forged"), "seed {seed}: a name that counts to some reader");
         groups += export.resources.len();
         removed += memchr::memmem::find_iter(&body, b"forged").count();
     }
-    assert!(groups > 300 && removed > 3000, "{groups} resources, {removed} forged attributes: chance made too little");
+    assert!(groups > 300 && removed > 2000, "{groups} resources, {removed} forged attributes: chance made too little");
     recovers(&mut ground).await;
 }
 
