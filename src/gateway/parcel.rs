@@ -17,6 +17,7 @@ use crate::forward::{Backend, PartKey, Pieces, Replayable};
 use crate::otlp::{self, Encoding, PartialSuccess, Signal};
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
+use crate::transform;
 use crate::vault::Lease;
 
 /// How a body is written, on both sides of us.
@@ -144,7 +145,13 @@ async fn send(house: &House, core: &Core, manner: Manner, parcel: Parcel) -> Out
     let mut body = Replayable::new(Pieces::new(body));
     match deliver(&errand, lease, &mut body, &mut upstream_status).await {
         Ok(delivered) => {
-            let fate = judge(manner, &delivered.said);
+            let mut fate = judge(manner, &delivered.said);
+            // These words go into an answer of ours, and are remembered: our credential must not be among them.
+            if let Fate::Taken(Some(said)) = &mut fate
+                && transform::holds(said.message.as_bytes(), &delivered.lent)
+            {
+                said.message.clear();
+            }
             Outcome { fate, upstream_status, key, delivered: Some(delivered) }
         }
         Err(refusal) => Outcome { fate: Fate::Again(refusal), upstream_status, key, delivered: None },

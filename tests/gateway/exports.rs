@@ -303,6 +303,35 @@ async fn rejected_items_are_added_up() {
     }
 }
 
+/// Scenario: a backend puts our own token into the words of a partial success, alone and merged with others.
+/// Guarantees: the counts arrive, the token does not, at once or when the words are remembered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_token_does_not_come_back_in_a_partial_success() {
+    let world = stage::start(stage::plan(&[])).await;
+    let token = lightkeeper::demo::Emulator::access_token("checkout-prod");
+    let fault = Fault::PartialSuccess { rejected: 1, message: format!("not with {token}") };
+    world.emulator.fail_project("checkout-prod", fault);
+    let samples = [
+        Sample::traces("checkout", 3),
+        Sample::traces("checkout", 3).and("nobody", 2),
+        Sample::traces("checkout", 3).and("payments", 2),
+    ];
+    for via in WAYS {
+        for (sample, expected) in samples.iter().zip([1, 3, 1]) {
+            let answer = via.send(&frontend(&world), sample).await;
+            assert!(!answer.contains(token.as_bytes()), "{via:?}: {}", answer.text());
+            assert_eq!(refused(&answer).map(|(count, _)| count), Some(expected), "{via:?}");
+        }
+        let mixed = &samples[2];
+        world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 503 });
+        assert_eq!(via.status(&via.send(&frontend(&world), mixed).await), via.of((503, 14)));
+        world.emulator.heal_project("payments-prod");
+        let answer = via.send(&frontend(&world), mixed).await;
+        assert!(!answer.contains(token.as_bytes()), "{via:?}: {}", answer.text());
+        assert_eq!(refused(&answer).map(|(count, _)| count), Some(1), "{via:?}");
+    }
+}
+
 /// Scenario: every content coding in, every configured one out.
 /// Guarantees: what arrives is decoded alike, in the coding that was asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
