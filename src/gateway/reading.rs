@@ -19,7 +19,7 @@ use crate::audit::Items;
 use crate::authorize::Reach;
 use crate::forward::{self, PartKey};
 use crate::identify::Identity;
-use crate::limits::Reservation;
+use crate::limits::{BudgetSpent, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
 use crate::respond::{Class, Refusal};
 use crate::route;
@@ -157,7 +157,6 @@ fn wrap(
         .backend(route.upstream())
         .cloned()
         .ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
-    let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
     let stamps = part.stamps(&house.policy, asked.identity.facts());
     let growth = part.growth_bytes(&stamps, manner.encoding);
     // Very many tiny resources: the stamps would be far larger than the export.
@@ -170,28 +169,45 @@ fn wrap(
     // there is nothing that was taken.
     let key = (parts > 1 || !walk.core().remembered.is_empty())
         .then(|| part_key(asked, manner, part.project().unwrap_or_default(), &pieces));
-    let pieces = if leaving == Coding::Identity {
-        pieces
-    } else {
-        let packed = transform::compress(leaving, &pieces)?;
-        held.grow(packed.len() as u64).map_err(budget_spent)?;
-        vec![packed]
-    };
-    let body = match manner.protocol {
-        Protocol::Http => pieces,
-        Protocol::Grpc => otlp::frame(leaving != Coding::Identity, pieces),
-    };
     let mut headers = headers.clone();
-    let name = match manner.protocol {
+    let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
+    Ok(Parcel { route, lease, backend, headers, body, key })
+}
+
+/// Compresses and frames what goes out, and says so in its head.
+pub fn pack(
+    headers: &mut HeaderMap,
+    protocol: Protocol,
+    leaving: Coding,
+    pieces: Vec<Bytes>,
+    held: &mut Reservation,
+) -> Result<Vec<Bytes>, Refusal> {
+    let name = match protocol {
         Protocol::Http => header::CONTENT_ENCODING,
         Protocol::Grpc => GRPC_ENCODING,
     };
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(&name);
-    if leaving != Coding::Identity {
+    let compressed = leaving != Coding::Identity;
+    if compressed {
         headers.insert(name, HeaderValue::from_static(leaving.name()));
     }
-    Ok(Parcel { route, lease, backend, headers, body, key })
+    let pieces = if compressed {
+        let packed = transform::compress(leaving, &pieces)?;
+        held.grow(packed.len() as u64).map_err(budget_spent)?;
+        vec![packed]
+    } else {
+        pieces
+    };
+    Ok(match protocol {
+        Protocol::Http => pieces,
+        Protocol::Grpc => otlp::frame(compressed, pieces),
+    })
+}
+
+/// There is no room for what a body becomes.
+pub fn budget_spent(_: BudgetSpent) -> Refusal {
+    Refusal::new(Class::Unavailable, "memory_budget_spent")
 }
 
 fn part_key(asked: &Asked<'_>, manner: Manner, project: &str, pieces: &[Bytes]) -> PartKey {

@@ -14,23 +14,21 @@ use pingora_proxy::Session;
 use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
 use super::lanes;
 use super::parcel::retry_after;
-use super::reading::{coding, leaving, message};
+use super::reading::{budget_spent, coding, leaving, message, pack};
 use super::restraint;
 use super::walk::Walk;
-use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Protocol, Shown};
+use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Shown};
 use crate::apps::{Mark, NodeId};
 use crate::authorize::{Denial, Policy, Reach};
 use crate::forward::{self, Answer, GrpcAnswer, Pieces, Replayable};
 use crate::identify::Identity;
 use crate::lightstep::{self, Format, Report, Service, Token};
-use crate::limits::{BudgetSpent, Reservation};
+use crate::limits::Reservation;
 use crate::otlp;
 use crate::respond::{Class, Refusal};
 use crate::route;
 use crate::secret::Secret;
 use crate::transform::{self, Coding};
-
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// A report whose body has been read.
 pub struct Opened {
@@ -74,10 +72,6 @@ impl Opened {
             Token::Conflict => Err(Fault::CredentialConflict.into()),
         }
     }
-}
-
-fn budget_spent(_: BudgetSpent) -> Refusal {
-    Refusal::new(Class::Unavailable, "memory_budget_spent")
 }
 
 /// A permitted report.
@@ -174,37 +168,6 @@ fn place(policy: &Policy, reach: &Reach, service: Service<'_>) -> Result<NodeId,
         }
     }
     common.map_or_else(|| of(Service::Absent), Ok)
-}
-
-/// Compresses and frames what goes out, and says so in its head.
-fn pack(
-    headers: &mut HeaderMap,
-    protocol: Protocol,
-    leaving: Coding,
-    pieces: Vec<Bytes>,
-    held: &mut Reservation,
-) -> Result<Vec<Bytes>, Refusal> {
-    let name = match protocol {
-        Protocol::Http => header::CONTENT_ENCODING,
-        Protocol::Grpc => GRPC_ENCODING,
-    };
-    headers.remove(header::CONTENT_LENGTH);
-    headers.remove(&name);
-    let compressed = leaving != Coding::Identity;
-    if compressed {
-        headers.insert(name, HeaderValue::from_static(leaving.name()));
-    }
-    let pieces = if compressed {
-        let packed = transform::compress(leaving, &pieces)?;
-        held.grow(packed.len() as u64).map_err(budget_spent)?;
-        vec![packed]
-    } else {
-        pieces
-    };
-    Ok(match protocol {
-        Protocol::Http => pieces,
-        Protocol::Grpc => otlp::frame(compressed, pieces),
-    })
 }
 
 /// Gives the client the backend's answer, as far as its format allows and without commands.

@@ -12,9 +12,8 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::findings::{Findings, Kind};
-use super::pieces::Pieces;
 use super::thrift::{Cursor, Field, code, kind, push_field, push_length, push_string};
-use crate::otlp::Malformed;
+use crate::otlp::{Malformed, Pieces};
 
 /// Bytes of one stamped tag besides its texts, and of the fields around them.
 const TAG_OVERHEAD_BYTES: usize = 15;

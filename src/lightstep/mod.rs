@@ -12,7 +12,6 @@ mod findings;
 mod firehose;
 mod json;
 mod lines;
-mod pieces;
 mod protobuf;
 mod report;
 mod tagged;

@@ -13,8 +13,7 @@ use zeroize::Zeroizing;
 
 use super::fields::{Fields, push_field, push_varint};
 use super::findings::{Findings, Kind};
-use super::pieces::Pieces;
-use crate::otlp::Malformed;
+use crate::otlp::{Malformed, Pieces};
 
 /// Where a message keeps what is looked at: field numbers.
 pub(super) struct Layout {

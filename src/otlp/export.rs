@@ -159,7 +159,7 @@ impl Export {
 
     /// The message with the chosen groups only (index, and what to put on its resource), in the order given,
     /// without reserved attributes, and with all that is not a group kept. All groups with empty stamps and
-    /// nothing forged give the bytes that were read. Indexes of no group are passed over.
+    /// nothing forged give the bytes that were read, where no group has several resources. Indexes of no group are passed over.
     ///
     /// The message is the pieces in order: large ranges that do not change are slices of the body.
     pub fn write(&self, chosen: &[(usize, &Stamp)]) -> Vec<Bytes> {

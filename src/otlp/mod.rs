@@ -17,6 +17,7 @@ mod wire;
 pub use answer::{PartialSuccess, read_answer, write_answer};
 pub use export::{Export, Found, Group, MAX_GROUPS, Malformed, RESERVED};
 pub use frame::{frame, unframe};
+pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;
 
 /// One of OpenTelemetry's signals.

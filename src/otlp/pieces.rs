@@ -2,18 +2,20 @@
 //!
 //! What it does: joins ranges that touch, copies short ones and new bytes into one buffer, and hands long
 //! ones on as slices. What it refuses to know: what the bytes mean. Invariant: the pieces in order are
-//! exactly what was kept and put, in that order, and none of them is empty.
+//! exactly what was kept and put, in that order, and none of them is empty; a secret piece holds nothing else and is
+//! wiped when dropped.
 
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use zeroize::Zeroizing;
 
 /// A range of the body at least this long is sliced, a shorter one copied: below it, a piece of its own
 /// costs more further on (a frame, a vectored write) than its copy.
 pub(super) const SLICE_FROM_BYTES: usize = 4 << 10;
 
 #[derive(Debug)]
-pub(super) struct Pieces<'a> {
+pub(crate) struct Pieces<'a> {
     body: &'a Bytes,
     /// Kept, and not yet sliced or copied: what is kept next may go on where it ends.
     kept: Range<usize>,
@@ -54,12 +56,25 @@ impl<'a> Pieces<'a> {
         self.copied.put_u8(value as u8);
     }
 
+    /// Goes on with bytes that hold a secret, in a piece of their own.
+    pub fn put_secret(&mut self, bytes: Zeroizing<Vec<u8>>) {
+        self.settle();
+        self.flush();
+        if !bytes.is_empty() {
+            self.done.push(Bytes::from_owner(bytes));
+        }
+    }
+
     pub fn finish(mut self) -> Vec<Bytes> {
         self.settle();
-        if !self.copied.is_empty() {
-            self.done.push(self.copied.freeze());
-        }
+        self.flush();
         self.done
+    }
+
+    fn flush(&mut self) {
+        if !self.copied.is_empty() {
+            self.done.push(self.copied.split().freeze());
+        }
     }
 
     fn settle(&mut self) {
@@ -68,9 +83,7 @@ impl<'a> Pieces<'a> {
         if bytes.len() < SLICE_FROM_BYTES {
             self.copied.extend_from_slice(bytes);
         } else {
-            if !self.copied.is_empty() {
-                self.done.push(self.copied.split().freeze());
-            }
+            self.flush();
             self.done.push(self.body.slice(kept));
         }
     }
@@ -82,6 +95,24 @@ mod tests {
 
     const SMALL: usize = SLICE_FROM_BYTES - 1;
     const LARGE: usize = SLICE_FROM_BYTES;
+
+    #[test]
+    fn a_secret_is_a_piece_of_its_own() {
+        let body = Bytes::from(vec![7; 3 * SLICE_FROM_BYTES]);
+        let mut pieces = Pieces::new(&body);
+        pieces.keep(0..10);
+        pieces.keep(10..2 * SLICE_FROM_BYTES);
+        pieces.put(b"new");
+        pieces.keep(5..9);
+        pieces.put_secret(Zeroizing::new(b"secret".to_vec()));
+        pieces.keep(0..0);
+        pieces.put(b"end");
+        let done = pieces.finish();
+        let lengths: Vec<usize> = done.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [2 * SLICE_FROM_BYTES, 7, 6, 3]);
+        assert_eq!(done[0].as_ptr(), body.as_ptr(), "the long range is not copied");
+        assert_eq!(&done[1][..], b"new\x07\x07\x07\x07");
+    }
 
     /// Scenario: ranges of the body are kept, and `new` is put between them. `want` is the length of each
     /// piece, and whether it is a slice of the body.
