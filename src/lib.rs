@@ -25,12 +25,14 @@ pub mod route;
 pub mod vault;
 pub mod transform;
 pub mod forward;
+pub mod federate;
 pub mod respond;
 pub mod audit;
 
 // The house and its doors.
 pub mod gateway;
 pub mod admin;
+pub mod web;
 pub mod config;
 pub mod cli;
 pub mod demo;

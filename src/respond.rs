@@ -1,4 +1,4 @@
-//! The eighth room: any refusal becomes an answer in the caller's dialect.
+//! The ninth room: any refusal becomes an answer in the caller's dialect.
 //!
 //! What it does: holds the one exhaustive table of classes, HTTP status and gRPC code, and writes the
 //! bodies. What it refuses to know: connections and how answers are sent.
@@ -232,7 +232,7 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
             put(header::CONTENT_TYPE, "application/json");
             (status, serde_json::json!({ "errors": [words] }).to_string().into_bytes())
         }
-        Dialect::Own => {
+        Dialect::Own | Dialect::Page => {
             put(header::CONTENT_TYPE, "application/json");
             (status, serde_json::json!({ "error": words, "request_id": request_id }).to_string().into_bytes())
         }

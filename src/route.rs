@@ -124,6 +124,6 @@ pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str
                 path_and_query: target,
             })
         }
-        Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+        Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
     }
 }

@@ -5,6 +5,7 @@
 //! sent on is taken from these typed values, never from the client's own path string.
 
 use super::Fault;
+use super::site::SiteAsk;
 use crate::apps::AppPath;
 use crate::lightstep::Format;
 use crate::otlp::{Encoding, Signal};
@@ -37,6 +38,8 @@ pub enum Dialect {
     Query,
     /// Our own pages and paths that nobody knows: `{"error":"…","message":"…"}`.
     Own,
+    /// A page for people: HTML.
+    Page,
 }
 
 /// What is asked for.
@@ -46,6 +49,9 @@ pub enum Ask {
     Legacy(LegacyAsk),
     Query(QueryAsk),
     Own(OwnAsk),
+    Site(SiteAsk),
+    Tree(TreeAsk),
+    Alert(AlertAsk),
     /// A path or gRPC method that no table knows; told to identified callers only.
     Unknown,
     /// A known path in a form that it does not take; told to identified callers only.
@@ -112,4 +118,20 @@ pub enum OwnAsk {
     Whoami,
     /// `/apps` (the root) and `/apps/{app path}`
     Apps(AppPath),
+}
+
+/// A question to every project in a part of the tree: `/apps/{app path}/-/{resource}`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TreeAsk {
+    pub app: AppPath,
+    /// `services`, `streams`, `alerts`, `query_timeseries`, …; one that the profile knows.
+    pub resource: String,
+    /// Decoded query pairs, only keys that the resource knows.
+    pub query: Vec<(String, String)>,
+}
+
+/// What the backend tells of an alert: `POST /apps/{app path}/-/alerts`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AlertAsk {
+    pub app: AppPath,
 }

@@ -17,8 +17,17 @@ pub struct Caller {
     /// The chain of the TLS handshake, which proved possession of the leaf's key. `Some` only if the
     /// listener's verifier accepted it then; `identify` asks whether it still would.
     pub certificate: Option<Arc<ClientChain>>,
+    /// A browser's session. Never beside a token: that is refused before a `Caller` exists.
+    pub session: Option<SessionCookie>,
     /// The client's address as the socket has it.
     pub address: IpAddr,
+}
+
+/// The sealed session of a browser, unopened.
+pub struct SessionCookie {
+    pub value: Zeroizing<String>,
+    /// Scheme and authority that the browser used, to which the session is sealed.
+    pub origin: String,
 }
 
 /// What every client token begins with, so that it is told from an issuer's token (which cannot: base64url of a

@@ -19,12 +19,13 @@ mod line;
 pub mod path;
 mod read;
 mod settings;
+mod site;
 mod stream;
 mod tls;
 mod transport;
 
-pub use call::{Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Protocol, QueryAsk};
-pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented};
+pub use call::{AlertAsk, Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Protocol, QueryAsk, TreeAsk};
+pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented, SessionCookie};
 pub use chunks::Chunks;
 pub use connection::{BrokenHead, Connection};
 pub use edge::{Census, Edge, EdgeEvent, Stage, Terms, Witness, reached};
@@ -34,6 +35,7 @@ pub use legacy::firehose_request;
 use read::glimpse_dialect;
 pub use read::{APP_HEADER, RefusedHead, read};
 pub use settings::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
+pub use site::{ExplainAsk, PageAsk, ReturnPath, SiteAsk};
 pub use stream::{Arrival, Body};
 pub use tls::{certificates, server_config};
 

@@ -72,6 +72,7 @@ fn read_in(
     let caller = Caller {
         token: evidence::token(&parts.headers, profile, token, connection.chain.is_some())?,
         certificate: connection.chain.clone(),
+        session: None,
         address: connection.peer.ip(),
     };
     if let Ask::Legacy(ask) = &mut ask {

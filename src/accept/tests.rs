@@ -224,6 +224,7 @@ fn a_token_in_the_body_is_judged_like_one_in_the_head() {
             token: (!token.is_empty()).then(|| Presented::owned(bytes, Carrier::AccessToken)),
             certificate: certificate
                 .then(|| Arc::new(ClientChain { certificates: Vec::new(), listener: "test".into() })),
+            session: None,
             address: std::net::IpAddr::from([127, 0, 0, 1]),
         }
     };

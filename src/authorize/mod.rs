@@ -90,7 +90,7 @@ impl Policy {
                 };
                 (ask.operation, target)
             }
-            Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => {
+            Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => {
                 return Err(Denial { reason: DenialReason::OperationUnknown, bindings: Vec::new() });
             }
         };

@@ -56,9 +56,13 @@ impl Policy {
         match &call.ask {
             Ask::Ingest(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
             Ask::Legacy(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
-            Ask::Query(_) | Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => {
-                Err(Denial { reason: DenialReason::OperationUnknown, bindings: Vec::new() })
-            }
+            Ask::Query(_)
+            | Ask::Own(_)
+            | Ask::Site(_)
+            | Ask::Tree(_)
+            | Ask::Alert(_)
+            | Ask::Unknown
+            | Ask::Unacceptable(_) => Err(Denial { reason: DenialReason::OperationUnknown, bindings: Vec::new() }),
         }
     }
 

@@ -114,7 +114,9 @@ async fn stages(
             }
             Ask::Unacceptable(fault) => fault.reason(),
             Ask::Query(_) => "organization_unknown",
-            Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => "path_unknown",
+            Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => {
+                "path_unknown"
+            }
         };
         return Ok(story.refuse("authorize", json!({ "decision": "deny", "reason": reason })));
     };
@@ -301,7 +303,13 @@ fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(O
             };
             Some((ask.operation, target))
         }
-        Ask::Query(_) | Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+        Ask::Query(_)
+        | Ask::Own(_)
+        | Ask::Site(_)
+        | Ask::Tree(_)
+        | Ask::Alert(_)
+        | Ask::Unknown
+        | Ask::Unacceptable(_) => None,
     }
 }
 
@@ -310,7 +318,7 @@ fn accepted(call: &Call, profile: &Profile) -> Value {
         Ask::Ingest(ask) => Some(profile.operation(ask.operation)),
         Ask::Legacy(ask) => Some(profile.operation(ask.operation)),
         Ask::Query(ask) => Some(profile.operation(ask.operation)),
-        Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+        Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
     };
     json!({
         "method": call.method.as_str(),

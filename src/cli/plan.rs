@@ -97,6 +97,7 @@ impl Loaded {
                 profile: self.profile,
                 audit: checked.audit,
                 limits: checked.limits,
+                site: crate::web::site(),
                 files: checked.files,
                 read_at: self.read_at,
             }),

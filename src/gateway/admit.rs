@@ -7,13 +7,14 @@
 
 use pingora_proxy::Session;
 
-use super::lanes::{self, Asking};
+use super::asking::{self, Question};
+use super::lanes;
 use super::reading;
 use super::reports::{self, Opened};
 use super::restraint::Culprit;
 use super::walk::Walk;
 use super::{answer, own};
-use crate::accept::{self, Arrival, Ask, Call, Caller, Fault, Framed};
+use crate::accept::{self, Arrival, Ask, Call, Caller, Fault, Framed, Protocol};
 use crate::apps::Mark;
 use crate::authorize::Reach;
 use crate::identify::Identity;
@@ -52,7 +53,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     let identity = identified?;
     walk.note_identity(identity.facts());
     match &call.ask {
-        Ask::Unknown => Err(Refusal::new(Class::Unknown, "path_unknown")),
+        Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Class::Unknown, "path_unknown")),
         Ask::Unacceptable(fault) => Err((*fault).into()),
         Ask::Own(ask) => {
             let page = own::page(&house, &identity, ask, walk.now());
@@ -149,11 +150,6 @@ async fn as_it_comes(
         .ok_or_else(|| Refusal::new(Class::Unavailable, "internal_defect"))?;
     walk.note_route(&route);
     let lease = house.vault.lend(&permit, &route)?;
-    let backend = house
-        .backend(route.upstream())
-        .cloned()
-        .ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
-
     if let Framed::Length(length) = lanes::framed(session, arrival)
         && length > house.limits.body_bytes
     {
@@ -162,12 +158,33 @@ async fn as_it_comes(
     answer::allow_body(session, &arrival.connection);
     match route.lane() {
         Lane::Streamed(protocol) => {
-            lanes::export(session, walk, arrival, protocol, &route, lease, &backend).await?;
+            let backend = house.backend(route.upstream()).cloned();
+            let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
+            lanes::export(session, walk, arrival, protocol, &route, lease, &backend).await
         }
-        Lane::Terminated(rule) => {
-            let asking = Asking { call, permit: &permit, route: &route, lease: &lease, rule, backend: &backend };
-            lanes::query(session, walk, arrival, &asking).await?;
+        Lane::Terminated(_) => {
+            let core = walk.core().clone();
+            let ours = asking::ours(call, &arrival.connection);
+            let mut reserved = core.budget.open();
+            let body = lanes::read_whole(session, walk, arrival, Protocol::Http, &mut reserved).await?;
+            let headers = session.req_header().headers.clone();
+            let question = Question {
+                core: &core,
+                house: &house,
+                call,
+                permit: &permit,
+                route,
+                lease,
+                ours: &ours,
+                headers: &headers,
+                body,
+            };
+            let reply = asking::ask(question).await.map_err(|unanswered| {
+                walk.upstream_status = unanswered.upstream_status;
+                unanswered.refusal
+            })?;
+            walk.upstream_status = Some(reply.status.as_u16());
+            answer::query(session, walk, reply).await.map_err(|_| lanes::client_closed())
         }
     }
-    Ok(())
 }

@@ -13,6 +13,7 @@ use pingora_core::protocols::http::HttpTask;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::asking::Reply;
 use super::parcel::Manner;
 use super::walk::Walk;
 use crate::accept::{Arrival, Connection, Dialect, Protocol};
@@ -61,29 +62,30 @@ pub async fn own(session: &mut Session, walk: &mut Walk, page: serde_json::Value
     write(session, walk, StatusCode::OK, headers, page.to_string().into()).await
 }
 
-/// Passes on a terminated answer. Header values that hold our credential are left out.
-pub async fn query(
-    session: &mut Session,
-    walk: &mut Walk,
-    answer: &Answer,
-    body: Bytes,
-    links: &Links,
-    lent: &Secret,
-) -> Outcome {
+/// What of a query's answer head is passed on. Values that hold our credential are left out.
+pub fn query_headers(from: &HeaderMap, links: &Links, lent: &Secret) -> HeaderMap {
     let clean = |value: &&HeaderValue| !transform::holds(value.as_bytes(), lent);
-    walk.status = Some(answer.status.as_u16());
-    let mut headers = Vec::with_capacity(8);
+    let mut headers = HeaderMap::with_capacity(8);
     for name in QUERY_TAKES {
-        headers.extend(answer.headers.get(&name).filter(clean).map(|value| (name.clone(), value.clone())));
+        headers.extend(from.get(&name).filter(clean).map(|value| (name.clone(), value.clone())));
     }
     for name in QUERY_LINKS {
-        let value = answer.headers.get(&name).filter(clean);
+        let value = from.get(&name).filter(clean);
         let rewritten = value.and_then(|value| value.to_str().ok()).map(|text| links.in_text(text));
         headers.extend(rewritten.and_then(|text| HeaderValue::from_str(&text).ok()).map(|value| (name, value)));
     }
+    headers
+}
+
+/// Passes on a query's answer.
+pub async fn query(session: &mut Session, walk: &mut Walk, reply: Reply) -> Outcome {
+    walk.status = Some(reply.status.as_u16());
+    let mut headers: Vec<_> = reply.headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
     headers.push((HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")));
     headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
-    write(session, walk, answer.status, headers, body).await
+    let outcome = write(session, walk, reply.status, headers, reply.body).await;
+    drop(reply.held);
+    outcome
 }
 
 /// What of an export's answer head is passed on.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
+use super::Site;
 use crate::accept::{self, ListenerSettings};
 use crate::audit::AuditSettings;
 use crate::authorize::Policy;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub profile: Arc<Profile>,
     pub audit: AuditSettings,
     pub limits: Limits,
+    /// Turns views into pages.
+    pub site: Arc<dyn Site>,
     /// Files whose change means that a new plan should be made.
     pub files: Vec<PathBuf>,
     /// When reading them began: what changes later is not in here.
@@ -59,6 +62,7 @@ pub struct House {
     pub limits: Arc<Limits>,
     pub ingest_settings: Arc<IngestSettings>,
     pub doors: Vec<DoorPlan>,
+    pub site: Arc<dyn Site>,
     ingest: Option<Arc<Backend>>,
     query: Option<Arc<Backend>>,
     collector: Option<Arc<Backend>>,
@@ -114,6 +118,7 @@ impl House {
                 limits: Arc::new(plan.limits.clone()),
                 ingest_settings: Arc::new(plan.ingest_settings.clone()),
                 doors,
+                site: plan.site.clone(),
                 ingest,
                 query,
                 collector,

@@ -1,26 +1,23 @@
-//! The lanes of calls that are decided on their head: exports as they come, queries whole.
+//! Bodies of callers: exports as they come, and whole ones for those who must have them whole.
 //!
-//! What it does: joins a caller's body, one exchange with a backend, and the answer; reads bodies whole for
-//! those who must. What it refuses to know: how any of the three works, and what a body says. Invariants: the
-//! body of an export that passes untouched is never held whole; what is read whole counts in the budget; a
-//! refused credential of ours is never told to the caller as the caller's fault.
+//! What it does: joins a caller's body, one exchange with a backend, and the answer. What it refuses to know: how any
+//! of the three works, and what a body says. Invariants: the body of an export that passes untouched is never held
+//! whole; what is read whole counts in the budget.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, header};
+use http::header;
 use pingora_proxy::Session;
 
 use super::answer;
 use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
 use super::pace::BodyPace;
 use super::walk::Walk;
-use crate::accept::{Arrival, Body, Call, Connection, Fault, Framed, Protocol};
-use crate::authorize::Permit;
-use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Replayable, Supply, Whole};
+use crate::accept::{Arrival, Body, Fault, Framed, Protocol};
+use crate::forward::{self, Backend, GrpcAnswer, Replayable, Supply};
 use crate::limits::Reservation;
-use crate::profiles::ResponseRule;
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
-use crate::transform::{self, Links, Rewriting};
+use crate::transform;
 use crate::vault::Lease;
 
 /// A caller's body, held to its bounds as it comes.
@@ -141,78 +138,6 @@ fn unusable_grpc(answer: &GrpcAnswer) -> Option<Class> {
     }
 }
 
-/// A permitted query, with all that goes with it.
-pub struct Asking<'a> {
-    pub call: &'a Call,
-    pub permit: &'a Permit,
-    pub route: &'a Route,
-    pub lease: &'a Lease,
-    pub rule: ResponseRule,
-    pub backend: &'a Backend,
-}
-
-/// Reads the query's body, sends it, reads the answer and rewrites it.
-pub async fn query(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
-    asking: &Asking<'_>,
-) -> Result<(), Refusal> {
-    let Asking { call, permit, route, lease, rule, backend } = *asking;
-    let house = walk.house.clone();
-    let core = walk.core().clone();
-    let mut reservation = core.budget.open();
-    let head = head(&call.method, route, lease, backend, walk, &session.req_header().headers)?;
-    let body = read_whole(session, walk, arrival, Protocol::Http, &mut reservation).await?;
-    let limit_bytes = house.limits.response_bytes;
-    let mut intake = Intake { limit_bytes, reservation: &mut reservation };
-    // RFC 9110 section 9.2.2: a proxy does not repeat what is not idempotent.
-    let once = !call.method.is_idempotent();
-    let mut body = if once { Replayable::once(Whole(body)) } else { Replayable::new(Whole(body)) };
-    let answer = forward::exchange(backend, &head, &mut body, &mut intake).await?;
-    let status = answer.status.as_u16();
-    walk.upstream_status = Some(status);
-    if matches!(status, 401 | 403) {
-        core.credential_refused(walk.project().unwrap_or("none"), &lease.fingerprint());
-        return Err(Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"));
-    }
-    if !is_usable(status) {
-        return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
-    }
-    let plain = match answer.headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
-        None | Some(b"identity") => answer.body.clone(),
-        Some(b"gzip") => forward::gunzip(&answer.body, limit_bytes, &mut reservation)?,
-        Some(_) => return Err(forward::SendFault::Undecodable.into()),
-    };
-    let operation = house.profile.operation(permit.operation());
-    let links = links(call, &arrival.connection, walk, backend);
-    let rewriting = Rewriting {
-        rule,
-        links: &links,
-        visible_projects: permit.visible_projects(),
-        // Who may write such a thing has not been given the reading of its secrets.
-        may_see_secrets: operation.permission.ends_with(".read") && permit.named_in_full(),
-        lent: &lease.canary(),
-        is_json: is_json(&answer),
-        is_success: answer.status.is_success(),
-    };
-    let body = transform::rewrite(plain, &rewriting)?;
-    answer::query(session, walk, &answer, body, &links, &lease.canary()).await.map_err(|_| client_closed())
-}
-
-fn head(
-    method: &Method,
-    route: &Route,
-    lease: &Lease,
-    backend: &Backend,
-    walk: &Walk,
-    incoming: &HeaderMap,
-) -> Result<zeroize::Zeroizing<Vec<u8>>, Refusal> {
-    let house = &walk.house;
-    forward::http1(method, route, lease, backend, &house.profile, &house.organization, incoming)
-        .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))
-}
-
 /// Reads a whole body within size, time, rate and budget. What is announced is reserved before any of it is read,
 /// and before a client that waits for our word may send it.
 pub async fn read_whole(
@@ -257,29 +182,10 @@ pub async fn read_whole(
 }
 
 /// Redirects would lead past us, and beyond 599 nobody knows what a status says (RFC 9110 section 15).
-fn is_usable(status: u16) -> bool {
+pub fn is_usable(status: u16) -> bool {
     matches!(status, 200..=299 | 400..=599)
 }
 
-fn is_json(answer: &Answer) -> bool {
-    let Some(value) = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || essence.ends_with("+json")
-}
-
-/// What the backend's links become: the operator's name for this listener, else the caller's.
-fn links(call: &Call, connection: &Connection, walk: &Walk, backend: &Backend) -> Links {
-    let authorities = walk.house.profile.link_hosts.iter().cloned().chain([backend.authority.clone()]);
-    let scheme = if connection.listener.tls.is_some() { "https" } else { "http" };
-    let ours = match &connection.listener.public_url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("{scheme}://{}", call.authority),
-    };
-    Links::new(authorities, ours)
-}
-
-fn client_closed() -> Refusal {
+pub fn client_closed() -> Refusal {
     Refusal::new(Class::Malformed, "client_closed")
 }

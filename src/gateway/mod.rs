@@ -6,6 +6,7 @@
 
 mod admit;
 mod answer;
+mod asking;
 mod core;
 mod deliver;
 mod house;
@@ -18,8 +19,10 @@ mod reading;
 mod reports;
 mod restraint;
 mod serve;
+mod view;
 mod walk;
 
 pub use self::core::{Core, Readiness};
 pub use house::{DoorPlan, House, Plan};
 pub use serve::{Gateway, Loader};
+pub use view::*;

@@ -124,7 +124,7 @@ impl Walk {
             Ask::Ingest(ask) => Some(ask.operation),
             Ask::Legacy(ask) => Some(ask.operation),
             Ask::Query(ask) => Some(ask.operation),
-            Ask::Own(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+            Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
         };
         self.operation = operation.map(|id| self.house.profile.operation(id).permission.clone());
     }
@@ -223,10 +223,6 @@ impl Walk {
 
     pub fn is_permitted(&self) -> bool {
         self.permitted
-    }
-
-    pub fn project(&self) -> Option<&str> {
-        self.project.as_deref()
     }
 
     /// Leaves the record, once.

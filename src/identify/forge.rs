@@ -208,7 +208,7 @@ pub(super) fn caller(token: Option<&str>, certificate: Option<Arc<ClientChain>>)
         let value = HeaderValue::from_bytes(format!("Bearer {token}").as_bytes()).unwrap();
         Presented::new(value, 7, Carrier::Authorization)
     };
-    Caller { token: token.map(presented), certificate, address: std::net::Ipv4Addr::LOCALHOST.into() }
+    Caller { token: token.map(presented), certificate, session: None, address: std::net::Ipv4Addr::LOCALHOST.into() }
 }
 
 /// What the room says to a token: its subject, or the reason against it.

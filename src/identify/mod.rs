@@ -19,6 +19,7 @@ mod issuer;
 mod json;
 mod jwks;
 mod keys;
+mod login;
 mod mtls;
 mod rejection;
 mod settings;
@@ -37,6 +38,9 @@ pub use fetch::FetchFault;
 pub use issuer::IssuerFault;
 pub use jwks::IssuerStatus;
 pub use keys::KeySetFault;
+pub use login::{
+    Begun, CliSettings, Finished, LOGIN_COOKIE, Login, LoginFault, LoginSettings, SESSION_COOKIE, Session, SetCookie,
+};
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};
 pub use settings::{ClientTokenSettings, IssuerSettings, KeySource};

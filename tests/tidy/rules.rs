@@ -7,8 +7,8 @@ use super::source;
 
 /// The import law: a module imports only names to its left. The bar parts cupboards, rooms and doors.
 pub const ORDER: &str = "document secret clock limits telemetry apps otlp lightstep profiles | \
-     accept identify authorize route vault transform forward respond audit | \
-     gateway admin config cli demo";
+     accept identify authorize route vault transform forward federate respond audit | \
+     gateway admin web config cli demo";
 
 /// A power: a type with one mint, in the one room that may make it.
 pub const POWERS: [(&str, &str); 3] = [("Identity", "identify"), ("Permit", "authorize"), ("Lease", "vault")];

@@ -1,0 +1,260 @@
+//! What the site shows, as plain values.
+//!
+//! What it does: holds every page's content, gathered from the rooms for one visitor. What it refuses to know: HTML,
+//! sockets. Invariants: nothing secret is in here: no token, key or cookie; nothing is in here that its visitor may not
+//! see. Whoever shows it must escape it: names come from tokens and telemetry.
+
+/// What every page has.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    pub organization: String,
+    /// `None`: nobody is logged in.
+    pub visitor: Option<Visitor>,
+    pub request_id: String,
+    /// Whether there is a login to go to.
+    pub can_log_in: bool,
+    /// RFC 3339, when this was gathered.
+    pub time: String,
+}
+
+/// Who looks.
+#[derive(Clone, Debug, Default)]
+pub struct Visitor {
+    /// Name, e-mail address or subject: what a person recognizes.
+    pub name: String,
+    pub issuer: String,
+    pub subject: String,
+    /// `session`, `oidc`, `mtls`, `client_token`.
+    pub method: &'static str,
+    pub groups: Vec<String>,
+    /// RFC 3339; of a session its absolute end.
+    pub expires: Option<String>,
+    /// What a form of this session must send along; `None`: not a session, and nothing can be logged out of.
+    pub csrf: Option<String>,
+}
+
+/// One page.
+#[derive(Clone, Debug)]
+pub enum Page {
+    Tree(TreeView),
+    App(Box<AppView>),
+    Explain(Box<ExplainView>),
+    Decisions(DecisionsView),
+    SignedOut,
+    Fault(FaultView),
+}
+
+/// The tree, as its visitor may see it.
+#[derive(Clone, Debug, Default)]
+pub struct TreeView {
+    pub filter: Option<String>,
+    /// Depth first, the root first; after the filter, with the ancestors of what fits.
+    pub rows: Vec<TreeRow>,
+    /// Alerts could not be asked for everywhere: which projects, and why.
+    pub alert_errors: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct TreeRow {
+    /// `shop/checkout`; the root is `/`.
+    pub app: String,
+    /// The last segment, or the organization's name at the root.
+    pub name: String,
+    pub depth: usize,
+    pub project: Option<String>,
+    pub owners: Vec<String>,
+    pub can_write: bool,
+    pub can_read: bool,
+    /// Whether the visitor may see recent decisions here.
+    pub can_audit: bool,
+    /// `None`: not the visitor's to see, or nothing came yet.
+    pub pulse: Option<PulseView>,
+    /// Alerts that fire now, as far as the gateway was told or asked; `None`: unknown.
+    pub firing: Option<u64>,
+}
+
+/// What came lately, in this app and beneath.
+#[derive(Clone, Debug, Default)]
+pub struct PulseView {
+    /// Spans, data points and log records, over the last minute.
+    pub items_per_second: f64,
+    pub bytes_per_second: f64,
+    /// Refused or failed exports in the last minute.
+    pub errors_per_minute: u64,
+    /// RFC 3339.
+    pub last_seen: Option<String>,
+    /// `12 s ago`
+    pub last_seen_ago: Option<String>,
+}
+
+/// One app.
+#[derive(Clone, Debug, Default)]
+pub struct AppView {
+    pub app: String,
+    pub name: String,
+    /// Path and name from the root to the parent.
+    pub trail: Vec<(String, String)>,
+    pub project: Option<String>,
+    /// The app that declares the project, if it is another.
+    pub project_home: Option<String>,
+    pub owners: Vec<String>,
+    /// Paths and names of the apps beneath that lead somewhere.
+    pub apps: Vec<(String, String)>,
+    pub pulse: Option<PulseView>,
+    pub services: Vec<ServiceRow>,
+    /// What the visitor may do here, and which bindings say so.
+    pub grants: Vec<GrantRow>,
+    /// Copy-ready settings.
+    pub snippets: Vec<Snippet>,
+    /// Into the backend's own pages.
+    pub links: Vec<Link>,
+    pub alerts: Vec<AlertRow>,
+    pub alert_errors: Vec<String>,
+    pub can_audit: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ServiceRow {
+    pub name: String,
+    pub items_per_second: f64,
+    pub last_seen: Option<String>,
+    pub last_seen_ago: Option<String>,
+    pub link: Option<String>,
+    /// Who sent it, verified.
+    pub senders: Vec<SenderRow>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SenderRow {
+    pub subject: String,
+    pub issuer: String,
+    pub method: &'static str,
+    pub last_seen_ago: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct GrantRow {
+    /// `query.streams.read`
+    pub permission: String,
+    pub bindings: Vec<String>,
+}
+
+/// Text to be pasted somewhere; it holds no secret, only where one goes.
+#[derive(Clone, Debug, Default)]
+pub struct Snippet {
+    /// `OpenTelemetry SDK`, `curl`, …
+    pub title: String,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Link {
+    pub title: String,
+    pub url: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct AlertRow {
+    pub name: String,
+    pub app: String,
+    pub project: String,
+    /// `firing`, `ok`, `no_data`, `unknown`, or the backend's own word.
+    pub state: String,
+    pub since: Option<String>,
+    pub links: Vec<Link>,
+}
+
+/// Why was I refused?
+#[derive(Clone, Debug, Default)]
+pub struct ExplainView {
+    /// As the form was filled in.
+    pub request_id: String,
+    pub method: String,
+    pub path: String,
+    pub app: String,
+    pub service: String,
+    /// What is wrong with what was asked, to be shown at the form.
+    pub mistake: Option<String>,
+    /// The call with the request id.
+    pub found: Option<DecisionRow>,
+    /// What would become of the call.
+    pub story: Option<Story>,
+}
+
+/// A call's way through the rooms.
+#[derive(Clone, Debug, Default)]
+pub struct Story {
+    pub allowed: bool,
+    pub stages: Vec<Stage>,
+    /// What to do about it, in a sentence.
+    pub advice: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    /// `accept`, `identify`, `authorize`, …
+    pub room: String,
+    /// `ok`, or a reason code.
+    pub outcome: String,
+    /// Names and values.
+    pub details: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DecisionsView {
+    pub app: String,
+    /// Path and name from the root to the app itself.
+    pub trail: Vec<(String, String)>,
+    /// The newest first.
+    pub rows: Vec<DecisionRow>,
+}
+
+/// One recent call.
+#[derive(Clone, Debug, Default)]
+pub struct DecisionRow {
+    pub time: String,
+    pub request_id: String,
+    pub subject: String,
+    pub issuer: String,
+    pub http_method: String,
+    pub path: String,
+    pub operation: String,
+    pub app: String,
+    pub decision: String,
+    pub reason: String,
+    /// What the reason means and what to do about it.
+    pub meaning: String,
+    pub bindings: Vec<String>,
+    pub status: Option<u16>,
+}
+
+/// Something went wrong.
+#[derive(Clone, Debug, Default)]
+pub struct FaultView {
+    pub status: u16,
+    /// Public words; the reason is in the record.
+    pub words: String,
+    /// What the visitor can do now.
+    pub advice: Option<String>,
+}
+
+/// A page, ready to be sent as `text/html; charset=utf-8`.
+pub type Html = String;
+
+/// One file of the site.
+#[derive(Clone, Copy, Debug)]
+pub struct Asset {
+    pub content_type: &'static str,
+    pub body: &'static [u8],
+}
+
+/// Who turns views into pages.
+pub trait Site: Send + Sync {
+    fn page(&self, frame: &Frame, page: &Page) -> Html;
+
+    /// A file under `/.lightkeeper/assets/`, whose name changes with its content.
+    fn asset(&self, name: &str) -> Option<Asset>;
+
+    /// Security headers for every page (Content-Security-Policy and its kin).
+    fn headers(&self) -> &'static [(&'static str, &'static str)];
+}
