@@ -68,7 +68,7 @@ impl SubjectIndex {
         let fields = match facts.method {
             Method::Mtls => Some(&self.certificates),
             Method::ClientToken => Some(&self.client_tokens),
-            Method::Oidc => self.issuers.get(&*facts.issuer),
+            Method::Oidc | Method::Session => self.issuers.get(&*facts.issuer),
         };
         if let Some(fields) = fields {
             fields.candidates(facts, &mut visit);

@@ -44,12 +44,12 @@ impl Subject {
             return true;
         }
         let issued = match (&self.issuer, facts.method) {
-            (Some(IssuerName::Oidc(issuer)), Method::Oidc) => **issuer == *facts.issuer,
+            (Some(IssuerName::Oidc(issuer)), Method::Oidc | Method::Session) => **issuer == *facts.issuer,
             (Some(IssuerName::Mtls) | None, Method::Mtls) => true,
             (Some(IssuerName::ClientTokens), Method::ClientToken) => true,
             (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
-            | (Some(IssuerName::Mtls) | None, Method::Oidc | Method::ClientToken)
-            | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Mtls) => false,
+            | (Some(IssuerName::Mtls) | None, Method::Oidc | Method::Session | Method::ClientToken)
+            | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Session | Method::Mtls) => false,
         };
         issued
             && self.subject.as_ref().is_none_or(|glob| glob.matches(&facts.subject))

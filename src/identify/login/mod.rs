@@ -45,6 +45,16 @@ pub struct CliSettings {
     pub audience: Option<String>,
 }
 
+/// What the command line must know to log in, public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CliConfiguration {
+    /// The issuer, as discovery wants it.
+    pub issuer_url: String,
+    pub client_id: String,
+    pub scopes: Vec<String>,
+    pub audience: Option<String>,
+}
+
 /// What is known of an opened session, beside its `Facts`.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -139,6 +149,11 @@ impl Login {
     /// Ends a session here, and tells where the browser goes to end it at the provider (RP-Initiated Logout 1.0), if
     /// the provider offers that.
     pub async fn end(&self, _session: &SessionCookie, _now: UnixMillis) -> Option<String> {
+        None
+    }
+
+    /// What the command line logs in with, if it may.
+    pub fn configuration(&self) -> Option<CliConfiguration> {
         None
     }
 
