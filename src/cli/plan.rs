@@ -87,6 +87,7 @@ impl Loaded {
                 organization: checked.organization,
                 listeners: checked.listeners,
                 issuers: checked.issuers,
+                login: checked.login,
                 ingest: checked.upstreams.ingest,
                 query: checked.upstreams.query,
                 collector: checked.upstreams.collector,

@@ -11,13 +11,13 @@ use std::time::Duration;
 use super::client_tokens::{self, PlacedClientToken};
 use super::raw::{RawAudit, RawConfig, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream};
 use super::report::{Content, Report};
-use super::{ingest, issuers, limits, listeners, upstreams, vault};
+use super::{ingest, issuers, limits, listeners, upstreams, vault, web};
 use crate::accept::ListenerSettings;
 use crate::audit::{AuditSettings, OnFailure};
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, name};
 use crate::forward::UpstreamSettings;
-use crate::identify::{ClientTokenSettings, IssuerSettings};
+use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings};
 use crate::limits::Limits;
 use crate::transform::IngestSettings;
 use crate::vault::VaultSettings;
@@ -35,6 +35,8 @@ pub struct Checked {
     pub upstreams: Upstreams,
     pub ingest: IngestSettings,
     pub vault: VaultSettings,
+    /// How people log in with a browser.
+    pub login: Option<LoginSettings>,
     /// The policy file; not read here.
     pub policy: PathBuf,
     pub audit: AuditSettings,
@@ -128,7 +130,8 @@ impl Checked {
 pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
     let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
-    let issuers = issuers::issuers(report, &raw.issuers);
+    let issuers =
+        issuers::issuers(report, &raw.issuers, raw.web.login.as_ref().map(|login| login.issuer.value.as_str()));
     let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
         upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds))
@@ -142,6 +145,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     };
     let ingest = ingest::ingest(report, &raw.ingest);
     let vault = vault::vault(report, &raw.vault);
+    let login = web::login(report, raw);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let audit = audit(report, &raw.audit);
     let limits = limits::limits(report, &raw.limits);
@@ -158,6 +162,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         upstreams,
         ingest,
         vault,
+        login,
         policy: policy?,
         audit: audit?,
         limits,

@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 
 use super::report::{Content, Named};
 use crate::document::{Diagnostic, name};
+use crate::identify::session_key_bytes;
+use crate::secret::SecretRef;
 
 /// The largest named file that is read, in bytes: revocation lists of large authorities have a few MiB.
 const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
@@ -48,6 +50,7 @@ fn check_one(named: &Named) -> Result<(), Fault> {
             Ok(_) => Ok(()),
             Err(fault) => Err(Fault(fault.to_string(), None)),
         },
+        Content::SessionKey(reference) => session_key(reference),
         Content::Created => created(&named.path),
         Content::Policy => read(&named.path, true).map(drop),
         Content::Certificates => certificates(&read(&named.path, true)?).map(drop),
@@ -76,6 +79,13 @@ fn read(path: &Path, shown: bool) -> Result<Zeroizing<Vec<u8>>, Fault> {
         return Err(fault(format!("names a file that is larger than {} MiB", CONTENT_LIMIT_BYTES >> 20)));
     }
     Ok(bytes)
+}
+
+fn session_key(reference: &SecretRef) -> Result<(), Fault> {
+    let secret = reference.read().map_err(|fault| Fault(fault.to_string(), None))?;
+    let hint = "make one with `openssl rand -base64 32`";
+    let wrong = || Fault("must be 32 bytes, written in base64 or hexadecimal".to_owned(), Some(hint.to_owned()));
+    session_key_bytes(&secret).map(drop).ok_or_else(wrong)
 }
 
 fn created(path: &Path) -> Result<(), Fault> {

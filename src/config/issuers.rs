@@ -22,10 +22,17 @@ const ALGORITHMS: [&str; 11] =
 /// client token did.
 const RESERVED_NAMES: [&str; 2] = ["mtls", CLIENT_TOKENS];
 
-pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer]) -> Vec<IssuerSettings> {
+/// `login`: the issuer by which people log in, which is asked for more than its keys.
+pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer], login: Option<&str>) -> Vec<IssuerSettings> {
     let mut checked: Vec<IssuerSettings> = Vec::new();
     for (index, issuer) in raw.iter().enumerate() {
         let Some(settings) = one(report, index, issuer) else { continue };
+        if let (Some(given), KeySource::File(_)) = (&issuer.ca, &settings.keys)
+            && login != Some(&settings.name)
+        {
+            let hint = "remove `ca`, or let the keys be found by discovery or `jwks: { url: … }`";
+            report.error_with_hint(given, format!("`issuers[{index}].ca` has no use: the keys are in a file"), hint);
+        }
         if checked.iter().any(|other| other.name == settings.name) {
             report.error(&issuer.name, format!("two issuers are named {}", name(&settings.name)));
         }
@@ -65,10 +72,6 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerS
         Some(given) => Some(report.path(given, &subject("ca"), Content::Trust)?),
         None => None,
     };
-    if let (Some(given), Some(KeySource::File(_))) = (&raw.ca, &keys) {
-        let hint = "remove `ca`, or let the keys be found by discovery or `jwks: { url: … }`";
-        report.error_with_hint(given, format!("`{}` has no use: the keys are in a file", subject("ca")), hint);
-    }
     let claim = |report: &mut Report<'_>, given: &Option<Spanned<String>>, key: &str, default: &str| match given {
         Some(given) if given.value.is_empty() => {
             report.error(given, format!("`{}` must not be empty", subject(key)));

@@ -18,6 +18,7 @@ mod raw;
 mod report;
 mod upstreams;
 mod vault;
+mod web;
 
 pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
 pub use client_tokens::parse_time;

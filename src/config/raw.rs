@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use super::forms::RawSwitch;
+use super::web::RawWeb;
 use crate::document::quantity::{RawDuration, RawSize};
 use crate::document::{Entries, Spanned};
 
@@ -40,6 +41,9 @@ pub struct RawConfig {
     /// Where the backend's credentials are kept.
     #[serde(default)]
     pub vault: RawVault,
+    /// The gateway's own pages.
+    #[serde(default)]
+    pub web: RawWeb,
     /// The policy file.
     pub policy: Spanned<String>,
     /// The audit trail.
@@ -313,6 +317,10 @@ pub struct RawVault {
     /// The organization's API keys, by what an operation does.
     #[serde(default)]
     pub api_keys: RawApiKeys,
+    /// What seals the sessions of `web.login`: 32 bytes each, in base64 or hexadecimal; the first seals, all open.
+    #[serde(default)]
+    #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
+    pub session_keys: Vec<Spanned<RawSecret>>,
 }
 
 /// One project's credentials.

@@ -35,6 +35,8 @@ pub enum Content {
     Policy,
     /// A secret.
     Secret(SecretRef),
+    /// A secret that is a key of 32 bytes.
+    SessionKey(SecretRef),
     /// Nothing yet: it will be created in a folder that must exist.
     Created,
 }

@@ -39,7 +39,18 @@ fn api_keys(report: &mut Report<'_>, raw: &RawApiKeys, subject: &str) -> ApiKeys
     ApiKeys { read: key(&raw.read, "read"), write: key(&raw.write, "write"), admin: key(&raw.admin, "admin") }
 }
 
-fn secret(report: &mut Report<'_>, at: &Spanned<RawSecret>, subject: &str) -> Option<SecretRef> {
+/// A reference to any secret. `None`: reported.
+pub fn secret(report: &mut Report<'_>, at: &Spanned<RawSecret>, subject: &str) -> Option<SecretRef> {
+    reference(report, at, subject, Content::Secret)
+}
+
+/// A reference to a secret whose content is checked as `content` says. `None`: reported.
+pub fn reference(
+    report: &mut Report<'_>,
+    at: &Spanned<RawSecret>,
+    subject: &str,
+    content: fn(SecretRef) -> Content,
+) -> Option<SecretRef> {
     let (reference, path) = match &at.value {
         RawSecret::File(text) => {
             let path = report.resolve(at, text, subject)?;
@@ -57,7 +68,7 @@ fn secret(report: &mut Report<'_>, at: &Spanned<RawSecret>, subject: &str) -> Op
     };
     report.named.push(Named {
         path,
-        content: Content::Secret(reference.clone()),
+        content: content(reference.clone()),
         subject: subject.to_owned(),
         line: at.line(),
         column: at.column(),

@@ -18,7 +18,7 @@ use crate::authorize::Policy;
 use crate::clock::{Clock, UnixMillis};
 use crate::forward::{Backend, UpstreamSettings};
 use crate::identify::{
-    ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, Surroundings,
+    ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, LoginSettings, Surroundings,
 };
 use crate::limits::Limits;
 use crate::profiles::Profile;
@@ -32,6 +32,8 @@ pub struct Plan {
     pub listeners: Vec<ListenerSettings>,
     pub issuers: Vec<IssuerSettings>,
     pub client_tokens: Vec<ClientTokenSettings>,
+    /// How people log in with a browser.
+    pub login: Option<LoginSettings>,
     /// Absent where no listener serves it.
     pub ingest: Option<UpstreamSettings>,
     pub query: Option<UpstreamSettings>,
@@ -93,7 +95,11 @@ impl House {
         let identifier = Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
             .map(|identifier| identifier.with_client_tokens(&plan.client_tokens))
             .map_err(|found| faults.extend(found.iter().map(|fault| format!("issuer {fault}"))))
-            .ok();
+            .ok()
+            .and_then(|identifier| {
+                let login = identifier.with_login(plan.login.as_ref(), previous_identifier);
+                login.map_err(|found| faults.extend(found)).ok()
+            });
         let vault = Vault::open(&plan.vault, clock.clone())
             .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
             .ok();

@@ -67,7 +67,8 @@ pub(super) fn unproven_facts(
     extract(settings, issuer, claims, None, expires)
 }
 
-fn extract(
+/// Takes subject and groups out of claims that somebody else has judged.
+pub(super) fn extract(
     settings: &IssuerSettings,
     issuer: &Arc<str>,
     claims: Map<String, Value>,
@@ -124,7 +125,7 @@ fn names_us(claims: &Map<String, Value>, audiences: &[String]) -> Result<bool, R
 }
 
 /// A NumericDate, rounded down (RFC 7519 section 2).
-fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, Reason> {
+pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, Reason> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::Number(number)) => match number.as_f64() {

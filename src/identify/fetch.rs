@@ -28,7 +28,7 @@ use super::keys::KeySetFault;
 const BODY_LIMIT_BYTES: usize = 512 * 1024;
 
 /// From the first connect to the last byte.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a key set could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,7 +177,7 @@ impl Fetch for Remote {
 }
 
 /// A URL that may be asked: `https`, or `http` where no network is in between.
-fn permitted(url: &str) -> Result<Uri, String> {
+pub(super) fn permitted(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|_| format!("`{}` is not a URL", shown(url)))?;
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -190,7 +190,10 @@ fn permitted(url: &str) -> Result<Uri, String> {
 }
 
 /// One connection for each reading: they are an hour apart.
-fn client(roots: Arc<RootCertStore>) -> Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>, String> {
+pub(super) fn client<B>(roots: Arc<RootCertStore>) -> Result<Client<HttpsConnector<HttpConnector>, B>, String>
+where
+    B: hyper::body::Body<Data = Bytes> + Send,
+{
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -215,7 +218,7 @@ fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
 }
 
 /// `application/json` or any `+json` type.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))

@@ -139,6 +139,21 @@ impl Issuer {
         self.live.settled().await;
     }
 
+    pub(super) fn settings(&self) -> &IssuerSettings {
+        &self.settings
+    }
+
+    /// Whom to trust when it is asked over TLS; reads the file again.
+    pub(super) fn roots(&self) -> Result<Arc<RootCertStore>, String> {
+        let authorities = self.settings.ca.as_deref().map(read).transpose()?;
+        roots(authorities.as_deref()).map(Arc::new)
+    }
+
+    /// The facts of an ID token's claims that hold.
+    pub(super) fn person(&self, claims: Map<String, Value>) -> Result<Facts, Reason> {
+        claims::extract(&self.settings, &self.name, claims, None, i64::MAX)
+    }
+
     pub(super) fn unproven_facts(&self, claims: Map<String, Value>) -> Result<Facts, Reason> {
         claims::unproven_facts(&self.settings, &self.name, claims)
     }
@@ -163,7 +178,7 @@ impl Issuer {
 
     /// Finds the key and checks the signature; the key set's stamp if it holds. Keys that are not there are
     /// asked for at most twice: a reading under way may have begun too early.
-    async fn verify(&self, token: &Unproven<'_>, now: UnixMillis) -> Result<u64, Reason> {
+    pub(super) async fn verify(&self, token: &Unproven<'_>, now: UnixMillis) -> Result<u64, Reason> {
         let deadline = Instant::now() + FORCED_WAIT;
         let key_id = token.key_id.as_deref();
         let mut asked = 0;

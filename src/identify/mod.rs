@@ -1,8 +1,8 @@
 //! The second room: a `Caller`'s evidence becomes an `Identity`, or a rejection.
 //!
-//! What it does: judges the certificate, then the token (an issuer's or a client token); each answers not presented, verified or
-//! rejected, and a rejection ends the search: nobody falls through to weaker evidence. When both come,
-//! both must hold and the token decides who it is. What it refuses to know: policy, apps, projects.
+//! What it does: judges the certificate, then the browser's session or the token (an issuer's or a client token); each
+//! answers not presented, verified or rejected, and a rejection ends the search: nobody falls through to weaker evidence.
+//! When a certificate comes with one of the others, both must hold and the other decides who it is. What it refuses to know: policy, apps, projects.
 //! Invariants: `Identity` has one mint (`Identity::mint`, private to this room); a missing key set is
 //! "unavailable", never "rejected"; the cache never outlives its evidence; nothing of a token leaves
 //! this room but the facts of one that was verified.
@@ -40,7 +40,7 @@ pub use jwks::IssuerStatus;
 pub use keys::KeySetFault;
 pub use login::{
     Begun, CliConfiguration, CliSettings, Finished, LOGIN_COOKIE, Login, LoginFault, LoginSettings, SESSION_COOKIE,
-    Session, SetCookie,
+    Session, SetCookie, session_key_bytes,
 };
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};
@@ -57,6 +57,7 @@ use crate::clock::{Clock, UnixMillis};
 use cache::{Evidence, Remembered, Tokens};
 use client_token::ClientTokens;
 use issuer::Issuer;
+use login::Memory;
 use mtls::Holder;
 use token::Unproven;
 
@@ -102,6 +103,8 @@ pub struct Identifier {
     tokens: Tokens,
     client_tokens: ClientTokens,
     login: Option<Login>,
+    /// What must not be used again, whether a login is configured or not.
+    memory: Arc<Memory>,
     surroundings: Surroundings,
 }
 
@@ -136,7 +139,16 @@ impl Identifier {
             return Err(faults);
         }
         let tokens = previous.map_or_else(Tokens::new, |previous| previous.tokens.clone());
-        Ok(Identifier { issuers, verifiers, tokens, client_tokens: ClientTokens::new(&[]), login: None, surroundings })
+        let memory = previous.map_or_else(Arc::default, |previous| previous.memory.clone());
+        Ok(Identifier {
+            issuers,
+            verifiers,
+            tokens,
+            client_tokens: ClientTokens::new(&[]),
+            login: None,
+            memory,
+            surroundings,
+        })
     }
 
     /// The same room, which knows these client tokens and no others.
@@ -149,10 +161,13 @@ impl Identifier {
     /// where it still holds.
     pub fn with_login(
         self,
-        _settings: Option<&LoginSettings>,
-        _previous: Option<&Identifier>,
+        settings: Option<&LoginSettings>,
+        previous: Option<&Identifier>,
     ) -> Result<Identifier, Vec<String>> {
-        Ok(self)
+        let previous = previous.and_then(|previous| previous.login.as_ref());
+        let open = |settings| Login::open(settings, &self.issuers, self.memory.clone(), previous);
+        let login = settings.map(open).transpose()?;
+        Ok(Identifier { login, ..self })
     }
 
     /// The login, if one is configured.
@@ -164,6 +179,15 @@ impl Identifier {
     pub async fn identify(&self, caller: Caller) -> Result<Identity, Rejection> {
         let now = self.surroundings.clock.now();
         let holder = caller.certificate.as_ref().map(|chain| self.holder(chain, now)).transpose()?;
+        if let Some(cookie) = &caller.session {
+            // The door refuses both together; should it ever not, neither is chosen.
+            if caller.token.as_ref().is_some_and(is_ours_to_judge) {
+                return Err(Reason::SessionInvalid.into());
+            }
+            let login = self.login.as_ref().ok_or(Reason::SessionInvalid)?;
+            let (facts, session) = login.judge(cookie, holder.map(|holder| holder.certificate), now)?;
+            return Ok(Identity { facts: Arc::new(facts), session: Some(Box::new(session)) });
+        }
         let Some(token) = caller.token.as_ref().filter(|token| is_ours_to_judge(token)) else {
             return match holder {
                 Some(holder) => Ok(Identity::mint(holder.facts)),

@@ -77,6 +77,15 @@ reasons! {
     ClientTokenUnknown, "client_token_unknown", Rejected;
     /// A client token past its `until`.
     ClientTokenExpired, "client_token_expired", Rejected;
+    /// A session cookie that we did not seal for this origin, under a key that is configured now, for the login that is
+    /// configured now; or no login is configured.
+    SessionInvalid, "session_invalid", Rejected;
+    /// A session past its absolute end.
+    SessionExpired, "session_expired", Rejected;
+    /// A session that was not used for too long.
+    SessionIdle, "session_idle", Rejected;
+    /// Somebody logged out of it.
+    SessionRevoked, "session_revoked", Rejected;
     /// No usable keys, or none fresh enough to say that a key does not exist.
     KeysUnavailable, "keys_unavailable", Unavailable;
     /// No path to a trust anchor, a broken signature, a wrong purpose.

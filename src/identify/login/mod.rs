@@ -2,80 +2,62 @@
 //!
 //! What it does: begins and finishes logins at one issuer (OpenID Connect Core section 3.1, RFC 7636, RFC 9207), seals
 //! what is proven into a cookie, and opens such cookies again. What it refuses to know: HTTP towards the browser, pages,
-//! policy. Invariants: a session is sealed to cookie name, version and origin; a login's transaction works once.
+//! policy. Invariants: a session is sealed to cookie name, version and origin; a login's transaction works once; no
+//! token outlives the call that fetched it.
 
-use std::time::Duration;
+mod fault;
+mod flow;
+mod id_token;
+mod memory;
+mod provider;
+mod seal;
+mod session;
+mod settings;
+mod transaction;
 
+#[cfg(test)]
+pub(super) mod inside {
+    //! For this room's tests, which forge what these parts must refuse.
+    pub(in crate::identify) use super::memory::Memory;
+    pub(in crate::identify) use super::provider::Known;
+    pub(in crate::identify) use super::seal::{Keyring, Purpose};
+    pub(in crate::identify) use super::transaction::Transaction;
+}
+
+pub use fault::LoginFault;
+pub use seal::key_bytes as session_key_bytes;
+pub use session::Session;
+pub use settings::{CliConfiguration, CliSettings, LoginSettings};
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::facts::{CertificateFacts, Facts};
+use super::issuer::Issuer;
+use super::rejection::Reason;
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
-use crate::secret::SecretRef;
+use crate::secret::Secret;
+
+pub(super) use memory::Memory;
+use provider::Provider;
+use seal::{COOKIE_LIMIT_BYTES, Keyring};
+use session::{Kept, Lifetimes};
 
 /// The names of our cookies (RFC 6265bis section 4.1.3.2: `__Host-` binds them to host and TLS).
 pub const SESSION_COOKIE: &str = "__Host-lightkeeper-session";
 pub const LOGIN_COOKIE: &str = "__Host-lightkeeper-login";
 
-/// The checked `web.login` of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoginSettings {
-    /// The name of one of `issuers`.
-    pub issuer: String,
-    pub client_id: String,
-    pub client_secret: Option<SecretRef>,
-    pub scopes: Vec<String>,
-    /// Whether groups are read from userinfo instead of the ID token.
-    pub groups_from_userinfo: bool,
-    /// Absolute lifetime of a session.
-    pub lifetime: Duration,
-    /// A session that was not used for so long ends.
-    pub idle: Duration,
-    /// Keys of 32 bytes (base64 or hexadecimal): the first seals, all open. From `vault.session_keys`.
-    pub keys: Vec<SecretRef>,
-    /// What the command line logs in with.
-    pub cli: Option<CliSettings>,
-}
+/// What two gateways' clocks may differ by: each opens what the other sealed.
+const CLOCK_SKEW_SECONDS: i64 = 60;
 
-/// The public client of the command line (`web.login.cli`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CliSettings {
-    pub client_id: String,
-    pub scopes: Vec<String>,
-    /// Asked for as `resource` (RFC 8707) and `audience`, so that the token is one for the gateway.
-    pub audience: Option<String>,
-}
-
-/// What the command line must know to log in, public.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CliConfiguration {
-    /// The issuer, as discovery wants it.
-    pub issuer_url: String,
-    pub client_id: String,
-    pub scopes: Vec<String>,
-    pub audience: Option<String>,
-}
-
-/// What is known of an opened session, beside its `Facts`.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Random, for records and revocation; not the cookie.
-    pub id: String,
-    /// Bound to the session; compared in constant time by `Session::is_csrf`.
-    pub csrf: String,
-    /// Name, e-mail address or subject.
-    pub name: String,
-    /// Unix seconds: the absolute end.
-    pub ends: i64,
-    /// A cookie to set, so that the session does not idle out; `None`: the present one is fresh enough.
-    pub renewed: Option<SetCookie>,
-}
-
-impl Session {
-    /// Whether a form or header proves that this session's own page sent it. Constant time.
-    pub fn is_csrf(&self, _given: &str) -> bool {
-        false
-    }
-}
+/// Logins that are exchanged with the provider at one time.
+const FINISHING_LIMIT: usize = 64;
 
 /// A whole `Set-Cookie` value; sensitive.
 #[derive(Clone)]
@@ -104,63 +86,130 @@ pub struct Finished {
     pub subject: String,
 }
 
-/// Why a login failed. Whatever it was, the transaction's cookie is cleared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoginFault {
-    /// No login is configured.
-    NotOffered,
+/// The login, at work.
+pub struct Login {
+    settings: LoginSettings,
+    issuer: Arc<Issuer>,
+    secret: Option<Secret>,
+    keys: Keyring,
+    /// Tells these settings from others, as far as sessions depend on them.
+    stamp: String,
+    provider: Arc<Provider>,
+    memory: Arc<Memory>,
+    finishing: Arc<Semaphore>,
 }
 
-impl LoginFault {
-    /// The stable code.
-    pub fn code(self) -> &'static str {
-        match self {
-            LoginFault::NotOffered => "login_not_offered",
+impl Login {
+    /// Reads keys and secret. What `previous` knows of the same provider is kept.
+    pub(super) fn open(
+        settings: &LoginSettings,
+        issuers: &[Arc<Issuer>],
+        memory: Arc<Memory>,
+        previous: Option<&Login>,
+    ) -> Result<Login, Vec<String>> {
+        let Some(issuer) = issuers.iter().find(|issuer| *issuer.name == *settings.issuer).cloned() else {
+            return Err(vec![format!("login: there is no issuer `{}`", settings.issuer)]);
+        };
+        let mut faults = Vec::new();
+        let keys = Keyring::read(&settings.keys).map_err(|found| faults.extend(found)).ok();
+        let secret = settings.client_secret.as_ref().map(|reference| (reference, reference.read()));
+        let secret = match secret {
+            None => None,
+            Some((_, Ok(secret))) => Some(secret),
+            Some((reference, Err(fault))) => {
+                faults.push(format!("client secret: {reference} {fault}"));
+                None
+            }
+        };
+        // An issuer that is the same one has the same address and the same roots.
+        let kept =
+            previous.filter(|previous| previous.issuer.id == issuer.id).map(|previous| previous.provider.clone());
+        let provider = match kept {
+            Some(provider) => Some(provider),
+            None => {
+                let made = issuer.roots().and_then(|roots| Provider::new(&issuer.settings().issuer, roots));
+                made.map(Arc::new).map_err(|fault| faults.push(fault)).ok()
+            }
+        };
+        match (keys, provider) {
+            (Some(keys), Some(provider)) if faults.is_empty() => Ok(Login {
+                stamp: stamp(settings, &issuer),
+                settings: settings.clone(),
+                issuer,
+                secret,
+                keys,
+                provider,
+                memory,
+                finishing: previous
+                    .map_or_else(|| Arc::new(Semaphore::new(FINISHING_LIMIT)), |previous| previous.finishing.clone()),
+            }),
+            _ => Err(faults.into_iter().map(|fault| format!("login: {fault}")).collect()),
         }
     }
 
-    /// Ours or the provider's fault, worth another try later.
-    pub fn is_outage(self) -> bool {
-        false
-    }
-}
-
-/// The login, at work.
-pub struct Login;
-
-impl Login {
-    /// Begins a login. `origin`: scheme and authority that the browser uses; the redirect address is
-    /// `{origin}/.lightkeeper/callback`.
-    pub async fn begin(&self, _return_to: &ReturnPath, _origin: &str, _now: UnixMillis) -> Result<Begun, LoginFault> {
-        Err(LoginFault::NotOffered)
-    }
-
-    /// Finishes a login. `answer`: the callback's query pairs, decoded, as they came; `transaction`: the login cookie.
-    pub async fn finish(
+    /// Judges a session's cookie. `certificate`: what came along and holds.
+    pub(super) fn judge(
         &self,
-        _answer: &[(String, String)],
-        _transaction: Option<&str>,
-        _origin: &str,
-        _now: UnixMillis,
-    ) -> Result<Finished, LoginFault> {
-        Err(LoginFault::NotOffered)
-    }
-
-    /// Ends a session here, and tells where the browser goes to end it at the provider (RP-Initiated Logout 1.0), if
-    /// the provider offers that.
-    pub async fn end(&self, _session: &SessionCookie, _now: UnixMillis) -> Option<String> {
-        None
+        cookie: &SessionCookie,
+        certificate: Option<Arc<CertificateFacts>>,
+        now: UnixMillis,
+    ) -> Result<(Facts, Session), Reason> {
+        let kept = Kept::open(&self.keys, &cookie.value, &cookie.origin).ok_or(Reason::SessionInvalid)?;
+        kept.judge(&self.issuer.name, &self.stamp, self.lifetimes(), now)?;
+        if self.memory.revoked.contains(&kept.id) {
+            return Err(Reason::SessionRevoked);
+        }
+        Ok(kept.into_parts(&self.keys, &cookie.origin, self.lifetimes(), certificate, now))
     }
 
     /// What the command line logs in with, if it may.
     pub fn configuration(&self) -> Option<CliConfiguration> {
-        None
+        let cli = self.settings.cli.as_ref()?;
+        Some(CliConfiguration {
+            issuer_url: self.issuer.settings().issuer.clone(),
+            client_id: cli.client_id.clone(),
+            scopes: cli.scopes.clone(),
+            audience: cli.audience.clone(),
+        })
     }
 
     /// The `Set-Cookie` values that remove our cookies.
     pub fn cleared() -> [SetCookie; 2] {
-        [SESSION_COOKIE, LOGIN_COOKIE].map(|name| {
-            SetCookie(Zeroizing::new(format!("{name}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")))
-        })
+        [SESSION_COOKIE, LOGIN_COOKIE].map(|name| SetCookie(Zeroizing::new(format!("{name}=; {}", attributes(0)))))
     }
+
+    fn lifetimes(&self) -> Lifetimes {
+        Lifetimes { absolute: self.settings.lifetime, idle: self.settings.idle }
+    }
+}
+
+/// Whoever logged in under other claims, another client or another issuer must log in again.
+fn stamp(settings: &LoginSettings, issuer: &Issuer) -> String {
+    let at = issuer.settings();
+    let parts = [&at.issuer, &settings.client_id, &at.subject_claim, &at.groups_claim];
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.update(&[u8::from(settings.groups_from_userinfo)]);
+    URL_SAFE_NO_PAD.encode(hash.finish().as_ref().get(..9).unwrap_or_default())
+}
+
+/// A whole `Set-Cookie`, unless it is larger than browsers keep.
+fn cookie(name: &str, value: &str, seconds: i64) -> Option<SetCookie> {
+    let whole = Zeroizing::new(format!("{name}={value}; {}", attributes(seconds)));
+    (whole.len() <= COOKIE_LIMIT_BYTES).then_some(SetCookie(whole))
+}
+
+/// `Lax`: the provider sends the browser back to us by a link (RFC 6265bis section 5.6.7.2).
+fn attributes(seconds: i64) -> String {
+    format!("Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax")
+}
+
+/// Base64url of so many random bytes. `None` if the machine gives none.
+fn random_text<const BYTES: usize>() -> Option<String> {
+    let mut bytes = Zeroizing::new([0; BYTES]);
+    aws_lc_rs::rand::fill(bytes.as_mut_slice()).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(bytes.as_slice()))
 }

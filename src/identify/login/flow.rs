@@ -1,0 +1,200 @@
+//! The three steps of a login: begin, finish, end.
+//!
+//! What it does: joins provider, transaction and session (OpenID Connect Core section 3.1, RFC 9700 section 2.1). What
+//! it refuses to know: HTTP towards the browser. Invariants: a transaction is spent by the first callback that shows
+//! it, whatever comes of that; nothing of the callback is used before `state` holds; no text of the provider's leaves.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use openidconnect::core::CoreAuthenticationFlow;
+use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
+use serde_json::Value;
+
+use super::id_token::{self, Expected};
+use super::provider::Known;
+use super::session::Kept;
+use super::transaction::Transaction;
+use super::{Begun, Finished, Login, LoginFault, random_text};
+use crate::accept::{ReturnPath, SessionCookie};
+use crate::clock::UnixMillis;
+use crate::identify::facts::Facts;
+
+/// An origin that is longer cannot be one.
+const ORIGIN_LIMIT_BYTES: usize = 300;
+
+/// Pairs of one callback; providers add a few of their own.
+const PAIRS_LIMIT: usize = 32;
+
+/// One value of a callback. Codes of some providers are small tokens of their own.
+const VALUE_LIMIT_BYTES: usize = 8 * 1024;
+
+impl Login {
+    /// Begins a login. `origin`: scheme and authority that the browser uses; the redirect address is
+    /// `{origin}/.lightkeeper/callback`.
+    pub async fn begin(&self, return_to: &ReturnPath, origin: &str, now: UnixMillis) -> Result<Begun, LoginFault> {
+        let redirect = redirect(origin)?;
+        let known = self.provider.known(now).await?;
+        let random = || random_text::<32>().ok_or(LoginFault::Unsealed);
+        let transaction = Transaction {
+            state: random()?,
+            nonce: random()?,
+            verifier: random()?,
+            return_to: return_to.as_str().to_owned(),
+            stamp: self.stamp.clone(),
+            begun: now.seconds(),
+        };
+        let verifier = PkceCodeVerifier::new(transaction.verifier.clone());
+        let (state, nonce) = (transaction.state.clone(), transaction.nonce.clone());
+        let client = known.client(&self.settings.client_id, None, redirect);
+        // `openid` is asked for by the library itself.
+        let scopes = self.settings.scopes.iter().filter(|scope| *scope != "openid");
+        let (location, _, _) = client
+            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || CsrfToken::new(state), || Nonce::new(nonce))
+            .add_scopes(scopes.map(|scope| Scope::new(scope.clone())))
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
+            .url();
+        Ok(Begun { location: location.into(), cookie: transaction.seal(&self.keys, origin)? })
+    }
+
+    /// Finishes a login. `answer`: the callback's query pairs, decoded, as they came; `transaction`: the login cookie.
+    pub async fn finish(
+        &self,
+        answer: &[(String, String)],
+        transaction: Option<&str>,
+        origin: &str,
+        now: UnixMillis,
+    ) -> Result<Finished, LoginFault> {
+        let redirect = redirect(origin)?;
+        let transaction = Transaction::open(&self.keys, transaction, origin, &self.stamp, now)?;
+        if !self.memory.spent.add(&transaction.state, transaction.ends(), now.seconds()) {
+            return Err(LoginFault::TransactionSpent);
+        }
+        let answer = Answer::read(answer)?;
+        let state = answer.state.unwrap_or_default();
+        verify_slices_are_equal(state.as_bytes(), transaction.state.as_bytes())
+            .map_err(|_| LoginFault::StateMismatch)?;
+        let _turn = self.finishing.try_acquire().map_err(|_| LoginFault::Busy)?;
+        let known = self.provider.known(now).await?;
+        let code = answer.code(&self.issuer.settings().issuer, known.names_itself)?;
+        let client = known.client(&self.settings.client_id, self.secret.as_ref(), redirect);
+        let tokens = self.provider.exchange(&client, code, &transaction.verifier).await?;
+        let expected = Expected {
+            client_id: &self.settings.client_id,
+            nonce: &transaction.nonce,
+            access_token: &tokens.access_token,
+        };
+        let claims = id_token::judge(&self.issuer, &tokens.id_token, &expected, now).await?;
+        let facts = self.person(claims, &known, &tokens.access_token).await?;
+        let session = Kept::begin(&facts, &self.stamp, self.lifetimes(), now).ok_or(LoginFault::Unsealed)?;
+        Ok(Finished {
+            return_to: transaction.return_path(),
+            session: session.seal(&self.keys, origin, self.lifetimes())?,
+            issuer: facts.issuer.to_string(),
+            subject: facts.subject.to_string(),
+        })
+    }
+
+    /// Ends a session here, and tells where the browser goes to end it at the provider (RP-Initiated Logout 1.0), if
+    /// the provider offers that.
+    pub async fn end(&self, session: &SessionCookie, now: UnixMillis) -> Option<String> {
+        // One that is over or idle is ended too: its lifetimes may be made longer again.
+        let kept = Kept::open(&self.keys, &session.value, &session.origin)?;
+        self.memory.revoked.add(&kept.id, kept.latest_end(), now.seconds());
+        let known = self.provider.known(now).await.ok()?;
+        let back = format!("{}/.lightkeeper/signed-out", session.origin);
+        let mut place = openidconnect::url::Url::parse(known.end_session.as_deref()?).ok()?;
+        place
+            .query_pairs_mut()
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("post_logout_redirect_uri", &back);
+        Some(place.into())
+    }
+
+    /// Who the claims are about, with what userinfo adds where it is asked.
+    async fn person(
+        &self,
+        mut claims: serde_json::Map<String, Value>,
+        known: &Known,
+        access_token: &str,
+    ) -> Result<Facts, LoginFault> {
+        if self.settings.groups_from_userinfo {
+            let said = self.provider.userinfo(known, access_token).await?;
+            // Core section 5.3.2: else it is about somebody whose token was put in place of ours.
+            if said.get("sub").and_then(Value::as_str) != claims.get("sub").and_then(Value::as_str) {
+                return Err(LoginFault::UserinfoSubject);
+            }
+            let groups = self.issuer.settings().groups_claim.as_str();
+            claims.remove(groups);
+            for (name, value) in said {
+                // What is signed is not replaced by what is not.
+                claims.entry(name).or_insert(value);
+            }
+        }
+        self.issuer.person(claims).map_err(|_| LoginFault::IdTokenClaims)
+    }
+}
+
+fn redirect(origin: &str) -> Result<RedirectUrl, LoginFault> {
+    let scheme = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
+    let authority = scheme.filter(|authority| !authority.is_empty()).ok_or(LoginFault::Origin)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    if origin.len() > ORIGIN_LIMIT_BYTES || !authority.bytes().all(plain) {
+        return Err(LoginFault::Origin);
+    }
+    RedirectUrl::new(format!("{origin}/.lightkeeper/callback")).map_err(|_| LoginFault::Origin)
+}
+
+/// The callback's pairs (RFC 6749 section 4.1.2, RFC 9207 section 2). Pairs that nobody knows are ignored, as section
+/// 4.1.2 has it, once.
+struct Answer<'a> {
+    state: Option<&'a str>,
+    code: Option<&'a str>,
+    issuer: Option<&'a str>,
+    error: Option<&'a str>,
+}
+
+impl<'a> Answer<'a> {
+    fn read(pairs: &'a [(String, String)]) -> Result<Self, LoginFault> {
+        let fault = LoginFault::CallbackMalformed;
+        let mut answer = Answer { state: None, code: None, issuer: None, error: None };
+        let mut seen = std::collections::HashSet::new();
+        if pairs.len() > PAIRS_LIMIT {
+            return Err(fault);
+        }
+        for (name, value) in pairs {
+            if !seen.insert(name.as_str()) || value.len() > VALUE_LIMIT_BYTES {
+                return Err(fault);
+            }
+            let place = match name.as_str() {
+                "state" => &mut answer.state,
+                "code" => &mut answer.code,
+                "iss" => &mut answer.issuer,
+                "error" => &mut answer.error,
+                // Tokens in the front channel belong to flows that nobody began here.
+                "id_token" | "access_token" | "token_type" | "response" => return Err(fault),
+                _ => continue,
+            };
+            *place = Some(value.as_str()).filter(|value| !value.is_empty());
+            if place.is_none() {
+                return Err(fault);
+            }
+        }
+        match (answer.code, answer.error) {
+            (Some(_), None) | (None, Some(_)) => Ok(answer),
+            _ => Err(fault),
+        }
+    }
+
+    /// The code, if the answer is the issuer's own and no error.
+    fn code(&self, issuer: &str, names_itself: bool) -> Result<&'a str, LoginFault> {
+        match self.issuer {
+            Some(named) if named == issuer => {}
+            None if !names_itself => {}
+            _ => return Err(LoginFault::IssuerMismatch),
+        }
+        match (self.code, self.error) {
+            (Some(code), None) => Ok(code),
+            (_, Some("access_denied")) => Err(LoginFault::AccessDenied),
+            _ => Err(LoginFault::ProviderRefused),
+        }
+    }
+}

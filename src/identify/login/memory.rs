@@ -1,0 +1,118 @@
+//! What must not be used again: logins that ended, sessions that were ended.
+//!
+//! What it does: remembers identifiers until the time when they would no longer hold anyway. What it refuses to know:
+//! what they stand for. Invariants: bounded; when full, what would expire first goes first; in this process only, over
+//! reloads.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest;
+
+/// Logins that ended within the last ten minutes.
+const SPENT_LIMIT_ENTRIES: usize = 50_000;
+
+/// Sessions that somebody ended before their time. Some ten megabytes.
+const REVOKED_LIMIT_ENTRIES: usize = 100_000;
+
+/// Shared by successive configurations.
+pub struct Memory {
+    pub spent: Ended,
+    pub revoked: Ended,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory { spent: Ended::new(SPENT_LIMIT_ENTRIES), revoked: Ended::new(REVOKED_LIMIT_ENTRIES) }
+    }
+}
+
+/// The first bytes of an identifier's SHA-256.
+type Mark = [u8; 16];
+
+/// A bounded set of identifiers with the time at which each may be forgotten.
+pub struct Ended {
+    limit_entries: usize,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    until: HashMap<Mark, i64>,
+    order: BTreeSet<(i64, Mark)>,
+}
+
+impl Ended {
+    pub fn new(limit_entries: usize) -> Self {
+        Ended { limit_entries, entries: Mutex::default() }
+    }
+
+    /// Adds `id` until the second `until`. Whether it was not there before: the one question and answer, so that of two
+    /// at once only one hears yes.
+    pub fn add(&self, id: &str, until: i64, now_seconds: i64) -> bool {
+        let mut entries = self.locked();
+        entries.forget(now_seconds);
+        let mark = mark(id);
+        if entries.until.contains_key(&mark) {
+            return false;
+        }
+        while entries.until.len() >= self.limit_entries {
+            let Some((_, oldest)) = entries.order.pop_first() else { break };
+            entries.until.remove(&oldest);
+        }
+        entries.until.insert(mark, until);
+        entries.order.insert((until, mark));
+        true
+    }
+
+    pub fn contains(&self, id: &str) -> bool {
+        self.locked().until.contains_key(&mark(id))
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        let entries = self.locked();
+        assert_eq!(entries.until.len(), entries.order.len());
+        entries.until.len()
+    }
+
+    /// A panic between two statements could at worst forget an entry early.
+    fn locked(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn forget(&mut self, now_seconds: i64) {
+        while let Some((until, mark)) = self.order.first().copied().filter(|(until, _)| *until <= now_seconds) {
+            self.order.remove(&(until, mark));
+            self.until.remove(&mark);
+        }
+    }
+}
+
+fn mark(id: &str) -> Mark {
+    let mut mark = [0; 16];
+    mark.copy_from_slice(digest::digest(&digest::SHA256, id.as_bytes()).as_ref().get(..16).unwrap_or_default());
+    mark
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_is_known_until_its_time_and_within_bounds() {
+        let ended = Ended::new(3);
+        assert!(ended.add("a", 100, 0));
+        assert!(!ended.add("a", 100, 99), "twice");
+        assert!(ended.add("a", 200, 100), "forgotten at its time");
+        for (id, until) in [("b", 150), ("c", 300)] {
+            assert!(ended.add(id, until, 100));
+        }
+        assert!(ended.add("d", 400, 100));
+        let known = ["a", "b", "c", "d"].map(|id| ended.contains(id));
+        assert_eq!(known, [true, false, true, true], "what would expire first went first");
+        assert_eq!(ended.len(), 3);
+    }
+}

@@ -1,0 +1,308 @@
+//! The issuer as a provider of logins: its discovery document, token endpoint and userinfo.
+//!
+//! What it does: reads and keeps the document (OpenID Connect Discovery section 4), exchanges a code, asks userinfo.
+//! What it refuses to know: cookies, sessions, whether an ID token holds. Invariants: only addresses that the issuer's
+//! own document names are asked, `https` or loopback; no redirect is followed; every answer is bounded in bytes and
+//! time; discovery is tried once at a time, and not again for a few seconds after it failed; the last good document
+//! outlives failures.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use openidconnect::core::{
+    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
+    CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode,
+    CoreResponseType, CoreSubjectIdentifierType,
+};
+use openidconnect::{
+    AdditionalProviderMetadata, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
+    HttpRequest, HttpResponse, IssuerUrl, PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, TokenUrl,
+};
+use rustls::RootCertStore;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::LoginFault;
+use crate::clock::UnixMillis;
+use crate::identify::fetch::{self, FetchFault, TOTAL_TIMEOUT};
+use crate::identify::json;
+use crate::secret::Secret;
+
+/// Any answer: a document, tokens, or what userinfo says.
+const BODY_LIMIT_BYTES: usize = 512 * 1024;
+
+/// The document is read again after this long.
+const REFRESH_SECONDS: i64 = 3600;
+
+/// After a try that failed, the next waits this long.
+const RETRY_SECONDS: i64 = 5;
+
+/// An address that a browser is sent to.
+const ADDRESS_LIMIT_BYTES: usize = 2048;
+
+/// What the document has beyond OpenID Connect Discovery section 3.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Beyond {
+    /// RFC 8414 section 2.
+    code_challenge_methods_supported: Option<Vec<String>>,
+    /// RFC 9207 section 3.
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+    /// OpenID Connect RP-Initiated Logout section 2.1.
+    end_session_endpoint: Option<String>,
+}
+
+impl AdditionalProviderMetadata for Beyond {}
+
+type Document = ProviderMetadata<
+    Beyond,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// An OAuth client for one login: it knows where to send the browser and where to exchange the code.
+pub type CodeClient =
+    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet, EndpointNotSet>;
+
+/// A document that was read and holds.
+pub struct Known {
+    document: Document,
+    token: TokenUrl,
+    userinfo: Option<Uri>,
+    /// Where logins are ended, if the provider offers that.
+    pub end_session: Option<String>,
+    /// Whether every answer of the authorization endpoint names its issuer.
+    pub names_itself: bool,
+    read_at_seconds: i64,
+}
+
+impl Known {
+    /// Checks a document's bytes for the issuer called `issuer`.
+    pub fn parse(issuer: &str, bytes: &[u8], now: UnixMillis) -> Result<Self, LoginFault> {
+        let fault = LoginFault::ProviderMetadata;
+        let members = json::object(bytes).ok_or(fault)?;
+        if members.get("issuer").and_then(Value::as_str) != Some(issuer) {
+            return Err(fault);
+        }
+        let document: Document = serde_json::from_value(Value::Object(members)).map_err(|_| fault)?;
+        let beyond = document.additional_metadata();
+        // Absent means unknown, and most providers that leave it out do S256; listed without it means a downgrade.
+        let methods = beyond.code_challenge_methods_supported.as_ref();
+        if methods.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
+            return Err(fault);
+        }
+        let usable =
+            |url: &str| url.len() <= ADDRESS_LIMIT_BYTES && !url.contains('#') && fetch::permitted(url).is_ok();
+        let token = document.token_endpoint().filter(|url| usable(url.as_str())).ok_or(fault)?.clone();
+        if !usable(document.authorization_endpoint().as_str()) {
+            return Err(fault);
+        }
+        let userinfo = document.userinfo_endpoint().and_then(|url| fetch::permitted(url.as_str()).ok());
+        let end_session = beyond.end_session_endpoint.clone().filter(|url| usable(url));
+        let names_itself = beyond.authorization_response_iss_parameter_supported;
+        Ok(Known { token, userinfo, end_session, names_itself, read_at_seconds: now.seconds(), document })
+    }
+
+    /// A client for one login that comes back to `redirect`.
+    pub fn client(&self, client_id: &str, secret: Option<&Secret>, redirect: RedirectUrl) -> CodeClient {
+        let client = CoreClient::new(
+            ClientId::new(client_id.to_owned()),
+            self.document.issuer().clone(),
+            CoreJsonWebKeySet::default(),
+        );
+        let client = client
+            .set_auth_uri(self.document.authorization_endpoint().clone())
+            .set_token_uri(self.token.clone())
+            .set_redirect_uri(redirect);
+        let Some(secret) = secret else { return client };
+        let client = client.set_client_secret(ClientSecret::new(String::from_utf8_lossy(secret.expose()).into_owned()));
+        // Basic is the default where nothing is said (OpenID Connect Discovery section 3).
+        let posted = self.document.token_endpoint_auth_methods_supported().is_some_and(|methods| {
+            methods.contains(&CoreClientAuthMethod::ClientSecretPost)
+                && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
+        });
+        if posted { client.set_auth_type(AuthType::RequestBody) } else { client }
+    }
+
+    fn is_fresh(&self, now: UnixMillis) -> bool {
+        (0..REFRESH_SECONDS).contains(&now.seconds().saturating_sub(self.read_at_seconds))
+    }
+}
+
+/// What the token endpoint gave; wiped when dropped.
+pub struct Tokens {
+    pub id_token: Zeroizing<String>,
+    pub access_token: Zeroizing<String>,
+}
+
+/// The provider, asked over the network.
+pub struct Provider {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    issuer: String,
+    document: Uri,
+    known: ArcSwapOption<Known>,
+    /// The last try that failed: when, in Unix seconds, and how.
+    failed: tokio::sync::Mutex<Option<(i64, LoginFault)>>,
+}
+
+impl Provider {
+    pub fn new(issuer: &str, roots: Arc<RootCertStore>) -> Result<Self, String> {
+        let refused = |_| format!("`{issuer}` is not a URL");
+        let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
+        let document = url.join(".well-known/openid-configuration").map_err(refused)?;
+        Ok(Provider {
+            client: fetch::client(roots)?,
+            issuer: issuer.to_owned(),
+            document: fetch::permitted(document.as_str())?,
+            known: ArcSwapOption::empty(),
+            failed: tokio::sync::Mutex::new(None),
+        })
+    }
+
+    /// The document as far as it is known, without asking.
+    pub fn remembered(&self) -> Option<Arc<Known>> {
+        self.known.load_full()
+    }
+
+    /// The document: the one that is fresh, else one that is read now, else the last good one.
+    pub async fn known(&self, now: UnixMillis) -> Result<Arc<Known>, LoginFault> {
+        if let Some(known) = self.remembered().filter(|known| known.is_fresh(now)) {
+            return Ok(known);
+        }
+        // One try at a time; whoever waited finds what it brought.
+        let mut failed = self.failed.lock().await;
+        let known = self.remembered();
+        if let Some(known) = known.as_ref().filter(|known| known.is_fresh(now)) {
+            return Ok(known.clone());
+        }
+        let fault = match *failed {
+            Some((at, fault)) if (0..RETRY_SECONDS).contains(&now.seconds().saturating_sub(at)) => fault,
+            _ => match self.discover(now).await {
+                Ok(fresh) => {
+                    let fresh = Arc::new(fresh);
+                    self.known.store(Some(fresh.clone()));
+                    *failed = None;
+                    return Ok(fresh);
+                }
+                Err(fault) => {
+                    *failed = Some((now.seconds(), fault));
+                    fault
+                }
+            },
+        };
+        known.ok_or(fault)
+    }
+
+    async fn discover(&self, now: UnixMillis) -> Result<Known, LoginFault> {
+        let request = Request::get(self.document.clone())
+            .header(header::ACCEPT, "application/json")
+            .body(Vec::new())
+            .map_err(|_| LoginFault::ProviderUnreachable)?;
+        let answer = self.send(request).await.map_err(|_| LoginFault::ProviderUnreachable)?;
+        match answer.status() {
+            StatusCode::OK if fetch::is_json(answer.headers()) => Known::parse(&self.issuer, answer.body(), now),
+            StatusCode::OK => Err(LoginFault::ProviderMetadata),
+            _ => Err(LoginFault::ProviderUnreachable),
+        }
+    }
+
+    /// RFC 6749 section 4.1.3 with RFC 7636 section 4.5. The tokens are taken from the answer as it came, by our
+    /// strict reader; the library has judged its form before.
+    pub async fn exchange(&self, client: &CodeClient, code: &str, verifier: &str) -> Result<Tokens, LoginFault> {
+        let came: Mutex<Option<HttpResponse>> = Mutex::new(None);
+        let send = |request: HttpRequest| async {
+            let answer = self.send(request).await?;
+            *came.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.clone());
+            Ok::<_, Missed>(answer)
+        };
+        let asked = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
+            .request_async(&send)
+            .await;
+        let came = came.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let status = came.as_ref().map(HttpResponse::status);
+        if let Err(error) = asked {
+            return Err(match error {
+                RequestTokenError::Request(_) => LoginFault::ProviderUnreachable,
+                RequestTokenError::ServerResponse(said) => match said.error().to_string().as_str() {
+                    "invalid_client" | "unauthorized_client" => LoginFault::ClientRefused,
+                    _ => LoginFault::CodeRefused,
+                },
+                _ if status.is_some_and(|status| status.is_server_error()) => LoginFault::ProviderUnreachable,
+                _ => LoginFault::ProviderAnswer,
+            });
+        }
+        let body = Zeroizing::new(came.ok_or(LoginFault::ProviderAnswer)?.into_body());
+        let mut members = json::object(&body).ok_or(LoginFault::ProviderAnswer)?;
+        let mut text = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) => Some(Zeroizing::new(text)),
+            _ => None,
+        };
+        let id_token = text("id_token").ok_or(LoginFault::IdTokenMalformed)?;
+        Ok(Tokens { id_token, access_token: text("access_token").ok_or(LoginFault::ProviderAnswer)? })
+    }
+
+    /// OpenID Connect Core section 5.3: what userinfo says, as JSON. Who it is about is the caller's to compare.
+    pub async fn userinfo(&self, known: &Known, access_token: &str) -> Result<Map<String, Value>, LoginFault> {
+        let fault = LoginFault::ProviderAnswer;
+        let place = known.userinfo.clone().ok_or(LoginFault::ProviderMetadata)?;
+        let bearer = Zeroizing::new(format!("Bearer {access_token}"));
+        let mut bearer = http::HeaderValue::from_str(&bearer).map_err(|_| fault)?;
+        bearer.set_sensitive(true);
+        let request = Request::get(place)
+            .header(header::ACCEPT, "application/json")
+            .header(header::AUTHORIZATION, bearer)
+            .body(Vec::new())
+            .map_err(|_| fault)?;
+        let answer = self.send(request).await.map_err(|_| LoginFault::ProviderUnreachable)?;
+        match answer.status() {
+            StatusCode::OK if fetch::is_json(answer.headers()) => json::object(answer.body()).ok_or(fault),
+            status if status.is_server_error() => Err(LoginFault::ProviderUnreachable),
+            _ => Err(fault),
+        }
+    }
+
+    /// One request and its whole answer, within the bounds.
+    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Missed> {
+        let agent = http::HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().insert(header::USER_AGENT, agent);
+        let whole = async {
+            let request = request.map(|body| Full::new(Bytes::from(body)));
+            let (head, body) =
+                self.client.request(request).await.map_err(|_| Missed(FetchFault::Unreachable))?.into_parts();
+            let body = Limited::new(body, BODY_LIMIT_BYTES).collect().await;
+            let body = body.map_err(|_| Missed(FetchFault::TooLarge))?.to_bytes();
+            Ok(HttpResponse::from_parts(head, body.to_vec()))
+        };
+        tokio::time::timeout(TOTAL_TIMEOUT, whole).await.unwrap_or(Err(Missed(FetchFault::TimedOut)))
+    }
+}
+
+/// No answer came, in the form that the library wants of its HTTP client.
+#[derive(Debug)]
+struct Missed(FetchFault);
+
+impl std::fmt::Display for Missed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.0.code())
+    }
+}
+
+impl std::error::Error for Missed {}

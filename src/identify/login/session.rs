@@ -1,0 +1,193 @@
+//! A session: what a login proved, kept by the browser.
+//!
+//! What it does: seals who somebody is into the session cookie, opens it again, and renews it while it is used. What it
+//! refuses to know: tokens; none is kept, so that none can be lost. Invariants: a session is bound to the origin and to
+//! the login settings that it began under; it ends at its absolute end, after its idle time, and when it is revoked,
+//! whichever comes first; renewing changes nothing but the time of its last use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::seal::{Keyring, Purpose};
+use super::{CLOCK_SKEW_SECONDS, LoginFault, SESSION_COOKIE, SetCookie, cookie, random_text};
+use crate::clock::UnixMillis;
+use crate::identify::facts::{CertificateFacts, Facts, Method};
+use crate::identify::rejection::Reason;
+
+/// A session is renewed by the first use after this long.
+const RENEWED_AFTER_SECONDS: i64 = 60;
+
+/// The claims that are kept: who somebody is to people. Nothing that could be taken for a token.
+const KEPT_CLAIMS: [&str; 3] = ["name", "email", "preferred_username"];
+
+/// A kept claim that is longer is dropped: it is for show only, and the cookie is small.
+const KEPT_CLAIM_LIMIT_BYTES: usize = 256;
+
+/// What is known of an opened session, beside its `Facts`.
+#[derive(Clone)]
+pub struct Session {
+    /// Random, for records and revocation; not the cookie.
+    pub id: String,
+    /// Bound to the session; compared in constant time by `Session::is_csrf`.
+    pub csrf: String,
+    /// Name, e-mail address or subject.
+    pub name: String,
+    /// Unix seconds: the absolute end.
+    pub ends: i64,
+    /// A cookie to set, so that the session does not idle out; `None`: the present one is fresh enough.
+    pub renewed: Option<SetCookie>,
+}
+
+impl Session {
+    /// Whether a form or header proves that this session's own page sent it. Constant time.
+    pub fn is_csrf(&self, given: &str) -> bool {
+        verify_slices_are_equal(self.csrf.as_bytes(), given.as_bytes()).is_ok()
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("Session");
+        shown.field("id", &self.id).field("ends", &self.ends).field("renewed", &self.renewed).finish_non_exhaustive()
+    }
+}
+
+/// How long sessions last.
+#[derive(Clone, Copy)]
+pub struct Lifetimes {
+    pub absolute: Duration,
+    pub idle: Duration,
+}
+
+impl Lifetimes {
+    fn seconds(duration: Duration) -> i64 {
+        i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What is sealed. Names are short because a cookie is small.
+#[derive(Serialize, Deserialize)]
+pub struct Kept {
+    /// The issuer's name in our configuration.
+    #[serde(rename = "i")]
+    issuer: String,
+    /// Of the login settings.
+    #[serde(rename = "f")]
+    stamp: String,
+    #[serde(rename = "s")]
+    subject: String,
+    #[serde(rename = "g")]
+    groups: Vec<String>,
+    #[serde(rename = "c")]
+    claims: Map<String, Value>,
+    #[serde(rename = "d")]
+    pub id: String,
+    #[serde(rename = "x")]
+    csrf: String,
+    /// Unix seconds, as are the next two.
+    #[serde(rename = "b")]
+    begun: i64,
+    #[serde(rename = "u")]
+    used: i64,
+    /// The absolute end as it was when the session began; shorter lifetimes count at once.
+    #[serde(rename = "e")]
+    ends: i64,
+}
+
+impl Kept {
+    /// A new session of somebody who was just proven. `None` if the machine gives no random bytes.
+    pub fn begin(facts: &Facts, stamp: &str, lifetimes: Lifetimes, now: UnixMillis) -> Option<Self> {
+        let fits = |value: &Value| value.as_str().is_some_and(|text| text.len() <= KEPT_CLAIM_LIMIT_BYTES);
+        let kept = KEPT_CLAIMS.iter().filter_map(|name| Some((*name, facts.claims.get(*name)?)));
+        let claims = kept.filter(|(_, value)| fits(value)).map(|(name, value)| (name.to_owned(), value.clone()));
+        let begun = now.seconds();
+        Some(Kept {
+            issuer: facts.issuer.to_string(),
+            stamp: stamp.to_owned(),
+            subject: facts.subject.to_string(),
+            groups: facts.groups.clone(),
+            claims: claims.collect(),
+            id: random_text::<16>()?,
+            csrf: random_text::<32>()?,
+            begun,
+            used: begun,
+            ends: begun.saturating_add(Lifetimes::seconds(lifetimes.absolute)),
+        })
+    }
+
+    /// Opens a cookie's value. Whether it still counts is `judge`'s to say.
+    pub fn open(keys: &Keyring, value: &str, origin: &str) -> Option<Self> {
+        let plain = keys.open(Purpose { name: SESSION_COOKIE, origin }, value)?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// The whole cookie; `SessionTooLarge` if no browser would keep it.
+    pub fn seal(&self, keys: &Keyring, origin: &str, lifetimes: Lifetimes) -> Result<SetCookie, LoginFault> {
+        let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| LoginFault::Unsealed)?);
+        let sealed = keys.seal(Purpose { name: SESSION_COOKIE, origin }, &plain).ok_or(LoginFault::Unsealed)?;
+        let left = self.ends(lifetimes).saturating_sub(self.used).clamp(0, Lifetimes::seconds(lifetimes.idle));
+        cookie(SESSION_COOKIE, &sealed, left).ok_or(LoginFault::SessionTooLarge)
+    }
+
+    /// Unix seconds: the absolute end.
+    pub fn ends(&self, lifetimes: Lifetimes) -> i64 {
+        self.ends.min(self.begun.saturating_add(Lifetimes::seconds(lifetimes.absolute)))
+    }
+
+    /// Unix seconds: when it ends at the latest, under whatever settings.
+    pub fn latest_end(&self) -> i64 {
+        self.ends
+    }
+
+    /// Whether it counts at `now` under the present settings; revocation is asked elsewhere.
+    pub fn judge(&self, issuer: &str, stamp: &str, lifetimes: Lifetimes, now: UnixMillis) -> Result<(), Reason> {
+        let now = now.seconds();
+        let soon = now.saturating_add(CLOCK_SKEW_SECONDS);
+        if self.issuer != issuer || self.stamp != stamp || self.begun > soon || self.used > soon {
+            return Err(Reason::SessionInvalid);
+        }
+        if now >= self.ends(lifetimes) {
+            return Err(Reason::SessionExpired);
+        }
+        if now >= self.used.saturating_add(Lifetimes::seconds(lifetimes.idle)) {
+            return Err(Reason::SessionIdle);
+        }
+        Ok(())
+    }
+
+    /// Facts and session of a cookie that counts.
+    pub fn into_parts(
+        mut self,
+        keys: &Keyring,
+        origin: &str,
+        lifetimes: Lifetimes,
+        certificate: Option<Arc<CertificateFacts>>,
+        now: UnixMillis,
+    ) -> (Facts, Session) {
+        let ends = self.ends(lifetimes);
+        let mut renewed = None;
+        if now.seconds().saturating_sub(self.used) > RENEWED_AFTER_SECONDS {
+            self.used = now.seconds();
+            // The present cookie holds for a while, should sealing fail.
+            renewed = self.seal(keys, origin, lifetimes).ok();
+        }
+        let text = |name: &str| self.claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let name = text("name").or(text("email")).unwrap_or(&self.subject).to_owned();
+        let facts = Facts {
+            method: Method::Session,
+            issuer: Arc::from(self.issuer),
+            subject: Arc::from(self.subject),
+            groups: self.groups,
+            claims: self.claims,
+            certificate,
+            client_binding: None,
+            expires_unix_seconds: ends,
+        };
+        (facts, Session { id: self.id, csrf: self.csrf, name, ends, renewed })
+    }
+}
