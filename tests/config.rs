@@ -16,7 +16,9 @@ use lightkeeper::clock::UnixMillis;
 use lightkeeper::config::{self, Checked, LogFormat, LogSettings, Upstreams};
 use lightkeeper::document::Diagnostic;
 use lightkeeper::forward::{ClientIdentity, UpstreamSettings};
-use lightkeeper::identify::{ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource};
+use lightkeeper::identify::{
+    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings,
+};
 use lightkeeper::limits::Limits;
 use lightkeeper::secret::SecretRef;
 use lightkeeper::transform::{Compression, IngestSettings};
@@ -241,6 +243,24 @@ fn every_key_arrives_in_the_checked_settings() {
             remember: Duration::ZERO,
         }
     );
+    assert_eq!(
+        checked.login,
+        Some(LoginSettings {
+            issuer: "okta".into(),
+            client_id: "web".into(),
+            client_secret: Some(file("okta")),
+            scopes: vec!["openid".into(), "groups".into()],
+            groups_from_userinfo: true,
+            lifetime: seconds(7200),
+            idle: seconds(600),
+            keys: vec![file("session-key"), SecretRef::Env("SESSION_KEY".into())],
+            cli: Some(CliSettings {
+                client_id: "cli".into(),
+                scopes: vec!["openid".into()],
+                audience: Some("other".into()),
+            }),
+        })
+    );
     let keys = |admin| ApiKeys { read: Some(file("r")), write: Some(file("w")), admin: Some(admin) };
     let shop =
         ProjectSecrets { access_token: vec![file("shop"), SecretRef::Env("SHOP".into())], api_key: keys(file("a")) };
@@ -415,6 +435,8 @@ fn furnish(folder: &Path) {
     write("object.json", r#"{ "canary-7f3a": 1 }"#);
     write("garbage", "canary-7f3a");
     write("token", "a-token\n");
+    write("session-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    write("short-key", "canary7f3acanary7f3a\n");
     write("empty", "");
     write("two-words", "canary-7f3a canary-7f3a");
     write("large", &"canary-7f3a".repeat(10_000));

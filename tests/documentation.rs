@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use lightkeeper::authorize::{Denial, DenialReason};
-use lightkeeper::identify::{Reason, Rejection};
+use lightkeeper::identify::{LoginFault, Reason, Rejection};
 use lightkeeper::respond::Refusal;
 
 fn root() -> PathBuf {
@@ -54,6 +54,7 @@ fn sources() -> Vec<(String, String)> {
 fn codes() -> BTreeSet<String> {
     let mut codes: BTreeSet<String> = BTreeSet::new();
     codes.extend(Reason::ALL.iter().map(|reason| reason.code().to_owned()));
+    codes.extend(LoginFault::ALL.iter().map(|fault| fault.code().to_owned()));
     codes.extend(DenialReason::ALL.iter().map(|reason| reason.code().to_owned()));
     for (path, source) in sources() {
         let mut found = Vec::new();
@@ -148,6 +149,7 @@ fn links_within_the_repository_lead_somewhere() {
         "CHANGELOG.md",
         "docs/exports.md",
         "docs/legacy.md",
+        "docs/login.md",
         "docs/policy.md",
         "docs/reason-codes.md",
     ] {

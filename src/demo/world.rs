@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::{Emulator, EmulatorOptions, Issuer, IssuerOptions, SampleCaller, emulator, write_certificates};
 use crate::admin;
 use crate::cli::{load, prepare_cryptography};
@@ -166,6 +169,9 @@ fn furnish(folder: &Path, config: &str, policy: &str, clock: &Clock) -> Result<(
     {
         write(secrets.join(format!("api-key-{name}")), Emulator::api_key(role))?;
     }
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| "the machine gives no random bytes")?;
+    write(secrets.join("session-key"), &STANDARD.encode(key))?;
     write_certificates(&folder.join("certs"), false, clock)?;
     write(folder.join("policy.yaml"), policy)?;
     write(folder.join("lightkeeper.yaml"), config)

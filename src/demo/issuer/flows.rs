@@ -252,7 +252,7 @@ fn refused(status: StatusCode, error: &str) -> Response<Payload> {
 }
 
 /// Whether an address is on this machine, any port and path (RFC 8252 section 7.3).
-fn is_loopback(uri: &str) -> bool {
+pub(super) fn is_loopback(uri: &str) -> bool {
     let Ok(uri) = uri.parse::<http::Uri>() else { return false };
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
     let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));

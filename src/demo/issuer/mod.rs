@@ -9,6 +9,7 @@
 mod claims;
 mod flows;
 mod keys;
+mod logout;
 mod people;
 
 use std::net::SocketAddr;
@@ -316,6 +317,7 @@ impl State {
             "authorization_endpoint": at("/authorize"),
             "token_endpoint": at("/token"),
             "userinfo_endpoint": at("/userinfo"),
+            "end_session_endpoint": at("/logout"),
             "jwks_uri": at("/jwks"),
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
@@ -360,6 +362,8 @@ impl State {
             (&Method::POST, "/authorize") => self.authorize(&form),
             (&Method::POST, "/token") => self.token(&head.headers, &form),
             (&Method::GET | &Method::POST, "/userinfo") => self.userinfo(&head.headers),
+            (&Method::GET, "/logout") => self.logout(&query),
+            (&Method::POST, "/logout") => self.logout(&form),
             _ => page(StatusCode::NOT_FOUND, "there is no such page"),
         }
     }
