@@ -1,0 +1,72 @@
+//! The recent decisions of an app and what is beneath.
+//!
+//! What it does: shows calls, the newest first, each with its reason and a link to its explanation. What it refuses to know:
+//! who may see them. Invariant: an outcome is a word, not only a colour.
+
+use maud::{Markup, html};
+
+use super::layout::{Body, Place};
+use super::pieces::{Shown, app_url, badge, cell, code, decisions_url, explain_url, head, moment, trail};
+use crate::gateway::{DecisionRow, DecisionsView};
+
+const COLUMNS: &[(&str, &str)] =
+    &[("Outcome", ""), ("Time", ""), ("Who", ""), ("Call", ""), ("App", ""), ("Bindings", ""), ("Request", "")];
+
+pub fn page(view: &DecisionsView) -> Body {
+    let name = view.trail.last().map_or(view.app.as_str(), |(_, name)| name.as_str());
+    let steps = view.trail.iter().map(|(app, name)| (app.as_str(), name.as_str()));
+    let main = html! {
+        (trail(steps, "Decisions"))
+        div.title {
+            h1 { "Recent decisions" }
+            p.lead { "Calls to " a href=(app_url(&view.app)) { (Shown(name)) } " and what is beneath, the newest first." }
+        }
+        @if view.rows.is_empty() {
+            div.empty { p { strong { "Nothing was decided here lately." } } p { "The audit log keeps what is older." } }
+        } @else {
+            table.wide.decisions role="table" {
+                caption.vh { "Recent decisions, the newest first" }
+                (head(COLUMNS))
+                tbody role="rowgroup" { @for row in &view.rows { (line(row)) } }
+            }
+        }
+    };
+    Body {
+        title: format!("Decisions of {name}"),
+        place: Place::Apps,
+        is_place: false,
+        live: false,
+        path: Some(decisions_url(&view.app)),
+        main,
+    }
+}
+
+fn line(row: &DecisionRow) -> Markup {
+    let allowed = row.decision == "allow";
+    html! {
+        tr role="row" {
+            (cell("Outcome", "outcome", html! {
+                (badge(if allowed { "ok" } else { "bad" }, if allowed { "allowed" } else { "refused" }))
+                @if let Some(status) = row.status { span.status { (status) } }
+                @if !allowed { div { (code(&row.reason)) } }
+                @if !allowed && !row.meaning.is_empty() { div.beside { (Shown(&row.meaning)) } }
+            }))
+            (cell("Time", "when", moment(&row.time)))
+            (cell("Who", "", html! { (code(&row.subject)) div.beside { (Shown(&row.issuer)) } }))
+            (cell("Call", "", html! {
+                code { (Shown(&row.http_method)) " " (Shown(&row.path)) }
+                div.beside { (Shown(&row.operation)) }
+            }))
+            (cell("App", "", html! {
+                @if row.app.is_empty() { "none" } @else { a href=(app_url(&row.app)) { (Shown(&row.app)) } }
+            }))
+            (cell("Bindings", "", html! {
+                @if row.bindings.is_empty() { "none" }
+                @else { ul.tags { @for binding in &row.bindings { li { (Shown(binding)) } } } }
+            }))
+            (cell("Request", "", html! {
+                a href=(explain_url(&row.request_id)) { "Explain" span.vh { " " (Shown(&row.request_id)) } }
+            }))
+        }
+    }
+}

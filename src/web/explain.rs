@@ -1,0 +1,164 @@
+//! Why was I refused?
+//!
+//! What it does: shows two forms (an earlier call, or one that is made up) and a call's way through the rooms. What it
+//! refuses to know: how a call is decided. Invariants: forms hold what was typed; a mistake stands at its field and is told.
+
+use maud::{Markup, html};
+
+use super::layout::{Body, Place};
+use super::pieces::{Shown, app_url, badge, code, moment};
+use crate::gateway::{DecisionRow, ExplainView, Stage, Story};
+
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+pub fn page(view: &ExplainView) -> Body {
+    let main = html! {
+        div.title {
+            h1 { "Why was I refused?" }
+            p.lead { "Ask about a call of yours, or try one without sending it." }
+        }
+        div.halves { (by_request(view)) (by_call(view)) }
+        @if let Some(found) = &view.found { (call(found)) }
+        @if let Some(story) = &view.story { (tale(story)) }
+    };
+    Body {
+        title: "Why was I refused?".to_owned(),
+        place: Place::Explain,
+        is_place: true,
+        live: false,
+        path: Some("/.lightkeeper/explain".to_owned()),
+        main,
+    }
+}
+
+fn mistake(words: Option<&str>) -> Markup {
+    html! { @if let Some(words) = words { p #mistake .callout.bad role="alert" { (Shown(words)) } } }
+}
+
+fn by_request(view: &ExplainView) -> Markup {
+    let wrong = view.mistake.as_deref().filter(|_| !view.request_id.is_empty());
+    html! {
+        form.panel method="get" action="/.lightkeeper/explain" aria-labelledby="by-request" {
+            h2 #by-request { "A call that was made" }
+            div.field {
+                label for="request_id" { "Request id" }
+                input #request_id name="request_id" value=(view.request_id) required maxlength="128" autocomplete="off"
+                    spellcheck="false" autocapitalize="none" aria-invalid=[wrong.map(|_| "true")]
+                    aria-describedby=(if wrong.is_some() { "request-hint mistake" } else { "request-hint" });
+                p.hint #request-hint { "Every answer carries one, in the header " code { "lightkeeper-request-id" } "." }
+            }
+            (mistake(wrong))
+            button.primary type="submit" { "Look it up" }
+        }
+    }
+}
+
+fn by_call(view: &ExplainView) -> Markup {
+    let wrong = view.mistake.as_deref().filter(|_| view.request_id.is_empty());
+    let method = if view.method.is_empty() { "GET" } else { view.method.as_str() };
+    html! {
+        form.panel method="get" action="/.lightkeeper/explain" aria-labelledby="by-call" {
+            h2 #by-call { "A call to try" }
+            div.row {
+                div.field {
+                    label for="method" { "Method" }
+                    select #method name="method" {
+                        @for known in METHODS { option value=(known) selected[known == method] { (known) } }
+                        @if !METHODS.contains(&method) { option value=(method) selected { (Shown(method)) } }
+                    }
+                }
+                div.field.grow {
+                    label for="path" { "Path" }
+                    input #path name="path" value=(view.path) required maxlength="2048" placeholder="/v1/traces"
+                        autocomplete="off" spellcheck="false" autocapitalize="none"
+                        aria-invalid=[wrong.map(|_| "true")] aria-describedby=[wrong.map(|_| "mistake")];
+                }
+            }
+            div.row {
+                div.field.grow {
+                    label for="app" { "App " span.optional { "of an export, optional" } }
+                    input #app name="app" value=(view.app) maxlength="512" placeholder="shop/checkout"
+                        autocomplete="off" spellcheck="false" autocapitalize="none";
+                }
+                div.field.grow {
+                    label for="service" { "Service " span.optional { "of an export, optional" } }
+                    input #service name="service" value=(view.service) maxlength="256" placeholder="checkout"
+                        autocomplete="off" spellcheck="false" autocapitalize="none";
+                }
+            }
+            (mistake(wrong))
+            button.primary type="submit" { "Explain" }
+        }
+    }
+}
+
+fn call(found: &DecisionRow) -> Markup {
+    let allowed = found.decision == "allow";
+    html! {
+        section.result aria-labelledby="found" {
+            h2 #found { "The call " (badge(if allowed { "ok" } else { "bad" }, if allowed { "allowed" } else { "refused" })) }
+            @if !found.meaning.is_empty() { p.meaning { (Shown(&found.meaning)) } }
+            dl.facts.strip {
+                div { dt { "Reason" } dd { (code(&found.reason)) } }
+                @if let Some(status) = found.status { div { dt { "Status" } dd.figure { (status) } } }
+                div { dt { "Call" } dd { code { (Shown(&found.http_method)) " " (Shown(&found.path)) } } }
+                div { dt { "Operation" } dd { (code(&found.operation)) } }
+                @if !found.app.is_empty() { div { dt { "App" } dd { a href=(app_url(&found.app)) { (Shown(&found.app)) } } } }
+                div { dt { "Made by" } dd { (code(&found.subject)) div.beside { (Shown(&found.issuer)) } } }
+                div { dt { "Bindings" } dd {
+                    @if found.bindings.is_empty() { "none" }
+                    @else { ul.tags { @for binding in &found.bindings { li { (Shown(binding)) } } } }
+                } }
+                div { dt { "Time" } dd { (moment(&found.time)) } }
+            }
+        }
+    }
+}
+
+fn tale(story: &Story) -> Markup {
+    html! {
+        section.result aria-labelledby="story" {
+            h2 #story {
+                "The way through the gateway "
+                (badge(if story.allowed { "ok" } else { "bad" }, if story.allowed { "would be allowed" } else { "would be refused" }))
+            }
+            @if let Some(advice) = &story.advice { div.callout { p { strong { "What to do. " } (Shown(advice)) } } }
+            ol.story { @for stage in &story.stages { (step(stage)) } }
+        }
+    }
+}
+
+fn step(stage: &Stage) -> Markup {
+    let passed = stage.outcome == "ok";
+    html! {
+        li class=(if passed { "passed" } else { "stopped" }) {
+            h3 {
+                (Shown(purpose(&stage.room)))
+                " " (badge(if passed { "ok" } else { "bad" }, &stage.outcome))
+            }
+            @if !stage.details.is_empty() {
+                dl.facts {
+                    @for (name, value) in &stage.details { div { dt { (Shown(name)) } dd { (code(value)) } } }
+                }
+            }
+        }
+    }
+}
+
+/// What a room does, to those who do not know the house.
+fn purpose(room: &str) -> &str {
+    match room {
+        "accept" => "The call is read",
+        "identify" => "The caller is verified",
+        "authorize" => "The policy is asked",
+        "route" => "The project is chosen",
+        "vault" => "A credential is lent",
+        "transform" => "The content is checked and stamped",
+        "forward" => "The call goes to the backend",
+        "federate" => "Several projects are asked",
+        "limits" => "The quota is held",
+        "respond" => "The answer is written",
+        "audit" => "The record is kept",
+        other => other,
+    }
+}

@@ -1,0 +1,253 @@
+//! Small things that several pages show: names, numbers, times, links, cells.
+//!
+//! What it does: turns one value into one piece of markup, the same on every page. What it refuses to know: pages.
+//! Invariants: text of others shows every character that could turn or hide its neighbours; what is no web address
+//! never becomes a link; a colour never says something that a word does not.
+
+use maud::{Escaper, Markup, Render, html};
+use std::fmt::Write as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::{format_description, offset};
+
+use super::safety;
+
+/// Text of others: escaped, with characters that nobody can see written out.
+pub struct Shown<'a>(pub &'a str);
+
+impl Render for Shown<'_> {
+    fn render_to(&self, out: &mut String) {
+        for c in self.0.chars() {
+            // Nothing is lost where writing to a string fails: it does not.
+            let _ = match hides(c) {
+                true => write!(out, "\u{27e8}U+{:04X}\u{27e9}", u32::from(c)),
+                false => Escaper::new(out).write_char(c),
+            };
+        }
+    }
+}
+
+/// Controls, and characters that reorder or hide text (Unicode Technical Report 36 §2.5; CVE-2021-42574).
+fn hides(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t'))
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A word of a machine's: a path, a code, an id.
+pub fn code(text: &str) -> Markup {
+    html! { code { (Shown(text)) } }
+}
+
+/// What is not there, and why.
+pub fn nothing(words: &str) -> Markup {
+    html! { span.none aria-hidden="true" { "–" } span.vh { (words) } }
+}
+
+/// `12.3k`: three digits that count. What is no amount is shown as a dash.
+pub fn amount(value: f64) -> String {
+    if !value.is_finite() || value < 0.0 {
+        return "–".to_owned();
+    }
+    let mut scaled = value;
+    let mut unit = "";
+    for next in ["k", "M", "G", "T"] {
+        if scaled < 999.5 {
+            break;
+        }
+        scaled /= 1000.0;
+        unit = next;
+    }
+    match scaled {
+        0.0 => "0".to_owned(),
+        small if small < 0.05 => "<0.1".to_owned(),
+        small if small < 9.95 || (small < 99.95 && !unit.is_empty()) => format!("{small:.1}{unit}"),
+        _ => format!("{scaled:.0}{unit}"),
+    }
+}
+
+/// A count, as `amount` shows one: past 2^53 nobody misses the last digit.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub fn count(value: u64) -> String {
+    amount(value as f64)
+}
+
+/// An RFC 3339 moment, shown in UTC; other text is shown as it is.
+pub fn moment(text: &str) -> Markup {
+    let shape = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let parsed = OffsetDateTime::parse(text, &Rfc3339).ok();
+    match parsed.and_then(|moment| moment.to_offset(offset!(UTC)).format(&shape).ok()) {
+        Some(shown) => html! { time datetime=(text) { (shown) " UTC" } },
+        None => html! { (Shown(text)) },
+    }
+}
+
+/// A moment, as long ago as it is; the exact one is told to whoever points at it.
+pub fn ago(moment: Option<&str>, ago: Option<&str>) -> Markup {
+    let exact = moment.filter(|moment| OffsetDateTime::parse(moment, &Rfc3339).is_ok());
+    match (exact, ago) {
+        (Some(exact), Some(ago)) => html! { time datetime=(exact) title=(exact) { (Shown(ago)) } },
+        (Some(exact), None) => self::moment(exact),
+        (None, Some(ago)) => html! { (Shown(ago)) },
+        (None, None) => nothing("never"),
+    }
+}
+
+/// A link to another site; what is no web address is shown as text.
+pub fn outward(title: &str, url: &str) -> Markup {
+    match safety::is_link(url) {
+        true => html! {
+            a.outward href=(url) rel="noopener noreferrer" { (Shown(title)) span aria-hidden="true" { "\u{a0}↗" } span.vh { " (other site)" } }
+        },
+        false => html! { span { (Shown(title)) ": " (code(url)) } },
+    }
+}
+
+/// The page of an app: the root is `/.lightkeeper/apps/`.
+pub fn app_url(app: &str) -> String {
+    format!("/.lightkeeper/apps/{}", encoded(app.trim_start_matches('/'), true))
+}
+
+/// The recent decisions of an app and what is beneath.
+pub fn decisions_url(app: &str) -> String {
+    format!("/.lightkeeper/decisions/{}", encoded(app.trim_start_matches('/'), true))
+}
+
+/// The explanation of a call.
+pub fn explain_url(request_id: &str) -> String {
+    format!("/.lightkeeper/explain?request_id={}", encoded(request_id, false))
+}
+
+/// RFC 3986 §2.1: everything but unreserved characters is percent-encoded; slashes stay where they part a path.
+pub fn encoded(text: &str, keep_slashes: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slashes && byte == b'/') {
+            out.push(char::from(byte));
+        } else {
+            // Nothing is lost where writing to a string fails: it does not.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// A cell. Its label stands beside it where the table has no room for columns; the roles are told because a style
+/// that changes `display` may take them away.
+pub fn cell(label: &str, class: &str, content: impl Render) -> Markup {
+    html! { td role="cell" class=(class) data-label=(label) { div.v { (content) } } }
+}
+
+/// A table's head, from its labels and classes; an empty class is none.
+pub fn head(columns: &[(&str, &str)]) -> Markup {
+    html! {
+        thead role="rowgroup" {
+            tr role="row" {
+                @for (label, class) in columns { th role="columnheader" scope="col" class=(class) { (label) } }
+            }
+        }
+    }
+}
+
+/// Where one is: from the root to here.
+pub fn trail<'a>(steps: impl Iterator<Item = (&'a str, &'a str)>, here: &str) -> Markup {
+    html! {
+        nav.trail aria-label="Breadcrumb" {
+            ol {
+                @for (app, name) in steps { li { a href=(app_url(app)) { (Shown(name)) } } }
+                li { span aria-current="page" { (Shown(here)) } }
+            }
+        }
+    }
+}
+
+/// A mark with a word in it: `ok`, `bad`, `warn` or `plain`.
+pub fn badge(tone: &str, words: &str) -> Markup {
+    html! { span class={ "badge " (tone) } { (Shown(words)) } }
+}
+
+/// How somebody proved who they are, in words.
+pub fn method(method: &str) -> &str {
+    match method {
+        "session" => "browser session",
+        "oidc" => "signed token",
+        "mtls" => "client certificate",
+        "client_token" => "client token",
+        other => other,
+    }
+}
+
+/// What could not be found out: shown, never left out.
+pub fn alert_errors(errors: &[String]) -> Markup {
+    html! {
+        @if !errors.is_empty() {
+            div.callout.warn {
+                p { strong { "Alerts could not be asked for everywhere." } " What is shown may be incomplete." }
+                ul { @for error in errors { li { (Shown(error)) } } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_three_digits() {
+        for (value, shown) in [
+            (0.0, "0"),
+            (0.01, "<0.1"),
+            (0.25, "0.2"),
+            (9.94, "9.9"),
+            (12.0, "12"),
+            (999.4, "999"),
+            (999.5, "1.0k"),
+            (12_345.0, "12.3k"),
+            (123_456.0, "123k"),
+            (999_600.0, "1.0M"),
+            (4.2e9, "4.2G"),
+            (4.2e18, "4200000T"),
+            (f64::NAN, "–"),
+            (f64::INFINITY, "–"),
+            (-1.0, "–"),
+        ] {
+            assert_eq!(amount(value), shown, "{value}");
+        }
+        assert_eq!(count(u64::MAX), "18446744T");
+    }
+
+    #[test]
+    fn moments_are_shown_in_utc_or_as_they_came() {
+        for (text, shown) in [
+            ("2026-11-22T23:14:05.123Z", "2026-11-22 23:14:05 UTC"),
+            ("2026-11-23T00:14:05+01:00", "2026-11-22 23:14:05 UTC"),
+        ] {
+            assert_eq!(moment(text).into_string(), format!("<time datetime=\"{text}\">{shown}</time>"));
+        }
+        assert_eq!(moment("<soon>").into_string(), "&lt;soon&gt;");
+        assert_eq!(ago(Some("\"x"), Some("1 s ago")).into_string(), "1 s ago");
+    }
+
+    #[test]
+    fn what_hides_is_written_out() {
+        for (text, shown) in [
+            ("checkout", "checkout"),
+            ("a<b>&\"", "a&lt;b&gt;&amp;&quot;"),
+            ("a\u{202e}b", "a⟨U+202E⟩b"),
+            ("a\u{200b}\0b", "a⟨U+200B⟩⟨U+0000⟩b"),
+            ("größe 日本 🏮", "größe 日本 🏮"),
+            ("a\n\tb", "a\n\tb"),
+        ] {
+            assert_eq!(Shown(text).render().into_string(), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_ours_are_encoded() {
+        assert_eq!(app_url("/"), "/.lightkeeper/apps/");
+        assert_eq!(app_url("shop/checkout"), "/.lightkeeper/apps/shop/checkout");
+        assert_eq!(decisions_url("//evil\"?#"), "/.lightkeeper/decisions/evil%22%3F%23");
+        assert_eq!(explain_url("a&b=c/ü"), "/.lightkeeper/explain?request_id=a%26b%3Dc%2F%C3%BC");
+    }
+}

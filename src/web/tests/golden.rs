@@ -1,0 +1,56 @@
+//! Every page as text, held by golden files; `LIGHTKEEPER_BLESS=1` writes them anew.
+
+use std::path::{Path, PathBuf};
+
+use super::{rendered, samples};
+use crate::web::assets::File;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/golden")
+}
+
+/// The names of files of ours change with every change of theirs; pages do not.
+fn named_plainly(html: &str) -> String {
+    let mut html = html.to_owned();
+    for (file, plain) in [
+        (File::Style, "site.css"),
+        (File::Script, "site.js"),
+        (File::Htmx, "htmx.min.js"),
+        (File::Mark, "lighthouse.svg"),
+    ] {
+        html = html.replace(&file.url(), &format!("/.lightkeeper/assets/{plain}"));
+    }
+    // One tag on a line: a difference is shown where it is. Only before tags that stand between blocks.
+    for tag in [
+        "<head", "<meta", "<title", "<link", "<script", "<body", "<header", "<main", "<footer", "<section", "<tr",
+        "<td", "<th ", "<li", "<h1", "<h2", "<h3", "<form", "<dt", "<details", "<table", "<p",
+    ] {
+        html = html.replace(tag, &format!("\n{tag}"));
+    }
+    html + "\n"
+}
+
+#[test]
+fn pages_are_as_they_were() {
+    let bless = std::env::var_os("LIGHTKEEPER_BLESS").is_some();
+    let mut differing = Vec::new();
+    for (name, frame, page) in samples::all() {
+        let html = named_plainly(&rendered(&frame, &page));
+        let path = folder().join(format!("{name}.html"));
+        if bless {
+            std::fs::write(&path, &html).unwrap();
+        } else if std::fs::read_to_string(&path).ok().as_deref() != Some(html.as_str()) {
+            differing.push(name);
+        }
+    }
+    assert!(differing.is_empty(), "differ from src/web/golden: {differing:?}; LIGHTKEEPER_BLESS=1 writes them anew");
+}
+
+#[test]
+fn every_golden_file_has_its_page() {
+    let known: Vec<String> = samples::all().iter().map(|(name, _, _)| format!("{name}.html")).collect();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(known.contains(&name), "{name} belongs to no page");
+    }
+}

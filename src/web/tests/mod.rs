@@ -1,0 +1,15 @@
+//! The pages, rendered: what they look like (golden files), what hostile text becomes in them, and their colours.
+
+use super::site;
+use crate::gateway::{Frame, Page};
+
+mod contrast;
+mod golden;
+mod hostile;
+mod markup;
+mod samples;
+
+/// A page as it is sent.
+fn rendered(frame: &Frame, page: &Page) -> String {
+    site().page(frame, page)
+}
