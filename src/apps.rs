@@ -71,6 +71,24 @@ impl AppPath {
         AppPath(segments.join("/"))
     }
 
+    /// How many segments it has.
+    pub fn depth(&self) -> usize {
+        if self.0.is_empty() { 0 } else { self.0.split('/').count() }
+    }
+
+    /// The node above; `None` for the root.
+    pub fn parent(&self) -> Option<AppPath> {
+        if self.0.is_empty() {
+            return None;
+        }
+        Some(AppPath(self.0.rsplit_once('/').map(|(above, _)| above.to_owned()).unwrap_or_default()))
+    }
+
+    /// The last segment; of the root, nothing.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
     /// As shown to people: `/` for the root.
     pub fn as_str(&self) -> &str {
         if self.0.is_empty() { "/" } else { &self.0 }

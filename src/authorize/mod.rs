@@ -27,7 +27,7 @@ pub use decide::{Considered, Target, Verdict};
 pub use permit::{Denial, DenialReason, Permit};
 pub use raw::policy_schema;
 pub use reach::Reach;
-pub use view::View;
+pub use view::{Grant, NodeView, View};
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ use crate::apps::{Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
 use crate::identify::{Facts, Identity};
-use crate::profiles::{Profile, Scope};
+use crate::profiles::{OWN_PERMISSIONS, Profile, Scope};
 
 use self::binding::Binding;
 use self::index::SubjectIndex;
@@ -66,6 +66,8 @@ struct Scopes {
     app: PermissionSet,
     project: PermissionSet,
     organization: PermissionSet,
+    /// The gateway's own: anywhere.
+    own: PermissionSet,
 }
 
 impl Policy {
@@ -124,6 +126,7 @@ impl Policy {
 impl Scopes {
     fn of(profile: &Profile) -> Self {
         let mut scopes = Scopes::default();
+        OWN_PERMISSIONS.iter().filter_map(|name| profile.permission(name)).for_each(|id| scopes.own.insert(id));
         for operation in profile.operations() {
             match operation.scope {
                 Scope::App => scopes.app.insert(operation.permission_id),
@@ -136,7 +139,7 @@ impl Scopes {
 
     /// The permissions that mean something at a node.
     fn at(&self, tree: &Tree, node: crate::apps::NodeId) -> PermissionSet {
-        let mut set = PermissionSet::default();
+        let mut set = self.own;
         if tree.project_of(node).is_some() {
             set = set.union(self.app);
         }

@@ -10,7 +10,7 @@ use crate::profiles::{PermissionId, Profile};
 pub const PERMISSION_LIMIT: usize = 256;
 
 /// Some of a profile's permissions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PermissionSet([u64; PERMISSION_LIMIT / 64]);
 
 impl PermissionSet {
@@ -98,7 +98,7 @@ impl Expansion {
     }
 }
 
-fn fits(pattern: &str, permission: &str) -> bool {
+pub(super) fn fits(pattern: &str, permission: &str) -> bool {
     pattern.split('.').count() == permission.split('.').count()
         && pattern.split('.').zip(permission.split('.')).all(|(pattern, word)| pattern == "*" || pattern == word)
 }
@@ -117,6 +117,8 @@ mod tests {
             ("query.projects.*", Some(&["query.projects.read"]), &["query.projects.write"]),
             ("query.users.write", Some(&["query.users.write"]), &[]),
             ("query.users.*", Some(&[]), &["query.users.write"]),
+            ("gateway.audit.read", Some(&["gateway.audit.read"]), &[]),
+            ("gateway.*.read", Some(&[]), &["gateway.audit.read"]),
             ("query.*", None, &[]),
             ("*", None, &[]),
             ("query.str*.read", None, &[]),

@@ -295,10 +295,15 @@ fn template(path: &str) -> Result<Vec<Segment>, String> {
         .collect()
 }
 
-/// Sorts the permissions' names, gives each operation its number, and holds that sensitivity is a permission's.
+/// Sorts the permissions' names, the gateway's own among them, gives each operation its number, and holds that
+/// sensitivity is a permission's.
 fn number_permissions(profile: &mut Profile) -> Result<(), String> {
-    let mut sensitive = BTreeMap::new();
+    let mut sensitive: BTreeMap<String, bool> =
+        super::OWN_PERMISSIONS.iter().map(|name| ((*name).to_owned(), true)).collect();
     for operation in &profile.operations {
+        if operation.permission.starts_with("gateway.") {
+            return Err(format!("`{}` is the gateway's own, and no backend's", operation.permission));
+        }
         if operation.permission.split('.').any(|word| word.is_empty() || word.contains('*')) {
             return Err(format!("`{}` is no permission's name", operation.permission));
         }

@@ -18,6 +18,12 @@ use http::{HeaderName, Method};
 use crate::lightstep::Format;
 use crate::otlp::Signal;
 
+/// To see who was allowed and denied what, lately, in a part of the tree.
+pub const AUDIT_READ: &str = "gateway.audit.read";
+
+/// Permissions that are the gateway's and no backend's. They mean something at every app, and are sensitive.
+pub const OWN_PERMISSIONS: [&str; 1] = [AUDIT_READ];
+
 /// A row of the profile's operation table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OperationId(pub u16);
@@ -228,8 +234,8 @@ impl Profile {
             query_prefix: String::new(),
             link_hosts: Vec::new(),
             operations: Vec::new(),
-            permissions: Vec::new(),
-            sensitive: Vec::new(),
+            permissions: OWN_PERMISSIONS.map(str::to_owned).to_vec(),
+            sensitive: vec![true; OWN_PERMISSIONS.len()],
             ingest: Vec::new(),
             grpc: Vec::new(),
             legacy: Vec::new(),

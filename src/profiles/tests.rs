@@ -256,6 +256,7 @@ fn sensitive_permissions_are_the_ones_of_the_design() {
     assert_eq!(
         sensitive,
         [
+            "gateway.audit.read",
             "query.access_tokens.read",
             "query.access_tokens.write",
             "query.destinations.read",
