@@ -67,7 +67,7 @@ fn codes() -> BTreeSet<String> {
         match path.as_str() {
             "src/accept/edge.rs" => found.extend(after(&source, &["=> ", "return Err(", "failed("])),
             "src/gateway/walk.rs" => found.extend(after(&source, &["(None, Some(_)) => ", "(None, None) => "])),
-            "src/cli/explain.rs" => found.extend(after(&source, &["\"reason\": "])),
+            "src/gateway/explaining.rs" => found.extend(after(&source, &["\"reason\": ", "Judged::Nothing("])),
             "src/gateway/serve.rs" => {
                 found.extend(after(&source, &["reason: ", "AcceptFailed { detail } => (\"accept_failed\", "]))
             }

@@ -4,36 +4,32 @@
 //! to know: how to forward anything; no credential is lent. Invariants: claims and certificates that are
 //! not verified yield facts only, never an identity; the token is not printed.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderName, HeaderValue, Method, Request, Version};
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::{ExplainArguments, Loaded, Output, load};
-use crate::accept::{self, Ask, Call, Caller, Connection, IngestAsk, ListenerSettings, Serves};
+use crate::accept::{self, Ask, Caller};
 use crate::apps::Mark;
-use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::document::Diagnostic;
+use crate::gateway::explaining::{self, Judged, Marks, Stages};
 use crate::identify::{Events, Facts, Identifier, Surroundings, certificate_facts_for_explain};
-use crate::profiles::{OperationId, Profile, Scope};
+use crate::profiles::Profile;
 
 /// How long an issuer's keys are waited for.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The result of each stage, in the order of the walk.
 struct Story {
-    stages: Vec<(&'static str, Value)>,
+    stages: Stages,
     allowed: bool,
 }
-
-/// Stops the walk: the stage that refused has told why.
-struct Refused;
 
 pub fn explain(arguments: &ExplainArguments) -> ExitCode {
     let clock = Clock::system();
@@ -68,29 +64,17 @@ pub fn explain(arguments: &ExplainArguments) -> ExitCode {
 }
 
 async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> Result<Story, String> {
-    let mut story = Story { stages: Vec::new(), allowed: false };
-    // A stage that refuses ends the walk; the story so far is the explanation.
-    let _ = stages(arguments, loaded, clock, &mut story).await?;
-    Ok(story)
-}
-
-async fn stages(
-    arguments: &ExplainArguments,
-    loaded: &Loaded,
-    clock: &Clock,
-    story: &mut Story,
-) -> Result<Result<(), Refused>, String> {
     let (Some(checked), Some(policy)) = (&loaded.checked, &loaded.policy) else {
         return Err("the configuration is not complete".to_owned());
     };
     let profile = &loaded.profile;
     let parts = request(arguments, profile)?;
-    let connection = connection();
-    let (caller, call) = match accept::read(&parts, &connection, profile, &checked.limits) {
+    let mut story = Story { stages: Vec::new(), allowed: false };
+    let (caller, call) = match explaining::read(&parts, profile, &checked.limits) {
         Ok(read) => read,
-        Err(refused) => return Ok(story.refuse("accept", json!({ "reason": refused.fault.reason() }))),
+        Err(reason) => return Ok(story.refuse("accept", reason)),
     };
-    story.tell("accept", accepted(&call, profile));
+    story.stages.push(("accept", explaining::accepted(&call, profile)));
     let surroundings = Surroundings {
         clock: clock.clone(),
         token_bytes: checked.limits.token_bytes,
@@ -102,56 +86,15 @@ async fn stages(
         .with_client_tokens(&checked.client_tokens());
     let facts = match facts(arguments, checked, &identifier, caller).await? {
         Ok(facts) => facts,
-        Err(reason) => return Ok(story.refuse("identify", json!({ "reason": reason }))),
+        Err(reason) => return Ok(story.refuse("identify", reason)),
     };
-    story.tell("identify", identified(&facts, arguments));
-    let Some((operation, target)) = asked(&call, profile, &checked.organization) else {
-        let reason = match &call.ask {
-            Ask::Own(_) => {
-                story.allowed = true;
-                story.tell("authorize", json!({ "decision": "allow", "reason": "own_page" }));
-                return Ok(Ok(()));
-            }
-            Ask::Unacceptable(fault) => fault.reason(),
-            Ask::Query(_) => "organization_unknown",
-            Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => {
-                "path_unknown"
-            }
-        };
-        return Ok(story.refuse("authorize", json!({ "decision": "deny", "reason": reason })));
+    let verified = arguments.claims.is_none() && arguments.certificate.is_none();
+    story.stages.push(("identify", explaining::identified(&facts, verified)));
+    let has_resource = !arguments.attributes.is_empty();
+    let attributes = match &call.ask {
+        Ask::Ingest(_) if has_resource => attributes(arguments)?,
+        _ => Vec::new(),
     };
-    if let (false, Ask::Ingest(ask)) = (arguments.attributes.is_empty(), &call.ask) {
-        return assigned(arguments, policy, profile, &facts, ask, clock.now(), story);
-    }
-    if !arguments.attributes.is_empty() {
-        return Err("`--attribute` speaks of a resource, and this is no export".to_owned());
-    }
-    let verdict = policy.evaluate(&facts, operation, target, clock.now());
-    story.allowed = verdict.allowed;
-    story.tell("authorize", decided(&verdict, policy));
-    if !verdict.allowed {
-        return Ok(Err(Refused));
-    }
-    story.tell("route", routed(&verdict, profile, operation));
-    Ok(Ok(()))
-}
-
-/// The rest of the walk for one resource of an export.
-fn assigned(
-    arguments: &ExplainArguments,
-    policy: &Policy,
-    profile: &Profile,
-    facts: &Facts,
-    ask: &IngestAsk,
-    now: UnixMillis,
-    story: &mut Story,
-) -> Result<Result<(), Refused>, String> {
-    let attributes: Vec<(&str, &str)> = arguments
-        .attributes
-        .iter()
-        .map(|given| given.split_once('=').filter(|(name, _)| !name.is_empty()))
-        .collect::<Option<_>>()
-        .ok_or("an attribute is written as `name=value`")?;
     let mark = |name: &str| {
         let mut values = attributes.iter().filter(|(given, _)| *given == name).map(|(_, value)| *value);
         match (values.next(), values.next()) {
@@ -160,96 +103,35 @@ fn assigned(
             (Some(_), Some(_)) => Mark::Ambiguous,
         }
     };
-    let assignment = policy.explain_assignment(facts, ask.operation, ask.app.as_ref(), &mark, now);
-    // The head passes if there is anything that the caller may write to; which app it is, is decided by the resource.
-    let mut head = policy.evaluate(facts, ask.operation, Target::App(ask.app.as_ref()), now);
-    head.allowed = assignment.reached;
-    head.reason = if assignment.reached { None } else { assignment.verdict.reason };
-    story.tell("authorize", decided(&head, policy));
-    if !assignment.reached {
-        return Ok(Err(Refused));
+    let marks: Option<Marks<'_>> = if attributes.is_empty() { None } else { Some(&mark) };
+    let judged = explaining::judge(policy, profile, &checked.organization, &facts, &call, marks, clock.now());
+    if has_resource && matches!(judged, Judged::Decided { .. }) {
+        return Err("`--attribute` speaks of a resource, and this is no export".to_owned());
     }
-    story.allowed = assignment.verdict.allowed;
-    story.tell("assign", told(&assignment));
-    if !assignment.verdict.allowed {
-        return Ok(Err(Refused));
-    }
-    story.tell("route", routed(&assignment.verdict, profile, ask.operation));
-    Ok(Ok(()))
+    story.allowed = judged.allowed();
+    story.stages.extend(judged.stages(policy, profile));
+    Ok(story)
 }
 
-fn told(assignment: &Assignment) -> Value {
-    let Assignment { verdict, owner, service, marks, by, .. } = assignment;
-    let default_of = match by {
-        Some(By::DefaultApp(binding)) => Some(binding.as_str()),
-        Some(By::Named | By::Owner | By::OnlyApp) | None => None,
-    };
-    json!({
-        "decision": if verdict.allowed { "allow" } else { "deny" },
-        "reason": verdict.reason.map_or("ok", crate::authorize::DenialReason::code),
-        "owner": owner.as_ref().map(crate::apps::AppPath::as_str),
-        "owner_service": service,
-        "owner_match": marks.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
-        "app": verdict.app.as_ref().map(crate::apps::AppPath::as_str),
-        "by": by.as_ref().map(By::name),
-        "default_of": default_of,
-        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
-    })
+fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, String> {
+    let parted = |given: &'_ str| given.split_once('=').filter(|(name, _)| !name.is_empty()).is_some();
+    if !arguments.attributes.iter().all(|given| parted(given)) {
+        return Err("an attribute is written as `name=value`".to_owned());
+    }
+    Ok(arguments.attributes.iter().filter_map(|given| given.split_once('=')).collect())
 }
 
-fn routed(verdict: &Verdict, profile: &Profile, operation: OperationId) -> Value {
-    let credential = profile.operation(operation).credential;
-    json!({ "project": verdict.project.as_deref(), "credential": format!("{credential:?}") })
-}
-
-/// The head that the arguments describe. What every client of an export sends is filled in.
-fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<http::request::Parts, String> {
-    let method = Method::from_bytes(arguments.method.as_bytes())
-        .map_err(|_| format!("`{}` is not a method: write GET, POST, …", arguments.method))?;
-    let mut request = Request::builder()
-        .method(method)
-        .uri(&arguments.path)
-        .body(())
-        .map_err(|_| format!("`{}` is not a path: write it as /v1/traces", arguments.path))?;
-    let headers = request.headers_mut();
-    headers.insert(HOST, HeaderValue::from_static("gateway"));
-    for header in &arguments.headers {
-        let (name, value) =
-            header.split_once(':').ok_or_else(|| format!("`{header}` is not a header: write `name: value`"))?;
-        let name: HeaderName = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
-        let value = value.trim().parse().map_err(|_| format!("the value of `{name}` cannot be sent"))?;
-        headers.append(name, value);
-    }
-    let grpc = ["/opentelemetry.proto.", "/lightstep.collector."].iter().any(|word| arguments.path.contains(word));
-    if !headers.contains_key(CONTENT_TYPE) && arguments.method == "POST" && !arguments.path.starts_with("/public/") {
-        let inner = arguments.path.find("/-/").and_then(|at| arguments.path.get(at + 2..)).unwrap_or(&arguments.path);
-        let legacy = profile.legacy(inner).next().and_then(|row| row.types.first());
-        let media_type = if grpc { "application/grpc" } else { "application/x-protobuf" };
-        let media_type = HeaderValue::from_str(legacy.map_or(media_type, String::as_str));
-        headers.extend(media_type.map(|media_type| (CONTENT_TYPE, media_type)));
-    }
+/// The head that the arguments describe.
+fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<Parts, String> {
+    let mut parts = explaining::head(&arguments.method, &arguments.path, &arguments.headers, profile)?;
     if let Some(file) = &arguments.token_file {
         let token = std::fs::read_to_string(file).map_err(|error| format!("`{}`: {error}", file.display()))?;
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
             .map_err(|_| format!("`{}` holds no token", file.display()))?;
         value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+        parts.headers.insert(AUTHORIZATION, value);
     }
-    if grpc {
-        *request.version_mut() = Version::HTTP_2;
-    }
-    Ok(request.into_parts().0)
-}
-
-fn connection() -> Connection {
-    let listener = ListenerSettings {
-        name: "explain".to_owned(),
-        address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        serves: Serves { ingest: true, query: true, web: true },
-        tls: None,
-        public_url: None,
-    };
-    Connection::new(Arc::new(listener), SocketAddr::from(([127, 0, 0, 1], 0)), false, None)
+    Ok(parts)
 }
 
 /// What is known of the caller, or the reason why nothing is.
@@ -291,85 +173,11 @@ async fn facts(
     Ok(identity.map(|identity| identity.facts().clone()).map_err(|rejection| rejection.reason))
 }
 
-fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(OperationId, Target<'a>)> {
-    match &call.ask {
-        Ask::Ingest(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
-        Ask::Legacy(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
-        Ask::Query(ask) if ask.organization == organization => {
-            let target = match profile.operation(ask.operation).scope {
-                Scope::Project | Scope::App => Target::Project(ask.project.as_deref()?),
-                Scope::Organization => Target::Organization,
-                Scope::Projects => Target::Projects,
-            };
-            Some((ask.operation, target))
-        }
-        Ask::Query(_)
-        | Ask::Own(_)
-        | Ask::Site(_)
-        | Ask::Tree(_)
-        | Ask::Alert(_)
-        | Ask::Unknown
-        | Ask::Unacceptable(_) => None,
-    }
-}
-
-fn accepted(call: &Call, profile: &Profile) -> Value {
-    let operation = match &call.ask {
-        Ask::Ingest(ask) => Some(profile.operation(ask.operation)),
-        Ask::Legacy(ask) => Some(profile.operation(ask.operation)),
-        Ask::Query(ask) => Some(profile.operation(ask.operation)),
-        Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
-    };
-    json!({
-        "method": call.method.as_str(),
-        "path": call.path,
-        "operation": operation.map(|operation| operation.permission.as_str()),
-        "sensitive": operation.map(|operation| operation.sensitive),
-    })
-}
-
-fn identified(facts: &Facts, arguments: &ExplainArguments) -> Value {
-    json!({
-        "verified": arguments.claims.is_none() && arguments.certificate.is_none(),
-        "method": facts.method.name(),
-        "issuer": &*facts.issuer,
-        "subject": &*facts.subject,
-        "groups": facts.groups,
-        "spiffe": facts.certificate.as_ref().and_then(|certificate| certificate.spiffe.as_deref()),
-    })
-}
-
-fn decided(verdict: &Verdict, policy: &Policy) -> Value {
-    json!({
-        "decision": if verdict.allowed { "allow" } else { "deny" },
-        "reason": verdict.reason.map_or("ok", crate::authorize::DenialReason::code),
-        "app": verdict.app.as_ref().map(crate::apps::AppPath::as_str),
-        "project": verdict.project.as_deref(),
-        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
-        "visible_projects": verdict.visible_projects.iter().map(|name| &**name).collect::<Vec<_>>(),
-        "considered": verdict.trace.iter().map(considered).collect::<Vec<_>>(),
-        "policy_version": policy.version(),
-    })
-}
-
-fn considered(considered: &Considered) -> Value {
-    json!({
-        "binding": &*considered.binding,
-        "effect": match considered.effect { Effect::Allow => "allow", Effect::Deny => "deny" },
-        "subject": considered.subject,
-        "holds_permission": considered.permission,
-        "reaches_app": considered.place,
-    })
-}
-
 impl Story {
-    fn tell(&mut self, stage: &'static str, what: Value) {
-        self.stages.push((stage, what));
-    }
-
-    fn refuse(&mut self, stage: &'static str, what: Value) -> Result<(), Refused> {
-        self.tell(stage, what);
-        Err(Refused)
+    /// The stage that refuses ends the walk; the story so far is the explanation.
+    fn refuse(mut self, stage: &'static str, reason: &str) -> Self {
+        self.stages.push((stage, json!({ "reason": reason })));
+        self
     }
 }
 

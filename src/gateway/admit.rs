@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 
 use super::asking::{self, Question};
 use super::lanes;
+use super::pulse::Beat;
 use super::reading;
 use super::reports::{self, Opened};
 use super::restraint::Culprit;
@@ -69,7 +70,9 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             let asked = reading::Asked { call: &call, ask, identity: &identity, reach: &reach };
             let outcome = reading::export(session, walk, arrival, &asked).await;
             culprit.settle(walk, &outcome);
-            note_meant(walk, &reach, &outcome);
+            if note_meant(walk, &reach, &outcome) {
+                walk.count_failure();
+            }
             outcome
         }
         Ask::Legacy(ask) => {
@@ -80,6 +83,9 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             let outcome = reports::report(session, walk, arrival, &asked, opened, shown).await;
             culprit.settle(walk, &outcome);
             note_meant(walk, &reach, &outcome);
+            if outcome.is_err() && walk.accepted_items() == 0 {
+                walk.count_failure();
+            }
             outcome
         }
         Ask::Ingest(_) | Ask::Query(_) => as_it_comes(session, walk, arrival, &call, &identity).await,
@@ -118,8 +124,9 @@ fn reach(walk: &mut Walk, identity: &Identity, call: &Call) -> Result<Reach, Ref
     })
 }
 
-/// The record of an export whose body was never understood tells at least the app that its head stands for.
-fn note_meant(walk: &mut Walk, reach: &Reach, outcome: &Result<(), Refusal>) {
+/// The record of an export whose body was never understood tells at least the app that its head stands for. Tells
+/// whether there is such a one.
+fn note_meant(walk: &mut Walk, reach: &Reach, outcome: &Result<(), Refusal>) -> bool {
     let unread = outcome.as_ref().is_err_and(|refusal| refusal.class != Class::Denied)
         && !walk.is_permitted()
         && !walk.is_read();
@@ -129,7 +136,9 @@ fn note_meant(walk: &mut Walk, reach: &Reach, outcome: &Result<(), Refusal>) {
         && let Ok(permit) = policy.permit(reach, node)
     {
         walk.note_permit(&permit);
+        return true;
     }
+    false
 }
 
 /// A call that is decided on its head alone: a query, or an export that passes untouched.
@@ -160,7 +169,17 @@ async fn as_it_comes(
         Lane::Streamed(protocol) => {
             let backend = house.backend(route.upstream()).cloned();
             let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
-            lanes::export(session, walk, arrival, protocol, &route, lease, &backend).await
+            let outcome = lanes::export(session, walk, arrival, protocol, &route, lease, &backend).await;
+            let core = walk.core();
+            // What is in it, nobody has read.
+            let is_taken = outcome.is_ok() && walk.is_taken();
+            if is_taken {
+                let beat = Beat { bytes: walk.bytes_in, ..Beat::default() };
+                core.pulse.accepted(permit.app(), identity.facts(), &beat, core.clock.now());
+            } else {
+                core.pulse.failed(permit.app(), core.clock.now());
+            }
+            outcome
         }
         Lane::Terminated(_) => {
             let core = walk.core().clone();

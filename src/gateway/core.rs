@@ -10,6 +10,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::House;
+use super::pulse::Pulse;
+use super::recent::Recent;
 use crate::accept::Census;
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::Clock;
@@ -30,6 +32,9 @@ pub struct Core {
     pub remembered: Remembered,
     pub meter: Arc<dyn Meter>,
     pub penalties: Penalties,
+    /// What came in lately, and how calls ended, for people who look.
+    pub pulse: Pulse,
+    pub recent: Recent,
     pub in_flight: AtomicU64,
     pub draining: AtomicBool,
     /// True once calls that are left are cut.
@@ -91,6 +96,8 @@ impl Core {
             remembered: Remembered::default(),
             meter: Arc::new(LocalMeter::new()),
             penalties: Penalties::new(),
+            pulse: Pulse::default(),
+            recent: Recent::default(),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),

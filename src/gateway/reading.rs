@@ -13,6 +13,7 @@ use super::answer;
 use super::lanes;
 use super::parcel::{Fate, Manner, Outcome, Parcel, send_all};
 use super::restraint;
+use super::tally::Tally;
 use super::walk::Walk;
 use crate::accept::{Arrival, Call, Dialect, Fault, IngestAsk, Protocol};
 use crate::audit::Items;
@@ -69,7 +70,8 @@ pub async fn export(
         walk.note_denial(denial);
         return Err(Refusal::from(denial));
     }
-    restraint::take(walk, &export, bytes, &split).await?;
+    let tally = Tally::of(&export, &split, bytes);
+    restraint::take(walk, &export, bytes, &split).await.inspect_err(|_| tally.failed(&core, &split))?;
     let leaving = leaving(house.ingest_settings.compression, coding);
     let mut parcels = Vec::with_capacity(split.parts.len());
     for part in &split.parts {
@@ -78,6 +80,7 @@ pub async fn export(
     drop(export);
     let parallel = house.ingest_settings.parallel_parts;
     let outcomes = send_all(&house, &core, manner, parcels, parallel).await;
+    tally.settle(&core, &split, &outcomes, asked.identity.facts());
     finish(session, walk, manner, split, outcomes).await
 }
 

@@ -14,6 +14,7 @@ use pingora_proxy::Session;
 use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
 use super::lanes;
 use super::parcel::retry_after;
+use super::pulse::Beat;
 use super::reading::{budget_spent, coding, leaving, message, pack};
 use super::restraint;
 use super::walk::Walk;
@@ -116,6 +117,10 @@ pub async fn report(
     })?;
     walk.note_permit(&permit);
     restraint::take_one(walk, node, permit.bindings(), report.items(), bytes).await?;
+    let service = match report.service() {
+        Service::Name(name) => Some((Box::from(name), report.items())),
+        _ => None,
+    };
     let defect = || Refusal::new(Class::Unavailable, "internal_defect");
     let route = route::route(&permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
     walk.note_route(&route);
@@ -147,7 +152,12 @@ pub async fn report(
     let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await?;
     drop(body);
     let pass_commands = house.ingest_settings.pass_commands;
-    settle(session, walk, ask.format, report.items(), delivered, pass_commands).await
+    let settled = settle(session, walk, ask.format, report.items(), delivered, pass_commands).await;
+    if walk.accepted_items() > 0 {
+        let beat = Beat { services: service.as_slice(), items: report.items(), bytes };
+        core.pulse.accepted(permit.app(), identity.facts(), &beat, core.clock.now());
+    }
+    settled
 }
 
 /// The app that a report goes to: the one that all its services belong to. A report is not taken apart.

@@ -10,8 +10,10 @@ use std::time::Instant;
 
 use http::Method;
 
+use super::recent::{Caller, Ended};
 use super::{Core, House};
-use crate::accept::{Arrival, Ask, Call, Dialect};
+use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, SiteAsk};
+use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
@@ -36,6 +38,9 @@ pub struct Walk {
     broken_method: String,
     path: String,
     who: Option<Who>,
+    caller: Option<Caller>,
+    /// The app of the policy that was asked for, permitted or not.
+    meant: Option<AppPath>,
     operation: Option<String>,
     app: Option<String>,
     project: Option<String>,
@@ -74,6 +79,8 @@ impl Walk {
             broken_method: String::new(),
             path: String::new(),
             who: None,
+            caller: None,
+            meant: None,
             operation: None,
             app: None,
             project: None,
@@ -126,7 +133,28 @@ impl Walk {
             Ask::Query(ask) => Some(ask.operation),
             Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
         };
+        self.meant = self.meant_by(&call.ask);
         self.operation = operation.map(|id| self.house.profile.operation(id).permission.clone());
+    }
+
+    /// The app that an ask is about, if the policy has it.
+    fn meant_by(&self, ask: &Ask) -> Option<AppPath> {
+        let policy = &self.house.policy;
+        let app = match ask {
+            Ask::Ingest(ask) => ask.app.as_ref(),
+            Ask::Legacy(ask) => ask.app.as_ref(),
+            Ask::Query(ask) if ask.organization == self.house.organization => {
+                let home = ask.project.as_deref().and_then(|project| policy.tree().home(project));
+                return policy.tree().node(home?).map(|node| node.path.clone());
+            }
+            Ask::Own(OwnAsk::Apps(app)) | Ask::Site(SiteAsk::Page(PageAsk::App(app) | PageAsk::Decisions(app))) => {
+                Some(app)
+            }
+            Ask::Tree(ask) => Some(&ask.app),
+            Ask::Alert(ask) => Some(&ask.app),
+            Ask::Query(_) | Ask::Own(OwnAsk::Whoami) | Ask::Site(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+        };
+        app.filter(|app| policy.tree().find(app).is_some()).cloned()
     }
 
     pub fn note_operation(&mut self, name: &str) {
@@ -134,6 +162,7 @@ impl Walk {
     }
 
     pub fn note_identity(&mut self, facts: &Facts) {
+        self.caller = Some(Caller::of(facts));
         self.who = Some(Who {
             method: facts.method.name(),
             issuer: facts.issuer.to_string(),
@@ -204,6 +233,24 @@ impl Walk {
         self.items = Some(Items { accepted, rejected });
     }
 
+    /// How many items of an export the backend has taken.
+    pub fn accepted_items(&self) -> u64 {
+        self.items.map_or(0, |items| items.accepted)
+    }
+
+    /// Whether the backend answered an export with a success.
+    pub fn is_taken(&self) -> bool {
+        let status = self.upstream_status.or(self.status);
+        status.is_some_and(|status| (200..300).contains(&status)) && self.grpc_status.is_none_or(|code| code == 0)
+    }
+
+    /// An export was refused, or failed, after its app was known.
+    pub fn count_failure(&self) {
+        if let Some(app) = self.app.as_deref().and_then(AppPath::parse) {
+            self.core.pulse.failed(&app, self.core.clock.now());
+        }
+    }
+
     /// The gateway's own pages need no permit: they show the caller what is the caller's.
     pub fn note_own(&mut self) {
         self.permitted = true;
@@ -223,6 +270,25 @@ impl Walk {
 
     pub fn is_permitted(&self) -> bool {
         self.permitted
+    }
+
+    /// What people are told who ask why.
+    fn keep_in_mind(&self, decision: &'static str, reason: &'static str) {
+        let permitted = self.app.as_deref().and_then(AppPath::parse);
+        self.core.recent.keep(Ended {
+            at: self.began_at.0,
+            request_id: self.request_id.as_str().into(),
+            who: self.caller.clone(),
+            http_method: self.method.as_ref().map_or(self.broken_method.as_str(), |method| method.as_str()).into(),
+            path: self.path.as_str().into(),
+            operation: self.operation.as_deref().map(Box::from),
+            permitted: permitted.is_some(),
+            app: permitted.or_else(|| self.meant.clone()),
+            decision,
+            reason,
+            bindings: self.bindings.clone(),
+            status: self.status,
+        });
     }
 
     /// Leaves the record, once.
@@ -259,6 +325,7 @@ impl Walk {
             bytes_out: self.bytes_out,
             items: self.items.map_or((0, 0), |items| (items.accepted, items.rejected)),
         });
+        self.keep_in_mind(decision, reason);
         let record = Record {
             seq: 0,
             time: timestamp(self.began_at.0),

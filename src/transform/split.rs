@@ -140,6 +140,11 @@ impl Part {
         counts
     }
 
+    /// The resources in it, as places in the export, each with its app.
+    pub fn groups(&self) -> &[(usize, NodeId)] {
+        &self.groups
+    }
+
     /// What is put on the resources of each app in it.
     pub fn stamps(&self, policy: &Policy, sender: &Facts) -> Stamps {
         let stamps = self.permits.iter().map(|(node, permit)| (*node, stamp(policy, *node, permit.app(), sender)));

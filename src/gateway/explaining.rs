@@ -1,0 +1,259 @@
+//! What would become of a call: the same rooms, without a caller's evidence and without a backend.
+//!
+//! What it does: makes a head of what somebody typed, has it read and judged on facts, and tells each stage. What it refuses
+//! to know: whether the facts were proven, and who may read the story. Invariants: pure; nothing of it is a power, no
+//! credential is lent; what it finds is what the gateway would decide.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Version};
+use serde_json::{Value, json};
+
+use crate::accept::{self, Ask, Call, Caller, Connection, ListenerSettings, Serves};
+use crate::apps::{AppPath, Mark};
+use crate::authorize::{Assignment, By, Considered, DenialReason, Effect, Policy, Target, Verdict};
+use crate::clock::UnixMillis;
+use crate::identify::Facts;
+use crate::limits::Limits;
+use crate::profiles::{OperationId, Profile, Scope};
+
+/// What a resource says under an attribute's name.
+pub type Marks<'m> = &'m dyn Fn(&str) -> Mark<'m>;
+
+/// The result of each stage, in the order of the walk: the stage's name, and what it says.
+pub type Stages = Vec<(&'static str, Value)>;
+
+/// What was found.
+#[derive(Debug)]
+pub enum Judged {
+    /// A page of the gateway's own, which every identified caller may see.
+    OwnPage,
+    /// No operation, for this reason.
+    Nothing(&'static str),
+    Decided {
+        operation: OperationId,
+        verdict: Verdict,
+    },
+    /// An export of one resource: the head's verdict, then the resource's.
+    Assigned {
+        operation: OperationId,
+        head: Verdict,
+        assignment: Assignment,
+    },
+}
+
+/// The head that somebody describes. What every client of an export sends is filled in. The error is for who typed it.
+pub fn head(method: &str, path: &str, headers: &[String], profile: &Profile) -> Result<Parts, String> {
+    let parsed = Method::from_bytes(method.as_bytes())
+        .map_err(|_| format!("`{method}` is not a method: write GET, POST, …"))?;
+    let mut request = Request::builder()
+        .method(parsed)
+        .uri(path)
+        .body(())
+        .map_err(|_| format!("`{path}` is not a path: write it as /v1/traces"))?;
+    let into = request.headers_mut();
+    into.insert(HOST, HeaderValue::from_static("gateway"));
+    for header in headers {
+        let (name, value) =
+            header.split_once(':').ok_or_else(|| format!("`{header}` is not a header: write `name: value`"))?;
+        let name: HeaderName = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
+        let value = value.trim().parse().map_err(|_| format!("the value of `{name}` cannot be sent"))?;
+        into.append(name, value);
+    }
+    let grpc = ["/opentelemetry.proto.", "/lightstep.collector."].iter().any(|word| path.contains(word));
+    if !into.contains_key(CONTENT_TYPE) && method == "POST" && !path.starts_with("/public/") {
+        let legacy = profile.legacy(addressed(path)).next().and_then(|row| row.types.first());
+        let media_type = if grpc { "application/grpc" } else { "application/x-protobuf" };
+        let media_type = HeaderValue::from_str(legacy.map_or(media_type, String::as_str));
+        into.extend(media_type.map(|media_type| (CONTENT_TYPE, media_type)));
+    }
+    if grpc {
+        *request.version_mut() = Version::HTTP_2;
+    }
+    Ok(request.into_parts().0)
+}
+
+/// What stands behind an app's address.
+pub fn addressed(path: &str) -> &str {
+    path.find("/-/").and_then(|at| path.get(at + 2..)).unwrap_or(path)
+}
+
+/// Reads the head as on a listener that serves everything. The error is a reason code.
+pub fn read(parts: &Parts, profile: &Profile, limits: &Limits) -> Result<(Caller, Call), &'static str> {
+    let listener = ListenerSettings {
+        name: "explain".to_owned(),
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        serves: Serves { ingest: true, query: true, web: true },
+        tls: None,
+        public_url: None,
+    };
+    let connection = Connection::new(Arc::new(listener), SocketAddr::from(([127, 0, 0, 1], 0)), false, None);
+    accept::read(parts, &connection, profile, limits).map_err(|refused| refused.fault.reason())
+}
+
+/// Judges a call. `marks`: what the only resource of an export says.
+pub fn judge(
+    policy: &Policy,
+    profile: &Profile,
+    organization: &str,
+    facts: &Facts,
+    call: &Call,
+    marks: Option<Marks<'_>>,
+    now: UnixMillis,
+) -> Judged {
+    let Some((operation, target)) = asked(call, profile, organization) else {
+        return match &call.ask {
+            Ask::Own(_) | Ask::Site(_) => Judged::OwnPage,
+            Ask::Unacceptable(fault) => Judged::Nothing(fault.reason()),
+            Ask::Query(_) => Judged::Nothing("organization_unknown"),
+            Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => {
+                Judged::Nothing("path_unknown")
+            }
+        };
+    };
+    let (Some(marks), Target::App(app)) = (marks, target) else {
+        return Judged::Decided { operation, verdict: policy.evaluate(facts, operation, target, now) };
+    };
+    let assignment = policy.explain_assignment(facts, operation, app, marks, now);
+    // The head passes if there is anything that the caller may write to; which app it is, is decided by the resource.
+    let mut head = policy.evaluate(facts, operation, Target::App(app), now);
+    head.allowed = assignment.reached;
+    head.reason = if assignment.reached { None } else { assignment.verdict.reason };
+    Judged::Assigned { operation, head, assignment }
+}
+
+impl Judged {
+    pub fn allowed(&self) -> bool {
+        match self {
+            Judged::OwnPage => true,
+            Judged::Nothing(_) => false,
+            Judged::Decided { verdict, .. } => verdict.allowed,
+            Judged::Assigned { assignment, .. } => assignment.reached && assignment.verdict.allowed,
+        }
+    }
+
+    /// The stages after the caller was identified, for whoever may read the whole policy.
+    pub fn stages(&self, policy: &Policy, profile: &Profile) -> Stages {
+        match self {
+            Judged::OwnPage => vec![("authorize", json!({ "decision": "allow", "reason": "own_page" }))],
+            Judged::Nothing(reason) => vec![("authorize", json!({ "decision": "deny", "reason": reason }))],
+            Judged::Decided { operation, verdict } => {
+                let mut stages = vec![("authorize", decided(verdict, policy))];
+                if verdict.allowed {
+                    stages.push(("route", routed(verdict, profile, *operation)));
+                }
+                stages
+            }
+            Judged::Assigned { operation, head, assignment } => {
+                let mut stages = vec![("authorize", decided(head, policy))];
+                if assignment.reached {
+                    stages.push(("assign", told(assignment)));
+                }
+                if self.allowed() {
+                    stages.push(("route", routed(&assignment.verdict, profile, *operation)));
+                }
+                stages
+            }
+        }
+    }
+}
+
+fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(OperationId, Target<'a>)> {
+    match &call.ask {
+        Ask::Ingest(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
+        Ask::Legacy(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
+        Ask::Query(ask) if ask.organization == organization => {
+            let target = match profile.operation(ask.operation).scope {
+                Scope::Project | Scope::App => Target::Project(ask.project.as_deref()?),
+                Scope::Organization => Target::Organization,
+                Scope::Projects => Target::Projects,
+            };
+            Some((ask.operation, target))
+        }
+        Ask::Query(_)
+        | Ask::Own(_)
+        | Ask::Site(_)
+        | Ask::Tree(_)
+        | Ask::Alert(_)
+        | Ask::Unknown
+        | Ask::Unacceptable(_) => None,
+    }
+}
+
+/// What `accept` says.
+pub fn accepted(call: &Call, profile: &Profile) -> Value {
+    let operation = match &call.ask {
+        Ask::Ingest(ask) => Some(profile.operation(ask.operation)),
+        Ask::Legacy(ask) => Some(profile.operation(ask.operation)),
+        Ask::Query(ask) => Some(profile.operation(ask.operation)),
+        Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+    };
+    json!({
+        "method": call.method.as_str(),
+        "path": call.path,
+        "operation": operation.map(|operation| operation.permission.as_str()),
+        "sensitive": operation.map(|operation| operation.sensitive),
+    })
+}
+
+/// What `identify` says.
+pub fn identified(facts: &Facts, verified: bool) -> Value {
+    json!({
+        "verified": verified,
+        "method": facts.method.name(),
+        "issuer": &*facts.issuer,
+        "subject": &*facts.subject,
+        "groups": facts.groups,
+        "spiffe": facts.certificate.as_ref().and_then(|certificate| certificate.spiffe.as_deref()),
+    })
+}
+
+fn decided(verdict: &Verdict, policy: &Policy) -> Value {
+    json!({
+        "decision": if verdict.allowed { "allow" } else { "deny" },
+        "reason": verdict.reason.map_or("ok", DenialReason::code),
+        "app": verdict.app.as_ref().map(AppPath::as_str),
+        "project": verdict.project.as_deref(),
+        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "visible_projects": verdict.visible_projects.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "considered": verdict.trace.iter().map(considered).collect::<Vec<_>>(),
+        "policy_version": policy.version(),
+    })
+}
+
+fn considered(considered: &Considered) -> Value {
+    json!({
+        "binding": &*considered.binding,
+        "effect": match considered.effect { Effect::Allow => "allow", Effect::Deny => "deny" },
+        "subject": considered.subject,
+        "holds_permission": considered.permission,
+        "reaches_app": considered.place,
+    })
+}
+
+fn told(assignment: &Assignment) -> Value {
+    let Assignment { verdict, owner, service, marks, by, .. } = assignment;
+    let default_of = match by {
+        Some(By::DefaultApp(binding)) => Some(binding.as_str()),
+        Some(By::Named | By::Owner | By::OnlyApp) | None => None,
+    };
+    json!({
+        "decision": if verdict.allowed { "allow" } else { "deny" },
+        "reason": verdict.reason.map_or("ok", DenialReason::code),
+        "owner": owner.as_ref().map(AppPath::as_str),
+        "owner_service": service,
+        "owner_match": marks.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
+        "app": verdict.app.as_ref().map(AppPath::as_str),
+        "by": by.as_ref().map(By::name),
+        "default_of": default_of,
+        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
+    })
+}
+
+fn routed(verdict: &Verdict, profile: &Profile, operation: OperationId) -> Value {
+    let credential = profile.operation(operation).credential;
+    json!({ "project": verdict.project.as_deref(), "credential": format!("{credential:?}") })
+}

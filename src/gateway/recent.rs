@@ -1,0 +1,211 @@
+//! The calls that ended last, for people who ask why.
+//!
+//! What it does: keeps what is told of a finished call, and finds it by request id or by app. What it refuses to know: who
+//! may see it, and the audit trail, which is elsewhere and complete: this is one process's short memory, lost with it.
+//! Invariants: bounded in calls and in bytes; calls of callers whom nobody knows cannot push out those of known ones.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::apps::AppPath;
+use crate::identify::Facts;
+
+/// How many calls of identified callers are kept.
+const CALLS: usize = 4096 - STRANGERS;
+/// How many of others.
+const STRANGERS: usize = 512;
+/// What each of both may take, in bytes.
+const BYTES: usize = 8 << 20;
+/// How much of a path is kept, in bytes.
+const PATH_BYTES: usize = 512;
+
+/// One finished call.
+#[derive(Debug)]
+pub struct Ended {
+    /// Unix milliseconds, when it began.
+    pub at: i64,
+    pub request_id: Box<str>,
+    pub who: Option<Caller>,
+    pub http_method: Box<str>,
+    /// Canonical, without query values.
+    pub path: Box<str>,
+    pub operation: Option<Box<str>>,
+    /// The app that it was permitted for, else the one that it was meant for, if there is such a one.
+    pub app: Option<AppPath>,
+    /// Whether `app` is where it was permitted.
+    pub permitted: bool,
+    pub decision: &'static str,
+    pub reason: &'static str,
+    pub bindings: Vec<Arc<str>>,
+    pub status: Option<u16>,
+}
+
+/// Who called, proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub issuer: Arc<str>,
+    pub subject: Arc<str>,
+}
+
+impl Caller {
+    pub fn of(facts: &Facts) -> Self {
+        Caller { issuer: facts.issuer.clone(), subject: facts.subject.clone() }
+    }
+
+    /// Whether these facts are of the same caller.
+    pub fn is(&self, facts: &Facts) -> bool {
+        self.issuer == facts.issuer && self.subject == facts.subject
+    }
+}
+
+/// The last calls of this process.
+pub struct Recent {
+    known: Mutex<Ring>,
+    strangers: Mutex<Ring>,
+}
+
+struct Ring {
+    calls: VecDeque<Arc<Ended>>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        let ring = |limit| Mutex::new(Ring { calls: VecDeque::new(), bytes: 0, limit });
+        Recent { known: ring(CALLS), strangers: ring(STRANGERS) }
+    }
+}
+
+impl Recent {
+    /// Keeps a call; the oldest ones make room.
+    pub fn keep(&self, mut ended: Ended) {
+        if ended.path.len() > PATH_BYTES {
+            ended.path = ended.path.chars().scan(0, |bytes, each| within(bytes, each, PATH_BYTES)).collect();
+        }
+        let ring = if ended.who.is_some() { &self.known } else { &self.strangers };
+        let gone = ring.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(ended));
+        // Freed after the lock is.
+        drop(gone);
+    }
+
+    /// The call with this request id.
+    pub fn find(&self, request_id: &str) -> Option<Arc<Ended>> {
+        [&self.known, &self.strangers].into_iter().find_map(|ring| {
+            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            ring.calls.iter().rev().find(|call| &*call.request_id == request_id).cloned()
+        })
+    }
+
+    /// Calls of an app and all beneath it, the newest first, at most `limit`; at the root also those of no app.
+    pub fn beneath(&self, app: &AppPath, limit: usize) -> Vec<Arc<Ended>> {
+        let root = AppPath::root();
+        let fits = |call: &&Arc<Ended>| app.contains(call.app.as_ref().unwrap_or(&root));
+        let mut found: Vec<Arc<Ended>> = Vec::new();
+        for ring in [&self.known, &self.strangers] {
+            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            found.extend(ring.calls.iter().rev().filter(fits).take(limit).cloned());
+        }
+        found.sort_by_key(|call| std::cmp::Reverse(call.at));
+        found.truncate(limit);
+        found
+    }
+}
+
+impl Ring {
+    /// What had to go for it.
+    fn push(&mut self, call: Arc<Ended>) -> Vec<Arc<Ended>> {
+        let mut gone = Vec::new();
+        self.bytes += call.bytes();
+        self.calls.push_back(call);
+        while self.calls.len() > self.limit || self.bytes > BYTES {
+            let Some(oldest) = self.calls.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
+            gone.push(oldest);
+        }
+        gone
+    }
+}
+
+impl Ended {
+    /// About what it takes; names that others share count as if they were its own.
+    fn bytes(&self) -> usize {
+        let who = self.who.as_ref().map_or(0, |who| who.issuer.len() + who.subject.len());
+        let app = self.app.as_ref().map_or(0, |app| app.as_str().len());
+        let texts = self.request_id.len() + self.http_method.len() + self.path.len() + who + app;
+        let operation = self.operation.as_ref().map_or(0, |operation| operation.len());
+        size_of::<Ended>() + texts + operation + self.bindings.len() * size_of::<Arc<str>>()
+    }
+}
+
+fn within(bytes: &mut usize, each: char, limit: usize) -> Option<char> {
+    *bytes += each.len_utf8();
+    (*bytes <= limit).then_some(each)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(number: usize, who: Option<&str>, app: Option<&str>) -> Ended {
+        Ended {
+            at: number as i64,
+            request_id: format!("id-{number}").into(),
+            who: who.map(|subject| Caller { issuer: Arc::from("okta"), subject: Arc::from(subject) }),
+            http_method: "GET".into(),
+            path: "/apps".into(),
+            operation: None,
+            app: app.map(|app| AppPath::parse(app).unwrap()),
+            permitted: true,
+            decision: "allow",
+            reason: "ok",
+            bindings: Vec::new(),
+            status: Some(200),
+        }
+    }
+
+    #[test]
+    fn calls_are_found_by_id_and_by_subtree() {
+        let recent = Recent::default();
+        for (number, app) in [Some("shop"), Some("shop/checkout"), None, Some("shopping"), Some("/")].into_iter().enumerate() {
+            recent.keep(ended(number, Some("ann"), app));
+        }
+        recent.keep(ended(5, None, None));
+        let ids = |app: &str, limit: usize| -> Vec<i64> {
+            recent.beneath(&AppPath::parse(app).unwrap(), limit).iter().map(|call| call.at).collect()
+        };
+        assert_eq!(ids("/", 100), [5, 4, 3, 2, 1, 0]);
+        assert_eq!(ids("/", 2), [5, 4]);
+        assert_eq!(ids("shop", 100), [1, 0]);
+        assert_eq!(ids("shop/checkout", 100), [1]);
+        assert_eq!(ids("platform", 100), [0; 0]);
+        assert_eq!(recent.find("id-3").map(|call| call.at), Some(3));
+        assert_eq!(recent.find("id-5").map(|call| call.who.is_none()), Some(true));
+        assert!(recent.find("id-6").is_none() && recent.find("").is_none());
+    }
+
+    /// Scenario: floods of calls, of large ones, and of strangers' ones. Guarantees the bounds, and who is pushed out.
+    #[test]
+    fn the_memory_is_bounded_and_strangers_push_out_nobody_else() {
+        let recent = Recent::default();
+        recent.keep(ended(0, Some("ann"), None));
+        for number in 1..=5000 {
+            recent.keep(ended(number, None, None));
+        }
+        assert!(recent.find("id-0").is_some() && recent.find("id-4488").is_none() && recent.find("id-4489").is_some());
+        for number in 10_000..10_000 + CALLS {
+            recent.keep(ended(number, Some("ann"), None));
+        }
+        assert!(recent.find("id-0").is_none() && recent.find("id-10000").is_some());
+        let large = "a".repeat(64 << 10);
+        for number in 20_000..20_200 {
+            recent.keep(ended(number, Some(&large), None));
+        }
+        let ring = recent.known.lock().unwrap();
+        assert!(ring.bytes <= BYTES && ring.calls.len() < 200 && ring.calls.len() > 100, "{}", ring.calls.len());
+        assert_eq!(ring.bytes, ring.calls.iter().map(|call| call.bytes()).sum::<usize>());
+        drop(ring);
+        recent.keep(Ended { path: "é".repeat(400).into(), ..ended(7, Some("ann"), None) });
+        assert_eq!(recent.find("id-7").map(|call| call.path.len()), Some(PATH_BYTES));
+    }
+}
