@@ -277,6 +277,7 @@ impl From<Fault> for Refusal {
             | Fault::Expectation
             | Fault::Upgrade
             | Fault::CredentialConflict
+            | Fault::CookieConflict
             | Fault::TokenInUrl
             | Fault::AppHeader
             | Fault::BodyTruncated

@@ -34,6 +34,7 @@ pub struct Metrics {
     events: IntCounterVec,
     items: IntCounterVec,
     forged: IntCounter,
+    logins: IntCounterVec,
     client_token_uses: IntCounterVec,
     client_token_last_used: IntGaugeVec,
     pub key_age_seconds: IntGaugeVec,
@@ -129,6 +130,7 @@ impl Metrics {
             "forged_attributes_total",
             "Attributes in our own namespace that callers sent and that were removed.",
         )?;
+        let logins = make.counter("logins_total", "Logins with a browser by how they ended.", &["outcome"])?;
         let client_token_uses =
             make.counter("client_token_uses_total", "Times that a client token was accepted.", &["name"])?;
         let client_token_last_used =
@@ -167,6 +169,7 @@ impl Metrics {
             events,
             items,
             forged,
+            logins,
             client_token_uses,
             client_token_last_used,
             key_age_seconds,
@@ -196,6 +199,11 @@ impl Metrics {
         if let Some(status) = call.upstream_status {
             self.upstream.with_label_values(&[call.upstream, status_word(status)]).inc();
         }
+    }
+
+    /// `outcome`: `ok`, or the reason code of a login that failed.
+    pub fn login(&self, outcome: &'static str) {
+        self.logins.with_label_values(&[outcome]).inc();
     }
 
     /// `name` is one of the configuration's, never what a caller sent.

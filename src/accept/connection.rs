@@ -57,6 +57,16 @@ impl Connection {
         }
     }
 
+    /// Scheme and authority by which this call's sender knows us: the operator's name for the listener, else what the
+    /// call itself names (`Call::authority`).
+    pub fn origin(&self, authority: &str) -> String {
+        let scheme = if self.listener.tls.is_some() { "https" } else { "http" };
+        match &self.listener.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("{scheme}://{authority}"),
+        }
+    }
+
     /// Lets the next head in: the request before it is over.
     pub fn arm(&self) {
         self.armed.store(true, Ordering::Release);

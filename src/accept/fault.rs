@@ -32,6 +32,8 @@ pub enum Fault {
     Upgrade,
     /// Two different credentials of one kind, or one in a place where none may stand.
     CredentialConflict,
+    /// One of our cookies stands twice, or has a form or size that we never gave it.
+    CookieConflict,
     /// A route whose clients put their token into the URL, where it ends up in logs (RFC 6750 section 5.3).
     TokenInUrl,
     /// More header lines or bytes than `limits.headers` and `limits.header` allow.
@@ -71,6 +73,7 @@ impl Fault {
             Fault::Expectation => "expectation_unknown",
             Fault::Upgrade => "upgrade_refused",
             Fault::CredentialConflict => "conflicting_credentials",
+            Fault::CookieConflict => "cookie_conflict",
             Fault::TokenInUrl => "token_in_url",
             Fault::HeadTooLarge => "head_too_large",
             Fault::HeadTimeout => "head_timeout",

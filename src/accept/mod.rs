@@ -9,6 +9,7 @@ mod call;
 mod caller;
 mod chunks;
 mod connection;
+mod cookies;
 mod edge;
 mod evidence;
 mod fault;
@@ -28,6 +29,7 @@ pub use call::{AlertAsk, Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Proto
 pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented, SessionCookie};
 pub use chunks::Chunks;
 pub use connection::{BrokenHead, Connection};
+pub use cookies::{LOGIN_COOKIE, SESSION_COOKIE};
 pub use edge::{Census, Edge, EdgeEvent, Stage, Terms, Witness, reached};
 pub use evidence::{Shown, with_body_token};
 pub use fault::Fault;
@@ -35,7 +37,7 @@ pub use legacy::firehose_request;
 use read::glimpse_dialect;
 pub use read::{APP_HEADER, RefusedHead, read};
 pub use settings::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
-pub use site::{ExplainAsk, PageAsk, ReturnPath, SiteAsk};
+pub use site::{CallbackAsk, ExplainAsk, PageAsk, ReturnPath, SiteAsk};
 pub use stream::{Arrival, Body};
 pub use tls::{certificates, server_config};
 

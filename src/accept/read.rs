@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 use super::connection::Connection;
-use super::{Caller, Fault, evidence, head, legacy, path};
+use super::{Caller, Fault, SessionCookie, cookies, evidence, head, legacy, path, site};
 use crate::apps::AppPath;
 use crate::limits::Limits;
 use crate::otlp::Encoding;
@@ -54,7 +54,9 @@ fn read_in(
     if !super::is_known_method(parts.method.as_str().as_bytes()) {
         return Err(Fault::Method);
     }
-    let segments = path::segments(parts.uri.path())?;
+    // The one path with a slash at its end.
+    let is_home = parts.uri.path() == site::HOME;
+    let segments = path::segments(if is_home { "/.lightkeeper" } else { parts.uri.path() })?;
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
     if connection.listener.serves.ingest && profile.takes_token_in_url(addressed(&words).1) {
         return Err(Fault::TokenInUrl);
@@ -67,18 +69,38 @@ fn read_in(
     if query.iter().any(|(key, _)| key.eq_ignore_ascii_case("access_token") || key.eq_ignore_ascii_case("token")) {
         return Err(Fault::CredentialConflict);
     }
-    let canonical = path::join(words.iter().copied());
-    let legacy::Found { mut ask, token } = ask(parts, connection, profile, &words, &canonical, query, dialect)?;
-    let caller = Caller {
-        token: evidence::token(&parts.headers, profile, token, connection.chain.is_some())?,
-        certificate: connection.chain.clone(),
-        session: None,
-        address: connection.peer.ip(),
+    let cookies = cookies::ours(&parts.headers)?;
+    let canonical = if is_home { site::HOME.to_owned() } else { path::join(words.iter().copied()) };
+    // The path may be spelled in another way than the one that was glimpsed.
+    let dialect = site::dialect(&canonical).unwrap_or(dialect);
+    let legacy::Found { mut ask, token } = match words.as_slice() {
+        [".lightkeeper", words @ ..] if connection.listener.serves.web && *words != ["whoami"] => {
+            let asked = site::ask(&parts.method, words, is_home, query, cookies.login)?;
+            legacy::Found { ask: asked.map_or(Ask::Unknown, Ask::Site), token: TokenPlace::Header }
+        }
+        _ => ask(parts, connection, profile, &words, &canonical, query, dialect)?,
     };
+    let token = evidence::token(&parts.headers, profile, token, connection.chain.is_some())?;
+    if token.is_some() && cookies.session.is_some() {
+        return Err(Fault::CredentialConflict);
+    }
+    let session = cookies.session.filter(|_| takes_session(&ask, dialect));
+    let session = session.map(|value| SessionCookie { value, origin: connection.origin(&authority) });
+    let caller = Caller { token, certificate: connection.chain.clone(), session, address: connection.peer.ip() };
     if let Ask::Legacy(ask) = &mut ask {
         ask.body_first = ask.format.may_carry_token() && !caller.has_evidence();
     }
     Ok((caller, Call { method: parts.method.clone(), path: canonical, authority, dialect, ask }))
+}
+
+/// A browser sends its cookies wherever it is led; they prove something only where people go. What workloads send, and
+/// what a backend tells, is never a session's.
+fn takes_session(ask: &Ask, dialect: Dialect) -> bool {
+    match ask {
+        Ask::Query(_) | Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) => true,
+        Ask::Unknown => dialect == Dialect::Page,
+        Ask::Ingest(_) | Ask::Legacy(_) | Ask::Alert(_) | Ask::Unacceptable(_) => false,
+    }
 }
 
 /// Every header line: count, size, bytes; and the names that must stand alone.
@@ -308,6 +330,9 @@ fn query_ask(
 /// anybody else would take its status 200 for success.
 pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bool) -> Dialect {
     let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if let Some(dialect) = site::dialect(path) {
+        return dialect;
+    }
     let is = |known: &[u8]| essence.eq_ignore_ascii_case(known);
     let starts = |prefix: &[u8]| essence.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     if http2 && (is(b"application/grpc") || starts(b"application/grpc+")) {

@@ -1,19 +1,28 @@
 //! What is asked of the gateway's own site, `/.lightkeeper/…`, in typed form.
 //!
-//! What it does: holds pages and steps of the login, and paths that a browser may be sent back to. What it refuses to
-//! know: sessions, HTML. Invariant: a `ReturnPath` is a path of ours, whoever wrote it.
+//! What it does: reads pages and steps of the login, and paths that a browser may be sent back to. What it refuses to
+//! know: sessions, HTML. Invariants: a `ReturnPath` is a path of ours, whoever wrote it; what comes back from a provider
+//! is never shown by `Debug` and is wiped when dropped.
 
+use http::Method;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{Dialect, Fault};
 use crate::apps::AppPath;
 
 /// Something of the site.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SiteAsk {
+    /// `GET /.lightkeeper`, without the slash that its pages stand behind: for anybody.
+    Door,
     /// `GET login?return_to=…`: for anybody.
     Login {
         return_to: ReturnPath,
+        /// Whether another path was asked for, that is not ours to return to.
+        strayed: bool,
     },
-    /// `GET callback?…`: for anybody; the pairs as the provider wrote them, decoded.
-    Callback(Vec<(String, String)>),
+    /// `GET callback?…`: for anybody.
+    Callback(CallbackAsk),
     /// `GET signed-out`: for anybody.
     SignedOut,
     /// `GET assets/{name}`: for anybody.
@@ -50,6 +59,113 @@ pub struct ExplainAsk {
     pub service: Option<String>,
 }
 
+/// How a provider sent a browser back.
+#[derive(PartialEq, Eq)]
+pub struct CallbackAsk {
+    /// The query's pairs as the provider wrote them, decoded, unknown ones too.
+    pub pairs: Vec<(String, String)>,
+    /// The cookie of the login that this should be the end of.
+    pub transaction: Option<Zeroizing<String>>,
+}
+
+impl std::fmt::Debug for CallbackAsk {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("CallbackAsk(…)")
+    }
+}
+
+impl Drop for CallbackAsk {
+    fn drop(&mut self) {
+        self.pairs.iter_mut().for_each(|(_, value)| value.zeroize());
+    }
+}
+
+/// The site's first page.
+pub(super) const HOME: &str = "/.lightkeeper/";
+
+/// The most of one value that a provider's answer may have; state and code are far smaller.
+const ANSWER_LIMIT_BYTES: usize = 4096;
+/// The most that can be looked for in the tree.
+const FILTER_LIMIT_BYTES: usize = 256;
+
+/// In which form a path of the site is answered; `None`: not one of the site's.
+pub(super) fn dialect(path: &str) -> Option<Dialect> {
+    let path = path.split('?').next().unwrap_or_default();
+    match path.strip_prefix("/.lightkeeper")? {
+        "/whoami" | "/configuration" => Some(Dialect::Own),
+        rest if rest.is_empty() || rest.starts_with('/') => Some(Dialect::Page),
+        _ => None,
+    }
+}
+
+/// What `words` (behind `/.lightkeeper`) ask for; `None`: nothing that anybody knows. `is_home`: with the slash of the
+/// first page.
+pub(super) fn ask(
+    method: &Method,
+    words: &[&str],
+    is_home: bool,
+    pairs: Vec<(String, String)>,
+    transaction: Option<Zeroizing<String>>,
+) -> Result<Option<SiteAsk>, Fault> {
+    let is_get = *method == Method::GET;
+    if *method == Method::POST && *words == ["logout"] {
+        return take(&pairs, []).map(|[]| Some(SiteAsk::Logout));
+    }
+    if !is_get {
+        return Ok(None);
+    }
+    if let ["callback"] = words {
+        if pairs.iter().any(|(_, value)| value.len() > ANSWER_LIMIT_BYTES) {
+            return Err(Fault::Query);
+        }
+        return Ok(Some(SiteAsk::Callback(CallbackAsk { pairs, transaction })));
+    }
+    if let ["login"] = words {
+        let [wanted] = take(&pairs, [("return_to", usize::MAX)])?;
+        let return_to = wanted.as_deref().map_or_else(|| Some(ReturnPath::home()), ReturnPath::parse);
+        let strayed = return_to.is_none();
+        return Ok(Some(SiteAsk::Login { return_to: return_to.unwrap_or_else(ReturnPath::home), strayed }));
+    }
+    if let ["explain"] = words {
+        let keys = [("request_id", 64), ("method", 16), ("path", 2048), ("app", 512), ("service", 256)];
+        let [request_id, method, path, app, service] = take(&pairs, keys)?;
+        let explain = ExplainAsk { request_id, method, path, app, service };
+        return Ok(Some(SiteAsk::Page(PageAsk::Explain(explain))));
+    }
+    if let ([], true) = (words, is_home) {
+        let [filter] = take(&pairs, [("filter", FILTER_LIMIT_BYTES)])?;
+        return Ok(Some(SiteAsk::Page(PageAsk::Tree { filter })));
+    }
+    let app = |words: &[&str]| words.iter().try_fold(AppPath::root(), |app, word| app.child(word));
+    let found = match words {
+        [] => Some(SiteAsk::Door),
+        ["signed-out"] => Some(SiteAsk::SignedOut),
+        ["configuration"] => Some(SiteAsk::Configuration),
+        ["assets", name] => Some(SiteAsk::Asset((*name).to_owned())),
+        ["apps", rest @ ..] => app(rest).map(|app| SiteAsk::Page(PageAsk::App(app))),
+        ["decisions", rest @ ..] => app(rest).map(|app| SiteAsk::Page(PageAsk::Decisions(app))),
+        _ => None,
+    };
+    if found.is_some() {
+        let [] = take(&pairs, [])?;
+    }
+    Ok(found)
+}
+
+/// The values of these keys and no others, each at most once and no longer than said; an empty one is none.
+fn take<const N: usize>(pairs: &[(String, String)], keys: [(&str, usize); N]) -> Result<[Option<String>; N], Fault> {
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        let known = keys.iter().any(|(known, limit_bytes)| known == key && value.len() <= *limit_bytes);
+        if !known || pairs.iter().take(index).any(|(earlier, _)| earlier == key) {
+            return Err(Fault::Query);
+        }
+    }
+    Ok(keys.map(|(key, _)| {
+        let found = pairs.iter().find(|(known, value)| known == key && !value.is_empty());
+        found.map(|(_, value)| value.clone())
+    }))
+}
+
 /// The longest path that a browser is sent back to.
 const RETURN_PATH_LIMIT_BYTES: usize = 2048;
 
@@ -60,7 +176,7 @@ pub struct ReturnPath(String);
 impl ReturnPath {
     /// The site's first page.
     pub fn home() -> Self {
-        ReturnPath("/.lightkeeper/".to_owned())
+        ReturnPath(HOME.to_owned())
     }
 
     /// A decoded value that may be returned to: one of the site's own paths, in visible ASCII, without anything that a
@@ -72,7 +188,7 @@ impl ReturnPath {
         let steps = path.split('/').skip(1).all(|step| !matches!(step, "." | ".."));
         let encoded = path.to_ascii_lowercase();
         let hidden = ["%2f", "%5c", "%2e", "%00", "%25"].iter().any(|hidden| encoded.contains(hidden));
-        let ours = path.starts_with("/.lightkeeper/") && !path.contains("//");
+        let ours = path.starts_with(HOME) && !path.contains("//");
         let loops = ["/.lightkeeper/login", "/.lightkeeper/callback", "/.lightkeeper/logout"].contains(&path);
         (plain && steps && !hidden && ours && !loops).then(|| ReturnPath(text.to_owned()))
     }
@@ -85,6 +201,71 @@ impl ReturnPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Scenario: what browsers and others ask of the site. Guarantees: each is one thing or nothing; keys that are not
+    /// known, stand twice or are too long are refused.
+    #[test]
+    fn asks_of_the_site() {
+        let page = |page| Ok(Some(SiteAsk::Page(page)));
+        let explain = |ask| page(PageAsk::Explain(ask));
+        let app = |text| AppPath::parse(text).unwrap();
+        let login = |to: &str, strayed| Ok(Some(SiteAsk::Login { return_to: ReturnPath::parse(to).unwrap(), strayed }));
+        let long = |key: &str, length: usize| format!("?{key}={}", "a".repeat(length));
+        let rows = [
+            ("GET /.lightkeeper", Ok(Some(SiteAsk::Door))),
+            ("GET /.lightkeeper/", page(PageAsk::Tree { filter: None })),
+            ("GET /.lightkeeper/?filter=", page(PageAsk::Tree { filter: None })),
+            ("GET /.lightkeeper/?filter=a+b", page(PageAsk::Tree { filter: Some("a b".to_owned()) })),
+            ("GET /.lightkeeper/?filter=a&filter=a", Err(Fault::Query)),
+            ("GET /.lightkeeper/?other=a", Err(Fault::Query)),
+            (&format!("GET /.lightkeeper/{}", long("filter", 257)), Err(Fault::Query)),
+            ("GET /.lightkeeper?filter=a", Err(Fault::Query)),
+            ("GET /.lightkeeper/apps", page(PageAsk::App(AppPath::root()))),
+            ("GET /.lightkeeper/apps/shop/checkout", page(PageAsk::App(app("shop/checkout")))),
+            ("GET /.lightkeeper/apps/shop?x=1", Err(Fault::Query)),
+            ("GET /.lightkeeper/apps/-", Ok(None)),
+            ("GET /.lightkeeper/decisions", page(PageAsk::Decisions(AppPath::root()))),
+            ("GET /.lightkeeper/decisions/shop", page(PageAsk::Decisions(app("shop")))),
+            ("GET /.lightkeeper/explain", explain(ExplainAsk::default())),
+            ("GET /.lightkeeper/explain?request_id=&path=%2Fv1&method=GET", {
+                let path = Some("/v1".to_owned());
+                explain(ExplainAsk { path, method: Some("GET".to_owned()), ..ExplainAsk::default() })
+            }),
+            (&format!("GET /.lightkeeper/explain{}", long("request_id", 65)), Err(Fault::Query)),
+            ("GET /.lightkeeper/explain?subject=x", Err(Fault::Query)),
+            ("GET /.lightkeeper/login", login("/.lightkeeper/", false)),
+            ("GET /.lightkeeper/login?return_to=/.lightkeeper/apps", login("/.lightkeeper/apps", false)),
+            ("GET /.lightkeeper/login?return_to=%2F%2Fevil.example", login("/.lightkeeper/", true)),
+            ("GET /.lightkeeper/login?return_to=a&return_to=b", Err(Fault::Query)),
+            ("GET /.lightkeeper/signed-out", Ok(Some(SiteAsk::SignedOut))),
+            ("GET /.lightkeeper/configuration", Ok(Some(SiteAsk::Configuration))),
+            ("GET /.lightkeeper/assets/a.css", Ok(Some(SiteAsk::Asset("a.css".to_owned())))),
+            ("GET /.lightkeeper/assets", Ok(None)),
+            ("GET /.lightkeeper/assets/a/b", Ok(None)),
+            ("GET /.lightkeeper/callback?code=a&state=b&code=c", {
+                let pairs = [("code", "a"), ("state", "b"), ("code", "c")];
+                let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+                Ok(Some(SiteAsk::Callback(CallbackAsk { pairs, transaction: None })))
+            }),
+            (&format!("GET /.lightkeeper/callback{}", long("code", 4097)), Err(Fault::Query)),
+            ("POST /.lightkeeper/logout", Ok(Some(SiteAsk::Logout))),
+            ("POST /.lightkeeper/logout?return_to=a", Err(Fault::Query)),
+            ("GET /.lightkeeper/logout", Ok(None)),
+            ("POST /.lightkeeper/", Ok(None)),
+            ("HEAD /.lightkeeper/", Ok(None)),
+            ("PUT /.lightkeeper/apps/shop", Ok(None)),
+            ("POST /.lightkeeper/callback?code=a", Ok(None)),
+            ("GET /.lightkeeper/other", Ok(None)),
+        ];
+        for (line, expected) in rows {
+            let (method, target) = line.split_once(' ').unwrap();
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let pairs = if query.is_empty() { Vec::new() } else { super::super::path::pairs(query).unwrap() };
+            let words: Vec<&str> = path.split('/').skip(2).filter(|word| !word.is_empty()).collect();
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(ask(&method, &words, path == HOME, pairs, None), expected, "{line}");
+        }
+    }
 
     #[test]
     fn a_browser_is_sent_back_to_our_own_pages_only() {

@@ -8,17 +8,18 @@
 use pingora_proxy::Session;
 
 use super::asking::{self, Question};
+use super::csrf;
 use super::lanes;
 use super::pulse::Beat;
 use super::reading;
 use super::reports::{self, Opened};
 use super::restraint::Culprit;
 use super::walk::Walk;
-use super::{answer, own};
+use super::{answer, own, visit};
 use crate::accept::{self, Arrival, Ask, Call, Caller, Fault, Framed, Protocol};
 use crate::apps::Mark;
 use crate::authorize::Reach;
-use crate::identify::Identity;
+use crate::identify::{Identity, Login};
 use crate::respond::{Class, Refusal};
 use crate::route::{self, Lane};
 
@@ -38,12 +39,20 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             // Over HTTP/2 a method may be as long as the whole head.
             let method = session.req_header().method.as_str().chars().take(16).collect();
             walk.note_broken(method, path, head.dialect);
+            if head.fault == Fault::CookieConflict {
+                // Nobody should have to look for the cookie that shuts them out.
+                walk.set_cookies.extend(Login::cleared());
+            }
             Refusal::from(head.fault)
         })?;
     walk.note_call(&call);
+    walk.origin = Some(connection.origin(&call.authority));
     let slot = walk.core().trail.reserve().map_err(|_| Refusal::new(Class::Unavailable, "audit_unwritable"))?;
     walk.keep_slot(slot);
 
+    if let Ask::Site(ask) = &call.ask {
+        return visit::visit(session, walk, arrival, caller, &call, ask).await;
+    }
     let (caller, opened) = with_body(session, walk, arrival, caller, &call).await?;
     let shown = caller.shown();
     let identified = house.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection));
@@ -53,6 +62,10 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     }
     let identity = identified?;
     walk.note_identity(identity.facts());
+    if let Some(proven) = identity.session() {
+        walk.note_visitor(&identity);
+        csrf::check(&session.req_header().headers, &call.method, &connection.origin(&call.authority), proven)?;
+    }
     match &call.ask {
         Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Class::Unknown, "path_unknown")),
         Ask::Unacceptable(fault) => Err((*fault).into()),
@@ -183,7 +196,7 @@ async fn as_it_comes(
         }
         Lane::Terminated(_) => {
             let core = walk.core().clone();
-            let ours = asking::ours(call, &arrival.connection);
+            let ours = arrival.connection.origin(&call.authority);
             let mut reserved = core.budget.open();
             let body = lanes::read_whole(session, walk, arrival, Protocol::Http, &mut reserved).await?;
             let headers = session.req_header().headers.clone();

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use pingora_core::Error;
 use pingora_core::protocols::http::HttpTask;
+use pingora_core::{Error, ErrorType, OrErr as _};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::asking::Reply;
+use super::page;
 use super::parcel::Manner;
 use super::walk::Walk;
 use crate::accept::{Arrival, Connection, Dialect, Protocol};
@@ -43,7 +44,10 @@ type Outcome = Result<(), Box<Error>>;
 pub async fn refuse(session: &mut Session, walk: &mut Walk, refusal: Refusal) -> Outcome {
     let particulars =
         Particulars { now: Some(walk.core().clock.now()), firehose_request: walk.firehose_request.as_deref() };
-    let rendered = respond::render(&refusal, walk.dialect, &walk.request_id, &particulars);
+    let mut rendered = respond::render(&refusal, walk.dialect, &walk.request_id, &particulars);
+    if walk.dialect == Dialect::Page {
+        page::dress(walk, &refusal, &mut rendered);
+    }
     walk.status = Some(refusal.class.status().as_u16());
     walk.grpc_status = (walk.dialect == Dialect::Grpc).then(|| u16::from(refusal.class.grpc_code()));
     walk.refusal = Some(refusal);
@@ -60,6 +64,18 @@ pub async fn own(session: &mut Session, walk: &mut Walk, page: serde_json::Value
     ];
     headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
     write(session, walk, StatusCode::OK, headers, page.to_string().into()).await
+}
+
+/// Answers a browser: a page, a file, or where to go next.
+pub async fn page(
+    session: &mut Session,
+    walk: &mut Walk,
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+) -> Outcome {
+    walk.status = Some(status.as_u16());
+    write(session, walk, status, headers, body).await
 }
 
 /// What of a query's answer head is passed on. Values that hold our credential are left out.
@@ -195,6 +211,14 @@ async fn write(
     let mut head = ResponseHeader::build(status, Some(headers.len() + 1))?;
     for (name, value) in headers {
         head.append_header(name, value)?;
+    }
+    if walk.by_session {
+        head.append_header(header::VARY, "cookie")?;
+    }
+    for cookie in walk.set_cookies.drain(..) {
+        let mut value = HeaderValue::from_str(&cookie.0).or_err(ErrorType::InternalError, "a cookie of ours")?;
+        value.set_sensitive(true);
+        head.append_header(header::SET_COOKIE, value)?;
     }
     let http2 = session.downstream_session.is_http2();
     let unread = walk.arrival.as_ref().and_then(Arrival::body).is_some_and(|body| !body.is_whole());

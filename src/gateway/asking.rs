@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::lanes::is_usable;
 use super::{Core, House, answer};
-use crate::accept::{Call, Connection};
+use crate::accept::Call;
 use crate::authorize::Permit;
 use crate::forward::{self, Answer, Backend, Intake, Replayable, Whole};
 use crate::limits::Reservation;
@@ -138,13 +138,4 @@ fn is_json(answer: &Answer) -> bool {
 
 fn links(hosts: &[String], backend: &Backend, ours: &str) -> Links {
     Links::new(hosts.iter().cloned().chain([backend.authority.clone()]), ours.to_owned())
-}
-
-/// What callers call us: the operator's name for this listener, else the caller's.
-pub fn ours(call: &Call, connection: &Connection) -> String {
-    let scheme = if connection.listener.tls.is_some() { "https" } else { "http" };
-    match &connection.listener.public_url {
-        Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("{scheme}://{}", call.authority),
-    }
 }

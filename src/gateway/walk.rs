@@ -11,16 +11,16 @@ use std::time::Instant;
 use http::Method;
 
 use super::recent::{Caller, Ended};
-use super::{Core, House};
+use super::{Core, House, Visitor, page};
 use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, SiteAsk};
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
-use crate::identify::Facts;
+use crate::identify::{Facts, Finished, Identity, Method as Proof, Session, SetCookie};
 use crate::respond::Refusal;
 use crate::route::Route;
-use crate::telemetry::Finished;
+use crate::telemetry;
 use crate::transform::{Part, Split};
 
 /// One call.
@@ -58,6 +58,16 @@ pub struct Walk {
     detail: Option<String>,
     /// What answers to Firehose repeat.
     pub firehose_request: Option<String>,
+    /// Scheme and authority by which the caller knows us, once the head is understood.
+    pub origin: Option<String>,
+    /// Who looks at a page.
+    pub visitor: Option<Visitor>,
+    /// What a person can do about a refusal, where the class alone does not say it.
+    pub advice: Option<&'static str>,
+    /// Whether a session's cookie decided who the caller is.
+    pub by_session: bool,
+    /// Cookies that go with the answer, whatever it is.
+    pub set_cookies: Vec<SetCookie>,
     begun: bool,
     ended: bool,
 }
@@ -96,6 +106,11 @@ impl Walk {
             parts: Vec::new(),
             detail: None,
             firehose_request: None,
+            origin: None,
+            visitor: None,
+            advice: None,
+            by_session: false,
+            set_cookies: Vec::new(),
             begun: false,
             ended: false,
         }
@@ -168,6 +183,27 @@ impl Walk {
             issuer: facts.issuer.to_string(),
             subject: facts.subject.to_string(),
         });
+    }
+
+    /// A session's call: it is kept from idling out, and nobody on the way may mix its answer up with another's.
+    pub fn note_session(&mut self, session: &Session) {
+        self.by_session = true;
+        self.set_cookies.extend(session.renewed.clone());
+    }
+
+    /// Who looks at pages.
+    pub fn note_visitor(&mut self, identity: &Identity) {
+        self.note_identity(identity.facts());
+        self.visitor = Some(page::visitor(identity));
+        if let Some(session) = identity.session() {
+            self.note_session(session);
+        }
+    }
+
+    /// Who has just logged in.
+    pub fn note_login(&mut self, finished: &Finished) {
+        let (issuer, subject) = (finished.issuer.clone(), finished.subject.clone());
+        self.who = Some(Who { method: Proof::Session.name(), issuer, subject });
     }
 
     pub fn note_permit(&mut self, permit: &Permit) {
@@ -251,7 +287,7 @@ impl Walk {
         }
     }
 
-    /// The gateway's own pages need no permit: they show the caller what is the caller's.
+    /// The gateway's own pages and logins need no permit: they show the caller what is the caller's.
     pub fn note_own(&mut self) {
         self.permitted = true;
     }
@@ -313,7 +349,7 @@ impl Walk {
         let operation = self.operation.as_deref().unwrap_or("unknown");
         // An app path in a metric is always one of the policy's.
         let app = self.app.as_deref().unwrap_or("none");
-        self.core.metrics.finished(&Finished {
+        self.core.metrics.finished(&telemetry::Finished {
             operation,
             app,
             decision,

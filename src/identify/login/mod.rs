@@ -49,9 +49,7 @@ use provider::Provider;
 use seal::{COOKIE_LIMIT_BYTES, Keyring};
 use session::{Kept, Lifetimes};
 
-/// The names of our cookies (RFC 6265bis section 4.1.3.2: `__Host-` binds them to host and TLS).
-pub const SESSION_COOKIE: &str = "__Host-lightkeeper-session";
-pub const LOGIN_COOKIE: &str = "__Host-lightkeeper-login";
+pub use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
 
 /// What two gateways' clocks may differ by: each opens what the other sealed.
 const CLOCK_SKEW_SECONDS: i64 = 60;

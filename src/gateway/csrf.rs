@@ -1,0 +1,111 @@
+//! What a session must prove before it may change anything.
+//!
+//! What it does: tells a call that one of our own pages made from one that another site had the browser make. What it
+//! refuses to know: who the session is, what is asked. Invariants: a cookie alone authorizes nothing but reading; the
+//! proof is judged on the head, before anything is read of a body; both halves are needed, origin and token.
+
+use http::{HeaderMap, HeaderName, Method, header};
+
+use crate::identify::Session;
+use crate::respond::{Class, Refusal};
+
+/// Where scripts and tools put the session's token.
+pub const CSRF_HEADER: HeaderName = HeaderName::from_static("lightkeeper-csrf");
+/// Fetch Metadata Request Headers section 2.4; only browsers write it, and no script can.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuses a session's call that changes something, unless it proves that a page of ours made it. `origin`: scheme and
+/// authority by which browsers know us.
+pub fn check(headers: &HeaderMap, method: &Method, origin: &str, session: &Session) -> Result<(), Refusal> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    same_origin(headers, origin)?;
+    match token(headers)? {
+        Some(given) if session.is_csrf(given) => Ok(()),
+        Some(_) | None => Err(missing()),
+    }
+}
+
+/// Refuses what another site has made the browser send. A browser that does not say which site it was names the origin
+/// with everything that is not a GET (Fetch section 3.2); one that says neither is none that we would trust a cookie to.
+pub fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Refusal> {
+    let told = one(headers, &header::ORIGIN)?;
+    let is_ours = told.is_some_and(|told| told.eq_ignore_ascii_case(origin));
+    // Pages without referrer send `null`, even to their own origin.
+    let is_others = told.is_some_and(|told| told != "null") && !is_ours;
+    let proven = match one(headers, &SEC_FETCH_SITE)? {
+        Some(site) => site == "same-origin" && !is_others,
+        None => is_ours,
+    };
+    if proven { Ok(()) } else { Err(foreign()) }
+}
+
+/// The token in its header, if there is one.
+pub fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    one(headers, &CSRF_HEADER).map_err(|_| missing())
+}
+
+/// Neither header nor form holds the session's token.
+pub fn missing() -> Refusal {
+    Refusal::new(Class::Denied, "csrf_missing")
+}
+
+fn foreign() -> Refusal {
+    Refusal::new(Class::Denied, "csrf_origin")
+}
+
+/// The one line of this name.
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Refusal> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(None),
+        (Some(line), None) => line.to_str().map(Some).map_err(|_| foreign()),
+        (Some(_), Some(_)) => Err(foreign()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: what browsers say of where a call came from, and what others pretend. Guarantees: only our own origin
+    /// passes; silence, `null` alone, other ports and schemes, and two voices do not.
+    #[test]
+    fn only_our_own_pages_count() {
+        let ours = "https://gateway.acme.example";
+        let rows: &[(&[(&str, &str)], bool)] = &[
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "null")], true),
+            (&[("sec-fetch-site", "same-origin"), ("origin", ours)], true),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")], false),
+            (&[("sec-fetch-site", "same-site"), ("origin", ours)], false),
+            (&[("sec-fetch-site", "cross-site"), ("origin", ours)], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("sec-fetch-site", "none"), ("origin", ours)], false),
+            (&[("sec-fetch-site", "Same-Origin")], false),
+            (&[("sec-fetch-site", "")], false),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], false),
+            (&[("sec-fetch-site", "same-origin, cross-site")], false),
+            (&[("origin", ours)], true),
+            (&[("origin", "HTTPS://Gateway.acme.example")], true),
+            (&[("origin", "https://gateway.acme.example:8443")], false),
+            (&[("origin", "http://gateway.acme.example")], false),
+            (&[("origin", "https://gateway.acme.example.evil.example")], false),
+            (&[("origin", "https://evil.example/https://gateway.acme.example")], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "")], false),
+            (&[("origin", ours), ("origin", ours)], false),
+            (&[("origin", "https://gateway.acme.example https://evil.example")], false),
+            (&[("referer", "https://gateway.acme.example/")], false),
+            (&[], false),
+        ];
+        for (lines, expected) in rows {
+            let mut headers = HeaderMap::new();
+            for (name, value) in *lines {
+                headers.append(HeaderName::from_static(name), value.parse().unwrap());
+            }
+            assert_eq!(same_origin(&headers, ours).is_ok(), *expected, "{lines:?}");
+        }
+    }
+}

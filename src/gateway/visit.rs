@@ -1,0 +1,336 @@
+//! A browser's way in: logging in and out, and the pages behind.
+//!
+//! What it does: takes a call of the site from its evidence to an answer. What it refuses to know: the provider's
+//! protocol, cookies' contents, what is on a page. Invariants: nobody sees a page without an identity; a browser is
+//! sent only to the provider and to our own paths; a login that begins leaves no old session behind; what authorizes a
+//! logout is proven like everything that a session changes.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use pingora_proxy::Session;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::gather::{self, Visit};
+use super::walk::Walk;
+use super::{Page, answer, csrf, lanes, page};
+use crate::accept::{
+    Arrival, Call, CallbackAsk, Caller, ExplainAsk, Fault, Framed, PageAsk, ReturnPath, SessionCookie, SiteAsk, path,
+};
+use crate::identify::{Login, LoginFault, Rejection, RejectionKind};
+use crate::respond::{Class, Refusal};
+
+/// The largest form that is read.
+const FORM_LIMIT_BYTES: u64 = 8 << 10;
+/// A year: the name of a file changes with its content.
+const KEPT: &str = "public, max-age=31536000, immutable";
+
+type Outcome = Result<(), Refusal>;
+
+/// One call of the site.
+struct Step<'a> {
+    session: &'a mut Session,
+    walk: &'a mut Walk,
+    arrival: &'a Arrival,
+    headers: HeaderMap,
+    origin: String,
+}
+
+/// Answers a call of the site.
+pub async fn visit(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    caller: Caller,
+    call: &Call,
+    ask: &SiteAsk,
+) -> Outcome {
+    let headers = session.req_header().headers.clone();
+    let origin = arrival.connection.origin(&call.authority);
+    let mut step = Step { session, walk, arrival, headers, origin };
+    match ask {
+        SiteAsk::Door => step.leave_for(ReturnPath::home().as_str(), "own").await,
+        SiteAsk::Login { return_to, strayed } => step.login(caller, return_to, *strayed).await,
+        SiteAsk::Callback(ask) => step.callback(ask).await,
+        SiteAsk::SignedOut => step.show(&Page::SignedOut).await,
+        SiteAsk::Asset(name) => step.asset(name).await,
+        SiteAsk::Configuration => step.configuration().await,
+        SiteAsk::Logout => step.logout(caller).await,
+        SiteAsk::Page(ask) => step.page(caller, call, ask).await,
+    }
+}
+
+impl Step<'_> {
+    /// Sends the browser to the provider, or straight on if its session holds.
+    async fn login(&mut self, caller: Caller, return_to: &ReturnPath, strayed: bool) -> Outcome {
+        self.walk.note_operation("login");
+        if strayed {
+            self.walk.note_detail(Some("the path to return to is not ours".to_owned()));
+        }
+        let house = self.walk.house.clone();
+        let login = self.offered(house.identifier.login())?;
+        if caller.session.is_some() {
+            let caller = Caller { certificate: None, token: None, ..caller };
+            if let Ok(identity) = house.identifier.identify(caller).await {
+                self.walk.note_visitor(&identity);
+                return self.leave_for(return_to.as_str(), "login").await;
+            }
+            // Whatever becomes of this login, the old session does not come back (CVE-2026-34454).
+            let [session, _] = Login::cleared();
+            self.walk.set_cookies.push(session);
+        }
+        let begun = login.begin(return_to, &self.origin, self.walk.now()).await;
+        let begun = begun.map_err(|fault| self.failed(fault))?;
+        self.walk.set_cookies.push(begun.cookie);
+        self.leave_for(&begun.location, "login").await
+    }
+
+    /// The provider has sent the browser back.
+    async fn callback(&mut self, ask: &CallbackAsk) -> Outcome {
+        self.walk.note_operation("login");
+        let house = self.walk.house.clone();
+        let login = self.offered(house.identifier.login())?;
+        // Well or not: a login's cookie is used once.
+        let [_, transaction] = Login::cleared();
+        self.walk.set_cookies.push(transaction);
+        let given = ask.transaction.as_ref().map(|cookie| cookie.as_str());
+        let finished = login.finish(&ask.pairs, given, &self.origin, self.walk.now()).await;
+        let finished = finished.map_err(|fault| self.failed(fault))?;
+        self.walk.core().metrics.login("ok");
+        self.walk.note_login(&finished);
+        self.walk.set_cookies.push(finished.session);
+        self.leave_for(finished.return_to.as_str(), "login").await
+    }
+
+    /// Ends a session here and at the provider.
+    async fn logout(&mut self, caller: Caller) -> Outcome {
+        self.walk.note_operation("logout");
+        csrf::same_origin(&self.headers, &self.origin)?;
+        let house = self.walk.house.clone();
+        let cookie = caller
+            .session
+            .as_ref()
+            .map(|cookie| SessionCookie { value: cookie.value.clone(), origin: cookie.origin.clone() });
+        let caller = Caller { certificate: None, token: None, ..caller };
+        let identity = match house.identifier.identify(caller).await {
+            Ok(identity) => identity,
+            // One of our own pages outlived its session: what is left of it goes.
+            Err(rejection) if rejection.kind != RejectionKind::Unavailable => {
+                self.walk.set_cookies.extend(Login::cleared());
+                return self.turn_away(&rejection, "/.lightkeeper/signed-out").await;
+            }
+            Err(rejection) => return Err(Refusal::from(&rejection)),
+        };
+        self.walk.note_visitor(&identity);
+        let (Some(session), Some(login), Some(cookie)) = (identity.session(), house.identifier.login(), cookie) else {
+            return Err(Refusal::new(Class::Unavailable, "internal_defect"));
+        };
+        let in_head = csrf::token(&self.headers)?.map(|token| Zeroizing::new(token.to_owned()));
+        let given = match in_head {
+            Some(token) => Some(token),
+            None => self.form_token().await?,
+        };
+        if !given.is_some_and(|given| session.is_csrf(&given)) {
+            return Err(csrf::missing());
+        }
+        let provider = login.end(&cookie, self.walk.now()).await;
+        // A renewed cookie must not outlive the session.
+        self.walk.set_cookies.clear();
+        self.walk.set_cookies.extend(Login::cleared());
+        self.leave_for(provider.as_deref().unwrap_or("/.lightkeeper/signed-out"), "logout").await
+    }
+
+    /// The token in the form that a page without scripts sends.
+    async fn form_token(&mut self) -> Result<Option<Zeroizing<String>>, Refusal> {
+        let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let is_empty = lanes::framed(self.session, self.arrival) == Framed::Length(0);
+        if is_empty || !essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            return Ok(None);
+        }
+        let core = self.walk.core().clone();
+        let mut reserved = core.budget.open();
+        let body = lanes::read_within(self.session, self.walk, self.arrival, FORM_LIMIT_BYTES, &mut reserved).await?;
+        let text = str::from_utf8(&body).map_err(|_| Refusal::from(Fault::Query))?;
+        let mut tokens = path::pairs(text)?.into_iter().filter(|(key, _)| key == "csrf").map(|(_, value)| value);
+        match (tokens.next(), tokens.next()) {
+            (token, None) => Ok(token.map(Zeroizing::new)),
+            (_, Some(_)) => Err(csrf::missing()),
+        }
+    }
+
+    /// A page for whoever the caller is.
+    async fn page(&mut self, caller: Caller, call: &Call, ask: &PageAsk) -> Outcome {
+        self.walk.note_operation("own");
+        let house = self.walk.house.clone();
+        // Software that shows a token or certificate would not know what to do at a login, and a login would not mend
+        // what it shows.
+        let is_browser = caller.token.is_none() && caller.certificate.is_none();
+        let identity = match house.identifier.identify(caller).await {
+            Ok(identity) => identity,
+            Err(rejection)
+                if is_browser && rejection.kind != RejectionKind::Unavailable && page::can_log_in(self.walk) =>
+            {
+                let mut login = "/.lightkeeper/login?return_to=".to_owned();
+                path::encode(&address(&call.path, ask), &mut login);
+                return self.turn_away(&rejection, &login).await;
+            }
+            Err(rejection) => return Err(Refusal::from(&rejection)),
+        };
+        self.walk.note_visitor(&identity);
+        let core = self.walk.core().clone();
+        let request_id = self.walk.request_id.clone();
+        let visit = Visit {
+            core: &core,
+            house: &house,
+            identity: &identity,
+            now: self.walk.now(),
+            ours: &self.origin,
+            request_id: &request_id,
+            headers: &self.headers,
+        };
+        let page = gather::page(&visit, ask).await?;
+        self.show(&page).await
+    }
+
+    async fn show(&mut self, page: &Page) -> Outcome {
+        self.walk.note_operation("own");
+        self.walk.note_own();
+        let html = self.walk.house.site.page(&page::frame(self.walk), page);
+        let mut headers = page::headers(self.walk, "no-store");
+        headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
+        self.write(StatusCode::OK, headers, html.into_bytes().into()).await
+    }
+
+    async fn asset(&mut self, name: &str) -> Outcome {
+        self.walk.note_operation("own");
+        let asset = self.walk.house.site.asset(name).ok_or_else(|| Refusal::new(Class::Unknown, "path_unknown"))?;
+        self.walk.note_own();
+        let mut headers = page::headers(self.walk, KEPT);
+        headers.push((header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)));
+        self.write(StatusCode::OK, headers, asset.body.into()).await
+    }
+
+    /// What the command line needs to log in: nothing that a login page would not tell.
+    async fn configuration(&mut self) -> Outcome {
+        self.walk.note_operation("own");
+        self.walk.note_own();
+        let house = self.walk.house.clone();
+        let login = house.identifier.login().and_then(Login::configuration).map(|cli| {
+            json!({
+                "issuer": cli.issuer_url,
+                "client_id": cli.client_id,
+                "scopes": cli.scopes,
+                "audience": cli.audience,
+            })
+        });
+        let document = json!({ "organization": house.organization, "login": login });
+        answer::own(self.session, self.walk, document).await.map_err(|_| lanes::client_closed())
+    }
+
+    /// The login, if there is one and browsers may use it here.
+    fn offered<'l>(&mut self, login: Option<&'l Login>) -> Result<&'l Login, Refusal> {
+        let login = login.ok_or_else(|| Refusal::new(Class::Unknown, "login_not_offered"))?;
+        if !page::is_private(&self.origin) {
+            self.walk.advice = Some("Open this page with https:// in front: a login is never sent in the clear.");
+            return Err(Refusal::new(Class::Malformed, "login_in_the_clear"));
+        }
+        Ok(login)
+    }
+
+    fn failed(&mut self, fault: LoginFault) -> Refusal {
+        self.walk.core().metrics.login(fault.code());
+        let (class, advice) = if fault.is_outage() {
+            (Class::Unavailable, "The identity provider does not answer as it should. Who is logged in stays so.")
+        } else if fault.code() == "login_access_denied" {
+            (Class::Denied, "The identity provider says no. Log in again, perhaps as somebody else.")
+        } else {
+            (
+                Class::Malformed,
+                "This login cannot be finished: it is too old, used already, or not this browser's. Log in again.",
+            )
+        };
+        self.walk.advice = Some(advice);
+        Refusal::new(class, fault.code())
+    }
+
+    /// Sends the browser elsewhere because this call was permitted.
+    async fn leave_for(&mut self, location: &str, operation: &str) -> Outcome {
+        self.walk.note_operation(operation);
+        self.walk.note_own();
+        self.redirect(location).await
+    }
+
+    /// Sends the browser elsewhere instead of refusing it; the record says why.
+    async fn turn_away(&mut self, rejection: &Rejection, location: &str) -> Outcome {
+        self.walk.refusal = Some(Refusal::from(rejection));
+        self.redirect(location).await
+    }
+
+    async fn redirect(&mut self, location: &str) -> Outcome {
+        let mut headers = page::headers(self.walk, "no-store");
+        let location =
+            HeaderValue::from_str(location).map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
+        headers.push((header::LOCATION, location));
+        self.write(StatusCode::SEE_OTHER, headers, bytes::Bytes::new()).await
+    }
+
+    async fn write(
+        &mut self,
+        status: StatusCode,
+        headers: Vec<(http::HeaderName, HeaderValue)>,
+        body: bytes::Bytes,
+    ) -> Outcome {
+        let written = answer::page(self.session, self.walk, status, headers, body).await;
+        written.map_err(|_| lanes::client_closed())
+    }
+}
+
+/// Path and query of a page, rebuilt.
+fn address(path: &str, ask: &PageAsk) -> String {
+    let pairs: Vec<(&str, &Option<String>)> = match ask {
+        PageAsk::Tree { filter } => vec![("filter", filter)],
+        PageAsk::Explain(ExplainAsk { request_id, method, path, app, service }) => {
+            vec![("request_id", request_id), ("method", method), ("path", path), ("app", app), ("service", service)]
+        }
+        PageAsk::App(_) | PageAsk::Decisions(_) => Vec::new(),
+    };
+    let mut address = path.to_owned();
+    for (key, value) in pairs.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+        address.push(if address.contains('?') { '&' } else { '?' });
+        address.push_str(key);
+        address.push('=');
+        path::encode(value, &mut address);
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apps::AppPath;
+
+    /// Scenario: somebody opens a page before logging in. Guarantees: the login leads back to the very same page.
+    #[test]
+    fn pages_have_an_address_to_return_to() {
+        let some = |text: &str| Some(text.to_owned());
+        let rows = [
+            ("/.lightkeeper/", PageAsk::Tree { filter: None }, "/.lightkeeper/"),
+            (
+                "/.lightkeeper/",
+                PageAsk::Tree { filter: some("a b&c/..//d") },
+                "/.lightkeeper/?filter=a%20b%26c%2F..%2F%2Fd",
+            ),
+            ("/.lightkeeper/apps/shop", PageAsk::App(AppPath::parse("shop").unwrap()), "/.lightkeeper/apps/shop"),
+            (
+                "/.lightkeeper/explain",
+                PageAsk::Explain(ExplainAsk { method: some("GET"), path: some("/v1/x?y"), ..ExplainAsk::default() }),
+                "/.lightkeeper/explain?method=GET&path=%2Fv1%2Fx%3Fy",
+            ),
+        ];
+        for (path, ask, expected) in rows {
+            let address = address(path, &ask);
+            assert_eq!(address, expected);
+            assert_eq!(ReturnPath::parse(&address).as_ref().map(ReturnPath::as_str), Some(expected));
+        }
+    }
+}
