@@ -120,7 +120,7 @@ fn decision(criterion: &mut Criterion) {
     let profile = Profile::lightstep();
     let issuers = ["okta", "cluster-a", "github"].map(str::to_owned);
     let now = UnixMillis(0);
-    let around = Surroundings { profile: &profile, organization: "acme", issuers: &issuers, now };
+    let around = Surroundings { profile: &profile, organization: "acme", issuers: &issuers, destinations: &[], now };
     let (policy, found) = Policy::load(Path::new("bench.yaml"), &policy_text(), &around);
     let policy = policy.unwrap_or_else(|| panic!("{found:?}"));
     assert_eq!((policy.tree().nodes().count(), policy.binding_names().count()), (1_001, 1_000));

@@ -35,6 +35,7 @@ pub struct Metrics {
     items: IntCounterVec,
     forged: IntCounter,
     logins: IntCounterVec,
+    alerts: IntCounterVec,
     client_token_uses: IntCounterVec,
     client_token_last_used: IntGaugeVec,
     pub key_age_seconds: IntGaugeVec,
@@ -131,6 +132,11 @@ impl Metrics {
             "Attributes in our own namespace that callers sent and that were removed.",
         )?;
         let logins = make.counter("logins_total", "Logins with a browser by how they ended.", &["outcome"])?;
+        let alerts = make.counter(
+            "alerts_total",
+            "Messages about alerts by app and outcome (delivered, kept, repeated, failed or refused).",
+            &["app", "outcome"],
+        )?;
         let client_token_uses =
             make.counter("client_token_uses_total", "Times that a client token was accepted.", &["name"])?;
         let client_token_last_used =
@@ -170,6 +176,7 @@ impl Metrics {
             items,
             forged,
             logins,
+            alerts,
             client_token_uses,
             client_token_last_used,
             key_age_seconds,
@@ -204,6 +211,11 @@ impl Metrics {
     /// `outcome`: `ok`, or the reason code of a login that failed.
     pub fn login(&self, outcome: &'static str) {
         self.logins.with_label_values(&[outcome]).inc();
+    }
+
+    /// `app` is one of the policy's.
+    pub fn alert(&self, app: &str, outcome: &str) {
+        self.alerts.with_label_values(&[app, outcome]).inc();
     }
 
     /// `name` is one of the configuration's, never what a caller sent.

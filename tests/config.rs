@@ -15,11 +15,13 @@ use lightkeeper::audit::{AuditSettings, OnFailure};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::config::{self, Checked, LogFormat, LogSettings, Upstreams};
 use lightkeeper::document::Diagnostic;
+use lightkeeper::federate::QuerySettings;
 use lightkeeper::forward::{ClientIdentity, UpstreamSettings};
 use lightkeeper::identify::{
     CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings,
 };
 use lightkeeper::limits::Limits;
+use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
 use lightkeeper::transform::{Compression, IngestSettings};
 use lightkeeper::vault::{ApiKeys, ProjectSecrets, VaultSettings};
@@ -261,6 +263,8 @@ fn every_key_arrives_in_the_checked_settings() {
             }),
         })
     );
+    let ui = UiBase::At("https://ui.example".to_owned());
+    assert_eq!(checked.query, QuerySettings { parallel_projects: 4, deadline: seconds(3), ui });
     let keys = |admin| ApiKeys { read: Some(file("r")), write: Some(file("w")), admin: Some(admin) };
     let shop =
         ProjectSecrets { access_token: vec![file("shop"), SecretRef::Env("SHOP".into())], api_key: keys(file("a")) };

@@ -36,7 +36,13 @@ fn root() -> PathBuf {
 fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
     let issuers = ["okta", "cluster-a", "github"].map(str::to_owned);
     let profile = Profile::lightstep();
-    let around = Surroundings { profile: &profile, organization: "acme", issuers: &issuers, now: NOW };
+    let around = Surroundings {
+        profile: &profile,
+        organization: "acme",
+        issuers: &issuers,
+        destinations: &["oncall".to_owned(), "pager".to_owned()],
+        now: NOW,
+    };
     Policy::load(Path::new(file), text, &around)
 }
 

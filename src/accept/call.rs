@@ -134,4 +134,6 @@ pub struct TreeAsk {
 #[derive(Debug, PartialEq, Eq)]
 pub struct AlertAsk {
     pub app: AppPath,
+    /// Its body is in a form that is not read; told to identified callers only.
+    pub fault: Option<Fault>,
 }

@@ -11,7 +11,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::call::{Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
+use super::call::{AlertAsk, Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 use super::connection::Connection;
 use super::{Caller, Fault, SessionCookie, cookies, evidence, head, legacy, path, site};
 use crate::apps::AppPath;
@@ -228,6 +228,9 @@ fn ask(
         _ => {}
     }
     let (app, rest) = addressed(words);
+    if let (Some(app), ["alerts"], true, &Method::POST) = (app, rest, serves.query, &parts.method) {
+        return alert_ask(parts, app, &query).and_then(found);
+    }
     if let (None, ["apps", rest @ ..]) = (app, words) {
         if serves.web && parts.method == Method::GET && query.is_empty() {
             return found(app_path(rest).map_or(Ask::Unknown, |app| Ask::Own(OwnAsk::Apps(app))));
@@ -273,6 +276,27 @@ fn ask(
         return found(Ask::Unacceptable(Fault::ContentEncoding));
     }
     found(Ask::Ingest(IngestAsk { operation, signal, protocol, upstream_path, app: named }))
+}
+
+/// A message of the backend's webhook for one app.
+fn alert_ask(parts: &Parts, app: &[&str], query: &[(String, String)]) -> Result<Ask, Fault> {
+    let Some(app) = app_path(app) else { return Ok(Ask::Unknown) };
+    if !query.is_empty() {
+        return Err(Fault::Query);
+    }
+    let coding = parts.headers.get(CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
+    let fault = match (is_json(&parts.headers), coding.eq_ignore_ascii_case(b"identity")) {
+        (false, _) => Some(Fault::MediaType),
+        (true, false) => Some(Fault::ContentEncoding),
+        (true, true) => None,
+    };
+    Ok(Ask::Alert(AlertAsk { app, fault }))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    essence.eq_ignore_ascii_case(b"application/json")
 }
 
 /// One word, or none.
@@ -332,6 +356,9 @@ pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bo
     let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     if let Some(dialect) = site::dialect(path) {
         return dialect;
+    }
+    if path.starts_with("/apps/") && path.ends_with("/-/alerts") {
+        return Dialect::Own;
     }
     let is = |known: &[u8]| essence.eq_ignore_ascii_case(known);
     let starts = |prefix: &[u8]| essence.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));

@@ -42,6 +42,8 @@ pub struct Node {
     pub attributes: Vec<(String, String)>,
     /// What this app and all beneath it may send together.
     pub quota: Option<Quota>,
+    /// Where this app's alerts go, by the operator's names: its own list, or else its nearest ancestor's that has one.
+    pub destinations: Vec<String>,
     /// The project declared here.
     declared: Option<Arc<str>>,
     /// The project declared here or at the nearest ancestor.
@@ -60,6 +62,7 @@ impl Node {
             marks: Vec::new(),
             attributes: Vec::new(),
             quota: None,
+            destinations: Vec::new(),
             declared: None,
             project,
             end: 0,
@@ -116,6 +119,8 @@ pub struct Description {
     /// Its own attributes, without inherited ones.
     pub attributes: Vec<(String, String)>,
     pub quota: Option<Quota>,
+    /// `None`: as above it.
+    pub destinations: Option<Vec<String>>,
 }
 
 /// A tree that is growing: `enter` a node, describe it, enter and leave its children, `leave` it.
@@ -184,17 +189,19 @@ impl Planting {
 
     /// Describes the open node. Call it before entering children, who inherit attributes.
     pub fn describe(&mut self, description: Description) -> Result<(), TreeFault> {
-        let Description { owners, services, marks, attributes, quota } = description;
+        let Description { owners, services, marks, attributes, quota, destinations } = description;
         let open = self.open.last().map_or(0, |node| node.0 as usize);
         let above = self.nodes.get(open).and_then(|node| self.nodes.get(node.parent?.0 as usize));
         let mut whole: BTreeMap<String, String> =
             above.map(|above| above.attributes.iter().cloned().collect()).unwrap_or_default();
+        let destinations = destinations.or_else(|| Some(above?.destinations.clone())).unwrap_or_default();
         whole.extend(attributes);
         if whole.len() > ATTRIBUTE_LIMIT {
             return Err(TreeFault::Attributes);
         }
         if let Some(node) = self.nodes.get_mut(open) {
             (node.owners, node.services, node.marks, node.quota) = (owners, services, marks, quota);
+            node.destinations = destinations;
             node.attributes = whole.into_iter().collect();
         }
         Ok(())

@@ -63,12 +63,15 @@ pub struct Who {
     pub subject: String,
 }
 
-/// One part of an export that was split.
+/// One part of an export that was split, or one destination of an alert.
 #[derive(Clone, Debug, Serialize)]
 pub struct PartRecord {
     pub apps: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// Of an alert: the destination's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
     pub items: Items,
     /// `ok`, `remembered` (taken at an earlier try), or a reason code.
     pub reason: &'static str,

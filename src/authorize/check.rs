@@ -31,6 +31,8 @@ pub struct Surroundings<'a> {
     pub organization: &'a str,
     /// The names of the configured OIDC issuers. `mtls` is known besides.
     pub issuers: &'a [String],
+    /// The names of the configured destinations of alerts.
+    pub destinations: &'a [String],
     /// For warnings about bindings that are over; nothing else depends on it.
     pub now: UnixMillis,
 }

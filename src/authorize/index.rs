@@ -69,6 +69,8 @@ impl SubjectIndex {
             Method::Mtls => Some(&self.certificates),
             Method::ClientToken => Some(&self.client_tokens),
             Method::Oidc | Method::Session => self.issuers.get(&*facts.issuer),
+            // No policy speaks of webhooks.
+            Method::Webhook => None,
         };
         if let Some(fields) = fields {
             fields.candidates(facts, &mut visit);

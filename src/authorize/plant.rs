@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use super::check::Checker;
-use super::raw::{RawApp, RawQuota};
+use super::raw::{RawApp, RawAppAlerts, RawQuota};
 use crate::apps::{Claimant, Description, Glob, NodeId, Planting, SERVICE_NAME, Tree, TreeFault, rivals};
 use crate::document::quantity::{DURATION_FORM, SIZE_FORM, duration, show_duration, size};
-use crate::document::{Entries, Spanned, name};
+use crate::document::{Entries, Spanned, name, names, nearest};
 use crate::limits::Quota;
 
 /// The namespace of what the gateway itself writes on resources.
@@ -24,6 +24,9 @@ const BURST_MOST: Duration = Duration::from_secs(3600);
 /// The longest name and value of an attribute that is written on resources.
 const ATTRIBUTE_NAME_LIMIT_BYTES: usize = 255;
 const ATTRIBUTE_VALUE_LIMIT_BYTES: usize = 1024;
+
+/// The most destinations of one app's alerts: all of them are asked at once.
+const DESTINATIONS_LIMIT: usize = 8;
 
 /// What was planted, and where it is written.
 #[derive(Default)]
@@ -76,6 +79,7 @@ impl Checker<'_> {
                 marks: self.marks(&app.marks),
                 attributes: self.attributes(&app.attributes),
                 quota: app.quota.as_ref().and_then(|quota| self.quota(quota)),
+                destinations: app.alerts.as_ref().map(|alerts| self.destinations(alerts)),
             };
             if let Err(fault) = planted.planting.describe(description) {
                 self.error(segment, format!("{}: {fault}", name(&segment.value)));
@@ -83,6 +87,30 @@ impl Checker<'_> {
             self.apps(&app.apps, planted);
             planted.planting.leave();
         }
+    }
+
+    /// Where an app's alerts go: names that the operator has given.
+    fn destinations(&mut self, alerts: &RawAppAlerts) -> Vec<String> {
+        let known = self.around.destinations;
+        let mut checked: Vec<String> = Vec::new();
+        for given in &alerts.destinations {
+            if !known.contains(&given.value) {
+                let hint = match nearest(&given.value, known.iter().map(String::as_str)) {
+                    Some(word) => format!("did you mean {}?", name(word)),
+                    None if known.is_empty() => "the configuration has no `alerts.destinations`".to_owned(),
+                    None => format!("the configuration has {}", names(known.iter().map(String::as_str))),
+                };
+                self.error(given, format!("there is no destination {}", name(&given.value))).hint(hint);
+            } else if checked.contains(&given.value) {
+                self.error(given, format!("destination {} is named twice", name(&given.value))).hint("leave one out");
+            } else {
+                checked.push(given.value.clone());
+            }
+        }
+        if let Some(surplus) = alerts.destinations.get(DESTINATIONS_LIMIT) {
+            self.error(surplus, format!("an app's alerts go to at most {DESTINATIONS_LIMIT} destinations"));
+        }
+        checked
     }
 
     fn project(&mut self, project: &Spanned<String>, planted: &mut Planted) {

@@ -54,12 +54,24 @@ pub(super) struct RawApp {
     /// What this app and all beneath it may export together.
     #[serde(default)]
     pub quota: Option<Spanned<RawQuota>>,
+    /// What becomes of this app's alerts.
+    #[serde(default)]
+    pub alerts: Option<RawAppAlerts>,
     /// The file with this subtree's own policy.
     #[serde(default)]
     pub delegate: Option<Spanned<String>>,
     /// The apps beneath, by name.
     #[serde(default)]
     pub apps: Entries<RawApp>,
+}
+
+/// What becomes of an app's alerts.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAppAlerts {
+    /// Names of the configuration's `alerts.destinations` to which the backend's alerts on this app are passed on, and
+    /// those on the apps beneath that have no list of their own. An empty list passes them on to nobody.
+    pub destinations: Vec<Spanned<String>>,
 }
 
 /// Who may, or may not, do what where.

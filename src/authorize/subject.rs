@@ -49,7 +49,8 @@ impl Subject {
             (Some(IssuerName::ClientTokens), Method::ClientToken) => true,
             (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
             | (Some(IssuerName::Mtls) | None, Method::Oidc | Method::Session | Method::ClientToken)
-            | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Session | Method::Mtls) => false,
+            | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Session | Method::Mtls)
+            | (_, Method::Webhook) => false,
         };
         issued
             && self.subject.as_ref().is_none_or(|glob| glob.matches(&facts.subject))

@@ -35,7 +35,13 @@ bindings:
 fn policy() -> Policy {
     let profile = Profile::lightstep();
     let issuers = ["okta".to_owned()];
-    let around = Surroundings { profile: &profile, organization: "acme", issuers: &issuers, now: UnixMillis(0) };
+    let around = Surroundings {
+        profile: &profile,
+        organization: "acme",
+        issuers: &issuers,
+        destinations: &[],
+        now: UnixMillis(0),
+    };
     let (policy, found) = Policy::load(Path::new("policy.yaml"), POLICY, &around);
     policy.unwrap_or_else(|| panic!("{found:?}"))
 }
@@ -273,7 +279,13 @@ bindings:
 fn exports() -> Policy {
     let profile = Profile::lightstep();
     let issuers = ["okta".to_owned()];
-    let around = Surroundings { profile: &profile, organization: "acme", issuers: &issuers, now: UnixMillis(0) };
+    let around = Surroundings {
+        profile: &profile,
+        organization: "acme",
+        issuers: &issuers,
+        destinations: &[],
+        now: UnixMillis(0),
+    };
     let (policy, found) = Policy::load(Path::new("policy.yaml"), EXPORTS, &around);
     policy.unwrap_or_else(|| panic!("{found:?}"))
 }

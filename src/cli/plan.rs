@@ -32,6 +32,7 @@ pub fn load(path: &Path, clock: &Clock) -> Loaded {
             organization: checked.organization.clone(),
             policy: checked.policy.clone(),
             issuers: checked.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            destinations: checked.alerts.destinations.iter().map(|one| one.name.clone()).collect(),
         }),
         None => config::glance(path),
     };
@@ -39,6 +40,7 @@ pub fn load(path: &Path, clock: &Clock) -> Loaded {
     if let (Some(checked), Some(policy)) = (&checked, &policy) {
         let bindings: Vec<&str> = policy.binding_names().collect();
         findings.extend(checked.check_client_tokens(&bindings, read_at));
+        findings.extend(checked.check_webhooks(policy.tree().nodes().map(|(_, node)| &node.path)));
         let projects = policy.projects().iter();
         findings.extend(
             checked.check_projects(
@@ -65,8 +67,13 @@ fn read_policy(
             return None;
         }
     };
-    let surroundings =
-        Surroundings { profile, organization: &around.organization, issuers: &around.issuers, now: clock.now() };
+    let surroundings = Surroundings {
+        profile,
+        organization: &around.organization,
+        issuers: &around.issuers,
+        destinations: &around.destinations,
+        now: clock.now(),
+    };
     let (policy, found) = Policy::load(file, &text, &surroundings);
     findings.extend(found);
     policy.map(Arc::new)
@@ -84,6 +91,8 @@ impl Loaded {
         match (self.checked, self.policy) {
             (Some(checked), Some(policy)) if errors.is_empty() => Ok(Plan {
                 client_tokens: checked.client_tokens(),
+                webhooks: checked.webhooks(),
+                alerts: checked.alerts,
                 organization: checked.organization,
                 listeners: checked.listeners,
                 issuers: checked.issuers,
@@ -93,6 +102,7 @@ impl Loaded {
                 collector: checked.upstreams.collector,
                 logs: checked.upstreams.logs,
                 ingest_settings: checked.ingest,
+                query_settings: checked.query,
                 vault: checked.vault,
                 policy,
                 profile: self.profile,

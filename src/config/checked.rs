@@ -11,13 +11,17 @@ use std::time::Duration;
 use super::client_tokens::{self, PlacedClientToken};
 use super::raw::{RawAudit, RawConfig, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream};
 use super::report::{Content, Report};
-use super::{ingest, issuers, limits, listeners, upstreams, vault, web};
+use super::webhooks::{self, PlacedWebhook};
+use super::{alerts, ingest, issuers, limits, listeners, query, upstreams, vault, web};
 use crate::accept::ListenerSettings;
+use crate::apps::AppPath;
 use crate::audit::{AuditSettings, OnFailure};
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, name};
+use crate::federate::QuerySettings;
 use crate::forward::UpstreamSettings;
-use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings};
+use crate::gateway::AlertSettings;
+use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings, WebhookSettings};
 use crate::limits::Limits;
 use crate::transform::IngestSettings;
 use crate::vault::VaultSettings;
@@ -34,9 +38,11 @@ pub struct Checked {
     pub issuers: Vec<IssuerSettings>,
     pub upstreams: Upstreams,
     pub ingest: IngestSettings,
+    pub query: QuerySettings,
     pub vault: VaultSettings,
     /// How people log in with a browser.
     pub login: Option<LoginSettings>,
+    pub alerts: AlertSettings,
     /// The policy file; not read here.
     pub policy: PathBuf,
     pub audit: AuditSettings,
@@ -48,6 +54,7 @@ pub struct Checked {
     /// What the policy delegates to is not among them.
     pub files: Vec<PathBuf>,
     client_tokens: Vec<PlacedClientToken>,
+    webhooks: Vec<PlacedWebhook>,
     /// Where `vault.projects` names each project.
     project_places: BTreeMap<String, (u64, u64)>,
 }
@@ -97,6 +104,17 @@ impl Checked {
         self.client_tokens.iter().flat_map(|token| token.check(&self.file, bindings, now)).collect()
     }
 
+    /// Each app once.
+    pub fn webhooks(&self) -> Vec<WebhookSettings> {
+        self.webhooks.iter().map(|webhook| webhook.settings.clone()).collect()
+    }
+
+    /// Compares webhook secrets with the policy's apps: an error for each of an app that does not exist.
+    pub fn check_webhooks<'a>(&self, apps: impl IntoIterator<Item = &'a AppPath>) -> Vec<Diagnostic> {
+        let apps: Vec<&AppPath> = apps.into_iter().collect();
+        self.webhooks.iter().filter_map(|webhook| webhook.check(&self.file, &apps)).collect()
+    }
+
     /// Compares the vault with the projects that the policy declares (each with the file, line and column
     /// that declares it): an error for each project whose exports would have no token, a warning for each
     /// project of the vault that no policy declares.
@@ -144,8 +162,11 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         logs: door(&raw.upstreams.logs, "logs", 30),
     };
     let ingest = ingest::ingest(report, &raw.ingest);
+    let query = query::query(report, &raw.query, &raw.upstreams);
     let vault = vault::vault(report, &raw.vault);
     let login = web::login(report, raw);
+    let webhooks = webhooks::webhooks(report, &raw.vault.webhooks);
+    let alerts = alerts::alerts(report, &raw.alerts);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let audit = audit(report, &raw.audit);
     let limits = limits::limits(report, &raw.limits);
@@ -161,8 +182,10 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         issuers,
         upstreams,
         ingest,
+        query,
         vault,
         login,
+        alerts,
         policy: policy?,
         audit: audit?,
         limits,
@@ -170,6 +193,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         threads: threads(raw.threads),
         files: watched(report),
         client_tokens,
+        webhooks,
         project_places: raw
             .vault
             .projects

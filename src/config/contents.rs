@@ -14,7 +14,10 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::report::{Content, Named};
+use crate::apps::AppPath;
 use crate::document::{Diagnostic, name};
+use crate::forward::PostAddress;
+use crate::identify::WEBHOOK_SECRET_LEAST_BYTES;
 use crate::identify::session_key_bytes;
 use crate::secret::SecretRef;
 
@@ -32,7 +35,27 @@ impl From<&str> for Fault {
 
 /// Checks every named file.
 pub fn check(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
-    named.iter().filter_map(|one| check_one(one).err().map(|fault| placed(file, one, fault))).collect()
+    let single = named.iter().filter_map(|one| check_one(one).err().map(|fault| placed(file, one, fault)));
+    single.chain(shared_webhooks(file, named)).collect()
+}
+
+/// A secret that two apps have would let either's webhooks speak for the other.
+fn shared_webhooks(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
+    let mut owners: Vec<(Zeroizing<Vec<u8>>, &AppPath)> = Vec::new();
+    let mut found = Vec::new();
+    for one in named {
+        let Content::WebhookSecret { app, reference } = &one.content else { continue };
+        let Ok(secret) = reference.read() else { continue };
+        match owners.iter().find(|(known, _)| ***known == *secret.expose()) {
+            Some((_, owner)) if *owner != app => {
+                let words = format!("is the secret of app `{owner}` too");
+                found.push(placed(file, one, Fault(words, Some("give each app a secret of its own".to_owned()))));
+            }
+            Some(_) => {}
+            None => owners.push((Zeroizing::new(secret.expose().to_vec()), app)),
+        }
+    }
+    found
 }
 
 fn placed(file: &Path, named: &Named, Fault(words, hint): Fault) -> Diagnostic {
@@ -51,6 +74,18 @@ fn check_one(named: &Named) -> Result<(), Fault> {
             Err(fault) => Err(Fault(fault.to_string(), None)),
         },
         Content::SessionKey(reference) => session_key(reference),
+        Content::WebhookSecret { reference, .. } => match reference.read() {
+            Ok(secret) if secret.expose().len() < WEBHOOK_SECRET_LEAST_BYTES => {
+                let hint = "make one with `openssl rand -hex 32`";
+                Err(Fault(format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"), Some(hint.to_owned())))
+            }
+            Ok(_) => Ok(()),
+            Err(fault) => Err(Fault(fault.to_string(), None)),
+        },
+        Content::SecretUrl(reference) => match reference.read() {
+            Ok(url) => PostAddress::parse(&String::from_utf8_lossy(url.expose())).map(drop).map_err(Fault::from),
+            Err(fault) => Err(Fault(fault.to_string(), None)),
+        },
         Content::Created => created(&named.path),
         Content::Policy => read(&named.path, true).map(drop),
         Content::Certificates => certificates(&read(&named.path, true)?).map(drop),

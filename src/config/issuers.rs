@@ -11,7 +11,7 @@ use super::limits::{duration_between, hours};
 use super::raw::{RawIssuer, RawKeys};
 use super::report::{Content, Named, Report};
 use crate::document::{Spanned, name, names, nearest};
-use crate::identify::{CLIENT_TOKENS, IssuerSettings, KeySource};
+use crate::identify::{CLIENT_TOKENS, IssuerSettings, KeySource, WEBHOOKS};
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
@@ -20,7 +20,7 @@ const ALGORITHMS: [&str; 11] =
 
 /// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those whom a
 /// client token did.
-const RESERVED_NAMES: [&str; 2] = ["mtls", CLIENT_TOKENS];
+const RESERVED_NAMES: [&str; 3] = ["mtls", CLIENT_TOKENS, WEBHOOKS];
 
 /// `login`: the issuer by which people log in, which is asked for more than its keys.
 pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer], login: Option<&str>) -> Vec<IssuerSettings> {
@@ -55,7 +55,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerS
         report.own_name(&raw.name, &subject("name")).filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
     if let Some(reserved) = RESERVED_NAMES.iter().find(|reserved| raw.name.value == **reserved) {
         let hint = "policies call callers with client certificates `issuer: mtls`, those with client tokens \
-                    `issuer: client_tokens`; choose another name";
+                    `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
         report.error_with_hint(&raw.name, format!("the issuer name `{reserved}` is reserved"), hint);
     }
     let issuer = fetched_url(report, &raw.issuer, &raw.issuer.value, &subject("issuer"));

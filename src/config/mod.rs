@@ -6,6 +6,7 @@
 //! ever repeated; relative paths are relative to the file that names them; nothing is unlimited.
 
 mod address;
+mod alerts;
 mod checked;
 mod client_tokens;
 mod contents;
@@ -14,11 +15,13 @@ mod ingest;
 mod issuers;
 mod limits;
 mod listeners;
+mod query;
 mod raw;
 mod report;
 mod upstreams;
 mod vault;
 mod web;
+mod webhooks;
 
 pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
 pub use client_tokens::parse_time;
@@ -53,6 +56,8 @@ pub struct Glance {
     pub organization: String,
     pub policy: PathBuf,
     pub issuers: Vec<String>,
+    /// Of alerts.
+    pub destinations: Vec<String>,
 }
 
 /// Glances at the file at `path`; `None` if it does not even name a policy.
@@ -68,12 +73,20 @@ pub fn glance(path: &Path) -> Option<Glance> {
         policy: PathBuf,
         #[serde(default)]
         issuers: Vec<Named>,
+        #[serde(default)]
+        alerts: LenientAlerts,
+    }
+    #[derive(Default, serde::Deserialize)]
+    struct LenientAlerts {
+        #[serde(default)]
+        destinations: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
     }
     let lenient: Lenient = serde_saphyr::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     Some(Glance {
         organization: lenient.organization,
         policy: path.parent().unwrap_or(Path::new("")).join(lenient.policy),
         issuers: lenient.issuers.into_iter().map(|issuer| issuer.name).collect(),
+        destinations: lenient.alerts.destinations.into_keys().collect(),
     })
 }
 

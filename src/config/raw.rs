@@ -8,6 +8,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use super::alerts::RawAlerts;
 pub use super::forms::RawSwitch;
 use super::web::RawWeb;
 use crate::document::quantity::{RawDuration, RawSize};
@@ -44,11 +45,17 @@ pub struct RawConfig {
     /// The gateway's own pages.
     #[serde(default)]
     pub web: RawWeb,
+    /// What becomes of the backend's alerts.
+    #[serde(default)]
+    pub alerts: RawAlerts,
     /// The policy file.
     pub policy: Spanned<String>,
     /// The audit trail.
     #[serde(default)]
     pub audit: RawAudit,
+    /// How the backend is asked.
+    #[serde(default)]
+    pub query: super::query::RawQuery,
     /// Bounds on what clients may use up.
     #[serde(default)]
     pub limits: RawLimits,
@@ -232,6 +239,9 @@ pub struct RawUpstream {
     /// How long to wait for it.
     #[serde(default)]
     pub timeouts: RawTimeouts,
+    /// Only at `query`: where the backend's own pages are, for links into them, or `off`; default: as the
+    /// profile has it.
+    pub ui: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -321,6 +331,9 @@ pub struct RawVault {
     #[serde(default)]
     #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
     pub session_keys: Vec<Spanned<RawSecret>>,
+    /// By the app's path: the secrets that the backend's webhooks present at that app's alert inlet.
+    #[serde(default)]
+    pub webhooks: Entries<Vec<Spanned<RawSecret>>>,
 }
 
 /// One project's credentials.

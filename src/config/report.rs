@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::apps::AppPath;
 use crate::document::{Diagnostic, Spanned};
 use crate::secret::SecretRef;
 
@@ -37,6 +38,10 @@ pub enum Content {
     Secret(SecretRef),
     /// A secret that is a key of 32 bytes.
     SessionKey(SecretRef),
+    /// A secret that a webhook of this app presents: long enough, and no other app's.
+    WebhookSecret { app: AppPath, reference: SecretRef },
+    /// The URL of a destination.
+    SecretUrl(SecretRef),
     /// Nothing yet: it will be created in a folder that must exist.
     Created,
 }

@@ -44,12 +44,12 @@ pub fn secret(report: &mut Report<'_>, at: &Spanned<RawSecret>, subject: &str) -
     reference(report, at, subject, Content::Secret)
 }
 
-/// A reference to a secret whose content is checked as `content` says. `None`: reported.
+/// A reference to a secret, remembered as what `content` makes of it. `None`: reported.
 pub fn reference(
     report: &mut Report<'_>,
     at: &Spanned<RawSecret>,
     subject: &str,
-    content: fn(SecretRef) -> Content,
+    content: impl FnOnce(SecretRef) -> Content,
 ) -> Option<SecretRef> {
     let (reference, path) = match &at.value {
         RawSecret::File(text) => {

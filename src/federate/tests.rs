@@ -151,12 +151,7 @@ fn series_are_joined_by_label() {
             json!({ "series": null }),
             json!({ "series": [], "logs": [[1, { "app": "a", "project": "a", "original_project": "p", "body": "x" }]] }),
         ),
-        (
-            "nothing is nothing",
-            json!({ "series": [] }),
-            json!({ "series": [] }),
-            json!({ "series": [] }),
-        ),
+        ("nothing is nothing", json!({ "series": [] }), json!({ "series": [] }), json!({ "series": [] })),
     ];
     for (what, one, other, expected) in table {
         assert_eq!(joined(&answer(one), &answer(other)), Ok(expected), "{what}");

@@ -14,6 +14,7 @@ mod send;
 mod settings;
 mod supply;
 mod upstream;
+mod webhook;
 
 pub use exchange::{Answer, ExchangeFault, Intake, exchange};
 pub use grpc::{GrpcAnswer, exchange_grpc};
@@ -23,3 +24,4 @@ pub use send::{SendFault, gunzip};
 pub use settings::{ClientIdentity, UpstreamSettings};
 pub use supply::{Pieces, Replayable, Supply, Whole};
 pub use upstream::Backend;
+pub use webhook::{DestinationHeader, DestinationSettings, DestinationUrl, POST_TIMEOUT, PostAddress, Webhook};

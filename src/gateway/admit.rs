@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 
 use super::asking::{self, Question};
 use super::csrf;
+use super::inlet;
 use super::lanes;
 use super::pulse::Beat;
 use super::reading;
@@ -52,6 +53,10 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
 
     if let Ask::Site(ask) = &call.ask {
         return visit::visit(session, walk, arrival, caller, &call, ask).await;
+    }
+    if let Ask::Alert(ask) = &call.ask {
+        // Another kind of evidence, judged before anything else can mistake it for its own.
+        return inlet::receive(session, walk, arrival, caller, ask).await;
     }
     let (caller, opened) = with_body(session, walk, arrival, caller, &call).await?;
     let shown = caller.shown();

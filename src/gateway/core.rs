@@ -10,6 +10,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::House;
+use super::alarms::Alarms;
+use super::inlet::Passing;
 use super::pulse::Pulse;
 use super::recent::Recent;
 use crate::accept::Census;
@@ -30,6 +32,11 @@ pub struct Core {
     pub budget: Arc<Budget>,
     /// Parts of exports that are to come again.
     pub remembered: Remembered,
+    /// What the backend last told of alerts.
+    pub alarms: Alarms,
+    /// Messages about alerts, and which destinations took them.
+    pub passed_on: Remembered,
+    pub passing: Passing,
     pub meter: Arc<dyn Meter>,
     pub penalties: Penalties,
     /// What came in lately, and how calls ended, for people who look.
@@ -94,6 +101,9 @@ impl Core {
             census: Arc::default(),
             budget,
             remembered: Remembered::default(),
+            alarms: Alarms::default(),
+            passed_on: Remembered::default(),
+            passing: Passing::default(),
             meter: Arc::new(LocalMeter::new()),
             penalties: Penalties::new(),
             pulse: Pulse::default(),

@@ -47,8 +47,8 @@ pub enum Judged {
 
 /// The head that somebody describes. What every client of an export sends is filled in. The error is for who typed it.
 pub fn head(method: &str, path: &str, headers: &[String], profile: &Profile) -> Result<Parts, String> {
-    let parsed = Method::from_bytes(method.as_bytes())
-        .map_err(|_| format!("`{method}` is not a method: write GET, POST, …"))?;
+    let parsed =
+        Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is not a method: write GET, POST, …"))?;
     let mut request = Request::builder()
         .method(parsed)
         .uri(path)

@@ -4,24 +4,27 @@
 //! What it refuses to know: files' syntax, requests. Invariants: a house is complete or does not exist;
 //! it never changes, a reload builds the next one; calls in flight finish in theirs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::Site;
+use super::{AlertSettings, Site};
 use crate::accept::{self, ListenerSettings};
 use crate::audit::AuditSettings;
 use crate::authorize::Policy;
 use crate::clock::{Clock, UnixMillis};
-use crate::forward::{Backend, UpstreamSettings};
+use crate::federate::QuerySettings;
+use crate::forward::{Backend, UpstreamSettings, Webhook};
 use crate::identify::{
     ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, LoginSettings, Surroundings,
+    WebhookSettings,
 };
 use crate::limits::Limits;
-use crate::profiles::Profile;
+use crate::profiles::{AlertLayout, Profile, Ui};
 use crate::route::Upstream;
 use crate::transform::IngestSettings;
 use crate::vault::{Vault, VaultSettings};
@@ -34,6 +37,8 @@ pub struct Plan {
     pub client_tokens: Vec<ClientTokenSettings>,
     /// How people log in with a browser.
     pub login: Option<LoginSettings>,
+    pub webhooks: Vec<WebhookSettings>,
+    pub alerts: AlertSettings,
     /// Absent where no listener serves it.
     pub ingest: Option<UpstreamSettings>,
     pub query: Option<UpstreamSettings>,
@@ -41,6 +46,7 @@ pub struct Plan {
     pub collector: Option<UpstreamSettings>,
     pub logs: Option<UpstreamSettings>,
     pub ingest_settings: IngestSettings,
+    pub query_settings: QuerySettings,
     pub vault: VaultSettings,
     pub policy: Arc<Policy>,
     pub profile: Arc<Profile>,
@@ -63,6 +69,14 @@ pub struct House {
     pub vault: Vault,
     pub limits: Arc<Limits>,
     pub ingest_settings: Arc<IngestSettings>,
+    /// How messages about alerts are read.
+    pub alert_layout: AlertLayout,
+    pub replay_window: Duration,
+    /// By name.
+    pub destinations: BTreeMap<String, Arc<Webhook>>,
+    pub query_settings: QuerySettings,
+    /// Links into the backend's own pages.
+    pub ui: Ui,
     pub doors: Vec<DoorPlan>,
     pub site: Arc<dyn Site>,
     ingest: Option<Arc<Backend>>,
@@ -100,6 +114,18 @@ impl House {
                 let login = identifier.with_login(plan.login.as_ref(), previous_identifier);
                 login.map_err(|found| faults.extend(found)).ok()
             });
+        let identifier = identifier.and_then(|identifier| {
+            let known = identifier.with_webhooks(&plan.webhooks);
+            known.map_err(|found| faults.extend(found.iter().map(|fault| format!("webhooks {fault}")))).ok()
+        });
+        let mut destinations = BTreeMap::new();
+        for settings in &plan.alerts.destinations {
+            let earlier = previous.and_then(|house| house.destinations.get(&settings.name));
+            match Webhook::open(settings, earlier.map(Arc::as_ref)) {
+                Ok(webhook) => drop(destinations.insert(settings.name.clone(), Arc::new(webhook))),
+                Err(fault) => faults.push(format!("destination {fault}")),
+            }
+        }
         let vault = Vault::open(&plan.vault, clock.clone())
             .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
             .ok();
@@ -123,6 +149,11 @@ impl House {
                 vault,
                 limits: Arc::new(plan.limits.clone()),
                 ingest_settings: Arc::new(plan.ingest_settings.clone()),
+                alert_layout: plan.alerts.fields.over(&plan.profile.alerts),
+                replay_window: plan.alerts.replay_window,
+                destinations,
+                query_settings: plan.query_settings.clone(),
+                ui: Ui::new(&plan.profile, &plan.query_settings.ui),
                 doors,
                 site: plan.site.clone(),
                 ingest,

@@ -147,39 +147,28 @@ pub async fn read_whole(
     protocol: Protocol,
     reservation: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
-    let pace = BodyPace::new(&walk.house.limits, protocol);
-    read(session, walk, arrival, pace, walk.house.limits.body_bytes, reservation).await
+    let limits = walk.house.limits.clone();
+    read_within(session, walk, arrival, protocol, reservation, &limits).await
 }
 
-/// The same, of at most `limit_bytes`.
+/// The same within other limits.
 pub async fn read_within(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
-    limit_bytes: u64,
+    protocol: Protocol,
     reservation: &mut Reservation,
-) -> Result<Bytes, Refusal> {
-    let limit_bytes = limit_bytes.min(walk.house.limits.body_bytes);
-    let limits = Limits { body_bytes: limit_bytes, ..(*walk.house.limits).clone() };
-    read(session, walk, arrival, BodyPace::new(&limits, Protocol::Http), limit_bytes, reservation).await
-}
-
-async fn read(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
-    pace: BodyPace,
-    limit_bytes: u64,
-    reservation: &mut Reservation,
+    limits: &Limits,
 ) -> Result<Bytes, Refusal> {
     let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
     let announced = match framed(session, arrival) {
-        Framed::Length(length) if length > limit_bytes => return Err(Fault::BodyTooLarge.into()),
+        Framed::Length(length) if length > limits.body_bytes => return Err(Fault::BodyTooLarge.into()),
         Framed::Length(length) => length,
         Framed::Chunks => 0,
     };
     reservation.grow(announced).map_err(budget_spent)?;
     answer::allow_body(session, &arrival.connection);
+    let pace = BodyPace::new(limits, protocol);
     let mut flowing = Flowing::new(session, arrival, pace, &mut walk.bytes_in);
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();

@@ -5,6 +5,8 @@
 //! from beginning to end.
 
 mod admit;
+mod alarms;
+mod alert;
 mod answer;
 mod asking;
 mod core;
@@ -13,6 +15,7 @@ mod deliver;
 pub mod explaining;
 mod gather;
 mod house;
+mod inlet;
 mod lanes;
 mod own;
 mod pace;
@@ -31,6 +34,8 @@ mod visit;
 mod walk;
 
 pub use self::core::{Core, Readiness};
+pub use alarms::{Alarm, Alarms};
+pub use alert::{AlertFieldSettings, AlertSettings};
 pub use house::{DoorPlan, House, Plan};
 pub use serve::{Gateway, Loader};
 pub use view::*;

@@ -259,9 +259,10 @@ impl Pulse {
 impl Service {
     fn sent_by(&mut self, sender: &Facts, now: UnixMillis) {
         let method = sender.method.name();
-        let known = self.senders.iter_mut().find(|known| {
-            known.method == method && known.subject == sender.subject && known.issuer == sender.issuer
-        });
+        let known = self
+            .senders
+            .iter_mut()
+            .find(|known| known.method == method && known.subject == sender.subject && known.issuer == sender.issuer);
         if let Some(known) = known {
             known.last_seen = now;
             return;
@@ -394,7 +395,9 @@ mod tests {
 
     #[test]
     fn a_name_is_cut_between_characters() {
-        for (name, kept) in [("", 0), ("checkout", 8), (&"a".repeat(300), 256), (&"é".repeat(200), 256), (&"€".repeat(90), 255)] {
+        for (name, kept) in
+            [("", 0), ("checkout", 8), (&"a".repeat(300), 256), (&"é".repeat(200), 256), (&"€".repeat(90), 255)]
+        {
             assert_eq!(bounded(name).len(), kept);
         }
     }

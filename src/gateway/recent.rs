@@ -167,7 +167,9 @@ mod tests {
     #[test]
     fn calls_are_found_by_id_and_by_subtree() {
         let recent = Recent::default();
-        for (number, app) in [Some("shop"), Some("shop/checkout"), None, Some("shopping"), Some("/")].into_iter().enumerate() {
+        for (number, app) in
+            [Some("shop"), Some("shop/checkout"), None, Some("shopping"), Some("/")].into_iter().enumerate()
+        {
             recent.keep(ended(number, Some("ann"), app));
         }
         recent.keep(ended(5, None, None));

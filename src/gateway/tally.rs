@@ -37,9 +37,8 @@ impl Tally {
         };
         let of_part = |part: &Part| {
             let counts = part.items_by_node(export).into_iter();
-            let mut apps: Vec<OfApp> = counts
-                .map(|(node, items)| OfApp { node, items, bytes: share(items), services: Vec::new() })
-                .collect();
+            let mut apps: Vec<OfApp> =
+                counts.map(|(node, items)| OfApp { node, items, bytes: share(items), services: Vec::new() }).collect();
             for (index, node) in part.groups().iter().take(RESOURCES) {
                 let items = export.groups().get(*index).map_or(0, |group| group.items);
                 let app = apps.iter_mut().find(|app| app.node == *node);

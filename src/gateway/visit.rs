@@ -14,9 +14,11 @@ use super::gather::{self, Visit};
 use super::walk::Walk;
 use super::{Page, answer, csrf, lanes, page};
 use crate::accept::{
-    Arrival, Call, CallbackAsk, Caller, ExplainAsk, Fault, Framed, PageAsk, ReturnPath, SessionCookie, SiteAsk, path,
+    Arrival, Call, CallbackAsk, Caller, ExplainAsk, Fault, Framed, PageAsk, Protocol, ReturnPath, SessionCookie,
+    SiteAsk, path,
 };
 use crate::identify::{Login, LoginFault, Rejection, RejectionKind};
+use crate::limits::Limits;
 use crate::respond::{Class, Refusal};
 
 /// The largest form that is read.
@@ -149,7 +151,10 @@ impl Step<'_> {
         }
         let core = self.walk.core().clone();
         let mut reserved = core.budget.open();
-        let body = lanes::read_within(self.session, self.walk, self.arrival, FORM_LIMIT_BYTES, &mut reserved).await?;
+        let house = self.walk.house.clone();
+        let limits = Limits { body_bytes: house.limits.body_bytes.min(FORM_LIMIT_BYTES), ..(*house.limits).clone() };
+        let body =
+            lanes::read_within(self.session, self.walk, self.arrival, Protocol::Http, &mut reserved, &limits).await?;
         let text = str::from_utf8(&body).map_err(|_| Refusal::from(Fault::Query))?;
         let mut tokens = path::pairs(text)?.into_iter().filter(|(key, _)| key == "csrf").map(|(_, value)| value);
         match (tokens.next(), tokens.next()) {

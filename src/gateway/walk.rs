@@ -237,6 +237,7 @@ impl Walk {
                 .map(|part| PartRecord {
                     apps: part.permits().map(|permit| permit.app().to_string()).collect(),
                     project: part.project().map(str::to_owned),
+                    destination: None,
                     items: Items { accepted: 0, rejected: 0 },
                     reason: "not_sent",
                     upstream_status: None,
@@ -251,6 +252,34 @@ impl Walk {
         self.upstream_status = upstream_status.or(self.upstream_status);
         if let Some(part) = self.parts.get_mut(place) {
             (part.items, part.reason, part.upstream_status) = (items, reason, upstream_status);
+        }
+    }
+
+    /// A webhook's message about an alert of this app: its secret is the grant.
+    pub fn note_alert(&mut self, app: &AppPath, project: Option<&str>) {
+        self.app = Some(app.to_string());
+        self.project = project.map(str::to_owned);
+        self.permitted = true;
+    }
+
+    /// Where the message goes.
+    pub fn note_destinations(&mut self, names: &[String]) {
+        let part = |name: &String| PartRecord {
+            apps: self.app.iter().cloned().collect(),
+            project: None,
+            destination: Some(name.clone()),
+            items: Items { accepted: 0, rejected: 0 },
+            reason: "not_sent",
+            upstream_status: None,
+        };
+        self.parts = names.iter().map(part).collect();
+    }
+
+    /// What became of the message at the destination with this place in the list.
+    pub fn note_destination(&mut self, place: usize, took: bool, reason: &'static str, status: Option<u16>) {
+        if let Some(part) = self.parts.get_mut(place) {
+            part.items.accepted = u64::from(took);
+            (part.reason, part.upstream_status) = (reason, status);
         }
     }
 

@@ -15,6 +15,8 @@ pub enum Method {
     ClientToken,
     /// A browser's sealed session, begun by a login at an OIDC issuer.
     Session,
+    /// A secret of the backend's webhooks, which counts at one app's alert inlet.
+    Webhook,
 }
 
 impl Method {
@@ -24,6 +26,7 @@ impl Method {
             Method::Mtls => "mtls",
             Method::ClientToken => "client_token",
             Method::Session => "session",
+            Method::Webhook => "webhook",
         }
     }
 }
@@ -31,14 +34,18 @@ impl Method {
 /// The issuer of all client tokens, for policies and records; like `mtls`, no configured issuer has this name.
 pub const CLIENT_TOKENS: &str = "client_tokens";
 
+/// The issuer of all webhook secrets, for records; no configured issuer has this name, and no policy speaks of it.
+pub const WEBHOOKS: &str = "webhooks";
+
 /// What is known of a caller.
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub method: Method,
     /// OIDC and sessions: the issuer's name in our configuration. mTLS: the literal `mtls`. Client tokens: `CLIENT_TOKENS`.
+    /// Webhooks: `WEBHOOKS`.
     pub issuer: Arc<str>,
     /// OIDC and sessions: the subject claim. mTLS: the SPIFFE ID, else the first DNS name, else the subject name.
-    /// Client tokens: the token's name.
+    /// Client tokens: the token's name. Webhooks: the app's path.
     pub subject: Arc<str>,
     /// OIDC and sessions: the strings of the groups claim. mTLS: none.
     pub groups: Vec<String>,

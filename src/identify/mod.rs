@@ -24,6 +24,7 @@ mod mtls;
 mod rejection;
 mod settings;
 mod token;
+mod webhook;
 
 #[cfg(test)]
 mod forge;
@@ -33,9 +34,10 @@ mod tests;
 pub use algorithm::ALGORITHMS;
 pub use client_token::{ClientTokenHash, NewClientToken, NoRandomness};
 pub use event::{Event, Events};
-pub use facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
+pub use facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method, WEBHOOKS};
 pub use fetch::FetchFault;
 pub use issuer::IssuerFault;
+pub use json::object as strict_object;
 pub use jwks::IssuerStatus;
 pub use keys::KeySetFault;
 pub use login::{
@@ -44,7 +46,8 @@ pub use login::{
 };
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};
-pub use settings::{ClientTokenSettings, IssuerSettings, KeySource};
+pub use settings::{ClientTokenSettings, IssuerSettings, KeySource, WebhookSettings};
+pub use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +55,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::accept::{Caller, Carrier, ClientChain, Presented};
+use crate::apps::AppPath;
 use crate::clock::{Clock, UnixMillis};
 
 use cache::{Evidence, Remembered, Tokens};
@@ -60,6 +64,7 @@ use issuer::Issuer;
 use login::Memory;
 use mtls::Holder;
 use token::Unproven;
+use webhook::Webhooks;
 
 /// Proof that somebody is who they say. Private field, no `Clone`, minted only in this room.
 #[derive(Debug)]
@@ -105,6 +110,7 @@ pub struct Identifier {
     login: Option<Login>,
     /// What must not be used again, whether a login is configured or not.
     memory: Arc<Memory>,
+    webhooks: Webhooks,
     surroundings: Surroundings,
 }
 
@@ -147,6 +153,7 @@ impl Identifier {
             client_tokens: ClientTokens::new(&[]),
             login: None,
             memory,
+            webhooks: Webhooks::none(),
             surroundings,
         })
     }
@@ -173,6 +180,25 @@ impl Identifier {
     /// The login, if one is configured.
     pub fn login(&self) -> Option<&Login> {
         self.login.as_ref()
+    }
+
+    /// The same room, which knows these webhook secrets and no others; or a line for each that cannot be used.
+    pub fn with_webhooks(self, settings: &[WebhookSettings]) -> Result<Identifier, Vec<String>> {
+        Ok(Identifier { webhooks: Webhooks::read(settings)?, ..self })
+    }
+
+    /// Judges a caller at the alert inlet of `app`, where one of that app's secrets in `Authorization` is the only
+    /// evidence. A browser's session is none: a cookie comes along with what some other page made it send.
+    pub fn identify_webhook(&self, caller: Caller, app: &AppPath) -> Result<Identity, Rejection> {
+        let token = match (&caller.token, &caller.certificate) {
+            (None, None) => return Err(Reason::NoCredential.into()),
+            (Some(token), None) if token.carrier == Carrier::Authorization => token,
+            (Some(_), None) | (_, Some(_)) => return Err(Reason::WebhookEvidence.into()),
+        };
+        if u32::try_from(token.bytes().len()).map_or(true, |length| length > self.surroundings.token_bytes) {
+            return Err(Reason::TokenTooLarge.into());
+        }
+        Ok(Identity::mint(self.webhooks.judge(token.bytes(), app)?))
     }
 
     /// Judges a caller's evidence. Waits only if a token names a key that may be new: `FORCED_WAIT` at most.

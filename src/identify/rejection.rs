@@ -86,6 +86,10 @@ reasons! {
     SessionIdle, "session_idle", Rejected;
     /// Somebody logged out of it.
     SessionRevoked, "session_revoked", Rejected;
+    /// At an alert inlet, `Authorization` holds none of the app's secrets; or there is no such app, or it has none.
+    WebhookUnknown, "webhook_unknown", Rejected;
+    /// At an alert inlet, something else than a secret in `Authorization` was shown.
+    WebhookEvidence, "webhook_evidence", Rejected;
     /// No usable keys, or none fresh enough to say that a key does not exist.
     KeysUnavailable, "keys_unavailable", Unavailable;
     /// No path to a trust anchor, a broken signature, a wrong purpose.

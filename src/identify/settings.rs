@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client_token::ClientTokenHash;
+use crate::apps::AppPath;
+use crate::secret::SecretRef;
 
 /// One OIDC issuer that callers' tokens may come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,14 @@ pub struct ClientTokenSettings {
     pub binding: String,
     /// It is refused from then on.
     pub until_unix_seconds: Option<i64>,
+}
+
+/// The secrets that a backend's webhooks present for one app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookSettings {
+    pub app: AppPath,
+    /// At most `WEBHOOK_SECRETS`; all of them count.
+    pub secrets: Vec<SecretRef>,
 }
 
 /// Where an issuer's keys are found.

@@ -10,9 +10,10 @@ use http::{HeaderName, Method};
 use serde::Deserialize;
 
 use super::matching::{self, Bucket};
+use super::tree;
 use super::{
-    Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile, ResponseRule, Scope,
-    Segment, TokenPlace,
+    AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile,
+    ResponseRule, Scope, Segment, TokenPlace,
 };
 use crate::lightstep::Format;
 use crate::otlp::Signal;
@@ -25,7 +26,10 @@ struct RawProfile {
     credentials: RawCredentials,
     ingest: RawIngest,
     query: RawQuery,
+    alerts: AlertLayout,
     operations: Vec<RawOperation>,
+    ui: tree::RawUi,
+    tree: Vec<tree::RawTree>,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +176,7 @@ impl Profile {
             api_key_scheme: raw.credentials.api_key.scheme,
             query_prefix: raw.query.prefix,
             link_hosts: raw.query.link_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            alerts: alerts(raw.alerts)?,
             operations: operations(raw.operations)?,
             ..Profile::empty(&raw.name)
         };
@@ -193,8 +198,18 @@ impl Profile {
         check_legacy(&profile)?;
         number_permissions(&mut profile)?;
         profile.buckets = buckets(&profile.operations)?;
+        tree::furnish(&mut profile, raw.ui, raw.tree)?;
         Ok(profile)
     }
+}
+
+fn alerts(layout: AlertLayout) -> Result<AlertLayout, String> {
+    for pointer in [&layout.id, &layout.name, &layout.state, &layout.time].into_iter().flatten() {
+        if !pointer.starts_with('/') {
+            return Err(format!("`{pointer}` is no JSON pointer"));
+        }
+    }
+    Ok(layout)
 }
 
 fn header(name: &str) -> Result<HeaderName, String> {

@@ -6,10 +6,14 @@
 //! path's shape (`.`, `..`, empty, with a slash or control character) fills no placeholder; paths are rebuilt with one
 //! canonical percent-encoding.
 
+mod alerts;
 mod load;
 mod matching;
+mod tree;
 
+pub use alerts::AlertLayout;
 pub use matching::QueryMatch;
+pub use tree::{StateSource, TreeResource, TreeShape, TreeSource, Ui, UiBase, UiPage, UiSpot};
 
 use std::sync::{Arc, OnceLock};
 
@@ -48,6 +52,8 @@ pub struct Profile {
     pub query_prefix: String,
     /// Hosts of the backend that absolute links in answers point at, lower case.
     pub link_hosts: Vec<String>,
+    /// How its webhooks' messages are read.
+    pub alerts: AlertLayout,
     operations: Vec<Operation>,
     permissions: Vec<String>,
     sensitive: Vec<bool>,
@@ -57,6 +63,9 @@ pub struct Profile {
     legacy_grpc: Vec<LegacyReport>,
     token_in_url: Vec<String>,
     buckets: Vec<matching::Bucket>,
+    tree: Vec<TreeResource>,
+    ui_base: String,
+    ui_pages: Vec<(UiPage, String)>,
 }
 
 /// One row: something that can be asked of the backend.
@@ -233,6 +242,7 @@ impl Profile {
             api_key_scheme: None,
             query_prefix: String::new(),
             link_hosts: Vec::new(),
+            alerts: AlertLayout::default(),
             operations: Vec::new(),
             permissions: OWN_PERMISSIONS.map(str::to_owned).to_vec(),
             sensitive: vec![true; OWN_PERMISSIONS.len()],
@@ -242,6 +252,9 @@ impl Profile {
             legacy_grpc: Vec::new(),
             token_in_url: Vec::new(),
             buckets: Vec::new(),
+            tree: Vec::new(),
+            ui_base: String::new(),
+            ui_pages: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! time; discovery is tried once at a time, and not again for a few seconds after it failed; the last good document
 //! outlives failures.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -21,8 +22,9 @@ use openidconnect::core::{
     CoreResponseType, CoreSubjectIdentifierType,
 };
 use openidconnect::{
-    AdditionalProviderMetadata, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
-    HttpRequest, HttpResponse, IssuerUrl, PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, TokenUrl,
+    AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet,
+    EndpointSet, HttpRequest, HttpResponse, IssuerUrl, PkceCodeVerifier, ProviderMetadata, RedirectUrl,
+    RequestTokenError, TokenUrl,
 };
 use rustls::RootCertStore;
 use serde::{Deserialize, Serialize};
@@ -225,18 +227,13 @@ impl Provider {
     /// RFC 6749 section 4.1.3 with RFC 7636 section 4.5. The tokens are taken from the answer as it came, by our
     /// strict reader; the library has judged its form before.
     pub async fn exchange(&self, client: &CodeClient, code: &str, verifier: &str) -> Result<Tokens, LoginFault> {
-        let came: Mutex<Option<HttpResponse>> = Mutex::new(None);
-        let send = |request: HttpRequest| async {
-            let answer = self.send(request).await?;
-            *came.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.clone());
-            Ok::<_, Missed>(answer)
-        };
+        let exchange = Exchange { provider: self, came: Mutex::new(None) };
         let asked = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
-            .request_async(&send)
+            .request_async(&exchange)
             .await;
-        let came = came.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let came = exchange.came.into_inner().unwrap_or_else(PoisonError::into_inner);
         let status = came.as_ref().map(HttpResponse::status);
         if let Err(error) = asked {
             return Err(match error {
@@ -292,6 +289,25 @@ impl Provider {
             Ok(HttpResponse::from_parts(head, body.to_vec()))
         };
         tokio::time::timeout(TOTAL_TIMEOUT, whole).await.unwrap_or(Err(Missed(FetchFault::TimedOut)))
+    }
+}
+
+/// The library's HTTP client for one exchange, which keeps the answer as it came.
+struct Exchange<'p> {
+    provider: &'p Provider,
+    came: Mutex<Option<HttpResponse>>,
+}
+
+impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
+    type Error = Missed;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Missed>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let answer = self.provider.send(request).await?;
+            *self.came.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.clone());
+            Ok(answer)
+        })
     }
 }
 

@@ -1,0 +1,258 @@
+//! Posting a message to somebody whom the operator has named.
+//!
+//! What it does: keeps the connections to one destination, and posts JSON to it with the operator's own header. What it
+//! refuses to know: what a message says, and for whom it is. Invariants: only a configured address is asked, over `https`
+//! but on loopback; no redirect is followed; nothing of the message gets into the head; one post takes at most
+//! `POST_TIMEOUT`; the URL and the secret are in no message of ours, because either opens the destination.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, Uri};
+use zeroize::Zeroizing;
+
+use super::exchange::{ExchangeFault, Intake, exchange};
+use super::supply::{Pieces, Replayable};
+use super::{Backend, SendFault, UpstreamSettings};
+use crate::limits::Reservation;
+use crate::secret::SecretRef;
+
+/// From the first connect to the answer's last byte, a second try included.
+pub const POST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What of an answer is read; it is not looked at.
+const ANSWER_LIMIT_BYTES: u64 = 64 << 10;
+
+/// The longest URL, in bytes.
+const URL_LIMIT_BYTES: usize = 2048;
+
+/// Headers that are ours to write.
+const OWN_HEADERS: [&str; 12] = [
+    "host",
+    "connection",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "accept",
+    "user-agent",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+];
+
+/// One entry of `alerts.destinations`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationSettings {
+    /// What policies and records call it.
+    pub name: String,
+    pub url: DestinationUrl,
+    /// PEM roots; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    pub header: Option<DestinationHeader>,
+}
+
+/// Where a destination is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DestinationUrl {
+    Written(String),
+    /// A URL that is itself a secret, as chat services hand them out.
+    From(SecretRef),
+}
+
+/// The header by which a destination knows us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationHeader {
+    pub name: HeaderName,
+    /// What stands before the secret and a space, `Bearer`.
+    pub scheme: Option<String>,
+    pub secret: SecretRef,
+}
+
+/// A URL's parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostAddress {
+    pub tls: bool,
+    /// Lower case; an IPv6 address without its brackets.
+    pub host: String,
+    pub port: u16,
+    /// Path and query, as written; begins with `/`.
+    pub target: String,
+}
+
+/// A destination, ready to be posted to.
+pub struct Webhook {
+    pub name: String,
+    backend: Arc<Backend>,
+    /// Request line and headers, without framing: the same for every message.
+    head: Zeroizing<Vec<u8>>,
+}
+
+impl PostAddress {
+    /// Takes a URL apart; the fault is the end of the sentence "`url` …" and repeats nothing of it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() > URL_LIMIT_BYTES {
+            return Err("is too long");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>')) {
+            return Err("must be printable ASCII without spaces, quotes or `\\`");
+        }
+        if text.contains('#') {
+            return Err("must not have a fragment (`#…`)");
+        }
+        let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("must begin with `https://`"),
+        };
+        let authority = uri.authority().ok_or("needs a host")?;
+        if authority.as_str().contains('@') {
+            return Err("must not hold a user or password");
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let literal = host.parse::<std::net::IpAddr>().ok();
+        let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+        if host.is_empty() || !(plain || literal.is_some()) {
+            return Err("needs a host");
+        }
+        if !tls && !(host == "localhost" || literal.is_some_and(|address| address.is_loopback())) {
+            return Err("must be an `https` URL (`http` only on loopback)");
+        }
+        let written = authority.as_str().strip_suffix(']').is_none() && authority.port().is_some();
+        let port = match (authority.port_u16(), written) {
+            (Some(0), _) | (None, true) => return Err("has no port that can be"),
+            (Some(port), _) => port,
+            (None, false) => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+        };
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        Ok(PostAddress { tls, host, port, target })
+    }
+}
+
+impl DestinationHeader {
+    /// Whether a header of this name may be the operator's to set.
+    pub fn may_be(name: &HeaderName) -> bool {
+        !OWN_HEADERS.contains(&name.as_str())
+    }
+}
+
+impl Webhook {
+    /// Reads what the settings name. The fault is a line for the operator. `previous`: the same destination before, whose
+    /// connections go on if they are to the same place. Must be called within the runtime.
+    pub fn open(settings: &DestinationSettings, previous: Option<&Webhook>) -> Result<Webhook, String> {
+        let name = &settings.name;
+        let url = match &settings.url {
+            DestinationUrl::Written(url) => Zeroizing::new(url.clone().into_bytes()),
+            DestinationUrl::From(reference) => {
+                let secret = reference.read().map_err(|fault| format!("`{name}`: `url_from` {fault}"))?;
+                Zeroizing::new(secret.expose().to_vec())
+            }
+        };
+        let url = std::str::from_utf8(&url).map_err(|_| format!("`{name}`: `url` is not a URL"))?;
+        let address = PostAddress::parse(url).map_err(|fault| format!("`{name}`: `url` {fault}"))?;
+        let upstream = UpstreamSettings {
+            tls: address.tls,
+            host: address.host,
+            port: address.port,
+            base_path: String::new(),
+            ca: settings.ca.clone().filter(|_| address.tls),
+            client: None,
+            connect_timeout: Duration::from_secs(3),
+            read_timeout: POST_TIMEOUT,
+            write_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(30),
+        };
+        let fresh = Backend::open(&upstream).map_err(|fault| format!("`{name}`: {fault}"))?;
+        let kept = previous.map(|previous| &previous.backend).filter(|kept| kept.is_same_as(&fresh));
+        let backend = kept.cloned().unwrap_or(fresh);
+        let mut head = Zeroizing::new(Vec::with_capacity(1024));
+        let mut line = |parts: &[&[u8]]| {
+            parts.iter().for_each(|part| head.extend_from_slice(part));
+            head.extend_from_slice(b"\r\n");
+        };
+        line(&[b"POST ", address.target.as_bytes(), b" HTTP/1.1"]);
+        line(&[b"host: ", backend.authority.as_bytes()]);
+        line(&[b"content-type: application/json"]);
+        line(&[b"accept: */*"]);
+        line(&[b"user-agent: lightkeeper/", env!("CARGO_PKG_VERSION").as_bytes()]);
+        if let Some(header) = &settings.header {
+            let secret = header.secret.read().map_err(|fault| format!("`{name}`: `header.secret` {fault}"))?;
+            let scheme = header.scheme.as_deref().unwrap_or_default();
+            let blank: &[u8] = if scheme.is_empty() { b"" } else { b" " };
+            line(&[header.name.as_str().as_bytes(), b": ", scheme.as_bytes(), blank, secret.expose()]);
+        }
+        Ok(Webhook { name: name.clone(), backend, head })
+    }
+
+    /// Posts a message and gives the status of the answer. Tried a second time where the destination was not reached.
+    pub async fn post(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
+        let posting = async {
+            match self.once(message, reservation).await {
+                Err(SendFault::Unreachable) => self.once(message, reservation).await,
+                outcome => outcome,
+            }
+        };
+        tokio::time::timeout(POST_TIMEOUT, posting).await.unwrap_or(Err(SendFault::TimedOut))
+    }
+
+    async fn once(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
+        let mut body = Replayable::new(Pieces::new(vec![message.clone()]));
+        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation };
+        match exchange(&self.backend, &self.head, &mut body, &mut intake).await {
+            Ok(answer) => Ok(answer.status.as_u16()),
+            // It has been taken or refused: how much more is said does not matter.
+            Err(ExchangeFault::Backend(fault)) => Err(fault),
+            Err(ExchangeFault::Caller(_) | ExchangeFault::CallerGone) => Err(SendFault::Defect),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_or_loopback_is_posted_to() {
+        let address = |tls, host: &str, port, target: &str| {
+            Some(PostAddress { tls, host: host.to_owned(), port, target: target.to_owned() })
+        };
+        for (url, expected) in [
+            ("https://hooks.example/a/b?c=d", address(true, "hooks.example", 443, "/a/b?c=d")),
+            ("https://Hooks.Example", address(true, "hooks.example", 443, "/")),
+            ("https://hooks.example:8443/x", address(true, "hooks.example", 8443, "/x")),
+            ("https://hooks.example?x=1", address(true, "hooks.example", 443, "/?x=1")),
+            ("http://127.0.0.1:9/x", address(false, "127.0.0.1", 9, "/x")),
+            ("http://[::1]:9/x", address(false, "::1", 9, "/x")),
+            ("http://localhost/x", address(false, "localhost", 80, "/x")),
+            ("http://hooks.example/x", None),
+            ("http://169.254.169.254/latest", None),
+            ("http://127.0.0.1.evil.example/", None),
+            ("http://127.0.0.1@evil.example/", None),
+            ("https://user:password@hooks.example/", None),
+            ("https://hooks.example/#x", None),
+            ("https://hooks.example/a b", None),
+            ("https://hooks.example/a\r\nx: y", None),
+            ("https://hooks.example:0/", None),
+            ("https://hooks.example:99999/", None),
+            ("https:///x", None),
+            ("ftp://hooks.example/", None),
+            ("//hooks.example/", None),
+            ("/x", None),
+            ("", None),
+        ] {
+            assert_eq!(PostAddress::parse(url).ok(), expected, "{url}");
+        }
+        assert_eq!(PostAddress::parse(&format!("https://a/{}", "b".repeat(URL_LIMIT_BYTES))).ok(), None);
+    }
+}

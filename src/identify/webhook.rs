@@ -1,0 +1,95 @@
+//! The secrets by which a backend's webhooks are told from anybody else's.
+//!
+//! What it does: holds each app's secrets as digests, and judges what was presented at an app's alert inlet. What it
+//! refuses to know: what an alert says, and where it goes. Invariants: a secret counts at its own app's inlet and nowhere
+//! else; every judgement compares one digest with `WEBHOOK_SECRETS` others, whichever of them fits, and whether or not
+//! there is such an app, so that neither the answer nor its time tells one case from another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::{constant_time, digest};
+
+use super::facts::{Facts, Method, WEBHOOKS};
+use super::rejection::Reason;
+use super::settings::WebhookSettings;
+use crate::apps::AppPath;
+
+/// The most secrets of one app that may overlap: the current one, the last, and some patience.
+pub const WEBHOOK_SECRETS: usize = 4;
+
+/// The shortest secret. NIST SP 800-63B-4 section 3.1.2.2 takes 112 bits for what nobody can search.
+pub const WEBHOOK_SECRET_LEAST_BYTES: usize = 16;
+
+type Digest = [u8; 32];
+
+/// Nobody can name a text with this digest.
+const NOBODYS: Digest = [0; 32];
+
+/// The webhook secrets of one configuration.
+pub(super) struct Webhooks(HashMap<AppPath, Known, ahash::RandomState>);
+
+struct Known {
+    facts: Arc<Facts>,
+    digests: [Digest; WEBHOOK_SECRETS],
+}
+
+impl Webhooks {
+    pub(super) fn none() -> Self {
+        Webhooks(HashMap::default())
+    }
+
+    /// Reads every secret, or tells why some cannot be used: one line each, without what was read.
+    pub(super) fn read(settings: &[WebhookSettings]) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut owners: HashMap<Digest, &AppPath> = HashMap::new();
+        let mut known: HashMap<AppPath, Known, ahash::RandomState> = HashMap::default();
+        for one in settings {
+            let mut digests = [NOBODYS; WEBHOOK_SECRETS];
+            if one.secrets.len() > WEBHOOK_SECRETS {
+                faults.push(format!("of app `{}`: at most {WEBHOOK_SECRETS} may overlap", one.app));
+            }
+            for ((place, reference), number) in digests.iter_mut().zip(&one.secrets).zip(1..) {
+                let mut fault = |words: String| faults.push(format!("of app `{}`: secret {number} {words}", one.app));
+                match reference.read() {
+                    Err(cause) => fault(cause.to_string()),
+                    Ok(secret) if secret.expose().len() < WEBHOOK_SECRET_LEAST_BYTES => {
+                        fault(format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"));
+                    }
+                    Ok(secret) => *place = digest_of(secret.expose()),
+                }
+                if *place != NOBODYS && owners.insert(*place, &one.app).is_some_and(|owner| *owner != one.app) {
+                    fault("is another app's too".to_owned());
+                }
+            }
+            let facts = Facts {
+                method: Method::Webhook,
+                issuer: Arc::from(WEBHOOKS),
+                subject: Arc::from(one.app.as_str()),
+                groups: Vec::new(),
+                claims: serde_json::Map::new(),
+                certificate: None,
+                client_binding: None,
+                expires_unix_seconds: i64::MAX,
+            };
+            known.insert(one.app.clone(), Known { facts: Arc::new(facts), digests });
+        }
+        if faults.is_empty() { Ok(Webhooks(known)) } else { Err(faults) }
+    }
+
+    /// Who presents this at the inlet of `app`.
+    pub(super) fn judge(&self, presented: &[u8], app: &AppPath) -> Result<Arc<Facts>, Reason> {
+        let presented = digest_of(presented);
+        let known = self.0.get(app);
+        let digests = known.map_or(&[NOBODYS; WEBHOOK_SECRETS], |known| &known.digests);
+        let fits = digests.iter().fold(false, |fits, stored| {
+            // Both sides are evaluated: `|`, not `||`.
+            fits | constant_time::verify_slices_are_equal(stored, &presented).is_ok()
+        });
+        known.filter(|_| fits).map(|known| known.facts.clone()).ok_or(Reason::WebhookUnknown)
+    }
+}
+
+fn digest_of(bytes: &[u8]) -> Digest {
+    digest::digest(&digest::SHA256, bytes).as_ref().first_chunk().copied().unwrap_or(NOBODYS)
+}

@@ -1,0 +1,335 @@
+//! What can be asked of a part of the tree, and links into the backend's own pages.
+//!
+//! What it does: reads the profile's `tree:` and `ui:` tables, and makes links of their templates. What it refuses to
+//! know: how answers are merged, and whether a link leads anywhere. Invariants: every row asks an operation of the
+//! table that has the scope of a project; a value in a link is percent-encoded; a link without one of its values is
+//! none.
+
+use http::Method;
+use serde::Deserialize;
+
+use super::{OperationId, Profile, QueryKey, Scope, push_encoded};
+
+/// Something that can be asked of every project in a part of the tree.
+#[derive(Clone, Debug)]
+pub struct TreeResource {
+    /// As it stands in the path.
+    pub name: String,
+    pub method: Method,
+    pub shape: TreeShape,
+    /// What each project is asked; at least one.
+    pub sources: Vec<TreeSource>,
+    /// What records and metrics call it: the source's permission, or of several `query.{name}.read`.
+    pub label: String,
+}
+
+/// How projects' answers are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TreeShape {
+    /// Items after items.
+    List,
+    /// Items with their state and links to what may explain it.
+    Alerts,
+    /// Series after series, with labels that say where each is from.
+    Series,
+}
+
+/// One question to one project. Places are JSON pointers (RFC 6901).
+#[derive(Clone, Debug)]
+pub struct TreeSource {
+    /// The resource that it is by itself.
+    pub resource: String,
+    pub operation: OperationId,
+    /// Where the items lie in the answer.
+    pub items: String,
+    /// Where an item has its id and its name.
+    pub id: String,
+    pub name: String,
+    /// The backend's page of an item.
+    pub page: Option<UiPage>,
+    pub state: Option<StateSource>,
+}
+
+/// Where an alert's state is found.
+#[derive(Clone, Debug)]
+pub struct StateSource {
+    /// The operation that tells it, with the item's id; absent: the item itself.
+    pub operation: Option<OperationId>,
+    pub at: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// A kind of page of the backend's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UiPage {
+    Services,
+    Service,
+    Stream,
+    Dashboards,
+    Dashboard,
+    Alerts,
+    Alert,
+    /// Traces around a time.
+    Explorer,
+}
+
+/// Where links into the backend's own pages begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UiBase {
+    /// Where the profile says.
+    #[default]
+    Profile,
+    /// There are no such links.
+    Off,
+    /// Here; without a trailing slash.
+    At(String),
+}
+
+/// Links into the backend's own pages.
+#[derive(Clone, Debug, Default)]
+pub struct Ui {
+    /// `None`: there are none.
+    base: Option<String>,
+    pages: Vec<(UiPage, String)>,
+}
+
+/// What a link is to. What a template does not ask for is not used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UiSpot<'a> {
+    pub project: &'a str,
+    pub id: Option<&'a str>,
+    pub name: Option<&'a str>,
+    /// From and to, Unix milliseconds.
+    pub window: Option<(i64, i64)>,
+}
+
+impl Ui {
+    pub fn new(profile: &Profile, base: &UiBase) -> Self {
+        let base = match base {
+            UiBase::Profile => Some(profile.ui_base.clone()),
+            UiBase::Off => None,
+            UiBase::At(base) => Some(base.clone()),
+        };
+        Ui { base: base.filter(|base| !base.is_empty()), pages: profile.ui_pages.clone() }
+    }
+
+    /// An absolute link; `None` if there are no links, no such page, or a value that it needs is not there.
+    pub fn link(&self, page: UiPage, spot: &UiSpot<'_>) -> Option<String> {
+        let base = self.base.as_ref()?;
+        let (_, template) = self.pages.iter().find(|(known, _)| *known == page)?;
+        let mut link = base.clone();
+        for (place, piece) in template.split(['{', '}']).enumerate() {
+            if place % 2 == 0 {
+                link.push_str(piece);
+                continue;
+            }
+            // The backend's pages count in microseconds.
+            let micros = |millis: i64| millis.saturating_mul(1000).to_string();
+            match piece {
+                "project" => push_encoded(&mut link, spot.project),
+                "id" => push_encoded(&mut link, spot.id?),
+                "name" => push_encoded(&mut link, spot.name?),
+                "from" => link.push_str(&micros(spot.window?.0)),
+                _ => link.push_str(&micros(spot.window?.1)),
+            }
+        }
+        Some(link)
+    }
+}
+
+impl Profile {
+    /// What can be asked of a part of the tree, in the table's order.
+    pub fn tree(&self) -> &[TreeResource] {
+        &self.tree
+    }
+
+    /// The resource of this name, if it is asked with this method.
+    pub fn tree_resource(&self, method: &Method, name: &str) -> Option<&TreeResource> {
+        self.tree.iter().find(|resource| resource.name == name && resource.method == *method)
+    }
+
+    /// The query parameters that a resource takes: its operation's. What asks several operations takes none.
+    pub fn tree_query_keys(&self, resource: &TreeResource) -> &[QueryKey] {
+        match resource.sources.as_slice() {
+            [only] => &self.operation(only.operation).query_keys,
+            _ => &[],
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUi {
+    base: String,
+    pages: Vec<RawPage>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPage {
+    page: UiPage,
+    path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTree {
+    resource: String,
+    #[serde(default)]
+    method: RawAsked,
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    items: String,
+    #[serde(default = "id")]
+    id: String,
+    #[serde(default = "name")]
+    name: String,
+    #[serde(default)]
+    page: Option<UiPage>,
+    #[serde(default)]
+    state: Option<RawState>,
+    #[serde(default)]
+    shape: RawShape,
+    #[serde(default)]
+    of: Vec<String>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum RawAsked {
+    #[default]
+    Get,
+    Post,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawShape {
+    #[default]
+    List,
+    Alerts,
+    Series,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawState {
+    #[serde(default)]
+    path: Option<String>,
+    at: String,
+    since: String,
+}
+
+fn id() -> String {
+    "/id".to_owned()
+}
+
+fn name() -> String {
+    "/attributes/name".to_owned()
+}
+
+/// Takes the two tables into the profile, whose operations are there already.
+pub(super) fn furnish(profile: &mut Profile, ui: RawUi, rows: Vec<RawTree>) -> Result<(), String> {
+    for page in &ui.pages {
+        let known = ["project", "id", "name", "from", "to"];
+        let mut holes = page.path.split(['{', '}']).skip(1).step_by(2);
+        if !page.path.starts_with('/') || !holes.all(|hole| known.contains(&hole)) {
+            return Err(format!("`{}` is no template of a link", page.path));
+        }
+    }
+    profile.ui_base = ui.base;
+    profile.ui_pages = ui.pages.into_iter().map(|page| (page.page, page.path)).collect();
+    let mut table: Vec<TreeResource> = Vec::with_capacity(rows.len());
+    for row in rows {
+        if table.iter().any(|known| known.name == row.resource) {
+            return Err(format!("the tree has two rows for `{}`", row.resource));
+        }
+        let resource = resource(profile, &table, row)?;
+        table.push(resource);
+    }
+    profile.tree = table;
+    Ok(())
+}
+
+fn resource(profile: &Profile, earlier: &[TreeResource], row: RawTree) -> Result<TreeResource, String> {
+    let method = match row.method {
+        RawAsked::Get => Method::GET,
+        RawAsked::Post => Method::POST,
+    };
+    let shape = match row.shape {
+        RawShape::List => TreeShape::List,
+        RawShape::Alerts => TreeShape::Alerts,
+        RawShape::Series => TreeShape::Series,
+    };
+    if !row.of.is_empty() {
+        let of = |name: &String| {
+            let found = earlier.iter().find(|known| known.name == *name && known.method == method);
+            found.map(|known| known.sources.clone()).ok_or_else(|| format!("`{}` has no row `{name}`", row.resource))
+        };
+        let sources = row.of.iter().map(of).collect::<Result<Vec<_>, _>>()?.concat();
+        let label = format!("query.{}.read", row.resource);
+        return Ok(TreeResource { name: row.resource, method, shape, sources, label });
+    }
+    let operation = operation(profile, &method, &row.path)?;
+    let state = row.state.map(|state| {
+        let asked = state.path.map(|path| self::operation(profile, &Method::GET, &path)).transpose();
+        asked.map(|operation| StateSource { operation, at: state.at, since: state.since })
+    });
+    let source = TreeSource {
+        resource: row.resource.clone(),
+        operation,
+        items: row.items,
+        id: row.id,
+        name: row.name,
+        page: row.page,
+        state: state.transpose()?,
+    };
+    let label = profile.operation(operation).permission.clone();
+    Ok(TreeResource { name: row.resource, method, shape, sources: vec![source], label })
+}
+
+fn operation(profile: &Profile, method: &Method, template: &str) -> Result<OperationId, String> {
+    let mut rows = profile.operations.iter();
+    let row = rows.find(|row| row.method == *method && row.template == template && row.scope == Scope::Project);
+    row.map(|row| row.id).ok_or_else(|| format!("{method} `{template}` is no operation on a project"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_has_all_its_values_or_is_none() {
+        let profile = Profile::lightstep();
+        let ui = Ui::new(&profile, &UiBase::At("https://ui".to_owned()));
+        let spot = UiSpot { project: "a b", id: Some("x/y"), name: Some("é"), window: Some((1, 2)) };
+        for (page, spot, expected) in [
+            (UiPage::Stream, spot, Some("https://ui/a%20b/stream/x%2Fy")),
+            (UiPage::Stream, UiSpot { id: None, ..spot }, None),
+            (UiPage::Service, spot, Some("https://ui/a%20b/service-directory/%C3%A9/deployments")),
+            (UiPage::Explorer, spot, Some("https://ui/a%20b/explorer?start_micros=1000&end_micros=2000")),
+            (UiPage::Explorer, UiSpot { window: None, ..spot }, None),
+        ] {
+            assert_eq!(ui.link(page, &spot).as_deref(), expected, "{page:?}");
+        }
+        assert_eq!(Ui::new(&profile, &UiBase::Off).link(UiPage::Stream, &spot), None);
+        let own = Ui::new(&profile, &UiBase::Profile).link(UiPage::Dashboards, &spot);
+        assert_eq!(own.as_deref(), Some("https://app.lightstep.com/a%20b/dashboards"));
+    }
+
+    #[test]
+    fn every_row_asks_operations_of_projects() {
+        let profile = Profile::lightstep();
+        assert!(profile.tree().len() >= 15);
+        for resource in profile.tree() {
+            for source in &resource.sources {
+                let operation = profile.operation(source.operation);
+                assert_eq!((operation.scope, &operation.method), (Scope::Project, &resource.method));
+                assert!(operation.permission.ends_with(".read"), "{}", resource.name);
+            }
+        }
+    }
+}
