@@ -313,6 +313,8 @@ fn every_key_arrives_in_the_checked_settings() {
         "w",
         "shop",
         "a",
+        "session-key",
+        "okta",
         "policies/policy.yaml",
     ];
     assert_eq!(checked.files, watched.map(at));

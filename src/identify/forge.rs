@@ -3,6 +3,7 @@
 //! What it does: signs whatever it is told, valid or not, and serves key sets on loopback while counting
 //! who asks. What it refuses to know: what the room should say to it. Invariant: compiled for tests only.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -243,6 +244,10 @@ pub(super) struct Loopback {
     /// Requests for `/keys`.
     pub fetches: Arc<AtomicUsize>,
     pub elsewhere: Arc<AtomicUsize>,
+    /// Requests for the discovery document.
+    pub discoveries: Arc<AtomicUsize>,
+    /// What other paths answer, whatever is sent to them.
+    pub pages: Arc<Mutex<HashMap<String, Answer>>>,
 }
 
 impl Loopback {
@@ -256,7 +261,10 @@ impl Loopback {
             discovery: Arc::new(Mutex::new(missing.clone())),
             fetches: Arc::default(),
             elsewhere: Arc::default(),
+            discoveries: Arc::default(),
+            pages: Arc::default(),
         };
+        let (discoveries, pages) = (loopback.discoveries.clone(), loopback.pages.clone());
         let (keys, discovery) = (loopback.keys.clone(), loopback.discovery.clone());
         let (fetches, elsewhere) = (loopback.fetches.clone(), loopback.elsewhere.clone());
         let respond = move |path: &str| match path {
@@ -264,11 +272,14 @@ impl Loopback {
                 fetches.fetch_add(1, Ordering::SeqCst);
                 keys.lock().unwrap().clone()
             }
-            "/.well-known/openid-configuration" => discovery.lock().unwrap().clone(),
-            _ => {
+            "/.well-known/openid-configuration" => {
+                discoveries.fetch_add(1, Ordering::SeqCst);
+                discovery.lock().unwrap().clone()
+            }
+            path => pages.lock().unwrap().get(path).cloned().unwrap_or_else(|| {
                 elsewhere.fetch_add(1, Ordering::SeqCst);
                 missing.clone()
-            }
+            }),
         };
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
@@ -294,6 +305,10 @@ impl Loopback {
 
     pub(super) fn fetched(&self) -> usize {
         self.fetches.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn page(&self, path: &str, answer: Answer) {
+        self.pages.lock().unwrap().insert(path.to_owned(), answer);
     }
 
     pub(super) fn answer_with(&self, answer: Answer) {

@@ -11,3 +11,5 @@ mod failures;
 mod issuer;
 #[cfg(test)]
 mod legacy;
+#[cfg(test)]
+mod login;

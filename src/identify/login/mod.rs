@@ -21,7 +21,6 @@ pub(super) mod inside {
     pub(in crate::identify) use super::memory::Memory;
     pub(in crate::identify) use super::provider::Known;
     pub(in crate::identify) use super::seal::{Keyring, Purpose};
-    pub(in crate::identify) use super::transaction::Transaction;
 }
 
 pub use fault::LoginFault;

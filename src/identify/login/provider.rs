@@ -224,8 +224,9 @@ impl Provider {
         }
     }
 
-    /// RFC 6749 section 4.1.3 with RFC 7636 section 4.5. The tokens are taken from the answer as it came, by our
-    /// strict reader; the library has judged its form before.
+    /// RFC 6749 section 4.1.3 with RFC 7636 section 4.5. The library makes the request and reads refusals; tokens are
+    /// taken from the answer as it came, by our strict reader. What the library thinks of the ID token's claims does not
+    /// count: it wants standard types of claims that nobody here needs, which some providers do not keep to.
     pub async fn exchange(&self, client: &CodeClient, code: &str, verifier: &str) -> Result<Tokens, LoginFault> {
         let exchange = Exchange { provider: self, came: Mutex::new(None) };
         let asked = client
@@ -235,7 +236,10 @@ impl Provider {
             .await;
         let came = exchange.came.into_inner().unwrap_or_else(PoisonError::into_inner);
         let status = came.as_ref().map(HttpResponse::status);
-        if let Err(error) = asked {
+        let unread = |error: &RequestTokenError<_, _>| {
+            matches!(error, RequestTokenError::Parse(..)) && status == Some(StatusCode::OK)
+        };
+        if let Some(error) = asked.err().filter(|error| !unread(error)) {
             return Err(match error {
                 RequestTokenError::Request(_) => LoginFault::ProviderUnreachable,
                 RequestTokenError::ServerResponse(said) => match said.error().to_string().as_str() {
@@ -252,8 +256,10 @@ impl Provider {
             Some(Value::String(text)) => Some(Zeroizing::new(text)),
             _ => None,
         };
-        let id_token = text("id_token").ok_or(LoginFault::IdTokenMalformed)?;
-        Ok(Tokens { id_token, access_token: text("access_token").ok_or(LoginFault::ProviderAnswer)? })
+        // RFC 6749 section 7.1: a token of another type is not to be used.
+        let kind = text("token_type").filter(|kind| kind.eq_ignore_ascii_case("bearer"));
+        let access_token = text("access_token").filter(|_| kind.is_some()).ok_or(LoginFault::ProviderAnswer)?;
+        Ok(Tokens { id_token: text("id_token").ok_or(LoginFault::IdTokenMalformed)?, access_token })
     }
 
     /// OpenID Connect Core section 5.3: what userinfo says, as JSON. Who it is about is the caller's to compare.

@@ -5,6 +5,10 @@
 
 mod certificates;
 mod client_tokens;
+mod desk;
+mod login;
+mod sealing;
+mod sessions;
 mod rotation;
 mod tokens;
 mod upkeep;

@@ -1,0 +1,176 @@
+//! A browser's login through the room, from the first redirect to the provider's logout, against the embedded issuer.
+//! What it refuses to know: the gateway's pages.
+
+use std::time::Duration;
+
+use lightkeeper::accept::{Caller, ReturnPath, SessionCookie};
+use lightkeeper::clock::Clock;
+use lightkeeper::demo::{Issuer, SampleCaller};
+use lightkeeper::identify::{
+    ALGORITHMS, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeySource, LoginFault,
+    LoginSettings, Method, SetCookie, Surroundings,
+};
+use lightkeeper::secret::SecretRef;
+
+const ORIGIN: &str = "https://localhost:8443";
+
+struct Folder(std::path::PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("lightkeeper-login-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("session-key"), "0f".repeat(32)).unwrap();
+        std::fs::write(path.join("client-secret"), "lightkeeper-web-secret\n").unwrap();
+        Folder(path)
+    }
+}
+
+async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSettings)) -> Identifier {
+    let settings = IssuerSettings {
+        name: "acme".to_owned(),
+        issuer: issuer.url().to_owned(),
+        audiences: vec!["lightkeeper".to_owned()],
+        algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
+        keys: KeySource::Discovery,
+        ca: None,
+        subject_claim: "sub".to_owned(),
+        groups_claim: "groups".to_owned(),
+        types: vec!["at+jwt".to_owned()],
+        leeway: Duration::from_secs(30),
+        stale_keys: Duration::from_secs(3600),
+        refresh: Duration::from_secs(3600),
+    };
+    let mut login = LoginSettings {
+        issuer: "acme".to_owned(),
+        client_id: "lightkeeper".to_owned(),
+        client_secret: None,
+        scopes: ["openid", "profile", "email", "groups"].map(str::to_owned).to_vec(),
+        groups_from_userinfo: false,
+        lifetime: Duration::from_secs(8 * 3600),
+        idle: Duration::from_secs(1800),
+        keys: vec![SecretRef::File(folder.0.join("session-key"))],
+        cli: Some(CliSettings {
+            client_id: "lightkeeper-cli".to_owned(),
+            scopes: vec!["openid".to_owned()],
+            audience: Some("lightkeeper".to_owned()),
+        }),
+    };
+    change(&mut login);
+    let surroundings = Surroundings {
+        clock: Clock::system(),
+        token_bytes: 16 << 10,
+        events: Events::ignored(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let identifier = Identifier::new(&[settings], Vec::new(), surroundings, None).unwrap();
+    identifier.settled(Duration::from_secs(20)).await;
+    identifier.with_login(Some(&login), None).unwrap()
+}
+
+fn value(cookie: &SetCookie) -> String {
+    cookie.0.split(';').next().unwrap().split_once('=').unwrap().1.to_owned()
+}
+
+/// What a browser does with the authorization address: picks somebody and follows the redirect.
+async fn browse(issuer: &Issuer, location: &str, person: &str) -> Vec<(String, String)> {
+    let path = location.strip_prefix(issuer.url()).unwrap();
+    let answer = SampleCaller::new(issuer.url()).get(&format!("{path}&login_hint={person}")).await.unwrap();
+    assert_eq!(answer.status, 303);
+    let location = openidconnect::url::Url::parse(answer.header("location").unwrap()).unwrap();
+    assert!(location.as_str().starts_with(&format!("{ORIGIN}/.lightkeeper/callback?")), "{location}");
+    location.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+fn visitor(session: &str) -> Caller {
+    let session = SessionCookie { value: session.to_owned().into(), origin: ORIGIN.to_owned() };
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    Caller { token: None, certificate: None, session: Some(session), address }
+}
+
+/// Scenario: people log in as public or confidential client, with groups from the ID token or userinfo; then one logs
+/// out. Guarantees: the session says who they are, ends at logout, and the provider sends the browser back to us.
+#[tokio::test]
+async fn people_log_in_and_out() {
+    let issuer = Issuer::start().await.unwrap();
+    let folder = Folder::new("people");
+    let secret = Some(SecretRef::File(folder.0.join("client-secret")));
+    for (person, userinfo, client_secret, groups) in [
+        ("ann", false, None, &["shop-developers"][..]),
+        ("lea", true, secret, &["shop-leads", "shop-developers"]),
+        ("eve", true, None, &[]),
+    ] {
+        let room = room(&issuer, &folder, |login| {
+            login.groups_from_userinfo = userinfo;
+            login.client_secret = client_secret;
+        });
+        let room = room.await;
+        let login = room.login().unwrap();
+        let now = Clock::system().now();
+        let home = ReturnPath::parse("/.lightkeeper/apps/shop").unwrap();
+        let begun = login.begin(&home, ORIGIN, now).await.unwrap();
+        let answer = browse(&issuer, &begun.location, person).await;
+        let finished = login.finish(&answer, Some(&value(&begun.cookie)), ORIGIN, now).await.unwrap();
+        assert_eq!(finished.return_to, home);
+        let session = value(&finished.session);
+        let identity = room.identify(visitor(&session)).await.unwrap();
+        let facts = identity.facts();
+        assert_eq!((facts.method, &*facts.issuer), (Method::Session, "acme"));
+        assert_eq!(&*facts.subject, format!("{person}@acme.example"));
+        assert_eq!(facts.groups, groups);
+        assert_eq!(identity.session().unwrap().name, person);
+
+        let again = login.finish(&answer, Some(&value(&begun.cookie)), ORIGIN, now).await.err();
+        assert_eq!(again, Some(LoginFault::TransactionSpent));
+        let place = login.end(&visitor(&session).session.unwrap(), now).await.unwrap();
+        assert_eq!(room.identify(visitor(&session)).await.unwrap_err().reason, "session_revoked");
+        let path = place.strip_prefix(issuer.url()).unwrap();
+        // The development issuer only sends browsers back to this machine, which `ORIGIN` is.
+        let answer = SampleCaller::new(issuer.url()).get(path).await.unwrap();
+        assert_eq!(answer.header("location"), Some(&*format!("{ORIGIN}/.lightkeeper/signed-out")));
+    }
+}
+
+/// Scenario: the code of one login is put into another, the provider says no, or is gone. Guarantees: no session.
+#[tokio::test]
+async fn a_login_that_goes_wrong_makes_no_session() {
+    let issuer = Issuer::start().await.unwrap();
+    let folder = Folder::new("wrong");
+    let room = room(&issuer, &folder, |_| ()).await;
+    let login = room.login().unwrap();
+    let now = Clock::system().now();
+    let home = ReturnPath::home();
+    let begin = || login.begin(&home, ORIGIN, now);
+    let (mine, theirs) = (begin().await.unwrap(), begin().await.unwrap());
+    let mut answer = browse(&issuer, &mine.location, "ann").await;
+    let stolen = browse(&issuer, &theirs.location, "sam").await;
+    // Code injection (RFC 9700 section 4.5): the provider refuses the code because the verifier is another's.
+    answer.iter_mut().find(|(name, _)| name == "code").unwrap().1 =
+        stolen.iter().find(|(name, _)| name == "code").unwrap().1.clone();
+    let fault = login.finish(&answer, Some(&value(&mine.cookie)), ORIGIN, now).await.err();
+    assert_eq!(fault, Some(LoginFault::CodeRefused));
+
+    let mine = begin().await.unwrap();
+    let answer = browse(&issuer, &mine.location, "nobody").await;
+    let fault = login.finish(&answer, Some(&value(&mine.cookie)), ORIGIN, now).await.err();
+    assert_eq!(fault, Some(LoginFault::AccessDenied));
+
+    let mine = begin().await.unwrap();
+    let answer = browse(&issuer, &mine.location, "ann").await;
+    issuer.set_down(true);
+    let fault = login.finish(&answer, Some(&value(&mine.cookie)), ORIGIN, now).await.err();
+    assert_eq!(fault, Some(LoginFault::ProviderUnreachable));
+    let expected = CliConfiguration {
+        issuer_url: issuer.url().to_owned(),
+        client_id: "lightkeeper-cli".to_owned(),
+        scopes: vec!["openid".to_owned()],
+        audience: Some("lightkeeper".to_owned()),
+    };
+    assert_eq!(login.configuration(), Some(expected));
+}
