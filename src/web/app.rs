@@ -7,8 +7,8 @@ use maud::{Markup, html};
 
 use super::layout::{Body, Place};
 use super::pieces::{
-    Shown, ago, alert_errors, amount, app_url, badge, cell, code, count, decisions_url, head, method, moment, outward,
-    trail,
+    Shown, ago, alert_errors, amount, app_url, badge, bytes, cell, code, count, decisions_url, head, method, moment,
+    outward, trail,
 };
 use crate::gateway::{AlertRow, AppView, GrantRow, ServiceRow, Snippet};
 
@@ -53,7 +53,7 @@ fn facts(view: &AppView) -> Markup {
             } }
             @if let Some(pulse) = &view.pulse {
                 div { dt { "Items" } dd.figure { (amount(pulse.items_per_second)) "/s" } }
-                div { dt { "Bytes" } dd.figure { (amount(pulse.bytes_per_second)) "B/s" } }
+                div { dt { "Bytes" } dd.figure { (bytes(pulse.bytes_per_second)) } }
                 div { dt { "Errors" } dd.figure {
                     @if pulse.errors_per_minute > 0 { strong.bad-text { (count(pulse.errors_per_minute)) "/min" } }
                     @else { "0/min" }

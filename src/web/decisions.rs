@@ -6,7 +6,7 @@
 use maud::{Markup, html};
 
 use super::layout::{Body, Place};
-use super::pieces::{Shown, app_url, badge, cell, code, decisions_url, explain_url, head, moment, trail};
+use super::pieces::{Shown, app_url, badge, cell, code, decisions_url, explain_url, head, moment, trail, words};
 use crate::gateway::{DecisionRow, DecisionsView};
 
 const COLUMNS: &[(&str, &str)] =
@@ -24,7 +24,7 @@ pub fn page(view: &DecisionsView) -> Body {
         @if view.rows.is_empty() {
             div.empty { p { strong { "Nothing was decided here lately." } } p { "The audit log keeps what is older." } }
         } @else {
-            table.wide.decisions role="table" {
+            table.decisions role="table" {
                 caption.vh { "Recent decisions, the newest first" }
                 (head(COLUMNS))
                 tbody role="rowgroup" { @for row in &view.rows { (line(row)) } }
@@ -49,15 +49,15 @@ fn line(row: &DecisionRow) -> Markup {
                 (badge(if allowed { "ok" } else { "bad" }, if allowed { "allowed" } else { "refused" }))
                 @if let Some(status) = row.status { span.status { (status) } }
                 @if !allowed { div { (code(&row.reason)) } }
-                @if !allowed && !row.meaning.is_empty() { div.beside { (Shown(&row.meaning)) } }
+                @if !allowed && !row.meaning.is_empty() { div.beside { (words(&row.meaning)) } }
             }))
             (cell("Time", "when", moment(&row.time)))
             (cell("Who", "", html! { (code(&row.subject)) div.beside { (Shown(&row.issuer)) } }))
-            (cell("Call", "", html! {
+            (cell("Call", "call", html! {
                 code { (Shown(&row.http_method)) " " (Shown(&row.path)) }
                 div.beside { (Shown(&row.operation)) }
             }))
-            (cell("App", "", html! {
+            (cell("App", "place", html! {
                 @if row.app.is_empty() { "none" } @else { a href=(app_url(&row.app)) { (Shown(&row.app)) } }
             }))
             (cell("Bindings", "", html! {

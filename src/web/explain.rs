@@ -6,7 +6,7 @@
 use maud::{Markup, html};
 
 use super::layout::{Body, Place};
-use super::pieces::{Shown, app_url, badge, code, moment};
+use super::pieces::{Shown, app_url, badge, code, moment, words};
 use crate::gateway::{DecisionRow, ExplainView, Stage, Story};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -31,8 +31,8 @@ pub fn page(view: &ExplainView) -> Body {
     }
 }
 
-fn mistake(words: Option<&str>) -> Markup {
-    html! { @if let Some(words) = words { p #mistake .callout.bad role="alert" { (Shown(words)) } } }
+fn mistake(text: Option<&str>) -> Markup {
+    html! { @if let Some(text) = text { p #mistake .callout.bad role="alert" { span.told { (words(text)) } } } }
 }
 
 fn by_request(view: &ExplainView) -> Markup {
@@ -97,7 +97,7 @@ fn call(found: &DecisionRow) -> Markup {
     html! {
         section.result aria-labelledby="found" {
             h2 #found { "The call " (badge(if allowed { "ok" } else { "bad" }, if allowed { "allowed" } else { "refused" })) }
-            @if !found.meaning.is_empty() { p.meaning { (Shown(&found.meaning)) } }
+            @if !found.meaning.is_empty() { p.meaning { (words(&found.meaning)) } }
             dl.facts.strip {
                 div { dt { "Reason" } dd { (code(&found.reason)) } }
                 @if let Some(status) = found.status { div { dt { "Status" } dd.figure { (status) } } }
@@ -122,7 +122,7 @@ fn tale(story: &Story) -> Markup {
                 "The way through the gateway "
                 (badge(if story.allowed { "ok" } else { "bad" }, if story.allowed { "would be allowed" } else { "would be refused" }))
             }
-            @if let Some(advice) = &story.advice { div.callout { p { strong { "What to do. " } (Shown(advice)) } } }
+            @if let Some(advice) = &story.advice { div.callout { p { strong { "What to do. " } (words(advice)) } } }
             ol.story { @for stage in &story.stages { (step(stage)) } }
         }
     }
@@ -134,6 +134,7 @@ fn step(stage: &Stage) -> Markup {
         li class=(if passed { "passed" } else { "stopped" }) {
             h3 {
                 (Shown(purpose(&stage.room)))
+                span.room { (code(&stage.room)) }
                 " " (badge(if passed { "ok" } else { "bad" }, &stage.outcome))
             }
             @if !stage.details.is_empty() {

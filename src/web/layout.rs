@@ -89,7 +89,7 @@ fn bar(frame: &Frame, body: &Body) -> Markup {
                 div.session {
                     @match &frame.visitor {
                         Some(visitor) => (who(visitor)),
-                        None => @if frame.can_log_in { a.button href=(log_in_url(body.path.as_deref())) { "Log in" } },
+                        None => @if frame.can_log_in && body.place != Place::Elsewhere { a.button href=(log_in_url(body.path.as_deref())) { "Log in" } },
                     }
                 }
             }

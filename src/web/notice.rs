@@ -6,7 +6,7 @@
 use maud::{Markup, html};
 
 use super::layout::{Body, Place, log_in_url};
-use super::pieces::{Shown, explain_url};
+use super::pieces::{Shown, explain_url, words};
 use crate::gateway::{FaultView, Frame};
 
 pub fn signed_out(frame: &Frame) -> Body {
@@ -27,8 +27,8 @@ pub fn fault(frame: &Frame, view: &FaultView) -> Body {
         div.notice {
             p.status-line { (view.status) }
             h1 { (title) }
-            p.words { (Shown(&view.words)) }
-            @if let Some(advice) = &view.advice { p { (Shown(advice)) } }
+            p.words { (words(&view.words)) }
+            @if let Some(advice) = &view.advice { p { (words(advice)) } }
             div.actions {
                 @if nobody && frame.can_log_in {
                     a.button.primary href=(log_in_url(None)) { @if view.status == 401 { "Log in" } @else { "Log in again" } }

@@ -39,6 +39,19 @@ pub fn code(text: &str) -> Markup {
     html! { code { (Shown(text)) } }
 }
 
+/// A sentence, in which what stands between backticks is a machine's word.
+pub fn words(text: &str) -> Markup {
+    let mut parts: Vec<&str> = text.split('`').collect();
+    // An odd backtick is one of the text's own.
+    let tail = if parts.len() % 2 == 0 { parts.pop() } else { None };
+    html! {
+        @for (index, part) in parts.iter().enumerate() {
+            @if index % 2 == 1 { (code(part)) } @else { (Shown(part)) }
+        }
+        @if let Some(tail) = tail { "`" (Shown(tail)) }
+    }
+}
+
 /// What is not there, and why.
 pub fn nothing(words: &str) -> Markup {
     html! { span.none aria-hidden="true" { "–" } span.vh { (words) } }
@@ -66,10 +79,18 @@ pub fn amount(value: f64) -> String {
     }
 }
 
-/// A count, as `amount` shows one: past 2^53 nobody misses the last digit.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+/// `496 kB/s`
+pub fn bytes(per_second: f64) -> String {
+    let amount = amount(per_second);
+    let at = amount.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(amount.len());
+    let (number, unit) = amount.split_at(at);
+    format!("{number}\u{a0}{unit}B/s")
+}
+
+/// A count: exact up to 9999, then as `amount` shows one.
+#[expect(clippy::cast_precision_loss, reason = "past 2^53 nobody misses the last digit of three")]
 pub fn count(value: u64) -> String {
-    amount(value as f64)
+    if value < 10_000 { value.to_string() } else { amount(value as f64) }
 }
 
 /// An RFC 3339 moment, shown in UTC; other text is shown as it is.
@@ -183,7 +204,7 @@ pub fn alert_errors(errors: &[String]) -> Markup {
         @if !errors.is_empty() {
             div.callout.warn {
                 p { strong { "Alerts could not be asked for everywhere." } " What is shown may be incomplete." }
-                ul { @for error in errors { li { (Shown(error)) } } }
+                ul { @for error in errors { li { (words(error)) } } }
             }
         }
     }
@@ -214,7 +235,10 @@ mod tests {
         ] {
             assert_eq!(amount(value), shown, "{value}");
         }
-        assert_eq!(count(u64::MAX), "18446744T");
+        assert_eq!([bytes(0.0), bytes(496_254.0)], ["0\u{a0}B/s", "496\u{a0}kB/s"]);
+        for (value, shown) in [(3, "3"), (9_999, "9999"), (12_345, "12.3k"), (u64::MAX, "18446744T")] {
+            assert_eq!(count(value), shown);
+        }
     }
 
     #[test]
@@ -240,6 +264,19 @@ mod tests {
             ("a\n\tb", "a\n\tb"),
         ] {
             assert_eq!(Shown(text).render().into_string(), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn words_between_backticks_are_code() {
+        for (text, shown) in [
+            ("plain", "plain"),
+            ("say `a<b>`, then", "say <code>a&lt;b&gt;</code>, then"),
+            ("an odd ` one", "an odd ` one"),
+            ("`a` and `b", "<code>a</code> and `b"),
+            ("", ""),
+        ] {
+            assert_eq!(words(text).into_string(), shown, "{text:?}");
         }
     }
 

@@ -85,7 +85,7 @@ fn region(frame: &Frame, view: &TreeView) -> Markup {
     html! {
         section #tree data-count=(told(view)) aria-label="Tree of apps" hx-disable {
             @if view.rows.is_empty() { (empty(view)) } @else {
-                table.wide role="table" {
+                table.tree role="table" {
                     caption.vh { "Apps, each beneath the app that it belongs to" }
                     (head(COLUMNS))
                     tbody role="rowgroup" { @for row in &view.rows { (line(row)) } }
@@ -123,13 +123,13 @@ fn line(row: &TreeRow) -> Markup {
                 a id={ "app-" (app_url(&row.app)) } href=(app_url(&row.app)) { (Shown(&row.name)) }
                 @if row.depth > 0 { span.vh { ", level " (row.depth) ", " (Shown(&row.app)) } }
             }
-            (cell("Project", "", html! {
+            (cell("Project", "project", html! {
                 @match &row.project { Some(project) => (code(project)), None => (nothing("none of its own")) }
             }))
             (cell("You may", "may", may(row)))
             (pulse(row.pulse.as_ref()))
             (cell("Owners", "owners", owners(&row.owners)))
-            (cell("Alerts", "", firing(row.firing)))
+            (cell("Alerts", "alerts", firing(row.firing)))
         }
     }
 }
@@ -153,12 +153,12 @@ fn pulse(pulse: Option<&PulseView>) -> Markup {
                 (cell("Errors/min", "num", html! {
                     @if pulse.errors_per_minute > 0 { strong.bad-text { (count(pulse.errors_per_minute)) } } @else { "0" }
                 }))
-                (cell("Last seen", "", ago(pulse.last_seen.as_deref(), pulse.last_seen_ago.as_deref())))
+                (cell("Last seen", "seen", ago(pulse.last_seen.as_deref(), pulse.last_seen_ago.as_deref())))
             }
             None => {
                 (cell("Items/s", "num", nothing("unknown")))
                 (cell("Errors/min", "num", nothing("unknown")))
-                (cell("Last seen", "", nothing("unknown")))
+                (cell("Last seen", "seen", nothing("unknown")))
             }
         }
     }
