@@ -1,11 +1,13 @@
 //! The command line: what an operator types, and what is printed.
 //!
-//! What it does: reads arguments and runs the commands on the gateway's files. What it refuses to know:
-//! the embedded demo parts (the binary joins them). Invariants: exit status 0 for yes, 1 for wrong files
+//! What it does: reads arguments and runs the commands on the gateway's files, and those of developers on a
+//! gateway far away. What it refuses to know: the embedded demo parts (the binary joins them). Invariants: exit status 0 for yes, 1 for wrong files
 //! or a failed start, 2 for wrong arguments, 3 for a denial; nothing secret is printed.
 
 mod check;
+mod developer;
 mod explain;
+mod help;
 mod plan;
 mod serve;
 mod token;
@@ -20,6 +22,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use developer::{
+    AppsArguments, ConnectArguments, GatewayArguments, ListArguments, LoginArguments, QueryArguments,
+    ResourceArguments, WhoamiArguments,
+};
+
 /// An identity-aware gateway for telemetry: proves who calls, decides by a policy file which part of the
 /// organization's tree of apps they may write to or read from, and puts the project's own token on the
 /// request.
@@ -27,6 +34,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "lightkeeper",
     version,
+    help_template = help::template(),
     after_help = "Start with `lightkeeper demo`, then `lightkeeper check --config deploy/examples/lightkeeper.yaml`."
 )]
 pub struct Arguments {
@@ -47,12 +55,37 @@ pub enum Command {
     },
     /// Tell, stage by stage, what would become of a call. Exit status 0 for allow, 3 for deny.
     Explain(ExplainArguments),
-    /// Credentials for clients.
-    #[command(subcommand_required = true, arg_required_else_help = true)]
+    /// Log in at a gateway, in the browser or with a code.
+    #[command(after_help = "Then: lightkeeper apps, or lightkeeper connect for Terraform, Grafana and scripts.")]
+    Login(LoginArguments),
+    /// Forget the tokens of a login, and withdraw them at the issuer.
+    Logout(GatewayArguments),
+    /// Print an access token of one's own, for scripts; `token issue` makes one for a client.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "curl -H \"Authorization: Bearer $(lightkeeper token)\" https://gateway.example/.lightkeeper/whoami"
+    )]
     Token {
+        #[command(flatten)]
+        gateway: GatewayArguments,
         #[command(subcommand)]
-        command: TokenCommand,
+        command: Option<TokenCommand>,
     },
+    /// Open a local port that adds one's identity, for tools that know a base URL only.
+    Connect(ConnectArguments),
+    /// Tell who one is to the gateway.
+    Whoami(WhoamiArguments),
+    /// Show the tree of apps, with marks: `r` for what can be read, `w` for what can be written.
+    Apps(AppsArguments),
+    /// Ask all projects of a part of the tree for timeseries.
+    #[command(after_help = "Exit status: 0 whole, 4 partial (the missing projects are told), 3 denied, 1 failed.")]
+    Query(QueryArguments),
+    /// Show the alerts of a part of the tree.
+    Alerts(ListArguments),
+    /// Show the services of a part of the tree.
+    Services(ListArguments),
+    /// Show streams, dashboards, … of a part of the tree.
+    List(ResourceArguments),
     /// Print the JSON schema of a file, for editors.
     Schema { file: SchemaOf },
     /// Write a development CA, server and client certificates into a folder.
@@ -147,7 +180,17 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Box<Command>> {
         Command::Serve(argument) => Ok(serve(&argument.config)),
         Command::Check { config, output } => Ok(check::check(&config.config, output)),
         Command::Explain(arguments) => Ok(explain::explain(&arguments)),
-        Command::Token { command } => Ok(token::token(&command)),
+        Command::Token { command: Some(command), .. } => Ok(token::token(&command)),
+        Command::Token { gateway, command: None } => Ok(developer::token(&gateway)),
+        Command::Login(arguments) => Ok(developer::login(&arguments)),
+        Command::Logout(arguments) => Ok(developer::logout(&arguments)),
+        Command::Connect(arguments) => Ok(developer::connect(&arguments)),
+        Command::Whoami(arguments) => Ok(developer::whoami(&arguments)),
+        Command::Apps(arguments) => Ok(developer::apps(&arguments)),
+        Command::Query(arguments) => Ok(developer::query(&arguments)),
+        Command::Alerts(arguments) => Ok(developer::list("alerts", &arguments)),
+        Command::Services(arguments) => Ok(developer::list("services", &arguments)),
+        Command::List(arguments) => Ok(developer::list(&arguments.resource, &arguments.list)),
         Command::Schema { file } => {
             let schema = match file {
                 SchemaOf::Config => crate::config::config_schema(),

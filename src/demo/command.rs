@@ -36,6 +36,15 @@ pub fn run(command: Command) -> ExitCode {
         | Command::Check { .. }
         | Command::Explain(_)
         | Command::Token { .. }
+        | Command::Login(_)
+        | Command::Logout(_)
+        | Command::Connect(_)
+        | Command::Whoami(_)
+        | Command::Apps(_)
+        | Command::Query(_)
+        | Command::Alerts(_)
+        | Command::Services(_)
+        | Command::List(_)
         | Command::Schema { .. } => {
             eprintln!("this command does not need the embedded parts");
             ExitCode::FAILURE

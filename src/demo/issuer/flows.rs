@@ -1,4 +1,4 @@
-//! The issuer's grants: authorization code with PKCE, client credentials, refresh; and userinfo.
+//! The issuer's grants: authorization code with PKCE and client credentials; and userinfo.
 //!
 //! What it does: what RFC 6749, RFC 7636 and OpenID Connect Core ask of the authorization and token
 //! endpoints, with a login page on which one picks a name. What it refuses to know: passwords (this is a
@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::people::{PRINCIPALS, Principal};
-use super::{State, document, page, random_text};
+use super::refresh::{is_for_people, known_client};
+use super::{State, device, document, page, random_text};
 use crate::demo::server::{Payload, lock, whole};
 use crate::demo::urls::{Form, encode};
 
@@ -29,22 +30,23 @@ const REMEMBERED: usize = 1000;
 #[derive(Default)]
 pub(super) struct Flows {
     codes: Mutex<VecDeque<(String, Grant)>>,
-    refreshes: Mutex<VecDeque<(String, Grant)>>,
     /// Access tokens issued here and to whom, for userinfo.
     issued: Mutex<VecDeque<(String, Grant)>>,
 }
 
 /// What somebody agreed to.
 #[derive(Clone)]
-struct Grant {
-    principal: &'static Principal,
-    client: String,
-    redirect_uri: String,
-    challenge: String,
-    nonce: Option<String>,
-    scope: String,
-    audience: Option<String>,
-    at_seconds: i64,
+pub(super) struct Grant {
+    pub principal: &'static Principal,
+    pub client: String,
+    pub redirect_uri: String,
+    pub challenge: String,
+    pub nonce: Option<String>,
+    pub scope: String,
+    pub audience: Option<String>,
+    pub at_seconds: i64,
+    /// The login that this goes back to; refresh tokens of one login end together.
+    pub family: String,
 }
 
 fn remember(store: &Mutex<VecDeque<(String, Grant)>>, grant: Grant, name: String) -> String {
@@ -54,7 +56,7 @@ fn remember(store: &Mutex<VecDeque<(String, Grant)>>, grant: Grant, name: String
     name
 }
 
-fn take(store: &Mutex<VecDeque<(String, Grant)>>, name: &str) -> Option<Grant> {
+pub(super) fn take(store: &Mutex<VecDeque<(String, Grant)>>, name: &str) -> Option<Grant> {
     let mut store = lock(store);
     let at = store.iter().position(|(known, _)| known == name)?;
     store.remove(at).map(|(_, grant)| grant)
@@ -67,7 +69,7 @@ impl State {
         let value = |name: &str| ask.value(name).unwrap_or_default();
         let redirect_uri = value("redirect_uri");
         // Errors about the client or the address are shown, never redirected (RFC 6749 section 4.1.2.1).
-        if value("client_id") != WEB_CLIENT {
+        if !is_for_people(value("client_id")) {
             return page(StatusCode::BAD_REQUEST, "unknown client");
         }
         if !is_loopback(redirect_uri) {
@@ -89,13 +91,14 @@ impl State {
         };
         let grant = Grant {
             principal,
-            client: WEB_CLIENT.to_owned(),
+            client: value("client_id").to_owned(),
             redirect_uri: redirect_uri.to_owned(),
             challenge: value("code_challenge").to_owned(),
             nonce: ask.value("nonce").map(str::to_owned),
             scope: ask.value("scope").unwrap_or("openid").to_owned(),
             audience: ask.value("audience").or(ask.value("resource")).map(str::to_owned),
             at_seconds: self.now_seconds(),
+            family: random_text(12),
         };
         let code = remember(&self.flows.codes, grant, random_text(24));
         self.redirect(redirect_uri, &[("code", &code), ("state", value("state"))])
@@ -130,6 +133,7 @@ impl State {
             Some("client_credentials") => self.client_credentials(&client, secret.as_deref(), form),
             Some("authorization_code") => self.code(&client, secret.as_deref(), form),
             Some("refresh_token") => self.refresh(&client, secret.as_deref(), form),
+            Some(device::GRANT_TYPE) => self.device_token(&client, form),
             Some(_) => Err((StatusCode::BAD_REQUEST, "unsupported_grant_type")),
             None => Err((StatusCode::BAD_REQUEST, "invalid_request")),
         };
@@ -152,12 +156,13 @@ impl State {
             scope: form.value("scope").unwrap_or_default().to_owned(),
             audience: form.value("audience").or(form.value("resource")).map(str::to_owned),
             at_seconds: self.now_seconds(),
+            family: random_text(12),
         };
         Ok(self.issue(&grant, false))
     }
 
     fn code(&self, client: &str, secret: Option<&str>, form: &Form) -> Issued {
-        web_client(client, secret)?;
+        known_client(client, secret)?;
         let invalid = (StatusCode::BAD_REQUEST, "invalid_grant");
         // Taken before it is checked: a code that was tried wrongly is spent.
         let grant = take(&self.flows.codes, form.value("code").unwrap_or_default()).ok_or(invalid)?;
@@ -171,14 +176,7 @@ impl State {
         Ok(self.issue(&grant, true))
     }
 
-    fn refresh(&self, client: &str, secret: Option<&str>, form: &Form) -> Issued {
-        web_client(client, secret)?;
-        let grant = take(&self.flows.refreshes, form.value("refresh_token").unwrap_or_default());
-        let grant = grant.filter(|grant| grant.client == client).ok_or((StatusCode::BAD_REQUEST, "invalid_grant"))?;
-        Ok(self.issue(&grant, true))
-    }
-
-    fn issue(&self, grant: &Grant, login: bool) -> Value {
+    pub(super) fn issue(&self, grant: &Grant, login: bool) -> Value {
         let algorithm = self.algorithm();
         let keys = self.current();
         let mut claims = self.claims(grant.principal.subject).merge(grant.principal.claims());
@@ -205,7 +203,7 @@ impl State {
             members.insert("id_token".into(), self.mint(&keys, json!({}), &claims.into(), algorithm).into());
         }
         if login && grant.scope.split(' ').any(|scope| scope == "offline_access") {
-            let token = remember(&self.flows.refreshes, grant.clone(), random_text(24));
+            let token = remember(&self.refreshes.live, grant.clone(), random_text(24));
             members.insert("refresh_token".into(), token.into());
         }
         answer
@@ -223,15 +221,15 @@ impl State {
     }
 }
 
-type Issued = Result<Value, (StatusCode, &'static str)>;
+pub(super) type Issued = Result<Value, (StatusCode, &'static str)>;
 
-fn web_client(client: &str, secret: Option<&str>) -> Result<(), (StatusCode, &'static str)> {
+pub(super) fn web_client(client: &str, secret: Option<&str>) -> Result<(), (StatusCode, &'static str)> {
     let known = client == WEB_CLIENT && secret.is_none_or(|secret| secret == WEB_CLIENT_SECRET);
     known.then_some(()).ok_or((StatusCode::UNAUTHORIZED, "invalid_client"))
 }
 
 /// The client and its secret, from HTTP Basic (both form-encoded, RFC 6749 section 2.3.1) or the form.
-fn client_of(headers: &HeaderMap, form: &Form) -> Option<(String, Option<String>)> {
+pub(super) fn client_of(headers: &HeaderMap, form: &Form) -> Option<(String, Option<String>)> {
     let Some(presented) = headers.get(header::AUTHORIZATION) else {
         return Some((form.value("client_id")?.to_owned(), form.value("client_secret").map(str::to_owned)));
     };
@@ -264,13 +262,7 @@ fn login_page(ask: &Form) -> Response<Payload> {
     let fields: String = hidden
         .map(|(name, value)| format!("<input type=hidden name=\"{}\" value=\"{}\">", escape(name), escape(value)))
         .collect();
-    let people = PRINCIPALS.iter().filter(|principal| principal.is_person());
-    let buttons: String = people
-        .map(|person| {
-            let groups = if person.groups.is_empty() { "no group".to_owned() } else { person.groups.join(", ") };
-            format!("<p><button name=user value=\"{0}\">{0}</button> {groups}</p>", person.name)
-        })
-        .collect();
+    let buttons = people_buttons();
     page(
         StatusCode::OK,
         &format!(
@@ -280,7 +272,17 @@ fn login_page(ask: &Form) -> Response<Payload> {
     )
 }
 
-fn escape(text: &str) -> String {
+/// One button for each sample person.
+pub(super) fn people_buttons() -> String {
+    let people = PRINCIPALS.iter().filter(|principal| principal.is_person());
+    let button = |person: &Principal| {
+        let groups = if person.groups.is_empty() { "no group".to_owned() } else { person.groups.join(", ") };
+        format!("<p><button name=user value=\"{0}\">{0}</button> {groups}</p>", person.name)
+    };
+    people.map(button).collect()
+}
+
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 

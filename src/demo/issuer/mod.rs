@@ -7,10 +7,12 @@
 //! bounded; minting never checks anything, so that forged tokens can be made.
 
 mod claims;
+mod device;
 mod flows;
 mod keys;
 mod logout;
 mod people;
+mod refresh;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +29,10 @@ use tokio::net::TcpListener;
 use super::server::{Connection, Payload, Reply, Server, ServerTls, Service, lock, repeated, whole};
 use super::urls::Form;
 use crate::clock::Clock;
+use device::Devices;
 use flows::Flows;
 use keys::{KeySet, random_text};
+use refresh::Refreshes;
 
 pub use claims::Claims;
 pub use keys::Algorithm;
@@ -105,6 +109,8 @@ struct State {
     jwks_fetches: AtomicU64,
     discovery_fetches: AtomicU64,
     flows: Flows,
+    refreshes: Refreshes,
+    devices: Devices,
 }
 
 impl Issuer {
@@ -132,6 +138,8 @@ impl Issuer {
             jwks_fetches: AtomicU64::new(0),
             discovery_fetches: AtomicU64::new(0),
             flows: Flows::default(),
+            refreshes: Refreshes::default(),
+            devices: Devices::default(),
         });
         let server = Server::start(listener, tls, state.clone()).await.map_err(|error| error.to_string())?;
         Ok(Issuer { server, state })
@@ -250,6 +258,11 @@ impl Issuer {
         self.state.jwks_fetches.load(Ordering::SeqCst)
     }
 
+    /// How often a refresh token was presented, good or not.
+    pub fn refreshes(&self) -> u64 {
+        self.state.refresh_uses()
+    }
+
     /// How often the discovery document was asked for.
     pub fn discovery_fetches(&self) -> u64 {
         self.state.discovery_fetches.load(Ordering::SeqCst)
@@ -312,7 +325,7 @@ impl State {
             return document;
         }
         let at = |path: &str| format!("{}{path}", self.url);
-        json!({
+        let mut document = json!({
             "issuer": self.url,
             "authorization_endpoint": at("/authorize"),
             "token_endpoint": at("/token"),
@@ -321,7 +334,7 @@ impl State {
             "jwks_uri": at("/jwks"),
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
-            "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token"],
+            "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", device::GRANT_TYPE],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported":
                 self.options.algorithms.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>(),
@@ -330,7 +343,11 @@ impl State {
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": true,
             "claims_supported": ["iss", "sub", "aud", "exp", "iat", "email", "name", "groups", "nonce", "auth_time"],
-        })
+        });
+        if let (Some(members), Value::Object(further)) = (document.as_object_mut(), device::discovery(&self.url)) {
+            members.extend(further);
+        }
+        document
     }
 
     async fn serve(self: Arc<Self>, request: Request<Incoming>, connection: Connection) -> Response<Payload> {
@@ -361,6 +378,10 @@ impl State {
             (&Method::GET, "/authorize") => self.authorize(&query),
             (&Method::POST, "/authorize") => self.authorize(&form),
             (&Method::POST, "/token") => self.token(&head.headers, &form),
+            (&Method::POST, "/revoke") => self.revoke(&head.headers, &form),
+            (&Method::POST, "/device_authorization") => self.device_authorization(&form),
+            (&Method::GET, "/device") => self.device_page(&query),
+            (&Method::POST, "/device") => self.device_answer(&form),
             (&Method::GET | &Method::POST, "/userinfo") => self.userinfo(&head.headers),
             (&Method::GET, "/logout") => self.logout(&query),
             (&Method::POST, "/logout") => self.logout(&form),

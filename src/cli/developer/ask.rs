@@ -1,0 +1,129 @@
+//! Questions to a gateway, and what to tell when it does not answer them.
+//!
+//! What it does: asks as the developer and turns refusals into words, advice and an exit status. What it refuses to know: what is
+//! asked. Invariants: the token goes to the chosen gateway only; a refusal's request id is told; nothing of a refusal is shown
+//! that could move a cursor.
+
+use http::{Method, Request, Response, StatusCode, header};
+use openidconnect::url::form_urlencoded;
+use serde_json::Value;
+
+use super::failure::Failure;
+use super::session::Session;
+use super::text::clean;
+use crate::apps::AppPath;
+
+/// Asks for a JSON document. `query` pairs are encoded; `body` is sent as JSON.
+pub async fn ask(
+    session: &Session,
+    method: Method,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
+    let answer = send(session, method, path, query, body).await?;
+    match answer.status() {
+        StatusCode::OK => serde_json::from_slice(answer.body()).map_err(|_| {
+            Failure::new(format!("`{}` answers something else than JSON{}", session.gateway, mark(&answer)))
+        }),
+        _ => Err(refused(session, &answer)),
+    }
+}
+
+/// The same, whatever the status is.
+pub async fn send(
+    session: &Session,
+    method: Method,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Option<&Value>,
+) -> Result<Response<Vec<u8>>, Failure> {
+    let mut target = format!("{}{path}", session.gateway);
+    if !query.is_empty() {
+        target.push('?');
+        target.push_str(&form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish());
+    }
+    let token = session.token().await?;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header(header::ACCEPT, "application/json")
+        .header(header::USER_AGENT, concat!("lightkeeper/", env!("CARGO_PKG_VERSION")))
+        .header(header::AUTHORIZATION, format!("Bearer {token}"));
+    if body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
+    // The error could quote a header.
+    let request = request.body(body).map_err(|_| Failure::new(format!("`{path}` cannot be asked for")))?;
+    session.web.ask(request).await.map_err(|fault| fault.failure(&format!("the gateway `{}`", session.gateway)))
+}
+
+/// What a refusal says, and what to do about it.
+pub fn refused(session: &Session, answer: &Response<Vec<u8>>) -> Failure {
+    let status = answer.status();
+    let what = format!("{}: {}{}", status.as_u16(), message(answer), mark(answer));
+    match status {
+        StatusCode::UNAUTHORIZED => Failure::log_in(&session.gateway, what),
+        StatusCode::FORBIDDEN => Failure::denied(what).advise("`lightkeeper apps` shows what is yours"),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            let failure = Failure::new(what);
+            match answer.headers().get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()) {
+                Some(after) => failure.advise(format!("try again after {after} s")),
+                None => failure,
+            }
+        }
+        _ => Failure::new(what),
+    }
+}
+
+/// The words of an error in any of the forms that gateways and backends use.
+fn message(answer: &Response<Vec<u8>>) -> String {
+    let document: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let first = document.get("errors").and_then(|errors| errors.get(0)).and_then(Value::as_str);
+    let own = || document.get("message").or(document.get("error")).and_then(Value::as_str);
+    let usual = || answer.status().canonical_reason().unwrap_or("refused");
+    first.or_else(own).unwrap_or_else(usual).to_owned()
+}
+
+fn mark(answer: &Response<Vec<u8>>) -> String {
+    let id = answer.headers().get("lightkeeper-request-id").and_then(|id| id.to_str().ok());
+    id.map_or_else(String::new, |id| format!(" (request id {id})"))
+}
+
+/// An app on the command line: `shop/checkout`, also as `/shop/checkout/`; the root is `/`.
+pub fn parse_app(text: &str) -> Result<AppPath, String> {
+    let trimmed = text.trim_matches('/');
+    let app = AppPath::parse(if trimmed.is_empty() { "/" } else { trimmed });
+    app.ok_or_else(|| format!("`{}` is not an app's path: write it as `shop/checkout`", clean(text)))
+}
+
+/// An app's place in a URL: `/apps`, `/apps/shop/checkout`.
+pub fn app_url(app: &AppPath) -> String {
+    match app.as_str() {
+        "/" => "/apps".to_owned(),
+        path => format!("/apps/{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apps_are_named_with_or_without_slashes() {
+        for (text, url) in [
+            ("shop", Some("/apps/shop")),
+            ("/shop/checkout/", Some("/apps/shop/checkout")),
+            ("/", Some("/apps")),
+            ("", Some("/apps")),
+            ("Shop", None),
+            ("shop/../platform", None),
+            ("shop/-/streams", None),
+            ("shop?x=1", None),
+            ("shop%2fcheckout", None),
+        ] {
+            assert_eq!(parse_app(text).ok().map(|app| app_url(&app)).as_deref(), url, "{text}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! `lightkeeper connect`: a local port that adds the developer's identity.
+//!
+//! What it does: passes requests of tools on this machine to the gateway with a fresh token, both bodies streamed. What it refuses
+//! to know: what is asked; paths, queries and bodies go as they come. Invariants: it listens on loopback only; browsers' pages
+//! and foreign names for this address are refused (DNS rebinding); no credential of a tool's goes on; connections are bounded.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::failure::Failure;
+use super::session::Session;
+use super::web::Sent;
+
+const CONNECTIONS: usize = 256;
+/// Heads and idle connections.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// From the whole head to the gateway's head.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+const HEAD_LIMIT_BYTES: usize = 64 << 10;
+
+/// Headers of one connection (RFC 9110 section 7.6.1), beside those that `connection` names.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+/// What tools send because they must send something. Two credentials are a refusal at the gateway.
+const CREDENTIALS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("lightstep-access-token"),
+    HeaderName::from_static("x-amz-firehose-access-key"),
+];
+
+/// A running local port.
+struct Local {
+    session: Session,
+    address: SocketAddr,
+    /// The gateway's `host[:port]`, and its scheme.
+    authority: HeaderValue,
+}
+
+/// Serves until Ctrl-C.
+pub async fn connect(session: Session, listen: SocketAddr) -> Result<(), Failure> {
+    let unusable = |error: std::io::Error| Failure::new(format!("`{listen}` cannot be listened on: {error}"));
+    let listener = TcpListener::bind(listen).await.map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
+    // Nobody should learn at the first request that the login is over.
+    session.token().await?;
+    let authority = session.gateway.split_once("://").map_or("", |(_, authority)| authority);
+    let authority = HeaderValue::from_str(authority).map_err(|error| Failure::new(error.to_string()))?;
+    println!("{}", settings(&session, address));
+    let local = Arc::new(Local { session, address, authority });
+    tokio::select! {
+        failed = serve(local, listener) => Err(failed),
+        stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| Failure::new(format!("signals cannot be had: {error}"))),
+    }
+}
+
+async fn serve(local: Arc<Local>, listener: TcpListener) -> Failure {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            return Failure::new("connections cannot be counted");
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => return Failure::new(format!("listening failed: {error}")),
+        };
+        let local = local.clone();
+        tokio::spawn(async move {
+            local.converse(stream).await;
+            drop(place);
+        });
+    }
+}
+
+impl Local {
+    async fn converse(self: Arc<Self>, stream: TcpStream) {
+        // Small pieces of a streamed answer should not wait; a socket that refuses this still works.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(|request: Request<Incoming>| {
+            let local = self.clone();
+            async move { Ok::<_, Infallible>(local.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_LIMIT_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        // A tool that hangs up is the tool's affair.
+        let _ = connection.await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
+        if let Err((status, message)) = judge(&request, self.address) {
+            return refusal(status, message);
+        }
+        let token = match self.session.token().await {
+            Ok(token) => token,
+            Err(failure) => {
+                let status = if failure.login_needed { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_GATEWAY };
+                return refusal(status, &said(&failure));
+            }
+        };
+        let request = match self.onward(request, &token) {
+            Ok(request) => request,
+            Err(error) => {
+                return refusal(StatusCode::BAD_REQUEST, &format!("the request cannot be passed on: {error}"));
+            }
+        };
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.session.web.pass(request)).await {
+            Ok(Ok(answer)) => self.back(answer),
+            Ok(Err(fault)) => refusal(
+                StatusCode::BAD_GATEWAY,
+                &said(&fault.failure(&format!("the gateway `{}`", self.session.gateway))),
+            ),
+            Err(_) => refusal(StatusCode::GATEWAY_TIMEOUT, "the gateway has not answered in time"),
+        }
+    }
+
+    /// The same request for the gateway, in its name, with the developer's token as the only credential.
+    fn onward(&self, request: Request<Incoming>, token: &str) -> Result<Request<Sent>, http::Error> {
+        let (head, body) = request.into_parts();
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let uri: Uri = format!("{}{target}", self.session.gateway).parse()?;
+        let mut headers = head.headers;
+        strip(&mut headers);
+        for name in CREDENTIALS {
+            headers.remove(name);
+        }
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))?;
+        bearer.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, bearer);
+        headers.insert(header::HOST, self.authority.clone());
+        let mut request = Request::new(body.boxed_unsync());
+        *request.method_mut() = head.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// The gateway's answer, with links in its head that lead here again. Bodies are never touched: a link in one may be a
+    /// person's own data, which Terraform would find changed.
+    fn back(&self, answer: Response<Incoming>) -> Response<Sent> {
+        let (mut head, body) = answer.into_parts();
+        head.version = Version::HTTP_11;
+        strip(&mut head.headers);
+        let here = format!("http://{}", self.address);
+        for name in [header::LOCATION, header::LINK] {
+            let old: Vec<HeaderValue> = head.headers.get_all(&name).iter().cloned().collect();
+            head.headers.remove(&name);
+            for value in old {
+                let moved = value.to_str().ok().map(|text| relocate(text, &self.session.gateway, &here));
+                let moved = moved.and_then(|text| HeaderValue::from_str(&text).ok());
+                head.headers.append(name.clone(), moved.unwrap_or(value));
+            }
+        }
+        Response::from_parts(head, body.boxed_unsync())
+    }
+}
+
+/// Replaces an origin where it ends as one: `https://gateway.example` but not `https://gateway.example.evil`.
+fn relocate(text: &str, from: &str, to: &str) -> String {
+    let mut moved = String::with_capacity(text.len());
+    let mut parts = text.split(from);
+    moved.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let ends = part.chars().next().is_none_or(|next| matches!(next, '/' | '?' | '#' | '>' | ' ' | ',' | '"' | ';'));
+        moved.push_str(if ends { to } else { from });
+        moved.push_str(part);
+    }
+    moved
+}
+
+fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Whether a tool on this machine asks, and not a page in its browser.
+fn judge<B>(request: &Request<B>, address: SocketAddr) -> Result<(), (StatusCode, &'static str)> {
+    let headers = request.headers();
+    if request.method() == Method::CONNECT || request.uri().authority().is_some() || request.uri().path() == "*" {
+        return Err((StatusCode::BAD_REQUEST, "this is no forward proxy: use its address as the base URL"));
+    }
+    let port = address.port();
+    let names = [address.to_string(), format!("localhost:{port}")];
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok()).filter(|_| hosts.next().is_none());
+    let ours = host.is_some_and(|host| names.iter().any(|name| name.eq_ignore_ascii_case(host)));
+    if !ours {
+        return Err((StatusCode::MISDIRECTED_REQUEST, "the `host` header does not name this address"));
+    }
+    let by_page = headers.get_all("sec-fetch-site").iter().any(|site| site != "none");
+    if headers.contains_key(header::ORIGIN) || by_page {
+        return Err((StatusCode::FORBIDDEN, "pages in a browser may not use this address"));
+    }
+    Ok(())
+}
+
+fn said(failure: &Failure) -> String {
+    match &failure.advice {
+        Some(advice) => format!("{}: {advice}", failure.message),
+        None => failure.message.clone(),
+    }
+}
+
+/// An error as the query API writes it, so that tools show it.
+fn refusal(status: StatusCode, message: &str) -> Response<Sent> {
+    let body = json!({ "errors": [format!("lightkeeper connect: {message}")] }).to_string();
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn settings(session: &Session, address: SocketAddr) -> String {
+    let (gateway, organization) = (&session.gateway, super::text::clean(&session.organization));
+    format!(
+        r#"Listening on http://{address} for {gateway}, as you. Ctrl-C ends it.
+
+# Terraform's Lightstep provider (the key is not used, but must be there)
+export LIGHTSTEP_API_URL=http://{address} LIGHTSTEP_ORG={organization} LIGHTSTEP_API_KEY=any
+# Grafana's Lightstep data source: the API's host is http://{address}, the key is any
+# An OpenTelemetry SDK or Collector, over HTTP
+export OTEL_EXPORTER_OTLP_ENDPOINT=http://{address} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+# Anything else
+curl http://{address}/public/v0.2/{organization}/projects
+"#
+    )
+}
+
+/// `127.0.0.1:PORT` or `[::1]:PORT`.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "write it as `127.0.0.1:9411`".to_owned())?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err("only loopback: whoever reaches it acts as you".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tools_on_this_machine_are_served() {
+        let address: SocketAddr = "127.0.0.1:9411".parse().unwrap();
+        let ours = ("host", "127.0.0.1:9411");
+        for (target, headers, status) in [
+            ("/a", vec![ours], 200),
+            ("/a?b=c", vec![("host", "LocalHost:9411")], 200),
+            ("/a", vec![ours, ("sec-fetch-site", "none")], 200),
+            ("/a", vec![], 421),
+            ("/a", vec![("host", "127.0.0.1")], 421),
+            ("/a", vec![("host", "127.0.0.1:80")], 421),
+            ("/a", vec![("host", "evil.example:9411")], 421),
+            ("/a", vec![("host", "localhost.evil.example:9411")], 421),
+            ("/a", vec![ours, ours], 421),
+            ("/a", vec![ours, ("host", "evil.example")], 421),
+            ("/a", vec![ours, ("origin", "http://127.0.0.1:9411")], 403),
+            ("/a", vec![ours, ("origin", "null")], 403),
+            ("/a", vec![ours, ("sec-fetch-site", "cross-site")], 403),
+            ("/a", vec![ours, ("sec-fetch-site", "same-origin")], 403),
+            ("http://127.0.0.1:9411/a", vec![ours], 400),
+            ("*", vec![ours], 400),
+        ] {
+            let mut request = Request::builder().uri(target);
+            for (name, value) in &headers {
+                request = request.header(*name, *value);
+            }
+            let judged =
+                judge(&request.body(()).unwrap(), address).map_or_else(|(status, _)| status.as_u16(), |()| 200);
+            assert_eq!(judged, status, "{target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_stay_behind() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, x-mine"),
+            ("connection", "close"),
+            ("keep-alive", "timeout=5"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("transfer-encoding", "chunked"),
+            ("x-other", "1"),
+            ("content-type", "application/json"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        strip(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-type", "x-other"]);
+    }
+
+    #[test]
+    fn links_in_heads_lead_here() {
+        for (text, expected) in [
+            ("https://gw.example/a?b", "http://here/a?b"),
+            ("<https://gw.example/a>; rel=next, <https://gw.example/b>", "<http://here/a>; rel=next, <http://here/b>"),
+            ("https://gw.example", "http://here"),
+            ("https://gw.example.evil/a", "https://gw.example.evil/a"),
+            ("https://gw.example:8443/a", "https://gw.example:8443/a"),
+            ("/a", "/a"),
+        ] {
+            assert_eq!(relocate(text, "https://gw.example", "http://here"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        for (text, allowed) in [
+            ("127.0.0.1:0", true),
+            ("[::1]:9411", true),
+            ("127.5.5.5:9411", true),
+            ("0.0.0.0:9411", false),
+            ("[::]:9411", false),
+            ("192.168.0.1:9411", false),
+            ("localhost:9411", false),
+            ("9411", false),
+        ] {
+            assert_eq!(parse_listen(text).is_ok(), allowed, "{text}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The developer's commands: log in once, then ask gateways as oneself.
+//!
+//! What it does: declares their arguments and runs them. What it refuses to know: configuration and policy files; it meets a
+//! gateway over the network like any other client. Invariants: results go to standard output and everything else to standard
+//! error; exit status 0 for whole answers, 4 for partial ones, 3 for a denial, 1 for any other failure.
+
+mod ask;
+mod connect;
+mod failure;
+mod loopback;
+mod login;
+mod provider;
+mod query;
+mod session;
+mod store;
+mod text;
+mod tree;
+mod web;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use self::ask::parse_app;
+use self::connect::parse_listen;
+use self::failure::Failure;
+use self::query::{Moment, parse_moment, parse_period, parse_resource};
+use self::session::Session;
+use super::Output;
+use crate::apps::AppPath;
+
+/// Which gateway is meant.
+#[derive(Debug, Args)]
+pub struct GatewayArguments {
+    /// The gateway, `https://gateway.example`; default: `LIGHTKEEPER_GATEWAY`, or that of the last login.
+    #[arg(long, value_name = "URL", value_parser = parse_origin)]
+    pub gateway: Option<String>,
+    /// Further certificate authorities to trust, PEM; default: those of the login.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct LoginArguments {
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Approve on another machine: prints an address and a code (for machines without a browser).
+    #[arg(long)]
+    pub device: bool,
+    /// Print the login page's address without opening it.
+    #[arg(long, conflicts_with = "device")]
+    pub no_browser: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ConnectArguments {
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    /// Where tools on this machine connect; loopback only. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9411", value_parser = parse_listen)]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub struct WhoamiArguments {
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct AppsArguments {
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+    /// The part of the tree, `shop/checkout`.
+    #[arg(value_name = "PATH", default_value = "/", value_parser = parse_app)]
+    pub app: AppPath,
+}
+
+/// A question to a part of the tree.
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+    /// The part of the tree, `shop/checkout`; `/` for all of it.
+    #[arg(value_name = "PATH", value_parser = parse_app)]
+    pub app: AppPath,
+}
+
+#[derive(Debug, Args)]
+pub struct ResourceArguments {
+    /// `streams`, `dashboards`, `metric_dashboards`, `conditions`, …
+    #[arg(value_parser = parse_resource)]
+    pub resource: String,
+    #[command(flatten)]
+    pub list: ListArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct QueryArguments {
+    #[command(flatten)]
+    pub gateway: GatewayArguments,
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+    /// The beginning: so long before the end (`15m`, `1h`, `2d`), or a time, RFC 3339.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_moment)]
+    pub since: Moment,
+    /// The end, likewise; default: now.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub until: Option<Moment>,
+    /// The time from one point to the next.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_period)]
+    pub period: String,
+    /// The part of the tree, `shop/checkout`; `/` for all of it.
+    #[arg(value_name = "PATH", value_parser = parse_app)]
+    pub app: AppPath,
+    /// The question, in UQL: `spans count | rate | group_by [], sum`.
+    #[arg(value_name = "UQL")]
+    pub uql: String,
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
+    web::origin(text)
+}
+
+pub fn login(arguments: &LoginArguments) -> ExitCode {
+    run(async { login::login(arguments).await.map(|()| 0) })
+}
+
+pub fn logout(arguments: &GatewayArguments) -> ExitCode {
+    run(async { login::logout(arguments).await.map(|()| 0) })
+}
+
+/// Prints one access token, alone.
+pub fn token(arguments: &GatewayArguments) -> ExitCode {
+    run(async {
+        let token = Session::open(arguments)?.token().await?;
+        println!("{}", text::clean(&token));
+        Ok(0)
+    })
+}
+
+pub fn connect(arguments: &ConnectArguments) -> ExitCode {
+    run(async { connect::connect(Session::open(&arguments.gateway)?, arguments.listen).await.map(|()| 0) })
+}
+
+pub fn whoami(arguments: &WhoamiArguments) -> ExitCode {
+    run(async { tree::whoami(&Session::open(&arguments.gateway)?, arguments.output).await.map(|()| 0) })
+}
+
+pub fn apps(arguments: &AppsArguments) -> ExitCode {
+    run(async { tree::apps(&Session::open(&arguments.gateway)?, &arguments.app, arguments.output).await.map(|()| 0) })
+}
+
+/// `resource` is one that the gateway merges: `alerts`, `services`, …
+pub fn list(resource: &str, arguments: &ListArguments) -> ExitCode {
+    run(async { query::list(&Session::open(&arguments.gateway)?, resource, arguments).await })
+}
+
+pub fn query(arguments: &QueryArguments) -> ExitCode {
+    run(async { query::query(&Session::open(&arguments.gateway)?, arguments).await })
+}
+
+/// Runs a command to its exit status.
+fn run(command: impl Future<Output = Result<u8, Failure>>) -> ExitCode {
+    // Another provider of cryptography cannot have been installed before.
+    if let Err(error) = super::prepare_cryptography() {
+        return Failure::new(error).report();
+    }
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => match runtime.block_on(command) {
+            Ok(status) => ExitCode::from(status),
+            Err(failure) => failure.report(),
+        },
+        Err(error) => Failure::new(format!("the runtime cannot be started: {error}")).report(),
+    }
+}

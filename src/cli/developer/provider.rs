@@ -1,0 +1,299 @@
+//! What a gateway tells the command line to log in with, and the identity provider behind it.
+//!
+//! What it does: reads the gateway's configuration, discovers the provider (OpenID Connect Discovery 1.0 section 4), verifies
+//! ID tokens, refreshes (RFC 6749 section 6) and revokes (RFC 7009). What it refuses to know: browsers, files. Invariants: the
+//! document's issuer is the one that the gateway named, byte for byte; ID tokens count with an asymmetric signature only.
+
+use http::{Method, Request, StatusCode, header};
+use openidconnect::core::{
+    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreErrorResponseType,
+    CoreGrantType, CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm,
+    CoreJwsSigningAlgorithm, CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
+};
+use openidconnect::url::{Url, form_urlencoded};
+use openidconnect::{
+    AdditionalProviderMetadata, ClientId, DeviceAuthorizationUrl, DiscoveryError, ErrorResponse, IssuerUrl, Nonce,
+    NonceVerifier, OAuth2TokenResponse as _, ProviderMetadata, RefreshToken, RequestTokenError, RevocationUrl, Scope,
+    TokenResponse as _, TokenUrl,
+};
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::store::Entry;
+use super::web::{Web, WebFault, is_permitted_url};
+use crate::clock::Clock;
+
+/// Tokens that do not say when they end are taken to live this long, in seconds.
+const LIFETIME_SECONDS: u64 = 300;
+/// What ID tokens may be signed with: what can be verified without a shared secret.
+const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha384,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha512,
+    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
+    CoreJwsSigningAlgorithm::EcdsaP384Sha384,
+    CoreJwsSigningAlgorithm::EdDsa,
+];
+
+/// What `/.lightkeeper/configuration` says.
+#[derive(Deserialize)]
+pub struct Offered {
+    pub organization: String,
+    pub login: Option<OfferedLogin>,
+}
+
+/// How to log in.
+#[derive(Deserialize)]
+pub struct OfferedLogin {
+    pub issuer: String,
+    pub client_id: String,
+    pub scopes: Vec<String>,
+    /// What an access token for the gateway is for.
+    pub audience: Option<String>,
+}
+
+/// Members of the discovery document beside those of OpenID Connect.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Further {
+    /// RFC 8628 section 4.
+    pub device_authorization_endpoint: Option<DeviceAuthorizationUrl>,
+    /// RFC 8414 section 2.
+    revocation_endpoint: Option<RevocationUrl>,
+    code_challenge_methods_supported: Option<Vec<String>>,
+    /// RFC 9207 section 3.
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+impl AdditionalProviderMetadata for Further {}
+
+pub type Metadata = ProviderMetadata<
+    Further,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// A provider that was discovered, and how to log in there.
+pub struct Provider {
+    pub organization: String,
+    pub login: OfferedLogin,
+    pub metadata: Metadata,
+}
+
+impl Provider {
+    /// Asks the gateway, then the issuer that it names.
+    pub async fn discover(web: &Web, gateway: &str) -> Result<Self, Failure> {
+        let offered = offered(web, gateway).await?;
+        let none = || Failure::new(format!("`{gateway}` offers no login")).advise("ask its operator for `web.login`");
+        let login = offered.login.ok_or_else(none)?;
+        let issuer = IssuerUrl::new(login.issuer.clone());
+        let issuer = issuer.map_err(|_| Failure::new(format!("the issuer `{}` is not a URL", login.issuer)))?;
+        let ask = web.asker();
+        let metadata = Metadata::discover_async(issuer, &ask).await.map_err(|error| match error {
+            DiscoveryError::Request(fault) => fault.failure(&format!("the issuer `{}`", login.issuer)),
+            other => Failure::new(format!("the issuer `{}` cannot be discovered: {other}", login.issuer)),
+        })?;
+        let refused = |what: &str| Failure::new(format!("the issuer `{}` {what}", login.issuer));
+        if !is_permitted_url(metadata.authorization_endpoint().url()) {
+            return Err(refused("has an authorization endpoint that is neither `https` nor loopback"));
+        }
+        let further = metadata.additional_metadata();
+        if further.code_challenge_methods_supported.as_ref().is_some_and(|methods| !methods.iter().any(|m| m == "S256"))
+        {
+            return Err(refused("does not know PKCE's `S256`"));
+        }
+        Ok(Provider { organization: offered.organization, login, metadata })
+    }
+
+    pub fn client_id(&self) -> ClientId {
+        ClientId::new(self.login.client_id.clone())
+    }
+
+    /// What is asked for beside `openid`, which the client adds itself.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> {
+        self.login.scopes.iter().filter(|scope| *scope != "openid").map(|scope| Scope::new(scope.clone()))
+    }
+
+    /// Whether answers without `iss` are refused.
+    pub fn names_itself(&self) -> bool {
+        self.metadata.additional_metadata().authorization_response_iss_parameter_supported
+    }
+
+    pub fn token_url(&self) -> Result<TokenUrl, Failure> {
+        let none = || Failure::new(format!("the issuer `{}` has no token endpoint", self.login.issuer));
+        self.metadata.token_endpoint().cloned().ok_or_else(none)
+    }
+
+    /// The new entry, once the ID token proves who logged in.
+    pub fn entry(
+        &self,
+        tokens: &CoreTokenResponse,
+        nonce: impl NonceVerifier,
+        clock: &Clock,
+    ) -> Result<Entry, Failure> {
+        let none = || Failure::new(format!("the issuer `{}` gave no ID token", self.login.issuer));
+        let id_token = tokens.id_token().ok_or_else(none)?;
+        let client = CoreClient::from_provider_metadata(self.metadata.clone(), self.client_id(), None);
+        let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS);
+        let claims = id_token.claims(&verifier, nonce);
+        let claims = claims.map_err(|error| Failure::new(format!("the ID token is refused: {error}")))?;
+        let name = claims.preferred_username().map(|name| name.as_str());
+        let who = claims.email().map(|email| email.as_str()).or(name).unwrap_or(claims.subject().as_str());
+        let mut entry = Entry {
+            ca: None,
+            organization: self.organization.clone(),
+            issuer: self.login.issuer.clone(),
+            client_id: self.login.client_id.clone(),
+            audience: self.login.audience.clone(),
+            token_endpoint: self.token_url()?.url().to_string(),
+            revocation_endpoint: self
+                .metadata
+                .additional_metadata()
+                .revocation_endpoint
+                .as_ref()
+                .map(|endpoint| endpoint.url().to_string()),
+            who: who.to_owned(),
+            access_token: String::new(),
+            expires: 0,
+            refresh_token: None,
+        };
+        take(&mut entry, tokens, clock);
+        Ok(entry)
+    }
+}
+
+/// Parameters that ask for a token for the gateway: `audience`, as several providers call it, and `resource` (RFC 8707
+/// section 2), which must be an absolute URI.
+pub fn aim(audience: Option<&str>) -> Vec<(&'static str, String)> {
+    let Some(audience) = audience else { return Vec::new() };
+    let mut parameters = vec![("audience", audience.to_owned())];
+    if Url::parse(audience).is_ok_and(|url| url.fragment().is_none()) {
+        parameters.push(("resource", audience.to_owned()));
+    }
+    parameters
+}
+
+/// Puts new tokens into an entry. Without a new refresh token the old one stays good (RFC 6749 section 6).
+fn take(entry: &mut Entry, tokens: &CoreTokenResponse, clock: &Clock) {
+    let lifetime = tokens.expires_in().map_or(LIFETIME_SECONDS, |lifetime| lifetime.as_secs());
+    entry.access_token.clone_from(tokens.access_token().secret());
+    entry.expires = clock.now().seconds().saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX));
+    if let Some(refresh) = tokens.refresh_token() {
+        entry.refresh_token = Some(refresh.secret().clone());
+    }
+}
+
+async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
+    let request =
+        Request::get(format!("{gateway}/.lightkeeper/configuration")).header(header::ACCEPT, "application/json");
+    let request = request.body(Vec::new()).map_err(|error| Failure::new(error.to_string()))?;
+    let answer = web.ask(request).await.map_err(|fault| fault.failure(&format!("the gateway `{gateway}`")))?;
+    let strange = |what: &str| Failure::new(format!("`{gateway}` {what}: is it a Lightkeeper gateway?"));
+    if answer.status() != StatusCode::OK {
+        return Err(strange(&format!("answers {} instead of its configuration", answer.status().as_u16())));
+    }
+    serde_json::from_slice(answer.body()).map_err(|_| strange("answers something else than its configuration"))
+}
+
+/// Spends the entry's refresh token for new tokens, which are in the entry afterwards.
+pub async fn refresh(web: &Web, gateway: &str, entry: &mut Entry, clock: &Clock) -> Result<(), Failure> {
+    let Some(refresh) = entry.refresh_token.clone().map(RefreshToken::new) else {
+        return Err(Failure::log_in(gateway, format!("the login at `{gateway}` has expired")));
+    };
+    let broken = |_| Failure::log_in(gateway, "the provider's addresses are broken");
+    let issuer = IssuerUrl::new(entry.issuer.clone()).map_err(broken)?;
+    let endpoint = TokenUrl::new(entry.token_endpoint.clone()).map_err(broken)?;
+    let client = CoreClient::new(ClientId::new(entry.client_id.clone()), issuer, CoreJsonWebKeySet::new(Vec::new()));
+    let client = client.set_token_uri(endpoint);
+    let mut request = client.exchange_refresh_token(&refresh);
+    for (name, value) in aim(entry.audience.as_deref()) {
+        request = request.add_extra_param(name, value);
+    }
+    let ask = web.asker();
+    match request.request_async(&ask).await {
+        Ok(tokens) => {
+            take(entry, &tokens, clock);
+            Ok(())
+        }
+        Err(RequestTokenError::ServerResponse(error)) if *error.error() == CoreErrorResponseType::InvalidGrant => {
+            Err(Failure::log_in(gateway, format!("the login at `{gateway}` has ended")))
+        }
+        Err(error) => Err(token_failure("the login cannot be renewed", &entry.issuer, error)),
+    }
+}
+
+/// What to tell of a token endpoint's refusal. Answers that cannot be read are not shown: they may hold tokens.
+pub fn token_failure<E: ErrorResponse + 'static>(
+    what: &str,
+    issuer: &str,
+    error: RequestTokenError<WebFault, E>,
+) -> Failure {
+    match error {
+        RequestTokenError::ServerResponse(error) => Failure::denied(format!("{what}: the issuer says {error}")),
+        RequestTokenError::Request(fault) => fault.failure(&format!("the issuer `{issuer}`")),
+        RequestTokenError::Parse(..) => Failure::new(format!("{what}: the issuer's answer cannot be read")),
+        RequestTokenError::Other(cause) => Failure::new(format!("{what}: {cause}")),
+    }
+}
+
+/// Tells the provider that the refresh token (or else the access token) is of no use any more. `Ok(false)`: it has no endpoint
+/// for that.
+pub async fn revoke(web: &Web, entry: &Entry) -> Result<bool, Failure> {
+    let Some(endpoint) = &entry.revocation_endpoint else { return Ok(false) };
+    let (token, hint) = match &entry.refresh_token {
+        Some(token) => (token, "refresh_token"),
+        None => (&entry.access_token, "access_token"),
+    };
+    let form = form_urlencoded::Serializer::new(String::new())
+        .append_pair("token", token)
+        .append_pair("token_type_hint", hint)
+        .append_pair("client_id", &entry.client_id)
+        .finish();
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(endpoint)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form.into_bytes())
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let answer = web.ask(request).await.map_err(|fault| fault.failure(&format!("the issuer `{}`", entry.issuer)))?;
+    match answer.status() {
+        StatusCode::OK => Ok(true),
+        status => Err(Failure::new(format!("the issuer answers {} to the revocation", status.as_u16()))),
+    }
+}
+
+/// Nobody asked for a nonce: the device flow has none.
+pub fn no_nonce(_: Option<&Nonce>) -> Result<(), String> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_uris_are_asked_for_as_a_resource() {
+        for (audience, names) in [
+            (None, vec![]),
+            (Some("lightkeeper"), vec!["audience"]),
+            (Some("https://gateway.example"), vec!["audience", "resource"]),
+            (Some("urn:acme:gateway"), vec!["audience", "resource"]),
+            (Some("https://gateway.example/#part"), vec!["audience"]),
+        ] {
+            let asked: Vec<&str> = aim(audience).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(asked, names, "{audience:?}");
+        }
+    }
+}
