@@ -1,20 +1,33 @@
 //! What a page shows, gathered for one visitor.
 //!
-//! What it does: will ask the rooms for what the visitor may see. What it refuses to know: HTML, sockets. Invariant:
-//! nothing is in a page that its visitor may not see.
+//! What it does: asks policy, pulse and recent calls for what the visitor may see, and lays it out as plain values. What it
+//! refuses to know: HTML, sockets. Invariants: nothing is in a page that its visitor may not see, and a part of the tree
+//! that is not the visitor's looks like one that does not exist, in every page and every word.
+
+mod app;
+mod calls;
+mod snippets;
+mod story;
+mod tree;
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::{Core, House, Page, TreeView};
+use super::view::{Frame, Link, Page, PulseView, Visitor};
+use super::{Core, House};
 use crate::accept::PageAsk;
+use crate::apps::AppPath;
+use crate::audit::timestamp;
+use crate::authorize::NodeView;
 use crate::clock::UnixMillis;
-use crate::identify::Identity;
-use crate::respond::Refusal;
+use crate::identify::{Facts, Identity};
+use crate::profiles::AUDIT_READ;
+use crate::respond::{Class, Refusal};
+
+use super::pulse::Minute;
 
 /// Who looks, and at what gateway.
-#[expect(dead_code, reason = "what pages are gathered from")]
 pub struct Visit<'a> {
     pub core: &'a Arc<Core>,
     pub house: &'a Arc<House>,
@@ -26,7 +39,170 @@ pub struct Visit<'a> {
     pub headers: &'a HeaderMap,
 }
 
-/// The content of a page.
-pub async fn page(_: &Visit<'_>, _: &PageAsk) -> Result<Page, Refusal> {
-    Ok(Page::Tree(TreeView::default()))
+/// The content of a page. An app that is not the visitor's is refused like one that does not exist.
+pub async fn page(visit: &Visit<'_>, ask: &PageAsk) -> Result<Page, Refusal> {
+    let sight = Sight::of(visit);
+    match ask {
+        PageAsk::Tree { filter } => Ok(Page::Tree(tree::tree(&sight, filter.as_deref()))),
+        PageAsk::App(app) => Ok(Page::App(Box::new(app::app(&sight, app)?))),
+        PageAsk::Explain(ask) => Ok(Page::Explain(Box::new(calls::explain(&sight, ask)))),
+        PageAsk::Decisions(app) => Ok(Page::Decisions(calls::decisions(&sight, app)?)),
+    }
+}
+
+/// What every page of a visitor has.
+pub fn frame(visit: &Visit<'_>) -> Frame {
+    Frame {
+        organization: visit.house.organization.clone(),
+        visitor: Some(visitor(visit.identity)),
+        request_id: visit.request_id.to_owned(),
+        can_log_in: visit.house.identifier.login().is_some(),
+        time: timestamp(visit.now.0),
+    }
+}
+
+/// Who looks, as shown to themselves.
+pub fn visitor(identity: &Identity) -> Visitor {
+    let facts = identity.facts();
+    let session = identity.session();
+    let claim = |name: &str| facts.claims.get(name).and_then(serde_json::Value::as_str);
+    let name = session.map(|session| session.name.as_str());
+    let name = name.or_else(|| claim("name")).or_else(|| claim("email")).unwrap_or(&facts.subject);
+    let expires = session.map_or(facts.expires_unix_seconds, |session| session.ends);
+    Visitor {
+        name: name.to_owned(),
+        issuer: facts.issuer.to_string(),
+        subject: facts.subject.to_string(),
+        method: facts.method.name(),
+        groups: facts.groups.clone(),
+        expires: (expires != i64::MAX).then(|| timestamp(expires.saturating_mul(1000))),
+        csrf: session.map(|session| session.csrf.clone()),
+    }
+}
+
+/// Alerts that fire now in an app and beneath, as far as anybody told us; `None`: unknown.
+fn firing(_: &Core, _: &AppPath) -> Option<u64> {
+    None
+}
+
+/// Into the backend's own pages: of an app's project, or of one of its services.
+fn links(_: &House, _project: &str, _service: Option<&str>, _now: UnixMillis) -> Vec<Link> {
+    Vec::new()
+}
+
+/// All that one visitor may see, found once.
+struct Sight<'a> {
+    core: &'a Core,
+    house: &'a House,
+    facts: &'a Facts,
+    now: UnixMillis,
+    ours: &'a str,
+    /// Depth first, the root first.
+    rows: Vec<NodeView>,
+}
+
+impl<'a> Sight<'a> {
+    fn of(visit: &Visit<'a>) -> Self {
+        Self::at(visit.core, visit.house, visit.identity.facts(), visit.now, visit.ours)
+    }
+
+    fn at(core: &'a Core, house: &'a House, facts: &'a Facts, now: UnixMillis, ours: &'a str) -> Self {
+        let rows = house.policy.overview(facts, now);
+        Sight { core, house, facts, now, ours, rows }
+    }
+
+    fn row(&self, app: &AppPath) -> Option<&NodeView> {
+        self.rows.iter().find(|row| row.app == *app)
+    }
+
+    /// The node, or the refusal that hides whether there is one.
+    fn must_see(&self, app: &AppPath) -> Result<&NodeView, Refusal> {
+        self.row(app).ok_or_else(|| Refusal::new(Class::Denied, "app_unknown"))
+    }
+
+    /// Whether the visitor may do anything at this very app: to know of it as a step towards another is less.
+    fn holds_at(&self, app: &AppPath) -> bool {
+        self.row(app).is_some_and(|row| !row.grants.is_empty())
+    }
+
+    fn may_audit(&self, app: &AppPath) -> bool {
+        self.row(app).is_some_and(|row| row.holds(AUDIT_READ))
+    }
+
+    fn name(&self, app: &AppPath) -> String {
+        match app.name() {
+            "" => self.house.organization.clone(),
+            name => name.to_owned(),
+        }
+    }
+
+    /// Path and name, for links within the site.
+    fn step(&self, app: &AppPath) -> (String, String) {
+        (app.to_string(), self.name(app))
+    }
+
+    /// From the root to the app itself.
+    fn trail(&self, app: &AppPath) -> Vec<(String, String)> {
+        let mut steps: Vec<AppPath> = std::iter::successors(Some(app.clone()), AppPath::parent).collect();
+        steps.reverse();
+        steps.iter().map(|step| self.step(step)).collect()
+    }
+
+    /// The last minute of the node in this place and of all beneath it, as far as the visitor may do something there.
+    fn pulse(&self, place: usize) -> Option<PulseView> {
+        let row = self.rows.get(place).filter(|row| !row.grants.is_empty())?;
+        let beneath = self.rows.iter().skip(place + 1).take_while(|below| below.depth > row.depth);
+        let seen = std::iter::once(row).chain(beneath).filter(|row| !row.grants.is_empty());
+        let mut minutes = seen.filter_map(|row| self.core.pulse.minute(&row.app, self.now));
+        let mut sum = minutes.next()?;
+        minutes.for_each(|minute| sum.add(minute));
+        Some(shown(&sum, self.now))
+    }
+}
+
+fn shown(minute: &Minute, now: UnixMillis) -> PulseView {
+    PulseView {
+        items_per_second: per_second(minute.items),
+        bytes_per_second: per_second(minute.bytes),
+        errors_per_minute: minute.errors,
+        last_seen: minute.last_seen.map(|at| timestamp(at.0)),
+        last_seen_ago: minute.last_seen.map(|at| ago(at, now)),
+    }
+}
+
+/// Over the last minute.
+fn per_second(count: u64) -> f64 {
+    count as f64 / 60.0
+}
+
+/// `now`, `12 s ago`, `3 min ago`, `5 h ago`, `2 d ago`.
+fn ago(at: UnixMillis, now: UnixMillis) -> String {
+    match now.seconds().saturating_sub(at.seconds()) {
+        ..=0 => "now".to_owned(),
+        seconds @ 1..=119 => format!("{seconds} s ago"),
+        seconds @ 120..=7199 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..=172_799 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_as_people_do() {
+        for (seconds, told) in [
+            (-5, "now"),
+            (0, "now"),
+            (1, "1 s ago"),
+            (119, "119 s ago"),
+            (120, "2 min ago"),
+            (7199, "119 min ago"),
+            (7200, "2 h ago"),
+            (172_800, "2 d ago"),
+        ] {
+            assert_eq!(ago(UnixMillis(0), UnixMillis(seconds * 1000)), told);
+        }
+    }
 }

@@ -97,10 +97,14 @@ impl Recent {
         })
     }
 
-    /// Calls of an app and all beneath it, the newest first, at most `limit`; at the root also those of no app.
-    pub fn beneath(&self, app: &AppPath, limit: usize) -> Vec<Arc<Ended>> {
+    /// Calls of an app and all beneath it that `shown` lets pass, the newest first, at most `limit`. Those of no app are the
+    /// root's.
+    pub fn beneath(&self, app: &AppPath, limit: usize, shown: impl Fn(&AppPath) -> bool) -> Vec<Arc<Ended>> {
         let root = AppPath::root();
-        let fits = |call: &&Arc<Ended>| app.contains(call.app.as_ref().unwrap_or(&root));
+        let fits = |call: &&Arc<Ended>| {
+            let of = call.app.as_ref().unwrap_or(&root);
+            app.contains(of) && shown(of)
+        };
         let mut found: Vec<Arc<Ended>> = Vec::new();
         for ring in [&self.known, &self.strangers] {
             let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +178,7 @@ mod tests {
         }
         recent.keep(ended(5, None, None));
         let ids = |app: &str, limit: usize| -> Vec<i64> {
-            recent.beneath(&AppPath::parse(app).unwrap(), limit).iter().map(|call| call.at).collect()
+            recent.beneath(&AppPath::parse(app).unwrap(), limit, |_| true).iter().map(|call| call.at).collect()
         };
         assert_eq!(ids("/", 100), [5, 4, 3, 2, 1, 0]);
         assert_eq!(ids("/", 2), [5, 4]);

@@ -1,0 +1,175 @@
+//! The story of a made-up call, as its maker may read it.
+//!
+//! What it does: turns what was judged into stages, names and values, and leaves out what is not the maker's. What it refuses
+//! to know: how anything was decided. Invariants: for what lies outside the maker's view the story has the same words as for
+//! what does not exist; a binding is named only if it speaks of the maker and reaches an app where the maker may do something.
+
+use super::super::explaining::Judged;
+use super::super::meanings::meaning;
+use super::super::view::{Stage, Story};
+use super::Sight;
+use crate::accept::{Ask, Call};
+use crate::apps::AppPath;
+use crate::authorize::{Assignment, By, DenialReason, Effect, Verdict};
+use crate::profiles::OperationId;
+
+/// How many apps are offered.
+const OFFERED: usize = 20;
+
+type Details = Vec<(String, String)>;
+
+/// A reason as who called may know it. `seen`: the caller may do something at the app that it is about.
+pub fn public_reason(reason: &'static str, seen: bool) -> &'static str {
+    match reason {
+        "app_unknown" | "project_unknown" | "organization_unknown" => "not_permitted",
+        "denied_by_binding" | "outside_time_window" | "sensitive_not_named" | "app_without_project" if !seen => {
+            "not_permitted"
+        }
+        "service_foreign" if !seen => "service_unknown",
+        reason => reason,
+    }
+}
+
+/// A call whose head is refused.
+pub fn unread(reason: &'static str) -> Story {
+    told(false, vec![stage("accept", reason, Vec::new())], reason)
+}
+
+/// A call that was read and judged.
+pub fn story(sight: &Sight<'_>, call: &Call, judged: &Judged) -> Story {
+    let facts = sight.facts;
+    let operation = match &call.ask {
+        Ask::Ingest(ask) => Some(ask.operation),
+        Ask::Legacy(ask) => Some(ask.operation),
+        Ask::Query(ask) => Some(ask.operation),
+        _ => None,
+    };
+    let mut accepted = vec![pair("method", call.method.as_str()), pair("path", &call.path)];
+    accepted.extend(operation.map(|id| pair("operation", &sight.house.profile.operation(id).permission)));
+    let mut identified = vec![pair("issuer", &facts.issuer), pair("subject", &facts.subject)];
+    identified.push(pair("method", facts.method.name()));
+    identified.extend(facts.groups.iter().map(|group| pair("group", group)));
+    let mut stages = vec![stage("accept", "ok", accepted), stage("identify", "ok", identified)];
+    let last = match judged {
+        Judged::OwnPage => {
+            stages.push(stage("authorize", "ok", vec![pair("page", "the gateway's own")]));
+            "own_page"
+        }
+        Judged::Nothing(reason) => {
+            let reason = public_reason(reason, false);
+            stages.push(stage("authorize", reason, Vec::new()));
+            reason
+        }
+        Judged::Decided { operation, verdict } => {
+            let last = decided(sight, &mut stages, verdict);
+            routed(sight, &mut stages, verdict, *operation);
+            last
+        }
+        Judged::Assigned { operation, head, assignment } => {
+            let last = decided(sight, &mut stages, head);
+            if assignment.reached {
+                let last = assigned(sight, &mut stages, assignment);
+                routed(sight, &mut stages, &assignment.verdict, *operation);
+                last
+            } else {
+                last
+            }
+        }
+    };
+    told(judged.allowed(), stages, last)
+}
+
+fn told(allowed: bool, stages: Vec<Stage>, last: &'static str) -> Story {
+    Story { allowed, stages, advice: Some(meaning(last).to_owned()).filter(|advice| !advice.is_empty()) }
+}
+
+fn stage(room: &str, outcome: &str, details: Details) -> Stage {
+    Stage { room: room.to_owned(), outcome: outcome.to_owned(), details }
+}
+
+fn pair(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+fn code(verdict: &Verdict, seen: bool) -> &'static str {
+    verdict.reason.map_or("ok", |reason| public_reason(reason.code(), seen))
+}
+
+/// Where it was decided, if that is a place of the maker's.
+fn seen<'v>(sight: &Sight<'_>, verdict: &'v Verdict) -> Option<&'v AppPath> {
+    verdict.app.as_ref().filter(|app| sight.holds_at(app))
+}
+
+fn decided(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> &'static str {
+    let place = seen(sight, verdict);
+    let reason = code(verdict, place.is_some());
+    let mut details = Details::new();
+    if let Some(app) = place {
+        details.push(pair("app", app.as_str()));
+        details.extend(verdict.bindings.iter().map(|name| pair("binding", name)));
+        for considered in verdict.trace.iter().filter(|considered| considered.place) {
+            let effect = match considered.effect {
+                Effect::Allow => "allows",
+                Effect::Deny => "denies",
+            };
+            let lacks = match (considered.in_force, considered.permission, considered.withheld) {
+                (false, _, _) => "it is not in force now",
+                (true, true, _) => "it counts",
+                (true, false, true) => "a wildcard does not give this permission",
+                (true, false, false) => "it does not hold this permission",
+            };
+            details.push(pair("considered", &format!("{} {effect}: {lacks}", considered.binding)));
+        }
+    } else if verdict.allowed && verdict.app.is_some() {
+        // The list of projects is decided at the root and narrowed to those that are the maker's.
+        details.extend(verdict.bindings.iter().map(|name| pair("binding", name)));
+    }
+    details.extend(verdict.visible_projects.iter().map(|project| pair("project", project)));
+    if verdict.reason == Some(DenialReason::AppAmbiguous) {
+        details.extend(writable(sight));
+    }
+    stages.push(stage("authorize", reason, details));
+    reason
+}
+
+fn assigned(sight: &Sight<'_>, stages: &mut Vec<Stage>, assignment: &Assignment) -> &'static str {
+    let Assignment { verdict, owner, service, marks, by, .. } = assignment;
+    let owner = owner.as_ref().filter(|owner| sight.holds_at(owner));
+    let reason = code(verdict, owner.is_some());
+    let mut details = Details::new();
+    if let Some(owner) = owner {
+        details.push(pair("owner", owner.as_str()));
+        details.extend(service.iter().map(|service| pair("owner's service", service)));
+        details.extend(marks.iter().map(|(name, value)| pair("owner's mark", &format!("{name}={value}"))));
+    }
+    if verdict.allowed {
+        details.extend(seen(sight, verdict).map(|app| pair("app", app.as_str())));
+        details.extend(by.iter().map(|by| pair("by", by.name())));
+        if let Some(By::DefaultApp(binding)) = by {
+            details.push(pair("default of", binding));
+        }
+        details.extend(verdict.bindings.iter().map(|name| pair("binding", name)));
+    } else if owner.is_some() && reason == "service_foreign" {
+        details.extend(verdict.bindings.iter().map(|name| pair("binding", name)));
+    } else if reason == "app_ambiguous" {
+        details.extend(writable(sight));
+    }
+    stages.push(stage("assign", reason, details));
+    reason
+}
+
+/// The apps that an export could name.
+fn writable(sight: &Sight<'_>) -> impl Iterator<Item = (String, String)> {
+    let rows = sight.rows.iter().filter(|row| row.project.is_some() && row.holds("ingest.*"));
+    rows.take(OFFERED).map(|row| pair("you may write to", row.app.as_str()))
+}
+
+fn routed(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict, operation: OperationId) {
+    if !verdict.allowed {
+        return;
+    }
+    let credential = sight.house.profile.operation(operation).credential;
+    let mut details: Details = verdict.project.iter().map(|project| pair("project", project)).collect();
+    details.push(pair("credential", &format!("{credential:?}").to_lowercase()));
+    stages.push(stage("route", "ok", details));
+}
