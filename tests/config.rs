@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lightkeeper::accept::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
+use lightkeeper::apps::AppPath;
 use lightkeeper::audit::{AuditSettings, OnFailure};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::config::{self, Checked, LogFormat, LogSettings, Upstreams};
@@ -20,6 +21,9 @@ use lightkeeper::forward::{ClientIdentity, UpstreamSettings};
 use lightkeeper::identify::{
     CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings,
 };
+use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
+use lightkeeper::gateway::{AlertFieldSettings, AlertSettings};
+use lightkeeper::identify::{ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, WebhookSettings};
 use lightkeeper::limits::Limits;
 use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
@@ -273,6 +277,42 @@ fn every_key_arrives_in_the_checked_settings() {
         VaultSettings { projects: [("shop".to_owned(), shop)].into(), api_keys: keys(SecretRef::Env("ADMIN".into())) }
     );
     assert_eq!(
+        checked.webhooks(),
+        [
+            WebhookSettings {
+                app: AppPath::parse("shop/checkout").unwrap(),
+                secrets: vec![file("hook"), SecretRef::Env("HOOK".into())],
+            },
+            WebhookSettings { app: AppPath::root(), secrets: vec![SecretRef::Env("ROOT".into())] },
+        ]
+    );
+    let header = DestinationHeader {
+        name: http::HeaderName::from_static("x-key"),
+        scheme: Some("Token".into()),
+        secret: file("oncall"),
+    };
+    let oncall = DestinationSettings {
+        name: "oncall".into(),
+        url: DestinationUrl::Written("https://hooks.example/a?b=c".into()),
+        ca: Some(at("ca.pem")),
+        header: Some(header),
+    };
+    let chat = DestinationUrl::From(file("chat"));
+    let pointer = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        checked.alerts,
+        AlertSettings {
+            destinations: vec![oncall, DestinationSettings { name: "chat".into(), url: chat, ca: None, header: None }],
+            replay_window: seconds(300),
+            fields: AlertFieldSettings {
+                id: pointer("/a"),
+                name: pointer("/b"),
+                state: pointer("/c/0"),
+                time: pointer("/d"),
+            },
+        }
+    );
+    assert_eq!(
         checked.audit,
         AuditSettings { file: Some(at("audit.jsonl")), on_failure: OnFailure::Continue, queue_records: 8 }
     );
@@ -315,6 +355,9 @@ fn every_key_arrives_in_the_checked_settings() {
         "a",
         "session-key",
         "okta",
+        "hook",
+        "oncall",
+        "chat",
         "policies/policy.yaml",
     ];
     assert_eq!(checked.files, watched.map(at));
@@ -372,6 +415,23 @@ fn client_tokens_are_compared_with_policy_and_clock() {
     );
     assert!(said(&[], 0)[0].ends_with("hint: the policy has no bindings"));
     assert!(said(&["x"], 0)[0].ends_with("hint: the policy has `x`"));
+}
+
+/// Scenario: webhook secrets against the policy's apps. Guarantees: one of an app that does not exist is an error in its
+/// place.
+#[test]
+fn webhooks_are_compared_with_the_policys_apps() {
+    let text = format!(
+        "{}vault:\n  webhooks:\n    shop: [{{ env: A }}]\n    shop/chekout: [{{ env: B }}]\n    \"/\": [{{ env: C }}]\n",
+        include_str!("config/smallest.yaml")
+    );
+    let (checked, _) = config::parse(Path::new("lightkeeper.yaml"), &text);
+    let apps = ["/", "shop", "shop/checkout"].map(|path| AppPath::parse(path).unwrap());
+    let said: Vec<String> = checked.unwrap().check_webhooks(&apps).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        ["lightkeeper.yaml:10:5: error: the policy has no app `shop/chekout`\n  hint: did you mean `shop/checkout`?"]
+    );
 }
 
 /// Guarantees: the schema that editors get names every key of the file, says what each is for, and refuses
@@ -444,6 +504,9 @@ fn furnish(folder: &Path) {
     write("session-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
     write("short-key", "canary7f3acanary7f3a\n");
     write("empty", "");
+    write("webhook", "canary-7f3a-canary-7f3a\n");
+    write("another-webhook", "canary-7f3a-canary-7f3b\n");
+    write("url", "https://hooks.example/canary-7f3a?key=canary-7f3a\n");
     write("two-words", "canary-7f3a canary-7f3a");
     write("large", &"canary-7f3a".repeat(10_000));
     write("policy.yaml", "version: 1\n");

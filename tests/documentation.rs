@@ -147,6 +147,7 @@ fn links_within_the_repository_lead_somewhere() {
         "ARCHITECTURE.md",
         "SECURITY.md",
         "CHANGELOG.md",
+        "docs/alerts.md",
         "docs/exports.md",
         "docs/legacy.md",
         "docs/login.md",

@@ -36,11 +36,12 @@ fn root() -> PathBuf {
 fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
     let issuers = ["okta", "cluster-a", "github"].map(str::to_owned);
     let profile = Profile::lightstep();
+    let destinations = ["oncall", "pager"].map(str::to_owned);
     let around = Surroundings {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,
-        destinations: &["oncall".to_owned(), "pager".to_owned()],
+        destinations: &destinations,
         now: NOW,
     };
     Policy::load(Path::new(file), text, &around)

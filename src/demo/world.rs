@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Emulator, EmulatorOptions, Issuer, IssuerOptions, SampleCaller, emulator, write_certificates};
+use super::{Emulator, EmulatorOptions, Issuer, IssuerOptions, Receiver, SampleCaller, emulator, write_certificates};
 use crate::admin;
 use crate::cli::{load, prepare_cryptography};
 use crate::clock::Clock;
@@ -21,7 +21,7 @@ use crate::gateway::{Gateway, Loader};
 /// The demonstration organization's policy.
 pub const POLICY: &str = include_str!("policy.yaml");
 
-/// The demonstration configuration; `{issuer}`, `{ingest}`, `{query}`, `{tls}`, `{plain}` and `{more}` are
+/// The demonstration configuration; `{issuer}`, `{ingest}`, `{query}`, `{receiver}`, `{tls}`, `{plain}` and `{more}` are
 /// filled in.
 pub const CONFIG: &str = include_str!("lightkeeper.yaml");
 
@@ -40,6 +40,8 @@ pub struct WorldPlan {
     pub tls: SocketAddr,
     /// Where metrics and probes are.
     pub admin: SocketAddr,
+    /// Where those listen who are told of alerts.
+    pub receiver: SocketAddr,
     pub clock: Clock,
 }
 
@@ -54,6 +56,7 @@ impl Default for WorldPlan {
             plain: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            receiver: SocketAddr::from(([127, 0, 0, 1], 0)),
             clock: Clock::system(),
         }
     }
@@ -63,6 +66,8 @@ impl Default for WorldPlan {
 pub struct World {
     pub issuer: Issuer,
     pub emulator: Emulator,
+    /// Somebody who is told of alerts: the destination `oncall`.
+    pub receiver: Receiver,
     pub gateway: Arc<Gateway>,
     pub admin: SocketAddr,
     folder: Folder,
@@ -92,11 +97,13 @@ impl World {
         let folder = Folder(folder);
         let issuer = Issuer::start_with(plan.issuer).await?;
         let emulator = Emulator::start_with(plan.emulator).await?;
+        let receiver = Receiver::start(plan.receiver).await?;
         let config = plan
             .config
             .replace("{issuer}", issuer.url())
             .replace("{ingest}", &emulator.url())
             .replace("{query}", &emulator.url())
+            .replace("{receiver}", &receiver.url())
             .replace("{plain}", &plan.plain.to_string())
             .replace("{tls}", &plan.tls.to_string())
             .replace("{admin}", &plan.admin.to_string())
@@ -115,7 +122,12 @@ impl World {
         // The first calls should not meet a gateway that has no keys yet.
         let limit = std::time::Duration::from_secs(10);
         gateway.core().house.load_full().identifier.settled(limit).await;
-        Ok(World { issuer, emulator, gateway, admin, folder })
+        let world = World { issuer, emulator, receiver, gateway, admin, folder };
+        for (app, project) in WEBHOOK_APPS {
+            let path = format!("/apps/{app}/-/alerts");
+            world.emulator.set_webhook(project, &world.plain_url(), &path, &webhook_secret(app));
+        }
+        Ok(world)
     }
 
     /// The folder with `lightkeeper.yaml`, `policy.yaml`, `secrets/`, `certs/` and `audit.jsonl`.
@@ -156,6 +168,17 @@ impl World {
     }
 }
 
+/// Apps with a webhook, and the project whose alerts it tells.
+const WEBHOOK_APPS: [(&str, &str); 2] = [("shop", "shop-prod"), ("shop/checkout", "checkout-prod")];
+
+/// The secret that the emulator's webhook for an app presents.
+pub fn webhook_secret(app: &str) -> String {
+    format!("webhook-secret-of-{}-77d0", app.replace('/', "-"))
+}
+
+/// The secret by which the destination `oncall` knows the gateway.
+pub const ONCALL_SECRET: &str = "secret-of-oncall-4be2";
+
 /// Writes everything that the configuration names.
 fn furnish(folder: &Path, config: &str, policy: &str, clock: &Clock) -> Result<(), String> {
     let secrets = folder.join("secrets");
@@ -172,6 +195,10 @@ fn furnish(folder: &Path, config: &str, policy: &str, clock: &Clock) -> Result<(
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| "the machine gives no random bytes")?;
     write(secrets.join("session-key"), &STANDARD.encode(key))?;
+    for (app, _) in WEBHOOK_APPS {
+        write(secrets.join(format!("webhook-{}", app.replace('/', "-"))), &webhook_secret(app))?;
+    }
+    write(secrets.join("oncall"), ONCALL_SECRET)?;
     write_certificates(&folder.join("certs"), false, clock)?;
     write(folder.join("policy.yaml"), policy)?;
     write(folder.join("lightkeeper.yaml"), config)

@@ -16,6 +16,8 @@ mod golden;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod inlet;
+#[cfg(test)]
 mod leaks;
 #[cfg(test)]
 mod legacy;

@@ -5,6 +5,7 @@
 //! tables of paths, so that it can be an oracle for the gateway's.
 //! Invariants: every request that reaches it is captured, whatever it is answered; all it keeps is bounded.
 
+mod alerts;
 mod capture;
 mod credentials;
 mod exports;
@@ -30,6 +31,7 @@ use tokio::net::TcpListener;
 
 use super::server::{Connection, Reply, Server, ServerTls, Service, lock};
 use crate::clock::{Clock, UnixMillis};
+use alerts::WebhookTarget;
 use capture::Captures;
 use credentials::{AccessTokens, ApiKey, ApiKeys};
 use exports::Exports;
@@ -118,6 +120,7 @@ struct State {
     keys: Mutex<ApiKeys>,
     organization: Mutex<Organization>,
     queries: AtomicU64,
+    webhooks: Mutex<BTreeMap<String, WebhookTarget>>,
 }
 
 impl Emulator {
@@ -149,6 +152,7 @@ impl Emulator {
             keys: Mutex::new(ApiKeys(keys.collect())),
             organization: Mutex::new(Organization::sample()),
             queries: AtomicU64::new(0),
+            webhooks: Mutex::default(),
             options,
         });
         let server = Server::start(listener, tls, state.clone()).await.map_err(|error| error.to_string())?;

@@ -12,3 +12,4 @@ mod sessions;
 mod rotation;
 mod tokens;
 mod upkeep;
+mod webhooks;
