@@ -119,6 +119,11 @@ impl Class {
         row(self).0
     }
 
+    /// What the caller is told.
+    pub fn words(self) -> &'static str {
+        row(self).2
+    }
+
     /// The code that a gRPC caller gets.
     pub fn grpc_code(self) -> u8 {
         row(self).1

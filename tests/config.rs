@@ -17,12 +17,12 @@ use lightkeeper::clock::UnixMillis;
 use lightkeeper::config::{self, Checked, LogFormat, LogSettings, Upstreams};
 use lightkeeper::document::Diagnostic;
 use lightkeeper::federate::QuerySettings;
+use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
 use lightkeeper::forward::{ClientIdentity, UpstreamSettings};
+use lightkeeper::gateway::{AlertFieldSettings, AlertSettings};
 use lightkeeper::identify::{
     CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings,
 };
-use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
-use lightkeeper::gateway::{AlertFieldSettings, AlertSettings};
 use lightkeeper::identify::{ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, WebhookSettings};
 use lightkeeper::limits::Limits;
 use lightkeeper::profiles::UiBase;

@@ -118,6 +118,8 @@ pub enum OwnAsk {
     Whoami,
     /// `/apps` (the root) and `/apps/{app path}`
     Apps(AppPath),
+    /// The same with `?depth=all`: what lies beneath, too.
+    Subtree(AppPath),
 }
 
 /// A question to every project in a part of the tree: `/apps/{app path}/-/{resource}`.

@@ -24,6 +24,7 @@ mod site;
 mod stream;
 mod tls;
 mod transport;
+mod tree;
 
 pub use call::{AlertAsk, Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Protocol, QueryAsk, TreeAsk};
 pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented, SessionCookie};

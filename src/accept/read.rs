@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::call::{AlertAsk, Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 use super::connection::Connection;
-use super::{Caller, Fault, SessionCookie, cookies, evidence, head, legacy, path, site};
+use super::{Caller, Fault, SessionCookie, cookies, evidence, head, legacy, path, site, tree};
 use crate::apps::AppPath;
 use crate::limits::Limits;
 use crate::otlp::Encoding;
@@ -232,10 +232,17 @@ fn ask(
         return alert_ask(parts, app, &query).and_then(found);
     }
     if let (None, ["apps", rest @ ..]) = (app, words) {
-        if serves.web && parts.method == Method::GET && query.is_empty() {
-            return found(app_path(rest).map_or(Ask::Unknown, |app| Ask::Own(OwnAsk::Apps(app))));
+        let deep = matches!(query.as_slice(), [(key, value)] if key == "depth" && value == "all");
+        if serves.web && parts.method == Method::GET && (query.is_empty() || deep) {
+            let ask = |app| Ask::Own(if deep { OwnAsk::Subtree(app) } else { OwnAsk::Apps(app) });
+            return found(app_path(rest).map_or(Ask::Unknown, ask));
         }
         return found(Ask::Unknown);
+    }
+    if serves.query
+        && let Some(ask) = tree::ask(&parts.method, profile, app.and_then(app_path), rest, &query)?
+    {
+        return found(ask);
     }
     if !serves.ingest {
         return found(Ask::Unknown);
@@ -332,15 +339,7 @@ fn query_ask(
 ) -> Result<Ask, Fault> {
     let Some(found) = profile.match_query(&parts.method, rest) else { return Ok(Ask::Unknown) };
     let operation = profile.operation(found.operation);
-    for (index, (key, _)) in query.iter().enumerate() {
-        let Some(known) = operation.query_keys.iter().find(|known| known.name == *key) else {
-            return Err(Fault::Query);
-        };
-        let again = query.iter().take(index).any(|(earlier, _)| earlier == key);
-        if again && !known.repeats {
-            return Err(Fault::Query);
-        }
-    }
+    tree::check_keys(&query, &operation.query_keys)?;
     Ok(Ask::Query(QueryAsk {
         operation: found.operation,
         organization: organization.to_owned(),

@@ -45,6 +45,23 @@ pub struct WorldPlan {
     pub clock: Clock,
 }
 
+impl WorldPlan {
+    /// So many projects more, `fleet-000` and on, whose homes are the apps `fleet/000` and on.
+    pub fn with_fleet(mut self, count: usize) -> Self {
+        let names: Vec<String> = (0..count).map(|number| format!("{number:03}")).collect();
+        let apps: String =
+            names.iter().map(|name| format!("      \"{name}\": {{ project: fleet-{name} }}\n")).collect();
+        self.policy = self.policy.replacen("roles:\n", &format!("  fleet:\n    apps:\n{apps}roles:\n"), 1);
+        let tokens = names
+            .iter()
+            .map(|name| format!("    fleet-{name}: {{ access_token: [{{ file: secrets/fleet-{name} }}] }}\n"));
+        let tokens: String = tokens.collect();
+        self.config = self.config.replacen("  api_keys:\n", &format!("{tokens}  api_keys:\n"), 1);
+        self.emulator.projects = names.iter().map(|name| format!("fleet-{name}")).collect();
+        self
+    }
+}
+
 impl Default for WorldPlan {
     fn default() -> Self {
         WorldPlan {
@@ -96,6 +113,7 @@ impl World {
         let folder = std::env::temp_dir().join(format!("lightkeeper-world-{}-{number}", std::process::id()));
         let folder = Folder(folder);
         let issuer = Issuer::start_with(plan.issuer).await?;
+        let projects = plan.emulator.projects.clone();
         let emulator = Emulator::start_with(plan.emulator).await?;
         let receiver = Receiver::start(plan.receiver).await?;
         let config = plan
@@ -108,7 +126,7 @@ impl World {
             .replace("{tls}", &plan.tls.to_string())
             .replace("{admin}", &plan.admin.to_string())
             .replace("{more}", &plan.more);
-        furnish(&folder.0, &config, &plan.policy, &plan.clock)
+        furnish(&folder.0, &config, &plan.policy, &projects, &plan.clock)
             .map_err(|error| format!("the world's files: {error}"))?;
         let path = folder.0.join("lightkeeper.yaml");
         let clock = plan.clock;
@@ -180,11 +198,11 @@ pub fn webhook_secret(app: &str) -> String {
 pub const ONCALL_SECRET: &str = "secret-of-oncall-4be2";
 
 /// Writes everything that the configuration names.
-fn furnish(folder: &Path, config: &str, policy: &str, clock: &Clock) -> Result<(), String> {
+fn furnish(folder: &Path, config: &str, policy: &str, projects: &[String], clock: &Clock) -> Result<(), String> {
     let secrets = folder.join("secrets");
     std::fs::create_dir_all(&secrets).map_err(|error| error.to_string())?;
     let write = |path: PathBuf, text: &str| std::fs::write(path, text).map_err(|error| error.to_string());
-    for project in emulator::PROJECTS {
+    for project in emulator::PROJECTS.into_iter().chain(projects.iter().map(String::as_str)) {
         write(secrets.join(project), &Emulator::access_token(project))?;
     }
     for (name, role) in

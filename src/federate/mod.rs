@@ -16,7 +16,7 @@ mod tests;
 pub use gather::{Lapse, gather};
 pub use list::{Item, items};
 pub use raw::{RawMembers, at, text_at};
-pub use series::Series;
+pub use series::{Joined, Series};
 pub use settings::QuerySettings;
 
 use std::sync::Arc;

@@ -12,12 +12,23 @@ use serde_json::value::RawValue;
 
 use super::raw::{RawMembers, at};
 use super::{MergeFault, Origin, Pile};
+use crate::limits::Reservation;
 
 /// The members that hold what is merged.
 const SERIES: &str = "series";
 const LOGS: &str = "logs";
 const LABELS: &str = "group-labels";
 const OURS: [&str; 2] = ["app", "project"];
+
+/// Answers that were joined.
+pub struct Joined {
+    /// `{"attributes":{…}}`
+    pub text: String,
+    /// Its place in the memory budget.
+    pub held: Vec<Reservation>,
+    /// Which of them did not fit, by their places, and why.
+    pub unfit: Vec<(usize, MergeFault)>,
+}
 
 /// One project's answer.
 pub struct Series<'a> {
@@ -94,8 +105,8 @@ impl<'a> Series<'a> {
         self.logs.iter().map(one).collect()
     }
 
-    /// Joins answers into `{"attributes":{…}}`. Those that do not fit are given back by their place, with the reason.
-    pub fn join(answers: &[Series<'_>], mut pile: Pile, mut logs: Pile) -> (String, Vec<(usize, MergeFault)>) {
+    /// Joins answers.
+    pub fn join(answers: &[Series<'_>], mut pile: Pile, mut logs: Pile) -> Joined {
         let agreed: Vec<(&str, &RawValue)> = answers.first().map_or_else(Vec::new, |first| {
             let all = |name: &str, value: &RawValue| answers.iter().all(|answer| answer.says(name, value));
             first.rest.iter().filter(|(name, value)| all(name, value)).map(|(name, value)| (&**name, *value)).collect()
@@ -113,11 +124,15 @@ impl<'a> Series<'a> {
         }
         let mut members: Vec<(String, String)> =
             agreed.into_iter().map(|(name, value)| (name.to_owned(), value.get().to_owned())).collect();
-        members.push((SERIES.to_owned(), format!("[{}]", pile.finish().0)));
+        let (series, held) = pile.finish();
+        let mut held = vec![held];
+        members.push((SERIES.to_owned(), format!("[{series}]")));
         if !logs.is_empty() {
-            members.push((LOGS.to_owned(), format!("[{}]", logs.finish().0)));
+            let (logs, more) = logs.finish();
+            members.push((LOGS.to_owned(), format!("[{logs}]")));
+            held.push(more);
         }
-        (format!("{{\"attributes\":{}}}", object(&members)), unfit)
+        Joined { text: format!("{{\"attributes\":{}}}", object(&members)), held, unfit }
     }
 }
 

@@ -112,9 +112,9 @@ fn joined(one: &str, other: &str) -> Result<Value, MergeFault> {
     let read = |app: &str, body: &'static str| Series::read(origin(app, app), body.as_bytes(), "/data/attributes");
     let (one, other): (&'static str, &'static str) = (one.to_owned().leak(), other.to_owned().leak());
     let answers = [read("a", one)?, read("b", other)?];
-    let (text, unfit) = Series::join(&answers, pile(1 << 16), pile(1 << 16));
-    assert_eq!(unfit, []);
-    Ok(serde_json::from_str::<Value>(&text).unwrap()["attributes"].take())
+    let joined = Series::join(&answers, pile(1 << 16), pile(1 << 16));
+    assert_eq!(joined.unfit, []);
+    Ok(serde_json::from_str::<Value>(&joined.text).unwrap()["attributes"].take())
 }
 
 #[test]

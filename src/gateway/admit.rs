@@ -16,7 +16,7 @@ use super::reading;
 use super::reports::{self, Opened};
 use super::restraint::Culprit;
 use super::walk::Walk;
-use super::{answer, own, visit};
+use super::{answer, own, tree, visit};
 use crate::accept::{self, Arrival, Ask, Call, Caller, Fault, Framed, Protocol};
 use crate::apps::Mark;
 use crate::authorize::Reach;
@@ -72,7 +72,8 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         csrf::check(&session.req_header().headers, &call.method, &connection.origin(&call.authority), proven)?;
     }
     match &call.ask {
-        Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Class::Unknown, "path_unknown")),
+        Ask::Tree(ask) => tree::answer(session, walk, arrival, &call, ask, &identity).await,
+        Ask::Site(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Class::Unknown, "path_unknown")),
         Ask::Unacceptable(fault) => Err((*fault).into()),
         Ask::Own(ask) => {
             let page = own::page(&house, &identity, ask, walk.now());

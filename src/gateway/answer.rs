@@ -56,14 +56,19 @@ pub async fn refuse(session: &mut Session, walk: &mut Walk, refusal: Refusal) ->
 
 /// Answers with a page of the gateway's own.
 pub async fn own(session: &mut Session, walk: &mut Walk, page: serde_json::Value) -> Outcome {
-    walk.status = Some(200);
+    document(session, walk, StatusCode::OK, page.to_string().into()).await
+}
+
+/// Answers with a JSON document.
+pub async fn document(session: &mut Session, walk: &mut Walk, status: StatusCode, document: Bytes) -> Outcome {
+    walk.status = Some(status.as_u16());
     let mut headers = vec![
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     ];
     headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
-    write(session, walk, StatusCode::OK, headers, page.to_string().into()).await
+    write(session, walk, status, headers, document).await
 }
 
 /// Answers a browser: a page, a file, or where to go next.

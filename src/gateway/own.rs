@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use super::House;
 use crate::accept::OwnAsk;
+use crate::apps::AppPath;
 use crate::audit::timestamp;
+use crate::authorize::View;
 use crate::clock::UnixMillis;
-use crate::identify::Identity;
+use crate::identify::{Facts, Identity};
 
 /// `null` for what does not expire by itself.
 fn expires(unix_seconds: i64) -> Option<String> {
@@ -40,8 +42,40 @@ pub fn page(house: &House, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -
                 "app": view.app.as_str(),
                 "project": view.project.as_deref(),
                 "permissions": view.permissions,
-                "apps": view.apps.iter().map(|app| app.as_str()).collect::<Vec<_>>(),
+                "apps": view.apps.iter().filter_map(|app| {
+                    Some(marks(house, &house.policy.view(facts, app, now)?))
+                }).collect::<Vec<_>>(),
             }))
         }
+        OwnAsk::Subtree(app) => nested(house, facts, app, now),
     }
+}
+
+/// One node with everything beneath that the caller may know of. As deep as an app's path can be.
+fn nested(house: &House, facts: &Facts, app: &AppPath, now: UnixMillis) -> Option<Value> {
+    let view = house.policy.view(facts, app, now)?;
+    let mut node = marks(house, &view);
+    let beneath = view.apps.iter().filter_map(|app| nested(house, facts, app, now)).collect();
+    if let Some(members) = node.as_object_mut() {
+        members.insert("permissions".to_owned(), json!(view.permissions));
+        members.insert("apps".to_owned(), Value::Array(beneath));
+    }
+    Some(node)
+}
+
+/// What a list says of a node: whose it is, and whether the caller may query its project or write anything to it.
+fn marks(house: &House, view: &View) -> Value {
+    let tree = house.policy.tree();
+    let owners = tree.find(&view.app).and_then(|node| tree.node(node)).map(|node| node.owners.as_slice());
+    let is = |start: &str, end: &str| {
+        view.permissions.iter().any(|permission| permission.starts_with(start) && permission.ends_with(end))
+    };
+    json!({
+        "app": view.app.as_str(),
+        "name": view.app.as_str().rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("/"),
+        "project": view.project.as_deref(),
+        "owners": owners.unwrap_or_default(),
+        "can_read": is("query.", ".read"),
+        "can_write": is("ingest.", "") || is("query.", ".write"),
+    })
 }

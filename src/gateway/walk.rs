@@ -150,6 +150,10 @@ impl Walk {
         };
         self.meant = self.meant_by(&call.ask);
         self.operation = operation.map(|id| self.house.profile.operation(id).permission.clone());
+        if let Ask::Tree(ask) = &call.ask {
+            let resource = self.house.profile.tree_resource(&call.method, &ask.resource);
+            self.operation = resource.map(|resource| resource.label.clone());
+        }
     }
 
     /// The app that an ask is about, if the policy has it.
@@ -162,9 +166,8 @@ impl Walk {
                 let home = ask.project.as_deref().and_then(|project| policy.tree().home(project));
                 return policy.tree().node(home?).map(|node| node.path.clone());
             }
-            Ask::Own(OwnAsk::Apps(app)) | Ask::Site(SiteAsk::Page(PageAsk::App(app) | PageAsk::Decisions(app))) => {
-                Some(app)
-            }
+            Ask::Own(OwnAsk::Apps(app) | OwnAsk::Subtree(app))
+            | Ask::Site(SiteAsk::Page(PageAsk::App(app) | PageAsk::Decisions(app))) => Some(app),
             Ask::Tree(ask) => Some(&ask.app),
             Ask::Alert(ask) => Some(&ask.app),
             Ask::Query(_) | Ask::Own(OwnAsk::Whoami) | Ask::Site(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
@@ -245,6 +248,31 @@ impl Walk {
                 .collect();
         }
         self.note_items(0, split.rejected.items);
+    }
+
+    /// A question to a part of the tree, and the permits for its projects.
+    pub fn note_tree<'a>(&mut self, app: &AppPath, permits: impl Iterator<Item = &'a Permit>) {
+        self.permitted = true;
+        self.upstream = Some(crate::route::Upstream::Query.name());
+        self.app = Some(app.to_string());
+        for permit in permits {
+            for binding in permit.bindings() {
+                if !self.bindings.contains(binding) {
+                    self.bindings.push(binding.clone());
+                }
+            }
+            self.parts.push(PartRecord {
+                destination: None,
+                apps: vec![permit.app().to_string()],
+                project: permit.project().map(str::to_owned),
+                items: Items { accepted: 0, rejected: 0 },
+                reason: "not_sent",
+                upstream_status: None,
+            });
+        }
+        if let [only] = self.parts.as_slice() {
+            self.project.clone_from(&only.project);
+        }
     }
 
     /// What became of the part with this place in the split.

@@ -5,6 +5,8 @@
 //! table that has the scope of a project; a value in a link is percent-encoded; a link without one of its values is
 //! none.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use serde::Deserialize;
 
@@ -58,6 +60,8 @@ pub struct StateSource {
     pub at: String,
     /// Since when, RFC 3339.
     pub since: String,
+    /// What the backend's words for a state are called here; others stay as they are.
+    pub says: BTreeMap<String, String>,
 }
 
 /// A kind of page of the backend's own.
@@ -221,6 +225,8 @@ struct RawState {
     path: Option<String>,
     at: String,
     since: String,
+    #[serde(default)]
+    says: BTreeMap<String, String>,
 }
 
 fn id() -> String {
@@ -276,7 +282,7 @@ fn resource(profile: &Profile, earlier: &[TreeResource], row: RawTree) -> Result
     let operation = operation(profile, &method, &row.path)?;
     let state = row.state.map(|state| {
         let asked = state.path.map(|path| self::operation(profile, &Method::GET, &path)).transpose();
-        asked.map(|operation| StateSource { operation, at: state.at, since: state.since })
+        asked.map(|operation| StateSource { operation, at: state.at, since: state.since, says: state.says })
     });
     let source = TreeSource {
         resource: row.resource.clone(),

@@ -34,6 +34,8 @@ mod reports;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
+mod tree;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod vault;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use hyper::body::Frame;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::Endpoints;
 use crate::demo::server::{Payload, fed, lock};
@@ -26,6 +27,8 @@ pub enum Fault {
     PlainStatus { status: u16 },
     /// The good answer after this long; a caller that has gone away by then has exported nothing.
     Slow(Duration),
+    /// The good answer once the fault is healed or replaced, not before.
+    Held,
     /// Reads the request, then drops the connection without an answer, and with it every other request on it.
     CloseBeforeHead,
     /// Reads the request, then ends it without an answer: over HTTP/2 this stream alone (`RST_STREAM` with
@@ -61,7 +64,7 @@ impl Fault {
 }
 
 #[derive(Default)]
-pub(super) struct Switches(Mutex<Vec<Switch>>);
+pub(super) struct Switches(Mutex<Vec<Switch>>, Notify);
 
 struct Switch {
     whom: Whom,
@@ -76,6 +79,8 @@ pub(super) enum Whom {
     Endpoints(Endpoints),
     /// Exports and reports that come with an access token of this project.
     Project(String),
+    /// Queries on this project.
+    Queries(String),
 }
 
 impl Switches {
@@ -86,18 +91,33 @@ impl Switches {
         if times != Some(0) {
             switches.push(Switch { whom, fault, left: times });
         }
+        self.1.notify_waiters();
     }
 
     pub(super) fn heal(&self, whom: Option<&Whom>) {
         lock(&self.0).retain(|switch| whom.is_some_and(|whom| switch.whom != *whom));
+        self.1.notify_waiters();
+    }
+
+    /// Waits until this request would no longer be held.
+    pub(super) async fn released(&self, endpoints: Endpoints, project: Option<&str>) {
+        loop {
+            let changed = self.1.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.strike(endpoints, project, false) != Some(Fault::Held) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The fault that strikes this request, counted down; `early`: only if it does not wait for the body.
     pub(super) fn strike(&self, endpoints: Endpoints, project: Option<&str>, early: bool) -> Option<Fault> {
         let mut switches = lock(&self.0);
-        let project = project.filter(|_| endpoints != Endpoints::Query);
+        let own = if endpoints == Endpoints::Query { Whom::Queries } else { Whom::Project };
         let whom = [
-            project.map(|project| Whom::Project(project.to_owned())),
+            project.map(|project| own(project.to_owned())),
             Some(Whom::Endpoints(endpoints)),
             Some(Whom::Endpoints(Endpoints::All)),
         ];

@@ -68,6 +68,8 @@ pub struct EmulatorOptions {
     pub tls: Option<ServerTls>,
     /// The organization's name.
     pub organization: String,
+    /// Projects besides the sample's, each with a few objects of most kinds.
+    pub projects: Vec<String>,
     /// The base of absolute links; `None`: the emulator's own address. The real one writes
     /// `https://api.lightstep.com`.
     pub links_base: Option<String>,
@@ -92,6 +94,7 @@ impl Default for EmulatorOptions {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: None,
             organization: "acme".to_owned(),
+            projects: Vec::new(),
             links_base: None,
             body_limit_bytes: 16 << 20,
             decompressed_limit_bytes: 64 << 20,
@@ -138,7 +141,7 @@ impl Emulator {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let links_base = options.links_base.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
         let mut tokens = AccessTokens::default();
-        for project in organization::PROJECTS {
+        for project in organization::PROJECTS.into_iter().chain(options.projects.iter().map(String::as_str)) {
             tokens.add(project, &Self::access_token(project), "default", UnixMillis(i64::MIN));
         }
         let keys = [Role::Viewer, Role::Editor, Role::Admin].into_iter();
@@ -150,7 +153,7 @@ impl Emulator {
             switches: Switches::default(),
             tokens: Mutex::new(tokens),
             keys: Mutex::new(ApiKeys(keys.collect())),
-            organization: Mutex::new(Organization::sample()),
+            organization: Mutex::new(Organization::sample(&options.projects)),
             queries: AtomicU64::new(0),
             webhooks: Mutex::default(),
             options,
@@ -227,6 +230,16 @@ impl Emulator {
     /// Lets the next `times` exports with an access token of this project fail.
     pub fn fail_project_times(&self, project: &str, fault: Fault, times: u64) {
         self.state.switches.set(Whom::Project(project.to_owned()), fault, Some(times));
+    }
+
+    /// Lets every further query on this project fail, before any failure of its class.
+    pub fn fail_queries(&self, project: &str, fault: Fault) {
+        self.state.switches.set(Whom::Queries(project.to_owned()), fault, None);
+    }
+
+    /// Ends the failure of one project's queries.
+    pub fn heal_queries(&self, project: &str) {
+        self.state.switches.heal(Some(&Whom::Queries(project.to_owned())));
     }
 
     /// Ends all failures.

@@ -63,10 +63,10 @@ pub(super) struct Project {
 }
 
 impl Organization {
-    /// Four projects, each with a few objects of most kinds.
-    pub fn sample() -> Self {
+    /// Four projects and `more`, each with a few objects of most kinds.
+    pub fn sample(more: &[String]) -> Self {
         let mut organization = Organization::default();
-        for project in PROJECTS {
+        for project in PROJECTS.into_iter().chain(more.iter().map(String::as_str)) {
             organization.projects.insert(project.to_owned(), Project::default());
             organization.furnish(project);
         }
@@ -85,7 +85,8 @@ impl Organization {
             "shop-prod" => &["frontend", "cart"],
             "checkout-prod" => &["checkout", "checkout-worker"],
             "payments-prod" => &["payments", "ledger-core"],
-            _ => &["ingress", "dns"],
+            "platform-prod" => &["ingress", "dns"],
+            other => &[other],
         };
         if let Some(project) = self.projects.get_mut(name) {
             project.services = services.iter().map(|service| (*service).to_owned()).collect();

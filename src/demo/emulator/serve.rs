@@ -73,6 +73,10 @@ impl State {
         let fault = self.switches.strike(endpoints, project.as_deref(), false);
         let asked = Asked { side, head, body, opened };
         match fault {
+            Some(Fault::Held) => {
+                self.switches.released(endpoints, project.as_deref()).await;
+                self.usual(asked, None)
+            }
             Some(Fault::Status { status, retry_after_seconds }) => {
                 self.refuse(side, &asked.head, status, retry_after_seconds)
             }

@@ -1,0 +1,129 @@
+//! Alerts of a part of the tree: what state each is in, and where to look next.
+//!
+//! What it does: asks for the states that the backend tells one by one, and makes the links from an alert to what may
+//! explain it. What it refuses to know: how alerts are listed. Invariants: a state that was not found is `unknown`, and
+//! the reason stands among the errors; so many are asked at most.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::tree::{Arrived, Asking, Failed, Gathered, side_by_side, target};
+use crate::federate::{self, Item, Missing};
+use crate::identify::Identity;
+use crate::profiles::{StateSource, TreeResource, TreeSource, UiPage, UiSpot};
+use crate::respond::Class;
+
+/// States asked one by one for one question. More alerts than people look at.
+const ASKED_LIMIT: usize = 500;
+/// Around an alert's time, or before now where it is not known, in milliseconds.
+const WINDOW_MS: i64 = 30 * 60 * 1000;
+
+/// What was found beside the lists.
+#[derive(Default)]
+pub(super) struct States {
+    /// By the answer's place and the item's id.
+    found: HashMap<(usize, String), State>,
+    pub missing: Vec<(usize, Missing)>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    word: Option<String>,
+    since: Option<String>,
+}
+
+/// Asks for the state of each item whose list does not tell it.
+pub(super) async fn ask(
+    asking: &Arc<Asking>,
+    identity: &Identity,
+    resource: &TreeResource,
+    gathered: &Gathered,
+) -> States {
+    let mut states = States::default();
+    let mut targets = Vec::new();
+    let mut from = Vec::new();
+    for one in &gathered.arrived {
+        let Some(source) = resource.sources.get(one.source) else { continue };
+        let Some((state, operation)) = source.state.as_ref().and_then(|state| Some((state, state.operation?))) else {
+            continue;
+        };
+        // What is no list is told when lists are merged.
+        let items = federate::items(&one.reply.body, &source.items).unwrap_or_default();
+        for id in items.iter().filter_map(|item| item.text(&source.id)) {
+            let values = (vec![id.clone()], Vec::new());
+            let target = target(&asking.house, identity, asking.now, (&one.origin, one.source), operation, values);
+            let Ok(target) = target else { continue };
+            if targets.len() < ASKED_LIMIT {
+                targets.push(target);
+                from.push((one.place, one.origin.clone(), state, source, id));
+                continue;
+            }
+            let failed = Failed::new(Class::Unavailable, "states_limit", None);
+            let missing = failed.missing(&one.origin, Some(&source.resource), None);
+            states.missing.push((one.place, missing));
+            break;
+        }
+    }
+    let answers = side_by_side(asking, targets).await;
+    for ((place, origin, state, source, id), answer) in from.into_iter().zip(answers) {
+        let read = answer.and_then(|reply| {
+            let document: Option<&RawValue> = serde_json::from_slice(&reply.body).ok();
+            let at = |pointer: &str| federate::text_at(document?, pointer);
+            let found = State { word: at(&state.at).map(|word| said(state, word)), since: at(&state.since) };
+            let shape = federate::MergeFault::Shape;
+            found.word.is_some().then_some(found).ok_or_else(|| Failed::from(shape))
+        });
+        match read {
+            Ok(found) => drop(states.found.insert((place, id), found)),
+            Err(failed) => states.missing.push((place, failed.missing(&origin, Some(&source.resource), Some(&id)))),
+        }
+    }
+    states
+}
+
+/// The backend's word for a state, or ours.
+fn said(source: &StateSource, word: String) -> String {
+    source.says.get(&word).cloned().unwrap_or(word)
+}
+
+/// What an alert says besides what every item does: its state, since when, and links down the tree.
+pub(super) fn members(
+    asking: &Asking,
+    one: &Arrived,
+    source: &TreeSource,
+    item: &Item<'_>,
+    id: Option<&str>,
+    states: &States,
+) -> Vec<(&'static str, Value)> {
+    let known = id.and_then(|id| states.found.get(&(one.place, id.to_owned()))).cloned();
+    let state = known.unwrap_or_else(|| match &source.state {
+        Some(state) if state.operation.is_none() => {
+            State { word: item.text(&state.at).map(|word| said(state, word)), since: item.text(&state.since) }
+        }
+        _ => State::default(),
+    });
+    let since = state.since.as_deref().and_then(|since| OffsetDateTime::parse(since, &Rfc3339).ok());
+    let window = match since.and_then(|since| i64::try_from(since.unix_timestamp_nanos() / 1_000_000).ok()) {
+        Some(since) => (since.saturating_sub(WINDOW_MS), since.saturating_add(WINDOW_MS)),
+        None => (asking.now.0.saturating_sub(2 * WINDOW_MS), asking.now.0),
+    };
+    let project = &one.origin.project;
+    let link = |page| asking.house.ui.link(page, &UiSpot { project, window: Some(window), ..UiSpot::default() });
+    vec![
+        ("state", state.word.unwrap_or_else(|| "unknown".to_owned()).into()),
+        ("since", state.since.into()),
+        (
+            "links",
+            json!({
+                "services": link(UiPage::Services),
+                "dashboards": link(UiPage::Dashboards),
+                "traces": link(UiPage::Explorer),
+            }),
+        ),
+    ]
+}
