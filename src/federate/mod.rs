@@ -48,11 +48,15 @@ pub struct Missing {
     pub message: String,
 }
 
-/// Why an answer cannot be merged.
+/// Why an answer, or a part of it, is not merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MergeFault {
     /// Not the document that the operation should answer with.
     Shape,
+    /// The backend said no.
+    Status,
+    /// More states would have to be asked for one by one than are.
+    TooMany,
     /// The merged answer would be larger than an answer may be.
     TooLarge,
     BudgetSpent,
@@ -62,6 +66,8 @@ impl MergeFault {
     pub fn reason(self) -> &'static str {
         match self {
             MergeFault::Shape => "upstream_answer_unknown_shape",
+            MergeFault::Status => "upstream_status",
+            MergeFault::TooMany => "states_limit",
             MergeFault::TooLarge => "upstream_answer_too_large",
             MergeFault::BudgetSpent => "memory_budget_spent",
         }

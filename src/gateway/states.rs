@@ -16,7 +16,6 @@ use super::tree::{Arrived, Asking, Failed, Gathered, side_by_side, target};
 use crate::federate::{self, Item, Missing};
 use crate::identify::Identity;
 use crate::profiles::{StateSource, TreeResource, TreeSource, UiPage, UiSpot};
-use crate::respond::Class;
 
 /// States asked one by one for one question. More alerts than people look at.
 const ASKED_LIMIT: usize = 500;
@@ -63,7 +62,7 @@ pub(super) async fn ask(
                 from.push((one.place, one.origin.clone(), state, source, id));
                 continue;
             }
-            let failed = Failed::new(Class::Unavailable, "states_limit", None);
+            let failed = Failed::from(federate::MergeFault::TooMany);
             let missing = failed.missing(&one.origin, Some(&source.resource), None);
             states.missing.push((one.place, missing));
             break;

@@ -250,7 +250,7 @@ impl Failed {
         let words = words.map(|words| words.chars().filter(|each| !each.is_control()).take(WORDS_LIMIT).collect());
         let message = words.unwrap_or_else(|| reply.status.canonical_reason().unwrap_or("refused").to_lowercase());
         let status = Some(reply.status.as_u16());
-        Failed { class: Class::UpstreamBroken, reason: "upstream_status", status, message }
+        Failed { status, message, ..Failed::from(MergeFault::Status) }
     }
 
     pub fn missing(&self, origin: &Origin, resource: Option<&str>, item: Option<&str>) -> Missing {
@@ -274,8 +274,8 @@ impl From<Refusal> for Failed {
 impl From<MergeFault> for Failed {
     fn from(fault: MergeFault) -> Self {
         let class = match fault {
-            MergeFault::Shape | MergeFault::TooLarge => Class::UpstreamBroken,
-            MergeFault::BudgetSpent => Class::Unavailable,
+            MergeFault::Shape | MergeFault::Status | MergeFault::TooLarge => Class::UpstreamBroken,
+            MergeFault::TooMany | MergeFault::BudgetSpent => Class::Unavailable,
         };
         Failed::new(class, fault.reason(), None)
     }
@@ -351,7 +351,7 @@ fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, R
     let same =
         |field: fn(&Failed) -> (&'static str, Option<u16>)| failed.iter().all(|(.., one)| field(one) == field(first));
     let status =
-        first.status.filter(|_| first.reason == "upstream_status").filter(|status| (400..500).contains(status));
+        first.status.filter(|_| first.reason == MergeFault::Status.reason()).filter(|status| (400..500).contains(status));
     if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok())
         && same(|one| (one.reason, one.status))
     {
