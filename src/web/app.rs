@@ -130,7 +130,7 @@ fn service_line(service: &ServiceRow) -> Markup {
             }
             (cell("Items/s", "num", amount(service.items_per_second)))
             (cell("Last seen", "", ago(service.last_seen.as_deref(), service.last_seen_ago.as_deref())))
-            (cell("Verified senders", "", html! {
+            (cell("Verified senders", "senders", html! {
                 @if service.senders.is_empty() { "none" } @else {
                     ul.plain {
                         @for sender in &service.senders {

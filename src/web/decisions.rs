@@ -52,7 +52,7 @@ fn line(row: &DecisionRow) -> Markup {
                 @if !allowed && !row.meaning.is_empty() { div.beside { (words(&row.meaning)) } }
             }))
             (cell("Time", "when", moment(&row.time)))
-            (cell("Who", "", html! { (code(&row.subject)) div.beside { (Shown(&row.issuer)) } }))
+            (cell("Who", "who-cell", html! { (code(&row.subject)) div.beside { (Shown(&row.issuer)) } }))
             (cell("Call", "call", html! {
                 code { (Shown(&row.http_method)) " " (Shown(&row.path)) }
                 div.beside { (Shown(&row.operation)) }

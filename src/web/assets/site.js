@@ -91,6 +91,11 @@
     if (Date.now() - lastTouch > AWAY_MS) return stop("Paused while you were away");
     htmx.trigger(form, "refresh");
   }, REFRESH_MS);
+  // An empty filter is none, in the address too.
+  form.addEventListener("htmx:configRequest", (event) => {
+    const { parameters } = event.detail;
+    if (!parameters.filter) delete parameters.filter;
+  });
   form.addEventListener("htmx:responseError", () => stop("Paused: could not refresh; load the page again"));
   form.addEventListener("htmx:sendError", () => stop("Paused: could not refresh; load the page again"));
   // The number of rows is told again only when it is another one.
