@@ -1,0 +1,165 @@
+//! Logging in and out: by a browser on this machine, by a code on another, and what goes wrong on the way.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use lightkeeper::demo::{Issuer, SampleCaller, World};
+use serde_json::json;
+
+use crate::desk::{Desk, post_form, sign_in, visit};
+use crate::front::Front;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_login_is_kept_for_this_gateway_and_nobody_else() {
+    let world = World::start().await.unwrap();
+    let (desk, gateway) = (Desk::new(), world.plain_url());
+    desk.log_in(&gateway, "ann").await;
+    let mode = std::fs::metadata(desk.credentials()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let kept = desk.kept();
+    assert_eq!((kept["default"].as_str(), kept["gateways"][&gateway]["who"].as_str()), (Some(&*gateway), Some("ann@acme.example")));
+    let token = desk.run(&["token"]);
+    assert_eq!(token.status, 0, "{token:?}");
+    let caller = SampleCaller::new(&gateway).bearer(token.out.trim());
+    assert_eq!(caller.get("/.lightkeeper/whoami").await.unwrap().json().unwrap()["subject"], "ann@acme.example");
+    let me = desk.run(&["whoami", "--output", "json"]);
+    assert_eq!((me.json()["organization"].as_str(), me.json()["subject"].as_str()), (Some("acme"), Some("ann@acme.example")));
+
+    let out = desk.run(&["logout"]);
+    assert_eq!(out.status, 0, "{out:?}");
+    assert_eq!(desk.kept()["gateways"], json!({}));
+    let refresh = kept["gateways"][&gateway]["refresh_token"].as_str().unwrap();
+    let form = format!("grant_type=refresh_token&client_id=lightkeeper-cli&refresh_token={refresh}");
+    let spent = post_form(world.issuer.url(), "/token", &form).await;
+    assert_eq!(spent.status, 400, "the refresh token outlived the logout");
+    let after = desk.run(&["token"]);
+    assert_eq!(after.status, 1);
+    assert!(after.err.contains("lightkeeper login --gateway"), "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_of_an_unknown_authority_asks_for_ca_and_keeps_it() {
+    let world = World::start().await.unwrap();
+    let (desk, gateway) = (Desk::new(), world.url());
+    let refused = desk.run(&["login", "--no-browser", "--gateway", &gateway]);
+    assert_eq!(refused.status, 1);
+    assert!(refused.err.contains("--ca FILE"), "{refused:?}");
+    let ca = world.folder().join("certs/ca.pem").display().to_string();
+    desk.log_in_with(&gateway, "sam", &["--ca", &ca]).await;
+    let me = desk.run(&["whoami"]);
+    assert_eq!(me.status, 0, "{me:?}");
+    assert!(me.out.contains("sam@acme.example") && me.out.contains("sre"), "{me:?}");
+}
+
+/// Scenario: others knock at the local port before the browser comes back. None of them ends or changes the login.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_at_the_local_port_change_nothing() {
+    let issuer = Issuer::start().await.unwrap();
+    let front = Front::of(issuer.url(), Vec::new()).await;
+    let desk = Desk::new();
+    let program = desk.start(&["login", "--no-browser", "--gateway", &front.url()]);
+    let back = sign_in(&program, "ann").await;
+    let base = back.split("/callback").next().unwrap();
+    let target = back.get(base.len()..).unwrap();
+    let code = target.split("code=").nth(1).unwrap().split('&').next().unwrap();
+    for (path, host, status) in [
+        (target.to_owned(), Some("evil.example"), 421),
+        (target.replace("/callback", "/"), None, 404),
+        (format!("/callback?code={code}&state=forged"), None, 400),
+        (format!("/callback?code={code}"), None, 400),
+        (format!("{target}&state=again"), None, 400),
+    ] {
+        let host = host.map_or_else(|| base.trim_start_matches("http://").to_owned(), str::to_owned);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = SampleCaller::new(base).raw(head.as_bytes()).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {host}: {answer}");
+        assert!(!answer.contains(code), "{answer}");
+    }
+    let page = visit(&back).await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    assert!(!page.text().contains(code));
+    let ended = program.end();
+    assert_eq!(ended.status, 0, "{ended:?}");
+    assert!(ended.out.is_empty(), "a login prints on standard error alone: {ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_another_issuer_and_refusals_end_the_login() {
+    let issuer = Issuer::start().await.unwrap();
+    let front = Front::of(issuer.url(), Vec::new()).await;
+    for (change, message) in [
+        (("iss=http", "iss=https"), "another issuer"),
+        (("&iss=", "&other="), "does not name its issuer"),
+        (("code=", "error="), "refused"),
+        (("code=", "code=x"), "invalid_grant"),
+    ] {
+        let desk = Desk::new();
+        let program = desk.start(&["login", "--no-browser", "--gateway", &front.url()]);
+        let back = sign_in(&program, "ann").await;
+        assert!(back.contains(change.0), "{back}");
+        visit(&back.replacen(change.0, change.1, 1)).await;
+        let ended = program.end();
+        assert_eq!(ended.status, 3, "{change:?} {ended:?}");
+        assert!(ended.err.contains(message), "{change:?} {ended:?}");
+        assert!(!desk.credentials().exists(), "{change:?}: something was kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_approved_or_refused_elsewhere() {
+    let world = World::start().await.unwrap();
+    let gateway = world.plain_url();
+    for (answer, status, message) in
+        [("user=ann", 0, "logged in at"), ("refuse=yes", 3, "access_denied")]
+    {
+        let desk = Desk::new();
+        let program = desk.start(&["login", "--device", "--gateway", &gateway]);
+        let is_code = |line: &str| {
+            let code = line.trim();
+            code.len() == 9 && code.split('-').all(|half| half.len() == 4 && half.bytes().all(|b| b.is_ascii_uppercase()))
+        };
+        let code = program.err.wait(is_code).trim().to_owned();
+        let page = visit(program.err.wait(|line| line.trim().ends_with("/device")).trim()).await;
+        assert_eq!(page.status, 200);
+        let wrong = post_form(world.issuer.url(), "/device", "user_code=AAAA-AAAA&user=eve").await;
+        assert_eq!(wrong.status, 400);
+        let form = format!("user_code={code}&{answer}");
+        assert_eq!(post_form(world.issuer.url(), "/device", &form).await.status, 200);
+        assert_eq!(post_form(world.issuer.url(), "/device", &form).await.status, 400, "a code is answered once");
+        let ended = program.end();
+        assert_eq!(ended.status, status, "{ended:?}");
+        assert!(ended.err.contains(message), "{ended:?}");
+        assert_eq!(desk.run(&["whoami"]).status, i32::from(status != 0));
+    }
+}
+
+/// Scenario: gateways and issuers that cannot be logged in at. Each says why, in words.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_logged_in_at_is_told() {
+    let issuer = Issuer::start().await.unwrap();
+    let login = |issuer: &str| json!({ "organization": "acme", "login": { "issuer": issuer, "client_id": "c", "scopes": [], "audience": null } });
+    let mismatch = format!("{}/", issuer.url());
+    for (configuration, message) in [
+        (json!({ "organization": "acme", "login": null }), "offers no login"),
+        (json!({}), "is it a Lightkeeper gateway"),
+        (json!("\u{1b}[2J"), "is it a Lightkeeper gateway"),
+        (login("http://idp.example"), "must be an `https` URL"),
+        (login("ftp://127.0.0.1"), "must be an `https` URL"),
+        (login("no url"), "is not a URL"),
+        (login(&mismatch), "cannot be discovered"),
+        (login("http://127.0.0.1:1"), "cannot be reached"),
+    ] {
+        let front = Front::start(configuration.clone(), Vec::new()).await;
+        let desk = Desk::new();
+        let ended = desk.run(&["login", "--no-browser", "--gateway", &front.url()]);
+        assert_eq!(ended.status, 1, "{configuration} {ended:?}");
+        assert!(ended.err.contains(message) && !ended.err.contains('\u{1b}'), "{configuration} {ended:?}");
+    }
+    for (gateway, status) in [("http://127.0.0.1:1", 1), ("http://gateway.example", 2), ("gateway.example", 2)] {
+        let ended = Desk::new().run(&["login", "--no-browser", "--gateway", gateway]);
+        assert_eq!(ended.status, status, "{gateway} {ended:?}");
+    }
+    let nowhere = Desk::new().run(&["login"]);
+    assert!(nowhere.status == 1 && nowhere.err.contains("no gateway is chosen"), "{nowhere:?}");
+}
