@@ -83,7 +83,7 @@ async fn browse(issuer: &Issuer, location: &str, person: &str) -> Vec<(String, S
     let path = location.strip_prefix(issuer.url()).unwrap();
     let answer = SampleCaller::new(issuer.url()).get(&format!("{path}&login_hint={person}")).await.unwrap();
     assert_eq!(answer.status, 303);
-    let location = openidconnect::url::Url::parse(answer.header("location").unwrap()).unwrap();
+    let location = openidconnect::url::Url::parse(&answer.header("location").unwrap()).unwrap();
     assert!(location.as_str().starts_with(&format!("{ORIGIN}/.lightkeeper/callback?")), "{location}");
     location.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
@@ -133,7 +133,7 @@ async fn people_log_in_and_out() {
         let path = place.strip_prefix(issuer.url()).unwrap();
         // The development issuer only sends browsers back to this machine, which `ORIGIN` is.
         let answer = SampleCaller::new(issuer.url()).get(path).await.unwrap();
-        assert_eq!(answer.header("location"), Some(&*format!("{ORIGIN}/.lightkeeper/signed-out")));
+        assert_eq!(answer.header("location"), Some(format!("{ORIGIN}/.lightkeeper/signed-out")));
     }
 }
 
