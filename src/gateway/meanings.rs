@@ -156,7 +156,7 @@ connections_total: The gateway has no place for more connections now. Try again.
 connections_per_address: Your address has too many connections open. Reuse them.
 accept_failed: The gateway could not take the connection. Try again.
 handshake_timeout: The TLS handshake took too long.
-handshake_closed: The TLS handshake was broken off by the client. Does it trust the gateway's certificate?
+handshake_closed: The TLS handshake was broken off by the client. Look whether it trusts the gateway's certificate.
 handshake_failed: There is no TLS version or cipher in common, or the client speaks no TLS.
 certificate_missing: A client certificate is needed here. Set one up in the client.
 started: The gateway listens.
@@ -181,8 +181,8 @@ mod tests {
             .filter_map(|line| line.split_once('`').map(|(code, _)| code))
             .collect();
         assert!(documented.len() > 80);
-        let missing: Vec<_> = documented.iter().filter(|code| meaning(code).is_empty()).collect();
-        assert_eq!(missing, [&&""; 0], "without a meaning");
+        let missing: Vec<&str> = documented.into_iter().filter(|code| meaning(code).is_empty()).collect();
+        assert_eq!(missing, [""; 0], "without a meaning");
         for line in MEANINGS.lines().filter(|line| !line.is_empty()) {
             let (code, text) = line.split_once(": ").unwrap();
             assert!(text.ends_with('.') && text.len() > 15, "{code}");

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod client_tokens;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod exports;
