@@ -12,6 +12,7 @@ use crate::authorize::{Denial, DenialReason};
 use crate::forward::{ExchangeFault, SendFault};
 use crate::identify::{Rejection, RejectionKind};
 use crate::lightstep::{self, Particulars};
+use crate::limits::Share;
 use crate::otlp::{self, Encoding};
 use crate::transform::{AnswerFault, CodingFault};
 use crate::vault::VaultFault;
@@ -57,11 +58,19 @@ pub struct Refusal {
     pub reason: &'static str,
     /// For the log only; never a secret.
     pub detail: Option<String>,
+    /// The caller's share of a rate, for the `X-RateLimit-*` headers.
+    pub share: Option<Share>,
 }
 
 impl Refusal {
     pub fn new(class: Class, reason: &'static str) -> Self {
-        Refusal { class, reason, detail: None }
+        Refusal { class, reason, detail: None, share: None }
+    }
+
+    /// The caller has used up its share of the backend's rate.
+    pub fn over_rate(share: Share) -> Self {
+        let class = Class::Throttled(share.reset_seconds);
+        Refusal { share: Some(share), ..Refusal::new(class, "query_rate_exceeded") }
     }
 
     pub fn because(self, detail: impl Into<String>) -> Self {
@@ -249,6 +258,11 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
         }
         if let Some(seconds) = class.retry_after_seconds() {
             put(header::RETRY_AFTER, &seconds.to_string());
+        }
+        if let Some(share) = refusal.share {
+            put(HeaderName::from_static("x-ratelimit-limit"), &share.limit.to_string());
+            put(HeaderName::from_static("x-ratelimit-remaining"), &share.remaining.to_string());
+            put(HeaderName::from_static("x-ratelimit-reset"), &share.reset_seconds.to_string());
         }
     }
     Rendered { status, headers, body }

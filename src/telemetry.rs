@@ -36,6 +36,9 @@ pub struct Metrics {
     forged: IntCounter,
     logins: IntCounterVec,
     alerts: IntCounterVec,
+    shared: IntCounterVec,
+    throttled: IntCounterVec,
+    foreign: IntCounter,
     client_token_uses: IntCounterVec,
     client_token_last_used: IntGaugeVec,
     pub key_age_seconds: IntGaugeVec,
@@ -137,6 +140,20 @@ impl Metrics {
             "Messages about alerts by app and outcome (delivered, kept, repeated, failed or refused).",
             &["app", "outcome"],
         )?;
+        let shared = make.counter(
+            "query_shared_total",
+            "Queries that were answered without asking the backend once more (coalesced or cached).",
+            &["how"],
+        )?;
+        let throttled = make.counter(
+            "query_throttled_total",
+            "Queries over a rate, by class and by whom they were refused (gateway or backend).",
+            &["class", "by"],
+        )?;
+        let foreign = make.plain_counter(
+            "foreign_references_total",
+            "Links and names of other projects that were blanked in answers.",
+        )?;
         let client_token_uses =
             make.counter("client_token_uses_total", "Times that a client token was accepted.", &["name"])?;
         let client_token_last_used =
@@ -177,6 +194,9 @@ impl Metrics {
             forged,
             logins,
             alerts,
+            shared,
+            throttled,
+            foreign,
             client_token_uses,
             client_token_last_used,
             key_age_seconds,
@@ -248,6 +268,21 @@ impl Metrics {
     /// Counts attributes of our own namespace that a caller sent.
     pub fn forged(&self, count: u64) {
         self.forged.inc_by(count);
+    }
+
+    /// `how`: `coalesced` or `cached`.
+    pub fn query_shared(&self, how: &'static str) {
+        self.shared.with_label_values(&[how]).inc();
+    }
+
+    /// `class` is one of the profile's; `by`: `gateway` or `backend`.
+    pub fn query_throttled(&self, class: &str, by: &'static str) {
+        self.throttled.with_label_values(&[class, by]).inc();
+    }
+
+    /// Counts what of other projects was blanked in an answer.
+    pub fn foreign_references(&self, count: u64) {
+        self.foreign.inc_by(count);
     }
 
     pub fn event(&self, event: &'static str) {

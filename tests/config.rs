@@ -16,15 +16,12 @@ use lightkeeper::audit::{AuditSettings, OnFailure};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::config::{self, Checked, LogFormat, LogSettings, Upstreams};
 use lightkeeper::document::Diagnostic;
-use lightkeeper::federate::QuerySettings;
 use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
-use lightkeeper::forward::{ClientIdentity, UpstreamSettings};
-use lightkeeper::gateway::{AlertFieldSettings, AlertSettings};
+use lightkeeper::gateway::{AlertFieldSettings, AlertSettings, QuerySettings};
 use lightkeeper::identify::{
-    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings,
+    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings, WebhookSettings,
 };
-use lightkeeper::identify::{ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, WebhookSettings};
-use lightkeeper::limits::Limits;
+use lightkeeper::limits::{Limits, Rate};
 use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
 use lightkeeper::transform::{Compression, IngestSettings};
@@ -268,7 +265,17 @@ fn every_key_arrives_in_the_checked_settings() {
         })
     );
     let ui = UiBase::At("https://ui.example".to_owned());
-    assert_eq!(checked.query, QuerySettings { parallel_projects: 4, deadline: seconds(3), ui });
+    assert_eq!(
+        checked.query,
+        QuerySettings {
+            coalesce: false,
+            cache: Some(seconds(5)),
+            rates: vec![("timeseries".into(), Rate::parse("300/h").unwrap())],
+            parallel_projects: 4,
+            deadline: seconds(3),
+            ui,
+        }
+    );
     let keys = |admin| ApiKeys { read: Some(file("r")), write: Some(file("w")), admin: Some(admin) };
     let shop =
         ProjectSecrets { access_token: vec![file("shop"), SecretRef::Env("SHOP".into())], api_key: keys(file("a")) };

@@ -252,6 +252,12 @@ impl Policy {
     }
 
     /// The list of projects: allowed for whoever may see one, and narrowed to those.
+    /// The projects at whose homes the caller holds an operation's permission, in the tree's order: what an answer to
+    /// an organization-wide operation may speak of.
+    pub fn projects_held(&self, facts: &Facts, operation: OperationId, now: UnixMillis) -> Vec<Arc<str>> {
+        self.decide_projects(facts, self.profile.operation(operation).permission_id, now).visible_projects
+    }
+
     fn decide_projects(&self, facts: &Facts, permission: PermissionId, now: UnixMillis) -> Verdict {
         let matched = self.matched(facts, permission, None, now);
         let mut allows = Vec::new();

@@ -1,26 +1,37 @@
 //! `query:` and `upstreams.query.ui`, checked.
 //!
-//! What it does: how the gateway asks the backend on behalf of callers. What it refuses to know: what is asked.
-//! Invariant: nothing is unlimited; a link base is an `http(s)` URL without user, query or fragment.
+//! What it does: reads how queries are shared, limited and spread. What it refuses to know: what is asked.
+//! Invariants: nothing is unlimited; a rate is given to a class that the backend's profile knows, or it is an error; a
+//! link base is an `http(s)` URL without user, query or fragment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::address::HttpUrl;
+use super::forms::RawSwitch;
 use super::limits::duration_between;
 use super::raw::RawUpstreams;
 use super::report::Report;
-use crate::document::Spanned;
 use crate::document::quantity::RawDuration;
-use crate::federate::QuerySettings;
-use crate::profiles::UiBase;
+use crate::document::{Entries, Spanned, name, names, nearest};
+use crate::gateway::QuerySettings;
+use crate::limits::Rate;
+use crate::profiles::{Profile, UiBase};
 
 /// How the backend is asked.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawQuery {
+    /// Whether identical reads that are asked at one time are asked of the backend once; default `on`.
+    pub coalesce: Option<RawSwitch>,
+    /// How long an answer may serve the same question again, at most `60s`; `0s`, the default: never.
+    pub cache: Option<Spanned<RawDuration>>,
+    /// The backend's limits for the whole organization by class, `600/h`; default: the profile's.
+    #[serde(default)]
+    pub rates: Entries<Spanned<String>>,
     /// Projects that are asked at once for one question to a part of the tree; default 8.
     #[schemars(range(min = 1, max = 64))]
     pub parallel: Option<u8>,
@@ -30,7 +41,12 @@ pub struct RawQuery {
 
 pub fn query(report: &mut Report<'_>, raw: &RawQuery, upstreams: &RawUpstreams) -> QuerySettings {
     let default = QuerySettings::default();
+    let longest = |seconds| Duration::ZERO..=Duration::from_secs(seconds);
+    let cached = duration_between(report, raw.cache.as_ref(), "query.cache", Duration::ZERO, longest(60));
     QuerySettings {
+        coalesce: raw.coalesce.map_or(default.coalesce, |given| given.0),
+        cache: Some(cached).filter(|cached| !cached.is_zero()),
+        rates: rates(report, &raw.rates),
         parallel_projects: raw.parallel.map_or(default.parallel_projects, usize::from),
         deadline: duration_between(
             report,
@@ -41,6 +57,30 @@ pub fn query(report: &mut Report<'_>, raw: &RawQuery, upstreams: &RawUpstreams) 
         ),
         ui: ui(report, upstreams),
     }
+}
+
+fn rates(report: &mut Report<'_>, raw: &Entries<Spanned<String>>) -> Vec<(Arc<str>, Rate)> {
+    let profile = Profile::lightstep();
+    let classes: Vec<&str> = profile.rates().iter().map(|(class, _)| class.as_ref()).collect();
+    let mut checked = Vec::new();
+    for (class, given) in &raw.0 {
+        if !classes.contains(&class.value.as_str()) {
+            let hint = match nearest(&class.value, classes.iter().copied()) {
+                Some(word) => format!("did you mean {}?", name(word)),
+                None => format!("the profile has {}", names(classes.iter().copied())),
+            };
+            report.error_with_hint(class, format!("the backend has no rate class {}", name(&class.value)), hint);
+        }
+        match Rate::parse(&given.value) {
+            Some(rate) => checked.push((Arc::from(class.value.as_str()), rate)),
+            None => report.error_with_hint(
+                given,
+                format!("`query.rates.{}` is not a rate", class.value),
+                "write `100/s`, `60/min` or `600/h`",
+            ),
+        }
+    }
+    checked
 }
 
 fn ui(report: &mut Report<'_>, upstreams: &RawUpstreams) -> UiBase {

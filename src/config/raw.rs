@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 pub use super::alerts::RawAlerts;
 pub use super::forms::RawSwitch;
+use super::query::RawQuery;
 use super::web::RawWeb;
 use crate::document::quantity::{RawDuration, RawSize};
 use crate::document::{Entries, Spanned};
@@ -39,6 +40,9 @@ pub struct RawConfig {
     /// What is done to exports on their way.
     #[serde(default)]
     pub ingest: RawIngest,
+    /// How queries are asked of the backend.
+    #[serde(default)]
+    pub query: RawQuery,
     /// Where the backend's credentials are kept.
     #[serde(default)]
     pub vault: RawVault,
@@ -53,9 +57,6 @@ pub struct RawConfig {
     /// The audit trail.
     #[serde(default)]
     pub audit: RawAudit,
-    /// How the backend is asked.
-    #[serde(default)]
-    pub query: super::query::RawQuery,
     /// Bounds on what clients may use up.
     #[serde(default)]
     pub limits: RawLimits,

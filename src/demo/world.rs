@@ -126,6 +126,11 @@ impl World {
             .replace("{tls}", &plan.tls.to_string())
             .replace("{admin}", &plan.admin.to_string())
             .replace("{more}", &plan.more);
+        // The emulator has no limits unless it is given some, and the backend's own are too tight for a machine's pace.
+        let config = match config.lines().any(|line| line.starts_with("query:")) {
+            true => config,
+            false => format!("{config}\nquery: {{ rates: {{ general: 10000/s }} }}\n"),
+        };
         furnish(&folder.0, &config, &plan.policy, &projects, &plan.clock)
             .map_err(|error| format!("the world's files: {error}"))?;
         let path = folder.0.join("lightkeeper.yaml");

@@ -9,7 +9,6 @@ mod gather;
 mod list;
 mod raw;
 mod series;
-mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +16,6 @@ pub use gather::{Lapse, gather};
 pub use list::{Item, items};
 pub use raw::{RawMembers, at, text_at};
 pub use series::{Joined, Series};
-pub use settings::QuerySettings;
 
 use std::sync::Arc;
 

@@ -45,6 +45,12 @@ pub fn taken(protocol: Protocol, incoming: &HeaderMap) -> HeaderMap {
     names.iter().filter_map(|name| Some((name.clone(), incoming.get(name)?.clone()))).collect()
 }
 
+/// What of a query's head may go on; all of it may change the answer.
+pub fn taken_by_queries(incoming: &HeaderMap) -> HeaderMap {
+    let names = QUERY_TAKES.into_iter().chain([TENANT]);
+    names.filter_map(|name| Some((name.clone(), incoming.get(&name)?.clone()))).collect()
+}
+
 /// A head that cannot be built: a defect of ours, answered as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadDefect;

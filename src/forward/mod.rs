@@ -18,7 +18,7 @@ mod webhook;
 
 pub use exchange::{Answer, ExchangeFault, Intake, exchange};
 pub use grpc::{GrpcAnswer, exchange_grpc};
-pub use head::{HeadDefect, basic, grpc, http1, taken};
+pub use head::{HeadDefect, basic, grpc, http1, taken, taken_by_queries};
 pub use remembered::{PartKey, Remembered};
 pub use send::{SendFault, gunzip};
 pub use settings::{ClientIdentity, UpstreamSettings};

@@ -7,7 +7,7 @@
 
 use pingora_proxy::Session;
 
-use super::asking::{self, Question};
+use super::asking::{self, Question, Source};
 use super::csrf;
 use super::inlet;
 use super::lanes;
@@ -210,6 +210,7 @@ async fn as_it_comes(
                 core: &core,
                 house: &house,
                 call,
+                who: identity.facts(),
                 permit: &permit,
                 route,
                 lease,
@@ -221,7 +222,11 @@ async fn as_it_comes(
                 walk.upstream_status = unanswered.upstream_status;
                 unanswered.refusal
             })?;
-            walk.upstream_status = Some(reply.status.as_u16());
+            match reply.source {
+                Source::Asked => walk.upstream_status = Some(reply.status.as_u16()),
+                Source::Coalesced => walk.note_detail(Some("answered with another call of the same".to_owned())),
+                Source::Cached => walk.note_detail(Some("answered from the cache".to_owned())),
+            }
             answer::query(session, walk, reply).await.map_err(|_| lanes::client_closed())
         }
     }

@@ -1,24 +1,27 @@
 //! One query to the backend, with the project's key: from a permit to an answer that may be shown.
 //!
-//! What it does: sends a permitted query and rewrites its answer. What it refuses to know: the caller's connection,
-//! and whether one caller or several wait for the answer. Invariants: nothing of an answer leaves here before it was
-//! rewritten by its operation's rule; a refused key of ours is never told to the caller as the caller's fault.
+//! What it does: sends a permitted query, within the caller's share of the backend's rate and once for all who ask the
+//! same at the same time, and rewrites its answer. What it refuses to know: the caller's connection. Invariants: nothing
+//! of an answer leaves here before it was rewritten by its operation's rule; a refused key of ours is never told to the
+//! caller as the caller's fault; what is sensitive, and what is no read, is neither shared nor kept.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::lanes::is_usable;
-use super::{Core, House, answer};
+use super::sharing::{self, Furnished, Joined, Key, Writing};
+use super::{Core, House, answer, fairness};
 use crate::accept::Call;
 use crate::authorize::Permit;
 use crate::forward::{self, Answer, Backend, Intake, Replayable, Whole};
+use crate::identify::Facts;
 use crate::limits::Reservation;
-use crate::profiles::ResponseRule;
+use crate::profiles::{OperationId, ResponseRule, Scope};
 use crate::respond::{Class, Refusal};
 use crate::route::{Lane, Route};
-use crate::transform::{self, Links, Rewriting};
+use crate::transform::{self, Boundary, Inside, Links, Rewriting};
 use crate::vault::Lease;
 
 /// A permitted query, with all that goes with it.
@@ -26,6 +29,8 @@ pub struct Question<'a> {
     pub core: &'a Arc<Core>,
     pub house: &'a Arc<House>,
     pub call: &'a Call,
+    /// Who asks: the budget of the backend's rates is divided among them.
+    pub who: &'a Facts,
     pub permit: &'a Permit,
     pub route: Route,
     pub lease: Lease,
@@ -37,17 +42,30 @@ pub struct Question<'a> {
 }
 
 /// An answer that may be shown to the caller.
+#[derive(Clone, Debug)]
 pub struct Reply {
     pub status: StatusCode,
     /// What of the answer's head is passed on.
     pub headers: HeaderMap,
     pub body: Bytes,
     /// Holds the answer's place in the memory budget.
-    pub held: Reservation,
+    pub held: Arc<Reservation>,
+    pub source: Source,
+}
+
+/// How an answer came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The backend was asked for it.
+    Asked,
+    /// The backend was asked for it by somebody else with the same permit at the same time.
+    Coalesced,
+    /// The backend was asked for it a moment ago.
+    Cached,
 }
 
 /// Why there is none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unanswered {
     pub refusal: Refusal,
     /// What the backend said, if it said anything.
@@ -60,41 +78,146 @@ impl<E: Into<Refusal>> From<E> for Unanswered {
     }
 }
 
-/// Asks the backend.
+/// Asks the backend, or takes the answer to the same question of somebody else with the same permit.
 pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
-    let Question { core, house, call, permit, route, lease, ours, headers, body } = question;
-    let backend = house.backend(route.upstream()).cloned();
-    let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
-    let Lane::Terminated(rule) = route.lane() else {
-        return Err(Refusal::new(Class::Unavailable, "internal_defect").into());
-    };
-    let head = forward::http1(&call.method, &route, &lease, &backend, &house.profile, &house.organization, headers)
-        .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
-    let mut held = core.budget.open();
-    let mut intake = Intake { limit_bytes: house.limits.response_bytes, reservation: &mut held };
-    // RFC 9110 section 9.2.2: a proxy does not repeat what is not idempotent.
-    let once = !call.method.is_idempotent();
-    let mut body = if once { Replayable::once(Whole(body)) } else { Replayable::new(Whole(body)) };
-    let answer = forward::exchange(&backend, &head, &mut body, &mut intake).await.map_err(Refusal::from)?;
-    let told = Told { core, house, permit, route: &route, lease: &lease, rule, backend: &backend, ours };
-    let status = answer.status.as_u16();
-    let failed = |refusal| Unanswered { refusal, upstream_status: Some(status) };
-    told.reply(answer, held).map_err(failed)
+    let Question { core, house, call, who, permit, .. } = &question;
+    let (core, house) = (*core, *house);
+    let operation = house.profile.operation(permit.operation());
+    let class = fairness::class(house, call, operation.id);
+    let charge = || fairness::admit(core, house, &class, who);
+    let is_shared = call.method == Method::GET && question.body.is_empty() && !operation.sensitive;
+    let settings = house.query_settings.clone();
+    // What writes, and answers of a moment ago with it.
+    let writing = !operation.permission.ends_with(".read");
+    let _writing = writing.then(|| Writing::begin(core, permit.project()));
+    if !is_shared || (!settings.coalesce && settings.cache.is_none()) {
+        charge()?;
+        return Errand::new(question, class.clone())?.run().await;
+    }
+    let key = Arc::new(key(&question));
+    if let Some(most) = settings.cache
+        && let Some(reply) = core.sharing.kept(&key, most, core.clock.now(), core.budget.open())
+    {
+        core.metrics.query_shared("cached");
+        return Ok(reply);
+    }
+    if !settings.coalesce {
+        charge()?;
+        return Errand::new(question, class.clone())?.run_and_keep(&key).await;
+    }
+    match core.sharing.join(core, &key, charge)? {
+        Joined::Follow(waiting) => {
+            core.metrics.query_shared("coalesced");
+            waiting.outcome().await.map(|reply| Reply { source: Source::Coalesced, ..reply })
+        }
+        Joined::Alone => Errand::new(question, class.clone())?.run_and_keep(&key).await,
+        Joined::Lead(leading, waiting) => {
+            let errand = Errand::new(question, class.clone())?;
+            // A task of its own: others wait for it, and must not fail because this caller goes away. It ends by
+            // the upstream's own deadlines.
+            tokio::spawn(async move {
+                let outcome = errand.run_and_keep(&key).await;
+                leading.land(outcome);
+            });
+            waiting.outcome().await
+        }
+    }
 }
 
-/// What an answer is judged by.
-struct Told<'a> {
-    core: &'a Core,
-    house: &'a House,
-    permit: &'a Permit,
-    route: &'a Route,
-    lease: &'a Lease,
+fn key(question: &Question<'_>) -> Key {
+    let Question { core, house, permit, route, ours, headers, .. } = question;
+    Key {
+        house: Furnished(Arc::downgrade(house)),
+        operation: permit.operation(),
+        project: route.project().map(str::to_owned),
+        path_and_query: route.path_and_query().to_owned(),
+        app: permit.app().clone(),
+        bindings: permit.bindings().to_vec(),
+        visible_projects: permit.visible_projects().to_vec(),
+        named_in_full: permit.named_in_full(),
+        ours: (*ours).to_owned(),
+        headers: sharing::listed(&forward::taken_by_queries(headers)),
+        writes: core.sharing.writes(route.project()),
+    }
+}
+
+/// One exchange with the backend and what its answer is judged by; nothing in it is borrowed from the caller.
+struct Errand {
+    core: Arc<Core>,
+    house: Arc<House>,
+    backend: Arc<Backend>,
+    method: Method,
+    operation: OperationId,
+    class: Arc<str>,
+    route: Route,
+    lease: Lease,
     rule: ResponseRule,
-    backend: &'a Backend,
-    ours: &'a str,
+    visible_projects: Vec<Arc<str>>,
+    may_see_secrets: bool,
+    ours: String,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
-impl Told<'_> {
+impl Errand {
+    fn new(question: Question<'_>, class: Arc<str>) -> Result<Self, Refusal> {
+        let Question { core, house, call, who, permit, route, lease, ours, headers, body } = question;
+        let backend = house.backend(route.upstream()).cloned();
+        let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
+        let Lane::Terminated(rule) = route.lane() else {
+            return Err(Refusal::new(Class::Unavailable, "internal_defect"));
+        };
+        let operation = house.profile.operation(permit.operation());
+        let visible_projects = match operation.scope {
+            Scope::Organization => house.policy.projects_held(who, operation.id, core.clock.now()),
+            Scope::App | Scope::Project | Scope::Projects => permit.visible_projects().to_vec(),
+        };
+        Ok(Errand {
+            core: core.clone(),
+            house: house.clone(),
+            backend,
+            method: call.method.clone(),
+            operation: operation.id,
+            class,
+            route,
+            lease,
+            rule,
+            visible_projects,
+            // Who may write such a thing has not been given the reading of its secrets.
+            may_see_secrets: operation.permission.ends_with(".read") && permit.named_in_full(),
+            ours: ours.to_owned(),
+            headers: forward::taken_by_queries(headers),
+            body,
+        })
+    }
+
+    async fn run_and_keep(self, key: &Arc<Key>) -> Result<Reply, Unanswered> {
+        let (core, keeps) = (self.core.clone(), self.house.query_settings.cache.is_some());
+        let reply = self.run().await?;
+        if keeps {
+            core.sharing.keep(key, &reply, core.clock.now());
+        }
+        Ok(reply)
+    }
+
+    async fn run(mut self) -> Result<Reply, Unanswered> {
+        let Errand { core, house, backend, route, lease, .. } = &self;
+        let organization = &house.organization;
+        let head = forward::http1(&self.method, route, lease, backend, &house.profile, organization, &self.headers)
+            .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
+        let mut held = core.budget.open();
+        let mut intake = Intake { limit_bytes: house.limits.response_bytes, reservation: &mut held };
+        // RFC 9110 section 9.2.2: a proxy does not repeat what is not idempotent.
+        let once = !self.method.is_idempotent();
+        let body = Whole(std::mem::take(&mut self.body));
+        let mut body = if once { Replayable::once(body) } else { Replayable::new(body) };
+        let answer = forward::exchange(&self.backend, &head, &mut body, &mut intake).await.map_err(Refusal::from)?;
+        let status = answer.status.as_u16();
+        fairness::learn(&self.core, &self.class, &answer);
+        let failed = |refusal| Unanswered { refusal, upstream_status: Some(status) };
+        self.reply(answer, held).map_err(failed)
+    }
+
     fn reply(&self, answer: Answer, mut held: Reservation) -> Result<Reply, Refusal> {
         let status = answer.status.as_u16();
         if matches!(status, 401 | 403) {
@@ -109,22 +232,36 @@ impl Told<'_> {
             Some(b"gzip") => forward::gunzip(&answer.body, self.house.limits.response_bytes, &mut held)?,
             Some(_) => return Err(forward::SendFault::Undecodable.into()),
         };
-        let operation = self.house.profile.operation(self.permit.operation());
-        let links = links(&self.house.profile.link_hosts, self.backend, self.ours);
+        let links = links(&self.house.profile.link_hosts, &self.backend, &self.ours);
         let lent = self.lease.canary();
+        let inside = match (self.house.profile.operation(self.operation).scope, self.route.project()) {
+            (_, Some(project)) => Inside::Project(project),
+            // What was just made is in no policy yet.
+            (Scope::Organization, None) if self.rule == ResponseRule::Project => Inside::Organization,
+            (_, None) => Inside::Projects(&self.visible_projects),
+        };
+        let (prefix, organization) = (&*self.house.profile.query_prefix, &*self.house.organization);
+        let declared = is_json(&answer);
         let rewriting = Rewriting {
             rule: self.rule,
             links: &links,
-            visible_projects: self.permit.visible_projects(),
-            // Who may write such a thing has not been given the reading of its secrets.
-            may_see_secrets: operation.permission.ends_with(".read") && self.permit.named_in_full(),
+            boundary: Boundary { prefix, organization, inside },
+            visible_projects: &self.visible_projects,
+            may_see_secrets: self.may_see_secrets,
             lent: &lent,
-            is_json: is_json(&answer),
-            is_success: answer.status.is_success(),
+            is_json: declared,
+            status,
         };
-        let body = transform::rewrite(plain, &rewriting)?;
-        let headers = answer::query_headers(&answer.headers, &links, &lent);
-        Ok(Reply { status: answer.status, headers, body, held })
+        let rewritten = transform::rewrite(plain, &rewriting)?;
+        self.core.metrics.foreign_references(rewritten.foreign);
+        let mut headers = answer::query_headers(&answer.headers, &links, &lent);
+        if rewritten.body.is_empty() {
+            headers.remove(header::CONTENT_TYPE);
+        } else if !answer.status.is_success() && !declared {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let (status, body) = (answer.status, rewritten.body);
+        Ok(Reply { status, headers, body, held: Arc::new(held), source: Source::Asked })
     }
 }
 

@@ -14,12 +14,13 @@ use super::alarms::Alarms;
 use super::inlet::Passing;
 use super::pulse::Pulse;
 use super::recent::Recent;
+use super::sharing::Sharing;
 use crate::accept::Census;
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::Clock;
 use crate::forward::Remembered;
 use crate::identify::{Event, IssuerStatus};
-use crate::limits::{Budget, LocalMeter, Meter, Penalties};
+use crate::limits::{Budget, LocalMeter, Meter, Penalties, Rates};
 use crate::telemetry::Metrics;
 
 /// The gateway's lasting parts.
@@ -42,6 +43,10 @@ pub struct Core {
     /// What came in lately, and how calls ended, for people who look.
     pub pulse: Pulse,
     pub recent: Recent,
+    /// The backend's rate limits, divided among callers.
+    pub rates: Rates,
+    /// Reads under way, and answers of a moment ago.
+    pub(super) sharing: Sharing,
     pub in_flight: AtomicU64,
     pub draining: AtomicBool,
     /// True once calls that are left are cut.
@@ -108,6 +113,8 @@ impl Core {
             penalties: Penalties::new(),
             pulse: Pulse::default(),
             recent: Recent::default(),
+            rates: Rates::default(),
+            sharing: Sharing::default(),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),

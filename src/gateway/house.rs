@@ -12,12 +12,11 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::{AlertSettings, Site};
+use super::{AlertSettings, QuerySettings, Site};
 use crate::accept::{self, ListenerSettings};
 use crate::audit::AuditSettings;
 use crate::authorize::Policy;
 use crate::clock::{Clock, UnixMillis};
-use crate::federate::QuerySettings;
 use crate::forward::{Backend, UpstreamSettings, Webhook};
 use crate::identify::{
     ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, LoginSettings, Surroundings,
@@ -74,7 +73,7 @@ pub struct House {
     pub replay_window: Duration,
     /// By name.
     pub destinations: BTreeMap<String, Arc<Webhook>>,
-    pub query_settings: QuerySettings,
+    pub query_settings: Arc<QuerySettings>,
     /// Links into the backend's own pages.
     pub ui: Ui,
     pub doors: Vec<DoorPlan>,
@@ -152,8 +151,8 @@ impl House {
                 alert_layout: plan.alerts.fields.over(&plan.profile.alerts),
                 replay_window: plan.alerts.replay_window,
                 destinations,
-                query_settings: plan.query_settings.clone(),
                 ui: Ui::new(&plan.profile, &plan.query_settings.ui),
+                query_settings: Arc::new(plan.query_settings.clone()),
                 doors,
                 site: plan.site.clone(),
                 ingest,

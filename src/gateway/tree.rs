@@ -21,7 +21,7 @@ use crate::audit::Items;
 use crate::authorize::{Denial, DenialReason, Permit};
 use crate::clock::UnixMillis;
 use crate::federate::{self, Lapse, MergeFault, Merged, Missing, Origin, Pile, Series};
-use crate::identify::Identity;
+use crate::identify::{Facts, Identity};
 use crate::profiles::{OperationId, TreeResource, TreeShape, TreeSource, UiSpot};
 use crate::respond::{Class, Refusal};
 use crate::route;
@@ -33,6 +33,7 @@ const WORDS_LIMIT: usize = 300;
 pub(super) struct Asking {
     pub core: Arc<Core>,
     pub house: Arc<House>,
+    who: Facts,
     ours: String,
     headers: HeaderMap,
     body: Bytes,
@@ -95,6 +96,7 @@ pub async fn answer(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let asking = Arc::new(Asking {
+        who: identity.facts().clone(),
         ours: arrival.connection.origin(&call.authority),
         deadline: Instant::now() + house.query_settings.deadline,
         body: if posts { body } else { Bytes::new() },
@@ -223,12 +225,12 @@ pub(super) async fn side_by_side(asking: &Arc<Asking>, targets: Vec<Target>) -> 
 }
 
 async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
-    let Asking { core, house, ours, headers, body, .. } = &*asking;
+    let Asking { core, house, who, ours, headers, body, .. } = &*asking;
     let Target { call, permit, .. } = &target;
     let defect = || Failed::new(Class::Unavailable, "internal_defect", None);
     let route = route::route(permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
     let lease = house.vault.lend(permit, &route).map_err(|fault| Failed::from(Refusal::from(fault)))?;
-    let question = Question { core, house, call, permit, route, lease, ours, headers, body: body.clone() };
+    let question = Question { core, house, call, who, permit, route, lease, ours, headers, body: body.clone() };
     let reply = asking::ask(question)
         .await
         .map_err(|unanswered| Failed { status: unanswered.upstream_status, ..Failed::from(unanswered.refusal) })?;
@@ -350,8 +352,10 @@ fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, R
     let Some((.., first)) = failed.first() else { return Ok(StatusCode::OK) };
     let same =
         |field: fn(&Failed) -> (&'static str, Option<u16>)| failed.iter().all(|(.., one)| field(one) == field(first));
-    let status =
-        first.status.filter(|_| first.reason == MergeFault::Status.reason()).filter(|status| (400..500).contains(status));
+    let status = first
+        .status
+        .filter(|_| first.reason == MergeFault::Status.reason())
+        .filter(|status| (400..500).contains(status));
     if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok())
         && same(|one| (one.reason, one.status))
     {

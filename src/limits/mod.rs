@@ -7,9 +7,11 @@
 
 mod penalty;
 mod quota;
+mod rates;
 
 pub use penalty::{CallerKey, Penalties};
 pub use quota::{Charge, LocalMeter, Meter, Over, Quota};
+pub use rates::{Rate, Rates, Share, Told};
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@
 //! in which one permission is sensitive in one row and not in another, is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use http::{HeaderName, Method};
 use serde::Deserialize;
@@ -12,10 +13,11 @@ use serde::Deserialize;
 use super::matching::{self, Bucket};
 use super::tree;
 use super::{
-    AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile,
+    AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile, RateRule,
     ResponseRule, Scope, Segment, TokenPlace,
 };
 use crate::lightstep::Format;
+use crate::limits::Rate;
 use crate::otlp::Signal;
 
 #[derive(Deserialize)]
@@ -107,6 +109,7 @@ enum RawSignal {
 struct RawQuery {
     prefix: String,
     link_hosts: Vec<String>,
+    rates: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -119,8 +122,9 @@ struct RawOperation {
     key: RawKey,
     #[serde(default)]
     sensitive: bool,
+    response: String,
     #[serde(default)]
-    response: RawResponse,
+    rate: RawRate,
     #[serde(default)]
     query_keys: Vec<String>,
 }
@@ -151,15 +155,17 @@ enum RawKey {
     Admin,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawResponse {
-    None,
-    #[default]
-    Links,
-    Projects,
-    AccessTokens,
-    Destinations,
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawRate {
+    Of(String),
+    Range { range: (String, String), short: String, long: String },
+}
+
+impl Default for RawRate {
+    fn default() -> Self {
+        RawRate::Of("general".to_owned())
+    }
 }
 
 impl Profile {
@@ -180,6 +186,7 @@ impl Profile {
             operations: operations(raw.operations)?,
             ..Profile::empty(&raw.name)
         };
+        profile.rates = rates(raw.query.rates, &profile.operations)?;
         for row in raw.ingest.http {
             let (path, minor) = match row.path.strip_suffix("{minor}") {
                 Some(path) => (path.to_owned(), true),
@@ -267,7 +274,8 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
             credential: Credential::AccessToken,
             scope: Scope::App,
             query_keys: Vec::new(),
-            response: ResponseRule::None,
+            response: ResponseRule::Empty,
+            rate: RateRule::default(),
             method: Method::POST,
             template: format!("OTLP {}", signal.name()),
             segments: Vec::new(),
@@ -288,7 +296,8 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
             credential: row.key.into(),
             scope: row.scope.into(),
             query_keys: row.query_keys.into_iter().map(query_key).collect(),
-            response: row.response.into(),
+            response: response(&row.response)?,
+            rate: row.rate.into(),
             method: row.method.into(),
             template: row.path,
             segments,
@@ -429,15 +438,33 @@ impl From<RawKey> for Credential {
     }
 }
 
-impl From<RawResponse> for ResponseRule {
-    fn from(raw: RawResponse) -> Self {
+impl From<RawRate> for RateRule {
+    fn from(raw: RawRate) -> Self {
         match raw {
-            RawResponse::None => ResponseRule::None,
-            RawResponse::Links => ResponseRule::Links,
-            RawResponse::Projects => ResponseRule::Projects,
-            RawResponse::AccessTokens => ResponseRule::AccessTokens,
-            RawResponse::Destinations => ResponseRule::Destinations,
+            RawRate::Of(class) => RateRule::Of(class.into()),
+            RawRate::Range { range: (from, to), short, long } => {
+                RateRule::Range { from, to, short: short.into(), long: long.into() }
+            }
         }
+    }
+}
+
+fn response(text: &str) -> Result<ResponseRule, String> {
+    let known = ResponseRule::ALL.iter().find(|(name, _)| *name == text);
+    known.map(|(_, rule)| *rule).ok_or_else(|| format!("`{text}` is no shape of an answer"))
+}
+
+/// Reads the classes' rates, and holds that every operation's class is one of them.
+fn rates(raw: BTreeMap<String, String>, operations: &[Operation]) -> Result<Vec<(Arc<str>, Rate)>, String> {
+    let read = |(class, text): (String, String)| match Rate::parse(&text) {
+        Some(rate) => Ok((Arc::from(class), rate)),
+        None => Err(format!("`{text}` is not a rate")),
+    };
+    let rates: Vec<(Arc<str>, Rate)> = raw.into_iter().map(read).collect::<Result<_, _>>()?;
+    let unknown = |class: &&Arc<str>| !rates.iter().any(|(known, _)| known == *class);
+    match operations.iter().flat_map(|operation| operation.rate.classes()).find(unknown) {
+        Some(class) => Err(format!("`{class}` has no rate")),
+        None => Ok(rates),
     }
 }
 

@@ -10,9 +10,11 @@ mod alerts;
 mod load;
 mod matching;
 mod tree;
+mod rates;
 
 pub use alerts::AlertLayout;
 pub use matching::QueryMatch;
+pub use rates::RateRule;
 pub use tree::{StateSource, TreeResource, TreeShape, TreeSource, Ui, UiBase, UiPage, UiSpot};
 
 use std::sync::{Arc, OnceLock};
@@ -20,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use http::{HeaderName, Method};
 
 use crate::lightstep::Format;
+use crate::limits::Rate;
 use crate::otlp::Signal;
 
 /// To see who was allowed and denied what, lately, in a part of the tree.
@@ -54,6 +57,7 @@ pub struct Profile {
     pub link_hosts: Vec<String>,
     /// How its webhooks' messages are read.
     pub alerts: AlertLayout,
+    rates: Vec<(Arc<str>, Rate)>,
     operations: Vec<Operation>,
     permissions: Vec<String>,
     sensitive: Vec<bool>,
@@ -82,6 +86,8 @@ pub struct Operation {
     /// Query parameters that are passed on; any other is none of the operation's.
     pub query_keys: Vec<QueryKey>,
     pub response: ResponseRule,
+    /// Which of the backend's limits counts.
+    pub rate: RateRule,
     pub method: Method,
     /// As in the table: `/projects/{project}/streams/{id}`; for ingest the words `OTLP traces`.
     pub template: String,
@@ -120,19 +126,61 @@ pub enum Scope {
     Projects,
 }
 
-/// What is done to the backend's answer before the caller gets it.
+/// What an operation answers: the shape that a good answer must have at the top, and what is done to it beside the
+/// links, which are pointed at the gateway in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResponseRule {
-    /// It flows through as it is.
-    None,
-    /// Absolute links are pointed at the gateway.
-    Links,
-    /// Links, and only the projects that the caller may see.
+    /// Nothing.
+    Empty,
+    /// The word `OK!`, and nothing else.
+    Text,
+    /// `data`: a list of objects.
+    List,
+    /// `data`: one object.
+    Item,
+    /// `data.items`: a list of objects.
+    Items,
+    /// `data.status`: a list of objects.
+    Report,
+    /// `data.queries`: a list of objects.
+    Queries,
+    /// `data`: lists of objects by key.
+    Attributes,
+    /// `data`: one project; only what is known of one.
+    Project,
+    /// `data`: a list of projects; only those that the caller may see.
     Projects,
-    /// Links, and tokens redacted.
+    /// `data`: one token or a list, redacted.
     AccessTokens,
-    /// Links, and webhook secrets redacted.
+    /// `data`: one destination or a list, secrets redacted.
     Destinations,
+    /// `data`: who has a role; one or a list.
+    RoleBinding,
+    /// `data.attributes.mappings`: a list.
+    SamlMappings,
+    /// One user, with or without `data`.
+    User,
+}
+
+impl ResponseRule {
+    /// As the profile spells it.
+    pub const ALL: [(&'static str, ResponseRule); 15] = [
+        ("empty", ResponseRule::Empty),
+        ("text", ResponseRule::Text),
+        ("list", ResponseRule::List),
+        ("item", ResponseRule::Item),
+        ("items", ResponseRule::Items),
+        ("report", ResponseRule::Report),
+        ("queries", ResponseRule::Queries),
+        ("attributes", ResponseRule::Attributes),
+        ("project", ResponseRule::Project),
+        ("projects", ResponseRule::Projects),
+        ("access_tokens", ResponseRule::AccessTokens),
+        ("destinations", ResponseRule::Destinations),
+        ("role_binding", ResponseRule::RoleBinding),
+        ("saml_mappings", ResponseRule::SamlMappings),
+        ("user", ResponseRule::User),
+    ];
 }
 
 /// One segment of a query template.
@@ -204,6 +252,11 @@ impl Profile {
             .clone()
     }
 
+    /// How much the backend takes of an organization, by class.
+    pub fn rates(&self) -> &[(Arc<str>, Rate)] {
+        &self.rates
+    }
+
     /// The row with this id.
     ///
     /// An id that this profile did not hand out names no row; the answer is then a row that asks for a permission that
@@ -243,6 +296,7 @@ impl Profile {
             query_prefix: String::new(),
             link_hosts: Vec::new(),
             alerts: AlertLayout::default(),
+            rates: Vec::new(),
             operations: Vec::new(),
             permissions: OWN_PERMISSIONS.map(str::to_owned).to_vec(),
             sensitive: vec![true; OWN_PERMISSIONS.len()],
@@ -291,7 +345,8 @@ impl Operation {
             credential: Credential::Admin,
             scope: Scope::Organization,
             query_keys: Vec::new(),
-            response: ResponseRule::None,
+            response: ResponseRule::Empty,
+            rate: RateRule::default(),
             method: Method::GET,
             template: String::new(),
             segments: Vec::new(),

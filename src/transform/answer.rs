@@ -4,19 +4,17 @@
 //! What it refuses to know: how the answer was fetched. Invariants: an answer that should be JSON and is
 //! not, or has another shape than the rule expects, is refused; an answer that holds our own key is refused.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::boundary::Boundary;
 use super::links::may_hide_text;
-use super::{Links, holds};
+use super::{Links, failure, holds, secrets, shape};
 use crate::profiles::ResponseRule;
 use crate::secret::Secret;
-
-/// What stands in the place of a secret.
-const REDACTED: &str = "[redacted]";
 
 /// Why an answer is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,119 +38,94 @@ impl AnswerFault {
 pub struct Rewriting<'a> {
     pub rule: ResponseRule,
     pub links: &'a Links,
-    /// For `Projects`: the names that may be shown.
+    pub boundary: Boundary<'a>,
+    /// For what is the organization's: the projects that may be shown.
     pub visible_projects: &'a [Arc<str>],
     /// Whether the permit names the operation that shows secrets in full.
     pub may_see_secrets: bool,
     pub lent: &'a Secret,
     /// Whether the backend declared JSON.
     pub is_json: bool,
-    pub is_success: bool,
+    pub status: u16,
+}
+
+/// What the caller gets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    pub body: Bytes,
+    /// Links and names of other projects that were blanked.
+    pub foreign: u64,
 }
 
 /// Rewrites a whole answer.
-pub fn rewrite(body: Bytes, rewriting: &Rewriting<'_>) -> Result<Bytes, AnswerFault> {
+pub fn rewrite(body: Bytes, rewriting: &Rewriting<'_>) -> Result<Rewritten, AnswerFault> {
     if holds(&body, rewriting.lent) {
         return Err(AnswerFault::EchoedCredential);
     }
-    if body.is_empty() || (rewriting.rule == ResponseRule::None && !rewriting.is_json) {
-        return Ok(body);
+    let kept = |body| Ok(Rewritten { body, foreign: 0 });
+    if !(200..300).contains(&rewriting.status) {
+        return document(failure::errors(&body), rewriting, false);
     }
-    if !rewriting.is_json {
-        return Err(AnswerFault::Shape);
+    match rewriting.rule {
+        _ if body.is_empty() => kept(body),
+        // That it is gone is said by the status.
+        ResponseRule::Empty => kept(Bytes::new()),
+        ResponseRule::Text if matches!(body.trim_ascii(), b"OK!" | b"\"OK!\"") => kept(body),
+        ResponseRule::Text => Err(AnswerFault::Shape),
+        _ if !rewriting.is_json => Err(AnswerFault::Shape),
+        _ => match document(body, rewriting, true) {
+            // "Not ready yet" has no shape of its own.
+            Err(AnswerFault::Shape) if rewriting.status == 202 => kept(Bytes::new()),
+            outcome => outcome,
+        },
     }
+}
+
+fn document(body: Bytes, rewriting: &Rewriting<'_>, is_good: bool) -> Result<Rewritten, AnswerFault> {
     let text = std::str::from_utf8(&body).map_err(|_| AnswerFault::Shape)?;
-    // Proves that the text is one JSON document, which the link walk relies on.
-    let document: &RawValue = serde_json::from_str(text).map_err(|_| AnswerFault::Shape)?;
-    let narrowed = match rewriting.rule {
-        ResponseRule::None | ResponseRule::Links => None,
-        _ if !rewriting.is_success => None,
-        ResponseRule::Projects => Some(narrow(document, rewriting.visible_projects)?),
-        ResponseRule::AccessTokens | ResponseRule::Destinations if rewriting.may_see_secrets => None,
-        ResponseRule::AccessTokens => Some(redact_tokens(document)?),
-        ResponseRule::Destinations => Some(redact_destinations(document)?),
-    };
-    let text = narrowed.as_deref().unwrap_or(text);
-    let rewritten = rewriting.links.in_json(text);
+    let mut foreign = 0;
+    let mut text = Cow::Borrowed(text);
+    if is_good {
+        // Proves that the text is one JSON document, which the walks below rely on.
+        let (rule, see) = (rewriting.rule, rewriting.may_see_secrets);
+        if let Some(narrowed) = shape::narrow(&text, rule, rewriting.visible_projects, see)? {
+            text = Cow::Owned(narrowed);
+        }
+        if let Some((edited, blanked)) = edited(&text, rewriting)? {
+            foreign += blanked;
+            text = Cow::Owned(edited);
+        }
+    }
+    let (bounded, blanked) = rewriting.boundary.in_json(&text);
+    foreign += blanked;
+    let rewritten = rewriting.links.in_json(&bounded);
     // Escapes could have hidden the key from the first look.
     let quotable = rewriting.lent.expose().iter().any(|byte| matches!(byte, b'"' | b'\\'));
-    if (may_hide_text(text) || (quotable && text.contains('\\'))) && unescaped_holds(&rewritten, rewriting.lent) {
+    if (may_hide_text(&text) || (quotable && text.contains('\\'))) && unescaped_holds(&rewritten, rewriting.lent) {
         return Err(AnswerFault::EchoedCredential);
     }
-    match (rewritten, narrowed.is_none()) {
-        (std::borrow::Cow::Borrowed(_), true) => Ok(body),
-        (rewritten, _) => Ok(Bytes::from(rewritten.into_owned().into_bytes())),
-    }
+    let is_changed = [&text, &bounded, &rewritten].iter().any(|text| matches!(text, Cow::Owned(_)));
+    let changed = is_changed.then(|| rewritten.into_owned());
+    Ok(Rewritten { body: changed.map_or_else(|| body.clone(), Bytes::from), foreign })
 }
 
-/// Keeps the visible projects of `{"data":[{"id":…},…]}`, each as the backend wrote it.
-fn narrow(document: &RawValue, visible: &[Arc<str>]) -> Result<String, AnswerFault> {
-    #[derive(serde::Deserialize)]
-    struct List<'a> {
-        #[serde(borrow)]
-        data: Vec<&'a RawValue>,
+/// Blanks secrets and names of other projects; `None` if there are none, so that the bytes stay.
+fn edited(text: &str, rewriting: &Rewriting<'_>) -> Result<Option<(String, u64)>, AnswerFault> {
+    let is_destinations = rewriting.rule == ResponseRule::Destinations;
+    // Parsing everything for nothing is what these words save.
+    let has = |word: &str| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+    let suspicious = ["estination", "ccess_token", "ccess-token", "relationships"];
+    if !is_destinations && !may_hide_text(text) && !suspicious.iter().any(|word| has(word)) {
+        return Ok(None);
     }
-    #[derive(serde::Deserialize)]
-    struct Project {
-        id: String,
-    }
-    let list: List<'_> = serde_json::from_str(document.get()).map_err(|_| AnswerFault::Shape)?;
-    let mut kept = Vec::new();
-    for entry in list.data {
-        let project: Project = serde_json::from_str(entry.get()).map_err(|_| AnswerFault::Shape)?;
-        if visible.iter().any(|name| **name == *project.id) {
-            kept.push(entry.get());
-        }
-    }
-    Ok(format!(r#"{{"data":[{}]}}"#, kept.join(",")))
-}
-
-/// Only what is known not to be the token: `type`, `attributes.name`, and that there is one.
-fn redact_tokens(document: &RawValue) -> Result<String, AnswerFault> {
-    let project = |entry: &Value| {
-        let mut shown = Map::new();
-        shown.insert("id".to_owned(), Value::from(REDACTED));
-        if let Some(kind) = entry.get("type") {
-            shown.insert("type".to_owned(), kind.clone());
-        }
-        if let Some(name) = entry.pointer("/attributes/name").filter(|name| name.is_string()) {
-            shown.insert("attributes".to_owned(), serde_json::json!({ "name": name }));
-        }
-        Value::Object(shown)
+    let mut value: Value = serde_json::from_str(text).map_err(|_| AnswerFault::Shape)?;
+    let secrets = match (is_destinations || rewriting.rule == ResponseRule::AccessTokens, rewriting.may_see_secrets) {
+        (true, true) => 0,
+        (true, false) if is_destinations => secrets::in_destinations(&mut value),
+        _ => secrets::in_embedded(&mut value),
     };
-    let document: Value = serde_json::from_str(document.get()).map_err(|_| AnswerFault::Shape)?;
-    let data = match document.get("data") {
-        Some(Value::Array(entries)) => Value::Array(entries.iter().map(project).collect()),
-        Some(entry @ Value::Object(_)) => project(entry),
-        _ => return Err(AnswerFault::Shape),
-    };
-    Ok(serde_json::json!({ "data": data }).to_string())
-}
-
-fn redact_destinations(document: &RawValue) -> Result<String, AnswerFault> {
-    let mut document: Value = serde_json::from_str(document.get()).map_err(|_| AnswerFault::Shape)?;
-    if !document.get("data").is_some_and(|data| data.is_object() || data.is_array()) {
-        return Err(AnswerFault::Shape);
-    }
-    redact_members(&mut document, false);
-    Ok(document.to_string())
-}
-
-/// Blanks every leaf below a member that is known to hold secrets. Bounded by the parser's own depth.
-fn redact_members(value: &mut Value, secret: bool) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let name = name.replace('-', "_").to_ascii_lowercase();
-                let holds_secret = ["custom_headers", "auth", "integration_key", "password", "token", "secret", "url"]
-                    .contains(&name.as_str());
-                redact_members(member, secret || holds_secret);
-            }
-        }
-        Value::Array(entries) => entries.iter_mut().for_each(|entry| redact_members(entry, secret)),
-        leaf if secret && !leaf.is_null() => *leaf = Value::from(REDACTED),
-        _ => {}
-    }
+    let foreign = rewriting.boundary.in_relationships(&mut value);
+    Ok((secrets + foreign > 0).then(|| (value.to_string(), foreign)))
 }
 
 fn unescaped_holds(json: &str, secret: &Secret) -> bool {
@@ -166,77 +139,111 @@ fn unescaped_holds(json: &str, secret: &Secret) -> bool {
             _ => false,
         }
     }
-    serde_json::from_str::<Value>(json).is_ok_and(|value| walk(&value, secret))
+    // What is nested too deeply to be searched is not shown.
+    serde_json::from_str::<Value>(json).map_or(true, |value| walk(&value, secret))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transform::boundary::Inside;
 
-    fn check(rule: ResponseRule, body: &str, is_json: bool, may_see_secrets: bool) -> Result<String, AnswerFault> {
+    fn check(rule: ResponseRule, status: u16, body: &str, may_see_secrets: bool) -> Result<String, AnswerFault> {
         let links = Links::new(["api.lightstep.com".to_owned()], "https://gw".to_owned());
         let lent = Secret::new(b"canary-key".to_vec()).unwrap();
+        let boundary = Boundary { prefix: "/public/v0.2", organization: "acme", inside: Inside::Project("shop") };
         let rewriting = Rewriting {
             rule,
             links: &links,
+            boundary,
             visible_projects: &["shop".into()],
             may_see_secrets,
             lent: &lent,
-            is_json,
-            is_success: true,
+            is_json: !body.starts_with(['<', 'O']),
+            status,
         };
         rewrite(Bytes::copy_from_slice(body.as_bytes()), &rewriting)
-            .map(|body| String::from_utf8(body.to_vec()).unwrap())
+            .map(|rewritten| String::from_utf8(rewritten.body.to_vec()).unwrap())
     }
 
     #[test]
     fn answers_are_rewritten_by_their_rule() {
-        use ResponseRule::{AccessTokens, Destinations, Links, None, Projects};
+        use ResponseRule::{AccessTokens, Destinations, Empty, Item, List, Text};
         let shape = Err(AnswerFault::Shape);
         let echoed = Err(AnswerFault::EchoedCredential);
-        type Case<'a> = (ResponseRule, &'a str, bool, bool, Result<&'a str, AnswerFault>);
+        let deep = format!(r#"{{"data":{{"a\u0061":{}{}}}}}"#, "[".repeat(500), "]".repeat(500));
+        type Case<'a> = (ResponseRule, u16, &'a str, bool, Result<&'a str, AnswerFault>);
         let cases: &[Case<'_>] = &[
-            (None, "OK!", false, false, Ok("OK!")),
-            (Links, "", false, false, Ok("")),
-            (Links, "<html>", false, false, shape),
-            (Links, "{\"a\":", true, false, shape),
-            (Links, r#"{"a":"https://api.lightstep.com/x"}"#, true, false, Ok(r#"{"a":"https://gw/x"}"#)),
-            (Links, r#"{"a": 1.50}"#, true, false, Ok(r#"{"a": 1.50}"#)),
-            (Links, r#"{"a":"x canary-key"}"#, true, false, echoed),
-            (Links, r#"{"a":"x canary\u002dkey"}"#, true, false, echoed),
+            (Text, 200, "OK!", false, Ok("OK!")),
+            (Text, 200, "OK! and more", false, shape),
+            (Item, 200, "", false, Ok("")),
+            (Item, 200, "<html>", false, shape),
+            (Item, 200, "{\"data\":", false, shape),
+            (Item, 202, "{}", false, Ok("")),
+            (Item, 200, "{}", false, shape),
+            (Empty, 200, r#"{"data":{"id":"gone"}}"#, false, Ok("")),
             (
-                Projects,
-                r#"{"data":[{"id":"shop","n":1.0},{"id":"pay"}],"meta":{"total":2}}"#,
-                true,
+                Item,
+                200,
+                r#"{"data":{"a":"https://api.lightstep.com/x"}}"#,
                 false,
-                Ok(r#"{"data":[{"id":"shop","n":1.0}]}"#),
+                Ok(r#"{"data":{"a":"https://gw/x"}}"#),
             ),
-            (Projects, r#"{"data":[{"id":"pay"}]}"#, true, false, Ok(r#"{"data":[]}"#)),
-            (Projects, r#"{"data":[{"id":"shop","id":"pay"}]}"#, true, false, shape),
-            (Projects, r#"{"projects":["pay"]}"#, true, false, shape),
-            (Projects, r#"["pay"]"#, true, false, shape),
+            (
+                Item,
+                200,
+                r#"{"data": {"a": 1.50, "b":18446744073709551616}}"#,
+                false,
+                Ok(r#"{"data": {"a": 1.50, "b":18446744073709551616}}"#),
+            ),
+            (Item, 200, r#"{"data":{"a":"x canary-key"}}"#, false, echoed),
+            (Item, 200, r#"{"data":{"a":"x canary\u002dkey"}}"#, false, echoed),
+            (Item, 200, &deep, false, shape),
+            (Item, 500, r#"{"errors":["canary\u002dkey"]}"#, false, echoed),
+            (
+                Item,
+                404,
+                r#"{"errors":["see https://api.lightstep.com/x"],"x":1}"#,
+                false,
+                Ok(r#"{"errors":["see https://gw/x"]}"#),
+            ),
+            (Item, 502, "<html>", false, Ok(r#"{"errors":[]}"#)),
+            (
+                List,
+                200,
+                r#"{"data":[{"n":1.0,"l":"https://api.lightstep.com/public/v0.2/acme/projects/pay"}]}"#,
+                false,
+                Ok(r#"{"data":[{"n":1.0,"l":"[redacted]"}]}"#),
+            ),
             (
                 AccessTokens,
+                200,
                 r#"{"data":[{"id":"t0k","type":"token","attributes":{"name":"ci","token":"t0k"},"links":{"self":"/t0k"}}]}"#,
-                true,
                 false,
                 Ok(r#"{"data":[{"attributes":{"name":"ci"},"id":"[redacted]","type":"token"}]}"#),
             ),
-            (AccessTokens, r#"{"data":[{"id":"t0k"}]}"#, true, true, Ok(r#"{"data":[{"id":"t0k"}]}"#)),
-            (AccessTokens, r#"{"tokens":["t0k"]}"#, true, false, shape),
+            (AccessTokens, 200, r#"{"data":[{"id":"t0k"}]}"#, true, Ok(r#"{"data":[{"id":"t0k"}]}"#)),
+            (AccessTokens, 200, r#"{"tokens":["t0k"]}"#, false, shape),
             (
                 Destinations,
+                200,
                 r#"{"data":{"attributes":{"custom_headers":{"X":"s"},"name":"n","integration_key":"k"}}}"#,
-                true,
                 false,
                 Ok(
                     r#"{"data":{"attributes":{"custom_headers":{"X":"[redacted]"},"integration_key":"[redacted]","name":"n"}}}"#,
                 ),
             ),
+            (
+                Destinations,
+                200,
+                r#"{"data":[{"attributes":{"custom_headers":{"X":"s"}}}]}"#,
+                true,
+                Ok(r#"{"data":[{"attributes":{"custom_headers":{"X":"s"}}}]}"#),
+            ),
         ];
-        for (rule, body, is_json, may_see, expected) in cases {
+        for (rule, status, body, may_see, expected) in cases {
             let expected = expected.map(str::to_owned);
-            assert_eq!(check(*rule, body, *is_json, *may_see), expected, "{rule:?} {body}");
+            assert_eq!(check(*rule, *status, body, *may_see), expected, "{rule:?} {body}");
         }
     }
 }

@@ -44,27 +44,7 @@ impl Links {
 
     /// Replaces the origins in every string of a valid JSON document, member names included.
     pub fn in_json<'a>(&self, json: &'a str) -> Cow<'a, str> {
-        if !may_hide_text(json) {
-            // What looks like a link is one, and cannot span two strings.
-            return self.in_text(json);
-        }
-        let mut out = String::with_capacity(json.len());
-        let mut rest = json;
-        while let Some(quote) = rest.find('"') {
-            let Some(length) = string_length(rest.as_bytes().get(quote..).unwrap_or_default()) else { break };
-            let token = rest.get(quote..quote + length).unwrap_or_default();
-            out.push_str(rest.get(..quote).unwrap_or_default());
-            match serde_json::from_str::<Cow<'_, str>>(token) {
-                Ok(text) => match self.in_text(&text) {
-                    Cow::Borrowed(_) => out.push_str(token),
-                    Cow::Owned(replaced) => out.push_str(&serde_json::Value::String(replaced).to_string()),
-                },
-                Err(_) => out.push_str(token),
-            }
-            rest = rest.get(quote + length..).unwrap_or_default();
-        }
-        out.push_str(rest);
-        Cow::Owned(out)
+        in_strings(json, |text| self.in_text(text))
     }
 
     /// The bounds of an origin of the backend's whose `://` stands at `at`.
@@ -94,6 +74,39 @@ impl Links {
         }
         Some((at - scheme.len(), end))
     }
+}
+
+/// Changes text in every string of a valid JSON document, member names included. What `change` looks for cannot span
+/// a quote.
+pub(super) fn in_strings<'a>(json: &'a str, mut change: impl FnMut(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+    if !may_hide_text(json) {
+        // What looks like a link is one, and cannot span two strings.
+        return match change(json) {
+            Cow::Borrowed(_) => Cow::Borrowed(json),
+            Cow::Owned(changed) => Cow::Owned(changed),
+        };
+    }
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    let mut is_changed = false;
+    while let Some(quote) = rest.find('"') {
+        let Some(length) = string_length(rest.as_bytes().get(quote..).unwrap_or_default()) else { break };
+        let token = rest.get(quote..quote + length).unwrap_or_default();
+        out.push_str(rest.get(..quote).unwrap_or_default());
+        match serde_json::from_str::<Cow<'_, str>>(token) {
+            Ok(text) => match change(&text) {
+                Cow::Borrowed(_) => out.push_str(token),
+                Cow::Owned(changed) => {
+                    is_changed = true;
+                    out.push_str(&serde_json::Value::String(changed).to_string());
+                }
+            },
+            Err(_) => out.push_str(token),
+        }
+        rest = rest.get(quote + length..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    if is_changed { Cow::Owned(out) } else { Cow::Borrowed(json) }
 }
 
 /// Whether escapes of a JSON text could hide a link: only `\/` and `\u` stand for characters of one. The

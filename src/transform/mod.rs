@@ -7,15 +7,23 @@
 //! as they are.
 
 mod answer;
+mod boundary;
 mod canary;
 mod coding;
+mod failure;
 mod links;
+mod secrets;
 mod settings;
+mod shape;
 mod split;
 
-pub use answer::{AnswerFault, Rewriting, rewrite};
+pub use answer::{AnswerFault, Rewriting, Rewritten, rewrite};
+pub use boundary::{Boundary, Inside};
 pub use canary::{Canary, holds};
 pub use coding::{Coding, CodingFault, compress, decompress};
 pub use links::Links;
 pub use settings::{Compression, IngestSettings};
 pub use split::{Part, Rejected, Split, Stamps, sender_attributes, split};
+
+/// What stands in the place of what the caller may not see.
+const REDACTED: &str = "[redacted]";

@@ -19,7 +19,11 @@ async fn each_person_sees_their_part_of_the_tree() {
         desk.log_in(&gateway, person).await;
         let shown = desk.run(&["apps"]);
         assert_eq!(shown.status, 0, "{shown:?}");
-        assert!(marked.iter().all(|line| shown.out.lines().any(|printed| printed.starts_with(line))), "{person}:\n{}", shown.out);
+        assert!(
+            marked.iter().all(|line| shown.out.lines().any(|printed| printed.starts_with(line))),
+            "{person}:\n{}",
+            shown.out
+        );
         assert!(!hidden.iter().any(|name| shown.out.contains(name)), "{person}:\n{}", shown.out);
         let part = desk.run(&["apps", "shop", "--output", "json"]);
         assert_eq!((part.status, part.json()["app"].as_str()), (0, Some("shop")), "{part:?}");
@@ -57,7 +61,12 @@ async fn answers_decide_the_exit_status() {
     for (arguments, status, out, err) in [
         (vec!["services", "shop"], 0, "shop-prod", ""),
         (vec!["services", "/shop/", "--output", "json"], 0, "https://ui/1", ""),
-        (vec!["alerts", "shop"], 4, "shop-prod", "missing: shop/pay2J (project payments-prod): upstream_timeout no answer"),
+        (
+            vec!["alerts", "shop"],
+            4,
+            "shop-prod",
+            "missing: shop/pay2J (project payments-prod): upstream_timeout no answer",
+        ),
         (vec!["alerts", "/"], 0, "APP", ""),
         (vec!["list", "streams", "shop"], 3, "", "`lightkeeper apps` shows what is yours"),
         (vec!["list", "dashboards", "shop"], 1, "", "log in again"),
@@ -76,7 +85,10 @@ async fn answers_decide_the_exit_status() {
     let asked = front.seen().into_iter().find(|seen| seen.target.ends_with("query_timeseries")).unwrap();
     let body: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
     let attributes = &body["data"]["attributes"];
-    assert_eq!((attributes["query"].as_str(), attributes["output-period"].as_str()), (Some("spans count | rate"), Some("60s")));
+    assert_eq!(
+        (attributes["query"].as_str(), attributes["output-period"].as_str()),
+        (Some("spans count | rate"), Some("60s"))
+    );
     assert_eq!(attributes["input-language"], "uql");
     drop(front);
     let gone = desk.run(&["whoami"]);

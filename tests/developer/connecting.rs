@@ -61,13 +61,20 @@ async fn requests_pass_unchanged_but_for_the_credential() {
     for _ in 0..2 {
         let answer = tool.send(Method::POST, target, &headers, body.clone()).await.unwrap();
         assert_eq!((answer.status, answer.body == body), (200, true));
-        assert_eq!((answer.header("x-hop"), answer.header("connection")), (None, None), "a header of the connection came back");
+        assert_eq!(
+            (answer.header("x-hop"), answer.header("connection")),
+            (None, None),
+            "a header of the connection came back"
+        );
         let seen = front.seen().pop().unwrap();
         assert_eq!((seen.target.as_str(), seen.body == body), (target, true));
         assert_eq!(seen.headers["host"].to_str().unwrap(), front.url().trim_start_matches("http://"));
         let names = ["cookie", "lightstep-access-token", "x-mine"];
         assert!(names.iter().all(|name| !seen.headers.contains_key(*name)), "{:?}", seen.headers);
-        assert_eq!((&seen.headers["x-other"], seen.headers.get_all("authorization").iter().count()), (&"2".parse().unwrap(), 1));
+        assert_eq!(
+            (&seen.headers["x-other"], seen.headers.get_all("authorization").iter().count()),
+            (&"2".parse().unwrap(), 1)
+        );
         tokens.push(seen.headers["authorization"].to_str().unwrap().to_owned());
     }
     assert!(tokens.iter().all(|token| token.starts_with("Bearer ey")), "{tokens:?}");

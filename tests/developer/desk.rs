@@ -95,7 +95,8 @@ impl Desk {
     }
 
     pub async fn log_in_with(&self, gateway: &str, person: &str, more: &[&str]) {
-        let arguments: Vec<&str> = ["login", "--no-browser", "--gateway", gateway].iter().chain(more).copied().collect();
+        let arguments: Vec<&str> =
+            ["login", "--no-browser", "--gateway", gateway].iter().chain(more).copied().collect();
         let program = self.start(&arguments);
         let back = sign_in(&program, person).await;
         let page = visit(&back).await;

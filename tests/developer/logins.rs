@@ -16,13 +16,19 @@ async fn a_browser_login_is_kept_for_this_gateway_and_nobody_else() {
     let mode = std::fs::metadata(desk.credentials()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let kept = desk.kept();
-    assert_eq!((kept["default"].as_str(), kept["gateways"][&gateway]["who"].as_str()), (Some(&*gateway), Some("ann@acme.example")));
+    assert_eq!(
+        (kept["default"].as_str(), kept["gateways"][&gateway]["who"].as_str()),
+        (Some(&*gateway), Some("ann@acme.example"))
+    );
     let token = desk.run(&["token"]);
     assert_eq!(token.status, 0, "{token:?}");
     let caller = SampleCaller::new(&gateway).bearer(token.out.trim());
     assert_eq!(caller.get("/.lightkeeper/whoami").await.unwrap().json().unwrap()["subject"], "ann@acme.example");
     let me = desk.run(&["whoami", "--output", "json"]);
-    assert_eq!((me.json()["organization"].as_str(), me.json()["subject"].as_str()), (Some("acme"), Some("ann@acme.example")));
+    assert_eq!(
+        (me.json()["organization"].as_str(), me.json()["subject"].as_str()),
+        (Some("acme"), Some("ann@acme.example"))
+    );
 
     let out = desk.run(&["logout"]);
     assert_eq!(out.status, 0, "{out:?}");
@@ -110,14 +116,13 @@ async fn answers_of_another_issuer_and_refusals_end_the_login() {
 async fn a_device_is_approved_or_refused_elsewhere() {
     let world = World::start().await.unwrap();
     let gateway = world.plain_url();
-    for (answer, status, message) in
-        [("user=ann", 0, "logged in at"), ("refuse=yes", 3, "access_denied")]
-    {
+    for (answer, status, message) in [("user=ann", 0, "logged in at"), ("refuse=yes", 3, "access_denied")] {
         let desk = Desk::new();
         let program = desk.start(&["login", "--device", "--gateway", &gateway]);
         let is_code = |line: &str| {
             let code = line.trim();
-            code.len() == 9 && code.split('-').all(|half| half.len() == 4 && half.bytes().all(|b| b.is_ascii_uppercase()))
+            code.len() == 9
+                && code.split('-').all(|half| half.len() == 4 && half.bytes().all(|b| b.is_ascii_uppercase()))
         };
         let code = program.err.wait(is_code).trim().to_owned();
         let page = visit(program.err.wait(|line| line.trim().ends_with("/device")).trim()).await;

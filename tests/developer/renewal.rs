@@ -37,7 +37,10 @@ async fn a_spent_refresh_token_ends_the_login_in_words() {
     desk.change(&front.url(), |login| login["expires"] = 0.into());
     let ended = desk.run(&["token"]);
     assert_eq!(ended.status, 1, "{ended:?}");
-    assert!(ended.out.is_empty() && ended.err.contains(&format!("lightkeeper login --gateway {}", front.url())), "{ended:?}");
+    assert!(
+        ended.out.is_empty() && ended.err.contains(&format!("lightkeeper login --gateway {}", front.url())),
+        "{ended:?}"
+    );
     assert!(!ended.err.contains(&refresh));
 }
 

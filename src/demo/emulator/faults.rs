@@ -50,6 +50,10 @@ pub enum Fault {
     Echo,
     /// 200 and bytes that are no document of the endpoint's kind; gRPC: and no status.
     Garbage,
+    /// The good answer once `Emulator::release` is called.
+    Hold,
+    /// This very answer, whatever was asked.
+    Say { status: u16, content_type: &'static str, body: String },
     /// 200 and this many bytes.
     Huge(u64),
     /// 200 and this many bytes, one per interval.
@@ -174,6 +178,13 @@ pub(super) fn plain(status: u16) -> Response<Payload> {
     let mut response = Response::new(crate::demo::server::whole(format!("<html><h1>{status}</h1></html>")));
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    response
+}
+
+/// An answer as a test wrote it.
+pub(super) fn said(status: u16, content_type: &'static str, body: String) -> Response<Payload> {
+    let mut response = typed(crate::demo::server::whole(body), content_type);
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     response
 }
 

@@ -12,6 +12,7 @@ mod exports;
 mod faults;
 mod ingest;
 mod legacy;
+mod limits;
 mod organization;
 mod otlp_json;
 mod otlp_protobuf;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::server::{Connection, Reply, Server, ServerTls, Service, lock};
 use crate::clock::{Clock, UnixMillis};
@@ -81,6 +83,9 @@ pub struct EmulatorOptions {
     pub captures: usize,
     /// Bytes of request bodies kept, and again of decoded exports.
     pub captured_bytes: usize,
+    /// Limits of the query API by class (`general`, `timeseries`, `snapshots`, `spans`): how many in how many seconds,
+    /// counted from the class's first request on. A class that is not here has no limit.
+    pub rates: BTreeMap<&'static str, (u64, u64)>,
     /// How long a new or reactivated access token takes to work. The real one: up to 300.
     pub propagation_seconds: i64,
     /// Sees every request as it has arrived, however many are kept.
@@ -100,6 +105,7 @@ impl Default for EmulatorOptions {
             decompressed_limit_bytes: 64 << 20,
             captures: 4096,
             captured_bytes: 64 << 20,
+            rates: BTreeMap::new(),
             propagation_seconds: 0,
             witness: None,
             clock: Clock::system(),
@@ -124,6 +130,10 @@ struct State {
     organization: Mutex<Organization>,
     queries: AtomicU64,
     webhooks: Mutex<BTreeMap<String, WebhookTarget>>,
+    /// Requests of each class's present time, and when it began.
+    windows: Mutex<BTreeMap<&'static str, (u64, UnixMillis)>>,
+    /// Whether requests that were struck by `Fault::Hold` are still held.
+    holding: watch::Sender<bool>,
 }
 
 impl Emulator {
@@ -156,6 +166,8 @@ impl Emulator {
             organization: Mutex::new(Organization::sample(&options.projects)),
             queries: AtomicU64::new(0),
             webhooks: Mutex::default(),
+            windows: Mutex::default(),
+            holding: watch::Sender::new(false),
             options,
         });
         let server = Server::start(listener, tls, state.clone()).await.map_err(|error| error.to_string())?;
@@ -240,6 +252,18 @@ impl Emulator {
     /// Ends the failure of one project's queries.
     pub fn heal_queries(&self, project: &str) {
         self.state.switches.heal(Some(&Whom::Queries(project.to_owned())));
+    }
+
+    /// Holds every further request of a class, once it was read and captured, until `release`.
+    pub fn hold(&self, endpoints: Endpoints) {
+        self.state.holding.send_replace(true);
+        self.fail(endpoints, Fault::Hold);
+    }
+
+    /// Answers what was held, and holds nothing more. Other failures end, too.
+    pub fn release(&self) {
+        self.heal();
+        self.state.holding.send_replace(false);
     }
 
     /// Ends all failures.

@@ -94,6 +94,12 @@ impl State {
             }
             Some(Fault::CloseAfterHead) => faults::cut(content_type(side, &asked.head)),
             Some(Fault::Drip { bytes, interval }) => faults::drip(bytes, interval, content_type(side, &asked.head)),
+            Some(Fault::Hold) => {
+                // The sender lives as long as we do.
+                let _ = self.holding.subscribe().wait_for(|holding| !holding).await;
+                self.usual(asked, None)
+            }
+            Some(Fault::Say { status, content_type, body }) => faults::said(status, content_type, body),
             Some(Fault::Slow(delay)) => {
                 tokio::time::sleep(delay).await;
                 self.usual(asked, None)

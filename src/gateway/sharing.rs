@@ -1,0 +1,272 @@
+//! Reads that several callers ask alike.
+//!
+//! What it does: lets those who ask the same at the same time wait for one answer, and keeps good answers for a few
+//! seconds where that is configured. What it refuses to know: how the backend is asked, and who asks. Invariants: two
+//! questions are the same only if all that shapes the answer is equal, compared by value and never by a digest; a failure
+//! is told to those who wait at that moment only; what was asked before a write ended answers nobody who asks after it;
+//! everything is bounded.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use http::HeaderMap;
+use moka::sync::Cache;
+use tokio::sync::watch;
+
+use super::asking::{Reply, Source, Unanswered};
+use super::{Core, House};
+use crate::apps::AppPath;
+use crate::clock::UnixMillis;
+use crate::limits::Reservation;
+use crate::profiles::OperationId;
+use crate::respond::{Class, Refusal};
+
+/// Reads under way that others may join; more are asked each for itself.
+const FLIGHTS_LIMIT_ENTRIES: usize = 4096;
+/// Answers that are kept, with their keys.
+const KEPT_LIMIT_BYTES: u64 = 64 << 20;
+/// One answer that is kept at most.
+const ANSWER_LIMIT_BYTES: usize = 4 << 20;
+/// The longest time that an answer is kept; the configuration allows no more.
+const KEPT_LIMIT: Duration = Duration::from_secs(60);
+/// Projects whose writes are counted apart.
+const PROJECTS_LIMIT_ENTRIES: usize = 65_536;
+
+/// All that shapes the answer to a read.
+#[derive(PartialEq, Eq, Hash)]
+pub struct Key {
+    /// One house has one policy, one set of credentials and one backend.
+    pub house: Furnished,
+    pub operation: OperationId,
+    pub project: Option<String>,
+    pub path_and_query: String,
+    pub app: AppPath,
+    pub bindings: Vec<Arc<str>>,
+    pub visible_projects: Vec<Arc<str>>,
+    pub named_in_full: bool,
+    /// What links become.
+    pub ours: String,
+    /// What of the caller's head goes on, by name.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Writes that had ended when it was asked: of the organization, and of the project.
+    pub writes: (u64, u64),
+}
+
+impl Key {
+    fn bytes(&self) -> usize {
+        let names = self.bindings.iter().chain(&self.visible_projects).map(|name| name.len() + 16).sum::<usize>();
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        256 + self.path_and_query.len() + self.ours.len() + names + headers
+    }
+}
+
+/// A house as itself: what another one answers is not the same, even if it looks alike.
+pub struct Furnished(pub Weak<House>);
+
+impl PartialEq for Furnished {
+    fn eq(&self, other: &Self) -> bool {
+        // The weak pointer keeps the place from being used again.
+        Weak::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Furnished {}
+
+impl Hash for Furnished {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_ptr().cast::<()>().hash(state);
+    }
+}
+
+/// Headers by name, for a key.
+pub fn listed(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let mut listed: Vec<_> =
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    listed.sort();
+    listed
+}
+
+type Outcome = Result<Reply, Unanswered>;
+
+/// What is under way and what is kept.
+pub struct Sharing {
+    // Held for a lookup and the arithmetic of the budget, never across an await.
+    flights: Mutex<HashMap<Arc<Key>, watch::Receiver<Option<Outcome>>>>,
+    kept: Cache<Arc<Key>, Arc<Kept>>,
+    writes: Mutex<Writes>,
+}
+
+struct Kept {
+    reply: KeptReply,
+    at: UnixMillis,
+}
+
+struct KeptReply {
+    status: http::StatusCode,
+    headers: HeaderMap,
+    body: bytes::Bytes,
+}
+
+#[derive(Default)]
+struct Writes {
+    all: u64,
+    projects: HashMap<String, u64>,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        let weigh = |key: &Arc<Key>, kept: &Arc<Kept>| {
+            u32::try_from(key.bytes() + kept.reply.body.len() + 1024).unwrap_or(u32::MAX)
+        };
+        let kept = Cache::builder().weigher(weigh).max_capacity(KEPT_LIMIT_BYTES).time_to_live(KEPT_LIMIT).build();
+        Sharing { flights: Mutex::default(), kept, writes: Mutex::default() }
+    }
+}
+
+/// How a read goes on.
+pub enum Joined {
+    /// Somebody asks it already.
+    Follow(Waiting),
+    /// It is to be asked, for all who come until it has landed.
+    Lead(Leading, Waiting),
+    /// It is to be asked, for oneself.
+    Alone,
+}
+
+/// Waits for an answer.
+pub struct Waiting(watch::Receiver<Option<Outcome>>);
+
+/// The duty to bring an answer. Dropped without one, those who wait are told of a defect.
+pub struct Leading {
+    core: Arc<Core>,
+    key: Arc<Key>,
+    sender: watch::Sender<Option<Outcome>>,
+}
+
+impl Waiting {
+    /// The answer, as the leader's task got it.
+    pub async fn outcome(mut self) -> Outcome {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(defect())),
+            Err(_) => Err(defect()),
+        }
+    }
+}
+
+fn defect() -> Unanswered {
+    Refusal::new(Class::Unavailable, "internal_defect").into()
+}
+
+impl Leading {
+    /// Gives everybody who waits the answer. Whoever comes from now on asks anew.
+    pub fn land(self, outcome: Outcome) {
+        self.core.sharing.flights().remove(&self.key);
+        self.sender.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        let mut flights = self.core.sharing.flights();
+        // After landing, another may have begun under the same key.
+        if flights.get(&self.key).is_some_and(|flight| flight.same_channel(&self.sender.subscribe())) {
+            flights.remove(&self.key);
+        }
+    }
+}
+
+impl Sharing {
+    /// Joins the read of this key, or begins it once `charge` was paid.
+    pub fn join(
+        &self,
+        core: &Arc<Core>,
+        key: &Arc<Key>,
+        charge: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<Joined, Refusal> {
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get(key) {
+            return Ok(Joined::Follow(Waiting(flight.clone())));
+        }
+        charge()?;
+        if flights.len() >= FLIGHTS_LIMIT_ENTRIES {
+            return Ok(Joined::Alone);
+        }
+        let (sender, receiver) = watch::channel(None);
+        flights.insert(key.clone(), receiver.clone());
+        Ok(Joined::Lead(Leading { core: core.clone(), key: key.clone(), sender }, Waiting(receiver)))
+    }
+
+    /// A kept answer that is not older than `most`.
+    pub fn kept(&self, key: &Arc<Key>, most: Duration, now: UnixMillis, held: Reservation) -> Option<Reply> {
+        let kept = self.kept.get(key)?;
+        let age = u64::try_from(now.0.saturating_sub(kept.at.0)).unwrap_or(0);
+        if u128::from(age) >= most.as_millis() {
+            return None;
+        }
+        let mut headers = kept.reply.headers.clone();
+        headers.insert(http::header::AGE, http::HeaderValue::from(age / 1000));
+        let (status, body) = (kept.reply.status, kept.reply.body.clone());
+        Some(Reply { status, headers, body, held: Arc::new(held), source: Source::Cached })
+    }
+
+    /// Keeps a good answer.
+    pub fn keep(&self, key: &Arc<Key>, reply: &Reply, now: UnixMillis) {
+        if reply.status != http::StatusCode::OK || reply.body.len() > ANSWER_LIMIT_BYTES {
+            return;
+        }
+        let mut headers = reply.headers.clone();
+        // They were true for one question.
+        for name in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
+            headers.remove(name);
+        }
+        // A copy: a slice would keep the whole answer it was cut from, uncounted.
+        let body = bytes::Bytes::copy_from_slice(&reply.body);
+        let reply = KeptReply { status: reply.status, headers, body };
+        self.kept.insert(key.clone(), Arc::new(Kept { reply, at: now }));
+    }
+
+    /// Writes that have ended: of the organization, and of a project.
+    pub fn writes(&self, project: Option<&str>) -> (u64, u64) {
+        let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        (writes.all, project.and_then(|project| writes.projects.get(project)).copied().unwrap_or(0))
+    }
+
+    /// A write to a project, or to the organization, has ended or was given up: who asks from now on asks anew.
+    fn written(&self, project: Option<&str>) {
+        let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        match project {
+            Some(project) if writes.projects.len() < PROJECTS_LIMIT_ENTRIES => {
+                *writes.projects.entry(project.to_owned()).or_default() += 1;
+            }
+            _ => {
+                writes.projects.clear();
+                writes.all += 1;
+            }
+        }
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<Arc<Key>, watch::Receiver<Option<Outcome>>>> {
+        // The map is sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write under way; however it ends, what was read before it serves nobody after it.
+pub struct Writing {
+    core: Arc<Core>,
+    project: Option<String>,
+}
+
+impl Writing {
+    pub fn begin(core: &Arc<Core>, project: Option<&str>) -> Self {
+        Writing { core: core.clone(), project: project.map(str::to_owned) }
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.core.sharing.written(self.project.as_deref());
+    }
+}
