@@ -84,7 +84,7 @@ impl Drop for CallbackAsk {
 pub(super) const HOME: &str = "/.lightkeeper/";
 
 /// The most of one value that a provider's answer may have; state and code are far smaller.
-const ANSWER_LIMIT_BYTES: usize = 4096;
+const ANSWER_LIMIT_BYTES: usize = 8192;
 /// The most that can be looked for in the tree.
 const FILTER_LIMIT_BYTES: usize = 256;
 
@@ -247,7 +247,7 @@ mod tests {
                 let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
                 Ok(Some(SiteAsk::Callback(CallbackAsk { pairs, transaction: None })))
             }),
-            (&format!("GET /.lightkeeper/callback{}", long("code", 4097)), Err(Fault::Query)),
+            (&format!("GET /.lightkeeper/callback{}", long("code", 8193)), Err(Fault::Query)),
             ("POST /.lightkeeper/logout", Ok(Some(SiteAsk::Logout))),
             ("POST /.lightkeeper/logout?return_to=a", Err(Fault::Query)),
             ("GET /.lightkeeper/logout", Ok(None)),

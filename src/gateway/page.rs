@@ -7,9 +7,8 @@
 use http::{HeaderName, HeaderValue, header};
 
 use super::walk::Walk;
-use super::{FaultView, Frame, Page, Visitor};
+use super::{FaultView, Frame, Page};
 use crate::audit::timestamp;
-use crate::identify::Identity;
 use crate::respond::{Class, REQUEST_ID, Refusal, Rendered};
 
 /// A year, as the preload lists want it at least (RFC 6797 section 6.1.1).
@@ -43,22 +42,6 @@ pub fn frame(walk: &Walk) -> Frame {
         request_id: walk.request_id.clone(),
         can_log_in: can_log_in(walk),
         time: timestamp(walk.now().0),
-    }
-}
-
-/// Who looks, in words for people.
-pub fn visitor(identity: &Identity) -> Visitor {
-    let facts = identity.facts();
-    let session = identity.session();
-    let ends = session.map_or(facts.expires_unix_seconds, |session| session.ends);
-    Visitor {
-        name: session.map_or_else(|| facts.subject.to_string(), |session| session.name.clone()),
-        issuer: facts.issuer.to_string(),
-        subject: facts.subject.to_string(),
-        method: facts.method.name(),
-        groups: facts.groups.clone(),
-        expires: (ends != i64::MAX).then(|| timestamp(ends.saturating_mul(1000))),
-        csrf: session.map(|session| session.csrf.clone()),
     }
 }
 

@@ -5,6 +5,8 @@
 //! sent only to the provider and to our own paths; a login that begins leaves no old session behind; what authorizes a
 //! logout is proven like everything that a session changes.
 
+use std::pin::Pin;
+
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora_proxy::Session;
 use serde_json::json;
@@ -80,7 +82,7 @@ impl Step<'_> {
             let [session, _] = Login::cleared();
             self.walk.set_cookies.push(session);
         }
-        let begun = login.begin(return_to, &self.origin, self.walk.now()).await;
+        let begun = boxed(login.begin(return_to, &self.origin, self.walk.now())).await;
         let begun = begun.map_err(|fault| self.failed(fault))?;
         self.walk.set_cookies.push(begun.cookie);
         self.leave_for(&begun.location, "login").await
@@ -95,7 +97,7 @@ impl Step<'_> {
         let [_, transaction] = Login::cleared();
         self.walk.set_cookies.push(transaction);
         let given = ask.transaction.as_ref().map(|cookie| cookie.as_str());
-        let finished = login.finish(&ask.pairs, given, &self.origin, self.walk.now()).await;
+        let finished = boxed(login.finish(&ask.pairs, given, &self.origin, self.walk.now())).await;
         let finished = finished.map_err(|fault| self.failed(fault))?;
         self.walk.core().metrics.login("ok");
         self.walk.note_login(&finished);
@@ -134,7 +136,7 @@ impl Step<'_> {
         if !given.is_some_and(|given| session.is_csrf(&given)) {
             return Err(csrf::missing());
         }
-        let provider = login.end(&cookie, self.walk.now()).await;
+        let provider = boxed(login.end(&cookie, self.walk.now())).await;
         // A renewed cookie must not outlive the session.
         self.walk.set_cookies.clear();
         self.walk.set_cookies.extend(Login::cleared());
@@ -246,7 +248,7 @@ impl Step<'_> {
         self.walk.core().metrics.login(fault.code());
         let (class, advice) = if fault.is_outage() {
             (Class::Unavailable, "The identity provider does not answer as it should. Who is logged in stays so.")
-        } else if fault.code() == "login_access_denied" {
+        } else if fault == LoginFault::AccessDenied {
             (Class::Denied, "The identity provider says no. Log in again, perhaps as somebody else.")
         } else {
             (
@@ -288,6 +290,11 @@ impl Step<'_> {
         let written = answer::page(self.session, self.walk, status, headers, body).await;
         written.map_err(|_| lanes::client_closed())
     }
+}
+
+/// A login's steps are large, few and slow: they have no place in the state of every call.
+fn boxed<'f, T>(step: impl Future<Output = T> + Send + 'f) -> Pin<Box<dyn Future<Output = T> + Send + 'f>> {
+    Box::pin(step)
 }
 
 /// Path and query of a page, rebuilt.

@@ -11,7 +11,7 @@ use std::time::Instant;
 use http::Method;
 
 use super::recent::{Caller, Ended};
-use super::{Core, House, Visitor, page};
+use super::{Core, House, Visitor, gather};
 use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, SiteAsk};
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
@@ -197,7 +197,7 @@ impl Walk {
     /// Who looks at pages.
     pub fn note_visitor(&mut self, identity: &Identity) {
         self.note_identity(identity.facts());
-        self.visitor = Some(page::visitor(identity));
+        self.visitor = Some(gather::visitor(identity));
         if let Some(session) = identity.session() {
             self.note_session(session);
         }

@@ -30,6 +30,8 @@ mod paths;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]
+mod site;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod wire;

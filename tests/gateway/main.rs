@@ -34,6 +34,8 @@ mod report_answers;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]
+mod site;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod tree;

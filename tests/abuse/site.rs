@@ -1,0 +1,344 @@
+//! Scenario: hostile cookies, paths to return to, callbacks and methods at the gateway's own site. Guarantees: each is
+//! refused cleanly with one record, nobody is logged in by it, nobody is sent to another host, and nothing reaches the
+//! backend.
+
+use http::Method;
+use lightkeeper::demo::{Answer, SampleCaller, World};
+
+use super::ground::{self, Ground};
+use super::wire;
+
+const SESSION: &str = "__Host-lightkeeper-session";
+const LOGIN: &str = "__Host-lightkeeper-login";
+
+/// Request line, further header lines, statuses that are clean, and the reason in the record. `{S}` and `{L}` are the
+/// cookies' names, `{A}` is a good token, `{LONG}` 4097 letters.
+const HEADS: &[(&str, &str, u16, &str)] = &[
+    ("GET /.lightkeeper/", "Cookie: {S}=a; {S}=b", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/", "Cookie: {S}=a; {S}=a", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/", "Cookie: {S}=a\r\nCookie: x=y; {S}=b", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/", "Cookie: {S}=\r\nCookie: {S}=b", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/callback?code=a", "Cookie: {L}=a; {L}=b", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/", "Cookie: {S}={LONG}", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/", "Cookie: {S}=a b", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/", "Cookie: {S}=a\u{e9}", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}=a; {S}=b", 400, "cookie_conflict"),
+    ("POST /v1/traces", "Cookie: {S}=a; {S}=b\r\nContent-Length: 0", 400, "cookie_conflict"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}=a\r\nAuthorization: Bearer {A}", 400, "conflicting_credentials"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}=a\r\nLightstep-Access-Token: {A}", 400, "conflicting_credentials"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}=a\r\nLightstep-Access-Token: developer", 400, "conflicting_credentials"),
+    ("GET /.lightkeeper/", "Cookie: {S}=a\r\nAuthorization: Basic YTpi", 400, "conflicting_credentials"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}=a", 401, "session_invalid"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}={A}", 401, "session_invalid"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}=AAAA.AAAA.AAAA.AAAA", 401, "session_invalid"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}=%00%0d%0a", 401, "session_invalid"),
+    ("GET /.lightkeeper/whoami", "Cookie: {S}=\"a\"", 401, "session_invalid"),
+    ("GET /.lightkeeper/whoami", "Cookie: __host-lightkeeper-session=a; lightkeeper-session=b", 401, "no_credential"),
+    ("GET /.lightkeeper/whoami", "Cookie: {L}=a", 401, "no_credential"),
+    ("GET /.lightkeeper/whoami", "Cookie: ;;;=;==;{S}", 401, "no_credential"),
+    ("GET /public/v0.2/acme/projects", "Cookie: {S}=a", 401, "session_invalid"),
+    ("DELETE /public/v0.2/acme/projects/shop-prod/streams/1", "Cookie: {S}=a", 401, "session_invalid"),
+    ("POST /v1/traces", "Cookie: {S}=a\r\nContent-Length: 0", 401, "no_credential"),
+    ("POST /.lightkeeper/logout", "Cookie: {S}=a\r\nContent-Length: 0", 403, "csrf_origin"),
+    ("HEAD /.lightkeeper/", "", 401, "no_credential"),
+    ("HEAD /.lightkeeper/login", "", 401, "no_credential"),
+    (
+        "OPTIONS /.lightkeeper/",
+        "Origin: https://evil.example\r\nAccess-Control-Request-Method: POST",
+        401,
+        "no_credential",
+    ),
+    ("PUT /.lightkeeper/apps/shop", "Content-Length: 0", 401, "no_credential"),
+    ("DELETE /.lightkeeper/", "", 401, "no_credential"),
+    ("POST /.lightkeeper/login", "Content-Length: 0", 401, "no_credential"),
+    ("POST /.lightkeeper/callback?code=a&state=b", "Content-Length: 0", 401, "no_credential"),
+    ("GET /.lightkeeper/logout", "", 401, "no_credential"),
+    ("TRACE /.lightkeeper/", "", 400, "method_unknown"),
+    ("GET /.lightkeeper/apps/", "", 400, "ambiguous_path"),
+    ("GET /.lightkeeper//", "", 400, "ambiguous_path"),
+    ("GET //.lightkeeper/", "", 400, "ambiguous_path"),
+    ("GET /.lightkeeper/assets/../whoami", "", 400, "ambiguous_path"),
+    ("GET /.lightkeeper/assets/%2e%2e%2fwhoami", "", 400, "ambiguous_path"),
+    ("GET /.lightkeeper/assets/none.css", "", 404, "path_unknown"),
+    ("GET /.lightkeeper/login?return_to=a&return_to=b", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/login?return_to=%0d%0aset-cookie:a=b", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/login?return_to=%c3%a9", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/login?next=/", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/login?access_token=a", "", 400, "conflicting_credentials"),
+    ("GET /.lightkeeper/callback?access_token=a&state=b", "", 400, "conflicting_credentials"),
+    ("GET /.lightkeeper/callback?code={LONG}{LONG}", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/callback?code=%00&state=b", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/explain?path={LONG}", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/signed-out?to=https://evil.example", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/login", "Host: evil.example", 400, "malformed_host"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_heads_are_refused_cleanly() {
+    let mut ground = Ground::new().await;
+    let mut faults = Vec::new();
+    for (line, headers, status, reason) in HEADS {
+        let headers = if headers.is_empty() { String::new() } else { format!("{headers}\r\n") };
+        let text = format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n");
+        let text = text.replace("{S}", SESSION).replace("{L}", LOGIN).replace("{LONG}", &"a".repeat(4097));
+        let talk = wire::talk(ground.plain(), ground.fill(&text).as_bytes()).await;
+        let replies = wire::replies(&talk.bytes, &[line.starts_with("HEAD")]).unwrap_or_default();
+        let records = ground.calls(1).await;
+        let fits = match (replies.as_slice(), records.as_slice()) {
+            ([reply], [record]) => {
+                let cors = reply.headers.iter().any(|(name, _)| name.starts_with("access-control-"));
+                let cookies = reply.headers.iter().filter(|(name, _)| name == "set-cookie");
+                reply.status == *status
+                    && record["reason"] == *reason
+                    && record["decision"] == "deny"
+                    && !cors
+                    && cookies.into_iter().all(|(_, value)| value.contains("Max-Age=0"))
+            }
+            _ => false,
+        };
+        if !fits || !talk.closed {
+            faults.push(format!("{line} {headers:?}: {replies:?} {records:?}"));
+        }
+    }
+    ground.nothing_upstream("the site");
+    ground.alive().await;
+    ground::none(&faults);
+}
+
+/// A browser at the plaintext listener of this machine: its address is all that it needs of the network.
+struct Browser<'w> {
+    world: &'w World,
+    caller: SampleCaller,
+}
+
+impl Browser<'_> {
+    async fn get(&self, path: &str, cookies: &str) -> Answer {
+        let headers = [("cookie", cookies)];
+        let headers = if cookies.is_empty() { &headers[..0] } else { &headers[..] };
+        self.caller.send(Method::GET, path, headers, Vec::new()).await.unwrap()
+    }
+
+    /// Begins a login and lets the provider agree: the login's cookie, and the callback.
+    async fn begin(&self, return_to: &str) -> (String, String) {
+        let begun = self.get(&format!("/.lightkeeper/login?return_to={return_to}"), "").await;
+        let address = begun.header("location").unwrap();
+        let path = address.strip_prefix(self.world.issuer.url()).unwrap();
+        let answer = SampleCaller::new(self.world.issuer.url()).get(&format!("{path}&user=ann")).await.unwrap();
+        let callback = answer.header("location").unwrap();
+        let callback = callback.strip_prefix(&self.world.plain_url()).unwrap().to_owned();
+        (given(&begun, LOGIN).unwrap(), callback)
+    }
+}
+
+/// The `name=value` of a cookie that an answer sets.
+fn given(answer: &Answer, name: &str) -> Option<String> {
+    let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+    let mut set = lines.filter(|line| line.starts_with(&format!("{name}=")) && !line.contains("Max-Age=0"));
+    set.next().map(|line| line.split(';').next().unwrap().to_owned())
+}
+
+/// Values of `return_to`, as they stand in the query.
+const RETURNS: &[&str] = &[
+    "https://evil.example/",
+    "https:%2F%2Fevil.example%2F",
+    "//evil.example",
+    "%2F%2Fevil.example",
+    "%2F%5Cevil.example",
+    "%5C%5Cevil.example",
+    "///evil.example",
+    "https:evil.example",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "/",
+    "/apps",
+    "/public/v0.2/acme/projects",
+    "/.lightkeeper",
+    "/.lightkeeper/../public",
+    "/.lightkeeper/%252e%252e/public",
+    "/.lightkeeper/%2e%2e/public",
+    "/.lightkeeper//evil.example",
+    "/.lightkeeper/%5Cevil.example",
+    "/.lightkeeper@evil.example/",
+    "/.lightkeeper/%23@evil.example",
+    "/.lightkeeper/login",
+    "/.lightkeeper/login?return_to=/.lightkeeper/",
+    "/.lightkeeper/logout",
+    "/.lightkeeper/callback?code=a%26state=b",
+    "/.lightkeeper/%22%3E%3Cscript%3E",
+    "+/.lightkeeper/",
+    "%20/.lightkeeper/",
+    "/.Lightkeeper/",
+    "",
+];
+
+/// Scenario: links that lead to a login and then elsewhere. Guarantees: everybody lands on the first page, whether they
+/// log in or were logged in already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_sent_elsewhere_after_a_login() {
+    let ground = Ground::new().await;
+    let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+    let (login, callback) = browser.begin("https://evil.example/").await;
+    let done = browser.get(&callback, &login).await;
+    assert_eq!((done.status, done.header("location").as_deref()), (303, Some("/.lightkeeper/")), "{}", done.text());
+    let session = given(&done, SESSION).unwrap();
+    let mut faults = Vec::new();
+    for wanted in RETURNS {
+        let answer = browser.get(&format!("/.lightkeeper/login?return_to={wanted}"), &session).await;
+        if (answer.status, answer.header("location").as_deref()) != (303, Some("/.lightkeeper/")) {
+            faults.push(format!("{wanted}: {} {:?}", answer.status, answer.header("location")));
+        }
+    }
+    ground.nothing_upstream("logins");
+    ground::none(&faults);
+}
+
+/// A change to a callback that the provider meant well, and the status and reason that it ends with.
+type Forgery = (&'static str, fn(&str) -> String, u16, &'static str);
+
+const FORGERIES: &[Forgery] = &[
+    (
+        "another state",
+        |path| replaced(path, "state", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        400,
+        "login_state_mismatch",
+    ),
+    ("an empty state", |path| replaced(path, "state", ""), 400, ""),
+    ("no state", |path| without(path, "state"), 400, ""),
+    ("another code", |path| replaced(path, "code", "AAAA"), 400, "login_code_refused"),
+    ("no code", |path| without(path, "code"), 400, ""),
+    ("a code with markup", |path| replaced(path, "code", "%3Cscript%3E"), 400, "login_code_refused"),
+    ("another issuer", |path| replaced(path, "iss", "https%3A%2F%2Fevil.example"), 400, "login_issuer_mismatch"),
+    ("no issuer", |path| without(path, "iss"), 400, "login_issuer_mismatch"),
+    ("two codes", |path| format!("{path}&code=AAAA"), 400, "login_callback_malformed"),
+    ("two states", |path| format!("{path}&state=AAAA"), 400, "login_callback_malformed"),
+    ("two issuers", |path| format!("{path}&iss=https%3A%2F%2Fevil.example"), 400, "login_callback_malformed"),
+    ("an error besides", |path| format!("{path}&error=access_denied"), 0, ""),
+    ("another flow's token", |path| format!("{path}&id_token=a.b.c"), 400, "login_callback_malformed"),
+    (
+        "an error with markup",
+        |path| format!("{}&error=%3Cscript%3Ealert(1)%3C%2Fscript%3E", without(path, "code")),
+        400,
+        "",
+    ),
+    ("many pairs", |path| format!("{path}{}", "&a=b".repeat(70)), 400, "malformed_query"),
+    ("a header in a value", |path| format!("{path}&x=%0d%0aset-cookie:%20a=b"), 400, "malformed_query"),
+];
+
+fn parts(path: &str) -> (String, Vec<(String, String)>) {
+    let (path, query) = path.split_once('?').unwrap();
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap());
+    (path.to_owned(), pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+fn joined(path: &str, pairs: &[(String, String)]) -> String {
+    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
+fn replaced(callback: &str, name: &str, by: &str) -> String {
+    let (path, mut pairs) = parts(callback);
+    pairs.iter_mut().filter(|(key, _)| key == name).for_each(|(_, value)| by.clone_into(value));
+    joined(&path, &pairs)
+}
+
+fn without(callback: &str, name: &str) -> String {
+    let (path, mut pairs) = parts(callback);
+    pairs.retain(|(key, _)| key != name);
+    joined(&path, &pairs)
+}
+
+/// Scenario: callbacks that are forged in one place. Guarantees: each is a page that says to log in again, sets no session,
+/// shows nothing of what it was given, and removes the login's cookie where it was looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_callbacks_log_nobody_in() {
+    let mut ground = Ground::new().await;
+    let mut faults = Vec::new();
+    for (name, forge, status, reason) in FORGERIES {
+        let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+        let (login, callback) = browser.begin("").await;
+        let answer = browser.get(&forge(&callback), &login).await;
+        let records = ground.calls(2).await;
+        let told = records.last().map(|record| record["reason"].clone()).unwrap_or_default();
+        let page = answer.text();
+        let clean = (answer.status == *status || (*status == 0 && matches!(answer.status, 400 | 403)))
+            && (told == *reason || reason.is_empty())
+            && given(&answer, SESSION).is_none()
+            && answer.header("location").is_none()
+            && !page.contains("<script>alert")
+            && !page.contains("evil.example");
+        if !clean {
+            faults.push(format!("{name}: {} {told} {:?}", answer.status, answer.headers));
+        }
+    }
+    ground.nothing_upstream("callbacks");
+    ground::none(&faults);
+}
+
+/// Scenario: whole callbacks in the wrong browser, at the wrong time or twice. Guarantees: a login ends once, in the
+/// browser that began it, at the origin where it began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callbacks_work_once_and_where_they_belong() {
+    let ground = Ground::new().await;
+    let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+    let (mine, to_me) = browser.begin("").await;
+    let (theirs, to_them) = browser.begin("").await;
+    let refused = |answer: &Answer| answer.status == 400 && given(answer, SESSION).is_none();
+    assert!(refused(&browser.get(&to_me, "").await), "without the cookie");
+    assert!(refused(&browser.get(&to_them, &mine).await), "swapped");
+    assert!(refused(&browser.get(&to_me, &mine).await), "spent by the swapped one");
+    let as_session = theirs.replace(LOGIN, SESSION);
+    assert_eq!(browser.get("/.lightkeeper/whoami", &as_session).await.status, 401, "a login's cookie is no session");
+    // The same listener by another name is another origin.
+    let port = ground.plain().port();
+    let elsewhere = SampleCaller::new(&format!("http://localhost:{port}"));
+    let elsewhere = elsewhere.send(Method::GET, &to_them, &[("cookie", theirs.as_str())], Vec::new()).await.unwrap();
+    assert!(refused(&elsewhere), "at another origin");
+    let (own, callback) = browser.begin("").await;
+    let done = browser.get(&callback, &own).await;
+    let session = given(&done, SESSION).unwrap();
+    assert!(refused(&browser.get(&callback, &own).await), "replayed");
+    assert_eq!(browser.get("/.lightkeeper/whoami", &session).await.status, 200);
+    let elsewhere = SampleCaller::new(&format!("http://localhost:{port}"));
+    let moved = elsewhere.send(Method::GET, "/.lightkeeper/whoami", &[("cookie", session.as_str())], Vec::new()).await;
+    assert_eq!(moved.unwrap().status, 401, "a session is one origin's");
+    let as_login = session.replace(SESSION, LOGIN);
+    let (_, callback) = browser.begin("").await;
+    assert!(refused(&browser.get(&callback, &as_login).await), "a session is no login's cookie");
+    for at in [0, session.len() / 2, session.len() - 1] {
+        let mut bytes = session.clone().into_bytes();
+        let at = at.max(SESSION.len() + 1);
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(bytes).unwrap();
+        assert_eq!(browser.get("/.lightkeeper/whoami", &forged).await.status, 401, "changed at {at}");
+    }
+    ground.nothing_upstream("callbacks");
+}
+
+/// Scenario: names by which a gateway is called. Guarantees: a login never begins in the clear, except on this machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_login_in_the_clear() {
+    let mut ground = Ground::new().await;
+    for (host, status, reason) in [
+        ("localhost", 303, "ok"),
+        ("LOCALHOST:80", 303, "ok"),
+        ("127.0.0.1", 303, "ok"),
+        ("[::1]:8080", 303, "ok"),
+        ("gateway.acme.example", 400, "login_in_the_clear"),
+        ("localhost.evil.example", 400, "login_in_the_clear"),
+        ("127.0.0.1.evil.example", 400, "login_in_the_clear"),
+        ("127.0.0.2", 400, "login_in_the_clear"),
+        ("0", 400, "login_in_the_clear"),
+        ("evil@localhost", 400, "malformed_host"),
+        ("localhost/evil", 400, "malformed_host"),
+        ("", 400, "malformed_host"),
+    ] {
+        let text = format!("GET /.lightkeeper/login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let talk = wire::talk(ground.plain(), text.as_bytes()).await;
+        let replies = wire::replies(&talk.bytes, &[]).unwrap();
+        let records = ground.calls(1).await;
+        assert_eq!((replies[0].status, records[0]["reason"].as_str()), (status, Some(reason)), "{host}");
+        let leads = replies[0].header("location").map(|location| location.starts_with(ground.world.issuer.url()));
+        assert_eq!(leads, (status == 303).then_some(true), "{host}");
+    }
+    ground.nothing_upstream("hosts");
+}
