@@ -266,7 +266,9 @@ async fn a_cookie_is_evidence_for_people_only() {
     for path in
         ["/v1/traces", "/apps/shop/-/v1/traces", "/traces/otlp/v0.9", "/api/v2/reports", "/_bulk", "/api/v2/spans"]
     {
-        let answer = browser.send(Method::POST, path, &proof, "{}").await;
+        // Zipkin's spans are read before anybody is asked for a token, which may stand in them.
+        let body = if path == "/api/v2/spans" { "[]" } else { "{}" };
+        let answer = browser.send(Method::POST, path, &proof, body).await;
         assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (401, "no_credential"), "{path}");
     }
     let paths = [
