@@ -1,6 +1,6 @@
 //! Alerts of a part of the tree: what state each is in, and where to look next.
 //!
-//! What it does: asks for the states that the backend tells one by one, and makes the links from an alert to what may
+//! What it does: asks for the states that the backend tells one by one, falls back on what it told us by itself, and makes the links from an alert to what may
 //! explain it. What it refuses to know: how alerts are listed. Invariants: a state that was not found is `unknown`, and
 //! the reason stands among the errors; so many are asked at most.
 
@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::tree::{Arrived, Asking, Failed, Gathered, side_by_side, target};
+use crate::audit::timestamp;
 use crate::federate::{self, Item, Missing};
 use crate::identify::Identity;
 use crate::profiles::{StateSource, TreeResource, TreeSource, UiPage, UiSpot};
@@ -48,6 +49,11 @@ pub(super) async fn ask(
     let mut from = Vec::new();
     for one in &gathered.arrived {
         let Some(source) = resource.sources.get(one.source) else { continue };
+        // What the backend told us of its own accord; what it answers below is newer.
+        for alarm in asking.core.alarms.of(&one.origin.app) {
+            let state = State { word: Some(alarm.state), since: Some(timestamp(alarm.since.0)) };
+            states.found.entry((one.place, alarm.id)).or_insert(state);
+        }
         let Some((state, operation)) = source.state.as_ref().and_then(|state| Some((state, state.operation?))) else {
             continue;
         };
@@ -78,7 +84,12 @@ pub(super) async fn ask(
             found.word.is_some().then_some(found).ok_or_else(|| Failed::from(shape))
         });
         match read {
-            Ok(found) => drop(states.found.insert((place, id), found)),
+            Ok(mut found) => {
+                // The backend tells the state alone; we may have been told when it began.
+                let told = states.found.remove(&(place, id.clone())).filter(|told| told.word == found.word);
+                found.since = found.since.or(told.and_then(|told| told.since));
+                states.found.insert((place, id), found);
+            }
             Err(failed) => states.missing.push((place, failed.missing(&origin, Some(&source.resource), Some(&id)))),
         }
     }
@@ -100,12 +111,10 @@ pub(super) fn members(
     states: &States,
 ) -> Vec<(&'static str, Value)> {
     let known = id.and_then(|id| states.found.get(&(one.place, id.to_owned()))).cloned();
-    let state = known.unwrap_or_else(|| match &source.state {
-        Some(state) if state.operation.is_none() => {
-            State { word: item.text(&state.at).map(|word| said(state, word)), since: item.text(&state.since) }
-        }
-        _ => State::default(),
+    let listed = source.state.as_ref().filter(|state| state.operation.is_none()).and_then(|state| {
+        Some(State { word: Some(said(state, item.text(&state.at)?)), since: item.text(&state.since) })
     });
+    let state = listed.or(known).unwrap_or_default();
     let since = state.since.as_deref().and_then(|since| OffsetDateTime::parse(since, &Rfc3339).ok());
     let window = match since.and_then(|since| i64::try_from(since.unix_timestamp_nanos() / 1_000_000).ok()) {
         Some(since) => (since.saturating_sub(WINDOW_MS), since.saturating_add(WINDOW_MS)),
