@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use http::Method;
 use lightkeeper::demo::emulator::PROJECTS;
-use lightkeeper::demo::{Answer, Fault, World};
+use lightkeeper::demo::{Answer, Fault, World, webhook_secret};
 use lightkeeper::profiles::{Profile, TreeShape};
 use serde_json::{Value, json};
 
@@ -273,6 +273,13 @@ async fn an_alert_without_a_state_is_told() {
         let link = document["items"][1]["links"][link].as_str().unwrap();
         assert!(link.starts_with("https://app.lightstep.com/payments-prod/"), "{link}");
     }
+    // What the backend tells of its own accord fills the gap.
+    let inlet = world.plain_caller().bearer(&webhook_secret("shop/checkout"));
+    let alert = json!({ "alert": { "id": "metric_alert-23", "name": "checkout latency", "state": "Critical" } });
+    assert_eq!(inlet.post("/apps/shop/checkout/-/alerts", &alert).await.unwrap().status, 200);
+    let document = ask(&world, "ann", "/apps/shop/checkout/-/alerts").await.json().unwrap();
+    assert_eq!(texts(&document["items"], "state"), ["firing", "ok"], "{document}");
+    assert!(document["items"][0]["since"].is_string(), "{document}");
     let deny = "{ name: no-conditions, effect: deny, subjects: [{ any: true }], \
                 permissions: [query.conditions.read], apps: [shop/payments] }";
     let world = stage::start(stage::bind(stage::plan(&[]), deny)).await;
