@@ -31,7 +31,7 @@ pub async fn ask(
 }
 
 /// The same, whatever the status is.
-pub async fn send(
+async fn send(
     session: &Session,
     method: Method,
     path: &str,
@@ -60,7 +60,7 @@ pub async fn send(
 }
 
 /// What a refusal says, and what to do about it.
-pub fn refused(session: &Session, answer: &Response<Vec<u8>>) -> Failure {
+fn refused(session: &Session, answer: &Response<Vec<u8>>) -> Failure {
     let status = answer.status();
     let what = format!("{}: {}{}", status.as_u16(), message(answer), mark(answer));
     match status {

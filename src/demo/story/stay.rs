@@ -121,6 +121,11 @@ QUERY_TOKEN=$(curl -s {issuer}/token -u terraform:terraform-secret -d grant_type
 curl -s --cacert {folder}/certs/ca.pem {tls}/public/v0.2/acme/projects/checkout-prod/streams -H "authorization: Bearer $QUERY_TOKEN"
 curl -i --cacert {folder}/certs/ca.pem {tls}/public/v0.2/acme/projects/platform-prod/streams -H "authorization: Bearer $QUERY_TOKEN"
 
+# As a person: pick who you are on the login page. Then ask a part of the tree, and open a port for tools that know a base URL only.
+{program} login --gateway {tls} --ca {folder}/certs/ca.pem
+{program} apps && {program} alerts shop
+{program} connect
+
 # Who am I, and which apps are mine?
 curl -s {plain}/.lightkeeper/whoami -H "authorization: Bearer $TOKEN"
 curl -s {plain}/apps/shop/checkout -H "authorization: Bearer $TOKEN"
