@@ -26,6 +26,8 @@ mod legacy;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod rates;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod restraint;
@@ -33,6 +35,8 @@ mod restraint;
 mod report_answers;
 #[cfg(test)]
 mod reports;
+#[cfg(test)]
+mod responses;
 #[cfg(test)]
 mod site;
 #[cfg(test)]

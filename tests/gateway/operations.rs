@@ -171,6 +171,9 @@ async fn the_metrics_page_is_bounded() {
         "issuer",
         "project",
         "event",
+        "how",
+        "class",
+        "by",
         "le",
     ];
     let apps: BTreeSet<&str> =
