@@ -33,4 +33,4 @@ pub use formats::{Carrier, Format};
 pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
 pub use receiver::{Received, Receiver, ReceiverFault};
 pub use samples::{LegacySample, Sample};
-pub use world::{World, WorldPlan};
+pub use world::{World, WorldPlan, webhook_secret};

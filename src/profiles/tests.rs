@@ -272,7 +272,7 @@ fn sensitive_permissions_are_the_ones_of_the_design() {
 #[test]
 fn a_table_that_could_mean_two_things_is_refused() {
     let text = include_str!("lightstep.yaml");
-    let row = |row: &str| format!("{text}\n  - {{ {row}, key: read }}\n");
+    let row = |row: &str| format!("{text}\n  - {{ {row}, key: read, response: item }}\n");
     for (broken, word) in [
         (row("method: GET, path: \"/projects/{other}\", permission: query.x.read, scope: organization"), "could match"),
         (row("method: GET, path: /x, permission: query.streams.read, scope: project"), "names none"),

@@ -101,6 +101,9 @@ fn document(body: Bytes, rewriting: &Rewriting<'_>, is_good: bool) -> Result<Rew
     let rewritten = rewriting.links.in_json(&bounded);
     // Escapes could have hidden the key from the first look.
     let quotable = rewriting.lent.expose().iter().any(|byte| matches!(byte, b'"' | b'\\'));
+    if holds(rewritten.as_bytes(), rewriting.lent) {
+        return Err(AnswerFault::EchoedCredential);
+    }
     if (may_hide_text(&text) || (quotable && text.contains('\\'))) && unescaped_holds(&rewritten, rewriting.lent) {
         return Err(AnswerFault::EchoedCredential);
     }
