@@ -257,6 +257,7 @@ fn every_key_arrives_in_the_checked_settings() {
             lifetime: seconds(7200),
             idle: seconds(600),
             keys: vec![file("session-key"), SecretRef::Env("SESSION_KEY".into())],
+            policy_claims: Vec::new(),
             cli: Some(CliSettings {
                 client_id: "cli".into(),
                 scopes: vec!["openid".into()],

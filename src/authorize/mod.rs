@@ -29,6 +29,7 @@ pub use raw::policy_schema;
 pub use reach::Reach;
 pub use view::{Grant, NodeView, View};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::accept::{Ask, Call};
@@ -42,6 +43,7 @@ use self::binding::Binding;
 use self::index::SubjectIndex;
 use self::permissions::PermissionSet;
 use self::quotas::Quotas;
+use self::subject::IssuerName;
 
 /// A checked policy file. Made by `Policy::load`; never changes.
 #[derive(Debug)]
@@ -120,6 +122,14 @@ impl Policy {
     /// The names of all bindings, in the file's order.
     pub fn binding_names(&self) -> impl Iterator<Item = &str> {
         self.bindings.iter().map(|binding| &*binding.name)
+    }
+
+    /// The claims by which bindings tell the callers of an OIDC issuer apart, sorted, each once.
+    pub fn claims_of(&self, issuer: &str) -> Vec<String> {
+        let subjects = self.bindings.iter().flat_map(|binding| &binding.subjects);
+        let theirs = subjects.filter(|one| matches!(&one.issuer, Some(IssuerName::Oidc(named)) if **named == *issuer));
+        let names: BTreeSet<&String> = theirs.flat_map(|one| one.claims.iter().map(|(name, _)| name)).collect();
+        names.into_iter().cloned().collect()
     }
 }
 

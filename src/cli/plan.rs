@@ -11,6 +11,7 @@ use crate::clock::{Clock, UnixMillis};
 use crate::config::{self, Checked, Glance};
 use crate::document::Diagnostic;
 use crate::gateway::Plan;
+use crate::identify::LoginSettings;
 use crate::profiles::Profile;
 
 /// What the files say, and everything that is wrong or odd about them.
@@ -96,7 +97,10 @@ impl Loaded {
                 organization: checked.organization,
                 listeners: checked.listeners,
                 issuers: checked.issuers,
-                login: checked.login,
+                login: checked.login.map(|login| {
+                    let policy_claims = policy.claims_of(&login.issuer);
+                    LoginSettings { policy_claims, ..login }
+                }),
                 ingest: checked.upstreams.ingest,
                 query: checked.upstreams.query,
                 collector: checked.upstreams.collector,

@@ -122,6 +122,8 @@ pub fn login(report: &mut Report<'_>, raw: &RawConfig) -> Option<LoginSettings> 
         lifetime,
         idle,
         keys,
+        // The policy is not read yet.
+        policy_claims: Vec::new(),
         cli,
     })
 }

@@ -56,6 +56,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         lifetime: Duration::from_secs(8 * 3600),
         idle: Duration::from_secs(1800),
         keys: vec![SecretRef::File(folder.0.join("session-key"))],
+        policy_claims: Vec::new(),
         cli: Some(CliSettings {
             client_id: "lightkeeper-cli".to_owned(),
             scopes: vec!["openid".to_owned()],

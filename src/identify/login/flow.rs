@@ -84,7 +84,8 @@ impl Login {
         };
         let claims = id_token::judge(&self.issuer, &tokens.id_token, &expected, now).await?;
         let facts = self.person(claims, &known, &tokens.access_token).await?;
-        let session = Kept::begin(&facts, &self.stamp, self.lifetimes(), now).ok_or(LoginFault::Unsealed)?;
+        let session = Kept::begin(&facts, &self.settings.policy_claims, &self.stamp, self.lifetimes(), now);
+        let session = session.ok_or(LoginFault::Unsealed)?;
         Ok(Finished {
             return_to: transaction.return_path(),
             session: session.seal(&self.keys, origin, self.lifetimes())?,

@@ -180,10 +180,12 @@ impl Login {
     }
 }
 
-/// Whoever logged in under other claims, another client or another issuer must log in again.
+/// Whoever logged in under other claims, another client or another issuer must log in again; also when the policy begins
+/// to look at claims that the session does not keep.
 fn stamp(settings: &LoginSettings, issuer: &Issuer) -> String {
     let at = issuer.settings();
-    let parts = [&at.issuer, &settings.client_id, &at.subject_claim, &at.groups_claim];
+    let fixed = [&at.issuer, &settings.client_id, &at.subject_claim, &at.groups_claim];
+    let parts = fixed.into_iter().chain(&settings.policy_claims);
     let mut hash = digest::Context::new(&digest::SHA256);
     for part in parts {
         hash.update(&(part.len() as u64).to_be_bytes());

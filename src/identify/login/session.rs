@@ -22,7 +22,7 @@ use crate::identify::rejection::Reason;
 /// A session is renewed by the first use after this long.
 const RENEWED_AFTER_SECONDS: i64 = 60;
 
-/// The claims that are kept: who somebody is to people. Nothing that could be taken for a token.
+/// The claims that are kept beside the policy's: who somebody is to people. Nothing that could be taken for a token.
 const KEPT_CLAIMS: [&str; 3] = ["name", "email", "preferred_username"];
 
 /// A kept claim that is longer is dropped: it is for show only, and the cookie is small.
@@ -100,18 +100,27 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// A new session of somebody who was just proven. `None` if the machine gives no random bytes.
-    pub fn begin(facts: &Facts, stamp: &str, lifetimes: Lifetimes, now: UnixMillis) -> Option<Self> {
+    /// A new session of somebody who was just proven, with the claims that the policy looks at. `None` if the machine gives no random bytes.
+    pub fn begin(
+        facts: &Facts,
+        policy_claims: &[String],
+        stamp: &str,
+        lifetimes: Lifetimes,
+        now: UnixMillis,
+    ) -> Option<Self> {
+        let held = |name: &str| Some((name.to_owned(), facts.claims.get(name)?.clone()));
         let fits = |value: &Value| value.as_str().is_some_and(|text| text.len() <= KEPT_CLAIM_LIMIT_BYTES);
-        let kept = KEPT_CLAIMS.iter().filter_map(|name| Some((*name, facts.claims.get(*name)?)));
-        let claims = kept.filter(|(_, value)| fits(value)).map(|(name, value)| (name.to_owned(), value.clone()));
+        // Never cut: one that fell off could be the one that is denied.
+        let looked_at = policy_claims.iter().filter_map(|name| held(name));
+        let shown = KEPT_CLAIMS.iter().filter_map(|name| held(name)).filter(|(_, value)| fits(value));
+        let claims: Map<String, Value> = shown.chain(looked_at).collect();
         let begun = now.seconds();
         Some(Kept {
             issuer: facts.issuer.to_string(),
             stamp: stamp.to_owned(),
             subject: facts.subject.to_string(),
             groups: facts.groups.clone(),
-            claims: claims.collect(),
+            claims,
             id: random_text::<16>()?,
             csrf: random_text::<32>()?,
             begun,

@@ -20,6 +20,9 @@ pub struct LoginSettings {
     pub idle: Duration,
     /// Keys of 32 bytes (base64 or hexadecimal): the first seals, all open. From `vault.session_keys`.
     pub keys: Vec<SecretRef>,
+    /// The claims by which the policy tells the issuer's people apart: a session keeps them, so that bindings that name
+    /// them, denials above all, hold for it too.
+    pub policy_claims: Vec<String>,
     /// What the command line logs in with.
     pub cli: Option<CliSettings>,
 }

@@ -60,6 +60,7 @@ impl Desk {
             lifetime: Duration::from_secs(8 * 3600),
             idle: Duration::from_secs(1800),
             keys: vec![key],
+            policy_claims: Vec::new(),
             cli: None,
         };
         let mut document = metadata(&provider);

@@ -39,6 +39,24 @@ async fn a_session_says_who_logged_in_and_nothing_of_tokens() {
 }
 
 #[tokio::test]
+async fn a_session_keeps_the_claims_that_the_policy_looks_at() {
+    let desk = Desk::open_with(|settings, _| settings.policy_claims = vec!["email".into(), "team".into()]).await;
+    let long = "e".repeat(500);
+    for (claims, expected) in [
+        (json!({"team": ["a", "b"]}), Some(json!(["a", "b"]))),
+        (json!({"team": long}), Some(json!(long))),
+        (json!({"team": null, "email": long}), None),
+    ] {
+        let session = desk.login(claims.clone()).await.unwrap();
+        let identity = desk.show(&session).await.unwrap();
+        let kept = &identity.facts().claims;
+        assert_eq!(kept.get("team").filter(|team| !team.is_null()), expected.as_ref());
+        assert_eq!(kept["email"], claims.get("email").cloned().unwrap_or(json!("ada@acme.example")));
+        assert!(!kept.contains_key("secret_thing"));
+    }
+}
+
+#[tokio::test]
 async fn a_session_ends_by_its_idle_and_absolute_times() {
     let desk = Desk::open().await;
     let session = desk.login(json!({})).await.unwrap();
@@ -84,6 +102,11 @@ async fn a_session_counts_under_the_settings_that_it_began_under() {
         (
             "groups from elsewhere",
             LoginSettings { groups_from_userinfo: true, ..plain.clone() },
+            Err("session_invalid"),
+        ),
+        (
+            "the policy looks further",
+            LoginSettings { policy_claims: vec!["team".into()], ..plain.clone() },
             Err("session_invalid"),
         ),
         ("shorter", LoginSettings { lifetime: Duration::from_secs(60), ..plain.clone() }, Err("session_expired")),
