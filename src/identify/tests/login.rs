@@ -74,7 +74,7 @@ async fn a_login_works_once_in_the_browser_that_began_it() {
         ("none", None, "login_transaction_missing"),
         ("a session's", Some(session.as_str()), "login_transaction_invalid"),
         ("garbage", Some("AAAA"), "login_transaction_invalid"),
-        ("cut", fresh.transaction.strip_suffix('A').or(Some(&fresh.transaction[1..])), "login_transaction_invalid"),
+        ("cut", fresh.transaction.get(1..), "login_transaction_invalid"),
     ] {
         assert_eq!(desk.finish(&answer, transaction).await, Err(expected), "{what}");
     }

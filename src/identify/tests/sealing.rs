@@ -52,7 +52,7 @@ fn what_is_sealed_opens_in_its_place_only() {
         ("another nonce", &ours, HERE, changed(9), false),
         ("a flipped bit", &ours, HERE, changed(21), false),
         ("a flipped tag", &ours, HERE, changed(bytes.len() - 1), false),
-        ("cut off", &ours, HERE, text.strip_suffix(&text[text.len() - 4..]).unwrap().to_owned(), false),
+        ("cut off", &ours, HERE, text.get(..text.len() - 4).unwrap().to_owned(), false),
         ("longer", &ours, HERE, format!("{text}AAAA"), false),
         ("padded", &ours, HERE, format!("{text}="), false),
         ("nothing", &ours, HERE, String::new(), false),
