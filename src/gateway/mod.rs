@@ -18,6 +18,7 @@ mod fairness;
 mod house;
 mod inlet;
 mod lanes;
+mod line;
 mod meanings;
 mod own;
 mod pace;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use http::Method;
 
 use super::recent::{Caller, Ended};
-use super::{Core, House, Visitor, gather};
+use super::{Core, House, Visitor, gather, line};
 use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, SiteAsk};
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
@@ -449,48 +449,11 @@ impl Walk {
             parts: std::mem::take(&mut self.parts),
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         };
-        log(&record);
+        line::log(&record);
         match self.slot.take() {
             Some(slot) => self.core.trail.fill(slot, record),
             None => self.core.trail.note(record),
         }
-    }
-}
-
-/// One event of the given level: the level of an event is fixed where it stands.
-macro_rules! write_line {
-    ($level:ident, $record:expr) => {{
-        let record = $record;
-        tracing::event!(
-            tracing::Level::$level,
-            request_id = record.request_id,
-            decision = record.decision,
-            reason = record.reason,
-            detail = record.detail,
-            status = record.status,
-            grpc_status = record.grpc_status,
-            method = record.http_method,
-            path = record.path,
-            operation = record.operation,
-            app = record.app,
-            subject = record.identity.as_ref().map(|who| who.subject.as_str()),
-            issuer = record.identity.as_ref().map(|who| who.issuer.as_str()),
-            client = record.client_address,
-            duration_us = record.duration_us,
-            "call"
-        );
-    }};
-}
-
-/// The one line that a call leaves in the log: what went well at `debug`, because the audit trail has it
-/// anyway and a line costs as much as the decision; what did not at `info`.
-fn log(record: &Record) {
-    if record.reason == "ok" {
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            write_line!(DEBUG, record);
-        }
-    } else if tracing::enabled!(tracing::Level::INFO) {
-        write_line!(INFO, record);
     }
 }
 

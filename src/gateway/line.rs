@@ -1,0 +1,43 @@
+//! The one line that a call leaves in the log.
+//!
+//! What it does: says of a record what an operator looks for. What it refuses to know: where the record goes besides.
+//! Invariant: nothing is in a line that is not in the record.
+
+use crate::audit::Record;
+
+/// One event of the given level: the level of an event is fixed where it stands.
+macro_rules! write_line {
+    ($level:ident, $record:expr) => {{
+        let record = $record;
+        tracing::event!(
+            tracing::Level::$level,
+            request_id = record.request_id,
+            decision = record.decision,
+            reason = record.reason,
+            detail = record.detail,
+            status = record.status,
+            grpc_status = record.grpc_status,
+            method = record.http_method,
+            path = record.path,
+            operation = record.operation,
+            app = record.app,
+            subject = record.identity.as_ref().map(|who| who.subject.as_str()),
+            issuer = record.identity.as_ref().map(|who| who.issuer.as_str()),
+            client = record.client_address,
+            duration_us = record.duration_us,
+            "call"
+        );
+    }};
+}
+
+/// The one line that a call leaves in the log: what went well at `debug`, because the audit trail has it
+/// anyway and a line costs as much as the decision; what did not at `info`.
+pub fn log(record: &Record) {
+    if record.reason == "ok" {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            write_line!(DEBUG, record);
+        }
+    } else if tracing::enabled!(tracing::Level::INFO) {
+        write_line!(INFO, record);
+    }
+}
