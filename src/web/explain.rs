@@ -42,7 +42,7 @@ fn by_request(view: &ExplainView) -> Markup {
             h2 #by-request { "A call that was made" }
             div.field {
                 label for="request_id" { "Request id" }
-                input #request_id name="request_id" value=(view.request_id) required maxlength="128" autocomplete="off"
+                input #request_id name="request_id" value=(view.request_id) required maxlength="64" autocomplete="off"
                     spellcheck="false" autocapitalize="none" aria-invalid=[wrong.map(|_| "true")]
                     aria-describedby=(if wrong.is_some() { "request-hint mistake" } else { "request-hint" });
                 p.hint #request-hint { "Every answer carries one, in the header " code { "lightkeeper-request-id" } "." }

@@ -124,14 +124,21 @@ pub fn outward(title: &str, url: &str) -> Markup {
     }
 }
 
-/// The page of an app: the root is `/.lightkeeper/apps/`.
+/// The page of an app; the root's is `/.lightkeeper/apps`.
 pub fn app_url(app: &str) -> String {
-    format!("/.lightkeeper/apps/{}", encoded(app.trim_start_matches('/'), true))
+    beneath("/.lightkeeper/apps", app)
 }
 
 /// The recent decisions of an app and what is beneath.
 pub fn decisions_url(app: &str) -> String {
-    format!("/.lightkeeper/decisions/{}", encoded(app.trim_start_matches('/'), true))
+    beneath("/.lightkeeper/decisions", app)
+}
+
+fn beneath(folder: &str, app: &str) -> String {
+    match app.trim_start_matches('/') {
+        "" => folder.to_owned(),
+        app => format!("{folder}/{}", encoded(app, true)),
+    }
 }
 
 /// The explanation of a call.
@@ -282,7 +289,8 @@ mod tests {
 
     #[test]
     fn addresses_of_ours_are_encoded() {
-        assert_eq!(app_url("/"), "/.lightkeeper/apps/");
+        assert_eq!(app_url("/"), "/.lightkeeper/apps");
+        assert_eq!(decisions_url("/"), "/.lightkeeper/decisions");
         assert_eq!(app_url("shop/checkout"), "/.lightkeeper/apps/shop/checkout");
         assert_eq!(decisions_url("//evil\"?#"), "/.lightkeeper/decisions/evil%22%3F%23");
         assert_eq!(explain_url("a&b=c/ü"), "/.lightkeeper/explain?request_id=a%26b%3Dc%2F%C3%BC");

@@ -59,7 +59,7 @@ fn toolbar(view: &TreeView) -> Markup {
                 hx-sync="this:replace" hx-trigger="submit, input changed delay:250ms from:#filter, refresh" {
                 label for="filter" { "Filter" }
                 input #filter type="search" name="filter" value=(view.filter.as_deref().unwrap_or_default())
-                    placeholder="App, project or owner" autocomplete="off" spellcheck="false" autocapitalize="none";
+                    maxlength="256" placeholder="App, project or owner" autocomplete="off" spellcheck="false" autocapitalize="none";
                 button type="submit" { "Apply" }
                 @if view.filter.is_some() { a.clear href="/.lightkeeper/" { "Clear" } }
             }

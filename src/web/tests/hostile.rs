@@ -1,4 +1,7 @@
 //! Hostile text in every field of every page: it is shown, and it does nothing.
+//!
+//! What it does: renders each page from such text and reads the result back. What it refuses to know: how a page is
+//! written. Invariant: every field of `gateway::view` is filled here.
 
 use super::markup::check;
 use super::{rendered, samples};

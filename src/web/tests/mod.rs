@@ -1,4 +1,6 @@
 //! The pages, rendered: what they look like (golden files), what hostile text becomes in them, and their colours.
+//!
+//! What it does: holds the tests of all pages together. What it refuses to know: sockets, sessions.
 
 use super::site;
 use crate::gateway::{Frame, Page};

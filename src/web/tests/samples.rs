@@ -1,4 +1,6 @@
 //! One organization's day, as views: each page as people will meet it.
+//!
+//! What it does: names one view for each golden file. What it refuses to know: how views are gathered.
 
 use crate::gateway::*;
 
