@@ -1,4 +1,7 @@
 //! Colours that are seen together differ enough (WCAG 2.2, 1.4.3 and 1.4.11), in light and in dark.
+//!
+//! What it does: computes the ratios from the style sheet's own colours. What it refuses to know: where on a page a pair
+//! is seen; the tables say that it is.
 
 const CSS: &str = include_str!("../assets/site.css");
 
