@@ -43,7 +43,7 @@ pub fn code(text: &str) -> Markup {
 pub fn words(text: &str) -> Markup {
     let mut parts: Vec<&str> = text.split('`').collect();
     // An odd backtick is one of the text's own.
-    let tail = if parts.len() % 2 == 0 { parts.pop() } else { None };
+    let tail = if parts.len().is_multiple_of(2) { parts.pop() } else { None };
     html! {
         @for (index, part) in parts.iter().enumerate() {
             @if index % 2 == 1 { (code(part)) } @else { (Shown(part)) }

@@ -43,14 +43,17 @@ const PARTS: &[(&str, &str)] = &[
     ("bad", "surface"),
 ];
 
+/// Names, with red, green and blue.
+type Colours<'a> = Vec<(&'a str, [u8; 3])>;
+
 /// `--name: #rrggbb;` of one block of the style sheet.
-fn colours(block: &str) -> Vec<(&str, [u8; 3])> {
+fn colours(block: &str) -> Colours<'_> {
     let lines = block.lines().filter_map(|line| line.trim().strip_prefix("--")?.strip_suffix(';')?.split_once(": #"));
     let byte = |hex: &str, at: usize| u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap();
     lines.map(|(name, hex)| (name, [byte(hex, 0), byte(hex, 2), byte(hex, 4)])).collect()
 }
 
-fn schemes() -> [(&'static str, Vec<(&'static str, [u8; 3])>); 2] {
+fn schemes() -> [(&'static str, Colours<'static>); 2] {
     let (light, rest) = CSS.split_once("@media (prefers-color-scheme: dark)").unwrap();
     let dark = rest.split("\n}\n").next().unwrap();
     [("light", colours(light)), ("dark", colours(dark))]
