@@ -153,7 +153,7 @@ mod tests {
         let names = ["app", "gone", "name"];
         for (width, expected) in [
             (None, "APP            NAME\nshop           a long name of a stream\nshop/checkout  b\n"),
-            (Some(25), "APP            NAME\nshop           a long na…\nshop/checkout  b\n"),
+            (Some(25), "APP           NAME\nshop          a long nam…\nshop/checko…  b\n"),
             (Some(1), "APP       NAME\nshop      a long …\nshop/ch…  b\n"),
         ] {
             assert_eq!(table(&names, &rows, width), expected, "{width:?}");

@@ -93,9 +93,9 @@ mod tests {
         let mut rows = Vec::new();
         lay_out(&tree, 0, &mut rows);
         let printed = table(&["", "app", "project", "owners"], &rows, None);
-        let expected = "    APP         PROJECT    OWNERS\n\
+        let expected = "    APP           PROJECT    OWNERS\n\
                         --  /\n\
-                        rw    shop      shop-prod  leads, [2Jx\n\
+                        rw    shop        shop-prod  leads, [2Jx\n\
                         r-      checkout\n\
                         --      search\n\
                         r-    platform\n";
