@@ -17,7 +17,10 @@ use crate::accept::path;
 use crate::apps::{AppPath, NodeId};
 use crate::clock::UnixMillis;
 use crate::forward::DestinationSettings;
-use crate::profiles::AlertLayout;
+use crate::profiles::{AlertLayout, Ui, UiPage, UiSpot};
+
+/// How long before and after an alert its traces are looked for.
+const AROUND_MILLIS: i64 = 15 * 60 * 1000;
 
 /// How much is kept of a name, an id or a state, in characters.
 const TEXT_LIMIT: usize = 256;
@@ -150,8 +153,18 @@ pub struct DeepLinks {
 
 impl DeepLinks {
     /// `public`: what clients call us, by the operator's word. The caller's word (its `Host`) would let it choose where
-    /// people click.
-    pub fn of(public: Option<&str>, app: &AppPath) -> Self {
+    /// people click. `now`: when the message came, should it not say its time.
+    pub fn of(
+        public: Option<&str>,
+        app: &AppPath,
+        ui: &Ui,
+        project: Option<&str>,
+        told: &Told,
+        now: UnixMillis,
+    ) -> Self {
+        let at = told.time.unwrap_or(now).0;
+        let window = Some((at.saturating_sub(AROUND_MILLIS), at.saturating_add(AROUND_MILLIS)));
+        let link = |page| ui.link(page, &UiSpot { project: project?, id: told.id.as_deref(), name: None, window });
         let console = public.map(|public| {
             let segments = app.as_str().split('/').filter(|segment| !segment.is_empty());
             match path::join(segments).as_str() {
@@ -159,7 +172,13 @@ impl DeepLinks {
                 path => format!("{public}/.lightkeeper/apps{path}"),
             }
         });
-        DeepLinks { console, ..DeepLinks::default() }
+        DeepLinks {
+            console,
+            services: link(UiPage::Services),
+            dashboards: link(UiPage::Dashboards),
+            traces: link(UiPage::Explorer),
+            alert: link(UiPage::Alert),
+        }
     }
 }
 
@@ -179,6 +198,7 @@ pub fn owners(house: &House, node: NodeId) -> &[String] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profiles::{Profile, UiBase};
     use serde_json::json;
 
     #[test]
@@ -214,12 +234,19 @@ mod tests {
     #[test]
     fn links_lead_to_us_by_the_operators_word_only() {
         let app = |text| AppPath::parse(text).unwrap();
-        let console = |public, path| DeepLinks::of(public, &app(path)).console;
+        let (ui, told, now) = (Ui::new(&Profile::lightstep(), &UiBase::Profile), Told::default(), UnixMillis(0));
+        let console = |public, path| DeepLinks::of(public, &app(path), &ui, None, &told, now).console;
         assert_eq!(
             console(Some("https://gw"), "shop/checkout").as_deref(),
             Some("https://gw/.lightkeeper/apps/shop/checkout")
         );
         assert_eq!(console(Some("https://gw"), "/").as_deref(), Some("https://gw/.lightkeeper/"));
-        assert_eq!(DeepLinks::of(None, &app("shop")), DeepLinks::default());
+        assert_eq!(DeepLinks::of(None, &app("shop"), &ui, None, &told, now), DeepLinks::default());
+        let told = Told { id: Some("a/../<b>".to_owned()), time: Some(UnixMillis(AROUND_MILLIS)), ..Told::default() };
+        let links = DeepLinks::of(None, &app("shop"), &ui, Some("shop prod"), &told, now);
+        let at = |rest: &str| Some(format!("https://app.lightstep.com/shop%20prod/{rest}"));
+        assert_eq!((links.services, links.dashboards), (at("service-directory"), at("dashboards")));
+        assert_eq!(links.traces, at("explorer?start_micros=0&end_micros=1800000000"));
+        assert_eq!(links.alert, at("alerts/a%2F..%2F%3Cb%3E"));
     }
 }

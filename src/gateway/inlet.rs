@@ -174,17 +174,19 @@ fn destination_key(app: &str, name: &str, body: &Bytes) -> PartKey {
 /// The message with what we know; `None` if it cannot be written.
 fn enriched(walk: &Walk, arrival: &Arrival, ask: &AlertAsk, node: NodeId, body: &Bytes, told: &Told) -> Option<Bytes> {
     let house = &walk.house;
+    let project = house.policy.tree().project_of(node).map(|project| &**project);
+    let public = arrival.connection.listener.public_url.as_deref();
     let message = Enriched {
         organization: &house.organization,
         app: ask.app.as_str(),
         owners: owners(house, node),
-        project: house.policy.tree().project_of(node).map(|project| &**project),
+        project,
         received: timestamp(walk.now().0),
         request_id: &walk.request_id,
         alert: serde_json::from_slice(body).ok()?,
         state: told.state.as_deref(),
         name: told.name.as_deref(),
-        links: DeepLinks::of(arrival.connection.listener.public_url.as_deref(), &ask.app),
+        links: DeepLinks::of(public, &ask.app, &house.ui, project, told, walk.now()),
     };
     serde_json::to_vec(&message).ok().map(Bytes::from)
 }

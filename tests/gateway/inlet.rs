@@ -76,15 +76,23 @@ async fn a_destination_gets_the_original_and_what_we_know() {
     let body = String::from_utf8(message.body.clone()).unwrap();
     let mut lines = message.json().unwrap();
     let time = lines["received"].take();
+    let traces = lines["links"]["traces"].take();
+    let explorer = "https://app.lightstep.com/checkout-prod/explorer?start_micros=";
+    assert!(traces.as_str().is_some_and(|link| link.starts_with(explorer)), "{traces}");
     assert!(time.as_str().is_some_and(|time| time.ends_with('Z')), "{time}");
     assert_eq!(
-        body.replace(time.as_str().unwrap(), "TIME").replace(record["request_id"].as_str().unwrap(), "ID"),
+        body.replace(time.as_str().unwrap(), "TIME")
+            .replace(traces.as_str().unwrap(), "TRACES")
+            .replace(record["request_id"].as_str().unwrap(), "ID"),
         format!(
             concat!(
                 r#"{{"organization":"acme","app":"shop/checkout","owners":["shop-leads@acme.example"],"#,
                 r#""project":"checkout-prod","received":"TIME","request_id":"ID","alert":{},"#,
                 r#""state":"firing","name":"latency of pay","#,
-                r#""links":{{"console":"https://telemetry.acme.example/.lightkeeper/apps/shop/checkout"}}}}"#
+                r#""links":{{"console":"https://telemetry.acme.example/.lightkeeper/apps/shop/checkout","#,
+                r#""services":"https://app.lightstep.com/checkout-prod/service-directory","#,
+                r#""dashboards":"https://app.lightstep.com/checkout-prod/dashboards","#,
+                r#""traces":"TRACES","alert":"https://app.lightstep.com/checkout-prod/alerts/7"}}}}"#
             ),
             std::str::from_utf8(original).unwrap()
         )
@@ -433,20 +441,25 @@ async fn names_get_into_no_head_and_no_link() {
         let whole = message.json().unwrap();
         assert_eq!(whole["alert"], body);
         assert_eq!(
-            (&whole["organization"], &whole["app"], &whole["project"], &whole["links"]),
+            (&whole["organization"], &whole["app"], &whole["project"], &whole["links"]["console"]),
             (
                 &json!("acme"),
                 &json!("shop"),
                 &json!("shop-prod"),
-                &json!({"console": "https://telemetry.acme.example/.lightkeeper/apps/shop"})
+                &json!("https://telemetry.acme.example/.lightkeeper/apps/shop")
             )
         );
+        for link in whole["links"].as_object().unwrap().values().map(|link| link.as_str().unwrap()) {
+            let ours = ["https://telemetry.acme.example/.lightkeeper/", "https://app.lightstep.com/shop-prod/"];
+            assert!(ours.iter().any(|ours| link.starts_with(ours)), "{link}");
+            assert!(link.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?=&%".contains(&byte)), "{link}");
+        }
         assert!(!whole["name"].to_string().contains("\\r") && !whole["state"].to_string().contains("\\n"));
     }
     let tls = world.caller().bearer(&webhook_secret("shop"));
     assert_eq!(post(&tls, SHOP, br#"{"name":"no public name"}"#).await.status, 200);
     let last = world.receiver.received().pop().unwrap().json().unwrap();
-    assert_eq!(last["links"], json!({}), "the caller's word for us is no link");
+    assert!(last["links"]["console"].is_null(), "the caller's word for us is no link");
 }
 
 /// Scenario: one app's webhook tells more than may be told. Guarantees: it is told to wait and how long, and no other app
