@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use http::Method;
 use lightkeeper::clock::Clock;
 use lightkeeper::demo::{Answer, Endpoints, Fault, World, WorldPlan};
 use serde_json::json;
@@ -72,8 +73,9 @@ async fn different_permits_never_share() {
     let people = [("ann", 3), ("sam", 4), ("pat", 1), ("terraform", 1)];
     let asked: Vec<_> = people.iter().map(|(who, _)| asking(&world, who, path)).collect();
     heads(&world, 4).await;
-    let caller = world.plain_caller().bearer(&world.issuer.token("ann")).header("accept", "application/vnd.api+json");
-    let other = tokio::spawn(async move { caller.get(path).await.unwrap() });
+    let caller = world.plain_caller().bearer(&world.issuer.token("ann"));
+    let accept = [("accept", "application/vnd.api+json")];
+    let other = tokio::spawn(async move { caller.send(Method::GET, path, &accept, Vec::new()).await.unwrap() });
     heads(&world, 5).await;
     let caller = world.caller().bearer(&world.issuer.token("ann"));
     let elsewhere = tokio::spawn(async move { caller.get(path).await.unwrap() });

@@ -62,7 +62,8 @@ fn judge(name: &str, head: &str, told: &str) -> Vec<String> {
         complaints.push(format!("{name}: leaks\n{told}"));
     }
     let letters = |character: char| character.is_ascii_alphanumeric() || character == '-';
-    for word in head.split(|character| !letters(character)).filter(|word| word.starts_with("keep-")) {
+    let (_, upstream) = head.split_once("\nupstream ").unwrap();
+    for word in upstream.split(|character| !letters(character)).filter(|word| word.starts_with("keep-")) {
         if !told.contains(word) {
             complaints.push(format!("{name}: loses `{word}`\n{told}"));
         }
