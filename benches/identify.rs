@@ -70,7 +70,7 @@ fn token(sign: &Sign, algorithm: &str, number: u64) -> HeaderValue {
 
 fn caller(token: &HeaderValue) -> Caller {
     let token = Some(Presented::new(token.clone(), 7, Carrier::Authorization));
-    Caller { token, certificate: None, address: Ipv4Addr::LOCALHOST.into() }
+    Caller { token, certificate: None, session: None, address: Ipv4Addr::LOCALHOST.into() }
 }
 
 fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {

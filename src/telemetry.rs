@@ -36,9 +36,7 @@ pub struct Metrics {
     forged: IntCounter,
     logins: IntCounterVec,
     alerts: IntCounterVec,
-    shared: IntCounterVec,
-    throttled: IntCounterVec,
-    foreign: IntCounter,
+    queries: Queries,
     client_token_uses: IntCounterVec,
     client_token_last_used: IntGaugeVec,
     pub key_age_seconds: IntGaugeVec,
@@ -98,6 +96,33 @@ impl Making {
     }
 }
 
+/// What becomes of queries.
+struct Queries {
+    shared: IntCounterVec,
+    throttled: IntCounterVec,
+    foreign: IntCounter,
+}
+
+impl Queries {
+    fn new(make: &Making) -> Result<Self, prometheus::Error> {
+        let shared = make.counter(
+            "query_shared_total",
+            "Queries that were answered without asking the backend once more (coalesced or cached).",
+            &["how"],
+        )?;
+        let throttled = make.counter(
+            "query_throttled_total",
+            "Queries over a rate, by class and by whom they were refused (gateway or backend).",
+            &["class", "by"],
+        )?;
+        let foreign = make.plain_counter(
+            "foreign_references_total",
+            "Links and names of other projects that were blanked in answers.",
+        )?;
+        Ok(Queries { shared, throttled, foreign })
+    }
+}
+
 impl Metrics {
     /// Registers everything in a registry of its own.
     pub fn new() -> Result<Self, prometheus::Error> {
@@ -140,20 +165,6 @@ impl Metrics {
             "Messages about alerts by app and outcome (delivered, kept, repeated, failed or refused).",
             &["app", "outcome"],
         )?;
-        let shared = make.counter(
-            "query_shared_total",
-            "Queries that were answered without asking the backend once more (coalesced or cached).",
-            &["how"],
-        )?;
-        let throttled = make.counter(
-            "query_throttled_total",
-            "Queries over a rate, by class and by whom they were refused (gateway or backend).",
-            &["class", "by"],
-        )?;
-        let foreign = make.plain_counter(
-            "foreign_references_total",
-            "Links and names of other projects that were blanked in answers.",
-        )?;
         let client_token_uses =
             make.counter("client_token_uses_total", "Times that a client token was accepted.", &["name"])?;
         let client_token_last_used =
@@ -179,6 +190,7 @@ impl Metrics {
         let audit_lost = make.gauge("audit_records_lost", "Audit records that could not be queued or written.")?;
         let audit_failing = make.gauge("audit_failing", "1 while audit records cannot be written.")?;
         let last_reload_ok = make.gauge("last_reload_successful", "1 if the last reload was taken over.")?;
+        let queries = Queries::new(&make)?;
         Ok(Metrics {
             registry: make.0,
             requests,
@@ -194,9 +206,7 @@ impl Metrics {
             forged,
             logins,
             alerts,
-            shared,
-            throttled,
-            foreign,
+            queries,
             client_token_uses,
             client_token_last_used,
             key_age_seconds,
@@ -272,17 +282,17 @@ impl Metrics {
 
     /// `how`: `coalesced` or `cached`.
     pub fn query_shared(&self, how: &'static str) {
-        self.shared.with_label_values(&[how]).inc();
+        self.queries.shared.with_label_values(&[how]).inc();
     }
 
     /// `class` is one of the profile's; `by`: `gateway` or `backend`.
     pub fn query_throttled(&self, class: &str, by: &'static str) {
-        self.throttled.with_label_values(&[class, by]).inc();
+        self.queries.throttled.with_label_values(&[class, by]).inc();
     }
 
     /// Counts what of other projects was blanked in an answer.
     pub fn foreign_references(&self, count: u64) {
-        self.foreign.inc_by(count);
+        self.queries.foreign.inc_by(count);
     }
 
     pub fn event(&self, event: &'static str) {

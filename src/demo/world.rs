@@ -25,6 +25,10 @@ pub const POLICY: &str = include_str!("policy.yaml");
 /// filled in.
 pub const CONFIG: &str = include_str!("lightkeeper.yaml");
 
+/// Rates at which nothing waits.
+const UNHURRIED: &str = "query: { rates: { general: 10000/s, timeseries: 10000/s, snapshots: 10000/s, \
+                         spans_short: 10000/s, spans_long: 10000/s } }";
+
 /// What a world is made of.
 #[derive(Clone)]
 pub struct WorldPlan {
@@ -129,7 +133,7 @@ impl World {
         // The emulator has no limits unless it is given some, and the backend's own are too tight for a machine's pace.
         let config = match config.lines().any(|line| line.starts_with("query:")) {
             true => config,
-            false => format!("{config}\nquery: {{ rates: {{ general: 10000/s }} }}\n"),
+            false => format!("{config}\n{UNHURRIED}\n"),
         };
         furnish(&folder.0, &config, &plan.policy, &projects, &plan.clock)
             .map_err(|error| format!("the world's files: {error}"))?;

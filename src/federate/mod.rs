@@ -9,8 +9,6 @@ mod gather;
 mod list;
 mod raw;
 mod series;
-#[cfg(test)]
-mod tests;
 
 pub use gather::{Lapse, gather};
 pub use list::{Item, items};
@@ -174,3 +172,6 @@ impl Missing {
         Value::Object(members)
     }
 }
+
+#[cfg(test)]
+mod tests;

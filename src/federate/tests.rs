@@ -1,4 +1,4 @@
-//! Tables of merges, and what the fan-out promises.
+//! Tables of merges, and what the fan-out promises. What they refuse to know: how one project is asked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

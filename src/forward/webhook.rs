@@ -119,10 +119,13 @@ impl PostAddress {
         if host.is_empty() || !(plain || literal.is_some()) {
             return Err("needs a host");
         }
-        if !tls && !(host == "localhost" || literal.is_some_and(|address| address.is_loopback())) {
+        let loopback = host == "localhost" || literal.is_some_and(|address| address.is_loopback());
+        if !(tls || loopback) {
             return Err("must be an `https` URL (`http` only on loopback)");
         }
-        let written = authority.as_str().strip_suffix(']').is_none() && authority.port().is_some();
+        // What stands behind the host, well formed or not; of an IPv6 address the colons stand in brackets.
+        let behind = authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, behind)| behind);
+        let written = behind.contains(':');
         let port = match (authority.port_u16(), written) {
             (Some(0), _) | (None, true) => return Err("has no port that can be"),
             (Some(port), _) => port,

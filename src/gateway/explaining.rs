@@ -28,6 +28,7 @@ pub type Stages = Vec<(&'static str, Value)>;
 
 /// What was found.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and soon gone")]
 pub enum Judged {
     /// A page of the gateway's own, which every identified caller may see.
     OwnPage,

@@ -14,9 +14,6 @@ use crate::limits::{Rate, Told};
 use crate::profiles::OperationId;
 use crate::respond::Refusal;
 
-/// When the backend refuses without saying for how long.
-const PAUSE_SECONDS: u64 = 1;
-
 /// The class of a question.
 pub fn class(house: &House, call: &Call, operation: OperationId) -> std::sync::Arc<str> {
     let query = match &call.ask {
@@ -51,7 +48,12 @@ pub fn learn(core: &Core, class: &str, answer: &Answer) {
     let now = core.clock.now();
     if answer.status.as_u16() == 429 {
         core.metrics.query_throttled(class, "backend");
-        core.rates.emptied(class, number("retry-after").or(reset).unwrap_or(PAUSE_SECONDS), now);
+        // One that does not say that this limit is used up may speak of another, and must not silence the class.
+        if remaining == Some(0)
+            && let Some(seconds) = reset.or(number("retry-after"))
+        {
+            core.rates.emptied(class, seconds, now);
+        }
     } else if let (Some(remaining), Some(reset_seconds)) = (remaining, reset) {
         core.rates.corrected(class, Told { limit, remaining, reset_seconds }, now);
     }

@@ -97,6 +97,11 @@ login_unsealed: The gateway cannot make a session now. Try again.
 cookie_conflict: One of the gateway's cookies stands twice, or is not the gateway's. It was removed; log in again.
 csrf_origin: Something was to be changed by a page that is not the gateway's. Scripts use a token of their own.
 csrf_missing: The page is older than your login. Open it again.
+query_deadline: The project had not answered when the question's time was over. Ask a smaller part of the tree, or ask again.
+states_limit: There are more alerts here than their states are asked for. Ask a smaller part of the tree.
+upstream_status: The backend refused the question for this project; the status and its words stand beside.
+webhook_unknown: The alert inlet was shown no secret of this app's. Compare the webhook's header with the secret of this very app.
+webhook_evidence: The alert inlet takes a secret in Authorization, and something else was shown.
 session_invalid: The session cannot be read any more. Log in again.
 client_token_unknown: This client token is not known, or was revoked. Ask an operator for another.
 client_token_expired: This client token has expired. Ask an operator for another.

@@ -244,7 +244,7 @@ impl Class {
     fn deal(&mut self, now: UnixMillis) {
         let rate = self.rate();
         let passed = now.0.saturating_sub(self.dealt.0);
-        if passed >= 0 || passed < -CLOCK_TOLERANCE_MILLIS {
+        if !(-CLOCK_TOLERANCE_MILLIS..0).contains(&passed) {
             self.dealt = now;
         }
         let count = f64::from(u32::try_from(self.seats.len()).unwrap_or(u32::MAX));
@@ -364,9 +364,9 @@ mod tests {
             let mut at = 0;
             while at < end {
                 let now = UnixMillis(1_000_000 + at);
-                for who in 0..modest {
-                    while due[who] <= at {
-                        due[who] += pause;
+                for (who, due) in due.iter_mut().enumerate() {
+                    while *due <= at {
+                        *due += pause;
                         match rates.take("c", rate, &format!("modest {who}"), now) {
                             Ok(_) => admitted += 1,
                             Err(_) => refused.push((who, at)),

@@ -182,8 +182,9 @@ mod tests {
             (Item, 200, "", false, Ok("")),
             (Item, 200, "<html>", false, shape),
             (Item, 200, "{\"data\":", false, shape),
-            (Item, 202, "{}", false, Ok("")),
-            (Item, 200, "{}", false, shape),
+            (Item, 202, "{\"later\":1}", false, Ok("")),
+            (Item, 200, "{\"later\":1}", false, shape),
+            (Item, 200, "{}", false, Ok("{}")),
             (Empty, 200, r#"{"data":{"id":"gone"}}"#, false, Ok("")),
             (
                 Item,

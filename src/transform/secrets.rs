@@ -122,7 +122,7 @@ mod tests {
         ] {
             let mut value = read(text);
             assert_eq!(in_embedded(&mut value), count, "{text}");
-            assert_eq!(value.to_string().contains("\"s\""), false, "{value}");
+            assert!(!value.to_string().contains("\"s\""), "{value}");
         }
     }
 }

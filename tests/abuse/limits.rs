@@ -258,9 +258,11 @@ async fn http2_silence_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_end() {
     let mut ground = Ground::with_limits(QUICK).await;
-    ground.world.emulator.fail(Endpoints::All, Fault::Huge(20 << 20));
+    let body = format!(r#"{{"data":[{{"id":"{}"}}]}}"#, "0".repeat(20 << 20));
+    ground.world.emulator.fail(Endpoints::All, Fault::Say { status: 200, content_type: "application/json", body });
     let mut faults = Vec::new();
-    let ask = "GET /public/v0.2/acme/test HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {S}\r\n\r\n";
+    let ask =
+        "GET /public/v0.2/acme/projects/shop-prod/streams HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {S}\r\n\r\n";
     let steward = ground.world.issuer.token("sam");
     let mut quiet = TcpStream::connect(ground.plain()).await.unwrap();
     quiet.write_all(ask.replace("{S}", &steward).as_bytes()).await.unwrap();
@@ -273,7 +275,8 @@ async fn slow_readers_end() {
         (":method", "GET"),
         (":scheme", "http"),
         (":authority", "gw"),
-        (":path", "/public/v0.2/acme/test"),
+        // Not the same question: it would be asked once for both.
+        (":path", "/public/v0.2/acme/projects/shop-prod/conditions"),
         ("authorization", bearer.as_str()),
     ];
     line.request(1, &fields, None).await;

@@ -139,7 +139,10 @@ pub struct Program {
 }
 
 #[derive(Clone, Default)]
-pub struct Lines(Arc<(Mutex<(Vec<String>, bool)>, Condvar)>);
+pub struct Lines(Arc<(Mutex<Heard>, Condvar)>);
+
+/// Lines, and whether there will be more.
+type Heard = (Vec<String>, bool);
 
 impl Lines {
     fn follow(stream: impl Read + Send + 'static) -> Self {

@@ -238,7 +238,7 @@ async fn every_query_row_answers() {
             _ => 200,
         };
         assert_eq!(answer.status, expected, "{method} {path}: {}", answer.text());
-        assert_eq!(answer.header("x-ratelimit-limit").unwrap(), "100");
+        assert_eq!(answer.header("x-ratelimit-limit").unwrap(), "10000");
         if template == "/test" {
             assert_eq!(answer.text(), "OK!");
         } else if expected == 200 {

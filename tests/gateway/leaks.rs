@@ -242,12 +242,18 @@ fn furnish(folder: &Folder, issuer: &Issuer, emulator: &Emulator, format: &str) 
         ("{plain}", loopback),
         ("{tls}", loopback),
         ("{admin}", loopback),
+        ("{receiver}", "http://127.0.0.1:9"),
         ("{more}", &format!("log: {{ format: {format}, level: trace }}")),
     ] {
         config = config.replace(place, value);
     }
     std::fs::create_dir_all(folder.at("secrets")).unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.at(name), text).unwrap();
+    for (name, digits) in
+        [("session-key", "5e"), ("webhook-shop", "0a"), ("webhook-shop-checkout", "0b"), ("oncall", "0c")]
+    {
+        write(&format!("secrets/{name}"), &digits.repeat(32));
+    }
     for project in lightkeeper::demo::emulator::PROJECTS {
         write(&format!("secrets/{project}"), &Emulator::access_token(project));
     }

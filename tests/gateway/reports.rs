@@ -303,8 +303,8 @@ async fn reports_and_logs_go_to_their_own_hosts() {
         collector.url(),
         logs.url()
     );
-    let (before, after) = plan.config.split_once("vault:\n").unwrap();
-    plan.config = format!("{before}{upstreams}vault:\n{after}");
+    let (before, after) = plan.config.split_once("upstreams:\n").unwrap();
+    plan.config = format!("{before}upstreams:\n{upstreams}{after}");
     let world = stage::start(plan).await;
     for format in Format::ALL {
         let answer = world.plain_caller().report(&LegacySample::of(format, "checkout", 1).token(&token)).await.unwrap();

@@ -280,7 +280,9 @@ async fn a_cookie_is_evidence_for_people_only() {
         "/v1/traces",
     ];
     for path in paths {
-        for shown in [("authorization", bearer.as_str()), ("lightstep-access-token", &bearer["Bearer ".len()..])] {
+        for shown in
+            [("authorization", bearer.as_str()), ("lightstep-access-token", bearer.trim_start_matches("Bearer "))]
+        {
             let method = if path == "/v1/traces" { Method::POST } else { Method::GET };
             let answer = browser.send(method, path, &[shown, ("content-type", "application/json")], "").await;
             let found = (answer.status, reason(&world, &answer).await);
@@ -301,7 +303,8 @@ async fn only_our_own_page_logs_out() {
     let form = format!("csrf={csrf}");
     let long = format!("{form}&more={}", "a".repeat(8 << 10));
     let twice = format!("{form}&{form}");
-    let rows: [(&[(&str, &str)], &str, u16, &str); 9] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+    let rows: [Row<'_>; 9] = [
         (&[FORM], &form, 403, "csrf_origin"),
         (&[FORM, ("sec-fetch-site", "cross-site")], &form, 403, "csrf_origin"),
         (&[FORM, ("origin", "https://evil.example")], &form, 403, "csrf_origin"),

@@ -204,7 +204,11 @@ async fn where_all_fail_the_status_says_so() {
 /// the two are well, nothing is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_dead_and_one_slow_of_fifty_projects() {
-    let plan = stage::plan(&[("audit: {", "query: { deadline: 5s, parallel: 16 }\naudit: {")]).with_fleet(50);
+    let plan = stage::plan(&[(
+        "audit: {",
+        "query: { deadline: 5s, parallel: 16, rates: { general: 10000/s, timeseries: 10000/s } }\naudit: {",
+    )])
+    .with_fleet(50);
     let world = stage::start(plan).await;
     world.emulator.fail_queries("fleet-007", Fault::CloseBeforeHead);
     world.emulator.fail_queries("fleet-011", Fault::Held);

@@ -25,7 +25,7 @@ fn settings(folder: &Folder, apps: &[(&str, &[&str])]) -> Vec<WebhookSettings> {
     let mut number = 0;
     let mut keep = |secret: &str| {
         number += 1;
-        SecretRef::File(folder.write(&format!("secret-{number}"), secret.to_owned()))
+        SecretRef::File(folder.write(&format!("secret-{number}"), secret))
     };
     apps.iter()
         .map(|(path, secrets)| WebhookSettings {

@@ -1,0 +1,250 @@
+//! The file that uses every key. What it refuses to know: what is wrong with other files.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lightkeeper::accept::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
+use lightkeeper::apps::AppPath;
+use lightkeeper::audit::{AuditSettings, OnFailure};
+use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
+use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
+use lightkeeper::gateway::{AlertFieldSettings, AlertSettings, QuerySettings};
+use lightkeeper::identify::{
+    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings, WebhookSettings,
+};
+use lightkeeper::limits::{Limits, Rate};
+use lightkeeper::profiles::UiBase;
+use lightkeeper::secret::SecretRef;
+use lightkeeper::transform::{Compression, IngestSettings};
+use lightkeeper::vault::{ApiKeys, ProjectSecrets, VaultSettings};
+
+/// Scenario: a file that uses every key. Guarantees: each value arrives in the room's settings, and every
+/// file that matters is watched.
+#[test]
+fn every_key_arrives_in_the_checked_settings() {
+    let (checked, found) = config::parse(Path::new("/etc/lk/lightkeeper.yaml"), include_str!("everything.yaml"));
+    assert_eq!(found, []);
+    let checked = checked.unwrap();
+    let at = |name: &str| Path::new("/etc/lk").join(name);
+    let file = |name: &str| SecretRef::File(at(name));
+    let seconds = Duration::from_secs;
+    assert_eq!(checked.organization, "acme");
+    assert_eq!(checked.policy, at("policies/policy.yaml"));
+    assert_eq!(checked.admin.to_string(), "[::1]:9465");
+    assert_eq!(checked.threads, 3);
+    assert_eq!(checked.log, LogSettings { format: LogFormat::Text, level: tracing::Level::WARN });
+    assert_eq!(
+        checked.listeners,
+        [ListenerSettings {
+            name: "gateway".into(),
+            address: "[::1]:8443".parse().unwrap(),
+            serves: Serves { ingest: true, query: true, web: true },
+            tls: Some(TlsSettings {
+                certificate: at("a.pem"),
+                key: at("a.key"),
+                only_tls13: true,
+                clients: Some(ClientCertificates { ca: at("ca.pem"), required: true, crl: Some(at("a.crl")) }),
+            }),
+            public_url: Some("https://telemetry.example".into()),
+        }]
+    );
+    assert_eq!(
+        checked.issuers,
+        [IssuerSettings {
+            name: "okta".into(),
+            issuer: "https://acme.okta.com/oauth2/default".into(),
+            audiences: vec!["lightkeeper".into(), "other".into()],
+            algorithms: vec!["EdDSA".into()],
+            keys: KeySource::Url("https://acme.okta.com/keys".into()),
+            ca: Some(at("idp.pem")),
+            subject_claim: "email".into(),
+            groups_claim: "roles".into(),
+            types: vec!["at+jwt".into()],
+            leeway: seconds(300),
+            stale_keys: seconds(48 * 3600),
+            refresh: seconds(2 * 3600),
+        }]
+    );
+    let token = |name: &str, last: &str, until_unix_seconds| ClientTokenSettings {
+        name: name.into(),
+        hash: ClientTokenHash::parse(&format!(
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015{last}"
+        ))
+        .unwrap(),
+        binding: "checkout-pods".into(),
+        until_unix_seconds,
+    };
+    // 2027-01-01T00:00:00Z
+    let until = Some(1_798_761_600);
+    assert_eq!(checked.client_tokens(), [token("billing-php", "ad", until), token("1", "ae", None)]);
+    assert_eq!(checked.client_tokens()[0].hash, ClientTokenHash::of(b"abc"));
+    let query = UpstreamSettings {
+        tls: true,
+        host: "api.example".into(),
+        port: 443,
+        base_path: String::new(),
+        ca: None,
+        client: None,
+        connect_timeout: seconds(5),
+        read_timeout: seconds(60),
+        write_timeout: seconds(30),
+        idle_timeout: seconds(60),
+    };
+    let ingest = UpstreamSettings {
+        tls: true,
+        host: "ingest.example".into(),
+        port: 8443,
+        base_path: "/prefix".into(),
+        ca: Some(at("ca.pem")),
+        client: Some(ClientIdentity { certificate: at("b.pem"), key: at("b.key") }),
+        connect_timeout: seconds(1),
+        read_timeout: seconds(2),
+        write_timeout: seconds(3),
+        idle_timeout: seconds(4),
+    };
+    let collector = UpstreamSettings {
+        tls: false,
+        host: "127.0.0.1".into(),
+        port: 8360,
+        read_timeout: seconds(5),
+        ..query.clone()
+    };
+    let logs = UpstreamSettings { host: "logs.example".into(), read_timeout: seconds(30), ..query.clone() };
+    assert_eq!(
+        checked.upstreams,
+        Upstreams { ingest: Some(ingest), query: Some(query), collector: Some(collector), logs: Some(logs) }
+    );
+    assert_eq!(
+        checked.ingest,
+        IngestSettings {
+            stamp: false,
+            compression: Compression::Zstd,
+            pass_commands: true,
+            parallel_parts: 3,
+            remember: Duration::ZERO,
+        }
+    );
+    assert_eq!(
+        checked.login,
+        Some(LoginSettings {
+            issuer: "okta".into(),
+            client_id: "web".into(),
+            client_secret: Some(file("okta")),
+            scopes: vec!["openid".into(), "groups".into()],
+            groups_from_userinfo: true,
+            lifetime: seconds(7200),
+            idle: seconds(600),
+            keys: vec![file("session-key"), SecretRef::Env("SESSION_KEY".into())],
+            policy_claims: Vec::new(),
+            cli: Some(CliSettings {
+                client_id: "cli".into(),
+                scopes: vec!["openid".into()],
+                audience: Some("other".into()),
+            }),
+        })
+    );
+    let ui = UiBase::At("https://ui.example".to_owned());
+    assert_eq!(
+        checked.query,
+        QuerySettings {
+            coalesce: false,
+            cache: Some(seconds(5)),
+            rates: vec![("timeseries".into(), Rate::parse("300/h").unwrap())],
+            parallel_projects: 4,
+            deadline: seconds(3),
+            ui,
+        }
+    );
+    let keys = |admin| ApiKeys { read: Some(file("r")), write: Some(file("w")), admin: Some(admin) };
+    let shop =
+        ProjectSecrets { access_token: vec![file("shop"), SecretRef::Env("SHOP".into())], api_key: keys(file("a")) };
+    assert_eq!(
+        checked.vault,
+        VaultSettings { projects: [("shop".to_owned(), shop)].into(), api_keys: keys(SecretRef::Env("ADMIN".into())) }
+    );
+    assert_eq!(
+        checked.webhooks(),
+        [
+            WebhookSettings {
+                app: AppPath::parse("shop/checkout").unwrap(),
+                secrets: vec![file("hook"), SecretRef::Env("HOOK".into())],
+            },
+            WebhookSettings { app: AppPath::root(), secrets: vec![SecretRef::Env("ROOT".into())] },
+        ]
+    );
+    let header = DestinationHeader {
+        name: http::HeaderName::from_static("x-key"),
+        scheme: Some("Token".into()),
+        secret: file("oncall"),
+    };
+    let oncall = DestinationSettings {
+        name: "oncall".into(),
+        url: DestinationUrl::Written("https://hooks.example/a?b=c".into()),
+        ca: Some(at("ca.pem")),
+        header: Some(header),
+    };
+    let chat = DestinationUrl::From(file("chat"));
+    let pointer = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        checked.alerts,
+        AlertSettings {
+            destinations: vec![oncall, DestinationSettings { name: "chat".into(), url: chat, ca: None, header: None }],
+            replay_window: seconds(300),
+            fields: AlertFieldSettings {
+                id: pointer("/a"),
+                name: pointer("/b"),
+                state: pointer("/c/0"),
+                time: pointer("/d"),
+            },
+        }
+    );
+    assert_eq!(
+        checked.audit,
+        AuditSettings { file: Some(at("audit.jsonl")), on_failure: OnFailure::Continue, queue_records: 8 }
+    );
+    assert_eq!(
+        checked.limits,
+        Limits {
+            body_bytes: 1 << 20,
+            decompressed_body_bytes: 2 << 20,
+            header_bytes: 32 << 10,
+            header_count: 50,
+            token_bytes: 8 << 10,
+            buffered_total_bytes: 8 << 20,
+            response_bytes: 4 << 20,
+            connections: 100,
+            connections_per_address: 10,
+            streams: 5,
+            handshake_timeout: seconds(1),
+            header_timeout: seconds(2),
+            idle_timeout: seconds(3),
+            body_timeout: seconds(4),
+            body_rate_bytes_per_second: 512,
+            connection_age: seconds(300),
+            drain_timeout: seconds(6),
+            drain_delay: Duration::from_millis(250),
+            penalty: false,
+        }
+    );
+    let watched = [
+        "lightkeeper.yaml",
+        "a.pem",
+        "a.key",
+        "ca.pem",
+        "a.crl",
+        "idp.pem",
+        "b.pem",
+        "b.key",
+        "r",
+        "w",
+        "shop",
+        "a",
+        "session-key",
+        "okta",
+        "hook",
+        "oncall",
+        "chat",
+        "policies/policy.yaml",
+    ];
+    assert_eq!(checked.files, watched.map(at));
+}
