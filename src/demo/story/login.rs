@@ -82,6 +82,14 @@ async fn browse(page: &str) -> Result<Form, String> {
     Ok(Form::parse(location.split_once('?').unwrap_or_default().1))
 }
 
+/// Picks a person on the issuer's page; where the browser is sent then.
+pub async fn pick(page: &str, person: &str) -> Result<String, String> {
+    let (base, path) = split(page).ok_or("the login page has no address")?;
+    let answer = SampleCaller::new(&base).get(&format!("{path}&user={person}")).await;
+    let answer = answer.map_err(|fault| format!("the login page: {fault}"))?;
+    answer.header("location").ok_or_else(|| format!("the login page answers {} {}", answer.status, answer.text()))
+}
+
 /// The HTTP client that `openidconnect` is given: no redirects are followed.
 async fn fetch(request: HttpRequest) -> Result<HttpResponse, CallFault> {
     let (head, body) = request.into_parts();

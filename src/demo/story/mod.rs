@@ -7,6 +7,7 @@
 
 mod batches;
 mod deliveries;
+mod developer;
 mod exports;
 mod ink;
 mod login;
@@ -53,6 +54,7 @@ async fn tell(narrator: &mut Narrator<'_>) -> Result<(), String> {
     let token = exports::tell(narrator).await?;
     batches::tell(narrator, &token).await?;
     let ann = queries::tell(narrator).await?;
+    developer::tell(narrator, &ann).await?;
     refusals::tell(narrator, &token, &ann).await
 }
 

@@ -44,6 +44,8 @@ pub struct Expected {
     pub lent: Lent,
     /// What each project receives of an export.
     pub deliveries: Vec<Delivery>,
+    /// The projects that are asked for one question to a part of the tree, in order of name.
+    pub asking: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +71,17 @@ impl Expected {
             Lent::AccessToken(project) => Some(project),
             Lent::ApiKey(_) | Lent::Nothing => None,
         };
-        let deliveries = Vec::new();
-        Expected { answer, reason: "ok", app: Some(app), project, bindings, permitted: true, lent, deliveries }
+        Expected { app: Some(app), project, bindings, permitted: true, lent, ..Self::refused(answer, "ok") }
+    }
+
+    /// What the gateway answers by itself.
+    pub fn own(status: u16) -> Self {
+        Expected { permitted: true, ..Self::refused(Status::Http(status), "ok") }
+    }
+
+    /// One question that each of these projects is asked.
+    pub fn asking(self, asking: &'static [&'static str]) -> Self {
+        Expected { asking, ..self }
     }
 
     /// An export that arrives so; `app` is the one above all that it goes to.
@@ -93,12 +104,18 @@ impl Expected {
 
     pub fn refused(answer: Status, reason: &'static str) -> Self {
         let (lent, deliveries) = (Lent::Nothing, Vec::new());
-        Expected { answer, reason, app: None, project: None, bindings: &[], permitted: false, lent, deliveries }
+        let (app, project, bindings, asking) = (None, None, &[][..], &[][..]);
+        Expected { answer, reason, app, project, bindings, permitted: false, lent, deliveries, asking }
     }
 
     /// Permitted by these bindings to write to this app, and refused for a fault of the caller's.
     pub fn though_allowed(self, app: &'static str, project: &'static str, bindings: &'static [&'static str]) -> Self {
         Expected { app: Some(app), project: Some(project), bindings, ..self }
+    }
+
+    /// Of this app and project, whatever the policy says of bindings.
+    pub fn at(self, app: &'static str, project: &'static str) -> Self {
+        Expected { app: Some(app), project: Some(project), ..self }
     }
 
     pub fn by(self, bindings: &'static [&'static str]) -> Self {
@@ -107,7 +124,10 @@ impl Expected {
 
     /// Requests that reach the backend.
     fn passing(&self) -> usize {
-        if self.deliveries.is_empty() { usize::from(self.lent != Lent::Nothing) } else { self.deliveries.len() }
+        match (self.asking.len(), self.deliveries.len()) {
+            (0, 0) => usize::from(self.lent != Lent::Nothing),
+            (asked, delivered) => asked + delivered,
+        }
     }
 }
 
@@ -176,7 +196,9 @@ impl<'w> Narrator<'w> {
             None => self.differs("there is no audit record with the answer's `lightkeeper-request-id`".to_owned()),
         }
         let received = emulator.captured().split_off(kept);
-        if step.expected.deliveries.is_empty() {
+        if !step.expected.asking.is_empty() {
+            self.gathered(&received, &step);
+        } else if step.expected.deliveries.is_empty() {
             self.received(&received, emulator.heads().saturating_sub(heads), &step);
         } else {
             let exports = emulator.exports().split_off(taken);
