@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use lightkeeper::authorize::{Denial, DenialReason};
+use lightkeeper::config;
 use lightkeeper::identify::{LoginFault, Reason, Rejection};
 use lightkeeper::respond::Refusal;
 
@@ -142,19 +143,12 @@ fn every_metric_is_documented() {
 /// Links in the documents that lead into the repository lead somewhere.
 #[test]
 fn links_within_the_repository_lead_somewhere() {
-    for document in [
-        "README.md",
-        "ARCHITECTURE.md",
-        "SECURITY.md",
-        "CHANGELOG.md",
-        "docs/alerts.md",
-        "docs/exports.md",
-        "docs/legacy.md",
-        "docs/login.md",
-        "docs/policy.md",
-        "docs/reason-codes.md",
-    ] {
-        let path = root().join(document);
+    let own = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "deploy/kubernetes/README.md"];
+    let pages = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages: Vec<PathBuf> = own.iter().map(|name| root().join(name)).chain(pages).collect();
+    assert!(pages.len() > 12, "{pages:?}");
+    for path in pages {
+        let document = path.strip_prefix(root()).unwrap().display();
         let text = std::fs::read_to_string(&path).unwrap();
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -162,5 +156,28 @@ fn links_within_the_repository_lead_somewhere() {
             let file = target.split('#').next().unwrap();
             assert!(folder.join(file).exists(), "{document}: `{target}` leads nowhere");
         }
+    }
+}
+
+/// Every page of `docs/` can be found from the README.
+#[test]
+fn the_readme_leads_to_every_page() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
+        let name = format!("docs/{}", entry.unwrap().file_name().display());
+        assert!(readme.contains(&format!("]({name})")), "the README does not lead to `{name}`");
+    }
+}
+
+/// Scenario: somebody copies a whole configuration out of the README. Guarantees: it is accepted without a warning.
+#[test]
+fn configurations_in_the_readme_are_accepted() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let whole: Vec<&str> = blocks.filter(|block| block.starts_with("organization:")).collect();
+    assert!(!whole.is_empty(), "the README has no whole configuration");
+    for text in whole {
+        let (checked, found) = config::parse(Path::new("lightkeeper.yaml"), text);
+        assert!(checked.is_some() && found.is_empty(), "{found:?}");
     }
 }

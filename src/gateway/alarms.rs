@@ -90,9 +90,14 @@ impl Alarms {
 
     /// How many alerts fire at `app` and beneath.
     pub fn firing(&self, app: &AppPath) -> u64 {
+        self.counts().iter().filter(|(path, _)| app.contains(path)).map(|(_, firing)| firing).sum()
+    }
+
+    /// How many alerts fire at each app of which any is known.
+    pub fn counts(&self) -> BTreeMap<AppPath, u64> {
         let apps = self.lock();
-        let beneath = apps.iter().filter(|(path, _)| app.contains(path)).flat_map(|(_, alarms)| alarms);
-        beneath.filter(|alarm| alarm.is_firing()).count() as u64
+        let firing = |alarms: &Vec<Alarm>| alarms.iter().filter(|alarm| alarm.is_firing()).count() as u64;
+        apps.iter().map(|(app, alarms)| (app.clone(), firing(alarms))).collect()
     }
 
     /// The alerts at `app` and beneath: those that fire first, then by app and name.

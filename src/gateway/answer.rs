@@ -219,6 +219,10 @@ async fn write(
     }
     if walk.by_session {
         head.append_header(header::VARY, "cookie")?;
+        // A browser or proxy may guess how long an answer with a date holds (RFC 9111 section 4.2.2).
+        if !head.headers.contains_key(header::CACHE_CONTROL) {
+            head.append_header(header::CACHE_CONTROL, "no-store")?;
+        }
     }
     for cookie in walk.set_cookies.drain(..) {
         let mut value = HeaderValue::from_str(&cookie.0).or_err(ErrorType::InternalError, "a cookie of ours")?;

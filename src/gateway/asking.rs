@@ -133,11 +133,21 @@ fn key(question: &Question<'_>) -> Key {
         path_and_query: route.path_and_query().to_owned(),
         app: permit.app().clone(),
         bindings: permit.bindings().to_vec(),
-        visible_projects: permit.visible_projects().to_vec(),
+        visible_projects: visible(question),
         named_in_full: permit.named_in_full(),
         ours: (*ours).to_owned(),
         headers: sharing::listed(&forward::taken_by_queries(headers)),
         writes: core.sharing.writes(route.project()),
+    }
+}
+
+/// The projects that an answer may speak of to whoever asks.
+fn visible(question: &Question<'_>) -> Vec<Arc<str>> {
+    let Question { core, house, who, permit, .. } = question;
+    let operation = house.profile.operation(permit.operation());
+    match operation.scope {
+        Scope::Organization => house.policy.projects_held(who, operation.id, core.clock.now()),
+        Scope::App | Scope::Project | Scope::Projects => permit.visible_projects().to_vec(),
     }
 }
 
@@ -161,17 +171,14 @@ struct Errand {
 
 impl Errand {
     fn new(question: Question<'_>, class: Arc<str>) -> Result<Self, Refusal> {
-        let Question { core, house, call, who, permit, route, lease, ours, headers, body } = question;
+        let visible_projects = visible(&question);
+        let Question { core, house, call, permit, route, lease, ours, headers, body, .. } = question;
         let backend = house.backend(route.upstream()).cloned();
         let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
         let Lane::Terminated(rule) = route.lane() else {
             return Err(Refusal::new(Class::Unavailable, "internal_defect"));
         };
         let operation = house.profile.operation(permit.operation());
-        let visible_projects = match operation.scope {
-            Scope::Organization => house.policy.projects_held(who, operation.id, core.clock.now()),
-            Scope::App | Scope::Project | Scope::Projects => permit.visible_projects().to_vec(),
-        };
         Ok(Errand {
             core: core.clone(),
             house: house.clone(),

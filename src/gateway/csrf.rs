@@ -1,7 +1,8 @@
 //! What a session must prove before it may change anything.
 //!
 //! What it does: tells a call that one of our own pages made from one that another site had the browser make. What it
-//! refuses to know: who the session is, what is asked. Invariants: a cookie alone authorizes nothing but reading; the
+//! refuses to know: who the session is, what is asked. Invariants: a cookie alone authorizes nothing but reading, and
+//! that only for our own pages and for people who come by a link, never for what another site's page fetches; the
 //! proof is judged on the head, before anything is read of a body; both halves are needed, origin and token.
 
 use http::{HeaderMap, HeaderName, Method, header};
@@ -13,18 +14,30 @@ use crate::respond::{Class, Refusal};
 pub const CSRF_HEADER: HeaderName = HeaderName::from_static("lightkeeper-csrf");
 /// Fetch Metadata Request Headers section 2.4; only browsers write it, and no script can.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Sections 2.2 and 2.1.
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Refuses a session's call that changes something, unless it proves that a page of ours made it. `origin`: scheme and
 /// authority by which browsers know us.
 pub fn check(headers: &HeaderMap, method: &Method, origin: &str, session: &Session) -> Result<(), Refusal> {
     if matches!(*method, Method::GET | Method::HEAD) {
-        return Ok(());
+        return reading(headers);
     }
     same_origin(headers, origin)?;
     match token(headers)? {
         Some(given) if session.is_csrf(given) => Ok(()),
         Some(_) | None => Err(missing()),
     }
+}
+
+/// Refuses what a page of another site, or of a sibling's, fetches or embeds: it could not read the answer, but learn from
+/// its size and time. A person who follows a link opens a whole page.
+fn reading(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_ours = one(headers, &SEC_FETCH_SITE)?.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let opens = one(headers, &SEC_FETCH_MODE)?.is_none_or(|mode| mode == "navigate")
+        && one(headers, &SEC_FETCH_DEST)?.is_none_or(|place| place == "document");
+    if is_ours || opens { Ok(()) } else { Err(foreign()) }
 }
 
 /// Refuses what another site has made the browser send. A browser that does not say which site it was names the origin
@@ -68,6 +81,36 @@ fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Scenario: reads by a cookie that browsers send for pages of ours, for links, and for other sites' pages. Guarantees:
+    /// what another site embeds or fetches is refused; people come in by any link.
+    #[test]
+    fn other_sites_fetch_nothing() {
+        for (site, mode, place, expected) in [
+            ("", "", "", true),
+            ("same-origin", "cors", "empty", true),
+            ("same-origin", "no-cors", "image", true),
+            ("none", "navigate", "document", true),
+            ("cross-site", "navigate", "document", true),
+            ("same-site", "navigate", "document", true),
+            ("cross-site", "navigate", "iframe", false),
+            ("cross-site", "navigate", "object", false),
+            ("cross-site", "no-cors", "image", false),
+            ("cross-site", "no-cors", "script", false),
+            ("same-site", "no-cors", "image", false),
+            ("same-site", "cors", "empty", false),
+            ("cross-site", "websocket", "empty", false),
+            ("Same-Origin", "cors", "empty", false),
+            ("", "no-cors", "image", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            let lines = [(SEC_FETCH_SITE, site), (SEC_FETCH_MODE, mode), (SEC_FETCH_DEST, place)];
+            for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
+                headers.append(name, value.parse().unwrap());
+            }
+            assert_eq!(reading(&headers).is_ok(), expected, "{site} {mode} {place}");
+        }
+    }
 
     /// Scenario: what browsers say of where a call came from, and what others pretend. Guarantees: only our own origin
     /// passes; silence, `null` alone, other ports and schemes, and two voices do not.

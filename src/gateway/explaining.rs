@@ -12,19 +12,26 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Version};
 use serde_json::{Value, json};
 
-use crate::accept::{self, Ask, Call, Caller, Connection, ListenerSettings, Serves};
+use super::tree;
+use crate::accept::{self, Ask, Call, Caller, Connection, ListenerSettings, Serves, TreeAsk};
 use crate::apps::{AppPath, Mark};
 use crate::authorize::{Assignment, By, Considered, DenialReason, Effect, Policy, Target, Verdict};
 use crate::clock::UnixMillis;
+use crate::federate::Origin;
 use crate::identify::Facts;
 use crate::limits::Limits;
-use crate::profiles::{OperationId, Profile, Scope};
+use crate::profiles::{OperationId, Profile, Scope, TreeSource};
 
 /// What a resource says under an attribute's name.
 pub type Marks<'m> = &'m dyn Fn(&str) -> Mark<'m>;
 
 /// The result of each stage, in the order of the walk: the stage's name, and what it says.
 pub type Stages = Vec<(&'static str, Value)>;
+
+/// What becomes of everybody else's evidence at an alert inlet.
+pub const INLET_REASON: &str = "webhook_unknown";
+/// What counts there.
+pub const INLET_EVIDENCE: &str = "the app's webhook secret, as `Authorization: Bearer`; who calls does not count";
 
 /// What was found.
 #[derive(Debug)]
@@ -38,6 +45,11 @@ pub enum Judged {
         operation: OperationId,
         verdict: Verdict,
     },
+    /// A question to a part of the tree: what each of its projects would be asked. Those that say no are left out of an
+    /// answer.
+    Parts(Vec<(OperationId, Verdict)>),
+    /// An alert inlet: an app's webhook secret is the only evidence, and no person or workload has one.
+    Inlet,
     /// An export of one resource: the head's verdict, then the resource's.
     Assigned {
         operation: OperationId,
@@ -110,9 +122,9 @@ pub fn judge(
             Ask::Own(_) | Ask::Site(_) => Judged::OwnPage,
             Ask::Unacceptable(fault) => Judged::Nothing(fault.reason()),
             Ask::Query(_) => Judged::Nothing("organization_unknown"),
-            Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => {
-                Judged::Nothing("path_unknown")
-            }
+            Ask::Tree(ask) => parts(policy, profile, facts, &call.method, ask, now),
+            Ask::Alert(_) => Judged::Inlet,
+            Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => Judged::Nothing("path_unknown"),
         };
     };
     let (Some(marks), Target::App(app)) = (marks, target) else {
@@ -130,7 +142,8 @@ impl Judged {
     pub fn allowed(&self) -> bool {
         match self {
             Judged::OwnPage => true,
-            Judged::Nothing(_) => false,
+            Judged::Nothing(_) | Judged::Inlet => false,
+            Judged::Parts(parts) => parts.iter().any(|(_, verdict)| verdict.allowed),
             Judged::Decided { verdict, .. } => verdict.allowed,
             Judged::Assigned { assignment, .. } => assignment.reached && assignment.verdict.allowed,
         }
@@ -141,6 +154,20 @@ impl Judged {
         match self {
             Judged::OwnPage => vec![("authorize", json!({ "decision": "allow", "reason": "own_page" }))],
             Judged::Nothing(reason) => vec![("authorize", json!({ "decision": "deny", "reason": reason }))],
+            Judged::Inlet => {
+                vec![("authorize", json!({ "decision": "deny", "reason": INLET_REASON, "evidence": INLET_EVIDENCE }))]
+            }
+            Judged::Parts(parts) => {
+                let reason = parts.first().and_then(|(_, verdict)| verdict.reason).map_or("ok", DenialReason::code);
+                let (decision, reason) = if self.allowed() { ("allow", "ok") } else { ("deny", reason) };
+                let version = policy.version();
+                let parts: Vec<Value> =
+                    parts.iter().map(|(operation, verdict)| part(*operation, verdict, profile)).collect();
+                vec![
+                    ("authorize", json!({ "decision": decision, "reason": reason, "policy_version": version })),
+                    ("federate", json!({ "projects": parts })),
+                ]
+            }
             Judged::Decided { operation, verdict } => {
                 let mut stages = vec![("authorize", decided(verdict, policy))];
                 if verdict.allowed {
@@ -160,6 +187,32 @@ impl Judged {
             }
         }
     }
+}
+
+/// What a question to a part of the tree comes to.
+fn parts(policy: &Policy, profile: &Profile, facts: &Facts, method: &Method, ask: &TreeAsk, now: UnixMillis) -> Judged {
+    let Some(resource) = profile.tree_resource(method, &ask.resource) else { return Judged::Nothing("path_unknown") };
+    let origins = match tree::origins(policy.tree(), &ask.app) {
+        Ok(origins) if origins.is_empty() => return Judged::Nothing(DenialReason::AppWithoutProject.code()),
+        Ok(origins) => origins,
+        Err(reason) => return Judged::Nothing(reason.code()),
+    };
+    let questions = origins.iter().flat_map(|origin| resource.sources.iter().map(move |source| (origin, source)));
+    let judge = |(origin, source): (&Origin, &TreeSource)| {
+        (source.operation, policy.evaluate(facts, source.operation, Target::Project(&origin.project), now))
+    };
+    Judged::Parts(questions.map(judge).collect())
+}
+
+fn part(operation: OperationId, verdict: &Verdict, profile: &Profile) -> Value {
+    json!({
+        "project": verdict.project.as_deref(),
+        "app": verdict.app.as_ref().map(AppPath::as_str),
+        "permission": profile.operation(operation).permission,
+        "decision": if verdict.allowed { "allow" } else { "deny" },
+        "reason": verdict.reason.map_or("ok", DenialReason::code),
+        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
+    })
 }
 
 fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(OperationId, Target<'a>)> {

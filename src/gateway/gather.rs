@@ -4,12 +4,14 @@
 //! refuses to know: HTML, sockets. Invariants: nothing is in a page that its visitor may not see, and a part of the tree
 //! that is not the visitor's looks like one that does not exist, in every page and every word.
 
+mod alerts;
 mod app;
 mod calls;
 mod snippets;
 mod story;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -22,10 +24,15 @@ use crate::audit::timestamp;
 use crate::authorize::NodeView;
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Identity};
-use crate::profiles::AUDIT_READ;
+use crate::profiles::{AUDIT_READ, UiPage, UiSpot};
 use crate::respond::{Class, Refusal};
 
 use super::pulse::Minute;
+
+pub use alerts::Asked;
+
+/// How far back links to traces look.
+const LOOK_BACK_MS: i64 = 60 * 60 * 1000;
 
 /// Who looks, and at what gateway.
 pub struct Visit<'a> {
@@ -39,15 +46,22 @@ pub struct Visit<'a> {
     pub headers: &'a HeaderMap,
 }
 
-/// The content of a page. An app that is not the visitor's is refused like one that does not exist.
-pub async fn page(visit: &Visit<'_>, ask: &PageAsk) -> Result<Page, Refusal> {
+/// The content of a page, and what the backend was asked for it. An app that is not the visitor's is refused like one
+/// that does not exist.
+pub async fn page(visit: &Visit<'_>, ask: &PageAsk) -> Result<(Page, Asked), Refusal> {
     let sight = Sight::of(visit);
-    match ask {
-        PageAsk::Tree { filter } => Ok(Page::Tree(tree::tree(&sight, filter.as_deref()))),
-        PageAsk::App(app) => Ok(Page::App(Box::new(app::app(&sight, app)?))),
-        PageAsk::Explain(ask) => Ok(Page::Explain(Box::new(calls::explain(&sight, ask)))),
-        PageAsk::Decisions(app) => Ok(Page::Decisions(calls::decisions(&sight, app)?)),
-    }
+    let page = match ask {
+        PageAsk::Tree { filter } => Page::Tree(tree::tree(&sight, filter.as_deref())),
+        PageAsk::App(app) => {
+            let mut view = Box::new(app::app(&sight, app)?);
+            // Large and slow beside all else here.
+            let asked = Box::pin(alerts::fill(visit, &sight, app, &mut view)).await;
+            return Ok((Page::App(view), asked));
+        }
+        PageAsk::Explain(ask) => Page::Explain(Box::new(calls::explain(&sight, ask))),
+        PageAsk::Decisions(app) => Page::Decisions(calls::decisions(&sight, app)?),
+    };
+    Ok((page, Asked::default()))
 }
 
 /// What every page of a visitor has.
@@ -80,14 +94,22 @@ pub fn visitor(identity: &Identity) -> Visitor {
     }
 }
 
-/// Alerts that fire now in an app and beneath, as far as anybody told us; `None`: unknown.
-fn firing(_: &Core, _: &AppPath) -> Option<u64> {
-    None
-}
-
 /// Into the backend's own pages: of an app's project, or of one of its services.
-fn links(_: &House, _project: &str, _service: Option<&str>, _now: UnixMillis) -> Vec<Link> {
-    Vec::new()
+fn links(house: &House, project: &str, service: Option<&str>, now: UnixMillis) -> Vec<Link> {
+    let window = Some((now.0.saturating_sub(LOOK_BACK_MS), now.0));
+    let spot = UiSpot { project, name: service, window, ..UiSpot::default() };
+    let pages: &[(UiPage, &str)] = match service {
+        Some(_) => &[(UiPage::Service, "Service")],
+        None => &[
+            (UiPage::Services, "Services"),
+            (UiPage::Dashboards, "Dashboards"),
+            (UiPage::Alerts, "Alerts"),
+            (UiPage::Explorer, "Traces of the last hour"),
+        ],
+    };
+    let link =
+        |(page, title): &(UiPage, &str)| Some(Link { title: (*title).to_owned(), url: house.ui.link(*page, &spot)? });
+    pages.iter().filter_map(link).collect()
 }
 
 /// All that one visitor may see, found once.
@@ -99,6 +121,8 @@ struct Sight<'a> {
     ours: &'a str,
     /// Depth first, the root first.
     rows: Vec<NodeView>,
+    /// How many alerts fire at each app of which any is known.
+    alarms: BTreeMap<AppPath, u64>,
 }
 
 impl<'a> Sight<'a> {
@@ -108,7 +132,7 @@ impl<'a> Sight<'a> {
 
     fn at(core: &'a Core, house: &'a House, facts: &'a Facts, now: UnixMillis, ours: &'a str) -> Self {
         let rows = house.policy.overview(facts, now);
-        Sight { core, house, facts, now, ours, rows }
+        Sight { core, house, facts, now, ours, rows, alarms: core.alarms.counts() }
     }
 
     fn row(&self, app: &AppPath) -> Option<&NodeView> {
@@ -146,6 +170,15 @@ impl<'a> Sight<'a> {
         let mut steps: Vec<AppPath> = std::iter::successors(Some(app.clone()), AppPath::parent).collect();
         steps.reverse();
         steps.iter().map(|step| self.step(step)).collect()
+    }
+
+    /// Alerts that fire now at the node in this place and beneath, as far as they are the visitor's to read and anybody told
+    /// us; `None`: unknown.
+    fn firing(&self, place: usize) -> Option<u64> {
+        let row = self.rows.get(place)?;
+        let beneath = self.rows.iter().skip(place + 1).take_while(|below| below.depth > row.depth);
+        let seen = std::iter::once(row).chain(beneath).filter(|row| alerts::reads(row));
+        seen.filter_map(|row| self.alarms.get(&row.app)).copied().reduce(|sum, more| sum + more)
     }
 
     /// The last minute of the node in this place and of all beneath it, as far as the visitor may do something there.

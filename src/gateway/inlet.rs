@@ -156,6 +156,9 @@ async fn take_in(
         return Ok(Fate::Kept);
     }
     let until = UnixMillis(now.0.saturating_add(window));
+    // As long as its own time, which may lie ahead of ours, would let it in.
+    let welcome = told.time.map(|time| UnixMillis(time.0.saturating_add(window).saturating_add(1)));
+    let until = welcome.map_or(until, |welcome| until.max(welcome));
     let enriched = enriched(walk, arrival, ask, node, &body, &told).ok_or_else(malformed)?;
     pass_on(walk, &names, app, &body, enriched, until).await?;
     core.passed_on.remember(whole, None, until, now);

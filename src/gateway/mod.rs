@@ -42,7 +42,7 @@ mod walk;
 
 pub use self::core::{Core, Readiness};
 pub use alarms::{Alarm, Alarms};
-pub use alert::{AlertFieldSettings, AlertSettings};
+pub use alert::{AlertFieldSettings, AlertSettings, Told};
 pub use house::{DoorPlan, House, Plan};
 pub use meanings::meaning;
 pub use serve::{Gateway, Loader};

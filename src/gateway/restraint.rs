@@ -101,6 +101,13 @@ impl Culprit {
         Culprit(address.filter(|_| on).map(|address| walk.core().penalties.key(("address", address))))
     }
 
+    /// Those who finish logins from an address.
+    pub fn login(walk: &Walk) -> Self {
+        let address = walk.arrival.as_ref().map(|arrival| arrival.connection.peer.ip());
+        let on = walk.house.limits.penalty;
+        Culprit(address.filter(|_| on).map(|address| walk.core().penalties.key(("login", address))))
+    }
+
     /// Refuses whoever must still wait. Asked once for each attempt.
     pub fn check(self, walk: &Walk) -> Result<(), Refusal> {
         match self.waits(walk) {

@@ -12,14 +12,17 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::House;
 use super::tree::{Arrived, Asking, Failed, Gathered, side_by_side, target};
+use crate::apps::AppPath;
 use crate::audit::timestamp;
+use crate::clock::UnixMillis;
 use crate::federate::{self, Item, Missing};
 use crate::identify::Identity;
 use crate::profiles::{StateSource, TreeResource, TreeSource, UiPage, UiSpot};
 
 /// States asked one by one for one question. More alerts than people look at.
-const ASKED_LIMIT: usize = 500;
+pub(super) const ASKED_LIMIT: usize = 500;
 /// Around an alert's time, or before now where it is not known, in milliseconds.
 const WINDOW_MS: i64 = 30 * 60 * 1000;
 
@@ -50,7 +53,10 @@ pub(super) async fn ask(
     for one in &gathered.arrived {
         let Some(source) = resource.sources.get(one.source) else { continue };
         // What the backend told us of its own accord; what it answers below is newer.
-        for alarm in asking.core.alarms.of(&one.origin.app) {
+        // An app beneath with a project of its own speaks of its own alerts, whatever ids it names.
+        let tree = asking.house.policy.tree();
+        let speaks = |app: &AppPath| tree.find(app).and_then(|node| tree.project_of(node)) == Some(&one.origin.project);
+        for alarm in asking.core.alarms.of(&one.origin.app).into_iter().filter(|alarm| speaks(&alarm.app)) {
             let state = State { word: Some(alarm.state), since: Some(timestamp(alarm.since.0)) };
             states.found.entry((one.place, alarm.id)).or_insert(state);
         }
@@ -63,7 +69,7 @@ pub(super) async fn ask(
             let values = (vec![id.clone()], Vec::new());
             let target = target(&asking.house, identity, asking.now, (&one.origin, one.source), operation, values);
             let Ok(target) = target else { continue };
-            if targets.len() < ASKED_LIMIT {
+            if targets.len() < asking.states_limit {
                 targets.push(target);
                 from.push((one.place, one.origin.clone(), state, source, id));
                 continue;
@@ -101,37 +107,67 @@ fn said(source: &StateSource, word: String) -> String {
     source.says.get(&word).cloned().unwrap_or(word)
 }
 
-/// What an alert says besides what every item does: its state, since when, and links down the tree.
-pub(super) fn members(
+/// What is known of an alert besides what its list says of every item.
+pub(super) struct Known {
+    pub state: String,
+    /// RFC 3339, as the backend or we wrote it.
+    pub since: Option<String>,
+    /// Down the tree, around its time.
+    pub around: Around,
+}
+
+/// Where to look next.
+pub(super) struct Around {
+    pub services: Option<String>,
+    pub dashboards: Option<String>,
+    pub traces: Option<String>,
+}
+
+impl Around {
+    /// Around this time, or before now where it is not known. `since`: Unix milliseconds.
+    pub fn of(house: &House, project: &str, since: Option<i64>, now: UnixMillis) -> Self {
+        let window = match since {
+            Some(since) => (since.saturating_sub(WINDOW_MS), since.saturating_add(WINDOW_MS)),
+            None => (now.0.saturating_sub(2 * WINDOW_MS), now.0),
+        };
+        let link = |page| house.ui.link(page, &UiSpot { project, window: Some(window), ..UiSpot::default() });
+        Around {
+            services: link(UiPage::Services),
+            dashboards: link(UiPage::Dashboards),
+            traces: link(UiPage::Explorer),
+        }
+    }
+}
+
+/// What is known of one item.
+pub(super) fn known(
     asking: &Asking,
     one: &Arrived,
     source: &TreeSource,
     item: &Item<'_>,
     id: Option<&str>,
     states: &States,
-) -> Vec<(&'static str, Value)> {
-    let known = id.and_then(|id| states.found.get(&(one.place, id.to_owned()))).cloned();
+) -> Known {
+    let told = id.and_then(|id| states.found.get(&(one.place, id.to_owned()))).cloned();
     let listed = source.state.as_ref().filter(|state| state.operation.is_none()).and_then(|state| {
         Some(State { word: Some(said(state, item.text(&state.at)?)), since: item.text(&state.since) })
     });
-    let state = listed.or(known).unwrap_or_default();
+    let state = listed.or(told).unwrap_or_default();
     let since = state.since.as_deref().and_then(|since| OffsetDateTime::parse(since, &Rfc3339).ok());
-    let window = match since.and_then(|since| i64::try_from(since.unix_timestamp_nanos() / 1_000_000).ok()) {
-        Some(since) => (since.saturating_sub(WINDOW_MS), since.saturating_add(WINDOW_MS)),
-        None => (asking.now.0.saturating_sub(2 * WINDOW_MS), asking.now.0),
-    };
-    let project = &one.origin.project;
-    let link = |page| asking.house.ui.link(page, &UiSpot { project, window: Some(window), ..UiSpot::default() });
+    let since = since.and_then(|since| i64::try_from(since.unix_timestamp_nanos() / 1_000_000).ok());
+    Known {
+        state: state.word.unwrap_or_else(|| "unknown".to_owned()),
+        around: Around::of(&asking.house, &one.origin.project, since, asking.now),
+        since: state.since,
+    }
+}
+
+/// What an alert says besides what every item does: its state, since when, and links down the tree.
+pub(super) fn members(known: Known) -> Vec<(&'static str, Value)> {
+    let Around { services, dashboards, traces } = known.around;
     vec![
-        ("state", state.word.unwrap_or_else(|| "unknown".to_owned()).into()),
-        ("since", state.since.into()),
-        (
-            "links",
-            json!({
-                "services": link(UiPage::Services),
-                "dashboards": link(UiPage::Dashboards),
-                "traces": link(UiPage::Explorer),
-            }),
-        ),
+        ("state", known.state.into()),
+        ("since", known.since.into()),
+        ("links", json!({ "services": services, "dashboards": dashboards, "traces": traces })),
     ]
 }

@@ -5,6 +5,7 @@
 //! ask is not mentioned; one that was asked and failed is named; nobody is asked for without a permit of that project's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -17,6 +18,7 @@ use super::states::{self, States};
 use super::walk::Walk;
 use super::{Core, House, answer as written, lanes};
 use crate::accept::{Arrival, Ask, Call, Dialect, Protocol, QueryAsk, TreeAsk};
+use crate::apps::{AppPath, NodeId, Tree};
 use crate::audit::Items;
 use crate::authorize::{Denial, DenialReason, Permit};
 use crate::clock::UnixMillis;
@@ -39,6 +41,32 @@ pub(super) struct Asking {
     body: Bytes,
     pub now: UnixMillis,
     pub deadline: Instant,
+    /// The most states that are asked for one by one.
+    pub states_limit: usize,
+}
+
+impl Asking {
+    /// Of questions that only read and have no body.
+    pub fn reading(core: &Arc<Core>, house: &Arc<House>, who: &Facts, ours: &str, now: UnixMillis) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        Asking {
+            core: core.clone(),
+            house: house.clone(),
+            who: who.clone(),
+            ours: ours.to_owned(),
+            headers,
+            body: Bytes::new(),
+            now,
+            deadline: Instant::now() + house.query_settings.deadline,
+            states_limit: states::ASKED_LIMIT,
+        }
+    }
+
+    /// Waits no longer than this, and asks for no more states one by one.
+    pub fn within(self, patience: Duration, states_limit: usize) -> Self {
+        Asking { deadline: self.deadline.min(Instant::now() + patience), states_limit, ..self }
+    }
 }
 
 /// One project, and one thing to ask it.
@@ -47,7 +75,7 @@ pub(super) struct Target {
     /// Its place among the resource's sources.
     source: usize,
     call: Call,
-    permit: Permit,
+    pub permit: Permit,
 }
 
 /// A project's answer; a success of the backend's.
@@ -90,21 +118,13 @@ pub async fn answer(
     if posts && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
         return Err(Refusal::new(Class::Malformed, "body_malformed"));
     }
-    let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let ours = arrival.connection.origin(&call.authority);
+    let mut asking = Asking::reading(&core, &house, identity.facts(), &ours, now);
     if posts {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        asking.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        asking.body = body;
     }
-    let asking = Arc::new(Asking {
-        who: identity.facts().clone(),
-        ours: arrival.connection.origin(&call.authority),
-        deadline: Instant::now() + house.query_settings.deadline,
-        body: if posts { body } else { Bytes::new() },
-        core,
-        house: house.clone(),
-        headers,
-        now,
-    });
+    let asking = Arc::new(asking);
     let gathered = async {
         let gathered = ask_all(&asking, targets).await;
         let states = match resource.shape {
@@ -127,25 +147,30 @@ pub async fn answer(
     outcome.map_err(|_| lanes::client_closed())
 }
 
-/// The permitted projects at and beneath the app, in the tree's order: its own or its nearest ancestor's first.
-fn targets(
+/// The projects at and beneath an app, in the tree's order: its own or its nearest ancestor's first.
+pub(super) fn origins(tree: &Tree, app: &AppPath) -> Result<Vec<Origin>, DenialReason> {
+    let node = tree.find(app).ok_or(DenialReason::AppUnknown)?;
+    let above = tree.project_of(node).and_then(|project| Some((tree.home(project)?, project)));
+    let above = above.filter(|(home, _)| !tree.contains(node, *home));
+    let beneath = tree.homes().filter(|(home, _)| tree.contains(node, *home));
+    let origin = |(home, project): (NodeId, &Arc<str>)| {
+        Some(Origin { app: tree.node(home)?.path.clone(), project: project.clone() })
+    };
+    Ok(above.into_iter().chain(beneath).filter_map(origin).collect())
+}
+
+/// The permitted ones of them, each with all that it is asked.
+pub(super) fn targets(
     house: &House,
     identity: &Identity,
     ask: &TreeAsk,
     resource: &TreeResource,
     now: UnixMillis,
 ) -> Result<Vec<Target>, Denial> {
-    let tree = house.policy.tree();
     let deny = |reason| Denial { reason, bindings: Vec::new() };
-    let node = tree.find(&ask.app).ok_or_else(|| deny(DenialReason::AppUnknown))?;
-    let above = tree.project_of(node).and_then(|project| Some((tree.home(project)?, project)));
-    let above = above.filter(|(home, _)| !tree.contains(node, *home));
-    let beneath = tree.homes().filter(|(home, _)| tree.contains(node, *home));
     let mut targets = Vec::new();
     let mut refused = None;
-    for (home, project) in above.into_iter().chain(beneath) {
-        let Some(app) = tree.node(home).map(|node| node.path.clone()) else { continue };
-        let origin = Origin { app, project: project.clone() };
+    for origin in origins(house.policy.tree(), &ask.app).map_err(deny)? {
         for (source, row) in resource.sources.iter().enumerate() {
             match target(house, identity, now, (&origin, source), row.operation, (Vec::new(), ask.query.clone())) {
                 Ok(target) => targets.push(target),
@@ -190,10 +215,10 @@ pub(super) fn target(
 /// What came of all targets, by their places.
 pub(super) struct Gathered {
     pub arrived: Vec<Arrived>,
-    failed: Vec<(usize, Origin, usize, Failed)>,
+    pub failed: Vec<(usize, Origin, usize, Failed)>,
 }
 
-async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
+pub(super) async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
     let from: Vec<(Origin, usize)> = targets.iter().map(|target| (target.origin.clone(), target.source)).collect();
     let answers = side_by_side(asking, targets).await;
     let mut gathered = Gathered { arrived: Vec::new(), failed: Vec::new() };
@@ -389,7 +414,9 @@ fn list(
                     let id = item.text(&source.id);
                     let link = link(asking, &one.origin, source, id.as_deref(), item.text(&source.name).as_deref());
                     let more = match resource.shape {
-                        TreeShape::Alerts => states::members(asking, one, source, item, id.as_deref(), states),
+                        TreeShape::Alerts => {
+                            states::members(states::known(asking, one, source, item, id.as_deref(), states))
+                        }
                         TreeShape::List | TreeShape::Series => Vec::new(),
                     };
                     item.write(&one.origin, link.as_deref(), &more)
@@ -406,7 +433,13 @@ fn list(
     (format!("[{text}]"), held)
 }
 
-fn link(asking: &Asking, origin: &Origin, source: &TreeSource, id: Option<&str>, name: Option<&str>) -> Option<String> {
+pub(super) fn link(
+    asking: &Asking,
+    origin: &Origin,
+    source: &TreeSource,
+    id: Option<&str>,
+    name: Option<&str>,
+) -> Option<String> {
     let spot = UiSpot { project: &origin.project, id, name, window: None };
     asking.house.ui.link(source.page?, &spot)
 }

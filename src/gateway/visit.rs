@@ -13,6 +13,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::gather::{self, Visit};
+use super::restraint::Culprit;
 use super::walk::Walk;
 use super::{Page, answer, csrf, lanes, page};
 use crate::accept::{
@@ -96,9 +97,17 @@ impl Step<'_> {
         // Well or not: a login's cookie is used once.
         let [_, transaction] = Login::cleared();
         self.walk.set_cookies.push(transaction);
+        // Anybody can begin logins and invent codes, each of which is a question to the provider.
+        let culprit = Culprit::login(self.walk);
+        culprit.check(self.walk)?;
         let given = ask.transaction.as_ref().map(|cookie| cookie.as_str());
         let finished = boxed(login.finish(&ask.pairs, given, &self.origin, self.walk.now())).await;
-        let finished = finished.map_err(|fault| self.failed(fault))?;
+        let invented = matches!(finished, Err(LoginFault::CodeRefused));
+        let finished = finished.map_err(|fault| self.failed(fault));
+        if invented || finished.is_ok() {
+            culprit.settle(self.walk, &finished);
+        }
+        let finished = finished?;
         self.walk.core().metrics.login("ok");
         self.walk.note_login(&finished);
         self.walk.set_cookies.push(finished.session);
@@ -184,6 +193,9 @@ impl Step<'_> {
             Err(rejection) => return Err(Refusal::from(&rejection)),
         };
         self.walk.note_visitor(&identity);
+        if let Some(proven) = identity.session() {
+            csrf::check(&self.headers, &call.method, &self.origin, proven)?;
+        }
         let core = self.walk.core().clone();
         let request_id = self.walk.request_id.clone();
         let visit = Visit {
@@ -195,7 +207,8 @@ impl Step<'_> {
             request_id: &request_id,
             headers: &self.headers,
         };
-        let page = gather::page(&visit, ask).await?;
+        let (page, asked) = gather::page(&visit, ask).await?;
+        self.walk.note_asked(asked);
         self.show(&page).await
     }
 

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use http::Method;
 
+use super::gather::{self, Asked};
 use super::recent::{Caller, Ended};
-use super::{Core, House, Visitor, gather, line};
+use super::{Core, House, Visitor, line};
 use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, SiteAsk};
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
@@ -280,6 +281,14 @@ impl Walk {
         self.upstream_status = upstream_status.or(self.upstream_status);
         if let Some(part) = self.parts.get_mut(place) {
             (part.items, part.reason, part.upstream_status) = (items, reason, upstream_status);
+        }
+    }
+
+    /// A page for which the backend was asked.
+    pub fn note_asked(&mut self, asked: Asked) {
+        if !asked.parts.is_empty() {
+            self.upstream = Some(crate::route::Upstream::Query.name());
+            (self.parts, self.bindings) = (asked.parts, asked.bindings);
         }
     }
 

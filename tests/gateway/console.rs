@@ -4,9 +4,9 @@
 use http::HeaderMap;
 use lightkeeper::accept::{ExplainAsk, PageAsk};
 use lightkeeper::apps::AppPath;
-use lightkeeper::demo::{Sample, World};
+use lightkeeper::demo::{Fault, Sample, World};
 use lightkeeper::gateway::gather::{Visit, frame, page};
-use lightkeeper::gateway::{AppView, DecisionsView, ExplainView, Page, TreeView, explaining};
+use lightkeeper::gateway::{AppView, DecisionsView, ExplainView, Page, Told, TreeView, explaining};
 use lightkeeper::identify::Identity;
 use lightkeeper::otlp::{Encoding, Signal};
 use lightkeeper::respond::{Class, Refusal};
@@ -57,7 +57,7 @@ async fn ask(world: &World, who: &str, ask: PageAsk) -> Result<Page, Refusal> {
         headers: &headers,
     };
     assert_eq!(frame(&visit).visitor.map(|visitor| visitor.subject), Some(identity.facts().subject.to_string()));
-    page(&visit, &ask).await
+    page(&visit, &ask).await.map(|(page, _)| page)
 }
 
 async fn tree(world: &World, who: &str, filter: Option<&str>) -> TreeView {
@@ -289,6 +289,9 @@ async fn told(world: &World, who: &str, [app, project]: [&str; 2]) -> Vec<String
         call("GET", &format!("/public/v0.2/acme/projects/{project}/access_tokens"), "", ""),
         call("POST", &format!("/public/v0.2/acme/projects/{project}/dashboards"), "", ""),
         call("GET", &format!("/apps/{app}"), "", ""),
+        call("GET", &format!("/apps/{app}/-/streams"), "", ""),
+        call("GET", &format!("/apps/{app}/-/alerts"), "", ""),
+        call("POST", &format!("/apps/{app}/-/alerts"), "", ""),
     ];
     let mut stories = Vec::new();
     for asked in asks {
@@ -338,6 +341,16 @@ async fn an_explanation_tells_why() {
             false,
             &["app_ambiguous", "you may write to", "shop/search"],
         ),
+        (
+            "ann",
+            call("", "/apps/shop/-/streams", "", ""),
+            true,
+            &["federate", "query.streams.read", "shop-developers", "shop-prod", "checkout-prod", "payments-prod"],
+        ),
+        ("ann", call("", "/apps/shop/-/alerts", "", ""), true, &["query.metric_alerts.read", "query.conditions.read"]),
+        ("pat", call("", "/apps/shop/-/streams", "", ""), true, &["federate", "payments-prod"]),
+        ("eve", call("", "/apps/shop/-/streams", "", ""), false, &["not_permitted"]),
+        ("ann", call("POST", "/apps/shop/checkout/-/alerts", "", ""), false, &["webhook_unknown", "webhook secret"]),
         ("eve", call("GET", "/.lightkeeper/whoami", "", ""), true, &["own"]),
         ("eve", call("GET", "/unheard", "", ""), false, &["path_unknown"]),
         ("eve", call("GET", "/public//v0.2", "", ""), false, &["ambiguous_path"]),
@@ -359,6 +372,80 @@ async fn an_explanation_tells_why() {
     }
     let empty = explain(&world, "eve", ExplainAsk::default()).await;
     assert!(empty.story.is_none() && empty.mistake.is_none() && empty.found.is_none());
+}
+
+/// Scenario: the inlet was told of alerts, the backend lists some, and then it is dead. Guarantees: the tree counts those that
+/// are the visitor's to read, and so does a parent; a page shows each alert once, with links; a backend that does not
+/// answer is named, and what was told is still there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_are_shown_to_those_who_may_read_them() {
+    let world = stage::start(stage::plan(&[])).await;
+    let firing = |view: &TreeView, app: &str| view.rows.iter().find(|row| row.app == app).and_then(|row| row.firing);
+    assert_eq!(firing(&tree(&world, "ann", None).await, "shop"), None, "nobody told of anything");
+    let core = world.gateway.core();
+    let listed = app(&world, "ann", "shop/checkout").await.unwrap().alerts;
+    assert!(!listed.is_empty());
+    for (at, name, state) in [
+        ("shop/checkout", "latency", "firing"),
+        ("shop/checkout", "errors", "ok"),
+        ("shop/payments", "ledger", "firing"),
+        ("platform", "disks", "firing"),
+        ("shop/checkout", listed[0].name.as_str(), "ok"),
+    ] {
+        let word = |text: &str| Some(text.to_owned());
+        let told = Told { id: None, name: word(name), state: word(state), time: None };
+        core.alarms.note(&path(at), &told, core.clock.now());
+    }
+    for (who, at, expected) in [
+        ("ann", "shop", Some(2)),
+        ("ann", "shop/checkout", Some(1)),
+        ("ann", "/", Some(2)),
+        ("pat", "shop", Some(1)),
+        ("pat", "shop/payments", Some(1)),
+        ("sam", "/", Some(3)),
+        ("sam", "platform", Some(1)),
+        ("sam", "shop/search", None),
+        ("checkout-collector", "shop/checkout", None),
+        ("eve", "/", None),
+    ] {
+        assert_eq!(firing(&tree(&world, who, None).await, at), expected, "{who} {at}");
+    }
+    let view = app(&world, "ann", "shop").await.unwrap();
+    assert_eq!(view.alert_errors, [""; 0]);
+    assert_eq!(view.alerts[0].state, "firing");
+    let mine: Vec<_> = view.alerts.iter().map(|row| (row.app.as_str(), row.name.as_str())).collect();
+    for told in [("shop/checkout", "latency"), ("shop/payments", "ledger"), ("shop/checkout", "errors")] {
+        assert!(mine.contains(&told), "{mine:?}");
+    }
+    assert!(mine.len() > 3 && mine.iter().all(|(app, _)| app.starts_with("shop")), "{mine:?}");
+    let unique: std::collections::BTreeSet<_> = mine.iter().collect();
+    assert_eq!(unique.len(), mine.len(), "{mine:?}");
+    for row in &view.alerts {
+        let titles: Vec<_> = row.links.iter().map(|link| link.title.as_str()).collect();
+        assert!(titles.ends_with(&["Services", "Dashboards", "Traces"]), "{row:?}");
+        assert!(row.links.iter().all(|link| link.url.contains(&row.project)), "{row:?}");
+    }
+    let titles: Vec<_> = view.links.iter().map(|link| link.title.as_str()).collect();
+    assert_eq!(titles, ["Services", "Dashboards", "Alerts", "Traces of the last hour"]);
+    let pats = app(&world, "pat", "shop").await.unwrap();
+    assert!(pats.alerts.iter().all(|row| row.app == "shop/payments") && !pats.alerts.is_empty(), "{:?}", pats.alerts);
+    assert!(pats.links.is_empty());
+    assert!(app(&world, "checkout-collector", "shop/checkout").await.unwrap().alerts.is_empty());
+
+    world.emulator.fail_queries("shop-prod", Fault::Reset);
+    world.emulator.fail_queries("checkout-prod", Fault::status(503));
+    world.emulator.fail_queries("payments-prod", Fault::Held);
+    let view = app(&world, "ann", "shop").await.unwrap();
+    let told: Vec<_> = view.alerts.iter().map(|row| row.name.as_str()).collect();
+    assert!(told.starts_with(&["latency", "ledger", "errors"]) && told.len() == 4, "{told:?}");
+    for line in [
+        "`shop-prod`: the backend cannot be reached (`upstream_unreachable`)",
+        "(`upstream_status`)",
+        "`payments-prod`: the backend did not answer in time (`query_deadline`)",
+    ] {
+        assert!(view.alert_errors.iter().any(|error| error.contains(line)), "{line}: {:?}", view.alert_errors);
+    }
+    world.emulator.heal();
 }
 
 /// Scenario: calls are made and looked up. Guarantees that a call is found by who made it and by who may audit there, that

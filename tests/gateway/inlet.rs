@@ -218,6 +218,16 @@ async fn a_message_is_passed_on_once() {
     assert_eq!(said(post(&caller, SHOP, body).await).as_deref(), Some("repeated"));
     hand.store(NOON + 600_000, Ordering::SeqCst);
     assert_eq!(said(post(&caller, SHOP, body).await).as_deref(), Some("delivered"));
+    // What says its time is known for as long as that time would let it in.
+    for (name, ahead, known_until) in [("now", 0, 600_000), ("ahead", 300_000, 900_000), ("late", -1, 599_999)] {
+        hand.store(NOON, Ordering::SeqCst);
+        let body = json!({ "name": name, "time": NOON + ahead }).to_string();
+        assert_eq!(said(post(&caller, SHOP, body.as_bytes()).await).as_deref(), Some("delivered"), "{name}");
+        hand.store(NOON + known_until, Ordering::SeqCst);
+        assert_eq!(said(post(&caller, SHOP, body.as_bytes()).await).as_deref(), Some("repeated"), "{name}");
+        hand.store(NOON + known_until + 1, Ordering::SeqCst);
+        assert_eq!(reason(&world, &post(&caller, SHOP, body.as_bytes()).await).await.1, "alert_stale", "{name}");
+    }
     hand.store(NOON, Ordering::SeqCst);
     for (time, expected) in [
         ("2026-11-22T11:50:00Z", 200),

@@ -4,7 +4,7 @@
 //! to know: how anything was decided. Invariants: for what lies outside the maker's view the story has the same words as for
 //! what does not exist; a binding is named only if it speaks of the maker and reaches an app where the maker may do something.
 
-use super::super::explaining::Judged;
+use super::super::explaining::{self, Judged};
 use super::super::meanings::meaning;
 use super::super::view::{Stage, Story};
 use super::Sight;
@@ -60,6 +60,12 @@ pub fn story(sight: &Sight<'_>, call: &Call, judged: &Judged) -> Story {
             stages.push(stage("authorize", reason, Vec::new()));
             reason
         }
+        Judged::Inlet => {
+            let evidence = vec![pair("evidence", explaining::INLET_EVIDENCE)];
+            stages.push(stage("authorize", explaining::INLET_REASON, evidence));
+            explaining::INLET_REASON
+        }
+        Judged::Parts(parts) => asked(sight, &mut stages, parts),
         Judged::Decided { operation, verdict } => {
             let last = decided(sight, &mut stages, verdict);
             routed(sight, &mut stages, verdict, *operation);
@@ -130,6 +136,44 @@ fn decided(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> &'s
     }
     stages.push(stage("authorize", reason, details));
     reason
+}
+
+/// The projects of a part of the tree that would be asked. What is not the maker's is not told of, as in the answer.
+fn asked(sight: &Sight<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verdict)]) -> &'static str {
+    let permission = |operation: OperationId| sight.house.profile.operation(operation).permission.as_str();
+    let permitted: Vec<_> = parts.iter().filter(|(_, verdict)| verdict.allowed).collect();
+    if permitted.is_empty() {
+        let refused = parts.iter().find(|(_, verdict)| seen(sight, verdict).is_some()).or(parts.first());
+        let Some((operation, verdict)) = refused else { return "not_permitted" };
+        let last = decided(sight, stages, verdict);
+        let place = seen(sight, verdict);
+        if let Some(stage) = stages.last_mut().filter(|_| place.is_some()) {
+            stage.details.insert(0, pair("permission", permission(*operation)));
+        }
+        return last;
+    }
+    let mut details = Details::new();
+    for (operation, verdict) in &permitted {
+        let binding = |name| pair("binding", name);
+        let fresh = [pair("permission", permission(*operation))]
+            .into_iter()
+            .chain(verdict.bindings.iter().map(|name| binding(name)));
+        fresh.for_each(|line| {
+            if !details.contains(&line) {
+                details.push(line)
+            }
+        });
+    }
+    stages.push(stage("authorize", "ok", details));
+    let mut projects: Vec<&str> = permitted.iter().filter_map(|(_, verdict)| verdict.project.as_deref()).collect();
+    projects.dedup();
+    let more = projects.len().saturating_sub(OFFERED);
+    let mut details: Details = projects.into_iter().take(OFFERED).map(|project| pair("project", project)).collect();
+    if more > 0 {
+        details.push(pair("and more", &more.to_string()));
+    }
+    stages.push(stage("federate", "ok", details));
+    "ok"
 }
 
 fn assigned(sight: &Sight<'_>, stages: &mut Vec<Stage>, assignment: &Assignment) -> &'static str {

@@ -4,7 +4,7 @@
 //! refuses to know: single apps' details. Invariant: the filter looks at nothing that is not shown.
 
 use super::super::view::{TreeRow, TreeView};
-use super::{Sight, firing};
+use super::Sight;
 
 /// The visitor's tree.
 pub fn tree(sight: &Sight<'_>, filter: Option<&str>) -> TreeView {
@@ -26,7 +26,7 @@ pub fn tree(sight: &Sight<'_>, filter: Option<&str>) -> TreeView {
             can_read: row.holds("query.*.read"),
             can_audit: sight.may_audit(&row.app),
             pulse: sight.pulse(place),
-            firing: if row.holds("query.*.read") { firing(sight.core, &row.app) } else { None },
+            firing: sight.firing(place),
         })
         .collect();
     TreeView { filter: filter.map(str::to_owned), rows, alert_errors: Vec::new() }

@@ -1,8 +1,8 @@
 //! What must not be used again: logins that ended, sessions that were ended.
 //!
 //! What it does: remembers identifiers until the time when they would no longer hold anyway. What it refuses to know:
-//! what they stand for. Invariants: bounded; when full, what would expire first goes first; in this process only, over
-//! reloads.
+//! what they stand for. Invariants: bounded; when full, what would expire first goes first, and whatever expires no later
+//! counts as ended from then on, so that no flood makes anything usable again; in this process only, over reloads.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,6 +40,8 @@ pub struct Ended {
 struct Entries {
     until: HashMap<Mark, i64>,
     order: BTreeSet<(i64, Mark)>,
+    /// What expires by then may have been pushed out, in Unix seconds.
+    pushed_out: Option<i64>,
 }
 
 impl Ended {
@@ -47,26 +49,28 @@ impl Ended {
         Ended { limit_entries, entries: Mutex::default() }
     }
 
-    /// Adds `id` until the second `until`. Whether it was not there before: the one question and answer, so that of two
-    /// at once only one hears yes.
+    /// Adds `id` until the second `until`. Whether it is certain not to have been there before: the one question and
+    /// answer, so that of two at once only one hears yes.
     pub fn add(&self, id: &str, until: i64, now_seconds: i64) -> bool {
         let mut entries = self.locked();
         entries.forget(now_seconds);
         let mark = mark(id);
-        if entries.until.contains_key(&mark) {
+        if entries.has(&mark, until) {
             return false;
         }
         while entries.until.len() >= self.limit_entries {
-            let Some((_, oldest)) = entries.order.pop_first() else { break };
+            let Some((until, oldest)) = entries.order.pop_first() else { break };
             entries.until.remove(&oldest);
+            entries.pushed_out = entries.pushed_out.max(Some(until));
         }
         entries.until.insert(mark, until);
         entries.order.insert((until, mark));
         true
     }
 
-    pub fn contains(&self, id: &str) -> bool {
-        self.locked().until.contains_key(&mark(id))
+    /// Whether `id`, added until `until` if ever, has ended or may have.
+    pub fn contains(&self, id: &str, until: i64) -> bool {
+        self.locked().has(&mark(id), until)
     }
 
     #[cfg(test)]
@@ -83,6 +87,10 @@ impl Ended {
 }
 
 impl Entries {
+    fn has(&self, mark: &Mark, until: i64) -> bool {
+        self.until.contains_key(mark) || self.pushed_out.is_some_and(|limit| until <= limit)
+    }
+
     fn forget(&mut self, now_seconds: i64) {
         while let Some((until, mark)) = self.order.first().copied().filter(|(until, _)| *until <= now_seconds) {
             self.order.remove(&(until, mark));
@@ -111,8 +119,13 @@ mod tests {
             assert!(ended.add(id, until, 100));
         }
         assert!(ended.add("d", 400, 100));
-        let known = ["a", "b", "c", "d"].map(|id| ended.contains(id));
-        assert_eq!(known, [true, false, true, true], "what would expire first went first");
         assert_eq!(ended.len(), 3);
+        // "b" had to go, and nothing that ends with it or before is certain any more.
+        let rows = [("a", 200, true), ("b", 150, true), ("c", 300, true), ("d", 400, true), ("e", 150, true)];
+        for (id, until, known) in rows.into_iter().chain([("f", 149, true), ("g", 151, false)]) {
+            assert_eq!(ended.contains(id, until), known, "{id}");
+        }
+        assert!(!ended.add("b", 150, 100), "a flood makes nothing usable again");
+        assert!(ended.add("g", 151, 100), "what is newer goes on");
     }
 }

@@ -153,7 +153,7 @@ impl Login {
     ) -> Result<(Facts, Session), Reason> {
         let kept = Kept::open(&self.keys, &cookie.value, &cookie.origin).ok_or(Reason::SessionInvalid)?;
         kept.judge(&self.issuer.name, &self.stamp, self.lifetimes(), now)?;
-        if self.memory.revoked.contains(&kept.id) {
+        if self.memory.revoked.contains(&kept.id, kept.latest_end()) {
             return Err(Reason::SessionRevoked);
         }
         Ok(kept.into_parts(&self.keys, &cookie.origin, self.lifetimes(), certificate, now))
