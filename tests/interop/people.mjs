@@ -4,7 +4,7 @@
 //
 //   node people.mjs PORT CERTIFICATE KEY ORIGIN_OF_THE_GATEWAY
 //
-// It says "listening" when it does, and ends when its standard input closes.
+// Tim's access tokens live for an hour, everybody else's for seconds, so that they are refreshed. It says "listening" when it does, and ends when its standard input closes.
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -14,9 +14,10 @@ const [port, certificate, key, gateway] = process.argv.slice(2);
 const PEOPLE = {
   ann: { name: 'Ann Shop', email: 'ann@acme.example', groups: ['shop-developers'] },
   sam: { name: 'Sam Reliable', email: 'sam@acme.example', groups: ['sre'] },
+  tim: { name: 'Tim Terraform', email: 'tim@acme.example', groups: ['shop-developers'] },
   eve: { name: 'Eve Elsewhere', email: 'eve@acme.example', groups: [] },
 };
-const SHORT = 5; // seconds: access tokens of the command line, so that they are refreshed
+const lifetime = (person) => (person === 'tim' ? 3600 : 5); // seconds
 
 const provider = new Provider(`https://localhost:${port}`, {
   clients: [
@@ -69,11 +70,11 @@ const provider = new Provider(`https://localhost:${port}`, {
         scope: 'telemetry',
         audience: resource,
         accessTokenFormat: 'jwt',
-        accessTokenTTL: SHORT,
         jwt: { sign: { alg: 'RS256' } },
       }),
     },
   },
+  ttl: { AccessToken: (_, token) => lifetime(token.accountId) },
   cookies: { keys: ['only-for-tests'] },
 });
 

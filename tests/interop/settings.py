@@ -57,6 +57,46 @@ POLICY = {
     ],
 }
 
+# What people may do, whom `people.mjs` knows.
+PEOPLE = [
+    {
+        "name": "shop-developers",
+        "subjects": [{"issuer": "people", "group": "shop-developers"}],
+        "permissions": ["query.*.read", "query.*.write"],
+        "apps": ["shop"],
+    },
+    {
+        "name": "sre",
+        "subjects": [{"issuer": "people", "group": "sre"}],
+        "permissions": ["query.*.read", "gateway.audit.read"],
+        "apps": ["/"],
+    },
+]
+CLI_AUDIENCE = "urn:lightkeeper:cli"
+CONSOLE_SECRET = "console-secret-of-the-tests"
+
+
+def console(config, ports, ca, people, groups="id_token"):
+    """The gateway's configuration `config`, and a login with the provider `people`."""
+    config["listeners"][1]["public_url"] = f"https://localhost:{ports['tls']}"
+    audiences = [CLI_AUDIENCE]
+    config["issuers"].append({"name": "people", "issuer": people, "audiences": audiences, "ca": str(ca), "leeway": "1s"})
+    config["web"] = {
+        "login": {
+            "issuer": "people",
+            "client_id": "lightkeeper",
+            "client_secret": {"env": "CONSOLE_SECRET"},
+            "scopes": ["openid", "profile", "email", "groups"],
+            "groups": groups,
+            "cli": {"client_id": "lightkeeper-cli", "audience": CLI_AUDIENCE},
+        }
+    }
+    config["vault"]["session_keys"] = [{"env": "SESSION_KEY"}]
+    # Browsers without patience, and Terraform's, ask more than a person.
+    config["query"] = {"rates": {"general": "10000/s"}}
+    apps = {**POLICY["apps"], "shop": {**POLICY["apps"]["shop"], "owners": ["shop-leads@acme.example"]}}
+    return config, {**POLICY, "apps": apps, "bindings": [*POLICY["bindings"], *PEOPLE]}
+
 
 def gateway(name, ports, certs, issuer, upstream, client_tokens):
     """The configuration of one gateway; `ports` are those of its listeners and `admin`."""

@@ -130,12 +130,18 @@ class Gateway:
         file = self.directory / f"{name}.yaml"
         file.write_text(json.dumps(config, indent=1))
         (self.directory / "policy.yaml").write_text(json.dumps(settings.POLICY, indent=1))
+        self.configure(world, config, ports, file)
         serve = [world.binary, "serve", "--config", file]
-        self.process = world.spawn(name, serve, self.plain, settings.ENVIRONMENT)
+        self.process = world.spawn(name, serve, self.plain, {**settings.ENVIRONMENT, **self.environment})
         eventually("readiness", lambda: self.admin_status("/readyz") == 200)
         # The gateway is ready without its issuers; callers of one whose keys are still fetched get 503.
         token = world.token("collector")
         eventually("the provider's keys", lambda: world.get("/.lightkeeper/whoami", token, self.tls)[0] == 200)
+
+    environment = {}
+
+    def configure(self, world, config, ports, file):
+        """For kinds of gateways that need more than `config`."""
 
     def admin_status(self, path):
         try:

@@ -3,8 +3,8 @@
 //
 //	client BASE_URL ORGANIZATION PROJECT FOREIGN_PROJECT
 //
-// One JSON line for each step: {"step":"…","error":"…"}; the error is empty where it went well. The key is a word
-// that opens nothing: whoever stands at BASE_URL must put the identity on.
+// One JSON line for each step: {"step":"…","error":"…"}; the error is empty where it went well. The key is
+// that of LIGHTSTEP_KEY.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 
 func main() {
 	base, organization, project, foreign := os.Args[1], os.Args[2], os.Args[3], os.Args[4]
-	c := client.NewClient("opens-nothing", organization, base)
+	c := client.NewClient(os.Getenv("LIGHTSTEP_KEY"), organization, base)
 	ctx := context.Background()
 	out := json.NewEncoder(os.Stdout)
 	tell := func(step string, err error) bool {
