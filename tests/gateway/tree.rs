@@ -284,6 +284,16 @@ async fn an_alert_without_a_state_is_told() {
     let document = ask(&world, "ann", "/apps/shop/checkout/-/alerts").await.json().unwrap();
     assert_eq!(texts(&document["items"], "state"), ["firing", "ok"], "{document}");
     assert!(document["items"][0]["since"].is_string(), "{document}");
+    // An app with a project of its own says nothing of its parent's alerts, whatever id it names.
+    let of_shop = |document: &Value| {
+        let items = document["items"].as_array().unwrap();
+        items.iter().find(|item| item["project"] == "shop-prod" && item["type"] == "metric_alert").unwrap().clone()
+    };
+    let before = of_shop(&ask(&world, "ann", "/apps/shop/-/alerts").await.json().unwrap());
+    let alert = json!({ "alert": { "id": before["id"], "name": "all is lost", "state": "Critical" } });
+    assert_eq!(inlet.post("/apps/shop/checkout/-/alerts", &alert).await.unwrap().status, 200);
+    let after = of_shop(&ask(&world, "ann", "/apps/shop/-/alerts").await.json().unwrap());
+    assert_eq!((&before["state"], &after["state"]), (&json!("unknown"), &json!("unknown")), "{after}");
     let deny = "{ name: no-conditions, effect: deny, subjects: [{ any: true }], \
                 permissions: [query.conditions.read], apps: [shop/payments] }";
     let world = stage::start(stage::bind(stage::plan(&[]), deny)).await;
