@@ -252,6 +252,48 @@ async fn a_session_changes_nothing_without_proof() {
     }
 }
 
+/// Scenario: pages of other sites, and of siblings of ours, embed or fetch what ann may read; she also follows links.
+/// Guarantees: what they fetch by her cookie is refused before it costs anything; links open; nothing that a cookie got is
+/// kept on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_sites_read_nothing_by_a_cookie() {
+    let world = stage::start(stage::plan(&[])).await;
+    let mut browser = Browser::new(&world);
+    browser.log_in("ann", "").await;
+    let paths = [
+        "/.lightkeeper/",
+        "/.lightkeeper/apps/shop",
+        "/.lightkeeper/explain?path=/v1/traces",
+        "/.lightkeeper/whoami",
+        "/apps/shop",
+        "/apps/shop/-/streams",
+        "/public/v0.2/acme/projects/shop-prod/streams",
+    ];
+    for path in paths {
+        for (site, mode, place, passes) in [
+            ("cross-site", "no-cors", "image", false),
+            ("cross-site", "navigate", "iframe", false),
+            ("same-site", "no-cors", "script", false),
+            ("cross-site", "navigate", "document", true),
+            ("same-origin", "cors", "empty", true),
+            ("none", "navigate", "document", true),
+        ] {
+            let before = world.emulator.heads();
+            let headers = [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", place)];
+            let answer = browser.send(Method::GET, path, &headers, "").await;
+            let expected = if passes { (200, "ok") } else { (403, "csrf_origin") };
+            assert_eq!(
+                (answer.status, reason(&world, &answer).await.as_str()),
+                expected,
+                "{path} {site} {mode} {place}"
+            );
+            let told = (answer.header("cache-control"), answer.header("vary"));
+            assert_eq!((told.0.as_deref(), told.1.as_deref()), (Some("no-store"), Some("cookie")), "{path}");
+            assert!(passes || world.emulator.heads() == before, "{path}");
+        }
+    }
+}
+
 /// Scenario: a browser with a session is led to where workloads call, or shows a token besides. Guarantees: a cookie is no
 /// evidence there; a cookie and a token together are refused everywhere; nothing reaches the backend.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
