@@ -314,6 +314,37 @@ async fn callbacks_work_once_and_where_they_belong() {
     ground.nothing_upstream("callbacks");
 }
 
+/// Scenario: somebody without an account begins logins and invents the codes, again and again. Guarantees: the provider
+/// is asked so often and no more, and is not asked again at once; sessions live on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invented_codes_do_not_flood_the_provider() {
+    const TRIES: usize = 80;
+    let ground = Ground::new().await;
+    let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+    let (own, callback) = browser.begin("").await;
+    let session = given(&browser.get(&callback, &own).await, SESSION).unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..TRIES {
+        let begun = browser.get("/.lightkeeper/login", "").await;
+        let address = begun.header("location").unwrap();
+        let (_, state) = address.split_once("state=").unwrap();
+        let state = state.split('&').next().unwrap();
+        let issuer = ground.world.issuer.url().replace(':', "%3A").replace('/', "%2F");
+        let callback = format!("/.lightkeeper/callback?code=invented&state={state}&iss={issuer}");
+        statuses.push(browser.get(&callback, &given(&begun, LOGIN).unwrap()).await);
+    }
+    let asked = statuses.iter().take_while(|answer| answer.status == 400).count();
+    assert!((1..=65).contains(&asked), "{asked} were asked");
+    for answer in statuses.iter().skip(asked) {
+        let wait = answer.header("retry-after").and_then(|wait| wait.parse::<u64>().ok());
+        assert!((answer.status == 429 && wait.is_some_and(|wait| wait > 0)) || answer.status == 400);
+    }
+    let asked = statuses.iter().filter(|answer| answer.status == 400).count();
+    assert!(asked < TRIES - 5, "{asked} of {TRIES} were asked");
+    assert_eq!(browser.get("/.lightkeeper/whoami", &session).await.status, 200);
+    ground.nothing_upstream("logins");
+}
+
 /// Scenario: names by which a gateway is called. Guarantees: a login never begins in the clear, except on this machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_login_in_the_clear() {
