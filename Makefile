@@ -10,7 +10,7 @@ ifneq ($(shell $(CARGO) -V >/dev/null 2>&1 && echo yes),yes)
   endif
 endif
 
-.PHONY: help setup demo build test unit interop fuzz lint bench compare deny certs clean
+.PHONY: help setup demo stay build test unit interop fuzz lint bench compare deny certs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +18,11 @@ help: ## this list
 setup: ## install what the build needs, or name it in one line
 	@.ci/setup
 
-demo: setup ## everything on loopback: an issuer, a Lightstep emulator, the gateway, callers
-	$(CARGO) run --release --locked -- demo
+demo: setup ## everything on loopback: an issuer, a Lightstep emulator, the gateway, callers (STAY=1: keep it running)
+	$(CARGO) run --release --locked -- demo $(if $(STAY),--stay)
+
+stay: ## `make demo STAY=1`: the same, kept running, with a console to log in to
+	@$(MAKE) --no-print-directory demo STAY=1
 
 build: setup ## the release binary, target/release/lightkeeper
 	$(CARGO) build --release --locked

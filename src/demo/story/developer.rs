@@ -8,11 +8,15 @@ use serde_json::Value;
 
 use super::login;
 use super::narrator::{Expected, Lent, Narrator, Status, Step, fingerprint, text};
+use crate::audit::timestamp;
+use crate::clock::Clock;
 use crate::demo::emulator::{Captured, Fault, Role};
 use crate::demo::world::{ONCALL_SECRET, webhook_secret};
 use crate::demo::{Answer, Emulator};
 
 const SESSION: &str = "__Host-lightkeeper-session=";
+/// The alert of checkout-prod in the emulator's organization.
+const ALERT: &str = "metric_alert-23";
 const SHOP: [&str; 3] = ["checkout-prod", "payments-prod", "shop-prod"];
 
 /// `ann`: her access token.
@@ -150,7 +154,12 @@ async fn foreign(narrator: &mut Narrator<'_>) {
 async fn alert(narrator: &mut Narrator<'_>) {
     let world = narrator.world;
     let path = "/apps/shop/checkout/-/alerts";
-    let message = Emulator::alert("checkout-prod", "checkout latency", "critical", "2026-01-01T12:00:00Z");
+    let now = timestamp(Clock::system().now().0);
+    let mut message = Emulator::alert("checkout-prod", "checkout latency", "critical", &now);
+    // The one that the backend lists, so that whoever asks for alerts sees it firing.
+    if let Some(id) = message.pointer_mut("/alert/id") {
+        *id = ALERT.into();
+    }
     let stolen = webhook_secret("shop");
     let told = step(
         "An alert with another app's secret",

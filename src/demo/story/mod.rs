@@ -14,6 +14,7 @@ mod login;
 mod narrator;
 mod queries;
 mod refusals;
+mod settings;
 mod stay;
 
 use std::time::Duration;
@@ -128,7 +129,7 @@ async fn conclude(narrator: &mut Narrator<'_>) {
     }
     if narrator.differences.is_empty() {
         println!("\n{}", narrator.ink.good("Everything went as told."));
-        println!("\nNext: `lightkeeper demo --stay` keeps all this running and prints settings to paste;");
+        println!("\nNext: `lightkeeper demo --stay` keeps all this running, with a console to log in to;");
         println!("the README leads from here to a first configuration of your own.");
     }
 }

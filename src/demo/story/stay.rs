@@ -1,24 +1,45 @@
 //! `--stay`: the world on fixed ports, and settings to paste.
 //!
-//! What it does: chooses ports, prints what a terminal, an SDK and a Collector need, and then tells every
-//! further call in a line. What it refuses to know: who will paste. Invariants: what is printed works as it
-//! stands; tokens outlive any patience, and the process that issued them.
+//! What it does: chooses ports, lets settings be printed, keeps a little going on, and tells every other call in a line.
+//! What it refuses to know: who will paste. Invariants: tokens outlive any patience, and the process that issued them;
+//! what is kept of what goes on is bounded.
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::ink::Ink;
 use super::narrator::text;
+use super::settings;
 use crate::demo::command::until_signalled;
 use crate::demo::emulator::EmulatorOptions;
 use crate::demo::issuer::IssuerOptions;
-use crate::demo::{Sample, World, WorldPlan};
+use crate::demo::{Sample, SampleCaller, World, WorldPlan};
+use crate::otlp::Encoding;
 
 /// Tokens of a world that stays live this long.
 const TOKEN_LIFETIME_SECONDS: i64 = 30 * 24 * 3600;
 const FOLLOW: Duration = Duration::from_millis(200);
+/// One export each second.
+const TICKS_PER_SAMPLE: u64 = 5;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Exports that the emulator keeps at most.
+const KEPT_SAMPLES: usize = 200;
+
+/// Who exports where and as what. The last may not.
+const SAMPLES: [(&str, &str, &str); 6] = [
+    ("checkout-collector", "/v1/traces", "checkout"),
+    ("payments-collector", "/v1/traces", "payments"),
+    ("shop-frontend", "/v1/traces", "frontend"),
+    ("cluster-collector", "/v1/traces", "ledger-core"),
+    ("cluster-collector", "/v1/traces", "search"),
+    ("payments-collector", "/apps/shop/checkout/-/v1/traces", "checkout"),
+];
 
 /// A world, and what must be said about its ports.
 pub struct Plan {
@@ -55,6 +76,7 @@ pub fn plan() -> Plan {
             lifetime_seconds: TOKEN_LIFETIME_SECONDS,
             ..IssuerOptions::default()
         },
+        receiver: port(9402, "those who are told of alerts"),
         emulator: EmulatorOptions { address: port(9401, "the backend"), ..EmulatorOptions::default() },
         ..WorldPlan::default()
     };
@@ -66,28 +88,103 @@ pub async fn stay(world: &World, ink: Ink, remarks: &[String]) -> Result<(), Str
     let traces = world.folder().join("traces.json");
     std::fs::write(&traces, Sample::traces("checkout", 3).json().to_string())
         .map_err(|error| format!("`{}` cannot be written: {error}", traces.display()))?;
-    println!("\n{}", ink.bold("Still running: paste any of this into another terminal"));
+    println!("\n{}", ink.bold("Still running"));
     for remark in remarks {
         println!("{} {remark}", ink.refused("note:"));
     }
-    println!("{}", settings(world, &traces.display().to_string()));
-    println!("{}", ink.bold("Every call from here on (Ctrl-C ends it)"));
+    println!("{}", settings::console(world, ink));
+    println!("{}", ink.bold("Paste any of this into another terminal"));
+    println!("{}", settings::settings(world, &traces.display().to_string()));
+    println!(
+        "{}",
+        ink.bold("Every call from here on, but for the sample exports, one each second (Ctrl-C ends it all)")
+    );
     tokio::select! {
         stopped = until_signalled() => stopped,
-        () = follow(world, ink) => Ok(()),
+        failed = follow(world, ink) => failed,
     }
 }
 
-/// Tells each new record in one line.
-async fn follow(world: &World, ink: Ink) {
-    let mut told = world.records().len();
-    loop {
-        tokio::time::sleep(FOLLOW).await;
-        let records = world.records();
-        for record in records.iter().skip(told) {
-            println!("{}", line(record, ink));
+/// Sends samples, so that there are rates to look at, and tells each other new record in one line.
+async fn follow(world: &World, ink: Ink) -> Result<(), String> {
+    let mut trail = Trail::at_its_end(&world.folder().join("audit.jsonl"))?;
+    let mut samples = Samples::new(world);
+    let mut ticks = tokio::time::interval(FOLLOW);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for tick in 0_u64.. {
+        ticks.tick().await;
+        if tick.is_multiple_of(TICKS_PER_SAMPLE) {
+            samples.send(world).await;
         }
-        told = records.len().max(told);
+        for record in trail.news() {
+            if !samples.is_own(&record) {
+                println!("{}", line(&record, ink));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The audit trail from a place on.
+struct Trail {
+    file: BufReader<File>,
+    /// The beginning of a line that is still being written.
+    rest: String,
+}
+
+impl Trail {
+    fn at_its_end(path: &Path) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("`{}` cannot be read: {error}", path.display());
+        let mut file = File::open(path).map_err(failed)?;
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        Ok(Trail { file: BufReader::new(file), rest: String::new() })
+    }
+
+    /// The records that came since.
+    fn news(&mut self) -> Vec<Value> {
+        let mut records = Vec::new();
+        while self.file.read_line(&mut self.rest).is_ok_and(|read| read > 0) && self.rest.ends_with('\n') {
+            records.extend(serde_json::from_str(&self.rest).ok());
+            self.rest.clear();
+        }
+        records
+    }
+}
+
+/// Workloads that export a little, each in its turn; now and then one tries what it may not.
+struct Samples {
+    callers: Vec<(SampleCaller, &'static str, &'static str)>,
+    sent: usize,
+    /// Answered, and not seen in the trail yet.
+    own: HashSet<String>,
+}
+
+impl Samples {
+    fn new(world: &World) -> Self {
+        let of = |(workload, path, service)| {
+            (world.plain_caller().deadline(PATIENCE).bearer(&world.issuer.token(workload)), path, service)
+        };
+        let callers = SAMPLES.into_iter().map(of).collect();
+        Samples { callers, sent: 0, own: HashSet::new() }
+    }
+
+    async fn send(&mut self, world: &World) {
+        let Some((caller, path, service)) = self.callers.get(self.sent % SAMPLES.len()) else { return };
+        self.sent += 1;
+        let sample =
+            Sample::traces(service, 1 + self.sent % 5).attribute("sample", "true").seed(self.sent as u64 + 1000);
+        // What does not go through is told by its record, if there is one.
+        if let Ok(answer) = caller.export_to(path, &sample, Encoding::Protobuf).await {
+            self.own.extend(answer.header("lightkeeper-request-id"));
+        }
+        // What the emulator has seen is nobody's business any more.
+        if self.sent.is_multiple_of(KEPT_SAMPLES) {
+            world.emulator.clear();
+        }
+    }
+
+    fn is_own(&mut self, record: &Value) -> bool {
+        self.own.remove(text(record, "request_id"))
     }
 }
 
@@ -101,69 +198,4 @@ fn line(record: &Value, ink: Ink) -> String {
     let what = [text(record, "http_method"), text(record, "path"), text(record, "project")];
     let what: Vec<&str> = what.into_iter().filter(|word| !word.is_empty()).collect();
     format!("{decision} {} {who} {}", text(record, "reason"), what.join(" "))
-}
-
-/// Everything that can be pasted.
-fn settings(world: &World, traces: &str) -> String {
-    let (issuer, plain, folder) = (world.issuer.url(), world.plain_url(), world.folder().display());
-    let (tls, admin, emulator) = (world.url(), world.admin, world.emulator.url());
-    let program = std::env::current_exe().map_or_else(|_| "lightkeeper".to_owned(), |path| path.display().to_string());
-    format!(
-        r#"
-# A workload's token, and an export with it. Then the same without, and for another team's app.
-TOKEN=$(curl -s {issuer}/token -u checkout-collector:checkout-collector-secret -d grant_type=client_credentials | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-curl -i {plain}/v1/traces -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' --data-binary @{traces}
-curl -i {plain}/v1/traces -H 'content-type: application/json' --data-binary @{traces}
-curl -i {plain}/apps/shop/payments/-/v1/traces -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' --data-binary @{traces}
-
-# A query by a pipeline that may read and write checkout-prod; then another project.
-QUERY_TOKEN=$(curl -s {issuer}/token -u terraform:terraform-secret -d grant_type=client_credentials | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-curl -s --cacert {folder}/certs/ca.pem {tls}/public/v0.2/acme/projects/checkout-prod/streams -H "authorization: Bearer $QUERY_TOKEN"
-curl -i --cacert {folder}/certs/ca.pem {tls}/public/v0.2/acme/projects/platform-prod/streams -H "authorization: Bearer $QUERY_TOKEN"
-
-# As a person: pick who you are on the login page. Then ask a part of the tree, and open a port for tools that know a base URL only.
-{program} login --gateway {tls} --ca {folder}/certs/ca.pem
-{program} apps && {program} alerts shop
-{program} connect
-
-# Who am I, and which apps are mine?
-curl -s {plain}/.lightkeeper/whoami -H "authorization: Bearer $TOKEN"
-curl -s {plain}/apps/shop/checkout -H "authorization: Bearer $TOKEN"
-
-# No token at all: the client certificate is the identity.
-curl -i --cacert {folder}/certs/ca.pem --cert {folder}/certs/collector.pem --key {folder}/certs/collector.key {tls}/v1/traces -H 'content-type: application/json' --data-binary @{traces}
-
-# An OpenTelemetry SDK, in the terminal that has TOKEN.
-export OTEL_EXPORTER_OTLP_ENDPOINT={plain}
-export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
-export OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20$TOKEN"
-export OTEL_SERVICE_NAME=checkout
-
-# An OpenTelemetry Collector that fetches its own tokens.
-extensions:
-  oauth2client:
-    client_id: checkout-collector
-    client_secret: checkout-collector-secret
-    token_url: {issuer}/token
-exporters:
-  otlphttp/lightkeeper:
-    endpoint: {plain}
-    auth: {{ authenticator: oauth2client }}
-  otlp/lightkeeper:                        # or over gRPC, with a certificate instead of a token
-    endpoint: {tls_authority}
-    tls:
-      ca_file: {folder}/certs/ca.pem
-      cert_file: {folder}/certs/collector.pem
-      key_file: {folder}/certs/collector.key
-
-# Why is it so? Each stage's result (exit status 0: allow, 3: deny).
-{program} explain --config {folder}/lightkeeper.yaml --claims '{{"iss":"{issuer}","sub":"ann@acme.example","groups":["shop-developers"]}}' GET /public/v0.2/acme/projects/payments-prod/streams
-{program} explain --config {folder}/lightkeeper.yaml --certificate {folder}/certs/collector.pem --header 'lightkeeper-app: shop/payments' POST /v1/traces
-
-# Change the policy while it runs: {folder}/policy.yaml is taken over within a second of being written.
-# Metrics and probes: http://{admin}/metrics, /readyz. The backend's own door: {emulator}
-# The audit trail: {folder}/audit.jsonl
-"#,
-        tls_authority = tls.trim_start_matches("https://"),
-    )
 }
