@@ -62,6 +62,12 @@ fn the_demo_tells_the_main_job() {
         "authorization: bearer [the organization's viewer API key, SHA-256 ",
         "she sees  checkout-prod, payments-prod, shop-prod",
         "she reads 2 stream(s)",
+        "page      shows shop, shop/payments; not shop/checkout, platform",
+        "backend   was asked of checkout-prod, payments-prod, shop-prod, at once",
+        "missing   payments-prod (shop/payments): upstream_status",
+        "DENY webhook_unknown, HTTP 401",
+        "on-call   got `checkout latency`, firing, of shop/checkout; owners shop-leads@acme.example",
+        "traces    https://app.lightstep.com/checkout-prod/explorer?start_micros=",
         "DENY no_credential, HTTP 401",
         "DENY token_expired, HTTP 401",
         "DENY token_signature, gRPC 16",
@@ -82,12 +88,12 @@ fn the_demo_tells_the_main_job() {
         "told      partial success: 3 rejected, \"not permitted to write as service `ingress`\"",
         "the report's own `access_token`: checkout-prod's as well",
         "told      accepted; the backend's command to stop for good was dropped",
-        "received 10 requests: the calls that passed, and nothing else",
+        "received 13 requests: the calls that passed, and nothing else",
         "Everything went as told.",
     ] {
         assert!(told.out.contains(line), "`{line}` is not told:\n{}", told.out);
     }
-    for secret in ["ingest-token-of-", "api-key-viewer", "eyJ", "\x1b["] {
+    for secret in ["ingest-token-of-", "api-key-viewer", "webhook-secret-of-", "__Host-", "eyJ", "\x1b["] {
         assert!(!told.out.contains(secret), "`{secret}` is printed:\n{}", told.out);
     }
 }

@@ -13,3 +13,5 @@ mod front;
 mod logins;
 #[cfg(test)]
 mod renewal;
+#[cfg(test)]
+mod staying;

@@ -83,7 +83,9 @@ fn message(answer: &Response<Vec<u8>>) -> String {
     let first = document.get("errors").and_then(|errors| errors.get(0)).and_then(Value::as_str);
     let own = || document.get("message").or(document.get("error")).and_then(Value::as_str);
     let usual = || answer.status().canonical_reason().unwrap_or("refused");
-    first.or_else(own).unwrap_or_else(usual).to_owned()
+    let words = first.or_else(own).unwrap_or_else(usual);
+    // The gateway's hint to exporters would mislead whoever asks.
+    words.split_once("; an export names").map_or(words, |(words, _)| words).to_owned()
 }
 
 fn mark(answer: &Response<Vec<u8>>) -> String {

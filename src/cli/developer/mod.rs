@@ -90,8 +90,8 @@ pub struct ListArguments {
     pub gateway: GatewayArguments,
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
-    /// The part of the tree, `shop/checkout`; `/` for all of it.
-    #[arg(value_name = "PATH", value_parser = parse_app)]
+    /// The part of the tree, `shop/checkout`.
+    #[arg(value_name = "PATH", default_value = "/", value_parser = parse_app)]
     pub app: AppPath,
 }
 

@@ -45,6 +45,11 @@ pub async fn apps(session: &Session, app: &AppPath, output: Output) -> Result<()
             let mut rows = Vec::new();
             lay_out(&tree, 0, &mut rows);
             print!("{}", table(&["", "app", "project", "owners"], &rows, width()));
+            if rows.iter().all(|row| row.first().is_some_and(|mark| mark == "--")) {
+                eprintln!(
+                    "nothing of it is yours to read or write: `lightkeeper whoami` shows what the gateway knows you by"
+                );
+            }
         }
     }
     Ok(())
