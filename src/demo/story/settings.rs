@@ -43,17 +43,6 @@ pub fn settings(world: &World, traces: &str) -> String {
     let program = std::env::current_exe().map_or_else(|_| "lightkeeper".to_owned(), |path| path.display().to_string());
     format!(
         r#"
-# A workload's token, and an export with it. Then the same without, and for another team's app.
-TOKEN=$(curl -s {issuer}/token -u checkout-collector:checkout-collector-secret -d grant_type=client_credentials | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-curl -i {plain}/v1/traces -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' --data-binary @{traces}
-curl -i {plain}/v1/traces -H 'content-type: application/json' --data-binary @{traces}
-curl -i {plain}/apps/shop/payments/-/v1/traces -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' --data-binary @{traces}
-
-# A query by a pipeline that may read and write checkout-prod; then another project.
-QUERY_TOKEN=$(curl -s {issuer}/token -u terraform:terraform-secret -d grant_type=client_credentials | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-curl -s --cacert {folder}/certs/ca.pem {tls}/public/v0.2/acme/projects/checkout-prod/streams -H "authorization: Bearer $QUERY_TOKEN"
-curl -i --cacert {folder}/certs/ca.pem {tls}/public/v0.2/acme/projects/platform-prod/streams -H "authorization: Bearer $QUERY_TOKEN"
-
 # As a person: open the page that it prints, pick who you are; --device is for machines without a browser.
 {program} login --gateway {tls} --ca {folder}/certs/ca.pem
 {program} apps
@@ -68,6 +57,17 @@ curl -s http://127.0.0.1:9411/public/v0.2/acme/projects
 # The backend tells of an alert: those on call ({receiver}/oncall) are told, and the console shows it.
 curl -i {plain}/apps/shop/checkout/-/alerts -H "authorization: Bearer $(cat {folder}/secrets/webhook-shop-checkout)" -H 'content-type: application/json' -d '{{"alert":{{"id":"metric_alert-23","name":"checkout latency","state":"critical"}},"project":"checkout-prod"}}'
 curl -i {plain}/apps/shop/checkout/-/alerts -H "authorization: Bearer $(cat {folder}/secrets/webhook-shop-checkout)" -H 'content-type: application/json' -d '{{"alert":{{"id":"metric_alert-23","name":"checkout latency","state":"ok"}},"project":"checkout-prod"}}'
+
+# A workload's token, and an export with it. Then the same without, and for another team's app.
+TOKEN=$(curl -s {issuer}/token -u checkout-collector:checkout-collector-secret -d grant_type=client_credentials | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+curl -i {plain}/v1/traces -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' --data-binary @{traces}
+curl -i {plain}/v1/traces -H 'content-type: application/json' --data-binary @{traces}
+curl -i {plain}/apps/shop/payments/-/v1/traces -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' --data-binary @{traces}
+
+# A query by a pipeline that may read and write checkout-prod; then another project.
+QUERY_TOKEN=$(curl -s {issuer}/token -u terraform:terraform-secret -d grant_type=client_credentials | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+curl -s --cacert {folder}/certs/ca.pem {tls}/public/v0.2/acme/projects/checkout-prod/streams -H "authorization: Bearer $QUERY_TOKEN"
+curl -i --cacert {folder}/certs/ca.pem {tls}/public/v0.2/acme/projects/platform-prod/streams -H "authorization: Bearer $QUERY_TOKEN"
 
 # Who am I, and which apps are mine?
 curl -s {plain}/.lightkeeper/whoami -H "authorization: Bearer $TOKEN"
