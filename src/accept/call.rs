@@ -36,7 +36,7 @@ pub enum Dialect {
     Legacy(Format),
     /// `{"errors":["…"]}`.
     Query,
-    /// Our own pages and paths that nobody knows: `{"error":"…","message":"…"}`.
+    /// Our own answers in JSON and paths that nobody knows: `{"error":"…","message":"…"}`.
     Own,
     /// A page for people: HTML.
     Page,

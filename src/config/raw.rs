@@ -90,11 +90,11 @@ pub struct RawListener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RawService {
-    /// OTLP exports.
+    /// OTLP exports and legacy reports.
     Ingest,
-    /// The backend's query API.
+    /// The backend's query API, questions to a part of the tree, the alert inlet.
     Query,
-    /// The gateway's own pages and paths.
+    /// The gateway's own pages and paths: the console, logins, `whoami`, `/apps`.
     Web,
 }
 

@@ -2,8 +2,9 @@
 //!
 //! What it does: tells a call that one of our own pages made from one that another site had the browser make. What it
 //! refuses to know: who the session is, what is asked. Invariants: a cookie alone authorizes nothing but reading, and
-//! that only for our own pages and for people who come by a link, never for what another site's page fetches; the
-//! proof is judged on the head, before anything is read of a body; both halves are needed, origin and token.
+//! that only for our own pages and for people who come by a link, never for what another site's page fetches; to change
+//! anything both halves are needed, origin and token; they are judged on the head, before anything is read of a body,
+//! but for the token in the form of a logout.
 
 use http::{HeaderMap, HeaderName, Method, header};
 
