@@ -41,14 +41,26 @@ pub fn segments(path: &str) -> Result<Vec<String>, Fault> {
 
 /// The decoded pairs of a query, in order. `+` is a blank, as every form decoder has it.
 pub fn pairs(query: &str) -> Result<Vec<(String, String)>, Fault> {
+    split(query, |raw| decode(raw, true))
+}
+
+/// The same of what people type into forms and providers tell them: text in any language, but for control characters.
+pub fn texts(query: &str) -> Result<Vec<(String, String)>, Fault> {
+    split(query, |raw| {
+        let text = String::from_utf8(octets(raw, true)?).map_err(|_| Fault::Query)?;
+        if text.chars().any(char::is_control) { Err(Fault::Query) } else { Ok(text) }
+    })
+}
+
+fn split(query: &str, decode: impl Fn(&[u8]) -> Result<String, Fault>) -> Result<Vec<(String, String)>, Fault> {
     let mut pairs = Vec::new();
     for raw in query.split('&') {
         if pairs.len() == PARTS_LIMIT || raw.contains(';') {
             return Err(Fault::Query);
         }
         let (key, value) = raw.split_once('=').unwrap_or((raw, ""));
-        let key = decode(key.as_bytes(), true).map_err(|_| Fault::Query)?;
-        let value = decode(value.as_bytes(), true).map_err(|_| Fault::Query)?;
+        let key = decode(key.as_bytes()).map_err(|_| Fault::Query)?;
+        let value = decode(value.as_bytes()).map_err(|_| Fault::Query)?;
         if key.is_empty() {
             return Err(Fault::Query);
         }
@@ -88,7 +100,16 @@ pub fn join<'a>(segments: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Percent-decodes once. Only printable ASCII may come out.
 fn decode(raw: &[u8], form: bool) -> Result<String, Fault> {
-    let mut text = String::with_capacity(raw.len());
+    let octets = octets(raw, form)?;
+    if octets.iter().any(|octet| !(0x20..=0x7e).contains(octet)) {
+        return Err(Fault::Path);
+    }
+    String::from_utf8(octets).map_err(|_| Fault::Path)
+}
+
+/// Percent-decodes once.
+fn octets(raw: &[u8], form: bool) -> Result<Vec<u8>, Fault> {
+    let mut octets = Vec::with_capacity(raw.len());
     let mut bytes = raw.iter();
     while let Some(byte) = bytes.next() {
         let decoded = match byte {
@@ -101,12 +122,9 @@ fn decode(raw: &[u8], form: bool) -> Result<String, Fault> {
             byte if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/?".contains(byte) => *byte,
             _ => return Err(Fault::Path),
         };
-        if !(0x20..=0x7e).contains(&decoded) {
-            return Err(Fault::Path);
-        }
-        text.push(decoded as char);
+        octets.push(decoded);
     }
-    Ok(text)
+    Ok(octets)
 }
 
 fn hex(byte: &u8) -> Option<u8> {
@@ -170,6 +188,27 @@ mod tests {
         }
         assert!(segments(&"/a".repeat(PARTS_LIMIT + 1)).is_err());
         assert!(segments(&format!("/{}", "a".repeat(SEGMENT_LIMIT_BYTES + 1))).is_err());
+    }
+
+    #[test]
+    fn forms_hold_text_in_any_language() {
+        let pair = |value: &str| Ok(vec![("filter".to_owned(), value.to_owned())]);
+        for (value, expected) in [
+            ("K%C3%B6ln+%E2%82%AC", pair("Köln €")),
+            ("%F0%9F%94%AD", pair("🔭")),
+            ("a%26b", pair("a&b")),
+            ("%C3", Err(Fault::Query)),
+            ("%FF%FE", Err(Fault::Query)),
+            ("%C0%AF", Err(Fault::Query)),
+            ("%ED%A0%80", Err(Fault::Query)),
+            ("a%0D%0Ab", Err(Fault::Query)),
+            ("%00", Err(Fault::Query)),
+            ("%C2%85", Err(Fault::Query)),
+            ("a;b", Err(Fault::Query)),
+            ("%2", Err(Fault::Query)),
+        ] {
+            assert_eq!(texts(&format!("filter={value}")), expected, "{value}");
+        }
     }
 
     #[test]

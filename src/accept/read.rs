@@ -62,6 +62,7 @@ fn read_in(
         return Err(Fault::TokenInUrl);
     }
     let query = match parts.uri.query() {
+        Some(query) if words.first() == Some(&".lightkeeper") => path::texts(query)?,
         Some(query) => path::pairs(query)?,
         None => Vec::new(),
     };

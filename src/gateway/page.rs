@@ -74,6 +74,7 @@ pub fn dress(walk: &Walk, refusal: &Refusal, rendered: &mut Rendered) {
         status: rendered.status.as_u16(),
         words: words(refusal.class).to_owned(),
         advice: walk.advice.or_else(|| advice(walk, refusal.class)).map(str::to_owned),
+        return_to: walk.return_to.as_ref().map(|path| path.as_str().to_owned()),
     };
     let html = walk.house.site.page(&frame(walk), &Page::Fault(view));
     let ours = headers(walk, "no-store");

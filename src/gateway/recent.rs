@@ -97,6 +97,11 @@ impl Recent {
         })
     }
 
+    /// When the oldest call that is kept of identified callers began, in Unix milliseconds.
+    pub fn since(&self) -> Option<i64> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).calls.front().map(|call| call.at)
+    }
+
     /// Calls of an app and all beneath it that `shown` lets pass, the newest first, at most `limit`. Those of no app are the
     /// root's.
     pub fn beneath(&self, app: &AppPath, limit: usize, shown: impl Fn(&AppPath) -> bool) -> Vec<Arc<Ended>> {

@@ -179,6 +179,8 @@ pub struct ExplainView {
     pub found: Option<DecisionRow>,
     /// What would become of the call.
     pub story: Option<Story>,
+    /// As of decisions.
+    pub remembered_since: Option<String>,
 }
 
 /// A call's way through the rooms.
@@ -207,6 +209,8 @@ pub struct DecisionsView {
     pub trail: Vec<(String, String)>,
     /// The newest first.
     pub rows: Vec<DecisionRow>,
+    /// RFC 3339: the oldest call that this gateway process remembers; `None`: it remembers none.
+    pub remembered_since: Option<String>,
 }
 
 /// One recent call.
@@ -236,6 +240,8 @@ pub struct FaultView {
     pub words: String,
     /// What the visitor can do now.
     pub advice: Option<String>,
+    /// The page that was asked for, one of our own: a login leads back to it.
+    pub return_to: Option<String>,
 }
 
 /// A page, ready to be sent as `text/html; charset=utf-8`.

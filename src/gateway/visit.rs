@@ -51,11 +51,16 @@ pub async fn visit(
 ) -> Outcome {
     let headers = session.req_header().headers.clone();
     let origin = arrival.connection.origin(&call.authority);
+    walk.return_to = match ask {
+        SiteAsk::Page(page) => ReturnPath::parse(&address(&call.path, page)),
+        SiteAsk::Login { return_to, .. } => Some(return_to.clone()),
+        _ => None,
+    };
     let mut step = Step { session, walk, arrival, headers, origin };
     match ask {
         SiteAsk::Door => step.leave_for(ReturnPath::home().as_str(), "own").await,
         SiteAsk::Login { return_to, strayed } => step.login(caller, return_to, *strayed).await,
-        SiteAsk::Callback(ask) => step.callback(ask).await,
+        SiteAsk::Callback(ask) => step.callback(caller, ask).await,
         SiteAsk::SignedOut => step.show(&Page::SignedOut).await,
         SiteAsk::Asset(name) => step.asset(name).await,
         SiteAsk::Configuration => step.configuration().await,
@@ -90,7 +95,7 @@ impl Step<'_> {
     }
 
     /// The provider has sent the browser back.
-    async fn callback(&mut self, ask: &CallbackAsk) -> Outcome {
+    async fn callback(&mut self, caller: Caller, ask: &CallbackAsk) -> Outcome {
         self.walk.note_operation("login");
         let house = self.walk.house.clone();
         let login = self.offered(house.identifier.login())?;
@@ -109,6 +114,11 @@ impl Step<'_> {
         }
         let finished = finished?;
         self.walk.core().metrics.login("ok");
+        // The browser has one session: a copy of the one before must not live on, whoever has it. Not one of ours: nothing
+        // is to be ended.
+        if let Some(before) = &caller.session {
+            let _ = login.retire(before, self.walk.now());
+        }
         self.walk.note_login(&finished);
         self.walk.set_cookies.push(finished.session);
         self.leave_for(finished.return_to.as_str(), "login").await

@@ -13,7 +13,7 @@ use http::Method;
 use super::gather::{self, Asked};
 use super::recent::{Caller, Ended};
 use super::{Core, House, Visitor, line};
-use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, SiteAsk};
+use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, ReturnPath, SiteAsk};
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
@@ -65,6 +65,8 @@ pub struct Walk {
     pub visitor: Option<Visitor>,
     /// What a person can do about a refusal, where the class alone does not say it.
     pub advice: Option<&'static str>,
+    /// Where a login leads back to.
+    pub return_to: Option<ReturnPath>,
     /// Whether a session's cookie decided who the caller is.
     pub by_session: bool,
     /// Cookies that go with the answer, whatever it is.
@@ -110,6 +112,7 @@ impl Walk {
             origin: None,
             visitor: None,
             advice: None,
+            return_to: None,
             by_session: false,
             set_cookies: Vec::new(),
             begun: false,

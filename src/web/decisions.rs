@@ -6,7 +6,9 @@
 use maud::{Markup, html};
 
 use super::layout::{Body, Place};
-use super::pieces::{Shown, app_url, badge, cell, code, decisions_url, explain_url, head, moment, trail, words};
+use super::pieces::{
+    Shown, app_url, badge, cell, code, decisions_url, explain_url, head, memory, moment, trail, words,
+};
 use crate::gateway::{DecisionRow, DecisionsView};
 
 const COLUMNS: &[(&str, &str)] =
@@ -20,9 +22,10 @@ pub fn page(view: &DecisionsView) -> Body {
         div.title {
             h1 { "Recent decisions" }
             p.lead { "Calls to " a href=(app_url(&view.app)) { (Shown(name)) } " and what is beneath, the newest first." }
+            (memory(view.remembered_since.as_deref()))
         }
         @if view.rows.is_empty() {
-            div.empty { p { strong { "Nothing was decided here lately." } } p { "The audit log keeps what is older." } }
+            div.empty { p { strong { "Nothing was decided here lately." } } }
         } @else {
             table.decisions role="table" {
                 caption.vh { "Recent decisions, the newest first" }

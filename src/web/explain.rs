@@ -6,7 +6,7 @@
 use maud::{Markup, html};
 
 use super::layout::{Body, Place};
-use super::pieces::{Shown, app_url, badge, code, moment, words};
+use super::pieces::{Shown, app_url, badge, code, memory, moment, words};
 use crate::gateway::{DecisionRow, ExplainView, Stage, Story};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -46,6 +46,7 @@ fn by_request(view: &ExplainView) -> Markup {
                     spellcheck="false" autocapitalize="none" aria-invalid=[wrong.map(|_| "true")]
                     aria-describedby=(if wrong.is_some() { "request-hint mistake" } else { "request-hint" });
                 p.hint #request-hint { "Every answer carries one, in the header " code { "lightkeeper-request-id" } "." }
+                (memory(view.remembered_since.as_deref()))
             }
             (mistake(wrong))
             button.primary type="submit" { "Look it up" }

@@ -31,7 +31,7 @@ pub fn fault(frame: &Frame, view: &FaultView) -> Body {
             @if let Some(advice) = &view.advice { p { (words(advice)) } }
             div.actions {
                 @if nobody && frame.can_log_in {
-                    a.button.primary href=(log_in_url(None)) { @if view.status == 401 { "Log in" } @else { "Log in again" } }
+                    a.button.primary href=(log_in_url(view.return_to.as_deref())) { @if view.status == 401 { "Log in" } @else { "Log in again" } }
                 }
                 @if !nobody { a.button href="/.lightkeeper/" { "To your apps" } }
                 @if !nobody && view.status == 403 && !frame.request_id.is_empty() {

@@ -205,6 +205,17 @@ pub fn method(method: &str) -> &str {
     }
 }
 
+/// How far back a gateway's memory of calls goes.
+pub fn memory(since: Option<&str>) -> Markup {
+    html! {
+        p.hint {
+            "This gateway process remembers its own last calls"
+            @if let Some(since) = since { ", back to " (moment(since)) }
+            ". What is older, and what other gateways decided, stands in the audit log."
+        }
+    }
+}
+
 /// What could not be found out: shown, never left out.
 pub fn alert_errors(errors: &[String]) -> Markup {
     html! {

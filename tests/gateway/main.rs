@@ -10,6 +10,8 @@ mod client_tokens;
 #[cfg(test)]
 mod console;
 #[cfg(test)]
+mod console_use;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod exports;

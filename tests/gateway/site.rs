@@ -460,3 +460,43 @@ async fn without_a_login() {
     let told = browser.get("/.lightkeeper/configuration").await.json().unwrap();
     assert!(told["login"].is_null());
 }
+
+/// Scenario: a login begins in one tab; in another somebody is logged in meanwhile, and a copy of that session is kept; then
+/// the first login ends. Guarantees: the session that the browser had is ended with it, the new one works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_login_ends_the_session_before() {
+    let world = stage::start(stage::plan(&[])).await;
+    let mut browser = Browser::new(&world);
+    let begun = browser.get("/.lightkeeper/login").await;
+    let callback = browser.at_provider(&location(&begun), "pat").await;
+    let transaction = browser.jar[LOGIN].clone();
+    browser.jar.clear();
+    browser.log_in("ann", "/.lightkeeper/").await;
+    let copy = browser.session();
+    browser.jar.insert(LOGIN.to_owned(), transaction);
+    assert_eq!(browser.get(&callback).await.status, 303);
+    let page = browser.get("/.lightkeeper/whoami").await;
+    assert!(page.text().contains("pat@acme.example"), "{}", page.text());
+    let mut thief = Browser::holding(&world, &copy);
+    let answer = thief.get("/.lightkeeper/whoami").await;
+    assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (401, "session_revoked"));
+}
+
+/// Scenario: somebody looks for a name that is not ASCII, before and after logging in; others send bytes that are no text.
+/// Guarantees: the login leads back to the very same page; the page shows what was looked for; the rest is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_in_any_language_are_looked_for() {
+    let world = stage::start(stage::plan(&[])).await;
+    let mut browser = Browser::new(&world);
+    let wanted = "/.lightkeeper/?filter=K%C3%B6ln%20%F0%9F%94%AD";
+    let login = location(&browser.get(wanted).await);
+    let (_, return_to) = login.split_once("return_to=").unwrap();
+    assert_eq!(browser.log_in("ann", return_to).await, wanted);
+    let page = browser.get(wanted).await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("Köln 🔭"), "{}", page.text());
+    for broken in ["%FF", "%C0%AF", "%0D%0Aset-cookie", "%C2%85", "%00"] {
+        let answer = browser.get(&format!("/.lightkeeper/?filter={broken}")).await;
+        assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (400, "malformed_query"), "{broken}");
+    }
+}

@@ -33,6 +33,7 @@ pub fn decisions(sight: &Sight<'_>, app: &AppPath) -> Result<DecisionsView, Refu
         app: app.to_string(),
         trail: sight.trail(app),
         rows: calls.iter().map(|call| whole(call)).collect(),
+        remembered_since: sight.core.recent.since().map(timestamp),
     })
 }
 
@@ -45,6 +46,7 @@ pub fn explain(sight: &Sight<'_>, ask: &ExplainAsk) -> ExplainView {
         path: given(&ask.path),
         app: given(&ask.app),
         service: given(&ask.service),
+        remembered_since: sight.core.recent.since().map(timestamp),
         ..ExplainView::default()
     };
     if !view.request_id.is_empty() {

@@ -94,12 +94,18 @@ impl Login {
         })
     }
 
-    /// Ends a session here, and tells where the browser goes to end it at the provider (RP-Initiated Logout 1.0), if
-    /// the provider offers that.
-    pub async fn end(&self, session: &SessionCookie, now: UnixMillis) -> Option<String> {
+    /// Ends a session here only; `None`: it is none of ours.
+    pub fn retire(&self, session: &SessionCookie, now: UnixMillis) -> Option<()> {
         // One that is over or idle is ended too: its lifetimes may be made longer again.
         let kept = Kept::open(&self.keys, &session.value, &session.origin)?;
         self.memory.revoked.add(&kept.id, kept.latest_end(), now.seconds());
+        Some(())
+    }
+
+    /// Ends a session here, and tells where the browser goes to end it at the provider (RP-Initiated Logout 1.0), if
+    /// the provider offers that.
+    pub async fn end(&self, session: &SessionCookie, now: UnixMillis) -> Option<String> {
+        self.retire(session, now)?;
         let known = self.provider.known(now).await.ok()?;
         let back = format!("{}/.lightkeeper/signed-out", session.origin);
         let mut place = openidconnect::url::Url::parse(known.end_session.as_deref()?).ok()?;

@@ -145,6 +145,7 @@ fn explain(text: &str, request_id: &str) -> ExplainView {
         service: t(),
         mistake: Some(t()),
         found: Some(decision(text)),
+        remembered_since: Some(t()),
         story: Some(Story { allowed: false, stages: vec![stage], advice: Some(t()) }),
     }
 }
@@ -157,9 +158,14 @@ fn pages(text: &str) -> Vec<Page> {
         Page::App(Box::new(app(text))),
         Page::Explain(Box::new(explain(text, text))),
         Page::Explain(Box::new(explain(text, ""))),
-        Page::Decisions(DecisionsView { app: t(), trail: pairs(text), rows: vec![decision(text)] }),
+        Page::Decisions(DecisionsView {
+            app: t(),
+            trail: pairs(text),
+            rows: vec![decision(text)],
+            remembered_since: Some(t()),
+        }),
         Page::SignedOut,
-        Page::Fault(FaultView { status: 999, words: t(), advice: Some(t()) }),
+        Page::Fault(FaultView { status: 999, words: t(), advice: Some(t()), return_to: Some(t()) }),
     ]
 }
 

@@ -293,7 +293,12 @@ pub fn decisions() -> DecisionsView {
 }
 
 pub fn fault(status: u16, words: &str, advice: Option<&str>) -> FaultView {
-    FaultView { status, words: words.into(), advice: advice.map(str::to_owned) }
+    FaultView {
+        status,
+        words: words.into(),
+        advice: advice.map(str::to_owned),
+        return_to: Some("/.lightkeeper/apps/shop".into()),
+    }
 }
 
 /// Every page, by the name of its golden file.
