@@ -1,5 +1,5 @@
-// A person with a browser (Debian's Chromium, driven by playwright-core): login → tree → app → explain → logout, with
-// axe-core's checks and a screenshot of every page.
+// A person with a browser (Debian's Chromium, driven by playwright-core): login → tree → filter → app → explain →
+// refused → decisions (for those who may) → logout, with axe-core's checks and a screenshot of every page.
 //
 //   node browser.mjs '{"gateway": URL, "user": NAME, "pictures": DIRECTORY, "scheme": "light", "width": 1280, "scripts": true}'
 //
@@ -51,7 +51,7 @@ async function look(name) {
     const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
     for (const { id, help, nodes } of found.violations) violations.push(`${id}: ${help}: ${nodes[0].html}`);
   }
-  const overflows = plan.scripts && (await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth));
+  const overflows = (await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth));
   await page.screenshot({ path: `${plan.pictures}/${number}-${name}.png`, fullPage: true });
   const told = {
     page: name,
@@ -91,15 +91,21 @@ try {
   const cookies = await context.cookies(plan.gateway);
   const session = cookies.filter((cookie) => cookie.name.startsWith('__Host-lightkeeper'));
   console.log(JSON.stringify({ page: 'cookies', cookies: session.map(({ name, httpOnly, secure, sameSite, path }) => ({ name, httpOnly, secure, sameSite, path })) }));
-  if (plan.scripts) {
-    await page.getByLabel('Filter').fill('check');
-    await page.locator('#tree').getByText('payments').waitFor({ state: 'detached' });
-    await look('filtered');
-    await page.goto(consoleUrl);
-  }
+  await page.getByLabel('Filter').fill('check');
+  // With scripts it filters while one types.
+  if (!plan.scripts) await page.getByRole('button', { name: 'Apply' }).click();
+  await page.locator('#tree').getByText('payments').first().waitFor({ state: 'detached' });
+  await look('filtered');
+  await page.goto(consoleUrl);
   await page.locator('#tree').getByRole('link', { name: 'checkout', exact: true }).click();
   await page.getByRole('heading', { level: 1, name: 'checkout' }).waitFor();
   await look('app');
+  const decisions = page.getByRole('link', { name: 'Recent decisions' });
+  if (await decisions.count()) {
+    await decisions.click();
+    await page.getByRole('heading', { level: 1, name: 'Recent decisions' }).waitFor();
+    await look('decisions');
+  }
   await page.goto(`${consoleUrl}explain`);
   await look('explain');
   await page.getByLabel('Path').fill('/public/v0.2/acme/projects/platform-prod/streams');
@@ -107,8 +113,8 @@ try {
   await page.locator('.result').first().waitFor();
   await look('explained');
   await page.goto(`${consoleUrl}apps/no/such/app`);
+  trouble.splice(0); // Chromium tells of the status
   await look('refused');
-  trouble.splice(0); // Chromium tells of the 403
   const old = session.find((cookie) => cookie.name === '__Host-lightkeeper-session');
   const kept = (await context.cookies(plan.gateway)).find((cookie) => cookie.name === old?.name);
   await page.goto(consoleUrl);

@@ -62,7 +62,8 @@ PEOPLE = [
     {
         "name": "shop-developers",
         "subjects": [{"issuer": "people", "group": "shop-developers"}],
-        "permissions": ["query.*.read", "query.*.write"],
+        # Destinations hold secrets: a pattern does not read them.
+        "permissions": ["query.*.read", "query.*.write", "query.destinations.read"],
         "apps": ["shop"],
     },
     {

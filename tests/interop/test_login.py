@@ -79,28 +79,33 @@ class Browsers(unittest.TestCase):
         for secret in (value, settings.CONSOLE_SECRET):
             self.assertNotIn(secret, written)
 
+    def begun(self, person):
+        """A browser that comes from the provider with an answer, and the address it is sent to with it."""
+        browser = consoles.Browser(WORLD.ca)
+        browser.go(HOME)
+        answer = browser.convince(CONSOLE.provider, person, follow=False)
+        self.assertTrue(answer.startswith(f"{HOME}callback?"), answer)
+        return browser, answer
+
     def test_two_logins_swapped(self):
-        """Each of two browsers comes back with the other's answer; then with its own, twice."""
-        browsers = [consoles.Browser(WORLD.ca) for _ in range(2)]
-        answers = []
-        for browser, person in zip(browsers, ("ann", "sam")):
-            browser.go(HOME)
-            target = browser.convince(CONSOLE.provider, person, follow=False)
-            self.assertTrue(target.startswith(f"{HOME}callback?"), target)
-            answers.append(target)
-        self.assertNotEqual(*[urllib.parse.parse_qs(urllib.parse.urlsplit(a).query)["state"] for a in answers])
-        cookies = [browser.cookie(LOGIN).value for browser in browsers]
-        for cookie, answer in zip(cookies, reversed(answers)):
-            options = {"headers": {"cookie": f"{LOGIN}={cookie}"}, "verify": str(WORLD.ca)}
-            refused = requests.get(answer, allow_redirects=False, timeout=20, **options)
+        """Each of two browsers comes back with the other's answer, and stays outside."""
+        (ann, anns), (sam, sams) = self.begun("ann"), self.begun("sam")
+        for browser, answer in ((ann, sams), (sam, anns)):
+            refused = browser.go(answer, allow_redirects=False)
             self.assertEqual(refused.status_code, 400, refused.text)
-            self.assertNotIn(f"{SESSION}=", refused.headers.get("set-cookie", ""))
-        browser = browsers[0]
-        self.assertEqual(browser.go(answers[0]).url, HOME)
-        self.assertIsNotNone(browser.cookie(SESSION))
+            self.assertIsNone(browser.cookie(SESSION))
+
+    def test_an_answer_is_used_once_and_by_its_browser(self):
+        browser, answer = self.begun("ann")
         stranger = consoles.Browser(WORLD.ca)
-        self.assertEqual(stranger.go(answers[0], allow_redirects=False).status_code, 400)
+        self.assertEqual(stranger.go(answer, allow_redirects=False).status_code, 400)
         self.assertIsNone(stranger.cookie(SESSION))
+        copy = {"cookie": f"{LOGIN}={browser.cookie(LOGIN).value}"}
+        self.assertEqual(browser.go(answer).url, HOME)
+        self.assertIsNotNone(browser.cookie(SESSION))
+        replayed = requests.get(answer, headers=copy, verify=str(WORLD.ca), allow_redirects=False, timeout=20)
+        self.assertEqual(replayed.status_code, 400, replayed.text)
+        self.assertNotIn(SESSION, replayed.headers.get("set-cookie", ""))
 
     def test_nothing_of_the_tree_without_a_group(self):
         browser = CONSOLE.visitor("eve")
