@@ -63,7 +63,7 @@ PEOPLE = [
         "name": "shop-developers",
         "subjects": [{"issuer": "people", "group": "shop-developers"}],
         # Destinations hold secrets: a pattern does not read them.
-        "permissions": ["query.*.read", "query.*.write", "query.destinations.read"],
+        "permissions": ["query.*.read", "query.*.write", "query.destinations.read", "ingest.*"],
         "apps": ["shop"],
     },
     {

@@ -34,7 +34,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(done.returncode, 0, f"{told.get('failed')}\n{done.stderr[-2000:]}")
         return told
 
-    def check(self, told, scripts, pages):
+    def check(self, told, pages):
         for name in pages:
             page = told[name]
             with self.subTest(page=name):
@@ -50,7 +50,7 @@ class Pages(unittest.TestCase):
         for scheme, width, scripts in itertools.product(("light", "dark"), (1280, 360), (True, False)):
             with self.subTest(scheme=scheme, width=width, scripts=scripts):
                 told = self.visit("ann", scheme, width, scripts)
-                self.check(told, scripts, PAGES + ["filtered"])
+                self.check(told, PAGES + ["filtered"])
                 self.assertIn("checkout", told["tree"]["text"])
                 self.assertNotIn("platform", told["tree"]["text"])
                 self.assertIn("checkout", told["filtered"]["text"])
@@ -62,9 +62,9 @@ class Pages(unittest.TestCase):
 
     def test_who_may_see_decisions(self):
         told = self.visit("sam", "light", 1280, True)
-        self.check(told, True, PAGES + ["decisions"])
+        self.check(told, PAGES + ["decisions"])
         self.assertIn("platform", told["tree"]["text"])
         # Somebody of the shop sent what belongs to `platform`.
         self.assertIn("refused", told["decisions"]["text"])
         told = self.visit("sam", "dark", 360, True)
-        self.check(told, True, PAGES + ["decisions"])
+        self.check(told, PAGES + ["decisions"])
