@@ -151,6 +151,7 @@ async fn the_filter_keeps_hits_and_what_leads_to_them() {
         rows.rows.iter().find(|row| row.app == app).map(|row| (row.can_write, row.can_read, row.can_audit))
     };
     assert_eq!(marks(&tree(&world, "ann", None).await, "shop/search"), None);
+    assert_eq!(marks(&tree(&world, "ann", None).await, "shop/checkout"), Some((true, true, false)));
     assert_eq!(marks(&tree(&world, "lea", None).await, "shop/checkout"), Some((false, true, true)));
     assert_eq!(marks(&tree(&world, "pat", None).await, "shop"), Some((false, false, false)));
     assert_eq!(marks(&tree(&world, "checkout-collector", None).await, "shop/checkout"), Some((true, false, false)));

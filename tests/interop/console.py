@@ -147,6 +147,7 @@ class Console(worlds.Gateway):
     def __init__(self, world, name="console", groups="id_token"):
         self.world, self.groups = world, groups
         (port,) = worlds.free_ports(1)
+        self.backend = f"http://127.0.0.1:{port}"
         self.captures = world.directory / f"{name}.captures.jsonl"
         world.emulator(f"{name}.emulator", port, self.captures)
         super().__init__(world, name, port)
@@ -190,6 +191,15 @@ class Console(worlds.Gateway):
         return requests.post(url, json=body, headers=headers, verify=str(self.world.ca), timeout=20).status_code
 
 
+    def fire(self, project, name):
+        """An alert at the backend, which fires."""
+        data = {"type": "metric_alert", "attributes": {"name": name, "type": "metric_alert", "state": "critical"}}
+        url = f"{self.backend}/public/v0.2/acme/projects/{project}/metric_alerts"
+        headers = {"authorization": f"Bearer {settings.WRITE_KEY}"}
+        answer = requests.post(url, json={"data": data}, headers=headers, timeout=20)
+        assert answer.status_code in (200, 201), answer.text
+
+
 CONSOLES = {}
 
 
@@ -201,4 +211,5 @@ def shared():
         for client, service in [("collector", "checkout"), ("cluster", "payments"), ("cluster", "checkout")]:
             assert CONSOLES["shared"].export(client, service, 40) == 200
         assert CONSOLES["shared"].export("collector", "agent") == 403
+        CONSOLES["shared"].fire("checkout-prod", "carts are slow")
     return CONSOLES["shared"]

@@ -170,6 +170,8 @@ class CommandLine(unittest.TestCase):
         self.assertFalse(services["partial"], services)
         alerts = json.loads(self.run_well(shell, "alerts", "shop", "--output", "json"))
         self.assertEqual((alerts["partial"], alerts["errors"]), (False, []))
+        alerts = self.run_well(shell, "alerts", "shop")
+        self.assertRegex(alerts, r"(?m)^firing .*carts are slow")
 
         first = self.run_well(shell, "token").strip()
         ends = claims(first)["exp"]

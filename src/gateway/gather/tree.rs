@@ -22,7 +22,8 @@ pub fn tree(sight: &Sight<'_>, filter: Option<&str>) -> TreeView {
             depth: row.depth,
             project: row.project.as_deref().map(str::to_owned),
             owners: row.owners.clone(),
-            can_write: row.holds("ingest.*"),
+            // As the tree answers it: to send, or to change what is there.
+            can_write: row.holds("ingest.*") || row.holds("query.*.write"),
             can_read: row.holds("query.*.read"),
             can_audit: sight.may_audit(&row.app),
             pulse: sight.pulse(place),
