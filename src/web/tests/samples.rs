@@ -286,6 +286,7 @@ pub fn decisions() -> DecisionsView {
         ..decision(false)
     };
     DecisionsView {
+        remembered_since: Some("2026-11-22T09:14:31.202Z".into()),
         app: "shop".into(),
         trail: vec![("/".into(), "acme".into()), ("shop".into(), "shop".into())],
         rows: vec![decision(false), export, unknown, decision(true)],
