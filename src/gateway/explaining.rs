@@ -54,7 +54,7 @@ pub enum Judged {
     Assigned {
         operation: OperationId,
         head: Verdict,
-        assignment: Assignment,
+        assignment: Box<Assignment>,
     },
 }
 
@@ -135,7 +135,7 @@ pub fn judge(
     let mut head = policy.evaluate(facts, operation, Target::App(app), now);
     head.allowed = assignment.reached;
     head.reason = if assignment.reached { None } else { assignment.verdict.reason };
-    Judged::Assigned { operation, head, assignment }
+    Judged::Assigned { operation, head, assignment: Box::new(assignment) }
 }
 
 impl Judged {

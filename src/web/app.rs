@@ -92,13 +92,13 @@ fn alert_line(alert: &AlertRow) -> Markup {
     };
     html! {
         tr role="row" {
-            (cell("State", "", badge(tone, words)))
+            (cell("State", "firm", badge(tone, words)))
             th role="rowheader" scope="row" { (Shown(&alert.name)) }
-            (cell("App", "", html! {
+            (cell("App", "firm", html! {
                 a href=(app_url(&alert.app)) { (Shown(&alert.app)) }
                 div.beside { (Shown(&alert.project)) }
             }))
-            (cell("Since", "", html! { @match &alert.since { Some(since) => (moment(since)), None => "unknown" } }))
+            (cell("Since", "firm", html! { @match &alert.since { Some(since) => (moment(since)), None => "unknown" } }))
             (cell("Look into", "", html! {
                 @if alert.links.is_empty() { "no link" } @else {
                     ul.links { @for link in &alert.links { li { (outward(&link.title, &link.url)) } } }

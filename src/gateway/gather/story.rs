@@ -86,7 +86,9 @@ pub fn story(sight: &Sight<'_>, call: &Call, judged: &Judged) -> Story {
 }
 
 fn told(allowed: bool, stages: Vec<Stage>, last: &'static str) -> Story {
-    Story { allowed, stages, advice: Some(meaning(last).to_owned()).filter(|advice| !advice.is_empty()) }
+    // The meanings speak of calls that were made.
+    let advice = if last == "ok" { "Nothing: the call would be passed on to the backend." } else { meaning(last) };
+    Story { allowed, stages, advice: Some(advice.to_owned()).filter(|advice| !advice.is_empty()) }
 }
 
 fn stage(room: &str, outcome: &str, details: Details) -> Stage {
