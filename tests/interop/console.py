@@ -193,7 +193,7 @@ class Console(worlds.Gateway):
 
     def fire(self, project, name):
         """An alert at the backend, which fires."""
-        data = {"type": "metric_alert", "attributes": {"name": name, "type": "metric_alert", "state": "critical"}}
+        data = {"type": "metric_alert", "attributes": {"name": name, "type": "metric_alert", "state": "firing"}}
         url = f"{self.backend}/public/v0.2/acme/projects/{project}/metric_alerts"
         headers = {"authorization": f"Bearer {settings.WRITE_KEY}"}
         answer = requests.post(url, json={"data": data}, headers=headers, timeout=20)
