@@ -12,6 +12,7 @@ import subprocess
 import unittest
 
 import console as consoles
+import requests
 import world as worlds
 
 WORLD = worlds.shared()
@@ -64,10 +65,13 @@ class Pages(unittest.TestCase):
                 self.assertNotIn("decisions", told)
 
     def test_who_may_see_decisions(self):
+        url = f"{CONSOLE.url}/public/v0.2/acme/projects/checkout-prod/streams"
+        headers = {"authorization": f"Bearer {WORLD.token('analyst')}"}
+        self.assertEqual(requests.post(url, json={}, headers=headers, verify=str(WORLD.ca), timeout=20).status_code, 403)
         told = self.visit("sam", "light", 1280, True)
         self.check(told, PAGES + ["decisions"])
         self.assertIn("platform", told["tree"]["text"])
-        # Somebody of the shop sent what belongs to `platform`.
-        self.assertIn("refused", told["decisions"]["text"])
+        for words in ("analyst", "not_permitted", "POST /public/v0.2/acme/projects/checkout-prod/streams"):
+            self.assertIn(words, told["decisions"]["text"])
         told = self.visit("sam", "dark", 360, True)
         self.check(told, PAGES + ["decisions"])
