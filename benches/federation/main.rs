@@ -72,7 +72,7 @@ struct Taken {
     children: Duration,
 }
 
-/// The same backend's size behind two gateways that differ in how many projects they ask at once.
+/// Backends of one size behind two gateways that differ in how many projects they ask at once.
 struct Worlds {
     eight: World,
     sixteen: World,
@@ -280,7 +280,7 @@ async fn broken(worlds: &Worlds, rounds: usize) {
 }
 
 fn main() {
-    // `cargo bench` says so; whatever else starts all targets does not want half a minute of this.
+    // `cargo bench` says so; whatever else starts all targets does not want a minute of this.
     if !std::env::args().any(|argument| argument == "--bench") {
         println!("federation: run `cargo bench --bench federation`");
         return;

@@ -35,7 +35,6 @@ pub const INLET_EVIDENCE: &str = "the app's webhook secret, as `Authorization: B
 
 /// What was found.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, and soon gone")]
 pub enum Judged {
     /// A page of the gateway's own, which every identified caller may see.
     OwnPage,

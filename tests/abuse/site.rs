@@ -62,7 +62,7 @@ const HEADS: &[(&str, &str, u16, &str)] = &[
     ("GET /.lightkeeper/assets/none.css", "", 404, "path_unknown"),
     ("GET /.lightkeeper/login?return_to=a&return_to=b", "", 400, "malformed_query"),
     ("GET /.lightkeeper/login?return_to=%0d%0aset-cookie:a=b", "", 400, "malformed_query"),
-    ("GET /.lightkeeper/login?return_to=%c3%a9", "", 400, "malformed_query"),
+    ("GET /.lightkeeper/login?return_to=%c3%28", "", 400, "malformed_query"),
     ("GET /.lightkeeper/login?next=/", "", 400, "malformed_query"),
     ("GET /.lightkeeper/login?access_token=a", "", 400, "conflicting_credentials"),
     ("GET /.lightkeeper/callback?access_token=a&state=b", "", 400, "conflicting_credentials"),

@@ -290,7 +290,6 @@ pub fn decisions() -> DecisionsView {
         app: "shop".into(),
         trail: vec![("/".into(), "acme".into()), ("shop".into(), "shop".into())],
         rows: vec![decision(false), export, unknown, decision(true)],
-        remembered_since: Some("2026-11-22T08:00:00.000Z".into()),
     }
 }
 
