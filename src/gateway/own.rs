@@ -42,7 +42,8 @@ pub fn page(house: &House, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -
                 "app": view.app.as_str(),
                 "project": view.project.as_deref(),
                 "permissions": view.permissions,
-                "apps": view.apps.iter().filter_map(|app| {
+                "apps": view.apps.iter().map(|app| app.as_str()).collect::<Vec<_>>(),
+                "children": view.apps.iter().filter_map(|app| {
                     Some(marks(house, &house.policy.view(facts, app, now)?))
                 }).collect::<Vec<_>>(),
             }))
