@@ -17,7 +17,7 @@ use super::reports::{self, Opened};
 use super::restraint::Culprit;
 use super::walk::Walk;
 use super::{answer, own, tree, visit};
-use crate::accept::{self, Arrival, Ask, Call, Caller, Fault, Framed, Protocol};
+use crate::accept::{self, Arrival, Ask, Call, Caller, Dialect, Fault, Framed, Protocol};
 use crate::apps::Mark;
 use crate::authorize::Reach;
 use crate::identify::{Identity, Login};
@@ -47,7 +47,9 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             Refusal::from(head.fault)
         })?;
     walk.note_call(&call);
-    walk.origin = Some(connection.origin(&call.authority));
+    if call.dialect == Dialect::Page {
+        walk.origin = Some(connection.origin(&call.authority));
+    }
     let slot = walk.core().trail.reserve().map_err(|_| Refusal::new(Class::Unavailable, "audit_unwritable"))?;
     walk.keep_slot(slot);
 

@@ -2,19 +2,25 @@
 //!
 //! What it does: keeps what is told of a finished call, and finds it by request id or by app. What it refuses to know: who
 //! may see it, and the audit trail, which is elsewhere and complete: this is one process's short memory, lost with it.
-//! Invariants: bounded in calls and in bytes; calls of callers whom nobody knows cannot push out those of known ones.
+//! Invariants: bounded in calls and in bytes; neither calls of callers whom nobody knows nor exports that go well, of which there
+//! are thousands a second, can push out the others; of the latter few are kept, so that they cost nothing.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apps::AppPath;
 use crate::identify::Facts;
 
 /// How many calls of identified callers are kept.
-const CALLS: usize = 4096 - STRANGERS;
+const CALLS: usize = 4096 - STRANGERS - SMOOTH;
 /// How many of others.
 const STRANGERS: usize = 512;
-/// What each of both may take, in bytes.
+/// How many exports that went well.
+const SMOOTH: usize = 256;
+/// Once there are so many, one is kept in this time, in milliseconds.
+const SMOOTH_EVERY_MS: i64 = 100;
+/// What each of these may take, in bytes.
 const BYTES: usize = 8 << 20;
 /// How much of a path is kept, in bytes.
 const PATH_BYTES: usize = 512;
@@ -62,6 +68,10 @@ impl Caller {
 pub struct Recent {
     known: Mutex<Ring>,
     strangers: Mutex<Ring>,
+    smooth: Mutex<Ring>,
+    smooth_kept: AtomicUsize,
+    /// Unix milliseconds.
+    smooth_next: AtomicI64,
 }
 
 struct Ring {
@@ -73,17 +83,42 @@ struct Ring {
 impl Default for Recent {
     fn default() -> Self {
         let ring = |limit| Mutex::new(Ring { calls: VecDeque::new(), bytes: 0, limit });
-        Recent { known: ring(CALLS), strangers: ring(STRANGERS) }
+        Recent {
+            known: ring(CALLS),
+            strangers: ring(STRANGERS),
+            smooth: ring(SMOOTH),
+            smooth_kept: AtomicUsize::new(0),
+            smooth_next: AtomicI64::new(i64::MIN),
+        }
     }
 }
 
 impl Recent {
+    /// Whether one more export that went well is worth keeping, at `at` (Unix milliseconds).
+    pub fn wants_smooth(&self, at: i64) -> bool {
+        if self.smooth_kept.load(Ordering::Relaxed) < SMOOTH {
+            self.smooth_kept.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        let next = self.smooth_next.load(Ordering::Relaxed);
+        // A clock that was set back must not end it.
+        let due = at >= next || next.saturating_sub(at) > SMOOTH_EVERY_MS;
+        if due {
+            self.smooth_next.store(at.saturating_add(SMOOTH_EVERY_MS), Ordering::Relaxed);
+        }
+        due
+    }
+
     /// Keeps a call; the oldest ones make room.
     pub fn keep(&self, mut ended: Ended) {
         if ended.path.len() > PATH_BYTES {
             ended.path = ended.path.chars().scan(0, |bytes, each| within(bytes, each, PATH_BYTES)).collect();
         }
-        let ring = if ended.who.is_some() { &self.known } else { &self.strangers };
+        let ring = match (&ended.who, ended.is_smooth()) {
+            (Some(_), true) => &self.smooth,
+            (Some(_), false) => &self.known,
+            (None, _) => &self.strangers,
+        };
         let gone = ring.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(ended));
         // Freed after the lock is.
         drop(gone);
@@ -91,7 +126,7 @@ impl Recent {
 
     /// The call with this request id.
     pub fn find(&self, request_id: &str) -> Option<Arc<Ended>> {
-        [&self.known, &self.strangers].into_iter().find_map(|ring| {
+        [&self.known, &self.strangers, &self.smooth].into_iter().find_map(|ring| {
             let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
             ring.calls.iter().rev().find(|call| &*call.request_id == request_id).cloned()
         })
@@ -111,7 +146,7 @@ impl Recent {
             app.contains(of) && shown(of)
         };
         let mut found: Vec<Arc<Ended>> = Vec::new();
-        for ring in [&self.known, &self.strangers] {
+        for ring in [&self.known, &self.strangers, &self.smooth] {
             let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
             found.extend(ring.calls.iter().rev().filter(fits).take(limit).cloned());
         }
@@ -136,7 +171,16 @@ impl Ring {
     }
 }
 
+/// Whether a call with this operation and reason is an export that went well.
+pub fn is_smooth(operation: Option<&str>, reason: &str) -> bool {
+    reason == "ok" && operation.is_some_and(|operation| operation.starts_with("ingest."))
+}
+
 impl Ended {
+    fn is_smooth(&self) -> bool {
+        is_smooth(self.operation.as_deref(), self.reason)
+    }
+
     /// About what it takes; names that others share count as if they were its own.
     fn bytes(&self) -> usize {
         let who = self.who.as_ref().map_or(0, |who| who.issuer.len() + who.subject.len());
@@ -171,6 +215,25 @@ mod tests {
             bindings: Vec::new(),
             status: Some(200),
         }
+    }
+
+    /// Scenario: exports go well by the thousand while somebody is refused. Guarantees: the refusal is still found, some of the
+    /// exports too, and most of them were not even asked for.
+    #[test]
+    fn what_goes_well_pushes_nothing_out() {
+        let recent = Recent::default();
+        recent.keep(Ended { reason: "not_permitted", ..ended(0, Some("ann"), None) });
+        let mut kept = 0;
+        for number in 1..20_000 {
+            if recent.wants_smooth(number as i64 / 10) {
+                kept += 1;
+                recent.keep(Ended { operation: Some("ingest.traces".into()), ..ended(number, Some("pod"), None) });
+            }
+        }
+        assert_eq!(recent.find("id-0").map(|call| call.reason), Some("not_permitted"));
+        assert_eq!(kept, SMOOTH + 20);
+        assert_eq!(recent.beneath(&AppPath::root(), 9999, |_| true).len(), SMOOTH + 1);
+        assert!(recent.wants_smooth(0), "a clock that was set back");
     }
 
     #[test]

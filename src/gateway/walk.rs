@@ -11,7 +11,7 @@ use std::time::Instant;
 use http::Method;
 
 use super::gather::{self, Asked};
-use super::recent::{Caller, Ended};
+use super::recent::{self, Caller, Ended};
 use super::{Core, House, Visitor, line};
 use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, ReturnPath, SiteAsk};
 use crate::apps::AppPath;
@@ -379,6 +379,10 @@ impl Walk {
 
     /// What people are told who ask why.
     fn keep_in_mind(&self, decision: &'static str, reason: &'static str) {
+        let smooth = recent::is_smooth(self.operation.as_deref(), reason);
+        if smooth && !self.core.recent.wants_smooth(self.began_at.0) {
+            return;
+        }
         let permitted = self.app.as_deref().and_then(AppPath::parse);
         self.core.recent.keep(Ended {
             at: self.began_at.0,

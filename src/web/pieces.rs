@@ -209,7 +209,7 @@ pub fn method(method: &str) -> &str {
 pub fn memory(since: Option<&str>) -> Markup {
     html! {
         p.hint {
-            "This gateway process remembers its own last calls"
+            "This gateway process remembers its own last calls (of exports that went well a few)"
             @if let Some(since) = since { ", back to " (moment(since)) }
             ". What is older, and what other gateways decided, stands in the audit log."
         }
