@@ -259,21 +259,9 @@ impl Walk {
         self.permitted = true;
         self.upstream = Some(crate::route::Upstream::Query.name());
         self.app = Some(app.to_string());
-        for permit in permits {
-            for binding in permit.bindings() {
-                if !self.bindings.contains(binding) {
-                    self.bindings.push(binding.clone());
-                }
-            }
-            self.parts.push(PartRecord {
-                destination: None,
-                apps: vec![permit.app().to_string()],
-                project: permit.project().map(str::to_owned),
-                items: Items { accepted: 0, rejected: 0 },
-                reason: "not_sent",
-                upstream_status: None,
-            });
-        }
+        let mut asked = Asked { parts: std::mem::take(&mut self.parts), bindings: std::mem::take(&mut self.bindings) };
+        asked.add(permits);
+        (self.parts, self.bindings) = (asked.parts, asked.bindings);
         if let [only] = self.parts.as_slice() {
             self.project.clone_from(&only.project);
         }

@@ -18,7 +18,7 @@ use super::{Sight, Visit};
 use crate::accept::TreeAsk;
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, timestamp};
-use crate::authorize::NodeView;
+use crate::authorize::{NodeView, Permit};
 use crate::federate::{self, Missing};
 use crate::profiles::TreeResource;
 
@@ -38,6 +38,27 @@ const READS: [&str; 2] = ["query.metric_alerts.read", "query.conditions.read"];
 pub struct Asked {
     pub parts: Vec<PartRecord>,
     pub bindings: Vec<Arc<str>>,
+}
+
+impl Asked {
+    /// One part for each project that is asked, and the bindings that allow it, each once.
+    pub fn add<'a>(&mut self, permits: impl Iterator<Item = &'a Permit>) {
+        for permit in permits {
+            for binding in permit.bindings() {
+                if !self.bindings.contains(binding) {
+                    self.bindings.push(binding.clone());
+                }
+            }
+            self.parts.push(PartRecord {
+                destination: None,
+                apps: vec![permit.app().to_string()],
+                project: permit.project().map(str::to_owned),
+                items: Items { accepted: 0, rejected: 0 },
+                reason: "not_sent",
+                upstream_status: None,
+            });
+        }
+    }
 }
 
 /// Whether alerts of this very app are the visitor's to read.
@@ -86,21 +107,7 @@ async fn ask(
         view.alert_errors.push(format!("{more} more questions were not asked: open an app beneath"));
         targets.truncate(QUESTIONS);
     }
-    for permit in targets.iter().map(|target| &target.permit) {
-        for binding in permit.bindings() {
-            if !asked.bindings.contains(binding) {
-                asked.bindings.push(binding.clone());
-            }
-        }
-        asked.parts.push(PartRecord {
-            destination: None,
-            apps: vec![permit.app().to_string()],
-            project: permit.project().map(str::to_owned),
-            items: Items { accepted: 0, rejected: 0 },
-            reason: "not_sent",
-            upstream_status: None,
-        });
-    }
+    asked.add(targets.iter().map(|target| &target.permit));
     let asking = Asking::reading(visit.core, visit.house, visit.identity.facts(), visit.ours, visit.now);
     let asking = Arc::new(asking.within(PATIENCE, STATES));
     let gathered = tree::ask_all(&asking, targets).await;
