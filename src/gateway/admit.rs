@@ -21,6 +21,7 @@ use crate::accept::{self, Arrival, Ask, Call, Caller, Dialect, Fault, Framed, Pr
 use crate::apps::Mark;
 use crate::authorize::Reach;
 use crate::identify::{Identity, Login};
+use crate::limits::Turn;
 use crate::respond::{Class, Refusal};
 use crate::route::{self, Lane};
 
@@ -60,14 +61,10 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         // Another kind of evidence, judged before anything else can mistake it for its own.
         return inlet::receive(session, walk, arrival, caller, ask).await;
     }
-    let (caller, opened) = with_body(session, walk, arrival, caller, &call).await?;
+    let (caller, opened, turn) = with_body(session, walk, arrival, caller, &call).await?;
     let shown = caller.shown();
-    let identified = house.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection));
-    if opened.is_some() {
-        // Whoever made us read a body first, and proved nothing by it, or did.
-        Culprit::address(walk).settle(walk, &identified);
-    }
-    let identity = identified?;
+    let identity = house.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection))?;
+    drop(turn);
     walk.note_identity(identity.facts());
     if let Some(proven) = identity.session() {
         walk.note_visitor(&identity);
@@ -113,27 +110,23 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     }
 }
 
-/// The caller of a report whose token can stand nowhere but in its body, which is read for it.
+/// The caller of a report whose token can stand nowhere but in its body, which is read for it: in the turn of its
+/// address, because it may prove nothing. The turn ends when its sender is identified.
 async fn with_body(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
     caller: Caller,
     call: &Call,
-) -> Result<(Caller, Option<Opened>), Refusal> {
+) -> Result<(Caller, Option<Opened>, Option<Turn>), Refusal> {
     let ask = match &call.ask {
         Ask::Legacy(ask) if ask.body_first => ask,
-        _ => return Ok((caller, None)),
+        _ => return Ok((caller, None, None)),
     };
-    let strangers = Culprit::address(walk);
-    strangers.check(walk)?;
-    match reports::open(session, walk, arrival, ask).await {
-        Ok(opened) => Ok((opened.identifies(caller)?, Some(opened))),
-        Err(refusal) => {
-            strangers.count(walk, &refusal);
-            Err(refusal)
-        }
-    }
+    let turn = walk.core().unproven.take(caller.address).await;
+    let turn = turn.ok_or_else(|| Refusal::new(Class::Unavailable, "unproven_reads_busy"))?;
+    let opened = reports::open(session, walk, arrival, ask).await?;
+    Ok((opened.identifies(caller)?, Some(opened), Some(turn)))
 }
 
 /// Where the caller may write, decided on the head.

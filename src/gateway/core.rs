@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -20,8 +21,19 @@ use crate::audit::{Record, Trail, timestamp};
 use crate::clock::Clock;
 use crate::forward::Remembered;
 use crate::identify::{Event, IssuerStatus};
-use crate::limits::{Budget, LocalMeter, Meter, Penalties, Rates};
+use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
 use crate::telemetry::Metrics;
+
+/// Bodies that are read at once before their sender is known. Callers wait for each other here, and are not refused
+/// for each other's failures.
+const UNPROVEN_READS: FairQueueBounds = FairQueueBounds {
+    places: 256,
+    places_per_address: 64,
+    waiting: 2048,
+    waiting_per_address: 512,
+    patience: Duration::from_secs(15),
+    held_at_least: Duration::ZERO,
+};
 
 /// The gateway's lasting parts.
 pub struct Core {
@@ -40,6 +52,8 @@ pub struct Core {
     pub passing: Passing,
     pub meter: Arc<dyn Meter>,
     pub penalties: Penalties,
+    /// Bodies that are read before their sender is known.
+    pub unproven: FairQueue,
     /// What came in lately, and how calls ended, for people who look.
     pub pulse: Pulse,
     pub recent: Recent,
@@ -111,6 +125,7 @@ impl Core {
             passing: Passing::default(),
             meter: Arc::new(LocalMeter::new()),
             penalties: Penalties::new(),
+            unproven: FairQueue::new(UNPROVEN_READS),
             pulse: Pulse::default(),
             recent: Recent::default(),
             rates: Rates::default(),

@@ -66,7 +66,7 @@ session_revoked: The session was ended by a logout. Log in again.
 login_not_offered: Nobody can log in here with a browser. Use a token or a certificate.
 login_origin: The address in the browser cannot be used for a login. Use the gateway's own name.
 login_in_the_clear: Logins need `https`. Use the gateway's own name.
-login_busy: Too many people log in at once. Try again.
+login_busy: Too many people log in at once. Reload the page: the login can still be finished.
 login_provider_unreachable: The identity provider cannot be reached now. Sessions that are there live on; try again.
 login_provider_metadata: The identity provider's settings make no sense here. Tell an operator.
 login_provider_answer: The identity provider's answer makes no sense here. Tell an operator.
@@ -128,6 +128,7 @@ operation_unknown: This is no operation of the backend. It is a defect of the ga
 evaluation_error: The question does not have the form that its operation needs. It is a defect of the gateway; please report it.
 query_rate_exceeded: Your share of the backend's rate is used up for now. Ask less often, or wait as long as the answer says.
 over_quota: The quota of the app or of your access is used up for now. Send less, or wait as long as the answer says.
+unproven_reads_busy: Too many reports from your address wait to be read. Put the token into the head, or try again.
 penalty: Too many of your exports failed lately. Mend what the ones before this one were refused for.
 audit_unwritable: The gateway cannot write its records now. It is not your fault; try again.
 memory_budget_spent: The gateway has no memory left for this now. It is not your fault; try again.

@@ -2,8 +2,8 @@
 //!
 //! What it does: holds exports against their quotas, and answers callers that keep failing from the head alone.
 //! What it refuses to know: how quotas and failures are counted. Invariants: a caller is told when to come again; who is
-//! permitted is never told that they are not; a caller's failures are never laid at another's door: an address
-//! only counts against those of it whom nobody knows before their body is read.
+//! permitted is never told that they are not; failures count against the verified identity that they are of, and never
+//! against an address, behind which others stand.
 
 use std::sync::Arc;
 
@@ -91,21 +91,6 @@ impl Culprit {
     pub fn identity(walk: &Walk, facts: &Facts) -> Self {
         let penalties = &walk.core().penalties;
         Culprit(walk.house.limits.penalty.then(|| penalties.key(("identity", &facts.issuer, &facts.subject))))
-    }
-
-    /// The callers of an address whom only their body could identify. All others that cannot be identified are refused
-    /// from the head anyway, and each of those refusals looks like every other.
-    pub fn address(walk: &Walk) -> Self {
-        let address = walk.arrival.as_ref().map(|arrival| arrival.connection.peer.ip());
-        let on = walk.house.limits.penalty;
-        Culprit(address.filter(|_| on).map(|address| walk.core().penalties.key(("address", address))))
-    }
-
-    /// Those who finish logins from an address.
-    pub fn login(walk: &Walk) -> Self {
-        let address = walk.arrival.as_ref().map(|arrival| arrival.connection.peer.ip());
-        let on = walk.house.limits.penalty;
-        Culprit(address.filter(|_| on).map(|address| walk.core().penalties.key(("login", address))))
     }
 
     /// Refuses whoever must still wait. Asked once for each attempt.

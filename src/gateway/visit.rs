@@ -13,7 +13,6 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::gather::{self, Visit};
-use super::restraint::Culprit;
 use super::walk::Walk;
 use super::{Page, answer, csrf, lanes, page};
 use crate::accept::{
@@ -99,20 +98,14 @@ impl Step<'_> {
         self.walk.note_operation("login");
         let house = self.walk.house.clone();
         let login = self.offered(house.identifier.login())?;
-        // Well or not: a login's cookie is used once.
-        let [_, transaction] = Login::cleared();
-        self.walk.set_cookies.push(transaction);
-        // Anybody can begin logins and invent codes, each of which is a question to the provider.
-        let culprit = Culprit::login(self.walk);
-        culprit.check(self.walk)?;
         let given = ask.transaction.as_ref().map(|cookie| cookie.as_str());
-        let finished = boxed(login.finish(&ask.pairs, given, &self.origin, self.walk.now())).await;
-        let invented = matches!(finished, Err(LoginFault::CodeRefused));
-        let finished = finished.map_err(|fault| self.failed(fault));
-        if invented || finished.is_ok() {
-            culprit.settle(self.walk, &finished);
+        let core = self.walk.core().clone();
+        let finished = boxed(login.finish(&ask.pairs, given, &self.origin, caller.address, &core.clock)).await;
+        if finished.as_ref().map_or_else(|unfinished| unfinished.is_over, |_| true) {
+            let [_, transaction] = Login::cleared();
+            self.walk.set_cookies.push(transaction);
         }
-        let finished = finished?;
+        let finished = finished.map_err(|unfinished| self.failed(unfinished.fault))?;
         self.walk.core().metrics.login("ok");
         // The browser has one session: a copy of the one before must not live on, whoever has it. Not one of ours: nothing
         // is to be ended.
@@ -269,7 +262,12 @@ impl Step<'_> {
 
     fn failed(&mut self, fault: LoginFault) -> Refusal {
         self.walk.core().metrics.login(fault.code());
-        let (class, advice) = if fault.is_outage() {
+        let (class, advice) = if fault == LoginFault::Busy {
+            (
+                Class::Unavailable,
+                "Many people log in now. Reload this page in a moment: this login can still be finished.",
+            )
+        } else if fault.is_outage() {
             (Class::Unavailable, "The identity provider does not answer as it should. Who is logged in stays so.")
         } else if fault == LoginFault::AccessDenied {
             (Class::Denied, "The identity provider says no. Log in again, perhaps as somebody else.")

@@ -248,6 +248,27 @@ pub(super) struct Loopback {
     pub discoveries: Arc<AtomicUsize>,
     /// What other paths answer, whatever is sent to them.
     pub pages: Arc<Mutex<HashMap<String, Answer>>>,
+    pub exchanges: Arc<Exchanges>,
+}
+
+/// The token endpoint's part of it.
+#[derive(Default)]
+pub(super) struct Exchanges {
+    /// While true, nothing is answered.
+    pub stalled: tokio::sync::watch::Sender<bool>,
+    pub asked: AtomicUsize,
+    under_way: AtomicUsize,
+    pub most_under_way: AtomicUsize,
+}
+
+impl Exchanges {
+    async fn wait(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_under_way.fetch_max(under_way, Ordering::SeqCst);
+        self.stalled.subscribe().wait_for(|stalled| !stalled).await.unwrap();
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Loopback {
@@ -263,7 +284,9 @@ impl Loopback {
             elsewhere: Arc::default(),
             discoveries: Arc::default(),
             pages: Arc::default(),
+            exchanges: Arc::default(),
         };
+        let exchanges = loopback.exchanges.clone();
         let (discoveries, pages) = (loopback.discoveries.clone(), loopback.pages.clone());
         let (keys, discovery) = (loopback.keys.clone(), loopback.discovery.clone());
         let (fetches, elsewhere) = (loopback.fetches.clone(), loopback.elsewhere.clone());
@@ -283,14 +306,20 @@ impl Loopback {
         };
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
-                let respond = respond.clone();
+                let (respond, exchanges) = (respond.clone(), exchanges.clone());
                 let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                    let answer = respond(request.uri().path());
-                    let mut response = Response::builder().status(answer.status);
-                    for (name, value) in answer.headers {
-                        response = response.header(name, value);
+                    let (respond, exchanges) = (respond.clone(), exchanges.clone());
+                    async move {
+                        if request.uri().path() == "/token" {
+                            exchanges.wait().await;
+                        }
+                        let answer = respond(request.uri().path());
+                        let mut response = Response::builder().status(answer.status);
+                        for (name, value) in answer.headers {
+                            response = response.header(name, value);
+                        }
+                        response.body(Full::new(Bytes::from(answer.body)))
                     }
-                    std::future::ready(response.body(Full::new(Bytes::from(answer.body))))
                 });
                 let stream = hyper_util::rt::TokioIo::new(stream);
                 tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(stream, service));

@@ -42,7 +42,7 @@ pub use jwks::IssuerStatus;
 pub use keys::KeySetFault;
 pub use login::{
     Begun, CliConfiguration, CliSettings, Finished, LOGIN_COOKIE, Login, LoginFault, LoginSettings, SESSION_COOKIE,
-    Session, SetCookie, session_key_bytes,
+    Session, SetCookie, Unfinished, session_key_bytes,
 };
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};

@@ -1,14 +1,16 @@
 //! Every bound of the gateway, each with its unit in its name.
 //!
-//! What it does: holds the limits of one configuration and argues their defaults; keeps the budget of memory, the quotas
-//! and the penalties.
+//! What it does: holds the limits of one configuration and argues their defaults; keeps the budget of memory, the quotas,
+//! the penalties and the places for work that strangers cause.
 //! What it refuses to know: whom a bound is for. Invariant: no limit is optional; "unlimited" is
 //! not a value.
 
+mod fair_queue;
 mod penalty;
 mod quota;
 mod rates;
 
+pub use fair_queue::{FairQueue, FairQueueBounds, Turn, address_block};
 pub use penalty::{CallerKey, Penalties};
 pub use quota::{Charge, LocalMeter, Meter, Over, Quota};
 pub use rates::{Rate, Rates, Share, Told};

@@ -1,6 +1,7 @@
 //! A browser's login through the room, from the first redirect to the provider's logout, against the embedded issuer.
 //! What it refuses to know: the gateway's pages.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use lightkeeper::accept::{Caller, ReturnPath, SessionCookie};
@@ -13,6 +14,7 @@ use lightkeeper::identify::{
 use lightkeeper::secret::SecretRef;
 
 const ORIGIN: &str = "https://localhost:8443";
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 struct Folder(std::path::PathBuf);
 
@@ -113,11 +115,12 @@ async fn people_log_in_and_out() {
         });
         let room = room.await;
         let login = room.login().unwrap();
-        let now = Clock::system().now();
+        let clock = Clock::system();
+        let now = clock.now();
         let home = ReturnPath::parse("/.lightkeeper/apps/shop").unwrap();
         let begun = login.begin(&home, ORIGIN, now).await.unwrap();
         let answer = browse(&issuer, &begun.location, person).await;
-        let finished = login.finish(&answer, Some(&value(&begun.cookie)), ORIGIN, now).await.unwrap();
+        let finished = login.finish(&answer, Some(&value(&begun.cookie)), ORIGIN, HERE, &clock).await.unwrap();
         assert_eq!(finished.return_to, home);
         let session = value(&finished.session);
         let identity = room.identify(visitor(&session)).await.unwrap();
@@ -127,7 +130,11 @@ async fn people_log_in_and_out() {
         assert_eq!(facts.groups, groups);
         assert_eq!(identity.session().unwrap().name, person);
 
-        let again = login.finish(&answer, Some(&value(&begun.cookie)), ORIGIN, now).await.err();
+        let again = login
+            .finish(&answer, Some(&value(&begun.cookie)), ORIGIN, HERE, &clock)
+            .await
+            .err()
+            .map(|unfinished| unfinished.fault);
         assert_eq!(again, Some(LoginFault::TransactionSpent));
         let place = login.end(&visitor(&session).session.unwrap(), now).await.unwrap();
         assert_eq!(room.identify(visitor(&session)).await.unwrap_err().reason, "session_revoked");
@@ -145,7 +152,8 @@ async fn a_login_that_goes_wrong_makes_no_session() {
     let folder = Folder::new("wrong");
     let room = room(&issuer, &folder, |_| ()).await;
     let login = room.login().unwrap();
-    let now = Clock::system().now();
+    let clock = Clock::system();
+    let now = clock.now();
     let home = ReturnPath::home();
     let begin = || login.begin(&home, ORIGIN, now);
     let (mine, theirs) = (begin().await.unwrap(), begin().await.unwrap());
@@ -154,18 +162,30 @@ async fn a_login_that_goes_wrong_makes_no_session() {
     // Code injection (RFC 9700 section 4.5): the provider refuses the code because the verifier is another's.
     answer.iter_mut().find(|(name, _)| name == "code").unwrap().1 =
         stolen.iter().find(|(name, _)| name == "code").unwrap().1.clone();
-    let fault = login.finish(&answer, Some(&value(&mine.cookie)), ORIGIN, now).await.err();
+    let fault = login
+        .finish(&answer, Some(&value(&mine.cookie)), ORIGIN, HERE, &clock)
+        .await
+        .err()
+        .map(|unfinished| unfinished.fault);
     assert_eq!(fault, Some(LoginFault::CodeRefused));
 
     let mine = begin().await.unwrap();
     let answer = browse(&issuer, &mine.location, "nobody").await;
-    let fault = login.finish(&answer, Some(&value(&mine.cookie)), ORIGIN, now).await.err();
+    let fault = login
+        .finish(&answer, Some(&value(&mine.cookie)), ORIGIN, HERE, &clock)
+        .await
+        .err()
+        .map(|unfinished| unfinished.fault);
     assert_eq!(fault, Some(LoginFault::AccessDenied));
 
     let mine = begin().await.unwrap();
     let answer = browse(&issuer, &mine.location, "ann").await;
     issuer.set_down(true);
-    let fault = login.finish(&answer, Some(&value(&mine.cookie)), ORIGIN, now).await.err();
+    let fault = login
+        .finish(&answer, Some(&value(&mine.cookie)), ORIGIN, HERE, &clock)
+        .await
+        .err()
+        .map(|unfinished| unfinished.fault);
     assert_eq!(fault, Some(LoginFault::ProviderUnreachable));
     let expected = CliConfiguration {
         issuer_url: issuer.url().to_owned(),

@@ -6,7 +6,7 @@
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident, $code:literal, $outage:literal;)+) => {
-        /// Why a login failed. Whatever it was, the transaction's cookie is cleared.
+        /// Why a login failed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum LoginFault { $($(#[$doc])* $name,)+ }
 
@@ -32,7 +32,7 @@ faults! {
     NotOffered, "login_not_offered", false;
     /// The browser's scheme and authority cannot be an origin.
     Origin, "login_origin", false;
-    /// Too many logins are being finished at once.
+    /// Too many logins wait to be finished, or this one waited too long.
     Busy, "login_busy", true;
     /// Discovery, token endpoint or userinfo cannot be reached, or answers with a fault of its own.
     ProviderUnreachable, "login_provider_unreachable", true;
@@ -53,7 +53,7 @@ faults! {
     TransactionInvalid, "login_transaction_invalid", false;
     /// The login took longer than ten minutes.
     TransactionExpired, "login_transaction_expired", false;
-    /// The login came to its end before, well or not.
+    /// Its code was exchanged before, well or not.
     TransactionSpent, "login_transaction_spent", false;
     /// The callback has a pair twice, none of the needed ones, one that belongs to another flow, or is too large.
     CallbackMalformed, "login_callback_malformed", false;

@@ -1,8 +1,11 @@
 //! The three steps of a login: begin, finish, end.
 //!
 //! What it does: joins provider, transaction and session (OpenID Connect Core section 3.1, RFC 9700 section 2.1). What
-//! it refuses to know: HTTP towards the browser. Invariants: a transaction is spent by the first callback that shows
-//! it, whatever comes of that; nothing of the callback is used before `state` holds; no text of the provider's leaves.
+//! it refuses to know: HTTP towards the browser. Invariants: a transaction is exchanged once at most, and spent by that,
+//! whatever comes of it; nothing of the callback is used before `state` holds, and nothing is asked of the provider
+//! before; no text of the provider's leaves.
+
+use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use openidconnect::core::CoreAuthenticationFlow;
@@ -13,9 +16,9 @@ use super::id_token::{self, Expected};
 use super::provider::Known;
 use super::session::Kept;
 use super::transaction::Transaction;
-use super::{Begun, Finished, Login, LoginFault, random_text};
+use super::{Begun, Finished, Login, LoginFault, Unfinished, random_text};
 use crate::accept::{ReturnPath, SessionCookie};
-use crate::clock::UnixMillis;
+use crate::clock::{Clock, UnixMillis};
 use crate::identify::facts::Facts;
 
 /// An origin that is longer cannot be one.
@@ -55,26 +58,52 @@ impl Login {
         Ok(Begun { location: location.into(), cookie: transaction.seal(&self.keys, origin)? })
     }
 
-    /// Finishes a login. `answer`: the callback's query pairs, decoded, as they came; `transaction`: the login cookie.
+    /// Finishes a login. `answer`: the callback's query pairs, decoded, as they came; `transaction`: the login cookie;
+    /// `address`: where the call came from. The provider is asked only for a login that began here, that was not
+    /// exchanged before, and whose `state` the answer holds; and only in the turn of its address.
     pub async fn finish(
         &self,
         answer: &[(String, String)],
         transaction: Option<&str>,
         origin: &str,
-        now: UnixMillis,
-    ) -> Result<Finished, LoginFault> {
-        let redirect = redirect(origin)?;
-        let transaction = Transaction::open(&self.keys, transaction, origin, &self.stamp, now)?;
-        if !self.memory.spent.add(&transaction.state, transaction.ends(), now.seconds()) {
-            return Err(LoginFault::TransactionSpent);
+        address: IpAddr,
+        clock: &Clock,
+    ) -> Result<Finished, Unfinished> {
+        let open = |fault| Unfinished { fault, is_over: false };
+        let over = |fault| Unfinished { fault, is_over: true };
+        let redirect = redirect(origin).map_err(open)?;
+        let now = clock.now();
+        let transaction = Transaction::open(&self.keys, transaction, origin, &self.stamp, now).map_err(over)?;
+        if self.memory.spent.contains(&transaction.state, transaction.ends()) {
+            return Err(over(LoginFault::TransactionSpent));
         }
-        let answer = Answer::read(answer)?;
+        // A link of another site's can make the browser send an answer with its cookie: it must not end the login.
+        let answer = Answer::read(answer).map_err(open)?;
         let state = answer.state.unwrap_or_default();
         verify_slices_are_equal(state.as_bytes(), transaction.state.as_bytes())
-            .map_err(|_| LoginFault::StateMismatch)?;
-        let _turn = self.finishing.try_acquire().map_err(|_| LoginFault::Busy)?;
-        let known = self.provider.known(now).await?;
-        let code = answer.code(&self.issuer.settings().issuer, known.names_itself)?;
+            .map_err(|_| open(LoginFault::StateMismatch))?;
+        let known = self.provider.known(now).await.map_err(open)?;
+        let code = answer.code(&self.issuer.settings().issuer, known.names_itself).map_err(over)?;
+        let turn = self.exchanges.take(address).await.ok_or(open(LoginFault::Busy))?;
+        let now = clock.now();
+        if !self.memory.spent.add(&transaction.state, transaction.ends(), now.seconds()) {
+            return Err(over(LoginFault::TransactionSpent));
+        }
+        let finished = self.exchange(code, &transaction, &known, redirect, origin, now).await.map_err(over);
+        drop(turn);
+        finished
+    }
+
+    /// Exchanges the code, and makes the session of the person it was given for.
+    async fn exchange(
+        &self,
+        code: &str,
+        transaction: &Transaction,
+        known: &Known,
+        redirect: RedirectUrl,
+        origin: &str,
+        now: UnixMillis,
+    ) -> Result<Finished, LoginFault> {
         let client = known.client(&self.settings.client_id, self.secret.as_ref(), redirect);
         let tokens = self.provider.exchange(&client, code, &transaction.verifier).await?;
         let expected = Expected {
@@ -83,7 +112,7 @@ impl Login {
             access_token: &tokens.access_token,
         };
         let claims = id_token::judge(&self.issuer, &tokens.id_token, &expected, now).await?;
-        let facts = self.person(claims, &known, &tokens.access_token).await?;
+        let facts = self.person(claims, known, &tokens.access_token).await?;
         let session = Kept::begin(&facts, &self.settings.policy_claims, &self.stamp, self.lifetimes(), now);
         let session = session.ok_or(LoginFault::Unsealed)?;
         Ok(Finished {

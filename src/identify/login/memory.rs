@@ -1,29 +1,38 @@
-//! What must not be used again: logins that ended, sessions that were ended.
+//! What outlives a reload: logins that ended, sessions that were ended, exchanges under way.
 //!
 //! What it does: remembers identifiers until the time when they would no longer hold anyway. What it refuses to know:
 //! what they stand for. Invariants: bounded; when full, what would expire first goes first, and whatever expires no later
 //! counts as ended from then on, so that no flood makes anything usable again; in this process only, over reloads.
+//! The queue of exchanges keeps `spent` from ever becoming full.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
 
+use super::EXCHANGES;
+use crate::limits::FairQueue;
+
 /// Logins that ended within the last ten minutes.
-const SPENT_LIMIT_ENTRIES: usize = 50_000;
+pub const SPENT_LIMIT_ENTRIES: usize = 50_000;
 
 /// Sessions that somebody ended before their time. Some ten megabytes.
 const REVOKED_LIMIT_ENTRIES: usize = 100_000;
 
 /// Shared by successive configurations.
 pub struct Memory {
+    pub exchanges: FairQueue,
     pub spent: Ended,
     pub revoked: Ended,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Memory { spent: Ended::new(SPENT_LIMIT_ENTRIES), revoked: Ended::new(REVOKED_LIMIT_ENTRIES) }
+        Memory {
+            exchanges: FairQueue::new(EXCHANGES),
+            spent: Ended::new(SPENT_LIMIT_ENTRIES),
+            revoked: Ended::new(REVOKED_LIMIT_ENTRIES),
+        }
     }
 }
 

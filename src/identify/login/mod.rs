@@ -29,11 +29,11 @@ pub use session::Session;
 pub use settings::{CliConfiguration, CliSettings, LoginSettings};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::facts::{CertificateFacts, Facts};
@@ -41,6 +41,7 @@ use super::issuer::Issuer;
 use super::rejection::Reason;
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
+use crate::limits::{FairQueue, FairQueueBounds};
 use crate::secret::Secret;
 
 pub(super) use memory::Memory;
@@ -53,8 +54,23 @@ pub use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
 /// What two gateways' clocks may differ by: each opens what the other sealed.
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
-/// Logins that are exchanged with the provider at one time.
-const FINISHING_LIMIT: usize = 64;
+/// What the provider bears of us: each code exchange takes one of these places for a second or longer, so that 32
+/// are under way at most, and begin within a second. A login waits for its place; half of them are left to other
+/// addresses.
+const EXCHANGES: FairQueueBounds = FairQueueBounds {
+    places: 32,
+    places_per_address: 16,
+    waiting: 2048,
+    waiting_per_address: 512,
+    patience: Duration::from_secs(45),
+    held_at_least: Duration::from_secs(1),
+};
+
+// Only an exchange spends a login, so that no flood of logins pushes an honest one out of `Memory::spent`.
+const _: () = assert!(
+    EXCHANGES.places as i64 * (transaction::LIFETIME_SECONDS + CLOCK_SKEW_SECONDS + 1)
+        < memory::SPENT_LIMIT_ENTRIES as i64 * EXCHANGES.held_at_least.as_secs() as i64
+);
 
 /// A whole `Set-Cookie` value; sensitive.
 #[derive(Clone)]
@@ -83,6 +99,14 @@ pub struct Finished {
     pub subject: String,
 }
 
+/// A login that did not end well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    pub fault: LoginFault,
+    /// The transaction's cookie is of no use any more. Otherwise the same login can still be finished.
+    pub is_over: bool,
+}
+
 /// The login, at work.
 pub struct Login {
     settings: LoginSettings,
@@ -93,7 +117,7 @@ pub struct Login {
     stamp: String,
     provider: Arc<Provider>,
     memory: Arc<Memory>,
-    finishing: Arc<Semaphore>,
+    exchanges: FairQueue,
 }
 
 impl Login {
@@ -136,9 +160,8 @@ impl Login {
                 secret,
                 keys,
                 provider,
+                exchanges: memory.exchanges.clone(),
                 memory,
-                finishing: previous
-                    .map_or_else(|| Arc::new(Semaphore::new(FINISHING_LIMIT)), |previous| previous.finishing.clone()),
             }),
             _ => Err(faults.into_iter().map(|fault| format!("login: {fault}")).collect()),
         }
@@ -173,6 +196,12 @@ impl Login {
     /// The `Set-Cookie` values that remove our cookies.
     pub fn cleared() -> [SetCookie; 2] {
         [SESSION_COOKIE, LOGIN_COOKIE].map(|name| SetCookie(Zeroizing::new(format!("{name}=; {}", attributes(0)))))
+    }
+
+    /// How many logins are remembered as spent, and how many wait for their exchange.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.memory.spent.len(), self.exchanges.waiting())
     }
 
     fn lifetimes(&self) -> Lifetimes {

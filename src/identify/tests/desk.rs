@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::super::forge::{Answer, Folder, Loopback, NOW, RSA, World, issuer};
-use super::super::{Identifier, IssuerSettings, KeySource, LoginFault, LoginSettings, SetCookie};
+use super::super::{Identifier, IssuerSettings, KeySource, LoginFault, LoginSettings, SetCookie, Unfinished};
 use crate::accept::{Caller, ClientChain, ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
 use crate::identify::{Identity, Rejection};
@@ -121,8 +121,20 @@ impl Desk {
         answer: &[(String, String)],
         transaction: Option<&str>,
     ) -> Result<String, &'static str> {
-        let finished = self.identifier.login().unwrap().finish(answer, transaction, ORIGIN, self.now()).await;
-        finished.map(|finished| value(&finished.session)).map_err(LoginFault::code)
+        self.finish_from(Ipv4Addr::LOCALHOST, answer, transaction).await.map_err(|unfinished| unfinished.fault.code())
+    }
+
+    /// The same from an address.
+    pub(super) async fn finish_from(
+        &self,
+        address: Ipv4Addr,
+        answer: &[(String, String)],
+        transaction: Option<&str>,
+    ) -> Result<String, Unfinished> {
+        let clock = &self.world.surroundings.clock;
+        let login = self.identifier.login().unwrap();
+        let finished = login.finish(answer, transaction, ORIGIN, address.into(), clock).await;
+        finished.map(|finished| value(&finished.session))
     }
 
     /// A whole login with a changed ID token.

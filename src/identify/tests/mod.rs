@@ -6,6 +6,7 @@
 mod certificates;
 mod client_tokens;
 mod desk;
+mod exchanges;
 mod login;
 mod sealing;
 mod sessions;
