@@ -11,6 +11,8 @@
 
 #[path = "policy/assign.rs"]
 mod assign;
+#[path = "policy/client_tokens.rs"]
+mod client_tokens;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -293,7 +295,10 @@ fn everything_that_a_subject_names_must_hold() {
         ("issuer: okta", "token subject=ci binding=b", true),
         ("issuer: okta", "token subject=ci binding=other", false),
         ("issuer: okta, group: dev", "token subject=ci", false),
-        ("any: true", "token subject=ci", true),
+        // It may do what its own binding says: `any: true` adds nothing.
+        ("any: true", "token subject=ci", false),
+        ("any: true", "token subject=ci binding=other", false),
+        ("any: true", "token subject=ci binding=b", true),
         ("issuer: client_tokens", "token subject=ci binding=other", true),
         ("issuer: client_tokens, subject: ci", "token subject=ci binding=other", true),
         ("issuer: client_tokens, subject: \"ci-*\"", "token subject=ci-1", true),
@@ -370,7 +375,7 @@ const PERMISSIONS: [&str; 8] = [
     "query.*.*",
 ];
 const APPS: [&str; 6] = ["/", "a", "a/b", "a/b/c", "d", "d/e"];
-const CALLERS: [&str; 9] = [
+const CALLERS: [&str; 10] = [
     "oidc issuer=okta subject=ann groups=dev",
     "oidc issuer=okta subject=andy claim:c=x,y",
     "oidc issuer=okta subject=bo groups=ops claim:c=y",
@@ -380,6 +385,7 @@ const CALLERS: [&str; 9] = [
     "mtls spiffe=spiffe://td/a/b",
     "mtls dns=a.example,b",
     "mtls dns=b x509=CN=other",
+    "token subject=ci binding=b0",
 ];
 const ASKS: [(&str, &str); 16] = [
     ("ingest.logs", "any app"),

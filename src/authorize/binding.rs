@@ -10,6 +10,7 @@ use super::permissions::PermissionSet;
 use super::subject::Subject;
 use crate::apps::NodeId;
 use crate::clock::UnixMillis;
+use crate::identify::{Facts, Method};
 use crate::limits::Quota;
 
 /// Whether a binding gives or takes.
@@ -37,6 +38,15 @@ pub struct Binding {
     pub unknown_services: UnknownServices,
     /// What all its callers may export together.
     pub quota: Option<Quota>,
+}
+
+impl Binding {
+    /// Whether one of this binding's subjects speaks of the caller. `any: true` gives nothing to a client token, which is
+    /// worth what the binding says that it was issued for; what it takes away, it takes from client tokens as well.
+    pub fn reaches(&self, subject: &Subject, facts: &Facts) -> bool {
+        let beyond_its_own = subject.any && self.effect == Effect::Allow && facts.method == Method::ClientToken;
+        !beyond_its_own && subject.matches(facts)
+    }
 }
 
 /// Where an export goes that names no app and whose service no app owns.

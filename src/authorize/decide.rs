@@ -127,7 +127,7 @@ impl Policy {
         let node = verdict.app.as_ref().and_then(|app| self.tree.find(app));
         let issued_for = self.of_client_token(facts);
         for (binding, place) in self.bindings.iter().zip(0..) {
-            let subject = binding.subjects.iter().position(|subject| subject.matches(facts)).map(|subject| subject + 1);
+            let subject = binding.subjects.iter().position(|subject| binding.reaches(subject, facts)).map(|at| at + 1);
             let Some(subject) = subject.or((issued_for == Some(place)).then_some(0)) else { continue };
             verdict.trace.push(Considered {
                 binding: binding.name.clone(),
@@ -324,7 +324,7 @@ impl Policy {
         }
         self.index.candidates(facts, |entry| {
             let binding = self.binding(entry.binding).filter(|binding| concerns(binding));
-            if let Some(binding) = binding.filter(|_| entry.subject.matches(facts)) {
+            if let Some(binding) = binding.filter(|binding| binding.reaches(&entry.subject, facts)) {
                 visit(entry.binding, binding);
             }
         });
