@@ -2,8 +2,9 @@
 //!
 //! What it does: reads a JWK set (RFC 7517) strictly, keeps the keys that may verify signatures, and
 //! finds the one that a token asks for. What it refuses to know: where the set came from, and when.
-//! Invariants: one key has one algorithm; a key id that occurs twice finds nothing; secret and weak keys
-//! never enter; a set without a usable key is a fault and not an empty set.
+//! Invariants: one key has one algorithm; a key id that occurs twice finds nothing; secret and weak keys, and
+//! keys that would verify what nobody signed, never enter; a set without a usable key is a fault and not an
+//! empty set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +26,27 @@ pub(super) const KEYS_LIMIT: usize = 100;
 
 const RSA_MINIMUM_BITS: usize = 2048;
 const RSA_LIMIT_BITS: usize = 8192;
+/// The verifying library takes no larger exponent. Nearly all keys have 65537.
+const RSA_EXPONENT_LIMIT_BITS: usize = 33;
+
+/// The `y` of the points of Ed25519 whose order divides 8, little-endian, without the sign of `x`: orders 1, 2, 4, 8, 8.
+/// Under such a key a signature that anyone can write holds for every message, or for one message in eight.
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    [
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    ],
+    [0; 32],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
 
 /// The usable keys of one JWK set.
 pub(super) struct KeySet {
@@ -179,7 +201,7 @@ impl Key {
             ("EC", Some("P-384")) => curve(jwk, Algorithm::Es384, 48, &ECDSA_P384_SHA384_FIXED)?,
             ("EC", Some("P-521")) => curve(jwk, Algorithm::Es512, 66, &ECDSA_P521_SHA512_FIXED)?,
             ("OKP", Some("Ed25519")) => {
-                let point = bytes(jwk, "x").filter(|point| point.len() == 32)?;
+                let point = bytes(jwk, "x").filter(|point| proves_possession(point))?;
                 (Algorithm::Ed25519, Material::Library(Box::new(DecodingKey::from_ed_der(&point))), point)
             }
             _ => return None,
@@ -226,15 +248,28 @@ fn rsa(
         raw.get(first..).map(<[u8]>::to_vec)
     };
     let (modulus, exponent) = (integer("n")?, integer("e")?);
-    let bits = (modulus.len() * 8).checked_sub(usize::try_from(modulus.first()?.leading_zeros()).ok()?)?;
+    let bits = |number: &[u8]| (number.len() * 8).checked_sub(usize::try_from(number.first()?.leading_zeros()).ok()?);
     let odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
-    let plausible = odd(&modulus) && odd(&exponent) && exponent.len() <= 8 && exponent != [1];
-    if !(RSA_MINIMUM_BITS..=RSA_LIMIT_BITS).contains(&bits) || !plausible || has_roca_structure(&modulus) {
+    // RFC 8017 section 3.1: both are odd, and the exponent is at least 3. With 1, every message is its own signature.
+    let plausible = odd(&modulus) && odd(&exponent) && (2..=RSA_EXPONENT_LIMIT_BITS).contains(&bits(&exponent)?);
+    if !(RSA_MINIMUM_BITS..=RSA_LIMIT_BITS).contains(&bits(&modulus)?) || !plausible || has_roca_structure(&modulus) {
         return None;
     }
     let material = Material::Library(Box::new(DecodingKey::from_rsa_raw_components(&modulus, &exponent)));
     let parts = modulus.len().to_be_bytes().into_iter().chain(modulus).chain(exponent).collect();
     Some((algorithm, material, parts))
+}
+
+/// Whether an Ed25519 key is one that only its owner can sign for: in canonical form (RFC 8032 section 5.1.3 step 1: `y`
+/// below the field's prime), and of large order (the rule of the libraries' strict verification; RFC 8032 section 5.1.7
+/// leaves it to the application).
+fn proves_possession(point: &[u8]) -> bool {
+    let Ok(mut y) = <[u8; 32]>::try_from(point) else { return false };
+    let [least, middle @ .., most] = &mut y;
+    *most &= 0x7f;
+    // The prime is 2^255 - 19: its last byte first, 0xed and 30 of 0xff.
+    let canonical = *least < 0xed || *most != 0x7f || middle.iter().any(|byte| *byte != 0xff);
+    canonical && !SMALL_ORDER.contains(&y)
 }
 
 /// A key on one of the NIST curves (RFC 7518 section 6.2.1); coordinates have the field's full width.
@@ -249,7 +284,8 @@ fn curve(
         return None;
     }
     let point: Vec<u8> = std::iter::once(4).chain(x).chain(y).collect();
-    // Parsing checks that the point lies on the curve.
+    // Parsing checks that both coordinates are below the field's prime and the point lies on the curve (SEC 1 section
+    // 3.2.2.1); the curves have no point of small order, and the point at infinity cannot be written like this.
     let parsed = ParsedPublicKey::new(verification, &point).ok()?;
     let material = match algorithm.library() {
         Some(_) => Material::Library(Box::new(DecodingKey::from_ec_der(&point))),
@@ -279,138 +315,4 @@ fn has_roca_structure(modulus: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::super::forge::{ED, OTHER_RSA, P256, P521, RSA, base64url};
-    use super::*;
-
-    fn usable(jwk: Value, allowed: &[&str]) -> Option<Algorithm> {
-        let allowed: Vec<_> = allowed.iter().map(|name| Algorithm::parse(name).unwrap()).collect();
-        let set = KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), &allowed).ok()?;
-        Some(set.keys[0].algorithm)
-    }
-
-    #[test]
-    fn one_key_has_one_algorithm() {
-        for (jwk, allowed, expected) in [
-            (RSA.jwk(), vec!["RS256", "PS256"], Some(Algorithm::Rs256)),
-            (RSA.jwk(), vec!["PS512", "RS256"], Some(Algorithm::Ps512)),
-            (RSA.jwk(), vec!["ES256"], None),
-            (RSA.jwk_with(json!({"alg": "PS256"})), vec!["RS256", "PS256"], Some(Algorithm::Ps256)),
-            (RSA.jwk_with(json!({"alg": "PS256"})), vec!["RS256"], None),
-            (RSA.jwk_with(json!({"alg": "ES256"})), vec!["RS256", "ES256"], None),
-            (RSA.jwk_with(json!({"alg": "RSA-OAEP"})), vec!["RS256"], None),
-            (RSA.jwk_with(json!({"alg": "HS256"})), vec!["RS256"], None),
-            (P256.jwk(), vec!["ES256"], Some(Algorithm::Es256)),
-            (P256.jwk_with(json!({"alg": "ES384"})), vec!["ES256", "ES384"], None),
-            (P256.jwk_with(json!({"crv": "P-384"})), vec!["ES256", "ES384"], None),
-            (P256.jwk_with(json!({"crv": "secp256k1"})), vec!["ES256"], None),
-            (P521.jwk(), vec!["ES512"], Some(Algorithm::Es512)),
-            (ED.jwk(), vec!["EdDSA"], Some(Algorithm::Ed25519)),
-            (ED.jwk_with(json!({"crv": "X25519"})), vec!["EdDSA"], None),
-        ] {
-            assert_eq!(usable(jwk.clone(), &allowed), expected, "{jwk} {allowed:?}");
-        }
-    }
-
-    #[test]
-    fn keys_that_prove_nothing_do_not_enter() {
-        let bits = |count: usize| {
-            let mut modulus = vec![0xff; count / 8];
-            modulus[0] = 0x80;
-            base64url(modulus)
-        };
-        // Powers of 65537 have the structure of CVE-2017-15361 modulo every prime.
-        let mut power = vec![1_u8];
-        for _ in 0..128 {
-            let mut carry = 0_u32;
-            for byte in power.iter_mut().rev() {
-                let product = u32::from(*byte) * 65_537 + carry;
-                *byte = (product & 0xff) as u8;
-                carry = product >> 8;
-            }
-            while carry > 0 {
-                power.insert(0, (carry & 0xff) as u8);
-                carry >>= 8;
-            }
-        }
-        let off_curve = {
-            let mut jwk = P256.jwk();
-            jwk["y"] = jwk["x"].clone();
-            jwk
-        };
-        let all = super::super::ALGORITHMS;
-        for (what, jwk, taken) in [
-            ("sound", RSA.jwk(), true),
-            (
-                "leading zero",
-                RSA.jwk_with(
-                    json!({"n": base64url([vec![0], bytes(RSA.jwk().as_object().unwrap(), "n").unwrap()].concat())}),
-                ),
-                true,
-            ),
-            ("2048 bits", RSA.jwk_with(json!({"n": bits(2048)})), true),
-            ("2040 bits", RSA.jwk_with(json!({"n": bits(2040)})), false),
-            ("1024 bits", RSA.jwk_with(json!({"n": bits(1024)})), false),
-            ("16384 bits", RSA.jwk_with(json!({"n": bits(16384)})), false),
-            ("roca", RSA.jwk_with(json!({"n": base64url(&power)})), false),
-            ("exponent 1", RSA.jwk_with(json!({"e": "AQ"})), false),
-            ("even exponent", RSA.jwk_with(json!({"e": "AQAA"})), false),
-            ("no exponent", RSA.jwk_with(json!({"e": null})), false),
-            ("padding", RSA.jwk_with(json!({"e": "AQAB="})), false),
-            ("off the curve", off_curve, false),
-            ("short coordinate", P256.jwk_with(json!({"x": base64url([1; 31])})), false),
-            ("long coordinate", P256.jwk_with(json!({"x": base64url([0; 33])})), false),
-            ("short point", ED.jwk_with(json!({"x": base64url([1; 31])})), false),
-            ("private", RSA.jwk_with(json!({"d": "AQAB"})), false),
-            ("for encryption", RSA.jwk_with(json!({"use": "enc"})), false),
-            ("for signing only", RSA.jwk_with(json!({"key_ops": ["sign"]})), false),
-            ("operations as text", RSA.jwk_with(json!({"key_ops": "verify"})), false),
-            ("number as id", RSA.jwk_with(json!({"kid": 1})), false),
-            ("symmetric", json!({"kty": "oct", "k": base64url([1; 32]), "alg": "HS256"}), false),
-            ("unknown kind", json!({"kty": "AKP", "alg": "ML-DSA-44"}), false),
-            ("no kind", json!({"kid": "a"}), false),
-        ] {
-            assert_eq!(usable(jwk, &all).is_some(), taken, "{what}");
-        }
-    }
-
-    #[test]
-    fn a_set_is_whole_or_a_fault() {
-        let many = vec![ED.jwk(); KEYS_LIMIT + 1];
-        for (document, expected) in [
-            ("{}".to_owned(), KeySetFault::Malformed),
-            ("[]".to_owned(), KeySetFault::Malformed),
-            (r#"{"keys":{}}"#.to_owned(), KeySetFault::Malformed),
-            (r#"{"keys":["a"]}"#.to_owned(), KeySetFault::Malformed),
-            (r#"{"keys":[],"keys":[]}"#.to_owned(), KeySetFault::Malformed),
-            ("<html>".to_owned(), KeySetFault::Malformed),
-            (r#"{"keys":[]}"#.to_owned(), KeySetFault::NoUsableKey),
-            (json!({ "keys": many }).to_string(), KeySetFault::TooMany),
-        ] {
-            let fault = KeySet::parse(document.as_bytes(), &[Algorithm::Ed25519]).err();
-            assert_eq!(fault, Some(expected), "{document:.40}");
-        }
-    }
-
-    #[test]
-    fn the_stamp_follows_the_usable_content() {
-        let parse = |keys: Value| {
-            KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), &[Algorithm::Rs256, Algorithm::Es256])
-                .unwrap()
-        };
-        let (a, b) = (RSA.jwk_with(json!({"kid": "a"})), OTHER_RSA.jwk_with(json!({"kid": "b"})));
-        let first = parse(json!([a, b]));
-        for (what, keys, same) in [
-            ("same", json!([a, b]), true),
-            ("another order", json!([b, a]), true),
-            ("an unusable one more", json!([a, b, {"kty": "oct", "k": "AA"}]), true),
-            ("one more", json!([a, b, P256.jwk_with(json!({"kid": "c"}))]), false),
-            ("one less", json!([a]), false),
-            ("ids swapped", json!([RSA.jwk_with(json!({"kid": "b"})), OTHER_RSA.jwk_with(json!({"kid": "a"}))]), false),
-        ] {
-            assert_eq!(parse(keys).continuing(Some(&first)).stamp == first.stamp, same, "{what}");
-        }
-    }
-}
+mod tests;

@@ -29,8 +29,16 @@ fn key_set() -> Value {
         OTHER_RSA.jwk_with(json!({"kid": "encryption", "use": "enc"})),
         OTHER_RSA.jwk_with(json!({"kid": "signing-side", "key_ops": ["sign"]})),
         OTHER_RSA.jwk_with(json!({"kid": "leaked", "d": "AQAB"})),
+        {"kty": "OKP", "crv": "Ed25519", "kid": "identity", "x": base64url(identity_point())},
         {"kty": "oct", "kid": "secret", "k": base64url("a secret of 32 bytes length ....")},
     ])
+}
+
+/// The neutral element of Ed25519, which as a key verifies the signature of itself and zero under every message.
+fn identity_point() -> [u8; 32] {
+    let mut point = [0; 32];
+    point[0] = 1;
+    point
 }
 
 /// A room with one issuer whose keys come from a file.
@@ -90,6 +98,10 @@ async fn keys_and_algorithms_are_not_to_be_mixed() {
         let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
         format!("{signed}.{}", base64url(tag))
     };
+    let signed_by_nobody = {
+        let signed = unsigned(json!({"alg": "EdDSA", "kid": "identity"})).trim_end_matches("AAAA").to_owned();
+        format!("{signed}{}", base64url([identity_point(), [0; 32]].concat()))
+    };
     let own_key = OTHER_RSA.jwk_with(json!({"kid": "rs"}));
     for (what, token, expected) in [
         ("wrong key", OTHER_RSA.token("RS256", "rs", json!({})), "token_signature"),
@@ -100,6 +112,7 @@ async fn keys_and_algorithms_are_not_to_be_mixed() {
         ("another algorithm of the same key", RSA.token("PS256", "rs", json!({})), "token_algorithm"),
         ("weaker hash than the key's", RSA.token("RS256", "rs512", json!({})), "token_algorithm"),
         ("curve of another key", P384.token("ES384", "p256", json!({})), "token_algorithm"),
+        ("key of small order", signed_by_nobody, "token_key_unknown"),
         ("unknown id", RSA.token("RS256", "nobody", json!({})), "token_key_unknown"),
         ("doubled id", OTHER_RSA.token("RS256", "twin", json!({})), "token_key_unknown"),
         ("encryption key", OTHER_RSA.token("RS256", "encryption", json!({})), "token_key_unknown"),
