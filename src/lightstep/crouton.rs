@@ -230,7 +230,7 @@ impl<'a> Pass<'a, '_> {
                     name.seen(field)?;
                     self.cursor.expect(field, code::STRING)?;
                     let value = self.cursor.string()?;
-                    self.service(value, field.start)?;
+                    self.findings.note_service(utf8(value, field.start)?);
                 }
                 4 => {
                     attributes.seen(field)?;
@@ -240,12 +240,6 @@ impl<'a> Pass<'a, '_> {
                 _ => self.cursor.step_over(field.code)?,
             }
         }
-        Ok(())
-    }
-
-    fn service(&mut self, name: &[u8], offset: usize) -> Result<(), Malformed> {
-        let what = "a service name is not UTF-8";
-        self.findings.note_service(std::str::from_utf8(name).map_err(|_| Malformed { offset, what })?);
         Ok(())
     }
 
@@ -336,8 +330,9 @@ impl<'a> Pass<'a, '_> {
                 self.findings.forged += 1;
                 return Ok(false);
             }
-            Kind::ComponentName if of_runtime => self.service(tag.value, tag.start)?,
-            Kind::ComponentName | Kind::Plain => {}
+            Kind::ComponentName if of_runtime => self.findings.note_service(utf8(tag.value, tag.start)?),
+            Kind::ComponentName => self.findings.note_item_service(utf8(tag.value, tag.start)?),
+            Kind::Plain => {}
         }
         Ok(!of_runtime || !self.stamp.iter().any(|(name, _)| name.as_bytes() == tag.key))
     }
@@ -357,4 +352,9 @@ impl<'a> Pass<'a, '_> {
             into.push(code::STOP);
         }
     }
+}
+
+/// A service's name.
+fn utf8(name: &[u8], offset: usize) -> Result<&str, Malformed> {
+    std::str::from_utf8(name).map_err(|_| Malformed { offset, what: "a service name is not UTF-8" })
 }

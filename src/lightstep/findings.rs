@@ -32,7 +32,7 @@ pub enum Token<'a> {
 pub enum Service<'a> {
     Absent,
     Name(&'a str),
-    /// Of a report without a sender of its own: its items name these services, each once.
+    /// Items, or the sender and its items, name these services, each once.
     Several(&'a [String]),
     /// Different names of one thing, one in a form that two readers may read differently, or more names than are
     /// looked at.
@@ -43,6 +43,9 @@ pub enum Service<'a> {
 pub(super) struct Findings {
     token: Option<Zeroizing<Vec<u8>>>,
     token_conflict: bool,
+    /// Of the sender.
+    sender: Option<String>,
+    /// All different names, the sender's among them; none is empty.
     services: Vec<String>,
     service_ambiguous: bool,
     /// Spans, points or log lines.
@@ -65,12 +68,24 @@ impl Findings {
         }
     }
 
-    /// The sender's name was found. An empty one is none.
+    /// The sender's name was found, in one of the places where it may stand. An empty one is a name, too: some reader
+    /// may take it, and another the one beside it.
     pub fn note_service(&mut self, name: &str) {
-        match self.services.first() {
-            _ if name.is_empty() => {}
-            None => self.services.push(name.to_owned()),
+        match &self.sender {
+            None => {
+                self.sender = Some(name.to_owned());
+                self.note_item_service(name);
+            }
             Some(known) => self.service_ambiguous |= known != name,
+        }
+    }
+
+    /// The names that one item gives its service.
+    pub fn note_names(&mut self, names: &Names) {
+        match names {
+            Names::None => {}
+            Names::One(name) => self.note_item_service(name),
+            Names::Unclear => self.note_unclear_service(),
         }
     }
 
@@ -106,6 +121,28 @@ impl Findings {
             [name] => Service::Name(name),
             names => Service::Several(names),
         }
+    }
+}
+
+/// The names that one thing gives its service, wherever they may stand in it. Readers differ in where they look first,
+/// and in whether an empty name counts: names that do not agree settle nothing, as in OTLP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Names {
+    #[default]
+    None,
+    One(String),
+    /// Two that differ, or one that is no text.
+    Unclear,
+}
+
+impl Names {
+    /// One more was found; `None` is one that is no text.
+    pub fn add(&mut self, name: Option<&str>) {
+        *self = match (std::mem::take(self), name) {
+            (Names::None, Some(name)) => Names::One(name.to_owned()),
+            (Names::One(known), Some(name)) if known == name => Names::One(known),
+            _ => Names::Unclear,
+        };
     }
 }
 

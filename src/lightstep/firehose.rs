@@ -71,8 +71,8 @@ impl<'a> Pass<'a, '_> {
             self.separate(&mut first);
             self.put(member.raw_name);
             self.put(":");
-            match &*member.name {
-                "requestId" => {
+            match member.folded().as_str() {
+                "requestid" => {
                     id.seen(json, &member)?;
                     let Some(text) = json::text(member.value).filter(|id| id.len() <= REQUEST_ID_LIMIT_BYTES) else {
                         return Err(json.malformed(member.value, "`requestId` is no short text"));
@@ -116,7 +116,7 @@ impl<'a> Pass<'a, '_> {
             self.separate(&mut first);
             self.put(member.raw_name);
             self.put(":");
-            if member.name == "data" {
+            if member.folded() == "data" {
                 data.seen(json, &member)?;
                 return self.data(member.value);
             }

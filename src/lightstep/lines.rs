@@ -3,9 +3,10 @@
 //! What it does: checks the form, counts the documents, reads the services that they name, and writes each with the
 //! stamp's members: a body of this format has no place but its documents. What it refuses to know: tokens (they
 //! stand in the head) and what a document says otherwise. Invariants: a body that is let through has one reading:
-//! every line is an action or its document; no document keeps a reserved member.
+//! every line is an action or its document; no document keeps a reserved member; the names of its service that stand in
+//! a document, in any place and spelling that some reader knows, agree or settle nothing.
 
-use super::findings::{COMPONENT_NAME, Findings};
+use super::findings::{Findings, Names};
 use super::json::{self, Json, Member};
 use crate::otlp::{Malformed, RESERVED};
 
@@ -49,9 +50,6 @@ struct Pass<'a, 'o> {
     stamp: &'o [(&'o str, &'o str)],
 }
 
-/// A name that a document gives; `Some(None)` is one that is no text, or two.
-type Named = Option<Option<String>>;
-
 impl<'a> Pass<'a, '_> {
     fn put(&mut self, text: &[u8]) {
         if let Some(out) = &mut self.out {
@@ -79,22 +77,19 @@ impl<'a> Pass<'a, '_> {
         if json::is_null(line) {
             return Err(json.malformed(line, "a document is no object"));
         }
-        let (mut service, mut plain, mut component): (Named, Named, Named) = (None, None, None);
+        let mut names = Names::None;
         let mut first = true;
         self.put(b"{");
         json.members(line, &mut |member| {
-            match &*member.name {
-                "service.name" => note(&mut service, member.value),
-                "service" if member.value.starts_with('{') => {
-                    json.members(member.value, &mut |inner| {
-                        if inner.name == "name" {
-                            note(&mut service, inner.value);
-                        }
-                        Ok(())
-                    })?;
+            match member.folded().as_str() {
+                "service.name" | "lightstep.componentname" => note(&mut names, member.value),
+                "service" if member.value.starts_with('{') => nested(json, member.value, "name", &mut names)?,
+                "service" => note(&mut names, member.value),
+                // To Elasticsearch, `{"a.b": 1}` and `{"a": {"b": 1}}` are the same document.
+                "lightstep" if member.value.starts_with('{') => {
+                    nested(json, member.value, "componentname", &mut names)?;
                 }
-                "service" => note(&mut plain, member.value),
-                COMPONENT_NAME => note(&mut component, member.value),
+                "lightstep" if member.value.starts_with('[') => names.add(None),
                 _ if is_reserved(&member) => {
                     self.findings.forged += 1;
                     return Ok(());
@@ -115,11 +110,7 @@ impl<'a> Pass<'a, '_> {
         }
         self.put(b"}");
         self.put(if line.ends_with('\n') { b"\n" } else { b"" });
-        match service.or(plain).or(component) {
-            None => {}
-            Some(Some(name)) => self.findings.note_item_service(&name),
-            Some(None) => self.findings.note_unclear_service(),
-        }
+        self.findings.note_names(&names);
         Ok(())
     }
 
@@ -145,14 +136,20 @@ fn check_action(json: Json<'_>, line: &str) -> Result<(), Malformed> {
     if (known, all) == (1, 1) { Ok(()) } else { Err(json.malformed(line, "an action is not `create` or `index`")) }
 }
 
-fn note(named: &mut Named, value: &str) {
+fn note(names: &mut Names, value: &str) {
     if !json::is_null(value) {
-        let said = json::text(value).map(|name| name.into_owned());
-        *named = Some(match named.take() {
-            None => said,
-            Some(before) => before.filter(|before| said.as_ref() == Some(before)),
-        });
+        names.add(json::text(value).as_deref());
     }
+}
+
+/// Notes the member of this name of an object in a document.
+fn nested(json: Json<'_>, part: &str, name: &str, names: &mut Names) -> Result<(), Malformed> {
+    json.members(part, &mut |inner| {
+        if inner.folded() == name {
+            note(names, inner.value);
+        }
+        Ok(())
+    })
 }
 
 /// To Elasticsearch, `{"a.b": 1}` and `{"a": {"b": 1}}` are the same document.

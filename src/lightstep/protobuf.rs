@@ -177,7 +177,7 @@ fn reporter_without(
         if field.number == REPORTER_TAGS {
             let tag = Tag::read(body, field.bytes()?)?;
             tag.note(findings)?;
-            tag.note_service(findings)?;
+            tag.note_service(findings, Findings::note_service)?;
             if tag.goes() || stamp.iter().any(|(name, _)| name.as_bytes() == tag.name) {
                 continue;
             }
@@ -201,6 +201,7 @@ fn item_without(
         if number == layout.item_tags {
             let tag = Tag::read(body, field.bytes()?)?;
             tag.note(findings)?;
+            tag.note_service(findings, Findings::note_item_service)?;
             if tag.goes() {
                 edited.replace(whole, &[]);
             }
@@ -223,6 +224,7 @@ fn log_without(body: &[u8], message: Range<usize>, findings: &mut Findings) -> R
         if field.number == LOG_TAGS {
             let tag = Tag::read(body, field.bytes()?)?;
             tag.note(findings)?;
+            tag.note_service(findings, Findings::note_item_service)?;
             if tag.goes() {
                 edited.replace(whole, &[]);
             }
@@ -310,12 +312,13 @@ impl<'a> Tag<'a> {
         Ok(())
     }
 
-    fn note_service(&self, findings: &mut Findings) -> Result<(), Malformed> {
+    /// `note`: whose name it is.
+    fn note_service(&self, findings: &mut Findings, note: fn(&mut Findings, &str)) -> Result<(), Malformed> {
         match self.value {
             _ if self.kind != Kind::ComponentName => {}
             Some(name) if self.clear => {
                 let what = "a service name is not UTF-8";
-                findings.note_service(std::str::from_utf8(name).map_err(|_| Malformed { offset: self.offset, what })?);
+                note(findings, std::str::from_utf8(name).map_err(|_| Malformed { offset: self.offset, what })?);
             }
             _ => findings.note_unclear_service(),
         }

@@ -373,7 +373,14 @@ impl<'a> Pass<'a, '_> {
                 }
                 Ok(!self.stamp.iter().any(|(name, _)| *name == key))
             }
-            Kind::ComponentName | Kind::Plain => Ok(!of_sender || !self.stamp.iter().any(|(name, _)| *name == key)),
+            Kind::ComponentName => {
+                match value.filter(|(is_text, _)| *is_text).and_then(|(_, value)| json::text(value)) {
+                    Some(name) => self.findings.note_item_service(&name),
+                    None => self.findings.note_unclear_service(),
+                }
+                Ok(true)
+            }
+            Kind::Plain => Ok(!of_sender || !self.stamp.iter().any(|(name, _)| *name == key)),
         }
     }
 }

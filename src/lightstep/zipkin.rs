@@ -7,7 +7,7 @@
 
 use zeroize::Zeroizing;
 
-use super::findings::{CARRIERS, Findings, Kind};
+use super::findings::{CARRIERS, Findings, Kind, Names};
 use super::json::{self, Json, Member, Once};
 use crate::otlp::Malformed;
 
@@ -92,7 +92,7 @@ impl<'a> Pass<'a, '_> {
     fn span(&mut self, part: &'a str) -> Result<(), Malformed> {
         let json = self.json;
         let (mut tags, mut endpoint, mut trace, mut id) = (Once(false), Once(false), Once(false), Once(false));
-        let (mut component, mut service) = (None, None);
+        let (mut component, mut service) = (Names::None, Names::None);
         let mut first = true;
         self.findings.items += 1;
         self.put(b"{");
@@ -126,19 +126,24 @@ impl<'a> Pass<'a, '_> {
             self.tags("null")?;
         }
         self.put(b"}");
-        match component.or(service) {
-            None => {}
-            Some(Some(name)) => self.findings.note_item_service(&name),
-            Some(None) => self.findings.note_unclear_service(),
+        match (&component, &service) {
+            // One reader skips the empty name, another takes it.
+            (Names::One(one), Names::One(other)) if one.is_empty() != other.is_empty() => {
+                self.findings.note_unclear_service();
+            }
+            // The tag outweighs the endpoint where it is known, so that clients may set both: each must be permitted.
+            _ => {
+                self.findings.note_names(&component);
+                self.findings.note_names(&service);
+            }
         }
         Ok(())
     }
 
-    /// Writes the tags that may stay, and ours. Gives the service's name: `Some(None)` is one that is no text
-    /// or stands twice.
-    fn tags(&mut self, part: &'a str) -> Result<Option<Option<String>>, Malformed> {
+    /// Writes the tags that may stay, and ours. Gives the service's name; a tag that stands twice is unclear.
+    fn tags(&mut self, part: &'a str) -> Result<Names, Malformed> {
         let json = self.json;
-        let mut component = None;
+        let mut component = Names::None;
         let mut first = true;
         self.put(b"{");
         json.members(part, &mut |member| {
@@ -154,8 +159,8 @@ impl<'a> Pass<'a, '_> {
                     return Ok(());
                 }
                 Kind::ComponentName => {
-                    let name = json::text(member.value).map(|name| name.into_owned());
-                    component = Some(name.filter(|_| component.is_none()));
+                    let name = json::text(member.value).filter(|_| component == Names::None);
+                    component.add(name.as_deref());
                 }
                 Kind::Plain => {}
             }
@@ -175,14 +180,14 @@ impl<'a> Pass<'a, '_> {
 }
 
 /// `serviceName` of an endpoint, if it has one.
-fn service_name(json: Json<'_>, part: &str) -> Result<Option<Option<String>>, Malformed> {
+fn service_name(json: Json<'_>, part: &str) -> Result<Names, Malformed> {
     let mut seen = Once(false);
-    let mut found = None;
+    let mut found = Names::None;
     json.members(part, &mut |member| {
         if member.folded() == "servicename" {
             seen.seen(json, &member)?;
             if !json::is_null(member.value) {
-                found = Some(json::text(member.value).map(|name| name.into_owned()));
+                found.add(json::text(member.value).as_deref());
             }
         }
         Ok(())

@@ -7,8 +7,8 @@
 //! Invariants:
 //! - The whole text is held to the grammar (`text.rs`), whatever of it is looked at. Scopes and items are
 //!   looked into where the reserved prefix may stand in them; elsewhere the backend judges them.
-//! - A known member given twice, or with its name in another case, is malformed: some reader takes the
-//!   one, some the other. Names are compared unescaped, and an original name means the same field.
+//! - A known member given twice, or by a name that only some readers take for its own (`names.rs`), is malformed: some
+//!   take the one, some the other. Names are compared unescaped, and an original name means the same field.
 //! - An attribute is never `Text` in a form that two readers may read differently.
 //! - What is remembered is bounded: 40 bytes for a group, of which there are at most `MAX_GROUPS`; 20 for an
 //!   attribute of a resource, of which there are at most `MAX_ATTRIBUTES`; 8 for a reserved attribute elsewhere (22 or
@@ -33,6 +33,7 @@ use self::text::Text;
 use self::write::Removal;
 use super::Signal;
 use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
+use super::names::alike;
 
 /// As in protobuf, where messages are less than 2 GiB long: offsets fit 31 bits.
 const MAX_TEXT_BYTES: usize = i32::MAX as usize;
@@ -366,23 +367,16 @@ impl Members {
     }
 }
 
-/// The field of this name, if the shape has one.
+/// The field of this name, if the shape has one. A name that is not the field's own, but that some reader takes for it,
+/// is malformed: the others would read something else.
 fn known(shape: Shape, name: &Text, text: &[u8], offset: usize) -> Result<Option<(usize, &'static Field)>, Malformed> {
-    let unescaped;
-    let name = if name.escaped {
-        unescaped = name.said(text);
-        unescaped.as_bytes()
-    } else {
-        text.get(name.range.clone()).unwrap_or_default()
-    };
-    for (index, field) in shape.iter().enumerate() {
-        let alike = |own: &str| own.len() == name.len() && own.as_bytes().eq_ignore_ascii_case(name);
-        if alike(field.name) || alike(field.original) {
-            return match field.name.as_bytes() == name || field.original.as_bytes() == name {
-                true => Ok(Some((index, field))),
-                false => Err(Malformed { offset, what: "a field name in another case" }),
-            };
-        }
+    let name = name.said(text);
+    let own = |field: &Field| field.name == name || field.original == name;
+    if let Some(field) = shape.iter().enumerate().find(|(_, field)| own(field)) {
+        return Ok(Some(field));
+    }
+    if shape.iter().any(|field| alike(field.name, &name)) {
+        return Err(Malformed { offset, what: "a field name in another spelling" });
     }
     Ok(None)
 }

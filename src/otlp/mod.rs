@@ -9,6 +9,7 @@ mod answer;
 mod export;
 mod frame;
 mod json;
+mod names;
 mod pieces;
 mod protobuf;
 mod stamp;
@@ -17,6 +18,7 @@ mod wire;
 pub use answer::{PartialSuccess, read_answer, write_answer};
 pub use export::{Export, Found, Group, MAX_GROUPS, Malformed, RESERVED};
 pub use frame::{frame, unframe};
+pub(crate) use names::folded;
 pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;
 

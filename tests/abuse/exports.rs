@@ -202,6 +202,35 @@ async fn names_in_json_that_readers_could_take_differently_are_refused() {
             format!(r#"{{"resourcespans":[{}]}}"#, group(&foreign)).into_bytes(),
             (400, "body_malformed"),
         ),
+        // Go's `encoding/json` folds these letters, and takes the names for the real ones.
+        (
+            "a long s",
+            format!(r#"{{"resourceſpans":[{}],"resourceSpans":[{}]}}"#, group(&foreign), group(&own)).into_bytes(),
+            (400, "body_malformed"),
+        ),
+        (
+            "an escaped long s",
+            format!(r#"{{"resourceSpans":[{{"re\u017fource":{{"attributes":[{foreign}]}},"scopeSpans":[]}}]}}"#).into_bytes(),
+            (400, "body_malformed"),
+        ),
+        ("a Kelvin sign", json_export(&foreign.replace(r#""key""#, "\"\u{212a}ey\"")), (400, "body_malformed")),
+        (
+            "an escaped Kelvin sign",
+            json_export(&format!("{own},{}", foreign.replace(r#""key""#, r#""\u212aey""#))),
+            (400, "body_malformed"),
+        ),
+        (
+            "a forged stamp under a Kelvin sign",
+            json_export(&format!(
+                r#"{own},{{"key":"a","\u212aey":"lightkeeper.identity","value":{{"stringValue":"somebody"}}}}"#
+            )),
+            (400, "body_malformed"),
+        ),
+        (
+            "a value under a long s",
+            json_export(&named(r#"{"stringValue":"checkout","\u017ftringValue":"payments"}"#)),
+            (400, "service_ambiguous"),
+        ),
         (
             "two resources",
             format!(

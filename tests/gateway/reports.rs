@@ -243,6 +243,50 @@ async fn services_of_one_report_belong_to_one_app() {
     }
 }
 
+/// Scenario: a span, a document or a process names its service in two places where a reader may look, or names none in
+/// one of them. Guarantees: no name passes that another reader takes for a foreign one; equal names pass.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_stands_in_two_places_is_one() {
+    let world = stage::start(stage::plan(&[])).await;
+    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let zipkin = |tag: &str, endpoint: &str| {
+        let tags = format!(r#""tags":{{"lightstep.component_name":{tag}}}"#);
+        format!(r#"[{{"traceId":"1","id":"1",{tags},"localEndpoint":{{"serviceName":{endpoint}}}}}]"#)
+    };
+    let bulk = |members: &str| format!("{{\"create\":{{}}}}\n{{{members}}}\n");
+    let thrift = |name: &str, tag: &str| {
+        let attributes = format!(r#"[{{"Key":"lightstep.component_name","Value":{tag}}}]"#);
+        format!(r#"{{"runtime":{{"group_name":{name},"attrs":{attributes}}},"span_records":[{{"span_guid":"1"}}]}}"#)
+    };
+    let (ambiguous, foreign, ok) = ((400, "service_ambiguous"), (403, "service_foreign"), (200, "ok"));
+    let (own, theirs, none) = (r#""checkout""#, r#""payments""#, r#""""#);
+    for (format, body, (status, reason)) in [
+        (Format::Zipkin, zipkin(none, theirs), ambiguous),
+        (Format::Zipkin, zipkin(own, theirs), foreign),
+        (Format::Zipkin, zipkin(theirs, own), foreign),
+        (Format::Zipkin, zipkin(own, own), ok),
+        (Format::Zipkin, zipkin(own, none), ambiguous),
+        (Format::Bulk, bulk(r#""service.name":"","service":"payments""#), ambiguous),
+        (Format::Bulk, bulk(r#""service.name":"checkout","service":"payments""#), ambiguous),
+        (Format::Bulk, bulk(r#""service.name":"checkout","Service.Name":"payments""#), ambiguous),
+        (Format::Bulk, bulk(r#""service":"checkout","lightstep.component_name":"payments""#), ambiguous),
+        (Format::Bulk, bulk(r#""service.name":"checkout","lightstep":{"component_name":"payments"}"#), ambiguous),
+        (Format::Bulk, bulk(r#""\u017fervice":{"name":"payments"}"#), foreign),
+        (Format::Bulk, bulk(r#""service.name":"checkout","service":{"name":"checkout"}"#), ok),
+        (Format::ThriftJson, thrift(none, theirs), ambiguous),
+        (Format::ThriftJson, thrift(own, theirs), ambiguous),
+        (Format::ThriftJson, thrift(own, own), ok),
+    ] {
+        world.emulator.clear();
+        let kind = [("content-type", format.content_type())];
+        let what = format!("{format:?} {body}");
+        let answer = caller.send(Method::POST, format.path(), &kind, body.into_bytes()).await.unwrap();
+        assert_eq!(record_of(&world, &answer).await["reason"], reason, "{what}: {}", answer.text());
+        assert_eq!(code(&answer), if status == 200 { good(format) } else { status }, "{what}");
+        assert_eq!(world.emulator.heads(), u64::from(status == 200), "{what}");
+    }
+}
+
 /// Scenario: forged stamps as tags of the process, of spans, points and lines, beside much that is the caller's own.
 /// Guarantees: none of them arrives, they are counted, everything else does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

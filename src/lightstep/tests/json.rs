@@ -42,7 +42,7 @@ pub(super) const THRIFT: &str = r#"{"auth":{"access_token":"THEIRS"},
 
 pub(super) const ZIPKIN: &str = r#"[
  {"traceId":"0af7","id":"b7ad","name":"one","timestamp":1700000000000001,"duration":9007199254740993,
-  "localEndpoint":{"serviceName":"endpoint","ipv4":"10.0.0.1"},
+  "localEndpoint":{"serviceName":"shop","ipv4":"10.0.0.1"},
   "tags":{"lightstep.access_token":"THEIRS","lightstep.component_name":"shop","owner":"forged","lightkeeper.a":"forged"}},
  {"id":"b7ae","traceId":"0af7","tags":{"access_token":"THEIRS","http.method":"GET","lightkeeper.b":"forged"},
   "localEndpoint":{"serviceName":"shop"}}]"#;
@@ -233,6 +233,11 @@ fn other_spellings_are_carriers_too() {
         (Format::Firehose, r#"{"requestId":1,"records":[]}"#),
         (Format::Firehose, r#"{"requestId":"a","requestId":"b","records":[]}"#),
         (Format::Firehose, r#"{"requestId":"a","records":[1]}"#),
+        (Format::Firehose, r#"{"requestId":"a","records":[],"Records":[]}"#),
+        (Format::Firehose, r#"{"requestId":"a","record\u017f":[{"data":"aGVsbG8="}]}"#),
+        (Format::Firehose, r#"{"requestId":"a","request_id":"b","records":[]}"#),
+        (Format::Firehose, r#"{"requestId":"a","records":[{"Data":"aGVsbG8="}]}"#),
+        (Format::Firehose, r#"{"requestId":"a","records":[{"data":"","DATA":""}]}"#),
     ] {
         assert!(read(format, body.as_bytes()).is_err(), "{body}");
     }
@@ -253,7 +258,14 @@ fn services_agree_or_are_ambiguous() {
         numbers.iter().map(|number| format!(r#","localEndpoint":{{"serviceName":"{number}"}}"#)).collect();
     let many: Vec<&str> = spans.iter().map(String::as_str).collect();
     let two = ["a".to_owned(), "b".to_owned()];
-    let line = |document: &str| format!("{{\"create\":{{}}}}\n{document}\n");
+    let both = |tag: &str, endpoint: &str| {
+        format!(r#","tags":{{"lightstep.component_name":{tag}}},"localEndpoint":{{"serviceName":{endpoint}}}"#)
+    };
+    let span = |name: &str, tag: &str| {
+        let tags = format!(r#""spans":[{{"tags":[{tag}]}}]"#);
+        format!(r#"{{{tags},"reporter":{{"tags":[{{"key":"lightstep.component_name","stringValue":"{name}"}}]}}}}"#)
+    };
+    let two_found = ["b".to_owned(), "a".to_owned()];
     let runtime = |name: &str, tag: &str| {
         format!(r#"{{"runtime":{{"group_name":{name},"attrs":[{{"Key":"lightstep.component_name","Value":{tag}}}]}}}}"#)
     };
@@ -265,13 +277,40 @@ fn services_agree_or_are_ambiguous() {
         (Format::ReportsJson, reporter(r#"{"key":"lightstep.component_name"}"#), Service::Ambiguous),
         (Format::ReportsJson, reporter(""), Service::Absent),
         (Format::ReportsJson, reporter(&named("")), Service::Absent),
+        (Format::ReportsJson, reporter(&[named(""), named("a")].join(",")), Service::Ambiguous),
+        (Format::ReportsJson, reporter(&[named("a"), named("")].join(",")), Service::Ambiguous),
+        (Format::ReportsJson, span("a", &named("a")), Service::Name("a")),
+        (Format::ReportsJson, span("a", &named("")), Service::Name("a")),
+        (Format::ReportsJson, span("a", &named("b")), Service::Several(&two_found)),
+        (Format::ReportsJson, span("a", r#"{"key":"lightstep.component_name","intValue":"1"}"#), Service::Ambiguous),
+        (
+            Format::ReportsJson,
+            format!(r#"{{"spans":[{{"logs":[{{"fields":[{}]}}]}}]}}"#, named("a")),
+            Service::Name("a"),
+        ),
         (Format::ThriftJson, runtime(r#""a""#, r#""a""#), Service::Name("a")),
         (Format::ThriftJson, runtime("null", r#""a""#), Service::Name("a")),
+        (Format::ThriftJson, runtime(r#""""#, r#""a""#), Service::Ambiguous),
+        (Format::ThriftJson, runtime(r#""a""#, r#""""#), Service::Ambiguous),
+        (Format::ThriftJson, runtime(r#""""#, r#""""#), Service::Absent),
+        (
+            Format::ThriftJson,
+            r#"{"runtime":{"group_name":"a"},"span_records":[{"attributes":[{"Key":"lightstep.component_name","Value":"b"}]}]}"#
+                .to_owned(),
+            Service::Several(&two),
+        ),
         (Format::ThriftJson, runtime(r#""a""#, r#""b""#), Service::Ambiguous),
         (Format::ThriftJson, runtime("1", r#""b""#), Service::Ambiguous),
         (Format::Zipkin, zipkin(&[endpoint]), Service::Name("a")),
-        (Format::Zipkin, zipkin(&[component]), Service::Name("b")),
-        (Format::Zipkin, zipkin(&[component, component]), Service::Name("b")),
+        (Format::Zipkin, zipkin(&[component]), Service::Several(&two_found)),
+        (Format::Zipkin, zipkin(&[component, component]), Service::Several(&two_found)),
+        (Format::Zipkin, zipkin(&[&both(r#""a""#, r#""a""#)]), Service::Name("a")),
+        (Format::Zipkin, zipkin(&[&both(r#""""#, r#""a""#)]), Service::Ambiguous),
+        (Format::Zipkin, zipkin(&[&both(r#""a""#, r#""""#)]), Service::Ambiguous),
+        (Format::Zipkin, zipkin(&[&both(r#""""#, r#""""#)]), Service::Absent),
+        (Format::Zipkin, zipkin(&[&both(r#""a""#, "null")]), Service::Name("a")),
+        (Format::Zipkin, zipkin(&[&both("null", r#""a""#)]), Service::Ambiguous),
+        (Format::Zipkin, zipkin(&[r#","localEndpoint":{"ſervice_name":"a"}"#]), Service::Name("a")),
         (Format::Zipkin, zipkin(&[endpoint, component]), Service::Several(&two)),
         (Format::Zipkin, zipkin(&many[..64]), Service::Several(&numbers[..64])),
         (Format::Zipkin, zipkin(&many[..65]), Service::Ambiguous),
@@ -283,27 +322,40 @@ fn services_agree_or_are_ambiguous() {
             zipkin(&[r#","tags":{"lightstep.component_name":"a","lightstep.component_name":"a"}"#]),
             Service::Ambiguous,
         ),
-        (Format::Bulk, line("{}"), Service::Absent),
-        (Format::Bulk, line("{\"service\":\"a\"}"), Service::Name("a")),
-        (Format::Bulk, line("{\"service\":1}"), Service::Ambiguous),
-        (Format::Bulk, line("{\"service\":null}"), Service::Absent),
-        (
-            Format::Bulk,
-            line("{\"lightstep.component_name\":\"c\",\"service\":\"b\",\"service.name\":\"a\"}"),
-            Service::Name("a"),
-        ),
-        (Format::Bulk, line("{\"service.name\":\"a\",\"service\":{\"name\":\"b\"}}"), Service::Ambiguous),
-        (Format::Bulk, line("{\"service.name\":\"a\"}"), Service::Name("a")),
-        (Format::Bulk, line("{\"service.name\":\"a\"}") + &line("{}"), Service::Name("a")),
-        (
-            Format::Bulk,
-            line("{\"service.name\":\"a\"}") + &line("{\"service\": {\"name\":\"b\"}}"),
-            Service::Several(&two),
-        ),
-        (Format::Bulk, line("{\"service.name\":[\"a\"]}"), Service::Ambiguous),
-        (Format::Bulk, String::new(), Service::Absent),
     ] {
         assert_eq!(read(format, body.as_bytes()).unwrap().service(), expected, "{body}");
+    }
+}
+
+#[test]
+fn services_of_a_document_agree_or_are_ambiguous() {
+    let line = |document: &str| format!("{{\"create\":{{}}}}\n{document}\n");
+    let two = ["a".to_owned(), "b".to_owned()];
+    for (body, expected) in [
+        (line("{}"), Service::Absent),
+        (line("{\"service\":\"a\"}"), Service::Name("a")),
+        (line("{\"service\":1}"), Service::Ambiguous),
+        (line("{\"service\":null}"), Service::Absent),
+        (line("{\"lightstep.component_name\":\"c\",\"service\":\"b\",\"service.name\":\"a\"}"), Service::Ambiguous),
+        (line("{\"lightstep.component_name\":\"a\",\"service\":\"a\",\"service.name\":\"a\"}"), Service::Name("a")),
+        (line("{\"service.name\":\"\",\"service\":\"a\"}"), Service::Ambiguous),
+        (line("{\"service.name\":\"\",\"service\":{\"name\":\"a\"}}"), Service::Ambiguous),
+        (line("{\"service\":\"a\",\"lightstep.component_name\":\"\"}"), Service::Ambiguous),
+        (line("{\"service\":\"a\",\"service\":\"b\"}"), Service::Ambiguous),
+        (line("{\"service.name\":\"a\",\"Service.Name\":\"b\"}"), Service::Ambiguous),
+        (line("{\"\\u017fervice\":{\"Name\":\"a\"}}"), Service::Name("a")),
+        (line("{\"service\":[{\"name\":\"a\"}]}"), Service::Ambiguous),
+        (line("{\"lightstep\":{\"component_name\":\"a\"}}"), Service::Name("a")),
+        (line("{\"lightstep\":[{\"component_name\":\"a\"}]}"), Service::Ambiguous),
+        (line("{\"service.name\":\"\"}"), Service::Absent),
+        (line("{\"service.name\":\"a\",\"service\":{\"name\":\"b\"}}"), Service::Ambiguous),
+        (line("{\"service.name\":\"a\"}"), Service::Name("a")),
+        (line("{\"service.name\":\"a\"}") + &line("{}"), Service::Name("a")),
+        (line("{\"service.name\":\"a\"}") + &line("{\"service\": {\"name\":\"b\"}}"), Service::Several(&two)),
+        (line("{\"service.name\":[\"a\"]}"), Service::Ambiguous),
+        (String::new(), Service::Absent),
+    ] {
+        assert_eq!(read(Format::Bulk, body.as_bytes()).unwrap().service(), expected, "{body}");
     }
 }
 

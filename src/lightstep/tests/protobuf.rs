@@ -230,7 +230,7 @@ proptest! {
 
         let reporter = merged.reporter.unwrap_or_default();
         let inner = merged.spans.iter().flat_map(|span| span.tags.iter().chain(span.logs.iter().flat_map(|log| &log.fields)));
-        let mut tokens: BTreeSet<&str> = texts(reporter.tags.iter().chain(inner), &CARRIERS).into_iter().collect();
+        let mut tokens: BTreeSet<&str> = texts(reporter.tags.iter().chain(inner.clone()), &CARRIERS).into_iter().collect();
         tokens.extend(parts.iter().filter_map(|part| part.auth.as_ref()).map(|auth| auth.access_token.as_str()));
         tokens.remove("");
         let expected = match tokens.len() {
@@ -240,16 +240,19 @@ proptest! {
         };
         prop_assert!(report.token() == expected);
 
-        let names = texts(&reporter.tags, &[COMPONENT_NAME]);
-        let all = reporter.tags.iter().filter(|tag| tag.key == COMPONENT_NAME).count();
-        let names_of: BTreeSet<&str> = names.iter().copied().filter(|name| !name.is_empty()).collect();
-        let service = match names_of.len() {
-            _ if names.len() < all => Service::Ambiguous,
-            0 => Service::Absent,
-            1 => Service::Name(names_of.first().unwrap()),
-            _ => Service::Ambiguous,
+        let everywhere: Vec<&KeyValue> = reporter.tags.iter().chain(inner).collect();
+        let own: BTreeSet<&str> = texts(&reporter.tags, &[COMPONENT_NAME]).into_iter().collect();
+        let all = texts(everywhere.iter().copied(), &[COMPONENT_NAME]);
+        let naming = everywhere.iter().filter(|tag| tag.key == COMPONENT_NAME).count();
+        let different: BTreeSet<&str> = all.iter().copied().filter(|name| !name.is_empty()).collect();
+        let found: BTreeSet<&str> = match report.service() {
+            Service::Absent | Service::Ambiguous => BTreeSet::new(),
+            Service::Name(name) => [name].into(),
+            Service::Several(names) => names.iter().map(String::as_str).collect(),
         };
-        prop_assert_eq!(report.service(), service);
+        let is_ambiguous = all.len() < naming || own.len() > 1;
+        prop_assert_eq!(report.service() == Service::Ambiguous, is_ambiguous);
+        prop_assert_eq!(found, if is_ambiguous { BTreeSet::new() } else { different });
     }
 }
 

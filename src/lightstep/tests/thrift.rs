@@ -327,12 +327,28 @@ fn the_runtime_and_its_tag_name_one_service() {
     for (name, component, expected) in [
         ("a", None, Service::Name("a")),
         ("a", Some("a"), Service::Name("a")),
-        ("", Some("b"), Service::Name("b")),
+        ("", Some("b"), Service::Ambiguous),
+        ("b", Some(""), Service::Ambiguous),
+        ("", Some(""), Service::Absent),
+        ("", None, Service::Absent),
         ("a", Some("b"), Service::Ambiguous),
     ] {
         let tags = component.map(|component| tag(COMPONENT_NAME, component)).into_iter().collect();
         let runtime = Value::Struct(vec![(3, text(name)), (4, Value::List(tags))]);
         let body = call(&Value::Struct(vec![(2, Value::Struct(vec![(1, runtime)]))]));
         assert_eq!(read(Format::ThriftBinary, &body).unwrap().service(), expected, "{name} {component:?}");
+    }
+    // A tag of a span names a service, too: it must be one that the sender may write as.
+    for (component, expected) in [("a", vec!["a"]), ("", vec!["a"]), ("b", vec!["a", "b"])] {
+        let runtime = Value::Struct(vec![(3, text("a"))]);
+        let span = Value::Struct(vec![(8, Value::List(vec![tag(COMPONENT_NAME, component)]))]);
+        let request = Value::Struct(vec![(1, runtime), (3, Value::List(vec![span]))]);
+        let report = read(Format::ThriftBinary, &call(&Value::Struct(vec![(2, request)]))).unwrap();
+        let names: Vec<String> = match report.service() {
+            Service::Name(name) => vec![name.to_owned()],
+            Service::Several(names) => names.to_vec(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(names, expected, "{component:?}");
     }
 }

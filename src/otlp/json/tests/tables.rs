@@ -4,10 +4,10 @@
 
 use bytes::Bytes;
 
-use super::super::{Attribute, Place};
+use super::super::{Attribute, Holds, Place, alike, request};
 use super::{read_text, written};
 use crate::otlp::export::{Group, MAX_GROUPS};
-use crate::otlp::{Encoding, Export, Signal, Stamp};
+use crate::otlp::{Encoding, Export, Found, Signal, Stamp};
 
 #[test]
 fn edits_keep_every_other_byte() {
@@ -103,6 +103,14 @@ fn broken_and_ambiguous_exports_are_malformed() {
         (r#"{"resourceSpans":null,"resource\u005fspans":[]}"#, 22),
         (r#"{"ResourceSpans":[{}]}"#, 1),
         (r#"{"RESOURCE_SPANS":[{}]}"#, 1),
+        (r#"{"_resourceSpans":[{}]}"#, 1),
+        (r#"{"reſourceSpans":[{}]}"#, 1),
+        (r#"{"resourceSpans":[{}],"re\u017fourceSpans":[{}]}"#, 22),
+        (r#"{"resourceSpans":[{"re\u017fource":{}}]}"#, 19),
+        (r#"{"resourceSpans":[{"resource":{"attributeſ":[]}}]}"#, 31),
+        (r#"{"resourceSpans":[{"resource":{"attributes":[{"\u212aey":"service.name"}]}}]}"#, 46),
+        (r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"a","Key":"service.name"}]}}]}"#, 56),
+        (r#"{"resourceSpans":[{"scope\u017fpans":[]}]}"#, 19),
         (r#"{"resourceSpans":[{"resource":[]}]}"#, 30),
         (r#"{"resourceSpans":[{"resource":{},"resource":{}}]}"#, 33),
         (r#"{"resourceSpans":[{"resource":{"attributes":{}}}]}"#, 44),
@@ -123,11 +131,51 @@ fn broken_and_ambiguous_exports_are_malformed() {
         assert_eq!(read_text(Signal::Traces, text).map_err(|malformed| malformed.offset).err(), Some(offset), "{text}");
     }
     for text in [
+        r#"{"resourceMetrics":[{"scopeMetrics":[{"metric\u017f":[]}]}]}"#,
+        r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"\u017fum":{}}]}]}]}"#,
         r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{},"sum":{}}]}]}]}"#,
         r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[],"data_points":[]}}]}]}]}"#,
         r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":[]}]}]}]}"#,
     ] {
         assert!(read_text(Signal::Metrics, text).is_err(), "{text}");
+    }
+}
+
+/// Scenario: the value of a wanted attribute stands under a name that only some readers take for its own. Guarantees:
+/// it is never taken for a text that they might not read.
+#[test]
+fn a_value_in_another_spelling_is_ambiguous() {
+    for pair in [
+        r#""VALUE":{"stringValue":"b"}"#,
+        r#""value":{"\u017ftringValue":"b"}"#,
+        r#""value":{"string_Value":"b"}"#,
+        r#""value":{"stringValue":"a","ſtringValue":"b"}"#,
+        r#""value":{"StringValue":"b"}"#,
+    ] {
+        let text =
+            format!(r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name",{pair}}}]}}}}]}}"#);
+        let said =
+            read_text(Signal::Traces, &text).map(|export| export.attribute(0, "service.name") == Found::Ambiguous);
+        assert!(said.unwrap_or(true), "{text}");
+    }
+}
+
+/// The original name of a field is another spelling of its own, so that the one stands for both.
+#[test]
+fn original_names_are_alike() {
+    fn all(shape: super::super::Shape) {
+        for field in shape {
+            assert!(alike(field.name, field.original), "{} {}", field.name, field.original);
+            let like = shape.iter().filter(|other| alike(field.name, other.name)).count();
+            assert_eq!(like, 1, "{}", field.name);
+            match field.holds {
+                Holds::Groups(shape) | Holds::Items(shape) | Holds::Objects(shape) | Holds::OneOf(shape) => all(shape),
+                Holds::Resource | Holds::Attributes | Holds::Scope | Holds::Value => {}
+            }
+        }
+    }
+    for signal in Signal::ALL {
+        all(request(signal));
     }
 }
 
@@ -160,6 +208,8 @@ fn a_stamp_makes_nobody_look_closer() {
     let stamp = Stamp::new(&[("lightkeeper.app", "s")]);
     for (item, reserved) in [
         (r#"{"attributEs":[{"key":"RESERVEDx"}]}"#, "malformed"),
+        (r#"{"attributeſ":[{"key":"RESERVEDx"}]}"#, "malformed"),
+        (r#"{"attributes":[{"Key":"RESERVEDx"}]}"#, "malformed"),
         (r#"{"attributes":7,"name":"RESERVEDx"}"#, "malformed"),
         (r#"{"events":[],"events":[{"name":"RESERVEDx"}]}"#, "malformed"),
         (r#"{"name":"RESERVEDx","attributes":[]}"#, "kept"),
