@@ -3,8 +3,8 @@
 //! What it does: sends a head and a body with as few system calls and copies as there can be, notices an
 //! answer that comes early, and reads the answer whole and bounded. What it refuses to know: what either
 //! means, and for whom. Invariants: nothing is dialled before the body's first bytes have come and hold;
-//! a call is sent a second time only if it may be repeated, the first went out on a connection that had
-//! died at rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end.
+//! a call is sent a second time only if it may be repeated or no byte of it had left, its connection had died at
+//! rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -61,10 +61,26 @@ pub struct Intake<'a> {
     pub reservation: &'a mut Reservation,
 }
 
+/// What may be sent a second time when a connection that was at rest turns out to be dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// What means the same if it is done twice: as long as nothing of an answer came.
+    Idempotent,
+    /// Everything else: only if no byte of it had been sent (RFC 9110 section 9.2.2).
+    Unsent,
+}
+
+impl Repeat {
+    pub fn of(method: &Method) -> Self {
+        if method.is_idempotent() { Repeat::Idempotent } else { Repeat::Unsent }
+    }
+}
+
 /// Sends `head` (request line and headers, without framing and the final empty line) and the body.
 pub async fn exchange<S: Supply>(
     backend: &Backend,
     head: &[u8],
+    repeat: Repeat,
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
 ) -> Result<Answer, ExchangeFault> {
@@ -77,7 +93,7 @@ pub async fn exchange<S: Supply>(
     };
     let tried = attempt(backend, &mut wire, head, first, body, intake).await;
     let tried = match tried {
-        Err(Broken { untouched: true, .. }) if rested && body.rewind() => {
+        Err(broken) if rested && broken.may_repeat(repeat) && body.rewind() => {
             let first = body.next().await.map_err(ExchangeFault::Caller)?;
             wire = backend.dial().await.map_err(SendFault::from)?;
             attempt(backend, &mut wire, head, first, body, intake).await
@@ -91,15 +107,36 @@ pub async fn exchange<S: Supply>(
     Ok(answer)
 }
 
-/// An exchange that failed; untouched: the backend cannot have seen any of it.
+/// An exchange that failed.
 struct Broken {
     fault: ExchangeFault,
-    untouched: bool,
+    progress: Progress,
+}
+
+/// How far it had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// No byte of it had been sent.
+    Unsent,
+    /// The connection ended without a byte of an answer; the backend may have done what was asked.
+    Unanswered,
+    /// Anything else.
+    Under,
+}
+
+impl Broken {
+    fn may_repeat(&self, repeat: Repeat) -> bool {
+        match self.progress {
+            Progress::Unsent => true,
+            Progress::Unanswered => repeat == Repeat::Idempotent,
+            Progress::Under => false,
+        }
+    }
 }
 
 impl From<SendFault> for Broken {
     fn from(fault: SendFault) -> Self {
-        Broken { fault: fault.into(), untouched: false }
+        Broken { fault: fault.into(), progress: Progress::Under }
     }
 }
 
@@ -107,6 +144,8 @@ impl From<SendFault> for Broken {
 struct Inbound<'a> {
     wire: &'a mut Wire,
     bytes: BytesMut,
+    /// Something left.
+    sent: bool,
     /// Something came, whatever has become of it.
     began: bool,
     ended: bool,
@@ -120,13 +159,16 @@ async fn attempt<S: Supply>(
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
 ) -> Result<(Answer, bool), Broken> {
-    let mut inbound = Inbound { wire, bytes: BytesMut::new(), began: false, ended: false };
+    let mut inbound = Inbound { wire, bytes: BytesMut::new(), sent: false, began: false, ended: false };
     let sent = send(backend, &mut inbound, head, first, body).await;
     // A broken pipe may hide an answer that was sent before it broke.
     let whole = match sent {
         Ok(whole) => whole,
         Err(SendFailure::Caller(fault)) => {
-            return Err(Broken { fault: ExchangeFault::Caller(fault), untouched: false });
+            return Err(Broken { fault: ExchangeFault::Caller(fault), progress: Progress::Under });
+        }
+        Err(SendFailure::Wire) if !inbound.sent && !inbound.began => {
+            return Err(Broken { fault: SendFault::Unreachable.into(), progress: Progress::Unsent });
         }
         Err(SendFailure::TimedOut) if !inbound.began => return Err(SendFault::TimedOut.into()),
         Err(SendFailure::TimedOut | SendFailure::Wire) => false,
@@ -134,7 +176,7 @@ async fn attempt<S: Supply>(
     match receive(backend, &mut inbound, intake).await {
         Ok((answer, reusable)) => Ok((answer, reusable && whole)),
         Err(SendFault::Unreachable) if !inbound.began => {
-            Err(Broken { fault: SendFault::Unreachable.into(), untouched: true })
+            Err(Broken { fault: SendFault::Unreachable.into(), progress: Progress::Unanswered })
         }
         Err(fault) => Err(fault.into()),
     }
@@ -245,7 +287,10 @@ impl Inbound<'_> {
             let slices = slices.get(..count).unwrap_or_default();
             match Pin::new(&mut *self.wire).poll_write_vectored(cx, slices) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => out.advance(written),
+                Poll::Ready(Ok(written)) => {
+                    self.sent = true;
+                    out.advance(written);
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 // A backend that does not read may have answered.
                 Poll::Pending => {
@@ -443,3 +488,6 @@ impl From<DialFault> for SendFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

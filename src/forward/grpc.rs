@@ -3,8 +3,8 @@
 //! What it does: keeps few connections with many streams each, sends a head and a body within the
 //! backend's windows, notices an answer that comes early, and reads answer and trailers whole and bounded.
 //! What it refuses to know: what either means, and for whom. Invariants: nothing is dialled before the
-//! body's first bytes have come and hold; a body that breaks is never ended, only reset; a call is sent a
-//! second time only if the backend said, or cannot but have meant, that it did not take it.
+//! body's first bytes have come and hold; a body that breaks is never ended, only reset; a call is sent
+//! again only if it had not been sent, or the backend said that it did not process it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -36,6 +36,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// The largest answer head.
 const HEAD_LIMIT_BYTES: u32 = 64 << 10;
+
+/// How often a call is sent again that was not taken.
+const AGAIN_LIMIT: usize = 2;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -103,20 +106,19 @@ pub async fn exchange_grpc<S: Supply>(
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
 ) -> Result<GrpcAnswer, ExchangeFault> {
-    let first = body.next().await.map_err(ExchangeFault::Caller)?;
-    let rested = backend.lines.take(backend.settings.idle_timeout);
-    let reused = rested.is_some();
-    let place = match rested {
-        Some(place) => place,
-        None => dial(backend).await?,
-    };
-    match attempt(backend, place, head.clone(), first, body, intake).await {
-        Err(Broken { untaken: true, .. }) if reused && body.rewind() => {
-            let first = body.next().await.map_err(ExchangeFault::Caller)?;
-            let place = dial(backend).await?;
-            attempt(backend, place, head, first, body, intake).await.map_err(|broken| broken.fault)
+    let mut again = 0;
+    loop {
+        let first = body.next().await.map_err(ExchangeFault::Caller)?;
+        // What was not taken once goes out on a connection of its own.
+        let rested = if again == 0 { backend.lines.take(backend.settings.idle_timeout) } else { None };
+        let place = match rested {
+            Some(place) => place,
+            None => dial(backend).await?,
+        };
+        match attempt(backend, place, head.clone(), first, body, intake).await {
+            Err(Broken { untaken: true, .. }) if again < AGAIN_LIMIT && body.rewind() => again += 1,
+            tried => return tried.map_err(|broken| broken.fault),
         }
-        tried => tried.map_err(|broken| broken.fault),
     }
 }
 
@@ -147,7 +149,7 @@ async fn dial(backend: &Backend) -> Result<Place, ExchangeFault> {
     Ok(Place(line))
 }
 
-/// A call that failed; untaken: the backend did not take it.
+/// A call that failed; untaken: it was not sent, or the backend said that it did not process it.
 struct Broken {
     fault: ExchangeFault,
     untaken: bool,
@@ -159,9 +161,16 @@ impl From<SendFault> for Broken {
     }
 }
 
-/// What the connection says of a failed call.
+/// What the connection says of a call that was never sent.
+fn unsent(error: &h2::Error) -> Broken {
+    Broken { untaken: true, ..broken(error) }
+}
+
+/// What the connection says of a failed call. A stream above the number in the backend's GOAWAY and a refused stream
+/// were not processed (RFC 9113 sections 6.8 and 8.7); of a connection that ends, nothing of the kind is known.
 fn broken(error: &h2::Error) -> Broken {
-    let untaken = error.is_io() || error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
+    let refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
+    let untaken = error.is_remote() && refused;
     let fault = match error.reason() {
         Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR) if !error.is_remote() => {
             SendFault::Undecodable
@@ -182,10 +191,10 @@ async fn attempt<S: Supply>(
     let ready = place.0.sender.clone().ready();
     let mut sender = match timeout(backend.settings.connect_timeout, ready).await {
         Ok(Ok(sender)) => sender,
-        Ok(Err(error)) => return Err(broken(&error)),
+        Ok(Err(error)) => return Err(unsent(&error)),
         Err(_) => return Err(SendFault::TimedOut.into()),
     };
-    let (mut response, mut stream) = sender.send_request(head, false).map_err(|error| broken(&error))?;
+    let (mut response, mut stream) = sender.send_request(head, false).map_err(|error| unsent(&error))?;
     drop(sender);
     let result = converse(backend, &mut response, &mut stream, first, body, intake).await;
     if let Err(failed) = &result {

@@ -16,7 +16,7 @@ mod supply;
 mod upstream;
 mod webhook;
 
-pub use exchange::{Answer, ExchangeFault, Intake, exchange};
+pub use exchange::{Answer, ExchangeFault, Intake, Repeat, exchange};
 pub use grpc::{GrpcAnswer, exchange_grpc};
 pub use head::{HeadDefect, basic, grpc, http1, taken, taken_by_queries};
 pub use remembered::{PartKey, Remembered};

@@ -82,26 +82,12 @@ pub struct Replayable<S> {
     kept: Vec<Bytes>,
     kept_bytes: usize,
     outgrown: bool,
-    once: bool,
     at: usize,
 }
 
 impl<S: Supply> Replayable<S> {
     pub fn new(supply: S) -> Self {
-        Replayable {
-            framed: supply.framed(),
-            supply,
-            kept: Vec::new(),
-            kept_bytes: 0,
-            outgrown: false,
-            once: false,
-            at: 0,
-        }
-    }
-
-    /// A body that is never sent a second time: what it asks for may not be done twice.
-    pub fn once(supply: S) -> Self {
-        Replayable { outgrown: true, once: true, ..Self::new(supply) }
+        Replayable { framed: supply.framed(), supply, kept: Vec::new(), kept_bytes: 0, outgrown: false, at: 0 }
     }
 
     pub fn framed(&self) -> Framed {
@@ -113,12 +99,9 @@ impl<S: Supply> Replayable<S> {
         self.supply.gone().await;
     }
 
-    /// Begins again; false if that must not be, or too much has been given to remember.
+    /// Begins again; false if too much has been given to remember.
     pub fn rewind(&mut self) -> bool {
         self.at = 0;
-        if self.once {
-            return false;
-        }
         if self.outgrown && self.supply.again() {
             self.outgrown = false;
             self.kept = Vec::new();
@@ -152,7 +135,7 @@ mod tests {
     use super::*;
 
     /// Scenario: bodies small and large are given, begun again, and given once more. Guarantees: what is held in
-    /// memory anyway can always be sent a second time, and nothing that may only be sent once ever is.
+    /// memory anyway can always be sent a second time.
     #[tokio::test]
     async fn pieces_can_be_sent_again_whatever_their_size() {
         for size in [1, REPLAY_LIMIT_BYTES - 1, REPLAY_LIMIT_BYTES + 1, 3 * REPLAY_LIMIT_BYTES] {
@@ -168,7 +151,6 @@ mod tests {
                 assert!(whole.ends_with(b"end"));
                 assert!(body.rewind());
             }
-            assert!(!Replayable::once(Pieces::new(pieces)).rewind());
         }
     }
 }

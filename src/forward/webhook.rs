@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderName, Uri};
 use zeroize::Zeroizing;
 
-use super::exchange::{ExchangeFault, Intake, exchange};
+use super::exchange::{ExchangeFault, Intake, Repeat, exchange};
 use super::supply::{Pieces, Replayable};
 use super::{Backend, SendFault, UpstreamSettings};
 use crate::limits::Reservation;
@@ -198,7 +198,8 @@ impl Webhook {
         Ok(Webhook { name: name.clone(), backend, head })
     }
 
-    /// Posts a message and gives the status of the answer. Tried a second time where the destination was not reached.
+    /// Posts a message and gives the status of the answer. Where none came, the destination is asked once more and no
+    /// further: an alert twice is better than none, and three times is none the better.
     pub async fn post(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
         let posting = async {
             match self.once(message, reservation).await {
@@ -212,7 +213,7 @@ impl Webhook {
     async fn once(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
         let mut body = Replayable::new(Pieces::new(vec![message.clone()]));
         let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation };
-        match exchange(&self.backend, &self.head, &mut body, &mut intake).await {
+        match exchange(&self.backend, &self.head, Repeat::Unsent, &mut body, &mut intake).await {
             Ok(answer) => Ok(answer.status.as_u16()),
             // It has been taken or refused: how much more is said does not matter.
             Err(ExchangeFault::Backend(fault)) => Err(fault),

@@ -15,7 +15,7 @@ use super::sharing::{self, Furnished, Joined, Key, Writing};
 use super::{Core, House, answer, fairness};
 use crate::accept::Call;
 use crate::authorize::Permit;
-use crate::forward::{self, Answer, Backend, Intake, Replayable, Whole};
+use crate::forward::{self, Answer, Backend, Intake, Repeat, Replayable, Whole};
 use crate::identify::Facts;
 use crate::limits::Reservation;
 use crate::profiles::{OperationId, ResponseRule, Scope};
@@ -214,11 +214,10 @@ impl Errand {
             .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
         let mut held = core.budget.open();
         let mut intake = Intake { limit_bytes: house.limits.response_bytes, reservation: &mut held };
-        // RFC 9110 section 9.2.2: a proxy does not repeat what is not idempotent.
-        let once = !self.method.is_idempotent();
-        let body = Whole(std::mem::take(&mut self.body));
-        let mut body = if once { Replayable::once(body) } else { Replayable::new(body) };
-        let answer = forward::exchange(&self.backend, &head, &mut body, &mut intake).await.map_err(Refusal::from)?;
+        let repeat = Repeat::of(&self.method);
+        let mut body = Replayable::new(Whole(std::mem::take(&mut self.body)));
+        let answer = forward::exchange(&self.backend, &head, repeat, &mut body, &mut intake).await;
+        let answer = answer.map_err(Refusal::from)?;
         let status = answer.status.as_u16();
         fairness::learn(&self.core, &self.class, &answer);
         let failed = |refusal| Unanswered { refusal, upstream_status: Some(status) };

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::{Core, House};
 use crate::accept::Protocol;
-use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Replayable, Supply};
+use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply};
 use crate::limits::Reservation;
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
@@ -122,7 +122,7 @@ async fn once<S: Supply>(
             let profile = &house.profile;
             let head = forward::http1(&Method::POST, route, lease, backend, profile, &house.organization, headers)
                 .map_err(defect)?;
-            Ok(Said::Http(forward::exchange(backend, &head, body, intake).await?))
+            Ok(Said::Http(forward::exchange(backend, &head, Repeat::Unsent, body, intake).await?))
         }
         Protocol::Grpc => {
             let head = forward::grpc(route, lease, backend, &house.profile, headers).map_err(defect)?;

@@ -2,6 +2,8 @@
 //! one record, with nothing upstream, and leaves a gateway that serves the next request.
 
 #[cfg(test)]
+mod again;
+#[cfg(test)]
 mod chance;
 #[cfg(test)]
 mod codings;

@@ -4,7 +4,10 @@
 use lightkeeper::clock::Clock;
 use lightkeeper::demo::certificates::San;
 use lightkeeper::demo::server::ServerTls;
-use lightkeeper::demo::{DevelopmentCertificates, EmulatorOptions, Endpoints, Fault, Leaf, LeafPlan, Sample, World};
+use lightkeeper::demo::world::webhook_secret;
+use lightkeeper::demo::{
+    DevelopmentCertificates, EmulatorOptions, Endpoints, Fault, Format, Leaf, LeafPlan, LegacySample, Sample, World,
+};
 use lightkeeper::otlp::Encoding;
 
 use crate::stage::{self, Folder};
@@ -136,8 +139,8 @@ async fn a_backend_that_comes_back() {
 }
 
 /// Scenario: a pooled connection ends under a call, before and in the middle of its answer.
-/// Guarantees: what may be done twice is asked again, once, if nothing came back; a write never is, and nothing is
-/// once an answer has begun.
+/// Guarantees: what may be done twice is asked again, once, if nothing came back; a write and an export never are: the
+/// exporter is told to come again; and nothing is once an answer has begun.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_not_be_repeated_is_not() {
     let world = stage::start(stage::plan(&[])).await;
@@ -150,8 +153,13 @@ async fn what_may_not_be_repeated_is_not() {
         ("read", Fault::CloseAfterHead, 1, 502),
         ("write", Fault::CloseBeforeHead, 1, 502),
         ("write", Fault::CloseAfterHead, 1, 502),
-        ("export", Fault::CloseBeforeHead, 2, 200),
+        ("export", Fault::CloseBeforeHead, 1, 502),
         ("export", Fault::CloseAfterHead, 1, 502),
+        ("report", Fault::CloseBeforeHead, 1, 502),
+        ("report", Fault::AcceptThenClose, 1, 502),
+        ("grpc", Fault::CloseBeforeHead, 1, 14),
+        ("grpc", Fault::AcceptThenClose, 1, 14),
+        ("grpc", Fault::AcceptThenReset, 1, 14),
     ] {
         // Lets a connection rest in the pool.
         assert_eq!(three(&world).await, SERVED);
@@ -160,10 +168,61 @@ async fn what_may_not_be_repeated_is_not() {
         let answer = match what {
             "read" => ann.get(streams).await,
             "write" => ann.post(streams, &body).await,
+            "report" => collector.report(&LegacySample::of(Format::Zipkin, "checkout", 1)).await,
+            "grpc" => collector.export_grpc(&Sample::traces("checkout", 1)).await,
             _ => collector.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await,
         };
-        assert_eq!(answer.unwrap().status, status, "{what} {fault:?}");
+        let answer = answer.unwrap();
+        let found = answer.grpc_status().map_or(answer.status, |code| u16::try_from(code).unwrap());
+        assert_eq!(found, status, "{what} {fault:?}");
         assert_eq!(world.emulator.heads() - before, sent, "{what} {fault:?}");
         assert_eq!(world.emulator.connections() - connections, sent - 1, "{what} {fault:?}");
+    }
+}
+
+/// Scenario: a destination answers the first message and keeps the connection, then ends it under every further one
+/// without an answer. Guarantees: each further message is put to it at most twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_is_asked_at_most_once_more() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/pager", listener.local_addr().unwrap());
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut read = Vec::new();
+                while stream.read_buf(&mut read).await.is_ok_and(|count| count > 0) {
+                    // A message ends with its last brace.
+                    if !read.ends_with(b"}") {
+                        continue;
+                    }
+                    read.clear();
+                    if counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
+                        return;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                }
+            });
+        }
+    });
+    let mut plan = stage::plan(&[(
+        "alerts:\n  destinations:\n",
+        &format!("alerts:\n  destinations:\n    pager: {{ url: \"{url}\" }}\n"),
+    )]);
+    plan.policy = plan.policy.replacen("destinations: [oncall]", "destinations: [pager]", 1);
+    let world = stage::start(plan).await;
+    let caller = world.plain_caller().bearer(&webhook_secret("shop"));
+    let post =
+        async |name: &str| caller.post("/apps/shop/-/alerts", &serde_json::json!({ "name": name })).await.unwrap();
+    assert_eq!(post("first").await.status, 200);
+    assert_eq!(asked.swap(1, std::sync::atomic::Ordering::SeqCst), 1);
+    for name in ["second", "third"] {
+        let answer = post(name).await;
+        let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
+        assert_eq!((answer.status, &record["reason"]), (502, &"destination_failed".into()), "{name}");
+        assert_eq!(asked.swap(1, std::sync::atomic::Ordering::SeqCst) - 1, 2, "{name}");
     }
 }
