@@ -298,6 +298,7 @@ impl From<Fault> for Refusal {
             | Fault::CredentialConflict
             | Fault::CookieConflict
             | Fault::TokenInUrl
+            | Fault::GrpcTimeout
             | Fault::AppHeader
             | Fault::BodyTruncated
             | Fault::GrpcFrame => Class::Malformed,

@@ -4,10 +4,14 @@
 //! What it refuses to know: who asks, and whether they may. Invariant: everything that decides or is
 //! sent on is taken from these typed values, never from the client's own path string.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::Fault;
 use super::site::SiteAsk;
 use crate::apps::AppPath;
 use crate::lightstep::Format;
+use crate::media_type;
 use crate::otlp::{Encoding, Signal};
 use crate::profiles::{Host, OperationId, TokenPlace};
 
@@ -64,6 +68,10 @@ pub struct IngestAsk {
     pub operation: OperationId,
     pub signal: Signal,
     pub protocol: Protocol,
+    /// How the body is read; of gRPC always protobuf.
+    pub encoding: Encoding,
+    /// How long the caller waits at most, of gRPC (`grpc-timeout`).
+    pub patience: Option<Duration>,
     /// The path to ask of the backend: a literal of ours or rebuilt from typed parts.
     pub upstream_path: String,
     /// The app that the URL (`/apps/{path}/-/…`) or else the `lightkeeper-app` header names.
@@ -79,6 +87,10 @@ pub struct LegacyAsk {
     pub protocol: Protocol,
     pub host: Host,
     pub token: TokenPlace,
+    /// What the body is read as: the profile's own word.
+    pub media_type: Arc<str>,
+    /// How long the caller waits at most, of gRPC (`grpc-timeout`).
+    pub patience: Option<Duration>,
     /// The path to ask of the backend: a literal of ours.
     pub upstream_path: String,
     /// The app that the URL (`/apps/{path}/-/…`) or else the `lightkeeper-app` header names.
@@ -87,6 +99,16 @@ pub struct LegacyAsk {
     /// is read before the caller is known, and `with_body_token` completes the caller. Otherwise the caller is
     /// identified first, so that nobody makes us read a body for nothing.
     pub body_first: bool,
+}
+
+impl IngestAsk {
+    /// What the backend is told of the body: what we read it as, not what the caller called it.
+    pub fn media_type(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Http => self.encoding.media_type(),
+            Protocol::Grpc => media_type::GRPC,
+        }
+    }
 }
 
 /// The wire form of an export.

@@ -44,6 +44,8 @@ pub enum Fault {
     MediaType,
     /// A content encoding that is not one token.
     ContentEncoding,
+    /// `grpc-timeout` is no duration (gRPC over HTTP/2, "Timeout").
+    GrpcTimeout,
     /// The `lightkeeper-app` header is not a canonical app path.
     AppHeader,
     /// The body is larger than `limits.body`.
@@ -79,6 +81,7 @@ impl Fault {
             Fault::HeadTimeout => "head_timeout",
             Fault::MediaType => "media_type_unsupported",
             Fault::ContentEncoding => "content_encoding_unsupported",
+            Fault::GrpcTimeout => "malformed_grpc_timeout",
             Fault::AppHeader => "malformed_app_header",
             Fault::BodyTooLarge => "body_too_large",
             Fault::BodyTimeout => "body_timeout",

@@ -3,14 +3,16 @@
 //! What it does: tells by path and media type in which form a legacy report comes. What it refuses to know:
 //! tokens, and what is in a report. Invariant: the path that the backend is asked is the profile's literal.
 
-use http::header::CONTENT_TYPE;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use std::time::Duration;
 
-use super::call::{Ask, Dialect, LegacyAsk, Protocol};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+
+use super::call::{Ask, LegacyAsk, Protocol};
 use super::{Fault, read};
 use crate::apps::AppPath;
 use crate::lightstep::Format;
+use crate::media_type;
 use crate::profiles::{LegacyReport, Profile, TokenPlace};
 
 /// Amazon Data Firehose's name of a request.
@@ -25,33 +27,39 @@ pub(super) struct Found {
 }
 
 /// Finds the legacy report that a POST to `inner` stands for; `None` if it is none.
-pub(super) fn ask(
-    parts: &Parts,
-    profile: &Profile,
-    inner: &str,
-    dialect: Dialect,
-    app: Option<AppPath>,
-) -> Option<Found> {
-    let (row, takes, protocol) = match profile.legacy_grpc(inner) {
-        Some(row) => (row, dialect == Dialect::Grpc && parts.version == Version::HTTP_2, Protocol::Grpc),
+pub(super) fn ask(parts: &Parts, profile: &Profile, inner: &str, app: Option<AppPath>) -> Result<Option<Found>, Fault> {
+    let (row, taken, protocol) = match profile.legacy_grpc(inner) {
+        Some(row) => (row, read::takes_grpc(parts).then_some(media_type::GRPC), Protocol::Grpc),
         None => {
-            let media_type = media_type(parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes));
-            let fitting = profile.legacy(inner).find(|row| row.types.contains(&media_type));
-            (fitting.or_else(|| profile.legacy(inner).next())?, fitting.is_some(), Protocol::Http)
+            let sent = read::media_type(&parts.headers);
+            let word = |row: &'_ LegacyReport| sent.and_then(|sent| row.types.iter().position(|known| sent.is(known)));
+            let fitting = profile.legacy(inner).find_map(|row| Some((row, row.types.get(word(row)?)?.as_str())));
+            let row = fitting.map(|(row, _)| row).or_else(|| profile.legacy(inner).next());
+            let Some(row) = row else { return Ok(None) };
+            (row, fitting.map(|(_, word)| word), Protocol::Http)
         }
     };
-    let ask = if !takes {
-        Ask::Unacceptable(Fault::MediaType)
-    } else if !read::is_content_encoding(&parts.headers) {
-        Ask::Unacceptable(Fault::ContentEncoding)
-    } else {
-        Ask::Legacy(report(row, protocol, app))
+    let ask = match taken {
+        None => Ask::Unacceptable(Fault::MediaType),
+        Some(_) if !read::is_content_encoding(&parts.headers) => Ask::Unacceptable(Fault::ContentEncoding),
+        Some(media_type) => {
+            let patience = read::patience(protocol, &parts.headers)?;
+            Ask::Legacy(report(row, protocol, media_type, patience, app))
+        }
     };
-    Some(Found { ask, token: row.token })
+    Ok(Some(Found { ask, token: row.token }))
 }
 
-fn report(row: &LegacyReport, protocol: Protocol, app: Option<AppPath>) -> LegacyAsk {
+fn report(
+    row: &LegacyReport,
+    protocol: Protocol,
+    media_type: &str,
+    patience: Option<Duration>,
+    app: Option<AppPath>,
+) -> LegacyAsk {
     LegacyAsk {
+        media_type: media_type.into(),
+        patience,
         operation: row.operation,
         signal: row.signal,
         format: row.format,
@@ -69,11 +77,6 @@ fn report(row: &LegacyReport, protocol: Protocol, app: Option<AppPath>) -> Legac
 pub fn firehose_request(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(FIREHOSE_REQUEST)?.to_str().ok()?;
     (id.len() <= FIREHOSE_REQUEST_LIMIT_BYTES).then(|| id.to_owned())
-}
-
-fn media_type(value: Option<&[u8]>) -> String {
-    let essence = value.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    String::from_utf8_lossy(essence).to_ascii_lowercase()
 }
 
 /// The paths of the profile, known here so that even a head that cannot be read is answered in its client's

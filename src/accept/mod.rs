@@ -36,7 +36,7 @@ pub use evidence::{Shown, with_body_token};
 pub use fault::Fault;
 pub use legacy::firehose_request;
 use read::glimpse_dialect;
-pub use read::{APP_HEADER, RefusedHead, read};
+pub use read::{APP_HEADER, RefusedHead, is_json, read};
 pub use settings::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
 pub use site::{CallbackAsk, ExplainAsk, PageAsk, ReturnPath, SiteAsk};
 pub use stream::{Arrival, Body};

@@ -5,6 +5,8 @@
 //! Invariants: every check looks at all lines of a name; two different credentials are refused, not
 //! chosen from; the result borrows nothing of the head.
 
+use std::time::Duration;
+
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -16,11 +18,15 @@ use super::connection::Connection;
 use super::{Caller, Fault, SessionCookie, cookies, evidence, head, legacy, path, site, tree};
 use crate::apps::AppPath;
 use crate::limits::Limits;
+use crate::media_type::{self, MediaType};
 use crate::otlp::Encoding;
 use crate::profiles::{Profile, TokenPlace};
 
 /// Names the app of an export when the URL does not.
 pub const APP_HEADER: HeaderName = HeaderName::from_static("lightkeeper-app");
+
+/// How long a gRPC caller waits.
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// A head that was refused, and what of it can be recorded.
 #[derive(Debug)]
@@ -79,7 +85,7 @@ fn read_in(
             let asked = site::ask(&parts.method, words, is_home, query, cookies.login)?;
             legacy::Found { ask: asked.map_or(Ask::Unknown, Ask::Site), token: TokenPlace::Header }
         }
-        _ => ask(parts, connection, profile, &words, &canonical, query, dialect)?,
+        _ => ask(parts, connection, profile, &words, &canonical, query)?,
     };
     let token = evidence::token(&parts.headers, profile, token, connection.chain.is_some())?;
     if token.is_some() && cookies.session.is_some() {
@@ -215,7 +221,6 @@ fn ask(
     words: &[&str],
     canonical: &str,
     query: Vec<(String, String)>,
-    dialect: Dialect,
 ) -> Result<legacy::Found, Fault> {
     let found = |ask| Ok(legacy::Found { ask, token: TokenPlace::Header });
     let serves = connection.listener.serves;
@@ -263,7 +268,7 @@ fn ask(
     } else if let Some((operation, signal, upstream)) = profile.match_ingest(&inner) {
         (operation, signal, Protocol::Http, upstream)
     } else {
-        return match legacy::ask(parts, profile, &inner, dialect, named) {
+        return match legacy::ask(parts, profile, &inner, named)? {
             Some(_) if !query.is_empty() => Err(Fault::Query),
             Some(legacy) => Ok(legacy),
             None => found(Ask::Unknown),
@@ -272,18 +277,16 @@ fn ask(
     if !query.is_empty() {
         return Err(Fault::Query);
     }
-    let takes = match (protocol, dialect) {
-        (Protocol::Grpc, Dialect::Grpc) => parts.version == Version::HTTP_2,
-        (Protocol::Http, Dialect::Otlp(_)) => otlp_media_type(&parts.headers),
-        _ => false,
+    let encoding = match protocol {
+        Protocol::Grpc => takes_grpc(parts).then_some(Encoding::Protobuf),
+        Protocol::Http => otlp_encoding(&parts.headers),
     };
-    if !takes {
-        return found(Ask::Unacceptable(Fault::MediaType));
-    }
+    let Some(encoding) = encoding else { return found(Ask::Unacceptable(Fault::MediaType)) };
     if !is_content_encoding(&parts.headers) {
         return found(Ask::Unacceptable(Fault::ContentEncoding));
     }
-    found(Ask::Ingest(IngestAsk { operation, signal, protocol, upstream_path, app: named }))
+    let patience = patience(protocol, &parts.headers)?;
+    found(Ask::Ingest(IngestAsk { operation, signal, protocol, encoding, patience, upstream_path, app: named }))
 }
 
 /// A message of the backend's webhook for one app.
@@ -301,10 +304,46 @@ fn alert_ask(parts: &Parts, app: &[&str], query: &[(String, String)]) -> Result<
     Ok(Ask::Alert(AlertAsk { app, fault }))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(b"application/json")
+/// Whether the body is a JSON document, by its media type.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).and_then(MediaType::json_document).is_some()
+}
+
+/// The media type of the body; `None` where there is none, or none that is read.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType<'_>> {
+    MediaType::parse(headers.get(CONTENT_TYPE)?.as_bytes())
+}
+
+/// gRPC is HTTP/2, and its messages are read as protobuf alone: what says that it is of another kind would be read by
+/// the backend as something else than was judged here.
+pub(super) fn takes_grpc(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_2 && media_type(&parts.headers).is_some_and(MediaType::is_grpc)
+}
+
+/// How long a gRPC caller waits (gRPC over HTTP/2, "Timeout": at most 8 digits and a unit).
+pub(super) fn patience(protocol: Protocol, headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
+    let value = match protocol {
+        Protocol::Grpc => headers.get(GRPC_TIMEOUT),
+        Protocol::Http => None,
+    };
+    value.map(|value| grpc_timeout(value.as_bytes()).ok_or(Fault::GrpcTimeout)).transpose()
+}
+
+fn grpc_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let count: u64 = str::from_utf8(digits).ok()?.parse().ok()?;
+    match unit {
+        b'H' => Some(Duration::from_secs(count * 3600)),
+        b'M' => Some(Duration::from_secs(count * 60)),
+        b'S' => Some(Duration::from_secs(count)),
+        b'm' => Some(Duration::from_millis(count)),
+        b'u' => Some(Duration::from_micros(count)),
+        b'n' => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
 }
 
 /// One word, or none.
@@ -323,12 +362,12 @@ fn app_header(headers: &HeaderMap) -> Result<Option<AppPath>, Fault> {
     AppPath::parse(text).map(Some).ok_or(Fault::AppHeader)
 }
 
-fn otlp_media_type(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    [&b"application/x-protobuf"[..], b"application/json", b"application/protobuf", b"application/x-json"]
-        .iter()
-        .any(|known| essence.eq_ignore_ascii_case(known))
+fn otlp_encoding(headers: &HeaderMap) -> Option<Encoding> {
+    match media_type(headers)? {
+        kind if kind.is(media_type::PROTOBUF) || kind.is("application/protobuf") => Some(Encoding::Protobuf),
+        kind if kind.is_json() || kind.is("application/x-json") => Some(Encoding::Json),
+        _ => None,
+    }
 }
 
 fn query_ask(
@@ -353,22 +392,20 @@ fn query_ask(
 /// In whose language to answer, from what little may be known of a request. gRPC exists over HTTP/2 only:
 /// anybody else would take its status 200 for success.
 pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bool) -> Dialect {
-    let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let kind = MediaType::glimpse(content_type.unwrap_or_default());
     if let Some(dialect) = site::dialect(path) {
         return dialect;
     }
     if path.starts_with("/apps/") && path.ends_with("/-/alerts") {
         return Dialect::Own;
     }
-    let is = |known: &[u8]| essence.eq_ignore_ascii_case(known);
-    let starts = |prefix: &[u8]| essence.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    if http2 && (is(b"application/grpc") || starts(b"application/grpc+")) {
+    if http2 && kind.is_grpc_of_any_kind() {
         return Dialect::Grpc;
     }
     if path.starts_with("/public/") {
         return Dialect::Query;
     }
-    let json = is(b"application/json") || is(b"application/x-json");
+    let json = kind.is_json() || kind.is("application/x-json");
     let ingest = path.ends_with("/v1/traces")
         || path.ends_with("/v1/metrics")
         || path.ends_with("/v1/logs")
@@ -380,7 +417,9 @@ pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bo
     match (ingest, json) {
         (true, true) => Dialect::Otlp(Encoding::Json),
         (true, false) => Dialect::Otlp(Encoding::Protobuf),
-        (false, _) if is(b"application/x-protobuf") || is(b"application/protobuf") => Dialect::Otlp(Encoding::Protobuf),
+        (false, _) if kind.is(media_type::PROTOBUF) || kind.is("application/protobuf") => {
+            Dialect::Otlp(Encoding::Protobuf)
+        }
         (false, _) => Dialect::Own,
     }
 }

@@ -74,7 +74,15 @@ fn export(app: Option<&str>) -> Ask {
     let (operation, signal, upstream_path) = profile.match_ingest("/v1/logs").unwrap();
     assert_eq!(signal, Signal::Logs);
     let app = app.map(|app| AppPath::parse(app).unwrap());
-    Ask::Ingest(IngestAsk { operation, signal, protocol: Protocol::Http, upstream_path, app })
+    Ask::Ingest(IngestAsk {
+        operation,
+        signal,
+        protocol: Protocol::Http,
+        encoding: Encoding::Json,
+        patience: None,
+        upstream_path,
+        app,
+    })
 }
 
 fn query(organization: &str, segments: &[&str]) -> Ask {

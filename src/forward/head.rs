@@ -5,6 +5,8 @@
 //! Invariants: an absent name here is the reason why a credential of the caller's cannot pass; exactly one
 //! credential goes out, and it is the lease's.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, USER_AGENT,
@@ -14,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::Backend;
 use crate::accept::Protocol;
+use crate::media_type::{self, MediaType};
 use crate::profiles::{Credential, Profile, TokenPlace};
 use crate::route::{Lane, Route};
 use crate::vault::Lease;
@@ -28,27 +31,38 @@ const FIREHOSE_KEY: HeaderName = HeaderName::from_static("x-amz-firehose-access-
 const FIREHOSE_REQUEST: HeaderName = HeaderName::from_static("x-amz-firehose-request-id");
 const FIREHOSE_VERSION: HeaderName = HeaderName::from_static("x-amz-firehose-protocol-version");
 
-/// What may be taken over from the caller's head, by lane.
+/// What may be taken over from the caller's head, by lane. `content-type` is not taken but written: it says what the
+/// body was read as.
 const HTTP_TAKES: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
-const GRPC_TAKES: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_LENGTH, GRPC_ENCODING, GRPC_TIMEOUT];
+const GRPC_TAKES: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, GRPC_ENCODING];
 /// Of a legacy report: its clients want their answer in the type that they ask for, and Firehose names its request.
 const LEGACY_TAKES: [HeaderName; 5] = [CONTENT_TYPE, CONTENT_ENCODING, ACCEPT, FIREHOSE_REQUEST, FIREHOSE_VERSION];
 const QUERY_TAKES: [HeaderName; 2] = [CONTENT_TYPE, ACCEPT];
 
-/// What of an export's or report's head may go on, out of all that the caller sent.
-pub fn taken(protocol: Protocol, incoming: &HeaderMap) -> HeaderMap {
+/// What of an export's or report's head may go on, out of all that the caller sent, and what its body was read as.
+pub fn taken(protocol: Protocol, media_type: &str, incoming: &HeaderMap) -> HeaderMap {
     let names: &[HeaderName] = match protocol {
         // Which of them a route needs is decided where its head is built.
         Protocol::Http => &LEGACY_TAKES,
         Protocol::Grpc => &GRPC_TAKES,
     };
-    names.iter().filter_map(|name| Some((name.clone(), incoming.get(name)?.clone()))).collect()
+    let taken = names.iter().filter(|name| **name != CONTENT_TYPE);
+    let taken = taken.filter_map(|name| Some((name.clone(), incoming.get(name)?.clone())));
+    taken.chain(written(media_type)).collect()
 }
 
-/// What of a query's head may go on; all of it may change the answer.
-pub fn taken_by_queries(incoming: &HeaderMap) -> HeaderMap {
-    let names = QUERY_TAKES.into_iter().chain([TENANT]);
-    names.filter_map(|name| Some((name.clone(), incoming.get(&name)?.clone()))).collect()
+/// What of a query's head may go on, all of which may change the answer; and what its body is, if it has one.
+pub fn taken_by_queries(incoming: &HeaderMap, has_body: bool) -> HeaderMap {
+    let names = [ACCEPT, TENANT].into_iter();
+    let taken = names.filter_map(|name| Some((name.clone(), incoming.get(&name)?.clone())));
+    let sent = incoming.get(CONTENT_TYPE).and_then(|value| MediaType::parse(value.as_bytes()));
+    let media_type = sent.and_then(MediaType::json_document).unwrap_or(media_type::JSON);
+    taken.chain(written(media_type).filter(|_| has_body)).collect()
+}
+
+fn written(media_type: &str) -> Option<(HeaderName, HeaderValue)> {
+    // Ours or a profile's word; one that cannot be sent is left out, and the backend refuses the body.
+    HeaderValue::from_str(media_type).ok().map(|value| (CONTENT_TYPE, value))
 }
 
 /// A head that cannot be built: a defect of ours, answered as such.
@@ -62,6 +76,7 @@ pub fn grpc(
     backend: &Backend,
     profile: &Profile,
     incoming: &HeaderMap,
+    patience: Option<Duration>,
 ) -> Result<Request<()>, HeadDefect> {
     let scheme = if backend.settings.tls { "https" } else { "http" };
     let target = format!("{scheme}://{}{}{}", backend.authority, backend.settings.base_path, route.path_and_query());
@@ -72,10 +87,21 @@ pub fn grpc(
             head = head.header(name, value.clone());
         }
     }
+    if let Some(patience) = patience {
+        head = head.header(GRPC_TIMEOUT, grpc_timeout(patience.min(backend.settings.read_timeout)));
+    }
     // Answers are small and must be read by us: no encoding is offered.
     head = head.header(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let (name, value) = credential(route, lease, profile)?;
     head.header(name, value).body(()).map_err(|_| HeadDefect)
+}
+
+/// In milliseconds, at least one, or in seconds where 8 digits do not suffice (gRPC over HTTP/2, "Timeout").
+fn grpc_timeout(patience: Duration) -> String {
+    match patience.as_millis().max(1) {
+        millis @ 1..=99_999_999 => format!("{millis}m"),
+        _ => format!("{}S", patience.as_secs().min(99_999_999)),
+    }
 }
 
 /// The head of an HTTP/1.1 request without its framing and final empty line. Wiped when dropped: it holds

@@ -17,7 +17,7 @@ use super::reports::{self, Opened};
 use super::restraint::Culprit;
 use super::walk::Walk;
 use super::{answer, own, tree, visit};
-use crate::accept::{self, Arrival, Ask, Call, Caller, Dialect, Fault, Framed, Protocol};
+use crate::accept::{self, Arrival, Ask, Call, Caller, Dialect, Fault, Framed};
 use crate::apps::Mark;
 use crate::authorize::Reach;
 use crate::identify::{Identity, Login};
@@ -180,10 +180,13 @@ async fn as_it_comes(
     }
     answer::allow_body(session, &arrival.connection);
     match route.lane() {
-        Lane::Streamed(protocol) => {
+        Lane::Streamed(_) => {
+            let Ask::Ingest(ask) = &call.ask else {
+                return Err(Refusal::new(Class::Unavailable, "internal_defect"));
+            };
             let backend = house.backend(route.upstream()).cloned();
             let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
-            let outcome = lanes::export(session, walk, arrival, protocol, &route, lease, &backend).await;
+            let outcome = lanes::export(session, walk, arrival, ask, &route, lease, &backend).await;
             let core = walk.core();
             // What is in it, nobody has read.
             let is_taken = outcome.is_ok() && walk.is_taken();
@@ -199,7 +202,7 @@ async fn as_it_comes(
             let core = walk.core().clone();
             let ours = arrival.connection.origin(&call.authority);
             let mut reserved = core.budget.open();
-            let body = lanes::read_whole(session, walk, arrival, Protocol::Http, &mut reserved).await?;
+            let body = lanes::read_query(session, walk, arrival, &mut reserved).await?;
             let headers = session.req_header().headers.clone();
             let question = Question {
                 core: &core,

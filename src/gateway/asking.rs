@@ -18,6 +18,7 @@ use crate::authorize::Permit;
 use crate::forward::{self, Answer, Backend, Intake, Repeat, Replayable, Whole};
 use crate::identify::Facts;
 use crate::limits::Reservation;
+use crate::media_type::MediaType;
 use crate::profiles::{OperationId, ResponseRule, Scope};
 use crate::respond::{Class, Refusal};
 use crate::route::{Lane, Route};
@@ -125,7 +126,7 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
 }
 
 fn key(question: &Question<'_>) -> Key {
-    let Question { core, house, permit, route, ours, headers, .. } = question;
+    let Question { core, house, permit, route, ours, headers, body, .. } = question;
     Key {
         house: Furnished(Arc::downgrade(house)),
         operation: permit.operation(),
@@ -136,7 +137,7 @@ fn key(question: &Question<'_>) -> Key {
         visible_projects: visible(question),
         named_in_full: permit.named_in_full(),
         ours: (*ours).to_owned(),
-        headers: sharing::listed(&forward::taken_by_queries(headers)),
+        headers: sharing::listed(&forward::taken_by_queries(headers, !body.is_empty())),
         writes: core.sharing.writes(route.project()),
     }
 }
@@ -193,7 +194,7 @@ impl Errand {
             // Who may write such a thing has not been given the reading of its secrets.
             may_see_secrets: operation.permission.ends_with(".read") && permit.named_in_full(),
             ours: ours.to_owned(),
-            headers: forward::taken_by_queries(headers),
+            headers: forward::taken_by_queries(headers, !body.is_empty()),
             body,
         })
     }
@@ -272,11 +273,8 @@ impl Errand {
 }
 
 fn is_json(answer: &Answer) -> bool {
-    let Some(value) = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || essence.ends_with("+json")
+    let value = answer.headers.get(header::CONTENT_TYPE);
+    value.is_some_and(|value| MediaType::glimpse(value.as_bytes()).is_json_like())
 }
 
 fn links(hosts: &[String], backend: &Backend, ours: &str) -> Links {

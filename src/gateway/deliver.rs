@@ -6,8 +6,10 @@
 //! another token only if it can be sent whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use tokio::time::Instant;
 
 use super::{Core, House};
 use crate::accept::Protocol;
@@ -32,6 +34,13 @@ pub struct Errand<'a> {
     pub headers: &'a HeaderMap,
     /// Whether the body holds the credential too, so that another one would need another body.
     pub is_sealed: bool,
+    /// When the caller stops waiting, if it said so.
+    pub deadline: Option<Instant>,
+}
+
+/// When a caller that waits so long stops waiting. What cannot be counted is for ever.
+pub fn deadline(patience: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(patience?)
 }
 
 /// What the backend said.
@@ -96,7 +105,13 @@ pub async fn deliver<S: Supply>(
     let mut tried_again = false;
     loop {
         let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation: &mut held };
-        let said = once(errand, &lease, body, &mut intake).await?;
+        let asking = once(errand, &lease, body, &mut intake);
+        let said = match errand.deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, asking)
+                .await
+                .map_err(|_| Refusal::new(Class::UpstreamTimeout, "deadline_exceeded"))??,
+            None => asking.await?,
+        };
         *upstream_status = Some(said.status().as_u16());
         if !said.refuses_us(errand.is_sealed) {
             return Ok(Delivered { said, lent: lease.canary(), held });
@@ -125,7 +140,8 @@ async fn once<S: Supply>(
             Ok(Said::Http(forward::exchange(backend, &head, Repeat::Unsent, body, intake).await?))
         }
         Protocol::Grpc => {
-            let head = forward::grpc(route, lease, backend, &house.profile, headers).map_err(defect)?;
+            let patience = errand.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let head = forward::grpc(route, lease, backend, &house.profile, headers, patience).map_err(defect)?;
             Ok(Said::Grpc(forward::exchange_grpc(backend, head, body, intake).await?))
         }
     }

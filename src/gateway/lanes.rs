@@ -9,12 +9,14 @@ use http::header;
 use pingora_proxy::Session;
 
 use super::answer;
-use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
+use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
 use super::pace::BodyPace;
+use super::reading::{coding, message};
 use super::walk::Walk;
-use crate::accept::{Arrival, Body, Fault, Framed, Protocol};
+use crate::accept::{self, Arrival, Body, Fault, Framed, IngestAsk, Protocol};
 use crate::forward::{self, Backend, GrpcAnswer, Replayable, Supply};
 use crate::limits::{Limits, Reservation};
+use crate::media_type::MediaType;
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
 use crate::transform;
@@ -87,15 +89,17 @@ pub async fn export(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
-    protocol: Protocol,
+    ask: &IngestAsk,
     route: &Route,
     lease: Lease,
     backend: &Backend,
 ) -> Result<(), Refusal> {
     let house = walk.house.clone();
     let core = walk.core().clone();
-    let headers = forward::taken(protocol, &session.req_header().headers);
-    let errand = Errand { house: &house, core: &core, route, backend, protocol, headers: &headers, is_sealed: false };
+    let protocol = ask.protocol;
+    let headers = forward::taken(protocol, ask.media_type(), &session.req_header().headers);
+    let (headers, deadline) = (&headers, deadline(ask.patience));
+    let errand = Errand { house: &house, core: &core, route, backend, protocol, headers, is_sealed: false, deadline };
     let pace = BodyPace::new(&house.limits, protocol);
     let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
     let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await;
@@ -129,7 +133,7 @@ pub async fn pass_on(session: &mut Session, walk: &mut Walk, delivered: Delivere
 /// An answer that no gRPC client understands.
 fn unusable_grpc(answer: &GrpcAnswer) -> Option<Class> {
     let content_type = answer.headers.get(header::CONTENT_TYPE);
-    let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    let is_grpc = content_type.is_some_and(|value| MediaType::glimpse(value.as_bytes()).is_grpc());
     match answer.status.as_u16() {
         200 if is_grpc && grpc_code(answer).is_some() => None,
         429 => Some(Class::Throttled(5)),
@@ -192,6 +196,27 @@ pub async fn read_within(
         }
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// Reads the body of a query whole: JSON without its coding, or nothing. Another media type or a coding that is not
+/// undone here would be read by the backend as something else than was judged.
+pub async fn read_query(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal> {
+    let body = read_whole(session, walk, arrival, Protocol::Http, reservation).await?;
+    if body.is_empty() {
+        return Ok(body);
+    }
+    let headers = &session.req_header().headers;
+    if !accept::is_json(headers) {
+        return Err(Fault::MediaType.into());
+    }
+    let coding = coding(headers, Protocol::Http)?;
+    let limit_bytes = walk.house.limits.decompressed_body_bytes;
+    message(body, Protocol::Http, coding, limit_bytes, reservation).await
 }
 
 /// Redirects would lead past us, and beyond 599 nobody knows what a status says (RFC 9110 section 15).

@@ -30,6 +30,7 @@ expectation_unknown: `Expect` asks for something but `100-continue`. Change the 
 upgrade_refused: `Upgrade` is not spoken here. Turn "upgrade to HTTP/2" off in the client.
 conflicting_credentials: Two different credentials came along. Remove one of them from the client's settings.
 token_in_url: A token stands in the URL, where proxies write it down. Use another transport, and replace the token.
+malformed_grpc_timeout: `grpc-timeout` is no duration. Change the client.
 malformed_app_header: `lightkeeper-app` is no app path. Write it as `shop/checkout`.
 app_ambiguous: You may write to several apps, and nothing says which is meant. Name one by `/apps/{app}/-/` or `lightkeeper-app`.
 service_ambiguous: What decides the app stands there twice, or is no text. Look for a processor that adds `service.name` again.
@@ -38,7 +39,7 @@ body_malformed: The body is not the export or report that path and media type pr
 body_undecodable: The body is not compressed as its head says. Look for a proxy in between that decompresses.
 body_truncated: The body ended early. The client went away, or a proxy in between cut it.
 client_closed: The client went away before the end. Give it a longer timeout.
-media_type_unsupported: The media type is not taken here. Set the exporter's protocol to `http/protobuf` or `grpc`.
+media_type_unsupported: The media type is not taken here. Set the exporter's protocol to `http/protobuf` or `grpc`; queries send JSON in UTF-8.
 content_encoding_unsupported: The compression is not known here. Use `gzip`, `zstd`, `deflate` or none.
 head_too_large: The head has too many lines or bytes. Send fewer or shorter headers.
 body_too_large: The body is larger than is accepted here. Make the exporter's batches smaller.
@@ -140,6 +141,7 @@ internal_error: The gateway failed. Please report it.
 credential_refused_by_upstream: The backend refuses the gateway's own credential. Tell an operator; your data is wanted again.
 upstream_unreachable: The backend cannot be reached now. Try again.
 upstream_not_verified: The backend's certificate does not hold. Tell an operator.
+deadline_exceeded: Your own deadline passed before the backend answered. Give the client a longer timeout.
 upstream_timeout: The backend took too long. Ask for less at once, or try again.
 upstream_throttled: The backend takes no more for now. Wait as long as the answer says.
 upstream_unavailable: The backend cannot answer now. Try again.

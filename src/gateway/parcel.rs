@@ -7,13 +7,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
 use super::{Core, House};
 use crate::accept::Protocol;
 use crate::forward::{Backend, PartKey, Pieces, Replayable};
+use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, PartialSuccess, Signal};
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
@@ -26,6 +28,8 @@ pub struct Manner {
     pub signal: Signal,
     pub encoding: Encoding,
     pub protocol: Protocol,
+    /// When the caller stops waiting, if it said so.
+    pub deadline: Option<Instant>,
 }
 
 /// One part, ready to go.
@@ -140,6 +144,7 @@ async fn send(house: &House, core: &Core, manner: Manner, parcel: Parcel) -> Out
         protocol: manner.protocol,
         headers: &headers,
         is_sealed: false,
+        deadline: manner.deadline,
     };
     let mut upstream_status = None;
     let mut body = Replayable::new(Pieces::new(body));
@@ -223,10 +228,10 @@ fn has_details(answer: &crate::forward::GrpcAnswer) -> bool {
 }
 
 fn answer_encoding(headers: &HeaderMap, asked: Encoding) -> Encoding {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match value.split(';').next().unwrap_or_default().trim() {
-        essence if essence.eq_ignore_ascii_case("application/json") => Encoding::Json,
-        essence if essence.eq_ignore_ascii_case("application/x-protobuf") => Encoding::Protobuf,
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    match MediaType::glimpse(value) {
+        kind if kind.is_json() => Encoding::Json,
+        kind if kind.is(media_type::PROTOBUF) => Encoding::Protobuf,
         _ => asked,
     }
 }

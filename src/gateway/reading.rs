@@ -10,18 +10,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 
 use super::answer;
+use super::deliver::deadline;
 use super::lanes;
 use super::parcel::{Fate, Manner, Outcome, Parcel, send_all};
 use super::restraint;
 use super::tally::Tally;
 use super::walk::Walk;
-use crate::accept::{Arrival, Call, Dialect, Fault, IngestAsk, Protocol};
+use crate::accept::{Arrival, Call, Fault, IngestAsk, Protocol};
 use crate::audit::Items;
 use crate::authorize::Reach;
 use crate::forward::{self, PartKey};
 use crate::identify::Identity;
 use crate::limits::{BudgetSpent, Reservation};
-use crate::otlp::{self, Encoding, Export, PartialSuccess};
+use crate::otlp::{self, Export, PartialSuccess};
 use crate::respond::{Class, Refusal};
 use crate::route;
 use crate::transform::{self, Coding, Compression, Part, Split};
@@ -48,14 +49,12 @@ pub async fn export(
     let manner = Manner {
         signal: asked.ask.signal,
         protocol: asked.ask.protocol,
-        encoding: match asked.call.dialect {
-            Dialect::Otlp(encoding) => encoding,
-            _ => Encoding::Protobuf,
-        },
+        encoding: asked.ask.encoding,
+        deadline: deadline(asked.ask.patience),
     };
     restraint::look(walk, asked.reach).await?;
     let coding = coding(&session.req_header().headers, manner.protocol)?;
-    let headers = forward::taken(manner.protocol, &session.req_header().headers);
+    let headers = forward::taken(manner.protocol, asked.ask.media_type(), &session.req_header().headers);
     let mut held = core.budget.open();
     let body = lanes::read_whole(session, walk, arrival, manner.protocol, &mut held).await?;
     let message = message(body, manner.protocol, coding, house.limits.decompressed_body_bytes, &mut held).await?;

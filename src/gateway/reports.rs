@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 
-use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
+use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
 use super::lanes;
 use super::parcel::retry_after;
 use super::pulse::Beat;
@@ -49,7 +49,7 @@ pub async fn open(
     ask: &LegacyAsk,
 ) -> Result<Opened, Refusal> {
     let coding = coding(&session.req_header().headers, ask.protocol)?;
-    let headers = forward::taken(ask.protocol, &session.req_header().headers);
+    let headers = forward::taken(ask.protocol, &ask.media_type, &session.req_header().headers);
     let mut held = walk.core().budget.open();
     let body = lanes::read_whole(session, walk, arrival, ask.protocol, &mut held).await?;
     let limit_bytes = walk.house.limits.decompressed_body_bytes;
@@ -94,6 +94,7 @@ pub async fn report(
     shown: Shown,
 ) -> Result<(), Refusal> {
     let Asked { call, ask, identity, reach } = *asked;
+    let deadline = deadline(ask.patience);
     restraint::look(walk, reach).await?;
     let opened = match opened {
         Some(opened) => opened,
@@ -146,6 +147,7 @@ pub async fn report(
         protocol: ask.protocol,
         headers: &headers,
         is_sealed: true,
+        deadline,
     };
     // The token is in the body: another one would need another body, and the client comes again.
     let mut body = Replayable::new(Pieces::new(body));

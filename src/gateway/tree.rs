@@ -17,7 +17,7 @@ use super::asking::{self, Question, Reply};
 use super::states::{self, States};
 use super::walk::Walk;
 use super::{Core, House, answer as written, lanes};
-use crate::accept::{Arrival, Ask, Call, Dialect, Protocol, QueryAsk, TreeAsk};
+use crate::accept::{Arrival, Ask, Call, Dialect, QueryAsk, TreeAsk};
 use crate::apps::{AppPath, NodeId, Tree};
 use crate::audit::Items;
 use crate::authorize::{Denial, DenialReason, Permit};
@@ -113,7 +113,7 @@ pub async fn answer(
     })?;
     walk.note_tree(&ask.app, targets.iter().map(|target| &target.permit));
     let mut reserved = core.budget.open();
-    let body = lanes::read_whole(session, walk, arrival, Protocol::Http, &mut reserved).await?;
+    let body = lanes::read_query(session, walk, arrival, &mut reserved).await?;
     let posts = call.method == Method::POST;
     if posts && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
         return Err(Refusal::new(Class::Malformed, "body_malformed"));
@@ -121,7 +121,6 @@ pub async fn answer(
     let ours = arrival.connection.origin(&call.authority);
     let mut asking = Asking::reading(&core, &house, identity.facts(), &ours, now);
     if posts {
-        asking.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         asking.body = body;
     }
     let asking = Arc::new(asking);

@@ -21,6 +21,7 @@ use crate::accept::{
 };
 use crate::identify::{Login, LoginFault, Rejection, RejectionKind};
 use crate::limits::Limits;
+use crate::media_type::{self, MediaType};
 use crate::respond::{Class, Refusal};
 
 /// The largest form that is read.
@@ -158,9 +159,8 @@ impl Step<'_> {
     /// The token in the form that a page without scripts sends.
     async fn form_token(&mut self) -> Result<Option<Zeroizing<String>>, Refusal> {
         let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let is_empty = lanes::framed(self.session, self.arrival) == Framed::Length(0);
-        if is_empty || !essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        if is_empty || !MediaType::parse(kind).is_some_and(|kind| kind.is(media_type::FORM)) {
             return Ok(None);
         }
         let core = self.walk.core().clone();

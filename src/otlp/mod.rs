@@ -22,6 +22,8 @@ pub(crate) use names::folded;
 pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;
 
+use crate::media_type;
+
 /// One of OpenTelemetry's signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signal {
@@ -57,6 +59,16 @@ impl Signal {
 pub enum Encoding {
     Protobuf,
     Json,
+}
+
+impl Encoding {
+    /// What an OTLP/HTTP body in this encoding is called (OTLP specification, "OTLP/HTTP Request").
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Encoding::Protobuf => media_type::PROTOBUF,
+            Encoding::Json => media_type::JSON,
+        }
+    }
 }
 
 /// A `google.rpc.Status` (fields 1 `code`, 2 `message`) in the given encoding.

@@ -267,6 +267,8 @@ fn upstream(captured: &Captured, sent: &[u8]) -> String {
         // How well a compressor does depends on the machine.
         .map(|(name, value)| match (name.as_str(), &unpacked) {
             ("content-length", Some(_)) => "content-length: …\n".to_owned(),
+            // What is left of the caller's own; `media.rs` says what it may be.
+            ("grpc-timeout", _) => "grpc-timeout: …\n".to_owned(),
             (name, _) => format!("{name}: {}\n", value.escape_ascii()),
         })
         .chain(

@@ -26,6 +26,8 @@ mod leaks;
 #[cfg(test)]
 mod legacy;
 #[cfg(test)]
+mod media;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod rates;

@@ -307,6 +307,7 @@ async fn an_alert_without_a_state_is_told() {
 /// Scenario: questions that nothing answers. Guarantees: their status; nothing goes upstream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_question_is_refused() {
+    const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
     let plan = stage::plan(&[("audit: {", "limits: { body: 4KiB, decompressed_body: 4KiB }\naudit: {")]);
     let world = stage::start(plan).await;
     let token = world.issuer.token("ann");
@@ -330,12 +331,13 @@ async fn what_is_no_question_is_refused() {
         ("POST", "/apps/shop/-/query_timeseries", "", 400),
         ("GET", "/apps/shop?depth=2", "", 404),
     ] {
-        let answer = caller.send(Method::from_bytes(method.as_bytes()).unwrap(), path, &[], body.into()).await.unwrap();
+        let answer =
+            caller.send(Method::from_bytes(method.as_bytes()).unwrap(), path, &JSON, body.into()).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
     }
     let huge = vec![b' '; 8 << 10];
     for caller in [caller.clone(), caller.clone().chunked()] {
-        let answer = caller.send(Method::POST, "/apps/shop/-/query_timeseries", &[], huge.clone()).await.unwrap();
+        let answer = caller.send(Method::POST, "/apps/shop/-/query_timeseries", &JSON, huge.clone()).await.unwrap();
         assert_eq!(answer.status, 413, "{}", answer.text());
     }
     assert_eq!(world.plain_caller().get("/apps/shop/-/streams").await.unwrap().status, 401);
