@@ -2,7 +2,8 @@
 //!
 //! What it does: holds HTTP/1 heads back until they are whole and strict, gives body bytes to the rooms
 //! without a copy, keeps bytes of a next request away until the gate is armed, enforces the deadlines of
-//! heads and idleness, and writes heads and small bodies in one system call.
+//! heads and idleness, and writes heads and small bodies in one system call. Of HTTP/2 it holds back a header block
+//! until it is whole and judged.
 //! What it refuses to know: paths, identities, decisions. Invariants: a head that fails is replaced by
 //! one that names nothing, so that the refusal takes the same way as every other; an idle connection
 //! holds no buffer; at most one head or one read of bytes ahead are held.
@@ -21,6 +22,7 @@ use super::chunks::Chunks;
 use super::connection::{BrokenHead, Connection};
 use super::frames::Frames;
 use super::head::{self, Framing, HeadLimits};
+use super::header_blocks::{Change, HeaderBlocks};
 use super::transport::Transport;
 use super::{Fault, glimpse_dialect};
 
@@ -98,6 +100,8 @@ pub struct Line {
     ended: bool,
     /// An interim answer is on its way out.
     continuing: bool,
+    /// What comes of HTTP/2 is looked at for header blocks that would be misread.
+    blocks: HeaderBlocks,
     /// What leaves of HTTP/2 is looked at for refusals.
     frames: Frames,
     tell: Tell,
@@ -107,12 +111,12 @@ impl Line {
     /// `ahead` holds what was read while looking for the HTTP/2 preface.
     pub fn new(io: Transport, connection: Arc<Connection>, pace: Pace, ahead: BytesMut, tell: Tell) -> Self {
         let http2 = connection.http2;
-        Line {
+        let mut line = Line {
             io,
             connection,
             pace,
             mode: if http2 { Mode::Raw } else { Mode::Head { searched: 0 } },
-            passable: if http2 { ahead.len() } else { 0 },
+            passable: 0,
             ahead,
             declared: None,
             written: BytesMut::new(),
@@ -121,9 +125,14 @@ impl Line {
             deadline: Instant::now() + pace.header_timeout,
             ended: false,
             continuing: false,
+            blocks: HeaderBlocks::default(),
             frames: Frames::default(),
             tell,
+        };
+        if http2 {
+            line.follow(None);
         }
+        line
     }
 
     pub fn connection(&self) -> &Arc<Connection> {
@@ -156,7 +165,11 @@ impl Line {
                 return Poll::Ready(Ok(()));
             }
             match self.mode {
-                Mode::Raw => return self.io.poll_read(cx, out),
+                Mode::Raw => {
+                    if ready!(self.poll_frames(cx, out))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
                 Mode::Head { searched } => {
                     if !ready!(self.poll_head(cx, searched))? {
                         return Poll::Ready(Ok(()));
@@ -241,6 +254,61 @@ impl Line {
         self.passable -= count;
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new();
+        }
+    }
+
+    /// Reads what HTTP/2 sends. Ready with `true` when `out` has it, or nothing more comes; with `false` when something
+    /// may pass now.
+    fn poll_frames(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        if self.ended {
+            return Poll::Ready(Ok(true));
+        }
+        if self.ahead.is_empty() {
+            // Nearly all bytes pass without a copy.
+            let before = out.filled().len();
+            ready!(self.io.poll_read(cx, out))?;
+            let fresh = out.filled().get(before..).unwrap_or_default();
+            let step = self.blocks.walk(fresh);
+            let Some(held) = fresh.get(step.pass..).filter(|held| !held.is_empty()) else {
+                return Poll::Ready(Ok(true));
+            };
+            self.ahead.extend_from_slice(held);
+            self.follow(step.change);
+            out.set_filled(before + step.pass);
+            return Poll::Ready(Ok(step.pass > 0));
+        }
+        // Part of a frame is held.
+        self.ahead.reserve(HEAD_READ_BYTES);
+        let reading = self.io.read_buf(&mut self.ahead);
+        tokio::pin!(reading);
+        if ready!(reading.poll(cx))? == 0 {
+            self.ended = true;
+            self.passable = self.ahead.len();
+        } else {
+            self.follow(None);
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    /// Walks over what is held, behind what may pass already, and makes the changes to it.
+    fn follow(&mut self, mut change: Option<Change>) {
+        loop {
+            if let Some(change) = change {
+                let (at, length) = (self.passable, change.length());
+                let behind = self.ahead.split_off((at + change.place).min(self.ahead.len()));
+                self.ahead.extend_from_slice(change.field);
+                self.ahead.extend_from_slice(&behind);
+                if let Some(head) = self.ahead.get_mut(at..at + length.len()) {
+                    head.copy_from_slice(&length);
+                }
+                self.passable += change.bytes + change.field.len();
+            }
+            let step = self.blocks.walk(self.ahead.get(self.passable..).unwrap_or_default());
+            self.passable += step.pass;
+            change = step.change;
+            if change.is_none() {
+                return;
+            }
         }
     }
 

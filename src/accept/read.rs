@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::call::{AlertAsk, Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 use super::connection::Connection;
-use super::{Caller, Fault, SessionCookie, cookies, evidence, head, legacy, path, site, tree};
+use super::{Caller, Fault, SessionCookie, cookies, evidence, head, header_blocks, legacy, path, site, tree};
 use crate::apps::AppPath;
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
@@ -133,7 +133,20 @@ fn check_lines(parts: &Parts, limits: &Limits) -> Result<(), Fault> {
     if bytes > limits.header_bytes as usize {
         return Err(Fault::HeadTooLarge);
     }
-    for name in [&CONTENT_TYPE, &CONTENT_ENCODING, &CONTENT_LENGTH, &TRANSFER_ENCODING, &EXPECT, &TE, &APP_HEADER] {
+    // Over HTTP/2 the framework cuts a target off at a `#`: what stood there is known from the frame alone.
+    if parts.version == Version::HTTP_2 && parts.headers.contains_key(header_blocks::REFUSED) {
+        return Err(Fault::Target);
+    }
+    for name in [
+        &CONTENT_TYPE,
+        &CONTENT_ENCODING,
+        &CONTENT_LENGTH,
+        &TRANSFER_ENCODING,
+        &EXPECT,
+        &TE,
+        &APP_HEADER,
+        &GRPC_TIMEOUT,
+    ] {
         if more_than_one(&parts.headers, name) {
             return Err(Fault::HeaderConflict);
         }

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use super::phases::Phases;
 use super::{Core, House, Plan};
-use crate::accept::{Edge, EdgeEvent, Stage, Terms, Witness, reached};
+use crate::accept::{Edge, EdgeEvent, FRAME_LIMIT_BYTES, Stage, Terms, Witness, reached};
 use crate::audit::{AuditSettings, Record, Trail, timestamp};
 use crate::clock::Clock;
 use crate::identify::Events;
@@ -44,8 +44,6 @@ const CUT_LOOKS: u32 = 100;
 /// HTTP/2 windows towards clients, in bytes: what one stream and one connection may have in flight.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
-/// Larger frames cost less for large exports; small ones stay small.
-const FRAME_BYTES: u32 = 64 << 10;
 
 /// What changes when a file is written, replaced or pointed elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,7 +360,7 @@ fn proxy(core: &Arc<Core>, limits: &Limits) -> HttpProxy<Phases> {
         .max_send_buffer_size(256 << 10)
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES);
+        .max_frame_size(FRAME_LIMIT_BYTES);
     proxy.h2_options = Some(h2);
     proxy
 }

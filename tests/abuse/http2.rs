@@ -98,6 +98,13 @@ const CASES: &[Case] = &[
     (&[(":path", "/apps x")], "reset 1", ""),
     (&[(":path", "/apps\r\nx: y")], "reset 1", ""),
     (&[(":path", "/caf\u{e9}")], "400|reset 1", "ambiguous_path|"),
+    (&[(":path", "/apps#")], "400", "malformed_target"),
+    (&[(":path", "/apps#/../../platform")], "400", "malformed_target"),
+    (&[(":path", "/apps?depth=all#x")], "400", "malformed_target"),
+    (&[(":path", "#")], "400|reset 1", "malformed_target|"),
+    (&[(":path", "/#"), ("lightkeeper-refused", "")], "400", "malformed_target"),
+    (&[("lightkeeper-refused", "target")], "400", "malformed_target"),
+    (&[(":authority", "gw#x")], "400|reset 1", "malformed_target|"),
     (&[(":path", "/apps?access_token=x")], "400", "conflicting_credentials"),
     // fields
     (&[("X-Upper", "a")], "reset 1|goaway 1", ""),
@@ -193,5 +200,135 @@ async fn a_refused_stream_takes_no_other_with_it() {
     }
     assert!(line.statuses.contains(&(1, Some(400))) && line.statuses.contains(&(3, Some(200))));
     ground.calls(6).await;
+    ground.alive().await;
+}
+
+/// A header block for `GET` with these bytes in the place of its path.
+fn with_path(ground: &Ground, path: &[u8]) -> Vec<u8> {
+    let fill = |fields: &[Field]| {
+        frames::block(&fields.iter().map(|(name, value)| (*name, ground.fill(value))).collect::<Vec<_>>())
+    };
+    [&fill(&GET[..3]), path, &fill(&GET[4..])].concat()
+}
+
+/// Scenario: a target with a `#`, in every form that HPACK has for it, among good ones on one connection. Guarantees: what
+/// is cut off is refused and recorded, the others are answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_target_loses_is_refused() {
+    const WHOAMI: &[u8] = b"/.lightkeeper/whoami";
+    let mut ground = Ground::new().await;
+    let mut line = Line::open(ground.plain()).await;
+    let literal = |first: &[u8], value: &[u8]| [first, &[u8::try_from(value.len()).unwrap()], value].concat();
+    let cut = [WHOAMI, b"#/../../x"].concat();
+    let blocks = [
+        (literal(b"\x04", WHOAMI), 200),
+        (literal(b"\x04", &cut), 400),
+        (literal(b"\x14", &cut), 400),
+        (literal(b"\x00\x05:path", &cut), 400),
+        // Into the table, out of it, and under another name behind it.
+        (literal(b"\x44", &cut), 400),
+        (b"\xbe".to_vec(), 400),
+        (literal(b"\x44", WHOAMI), 200),
+        (b"\xbe".to_vec(), 200),
+        (b"\xbf".to_vec(), 400),
+        (literal(b"\x7e", WHOAMI), 200),
+        // `/#` in Huffman code.
+        (b"\x04\x83\x63\xfe\xbf".to_vec(), 400),
+        (b"\xbe".to_vec(), 200),
+    ];
+    let mut id = 1;
+    for (path, status) in &blocks {
+        let block = with_path(&ground, path);
+        // Whole, and broken in the middle of the target.
+        for at in [block.len(), 40, 45] {
+            let (first, second) = block.split_at(at);
+            let mut bytes = Vec::new();
+            if second.is_empty() {
+                bytes.extend(frames::frame(frames::HEADERS, frames::END_HEADERS | frames::END_STREAM, id, first));
+            } else {
+                bytes.extend(frames::frame(frames::HEADERS, frames::END_STREAM, id, first));
+                bytes.extend(frames::frame(frames::CONTINUATION, frames::END_HEADERS, id, second));
+            }
+            let is_reused = path.starts_with(b"\xbe") || path.starts_with(b"\xbf");
+            // What changes the table is sent once.
+            if !second.is_empty() && (path[0] & 0x40 != 0 || is_reused) {
+                continue;
+            }
+            line.send(&bytes).await;
+            let end = line.end_of(id, Duration::from_secs(5)).await;
+            assert_eq!(end, frames::End::Status(*status), "{}, broken at {at}", path.escape_ascii());
+            let records = ground.calls(1).await;
+            let reason = if *status == 200 { "ok" } else { "malformed_target" };
+            assert_eq!(records[0]["reason"], reason, "{}", path.escape_ascii());
+            id += 2;
+        }
+    }
+    ground.alive().await;
+}
+
+/// Scenario: trailers behind an export's body, with and without pseudo-header fields; a block that nobody can follow; and a
+/// frame larger than frames may be. Guarantees: RFC 9113 sections 8.1 and 4.2: the stream, or the connection, ends for it,
+/// which is recorded, and nothing goes upstream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_and_frames_are_held_to_the_rfc() {
+    let mut ground = Ground::new().await;
+    let fields: Vec<(&str, String)> = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "gw"),
+        (":path", "/v1/traces"),
+        ("authorization", "Bearer {T}"),
+        ("content-type", "application/x-protobuf"),
+    ]
+    .iter()
+    .map(|(name, value)| (*name, ground.fill(value)))
+    .collect();
+    let body = lightkeeper::demo::Sample::traces("checkout", 1).protobuf();
+    let mut line = Line::open(ground.plain()).await;
+    let trailers: [(&[Field], Option<u16>); 5] = [
+        (&[("x", "y")], Some(200)),
+        (&[(":path", "/v1/metrics")], None),
+        (&[("x", "y"), (":method", "GET")], None),
+        (&[(":status", "200")], None),
+        (&[("x", "#")], Some(200)),
+    ];
+    let mut id = 1;
+    for (trailers, status) in trailers {
+        let before = ground.world.emulator.heads();
+        line.send(
+            &[
+                frames::frame(frames::HEADERS, frames::END_HEADERS, id, &frames::block(&fields)),
+                frames::frame(frames::DATA, 0, id, &body),
+                frames::frame(frames::HEADERS, frames::END_HEADERS | frames::END_STREAM, id, &frames::block(trailers)),
+            ]
+            .concat(),
+        )
+        .await;
+        let end = line.end_of(id, Duration::from_secs(5)).await;
+        let expected = status.map_or(frames::End::Reset(1), frames::End::Status);
+        assert_eq!(end, expected, "{trailers:?}");
+        assert_eq!(ground.world.emulator.heads() - before, u64::from(status.is_some()), "{trailers:?}");
+        if status.is_none() {
+            let told = ground.records(1, "stream_refused").await;
+            assert_eq!(told[0]["reason"], "http2_protocol_error", "{trailers:?}");
+        }
+        id += 2;
+    }
+    // A stream that depends on itself is refused unread: what it put into the table is not known to both sides.
+    let mut line = Line::open(ground.plain()).await;
+    let priority = [&1_u32.to_be_bytes()[..], &[16], &with_path(&ground, b"\x44\x05/apps")].concat();
+    let flags = frames::END_HEADERS | frames::END_STREAM;
+    line.send(&frames::frame(frames::HEADERS, flags | 0x20, 1, &priority)).await;
+    assert_eq!(line.end_of(1, Duration::from_secs(5)).await, frames::End::Reset(1));
+    line.send(&frames::frame(frames::HEADERS, flags, 3, &with_path(&ground, b"\x84"))).await;
+    assert_eq!(line.end_of(3, Duration::from_secs(5)).await, frames::End::Reset(1));
+    // Larger than SETTINGS_MAX_FRAME_SIZE.
+    for kind in [frames::HEADERS, frames::DATA] {
+        let mut line = Line::open(ground.plain()).await;
+        line.until(Duration::from_secs(5), |line| !line.settings.is_empty()).await;
+        let most = line.settings.iter().find(|(id, _)| *id == 5).unwrap().1;
+        line.send(&frames::frame(kind, flags, 1, &vec![0; usize::try_from(most).unwrap() + 1])).await;
+        assert_eq!(line.end_of(1, Duration::from_secs(5)).await, frames::End::GoAway(6), "{kind}");
+    }
     ground.alive().await;
 }

@@ -1,0 +1,283 @@
+//! The header blocks that come in over HTTP/2, judged before the framework reads them.
+//!
+//! What it does: follows the frames of one connection (RFC 9113 section 4) and says which header blocks the framework
+//! would take for something else than they are: a target with a `#`, and trailers with pseudo-header fields. Such a
+//! block gets a field more, by which the request is refused where every other is, or the framework resets the stream.
+//! What it refuses to know: what a request asks for. Invariants: bytes pass unchanged but for that field; at most one
+//! frame, and the begun block before it, are held; a block that cannot be followed is never passed as it came.
+
+use std::borrow::Cow;
+
+use super::hpack::{Broken, Found, Table};
+
+/// The client's preface (RFC 9113 section 3.4).
+const PREFACE_BYTES: usize = 24;
+const HEAD_BYTES: usize = 9;
+/// The largest frame that is taken (`SETTINGS_MAX_FRAME_SIZE`): large ones cost less for large exports.
+pub const FRAME_LIMIT_BYTES: u32 = 64 << 10;
+/// A block in several frames; far above any that is taken.
+const BLOCK_LIMIT_BYTES: usize = 512 << 10;
+
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+/// The name of the field that refuses a request, whoever wrote it.
+pub const REFUSED: &str = "lightkeeper-refused";
+/// That field, as a literal that no table remembers (RFC 7541 section 6.2.2).
+const REFUSED_FIELD: &[u8] = b"\x00\x13lightkeeper-refused\x06target";
+/// A field that HTTP/2 does not allow: the framework resets the stream with PROTOCOL_ERROR (RFC 9113 section 8.2.2).
+const MALFORMED_FIELD: &[u8] = b"\x00\x0aconnection\x01x";
+
+/// Follows one connection's incoming bytes.
+#[derive(Debug)]
+pub struct HeaderBlocks {
+    table: Table,
+    /// Bytes that pass unseen: the preface, and frames of other kinds.
+    skip: usize,
+    /// What has come of a block that goes on in a next frame.
+    block: Vec<u8>,
+    /// The newest stream that was opened: on older ones, a block is trailers.
+    newest: u32,
+    /// What the table holds is not known any more.
+    lost: bool,
+}
+
+/// How far the bytes may pass.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step {
+    /// So many pass as they are.
+    pub pass: usize,
+    /// What happens to the frame behind them; without it, its rest is waited for.
+    pub change: Option<Change>,
+}
+
+/// A frame that gets a field more.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its length as it is, head included.
+    pub bytes: usize,
+    /// Where in it the field goes: behind all others, before the padding.
+    pub place: usize,
+    pub field: &'static [u8],
+}
+
+impl Change {
+    /// The frame's head says its length without the head (RFC 9113 section 4.1).
+    pub fn length(&self) -> [u8; 3] {
+        let length = u32::try_from(self.bytes - HEAD_BYTES + self.field.len()).unwrap_or(u32::MAX);
+        let [_, high, middle, low] = length.to_be_bytes();
+        [high, middle, low]
+    }
+}
+
+impl Default for HeaderBlocks {
+    fn default() -> Self {
+        HeaderBlocks { table: Table::default(), skip: PREFACE_BYTES, block: Vec::new(), newest: 0, lost: false }
+    }
+}
+
+impl HeaderBlocks {
+    /// Walks over the next bytes, of which none that may pass was seen before.
+    pub fn walk(&mut self, bytes: &[u8]) -> Step {
+        let mut pass = 0;
+        loop {
+            let rest = bytes.get(pass..).unwrap_or_default();
+            let skipped = self.skip.min(rest.len());
+            self.skip -= skipped;
+            pass += skipped;
+            let rest = rest.get(skipped..).unwrap_or_default();
+            let Some(([high, middle, low, kind, flags, a, b, c, d], payload)) = rest.split_first_chunk() else {
+                return Step { pass, change: None };
+            };
+            let length = usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low);
+            let bytes = HEAD_BYTES + length;
+            // One that is larger than frames may be ends the connection by its head alone (FRAME_SIZE_ERROR).
+            if !matches!(*kind, HEADERS | CONTINUATION) || length > FRAME_LIMIT_BYTES as usize {
+                self.skip = bytes;
+                continue;
+            }
+            let Some(payload) = payload.get(..length) else { return Step { pass, change: None } };
+            let stream = u32::from_be_bytes([*a, *b, *c, *d]) & 0x7fff_ffff;
+            let (part, padding) = match *kind {
+                HEADERS => fragment(*flags, stream, payload).unwrap_or_else(|| {
+                    self.lost = true;
+                    (&[], 0)
+                }),
+                _ => (payload, 0),
+            };
+            let block = self.gathered(*kind, part);
+            if flags & END_HEADERS == 0 {
+                self.block = block.into_owned();
+            } else if let Some(field) = self.judge(stream, &block) {
+                let place = bytes - padding;
+                return Step { pass, change: Some(Change { bytes, place, field }) };
+            }
+            pass += bytes;
+        }
+    }
+
+    /// What has come of a block, this part included; most come in one.
+    fn gathered<'a>(&mut self, kind: u8, part: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut before = std::mem::take(&mut self.block);
+        if kind == HEADERS || before.is_empty() {
+            return Cow::Borrowed(part);
+        }
+        if before.len() + part.len() > BLOCK_LIMIT_BYTES {
+            self.lost = true;
+            return Cow::Borrowed(part);
+        }
+        before.extend_from_slice(part);
+        Cow::Owned(before)
+    }
+
+    /// What is to be added to a whole block.
+    fn judge(&mut self, stream: u32, block: &[u8]) -> Option<&'static [u8]> {
+        let found = self.table.read(block);
+        let is_trailers = stream <= self.newest;
+        self.newest = self.newest.max(stream);
+        self.lost |= found == Err(Broken);
+        match found {
+            _ if self.lost => Some(MALFORMED_FIELD),
+            // RFC 9113 section 8.1: trailers have no pseudo-header fields.
+            Ok(Found { pseudo: true, .. }) if is_trailers => Some(MALFORMED_FIELD),
+            Ok(Found { hash: true, .. }) => Some(REFUSED_FIELD),
+            _ => None,
+        }
+    }
+}
+
+/// The fields in a HEADERS frame and the length of its padding (RFC 9113 section 6.2). `None`: the framework does not read
+/// them, so that its table is not what the other side thinks.
+fn fragment(flags: u8, stream: u32, payload: &[u8]) -> Option<(&[u8], usize)> {
+    let (padding, rest) = match flags & PADDED {
+        0 => (0, payload),
+        _ => payload.split_first().map(|(padding, rest)| (usize::from(*padding), rest))?,
+    };
+    let rest = match flags & PRIORITY {
+        0 => rest,
+        _ => {
+            let ([a, b, c, d, _], rest) = rest.split_first_chunk()?;
+            let depends_on = u32::from_be_bytes([*a, *b, *c, *d]) & 0x7fff_ffff;
+            // A stream that depends on itself is refused unread.
+            if depends_on == stream {
+                return None;
+            }
+            rest
+        }
+    };
+    let (fields, _) = rest.split_at_checked(rest.len().checked_sub(padding)?)?;
+    Some((fields, padding))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        [&[0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+
+    /// Walks over bytes that come in pieces, as the line does, and gives what passes.
+    fn passed(bytes: &[u8], piece: usize) -> Vec<u8> {
+        let mut blocks = HeaderBlocks::default();
+        let (mut held, mut out) = (Vec::new(), Vec::new());
+        for bytes in bytes.chunks(piece) {
+            held.extend_from_slice(bytes);
+            loop {
+                let step = blocks.walk(&held);
+                out.extend(held.drain(..step.pass));
+                let Some(change) = step.change else { break };
+                let mut frame: Vec<u8> = held.drain(..change.bytes).collect();
+                frame[..3].copy_from_slice(&change.length());
+                frame.splice(change.place..change.place, change.field.iter().copied());
+                out.extend(frame);
+            }
+        }
+        out.extend(held);
+        out
+    }
+
+    /// Scenario: frames of all kinds, in pieces of any size. Guarantees: what is in order passes byte for byte.
+    #[test]
+    fn what_is_in_order_passes_unchanged() {
+        let bytes = [
+            PREFACE,
+            &frame(4, 0, 0, b"\0\x03\0\0\0\x64"),
+            &frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84\x41\x02gw"),
+            &frame(0, 0, 1, b"\x00\x01#data: /#"),
+            &frame(HEADERS, END_HEADERS | 1, 1, b"\x40\x01x\x01#"),
+            &frame(HEADERS, 0, 3, b"\x82\x86\x44\x03/"),
+            &frame(CONTINUATION, 0, 3, b"xy"),
+            &frame(CONTINUATION, END_HEADERS, 3, b"\x41\x02gw"),
+            &frame(HEADERS, END_HEADERS | PADDED | PRIORITY, 5, b"\x02\0\0\0\x03\x10\x82\x86\x84##"),
+        ]
+        .concat();
+        for piece in [1, 2, 3, 8, 9, 10, 24, 25, 1024] {
+            assert_eq!(passed(&bytes, piece), bytes, "pieces of {piece}");
+        }
+    }
+
+    /// Scenario: blocks that would be taken for something else, alone, padded, in several frames. Guarantees: each gets the
+    /// field that refuses it, behind all others, and what follows passes.
+    #[test]
+    fn what_would_be_misread_is_refused() {
+        let good = frame(HEADERS, END_HEADERS, 9, b"\x82\x86\x84");
+        let cases: &[(&[Vec<u8>], &[Vec<u8>])] = &[
+            (
+                &[frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x04\x03/#x")],
+                &[frame(HEADERS, END_HEADERS, 1, &[&b"\x82\x86\x04\x03/#x"[..], REFUSED_FIELD].concat())],
+            ),
+            (
+                &[frame(HEADERS, END_HEADERS | PADDED, 1, b"\x03\x04\x03/#x\0\0\0")],
+                &[frame(
+                    HEADERS,
+                    END_HEADERS | PADDED,
+                    1,
+                    &[&b"\x03\x04\x03/#x"[..], REFUSED_FIELD, b"\0\0\0"].concat(),
+                )],
+            ),
+            (
+                &[frame(HEADERS, 0, 1, b"\x82\x04\x03/"), frame(CONTINUATION, END_HEADERS, 1, b"#x")],
+                &[
+                    frame(HEADERS, 0, 1, b"\x82\x04\x03/"),
+                    frame(CONTINUATION, END_HEADERS, 1, &[&b"#x"[..], REFUSED_FIELD].concat()),
+                ],
+            ),
+            // Trailers.
+            (
+                &[frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84"), frame(HEADERS, END_HEADERS | 1, 1, b"\x82")],
+                &[
+                    frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84"),
+                    frame(HEADERS, END_HEADERS | 1, 1, &[&b"\x82"[..], MALFORMED_FIELD].concat()),
+                ],
+            ),
+        ];
+        for (sent, expected) in cases {
+            let bytes = [&[PREFACE.to_vec()], *sent, std::slice::from_ref(&good)].concat().concat();
+            let expected = [&[PREFACE.to_vec()], *expected, std::slice::from_ref(&good)].concat().concat();
+            for piece in [1, 7, 1024] {
+                assert_eq!(passed(&bytes, piece), expected, "{sent:?}, pieces of {piece}");
+            }
+        }
+    }
+
+    /// Scenario: a block that is not read, by its faulty index or because its stream depends on itself, and then others.
+    /// Guarantees: from there on no block passes as it came: the tables of both sides may differ.
+    #[test]
+    fn what_cannot_be_followed_is_not_passed() {
+        for first in [
+            frame(HEADERS, END_HEADERS, 1, b"\xbe"),
+            frame(HEADERS, END_HEADERS | PRIORITY, 1, b"\0\0\0\x01\x10\x82\x44\x01/"),
+            frame(HEADERS, END_HEADERS | PADDED, 1, b"\xff\x82"),
+        ] {
+            let bytes = [PREFACE, &first, &frame(HEADERS, END_HEADERS, 3, b"\x82\x86\x84")].concat();
+            let last = frame(HEADERS, END_HEADERS, 3, &[&b"\x82\x86\x84"[..], MALFORMED_FIELD].concat());
+            assert!(passed(&bytes, 1024).ends_with(&last), "{first:?}");
+        }
+    }
+}
