@@ -18,8 +18,14 @@ pub const FRAME_LIMIT_BYTES: u32 = 64 << 10;
 /// A block in several frames; far above any that is taken.
 const BLOCK_LIMIT_BYTES: usize = 512 << 10;
 
+/// Open streams that are remembered: more than may be open at once, and such as we ended early.
+const OPEN_LIMIT: usize = 512;
+
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
@@ -39,8 +45,12 @@ pub struct HeaderBlocks {
     skip: usize,
     /// What has come of a block that goes on in a next frame.
     block: Vec<u8>,
-    /// The newest stream that was opened: on older ones, a block is trailers.
+    /// The newest stream that was opened.
     newest: u32,
+    /// Streams on which the other side may still send: there, a block is trailers.
+    open: Vec<u32>,
+    /// Whether the block that goes on is such.
+    is_trailers: bool,
     /// What the table holds is not known any more.
     lost: bool,
 }
@@ -75,7 +85,15 @@ impl Change {
 
 impl Default for HeaderBlocks {
     fn default() -> Self {
-        HeaderBlocks { table: Table::default(), skip: PREFACE_BYTES, block: Vec::new(), newest: 0, lost: false }
+        HeaderBlocks {
+            table: Table::default(),
+            skip: PREFACE_BYTES,
+            block: Vec::new(),
+            newest: 0,
+            open: Vec::new(),
+            is_trailers: false,
+            lost: false,
+        }
     }
 }
 
@@ -94,13 +112,16 @@ impl HeaderBlocks {
             };
             let length = usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low);
             let bytes = HEAD_BYTES + length;
+            let stream = u32::from_be_bytes([*a, *b, *c, *d]) & 0x7fff_ffff;
+            if *kind == RST_STREAM || (*kind == DATA && flags & END_STREAM != 0) {
+                self.ends(stream);
+            }
             // One that is larger than frames may be ends the connection by its head alone (FRAME_SIZE_ERROR).
             if !matches!(*kind, HEADERS | CONTINUATION) || length > FRAME_LIMIT_BYTES as usize {
                 self.skip = bytes;
                 continue;
             }
             let Some(payload) = payload.get(..length) else { return Step { pass, change: None } };
-            let stream = u32::from_be_bytes([*a, *b, *c, *d]) & 0x7fff_ffff;
             let (part, padding) = match *kind {
                 HEADERS => fragment(*flags, stream, payload).unwrap_or_else(|| {
                     self.lost = true;
@@ -109,9 +130,12 @@ impl HeaderBlocks {
                 _ => (payload, 0),
             };
             let block = self.gathered(*kind, part);
+            if *kind == HEADERS {
+                self.begins(stream, flags & END_STREAM != 0);
+            }
             if flags & END_HEADERS == 0 {
                 self.block = block.into_owned();
-            } else if let Some(field) = self.judge(stream, &block) {
+            } else if let Some(field) = self.judge(&block) {
                 let place = bytes - padding;
                 return Step { pass, change: Some(Change { bytes, place, field }) };
             }
@@ -133,16 +157,33 @@ impl HeaderBlocks {
         Cow::Owned(before)
     }
 
-    /// What is to be added to a whole block.
-    fn judge(&mut self, stream: u32, block: &[u8]) -> Option<&'static [u8]> {
-        let found = self.table.read(block);
-        let is_trailers = stream <= self.newest;
+    /// A block begins, and with it perhaps a stream.
+    fn begins(&mut self, stream: u32, is_last: bool) {
+        self.is_trailers = self.open.contains(&stream);
+        if is_last {
+            self.ends(stream);
+        } else if stream > self.newest {
+            if self.open.len() == OPEN_LIMIT {
+                self.open.remove(0);
+            }
+            self.open.push(stream);
+        }
         self.newest = self.newest.max(stream);
+    }
+
+    /// The other side sends nothing more on a stream.
+    fn ends(&mut self, stream: u32) {
+        self.open.retain(|open| *open != stream);
+    }
+
+    /// What is to be added to a whole block. One on a stream that is over is the framework's to refuse.
+    fn judge(&mut self, block: &[u8]) -> Option<&'static [u8]> {
+        let found = self.table.read(block);
         self.lost |= found == Err(Broken);
         match found {
             _ if self.lost => Some(MALFORMED_FIELD),
             // RFC 9113 section 8.1: trailers have no pseudo-header fields.
-            Ok(Found { pseudo: true, .. }) if is_trailers => Some(MALFORMED_FIELD),
+            Ok(Found { pseudo: true, .. }) if self.is_trailers => Some(MALFORMED_FIELD),
             Ok(Found { hash: true, .. }) => Some(REFUSED_FIELD),
             _ => None,
         }
@@ -248,7 +289,19 @@ mod tests {
                     frame(CONTINUATION, END_HEADERS, 1, &[&b"#x"[..], REFUSED_FIELD].concat()),
                 ],
             ),
-            // Trailers.
+            // Trailers, in one frame and in two.
+            (
+                &[
+                    frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84"),
+                    frame(HEADERS, 1, 1, b"\x82"),
+                    frame(CONTINUATION, END_HEADERS, 1, b""),
+                ],
+                &[
+                    frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84"),
+                    frame(HEADERS, 1, 1, b"\x82"),
+                    frame(CONTINUATION, END_HEADERS, 1, MALFORMED_FIELD),
+                ],
+            ),
             (
                 &[frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84"), frame(HEADERS, END_HEADERS | 1, 1, b"\x82")],
                 &[
@@ -262,6 +315,22 @@ mod tests {
             let expected = [&[PREFACE.to_vec()], *expected, std::slice::from_ref(&good)].concat().concat();
             for piece in [1, 7, 1024] {
                 assert_eq!(passed(&bytes, piece), expected, "{sent:?}, pieces of {piece}");
+            }
+        }
+    }
+
+    /// Scenario: a request on a stream whose requests are over. Guarantees: it passes: the framework knows which error it is.
+    #[test]
+    fn blocks_on_closed_streams_are_not_trailers() {
+        let block = b"\x82\x86\x84";
+        for end in [
+            frame(HEADERS, END_HEADERS | END_STREAM, 3, block),
+            [frame(HEADERS, END_HEADERS, 3, block), frame(DATA, END_STREAM, 3, b"x")].concat(),
+            [frame(HEADERS, END_HEADERS, 3, block), frame(RST_STREAM, 0, 3, b"\0\0\0\x08")].concat(),
+        ] {
+            for stream in [3, 1] {
+                let bytes = [PREFACE, &end, &frame(HEADERS, END_HEADERS | END_STREAM, stream, block)].concat();
+                assert_eq!(passed(&bytes, 5), bytes, "{end:?}");
             }
         }
     }
