@@ -14,7 +14,7 @@ use crate::identify::{Rejection, RejectionKind};
 use crate::lightstep::{self, Particulars};
 use crate::limits::Share;
 use crate::otlp::{self, Encoding};
-use crate::transform::{AnswerFault, CodingFault};
+use crate::transform::{AnswerFault, Coding, CodingFault};
 use crate::vault::VaultFault;
 
 /// The header that ties an answer to its record.
@@ -216,6 +216,10 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
             put(header::CONTENT_TYPE, "application/grpc");
             put(HeaderName::from_static("grpc-status"), &code.to_string());
             put(HeaderName::from_static("grpc-message"), &percent_encode(words));
+            if class == Class::Unsupported {
+                // gRPC, "Compression": the client may choose another.
+                put(HeaderName::from_static("grpc-accept-encoding"), &Coding::ALL.map(Coding::name).join(","));
+            }
             if let Class::Throttled(seconds) = class {
                 let details = otlp::status_with_retry(code, words, seconds.max(1));
                 use base64::Engine as _;

@@ -234,3 +234,26 @@ async fn a_grpc_deadline_is_a_duration_and_holds() {
         }
     }
 }
+
+/// Scenario: metadata with `_`, which gRPC allows, beside a good export; and an encoding that is not known here.
+/// Guarantees: the one name is left out, not the export; the refusal names what may be chosen instead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_clients_keep_their_habits() {
+    let world = stage::start(stage::plan(&[])).await;
+    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector")).http2();
+    let message = framed(&Sample::traces("checkout", 2).protobuf());
+    let send = async |more: (&str, &str)| {
+        let headers = [("content-type", GRPC), ("te", "trailers"), more];
+        caller.send(Method::POST, Signal::Traces.grpc_path(), &headers, message.clone()).await.unwrap()
+    };
+    assert_eq!(status(&send(("x_tenant_id", "5")).await), 200);
+    let captured = world.emulator.captured();
+    assert!(captured.iter().all(|captured| captured.header("x_tenant_id").is_empty()) && captured.len() == 1);
+    for name in ["lightstep_access_token", "content_type", "grpc_timeout"] {
+        let answer = send((name, "5")).await;
+        assert_eq!((status(&answer), reason(&world, &answer).await), (400, "malformed_header".to_owned()), "{name}");
+    }
+    let answer = send(("grpc-encoding", "snappy")).await;
+    assert_eq!((status(&answer), reason(&world, &answer).await), (415, "content_encoding_unsupported".to_owned()));
+    assert_eq!(answer.header("grpc-accept-encoding").as_deref(), Some("identity,gzip,deflate,zstd"));
+}
