@@ -28,7 +28,7 @@ pub enum Fault {
     Chunk,
     /// `Expect` with anything but `100-continue`.
     Expectation,
-    /// `Upgrade`, which nothing here offers.
+    /// `Upgrade` or what belongs to it over HTTP/2, which has none.
     Upgrade,
     /// Two different credentials of one kind, or one in a place where none may stand.
     CredentialConflict,

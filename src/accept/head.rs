@@ -85,13 +85,13 @@ pub fn inspect(head: &[u8], limits: HeadLimits) -> Result<Framing, Fault> {
     }
 }
 
-/// Renames the framing headers of a judged head in place, so that the framework takes the request for
-/// one without a body: the body is read by us, without the framework's copies.
-pub fn mask_framing(head: &mut [u8]) {
+/// Renames in a judged head, in place, what the framework is not to act upon: the framing of a body, which is read by us
+/// without the framework's copies, and `Upgrade`, which is ignored (RFC 9110 section 7.8).
+pub fn mask(head: &mut [u8], has_body: bool) {
+    let framing = [(&b"content-length"[..], &b"lightkeeper-cl"[..]), (b"transfer-encoding", b"lightkeeper-te-xx")];
+    let framing = framing.iter().filter(|_| has_body);
     for line in head.split_mut(|byte| *byte == b'\n').skip(1) {
-        for (name, mask) in
-            [(&b"content-length"[..], &b"lightkeeper-cl"[..]), (b"transfer-encoding", b"lightkeeper-te-xx")]
-        {
+        for (name, mask) in framing.clone().chain([&(&b"upgrade:"[..], &b"lk-upgr:"[..])]) {
             if let Some(start) = line.get_mut(..name.len())
                 && start.eq_ignore_ascii_case(name)
             {
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn framing_is_masked_in_place() {
         let mut head = *b"POST / HTTP/1.1\r\nContent-LENGTH: 5\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n";
-        mask_framing(&mut head);
+        mask(&mut head, true);
         let expected = b"POST / HTTP/1.1\r\nlightkeeper-cl: 5\r\nHost: a\r\nlightkeeper-te-xx: chunked\r\n\r\n";
         assert_eq!(&head, expected);
     }

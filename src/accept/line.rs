@@ -332,9 +332,7 @@ impl Line {
         match head::inspect(head, self.pace.head).and_then(|framing| foresee(framing, rest).map(|()| framing)) {
             Err(fault) => self.refuse_head(fault),
             Ok(framing) => {
-                if framing != Framing::None {
-                    head::mask_framing(head);
-                }
+                head::mask(head, framing != Framing::None);
                 self.passable = end;
                 (self.mode, self.declared) = match framing {
                     Framing::None => (Mode::Answer, Some(0)),

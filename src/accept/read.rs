@@ -204,10 +204,12 @@ fn authority(parts: &Parts) -> Result<String, Fault> {
 /// Hop-by-hop fields: they must not decide which of our headers survive (CVE-2024-45410's class).
 fn check_connection(parts: &Parts) -> Result<(), Fault> {
     let headers = &parts.headers;
-    if headers.contains_key(UPGRADE) || headers.contains_key("http2-settings") {
+    // Over HTTP/1.1 an upgrade is an offer, which is ignored (RFC 9110 section 7.8).
+    let is_http2 = parts.version == Version::HTTP_2;
+    if is_http2 && (headers.contains_key(UPGRADE) || headers.contains_key("http2-settings")) {
         return Err(Fault::Upgrade);
     }
-    if parts.version == Version::HTTP_2
+    if is_http2
         && [CONNECTION.as_str(), TRANSFER_ENCODING.as_str(), "keep-alive", "proxy-connection"]
             .iter()
             .any(|name| headers.contains_key(*name))
@@ -217,7 +219,10 @@ fn check_connection(parts: &Parts) -> Result<(), Fault> {
     for value in headers.get_all(CONNECTION) {
         let text = value.to_str().map_err(|_| Fault::HeaderConflict)?;
         for option in text.split(',').map(str::trim) {
-            if !["close", "keep-alive", "te", ""].iter().any(|known| option.eq_ignore_ascii_case(known)) {
+            if !["close", "keep-alive", "te", "upgrade", "http2-settings", ""]
+                .iter()
+                .any(|known| option.eq_ignore_ascii_case(known))
+            {
                 return Err(Fault::HeaderConflict);
             }
         }

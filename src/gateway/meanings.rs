@@ -27,7 +27,7 @@ malformed_host: `Host` is missing, doubled or malformed. Look for a proxy in bet
 ambiguous_framing: The length of the body is in doubt. Look for a broken proxy in between.
 malformed_chunk: A chunk of the body is malformed. Look for a broken proxy in between.
 expectation_unknown: `Expect` asks for something but `100-continue`. Change the client.
-upgrade_refused: `Upgrade` is not spoken here. Turn "upgrade to HTTP/2" off in the client.
+upgrade_refused: Nothing is upgraded over HTTP/2. Look for a proxy in between.
 conflicting_credentials: Two different credentials came along. Remove one of them from the client's settings.
 token_in_url: A token stands in the URL, where proxies write it down. Use another transport, and replace the token.
 malformed_grpc_timeout: `grpc-timeout` is no duration. Change the client.

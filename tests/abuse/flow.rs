@@ -196,3 +196,38 @@ async fn heads_have_a_size() {
     ground.alive().await;
     ground::none(&faults);
 }
+
+/// Scenario: offers to go on in another protocol, as Java's client and proxies make them, with a second request behind
+/// each. Guarantees: the offer is ignored (RFC 9110 section 7.8): both requests are answered over HTTP/1.1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_to_upgrade_are_ignored() {
+    let mut ground = Ground::new().await;
+    let settings = "HTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+    for offer in [
+        "Connection: upgrade\r\n".to_owned(),
+        "Upgrade: h2c\r\n".to_owned(),
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n".to_owned(),
+        "UPGRADE: TLS/1.0\r\nConnection: upgrade\r\n".to_owned(),
+        format!("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n{settings}"),
+        settings.to_owned(),
+    ] {
+        let (get, good) = (ground.fill("{GET}"), ground.good());
+        let sent = format!("{get}{offer}\r\n{good}");
+        let talk = wire::talk(ground.plain(), sent.as_bytes()).await;
+        let replies = wire::replies(&talk.bytes, &[]).unwrap();
+        assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 200], "{offer}");
+        assert!(replies.iter().all(|reply| reply.header("upgrade").is_none()), "{offer}");
+        assert!(talk.bytes.starts_with(b"HTTP/1.1 200"), "{offer}");
+        ground.calls(2).await;
+    }
+    let sample = lightkeeper::demo::Sample::traces("checkout", 1).protobuf();
+    let head = ground.fill("{EXPORT}Upgrade: h2c\r\nConnection: Upgrade, close\r\n");
+    let sent = [format!("{head}Content-Length: {}\r\n\r\n", sample.len()).as_bytes(), &sample].concat();
+    let talk = wire::talk(ground.plain(), &sent).await;
+    assert!(talk.bytes.starts_with(b"HTTP/1.1 200"), "{}", talk.bytes.escape_ascii());
+    let captured = ground.world.emulator.captured();
+    assert!(captured.iter().all(|captured| captured.header("upgrade").is_empty()));
+    assert!(captured.iter().all(|captured| captured.header("connection").is_empty()));
+    assert_eq!(captured.len(), 1);
+    ground.alive().await;
+}

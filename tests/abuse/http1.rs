@@ -16,7 +16,6 @@ const CONFLICT: &str = "conflicting_headers";
 const HOST: &str = "malformed_host";
 const FRAMING: &str = "ambiguous_framing";
 const CHUNK: &str = "malformed_chunk";
-const UPGRADE: &str = "upgrade_refused";
 const EXPECT: &str = "expectation_unknown";
 const CREDENTIALS: &str = "conflicting_credentials";
 
@@ -338,23 +337,12 @@ const CONNECTIONS: &[Case] = &[
     ("{GET}Connection: host\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: content-type\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: x-forwarded-for\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: upgrade\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: \"close\"\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: close;authorization\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: cl\u{e9}se\r\n\r\n", 400, CONFLICT),
     ("{EXPORT}Connection: content-length\r\nContent-Length: 5\r\n\r\nhello", 400, CONFLICT),
     ("{EXPORT}Connection: transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, CONFLICT),
     ("{EXPORT}Connection: lightstep-access-token\r\nContent-Length: 5\r\n\r\nhello", 400, CONFLICT),
-    ("{GET}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 400, UPGRADE),
-    (
-        "{GET}Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
-        400,
-        UPGRADE,
-    ),
-    ("{GET}Upgrade: h2c\r\n\r\n", 400, UPGRADE),
-    ("{GET}Upgrade: TLS/1.0\r\nConnection: upgrade\r\n\r\n", 400, UPGRADE),
-    ("{GET}HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", 400, UPGRADE),
-    ("{EXPORT}Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nhello", 400, UPGRADE),
     ("{EXPORT}Expect: bogus\r\nContent-Length: 5\r\n\r\nhello", 400, EXPECT),
     ("{EXPORT}Expect: 100-continue, x\r\nContent-Length: 5\r\n\r\nhello", 400, EXPECT),
     ("{EXPORT}Expect: 100\r\nContent-Length: 5\r\n\r\nhello", 400, EXPECT),
