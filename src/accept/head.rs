@@ -88,10 +88,14 @@ pub fn inspect(head: &[u8], limits: HeadLimits) -> Result<Framing, Fault> {
 /// Renames in a judged head, in place, what the framework is not to act upon: the framing of a body, which is read by us
 /// without the framework's copies, and `Upgrade`, which is ignored (RFC 9110 section 7.8).
 pub fn mask(head: &mut [u8], has_body: bool) {
-    let framing = [(&b"content-length"[..], &b"lightkeeper-cl"[..]), (b"transfer-encoding", b"lightkeeper-te-xx")];
-    let framing = framing.iter().filter(|_| has_body);
+    const MASKS: [(&[u8], &[u8]); 3] = [
+        (b"upgrade:", b"lk-upgr:"),
+        (b"content-length", b"lightkeeper-cl"),
+        (b"transfer-encoding", b"lightkeeper-te-xx"),
+    ];
+    let masks = MASKS.get(..if has_body { MASKS.len() } else { 1 }).unwrap_or_default();
     for line in head.split_mut(|byte| *byte == b'\n').skip(1) {
-        for (name, mask) in framing.clone().chain([&(&b"upgrade:"[..], &b"lk-upgr:"[..])]) {
+        for (name, mask) in masks {
             if let Some(start) = line.get_mut(..name.len())
                 && start.eq_ignore_ascii_case(name)
             {
