@@ -216,7 +216,15 @@ async fn as_it_comes(
                 headers: &headers,
                 body,
             };
-            let reply = asking::ask(question).await.map_err(|unanswered| {
+            let asked = match session.downstream_session.watch_h2_stream_close() {
+                // What may have changed something is heard to its end.
+                Some(closed) if call.method.is_safe() => tokio::select! {
+                    asked = asking::ask(question) => asked,
+                    _ = closed => return Err(lanes::client_closed()),
+                },
+                _ => asking::ask(question).await,
+            };
+            let reply = asked.map_err(|unanswered| {
                 walk.upstream_status = unanswered.upstream_status;
                 unanswered.refusal
             })?;

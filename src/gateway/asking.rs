@@ -117,8 +117,10 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
             // A task of its own: others wait for it, and must not fail because this caller goes away. It ends by
             // the upstream's own deadlines.
             tokio::spawn(async move {
-                let outcome = errand.run_and_keep(&key).await;
-                leading.land(outcome);
+                tokio::select! {
+                    outcome = errand.run_and_keep(&key) => leading.land(outcome),
+                    () = leading.abandoned() => {}
+                }
             });
             waiting.outcome().await
         }

@@ -4,7 +4,8 @@
 //! seconds where that is configured. What it refuses to know: how the backend is asked, and who asks. Invariants: two
 //! questions are the same only if all that shapes the answer is equal, compared by value and never by a digest; a failure
 //! is told to those who wait at that moment only; what was asked before a write ended answers nobody who asks after it;
-//! everything is bounded.
+//! a read that one caller gave up, or that is older than `JOIN_LIMIT`, is joined by no further caller; everything is
+//! bounded.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -25,6 +26,9 @@ use crate::respond::{Class, Refusal};
 
 /// Reads under way that others may join; more are asked each for itself.
 const FLIGHTS_LIMIT_ENTRIES: usize = 4096;
+/// How old a read under way may be for another caller to join it. A backend that hangs would otherwise hold up every
+/// caller who asks the same, until its own timeout.
+const JOIN_LIMIT: Duration = Duration::from_secs(5);
 /// Answers that are kept, with their keys.
 const KEPT_LIMIT_BYTES: u64 = 64 << 20;
 /// One answer that is kept at most.
@@ -93,9 +97,23 @@ type Outcome = Result<Reply, Unanswered>;
 /// What is under way and what is kept.
 pub struct Sharing {
     // Held for a lookup and the arithmetic of the budget, never across an await.
-    flights: Mutex<HashMap<Arc<Key>, watch::Receiver<Option<Outcome>>>>,
+    flights: Mutex<HashMap<Arc<Key>, Flight>>,
     kept: Cache<Arc<Key>, Arc<Kept>>,
     writes: Mutex<Writes>,
+}
+
+/// A read under way that may be joined.
+struct Flight {
+    outcome: watch::Receiver<Option<Outcome>>,
+    began: UnixMillis,
+}
+
+impl Flight {
+    /// Whether it is young enough. A clock that was set back makes it too old rather than joinable for long.
+    fn may_be_joined(&self, now: UnixMillis) -> bool {
+        let age = now.0.saturating_sub(self.began.0);
+        u64::try_from(age).is_ok_and(|age| u128::from(age) < JOIN_LIMIT.as_millis())
+    }
 }
 
 struct Kept {
@@ -135,8 +153,13 @@ pub enum Joined {
     Alone,
 }
 
-/// Waits for an answer.
-pub struct Waiting(watch::Receiver<Option<Outcome>>);
+/// Waits for an answer. Dropped before it came, the caller has given up, and no further caller joins this read: who
+/// comes again asks anew.
+pub struct Waiting {
+    core: Arc<Core>,
+    key: Arc<Key>,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
 
 /// The duty to bring an answer. Dropped without one, those who wait are told of a defect.
 pub struct Leading {
@@ -148,9 +171,18 @@ pub struct Leading {
 impl Waiting {
     /// The answer, as the leader's task got it.
     pub async fn outcome(mut self) -> Outcome {
-        match self.0.wait_for(Option::is_some).await {
+        match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(defect())),
             Err(_) => Err(defect()),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Once the answer is there, `land` has taken the read out already.
+        if self.outcome.borrow().is_none() {
+            self.core.sharing.close(&self.key, &self.outcome);
         }
     }
 }
@@ -160,20 +192,22 @@ fn defect() -> Unanswered {
 }
 
 impl Leading {
-    /// Gives everybody who waits the answer. Whoever comes from now on asks anew.
+    /// Gives all who wait the answer. Who comes from now on asks anew.
     pub fn land(self, outcome: Outcome) {
-        self.core.sharing.flights().remove(&self.key);
+        self.core.sharing.close(&self.key, &self.sender.subscribe());
         self.sender.send_replace(Some(outcome));
+    }
+
+    /// Returns once every caller who waited has given up.
+    pub async fn abandoned(&self) {
+        // A read that may still be joined is held by the map of reads as well.
+        self.sender.closed().await;
     }
 }
 
 impl Drop for Leading {
     fn drop(&mut self) {
-        let mut flights = self.core.sharing.flights();
-        // After landing, another may have begun under the same key.
-        if flights.get(&self.key).is_some_and(|flight| flight.same_channel(&self.sender.subscribe())) {
-            flights.remove(&self.key);
-        }
+        self.core.sharing.close(&self.key, &self.sender.subscribe());
     }
 }
 
@@ -185,17 +219,28 @@ impl Sharing {
         key: &Arc<Key>,
         charge: impl FnOnce() -> Result<(), Refusal>,
     ) -> Result<Joined, Refusal> {
+        let now = core.clock.now();
         let mut flights = self.flights();
-        if let Some(flight) = flights.get(key) {
-            return Ok(Joined::Follow(Waiting(flight.clone())));
+        let waiting = |outcome| Waiting { core: core.clone(), key: key.clone(), outcome };
+        if let Some(flight) = flights.get(key).filter(|flight| flight.may_be_joined(now)) {
+            return Ok(Joined::Follow(waiting(flight.outcome.clone())));
         }
         charge()?;
         if flights.len() >= FLIGHTS_LIMIT_ENTRIES {
             return Ok(Joined::Alone);
         }
-        let (sender, receiver) = watch::channel(None);
-        flights.insert(key.clone(), receiver.clone());
-        Ok(Joined::Lead(Leading { core: core.clone(), key: key.clone(), sender }, Waiting(receiver)))
+        let (sender, outcome) = watch::channel(None);
+        // One that is too old keeps those who wait for it, and makes place for this one.
+        flights.insert(key.clone(), Flight { outcome: outcome.clone(), began: now });
+        Ok(Joined::Lead(Leading { core: core.clone(), key: key.clone(), sender }, waiting(outcome)))
+    }
+
+    /// Takes this very read out of those that may be joined; another may have begun under the same key.
+    fn close(&self, key: &Arc<Key>, outcome: &watch::Receiver<Option<Outcome>>) {
+        let mut flights = self.flights();
+        if flights.get(key).is_some_and(|flight| flight.outcome.same_channel(outcome)) {
+            flights.remove(key);
+        }
     }
 
     /// A kept answer that is not older than `most`.
@@ -247,7 +292,7 @@ impl Sharing {
         }
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<Arc<Key>, watch::Receiver<Option<Outcome>>>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Flight>> {
         // The map is sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -46,6 +46,8 @@ mod site;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 mod tree;
 #[cfg(test)]
 mod upstream;

@@ -45,7 +45,9 @@ async fn coalesced(world: &World, count: i64) {
 /// Guarantees: the backend is asked once, and everybody else gets the answer; whoever asks later asks anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_asked_alike_is_asked_once() {
-    let world = Arc::new(stage::start(plan("{ rates: { general: 10000/s } }")).await);
+    // Time stands still: a read is joined for some seconds only.
+    let (clock, _time) = Clock::manual(Clock::system().now());
+    let world = Arc::new(stage::start(WorldPlan { clock, ..plan("{ rates: { general: 10000/s } }") }).await);
     world.emulator.hold(Endpoints::Query);
     let leader = asking(&world, "ann", STREAMS);
     heads(&world, 1).await;
