@@ -394,7 +394,7 @@ impl From<CodingFault> for Refusal {
 impl From<AnswerFault> for Refusal {
     fn from(fault: AnswerFault) -> Self {
         let class = match fault {
-            AnswerFault::Shape | AnswerFault::EchoedCredential => Class::UpstreamBroken,
+            AnswerFault::Shape => Class::UpstreamBroken,
         };
         Refusal::new(class, fault.reason())
     }

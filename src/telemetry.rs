@@ -96,11 +96,12 @@ impl Making {
     }
 }
 
-/// What becomes of queries.
+/// What becomes of queries, and of what the backend answers.
 struct Queries {
     shared: IntCounterVec,
     throttled: IntCounterVec,
     foreign: IntCounter,
+    echoes: IntCounterVec,
 }
 
 impl Queries {
@@ -119,7 +120,12 @@ impl Queries {
             "foreign_references_total",
             "Links and names of other projects that were blanked in answers.",
         )?;
-        Ok(Queries { shared, throttled, foreign })
+        let echoes = make.counter(
+            "credential_echoes_total",
+            "Answers of a backend that held one of our own credentials, by the credential's project; it was blanked.",
+            &["project"],
+        )?;
+        Ok(Queries { shared, throttled, foreign, echoes })
     }
 }
 
@@ -273,6 +279,10 @@ impl Metrics {
 
     pub fn credential_refused(&self, project: &str) {
         self.credentials.with_label_values(&[project]).inc();
+    }
+
+    pub fn credential_echoed(&self, project: &str) {
+        self.queries.echoes.with_label_values(&[project]).inc();
     }
 
     /// Counts attributes of our own namespace that a caller sent.

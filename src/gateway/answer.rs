@@ -4,8 +4,6 @@
 //! gRPC expect. What it refuses to know: why. Invariants: a gRPC refusal is trailers-only in one frame; a
 //! connection whose body was not read is not used again; every answer carries the request's id.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora_core::protocols::http::HttpTask;
@@ -14,6 +12,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::asking::Reply;
+use super::echoes::EchoGuard;
 use super::page;
 use super::parcel::Manner;
 use super::walk::Walk;
@@ -22,8 +21,7 @@ use crate::forward::{Answer, GrpcAnswer};
 use crate::lightstep::Particulars;
 use crate::otlp::{self, Encoding};
 use crate::respond::{self, REQUEST_ID, Refusal};
-use crate::secret::Secret;
-use crate::transform::{self, Links};
+use crate::transform::{self, Boundary, Links};
 
 /// What of a query answer's head is passed on.
 const QUERY_TAKES: [HeaderName; 7] = [
@@ -35,9 +33,6 @@ const QUERY_TAKES: [HeaderName; 7] = [
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
 ];
-/// Of them, those that may hold links.
-const QUERY_LINKS: [HeaderName; 2] = [header::LOCATION, header::LINK];
-
 type Outcome = Result<(), Box<Error>>;
 
 /// Answers with a refusal.
@@ -62,6 +57,7 @@ pub async fn own(session: &mut Session, walk: &mut Walk, page: serde_json::Value
 /// Answers with a JSON document.
 pub async fn document(session: &mut Session, walk: &mut Walk, status: StatusCode, document: Bytes) -> Outcome {
     walk.status = Some(status.as_u16());
+    let document = looked_through(walk, document);
     let mut headers = vec![
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -80,22 +76,46 @@ pub async fn page(
     body: Bytes,
 ) -> Outcome {
     walk.status = Some(status.as_u16());
+    // Files of the site hold nothing that came from elsewhere.
+    let is_page =
+        headers.iter().any(|(name, value)| name == header::CONTENT_TYPE && value.as_bytes().starts_with(b"text/html"));
+    let body = if is_page { looked_through(walk, body) } else { body };
     write(session, walk, status, headers, body).await
 }
 
-/// What of a query's answer head is passed on. Values that hold our credential are left out.
-pub fn query_headers(from: &HeaderMap, links: &Links, lent: &Secret) -> HeaderMap {
-    let clean = |value: &&HeaderValue| !transform::holds(value.as_bytes(), lent);
+/// A document of ours without any credential of the backend's. It tells of services, alerts and callers, whose names come
+/// from elsewhere.
+fn looked_through(walk: &Walk, document: Bytes) -> Bytes {
+    EchoGuard::new(walk.core(), &walk.house, "own").body(document)
+}
+
+/// What of a query's answer head is passed on, and how many references were left out because they lead elsewhere.
+pub fn query_headers(from: &HeaderMap, links: &Links, boundary: &Boundary<'_>) -> (HeaderMap, u64) {
     let mut headers = HeaderMap::with_capacity(8);
     for name in QUERY_TAKES {
-        headers.extend(from.get(&name).filter(clean).map(|value| (name.clone(), value.clone())));
+        headers.extend(from.get(&name).map(|value| (name.clone(), value.clone())));
     }
-    for name in QUERY_LINKS {
-        let value = from.get(&name).filter(clean);
-        let rewritten = value.and_then(|value| value.to_str().ok()).map(|text| links.in_text(text));
-        headers.extend(rewritten.and_then(|text| HeaderValue::from_str(&text).ok()).map(|value| (name, value)));
+    let mut foreign = 0;
+    let mut referring = |name: HeaderName, text: String| {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.append(name, value);
+        }
+    };
+    let mut locations = from.get_all(header::LOCATION).iter();
+    if let Some(value) = locations.next() {
+        // Two of them leave it to the client which to follow.
+        let text = value.to_str().ok().filter(|_| locations.next().is_none());
+        match text.and_then(|text| transform::location(text, links, boundary)) {
+            Some(text) => referring(header::LOCATION, text),
+            None => foreign += 1,
+        }
     }
-    headers
+    for value in from.get_all(header::LINK) {
+        let (kept, dropped) = value.to_str().map_or((None, 1), |text| transform::link(text, links, boundary));
+        foreign += dropped;
+        kept.into_iter().for_each(|text| referring(header::LINK, text));
+    }
+    (headers, foreign)
 }
 
 /// Passes on a query's answer.
@@ -118,16 +138,15 @@ const EXPORT_TAKES: [HeaderName; 5] = [
     HeaderName::from_static("x-ratelimit-reset"),
 ];
 
-/// Passes on the answer to an export. Header values that hold our credential are left out.
-pub async fn export(session: &mut Session, walk: &mut Walk, answer: &Answer, body: Bytes, lent: &Secret) -> Outcome {
+/// Passes on the answer to an export.
+pub async fn export(session: &mut Session, walk: &mut Walk, answer: &Answer) -> Outcome {
     walk.status = Some(answer.status.as_u16());
     let mut headers = Vec::with_capacity(EXPORT_TAKES.len() + 1);
     for name in EXPORT_TAKES {
-        let value = answer.headers.get(&name).filter(|value| !transform::holds(value.as_bytes(), lent));
-        headers.extend(value.map(|value| (name, value.clone())));
+        headers.extend(answer.headers.get(&name).map(|value| (name, value.clone())));
     }
     headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
-    write(session, walk, answer.status, headers, body).await
+    write(session, walk, answer.status, headers, answer.body.clone()).await
 }
 
 /// Answers an export of several parts, or one that we have something to say on. `message`: an
@@ -174,18 +193,16 @@ const GRPC_TAKES: [HeaderName; 3] = [
     HeaderName::from_static("grpc-status-details-bin"),
 ];
 
-/// Passes on a gRPC answer. Header and trailer values that hold our credential are left out, and what of
-/// the message does is masked.
-pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer, lent: &Arc<Secret>) -> Outcome {
+/// Passes on a gRPC answer.
+pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer) -> Outcome {
     walk.status = Some(answer.status.as_u16());
-    let clean = |value: &HeaderValue| (!transform::holds(value.as_bytes(), lent)).then(|| value.clone());
     let kept = |from: &HeaderMap| {
-        let kept = GRPC_TAKES.into_iter().filter_map(|name| Some((name.clone(), clean(from.get(&name)?)?)));
+        let kept = GRPC_TAKES.into_iter().filter_map(|name| Some((name.clone(), from.get(&name)?.clone())));
         kept.collect::<HeaderMap>()
     };
     let mut head = ResponseHeader::build(answer.status, Some(6))?;
-    if let Some(value) = answer.headers.get(header::CONTENT_TYPE).and_then(clean) {
-        head.append_header(header::CONTENT_TYPE, value)?;
+    if let Some(value) = answer.headers.get(header::CONTENT_TYPE) {
+        head.append_header(header::CONTENT_TYPE, value.clone())?;
     }
     head.append_header(REQUEST_ID, walk.request_id.as_str())?;
     let Some(trailers) = answer.trailers else {
@@ -195,7 +212,7 @@ pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer, le
         session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
         return Ok(());
     };
-    let body = transform::Canary::new(lent.clone()).pass(Some(answer.body), true).unwrap_or_default();
+    let body = answer.body;
     walk.bytes_out += body.len() as u64;
     let mut tasks = vec![HttpTask::Header(Box::new(head), false)];
     if !body.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! What it does: sends a permitted query, within the caller's share of the backend's rate and once for all who ask the
 //! same at the same time, and rewrites its answer. What it refuses to know: the caller's connection. Invariants: nothing
-//! of an answer leaves here before it was rewritten by its operation's rule; a refused key of ours is never told to the
+//! of an answer leaves here before credentials were blanked and it was rewritten by its operation's rule; a refused key of ours is never told to the
 //! caller as the caller's fault; what is sensitive, and what is no read, is neither shared nor kept.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use super::echoes::EchoGuard;
 use super::lanes::is_usable;
 use super::sharing::{self, Furnished, Joined, Key, Writing};
 use super::{Core, House, answer, fairness};
@@ -115,7 +116,7 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
         Joined::Lead(leading, waiting) => {
             let errand = Errand::new(question, class.clone())?;
             // A task of its own: others wait for it, and must not fail because this caller goes away. It ends by
-            // the upstream's own deadlines.
+            // the upstream's own deadlines, or when no caller is left who waits for it.
             tokio::spawn(async move {
                 tokio::select! {
                     outcome = errand.run_and_keep(&key) => leading.land(outcome),
@@ -227,7 +228,7 @@ impl Errand {
         self.reply(answer, held).map_err(failed)
     }
 
-    fn reply(&self, answer: Answer, mut held: Reservation) -> Result<Reply, Refusal> {
+    fn reply(&self, mut answer: Answer, mut held: Reservation) -> Result<Reply, Refusal> {
         let status = answer.status.as_u16();
         if matches!(status, 401 | 403) {
             self.core.credential_refused(self.route.project().unwrap_or("none"), &self.lease.fingerprint());
@@ -242,8 +243,14 @@ impl Errand {
             Some(_) => return Err(forward::SendFault::Undecodable.into()),
         };
         let links = links(&self.house.profile.link_hosts, &self.backend, &self.ours);
-        let lent = self.lease.canary();
-        let inside = match (self.house.profile.operation(self.operation).scope, self.route.project()) {
+        let operation = self.house.profile.operation(self.operation);
+        // Who may read a project's tokens in full is not shown anything else of ours.
+        let shown = self.route.project().filter(|_| self.rule == ResponseRule::AccessTokens && self.may_see_secrets);
+        let mut guard = EchoGuard::new(&self.core, &self.house, &operation.permission).showing(shown);
+        guard.headers(&mut answer.headers);
+        let plain = guard.body(plain);
+        drop(guard);
+        let inside = match (operation.scope, self.route.project()) {
             (_, Some(project)) => Inside::Project(project),
             // What was just made is in no policy yet.
             (Scope::Organization, None) if self.rule == ResponseRule::Project => Inside::Organization,
@@ -257,13 +264,12 @@ impl Errand {
             boundary: Boundary { prefix, organization, inside },
             visible_projects: &self.visible_projects,
             may_see_secrets: self.may_see_secrets,
-            lent: &lent,
             is_json: declared,
             status,
         };
         let rewritten = transform::rewrite(plain, &rewriting)?;
-        self.core.metrics.foreign_references(rewritten.foreign);
-        let mut headers = answer::query_headers(&answer.headers, &links, &lent);
+        let (mut headers, foreign) = answer::query_headers(&answer.headers, &links, &rewriting.boundary);
+        self.core.metrics.foreign_references(rewritten.foreign + foreign);
         if rewritten.body.is_empty() {
             headers.remove(header::CONTENT_TYPE);
         } else if !answer.status.is_success() && !declared {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::House;
 use super::alarms::Alarms;
+use super::echoes::Echoes;
 use super::inlet::Passing;
 use super::pulse::Pulse;
 use super::recent::Recent;
@@ -61,6 +62,8 @@ pub struct Core {
     pub rates: Rates,
     /// Reads under way, and answers of a moment ago.
     pub(super) sharing: Sharing,
+    /// Credentials of ours that came back lately.
+    pub(super) echoes: Echoes,
     pub in_flight: AtomicU64,
     pub draining: AtomicBool,
     /// True once calls that are left are cut.
@@ -130,6 +133,7 @@ impl Core {
             recent: Recent::default(),
             rates: Rates::default(),
             sharing: Sharing::default(),
+            echoes: Echoes::default(),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),
@@ -162,6 +166,17 @@ impl Core {
         tracing::error!(project, fingerprint, "the backend refuses one of our credentials");
         let detail = format!("project {project}, credential with digest {fingerprint}");
         self.event("credential_refused", "credential_refused_by_upstream", Some(detail));
+    }
+
+    /// Metric and, if it is news, log line and audit event: a credential of ours came back, and was blanked. Where it
+    /// was kept, the backend shows it to others as well: an operator must rotate.
+    pub fn credential_echoed(&self, project: &str, fingerprint: &str, operation: &str, is_news: bool) {
+        self.metrics.credential_echoed(project);
+        if is_news {
+            tracing::error!(project, fingerprint, operation, "an answer held one of our credentials");
+            let detail = format!("project {project}, credential with digest {fingerprint}, asked: {operation}");
+            self.event("credential_echoed", "upstream_echoed_credential", Some(detail));
+        }
     }
 
     /// The truth about readiness: a gateway that cannot identify anybody, cannot record or is about to

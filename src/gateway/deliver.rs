@@ -3,21 +3,20 @@
 //! What it does: sends an export over either transport, and tries the next token of the list if the backend
 //! refuses the first. What it refuses to know: where the body comes from, and what becomes of the answer.
 //! Invariants: a refused credential of ours is never told to the caller as the caller's fault; a body is sent with
-//! another token only if it can be sent whole.
+//! another token only if it can be sent whole; no credential of ours is in an answer that leaves here.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
+use super::echoes::EchoGuard;
 use super::{Core, House};
 use crate::accept::Protocol;
 use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply};
 use crate::limits::Reservation;
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
-use crate::secret::Secret;
 use crate::vault::Lease;
 
 /// The largest answer to an export (OTLP specification: 4 MiB).
@@ -51,9 +50,8 @@ pub enum Said {
 
 /// A backend's answer, and what goes with it.
 pub struct Delivered {
+    /// Without any credential of ours.
     pub said: Said,
-    /// The credential that went out, which must not come back.
-    pub lent: Arc<Secret>,
     /// Holds the answer's place in the memory budget.
     pub held: Reservation,
 }
@@ -63,6 +61,14 @@ impl Said {
         match self {
             Said::Http(answer) => answer.status,
             Said::Grpc(answer) => answer.status,
+        }
+    }
+
+    fn without_credentials(&mut self, errand: &Errand<'_>) {
+        let mut guard = EchoGuard::new(errand.core, errand.house, errand.route.path_and_query());
+        match self {
+            Said::Http(answer) => guard.answer(answer),
+            Said::Grpc(answer) => guard.grpc(answer),
         }
     }
 
@@ -106,7 +112,7 @@ pub async fn deliver<S: Supply>(
     loop {
         let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation: &mut held };
         let asking = once(errand, &lease, body, &mut intake);
-        let said = match errand.deadline {
+        let mut said = match errand.deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, asking)
                 .await
                 .map_err(|_| Refusal::new(Class::UpstreamTimeout, "deadline_exceeded"))??,
@@ -114,7 +120,8 @@ pub async fn deliver<S: Supply>(
         };
         *upstream_status = Some(said.status().as_u16());
         if !said.refuses_us(errand.is_sealed) {
-            return Ok(Delivered { said, lent: lease.canary(), held });
+            said.without_credentials(errand);
+            return Ok(Delivered { said, held });
         }
         errand.core.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
         let next =

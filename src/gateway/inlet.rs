@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::alert::{DeepLinks, Enriched, Told, owners};
+use super::echoes::EchoGuard;
 use super::restraint::Culprit;
 use super::walk::Walk;
 use super::{Core, answer, lanes};
@@ -135,6 +136,8 @@ async fn take_in(
     let body = lanes::read_within(session, walk, arrival, Protocol::Http, &mut held, &limits).await?;
     let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
     held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE)).map_err(budget_spent)?;
+    // What is passed on leaves the house, and what is remembered is shown.
+    let body = EchoGuard::new(&core, &house, "alert").body(body);
     let malformed = || Refusal::new(Class::Malformed, "alert_malformed");
     let message = Value::Object(strict_object(&body).ok_or_else(malformed)?);
     let told = Told::read(&message, &house.alert_layout);

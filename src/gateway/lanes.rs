@@ -19,7 +19,6 @@ use crate::limits::{Limits, Reservation};
 use crate::media_type::MediaType;
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
-use crate::transform;
 use crate::vault::Lease;
 
 /// A caller's body, held to its bounds as it comes.
@@ -109,21 +108,20 @@ pub async fn export(
 
 /// Gives the caller the backend's answer to an export.
 pub async fn pass_on(session: &mut Session, walk: &mut Walk, delivered: Delivered) -> Result<(), Refusal> {
-    let Delivered { said, lent, held } = delivered;
+    let Delivered { said, held } = delivered;
     let outcome = match said {
         Said::Http(answer) => {
             if !is_usable(answer.status.as_u16()) || answer.headers.contains_key(header::CONTENT_ENCODING) {
                 return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
             }
-            let body = transform::Canary::new(lent.clone()).pass(Some(answer.body.clone()), true).unwrap_or_default();
-            answer::export(session, walk, &answer, body, &lent).await
+            answer::export(session, walk, &answer).await
         }
         Said::Grpc(answer) => {
             if let Some(class) = unusable_grpc(&answer) {
                 return Err(Refusal::new(class, "upstream_answer_unusable"));
             }
             walk.grpc_status = grpc_code(&answer);
-            answer::grpc(session, walk, answer, &lent).await
+            answer::grpc(session, walk, answer).await
         }
     };
     drop(held);
@@ -135,7 +133,8 @@ fn unusable_grpc(answer: &GrpcAnswer) -> Option<Class> {
     let content_type = answer.headers.get(header::CONTENT_TYPE);
     let is_grpc = content_type.is_some_and(|value| MediaType::glimpse(value.as_bytes()).is_grpc());
     match answer.status.as_u16() {
-        200 if is_grpc && grpc_code(answer).is_some() => None,
+        // No coding was offered, and what is compressed cannot be looked through.
+        200 if is_grpc && grpc_code(answer).is_some() && answer.body.first().is_none_or(|flag| *flag == 0) => None,
         429 => Some(Class::Throttled(5)),
         504 => Some(Class::UpstreamTimeout),
         _ => Some(Class::UpstreamBroken),

@@ -123,6 +123,7 @@ app_without_project: Neither the app nor any above it has a project to write to.
 no_writable_app: There is no app that you may write to. Ask the owners of yours for access.
 service_foreign: The service belongs to an app that you may not write to. Compare `service.name`, or ask that app's owners.
 service_unknown: No app that you may write to claims this service. Compare `service.name`, or ask the owners of your app to add it.
+foreign_project_named: The question names another project, where you do not hold the permission that it takes. Compare its ids and links.
 project_unknown: There is no such project. Compare the name.
 organization_unknown: There is no such organization here. Compare the name in the path.
 operation_unknown: This is no operation of the backend. It is a defect of the gateway; please report it.
@@ -150,7 +151,7 @@ upstream_answer_unusable: The backend's answer makes no sense here. Tell an oper
 upstream_answer_too_large: The backend's answer is too large. Ask for less at once.
 upstream_answer_undecodable: The backend's answer cannot be read. Tell an operator if it stays so.
 upstream_answer_unknown_shape: The backend's answer has a form in which nothing can be hidden from others; it is kept back. Please report it.
-upstream_echoed_credential: The backend's answer held a secret of the gateway's; it is kept back. Tell an operator.
+upstream_echoed_credential: A backend's answer held a secret of the gateway's, which was blanked. Tell an operator.
 projects_failed: None of the projects could be asked. Try again; the answer names them.
 alert_malformed: What the backend told of an alert cannot be read.
 alert_rate: Too many alerts come for this app at once.

@@ -19,7 +19,6 @@ use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, PartialSuccess, Signal};
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
-use crate::transform;
 use crate::vault::Lease;
 
 /// How a body is written, on both sides of us.
@@ -150,13 +149,7 @@ async fn send(house: &House, core: &Core, manner: Manner, parcel: Parcel) -> Out
     let mut body = Replayable::new(Pieces::new(body));
     match deliver(&errand, lease, &mut body, &mut upstream_status).await {
         Ok(delivered) => {
-            let mut fate = judge(manner, &delivered.said);
-            // These words go into an answer of ours, and are remembered: our credential must not be among them.
-            if let Fate::Taken(Some(said)) = &mut fate
-                && transform::holds(said.message.as_bytes(), &delivered.lent)
-            {
-                said.message.clear();
-            }
+            let fate = judge(manner, &delivered.said);
             Outcome { fate, upstream_status, key, delivered: Some(delivered) }
         }
         Err(refusal) => Outcome { fate: Fate::Again(refusal), upstream_status, key, delivered: None },

@@ -4,12 +4,10 @@
 //! client an answer that makes it behave. What it refuses to know: the formats. Invariants: a body is read before its
 //! sender is known only where the sender's token can stand nowhere else; no token that came in goes out.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, header};
 use pingora_proxy::Session;
+use std::borrow::Cow;
 
 use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
 use super::lanes;
@@ -21,14 +19,13 @@ use super::walk::Walk;
 use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Shown};
 use crate::apps::{Mark, NodeId};
 use crate::authorize::{Denial, Policy, Reach};
-use crate::forward::{self, Answer, GrpcAnswer, Pieces, Replayable};
+use crate::forward::{self, GrpcAnswer, Pieces, Replayable};
 use crate::identify::Identity;
 use crate::lightstep::{self, Format, Report, Service, Token};
 use crate::limits::Reservation;
 use crate::otlp;
 use crate::respond::{Class, Refusal};
 use crate::route;
-use crate::secret::Secret;
 use crate::transform::{self, Coding};
 
 /// A report whose body has been read.
@@ -134,9 +131,9 @@ pub async fn report(
     let fixed = house.policy.stamp_attributes(node);
     let stamp: Vec<(&str, &str)> =
         sender.into_iter().chain(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
-    let lent = lease.canary();
-    held.grow(report.written_bytes_at_most(lent.expose().len(), &stamp)).map_err(budget_spent)?;
-    let pieces = report.write(lent.expose(), &stamp).map_err(|_| defect())?;
+    let token = lease.secret().expose();
+    held.grow(report.written_bytes_at_most(token.len(), &stamp)).map_err(budget_spent)?;
+    let pieces = report.write(token, &stamp).map_err(|_| defect())?;
     let leaving = leaving(house.ingest_settings.compression, coding);
     let body = pack(&mut headers, ask.protocol, leaving, pieces, &mut held)?;
     let errand = Errand {
@@ -192,12 +189,9 @@ async fn settle(
     pass_commands: bool,
 ) -> Result<(), Refusal> {
     let unusable = || Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable");
-    let Delivered { said, lent, held } = delivered;
+    let Delivered { said, held } = delivered;
     let said = match said {
         Said::Http(mut answer) => {
-            if format == Format::Bulk {
-                hide_password(&mut answer, &lent);
-            }
             if answer.headers.contains_key(header::CONTENT_ENCODING) {
                 return Err(unusable());
             }
@@ -225,7 +219,7 @@ async fn settle(
     if is_taken {
         walk.note_items(items, 0);
     }
-    lanes::pass_on(session, walk, Delivered { said, lent, held }).await
+    lanes::pass_on(session, walk, Delivered { said, held }).await
 }
 
 /// What the client is told instead of the backend's words. What the backend says of our own way of asking, a wrong
@@ -241,18 +235,6 @@ fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Ref
     };
     walk.note_items(0, items);
     Refusal::new(class, "upstream_refused")
-}
-
-/// The token went out as a password too (`_bulk`), which hides it from who looks for the token itself.
-fn hide_password(answer: &mut Answer, lent: &Secret) {
-    let password = forward::basic(lent.expose());
-    let Some(password) = Secret::new(password.into_bytes()).ok().map(Arc::new) else { return };
-    let hidden = |value: &HeaderValue| transform::holds(value.as_bytes(), &password);
-    let names: Vec<HeaderName> =
-        answer.headers.iter().filter(|(_, value)| hidden(value)).map(|(name, _)| name.clone()).collect();
-    names.iter().for_each(|name| drop(answer.headers.remove(name)));
-    let body = std::mem::take(&mut answer.body);
-    answer.body = transform::Canary::new(password).pass(Some(body), true).unwrap_or_default();
 }
 
 fn clean_grpc(answer: &GrpcAnswer, format: Format, pass_commands: bool) -> Option<Bytes> {

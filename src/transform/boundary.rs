@@ -33,7 +33,7 @@ pub enum Inside<'a> {
 }
 
 impl Boundary<'_> {
-    fn has(&self, project: &str) -> bool {
+    pub fn has(&self, project: &str) -> bool {
         match self.inside {
             Inside::Project(asked) => project == asked,
             Inside::Projects(visible) => visible.iter().any(|name| **name == *project),
@@ -46,6 +46,25 @@ impl Boundary<'_> {
         let mut count = 0;
         let text = in_strings(json, |text| self.in_text(text, &mut count));
         (text, count)
+    }
+
+    /// Whether a text holds a link that would be blanked.
+    pub fn mentions_foreign(&self, text: &str) -> bool {
+        let mut count = 0;
+        self.in_text(text, &mut count);
+        count > 0
+    }
+
+    /// Whether a path of these decoded segments leads into the query API of this organization, and inside.
+    pub fn is_way_inside(&self, segments: &[String]) -> bool {
+        let mut segments = segments.iter().map(String::as_str);
+        let prefix = self.prefix.split('/').filter(|segment| !segment.is_empty());
+        prefix.into_iter().all(|segment| segments.next() == Some(segment))
+            && segments.next() == Some(self.organization)
+            && match (segments.next(), segments.next()) {
+                (Some("projects"), Some(project)) => self.has(project),
+                _ => true,
+            }
     }
 
     fn in_text<'t>(&self, text: &'t str, count: &mut u64) -> Cow<'t, str> {
@@ -123,10 +142,17 @@ impl Boundary<'_> {
 
 /// Members that name a project by a plain string.
 pub fn is_project_name(name: &str) -> bool {
-    ["project", "project-name", "project_name", "project-id", "project_id"].contains(&name)
+    name.len() <= 16 && ["project", "projectname", "projectid"].contains(&folded(name).as_str())
 }
 
-fn ends_link(character: char) -> bool {
+/// A member's name as a lenient reader compares it: without regard to case, dashes and underscores. Unicode's simple case
+/// folding has `ſ` for `s` and the Kelvin sign for `k`; Go's `encoding/json` reads them so.
+pub(super) fn folded(name: &str) -> String {
+    let plain = name.chars().filter(|each| !matches!(each, '-' | '_'));
+    plain.flat_map(char::to_lowercase).map(|each| if each == 'ſ' { 's' } else { each }).collect()
+}
+
+pub(super) fn ends_link(character: char) -> bool {
     character.is_whitespace() || "\"'`\\<>()[]{},|".contains(character)
 }
 
@@ -135,7 +161,7 @@ fn next_character(text: &str, at: usize) -> usize {
 }
 
 /// RFC 3986 section 2.1; what is no escape stays, and then is no project's name.
-fn decode(segment: &str) -> String {
+pub(super) fn decode(segment: &str) -> String {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((first, after)) = rest.split_first() {

@@ -22,7 +22,19 @@ impl Links {
         Links { authorities: authorities.into_iter().map(|authority| authority.to_ascii_lowercase()).collect(), ours }
     }
 
-    /// Replaces the origins in plain text, such as a header value.
+    /// Scheme and authority of the gateway.
+    pub fn ours(&self) -> &str {
+        &self.ours
+    }
+
+    /// What follows an origin of the backend's that stands at the very start.
+    pub fn after_origin<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let at = memmem::find(text.as_bytes(), b"://")?;
+        let (start, end) = self.origin_around(text.as_bytes(), at)?;
+        text.get(end..).filter(|_| start == 0)
+    }
+
+    /// Replaces the origins in plain text.
     pub fn in_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut out = String::new();
         let mut copied = 0;

@@ -1,17 +1,17 @@
 //! The sixth room: what is done to a payload before it is handed on.
 //!
 //! What it does: takes exports apart by project and stamps them with their sender; points an answer's links at the
-//! gateway, narrows lists to what the permit shows, redacts secrets, masks a credential that a backend echoes; undoes
-//! and makes content codings. What it refuses to know: how a sender was verified, sockets.
+//! gateway, narrows lists to what the permit shows, redacts secrets; undoes and makes content codings. What it refuses to
+//! know: how a sender was verified, sockets, credentials of ours.
 //! Invariants: an answer whose shape is unknown is refused, not passed; bytes that do not change are kept
 //! as they are.
 
 mod answer;
 mod boundary;
-mod canary;
 mod coding;
 mod failure;
 mod links;
+mod references;
 mod secrets;
 mod settings;
 mod shape;
@@ -19,9 +19,9 @@ mod split;
 
 pub use answer::{AnswerFault, Rewriting, Rewritten, rewrite};
 pub use boundary::{Boundary, Inside};
-pub use canary::{Canary, holds};
 pub use coding::{Coding, CodingFault, compress, decompress};
 pub use links::Links;
+pub use references::{link, location};
 pub use settings::{Compression, IngestSettings};
 pub use split::{Part, Rejected, Split, Stamps, sender_attributes, split};
 

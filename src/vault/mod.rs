@@ -1,12 +1,15 @@
 //! The fifth room: a permit and a route become a lease on one credential.
 //!
 //! What it does: keeps the backend's tokens and keys, current and overlapping, and lends one for one
-//! request. What it refuses to know: who calls, and what is in the body.
+//! request; finds any of them in what comes back (`search.rs`). What it refuses to know: who calls, and what is in the
+//! body.
 //! Invariants: no permit, no credential (`lend` takes both); `Lease` has one mint; a secret is read again
 //! only when a new vault is built; a project's credential is lent only to a route of that project.
 
+mod search;
 mod settings;
 
+pub use search::{Finds, Owner, SHORTEST_BYTES, Search};
 pub use settings::{ApiKeys, ProjectSecrets, VaultSettings};
 
 use std::collections::HashMap;
@@ -29,6 +32,7 @@ const REFUSED_FOR_MS: i64 = 5 * 60 * 1000;
 pub struct Vault {
     projects: HashMap<String, Held>,
     keys: Keys,
+    search: Search,
     clock: Clock,
 }
 
@@ -60,6 +64,9 @@ pub struct UnreadableSecret {
     pub reference: SecretRef,
     pub fault: SecretFault,
 }
+
+/// A credential that is kept, and whose it is.
+type Kept<'a> = (Owner, String, &'a Arc<Secret>);
 
 impl std::fmt::Display for UnreadableSecret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -120,7 +127,16 @@ impl Vault {
             let keys = open_keys(&format!("project `{name}`"), &held.api_key, &mut read);
             projects.insert(name.clone(), Held { tokens, keys });
         }
-        if broken.is_empty() { Ok(Vault { projects, keys, clock }) } else { Err(broken) }
+        if !broken.is_empty() {
+            return Err(broken);
+        }
+        let search = Search::new(kept(&keys, &projects).iter().map(|(owner, _, secret)| (owner.clone(), &***secret)));
+        Ok(Vault { projects, keys, search, clock })
+    }
+
+    /// All of them, to be found in an answer.
+    pub fn search(&self) -> &Search {
+        &self.search
     }
 
     /// Lends the credential that the permitted route needs.
@@ -145,17 +161,34 @@ impl Vault {
 
     /// Fingerprints of every credential, to tell in the record what a reload changed.
     pub fn fingerprints(&self) -> Vec<(String, String)> {
-        let mut all = Vec::new();
-        self.keys.fingerprints("organization", &mut all);
-        for (name, held) in &self.projects {
-            held.keys.fingerprints(name, &mut all);
-            for (index, secret) in held.tokens.iter().flat_map(|tokens| &tokens.list).enumerate() {
-                all.push((format!("{name}/access_token/{index}"), secret.fingerprint()));
-            }
-        }
+        let kept = kept(&self.keys, &self.projects).into_iter();
+        let mut all: Vec<_> = kept.map(|(owner, place, _)| (place, owner.fingerprint)).collect();
         all.sort();
         all
     }
+}
+
+/// Every credential, with its place by name.
+fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<Kept<'a>> {
+    let owner = |project: Option<&Arc<str>>, is_access_token, secret: &Secret| Owner {
+        project: project.cloned(),
+        is_access_token,
+        fingerprint: secret.fingerprint(),
+    };
+    let mut all: Vec<Kept<'a>> = Vec::new();
+    for (kind, key) in keys.each() {
+        all.push((owner(None, false, key), format!("organization/api_key/{kind}"), key));
+    }
+    for (name, held) in projects {
+        let project = Arc::from(name.as_str());
+        for (kind, key) in held.keys.each() {
+            all.push((owner(Some(&project), false, key), format!("{name}/api_key/{kind}"), key));
+        }
+        for (index, token) in held.tokens.iter().flat_map(|tokens| &tokens.list).enumerate() {
+            all.push((owner(Some(&project), true, token), format!("{name}/access_token/{index}"), token));
+        }
+    }
+    all
 }
 
 impl Lease {
@@ -183,9 +216,9 @@ impl Lease {
         Some(value)
     }
 
-    /// What must never come back in an answer.
-    pub fn canary(&self) -> Arc<Secret> {
-        self.secret.clone()
+    /// The credential itself, for formats that carry it in the body.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// First digits of the secret's digest, for records.
@@ -244,11 +277,8 @@ impl Keys {
         }
     }
 
-    fn fingerprints(&self, owner: &str, into: &mut Vec<(String, String)>) {
-        for (kind, key) in [("read", &self.read), ("write", &self.write), ("admin", &self.admin)] {
-            if let Some(key) = key {
-                into.push((format!("{owner}/api_key/{kind}"), key.fingerprint()));
-            }
-        }
+    fn each(&self) -> impl Iterator<Item = (&'static str, &Arc<Secret>)> {
+        let keys = [("read", &self.read), ("write", &self.write), ("admin", &self.admin)];
+        keys.into_iter().filter_map(|(kind, key)| Some((kind, key.as_ref()?)))
     }
 }

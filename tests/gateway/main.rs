@@ -12,6 +12,8 @@ mod console;
 #[cfg(test)]
 mod console_use;
 #[cfg(test)]
+mod echoes;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod exports;

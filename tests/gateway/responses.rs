@@ -90,3 +90,39 @@ async fn play(world: &World, head: &str) -> String {
     let text = answer.text().replace(&world.plain_url(), "http://gateway.test");
     format!("{} {}\n{text}\n", answer.status, answer.header("content-type").unwrap_or_default())
 }
+
+/// Scenario: the backend's answer to a question about one project refers to others in its head, by path and by host.
+/// Guarantees: what leads inside is written with the gateway's own address, and nothing else comes back; it is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_head_refers_to_stays_inside() {
+    let world = stage::start(stage::plan(&[])).await;
+    let path = "/public/v0.2/acme/projects/shop-prod/streams";
+    let ann = world.plain_caller().bearer(&world.issuer.token("ann"));
+    let (ours, theirs) = (world.plain_url(), world.emulator.url());
+    let inside = format!("{theirs}{path}/7?limit=1");
+    let other = "/public/v0.2/acme/projects/payments-prod/streams/leak-1";
+    for (location, link, expected_location, expected_link, dropped) in [
+        (
+            inside.clone(),
+            format!("<{inside}>; rel=next, <{theirs}{other}>; rel=prev"),
+            Some(format!("{ours}{path}/7?limit=1")),
+            Some(format!("<{ours}{path}/7?limit=1>; rel=\"next\"")),
+            1.0,
+        ),
+        (other.to_owned(), format!("<{other}>; rel=next; title=\"leak-2\""), None, None, 2.0),
+        ("https://leak.example/".to_owned(), "<https://leak.example/>; rel=next".to_owned(), None, None, 2.0),
+        (format!("{path}/../../payments-prod"), "leak-3".to_owned(), None, None, 2.0),
+    ] {
+        let headers = vec![("location", location.clone()), ("link", link.clone())];
+        world
+            .emulator
+            .fail(Endpoints::Query, Fault::SayWith { status: 201, headers, body: r#"{"data":{"id":"7"}}"#.to_owned() });
+        let counted = stage::metric(&world, "lightkeeper_foreign_references_total").await;
+        let answer = ann.post(path, &serde_json::json!({ "data": {} })).await.unwrap();
+        assert_eq!(answer.status, 201);
+        assert_eq!(answer.header("location"), expected_location, "{location}");
+        assert_eq!(answer.header("link"), expected_link, "{link}");
+        let counted = stage::metric(&world, "lightkeeper_foreign_references_total").await - counted;
+        assert_eq!(counted, dropped, "{location} {link}");
+    }
+}

@@ -54,6 +54,8 @@ pub enum Fault {
     Hold,
     /// This very answer, whatever was asked.
     Say { status: u16, content_type: &'static str, body: String },
+    /// A JSON answer with these headers, whatever was asked.
+    SayWith { status: u16, headers: Vec<(&'static str, String)>, body: String },
     /// 200 and this many bytes.
     Huge(u64),
     /// 200 and this many bytes, one per interval.
@@ -185,6 +187,17 @@ pub(super) fn plain(status: u16) -> Response<Payload> {
 pub(super) fn said(status: u16, content_type: &'static str, body: String) -> Response<Payload> {
     let mut response = typed(crate::demo::server::whole(body), content_type);
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    response
+}
+
+/// The same as JSON with further headers; one that cannot be written is left out.
+pub(super) fn said_with(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Response<Payload> {
+    let mut response = said(status, "application/json", body);
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().append(name, value);
+        }
+    }
     response
 }
 

@@ -100,6 +100,7 @@ impl State {
                 self.usual(asked, None)
             }
             Some(Fault::Say { status, content_type, body }) => faults::said(status, content_type, body),
+            Some(Fault::SayWith { status, headers, body }) => faults::said_with(status, headers, body),
             Some(Fault::Slow(delay)) => {
                 tokio::time::sleep(delay).await;
                 self.usual(asked, None)

@@ -1,0 +1,434 @@
+//! Finding the vault's credentials in what comes back from a backend.
+//!
+//! What it does: looks for all credentials at once, in any case, as they are, as hexadecimal or base64 digits at any
+//! alignment, and behind percent-encoding and JSON escapes. What it refuses to know: what an answer means, and what is
+//! done about a find. Invariants: one pass over a text for all credentials, and one more for each layer of escapes, of
+//! which there are at most `LAYERS`; blanking keeps a text's length and stays within JSON strings; a credential no longer
+//! than a word (`SHORTEST_BYTES`) is not looked for, because it would be found in ordinary text. The automaton holds the
+//! ends of the credentials as long as its vault lives, and does not wipe them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use aho_corasick::AhoCorasick;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// Shorter ones could be words (`developer` is the token of a developer satellite).
+pub const SHORTEST_BYTES: usize = 12;
+/// The end of each spelling that the automaton knows; what stands before it is compared on a hit. It bounds memory, and
+/// ends differ more than beginnings do: API keys that are JWTs begin alike.
+const NEEDLE_BYTES: usize = 16;
+/// Escapes within escapes that are undone: a JSON text inside of a JSON string, with percent-encoding inside of it.
+const LAYERS: usize = 3;
+/// What a blanked credential becomes, byte for byte.
+const BLANK: u8 = b'*';
+
+/// Whose a credential is. Never the credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// None for keys of the whole organization.
+    pub project: Option<Arc<str>>,
+    /// Whether it is an access token, which some callers may read; otherwise an API key.
+    pub is_access_token: bool,
+    /// First digits of its digest.
+    pub fingerprint: String,
+}
+
+/// One way to write a credential.
+struct Spelling {
+    text: Zeroizing<Vec<u8>>,
+    /// A place in `Search::owners`.
+    owner: usize,
+}
+
+/// All credentials of a vault, ready to be looked for.
+pub struct Search {
+    /// The ends of all spellings, each once, without regard to case. `None`: more than an automaton can hold (2^31 bytes);
+    /// they are looked for one by one.
+    needles: Option<AhoCorasick>,
+    /// By needle: the spellings that end with it.
+    spellings: Vec<Vec<Spelling>>,
+    owners: Vec<Owner>,
+}
+
+/// What was found in a text.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Finds<'a> {
+    /// In order, none touching another.
+    places: Vec<Range<usize>>,
+    owners: Vec<&'a Owner>,
+}
+
+impl Finds<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Whose credentials, each once.
+    pub fn owners(&self) -> &[&Owner] {
+        &self.owners
+    }
+
+    /// The text with every find blanked.
+    pub fn blank(&self, text: &[u8]) -> Vec<u8> {
+        let mut blanked = text.to_vec();
+        for place in &self.places {
+            if let Some(found) = blanked.get_mut(place.clone()) {
+                found.fill(BLANK);
+            }
+        }
+        blanked
+    }
+}
+
+impl Search {
+    pub fn new<'a>(held: impl IntoIterator<Item = (Owner, &'a Secret)>) -> Self {
+        let mut owners = Vec::new();
+        let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut spellings: Vec<Vec<Spelling>> = Vec::new();
+        for (owner, secret) in held {
+            let place = owners.len();
+            owners.push(owner);
+            for text in written(secret.expose()) {
+                let needle = text.get(text.len().saturating_sub(NEEDLE_BYTES)..).unwrap_or_default();
+                let at = *places.entry(needle.to_ascii_lowercase()).or_insert(spellings.len());
+                if at == spellings.len() {
+                    spellings.push(Vec::new());
+                }
+                spellings
+                    .get_mut(at)
+                    .into_iter()
+                    .for_each(|known| known.push(Spelling { text: text.clone(), owner: place }));
+            }
+        }
+        let mut needles: Vec<(Vec<u8>, usize)> = places.into_iter().collect();
+        needles.sort_by_key(|(_, at)| *at);
+        let needles = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(needles.iter().map(|(needle, _)| needle.as_slice()))
+            .ok();
+        Search { needles, spellings, owners }
+    }
+
+    /// Every credential in a text, but for the access tokens of the project whose tokens the reader may see.
+    pub fn find(&self, text: &[u8], shown: Option<&str>) -> Finds<'_> {
+        let mut layers: Vec<Cow<'_, [u8]>> = vec![Cow::Borrowed(text)];
+        let mut places = Vec::new();
+        let mut owners = BTreeSet::new();
+        while let Some(layer) = layers.last() {
+            let mut found = self.find_plain(layer, shown, &mut owners);
+            for outer in layers.iter().rev().skip(1) {
+                found = sources(outer, merged(found));
+            }
+            places.append(&mut found);
+            let inner = if layers.len() <= LAYERS { unescaped(layer) } else { None };
+            match inner {
+                Some(inner) => layers.push(Cow::Owned(inner)),
+                None => break,
+            }
+        }
+        Finds { places: merged(places), owners: owners.iter().filter_map(|owner| self.owners.get(*owner)).collect() }
+    }
+
+    fn find_plain(&self, text: &[u8], shown: Option<&str>, owners: &mut BTreeSet<usize>) -> Vec<Range<usize>> {
+        let mut places: Vec<Range<usize>> = Vec::new();
+        self.each_hit(text, |spelling, end| {
+            let Some(start) = end.checked_sub(spelling.text.len()) else { return };
+            let found = text.get(start..end).unwrap_or_default();
+            let may_be_shown = shown.is_some()
+                && self
+                    .owners
+                    .get(spelling.owner)
+                    .is_some_and(|owner| owner.is_access_token && owner.project.as_deref() == shown);
+            if may_be_shown || !found.eq_ignore_ascii_case(&spelling.text) {
+                return;
+            }
+            owners.insert(spelling.owner);
+            match places.last_mut() {
+                // Credentials in a row are one place, so that a text full of them costs no more memory than itself.
+                Some(last) if last.end >= start && last.start <= start => last.end = end,
+                _ => places.push(start..end),
+            }
+        });
+        places
+    }
+
+    /// Hands each spelling whose end was found to `visit`, with the place after it.
+    fn each_hit(&self, text: &[u8], mut visit: impl FnMut(&Spelling, usize)) {
+        // Overlapping: a needle that begins within another is found, too.
+        let hits = self.needles.as_ref().and_then(|needles| needles.try_find_overlapping_iter(text).ok());
+        if let Some(hits) = hits {
+            for hit in hits {
+                let spellings = self.spellings.get(hit.pattern().as_usize());
+                spellings.into_iter().flatten().for_each(|spelling| visit(spelling, hit.end()));
+            }
+            return;
+        }
+        for spelling in self.spellings.iter().flatten() {
+            for start in 0..=text.len().saturating_sub(spelling.text.len()) {
+                visit(spelling, start + spelling.text.len());
+            }
+        }
+    }
+}
+
+/// How a credential may be written; none of one that is too short.
+fn written(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    if secret.len() < SHORTEST_BYTES {
+        return Vec::new();
+    }
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut all = vec![Zeroizing::new(secret.to_vec()), Zeroizing::new(hex.into_bytes())];
+    // Base64 writes three bytes as four digits: what precedes the credential in the encoded text shifts it (RFC 4648
+    // section 4). Digits that depend on its neighbours are left out at both ends.
+    for (before, skipped) in [(0, 0), (1, 2), (2, 3)] {
+        let shifted = Zeroizing::new([&vec![0; before], secret].concat());
+        let digits = shifted.len() * 8 / 6;
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let encoded = Zeroizing::new(engine.encode(&*shifted));
+            let text = Zeroizing::new(encoded.as_bytes().get(skipped..digits).unwrap_or_default().to_vec());
+            if !all.contains(&text) {
+                all.push(text);
+            }
+        }
+    }
+    all
+}
+
+/// One escape or plain byte at `at`: what it stands for, and its length. A character outside of ASCII becomes a byte
+/// that no credential holds, so that each unit stands for one byte.
+fn unit(text: &[u8], at: usize) -> (u8, usize) {
+    let byte = |place: usize| text.get(place).copied().unwrap_or_default();
+    let digits = |from: usize, count: usize| {
+        let digits = std::str::from_utf8(text.get(from..from + count)?).ok()?;
+        let all = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        u32::from_str_radix(digits, 16).ok().filter(|_| all)
+    };
+    match (byte(at), byte(at + 1)) {
+        // RFC 3986 section 2.1.
+        (b'%', _) => match digits(at + 1, 2) {
+            Some(value) => (u8::try_from(value).unwrap_or_default(), 3),
+            None => (b'%', 1),
+        },
+        // RFC 8259 section 7.
+        (b'\\', b'u') => match digits(at + 2, 4) {
+            Some(value) => (u8::try_from(value).ok().filter(u8::is_ascii).unwrap_or_default(), 6),
+            None => (b'\\', 1),
+        },
+        (b'\\', escaped @ (b'/' | b'"' | b'\\')) => (escaped, 2),
+        (b'\\', b'b' | b'f' | b'n' | b'r' | b't') => (0, 2),
+        (plain, _) => (plain, 1),
+    }
+}
+
+/// The text with one layer of escapes undone; `None` if it has none that could hide a credential.
+fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    // The others are common in answers (quoted queries, line ends) and stand for what few credentials hold.
+    let hides = |at: usize| match (text.get(at), text.get(at + 1)) {
+        (Some(b'%'), _) => unit(text, at).1 > 1,
+        (_, Some(b'/' | b'u' | b'\\' | b'"')) => true,
+        _ => false,
+    };
+    let first = memchr::memchr2_iter(b'%', b'\\', text).find(|at| hides(*at))?;
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    let mut next = first;
+    loop {
+        out.extend_from_slice(text.get(at..next).unwrap_or_default());
+        if next >= text.len() {
+            return Some(out);
+        }
+        let (byte, length) = unit(text, next);
+        out.push(byte);
+        at = next + length;
+        let rest = text.get(at..).unwrap_or_default();
+        next = memchr::memchr2(b'%', b'\\', rest).map_or(text.len(), |step| at + step);
+    }
+}
+
+/// Where in a text the ranges of its unescaped form stand. Ranges are in order.
+fn sources(text: &[u8], ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    // Before the first escape that hides something nothing was changed, and after it each unit is one byte.
+    let (mut at, mut out) = (0, 0);
+    let mut to = |target: usize| {
+        while out < target && at < text.len() {
+            at += unit(text, at).1;
+            out += 1;
+        }
+        at
+    };
+    ranges.into_iter().map(|range| to(range.start)..to(range.end)).collect()
+}
+
+/// In order, with those that touch or overlap as one.
+fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "ingest/Token+of?shop~5f1d";
+    const KEY: &str = "api-key-of-acme-83ac";
+
+    fn owner(project: Option<&str>, fingerprint: &str) -> Owner {
+        let is_access_token = project.is_some();
+        Owner { project: project.map(Arc::from), is_access_token, fingerprint: fingerprint.to_owned() }
+    }
+
+    fn search(secrets: &[(Owner, &str)]) -> Search {
+        let secrets: Vec<(Owner, Secret)> = secrets
+            .iter()
+            .map(|(owner, secret)| (owner.clone(), Secret::new(secret.as_bytes().to_vec()).unwrap()))
+            .collect();
+        Search::new(secrets.iter().map(|(owner, secret)| (owner.clone(), secret)))
+    }
+
+    fn both() -> Search {
+        search(&[(owner(Some("shop"), "t"), TOKEN), (owner(None, "k"), KEY)])
+    }
+
+    fn percent(text: &str) -> String {
+        text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    }
+
+    fn json(text: &str) -> String {
+        text.chars().map(|each| format!("\\u{:04x}", u32::from(each))).collect()
+    }
+
+    /// Guarantees: a credential is found however it is written, with any neighbours, and nothing else is blanked.
+    #[test]
+    fn a_credential_is_found_in_every_coding() {
+        let search = both();
+        let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let mut writings = vec![
+            TOKEN.to_owned(),
+            TOKEN.to_uppercase(),
+            TOKEN.to_lowercase(),
+            hex.clone(),
+            hex.to_uppercase(),
+            percent(TOKEN),
+            percent(TOKEN).to_lowercase(),
+            TOKEN.replace('/', "%2f").replace('+', "%2B"),
+            json(TOKEN),
+            json(TOKEN).to_uppercase().replace("\\U", "\\u"),
+            TOKEN.replace('/', "\\/"),
+            json(&percent(TOKEN)),
+            percent(&json(TOKEN)),
+            json(&json(TOKEN)),
+            TOKEN.replace('/', "\\\\\\/"),
+            json(&percent(&hex)),
+        ];
+        for before in ["", "x", "xy", "bearer ", ":", "user:"] {
+            let whole = format!("{before}{TOKEN}");
+            writings.push(STANDARD_NO_PAD.encode(&whole));
+            writings.push(URL_SAFE_NO_PAD.encode(&whole));
+            writings.push(percent(&STANDARD_NO_PAD.encode(format!("{whole}tail"))));
+        }
+        for written in writings {
+            let text = format!("{{\"é before\":\"=:{written}-after\\n\"}}");
+            let finds = search.find(text.as_bytes(), None);
+            assert_eq!(finds.owners(), [&owner(Some("shop"), "t")], "{text}");
+            let blanked = finds.blank(text.as_bytes());
+            assert_eq!(blanked.len(), text.len());
+            assert!(search.find(&blanked, None).is_empty());
+            let blanked = String::from_utf8(blanked).unwrap();
+            assert!(blanked.contains("é before\":\"=:") && blanked.contains("-after\\n\"}"), "{blanked}");
+            assert!(serde_json::from_str::<serde_json::Value>(&blanked).is_ok(), "{blanked}");
+            assert!(blanked.matches('*').count() >= TOKEN.len(), "{written} {blanked}");
+        }
+    }
+
+    /// Guarantees: text without a credential stays; so does a part of one, and one too short to be told from a word.
+    #[test]
+    fn what_is_no_credential_is_not_found() {
+        let search = search(&[(owner(Some("shop"), "t"), TOKEN), (owner(Some("dev"), "d"), "developer")]);
+        for text in ["", "developer", "%", "%4", "\\", "\\u", "\\u00zz", "%+41", &TOKEN[1..], &TOKEN[..TOKEN.len() - 1]]
+        {
+            assert!(search.find(text.as_bytes(), None).is_empty(), "{text}");
+        }
+        assert!(Search::new([]).find(TOKEN.as_bytes(), None).is_empty());
+    }
+
+    /// Guarantees: all credentials of a text are found, side by side and overlapping, each owner once; what a reader may
+    /// see of one project stays, and nothing else does.
+    #[test]
+    fn many_credentials_are_found_at_once() {
+        let inner = "of?shop~5f1d";
+        let search = search(&[
+            (owner(Some("shop"), "t"), TOKEN),
+            (owner(Some("pay"), "p"), inner),
+            (owner(Some("next"), "n"), "5f1d-and-the-next"),
+            (owner(None, "k"), KEY),
+        ]);
+        let text = format!("{KEY}{TOKEN}-and-the-next, {KEY}");
+        let finds = search.find(text.as_bytes(), None);
+        assert_eq!(finds.owners().len(), 4);
+        let stars = |count| "*".repeat(count);
+        let expected = format!("{}, {}", stars(KEY.len() + TOKEN.len() + "-and-the-next".len()), stars(KEY.len()));
+        assert_eq!(finds.blank(text.as_bytes()), expected.as_bytes());
+
+        let finds = search.find(format!("{TOKEN} {KEY}").as_bytes(), Some("shop"));
+        let names: Vec<&str> = finds.owners().iter().map(|owner| owner.fingerprint.as_str()).collect();
+        assert_eq!(names, ["p", "k"]);
+        assert!(both().find(TOKEN.as_bytes(), Some("shop")).is_empty());
+        assert!(!both().find(KEY.as_bytes(), Some("shop")).is_empty());
+    }
+
+    /// Guarantees: without an automaton the same is found.
+    #[test]
+    fn credentials_are_found_one_by_one_as_well() {
+        let slow = Search { needles: None, ..both() };
+        for text in [TOKEN.to_uppercase(), percent(KEY), String::new(), format!("{TOKEN}{KEY}"), "nothing".to_owned()] {
+            assert_eq!(slow.find(text.as_bytes(), None), both().find(text.as_bytes(), None), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Scenario: any text around a credential whose characters are each written in one of the ways, or not at all.
+        /// Guarantees: found, blanked within its place, at the same length.
+        #[test]
+        fn a_mixture_of_codings_hides_nothing(
+            before in "[ -~é]{0,20}",
+            after in "[ -~é]{0,20}",
+            ways in proptest::collection::vec(0_usize..4, KEY.len()),
+        ) {
+            let search = both();
+            let written: String = KEY
+                .chars()
+                .zip(ways)
+                .map(|(each, way)| match way {
+                    0 => each.to_string(),
+                    1 => percent(&each.to_string()),
+                    2 => json(&each.to_string()),
+                    _ => each.to_uppercase().to_string(),
+                })
+                .collect();
+            // A half escape before it would take its first characters for its own.
+            let before = before.replace(['%', '\\'], "");
+            let text = format!("{before}{written}{after}");
+            let finds = search.find(text.as_bytes(), None);
+            let key = owner(None, "k");
+            proptest::prop_assert_eq!(finds.owners(), &[&key][..]);
+            let blanked = finds.blank(text.as_bytes());
+            proptest::prop_assert_eq!(blanked.len(), text.len());
+            proptest::prop_assert!(blanked.starts_with(before.as_bytes()) && blanked.ends_with(after.as_bytes()));
+            proptest::prop_assert!(search.find(&blanked, None).is_empty());
+        }
+    }
+}
