@@ -251,13 +251,19 @@ impl Policy {
         only.ok_or(if rejected { DenialReason::ServiceUnknown } else { DenialReason::NoWritableApp })
     }
 
-    /// The list of projects: allowed for whoever may see one, and narrowed to those.
     /// The projects at whose homes the caller holds an operation's permission, in the tree's order: what an answer to
     /// an organization-wide operation may speak of.
     pub fn projects_held(&self, facts: &Facts, operation: OperationId, now: UnixMillis) -> Vec<Arc<str>> {
         self.decide_projects(facts, self.profile.operation(operation).permission_id, now).visible_projects
     }
 
+    /// Whether a caller holds an operation's permission at a project's home, wherever the operation itself is decided.
+    pub fn holds_at(&self, facts: &Facts, operation: OperationId, project: &str, now: UnixMillis) -> bool {
+        let permission = self.profile.operation(operation).permission_id;
+        self.tree.home(project).is_some_and(|home| self.decide_at(facts, permission, home, now).allowed)
+    }
+
+    /// The list of projects: allowed for a caller who may see one, and narrowed to those.
     fn decide_projects(&self, facts: &Facts, permission: PermissionId, now: UnixMillis) -> Verdict {
         let matched = self.matched(facts, permission, None, now);
         let mut allows = Vec::new();

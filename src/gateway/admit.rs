@@ -215,6 +215,7 @@ async fn as_it_comes(
                 ours: &ours,
                 headers: &headers,
                 body,
+                named: None,
             };
             let asked = match session.downstream_session.watch_h2_stream_close() {
                 // What may have changed something is heard to its end.

@@ -5,6 +5,7 @@
 //! of an answer leaves here before credentials were blanked and it was rewritten by its operation's rule; a refused key of ours is never told to the
 //! caller as the caller's fault; what is sensitive, and what is no read, is neither shared nor kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::echoes::EchoGuard;
 use super::lanes::is_usable;
 use super::sharing::{self, Furnished, Joined, Key, Writing};
-use super::{Core, House, answer, fairness};
+use super::{Core, House, answer, fairness, naming};
 use crate::accept::Call;
 use crate::authorize::Permit;
 use crate::forward::{self, Answer, Backend, Intake, Repeat, Replayable, Whole};
@@ -23,7 +24,7 @@ use crate::media_type::MediaType;
 use crate::profiles::{OperationId, ResponseRule, Scope};
 use crate::respond::{Class, Refusal};
 use crate::route::{Lane, Route};
-use crate::transform::{self, Boundary, Inside, Links, Rewriting};
+use crate::transform::{self, Boundary, Inside, Links, Reference, Rewriting};
 use crate::vault::Lease;
 
 /// A permitted query, with all that goes with it.
@@ -41,6 +42,8 @@ pub struct Question<'a> {
     /// The caller's head, of which a list is passed on.
     pub headers: &'a HeaderMap,
     pub body: Bytes,
+    /// What the body names, if it was read already.
+    pub named: Option<&'a BTreeSet<Reference>>,
 }
 
 /// An answer that may be shown to the caller.
@@ -84,6 +87,7 @@ impl<E: Into<Refusal>> From<E> for Unanswered {
 pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     let Question { core, house, call, who, permit, .. } = &question;
     let (core, house) = (*core, *house);
+    naming::check(&question, core.clock.now())?;
     let operation = house.profile.operation(permit.operation());
     let class = fairness::class(house, call, operation.id);
     let charge = || fairness::admit(core, house, &class, who);
@@ -242,7 +246,6 @@ impl Errand {
             Some(b"gzip") => forward::gunzip(&answer.body, self.house.limits.response_bytes, &mut held)?,
             Some(_) => return Err(forward::SendFault::Undecodable.into()),
         };
-        let links = links(&self.house.profile.link_hosts, &self.backend, &self.ours);
         let operation = self.house.profile.operation(self.operation);
         // Who may read a project's tokens in full is not shown anything else of ours.
         let shown = self.route.project().filter(|_| self.rule == ResponseRule::AccessTokens && self.may_see_secrets);
@@ -250,6 +253,7 @@ impl Errand {
         guard.headers(&mut answer.headers);
         let plain = guard.body(plain);
         drop(guard);
+        let links = links(&self.house.profile.link_hosts, &self.backend, &self.ours);
         let inside = match (operation.scope, self.route.project()) {
             (_, Some(project)) => Inside::Project(project),
             // What was just made is in no policy yet.

@@ -21,6 +21,7 @@ mod inlet;
 mod lanes;
 mod line;
 mod meanings;
+mod naming;
 mod own;
 mod pace;
 mod page;

@@ -4,19 +4,19 @@
 //! refuses to know: how one project is asked, and how answers are joined. Invariants: a project that the caller may not
 //! ask is not mentioned; one that was asked and failed is named; nobody is asked for without a permit of that project's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora_proxy::Session;
-use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::asking::{self, Question, Reply};
 use super::states::{self, States};
 use super::walk::Walk;
-use super::{Core, House, answer as written, lanes};
+use super::{Core, House, answer as written, lanes, naming};
 use crate::accept::{Arrival, Ask, Call, Dialect, QueryAsk, TreeAsk};
 use crate::apps::{AppPath, NodeId, Tree};
 use crate::audit::Items;
@@ -27,6 +27,7 @@ use crate::identify::{Facts, Identity};
 use crate::profiles::{OperationId, TreeResource, TreeShape, TreeSource, UiSpot};
 use crate::respond::{Class, Refusal};
 use crate::route;
+use crate::transform::Reference;
 
 /// The most of the backend's words that are passed on, in characters.
 const WORDS_LIMIT: usize = 300;
@@ -39,6 +40,8 @@ pub(super) struct Asking {
     ours: String,
     headers: HeaderMap,
     body: Bytes,
+    /// What the body names: the same for every project.
+    named: BTreeSet<Reference>,
     pub now: UnixMillis,
     pub deadline: Instant,
     /// The most states that are asked for one by one.
@@ -57,6 +60,7 @@ impl Asking {
             ours: ours.to_owned(),
             headers,
             body: Bytes::new(),
+            named: BTreeSet::new(),
             now,
             deadline: Instant::now() + house.query_settings.deadline,
             states_limit: states::ASKED_LIMIT,
@@ -115,12 +119,14 @@ pub async fn answer(
     let mut reserved = core.budget.open();
     let body = lanes::read_query(session, walk, arrival, &mut reserved).await?;
     let posts = call.method == Method::POST;
-    if posts && serde_json::from_slice::<IgnoredAny>(&body).is_err() {
+    if posts && body.is_empty() {
         return Err(Refusal::new(Class::Malformed, "body_malformed"));
     }
     let ours = arrival.connection.origin(&call.authority);
     let mut asking = Asking::reading(&core, &house, identity.facts(), &ours, now);
     if posts {
+        let operation = resource.sources.first().map(|source| source.operation);
+        asking.named = operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(&house, operation, &body))?;
         asking.body = body;
     }
     let asking = Arc::new(asking);
@@ -249,12 +255,13 @@ pub(super) async fn side_by_side(asking: &Arc<Asking>, targets: Vec<Target>) -> 
 }
 
 async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
-    let Asking { core, house, who, ours, headers, body, .. } = &*asking;
+    let Asking { core, house, who, ours, headers, body, named, .. } = &*asking;
     let Target { call, permit, .. } = &target;
     let defect = || Failed::new(Class::Unavailable, "internal_defect", None);
     let route = route::route(permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
     let lease = house.vault.lend(permit, &route).map_err(|fault| Failed::from(Refusal::from(fault)))?;
-    let question = Question { core, house, call, who, permit, route, lease, ours, headers, body: body.clone() };
+    let (body, named) = (body.clone(), Some(named));
+    let question = Question { core, house, call, who, permit, route, lease, ours, headers, body, named };
     let reply = asking::ask(question)
         .await
         .map_err(|unanswered| Failed { status: unanswered.upstream_status, ..Failed::from(unanswered.refusal) })?;

@@ -127,6 +127,8 @@ struct RawOperation {
     rate: RawRate,
     #[serde(default)]
     query_keys: Vec<String>,
+    #[serde(default)]
+    names_projects: Vec<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -274,6 +276,7 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
             credential: Credential::AccessToken,
             scope: Scope::App,
             query_keys: Vec::new(),
+            names_projects: Vec::new(),
             response: ResponseRule::Empty,
             rate: RateRule::default(),
             method: Method::POST,
@@ -296,6 +299,7 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
             credential: row.key.into(),
             scope: row.scope.into(),
             query_keys: row.query_keys.into_iter().map(query_key).collect(),
+            names_projects: row.names_projects,
             response: response(&row.response)?,
             rate: row.rate.into(),
             method: row.method.into(),

@@ -85,6 +85,8 @@ pub struct Operation {
     pub scope: Scope,
     /// Query parameters that are passed on; any other is none of the operation's.
     pub query_keys: Vec<QueryKey>,
+    /// Members of the body, and query parameters, whose value names a project, or has members that are named by projects.
+    pub names_projects: Vec<String>,
     pub response: ResponseRule,
     /// Which of the backend's limits counts.
     pub rate: RateRule,
@@ -345,6 +347,7 @@ impl Operation {
             credential: Credential::Admin,
             scope: Scope::Organization,
             query_keys: Vec::new(),
+            names_projects: Vec::new(),
             response: ResponseRule::Empty,
             rate: RateRule::default(),
             method: Method::GET,

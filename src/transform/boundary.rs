@@ -145,11 +145,9 @@ pub fn is_project_name(name: &str) -> bool {
     name.len() <= 16 && ["project", "projectname", "projectid"].contains(&folded(name).as_str())
 }
 
-/// A member's name as a lenient reader compares it: without regard to case, dashes and underscores. Unicode's simple case
-/// folding has `ſ` for `s` and the Kelvin sign for `k`; Go's `encoding/json` reads them so.
+/// A member's name as a lenient reader compares it: without regard to case, underscores and dashes.
 pub(super) fn folded(name: &str) -> String {
-    let plain = name.chars().filter(|each| !matches!(each, '-' | '_'));
-    plain.flat_map(char::to_lowercase).map(|each| if each == 'ſ' { 's' } else { each }).collect()
+    crate::otlp::folded(name).replace('-', "")
 }
 
 pub(super) fn ends_link(character: char) -> bool {

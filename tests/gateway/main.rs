@@ -30,6 +30,8 @@ mod legacy;
 #[cfg(test)]
 mod media;
 #[cfg(test)]
+mod naming;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod rates;
@@ -44,11 +46,11 @@ mod reports;
 #[cfg(test)]
 mod responses;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 mod site;
 #[cfg(test)]
 mod stage;
-#[cfg(test)]
-mod sharing;
 #[cfg(test)]
 mod tree;
 #[cfg(test)]

@@ -1,0 +1,359 @@
+//! Which projects a question's body names.
+//!
+//! What it does: walks a JSON body and gathers what names a project: members that the profile says hold one, what stands
+//! in `relationships`, and paths of the query API in any text. What it refuses to know: who asks, and what they may.
+//! Invariants: members that stand twice are all seen, and names are compared without regard to case, dashes and
+//! underscores, because backends read them so; a path that cannot be read in one way is told as such, never passed over.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::boundary::{decode, ends_link, folded, is_project_name};
+use crate::accept::path;
+
+/// Different references of one body; more are refused.
+const REFERENCES_LIMIT_ENTRIES: usize = 256;
+
+/// One project that a body names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reference {
+    /// By its name, where the body says whose something is.
+    Project(String),
+    /// By a path of the query API: the decoded segments after the organization, `projects` first.
+    Path { segments: Vec<String>, is_relation: bool },
+    /// A path of the query API that leads to another organization, or that two readers may read differently.
+    Unclear,
+}
+
+/// Why a body cannot be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedFault {
+    /// It is not one JSON document.
+    Malformed,
+    /// It names too many.
+    TooMany,
+}
+
+/// Where names are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming<'a> {
+    /// `/public/v0.2`
+    pub prefix: &'a str,
+    pub organization: &'a str,
+    /// Members of this operation's body whose text, or whose own members' names, are projects.
+    pub members: &'a [String],
+}
+
+/// Gathers what a body names; an empty one names nothing.
+pub fn named(body: &[u8], naming: Naming<'_>) -> Result<BTreeSet<Reference>, NamedFault> {
+    let mut found = BTreeSet::new();
+    if body.is_empty() {
+        return Ok(found);
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let walk = Walk { naming, found: &mut found, place: Place::Plain };
+    // What follows a document could be read by a backend that stops earlier or later.
+    let read = walk.deserialize(&mut reader).and_then(|_| reader.end());
+    match read {
+        _ if found.len() > REFERENCES_LIMIT_ENTRIES => Err(NamedFault::TooMany),
+        Ok(()) => Ok(found),
+        Err(_) => Err(NamedFault::Malformed),
+    }
+}
+
+/// What a value may name by standing where it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Plain,
+    /// Beneath `relationships`.
+    Relation,
+    /// The value of a member that names projects.
+    Names,
+}
+
+struct Walk<'w, 'a> {
+    naming: Naming<'a>,
+    found: &'w mut BTreeSet<Reference>,
+    place: Place,
+}
+
+impl Walk<'_, '_> {
+    fn within(&mut self, place: Place) -> Walk<'_, '_> {
+        Walk { naming: self.naming, found: self.found, place }
+    }
+
+    fn note<E: serde::de::Error>(&mut self, reference: Reference) -> Result<(), E> {
+        self.found.insert(reference);
+        if self.found.len() > REFERENCES_LIMIT_ENTRIES { Err(E::custom("too many references")) } else { Ok(()) }
+    }
+
+    fn text<E: serde::de::Error>(&mut self, text: &str, place: Place) -> Result<(), E> {
+        if place == Place::Names && !text.is_empty() {
+            self.note(Reference::Project(text.to_owned()))?;
+        }
+        let is_relation = place != Place::Plain;
+        for reading in readings(text, self.naming.prefix) {
+            for reference in paths(&reading, self.naming, is_relation) {
+                self.note(reference)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the value of a member stands for. Beneath a member that names projects an object's own members are named by
+    /// projects, but for those by which an object says what it is.
+    fn place_of<E: serde::de::Error>(&mut self, name: &str) -> Result<Place, E> {
+        let folded = folded(name);
+        if self.place == Place::Names {
+            return match folded.as_str() {
+                "id" | "name" | "data" => Ok(Place::Names),
+                "type" | "links" | "related" | "self" | "attributes" => Ok(Place::Relation),
+                _ => self.note(Reference::Project(name.to_owned())).map(|()| Place::Relation),
+            };
+        }
+        let is_listed = self.naming.members.iter().any(|member| self::folded(member) == folded);
+        Ok(match self.place {
+            _ if is_listed => Place::Names,
+            Place::Relation if is_project_name(name) => Place::Names,
+            Place::Plain if folded != "relationships" => Place::Plain,
+            _ => Place::Relation,
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
+    /// The text, where it is one: an object's `type` and `id` are judged together.
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_, '_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: serde::de::Error>(mut self, text: &str) -> Result<Self::Value, E> {
+        let place = self.place;
+        self.text(text, place)?;
+        // Longer ones are neither a kind nor a project's name.
+        Ok((text.len() <= 512).then(|| text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let place = self.place;
+        while entries.next_element_seed(self.within(place))?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self::Value, A::Error> {
+        let (mut is_project, mut ids) = (false, Vec::new());
+        while let Some(name) = members.next_key::<Cow<'_, str>>()? {
+            let place = self.place_of(&name)?;
+            let beside = if self.place == Place::Plain { Place::Plain } else { Place::Relation };
+            self.text(&name, beside)?;
+            let value = members.next_value_seed(self.within(place))?;
+            match (folded(&name).as_str(), value) {
+                ("type", Some(kind)) => is_project |= matches!(folded(&kind).as_str(), "project" | "projects"),
+                ("id", Some(id)) if ids.len() < REFERENCES_LIMIT_ENTRIES => ids.push(id),
+                _ => {}
+            }
+        }
+        if is_project && self.place != Place::Plain {
+            for id in ids {
+                self.note(Reference::Project(id))?;
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The ways in which a text may be read: as it is, and, where they show more paths, with percent-encoding undone (once and
+/// twice) and with dot segments resolved. A path that is there as it is is read as it is.
+fn readings<'t>(text: &'t str, prefix: &str) -> Vec<Cow<'t, str>> {
+    let shown = count(text, prefix);
+    let mut readings = vec![Cow::Borrowed(text)];
+    if text.contains('%') {
+        let once = decode(text);
+        let twice = decode(&once);
+        readings.extend([once, twice].map(Cow::Owned));
+    }
+    if text.contains("/.") || text.contains("//") || text.contains('%') || text.contains('\\') {
+        let resolved: Vec<String> = readings.iter().map(|reading| resolved(reading)).collect();
+        readings.extend(resolved.into_iter().map(Cow::Owned));
+    }
+    let mut index = 0;
+    readings.retain(|reading| {
+        index += 1;
+        index == 1 || count(reading, prefix) > shown
+    });
+    readings
+}
+
+/// How often a text names the query API, or a project of it.
+fn count(text: &str, prefix: &str) -> usize {
+    let lower = text.to_ascii_lowercase();
+    lower.matches(&prefix.to_ascii_lowercase()).count() + lower.matches("projects/").count()
+}
+
+/// Each link of a text without dot and empty segments (RFC 3986 section 5.2.4), backslashes read as slashes (as browsers
+/// do).
+fn resolved(text: &str) -> String {
+    let plain = text.replace('\\', "/");
+    let links = plain.split_inclusive(ends_link).map(|link| {
+        let mut kept: Vec<&str> = Vec::new();
+        for segment in link.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => drop(kept.pop()),
+                segment => kept.push(segment),
+            }
+        }
+        format!("/{}", kept.join("/"))
+    });
+    links.collect()
+}
+
+/// The paths of the query API in one reading of a text.
+fn paths(text: &str, naming: Naming<'_>, is_relation: bool) -> Vec<Reference> {
+    let mut found = Vec::new();
+    let lower = text.to_ascii_lowercase();
+    for (at, prefix) in lower.match_indices(&naming.prefix.to_ascii_lowercase()) {
+        let rest = text.get(at + prefix.len()..).unwrap_or_default();
+        let rest = rest.split(|each| ends_link(each) || each == '?' || each == '#').next().unwrap_or_default();
+        // The end of a sentence belongs to no path.
+        let rest = rest.trim_end_matches(['.', ':', ';', '!', '*', '/']);
+        if !rest.starts_with('/') {
+            continue;
+        }
+        found.extend(match path::segments(rest) {
+            Err(_) => Some(Reference::Unclear),
+            Ok(segments) => match segments.split_first() {
+                Some((organization, rest)) if organization == naming.organization => to_project(rest, is_relation),
+                Some(_) => Some(Reference::Unclear),
+                None => None,
+            },
+        });
+    }
+    if !is_relation || !found.is_empty() {
+        return found;
+    }
+    // A relation may name what it relates to by a shorter path.
+    for (at, word) in lower.match_indices("projects/") {
+        let begins = text.get(..at).is_some_and(|before| before.is_empty() || before.ends_with('/'));
+        let rest = text.get(at + word.len()..).unwrap_or_default();
+        let rest = rest.split(|each| ends_link(each) || each == '?' || each == '#').next().unwrap_or_default();
+        let segments = path::segments(&format!("/projects/{rest}"));
+        if begins && !rest.is_empty() {
+            found.extend(segments.map_or(Some(Reference::Unclear), |segments| to_project(&segments, true)));
+        }
+    }
+    found
+}
+
+fn to_project(segments: &[String], is_relation: bool) -> Option<Reference> {
+    let is_project = segments.first().is_some_and(|first| first.eq_ignore_ascii_case("projects"));
+    (is_project && segments.len() > 1).then(|| Reference::Path { segments: segments.to_vec(), is_relation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Vec<String>, NamedFault> {
+        let members = ["project-name".to_owned(), "project-roles".to_owned()];
+        let naming = Naming { prefix: "/public/v0.2", organization: "acme", members: &members };
+        let told = |reference: &Reference| match reference {
+            Reference::Project(name) => format!("project {name}"),
+            Reference::Path { segments, is_relation: false } => format!("path {}", segments.join("/")),
+            Reference::Path { segments, is_relation: true } => format!("relation {}", segments.join("/")),
+            Reference::Unclear => "unclear".to_owned(),
+        };
+        Ok(named(body.as_bytes(), naming)?.iter().map(told).collect())
+    }
+
+    /// Guarantees: body by body, what it names, however it is written.
+    #[test]
+    fn bodies_name_projects() {
+        for (body, expected) in [
+            ("", vec![]),
+            (
+                r#"{"data":{"attributes":{"name":"pay","query":"service IN (\"pay\")","n":1.5,"b":[true,null]}}}"#,
+                vec![],
+            ),
+            // What the profile lists.
+            (r#"{"data":{"role-name":"Editor","project-name":"pay"}}"#, vec!["project pay"]),
+            (r#"{"data":{"Project_Name":"pay","project-name":""}}"#, vec!["project pay"]),
+            (r#"{"data":{"project-name":"shop","project-name":"pay"}}"#, vec!["project pay", "project shop"]),
+            (r#"{"data":{"mappings":[{"project-roles":{"pay":"Editor"}}]}}"#, vec!["project pay"]),
+            (r#"{"data":{"project-name":{"data":{"id":"pay","type":"project"}}}}"#, vec!["project pay"]),
+            (r#"{"data":{"project":"pay"}}"#, vec![]),
+            // Relations.
+            (r#"{"data":{"relationships":{"project":{"data":{"id":"pay","type":"project"}}}}}"#, vec!["project pay"]),
+            (r#"{"data":{"relationships":{"home":{"data":{"id":"pay","type":"Project"}}}}}"#, vec!["project pay"]),
+            (r#"{"data":{"Relation\u017fhips":{"project_id":"pay"}}}"#, vec!["project pay"]),
+            (r#"{"data":{"relationships":{"condition":{"data":{"id":"7","type":"condition"}}}}}"#, vec![]),
+            (
+                r#"{"data":{"relationships":{"condition":{"links":{"related":"/public/v0.2/acme/projects/pay/conditions/7"}}}}}"#,
+                vec!["relation projects/pay/conditions/7"],
+            ),
+            (
+                r#"{"data":{"relationships":{"condition":{"related":"acme/projects/pay/conditions/7"}}}}"#,
+                vec!["relation projects/pay/conditions/7"],
+            ),
+            // Any text.
+            (r#"{"a":"see https://api.x/public/v0.2/acme/projects/p%61y%20x?y=1."}"#, vec!["path projects/pay x"]),
+            (r#"{"a":"\/public\/v0.2\/acme\/projects\/pay"}"#, vec!["path projects/pay"]),
+            (r#"{"a":"/public/v0.2/\u0061cme/projects/pay"}"#, vec!["path projects/pay"]),
+            (r#"{"/public/v0.2/acme/projects/pay":1}"#, vec!["path projects/pay"]),
+            (
+                r#"["(/public/v0.2/acme/projects/pay), /PUBLIC/V0.2/acme/Projects/shop!"]"#,
+                vec!["path Projects/shop", "path projects/pay"],
+            ),
+            (r#"{"a":"%2Fpublic%2Fv0.2%2Facme%2Fprojects%2Fpay"}"#, vec!["path projects/pay"]),
+            (r#"{"a":"%252Fpublic%252Fv0.2%252Facme%252Fprojects%252Fpay"}"#, vec!["path projects/pay"]),
+            (r#"{"a":"https://x/public/./v0.2//acme/projects/pay"}"#, vec!["path projects/pay"]),
+            (r#"{"a":"/public/x/../v0.2/acme/projects/pay"}"#, vec!["path projects/pay"]),
+            (r#"{"a":"\\public\\v0.2\\acme\\projects\\pay"}"#, vec!["path projects/pay"]),
+            (r#"{"a":"/public/v0.2/acme/projects/shop/../pay"}"#, vec!["unclear"]),
+            (r#"{"a":"/public/v0.2/acme/projects/shop%2F..%2Fpay"}"#, vec!["unclear"]),
+            (r#"{"a":"/public/v0.2/rival/projects/shop"}"#, vec!["unclear"]),
+            (r#"{"a":"/public/v0.2/acme/projects and /public/v0.20/rival, /public/v0.2/{organization}"}"#, vec![]),
+            (r#"{"a":"https://code.example/acme/projects/5"}"#, vec![]),
+        ] {
+            assert_eq!(read(body), Ok(expected.into_iter().map(str::to_owned).collect()), "{body}");
+        }
+        for body in ["{", "{}{}", "{} x", "nonsense", "\u{feff}{}", r#"{"a":"\ud800"}"#] {
+            assert_eq!(read(body), Err(NamedFault::Malformed), "{body}");
+        }
+        let many: Vec<String> = (0..300).map(|number| format!("\"/public/v0.2/acme/projects/{number}\"")).collect();
+        assert_eq!(read(&format!("[{}]", many.join(","))), Err(NamedFault::TooMany));
+    }
+}
