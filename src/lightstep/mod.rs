@@ -3,7 +3,8 @@
 //! What it does: reads tokens, service names and counts out of legacy reports (`report.rs`), writes them
 //! anew with a token of ours, and knows what answer makes each client behave (`answers.rs`).
 //! What it refuses to know: who calls, what they may, where a report goes. Invariants: no byte of a token
-//! that came in goes out; what is allocated is bounded by a small multiple of what was given and asked for.
+//! that came in goes out; ours goes into a body only where the format needs it there; what is allocated is
+//! bounded by a small multiple of what was given and asked for.
 
 mod answers;
 mod crouton;

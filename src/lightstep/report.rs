@@ -77,10 +77,10 @@ impl Report {
         (self.body.len() as u64).saturating_add(growth as u64)
     }
 
-    /// The report with every token in it replaced by `token` (printable ASCII), without reserved tags, and
-    /// with the stamp's tags: at the reporter or runtime, in Zipkin on each span, in `_bulk` in each document, in
-    /// Firehose on each resource; these two hold no token. The message is the pieces in order; those that hold
-    /// the token are wiped when dropped.
+    /// The report without any token that came, with `token` (printable ASCII) in `auth` or, of Zipkin, in each span's tag
+    /// (the first API's JSON takes the head's token, and has none), without reserved tags, and with the stamp's tags: at
+    /// the reporter or runtime, in Zipkin on each span, in `_bulk` in each document, in Firehose on each resource; these
+    /// two hold no token. The message is the pieces in order; those that hold the token are wiped when dropped.
     pub fn write(&self, token: &[u8], stamp: &[(&str, &str)]) -> Result<Vec<Bytes>, Malformed> {
         let body = &self.body;
         // A `Secret` is printable ASCII, so that this holds for every token of ours.

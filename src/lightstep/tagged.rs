@@ -35,9 +35,9 @@ struct Written {
     sender_tags: &'static str,
     key: &'static str,
     text: &'static str,
-    access_token: &'static str,
-    /// Whether the token is written where none came: the header alone carries it otherwise.
-    always: bool,
+    /// The token's member in `auth`, which is written always. `None`: the backend takes the head's token, and no `auth`
+    /// is written.
+    access_token: Option<&'static str>,
 }
 
 /// proto3 JSON of `lightstep.collector.ReportRequest`.
@@ -53,13 +53,7 @@ pub(super) const REPORTS: Names = Names {
     key: "key",
     text: "stringvalue",
     values: &["stringvalue", "intvalue", "doublevalue", "boolvalue", "jsonvalue"],
-    written: Written {
-        sender_tags: "tags",
-        key: "key",
-        text: "stringValue",
-        access_token: "accessToken",
-        always: true,
-    },
+    written: Written { sender_tags: "tags", key: "key", text: "stringValue", access_token: Some("accessToken") },
 };
 
 /// `ReportRequest` of `crouton.thrift` as plain JSON.
@@ -75,7 +69,7 @@ pub(super) const THRIFT: Names = Names {
     key: "key",
     text: "value",
     values: &["value"],
-    written: Written { sender_tags: "attrs", key: "Key", text: "Value", access_token: "access_token", always: false },
+    written: Written { sender_tags: "attrs", key: "Key", text: "Value", access_token: None },
 };
 
 const AUTH: &str = "auth";
@@ -154,16 +148,18 @@ impl<'a> Pass<'a, '_> {
         let mut first = true;
         self.put("{");
         json.members(json.whole(), &mut |member| {
+            let name = member.folded();
+            if name == AUTH {
+                auth.seen(json, &member)?;
+                self.their_token(member.value)?;
+                return Ok(());
+            }
             self.separate(&mut first);
-            match member.folded() {
+            match name {
                 name if name == names.sender => {
                     sender.seen(json, &member)?;
                     self.put_name(names.sender);
                     self.sender(member.value)
-                }
-                name if name == AUTH => {
-                    auth.seen(json, &member)?;
-                    self.auth(member.value)
                 }
                 name if name == names.items => {
                     items.seen(json, &member)?;
@@ -188,16 +184,20 @@ impl<'a> Pass<'a, '_> {
             self.put_name(names.sender);
             self.sender("null")?;
         }
-        if !auth.0 && names.written.always {
+        if let Some(access_token) = names.written.access_token {
             self.separate(&mut first);
-            self.auth("null")?;
+            self.put_name(AUTH);
+            self.put("{");
+            self.put_name(access_token);
+            self.put_string(self.token);
+            self.put("}");
         }
         self.put("}");
         Ok(())
     }
 
-    /// Reads the caller's token and writes ours.
-    fn auth(&mut self, part: &'a str) -> Result<(), Malformed> {
+    /// Reads the caller's token, which goes.
+    fn their_token(&mut self, part: &'a str) -> Result<(), Malformed> {
         let json = self.json;
         let mut token = Once(false);
         json.members(part, &mut |member| {
@@ -210,13 +210,7 @@ impl<'a> Pass<'a, '_> {
                 }
             }
             Ok(())
-        })?;
-        self.put_name(AUTH);
-        self.put("{");
-        self.put_name(self.names.written.access_token);
-        self.put_string(self.token);
-        self.put("}");
-        Ok(())
+        })
     }
 
     fn sender(&mut self, part: &'a str) -> Result<(), Malformed> {

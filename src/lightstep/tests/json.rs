@@ -126,7 +126,8 @@ fn a_thrift_report_is_edited_and_its_numbers_are_not_parsed() {
     let body = THRIFT.replace("THEIRS", THEIRS);
     let out = text(written(&read(Format::ThriftJson, body.as_bytes()).unwrap(), &[("owner", "team é")]));
     let mut expected = value(body.as_bytes());
-    expected["auth"] = json!({ "access_token": ours() });
+    // The head alone carries the token of this format.
+    expected.as_object_mut().unwrap().remove("auth");
     expected["runtime"]["attrs"] =
         json!([{ "Key": "lightstep.tracer_platform", "Value": "node" }, { "Key": "owner", "Value": "team é" }]);
     expected["span_records"][0]["log_records"] = json!([]);
@@ -168,7 +169,6 @@ fn what_is_missing_is_added_where_it_belongs() {
                 "reporter": { "reporterId": "1", "tags": [{ "key": "owner", "stringValue": "x" }] },
             }),
         ),
-        // The header alone carries the token of this format.
         (Format::ThriftJson, "{}", stamp, json!({ "runtime": { "attrs": [{ "Key": "owner", "Value": "x" }] } })),
         (Format::ThriftJson, r#"{"runtime":null}"#, &[][..], json!({ "runtime": {} })),
     ] {

@@ -68,6 +68,8 @@ fn every_format_is_read_and_written() {
         let out = written(&report, &[("lightkeeper.app", "shop/\"checkout\""), ("owner", "team é")]);
         assert!(!holds(&out, THEIRS), "{name}");
         let again = read(format, &out).unwrap();
+        // Of this one the backend takes the head's token.
+        let has_token = has_token && format != Format::ThriftJson;
         assert!(again.token() == if has_token { Token::One(OURS) } else { Token::None }, "{name}");
         assert_eq!((again.service(), again.items()), (Service::Name("shop"), 2), "{name}");
         let stamped = match format {
