@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::address::HttpUrl;
 use super::limits::{duration_between, hours};
 use super::raw::{RawConfig, RawSecret, RawService};
 use super::report::{Content, Report};
@@ -148,6 +149,7 @@ fn joined(report: &mut Report<'_>, raw: &RawConfig, login: &RawLogin) {
         let message = "`web.login.cli.audience` is none that the issuer's tokens are accepted with";
         report.error_with_hint(audience, message, hint);
     }
+    own_audience(report, raw, login);
     if raw.vault.session_keys.is_empty() {
         let hint = "make one with `openssl rand -base64 32`, and add `vault: { session_keys: [{ file: … }] }`";
         report.error_with_hint(&login.issuer, "`web.login` needs `vault.session_keys`, which seal the sessions", hint);
@@ -158,6 +160,20 @@ fn joined(report: &mut Report<'_>, raw: &RawConfig, login: &RawLogin) {
     if !serves_web {
         let hint = "add `web` to the `serves` of a listener, or remove `web.login`";
         report.warning(&login.issuer, "nobody can log in, because no listener serves `web`", hint);
+    }
+}
+
+/// The command line asks for no token for another's web address (RFC 9700 section 4.9.1).
+fn own_audience(report: &mut Report<'_>, raw: &RawConfig, login: &RawLogin) {
+    let Some(audience) = login.cli.as_ref().and_then(|cli| cli.audience.as_ref()) else { return };
+    let origin = |text: &str| HttpUrl::parse(text).ok().map(|url| (url.tls, url.host.to_ascii_lowercase(), url.port));
+    let Some(wanted) = origin(&audience.value) else { return };
+    let mut public =
+        raw.listeners.iter().filter_map(|listener| origin(&listener.public_url.as_ref()?.value)).peekable();
+    if public.peek().is_some() && !public.any(|own| own == wanted) {
+        let message = "`web.login.cli.audience` is the address of no listener";
+        let hint = "an audience that is a web address must be a listener's `public_url`, so that no other gateway can ask for it";
+        report.error_with_hint(audience, message, hint);
     }
 }
 

@@ -238,7 +238,7 @@ impl Step<'_> {
         self.walk.note_operation("own");
         self.walk.note_own();
         let house = self.walk.house.clone();
-        let login = house.identifier.login().and_then(Login::configuration).map(|cli| {
+        let login = house.identifier.login().and_then(|login| login.configuration(&self.origin)).map(|cli| {
             json!({
                 "issuer": cli.issuer_url,
                 "client_id": cli.client_id,
@@ -246,7 +246,8 @@ impl Step<'_> {
                 "audience": cli.audience,
             })
         });
-        let document = json!({ "organization": house.organization, "login": login });
+        // RFC 9728 section 2: whose configuration it is.
+        let document = json!({ "organization": house.organization, "resource": self.origin, "login": login });
         answer::own(self.session, self.walk, document).await.map_err(|_| lanes::client_closed())
     }
 

@@ -1,4 +1,5 @@
-//! A stand-in for a gateway: tells its login, keeps what it is asked, and answers by path. It checks nothing.
+//! A stand-in for a gateway: tells its login, keeps what it is asked, and answers by path. It checks nothing. In what it
+//! tells, `{own}` is its own address, which it also gives as `resource` where no other is given.
 
 use std::sync::{Arc, Mutex};
 
@@ -61,7 +62,12 @@ impl State {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if path == "/.lightkeeper/configuration" {
-            return Response::new(whole(self.configuration.to_string()));
+            let own = format!("http://{}", head.headers["host"].to_str().unwrap());
+            let mut told = self.configuration.clone();
+            if let Some(members) = told.as_object_mut() {
+                members.entry("resource").or_insert_with(|| own.clone().into());
+            }
+            return Response::new(whole(told.to_string().replace("{own}", &own)));
         }
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         let target = head.uri.path_and_query().unwrap().to_string();

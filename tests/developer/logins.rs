@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use lightkeeper::demo::{Issuer, SampleCaller, World};
-use serde_json::json;
+use lightkeeper::demo::{Issuer, IssuerOptions, SampleCaller, World};
+use serde_json::{Value, json};
 
 use crate::desk::{Desk, post_form, sign_in, visit};
 use crate::front::Front;
@@ -136,6 +136,77 @@ async fn a_device_is_approved_or_refused_elsewhere() {
         assert_eq!(ended.status, status, "{ended:?}");
         assert!(ended.err.contains(message), "{ended:?}");
         assert_eq!(desk.run(&["whoami"]).status, i32::from(status != 0));
+    }
+}
+
+/// Scenario: a developer of a real gateway is led to log in at a hostile one, which copies what the real one tells, in
+/// one way or another. Guarantees: it gets no token that the real one takes, unless the developer says yes; each
+/// refusal names both, nothing is kept, and the login page is not even asked for where it can be known before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_gateway_gets_no_token_that_another_takes() {
+    let world = World::start().await.unwrap();
+    let (desk, real) = (Desk::new(), world.plain_url());
+    desk.log_in(&real, "ann").await;
+    let kept = desk.kept();
+    let copy = SampleCaller::new(&real).get("/.lightkeeper/configuration").await.unwrap().json().unwrap();
+    let with = |resource: &str, audience: Value| {
+        let mut copy = copy.clone();
+        copy["resource"] = resource.into();
+        copy["login"]["audience"] = audience;
+        copy
+    };
+    let asked = copy["login"]["audience"].clone();
+    for (what, told, message) in [
+        ("a whole copy", copy.clone(), "gives the configuration of another gateway"),
+        ("no address", with("", asked.clone()), "gives the configuration of another gateway"),
+        (
+            "a name like its own",
+            with("{own}.evil.example", asked.clone()),
+            "gives the configuration of another gateway",
+        ),
+        ("the same audience", with("{own}", asked), "could use it there as you"),
+        ("the real one's address", with("{own}", real.clone().into()), "asks for a token that is for"),
+    ] {
+        let hostile = Front::start(told.clone(), Vec::new()).await;
+        let ended = desk.run(&["login", "--no-browser", "--gateway", &hostile.url()]);
+        assert_eq!(ended.status, 3, "{what}: {ended:?}");
+        assert!(ended.err.contains(message) && ended.err.contains(&hostile.url()), "{what}: {ended:?}");
+        let names = told.to_string().contains(&real) || message.contains("as you");
+        assert_eq!(ended.err.contains(&real), names, "{what} should say which gateway is meant: {ended:?}");
+        assert!(!ended.err.contains("/authorize?"), "{what}: {ended:?}");
+        assert_eq!(desk.kept(), kept, "{what}");
+    }
+    // A token for the hostile one's own address opens that one, and not the real one.
+    let hostile = Front::start(with("{own}", "{own}".into()), Vec::new()).await;
+    desk.log_in(&hostile.url(), "ann").await;
+    let token = desk.run(&["token", "--gateway", &hostile.url()]);
+    let stolen = SampleCaller::new(&real).bearer(token.out.trim()).get("/.lightkeeper/whoami").await.unwrap();
+    assert_eq!(stolen.status, 401, "{}", stolen.text());
+    // Who says yes is asked no second time at the same gateway.
+    let other = Front::start(with("{own}", copy["login"]["audience"].clone()), Vec::new()).await;
+    desk.log_in_with(&other.url(), "ann", &["--yes"]).await;
+    desk.log_in(&other.url(), "ann").await;
+}
+
+/// Scenario: the issuer takes no notice of what a token is asked for. Guarantees: a token for somewhere else is not kept,
+/// is withdrawn where its issuer can, and the words say what is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_the_issuer_made_for_elsewhere_is_not_kept() {
+    let options = IssuerOptions { ignores_resource: true, ..IssuerOptions::default() };
+    let issuer = Issuer::start_with(options).await.unwrap();
+    let login = |audience: &str| json!({ "organization": "acme", "login": { "issuer": issuer.url(), "client_id": "lightkeeper-cli", "scopes": ["openid", "offline_access"], "audience": audience } });
+    let real = Front::start(login("lightkeeper"), Vec::new()).await;
+    let desk = Desk::new();
+    desk.log_in(&real.url(), "ann").await;
+    let kept = desk.kept();
+    for (audience, message) in [("{own}", "gave a token for `lightkeeper`"), ("evil", "could use it there as you")] {
+        let hostile = Front::start(login(audience), Vec::new()).await;
+        let program = desk.start(&["login", "--no-browser", "--gateway", &hostile.url()]);
+        program.err.wait(|line| line.starts_with(&format!("Logging in for {} (acme)", hostile.url())));
+        visit(&sign_in(&program, "ann").await).await;
+        let ended = program.end();
+        assert!(ended.status == 3 && ended.err.contains(message), "{audience}: {ended:?}");
+        assert_eq!(desk.kept(), kept, "{audience}");
     }
 }
 

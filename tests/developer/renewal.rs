@@ -69,7 +69,7 @@ async fn files_of_others_are_not_read_and_gateways_are_chosen() {
     let (one, two) = (Front::of(issuer.url(), Vec::new()).await, Front::of(issuer.url(), Vec::new()).await);
     let desk = Desk::new();
     desk.log_in(&one.url(), "ann").await;
-    desk.log_in(&two.url(), "sam").await;
+    desk.log_in_with(&two.url(), "sam", &["--yes"]).await;
     let kept = desk.kept();
     let token = |gateway: &str| kept["gateways"][gateway]["access_token"].as_str().unwrap().to_owned();
     let (one, two) = (one.url(), two.url());

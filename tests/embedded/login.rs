@@ -38,7 +38,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
     let settings = IssuerSettings {
         name: "acme".to_owned(),
         issuer: issuer.url().to_owned(),
-        audiences: vec!["lightkeeper".to_owned()],
+        audiences: vec!["lightkeeper".to_owned(), "https://own.example".to_owned()],
         algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
         keys: KeySource::Discovery,
         ca: None,
@@ -193,5 +193,11 @@ async fn a_login_that_goes_wrong_makes_no_session() {
         scopes: vec!["openid".to_owned()],
         audience: Some("lightkeeper".to_owned()),
     };
-    assert_eq!(login.configuration(), Some(expected));
+    assert_eq!(login.configuration(ORIGIN), Some(expected.clone()));
+    // An audience that is the gateway's own address needs no setting.
+    let named = CliConfiguration { audience: Some("https://own.example".to_owned()), ..expected };
+    let room = self::room(&issuer, &folder, |login| login.cli.as_mut().unwrap().audience = None).await;
+    let configuration = |origin: &str| room.login().unwrap().configuration(origin).unwrap();
+    assert_eq!(configuration("https://own.example"), named);
+    assert_eq!(configuration(ORIGIN).audience, None);
 }

@@ -389,7 +389,7 @@ async fn the_site_for_everybody_else() {
     assert_eq!((asset.status, kept.as_deref()), (200, Some("public, max-age=31536000, immutable")));
     let told = nobody.get("/.lightkeeper/configuration").await.json().unwrap();
     assert_eq!((&told["organization"], &told["login"]["client_id"]), (&"acme".into(), &"lightkeeper-cli".into()));
-    assert_eq!(told["login"]["issuer"], world.issuer.url());
+    assert_eq!((&told["login"]["issuer"], &told["resource"]), (&world.issuer.url().into(), &world.url().into()));
     let door = nobody.get("/.lightkeeper").await;
     assert_eq!((door.status, location(&door).as_str()), (303, "/.lightkeeper/"));
 

@@ -73,14 +73,14 @@ PEOPLE = [
         "apps": ["/"],
     },
 ]
-CLI_AUDIENCE = "urn:lightkeeper:cli"
 CONSOLE_SECRET = "console-secret-of-the-tests"
 
 
 def console(config, ports, ca, people, groups="id_token"):
     """The gateway's configuration `config`, and a login with the provider `people`."""
     config["listeners"][1]["public_url"] = f"https://localhost:{ports['tls']}"
-    audiences = [CLI_AUDIENCE]
+    # The command line's tokens are for the gateway's own address (RFC 8707).
+    audiences = [config["listeners"][1]["public_url"]]
     config["issuers"].append({"name": "people", "issuer": people, "audiences": audiences, "ca": str(ca), "leeway": "1s"})
     config["web"] = {
         "login": {
@@ -89,7 +89,7 @@ def console(config, ports, ca, people, groups="id_token"):
             "client_secret": {"env": "CONSOLE_SECRET"},
             "scopes": ["openid", "profile", "email", "groups"],
             "groups": groups,
-            "cli": {"client_id": "lightkeeper-cli", "audience": CLI_AUDIENCE},
+            "cli": {"client_id": "lightkeeper-cli"},
         }
     }
     config["vault"]["session_keys"] = [{"env": "SESSION_KEY"}]

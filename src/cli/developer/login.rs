@@ -2,7 +2,7 @@
 //!
 //! What it does: proves who the developer is, by a browser on this machine (RFC 8252, authorization code with PKCE) or on another
 //! one (device flow, RFC 8628), and keeps or forgets the tokens. What it refuses to know: how tokens are used. Invariants: the
-//! URL is always printed; a code is exchanged with its verifier only, after `state` and `iss` were checked; the ID token must carry
+//! gateway, its issuer and the URL are always printed; a token that other gateways take as well needs a yes; a code is exchanged with its verifier only, after `state` and `iss` were checked; the ID token must carry
 //! this login's nonce; no token is printed.
 
 use std::io::IsTerminal as _;
@@ -12,11 +12,12 @@ use std::process::{Command, Stdio};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreDeviceAuthorizationResponse};
 use openidconnect::{AuthorizationCode, CsrfToken, Nonce, PkceCodeChallenge, RedirectUrl};
 
+use super::audience::{aim, takers};
 use super::failure::Failure;
 use super::loopback::{Loopback, Returned};
-use super::provider::{Provider, aim, no_nonce, revoke, token_failure};
+use super::provider::{Provider, no_nonce, revoke, token_failure};
 use super::session::chosen;
-use super::store::{Entry, Store};
+use super::store::{Contents, Entry, Store};
 use super::text::clean;
 use super::web::{Web, is_permitted_url};
 use super::{GatewayArguments, LoginArguments};
@@ -31,14 +32,27 @@ pub async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
         Some(file) => Some(absolute(file)?),
         None => known.gateways.get(&gateway).and_then(|entry| entry.ca.clone()),
     };
-    drop(known);
     let web = Web::new(ca.as_deref())?;
     let provider = Provider::discover(&web, &gateway).await?;
+    let login = &provider.login;
+    let (issuer, audience) = (login.issuer.as_str(), login.audience.as_deref());
+    let before = known.gateways.get(&gateway);
+    let is_agreed =
+        arguments.yes || before.is_some_and(|entry| entry.issuer == issuer && entry.audience.as_deref() == audience);
+    let what = audience.map_or_else(String::new, |audience| format!(", with a token for {}", clean(audience)));
+    let organization = clean(&provider.organization);
+    eprintln!("Logging in for {gateway} ({organization}) at {}{what}.", clean(issuer));
+    if !is_agreed {
+        agree(&gateway, issuer, &takers(&known, &gateway, issuer, audience, None)).await?;
+    }
     let clock = Clock::system();
     let entry = match arguments.device {
         true => by_device(&web, &provider, &clock).await?,
         false => by_browser(&web, &provider, &clock, !arguments.no_browser).await?,
     };
+    if !is_agreed {
+        stay_apart(&web, &known, &gateway, &entry).await?;
+    }
     let who = clean(&entry.who);
     let locked = store.lock().await?;
     let mut contents = locked.read()?;
@@ -47,6 +61,40 @@ pub async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
     locked.write(contents)?;
     eprintln!("logged in at {gateway} as {who}");
     Ok(())
+}
+
+/// Asks whether a gateway may have a token that others take as well: its operator could use it there.
+async fn agree(gateway: &str, issuer: &str, takers: &[&str]) -> Result<(), Failure> {
+    let Some(first) = takers.first() else { return Ok(()) };
+    let (issuer, others) = (clean(issuer), takers.join(", "));
+    let risk =
+        format!("a token of {issuer} for {gateway} is good at {others} as well: {gateway} could use it there as you");
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        let advice = format!("if you trust it as you trust {first}: log in with --yes");
+        return Err(Failure::denied(risk).advise(advice));
+    }
+    eprint!("{risk}.\nGo on? [y/N] ");
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    match answer.await {
+        Ok(Ok(line)) if matches!(line.trim(), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(Failure::denied(format!("not logged in at {gateway}"))),
+    }
+}
+
+/// The same question about the token that the issuer gave in fact, which is withdrawn if the answer is no.
+async fn stay_apart(web: &Web, known: &Contents, gateway: &str, entry: &Entry) -> Result<(), Failure> {
+    let asked = takers(known, gateway, &entry.issuer, entry.audience.as_deref(), None);
+    let given = takers(known, gateway, &entry.issuer, entry.audience.as_deref(), Some(&entry.access_token));
+    let more: Vec<&str> = given.into_iter().filter(|taker| !asked.contains(taker)).collect();
+    let agreed = agree(gateway, &entry.issuer, &more).await;
+    if agreed.is_err() {
+        // It is kept nowhere; where the issuer cannot be told, it ends by itself.
+        let _ = revoke(web, entry).await;
+    }
+    agreed
 }
 
 /// Forgets the tokens, whether or not the provider can be told.

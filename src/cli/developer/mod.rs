@@ -5,6 +5,7 @@
 //! error; exit status 0 for whole answers, 4 for partial ones, 3 for a denial, 1 for any other failure.
 
 mod ask;
+mod audience;
 mod connect;
 mod failure;
 mod loopback;
@@ -53,6 +54,9 @@ pub struct LoginArguments {
     /// Print the login page's address without opening it.
     #[arg(long, conflicts_with = "device")]
     pub no_browser: bool,
+    /// Log in without a question where another gateway takes the same token.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 //!
 //! What it does: reads the gateway's configuration, discovers the provider (OpenID Connect Discovery 1.0 section 4), verifies
 //! ID tokens, refreshes (RFC 6749 section 6) and revokes (RFC 7009). What it refuses to know: browsers, files. Invariants: the
-//! document's issuer is the one that the gateway named, byte for byte; ID tokens count with an asymmetric signature only.
+//! gateway's configuration is its own (RFC 9728 section 3.3); the document's issuer is the one that the gateway named, byte for byte; ID tokens count with an asymmetric signature only.
 
 use http::{Method, Request, StatusCode, header};
 use openidconnect::core::{
@@ -10,7 +10,7 @@ use openidconnect::core::{
     CoreGrantType, CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm,
     CoreJwsSigningAlgorithm, CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
 };
-use openidconnect::url::{Url, form_urlencoded};
+use openidconnect::url::form_urlencoded;
 use openidconnect::{
     AdditionalProviderMetadata, ClientId, DeviceAuthorizationUrl, DiscoveryError, ErrorResponse, IssuerUrl, Nonce,
     NonceVerifier, OAuth2TokenResponse as _, ProviderMetadata, RefreshToken, RequestTokenError, RevocationUrl, Scope,
@@ -18,9 +18,10 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::audience::{self, aim};
 use super::failure::Failure;
 use super::store::Entry;
-use super::web::{Web, WebFault, is_permitted_url};
+use super::web::{Web, WebFault, is_permitted_url, origin};
 use crate::clock::Clock;
 
 /// Tokens that do not say when they end are taken to live this long, in seconds.
@@ -42,6 +43,8 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
 #[derive(Deserialize)]
 pub struct Offered {
     pub organization: String,
+    /// The gateway's own address, as RFC 9728 section 2 calls it.
+    resource: Option<String>,
     pub login: Option<OfferedLogin>,
 }
 
@@ -98,6 +101,7 @@ impl Provider {
         let offered = offered(web, gateway).await?;
         let none = || Failure::new(format!("`{gateway}` offers no login")).advise("ask its operator for `web.login`");
         let login = offered.login.ok_or_else(none)?;
+        audience::own(login.audience.as_deref(), gateway)?;
         let issuer = IssuerUrl::new(login.issuer.clone());
         let issuer = issuer.map_err(|_| Failure::new(format!("the issuer `{}` is not a URL", login.issuer)))?;
         let ask = web.asker();
@@ -169,30 +173,21 @@ impl Provider {
             expires: 0,
             refresh_token: None,
         };
-        take(&mut entry, tokens, clock);
+        take(&mut entry, tokens, clock)?;
         Ok(entry)
     }
 }
 
-/// Parameters that ask for a token for the gateway: `audience`, as several providers call it, and `resource` (RFC 8707
-/// section 2), which must be an absolute URI.
-pub fn aim(audience: Option<&str>) -> Vec<(&'static str, String)> {
-    let Some(audience) = audience else { return Vec::new() };
-    let mut parameters = vec![("audience", audience.to_owned())];
-    if Url::parse(audience).is_ok_and(|url| url.fragment().is_none()) {
-        parameters.push(("resource", audience.to_owned()));
-    }
-    parameters
-}
-
 /// Puts new tokens into an entry. Without a new refresh token the old one stays good (RFC 6749 section 6).
-fn take(entry: &mut Entry, tokens: &CoreTokenResponse, clock: &Clock) {
+fn take(entry: &mut Entry, tokens: &CoreTokenResponse, clock: &Clock) -> Result<(), Failure> {
+    audience::kept(entry.audience.as_deref(), tokens.access_token().secret(), &entry.issuer)?;
     let lifetime = tokens.expires_in().map_or(LIFETIME_SECONDS, |lifetime| lifetime.as_secs());
     entry.access_token.clone_from(tokens.access_token().secret());
     entry.expires = clock.now().seconds().saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX));
     if let Some(refresh) = tokens.refresh_token() {
         entry.refresh_token = Some(refresh.secret().clone());
     }
+    Ok(())
 }
 
 async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
@@ -204,7 +199,17 @@ async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
     if answer.status() != StatusCode::OK {
         return Err(strange(&format!("answers {} instead of its configuration", answer.status().as_u16())));
     }
-    serde_json::from_slice(answer.body()).map_err(|_| strange("answers something else than its configuration"))
+    let offered: Offered =
+        serde_json::from_slice(answer.body()).map_err(|_| strange("answers something else than its configuration"))?;
+    // RFC 9728 section 3.3: what is said of another resource must not be used.
+    let named = offered.resource.as_deref().unwrap_or_default();
+    if origin(named).ok().as_deref() != Some(gateway) {
+        let said = format!("`{gateway}` gives the configuration of another gateway, `{named}`");
+        return Err(
+            Failure::denied(said).advise("log in at its own address, which is the `public_url` of its listener")
+        );
+    }
+    Ok(offered)
 }
 
 /// Spends the entry's refresh token for new tokens, which are in the entry afterwards.
@@ -223,10 +228,7 @@ pub async fn refresh(web: &Web, gateway: &str, entry: &mut Entry, clock: &Clock)
     }
     let ask = web.asker();
     match request.request_async(&ask).await {
-        Ok(tokens) => {
-            take(entry, &tokens, clock);
-            Ok(())
-        }
+        Ok(tokens) => take(entry, &tokens, clock),
         Err(RequestTokenError::ServerResponse(error)) if *error.error() == CoreErrorResponseType::InvalidGrant => {
             Err(Failure::log_in(gateway, format!("the login at `{gateway}` has ended")))
         }
@@ -277,23 +279,4 @@ pub async fn revoke(web: &Web, entry: &Entry) -> Result<bool, Failure> {
 /// Nobody asked for a nonce: the device flow has none.
 pub fn no_nonce(_: Option<&Nonce>) -> Result<(), String> {
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_uris_are_asked_for_as_a_resource() {
-        for (audience, names) in [
-            (None, vec![]),
-            (Some("lightkeeper"), vec!["audience"]),
-            (Some("https://gateway.example"), vec!["audience", "resource"]),
-            (Some("urn:acme:gateway"), vec!["audience", "resource"]),
-            (Some("https://gateway.example/#part"), vec!["audience"]),
-        ] {
-            let asked: Vec<&str> = aim(audience).into_iter().map(|(name, _)| name).collect();
-            assert_eq!(asked, names, "{audience:?}");
-        }
-    }
 }

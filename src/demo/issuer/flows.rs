@@ -181,7 +181,7 @@ impl State {
         let keys = self.current();
         let mut claims = self.claims(grant.principal.subject).merge(grant.principal.claims());
         claims = claims.set("client_id", grant.client.as_str()).set("scope", grant.scope.as_str());
-        if let Some(audience) = &grant.audience {
+        if let Some(audience) = grant.audience.as_ref().filter(|_| !self.options.ignores_resource) {
             claims = claims.audience(audience);
         }
         // RFC 9068 section 2.1: the type keeps an access token from passing for an ID token.

@@ -54,6 +54,8 @@ pub struct IssuerOptions {
     pub tls: Option<ServerTls>,
     /// `aud` of access tokens when the client asks for none.
     pub audience: String,
+    /// Takes no notice of `audience` and `resource`.
+    pub ignores_resource: bool,
     /// The algorithms whose keys are published; the first signs what the endpoints issue.
     pub algorithms: Vec<Algorithm>,
     /// How long issued tokens live, in seconds.
@@ -68,6 +70,7 @@ impl Default for IssuerOptions {
             url: None,
             tls: None,
             audience: "lightkeeper".to_owned(),
+            ignores_resource: false,
             algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
             lifetime_seconds: 3600,
             clock: Clock::system(),

@@ -182,14 +182,16 @@ impl Login {
         Ok(kept.into_parts(&self.keys, &cookie.origin, self.lifetimes(), certificate, now))
     }
 
-    /// What the command line logs in with, if it may.
-    pub fn configuration(&self) -> Option<CliConfiguration> {
+    /// What the command line logs in with, if it may. `origin`: the gateway's own, which is the audience where it is one
+    /// of the issuer's and no other is set (RFC 8707 section 2).
+    pub fn configuration(&self, origin: &str) -> Option<CliConfiguration> {
         let cli = self.settings.cli.as_ref()?;
+        let own = self.issuer.settings().audiences.iter().find(|audience| audience.trim_end_matches('/') == origin);
         Some(CliConfiguration {
             issuer_url: self.issuer.settings().issuer.clone(),
             client_id: cli.client_id.clone(),
             scopes: cli.scopes.clone(),
-            audience: cli.audience.clone(),
+            audience: cli.audience.as_ref().or(own).cloned(),
         })
     }
 
