@@ -1,6 +1,6 @@
 """Lightstep's own Terraform client, and scripts that know the old API, before the gateway.
 
-Scenario: tools that know a base URL and a key. Guarantees: through `lightkeeper connect` (any word for a key) and
+Scenario: tools that know a base URL and a key. Guarantees: through `lightkeeper connect` (with the key that it printed) and
 directly (a token for the key) every resource is made, read, changed and removed as at the backend, in the developer's
 own projects and in no other; what the tool sent for a key reaches nobody.
 """
@@ -30,6 +30,8 @@ class Connected(unittest.TestCase):
         cls.connect = WORLD.spawn("connect", command, None, {"LIGHTKEEPER_CREDENTIALS": str(cls.shell.file)})
         find = lambda: re.search(r"Listening on (http://127\.0\.0\.1:\d+)", cls.connect.text())
         cls.base = worlds.eventually("connect to listen", find, cls.connect.text)[1]
+        find = lambda: re.search(r"LIGHTSTEP_API_KEY=(\S+)\n", cls.connect.text())
+        cls.key = worlds.eventually("connect to tell its key", find, cls.connect.text)[1]
 
     @classmethod
     def tearDownClass(cls):
@@ -63,8 +65,8 @@ class Terraform(Connected):
         self.assertNotIn("/projects/platform-prod", text)
 
     def test_through_connect(self):
-        steps, captured = self.drive(self.base, "opens-nothing")
-        self.check(steps, captured, "opens-nothing")
+        steps, captured = self.drive(self.base, self.key)
+        self.check(steps, captured, self.key)
 
     def test_with_a_token_for_the_key(self):
         token = self.shell.run("token")[1].strip()
@@ -76,7 +78,7 @@ class OldShapes(Connected):
     """Scripts of before: the key alone in `authorization`, or after a word."""
 
     def keys(self):
-        return {"bare": "some-old-key", "Bearer": "Bearer some-old-key", "bearer": "bearer some-old-key", "none": None}
+        return {"bare": self.key, "Bearer": f"Bearer {self.key}", "bearer": f"bearer {self.key}"}
 
     def ask(self, method, path, key=None, body=None):
         headers = {"authorization": key} if key else {}
@@ -103,15 +105,18 @@ class OldShapes(Connected):
                 self.assertIn(self.ask("DELETE", f"{streams}/{number}", key).status_code, (200, 204))
                 self.assertEqual(self.ask("GET", f"{streams}/{number}", key).status_code, 404)
                 text = json.dumps(self.captured(before))
-                self.assertNotIn("some-old-key", text)
+                self.assertNotIn(self.key, text)
 
     def test_only_the_own_part(self):
         before = len(worlds.lines_of(CONSOLE.captures))
         for method in ("GET", "POST"):
-            refused = self.ask(method, "/projects/platform-prod/streams", "some-old-key", {} if method == "POST" else None)
+            refused = self.ask(method, "/projects/platform-prod/streams", self.key, {} if method == "POST" else None)
             self.assertEqual(refused.status_code, 403, refused.text)
         self.assertEqual(self.captured(before), [])
-        listed = self.ask("GET", "/projects", "some-old-key")
+        for key in (None, "some-old-key", "Bearer some-old-key"):
+            self.assertEqual(self.ask("GET", "/projects", key).status_code, 401)
+        self.assertEqual(self.captured(before), [])
+        listed = self.ask("GET", "/projects", self.key)
         self.assertEqual(listed.status_code, 200, listed.text)
         names = {project["id"] for project in listed.json()["data"]}
         self.assertIn("checkout-prod", names)

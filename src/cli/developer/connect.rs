@@ -1,8 +1,9 @@
 //! `lightkeeper connect`: a local port that adds the developer's identity.
 //!
 //! What it does: passes requests of tools on this machine to the gateway with a fresh token, both bodies streamed. What it refuses
-//! to know: what is asked; paths, queries and bodies go as they come. Invariants: it listens on loopback only; browsers' pages
-//! and foreign names for this address are refused (DNS rebinding); no credential of a tool's goes on; connections are bounded.
+//! to know: what is asked; paths, queries and bodies go as they come. Invariants: it listens on loopback only; without `--open`
+//! who does not present the key is refused, because every user of the machine reaches the port; browsers' pages and foreign
+//! names for this address are refused (DNS rebinding); no credential of a tool's goes on; connections are bounded.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,9 +21,12 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::ConnectArguments;
 use super::failure::Failure;
+use super::key::{CREDENTIALS, Key};
 use super::session::Session;
 use super::web::Sent;
+use crate::otlp::{self, Encoding, Signal};
 
 const CONNECTIONS: usize = 256;
 /// Heads and idle connections.
@@ -43,24 +47,24 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
-/// What tools send because they must send something. Two credentials are a refusal at the gateway.
-const CREDENTIALS: [HeaderName; 4] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    HeaderName::from_static("lightstep-access-token"),
-    HeaderName::from_static("x-amz-firehose-access-key"),
-];
-
 /// A running local port.
 struct Local {
     session: Session,
     address: SocketAddr,
+    /// `None`: with `--open`.
+    key: Option<Key>,
     /// The gateway's `host[:port]`, and its scheme.
     authority: HeaderValue,
 }
 
 /// Serves until Ctrl-C.
-pub async fn connect(session: Session, listen: SocketAddr) -> Result<(), Failure> {
+pub async fn connect(session: Session, arguments: &ConnectArguments) -> Result<(), Failure> {
+    let listen = arguments.listen;
+    let key = match (&arguments.key_file, arguments.open) {
+        (_, true) => None,
+        (Some(file), false) => Some(Key::kept(file)?),
+        (None, false) => Some(Key::fresh()?),
+    };
     let unusable = |error: std::io::Error| Failure::new(format!("`{listen}` cannot be listened on: {error}"));
     let listener = TcpListener::bind(listen).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
@@ -68,8 +72,11 @@ pub async fn connect(session: Session, listen: SocketAddr) -> Result<(), Failure
     session.token().await?;
     let authority = session.gateway.split_once("://").map_or("", |(_, authority)| authority);
     let authority = HeaderValue::from_str(authority).map_err(|error| Failure::new(error.to_string()))?;
-    println!("{}", settings(&session, address));
-    let local = Arc::new(Local { session, address, authority });
+    if key.is_none() {
+        eprintln!("warning: with --open every user and program of this machine that reaches {address} acts as you");
+    }
+    println!("{}", settings(&session, address, key.as_ref()));
+    let local = Arc::new(Local { session, address, key, authority });
     tokio::select! {
         failed = serve(local, listener) => Err(failed),
         stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| Failure::new(format!("signals cannot be had: {error}"))),
@@ -112,7 +119,9 @@ impl Local {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
-        if let Err((status, message)) = judge(&request, self.address) {
+        let dialect = Dialect::of(&request);
+        let refusal = |status, message: &str| refusal(dialect, status, message);
+        if let Err((status, message)) = judge(&request, self.address, self.key.as_ref()) {
             return refusal(status, message);
         }
         let token = match self.session.token().await {
@@ -205,8 +214,8 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a tool on this machine asks, and not a page in its browser.
-fn judge<B>(request: &Request<B>, address: SocketAddr) -> Result<(), (StatusCode, &'static str)> {
+/// Whether a tool of the developer's asks, and not another user of this machine, or a page in its browser.
+fn judge<B>(request: &Request<B>, address: SocketAddr, key: Option<&Key>) -> Result<(), (StatusCode, &'static str)> {
     let headers = request.headers();
     if request.method() == Method::CONNECT || request.uri().authority().is_some() || request.uri().path() == "*" {
         return Err((StatusCode::BAD_REQUEST, "this is no forward proxy: use its address as the base URL"));
@@ -223,6 +232,9 @@ fn judge<B>(request: &Request<B>, address: SocketAddr) -> Result<(), (StatusCode
     if headers.contains_key(header::ORIGIN) || by_page {
         return Err((StatusCode::FORBIDDEN, "pages in a browser may not use this address"));
     }
+    if key.is_some_and(|key| !key.is_presented(headers)) {
+        return Err((StatusCode::UNAUTHORIZED, "present the key that `lightkeeper connect` printed when it began"));
+    }
     Ok(())
 }
 
@@ -233,29 +245,82 @@ fn said(failure: &Failure) -> String {
     }
 }
 
-/// An error as the query API writes it, so that tools show it.
-fn refusal(status: StatusCode, message: &str) -> Response<Sent> {
-    let body = json!({ "errors": [format!("lightkeeper connect: {message}")] }).to_string();
+/// How the tool reads an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// As the query API writes it.
+    Query,
+    /// A `google.rpc.Status` (OTLP specification, "Failures").
+    Otlp(Encoding),
+}
+
+impl Dialect {
+    fn of<B>(request: &Request<B>) -> Self {
+        let path = request.uri().path();
+        let is_export = Signal::ALL.iter().any(|signal| {
+            let name = signal.name();
+            path.ends_with(&format!("/v1/{name}")) || path.ends_with(&format!("/{name}/otlp/v0.9"))
+        });
+        let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        match is_export {
+            false => Dialect::Query,
+            true if kind.starts_with(b"application/json") => Dialect::Otlp(Encoding::Json),
+            true => Dialect::Otlp(Encoding::Protobuf),
+        }
+    }
+
+    fn write(self, status: StatusCode, message: &str) -> (&'static str, Vec<u8>) {
+        // google.rpc.Code: INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, DEADLINE_EXCEEDED, UNAVAILABLE.
+        let code = match status.as_u16() {
+            401 => 16,
+            403 | 421 => 7,
+            504 => 4,
+            502 => 14,
+            _ => 3,
+        };
+        match self {
+            Dialect::Query => ("application/json", json!({ "errors": [message] }).to_string().into_bytes()),
+            Dialect::Otlp(Encoding::Json) => ("application/json", otlp::status_body(Encoding::Json, code, message)),
+            Dialect::Otlp(Encoding::Protobuf) => {
+                ("application/x-protobuf", otlp::status_body(Encoding::Protobuf, code, message))
+            }
+        }
+    }
+}
+
+/// An error in the tool's words, so that it shows it.
+fn refusal(dialect: Dialect, status: StatusCode, message: &str) -> Response<Sent> {
+    let (kind, body) = dialect.write(status, &format!("lightkeeper connect: {message}"));
     let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"lightkeeper connect\""));
+    }
     response
 }
 
-fn settings(session: &Session, address: SocketAddr) -> String {
+fn settings(session: &Session, address: SocketAddr, key: Option<&Key>) -> String {
     let (gateway, organization) = (&session.gateway, super::text::clean(&session.organization));
+    let (key, about) = match key {
+        Some(key) => (key.expose(), "Tools must present this key. Keep it like a password"),
+        None => ("any", "Any key is taken"),
+    };
     format!(
         r#"Listening on http://{address} for {gateway}, as you. Ctrl-C ends it.
+{about}: {key}
 
-# Terraform's Lightstep provider (the key is not used, but must be there)
-export LIGHTSTEP_API_URL=http://{address} LIGHTSTEP_ORG={organization} LIGHTSTEP_API_KEY=any
-# Grafana's Lightstep data source: the API's host is http://{address}, the key is any
+# Terraform's Lightstep provider
+export LIGHTSTEP_API_URL=http://{address} LIGHTSTEP_ORG={organization} LIGHTSTEP_API_KEY={key}
+# Grafana's Lightstep data source: the API's host is http://{address}, the key is the one above
 # An OpenTelemetry SDK or Collector, over HTTP
 export OTEL_EXPORTER_OTLP_ENDPOINT=http://{address} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+export OTEL_EXPORTER_OTLP_HEADERS=lightstep-access-token={key}
 # Anything else
-curl http://{address}/public/v0.2/{organization}/projects
+curl -H "Authorization: Bearer {key}" http://{address}/public/v0.2/{organization}/projects
 "#
     )
 }
@@ -277,6 +342,7 @@ mod tests {
     fn only_tools_on_this_machine_are_served() {
         let address: SocketAddr = "127.0.0.1:9411".parse().unwrap();
         let ours = ("host", "127.0.0.1:9411");
+        let (key, keyless) = (Key::fresh().unwrap(), [401, 200]);
         for (target, headers, status) in [
             ("/a", vec![ours], 200),
             ("/a?b=c", vec![("host", "LocalHost:9411")], 200),
@@ -299,9 +365,31 @@ mod tests {
             for (name, value) in &headers {
                 request = request.header(*name, *value);
             }
-            let judged =
-                judge(&request.body(()).unwrap(), address).map_or_else(|(status, _)| status.as_u16(), |()| 200);
-            assert_eq!(judged, status, "{target} {headers:?}");
+            let judged = |request: &Request<()>, key: Option<&Key>| {
+                judge(request, address, key).map_or_else(|(status, _)| status.as_u16(), |()| 200)
+            };
+            let request = request.body(()).unwrap();
+            // With no key, with the key, and with `--open`.
+            let expected = if status == 200 { keyless } else { [status, status] };
+            assert_eq!([judged(&request, Some(&key)), judged(&request, None)], expected, "{target} {headers:?}");
+            let (mut head, ()) = request.into_parts();
+            head.headers.insert("authorization", key.expose().parse().unwrap());
+            assert_eq!(judged(&Request::from_parts(head, ()), Some(&key)), status, "{target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn errors_are_in_the_tools_own_words() {
+        for (path, kind, expected) in [
+            ("/public/v0.2/acme/projects", "application/json", "application/json {\"errors\":[\"no\"]}"),
+            ("/apps/shop/-/v1/traces", "application/json", "application/json {\"code\":16,\"message\":\"no\"}"),
+            ("/v1/logs", "application/x-protobuf", "application/x-protobuf \u{8}\u{10}\u{12}\u{2}no"),
+            ("/traces/otlp/v0.9", "", "application/x-protobuf \u{8}\u{10}\u{12}\u{2}no"),
+            ("/api/v2/reports", "application/x-protobuf", "application/json {\"errors\":[\"no\"]}"),
+        ] {
+            let request = Request::post(path).header("content-type", kind).body(()).unwrap();
+            let (kind, body) = Dialect::of(&request).write(StatusCode::UNAUTHORIZED, "no");
+            assert_eq!(format!("{kind} {}", String::from_utf8(body).unwrap()), expected, "{path}");
         }
     }
 

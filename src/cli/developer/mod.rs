@@ -8,6 +8,7 @@ mod ask;
 mod audience;
 mod connect;
 mod failure;
+mod key;
 mod loopback;
 mod login;
 mod provider;
@@ -66,6 +67,12 @@ pub struct ConnectArguments {
     /// Where tools on this machine connect; loopback only. Port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9411", value_parser = parse_listen)]
     pub listen: SocketAddr,
+    /// Keep the key that tools must present in this file, made on first use; default: a new key with each start.
+    #[arg(long, value_name = "FILE", conflicts_with = "open")]
+    pub key_file: Option<PathBuf>,
+    /// Ask no key of tools: every user of this machine acts as you while it runs.
+    #[arg(long)]
+    pub open: bool,
 }
 
 #[derive(Debug, Args)]
@@ -153,7 +160,7 @@ pub fn token(arguments: &GatewayArguments) -> ExitCode {
 }
 
 pub fn connect(arguments: &ConnectArguments) -> ExitCode {
-    run(async { connect::connect(Session::open(&arguments.gateway)?, arguments.listen).await.map(|()| 0) })
+    run(async { connect::connect(Session::open(&arguments.gateway)?, arguments).await.map(|()| 0) })
 }
 
 pub fn whoami(arguments: &WhoamiArguments) -> ExitCode {

@@ -51,8 +51,8 @@ pub fn settings(world: &World, traces: &str) -> String {
 {program} query shop 'spans count | rate | group_by [], sum' --since 5m
 
 # A port that adds your login, for tools that know a base URL only (Terraform: LIGHTSTEP_API_URL). Then, in another terminal:
-{program} connect --listen 127.0.0.1:9411
-curl -s http://127.0.0.1:9411/public/v0.2/acme/projects
+{program} connect --listen 127.0.0.1:9411 --key-file {folder}/connect-key
+curl -s http://127.0.0.1:9411/public/v0.2/acme/projects -H "authorization: Bearer $(cat {folder}/connect-key)"
 
 # The backend tells of an alert: those on call ({receiver}/oncall) are told, and the console shows it.
 curl -i {plain}/apps/shop/checkout/-/alerts -H "authorization: Bearer $(cat {folder}/secrets/webhook-shop-checkout)" -H 'content-type: application/json' -d '{{"alert":{{"id":"metric_alert-23","name":"checkout latency","state":"critical"}},"project":"checkout-prod"}}'

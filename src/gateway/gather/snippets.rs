@@ -40,7 +40,7 @@ pub fn snippets(sight: &Sight<'_>, row: &NodeView) -> Vec<Snippet> {
             add(
                 "Grafana",
                 format!(
-                    "# lightkeeper connect --gateway {ours} --listen {LOCAL}\napiVersion: 1\ndatasources:\n  - name: {}\n    type: yesoreyeram-infinity-datasource\n    access: proxy\n    url: http://{LOCAL}{path}\n",
+                    "# lightkeeper connect --gateway {ours} --listen {LOCAL} --key-file ~/.config/lightkeeper/connect-key\n# LIGHTKEEPER_KEY for Grafana: what is in that file\napiVersion: 1\ndatasources:\n  - name: {}\n    type: yesoreyeram-infinity-datasource\n    access: proxy\n    url: http://{LOCAL}{path}\n    jsonData: {{ auth_method: bearerToken, allowedHosts: [\"http://{LOCAL}\"] }}\n    secureJsonData: {{ bearerToken: $LIGHTKEEPER_KEY }}\n",
                     quoted(project)
                 ),
             );
