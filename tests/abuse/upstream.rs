@@ -94,7 +94,7 @@ const ANSWERS: &[(&str, &[u16], &[u16])] = &[
     (
         "HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"errors\":[\"{KEY}\"]}",
         &[400],
-        &[502],
+        &[400],
     ),
     ("HTTP/1.1 500 Bad\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<b>{KEY}</b>", &[500], &[500, 502]),
     (
