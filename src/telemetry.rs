@@ -4,6 +4,8 @@
 //! What it refuses to know: any room's type; labels come as words. Invariants: every label has a bounded
 //! set of values, and none of them is a subject, an address or a path of the caller's.
 
+pub mod text;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ pub struct Metrics {
     pub audit_written: IntGauge,
     pub audit_lost: IntGauge,
     pub audit_failing: IntGauge,
+    pub audit_queued_bytes: IntGauge,
     pub last_reload: Gauge,
     pub last_reload_ok: IntGauge,
     panics: IntCounter,
@@ -195,6 +198,8 @@ impl Metrics {
         let audit_written = make.gauge("audit_records_written", "Audit records written since the start.")?;
         let audit_lost = make.gauge("audit_records_lost", "Audit records that could not be queued or written.")?;
         let audit_failing = make.gauge("audit_failing", "1 while audit records cannot be written.")?;
+        let audit_queued_bytes =
+            make.gauge("audit_queued_bytes", "Bytes of records that wait, and of places kept (audit.queue_bytes).")?;
         let last_reload_ok = make.gauge("last_reload_successful", "1 if the last reload was taken over.")?;
         let queries = Queries::new(&make)?;
         Ok(Metrics {
@@ -222,6 +227,7 @@ impl Metrics {
             audit_written,
             audit_lost,
             audit_failing,
+            audit_queued_bytes,
             last_reload,
             last_reload_ok,
             panics,

@@ -33,7 +33,7 @@ pub struct BrokenHead {
     pub dialect: Dialect,
     /// At most 16 bytes, a token, or empty.
     pub method: String,
-    /// Printable, at most 256 bytes, without a query.
+    /// Without a query, as it came: its record escapes and cuts it.
     pub path: String,
 }
 

@@ -351,7 +351,7 @@ impl Line {
             fault,
             dialect: glimpse_dialect(path, head::glimpse_header(&self.ahead, "content-type"), false),
             method: method.to_owned(),
-            path: path.chars().take(256).flat_map(char::escape_default).take(256).collect(),
+            path: path.to_owned(),
         });
         self.mode = Mode::Dead;
         self.ahead = BytesMut::from(replacement);

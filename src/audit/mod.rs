@@ -8,6 +8,6 @@ mod record;
 mod settings;
 mod trail;
 
-pub use record::{Items, PartRecord, Record, Who, timestamp};
+pub use record::{DetailText, Items, NameText, PartRecord, PathText, Record, SubjectText, Text, Who, timestamp};
 pub use settings::{AuditSettings, OnFailure};
 pub use trail::{Health, Slot, Trail, Unwritable};

@@ -2,9 +2,63 @@
 //!
 //! What it does: holds the fields of a record in the order in which they are written.
 //! What it refuses to know: where records go. Invariants: no field can hold a token, a cookie, a query
-//! value or a body; text of the caller's is bounded and escaped by JSON.
+//! value or a body; text that a caller, an issuer or a backend may have chosen is a `Text`, which is escaped and bounded
+//! when it is made, so that a log line made of a record is so, too.
+
+use std::fmt;
+use std::ops::Deref;
 
 use serde::Serialize;
+
+use crate::telemetry::text;
+
+/// What of the caller's text a record repeats: one printable line of at most `LIMIT` bytes (`telemetry::text::line`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Text<const LIMIT: usize>(Box<str>);
+
+/// A path: operations and apps have shorter ones.
+pub type PathText = Text<1024>;
+/// A subject: a SPIFFE ID has at most 2,048 bytes (SPIFFE-ID section 2.3).
+pub type SubjectText = Text<2048>;
+/// What else there is to say.
+pub type DetailText = Text<4096>;
+/// A name of the configuration, the policy or the backend.
+pub type NameText = Text<512>;
+
+impl<const LIMIT: usize> Text<LIMIT> {
+    fn shorten(&mut self, limit: usize) {
+        if self.len() > limit {
+            self.0 = text::cut(&self.0, limit).into();
+        }
+    }
+}
+
+impl<const LIMIT: usize> From<&str> for Text<LIMIT> {
+    fn from(text: &str) -> Self {
+        Text(text::line(text, LIMIT).into())
+    }
+}
+
+impl<const LIMIT: usize> From<String> for Text<LIMIT> {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl<const LIMIT: usize> Deref for Text<LIMIT> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const LIMIT: usize> fmt::Display for Text<LIMIT> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self)
+    }
+}
 
 /// Everything about one call or event. `seq` and `time` are set when it is written and when it happened.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -22,22 +76,22 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Who>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_method: Option<String>,
+    pub http_method: Option<NameText>,
     /// Canonical, without query values.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    pub path: Option<PathText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<String>,
+    pub operation: Option<NameText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub app: Option<String>,
+    pub app: Option<NameText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub project: Option<String>,
+    pub project: Option<NameText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<&'static str>,
     pub reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    pub bindings: Vec<String>,
+    pub detail: Option<DetailText>,
+    pub bindings: Vec<NameText>,
     pub policy_version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -55,23 +109,72 @@ pub struct Record {
     pub duration_us: u64,
 }
 
+impl Record {
+    /// About what the record takes in memory.
+    pub fn bytes(&self) -> u64 {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let name = |name: &Option<NameText>| name.as_ref().map_or(0, |name| name.len());
+        let texts = self.time.len()
+            + self.request_id.len()
+            + self.policy_version.len()
+            + text(&self.listener)
+            + text(&self.client_address)
+            + self.identity.as_ref().map_or(0, |who| who.issuer.len() + who.subject.len())
+            + name(&self.http_method)
+            + self.path.as_ref().map_or(0, |path| path.len())
+            + name(&self.operation)
+            + name(&self.app)
+            + name(&self.project)
+            + self.detail.as_ref().map_or(0, |detail| detail.len());
+        let listed = |names: &[NameText]| names.iter().map(|name| size_of::<NameText>() + name.len()).sum::<usize>();
+        let parts = self
+            .parts
+            .iter()
+            .map(|part| size_of::<PartRecord>() + listed(&part.apps) + name(&part.project) + name(&part.destination));
+        (size_of::<Record>() + texts + listed(&self.bindings) + parts.sum::<usize>()) as u64
+    }
+
+    /// Leaves out what a call's record can do without, so that it takes at most `SMALL_BYTES`; its detail says so.
+    pub fn shrink(&mut self) {
+        let (parts, bindings) = (self.parts.len(), self.bindings.len());
+        self.parts = Vec::new();
+        self.bindings = Vec::new();
+        let left_out = format!("no room in the queue: {parts} parts, {bindings} bindings and the detail are left out");
+        self.detail = Some(left_out.into());
+        for name in [&mut self.http_method, &mut self.operation, &mut self.app, &mut self.project].into_iter().flatten()
+        {
+            name.shorten(256);
+        }
+        if let Some(path) = &mut self.path {
+            path.shorten(256);
+        }
+        if let Some(who) = &mut self.identity {
+            who.issuer.shorten(256);
+            who.subject.shorten(1024);
+        }
+    }
+}
+
+/// What a record takes that was shrunk, in bytes.
+pub const SMALL_BYTES: u64 = 4 << 10;
+
 /// Whom a record is about.
 #[derive(Clone, Debug, Serialize)]
 pub struct Who {
     pub method: &'static str,
-    pub issuer: String,
-    pub subject: String,
+    pub issuer: NameText,
+    pub subject: SubjectText,
 }
 
 /// One part of an export that was split, or one destination of an alert.
 #[derive(Clone, Debug, Serialize)]
 pub struct PartRecord {
-    pub apps: Vec<String>,
+    pub apps: Vec<NameText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub project: Option<String>,
+    pub project: Option<NameText>,
     /// Of an alert: the destination's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination: Option<String>,
+    pub destination: Option<NameText>,
     pub items: Items,
     /// `ok`, `remembered` (taken at an earlier try), or a reason code.
     pub reason: &'static str,
@@ -94,4 +197,43 @@ pub fn timestamp(unix_millis: i64) -> String {
         .ok()
         .and_then(|moment| moment.format(FORMAT).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: every field that others may fill is filled with the worst. Guarantees: the record is bounded, in memory and as
+    /// a line; what is hidden is escaped, what is cut is marked; the smallest record holds who did what.
+    #[test]
+    fn what_others_wrote_is_bounded_and_escaped() {
+        let hostile = || "\u{202e}\u{200b}\n".repeat(10_000);
+        let name = || Some(NameText::from(hostile()));
+        let mut record = Record {
+            time: timestamp(0),
+            request_id: "0".repeat(32),
+            policy_version: "sha256:0123456789ab".to_owned(),
+            listener: Some("l".repeat(63)),
+            client_address: Some("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535".to_owned()),
+            identity: Some(Who { method: "mtls", issuer: hostile().into(), subject: hostile().into() }),
+            http_method: name(),
+            path: Some(hostile().into()),
+            operation: name(),
+            app: name(),
+            project: name(),
+            detail: Some(hostile().into()),
+            bindings: vec![NameText::from("a-binding"); 1000],
+            ..Record::default()
+        };
+        let whole = serde_json::to_string(&record).unwrap();
+        assert!(whole.chars().all(|each| !text::is_hidden(each)), "{whole}");
+        assert_eq!(whole.matches("…[+").count(), 8, "{whole}");
+        let listed = 1000 * (size_of::<NameText>() as u64 + 9);
+        assert!(record.bytes() < (12 << 10) + listed, "{}", record.bytes());
+        record.shrink();
+        assert!(record.bytes() <= SMALL_BYTES, "{}", record.bytes());
+        let small = serde_json::to_value(&record).unwrap();
+        assert!(small["detail"].as_str().unwrap().contains("1000 bindings"), "{small:#}");
+        assert!(small["identity"]["subject"].as_str().unwrap().len() > 1000, "{small:#}");
+    }
 }

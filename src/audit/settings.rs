@@ -10,6 +10,8 @@ pub struct AuditSettings {
     pub on_failure: OnFailure,
     /// Records that may wait for the disk. 4,096.
     pub queue_records: usize,
+    /// What they may take in memory; it is a part of `limits.buffered_total`. 16 MiB, but at most a sixteenth of that.
+    pub queue_bytes: u64,
 }
 
 /// What happens to calls while records cannot be written.

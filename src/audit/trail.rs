@@ -2,8 +2,8 @@
 //!
 //! What it does: gives out slots before a call is forwarded, numbers records and appends them as JSON
 //! lines. What it refuses to know: what a record means. Invariants: a call that holds a slot will be
-//! recorded; the queue never grows past its bound; a record that a broken sink cannot take is kept and
-//! tried again (`refuse`) or counted and told of later (`continue`).
+//! recorded; the queue never grows past its bounds, in records and in bytes; a record that a broken sink cannot take is kept
+//! and tried again (`refuse`) or counted and told of later (`continue`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, OwnedPermit};
 
+use super::record::SMALL_BYTES;
 use super::{AuditSettings, OnFailure, Record};
+use crate::limits::{Budget, Reservation};
 
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
@@ -25,7 +27,7 @@ const LULL: Duration = Duration::from_millis(2);
 const RETRY: Duration = Duration::from_millis(250);
 
 enum Entry {
-    Record(Box<Record>),
+    Record(Box<Record>, Reservation),
     Reopen,
     Stop,
 }
@@ -33,6 +35,9 @@ enum Entry {
 /// The front of the trail; shared by all calls.
 pub struct Trail {
     queue: mpsc::Sender<Entry>,
+    /// What records in the queue, and those to come for which a slot is held, may take.
+    memory: Arc<Budget>,
+    limit_bytes: u64,
     health: Arc<Health>,
     on_failure: OnFailure,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -60,8 +65,8 @@ impl Health {
     }
 }
 
-/// A place in the queue, kept for one call's record.
-pub struct Slot(Option<OwnedPermit<Entry>>);
+/// A place in the queue, kept for one call's record, with as much memory as a record takes at least.
+pub struct Slot(Option<(OwnedPermit<Entry>, Reservation)>);
 
 /// The call cannot be recorded now, and the trail is configured to refuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +84,9 @@ impl Trail {
             .name("audit".to_owned())
             .spawn(move || Writer { sink, health: shared, on_failure, next: None }.run(entries))
             .map_err(|error| format!("the audit thread cannot be started: {error}"))?;
-        Ok(Trail { queue, health, on_failure, writer: Mutex::new(Some(writer)) })
+        let memory = Budget::new(settings.queue_bytes);
+        let limit_bytes = settings.queue_bytes;
+        Ok(Trail { queue, memory, limit_bytes, health, on_failure, writer: Mutex::new(Some(writer)) })
     }
 
     pub fn health(&self) -> &Health {
@@ -88,7 +95,18 @@ impl Trail {
 
     /// Whether a call that comes now would be let through by the trail.
     pub fn can_record(&self) -> bool {
-        self.on_failure == OnFailure::Continue || (!self.health.is_failing() && self.queue.capacity() > 0)
+        let has_room = || self.queue.capacity() > 0 && self.memory.open().grow(SMALL_BYTES).is_ok();
+        self.on_failure == OnFailure::Continue || (!self.health.is_failing() && has_room())
+    }
+
+    /// What the queue may take at most.
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    /// What the queue takes now, with the places that are kept.
+    pub fn queued_bytes(&self) -> u64 {
+        self.memory.used_bytes()
     }
 
     /// Keeps a place for a call's record, before anything is forwarded.
@@ -97,28 +115,34 @@ impl Trail {
         if refuse && self.health.is_failing() {
             return Err(Unwritable);
         }
-        match self.queue.clone().try_reserve_owned() {
-            Ok(permit) => Ok(Slot(Some(permit))),
-            Err(_) if refuse => Err(Unwritable),
-            Err(_) => Ok(Slot(None)),
+        let mut room = self.memory.open();
+        let place = room.grow(SMALL_BYTES).ok().and_then(|()| self.queue.clone().try_reserve_owned().ok());
+        match place {
+            Some(permit) => Ok(Slot(Some((permit, room)))),
+            None if refuse => Err(Unwritable),
+            None => Ok(Slot(None)),
         }
     }
 
     /// Records an event, or a refusal for which no slot was taken. A full queue loses it, counted.
     pub fn note(&self, record: Record) {
-        if self.queue.try_send(Entry::Record(Box::new(record))).is_err() {
+        let mut room = self.memory.open();
+        let taken = room.grow(record.bytes()).is_ok();
+        if !taken || self.queue.try_send(Entry::Record(Box::new(record), room)).is_err() {
             self.health.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Fills a slot.
-    pub fn fill(&self, slot: Slot, record: Record) {
-        match slot.0 {
-            Some(permit) => {
-                permit.send(Entry::Record(Box::new(record)));
-            }
-            None => self.note(record),
+    /// Fills a slot. A record that takes more than the slot has, and more than there is, is shrunk.
+    pub fn fill(&self, slot: Slot, mut record: Record) {
+        let Some((permit, mut room)) = slot.0 else { return self.note(record) };
+        let mut exact = self.memory.open();
+        if exact.grow(record.bytes()).is_ok() {
+            room = exact;
+        } else if record.bytes() > SMALL_BYTES {
+            record.shrink();
         }
+        permit.send(Entry::Record(Box::new(record), room));
     }
 
     /// Opens the file anew, after it was rotated away.
@@ -156,12 +180,15 @@ impl Writer {
     fn run(mut self, mut entries: mpsc::Receiver<Entry>) {
         let mut batch = Vec::with_capacity(BATCH_RECORDS);
         let mut lines = Vec::new();
+        // What the lines take; given back once they are written.
+        let mut held = Vec::with_capacity(BATCH_RECORDS);
         while next_batch(&mut entries, &mut batch) {
             let mut stop = false;
             let mut count = 0;
             for entry in batch.drain(..) {
                 match entry {
-                    Entry::Record(mut record) => {
+                    Entry::Record(mut record, room) => {
+                        held.push(room);
                         let next = self.next.get_or_insert_with(|| self.sink.last_seq().map_or(0, |last| last + 1));
                         record.seq = *next;
                         *next += 1;
@@ -181,6 +208,7 @@ impl Writer {
                 }
             }
             self.write(&mut lines, &mut count);
+            held.clear();
             if stop {
                 break;
             }

@@ -167,8 +167,8 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let webhooks = webhooks::webhooks(report, &raw.vault.webhooks);
     let alerts = alerts::alerts(report, &raw.alerts);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
-    let audit = audit(report, &raw.audit);
     let limits = limits::limits(report, &raw.limits);
+    let audit = audit(report, &raw.audit, &limits);
     joined(report, raw);
     if report.found.iter().any(Diagnostic::is_error) {
         return None;
@@ -239,8 +239,13 @@ fn joined(report: &mut Report<'_>, raw: &RawConfig) {
     }
 }
 
-fn audit(report: &mut Report<'_>, raw: &RawAudit) -> Option<AuditSettings> {
+fn audit(report: &mut Report<'_>, raw: &RawAudit, limits: &Limits) -> Option<AuditSettings> {
     let file = raw.file.as_ref().map(|given| report.path(given, "audit.file", Content::Created));
+    // Bodies keep the most of the memory, whatever waits for the disk; a few calls find room in any case.
+    let default = (limits.buffered_total_bytes / 16).clamp(64 << 10, 16 << 20);
+    let most = (limits.buffered_total_bytes / 2).max(default);
+    let given = raw.queue_bytes.as_ref();
+    let queue_bytes = limits::size_between(report, given, "audit.queue_bytes", default, 64 << 10..=most);
     Some(AuditSettings {
         file: match file {
             Some(path) => Some(path?),
@@ -253,6 +258,7 @@ fn audit(report: &mut Report<'_>, raw: &RawAudit) -> Option<AuditSettings> {
         },
         // A few seconds of a busy gateway, a few MiB of records.
         queue_records: raw.queue.and_then(|records| usize::try_from(records).ok()).unwrap_or(4096),
+        queue_bytes,
     })
 }
 

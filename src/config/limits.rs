@@ -97,7 +97,7 @@ fn relations(report: &mut Report<'_>, raw: &RawLimits, checked: &Limits) {
 }
 
 /// The size given, or the default; out of bounds is reported.
-fn size_between(
+pub fn size_between(
     report: &mut Report<'_>,
     given: Option<&Spanned<RawSize>>,
     subject: &str,

@@ -391,6 +391,8 @@ pub struct RawAudit {
     /// Records that may wait for the disk; default 4096.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub queue: Option<u32>,
+    /// What they may take in memory, of `limits.buffered_total`; default `16MiB`, at most a sixteenth of that.
+    pub queue_bytes: Option<Spanned<RawSize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

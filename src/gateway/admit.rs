@@ -36,8 +36,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     let house = walk.house.clone();
     let (caller, call) =
         accept::read(session.req_header(), connection, &house.profile, &house.limits).map_err(|head| {
-            let path =
-                session.req_header().uri.path().chars().take(256).flat_map(char::escape_default).take(256).collect();
+            let path = session.req_header().uri.path().to_owned();
             // Over HTTP/2 a method may be as long as the whole head.
             let method = session.req_header().method.as_str().chars().take(16).collect();
             walk.note_broken(method, path, head.dialect);

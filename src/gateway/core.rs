@@ -112,7 +112,8 @@ pub struct IssuerReadiness {
 
 impl Core {
     pub fn new(house: House, clock: Clock, trail: Trail, metrics: Arc<Metrics>) -> Arc<Self> {
-        let budget = Budget::new(house.limits.buffered_total_bytes);
+        // Records that wait are memory, too: what they may take is not there for bodies.
+        let budget = Budget::new(house.limits.buffered_total_bytes.saturating_sub(trail.limit_bytes()));
         let loaded_at = clock.now().0;
         Arc::new(Core {
             house: ArcSwap::from_pointee(house),
@@ -154,7 +155,7 @@ impl Core {
             request_id: self.request_id(),
             event,
             reason,
-            detail,
+            detail: detail.map(Into::into),
             policy_version: self.house.load().policy.version().to_owned(),
             ..Record::default()
         });
@@ -210,6 +211,7 @@ impl Core {
         let health = self.trail.health();
         metrics.audit_written.set(gauge(health.written_records()));
         metrics.audit_lost.set(gauge(health.lost_records()));
+        metrics.audit_queued_bytes.set(gauge(self.trail.queued_bytes()));
         metrics.audit_failing.set(i64::from(health.is_failing()));
         for issuer in self.house.load().identifier.readiness() {
             let age = if issuer.has_keys { issuer.age_seconds.unwrap_or(0) } else { -1 };

@@ -14,15 +14,15 @@ macro_rules! write_line {
             request_id = record.request_id,
             decision = record.decision,
             reason = record.reason,
-            detail = record.detail,
+            detail = record.detail.as_deref(),
             status = record.status,
             grpc_status = record.grpc_status,
-            method = record.http_method,
-            path = record.path,
-            operation = record.operation,
-            app = record.app,
-            subject = record.identity.as_ref().map(|who| who.subject.as_str()),
-            issuer = record.identity.as_ref().map(|who| who.issuer.as_str()),
+            method = record.http_method.as_deref(),
+            path = record.path.as_deref(),
+            operation = record.operation.as_deref(),
+            app = record.app.as_deref(),
+            subject = record.identity.as_ref().map(|who| &*who.subject),
+            issuer = record.identity.as_ref().map(|who| &*who.issuer),
             client = record.client_address,
             duration_us = record.duration_us,
             "call"
@@ -40,4 +40,16 @@ pub fn log(record: &Record) {
     } else if tracing::enabled!(tracing::Level::INFO) {
         write_line!(INFO, record);
     }
+}
+
+/// The line of what was refused before a request existed.
+pub fn log_event(record: &Record) {
+    tracing::info!(
+        listener = record.listener,
+        reason = record.reason,
+        detail = record.detail.as_deref(),
+        peer = record.client_address,
+        "{}",
+        record.event
+    );
 }

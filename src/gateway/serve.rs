@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::phases::Phases;
-use super::{Core, House, Plan};
+use super::{Core, House, Plan, line};
 use crate::accept::{Edge, EdgeEvent, FRAME_LIMIT_BYTES, Stage, Terms, Witness, reached};
 use crate::audit::{AuditSettings, Record, Trail, timestamp};
 use crate::clock::Clock;
@@ -204,11 +204,14 @@ impl Gateway {
             request_id: self.core.request_id(),
             event: "reload",
             reason: "configuration_taken_over",
-            detail: Some(format!(
-                "policy {} -> {version}; credentials {}",
-                before.policy.version(),
-                if credentials_changed { "changed" } else { "unchanged" }
-            )),
+            detail: Some(
+                format!(
+                    "policy {} -> {version}; credentials {}",
+                    before.policy.version(),
+                    if credentials_changed { "changed" } else { "unchanged" }
+                )
+                .into(),
+            ),
             policy_version: version,
             ..Record::default()
         });
@@ -377,8 +380,7 @@ fn witness(core: &Arc<Core>) -> Witness {
             EdgeEvent::AcceptFailed { detail } => ("accept_failed", "accept_failed", Some(detail)),
         };
         core.metrics.edge_refused(listener, reason);
-        tracing::info!(listener, reason, detail, peer = peer.map(tracing::field::display), "{name}");
-        core.trail.note(Record {
+        let record = Record {
             time: timestamp(core.clock.now().0),
             request_id: core.request_id(),
             event: name,
@@ -386,9 +388,11 @@ fn witness(core: &Arc<Core>) -> Witness {
             client_address: peer.map(|peer| peer.to_string()),
             decision: Some("deny"),
             reason,
-            detail: detail.filter(|detail| !detail.is_empty()),
+            detail: detail.filter(|detail| !detail.is_empty()).map(Into::into),
             policy_version: core.house.load().policy.version().to_owned(),
             ..Record::default()
-        });
+        };
+        line::log_event(&record);
+        core.trail.note(record);
     })
 }

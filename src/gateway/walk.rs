@@ -187,8 +187,8 @@ impl Walk {
         self.caller = Some(Caller::of(facts));
         self.who = Some(Who {
             method: facts.method.name(),
-            issuer: facts.issuer.to_string(),
-            subject: facts.subject.to_string(),
+            issuer: (&*facts.issuer).into(),
+            subject: (&*facts.subject).into(),
         });
     }
 
@@ -209,7 +209,7 @@ impl Walk {
 
     /// Who has just logged in.
     pub fn note_login(&mut self, finished: &Finished) {
-        let (issuer, subject) = (finished.issuer.clone(), finished.subject.clone());
+        let (issuer, subject) = (finished.issuer.as_str().into(), finished.subject.as_str().into());
         self.who = Some(Who { method: Proof::Session.name(), issuer, subject });
     }
 
@@ -242,8 +242,8 @@ impl Walk {
                 .parts
                 .iter()
                 .map(|part| PartRecord {
-                    apps: part.permits().map(|permit| permit.app().to_string()).collect(),
-                    project: part.project().map(str::to_owned),
+                    apps: part.permits().map(|permit| permit.app().as_str().into()).collect(),
+                    project: part.project().map(Into::into),
                     destination: None,
                     items: Items { accepted: 0, rejected: 0 },
                     reason: "not_sent",
@@ -263,7 +263,7 @@ impl Walk {
         asked.add(permits);
         (self.parts, self.bindings) = (asked.parts, asked.bindings);
         if let [only] = self.parts.as_slice() {
-            self.project.clone_from(&only.project);
+            self.project = only.project.as_deref().map(str::to_owned);
         }
     }
 
@@ -293,9 +293,9 @@ impl Walk {
     /// Where the message goes.
     pub fn note_destinations(&mut self, names: &[String]) {
         let part = |name: &String| PartRecord {
-            apps: self.app.iter().cloned().collect(),
+            apps: self.app.iter().map(|app| app.as_str().into()).collect(),
             project: None,
-            destination: Some(name.clone()),
+            destination: Some(name.as_str().into()),
             items: Items { accepted: 0, rejected: 0 },
             reason: "not_sent",
             upstream_status: None,
@@ -431,18 +431,20 @@ impl Walk {
             listener: self.arrival.as_ref().map(|arrival| arrival.connection.listener.name.clone()),
             client_address: self.arrival.as_ref().map(|arrival| arrival.connection.peer.to_string()),
             identity: self.who.take(),
-            http_method: Some(match &self.method {
-                Some(method) => method.to_string(),
-                None => std::mem::take(&mut self.broken_method),
-            }),
-            path: Some(std::mem::take(&mut self.path)),
-            operation: self.operation.take(),
-            app: self.app.take(),
-            project: self.project.take(),
+            http_method: Some(self.method.as_ref().map_or(self.broken_method.as_str(), Method::as_str).into()),
+            path: Some(self.path.as_str().into()),
+            operation: self.operation.as_deref().map(Into::into),
+            app: self.app.as_deref().map(Into::into),
+            project: self.project.as_deref().map(Into::into),
             decision: Some(decision),
             reason,
-            detail: self.refusal.as_mut().and_then(|refusal| refusal.detail.take()).or(self.detail.take()),
-            bindings: self.bindings.iter().map(ToString::to_string).collect(),
+            detail: self
+                .refusal
+                .as_ref()
+                .and_then(|refusal| refusal.detail.as_deref())
+                .or(self.detail.as_deref())
+                .map(Into::into),
+            bindings: self.bindings.iter().map(|binding| (&**binding).into()).collect(),
             policy_version: self.house.policy.version().to_owned(),
             status: self.status,
             grpc_status: self.grpc_status,

@@ -23,9 +23,13 @@ use rustls::RootCertStore;
 use super::event::shown;
 use super::json;
 use super::keys::KeySetFault;
+use crate::telemetry::text::line;
 
 /// A discovery document or key set. Hundreds of keys with certificate chains fit.
 const BODY_LIMIT_BYTES: usize = 512 * 1024;
+
+/// What a log line repeats of a failed connection.
+const DETAIL_LIMIT_BYTES: usize = 512;
 
 /// From the first connect to the last byte.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -212,9 +216,7 @@ fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
         detail.push_str(&deeper.to_string());
         cause = deeper.source();
     }
-    let detail =
-        detail.chars().map(|character| if character.is_control() { ' ' } else { character }).take(300).collect();
-    FetchError { fault: FetchFault::Unreachable, detail }
+    FetchError { fault: FetchFault::Unreachable, detail: line(&detail, DETAIL_LIMIT_BYTES).into_owned() }
 }
 
 /// `application/json` or any `+json` type.

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::{format_description, offset};
 
 use super::safety;
+use crate::telemetry::text::is_hidden;
 
 /// Text of others: escaped, with characters that nobody can see written out.
 pub struct Shown<'a>(pub &'a str);
@@ -19,19 +20,12 @@ impl Render for Shown<'_> {
     fn render_to(&self, out: &mut String) {
         for c in self.0.chars() {
             // Nothing is lost where writing to a string fails: it does not.
-            let _ = match hides(c) {
+            let _ = match is_hidden(c) && !matches!(c, '\n' | '\t') {
                 true => write!(out, "\u{27e8}U+{:04X}\u{27e9}", u32::from(c)),
                 false => Escaper::new(out).write_char(c),
             };
         }
     }
-}
-
-/// Controls, and characters that reorder or hide text (Unicode Technical Report 36 §2.5; CVE-2021-42574).
-fn hides(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\t'))
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A word of a machine's: a path, a code, an id.

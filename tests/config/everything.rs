@@ -200,7 +200,12 @@ fn every_key_arrives_in_the_checked_settings() {
     );
     assert_eq!(
         checked.audit,
-        AuditSettings { file: Some(at("audit.jsonl")), on_failure: OnFailure::Continue, queue_records: 8 }
+        AuditSettings {
+            file: Some(at("audit.jsonl")),
+            on_failure: OnFailure::Continue,
+            queue_records: 8,
+            queue_bytes: 1 << 20
+        }
     );
     assert_eq!(
         checked.limits,

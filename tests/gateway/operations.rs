@@ -98,6 +98,57 @@ async fn a_full_disk_is_counted() {
     assert_eq!(stage::metric(&world, "lightkeeper_audit_failing").await as i64, 1);
 }
 
+/// Scenario: the disk hangs (a pipe that is not read), a caller's name is full of marks of direction, and strangers ask for
+/// long paths. Guarantees: what waits stays within `audit.queue_bytes`, far below `queue` records of such a length; then 503;
+/// once the disk goes on, so does the gateway; each record is short, what is hidden in it is escaped, and what is cut is marked.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_disk_holds_no_memory_of_others() {
+    use std::io::BufRead as _;
+    use std::os::fd::AsRawFd as _;
+    let (reader, writer) = std::io::pipe().unwrap();
+    let audit = format!("audit: {{ file: /proc/self/fd/{}, queue_bytes: 256KiB }}", writer.as_raw_fd());
+    let world = stage::start(stage::plan(&[(AUDIT, &audit)])).await;
+    let caller = world.plain_caller();
+    let hidden = world.issuer.claims("ann\u{202e}\u{200b}\u{2069}@acme.example");
+    let hidden = caller.bearer(&world.issuer.mint(hidden, lightkeeper::demo::issuer::Algorithm::Rs256));
+    assert_eq!(hidden.get("/.lightkeeper/whoami").await.unwrap().status, 200);
+    let caller = world.plain_caller();
+    let path = format!("/v1{}", format!("/{}", "a".repeat(500)).repeat(62));
+    let mut refused = None;
+    for sent in 0..2000 {
+        let status = caller.get(&path).await.unwrap().status;
+        let queued = stage::metric(&world, "lightkeeper_audit_queued_bytes").await;
+        assert!(queued <= f64::from(256 << 10), "{queued} bytes wait after {sent} calls");
+        if status == 503 {
+            refused = Some(sent);
+            break;
+        }
+    }
+    assert!(refused.is_some_and(|sent| sent > 10), "{refused:?}");
+    assert!(stage::admin(&world, "/readyz").await.1.contains(r#""audit":"failing""#));
+    // The disk goes on.
+    drop(writer);
+    let reading = std::thread::spawn(move || {
+        let lines = std::io::BufReader::new(reader).lines().map_while(Result::ok);
+        lines.take_while(|line| !line.contains(r#""event":"stop""#)).collect::<Vec<String>>()
+    });
+    eventually("calls again", || async { (caller.get(&path).await.unwrap().status != 503).then_some(()) }).await;
+    world.gateway.stop().await;
+    let lines = reading.join().unwrap();
+    let calls: Vec<&String> = lines.iter().filter(|line| line.contains(r#""event":"call""#)).collect();
+    assert!(calls.len() > 10);
+    for (number, line) in calls.into_iter().enumerate() {
+        assert!(line.len() < 2500 && !line.contains(['\u{202e}', '\u{200b}', '\u{2069}']), "{line}");
+        let record: Value = serde_json::from_str(line).unwrap();
+        if number == 0 {
+            assert_eq!(record["identity"]["subject"], r"ann\u{202e}\u{200b}\u{2069}@acme.example");
+        } else {
+            assert!(record["path"].as_str().unwrap().ends_with(" bytes]"), "{line}");
+        }
+    }
+}
+
 /// Scenario: the audit file is moved away, as log rotation does, and the configuration is read again.
 /// Guarantees: records go on in a new file, their numbers too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

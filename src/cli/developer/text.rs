@@ -8,22 +8,17 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::telemetry::text::is_hidden;
+
 /// Between two columns.
 const GAP: &str = "  ";
 /// A column is never cut shorter than this, in characters.
 const NARROWEST: usize = 8;
 
-/// Whether a terminal could take a character for anything but a letter: controls (C0, DEL, C1), line and paragraph separators,
-/// and what changes the direction of writing (Unicode TR 9 section 2).
-fn is_hostile(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
-}
-
 /// One line: white space becomes a space each, everything else hostile goes.
 pub fn clean(text: &str) -> String {
     let spaced = text.chars().map(|character| if matches!(character, '\n' | '\r' | '\t') { ' ' } else { character });
-    spaced.filter(|character| !is_hostile(*character)).collect()
+    spaced.filter(|character| !is_hidden(*character)).collect()
 }
 
 /// A document as JSON in which hostile characters are escaped, so that it means the same.
@@ -31,8 +26,11 @@ pub fn json(document: &Value) -> String {
     let mut safe = String::new();
     for character in format!("{document:#}").chars() {
         // Line ends stand between members only: within strings they are escaped already.
-        if character != '\n' && is_hostile(character) {
-            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        if character != '\n' && is_hidden(character) {
+            // Beyond U+FFFF as two (RFC 8259 section 7).
+            let units =
+                character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+            safe.push_str(&units);
         } else {
             safe.push(character);
         }
@@ -142,7 +140,7 @@ mod tests {
         }
         let hostile = value!({ "a\u{9b}": "\u{1b}[2J\u{202e}\n" });
         let printed = json(&hostile);
-        assert!(printed.chars().all(|character| character == '\n' || !is_hostile(character)), "{printed:?}");
+        assert!(printed.chars().all(|character| character == '\n' || !is_hidden(character)), "{printed:?}");
         assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), hostile);
     }
 

@@ -51,8 +51,8 @@ impl Asked {
             }
             self.parts.push(PartRecord {
                 destination: None,
-                apps: vec![permit.app().to_string()],
-                project: permit.project().map(str::to_owned),
+                apps: vec![permit.app().as_str().into()],
+                project: permit.project().map(Into::into),
                 items: Items { accepted: 0, rejected: 0 },
                 reason: "not_sent",
                 upstream_status: None,
