@@ -66,6 +66,8 @@ pub struct Core {
     pub(super) echoes: Echoes,
     pub in_flight: AtomicU64,
     pub draining: AtomicBool,
+    /// Whether every issuer's keys have once been asked for.
+    issuers_tried: AtomicBool,
     /// True once calls that are left are cut.
     pub cut: watch::Sender<bool>,
     pub reload: Mutex<ReloadState>,
@@ -91,6 +93,8 @@ pub struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_failed: Option<ReloadFailure>,
     pub audit: &'static str,
+    /// What keeps it from being ready, or from knowing some callers; for people.
+    pub missing: Vec<String>,
     pub issuers: Vec<IssuerReadiness>,
 }
 
@@ -103,6 +107,8 @@ pub struct ReloadFailure {
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct IssuerReadiness {
     pub issuer: String,
+    /// Whether its keys have been asked for once, with whatever outcome.
+    pub tried: bool,
     pub has_keys: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_age_seconds: Option<i64>,
@@ -137,6 +143,7 @@ impl Core {
             echoes: Echoes::default(),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            issuers_tried: AtomicBool::new(false),
             cut: watch::Sender::new(false),
             reload: Mutex::new(ReloadState { loaded_at, failed: None }),
         })
@@ -181,22 +188,32 @@ impl Core {
     }
 
     /// The truth about readiness: a gateway that cannot identify anybody, cannot record or is about to
-    /// stop is not ready; one that kept its last good configuration is.
+    /// stop is not ready; nor is one that has just started and still waits for the first answer of an issuer, which takes some
+    /// seconds at most. One that kept its last good configuration is; one that has been ready does not cease to be for an
+    /// issuer that a reload brings, because all replicas read it at the same time.
     pub fn readiness(&self) -> Readiness {
         let house = self.house.load();
         let issuers = house.identifier.readiness();
         let mutual = house.doors.iter().any(|door| door.listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some()));
         let can_identify = mutual || issuers.is_empty() || issuers.iter().any(|issuer| issuer.has_keys);
+        if issuers.iter().all(|issuer| issuer.tried) {
+            self.issuers_tried.store(true, Ordering::Relaxed);
+        }
+        let tried = self.issuers_tried.load(Ordering::Relaxed);
         let draining = self.draining.load(Ordering::Relaxed);
         let audit_ok = self.trail.can_record();
         let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut missing: Vec<String> = issuers.iter().filter_map(lacks).collect();
+        missing.extend((!audit_ok).then(|| "audit records cannot be written".to_owned()));
+        missing.extend(draining.then(|| "it is stopping".to_owned()));
         Readiness {
-            ready: can_identify && audit_ok && !draining,
+            ready: can_identify && tried && audit_ok && !draining,
             draining,
             policy_version: house.policy.version().to_owned(),
             configuration_loaded: timestamp(reload.loaded_at),
             reload_failed: reload.failed.map(|(at, errors)| ReloadFailure { time: timestamp(at), errors }),
             audit: if audit_ok { "ok" } else { "failing" },
+            missing,
             issuers: issuers.into_iter().map(IssuerReadiness::from).collect(),
         }
     }
@@ -250,10 +267,24 @@ impl Core {
     }
 }
 
+/// What an issuer's callers cannot have now.
+fn lacks(status: &IssuerStatus) -> Option<String> {
+    let issuer = &status.issuer;
+    match (status.has_keys, status.tried, status.last_fault) {
+        (true, ..) => None,
+        (false, false, _) => Some(format!("issuer `{issuer}`: its keys are being read for the first time")),
+        (false, true, Some(fault)) => {
+            Some(format!("issuer `{issuer}`: no keys ({}); its callers get 503", fault.code()))
+        }
+        (false, true, None) => Some(format!("issuer `{issuer}`: its keys are too old; its callers get 503")),
+    }
+}
+
 impl From<IssuerStatus> for IssuerReadiness {
     fn from(status: IssuerStatus) -> Self {
         IssuerReadiness {
             issuer: status.issuer.to_string(),
+            tried: status.tried,
             has_keys: status.has_keys,
             keys_age_seconds: status.age_seconds,
             last_error: status.last_fault.map(|fault| fault.code().to_owned()),

@@ -67,6 +67,8 @@ pub(super) enum Asked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerStatus {
     pub issuer: Arc<str>,
+    /// Whether the first reading has ended, well or not (`fetch::TOTAL_TIMEOUT` at most); true for keys out of a file.
+    pub tried: bool,
     /// Whether tokens of this issuer can be judged now.
     pub has_keys: bool,
     pub keys: usize,
@@ -178,6 +180,7 @@ impl LiveKeys {
         let read = read_at != i64::MIN && read_at != i64::MAX;
         IssuerStatus {
             issuer: self.shared.upkeep.issuer.clone(),
+            tried: keys.is_some() || self.task.is_none() || *self.shared.ended.borrow() > 0,
             has_keys: keys.is_some(),
             keys: keys.and_then(|keys| keys.as_ref().map(|keys| keys.len())).unwrap_or(0),
             age_seconds: read.then(|| now.0.saturating_sub(read_at).max(0) / 1000),

@@ -181,6 +181,29 @@ async fn a_start_without_an_issuer() {
     eventually("the issuer's keys", || async { (export(&caller).await.status == 200).then_some(()) }).await;
 }
 
+/// Scenario: at the start one issuer has keys, and another one takes the connection and says nothing, then ends it.
+/// Guarantees: the gateway is ready only once both have been asked, and tells who keeps it waiting; after that it is ready,
+/// and tells whose callers it cannot know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_after_every_issuers_first_try() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = stage::start(with_issuer(&format!("http://{}", silent.local_addr().unwrap()))).await;
+    let look = || async {
+        let (status, page) = stage::admin(&world, "/readyz").await;
+        let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+        let tried = page["issuers"].as_array().unwrap().iter().all(|issuer| issuer["tried"] == true);
+        let missing = page["missing"].to_string();
+        assert_eq!(status, if tried { 200 } else { 503 }, "{page:#}");
+        assert!(missing.contains("issuer `ci`") && !missing.contains("`acme`"), "{page:#}");
+        (tried, missing)
+    };
+    let (tried, missing) = look().await;
+    assert!(tried || missing.contains("for the first time"), "{missing}");
+    drop(silent);
+    eventually("the end of the first try", || async { look().await.0.then_some(()) }).await;
+    assert!(look().await.1.contains("no keys"));
+}
+
 /// What a TLS client that is turned away sees: the handshake's failure, or a connection that ends. Once, on a
 /// machine under heavy load, one without a certificate heard nothing until its own deadline; why is not known.
 /// It was not served, and that the server did refuse is what the record must say.

@@ -89,8 +89,9 @@ async fn failures_are_retried_ever_more_slowly_until_keys_come() {
     let mut plays = vec![Play::Fail; 8];
     plays.push(Play::Keys("idp", None));
     let (live, asked_at) = start(&world, &plays);
+    assert!(!live.status(present()).tried);
     live.settled().await;
-    assert!(live.current(present()).is_none());
+    assert!(live.current(present()).is_none() && live.status(present()).tried);
     pass(185).await;
     assert_eq!(*asked_at.lock().unwrap(), [0, 1, 3, 7, 15, 31, 63, 123, 183]);
     assert!(live.current(present()).is_some());
