@@ -210,7 +210,6 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
         }
     };
     put(REQUEST_ID, request_id);
-    put(header::CACHE_CONTROL, "no-store");
     let (status, body) = match dialect {
         Dialect::Grpc => {
             put(header::CONTENT_TYPE, "application/grpc");

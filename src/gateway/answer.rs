@@ -2,7 +2,8 @@
 //!
 //! What it does: turns rendered refusals, own pages and terminated answers into what HTTP/1.1, HTTP/2 and
 //! gRPC expect. What it refuses to know: why. Invariants: a gRPC refusal is trailers-only in one frame; a
-//! connection whose body was not read is not used again; every answer carries the request's id.
+//! connection whose body was not read is not used again; every answer carries the request's id, and `no-store` unless it is
+//! a file of the site's that says otherwise (`head`).
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -58,12 +59,10 @@ pub async fn own(session: &mut Session, walk: &mut Walk, page: serde_json::Value
 pub async fn document(session: &mut Session, walk: &mut Walk, status: StatusCode, document: Bytes) -> Outcome {
     walk.status = Some(status.as_u16());
     let document = looked_through(walk, document);
-    let mut headers = vec![
+    let headers = vec![
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     ];
-    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
     write(session, walk, status, headers, document).await
 }
 
@@ -123,7 +122,6 @@ pub async fn query(session: &mut Session, walk: &mut Walk, reply: Reply) -> Outc
     walk.status = Some(reply.status.as_u16());
     let mut headers: Vec<_> = reply.headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
     headers.push((HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")));
-    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
     let outcome = write(session, walk, reply.status, headers, reply.body).await;
     drop(reply.held);
     outcome
@@ -145,7 +143,6 @@ pub async fn export(session: &mut Session, walk: &mut Walk, answer: &Answer) -> 
     for name in EXPORT_TAKES {
         headers.extend(answer.headers.get(&name).map(|value| (name, value.clone())));
     }
-    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
     write(session, walk, answer.status, headers, answer.body.clone()).await
 }
 
@@ -155,9 +152,8 @@ pub async fn exported(session: &mut Session, walk: &mut Walk, manner: Manner, me
     walk.status = Some(200);
     if manner.protocol == Protocol::Grpc {
         walk.grpc_status = Some(0);
-        let mut head = ResponseHeader::build(StatusCode::OK, Some(2))?;
-        head.append_header(header::CONTENT_TYPE, "application/grpc")?;
-        head.append_header(REQUEST_ID, walk.request_id.as_str())?;
+        let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        let head = head(walk, StatusCode::OK, [content_type])?;
         let body: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
         walk.bytes_out += body.len() as u64;
         let ok = [(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
@@ -174,8 +170,7 @@ pub async fn exported(session: &mut Session, walk: &mut Walk, manner: Manner, me
         Encoding::Protobuf => "application/x-protobuf",
         Encoding::Json => "application/json",
     };
-    let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-    headers.extend(HeaderValue::from_str(&walk.request_id).map(|id| (REQUEST_ID, id)));
+    let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
     write(session, walk, StatusCode::OK, headers, message.into()).await
 }
 
@@ -200,11 +195,8 @@ pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer) ->
         let kept = GRPC_TAKES.into_iter().filter_map(|name| Some((name.clone(), from.get(&name)?.clone())));
         kept.collect::<HeaderMap>()
     };
-    let mut head = ResponseHeader::build(answer.status, Some(6))?;
-    if let Some(value) = answer.headers.get(header::CONTENT_TYPE) {
-        head.append_header(header::CONTENT_TYPE, value.clone())?;
-    }
-    head.append_header(REQUEST_ID, walk.request_id.as_str())?;
+    let content_type = answer.headers.get(header::CONTENT_TYPE).cloned();
+    let mut head = head(walk, answer.status, content_type.map(|value| (header::CONTENT_TYPE, value)))?;
     let Some(trailers) = answer.trailers else {
         for (name, value) in &kept(&answer.headers) {
             head.append_header(name, value.clone())?;
@@ -223,6 +215,24 @@ pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer) ->
     Ok(())
 }
 
+/// The head of every answer, passed on or ours: with the request's id, and to be kept by no cache on the way or in the
+/// client (RFC 9111 section 5.2.2.5), because what is answered depends on who asks and what is permitted now.
+fn head(
+    walk: &Walk,
+    status: StatusCode,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) -> Result<ResponseHeader, Box<Error>> {
+    let mut head = ResponseHeader::build(status, Some(12))?;
+    for (name, value) in headers {
+        head.append_header(name, value)?;
+    }
+    if !head.headers.contains_key(header::CACHE_CONTROL) {
+        head.append_header(header::CACHE_CONTROL, "no-store")?;
+    }
+    head.insert_header(REQUEST_ID, walk.request_id.as_str())?;
+    Ok(head)
+}
+
 async fn write(
     session: &mut Session,
     walk: &mut Walk,
@@ -230,16 +240,9 @@ async fn write(
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
 ) -> Outcome {
-    let mut head = ResponseHeader::build(status, Some(headers.len() + 1))?;
-    for (name, value) in headers {
-        head.append_header(name, value)?;
-    }
+    let mut head = head(walk, status, headers)?;
     if walk.by_session {
         head.append_header(header::VARY, "cookie")?;
-        // A browser or proxy may guess how long an answer with a date holds (RFC 9111 section 4.2.2).
-        if !head.headers.contains_key(header::CACHE_CONTROL) {
-            head.append_header(header::CACHE_CONTROL, "no-store")?;
-        }
     }
     for cookie in walk.set_cookies.drain(..) {
         let mut value = HeaderValue::from_str(&cookie.0).or_err(ErrorType::InternalError, "a cookie of ours")?;

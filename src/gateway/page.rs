@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::walk::Walk;
 use super::{FaultView, Frame, Page};
 use crate::audit::timestamp;
-use crate::respond::{Class, REQUEST_ID, Refusal, Rendered};
+use crate::respond::{Class, Refusal, Rendered};
 
 /// A year, as the preload lists want it at least (RFC 6797 section 6.1.1).
 const STRICT_TRANSPORT: &str = "max-age=31536000";
@@ -45,8 +45,8 @@ pub fn frame(walk: &Walk) -> Frame {
     }
 }
 
-/// The headers of every answer to a browser; `cache`: how long it may be kept.
-pub fn headers(walk: &Walk, cache: &'static str) -> Vec<(HeaderName, HeaderValue)> {
+/// The headers of every answer to a browser.
+pub fn headers(walk: &Walk) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(16);
     let site = walk.house.site.headers().iter();
     headers.extend(site.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))));
@@ -55,15 +55,11 @@ pub fn headers(walk: &Walk, cache: &'static str) -> Vec<(HeaderName, HeaderValue
             headers.push((name, value));
         }
     };
-    put(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     put(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     put(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // Not for loopback: it would bind everything else that this machine serves.
     if walk.origin.as_deref().is_some_and(|origin| origin.starts_with("https://") && !is_loopback(origin)) {
         put(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT_TRANSPORT));
-    }
-    if let Ok(id) = HeaderValue::from_str(&walk.request_id) {
-        put(REQUEST_ID, id);
     }
     headers
 }
@@ -77,7 +73,7 @@ pub fn dress(walk: &Walk, refusal: &Refusal, rendered: &mut Rendered) {
         return_to: walk.return_to.as_ref().map(|path| path.as_str().to_owned()),
     };
     let html = walk.house.site.page(&frame(walk), &Page::Fault(view));
-    let ours = headers(walk, "no-store");
+    let ours = headers(walk);
     rendered.headers.retain(|(name, _)| *name != header::CONTENT_TYPE && !ours.iter().any(|(known, _)| known == name));
     rendered.headers.extend(ours);
     rendered.headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));

@@ -219,7 +219,7 @@ impl Step<'_> {
         self.walk.note_operation("own");
         self.walk.note_own();
         let html = self.walk.house.site.page(&page::frame(self.walk), page);
-        let mut headers = page::headers(self.walk, "no-store");
+        let mut headers = page::headers(self.walk);
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
         self.write(StatusCode::OK, headers, html.into_bytes().into()).await
     }
@@ -228,7 +228,8 @@ impl Step<'_> {
         self.walk.note_operation("own");
         let asset = self.walk.house.site.asset(name).ok_or_else(|| Refusal::new(Class::Unknown, "path_unknown"))?;
         self.walk.note_own();
-        let mut headers = page::headers(self.walk, KEPT);
+        let mut headers = page::headers(self.walk);
+        headers.push((header::CACHE_CONTROL, HeaderValue::from_static(KEPT)));
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)));
         self.write(StatusCode::OK, headers, asset.body.into()).await
     }
@@ -296,7 +297,7 @@ impl Step<'_> {
     }
 
     async fn redirect(&mut self, location: &str) -> Outcome {
-        let mut headers = page::headers(self.walk, "no-store");
+        let mut headers = page::headers(self.walk);
         let location =
             HeaderValue::from_str(location).map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
         headers.push((header::LOCATION, location));
