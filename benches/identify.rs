@@ -85,6 +85,7 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         groups_claim: "groups".to_owned(),
         types: vec!["jwt".to_owned()],
         leeway: Duration::from_secs(30),
+        max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(24 * 3600),
         refresh: Duration::from_secs(3600),
     };

@@ -103,6 +103,14 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerS
         Duration::from_secs(30),
         Duration::ZERO..=Duration::from_secs(300),
     );
+    let max_lifetime = duration_between(
+        report,
+        raw.max_lifetime.as_ref(),
+        &subject("max_lifetime"),
+        hours(24),
+        // A year and some days: service accounts of some clusters hold such tokens.
+        Duration::from_secs(60)..=hours(9000),
+    );
     Some(IssuerSettings {
         name: own_name?,
         issuer: issuer?,
@@ -114,6 +122,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerS
         groups_claim,
         types: types(raw.types.as_deref()),
         leeway,
+        max_lifetime,
         stale_keys,
         refresh,
     })

@@ -168,6 +168,8 @@ pub struct RawIssuer {
     pub types: Option<Vec<Spanned<String>>>,
     /// Accepted clock skew, at most `5m`; default `30s`.
     pub leeway: Option<Spanned<RawDuration>>,
+    /// For how long a token may be valid, from `1m` to `9000h`; default `24h`.
+    pub max_lifetime: Option<Spanned<RawDuration>>,
     /// How long keys are used while the issuer cannot be reached; default `24h`.
     pub stale_keys: Option<Spanned<RawDuration>>,
     /// How often keys are fetched anew, at least `60s`; default `1h`.

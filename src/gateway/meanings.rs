@@ -58,6 +58,7 @@ token_key_unknown: The issuer does not publish the key that signed the token. Fe
 token_signature: The token's signature does not hold. It may come from another environment.
 token_audience: The token was made for somebody else. Ask the issuer for one with the gateway's audience.
 token_expired: The token has expired. Fetch a new one; `lightkeeper token` renews it by itself.
+token_lifetime: The token is valid for longer than is accepted here. Ask the issuer for one that lives a shorter time.
 token_not_yet_valid: The token is not valid yet. Compare your clock.
 token_claims: A claim of the token is missing or malformed. Ask who runs the issuer.
 token_bound: The token belongs to a certificate or key that did not come along. Use the one that it was fetched with.

@@ -47,10 +47,14 @@ pub(super) fn facts(
     if now.seconds() >= expires.saturating_add(leeway) {
         return Err(Reason::TokenExpired);
     }
-    for claim in ["nbf", "iat"] {
-        if date(&claims, claim)?.is_some_and(|from| from > now.seconds().saturating_add(leeway)) {
-            return Err(Reason::TokenNotYetValid);
-        }
+    let (from, issued) = (date(&claims, "nbf")?, date(&claims, "iat")?);
+    if [from, issued].into_iter().flatten().any(|from| from > now.seconds().saturating_add(leeway)) {
+        return Err(Reason::TokenNotYetValid);
+    }
+    // Who does not say when it was issued gets no longer life by that.
+    let lifetime = expires.saturating_sub(issued.unwrap_or(now.seconds()));
+    if lifetime > i64::try_from(settings.max_lifetime.as_secs()).unwrap_or(i64::MAX) {
+        return Err(Reason::TokenLifetime);
     }
     binding(&claims, certificate)?;
     extract(settings, issuer, claims, certificate, expires)

@@ -168,6 +168,7 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         groups_claim: "groups".to_owned(),
         types: ["at+jwt", "jwt", ""].map(str::to_owned).to_vec(),
         leeway: Duration::from_secs(30),
+        max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(24 * 3600),
         refresh: Duration::from_secs(3600),
     }

@@ -69,6 +69,8 @@ reasons! {
     TokenExpired, "token_expired", Rejected;
     /// `nbf` or `iat` lies in the future.
     TokenNotYetValid, "token_not_yet_valid", Rejected;
+    /// `exp` lies further after `iat` (without `iat`: after now) than the issuer's `max_lifetime`.
+    TokenLifetime, "token_lifetime", Rejected;
     /// A claim that we need is missing, of the wrong type or out of bounds.
     TokenClaims, "token_claims", Rejected;
     /// `cnf` binds the token to something that was not proven on this connection (RFC 8705, RFC 9449).

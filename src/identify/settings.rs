@@ -30,6 +30,8 @@ pub struct IssuerSettings {
     pub types: Vec<String>,
     /// Clock skew; at most 5 minutes, default 30 s.
     pub leeway: Duration,
+    /// For how long a token may be valid: `exp` less `iat`. Default 24 h.
+    pub max_lifetime: Duration,
     /// How long keys are used when the issuer cannot be reached. Default 24 h.
     pub stale_keys: Duration,
     /// Refresh interval. Default 1 h, floor 60 s.

@@ -61,6 +61,7 @@ fn every_key_arrives_in_the_checked_settings() {
             groups_claim: "roles".into(),
             types: vec!["at+jwt".into()],
             leeway: seconds(300),
+            max_lifetime: seconds(12 * 3600),
             stale_keys: seconds(48 * 3600),
             refresh: seconds(2 * 3600),
         }]

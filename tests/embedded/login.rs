@@ -46,6 +46,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         groups_claim: "groups".to_owned(),
         types: vec!["at+jwt".to_owned()],
         leeway: Duration::from_secs(30),
+        max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(3600),
         refresh: Duration::from_secs(3600),
     };

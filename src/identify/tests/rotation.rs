@@ -17,7 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A room whose only issuer serves `keys` on loopback, after its first reading.
 async fn room(world: &World, keys: serde_json::Value) -> (Identifier, Loopback) {
     let loopback = Loopback::start(keys).await;
-    let identifier = world.identifier(&[issuer(KeySource::Url(loopback.url("/keys")))], None);
+    // Tokens that outlive the keys.
+    let max_lifetime = Duration::from_secs(30 * 24 * 3600);
+    let settings = IssuerSettings { max_lifetime, ..issuer(KeySource::Url(loopback.url("/keys"))) };
+    let identifier = world.identifier(&[settings], None);
     identifier.settled(PATIENCE).await;
     (identifier, loopback)
 }

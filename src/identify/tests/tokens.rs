@@ -205,6 +205,17 @@ async fn claims_are_checked_one_by_one() {
         (json!({"iat": null}), ok()),
         (json!({"iat": NOW + 31}), Err("token_not_yet_valid")),
         (json!({"iat": []}), Err("token_claims")),
+        (json!({"exp": NOW - 10 + 86_400}), ok()),
+        (json!({"exp": NOW - 10 + 86_401}), Err("token_lifetime")),
+        (json!({"exp": NOW + 300, "iat": NOW + 300 - 86_400}), ok()),
+        (json!({"exp": NOW + 300, "iat": NOW + 300 - 86_401}), Err("token_lifetime")),
+        (json!({"exp": NOW + 300, "iat": 0}), Err("token_lifetime")),
+        (json!({"exp": 253_402_300_799_u64}), Err("token_lifetime")),
+        (json!({"exp": 253_402_300_799_u64, "iat": null}), Err("token_lifetime")),
+        (json!({"exp": NOW + 86_400, "iat": null}), ok()),
+        (json!({"exp": NOW + 86_401, "iat": null}), Err("token_lifetime")),
+        // What is over is over, however long it lived.
+        (json!({"exp": NOW - 30, "iat": 0}), Err("token_expired")),
         (json!({"sub": null}), Err("token_claims")),
         (json!({"sub": ""}), Err("token_claims")),
         (json!({"sub": 7}), Err("token_claims")),
@@ -277,6 +288,28 @@ async fn configured_claims_are_the_ones_that_count() {
         let token = RSA.token_of_texts("RS256", header, &body);
         assert_eq!(verdict(&identifier, &token).await, Err("token_type"), "{header}");
     }
+}
+
+/// Scenario: tokens around an issuer's own bound. Guarantees: the setting counts, and a token that was remembered under a
+/// larger one is judged anew.
+#[tokio::test]
+async fn a_token_lives_no_longer_than_its_issuer_says() {
+    let world = World::new();
+    let hour = |settings: &mut IssuerSettings| settings.max_lifetime = std::time::Duration::from_secs(3600);
+    let (strict, folder) = room(&world, hour);
+    for (exp, expected) in [(NOW - 10 + 3600, Ok("ada".to_owned())), (NOW - 10 + 3601, Err("token_lifetime"))] {
+        assert_eq!(verdict(&strict, &P256.token("ES256", "p256", json!({"exp": exp}))).await, expected, "{exp}");
+    }
+    let year = IssuerSettings {
+        max_lifetime: std::time::Duration::from_secs(9000 * 3600),
+        ..issuer(KeySource::File(folder.0.join("jwks.json")))
+    };
+    let patient = world.identifier(std::slice::from_ref(&year), Some(&strict));
+    let long = P256.token("ES256", "p256", json!({"exp": NOW + 365 * 86_400}));
+    assert_eq!(verdict(&patient, &long).await, Ok("ada".to_owned()));
+    let mut settings = year;
+    hour(&mut settings);
+    assert_eq!(verdict(&world.identifier(&[settings], Some(&patient)), &long).await, Err("token_lifetime"));
 }
 
 #[tokio::test]
