@@ -19,7 +19,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderValue;
 use lightkeeper::accept::{Caller, Carrier, Presented};
 use lightkeeper::clock::{Clock, UnixMillis};
-use lightkeeper::identify::{ALGORITHMS, Events, Identifier, IssuerSettings, KeySource, Surroundings};
+use lightkeeper::identify::{ALGORITHMS, Events, Identifier, IssuerSettings, KeySource, Surroundings, TokensTaken};
 use serde_json::json;
 
 const NOW: i64 = 1_800_000_000;
@@ -84,6 +84,8 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         subject_claim: "sub".to_owned(),
         groups_claim: "groups".to_owned(),
         types: vec!["jwt".to_owned()],
+        tokens: TokensTaken::Access,
+        login_clients: Vec::new(),
         leeway: Duration::from_secs(30),
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(24 * 3600),

@@ -147,8 +147,7 @@ impl Checked {
 pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
     let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
-    let issuers =
-        issuers::issuers(report, &raw.issuers, raw.web.login.as_ref().map(|login| login.issuer.value.as_str()));
+    let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref());
     let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
         upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds))

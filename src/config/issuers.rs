@@ -1,4 +1,4 @@
-//! `issuers:`, checked.
+//! `issuers:`, as written and checked.
 //!
 //! What it does: issuer strings, audiences, algorithms, key sources and times. What it refuses to know:
 //! how a token is verified. Invariants: only asymmetric algorithms pass; keys come over plain http only
@@ -6,12 +6,16 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::address::HttpUrl;
 use super::limits::{duration_between, hours};
-use super::raw::{RawIssuer, RawKeys};
 use super::report::{Content, Named, Report};
+use super::web::RawLogin;
+use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name, names, nearest};
-use crate::identify::{CLIENT_TOKENS, IssuerSettings, KeySource, WEBHOOKS};
+use crate::identify::{CLIENT_TOKENS, IssuerSettings, KeySource, TokensTaken, WEBHOOKS};
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
@@ -22,13 +26,86 @@ const ALGORITHMS: [&str; 11] =
 /// client token did.
 const RESERVED_NAMES: [&str; 3] = ["mtls", CLIENT_TOKENS, WEBHOOKS];
 
-/// `login`: the issuer by which people log in, which is asked for more than its keys.
-pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer], login: Option<&str>) -> Vec<IssuerSettings> {
+/// One OIDC issuer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawIssuer {
+    /// Our own name for it, which policy subjects use.
+    pub name: Spanned<String>,
+    /// The `iss` of its tokens, compared byte for byte.
+    pub issuer: Spanned<String>,
+    /// Whom tokens must be meant for: at least one of these must stand in `aud`.
+    #[schemars(length(min = 1), extend("x-hint" = "name what the tokens are issued for, such as `[lightkeeper]`"))]
+    pub audiences: Vec<Spanned<String>>,
+    /// Accepted signature algorithms; default: all asymmetric ones that are supported.
+    #[schemars(length(min = 1))]
+    pub algorithms: Option<Vec<Spanned<String>>>,
+    /// Where its keys are found; default: by OIDC discovery.
+    pub jwks: Option<Spanned<RawKeys>>,
+    /// PEM file: the roots to trust when keys are fetched; default: the system's.
+    pub ca: Option<Spanned<String>>,
+    /// Which claims say who somebody is.
+    #[serde(default)]
+    pub claims: RawClaims,
+    /// Accepted `typ` header values; `""` accepts tokens without one. Default: `at+jwt`, `jwt` and `""`.
+    #[schemars(length(min = 1))]
+    pub types: Option<Vec<Spanned<String>>>,
+    /// Which tokens identify callers; default `access`. See docs/issuers.md for how the kinds are told apart.
+    pub tokens: Option<RawTokens>,
+    /// Accepted clock skew, at most `5m`; default `30s`.
+    pub leeway: Option<Spanned<RawDuration>>,
+    /// For how long a token may be valid, from `1m` to `9000h`; default `24h`.
+    pub max_lifetime: Option<Spanned<RawDuration>>,
+    /// How long keys are used while the issuer cannot be reached; default `24h`.
+    pub stale_keys: Option<Spanned<RawDuration>>,
+    /// How often keys are fetched anew, at least `60s`; default `1h`.
+    pub refresh: Option<Spanned<RawDuration>>,
+}
+
+/// Which of an issuer's tokens identify callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawTokens {
+    /// Access tokens: whatever does not show to be an ID token.
+    Access,
+    /// ID tokens: whatever does not show to be an access token.
+    Id,
+    /// Both.
+    Any,
+}
+
+/// A fixed place of an issuer's keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(extend("x-hint" = "write `{ file: jwks.json }` or `{ url: https://… }`"))]
+pub enum RawKeys {
+    /// A JWKS file (RFC 7517).
+    File(String),
+    /// A JWKS URL.
+    Url(String),
+}
+
+/// The names of claims.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawClaims {
+    /// The claim that names the subject; default `sub`.
+    pub subject: Option<Spanned<String>>,
+    /// The claim that lists groups; default `groups`.
+    pub groups: Option<Spanned<String>>,
+}
+
+/// `login`: how people log in. Its issuer is asked for more than its keys, and knows clients that are no APIs.
+pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer], login: Option<&RawLogin>) -> Vec<IssuerSettings> {
     let mut checked: Vec<IssuerSettings> = Vec::new();
     for (index, issuer) in raw.iter().enumerate() {
+        let login = login.filter(|login| login.issuer.value == issuer.name.value);
+        let clients = login.map(login_clients).unwrap_or_default();
+        shared_audiences(report, index, issuer, &clients);
         let Some(settings) = one(report, index, issuer) else { continue };
+        let settings = IssuerSettings { login_clients: clients.into_iter().map(|(_, id)| id).collect(), ..settings };
         if let (Some(given), KeySource::File(_)) = (&issuer.ca, &settings.keys)
-            && login != Some(&settings.name)
+            && login.is_none()
         {
             let hint = "remove `ca`, or let the keys be found by discovery or `jwks: { url: … }`";
             report.error_with_hint(given, format!("`issuers[{index}].ca` has no use: the keys are in a file"), hint);
@@ -47,6 +124,31 @@ pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer], login: Option<&str>) 
         checked.push(settings);
     }
     checked
+}
+
+/// The clients of a login, each with the key that names it.
+fn login_clients(login: &RawLogin) -> Vec<(&'static str, String)> {
+    let web = ("web.login.client_id", login.client_id.value.clone());
+    let cli = login.cli.as_ref().map(|cli| ("web.login.cli.client_id", cli.client_id.value.clone()));
+    std::iter::once(web).chain(cli).collect()
+}
+
+/// Warns of audiences that are login clients: an ID token of a login names its client in `aud` (OpenID Connect Core section
+/// 2), so that the audience does not keep it from being shown as an access token.
+fn shared_audiences(report: &mut Report<'_>, index: usize, raw: &RawIssuer, clients: &[(&'static str, String)]) {
+    if raw.tokens == Some(RawTokens::Id) {
+        return;
+    }
+    for (place, audience) in raw.audiences.iter().enumerate() {
+        if let Some((key, _)) = clients.iter().find(|(_, client)| *client == audience.value) {
+            let message = format!(
+                "`issuers[{index}].audiences[{place}]` is also `{key}`: ID tokens of logins are for this audience, too"
+            );
+            let hint = "register the gateway's API at the provider under a name of its own, and name that here and in \
+                        `web.login.cli.audience`; or, if callers are to show ID tokens, say `tokens: id`";
+            report.warning(audience, message, hint);
+        }
+    }
 }
 
 fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerSettings> {
@@ -121,6 +223,14 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerS
         subject_claim,
         groups_claim,
         types: types(raw.types.as_deref()),
+        tokens: match raw.tokens {
+            // RFC 9068 section 5: what is for a client is not for an API.
+            None | Some(RawTokens::Access) => TokensTaken::Access,
+            Some(RawTokens::Id) => TokensTaken::Id,
+            Some(RawTokens::Any) => TokensTaken::Any,
+        },
+        // The caller knows.
+        login_clients: Vec::new(),
         leeway,
         max_lifetime,
         stale_keys,

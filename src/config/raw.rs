@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 pub use super::alerts::RawAlerts;
 pub use super::forms::RawSwitch;
+use super::issuers::RawIssuer;
 use super::query::RawQuery;
 use super::web::RawWeb;
 use crate::document::quantity::{RawDuration, RawSize};
@@ -140,61 +141,6 @@ pub enum RawDemand {
 pub struct RawAdmin {
     /// IP address and port; default `127.0.0.1:9464`.
     pub address: Option<Spanned<String>>,
-}
-
-/// One OIDC issuer.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawIssuer {
-    /// Our own name for it, which policy subjects use.
-    pub name: Spanned<String>,
-    /// The `iss` of its tokens, compared byte for byte.
-    pub issuer: Spanned<String>,
-    /// Whom tokens must be meant for: at least one of these must stand in `aud`.
-    #[schemars(length(min = 1), extend("x-hint" = "name what the tokens are issued for, such as `[lightkeeper]`"))]
-    pub audiences: Vec<Spanned<String>>,
-    /// Accepted signature algorithms; default: all asymmetric ones that are supported.
-    #[schemars(length(min = 1))]
-    pub algorithms: Option<Vec<Spanned<String>>>,
-    /// Where its keys are found; default: by OIDC discovery.
-    pub jwks: Option<Spanned<RawKeys>>,
-    /// PEM file: the roots to trust when keys are fetched; default: the system's.
-    pub ca: Option<Spanned<String>>,
-    /// Which claims say who somebody is.
-    #[serde(default)]
-    pub claims: RawClaims,
-    /// Accepted `typ` header values; `""` accepts tokens without one. Default: `at+jwt`, `jwt` and `""`.
-    #[schemars(length(min = 1))]
-    pub types: Option<Vec<Spanned<String>>>,
-    /// Accepted clock skew, at most `5m`; default `30s`.
-    pub leeway: Option<Spanned<RawDuration>>,
-    /// For how long a token may be valid, from `1m` to `9000h`; default `24h`.
-    pub max_lifetime: Option<Spanned<RawDuration>>,
-    /// How long keys are used while the issuer cannot be reached; default `24h`.
-    pub stale_keys: Option<Spanned<RawDuration>>,
-    /// How often keys are fetched anew, at least `60s`; default `1h`.
-    pub refresh: Option<Spanned<RawDuration>>,
-}
-
-/// A fixed place of an issuer's keys.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[schemars(extend("x-hint" = "write `{ file: jwks.json }` or `{ url: https://… }`"))]
-pub enum RawKeys {
-    /// A JWKS file (RFC 7517).
-    File(String),
-    /// A JWKS URL.
-    Url(String),
-}
-
-/// The names of claims.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawClaims {
-    /// The claim that names the subject; default `sub`.
-    pub subject: Option<Spanned<String>>,
-    /// The claim that lists groups; default `groups`.
-    pub groups: Option<Spanned<String>>,
 }
 
 /// One client token. The token itself is nowhere: only its holder has it.

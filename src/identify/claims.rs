@@ -1,8 +1,8 @@
 //! What a verified claim set says, or why it says nothing to us.
 //!
-//! What it does: checks audience, times, kind and binding (RFC 8725 sections 3.8 to 3.12, RFC 9068
-//! section 4, RFC 8705 section 3.1) and takes subject and groups out. What it refuses to know: keys and
-//! signatures. Invariants: a claim of the wrong type is invalid and never "absent"; every count and
+//! What it does: checks audience, times and binding (RFC 8725 sections 3.8 to 3.12, RFC 9068
+//! section 4, RFC 8705 section 3.1) and takes subject and groups out. What it refuses to know: keys,
+//! signatures, kinds of tokens. Invariants: a claim of the wrong type is invalid and never "absent"; every count and
 //! length that policy will see is bounded; the caller has compared `iss` and verified the signature.
 
 use std::sync::Arc;
@@ -24,10 +24,6 @@ const GROUPS_LIMIT: usize = 1000;
 /// The last second of the year 9999: beyond it a NumericDate is a mistake in units.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
-/// Claims that only ID tokens (OpenID Connect Core section 3.3.2.11) and logout tokens (Back-Channel
-/// Logout section 2.4) have. `nonce` is not among them: some providers copy it into access tokens.
-const FOREIGN_KINDS: [&str; 4] = ["at_hash", "c_hash", "s_hash", "events"];
-
 /// All checks of a claim set whose signature holds; then the facts.
 pub(super) fn facts(
     settings: &IssuerSettings,
@@ -36,9 +32,6 @@ pub(super) fn facts(
     certificate: Option<&Arc<CertificateFacts>>,
     now: UnixMillis,
 ) -> Result<Facts, Reason> {
-    if FOREIGN_KINDS.iter().any(|claim| claims.contains_key(*claim)) || says_id_token(&claims) {
-        return Err(Reason::TokenType);
-    }
     if !names_us(&claims, &settings.audiences)? {
         return Err(Reason::TokenAudience);
     }
@@ -109,12 +102,6 @@ pub(super) fn extract(
 /// Fit for policy, record and log line.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= NAME_LIMIT_BYTES && !text.chars().any(char::is_control)
-}
-
-/// Large providers mark ID tokens in the claims: Cognito with `token_use`, Keycloak with `typ`.
-fn says_id_token(claims: &Map<String, Value>) -> bool {
-    let is = |claim, value| claims.get(claim).and_then(Value::as_str) == Some(value);
-    is("token_use", "id") || is("typ", "ID")
 }
 
 /// `aud`: a string, or an array of strings (RFC 7519 section 4.1.3).

@@ -167,6 +167,8 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         subject_claim: "sub".to_owned(),
         groups_claim: "groups".to_owned(),
         types: ["at+jwt", "jwt", ""].map(str::to_owned).to_vec(),
+        tokens: super::TokensTaken::Access,
+        login_clients: Vec::new(),
         leeway: Duration::from_secs(30),
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(24 * 3600),

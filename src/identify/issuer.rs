@@ -1,7 +1,7 @@
 //! One OIDC issuer: its settings, its keys, and the judgement of its tokens.
 //!
 //! What it does: checks the settings once, then takes an `Unproven` token through algorithm, type, key,
-//! signature and claims, in that order. What it refuses to know: other issuers, the cache, certificates'
+//! signature, kind and claims, in that order. What it refuses to know: other issuers, the cache, certificates'
 //! trust. Invariants: no claim is used before the signature holds; a key that may exist but cannot be
 //! looked up now is "unavailable" and not "rejected".
 
@@ -24,6 +24,7 @@ use super::facts::{CertificateFacts, Facts};
 use super::fetch::{FetchFault, Remote};
 use super::jwks::{Asked, FORCED_WAIT, IssuerStatus, LiveKeys, Upkeep};
 use super::keys::{Found, KeySet};
+use super::kind;
 use super::rejection::Reason;
 use super::settings::{IssuerSettings, KeySource};
 use super::token::Unproven;
@@ -172,6 +173,9 @@ impl Issuer {
             return Err(Reason::TokenType);
         }
         let stamp = self.verify(&token, now).await?;
+        if !kind::is_taken(&self.settings, &token.media_type, &token.claims) {
+            return Err(Reason::TokenType);
+        }
         let facts = claims::facts(&self.settings, &self.name, token.claims, certificate, now)?;
         Ok(Judged { facts, stamp })
     }

@@ -19,6 +19,7 @@ mod issuer;
 mod json;
 mod jwks;
 mod keys;
+mod kind;
 mod login;
 mod mtls;
 mod rejection;
@@ -46,7 +47,7 @@ pub use login::{
 };
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};
-pub use settings::{ClientTokenSettings, IssuerSettings, KeySource, WebhookSettings};
+pub use settings::{ClientTokenSettings, IssuerSettings, KeySource, TokensTaken, WebhookSettings};
 pub use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS};
 
 use std::sync::Arc;

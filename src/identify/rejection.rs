@@ -57,7 +57,8 @@ reasons! {
     TokenCritical, "token_critical", Rejected;
     /// `alg` is not on the issuer's list, or the key is for another algorithm (RFC 8725 section 3.1).
     TokenAlgorithm, "token_algorithm", Rejected;
-    /// `typ` is not on the issuer's list, or the claims are those of an ID or logout token (RFC 8725 section 3.11).
+    /// `typ` is not on the issuer's list, it is an ID token (or an access token) where the issuer's `tokens` takes none, or
+    /// a logout token (RFC 8725 section 3.11).
     TokenType, "token_type", Rejected;
     /// `iss` names nobody that we know (RFC 8725 section 3.8).
     TokenIssuerUnknown, "token_issuer_unknown", Rejected;

@@ -28,6 +28,10 @@ pub struct IssuerSettings {
     /// Accepted `typ` header values, lower case, without `application/`. Default: `at+jwt`, `jwt` and
     /// absent (shown as the empty string).
     pub types: Vec<String>,
+    /// Whether callers show access tokens or ID tokens.
+    pub tokens: TokensTaken,
+    /// The clients through which people log in at this issuer: they are no APIs.
+    pub login_clients: Vec<String>,
     /// Clock skew; at most 5 minutes, default 30 s.
     pub leeway: Duration,
     /// For how long a token may be valid: `exp` less `iat`. Default 24 h.
@@ -36,6 +40,17 @@ pub struct IssuerSettings {
     pub stale_keys: Duration,
     /// Refresh interval. Default 1 h, floor 60 s.
     pub refresh: Duration,
+}
+
+/// Which of an issuer's tokens identify callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokensTaken {
+    /// All but those that show to be ID tokens.
+    Access,
+    /// All but those that show to be access tokens.
+    Id,
+    /// Both.
+    Any,
 }
 
 /// One client token, of which nothing but a digest is known.

@@ -10,7 +10,8 @@ use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
 use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
 use lightkeeper::gateway::{AlertFieldSettings, AlertSettings, QuerySettings};
 use lightkeeper::identify::{
-    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings, WebhookSettings,
+    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings, TokensTaken,
+    WebhookSettings,
 };
 use lightkeeper::limits::{Limits, Rate};
 use lightkeeper::profiles::UiBase;
@@ -60,6 +61,8 @@ fn every_key_arrives_in_the_checked_settings() {
             subject_claim: "email".into(),
             groups_claim: "roles".into(),
             types: vec!["at+jwt".into()],
+            tokens: TokensTaken::Any,
+            login_clients: vec!["web".into(), "cli".into()],
             leeway: seconds(300),
             max_lifetime: seconds(12 * 3600),
             stale_keys: seconds(48 * 3600),

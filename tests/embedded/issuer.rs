@@ -119,7 +119,7 @@ async fn rotation_replaces_or_adds_keys() {
 async fn web_client(issuer: &Issuer) -> (CoreProviderMetadata, ClientId, RedirectUrl) {
     let url = IssuerUrl::new(issuer.url().to_owned()).unwrap();
     let metadata = CoreProviderMetadata::discover_async(url, &carry).await.unwrap();
-    (metadata, ClientId::new("lightkeeper".into()), RedirectUrl::new("http://127.0.0.1:9/callback".into()).unwrap())
+    (metadata, ClientId::new("lightkeeper-web".into()), RedirectUrl::new("http://127.0.0.1:9/callback".into()).unwrap())
 }
 
 /// Follows the redirect's query.
@@ -177,7 +177,7 @@ async fn a_person_logs_in_with_code_and_pkce() {
 async fn bad_logins_are_refused() {
     let issuer = Issuer::start().await.unwrap();
     let browser = SampleCaller::new(issuer.url());
-    let good = "response_type=code&client_id=lightkeeper&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2Fc&state=s\
+    let good = "response_type=code&client_id=lightkeeper-web&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2Fc&state=s\
                 &code_challenge_method=S256&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&login_hint=ann";
     for (from, to, status, error) in [
         ("S256", "plain", 303, "invalid_request"),
@@ -203,10 +203,10 @@ async fn bad_logins_are_refused() {
     let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     let redirect = "http%3A%2F%2F127.0.0.1%3A9%2Fc";
     for (verifier, redirect, client, status) in [
-        (verifier, redirect, "lightkeeper", 200),
-        (&verifier.replace('d', "e"), redirect, "lightkeeper", 400),
-        ("", redirect, "lightkeeper", 400),
-        (verifier, "http%3A%2F%2F127.0.0.1%3A9%2Fd", "lightkeeper", 400),
+        (verifier, redirect, "lightkeeper-web", 200),
+        (&verifier.replace('d', "e"), redirect, "lightkeeper-web", 400),
+        ("", redirect, "lightkeeper-web", 400),
+        (verifier, "http%3A%2F%2F127.0.0.1%3A9%2Fd", "lightkeeper-web", 400),
         (verifier, redirect, "terraform", 401),
     ] {
         let page = browser.get(&format!("/authorize?{good}")).await.unwrap();

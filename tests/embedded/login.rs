@@ -9,7 +9,7 @@ use lightkeeper::clock::Clock;
 use lightkeeper::demo::{Issuer, SampleCaller};
 use lightkeeper::identify::{
     ALGORITHMS, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeySource, LoginFault,
-    LoginSettings, Method, SetCookie, Surroundings,
+    LoginSettings, Method, SetCookie, Surroundings, TokensTaken,
 };
 use lightkeeper::secret::SecretRef;
 
@@ -45,6 +45,8 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         subject_claim: "sub".to_owned(),
         groups_claim: "groups".to_owned(),
         types: vec!["at+jwt".to_owned()],
+        tokens: TokensTaken::Access,
+        login_clients: vec!["lightkeeper-web".to_owned(), "lightkeeper-cli".to_owned()],
         leeway: Duration::from_secs(30),
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(3600),
@@ -52,7 +54,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
     };
     let mut login = LoginSettings {
         issuer: "acme".to_owned(),
-        client_id: "lightkeeper".to_owned(),
+        client_id: "lightkeeper-web".to_owned(),
         client_secret: None,
         scopes: ["openid", "profile", "email", "groups"].map(str::to_owned).to_vec(),
         groups_from_userinfo: false,

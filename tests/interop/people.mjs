@@ -22,7 +22,7 @@ const lifetime = (person) => (person === 'tim' ? 3600 : 5); // seconds
 const provider = new Provider(`https://localhost:${port}`, {
   clients: [
     {
-      client_id: 'lightkeeper',
+      client_id: 'lightkeeper-web',
       client_secret: 'console-secret-of-the-tests',
       redirect_uris: [`${gateway}/.lightkeeper/callback`],
       post_logout_redirect_uris: [`${gateway}/.lightkeeper/signed-out`],

@@ -85,7 +85,7 @@ def console(config, ports, ca, people, groups="id_token"):
     config["web"] = {
         "login": {
             "issuer": "people",
-            "client_id": "lightkeeper",
+            "client_id": "lightkeeper-web",
             "client_secret": {"env": "CONSOLE_SECRET"},
             "scopes": ["openid", "profile", "email", "groups"],
             "groups": groups,

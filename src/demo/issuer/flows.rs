@@ -20,7 +20,7 @@ use crate::demo::server::{Payload, lock, whole};
 use crate::demo::urls::{Form, encode};
 
 /// The client that people log in through. Public (PKCE alone), or with `WEB_CLIENT_SECRET`.
-pub const WEB_CLIENT: &str = "lightkeeper";
+pub const WEB_CLIENT: &str = "lightkeeper-web";
 pub const WEB_CLIENT_SECRET: &str = "lightkeeper-web-secret";
 /// How long an authorization code lives (RFC 6749 section 4.1.2 allows ten minutes at most).
 const CODE_LIFETIME_SECONDS: i64 = 60;

@@ -18,7 +18,7 @@ use crate::demo::calls::{CallFault, SampleCaller};
 use crate::demo::urls::Form;
 
 /// The client as which people log in; public, so PKCE alone protects the code.
-const CLIENT: &str = "lightkeeper";
+const CLIENT: &str = "lightkeeper-web";
 /// Nobody listens there: the redirect is read where it is answered.
 const REDIRECT: &str = "http://127.0.0.1:8085/callback";
 

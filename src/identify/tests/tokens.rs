@@ -9,7 +9,7 @@ use super::super::forge::{
     Answer, ED, Folder, ISSUER, NOW, OTHER_RSA, P256, P384, P521, RSA, TestKey, World, base64url, caller, claims,
     issuer, verdict,
 };
-use super::super::{Identifier, IssuerSettings, KeySource, RejectionKind};
+use super::super::{Identifier, IssuerSettings, KeySource, RejectionKind, TokensTaken};
 use crate::accept::{Carrier, Presented};
 
 fn key_set() -> Value {
@@ -227,7 +227,8 @@ async fn claims_are_checked_one_by_one() {
         (json!({"groups": many(1001)}), Err("token_claims")),
         (json!({"groups": ["sre", 1]}), Err("token_claims")),
         (json!({"groups": {"sre": true}}), Err("token_claims")),
-        (json!({"nonce": "n"}), ok()),
+        (json!({"nonce": "n"}), Err("token_type")),
+        (json!({"nonce": "n", "typ": "Bearer"}), ok()),
         (json!({"at_hash": "x"}), Err("token_type")),
         (json!({"c_hash": "x"}), Err("token_type")),
         (json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}), Err("token_type")),
@@ -287,6 +288,33 @@ async fn configured_claims_are_the_ones_that_count() {
     for header in [r#"{"alg":"RS256","kid":"rs","typ":"JWT"}"#, r#"{"alg":"RS256","kid":"rs"}"#] {
         let token = RSA.token_of_texts("RS256", header, &body);
         assert_eq!(verdict(&identifier, &token).await, Err("token_type"), "{header}");
+    }
+}
+
+/// Scenario: an access token and an ID token, signed alike and for the same audience, under each setting, and a reload that
+/// changes it. Guarantees: the setting decides, also about tokens that were remembered.
+#[tokio::test]
+async fn an_issuer_says_which_of_its_tokens_are_taken() {
+    let world = World::new();
+    let (_, folder) = room(&world, |_| ());
+    let header = |typ: &str| json!({"alg": "RS256", "kid": "rs", "typ": typ}).to_string();
+    let access = RSA.token_of_texts("RS256", &header("at+jwt"), &claims(json!({"client_id": "web"})).to_string());
+    let id = RSA.token_of_texts("RS256", &header("JWT"), &claims(json!({"nonce": "n", "azp": "web"})).to_string());
+    let plain = RSA.token("RS256", "rs", json!({}));
+    let mut before: Option<Identifier> = None;
+    for (tokens, [of_access, of_id]) in [
+        (TokensTaken::Any, [true, true]),
+        (TokensTaken::Access, [true, false]),
+        (TokensTaken::Id, [false, true]),
+        (TokensTaken::Any, [true, true]),
+    ] {
+        let settings = IssuerSettings { tokens, ..issuer(KeySource::File(folder.0.join("jwks.json"))) };
+        let identifier = world.identifier(&[settings], before.as_ref());
+        for (what, token, taken) in [("access", &access, of_access), ("id", &id, of_id), ("plain", &plain, true)] {
+            let expected = if taken { Ok("ada".to_owned()) } else { Err("token_type") };
+            assert_eq!(verdict(&identifier, token).await, expected, "{what} under {tokens:?}");
+        }
+        before = Some(identifier);
     }
 }
 
