@@ -13,7 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use lightkeeper::apps::AppPath;
 use lightkeeper::authorize::{Policy, Surroundings, Target};
 use lightkeeper::clock::UnixMillis;
-use lightkeeper::identify::{CertificateFacts, Facts, Method};
+use lightkeeper::identify::{CertificateFacts, Doubts, Facts, Method};
 use lightkeeper::profiles::Profile;
 
 /// 100 teams of 10 apps each, every app with a project of its own, and ten bindings for each team.
@@ -93,6 +93,7 @@ fn token(issuer: &str, subject: &str, groups: usize) -> Facts {
         claims,
         certificate: None,
         client_binding: None,
+        doubts: Doubts::default(),
         expires_unix_seconds: 0,
     }
 }
@@ -112,6 +113,7 @@ fn certificate(spiffe: &str) -> Facts {
             not_after: 0,
         })),
         client_binding: None,
+        doubts: Doubts::default(),
         expires_unix_seconds: 0,
     }
 }

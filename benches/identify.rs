@@ -86,6 +86,7 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         types: vec!["jwt".to_owned()],
         tokens: TokensTaken::Access,
         login_clients: Vec::new(),
+        accepts_unverified_email: false,
         leeway: Duration::from_secs(30),
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(24 * 3600),

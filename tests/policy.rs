@@ -22,7 +22,7 @@ use lightkeeper::apps::AppPath;
 use lightkeeper::authorize::{DenialReason, Effect, Policy, Surroundings, Target, Verdict, policy_schema};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::document::Diagnostic;
-use lightkeeper::identify::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
+use lightkeeper::identify::{CLIENT_TOKENS, CertificateFacts, Doubts, Facts, Method};
 use lightkeeper::profiles::{OperationId, Profile, Scope};
 use proptest::prelude::*;
 use time::OffsetDateTime;
@@ -83,6 +83,7 @@ fn facts(text: &str) -> Facts {
         claims: serde_json::Map::new(),
         certificate: None,
         client_binding: None,
+        doubts: Doubts::default(),
         expires_unix_seconds: i64::MAX,
     };
     let mut certificate = CertificateFacts {

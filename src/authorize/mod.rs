@@ -36,14 +36,14 @@ use crate::accept::{Ask, Call};
 use crate::apps::{Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
-use crate::identify::{Facts, Identity};
+use crate::identify::{Facts, Identity, PolicyClaims};
 use crate::profiles::{OWN_PERMISSIONS, Profile, Scope};
 
 use self::binding::Binding;
 use self::index::SubjectIndex;
 use self::permissions::PermissionSet;
 use self::quotas::Quotas;
-use self::subject::IssuerName;
+use self::subject::{IssuerName, Subject};
 
 /// A checked policy file. Made by `Policy::load`; never changes.
 #[derive(Debug)]
@@ -124,12 +124,16 @@ impl Policy {
         self.bindings.iter().map(|binding| &*binding.name)
     }
 
-    /// The claims by which bindings tell the callers of an OIDC issuer apart, sorted, each once.
-    pub fn claims_of(&self, issuer: &str) -> Vec<String> {
+    /// By what bindings tell the callers of an OIDC issuer apart: claims sorted, each once.
+    pub fn claims_of(&self, issuer: &str) -> PolicyClaims {
         let subjects = self.bindings.iter().flat_map(|binding| &binding.subjects);
-        let theirs = subjects.filter(|one| matches!(&one.issuer, Some(IssuerName::Oidc(named)) if **named == *issuer));
-        let names: BTreeSet<&String> = theirs.flat_map(|one| one.claims.iter().map(|(name, _)| name)).collect();
-        names.into_iter().cloned().collect()
+        let theirs = || {
+            let named = |one: &&Subject| matches!(&one.issuer, Some(IssuerName::Oidc(named)) if **named == *issuer);
+            subjects.clone().filter(named)
+        };
+        let names: BTreeSet<&String> = theirs().flat_map(|one| one.claims.iter().map(|(name, _)| name)).collect();
+        let groups = theirs().any(|one| one.group.is_some());
+        PolicyClaims { groups, claims: names.into_iter().cloned().collect() }
     }
 }
 

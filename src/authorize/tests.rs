@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::accept::{Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 use crate::apps::AppPath;
-use crate::identify::Method;
+use crate::identify::{Doubts, Method};
 use crate::otlp::{Encoding, Signal};
 use crate::profiles::OperationId;
 
@@ -55,6 +55,7 @@ fn member(group: &str) -> Facts {
         claims: serde_json::Map::new(),
         certificate: None,
         client_binding: None,
+        doubts: Doubts::default(),
         expires_unix_seconds: 0,
     }
 }

@@ -83,7 +83,10 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
     };
     let identifier = Identifier::new(&checked.issuers, Vec::new(), surroundings, None)
         .map_err(|faults| faults.iter().map(|fault| format!("issuer {fault}")).collect::<Vec<_>>().join("\n"))?
-        .with_client_tokens(&checked.client_tokens());
+        .with_client_tokens(&checked.client_tokens())
+        .with_policy_claims(
+            checked.issuers.iter().map(|issuer| (issuer.name.clone(), policy.claims_of(&issuer.name))).collect(),
+        );
     let facts = match facts(arguments, checked, &identifier, caller).await? {
         Ok(facts) => facts,
         Err(reason) => return Ok(story.refuse("identify", reason)),

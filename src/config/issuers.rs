@@ -52,6 +52,9 @@ pub struct RawIssuer {
     pub types: Option<Vec<Spanned<String>>>,
     /// Which tokens identify callers; default `access`. See docs/issuers.md for how the kinds are told apart.
     pub tokens: Option<RawTokens>,
+    /// What becomes of an e-mail address, as the subject or in a claim that the policy names, that the issuer does not call
+    /// verified (`email_verified`); default `refuse`.
+    pub email_unverified: Option<RawEmailUnverified>,
     /// Accepted clock skew, at most `5m`; default `30s`.
     pub leeway: Option<Spanned<RawDuration>>,
     /// For how long a token may be valid, from `1m` to `9000h`; default `24h`.
@@ -72,6 +75,16 @@ pub enum RawTokens {
     Id,
     /// Both.
     Any,
+}
+
+/// What becomes of an e-mail address that the issuer does not call verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawEmailUnverified {
+    /// The token or login is refused.
+    Refuse,
+    /// It counts: for issuers whose users cannot set their addresses themselves.
+    Accept,
 }
 
 /// A fixed place of an issuer's keys.
@@ -223,6 +236,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerS
         subject_claim,
         groups_claim,
         types: types(raw.types.as_deref()),
+        accepts_unverified_email: raw.email_unverified == Some(RawEmailUnverified::Accept),
         tokens: match raw.tokens {
             // RFC 9068 section 5: what is for a client is not for an API.
             None | Some(RawTokens::Access) => TokensTaken::Access,

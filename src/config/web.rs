@@ -16,7 +16,7 @@ use super::report::{Content, Report};
 use super::vault;
 use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name, names, nearest};
-use crate::identify::{CliSettings, LoginSettings};
+use crate::identify::{CliSettings, LoginSettings, PolicyClaims};
 use crate::secret::SecretRef;
 
 /// The most session keys: the current one, the last, and some patience.
@@ -124,7 +124,7 @@ pub fn login(report: &mut Report<'_>, raw: &RawConfig) -> Option<LoginSettings> 
         idle,
         keys,
         // The policy is not read yet.
-        policy_claims: Vec::new(),
+        policy_claims: PolicyClaims::default(),
         cli,
     })
 }

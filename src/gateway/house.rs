@@ -106,7 +106,11 @@ impl House {
         };
         let previous_identifier = previous.map(|house| &house.identifier);
         let identifier = Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
-            .map(|identifier| identifier.with_client_tokens(&plan.client_tokens))
+            .map(|identifier| {
+                let names = plan.issuers.iter().map(|issuer| issuer.name.clone());
+                let claims = names.map(|name| (name.clone(), plan.policy.claims_of(&name))).collect();
+                identifier.with_client_tokens(&plan.client_tokens).with_policy_claims(claims)
+            })
             .map_err(|found| faults.extend(found.iter().map(|fault| format!("issuer {fault}"))))
             .ok()
             .and_then(|identifier| {

@@ -58,12 +58,15 @@ token_key_unknown: The issuer does not publish the key that signed the token. Fe
 token_signature: The token's signature does not hold. It may come from another environment.
 token_audience: The token was made for somebody else. Ask the issuer for one with the gateway's audience.
 token_expired: The token has expired. Fetch a new one; `lightkeeper token` renews it by itself.
+token_claims_elsewhere: The token does not say your groups, or something else that decides here: there are too many. Ask who runs the issuer.
+token_email_unverified: Your e-mail address is not verified at the issuer. Verify it there, and fetch a new token.
 token_lifetime: The token is valid for longer than is accepted here. Ask the issuer for one that lives a shorter time.
 token_not_yet_valid: The token is not valid yet. Compare your clock.
 token_claims: A claim of the token is missing or malformed. Ask who runs the issuer.
 token_bound: The token belongs to a certificate or key that did not come along. Use the one that it was fetched with.
 session_expired: The session has ended. Log in again.
 session_idle: The session was not used for too long. Log in again.
+session_claims_elsewhere: The identity provider does not send your groups along, and they decide here now. Tell an operator.
 session_revoked: The session was ended by a logout. Log in again.
 login_not_offered: Nobody can log in here with a browser. Use a token or a certificate.
 login_origin: The address in the browser cannot be used for a login. Use the gateway's own name.
@@ -92,6 +95,8 @@ login_id_token_time: The proof does not hold now. Clocks may differ; begin again
 login_id_token_nonce: The proof belongs to another login. Begin again.
 login_id_token_hash: The proof does not fit its token. Begin again.
 login_id_token_claims: The proof lacks something, or you are in very many groups. Tell an operator.
+login_claims_elsewhere: The identity provider does not send your groups along: you are in too many. Tell an operator.
+login_email_unverified: Your e-mail address is not verified at the identity provider. Verify it there, and log in again.
 login_keys_unavailable: The identity provider's keys cannot be had now. Try again.
 login_userinfo_subject: The identity provider speaks of somebody else. Begin again.
 login_session_too_large: You are in too many groups for a session. Tell an operator.

@@ -298,7 +298,7 @@ fn bounded(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identify::Method;
+    use crate::identify::{Doubts, Method};
 
     fn app(text: &str) -> AppPath {
         AppPath::parse(text).unwrap()
@@ -313,6 +313,7 @@ mod tests {
             claims: serde_json::Map::new(),
             certificate: None,
             client_binding: None,
+            doubts: Doubts::default(),
             expires_unix_seconds: 0,
         }
     }

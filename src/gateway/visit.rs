@@ -273,6 +273,17 @@ impl Step<'_> {
             (Class::Unavailable, "The identity provider does not answer as it should. Who is logged in stays so.")
         } else if fault == LoginFault::AccessDenied {
             (Class::Denied, "The identity provider says no. Log in again, perhaps as somebody else.")
+        } else if fault == LoginFault::ClaimsElsewhere {
+            (
+                Class::Denied,
+                "The identity provider does not say which groups you are in, perhaps because they are too many. Logging in \
+                 again changes nothing: an operator must have it send the groups that count here.",
+            )
+        } else if fault == LoginFault::EmailUnverified {
+            (
+                Class::Denied,
+                "Your e-mail address is not verified at the identity provider. Verify it there, then log in again.",
+            )
         } else {
             (
                 Class::Malformed,

@@ -14,6 +14,7 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
+use super::doubts::Doubts;
 use super::facts::{CertificateFacts, Facts, Method};
 use super::rejection::Reason;
 
@@ -70,6 +71,7 @@ pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
         claims: serde_json::Map::new(),
         certificate: Some(certificate.clone()),
         client_binding: None,
+        doubts: Doubts::default(),
         expires_unix_seconds: certificate.not_after,
     }
 }

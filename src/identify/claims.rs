@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::UnixMillis;
 
+use super::doubts::{Doubts, EMAIL, vouches_for_email};
 use super::facts::{CertificateFacts, Facts, Method};
 use super::rejection::Reason;
 use super::settings::IssuerSettings;
@@ -72,10 +73,15 @@ pub(super) fn extract(
     certificate: Option<&Arc<CertificateFacts>>,
     expires_unix_seconds: i64,
 ) -> Result<Facts, Reason> {
+    let doubts = Doubts::of(settings, &claims)?;
     let subject = match claims.get(&settings.subject_claim) {
         Some(Value::String(subject)) if is_name(subject) => Arc::from(subject.as_str()),
         _ => return Err(Reason::TokenClaims),
     };
+    let names_email = [&settings.subject_claim, &settings.groups_claim].into_iter().any(|claim| claim == EMAIL);
+    if names_email && claims.contains_key(EMAIL) && !vouches_for_email(settings, &claims) {
+        return Err(Reason::TokenEmailUnverified);
+    }
     let groups = match claims.get(&settings.groups_claim) {
         None => Vec::new(),
         Some(Value::String(group)) if is_name(group) => vec![group.clone()],
@@ -95,6 +101,7 @@ pub(super) fn extract(
         claims,
         certificate: certificate.cloned(),
         client_binding: None,
+        doubts,
         expires_unix_seconds,
     })
 }

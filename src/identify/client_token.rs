@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::accept::CLIENT_TOKEN_PREFIX;
 use crate::clock::UnixMillis;
 
+use super::doubts::Doubts;
 use super::facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
 use super::rejection::Reason;
 use super::settings::ClientTokenSettings;
@@ -113,6 +114,7 @@ impl ClientTokens {
                 claims: serde_json::Map::new(),
                 certificate: None,
                 client_binding: Some(Arc::from(one.binding.as_str())),
+                doubts: Doubts::default(),
                 expires_unix_seconds: one.until_unix_seconds.unwrap_or(i64::MAX),
             };
             (one.hash, Known { facts: Arc::new(facts), until: one.until_unix_seconds })

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use super::doubts::Doubts;
+
 /// How somebody was identified. When a token and a certificate come together, the token decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -56,6 +58,8 @@ pub struct Facts {
     /// Client tokens: the name of the binding that the token was issued for, which speaks of its bearer whatever its
     /// subjects say. Otherwise none, and without meaning.
     pub client_binding: Option<Arc<str>>,
+    /// What the claims leave open. Facts of an `Identity` leave nothing open that the policy in force looks at.
+    pub doubts: Doubts,
     /// OIDC: `exp` in Unix seconds. Sessions: their absolute end. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
     pub expires_unix_seconds: i64,
 }

@@ -169,6 +169,7 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         types: ["at+jwt", "jwt", ""].map(str::to_owned).to_vec(),
         tokens: super::TokensTaken::Access,
         login_clients: Vec::new(),
+        accepts_unverified_email: false,
         leeway: Duration::from_secs(30),
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(24 * 3600),

@@ -12,6 +12,7 @@ mod cache;
 mod certificate;
 mod claims;
 mod client_token;
+mod doubts;
 mod event;
 mod facts;
 mod fetch;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use algorithm::ALGORITHMS;
 pub use client_token::{ClientTokenHash, NewClientToken, NoRandomness};
+pub use doubts::Doubts;
 pub use event::{Event, Events};
 pub use facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method, WEBHOOKS};
 pub use fetch::FetchFault;
@@ -47,7 +49,7 @@ pub use login::{
 };
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};
-pub use settings::{ClientTokenSettings, IssuerSettings, KeySource, TokensTaken, WebhookSettings};
+pub use settings::{ClientTokenSettings, IssuerSettings, KeySource, PolicyClaims, TokensTaken, WebhookSettings};
 pub use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS};
 
 use std::sync::Arc;
@@ -61,6 +63,7 @@ use crate::clock::{Clock, UnixMillis};
 
 use cache::{Evidence, Remembered, Tokens};
 use client_token::ClientTokens;
+use doubts::Doubt;
 use issuer::Issuer;
 use login::Memory;
 use mtls::Holder;
@@ -112,6 +115,8 @@ pub struct Identifier {
     /// What must not be used again, whether a login is configured or not.
     memory: Arc<Memory>,
     webhooks: Webhooks,
+    /// Of each issuer, what the policy in force looks at; `None`: perhaps everything.
+    policy_claims: Option<Vec<(String, PolicyClaims)>>,
     surroundings: Surroundings,
 }
 
@@ -155,8 +160,15 @@ impl Identifier {
             login: None,
             memory,
             webhooks: Webhooks::none(),
+            policy_claims: None,
             surroundings,
         })
+    }
+
+    /// The same room, which knows what the policy looks at, by issuer: claims that are elsewhere, or not vouched for, are no
+    /// fault where it does not.
+    pub fn with_policy_claims(self, policy_claims: Vec<(String, PolicyClaims)>) -> Identifier {
+        Identifier { policy_claims: Some(policy_claims), ..self }
     }
 
     /// The same room, which knows these client tokens and no others.
@@ -213,6 +225,7 @@ impl Identifier {
             }
             let login = self.login.as_ref().ok_or(Reason::SessionInvalid)?;
             let (facts, session) = login.judge(cookie, holder.map(|holder| holder.certificate), now)?;
+            self.settle(&facts)?;
             return Ok(Identity { facts: Arc::new(facts), session: Some(Box::new(session)) });
         }
         let Some(token) = caller.token.as_ref().filter(|token| is_ours_to_judge(token)) else {
@@ -233,10 +246,24 @@ impl Identifier {
             return Ok(Identity::mint(facts));
         }
         let evidence = Evidence::of(bytes, holder.as_ref().map(|holder| holder.certificate.fingerprint.as_str()));
-        if let Some(facts) = self.remembered(&evidence, now) {
-            return Ok(Identity::mint(facts));
-        }
-        Ok(Identity::mint(self.judge(bytes, holder, evidence, now).await?))
+        let facts = match self.remembered(&evidence, now) {
+            Some(facts) => facts,
+            None => self.judge(bytes, holder, evidence, now).await?,
+        };
+        self.settle(&facts)?;
+        Ok(Identity::mint(facts))
+    }
+
+    /// Refuses facts that leave something open at which the policy in force looks. Asked each time, since a remembered token
+    /// and a session outlive a policy.
+    fn settle(&self, facts: &Facts) -> Result<(), Reason> {
+        let mut known = self.policy_claims.iter().flatten();
+        let policy = known.find(|(issuer, _)| **issuer == *facts.issuer).map(|(_, claims)| claims);
+        facts.doubts.settled_by(policy).map_err(|doubt| match (doubt, facts.method) {
+            (Doubt::Elsewhere, Method::Session) => Reason::SessionClaimsElsewhere,
+            (Doubt::Elsewhere, _) => Reason::TokenClaimsElsewhere,
+            (Doubt::EmailUnverified, _) => Reason::TokenEmailUnverified,
+        })
     }
 
     /// Each issuer's keys, for readiness and metrics.
@@ -261,7 +288,9 @@ impl Identifier {
     /// signature, audience or date is looked at, and no `Identity` can come of it.
     pub fn identify_claims_for_explain(&self, name: &str, claims: Map<String, Value>) -> Result<Facts, Rejection> {
         let issuer = self.issuer(name).ok_or(Reason::TokenIssuerUnknown)?;
-        issuer.unproven_facts(claims).map_err(Rejection::from)
+        let facts = issuer.unproven_facts(claims)?;
+        self.settle(&facts)?;
+        Ok(facts)
     }
 
     fn issuer(&self, name: &str) -> Option<&Arc<Issuer>> {

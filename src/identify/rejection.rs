@@ -72,6 +72,11 @@ reasons! {
     TokenNotYetValid, "token_not_yet_valid", Rejected;
     /// `exp` lies further after `iat` (without `iat`: after now) than the issuer's `max_lifetime`.
     TokenLifetime, "token_lifetime", Rejected;
+    /// A claim that the policy looks at is not in the token, which says that it is elsewhere (OpenID Connect Core section
+    /// 5.6.2, Microsoft Entra's overage).
+    TokenClaimsElsewhere, "token_claims_elsewhere", Rejected;
+    /// The subject, or a claim that the policy looks at, is an e-mail address that the issuer does not call verified.
+    TokenEmailUnverified, "token_email_unverified", Rejected;
     /// A claim that we need is missing, of the wrong type or out of bounds.
     TokenClaims, "token_claims", Rejected;
     /// `cnf` binds the token to something that was not proven on this connection (RFC 8705, RFC 9449).
@@ -87,6 +92,8 @@ reasons! {
     SessionExpired, "session_expired", Rejected;
     /// A session that was not used for too long.
     SessionIdle, "session_idle", Rejected;
+    /// The policy has begun to look at groups, and this login's groups were elsewhere.
+    SessionClaimsElsewhere, "session_claims_elsewhere", Rejected;
     /// Somebody logged out of it.
     SessionRevoked, "session_revoked", Rejected;
     /// At an alert inlet, `Authorization` holds none of the app's secrets; or there is no such app, or it has none.

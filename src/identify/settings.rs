@@ -28,6 +28,8 @@ pub struct IssuerSettings {
     /// Accepted `typ` header values, lower case, without `application/`. Default: `at+jwt`, `jwt` and
     /// absent (shown as the empty string).
     pub types: Vec<String>,
+    /// Whether an e-mail address counts that the issuer does not call verified.
+    pub accepts_unverified_email: bool,
     /// Whether callers show access tokens or ID tokens.
     pub tokens: TokensTaken,
     /// The clients through which people log in at this issuer: they are no APIs.
@@ -40,6 +42,15 @@ pub struct IssuerSettings {
     pub stale_keys: Duration,
     /// Refresh interval. Default 1 h, floor 60 s.
     pub refresh: Duration,
+}
+
+/// By what a policy tells the callers of one issuer apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyClaims {
+    /// Whether any binding names a group.
+    pub groups: bool,
+    /// The claims that bindings name.
+    pub claims: Vec<String>,
 }
 
 /// Which of an issuer's tokens identify callers.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest};
 
+use super::doubts::Doubts;
 use super::facts::{Facts, Method, WEBHOOKS};
 use super::rejection::Reason;
 use super::settings::WebhookSettings;
@@ -70,6 +71,7 @@ impl Webhooks {
                 claims: serde_json::Map::new(),
                 certificate: None,
                 client_binding: None,
+                doubts: Doubts::default(),
                 expires_unix_seconds: i64::MAX,
             };
             known.insert(one.app.clone(), Known { facts: Arc::new(facts), digests });

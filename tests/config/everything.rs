@@ -10,8 +10,8 @@ use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
 use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
 use lightkeeper::gateway::{AlertFieldSettings, AlertSettings, QuerySettings};
 use lightkeeper::identify::{
-    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings, TokensTaken,
-    WebhookSettings,
+    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings, PolicyClaims,
+    TokensTaken, WebhookSettings,
 };
 use lightkeeper::limits::{Limits, Rate};
 use lightkeeper::profiles::UiBase;
@@ -63,6 +63,7 @@ fn every_key_arrives_in_the_checked_settings() {
             types: vec!["at+jwt".into()],
             tokens: TokensTaken::Any,
             login_clients: vec!["web".into(), "cli".into()],
+            accepts_unverified_email: true,
             leeway: seconds(300),
             max_lifetime: seconds(12 * 3600),
             stale_keys: seconds(48 * 3600),
@@ -139,7 +140,7 @@ fn every_key_arrives_in_the_checked_settings() {
             lifetime: seconds(7200),
             idle: seconds(600),
             keys: vec![file("session-key"), SecretRef::Env("SESSION_KEY".into())],
-            policy_claims: Vec::new(),
+            policy_claims: PolicyClaims::default(),
             cli: Some(CliSettings {
                 client_id: "cli".into(),
                 scopes: vec!["openid".into()],

@@ -9,7 +9,7 @@ use lightkeeper::clock::Clock;
 use lightkeeper::demo::{Issuer, SampleCaller};
 use lightkeeper::identify::{
     ALGORITHMS, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeySource, LoginFault,
-    LoginSettings, Method, SetCookie, Surroundings, TokensTaken,
+    LoginSettings, Method, PolicyClaims, SetCookie, Surroundings, TokensTaken,
 };
 use lightkeeper::secret::SecretRef;
 
@@ -47,6 +47,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         types: vec!["at+jwt".to_owned()],
         tokens: TokensTaken::Access,
         login_clients: vec!["lightkeeper-web".to_owned(), "lightkeeper-cli".to_owned()],
+        accepts_unverified_email: false,
         leeway: Duration::from_secs(30),
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(3600),
@@ -61,7 +62,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         lifetime: Duration::from_secs(8 * 3600),
         idle: Duration::from_secs(1800),
         keys: vec![SecretRef::File(folder.0.join("session-key"))],
-        policy_claims: Vec::new(),
+        policy_claims: PolicyClaims::default(),
         cli: Some(CliSettings {
             client_id: "lightkeeper-cli".to_owned(),
             scopes: vec!["openid".to_owned()],

@@ -372,6 +372,38 @@ async fn a_withdrawn_binding_reaches_open_connections() {
     }
 }
 
+/// Scenario: a token that says that its groups are elsewhere, on an open connection, while the policy begins to name a
+/// group of its issuer and ceases again. Guarantees: with the reload it is refused, and later taken again; a token of the
+/// same subject with its groups is taken all along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_that_are_elsewhere_hide_from_no_deny() {
+    let ci = Issuer::start().await.unwrap();
+    let world = stage::start(with_issuer(ci.url())).await;
+    eventually("the issuer's keys", || async {
+        world.gateway.core().readiness().issuers.iter().all(|issuer| issuer.has_keys).then_some(())
+    })
+    .await;
+    let over = ci.claims("ci:build").set("_claim_names", json!({ "groups": "src1" }));
+    let over = world.plain_caller().bearer(&ci.mint(over, Algorithm::Rs256));
+    let plain = world.plain_caller().bearer(&ci_token(&ci));
+    let policy = world.folder().join("policy.yaml");
+    let before = std::fs::read_to_string(&policy).unwrap();
+    let leavers =
+        "  - { name: leavers, effect: deny, subjects: [{ issuer: ci, group: leavers }], role: reporter, apps: [/] }\n";
+    for (text, expected) in [
+        (before.clone(), told(200, "ok")),
+        (format!("{before}{leavers}"), told(401, "token_claims_elsewhere")),
+        (before.clone(), told(200, "ok")),
+    ] {
+        stage::replace(&policy, text);
+        world.gateway.reload().await.unwrap();
+        let answer = export(&over).await;
+        assert_eq!(outcome(&world, &answer).await, expected);
+        let answer = export(&plain).await;
+        assert_eq!(outcome(&world, &answer).await, told(200, "ok"));
+    }
+}
+
 /// Scenario: time passes, by the test's hand, over the end of a token and of a binding.
 /// Guarantees: a cached token ends when it expires (and its leeway), a binding at its `until`, on open connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

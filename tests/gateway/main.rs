@@ -28,6 +28,8 @@ mod leaks;
 #[cfg(test)]
 mod legacy;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod media;
 #[cfg(test)]
 mod naming;

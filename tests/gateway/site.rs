@@ -8,20 +8,20 @@ use lightkeeper::demo::{Answer, SampleCaller, World};
 
 use crate::stage;
 
-const SESSION: &str = "__Host-lightkeeper-session";
+pub const SESSION: &str = "__Host-lightkeeper-session";
 const LOGIN: &str = "__Host-lightkeeper-login";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
 /// What a browser does: keeps cookies, follows no redirect by itself so that each can be looked at.
-struct Browser<'w> {
+pub struct Browser<'w> {
     world: &'w World,
     caller: SampleCaller,
-    jar: BTreeMap<String, String>,
+    pub jar: BTreeMap<String, String>,
 }
 
 impl<'w> Browser<'w> {
-    fn new(world: &'w World) -> Self {
+    pub fn new(world: &'w World) -> Self {
         Browser { world, caller: world.caller(), jar: BTreeMap::new() }
     }
 
@@ -60,12 +60,12 @@ impl<'w> Browser<'w> {
         answer
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    pub async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "").await
     }
 
     /// Somebody picks a name on the provider's page; where the provider sends the browser then, without our origin.
-    async fn at_provider(&self, address: &str, person: &str) -> String {
+    pub async fn at_provider(&self, address: &str, person: &str) -> String {
         let path = address.strip_prefix(self.world.issuer.url()).unwrap();
         let answer = SampleCaller::new(self.world.issuer.url()).get(&format!("{path}&user={person}")).await.unwrap();
         let location = answer.header("location").unwrap();
@@ -91,11 +91,11 @@ impl<'w> Browser<'w> {
     }
 }
 
-fn location(answer: &Answer) -> String {
+pub fn location(answer: &Answer) -> String {
     answer.header("location").unwrap_or_else(|| panic!("leads nowhere: {} {}", answer.status, answer.text()))
 }
 
-async fn reason(world: &World, answer: &Answer) -> String {
+pub async fn reason(world: &World, answer: &Answer) -> String {
     let record = stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await;
     record["reason"].as_str().unwrap().to_owned()
 }

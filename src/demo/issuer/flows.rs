@@ -179,7 +179,7 @@ impl State {
     pub(super) fn issue(&self, grant: &Grant, login: bool) -> Value {
         let algorithm = self.algorithm();
         let keys = self.current();
-        let mut claims = self.claims(grant.principal.subject).merge(grant.principal.claims());
+        let mut claims = self.claims_about(grant.principal);
         claims = claims.set("client_id", grant.client.as_str()).set("scope", grant.scope.as_str());
         if let Some(audience) = grant.audience.as_ref().filter(|_| !self.options.ignores_resource) {
             claims = claims.audience(audience);
@@ -194,7 +194,7 @@ impl State {
             members.insert("scope".into(), grant.scope.clone().into());
         }
         if login && grant.scope.split(' ').any(|scope| scope == "openid") {
-            let mut claims = self.claims(grant.principal.subject).merge(grant.principal.claims());
+            let mut claims = self.claims_about(grant.principal);
             claims =
                 claims.audience(&grant.client).set("azp", grant.client.as_str()).set("auth_time", grant.at_seconds);
             if let Some(nonce) = &grant.nonce {

@@ -60,6 +60,8 @@ pub struct IssuerOptions {
     pub algorithms: Vec<Algorithm>,
     /// How long issued tokens live, in seconds.
     pub lifetime_seconds: i64,
+    /// What tokens say of people's addresses.
+    pub email_verified: bool,
     pub clock: Clock,
 }
 
@@ -73,6 +75,7 @@ impl Default for IssuerOptions {
             ignores_resource: false,
             algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
             lifetime_seconds: 3600,
+            email_verified: true,
             clock: Clock::system(),
         }
     }
@@ -297,6 +300,12 @@ impl State {
     fn claims(&self, subject: &str) -> Claims {
         Claims::start(&self.url, subject, &self.options.audience, self.now_seconds(), random_text(12))
             .expires_in(self.options.lifetime_seconds)
+    }
+
+    /// The claims of an issued token about somebody.
+    fn claims_about(&self, principal: &Principal) -> Claims {
+        let claims = self.claims(principal.subject).merge(principal.claims());
+        if principal.email.is_some() { claims.set("email_verified", self.options.email_verified) } else { claims }
     }
 
     fn mint(&self, keys: &KeySet, changes: Value, claims: &Value, algorithm: Algorithm) -> String {

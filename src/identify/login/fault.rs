@@ -81,6 +81,10 @@ faults! {
     IdTokenHash, "login_id_token_hash", false;
     /// A claim that we need is missing, of the wrong type or out of bounds.
     IdTokenClaims, "login_id_token_claims", false;
+    /// The policy looks at groups or a claim of which the provider says that it is elsewhere (Core section 5.6.2).
+    ClaimsElsewhere, "login_claims_elsewhere", false;
+    /// The subject, or a claim that the policy looks at, is an e-mail address that the provider does not call verified.
+    EmailUnverified, "login_email_unverified", false;
     /// The issuer's keys cannot be had now.
     KeysUnavailable, "login_keys_unavailable", true;
     /// Userinfo is about another subject than the ID token (OpenID Connect Core section 5.3.2).

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use openidconnect::core::CoreAuthenticationFlow;
 use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::id_token::{self, Expected};
 use super::provider::Known;
@@ -19,7 +19,9 @@ use super::transaction::Transaction;
 use super::{Begun, Finished, Login, LoginFault, Unfinished, random_text};
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::{Clock, UnixMillis};
+use crate::identify::doubts::{self, Doubt, EMAIL};
 use crate::identify::facts::Facts;
+use crate::identify::rejection::Reason;
 
 /// An origin that is longer cannot be one.
 const ORIGIN_LIMIT_BYTES: usize = 300;
@@ -113,7 +115,11 @@ impl Login {
         };
         let claims = id_token::judge(&self.issuer, &tokens.id_token, &expected, now).await?;
         let facts = self.person(claims, known, &tokens.access_token).await?;
-        let session = Kept::begin(&facts, &self.settings.policy_claims, &self.stamp, self.lifetimes(), now);
+        facts.doubts.settled_by(Some(&self.settings.policy_claims)).map_err(|doubt| match doubt {
+            Doubt::Elsewhere => LoginFault::ClaimsElsewhere,
+            Doubt::EmailUnverified => LoginFault::EmailUnverified,
+        })?;
+        let session = Kept::begin(&facts, &self.settings.policy_claims.claims, &self.stamp, self.lifetimes(), now);
         let session = session.ok_or(LoginFault::Unsealed)?;
         Ok(Finished {
             return_to: transaction.return_path(),
@@ -148,7 +154,7 @@ impl Login {
     /// Who the claims are about, with what userinfo adds where it is asked.
     async fn person(
         &self,
-        mut claims: serde_json::Map<String, Value>,
+        mut claims: Map<String, Value>,
         known: &Known,
         access_token: &str,
     ) -> Result<Facts, LoginFault> {
@@ -159,14 +165,43 @@ impl Login {
                 return Err(LoginFault::UserinfoSubject);
             }
             let groups = self.issuer.settings().groups_claim.as_str();
-            claims.remove(groups);
-            for (name, value) in said {
-                // What is signed is not replaced by what is not.
-                claims.entry(name).or_insert(value);
-            }
+            join(&mut claims, said, groups).map_err(|_| LoginFault::IdTokenClaims)?;
         }
-        self.issuer.person(claims).map_err(|_| LoginFault::IdTokenClaims)
+        self.issuer.person(claims).map_err(|reason| match reason {
+            Reason::TokenEmailUnverified => LoginFault::EmailUnverified,
+            _ => LoginFault::IdTokenClaims,
+        })
     }
+}
+
+/// Adds to an ID token's claims what userinfo says, which alone says the groups.
+fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &str) -> Result<(), Reason> {
+    signed.remove(groups);
+    // What either calls elsewhere is, unless it is the groups, and userinfo has them.
+    let mut elsewhere = doubts::elsewhere(signed)?;
+    if said.contains_key(groups) {
+        elsewhere.remove(groups);
+    }
+    elsewhere.extend(doubts::elsewhere(&said)?);
+    for name in ["_claim_names", "hasgroups"] {
+        signed.remove(name);
+        said.remove(name);
+    }
+    if !elsewhere.is_empty() {
+        let sources = elsewhere.into_iter().map(|name| (name, Value::Null)).collect();
+        signed.insert("_claim_names".to_owned(), Value::Object(sources));
+    }
+    // An address and the word about it belong together.
+    match (signed.get(EMAIL), said.get(EMAIL)) {
+        (None, _) => drop(signed.remove("email_verified")),
+        (Some(one), other) if Some(one) != other => drop(said.remove("email_verified")),
+        _ => {}
+    }
+    for (name, value) in said {
+        // What is signed is not replaced by what is not.
+        signed.entry(name).or_insert(value);
+    }
+    Ok(())
 }
 
 fn redirect(origin: &str) -> Result<RedirectUrl, LoginFault> {

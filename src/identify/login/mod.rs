@@ -54,6 +54,9 @@ pub use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
 /// What two gateways' clocks may differ by: each opens what the other sealed.
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
+/// What a session keeps; one that was sealed under another number says less than is asked of it.
+const LAYOUT: u8 = 2;
+
 /// What the provider bears of us: each code exchange takes one of these places for a second or longer, so that 32
 /// are under way at most, and begin within a second. A login waits for its place; half of them are left to other
 /// addresses.
@@ -216,13 +219,13 @@ impl Login {
 fn stamp(settings: &LoginSettings, issuer: &Issuer) -> String {
     let at = issuer.settings();
     let fixed = [&at.issuer, &settings.client_id, &at.subject_claim, &at.groups_claim];
-    let parts = fixed.into_iter().chain(&settings.policy_claims);
+    let parts = fixed.into_iter().chain(&settings.policy_claims.claims);
     let mut hash = digest::Context::new(&digest::SHA256);
     for part in parts {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hash.update(&[u8::from(settings.groups_from_userinfo)]);
+    hash.update(&[u8::from(settings.groups_from_userinfo), u8::from(at.accepts_unverified_email), LAYOUT]);
     URL_SAFE_NO_PAD.encode(hash.finish().as_ref().get(..9).unwrap_or_default())
 }
 

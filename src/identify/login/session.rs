@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::seal::{Keyring, Purpose};
 use super::{CLOCK_SKEW_SECONDS, LoginFault, SESSION_COOKIE, SetCookie, cookie, random_text};
 use crate::clock::UnixMillis;
+use crate::identify::doubts::Doubts;
 use crate::identify::facts::{CertificateFacts, Facts, Method};
 use crate::identify::rejection::Reason;
 
@@ -83,6 +84,9 @@ pub struct Kept {
     subject: String,
     #[serde(rename = "g")]
     groups: Vec<String>,
+    /// Whether the provider said that the groups are somewhere else.
+    #[serde(rename = "o")]
+    groups_elsewhere: bool,
     #[serde(rename = "c")]
     claims: Map<String, Value>,
     #[serde(rename = "d")]
@@ -120,6 +124,7 @@ impl Kept {
             stamp: stamp.to_owned(),
             subject: facts.subject.to_string(),
             groups: facts.groups.clone(),
+            groups_elsewhere: facts.doubts.groups_elsewhere(),
             claims,
             id: random_text::<16>()?,
             csrf: random_text::<32>()?,
@@ -195,6 +200,7 @@ impl Kept {
             claims: self.claims,
             certificate,
             client_binding: None,
+            doubts: Doubts::of_session(self.groups_elsewhere),
             expires_unix_seconds: ends,
         };
         (facts, Session { id: self.id, csrf: self.csrf, name, ends, renewed })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::identify::settings::PolicyClaims;
 use crate::secret::SecretRef;
 
 /// The checked `web.login` of the configuration.
@@ -20,9 +21,9 @@ pub struct LoginSettings {
     pub idle: Duration,
     /// Keys of 32 bytes (base64 or hexadecimal): the first seals, all open. From `vault.session_keys`.
     pub keys: Vec<SecretRef>,
-    /// The claims by which the policy tells the issuer's people apart: a session keeps them, so that bindings that name
-    /// them, denials above all, hold for it too.
-    pub policy_claims: Vec<String>,
+    /// By what the policy tells the issuer's people apart: a session keeps it, so that bindings that name it, denials above
+    /// all, hold for it too.
+    pub policy_claims: PolicyClaims,
     /// What the command line logs in with.
     pub cli: Option<CliSettings>,
 }

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::super::forge::{Answer, Folder, Loopback, NOW, RSA, World, issuer};
-use super::super::{Identifier, IssuerSettings, KeySource, LoginFault, LoginSettings, SetCookie, Unfinished};
+use super::super::{
+    Identifier, IssuerSettings, KeySource, LoginFault, LoginSettings, PolicyClaims, SetCookie, Unfinished,
+};
 use crate::accept::{Caller, ClientChain, ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
 use crate::identify::{Identity, Rejection};
@@ -60,7 +62,7 @@ impl Desk {
             lifetime: Duration::from_secs(8 * 3600),
             idle: Duration::from_secs(1800),
             keys: vec![key],
-            policy_claims: Vec::new(),
+            policy_claims: PolicyClaims::default(),
             cli: None,
         };
         let mut document = metadata(&provider);
@@ -68,14 +70,16 @@ impl Desk {
         *provider.discovery.lock().unwrap() = Answer::json(document);
         let identifier = world.identifier(std::slice::from_ref(&issuer), None);
         identifier.settled(Duration::from_secs(20)).await;
-        let identifier = identifier.with_login(Some(&settings), None).unwrap();
+        let policy_claims = vec![("idp".to_owned(), settings.policy_claims.clone())];
+        let identifier = identifier.with_policy_claims(policy_claims).with_login(Some(&settings), None).unwrap();
         Desk { world, provider, folder, settings, issuer, identifier }
     }
 
     /// The same desk after a reload with other settings.
     pub(super) fn reload(&mut self, settings: Option<LoginSettings>) {
         let issuers = std::slice::from_ref(&self.issuer);
-        let fresh = self.world.identifier(issuers, Some(&self.identifier));
+        let claims = settings.iter().map(|settings| ("idp".to_owned(), settings.policy_claims.clone()));
+        let fresh = self.world.identifier(issuers, Some(&self.identifier)).with_policy_claims(claims.collect());
         self.identifier = fresh.with_login(settings.as_ref(), Some(&self.identifier)).unwrap();
     }
 
@@ -99,7 +103,8 @@ impl Desk {
     /// Lets the token endpoint answer a visit with the usual ID token, changed.
     pub(super) fn grant(&self, visit: &Visit, changes: Value) {
         let mut claims = json!({"iss": self.issuer.issuer, "aud": "web", "nonce": visit.asked["nonce"],
-                                "name": "Ada Lovelace", "email": "ada@acme.example", "secret_thing": "canary-claim"});
+                                "name": "Ada Lovelace", "email": "ada@acme.example", "email_verified": true,
+                                "secret_thing": "canary-claim"});
         claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         self.grant_token(&RSA.token("RS256", "rs", claims));
     }

@@ -7,6 +7,7 @@ mod bound;
 mod certificates;
 mod client_tokens;
 mod desk;
+mod doubts;
 mod exchanges;
 mod login;
 mod sealing;

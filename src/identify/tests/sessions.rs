@@ -10,7 +10,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::super::forge::{RSA, caller};
-use super::super::{LoginSettings, Method};
+use super::super::{LoginSettings, Method, PolicyClaims};
 use super::desk::{Desk, ORIGIN, value, visitor};
 use crate::accept::{ClientChain, SessionCookie};
 
@@ -40,7 +40,7 @@ async fn a_session_says_who_logged_in_and_nothing_of_tokens() {
 
 #[tokio::test]
 async fn a_session_keeps_the_claims_that_the_policy_looks_at() {
-    let desk = Desk::open_with(|settings, _| settings.policy_claims = vec!["email".into(), "team".into()]).await;
+    let desk = Desk::open_with(|settings, _| settings.policy_claims.claims = vec!["email".into(), "team".into()]).await;
     let long = "e".repeat(500);
     for (claims, expected) in [
         (json!({"team": ["a", "b"]}), Some(json!(["a", "b"]))),
@@ -95,6 +95,7 @@ async fn a_session_counts_under_the_settings_that_it_began_under() {
     let session = desk.login(json!({})).await.unwrap();
     let plain = desk.settings.clone();
     let (b, a) = (desk.key("b", 0xbb), plain.keys[0].clone());
+    let looks_at_team = PolicyClaims { groups: false, claims: vec!["team".into()] };
     for (what, settings, expected) in [
         ("rotated", LoginSettings { keys: vec![b.clone(), a.clone()], ..plain.clone() }, Ok("ada")),
         ("key withdrawn", LoginSettings { keys: vec![b], ..plain.clone() }, Err("session_invalid")),
@@ -106,7 +107,7 @@ async fn a_session_counts_under_the_settings_that_it_began_under() {
         ),
         (
             "the policy looks further",
-            LoginSettings { policy_claims: vec!["team".into()], ..plain.clone() },
+            LoginSettings { policy_claims: looks_at_team, ..plain.clone() },
             Err("session_invalid"),
         ),
         ("shorter", LoginSettings { lifetime: Duration::from_secs(60), ..plain.clone() }, Err("session_expired")),

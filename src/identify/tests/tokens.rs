@@ -277,7 +277,9 @@ async fn configured_claims_are_the_ones_that_count() {
         settings.groups_claim = "https://acme.example/roles".to_owned();
         settings.types = vec!["at+jwt".to_owned()];
     });
-    let body = claims(json!({"email": "ada@acme.example", "https://acme.example/roles": ["ops"]})).to_string();
+    let body =
+        claims(json!({"email": "ada@acme.example", "email_verified": true, "https://acme.example/roles": ["ops"]}))
+            .to_string();
     let strict = RSA.token_of_texts("RS256", r#"{"alg":"RS256","kid":"rs","typ":"at+jwt"}"#, &body);
     let identity = identifier.identify(caller(Some(&strict), None)).await.unwrap();
     assert_eq!(&*identity.facts().subject, "ada@acme.example");

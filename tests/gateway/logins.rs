@@ -1,0 +1,28 @@
+//! Logins that prove too little: where they end, and what people are told. What it refuses to know: tokens' insides.
+
+use lightkeeper::demo::IssuerOptions;
+
+use crate::site::{Browser, SESSION, location, reason};
+use crate::stage;
+
+/// Scenario: people are named by their address, which the provider does not call verified. Guarantees: the login ends on a page
+/// that says why, with its reason in the record, and no session begins; where the operator accepts such addresses, it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_nobody_verified_logs_nobody_in() {
+    for (setting, status, expected) in [("refuse", 403, "login_email_unverified"), ("accept", 303, "ok")] {
+        let named =
+            format!("audiences: [lightkeeper]\n    claims: {{ subject: email }}\n    email_unverified: {setting}");
+        let mut plan = stage::plan(&[("audiences: [lightkeeper]", &named)]);
+        plan.issuer = IssuerOptions { email_verified: false, ..IssuerOptions::default() };
+        let world = stage::start(plan).await;
+        let mut browser = Browser::new(&world);
+        let login = browser.get("/.lightkeeper/login").await;
+        let callback = browser.at_provider(&location(&login), "ann").await;
+        let answer = browser.get(&callback).await;
+        assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (status, expected), "{setting}");
+        assert_eq!(browser.jar.contains_key(SESSION), status == 303);
+        if status == 403 {
+            assert!(answer.text().contains("address is not verified at the identity provider"), "{}", answer.text());
+        }
+    }
+}
