@@ -268,7 +268,8 @@ mod tests {
     #[test]
     fn what_would_be_misread_is_refused() {
         let good = frame(HEADERS, END_HEADERS, 9, b"\x82\x86\x84");
-        let cases: &[(&[Vec<u8>], &[Vec<u8>])] = &[
+        type Frames<'a> = &'a [Vec<u8>];
+        let cases: &[(Frames<'_>, Frames<'_>)] = &[
             (
                 &[frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x04\x03/#x")],
                 &[frame(HEADERS, END_HEADERS, 1, &[&b"\x82\x86\x04\x03/#x"[..], REFUSED_FIELD].concat())],

@@ -2,6 +2,7 @@
 //! it, and how long a gRPC caller waits. What it refuses to know: how bodies are read.
 
 use http::Method;
+use lightkeeper::demo::world::webhook_secret;
 use lightkeeper::demo::{Answer, Coding, Endpoints, Fault, Format, LegacySample, Sample, World};
 use lightkeeper::otlp::{Encoding, Signal};
 
@@ -256,4 +257,22 @@ async fn grpc_clients_keep_their_habits() {
     let answer = send(("grpc-encoding", "snappy")).await;
     assert_eq!((status(&answer), reason(&world, &answer).await), (415, "content_encoding_unsupported".to_owned()));
     assert_eq!(answer.header("grpc-accept-encoding").as_deref(), Some("identity,gzip,deflate,zstd"));
+}
+
+/// Scenario: a webhook's message under other names than JSON's. Guarantees: 415, and no destination is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_is_told_in_json() {
+    let world = stage::start(stage::plan(&[])).await;
+    let caller = world.plain_caller().bearer(&webhook_secret("shop"));
+    for (kind, expected) in [
+        ("application/json; charset=utf-16", 415),
+        ("application/json; charset=utf-8; charset=utf-16", 415),
+        ("text/plain", 415),
+        ("application/json; charset=utf-8", 200),
+    ] {
+        let body = br#"{"name":"errors"}"#.to_vec();
+        let answer = caller.send(Method::POST, "/apps/shop/-/alerts", &[("content-type", kind)], body).await.unwrap();
+        assert_eq!(answer.status, expected, "{kind}");
+        assert_eq!(world.receiver.received().len(), usize::from(expected == 200), "{kind}");
+    }
 }
