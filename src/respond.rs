@@ -39,6 +39,8 @@ pub enum Class {
     BodyTooLarge,
     HeadTooLarge,
     Unsupported,
+    /// A version of HTTP that is not spoken here.
+    Version,
     /// Over a quota or rate; seconds until it is worth trying again.
     Throttled(u64),
     /// We cannot decide now.
@@ -112,6 +114,11 @@ fn row(class: Class) -> (StatusCode, u8, &'static str) {
         Class::Unsupported => {
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, 12, "the media type or content encoding is not supported")
         }
+        Class::Version => (
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            12,
+            "HTTP/1.0 is not spoken here: use HTTP/1.1 or HTTP/2 (nginx: `proxy_http_version 1.1`)",
+        ),
         Class::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, 8, "over the permitted rate: try again later"),
         Class::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 14, "the gateway cannot decide now: try again later"),
         Class::UpstreamBroken => (StatusCode::BAD_GATEWAY, 14, "the backend cannot be reached: try again later"),
@@ -150,6 +157,7 @@ impl Class {
             | Class::BodyTooLarge
             | Class::HeadTooLarge
             | Class::Unsupported
+            | Class::Version
             | Class::Throttled(_) => true,
             Class::Unavailable | Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => false,
         }
@@ -174,7 +182,8 @@ impl Class {
             | Class::TooSlow
             | Class::BodyTooLarge
             | Class::HeadTooLarge
-            | Class::Unsupported => None,
+            | Class::Unsupported
+            | Class::Version => None,
         }
     }
 
@@ -190,6 +199,7 @@ impl Class {
             | Class::BodyTooLarge
             | Class::HeadTooLarge
             | Class::Unsupported
+            | Class::Version
             | Class::Throttled(_)
             | Class::Unavailable
             | Class::UpstreamBroken
@@ -305,6 +315,7 @@ impl From<Fault> for Refusal {
             | Fault::AppHeader
             | Fault::BodyTruncated
             | Fault::GrpcFrame => Class::Malformed,
+            Fault::Version => Class::Version,
             Fault::HeadTooLarge => Class::HeadTooLarge,
             Fault::HeadTimeout | Fault::BodyTimeout => Class::TooSlow,
             Fault::MediaType | Fault::ContentEncoding => Class::Unsupported,
@@ -404,7 +415,7 @@ mod tests {
     use super::*;
     use crate::lightstep::Format;
 
-    const CLASSES: [Class; 14] = [
+    const CLASSES: [Class; 15] = [
         Class::NotAuthenticated,
         Class::BadCredential,
         Class::Denied,
@@ -414,6 +425,7 @@ mod tests {
         Class::BodyTooLarge,
         Class::HeadTooLarge,
         Class::Unsupported,
+        Class::Version,
         Class::Throttled(7),
         Class::Unavailable,
         Class::UpstreamBroken,

@@ -8,6 +8,8 @@
 pub enum Fault {
     /// The request line is not `METHOD SP origin-form SP HTTP/1.x` (RFC 9112 section 3).
     RequestLine,
+    /// HTTP/1.0, as proxies speak it by default.
+    Version,
     /// A method that no operation has, `CONNECT` and `TRACE` among them.
     Method,
     /// The target is not in origin form, or holds bytes that a path may not have.
@@ -63,6 +65,7 @@ impl Fault {
     pub fn reason(self) -> &'static str {
         match self {
             Fault::RequestLine => "malformed_request_line",
+            Fault::Version => "http_version_unsupported",
             Fault::Method => "method_unknown",
             Fault::Target => "malformed_target",
             Fault::Path => "ambiguous_path",

@@ -159,13 +159,15 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// `METHOD SP target SP HTTP/1.1`. HTTP/1.0 has other rules for where a body and a connection end, and
-/// nothing that exports or queries speaks it.
+/// `METHOD SP target SP HTTP/1.1`. HTTP/1.0 has other rules for where a body and a connection end:
+/// a proxy that speaks it is told so.
 fn request_line(line: &[u8]) -> Result<(), Fault> {
     let (method, rest) = split_once(line, b' ').ok_or(Fault::RequestLine)?;
     let (target, version) = split_once(rest, b' ').ok_or(Fault::RequestLine)?;
-    if version != b"HTTP/1.1" {
-        return Err(Fault::RequestLine);
+    match version {
+        b"HTTP/1.1" => {}
+        b"HTTP/1.0" => return Err(Fault::Version),
+        _ => return Err(Fault::RequestLine),
     }
     if !super::is_known_method(method) {
         return Err(Fault::Method);
@@ -253,7 +255,7 @@ mod tests {
             ("POST /v1/traces HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\n", Ok(Framing::Length(5))),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ok(Framing::Chunked)),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", Ok(Framing::Chunked)),
-            ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
+            ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", Err(Fault::Version)),
             // hosts
             ("GET / HTTP/1.1\r\n\r\n", Err(Fault::Host)),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(Fault::Host)),
@@ -310,7 +312,7 @@ mod tests {
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Err(Fault::Framing),
             ),
-            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Err(Fault::RequestLine)),
+            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Err(Fault::Version)),
         ];
         for (head, expected) in cases {
             assert_eq!(&inspect(head.as_bytes(), LIMITS), expected, "{head:?}");

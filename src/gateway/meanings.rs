@@ -17,6 +17,7 @@ const MEANINGS: &str = r#"
 ok: It was passed on, and the backend answered.
 own_page: A page of the gateway's own, for everybody who is identified.
 malformed_request_line: This is no HTTP request. Look for a client that speaks TLS to a plaintext port, or the reverse.
+http_version_unsupported: HTTP/1.0 is not spoken here. Set the proxy in between to HTTP/1.1.
 method_unknown: No operation has this method.
 malformed_target: The target is not a path. Do not set the gateway up as a forward proxy.
 ambiguous_path: The path can be read in several ways (an empty segment, dots, an encoded slash). Look for `//` in the endpoint.

@@ -90,7 +90,7 @@ fn words(class: Class) -> &'static str {
         Class::Unknown => "There is nothing here.",
         Class::TooSlow => "The request did not arrive in time.",
         Class::BodyTooLarge | Class::HeadTooLarge => "The request is larger than this gateway accepts.",
-        Class::Unsupported => "The request has a form that this page does not take.",
+        Class::Unsupported | Class::Version => "The request has a form that this page does not take.",
         Class::Throttled(_) => "That was too much at once. Try again in a moment.",
         Class::Unavailable => "The gateway cannot decide now. Try again in a moment.",
         Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => {

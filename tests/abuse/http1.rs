@@ -8,6 +8,7 @@ use super::wire::{self, Reply};
 type Case = (&'static str, u16, &'static str);
 
 const LINE: &str = "malformed_request_line";
+const VERSION: &str = "http_version_unsupported";
 const METHOD: &str = "method_unknown";
 const TARGET: &str = "malformed_target";
 const PATH: &str = "ambiguous_path";
@@ -47,11 +48,11 @@ const REQUEST_LINES: &[Case] = &[
     ("GET / HTTP/1,1\r\n{H}\r\n", 400, LINE),
     ("GET / HTTP/-1.1\r\n{H}\r\n", 400, LINE),
     ("GET / HTTP/+1.1\r\n{H}\r\n", 400, LINE),
-    // Envoy's edge default refuses it; nothing that exports or queries speaks it.
-    ("GET / HTTP/1.0\r\n{H}\r\n", 400, LINE),
-    ("GET / HTTP/1.0\r\n\r\n", 400, LINE),
-    ("POST /v1/traces HTTP/1.0\r\n{H}Connection: keep-alive\r\nContent-Length: 0\r\n\r\n", 400, LINE),
-    ("POST /v1/traces HTTP/1.0\r\n{H}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, LINE),
+    // Proxies speak it by default: they are told what to set.
+    ("GET / HTTP/1.0\r\n{H}\r\n", 505, VERSION),
+    ("GET / HTTP/1.0\r\n\r\n", 505, VERSION),
+    ("POST /v1/traces HTTP/1.0\r\n{H}Connection: keep-alive\r\nContent-Length: 0\r\n\r\n", 505, VERSION),
+    ("POST /v1/traces HTTP/1.0\r\n{H}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 505, VERSION),
     ("GET / HTTP/1.1\n{H}\r\n", 400, HEADER),
     ("GET / HTTP/1.1\r{H}\r\n", 400, HEADER),
     ("GET / HTTP/1.1\r\r\n{H}\r\n", 400, HEADER),
