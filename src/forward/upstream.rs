@@ -3,10 +3,13 @@
 //! What it does: resolves the name, and keeps the connections to it: a pool for HTTP/1.1, lines for gRPC.
 //! What it refuses to know: requests, credentials. Invariants: connections belong to one backend's
 //! verification settings and are never shared beyond them (the framework's own pool would share them across
-//! CA settings); every timeout is set; a TLS upstream has a name.
+//! CA settings); every timeout is set; a TLS upstream has a name; a name is looked up again at once, though not more often
+//! than once a second, when none of its known addresses answers.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,12 +17,20 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::time::Instant;
 
 use super::UpstreamSettings;
 use super::grpc::Lines;
 use super::pool::{DialFault, Pool, Wire};
 
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long the addresses of a look-up count when none of them answers: a backend that is down must not have every call
+/// ask the name server.
+const RESOLVED_FOR: Duration = Duration::from_secs(1);
+
+/// Addresses of one name that are kept.
+const ADDRESSES_LIMIT_ENTRIES: usize = 64;
 
 /// Addresses tried for one call, each within the connect timeout.
 const DIALS: usize = 3;
@@ -31,11 +42,28 @@ pub struct Backend {
     pub authority: String,
     pub(super) pool: Pool,
     addresses: ArcSwap<Vec<SocketAddr>>,
+    names: Names,
+    /// When the name was last looked up because no address answered; held while it is.
+    looked_up: tokio::sync::Mutex<Option<Instant>>,
     turn: AtomicUsize,
     pub(super) lines: Lines,
     http2: Pool,
     trust_digest: u64,
     _resolver: Option<AbortOnDrop>,
+}
+
+/// How names become addresses.
+type Names = Arc<dyn Fn(String, u16) -> Found + Send + Sync>;
+type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// The system's resolver.
+fn system() -> Names {
+    Arc::new(|host, port| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host.as_str(), port)).await?;
+            Ok(found.take(ADDRESSES_LIMIT_ENTRIES).collect())
+        })
+    })
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -50,6 +78,10 @@ impl Backend {
     /// Reads trust anchors and certificates, and starts resolving. Errors are one line for the operator.
     /// Must be called within the runtime.
     pub fn open(settings: &UpstreamSettings) -> Result<Arc<Self>, String> {
+        Self::open_by(settings, system())
+    }
+
+    fn open_by(settings: &UpstreamSettings, names: Names) -> Result<Arc<Self>, String> {
         let roots = if settings.tls { roots(settings.ca.as_deref())? } else { Vec::new() };
         let identity = match &settings.client {
             Some(client) => {
@@ -77,6 +109,8 @@ impl Backend {
             addresses: ArcSwap::from_pointee(
                 literal.iter().map(|address| SocketAddr::new(*address, settings.port)).collect(),
             ),
+            names: names.clone(),
+            looked_up: tokio::sync::Mutex::default(),
             turn: AtomicUsize::new(0),
             lines: Lines::default(),
             trust_digest,
@@ -92,18 +126,14 @@ impl Backend {
             let name = (settings.host.clone(), settings.port);
             let task = tokio::spawn(async move {
                 loop {
-                    let found = tokio::net::lookup_host((name.0.as_str(), name.1)).await;
+                    let found = names(name.0.clone(), name.1).await;
                     // Not there yet, or not any more: then this task is ended from outside.
                     let pause = match (&found, weak.upgrade()) {
                         (Err(_), _) | (_, None) => Duration::from_secs(1),
                         (Ok(_), Some(_)) => RESOLVE_INTERVAL,
                     };
                     if let (Ok(found), Some(backend)) = (found, weak.upgrade()) {
-                        let found: Vec<_> = found.take(64).collect();
-                        // An empty or failed answer keeps the last good addresses.
-                        if !found.is_empty() {
-                            backend.addresses.store(Arc::new(found));
-                        }
+                        backend.keep(found);
                     }
                     tokio::time::sleep(pause).await;
                 }
@@ -128,16 +158,60 @@ impl Backend {
     }
 
     async fn dial_by(&self, pool: &Pool) -> Result<Wire, DialFault> {
+        let mut tried = Vec::new();
+        let fault = match self.dial_known(pool, &mut tried).await {
+            Ok(wire) => return Ok(wire),
+            Err(fault) => fault,
+        };
+        // What answers without being verified may be another host, at an address that was the backend's.
+        if self.look_up_again().await && self.addresses.load().iter().any(|address| !tried.contains(address)) {
+            return self.dial_known(pool, &mut tried).await;
+        }
+        Err(fault)
+    }
+
+    /// Dials known addresses in turn, but for those that were tried.
+    async fn dial_known(&self, pool: &Pool, tried: &mut Vec<SocketAddr>) -> Result<Wire, DialFault> {
         let mut last = DialFault::Unreachable;
-        let attempts = self.addresses.load().len().clamp(1, DIALS);
+        let attempts = self.addresses.load().len().clamp(1, ADDRESSES_LIMIT_ENTRIES);
+        let mut dials = 0;
         for _ in 0..attempts {
-            let Some(address) = self.address().await else { continue };
+            let Some(address) = self.address().await.filter(|address| !tried.contains(address)) else { continue };
+            tried.push(address);
+            dials += 1;
             match pool.dial(address).await {
                 Ok(wire) => return Ok(wire),
                 Err(fault) => last = fault,
             }
+            if dials == DIALS {
+                break;
+            }
         }
         Err(last)
+    }
+
+    /// Looks the name up, unless that was done a moment ago; false where there is no name.
+    async fn look_up_again(&self) -> bool {
+        if self._resolver.is_none() {
+            return false;
+        }
+        let mut looked_up = self.looked_up.lock().await;
+        // Another call may have looked while this one waited: what it found counts for both.
+        if looked_up.is_none_or(|last| last.elapsed() >= RESOLVED_FOR) {
+            let lookup = (self.names)(self.settings.host.clone(), self.settings.port);
+            if let Ok(Ok(found)) = tokio::time::timeout(self.settings.connect_timeout, lookup).await {
+                self.keep(found);
+            }
+            *looked_up = Some(Instant::now());
+        }
+        true
+    }
+
+    /// An empty answer keeps the last good addresses.
+    fn keep(&self, found: Vec<SocketAddr>) {
+        if !found.is_empty() {
+            self.addresses.store(Arc::new(found));
+        }
     }
 
     async fn address(&self) -> Option<SocketAddr> {
@@ -145,11 +219,8 @@ impl Backend {
             return Some(address);
         }
         // Only before the first resolution has come: ask once, within the connect timeout.
-        let lookup = tokio::net::lookup_host((self.settings.host.as_str(), self.settings.port));
-        let found: Vec<_> = tokio::time::timeout(self.settings.connect_timeout, lookup).await.ok()?.ok()?.collect();
-        if !found.is_empty() {
-            self.addresses.store(Arc::new(found));
-        }
+        let lookup = (self.names)(self.settings.host.clone(), self.settings.port);
+        self.keep(tokio::time::timeout(self.settings.connect_timeout, lookup).await.ok()?.ok()?);
         self.next_address()
     }
 
@@ -231,4 +302,61 @@ fn client_tls(
     let name = ServerName::try_from(settings.host.clone())
         .map_err(|_| format!("`{}` is no name that a certificate can prove", settings.host))?;
     Ok((Arc::new(config), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Scenario: the backend's name leads to an address where nothing listens any more, and then to another one.
+    /// Guarantees: the first call after the move reaches it; while it is down, calls look the name up seldom.
+    #[tokio::test]
+    async fn a_backend_that_moved_is_found_at_once() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let lookups = Arc::new(AtomicUsize::new(0));
+        let answer = Arc::new(Mutex::new(vec![gone]));
+        let (counted, told) = (lookups.clone(), answer.clone());
+        let names: Names = Arc::new(move |_, _| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let told = told.lock().unwrap().clone();
+            Box::pin(async move { Ok(told) })
+        });
+        let long = Duration::from_secs(60);
+        let settings = UpstreamSettings {
+            tls: false,
+            host: "backend.test".to_owned(),
+            port: 4318,
+            base_path: String::new(),
+            ca: None,
+            client: None,
+            connect_timeout: long,
+            read_timeout: long,
+            write_timeout: long,
+            idle_timeout: long,
+        };
+        let backend = Backend::open_by(&settings, names).unwrap();
+        // The backend's own task looks now, and again in half a minute.
+        while lookups.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(backend.dial().await, Err(DialFault::Unreachable)));
+        // As if the last look-up for want of an answer had just been.
+        let looked_up = lookups.load(Ordering::SeqCst);
+        *backend.looked_up.lock().await = Some(Instant::now() + long);
+        for _ in 0..5 {
+            assert!(matches!(backend.dial().await, Err(DialFault::Unreachable)));
+        }
+        assert_eq!(lookups.load(Ordering::SeqCst), looked_up);
+
+        let here = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        *answer.lock().unwrap() = vec![here.local_addr().unwrap()];
+        *backend.looked_up.lock().await = None;
+        assert!(backend.dial().await.is_ok());
+        assert_eq!(**backend.addresses.load(), [here.local_addr().unwrap()]);
+        assert_eq!(lookups.load(Ordering::SeqCst), looked_up + 1);
+    }
 }
