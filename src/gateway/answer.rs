@@ -13,6 +13,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::asking::Reply;
+use super::dropped;
 use super::echoes::EchoGuard;
 use super::page;
 use super::parcel::Manner;
@@ -147,8 +148,14 @@ pub async fn export(session: &mut Session, walk: &mut Walk, answer: &Answer) -> 
 }
 
 /// Answers an export of several parts, or one that we have something to say on. `message`: an
-/// `Export*ServiceResponse`.
-pub async fn exported(session: &mut Session, walk: &mut Walk, manner: Manner, message: Vec<u8>) -> Outcome {
+/// `Export*ServiceResponse`; `dropped`: what backends say that they dropped, for gRPC's trailers.
+pub async fn exported(
+    session: &mut Session,
+    walk: &mut Walk,
+    manner: Manner,
+    message: Vec<u8>,
+    dropped: HeaderMap,
+) -> Outcome {
     walk.status = Some(200);
     if manner.protocol == Protocol::Grpc {
         walk.grpc_status = Some(0);
@@ -156,12 +163,13 @@ pub async fn exported(session: &mut Session, walk: &mut Walk, manner: Manner, me
         let head = head(walk, StatusCode::OK, [content_type])?;
         let body: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
         walk.bytes_out += body.len() as u64;
-        let ok = [(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
+        let mut trailers = dropped;
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
         session
             .write_response_tasks(vec![
                 HttpTask::Header(Box::new(head), false),
                 HttpTask::Body(Some(body), false),
-                HttpTask::Trailer(Some(Box::new(ok.into_iter().collect()))),
+                HttpTask::Trailer(Some(Box::new(trailers))),
             ])
             .await?;
         return Ok(());
@@ -191,9 +199,10 @@ const GRPC_TAKES: [HeaderName; 3] = [
 /// Passes on a gRPC answer.
 pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer) -> Outcome {
     walk.status = Some(answer.status.as_u16());
+    let dropped = dropped::told(&answer);
     let kept = |from: &HeaderMap| {
         let kept = GRPC_TAKES.into_iter().filter_map(|name| Some((name.clone(), from.get(&name)?.clone())));
-        kept.collect::<HeaderMap>()
+        kept.chain(dropped.iter().map(|(name, value)| (name.clone(), value.clone()))).collect::<HeaderMap>()
     };
     let content_type = answer.headers.get(header::CONTENT_TYPE).cloned();
     let mut head = head(walk, answer.status, content_type.map(|value| (header::CONTENT_TYPE, value)))?;

@@ -12,6 +12,7 @@ mod asking;
 mod core;
 mod csrf;
 mod deliver;
+mod dropped;
 mod echoes;
 pub mod explaining;
 pub mod gather;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
-use super::{Core, House};
+use super::{Core, House, dropped};
 use crate::accept::Protocol;
 use crate::forward::{Backend, PartKey, Pieces, Replayable};
 use crate::media_type::{self, MediaType};
@@ -174,7 +174,10 @@ fn judge(manner: Manner, said: &Said) -> Fate {
         }
         Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
             (200, Some(0)) => match unframed(&answer.body) {
-                Some(message) => taken(manner.signal, Encoding::Protobuf, &message),
+                Some(message) => {
+                    let fate = taken(manner.signal, Encoding::Protobuf, &message);
+                    but_for(fate, dropped::items(&dropped::told(answer)))
+                }
                 None => unusable(),
             },
             // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
@@ -200,6 +203,18 @@ fn taken(signal: Signal, encoding: Encoding, body: &[u8]) -> Fate {
     match otlp::read_answer(signal, encoding, body) {
         Ok(said) => Fate::Taken(said),
         Err(_) => unusable(),
+    }
+}
+
+/// The same, though the backend says in trailers that it dropped so many of the items.
+fn but_for(fate: Fate, dropped: u64) -> Fate {
+    match fate {
+        Fate::Taken(said) if dropped > 0 => {
+            let mut said = said.unwrap_or_default();
+            said.rejected = said.rejected.max(dropped);
+            Fate::Taken(Some(said))
+        }
+        fate => fate,
     }
 }
 

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 
-use super::answer;
-use super::deliver::deadline;
+use super::deliver::{Said, deadline};
 use super::lanes;
 use super::parcel::{Fate, Manner, Outcome, Parcel, send_all};
 use super::restraint;
 use super::tally::Tally;
 use super::walk::Walk;
+use super::{answer, dropped};
 use crate::accept::{Arrival, Call, Fault, IngestAsk, Protocol};
 use crate::audit::Items;
 use crate::authorize::Reach;
@@ -292,9 +292,15 @@ async fn finish(
     if !has_taken {
         return Err(final_refusal.unwrap_or_else(|| Refusal::new(Class::Malformed, "upstream_refused")));
     }
+    let mut dropped = HeaderMap::new();
+    for delivered in outcomes.iter().filter_map(|outcome| outcome.delivered.as_ref()) {
+        if let Said::Grpc(answer) = &delivered.said {
+            dropped::add(&mut dropped, &dropped::told(answer));
+        }
+    }
     let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
     let body = otlp::write_answer(manner.signal, manner.encoding, said);
-    if answer::exported(session, walk, manner, body).await.is_err() {
+    if answer::exported(session, walk, manner, body, dropped).await.is_err() {
         // Nobody has heard of the success: the exporter will come again.
         remember(walk, &outcomes);
         return Err(Refusal::new(Class::Malformed, "client_closed"));

@@ -377,3 +377,27 @@ async fn without_stamps_exports_pass_untouched() {
     assert_eq!(answer.status, 400);
     assert_eq!(world.emulator.captured()[0].body, b"hello");
 }
+
+/// Scenario: backends say in gRPC trailers what they dropped, of one project's part and of two. Guarantees: the caller
+/// hears it, added up, and the record counts it as rejected; over HTTP, which has no trailers, nothing changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_backend_dropped_is_told() {
+    let world = stage::start(stage::plan(&[])).await;
+    let invalid = "otlp-invalid-names";
+    let dropping = |points, names| Fault::Trailers(vec![("otlp-points-dropped", points), (invalid, names)]);
+    world.emulator.fail_project("checkout-prod", dropping("2", "bad-metric"));
+    world.emulator.fail_project("payments-prod", dropping("1", "worse-metric"));
+    let one = Sample::of(Signal::Metrics, "checkout", 3);
+    let two = Sample::of(Signal::Metrics, "checkout", 3).and("payments", 4);
+    for (sample, points, names, accepted) in [(one, "2", "bad-metric", 1), (two, "3", "bad-metric, worse-metric", 4)] {
+        let answer = Via::Grpc.send(&frontend(&world), &sample).await;
+        assert_eq!(answer.grpc_status(), Some(0));
+        let told = |name: &str| answer.trailers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!((told("otlp-points-dropped"), told(invalid)), (Some(points), Some(names)));
+        let rejected: u64 = points.parse().unwrap();
+        let items = &record_of(&world, &answer).await["items"];
+        assert_eq!(*items, serde_json::json!({ "accepted": accepted, "rejected": rejected }));
+        let answer = Via::Protobuf.send(&frontend(&world), &sample).await;
+        assert_eq!((answer.status, refused(&answer)), (200, None));
+    }
+}

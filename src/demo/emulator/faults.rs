@@ -42,6 +42,8 @@ pub enum Fault {
     CloseAfterHead,
     /// 200, but some items were rejected. Queries and legacy reports are answered as usual.
     PartialSuccess { rejected: i64, message: String },
+    /// Accepts, with these trailers besides the status. What is no gRPC export is answered as usual.
+    Trailers(Vec<(&'static str, &'static str)>),
     /// Accepts, and tells a legacy tracer to switch itself off for good; what has no such command is answered
     /// as usual.
     DisableCommand,

@@ -4,7 +4,7 @@
 //! answers as the OTLP specification says. What it refuses to know: queries.
 //! Invariants: nothing is decoded before the token is known; decompression stops at its limit.
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request};
 
 use super::exports::Export;
 use super::faults::{Fault, echo_document, echo_into, typed};
@@ -53,9 +53,15 @@ impl State {
             Some(Fault::PartialSuccess { rejected, message }) => Some((*rejected, message.as_str())),
             _ => None,
         };
-        match self.accept(head, body, dialect) {
-            Ok(signal) => success(dialect, signal, partial),
-            Err((status, code, message)) => refusal(dialect, status, code, message, None),
+        match (self.accept(head, body, dialect), dialect, fault) {
+            (Ok(_), Dialect::Grpc, Some(Fault::Trailers(pairs))) => {
+                let named = |(name, value): &(&'static str, &'static str)| {
+                    (HeaderName::from_static(name), HeaderValue::from_static(value))
+                };
+                grpc(&partial_message(partial), pairs.iter().map(named).collect())
+            }
+            (Ok(signal), ..) => success(dialect, signal, partial),
+            (Err((status, code, message)), ..) => refusal(dialect, status, code, message, None),
         }
     }
 

@@ -106,7 +106,12 @@ impl State {
                 self.usual(asked, None)
             }
             fault @ (Some(
-                Fault::PartialSuccess { .. } | Fault::DisableCommand | Fault::Echo | Fault::Garbage | Fault::Huge(_),
+                Fault::PartialSuccess { .. }
+                | Fault::Trailers(_)
+                | Fault::DisableCommand
+                | Fault::Echo
+                | Fault::Garbage
+                | Fault::Huge(_),
             )
             | None) => self.usual(asked, fault.as_ref()),
         }
