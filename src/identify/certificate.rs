@@ -24,40 +24,120 @@ const SPIFFE_ID_LIMIT_BYTES: usize = 2048;
 /// SPIFFE-ID section 2.1.
 const TRUST_DOMAIN_LIMIT_BYTES: usize = 255;
 
-/// Reads a leaf. The names are only as good as the verification that the caller has done or will do.
-pub(super) fn read(leaf: &[u8]) -> Result<CertificateFacts, Reason> {
-    let (rest, certificate) = X509Certificate::from_der(leaf).map_err(|_| Reason::CertificateMalformed)?;
-    if !rest.is_empty() {
-        return Err(Reason::CertificateMalformed);
+/// RFC 1034 section 3.1: of a whole name, and of one label.
+const DNS_NAME_LIMIT_BYTES: usize = 253;
+const DNS_LABEL_LIMIT_BYTES: usize = 63;
+
+/// A leaf that can be decoded. Its names are only as good as the verification that the caller has done or will do.
+pub(super) struct Leaf<'a> {
+    certificate: X509Certificate<'a>,
+    der: &'a [u8],
+}
+
+impl<'a> Leaf<'a> {
+    pub fn parse(der: &'a [u8]) -> Result<Self, Reason> {
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| Reason::CertificateMalformed)?;
+        if !rest.is_empty() || certificate.subject_alternative_name().is_err() {
+            return Err(Reason::CertificateMalformed);
+        }
+        Ok(Leaf { certificate, der })
     }
-    let names = certificate.subject_alternative_name().map_err(|_| Reason::CertificateMalformed)?;
-    let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
-    let mut dns = Vec::new();
-    let mut uris = Vec::new();
-    for name in names {
-        match name {
-            // Names of hosts have no case (RFC 4343); policy compares bytes.
-            GeneralName::DNSName(name) => dns.push(name.to_ascii_lowercase()),
-            GeneralName::URI(uri) => uris.push(*uri),
-            _ => {}
+
+    fn names(&self) -> &[GeneralName<'a>] {
+        let names = self.certificate.subject_alternative_name().ok().flatten();
+        names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default()
+    }
+
+    fn uris(&self) -> impl Iterator<Item = &str> {
+        self.names().iter().filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })
+    }
+
+    /// Whether it is meant as a SPIFFE identity, well or not.
+    pub fn claims_svid(&self) -> bool {
+        self.uris().any(|uri| uri.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:")))
+    }
+
+    /// What it says of its holder.
+    pub fn facts(&self) -> Result<CertificateFacts, Reason> {
+        let mut dns = Vec::new();
+        for name in self.names() {
+            if let GeneralName::DNSName(name) = name {
+                // Names of hosts have no case (RFC 4343); policy compares bytes.
+                let name = name.to_ascii_lowercase();
+                match host(&name) {
+                    Some(Host::Name) => dns.push(name),
+                    Some(Host::Pattern) => {}
+                    None => return Err(Reason::CertificateName),
+                }
+            }
+        }
+        let spiffe = match self.claims_svid() {
+            true => Some(self.svid()?.to_owned()),
+            false => self.may_handshake().map(|()| None)?,
+        };
+        let subject = distinguished_name(self.certificate.subject());
+        if spiffe.is_none() && dns.is_empty() && subject.is_empty() {
+            return Err(Reason::CertificateName);
+        }
+        let sum = digest::digest(&digest::SHA256, self.der);
+        let not_after = self.certificate.validity().not_after.timestamp();
+        Ok(CertificateFacts { spiffe, dns, subject, fingerprint: hexadecimal(sum.as_ref()), not_after })
+    }
+
+    /// The SPIFFE ID: the only URI, in a leaf that signs nothing but handshakes and says so in a critical extension
+    /// (X.509-SVID sections 2, 4.1, 4.3 and 5.2).
+    fn svid(&self) -> Result<&str, Reason> {
+        let mut uris = self.uris();
+        let (Some(id), None) = (uris.next(), uris.next()) else { return Err(Reason::CertificateName) };
+        let constraints = self.certificate.basic_constraints().map_err(|_| Reason::CertificateMalformed)?;
+        let usage = self.certificate.key_usage().map_err(|_| Reason::CertificateMalformed)?;
+        let leaf = !constraints.is_some_and(|extension| extension.value.ca);
+        let signs_handshakes_alone = usage.is_some_and(|extension| {
+            let usage = extension.value;
+            extension.critical && usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign()
+        });
+        if is_spiffe_id(id) && leaf && signs_handshakes_alone { Ok(id) } else { Err(Reason::CertificateName) }
+    }
+
+    /// Of a leaf that is no SVID: if it says what its key is for, then to sign handshakes (RFC 5246 section 7.4.6, RFC
+    /// 8446 section 4.4.2.2) and no certificates (RFC 5280 section 4.2.1.9).
+    fn may_handshake(&self) -> Result<(), Reason> {
+        let usage = self.certificate.key_usage().map_err(|_| Reason::CertificateMalformed)?;
+        match usage {
+            Some(usage) if !usage.value.digital_signature() || usage.value.key_cert_sign() => {
+                Err(Reason::CertificateUntrusted)
+            }
+            Some(_) | None => Ok(()),
         }
     }
-    let claims_spiffe = |uri: &&str| uri.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:"));
-    let spiffe = if uris.iter().any(claims_spiffe) {
-        match uris.as_slice() {
-            [id] if is_spiffe_id(id) && may_be_svid(&certificate)? => Some((*id).to_owned()),
-            _ => return Err(Reason::CertificateName),
-        }
-    } else {
-        None
+}
+
+/// What a well-formed DNS name of a certificate stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    Name,
+    /// `*.example`: names many hosts, and so no caller.
+    Pattern,
+}
+
+/// The syntax of RFC 5280 section 4.2.1.6 for a name in lower case, with the underscore that names in clusters have.
+/// Anything else in a DNS name's place could be read as a name of another kind.
+pub(super) fn host(name: &str) -> Option<Host> {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let label = |label: &str| {
+        (1..=DNS_LABEL_LIMIT_BYTES).contains(&label.len())
+            && label.bytes().all(inside)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
-    let subject = distinguished_name(certificate.subject());
-    if spiffe.is_none() && dns.is_empty() && subject.is_empty() {
-        return Err(Reason::CertificateName);
-    }
-    let sum = digest::digest(&digest::SHA256, leaf);
-    let fingerprint = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(CertificateFacts { spiffe, dns, subject, fingerprint, not_after: certificate.validity().not_after.timestamp() })
+    let (kind, literal) = match name.strip_prefix("*.") {
+        Some(rest) => (Host::Pattern, rest),
+        None => (Host::Name, name),
+    };
+    (name.len() <= DNS_NAME_LIMIT_BYTES && literal.split('.').all(label)).then_some(kind)
 }
 
 /// The facts of a caller who showed only a certificate.
@@ -74,18 +154,6 @@ pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
         doubts: Doubts::default(),
         expires_unix_seconds: certificate.not_after,
     }
-}
-
-/// X.509-SVID sections 4.1, 4.3 and 5.2: a leaf that signs nothing but handshakes.
-fn may_be_svid(certificate: &X509Certificate<'_>) -> Result<bool, Reason> {
-    let constraints = certificate.basic_constraints().map_err(|_| Reason::CertificateMalformed)?;
-    let usage = certificate.key_usage().map_err(|_| Reason::CertificateMalformed)?;
-    let leaf = !constraints.is_some_and(|extension| extension.value.ca);
-    let signs_no_certificates = usage.is_none_or(|extension| {
-        let usage = extension.value;
-        usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign()
-    });
-    Ok(leaf && signs_no_certificates)
 }
 
 /// SPIFFE-ID section 2: scheme and trust domain in lower case, a path of plain segments, nothing else. A

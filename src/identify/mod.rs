@@ -8,6 +8,7 @@
 //! this room but the facts of one that was verified.
 
 mod algorithm;
+mod authority;
 mod cache;
 mod certificate;
 mod claims;
@@ -343,7 +344,7 @@ impl Identifier {
 /// The facts that a certificate would give, for `explain --certificate`. Nothing is verified, and no
 /// `Identity` can come of it.
 pub fn certificate_facts_for_explain(leaf: &[u8]) -> Result<Facts, Rejection> {
-    Ok(certificate::facts(&Arc::new(certificate::read(leaf)?)))
+    Ok(certificate::facts(&Arc::new(certificate::Leaf::parse(leaf)?.facts()?)))
 }
 
 /// Lightstep's own header often holds an opaque Lightstep token, which proves nothing to us and is

@@ -16,35 +16,26 @@ use aws_lc_rs::digest;
 use moka::sync::Cache;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer as _;
-use x509_parser::revocation_list::CertificateRevocationList;
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::accept::{ClientCertificates, ClientChain};
 use crate::clock::UnixMillis;
 
-use super::certificate;
+use super::authority::{Authority, Refused};
+use super::certificate::{self, Leaf};
 use super::event::{Event, Events};
 use super::facts::{CertificateFacts, Facts};
 use super::rejection::{Reason, Rejection};
-
-/// A file of authorities or revocation lists. Public lists with 100,000 entries are about 4 MiB.
-const FILE_LIMIT_BYTES: u64 = 32 << 20;
 
 /// Connections whose verified chain is remembered: all that there may be, by the limits' default.
 const CONNECTIONS_LIMIT: u64 = 20_000;
 
 /// Whom one listener trusts to vouch for clients.
 pub struct ClientTrust {
-    verifier: Arc<dyn ClientCertVerifier>,
+    authority: Authority,
     required: bool,
-    /// The earliest `nextUpdate` of all revocation lists, Unix seconds.
-    lists_good_until: i64,
     content: [u8; 32],
 }
 
@@ -82,53 +73,25 @@ pub(super) struct Holder {
 
 impl ClientTrust {
     /// Reads the PEM files. Errors name the file and the cause, lower case, without a full stop.
-    ///
-    /// With revocation lists, every certificate beneath an authority needs one: a chain whose status
-    /// nobody states is refused, and so is one whose list is past its `nextUpdate` (RFC 5280 section 6.3).
     pub fn read(settings: &ClientCertificates) -> Result<Self, String> {
-        let authorities = content(&settings.ca)?;
-        let mut roots = RootCertStore::empty();
-        for authority in CertificateDer::pem_slice_iter(&authorities) {
-            let authority = authority.map_err(|error| format!("`{}` is not PEM: {error}", settings.ca.display()))?;
-            let unusable =
-                |error| format!("`{}` holds an authority that cannot be used: {error}", settings.ca.display());
-            roots.add(authority).map_err(unusable)?;
-        }
-        if roots.is_empty() {
-            return Err(format!("`{}` holds no certificate", settings.ca.display()));
-        }
         let mut hash = digest::Context::new(&digest::SHA256);
-        hash.update(&[u8::from(settings.required), u8::from(settings.crl.is_some())]);
-        hash.update(&(authorities.len() as u64).to_be_bytes());
-        hash.update(&authorities);
-
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        let mut lists_good_until = i64::MAX;
-        if let Some(path) = &settings.crl {
-            let file = content(path)?;
-            hash.update(&file);
-            let lists = CertificateRevocationListDer::pem_slice_iter(&file)
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| format!("`{}` is not PEM: {error}", path.display()))?;
-            if lists.is_empty() {
-                return Err(format!("`{}` holds no revocation list", path.display()));
-            }
-            for list in &lists {
-                let (_, list) = CertificateRevocationList::from_der(list)
-                    .map_err(|_| format!("`{}` holds a revocation list that cannot be read", path.display()))?;
-                let next = list.next_update().map_or(i64::MIN, |time| time.timestamp());
-                lists_good_until = lists_good_until.min(next);
-            }
-            builder = builder.with_crls(lists).enforce_revocation_expiration();
-        }
-        if !settings.required {
-            builder = builder.allow_unauthenticated();
-        }
-        let verifier = builder.build().map_err(|error| format!("`{}`: {error}", settings.ca.display()))?;
+        hash.update(&[u8::from(settings.required)]);
+        let authority = Authority::read(&settings.ca, settings.crl.as_deref(), &mut hash)?;
         let mut sum = [0; 32];
         sum.copy_from_slice(hash.finish().as_ref());
-        Ok(ClientTrust { verifier, required: settings.required, lists_good_until, content: sum })
+        Ok(ClientTrust { authority, required: settings.required, content: sum })
+    }
+
+    /// Whether the chain leads to an anchor: the leaf, and the last second at which it does.
+    fn verify<'a>(
+        &self,
+        leaf: &'a CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(Leaf<'a>, i64), Refused> {
+        let parsed = Leaf::parse(leaf)?;
+        let good_until = self.authority.verify(leaf, intermediates, parsed.claims_svid(), now)?;
+        Ok((parsed, good_until))
     }
 }
 
@@ -193,14 +156,9 @@ impl ClientVerifier {
     fn verify(&self, chain: &Arc<ClientChain>, trust: &Generation, now: UnixMillis) -> Result<Verified, Reason> {
         let (leaf, intermediates) = chain.certificates.split_first().ok_or(Reason::CertificateMalformed)?;
         let time = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or(0)));
-        trust.trust.verifier.verify_client_cert(leaf, intermediates, time).map_err(|error| reason(&error))?;
-        let certificate = Arc::new(certificate::read(leaf)?);
-        let mut good_until = certificate.not_after.min(trust.trust.lists_good_until);
-        for intermediate in intermediates {
-            let end =
-                X509Certificate::from_der(intermediate).map(|(_, parsed)| parsed.validity().not_after.timestamp());
-            good_until = good_until.min(end.unwrap_or(i64::MIN));
-        }
+        let (leaf, good_until) = trust.trust.verify(leaf, intermediates, time).map_err(|refused| refused.reason)?;
+        let certificate = Arc::new(leaf.facts()?);
+        let good_until = good_until.min(certificate.not_after);
         let facts = Arc::new(certificate::facts(&certificate));
         let holder = Holder { certificate, facts };
         Ok(Verified { chain: Arc::downgrade(chain), generation: trust.number, good_until, holder })
@@ -223,10 +181,14 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.trust.load().trust.verifier.verify_client_cert(leaf, intermediates, now).inspect_err(|error| {
-            let (listener, reason) = (self.listener.clone(), reason(error).code());
-            self.events.report(Event::ClientCertificateRefused { listener, reason });
-        })
+        match self.trust.load().trust.verify(leaf, intermediates, now) {
+            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(refused) => {
+                let (listener, reason) = (self.listener.clone(), refused.reason.code());
+                self.events.report(Event::ClientCertificateRefused { listener, reason });
+                Err(rustls::Error::InvalidCertificate(refused.alert))
+            }
+        }
     }
 
     fn verify_tls12_signature(
@@ -256,39 +218,4 @@ impl fmt::Debug for ClientVerifier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ClientVerifier").field("listener", &self.listener).finish_non_exhaustive()
     }
-}
-
-/// The library's answer in our words. What it cannot judge for want of a current list is our fault.
-fn reason(error: &rustls::Error) -> Reason {
-    match error {
-        rustls::Error::InvalidCertificate(cause) => match cause {
-            CertificateError::BadEncoding => Reason::CertificateMalformed,
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Reason::CertificateExpired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                Reason::CertificateNotYetValid
-            }
-            CertificateError::Revoked => Reason::CertificateRevoked,
-            CertificateError::UnknownRevocationStatus
-            | CertificateError::ExpiredRevocationList
-            | CertificateError::ExpiredRevocationListContext { .. } => Reason::RevocationUnavailable,
-            _ => Reason::CertificateUntrusted,
-        },
-        rustls::Error::InvalidCertRevocationList(_) => Reason::RevocationUnavailable,
-        _ => Reason::CertificateUntrusted,
-    }
-}
-
-fn content(path: &std::path::Path) -> Result<Vec<u8>, String> {
-    use std::io::Read as _;
-    let refused = |error: std::io::Error| format!("`{}` cannot be read: {}", path.display(), error.kind());
-    let mut content = Vec::new();
-    std::fs::File::open(path)
-        .map_err(refused)?
-        .take(FILE_LIMIT_BYTES + 1)
-        .read_to_end(&mut content)
-        .map_err(refused)?;
-    if content.len() as u64 > FILE_LIMIT_BYTES {
-        return Err(format!("`{}` is larger than {FILE_LIMIT_BYTES} bytes", path.display()));
-    }
-    Ok(content)
 }

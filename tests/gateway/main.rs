@@ -6,6 +6,8 @@
 //! is committed.
 
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod client_tokens;
 #[cfg(test)]
 mod console;

@@ -6,106 +6,21 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CustomExtension, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
-use time::OffsetDateTime;
 
-use super::super::certificate::is_spiffe_id;
+use super::super::certificate::{Host, host, is_spiffe_id};
 use super::super::forge::{Answer, Folder, NOW, RSA, World, base64url, caller, issuer};
 use super::super::{
     ClientTokenHash, ClientTokenSettings, ClientTrust, ClientVerifier, Event, Identifier, KeySource, Method, Rejection,
     RejectionKind, certificate_facts_for_explain,
 };
+use super::authority::{Authority, WORKLOAD, at, chain, dns, present, said, uri};
 use crate::accept::{ClientCertificates, ClientChain};
 use crate::clock::UnixMillis;
-
-const WORKLOAD: &str = "spiffe://prod.acme.example/ns/checkout/sa/default";
-
-fn at(second: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp(second).unwrap()
-}
-
-fn present() -> UnixMillis {
-    UnixMillis(NOW * 1000)
-}
-
-/// An authority and what it hands out.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        (params.not_before, params.not_after) = (at(NOW - 86_400), at(NOW + 86_400 * 365));
-        change(&mut params);
-        Authority { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
-    }
-
-    fn leaf(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.serial_number = Some(SerialNumber::from(serial));
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        (params.not_before, params.not_after) = (at(NOW - 3600), at(NOW + 3600));
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)
-    }
-
-    fn workload(&self, serial: u64) -> Arc<ClientChain> {
-        chain(self.leaf(serial, |params| params.subject_alt_names = vec![uri(WORKLOAD)]).0)
-    }
-
-    fn revoking(&self, serials: &[u64], next_update: i64) -> String {
-        let revoked = |serial: &u64| RevokedCertParams {
-            serial_number: SerialNumber::from(*serial),
-            revocation_time: at(NOW - 60),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = CertificateRevocationListParams {
-            this_update: at(NOW - 3600),
-            next_update: at(next_update),
-            crl_number: SerialNumber::from(1_u64),
-            issuing_distribution_point: None,
-            revoked_certs: serials.iter().map(revoked).collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.issuer).unwrap().pem().unwrap()
-    }
-
-    fn trust(&self, list: Option<String>) -> ClientTrust {
-        let folder = Folder::new();
-        let crl = list.map(|list| folder.write("list.pem", list));
-        let ca = folder.write("ca.pem", self.issuer.pem());
-        ClientTrust::read(&ClientCertificates { ca, required: false, crl }).unwrap()
-    }
-}
-
-fn uri(text: &str) -> SanType {
-    SanType::URI(text.try_into().unwrap())
-}
-
-fn dns(text: &str) -> SanType {
-    SanType::DnsName(text.try_into().unwrap())
-}
-
-fn chain(leaf: CertificateDer<'static>) -> Arc<ClientChain> {
-    Arc::new(ClientChain { certificates: vec![leaf], listener: Arc::from("gateway") })
-}
-
-fn said(verifier: &ClientVerifier, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<String, &'static str> {
-    let facts = verifier.verify_again(chain, now).map_err(|rejection| rejection.reason)?;
-    Ok(facts.spiffe.clone().or(facts.dns.first().cloned()).unwrap_or(facts.subject.clone()))
-}
 
 #[test]
 fn spiffe_ids_have_one_spelling() {
@@ -146,13 +61,48 @@ fn spiffe_ids_have_one_spelling() {
     }
 }
 
+#[test]
+fn hosts_are_written_as_hosts() {
+    let longest = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
+    let label = "a".repeat(64);
+    for (name, expected) in [
+        ("a", Some(Host::Name)),
+        ("batch.acme.example", Some(Host::Name)),
+        ("_x.a-b.1", Some(Host::Name)),
+        (longest.as_str(), Some(Host::Name)),
+        ("*.acme.example", Some(Host::Pattern)),
+        (&format!("{longest}e"), None),
+        (label.as_str(), None),
+        ("", None),
+        ("*", None),
+        ("a.*.example", None),
+        ("a*.example", None),
+        ("*.*.example", None),
+        ("a..b", None),
+        (".a", None),
+        ("a.", None),
+        ("-a.b", None),
+        ("a-.b", None),
+        ("A.example", None),
+        ("a b", None),
+        ("a/b", None),
+        (WORKLOAD, None),
+        ("CN=a", None),
+        ("a@b", None),
+        ("é.example", None),
+        ("a\0.example", None),
+    ] {
+        assert_eq!(host(name), expected, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_names_its_holder_or_nobody() {
     let world = World::new();
     let authority = Authority::new("acme", |_| ());
     let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
     type Change = fn(&mut CertificateParams);
-    let rows: [(&str, Change, Result<&str, &str>); 17] = [
+    let rows: [(&str, Change, Result<&str, &str>); 25] = [
         ("svid", |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD)], Ok(WORKLOAD)),
         ("svid with a host", |leaf| leaf.subject_alt_names = vec![dns("a.example"), uri(WORKLOAD)], Ok(WORKLOAD)),
         ("two ids", |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD), uri("spiffe://b/c")], Err("certificate_name")),
@@ -183,6 +133,57 @@ async fn a_certificate_names_its_holder_or_nobody() {
                 leaf.key_usages.push(KeyUsagePurpose::CrlSign);
             },
             Err("certificate_name"),
+        ),
+        (
+            "does not say what it may do",
+            |leaf| {
+                leaf.subject_alt_names = vec![uri(WORKLOAD)];
+                leaf.key_usages.clear();
+            },
+            Err("certificate_name"),
+        ),
+        (
+            "may encipher keys alone",
+            |leaf| {
+                leaf.subject_alt_names = vec![uri(WORKLOAD)];
+                leaf.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+            },
+            Err("certificate_name"),
+        ),
+        (
+            "a host that does not say what it may do",
+            |leaf| {
+                leaf.subject_alt_names = vec![dns("a.example")];
+                leaf.key_usages.clear();
+            },
+            Ok("a.example"),
+        ),
+        (
+            "a host that may encipher keys alone",
+            |leaf| {
+                leaf.subject_alt_names = vec![dns("a.example")];
+                leaf.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
+            },
+            Err("certificate_untrusted"),
+        ),
+        (
+            "a host that may sign certificates",
+            |leaf| {
+                leaf.subject_alt_names = vec![dns("a.example")];
+                leaf.key_usages.push(KeyUsagePurpose::KeyCertSign);
+            },
+            Err("certificate_untrusted"),
+        ),
+        ("an id in a host's place", |leaf| leaf.subject_alt_names = vec![dns(WORKLOAD)], Err("certificate_name")),
+        (
+            "a subject's name in a host's place",
+            |leaf| leaf.subject_alt_names = vec![dns("CN=ada,O=acme"), uri(WORKLOAD)],
+            Err("certificate_name"),
+        ),
+        (
+            "hosts by pattern",
+            |leaf| leaf.subject_alt_names = vec![dns("*.a.example"), dns("b.example")],
+            Ok("b.example"),
         ),
         (
             "is an authority",
@@ -325,6 +326,8 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
     let mine = authority.workload(1);
     let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &mine.certificates[0]);
     let bound = RSA.token("RS256", "rs", json!({"cnf": {"x5t#S256": base64url(fingerprint)}}));
+    // Two bindings ask for two proofs, of which one cannot be given here (RFC 8705 section 3.1, RFC 9449 section 6.1).
+    let bound_twice = RSA.token("RS256", "rs", json!({"cnf": {"x5t#S256": base64url(fingerprint), "jkt": "x"}}));
     let free = RSA.token("RS256", "rs", json!({}));
     let forged = RSA.token("RS256", "nobody", json!({}));
     let unknown = "lk_other".to_owned();
@@ -338,6 +341,7 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
             ("token", Some(&free), None, Ok((Method::Oidc, "ada", false))),
             ("both", Some(&free), Some(&mine), Ok((Method::Oidc, "ada", true))),
             ("bound", Some(&bound), Some(&mine), Ok((Method::Oidc, "ada", true))),
+            ("bound to a key besides", Some(&bound_twice), Some(&mine), Err("token_bound")),
             ("bound, without", Some(&bound), None, Err("token_bound")),
             ("bound to another", Some(&bound), Some(&other), Err("token_bound")),
             ("bad token", Some(&forged), Some(&mine), Err("token_key_unknown")),
@@ -469,6 +473,10 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
 fn trust_that_cannot_be_read_is_told_with_its_file() {
     let folder = Folder::new();
     let good = folder.write("ca.pem", Authority::new("acme", |_| ()).issuer.pem());
+    let leaf =
+        folder.write("leaf.pem", Authority::new("leaf", |params| params.is_ca = IsCa::ExplicitNoCa).issuer.pem());
+    let mute = Authority::new("mute", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    let mute = folder.write("mute.pem", mute.issuer.pem());
     let empty = folder.write("empty.pem", "");
     let broken = folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let broken_list = folder.write("broken-list.pem", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
@@ -476,6 +484,8 @@ fn trust_that_cannot_be_read_is_told_with_its_file() {
         (folder.0.join("nowhere.pem"), None, "nowhere.pem` cannot be read"),
         (empty.clone(), None, "empty.pem` holds no certificate"),
         (broken, None, "broken.pem` holds an authority that cannot be used"),
+        (leaf, None, "leaf.pem` holds an authority that cannot be used: its basic constraints do not say"),
+        (mute, None, "mute.pem` holds an authority that cannot be used: its key usage does not allow"),
         (good.clone(), Some(empty), "empty.pem` holds no revocation list"),
         (good.clone(), Some(broken_list), "broken-list.pem` holds a revocation list that cannot be read"),
     ] {

@@ -3,8 +3,10 @@
 //! What it does: forges evidence of every kind and lets issuers fail. What it refuses to know: how the
 //! room is built inside. Invariant: every row names what is presented and the exact answer.
 
+mod authority;
 mod bound;
 mod certificates;
+mod chains;
 mod client_tokens;
 mod desk;
 mod doubts;

@@ -1,0 +1,228 @@
+//! One authority for client certificates: its anchors and its revocation lists.
+//!
+//! What it does: reads both from files, and verifies chains against them. What it refuses to know: listeners, other
+//! authorities, sockets, whom a leaf names. Invariants: a path is judged as the path builder found it, so that no
+//! certificate counts that is not on it; anchors and intermediates are in date and, as far as they say what their key is
+//! for, may sign certificates (RFC 5280 sections 4.2.1.3 and 6.1.4); with revocation lists, every certificate beneath an
+//! anchor needs one that is current (RFC 5280 section 6.3).
+
+use std::path::Path;
+
+use aws_lc_rs::digest;
+use rustls::CertificateError;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use webpki::{
+    CertRevocationList, EndEntityCert, Error, ExpirationPolicy, KeyUsage, OwnedCertRevocationList, RevocationOptions,
+    RevocationOptionsBuilder, VerifiedPath,
+};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::x509::X509Version;
+
+use super::rejection::Reason;
+
+/// A file of authorities or revocation lists. Public lists with 100,000 entries are about 4 MiB.
+const FILE_LIMIT_BYTES: u64 = 32 << 20;
+
+/// The anchors and lists of one authority.
+pub(super) struct Authority {
+    anchors: Vec<TrustAnchor<'static>>,
+    /// Of each anchor: `notBefore` and `notAfter`, Unix seconds.
+    validity: Vec<(i64, i64)>,
+    lists: Vec<CertRevocationList<'static>>,
+    /// The earliest `nextUpdate` of all lists, Unix seconds.
+    lists_good_until: i64,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Why an authority does not vouch for a chain, and what a handshake answers then.
+pub(super) struct Refused {
+    pub reason: Reason,
+    pub alert: CertificateError,
+}
+
+impl Authority {
+    /// Reads the PEM files, and adds what they hold to `hash`. Errors name the file and the cause, lower case, without
+    /// a full stop.
+    pub fn read(ca: &Path, crl: Option<&Path>, hash: &mut digest::Context) -> Result<Self, String> {
+        let file = content(ca)?;
+        hash.update(&(file.len() as u64).to_be_bytes());
+        hash.update(&file);
+        let (mut anchors, mut validity) = (Vec::new(), Vec::new());
+        for certificate in CertificateDer::pem_slice_iter(&file) {
+            let certificate = certificate.map_err(|error| format!("`{}` is not PEM: {error}", ca.display()))?;
+            let unusable = |error: &str| format!("`{}` holds an authority that cannot be used: {error}", ca.display());
+            validity.push(signer(&certificate, KeyUsageRule::IfPresent).map_err(unusable)?);
+            let anchor =
+                webpki::anchor_from_trusted_cert(&certificate).map_err(|error| unusable(&error.to_string()))?;
+            anchors.push(anchor.to_owned());
+        }
+        if anchors.is_empty() {
+            return Err(format!("`{}` holds no certificate", ca.display()));
+        }
+        let (mut lists, mut lists_good_until) = (Vec::new(), i64::MAX);
+        hash.update(&[u8::from(crl.is_some())]);
+        if let Some(path) = crl {
+            let file = content(path)?;
+            hash.update(&(file.len() as u64).to_be_bytes());
+            hash.update(&file);
+            for list in CertificateRevocationListDer::pem_slice_iter(&file) {
+                let list = list.map_err(|error| format!("`{}` is not PEM: {error}", path.display()))?;
+                let unreadable = || format!("`{}` holds a revocation list that cannot be read", path.display());
+                let (_, parsed) = CertificateRevocationList::from_der(&list).map_err(|_| unreadable())?;
+                let next = parsed.next_update().map_or(i64::MIN, |time| time.timestamp());
+                lists_good_until = lists_good_until.min(next);
+                let owned = OwnedCertRevocationList::from_der(&list).map_err(|_| unreadable())?;
+                lists.push(CertRevocationList::Owned(owned));
+            }
+            if lists.is_empty() {
+                return Err(format!("`{}` holds no revocation list", path.display()));
+            }
+        }
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        Ok(Authority { anchors, validity, lists, lists_good_until, algorithms })
+    }
+
+    /// Looks for a path from the leaf to an anchor. The answer is the last second, Unix time, at which the path found is
+    /// good. `svid`: the leaf claims to be a SPIFFE identity, for which every certificate above it must say that it may
+    /// sign (X.509-SVID section 4.3).
+    pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        svid: bool,
+        now: UnixTime,
+    ) -> Result<i64, Refused> {
+        let rule = if svid { KeyUsageRule::Required } else { KeyUsageRule::IfPresent };
+        let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().collect();
+        let certificate = EndEntityCert::try_from(leaf)?;
+        let path = certificate.verify_for_usage(
+            self.algorithms.all,
+            &self.anchors,
+            intermediates,
+            now,
+            KeyUsage::client_auth(),
+            revocation(&lists),
+            Some(&|path: &VerifiedPath<'_>| self.permits(path, rule, now)),
+        )?;
+        let mut good_until =
+            self.lists_good_until.min(self.validity_of(path.anchor()).map_or(i64::MIN, |(_, end)| end));
+        for certificate in path.intermediate_certificates() {
+            good_until = good_until.min(signer(&certificate.der(), rule).map_or(i64::MIN, |(_, end)| end));
+        }
+        Ok(good_until)
+    }
+
+    /// What the path builder leaves to us: whether those above the leaf may sign certificates, and the anchor's validity.
+    fn permits(&self, path: &VerifiedPath<'_>, rule: KeyUsageRule, now: UnixTime) -> Result<(), Error> {
+        for certificate in path.intermediate_certificates() {
+            signer(&certificate.der(), rule).map_err(|_| Error::EndEntityUsedAsCa)?;
+        }
+        let (from, until) = self.validity_of(path.anchor()).ok_or(Error::UnknownIssuer)?;
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let time =
+            |seconds: i64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds.max(0).cast_unsigned()));
+        if seconds < from {
+            return Err(Error::CertNotValidYet { time: now, not_before: time(from) });
+        }
+        if seconds > until {
+            return Err(Error::CertExpired { time: now, not_after: time(until) });
+        }
+        Ok(())
+    }
+
+    /// An anchor that was renewed has the same name and key as before: only its place tells which one was used.
+    fn validity_of(&self, anchor: &TrustAnchor<'_>) -> Option<(i64, i64)> {
+        let address = std::ptr::from_ref(anchor).addr();
+        let place = self.anchors.iter().position(|ours| std::ptr::from_ref(ours).addr() == address)?;
+        self.validity.get(place).copied()
+    }
+}
+
+/// Whether a certificate that signs must have the key usage extension, or must only not contradict it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyUsageRule {
+    IfPresent,
+    Required,
+}
+
+/// Validity of a certificate that may sign others, or why it may not (RFC 5280 section 6.1.4 (k) and (n)).
+fn signer(certificate: &[u8], rule: KeyUsageRule) -> Result<(i64, i64), &'static str> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| "it cannot be decoded")?;
+    let constraints = certificate.basic_constraints().map_err(|_| "its basic constraints cannot be decoded")?;
+    // Version 1 knows no extensions; the path builder takes it for anchors alone.
+    if certificate.version() != X509Version::V1 && !constraints.is_some_and(|extension| extension.value.ca) {
+        return Err("its basic constraints do not say that it is an authority");
+    }
+    let usage = certificate.key_usage().map_err(|_| "its key usage cannot be decoded")?;
+    match usage {
+        Some(usage) if !usage.value.key_cert_sign() => {
+            return Err("its key usage does not allow it to sign certificates");
+        }
+        None if rule == KeyUsageRule::Required => return Err("it does not say what its key may be used for"),
+        Some(_) | None => {}
+    }
+    let validity = certificate.validity();
+    Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+/// `None` without lists: then no status is asked for.
+fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationOptions<'a>> {
+    let builder = RevocationOptionsBuilder::new(lists).ok()?;
+    Some(builder.with_expiration_policy(ExpirationPolicy::Enforce).build())
+}
+
+impl From<Reason> for Refused {
+    /// A leaf that cannot be decoded.
+    fn from(reason: Reason) -> Self {
+        Refused { reason, alert: CertificateError::BadEncoding }
+    }
+}
+
+impl From<Error> for Refused {
+    /// What the library cannot judge for want of a current list is our fault.
+    fn from(error: Error) -> Self {
+        let (reason, alert) = match error {
+            Error::BadDer | Error::BadDerTime | Error::TrailingData(_) => {
+                (Reason::CertificateMalformed, CertificateError::BadEncoding)
+            }
+            Error::CertExpired { .. } | Error::InvalidCertValidity => {
+                (Reason::CertificateExpired, CertificateError::Expired)
+            }
+            Error::CertNotValidYet { .. } => (Reason::CertificateNotYetValid, CertificateError::NotValidYet),
+            Error::CertRevoked => (Reason::CertificateRevoked, CertificateError::Revoked),
+            Error::UnknownRevocationStatus
+            | Error::CrlExpired { .. }
+            | Error::IssuerNotCrlSigner
+            | Error::InvalidCrlSignatureForPublicKey
+            | Error::UnsupportedCrlSignatureAlgorithmContext(_)
+            | Error::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
+                (Reason::RevocationUnavailable, CertificateError::UnknownRevocationStatus)
+            }
+            Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension | Error::CaUsedAsEndEntity => {
+                (Reason::CertificateUntrusted, CertificateError::InvalidPurpose)
+            }
+            Error::InvalidSignatureForPublicKey => (Reason::CertificateUntrusted, CertificateError::BadSignature),
+            _ => (Reason::CertificateUntrusted, CertificateError::UnknownIssuer),
+        };
+        Refused { reason, alert }
+    }
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let refused = |error: std::io::Error| format!("`{}` cannot be read: {}", path.display(), error.kind());
+    let mut content = Vec::new();
+    std::fs::File::open(path)
+        .map_err(refused)?
+        .take(FILE_LIMIT_BYTES + 1)
+        .read_to_end(&mut content)
+        .map_err(refused)?;
+    if content.len() as u64 > FILE_LIMIT_BYTES {
+        return Err(format!("`{}` is larger than {FILE_LIMIT_BYTES} bytes", path.display()));
+    }
+    Ok(content)
+}
