@@ -106,6 +106,7 @@ fn certificate(spiffe: &str) -> Facts {
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: Some(Arc::new(CertificateFacts {
+            ca: Arc::from("mtls"),
             spiffe: Some(spiffe.to_owned()),
             dns: Vec::new(),
             subject: String::new(),
@@ -122,7 +123,14 @@ fn decision(criterion: &mut Criterion) {
     let profile = Profile::lightstep();
     let issuers = ["okta", "cluster-a", "github"].map(str::to_owned);
     let now = UnixMillis(0);
-    let around = Surroundings { profile: &profile, organization: "acme", issuers: &issuers, destinations: &[], now };
+    let around = Surroundings {
+        profile: &profile,
+        organization: "acme",
+        issuers: &issuers,
+        authorities: &[],
+        destinations: &[],
+        now,
+    };
     let (policy, found) = Policy::load(Path::new("bench.yaml"), &policy_text(), &around);
     let policy = policy.unwrap_or_else(|| panic!("{found:?}"));
     assert_eq!((policy.tree().nodes().count(), policy.binding_names().count()), (1_001, 1_000));

@@ -5,7 +5,12 @@
 //! what is said. `LIGHTKEEPER_BLESS=1 cargo test --test config` writes the expectations anew, to be read
 //! before they are committed.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot be set up has failed"
+)]
 
 #[path = "config/everything.rs"]
 mod everything;
@@ -134,6 +139,45 @@ fn the_examples_defaults_are_the_defaults() {
     assert_eq!(timeouts(&example.upstreams.query).map(|it| it.1), Some(Duration::from_secs(60)));
 }
 
+/// Scenario: the short form of `client_ca`, with a certificate that names its trust domain and with one that does not, and
+/// policies that name trust domains and that do not.
+/// Guarantees: the authority is bound to what can be inferred, and a warning says to what, and how to say it; the list
+/// form is bound to what it says, without a word.
+#[test]
+fn the_short_form_of_client_ca_binds_what_can_be_inferred() {
+    let folder = Folder::new("client-ca");
+    furnish(&folder.0);
+    let path = folder.0.join("lightkeeper.yaml");
+    let sound = std::fs::read_to_string(root().join("tests/config/files/sound.yaml")).unwrap();
+    let list = "client_ca: [{ name: prod, file: ca.pem, trust_domains: [said.example] }]";
+    for (client_ca, named, bound, warning) in [
+        (
+            "client_ca: ca.pem",
+            vec!["a.example", "b.example"],
+            vec!["a.example", "b.example"],
+            "the policy names: `a.example`, `b.example`;",
+        ),
+        ("client_ca: ca.pem", vec![], vec![], "speaks for no SPIFFE trust domain"),
+        ("client_ca: named-ca.pem", vec!["a.example"], vec!["own.example"], "its certificate names: `own.example`;"),
+        (list, vec!["a.example"], vec!["said.example"], ""),
+    ] {
+        let text = sound.replace("client_ca: ca.pem, client_crl: clients.crl", client_ca);
+        assert_ne!(text, sound);
+        std::fs::write(&path, text).unwrap();
+        let (checked, found) = config::load(&path);
+        let mut checked = checked.unwrap_or_else(|| panic!("{found:?}"));
+        let said = checked.infer_trust_domains(&named);
+        let clients = checked.listeners[0].tls.as_ref().unwrap().clients.as_ref().unwrap();
+        assert_eq!(clients.authorities[0].trust_domains, bound, "{client_ca}");
+        assert_eq!(said.len(), usize::from(!warning.is_empty()), "{said:?}");
+        if let [one] = said.as_slice() {
+            let one = one.to_string();
+            assert!(one.contains(warning) && one.contains("warning:") && one.contains("client_ca: [{ name:"), "{one}");
+            assert!(one.starts_with(&format!("{}:", path.display())) && !one.contains(":0:"), "{one}");
+        }
+    }
+}
+
 /// Scenario: the policy's projects against the vault's. Guarantees: a project without a token is an error
 /// where the policy declares it; one that nobody declares is a warning where the vault names it.
 #[test]
@@ -259,6 +303,12 @@ fn furnish(folder: &Path) {
         key_identifier_method: rcgen::KeyIdMethod::Sha256,
     };
     write("ca.pem", &ca.pem());
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.subject_alt_names = vec![rcgen::SanType::URI("spiffe://own.example".try_into().unwrap())];
+    let named = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    write("two-ca.pem", &(ca.pem() + &named));
+    write("named-ca.pem", &named);
     write("server.pem", &server.signed_by(&server_key, &issuer).unwrap().pem());
     write("server.key", &server_key.serialize_pem());
     write("other.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());

@@ -12,6 +12,8 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+#[path = "demo/certificates.rs"]
+mod certificates;
 #[path = "demo/program.rs"]
 mod program;
 #[path = "demo/shape.rs"]
@@ -57,7 +59,7 @@ fn the_demo_tells_the_main_job() {
     for line in [
         "ALLOW ok, HTTP 200",
         "ALLOW ok, gRPC 0",
-        "spiffe://prod.acme.example/ns/checkout/sa/collector (mtls, mtls)",
+        "spiffe://prod.acme.example/ns/checkout/sa/collector (mtls, workloads)",
         "lightstep-access-token: [checkout-prod's token, SHA-256 ",
         "authorization: bearer [the organization's viewer API key, SHA-256 ",
         "she sees  checkout-prod, payments-prod, shop-prod",

@@ -43,6 +43,7 @@ fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,
+        authorities: &[],
         destinations: &destinations,
         now: NOW,
     };
@@ -87,6 +88,7 @@ fn facts(text: &str) -> Facts {
         expires_unix_seconds: i64::MAX,
     };
     let mut certificate = CertificateFacts {
+        ca: Arc::from("mtls"),
         spiffe: None,
         dns: Vec::new(),
         subject: "CN=leaf".to_owned(),

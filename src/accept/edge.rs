@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
+use super::handshake::{ShownCertificate, listened};
 use super::head::HeadLimits;
 use super::line::{Line, Pace};
 use super::stream::Guarded;
@@ -46,7 +47,7 @@ pub enum EdgeEvent {
     /// bytes did not come (`preface_timeout`).
     ConnectionRefused { reason: &'static str },
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
-    HandshakeFailed { reason: &'static str, detail: String },
+    HandshakeFailed { reason: &'static str, detail: String, certificate: Option<ShownCertificate> },
     /// The framework refused an HTTP/2 request, or the whole connection, by itself.
     StreamRefused { reason: &'static str },
     /// `accept` itself failed, for instance for lack of file descriptors.
@@ -250,18 +251,22 @@ async fn establish(
             (Transport::Plain(tcp), Connection::new(listener.clone(), peer, http2, None), ahead)
         }
         Some(config) => {
-            let failed = |reason, detail| {
-                witness(&listener.name, Some(peer), EdgeEvent::HandshakeFailed { reason, detail });
+            let failed = |reason, detail, certificate| {
+                witness(&listener.name, Some(peer), EdgeEvent::HandshakeFailed { reason, detail, certificate });
             };
             let accepting = TlsAcceptor::from(config.clone()).accept(tcp);
-            let tls = match timeout(limits.handshake_timeout, accepting).await {
-                Ok(Ok(tls)) => tls,
-                Ok(Err(error)) => {
-                    failed(handshake_reason(&error), error.to_string());
+            let tls = match listened(timeout(limits.handshake_timeout, accepting)).await {
+                (Ok(Ok(tls)), _) => tls,
+                (Ok(Err(error)), Some((reason, certificate))) => {
+                    failed(reason, error.to_string(), Some(certificate));
                     return None;
                 }
-                Err(_) => {
-                    failed("handshake_timeout", String::new());
+                (Ok(Err(error)), None) => {
+                    failed(handshake_reason(&error), error.to_string(), None);
+                    return None;
+                }
+                (Err(_), _) => {
+                    failed("handshake_timeout", String::new(), None);
                     return None;
                 }
             };
@@ -303,10 +308,6 @@ async fn read_preface(tcp: &mut TcpStream, ahead: &mut BytesMut) -> io::Result<b
 fn handshake_reason(error: &io::Error) -> &'static str {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Revoked)) => "certificate_revoked",
-        Some(rustls::Error::InvalidCertificate(
-            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
-        )) => "certificate_expired",
         Some(rustls::Error::InvalidCertificate(_)) => "certificate_untrusted",
         Some(rustls::Error::NoCertificatesPresented) => "certificate_missing",
         Some(_) => "handshake_failed",

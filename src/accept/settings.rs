@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::apps::Glob;
+
 /// One entry of `listeners:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
@@ -36,9 +38,24 @@ pub struct TlsSettings {
 /// Rules for client certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificates {
-    /// PEM trust anchors.
-    pub ca: PathBuf,
+    /// At least one; their names differ.
+    pub authorities: Vec<ClientAuthority>,
     /// `client_certificate: required`; otherwise optional.
     pub required: bool,
+}
+
+/// An authority for client certificates, and what it may speak for (SPIFFE Trust Domain and Bundle section 4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthority {
+    /// What policies and records call it.
+    pub name: String,
+    /// PEM trust anchors.
+    pub file: PathBuf,
+    /// SPIFFE trust domains whose identities it may issue.
+    pub trust_domains: Vec<String>,
+    /// DNS names that it may give, in lower case, with labels parted by `.`.
+    pub dns: Vec<Glob>,
     pub crl: Option<PathBuf>,
+    /// Written as one path, so that what it may speak for had to be inferred.
+    pub short: bool,
 }

@@ -10,6 +10,7 @@ use std::ops::Deref;
 
 use serde::Serialize;
 
+use crate::accept::ShownCertificate;
 use crate::telemetry::text;
 
 /// What of the caller's text a record repeats: one printable line of at most `LIMIT` bytes (`telemetry::text::line`).
@@ -75,6 +76,9 @@ pub struct Record {
     pub client_address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Who>,
+    /// The client certificate of a call or handshake whose caller was not identified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<ShownCertificate>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_method: Option<NameText>,
     /// Canonical, without query values.
@@ -113,6 +117,8 @@ impl Record {
     /// About what the record takes in memory.
     pub fn bytes(&self) -> u64 {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let certificate =
+            |shown: &Option<ShownCertificate>| shown.as_ref().map_or(0, |shown| shown.sha256.len() + text(&shown.ca));
         let name = |name: &Option<NameText>| name.as_ref().map_or(0, |name| name.len());
         let texts = self.time.len()
             + self.request_id.len()
@@ -120,6 +126,8 @@ impl Record {
             + text(&self.listener)
             + text(&self.client_address)
             + self.identity.as_ref().map_or(0, |who| who.issuer.len() + who.subject.len())
+            + certificate(&self.certificate)
+            + self.identity.as_ref().map_or(0, |who| certificate(&who.certificate))
             + name(&self.http_method)
             + self.path.as_ref().map_or(0, |path| path.len())
             + name(&self.operation)
@@ -164,6 +172,9 @@ pub struct Who {
     pub method: &'static str,
     pub issuer: NameText,
     pub subject: SubjectText,
+    /// The verified client certificate, whether it or something beside it said who it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<ShownCertificate>,
 }
 
 /// One part of an export that was split, or one destination of an alert.
@@ -215,7 +226,12 @@ mod tests {
             policy_version: "sha256:0123456789ab".to_owned(),
             listener: Some("l".repeat(63)),
             client_address: Some("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535".to_owned()),
-            identity: Some(Who { method: "mtls", issuer: hostile().into(), subject: hostile().into() }),
+            identity: Some(Who {
+                method: "mtls",
+                issuer: hostile().into(),
+                subject: hostile().into(),
+                certificate: Some(ShownCertificate { ca: Some("c".repeat(63)), sha256: "0".repeat(64) }),
+            }),
             http_method: name(),
             path: Some(hostile().into()),
             operation: name(),

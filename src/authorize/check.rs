@@ -31,10 +31,20 @@ pub struct Surroundings<'a> {
     pub organization: &'a str,
     /// The names of the configured OIDC issuers. `mtls` is known besides.
     pub issuers: &'a [String],
+    /// The authorities for client certificates that have names.
+    pub authorities: &'a [CertificateAuthority],
     /// The names of the configured destinations of alerts.
     pub destinations: &'a [String],
     /// For warnings about bindings that are over; nothing else depends on it.
     pub now: UnixMillis,
+}
+
+/// An authority for client certificates, as far as policies speak of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateAuthority {
+    pub name: String,
+    /// The SPIFFE trust domains that it may speak for.
+    pub trust_domains: Vec<String>,
 }
 
 /// A role's or binding's permissions, expanded, each with its place.

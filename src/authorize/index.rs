@@ -53,7 +53,7 @@ impl SubjectIndex {
             match &entry.subject.issuer {
                 Some(IssuerName::Oidc(issuer)) => index.issuers.entry(issuer.clone()).or_default().file(entry),
                 Some(IssuerName::ClientTokens) => index.client_tokens.file(entry),
-                Some(IssuerName::Mtls) | None => index.certificates.file(entry),
+                Some(IssuerName::Mtls | IssuerName::Authority(_)) | None => index.certificates.file(entry),
             }
         }
         index.certificates.settle();

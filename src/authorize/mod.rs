@@ -22,7 +22,7 @@ mod view;
 
 pub use assign::{Assignment, By};
 pub use binding::Effect;
-pub use check::Surroundings;
+pub use check::{CertificateAuthority, Surroundings};
 pub use decide::{Considered, Target, Verdict};
 pub use permit::{Denial, DenialReason, Permit};
 pub use raw::policy_schema;
@@ -44,6 +44,7 @@ use self::index::SubjectIndex;
 use self::permissions::PermissionSet;
 use self::quotas::Quotas;
 use self::subject::{IssuerName, Subject};
+use self::subjects::trust_domain;
 
 /// A checked policy file. Made by `Policy::load`; never changes.
 #[derive(Debug)]
@@ -122,6 +123,13 @@ impl Policy {
     /// The names of all bindings, in the file's order.
     pub fn binding_names(&self) -> impl Iterator<Item = &str> {
         self.bindings.iter().map(|binding| &*binding.name)
+    }
+
+    /// The SPIFFE trust domains that bindings name, sorted, each once.
+    pub fn trust_domains(&self) -> Vec<&str> {
+        let subjects = self.bindings.iter().flat_map(|binding| &binding.subjects);
+        let named = subjects.filter_map(|one| Some(trust_domain(one.spiffe.as_ref()?.as_str())));
+        named.collect::<BTreeSet<&str>>().into_iter().collect()
     }
 
     /// By what bindings tell the callers of an OIDC issuer apart: claims sorted, each once.

@@ -153,7 +153,8 @@ pub(super) struct RawSubject {
     /// Everybody who is identified; alone.
     #[serde(default)]
     pub any: Option<Spanned<bool>>,
-    /// The name of a configured issuer, `mtls` for client certificates, or `client_tokens` for client tokens.
+    /// The name of a configured issuer, or of an authority for client certificates; `mtls` for client certificates of
+    /// whichever authority, `client_tokens` for client tokens.
     #[serde(default)]
     pub issuer: Option<Spanned<String>>,
     /// The token's subject; `*` stays within one `/` segment, `**` crosses. Needs `issuer`.
@@ -165,13 +166,16 @@ pub(super) struct RawSubject {
     /// Claims of the token: a string that is equal, or a list that holds it. Needs `issuer`.
     #[serde(default)]
     pub claims: Entries<Spanned<String>>,
-    /// The certificate's SPIFFE ID; `*` stays within one `/` segment, `**` crosses. The trust domain is literal.
+    /// The certificate's SPIFFE ID; `*` stays within one `/` segment, `**` crosses. The trust domain is literal. Without
+    /// `issuer`: from any authority that may speak for the trust domain.
     #[serde(default)]
     pub spiffe: Option<Spanned<String>>,
-    /// A DNS name of the certificate; `*` stays within one label, `**` crosses.
+    /// A DNS name of the certificate; `*` stays within one label, `**` crosses. Without `issuer`: from any authority that
+    /// may give it.
     #[serde(default)]
     pub dns: Option<Spanned<String>>,
-    /// The certificate's subject, RFC 4514 style, exactly.
+    /// The certificate's subject, RFC 4514 style, exactly. Needs `issuer` where there are several authorities, because each
+    /// writes what it likes.
     #[serde(default)]
     pub x509_subject: Option<Spanned<String>>,
 }

@@ -12,8 +12,10 @@ use crate::identify::{CertificateFacts, Facts, Method};
 /// What `issuer:` may say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IssuerName {
-    /// The literal `mtls`: a client certificate decided.
+    /// The literal `mtls`: a client certificate decided, of whichever authority.
     Mtls,
+    /// One of the configured authorities: a client certificate decided that it vouches for.
+    Authority(Arc<str>),
     /// The literal `client_tokens`: a token of our own making decided.
     ClientTokens,
     /// One of the configured OIDC issuers.
@@ -45,10 +47,14 @@ impl Subject {
         }
         let issued = match (&self.issuer, facts.method) {
             (Some(IssuerName::Oidc(issuer)), Method::Oidc | Method::Session) => **issuer == *facts.issuer,
+            (Some(IssuerName::Authority(authority)), Method::Mtls) => **authority == *facts.issuer,
             (Some(IssuerName::Mtls) | None, Method::Mtls) => true,
             (Some(IssuerName::ClientTokens), Method::ClientToken) => true,
             (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
-            | (Some(IssuerName::Mtls) | None, Method::Oidc | Method::Session | Method::ClientToken)
+            | (
+                Some(IssuerName::Mtls | IssuerName::Authority(_)) | None,
+                Method::Oidc | Method::Session | Method::ClientToken,
+            )
             | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Session | Method::Mtls)
             | (_, Method::Webhook) => false,
         };

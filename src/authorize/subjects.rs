@@ -6,15 +6,12 @@
 
 use std::sync::Arc;
 
-use super::check::Checker;
+use super::check::{CertificateAuthority, Checker};
 use super::raw::RawSubject;
 use super::subject::{IssuerName, Subject};
 use crate::apps::Glob;
 use crate::document::{Spanned, name, names, nearest};
-use crate::identify::CLIENT_TOKENS;
-
-/// The issuer name that stands for client certificates.
-const MTLS: &str = "mtls";
+use crate::identify::{CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS};
 
 impl Checker<'_> {
     /// Checks one subject. `None`: it was reported.
@@ -56,11 +53,63 @@ impl Checker<'_> {
             self.error(raw, "this subject can never match: a client token has neither groups nor claims")
                 .hint("name the token by its `subject`");
         }
-        if checked.issuer == Some(IssuerName::Mtls) && (group.is_some() || !claims.0.is_empty()) {
+        let by_certificate = matches!(checked.issuer, Some(IssuerName::Mtls | IssuerName::Authority(_)));
+        if by_certificate && (group.is_some() || !claims.0.is_empty()) {
             self.error(raw, "this subject can never match: a certificate has neither groups nor claims")
                 .hint("name the OIDC issuer of the groups or claims");
         }
+        self.speaks_for(raw, &checked);
         (self.errors() == before).then_some(checked)
+    }
+
+    /// Compares a subject with what the authorities for client certificates may speak for.
+    fn speaks_for(&mut self, raw: &Spanned<RawSubject>, checked: &Subject) {
+        let known = self.around.authorities;
+        let RawSubject { subject, spiffe, x509_subject, .. } = &raw.value;
+        if let Some(spiffe) = spiffe {
+            let domain = trust_domain(&spiffe.value);
+            let speaks = |one: &CertificateAuthority| one.trust_domains.iter().any(|ours| ours == domain);
+            match &checked.issuer {
+                Some(IssuerName::Authority(authority)) => {
+                    let theirs = known.iter().find(|one| one.name == **authority);
+                    if let Some(theirs) = theirs.filter(|theirs| !speaks(theirs)) {
+                        let message = format!(
+                            "this subject can never match: {} does not speak for the trust domain {}",
+                            name(&theirs.name),
+                            name(domain)
+                        );
+                        let hint = match theirs.trust_domains.as_slice() {
+                            [] => "it has no `trust_domains`".to_owned(),
+                            domains => format!("its `trust_domains`: {}", names(domains.iter().map(String::as_str))),
+                        };
+                        self.error(spiffe, message).hint(hint);
+                    }
+                }
+                _ if !known.is_empty() && !known.iter().any(speaks) => {
+                    let message =
+                        format!("this matches nobody: no `client_ca` speaks for the trust domain {}", name(domain));
+                    self.warning(spiffe, message)
+                        .hint("add it to the `trust_domains` of the authority that issues such IDs");
+                }
+                _ => {}
+            }
+        }
+        let named = matches!(checked.issuer, Some(IssuerName::Authority(_)));
+        if known.len() < 2 || named {
+            return;
+        }
+        // A distinguished name has no part that says whose it is.
+        let hint =
+            format!("name the authority: `issuer` is one of {}", names(known.iter().map(|one| one.name.as_str())));
+        if let Some(written) = x509_subject {
+            let message = "`x509_subject` needs the authority as `issuer`: each of several writes what it likes";
+            self.error(written, message).hint(hint);
+        } else if let Some(written) = subject.as_ref().filter(|_| checked.issuer == Some(IssuerName::Mtls))
+            && !written.value.starts_with("spiffe://")
+        {
+            let message = "this `subject` needs the authority as `issuer`: each of several writes what it likes";
+            self.error(written, message).hint(hint);
+        }
     }
 
     fn issuer(&mut self, issuer: &Spanned<String>) -> Option<IssuerName> {
@@ -73,7 +122,12 @@ impl Checker<'_> {
         if self.around.issuers.contains(&issuer.value) {
             return Some(IssuerName::Oidc(Arc::from(issuer.value.as_str())));
         }
-        let known: Vec<&str> = self.around.issuers.iter().map(String::as_str).chain([MTLS, CLIENT_TOKENS]).collect();
+        if self.around.authorities.iter().any(|authority| authority.name == issuer.value) {
+            return Some(IssuerName::Authority(Arc::from(issuer.value.as_str())));
+        }
+        let issuers = self.around.issuers.iter().map(String::as_str);
+        let authorities = self.around.authorities.iter().map(|authority| authority.name.as_str());
+        let known: Vec<&str> = issuers.chain(authorities).chain([MTLS, CLIENT_TOKENS]).collect();
         let hint = match nearest(&issuer.value, known.iter().copied()) {
             Some(word) => format!("did you mean {}?", name(word)),
             None => format!("the configuration has {}", names(known)),
@@ -119,6 +173,11 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// What stands between the scheme and the path of a SPIFFE ID or a pattern of such.
+pub(super) fn trust_domain(id: &str) -> &str {
+    id.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next()).unwrap_or_default()
 }
 
 fn lower(text: &Spanned<String>) -> Spanned<String> {

@@ -3,6 +3,8 @@
 //! What it does: feeds the room calls as `accept` makes them. What it refuses to know: how identities are proven; it
 //! tests the judgement beneath `authorize`, because nothing but `identify` can mint one.
 
+mod certificates;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,6 +41,7 @@ fn policy() -> Policy {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,
+        authorities: &[],
         destinations: &[],
         now: UnixMillis(0),
     };
@@ -292,6 +295,7 @@ fn exports() -> Policy {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,
+        authorities: &[],
         destinations: &[],
         now: UnixMillis(0),
     };

@@ -11,15 +11,16 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::{ExplainArguments, Loaded, Output, load};
-use crate::accept::{self, Ask, Caller};
-use crate::apps::Mark;
-use crate::clock::Clock;
+use crate::accept::{self, Ask, Caller, ClientAuthority};
+use crate::apps::{Glob, Mark};
+use crate::clock::{Clock, UnixMillis};
 use crate::document::Diagnostic;
 use crate::gateway::explaining::{self, Judged, Marks, Stages};
-use crate::identify::{Events, Facts, Identifier, Surroundings, certificate_facts_for_explain};
+use crate::identify::{ClientTrust, Events, Facts, Identifier, Surroundings};
 use crate::profiles::Profile;
 
 /// How long an issuer's keys are waited for.
@@ -87,12 +88,15 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
         .with_policy_claims(
             checked.issuers.iter().map(|issuer| (issuer.name.clone(), policy.claims_of(&issuer.name))).collect(),
         );
-    let facts = match facts(arguments, checked, &identifier, caller).await? {
+    let facts = match facts(arguments, checked, &identifier, caller, clock.now()).await? {
         Ok(facts) => facts,
         Err(reason) => return Ok(story.refuse("identify", reason)),
     };
-    let verified = arguments.claims.is_none() && arguments.certificate.is_none();
-    story.stages.push(("identify", explaining::identified(&facts, verified)));
+    let mut identified = explaining::identified(&facts, arguments.claims.is_none() && arguments.certificate.is_none());
+    if let (Some(members), Some(authority)) = (identified.as_object_mut(), authority_of(&facts, checked)) {
+        members.insert("speaks_for".to_owned(), speaks_for(authority));
+    }
+    story.stages.push(("identify", identified));
     let has_resource = !arguments.attributes.is_empty();
     let attributes = match &call.ask {
         Ask::Ingest(_) if has_resource => attributes(arguments)?,
@@ -143,11 +147,10 @@ async fn facts(
     checked: &crate::config::Checked,
     identifier: &Identifier,
     caller: Caller,
+    now: UnixMillis,
 ) -> Result<Result<Facts, &'static str>, String> {
     if let Some(file) = &arguments.certificate {
-        let chain = accept::certificates(file)?;
-        let leaf = chain.first().ok_or("the file holds no certificate")?;
-        return Ok(certificate_facts_for_explain(leaf).map_err(|rejection| rejection.reason));
+        return by_certificate(&accept::certificates(file)?, checked, now);
     }
     if let Some(claims) = &arguments.claims {
         let text = match claims.trim_start().starts_with('{') {
@@ -174,6 +177,39 @@ async fn facts(
     identifier.settled(KEYS_TIMEOUT).await;
     let identity = identifier.identify(caller).await;
     Ok(identity.map(|identity| identity.facts().clone()).map_err(|rejection| rejection.reason))
+}
+
+/// The facts of whoever holds a certificate, at the first listener that would take it; otherwise the first listener's
+/// reason. The chain is judged as in a handshake; that the holder has the key, nothing proves here.
+fn by_certificate(
+    chain: &[CertificateDer<'_>],
+    checked: &crate::config::Checked,
+    now: UnixMillis,
+) -> Result<Result<Facts, &'static str>, String> {
+    let mut refused = None;
+    for clients in checked.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.clients.as_ref()) {
+        match ClientTrust::read(clients)?.facts_for_explain(chain, now) {
+            Ok(facts) => return Ok(Ok(facts)),
+            Err(rejection) => refused = refused.or(Some(rejection.reason)),
+        }
+    }
+    refused.map(Err).ok_or_else(|| "no listener asks for client certificates: none has `client_ca`".to_owned())
+}
+
+/// The authority that vouches for a caller's certificate.
+fn authority_of<'a>(facts: &Facts, checked: &'a crate::config::Checked) -> Option<&'a ClientAuthority> {
+    let ca = &facts.certificate.as_ref()?.ca;
+    let clients = checked.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.clients.as_ref());
+    clients.flat_map(|clients| &clients.authorities).find(|authority| *authority.name == **ca)
+}
+
+/// What an authority may speak for, and whether the configuration says so or it was inferred.
+fn speaks_for(authority: &ClientAuthority) -> Value {
+    json!({
+        "trust_domains": authority.trust_domains,
+        "dns": authority.dns.iter().map(Glob::as_str).collect::<Vec<_>>(),
+        "inferred": authority.short,
+    })
 }
 
 impl Story {

@@ -139,7 +139,8 @@ pub struct ExplainArguments {
     /// A claim set, as JSON or as a file with it; nothing is verified.
     #[arg(long, value_name = "JSON", group = "evidence")]
     pub claims: Option<String>,
-    /// A client certificate, PEM; nothing is verified.
+    /// A client certificate, PEM, with its intermediates: judged as in a handshake, by the `client_ca` of the first
+    /// listener that takes it. That whoever asks has its key is not asked.
     #[arg(long, value_name = "FILE", group = "evidence")]
     pub certificate: Option<PathBuf>,
     /// Whose claims they are, by name; default: the issuer that their `iss` names, or the only one.

@@ -27,18 +27,20 @@ pub struct Loaded {
 pub fn load(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
     let profile = Profile::lightstep();
-    let (checked, mut findings) = config::load(path);
+    let (mut checked, mut findings) = config::load(path);
     let around = match &checked {
         Some(checked) => Some(Glance {
             organization: checked.organization.clone(),
             policy: checked.policy.clone(),
             issuers: checked.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            authorities: checked.authorities(),
             destinations: checked.alerts.destinations.iter().map(|one| one.name.clone()).collect(),
         }),
         None => config::glance(path),
     };
     let policy = around.and_then(|around| read_policy(&around, &profile, clock, &mut findings));
-    if let (Some(checked), Some(policy)) = (&checked, &policy) {
+    if let (Some(checked), Some(policy)) = (&mut checked, &policy) {
+        findings.extend(checked.infer_trust_domains(&policy.trust_domains()));
         let bindings: Vec<&str> = policy.binding_names().collect();
         findings.extend(checked.check_client_tokens(&bindings, read_at));
         findings.extend(checked.check_webhooks(policy.tree().nodes().map(|(_, node)| &node.path)));
@@ -72,6 +74,7 @@ fn read_policy(
         profile,
         organization: &around.organization,
         issuers: &around.issuers,
+        authorities: &around.authorities,
         destinations: &around.destinations,
         now: clock.now(),
     };

@@ -12,10 +12,11 @@ use super::client_tokens::{self, PlacedClientToken};
 use super::raw::{RawAudit, RawConfig, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream};
 use super::report::{Content, Report};
 use super::webhooks::{self, PlacedWebhook};
-use super::{alerts, ingest, issuers, limits, listeners, query, upstreams, vault, web};
+use super::{alerts, client_ca, ingest, issuers, limits, listeners, query, upstreams, vault, web};
 use crate::accept::ListenerSettings;
 use crate::apps::AppPath;
 use crate::audit::{AuditSettings, OnFailure};
+use crate::authorize::CertificateAuthority;
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, name};
 use crate::forward::UpstreamSettings;
@@ -54,6 +55,8 @@ pub struct Checked {
     pub files: Vec<PathBuf>,
     client_tokens: Vec<PlacedClientToken>,
     webhooks: Vec<PlacedWebhook>,
+    /// Where each listener's `client_ca` stands, by the listener's name.
+    client_ca_places: BTreeMap<String, (u64, u64)>,
     /// Where `vault.projects` names each project.
     project_places: BTreeMap<String, (u64, u64)>,
 }
@@ -103,6 +106,25 @@ impl Checked {
         self.client_tokens.iter().flat_map(|token| token.check(&self.file, bindings, now)).collect()
     }
 
+    /// The authorities for client certificates that policies may name, each once.
+    pub fn authorities(&self) -> Vec<CertificateAuthority> {
+        let mut found: Vec<CertificateAuthority> = Vec::new();
+        for authority in self.listeners.iter().flat_map(client_ca::authorities).filter(|authority| !authority.short) {
+            if found.iter().all(|known| known.name != authority.name) {
+                let (name, trust_domains) = (authority.name.clone(), authority.trust_domains.clone());
+                found.push(CertificateAuthority { name, trust_domains });
+            }
+        }
+        found
+    }
+
+    /// Binds the authority of the short form of `client_ca` to what can be inferred, and warns of it. `named`: the trust
+    /// domains that the policy names.
+    pub fn infer_trust_domains(&mut self, named: &[&str]) -> Vec<Diagnostic> {
+        let place = |listener: &str| self.client_ca_places.get(listener).copied().unwrap_or_default();
+        client_ca::infer(&mut self.listeners, &self.file, place, named)
+    }
+
     /// Each app once.
     pub fn webhooks(&self) -> Vec<WebhookSettings> {
         self.webhooks.iter().map(|webhook| webhook.settings.clone()).collect()
@@ -147,6 +169,7 @@ impl Checked {
 pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
     let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
+    client_ca::across(report, raw, &listeners);
     let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref());
     let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
@@ -192,6 +215,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         files: watched(report),
         client_tokens,
         webhooks,
+        client_ca_places: client_ca_places(raw),
         project_places: raw
             .vault
             .projects
@@ -200,6 +224,14 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
             .map(|(key, _)| (key.value.clone(), (key.line(), key.column())))
             .collect(),
     })
+}
+
+fn client_ca_places(raw: &RawConfig) -> BTreeMap<String, (u64, u64)> {
+    let place = |listener: &super::raw::RawListener| {
+        let given = listener.tls.as_ref()?.client_ca.as_ref()?;
+        Some((listener.name.value.clone(), (given.line(), given.column())))
+    };
+    raw.listeners.iter().filter_map(place).collect()
 }
 
 /// Checks that join parts of the file.

@@ -18,7 +18,7 @@ use crate::apps::AppPath;
 use crate::document::{Diagnostic, name};
 use crate::forward::PostAddress;
 use crate::identify::WEBHOOK_SECRET_LEAST_BYTES;
-use crate::identify::session_key_bytes;
+use crate::identify::{session_key_bytes, signing_certificates};
 use crate::secret::SecretRef;
 
 /// The largest named file that is read, in bytes: revocation lists of large authorities have a few MiB.
@@ -91,6 +91,7 @@ fn check_one(named: &Named) -> Result<(), Fault> {
         Content::Certificates => certificates(&read(&named.path, true)?).map(drop),
         Content::Key { certificate } => key(&named.path, certificate),
         Content::Trust => trust(&read(&named.path, true)?),
+        Content::ClientAuthority { single } => client_authority(&read(&named.path, true)?, *single),
         Content::Revocations => revocations(&read(&named.path, true)?),
         Content::Keys => keys(&read(&named.path, true)?),
     }
@@ -167,6 +168,22 @@ fn trust(bytes: &[u8]) -> Result<(), Fault> {
         roots.add(certificate).map_err(|_| Fault::from("holds a certificate that cannot be a trust anchor"))?;
     }
     Ok(())
+}
+
+fn client_authority(bytes: &[u8], single: bool) -> Result<(), Fault> {
+    trust(bytes)?;
+    match signing_certificates(bytes) {
+        Err(why) => Err(Fault(format!("holds a certificate that is no authority: {why}"), None)),
+        Ok(count) if single && count > 1 => Err(Fault(
+            format!("holds {count} authorities, and nothing says which of them may speak for what"),
+            Some(
+                "write a list, with a file for each: `client_ca: [{ name: prod, file: prod-ca.pem, trust_domains: \
+                 [prod.acme.example] }, { name: partner, file: partner-ca.pem, dns: [\"*.partner.example\"] }]`"
+                    .to_owned(),
+            ),
+        )),
+        Ok(_) => Ok(()),
+    }
 }
 
 fn revocations(bytes: &[u8]) -> Result<(), Fault> {

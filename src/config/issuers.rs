@@ -15,7 +15,7 @@ use super::report::{Content, Named, Report};
 use super::web::RawLogin;
 use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name, names, nearest};
-use crate::identify::{CLIENT_TOKENS, IssuerSettings, KeySource, TokensTaken, WEBHOOKS};
+use crate::identify::{CLIENT_CERTIFICATES, CLIENT_TOKENS, IssuerSettings, KeySource, TokensTaken, WEBHOOKS};
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
@@ -24,7 +24,7 @@ const ALGORITHMS: [&str; 11] =
 
 /// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those whom a
 /// client token did.
-const RESERVED_NAMES: [&str; 3] = ["mtls", CLIENT_TOKENS, WEBHOOKS];
+const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
 
 /// One OIDC issuer.
 #[derive(Debug, Deserialize, JsonSchema)]

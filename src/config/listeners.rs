@@ -6,9 +6,10 @@
 use std::net::SocketAddr;
 
 use super::address::HttpUrl;
-use super::raw::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
+use super::client_ca::client_certificates;
+use super::raw::{RawAdmin, RawListener, RawService, RawTls, RawTlsVersion};
 use super::report::{Content, Report};
-use crate::accept::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
+use crate::accept::{ListenerSettings, Serves, TlsSettings};
 use crate::document::{Spanned, name};
 
 /// Where probes and metrics are served unless the file says otherwise: 9464 is the port that
@@ -101,7 +102,7 @@ fn tls_settings(report: &mut Report<'_>, index: usize, raw: &RawTls) -> Option<T
     let belongs = Content::Key { certificate: certificate.clone().unwrap_or_default() };
     let key = report.path(&raw.key, &subject("key"), belongs);
     let clients = match &raw.client_ca {
-        Some(anchors) => Some(client_certificates(report, index, raw, anchors)),
+        Some(_) => Some(client_certificates(report, index, raw)),
         None => {
             if let Some(demand) = &raw.client_certificate {
                 needs_client_ca(report, demand, &subject("client_certificate"));
@@ -126,27 +127,6 @@ fn tls_settings(report: &mut Report<'_>, index: usize, raw: &RawTls) -> Option<T
 fn needs_client_ca<T>(report: &mut Report<'_>, at: &Spanned<T>, subject: &str) {
     let hint = "name the certificates that clients' certificates must chain to: `client_ca: ca.pem`";
     report.error_with_hint(at, format!("`{subject}` needs `client_ca` beside it"), hint);
-}
-
-fn client_certificates(
-    report: &mut Report<'_>,
-    index: usize,
-    raw: &RawTls,
-    anchors: &Spanned<String>,
-) -> Option<ClientCertificates> {
-    let ca = report.path(anchors, &format!("listeners[{index}].tls.client_ca"), Content::Trust);
-    let lists = raw.client_crl.as_ref();
-    let crl =
-        lists.map(|lists| report.path(lists, &format!("listeners[{index}].tls.client_crl"), Content::Revocations));
-    let required = raw.client_certificate.as_ref().is_some_and(|demand| demand.value == RawDemand::Required);
-    Some(ClientCertificates {
-        ca: ca?,
-        required,
-        crl: match crl {
-            Some(checked) => Some(checked?),
-            None => None,
-        },
-    })
 }
 
 fn public_url(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<String> {

@@ -8,6 +8,7 @@
 mod address;
 mod alerts;
 mod checked;
+mod client_ca;
 mod client_tokens;
 mod contents;
 mod forms;
@@ -29,6 +30,7 @@ pub use report::{OWN_NAME_FORM, is_own_name};
 
 use std::path::{Path, PathBuf};
 
+use crate::authorize::CertificateAuthority;
 use crate::document::{self, Diagnostic};
 
 /// Reads and checks the file at `path` and everything that it names, except what the policy says. The
@@ -56,6 +58,8 @@ pub struct Glance {
     pub organization: String,
     pub policy: PathBuf,
     pub issuers: Vec<String>,
+    /// Those of client certificates that have a name.
+    pub authorities: Vec<CertificateAuthority>,
     /// Of alerts.
     pub destinations: Vec<String>,
 }
@@ -67,10 +71,22 @@ pub fn glance(path: &Path) -> Option<Glance> {
         name: String,
     }
     #[derive(serde::Deserialize)]
+    struct LenientListener {
+        #[serde(default)]
+        tls: LenientTls,
+    }
+    #[derive(Default, serde::Deserialize)]
+    struct LenientTls {
+        #[serde(default)]
+        client_ca: serde_json::Value,
+    }
+    #[derive(serde::Deserialize)]
     struct Lenient {
         #[serde(default)]
         organization: String,
         policy: PathBuf,
+        #[serde(default)]
+        listeners: Vec<LenientListener>,
         #[serde(default)]
         issuers: Vec<Named>,
         #[serde(default)]
@@ -82,10 +98,23 @@ pub fn glance(path: &Path) -> Option<Glance> {
         destinations: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
     }
     let lenient: Lenient = serde_saphyr::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let mut authorities: Vec<CertificateAuthority> = Vec::new();
+    for listener in lenient.listeners {
+        for authority in listener.tls.client_ca.as_array().into_iter().flatten() {
+            let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+            let Some(name) = authority.get("name").and_then(text) else { continue };
+            let domains = authority.get("trust_domains").and_then(serde_json::Value::as_array);
+            let trust_domains = domains.into_iter().flatten().filter_map(text).collect();
+            if authorities.iter().all(|known| known.name != name) {
+                authorities.push(CertificateAuthority { name, trust_domains });
+            }
+        }
+    }
     Some(Glance {
         organization: lenient.organization,
         policy: path.parent().unwrap_or(Path::new("")).join(lenient.policy),
         issuers: lenient.issuers.into_iter().map(|issuer| issuer.name).collect(),
+        authorities,
         destinations: lenient.alerts.destinations.into_keys().collect(),
     })
 }

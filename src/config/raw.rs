@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use super::alerts::RawAlerts;
+pub use super::client_ca::RawClientCa;
 pub use super::forms::RawSwitch;
 use super::issuers::RawIssuer;
 use super::query::RawQuery;
@@ -109,11 +110,12 @@ pub struct RawTls {
     pub key: Spanned<String>,
     /// The oldest TLS version that is spoken; default `1.2`.
     pub minimum: Option<RawTlsVersion>,
-    /// PEM file: trust anchors; if present, client certificates are verified against them.
-    pub client_ca: Option<Spanned<String>>,
+    /// The authorities whose client certificates count, each with what it may speak for. Where there is only one, the
+    /// path of its PEM file will do.
+    pub client_ca: Option<Spanned<RawClientCa>>,
     /// Whether a client must show a certificate; default: it may. Needs `client_ca`.
     pub client_certificate: Option<Spanned<RawDemand>>,
-    /// PEM file: revocation lists for client certificates. Needs `client_ca`.
+    /// PEM file: revocation lists, where `client_ca` is one path.
     pub client_crl: Option<Spanned<String>>,
 }
 

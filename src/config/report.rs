@@ -28,6 +28,8 @@ pub enum Content {
     Key { certificate: PathBuf },
     /// PEM trust anchors.
     Trust,
+    /// PEM anchors of one authority for client certificates; `single`: one certificate, because nothing tells several apart.
+    ClientAuthority { single: bool },
     /// PEM revocation lists.
     Revocations,
     /// A JSON Web Key Set.

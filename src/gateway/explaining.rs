@@ -261,6 +261,10 @@ pub fn identified(facts: &Facts, verified: bool) -> Value {
         "subject": &*facts.subject,
         "groups": facts.groups,
         "spiffe": facts.certificate.as_ref().and_then(|certificate| certificate.spiffe.as_deref()),
+        "certificate": facts.certificate.as_ref().map(|certificate| json!({
+            "ca": &*certificate.ca,
+            "sha256": certificate.fingerprint,
+        })),
     })
 }
 

@@ -119,6 +119,7 @@ certificate_not_yet_valid: The certificate is not valid yet. Compare your clock.
 certificate_revoked: The certificate was revoked. Ask for a new one.
 certificate_malformed: The certificate cannot be read.
 certificate_name: The certificate has no name that can be used here.
+certificate_out_of_scope: The authority that signed the certificate may not give the name in it.
 keys_unavailable: The gateway has no keys of your issuer now. It is not your fault; try again.
 revocation_unavailable: The gateway cannot tell now whether certificates were revoked. It is not your fault; try again.
 not_permitted: Nothing that you hold allows this here, or there is no such app or project. Compare the name, or ask its owners for access.

@@ -29,9 +29,11 @@ pub fn page(house: &House, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -
             "subject": &*facts.subject,
             "groups": facts.groups,
             "certificate": facts.certificate.as_ref().map(|certificate| json!({
+                "ca": &*certificate.ca,
                 "spiffe": certificate.spiffe,
                 "dns": certificate.dns,
                 "subject": certificate.subject,
+                "sha256": certificate.fingerprint,
                 "fingerprint": certificate.fingerprint,
             })),
             "expires": expires(facts.expires_unix_seconds),

@@ -373,11 +373,13 @@ fn witness(core: &Arc<Core>) -> Witness {
     let core = Arc::downgrade(core);
     Arc::new(move |listener, peer, event| {
         let Some(core) = core.upgrade() else { return };
-        let (name, reason, detail) = match event {
-            EdgeEvent::ConnectionRefused { reason } => ("connection_refused", reason, None),
-            EdgeEvent::HandshakeFailed { reason, detail } => ("handshake_failed", reason, Some(detail)),
-            EdgeEvent::StreamRefused { reason } => ("stream_refused", reason, None),
-            EdgeEvent::AcceptFailed { detail } => ("accept_failed", "accept_failed", Some(detail)),
+        let (name, reason, detail, certificate) = match event {
+            EdgeEvent::ConnectionRefused { reason } => ("connection_refused", reason, None, None),
+            EdgeEvent::HandshakeFailed { reason, detail, certificate } => {
+                ("handshake_failed", reason, Some(detail), certificate)
+            }
+            EdgeEvent::StreamRefused { reason } => ("stream_refused", reason, None, None),
+            EdgeEvent::AcceptFailed { detail } => ("accept_failed", "accept_failed", Some(detail), None),
         };
         core.metrics.edge_refused(listener, reason);
         let record = Record {
@@ -389,6 +391,7 @@ fn witness(core: &Arc<Core>) -> Witness {
             decision: Some("deny"),
             reason,
             detail: detail.filter(|detail| !detail.is_empty()).map(Into::into),
+            certificate,
             policy_version: core.house.load().policy.version().to_owned(),
             ..Record::default()
         };

@@ -13,7 +13,7 @@ use http::Method;
 use super::gather::{self, Asked};
 use super::recent::{self, Caller, Ended};
 use super::{Core, House, Visitor, line};
-use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, ReturnPath, SiteAsk};
+use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, ReturnPath, ShownCertificate, SiteAsk};
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
@@ -189,6 +189,10 @@ impl Walk {
             method: facts.method.name(),
             issuer: (&*facts.issuer).into(),
             subject: (&*facts.subject).into(),
+            certificate: facts.certificate.as_ref().map(|certificate| ShownCertificate {
+                ca: Some(certificate.ca.to_string()),
+                sha256: certificate.fingerprint.clone(),
+            }),
         });
     }
 
@@ -210,7 +214,7 @@ impl Walk {
     /// Who has just logged in.
     pub fn note_login(&mut self, finished: &Finished) {
         let (issuer, subject) = (finished.issuer.as_str().into(), finished.subject.as_str().into());
-        self.who = Some(Who { method: Proof::Session.name(), issuer, subject });
+        self.who = Some(Who { method: Proof::Session.name(), issuer, subject, certificate: None });
     }
 
     pub fn note_permit(&mut self, permit: &Permit) {
@@ -388,6 +392,15 @@ impl Walk {
         });
     }
 
+    /// The certificate of a caller whom nothing proved.
+    fn shown_certificate(&self) -> Option<ShownCertificate> {
+        let chain = self.arrival.as_ref().and_then(|arrival| arrival.connection.chain.as_ref());
+        match self.who {
+            None => self.house.identifier.shown_certificate(chain?),
+            Some(_) => None,
+        }
+    }
+
     /// Leaves the record, once.
     pub fn end(&mut self) {
         if std::mem::replace(&mut self.ended, true) || !self.begun {
@@ -430,6 +443,7 @@ impl Walk {
             event: "call",
             listener: self.arrival.as_ref().map(|arrival| arrival.connection.listener.name.clone()),
             client_address: self.arrival.as_ref().map(|arrival| arrival.connection.peer.to_string()),
+            certificate: self.shown_certificate(),
             identity: self.who.take(),
             http_method: Some(self.method.as_ref().map_or(self.broken_method.as_str(), Method::as_str).into()),
             path: Some(self.path.as_str().into()),

@@ -1,12 +1,13 @@
 //! One authority for client certificates: its anchors and its revocation lists.
 //!
 //! What it does: reads both from files, and verifies chains against them. What it refuses to know: listeners, other
-//! authorities, sockets, whom a leaf names. Invariants: a path is judged as the path builder found it, so that no
+//! authorities, sockets, what a leaf says. Invariants: a path is judged as the path builder found it, so that no
 //! certificate counts that is not on it; anchors and intermediates are in date and, as far as they say what their key is
 //! for, may sign certificates (RFC 5280 sections 4.2.1.3 and 6.1.4); with revocation lists, every certificate beneath an
 //! anchor needs one that is current (RFC 5280 section 6.3).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use rustls::CertificateError;
@@ -22,13 +23,17 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::X509Version;
 
+use super::certificate::Scope;
 use super::rejection::Reason;
+use crate::accept::ClientAuthority;
+use crate::apps::Glob;
 
 /// A file of authorities or revocation lists. Public lists with 100,000 entries are about 4 MiB.
 const FILE_LIMIT_BYTES: u64 = 32 << 20;
 
-/// The anchors and lists of one authority.
+/// The anchors and lists of one authority, and what it may speak for.
 pub(super) struct Authority {
+    pub scope: Scope,
     anchors: Vec<TrustAnchor<'static>>,
     /// Of each anchor: `notBefore` and `notAfter`, Unix seconds.
     validity: Vec<(i64, i64)>,
@@ -42,12 +47,42 @@ pub(super) struct Authority {
 pub(super) struct Refused {
     pub reason: Reason,
     pub alert: CertificateError,
+    /// The authority whose word it would have been, if the chain leads to one.
+    pub ca: Option<Arc<str>>,
+}
+
+impl Refused {
+    /// No path to an anchor.
+    pub fn untrusted() -> Self {
+        Refused { reason: Reason::CertificateUntrusted, alert: CertificateError::UnknownIssuer, ca: None }
+    }
+
+    /// Of what several authorities say of one chain, the weightiest counts: what is our fault before what is the
+    /// caller's, and what was found at the end of a path before there being none.
+    pub fn weight(&self) -> u8 {
+        match self.reason {
+            Reason::CertificateUntrusted if matches!(self.alert, CertificateError::UnknownIssuer) => 0,
+            Reason::CertificateUntrusted | Reason::CertificateMalformed | Reason::CertificateName => 1,
+            Reason::CertificateOutOfScope => 2,
+            Reason::CertificateNotYetValid => 3,
+            Reason::CertificateExpired => 4,
+            Reason::CertificateRevoked => 5,
+            _ => 6,
+        }
+    }
 }
 
 impl Authority {
     /// Reads the PEM files, and adds what they hold to `hash`. Errors name the file and the cause, lower case, without
     /// a full stop.
-    pub fn read(ca: &Path, crl: Option<&Path>, hash: &mut digest::Context) -> Result<Self, String> {
+    pub fn read(settings: &ClientAuthority, hash: &mut digest::Context) -> Result<Self, String> {
+        let (ca, crl) = (&settings.file, settings.crl.as_deref());
+        let scope = Scope {
+            name: Arc::from(settings.name.as_str()),
+            trust_domains: settings.trust_domains.clone(),
+            dns: settings.dns.clone(),
+        };
+        scope.describe(hash);
         let file = content(ca)?;
         hash.update(&(file.len() as u64).to_be_bytes());
         hash.update(&file);
@@ -83,7 +118,7 @@ impl Authority {
             }
         }
         let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        Ok(Authority { anchors, validity, lists, lists_good_until, algorithms })
+        Ok(Authority { scope, anchors, validity, lists, lists_good_until, algorithms })
     }
 
     /// Looks for a path from the leaf to an anchor. The answer is the last second, Unix time, at which the path found is
@@ -107,7 +142,13 @@ impl Authority {
             KeyUsage::client_auth(),
             revocation(&lists),
             Some(&|path: &VerifiedPath<'_>| self.permits(path, rule, now)),
-        )?;
+        );
+        let path = path.map_err(|error| {
+            let refused = Refused::from(error);
+            // A status is asked for only along a signed path to an anchor; a leaf's dates are looked at before.
+            let led_here = matches!(refused.reason, Reason::CertificateRevoked | Reason::RevocationUnavailable);
+            Refused { ca: led_here.then(|| self.scope.name.clone()), ..refused }
+        })?;
         let mut good_until =
             self.lists_good_until.min(self.validity_of(path.anchor()).map_or(i64::MIN, |(_, end)| end));
         for certificate in path.intermediate_certificates() {
@@ -139,6 +180,19 @@ impl Authority {
         let address = std::ptr::from_ref(anchor).addr();
         let place = self.anchors.iter().position(|ours| std::ptr::from_ref(ours).addr() == address)?;
         self.validity.get(place).copied()
+    }
+}
+
+impl Scope {
+    /// Adds itself to `hash`, so that a change of it is a change of what is trusted.
+    fn describe(&self, hash: &mut digest::Context) {
+        let lists = [self.trust_domains.len(), self.dns.len()];
+        lists.iter().for_each(|count| hash.update(&(*count as u64).to_be_bytes()));
+        let names = self.trust_domains.iter().map(String::as_str).chain(self.dns.iter().map(Glob::as_str));
+        for text in std::iter::once(&*self.name).chain(names) {
+            hash.update(&(text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
     }
 }
 
@@ -176,9 +230,9 @@ fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationO
 }
 
 impl From<Reason> for Refused {
-    /// A leaf that cannot be decoded.
+    /// What is wrong with the leaf itself.
     fn from(reason: Reason) -> Self {
-        Refused { reason, alert: CertificateError::BadEncoding }
+        Refused { reason, alert: CertificateError::BadEncoding, ca: None }
     }
 }
 
@@ -208,8 +262,18 @@ impl From<Error> for Refused {
             Error::InvalidSignatureForPublicKey => (Reason::CertificateUntrusted, CertificateError::BadSignature),
             _ => (Reason::CertificateUntrusted, CertificateError::UnknownIssuer),
         };
-        Refused { reason, alert }
+        Refused { reason, alert, ca: None }
     }
+}
+
+/// How many certificates of a PEM text may be anchors, or why one of them may not.
+pub fn anchors(pem: &[u8]) -> Result<usize, &'static str> {
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        signer(&certificate.map_err(|_| "it is not PEM")?, KeyUsageRule::IfPresent)?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, String> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use moka::sync::Cache;
 
-use super::facts::Facts;
+use super::facts::{CertificateFacts, Facts};
 
 /// All entries together, by their estimated size.
 const TOKENS_LIMIT_BYTES: u64 = 128 << 20;
@@ -24,15 +24,20 @@ const IDLE_LIMIT: Duration = Duration::from_secs(3600);
 pub(super) struct Evidence([u8; 32]);
 
 impl Evidence {
-    /// `certificate`: the fingerprint of the verified leaf. It is part of the key because bound tokens are
-    /// judged together with it. The first byte keeps both forms apart.
-    pub(super) fn of(token: &[u8], certificate: Option<&str>) -> Self {
+    /// `certificate`: what the verified leaf says. It is part of the key because bound tokens are judged together with
+    /// it, and because the facts hold it: the same leaf may say less under another authority, or after a reload. The
+    /// first byte keeps both forms apart.
+    pub(super) fn of(token: &[u8], certificate: Option<&CertificateFacts>) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         match certificate {
-            Some(fingerprint) => {
-                hash.update(&[1]);
-                hash.update(&(fingerprint.len() as u64).to_be_bytes());
-                hash.update(fingerprint.as_bytes());
+            Some(certificate) => {
+                hash.update(&[1, u8::from(certificate.spiffe.is_some())]);
+                hash.update(&(certificate.dns.len() as u64).to_be_bytes());
+                let names = certificate.spiffe.iter().chain(&certificate.dns).map(String::as_str);
+                for text in [&*certificate.ca, &certificate.fingerprint].into_iter().chain(names) {
+                    hash.update(&(text.len() as u64).to_be_bytes());
+                    hash.update(text.as_bytes());
+                }
             }
             None => hash.update(&[0]),
         }

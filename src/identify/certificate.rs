@@ -1,9 +1,10 @@
 //! What a client certificate says of its holder.
 //!
 //! What it does: reads names, fingerprint and end out of a leaf, and the SPIFFE ID under the X.509-SVID
-//! rules. What it refuses to know: whether anybody trusts the certificate, and TLS.
+//! rules. What it refuses to know: which authority anchors the certificate, and TLS.
 //! Invariants: a leaf that claims to be a SPIFFE identity is one by all rules or no identity at all; a
-//! name comes from the subject alternative names before the subject (never from the common name alone).
+//! name comes from the subject alternative names before the subject (never from the common name alone), as the kind of
+//! name that it is written as, and counts only if the authority may give it.
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use x509_parser::x509::X509Name;
 use super::doubts::Doubts;
 use super::facts::{CertificateFacts, Facts, Method};
 use super::rejection::Reason;
+use crate::apps::Glob;
 
 /// SPIFFE-ID section 2.3.
 const SPIFFE_ID_LIMIT_BYTES: usize = 2048;
@@ -60,15 +62,18 @@ impl<'a> Leaf<'a> {
         self.uris().any(|uri| uri.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:")))
     }
 
-    /// What it says of its holder.
-    pub fn facts(&self) -> Result<CertificateFacts, Reason> {
+    /// What it says of its holder, as far as its authority may say it: a SPIFFE ID of another's trust domain makes it no
+    /// identity at all; another's DNS names do not count.
+    pub fn facts(&self, authority: &Scope) -> Result<CertificateFacts, Reason> {
         let mut dns = Vec::new();
+        let mut foreign = false;
         for name in self.names() {
             if let GeneralName::DNSName(name) = name {
                 // Names of hosts have no case (RFC 4343); policy compares bytes.
                 let name = name.to_ascii_lowercase();
                 match host(&name) {
-                    Some(Host::Name) => dns.push(name),
+                    Some(Host::Name) if authority.may_name(&name) => dns.push(name),
+                    Some(Host::Name) => foreign = true,
                     Some(Host::Pattern) => {}
                     None => return Err(Reason::CertificateName),
                 }
@@ -79,12 +84,15 @@ impl<'a> Leaf<'a> {
             false => self.may_handshake().map(|()| None)?,
         };
         let subject = distinguished_name(self.certificate.subject());
-        if spiffe.is_none() && dns.is_empty() && subject.is_empty() {
-            return Err(Reason::CertificateName);
+        if spiffe.as_ref().is_some_and(|id| !authority.may_issue(id)) {
+            return Err(Reason::CertificateOutOfScope);
         }
-        let sum = digest::digest(&digest::SHA256, self.der);
+        if spiffe.is_none() && dns.is_empty() && subject.is_empty() {
+            return Err(if foreign { Reason::CertificateOutOfScope } else { Reason::CertificateName });
+        }
         let not_after = self.certificate.validity().not_after.timestamp();
-        Ok(CertificateFacts { spiffe, dns, subject, fingerprint: hexadecimal(sum.as_ref()), not_after })
+        let ca = authority.name.clone();
+        Ok(CertificateFacts { ca, spiffe, dns, subject, fingerprint: fingerprint(self.der), not_after })
     }
 
     /// The SPIFFE ID: the only URI, in a leaf that signs nothing but handshakes and says so in a critical extension
@@ -113,6 +121,49 @@ impl<'a> Leaf<'a> {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Which names an authority may give.
+pub(super) struct Scope {
+    pub name: Arc<str>,
+    pub trust_domains: Vec<String>,
+    pub dns: Vec<Glob>,
+}
+
+impl Scope {
+    fn may_issue(&self, id: &str) -> bool {
+        let domain = id.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next());
+        self.trust_domains.iter().any(|ours| domain == Some(ours))
+    }
+
+    fn may_name(&self, host: &str) -> bool {
+        self.dns.iter().any(|glob| glob.matches(host))
+    }
+}
+
+/// SHA-256 of a certificate's DER, lower-case hexadecimal.
+pub(super) fn fingerprint(der: &[u8]) -> String {
+    hexadecimal(digest::digest(&digest::SHA256, der).as_ref())
+}
+
+/// The trust domain that a signing certificate names: its only URI, without a path (X.509-SVID sections 2 and 4.2). Of
+/// several certificates, all must name the same.
+pub fn own_trust_domain(pem: &[u8]) -> Option<String> {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+    let mut found: Option<String> = None;
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.ok()?;
+        let leaf = Leaf::parse(&certificate).ok()?;
+        let mut uris = leaf.uris();
+        let (Some(uri), None) = (uris.next(), uris.next()) else { return None };
+        let domain = uri.strip_prefix("spiffe://").filter(|domain| is_trust_domain(domain))?;
+        if found.as_deref().is_some_and(|known| known != domain) {
+            return None;
+        }
+        found = Some(domain.to_owned());
+    }
+    found
 }
 
 /// What a well-formed DNS name of a certificate stands for.
@@ -145,7 +196,7 @@ pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
     let subject = certificate.spiffe.as_deref().or(certificate.dns.first().map(String::as_str));
     Facts {
         method: Method::Mtls,
-        issuer: Arc::from(Method::Mtls.name()),
+        issuer: certificate.ca.clone(),
         subject: Arc::from(subject.unwrap_or(&certificate.subject)),
         groups: Vec::new(),
         claims: serde_json::Map::new(),
@@ -161,14 +212,15 @@ pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
 pub(super) fn is_spiffe_id(id: &str) -> bool {
     let Some(rest) = id.strip_prefix("spiffe://") else { return false };
     let Some((domain, path)) = rest.split_once('/') else { return false };
-    let in_domain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
     let in_path = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(in_path);
-    id.len() <= SPIFFE_ID_LIMIT_BYTES
-        && !domain.is_empty()
-        && domain.len() <= TRUST_DOMAIN_LIMIT_BYTES
-        && domain.bytes().all(in_domain)
-        && path.split('/').all(segment)
+    id.len() <= SPIFFE_ID_LIMIT_BYTES && is_trust_domain(domain) && path.split('/').all(segment)
+}
+
+/// SPIFFE-ID section 2.1.
+pub fn is_trust_domain(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=TRUST_DOMAIN_LIMIT_BYTES).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 /// RFC 4514: most specific first, separators escaped.

@@ -33,6 +33,9 @@ impl Method {
     }
 }
 
+/// The issuer of all client certificates, for policies; and for records where the only authority has no name.
+pub const CLIENT_CERTIFICATES: &str = "mtls";
+
 /// The issuer of all client tokens, for policies and records; like `mtls`, no configured issuer has this name.
 pub const CLIENT_TOKENS: &str = "client_tokens";
 
@@ -43,7 +46,7 @@ pub const WEBHOOKS: &str = "webhooks";
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub method: Method,
-    /// OIDC and sessions: the issuer's name in our configuration. mTLS: the literal `mtls`. Client tokens: `CLIENT_TOKENS`.
+    /// OIDC and sessions: the issuer's name in our configuration. mTLS: the authority's. Client tokens: `CLIENT_TOKENS`.
     /// Webhooks: `WEBHOOKS`.
     pub issuer: Arc<str>,
     /// OIDC and sessions: the subject claim. mTLS: the SPIFFE ID, else the first DNS name, else the subject name.
@@ -64,12 +67,14 @@ pub struct Facts {
     pub expires_unix_seconds: i64,
 }
 
-/// What a verified client certificate says.
+/// What a verified client certificate says, as far as its authority may say it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// The URI SAN, if it is a SPIFFE ID (X.509-SVID rules).
+    /// The name of the authority that anchors its chain; `mtls` where the configuration gives it none.
+    pub ca: Arc<str>,
+    /// The URI SAN, if it is a SPIFFE ID (X.509-SVID rules) of a trust domain of the authority.
     pub spiffe: Option<String>,
-    /// All DNS SANs.
+    /// The DNS SANs that are the authority's to give.
     pub dns: Vec<String>,
     /// The subject's distinguished name, RFC 4514 style.
     pub subject: String,

@@ -35,10 +35,12 @@ mod forge;
 mod tests;
 
 pub use algorithm::ALGORITHMS;
+pub use authority::anchors as signing_certificates;
+pub use certificate::{is_trust_domain, own_trust_domain};
 pub use client_token::{ClientTokenHash, NewClientToken, NoRandomness};
 pub use doubts::Doubts;
 pub use event::{Event, Events};
-pub use facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method, WEBHOOKS};
+pub use facts::{CLIENT_CERTIFICATES, CLIENT_TOKENS, CertificateFacts, Facts, Method, WEBHOOKS};
 pub use fetch::FetchFault;
 pub use issuer::IssuerFault;
 pub use json::object as strict_object;
@@ -58,7 +60,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::accept::{Caller, Carrier, ClientChain, Presented};
+use crate::accept::{Caller, Carrier, ClientChain, Presented, ShownCertificate};
 use crate::apps::AppPath;
 use crate::clock::{Clock, UnixMillis};
 
@@ -246,7 +248,7 @@ impl Identifier {
             self.surroundings.events.report(Event::ClientTokenUsed { name: facts.subject.clone(), at: now });
             return Ok(Identity::mint(facts));
         }
-        let evidence = Evidence::of(bytes, holder.as_ref().map(|holder| holder.certificate.fingerprint.as_str()));
+        let evidence = Evidence::of(bytes, holder.as_ref().map(|holder| &*holder.certificate));
         let facts = match self.remembered(&evidence, now) {
             Some(facts) => facts,
             None => self.judge(bytes, holder, evidence, now).await?,
@@ -304,6 +306,12 @@ impl Identifier {
         verifier.ok_or(Reason::CertificateUntrusted)?.holder(chain, now)
     }
 
+    /// What the record of a refused call says of the certificate that was shown.
+    pub fn shown_certificate(&self, chain: &ClientChain) -> Option<ShownCertificate> {
+        let verifier = self.verifiers.iter().find(|verifier| *verifier.listener() == *chain.listener)?;
+        Some(verifier.shown(chain, self.surroundings.clock.now()))
+    }
+
     fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<Arc<Facts>> {
         let entry = self.tokens.find(evidence)?;
         let issuer = self.issuers.iter().find(|issuer| issuer.id == entry.issuer);
@@ -339,12 +347,6 @@ impl Identifier {
         self.tokens.remember(evidence, entry);
         Ok(facts)
     }
-}
-
-/// The facts that a certificate would give, for `explain --certificate`. Nothing is verified, and no
-/// `Identity` can come of it.
-pub fn certificate_facts_for_explain(leaf: &[u8]) -> Result<Facts, Rejection> {
-    Ok(certificate::facts(&Arc::new(certificate::Leaf::parse(leaf)?.facts()?)))
 }
 
 /// Lightstep's own header often holds an opaque Lightstep token, which proves nothing to us and is

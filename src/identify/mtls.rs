@@ -1,8 +1,9 @@
 //! Client certificates: in the handshake, and again for each request.
 //!
-//! What it does: verifies chains against one listener's authorities and revocation lists, which can be
-//! replaced at any time, and remembers by connection what was verified. What it refuses to know: policy,
-//! sockets, where files are watched. Invariants: a handshake and a request are judged by the same rules;
+//! What it does: asks one listener's authorities about chains; they can be replaced at any time; and remembers by
+//! connection what was verified. What it refuses to know: policy,
+//! sockets, where files are watched. Invariants: a name counts only from an authority that anchors the chain and may give
+//! it; a handshake and a request are judged by the same rules;
 //! what was verified counts only under the trust that verified it and while every certificate and list
 //! behind it is in date, so open connections and resumed sessions lose a withdrawn certificate at once
 //! (`NoServerSessionStorage` or not); a list that is out of date means "unavailable", never "good".
@@ -20,11 +21,11 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::accept::{ClientCertificates, ClientChain};
+use crate::accept::{self, ClientCertificates, ClientChain, ShownCertificate};
 use crate::clock::UnixMillis;
 
 use super::authority::{Authority, Refused};
-use super::certificate::{self, Leaf};
+use super::certificate::{self, Leaf, fingerprint};
 use super::event::{Event, Events};
 use super::facts::{CertificateFacts, Facts};
 use super::rejection::{Reason, Rejection};
@@ -34,7 +35,8 @@ const CONNECTIONS_LIMIT: u64 = 20_000;
 
 /// Whom one listener trusts to vouch for clients.
 pub struct ClientTrust {
-    authority: Authority,
+    /// In the order of the configuration.
+    authorities: Vec<Authority>,
     required: bool,
     content: [u8; 32],
 }
@@ -76,23 +78,71 @@ impl ClientTrust {
     pub fn read(settings: &ClientCertificates) -> Result<Self, String> {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(&[u8::from(settings.required)]);
-        let authority = Authority::read(&settings.ca, settings.crl.as_deref(), &mut hash)?;
+        let authorities = settings.authorities.iter().map(|authority| Authority::read(authority, &mut hash));
+        let authorities = authorities.collect::<Result<Vec<_>, _>>()?;
         let mut sum = [0; 32];
         sum.copy_from_slice(hash.finish().as_ref());
-        Ok(ClientTrust { authority, required: settings.required, content: sum })
+        Ok(ClientTrust { authorities, required: settings.required, content: sum })
     }
 
-    /// Whether the chain leads to an anchor: the leaf, and the last second at which it does.
-    fn verify<'a>(
-        &self,
-        leaf: &'a CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(Leaf<'a>, i64), Refused> {
-        let parsed = Leaf::parse(leaf)?;
-        let good_until = self.authority.verify(leaf, intermediates, parsed.claims_svid(), now)?;
-        Ok((parsed, good_until))
+    /// The facts that a chain would give now, for `explain --certificate`. Nothing proves that whoever asks has the key,
+    /// and no `Identity` can come of it.
+    pub fn facts_for_explain(&self, chain: &[CertificateDer<'_>], now: UnixMillis) -> Result<Facts, Rejection> {
+        let (certificate, _) = self.holder(chain, time(now)).map_err(|refused| refused.reason)?;
+        Ok(certificate::facts(&Arc::new(certificate)))
     }
+
+    /// Who holds a chain's leaf, and the last second at which that is so. The authority that counts is one that both
+    /// anchors the chain and may give the leaf's names; of several the first.
+    fn holder(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(CertificateFacts, i64), Refused> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Reason::CertificateMalformed)?;
+        let parsed = Leaf::parse(leaf)?;
+        let mut by_subject = None;
+        let found = self.first(leaf, intermediates, &parsed, now, |authority, good_until| {
+            let facts = parsed.facts(&authority.scope)?;
+            let good_until = good_until.min(facts.not_after);
+            if facts.spiffe.is_some() || !facts.dns.is_empty() {
+                return Ok((facts, good_until));
+            }
+            // A further authority may be one that may give its names.
+            by_subject.get_or_insert((facts, good_until));
+            Err(Reason::CertificateOutOfScope)
+        });
+        match (found, by_subject) {
+            (Ok(found), _) | (Err(_), Some(found)) => Ok(found),
+            (Err(refused), None) => Err(refused),
+        }
+    }
+
+    /// What `then` makes of the first authority that anchors the chain and that `then` takes; otherwise the weightiest
+    /// refusal.
+    fn first<T>(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        parsed: &Leaf<'_>,
+        now: UnixTime,
+        mut then: impl FnMut(&Authority, i64) -> Result<T, Reason>,
+    ) -> Result<T, Refused> {
+        let mut weightiest = Refused::untrusted();
+        for authority in &self.authorities {
+            let refused = match authority.verify(leaf, intermediates, parsed.claims_svid(), now) {
+                Ok(good_until) => match then(authority, good_until) {
+                    Ok(found) => return Ok(found),
+                    Err(reason) => Refused { ca: Some(authority.scope.name.clone()), ..Refused::from(reason) },
+                },
+                Err(refused) => refused,
+            };
+            if refused.weight() > weightiest.weight() {
+                weightiest = refused;
+            }
+        }
+        Err(weightiest)
+    }
+}
+
+fn time(now: UnixMillis) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or(0)))
 }
 
 impl ClientVerifier {
@@ -154,14 +204,22 @@ impl ClientVerifier {
     }
 
     fn verify(&self, chain: &Arc<ClientChain>, trust: &Generation, now: UnixMillis) -> Result<Verified, Reason> {
-        let (leaf, intermediates) = chain.certificates.split_first().ok_or(Reason::CertificateMalformed)?;
-        let time = UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(now.0).unwrap_or(0)));
-        let (leaf, good_until) = trust.trust.verify(leaf, intermediates, time).map_err(|refused| refused.reason)?;
-        let certificate = Arc::new(leaf.facts()?);
-        let good_until = good_until.min(certificate.not_after);
+        let found = trust.trust.holder(&chain.certificates, time(now));
+        let (certificate, good_until) = found.map_err(|refused| refused.reason)?;
+        let certificate = Arc::new(certificate);
         let facts = Arc::new(certificate::facts(&certificate));
         let holder = Holder { certificate, facts };
         Ok(Verified { chain: Arc::downgrade(chain), generation: trust.number, good_until, holder })
+    }
+
+    /// What the record of a refused call says of a chain: the authority that it leads to, if it leads to one, and the
+    /// leaf's fingerprint.
+    pub(super) fn shown(&self, chain: &ClientChain, now: UnixMillis) -> ShownCertificate {
+        let ca = match self.trust.load().trust.holder(&chain.certificates, time(now)) {
+            Ok((facts, _)) => Some(facts.ca.to_string()),
+            Err(refused) => refused.ca.map(|ca| ca.to_string()),
+        };
+        ShownCertificate { ca, sha256: chain.certificates.first().map(|leaf| fingerprint(leaf)).unwrap_or_default() }
     }
 }
 
@@ -181,14 +239,17 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        match self.trust.load().trust.verify(leaf, intermediates, now) {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
-            Err(refused) => {
-                let (listener, reason) = (self.listener.clone(), refused.reason.code());
-                self.events.report(Event::ClientCertificateRefused { listener, reason });
-                Err(rustls::Error::InvalidCertificate(refused.alert))
-            }
-        }
+        let trust = self.trust.load();
+        let judged = Leaf::parse(leaf)
+            .map_err(Refused::from)
+            .and_then(|parsed| trust.trust.first(leaf, intermediates, &parsed, now, |_, _| Ok(())));
+        judged.map(|()| ClientCertVerified::assertion()).map_err(|refused| {
+            let (listener, reason) = (self.listener.clone(), refused.reason.code());
+            let ca = refused.ca.map(|ca| ca.to_string());
+            accept::refused_in_handshake(reason, ShownCertificate { ca, sha256: fingerprint(leaf) });
+            self.events.report(Event::ClientCertificateRefused { listener, reason });
+            rustls::Error::InvalidCertificate(refused.alert)
+        })
     }
 
     fn verify_tls12_signature(

@@ -110,6 +110,9 @@ reasons! {
     CertificateMalformed, "certificate_malformed", Rejected;
     /// It has no name that we can use, or breaks the X.509-SVID rules while claiming to be one.
     CertificateName, "certificate_name", Rejected;
+    /// Its authority is not configured for its SPIFFE trust domain, or for any of its DNS names (SPIFFE Trust Domain and
+    /// Bundle section 4).
+    CertificateOutOfScope, "certificate_out_of_scope", Rejected;
     /// The revocation lists are past their `nextUpdate` or do not cover its issuer: our duty to renew.
     RevocationUnavailable, "revocation_unavailable", Unavailable;
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lightkeeper::accept::{ClientCertificates, ListenerSettings, Serves, TlsSettings};
-use lightkeeper::apps::AppPath;
+use lightkeeper::accept::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
+use lightkeeper::apps::{AppPath, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
 use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
 use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
@@ -44,7 +44,17 @@ fn every_key_arrives_in_the_checked_settings() {
                 certificate: at("a.pem"),
                 key: at("a.key"),
                 only_tls13: true,
-                clients: Some(ClientCertificates { ca: at("ca.pem"), required: true, crl: Some(at("a.crl")) }),
+                clients: Some(ClientCertificates {
+                    authorities: vec![ClientAuthority {
+                        name: "prod".into(),
+                        file: at("ca.pem"),
+                        trust_domains: vec!["prod.acme.example".into()],
+                        dns: vec![Glob::parse("*.svc.acme.example", '.').unwrap()],
+                        crl: Some(at("a.crl")),
+                        short: false,
+                    }],
+                    required: true,
+                }),
             }),
             public_url: Some("https://telemetry.example".into()),
         }]

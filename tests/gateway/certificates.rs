@@ -3,17 +3,20 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::{Leaf, Sample, World};
+use lightkeeper::demo::certificates::San;
+use lightkeeper::demo::{DevelopmentCertificates, Leaf, LeafPlan, Sample, World};
 use lightkeeper::otlp::Encoding;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::HandshakeKind;
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use crate::stage;
+use crate::stage::{self, eventually};
 
 type Signer = CertifiedIssuer<'static, KeyPair>;
 
@@ -108,33 +111,41 @@ impl Chain {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn intermediates_are_judged_with_the_leaf() {
     let world = stage::start(stage::plan(&[])).await;
-    let sound = Chain::new(|_| ());
+    let (sound, other) = (Chain::new(|_| ()), Chain::new(|_| ()));
     let expired = Chain::new(|between| between.not_after = now() - Duration::hours(1));
-    let handshakes_alone = Chain::new(|between| between.key_usages = vec![KeyUsagePurpose::DigitalSignature]);
+    let lists_alone = Chain::new(|between| between.key_usages = vec![KeyUsagePurpose::CrlSign]);
     for (what, chain, sent, revoked, expected) in [
         ("sound", &sound, vec![&sound.between], vec![], Ok(200)),
         ("with the root", &sound, vec![&sound.between, &sound.root], vec![], Ok(200)),
         ("not sent", &sound, vec![], vec![], Err("certificate_untrusted")),
-        ("another's", &sound, vec![&expired.between], vec![], Err("certificate_untrusted")),
+        ("another's", &sound, vec![&other.between], vec![], Err("certificate_untrusted")),
         ("revoked", &sound, vec![&sound.between], vec![BETWEEN], Err("certificate_revoked")),
         ("expired", &expired, vec![&expired.between], vec![], Err("certificate_expired")),
-        ("may not sign", &handshakes_alone, vec![&handshakes_alone.between], vec![], Err("certificate_untrusted")),
+        ("may not sign", &lists_alone, vec![&lists_alone.between], vec![], Err("certificate_untrusted")),
     ] {
         chain.trusted_by(&world, &revoked).await;
-        let before = world.records().len();
+        let before = refused(&world).len();
         let caller = world.caller().certificate(&chain.shown(&world, &sent));
         let answer = caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await;
         match expected {
             Ok(status) => assert_eq!(answer.unwrap().status, status, "{what}"),
             Err(reason) => {
                 assert!(answer.is_err(), "{what}: {answer:?}");
-                let records = stage::records(&world, before + 1).await;
-                let told: Vec<_> =
-                    records[before..].iter().map(|record| (&record["event"], &record["reason"])).collect();
-                assert_eq!(told, [(&"handshake_failed".into(), &reason.into())], "{what}");
+                let record = next_refused(&world, before).await;
+                assert_eq!(record["reason"], reason, "{what}");
             }
         }
     }
+}
+
+/// The records of refused handshakes.
+fn refused(world: &World) -> Vec<Value> {
+    world.records().into_iter().filter(|record| record["event"] == "handshake_failed").collect()
+}
+
+/// The one after the first `before`.
+async fn next_refused(world: &World, before: usize) -> Value {
+    eventually("the refused handshake's record", || async { refused(world).get(before).cloned() }).await
 }
 
 /// Scenario: a client that would resume its TLS session comes back, in TLS 1.2 and 1.3, to a listener that asks for
@@ -195,4 +206,103 @@ async fn handshakes(world: &World) -> Vec<HandshakeKind> {
         }
     }
     kinds
+}
+
+/// A configuration that trusts a second authority, `partner`, for its own names.
+const PARTNER: &str = "        - { name: partner, file: certs/partner.pem, trust_domains: [partner.example], dns: [\"*.partner.example\"] }\n";
+
+/// Scenario: the listener trusts a partner's authority besides; the partner issues certificates for its own workload, for
+/// one of ours, and for one of its hosts.
+/// Guarantees: ours is still served and theirs is who it is, each with its authority as issuer, in `whoami`, for the policy
+/// and in the record, with the leaf's digest; ours by them is nobody, and the record tells whose word it was not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_speaks_for_its_own_trust_domain_alone() {
+    let mut plan = stage::plan(&[(
+        "      client_certificate: optional\n",
+        &format!("{PARTNER}      client_certificate: optional\n"),
+    )]);
+    // The file must be there when the gateway starts; what is in it changes before the first call.
+    plan.config = plan.config.replace("certs/partner.pem", "certs/untrusted-ca.pem");
+    let theirs = r#"{ name: theirs, subjects: [{ issuer: partner, dns: "*.partner.example" }], role: reporter, apps: [platform] }"#;
+    let world = stage::start(stage::bind(plan, theirs)).await;
+    let partner = DevelopmentCertificates::new(&Clock::system()).unwrap().authority;
+    stage::replace(&world.folder().join("certs/untrusted-ca.pem"), partner.certificate());
+    world.gateway.reload().await.unwrap();
+
+    let collector = "spiffe://prod.acme.example/ns/checkout/sa/collector";
+    let own = Leaf::read(&world.folder().join("certs"), "collector").unwrap();
+    let forged = partner.spiffe(collector).unwrap();
+    let guest = partner.spiffe("spiffe://partner.example/etl").unwrap();
+    let host = |name: &str| partner.issue(&LeafPlan::client("etl", vec![San::Dns(name.to_owned())])).unwrap();
+    let (etl, our_host) = (host("etl.partner.example"), host("batch.acme.example"));
+    for http2 in [false, true] {
+        for (what, leaf, expected, ca, subject) in [
+            ("ours", &own, (200, "ok"), "workloads", Some(collector)),
+            ("ours by them", &forged, (401, "certificate_out_of_scope"), "partner", None),
+            ("theirs", &guest, (403, "no_writable_app"), "partner", Some("spiffe://partner.example/etl")),
+            ("a host of theirs", &etl, (200, "ok"), "partner", Some("etl.partner.example")),
+            ("a host of ours by them", &our_host, (403, "no_writable_app"), "partner", Some("CN=etl,O=acme")),
+        ] {
+            let caller = world.caller().certificate(leaf);
+            let caller = if http2 { caller.http2() } else { caller };
+            let answer = caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await.unwrap();
+            let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
+            assert_eq!((answer.status, record["reason"].as_str().unwrap()), expected, "{what}");
+            let shown = json!({ "ca": ca, "sha256": sha256(&leaf.certificate) });
+            match subject {
+                Some(subject) => {
+                    let identity = json!({ "method": "mtls", "issuer": ca, "subject": subject, "certificate": shown });
+                    assert_eq!(record["identity"], identity, "{what}");
+                    let page = caller.get("/.lightkeeper/whoami").await.unwrap().json().unwrap();
+                    assert_eq!((&page["issuer"], &page["subject"]), (&json!(ca), &json!(subject)), "{what}");
+                    assert_eq!(
+                        (&page["certificate"]["ca"], &page["certificate"]["sha256"]),
+                        (&shown["ca"], &shown["sha256"])
+                    );
+                }
+                None => assert_eq!((&record["identity"], &record["certificate"]), (&json!(null), &shown), "{what}"),
+            }
+        }
+    }
+    let projects: Vec<_> = world.emulator.exports().iter().map(|export| export.project.clone()).collect();
+    assert_eq!(projects, ["checkout-prod", "platform-prod", "checkout-prod", "platform-prod"]);
+}
+
+/// Scenario: an authority's trust domain is taken out of the configuration while a workload has connections open, and
+/// given back.
+/// Guarantees: the workload is nobody from the reload on and itself again after the next; a certificate that no authority
+/// vouches for leaves its digest in the record of its handshake.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_withdrawn_trust_domain_reaches_open_connections() {
+    let world = stage::start(stage::plan(&[])).await;
+    let certs = world.folder().join("certs");
+    let caller = world.caller().certificate(&Leaf::read(&certs, "collector").unwrap());
+    let config = world.folder().join("lightkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let mut lines = [caller.clone().http2().connect().await.unwrap(), caller.connect().await.unwrap()];
+    let domains = "trust_domains: [prod.acme.example]";
+    assert!(text.contains(domains));
+    for (now, status) in [(domains, 200), ("trust_domains: [stage.acme.example]", 401)] {
+        stage::replace(&config, text.replace(domains, now));
+        world.gateway.reload().await.unwrap();
+        for line in &mut lines {
+            let answer = line.send(Method::GET, "/.lightkeeper/whoami", &[], Vec::new()).await.unwrap();
+            assert_eq!(answer.status, status, "{now}");
+        }
+    }
+    stage::replace(&config, &text);
+    world.gateway.reload().await.unwrap();
+    assert_eq!(caller.get("/.lightkeeper/whoami").await.unwrap().status, 200);
+    let before = refused(&world).len();
+    let stranger = Leaf::read(&certs, "untrusted-client").unwrap();
+    assert!(world.caller().certificate(&stranger).get("/.lightkeeper/whoami").await.is_err());
+    let record = next_refused(&world, before).await;
+    assert_eq!((&record["reason"], &record["identity"]), (&json!("certificate_untrusted"), &json!(null)));
+    assert_eq!(record["certificate"], json!({ "sha256": sha256(&stranger.certificate) }));
+}
+
+fn sha256(pem: &str) -> String {
+    let leaf = &lightkeeper::demo::server::certificates(pem).unwrap()[0];
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
+    sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

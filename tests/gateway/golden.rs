@@ -348,6 +348,13 @@ fn shown(body: &[u8]) -> String {
 
 /// A record without what differs from run to run.
 fn steady(mut record: Value) -> Value {
+    // Certificates are made anew for each world.
+    for holder in ["", "/identity"] {
+        if let Some(Value::String(sum)) = record.pointer_mut(&format!("{holder}/certificate/sha256")) {
+            assert_eq!(sum.len(), 64);
+            "(of the leaf)".clone_into(sum);
+        }
+    }
     let members = record.as_object_mut().unwrap();
     for volatile in ["seq", "time", "request_id", "duration_us", "policy_version"] {
         assert!(members.remove(volatile).is_some(), "the record has no `{volatile}`");

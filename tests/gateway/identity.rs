@@ -282,7 +282,7 @@ async fn with_authority() -> (World, DevelopmentCertificates) {
     stage::replace(&folder.join("client-ca.pem"), certificates.authority.certificate());
     let config = world.folder().join("lightkeeper.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
-    stage::replace(&config, text.replace("client_ca: certs/ca.pem", "client_ca: certs/client-ca.pem"));
+    stage::replace(&config, text.replace("certs/ca.pem", "certs/client-ca.pem"));
     world.gateway.reload().await.unwrap();
     (world, certificates)
 }

@@ -102,7 +102,8 @@ def console(config, ports, ca, people, groups="id_token"):
 def gateway(name, ports, certs, issuer, upstream, client_tokens):
     """The configuration of one gateway; `ports` are those of its listeners and `admin`."""
     tls = {"certificate": str(certs / "server.pem"), "key": str(certs / "server.key")}
-    mtls = {**tls, "client_ca": str(certs / "ca.pem"), "client_certificate": "required"}
+    workloads = {"name": "workloads", "file": str(certs / "ca.pem"), "trust_domains": ["prod.acme.example"]}
+    mtls = {**tls, "client_ca": [workloads], "client_certificate": "required"}
     backend = {"profile": "lightstep", "url": upstream}
     return {
         "organization": "acme",

@@ -3,6 +3,7 @@
 //! What it does: issues certificates good and bad, at every depth, and lists of those that are revoked. What it refuses to
 //! know: what the room says of them. Invariant: all times are told from the tests' present.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{
@@ -14,7 +15,8 @@ use time::OffsetDateTime;
 
 use super::super::forge::{Folder, NOW};
 use super::super::{ClientTrust, ClientVerifier};
-use crate::accept::{ClientCertificates, ClientChain};
+use crate::accept::{ClientAuthority, ClientCertificates, ClientChain};
+use crate::apps::Glob;
 use crate::clock::UnixMillis;
 
 pub const WORKLOAD: &str = "spiffe://prod.acme.example/ns/checkout/sa/default";
@@ -68,6 +70,18 @@ impl Authority {
         Authority { issuer }
     }
 
+    /// An authority that this one and another have certified, and its certificate of the other.
+    pub fn beneath_both(&self, other: &Authority) -> (Authority, CertificateDer<'static>) {
+        let shared = self.beneath(1, |_| ());
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "beneath");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        (params.not_before, params.not_after) = (at(NOW - 3600), at(NOW + 600));
+        let twin = params.signed_by(shared.issuer.key(), &other.issuer).unwrap().der().clone();
+        (shared, twin)
+    }
+
     pub fn der(&self) -> CertificateDer<'static> {
         let certificate: &rcgen::Certificate = self.issuer.as_ref();
         certificate.der().clone()
@@ -99,8 +113,19 @@ impl Authority {
         let folder = Folder::new();
         let crl = list.map(|list| folder.write("list.pem", list));
         let ca = folder.write("ca.pem", self.issuer.pem());
-        ClientTrust::read(&ClientCertificates { ca, required: false, crl }).unwrap()
+        ClientTrust::read(&only(ca, crl)).unwrap()
     }
+}
+
+/// An authority of the configuration that may speak for the workload's trust domain and for every host.
+pub fn settings(name: &str, file: PathBuf, crl: Option<PathBuf>) -> ClientAuthority {
+    let (trust_domains, dns) = (vec!["prod.acme.example".to_owned()], vec![Glob::parse("**", '.').unwrap()]);
+    ClientAuthority { name: name.to_owned(), file, trust_domains, dns, crl, short: false }
+}
+
+/// The same, alone at its listener.
+pub fn only(file: PathBuf, crl: Option<PathBuf>) -> ClientCertificates {
+    ClientCertificates { authorities: vec![settings("prod", file, crl)], required: false }
 }
 
 pub fn uri(text: &str) -> SanType {

@@ -25,6 +25,7 @@ fn a_bound_token_holds_only_beside_its_certificate() {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let of = |fingerprint: &[u8]| {
         Arc::new(CertificateFacts {
+            ca: Arc::from("prod"),
             spiffe: None,
             dns: Vec::new(),
             subject: "CN=a".to_owned(),

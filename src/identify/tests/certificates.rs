@@ -6,95 +6,20 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    CertificateParams, CertificateRevocationListParams, CustomExtension, DnType, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
 
-use super::super::certificate::{Host, host, is_spiffe_id};
 use super::super::forge::{Answer, Folder, NOW, RSA, World, base64url, caller, issuer};
 use super::super::{
     ClientTokenHash, ClientTokenSettings, ClientTrust, ClientVerifier, Event, Identifier, KeySource, Method, Rejection,
-    RejectionKind, certificate_facts_for_explain,
+    RejectionKind,
 };
-use super::authority::{Authority, WORKLOAD, at, chain, dns, present, said, uri};
+use super::authority::{Authority, WORKLOAD, at, chain, dns, only, present, said, uri};
 use crate::accept::{ClientCertificates, ClientChain};
 use crate::clock::UnixMillis;
-
-#[test]
-fn spiffe_ids_have_one_spelling() {
-    let longest = format!("spiffe://a/{}", "x".repeat(2048 - 11));
-    let too_long = format!("{longest}x");
-    let long_domain = format!("spiffe://{}/x", "d".repeat(256));
-    for (id, valid) in [
-        (WORKLOAD, true),
-        ("spiffe://a/b", true),
-        ("spiffe://a.b-c_d.1/A/b.c/D-e_f", true),
-        ("spiffe://1.2.3.4/b", true),
-        (longest.as_str(), true),
-        (too_long.as_str(), false),
-        (long_domain.as_str(), false),
-        ("spiffe://a", false),
-        ("spiffe://a/", false),
-        ("spiffe:///b", false),
-        ("spiffe://a//b", false),
-        ("spiffe://a/b/", false),
-        ("spiffe://a/./b", false),
-        ("spiffe://a/../b", false),
-        ("spiffe://a/b..", true),
-        ("spiffe://A/b", false),
-        ("SPIFFE://a/b", false),
-        ("spiffe:/a/b", false),
-        ("spiffe://a:443/b", false),
-        ("spiffe://user@a/b", false),
-        ("spiffe://a/b?c", false),
-        ("spiffe://a/b#c", false),
-        ("spiffe://a/b%41", false),
-        ("spiffe://a/b c", false),
-        ("spiffe://a/é", false),
-        ("spiffe://é/a", false),
-        ("https://a/b", false),
-        ("", false),
-    ] {
-        assert_eq!(is_spiffe_id(id), valid, "{id}");
-    }
-}
-
-#[test]
-fn hosts_are_written_as_hosts() {
-    let longest = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
-    let label = "a".repeat(64);
-    for (name, expected) in [
-        ("a", Some(Host::Name)),
-        ("batch.acme.example", Some(Host::Name)),
-        ("_x.a-b.1", Some(Host::Name)),
-        (longest.as_str(), Some(Host::Name)),
-        ("*.acme.example", Some(Host::Pattern)),
-        (&format!("{longest}e"), None),
-        (label.as_str(), None),
-        ("", None),
-        ("*", None),
-        ("a.*.example", None),
-        ("a*.example", None),
-        ("*.*.example", None),
-        ("a..b", None),
-        (".a", None),
-        ("a.", None),
-        ("-a.b", None),
-        ("a-.b", None),
-        ("A.example", None),
-        ("a b", None),
-        ("a/b", None),
-        (WORKLOAD, None),
-        ("CN=a", None),
-        ("a@b", None),
-        ("é.example", None),
-        ("a\0.example", None),
-    ] {
-        assert_eq!(host(name), expected, "{name}");
-    }
-}
 
 #[tokio::test]
 async fn a_certificate_names_its_holder_or_nobody() {
@@ -102,7 +27,7 @@ async fn a_certificate_names_its_holder_or_nobody() {
     let authority = Authority::new("acme", |_| ());
     let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
     type Change = fn(&mut CertificateParams);
-    let rows: [(&str, Change, Result<&str, &str>); 25] = [
+    let rows: [(&str, Change, Result<&str, &str>); 16] = [
         ("svid", |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD)], Ok(WORKLOAD)),
         ("svid with a host", |leaf| leaf.subject_alt_names = vec![dns("a.example"), uri(WORKLOAD)], Ok(WORKLOAD)),
         ("two ids", |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD), uri("spiffe://b/c")], Err("certificate_name")),
@@ -118,62 +43,6 @@ async fn a_certificate_names_its_holder_or_nobody() {
             Err("certificate_name"),
         ),
         ("domain alone", |leaf| leaf.subject_alt_names = vec![uri("spiffe://a")], Err("certificate_name")),
-        (
-            "may sign certificates",
-            |leaf| {
-                leaf.subject_alt_names = vec![uri(WORKLOAD)];
-                leaf.key_usages.push(KeyUsagePurpose::KeyCertSign);
-            },
-            Err("certificate_name"),
-        ),
-        (
-            "may sign lists",
-            |leaf| {
-                leaf.subject_alt_names = vec![uri(WORKLOAD)];
-                leaf.key_usages.push(KeyUsagePurpose::CrlSign);
-            },
-            Err("certificate_name"),
-        ),
-        (
-            "does not say what it may do",
-            |leaf| {
-                leaf.subject_alt_names = vec![uri(WORKLOAD)];
-                leaf.key_usages.clear();
-            },
-            Err("certificate_name"),
-        ),
-        (
-            "may encipher keys alone",
-            |leaf| {
-                leaf.subject_alt_names = vec![uri(WORKLOAD)];
-                leaf.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
-            },
-            Err("certificate_name"),
-        ),
-        (
-            "a host that does not say what it may do",
-            |leaf| {
-                leaf.subject_alt_names = vec![dns("a.example")];
-                leaf.key_usages.clear();
-            },
-            Ok("a.example"),
-        ),
-        (
-            "a host that may encipher keys alone",
-            |leaf| {
-                leaf.subject_alt_names = vec![dns("a.example")];
-                leaf.key_usages = vec![KeyUsagePurpose::KeyEncipherment];
-            },
-            Err("certificate_untrusted"),
-        ),
-        (
-            "a host that may sign certificates",
-            |leaf| {
-                leaf.subject_alt_names = vec![dns("a.example")];
-                leaf.key_usages.push(KeyUsagePurpose::KeyCertSign);
-            },
-            Err("certificate_untrusted"),
-        ),
         ("an id in a host's place", |leaf| leaf.subject_alt_names = vec![dns(WORKLOAD)], Err("certificate_name")),
         (
             "a subject's name in a host's place",
@@ -185,14 +54,6 @@ async fn a_certificate_names_its_holder_or_nobody() {
             |leaf| leaf.subject_alt_names = vec![dns("*.a.example"), dns("b.example")],
             Ok("b.example"),
         ),
-        (
-            "is an authority",
-            |leaf| {
-                leaf.subject_alt_names = vec![uri(WORKLOAD)];
-                leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            },
-            Err("certificate_untrusted"),
-        ),
         ("link and host", |leaf| leaf.subject_alt_names = vec![uri("https://b/c"), dns("A.Example")], Ok("a.example")),
         (
             "subject",
@@ -203,14 +64,6 @@ async fn a_certificate_names_its_holder_or_nobody() {
             Ok("CN=\\#1\\0Ax,O=Acme\\, Inc."),
         ),
         ("no name", |_| (), Err("certificate_name")),
-        (
-            "for servers",
-            |leaf| {
-                leaf.subject_alt_names = vec![uri(WORKLOAD)];
-                leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-            },
-            Err("certificate_untrusted"),
-        ),
         (
             "expired",
             |leaf| {
@@ -450,11 +303,8 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
         params.signed_by(&authority.issuer).unwrap().pem().unwrap()
     };
     let folder = Folder::new();
-    let settings = ClientCertificates {
-        ca: folder.write("ca.pem", authority.issuer.pem()),
-        required: true,
-        crl: Some(folder.write("list.pem", list)),
-    };
+    let ca = folder.write("ca.pem", authority.issuer.pem());
+    let settings = ClientCertificates { required: true, ..only(ca, Some(folder.write("list.pem", list))) };
     assert!(verifier.replace(ClientTrust::read(&settings).unwrap()));
     assert!(!handshake(&verifier, Some(leaf(&authority, 1))), "revoked");
     assert!(handshake(&verifier, Some(leaf(&authority, 2))));
@@ -489,17 +339,23 @@ fn trust_that_cannot_be_read_is_told_with_its_file() {
         (good.clone(), Some(empty), "empty.pem` holds no revocation list"),
         (good.clone(), Some(broken_list), "broken-list.pem` holds a revocation list that cannot be read"),
     ] {
-        let fault = ClientTrust::read(&ClientCertificates { ca, required: true, crl }).err().unwrap();
+        let fault = ClientTrust::read(&only(ca, crl)).err().unwrap();
         assert!(fault.contains(part), "{fault}");
     }
 }
 
 #[test]
 fn an_explained_certificate_gives_facts() {
-    let leaf = Authority::new("acme", |_| ()).workload(1).certificates[0].clone();
-    let facts = certificate_facts_for_explain(&leaf).unwrap();
-    assert_eq!((facts.method, &*facts.issuer, &*facts.subject), (Method::Mtls, "mtls", WORKLOAD));
+    let authority = Authority::new("acme", |_| ());
+    let trust = authority.trust(None);
+    let leaf = authority.workload(1).certificates.clone();
+    let facts = trust.facts_for_explain(&leaf, present()).unwrap();
+    assert_eq!((facts.method, &*facts.issuer, &*facts.subject), (Method::Mtls, "prod", WORKLOAD));
     assert_eq!(facts.expires_unix_seconds, NOW + 3600);
-    assert_eq!(facts.certificate.unwrap().fingerprint.len(), 64);
-    assert_eq!(certificate_facts_for_explain(b"nothing").unwrap_err().reason, "certificate_malformed");
+    let certificate = facts.certificate.unwrap();
+    assert_eq!((certificate.fingerprint.len(), &*certificate.ca), (64, "prod"));
+    let reason = |chain: &[CertificateDer<'_>]| trust.facts_for_explain(chain, present()).unwrap_err().reason;
+    assert_eq!(reason(&[CertificateDer::from(b"nothing".to_vec())]), "certificate_malformed");
+    assert_eq!(reason(&Authority::new("evil", |_| ()).workload(1).certificates), "certificate_untrusted");
+    assert_eq!(reason(&[]), "certificate_malformed");
 }

@@ -9,8 +9,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose};
 
 use super::super::forge::{Folder, NOW, World};
 use super::super::{ClientTrust, ClientVerifier};
-use super::authority::{Authority, WORKLOAD, at, dns, present, said, uri};
-use crate::accept::{ClientCertificates, ClientChain};
+use super::authority::{Authority, WORKLOAD, at, dns, only, present, said, uri};
+use crate::accept::ClientChain;
 use crate::clock::UnixMillis;
 
 fn sent(links: Vec<rustls_pki_types::CertificateDer<'static>>) -> Arc<ClientChain> {
@@ -128,7 +128,7 @@ async fn revocation_reaches_every_link() {
         let folder = Folder::new();
         let ca = folder.write("ca.pem", root.issuer.pem());
         let crl = Some(folder.write("lists.pem", lists.concat()));
-        ClientTrust::read(&ClientCertificates { ca, required: false, crl }).unwrap()
+        ClientTrust::read(&only(ca, crl)).unwrap()
     };
     let (soon, past) = (NOW + 600, NOW - 1);
     for (what, lists, expected) in [

@@ -1,0 +1,255 @@
+//! `listeners[].tls.client_ca`: whose client certificates count, and for what.
+//!
+//! What it does: reads both forms, checks names and patterns, and finds authorities that could not be told apart. What it
+//! refuses to know: what stands in the files. Invariants: two authorities never have one name, with each other or with an
+//! issuer; the short form stands alone, because nothing says which of several authorities may speak for what (SPIFFE
+//! Trust Domain and Bundle section 4).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+
+use super::raw::{RawConfig, RawDemand, RawTls};
+use super::report::{Content, Report};
+use crate::accept::{ClientAuthority, ClientCertificates, ListenerSettings};
+use crate::apps::Glob;
+use crate::document::{Diagnostic, Spanned, name, names};
+use crate::identify::{CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS, is_trust_domain, own_trust_domain};
+
+/// Every DNS name: what the only authority of a configuration may give.
+const EVERY_HOST: &str = "**";
+
+const LIST_HINT: &str = "write a list: `client_ca: [{ name: clients, file: ca.pem, trust_domains: [prod.acme.example], dns: [\"*.acme.example\"] }]`";
+
+/// One path, or a list.
+#[derive(Debug)]
+pub enum RawClientCa {
+    File(String),
+    List(Vec<RawClientAuthority>),
+}
+
+/// One authority for client certificates.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawClientAuthority {
+    /// Its name: `issuer` in policies and records.
+    pub name: Spanned<String>,
+    /// PEM file: its certificates; several while one takes the other's place.
+    pub file: Spanned<String>,
+    /// SPIFFE trust domains whose identities it may issue; default: none.
+    #[serde(default)]
+    pub trust_domains: Vec<Spanned<String>>,
+    /// DNS names that it may give; `*` stays within one label, `**` crosses. Default: none.
+    #[serde(default)]
+    pub dns: Vec<Spanned<String>>,
+    /// PEM file: revocation lists for what it and the authorities beneath it issue.
+    pub crl: Option<Spanned<String>>,
+}
+
+impl<'de> Deserialize<'de> for RawClientCa {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EitherForm;
+
+        impl<'de> Visitor<'de> for EitherForm {
+            type Value = RawClientCa;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a path or a list of authorities")
+            }
+
+            fn visit_str<E>(self, path: &str) -> Result<Self::Value, E> {
+                Ok(RawClientCa::File(path.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut authorities = Vec::new();
+                while let Some(authority) = list.next_element()? {
+                    authorities.push(authority);
+                }
+                Ok(RawClientCa::List(authorities))
+            }
+        }
+
+        deserializer.deserialize_any(EitherForm)
+    }
+}
+
+impl JsonSchema for RawClientCa {
+    fn schema_name() -> Cow<'static, str> {
+        "ClientCa".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let authority = generator.subschema_for::<RawClientAuthority>();
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "minItems": 1, "items": authority }] })
+    }
+}
+
+/// Checks one listener's demands on clients. `None`: it was reported, or there are none.
+pub fn client_certificates(report: &mut Report<'_>, index: usize, raw: &RawTls) -> Option<ClientCertificates> {
+    let subject = |key: &str| format!("listeners[{index}].tls.{key}");
+    let required = raw.client_certificate.as_ref().is_some_and(|demand| demand.value == RawDemand::Required);
+    let given = raw.client_ca.as_ref()?;
+    let authorities = match &given.value {
+        RawClientCa::File(path) => {
+            let path = Spanned::new(path.clone(), given.line(), given.column());
+            let file = report.path(&path, &subject("client_ca"), Content::ClientAuthority { single: true });
+            let crl =
+                optional(&raw.client_crl, |lists| report.path(lists, &subject("client_crl"), Content::Revocations));
+            let every_host = Glob::parse(EVERY_HOST, '.').ok()?;
+            vec![ClientAuthority {
+                name: CLIENT_CERTIFICATES.to_owned(),
+                file: file?,
+                trust_domains: Vec::new(),
+                dns: vec![every_host],
+                crl: crl?,
+                short: true,
+            }]
+        }
+        RawClientCa::List(list) => {
+            if let Some(lists) = &raw.client_crl {
+                let message = format!("`{}` stands beside a list of authorities", subject("client_crl"));
+                report.error_with_hint(lists, message, "give each authority its own `crl`");
+            }
+            let mut checked: Vec<ClientAuthority> = Vec::new();
+            for (place, authority) in list.iter().enumerate() {
+                let Some(settings) = one(report, &format!("listeners[{index}].tls.client_ca[{place}]"), authority)
+                else {
+                    continue;
+                };
+                if checked.iter().any(|other| other.name == settings.name) {
+                    report.error(&authority.name, format!("two authorities are named {}", name(&settings.name)));
+                }
+                checked.push(settings);
+            }
+            checked
+        }
+    };
+    Some(ClientCertificates { authorities, required })
+}
+
+/// `Some(None)`: not given; `None`: reported.
+fn optional<T, U>(given: &Option<T>, check: impl FnOnce(&T) -> Option<U>) -> Option<Option<U>> {
+    match given {
+        Some(given) => check(given).map(Some),
+        None => Some(None),
+    }
+}
+
+fn one(report: &mut Report<'_>, subject: &str, raw: &RawClientAuthority) -> Option<ClientAuthority> {
+    let reserved = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
+    let own_name = report.own_name(&raw.name, &format!("{subject}.name"));
+    if reserved.contains(&raw.name.value.as_str()) {
+        let hint = format!("policies and records use {} for others; choose another name", names(reserved));
+        report.error_with_hint(&raw.name, format!("the name {} is reserved", name(&raw.name.value)), hint);
+    }
+    let file = report.path(&raw.file, &format!("{subject}.file"), Content::ClientAuthority { single: false });
+    let crl = optional(&raw.crl, |lists| report.path(lists, &format!("{subject}.crl"), Content::Revocations));
+    let trust_domains = raw.trust_domains.iter().filter_map(|given| trust_domain(report, given)).collect();
+    let dns = raw.dns.iter().filter_map(|given| hosts(report, given)).collect();
+    Some(ClientAuthority { name: own_name?, file: file?, trust_domains, dns, crl: crl?, short: false })
+}
+
+fn trust_domain(report: &mut Report<'_>, given: &Spanned<String>) -> Option<String> {
+    if is_trust_domain(&given.value) {
+        return Some(given.value.clone());
+    }
+    let message = "a trust domain is written in full, of `a-z 0-9 . - _`, without `spiffe://` and wildcards";
+    report.error_with_hint(given, message, "write it like `prod.acme.example`");
+    None
+}
+
+/// A pattern of host names, in lower case (RFC 4343).
+fn hosts(report: &mut Report<'_>, given: &Spanned<String>) -> Option<Glob> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte);
+    let fault = match Glob::parse(&given.value.to_ascii_lowercase(), '.') {
+        Ok(glob) if given.value.bytes().all(allowed) => return Some(glob),
+        Ok(_) => "a pattern of DNS names has letters, digits, `-`, `_`, `.` and `*`".to_owned(),
+        Err(fault) => fault.to_string(),
+    };
+    report.error_with_hint(given, fault, "write it like `*.svc.acme.example`");
+    None
+}
+
+/// Checks that join authorities of several listeners, and issuers.
+pub fn across(report: &mut Report<'_>, raw: &RawConfig, listeners: &[ListenerSettings]) {
+    let known: Vec<&ClientAuthority> = listeners.iter().flat_map(authorities).collect();
+    let several = known.iter().any(|one| known.iter().any(|other| one.file != other.file || one.short != other.short));
+    let mut seen: Vec<&ClientAuthority> = Vec::new();
+    for (index, listener) in raw.listeners.iter().enumerate() {
+        let Some(given) = listener.tls.as_ref().and_then(|tls| tls.client_ca.as_ref()) else { continue };
+        let list = match &given.value {
+            RawClientCa::File(_) if several => {
+                let message = format!(
+                    "`listeners[{index}].tls.client_ca` does not say what its authority may speak for, and it is not the only one"
+                );
+                report.error_with_hint(given, message, LIST_HINT);
+                continue;
+            }
+            RawClientCa::File(_) => continue,
+            RawClientCa::List(list) => list,
+        };
+        for authority in list {
+            if raw.issuers.iter().any(|issuer| issuer.name.value == authority.name.value) {
+                let message = format!("an issuer of tokens is named {} already", name(&authority.name.value));
+                report.error_with_hint(&authority.name, message, "policies call both `issuer`: choose another name");
+            }
+            let of_listener = listeners.iter().filter(|settings| settings.name == listener.name.value);
+            let settings = of_listener.flat_map(authorities).find(|settings| settings.name == authority.name.value);
+            let Some(settings) = settings else { continue };
+            match seen.iter().find(|other| other.name == settings.name) {
+                Some(other) if *other != settings => {
+                    let message = format!("another listener has another authority {}", name(&settings.name));
+                    let hint = "policies and records tell authorities apart by their names: write the same, or name it otherwise";
+                    report.error_with_hint(&authority.name, message, hint);
+                }
+                Some(_) => {}
+                None => seen.push(settings),
+            }
+        }
+    }
+}
+
+/// A listener's authorities for client certificates.
+pub fn authorities(listener: &ListenerSettings) -> impl Iterator<Item = &ClientAuthority> {
+    listener.tls.iter().flat_map(|tls| &tls.clients).flat_map(|clients| &clients.authorities)
+}
+
+/// Says of a short form what it binds its authority to, and binds it: the trust domain that its own certificate names, or
+/// else those that the policy names; and every DNS name, because there is no other authority whose names could be meant.
+pub fn infer(
+    listeners: &mut [ListenerSettings],
+    file: &std::path::Path,
+    place: impl Fn(&str) -> (u64, u64),
+    named_by_policy: &[&str],
+) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (index, listener) in listeners.iter_mut().enumerate() {
+        let (line, column) = place(&listener.name);
+        let clients = listener.tls.as_mut().and_then(|tls| tls.clients.as_mut());
+        for authority in clients.into_iter().flat_map(|clients| &mut clients.authorities).filter(|one| one.short) {
+            // What is wrong with the file is told where it is named.
+            let own = std::fs::read(&authority.file).ok().and_then(|pem| own_trust_domain(&pem));
+            let source = if own.is_some() { "its certificate names" } else { "the policy names" };
+            let domains =
+                own.map_or_else(|| named_by_policy.iter().map(|&one| one.to_owned()).collect(), |one| vec![one]);
+            let subject = format!("`listeners[{index}].tls.client_ca`");
+            let message = match domains.is_empty() {
+                true => format!(
+                    "{subject} speaks for no SPIFFE trust domain, because neither its certificate nor the policy names one"
+                ),
+                false => {
+                    let domains = names(domains.iter().map(String::as_str));
+                    format!("{subject} speaks for the trust domains that {source}: {domains}")
+                }
+            };
+            authority.trust_domains = domains;
+            let message = format!("{message}; and for every DNS name");
+            found.push(Diagnostic::warning(file, line, column, message).with_hint(LIST_HINT));
+        }
+    }
+    found
+}
