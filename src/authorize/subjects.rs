@@ -150,7 +150,11 @@ impl Checker<'_> {
     /// registers a name that fits.
     fn spiffe(&mut self, pattern: &Spanned<String>) -> Option<Glob> {
         let Some(rest) = pattern.value.strip_prefix("spiffe://") else {
-            self.error(pattern, "a SPIFFE ID begins with `spiffe://`").hint("write `spiffe://trust-domain/path`");
+            let hint = match pattern.value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:")) {
+                true => "the scheme is in lower case and followed by two slashes: `spiffe://trust-domain/path`",
+                false => "write `spiffe://trust-domain/path`",
+            };
+            self.error(pattern, "a SPIFFE ID begins with `spiffe://`").hint(hint);
             return None;
         };
         let domain = rest.split('/').next().unwrap_or_default();
@@ -158,6 +162,10 @@ impl Checker<'_> {
             || !domain.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte))
         {
             self.error(pattern, "a trust domain is written in full, of `a-z 0-9 . - _`, without wildcards");
+            return None;
+        }
+        if let Some((message, hint)) = unmatched_path(domain, rest.get(domain.len()..).unwrap_or_default()) {
+            self.error(pattern, format!("this pattern can never match: {message}")).hint(hint);
             return None;
         }
         self.glob(pattern, '/')
@@ -178,6 +186,25 @@ impl Checker<'_> {
 /// What stands between the scheme and the path of a SPIFFE ID or a pattern of such.
 pub(super) fn trust_domain(id: &str) -> &str {
     id.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next()).unwrap_or_default()
+}
+
+/// Why no workload's ID has a path that fits this pattern, and what to write instead (SPIFFE-ID section 2.2; X.509-SVID section
+/// 5.2).
+fn unmatched_path(domain: &str, path: &str) -> Option<(&'static str, String)> {
+    let Some(path) = path.strip_prefix('/') else {
+        let hint = format!("for all workloads of the trust domain, write `spiffe://{domain}/**`");
+        return Some(("a trust domain's own ID names no workload", hint));
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte);
+    path.split('/').find_map(|segment| match segment {
+        "" => Some(("no segment of a SPIFFE ID is empty", "leave out the slash that is too much".to_owned())),
+        "." | ".." => Some(("no segment of a SPIFFE ID is `.` or `..`", "write the path that is meant".to_owned())),
+        _ if segment.bytes().all(allowed) => None,
+        _ => Some((
+            "a segment of a SPIFFE ID has only `a-z A-Z 0-9 . - _`",
+            "nothing is percent-encoded there; `*` stands for what is not known".to_owned(),
+        )),
+    })
 }
 
 fn lower(text: &Spanned<String>) -> Spanned<String> {
