@@ -97,7 +97,7 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     let writing = !operation.permission.ends_with(".read");
     let _writing = writing.then(|| Writing::begin(core, permit.project()));
     if !is_shared || (!settings.coalesce && settings.cache.is_none()) {
-        charge()?;
+        fairness::in_turn(core, &class, who, charge).await?;
         return Errand::new(question, class.clone())?.run().await;
     }
     let key = Arc::new(key(&question));
@@ -108,10 +108,10 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
         return Ok(reply);
     }
     if !settings.coalesce {
-        charge()?;
+        fairness::in_turn(core, &class, who, charge).await?;
         return Errand::new(question, class.clone())?.run_and_keep(&key).await;
     }
-    match core.sharing.join(core, &key, charge)? {
+    match fairness::in_turn(core, &class, who, || core.sharing.join(core, &key, charge)).await? {
         Joined::Follow(waiting) => {
             core.metrics.query_shared("coalesced");
             waiting.outcome().await.map(|reply| Reply { source: Source::Coalesced, ..reply })

@@ -1,16 +1,17 @@
 //! Whether one more question may be asked of the backend now.
 //!
 //! What it does: finds the rate of a question's class, takes it from the caller's share, and tells the budget what the
-//! backend says. What it refuses to know: how shares are made. Invariant: whoever is refused here is told when to come
-//! again, and the backend hears nothing of it.
+//! backend says. What it refuses to know: how shares are made. Invariants: who is refused here is told when to come
+//! again, and the backend hears nothing of it; who asks for the first time waits for a turn instead, within `TURN_LIMIT`.
 
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::{Core, House};
 use crate::accept::{Ask, Call};
 use crate::forward::Answer;
 use crate::identify::Facts;
-use crate::limits::{Rate, Told};
+use crate::limits::{Rate, TURN_LIMIT, Told};
 use crate::profiles::OperationId;
 use crate::respond::Refusal;
 
@@ -23,16 +24,56 @@ pub fn class(house: &House, call: &Call, operation: OperationId) -> std::sync::A
     house.profile.operation(operation).rate.class(query).clone()
 }
 
-/// Takes one question from the share of whoever asks.
+/// Takes one question from the share of who asks.
 pub fn admit(core: &Core, house: &House, class: &str, who: &Facts) -> Result<(), Refusal> {
     // A class without a rate cannot be loaded.
     let Some(rate) = rate(house, class) else { return Ok(()) };
-    // The length keeps two pairs of names apart.
-    let key = format!("{}:{}{}", who.issuer.len(), who.issuer, who.subject);
-    core.rates.take(class, rate, &key, core.clock.now()).map(drop).map_err(|share| {
+    let taken = core.rates.take(class, rate, &key(who), core.clock.now());
+    taken.map(drop).map_err(|share| Refusal::over_rate(share).because(format!("rate class {class}")))
+}
+
+/// Tries what `admit` is a part of; once more when it is the turn of who asks for the first time.
+pub async fn in_turn<T>(
+    core: &Core,
+    class: &str,
+    who: &Facts,
+    attempt: impl Fn() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let mut outcome = attempt();
+    if is_over(&outcome) && has_turn(core, class, &key(who)).await {
+        outcome = attempt();
+    }
+    if is_over(&outcome) {
         core.metrics.query_throttled(class, "gateway");
-        Refusal::over_rate(share).because(format!("rate class {class}"))
-    })
+    }
+    outcome
+}
+
+fn is_over<T>(outcome: &Result<T, Refusal>) -> bool {
+    outcome.as_ref().is_err_and(|refusal| refusal.share.is_some())
+}
+
+/// Waits until it is the turn of `key`, and tells whether it is.
+async fn has_turn(core: &Core, class: &str, key: &str) -> bool {
+    let until = Instant::now() + TURN_LIMIT;
+    let mut is_first = true;
+    // Others who come make each share smaller: it is looked at again.
+    while let Some(turn) = core.rates.turn(class, key, core.clock.now(), is_first) {
+        if turn.is_zero() {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep_until(until.min(Instant::now() + turn)).await;
+        is_first = false;
+    }
+    false
+}
+
+/// Who asks, as the rates know it. The length keeps two pairs of names apart.
+fn key(who: &Facts) -> String {
+    format!("{}:{}{}", who.issuer.len(), who.issuer, who.subject)
 }
 
 fn rate(house: &House, class: &str) -> Option<Rate> {

@@ -13,7 +13,7 @@ mod rates;
 pub use fair_queue::{FairQueue, FairQueueBounds, Turn, address_block};
 pub use penalty::{CallerKey, Penalties};
 pub use quota::{Charge, LocalMeter, Meter, Over, Quota};
-pub use rates::{Rate, Rates, Share, Told};
+pub use rates::{Rate, Rates, Share, TURN_LIMIT, Told};
 
 use std::time::Duration;
 

@@ -4,7 +4,8 @@
 //! asked lately, and one, the reserve, for newcomers. What it refuses to know: what a class or a key stands for, and how
 //! it is asked. Invariants: over any time a class admits at most its rate times that time, its stock (`Rate::stock`), and
 //! never more than the backend said is left; a key that asks less than its share, the rate divided by the seats, is
-//! admitted however much the others ask; classes and keys are bounded.
+//! admitted however much the others ask; its first call is paid from the reserve, then from what others saved beyond one call,
+//! and else has its turn (`turn`) when its share has come to one call; classes and keys are bounded.
 //!
 //! Fresh tokens are dealt as max-min fairness has it: the same to each seat, and what a full seat cannot take to the
 //! others, so that what one leaves unused another may use. A share that no seat can take is lost, as in any full bucket.
@@ -20,6 +21,8 @@ const CLASSES_LIMIT_ENTRIES: usize = 64;
 const SEATS_LIMIT_ENTRIES: usize = 512;
 /// A word on a time that is longer than this and than the class's own is about another limit.
 const TOLD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a newcomer's first call may wait for its turn. Beyond it, clients' own timeouts come near.
+pub const TURN_LIMIT: Duration = Duration::from_secs(2);
 /// How long a class is empty at most after a refusal of the backend's, unless its own time is longer.
 const EMPTY_LIMIT: Duration = Duration::from_secs(60);
 /// A clock that is set back further than this is believed.
@@ -121,6 +124,10 @@ struct Class {
 struct Seat {
     tokens: f64,
     asked: UnixMillis,
+    /// Whether a call was admitted since it came.
+    served: bool,
+    /// A call of it waits for its turn until then at most.
+    waits_until: UnixMillis,
 }
 
 impl Rates {
@@ -137,6 +144,13 @@ impl Rates {
             Some(class) => class.take(configured, who, now),
             None => Err(Share { limit: 1, remaining: 0, reset_seconds: 1 }),
         }
+    }
+
+    /// When the first call of `who`, which was not admitted, has its turn: no time if it can be asked again now. `None`: it
+    /// has no turn, because it was served lately, waits already (`is_first` asks for another one), has no seat of its own, or would
+    /// wait longer than `TURN_LIMIT`.
+    pub fn turn(&self, class: &str, who: &str, now: UnixMillis, is_first: bool) -> Option<Duration> {
+        self.classes().get_mut(class)?.turn(who, now, is_first)
     }
 
     /// Corrects a class by what the backend says. Nothing is raised: a limit or a remainder of the backend's counts if
@@ -196,6 +210,7 @@ impl Class {
         match seat {
             Some(seat) if seat.tokens >= 1.0 => {
                 seat.tokens -= 1.0;
+                seat.served = true;
                 if let Some((left, _)) = &mut self.left {
                     *left -= 1;
                 }
@@ -212,17 +227,45 @@ impl Class {
         }
     }
 
-    /// The key of the seat for `who`, which gets one if it had none. A newcomer's first call is paid from the reserve.
+    fn turn(&mut self, who: &str, now: UnixMillis, is_first: bool) -> Option<Duration> {
+        self.deal(now);
+        let seats = f64::from(u32::try_from(self.seats.len()).unwrap_or(u32::MAX));
+        let share_per_milli = self.rate().per_milli() / (seats + 1.0);
+        if self.left.is_some_and(|(left, until)| left == 0 && until > now) {
+            return None;
+        }
+        let seat = self.seats.get_mut(who).filter(|seat| !seat.served)?;
+        let millis = ((1.0 - seat.tokens).max(0.0) / share_per_milli).ceil();
+        let limit = TURN_LIMIT.as_millis() as f64;
+        if millis > limit || (is_first && seat.waits_until > now) {
+            return None;
+        }
+        if is_first {
+            seat.waits_until = UnixMillis(now.0.saturating_add(limit as i64));
+        }
+        Some(Duration::from_millis(millis as u64))
+    }
+
+    /// The key of the seat for `who`, which gets one if it had none. A newcomer's first call is paid from the
+    /// reserve, and what is missing by those who have saved the most: each keeps one call.
     fn seat_of<'a>(&mut self, who: &'a str, now: UnixMillis) -> &'a str {
         if self.seats.contains_key(who) {
             return who;
         }
         self.rise(now);
         let key = if self.seats.len() >= SEATS_LIMIT_ENTRIES { THE_REST } else { who };
-        let first = self.reserve.min(1.0);
-        let seat = self.seats.entry(key.to_owned()).or_insert(Seat { tokens: 0.0, asked: now });
-        seat.tokens += first;
+        let mut first = self.reserve.min(1.0);
         self.reserve -= first;
+        // Those without a seat of their own would come as newcomers each time.
+        while first < 1.0 && key == who {
+            let richest = self.seats.values_mut().max_by(|one, other| one.tokens.total_cmp(&other.tokens));
+            let Some(richest) = richest.filter(|seat| seat.tokens > 1.0) else { break };
+            let given = (richest.tokens - 1.0).min(1.0 - first);
+            richest.tokens -= given;
+            first += given;
+        }
+        let fresh = Seat { tokens: 0.0, asked: now, served: false, waits_until: UnixMillis(i64::MIN) };
+        self.seats.entry(key.to_owned()).or_insert(fresh).tokens += first;
         key
     }
 
@@ -312,138 +355,4 @@ fn seconds(tokens: f64, per_milli: f64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rate(text: &str) -> Rate {
-        Rate::parse(text).unwrap()
-    }
-
-    #[test]
-    fn rates_have_one_spelling() {
-        for (text, expected) in [
-            ("100/s", Some((100, 1))),
-            ("60/min", Some((60, 60))),
-            ("600/h", Some((600, 3600))),
-            ("0/s", None),
-            ("-1/s", None),
-            ("+1/s", None),
-            ("1.5/s", None),
-            ("1/day", None),
-            ("1 /s", None),
-            ("1000001/s", None),
-            ("99999999999999/s", None),
-            ("/s", None),
-            ("s", None),
-        ] {
-            let read = Rate::parse(text).map(|rate| (rate.count, rate.per.as_secs()));
-            assert_eq!(read, expected, "{text}");
-        }
-    }
-
-    proptest::proptest! {
-        /// Scenario: somebody hammers, others come one after the other and ask steadily, each less than its share; any
-        /// class. Guarantees: every modest call is admitted, all together stay within rate and stock, and what the
-        /// modest leave, the greedy one gets.
-        #[test]
-        fn nobody_starves_and_the_limit_holds(
-            class in proptest::sample::select(vec!["100/s", "15/s", "600/h", "60/min", "60/h"]),
-            modest in 1_usize..7,
-            pressure in 2_usize..6,
-            seed in 0_u64..1000,
-        ) {
-            let rate = rate(class);
-            let rates = Rates::default();
-            // All seats, the reserve's too.
-            let seats = (modest + 2) as f64;
-            let pause = (seats / rate.per_milli() / 0.9).ceil() as i64;
-            let end = pause * 12;
-            let step = (1.0 / rate.per_milli() / pressure as f64).max(1.0) as i64;
-            let mut due: Vec<i64> = (0..modest).map(|who| pause * (who as i64 + 1) + (seed as i64 * 7) % pause).collect();
-            let (mut greedy, mut admitted, mut refused) = (0_u64, 0_u64, Vec::new());
-            let mut at = 0;
-            while at < end {
-                let now = UnixMillis(1_000_000 + at);
-                for (who, due) in due.iter_mut().enumerate() {
-                    while *due <= at {
-                        *due += pause;
-                        match rates.take("c", rate, &format!("modest {who}"), now) {
-                            Ok(_) => admitted += 1,
-                            Err(_) => refused.push((who, at)),
-                        }
-                    }
-                }
-                greedy += u64::from(rates.take("c", rate, "greedy", now).is_ok());
-                at += step;
-            }
-            assert!(refused.is_empty(), "{refused:?}");
-            let total = (greedy + admitted) as f64;
-            let most = rate.per_milli() * end as f64 + rate.stock(modest + 1);
-            assert!(total <= most + 1.0, "{total} of {most}");
-            let least = rate.per_milli() * end as f64 * 0.9 - seats;
-            assert!(total >= least, "{total}, at least {least}");
-        }
-    }
-
-    /// Scenario: the backend knows better. Guarantees: row by row how much is admitted at once, and when again.
-    #[test]
-    fn the_backend_lowers_what_is_left_and_never_raises_it() {
-        let told = |limit, remaining, reset_seconds| Some(Told { limit, remaining, reset_seconds });
-        let burst = |rates: &Rates, now| {
-            (0..1000).take_while(|_| rates.take("c", rate("100/s"), "who", UnixMillis(now)).is_ok()).count()
-        };
-        // What is said first, what then, what is admitted after it at once, and a second later.
-        let cases: &[(Option<Told>, Option<Told>, usize, usize)] = &[
-            (None, None, 87, 100),
-            (told(Some(100), 3, 5), None, 3, 0),
-            (told(Some(100), 0, 5), None, 0, 0),
-            (told(Some(100), 3, 1), None, 3, 100),
-            (told(None, 5000, 5), None, 87, 100),
-            (told(Some(5000), 5000, 5), None, 87, 100),
-            // Out of order: the lower word counts.
-            (told(None, 2, 9), told(None, 40, 9), 2, 0),
-            (told(None, 40, 9), told(None, 2, 9), 2, 0),
-            (told(Some(10), 5000, 1), None, 9, 10),
-            (told(Some(0), 5000, 1), None, 87, 100),
-            // An hour's limit of something else.
-            (told(Some(60), 0, 3000), None, 87, 100),
-        ];
-        for (first, then, at_once, later) in cases {
-            let rates = Rates::default();
-            let now = 1_000_000;
-            assert!(rates.take("c", rate("100/s"), "who", UnixMillis(now)).is_ok());
-            for told in [first, then].into_iter().flatten() {
-                rates.corrected("c", *told, UnixMillis(now));
-            }
-            let admitted = burst(&rates, now);
-            assert!(admitted.abs_diff(*at_once) <= 1, "{first:?} {then:?}: {admitted}");
-            let admitted = burst(&rates, now + 1000);
-            assert!(admitted.abs_diff(*later) <= 1, "{first:?} {then:?}, later: {admitted}");
-        }
-        let rates = Rates::default();
-        assert!(rates.take("c", rate("100/s"), "who", UnixMillis(0)).is_ok());
-        rates.emptied("c", 7, UnixMillis(0));
-        let refused = rates.take("c", rate("100/s"), "who", UnixMillis(2500)).unwrap_err();
-        assert_eq!((refused.remaining, refused.reset_seconds), (0, 5));
-        assert!(rates.take("c", rate("100/s"), "who", UnixMillis(7000)).is_ok());
-    }
-
-    /// Scenario: more keys than there are seats, and more classes than are kept. Guarantees: both maps stay bounded,
-    /// and somebody without a seat is still served in time.
-    #[test]
-    fn keys_and_classes_are_bounded() {
-        let rates = Rates::default();
-        for number in 0..3000 {
-            let _ = rates.take("c", rate("100/s"), &format!("who {number}"), UnixMillis(1000));
-            let _ = rates.take(&format!("class {}", number % 100), rate("100/s"), "who", UnixMillis(1000));
-        }
-        let _ = rates.take("c", rate("100/s"), "late", UnixMillis(1000));
-        let classes = rates.classes();
-        assert!(classes.len() <= CLASSES_LIMIT_ENTRIES);
-        assert!(classes.values().all(|class| class.seats.len() <= SEATS_LIMIT_ENTRIES + 1));
-        drop(classes);
-        let served =
-            (0..100).any(|tenth| rates.take("c", rate("100/s"), "late", UnixMillis(1000 + tenth * 100)).is_ok());
-        assert!(served);
-    }
-}
+mod tests;

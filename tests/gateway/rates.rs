@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use http::Method;
 use lightkeeper::clock::Clock;
 use lightkeeper::demo::emulator::Role;
-use lightkeeper::demo::{Answer, Emulator, Endpoints, Fault, SampleCaller, World, WorldPlan};
+use lightkeeper::demo::{Algorithm, Answer, Emulator, Endpoints, Fault, SampleCaller, World, WorldPlan};
 use serde_json::json;
 
 use crate::stage::{self, eventually};
@@ -63,6 +63,31 @@ async fn what_is_asked_alike_is_asked_once() {
     assert_eq!(world.emulator.heads(), 1);
     assert_eq!(get(&world, "ann", STREAMS).await.status, 200);
     assert_eq!(world.emulator.heads(), 2);
+}
+
+/// Scenario: sixty callers come at once for the first time, with a rate of forty a second. Guarantees: each gets an answer; who
+/// goes on asking beyond the share is told when to come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newcomers_wait_for_their_turn() {
+    let world = Arc::new(stage::start(plan("{ coalesce: off, rates: { general: 40/s } }")).await);
+    let asked: Vec<_> = (0..60)
+        .map(|number| {
+            let claims = world.issuer.claims_of("ann").set("sub", format!("newcomer-{number}"));
+            let caller = world.plain_caller().bearer(&world.issuer.mint(claims, Algorithm::Rs256));
+            tokio::spawn(async move { caller.get(STREAMS).await.unwrap().status })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for one in asked {
+        statuses.push(one.await.unwrap());
+    }
+    assert_eq!(statuses, [200; 60]);
+    let greedy: Vec<_> = (0..60).map(|_| asking(&world, "ann", STREAMS)).collect();
+    let mut refused = 0;
+    for one in greedy {
+        refused += usize::from(one.await.unwrap().status == 429);
+    }
+    assert!(refused > 0);
 }
 
 /// Scenario: callers who may see different projects ask for the list of projects at the same time, and the same caller
