@@ -1,8 +1,8 @@
 //! Alerts of a part of the tree: what state each is in, and where to look next.
 //!
 //! What it does: asks for the states that the backend tells one by one, falls back on what it told us by itself, and makes the links from an alert to what may
-//! explain it. What it refuses to know: how alerts are listed. Invariants: a state that was not found is `unknown`, and
-//! the reason stands among the errors; so many are asked at most.
+//! explain it. What it refuses to know: how alerts are listed. Invariants: a state that the backend does not have is `unknown`, as the
+//! profile says; one that it could not be asked for is, too, and the reason stands among the errors; so many are asked at most.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -83,13 +83,14 @@ pub(super) async fn ask(
     let answers = side_by_side(asking, targets).await;
     for ((place, origin, state, source, id), answer) in from.into_iter().zip(answers) {
         let read = answer.and_then(|reply| {
-            let document: Option<&RawValue> = serde_json::from_slice(&reply.body).ok();
-            let at = |pointer: &str| federate::text_at(document?, pointer);
-            let found = State { word: at(&state.at).map(|word| said(state, word)), since: at(&state.since) };
-            let shape = federate::MergeFault::Shape;
-            found.word.is_some().then_some(found).ok_or_else(|| Failed::from(shape))
+            let document: Result<&RawValue, _> = serde_json::from_slice(&reply.body);
+            let document = document.map_err(|_| Failed::from(federate::MergeFault::Shape))?;
+            let at = |pointer: &str| federate::text_at(document, pointer);
+            Ok(State { word: at(&state.at).map(|word| said(state, word)), since: at(&state.since) })
         });
         match read {
+            // The backend knows of no state: it is what we were told, or `unknown`, and nothing is missing.
+            Ok(State { word: None, .. }) => {}
             Ok(mut found) => {
                 // The backend tells the state alone; we may have been told when it began.
                 let told = states.found.remove(&(place, id.clone())).filter(|told| told.word == found.word);

@@ -277,6 +277,21 @@ async fn an_alert_without_a_state_is_told() {
         let link = document["items"][1]["links"][link].as_str().unwrap();
         assert!(link.starts_with("https://app.lightstep.com/payments-prod/"), "{link}");
     }
+    // The backend answers, and has no state of it: that is no gap.
+    let condition =
+        json!({ "data": { "type": "condition", "attributes": { "name": "new", "expression": "err > 5%" } } });
+    let editor = world.plain_caller().bearer(&world.issuer.token("terraform"));
+    let made = editor.post("/public/v0.2/acme/projects/checkout-prod/conditions", &condition).await.unwrap();
+    assert!((200..300).contains(&made.status), "{}", made.text());
+    let id = made.json().unwrap()["data"]["id"].clone();
+    let document = ask(&world, "ann", "/apps/shop/checkout/-/alerts").await.json().unwrap();
+    let new = document["items"].as_array().unwrap().iter().find(|item| item["id"] == id).unwrap();
+    assert_eq!(
+        (&new["state"], &document["partial"], &document["errors"]),
+        (&json!("unknown"), &json!(false), &json!([]))
+    );
+    let path = format!("/public/v0.2/acme/projects/checkout-prod/conditions/{}", id.as_str().unwrap());
+    editor.send(http::Method::DELETE, &path, &[], Vec::new()).await.unwrap();
     // What the backend tells of its own accord fills the gap.
     let inlet = world.plain_caller().bearer(&webhook_secret("shop/checkout"));
     let alert = json!({ "alert": { "id": "metric_alert-23", "name": "checkout latency", "state": "Critical" } });

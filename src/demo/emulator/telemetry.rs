@@ -28,8 +28,11 @@ impl State {
                 stream_timeseries(question)
             }
             Act::ConditionStatus => {
-                project.object(of::CONDITIONS, id).ok_or(NO_OBJECT)?;
-                let attributes = json!({ "expression": "err > 5%", "state": "false" });
+                let condition = project.object(of::CONDITIONS, id).ok_or(NO_OBJECT)?;
+                // One that is new was not evaluated yet.
+                let is_new = condition.pointer("/attributes/name").is_some_and(|name| name == "new");
+                let state = if is_new { Value::Null } else { json!("false") };
+                let attributes = json!({ "expression": "err > 5%", "state": state });
                 ok(json!({ "data": { "type": "condition_status", "id": id, "attributes": attributes } }))
             }
             Act::SnoozeValidate => {
