@@ -9,6 +9,7 @@ mod alarms;
 mod alert;
 mod answer;
 mod asking;
+mod changes;
 mod core;
 mod csrf;
 mod deliver;

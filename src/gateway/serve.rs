@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::changes::{self, Digests};
 use super::phases::Phases;
 use super::{Core, House, Plan, line};
 use crate::accept::{Edge, EdgeEvent, FRAME_LIMIT_BYTES, Stage, Terms, Witness, reached};
@@ -70,6 +71,8 @@ pub struct Gateway {
     loader: Loader,
     events: Events,
     files: Mutex<Vec<PathBuf>>,
+    /// What they held when the present house was built.
+    known: Mutex<Digests>,
     /// When the files of the present house were read, Unix milliseconds.
     read_at: AtomicI64,
     reloading: tokio::sync::Mutex<()>,
@@ -118,6 +121,7 @@ impl Gateway {
             edges.push(tokio::spawn(edge.run()));
             tracing::info!(listener = listener.name, %address, tls = listener.tls.is_some(), "listening");
         }
+        let known = changes::digests(&plan.files);
         core.metrics.reloaded(true, core.clock.now().0 as f64 / 1000.0);
         core.event("start", "started", Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()));
         Ok(Arc::new(Gateway {
@@ -129,6 +133,7 @@ impl Gateway {
             edges: Mutex::new(edges),
             loader,
             events,
+            known: Mutex::new(known),
             files: Mutex::new(plan.files),
             read_at: AtomicI64::new(plan.read_at.0),
             reloading: tokio::sync::Mutex::new(()),
@@ -186,8 +191,11 @@ impl Gateway {
             return Err(vec!["`audit` can only change by a restart".to_owned()]);
         }
         let mut house = House::build(&plan, &self.core.clock, &self.events, Some(&before))?;
-        let credentials_changed = house.vault.fingerprints() != before.vault.fingerprints();
-        let policy_changed = house.policy.version() != before.policy.version();
+        let read = changes::digests(&plan.files);
+        let changed = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            changes::changes(&before, &house, (&*known, &read))
+        };
         // Before the swap: no connection may be judged by old trust in the new house.
         house.settle();
         for (present, next) in self.terms.iter().zip(terms(&house)) {
@@ -198,20 +206,14 @@ impl Gateway {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = plan.files;
         self.read_at.store(plan.read_at.0, Ordering::Relaxed);
         self.core.trail.reopen();
-        tracing::info!(policy_version = version, policy_changed, credentials_changed, "configuration taken over");
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        tracing::info!(policy_version = version, changed, "configuration taken over");
         self.core.trail.note(Record {
             time: timestamp(self.core.clock.now().0),
             request_id: self.core.request_id(),
             event: "reload",
             reason: "configuration_taken_over",
-            detail: Some(
-                format!(
-                    "policy {} -> {version}; credentials {}",
-                    before.policy.version(),
-                    if credentials_changed { "changed" } else { "unchanged" }
-                )
-                .into(),
-            ),
+            detail: Some(changed.into()),
             policy_version: version,
             ..Record::default()
         });
@@ -271,23 +273,10 @@ impl Gateway {
         tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
-    /// A digest of all watched files, so that a file written anew with the same content means nothing.
-    async fn content(&self) -> Vec<u8> {
+    /// Digests of all watched files, so that a file written anew with the same content means nothing.
+    async fn content(&self) -> Digests {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let digest = tokio::task::spawn_blocking(move || {
-            let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-            for file in files {
-                let content = std::fs::read(&file);
-                context.update(file.as_os_str().as_encoded_bytes());
-                match content {
-                    Ok(content) => context.update(&content),
-                    Err(error) => context.update(error.kind().to_string().as_bytes()),
-                }
-                context.update(&[0]);
-            }
-            context.finish().as_ref().to_vec()
-        });
-        digest.await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || changes::digests(&files)).await.unwrap_or_default()
     }
 
     /// Says "not ready", waits, stops accepting, lets calls finish, cuts what is left, writes the last

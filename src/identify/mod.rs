@@ -275,6 +275,11 @@ impl Identifier {
         self.issuers.iter().map(|issuer| issuer.status(now)).collect()
     }
 
+    /// Each issuer's name, and what differs once its settings or files do.
+    pub fn issuers(&self) -> std::collections::BTreeMap<String, u64> {
+        self.issuers.iter().map(|issuer| (issuer.name.to_string(), issuer.id)).collect()
+    }
+
     /// Waits until every issuer's first reading has ended, well or not, at most `limit`. For commands that
     /// judge one token and end, and for tests.
     pub async fn settled(&self, limit: Duration) {

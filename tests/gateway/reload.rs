@@ -64,6 +64,47 @@ async fn a_reload_that_fails_changes_nothing() {
     }
 }
 
+/// Scenario: reloads that change nothing, the policy, a token, a limit. Guarantees: each record says what changed, from which
+/// version and fingerprint to which, and in which files; it names nothing else, and holds no secret.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_says_what_changed() {
+    let world = stage::start(stage::plan(&[])).await;
+    let version = || world.gateway.core().house.load().policy.version().to_owned();
+    let first = version();
+    let edit = |name: &str, old: &str, new: &str| {
+        let path = world.folder().join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "{name} has no {old}");
+        stage::replace(&path, text.replace(old, new));
+    };
+    let mut told = Vec::new();
+    for round in 1..=4 {
+        match round {
+            1 => {}
+            2 => edit("policy.yaml", "ci:terraform", "ci:pulumi"),
+            3 => stage::replace(&world.folder().join("secrets/checkout-prod"), "another-token-91c4"),
+            _ => edit("lightkeeper.yaml", "audit: {", "limits: { streams: 50 }\naudit: {"),
+        }
+        world.gateway.reload().await.unwrap();
+        let reloads = eventually("the reload's record", || async {
+            let reloads: Vec<_> = world.records().into_iter().filter(|record| record["event"] == "reload").collect();
+            (reloads.len() == round).then_some(reloads)
+        })
+        .await;
+        told.push(reloads[round - 1]["detail"].as_str().unwrap().to_owned());
+    }
+    let second = version();
+    let file = |name: &str| world.folder().join(name).display().to_string();
+    assert_eq!(told[0], format!("policy {first} -> {first}"));
+    assert_eq!(told[1], format!("policy {first} -> {second}; files: {}", file("policy.yaml")));
+    let start = format!("policy {second} -> {second}; credentials: checkout-prod/access_token/0 ");
+    let end = format!("; files: {}", file("secrets/checkout-prod"));
+    assert!(told[2].starts_with(&start) && told[2].contains(" -> ") && told[2].ends_with(&end), "{}", told[2]);
+    assert!(!told.concat().contains("another-token"));
+    let expected = format!("policy {second} -> {second}; settings: limits; files: {}", file("lightkeeper.yaml"));
+    assert_eq!(told[3], expected);
+}
+
 /// Scenario: what cannot change without a restart is changed. Guarantees: refused as a whole, with the reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_needs_a_restart_is_refused() {

@@ -47,7 +47,7 @@ async fn comes_with(world: &World, token: &str) {
         let records = world.records();
         records
             .into_iter()
-            .find(|record| record["detail"].as_str().is_some_and(|detail| detail.ends_with("credentials changed")))
+            .find(|record| record["detail"].as_str().is_some_and(|detail| detail.contains("credentials: ")))
     })
     .await;
     assert_eq!(reload["event"], "reload");

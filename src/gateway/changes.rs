@@ -1,0 +1,121 @@
+//! What a reload changed, in one line for its record.
+//!
+//! What it does: compares two houses part by part, and the digests of their files. What it refuses to know: contents: a secret is
+//! told of by its fingerprint. Invariant: each list names at most `LISTED` things, and says how many more there are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::House;
+use crate::route::Upstream;
+
+/// How many things of one kind are named.
+const LISTED: usize = 8;
+
+/// Each file's digest; `None`: it could not be read.
+pub type Digests = BTreeMap<PathBuf, Option<[u8; 32]>>;
+
+/// Reads and digests files.
+pub fn digests(files: &[PathBuf]) -> Digests {
+    let digest = |file: &PathBuf| {
+        let content = std::fs::read(file).ok()?;
+        <[u8; 32]>::try_from(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content).as_ref()).ok()
+    };
+    files.iter().map(|file| (file.clone(), digest(file))).collect()
+}
+
+/// `policy a -> b; credentials: shop/access_token/0 1a2b3c4d -> 5e6f7a8b; files: /etc/lightkeeper/policy.yaml`
+pub fn changes(before: &House, after: &House, (known, read): (&Digests, &Digests)) -> String {
+    let mut told = vec![format!("policy {} -> {}", before.policy.version(), after.policy.version())];
+    let listeners = |house: &House| {
+        house.doors.iter().map(|door| (door.listener.name.clone(), door.listener.clone())).collect::<BTreeMap<_, _>>()
+    };
+    tell(&mut told, "listeners", differing(&listeners(before), &listeners(after)));
+    tell(&mut told, "issuers", differing(&before.identifier.issuers(), &after.identifier.issuers()));
+    let upstreams =
+        [Upstream::Ingest, Upstream::Query, Upstream::Collector, Upstream::Logs].into_iter().filter(|one| {
+            let same = match (before.backend(*one), after.backend(*one)) {
+                (Some(before), Some(after)) => before.is_same_as(after),
+                (None, None) => true,
+                _ => false,
+            };
+            !same
+        });
+    tell(&mut told, "upstreams", upstreams.map(|upstream| upstream.name().to_owned()).collect());
+    let names = |house: &House| house.destinations.keys().map(|name| (name.clone(), ())).collect::<BTreeMap<_, _>>();
+    tell(&mut told, "destinations", differing(&names(before), &names(after)));
+    tell(&mut told, "credentials", rotated(&before.vault.fingerprints(), &after.vault.fingerprints()));
+    let mut settings = Vec::new();
+    for (name, same) in [
+        ("limits", before.limits == after.limits),
+        ("ingest", before.ingest_settings == after.ingest_settings),
+        ("query", before.query_settings == after.query_settings),
+    ] {
+        settings.extend((!same).then(|| name.to_owned()));
+    }
+    tell(&mut told, "settings", settings);
+    let file = |(file, _): (&PathBuf, _)| file.display().to_string();
+    let mut files: Vec<String> =
+        read.iter().filter(|(path, digest)| known.get(*path) != Some(*digest)).map(file).collect();
+    files.extend(
+        known.iter().filter(|(path, _)| !read.contains_key(*path)).map(|one| format!("{} (not any more)", file(one))),
+    );
+    tell(&mut told, "files", files);
+    told.join("; ")
+}
+
+fn tell(told: &mut Vec<String>, kind: &str, mut names: Vec<String>) {
+    if names.is_empty() {
+        return;
+    }
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    told.push(format!("{kind}: {}{more}", names.join(", ")));
+}
+
+/// The names of what came, went or changed.
+fn differing<V: PartialEq>(before: &BTreeMap<String, V>, after: &BTreeMap<String, V>) -> Vec<String> {
+    let here = after.iter().filter_map(|(name, value)| match before.get(name) {
+        None => Some(format!("{name} (new)")),
+        Some(earlier) => (earlier != value).then(|| name.clone()),
+    });
+    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| format!("{name} (not any more)"));
+    here.chain(gone).collect()
+}
+
+fn rotated(before: &[(String, String)], after: &[(String, String)]) -> Vec<String> {
+    let before: BTreeMap<&str, &str> = before.iter().map(|(name, print)| (name.as_str(), print.as_str())).collect();
+    let after: BTreeMap<&str, &str> = after.iter().map(|(name, print)| (name.as_str(), print.as_str())).collect();
+    let here = after.iter().filter_map(|(name, print)| match before.get(name) {
+        None => Some(format!("{name} {print} (new)")),
+        Some(earlier) => (earlier != print).then(|| format!("{name} {earlier} -> {print}")),
+    });
+    let gone = before
+        .iter()
+        .filter(|(name, _)| !after.contains_key(*name))
+        .map(|(name, print)| format!("{name} {print} (not any more)"));
+    here.chain(gone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_went_and_changed_is_named_within_a_bound() {
+        let map = |pairs: &[(&str, u8)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let before: BTreeMap<String, u8> = map(&[("same", 1), ("changed", 1), ("old", 1)]);
+        let after: BTreeMap<String, u8> = map(&[("same", 1), ("changed", 2), ("new", 1)]);
+        assert_eq!(differing(&before, &after), ["changed", "new (new)", "old (not any more)"]);
+        let prints = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, print)| ((*name).to_owned(), (*print).to_owned())).collect()
+        };
+        let (before, after) = (prints(&[("a/0", "11"), ("b/0", "22")]), prints(&[("a/0", "33"), ("c/0", "44")]));
+        assert_eq!(rotated(&before, &after), ["a/0 11 -> 33", "c/0 44 (new)", "b/0 22 (not any more)"]);
+        let mut told = Vec::new();
+        tell(&mut told, "files", (0..20).map(|number| number.to_string()).collect());
+        tell(&mut told, "issuers", Vec::new());
+        assert_eq!(told, ["files: 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"]);
+    }
+}
