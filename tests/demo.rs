@@ -327,6 +327,25 @@ fn shipped_files_have_the_shape_of_the_schemas() {
     }
 }
 
+/// Scenario: the embedded issuer and emulator are told to listen where others can reach them. Guarantees: they refuse, with the
+/// arguments' exit status and the way out; with it, and on loopback, they do not.
+#[test]
+fn the_embedded_parts_stay_on_this_machine() {
+    for part in ["issuer", "emulator"] {
+        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9400"] {
+            let ended = program::run(&[part, "--listen", address]);
+            assert_eq!(ended.status, 2, "{part} {address}: {}", ended.err);
+            assert!(ended.err.contains("--i-know-what-i-do"), "{}", ended.err);
+        }
+    }
+    for (address, i_know_what_i_do, allowed) in
+        [("127.0.0.1:0", false, true), ("[::1]:0", false, true), ("0.0.0.0:0", false, false), ("0.0.0.0:0", true, true)]
+    {
+        let listen = lightkeeper::cli::ListenArguments { listen: address.parse().unwrap(), i_know_what_i_do };
+        assert_eq!(listen.address().is_ok(), allowed, "{address}");
+    }
+}
+
 /// Scenario: certificates are written, written again, and replaced. Guarantees: nothing is lost unasked.
 #[test]
 fn certs_are_written_once() {

@@ -103,8 +103,8 @@ pub enum Command {
     },
     /// Run the embedded Lightstep emulator alone.
     Emulator {
-        #[arg(long, default_value = "127.0.0.1:0")]
-        listen: SocketAddr,
+        #[command(flatten)]
+        listen: ListenArguments,
         /// Append a JSON line for each request received.
         #[arg(long, value_name = "FILE")]
         captures: Option<PathBuf>,
@@ -116,10 +116,31 @@ pub enum Command {
         api_keys: Vec<String>,
     },
     /// Run the embedded OIDC issuer alone (sample people and workloads; never for production).
-    Issuer {
-        #[arg(long, default_value = "127.0.0.1:0")]
-        listen: SocketAddr,
-    },
+    Issuer(ListenArguments),
+}
+
+/// Where an embedded part listens. Whoever reaches it has its tokens, so that only this machine may.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ListenArguments {
+    /// Loopback only. Port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Listen on an address that others can reach: whoever reaches it gets tokens for everybody.
+    #[arg(long)]
+    pub i_know_what_i_do: bool,
+}
+
+impl ListenArguments {
+    /// The address, or why not there.
+    pub fn address(self) -> Result<SocketAddr, String> {
+        if self.listen.ip().is_loopback() || self.i_know_what_i_do {
+            return Ok(self.listen);
+        }
+        Err(format!(
+            "{} is no loopback address: whoever reaches it gets tokens for everybody; if that is meant, add --i-know-what-i-do",
+            self.listen
+        ))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -20,7 +20,7 @@ use super::emulator::{Captured, Emulator, EmulatorOptions, Role, Witness};
 use super::issuer::{Issuer, IssuerOptions};
 use super::server::lock;
 use super::{story, write_certificates};
-use crate::cli::{Command, prepare_process};
+use crate::cli::{Command, ListenArguments, prepare_process};
 use crate::clock::Clock;
 
 /// Runs the commands that need the embedded parts.
@@ -29,9 +29,9 @@ pub fn run(command: Command) -> ExitCode {
         Command::Certs { folder, force } => certs(&folder, force),
         Command::Demo { stay } => in_runtime(story::demo(stay)),
         Command::Emulator { listen, captures, access_tokens, api_keys } => {
-            in_runtime(emulator(listen, captures.as_deref(), access_tokens, api_keys))
+            guarded(listen, |address| in_runtime(emulator(address, captures.as_deref(), access_tokens, api_keys)))
         }
-        Command::Issuer { listen } => in_runtime(issuer(listen)),
+        Command::Issuer(listen) => guarded(listen, |address| in_runtime(issuer(address))),
         Command::Serve(_)
         | Command::Check { .. }
         | Command::Explain(_)
@@ -97,6 +97,17 @@ pub(super) async fn until_signalled() -> Result<(), String> {
         _ = terminate.recv() => {}
     }
     Ok(())
+}
+
+/// Runs what listens, where it may.
+fn guarded(listen: ListenArguments, run: impl FnOnce(SocketAddr) -> ExitCode) -> ExitCode {
+    match listen.address() {
+        Ok(address) => run(address),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 async fn issuer(listen: SocketAddr) -> Result<(), String> {
