@@ -331,5 +331,26 @@ fn furnish(folder: &Path) {
     write("two-words", "canary-7f3a canary-7f3a");
     write("large", &"canary-7f3a".repeat(10_000));
     write("policy.yaml", "version: 1\n");
+    // Whoever runs this, and under whatever mask: who may do what is as it is said here.
+    use std::os::unix::fs::PermissionsExt as _;
+    let allow = |name: &str, mode: u32| {
+        std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow("", 0o755);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        allow(entry.unwrap().file_name().to_str().unwrap(), 0o600);
+    }
+    for (name, mode) in [("open", 0o644), ("of-the-group", 0o640), ("writable", 0o620), ("writable-by-all", 0o606)] {
+        for (kind, text) in [
+            ("token", "a-token\n"),
+            ("key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"),
+            ("webhook", "canary-7f3a-canary-7f3a\n"),
+        ] {
+            write(&format!("{kind}-{name}"), text);
+            allow(&format!("{kind}-{name}"), mode);
+        }
+    }
+    write("server-open.key", &server_key.serialize_pem());
+    allow("server-open.key", 0o644);
     std::fs::create_dir_all(folder.join("folder")).unwrap();
 }

@@ -2,7 +2,8 @@
 //!
 //! What it does: reads each named file once, bounded, and says what is wrong with it, where the
 //! configuration names it. What it refuses to know: what the contents will be used for.
-//! Invariants: nothing that was read reaches a message; the path of a key or secret does not either.
+//! Invariants: nothing that was read reaches a message; what stands where the path of a key or secret should does so only if
+//! it leads into a folder that exists, because a secret may have been pasted there.
 
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
@@ -13,13 +14,14 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use super::exposure;
 use super::report::{Content, Named};
 use crate::apps::AppPath;
-use crate::document::{Diagnostic, name};
+use crate::document::{self, Diagnostic};
 use crate::forward::PostAddress;
 use crate::identify::WEBHOOK_SECRET_LEAST_BYTES;
 use crate::identify::{session_key_bytes, signing_certificates};
-use crate::secret::SecretRef;
+use crate::secret::{Secret, SecretFault, SecretRef};
 
 /// The largest named file that is read, in bytes: revocation lists of large authorities have a few MiB.
 const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
@@ -35,8 +37,41 @@ impl From<&str> for Fault {
 
 /// Checks every named file.
 pub fn check(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
-    let single = named.iter().filter_map(|one| check_one(one).err().map(|fault| placed(file, one, fault)));
-    single.chain(shared_webhooks(file, named)).collect()
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let single = named.iter().filter_map(|one| check_one(one, folder).err().map(|fault| placed(file, one, fault)));
+    let exposed = named.iter().filter_map(|one| exposed(file, one));
+    single.chain(exposed).chain(shared_webhooks(file, named)).collect()
+}
+
+/// A secret that others on the machine can have, or choose: a warning; of a key with which identities or TLS sessions are made,
+/// an error.
+fn exposed(file: &Path, named: &Named) -> Option<Diagnostic> {
+    let makes_others = match &named.content {
+        Content::SessionKey(SecretRef::File(_)) | Content::Key { .. } => true,
+        Content::Secret(SecretRef::File(_))
+        | Content::SecretUrl(SecretRef::File(_))
+        | Content::WebhookSecret { reference: SecretRef::File(_), .. } => false,
+        _ => return None,
+    };
+    let exposure = exposure::of(&named.path)?;
+    let finding = placed(file, named, Fault(exposure.words().to_owned(), Some(exposure.hint().to_owned())));
+    if makes_others {
+        return Some(finding);
+    }
+    let message = finding.message;
+    Some(Diagnostic::warning(file, named.line, named.column, message).with_hint(exposure.hint()))
+}
+
+/// Where a key or secret was looked for, if that can be told.
+fn looked_for(path: &Path, folder: &Path) -> Option<String> {
+    let around = path.parent().filter(|around| *around != folder && around.is_dir())?;
+    (!around.as_os_str().is_empty()).then(|| format!("looked for {}", document::path(path)))
+}
+
+/// What is wrong with a secret, and where it was looked for if it is not there.
+fn unread(fault: &SecretFault, path: &Path, folder: &Path) -> Fault {
+    let hint = matches!(fault, SecretFault::Unreadable(_)).then(|| looked_for(path, folder)).flatten();
+    Fault(fault.to_string(), hint)
 }
 
 /// A secret that two apps have would let either's webhooks speak for the other.
@@ -67,39 +102,44 @@ fn placed(file: &Path, named: &Named, Fault(words, hint): Fault) -> Diagnostic {
     }
 }
 
-fn check_one(named: &Named) -> Result<(), Fault> {
+fn check_one(named: &Named, folder: &Path) -> Result<(), Fault> {
+    let unread = |fault: SecretFault| unread(&fault, &named.path, folder);
     match &named.content {
-        Content::Secret(reference) => match reference.read() {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(Fault(fault.to_string(), None)),
-        },
-        Content::SessionKey(reference) => session_key(reference),
+        Content::Secret(reference) => reference.read().map(drop).map_err(unread),
+        Content::SessionKey(reference) => session_key(&reference.read().map_err(unread)?),
         Content::WebhookSecret { reference, .. } => match reference.read() {
             Ok(secret) if secret.expose().len() < WEBHOOK_SECRET_LEAST_BYTES => {
                 let hint = "make one with `openssl rand -hex 32`";
                 Err(Fault(format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"), Some(hint.to_owned())))
             }
             Ok(_) => Ok(()),
-            Err(fault) => Err(Fault(fault.to_string(), None)),
+            Err(fault) => Err(unread(fault)),
         },
         Content::SecretUrl(reference) => match reference.read() {
             Ok(url) => PostAddress::parse(&String::from_utf8_lossy(url.expose())).map(drop).map_err(Fault::from),
-            Err(fault) => Err(Fault(fault.to_string(), None)),
+            Err(fault) => Err(unread(fault)),
         },
         Content::Created => created(&named.path),
-        Content::Policy => read(&named.path, true).map(drop),
-        Content::Certificates => certificates(&read(&named.path, true)?).map(drop),
-        Content::Key { certificate } => key(&named.path, certificate),
-        Content::Trust => trust(&read(&named.path, true)?),
-        Content::ClientAuthority { single } => client_authority(&read(&named.path, true)?, *single),
-        Content::Revocations => revocations(&read(&named.path, true)?),
-        Content::Keys => keys(&read(&named.path, true)?),
+        Content::Policy => read(&named.path, tried(&named.path)).map(drop),
+        Content::Certificates => certificates(&read(&named.path, tried(&named.path))?).map(drop),
+        Content::Key { certificate } => {
+            let bytes = read(&named.path, looked_for(&named.path, folder))?;
+            key(&bytes, certificate)
+        }
+        Content::Trust => trust(&read(&named.path, tried(&named.path))?),
+        Content::ClientAuthority { single } => client_authority(&read(&named.path, tried(&named.path))?, *single),
+        Content::Revocations => revocations(&read(&named.path, tried(&named.path))?),
+        Content::Keys => keys(&read(&named.path, tried(&named.path))?),
     }
 }
 
-/// The bytes of a file; the hint repeats where it was looked for only if `shown`.
-fn read(path: &Path, shown: bool) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let fault = |words: String| Fault(words, shown.then(|| format!("looked for {}", name(&path.to_string_lossy()))));
+fn tried(path: &Path) -> Option<String> {
+    Some(format!("looked for {}", document::path(path)))
+}
+
+/// The bytes of a file; `hint` says where it was looked for.
+fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let fault = |words: String| Fault(words, hint.clone());
     let unreadable = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => fault("names a file that does not exist".to_owned()),
         kind => fault(format!("names a file that cannot be read: {kind}")),
@@ -117,17 +157,16 @@ fn read(path: &Path, shown: bool) -> Result<Zeroizing<Vec<u8>>, Fault> {
     Ok(bytes)
 }
 
-fn session_key(reference: &SecretRef) -> Result<(), Fault> {
-    let secret = reference.read().map_err(|fault| Fault(fault.to_string(), None))?;
+fn session_key(secret: &Secret) -> Result<(), Fault> {
     let hint = "make one with `openssl rand -base64 32`";
     let wrong = || Fault("must be 32 bytes, written in base64 or hexadecimal".to_owned(), Some(hint.to_owned()));
-    session_key_bytes(&secret).map(drop).ok_or_else(wrong)
+    session_key_bytes(secret).map(drop).ok_or_else(wrong)
 }
 
 fn created(path: &Path) -> Result<(), Fault> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        let hint = format!("create {}", name(&folder.to_string_lossy()));
+        let hint = format!("create {}", document::path(folder));
         return Err(Fault("stands in a folder that does not exist".to_owned(), Some(hint)));
     }
     if path.is_dir() { Err("names a folder".into()) } else { Ok(()) }
@@ -142,16 +181,15 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
     }
 }
 
-fn key(path: &Path, certificate: &Path) -> Result<(), Fault> {
-    let bytes = read(path, false)?;
-    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+fn key(bytes: &[u8], certificate: &Path) -> Result<(), Fault> {
+    let key = PrivateKeyDer::from_pem_slice(bytes).map_err(|_| {
         Fault("holds no PEM private key".to_owned(), Some("an encrypted key must be decrypted first".to_owned()))
     })?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let signer = provider.key_provider.load_private_key(key);
     let signer = signer.map_err(|_| Fault::from("holds a private key of a kind that TLS cannot use"))?;
     // What is wrong with the certificate itself is said at its own key.
-    let Ok(chain) = read(certificate, false).and_then(|bytes| certificates(&bytes)) else { return Ok(()) };
+    let Ok(chain) = read(certificate, None).and_then(|bytes| certificates(&bytes)) else { return Ok(()) };
     match CertifiedKey::new(chain, signer).keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(()),
         Err(rustls::Error::InconsistentKeys(_)) => Err(Fault(

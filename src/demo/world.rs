@@ -210,6 +210,9 @@ pub const ONCALL_SECRET: &str = "secret-of-oncall-4be2";
 fn furnish(folder: &Path, config: &str, policy: &str, projects: &[String], clock: &Clock) -> Result<(), String> {
     let secrets = folder.join("secrets");
     std::fs::create_dir_all(&secrets).map_err(|error| error.to_string())?;
+    // Keys that others on the machine can read are refused.
+    let private: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(folder, private).map_err(|error| error.to_string())?;
     let write = |path: PathBuf, text: &str| std::fs::write(path, text).map_err(|error| error.to_string());
     for project in emulator::PROJECTS.into_iter().chain(projects.iter().map(String::as_str)) {
         write(secrets.join(project), &Emulator::access_token(project))?;

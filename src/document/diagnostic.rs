@@ -91,6 +91,16 @@ pub fn name(text: &str) -> String {
     format!("`{shown}`")
 }
 
+/// A path that was tried, fit for a message: in backticks and whole, because a cut one cannot be looked for.
+pub fn path(path: &Path) -> String {
+    let shown: String = path
+        .to_string_lossy()
+        .chars()
+        .map(|letter| if letter.is_control() || letter == '`' { '\u{fffd}' } else { letter })
+        .collect();
+    format!("`{shown}`")
+}
+
 /// Several names for a message: `a`, `b`, `c`.
 pub fn names<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     texts.into_iter().map(name).collect::<Vec<_>>().join(", ")

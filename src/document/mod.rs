@@ -18,7 +18,7 @@ mod suggest;
 mod tree;
 mod walk;
 
-pub use diagnostic::{Diagnostic, Severity, name, names};
+pub use diagnostic::{Diagnostic, Severity, name, names, path};
 pub use spanned::{Entries, Spanned};
 pub use suggest::nearest;
 

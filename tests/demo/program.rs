@@ -158,6 +158,8 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("lightkeeper-program-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
+        // As a folder with secrets is to be.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         Folder(path)
     }
 

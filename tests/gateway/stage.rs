@@ -154,6 +154,8 @@ impl Folder {
         // Left by a test of the same process id long ago.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
+        // As a folder with secrets is to be.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         Folder(path)
     }
 

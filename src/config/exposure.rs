@@ -1,0 +1,111 @@
+//! Whether others on the machine may read or write a file that holds a secret.
+//!
+//! What it does: judges a file by its mode, its folders and who put it there. What it refuses to know: what the secret is for.
+//! Invariants: what the owner's group may read is no finding, because that is how a group is given a secret; a file in a folder that
+//! others may not enter is out of their reach, whatever its own mode; only modes are looked at, never contents.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path};
+
+/// What others may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// Every user of the machine may read it.
+    Readable,
+    /// Others than its owner may write it, and with it choose the secret.
+    Writable,
+}
+
+impl Exposure {
+    /// The end of the sentence "the file …".
+    pub fn words(self) -> &'static str {
+        match self {
+            Exposure::Readable => "names a file that every user of the machine may read",
+            Exposure::Writable => "names a file that others than its owner may write",
+        }
+    }
+
+    pub fn hint(self) -> &'static str {
+        match self {
+            Exposure::Readable => "`chmod 600` it, or keep it in a folder that only the gateway's user may enter",
+            Exposure::Writable => "`chmod go-w` it: who can write it chooses the secret",
+        }
+    }
+}
+
+/// What others may do with the file at `path`; `None` also where there is none.
+pub fn of(path: &Path) -> Option<Exposure> {
+    let path = path.canonicalize().ok()?;
+    let file = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+    let folders = path.ancestors().skip(1).map(|folder| std::fs::metadata(folder).map_or(0, |found| found.mode()));
+    judge(file.mode(), folders, is_projected(&path) && file.uid() == 0)
+}
+
+/// Kubernetes projects secrets into a volume of the pod's own, world-readable unless told otherwise, below a folder whose name begins
+/// with two dots and to which `..data` points.
+fn is_projected(path: &Path) -> bool {
+    path.components().any(|part| match part {
+        Component::Normal(name) => name.as_encoded_bytes().starts_with(b".."),
+        _ => false,
+    })
+}
+
+fn judge(mode: u32, folders: impl Iterator<Item = u32>, projected: bool) -> Option<Exposure> {
+    let (mut group_enters, mut others_enter) = (true, true);
+    for folder in folders {
+        others_enter &= folder & 0o001 != 0;
+        group_enters &= folder & 0o011 != 0;
+    }
+    if (others_enter && mode & 0o002 != 0) || (group_enters && mode & 0o020 != 0) {
+        Some(Exposure::Writable)
+    } else if others_enter && mode & 0o004 != 0 && !projected {
+        Some(Exposure::Readable)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_is_judged_with_its_folders() {
+        use Exposure::{Readable, Writable};
+        let open: &[u32] = &[0o755, 0o1777, 0o755];
+        let of_group: &[u32] = &[0o750, 0o755];
+        let private: &[u32] = &[0o755, 0o700, 0o755];
+        for (mode, folders, projected, expected) in [
+            (0o600, open, false, None),
+            (0o400, open, false, None),
+            (0o640, open, false, None),
+            (0o440, open, true, None),
+            (0o644, open, false, Some(Readable)),
+            (0o444, open, false, Some(Readable)),
+            (0o644, open, true, None),
+            (0o660, open, false, Some(Writable)),
+            (0o666, open, true, Some(Writable)),
+            (0o602, open, false, Some(Writable)),
+            (0o644, of_group, false, None),
+            (0o664, of_group, false, Some(Writable)),
+            (0o666, private, false, None),
+        ] {
+            assert_eq!(
+                judge(mode, folders.iter().copied(), projected),
+                expected,
+                "{mode:o} in {folders:?} {projected}"
+            );
+        }
+    }
+
+    #[test]
+    fn projected_volumes_are_known_by_their_folders() {
+        for (path, expected) in [
+            ("/var/run/secrets/lk/..2026_11_28_15_00_00.123456/session-key", true),
+            ("/var/run/secrets/lk/session-key", false),
+            ("/etc/lightkeeper/.hidden/session-key", false),
+        ] {
+            assert_eq!(is_projected(Path::new(path)), expected, "{path}");
+        }
+    }
+}
