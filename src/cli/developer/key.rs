@@ -125,7 +125,7 @@ mod tests {
             (vec![("authorization", String::new())], false),
             (vec![("authorization", "Bearer any".to_owned())], false),
             (vec![("authorization", "Bearer".to_owned())], false),
-            (vec![("authorization", format!("Bearer {}", &text[1..]))], false),
+            (vec![("authorization", format!("Bearer {}", text.split_at(1).1))], false),
             (vec![("authorization", format!("Bearer {text}x"))], false),
             (vec![("authorization", format!("Token {text}"))], false),
             (vec![("authorization", basic(text.clone()))], false),
