@@ -1,12 +1,13 @@
-//! A few places for work that anybody can cause: taken in turn, by address.
+//! A few places for work that many can cause: taken in turn, by address or by another key.
 //!
-//! What it does: gives out places, makes those wait who come when all are taken, and serves the addresses that wait
-//! one after the other. What it refuses to know: what a place is for. Invariants: never more places are taken than
-//! there are, in all and by one address; a place is free for the next no sooner than `held_at_least` after it was
-//! taken, so that places divided by that time bound the pace; an address waits behind at most one of each other
-//! address at a time; when too many wait, the last of the longest line is turned away.
+//! What it does: gives out places, makes those wait who come when all are taken, and serves the keys that wait one after
+//! the other. What it refuses to know: what a place is for, and what a key that is no address stands for. Invariants:
+//! never more places are taken than there are, in all and by one key; a place is free for the next no sooner than
+//! `held_at_least` after it was taken, so that places divided by that time bound the pace; a key waits behind at most
+//! one of each other key at a time; when too many wait, the last of the longest line is turned away.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,11 +19,11 @@ use tokio::sync::oneshot;
 pub struct FairQueueBounds {
     /// Places that are taken at once.
     pub places: usize,
-    /// Of them by one address.
+    /// Of them by one key.
     pub places_per_address: usize,
     /// How many wait at once.
     pub waiting: usize,
-    /// Of them from one address.
+    /// Of them with one key.
     pub waiting_per_address: usize,
     /// The longest wait.
     pub patience: Duration,
@@ -32,38 +33,49 @@ pub struct FairQueueBounds {
 
 /// The places and those who wait for them.
 #[derive(Clone, Debug)]
-pub struct FairQueue(Arc<Shared>);
+pub struct FairQueue<K: Key = IpAddr>(Arc<Shared<K>>);
+
+/// What tells those apart who wait.
+pub trait Key: Copy + Eq + Hash + Send + Sync + 'static {}
+
+impl<K: Copy + Eq + Hash + Send + Sync + 'static> Key for K {}
 
 #[derive(Debug)]
-struct Shared {
+struct Shared<K: Key> {
     bounds: FairQueueBounds,
-    state: Mutex<State>,
+    state: Mutex<State<K>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<K: Key> {
     taken: usize,
     waiting: usize,
     /// Those that hold a place or wait for one.
-    addresses: HashMap<IpAddr, Line>,
+    addresses: HashMap<K, Line<K>>,
     /// Those that wait, in the order in which they are served.
-    order: VecDeque<IpAddr>,
+    order: VecDeque<K>,
 }
 
-#[derive(Debug, Default)]
-struct Line {
+#[derive(Debug)]
+struct Line<K: Key> {
     taken: usize,
-    waiting: VecDeque<oneshot::Sender<Turn>>,
+    waiting: VecDeque<oneshot::Sender<Turn<K>>>,
+}
+
+impl<K: Key> Default for Line<K> {
+    fn default() -> Self {
+        Line { taken: 0, waiting: VecDeque::new() }
+    }
 }
 
 /// A place that was taken; dropping it gives the place back.
 #[derive(Debug)]
-pub struct Turn(Arc<HeldTurn>);
+pub struct Turn<K: Key = IpAddr>(Arc<HeldTurn<K>>);
 
 #[derive(Debug)]
-struct HeldTurn {
-    queue: Arc<Shared>,
-    address: IpAddr,
+struct HeldTurn<K: Key> {
+    queue: Arc<Shared<K>>,
+    address: K,
 }
 
 /// The addresses that one client is likely to have: an IPv6 client commonly has a whole /64 (RFC 6177 section 2).
@@ -75,13 +87,21 @@ pub fn address_block(address: IpAddr) -> IpAddr {
 }
 
 impl FairQueue {
-    pub fn new(bounds: FairQueueBounds) -> Self {
-        FairQueue(Arc::new(Shared { bounds, state: Mutex::default() }))
-    }
-
     /// A place for a call from this address, at once or in its turn. `None`: too many wait, or it took too long.
     pub async fn take(&self, address: IpAddr) -> Option<Turn> {
-        let promised = self.0.join(address_block(address))?;
+        self.take_as(address_block(address)).await
+    }
+}
+
+impl<K: Key> FairQueue<K> {
+    pub fn new(bounds: FairQueueBounds) -> Self {
+        let state = State { taken: 0, waiting: 0, addresses: HashMap::new(), order: VecDeque::new() };
+        FairQueue(Arc::new(Shared { bounds, state: Mutex::new(state) }))
+    }
+
+    /// The same for whatever a key stands for.
+    pub async fn take_as(&self, key: K) -> Option<Turn<K>> {
+        let promised = self.0.join(key)?;
         let bounds = &self.0.bounds;
         let place = tokio::time::timeout(bounds.patience, promised).await.ok()?.ok()?;
         if !bounds.held_at_least.is_zero() {
@@ -94,16 +114,20 @@ impl FairQueue {
         Some(place)
     }
 
+    /// How many places there are.
+    pub fn places(&self) -> usize {
+        self.0.bounds.places
+    }
+
     /// How many wait now.
-    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.0.locked().waiting
     }
 }
 
-impl Shared {
+impl<K: Key> Shared<K> {
     /// Stands in line, and is served at once if a place is free.
-    fn join(self: &Arc<Self>, address: IpAddr) -> Option<oneshot::Receiver<Turn>> {
+    fn join(self: &Arc<Self>, address: K) -> Option<oneshot::Receiver<Turn<K>>> {
         let (sender, promised) = oneshot::channel();
         {
             let mut state = self.locked();
@@ -137,7 +161,7 @@ impl Shared {
     }
 
     /// Whose turn it is, if there is a place for them; it is counted as taken.
-    fn next(&self) -> Option<(IpAddr, oneshot::Sender<Turn>)> {
+    fn next(&self) -> Option<(K, oneshot::Sender<Turn<K>>)> {
         let mut state = self.locked();
         let mut passed_over = 0;
         while state.taken < self.bounds.places && passed_over < state.order.len() {
@@ -166,14 +190,14 @@ impl Shared {
         None
     }
 
-    fn locked(&self) -> MutexGuard<'_, State> {
+    fn locked(&self) -> MutexGuard<'_, State<K>> {
         // The counts are sound after every statement that can panic: there is none in between.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn line(&self, address: IpAddr) -> usize {
+impl<K: Key> State<K> {
+    fn line(&self, address: K) -> usize {
         self.addresses.get(&address).map_or(0, |line| line.waiting.len())
     }
 
@@ -189,7 +213,7 @@ impl State {
     }
 
     /// Turns the last of the longest line away, for the sake of an address whose line is shorter.
-    fn shorten_the_longest(&mut self, newcomer: IpAddr) -> Option<()> {
+    fn shorten_the_longest(&mut self, newcomer: K) -> Option<()> {
         let own = self.line(newcomer);
         let (_, longest) = self.addresses.iter_mut().max_by_key(|(_, line)| line.waiting.len())?;
         if longest.waiting.len() <= own + 1 {
@@ -200,14 +224,14 @@ impl State {
         Some(())
     }
 
-    fn forget_if_idle(&mut self, address: IpAddr) {
+    fn forget_if_idle(&mut self, address: K) {
         if self.addresses.get(&address).is_some_and(|line| line.taken == 0 && line.waiting.is_empty()) {
             self.addresses.remove(&address);
         }
     }
 }
 
-impl Drop for HeldTurn {
+impl<K: Key> Drop for HeldTurn<K> {
     fn drop(&mut self) {
         {
             let mut state = self.queue.locked();
