@@ -13,16 +13,39 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use crate::clock::UnixMillis;
-use crate::otlp::PartialSuccess;
+use crate::otlp::{PartialSuccess, Signal};
 
 /// Parts that are remembered at once; some 10 MiB when none has a message.
 const REMEMBERED_PARTS: usize = 65_536;
 /// What of a backend's message is kept, in bytes.
 const MESSAGE_BYTES: usize = 1024;
 
-/// Names a part: whose it is, where it went, and every byte of it.
+/// Names a part: whose it is, where it went, what it is a part of, and every byte of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PartKey([u8; 32]);
+
+/// Names a whole export by its bytes, decompressed and before anything is changed. A retry has the same, in whatever
+/// content coding it comes; a different export of the same sender, of which a part may be the same, has not.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ExportDigest([u8; 32]);
+
+impl ExportDigest {
+    pub fn of(message: &[u8]) -> Self {
+        ExportDigest(bytes_of(&digest::digest(&digest::SHA256, message)))
+    }
+}
+
+/// Whose a part of an export is, where it goes, and what it is a part of.
+#[derive(Clone, Copy)]
+pub struct PartScope<'a> {
+    /// The sender: how it was identified, by whom, and its name there.
+    pub method: &'a str,
+    pub issuer: &'a str,
+    pub subject: &'a str,
+    pub project: &'a str,
+    pub signal: Signal,
+    pub export: ExportDigest,
+}
 
 impl PartKey {
     /// `scope`: the caller and the destination, in words.
@@ -35,9 +58,24 @@ impl PartKey {
         for piece in pieces {
             context.update(piece);
         }
-        let digest = context.finish();
-        PartKey(digest.as_ref().first_chunk::<32>().copied().unwrap_or_default())
+        PartKey(bytes_of(&context.finish()))
     }
+
+    /// The key of a part of an export.
+    pub fn of_part(scope: &PartScope<'_>, pieces: &[Bytes]) -> Self {
+        let PartScope { method, issuer, subject, project, signal, export } = *scope;
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&export.0);
+        for piece in pieces {
+            context.update(piece);
+        }
+        let content = Bytes::copy_from_slice(context.finish().as_ref());
+        PartKey::new(&["export", method, issuer, subject, project, signal.name()], &[content])
+    }
+}
+
+fn bytes_of(digest: &digest::Digest) -> [u8; 32] {
+    digest.as_ref().first_chunk::<32>().copied().unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -127,6 +165,50 @@ mod tests {
             &[(&["ab"], &[b"xy"]), (&["a", "c"], &[b"xy"]), (&["a", "b"], &[b"xz"]), (&["a"], &[b"bxy"])];
         for (scope, pieces) in different {
             assert!(part(&["a", "b"], &[b"xy"]) != part(scope, pieces), "{scope:?} {pieces:?}");
+        }
+    }
+
+    /// Scenario: parts that differ in one thing only: who sent them and how that was proven, where they go, their signal,
+    /// the export that they are a part of, their own bytes. Guarantees: each has a key of its own.
+    #[test]
+    fn a_part_is_known_by_all_that_it_is() {
+        let whole = ExportDigest::of(b"whole");
+        let scope = PartScope {
+            method: "oidc",
+            issuer: "acme",
+            subject: "pod",
+            project: "shop-prod",
+            signal: Signal::Traces,
+            export: whole,
+        };
+        let other = |change: fn(&mut PartScope<'static>)| {
+            let mut other = PartScope {
+                method: "oidc",
+                issuer: "acme",
+                subject: "pod",
+                project: "shop-prod",
+                signal: Signal::Traces,
+                export: ExportDigest::of(b"whole"),
+            };
+            change(&mut other);
+            PartKey::of_part(&other, &[Bytes::from_static(b"part")])
+        };
+        let part = PartKey::of_part(&scope, &[Bytes::from_static(b"part")]);
+        assert!(other(|_| ()) == part);
+        assert!(PartKey::of_part(&scope, &[Bytes::from_static(b"pa"), Bytes::from_static(b"rt")]) == part);
+        let different = [
+            ("method", other(|scope| scope.method = "mtls")),
+            ("issuer", other(|scope| scope.issuer = "other")),
+            ("subject", other(|scope| scope.subject = "pod2")),
+            ("issuer and subject", other(|scope| (scope.issuer, scope.subject) = ("acmep", "od"))),
+            ("project", other(|scope| scope.project = "checkout-prod")),
+            ("metrics", other(|scope| scope.signal = Signal::Metrics)),
+            ("logs", other(|scope| scope.signal = Signal::Logs)),
+            ("export", other(|scope| scope.export = ExportDigest::of(b"another whole"))),
+            ("bytes", PartKey::of_part(&scope, &[Bytes::from_static(b"parts")])),
+        ];
+        for (what, key) in different {
+            assert!(key != part, "{what}");
         }
     }
 
