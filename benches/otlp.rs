@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lightkeeper::otlp::{Encoding, Export, RESERVED, Signal, Stamp};
+use lightkeeper::otlp::{Encoding, Export, RESERVED, Signal, Stamp, Wanted};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -110,7 +110,7 @@ fn decode_edit_encode(body: &[u8]) -> Vec<u8> {
 }
 
 fn exports(criterion: &mut Criterion) {
-    let wanted = [Box::from("service.name"), Box::from("k8s.namespace.name")];
+    let wanted = Wanted::new(["service.name", "k8s.namespace.name"]);
     let read = |body: &Bytes| Export::read(Signal::Traces, Encoding::Protobuf, body.clone(), &wanted).unwrap();
     let stamp = Stamp::new(STAMP);
     // 1,420 spans are about 512 KiB.

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use lightkeeper::lightstep::{Format, Report, Token};
 use lightkeeper::limits::Budget;
-use lightkeeper::otlp::{Encoding, Export, PartialSuccess, RESERVED, Signal, Stamp};
+use lightkeeper::otlp::{Encoding, Export, PartialSuccess, RESERVED, Signal, Stamp, Wanted};
 use lightkeeper::otlp::{frame, read_answer, unframe, write_answer};
 use lightkeeper::transform::{Coding, compress, decompress};
 
@@ -42,7 +42,8 @@ pub fn json(data: &[u8]) {
 const STAMP: &[(&str, &str)] = &[("service.name", "a \"name\""), ("owner", "team"), ("lightkeeper.app", "shop")];
 
 fn exports(encoding: Encoding, data: &[u8]) {
-    let wanted: Vec<Box<str>> = ["service.name", "host.name", "owner"].map(Into::into).into();
+    let names = ["service.name", "host.name", "owner"];
+    let wanted = Wanted::new(names);
     let body = Bytes::copy_from_slice(data);
     for signal in Signal::ALL {
         let read = |body: Bytes| Export::read(signal, encoding, body, &wanted);
@@ -68,7 +69,7 @@ fn exports(encoding: Encoding, data: &[u8]) {
             assert!(encoding == Encoding::Protobuf && same.len() < data.len(), "it changed without a reason");
         }
         assert_eq!(write(&again, &Stamp::default(), 1).0, same, "it changed again");
-        for (index, name) in (0..items.len()).flat_map(|index| wanted.iter().map(move |name| (index, name))) {
+        for (index, name) in (0..items.len()).flat_map(|index| names.map(move |name| (index, name))) {
             assert_eq!(again.attribute(index, name), export.attribute(index, name), "group {index}, {name}");
         }
 

@@ -4,6 +4,8 @@
 //! becomes of the part. Invariants: nothing is assigned to an app that the caller may not write to; a resource that
 //! belongs to an app which the caller may not write to is refused, whatever the call names.
 
+use std::sync::Arc;
+
 use super::Policy;
 use super::binding::UnknownServices;
 use super::decide::{Fallback, Target, Verdict};
@@ -12,6 +14,7 @@ use super::reach::Reach;
 use crate::apps::{AppPath, Mark, NodeId, Owner};
 use crate::clock::UnixMillis;
 use crate::identify::Facts;
+use crate::otlp::Wanted;
 use crate::profiles::OperationId;
 
 /// Why a part goes to an app.
@@ -60,6 +63,11 @@ impl Policy {
     /// The names of the resource attributes that `assign` asks for: `service.name` first, each once.
     pub fn watched(&self) -> &[Box<str>] {
         self.ownership.watched()
+    }
+
+    /// The same, for reading exports.
+    pub fn wanted(&self) -> &Arc<Wanted> {
+        &self.wanted
     }
 
     /// What is written on the resources of this app, by name, sorted; inherited ones included.

@@ -21,6 +21,7 @@ use super::{Policy, Scopes};
 use crate::apps::{AppPath, NodeId, Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::{self, Diagnostic, Spanned, name, nearest};
+use crate::otlp::Wanted;
 use crate::profiles::Profile;
 
 /// What a policy is checked against.
@@ -134,11 +135,14 @@ impl Checker<'_> {
             binding.subjects.iter().map(move |subject| Entry { binding: place, subject: subject.clone() })
         });
         let index = SubjectIndex::build(entries.collect());
+        let ownership = Ownership::of(&tree);
+        let wanted = Wanted::new(ownership.watched().iter().map(|name| &**name));
         Policy {
             version: digest(text).into(),
             organization: self.around.organization.to_owned(),
             profile: profile.clone(),
-            ownership: Ownership::of(&tree),
+            ownership,
+            wanted,
             quotas: Quotas::of(&tree, &bindings),
             tree,
             places: bindings.iter().zip(0..).map(|(binding, place)| (binding.name.clone(), place)).collect(),

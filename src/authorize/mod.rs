@@ -37,6 +37,7 @@ use crate::apps::{Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
 use crate::identify::{Facts, Identity, PolicyClaims};
+use crate::otlp::Wanted;
 use crate::profiles::{OWN_PERMISSIONS, Profile, Scope};
 
 use self::binding::Binding;
@@ -54,6 +55,8 @@ pub struct Policy {
     profile: Arc<Profile>,
     tree: Tree,
     ownership: Ownership,
+    /// The attributes that `ownership` asks for, for who reads exports.
+    wanted: Arc<Wanted>,
     quotas: Quotas,
     bindings: Vec<Binding>,
     index: SubjectIndex,

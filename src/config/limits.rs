@@ -44,6 +44,7 @@ pub fn limits(report: &mut Report<'_>, raw: &RawLimits) -> Limits {
         header_count: raw.headers.unwrap_or(default.header_count),
         token_bytes: u32::try_from(token_bytes).unwrap_or(default.token_bytes),
         buffered_total_bytes,
+        attributes_per_resource: raw.attributes.unwrap_or(default.attributes_per_resource),
         response_bytes,
         connections: raw.connections.unwrap_or(default.connections),
         connections_per_address: per_address.map_or(default.connections_per_address, |given| given.value),

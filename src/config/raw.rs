@@ -372,6 +372,9 @@ pub struct RawLimits {
     pub token: Option<Spanned<RawSize>>,
     /// All bodies that are held in memory at once; default `1GiB`.
     pub buffered_total: Option<Spanned<RawSize>>,
+    /// Attributes of one resource in an export; default 20000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub attributes: Option<u32>,
     /// A query answer that must be read whole; default `32MiB`.
     pub response: Option<Spanned<RawSize>>,
     /// Open connections over all listeners; default 10000.

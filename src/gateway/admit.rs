@@ -11,6 +11,7 @@ use super::asking::{self, Question, Source};
 use super::csrf;
 use super::inlet;
 use super::lanes;
+use super::large::Work;
 use super::pulse::Beat;
 use super::reading;
 use super::reports::{self, Opened};
@@ -124,7 +125,8 @@ async fn with_body(
     };
     let turn = walk.core().unproven.take(caller.address).await;
     let turn = turn.ok_or_else(|| Refusal::new(Class::Unavailable, "unproven_reads_busy"))?;
-    let opened = reports::open(session, walk, arrival, ask).await?;
+    let work = Work::of_address(walk);
+    let opened = reports::open(session, walk, arrival, ask, work).await?;
     Ok((opened.identifies(caller)?, Some(opened), Some(turn)))
 }
 
@@ -201,7 +203,8 @@ async fn as_it_comes(
             let core = walk.core().clone();
             let ours = arrival.connection.origin(&call.authority);
             let mut reserved = core.budget.open();
-            let body = lanes::read_query(session, walk, arrival, &mut reserved).await?;
+            let work = Work::of(&core, identity.facts());
+            let body = lanes::read_query(session, walk, arrival, work, &mut reserved).await?;
             let headers = session.req_header().headers.clone();
             let question = Question {
                 core: &core,

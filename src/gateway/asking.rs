@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::echoes::EchoGuard;
 use super::lanes::is_usable;
+use super::large::{SMALL_BYTES, Work};
 use super::sharing::{self, Furnished, Joined, Key, Writing};
 use super::{Core, House, answer, fairness, naming};
 use crate::accept::Call;
@@ -87,7 +88,8 @@ impl<E: Into<Refusal>> From<E> for Unanswered {
 pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     let Question { core, house, call, who, permit, .. } = &question;
     let (core, house) = (*core, *house);
-    naming::check(&question, core.clock.now())?;
+    let checking = || naming::check(&question, core.clock.now());
+    Work::of(core, who).run(question.body.len() > SMALL_BYTES, checking).await??;
     let operation = house.profile.operation(permit.operation());
     let class = fairness::class(house, call, operation.id);
     let charge = || fairness::admit(core, house, &class, who);
@@ -175,12 +177,14 @@ struct Errand {
     ours: String,
     headers: HeaderMap,
     body: Bytes,
+    /// For an answer that is large.
+    work: Option<Work>,
 }
 
 impl Errand {
     fn new(question: Question<'_>, class: Arc<str>) -> Result<Self, Refusal> {
         let visible_projects = visible(&question);
-        let Question { core, house, call, permit, route, lease, ours, headers, body, .. } = question;
+        let Question { core, house, call, who, permit, route, lease, ours, headers, body, .. } = question;
         let backend = house.backend(route.upstream()).cloned();
         let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
         let Lane::Terminated(rule) = route.lane() else {
@@ -203,6 +207,7 @@ impl Errand {
             ours: ours.to_owned(),
             headers: forward::taken_by_queries(headers, !body.is_empty()),
             body,
+            work: Some(Work::of(core, who)),
         })
     }
 
@@ -229,7 +234,13 @@ impl Errand {
         let status = answer.status.as_u16();
         fairness::learn(&self.core, &self.class, &answer);
         let failed = |refusal| Unanswered { refusal, upstream_status: Some(status) };
-        self.reply(answer, held).map_err(failed)
+        let is_large = answer.body.len() > if is_coded(&answer) { SMALL_BYTES / 16 } else { SMALL_BYTES };
+        let work = self.work.take();
+        let reply = || self.reply(answer, held);
+        match work {
+            Some(mut work) => work.run(is_large, reply).await.and_then(|reply| reply).map_err(failed),
+            None => reply().map_err(failed),
+        }
     }
 
     fn reply(&self, mut answer: Answer, mut held: Reservation) -> Result<Reply, Refusal> {
@@ -282,6 +293,10 @@ impl Errand {
         let (status, body) = (answer.status, rewritten.body);
         Ok(Reply { status, headers, body, held: Arc::new(held), source: Source::Asked })
     }
+}
+
+fn is_coded(answer: &Answer) -> bool {
+    answer.headers.contains_key(header::CONTENT_ENCODING)
 }
 
 fn is_json(answer: &Answer) -> bool {

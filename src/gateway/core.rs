@@ -14,6 +14,7 @@ use super::House;
 use super::alarms::Alarms;
 use super::echoes::Echoes;
 use super::inlet::Passing;
+use super::large::LargeBodies;
 use super::pulse::Pulse;
 use super::recent::Recent;
 use super::sharing::Sharing;
@@ -44,6 +45,8 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     pub census: Arc<Census>,
     pub budget: Arc<Budget>,
+    /// Places for work on large bodies.
+    pub large: LargeBodies,
     /// Parts of exports that are to come again.
     pub remembered: Remembered,
     /// What the backend last told of alerts.
@@ -129,6 +132,7 @@ impl Core {
             metrics,
             census: Arc::default(),
             budget,
+            large: LargeBodies::default(),
             remembered: Remembered::default(),
             alarms: Alarms::default(),
             passed_on: Remembered::default(),

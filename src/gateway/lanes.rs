@@ -10,6 +10,7 @@ use pingora_proxy::Session;
 
 use super::answer;
 use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
+use super::large::Work;
 use super::pace::BodyPace;
 use super::reading::{coding, message};
 use super::walk::Walk;
@@ -203,6 +204,7 @@ pub async fn read_query(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
+    mut work: Work,
     reservation: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
     let body = read_whole(session, walk, arrival, Protocol::Http, reservation).await?;
@@ -215,7 +217,7 @@ pub async fn read_query(
     }
     let coding = coding(headers, Protocol::Http)?;
     let limit_bytes = walk.house.limits.decompressed_body_bytes;
-    message(body, Protocol::Http, coding, limit_bytes, reservation).await
+    message(body, Protocol::Http, coding, limit_bytes, &mut work, reservation).await
 }
 
 /// Redirects would lead past us, and beyond 599 nobody knows what a status says (RFC 9110 section 15).

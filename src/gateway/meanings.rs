@@ -44,6 +44,7 @@ media_type_unsupported: The media type is not taken here. Set the exporter's pro
 content_encoding_unsupported: The compression is not known here. Use `gzip`, `zstd`, `deflate` or none.
 head_too_large: The head has too many lines or bytes. Send fewer or shorter headers.
 body_too_large: The body is larger than is accepted here. Make the exporter's batches smaller.
+attributes_too_many: A resource of the export has more attributes than are read. Look for what copies so many onto it.
 body_bomb: The body becomes far larger once decompressed. Make the batches smaller.
 head_timeout: The head took too long to come.
 body_timeout: The body took too long to come, or came too slowly.
@@ -141,6 +142,7 @@ over_quota: The quota of the app or of your access is used up for now. Send less
 unproven_reads_busy: Too many reports from your address wait to be read. Put the token into the head, or try again.
 penalty: Too many of your exports failed lately. Mend what the ones before this one were refused for.
 audit_unwritable: The gateway cannot write its records now. It is not your fault; try again.
+reading_busy: Too many large bodies wait to be read. It is not your fault; try again.
 memory_budget_spent: The gateway has no memory left for this now. It is not your fault; try again.
 credential_missing: The gateway has no credential for this project. Tell an operator.
 credential_mismatch: The gateway disagrees with itself. It is a defect; please report it.

@@ -21,6 +21,7 @@ mod fairness;
 mod house;
 mod inlet;
 mod lanes;
+mod large;
 mod line;
 mod meanings;
 mod naming;

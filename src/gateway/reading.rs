@@ -2,7 +2,7 @@
 //!
 //! What it does: takes an export through reading, splitting, stamping and sending, and merges the backends'
 //! answers. What it refuses to know: how any of it is done. Invariants: nothing goes upstream before the whole body
-//! was read and understood; the answer is a success only if all that policy lets pass was taken; what was taken while
+//! was read and understood; an export that carries nothing is answered here; the answer is a success only if all that policy lets pass was taken; what was taken while
 //! the whole is to be tried again is remembered.
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 
 use super::deliver::{Said, deadline};
 use super::lanes;
+use super::large::{SMALL_BYTES, SMALL_GROUPS, Work};
 use super::parcel::{Fate, Manner, Outcome, Parcel, send_all};
 use super::restraint;
 use super::tally::Tally;
@@ -19,13 +20,13 @@ use super::{answer, dropped};
 use crate::accept::{Arrival, Call, Fault, IngestAsk, Protocol};
 use crate::audit::Items;
 use crate::authorize::Reach;
-use crate::forward::{self, PartKey};
+use crate::forward::{self, ExportDigest, PartKey, PartScope};
 use crate::identify::Identity;
-use crate::limits::{BudgetSpent, Reservation};
-use crate::otlp::{self, Export, PartialSuccess};
+use crate::limits::{BudgetSpent, Limits, Reservation};
+use crate::otlp::{self, Encoding, Export, PartialSuccess};
 use crate::respond::{Class, Refusal};
 use crate::route;
-use crate::transform::{self, Coding, Compression, Part, Split};
+use crate::transform::{self, Coding, CodingFault, Compression, Part, Split};
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
@@ -57,25 +58,52 @@ pub async fn export(
     let headers = forward::taken(manner.protocol, asked.ask.media_type(), &session.req_header().headers);
     let mut held = core.budget.open();
     let body = lanes::read_whole(session, walk, arrival, manner.protocol, &mut held).await?;
-    let message = message(body, manner.protocol, coding, house.limits.decompressed_body_bytes, &mut held).await?;
+    let mut work = Work::of(&core, asked.identity.facts());
+    let limit_bytes = house.limits.decompressed_body_bytes;
+    let message = message(body, manner.protocol, coding, limit_bytes, &mut work, &mut held).await?;
     let bytes = message.len() as u64;
-    let export = Export::read(manner.signal, manner.encoding, message, house.policy.watched())
+    // An empty body says as much as an empty object does.
+    let is_blank = message.is_empty() && manner.encoding == Encoding::Json;
+    let message = if is_blank { Bytes::from_static(b"{}") } else { message };
+    let is_large = message.len() > SMALL_BYTES;
+    let read = || Export::read(manner.signal, manner.encoding, message, house.policy.wanted());
+    let export = work
+        .run(is_large, read)
+        .await?
         .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
-    held.grow(export.working_bytes()).map_err(|_| Refusal::new(Class::Unavailable, "memory_budget_spent"))?;
-    let split = transform::split(&export, &house.policy, asked.reach);
+    held.grow(export.working_bytes()).map_err(budget_spent)?;
+    within_attributes(export.most_attributes(), &house.limits)?;
+    if export.is_empty() {
+        return empty(session, walk, manner).await;
+    }
+    let is_large = is_large || export.groups().len() > SMALL_GROUPS;
+    let take_apart = || {
+        let split = transform::split(&export, &house.policy, asked.reach);
+        let tally = Tally::of(&export, &split, bytes);
+        (split, tally)
+    };
+    let (split, tally) = work.run(is_large, take_apart).await?;
+    work.pause();
     core.metrics.forged(export.forged());
     walk.note_split(&split);
     if let (true, Some(denial)) = (split.parts.is_empty(), &split.rejected.denial) {
         walk.note_denial(denial);
         return Err(Refusal::from(denial));
     }
-    let tally = Tally::of(&export, &split, bytes);
     restraint::take(walk, &export, bytes, &split).await.inspect_err(|_| tally.failed(&core, &split))?;
     let leaving = leaving(house.ingest_settings.compression, coding);
-    let mut parcels = Vec::with_capacity(split.parts.len());
-    for part in &split.parts {
-        parcels.push(wrap(walk, asked, manner, leaving, &headers, &export, part, split.parts.len(), &mut held));
-    }
+    let wrap_all = || {
+        // Digests cost time: they are needed where something may be remembered. One part alone never is: if it fails,
+        // there is nothing that was taken.
+        let may_be_remembered = split.parts.len() > 1 || !core.remembered.is_empty();
+        let digest = may_be_remembered.then(|| ExportDigest::of(export.body()));
+        let parts = split.parts.iter();
+        parts
+            .map(|part| wrap(walk, asked, manner, leaving, &headers, &export, part, digest, &mut held))
+            .collect::<Vec<_>>()
+    };
+    let parcels = work.run(is_large, wrap_all).await?;
+    work.pause();
     drop(export);
     let parallel = house.ingest_settings.parallel_parts;
     let outcomes = send_all(&house, &core, manner, parcels, parallel).await;
@@ -101,10 +129,11 @@ pub async fn message(
     protocol: Protocol,
     coding: Coding,
     limit_bytes: u64,
+    work: &mut Work,
     held: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
-    /// What is larger may become so large that others on this thread would wait for it.
-    const ASIDE_BYTES: usize = 64 * 1024;
+    /// What is longer is hardly small inside.
+    const LIKELY_LARGE_BYTES: usize = 64 << 10;
     let (compressed, body) = match protocol {
         Protocol::Http => (coding != Coding::Identity, body),
         Protocol::Grpc => otlp::unframe(&body).map_err(|_| Refusal::from(Fault::GrpcFrame))?,
@@ -115,17 +144,37 @@ pub async fn message(
     if coding == Coding::Identity {
         return Err(Fault::GrpcFrame.into());
     }
-    if body.len() <= ASIDE_BYTES {
-        return Ok(transform::decompress(coding, &body, limit_bytes, held)?);
+    if body.len() <= LIKELY_LARGE_BYTES {
+        let mut first = held.beside();
+        let small_bytes = limit_bytes.min(SMALL_BYTES as u64);
+        match transform::decompress(coding, &body, small_bytes, &mut first) {
+            // It is large inside: begun anew, as what is large.
+            Err(CodingFault::TooLarge) if small_bytes < limit_bytes => {}
+            plain => {
+                held.join(first);
+                return Ok(plain?);
+            }
+        }
     }
-    let mut beside = held.beside();
-    let work = tokio::task::spawn_blocking(move || {
-        let plain = transform::decompress(coding, &body, limit_bytes, &mut beside);
-        (plain, beside)
-    });
-    let (plain, beside) = work.await.map_err(|_| Refusal::new(Class::Unavailable, "internal_error"))?;
-    held.join(beside);
-    Ok(plain?)
+    Ok(work.run(true, || transform::decompress(coding, &body, limit_bytes, held)).await??)
+}
+
+/// Refuses resources with more attributes than a resource may have.
+pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
+    if most as u64 <= u64::from(limits.attributes_per_resource) {
+        return Ok(());
+    }
+    let detail = format!("a resource has {most} attributes, `limits.attributes` is {}", limits.attributes_per_resource);
+    Err(Refusal::new(Class::BodyTooLarge, "attributes_too_many").because(detail))
+}
+
+/// Answers an export that carries nothing: there is nothing that an app, a permit or a backend is needed for.
+async fn empty(session: &mut Session, walk: &mut Walk, manner: Manner) -> Result<(), Refusal> {
+    walk.note_own();
+    walk.note_items(0, 0);
+    walk.note_detail(Some("the export is empty".to_owned()));
+    let body = otlp::write_answer(manner.signal, manner.encoding, None);
+    answer::exported(session, walk, manner, body, HeaderMap::new()).await.map_err(|_| lanes::client_closed())
 }
 
 pub fn leaving(configured: Compression, came: Coding) -> Coding {
@@ -147,7 +196,7 @@ fn wrap(
     headers: &HeaderMap,
     export: &Export,
     part: &Part,
-    parts: usize,
+    digest: Option<ExportDigest>,
     held: &mut Reservation,
 ) -> Result<Parcel, Refusal> {
     let house = &walk.house;
@@ -167,10 +216,7 @@ fn wrap(
     }
     held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding)).map_err(budget_spent)?;
     let pieces = part.write(export, &stamps);
-    // Digests cost time: they are needed where something may be remembered. One part alone never is: if it fails,
-    // there is nothing that was taken.
-    let key = (parts > 1 || !walk.core().remembered.is_empty())
-        .then(|| part_key(asked, manner, part.project().unwrap_or_default(), &pieces));
+    let key = digest.map(|export| part_key(asked, manner, export, part.project().unwrap_or_default(), &pieces));
     let mut headers = headers.clone();
     let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
     Ok(Parcel { route, lease, backend, headers, body, key })
@@ -212,10 +258,10 @@ pub fn budget_spent(_: BudgetSpent) -> Refusal {
     Refusal::new(Class::Unavailable, "memory_budget_spent")
 }
 
-fn part_key(asked: &Asked<'_>, manner: Manner, project: &str, pieces: &[Bytes]) -> PartKey {
+fn part_key(asked: &Asked<'_>, manner: Manner, export: ExportDigest, project: &str, pieces: &[Bytes]) -> PartKey {
     let sender = asked.identity.facts();
-    let scope = [sender.method.name(), &sender.issuer, &sender.subject, project, manner.signal.name()];
-    PartKey::new(&scope, pieces)
+    let (method, issuer, subject) = (sender.method.name(), &*sender.issuer, &*sender.subject);
+    PartKey::of_part(&PartScope { method, issuer, subject, project, signal: manner.signal, export }, pieces)
 }
 
 /// Merges what became of the parts into one answer.

@@ -11,9 +11,10 @@ use std::borrow::Cow;
 
 use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
 use super::lanes;
+use super::large::{SMALL_BYTES, Work};
 use super::parcel::retry_after;
 use super::pulse::Beat;
-use super::reading::{budget_spent, coding, leaving, message, pack};
+use super::reading::{budget_spent, coding, leaving, message, pack, within_attributes};
 use super::restraint;
 use super::walk::Walk;
 use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Shown};
@@ -44,17 +45,22 @@ pub async fn open(
     walk: &mut Walk,
     arrival: &Arrival,
     ask: &LegacyAsk,
+    mut work: Work,
 ) -> Result<Opened, Refusal> {
     let coding = coding(&session.req_header().headers, ask.protocol)?;
     let headers = forward::taken(ask.protocol, &ask.media_type, &session.req_header().headers);
     let mut held = walk.core().budget.open();
     let body = lanes::read_whole(session, walk, arrival, ask.protocol, &mut held).await?;
     let limit_bytes = walk.house.limits.decompressed_body_bytes;
-    let message = message(body, ask.protocol, coding, limit_bytes, &mut held).await?;
+    let message = message(body, ask.protocol, coding, limit_bytes, &mut work, &mut held).await?;
     let bytes = message.len() as u64;
     held.grow(ask.format.working_bytes(bytes)).map_err(budget_spent)?;
-    let report = Report::read(ask.format, message)
+    let is_large = message.len() > SMALL_BYTES;
+    let report = work
+        .run(is_large, || Report::read(ask.format, message))
+        .await?
         .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
+    within_attributes(report.most_attributes(), &walk.house.limits)?;
     if let Some(id) = report.request_id() {
         walk.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
     }
@@ -95,7 +101,10 @@ pub async fn report(
     restraint::look(walk, reach).await?;
     let opened = match opened {
         Some(opened) => opened,
-        None => open(session, walk, arrival, ask).await?,
+        None => {
+            let work = Work::of(walk.core(), identity.facts());
+            open(session, walk, arrival, ask, work).await?
+        }
     };
     match opened.report.token() {
         Token::None => {}
@@ -132,10 +141,16 @@ pub async fn report(
     let stamp: Vec<(&str, &str)> =
         sender.into_iter().chain(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
     let token = lease.secret().expose();
-    held.grow(report.written_bytes_at_most(token.len(), &stamp)).map_err(budget_spent)?;
-    let pieces = report.write(token, &stamp).map_err(|_| defect())?;
+    let most = report.written_bytes_at_most(token.len(), &stamp);
+    held.grow(most).map_err(budget_spent)?;
     let leaving = leaving(house.ingest_settings.compression, coding);
-    let body = pack(&mut headers, ask.protocol, leaving, pieces, &mut held)?;
+    let write = || {
+        let pieces = report.write(token, &stamp).map_err(|_| defect())?;
+        pack(&mut headers, ask.protocol, leaving, pieces, &mut held)
+    };
+    // A format without a place for a whole report's stamp may grow much.
+    let is_large = most > 4 * SMALL_BYTES as u64;
+    let body = Work::of(&core, identity.facts()).run(is_large, write).await??;
     let errand = Errand {
         house: &house,
         core: &core,

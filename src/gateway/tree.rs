@@ -14,6 +14,7 @@ use pingora_proxy::Session;
 use tokio::time::Instant;
 
 use super::asking::{self, Question, Reply};
+use super::large::{SMALL_BYTES, Work};
 use super::states::{self, States};
 use super::walk::Walk;
 use super::{Core, House, answer as written, lanes, naming};
@@ -117,7 +118,8 @@ pub async fn answer(
     })?;
     walk.note_tree(&ask.app, targets.iter().map(|target| &target.permit));
     let mut reserved = core.budget.open();
-    let body = lanes::read_query(session, walk, arrival, &mut reserved).await?;
+    let work = Work::of(&core, identity.facts());
+    let body = lanes::read_query(session, walk, arrival, work, &mut reserved).await?;
     let posts = call.method == Method::POST;
     if posts && body.is_empty() {
         return Err(Refusal::new(Class::Malformed, "body_malformed"));
@@ -126,7 +128,8 @@ pub async fn answer(
     let mut asking = Asking::reading(&core, &house, identity.facts(), &ours, now);
     if posts {
         let operation = resource.sources.first().map(|source| source.operation);
-        asking.named = operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(&house, operation, &body))?;
+        let reading = || operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(&house, operation, &body));
+        asking.named = Work::of(&core, identity.facts()).run(body.len() > SMALL_BYTES, reading).await??;
         asking.body = body;
     }
     let asking = Arc::new(asking);
@@ -146,7 +149,9 @@ pub async fn answer(
         },
         None => gathered.await,
     };
-    let whole = merge(&asking, walk, ask, resource, gathered, &states)?;
+    let bytes: usize = gathered.arrived.iter().map(|one| one.reply.body.len()).sum();
+    let merging = || merge(&asking, walk, ask, resource, gathered, &states);
+    let whole = Work::of(&core, identity.facts()).run(bytes > SMALL_BYTES, merging).await??;
     let outcome = written::document(session, walk, whole.status, whole.document.into()).await;
     drop((whole.held, reserved));
     outcome.map_err(|_| lanes::client_closed())

@@ -52,6 +52,8 @@ pub(super) struct Findings {
     pub items: u64,
     /// Resources in Firehose's exports.
     pub groups: u64,
+    /// The most attributes that one of them has.
+    pub most_attributes: usize,
     /// Reserved tags that will be removed.
     pub forged: u64,
     /// Firehose's `requestId`.

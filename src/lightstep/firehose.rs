@@ -6,6 +6,8 @@
 //! anew with stamped resources. What it refuses to know: tokens (they stand in the head) and how an export is walked
 //! (`otlp`). Invariant: what is no such export is not let through, so that no resource goes out unread.
 
+use std::sync::{Arc, LazyLock};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use bytes::Bytes;
 use super::fields::push_varint;
 use super::findings::Findings;
 use super::json::{self, Json, Once};
-use crate::otlp::{Encoding, Export, Found, MAX_GROUPS, Malformed, Signal, Stamp};
+use crate::otlp::{Encoding, Export, Found, MAX_GROUPS, Malformed, Signal, Stamp, Wanted};
 
 /// Firehose's own ids are UUIDs.
 const REQUEST_ID_LIMIT_BYTES: usize = 256;
@@ -21,6 +23,8 @@ const REQUEST_ID_LIMIT_BYTES: usize = 256;
 /// Bytes round one stamped attribute, and round one stamped resource: tags and lengths.
 const ATTRIBUTE_OVERHEAD_BYTES: usize = 20;
 const RESOURCE_OVERHEAD_BYTES: usize = 24;
+
+static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| Wanted::new(["service.name"]));
 
 pub(super) fn read(body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
     Pass { json: Json::of(body)?, findings, out: None, stamp: &Stamp::default() }.request()
@@ -135,8 +139,7 @@ impl<'a> Pass<'a, '_> {
         let mut written = Vec::new();
         while !rest.is_empty() {
             let message = message(&mut rest).ok_or_else(|| json.malformed(part, "a record's data is cut short"))?;
-            let wanted = ["service.name".into()];
-            let export = Export::read(Signal::Metrics, Encoding::Protobuf, message, &wanted)
+            let export = Export::read(Signal::Metrics, Encoding::Protobuf, message, &WANTED)
                 .map_err(|_| json.malformed(part, "a record's data is no metrics export"))?;
             self.note(&export);
             if self.findings.groups > MAX_GROUPS as u64 {
@@ -162,6 +165,7 @@ impl<'a> Pass<'a, '_> {
         self.findings.items += export.items();
         self.findings.forged += export.forged();
         self.findings.groups += export.groups().len() as u64;
+        self.findings.most_attributes = self.findings.most_attributes.max(export.most_attributes());
         for group in 0..export.groups().len() {
             match export.attribute(group, "service.name") {
                 Found::Absent => {}

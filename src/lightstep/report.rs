@@ -57,6 +57,11 @@ impl Report {
         self.findings.forged
     }
 
+    /// The most attributes that a resource in Firehose's exports has; other formats have none.
+    pub fn most_attributes(&self) -> usize {
+        self.findings.most_attributes
+    }
+
     /// Firehose's `requestId`, which the answer must repeat.
     pub fn request_id(&self) -> Option<&str> {
         self.findings.request_id.as_deref()

@@ -32,6 +32,8 @@ pub struct Limits {
     pub token_bytes: u32,
     /// `buffered_total`: all bodies that are held in memory at once. 1 GiB.
     pub buffered_total_bytes: u64,
+    /// `attributes`: of one resource in an export. 20,000: honest ones have dozens.
+    pub attributes_per_resource: u32,
     /// `response`: a query answer that must be read whole (links, redaction). 32 MiB.
     pub response_bytes: u64,
     /// `connections`: open at once over all listeners. 10,000: about 300 MiB when idle.
@@ -71,6 +73,7 @@ impl Default for Limits {
             header_count: 100,
             token_bytes: 16 << 10,
             buffered_total_bytes: 1 << 30,
+            attributes_per_resource: 20_000,
             response_bytes: 32 << 20,
             connections: 10_000,
             connections_per_address: 1_000,

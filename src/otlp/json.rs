@@ -11,7 +11,8 @@
 //!   take the one, some the other. Names are compared unescaped, and an original name means the same field.
 //! - An attribute is never `Text` in a form that two readers may read differently.
 //! - What is remembered is bounded: 40 bytes for a group, of which there are at most `MAX_GROUPS`; 20 for an
-//!   attribute of a resource, of which there are at most `MAX_ATTRIBUTES`; 8 for a reserved attribute elsewhere (22 or
+//!   attribute of a resource, of which there are at most `MAX_ATTRIBUTES`, and its key where that has escapes; 16 for a
+//!   wanted one, once per group and name, and its text where that has escapes; 8 for a reserved attribute elsewhere (22 or
 //!   more bytes of the text).
 
 mod hits;
@@ -19,8 +20,7 @@ mod shapes;
 mod text;
 mod write;
 
-use std::borrow::Cow;
-use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -34,6 +34,8 @@ use self::write::Removal;
 use super::Signal;
 use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
 use super::names::alike;
+use super::span::Span;
+use super::wanted::{Said, Values, Wanted};
 
 /// As in protobuf, where messages are less than 2 GiB long: offsets fit 31 bits.
 const MAX_TEXT_BYTES: usize = i32::MAX as usize;
@@ -49,28 +51,8 @@ pub(super) struct Plan {
     attributes: Vec<Attribute>,
     /// What to leave out below the resources, in order, likewise.
     cuts: Vec<Span>,
-    /// The names that may be asked for.
-    wanted: Vec<Box<str>>,
-}
-
-/// A range of the text, in 8 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-}
-
-/// No offset is above [`MAX_TEXT_BYTES`], so none is cut.
-impl From<Range<usize>> for Span {
-    fn from(range: Range<usize>) -> Span {
-        Span { start: range.start as u32, end: range.end as u32 }
-    }
+    /// What the resources say under the wanted names, likewise.
+    values: Values,
 }
 
 /// One group.
@@ -81,6 +63,7 @@ struct Place {
     resource: Resource,
     attributes_end: u32,
     cuts_end: u32,
+    values_end: u32,
 }
 
 /// Where the attributes of a group's resource are, or can be put.
@@ -106,20 +89,21 @@ enum Resource {
 #[derive(Debug)]
 struct Attribute {
     whole: Span,
-    /// The key between its quotes; empty at the end if there is none.
+    /// The key between its quotes; empty at the end if there is none. One with escapes: among the kept texts.
     key: Span,
     escaped: bool,
     reserved: bool,
 }
 
 impl Attribute {
-    fn key<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
-        Text { range: self.key.range(), escaped: self.escaped }.said(text)
+    /// The key, unescaped.
+    fn key<'a>(&self, text: &'a [u8], values: &'a Values) -> &'a [u8] {
+        if self.escaped { values.kept(self.key) } else { text.get(self.key.range()).unwrap_or_default() }
     }
 }
 
 /// Reads an export request: see [`super::Export::read`].
-pub(super) fn read(signal: Signal, body: &Bytes, wanted: &[Box<str>]) -> Result<Reading<Plan>, Malformed> {
+pub(super) fn read(signal: Signal, body: &Bytes, wanted: &Arc<Wanted>) -> Result<Reading<Plan>, Malformed> {
     if body.len() > MAX_TEXT_BYTES {
         return Err(Malformed { offset: MAX_TEXT_BYTES, what: "the text is 2 GiB or longer" });
     }
@@ -128,14 +112,17 @@ pub(super) fn read(signal: Signal, body: &Bytes, wanted: &[Box<str>]) -> Result<
         cursor: Cursor::new(body)?,
         hits: Hits::new(body),
         deep: false,
-        plan: Plan { wanted: wanted.to_vec(), ..Plan::default() },
+        plan: Plan { values: Values::new(wanted), ..Plan::default() },
         groups: Vec::new(),
         items: 0,
         forged: 0,
+        most_attributes: 0,
+        carries: false,
     };
     reader.object(request(signal))?;
     reader.cursor.end()?;
-    Ok(Reading { groups: reader.groups, forged: reader.forged, plan: reader.plan })
+    let Reader { groups, forged, most_attributes, carries, plan, .. } = reader;
+    Ok(Reading { groups, forged, most_attributes, carries, plan })
 }
 
 /// The walk.
@@ -150,6 +137,8 @@ struct Reader<'a> {
     /// Of the group that is being read.
     items: u64,
     forged: u64,
+    most_attributes: usize,
+    carries: bool,
 }
 
 impl Reader<'_> {
@@ -164,6 +153,14 @@ impl Reader<'_> {
                 Holds::Groups(shape) => self.groups(shape)?,
                 Holds::Items(shape) => self.items(shape)?,
                 Holds::Objects(shape) => self.objects(shape)?,
+                Holds::Holders(shape) => {
+                    self.cursor.open(b'[', NOT_AN_ARRAY)?;
+                    let mut first = true;
+                    while self.cursor.next(&mut first, b']')? {
+                        self.carries = true;
+                        self.object(shape)?;
+                    }
+                }
                 Holds::OneOf(_) if chosen => return Err(self.cursor.fault("two members of a oneof")),
                 Holds::OneOf(shape) => {
                     chosen = true;
@@ -174,6 +171,8 @@ impl Reader<'_> {
                 Holds::Value => self.cursor.skip()?,
             }
         }
+        // What is looked into for reserved names alone is a part of what carries something, or is a scope.
+        self.carries |= members.unknown && !self.deep;
         Ok(())
     }
 
@@ -211,6 +210,7 @@ impl Reader<'_> {
                 return Err(self.cursor.fault(NOT_AN_OBJECT));
             }
             self.items += 1;
+            self.carries = true;
             self.where_hit(|reader| reader.object(shape))?;
         }
         Ok(())
@@ -230,14 +230,20 @@ impl Reader<'_> {
                 resource: Resource::Absent { behind, alone },
                 attributes_end: 0,
                 cuts_end: 0,
+                values_end: 0,
             });
+            let attributes = self.plan.attributes.len();
             self.items = 0;
             self.object(shape)?;
             self.groups.push(Group { items: self.items });
+            let attributes = self.plan.attributes.len() - attributes;
+            self.most_attributes = self.most_attributes.max(attributes);
+            self.carries |= attributes > 0;
             let (attributes_end, cuts_end) = (self.plan.attributes.len() as u32, self.plan.cuts.len() as u32);
+            let values_end = self.plan.values.end_group();
             if let Some(place) = self.plan.places.last_mut() {
                 place.whole = (start..self.cursor.at()).into();
-                (place.attributes_end, place.cuts_end) = (attributes_end, cuts_end);
+                (place.attributes_end, place.cuts_end, place.values_end) = (attributes_end, cuts_end, values_end);
             }
         }
         Ok(())
@@ -269,8 +275,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The attributes of a resource.
+    /// The attributes of a resource. Each key is unescaped once, here.
     fn remember(&mut self) -> Result<(), Malformed> {
+        let text = self.text;
         self.cursor.open(b'[', NOT_AN_ARRAY)?;
         let mut first = true;
         while self.cursor.next(&mut first, b']')? {
@@ -279,10 +286,16 @@ impl Reader<'_> {
                 return Err(self.cursor.fault("there are more resource attributes than are read"));
             }
             let key = self.key()?;
-            let reserved = self.is_reserved(&key);
+            let said = key.said(text);
+            let reserved = said.starts_with(RESERVED);
             self.forged += u64::from(reserved);
+            if !reserved && let Some(name) = self.plan.values.place(said.as_bytes()) {
+                let said = value(text, start, &mut self.plan.values).unwrap_or(Said::Ambiguous);
+                self.plan.values.note(text, name, said);
+            }
+            let span = if key.escaped { self.plan.values.keep(&said) } else { key.range.into() };
             let whole = (start..self.cursor.at()).into();
-            self.plan.attributes.push(Attribute { whole, key: key.range.into(), escaped: key.escaped, reserved });
+            self.plan.attributes.push(Attribute { whole, key: span, escaped: key.escaped, reserved });
         }
         Ok(())
     }
@@ -339,12 +352,14 @@ pub(super) struct Members {
     first: bool,
     /// Which of the known have been given.
     seen: u32,
+    /// Whether one was given that is not known.
+    unknown: bool,
 }
 
 impl Members {
     pub fn open(cursor: &mut Cursor<'_>) -> Result<Members, Malformed> {
         cursor.open(b'{', NOT_AN_OBJECT)?;
-        Ok(Members { first: true, seen: 0 })
+        Ok(Members { first: true, seen: 0, unknown: false })
     }
 
     /// The next known member; the cursor stands before its value. All others are stepped over.
@@ -353,6 +368,7 @@ impl Members {
             let offset = cursor.at();
             let name = cursor.name()?;
             let Some((index, field)) = known(shape, &name, cursor.text(), offset)? else {
+                self.unknown = true;
                 cursor.skip()?;
                 continue;
             };
@@ -387,26 +403,14 @@ impl Plan {
         self.places.capacity() * size_of::<Place>()
             + self.attributes.capacity() * size_of::<Attribute>()
             + self.cuts.capacity() * size_of::<Span>()
+            + self.values.working_bytes()
     }
 
     /// See [`super::Export::attribute`].
-    pub fn attribute<'a>(&self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
-        if !self.wanted.iter().any(|wanted| **wanted == *name) {
-            return Found::Absent;
-        }
-        let mut found = Found::Absent;
-        for attribute in self.attributes(group).iter().filter(|attribute| !attribute.reserved) {
-            // An escape only makes a key longer.
-            if attribute.key.range().len() < name.len() || attribute.key(body) != name {
-                continue;
-            }
-            found = match (found, said(body, attribute).unwrap_or(Found::Ambiguous)) {
-                (Found::Absent, said) => said,
-                (Found::Text(one), Found::Text(other)) if one == other => Found::Text(one),
-                _ => Found::Ambiguous,
-            };
-        }
-        found
+    pub fn attribute<'a>(&'a self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
+        let Some(place) = self.places.get(group) else { return Found::Absent };
+        let start = self.before(group).map_or(0, |before| before.values_end);
+        self.values.found(body, start as usize..place.values_end as usize, name)
     }
 
     fn attributes(&self, group: usize) -> &[Attribute] {
@@ -420,26 +424,27 @@ impl Plan {
     }
 }
 
-/// What the value of a pair says. A fault is one that a reader could pass over: the value is ambiguous.
-fn said<'a>(body: &'a [u8], attribute: &Attribute) -> Result<Found<'a>, Malformed> {
-    let mut cursor = Cursor::again(body, attribute.whole.start as usize);
+/// What the value of the pair says that begins here. A fault is one that a reader could pass over: the value is
+/// ambiguous.
+fn value(body: &[u8], start: usize, values: &mut Values) -> Result<Said, Malformed> {
+    let mut cursor = Cursor::again(body, start);
     let mut members = Members::open(&mut cursor)?;
-    let mut found = Found::Other;
+    let mut said = Said::Other;
     while let Some(field) = members.next(&mut cursor, PAIR)? {
         match field.name {
             _ if cursor.null()? => {}
-            "value" => found = any_value(body, &mut cursor)?,
+            "value" => said = any_value(body, &mut cursor, values)?,
             "key" => cursor.skip()?,
-            _ => return Ok(Found::Ambiguous),
+            _ => return Ok(Said::Ambiguous),
         }
     }
-    Ok(found)
+    Ok(said)
 }
 
 /// An `AnyValue`: text, if its only member is that.
-fn any_value<'a>(body: &'a [u8], cursor: &mut Cursor<'_>) -> Result<Found<'a>, Malformed> {
+fn any_value(body: &[u8], cursor: &mut Cursor<'_>, values: &mut Values) -> Result<Said, Malformed> {
     cursor.open(b'{', "a value that is not an object")?;
-    let (mut first, mut found) = (true, Found::Absent);
+    let (mut first, mut found, mut text) = (true, 0, None);
     while cursor.next(&mut first, b'}')? {
         let offset = cursor.at();
         let name = cursor.name()?;
@@ -447,15 +452,19 @@ fn any_value<'a>(body: &'a [u8], cursor: &mut Cursor<'_>) -> Result<Found<'a>, M
         if cursor.null()? {
             continue;
         }
-        let said = if is_text {
-            Found::Text(cursor.string("not a string")?.said(body))
+        found += 1;
+        if is_text {
+            text = Some(cursor.string("not a string")?);
         } else {
             cursor.skip()?;
-            Found::Other
-        };
-        found = if found == Found::Absent { said } else { Found::Ambiguous };
+        }
     }
-    Ok(if found == Found::Absent { Found::Other } else { found })
+    Ok(match text {
+        _ if found > 1 => Said::Ambiguous,
+        None => Said::Other,
+        Some(text) if text.escaped => Said::Kept(values.keep(&text.said(body))),
+        Some(text) => Said::Text(text.range.into()),
+    })
 }
 
 #[cfg(test)]

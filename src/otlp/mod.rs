@@ -12,7 +12,9 @@ mod json;
 mod names;
 mod pieces;
 mod protobuf;
+mod span;
 mod stamp;
+mod wanted;
 mod wire;
 
 pub use answer::{PartialSuccess, read_answer, write_answer};
@@ -21,6 +23,7 @@ pub use frame::{frame, unframe};
 pub(crate) use names::folded;
 pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;
+pub use wanted::Wanted;
 
 use crate::media_type;
 

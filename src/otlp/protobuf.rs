@@ -9,7 +9,7 @@
 //! Invariants:
 //! - A known field that is looked at has the wire type of its declaration, or the body is malformed.
 //! - An attribute given in a way that two readers could read differently is never `Text`.
-//! - What is remembered is bounded: 32 bytes for a group, of which there are at most `MAX_GROUPS`; 20 for a
+//! - What is remembered is bounded: 32 bytes for a group, of which there are at most `MAX_GROUPS`; 16 for a
 //!   wanted attribute, once per group and name; 8 for a run of unknown top-level fields; 8 for a reserved
 //!   attribute below the resource (16 or more bytes of the body), and for each message round it, once (2 or
 //!   more). Attributes of resources are found again when they are written, not remembered.
@@ -21,19 +21,22 @@ mod tests;
 mod write;
 
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use memchr::memmem::{FindIter, Finder};
 
 use self::levels::{
-    DATA_POINT, GROUP, LIBRARY_SCOPED, Level, METRIC_DATA, RECORD, RESOURCE, RESOURCE_ATTRIBUTE, SCOPED, Step,
+    DATA_POINT, GROUP, LIBRARY_SCOPED, Level, METRIC_DATA, RECORD, RESOURCE, RESOURCE_ATTRIBUTE, SCHEMA_URL,
+    SCOPE_OF_RECORDS, SCOPED, Step,
 };
-use self::pair::{Pair, Said};
+use self::pair::Pair;
 use self::write::Edit;
 use super::Signal;
 use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
-use super::stamp::{length_bit, varint_width};
+use super::span::Span;
+use super::stamp::varint_width;
+use super::wanted::{Said, Values, Wanted};
 use super::wire::{Cursor, Field, MAX_MESSAGE_BYTES, varint_width_at};
 
 static RESERVED_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(RESERVED));
@@ -43,30 +46,10 @@ static RESERVED_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new
 pub(super) struct Plan {
     places: Vec<Place>,
     /// Of all groups, in order: each group's lie between the ends that it and the one before it say.
-    values: Vec<Value>,
+    values: Values,
     edits: Vec<Edit>,
     /// Top-level fields that are no groups, joined where they touch.
     loose: Vec<Span>,
-}
-
-/// A range of the body, in 8 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-}
-
-/// No offset is above [`MAX_MESSAGE_BYTES`], so none is cut.
-impl From<Range<usize>> for Span {
-    fn from(range: Range<usize>) -> Span {
-        Span { start: range.start as u32, end: range.end as u32 }
-    }
 }
 
 /// One group.
@@ -87,22 +70,8 @@ enum Resources {
     Several(u32),
 }
 
-/// A wanted attribute that was found.
-#[derive(Debug)]
-struct Value {
-    name: Span,
-    said: SaidShort,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SaidShort {
-    Text(Span),
-    Other,
-    Ambiguous,
-}
-
 /// Reads an export request: see [`super::Export::read`].
-pub(super) fn read(signal: Signal, body: &Bytes, wanted: &[Box<str>]) -> Result<Reading<Plan>, Malformed> {
+pub(super) fn read(signal: Signal, body: &Bytes, wanted: &Arc<Wanted>) -> Result<Reading<Plan>, Malformed> {
     if body.len() > MAX_MESSAGE_BYTES {
         return Err(Malformed { offset: MAX_MESSAGE_BYTES, what: "the message is 2 GiB or longer" });
     }
@@ -110,46 +79,41 @@ pub(super) fn read(signal: Signal, body: &Bytes, wanted: &[Box<str>]) -> Result<
         body,
         signal,
         scoped: levels::scoped(signal),
-        wanted,
-        wanted_lengths: wanted.iter().fold(0, |bits, name| bits | length_bit(name.as_bytes())),
         hits: Hits::new(body),
-        plan: Plan::default(),
+        plan: Plan { values: Values::new(wanted), ..Plan::default() },
         groups: Vec::new(),
         forged: 0,
+        attributes: 0,
+        most_attributes: 0,
+        carries: false,
     };
     let mut request = Cursor::new(body);
     while let Some(field) = request.field()? {
         match field.number {
             GROUP => reader.group(&field)?,
-            _ => reader.loose(field.whole()),
+            _ => {
+                reader.carries = true;
+                reader.loose(field.whole());
+            }
         }
     }
-    Ok(Reading { groups: reader.groups, forged: reader.forged, plan: reader.plan })
+    let Reader { groups, forged, most_attributes, carries, plan, .. } = reader;
+    Ok(Reading { groups, forged, most_attributes, carries, plan })
 }
 
 impl Plan {
     /// See [`super::Export::working_bytes`].
     pub fn working_bytes(&self) -> usize {
         self.places.capacity() * size_of::<Place>()
-            + self.values.capacity() * size_of::<Value>()
+            + self.values.working_bytes()
             + self.edits.capacity() * size_of::<Edit>()
             + self.loose.capacity() * size_of::<Span>()
     }
 
     /// See [`super::Export::attribute`].
-    pub fn attribute<'a>(&self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
+    pub fn attribute<'a>(&'a self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
         let Some(place) = self.places.get(group) else { return Found::Absent };
-        let values = self.values.get(self.values_start(group)..place.values_end as usize).unwrap_or_default();
-        let named = |value: &&Value| body.get(value.name.range()) == Some(name.as_bytes());
-        match values.iter().find(named).map(|value| value.said) {
-            None => Found::Absent,
-            Some(SaidShort::Other) => Found::Other,
-            Some(SaidShort::Ambiguous) => Found::Ambiguous,
-            Some(SaidShort::Text(span)) => match std::str::from_utf8(body.get(span.range()).unwrap_or_default()) {
-                Ok(text) => Found::Text(text.into()),
-                Err(_) => Found::Ambiguous,
-            },
-        }
+        self.values.found(body, self.values_start(group)..place.values_end as usize, name)
     }
 
     fn values_start(&self, group: usize) -> usize {
@@ -168,12 +132,14 @@ struct Reader<'a> {
     body: &'a Bytes,
     signal: Signal,
     scoped: &'static Level,
-    wanted: &'a [Box<str>],
-    wanted_lengths: u64,
     hits: Hits<'a>,
     plan: Plan,
     groups: Vec<Group>,
     forged: u64,
+    /// Of the group that is being read.
+    attributes: usize,
+    most_attributes: usize,
+    carries: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -190,7 +156,7 @@ impl<'a> Reader<'a> {
         }
         let mut fields = group.message()?;
         let forged_somewhere = self.hits.any_in(group.content_range());
-        let first_value = self.plan.values.len();
+        self.attributes = 0;
         let (mut items, mut resources) = (0, Resources::None);
         while let Some(field) = fields.field()? {
             match field.number {
@@ -199,7 +165,7 @@ impl<'a> Reader<'a> {
                         Resources::None => Resources::One(field.start as u32),
                         Resources::One(first) | Resources::Several(first) => Resources::Several(first),
                     };
-                    self.resource(&field, first_value)?;
+                    self.resource(&field)?;
                 }
                 SCOPED | LIBRARY_SCOPED => {
                     items += self.items(&field)?;
@@ -207,66 +173,58 @@ impl<'a> Reader<'a> {
                         self.clean(self.scoped, &field)?;
                     }
                 }
-                _ => {}
+                SCHEMA_URL => {}
+                _ => self.carries = true,
             }
         }
+        self.most_attributes = self.most_attributes.max(self.attributes);
+        self.carries |= self.attributes > 0;
         self.groups.push(Group { items });
         self.plan.places.push(Place {
             whole: group.whole().into(),
             resources,
-            values_end: self.plan.values.len() as u32,
+            values_end: self.plan.values.end_group(),
             edits_end: self.plan.edits.len() as u32,
         });
         Ok(())
     }
 
-    fn resource(&mut self, resource: &Field<'a>, first_value: usize) -> Result<(), Malformed> {
+    fn resource(&mut self, resource: &Field<'a>) -> Result<(), Malformed> {
         let mut fields = resource.message()?;
         while let Some(field) = fields.field()? {
             if field.number != RESOURCE_ATTRIBUTE {
                 continue;
             }
+            self.attributes += 1;
             let pair = Pair::read(&field)?;
             if pair.reserved {
                 self.forged += 1;
                 continue;
             }
-            if pair.only_key().is_some_and(|key| self.wanted_lengths & length_bit(key) == 0) {
-                continue;
-            }
-            for name in self.wanted {
-                if let Some(range) = pair.named(name.as_bytes()) {
-                    let said = match pair.said()? {
-                        Said::Text(text) => SaidShort::Text(text.into()),
-                        Said::Other => SaidShort::Other,
-                        Said::Ambiguous => SaidShort::Ambiguous,
-                    };
-                    self.note(first_value, Value { name: range.into(), said });
+            match pair.only_key() {
+                Some(key) => {
+                    if let Some(name) = self.plan.values.place(key) {
+                        let said = pair.said()?;
+                        self.plan.values.note(self.body, name, said);
+                    }
+                }
+                // A reader may take any of them.
+                None => {
+                    for key in pair.keys() {
+                        if let Some(name) = self.plan.values.place(key.content) {
+                            self.plan.values.note(self.body, name, Said::Ambiguous);
+                        }
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    /// Notes a wanted attribute of the group whose values begin at `first`. A second one of the same name
-    /// says the same text, or makes the name ambiguous.
-    fn note(&mut self, first: usize, value: Value) {
-        let of = |span: Span| self.body.get(span.range());
-        let earlier = self.plan.values.get_mut(first..).unwrap_or_default();
-        let Some(earlier) = earlier.iter_mut().find(|earlier| of(earlier.name) == of(value.name)) else {
-            self.plan.values.push(value);
-            return;
-        };
-        match (earlier.said, value.said) {
-            (SaidShort::Text(one), SaidShort::Text(other)) if of(one) == of(other) => {}
-            _ => earlier.said = SaidShort::Ambiguous,
-        }
-    }
-
     /// The spans, data points or log records of a `Scope*` message.
-    fn items(&self, scoped: &Field<'a>) -> Result<u64, Malformed> {
+    fn items(&mut self, scoped: &Field<'a>) -> Result<u64, Malformed> {
         let mut fields = scoped.message()?;
-        let mut items = 0;
+        let (mut items, mut carries) = (0, false);
         while let Some(field) = fields.field()? {
             if field.number == RECORD {
                 items += match self.signal {
@@ -274,7 +232,9 @@ impl<'a> Reader<'a> {
                     Signal::Traces | Signal::Logs => field.bytes().map(|_| 1)?,
                 };
             }
+            carries |= !matches!(field.number, SCOPE_OF_RECORDS | SCHEMA_URL);
         }
+        self.carries |= carries;
         Ok(items)
     }
 

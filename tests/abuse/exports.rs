@@ -71,6 +71,11 @@ fn export(resources: &[Vec<u8>]) -> Vec<u8> {
     field(1, &[resources, span].concat())
 }
 
+/// So many groups of one empty span each, as short as can be.
+fn hollow_groups(count: usize) -> Vec<u8> {
+    field(1, &field(2, &field(2, b""))).repeat(count)
+}
+
 /// The same in JSON, the resource's attributes as text.
 fn json_export(attributes: &str) -> Vec<u8> {
     let spans = r#"[{"spans":[{"traceId":"07070707070707070707070707070707","spanId":"0707070707070707"}]}]"#;
@@ -288,10 +293,24 @@ async fn bodies_that_exhaust_are_answered_soon() {
             format!(r#"{{"resourceSpans":[{{}}{}]}}"#, ",{}".repeat(many)).into_bytes(),
             &[400],
         ),
-        ("many groups", Via::Http, b"\x0a\0".repeat(20_000), &[200]),
-        ("empty attributes", Via::Http, export(&[b"\x0a\0".repeat(many)]), &[200]),
+        ("many groups", Via::Http, hollow_groups(20_000), &[200]),
+        ("empty attributes", Via::Http, export(&[b"\x0a\0".repeat(many)]), &[413]),
         ("empty attributes", Via::Json, json_export(&format!("{own}{}", ",{}".repeat(1_100_000))), &[400]),
-        ("many attributes", Via::Json, json_export(&format!("{own}{}", r#",{"key":"a"}"#.repeat(100_000))), &[200]),
+        ("many attributes", Via::Json, json_export(&format!("{own}{}", r#",{"key":"a"}"#.repeat(100_000))), &[413]),
+        (
+            "attributes up to the limit",
+            Via::Json,
+            json_export(&format!("{own}{}", r#",{"key":"a"}"#.repeat(19_999))),
+            &[200],
+        ),
+        ("one attribute more", Via::Json, json_export(&format!("{own}{}", r#",{"key":"a"}"#.repeat(20_000))), &[413]),
+        ("one attribute more", Via::Grpc, export(&[b"\x0a\0".repeat(20_001)]), &[8]),
+        (
+            "half in each of two resources",
+            Via::Http,
+            export(&[b"\x0a\0".repeat(10_001), b"\x0a\0".repeat(10_000)]),
+            &[413],
+        ),
         ("empty resources", Via::Http, export(&vec![Vec::new(); 300_000]), &[200]),
         ("unknown fields", Via::Http, [export(&[]), b"\x48\x01".repeat(many)].concat(), &[200]),
         ("brackets", Via::Json, b"[".repeat(many), &[400]),
@@ -356,8 +375,9 @@ async fn what_a_body_becomes_is_within_the_budget() {
     ] {
         let limits = format!("body: 8MiB, decompressed_body: 8MiB, response: 8MiB, buffered_total: {total}");
         let mut ground = patient(&limits).await;
-        let protobuf = b"\x0a\0".repeat(protobuf);
-        let json = format!(r#"{{"resourceSpans":[{{}}{}]}}"#, ",{}".repeat(json - 1)).into_bytes();
+        let protobuf = hollow_groups(protobuf);
+        let json = vec![r#"{"scopeSpans":[{"spans":[{}]}]}"#; json].join(",");
+        let json = format!(r#"{{"resourceSpans":[{json}]}}"#).into_bytes();
         for (via, message) in [(Via::Http, &protobuf), (Via::Grpc, &protobuf), (Via::Json, &json)] {
             for coding in [Coding::Identity, Coding::Gzip] {
                 ground.world.emulator.clear();

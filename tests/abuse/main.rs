@@ -26,6 +26,8 @@ mod http1;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod paths;

@@ -231,6 +231,7 @@ fn every_key_arrives_in_the_checked_settings() {
             header_count: 50,
             token_bytes: 8 << 10,
             buffered_total_bytes: 8 << 20,
+            attributes_per_resource: 77,
             response_bytes: 4 << 20,
             connections: 100,
             connections_per_address: 10,

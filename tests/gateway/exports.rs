@@ -60,7 +60,7 @@ pub async fn record_of(world: &World, answer: &Answer) -> Value {
     stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await
 }
 
-fn by_project(exports: &[Export]) -> BTreeMap<String, Vec<(String, u64)>> {
+pub fn by_project(exports: &[Export]) -> BTreeMap<String, Vec<(String, u64)>> {
     let mut projects: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
     for export in exports {
         let services =
@@ -257,22 +257,67 @@ async fn a_retry_sends_only_what_is_missing() {
     }
 }
 
-/// Scenario: another caller sends the same bytes while a part of the first one's export is remembered.
-/// Guarantees: what is remembered is the caller's own.
+/// Scenario: exports in which nothing is, in every encoding and spelling, by a caller who may write to many apps and by one
+/// who may write nowhere. Guarantees: success without an app, as the protocol wants it; nothing goes upstream; there is a
+/// record; who may write nowhere is refused as ever, and who is nobody too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_taken_is_remembered_for_its_sender_alone() {
-    let world = stage::start(stage::bind(
-        stage::plan(&[]),
-        "{ name: more, subjects: [{ issuer: acme, subject: \"ci:terraform\" }], role: reporter, apps: [shop] }",
-    ))
-    .await;
-    let sample = Sample::traces("checkout", 1).and("payments", 1);
-    world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 503 });
-    let other = world.plain_caller().bearer(&world.issuer.token("terraform"));
-    for caller in [frontend(&world), other] {
-        assert_eq!(caller.export(&sample, Encoding::Protobuf).await.unwrap().status, 503);
+async fn an_empty_export_needs_no_app() {
+    let world = stage::start(stage::plan(&[])).await;
+    let may = frontend(&world);
+    let may_not = world.plain_caller().bearer(&world.issuer.token("sam"));
+    let (protobuf, json) = ("application/x-protobuf", "application/json");
+    let bodies: Vec<(&str, Vec<u8>)> = vec![
+        (protobuf, Vec::new()),
+        (protobuf, b"\x0a\x00".to_vec()),
+        (protobuf, b"\x0a\x00\x0a\x04\x0a\x00\x12\x00".to_vec()),
+        (json, Vec::new()),
+        (json, b" {} ".to_vec()),
+    ];
+    let in_json = |signal: Signal| {
+        let (groups, scopes, items) = match signal {
+            Signal::Traces => ("resourceSpans", "scopeSpans", "spans"),
+            Signal::Metrics => ("resourceMetrics", "scopeMetrics", "metrics"),
+            Signal::Logs => ("resourceLogs", "scopeLogs", "logRecords"),
+        };
+        [
+            format!(r#"{{"{groups}":null}}"#),
+            format!(r#"{{"{groups}":[]}}"#),
+            format!(r#"{{"{groups}":[{{}}]}}"#),
+            format!(r#"{{"{groups}":[{{"resource":{{"attributes":[]}},"{scopes}":[{{"{items}":[]}}]}}]}}"#),
+        ]
+        .map(|text| (json, text.into_bytes()))
+    };
+    for signal in Signal::ALL {
+        let path = format!("/v1/{}", signal.name());
+        let spelled = in_json(signal);
+        for (kind, body) in bodies.iter().chain(&spelled) {
+            let what = format!("{path} {kind} {:?}", String::from_utf8_lossy(body));
+            let headers = [("content-type", *kind)];
+            let answer = may.send(http::Method::POST, &path, &headers, body.clone()).await.unwrap();
+            assert_eq!((answer.status, answer.header("content-type").as_deref()), (200, Some(*kind)), "{what}");
+            assert_eq!(answer.body, if *kind == json { b"{}".to_vec() } else { Vec::new() }, "{what}");
+            let record = record_of(&world, &answer).await;
+            assert_eq!((&record["decision"], &record["reason"]), (&"allow".into(), &"ok".into()), "{record}");
+            assert_eq!(record["identity"]["subject"], "system:serviceaccount:shop:frontend", "{record}");
+            assert_eq!(record["items"], serde_json::json!({ "accepted": 0, "rejected": 0 }), "{record}");
+            assert_eq!((record.get("app"), record.get("project")), (None, None), "{record}");
+        }
+        for body in [Vec::new(), b"\x0a\x00".to_vec()] {
+            let answer = may.grpc(signal.grpc_path(), &body).await.unwrap();
+            assert_eq!((answer.grpc_status(), refused(&answer)), (Some(0), None), "{signal:?}");
+            assert_eq!(record_of(&world, &answer).await["reason"], "ok");
+        }
+        let headers = [("content-type", json)];
+        let empty = || b"{}".to_vec();
+        let answer = may_not.send(http::Method::POST, &path, &headers, empty()).await.unwrap();
+        assert_eq!(answer.status, 403, "{signal:?}");
+        let answer = world.plain_caller().send(http::Method::POST, &path, &headers, empty()).await.unwrap();
+        assert_eq!(answer.status, 401, "{signal:?}");
+        let nowhere =
+            may.send(http::Method::POST, &format!("/apps/platform/-{path}"), &headers, empty()).await.unwrap();
+        assert_eq!(nowhere.status, 403, "{signal:?}");
     }
-    assert_eq!(world.emulator.exports().len(), 2);
+    assert_eq!(world.emulator.heads(), 0);
 }
 
 /// Scenario: backends reject some items of their parts, or a whole part for good.

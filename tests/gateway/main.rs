@@ -46,6 +46,8 @@ mod restraint;
 #[cfg(test)]
 mod report_answers;
 #[cfg(test)]
+mod remembered;
+#[cfg(test)]
 mod reports;
 #[cfg(test)]
 mod responses;

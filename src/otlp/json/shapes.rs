@@ -31,6 +31,8 @@ pub(in crate::otlp) enum Holds {
     Items(Shape),
     /// An array of objects.
     Objects(Shape),
+    /// An array of objects that hold items, in members that are known or not.
+    Holders(Shape),
     /// An object with attributes and no items.
     Scope,
     /// An object that excludes its like (a member of a oneof).
@@ -39,7 +41,7 @@ pub(in crate::otlp) enum Holds {
     Value,
 }
 
-use Holds::{Attributes, Groups, Items, Objects, OneOf, Resource, Scope, Value};
+use Holds::{Attributes, Groups, Holders, Items, Objects, OneOf, Resource, Scope, Value};
 
 const fn field(name: &'static str, original: &'static str, holds: Holds) -> Field {
     Field { name, original, holds }
@@ -82,17 +84,21 @@ const TRACES: Shape = &[field("resourceSpans", "resource_spans", Groups(RESOURCE
 const METRICS: Shape = &[field("resourceMetrics", "resource_metrics", Groups(RESOURCE_METRICS))];
 const LOGS: Shape = &[field("resourceLogs", "resource_logs", Groups(RESOURCE_LOGS))];
 
+const SCHEMA_URL: Field = field("schemaUrl", "schema_url", Value);
+
 // The `instrumentationLibrary…` members were the scopes before OTLP 0.15, laid out alike.
 
 const RESOURCE_SPANS: Shape = &[
     field("resource", "resource", Resource),
     field("scopeSpans", "scope_spans", Objects(SCOPE_SPANS)),
     field("instrumentationLibrarySpans", "instrumentation_library_spans", Objects(SCOPE_SPANS)),
+    SCHEMA_URL,
 ];
 const SCOPE_SPANS: Shape = &[
     field("scope", "scope", Scope),
     field("instrumentationLibrary", "instrumentation_library", Scope),
     field("spans", "spans", Items(SPAN)),
+    SCHEMA_URL,
 ];
 const SPAN: Shape = &[
     field("attributes", "attributes", Attributes),
@@ -104,22 +110,26 @@ const RESOURCE_LOGS: Shape = &[
     field("resource", "resource", Resource),
     field("scopeLogs", "scope_logs", Objects(SCOPE_LOGS)),
     field("instrumentationLibraryLogs", "instrumentation_library_logs", Objects(SCOPE_LOGS)),
+    SCHEMA_URL,
 ];
 const SCOPE_LOGS: Shape = &[
     field("scope", "scope", Scope),
     field("instrumentationLibrary", "instrumentation_library", Scope),
     field("logRecords", "log_records", Items(WITH_ATTRIBUTES)),
+    SCHEMA_URL,
 ];
 
 const RESOURCE_METRICS: Shape = &[
     field("resource", "resource", Resource),
     field("scopeMetrics", "scope_metrics", Objects(SCOPE_METRICS)),
     field("instrumentationLibraryMetrics", "instrumentation_library_metrics", Objects(SCOPE_METRICS)),
+    SCHEMA_URL,
 ];
 const SCOPE_METRICS: Shape = &[
     field("scope", "scope", Scope),
     field("instrumentationLibrary", "instrumentation_library", Scope),
-    field("metrics", "metrics", Objects(METRIC)),
+    field("metrics", "metrics", Holders(METRIC)),
+    SCHEMA_URL,
 ];
 const METRIC: Shape = &[
     field("metadata", "metadata", Attributes),

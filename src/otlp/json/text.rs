@@ -28,6 +28,8 @@ impl Text {
     /// What the string says; `text` is where it lies.
     pub fn said<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
         if self.escaped {
+            #[cfg(test)]
+            crate::otlp::wanted::work::add(crate::otlp::wanted::work::UNESCAPE);
             let quoted = text.get(self.range.start.saturating_sub(1)..self.range.end + 1).unwrap_or_default();
             return serde_json::from_slice::<String>(quoted).unwrap_or_default().into();
         }

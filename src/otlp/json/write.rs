@@ -84,7 +84,7 @@ impl Plan {
         };
         let (mut cuts, mut removal, mut end) = (Vec::new(), Removal::default(), array.start + 1);
         for attribute in self.attributes(index) {
-            let gone = attribute.reserved || stamp.replaces(attribute.key(body).as_bytes());
+            let gone = attribute.reserved || stamp.replaces(attribute.key(body, &self.values));
             removal.element(attribute.whole, gone, &mut cuts);
             end = attribute.whole.end;
         }

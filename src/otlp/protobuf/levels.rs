@@ -35,6 +35,10 @@ pub(super) const RESOURCE: u32 = 1;
 pub(super) const SCOPED: u32 = 2;
 /// Of the same, before OTLP 0.15: `instrumentation_library_spans` and its like, laid out as scopes are.
 pub(super) const LIBRARY_SCOPED: u32 = 1000;
+/// Of the same, and of what holds their items: `schema_url`.
+pub(super) const SCHEMA_URL: u32 = 3;
+/// `ScopeSpans`, `ScopeMetrics`, `ScopeLogs`: the scope.
+pub(super) const SCOPE_OF_RECORDS: u32 = 1;
 /// `ScopeSpans`, `ScopeMetrics`, `ScopeLogs`: spans, metrics, log records.
 pub(super) const RECORD: u32 = 2;
 /// `Resource`: attributes.

@@ -4,9 +4,8 @@
 //! members of the value's oneof) as the less convenient of the two. What it refuses to know: which names
 //! matter. Invariant: a pair counts as reserved, or as named so, if any of its keys is.
 
-use std::ops::Range;
-
 use crate::otlp::export::{Malformed, RESERVED};
+use crate::otlp::wanted::Said;
 use crate::otlp::wire::{Cursor, Field};
 
 const KEY: u32 = 1;
@@ -19,9 +18,8 @@ const STRING: u32 = 1;
 /// A `KeyValue` (`opentelemetry/proto/common/v1`) whose own fields have been read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pair<'a> {
-    /// Of the last key; an absent one is an empty name at the end of the pair.
+    /// The last key; an absent one is an empty name.
     key: &'a [u8],
-    key_end: usize,
     fields: Cursor<'a>,
     value: Option<Field<'a>>,
     several_keys: bool,
@@ -31,22 +29,12 @@ pub(super) struct Pair<'a> {
     pub reserved: bool,
 }
 
-/// What a value is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    /// UTF-8 at this range of the body.
-    Text(Range<usize>),
-    Other,
-    Ambiguous,
-}
-
 impl<'a> Pair<'a> {
     #[inline(always)]
     pub fn read(field: &Field<'a>) -> Result<Pair<'a>, Malformed> {
         let mut cursor = field.message()?;
         let mut pair = Pair {
             key: &[],
-            key_end: field.end,
             fields: cursor,
             value: None,
             several_keys: false,
@@ -59,7 +47,6 @@ impl<'a> Pair<'a> {
             match field.number {
                 KEY => {
                     pair.key = field.bytes()?;
-                    pair.key_end = field.end;
                     pair.reserved |= pair.key.starts_with(RESERVED.as_bytes());
                     keys = keys.saturating_add(1);
                 }
@@ -81,20 +68,13 @@ impl<'a> Pair<'a> {
         (!self.several_keys).then_some(self.key)
     }
 
-    /// Where in the body a key of this pair is this name.
-    pub fn named(&self, name: &[u8]) -> Option<Range<usize>> {
-        if !self.several_keys {
-            return (self.key == name).then(|| self.key_end - name.len()..self.key_end);
-        }
-        self.keys().find(|key| key.content == name).map(|key| key.content_range())
-    }
-
     /// Whether some key of this pair is chosen.
     pub fn any_key(&self, chosen: impl Fn(&[u8]) -> bool) -> bool {
         if self.several_keys { self.keys().any(|key| chosen(key.content)) } else { chosen(self.key) }
     }
 
-    fn keys(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let mut fields = self.fields;
         std::iter::from_fn(move || fields.known_field()).filter(|field| field.number == KEY)
     }
@@ -116,7 +96,7 @@ impl<'a> Pair<'a> {
             _ if several => Said::Ambiguous,
             None => Said::Other,
             Some(text) if std::str::from_utf8(text).is_err() => Said::Ambiguous,
-            Some(_) => Said::Text(member.content_range()),
+            Some(_) => Said::Text(member.content_range().into()),
         })
     }
 }

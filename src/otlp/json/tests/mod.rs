@@ -12,13 +12,12 @@ use bytes::Bytes;
 
 use self::exports::any_text;
 use self::oracle::{expected_attribute, groups, member, paths, stamped};
-use crate::otlp::{Encoding, Export, Found, Malformed, Signal, Stamp};
+use crate::otlp::{Encoding, Export, Found, Malformed, Signal, Stamp, Wanted};
 
 const WANTED: [&str; 3] = ["service.name", "host", "k8s.\"pod\""];
 
 fn read_text(signal: Signal, text: &str) -> Result<Export, Malformed> {
-    let wanted: Vec<Box<str>> = WANTED.iter().map(|name| (*name).into()).collect();
-    Export::read(signal, Encoding::Json, Bytes::copy_from_slice(text.as_bytes()), &wanted)
+    Export::read(signal, Encoding::Json, Bytes::copy_from_slice(text.as_bytes()), &Wanted::new(WANTED))
 }
 
 fn written(export: &Export, chosen: &[(usize, &Stamp)]) -> String {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::super::{Attribute, Holds, Place, alike, request};
 use super::{read_text, written};
 use crate::otlp::export::{Group, MAX_GROUPS};
-use crate::otlp::{Encoding, Export, Found, Signal, Stamp};
+use crate::otlp::{Encoding, Export, Found, Signal, Stamp, Wanted};
 
 #[test]
 fn edits_keep_every_other_byte() {
@@ -169,7 +169,11 @@ fn original_names_are_alike() {
             let like = shape.iter().filter(|other| alike(field.name, other.name)).count();
             assert_eq!(like, 1, "{}", field.name);
             match field.holds {
-                Holds::Groups(shape) | Holds::Items(shape) | Holds::Objects(shape) | Holds::OneOf(shape) => all(shape),
+                Holds::Groups(shape)
+                | Holds::Items(shape)
+                | Holds::Objects(shape)
+                | Holds::Holders(shape)
+                | Holds::OneOf(shape) => all(shape),
                 Holds::Resource | Holds::Attributes | Holds::Scope | Holds::Value => {}
             }
         }
@@ -230,7 +234,7 @@ fn long_untouched_ranges_are_slices_of_the_body() {
     let span = format!(r#"{{"name":"{}"}}"#, "x".repeat(100_000));
     let text = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
     let body = Bytes::from(text);
-    let export = Export::read(Signal::Traces, Encoding::Json, body.clone(), &[]).unwrap();
+    let export = Export::read(Signal::Traces, Encoding::Json, body.clone(), &Wanted::new([])).unwrap();
     let stamp = Stamp::new(&[("lightkeeper.app", "shop")]);
     let pieces = export.write(&[(0, &stamp)]);
     let within = body.as_ptr() as usize..body.as_ptr() as usize + body.len();

@@ -1,0 +1,89 @@
+//! Scenario: bodies that take long to read, of one caller, beside small ones of others. Guarantees: no small one waits for
+//! a large one, in whatever format and coding both come; large ones go on as soon as there is a place, each caller in
+//! turn. What it does not show: how long anything takes; it is told by what is answered while the large ones wait.
+
+use http::Method;
+use lightkeeper::demo::{Coding, Format, LegacySample, Sample};
+use lightkeeper::otlp::{Encoding, Signal};
+
+use super::exports::{SOON, Via, caller, field, patient};
+use super::ground::eventually;
+
+/// So many spans in one group, more than is read on a thread that serves.
+const SPANS: usize = 40_000;
+
+fn large_protobuf() -> Vec<u8> {
+    let span = field(2, &[field(1, &[7; 16]), field(2, &[7; 8])].concat());
+    field(1, &field(2, &span.repeat(SPANS)))
+}
+
+fn large_json() -> Vec<u8> {
+    let span = r#"{"traceId":"07070707070707070707070707070707","spanId":"0707070707070707"}"#;
+    let spans = vec![span; SPANS].join(",");
+    format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#).into_bytes()
+}
+
+/// Of few bytes, and of more resources than are decided on a thread that serves.
+fn many_groups() -> Vec<u8> {
+    field(1, &field(2, &field(2, b""))).repeat(2_000)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_export_overtakes_large_ones() {
+    let ground = patient("").await;
+    let core = ground.world.gateway.core().clone();
+    let turns = core.large.queue.clone();
+    let mut held = Vec::new();
+    for _ in 0..turns.places() {
+        held.push(turns.take_as(core.penalties.key("the test")).await.unwrap());
+    }
+    // Some are small on the wire, and large only once they are decompressed, or by the number of their resources.
+    let large: [(Via, Vec<u8>, Coding); 6] = [
+        (Via::Http, large_protobuf(), Coding::Identity),
+        (Via::Http, large_protobuf(), Coding::Gzip),
+        (Via::Grpc, large_protobuf(), Coding::Zstd),
+        (Via::Json, large_json(), Coding::Identity),
+        (Via::Json, large_json(), Coding::Zstd),
+        (Via::Http, many_groups(), Coding::Identity),
+    ];
+    let mut waiting = tokio::task::JoinSet::new();
+    let count = large.len() + 1;
+    for (via, body, coding) in large {
+        let caller = caller(&ground);
+        waiting.spawn(async move {
+            let answer = via.send(&caller, &body, coding).await;
+            (format!("{via:?} {coding:?}"), via.status(&answer) == via.of((200, 0)))
+        });
+    }
+    let report = caller(&ground);
+    waiting.spawn(async move {
+        let sample = LegacySample::of(Format::ReportsJson, "checkout", 4_000);
+        ("a report".to_owned(), report.report(&sample).await.unwrap().status == 200)
+    });
+    eventually("the large ones wait", SOON, || turns.waiting() == count).await;
+    assert_eq!(ground.world.emulator.heads(), 0);
+    // Another's, and the same caller's own, in each encoding; a query, too.
+    let other = ground.world.plain_caller().bearer(&ground.world.issuer.token("payments-collector")).deadline(SOON);
+    for (small, service) in [(other, "payments"), (caller(&ground), "checkout")] {
+        for encoding in [Encoding::Protobuf, Encoding::Json] {
+            let sample = Sample::of(Signal::Logs, service, 3);
+            assert_eq!(small.export(&sample, encoding).await.unwrap().status, 200, "{service}");
+        }
+        for coding in Coding::ALL {
+            let answer = small.clone().compressing(coding).export_grpc(&Sample::traces(service, 3)).await.unwrap();
+            assert_eq!(answer.grpc_status(), Some(0), "{service} {coding:?}");
+        }
+        let report = LegacySample::of(Format::Reports, service, 3);
+        assert_eq!(small.report(&report).await.unwrap().status, 200, "{service}");
+    }
+    let reader = ground.world.plain_caller().bearer(&ground.reader).deadline(SOON);
+    let answer = reader.send(Method::GET, "/public/v0.2/acme/projects/checkout-prod/streams", &[], Vec::new()).await;
+    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!((turns.waiting(), waiting.try_join_next().is_none()), (count, true), "a large one went on");
+    drop(held);
+    while let Some(done) = waiting.join_next().await {
+        let (what, is_taken) = done.unwrap();
+        assert!(is_taken, "{what}");
+    }
+    eventually("all places given back", SOON, || turns.waiting() == 0).await;
+}
