@@ -2,11 +2,13 @@
 //!
 //! What it does: serves `/metrics /startupz /livez /readyz` on a listener, a thread and a runtime of its
 //! own, so that neither a flood of calls nor a scrape disturbs the other. What it refuses to know: calls,
-//! credentials, and how to change anything. Invariants: read-only; nothing secret is ever shown.
+//! credentials, and how to change anything. Invariants: read-only; nothing secret is ever shown; a new connection always
+//! finds a place, so that connections that ask nothing cannot keep a probe out.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +18,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::gateway::Core;
 
-/// Scrapers and probes at once; more are closed.
+/// Scrapers and probes at once; beyond it, the connection whose last request is longest ago is closed.
 const CONNECTIONS_LIMIT: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,18 +50,52 @@ pub fn serve(address: SocketAddr, core: Arc<Core>) -> Result<SocketAddr, String>
     Ok(bound)
 }
 
+/// One open connection.
+struct Seat {
+    abort: AbortHandle,
+    /// The turn of its last request, or of its beginning.
+    used: Arc<AtomicU64>,
+}
+
+/// The open connections, at most `CONNECTIONS_LIMIT`.
+#[derive(Default)]
+struct Seats {
+    taken: Vec<Seat>,
+    turns: Arc<AtomicU64>,
+}
+
+impl Seats {
+    /// Makes room for one more: connections that have ended go first, then the one that has been idle for longest.
+    fn make_room(&mut self) {
+        self.taken.retain(|seat| !seat.abort.is_finished());
+        if self.taken.len() < CONNECTIONS_LIMIT {
+            return;
+        }
+        let idlest = self.taken.iter().enumerate().min_by_key(|(_, seat)| seat.used.load(Ordering::Relaxed));
+        if let Some((place, _)) = idlest {
+            self.taken.swap_remove(place).abort.abort();
+        }
+    }
+
+    fn turn(turns: &AtomicU64) -> u64 {
+        turns.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 async fn accept(socket: TcpListener, core: Arc<Core>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
+    let mut seats = Seats::default();
     loop {
         let Ok((stream, _)) = socket.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let core = core.clone();
-        tokio::spawn(async move {
-            let _place = place;
+        seats.make_room();
+        let (core, turns) = (core.clone(), seats.turns.clone());
+        let used = Arc::new(AtomicU64::new(Seats::turn(&turns)));
+        let asked = used.clone();
+        let serving = tokio::spawn(async move {
             let service = service_fn(|request| {
+                asked.store(Seats::turn(&turns), Ordering::Relaxed);
                 let answer = answer(&request, &core);
                 async move { Ok::<_, Infallible>(answer) }
             });
@@ -68,9 +104,10 @@ async fn accept(socket: TcpListener, core: Arc<Core>) {
                 .header_read_timeout(HEADER_TIMEOUT)
                 .max_buf_size(16 * 1024)
                 .serve_connection(TokioIo::new(stream), service);
-            // A prober that breaks off is nobody's concern.
+            // What becomes of a connection that breaks off does not matter.
             let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
         });
+        seats.taken.push(Seat { abort: serving.abort_handle(), used });
     }
 }
 

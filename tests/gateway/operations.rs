@@ -250,6 +250,42 @@ async fn the_metrics_page_is_bounded() {
     assert_eq!(stage::metric(&world, "lightkeeper_panics_total").await as i64, 0);
 }
 
+/// Scenario: more connections than the admin door has places, silent or with half a head; a scraper that has asked and
+/// keeps its connection. Guarantees: every probe is answered; the scraper, which asked last, keeps its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_do_not_keep_probes_out() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world: World = stage::start(stage::plan(&[])).await;
+    let mut idle = Vec::new();
+    for number in 0..200 {
+        let mut stream = tokio::net::TcpStream::connect(world.admin).await.unwrap();
+        if number % 2 == 0 {
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
+        }
+        idle.push(stream);
+    }
+    let mut scraper = tokio::net::TcpStream::connect(world.admin).await.unwrap();
+    for probe in 0..40 {
+        let mut read = [0_u8; 12];
+        if probe % 4 == 0 {
+            scraper.write_all(b"HEAD /livez HTTP/1.1\r\nHost: admin\r\n\r\n").await.unwrap();
+            let mut text = Vec::new();
+            while !text.ends_with(b"\r\n\r\n") {
+                let count = scraper.read(&mut read).await.unwrap();
+                assert!(count > 0, "the scraper lost its place before probe {probe}");
+                text.extend_from_slice(&read[..count]);
+            }
+            assert!(text.starts_with(b"HTTP/1.1 200"), "probe {probe}");
+        }
+        let mut stream = tokio::net::TcpStream::connect(world.admin).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"HTTP/1.1 200", "probe {probe}");
+        // Probes that keep their connections are idle ones, too.
+        idle.push(stream);
+    }
+}
+
 /// Scenario: an operator's probes, and what else may be asked at the admin door.
 /// Guarantees: status by status; nothing can be changed there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
