@@ -41,7 +41,7 @@ fn head(criterion: &mut Criterion) {
     let listener = ListenerSettings {
         name: "bench".to_owned(),
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        serves: Serves { ingest: true, query: true, web: true },
+        serves: Serves::ALL,
         tls: None,
         public_url: None,
     };

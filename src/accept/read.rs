@@ -82,7 +82,7 @@ fn read_in(
     let is_home = parts.uri.path() == site::HOME;
     let segments = path::segments(if is_home { "/.lightkeeper" } else { parts.uri.path() })?;
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if connection.listener.serves.ingest && profile.takes_token_in_url(addressed(&words).1) {
+    if connection.listener.serves.legacy && profile.takes_token_in_url(addressed(&words).1) {
         return Err(Fault::TokenInUrl);
     }
     let query = match parts.uri.query() {
@@ -289,7 +289,7 @@ fn ask(
     {
         return found(ask);
     }
-    if !serves.ingest {
+    if !serves.ingest && !serves.legacy {
         return found(Ask::Unknown);
     }
     // A path of the URL that cannot be an app is an app that nobody knows.
@@ -307,12 +307,18 @@ fn ask(
     } else if let Some((operation, signal, upstream)) = profile.match_ingest(&inner) {
         (operation, signal, Protocol::Http, upstream)
     } else {
+        if !serves.legacy {
+            return found(Ask::Unknown);
+        }
         return match legacy::ask(parts, profile, &inner, named)? {
             Some(_) if !query.is_empty() => Err(Fault::Query),
             Some(legacy) => Ok(legacy),
             None => found(Ask::Unknown),
         };
     };
+    if !serves.ingest {
+        return found(Ask::Unknown);
+    }
     if !query.is_empty() {
         return Err(Fault::Query);
     }

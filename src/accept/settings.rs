@@ -20,9 +20,17 @@ pub struct ListenerSettings {
 /// Which parts of the contract a listener offers; everything else is an unknown path there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Serves {
+    /// OTLP exports.
     pub ingest: bool,
     pub query: bool,
     pub web: bool,
+    /// Tracers' reports and log formats from before OpenTelemetry.
+    pub legacy: bool,
+}
+
+impl Serves {
+    /// Of a listener that says nothing about it.
+    pub const ALL: Serves = Serves { ingest: true, query: true, web: true, legacy: true };
 }
 
 /// A listener's certificate and its demands on clients.

@@ -29,7 +29,7 @@ fn head(line: &str, headers: &[String], certificate: bool) -> Result<(Caller, Ca
     let listener = ListenerSettings {
         name: "test".to_owned(),
         address: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
-        serves: Serves { ingest: true, query: true, web: true },
+        serves: Serves::ALL,
         tls: None,
         public_url: None,
     };

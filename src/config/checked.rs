@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::client_tokens::{self, PlacedClientToken};
-use super::raw::{RawAudit, RawConfig, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream};
+use super::raw::{
+    RawAudit, RawConfig, RawListener, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream,
+};
 use super::report::{Content, Report};
 use super::webhooks::{self, PlacedWebhook};
 use super::{alerts, client_ca, ingest, issuers, limits, listeners, query, upstreams, vault, web};
@@ -85,9 +87,9 @@ pub enum LogFormat {
 }
 
 impl Checked {
-    /// Whether any listener takes exports.
+    /// Whether any listener takes exports or legacy reports.
     pub fn serves_ingest(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.serves.ingest)
+        self.listeners.iter().any(|listener| listener.serves.ingest || listener.serves.legacy)
     }
 
     /// Whether any listener takes queries.
@@ -236,16 +238,22 @@ fn client_ca_places(raw: &RawConfig) -> BTreeMap<String, (u64, u64)> {
 
 /// Checks that join parts of the file.
 fn joined(report: &mut Report<'_>, raw: &RawConfig) {
+    let (ingest, query) = ("https://ingest.lightstep.com", "https://api.lightstep.com");
+    let upstreams = &raw.upstreams;
+    let reports = upstreams.collector.is_some() && upstreams.logs.is_some();
     let doors = [
-        (RawService::Ingest, "ingest", raw.upstreams.ingest.is_some(), "https://ingest.lightstep.com"),
-        (RawService::Query, "query", raw.upstreams.query.is_some(), "https://api.lightstep.com"),
+        (RawService::Ingest, "ingest", "ingest", upstreams.ingest.is_some(), ingest),
+        (RawService::Legacy, "legacy", "ingest", upstreams.ingest.is_some() || reports, ingest),
+        (RawService::Query, "query", "query", upstreams.query.is_some(), query),
     ];
-    for (service, door, present, url) in doors {
+    for (service, word, door, present, url) in doors {
         for listener in raw.listeners.iter().filter(|_| !present) {
-            let hint = format!("add `upstreams: {{ {door}: {{ url: {url} }} }}`, or leave `{door}` out of `serves`");
+            let hint = format!("add `upstreams: {{ {door}: {{ url: {url} }} }}`, or leave `{word}` out of `serves`");
             let message =
-                format!("listener {} serves `{door}`, but there is no `upstreams.{door}`", name(&listener.name.value));
+                format!("listener {} serves `{word}`, but there is no `upstreams.{door}`", name(&listener.name.value));
             match &listener.serves {
+                // Said of `ingest` already.
+                None if service == RawService::Legacy => {}
                 None => report.error_with_hint(&listener.name, message, hint),
                 Some(given) => {
                     if let Some(at) = given.iter().find(|given| given.value == service) {
@@ -255,8 +263,7 @@ fn joined(report: &mut Report<'_>, raw: &RawConfig) {
             }
         }
     }
-    let by_certificate =
-        |listener: &super::raw::RawListener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let by_certificate = |listener: &RawListener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     if let Some(first) = raw.listeners.first()
         && raw.issuers.is_empty()
         && raw.client_tokens.as_ref().is_none_or(Vec::is_empty)

@@ -75,7 +75,12 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawListener) -> Option<Liste
 
 fn serves(raw: Option<&[Spanned<RawService>]>) -> Serves {
     let has = |service| raw.is_none_or(|given| given.iter().any(|one| one.value == service));
-    Serves { ingest: has(RawService::Ingest), query: has(RawService::Query), web: has(RawService::Web) }
+    Serves {
+        ingest: has(RawService::Ingest),
+        query: has(RawService::Query),
+        web: has(RawService::Web),
+        legacy: has(RawService::Legacy),
+    }
 }
 
 fn socket(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<SocketAddr> {

@@ -92,12 +92,15 @@ pub struct RawListener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RawService {
-    /// OTLP exports and legacy reports.
+    /// OTLP exports.
     Ingest,
     /// The backend's query API, questions to a part of the tree, the alert inlet.
     Query,
     /// The gateway's own pages and paths: the console, logins, `whoami`, `/apps`.
     Web,
+    /// Reports and logs in the formats from before OpenTelemetry. Some carry their token in the body alone, which is then
+    /// read before the caller is known.
+    Legacy,
 }
 
 /// A listener's certificate and its demands on clients.
@@ -164,7 +167,7 @@ pub struct RawClientToken {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawUpstreams {
-    /// Where exports go; needed if a listener serves `ingest`.
+    /// Where exports go; needed if a listener serves `ingest`, or `legacy` without `collector` and `logs`.
     pub ingest: Option<RawUpstream>,
     /// Where queries go; needed if a listener serves `query`.
     pub query: Option<RawUpstream>,

@@ -98,7 +98,7 @@ pub fn read(parts: &Parts, profile: &Profile, limits: &Limits) -> Result<(Caller
     let listener = ListenerSettings {
         name: "explain".to_owned(),
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        serves: Serves { ingest: true, query: true, web: true },
+        serves: Serves::ALL,
         tls: None,
         public_url: None,
     };

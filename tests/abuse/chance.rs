@@ -141,7 +141,7 @@ proptest! {
         let listener = ListenerSettings {
             name: "x".to_owned(),
             address: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
-            serves: Serves { ingest: true, query: true, web: true },
+            serves: Serves::ALL,
             tls: None,
             public_url: None,
         };

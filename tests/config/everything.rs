@@ -39,7 +39,7 @@ fn every_key_arrives_in_the_checked_settings() {
         [ListenerSettings {
             name: "gateway".into(),
             address: "[::1]:8443".parse().unwrap(),
-            serves: Serves { ingest: true, query: true, web: true },
+            serves: Serves::ALL,
             tls: Some(TlsSettings {
                 certificate: at("a.pem"),
                 key: at("a.key"),

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use lightkeeper::demo::{Answer, Carrier, Coding, Endpoints, Fault, Format, LegacySample, SampleCaller, World};
+use lightkeeper::demo::{Answer, Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};
+use lightkeeper::otlp::Encoding;
 
 use crate::stage;
 
@@ -31,6 +32,7 @@ fn status(format: Format, answer: &Answer) -> u16 {
         0 => 200,
         3 => 400,
         7 => 403,
+        12 => 404,
         14 => 503,
         16 => 401,
         code => panic!("{code}: {:?}", answer.grpc_message()),
@@ -187,5 +189,42 @@ async fn the_backend_cannot_disable_or_lose_spans() {
             }
         }
         world.emulator.heal();
+    }
+}
+
+/// Scenario: listeners that name what they serve. Guarantees: old formats are served where `legacy` is named, and
+/// nothing of `ingest` with them; elsewhere their paths are unknown, and a body that might name its sender is not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn legacy_formats_are_served_where_they_are_named() {
+    let listeners = [("modern", "ingest, query, web"), ("old", "legacy"), ("both", "legacy, ingest")];
+    let named: String = listeners
+        .iter()
+        .map(|(name, serves)| format!("\n  - {{ name: {name}, address: \"127.0.0.1:0\", serves: [{serves}] }}"))
+        .collect();
+    let plan = stage::plan(&[("    address: {plain}", &format!("    address: {{plain}}{named}"))]);
+    let world = stage::start(plan).await;
+    let token = world.issuer.token("checkout-collector");
+    for (name, serves) in listeners {
+        let caller = SampleCaller::new(&format!("http://{}", world.address(name).unwrap()));
+        let export = caller.clone().bearer(&token).export(&Sample::traces("checkout", 2), Encoding::Protobuf).await;
+        assert_eq!(export.unwrap().status, if serves.contains("ingest") { 200 } else { 404 }, "{name}");
+        let is_served = serves.contains("legacy");
+        for format in Format::ALL {
+            for carrier in format.usual_carriers() {
+                let told = format!("{name} {format:?} {carrier:?}");
+                let answer = send(&caller, &report(format, "checkout").carrying(*carrier, &token)).await;
+                if is_served {
+                    assert!(is_accepted(format, &answer), "{told}: {answer:?}");
+                    continue;
+                }
+                let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
+                let found = (status(format, &answer), record["reason"].as_str().unwrap());
+                // Without evidence where all callers have it, nothing is said about the path.
+                assert!(found == (404, "path_unknown") || found.0 == 401, "{told}: {found:?}");
+                assert_eq!(record["bytes_in"], 0, "{told}");
+            }
+        }
+        let in_url = caller.bearer(&token).send(Method::POST, "/_rpc/v1/reports/uri_encoded", &[], Vec::new()).await;
+        assert_eq!(in_url.unwrap().status, if is_served { 400 } else { 404 }, "{name}");
     }
 }
