@@ -59,6 +59,7 @@ pub fn limits(report: &mut Report<'_>, raw: &RawLimits) -> Limits {
         idle_timeout: wait(&raw.idle_timeout, "idle_timeout", default.idle_timeout, least..=hours(24)),
         body_timeout: wait(&raw.body_timeout, "body_timeout", default.body_timeout, least..=hours(24)),
         body_rate_bytes_per_second,
+        body_grace: wait(&raw.body_grace, "body_grace", default.body_grace, least..=hours(1)),
         connection_age: wait(&raw.connection_age, "connection_age", default.connection_age, least..=hours(168)),
         drain_timeout: wait(&raw.drain_timeout, "drain_timeout", default.drain_timeout, Duration::ZERO..=hours(1)),
         drain_delay: wait(&raw.drain_delay, "drain_delay", default.drain_delay, Duration::ZERO..=hours(1)),

@@ -397,8 +397,10 @@ pub struct RawLimits {
     pub idle_timeout: Option<Spanned<RawDuration>>,
     /// A whole request body; default `60s`.
     pub body_timeout: Option<Spanned<RawDuration>>,
-    /// What a body must keep up for each second after its first five; default `1KiB`.
+    /// What a body must keep up for each second after `body_grace`; default `1KiB`.
     pub body_rate: Option<Spanned<RawSize>>,
+    /// How long a body may be silent or slower than `body_rate` at its beginning; default `5s`.
+    pub body_grace: Option<Spanned<RawDuration>>,
     /// After it, a connection is asked to close; default `1h`.
     pub connection_age: Option<Spanned<RawDuration>>,
     /// How long a stopping gateway waits for requests in flight; default `30s`.

@@ -1,16 +1,14 @@
 //! A request body's bounds as it flows by.
 //!
 //! What it does: counts a body's bytes, holds them against size, time and rate, and checks the frame of a
-//! unary gRPC message. What it refuses to know: the body's content. Invariant: every chunk passes here
-//! before it goes anywhere.
+//! unary gRPC message. What it refuses to know: the body's content. Invariants: every chunk passes here
+//! before it goes anywhere; a body that sends nothing, or too little, is late at a time that is known beforehand, so that
+//! a timer can end it.
 
 use std::time::{Duration, Instant};
 
 use crate::accept::{Fault, Protocol};
 use crate::limits::Limits;
-
-/// After this long, the average rate counts.
-const RATE_GRACE: Duration = Duration::from_secs(5);
 
 /// The bounds of one body.
 #[derive(Debug)]
@@ -18,9 +16,17 @@ pub struct BodyPace {
     began: Instant,
     seen_bytes: u64,
     limit_bytes: u64,
-    timeout: Duration,
-    rate_bytes_per_second: u64,
+    tempo: Tempo,
     frame: Option<GrpcFrame>,
+}
+
+/// How slow a body may be.
+#[derive(Clone, Copy, Debug)]
+struct Tempo {
+    /// The average rate counts after this long.
+    grace: Duration,
+    rate_bytes_per_second: u64,
+    timeout: Duration,
 }
 
 /// RFC-like "gRPC over HTTP/2": 1 byte compressed flag, 4 bytes length, the message; unary: once.
@@ -36,8 +42,11 @@ impl BodyPace {
             began: Instant::now(),
             seen_bytes: 0,
             limit_bytes: limits.body_bytes,
-            timeout: limits.body_timeout,
-            rate_bytes_per_second: limits.body_rate_bytes_per_second,
+            tempo: Tempo {
+                grace: limits.body_grace,
+                rate_bytes_per_second: limits.body_rate_bytes_per_second,
+                timeout: limits.body_timeout,
+            },
             frame: (protocol == Protocol::Grpc).then(GrpcFrame::default),
         }
     }
@@ -48,7 +57,7 @@ impl BodyPace {
 
     /// When waiting for the next chunk is over.
     pub fn deadline(&self) -> Instant {
-        self.began + self.timeout
+        self.began + self.tempo.late_after(self.seen_bytes)
     }
 
     /// Takes the next chunk into account.
@@ -78,17 +87,16 @@ impl BodyPace {
     }
 
     fn in_time(&self) -> Result<(), Fault> {
-        let elapsed = self.began.elapsed();
-        if elapsed > self.timeout {
-            return Err(Fault::BodyTimeout);
-        }
-        if elapsed > RATE_GRACE {
-            let expected = self.rate_bytes_per_second.saturating_mul((elapsed - RATE_GRACE).as_secs());
-            if self.seen_bytes < expected {
-                return Err(Fault::BodyTimeout);
-            }
-        }
-        Ok(())
+        if self.began.elapsed() > self.tempo.late_after(self.seen_bytes) { Err(Fault::BodyTimeout) } else { Ok(()) }
+    }
+}
+
+impl Tempo {
+    /// How long after its beginning a body of which so much has come is too slow, if no more comes.
+    fn late_after(self, seen_bytes: u64) -> Duration {
+        let nanos = u128::from(seen_bytes) * 1_000_000_000 / u128::from(self.rate_bytes_per_second.max(1));
+        let earned = u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos);
+        self.grace.saturating_add(earned).min(self.timeout)
     }
 }
 
@@ -142,6 +150,48 @@ mod tests {
         ];
         for (protocol, chunks, expected) in cases {
             assert_eq!(&run(*protocol, 10, chunks), expected, "{protocol:?} {chunks:?}");
+        }
+    }
+
+    /// Scenario: bodies that stop after so many bytes. Guarantees: a silent one is late when the grace is over, one that
+    /// sent something as much later as it sent at the rate, none later than the timeout.
+    #[test]
+    fn silence_is_late_at_a_known_time() {
+        let tempo = |rate_bytes_per_second| Tempo {
+            grace: Duration::from_secs(5),
+            rate_bytes_per_second,
+            timeout: Duration::from_secs(60),
+        };
+        for (rate, seen, late_millis) in [
+            (1024, 0, 5_000),
+            (1024, 1, 5_000),
+            (1024, 512, 5_500),
+            (1024, 1024, 6_000),
+            (1024, 10 * 1024, 15_000),
+            (1024, 55 * 1024, 60_000),
+            (1024, 16 << 20, 60_000),
+            (1024, u64::MAX, 60_000),
+            (1, 0, 5_000),
+            (1, 5, 10_000),
+            (0, 1, 6_000),
+            (1 << 30, 16 << 20, 5_015),
+        ] {
+            let late = tempo(rate).late_after(seen).as_millis();
+            assert_eq!(late, late_millis, "{seen} bytes at {rate} a second");
+        }
+        let hasty = Tempo { timeout: Duration::from_secs(2), ..tempo(1024) };
+        assert_eq!(hasty.late_after(0), Duration::from_secs(2));
+    }
+
+    /// Scenario: a body sends a byte now and then. Guarantees: each byte puts its end off by what it earned, and no more.
+    #[test]
+    fn a_trickle_puts_the_end_off_by_what_it_sent() {
+        let limits = Limits { body_rate_bytes_per_second: 1000, ..Limits::default() };
+        let mut pace = BodyPace::new(&limits, Protocol::Http);
+        let began = pace.deadline();
+        for count in 1..=50_u32 {
+            pace.chunk(b"x", false).unwrap();
+            assert_eq!(pace.deadline(), began + Duration::from_millis(1) * count);
         }
     }
 }

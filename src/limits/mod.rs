@@ -50,8 +50,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// `body_timeout`: a whole request body. 60 s.
     pub body_timeout: Duration,
-    /// `body_rate`: bytes per second that a body must keep up after its first 5 s. 1 KiB/s.
+    /// `body_rate`: bytes per second that a body must keep up after `body_grace`. 1 KiB/s.
     pub body_rate_bytes_per_second: u64,
+    /// `body_grace`: how long a body may be silent or slower than that at its beginning. 5 s.
+    pub body_grace: Duration,
     /// `connection_age`: after it, HTTP/2 connections get GOAWAY and HTTP/1.1 ones close after their
     /// answer, so that load spreads over replicas and certificates are presented anew. 1 h.
     pub connection_age: Duration,
@@ -83,6 +85,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
             body_rate_bytes_per_second: 1 << 10,
+            body_grace: Duration::from_secs(5),
             connection_age: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(30),
             drain_delay: Duration::ZERO,

@@ -34,6 +34,8 @@ mod paths;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]
+mod silence;
+#[cfg(test)]
 mod site;
 #[cfg(test)]
 mod upstream;

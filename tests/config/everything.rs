@@ -241,6 +241,7 @@ fn every_key_arrives_in_the_checked_settings() {
             idle_timeout: seconds(3),
             body_timeout: seconds(4),
             body_rate_bytes_per_second: 512,
+            body_grace: Duration::from_millis(1500),
             connection_age: seconds(300),
             drain_timeout: seconds(6),
             drain_delay: Duration::from_millis(250),
