@@ -122,7 +122,7 @@ pub fn decompression(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     for coding in Coding::ALL {
         let budget = Budget::new(u64::MAX);
-        let mut reservation = budget.open();
+        let mut reservation = budget.gateway().open();
         let result = decompress(coding, &body, LIMIT_BYTES, &mut reservation);
         assert!(budget.used_bytes() <= LIMIT_BYTES + 1, "more was taken than the limit");
         let Ok(plain) = result else { continue };

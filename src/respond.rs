@@ -12,7 +12,7 @@ use crate::authorize::{Denial, DenialReason};
 use crate::forward::{ExchangeFault, SendFault};
 use crate::identify::{Rejection, RejectionKind};
 use crate::lightstep::{self, Particulars};
-use crate::limits::Share;
+use crate::limits::{Share, Spent};
 use crate::otlp::{self, Encoding};
 use crate::transform::{AnswerFault, Coding, CodingFault};
 use crate::vault::VaultFault;
@@ -367,6 +367,17 @@ impl From<VaultFault> for Refusal {
     }
 }
 
+impl From<Spent> for Refusal {
+    fn from(spent: Spent) -> Self {
+        let class = match spent {
+            Spent::Total => Class::Unavailable,
+            // What the caller has under way must end first.
+            Spent::Share => Class::Throttled(1),
+        };
+        Refusal::new(class, spent.reason())
+    }
+}
+
 impl From<SendFault> for Refusal {
     fn from(fault: SendFault) -> Self {
         let class = match fault {
@@ -374,7 +385,8 @@ impl From<SendFault> for Refusal {
                 Class::UpstreamBroken
             }
             SendFault::TimedOut => Class::UpstreamTimeout,
-            SendFault::Defect | SendFault::BudgetSpent => Class::Unavailable,
+            SendFault::Defect => Class::Unavailable,
+            SendFault::Memory(spent) => return spent.into(),
         };
         Refusal::new(class, fault.reason())
     }
@@ -395,7 +407,7 @@ impl From<CodingFault> for Refusal {
         let class = match fault {
             CodingFault::TooLarge | CodingFault::Bomb => Class::BodyTooLarge,
             CodingFault::Undecodable => Class::Malformed,
-            CodingFault::BudgetSpent => Class::Unavailable,
+            CodingFault::Memory(spent) => return spent.into(),
         };
         Refusal::new(class, fault.reason())
     }

@@ -7,10 +7,11 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 
 use super::{ClientChain, Dialect, Fault, ListenerSettings};
+use crate::limits::{Account, Budget};
 
 /// One accepted connection.
 pub struct Connection {
@@ -24,6 +25,7 @@ pub struct Connection {
     continue_wanted: AtomicBool,
     broken: Mutex<Option<BrokenHead>>,
     waker: Mutex<Option<Waker>>,
+    account: OnceLock<Account>,
 }
 
 /// A head that was refused before the framework saw it, as far as it could be read.
@@ -54,6 +56,7 @@ impl Connection {
             continue_wanted: AtomicBool::new(false),
             broken: Mutex::new(None),
             waker: Mutex::new(None),
+            account: OnceLock::new(),
         }
     }
 
@@ -65,6 +68,11 @@ impl Connection {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("{scheme}://{authority}"),
         }
+    }
+
+    /// The account of its calls until their identity is proven.
+    pub fn account(&self, budget: &Arc<Budget>) -> &Account {
+        self.account.get_or_init(|| budget.unproven(self.peer.ip()))
     }
 
     /// Lets the next head in: the request before it is over.

@@ -1,6 +1,6 @@
 //! The accept loop: from a socket to a guarded stream that the framework serves.
 //!
-//! What it does: binds (port 0 included), counts connections in total and per address, bounds the
+//! What it does: binds (port 0 included), counts connections in total and per address (IPv6: its /64), bounds the
 //! handshake, recognises cleartext HTTP/2, ends connections by age and at the drain, and tells of every
 //! refusal that happens before a request exists. What it refuses to know: requests.
 //! Invariants: an accept error never ends the loop; a slot is given back whatever way a connection ends.
@@ -29,7 +29,7 @@ use super::line::{Line, Pace};
 use super::stream::Guarded;
 use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
-use crate::limits::Limits;
+use crate::limits::{Limits, address_block};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -82,6 +82,7 @@ impl Census {
     }
 
     fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Result<Place, &'static str> {
+        let address = address_block(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= limits.connections {
             return Err("connections_total");
@@ -312,5 +313,28 @@ fn handshake_reason(error: &io::Error) -> &'static str {
         Some(rustls::Error::NoCertificatesPresented) => "certificate_missing",
         Some(_) => "handshake_failed",
         None => "handshake_closed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: connections from addresses that one host can have. Guarantees: they count as one address.
+    #[test]
+    fn a_host_with_many_addresses_is_one_address() {
+        let limits = Limits { connections_per_address: 2, ..Limits::default() };
+        for (addresses, expected) in [
+            (["192.0.2.1", "192.0.2.1", "192.0.2.1"], Some("connections_per_address")),
+            (["192.0.2.1", "192.0.2.2", "192.0.2.3"], None),
+            (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:1"], Some("connections_per_address")),
+            (["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], None),
+        ] {
+            let census = Arc::new(Census::default());
+            let places = addresses.map(|address| census.enter(address.parse().unwrap(), &limits));
+            assert_eq!(places[2].as_ref().err().copied(), expected, "{addresses:?}");
+            drop(places);
+            assert_eq!((census.total(), census.counts.lock().unwrap().by_address.len()), (0, 0), "{addresses:?}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{self, OwnedPermit};
 
 use super::record::SMALL_BYTES;
 use super::{AuditSettings, OnFailure, Record};
-use crate::limits::{Budget, Reservation};
+use crate::limits::{Account, Budget, Reservation};
 
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
@@ -37,6 +37,7 @@ pub struct Trail {
     queue: mpsc::Sender<Entry>,
     /// What records in the queue, and those to come for which a slot is held, may take.
     memory: Arc<Budget>,
+    account: Account,
     limit_bytes: u64,
     health: Arc<Health>,
     on_failure: OnFailure,
@@ -85,8 +86,9 @@ impl Trail {
             .spawn(move || Writer { sink, health: shared, on_failure, next: None }.run(entries))
             .map_err(|error| format!("the audit thread cannot be started: {error}"))?;
         let memory = Budget::new(settings.queue_bytes);
+        let account = memory.gateway();
         let limit_bytes = settings.queue_bytes;
-        Ok(Trail { queue, memory, limit_bytes, health, on_failure, writer: Mutex::new(Some(writer)) })
+        Ok(Trail { queue, memory, account, limit_bytes, health, on_failure, writer: Mutex::new(Some(writer)) })
     }
 
     pub fn health(&self) -> &Health {
@@ -95,7 +97,7 @@ impl Trail {
 
     /// Whether a call that comes now would be let through by the trail.
     pub fn can_record(&self) -> bool {
-        let has_room = || self.queue.capacity() > 0 && self.memory.open().grow(SMALL_BYTES).is_ok();
+        let has_room = || self.queue.capacity() > 0 && self.account.open().grow(SMALL_BYTES).is_ok();
         self.on_failure == OnFailure::Continue || (!self.health.is_failing() && has_room())
     }
 
@@ -115,7 +117,7 @@ impl Trail {
         if refuse && self.health.is_failing() {
             return Err(Unwritable);
         }
-        let mut room = self.memory.open();
+        let mut room = self.account.open();
         let place = room.grow(SMALL_BYTES).ok().and_then(|()| self.queue.clone().try_reserve_owned().ok());
         match place {
             Some(permit) => Ok(Slot(Some((permit, room)))),
@@ -126,7 +128,7 @@ impl Trail {
 
     /// Records an event, or a refusal for which no slot was taken. A full queue loses it, counted.
     pub fn note(&self, record: Record) {
-        let mut room = self.memory.open();
+        let mut room = self.account.open();
         let taken = room.grow(record.bytes()).is_ok();
         if !taken || self.queue.try_send(Entry::Record(Box::new(record), room)).is_err() {
             self.health.lost.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +138,7 @@ impl Trail {
     /// Fills a slot. A record that takes more than the slot has, and more than there is, is shrunk.
     pub fn fill(&self, slot: Slot, mut record: Record) {
         let Some((permit, mut room)) = slot.0 else { return self.note(record) };
-        let mut exact = self.memory.open();
+        let mut exact = self.account.open();
         if exact.grow(record.bytes()).is_ok() {
             room = exact;
         } else if record.bytes() > SMALL_BYTES {

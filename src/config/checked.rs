@@ -193,6 +193,8 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let limits = limits::limits(report, &raw.limits);
     let audit = audit(report, &raw.audit, &limits);
+    let queue_bytes = audit.as_ref().map_or(0, |audit| audit.queue_bytes);
+    limits::shares(report, raw, &limits, queue_bytes, |service| serves(raw, service));
     joined(report, raw);
     if report.found.iter().any(Diagnostic::is_error) {
         return None;
@@ -234,6 +236,14 @@ fn client_ca_places(raw: &RawConfig) -> BTreeMap<String, (u64, u64)> {
         Some((listener.name.value.clone(), (given.line(), given.column())))
     };
     raw.listeners.iter().filter_map(place).collect()
+}
+
+/// Whether any listener serves this.
+fn serves(raw: &RawConfig, service: RawService) -> bool {
+    let given = |listener: &RawListener| {
+        listener.serves.as_ref().is_none_or(|given| given.iter().any(|given| given.value == service))
+    };
+    raw.listeners.iter().any(given)
 }
 
 /// Checks that join parts of the file.

@@ -6,11 +6,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::raw::RawLimits;
+use super::raw::{RawConfig, RawLimits, RawService};
 use super::report::Report;
 use crate::document::Spanned;
 use crate::document::quantity::{self, DURATION_FORM, RawDuration, RawSize, SIZE_FORM, show_duration, show_size};
-use crate::limits::Limits;
+use crate::limits::{Limits, alone_bytes, alone_unproven_bytes};
 
 const TIB: u64 = 1 << 40;
 
@@ -95,6 +95,44 @@ fn relations(report: &mut Report<'_>, raw: &RawLimits, checked: &Limits) {
             checked.connections
         );
         report.error_with_hint(given, message, "lower the one, or raise `limits.connections`");
+    }
+}
+
+/// A body that is within its limits, but never within the share of the memory that its sender may hold, is refused
+/// whenever it is tried again.
+/// `queue_bytes`: what the audit queue takes of the total.
+pub fn shares(
+    report: &mut Report<'_>,
+    raw: &RawConfig,
+    checked: &Limits,
+    queue_bytes: u64,
+    serves: impl Fn(RawService) -> bool,
+) {
+    let needed = checked.body_bytes.saturating_add(checked.decompressed_body_bytes);
+    let total = checked.buffered_total_bytes.saturating_sub(queue_bytes);
+    let legacy = serves(RawService::Legacy);
+    let (what, share, factor) = if (serves(RawService::Ingest) || legacy) && alone_bytes(total) < needed {
+        ("one caller may hold", alone_bytes(total), 2)
+    } else if legacy && alone_unproven_bytes(total) < needed {
+        ("a report that names its sender in its body alone may take", alone_unproven_bytes(total), 8)
+    } else {
+        return;
+    };
+    let message = format!(
+        "{what} {} of `limits.buffered_total`, but a body and what it decompresses to may take {}",
+        show_size(share),
+        show_size(needed)
+    );
+    // The queue grows with the total, up to a bound.
+    let enough = needed.saturating_mul(factor).saturating_add(queue_bytes.max(16 << 20));
+    let mut hint = format!("raise it to {}, or lower `limits.decompressed_body`", show_size(enough));
+    if factor == 8 {
+        hint.push_str(", or leave `legacy` out of `serves`");
+    }
+    let limits = &raw.limits;
+    match [&limits.buffered_total, &limits.decompressed_body, &limits.body].into_iter().flatten().next() {
+        Some(given) => report.warning(given, message, hint),
+        None => raw.listeners.first().into_iter().for_each(|first| report.warning(&first.name, &message, &hint)),
     }
 }
 

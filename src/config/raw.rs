@@ -373,7 +373,7 @@ pub struct RawLimits {
     pub headers: Option<u32>,
     /// One presented bearer token; default `16KiB`.
     pub token: Option<Spanned<RawSize>>,
-    /// All bodies that are held in memory at once; default `1GiB`.
+    /// All bodies and answers that are held in memory at once; one caller alone may hold half of it. Default `1GiB`.
     pub buffered_total: Option<Spanned<RawSize>>,
     /// Attributes of one resource in an export; default 20000.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -383,7 +383,7 @@ pub struct RawLimits {
     /// Open connections over all listeners; default 10000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: Option<u32>,
-    /// Open connections from one client address; default 1000.
+    /// Open connections from one client address (IPv6: one /64); default 1000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections_per_address: Option<Spanned<u32>>,
     /// Concurrent HTTP/2 streams of one connection; default 100.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::apps::AppPath;
-use crate::limits::Reservation;
+use crate::limits::{Reservation, Spent};
 
 /// Where an answer comes from: a project and the app that is its home.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ pub enum MergeFault {
     TooMany,
     /// The merged answer would be larger than an answer may be.
     TooLarge,
-    BudgetSpent,
+    /// There is no room for it.
+    Memory(Spent),
 }
 
 impl MergeFault {
@@ -65,7 +66,7 @@ impl MergeFault {
             MergeFault::Status => "upstream_status",
             MergeFault::TooMany => "states_limit",
             MergeFault::TooLarge => "upstream_answer_too_large",
-            MergeFault::BudgetSpent => "memory_budget_spent",
+            MergeFault::Memory(spent) => spent.reason(),
         }
     }
 }
@@ -91,7 +92,7 @@ impl Pile {
             return Err(MergeFault::TooLarge);
         }
         // Once here, and once more in the whole answer.
-        self.held.grow(more.saturating_mul(2)).map_err(|_| MergeFault::BudgetSpent)?;
+        self.held.grow(more.saturating_mul(2)).map_err(MergeFault::Memory)?;
         for entry in entries {
             if self.count > 0 {
                 self.text.push(',');

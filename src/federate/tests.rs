@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::limits::Budget;
+use crate::limits::{Budget, Spent};
 
 fn origin(app: &str, project: &str) -> Origin {
     Origin { app: AppPath::parse(app).unwrap(), project: project.into() }
 }
 
 fn pile(limit_bytes: u64) -> Pile {
-    Pile::new(limit_bytes, Budget::new(1 << 20).open())
+    Pile::new(limit_bytes, Budget::new(1 << 20).gateway().open())
 }
 
 /// Scenario: targets that answer in the reverse order, one that fails within ourselves, one that never answers, with few
@@ -173,11 +173,11 @@ fn series_are_joined_by_label() {
 #[test]
 fn what_does_not_fit_is_told_and_adds_nothing() {
     let budget = Budget::new(40);
-    let mut pile = Pile::new(15, budget.open());
+    let mut pile = Pile::new(15, budget.gateway().open());
     assert_eq!(pile.add(&["{\"a\":1}".to_owned()]), Ok(()));
     assert_eq!(pile.add(&["{\"a\":12}".to_owned()]), Err(MergeFault::TooLarge));
-    let mut other = Pile::new(100, budget.open());
-    assert_eq!(other.add(&["0123456789012".to_owned()]), Err(MergeFault::BudgetSpent));
+    let mut other = Pile::new(100, budget.gateway().open());
+    assert_eq!(other.add(&["0123456789012".to_owned()]), Err(MergeFault::Memory(Spent::Total)));
     assert_eq!(pile.add(&["{}".to_owned(), "{}".to_owned()]), Ok(()));
     assert_eq!((pile.len(), pile.is_empty()), (3, false));
     let (text, held) = pile.finish();

@@ -17,10 +17,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::pool::{DialFault, Wire};
+use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
 use crate::accept::{Fault, Framed};
-use crate::limits::Reservation;
 
 /// The largest answer head, in bytes, and the most lines in it.
 const HEAD_LIMIT_BYTES: usize = 64 * 1024;
@@ -53,12 +53,6 @@ impl From<SendFault> for ExchangeFault {
     fn from(fault: SendFault) -> Self {
         ExchangeFault::Backend(fault)
     }
-}
-
-/// How much of an answer is taken.
-pub struct Intake<'a> {
-    pub limit_bytes: u64,
-    pub reservation: &'a mut Reservation,
 }
 
 /// What may be sent a second time when a connection that was at rest turns out to be dead.
@@ -361,16 +355,20 @@ async fn receive(
             if length > limit {
                 return Err(SendFault::TooLarge);
             }
-            intake.reservation.grow(length as u64).map_err(|_| SendFault::BudgetSpent)?;
+            let mut counted = 0;
             while inbound.bytes.len() < length {
+                intake.count(&mut counted, inbound.bytes.len())?;
                 inbound.more(deadline).await?;
             }
+            intake.count(&mut counted, length)?;
             inbound.bytes.split_to(length).freeze()
         }
         AnswerFraming::Chunked => read_chunks(inbound, intake, limit, deadline).await?,
         AnswerFraming::UntilEnd => {
             reusable = false;
+            let mut counted = 0;
             loop {
+                intake.count(&mut counted, inbound.bytes.len())?;
                 if inbound.bytes.len() > limit {
                     return Err(SendFault::TooLarge);
                 }
@@ -380,7 +378,6 @@ async fn receive(
                     Err(fault) => return Err(fault),
                 }
             }
-            intake.reservation.grow(inbound.bytes.len() as u64).map_err(|_| SendFault::BudgetSpent)?;
             inbound.bytes.split().freeze()
         }
     };
@@ -402,7 +399,7 @@ async fn read_chunks(
             if body.len() + data.len() > limit {
                 return Err(SendFault::TooLarge);
             }
-            intake.reservation.grow(data.len() as u64).map_err(|_| SendFault::BudgetSpent)?;
+            intake.reservation.grow(data.len() as u64).map_err(SendFault::Memory)?;
             body.extend_from_slice(&data);
         }
         if chunks.is_done() {

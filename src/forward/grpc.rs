@@ -19,8 +19,9 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
-use super::exchange::{ExchangeFault, Intake};
+use super::exchange::ExchangeFault;
 use super::pool::Wire;
+use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
 use crate::accept::Fault;
@@ -324,7 +325,7 @@ async fn receive(
         if (body.len() + data.len()) as u64 > intake.limit_bytes {
             return Err(SendFault::TooLarge);
         }
-        intake.reservation.grow(data.len() as u64).map_err(|_| SendFault::BudgetSpent)?;
+        intake.reservation.grow(data.len() as u64).map_err(SendFault::Memory)?;
         body.extend_from_slice(&data);
         // A window that cannot be given back belongs to a stream that is over.
         let _ = stream.flow_control().release_capacity(data.len());

@@ -1,6 +1,7 @@
 //! Why a backend gave no usable answer.
 //!
-//! What it does: names each cause once, with a stable reason code, and undoes gzip within bounds.
+//! What it does: names each cause once, with a stable reason code, counts what comes of an answer, and undoes gzip within
+//! bounds.
 //! What it refuses to know: the status that answers it (`respond` has the table). Invariant: a
 //! decompressor never produces more than its limit.
 
@@ -8,7 +9,7 @@ use std::io::Read as _;
 
 use bytes::Bytes;
 
-use crate::limits::Reservation;
+use crate::limits::{Reservation, Spent};
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +26,20 @@ pub enum SendFault {
     Undecodable,
     /// The head could not be built.
     Defect,
-    /// `limits.buffered_total` is used up.
-    BudgetSpent,
+    /// There is no room for the answer.
+    Memory(Spent),
 }
 
 impl SendFault {
-    pub const ALL: [SendFault; 7] = [
+    pub const ALL: [SendFault; 8] = [
         SendFault::Unreachable,
         SendFault::NotVerified,
         SendFault::TimedOut,
         SendFault::TooLarge,
         SendFault::Undecodable,
         SendFault::Defect,
-        SendFault::BudgetSpent,
+        SendFault::Memory(Spent::Total),
+        SendFault::Memory(Spent::Share),
     ];
 
     pub fn reason(self) -> &'static str {
@@ -48,8 +50,23 @@ impl SendFault {
             SendFault::TooLarge => "upstream_answer_too_large",
             SendFault::Undecodable => "upstream_answer_undecodable",
             SendFault::Defect => "internal_defect",
-            SendFault::BudgetSpent => "memory_budget_spent",
+            SendFault::Memory(spent) => spent.reason(),
         }
+    }
+}
+
+/// How much of an answer is taken.
+pub struct Intake<'a> {
+    pub limit_bytes: u64,
+    pub reservation: &'a mut Reservation,
+}
+
+impl Intake<'_> {
+    /// Takes memory for what has come of an answer since the last time.
+    pub(super) fn count(&mut self, counted: &mut usize, come: usize) -> Result<(), SendFault> {
+        self.reservation.grow(come.saturating_sub(*counted) as u64).map_err(SendFault::Memory)?;
+        *counted = come;
+        Ok(())
     }
 }
 
@@ -66,6 +83,6 @@ pub fn gunzip(body: &[u8], limit_bytes: u64, reservation: &mut Reservation) -> R
         if plain.len() as u64 > limit_bytes {
             return Err(SendFault::TooLarge);
         }
-        reservation.grow(count as u64).map_err(|_| SendFault::BudgetSpent)?;
+        reservation.grow(count as u64).map_err(SendFault::Memory)?;
     }
 }

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use http::{HeaderName, Uri};
 use zeroize::Zeroizing;
 
-use super::exchange::{ExchangeFault, Intake, Repeat, exchange};
+use super::exchange::{ExchangeFault, Repeat, exchange};
+use super::send::Intake;
 use super::supply::{Pieces, Replayable};
 use super::{Backend, SendFault, UpstreamSettings};
 use crate::limits::Reservation;

@@ -202,13 +202,15 @@ async fn as_it_comes(
         Lane::Terminated(_) => {
             let core = walk.core().clone();
             let ours = arrival.connection.origin(&call.authority);
-            let mut reserved = core.budget.open();
+            let account = walk.account().clone();
+            let mut reserved = account.open();
             let work = Work::of(&core, identity.facts());
             let body = lanes::read_query(session, walk, arrival, work, &mut reserved).await?;
             let headers = session.req_header().headers.clone();
             let question = Question {
                 core: &core,
                 house: &house,
+                account: &account,
                 call,
                 who: identity.facts(),
                 permit: &permit,

@@ -20,7 +20,7 @@ use crate::accept::Call;
 use crate::authorize::Permit;
 use crate::forward::{self, Answer, Backend, Intake, Repeat, Replayable, Whole};
 use crate::identify::Facts;
-use crate::limits::Reservation;
+use crate::limits::{Account, Reservation, Spent};
 use crate::media_type::MediaType;
 use crate::profiles::{OperationId, ResponseRule, Scope};
 use crate::respond::{Class, Refusal};
@@ -32,6 +32,8 @@ use crate::vault::Lease;
 pub struct Question<'a> {
     pub core: &'a Arc<Core>,
     pub house: &'a Arc<House>,
+    /// The caller that the answer is held for.
+    pub account: &'a Account,
     pub call: &'a Call,
     /// Who asks: the budget of the backend's rates is divided among them.
     pub who: &'a Facts,
@@ -86,7 +88,7 @@ impl<E: Into<Refusal>> From<E> for Unanswered {
 
 /// Asks the backend, or takes the answer to the same question of somebody else with the same permit.
 pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
-    let Question { core, house, call, who, permit, .. } = &question;
+    let Question { core, house, account, call, who, permit, .. } = &question;
     let (core, house) = (*core, *house);
     let checking = || naming::check(&question, core.clock.now());
     Work::of(core, who).run(question.body.len() > SMALL_BYTES, checking).await??;
@@ -104,7 +106,7 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     }
     let key = Arc::new(key(&question));
     if let Some(most) = settings.cache
-        && let Some(reply) = core.sharing.kept(&key, most, core.clock.now(), core.budget.open())
+        && let Some(reply) = core.sharing.kept(&key, most, core.clock.now(), account.open())
     {
         core.metrics.query_shared("cached");
         return Ok(reply);
@@ -116,7 +118,15 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     match fairness::in_turn(core, &class, who, || core.sharing.join(core, &key, charge)).await? {
         Joined::Follow(waiting) => {
             core.metrics.query_shared("coalesced");
-            waiting.outcome().await.map(|reply| Reply { source: Source::Coalesced, ..reply })
+            let outcome = waiting.outcome().await;
+            if let Err(unanswered) = &outcome
+                && unanswered.refusal.reason == Spent::Share.reason()
+            {
+                // The share that was spent is the other caller's.
+                charge()?;
+                return Errand::new(question, class.clone())?.run_and_keep(&key).await;
+            }
+            outcome.map(|reply| Reply { source: Source::Coalesced, ..reply })
         }
         Joined::Alone => Errand::new(question, class.clone())?.run_and_keep(&key).await,
         Joined::Lead(leading, waiting) => {
@@ -165,6 +175,7 @@ fn visible(question: &Question<'_>) -> Vec<Arc<str>> {
 struct Errand {
     core: Arc<Core>,
     house: Arc<House>,
+    account: Account,
     backend: Arc<Backend>,
     method: Method,
     operation: OperationId,
@@ -184,7 +195,7 @@ struct Errand {
 impl Errand {
     fn new(question: Question<'_>, class: Arc<str>) -> Result<Self, Refusal> {
         let visible_projects = visible(&question);
-        let Question { core, house, call, who, permit, route, lease, ours, headers, body, .. } = question;
+        let Question { core, house, account, call, who, permit, route, lease, ours, headers, body, .. } = question;
         let backend = house.backend(route.upstream()).cloned();
         let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
         let Lane::Terminated(rule) = route.lane() else {
@@ -194,6 +205,7 @@ impl Errand {
         Ok(Errand {
             core: core.clone(),
             house: house.clone(),
+            account: account.clone(),
             backend,
             method: call.method.clone(),
             operation: operation.id,
@@ -221,11 +233,11 @@ impl Errand {
     }
 
     async fn run(mut self) -> Result<Reply, Unanswered> {
-        let Errand { core, house, backend, route, lease, .. } = &self;
+        let Errand { house, backend, route, lease, .. } = &self;
         let organization = &house.organization;
         let head = forward::http1(&self.method, route, lease, backend, &house.profile, organization, &self.headers)
             .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
-        let mut held = core.budget.open();
+        let mut held = self.account.open();
         let mut intake = Intake { limit_bytes: house.limits.response_bytes, reservation: &mut held };
         let repeat = Repeat::of(&self.method);
         let mut body = Replayable::new(Whole(std::mem::take(&mut self.body)));

@@ -14,7 +14,7 @@ use super::echoes::EchoGuard;
 use super::{Core, House};
 use crate::accept::Protocol;
 use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply};
-use crate::limits::Reservation;
+use crate::limits::{Account, Reservation};
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
 use crate::vault::Lease;
@@ -26,6 +26,8 @@ const ANSWER_LIMIT_BYTES: u64 = 4 << 20;
 pub struct Errand<'a> {
     pub house: &'a House,
     pub core: &'a Core,
+    /// The caller that the answer is held for.
+    pub account: &'a Account,
     pub route: &'a Route,
     pub backend: &'a Backend,
     pub protocol: Protocol,
@@ -107,7 +109,7 @@ pub async fn deliver<S: Supply>(
     body: &mut Replayable<S>,
     upstream_status: &mut Option<u16>,
 ) -> Result<Delivered, Refusal> {
-    let mut held = errand.core.budget.open();
+    let mut held = errand.account.open();
     let mut tried_again = false;
     loop {
         let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation: &mut held };

@@ -24,6 +24,7 @@ use crate::audit::timestamp;
 use crate::authorize::NodeView;
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Identity};
+use crate::limits::Account;
 use crate::profiles::{AUDIT_READ, UiPage, UiSpot};
 use crate::respond::{Class, Refusal};
 
@@ -38,6 +39,8 @@ const LOOK_BACK_MS: i64 = 60 * 60 * 1000;
 pub struct Visit<'a> {
     pub core: &'a Arc<Core>,
     pub house: &'a Arc<House>,
+    /// The caller that the answers of the backend are held for.
+    pub account: &'a Account,
     pub identity: &'a Identity,
     pub now: UnixMillis,
     /// Scheme and authority by which the visitor knows us.

@@ -131,11 +131,10 @@ async fn take_in(
     let charge = Charge { key: format!("alerts of {app}").into(), quota: RATE, items: 1, bytes: 0 };
     let over = core.meter.take(&[charge], core.clock.now()).await;
     over.map_err(|over| Refusal::new(Class::Throttled(over.retry_after_seconds), "alert_rate"))?;
-    let mut held = core.budget.open();
+    let mut held = walk.account().open();
     let limits = Limits { body_bytes: house.limits.body_bytes.min(MESSAGE_LIMIT_BYTES), ..(*house.limits).clone() };
     let body = lanes::read_within(session, walk, arrival, Protocol::Http, &mut held, &limits).await?;
-    let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
-    held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE)).map_err(budget_spent)?;
+    held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE))?;
     // What is passed on leaves the house, and what is remembered is shown.
     let body = EchoGuard::new(&core, &house, "alert").body(body);
     let malformed = || Refusal::new(Class::Malformed, "alert_malformed");
@@ -218,9 +217,9 @@ async fn pass_on(
         }
         missing.push(name.as_str());
         let Some(webhook) = house.destinations.get(name).cloned() else { continue };
-        let (core, message) = (core.clone(), message.clone());
+        let (core, message, account) = (core.clone(), message.clone(), walk.account().clone());
         tasks.spawn(async move {
-            let mut held = core.budget.open();
+            let mut held = account.open();
             let posted = webhook.post(&message, &mut held).await;
             if posted.is_ok_and(|status| (200..=299).contains(&status)) {
                 // Here, not by whoever waits: the call may be cut before all have answered.

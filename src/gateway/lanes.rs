@@ -2,9 +2,9 @@
 //!
 //! What it does: joins a caller's body, one exchange with a backend, and the answer. What it refuses to know: how any
 //! of the three works, and what a body says. Invariants: the body of an export that passes untouched is never held
-//! whole; what is read whole counts in the budget.
+//! whole; what is read whole counts in the budget as it comes; a body that is silent is ended by a timer.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header;
 use pingora_proxy::Session;
 
@@ -14,6 +14,7 @@ use super::large::Work;
 use super::pace::BodyPace;
 use super::reading::{coding, message};
 use super::walk::Walk;
+use super::whole::WholeBody;
 use crate::accept::{self, Arrival, Body, Fault, Framed, IngestAsk, Protocol};
 use crate::forward::{self, Backend, GrpcAnswer, Replayable, Supply};
 use crate::limits::{Limits, Reservation};
@@ -99,7 +100,18 @@ pub async fn export(
     let protocol = ask.protocol;
     let headers = forward::taken(protocol, ask.media_type(), &session.req_header().headers);
     let (headers, deadline) = (&headers, deadline(ask.patience));
-    let errand = Errand { house: &house, core: &core, route, backend, protocol, headers, is_sealed: false, deadline };
+    let account = walk.account().clone();
+    let errand = Errand {
+        house: &house,
+        core: &core,
+        account: &account,
+        route,
+        backend,
+        protocol,
+        headers,
+        is_sealed: false,
+        deadline,
+    };
     let pace = BodyPace::new(&house.limits, protocol);
     let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
     let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await;
@@ -142,8 +154,8 @@ fn unusable_grpc(answer: &GrpcAnswer) -> Option<Class> {
     }
 }
 
-/// Reads a whole body within size, time, rate and budget. What is announced is reserved before any of it is read,
-/// and before a client that waits for our word may send it.
+/// Reads a whole body within size, time, rate and budget. Memory is taken as it comes, whatever is announced; what is
+/// announced and would not fit now is refused before a client that waits for our word sends it.
 pub async fn read_whole(
     session: &mut Session,
     walk: &mut Walk,
@@ -164,38 +176,20 @@ pub async fn read_within(
     reservation: &mut Reservation,
     limits: &Limits,
 ) -> Result<Bytes, Refusal> {
-    let budget_spent = |_| Refusal::new(Class::Unavailable, "memory_budget_spent");
     let announced = match framed(session, arrival) {
         Framed::Length(length) if length > limits.body_bytes => return Err(Fault::BodyTooLarge.into()),
-        Framed::Length(length) => length,
-        Framed::Chunks => 0,
+        Framed::Length(length) => Some(length),
+        Framed::Chunks => None,
     };
-    reservation.grow(announced).map_err(budget_spent)?;
+    reservation.would_fit(announced.unwrap_or_default())?;
     answer::allow_body(session, &arrival.connection);
     let pace = BodyPace::new(limits, protocol);
     let mut flowing = Flowing::new(session, arrival, pace, &mut walk.bytes_in);
-    let mut first: Option<Bytes> = None;
-    let mut whole = BytesMut::new();
-    let mut reserved = announced;
-    let mut seen = 0;
+    let mut whole = WholeBody::new(announced.unwrap_or(limits.body_bytes));
     while let Some(piece) = flowing.next().await? {
-        seen += piece.len() as u64;
-        if seen > reserved {
-            reservation.grow(seen - reserved).map_err(budget_spent)?;
-            reserved = seen;
-        }
-        // Most bodies come in one piece, which is handed on without a copy.
-        match first.take() {
-            None if whole.is_empty() => first = Some(piece),
-            None => whole.extend_from_slice(&piece),
-            Some(first) => {
-                whole.reserve(usize::try_from(announced).unwrap_or_default().max(first.len() + piece.len()));
-                whole.extend_from_slice(&first);
-                whole.extend_from_slice(&piece);
-            }
-        }
+        whole.add(piece, reservation)?;
     }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
+    Ok(whole.finish())
 }
 
 /// Reads the body of a query whole: JSON without its coding, or nothing. Another media type or a coding that is not

@@ -144,6 +144,7 @@ penalty: Too many of your exports failed lately. Mend what the ones before this 
 audit_unwritable: The gateway cannot write its records now. It is not your fault; try again.
 reading_busy: Too many large bodies wait to be read. It is not your fault; try again.
 memory_budget_spent: The gateway has no memory left for this now. It is not your fault; try again.
+memory_share_spent: Your calls, or those from your address, hold as much of the gateway's memory as they may. Send fewer or smaller ones at once.
 credential_missing: The gateway has no credential for this project. Tell an operator.
 credential_mismatch: The gateway disagrees with itself. It is a defect; please report it.
 upstream_not_configured: The gateway has no address for this. Tell an operator.

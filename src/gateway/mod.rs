@@ -44,6 +44,7 @@ mod sharing;
 mod view;
 mod visit;
 mod walk;
+mod whole;
 
 pub use self::core::{Core, Readiness};
 pub use alarms::{Alarm, Alarms};

@@ -15,6 +15,7 @@ use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
 use super::{Core, House, dropped};
 use crate::accept::Protocol;
 use crate::forward::{Backend, PartKey, Pieces, Replayable};
+use crate::limits::Account;
 use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, PartialSuccess, Signal};
 use crate::respond::{Class, Refusal};
@@ -76,6 +77,7 @@ impl Outcome {
 pub async fn send_all(
     house: &Arc<House>,
     core: &Arc<Core>,
+    account: &Account,
     manner: Manner,
     parcels: Vec<Result<Parcel, Refusal>>,
     parallel: usize,
@@ -103,7 +105,7 @@ pub async fn send_all(
     if let [_] = waiting.as_slice() {
         // Nearly all exports: no task of its own.
         for (place, parcel) in waiting {
-            let outcome = send(house, core, manner, parcel).await;
+            let outcome = send(house, core, account, manner, parcel).await;
             outcomes.get_mut(place).map(|slot| slot.insert(outcome));
         }
     } else {
@@ -114,8 +116,8 @@ pub async fn send_all(
             while tasks.len() < parallel.max(1)
                 && let Some((place, parcel)) = waiting.next()
             {
-                let (house, core) = (house.clone(), core.clone());
-                tasks.spawn(async move { (place, send(&house, &core, manner, parcel).await) });
+                let (house, core, account) = (house.clone(), core.clone(), account.clone());
+                tasks.spawn(async move { (place, send(&house, &core, &account, manner, parcel).await) });
             }
             match tasks.join_next().await {
                 Some(Ok((place, outcome))) => drop(outcomes.get_mut(place).map(|slot| slot.insert(outcome))),
@@ -133,11 +135,12 @@ fn remembered(core: &Core, parcel: &Parcel) -> Option<Option<PartialSuccess>> {
     core.remembered.find(parcel.key.as_ref()?, core.clock.now())
 }
 
-async fn send(house: &House, core: &Core, manner: Manner, parcel: Parcel) -> Outcome {
+async fn send(house: &House, core: &Core, account: &Account, manner: Manner, parcel: Parcel) -> Outcome {
     let Parcel { route, lease, backend, headers, body, key } = parcel;
     let errand = Errand {
         house,
         core,
+        account,
         route: &route,
         backend: &backend,
         protocol: manner.protocol,

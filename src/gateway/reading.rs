@@ -22,7 +22,7 @@ use crate::audit::Items;
 use crate::authorize::Reach;
 use crate::forward::{self, ExportDigest, PartKey, PartScope};
 use crate::identify::Identity;
-use crate::limits::{BudgetSpent, Limits, Reservation};
+use crate::limits::{Limits, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
 use crate::respond::{Class, Refusal};
 use crate::route;
@@ -56,7 +56,7 @@ pub async fn export(
     restraint::look(walk, asked.reach).await?;
     let coding = coding(&session.req_header().headers, manner.protocol)?;
     let headers = forward::taken(manner.protocol, asked.ask.media_type(), &session.req_header().headers);
-    let mut held = core.budget.open();
+    let mut held = walk.account().open();
     let body = lanes::read_whole(session, walk, arrival, manner.protocol, &mut held).await?;
     let mut work = Work::of(&core, asked.identity.facts());
     let limit_bytes = house.limits.decompressed_body_bytes;
@@ -71,7 +71,7 @@ pub async fn export(
         .run(is_large, read)
         .await?
         .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
-    held.grow(export.working_bytes()).map_err(budget_spent)?;
+    held.grow(export.working_bytes())?;
     within_attributes(export.most_attributes(), &house.limits)?;
     if export.is_empty() {
         return empty(session, walk, manner).await;
@@ -106,7 +106,7 @@ pub async fn export(
     work.pause();
     drop(export);
     let parallel = house.ingest_settings.parallel_parts;
-    let outcomes = send_all(&house, &core, manner, parcels, parallel).await;
+    let outcomes = send_all(&house, &core, walk.account(), manner, parcels, parallel).await;
     tally.settle(&core, &split, &outcomes, asked.identity.facts());
     finish(session, walk, manner, split, outcomes).await
 }
@@ -214,7 +214,7 @@ fn wrap(
     if growth > house.limits.decompressed_body_bytes {
         return Err(Fault::BodyTooLarge.into());
     }
-    held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding)).map_err(budget_spent)?;
+    held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding))?;
     let pieces = part.write(export, &stamps);
     let key = digest.map(|export| part_key(asked, manner, export, part.project().unwrap_or_default(), &pieces));
     let mut headers = headers.clone();
@@ -242,7 +242,7 @@ pub fn pack(
     }
     let pieces = if compressed {
         let packed = transform::compress(leaving, &pieces)?;
-        held.grow(packed.len() as u64).map_err(budget_spent)?;
+        held.grow(packed.len() as u64)?;
         vec![packed]
     } else {
         pieces
@@ -251,11 +251,6 @@ pub fn pack(
         Protocol::Http => pieces,
         Protocol::Grpc => otlp::frame(compressed, pieces),
     })
-}
-
-/// There is no room for what a body becomes.
-pub fn budget_spent(_: BudgetSpent) -> Refusal {
-    Refusal::new(Class::Unavailable, "memory_budget_spent")
 }
 
 fn part_key(asked: &Asked<'_>, manner: Manner, export: ExportDigest, project: &str, pieces: &[Bytes]) -> PartKey {

@@ -2,7 +2,8 @@
 //!
 //! What it does: reads a legacy report, finds its app, puts the project's token into every carrier, and gives the
 //! client an answer that makes it behave. What it refuses to know: the formats. Invariants: a body is read before its
-//! sender is known only where the sender's token can stand nowhere else; no token that came in goes out.
+//! sender is known only where the sender's token can stand nowhere else, and then on the strangers' part of the memory
+//! budget; no token that came in goes out.
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -14,7 +15,7 @@ use super::lanes;
 use super::large::{SMALL_BYTES, Work};
 use super::parcel::retry_after;
 use super::pulse::Beat;
-use super::reading::{budget_spent, coding, leaving, message, pack, within_attributes};
+use super::reading::{coding, leaving, message, pack, within_attributes};
 use super::restraint;
 use super::walk::Walk;
 use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Shown};
@@ -49,12 +50,12 @@ pub async fn open(
 ) -> Result<Opened, Refusal> {
     let coding = coding(&session.req_header().headers, ask.protocol)?;
     let headers = forward::taken(ask.protocol, &ask.media_type, &session.req_header().headers);
-    let mut held = walk.core().budget.open();
+    let mut held = walk.account().open();
     let body = lanes::read_whole(session, walk, arrival, ask.protocol, &mut held).await?;
     let limit_bytes = walk.house.limits.decompressed_body_bytes;
     let message = message(body, ask.protocol, coding, limit_bytes, &mut work, &mut held).await?;
     let bytes = message.len() as u64;
-    held.grow(ask.format.working_bytes(bytes)).map_err(budget_spent)?;
+    held.grow(ask.format.working_bytes(bytes))?;
     let is_large = message.len() > SMALL_BYTES;
     let report = work
         .run(is_large, || Report::read(ask.format, message))
@@ -100,7 +101,10 @@ pub async fn report(
     let deadline = deadline(ask.patience);
     restraint::look(walk, reach).await?;
     let opened = match opened {
-        Some(opened) => opened,
+        Some(mut opened) => {
+            opened.held.hand_over(walk.account())?;
+            opened
+        }
         None => {
             let work = Work::of(walk.core(), identity.facts());
             open(session, walk, arrival, ask, work).await?
@@ -142,7 +146,7 @@ pub async fn report(
         sender.into_iter().chain(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
     let token = lease.secret().expose();
     let most = report.written_bytes_at_most(token.len(), &stamp);
-    held.grow(most).map_err(budget_spent)?;
+    held.grow(most)?;
     let leaving = leaving(house.ingest_settings.compression, coding);
     let write = || {
         let pieces = report.write(token, &stamp).map_err(|_| defect())?;
@@ -151,9 +155,11 @@ pub async fn report(
     // A format without a place for a whole report's stamp may grow much.
     let is_large = most > 4 * SMALL_BYTES as u64;
     let body = Work::of(&core, identity.facts()).run(is_large, write).await??;
+    let account = walk.account().clone();
     let errand = Errand {
         house: &house,
         core: &core,
+        account: &account,
         route: &route,
         backend: &backend,
         protocol: ask.protocol,

@@ -25,6 +25,7 @@ use crate::authorize::{Denial, DenialReason, Permit};
 use crate::clock::UnixMillis;
 use crate::federate::{self, Lapse, MergeFault, Merged, Missing, Origin, Pile, Series};
 use crate::identify::{Facts, Identity};
+use crate::limits::Account;
 use crate::profiles::{OperationId, TreeResource, TreeShape, TreeSource, UiSpot};
 use crate::respond::{Class, Refusal};
 use crate::route;
@@ -37,6 +38,7 @@ const WORDS_LIMIT: usize = 300;
 pub(super) struct Asking {
     pub core: Arc<Core>,
     pub house: Arc<House>,
+    account: Account,
     who: Facts,
     ours: String,
     headers: HeaderMap,
@@ -51,12 +53,19 @@ pub(super) struct Asking {
 
 impl Asking {
     /// Of questions that only read and have no body.
-    pub fn reading(core: &Arc<Core>, house: &Arc<House>, who: &Facts, ours: &str, now: UnixMillis) -> Self {
+    pub fn reading(
+        (core, house): (&Arc<Core>, &Arc<House>),
+        account: &Account,
+        who: &Facts,
+        ours: &str,
+        now: UnixMillis,
+    ) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         Asking {
             core: core.clone(),
             house: house.clone(),
+            account: account.clone(),
             who: who.clone(),
             ours: ours.to_owned(),
             headers,
@@ -117,7 +126,7 @@ pub async fn answer(
         Refusal::from(&denial)
     })?;
     walk.note_tree(&ask.app, targets.iter().map(|target| &target.permit));
-    let mut reserved = core.budget.open();
+    let mut reserved = walk.account().open();
     let work = Work::of(&core, identity.facts());
     let body = lanes::read_query(session, walk, arrival, work, &mut reserved).await?;
     let posts = call.method == Method::POST;
@@ -125,7 +134,7 @@ pub async fn answer(
         return Err(Refusal::new(Class::Malformed, "body_malformed"));
     }
     let ours = arrival.connection.origin(&call.authority);
-    let mut asking = Asking::reading(&core, &house, identity.facts(), &ours, now);
+    let mut asking = Asking::reading((&core, &house), walk.account(), identity.facts(), &ours, now);
     if posts {
         let operation = resource.sources.first().map(|source| source.operation);
         let reading = || operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(&house, operation, &body));
@@ -260,13 +269,13 @@ pub(super) async fn side_by_side(asking: &Arc<Asking>, targets: Vec<Target>) -> 
 }
 
 async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
-    let Asking { core, house, who, ours, headers, body, named, .. } = &*asking;
+    let Asking { core, house, account, who, ours, headers, body, named, .. } = &*asking;
     let Target { call, permit, .. } = &target;
     let defect = || Failed::new(Class::Unavailable, "internal_defect", None);
     let route = route::route(permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
     let lease = house.vault.lend(permit, &route).map_err(|fault| Failed::from(Refusal::from(fault)))?;
     let (body, named) = (body.clone(), Some(named));
-    let question = Question { core, house, call, who, permit, route, lease, ours, headers, body, named };
+    let question = Question { core, house, account, call, who, permit, route, lease, ours, headers, body, named };
     let reply = asking::ask(question)
         .await
         .map_err(|unanswered| Failed { status: unanswered.upstream_status, ..Failed::from(unanswered.refusal) })?;
@@ -313,7 +322,8 @@ impl From<MergeFault> for Failed {
     fn from(fault: MergeFault) -> Self {
         let class = match fault {
             MergeFault::Shape | MergeFault::Status | MergeFault::TooLarge => Class::UpstreamBroken,
-            MergeFault::TooMany | MergeFault::BudgetSpent => Class::Unavailable,
+            MergeFault::TooMany => Class::Unavailable,
+            MergeFault::Memory(spent) => Refusal::from(spent).class,
         };
         Failed::new(class, fault.reason(), None)
     }
@@ -336,7 +346,7 @@ fn merge(
     states: &States,
 ) -> Result<Whole, Refusal> {
     let Gathered { arrived, mut failed } = gathered;
-    let pile = || Pile::new(asking.house.limits.response_bytes, asking.core.budget.open());
+    let pile = || Pile::new(asking.house.limits.response_bytes, asking.account.open());
     let mut fresh = Vec::new();
     let (name, content, held) = match resource.shape {
         TreeShape::Series => {

@@ -163,8 +163,7 @@ impl Step<'_> {
         if is_empty || !MediaType::parse(kind).is_some_and(|kind| kind.is(media_type::FORM)) {
             return Ok(None);
         }
-        let core = self.walk.core().clone();
-        let mut reserved = core.budget.open();
+        let mut reserved = self.walk.account().open();
         let house = self.walk.house.clone();
         let limits = Limits { body_bytes: house.limits.body_bytes.min(FORM_LIMIT_BYTES), ..(*house.limits).clone() };
         let body =
@@ -200,10 +199,12 @@ impl Step<'_> {
             csrf::check(&self.headers, &call.method, &self.origin, proven)?;
         }
         let core = self.walk.core().clone();
+        let account = self.walk.account().clone();
         let request_id = self.walk.request_id.clone();
         let visit = Visit {
             core: &core,
             house: &house,
+            account: &account,
             identity: &identity,
             now: self.walk.now(),
             ours: &self.origin,

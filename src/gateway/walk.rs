@@ -19,6 +19,7 @@ use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Finished, Identity, Method as Proof, Session, SetCookie};
+use crate::limits::Account;
 use crate::respond::Refusal;
 use crate::route::Route;
 use crate::telemetry;
@@ -33,6 +34,8 @@ pub struct Walk {
     pub request_id: String,
     pub arrival: Option<Arrival>,
     slot: Option<Slot>,
+    /// The caller that memory is taken for.
+    account: Account,
     pub dialect: Dialect,
     pub refusal: Option<Refusal>,
     method: Option<Method>,
@@ -86,6 +89,7 @@ impl Walk {
             request_id: core.request_id(),
             arrival: None,
             slot: None,
+            account: core.budget.gateway(),
             dialect: Dialect::Own,
             refusal: None,
             method: None,
@@ -124,6 +128,11 @@ impl Walk {
         &self.core
     }
 
+    /// The caller that memory is taken for: its address, and its identity once that is proven.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// When the call's head had come.
     pub fn now(&self) -> UnixMillis {
         self.began_at
@@ -131,6 +140,7 @@ impl Walk {
 
     /// From here on, the call leaves a record.
     pub fn begin(&mut self, arrival: Arrival) {
+        self.account = arrival.connection.account(&self.core.budget).clone();
         self.arrival = Some(arrival);
         self.begun = true;
     }
@@ -184,6 +194,7 @@ impl Walk {
     }
 
     pub fn note_identity(&mut self, facts: &Facts) {
+        self.account = self.account.proven((facts.method, &facts.issuer, &facts.subject));
         self.caller = Some(Caller::of(facts));
         self.who = Some(Who {
             method: facts.method.name(),

@@ -1,15 +1,17 @@
 //! Every bound of the gateway, each with its unit in its name.
 //!
-//! What it does: holds the limits of one configuration and argues their defaults; keeps the budget of memory, the quotas,
-//! the penalties and the places for work that strangers cause.
+//! What it does: holds the limits of one configuration and argues their defaults; keeps the budget of memory and its
+//! shares, the quotas, the penalties and the places for work that strangers cause.
 //! What it refuses to know: whom a bound is for. Invariant: no limit is optional; "unlimited" is
 //! not a value.
 
+mod budget;
 mod fair_queue;
 mod penalty;
 mod quota;
 mod rates;
 
+pub use budget::{Account, Budget, Reservation, Spent, alone_bytes, alone_unproven_bytes};
 pub use fair_queue::{FairQueue, FairQueueBounds, Turn, address_block};
 pub use penalty::{CallerKey, Penalties};
 pub use quota::{Charge, LocalMeter, Meter, Over, Quota};
@@ -91,88 +93,5 @@ impl Default for Limits {
             drain_delay: Duration::ZERO,
             penalty: true,
         }
-    }
-}
-
-/// All bodies held in memory at once, counted over all requests (`limits.buffered_total`).
-#[derive(Debug)]
-pub struct Budget {
-    used_bytes: std::sync::atomic::AtomicU64,
-    limit_bytes: u64,
-}
-
-/// A part of the budget; dropping it gives the bytes back.
-#[derive(Debug)]
-pub struct Reservation {
-    budget: std::sync::Arc<Budget>,
-    bytes: u64,
-}
-
-/// There is no room for more bodies now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BudgetSpent;
-
-impl Budget {
-    pub fn new(limit_bytes: u64) -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Budget { used_bytes: 0.into(), limit_bytes })
-    }
-
-    /// Bytes held now.
-    pub fn used_bytes(&self) -> u64 {
-        self.used_bytes.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Begins a reservation of nothing.
-    pub fn open(self: &std::sync::Arc<Self>) -> Reservation {
-        Reservation { budget: self.clone(), bytes: 0 }
-    }
-}
-
-impl Reservation {
-    /// Takes `more` bytes of the budget, or leaves it as it is.
-    pub fn grow(&mut self, more: u64) -> Result<(), BudgetSpent> {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.budget
-            .used_bytes
-            .fetch_update(Relaxed, Relaxed, |used| used.checked_add(more).filter(|sum| *sum <= self.budget.limit_bytes))
-            .map_err(|_| BudgetSpent)?;
-        self.bytes += more;
-        Ok(())
-    }
-
-    /// Another one of the same budget, of nothing yet.
-    pub fn beside(&self) -> Reservation {
-        self.budget.open()
-    }
-
-    /// Takes over what the other holds.
-    pub fn join(&mut self, mut other: Reservation) {
-        self.bytes += std::mem::take(&mut other.bytes);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.budget.used_bytes.fetch_sub(self.bytes, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_budget_is_never_exceeded_and_always_given_back() {
-        let budget = Budget::new(10);
-        let mut first = budget.open();
-        let mut second = budget.open();
-        assert_eq!(first.grow(6), Ok(()));
-        assert_eq!(second.grow(5), Err(BudgetSpent));
-        assert_eq!(second.grow(4), Ok(()));
-        assert_eq!(first.grow(u64::MAX), Err(BudgetSpent));
-        drop(first);
-        assert_eq!(budget.used_bytes(), 4);
-        drop(second);
-        assert_eq!(budget.used_bytes(), 0);
     }
 }

@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 
 use bytes::Bytes;
 
-use crate::limits::Reservation;
+use crate::limits::{Reservation, Spent};
 
 /// How much room the output gets at once. Inflating this much takes about 100 µs, so that a fault is
 /// noticed soon, and the cost of asking the budget cannot be measured.
@@ -58,20 +58,25 @@ pub enum CodingFault {
     Bomb,
     /// Not one whole body of its coding.
     Undecodable,
-    /// `limits.buffered_total` is used up.
-    BudgetSpent,
+    /// There is no room for it.
+    Memory(Spent),
 }
 
 impl CodingFault {
-    pub const ALL: [CodingFault; 4] =
-        [CodingFault::TooLarge, CodingFault::Bomb, CodingFault::Undecodable, CodingFault::BudgetSpent];
+    pub const ALL: [CodingFault; 5] = [
+        CodingFault::TooLarge,
+        CodingFault::Bomb,
+        CodingFault::Undecodable,
+        CodingFault::Memory(Spent::Total),
+        CodingFault::Memory(Spent::Share),
+    ];
 
     pub fn reason(self) -> &'static str {
         match self {
             CodingFault::TooLarge => "body_too_large",
             CodingFault::Bomb => "body_bomb",
             CodingFault::Undecodable => "body_undecodable",
-            CodingFault::BudgetSpent => "memory_budget_spent",
+            CodingFault::Memory(spent) => spent.reason(),
         }
     }
 }
@@ -157,7 +162,7 @@ impl Output {
             let first = (body_bytes.saturating_mul(4)).clamp(FIRST_BYTES, STEP_BYTES);
             let wanted = if held == 0 { first } else { STEP_BYTES.max(held / 2) };
             let more = wanted.min(self.limit_bytes.saturating_add(1).saturating_sub(held)).max(1);
-            reservation.grow(more).map_err(|_| CodingFault::BudgetSpent)?;
+            reservation.grow(more).map_err(CodingFault::Memory)?;
             let more = usize::try_from(more).map_err(|_| CodingFault::TooLarge)?;
             self.bytes.reserve_exact(more);
             self.bytes.resize(self.bytes.len() + more, 0);
@@ -252,7 +257,7 @@ mod tests {
     /// What became of a body, and the most that was reserved for it: reservations only grow.
     fn undone(coding: Coding, body: &[u8], limit: u64, budget_bytes: u64) -> (Result<Bytes, CodingFault>, u64) {
         let budget = Budget::new(budget_bytes);
-        let mut reservation = budget.open();
+        let mut reservation = budget.gateway().open();
         let result = decompress(coding, &Bytes::copy_from_slice(body), limit, &mut reservation);
         (result, budget.used_bytes())
     }
@@ -357,7 +362,7 @@ mod tests {
                 assert!(reserved <= limit + 1, "{coding:?} limit {limit} reserved {reserved}");
             }
             let (result, reserved) = undone(coding, &bomb, LIMIT, 100_000);
-            assert_eq!(result, Err(CodingFault::BudgetSpent), "{coding:?}");
+            assert_eq!(result, Err(CodingFault::Memory(Spent::Total)), "{coding:?}");
             assert!(reserved <= 100_000);
             assert_eq!(plain(coding, &tightest(coding, &zeros[..1 << 20])).unwrap().len(), 1 << 20, "{coding:?}");
         }

@@ -364,13 +364,13 @@ async fn bodies_that_exhaust_are_answered_soon() {
 }
 
 /// Small bodies that become large: by stamps, by places to remember. Guarantees: what they become is bounded as a body
-/// is, and asked of the budget; beyond the one 413, beyond the other 503, and all is given back.
+/// is, and asked of the budget; beyond the one 413, beyond the caller's share of the other 429, and all is given back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_body_becomes_is_within_the_budget() {
     // A stamp is about 220 bytes in protobuf and 340 in JSON, with what surrounds it; a place is about 50.
     for (total, protobuf, json, status, reason) in [
         ("64MiB", 1 << 17, 1 << 17, (413, 8), "body_too_large"),
-        ("8MiB", 36_000, 23_000, (503, 14), "memory_budget_spent"),
+        ("8MiB", 36_000, 23_000, (429, 8), "memory_share_spent"),
         ("64MiB", 36_000, 23_000, (200, 0), "ok"),
     ] {
         let limits = format!("body: 8MiB, decompressed_body: 8MiB, response: 8MiB, buffered_total: {total}");

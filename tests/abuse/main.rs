@@ -30,6 +30,8 @@ mod large;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod reports;

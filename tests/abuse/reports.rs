@@ -113,9 +113,9 @@ async fn what_a_report_becomes_is_within_the_budget() {
     for (format, body) in
         [(Format::Zipkin, spans.as_bytes()), (Format::Bulk, &lines[..]), (Format::Firehose, metrics.as_bytes())]
     {
-        assert_eq!(send(&caller(&ground), format, body).await, 503, "{format:?}");
+        assert_eq!(send(&caller(&ground), format, body).await, 429, "{format:?}");
         let record = ground.calls(1).await.remove(0);
-        assert_eq!(record["reason"], "memory_budget_spent", "{format:?}: {record}");
+        assert_eq!(record["reason"], "memory_share_spent", "{format:?}: {record}");
         ground.nothing_upstream("too large once stamped");
         eventually("all memory given back", SOON, || held_bytes(&ground) == 0).await;
     }

@@ -230,7 +230,7 @@ fn every_key_arrives_in_the_checked_settings() {
             header_bytes: 32 << 10,
             header_count: 50,
             token_bytes: 8 << 10,
-            buffered_total_bytes: 8 << 20,
+            buffered_total_bytes: 32 << 20,
             attributes_per_resource: 77,
             response_bytes: 4 << 20,
             connections: 100,

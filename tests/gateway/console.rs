@@ -47,9 +47,11 @@ async fn ask(world: &World, who: &str, ask: PageAsk) -> Result<Page, Refusal> {
     let house = core.house.load_full();
     let identity = identity(world, who).await;
     let headers = HeaderMap::new();
+    let account = core.budget.gateway();
     let visit = Visit {
         core,
         house: &house,
+        account: &account,
         identity: &identity,
         now: core.clock.now(),
         ours: OURS,

@@ -63,12 +63,13 @@ async fn what_cannot_be_read_goes_nowhere() {
     .await;
 }
 
-/// Scenario: a body that the memory budget has no room for is announced, by a client that waits to be told to send it.
-/// Guarantees: 503 with a hint when to come again, before any of the body is read.
+/// Scenario: an exporter holds memory with a body that is still coming, and announces one that its share has no room for,
+/// as a client that waits to be told to send it. Guarantees: 429 with a hint when to come again, before any of the body is
+/// read; another is served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_budget_is_told_before_the_body_is_read() {
+async fn a_full_share_is_told_before_the_body_is_read() {
     let mut plan = stage::plan(&[]);
-    plan.more = "limits: { body: 1MiB, decompressed_body: 1MiB, response: 1MiB, buffered_total: 1MiB }".to_owned();
+    plan.more = "limits: { body: 1MiB, decompressed_body: 1MiB, response: 1MiB, buffered_total: 3MiB }".to_owned();
     let world = stage::start(plan).await;
     let token = world.issuer.token("checkout-collector");
     let head = |length: usize| {
@@ -79,13 +80,20 @@ async fn a_full_budget_is_told_before_the_body_is_read() {
     };
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut first = tokio::net::TcpStream::connect(world.address("plain").unwrap()).await.unwrap();
-    first.write_all(head(900 << 10).as_bytes()).await.unwrap();
+    first.write_all(head(1 << 20).as_bytes()).await.unwrap();
     let mut word = [0; 12];
     first.read_exact(&mut word).await.unwrap();
     assert_eq!(&word, b"HTTP/1.1 100");
-    let answer = world.plain_caller().raw(head(200 << 10).as_bytes()).await.unwrap();
+    first.write_all(&vec![0; 900 << 10]).await.unwrap();
+    eventually("a body that is held", || async {
+        (stage::metric(&world, "lightkeeper_buffered_bytes").await >= f64::from(900 << 10)).then_some(())
+    })
+    .await;
+    let answer = world.plain_caller().raw(head(900 << 10).as_bytes()).await.unwrap();
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.to_ascii_lowercase().contains("retry-after:"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.to_ascii_lowercase().contains("retry-after:"), "{answer}");
+    let other = world.plain_caller().bearer(&world.issuer.token("payments-collector"));
+    assert_eq!(other.export(&Sample::traces("payments", 1), Encoding::Protobuf).await.unwrap().status, 200);
     drop(first);
     eventually("room again", || async {
         (stage::metric(&world, "lightkeeper_buffered_bytes").await < 1.0).then_some(())

@@ -48,7 +48,7 @@ async fn what_was_never_sent_may_be_sent() {
     let backend = Backend::open(&settings).unwrap();
     let budget = Budget::new(1 << 20);
     for expected in 1..=3 {
-        let mut held = budget.open();
+        let mut held = budget.gateway().open();
         let mut intake = Intake { limit_bytes: 1024, reservation: &mut held };
         let mut body = Replayable::new(Pieces::new(vec![Bytes::from_static(b"body")]));
         let head = b"POST / HTTP/1.1\r\nhost: x\r\n";

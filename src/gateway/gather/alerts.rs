@@ -108,7 +108,8 @@ async fn ask(
         targets.truncate(QUESTIONS);
     }
     asked.add(targets.iter().map(|target| &target.permit));
-    let asking = Asking::reading(visit.core, visit.house, visit.identity.facts(), visit.ours, visit.now);
+    let asking =
+        Asking::reading((visit.core, visit.house), visit.account, visit.identity.facts(), visit.ours, visit.now);
     let asking = Arc::new(asking.within(PATIENCE, STATES));
     let gathered = tree::ask_all(&asking, targets).await;
     let states = states::ask(&asking, visit.identity, resource, &gathered).await;
