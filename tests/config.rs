@@ -5,12 +5,7 @@
 //! what is said. `LIGHTKEEPER_BLESS=1 cargo test --test config` writes the expectations anew, to be read
 //! before they are committed.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot be set up has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 #[path = "config/everything.rs"]
 mod everything;

@@ -93,7 +93,8 @@ fn keys_that_prove_nothing_do_not_enter() {
 #[test]
 fn an_ed25519_key_has_large_order_and_one_form() {
     let hex = |text: &str| -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        let digits = text.as_bytes().chunks(2).map(|digits| std::str::from_utf8(digits).unwrap());
+        digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
     };
     let with_sign = |mut point: Vec<u8>| {
         point[31] |= 0x80;

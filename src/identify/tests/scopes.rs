@@ -62,7 +62,8 @@ async fn each_authority_speaks_for_its_own() {
     let out = Err("certificate_out_of_scope");
     let as_subject = "CN=ada";
     type Expected<'a> = Result<(&'a str, &'a str, &'a [&'a str]), &'static str>;
-    let table: [(&str, &Authority, Vec<SanType>, Option<&str>, Expected<'_>); 15] = [
+    type Case<'a> = (&'a str, &'a Authority, Vec<SanType>, Option<&'a str>, Expected<'a>);
+    let table: [Case<'_>; 15] = [
         ("ours", &ours, vec![uri(WORKLOAD)], None, Ok(("prod", WORKLOAD, &[]))),
         ("theirs", &theirs, vec![uri(partner)], None, Ok(("partner", partner, &[]))),
         ("ours by them", &theirs, vec![uri(WORKLOAD)], None, out),
