@@ -30,7 +30,7 @@ const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
-/// The name of the field that refuses a request, whoever wrote it.
+/// The name of the field that refuses a request; a client that sends it refuses its own.
 pub const REFUSED: &str = "lightkeeper-refused";
 /// That field, as a literal that no table remembers (RFC 7541 section 6.2.2).
 const REFUSED_FIELD: &[u8] = b"\x00\x13lightkeeper-refused\x06target";

@@ -137,7 +137,7 @@ fn check_lines(parts: &Parts, limits: &Limits) -> Result<(), Fault> {
     for (name, value) in &parts.headers {
         bytes += name.as_str().len() + value.len() + 4;
         // The framework lets `_` and blanks at the ends pass over HTTP/2. gRPC's metadata may have it; nothing reads such
-        // a name, unless somebody takes it for one with `-`.
+        // a name, unless a backend takes it for one with `-`.
         let is_odd = name.as_str().contains('_');
         let is_allowed = || parts.version == Version::HTTP_2 && !DECIDING.contains(&&*name.as_str().replace('_', "-"));
         if is_odd && !is_allowed() {

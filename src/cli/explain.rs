@@ -179,7 +179,7 @@ async fn facts(
     Ok(identity.map(|identity| identity.facts().clone()).map_err(|rejection| rejection.reason))
 }
 
-/// The facts of whoever holds a certificate, at the first listener that would take it; otherwise the first listener's
+/// The facts of a certificate's holder, at the first listener that would take it; otherwise the first listener's
 /// reason. The chain is judged as in a handshake; that the holder has the key, nothing proves here.
 fn by_certificate(
     chain: &[CertificateDer<'_>],

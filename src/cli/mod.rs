@@ -119,13 +119,13 @@ pub enum Command {
     Issuer(ListenArguments),
 }
 
-/// Where an embedded part listens. Whoever reaches it has its tokens, so that only this machine may.
+/// Where an embedded part listens. Each caller that reaches it has its tokens, so that only this machine may.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ListenArguments {
     /// Loopback only. Port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Listen on an address that others can reach: whoever reaches it gets tokens for everybody.
+    /// Listen on an address that others can reach: each of them gets tokens for every name.
     #[arg(long)]
     pub i_know_what_i_do: bool,
 }
@@ -161,7 +161,7 @@ pub struct ExplainArguments {
     #[arg(long, value_name = "JSON", group = "evidence")]
     pub claims: Option<String>,
     /// A client certificate, PEM, with its intermediates: judged as in a handshake, by the `client_ca` of the first
-    /// listener that takes it. That whoever asks has its key is not asked.
+    /// listener that takes it. Possession of its key is not asked for.
     #[arg(long, value_name = "FILE", group = "evidence")]
     pub certificate: Option<PathBuf>,
     /// Whose claims they are, by name; default: the issuer that their `iss` names, or the only one.

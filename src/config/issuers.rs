@@ -34,7 +34,7 @@ pub struct RawIssuer {
     pub name: Spanned<String>,
     /// The `iss` of its tokens, compared byte for byte.
     pub issuer: Spanned<String>,
-    /// Whom tokens must be meant for: at least one of these must stand in `aud`.
+    /// The audiences of tokens: at least one of these must stand in `aud`.
     #[schemars(length(min = 1), extend("x-hint" = "name what the tokens are issued for, such as `[lightkeeper]`"))]
     pub audiences: Vec<Spanned<String>>,
     /// Accepted signature algorithms; default: all asymmetric ones that are supported.
@@ -44,7 +44,7 @@ pub struct RawIssuer {
     pub jwks: Option<Spanned<RawKeys>>,
     /// PEM file: the roots to trust when keys are fetched; default: the system's.
     pub ca: Option<Spanned<String>>,
-    /// Which claims say who somebody is.
+    /// Which claims hold the subject and the groups.
     #[serde(default)]
     pub claims: RawClaims,
     /// Accepted `typ` header values; `""` accepts tokens without one. Default: `at+jwt`, `jwt` and `""`.

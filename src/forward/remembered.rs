@@ -38,7 +38,7 @@ impl ExportDigest {
 /// Whose a part of an export is, where it goes, and what it is a part of.
 #[derive(Clone, Copy)]
 pub struct PartScope<'a> {
-    /// The sender: how it was identified, by whom, and its name there.
+    /// The sender: how it was identified, by which issuer, and its name there.
     pub method: &'a str,
     pub issuer: &'a str,
     pub subject: &'a str,

@@ -59,7 +59,7 @@ impl Work {
         Work::new(&core.large, core.penalties.key(("large", &facts.issuer, &facts.subject)))
     }
 
-    /// That of a caller of whom nothing but the address is known yet.
+    /// That of a caller of which only the address is known yet.
     pub fn of_address(walk: &Walk) -> Self {
         let core = walk.core();
         let address = walk.arrival.as_ref().map(|arrival| address_block(arrival.connection.peer.ip()));

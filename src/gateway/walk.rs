@@ -403,7 +403,7 @@ impl Walk {
         });
     }
 
-    /// The certificate of a caller whom nothing proved.
+    /// The certificate of a caller that was not identified.
     fn shown_certificate(&self) -> Option<ShownCertificate> {
         let chain = self.arrival.as_ref().and_then(|arrival| arrival.connection.chain.as_ref());
         match self.who {

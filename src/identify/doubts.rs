@@ -15,7 +15,7 @@ use super::settings::{IssuerSettings, PolicyClaims};
 /// OpenID Connect Core section 5.1.
 pub(super) const EMAIL: &str = "email";
 
-/// What is open in somebody's claims.
+/// What is open in a set of claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doubts {
     groups_elsewhere: bool,
@@ -85,7 +85,7 @@ pub(super) fn elsewhere(claims: &Map<String, Value>) -> Result<BTreeSet<String>,
     Ok(names)
 }
 
-/// Whether the e-mail address may stand for somebody: the issuer calls it verified (OpenID Connect Core section 5.1; Cognito
+/// Whether the e-mail address may stand for a person: the issuer calls it verified (OpenID Connect Core section 5.1; Cognito
 /// writes the word as a string), or the configuration says that its addresses need no such word.
 pub(super) fn vouches_for_email(settings: &IssuerSettings, claims: &Map<String, Value>) -> bool {
     settings.accepts_unverified_email

@@ -3,7 +3,7 @@
 //! What it does: reads a JWK set (RFC 7517) strictly, keeps the keys that may verify signatures, and
 //! finds the one that a token asks for. What it refuses to know: where the set came from, and when.
 //! Invariants: one key has one algorithm; a key id that occurs twice finds nothing; secret and weak keys, and
-//! keys that would verify what nobody signed, never enter; a set without a usable key is a fault and not an
+//! keys that would verify what was never signed, never enter; a set without a usable key is a fault and not an
 //! empty set.
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -85,7 +85,7 @@ impl ClientTrust {
         Ok(ClientTrust { authorities, required: settings.required, content: sum })
     }
 
-    /// The facts that a chain would give now, for `explain --certificate`. Nothing proves that whoever asks has the key,
+    /// The facts that a chain would give now, for `explain --certificate`. Possession of the key is not proven,
     /// and no `Identity` can come of it.
     pub fn facts_for_explain(&self, chain: &[CertificateDer<'_>], now: UnixMillis) -> Result<Facts, Rejection> {
         let (certificate, _) = self.holder(chain, time(now)).map_err(|refused| refused.reason)?;

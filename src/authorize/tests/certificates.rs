@@ -1,7 +1,7 @@
 //! Subjects that speak of certificates, where their authorities have names.
 //!
 //! What it does: reads subjects and compares them with holders of certificates. What it refuses to know: how a certificate
-//! is verified. Invariant: what a policy is told of a subject, and whom the subject matches, say the same.
+//! is verified. Invariant: what a policy is told of a subject, and which callers the subject matches, say the same.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -50,7 +50,7 @@ pub fn kept(audience: Option<&str>, token: &str, issuer: &str) -> Result<(), Fai
         .advise("the issuer must know `resource` or `audience`, or always name the gateway's address"))
 }
 
-/// The other gateways where somebody is logged in, and where a token is good that this issuer gives for `audience`.
+/// The other gateways where the person is logged in, and where a token is good that this issuer gives for `audience`.
 /// `token`: the one that it gave.
 pub fn takers<'c>(
     contents: &'c Contents,

@@ -302,7 +302,7 @@ impl State {
             .expires_in(self.options.lifetime_seconds)
     }
 
-    /// The claims of an issued token about somebody.
+    /// The claims of an issued token about a person.
     fn claims_about(&self, principal: &Principal) -> Claims {
         let claims = self.claims(principal.subject).merge(principal.claims());
         if principal.email.is_some() { claims.set("email_verified", self.options.email_verified) } else { claims }

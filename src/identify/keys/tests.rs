@@ -88,7 +88,7 @@ fn keys_that_prove_nothing_do_not_enter() {
     }
 }
 
-/// Scenario: Ed25519 keys under which signatures hold that nobody made, and other spellings of keys. Guarantees: only
+/// Scenario: Ed25519 keys under which signatures hold that were never made, and other spellings of keys. Guarantees: only
 /// the canonical form of a point of large order enters.
 #[test]
 fn an_ed25519_key_has_large_order_and_one_form() {

@@ -28,7 +28,7 @@ fn verifier(world: &World, trust: ClientTrust) -> Arc<ClientVerifier> {
 }
 
 /// Scenario: an authority beneath the trusted one hands out a good leaf; one thing about the authority is wrong.
-/// Guarantees: what may not sign certificates, or is out of date, vouches for nobody; the order of intermediates does not
+/// Guarantees: what may not sign certificates, or is out of date, vouches for no leaf; the order of intermediates does not
 /// matter, and that they are sent does.
 #[tokio::test]
 async fn those_above_a_leaf_are_judged_too() {

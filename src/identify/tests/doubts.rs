@@ -1,4 +1,4 @@
-//! Claims that are elsewhere, and addresses that nobody vouches for, under policies that look at them and policies that
+//! Claims that are elsewhere, and addresses that are not verified, under policies that look at them and policies that
 //! do not.
 //!
 //! What it does: shows the same token, session or login under changed policies. What it refuses to know: bindings. Invariant:

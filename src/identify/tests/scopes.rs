@@ -47,7 +47,7 @@ fn held(verifier: &ClientVerifier, chain: &Arc<ClientChain>) -> Result<(String, 
 }
 
 /// Scenario: a listener trusts our authority and a partner's; both hand out certificates for names of both.
-/// Guarantees: a SPIFFE ID of another's trust domain makes a certificate nobody's, a DNS name of another's does not count,
+/// Guarantees: a SPIFFE ID of another's trust domain makes a certificate no one's, a DNS name of another's does not count,
 /// and what is left is told with the authority that said it (SPIFFE Trust Domain and Bundle section 4).
 #[tokio::test]
 async fn each_authority_speaks_for_its_own() {
@@ -116,7 +116,7 @@ async fn each_authority_speaks_for_its_own() {
 
 /// Scenario: an authority is certified by ours and by a partner's, so that its leaves lead to both.
 /// Guarantees: the authority that counts is one that may give the name, in whatever order the two stand; where neither
-/// may, nobody is identified.
+/// may, no caller is identified.
 #[tokio::test]
 async fn a_chain_with_two_ends_counts_for_the_end_that_may_give_its_name() {
     let world = World::new();

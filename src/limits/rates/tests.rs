@@ -29,7 +29,7 @@ fn rates_have_one_spelling() {
 }
 
 proptest::proptest! {
-    /// Scenario: somebody hammers, others come one after the other and ask steadily, each less than its share; any
+    /// Scenario: one caller hammers, others come one after the other and ask steadily, each less than its share; any
     /// class. Guarantees: every modest call is admitted, all together stay within rate and stock, and what the
     /// modest leave, the greedy one gets.
     #[test]
@@ -116,7 +116,7 @@ fn the_backend_lowers_what_is_left_and_never_raises_it() {
 }
 
 /// Scenario: more keys than there are seats, and more classes than are kept. Guarantees: both maps stay bounded,
-/// and somebody without a seat is still served in time.
+/// and a caller without a seat is still served in time.
 #[test]
 fn keys_and_classes_are_bounded() {
     let rates = Rates::default();
@@ -134,7 +134,7 @@ fn keys_and_classes_are_bounded() {
 }
 
 /// Scenario: so many callers come for the first time within so many milliseconds, each with one question; those who find
-/// nothing ask for their turn. Guarantees: none is refused; nobody waits while the stock lasts, and nobody longer than
+/// nothing ask for their turn. Guarantees: none is refused; no caller waits while the stock lasts, and none longer than
 /// `TURN_LIMIT`; all together stay within rate and stock.
 #[test]
 fn newcomers_get_their_turn() {
@@ -167,7 +167,7 @@ fn newcomers_get_their_turn() {
     }
 }
 
-/// Scenario: somebody who was served asks beyond the share, a newcomer has a second question, one that waits already asks again.
+/// Scenario: a caller that was served asks beyond the share, a newcomer has a second question, one that waits already asks again.
 /// Guarantees: none of these waits; they are told when to come again.
 #[test]
 fn turns_are_for_first_questions() {
@@ -184,7 +184,7 @@ fn turns_are_for_first_questions() {
     assert!(rates.turn("c", waiting, now, false).is_some(), "the one that waits looks again");
     let later = UnixMillis(now.0 + TURN_LIMIT.as_millis() as i64);
     assert!(rates.turn("c", waiting, later, true).is_some(), "the one that waited has gone");
-    // The backend admits nobody.
+    // The backend admits no question.
     rates.emptied("c", 5, later);
     assert_eq!(rates.turn("c", waiting, later, false), None);
 }
