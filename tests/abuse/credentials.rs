@@ -250,7 +250,7 @@ async fn credentials_stand_in_one_place() {
         for path in ["/v1/traces", "/apps/shop/checkout/-/v1/traces"] {
             let sent = ground.fill(&format!(
                 "POST {path} HTTP/1.1\r\nHost: gw\r\n{lines}Content-Type: application/x-protobuf\r\n\
-                 Connection: close\r\nContent-Length: 2\r\n\r\n\n\0"
+                 Connection: close\r\nContent-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0"
             ));
             let talk = wire::talk(ground.plain(), sent.as_bytes()).await;
             let replies = wire::replies(&talk.bytes, &[]).unwrap_or_default();
@@ -326,7 +326,7 @@ async fn denials_all_look_alike() {
         for path in *paths {
             let token = if *method == "POST" { "{T}" } else { "{A}" };
             let (kind, body) = if *method == "POST" {
-                ("Content-Type: application/x-protobuf\r\nContent-Length: 2\r\n", "\n\0")
+                ("Content-Type: application/x-protobuf\r\nContent-Length: 6\r\n", "\n\x04\x12\x02\x12\0")
             } else {
                 ("", "")
             };

@@ -195,7 +195,7 @@ async fn small_frames_do_not_add_up() {
     let refused = line.until(SOON, |line| line.resets.len() >= 30).await;
     assert!(refused && line.resets.iter().all(|(_, code)| *code == 7), "{:?} {:?}", line.resets, line.goaway);
     for id in (1..41).step_by(2) {
-        line.send(&frame(frames::DATA, 1, id, b"\n\0")).await;
+        line.send(&frame(frames::DATA, 1, id, b"\n\x04\x12\x02\x12\0")).await;
     }
     let served = line.until(SOON, |line| line.statuses.len() >= 20).await;
     assert!(served, "{:?} {:?}", line.statuses, line.goaway);
@@ -291,8 +291,9 @@ async fn grpc_frames_do_not_lie() {
         "text/plain",
         "",
     ] {
-        let answer =
-            caller.send(http::Method::POST, GRPC, &[("content-type", kind)], b"\0\0\0\0\x02\n\0".to_vec()).await;
+        let answer = caller
+            .send(http::Method::POST, GRPC, &[("content-type", kind)], b"\0\0\0\0\x06\n\x04\x12\x02\x12\0".to_vec())
+            .await;
         if !matches!(&answer, Ok(answer) if answer.status == 415) {
             faults.push(format!("{kind}: {answer:?}"));
         }
@@ -304,7 +305,7 @@ async fn grpc_frames_do_not_lie() {
     let mut line = Line::open(ground.plain()).await;
     let sent = [
         frame(frames::HEADERS, 4, 1, &head),
-        frame(frames::DATA, 0, 1, b"\0\0\0\0\x02\n\0"),
+        frame(frames::DATA, 0, 1, b"\0\0\0\0\x06\n\x04\x12\x02\x12\0"),
         frame(frames::HEADERS, 5, 1, &trailers),
     ]
     .concat();

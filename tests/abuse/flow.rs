@@ -9,15 +9,18 @@ use super::wire;
 /// first answer has no body.
 const SEQUENCES: &[(&str, &[u16])] = &[
     ("{GET}\r\n{GET}\r\n", &[200, 200]),
-    ("{EXPORT}Content-Length: 2\r\n\r\n\n\0{GET}\r\n", &[200, 200]),
-    ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n2\r\n\n\0\r\n0\r\n\r\n{GET}\r\n", &[200, 200]),
-    ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n02\r\n\n\0\r\n000\r\n\r\n{GET}\r\n", &[200, 200]),
+    ("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0{GET}\r\n", &[200, 200]),
+    ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n6\r\n\n\x04\x12\x02\x12\0\r\n0\r\n\r\n{GET}\r\n", &[200, 200]),
+    ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n06\r\n\n\x04\x12\x02\x12\0\r\n000\r\n\r\n{GET}\r\n", &[200, 200]),
     // Trailers are dropped, never merged.
     (
-        "{EXPORT}Transfer-Encoding: chunked\r\n\r\n2\r\n\n\0\r\n0\r\nlightstep-access-token: smuggled\r\nX: y\r\n\r\n{GET}\r\n",
+        "{EXPORT}Transfer-Encoding: chunked\r\n\r\n6\r\n\n\x04\x12\x02\x12\0\r\n0\r\nlightstep-access-token: smuggled\r\nX: y\r\n\r\n{GET}\r\n",
         &[200, 200],
     ),
-    ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n2\r\n\n\0\r\n0\r\nContent-Length: 5\r\n\r\n{GET}\r\n", &[200, 200]),
+    (
+        "{EXPORT}Transfer-Encoding: chunked\r\n\r\n6\r\n\n\x04\x12\x02\x12\0\r\n0\r\nContent-Length: 5\r\n\r\n{GET}\r\n",
+        &[200, 200],
+    ),
     ("{EXPORT}Content-Length: 0\r\n\r\n{GET}\r\n", &[200, 200]),
     ("HEAD /.lightkeeper/whoami HTTP/1.1\r\n{H}\r\n{GET}\r\n", &[404, 200]),
     ("HEAD /public/v0.2/acme/projects HTTP/1.1\r\n{H}\r\n{GET}\r\n", &[404, 200]),
@@ -30,7 +33,7 @@ const SEQUENCES: &[(&str, &[u16])] = &[
     ("GET /v1/traces HTTP/1.1\r\n{H}\r\n{GET}\r\n", &[404, 200]),
     ("PUT /v1/traces HTTP/1.1\r\n{H}Content-Length: 0\r\n\r\n{GET}\r\n", &[404, 200]),
     ("{GET}Expect: 100-continue\r\n\r\n{GET}\r\n", &[200, 200]),
-    ("{EXPORT}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n\n\0{GET}\r\n", &[200, 200]),
+    ("{EXPORT}Expect: 100-continue\r\nContent-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0{GET}\r\n", &[200, 200]),
     ("{EXPORT}Expect: 100-Continue\r\nContent-Length: 0\r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}TE: trailers\r\nConnection: TE\r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}Connection: Keep-Alive\r\nKeep-Alive: timeout=1, max=1\r\n\r\n{GET}\r\n", &[200, 200]),
@@ -52,11 +55,11 @@ const SEQUENCES: &[(&str, &[u16])] = &[
     ("{GET}\r\nGET / HTTP/1.1\r\n\r\n{GET}\r\n", &[200, 400]),
     ("{GET}\r\nGARBAGE\r\n\r\n{GET}\r\n", &[200, 400]),
     (
-        "{EXPORT}Content-Length: 2\r\n\r\n\n\0{EXPORT}Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0{EXPORT}Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
         &[200, 400],
     ),
-    ("{EXPORT}Content-Length: 2\r\n\r\n\n\0X{GET}\r\n", &[200, 400]),
-    ("{EXPORT}Content-Length: 2\r\n\r\n\n\0\r\n{GET}\r\n", &[200, 400]),
+    ("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0X{GET}\r\n", &[200, 400]),
+    ("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0\r\n{GET}\r\n", &[200, 400]),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -260,7 +260,8 @@ async fn no_reader_of_protobuf_finds_a_forged_stamp() {
         let kind = [("content-type", "application/x-protobuf")];
         let answer = line.send(Method::POST, &path, &kind, body.clone()).await.unwrap();
         assert_eq!(answer.status, 200, "seed {seed}: {}", answer.text());
-        let export = ground.world.emulator.exports().remove(0);
+        // An export that carries nothing is answered by the gateway (`gateway exports`).
+        let Some(export) = ground.world.emulator.exports().pop() else { continue };
         for (level, name, value) in export.attributes() {
             let is_ours = level == Level::Resource && stamp().contains(&(name, value));
             assert!(!name.starts_with("lightkeeper.") || is_ours, "seed {seed}: {level:?} {name} {value}");
@@ -294,7 +295,8 @@ async fn no_reader_of_json_finds_a_forged_stamp() {
         let kind = [("content-type", "application/json")];
         let answer = line.send(Method::POST, &path, &kind, body.clone().into_bytes()).await.unwrap();
         assert_eq!(answer.status, 200, "seed {seed}: {} of {body}", answer.text());
-        let captured = ground.world.emulator.captured().remove(0);
+        // An export that carries nothing is answered by the gateway (`gateway exports`).
+        let Some(captured) = ground.world.emulator.captured().pop() else { continue };
         let document: Value = serde_json::from_slice(&captured.body).unwrap();
         let mut found = Vec::new();
         ours_in(&document, &mut found);

@@ -267,7 +267,7 @@ async fn slow_readers_end() {
     let mut quiet = TcpStream::connect(ground.plain()).await.unwrap();
     quiet.write_all(ask.replace("{S}", &steward).as_bytes()).await.unwrap();
     let mut export = TcpStream::connect(ground.plain()).await.unwrap();
-    export.write_all(ground.fill("{EXPORT}Content-Length: 2\r\n\r\n\n\0").as_bytes()).await.unwrap();
+    export.write_all(ground.fill("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0").as_bytes()).await.unwrap();
     // A window of nothing.
     let mut line = Line::open_with(ground.plain(), &[(4, 0)]).await;
     let bearer = format!("Bearer {steward}");
@@ -378,7 +378,7 @@ async fn connections_are_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_connections_are_served_and_given_back() {
     let mut ground = Ground::with_limits(QUICK).await;
-    for text in ["{GET}\r\n", "{EXPORT}Content-Length: 2\r\n\r\n\n\0"] {
+    for text in ["{GET}\r\n", "{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0"] {
         let stream = TcpStream::connect(ground.plain()).await.unwrap();
         let talk = wire::hang_up_after(stream, ground.fill(text).as_bytes()).await;
         let replies = wire::replies(&talk.bytes, &[]).unwrap();
@@ -388,7 +388,10 @@ async fn half_open_connections_are_served_and_given_back() {
     ground.world.emulator.fail(Endpoints::All, Fault::Slow(Duration::from_secs(1)));
     for _ in 0..20 {
         let mut stream = TcpStream::connect(ground.plain()).await.unwrap();
-        stream.write_all(ground.fill("{EXPORT}Content-Length: 2\r\n\r\n\n\0").as_bytes()).await.unwrap();
+        stream
+            .write_all(ground.fill("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0").as_bytes())
+            .await
+            .unwrap();
         stream.set_zero_linger().unwrap();
     }
     let core = ground.world.gateway.core().clone();

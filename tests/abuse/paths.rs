@@ -224,7 +224,7 @@ async fn no_spelling_opens_another_project() {
     for (method, target) in all() {
         let token = if method == "POST" { "{T}" } else { "{A}" };
         let (kind, body) = if method == "POST" {
-            ("Content-Type: application/x-protobuf\r\nContent-Length: 2\r\n", "\n\0")
+            ("Content-Type: application/x-protobuf\r\nContent-Length: 6\r\n", "\n\x04\x12\x02\x12\0")
         } else {
             ("", "")
         };
@@ -271,7 +271,7 @@ async fn no_spelling_opens_another_project_over_http2() {
             fields.push(("content-type", "application/x-protobuf"));
         }
         let mut line = Line::open(ground.plain()).await;
-        line.request(1, &fields, (method == "POST").then_some(b"\n\0".as_slice())).await;
+        line.request(1, &fields, (method == "POST").then_some(b"\n\x04\x12\x02\x12\0".as_slice())).await;
         let end = line.end_of(1, Duration::from_secs(5)).await;
         if !matches!(end, End::Status(400 | 403 | 404 | 415) | End::Reset(1)) {
             faults.push(format!("{method} {target}: {end}"));

@@ -217,7 +217,7 @@ async fn a_hostile_backend_gets_nothing_through() {
         backend.answers(&answer);
         let shown: String = String::from_utf8_lossy(&answer).chars().take(120).collect();
         for (request, expected) in [
-            (ground.fill("{EXPORT}Content-Length: 2\r\n\r\n\n\0"), export),
+            (ground.fill("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0"), export),
             (ground.fill("GET /public/v0.2/acme/projects/checkout-prod/streams HTTP/1.1\r\n{H}\r\n"), query),
         ] {
             let sent = format!("{request}{}", ground.good());

@@ -22,8 +22,8 @@ use crate::demo::issuer::IssuerOptions;
 use crate::demo::{Sample, SampleCaller, World, WorldPlan};
 use crate::otlp::Encoding;
 
-/// Tokens of a world that stays live this long.
-const TOKEN_LIFETIME_SECONDS: i64 = 30 * 24 * 3600;
+/// Tokens of a world that stays live this long: as long as the gateway takes them by default (`issuers[].max_lifetime`).
+const TOKEN_LIFETIME_SECONDS: i64 = 24 * 3600;
 const FOLLOW: Duration = Duration::from_millis(200);
 /// One export each second.
 const TICKS_PER_SAMPLE: u64 = 5;
