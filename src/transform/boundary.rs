@@ -70,10 +70,20 @@ impl Boundary<'_> {
     fn in_text<'t>(&self, text: &'t str, count: &mut u64) -> Cow<'t, str> {
         let mut out = String::new();
         let mut copied = 0;
+        // Of the link, and of its path: the same for all that begins before them, so that no link is searched twice.
+        let (mut end, mut path_end) = (0, 0);
+        let next = |from: usize, is_end: fn(char) -> bool| {
+            from + text.get(from..).map_or(0, |rest| rest.find(is_end).unwrap_or(rest.len()))
+        };
         for at in memmem::find_iter(text.as_bytes(), self.prefix) {
             let after = at + self.prefix.len();
-            let end = after + text.get(after..).map_or(0, |rest| rest.find(ends_link).unwrap_or(rest.len()));
-            if at < copied || !self.is_foreign(text.get(after..end).unwrap_or_default()) {
+            if end < after {
+                end = next(after, ends_link);
+            }
+            if path_end < after {
+                path_end = next(after, |each| ends_link(each) || each == '?' || each == '#');
+            }
+            if at < copied || !self.is_foreign(text.get(after..path_end).unwrap_or_default()) {
                 continue;
             }
             let before = text.get(copied..at).unwrap_or_default();
@@ -92,7 +102,6 @@ impl Boundary<'_> {
 
     /// Whether a path below the prefix leads to another project, or to another organization.
     fn is_foreign(&self, path: &str) -> bool {
-        let path = path.split(['?', '#']).next().unwrap_or_default();
         let mut segments = path.split('/');
         if segments.next() != Some("") {
             return false;
@@ -198,12 +207,23 @@ mod tests {
             (r#"{"a":"/public/v0.2/rival/projects/shop%20prod"}"#, Some(r#"{"a":"[redacted]"}"#)),
             (r#"{"a":"see https://x/public/v0.2/acme/projects/pay, or /b"}"#, Some(r#"{"a":"see [redacted], or /b"}"#)),
             (r#"{"a":"é/public/v0.2/acme/projects/pay","b":1.50}"#, Some(r#"{"a":"[redacted]","b":1.50}"#)),
+            (r#"{"a":"/public/v0.2/acme/projects?x=/public/v0.2/acme/projects/pay&y"}"#, Some(r#"{"a":"[redacted]"}"#)),
+            (r#"{"a":"/public/v0.2/acme/projects/shop%20prod/public/v0.2/rival"}"#, Some(r#"{"a":"[redacted]"}"#)),
             (r#"{"a":"/public/v0.20/rival"}"#, None),
             (r#"{"a":"/public/v0.2/"}"#, None),
         ] {
             let (text, count) = boundary.in_json(json);
             assert_eq!(text, expected.unwrap_or(json));
             assert_eq!(count, u64::from(expected.is_some()), "{json}");
+        }
+    }
+
+    /// Scenario: one link of 65,536 prefixes, in which nothing is foreign. Guarantees: it is searched once.
+    #[test]
+    fn a_link_is_not_searched_again_from_each_of_its_parts() {
+        let boundary = Boundary { prefix: "/public/v0.2", organization: "acme", inside: Inside::Project("shop") };
+        for each in ["/public/v0.2x", "/public/v0.2/acme/x", "/public/v0.2/acme?"] {
+            assert_eq!(boundary.in_json(&format!(r#"{{"a":"{}"}}"#, each.repeat(1 << 16))).1, 0, "{each}");
         }
     }
 

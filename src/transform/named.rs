@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::boundary::{decode, ends_link, folded, is_project_name};
+use super::boundary::{ends_link, folded, is_project_name};
 use crate::accept::path;
 
 /// Different references of one body; more are refused.
@@ -95,7 +95,7 @@ impl Walk<'_, '_> {
             self.note(Reference::Project(text.to_owned()))?;
         }
         let is_relation = place != Place::Plain;
-        for reading in readings(text, self.naming.prefix) {
+        for reading in readings(text) {
             for reference in paths(&reading, self.naming, is_relation) {
                 self.note(reference)?;
             }
@@ -195,32 +195,49 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
     }
 }
 
-/// The ways in which a text may be read: as it is, and, where they show more paths, with percent-encoding undone (once and
-/// twice) and with dot segments resolved. A path that is there as it is is read as it is.
-fn readings<'t>(text: &'t str, prefix: &str) -> Vec<Cow<'t, str>> {
-    let shown = count(text, prefix);
+/// The ways in which a text may be read: as it is, with percent-encoding and the escapes of JSON within it undone (once
+/// and twice), and each of these with dot segments resolved. All of them count: one reading says nothing about another.
+fn readings(text: &str) -> Vec<Cow<'_, str>> {
     let mut readings = vec![Cow::Borrowed(text)];
-    if text.contains('%') {
-        let once = decode(text);
-        let twice = decode(&once);
+    if text.contains(['%', '\\']) {
+        let once = unescaped(text);
+        let twice = unescaped(&once);
         readings.extend([once, twice].map(Cow::Owned));
     }
-    if text.contains("/.") || text.contains("//") || text.contains('%') || text.contains('\\') {
-        let resolved: Vec<String> = readings.iter().map(|reading| resolved(reading)).collect();
-        readings.extend(resolved.into_iter().map(Cow::Owned));
-    }
-    let mut index = 0;
-    readings.retain(|reading| {
-        index += 1;
-        index == 1 || count(reading, prefix) > shown
-    });
+    let is_crooked =
+        |reading: &Cow<'_, str>| reading.contains("/.") || reading.contains("//") || reading.contains('\\');
+    let resolved: Vec<String> =
+        readings.iter().filter(|reading| is_crooked(reading)).map(|reading| resolved(reading)).collect();
+    readings.extend(resolved.into_iter().map(Cow::Owned));
+    readings.dedup();
     readings
 }
 
-/// How often a text names the query API, or a project of it.
-fn count(text: &str, prefix: &str) -> usize {
-    let lower = text.to_ascii_lowercase();
-    lower.matches(&prefix.to_ascii_lowercase()).count() + lower.matches("projects/").count()
+/// The text with those escapes undone that a path could hide behind. What ends a link stays as it is written, so that
+/// `shop%20prod` is one segment in every reading.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['%', '\\']) {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let digits = |from: usize, count: usize| {
+            let digits = escape.get(from..from + count)?;
+            let value = u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?;
+            let of_a_path = value.is_ascii_alphanumeric() || b"/._-~%?#\\".contains(&value);
+            of_a_path.then_some((char::from(value), from + count))
+        };
+        let undone = match escape.as_bytes() {
+            [b'%', ..] => digits(1, 2),
+            [_, b'u', ..] => digits(2, 4),
+            [_, b'/', ..] => Some(('/', 2)),
+            _ => None,
+        };
+        let (character, length) = undone.unwrap_or((if escape.starts_with('%') { '%' } else { '\\' }, 1));
+        out.push(character);
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    out + rest
 }
 
 /// Each link of a text without dot and empty segments (RFC 3986 section 5.2.4), backslashes read as slashes (as browsers
@@ -241,26 +258,28 @@ fn resolved(text: &str) -> String {
     links.collect()
 }
 
-/// The paths of the query API in one reading of a text.
+/// The paths of the query API in one reading of a text. What is unclear refuses the whole body, so that nothing is looked
+/// for behind it: a link has few segments, and is not read again from each of them.
 fn paths(text: &str, naming: Naming<'_>, is_relation: bool) -> Vec<Reference> {
     let mut found = Vec::new();
     let lower = text.to_ascii_lowercase();
     for (at, prefix) in lower.match_indices(&naming.prefix.to_ascii_lowercase()) {
         let rest = text.get(at + prefix.len()..).unwrap_or_default();
-        let rest = rest.split(|each| ends_link(each) || each == '?' || each == '#').next().unwrap_or_default();
-        // The end of a sentence belongs to no path.
-        let rest = rest.trim_end_matches(['.', ':', ';', '!', '*', '/']);
         if !rest.starts_with('/') {
             continue;
         }
-        found.extend(match path::segments(rest) {
-            Err(_) => Some(Reference::Unclear),
-            Ok(segments) => match segments.split_first() {
-                Some((organization, rest)) if organization == naming.organization => to_project(rest, is_relation),
-                Some(_) => Some(Reference::Unclear),
-                None => None,
-            },
-        });
+        // The end of a sentence belongs to no path.
+        let rest = path_at_start(rest).trim_end_matches(['.', ':', ';', '!', '*', '/']);
+        if rest.is_empty() {
+            continue;
+        }
+        match path::segments(rest).as_deref() {
+            Ok([organization, rest @ ..]) if organization == naming.organization => {
+                found.extend(to_project(rest, is_relation));
+            }
+            Ok([]) => {}
+            Ok(_) | Err(_) => return vec![Reference::Unclear],
+        }
     }
     if !is_relation || !found.is_empty() {
         return found;
@@ -268,14 +287,21 @@ fn paths(text: &str, naming: Naming<'_>, is_relation: bool) -> Vec<Reference> {
     // A relation may name what it relates to by a shorter path.
     for (at, word) in lower.match_indices("projects/") {
         let begins = text.get(..at).is_some_and(|before| before.is_empty() || before.ends_with('/'));
-        let rest = text.get(at + word.len()..).unwrap_or_default();
-        let rest = rest.split(|each| ends_link(each) || each == '?' || each == '#').next().unwrap_or_default();
-        let segments = path::segments(&format!("/projects/{rest}"));
-        if begins && !rest.is_empty() {
-            found.extend(segments.map_or(Some(Reference::Unclear), |segments| to_project(&segments, true)));
+        let rest = if begins { text.get(at + word.len()..).map_or("", path_at_start) } else { "" };
+        if rest.is_empty() {
+            continue;
+        }
+        match path::segments(&format!("/projects/{rest}")) {
+            Ok(segments) => found.extend(to_project(&segments, true)),
+            Err(_) => return vec![Reference::Unclear],
         }
     }
     found
+}
+
+/// A path up to its query, its fragment or the end of the link.
+fn path_at_start(text: &str) -> &str {
+    text.split(|each| ends_link(each) || each == '?' || each == '#').next().unwrap_or_default()
 }
 
 fn to_project(segments: &[String], is_relation: bool) -> Option<Reference> {
@@ -342,8 +368,32 @@ mod tests {
             (r#"{"a":"https://x/public/./v0.2//acme/projects/pay"}"#, vec!["path projects/pay"]),
             (r#"{"a":"/public/x/../v0.2/acme/projects/pay"}"#, vec!["path projects/pay"]),
             (r#"{"a":"\\public\\v0.2\\acme\\projects\\pay"}"#, vec!["path projects/pay"]),
-            (r#"{"a":"/public/v0.2/acme/projects/shop/../pay"}"#, vec!["unclear"]),
-            (r#"{"a":"/public/v0.2/acme/projects/shop%2F..%2Fpay"}"#, vec!["unclear"]),
+            (r#"{"a":"/public/v0.2/acme/projects/shop/../pay"}"#, vec!["path projects/pay", "unclear"]),
+            (r#"{"a":"/public/v0.2/acme/projects/shop%2F..%2Fpay"}"#, vec!["path projects/pay", "unclear"]),
+            // What is there as it is hides nothing that is there in another way.
+            (r#"{"a":"https://x/projects/../public/./v0.2/acme/projects/pay"}"#, vec!["path projects/pay"]),
+            (
+                r#"{"a":"/projects/../projects/../%2Fpublic%2F.%2Fv0%2E2%2Facme%2Fprojects%2Fpay"}"#,
+                vec!["path projects/pay"],
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects/shop, /public/v0.20/../public//v0.2/acme/projects/pay"}"#,
+                vec!["path projects/pay", "path projects/shop"],
+            ),
+            // A document within a text.
+            (
+                r#"{"a":"{\"b\":\"\\u002fpublic\\u002Fv0.2\\/acme\\/projects\\u002fp\\u0061y\"}"}"#,
+                vec!["path projects/pay"],
+            ),
+            // An address within an address, and escapes that are part of a name.
+            (
+                r#"{"a":"https://x/?next=https%3A%2F%2Fy%2Fpublic%2Fv0.2%2Facme%2Fprojects%2Fa%2520b%3Fc%3Dd"}"#,
+                vec!["path projects/a b"],
+            ),
+            (
+                r#"{"a":"//x/public/v0.2/acme/projects/a%20b/streams, 100%, \\ and \\u00e9"}"#,
+                vec!["path projects/a b/streams"],
+            ),
             (r#"{"a":"/public/v0.2/rival/projects/shop"}"#, vec!["unclear"]),
             (r#"{"a":"/public/v0.2/acme/projects and /public/v0.20/rival, /public/v0.2/{organization}"}"#, vec![]),
             (r#"{"a":"https://code.example/acme/projects/5"}"#, vec![]),
@@ -352,6 +402,12 @@ mod tests {
         }
         for body in ["{", "{}{}", "{} x", "nonsense", "\u{feff}{}", r#"{"a":"\ud800"}"#] {
             assert_eq!(read(body), Err(NamedFault::Malformed), "{body}");
+        }
+        // One link of 65,536 prefixes, none of which is a path or all of which are.
+        for each in ["/public/v0.2x", "/public/v0.2/acme/x", "xprojects/", "/projects/a/"] {
+            let long = each.repeat(1 << 16);
+            let found = read(&format!(r#"{{"relationships":{{"a":"{long}"}}}}"#)).unwrap();
+            assert_eq!(found.is_empty(), each.contains('x') && !each.contains("acme"), "{each}");
         }
         let many: Vec<String> = (0..300).map(|number| format!("\"/public/v0.2/acme/projects/{number}\"")).collect();
         assert_eq!(read(&format!("[{}]", many.join(","))), Err(NamedFault::TooMany));
