@@ -38,19 +38,24 @@ pub fn of(path: &Path) -> Option<Exposure> {
     let path = path.canonicalize().ok()?;
     let file = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
     let folders = path.ancestors().skip(1).map(|folder| std::fs::metadata(folder).map_or(0, |found| found.mode()));
-    judge(file.mode(), folders, is_projected(&path) && file.uid() == 0)
+    // Where there is no such list, there is no finding the less.
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    judge(file.mode(), folders, is_given(&path, &mounts) && file.uid() == 0)
 }
 
-/// Kubernetes projects secrets into a volume of the pod's own, world-readable unless told otherwise, below a folder whose name begins
-/// with two dots and to which `..data` points.
-fn is_projected(path: &Path) -> bool {
-    path.components().any(|part| match part {
-        Component::Normal(name) => name.as_encoded_bytes().starts_with(b".."),
-        _ => false,
-    })
+/// Whether a container's runtime puts secrets there: world-readable unless told otherwise, in a place of the container's own, where no
+/// other user of the machine looks. Kubernetes does it below a folder whose name begins with two dots and to which `..data` points, or
+/// as a mount of one file (`subPath`); Docker and Podman in `/run/secrets`. `mounts`: proc_pid_mountinfo(5).
+fn is_given(path: &Path, mounts: &str) -> bool {
+    path.starts_with("/run/secrets")
+        || path.components().any(|part| match part {
+            Component::Normal(name) => name.as_encoded_bytes().starts_with(b".."),
+            _ => false,
+        })
+        || mounts.lines().any(|mount| mount.split(' ').nth(4).is_some_and(|place| Path::new(place) == path))
 }
 
-fn judge(mode: u32, folders: impl Iterator<Item = u32>, projected: bool) -> Option<Exposure> {
+fn judge(mode: u32, folders: impl Iterator<Item = u32>, given: bool) -> Option<Exposure> {
     let (mut group_enters, mut others_enter) = (true, true);
     for folder in folders {
         others_enter &= folder & 0o001 != 0;
@@ -58,7 +63,7 @@ fn judge(mode: u32, folders: impl Iterator<Item = u32>, projected: bool) -> Opti
     }
     if (others_enter && mode & 0o002 != 0) || (group_enters && mode & 0o020 != 0) {
         Some(Exposure::Writable)
-    } else if others_enter && mode & 0o004 != 0 && !projected {
+    } else if others_enter && mode & 0o004 != 0 && !given {
         Some(Exposure::Readable)
     } else {
         None
@@ -75,7 +80,7 @@ mod tests {
         let open: &[u32] = &[0o755, 0o1777, 0o755];
         let of_group: &[u32] = &[0o750, 0o755];
         let private: &[u32] = &[0o755, 0o700, 0o755];
-        for (mode, folders, projected, expected) in [
+        for (mode, folders, given, expected) in [
             (0o600, open, false, None),
             (0o400, open, false, None),
             (0o640, open, false, None),
@@ -90,22 +95,26 @@ mod tests {
             (0o664, of_group, false, Some(Writable)),
             (0o666, private, false, None),
         ] {
-            assert_eq!(
-                judge(mode, folders.iter().copied(), projected),
-                expected,
-                "{mode:o} in {folders:?} {projected}"
-            );
+            assert_eq!(judge(mode, folders.iter().copied(), given), expected, "{mode:o} in {folders:?} {given}");
         }
     }
 
     #[test]
-    fn projected_volumes_are_known_by_their_folders() {
+    fn secrets_that_a_container_is_given_are_known_by_their_place() {
+        let mounts = "22 1 0:21 / / rw - overlay none rw\n\
+                      40 22 8:1 /pods/1/secrets/key /etc/lightkeeper/mounted-key ro shared:1 - tmpfs tmpfs rw\n\
+                      41 22 8:1 /etc/lightkeeper/session-key /etc/lightkeeper ro - ext4 /dev/sda1 rw\n";
         for (path, expected) in [
+            ("/etc/lightkeeper/mounted-key", true),
+            ("/etc/lightkeeper/session-key", false),
             ("/var/run/secrets/lk/..2026_11_28_15_00_00.123456/session-key", true),
-            ("/var/run/secrets/lk/session-key", false),
+            ("/run/secrets/session-key", true),
+            ("/run/secrets/lk/session-key", true),
+            ("/run/secrets-of-others/session-key", false),
+            ("/srv/run/secrets/session-key", false),
             ("/etc/lightkeeper/.hidden/session-key", false),
         ] {
-            assert_eq!(is_projected(Path::new(path)), expected, "{path}");
+            assert_eq!(is_given(Path::new(path), mounts), expected, "{path}");
         }
     }
 }
