@@ -22,6 +22,10 @@ const NAME_LIMIT_BYTES: usize = 1024;
 /// Groups of one token. Providers cut their lists far below it.
 const GROUPS_LIMIT: usize = 1000;
 
+/// Some issuers date their tokens back, so that no clock that is slow finds them too young. Microsoft Entra does so by five
+/// minutes: its tokens of one hour have 65 minutes between `iat` and `exp`, those of managed identities a day and five minutes.
+const BACKDATED_SECONDS: i64 = 300;
+
 /// The last second of the year 9999: beyond it a NumericDate is a mistake in units.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
@@ -46,7 +50,8 @@ pub(super) fn facts(
         return Err(Reason::TokenNotYetValid);
     }
     // Who does not say when it was issued gets no longer life by that.
-    let lifetime = expires.saturating_sub(issued.unwrap_or(now.seconds()));
+    let issued = issued.map_or(now.seconds(), |issued| issued.saturating_add(BACKDATED_SECONDS));
+    let lifetime = expires.saturating_sub(issued);
     if lifetime > i64::try_from(settings.max_lifetime.as_secs()).unwrap_or(i64::MAX) {
         return Err(Reason::TokenLifetime);
     }

@@ -70,7 +70,7 @@ reasons! {
     TokenExpired, "token_expired", Rejected;
     /// `nbf` or `iat` lies in the future.
     TokenNotYetValid, "token_not_yet_valid", Rejected;
-    /// `exp` lies further after `iat` (without `iat`: after now) than the issuer's `max_lifetime`.
+    /// `exp` lies further after `iat` (without `iat`: after now) than the issuer's `max_lifetime`. Issuers that date back have some minutes more.
     TokenLifetime, "token_lifetime", Rejected;
     /// A claim that the policy looks at is not in the token, which says that it is elsewhere (OpenID Connect Core section
     /// 5.6.2, Microsoft Entra's overage).
