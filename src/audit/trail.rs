@@ -2,11 +2,13 @@
 //!
 //! What it does: gives out slots before a call is forwarded, numbers records and appends them as JSON
 //! lines. What it refuses to know: what a record means. Invariants: a call that holds a slot will be
-//! recorded; the queue never grows past its bounds, in records and in bytes; a record that a broken sink cannot take is kept
+//! recorded; the queue never grows past its bounds, in records and in bytes, and calls from one network hold no more of
+//! it than they leave (`limits::Budget`); a record that a broken sink cannot take is kept
 //! and tried again (`refuse`) or counted and told of later (`continue`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +19,7 @@ use tokio::sync::mpsc::{self, OwnedPermit};
 
 use super::record::SMALL_BYTES;
 use super::{AuditSettings, OnFailure, Record};
-use crate::limits::{Account, Budget, Reservation};
+use crate::limits::{Account, Budget, Reservation, Spent, address_block};
 
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
@@ -27,7 +29,7 @@ const LULL: Duration = Duration::from_millis(2);
 const RETRY: Duration = Duration::from_millis(250);
 
 enum Entry {
-    Record(Box<Record>, Reservation),
+    Record(Box<Record>, Room),
     Reopen,
     Stop,
 }
@@ -37,6 +39,9 @@ pub struct Trail {
     queue: mpsc::Sender<Entry>,
     /// What records in the queue, and those to come for which a slot is held, may take.
     memory: Arc<Budget>,
+    /// The same, counted in records, of calls alone.
+    places: Arc<Budget>,
+    /// Of what no call is answerable for.
     account: Account,
     limit_bytes: u64,
     health: Arc<Health>,
@@ -67,11 +72,22 @@ impl Health {
 }
 
 /// A place in the queue, kept for one call's record, with as much memory as a record takes at least.
-pub struct Slot(Option<(OwnedPermit<Entry>, Reservation)>);
+pub struct Slot(OwnedPermit<Entry>, Room);
+
+/// What a record, or one to come, takes of the queue.
+struct Room {
+    bytes: Reservation,
+    _place: Option<Reservation>,
+}
 
 /// The call cannot be recorded now, and the trail is configured to refuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unwritable;
+pub enum Unwritable {
+    /// The sink fails, or the queue is full.
+    Queue,
+    /// Calls from the same network hold their share of the queue.
+    Share,
+}
 
 impl Trail {
     /// Opens the sink and starts its thread. The error is one line for the operator.
@@ -88,7 +104,9 @@ impl Trail {
         let memory = Budget::new(settings.queue_bytes);
         let account = memory.gateway();
         let limit_bytes = settings.queue_bytes;
-        Ok(Trail { queue, memory, account, limit_bytes, health, on_failure, writer: Mutex::new(Some(writer)) })
+        // One more, so that a queue of one record can be used.
+        let places = Budget::new((settings.queue_records.max(1) as u64).saturating_add(1));
+        Ok(Trail { queue, memory, places, account, limit_bytes, health, on_failure, writer: Mutex::new(Some(writer)) })
     }
 
     pub fn health(&self) -> &Health {
@@ -111,36 +129,65 @@ impl Trail {
         self.memory.used_bytes()
     }
 
-    /// Keeps a place for a call's record, before anything is forwarded.
-    pub fn reserve(&self) -> Result<Slot, Unwritable> {
+    /// Keeps a place for the record of a call from this address, before anything is forwarded.
+    /// None: the call passes although there is none.
+    pub fn reserve(&self, address: IpAddr) -> Result<Option<Slot>, Unwritable> {
         let refuse = self.on_failure == OnFailure::Refuse;
         if refuse && self.health.is_failing() {
-            return Err(Unwritable);
+            return Err(Unwritable::Queue);
         }
-        let mut room = self.account.open();
-        let place = room.grow(SMALL_BYTES).ok().and_then(|()| self.queue.clone().try_reserve_owned().ok());
-        match place {
-            Some(permit) => Ok(Slot(Some((permit, room)))),
-            None if refuse => Err(Unwritable),
-            None => Ok(Slot(None)),
+        match self.place(address) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(unwritable) if refuse => Err(unwritable),
+            Err(_) => Ok(None),
         }
     }
 
-    /// Records an event, or a refusal for which no slot was taken. A full queue loses it, counted.
+    fn place(&self, address: IpAddr) -> Result<Slot, Unwritable> {
+        let room = self.room(address, "call", SMALL_BYTES)?;
+        let permit = self.queue.clone().try_reserve_owned().map_err(|_| Unwritable::Queue)?;
+        Ok(Slot(permit, room))
+    }
+
+    /// Room for one record, within the share of where its cause is: what a call proves is not known yet. One network's
+    /// records of one kind leave some of its share to those of another.
+    fn room(&self, address: IpAddr, kind: &'static str, bytes: u64) -> Result<Room, Unwritable> {
+        let of = |budget: &Arc<Budget>, more: u64| {
+            let mut held = budget.unproven(address).proven((kind, address_block(address))).open();
+            match held.grow(more) {
+                Ok(()) => Ok(held),
+                Err(Spent::Share) => Err(Unwritable::Share),
+                Err(Spent::Total) => Err(Unwritable::Queue),
+            }
+        };
+        Ok(Room { _place: Some(of(&self.places, 1)?), bytes: of(&self.memory, bytes)? })
+    }
+
+    /// Records an event of the gateway's own. A full queue loses it, counted.
     pub fn note(&self, record: Record) {
-        let mut room = self.account.open();
-        let taken = room.grow(record.bytes()).is_ok();
-        if !taken || self.queue.try_send(Entry::Record(Box::new(record), room)).is_err() {
+        let mut bytes = self.account.open();
+        let taken = bytes.grow(record.bytes()).is_ok();
+        self.send(taken.then_some(Room { bytes, _place: None }), record);
+    }
+
+    /// Records a refusal for which no slot was taken. A full queue, and a spent share of it, lose it, counted.
+    pub fn note_refusal(&self, address: IpAddr, record: Record) {
+        self.send(self.room(address, "refusal", record.bytes()).ok(), record);
+    }
+
+    fn send(&self, room: Option<Room>, record: Record) {
+        let sent = room.map(|room| self.queue.try_send(Entry::Record(Box::new(record), room)));
+        if !matches!(sent, Some(Ok(()))) {
             self.health.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Fills a slot. A record that takes more than the slot has, and more than there is, is shrunk.
     pub fn fill(&self, slot: Slot, mut record: Record) {
-        let Some((permit, mut room)) = slot.0 else { return self.note(record) };
-        let mut exact = self.account.open();
+        let Slot(permit, mut room) = slot;
+        let mut exact = room.bytes.beside();
         if exact.grow(record.bytes()).is_ok() {
-            room = exact;
+            room.bytes = exact;
         } else if record.bytes() > SMALL_BYTES {
             record.shrink();
         }

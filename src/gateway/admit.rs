@@ -20,9 +20,10 @@ use super::walk::Walk;
 use super::{answer, own, tree, visit};
 use crate::accept::{self, Arrival, Ask, Call, Caller, Dialect, Fault, Framed};
 use crate::apps::Mark;
+use crate::audit::Unwritable;
 use crate::authorize::Reach;
 use crate::identify::{Identity, Login};
-use crate::limits::Turn;
+use crate::limits::{Spent, Turn};
 use crate::respond::{Class, Refusal};
 use crate::route::{self, Lane};
 
@@ -51,7 +52,10 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     if call.dialect == Dialect::Page {
         walk.origin = Some(connection.origin(&call.authority));
     }
-    let slot = walk.core().trail.reserve().map_err(|_| Refusal::new(Class::Unavailable, "audit_unwritable"))?;
+    let slot = walk.core().trail.reserve(connection.peer.ip()).map_err(|unwritable| match unwritable {
+        Unwritable::Queue => Refusal::new(Class::Unavailable, "audit_unwritable"),
+        Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),
+    })?;
     walk.keep_slot(slot);
 
     if let Ask::Site(ask) = &call.ask {

@@ -385,6 +385,9 @@ fn witness(core: &Arc<Core>) -> Witness {
             ..Record::default()
         };
         line::log_event(&record);
-        core.trail.note(record);
+        match peer {
+            Some(peer) => core.trail.note_refusal(peer.ip(), record),
+            None => core.trail.note(record),
+        }
     })
 }

@@ -372,8 +372,8 @@ impl Walk {
         self.upstream = Some(route.upstream().name());
     }
 
-    pub fn keep_slot(&mut self, slot: Slot) {
-        self.slot = Some(slot);
+    pub fn keep_slot(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
     }
 
     pub fn is_permitted(&self) -> bool {
@@ -481,9 +481,10 @@ impl Walk {
             duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         };
         line::log(&record);
-        match self.slot.take() {
-            Some(slot) => self.core.trail.fill(slot, record),
-            None => self.core.trail.note(record),
+        match (self.slot.take(), &self.arrival) {
+            (Some(slot), _) => self.core.trail.fill(slot, record),
+            (None, Some(arrival)) => self.core.trail.note_refusal(arrival.connection.peer.ip(), record),
+            (None, None) => self.core.trail.note(record),
         }
     }
 }

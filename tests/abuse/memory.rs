@@ -5,9 +5,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lightkeeper::demo::{Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller};
+use lightkeeper::demo::{Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, WorldPlan};
 use lightkeeper::otlp::Encoding;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::exports::{SOON, Via, held_bytes, patient};
@@ -170,4 +170,53 @@ async fn a_reader_over_its_share_takes_no_other_with_it() {
     others_are_served(&ground, "a reader holds its share").await;
     drop(held);
     eventually("all memory given back", SOON, || held_bytes(&ground) == 0).await;
+}
+
+/// Scenario: one address has half as many calls under way as records may wait, in one connection whose streams say nothing
+/// after their heads. Guarantees: its next call is refused with 429 and the code of a share, and not passed; another
+/// address is answered and recorded meanwhile; when the calls end, so does that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_never_holds_the_whole_trail() {
+    let audit = "audit: { file: audit.jsonl }";
+    let mut plan = WorldPlan { more: format!("limits: {{ penalty: off, {DEFAULT} }}"), ..WorldPlan::default() };
+    assert!(plan.config.contains(audit));
+    plan.config = plan.config.replace(audit, "audit: { file: audit.jsonl, queue: 32 }");
+    let mut ground = Ground::plan(plan).await;
+    let core = ground.world.gateway.core().clone();
+    let bearer = format!("Bearer {}", ground.exporter);
+    let head = frames::block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "gw"),
+        (":path", "/v1/traces"),
+        ("content-type", "application/x-protobuf"),
+        ("authorization", &bearer),
+    ]);
+    let mut line = Line::open(ground.plain()).await;
+    for stream in 0..16 {
+        line.send(&frame(frames::HEADERS, frames::END_HEADERS, 2 * stream + 1, &head)).await;
+    }
+    let under_way = || core.in_flight.load(Ordering::Relaxed) == 16;
+    eventually("half as many as records may wait", SOON, under_way).await;
+    for stream in 16..40 {
+        line.send(&frame(frames::HEADERS, frames::END_HEADERS, 2 * stream + 1, &head)).await;
+        assert_eq!(ground.calls(1).await.remove(0)["reason"], "memory_share_spent");
+    }
+    for _ in 0..8 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(ground.plain()).await.unwrap();
+        let request = ground.fill("{GET}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let record = ground.calls(1).await.remove(0);
+        assert!(record["client_address"].as_str().unwrap().starts_with("127.0.0.2:"), "{record}");
+    }
+    assert!(under_way());
+    drop(line);
+    eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+    ground.calls(16).await;
+    ground.alive().await;
 }

@@ -7,6 +7,7 @@ use http::Method;
 use lightkeeper::demo::{Sample, World};
 use lightkeeper::otlp::Encoding;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::stage::{self, eventually};
 
@@ -99,8 +100,8 @@ async fn a_full_disk_is_counted() {
 }
 
 /// Scenario: the disk hangs (a pipe that is not read), a caller's name is full of marks of direction, and strangers ask for
-/// long paths. Guarantees: what waits stays within `audit.queue_bytes`, far below `queue` records of such a length; then 503;
-/// once the disk goes on, so does the gateway; each record is short, what is hidden in it is escaped, and what is cut is marked.
+/// long paths. Guarantees: what waits stays within `audit.queue_bytes`, far below `queue` records of such a length; then 429
+/// for their address, while another has its place; once the disk goes on, so does the gateway; each record is short, what is hidden in it is escaped, and what is cut is marked.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hanging_disk_holds_no_memory_of_others() {
@@ -120,12 +121,35 @@ async fn a_hanging_disk_holds_no_memory_of_others() {
         let status = caller.get(&path).await.unwrap().status;
         let queued = stage::metric(&world, "lightkeeper_audit_queued_bytes").await;
         assert!(queued <= f64::from(256 << 10), "{queued} bytes wait after {sent} calls");
-        if status == 503 {
+        if status == 429 {
             refused = Some(sent);
             break;
         }
     }
     assert!(refused.is_some_and(|sent| sent > 10), "{refused:?}");
+    for _ in 0..50 {
+        assert_eq!(caller.get(&path).await.unwrap().status, 429, "refusals take no more than the share");
+    }
+    let elsewhere = |number: u8| {
+        let (gateway, path) = (world.address("plain").unwrap(), path.clone());
+        async move {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 1, number], 0).into()).unwrap();
+            let mut stream = socket.connect(gateway).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await.unwrap();
+            String::from_utf8_lossy(&status).into_owned()
+        }
+    };
+    assert!(!["HTTP/1.1 429", "HTTP/1.1 503"].contains(&elsewhere(0).await.as_str()));
+    // Many addresses together take what is left.
+    let mut is_full = false;
+    for number in 0..250 {
+        is_full = is_full || elsewhere(number).await == "HTTP/1.1 503";
+    }
+    assert!(is_full);
     assert!(stage::admin(&world, "/readyz").await.1.contains(r#""audit":"failing""#));
     // The disk goes on.
     drop(writer);
@@ -133,7 +157,8 @@ async fn a_hanging_disk_holds_no_memory_of_others() {
         let lines = std::io::BufReader::new(reader).lines().map_while(Result::ok);
         lines.take_while(|line| !line.contains(r#""event":"stop""#)).collect::<Vec<String>>()
     });
-    eventually("calls again", || async { (caller.get(&path).await.unwrap().status != 503).then_some(()) }).await;
+    let is_refused = |status| status == 503 || status == 429;
+    eventually("calls again", || async { (!is_refused(caller.get(&path).await.unwrap().status)).then_some(()) }).await;
     world.gateway.stop().await;
     let lines = reading.join().unwrap();
     let calls: Vec<&String> = lines.iter().filter(|line| line.contains(r#""event":"call""#)).collect();
