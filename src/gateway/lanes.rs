@@ -54,14 +54,16 @@ pub fn framed(session: &Session, arrival: &Arrival) -> Framed {
 impl Supply for Flowing<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         while !self.ended {
-            let waiting = tokio::time::Instant::from_std(self.pace.deadline());
+            let waiting = self.pace.wait();
             let reading = async {
                 match &self.body {
                     Some(body) => body.chunk().await,
                     None => self.session.as_mut().read_request_body().await.map_err(|_| Fault::BodyTruncated),
                 }
             };
-            let piece = tokio::time::timeout_at(waiting, reading).await.map_err(|_| Fault::BodyTimeout)??;
+            let reading = tokio::time::timeout_at(waiting.deadline().into(), reading);
+            let piece = reading.await.map_err(|_| Fault::BodyTimeout)??;
+            drop(waiting);
             self.ended = piece.is_none();
             self.pace.chunk(piece.as_deref().unwrap_or_default(), self.ended)?;
             *self.bytes_in = self.pace.seen_bytes();

@@ -3,7 +3,7 @@
 //! What it does: counts a body's bytes, holds them against size, time and rate, and checks the frame of a
 //! unary gRPC message. What it refuses to know: the body's content. Invariants: every chunk passes here
 //! before it goes anywhere; a body that sends nothing, or too little, is late at a time that is known beforehand, so that
-//! a timer can end it.
+//! a timer can end it; only the time in which its sender was waited for counts, not that in which a backend was.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ use crate::limits::Limits;
 /// The bounds of one body.
 #[derive(Debug)]
 pub struct BodyPace {
-    began: Instant,
+    /// For how long its sender was waited for, but for the wait that lasts.
+    waited: Duration,
     seen_bytes: u64,
     limit_bytes: u64,
     tempo: Tempo,
@@ -39,7 +40,7 @@ struct GrpcFrame {
 impl BodyPace {
     pub fn new(limits: &Limits, protocol: Protocol) -> Self {
         BodyPace {
-            began: Instant::now(),
+            waited: Duration::ZERO,
             seen_bytes: 0,
             limit_bytes: limits.body_bytes,
             tempo: Tempo {
@@ -55,9 +56,9 @@ impl BodyPace {
         self.seen_bytes
     }
 
-    /// When waiting for the next chunk is over.
-    pub fn deadline(&self) -> Instant {
-        self.began + self.tempo.late_after(self.seen_bytes)
+    /// Begins to wait for the next chunk.
+    pub fn wait(&mut self) -> Waiting<'_> {
+        Waiting { pace: self, since: Instant::now() }
     }
 
     /// Takes the next chunk into account.
@@ -80,14 +81,27 @@ impl BodyPace {
                 return Err(Fault::GrpcFrame);
             }
         }
-        if end {
-            return Ok(());
-        }
-        self.in_time()
+        Ok(())
     }
+}
 
-    fn in_time(&self) -> Result<(), Fault> {
-        if self.began.elapsed() > self.tempo.late_after(self.seen_bytes) { Err(Fault::BodyTimeout) } else { Ok(()) }
+/// A wait for the sender of a body. Dropped, it counts for as long as it was.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    pace: &'a mut BodyPace,
+    since: Instant,
+}
+
+impl Waiting<'_> {
+    /// When it is over.
+    pub fn deadline(&self) -> Instant {
+        self.since + self.pace.tempo.late_after(self.pace.seen_bytes).saturating_sub(self.pace.waited)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pace.waited = self.pace.waited.saturating_add(self.since.elapsed());
     }
 }
 
@@ -188,10 +202,29 @@ mod tests {
     fn a_trickle_puts_the_end_off_by_what_it_sent() {
         let limits = Limits { body_rate_bytes_per_second: 1000, ..Limits::default() };
         let mut pace = BodyPace::new(&limits, Protocol::Http);
-        let began = pace.deadline();
         for count in 1..=50_u32 {
             pace.chunk(b"x", false).unwrap();
-            assert_eq!(pace.deadline(), began + Duration::from_millis(1) * count);
+            let before = pace.waited;
+            let waiting = pace.wait();
+            let left = waiting.deadline().saturating_duration_since(waiting.since);
+            assert_eq!(before + left, limits.body_grace + Duration::from_millis(1) * count);
         }
+    }
+
+    /// Scenario: before the next chunk is asked for, a backend is waited for, which takes longer than the grace; and then the
+    /// sender is. Guarantees: the sender has all the time that it had, and each of its waits takes of it, ended or not.
+    #[test]
+    fn a_slow_backend_is_not_a_slow_sender() {
+        let limits = Limits { body_grace: Duration::from_millis(1), ..Limits::default() };
+        let mut pace = BodyPace::new(&limits, Protocol::Http);
+        std::thread::sleep(2 * limits.body_grace);
+        assert_eq!(pace.waited, Duration::ZERO);
+        assert_eq!(pace.chunk(b"x", false), Ok(()));
+        let waiting = pace.wait();
+        assert!(waiting.deadline() > waiting.since, "not late before it was waited for");
+        std::thread::sleep(2 * limits.body_grace);
+        drop(waiting);
+        let waiting = pace.wait();
+        assert_eq!(waiting.deadline(), waiting.since, "late at once");
     }
 }
