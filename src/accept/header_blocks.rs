@@ -15,8 +15,6 @@ const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 /// The largest frame that is taken (`SETTINGS_MAX_FRAME_SIZE`): large ones cost less for large exports.
 pub const FRAME_LIMIT_BYTES: u32 = 64 << 10;
-/// A block in several frames; far above any that is taken.
-const BLOCK_LIMIT_BYTES: usize = 512 << 10;
 
 /// Open streams that are remembered: more than may be open at once, and such as we ended early.
 const OPEN_LIMIT: usize = 512;
@@ -45,6 +43,10 @@ pub struct HeaderBlocks {
     skip: usize,
     /// What has come of a block that goes on in a next frame.
     block: Vec<u8>,
+    /// The most that is kept of one.
+    block_limit_bytes: usize,
+    /// A block goes on in a next frame.
+    begun: bool,
     /// The newest stream that was opened.
     newest: u32,
     /// Streams on which the other side may still send: there, a block is trailers.
@@ -83,21 +85,28 @@ impl Change {
     }
 }
 
-impl Default for HeaderBlocks {
-    fn default() -> Self {
+impl HeaderBlocks {
+    /// `list_bytes`: what the fields of a request may take. A block is hardly longer than its fields, so that one of twice
+    /// that length is one that the framework refuses.
+    pub fn new(list_bytes: usize) -> Self {
         HeaderBlocks {
             table: Table::default(),
             skip: PREFACE_BYTES,
             block: Vec::new(),
+            block_limit_bytes: list_bytes.saturating_mul(2).max(FRAME_LIMIT_BYTES as usize),
+            begun: false,
             newest: 0,
             open: Vec::new(),
             is_trailers: false,
             lost: false,
         }
     }
-}
 
-impl HeaderBlocks {
+    /// Whether a header block has begun and is not whole, where the last `held` bytes may not pass yet.
+    pub fn is_within(&self, held: usize) -> bool {
+        self.begun || held >= HEAD_BYTES
+    }
+
     /// Walks over the next bytes, of which none that may pass was seen before.
     pub fn walk(&mut self, bytes: &[u8]) -> Step {
         let mut pass = 0;
@@ -133,7 +142,8 @@ impl HeaderBlocks {
             if *kind == HEADERS {
                 self.begins(stream, flags & END_STREAM != 0);
             }
-            if flags & END_HEADERS == 0 {
+            self.begun = flags & END_HEADERS == 0;
+            if self.begun {
                 self.block = block.into_owned();
             } else if let Some(field) = self.judge(&block) {
                 let place = bytes - padding;
@@ -149,7 +159,7 @@ impl HeaderBlocks {
         if kind == HEADERS || before.is_empty() {
             return Cow::Borrowed(part);
         }
-        if before.len() + part.len() > BLOCK_LIMIT_BYTES {
+        if before.len() + part.len() > self.block_limit_bytes {
             self.lost = true;
             return Cow::Borrowed(part);
         }
@@ -225,7 +235,7 @@ mod tests {
 
     /// Walks over bytes that come in pieces, as the line does, and gives what passes.
     fn passed(bytes: &[u8], piece: usize) -> Vec<u8> {
-        let mut blocks = HeaderBlocks::default();
+        let mut blocks = HeaderBlocks::new(64 << 10);
         let (mut held, mut out) = (Vec::new(), Vec::new());
         for bytes in bytes.chunks(piece) {
             held.extend_from_slice(bytes);

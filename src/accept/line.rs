@@ -102,6 +102,8 @@ pub struct Line {
     continuing: bool,
     /// What comes of HTTP/2 is looked at for header blocks that would be misread.
     blocks: HeaderBlocks,
+    /// When the header block that has begun over HTTP/2 must be whole.
+    block_until: Option<Instant>,
     /// What leaves of HTTP/2 is looked at for refusals.
     frames: Frames,
     tell: Tell,
@@ -125,7 +127,8 @@ impl Line {
             deadline: Instant::now() + pace.header_timeout,
             ended: false,
             continuing: false,
-            blocks: HeaderBlocks::default(),
+            blocks: HeaderBlocks::new(pace.head.bytes),
+            block_until: None,
             frames: Frames::default(),
             tell,
         };
@@ -263,6 +266,29 @@ impl Line {
         if self.ended {
             return Poll::Ready(Ok(true));
         }
+        let read = self.poll_fresh_frames(cx, out);
+        if !self.blocks.is_within(self.ahead.len() - self.passable) {
+            self.block_until = None;
+            return read;
+        }
+        // One deadline for a whole block, however it drips: nothing else may come before its end (RFC 9113 section 4.3).
+        let deadline = *self.block_until.get_or_insert_with(|| Instant::now() + self.pace.header_timeout);
+        if read.is_pending() {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(cx));
+            (self.tell)("http2_head_timeout");
+            self.ended = true;
+            self.ahead = BytesMut::new();
+            self.passable = 0;
+            return Poll::Ready(Ok(true));
+        }
+        read
+    }
+
+    fn poll_fresh_frames(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         if self.ahead.is_empty() {
             // Nearly all bytes pass without a copy.
             let before = out.filled().len();

@@ -426,6 +426,47 @@ async fn hostile_heads_do_not_add_up() {
     ground.alive().await;
 }
 
+/// Header blocks over HTTP/2 that begin and do not end: in one frame, in several, dripping. Guarantees: the connection ends
+/// by `header_timeout`, like one of HTTP/1 with half a head; one whose block came whole in time goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_header_blocks_are_late() {
+    let mut ground = Ground::with_limits("header_timeout: 300ms, idle_timeout: 1h").await;
+    let block = frames::block(&[(":method", "GET"), (":scheme", "http"), (":authority", "gw"), (":path", "/x")]);
+    let (first, rest) = block.split_at(5);
+    let half = frames::frame(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &block);
+    let mut faults = Vec::new();
+    for (what, begin, drip) in [
+        ("half a frame", half[..12].to_vec(), None),
+        ("no end of the block", frames::frame(frames::HEADERS, frames::END_STREAM, 1, first), None),
+        ("an empty beginning", frames::frame(frames::HEADERS, frames::END_STREAM, 1, &[]), None),
+        ("a slow frame", frames::frame(frames::HEADERS, 5, 1, &[0x40; 5000])[..12].to_vec(), Some(0x40)),
+    ] {
+        let mut line = Line::open(ground.plain()).await;
+        line.send(&begin).await;
+        let until = Instant::now() + SOON;
+        let mut is_over = false;
+        while !is_over && Instant::now() < until {
+            if let Some(drip) = drip {
+                line.send(&[drip]).await;
+            }
+            is_over = line.drain(Duration::from_millis(20)).await;
+        }
+        if !is_over {
+            faults.push(format!("{what}: goes on"));
+        }
+    }
+    ground::none(&faults);
+    let mut line = Line::open(ground.plain()).await;
+    for stream in [1, 3] {
+        line.send(&frames::frame(frames::HEADERS, frames::END_STREAM, stream, first)).await;
+        line.send(&frames::frame(frames::CONTINUATION, frames::END_HEADERS, stream, rest)).await;
+        assert!(matches!(line.end_of(stream, SOON).await, End::Status(_)), "stream {stream}");
+        // No block is begun: the connection may be at rest for longer.
+        assert!(!line.drain(Duration::from_millis(600)).await);
+    }
+    ground.alive().await;
+}
+
 /// A backend that answers before it has read the body, or never, over each protocol.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn early_answers_take_nothing_with_them() {
