@@ -74,6 +74,7 @@ pub async fn export(
     held.grow(export.working_bytes())?;
     within_attributes(export.most_attributes(), &house.limits)?;
     if export.is_empty() {
+        work.pause();
         return empty(session, walk, manner).await;
     }
     let is_large = is_large || export.groups().len() > SMALL_GROUPS;

@@ -2,11 +2,14 @@
 //! a large one, in whatever format and coding both come; large ones go on as soon as there is a place, each caller in
 //! turn. What it does not show: how long anything takes; it is told by what is answered while the large ones wait.
 
+use std::sync::atomic::Ordering;
+
 use http::Method;
 use lightkeeper::demo::{Coding, Format, LegacySample, Sample};
 use lightkeeper::otlp::{Encoding, Signal};
 
 use super::exports::{SOON, Via, caller, field, patient};
+use super::frames::{self, End, Line, frame};
 use super::ground::eventually;
 
 /// So many spans in one group, more than is read on a thread that serves.
@@ -86,4 +89,40 @@ async fn a_small_export_overtakes_large_ones() {
         assert!(is_taken, "{what}");
     }
     eventually("all places given back", SOON, || turns.waiting() == 0).await;
+}
+
+/// Scenario: large exports that carry nothing, of a caller who takes no byte of the answers. Guarantees: they hold no place
+/// while they are answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_no_answer_holds_no_place() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let ground = patient("body_grace: 1m").await;
+    let core = ground.world.gateway.core().clone();
+    let turns = core.large.queue.clone();
+    let bearer = format!("Bearer {}", ground.exporter);
+    let head = frames::block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "gw"),
+        (":path", "/v1/traces"),
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+        ("authorization", &bearer),
+    ]);
+    let body = format!(r#"{{"resourceSpans":[{}]}}"#, " ".repeat(400 << 10));
+    let packed = Coding::Gzip.compress(body.as_bytes()).unwrap();
+    let mut lines = Vec::new();
+    for _ in 0..turns.places() {
+        let mut line = Line::open_with(ground.plain(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
+        line.send(&frame(frames::HEADERS, frames::END_HEADERS, 1, &head)).await;
+        line.send(&frame(frames::DATA, frames::END_STREAM, 1, &packed)).await;
+        assert_eq!(line.end_of(1, SOON).await, End::Status(200));
+        lines.push(line);
+    }
+    assert_eq!(core.in_flight.load(Ordering::Relaxed), turns.places() as u64, "their answers are under way");
+    let mut held = Vec::new();
+    for _ in 0..turns.places() {
+        let place = tokio::time::timeout(SOON, turns.take_as(core.penalties.key("the test"))).await;
+        held.push(place.expect("a place is free").unwrap());
+    }
 }
