@@ -6,6 +6,7 @@
 //! for, may sign certificates (RFC 5280 sections 4.2.1.3 and 6.1.4); with revocation lists, every certificate beneath an
 //! anchor needs one that is current (RFC 5280 section 6.3).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::X509Version;
 
-use super::certificate::Scope;
+use super::certificate::{Scope, signing_name};
 use super::rejection::Reason;
 use crate::accept::ClientAuthority;
 use crate::apps::Glob;
@@ -266,14 +267,16 @@ impl From<Error> for Refused {
     }
 }
 
-/// How many certificates of a PEM text may be anchors, or why one of them may not.
+/// How many authorities the certificates of a PEM text are, or why one of them may not be an anchor. Those of one name are
+/// one authority's: an old one, and a new one that takes its place.
 pub fn anchors(pem: &[u8]) -> Result<usize, &'static str> {
-    let mut count = 0;
+    let mut names = BTreeSet::new();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        signer(&certificate.map_err(|_| "it is not PEM")?, KeyUsageRule::IfPresent)?;
-        count += 1;
+        let certificate = certificate.map_err(|_| "it is not PEM")?;
+        signer(&certificate, KeyUsageRule::IfPresent)?;
+        names.insert(signing_name(&certificate).map_err(|_| "its names cannot be decoded")?);
     }
-    Ok(count)
+    Ok(names.len())
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, String> {

@@ -166,6 +166,16 @@ pub fn own_trust_domain(pem: &[u8]) -> Option<String> {
     found
 }
 
+/// What a signing certificate calls its authority: its subject and its URIs, by which authorities of SPIFFE trust domains
+/// differ that all have one subject. One that has no name is its own.
+pub(super) fn signing_name(der: &[u8]) -> Result<(Vec<u8>, Vec<String>), Reason> {
+    let leaf = Leaf::parse(der)?;
+    let subject = leaf.certificate.subject();
+    let uris: Vec<String> = leaf.uris().map(str::to_owned).collect();
+    let is_nameless = subject.iter_rdn().next().is_none() && uris.is_empty();
+    Ok((if is_nameless { der.to_vec() } else { subject.as_raw().to_vec() }, uris))
+}
+
 /// What a well-formed DNS name of a certificate stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Host {

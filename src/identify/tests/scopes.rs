@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, DnType, SanType};
 use serde_json::json;
 
 use super::super::forge::{Answer, Folder, NOW, RSA, World, caller, issuer};
-use super::super::{ClientTrust, ClientVerifier, Identifier, KeySource, own_trust_domain};
+use super::super::{ClientTrust, ClientVerifier, Identifier, KeySource, own_trust_domain, signing_certificates};
 use super::authority::{Authority, WORKLOAD, dns, present, settings, uri};
 use crate::accept::{ClientAuthority, ClientCertificates, ClientChain};
 use crate::apps::Glob;
@@ -223,6 +223,35 @@ async fn revocation_lists_belong_to_their_authority() {
     }
     let verifier = ClientVerifier::new("gateway", ours.trust(None), world.surroundings.events.clone());
     assert_eq!(verifier.shown(&theirs.workload(1), present()).ca, None, "nobody's");
+}
+
+/// Scenario: files of authorities, as they are while one is renewed, and with two that differ in a name. Guarantees: an
+/// authority's old and new certificate are one authority's.
+#[test]
+fn certificates_of_one_name_are_one_authoritys() {
+    let pem = |name: &str, uris: Vec<SanType>| {
+        Authority::new(name, |params| {
+            if name.is_empty() {
+                params.distinguished_name = rcgen::DistinguishedName::new();
+            }
+            params.subject_alt_names = uris;
+        })
+        .issuer
+        .pem()
+    };
+    let (plain, spiffe) = (|| pem("ca", Vec::new()), |domain: &str| pem("ca", vec![uri(domain)]));
+    for (pem, expected) in [
+        (plain(), Ok(1)),
+        (plain() + &plain(), Ok(1)),
+        (plain() + &pem("other", Vec::new()), Ok(2)),
+        (spiffe("spiffe://a.example") + &spiffe("spiffe://a.example"), Ok(1)),
+        (spiffe("spiffe://a.example") + &spiffe("spiffe://b.example"), Ok(2)),
+        (plain() + &spiffe("spiffe://a.example"), Ok(2)),
+        (pem("", Vec::new()) + &pem("", Vec::new()), Ok(2)),
+        (plain() + &Authority::new("leaf", |params| params.is_ca = rcgen::IsCa::NoCa).issuer.pem(), Err(())),
+    ] {
+        assert_eq!(signing_certificates(pem.as_bytes()).map_err(drop), expected, "{pem}");
+    }
 }
 
 #[test]
