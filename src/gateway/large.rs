@@ -15,8 +15,9 @@ use crate::identify::Facts;
 use crate::limits::{CallerKey, FairQueue, FairQueueBounds, Turn, address_block};
 use crate::respond::{Class, Refusal};
 
-/// What is this long at most is worked on where it is: in an optimised build, for less than a millisecond.
-pub const SMALL_BYTES: usize = 256 << 10;
+/// What is this long at most is worked on where it is: in an optimised build, for few milliseconds. To change the thread
+/// costs more than such a body's work does (`benches/compare`, 512 KiB).
+pub const SMALL_BYTES: usize = 1 << 20;
 /// The same for an export of so many resources, each of which costs a decision and a stamp.
 pub const SMALL_GROUPS: usize = 1024;
 

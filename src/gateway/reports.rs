@@ -153,7 +153,7 @@ pub async fn report(
         pack(&mut headers, ask.protocol, leaving, pieces, &mut held)
     };
     // A format without a place for a whole report's stamp may grow much.
-    let is_large = most > 4 * SMALL_BYTES as u64;
+    let is_large = most > SMALL_BYTES as u64;
     let body = Work::of(&core, identity.facts()).run(is_large, write).await??;
     let account = walk.account().clone();
     let errand = Errand {

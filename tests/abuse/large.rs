@@ -109,7 +109,7 @@ async fn who_takes_no_answer_holds_no_place() {
         ("content-encoding", "gzip"),
         ("authorization", &bearer),
     ]);
-    let body = format!(r#"{{"resourceSpans":[{}]}}"#, " ".repeat(400 << 10));
+    let body = format!(r#"{{"resourceSpans":[{}]}}"#, " ".repeat(1200 << 10));
     let packed = Coding::Gzip.compress(body.as_bytes()).unwrap();
     let mut lines = Vec::new();
     for _ in 0..turns.places() {
