@@ -311,7 +311,7 @@ fn furnish(folder: &Path) {
     write("broken.pem", "-----BEGIN CERTIFICATE-----\ncanary-7f3a!\n-----END CERTIFICATE-----\n");
     write("not-der.pem", "-----BEGIN CERTIFICATE-----\nY2FuYXJ5\n-----END CERTIFICATE-----\n");
     write("not-der.crl", "-----BEGIN X509 CRL-----\nY2FuYXJ5\n-----END X509 CRL-----\n");
-    write("jwks.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA" }] }"#);
+    write("jwks.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": null, "k": null }] }"#);
     write("private.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "canary-7f3a" }] }"#);
     write("empty-set.json", r#"{ "keys": [] }"#);
     write("object.json", r#"{ "canary-7f3a": 1 }"#);

@@ -240,9 +240,11 @@ fn revocations(bytes: &[u8]) -> Result<(), Fault> {
 /// RFC 7517 section 5: an object with a list `keys`.
 fn keys(bytes: &[u8]) -> Result<(), Fault> {
     let set: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| Fault::from("is not JSON"))?;
+    // A member that is `null` is absent.
+    let has = |key: &serde_json::Value, name: &str| key.get(name).is_some_and(|member| !member.is_null());
     match set.get("keys").and_then(serde_json::Value::as_array) {
         Some(keys) if keys.is_empty() => Err("holds no keys".into()),
-        Some(keys) if keys.iter().any(|key| key.get("d").is_some() || key.get("k").is_some()) => Err(Fault(
+        Some(keys) if keys.iter().any(|key| has(key, "d") || has(key, "k")) => Err(Fault(
             "holds a private or shared key".to_owned(),
             Some("only the issuer may have it: export the public keys, and change this one".to_owned()),
         )),

@@ -24,6 +24,11 @@ pub fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     }
 }
 
+/// Takes members away that are `null`: serializers that write every member say so of those that are absent.
+pub(super) fn drop_nulls(members: &mut Map<String, Value>) {
+    members.retain(|_, value| !value.is_null());
+}
+
 /// Builds a value and counts the levels that may still be opened.
 #[derive(Clone, Copy)]
 struct Strict {

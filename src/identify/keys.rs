@@ -2,9 +2,9 @@
 //!
 //! What it does: reads a JWK set (RFC 7517) strictly, keeps the keys that may verify signatures, and
 //! finds the one that a token asks for. What it refuses to know: where the set came from, and when.
-//! Invariants: one key has one algorithm; a key id that occurs twice finds nothing; secret and weak keys, and
-//! keys that would verify what was never signed, never enter; a set without a usable key is a fault and not an
-//! empty set.
+//! Invariants: an entry has one algorithm; two different keys of one id and algorithm find nothing, and the same key twice
+//! is one key; secret and weak keys, and keys that would verify what was never signed, never enter; a set without a
+//! usable key is a fault and not an empty set; a member that is `null` is absent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,12 +58,14 @@ pub(super) struct KeySet {
 }
 
 /// One public key and the one algorithm that it is used with.
+#[derive(Clone)]
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
     material: Material,
 }
 
+#[derive(Clone)]
 enum Material {
     Library(Box<DecodingKey>),
     /// The library knows no ES512; verified by aws-lc-rs directly.
@@ -101,18 +103,26 @@ impl KeySet {
         if entries.len() > KEYS_LIMIT {
             return Err(KeySetFault::TooMany);
         }
+        let mut candidates = Vec::new();
+        let mut spoiled = Vec::new();
+        for entry in entries {
+            let Value::Object(mut jwk) = entry else { return Err(KeySetFault::Malformed) };
+            json::drop_nulls(&mut jwk);
+            match Entry::read(&jwk, allowed) {
+                Entry::Usable(candidate) => candidates.push(candidate),
+                Entry::Spoils(id) => spoiled.push(id),
+                Entry::NotForUs => {}
+            }
+        }
+        candidates.retain(|candidate| candidate.key.id.as_ref().is_none_or(|id| !spoiled.contains(id)));
         let mut keys = Vec::new();
         let mut content = Vec::new();
-        for entry in &entries {
-            let Value::Object(jwk) = entry else { return Err(KeySetFault::Malformed) };
-            // A doubled id is nobody's, even if only one of the two would be usable.
-            let twins = entries.iter().filter(|other| for_signatures(other) && other.get("kid") == jwk.get("kid"));
-            if jwk.contains_key("kid") && twins.count() > 1 {
-                continue;
-            }
-            if let Some((key, identity)) = Key::read(jwk, allowed) {
-                content.push(identity);
-                keys.push(key);
+        for candidate in &candidates {
+            let is_left_out = candidates.iter().any(|other| candidate.contradicts(other) || candidate.yields_to(other));
+            // The same key for the same purpose, twice in the set, is one.
+            if !is_left_out && !content.contains(&candidate.identity) {
+                content.push(candidate.identity);
+                keys.push(candidate.key.clone());
             }
         }
         if keys.is_empty() {
@@ -150,11 +160,14 @@ impl KeySet {
                 _ => Found::Nothing,
             };
         };
-        match self.keys.iter().find(|key| key.id.as_deref() == Some(id)) {
-            Some(key) if key.algorithm == algorithm => Found::Key(KeyRef(key)),
-            Some(_) => Found::OtherAlgorithm,
-            None => Found::Nothing,
+        let mut found = Found::Nothing;
+        for key in self.keys.iter().filter(|key| key.id.as_deref() == Some(id)) {
+            if key.algorithm == algorithm {
+                return Found::Key(KeyRef(key));
+            }
+            found = Found::OtherAlgorithm;
         }
+        found
     }
 }
 
@@ -173,28 +186,103 @@ impl KeyRef<'_> {
     }
 }
 
-impl Key {
-    /// One JWK, with the digest that is its identity; `None` if it is not for us.
-    fn read(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> Option<(Key, [u8; 32])> {
+/// What one entry of a set is.
+enum Entry {
+    Usable(Candidate),
+    /// A signature key that must not be used, with the id that it has: no other key of that id is trusted beside it.
+    Spoils(String),
+    /// For another purpose, or of an algorithm that is not known or not allowed.
+    NotForUs,
+}
+
+/// A usable key, to be held against the set's others.
+struct Candidate {
+    key: Key,
+    /// What tells this key, id and algorithm from any other.
+    identity: [u8; 32],
+    /// The public key alone.
+    parts: Vec<u8>,
+    /// Whether the entry has `alg`.
+    is_named: bool,
+}
+
+impl Candidate {
+    /// Another key that a token of this id and algorithm could mean as well. An RSA key without `alg` could be meant for
+    /// any RSA algorithm.
+    fn contradicts(&self, other: &Candidate) -> bool {
+        let is_open = (!self.is_named || !other.is_named) && self.is_rsa() && other.is_rsa();
+        self.key.id.is_some()
+            && self.key.id == other.key.id
+            && self.parts != other.parts
+            && (self.key.algorithm == other.key.algorithm || is_open)
+    }
+
+    /// The same key stands there with `alg`: that alone says what it is for (RFC 8725 section 3.1).
+    fn yields_to(&self, other: &Candidate) -> bool {
+        self.key.id == other.key.id && self.parts == other.parts && !self.is_named && other.is_named
+    }
+
+    fn is_rsa(&self) -> bool {
+        self.key.algorithm.is_rsa()
+    }
+}
+
+impl Entry {
+    /// Reads one JWK without `null` members.
+    fn read(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> Entry {
+        if !is_for_signatures(jwk) {
+            return Entry::NotForUs;
+        }
+        let id = match jwk.get("kid") {
+            None => None,
+            Some(Value::String(id)) => Some(id.clone()),
+            Some(_) => return Entry::NotForUs,
+        };
+        let unusable = |id: Option<String>| id.map_or(Entry::NotForUs, Entry::Spoils);
         let operations = match jwk.get("key_ops") {
             None => true,
             Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
             Some(_) => false,
         };
         // A private key in a public document is in everybody's hands.
-        if !is_for_signatures(jwk) || !operations || jwk.contains_key("d") || jwk.contains_key("k") {
-            return None;
+        if !operations || jwk.contains_key("d") || jwk.contains_key("k") {
+            return unusable(id);
         }
-        let id = match jwk.get("kid") {
-            None => None,
-            Some(Value::String(id)) => Some(id.clone()),
-            Some(_) => return None,
-        };
         let named = match jwk.get("alg") {
             None => None,
-            Some(Value::String(name)) => Some(Algorithm::parse(name)?),
-            Some(_) => return None,
+            Some(Value::String(name)) => match Algorithm::parse(name) {
+                Some(algorithm) if allowed.contains(&algorithm) => Some(algorithm),
+                _ => return Entry::NotForUs,
+            },
+            Some(_) => return unusable(id),
         };
+        match Candidate::read(jwk, id.clone(), named, allowed) {
+            Some(candidate) if allowed.contains(&candidate.key.algorithm) => Entry::Usable(candidate),
+            Some(_) => Entry::NotForUs,
+            None if is_known_kind(jwk, allowed) => unusable(id),
+            None => Entry::NotForUs,
+        }
+    }
+}
+
+/// Whether sound keys of this kind could verify a token of the issuer.
+fn is_known_kind(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> bool {
+    let text = |name| jwk.get(name).and_then(Value::as_str);
+    match (text("kty"), text("crv")) {
+        (Some("RSA"), _) => allowed.iter().any(|algorithm| algorithm.is_rsa()),
+        (Some("EC"), Some("P-256" | "P-384" | "P-521")) | (Some("OKP"), Some("Ed25519")) => true,
+        _ => false,
+    }
+}
+
+impl Candidate {
+    /// The key, if it is sound and for what `alg` says.
+    fn read(
+        jwk: &Map<String, Value>,
+        id: Option<String>,
+        named: Option<Algorithm>,
+        allowed: &[Algorithm],
+    ) -> Option<Candidate> {
         let (algorithm, material, parts) = match (jwk.get("kty")?.as_str()?, jwk.get("crv").and_then(Value::as_str)) {
             ("RSA", _) => rsa(jwk, named, allowed)?,
             ("EC", Some("P-256")) => curve(jwk, Algorithm::Es256, 32, &ECDSA_P256_SHA256_FIXED)?,
@@ -206,7 +294,7 @@ impl Key {
             }
             _ => return None,
         };
-        if named.is_some_and(|named| named != algorithm) || !allowed.contains(&algorithm) {
+        if named.is_some_and(|named| named != algorithm) {
             return None;
         }
         let mut hash = digest::Context::new(&digest::SHA256);
@@ -214,15 +302,11 @@ impl Key {
         hash.update(&parts);
         let mut identity = [0; 32];
         identity.copy_from_slice(hash.finish().as_ref());
-        Some((Key { id, algorithm, material }, identity))
+        Some(Candidate { key: Key { id, algorithm, material }, identity, parts, is_named: named.is_some() })
     }
 }
 
 /// Whether `use` leaves a set's entry for signatures.
-fn for_signatures(entry: &Value) -> bool {
-    entry.as_object().is_some_and(is_for_signatures)
-}
-
 fn is_for_signatures(jwk: &Map<String, Value>) -> bool {
     jwk.get("use").is_none_or(|purpose| purpose == "sig")
 }

@@ -37,6 +37,89 @@ fn one_key_has_one_algorithm() {
     }
 }
 
+/// Scenario: sets in which one id stands more than once. Guarantees: id and algorithm together find a key or nothing; the
+/// same key twice is one; two different keys of one id and algorithm are none, and an entry that must not be used takes
+/// the others of its id along.
+#[test]
+fn an_id_may_stand_for_one_key_of_each_algorithm() {
+    let a = |members: Value| {
+        let mut jwk = RSA.jwk_with(json!({"kid": "a"}));
+        jwk.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        jwk
+    };
+    let b = |members: Value| {
+        let mut jwk = OTHER_RSA.jwk_with(json!({"kid": "a"}));
+        jwk.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        jwk
+    };
+    let all = ["RS256", "RS384", "PS256", "ES256", "EdDSA"].map(|name| Algorithm::parse(name).unwrap());
+    let named = |alg: &str| a(json!({ "alg": alg }));
+    for (what, keys, found) in [
+        ("a key once for each algorithm", json!([named("RS256"), named("RS384"), named("PS256")]), "RS256 RS384 PS256"),
+        ("one not allowed beside", json!([named("RS256"), named("RS512")]), "RS256"),
+        ("one unknown beside", json!([named("RS256"), named("RSA-OAEP-256"), named("RS1")]), "RS256"),
+        ("one for encryption beside", json!([named("RS256"), b(json!({"alg": "RS256", "use": "enc"}))]), "RS256"),
+        ("twins", json!([named("RS256"), named("RS256")]), "RS256"),
+        ("twins, one with `use`", json!([named("RS256"), a(json!({"alg": "RS256", "use": "sig"}))]), "RS256"),
+        ("triplets", json!([named("RS256"), named("RS256"), named("RS256")]), "RS256"),
+        ("two keys for two algorithms", json!([named("RS256"), b(json!({"alg": "PS256"}))]), "RS256 PS256"),
+        ("two kinds", json!([named("RS256"), P256.jwk_with(json!({"kid": "a"}))]), "RS256 ES256"),
+        ("two keys, one algorithm", json!([named("RS256"), b(json!({"alg": "RS256"}))]), ""),
+        ("two keys, one of them twice", json!([named("RS256"), named("RS256"), b(json!({"alg": "RS256"}))]), ""),
+        (
+            "two keys, and another algorithm",
+            json!([named("RS256"), b(json!({"alg": "RS256"})), named("PS256")]),
+            "PS256",
+        ),
+        ("without `alg`, twice", json!([a(json!({})), a(json!({}))]), "RS256"),
+        ("without `alg`, then with the usual one", json!([a(json!({})), named("RS256")]), "RS256"),
+        ("without `alg`, then with another", json!([a(json!({})), named("PS256")]), "PS256"),
+        ("with `alg`, then without", json!([named("PS256"), a(json!({}))]), "PS256"),
+        ("without `alg`, and another key with", json!([a(json!({})), b(json!({"alg": "PS256"}))]), ""),
+        ("without `alg`, and another key without", json!([a(json!({})), b(json!({}))]), ""),
+        ("two curves' keys without `alg`", json!([a(json!({})), P256.jwk_with(json!({"kid": "a"}))]), "RS256 ES256"),
+        ("a published private key", json!([named("RS256"), a(json!({"alg": "RS384", "d": "AQAB"}))]), ""),
+        ("a weak key", json!([named("RS256"), b(json!({"alg": "RS384", "n": base64url([0xff; 128])}))]), ""),
+        ("a key for signing only", json!([named("RS256"), b(json!({"alg": "RS384", "key_ops": ["sign"]}))]), ""),
+        ("a shared key", json!([named("RS256"), {"kty": "oct", "kid": "a", "k": "AA", "alg": "HS256"}]), ""),
+        ("`alg` as a number", json!([named("RS256"), b(json!({"alg": 1}))]), ""),
+    ] {
+        // One more key, so that the set is never empty.
+        let keys: Vec<Value> =
+            keys.as_array().unwrap().iter().cloned().chain([ED.jwk_with(json!({"kid": "z"}))]).collect();
+        for order in [keys.clone(), keys.into_iter().rev().collect()] {
+            let set = KeySet::parse(json!({ "keys": order }).to_string().as_bytes(), &all).unwrap();
+            let names = ["RS256", "RS384", "PS256", "ES256"];
+            let fits = |name: &&str| matches!(set.find(Some("a"), Algorithm::parse(name).unwrap()), Found::Key(_));
+            assert_eq!(names.into_iter().filter(fits).collect::<Vec<_>>().join(" "), found, "{what}");
+            let other = matches!(set.find(Some("a"), Algorithm::Ed25519), Found::OtherAlgorithm);
+            assert_eq!(other, !found.is_empty(), "{what}: a key that is not there may be asked for");
+        }
+    }
+}
+
+/// Scenario: sets that name absent members as `null`. Guarantees: such a member is none, neither good nor bad.
+#[test]
+fn a_member_that_is_null_is_absent() {
+    for (what, members, taken) in [
+        ("private", json!({"d": null, "p": null}), true),
+        ("shared", json!({"k": null}), true),
+        ("purpose", json!({"use": null}), true),
+        ("operations", json!({"key_ops": null}), true),
+        ("algorithm", json!({"alg": null}), true),
+        ("id", json!({"kid": null}), true),
+        ("chain", json!({"x5c": null, "x5t": null, "x5u": null}), true),
+        ("modulus", json!({"n": null}), false),
+        ("kind", json!({"kty": null}), false),
+        ("a private key all the same", json!({"d": "AQAB", "p": null}), false),
+        ("another purpose", json!({"use": "null"}), false),
+    ] {
+        assert_eq!(usable(RSA.jwk_with(members), &["RS256"]).is_some(), taken, "{what}");
+    }
+    let with_null = KeySet::parse(br#"{"keys":null}"#, &[Algorithm::Rs256]).err();
+    assert_eq!(with_null, Some(KeySetFault::Malformed));
+}
+
 #[test]
 fn keys_that_prove_nothing_do_not_enter() {
     let bits = |count: usize| {

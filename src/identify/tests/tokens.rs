@@ -25,7 +25,9 @@ fn key_set() -> Value {
         P521.jwk_with(json!({"kid": "p521"})),
         ED.jwk_with(json!({"kid": "ed"})),
         OTHER_RSA.jwk_with(json!({"kid": "twin"})),
-        OTHER_RSA.jwk_with(json!({"kid": "twin", "alg": "PS256"})),
+        RSA.jwk_with(json!({"kid": "twin", "alg": "RS256"})),
+        RSA.jwk_with(json!({"kid": "several", "alg": "RS256"})),
+        RSA.jwk_with(json!({"kid": "several", "alg": "PS256"})),
         OTHER_RSA.jwk_with(json!({"kid": "encryption", "use": "enc"})),
         OTHER_RSA.jwk_with(json!({"kid": "signing-side", "key_ops": ["sign"]})),
         OTHER_RSA.jwk_with(json!({"kid": "leaked", "d": "AQAB"})),
@@ -54,7 +56,7 @@ fn room(world: &World, change: impl FnOnce(&mut IssuerSettings)) -> (Identifier,
 async fn every_algorithm_is_verified() {
     let world = World::new();
     let (identifier, _folder) = room(&world, |_| ());
-    let rows: [(&TestKey, &str, &str); 11] = [
+    let rows: [(&TestKey, &str, &str); 13] = [
         (&RSA, "RS256", "rs"),
         (&RSA, "RS384", "rs384"),
         (&RSA, "RS512", "rs512"),
@@ -66,6 +68,8 @@ async fn every_algorithm_is_verified() {
         (&P521, "ES512", "p521"),
         (&ED, "EdDSA", "ed"),
         (&ED, "Ed25519", "ed"),
+        (&RSA, "RS256", "several"),
+        (&RSA, "PS256", "several"),
     ];
     for (key, algorithm, id) in rows {
         let token = key.token(algorithm, id, json!({}));
@@ -113,6 +117,7 @@ async fn keys_and_algorithms_are_not_to_be_mixed() {
         ("weaker hash than the key's", RSA.token("RS256", "rs512", json!({})), "token_algorithm"),
         ("curve of another key", P384.token("ES384", "p256", json!({})), "token_algorithm"),
         ("key of small order", signed_by_nobody, "token_key_unknown"),
+        ("one id, an algorithm that it is not for", RSA.token("RS384", "several", json!({})), "token_algorithm"),
         ("unknown id", RSA.token("RS256", "nobody", json!({})), "token_key_unknown"),
         ("doubled id", OTHER_RSA.token("RS256", "twin", json!({})), "token_key_unknown"),
         ("encryption key", OTHER_RSA.token("RS256", "encryption", json!({})), "token_key_unknown"),
