@@ -7,7 +7,6 @@
 //! anchor needs one that is current (RFC 5280 section 6.3).
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -25,6 +24,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::X509Version;
 
 use super::certificate::{Scope, signing_name};
+use super::file;
 use super::rejection::Reason;
 use crate::accept::ClientAuthority;
 use crate::apps::Glob;
@@ -84,7 +84,7 @@ impl Authority {
             dns: settings.dns.clone(),
         };
         scope.describe(hash);
-        let file = content(ca)?;
+        let file = file::read(ca, FILE_LIMIT_BYTES)?;
         hash.update(&(file.len() as u64).to_be_bytes());
         hash.update(&file);
         let (mut anchors, mut validity) = (Vec::new(), Vec::new());
@@ -102,7 +102,7 @@ impl Authority {
         let (mut lists, mut lists_good_until) = (Vec::new(), i64::MAX);
         hash.update(&[u8::from(crl.is_some())]);
         if let Some(path) = crl {
-            let file = content(path)?;
+            let file = file::read(path, FILE_LIMIT_BYTES)?;
             hash.update(&(file.len() as u64).to_be_bytes());
             hash.update(&file);
             for list in CertificateRevocationListDer::pem_slice_iter(&file) {
@@ -277,19 +277,4 @@ pub fn anchors(pem: &[u8]) -> Result<usize, &'static str> {
         names.insert(signing_name(&certificate).map_err(|_| "its names cannot be decoded")?);
     }
     Ok(names.len())
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, String> {
-    use std::io::Read as _;
-    let refused = |error: std::io::Error| format!("`{}` cannot be read: {}", path.display(), error.kind());
-    let mut content = Vec::new();
-    std::fs::File::open(path)
-        .map_err(refused)?
-        .take(FILE_LIMIT_BYTES + 1)
-        .read_to_end(&mut content)
-        .map_err(refused)?;
-    if content.len() as u64 > FILE_LIMIT_BYTES {
-        return Err(format!("`{}` is larger than {FILE_LIMIT_BYTES} bytes", path.display()));
-    }
-    Ok(content)
 }

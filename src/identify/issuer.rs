@@ -22,6 +22,7 @@ use super::algorithm::Algorithm;
 use super::claims;
 use super::facts::{CertificateFacts, Facts};
 use super::fetch::{FetchFault, Remote};
+use super::file;
 use super::jwks::{Asked, FORCED_WAIT, IssuerStatus, LiveKeys, Upkeep};
 use super::keys::{Found, KeySet};
 use super::kind;
@@ -257,18 +258,7 @@ fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
 }
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>, String> {
-    use std::io::Read as _;
-    let refused = |error: std::io::Error| format!("`{}` cannot be read: {}", path.display(), error.kind());
-    let mut content = Vec::new();
-    std::fs::File::open(path)
-        .map_err(refused)?
-        .take(FILE_LIMIT_BYTES + 1)
-        .read_to_end(&mut content)
-        .map_err(refused)?;
-    if content.len() as u64 > FILE_LIMIT_BYTES {
-        return Err(format!("`{}` is larger than {FILE_LIMIT_BYTES} bytes", path.display()));
-    }
-    Ok(content)
+    file::read(path, FILE_LIMIT_BYTES)
 }
 
 /// One digest over optional contents, lengths included.

@@ -17,6 +17,7 @@ mod doubts;
 mod event;
 mod facts;
 mod fetch;
+mod file;
 mod issuer;
 mod json;
 mod jwks;
