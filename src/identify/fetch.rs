@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -23,6 +23,7 @@ use rustls::RootCertStore;
 use super::event::shown;
 use super::json;
 use super::keys::KeySetFault;
+use crate::media_type::MediaType;
 use crate::telemetry::text::line;
 
 /// A discovery document or key set. Hundreds of keys with certificate chains fit.
@@ -43,7 +44,7 @@ pub enum FetchFault {
     /// Any status but 200, redirects included.
     Status,
     TooLarge,
-    /// `content-type` is not JSON.
+    /// A page for people, whatever its `content-type`.
     ContentType,
     /// The discovery document is not strict JSON or lacks `jwks_uri`.
     Discovery,
@@ -134,6 +135,7 @@ impl Remote {
             Place::Discovery { issuer, document } => {
                 let fetched = self.get(document).await?;
                 let mut document = json::object(&fetched.document).ok_or(FetchFault::Discovery)?;
+                json::drop_nulls(&mut document);
                 let named = document.remove("issuer");
                 if named.as_ref().and_then(serde_json::Value::as_str) != Some(issuer.as_str()) {
                     let named = shown(named.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default());
@@ -160,15 +162,20 @@ impl Remote {
                 detail: format!("status {}", answer.status().as_u16()),
             });
         }
-        if !is_json(answer.headers()) {
-            return Err(FetchFault::ContentType.into());
-        }
+        // Buckets and git hosts serve these documents under any type or none: the strict reading decides what they are.
+        let says_page = answer.headers().get(header::CONTENT_TYPE).is_some_and(names_page);
         let max_age = max_age(answer.headers());
         let document = match Limited::new(answer.into_body(), BODY_LIMIT_BYTES).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(FetchFault::TooLarge.into()),
             Err(error) => return Err(unreachable(error.as_ref())),
         };
+        if is_page(&document) {
+            let named = if says_page { " (`text/html`)" } else { "" };
+            let detail =
+                format!("the answer is a page for people{named} and not JSON: is this the address of the keys?");
+            return Err(FetchError { fault: FetchFault::ContentType, detail });
+        }
         Ok(Fetched { document, max_age, host: url.host().unwrap_or_default().to_owned() })
     }
 }
@@ -180,16 +187,18 @@ impl Fetch for Remote {
     }
 }
 
-/// A URL that may be asked: `https`, or `http` where no network is in between.
+/// A URL that may be asked: `https`, or `http` where no network is in between. A message leaves the query out, which some
+/// providers use for keys of their own.
 pub(super) fn permitted(url: &str) -> Result<Uri, String> {
-    let uri: Uri = url.parse().map_err(|_| format!("`{}` is not a URL", shown(url)))?;
+    let place = shown(url.split(['?', '#']).next().unwrap_or_default());
+    let uri: Uri = url.parse().map_err(|_| format!("`{place}` is not a URL"))?;
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
     match uri.scheme_str() {
         Some("https") if bare => Ok(uri),
         Some("http") if bare && loopback => Ok(uri),
-        _ => Err(format!("`{}` must be an `https` URL (`http` only on loopback)", shown(url))),
+        _ => Err(format!("`{place}` must be an `https` URL (`http` only on loopback)")),
     }
 }
 
@@ -219,11 +228,13 @@ fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
     FetchError { fault: FetchFault::Unreachable, detail: line(&detail, DETAIL_LIMIT_BYTES).into_owned() }
 }
 
-/// `application/json` or any `+json` type.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+fn names_page(value: &HeaderValue) -> bool {
+    MediaType::glimpse(value.as_bytes()).is("text/html")
+}
+
+/// Whether a body begins as HTML or XML do, and JSON never does.
+fn is_page(body: &[u8]) -> bool {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start().starts_with(b"<")
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
@@ -259,19 +270,29 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_an_answer_are_read() {
-        let mut headers = HeaderMap::new();
-        for (value, json) in [
-            ("application/json", true),
-            ("Application/JSON; charset=utf-8", true),
-            ("application/jwk-set+json", true),
-            ("text/html", false),
-            ("text/json+html", false),
+    fn a_fault_names_no_query_and_no_fragment() {
+        for url in ["http://idp.example/keys?code=secret", "https://u@idp.example/keys?secret", "https://[/#secret"] {
+            let message = permitted(url).unwrap_err();
+            assert!(!message.contains("secret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_told_by_its_beginning() {
+        for (body, page) in [
+            ("<html>", true),
+            ("\n <!doctype html>", true),
+            ("\u{feff}<?xml", true),
+            ("{\"a\":\"<\"}", false),
             ("", false),
         ] {
-            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
-            assert_eq!(is_json(&headers), json, "{value}");
+            assert_eq!(is_page(body.as_bytes()), page, "{body}");
         }
+    }
+
+    #[test]
+    fn headers_of_an_answer_are_read() {
+        let mut headers = HeaderMap::new();
         for (value, seconds) in
             [("max-age=60", Some(60)), ("public, max-age=3600, must-revalidate", Some(3600)), ("no-store", None)]
         {

@@ -98,7 +98,8 @@ impl Known {
     /// Checks a document's bytes for the issuer called `issuer`.
     pub fn parse(issuer: &str, bytes: &[u8], now: UnixMillis) -> Result<Self, LoginFault> {
         let fault = LoginFault::ProviderMetadata;
-        let members = json::object(bytes).ok_or(fault)?;
+        let mut members = json::object(bytes).ok_or(fault)?;
+        json::drop_nulls(&mut members);
         if members.get("issuer").and_then(Value::as_str) != Some(issuer) {
             return Err(fault);
         }
@@ -218,8 +219,7 @@ impl Provider {
             .map_err(|_| LoginFault::ProviderUnreachable)?;
         let answer = self.send(request).await.map_err(|_| LoginFault::ProviderUnreachable)?;
         match answer.status() {
-            StatusCode::OK if fetch::is_json(answer.headers()) => Known::parse(&self.issuer, answer.body(), now),
-            StatusCode::OK => Err(LoginFault::ProviderMetadata),
+            StatusCode::OK => Known::parse(&self.issuer, answer.body(), now),
             _ => Err(LoginFault::ProviderUnreachable),
         }
     }
@@ -276,7 +276,7 @@ impl Provider {
             .map_err(|_| fault)?;
         let answer = self.send(request).await.map_err(|_| LoginFault::ProviderUnreachable)?;
         match answer.status() {
-            StatusCode::OK if fetch::is_json(answer.headers()) => json::object(answer.body()).ok_or(fault),
+            StatusCode::OK => json::object(answer.body()).ok_or(fault),
             status if status.is_server_error() => Err(LoginFault::ProviderUnreachable),
             _ => Err(fault),
         }
