@@ -20,6 +20,12 @@ pub struct HttpUrl {
 impl HttpUrl {
     /// Takes `text` apart; the fault is the end of the sentence "`url` …".
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let url = Self::parse_with_query(text)?;
+        if text.contains('?') { Err("must not have a query (`?…`)") } else { Ok(url) }
+    }
+
+    /// The same of a URL that may have a query, which is no part of what is returned.
+    pub fn parse_with_query(text: &str) -> Result<Self, &'static str> {
         if !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
             return Err("must be printable ASCII without spaces");
         }
@@ -32,9 +38,7 @@ impl HttpUrl {
         if rest.contains('#') {
             return Err("must not have a fragment (`#…`)");
         }
-        if rest.contains('?') {
-            return Err("must not have a query (`?…`)");
-        }
+        let rest = rest.split('?').next().unwrap_or_default();
         let split = rest.find('/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(split).unwrap_or((rest, ""));
         if authority.contains('@') {
@@ -132,6 +136,21 @@ mod tests {
             ("https://é", Err("must be printable ASCII without spaces")),
         ] {
             assert_eq!(HttpUrl::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_left_out_where_it_is_allowed() {
+        let parts = |path: &str| Ok(HttpUrl { tls: true, host: "a".into(), port: 443, path: path.into() });
+        for (text, expected) in [
+            ("https://a/keys?p=b2c", parts("/keys")),
+            ("https://a?x=/y@z", parts("")),
+            ("https://a/keys", parts("/keys")),
+            ("https://a/?x#y", Err("must not have a fragment (`#…`)")),
+            ("https://u@a/?x", Err("must not hold a user or password")),
+            ("https://?x", Err("needs a host, and if need be a port from 1 to 65535")),
+        ] {
+            assert_eq!(HttpUrl::parse_with_query(text), expected, "{text}");
         }
     }
 

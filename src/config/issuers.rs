@@ -32,7 +32,7 @@ const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS]
 pub struct RawIssuer {
     /// Our own name for it, which policy subjects use.
     pub name: Spanned<String>,
-    /// The `iss` of its tokens, compared byte for byte.
+    /// The `iss` of its tokens, compared byte for byte. An `https` URL, or any text where `jwks` says where the keys are.
     pub issuer: Spanned<String>,
     /// The audiences of tokens: at least one of these must stand in `aud`.
     #[schemars(length(min = 1), extend("x-hint" = "name what the tokens are issued for, such as `[lightkeeper]`"))]
@@ -115,7 +115,7 @@ pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer], login: Option<&RawLog
         let login = login.filter(|login| login.issuer.value == issuer.name.value);
         let clients = login.map(login_clients).unwrap_or_default();
         shared_audiences(report, index, issuer, &clients);
-        let Some(settings) = one(report, index, issuer) else { continue };
+        let Some(settings) = one(report, index, issuer, login.is_some()) else { continue };
         let settings = IssuerSettings { login_clients: clients.into_iter().map(|(_, id)| id).collect(), ..settings };
         if let (Some(given), KeySource::File(_)) = (&issuer.ca, &settings.keys)
             && login.is_none()
@@ -164,7 +164,7 @@ fn shared_audiences(report: &mut Report<'_>, index: usize, raw: &RawIssuer, clie
     }
 }
 
-fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerSettings> {
+fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) -> Option<IssuerSettings> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
     let own_name =
         report.own_name(&raw.name, &subject("name")).filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
@@ -173,7 +173,11 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<IssuerS
                     `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
         report.error_with_hint(&raw.name, format!("the issuer name `{reserved}` is reserved"), hint);
     }
-    let issuer = fetched_url(report, &raw.issuer, &raw.issuer.value, &subject("issuer"));
+    let issuer = if raw.jwks.is_none() || has_login {
+        discovered(report, &raw.issuer, &subject("issuer"), has_login)
+    } else {
+        compared(report, &raw.issuer, &subject("issuer"))
+    };
     let audiences = texts(report, &raw.audiences, &subject("audiences"));
     let algorithms = match &raw.algorithms {
         Some(given) => given.iter().filter_map(|one| algorithm(report, one)).collect(),
@@ -286,7 +290,11 @@ fn algorithm(report: &mut Report<'_>, at: &Spanned<String>) -> Option<String> {
 
 fn key_source(report: &mut Report<'_>, at: &Spanned<RawKeys>, index: usize) -> Option<KeySource> {
     match &at.value {
-        RawKeys::Url(url) => fetched_url(report, at, url, &format!("issuers[{index}].jwks.url")).map(KeySource::Url),
+        RawKeys::Url(url) => {
+            let parsed = HttpUrl::parse_with_query(url);
+            fetched_url(report, at, url, parsed, &format!("issuers[{index}].jwks.url"), IN_PLAINTEXT)
+                .map(KeySource::Url)
+        }
         RawKeys::File(text) => {
             let subject = format!("issuers[{index}].jwks.file");
             let path = report.resolve(at, text, &subject)?;
@@ -297,15 +305,48 @@ fn key_source(report: &mut Report<'_>, at: &Spanned<RawKeys>, index: usize) -> O
     }
 }
 
-/// A URL from which keys are fetched, or which leads there: whoever can change them in transit can be
+const IN_PLAINTEXT: &str = "plain `http` is only accepted for a loopback address";
+
+/// The longest `issuer` that is only compared, in bytes.
+const ISSUER_LIMIT_BYTES: usize = 1024;
+
+/// An `issuer` at which something is discovered, its keys or how people log in.
+fn discovered(report: &mut Report<'_>, at: &Spanned<String>, subject: &str, has_login: bool) -> Option<String> {
+    let hint = if has_login {
+        IN_PLAINTEXT
+    } else {
+        "plain `http` is only accepted for a loopback address; where tokens only say so, and the keys are elsewhere, name \
+         their place: `jwks: { url: https://… }` or `jwks: { file: jwks.json }`"
+    };
+    fetched_url(report, at, &at.value, HttpUrl::parse(&at.value), subject, hint)
+}
+
+/// An `issuer` that is only compared with `iss`: AD FS writes `http://{host}/adfs/services/trust`, and Google has written
+/// `accounts.google.com`.
+fn compared(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<String> {
+    if (1..=ISSUER_LIMIT_BYTES).contains(&at.value.len()) && !at.value.contains(char::is_control) {
+        return Some(at.value.clone());
+    }
+    report.error(at, format!("`{subject}` must be 1 to {ISSUER_LIMIT_BYTES} bytes without control characters"));
+    None
+}
+
+/// A URL from which keys are fetched, or which leads there: who can change them in transit can be
 /// anybody (OpenID Connect Discovery 1.0 section 7.1).
-fn fetched_url<T>(report: &mut Report<'_>, at: &Spanned<T>, text: &str, subject: &str) -> Option<String> {
-    match HttpUrl::parse(text) {
+fn fetched_url<T>(
+    report: &mut Report<'_>,
+    at: &Spanned<T>,
+    text: &str,
+    parsed: Result<HttpUrl, &'static str>,
+    subject: &str,
+    hint: &str,
+) -> Option<String> {
+    match parsed {
         Ok(url) if url.tls || url.is_loopback() => return Some(text.to_owned()),
         Ok(_) => report.error_with_hint(
             at,
             format!("`{subject}` must be `https`: keys that come in plaintext can be replaced on the way"),
-            "plain `http` is only accepted for a loopback address",
+            hint,
         ),
         Err(fault) => report.error(at, format!("`{subject}` {fault}")),
     }
