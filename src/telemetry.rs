@@ -29,7 +29,7 @@ pub struct Metrics {
     duration: HistogramVec,
     bytes: IntCounterVec,
     upstream: IntCounterVec,
-    edge: IntCounterVec,
+    edge: Edge,
     reloads: IntCounterVec,
     keys: IntCounterVec,
     credentials: IntCounterVec,
@@ -132,6 +132,34 @@ impl Queries {
     }
 }
 
+/// What comes to a listener and is no call.
+struct Edge {
+    refused: IntCounterVec,
+    unused: IntCounterVec,
+    health: IntCounterVec,
+}
+
+impl Edge {
+    fn new(make: &Making) -> Result<Self, prometheus::Error> {
+        let refused = make.counter(
+            "edge_refusals_total",
+            "Connections and handshakes refused before a request existed.",
+            &["listener", "reason"],
+        )?;
+        let unused = make.counter(
+            "connections_unused_total",
+            "Connections that ended before a byte came, by listener.",
+            &["listener"],
+        )?;
+        let health = make.counter(
+            "health_checks_total",
+            "Health checks on the serving port by listener, kind (http, grpc_check, grpc_watch or grpc_probe) and answer.",
+            &["listener", "kind", "answer"],
+        )?;
+        Ok(Edge { refused, unused, health })
+    }
+}
+
 impl Metrics {
     /// Registers everything in a registry of its own.
     pub fn new() -> Result<Self, prometheus::Error> {
@@ -145,11 +173,6 @@ impl Metrics {
             make.counter("bytes_total", "Body bytes by operation and direction.", &["operation", "direction"])?;
         let upstream =
             make.counter("upstream_responses_total", "Answers of the backends by status.", &["upstream", "status"])?;
-        let edge = make.counter(
-            "edge_refusals_total",
-            "Connections and handshakes refused before a request existed.",
-            &["listener", "reason"],
-        )?;
         let reloads = make.counter("reloads_total", "Reloads by result (ok or failed).", &["result"])?;
         let keys =
             make.counter("key_refreshes_total", "Key set refreshes by issuer and result.", &["issuer", "result"])?;
@@ -201,7 +224,7 @@ impl Metrics {
         let audit_queued_bytes =
             make.gauge("audit_queued_bytes", "Bytes of records that wait, and of places kept (audit.queue_bytes).")?;
         let last_reload_ok = make.gauge("last_reload_successful", "1 if the last reload was taken over.")?;
-        let queries = Queries::new(&make)?;
+        let (edge, queries) = (Edge::new(&make)?, Queries::new(&make)?);
         Ok(Metrics {
             registry: make.0,
             requests,
@@ -268,7 +291,17 @@ impl Metrics {
 
     /// Counts a refusal before any request.
     pub fn edge_refused(&self, listener: &str, reason: &str) {
-        self.edge.with_label_values(&[listener, reason]).inc();
+        self.edge.refused.with_label_values(&[listener, reason]).inc();
+    }
+
+    /// Counts a connection that ended before a byte came.
+    pub fn connection_unused(&self, listener: &str) {
+        self.edge.unused.with_label_values(&[listener]).inc();
+    }
+
+    /// Counts a health check on the serving port.
+    pub fn health_checked(&self, listener: &str, kind: &'static str, answer: &'static str) {
+        self.edge.health.with_label_values(&[listener, kind, answer]).inc();
     }
 
     pub fn reloaded(&self, ok: bool, unix_seconds: f64) {

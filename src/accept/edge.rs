@@ -19,7 +19,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
@@ -46,6 +46,8 @@ pub enum EdgeEvent {
     /// A connection was closed because of `connections_total` or `connections_per_address`, or because its first
     /// bytes did not come (`preface_timeout`).
     ConnectionRefused { reason: &'static str },
+    /// A connection ended before a byte came: a load balancer's probe, or a connection that was opened ahead of need.
+    ClosedUnused,
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
     HandshakeFailed { reason: &'static str, detail: String, certificate: Option<ShownCertificate> },
     /// The framework refused an HTTP/2 request, or the whole connection, by itself.
@@ -240,7 +242,13 @@ async fn establish(
         None => {
             let mut ahead = BytesMut::new();
             let http2 = match timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await {
-                Ok(preface) => preface.ok()?,
+                Ok(Ok(preface)) => preface,
+                Ok(Err(_)) => {
+                    if ahead.is_empty() {
+                        witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
+                    }
+                    return None;
+                }
                 Err(_) => {
                     // Who has said nothing at all is owed nothing.
                     if !ahead.is_empty() {
@@ -255,8 +263,15 @@ async fn establish(
             let failed = |reason, detail, certificate| {
                 witness(&listener.name, Some(peer), EdgeEvent::HandshakeFailed { reason, detail, certificate });
             };
+            // One deadline from the accept to the handshake's end.
+            let until = Instant::now() + limits.handshake_timeout;
+            // A silent client is told of by its timeout.
+            if let Ok(Ok(0) | Err(_)) = timeout_at(until, tcp.peek(&mut [0])).await {
+                witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
+                return None;
+            }
             let accepting = TlsAcceptor::from(config.clone()).accept(tcp);
-            let tls = match listened(timeout(limits.handshake_timeout, accepting)).await {
+            let tls = match listened(timeout_at(until, accepting)).await {
                 (Ok(Ok(tls)), _) => tls,
                 (Ok(Err(error)), Some((reason, certificate))) => {
                     failed(reason, error.to_string(), Some(certificate));

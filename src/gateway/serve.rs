@@ -368,6 +368,8 @@ fn witness(core: &Arc<Core>) -> Witness {
                 ("handshake_failed", reason, Some(detail), certificate)
             }
             EdgeEvent::StreamRefused { reason } => ("stream_refused", reason, None, None),
+            // No audit record and no line: load balancers do it every few seconds.
+            EdgeEvent::ClosedUnused => return core.metrics.connection_unused(listener),
             EdgeEvent::AcceptFailed { detail } => ("accept_failed", "accept_failed", Some(detail), None),
         };
         core.metrics.edge_refused(listener, reason);

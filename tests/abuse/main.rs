@@ -34,6 +34,8 @@ mod memory;
 #[cfg(test)]
 mod paths;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod reports;
 #[cfg(test)]
 mod silence;
