@@ -44,6 +44,7 @@ fn head(criterion: &mut Criterion) {
         serves: Serves::ALL,
         tls: None,
         public_url: None,
+        front: Default::default(),
     };
     let connection = Connection::new(Arc::new(listener), SocketAddr::from(([127, 0, 0, 1], 1)), false, None);
     let (profile, limits) = (Profile::lightstep(), Limits::default());

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::FrontSettings;
 use crate::apps::Glob;
 
 /// One entry of `listeners:`.
@@ -15,6 +16,7 @@ pub struct ListenerSettings {
     /// What clients call us, `https://telemetry.acme.example`, for links in answers. `None`: the
     /// request's own scheme and authority.
     pub public_url: Option<String>,
+    pub front: FrontSettings,
 }
 
 /// Which parts of the contract a listener offers; everything else is an unknown path there.

@@ -32,6 +32,7 @@ fn head(line: &str, headers: &[String], certificate: bool) -> Result<(Caller, Ca
         serves: Serves::ALL,
         tls: None,
         public_url: None,
+        front: Default::default(),
     };
     let chain = certificate.then(|| Arc::new(ClientChain { certificates: Vec::new(), listener: "test".into() }));
     let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use super::address::HttpUrl;
 use super::client_ca::client_certificates;
+use super::front::front;
 use super::raw::{RawAdmin, RawListener, RawService, RawTls, RawTlsVersion};
 use super::report::{Content, Report};
 use crate::accept::{ListenerSettings, Serves, TlsSettings};
@@ -51,6 +52,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawListener) -> Option<Liste
     let serves = serves(raw.serves.as_deref());
     let tls = raw.tls.as_ref().map(|tls| tls_settings(report, index, tls));
     let public_url = raw.public_url.as_ref().map(|url| public_url(report, url, &subject("public_url")));
+    let front = front(report, index, raw);
     if tls.is_none() && address.is_some_and(|address| !address.ip().is_loopback()) {
         report.warning(
             &raw.address,
@@ -70,6 +72,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawListener) -> Option<Liste
             Some(checked) => Some(checked?),
             None => None,
         },
+        front,
     })
 }
 

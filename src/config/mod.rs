@@ -13,6 +13,7 @@ mod client_tokens;
 mod contents;
 mod exposure;
 mod forms;
+mod front;
 mod ingest;
 mod issuers;
 mod limits;

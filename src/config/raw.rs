@@ -11,6 +11,7 @@ use serde::Deserialize;
 pub use super::alerts::RawAlerts;
 pub use super::client_ca::RawClientCa;
 pub use super::forms::RawSwitch;
+use super::front::RawHealth;
 use super::issuers::RawIssuer;
 use super::query::RawQuery;
 use super::web::RawWeb;
@@ -86,6 +87,8 @@ pub struct RawListener {
     /// What clients call us, `https://telemetry.acme.example`, for links in answers; default: the
     /// request's own scheme and authority.
     pub public_url: Option<Spanned<String>>,
+    /// Health checks on this port; default: none.
+    pub health: Option<Spanned<RawHealth>>,
 }
 
 /// A part of what the gateway offers.

@@ -224,6 +224,34 @@ pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer) ->
     Ok(())
 }
 
+/// Answers with a gRPC status alone: trailers-only.
+pub async fn grpc_status(session: &mut Session, walk: &mut Walk, code: u8) -> Outcome {
+    let mut head = head(walk, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))])?;
+    head.append_header("grpc-status", code.to_string())?;
+    session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
+    Ok(())
+}
+
+/// Begins a gRPC answer of ours, messages of which follow.
+pub async fn grpc_begin(session: &mut Session, walk: &mut Walk) -> Outcome {
+    let head = head(walk, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))])?;
+    session.write_response_tasks(vec![HttpTask::Header(Box::new(head), false)]).await?;
+    Ok(())
+}
+
+pub async fn grpc_message(session: &mut Session, message: Vec<u8>) -> Outcome {
+    let framed: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
+    session.write_response_tasks(vec![HttpTask::Body(Some(framed), false)]).await?;
+    Ok(())
+}
+
+/// Ends a gRPC answer that was begun.
+pub async fn grpc_end(session: &mut Session, code: u8) -> Outcome {
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)))]);
+    session.write_response_tasks(vec![HttpTask::Trailer(Some(Box::new(trailers)))]).await?;
+    Ok(())
+}
+
 /// The head of every answer, passed on or ours: with the request's id, and to be kept by no cache on the way or in the
 /// client (RFC 9111 section 5.2.2.5), because what is answered depends on who asks and what is permitted now.
 fn head(

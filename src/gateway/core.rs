@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::House;
 use super::alarms::Alarms;
 use super::echoes::Echoes;
+use super::health::Watches;
 use super::inlet::Passing;
 use super::large::LargeBodies;
 use super::pulse::Pulse;
@@ -67,6 +68,8 @@ pub struct Core {
     pub(super) sharing: Sharing,
     /// Credentials of ours that came back lately.
     pub(super) echoes: Echoes,
+    /// Health checks that wait for changes.
+    pub(super) watches: Arc<Watches>,
     pub in_flight: AtomicU64,
     pub draining: AtomicBool,
     /// Whether every issuer's keys have once been asked for.
@@ -145,6 +148,7 @@ impl Core {
             rates: Rates::default(),
             sharing: Sharing::default(),
             echoes: Echoes::default(),
+            watches: Arc::default(),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             issuers_tried: AtomicBool::new(false),

@@ -101,6 +101,7 @@ pub fn read(parts: &Parts, profile: &Profile, limits: &Limits) -> Result<(Caller
         serves: Serves::ALL,
         tls: None,
         public_url: None,
+        front: Default::default(),
     };
     let connection = Connection::new(Arc::new(listener), SocketAddr::from(([127, 0, 0, 1], 0)), false, None);
     accept::read(parts, &connection, profile, limits).map_err(|refused| refused.fault.reason())

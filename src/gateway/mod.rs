@@ -18,6 +18,7 @@ mod echoes;
 pub mod explaining;
 pub mod gather;
 mod fairness;
+mod health;
 mod house;
 mod inlet;
 mod lanes;

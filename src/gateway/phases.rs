@@ -12,7 +12,7 @@ use pingora_core::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::walk::Walk;
-use super::{Core, admit, answer};
+use super::{Core, admit, answer, health};
 use crate::accept::Arrival;
 use crate::respond::{Class, Refusal};
 
@@ -38,12 +38,22 @@ impl ProxyHttp for Phases {
             // Every connection comes through our own accept loop; one that did not is nobody's.
             return Err(Error::explain(ErrorType::InternalError, "connection without its facts"));
         };
-        walk.begin(arrival.clone());
         if arrival.connection.is_closing() {
             session.set_keepalive(None);
         }
         session.set_write_timeout(Some(walk.house.limits.body_timeout));
         let mut cut = self.core.cut.subscribe();
+        if let Some(check) = health::asked(session.req_header(), &arrival.connection) {
+            // No record is begun: a check is nobody's call.
+            walk.arrival = Some(arrival.clone());
+            tokio::select! {
+                biased;
+                answered = health::answer(session, walk, &arrival, check) => answered?,
+                _ = cut.wait_for(|cut| *cut) => {}
+            }
+            return Ok(true);
+        }
+        walk.begin(arrival.clone());
         let admitted = tokio::select! {
             biased;
             admitted = admit::admit(session, walk, &arrival) => admitted,

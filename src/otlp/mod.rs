@@ -24,6 +24,7 @@ pub(crate) use names::folded;
 pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;
 pub use wanted::Wanted;
+pub use wire::text_field;
 
 use crate::media_type;
 

@@ -26,6 +26,19 @@ const GROUPS_TOO_DEEP: &str = "groups are nested too deep";
 const GROUP_NOT_OPEN: &str = "a group ends that is not open";
 const OTHER_WIRE_TYPE: &str = "a known field has another wire type";
 
+/// The text of a field of a small message; the last one counts, and none is `None` (protobuf.dev, "Last One Wins").
+pub fn text_field(message: &[u8], number: u32) -> Result<Option<&str>, Malformed> {
+    let mut cursor = Cursor::new(message);
+    let mut found = None;
+    while let Some(field) = cursor.field()? {
+        if field.number == number {
+            let text = str::from_utf8(field.bytes()?);
+            found = Some(text.map_err(|_| Malformed { offset: field.start, what: "a text is not UTF-8" })?);
+        }
+    }
+    Ok(found)
+}
+
 /// How the value of a field is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wire {

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lightkeeper::accept::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
+use lightkeeper::accept::{
+    ClientAuthority, ClientCertificates, FrontSettings, HealthSettings, ListenerSettings, Serves, TlsSettings,
+};
 use lightkeeper::apps::{AppPath, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
 use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
@@ -57,6 +59,7 @@ fn every_key_arrives_in_the_checked_settings() {
                 }),
             }),
             public_url: Some("https://telemetry.example".into()),
+            front: FrontSettings { health: HealthSettings { path: Some("/healthz".into()), grpc: true } },
         }]
     );
     assert_eq!(

@@ -22,6 +22,8 @@ mod exports;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod inlet;

@@ -1,0 +1,283 @@
+//! Health checks on the serving port, for load balancers that can ask no other.
+//!
+//! What it does: answers `health.path` of a listener and `grpc.health.v1.Health` with what `/readyz` of `admin` says, in
+//! one bit. What it refuses to know: who asks, and why the gateway is not ready.
+//! Invariants: no identity, no record, no detail; what is read is bounded in bytes and time; watches are bounded in number,
+//! in total and for each address, and end when their connection is asked to close.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora_core::Error;
+use pingora_proxy::Session;
+
+use super::answer;
+use super::walk::Walk;
+use super::{Core, House};
+use crate::accept::{Arrival, Connection};
+use crate::limits::address_block;
+use crate::media_type::MediaType;
+use crate::otlp;
+
+/// Watches that are open at once. A gRPC client holds one for each backend that it has of us.
+const WATCHES_LIMIT: usize = 256;
+const WATCHES_PER_ADDRESS_LIMIT: usize = 16;
+/// Between two looks at the state for a watch.
+const WATCH_LOOK: Duration = Duration::from_millis(250);
+/// How long one message to a watch may take: it has five bytes of frame and two of content.
+const WATCH_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A `HealthCheckRequest` with its frame: the full name of a service, and room.
+const REQUEST_LIMIT_BYTES: usize = 1024;
+
+/// gRPC status codes (google.rpc.Code).
+const OK: u8 = 0;
+const INVALID_ARGUMENT: u8 = 3;
+const DEADLINE_EXCEEDED: u8 = 4;
+const NOT_FOUND: u8 = 5;
+const RESOURCE_EXHAUSTED: u8 = 8;
+const UNIMPLEMENTED: u8 = 12;
+const UNAVAILABLE: u8 = 14;
+
+/// The kind of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// `GET` or `HEAD` of the listener's `health.path`.
+    Http,
+    /// `grpc.health.v1.Health/Check`.
+    Grpc,
+    /// `grpc.health.v1.Health/Watch`.
+    Watch,
+    /// What an AWS Application Load Balancer asks of gRPC targets unless told otherwise. It expects UNIMPLEMENTED.
+    Probe,
+}
+
+impl Check {
+    fn word(self) -> &'static str {
+        match self {
+            Check::Http => "http",
+            Check::Grpc => "grpc_check",
+            Check::Watch => "grpc_watch",
+            Check::Probe => "grpc_probe",
+        }
+    }
+}
+
+/// `grpc.health.v1.HealthCheckResponse.ServingStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Serving {
+    Serving = 1,
+    NotServing = 2,
+    ServiceUnknown = 3,
+}
+
+impl Serving {
+    fn word(self) -> &'static str {
+        match self {
+            Serving::Serving => "ready",
+            Serving::NotServing => "not_ready",
+            Serving::ServiceUnknown => "unknown",
+        }
+    }
+
+    fn message(self) -> Vec<u8> {
+        vec![0x08, self as u8]
+    }
+}
+
+/// Whether a head asks for health on a listener that tells it. Nothing in it but method, path and content type counts.
+pub fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
+    let settings = &connection.listener.front.health;
+    let path = head.uri.path();
+    if settings.path.as_deref() == Some(path) && matches!(head.method, Method::GET | Method::HEAD) {
+        return head.uri.query().is_none().then_some(Check::Http);
+    }
+    if !settings.grpc || !connection.http2 || head.method != Method::POST || head.uri.query().is_some() {
+        return None;
+    }
+    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if !MediaType::glimpse(kind.unwrap_or_default()).is_grpc_of_any_kind() {
+        return None;
+    }
+    match path {
+        "/grpc.health.v1.Health/Check" => Some(Check::Grpc),
+        "/grpc.health.v1.Health/Watch" => Some(Check::Watch),
+        "/AWS.ALB/healthcheck" => Some(Check::Probe),
+        _ => None,
+    }
+}
+
+/// Answers a check, and counts it.
+pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, check: Check) -> Result<(), Box<Error>> {
+    let core = walk.core().clone();
+    let listener = &arrival.connection.listener;
+    let count = |word: &'static str| core.metrics.health_checked(&listener.name, check.word(), word);
+    let state = state_of(&core);
+    match check {
+        Check::Http => {
+            count(state.word());
+            let (status, text) = match state {
+                Serving::Serving => (StatusCode::OK, "ready\n"),
+                Serving::NotServing | Serving::ServiceUnknown => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            };
+            let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            return answer::page(session, walk, status, vec![kind], Bytes::from_static(text.as_bytes())).await;
+        }
+        Check::Probe => {
+            count(state.word());
+            let code = if state == Serving::Serving { UNIMPLEMENTED } else { UNAVAILABLE };
+            return answer::grpc_status(session, walk, code).await;
+        }
+        Check::Grpc | Check::Watch => {}
+    }
+    let is_known = match service(session, walk).await {
+        Ok(service) => is_known(&walk.house, arrival, &service),
+        Err(code) => {
+            count("refused");
+            return answer::grpc_status(session, walk, code).await;
+        }
+    };
+    let state = if is_known { state } else { Serving::ServiceUnknown };
+    if check == Check::Watch {
+        let address = arrival.connection.peer.ip();
+        let Some(_place) = core.watches.take(address) else {
+            count("busy");
+            return answer::grpc_status(session, walk, RESOURCE_EXHAUSTED).await;
+        };
+        count(state.word());
+        return watch(session, walk, arrival, is_known).await;
+    }
+    count(state.word());
+    if !is_known {
+        return answer::grpc_status(session, walk, NOT_FOUND).await;
+    }
+    answer::grpc_begin(session, walk).await?;
+    answer::grpc_message(session, state.message()).await?;
+    answer::grpc_end(session, OK).await
+}
+
+fn state_of(core: &Core) -> Serving {
+    if core.readiness().ready { Serving::Serving } else { Serving::NotServing }
+}
+
+/// Tells the state at once and whenever it changes, until the client or the connection ends.
+async fn watch(session: &mut Session, walk: &mut Walk, arrival: &Arrival, is_known: bool) -> Result<(), Box<Error>> {
+    let core = walk.core().clone();
+    let mut told = None;
+    let mut looks = tokio::time::interval(WATCH_LOOK);
+    answer::grpc_begin(session, walk).await?;
+    loop {
+        let state = if is_known { state_of(&core) } else { Serving::ServiceUnknown };
+        if told != Some(state) {
+            // A client that takes nothing holds its place no longer.
+            let sending = answer::grpc_message(session, state.message());
+            match tokio::time::timeout(WATCH_WRITE_TIMEOUT, sending).await {
+                Ok(sent) => sent?,
+                Err(_) => return Ok(()),
+            }
+            told = Some(state);
+        }
+        if arrival.connection.is_closing() {
+            // The client asks again over a connection to a gateway that stays.
+            return answer::grpc_end(session, UNAVAILABLE).await;
+        }
+        match session.downstream_session.watch_h2_stream_close() {
+            Some(closed) => tokio::select! {
+                _ = closed => return Ok(()),
+                _ = looks.tick() => {}
+            },
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The service that a check names, or the gRPC code that refuses it.
+async fn service(session: &mut Session, walk: &Walk) -> Result<String, u8> {
+    let mut body = BytesMut::new();
+    let reading = async {
+        while let Some(piece) = session.as_mut().read_request_body().await.map_err(|_| INVALID_ARGUMENT)? {
+            if body.len() + piece.len() > REQUEST_LIMIT_BYTES {
+                return Err(RESOURCE_EXHAUSTED);
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(())
+    };
+    tokio::time::timeout(walk.house.limits.header_timeout, reading).await.map_err(|_| DEADLINE_EXCEEDED)??;
+    let (compressed, message) = otlp::unframe(&body.freeze()).map_err(|_| INVALID_ARGUMENT)?;
+    if compressed {
+        return Err(UNIMPLEMENTED);
+    }
+    let service = otlp::text_field(&message, 1).map_err(|_| INVALID_ARGUMENT)?;
+    Ok(service.unwrap_or_default().to_owned())
+}
+
+/// The whole of it has no name; besides, the services that exports go to are known where exports are served.
+fn is_known(house: &House, arrival: &Arrival, service: &str) -> bool {
+    let serves = arrival.connection.listener.serves;
+    service.is_empty() || serves.ingest && house.profile.match_grpc(&format!("/{service}/Export")).is_some()
+}
+
+/// Places for watches.
+#[derive(Default)]
+pub struct Watches {
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A watch's place; dropping it gives it back.
+struct WatchPlace {
+    watches: Arc<Watches>,
+    address: IpAddr,
+}
+
+impl Watches {
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<WatchPlace> {
+        let address = address_block(address);
+        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = counts.get(&address).copied().unwrap_or_default();
+        if here >= WATCHES_PER_ADDRESS_LIMIT || counts.values().sum::<usize>() >= WATCHES_LIMIT {
+            return None;
+        }
+        counts.insert(address, here + 1);
+        Some(WatchPlace { watches: self.clone(), address })
+    }
+}
+
+impl Drop for WatchPlace {
+    fn drop(&mut self) {
+        let mut counts = self.watches.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(&self.address) {
+            Some(here) if *here > 1 => *here -= 1,
+            _ => drop(counts.remove(&self.address)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: watches from one address, then from many. Guarantees: neither takes more than its share; a place that is
+    /// given back is a place, and nothing is remembered of an address without one.
+    #[test]
+    fn watches_are_bounded() {
+        let watches = Arc::new(Watches::default());
+        let address = |number: usize| IpAddr::from([192, 0, 2, u8::try_from(number).unwrap()]);
+        let take = |number: usize, count: usize| -> Vec<_> {
+            (0..count).map_while(|_| watches.take(address(number))).collect()
+        };
+        let alone = take(1, 1000);
+        assert_eq!(alone.len(), WATCHES_PER_ADDRESS_LIMIT);
+        let others: Vec<_> = (2..250).flat_map(|number| take(number, 1000)).collect();
+        assert_eq!(alone.len() + others.len(), WATCHES_LIMIT);
+        assert!(watches.take(address(250)).is_none());
+        drop(alone);
+        assert!(watches.take(address(250)).is_some());
+        drop(others);
+        assert!(watches.by_address.lock().unwrap().is_empty());
+    }
+}
