@@ -143,6 +143,7 @@ mod tests {
             ("/p/my%20project", vec!["p", "my project"]),
             ("/p/%61", vec!["p", "a"]),
             ("/a:b/@c", vec!["a:b", "@c"]),
+            ("/a+b", vec!["a+b"]),
             ("/v0.2/x", vec!["v0.2", "x"]),
         ];
         for (path, expected) in good {
@@ -182,12 +183,19 @@ mod tests {
             "/a%23b",
             "/a%3fb",
             "/...",
+            "/a b",
+            "/a\"b",
+            "/a|b",
+            "/a<b",
+            "/a{b}",
         ];
         for path in bad {
             assert!(segments(path).is_err(), "{path}");
         }
         assert!(segments(&"/a".repeat(PARTS_LIMIT + 1)).is_err());
         assert!(segments(&format!("/{}", "a".repeat(SEGMENT_LIMIT_BYTES + 1))).is_err());
+        assert_eq!(segments(&"/a".repeat(PARTS_LIMIT)).unwrap().len(), PARTS_LIMIT);
+        assert_eq!(segments(&format!("/{}", "a".repeat(SEGMENT_LIMIT_BYTES))).unwrap().len(), 1);
     }
 
     #[test]
@@ -219,6 +227,9 @@ mod tests {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
         );
         assert_eq!(pairs("a=b+c%2B").unwrap(), [("a".to_owned(), "b c+".to_owned())]);
+        let full = vec!["a=b"; PARTS_LIMIT].join("&");
+        assert_eq!(pairs(&full).unwrap().len(), PARTS_LIMIT);
+        assert_eq!(pairs(&format!("{full}&a=b")), Err(Fault::Query));
         for query in ["", "a=1;b=2", "=1", "a=%", "a=%0a", "a&&b", "a=é"] {
             assert_eq!(pairs(query), Err(Fault::Query), "{query}");
         }
