@@ -1,7 +1,8 @@
 """A TCP relay that lets no answer overtake the bytes that are still being written to a server.
 
 What the client writes is held until it pauses, and then goes on in one piece; what the server says passes at once.
-It does not read what it carries (TLS or not). Bounds: `MOST` held bytes; a connection ends with either side.
+It does not read what it carries (TLS or not), but keeps what each connection began with. Bounds: `MOST` held bytes; a
+connection ends with either side.
 """
 
 import select
@@ -18,6 +19,7 @@ class Relay:
         self.server = ("127.0.0.1", port)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self.listener.getsockname()[1]
+        self.beginnings = []  # the first piece of each connection
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -34,7 +36,7 @@ class Relay:
                 for one in (client, server):
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     one.settimeout(10)
-                exchange(client, server)
+                exchange(client, server, self.beginnings)
         except OSError:
             pass  # either side may reset; the other then sees an end
 
@@ -42,8 +44,8 @@ class Relay:
         self.listener.close()
 
 
-def exchange(client, server):
-    held, due, reads = bytearray(), None, [client, server]
+def exchange(client, server, beginnings):
+    held, due, reads, begun = bytearray(), None, [client, server], False
     while server in reads:
         wait = None if due is None else max(due - time.monotonic(), 0)
         ready, _, _ = select.select(reads, [], [], wait)
@@ -62,6 +64,9 @@ def exchange(client, server):
                 reads.remove(client)
                 due = time.monotonic()
         elif due is not None and time.monotonic() >= due:
+            if not begun:
+                beginnings.append(bytes(held))
+                begun = True
             server.sendall(held)
             held.clear()
             due = None

@@ -41,15 +41,15 @@ def free_ports(count):
     return ports
 
 
-def eventually(what, probe, evidence=lambda: ""):
+def eventually(what, probe, evidence=lambda: "", patience=PATIENCE):
     """The first true value of `probe`, or a failure that says what was waited for and shows evidence."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         value = probe()
         if value:
             return value
         time.sleep(0.05)
-    raise AssertionError(f"waited {PATIENCE} s for {what}{evidence()}")
+    raise AssertionError(f"waited {patience} s for {what}{evidence()}")
 
 
 def lines_of(file):
@@ -93,7 +93,7 @@ class Process:
         if answered:
             eventually(f"an answer to {line}", lambda: self.text().count("\n") > before)
 
-    def listens(self, port):
+    def listens(self, port, patience=PATIENCE):
         def probe():
             if self.child.poll() is not None:
                 raise AssertionError(f"{self.name} exited with {self.child.returncode}:\n{self.text()[-3000:]}")
@@ -103,7 +103,7 @@ class Process:
             except OSError:
                 return False
 
-        eventually(f"{self.name} to listen", probe, lambda: f":\n{self.text()[-3000:]}")
+        eventually(f"{self.name} to listen", probe, lambda: f":\n{self.text()[-3000:]}", patience)
 
     def stop(self):
         if self.child.poll() is None:
@@ -115,6 +115,13 @@ class Process:
                 self.child.kill()
                 self.child.wait()
         self.log.close()
+
+
+def plain_export(service, name):
+    """The body of an export of one span, in JSON."""
+    span = {"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": name}
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]}
+    return json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}).encode()
 
 
 class Gateway:
@@ -253,6 +260,11 @@ class World:
     def captured(self):
         """What the emulator has received so far."""
         return lines_of(self.captures)
+
+    def named(self, name):
+        """The captured requests in whose body `name` stands."""
+        text = name.encode()
+        return [r for r in self.captured() if text in body_of(r, r["path"].startswith("/opentelemetry"))]
 
     def stop(self):
         for process in reversed(self.processes):
