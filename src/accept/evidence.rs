@@ -118,13 +118,12 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
     digest.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// The one line of this name, if there is any.
+/// The one line of this name, if there is any. A line that is repeated byte for byte is one: some exporters write their
+/// token both as a configured header and by an authenticator.
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Fault> {
     let mut lines = headers.get_all(name).iter();
-    match (lines.next(), lines.next()) {
-        (first, None) => Ok(first),
-        (_, Some(_)) => Err(Fault::CredentialConflict),
-    }
+    let first = lines.next();
+    if lines.all(|line| Some(line) == first) { Ok(first) } else { Err(Fault::CredentialConflict) }
 }
 
 /// `Bearer x` in any case, or a bare `x` as the query API's clients send it.

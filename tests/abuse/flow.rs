@@ -37,6 +37,7 @@ const SEQUENCES: &[(&str, &[u16])] = &[
     ("{EXPORT}Expect: 100-Continue\r\nContent-Length: 0\r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}TE: trailers\r\nConnection: TE\r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}Connection: Keep-Alive\r\nKeep-Alive: timeout=1, max=1\r\n\r\n{GET}\r\n", &[200, 200]),
+    ("{GET}Authorization: Bearer {A}\r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}Proxy-Connection: close\r\nProxy-Authorization: Basic eDp5\r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}Cookie: a=b; c=\"d\"\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}X-Obs: caf\u{e9}\r\nX-Empty:\r\nX-Blank:  \t \r\n\r\n{GET}\r\n", &[200, 200]),

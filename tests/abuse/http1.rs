@@ -365,7 +365,6 @@ const CONNECTIONS: &[Case] = &[
         400,
         CONFLICT,
     ),
-    ("{GET}Authorization: Bearer {A}\r\n\r\n", 400, CREDENTIALS),
     ("{GET}authorization: Bearer {T}\r\n\r\n", 400, CREDENTIALS),
     ("{GET}lightstep-access-token: {T}\r\n\r\n", 400, CREDENTIALS),
     ("{GET}lightstep-access-token: a\r\nlightstep-access-token: b\r\n\r\n", 400, CREDENTIALS),

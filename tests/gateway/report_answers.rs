@@ -140,7 +140,7 @@ async fn two_tokens_are_a_refusal() {
         for caller in [
             world.plain_caller().bearer(&one).access_token(&other),
             world.plain_caller().access_token(&one).access_token(&other),
-            world.plain_caller().bearer(&one).bearer(&one),
+            world.plain_caller().bearer(&one).bearer(&other),
         ] {
             let answer = caller.report(&LegacySample::of(format, "checkout", 1)).await.unwrap();
             refused_for_good(&world, &format!("{format:?}"), format, &answer, (400, 3), "conflicting_credentials")
