@@ -11,11 +11,15 @@ use serde::Deserialize;
 
 use super::address::HttpUrl;
 use super::limits::{duration_between, hours};
-use super::report::{Content, Named, Report};
+use super::raw::RawSecret;
+use super::report::{Content, Report};
+use super::vault;
 use super::web::RawLogin;
 use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name, names, nearest};
-use crate::identify::{CLIENT_CERTIFICATES, CLIENT_TOKENS, IssuerSettings, KeySource, TokensTaken, WEBHOOKS};
+use crate::identify::{
+    CLIENT_CERTIFICATES, CLIENT_TOKENS, IssuerSettings, KeyAccess, KeySource, TokensTaken, WEBHOOKS,
+};
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
@@ -87,15 +91,20 @@ pub enum RawEmailUnverified {
     Accept,
 }
 
-/// A fixed place of an issuer's keys.
+/// Where an issuer's keys are, and how they are asked for. Without `file` and `url` they are found by discovery.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schemars(extend("x-hint" = "write `{ file: jwks.json }` or `{ url: https://… }`"))]
-pub enum RawKeys {
+pub struct RawKeys {
     /// A JWKS file (RFC 7517).
-    File(String),
+    pub file: Option<Spanned<String>>,
     /// A JWKS URL.
-    Url(String),
+    pub url: Option<Spanned<String>>,
+    /// A bearer token that is shown when they are fetched, as a Kubernetes API server wants it; read anew each time, and sent
+    /// to the origin of `url` (or of `issuer`) alone.
+    pub token: Option<Spanned<RawSecret>>,
+    /// PEM file: the roots to trust when they are fetched; default: those of the issuer's `ca`.
+    pub ca: Option<Spanned<String>>,
 }
 
 /// The names of claims.
@@ -117,11 +126,15 @@ pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer], login: Option<&RawLog
         shared_audiences(report, index, issuer, &clients);
         let Some(settings) = one(report, index, issuer, login.is_some()) else { continue };
         let settings = IssuerSettings { login_clients: clients.into_iter().map(|(_, id)| id).collect(), ..settings };
-        if let (Some(given), KeySource::File(_)) = (&issuer.ca, &settings.keys)
-            && login.is_none()
-        {
+        let is_in_use =
+            login.is_some() || (settings.key_access.ca.is_none() && !matches!(settings.keys, KeySource::File(_)));
+        if let (Some(given), false) = (&issuer.ca, is_in_use) {
             let hint = "remove `ca`, or let the keys be found by discovery or `jwks: { url: … }`";
-            report.error_with_hint(given, format!("`issuers[{index}].ca` has no use: the keys are in a file"), hint);
+            let (why, hint) = match settings.keys {
+                KeySource::File(_) => ("the keys are in a file", hint),
+                _ => ("`jwks.ca` takes its place", "remove one of the two"),
+            };
+            report.error_with_hint(given, format!("`issuers[{index}].ca` has no use: {why}"), hint);
         }
         if checked.iter().any(|other| other.name == settings.name) {
             report.error(&issuer.name, format!("two issuers are named {}", name(&settings.name)));
@@ -173,7 +186,8 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
                     `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
         report.error_with_hint(&raw.name, format!("the issuer name `{reserved}` is reserved"), hint);
     }
-    let issuer = if raw.jwks.is_none() || has_login {
+    let has_place = raw.jwks.as_ref().is_some_and(|keys| keys.value.file.is_some() || keys.value.url.is_some());
+    let issuer = if !has_place || has_login {
         discovered(report, &raw.issuer, &subject("issuer"), has_login)
     } else {
         compared(report, &raw.issuer, &subject("issuer"))
@@ -185,7 +199,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
     };
     let keys = match &raw.jwks {
         Some(given) => key_source(report, given, index),
-        None => Some(KeySource::Discovery),
+        None => Some((KeySource::Discovery, KeyAccess::default())),
     };
     let ca = match &raw.ca {
         Some(given) => Some(report.path(given, &subject("ca"), Content::Trust)?),
@@ -230,13 +244,15 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
         // A year and some days: service accounts of some clusters hold such tokens.
         Duration::from_secs(60)..=hours(9000),
     );
+    let (keys, key_access) = keys?;
     Some(IssuerSettings {
         name: own_name?,
         issuer: issuer?,
         audiences,
         algorithms,
-        keys: keys?,
+        keys,
         ca,
+        key_access,
         subject_claim,
         groups_claim,
         types: types(raw.types.as_deref()),
@@ -288,21 +304,49 @@ fn algorithm(report: &mut Report<'_>, at: &Spanned<String>) -> Option<String> {
     None
 }
 
-fn key_source(report: &mut Report<'_>, at: &Spanned<RawKeys>, index: usize) -> Option<KeySource> {
-    match &at.value {
-        RawKeys::Url(url) => {
-            let parsed = HttpUrl::parse_with_query(url);
-            fetched_url(report, at, url, parsed, &format!("issuers[{index}].jwks.url"), IN_PLAINTEXT)
-                .map(KeySource::Url)
+fn key_source(report: &mut Report<'_>, at: &Spanned<RawKeys>, index: usize) -> Option<(KeySource, KeyAccess)> {
+    let subject = |key: &str| format!("issuers[{index}].jwks.{key}");
+    let RawKeys { file, url, token, ca } = &at.value;
+    let whole = format!("issuers[{index}].jwks");
+    let source = match (file, url) {
+        (Some(_), Some(_)) => {
+            let hint = "write `{ file: jwks.json }` or `{ url: https://… }`";
+            report.error_with_hint(at, format!("`{whole}` needs exactly one of `file`, `url`"), hint);
+            None
         }
-        RawKeys::File(text) => {
-            let subject = format!("issuers[{index}].jwks.file");
-            let path = report.resolve(at, text, &subject)?;
-            let (line, column) = (at.line(), at.column());
-            report.named.push(Named { path: path.clone(), content: Content::Keys, subject, line, column });
-            Some(KeySource::File(path))
+        (None, None) if token.is_none() && ca.is_none() => {
+            let hint =
+                "write `{ file: jwks.json }` or `{ url: https://… }`, or leave it out: keys are found by discovery";
+            report.error_with_hint(at, format!("`{whole}` says nothing"), hint);
+            None
         }
-    }
+        (None, None) => Some(KeySource::Discovery),
+        (None, Some(url)) => {
+            let parsed = HttpUrl::parse_with_query(&url.value);
+            fetched_url(report, url, &url.value, parsed, &subject("url"), IN_PLAINTEXT).map(KeySource::Url)
+        }
+        (Some(file), None) => {
+            let unused = [("token", token.as_ref().map(place)), ("ca", ca.as_ref().map(place))];
+            for (key, place) in unused.into_iter().filter_map(|(key, place)| Some((key, place?))) {
+                report.error(&place, format!("`{}` has no use: the keys are in a file", subject(key)));
+            }
+            report.path(file, &subject("file"), Content::Keys).map(KeySource::File)
+        }
+    };
+    let token = match token {
+        Some(given) => Some(vault::secret(report, given, &subject("token"))?),
+        None => None,
+    };
+    let ca = match ca {
+        Some(given) => Some(report.path(given, &subject("ca"), Content::Trust)?),
+        None => None,
+    };
+    Some((source?, KeyAccess { token, ca }))
+}
+
+/// Where something stands, whatever it is.
+fn place<T>(at: &Spanned<T>) -> Spanned<()> {
+    Spanned::new((), at.line(), at.column())
 }
 
 const IN_PLAINTEXT: &str = "plain `http` is only accepted for a loopback address";

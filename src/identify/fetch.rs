@@ -4,7 +4,8 @@
 //! and reads it with every bound there is. What it refuses to know: when, how often, and which keys count.
 //! Invariants: only configured addresses, or those that the issuer's own document names, are asked;
 //! `https` always, but on loopback; no redirect is followed; a body is never larger than
-//! `BODY_LIMIT_BYTES`; both requests together take at most `TOTAL_TIMEOUT`.
+//! `BODY_LIMIT_BYTES`; both requests together take at most `TOTAL_TIMEOUT`; our own token goes to the configured origin
+//! alone, and is in no message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +20,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use openidconnect::IssuerUrl;
 use rustls::RootCertStore;
+use zeroize::Zeroizing;
 
 use super::event::shown;
 use super::json;
 use super::keys::KeySetFault;
 use crate::media_type::MediaType;
+use crate::secret::SecretRef;
 use crate::telemetry::text::line;
 
 /// A discovery document or key set. Hundreds of keys with certificate chains fit.
@@ -52,6 +55,8 @@ pub enum FetchFault {
     IssuerMismatch,
     /// `jwks_uri` is neither `https` nor `http` on loopback.
     InsecureUrl,
+    /// The token that the address wants of us cannot be read.
+    Token,
     Keys(KeySetFault),
 }
 
@@ -67,6 +72,7 @@ impl FetchFault {
             FetchFault::Discovery => "discovery",
             FetchFault::IssuerMismatch => "issuer_mismatch",
             FetchFault::InsecureUrl => "insecure_url",
+            FetchFault::Token => "token_unreadable",
             FetchFault::Keys(KeySetFault::Malformed) => "keys_malformed",
             FetchFault::Keys(KeySetFault::TooMany) => "keys_too_many",
             FetchFault::Keys(KeySetFault::NoUsableKey) => "keys_none_usable",
@@ -107,6 +113,8 @@ pub(super) trait Fetch: Send + Sync + 'static {
 pub(super) struct Remote {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     place: Place,
+    /// What we show at the place's own origin.
+    token: Option<SecretRef>,
 }
 
 enum Place {
@@ -116,17 +124,17 @@ enum Place {
 
 impl Remote {
     /// Keys at a fixed URL.
-    pub(super) fn key_set(url: &str, roots: Arc<RootCertStore>) -> Result<Self, String> {
-        Ok(Remote { client: client(roots)?, place: Place::KeySet(permitted(url)?) })
+    pub(super) fn key_set(url: &str, roots: Arc<RootCertStore>, token: Option<SecretRef>) -> Result<Self, String> {
+        Ok(Remote { client: client(roots)?, place: Place::KeySet(permitted(url)?), token })
     }
 
     /// Keys found through `{issuer}/.well-known/openid-configuration`.
-    pub(super) fn discovery(issuer: &str, roots: Arc<RootCertStore>) -> Result<Self, String> {
+    pub(super) fn discovery(issuer: &str, roots: Arc<RootCertStore>, token: Option<SecretRef>) -> Result<Self, String> {
         let refused = |_| format!("`{issuer}` is not a URL");
         let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
         let document = url.join(".well-known/openid-configuration").map_err(refused)?;
         let document = permitted(document.as_str())?;
-        Ok(Remote { client: client(roots)?, place: Place::Discovery { issuer: issuer.to_owned(), document } })
+        Ok(Remote { client: client(roots)?, place: Place::Discovery { issuer: issuer.to_owned(), document }, token })
     }
 
     async fn read(&self) -> Result<Fetched, FetchError> {
@@ -149,12 +157,29 @@ impl Remote {
         }
     }
 
+    /// What `url` wants to see of us: our token, if it is of the configured origin. The file is read each time, because
+    /// such tokens are replaced within the hour.
+    fn authorization(&self, url: &Uri) -> Result<Option<HeaderValue>, FetchError> {
+        let (Place::KeySet(ours) | Place::Discovery { document: ours, .. }) = &self.place;
+        let Some(reference) = self.token.as_ref().filter(|_| has_same_origin(ours, url)) else { return Ok(None) };
+        let unreadable = |detail: String| FetchError { fault: FetchFault::Token, detail };
+        let secret = reference.read().map_err(|fault| unreadable(format!("{reference} {fault}")))?;
+        let bearer = Zeroizing::new([b"Bearer ", secret.expose()].concat());
+        let mut value =
+            HeaderValue::from_bytes(&bearer).map_err(|_| unreadable(format!("{reference} fits no header")))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
     async fn get(&self, url: &Uri) -> Result<Fetched, FetchError> {
-        let request = Request::get(url.clone())
+        let mut request = Request::get(url.clone())
             .header(header::ACCEPT, "application/json, application/jwk-set+json")
             .header(header::USER_AGENT, concat!("lightkeeper/", env!("CARGO_PKG_VERSION")))
             .body(Empty::new())
             .map_err(|_| FetchFault::Unreachable)?;
+        if let Some(value) = self.authorization(url)? {
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
         let answer = self.client.request(request).await.map_err(|error| unreachable(&error))?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError {
@@ -200,6 +225,16 @@ pub(super) fn permitted(url: &str) -> Result<Uri, String> {
         Some("http") if bare && loopback => Ok(uri),
         _ => Err(format!("`{place}` must be an `https` URL (`http` only on loopback)")),
     }
+}
+
+/// RFC 6454 section 5: scheme, host and port.
+fn has_same_origin(one: &Uri, other: &Uri) -> bool {
+    let port = |uri: &Uri| uri.port_u16().or_else(|| (uri.scheme_str() == Some("https")).then_some(443)).unwrap_or(80);
+    let has_same_host = match (one.host(), other.host()) {
+        (Some(host), Some(other)) => host.eq_ignore_ascii_case(other),
+        _ => false,
+    };
+    one.scheme() == other.scheme() && has_same_host && port(one) == port(other)
 }
 
 /// One connection for each reading: they are an hour apart.
@@ -266,6 +301,23 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(permitted(url).is_ok(), allowed, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for (one, other, same) in [
+            ("https://a/x", "https://a/y?z", true),
+            ("https://a/x", "https://A:443/y", true),
+            ("http://127.0.0.1/x", "http://127.0.0.1:80/y", true),
+            ("https://a/x", "https://a:8443/x", false),
+            ("https://a/x", "http://a:443/x", false),
+            ("https://a/x", "https://a.b/x", false),
+            ("https://a/x", "https://b/x", false),
+            ("http://127.0.0.1:1/x", "http://127.0.0.1:2/x", false),
+        ] {
+            let origin = |url: &str| url.parse::<Uri>().unwrap();
+            assert_eq!(has_same_origin(&origin(one), &origin(other)), same, "{one} {other}");
         }
     }
 

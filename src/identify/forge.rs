@@ -164,6 +164,7 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         algorithms: super::ALGORITHMS.iter().map(|name| (*name).to_owned()).collect(),
         keys,
         ca: None,
+        key_access: super::KeyAccess::default(),
         subject_claim: "sub".to_owned(),
         groups_claim: "groups".to_owned(),
         types: ["at+jwt", "jwt", ""].map(str::to_owned).to_vec(),
@@ -253,6 +254,8 @@ pub(super) struct Loopback {
     /// What other paths answer, whatever is sent to them.
     pub pages: Arc<Mutex<HashMap<String, Answer>>>,
     pub exchanges: Arc<Exchanges>,
+    /// `authorization` of each request, with its path.
+    pub shown: Arc<Mutex<Vec<(String, Option<String>)>>>,
 }
 
 /// The token endpoint's part of it.
@@ -289,7 +292,9 @@ impl Loopback {
             discoveries: Arc::default(),
             pages: Arc::default(),
             exchanges: Arc::default(),
+            shown: Arc::default(),
         };
+        let shown = loopback.shown.clone();
         let exchanges = loopback.exchanges.clone();
         let (discoveries, pages) = (loopback.discoveries.clone(), loopback.pages.clone());
         let (keys, discovery) = (loopback.keys.clone(), loopback.discovery.clone());
@@ -310,9 +315,12 @@ impl Loopback {
         };
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
-                let (respond, exchanges) = (respond.clone(), exchanges.clone());
+                let (respond, exchanges, shown) = (respond.clone(), exchanges.clone(), shown.clone());
                 let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
                     let (respond, exchanges) = (respond.clone(), exchanges.clone());
+                    let token = request.headers().get(http::header::AUTHORIZATION);
+                    let token = token.map(|value| value.to_str().unwrap().to_owned());
+                    shown.lock().unwrap().push((request.uri().path().to_owned(), token));
                     async move {
                         if request.uri().path() == "/token" {
                             exchanges.wait().await;

@@ -77,11 +77,12 @@ impl Issuer {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let fault = |message| IssuerFault { issuer: settings.name.clone(), message };
         let authorities = settings.ca.as_deref().map(read).transpose().map_err(fault)?;
+        let key_authorities = settings.key_access.ca.as_deref().map(read).transpose().map_err(fault)?;
         let key_file = match &settings.keys {
             KeySource::File(path) => Some(read(path).map_err(fault)?),
             KeySource::Discovery | KeySource::Url(_) => None,
         };
-        let files = fingerprint(&[authorities.as_deref(), key_file.as_deref()]);
+        let files = fingerprint(&[authorities.as_deref(), key_authorities.as_deref(), key_file.as_deref()]);
         let unchanged = previous.filter(|previous| previous.settings == *settings && previous.files == files);
         if let Some(unchanged) = unchanged {
             return Ok(unchanged.clone());
@@ -98,16 +99,19 @@ impl Issuer {
                 LiveKeys::fixed(upkeep, keys)
             }
             (source, _) => {
-                let roots = Arc::new(roots(authorities.as_deref()).map_err(fault)?);
+                let trusted = key_authorities.as_deref().or(authorities.as_deref());
+                let roots = Arc::new(roots(trusted).map_err(fault)?);
+                let token = settings.key_access.token.clone();
                 let remote = match source {
-                    KeySource::Url(url) => Remote::key_set(url, roots),
-                    _ => Remote::discovery(&settings.issuer, roots),
+                    KeySource::Url(url) => Remote::key_set(url, roots, token),
+                    _ => Remote::discovery(&settings.issuer, roots, token),
                 };
                 let same_place = |previous: &&Arc<Issuer>| {
                     let earlier = &previous.settings;
                     previous.files == files
                         && earlier.issuer == settings.issuer
                         && earlier.keys == settings.keys
+                        && earlier.key_access == settings.key_access
                         && earlier.algorithms == settings.algorithms
                 };
                 let keys = previous.filter(same_place).map(|previous| &previous.live);

@@ -53,7 +53,9 @@ pub use login::{
 };
 pub use mtls::{ClientTrust, ClientVerifier};
 pub use rejection::{Reason, Rejection, RejectionKind};
-pub use settings::{ClientTokenSettings, IssuerSettings, KeySource, PolicyClaims, TokensTaken, WebhookSettings};
+pub use settings::{
+    ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims, TokensTaken, WebhookSettings,
+};
 pub use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS};
 
 use std::sync::Arc;

@@ -21,6 +21,7 @@ pub struct IssuerSettings {
     pub keys: KeySource,
     /// PEM file with the roots to trust when fetching; `None`: the system's.
     pub ca: Option<PathBuf>,
+    pub key_access: KeyAccess,
     /// Claim that names the subject (default `sub`).
     pub subject_claim: String,
     /// Claim that lists groups (default `groups`); dots do not descend.
@@ -42,6 +43,16 @@ pub struct IssuerSettings {
     pub stale_keys: Duration,
     /// Refresh interval. Default 1 h, floor 60 s.
     pub refresh: Duration,
+}
+
+/// How keys are asked for where not all that ask are answered: a Kubernetes API server gives its keys to authenticated
+/// callers, under a certificate of its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyAccess {
+    /// A bearer token, read anew for each request, and sent to the configured origin alone.
+    pub token: Option<SecretRef>,
+    /// PEM file with the roots to trust, instead of `IssuerSettings::ca`.
+    pub ca: Option<PathBuf>,
 }
 
 /// By what a policy tells the callers of one issuer apart.

@@ -12,8 +12,8 @@ use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
 use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
 use lightkeeper::gateway::{AlertFieldSettings, AlertSettings, QuerySettings};
 use lightkeeper::identify::{
-    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeySource, LoginSettings, PolicyClaims,
-    TokensTaken, WebhookSettings,
+    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, LoginSettings,
+    PolicyClaims, TokensTaken, WebhookSettings,
 };
 use lightkeeper::limits::{Limits, Rate};
 use lightkeeper::profiles::UiBase;
@@ -69,8 +69,9 @@ fn every_key_arrives_in_the_checked_settings() {
             issuer: "https://acme.okta.com/oauth2/default".into(),
             audiences: vec!["lightkeeper".into(), "other".into()],
             algorithms: vec!["EdDSA".into()],
-            keys: KeySource::Url("https://acme.okta.com/keys".into()),
+            keys: KeySource::Url("https://acme.okta.com/keys?a=b".into()),
             ca: Some(at("idp.pem")),
+            key_access: KeyAccess { token: Some(SecretRef::File(at("keys-token"))), ca: Some(at("keys.pem")) },
             subject_claim: "email".into(),
             groups_claim: "roles".into(),
             types: vec!["at+jwt".into()],
@@ -257,6 +258,8 @@ fn every_key_arrives_in_the_checked_settings() {
         "a.key",
         "ca.pem",
         "a.crl",
+        "keys-token",
+        "keys.pem",
         "idp.pem",
         "b.pem",
         "b.key",

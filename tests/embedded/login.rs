@@ -8,7 +8,7 @@ use lightkeeper::accept::{Caller, ReturnPath, SessionCookie};
 use lightkeeper::clock::Clock;
 use lightkeeper::demo::{Issuer, SampleCaller};
 use lightkeeper::identify::{
-    ALGORITHMS, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeySource, LoginFault,
+    ALGORITHMS, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeyAccess, KeySource, LoginFault,
     LoginSettings, Method, PolicyClaims, SetCookie, Surroundings, TokensTaken,
 };
 use lightkeeper::secret::SecretRef;
@@ -42,6 +42,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
         keys: KeySource::Discovery,
         ca: None,
+        key_access: KeyAccess::default(),
         subject_claim: "sub".to_owned(),
         groups_claim: "groups".to_owned(),
         types: vec!["at+jwt".to_owned()],
