@@ -19,7 +19,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderValue;
 use lightkeeper::accept::{Caller, Carrier, Presented};
 use lightkeeper::clock::{Clock, UnixMillis};
-use lightkeeper::identify::{ALGORITHMS, Events, Identifier, IssuerSettings, KeySource, Surroundings, TokensTaken};
+use lightkeeper::identify::{
+    ALGORITHMS, Events, Identifier, IssuerSettings, KeyAccess, KeySource, Surroundings, TokensTaken,
+};
 use serde_json::json;
 
 const NOW: i64 = 1_800_000_000;
@@ -81,6 +83,7 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         algorithms: ALGORITHMS.iter().map(|name| (*name).to_owned()).collect(),
         keys: KeySource::File(keys),
         ca: None,
+        key_access: KeyAccess::default(),
         subject_claim: "sub".to_owned(),
         groups_claim: "groups".to_owned(),
         types: vec!["jwt".to_owned()],
