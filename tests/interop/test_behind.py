@@ -1,13 +1,15 @@
-"""nginx from Debian before the gateway, as ingress controllers set it up.
+"""nginx and HAProxy from Debian before the gateway, as ingress controllers and load balancers set them up.
 
-Scenario: clients reach the gateway through nginx: by its default HTTP/1.0, HTTP/1.1, the snippet for WebSockets, gRPC.
-Guarantees: exports arrive once, without the headers of an upgrade; what cannot be served is refused with words that name
-the setting.
+Scenario: clients reach the gateway through nginx (its default HTTP/1.0, HTTP/1.1, the snippet for WebSockets, gRPC) and
+through HAProxy (checks by connection and over HTTP). Guarantees: exports arrive once; what cannot be served is refused
+with words that name the setting; checks leave no record.
 """
 
 import http.client
+import json
 import os
 import unittest
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -17,7 +19,7 @@ import world as worlds
 
 WORLD = worlds.shared()
 ABSENT = os.environ.get("PROXIES_ABSENT")
-CLIENT = "127.0.0.9"  # the address that the proxies see; nginx itself comes from 127.0.0.1
+CLIENT = "127.0.0.9"  # the address that the proxies see; they themselves come from 127.0.0.1
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 NGINX = """
@@ -62,9 +64,30 @@ http {{
 }}
 """
 
+HAPROXY = """
+defaults
+  mode tcp
+  timeout connect 10s
+  timeout client 30s
+  timeout server 30s
+  timeout check 10s
+  retries 3
+listen asked
+  mode http
+  bind 127.0.0.1:{asked}
+  option httpchk
+  http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host gateway
+  http-check expect status 200
+  server gateway 127.0.0.1:{checked} check inter 200ms
+listen touched
+  mode http
+  bind 127.0.0.1:{touched}
+  server gateway 127.0.0.1:{plain} check inter 200ms
+"""
+
 
 class Gateway(worlds.Gateway):
-    """A gateway of its own, whose records are of calls through the proxies."""
+    """A gateway with a listener that tells of its health."""
 
     def __init__(self):
         (port,) = worlds.free_ports(1)
@@ -72,22 +95,37 @@ class Gateway(worlds.Gateway):
         WORLD.emulator("behind.emulator", port, self.captures)
         super().__init__(WORLD, "behind", port)
 
+    def configure(self, world, config, ports, file):
+        (self.checked,) = worlds.free_ports(1)
+        config["listeners"] += [
+            {
+                "name": "checked",
+                "address": f"127.0.0.1:{self.checked}",
+                "health": {"path": "/healthz"},
+            },
+        ]
+        file.write_text(json.dumps(config, indent=1))
+
 
 @unittest.skipIf(ABSENT, ABSENT)
 class Behind(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.gateway, cls.token = Gateway(), WORLD.token("collector")
-        names = ("default", "kept", "snippet", "grpc")
+        names = ("default", "kept", "snippet", "grpc", "asked", "touched")
         cls.ports = dict(zip(names, worlds.free_ports(len(names))))
+        listeners = {name: getattr(cls.gateway, name) for name in ("plain", "checked")}
         home = WORLD.directory / "proxies"
         home.mkdir()
-        (home / "nginx.conf").write_text(NGINX.format(**cls.ports, plain=cls.gateway.plain))
+        (home / "nginx.conf").write_text(NGINX.format(**cls.ports, **listeners))
+        (home / "haproxy.cfg").write_text(HAPROXY.format(**cls.ports, **listeners))
         root = Path(os.environ["PROXIES"])
         (libraries,) = root.glob("usr/lib/*-linux-gnu")
         env = {"LD_LIBRARY_PATH": str(libraries)}
         nginx = [root / "usr/sbin/nginx", "-p", home, "-c", home / "nginx.conf", "-e", "stderr"]
         cls.nginx = WORLD.spawn("nginx", nginx, cls.ports["kept"], env)
+        haproxy = [root / "usr/sbin/haproxy", "-db", "-f", home / "haproxy.cfg"]
+        cls.haproxy = WORLD.spawn("haproxy", haproxy, cls.ports["touched"], env)
 
     def export(self, port, name, tls=False, headers=()):
         """Status, headers and text of an export from the client's address; how often the backend has it."""
@@ -141,3 +179,23 @@ class Behind(unittest.TestCase):
         found = [r for r in worlds.lines_of(self.gateway.captures) if b"nginx-grpc" in worlds.body_of(r, r["path"] == TRACES)]
         self.assertEqual(len(found), 1)
         self.assertEqual(found[0]["headers"]["lightstep-access-token"], settings.ACCESS_TOKENS["checkout-prod"])
+
+    def test_haproxy_over_http(self):
+        self.accepted(self.ports["asked"], "haproxy-http", "127.0.0.1")
+        self.accepted(self.ports["touched"], "haproxy-touched", "127.0.0.1")
+
+    def test_checks_leave_no_record(self):
+        """HAProxy's checks of a path are counted, and all records are of calls that a test made.
+
+        Its checks by a connection alone reset it before the handshake of TCP ends: the gateway sees none of them.
+        """
+
+        def counted(name):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.gateway.admin}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+            return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"lightkeeper_{name}_total"))
+
+        worlds.eventually("three checks", lambda: counted("health_checks") >= 3)
+        records = self.gateway.records()
+        self.assertLessEqual({record["event"] for record in records}, {"start", "call"})
+        self.assertNotIn("/healthz", {record["path"] for record in records if record["event"] == "call"})

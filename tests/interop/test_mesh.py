@@ -1,7 +1,8 @@
 """Envoy as a mesh's proxy before the gateway, with authorities that are no hosts.
 
 Scenario: Envoy serves a page and tells of it by its own OpenTelemetry tracer and access log over gRPC, where it puts its
-cluster's name into `:authority`. Guarantees: what is exported arrives once, in its project, under the sender's stamp: on ingest the authority
+cluster's name into `:authority`; and it passes a workload's exports on: over gRPC under a mesh's name for the service, which is no host, and over HTTP/1.1
+under its cluster's. Guarantees: what is exported arrives once, in its project, under the sender's stamp: on ingest the authority
 decides nothing (RFC 9113 section 8.3.1 leaves it to the server).
 """
 
@@ -77,8 +78,8 @@ def configuration(told, grpc_port, http_port, gateway, token):
     )
     page = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ok"}}}
 
-    def mesh(to):
-        return {"match": {"prefix": "/"}, "route": {"cluster": to, "host_rewrite_literal": MESH}}
+    def mesh(to, name):
+        return {"match": {"prefix": "/"}, "route": {"cluster": to, "host_rewrite_literal": name}}
 
     return {
         "static_resources": {
@@ -94,8 +95,8 @@ def configuration(told, grpc_port, http_port, gateway, token):
                     },
                     access_log=[{"name": "envoy.access_loggers.open_telemetry", "typed_config": log}],
                 ),
-                listener("grpc", grpc_port, [mesh("otel_collector")]),
-                listener("http", http_port, [mesh("otel_collector_http")]),
+                listener("grpc", grpc_port, [mesh("otel_collector", MESH)]),
+                listener("http", http_port, [mesh("otel_collector_http", "otel_collector_http")]),
             ],
             "clusters": [cluster(name, protocol, gateway) for name, protocol in CLUSTERS.items()],
         },
@@ -140,3 +141,12 @@ class Mesh(unittest.TestCase):
             complete = lambda: all(f"{name}{at}.".encode() in bodies() for at in range(REQUESTS))
             worlds.eventually(f"Envoy's {path}", complete, lambda: f":\n{self.process.text()[-2000:]}")
             self.check(told(), path)
+
+    def test_http_through_a_mesh(self):
+        headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
+        url = f"http://127.0.0.1:{self.http}/v1/traces"
+        request = urllib.request.Request(url, worlds.plain_export("checkout", "mesh-http"), headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            self.assertEqual(answer.status, 200)
+        (arrived,) = WORLD.named("mesh-http")
+        self.assertEqual((arrived["project"], arrived["path"]), ("checkout-prod", "/v1/traces"))
