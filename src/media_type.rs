@@ -12,6 +12,8 @@ pub const JSON: &str = "application/json";
 pub const JSON_API: &str = "application/vnd.api+json";
 /// gRPC with messages in protobuf, which is what the bare name means (gRPC over HTTP/2, "Content-Type").
 pub const GRPC: &str = "application/grpc";
+/// What only people read.
+pub const HTML: &str = "text/html";
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// One media type without its parameters.
@@ -57,6 +59,11 @@ impl<'a> MediaType<'a> {
     /// Media types are compared without case.
     pub fn is(self, known: &str) -> bool {
         self.essence.eq_ignore_ascii_case(known.as_bytes())
+    }
+
+    /// Words, of whatever kind.
+    pub fn is_text(self) -> bool {
+        self.essence.first_chunk::<5>().is_some_and(|start| start.eq_ignore_ascii_case(b"text/"))
     }
 
     pub fn is_json(self) -> bool {

@@ -33,6 +33,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     keys: IntCounterVec,
     credentials: IntCounterVec,
+    pages: IntCounterVec,
     events: IntCounterVec,
     items: IntCounterVec,
     forged: IntCounter,
@@ -187,6 +188,11 @@ impl Metrics {
             "Spans, data points and log records of exports that were read, by operation, app and result (accepted or rejected).",
             &["operation", "app", "result"],
         )?;
+        let pages = make.counter(
+            "upstream_pages_total",
+            "Pages that came with a success instead of a backend's answer to an export, by upstream.",
+            &["upstream"],
+        )?;
         let forged = make.plain_counter(
             "forged_attributes_total",
             "Attributes in our own namespace that callers sent and that were removed.",
@@ -235,6 +241,7 @@ impl Metrics {
             reloads,
             keys,
             credentials,
+            pages,
             events,
             items,
             forged,
@@ -318,6 +325,10 @@ impl Metrics {
 
     pub fn credential_refused(&self, project: &str) {
         self.credentials.with_label_values(&[project]).inc();
+    }
+
+    pub fn page_answered(&self, upstream: &str) {
+        self.pages.with_label_values(&[upstream]).inc();
     }
 
     pub fn credential_echoed(&self, project: &str) {

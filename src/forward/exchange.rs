@@ -6,25 +6,27 @@
 //! a call is sent a second time only if it may be repeated or no byte of it had left, its connection had died at
 //! rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end.
 
+mod head;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::head::{AnswerFraming, parse_head};
 use super::pool::{DialFault, Wire};
 use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
 use crate::accept::{Fault, Framed};
 
-/// The largest answer head, in bytes, and the most lines in it.
+/// The largest answer head.
 const HEAD_LIMIT_BYTES: usize = 64 * 1024;
-const HEAD_LINES: usize = 100;
 /// Small bodies are copied behind their head: a copy of this costs less than a second slice.
 const JOIN_BYTES: usize = 4 * 1024;
 /// So much of them is gathered before a write.
@@ -347,43 +349,53 @@ async fn receive(
         }
     };
     inbound.bytes.advance(head.length);
-    let mut reusable = head.keeps_alive;
+    let mut reusable = head.keeps_alive && !matches!(head.framing, AnswerFraming::UntilEnd);
+    let body = match read_body(&head.framing, inbound, intake, deadline).await {
+        Err(_) if intake.status_suffices && head.status.is_success() => {
+            reusable = false;
+            Bytes::new()
+        }
+        read => read?,
+    };
+    // Bytes that nobody asked for make the connection worthless.
+    reusable &= inbound.bytes.is_empty() && !inbound.ended;
+    Ok((Answer { status: head.status, headers: head.headers, body }, reusable))
+}
+
+async fn read_body(
+    framing: &AnswerFraming,
+    inbound: &mut Inbound<'_>,
+    intake: &mut Intake<'_>,
+    deadline: Instant,
+) -> Result<Bytes, SendFault> {
     let limit = usize::try_from(intake.limit_bytes).unwrap_or(usize::MAX);
-    let body = match head.framing {
+    let mut counted = 0;
+    match *framing {
         AnswerFraming::Length(length) => {
             let length = usize::try_from(length).map_err(|_| SendFault::TooLarge)?;
             if length > limit {
                 return Err(SendFault::TooLarge);
             }
-            let mut counted = 0;
             while inbound.bytes.len() < length {
                 intake.count(&mut counted, inbound.bytes.len())?;
                 inbound.more(deadline).await?;
             }
             intake.count(&mut counted, length)?;
-            inbound.bytes.split_to(length).freeze()
+            Ok(inbound.bytes.split_to(length).freeze())
         }
-        AnswerFraming::Chunked => read_chunks(inbound, intake, limit, deadline).await?,
-        AnswerFraming::UntilEnd => {
-            reusable = false;
-            let mut counted = 0;
-            loop {
-                intake.count(&mut counted, inbound.bytes.len())?;
-                if inbound.bytes.len() > limit {
-                    return Err(SendFault::TooLarge);
-                }
-                match inbound.more(deadline).await {
-                    Ok(()) => {}
-                    Err(SendFault::Unreachable) if inbound.ended => break,
-                    Err(fault) => return Err(fault),
-                }
+        AnswerFraming::Chunked => read_chunks(inbound, intake, limit, deadline).await,
+        AnswerFraming::UntilEnd => loop {
+            intake.count(&mut counted, inbound.bytes.len())?;
+            if inbound.bytes.len() > limit {
+                return Err(SendFault::TooLarge);
             }
-            inbound.bytes.split().freeze()
-        }
-    };
-    // Bytes that nobody asked for make the connection worthless.
-    reusable &= inbound.bytes.is_empty() && !inbound.ended;
-    Ok((Answer { status: head.status, headers: head.headers, body }, reusable))
+            match inbound.more(deadline).await {
+                Ok(()) => {}
+                Err(SendFault::Unreachable) if inbound.ended => return Ok(inbound.bytes.split().freeze()),
+                Err(fault) => return Err(fault),
+            }
+        },
+    }
 }
 
 async fn read_chunks(
@@ -407,73 +419,6 @@ async fn read_chunks(
         }
         inbound.more(deadline).await?;
     }
-}
-
-enum AnswerFraming {
-    Length(u64),
-    Chunked,
-    UntilEnd,
-}
-
-struct AnswerHead {
-    status: StatusCode,
-    headers: HeaderMap,
-    framing: AnswerFraming,
-    keeps_alive: bool,
-    length: usize,
-}
-
-/// Parses a whole head; `None` while it is not whole.
-fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let mut lines = [httparse::EMPTY_HEADER; HEAD_LINES];
-    let mut parsed = httparse::Response::new(&mut lines);
-    let length = match parsed.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(SendFault::Undecodable),
-    };
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(SendFault::Undecodable)?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
-    for line in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| SendFault::Undecodable)?;
-        headers.append(name, HeaderValue::from_bytes(line.value).map_err(|_| SendFault::Undecodable)?);
-    }
-    let is = |name: HeaderName, word: &str| {
-        headers.get_all(name).iter().any(|value| {
-            value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
-        })
-    };
-    let framing = if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
-        AnswerFraming::Length(0)
-    } else if headers.contains_key(http::header::TRANSFER_ENCODING) {
-        // Both forms, or another coding, leave the end in doubt (RFC 9112 section 6.3).
-        let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
-        let plain = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-            && codings.next().is_none()
-            && !headers.contains_key(http::header::CONTENT_LENGTH);
-        if !plain {
-            return Err(SendFault::Undecodable);
-        }
-        AnswerFraming::Chunked
-    } else {
-        let mut lengths = headers.get_all(http::header::CONTENT_LENGTH).iter();
-        match (lengths.next(), lengths.next()) {
-            (None, _) => AnswerFraming::UntilEnd,
-            (Some(length), None) => AnswerFraming::Length(content_length(length).ok_or(SendFault::Undecodable)?),
-            (Some(_), Some(_)) => return Err(SendFault::Undecodable),
-        }
-    };
-    let keeps_alive = parsed.version == Some(1) && !is(http::header::CONNECTION, "close");
-    Ok(Some(AnswerHead { status, headers, framing, keeps_alive, length }))
-}
-
-/// Digits only (RFC 9110 section 8.6); the standard library's parser would take a sign.
-fn content_length(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
-    text.parse().ok()
 }
 
 impl From<DialFault> for SendFault {

@@ -58,6 +58,9 @@ impl SendFault {
 /// How much of an answer is taken.
 pub struct Intake<'a> {
     pub limit_bytes: u64,
+    /// Whether a 2xx says enough by itself: its body, if that breaks off or is too large, is taken for an empty one.
+    /// So it is for exports, which would arrive twice if an answer that cannot be read were a failure.
+    pub status_suffices: bool,
     pub reservation: &'a mut Reservation,
 }
 

@@ -213,7 +213,7 @@ impl Webhook {
 
     async fn once(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
         let mut body = Replayable::new(Pieces::new(vec![message.clone()]));
-        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation };
+        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, status_suffices: false, reservation };
         match exchange(&self.backend, &self.head, Repeat::Unsent, &mut body, &mut intake).await {
             Ok(answer) => Ok(answer.status.as_u16()),
             // It has been taken or refused: how much more is said does not matter.

@@ -238,7 +238,8 @@ impl Errand {
         let head = forward::http1(&self.method, route, lease, backend, &house.profile, organization, &self.headers)
             .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
         let mut held = self.account.open();
-        let mut intake = Intake { limit_bytes: house.limits.response_bytes, reservation: &mut held };
+        let mut intake =
+            Intake { limit_bytes: house.limits.response_bytes, status_suffices: false, reservation: &mut held };
         let repeat = Repeat::of(&self.method);
         let mut body = Replayable::new(Whole(std::mem::take(&mut self.body)));
         let answer = forward::exchange(&self.backend, &head, repeat, &mut body, &mut intake).await;

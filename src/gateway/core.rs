@@ -184,6 +184,13 @@ impl Core {
         self.event("credential_refused", "credential_refused_by_upstream", Some(detail));
     }
 
+    /// Metric, log line and audit event: something else answers in the backend's place, and exports do not arrive.
+    pub fn page_answered(&self, upstream: &'static str, project: &str) {
+        self.metrics.page_answered(upstream);
+        tracing::error!(upstream, project, "a page came instead of the backend's answer: look at what is between");
+        self.event("upstream_page", "upstream_page", Some(format!("upstream {upstream}, project {project}")));
+    }
+
     /// Metric and, if it is news, log line and audit event: a credential of ours came back, and was blanked. Where it
     /// was kept, the backend shows it to others as well: an operator must rotate.
     pub fn credential_echoed(&self, project: &str, fingerprint: &str, operation: &str, is_news: bool) {

@@ -3,11 +3,12 @@
 //! What it does: sends an export over either transport, and tries the next token of the list if the backend
 //! refuses the first. What it refuses to know: where the body comes from, and what becomes of the answer.
 //! Invariants: a refused credential of ours is never told to the caller as the caller's fault; a body is sent with
-//! another token only if it can be sent whole; no credential of ours is in an answer that leaves here.
+//! another token only if it can be sent whole; no credential of ours is in an answer that leaves here; a page is no
+//! backend's success.
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
 use super::echoes::EchoGuard;
@@ -15,6 +16,7 @@ use super::{Core, House};
 use crate::accept::Protocol;
 use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply};
 use crate::limits::{Account, Reservation};
+use crate::media_type::{self, MediaType};
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
 use crate::vault::Lease;
@@ -66,6 +68,20 @@ impl Said {
         }
     }
 
+    fn content_type(&self) -> MediaType<'_> {
+        let headers = match self {
+            Said::Http(answer) => &answer.headers,
+            Said::Grpc(answer) => &answer.headers,
+        };
+        MediaType::glimpse(headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default())
+    }
+
+    /// A success in the form of a page: something else answered in the backend's place, as a captive portal, a login or
+    /// a proxy's own site does.
+    fn is_page(&self) -> bool {
+        self.status().is_success() && self.content_type().is(media_type::HTML)
+    }
+
     fn without_credentials(&mut self, errand: &Errand<'_>) {
         let mut guard = EchoGuard::new(errand.core, errand.house, errand.route.path_and_query());
         match self {
@@ -112,7 +128,7 @@ pub async fn deliver<S: Supply>(
     let mut held = errand.account.open();
     let mut tried_again = false;
     loop {
-        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, reservation: &mut held };
+        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, status_suffices: true, reservation: &mut held };
         let asking = once(errand, &lease, body, &mut intake);
         let mut said = match errand.deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, asking)
@@ -121,6 +137,11 @@ pub async fn deliver<S: Supply>(
             None => asking.await?,
         };
         *upstream_status = Some(said.status().as_u16());
+        if said.is_page() {
+            let upstream = errand.route.upstream().name();
+            errand.core.page_answered(upstream, errand.route.project().unwrap_or("none"));
+            return Err(Refusal::new(Class::UpstreamBroken, "upstream_page"));
+        }
         if !said.refuses_us(errand.is_sealed) {
             said.without_credentials(errand);
             return Ok(Delivered { said, held });

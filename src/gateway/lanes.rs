@@ -8,13 +8,14 @@ use bytes::Bytes;
 use http::header;
 use pingora_proxy::Session;
 
-use super::answer;
 use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
 use super::large::Work;
 use super::pace::BodyPace;
+use super::parcel::Manner;
 use super::reading::{coding, message};
 use super::walk::Walk;
 use super::whole::WholeBody;
+use super::{answer, success};
 use crate::accept::{self, Arrival, Body, Fault, Framed, IngestAsk, Protocol};
 use crate::forward::{self, Backend, GrpcAnswer, Replayable, Supply};
 use crate::limits::{Limits, Reservation};
@@ -118,7 +119,15 @@ pub async fn export(
     let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
     let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await;
     drop(body);
-    pass_on(session, walk, delivered?).await
+    let mut delivered = delivered?;
+    let manner = Manner { signal: ask.signal, encoding: ask.encoding, protocol, deadline };
+    if let Some(Some(said)) = success::settle(manner, &mut delivered.said)
+        && said.rejected > 0
+    {
+        // How many were sent, is not known in this lane.
+        walk.note_items(0, said.rejected);
+    }
+    pass_on(session, walk, delivered).await
 }
 
 /// Gives the caller the backend's answer to an export.

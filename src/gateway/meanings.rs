@@ -158,6 +158,7 @@ upstream_timeout: The backend took too long. Ask for less at once, or try again.
 upstream_throttled: The backend takes no more for now. Wait as long as the answer says.
 upstream_unavailable: The backend cannot answer now. Try again.
 upstream_refused: The backend refuses it for good. Look at its limits on size, age and names.
+upstream_page: Something else answered in the backend's place, with a page. Tell an operator; your data is wanted again.
 upstream_answer_unusable: The backend's answer makes no sense here. Tell an operator if it stays so.
 upstream_answer_too_large: The backend's answer is too large. Ask for less at once.
 upstream_answer_undecodable: The backend's answer cannot be read. Tell an operator if it stays so.

@@ -38,6 +38,7 @@ mod reports;
 mod restraint;
 mod serve;
 mod states;
+mod success;
 mod tally;
 mod tree;
 mod settings;

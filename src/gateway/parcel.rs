@@ -7,17 +7,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
-use super::{Core, House, dropped};
+use super::{Core, House, success};
 use crate::accept::Protocol;
 use crate::forward::{Backend, PartKey, Pieces, Replayable};
 use crate::limits::Account;
-use crate::media_type::{self, MediaType};
-use crate::otlp::{self, Encoding, PartialSuccess, Signal};
+use crate::otlp::{Encoding, PartialSuccess, Signal};
 use crate::respond::{Class, Refusal};
 use crate::route::Route;
 use crate::vault::Lease;
@@ -151,23 +150,25 @@ async fn send(house: &House, core: &Core, account: &Account, manner: Manner, par
     let mut upstream_status = None;
     let mut body = Replayable::new(Pieces::new(body));
     match deliver(&errand, lease, &mut body, &mut upstream_status).await {
-        Ok(delivered) => {
-            let fate = judge(manner, &delivered.said);
+        Ok(mut delivered) => {
+            let fate = match success::settle(manner, &mut delivered.said) {
+                Some(said) => Fate::Taken(said),
+                None => judge(&delivered.said),
+            };
             Outcome { fate, upstream_status, key, delivered: Some(delivered) }
         }
         Err(refusal) => Outcome { fate: Fate::Again(refusal), upstream_status, key, delivered: None },
     }
 }
 
-/// What an answer means for the part.
-fn judge(manner: Manner, said: &Said) -> Fate {
+/// What an answer that is no success means for the part.
+fn judge(said: &Said) -> Fate {
     match said {
         Said::Http(answer) => {
             if answer.headers.contains_key(header::CONTENT_ENCODING) {
                 return unusable();
             }
             match answer.status.as_u16() {
-                200..=299 => taken(manner.signal, answer_encoding(&answer.headers, manner.encoding), &answer.body),
                 429 => Fate::Again(Refusal::new(Class::Throttled(retry_after(&answer.headers)), "upstream_throttled")),
                 502 | 503 => Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable")),
                 504 => Fate::Again(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
@@ -176,13 +177,6 @@ fn judge(manner: Manner, said: &Said) -> Fate {
             }
         }
         Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
-            (200, Some(0)) => match unframed(&answer.body) {
-                Some(message) => {
-                    let fate = taken(manner.signal, Encoding::Protobuf, &message);
-                    but_for(fate, dropped::items(&dropped::told(answer)))
-                }
-                None => unusable(),
-            },
             // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
             (200, Some(8)) if !has_details(answer) => Fate::Refused(None),
             (200, Some(8)) | (429, _) => Fate::Again(Refusal::new(Class::Throttled(5), "upstream_throttled")),
@@ -198,53 +192,13 @@ fn judge(manner: Manner, said: &Said) -> Fate {
     }
 }
 
-fn taken(signal: Signal, encoding: Encoding, body: &[u8]) -> Fate {
-    // A backend that says nothing with its 200 has no objection, in any encoding.
-    if body.is_empty() {
-        return Fate::Taken(None);
-    }
-    match otlp::read_answer(signal, encoding, body) {
-        Ok(said) => Fate::Taken(said),
-        Err(_) => unusable(),
-    }
-}
-
-/// The same, though the backend says in trailers that it dropped so many of the items.
-fn but_for(fate: Fate, dropped: u64) -> Fate {
-    match fate {
-        Fate::Taken(said) if dropped > 0 => {
-            let mut said = said.unwrap_or_default();
-            said.rejected = said.rejected.max(dropped);
-            Fate::Taken(Some(said))
-        }
-        fate => fate,
-    }
-}
-
 fn unusable() -> Fate {
     Fate::Again(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"))
-}
-
-/// The one message of a unary answer; no encoding was offered.
-fn unframed(body: &Bytes) -> Option<Bytes> {
-    match otlp::unframe(body) {
-        Ok((false, message)) => Some(message),
-        _ => None,
-    }
 }
 
 /// `google.rpc.RetryInfo` travels in here.
 fn has_details(answer: &crate::forward::GrpcAnswer) -> bool {
     answer.trailers.as_ref().unwrap_or(&answer.headers).contains_key("grpc-status-details-bin")
-}
-
-fn answer_encoding(headers: &HeaderMap, asked: Encoding) -> Encoding {
-    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    match MediaType::glimpse(value) {
-        kind if kind.is_json() => Encoding::Json,
-        kind if kind.is(media_type::PROTOBUF) => Encoding::Protobuf,
-        _ => asked,
-    }
 }
 
 /// Seconds; a date or nothing counts as a few (RFC 9110 section 10.2.3).

@@ -6,7 +6,7 @@
 //! budget; no token that came in goes out.
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora_proxy::Session;
 use std::borrow::Cow;
 
@@ -23,8 +23,9 @@ use crate::apps::{Mark, NodeId};
 use crate::authorize::{Denial, Policy, Reach};
 use crate::forward::{self, GrpcAnswer, Pieces, Replayable};
 use crate::identify::Identity;
-use crate::lightstep::{self, Format, Report, Service, Token};
+use crate::lightstep::{self, Format, Particulars, Report, Service, Token};
 use crate::limits::Reservation;
+use crate::media_type;
 use crate::otlp;
 use crate::respond::{Class, Refusal};
 use crate::route;
@@ -209,17 +210,25 @@ async fn settle(
     delivered: Delivered,
     pass_commands: bool,
 ) -> Result<(), Refusal> {
-    let unusable = || Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable");
     let Delivered { said, held } = delivered;
     let said = match said {
         Said::Http(mut answer) => {
-            if answer.headers.contains_key(header::CONTENT_ENCODING) {
-                return Err(unusable());
-            }
             match answer.status.as_u16() {
-                200..=299 => {
-                    let clean = lightstep::sanitize(format, &answer.body, pass_commands).map_err(|_| unusable())?;
-                    answer.body = clean.into();
+                status @ 200..=299 => {
+                    // Zipkin's own servers say 202; other clients send again what was not answered by 200.
+                    if format != Format::Zipkin || status == 204 {
+                        answer.status = StatusCode::OK;
+                    }
+                    let coded = answer.headers.remove(header::CONTENT_ENCODING).is_some();
+                    let clean = lightstep::sanitize(format, &answer.body, pass_commands).ok().filter(|_| !coded);
+                    answer.body = clean.map_or_else(
+                        || {
+                            let (kind, body) = success(walk, format);
+                            answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+                            body.into()
+                        },
+                        Bytes::from,
+                    );
                 }
                 // Its words are not made for this client: some would send the same for ever.
                 status => return Err(refused(walk, status, &answer.headers, items)),
@@ -227,8 +236,12 @@ async fn settle(
             Said::Http(answer)
         }
         Said::Grpc(mut answer) => {
-            if grpc_code(&answer) == Some(0) {
-                answer.body = clean_grpc(&answer, format, pass_commands).ok_or_else(unusable)?;
+            if answer.status.is_success() && grpc_code(&answer) == Some(0) {
+                answer.status = StatusCode::OK;
+                answer.body = clean_grpc(&answer, format, pass_commands)
+                    .unwrap_or_else(|| otlp::frame(false, vec![success(walk, format).1.into()]).concat().into());
+                answer.trailers.get_or_insert_with(|| answer.headers.clone());
+                answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::GRPC));
             }
             Said::Grpc(answer)
         }
@@ -241,6 +254,13 @@ async fn settle(
         walk.note_items(items, 0);
     }
     lanes::pass_on(session, walk, Delivered { said, held }).await
+}
+
+/// What the client is told where the backend took a report and said so in words that are not its format's.
+fn success(walk: &Walk, format: Format) -> (&'static str, Vec<u8>) {
+    let particulars =
+        Particulars { now: Some(walk.core().clock.now()), firehose_request: walk.firehose_request.as_deref() };
+    lightstep::success(format, &particulars)
 }
 
 /// What the client is told instead of the backend's words. What the backend says of our own way of asking, a wrong

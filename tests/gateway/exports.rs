@@ -218,13 +218,14 @@ async fn an_unknown_service_goes_where_its_binding_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_sends_only_what_is_missing() {
     let world = stage::start(stage::plan(&[])).await;
+    let page = Fault::Say { status: 200, content_type: "text/html", body: "<p>log in</p>".to_owned() };
     type Case = (Fault, (u32, u32), &'static str);
     let cases: [Case; 5] = [
         (Fault::PlainStatus { status: 503 }, (503, 14), "upstream_unavailable"),
         (Fault::PlainStatus { status: 429 }, (429, 8), "upstream_throttled"),
         (Fault::PlainStatus { status: 504 }, (504, 4), "upstream_timeout"),
         (Fault::Reset, (502, 14), "upstream_unreachable"),
-        (Fault::Garbage, (502, 14), "upstream_answer_unusable"),
+        (page, (502, 14), "upstream_page"),
     ];
     for via in WAYS {
         for (seed, (fault, status, reason)) in cases.iter().enumerate() {
@@ -445,4 +446,12 @@ async fn what_a_backend_dropped_is_told() {
         let answer = Via::Protobuf.send(&frontend(&world), &sample).await;
         assert_eq!((answer.status, refused(&answer)), (200, None));
     }
+    // Untouched: what was sent is not counted, what was dropped is.
+    let world = stage::start(stage::streamed(stage::plan(&[]))).await;
+    world.emulator.fail_project("checkout-prod", dropping("2", "bad-metric"));
+    let answer = Via::Grpc.send(&checkout(&world), &Sample::of(Signal::Metrics, "checkout", 3)).await;
+    let told = answer.trailers.get("otlp-points-dropped").and_then(|value| value.to_str().ok());
+    assert_eq!((answer.grpc_status(), told), (Some(0), Some("2")));
+    let items = &record_of(&world, &answer).await["items"];
+    assert_eq!(*items, serde_json::json!({ "accepted": 0, "rejected": 2 }));
 }

@@ -156,8 +156,8 @@ async fn what_is_refused_arrives_nowhere() {
     }
 }
 
-/// Scenario: the backend tells tracers to switch themselves off, answers garbage, is away, or refuses us. Guarantees: no
-/// command arrives; garbage is 502 and the others 503, in a body for which Python's tracer keeps its spans.
+/// Scenario: the backend tells tracers to switch themselves off, is replaced by a page, is away, or refuses us. Guarantees: no
+/// command arrives; a page is 502 and the others 503, in a body for which Python's tracer keeps its spans.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_backend_cannot_disable_or_lose_spans() {
     let world = stage::start(stage::plan(&[])).await;
@@ -174,7 +174,7 @@ async fn the_backend_cannot_disable_or_lose_spans() {
             assert_eq!(response.commands.len(), 0, "{format:?}");
         }
         for (fault, expected) in [
-            (Fault::Garbage, [502, 503]),
+            (Fault::Say { status: 200, content_type: "text/html", body: "<p>log in</p>".to_owned() }, [502, 503]),
             (Fault::status(503), [503, 503]),
             // Thrift's answer to a token that it does not know is 400, as to a report that it cannot read.
             (Fault::status(401), if format == Format::ThriftBinary { [400, 400] } else { [503, 503] }),

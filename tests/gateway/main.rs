@@ -60,6 +60,8 @@ mod site;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
+mod successes;
+#[cfg(test)]
 mod tree;
 #[cfg(test)]
 mod upstream;

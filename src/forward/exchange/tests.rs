@@ -49,7 +49,7 @@ async fn what_was_never_sent_may_be_sent() {
     let budget = Budget::new(1 << 20);
     for expected in 1..=3 {
         let mut held = budget.gateway().open();
-        let mut intake = Intake { limit_bytes: 1024, reservation: &mut held };
+        let mut intake = Intake { limit_bytes: 1024, status_suffices: false, reservation: &mut held };
         let mut body = Replayable::new(Pieces::new(vec![Bytes::from_static(b"body")]));
         let head = b"POST / HTTP/1.1\r\nhost: x\r\n";
         let answer = exchange(&backend, head, Repeat::Unsent, &mut body, &mut intake).await.unwrap();
