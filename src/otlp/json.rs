@@ -9,6 +9,8 @@
 //!   looked into where the reserved prefix may stand in them; elsewhere the backend judges them.
 //! - A known member given twice, or by a name that only some readers take for its own (`names.rs`), is malformed: some
 //!   take the one, some the other. Names are compared unescaped, and an original name means the same field.
+//! - A name or key that is compared and holds half of a surrogate pair is malformed, for the same reason; in values that
+//!   are not compared it is the backend's to judge.
 //! - An attribute is never `Text` in a form that two readers may read differently.
 //! - What is remembered is bounded: 40 bytes for a group, of which there are at most `MAX_GROUPS`; 20 for an
 //!   attribute of a resource, of which there are at most `MAX_ATTRIBUTES`, and its key where that has escapes; 16 for a
@@ -321,13 +323,18 @@ impl Reader<'_> {
         let mut members = Members::open(&mut self.cursor)?;
         while let Some(field) = members.next(&mut self.cursor, PAIR)? {
             if field.name == "key" && !self.cursor.null()? {
-                key = Some(self.cursor.string("a key that is not a string")?);
+                let offset = self.cursor.at();
+                let text = self.cursor.string("a key that is not a string")?;
+                if text.torn {
+                    return Err(Malformed { offset, what: TORN });
+                }
+                key = Some(text);
             } else if field.name != "key" {
                 self.cursor.skip()?;
             }
         }
         let end = self.cursor.at();
-        Ok(key.unwrap_or(Text { range: end..end, escaped: false }))
+        Ok(key.unwrap_or(Text { range: end..end, ..Text::default() }))
     }
 
     fn is_reserved(&self, key: &Text) -> bool {
@@ -338,6 +345,8 @@ impl Reader<'_> {
     }
 }
 
+/// Some readers replace it, others drop it: the rest may be another name.
+const TORN: &str = "half of a surrogate pair in a name or key";
 const NOT_AN_OBJECT: &str = "a message that is not an object";
 const NOT_AN_ARRAY: &str = "a repeated field that is not an array";
 
@@ -386,6 +395,9 @@ impl Members {
 /// The field of this name, if the shape has one. A name that is not the field's own, but that some reader takes for it,
 /// is malformed: the others would read something else.
 fn known(shape: Shape, name: &Text, text: &[u8], offset: usize) -> Result<Option<(usize, &'static Field)>, Malformed> {
+    if name.torn {
+        return Err(Malformed { offset, what: TORN });
+    }
     let name = name.said(text);
     let own = |field: &Field| field.name == name || field.original == name;
     if let Some(field) = shape.iter().enumerate().find(|(_, field)| own(field)) {
@@ -462,6 +474,7 @@ fn any_value(body: &[u8], cursor: &mut Cursor<'_>, values: &mut Values) -> Resul
     Ok(match text {
         _ if found > 1 => Said::Ambiguous,
         None => Said::Other,
+        Some(text) if text.torn => Said::Ambiguous,
         Some(text) if text.escaped => Said::Kept(values.keep(&text.said(body))),
         Some(text) => Said::Text(text.range.into()),
     })

@@ -249,7 +249,18 @@ async fn names_in_json_that_readers_could_take_differently_are_refused() {
         ("a comment", [b"/**/", &json_export(&own)[..]].concat(), (400, "body_malformed")),
         ("two documents", json_export(&own).repeat(2), (400, "body_malformed")),
         ("NaN", json_export(&named("NaN")), (400, "body_malformed")),
-        ("half a surrogate", json_export(&named(r#"{"stringValue":"\ud800"}"#)), (400, "body_malformed")),
+        ("half a surrogate", json_export(&named(r#"{"stringValue":"\ud800"}"#)), (400, "service_ambiguous")),
+        ("half a surrogate beside", json_export(&named(r#"{"stringValue":"checkout\ud83d"}"#)), (400, "service_ambiguous")),
+        (
+            "half a surrogate in a member's name",
+            json_export(&format!(r#"{own},{{"key":"a","v\udc00alue":{{"stringValue":"payments"}}}}"#)),
+            (400, "body_malformed"),
+        ),
+        (
+            "half a surrogate in a key",
+            json_export(&format!(r#"{own},{{"key":"lightkeeper.\ud800app","value":{{"stringValue":"a"}}}}"#)),
+            (400, "body_malformed"),
+        ),
         ("UTF-16", b"\xff\xfe{\0}\0".to_vec(), (400, "body_malformed")),
     ];
     for (name, message, (status, reason)) in &cases {
