@@ -3,12 +3,14 @@
 //! What it does: follows the frames of one connection (RFC 9113 section 4) and says which header blocks the framework
 //! would take for something else than they are: a target with a `#`, and trailers with pseudo-header fields. Such a
 //! block gets a field more, by which the request is refused where every other is, or the framework resets the stream.
-//! What it refuses to know: what a request asks for. Invariants: bytes pass unchanged but for that field; at most one
-//! frame, and the begun block before it, are held; a block that cannot be followed is never passed as it came.
+//! An authority that is text and no host, on which the framework would end the stream, is replaced by one that it takes
+//! and that is no host either: exports need none. What it refuses to know: what a request asks for. Invariants: bytes
+//! pass unchanged but for that; at most one frame, and the begun block before it, are held; a block that cannot be
+//! followed is never passed as it came.
 
 use std::borrow::Cow;
 
-use super::hpack::{Broken, Found, Table};
+use super::hpack::{Broken, Found, OddAuthority, Table};
 
 /// The client's preface (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -66,20 +68,22 @@ pub struct Step {
     pub change: Option<Change>,
 }
 
-/// A frame that gets a field more.
+/// A frame that gets a field more, or another value of one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Change {
     /// Its length as it is, head included.
     pub bytes: usize,
-    /// Where in it the field goes: behind all others, before the padding.
+    /// Where in it the field goes: behind all others, before the padding; or where the value stands.
     pub place: usize,
-    pub field: &'static [u8],
+    /// So many bytes there are left out.
+    pub cut: usize,
+    pub field: Cow<'static, [u8]>,
 }
 
 impl Change {
     /// The frame's head says its length without the head (RFC 9113 section 4.1).
     pub fn length(&self) -> [u8; 3] {
-        let length = u32::try_from(self.bytes - HEAD_BYTES + self.field.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(self.bytes - HEAD_BYTES - self.cut + self.field.len()).unwrap_or(u32::MAX);
         let [_, high, middle, low] = length.to_be_bytes();
         [high, middle, low]
     }
@@ -145,9 +149,16 @@ impl HeaderBlocks {
             self.begun = flags & END_HEADERS == 0;
             if self.begun {
                 self.block = block.into_owned();
-            } else if let Some(field) = self.judge(&block) {
-                let place = bytes - padding;
-                return Step { pass, change: Some(Change { bytes, place, field }) };
+            } else {
+                let end = bytes - padding;
+                let change = match self.judge(&block) {
+                    Some(Verdict::Add(field)) => Some(Change { bytes, place: end, cut: 0, field: field.into() }),
+                    Some(Verdict::Replace(odd)) => replaced(odd, bytes, end, block.len(), part.len()),
+                    None => None,
+                };
+                if change.is_some() {
+                    return Step { pass, change };
+                }
             }
             pass += bytes;
         }
@@ -187,17 +198,34 @@ impl HeaderBlocks {
     }
 
     /// What is to be added to a whole block. One on a stream that is over is the framework's to refuse.
-    fn judge(&mut self, block: &[u8]) -> Option<&'static [u8]> {
+    fn judge(&mut self, block: &[u8]) -> Option<Verdict> {
         let found = self.table.read(block);
         self.lost |= found == Err(Broken);
         match found {
-            _ if self.lost => Some(MALFORMED_FIELD),
+            _ if self.lost => Some(Verdict::Add(MALFORMED_FIELD)),
             // RFC 9113 section 8.1: trailers have no pseudo-header fields.
-            Ok(Found { pseudo: true, .. }) if self.is_trailers => Some(MALFORMED_FIELD),
-            Ok(Found { hash: true, .. }) => Some(REFUSED_FIELD),
-            _ => None,
+            Ok(Found { pseudo: true, .. }) if self.is_trailers => Some(Verdict::Add(MALFORMED_FIELD)),
+            Ok(Found { hash: true, .. }) => Some(Verdict::Add(REFUSED_FIELD)),
+            Ok(Found { authority, .. }) => authority.map(Verdict::Replace),
+            Err(Broken) => None,
         }
     }
+}
+
+/// What is done to a block.
+enum Verdict {
+    /// It gets this field more.
+    Add(&'static [u8]),
+    Replace(OddAuthority),
+}
+
+/// The change to a frame of `bytes`, whose last `part` bytes before `end` are the last of the block. A value that stands in
+/// an earlier frame has passed: the framework ends its stream.
+fn replaced(odd: OddAuthority, bytes: usize, end: usize, block: usize, part: usize) -> Option<Change> {
+    let start = odd.place.start.checked_sub(block - part)?;
+    let change = Change { bytes, place: end - part + start, cut: odd.place.len(), field: Cow::Owned(odd.string) };
+    let is_small = bytes - HEAD_BYTES - change.cut + change.field.len() <= FRAME_LIMIT_BYTES as usize;
+    is_small.then_some(change)
 }
 
 /// The fields in a HEADERS frame and the length of its padding (RFC 9113 section 6.2). `None`: the framework does not read
@@ -245,7 +273,7 @@ mod tests {
                 let Some(change) = step.change else { break };
                 let mut frame: Vec<u8> = held.drain(..change.bytes).collect();
                 frame[..3].copy_from_slice(&change.length());
-                frame.splice(change.place..change.place, change.field.iter().copied());
+                frame.splice(change.place..change.place + change.cut, change.field.iter().copied());
                 out.extend(frame);
             }
         }
@@ -326,6 +354,40 @@ mod tests {
             let expected = [&[PREFACE.to_vec()], *expected, std::slice::from_ref(&good)].concat().concat();
             for piece in [1, 7, 1024] {
                 assert_eq!(passed(&bytes, piece), expected, "{sent:?}, pieces of {piece}");
+            }
+        }
+    }
+
+    /// Scenario: names of a mesh's clusters in `:authority`, in every form of a block. Guarantees: the framework gets one
+    /// that it takes, of the same length, and all else as it came; what stands in an earlier frame is left alone.
+    #[test]
+    fn an_authority_that_is_no_host_is_replaced() {
+        let plain = b"\x82\x86\x84\x41\x03a|b\x10\x01x\x01|".as_slice();
+        let changed = b"\x82\x86\x84\x41\x03a!b\x10\x01x\x01|".as_slice();
+        let padded = |block: &[u8]| [&b"\x02\0\0\0\x03\x10"[..], block, b"||"].concat();
+        let flags = END_HEADERS | PADDED | PRIORITY;
+        let cases = [
+            (frame(HEADERS, END_HEADERS, 1, plain), frame(HEADERS, END_HEADERS, 1, changed)),
+            (frame(HEADERS, flags, 1, &padded(plain)), frame(HEADERS, flags, 1, &padded(changed))),
+            (
+                [frame(HEADERS, 0, 1, b"\x82\x86"), frame(CONTINUATION, END_HEADERS, 1, b"\x84\x41\x03a|b")].concat(),
+                [frame(HEADERS, 0, 1, b"\x82\x86"), frame(CONTINUATION, END_HEADERS, 1, b"\x84\x41\x03a!b")].concat(),
+            ),
+            (
+                [frame(HEADERS, 0, 1, b"\x41\x03a|b"), frame(CONTINUATION, END_HEADERS, 1, b"\x84")].concat(),
+                [frame(HEADERS, 0, 1, b"\x41\x03a|b"), frame(CONTINUATION, END_HEADERS, 1, b"\x84")].concat(),
+            ),
+            // In Huffman code, which becomes longer or shorter.
+            (
+                frame(HEADERS, END_HEADERS, 1, b"\x41\x83\x1f\xfc\x8f\x84"),
+                frame(HEADERS, END_HEADERS, 1, b"\x41\x03a!b\x84"),
+            ),
+        ];
+        let good = frame(HEADERS, END_HEADERS, 9, b"\x82\x86\x84");
+        for (sent, expected) in cases {
+            let bytes = [PREFACE, &sent, &good].concat();
+            for piece in [1, 7, 1024] {
+                assert_eq!(passed(&bytes, piece), [PREFACE, &expected, &good].concat(), "{sent:?}, pieces of {piece}");
             }
         }
     }

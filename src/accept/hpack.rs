@@ -1,11 +1,15 @@
 //! What header blocks say of pseudo-header fields (RFC 7541), followed beside the framework.
 //!
 //! What it does: follows the dynamic table of one connection, and tells of each block whether it has pseudo-header
-//! fields and whether the value of one holds a `#`, which the framework's parser of targets cuts off with all behind it.
-//! What it refuses to know: any other value; a name or value is measured, not decoded. Invariants: the table has the same
-//! entries as the framework's; what cannot be followed is an error, after which nothing more is told.
+//! fields, whether the value of one holds a `#`, which the framework's parser of targets cuts off with all behind it, and
+//! whether an `:authority` is a text that is no host. What it refuses to know: any other value; a name or value is
+//! measured, not decoded. Invariants: the table has the same entries as the framework's, also where the value of an
+//! authority is replaced; what cannot be followed is an error, after which nothing more is told.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::head;
 
 /// What the settings allow the other side's table, in bytes: RFC 9113 section 6.5.2's initial value, which we keep.
 const TABLE_BYTES: usize = 4096;
@@ -18,6 +22,11 @@ const STATIC_NAMES: [usize; 61] = [
     4, 6, 7, 4, 4, 8, 17, 13, 8, 19, 13, 4, 8, 12, 18, 19, 5, 7, 7, 11, 6, 10, 25, 17, 10, 4, 3, 16,
 ];
 const STATIC_PSEUDO: usize = 14;
+/// `:authority` in the static table.
+const AUTHORITY: usize = 1;
+const AUTHORITY_NAME: &[u8] = b":authority";
+/// The longest authority that is looked into.
+const AUTHORITY_LIMIT_BYTES: usize = 255;
 
 /// The Huffman code by length: bits, the first code, how many there are (RFC 7541 appendix B; codes of one length follow
 /// each other, in the order of their symbols).
@@ -44,18 +53,33 @@ const CODES: [(u32, u32, u32); 21] = [
     (28, 0xfff_ffe2, 29),
     (30, 0x3fff_fffc, 4),
 ];
+/// The symbols of the codes of at most 15 bits, in the order of their codes: all of ASCII that is printed, but `\`.
+const SYMBOLS: &[u8; 95] =
+    b"012aceiost %-./3456789=A_bdfghlmnpru:BCDEFGHIJKLMNOPQRSTUVWYjkqvwxyz&*,;XZ!\"()?'+|#>\0$@[]~^}<`{";
 /// The codes of `#` and `:`, and of the end, which may not be sent.
 const HASH: (u32, u32) = (12, 0xffa);
 const COLON: (u32, u32) = (7, 0x5c);
 const END: (u32, u32) = (30, 0x3fff_ffff);
 
 /// What a header block holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// A field whose name begins with `:`.
     pub pseudo: bool,
     /// One of them with a `#` in its value.
     pub hash: bool,
+    /// The first authority that is no host.
+    pub authority: Option<OddAuthority>,
+}
+
+/// An authority that is printable text and no host, as Envoy's names of clusters are. The framework would end its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OddAuthority {
+    /// Where in the block its string stands, length included.
+    pub place: Range<usize>,
+    /// A string of the same length that the framework takes and that is no host either. Of the same length, so that an
+    /// entry of the table is as large as it would be (RFC 7541 section 4.1).
+    pub string: Vec<u8>,
 }
 
 /// A block that cannot be read.
@@ -69,6 +93,7 @@ struct Entry {
     value_bytes: usize,
     pseudo: bool,
     hash: bool,
+    is_authority: bool,
 }
 
 /// The other side's dynamic table, the newest entry first.
@@ -95,20 +120,25 @@ impl Default for Table {
 
 impl Table {
     /// Reads one whole block.
-    pub fn read(&mut self, mut block: &[u8]) -> Result<Found, Broken> {
+    pub fn read(&mut self, whole: &[u8]) -> Result<Found, Broken> {
         let mut found = Found::default();
+        let mut block = whole;
         while let Some(first) = block.first() {
             let entry = if first & 0x80 != 0 {
                 self.entry(integer(&mut block, 7)?)?
-            } else if first & 0x40 != 0 {
-                let entry = self.literal(&mut block, 6)?;
-                self.insert(entry);
-                entry
-            } else if first & 0x20 != 0 {
+            } else if first & 0x20 != 0 && first & 0x40 == 0 {
                 self.resize(integer(&mut block, 5)?)?;
                 continue;
             } else {
-                self.literal(&mut block, 4)?
+                let (entry, value) = self.literal(&mut block, if first & 0x40 != 0 { 6 } else { 4 })?;
+                if entry.is_authority && found.authority.is_none() {
+                    let end = whole.len() - block.len();
+                    found.authority = odd(value, entry.value_bytes, end);
+                }
+                if first & 0x40 != 0 {
+                    self.insert(entry);
+                }
+                entry
             };
             found.pseudo |= entry.pseudo;
             found.hash |= entry.pseudo && entry.hash;
@@ -116,28 +146,40 @@ impl Table {
         Ok(found)
     }
 
-    fn literal(&self, block: &mut &[u8], prefix: u32) -> Result<Entry, Broken> {
-        let (name_bytes, pseudo) = match integer(block, prefix)? {
+    /// A literal, and its value's string as it stands, length included.
+    fn literal<'a>(&self, block: &mut &'a [u8], prefix: u32) -> Result<(Entry, &'a [u8]), Broken> {
+        let (name_bytes, pseudo, is_authority) = match integer(block, prefix)? {
             0 => {
+                let before = *block;
                 let name = text(block)?;
-                (name.bytes, name.colon_first)
+                let string = before.get(..before.len() - block.len()).unwrap_or_default();
+                let is_authority = name.bytes == AUTHORITY_NAME.len()
+                    && name.colon_first
+                    && said(string).is_some_and(|said| said == AUTHORITY_NAME);
+                (name.bytes, name.colon_first, is_authority)
             }
             index => {
                 let named = self.entry(index)?;
-                (named.name_bytes, named.pseudo)
+                (named.name_bytes, named.pseudo, named.is_authority)
             }
         };
+        let before = *block;
         let value = text(block)?;
-        Ok(Entry { name_bytes, value_bytes: value.bytes, pseudo, hash: value.hash })
+        let string = before.get(..before.len() - block.len()).unwrap_or_default();
+        Ok((Entry { name_bytes, value_bytes: value.bytes, pseudo, hash: value.hash, is_authority }, string))
     }
 
     fn entry(&self, index: usize) -> Result<Entry, Broken> {
         let place = index.checked_sub(1).ok_or(Broken)?;
         match STATIC_NAMES.get(place) {
             // No value of the static table holds a `#`, and none is inserted from there.
-            Some(name_bytes) => {
-                Ok(Entry { name_bytes: *name_bytes, value_bytes: 0, pseudo: place < STATIC_PSEUDO, hash: false })
-            }
+            Some(name_bytes) => Ok(Entry {
+                name_bytes: *name_bytes,
+                value_bytes: 0,
+                pseudo: place < STATIC_PSEUDO,
+                hash: false,
+                is_authority: index == AUTHORITY,
+            }),
             None => self.entries.get(place - STATIC_NAMES.len()).copied().ok_or(Broken),
         }
     }
@@ -214,8 +256,58 @@ fn text(block: &mut &[u8]) -> Result<Text, Broken> {
     Ok(Text { bytes: length, colon_first, hash })
 }
 
+/// What stands for an authority that is no host; `None`: it is one, or the framework judges it. `string`: its value as it
+/// stands, up to `end` of the block.
+fn odd(string: &[u8], value_bytes: usize, end: usize) -> Option<OddAuthority> {
+    if value_bytes == 0 || value_bytes > AUTHORITY_LIMIT_BYTES {
+        return None;
+    }
+    let value = said(string)?;
+    let is_printed = value.iter().all(u8::is_ascii_graphic) && !value.contains(&b'#');
+    if !is_printed || head::is_host(&value) {
+        return None;
+    }
+    // `!` stands in no host, and the framework takes it.
+    let taken = string.len();
+    let mut string = length_of(value.len());
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    string.extend(value.iter().map(|byte| if plain(*byte) { *byte } else { b'!' }));
+    if !string.contains(&b'!') {
+        return None;
+    }
+    Some(OddAuthority { place: end.checked_sub(taken)?..end, string })
+}
+
+/// What a string says, of which each symbol that is not printable ASCII may be 0xff.
+fn said(mut string: &[u8]) -> Option<Vec<u8>> {
+    let is_packed = string.first()? & 0x80 != 0;
+    let length = integer(&mut string, 7).ok()?;
+    let mut said = Vec::with_capacity(length);
+    if is_packed {
+        unpack(string, |byte| said.push(byte)).ok()?;
+    } else {
+        said.extend_from_slice(string);
+    }
+    Some(said)
+}
+
+/// The length of a string without Huffman code (RFC 7541 sections 5.1 and 5.2); at most 255 bytes.
+fn length_of(bytes: usize) -> Vec<u8> {
+    match u8::try_from(bytes) {
+        Ok(short) if short < 0x7f => vec![short],
+        // 0x80 above 0x7f is the first that needs another byte: 255 itself.
+        Ok(long) if long < 0xff => vec![0x7f, long - 0x7f],
+        _ => vec![0x7f, 0x80, 1],
+    }
+}
+
 /// What a string in Huffman code becomes.
 fn unpacked(bytes: &[u8]) -> Result<Text, Broken> {
+    unpack(bytes, |_| {})
+}
+
+/// The same, with each byte told; a symbol that is not printable ASCII as 0xff.
+fn unpack(bytes: &[u8], mut tell: impl FnMut(u8)) -> Result<Text, Broken> {
     let mut text = Text::default();
     let mut bytes = bytes.iter();
     // The next bits, from the top; below them ones, as padding is.
@@ -230,7 +322,7 @@ fn unpacked(bytes: &[u8]) -> Result<Text, Broken> {
         }
         let code = |bits: u32| u32::try_from(window >> (64 - bits)).unwrap_or(u32::MAX);
         let found = CODES.iter().find(|(bits, first, count)| code(*bits).wrapping_sub(*first) < *count);
-        let (bits, _, _) = *found.ok_or(Broken)?;
+        let (bits, first, _) = *found.ok_or(Broken)?;
         if bits > filled {
             // Less than a symbol is left: padding, which is shorter than a byte and has no zero.
             return if filled < 8 && window == u64::MAX { Ok(text) } else { Err(Broken) };
@@ -241,6 +333,9 @@ fn unpacked(bytes: &[u8]) -> Result<Text, Broken> {
         }
         text.colon_first |= text.bytes == 0 && symbol == COLON;
         text.hash |= symbol == HASH;
+        let before: u32 = CODES.iter().take_while(|(shorter, ..)| *shorter < bits).map(|(.., count)| count).sum();
+        let place = usize::try_from(before + (code(bits) - first)).unwrap_or(usize::MAX);
+        tell(SYMBOLS.get(place).copied().unwrap_or(0xff));
         text.bytes += 1;
         window = window << bits | ((1 << bits) - 1);
         filled -= bits;
@@ -248,101 +343,4 @@ fn unpacked(bytes: &[u8]) -> Result<Text, Broken> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATH: Found = Found { pseudo: true, hash: false };
-    const CUT: Found = Found { pseudo: true, hash: true };
-
-    #[test]
-    fn the_code_is_whole() {
-        let sum: u64 = CODES.iter().map(|(bits, _, count)| u64::from(*count) << (30 - bits)).sum();
-        assert_eq!((sum, CODES.iter().map(|(.., count)| count).sum::<u32>()), (1 << 30, 257));
-        for pair in CODES.windows(2) {
-            let [(bits, first, count), (next_bits, next_first, _)] = pair else { unreachable!() };
-            assert_eq!(*next_first, (first + count) << (next_bits - bits));
-        }
-    }
-
-    /// Scenario: the three requests of RFC 7541 appendix C.4, on one connection. Guarantees: the table has the sizes that
-    /// the appendix gives.
-    #[test]
-    fn the_rfcs_own_requests_are_followed() {
-        let mut table = Table::default();
-        for (block, bytes) in [
-            (&b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff"[..], 57),
-            (b"\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf", 110),
-            (b"\x82\x87\x85\xbf\x40\x88\x25\xa8\x49\xe9\x5b\xa9\x7d\x7f\x89\x25\xa8\x49\xe9\x5b\xb8\xe8\xb4\xbf", 164),
-        ] {
-            assert_eq!(table.read(block), Ok(PATH));
-            assert_eq!(table.bytes, bytes);
-        }
-    }
-
-    /// Scenario: a `#` in every form that a value may have. Guarantees: it is seen in pseudo-header fields, also where an
-    /// entry of the table is meant, and nowhere else.
-    #[test]
-    fn a_hash_is_seen_in_every_form() {
-        for (block, expected) in [
-            (&b"\x04\x03/#x"[..], CUT),
-            (b"\x14\x03/#x", CUT),
-            (b"\x44\x03/#x", CUT),
-            (b"\x00\x05:path\x03/#x", CUT),
-            (b"\x04\x83\x63\xfe\xbf", CUT),
-            (b"\x00\x84\xb9\x58\xd3\x3f\x83\x63\xfe\xbf", CUT),
-            (b"\x04\x02/x", PATH),
-            (b"\x04\x82\x63\xf9", PATH),
-            (b"\x00\x01x\x03/#x", Found::default()),
-            (b"\x0f\x0d\x03/#x", Found::default()),
-            (b"\x82\x00\x01x\x01#", PATH),
-            (b"", Found::default()),
-        ] {
-            assert_eq!(Table::default().read(block), Ok(expected), "{}", block.escape_ascii());
-        }
-        let mut table = Table::default();
-        assert_eq!(table.read(b"\x44\x03/#x"), Ok(CUT));
-        assert_eq!(table.read(b"\xbe"), Ok(CUT), "the entry itself");
-        assert_eq!(table.read(b"\x7e\x02/y"), Ok(PATH), "its name alone");
-        assert_eq!(table.read(b"\xbe"), Ok(PATH));
-        assert_eq!(table.read(b"\xbf"), Ok(CUT));
-        assert_eq!(table.read(b"\x20\x3f\xe1\x1f\x82"), Ok(PATH), "emptied");
-        assert_eq!(table.read(b"\xbe"), Err(Broken));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_broken() {
-        for block in [
-            &b"\x80"[..],
-            b"\xbe",
-            b"\xff",
-            b"\xff\xff\xff\xff\xff\xff\x7f",
-            b"\x3f\xe2\x1f",
-            b"\x04",
-            b"\x04\x05/",
-            b"\x44\x85/",
-            b"\x00",
-            b"\x7e\x01x",
-            // Padding of a byte, padding with a zero, the end as a symbol.
-            b"\x04\x82\x63\xff\xff",
-            b"\x04\x81\x60",
-            b"\x04\x84\xff\xff\xff\xff",
-        ] {
-            assert_eq!(Table::default().read(block), Err(Broken), "{}", block.escape_ascii());
-        }
-    }
-
-    /// Scenario: entries until the table is full, and one that is larger than it. Guarantees: the oldest go first, and the
-    /// table is never larger than it may be.
-    #[test]
-    fn the_table_is_bounded() {
-        let mut table = Table::default();
-        let value = [b'v'; 100];
-        for _ in 0..100 {
-            table.read(&[&b"\x40\x01x\x64"[..], &value].concat()).unwrap();
-            assert!(table.bytes <= TABLE_BYTES);
-        }
-        assert_eq!((table.entries.len(), table.bytes), (30, 30 * 133));
-        table.read(&[&b"\x40\x01x\x7f\xff\x1f"[..], &[b'v'; 4222]].concat()).unwrap();
-        assert_eq!((table.entries.len(), table.bytes), (0, 0));
-    }
-}
+mod tests;

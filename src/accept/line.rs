@@ -322,12 +322,12 @@ impl Line {
             if let Some(change) = change {
                 let (at, length) = (self.passable, change.length());
                 let behind = self.ahead.split_off((at + change.place).min(self.ahead.len()));
-                self.ahead.extend_from_slice(change.field);
-                self.ahead.extend_from_slice(&behind);
+                self.ahead.extend_from_slice(&change.field);
+                self.ahead.extend_from_slice(behind.get(change.cut..).unwrap_or_default());
                 if let Some(head) = self.ahead.get_mut(at..at + length.len()) {
                     head.copy_from_slice(&length);
                 }
-                self.passable += change.bytes + change.field.len();
+                self.passable += change.bytes - change.cut + change.field.len();
             }
             let step = self.blocks.walk(self.ahead.get(self.passable..).unwrap_or_default());
             self.passable += step.pass;

@@ -105,6 +105,11 @@ fn read_in(
         }
         _ => ask(parts, connection, profile, &words, &canonical, query)?,
     };
+    let authority = match authority {
+        Some(authority) => authority,
+        None if needs_host(&ask, dialect) => return Err(Fault::Host),
+        None => String::new(),
+    };
     let token = evidence::token(&parts.headers, profile, token, connection.chain.is_some())?;
     if token.is_some() && cookies.session.is_some() {
         return Err(Fault::CredentialConflict);
@@ -116,6 +121,16 @@ fn read_in(
         ask.body_first = ask.format.may_carry_token() && !caller.has_evidence();
     }
     Ok((caller, Call { method: parts.method.clone(), path: canonical, authority, dialect, ask }))
+}
+
+/// Whether it matters by which name we are called. It does where a browser's cookies, origins and links depend on it; an
+/// export goes where its sender and its app lead it, and meshes put their own names there.
+fn needs_host(ask: &Ask, dialect: Dialect) -> bool {
+    match ask {
+        Ask::Ingest(_) | Ask::Legacy(_) | Ask::Unacceptable(_) => false,
+        Ask::Unknown => dialect != Dialect::Grpc,
+        Ask::Query(_) | Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) => true,
+    }
 }
 
 /// A browser sends its cookies wherever it is led; they prove something only where people go. What workloads send, and
@@ -179,8 +194,9 @@ fn more_than_one(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
 
-/// The one authority of the request (RFC 9110 section 7.2, RFC 9113 section 8.3.1).
-fn authority(parts: &Parts) -> Result<String, Fault> {
+/// The one authority of the request (RFC 9110 section 7.2, RFC 9113 section 8.3.1). `None`: over HTTP/2 there is one, but
+/// it is no host; then it is no matter what it was.
+fn authority(parts: &Parts) -> Result<Option<String>, Fault> {
     if more_than_one(&parts.headers, &HOST) {
         return Err(Fault::Host);
     }
@@ -191,14 +207,15 @@ fn authority(parts: &Parts) -> Result<String, Fault> {
         return Err(Fault::Target);
     }
     let authority = match (host, target) {
+        (_, Some(target)) if parts.version == Version::HTTP_2 && !head::is_host(target) => return Ok(None),
         (Some(host), Some(target)) if host != target => return Err(Fault::Host),
         (Some(authority), _) | (None, Some(authority)) => authority,
         (None, None) => return Err(Fault::Host),
     };
     if !head::is_host(authority) {
-        return Err(Fault::Host);
+        return if parts.version == Version::HTTP_2 { Ok(None) } else { Err(Fault::Host) };
     }
-    String::from_utf8(authority.to_vec()).map_err(|_| Fault::Host)
+    String::from_utf8(authority.to_vec()).map(Some).map_err(|_| Fault::Host)
 }
 
 /// Hop-by-hop fields: they must not decide which of our headers survive (CVE-2024-45410's class).

@@ -331,3 +331,84 @@ async fn trailers_and_frames_are_held_to_the_rfc() {
     }
     ground.alive().await;
 }
+
+/// Scenario: names that are no host in `:authority`, as meshes write them, on exports over HTTP and gRPC, on queries and on
+/// pages. Guarantees: they decide nothing for exports, go nowhere and are not recorded; where cookies, origins or links
+/// depend on the host, and where no text may stand, they are refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_is_no_host_is_nothing_to_an_export() {
+    let mut ground = Ground::new().await;
+    let message = lightkeeper::demo::Sample::traces("checkout", 1).protobuf();
+    let framed = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    let grpc = lightkeeper::otlp::Signal::Traces.grpc_path();
+    for (authority, taken) in [
+        ("otel_collector", true),
+        ("outbound|4317||otel.obs.svc.cluster.local", true),
+        ("outbound_.4317_._.otel.obs.svc", true),
+        ("kube-svc:obs-otel-4317_obs", true),
+        ("httproute/obs/otel/rule/0", true),
+        ("a:b:c", true),
+        ("user@gw", true),
+        ("[::1", true),
+        ("gw#x", false),
+        ("gw x", false),
+        ("gw\0|", false),
+        ("caf\u{e9}|", false),
+    ] {
+        for (path, kind, body) in
+            [(grpc, "application/grpc", &framed), ("/v1/traces", "application/x-protobuf", &message)]
+        {
+            let mut line = Line::open(ground.plain()).await;
+            let fields: Vec<(&str, String)> = vec![
+                (":method", "POST".to_owned()),
+                (":scheme", "http".to_owned()),
+                (":authority", authority.to_owned()),
+                (":path", path.to_owned()),
+                ("authorization", ground.fill("Bearer {T}")),
+                ("content-type", kind.to_owned()),
+                ("te", "trailers".to_owned()),
+            ];
+            let before = ground.world.emulator.captured().len();
+            line.request(1, &fields, Some(body)).await;
+            let end = line.end_of(1, Duration::from_secs(5)).await;
+            let captured = ground.world.emulator.captured();
+            let what = format!("{authority} {path}: {end}");
+            assert_eq!(captured.len() > before, taken, "{what}");
+            let record = ground.records_of_all(1).await.remove(0);
+            assert_eq!(record["reason"] == "ok", taken, "{what} {record}");
+            let told =
+                captured.iter().skip(before).map(|captured| format!("{:?}", captured.headers)).collect::<String>();
+            for text in [record.to_string(), told] {
+                assert!(!text.contains("outbound") && !text.contains("httproute") && !text.contains("a!b"), "{text}");
+            }
+        }
+    }
+    // The same name twice: the second time it is an entry of the table.
+    let mut line = Line::open(ground.plain()).await;
+    let rest = |path: &str, authority: &[u8]| {
+        let before: [(&str, String); 3] =
+            [(":method", "POST".to_owned()), (":scheme", "http".to_owned()), (":path", path.to_owned())];
+        let behind =
+            [("authorization", ground.fill("Bearer {T}")), ("content-type", "application/x-protobuf".to_owned())];
+        [&frames::block(&before), authority, &frames::block(&behind)].concat()
+    };
+    let blocks =
+        [rest("/v1/traces", b"\x41\x0aoutbound|1"), rest("/v1/traces", b"\xbe"), rest("/v1/traces", b"\x41\x02gw")];
+    for (number, block) in blocks.iter().enumerate() {
+        let id = u32::try_from(number).unwrap() * 2 + 1;
+        line.send(&frames::frame(frames::HEADERS, frames::END_HEADERS, id, block)).await;
+        line.send(&frames::frame(frames::DATA, frames::END_STREAM, id, &message)).await;
+        assert_eq!(line.end_of(id, Duration::from_secs(5)).await, frames::End::Status(200), "{number}");
+    }
+    ground.records_of_all(3).await;
+    for path in ["/.lightkeeper/whoami", "/public/v0.2/acme/projects", "/apps", "/.lightkeeper/login"] {
+        let mut line = Line::open(ground.plain()).await;
+        let fields = changed(&[(":path", path), (":authority", "outbound|4317||otel")])
+            .into_iter()
+            .map(|(name, value)| (name, ground.fill(value)));
+        line.request(1, &fields.collect::<Vec<_>>(), None).await;
+        assert_eq!(line.end_of(1, Duration::from_secs(5)).await, frames::End::Status(400), "{path}");
+        assert_eq!(ground.records_of_all(1).await[0]["reason"], "malformed_host", "{path}");
+    }
+    ground.alive().await;
+}
