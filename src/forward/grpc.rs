@@ -4,19 +4,21 @@
 //! backend's windows, notices an answer that comes early, and reads answer and trailers whole and bounded.
 //! What it refuses to know: what either means, and for whom. Invariants: nothing is dialled before the
 //! body's first bytes have come and hold; a body that breaks is never ended, only reset; a call is sent
-//! again only if it had not been sent, or the backend said that it did not process it.
+//! again only if it had not been sent, or the backend said that it did not process it, and so many times; no more calls
+//! are on a connection than the backend takes at once.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode};
+use tokio::sync::Notify;
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use super::exchange::ExchangeFault;
@@ -38,8 +40,9 @@ const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// The largest answer head.
 const HEAD_LIMIT_BYTES: u32 = 64 << 10;
 
-/// How often a call is sent again that was not taken.
-const AGAIN_LIMIT: usize = 2;
+/// How often a call is sent again that was not taken: at once, then after pauses, each twice as long as the one before.
+const AGAIN_LIMIT: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// A whole answer.
 #[derive(Debug)]
@@ -54,7 +57,16 @@ pub struct GrpcAnswer {
 /// The HTTP/2 connections to one backend.
 #[derive(Default)]
 pub(super) struct Lines {
-    open: Mutex<Vec<Arc<Line>>>,
+    open: Mutex<Open>,
+    /// A call has ended, or a connection.
+    freed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Open {
+    lines: Vec<Arc<Line>>,
+    /// Connections that will be kept once they stand.
+    dialling: usize,
 }
 
 struct Line {
@@ -62,6 +74,16 @@ struct Line {
     in_flight: AtomicUsize,
     dead: Arc<AtomicBool>,
     used: Mutex<Instant>,
+    freed: Arc<Notify>,
+}
+
+impl Line {
+    /// Whether the backend takes another call on it now: what is beyond would wait inside of the connection, and be lost
+    /// with it.
+    fn has_room(&self) -> bool {
+        let most = self.sender.current_max_send_streams().min(STREAMS_PER_CONNECTION);
+        self.in_flight.load(Ordering::Relaxed) < most
+    }
 }
 
 /// One call's place on a connection.
@@ -71,32 +93,78 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.freed.notify_one();
+    }
+}
+
+/// Where a call goes.
+enum Turn<'a> {
+    Taken(Place),
+    /// A connection may be dialled.
+    Dial(Dialling<'a>),
+    /// All connections are in use, and there are as many as there may be.
+    Wait,
+}
+
+/// The right to keep one connection more.
+struct Dialling<'a>(&'a Lines);
+
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.dialling = open.dialling.saturating_sub(1);
+        drop(open);
+        self.0.freed.notify_one();
     }
 }
 
 impl Lines {
-    fn take(&self, idle_timeout: Duration) -> Option<Place> {
+    fn take(&self, idle_timeout: Duration) -> Turn<'_> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|line| {
+        open.lines.retain(|line| {
             let rested = line.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
             let busy = line.in_flight.load(Ordering::Relaxed) > 0;
             !line.dead.load(Ordering::Relaxed) && (busy || rested < idle_timeout)
         });
         // The fullest that has room: the others may come to rest and be closed.
-        let line = open
-            .iter()
-            .filter(|line| line.in_flight.load(Ordering::Relaxed) < STREAMS_PER_CONNECTION)
-            .max_by_key(|line| line.in_flight.load(Ordering::Relaxed))?;
-        line.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(Place(line.clone()))
+        let fullest = open.lines.iter().filter(|line| line.has_room());
+        if let Some(line) = fullest.max_by_key(|line| line.in_flight.load(Ordering::Relaxed)) {
+            line.in_flight.fetch_add(1, Ordering::Relaxed);
+            return Turn::Taken(Place(line.clone()));
+        }
+        if open.lines.len() + open.dialling >= CONNECTIONS_LIMIT {
+            return Turn::Wait;
+        }
+        open.dialling += 1;
+        Turn::Dial(Dialling(self))
     }
 
     fn keep(&self, line: &Arc<Line>) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // One beyond the bound serves its call and is closed after it.
-        if open.len() < CONNECTIONS_LIMIT {
-            open.push(line.clone());
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).lines.push(line.clone());
+    }
+}
+
+/// A place for a call, which is waited for where the backend takes no more at once.
+async fn place(backend: &Backend) -> Result<Place, ExchangeFault> {
+    let deadline = Deadline::now() + backend.settings.read_timeout;
+    let mut has_waited = false;
+    loop {
+        let freed = backend.lines.freed.notified();
+        tokio::pin!(freed);
+        // From here on no place that becomes free is missed.
+        freed.as_mut().enable();
+        match backend.lines.take(backend.settings.idle_timeout) {
+            Turn::Taken(place) => {
+                if has_waited {
+                    // There may be room for the next one, too.
+                    backend.lines.freed.notify_one();
+                }
+                return Ok(place);
+            }
+            Turn::Dial(slot) => return dial(backend, Some(slot)).await,
+            Turn::Wait => timeout_at(deadline, freed).await.map_err(|_| SendFault::TimedOut)?,
         }
+        has_waited = true;
     }
 }
 
@@ -111,19 +179,19 @@ pub async fn exchange_grpc<S: Supply>(
     loop {
         let first = body.next().await.map_err(ExchangeFault::Caller)?;
         // What was not taken once goes out on a connection of its own.
-        let rested = if again == 0 { backend.lines.take(backend.settings.idle_timeout) } else { None };
-        let place = match rested {
-            Some(place) => place,
-            None => dial(backend).await?,
-        };
+        let place = if again == 0 { place(backend).await? } else { dial(backend, None).await? };
         match attempt(backend, place, head.clone(), first, body, intake).await {
             Err(Broken { untaken: true, .. }) if again < AGAIN_LIMIT && body.rewind() => again += 1,
             tried => return tried.map_err(|broken| broken.fault),
         }
+        if let Some(doublings) = again.checked_sub(2) {
+            tokio::time::sleep(FIRST_PAUSE * 2_u32.saturating_pow(doublings)).await;
+        }
     }
 }
 
-async fn dial(backend: &Backend) -> Result<Place, ExchangeFault> {
+/// A connection of the call's own; with a slot, later calls share it.
+async fn dial(backend: &Backend, slot: Option<Dialling<'_>>) -> Result<Place, ExchangeFault> {
     let handshaking = async {
         let wire: Wire = backend.dial_http2().await.map_err(SendFault::from)?;
         let handshake = h2::client::Builder::new()
@@ -132,21 +200,26 @@ async fn dial(backend: &Backend) -> Result<Place, ExchangeFault> {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_header_list_size(HEAD_LIMIT_BYTES)
+            // Until the backend has said how many it takes at once (RFC 9113 section 5.1.2).
+            .initial_max_send_streams(1)
             .handshake::<_, Bytes>(wire);
         handshake.await.map_err(|_| SendFault::Unreachable)
     };
     let (sender, connection) =
         timeout(backend.settings.connect_timeout, handshaking).await.map_err(|_| SendFault::TimedOut)??;
     let dead = Arc::new(AtomicBool::new(false));
-    let ended = dead.clone();
+    let (ended, freed) = (dead.clone(), backend.lines.freed.clone());
     tokio::spawn(async move {
         // Its error reaches every call on it; here only its end matters.
         let _ = connection.await;
         ended.store(true, Ordering::Relaxed);
+        freed.notify_one();
     });
-    let used = Mutex::new(Instant::now());
-    let line = Arc::new(Line { sender, in_flight: AtomicUsize::new(1), dead, used });
-    backend.lines.keep(&line);
+    let (used, freed) = (Mutex::new(Instant::now()), backend.lines.freed.clone());
+    let line = Arc::new(Line { sender, in_flight: AtomicUsize::new(1), dead, used, freed });
+    if slot.is_some() {
+        backend.lines.keep(&line);
+    }
     Ok(Place(line))
 }
 
@@ -154,17 +227,37 @@ async fn dial(backend: &Backend) -> Result<Place, ExchangeFault> {
 struct Broken {
     fault: ExchangeFault,
     untaken: bool,
+    /// The backend ends the connection.
+    is_last: bool,
+}
+
+impl Broken {
+    fn from_caller(fault: ExchangeFault) -> Self {
+        Broken { fault, untaken: false, is_last: false }
+    }
 }
 
 impl From<SendFault> for Broken {
     fn from(fault: SendFault) -> Self {
-        Broken { fault: fault.into(), untaken: false }
+        Broken { fault: fault.into(), untaken: false, is_last: false }
     }
 }
 
-/// What the connection says of a call that was never sent.
-fn unsent(error: &h2::Error) -> Broken {
-    Broken { untaken: true, ..broken(error) }
+impl Place {
+    /// What the connection says of a call that was never sent. It takes no other, either.
+    fn refused(&self, error: &h2::Error) -> Broken {
+        self.0.dead.store(true, Ordering::Relaxed);
+        Broken { untaken: true, ..broken(error) }
+    }
+}
+
+/// What the backend said of a stream on which a write failed: the write itself shows only that the stream is over.
+fn said(response: &mut ResponseFuture, error: &h2::Error) -> Result<Response<RecvStream>, Broken> {
+    match Pin::new(response).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(answer)) => Ok(answer),
+        Poll::Ready(Err(told)) => Err(broken(&told)),
+        Poll::Pending => Err(broken(error)),
+    }
 }
 
 /// What the connection says of a failed call. A stream above the number in the backend's GOAWAY and a refused stream
@@ -178,7 +271,7 @@ fn broken(error: &h2::Error) -> Broken {
         }
         _ => SendFault::Unreachable,
     };
-    Broken { fault: fault.into(), untaken }
+    Broken { fault: fault.into(), untaken, is_last: error.is_go_away() }
 }
 
 async fn attempt<S: Supply>(
@@ -192,17 +285,17 @@ async fn attempt<S: Supply>(
     let ready = place.0.sender.clone().ready();
     let mut sender = match timeout(backend.settings.connect_timeout, ready).await {
         Ok(Ok(sender)) => sender,
-        Ok(Err(error)) => return Err(unsent(&error)),
+        Ok(Err(error)) => return Err(place.refused(&error)),
         Err(_) => return Err(SendFault::TimedOut.into()),
     };
-    let (mut response, mut stream) = sender.send_request(head, false).map_err(|error| unsent(&error))?;
+    let (mut response, mut stream) = sender.send_request(head, false).map_err(|error| place.refused(&error))?;
     drop(sender);
     let result = converse(backend, &mut response, &mut stream, first, body, intake).await;
     if let Err(failed) = &result {
         // Never an end: the backend must not take half a message for a whole one.
         stream.send_reset(Reason::CANCEL);
-        if failed.fault == ExchangeFault::Backend(SendFault::TimedOut) {
-            // It may be the connection that is dead; later calls take another.
+        if failed.fault == ExchangeFault::Backend(SendFault::TimedOut) || failed.is_last {
+            // It may be the connection that is dead, or it is about to end; later calls take another.
             place.0.dead.store(true, Ordering::Relaxed);
         }
     }
@@ -230,7 +323,10 @@ async fn converse<S: Supply>(
         ended = matches!(next, Some(None));
         match timeout(backend.settings.write_timeout, send(response, stream, data, ended)).await {
             Err(_) => return Err(SendFault::TimedOut.into()),
-            Ok(Err(error)) => return Err(broken(&error)),
+            Ok(Err(error)) => {
+                early = Some(said(response, &error)?);
+                break;
+            }
             Ok(Ok(Some(answer))) => {
                 early = Some(answer);
                 break;
@@ -254,8 +350,9 @@ async fn converse<S: Supply>(
         // Dropping the stream resets what was not sent, once the answer has been read.
         Some(answer) => answer,
         None => {
-            if !ended {
-                stream.send_data(Bytes::new(), true).map_err(|error| broken(&error))?;
+            let ending = if ended { Ok(()) } else { stream.send_data(Bytes::new(), true) };
+            if let Err(error) = ending {
+                return receive(said(response, &error)?, intake, deadline).await.map_err(Broken::from);
             }
             tokio::select! {
                 biased;
@@ -264,7 +361,7 @@ async fn converse<S: Supply>(
                     Ok(answer) => answer.map_err(|error| broken(&error))?,
                 },
                 () = body.gone() => {
-                    return Err(Broken { fault: ExchangeFault::CallerGone, untaken: false });
+                    return Err(Broken::from_caller(ExchangeFault::CallerGone));
                 }
             }
         }
@@ -273,7 +370,7 @@ async fn converse<S: Supply>(
 }
 
 fn callers(fault: Fault) -> Broken {
-    Broken { fault: ExchangeFault::Caller(fault), untaken: false }
+    Broken::from_caller(ExchangeFault::Caller(fault))
 }
 
 /// Sends one piece, perhaps the last, within the backend's windows; an answer that comes meanwhile ends it.

@@ -1,8 +1,9 @@
 //! Scenario: a gRPC backend that takes, refuses or drops single streams, in frames written by hand. Guarantees: an
 //! export goes out again only where the backend said that it did not process it (RFC 9113 sections 6.8 and 8.7), and
-//! then at most twice; in every other case the exporter is told to come again.
+//! then at most five times; in every other case the exporter is told to come again. Nothing is lost or doubled where a
+//! backend takes one stream at a time and renews its connections.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -132,7 +133,8 @@ async fn only_what_was_not_processed_goes_out_again() {
         (&[Answer], 0, 1),
         (&[refused], 0, 2),
         (&[refused, refused], 0, 3),
-        (&[refused, refused, refused, Answer], 14, 3),
+        (&[refused, refused, refused, GoAwayBefore, refused], 0, 6),
+        (&[refused, refused, refused, refused, refused, refused, Answer], 14, 6),
         (&[GoAwayBefore], 0, 2),
         (&[GoAwayBefore, refused], 0, 3),
         (&[Reset(INTERNAL_ERROR)], 14, 1),
@@ -150,4 +152,90 @@ async fn only_what_was_not_processed_goes_out_again() {
             assert_eq!(found, (Some(*status), *times), "{turns:?}, reused: {reused}: {:?}", answer.grpc_message());
         }
     }
+}
+
+/// What a backend has taken, by its bytes, and how many connections it has had.
+#[derive(Default)]
+struct Taken {
+    messages: Mutex<HashMap<Vec<u8>, usize>>,
+    connections: AtomicUsize,
+}
+
+/// One connection of a backend that takes one stream at a time. It refuses some, and ends the connection by GOAWAY after a
+/// few: as the protocol wants it (RFC 9113 section 6.8), or at once, by the number of the last stream that was taken.
+async fn one_at_a_time(stream: TcpStream, taken: Arc<Taken>) {
+    const STREAMS: usize = 5;
+    let number = taken.connections.fetch_add(1, Ordering::SeqCst);
+    let mut settings = h2::server::Builder::new();
+    let Ok(mut connection) = settings.max_concurrent_streams(1).handshake::<_, bytes::Bytes>(stream).await else {
+        return;
+    };
+    let mut count = 0;
+    while let Some(Ok((request, mut answering))) = connection.accept().await {
+        count += 1;
+        if (number + count) % 7 == 0 {
+            answering.send_reset(h2::Reason::REFUSED_STREAM);
+            continue;
+        }
+        if count == STREAMS {
+            connection.graceful_shutdown();
+        }
+        let taken = taken.clone();
+        tokio::spawn(async move {
+            let (mut body, mut message) = (request.into_body(), Vec::new());
+            while let Some(data) = body.data().await {
+                let Ok(data) = data else { return };
+                body.flow_control().release_capacity(data.len()).unwrap();
+                message.extend_from_slice(&data);
+            }
+            *taken.messages.lock().unwrap().entry(message).or_default() += 1;
+            let head = http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let mut stream = answering.send_response(head, false).unwrap();
+            stream.send_data(bytes::Bytes::from_static(&[0; 5]), false).unwrap();
+            let trailers = [(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))];
+            stream.send_trailers(trailers.into_iter().collect()).unwrap();
+        });
+    }
+}
+
+/// Scenario: several hundred exports, many at once, to such a backend. Guarantees: every one is answered with success, and
+/// is there once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_takes_one_stream_at_a_time_gets_all_of_them_once() {
+    const TASKS: u64 = 40;
+    const EACH: u64 = 10;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let taken = Arc::new(Taken::default());
+    let serving = taken.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(one_at_a_time(stream, serving.clone()));
+        }
+    });
+    let mut plan = WorldPlan::default();
+    plan.config = plan.config.replace("{ingest}", &url);
+    let world = Arc::new(World::start_with(plan).await.unwrap());
+    let token = world.issuer.token("checkout-collector");
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..TASKS {
+        let caller = world.plain_caller().bearer(&token);
+        tasks.spawn(async move {
+            let mut faults = Vec::new();
+            for export in 0..EACH {
+                let sample = Sample::traces("checkout", 1).seed(task * EACH + export + 1);
+                let answer = caller.export_grpc(&sample).await.unwrap();
+                if answer.grpc_status() != Some(0) {
+                    faults.push((answer.grpc_status(), answer.grpc_message()));
+                }
+            }
+            faults
+        });
+    }
+    let faults: Vec<_> = tasks.join_all().await.concat();
+    assert!(faults.is_empty(), "{} of {}: {faults:?}", faults.len(), TASKS * EACH);
+    let messages = taken.messages.lock().unwrap();
+    let doubled = messages.values().filter(|count| **count > 1).count();
+    assert_eq!((messages.len() as u64, doubled), (TASKS * EACH, 0));
+    assert!(taken.connections.load(Ordering::SeqCst) > 50, "the connections were renewed");
 }
