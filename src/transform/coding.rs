@@ -1,10 +1,13 @@
 //! Content codings of bodies: undone within bounds, and put on again.
 //!
 //! What it does: knows `identity`, `gzip`, `deflate` and `zstd` by their names in HTTP (RFC 9110 section
-//! 8.4.1) and gRPC (`grpc-encoding`), decompresses a whole body and compresses pieces into one.
+//! 8.4.1) and gRPC (`grpc-encoding`), and what OpenTelemetry's Collector sends over HTTP besides; decompresses a whole
+//! body and compresses pieces into one.
 //! What it refuses to know: what a body means, the status that answers a fault (`respond` has the table).
 //! Invariants: output is asked of the budget before it is made, and never exceeds its limit; a body is
 //! taken only whole: cut short, or followed by anything, it is refused.
+
+mod snappy;
 
 use std::io::{self, Read as _, Write as _};
 
@@ -47,6 +50,9 @@ pub enum Coding {
     Deflate,
     /// RFC 8878, any number of frames, no dictionary.
     Zstd,
+    /// One block, or the framing format around blocks: the Collector has called either `snappy`. It is undone and never
+    /// made: a backend could not tell which of the two it gets.
+    Snappy,
 }
 
 /// Why a body could not be decompressed, or compressed.
@@ -91,11 +97,20 @@ const NAMES: [(Coding, &str); 5] = [
 ];
 
 impl Coding {
+    /// Those that are made as well, and that gRPC's messages come in.
     pub const ALL: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::Zstd];
 
     /// The coding of this name, in either case (RFC 9110 section 8.4.1); one name, not a list.
     pub fn named(name: &[u8]) -> Option<Coding> {
         NAMES.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name)).map(|(coding, _)| *coding)
+    }
+
+    /// The same of `Content-Encoding`, with the Collector's own names: `zlib` is what it sends as `deflate` (RFC 1950).
+    pub fn of_content(name: &[u8]) -> Option<Coding> {
+        const COLLECTORS: [(Coding, &str); 3] =
+            [(Coding::Deflate, "zlib"), (Coding::Snappy, "snappy"), (Coding::Snappy, "x-snappy-framed")];
+        let own = COLLECTORS.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name));
+        Coding::named(name).or(own.map(|(coding, _)| *coding))
     }
 
     /// The name to send.
@@ -118,6 +133,10 @@ pub fn decompress(
         Coding::Gzip => Decoder::Gzip(flate2::bufread::MultiGzDecoder::new(body)),
         Coding::Deflate => Decoder::Deflate(flate2::bufread::ZlibDecoder::new(body)),
         Coding::Zstd => Decoder::zstd(body).map_err(|_| CodingFault::Undecodable)?,
+        Coding::Snappy if body.starts_with(snappy::FRAMES) => {
+            Decoder::Snappy(Box::new(snap::read::FrameDecoder::new(body.as_ref())))
+        }
+        Coding::Snappy => return snappy::block(body, limit_bytes, reservation),
     };
     if body.is_empty() {
         return Err(CodingFault::Undecodable);
@@ -177,6 +196,7 @@ enum Decoder<'a> {
     Gzip(flate2::bufread::MultiGzDecoder<&'a [u8]>),
     Deflate(flate2::bufread::ZlibDecoder<&'a [u8]>),
     Zstd(zstd::stream::read::Decoder<'static, &'a [u8]>),
+    Snappy(Box<snap::read::FrameDecoder<&'a [u8]>>),
 }
 
 impl<'a> Decoder<'a> {
@@ -192,6 +212,7 @@ impl<'a> Decoder<'a> {
             Decoder::Gzip(decoder) => decoder.read(room),
             Decoder::Deflate(decoder) => decoder.read(room),
             Decoder::Zstd(decoder) => decoder.read(room),
+            Decoder::Snappy(decoder) => decoder.read(room),
         }
     }
 
@@ -201,6 +222,7 @@ impl<'a> Decoder<'a> {
             Decoder::Gzip(decoder) => decoder.get_ref().len(),
             Decoder::Deflate(decoder) => decoder.get_ref().len(),
             Decoder::Zstd(decoder) => decoder.get_ref().len(),
+            Decoder::Snappy(decoder) => decoder.get_ref().len(),
         }
     }
 }
@@ -220,6 +242,8 @@ pub fn compress(coding: Coding, pieces: &[Bytes]) -> Result<Bytes, CodingFault> 
             let mut encoder = flate2::write::ZlibEncoder::new(output, flate2::Compression::fast());
             pieces.iter().try_for_each(|piece| encoder.write_all(piece)).and_then(|()| encoder.finish())
         }
+        // See `Coding::Snappy`; nothing asks for it.
+        Coding::Snappy => return Err(CodingFault::Undecodable),
         Coding::Zstd => zstd_encoder(output, total as u64).and_then(|mut encoder| {
             pieces.iter().try_for_each(|piece| encoder.write_all(piece))?;
             encoder.finish()
@@ -283,6 +307,7 @@ mod tests {
                 let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), best);
                 encoder.write_all(body).and_then(|()| encoder.finish())
             }
+            Coding::Snappy => snap::raw::Encoder::new().compress_vec(body).map_err(io::Error::other),
             Coding::Zstd => zstd::stream::encode_all(body, 1),
         }
         .unwrap()
@@ -441,5 +466,21 @@ mod tests {
                 }
             }
         }
+    }
+    #[test]
+    fn the_collectors_names_are_known_over_http_alone() {
+        for (name, coding) in [
+            ("zlib", Some(Coding::Deflate)),
+            ("deflate", Some(Coding::Deflate)),
+            ("Snappy", Some(Coding::Snappy)),
+            ("x-snappy-framed", Some(Coding::Snappy)),
+            ("x-gzip", Some(Coding::Gzip)),
+            ("lz4", None),
+            ("snappy, gzip", None),
+            ("", None),
+        ] {
+            assert_eq!(Coding::of_content(name.as_bytes()), coding, "{name}");
+        }
+        assert_eq!((Coding::named(b"snappy"), Coding::named(b"zlib")), (None, None));
     }
 }
