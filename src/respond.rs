@@ -20,6 +20,7 @@ use crate::vault::VaultFault;
 /// The header that ties an answer to its record.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("lightkeeper-request-id");
 
+const OVER_RATE: &str = "over the permitted rate: try again later";
 /// Seconds after which an unavailable gateway or backend is worth another try.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
@@ -32,7 +33,14 @@ pub enum Class {
     BadCredential,
     /// Verified, not permitted; also everything whose existence is not disclosed.
     Denied,
+    /// The head, or a question in it.
     Malformed,
+    /// The body.
+    MalformedBody,
+    /// Several apps are possible.
+    AppUnclear,
+    /// The backend refuses for good what was sent.
+    RefusedUpstream,
     Unknown,
     /// The head or body did not come in time.
     TooSlow,
@@ -43,6 +51,8 @@ pub enum Class {
     Version,
     /// Over a quota or rate; seconds until it is worth trying again.
     Throttled(u64),
+    /// The same, told over HTTP in the status that every exporter tries again (`limits.quota_status`).
+    ThrottledAsUnavailable(u64),
     /// We cannot decide now.
     Unavailable,
     /// The backend cannot be reached or answers nonsense.
@@ -103,8 +113,19 @@ fn row(class: Class) -> (StatusCode, u8, &'static str) {
         Class::Malformed => (
             StatusCode::BAD_REQUEST,
             3,
-            "the request is malformed or ambiguous; an export names its app by `/apps/{app}/-/` in the URL or by the `lightkeeper-app` header",
+            "the head of the request is malformed or ambiguous: its path or query, a header, or more than one credential",
         ),
+        Class::MalformedBody => (
+            StatusCode::BAD_REQUEST,
+            3,
+            "the body cannot be read: it must be one whole message in the encoding that its head names",
+        ),
+        Class::AppUnclear => (
+            StatusCode::BAD_REQUEST,
+            3,
+            "several apps are possible: an export names its app by `/apps/{app}/-/` in the URL or by the `lightkeeper-app` header",
+        ),
+        Class::RefusedUpstream => (StatusCode::BAD_REQUEST, 3, "the backend refuses what was sent for good"),
         Class::Unknown => (StatusCode::NOT_FOUND, 12, "nothing is known by this path and method"),
         Class::TooSlow => (StatusCode::REQUEST_TIMEOUT, 4, "the request did not arrive in time"),
         Class::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 8, "the body is larger than this gateway accepts"),
@@ -119,7 +140,8 @@ fn row(class: Class) -> (StatusCode, u8, &'static str) {
             12,
             "HTTP/1.0 is not spoken here: use HTTP/1.1 or HTTP/2 (nginx: `proxy_http_version 1.1`)",
         ),
-        Class::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, 8, "over the permitted rate: try again later"),
+        Class::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, 8, OVER_RATE),
+        Class::ThrottledAsUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, 8, OVER_RATE),
         Class::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 14, "the gateway cannot decide now: try again later"),
         Class::UpstreamBroken => (StatusCode::BAD_GATEWAY, 14, "the backend cannot be reached: try again later"),
         Class::UpstreamRefusesUs => {
@@ -152,13 +174,17 @@ impl Class {
             | Class::BadCredential
             | Class::Denied
             | Class::Malformed
+            | Class::MalformedBody
+            | Class::AppUnclear
+            | Class::RefusedUpstream
             | Class::Unknown
             | Class::TooSlow
             | Class::BodyTooLarge
             | Class::HeadTooLarge
             | Class::Unsupported
             | Class::Version
-            | Class::Throttled(_) => true,
+            | Class::Throttled(_)
+            | Class::ThrottledAsUnavailable(_) => true,
             Class::Unavailable | Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => false,
         }
     }
@@ -170,7 +196,7 @@ impl Class {
 
     fn retry_after_seconds(self) -> Option<u64> {
         match self {
-            Class::Throttled(seconds) => Some(seconds.max(1)),
+            Class::Throttled(seconds) | Class::ThrottledAsUnavailable(seconds) => Some(seconds.max(1)),
             Class::Unavailable | Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => {
                 Some(RETRY_AFTER_SECONDS)
             }
@@ -178,6 +204,9 @@ impl Class {
             | Class::BadCredential
             | Class::Denied
             | Class::Malformed
+            | Class::MalformedBody
+            | Class::AppUnclear
+            | Class::RefusedUpstream
             | Class::Unknown
             | Class::TooSlow
             | Class::BodyTooLarge
@@ -194,6 +223,9 @@ impl Class {
             Class::BadCredential => Some(r#"Bearer realm="lightkeeper", error="invalid_token""#),
             Class::Denied => Some(r#"Bearer realm="lightkeeper", error="insufficient_scope""#),
             Class::Malformed
+            | Class::MalformedBody
+            | Class::AppUnclear
+            | Class::RefusedUpstream
             | Class::Unknown
             | Class::TooSlow
             | Class::BodyTooLarge
@@ -201,6 +233,7 @@ impl Class {
             | Class::Unsupported
             | Class::Version
             | Class::Throttled(_)
+            | Class::ThrottledAsUnavailable(_)
             | Class::Unavailable
             | Class::UpstreamBroken
             | Class::UpstreamRefusesUs
@@ -229,7 +262,7 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
                 // gRPC, "Compression": the client may choose another.
                 put(HeaderName::from_static("grpc-accept-encoding"), &Coding::ALL.map(Coding::name).join(","));
             }
-            if let Class::Throttled(seconds) = class {
+            if let Class::Throttled(seconds) | Class::ThrottledAsUnavailable(seconds) = class {
                 let details = otlp::status_with_retry(code, words, seconds.max(1));
                 use base64::Engine as _;
                 put(
@@ -305,16 +338,14 @@ impl From<Fault> for Refusal {
             | Fault::HeaderConflict
             | Fault::Host
             | Fault::Framing
-            | Fault::Chunk
             | Fault::Expectation
             | Fault::Upgrade
             | Fault::CredentialConflict
             | Fault::CookieConflict
             | Fault::TokenInUrl
             | Fault::GrpcTimeout
-            | Fault::AppHeader
-            | Fault::BodyTruncated
-            | Fault::GrpcFrame => Class::Malformed,
+            | Fault::AppHeader => Class::Malformed,
+            Fault::Chunk | Fault::BodyTruncated | Fault::GrpcFrame => Class::MalformedBody,
             Fault::Version => Class::Version,
             Fault::HeadTooLarge => Class::HeadTooLarge,
             Fault::HeadTimeout | Fault::BodyTimeout => Class::TooSlow,
@@ -339,7 +370,7 @@ impl From<&Rejection> for Refusal {
 impl From<&Denial> for Refusal {
     fn from(denial: &Denial) -> Self {
         let class = match denial.reason {
-            DenialReason::AppAmbiguous | DenialReason::ServiceAmbiguous => Class::Malformed,
+            DenialReason::AppAmbiguous | DenialReason::ServiceAmbiguous => Class::AppUnclear,
             DenialReason::NotPermitted
             | DenialReason::DeniedByBinding
             | DenialReason::OutsideTimeWindow
@@ -406,7 +437,7 @@ impl From<CodingFault> for Refusal {
     fn from(fault: CodingFault) -> Self {
         let class = match fault {
             CodingFault::TooLarge | CodingFault::Bomb => Class::BodyTooLarge,
-            CodingFault::Undecodable => Class::Malformed,
+            CodingFault::Undecodable => Class::MalformedBody,
             CodingFault::Memory(spent) => return spent.into(),
         };
         Refusal::new(class, fault.reason())
@@ -423,49 +454,4 @@ impl From<AnswerFault> for Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lightstep::Format;
-
-    const CLASSES: [Class; 15] = [
-        Class::NotAuthenticated,
-        Class::BadCredential,
-        Class::Denied,
-        Class::Malformed,
-        Class::Unknown,
-        Class::TooSlow,
-        Class::BodyTooLarge,
-        Class::HeadTooLarge,
-        Class::Unsupported,
-        Class::Version,
-        Class::Throttled(7),
-        Class::Unavailable,
-        Class::UpstreamBroken,
-        Class::UpstreamRefusesUs,
-        Class::UpstreamTimeout,
-    ];
-
-    /// Scenario: every refusal in every legacy format. Guarantees: the status of the table; a body that Python's
-    /// tracer keeps its spans for exactly where a retry is wanted; the same words, whatever the reason was.
-    #[test]
-    fn legacy_refusals_say_whether_to_come_again() {
-        for class in CLASSES {
-            for format in Format::ALL {
-                let one = Refusal::new(class, "a");
-                let other = Refusal::new(class, "b").because("c");
-                let particulars = Particulars::default();
-                let rendered = render(&one, Dialect::Legacy(format), "id", &particulars);
-                assert_eq!(rendered.status, class.status());
-                assert_eq!(rendered.body, render(&other, Dialect::Legacy(format), "id", &particulars).body);
-                let again = matches!(class.status().as_u16(), 429 | 502 | 503 | 504);
-                let header = |name: HeaderName| rendered.headers.iter().find(|(known, _)| *known == name);
-                assert_eq!(header(header::RETRY_AFTER).is_some(), again, "{class:?}");
-                assert!(header(header::CONTENT_TYPE).is_some() && header(REQUEST_ID).is_some());
-                if format == Format::Reports {
-                    let parses = lightstep::sanitize(format, &rendered.body, true).is_ok();
-                    assert_eq!((parses, rendered.body.is_empty()), (!again, false), "{class:?}");
-                }
-            }
-        }
-    }
-}
+mod tests;

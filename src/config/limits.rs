@@ -10,7 +10,7 @@ use super::raw::{RawConfig, RawLimits, RawService};
 use super::report::Report;
 use crate::document::Spanned;
 use crate::document::quantity::{self, DURATION_FORM, RawDuration, RawSize, SIZE_FORM, show_duration, show_size};
-use crate::limits::{Limits, alone_bytes, alone_unproven_bytes};
+use crate::limits::{Limits, QuotaStatus, alone_bytes, alone_unproven_bytes};
 
 const TIB: u64 = 1 << 40;
 
@@ -63,10 +63,25 @@ pub fn limits(report: &mut Report<'_>, raw: &RawLimits) -> Limits {
         connection_age: wait(&raw.connection_age, "connection_age", default.connection_age, least..=hours(168)),
         drain_timeout: wait(&raw.drain_timeout, "drain_timeout", default.drain_timeout, Duration::ZERO..=hours(1)),
         drain_delay: wait(&raw.drain_delay, "drain_delay", default.drain_delay, Duration::ZERO..=hours(1)),
+        quota_status: quota_status(report, raw.quota_status.as_ref()),
         penalty: raw.penalty.map_or(default.penalty, |given| given.0),
     };
     relations(report, raw, &checked);
     checked
+}
+
+fn quota_status(report: &mut Report<'_>, given: Option<&Spanned<u32>>) -> QuotaStatus {
+    let default = Limits::default().quota_status;
+    let Some(given) = given else { return default };
+    match given.value {
+        429 => QuotaStatus::TooManyRequests,
+        503 => QuotaStatus::ServiceUnavailable,
+        _ => {
+            let hint = "exporters try again after either; some old ones only after 503";
+            report.error_with_hint(given, "`limits.quota_status` must be 429 or 503", hint);
+            default
+        }
+    }
 }
 
 /// A limit that was written down but that another limit never lets be reached is a misunderstanding. A

@@ -410,6 +410,8 @@ pub struct RawLimits {
     pub drain_timeout: Option<Spanned<RawDuration>>,
     /// How long a stopping gateway says "not ready" before it stops accepting; default `0s`.
     pub drain_delay: Option<Spanned<RawDuration>>,
+    /// What an export over HTTP is told whose quota is used up: 429 or 503; default 429.
+    pub quota_status: Option<Spanned<u32>>,
     /// Whether callers that keep failing are answered from their head alone; default `on`.
     pub penalty: Option<RawSwitch>,
 }

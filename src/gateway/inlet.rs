@@ -137,14 +137,14 @@ async fn take_in(
     held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE))?;
     // What is passed on leaves the house, and what is remembered is shown.
     let body = EchoGuard::new(&core, &house, "alert").body(body);
-    let malformed = || Refusal::new(Class::Malformed, "alert_malformed");
+    let malformed = || Refusal::new(Class::MalformedBody, "alert_malformed");
     let message = Value::Object(strict_object(&body).ok_or_else(malformed)?);
     let told = Told::read(&message, &house.alert_layout);
     drop(message);
     let now = core.clock.now();
     let window = i64::try_from(house.replay_window.as_millis()).unwrap_or(i64::MAX);
     if told.time.is_some_and(|time| time.0.abs_diff(now.0) > window.unsigned_abs()) {
-        return Err(Refusal::new(Class::Malformed, "alert_stale"));
+        return Err(Refusal::new(Class::MalformedBody, "alert_stale"));
     }
     let whole = PartKey::new(&["alert", app], std::slice::from_ref(&body));
     let underway = Underway::begin(&core, whole);

@@ -52,7 +52,7 @@ pub fn read(house: &House, operation: OperationId, body: &[u8]) -> Result<BTreeS
         members: &house.profile.operation(operation).names_projects,
     };
     transform::named(body, naming).map_err(|fault| match fault {
-        NamedFault::Malformed => Refusal::new(Class::Malformed, "body_malformed"),
+        NamedFault::Malformed => Refusal::new(Class::MalformedBody, "body_malformed"),
         NamedFault::TooMany => refused("more projects than are looked at"),
     })
 }

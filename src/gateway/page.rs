@@ -86,12 +86,13 @@ fn words(class: Class) -> &'static str {
         Class::NotAuthenticated => "You are not logged in.",
         Class::BadCredential => "What you logged in with is not valid here, or not any more.",
         Class::Denied => "This is not permitted, or it does not exist.",
-        Class::Malformed => "The request cannot be understood.",
+        Class::Malformed | Class::MalformedBody | Class::AppUnclear => "The request cannot be understood.",
+        Class::RefusedUpstream => "The backend refuses the request.",
         Class::Unknown => "There is nothing here.",
         Class::TooSlow => "The request did not arrive in time.",
         Class::BodyTooLarge | Class::HeadTooLarge => "The request is larger than this gateway accepts.",
         Class::Unsupported | Class::Version => "The request has a form that this page does not take.",
-        Class::Throttled(_) => "That was too much at once. Try again in a moment.",
+        Class::Throttled(_) | Class::ThrottledAsUnavailable(_) => "That was too much at once. Try again in a moment.",
         Class::Unavailable => "The gateway cannot decide now. Try again in a moment.",
         Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => {
             "The backend does not answer as it should. Try again in a moment."

@@ -70,7 +70,7 @@ pub async fn export(
     let export = work
         .run(is_large, read)
         .await?
-        .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
+        .map_err(|fault| Refusal::new(Class::MalformedBody, "body_malformed").because(fault.to_string()))?;
     held.grow(export.working_bytes())?;
     within_attributes(export.most_attributes(), &house.limits)?;
     if export.is_empty() {
@@ -118,9 +118,13 @@ pub fn coding(headers: &HeaderMap, protocol: Protocol) -> Result<Coding, Refusal
         Protocol::Http => headers.get(header::CONTENT_ENCODING),
         Protocol::Grpc => headers.get(&GRPC_ENCODING),
     };
+    let known = match protocol {
+        Protocol::Http => Coding::of_content,
+        Protocol::Grpc => Coding::named,
+    };
     match named {
         None => Ok(Coding::Identity),
-        Some(value) => Coding::named(value.as_bytes()).ok_or_else(|| Fault::ContentEncoding.into()),
+        Some(value) => known(value.as_bytes()).ok_or_else(|| Fault::ContentEncoding.into()),
     }
 }
 
@@ -180,6 +184,8 @@ async fn empty(session: &mut Session, walk: &mut Walk, manner: Manner) -> Result
 
 pub fn leaving(configured: Compression, came: Coding) -> Coding {
     match configured {
+        // Which of its two formats a backend would take, is not known.
+        Compression::Same if came == Coding::Snappy => Coding::Gzip,
         Compression::Same => came,
         Compression::Identity => Coding::Identity,
         Compression::Gzip => Coding::Gzip,
@@ -332,7 +338,7 @@ async fn finish(
         return Err(refusal);
     }
     if !has_taken {
-        return Err(final_refusal.unwrap_or_else(|| Refusal::new(Class::Malformed, "upstream_refused")));
+        return Err(final_refusal.unwrap_or_else(|| Refusal::new(Class::RefusedUpstream, "upstream_refused")));
     }
     let mut dropped = HeaderMap::new();
     for delivered in outcomes.iter().filter_map(|outcome| outcome.delivered.as_ref()) {

@@ -61,7 +61,7 @@ pub async fn open(
     let report = work
         .run(is_large, || Report::read(ask.format, message))
         .await?
-        .map_err(|fault| Refusal::new(Class::Malformed, "body_malformed").because(fault.to_string()))?;
+        .map_err(|fault| Refusal::new(Class::MalformedBody, "body_malformed").because(fault.to_string()))?;
     within_attributes(report.most_attributes(), &walk.house.limits)?;
     if let Some(id) = report.request_id() {
         walk.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
@@ -271,7 +271,7 @@ fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Ref
         504 => return Refusal::new(Class::UpstreamTimeout, "upstream_timeout"),
         413 => Class::BodyTooLarge,
         404 | 405 | 408 | 500..=599 => return Refusal::new(Class::Unavailable, "upstream_unavailable"),
-        400..=499 => Class::Malformed,
+        400..=499 => Class::RefusedUpstream,
         _ => return Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"),
     };
     walk.note_items(0, items);

@@ -11,7 +11,7 @@ use super::walk::Walk;
 use crate::apps::NodeId;
 use crate::authorize::{Policy, Reach};
 use crate::identify::Facts;
-use crate::limits::{CallerKey, Charge, Over, Quota};
+use crate::limits::{CallerKey, Charge, Over, Quota, QuotaStatus};
 use crate::otlp::Export;
 use crate::respond::{Class, Refusal};
 use crate::transform::Split;
@@ -22,7 +22,7 @@ pub async fn look(walk: &Walk, reach: &Reach) -> Result<(), Refusal> {
     if quotas.is_empty() {
         return Ok(());
     }
-    walk.core().meter.look(&quotas, walk.core().clock.now()).await.map_err(|over| over_quota(&over))
+    walk.core().meter.look(&quotas, walk.core().clock.now()).await.map_err(|over| over_quota(walk, &over))
 }
 
 /// Takes what a split export costs, or refuses all of it.
@@ -75,11 +75,15 @@ async fn settle(walk: &Walk, charges: &[Charge]) -> Result<(), Refusal> {
     if charges.is_empty() {
         return Ok(());
     }
-    walk.core().meter.take(charges, walk.core().clock.now()).await.map_err(|over| over_quota(&over))
+    walk.core().meter.take(charges, walk.core().clock.now()).await.map_err(|over| over_quota(walk, &over))
 }
 
-fn over_quota(over: &Over) -> Refusal {
-    Refusal::new(Class::Throttled(over.retry_after_seconds), "over_quota").because(format!("quota of {}", over.key))
+fn over_quota(walk: &Walk, over: &Over) -> Refusal {
+    let class = match walk.house.limits.quota_status {
+        QuotaStatus::TooManyRequests => Class::Throttled(over.retry_after_seconds),
+        QuotaStatus::ServiceUnavailable => Class::ThrottledAsUnavailable(over.retry_after_seconds),
+    };
+    Refusal::new(class, "over_quota").because(format!("quota of {}", over.key))
 }
 
 /// Who is counted.
@@ -117,7 +121,8 @@ impl Culprit {
     /// Counts a refusal.
     pub fn count(self, walk: &Walk, refusal: &Refusal) {
         let is_theirs = refusal.reason.starts_with("upstream_") || refusal.reason == "client_closed";
-        let spares = matches!(refusal.class, Class::Throttled(_)) || is_theirs;
+        let is_told_to_wait = matches!(refusal.class, Class::Throttled(_) | Class::ThrottledAsUnavailable(_));
+        let spares = is_told_to_wait || is_theirs;
         if let Some(key) = self.0
             && refusal.class.is_callers()
             && !spares

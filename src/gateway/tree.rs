@@ -131,7 +131,7 @@ pub async fn answer(
     let body = lanes::read_query(session, walk, arrival, work, &mut reserved).await?;
     let posts = call.method == Method::POST;
     if posts && body.is_empty() {
-        return Err(Refusal::new(Class::Malformed, "body_malformed"));
+        return Err(Refusal::new(Class::MalformedBody, "body_malformed"));
     }
     let ours = arrival.connection.origin(&call.authority);
     let mut asking = Asking::reading((&core, &house), walk.account(), identity.facts(), &ours, now);

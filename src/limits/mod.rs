@@ -19,6 +19,15 @@ pub use rates::{Rate, Rates, Share, TURN_LIMIT, Told};
 
 use std::time::Duration;
 
+/// The status by which an exporter over HTTP is told that a quota is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaStatus {
+    /// 429.
+    TooManyRequests,
+    /// 503, for exporters that drop what was answered with 429.
+    ServiceUnavailable,
+}
+
 /// The bounds that `lightkeeper.yaml` may change under `limits:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -64,6 +73,8 @@ pub struct Limits {
     /// `drain_delay`: how long a stopping gateway says "not ready" before it stops accepting, so that
     /// load balancers look elsewhere first. 0 s.
     pub drain_delay: Duration,
+    /// `quota_status`: what an export over HTTP is told whose quota is used up. 429, as the OTLP specification has it.
+    pub quota_status: QuotaStatus,
     /// `penalty`: answer callers that keep failing from their head alone.
     pub penalty: bool,
 }
@@ -91,6 +102,7 @@ impl Default for Limits {
             connection_age: Duration::from_secs(3600),
             drain_timeout: Duration::from_secs(30),
             drain_delay: Duration::ZERO,
+            quota_status: QuotaStatus::TooManyRequests,
             penalty: true,
         }
     }

@@ -15,7 +15,7 @@ use lightkeeper::identify::{
     CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, LoginSettings,
     PolicyClaims, TokensTaken, WebhookSettings,
 };
-use lightkeeper::limits::{Limits, Rate};
+use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
 use lightkeeper::transform::{Compression, IngestSettings};
@@ -249,6 +249,7 @@ fn every_key_arrives_in_the_checked_settings() {
             connection_age: seconds(300),
             drain_timeout: seconds(6),
             drain_delay: Duration::from_millis(250),
+            quota_status: QuotaStatus::ServiceUnavailable,
             penalty: false,
         }
     );

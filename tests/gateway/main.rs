@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod certificates;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod client_tokens;
 #[cfg(test)]
 mod console;

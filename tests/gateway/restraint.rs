@@ -198,3 +198,34 @@ async fn half_a_body_goes_nowhere() {
     assert!(world.gateway.core().remembered.is_empty());
     assert!(stage::metric(&world, "lightkeeper_buffered_bytes").await < 1.0);
 }
+
+/// Scenario: the operator has exporters that drop what is answered with 429. Guarantees: with `quota_status: 503` a quota
+/// says so over HTTP, in every encoding, with when to come again and with the same reason; gRPC is told as ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_says_503_where_that_is_wanted() {
+    for (limits, status) in [("", 429), ("limits: { quota_status: 503 }\n", 503)] {
+        let mut plan = stage::plan(&[]);
+        plan.more = limits.to_owned();
+        let old = "role: reporter\n    apps: [shop/checkout]";
+        assert!(plan.policy.contains(old));
+        let new = "role: reporter\n    quota: { items_per_second: 10, burst: 1s }\n    apps: [shop/checkout]";
+        plan.policy = plan.policy.replacen(old, new, 1);
+        let world = stage::start(plan).await;
+        let first = checkout(&world).export(&Sample::traces("checkout", 100), Encoding::Json).await.unwrap();
+        assert_eq!(first.status, 200);
+        for encoding in [Encoding::Json, Encoding::Protobuf] {
+            let answer = checkout(&world).export(&Sample::traces("checkout", 100), encoding).await.unwrap();
+            assert_eq!(
+                (answer.status, answer.header("content-type").as_deref()),
+                (status, Some(encoding.media_type()))
+            );
+            let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=20).contains(&wait), "{wait}");
+            let record = record_of(&world, &answer).await;
+            assert_eq!((&record["reason"], &record["decision"]), (&"over_quota".into(), &"deny".into()), "{record}");
+        }
+        let answer = checkout(&world).export_grpc(&Sample::traces("checkout", 1)).await.unwrap();
+        assert_eq!(answer.grpc_status(), Some(8));
+        assert!(answer.header("grpc-status-details-bin").is_some());
+    }
+}
