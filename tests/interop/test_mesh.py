@@ -11,6 +11,7 @@ import os
 import unittest
 import urllib.request
 
+import grpc
 import stamps
 import world as worlds
 
@@ -141,6 +142,19 @@ class Mesh(unittest.TestCase):
             complete = lambda: all(f"{name}{at}.".encode() in bodies() for at in range(REQUESTS))
             worlds.eventually(f"Envoy's {path}", complete, lambda: f":\n{self.process.text()[-2000:]}")
             self.check(told(), path)
+
+    def test_grpc_through_a_mesh(self):
+        body = stamps.MESSAGES["traces"]()
+        group = body.resource_spans.add()
+        group.resource.attributes.add(key="service.name").value.string_value = "checkout"
+        group.scope_spans.add().spans.add(name="mesh-grpc", trace_id=b"t" * 16, span_id=b"s" * 8)
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc}") as channel:
+            metadata = (("authorization", f"Bearer {self.token}"),)
+            told = channel.unary_unary(TRACES)(body.SerializeToString(), metadata=metadata, timeout=20)
+        self.assertEqual(told, b"")
+        arrived = WORLD.named("mesh-grpc")
+        self.assertEqual(len(arrived), 1)
+        self.check(arrived, TRACES)
 
     def test_http_through_a_mesh(self):
         headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
