@@ -98,6 +98,34 @@ impl Making {
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
+
+    /// A registry with what is not of the gateway's own doing.
+    fn new() -> Result<Self, prometheus::Error> {
+        let make = Making(Registry::new());
+        make.build_info()?;
+        make.process()?;
+        Ok(make)
+    }
+
+    /// What runs here: 1, with the words as labels, so that any other metric can be joined with them.
+    fn build_info(&self) -> Result<(), prometheus::Error> {
+        let opts = Opts::new("lightkeeper_build_info", "1; what was built, and for what, stands in the labels.");
+        let metric = IntGaugeVec::new(opts, &["version", "os", "arch"])?;
+        metric.with_label_values(&[env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH]).set(1);
+        self.0.register(Box::new(metric))
+    }
+
+    /// CPU time, memory, descriptors and threads of this process, under the names that every Prometheus client uses.
+    #[cfg(target_os = "linux")]
+    fn process(&self) -> Result<(), prometheus::Error> {
+        self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+    }
+
+    /// They are read from `/proc`.
+    #[cfg(not(target_os = "linux"))]
+    fn process(&self) -> Result<(), prometheus::Error> {
+        Ok(())
+    }
 }
 
 /// What becomes of queries, and of what the backend answers.
@@ -164,7 +192,7 @@ impl Edge {
 impl Metrics {
     /// Registers everything in a registry of its own.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let make = Making(Registry::new());
+        let make = Making::new()?;
         let requests = make.counter(
             "requests_total",
             "Calls by operation, app, decision (allow or deny) and stable reason code.",

@@ -251,6 +251,9 @@ async fn the_metrics_page_is_bounded() {
         "class",
         "by",
         "le",
+        "version",
+        "os",
+        "arch",
     ];
     let apps: BTreeSet<&str> =
         ["none", "/", "shop", "shop/checkout", "shop/payments", "shop/search", "platform"].into();
