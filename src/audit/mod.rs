@@ -5,9 +5,11 @@
 //! Invariant: one record for each call that reaches us; a record that cannot be written is counted.
 
 mod record;
+mod sequence;
 mod settings;
 mod trail;
 
 pub use record::{DetailText, Items, NameText, PartRecord, PathText, Record, SubjectText, Text, Who, timestamp};
+pub use sequence::Gap;
 pub use settings::{AuditSettings, OnFailure};
 pub use trail::{Health, Slot, Trail, Unwritable};

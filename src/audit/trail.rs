@@ -7,7 +7,7 @@
 //! and tried again (`refuse`) or counted and told of later (`continue`).
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, OwnedPermit};
 
 use super::record::SMALL_BYTES;
+use super::sequence::{Gap, Sequence};
 use super::{AuditSettings, OnFailure, Record};
 use crate::limits::{Account, Budget, Reservation, Spent, address_block};
 
@@ -46,6 +47,7 @@ pub struct Trail {
     limit_bytes: u64,
     health: Arc<Health>,
     on_failure: OnFailure,
+    gap: Option<Gap>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -92,21 +94,40 @@ pub enum Unwritable {
 impl Trail {
     /// Opens the sink and starts its thread. The error is one line for the operator.
     pub fn open(settings: &AuditSettings) -> Result<Self, String> {
-        let sink = Sink::open(settings.file.as_deref())
-            .map_err(|error| format!("the audit file cannot be opened: {error}"))?;
+        let file = settings.file.as_deref();
+        let sink = Sink::open(file).map_err(unopened)?;
+        let (sequence, gap) = Sequence::open(file)?;
         let (queue, entries) = mpsc::channel(settings.queue_records.max(1));
         let health = Arc::new(Health::default());
         let (shared, on_failure) = (health.clone(), settings.on_failure);
         let writer = std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || Writer { sink, health: shared, on_failure, next: None }.run(entries))
+            .spawn(move || Writer { sink, health: shared, on_failure, sequence }.run(entries))
             .map_err(|error| format!("the audit thread cannot be started: {error}"))?;
         let memory = Budget::new(settings.queue_bytes);
         let account = memory.gateway();
         let limit_bytes = settings.queue_bytes;
         // One more, so that a queue of one record can be used.
         let places = Budget::new((settings.queue_records.max(1) as u64).saturating_add(1));
-        Ok(Trail { queue, memory, places, account, limit_bytes, health, on_failure, writer: Mutex::new(Some(writer)) })
+        let writer = Mutex::new(Some(writer));
+        Ok(Trail { queue, memory, places, account, limit_bytes, health, on_failure, gap, writer })
+    }
+
+    /// Whether `open` would go well now: nothing is created, and nothing is held open.
+    pub fn probe(settings: &AuditSettings) -> Result<(), String> {
+        let Some(path) = settings.file.as_deref() else { return Ok(()) };
+        match std::fs::metadata(path) {
+            // Opening a pipe would wait for its reader.
+            Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
+            Ok(_) => OpenOptions::new().append(true).open(path).map(drop).map_err(unopened),
+            Err(_) => creatable(path).map_err(unopened),
+        }?;
+        Sequence::probe(path)
+    }
+
+    /// The numbers that the process before took and, perhaps, did not use: it did not end cleanly.
+    pub fn gap(&self) -> Option<Gap> {
+        self.gap
     }
 
     pub fn health(&self) -> &Health {
@@ -221,8 +242,7 @@ struct Writer {
     sink: Sink,
     health: Arc<Health>,
     on_failure: OnFailure,
-    /// The next sequence number, once the file's last one is known.
-    next: Option<u64>,
+    sequence: Sequence,
 }
 
 impl Writer {
@@ -234,13 +254,19 @@ impl Writer {
         while next_batch(&mut entries, &mut batch) {
             let mut stop = false;
             let mut count = 0;
+            let mut numbered = true;
             for entry in batch.drain(..) {
                 match entry {
                     Entry::Record(mut record, room) => {
                         held.push(room);
-                        let next = self.next.get_or_insert_with(|| self.sink.last_seq().map_or(0, |last| last + 1));
-                        record.seq = *next;
-                        *next += 1;
+                        // One try for each batch, because it waits.
+                        let seq = if numbered { self.number() } else { None };
+                        numbered = seq.is_some();
+                        let Some(seq) = seq else {
+                            self.health.lost.fetch_add(1, Ordering::Relaxed);
+                            continue;
+                        };
+                        record.seq = seq;
                         // A record holds only strings and numbers: it always serialises.
                         if serde_json::to_writer(&mut lines, &record).is_ok() {
                             lines.push(b'\n');
@@ -264,6 +290,21 @@ impl Writer {
             std::thread::sleep(LULL);
         }
         self.sink.sync();
+        self.sequence.close();
+    }
+
+    /// The next record's number. While none can be kept none is given, because the next process could give it again: a full
+    /// disk stops numbers as it stops records.
+    fn number(&mut self) -> Option<u64> {
+        loop {
+            match self.sequence.take() {
+                Ok(number) => return Some(number),
+                Err(error) => self.stumble(&error),
+            }
+            if self.on_failure == OnFailure::Continue {
+                return None;
+            }
+        }
     }
 
     /// Writes whole lines or waits until they can be written.
@@ -355,23 +396,18 @@ impl Sink {
             let _ = file.sync_data();
         }
     }
+}
 
-    /// The `seq` of the file's last whole line, so that numbering goes on after a restart.
-    fn last_seq(&self) -> Option<u64> {
-        const TAIL_BYTES: u64 = 64 * 1024;
-        let Sink::File { path, .. } = self else { return None };
-        let mut file = File::open(path).ok()?;
-        let metadata = file.metadata().ok()?;
-        if !metadata.is_file() {
-            return None;
-        }
-        file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL_BYTES))).ok()?;
-        let mut tail = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
-        tail.split(|byte| *byte == b'\n')
-            .rev()
-            .find_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok()?.get("seq")?.as_u64())
-    }
+fn unopened(error: io::Error) -> String {
+    format!("the audit file cannot be opened: {error}")
+}
+
+/// Whether a file could be created there: another one is, and is taken away at once.
+fn creatable(path: &Path) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.probe", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).open(&name)?;
+    std::fs::remove_file(&name)
 }
 
 fn append(path: &Path) -> io::Result<File> {

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use super::changes::{self, Digests};
 use super::phases::Phases;
-use super::{Core, House, Plan, line};
+use super::{Core, House, Plan, line, unbound};
 use crate::accept::{Edge, EdgeEvent, FRAME_LIMIT_BYTES, Stage, Terms, Witness, reached};
 use crate::audit::{AuditSettings, Record, Trail, timestamp};
 use crate::clock::Clock;
@@ -92,7 +92,7 @@ impl Gateway {
             match TcpListener::bind(listener.address).await {
                 Ok(socket) => sockets.push(socket),
                 Err(error) => {
-                    faults.push(format!("listener `{}` cannot bind {}: {error}", listener.name, listener.address));
+                    faults.push(unbound(&format!("listener `{}`", listener.name), listener.address, &error));
                 }
             }
         }
@@ -123,6 +123,11 @@ impl Gateway {
         }
         let known = changes::digests(&plan.files);
         core.metrics.reloaded(true, core.clock.now().0 as f64 / 1000.0);
+        if let Some(gap) = core.trail.gap() {
+            let gap = format!("numbers {} to {}: not given, or their records were lost", gap.first, gap.last);
+            tracing::warn!(gap, "the process before did not end cleanly");
+            core.event("seq_gap", "unclean_stop", Some(gap));
+        }
         core.event("start", "started", Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()));
         Ok(Arc::new(Gateway {
             core,

@@ -1,0 +1,286 @@
+//! The numbers of records, over rotations, restarts and crashes.
+//!
+//! What it does: gives out `seq`, and keeps beside the audit file how far it may have gone. What it refuses to know:
+//! records. Invariants: no number is given twice, and none below one that was given: numbers are taken from blocks, and a
+//! block is on the disk before the first of it is given; a process that did not end cleanly leaves the rest of its
+//! block unused, and the next one tells of the gap. Where records go to standard output, a pipe or a device there is nothing to
+//! keep, so that numbers begin at 0 with each start.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Numbers that are taken with one write to the disk.
+const BLOCK: u64 = 16_384;
+/// What is read of the file beside: it holds one line.
+const STATE_LIMIT_BYTES: u64 = 256;
+/// What is looked at for the last record of an audit file.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// The numbers from `first` to `last` have no record, or one that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub first: u64,
+    pub last: u64,
+}
+
+/// Gives out numbers.
+#[derive(Debug)]
+pub struct Sequence {
+    /// `None`: nothing is kept.
+    state: Option<File>,
+    next: u64,
+    /// The first number that is not taken on the disk.
+    end: u64,
+}
+
+/// The file beside an audit file.
+pub fn beside(audit: &Path) -> PathBuf {
+    let mut name = audit.as_os_str().to_owned();
+    name.push(".seq");
+    PathBuf::from(name)
+}
+
+/// What the file beside says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kept {
+    /// Each number below may have been given.
+    below: u64,
+    /// Each number below was given.
+    clean: bool,
+}
+
+impl Sequence {
+    /// Goes on where the records of `audit` ended. The error is one line for the operator.
+    pub fn open(audit: Option<&Path>) -> Result<(Self, Option<Gap>), String> {
+        let Some(audit) = audit.filter(|audit| keeps(audit)) else {
+            return Ok((Sequence { state: None, next: 0, end: u64::MAX }, None));
+        };
+        let path = beside(audit);
+        let unusable = |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+        let mut state = options.open(&path).map_err(|error| unusable(&error))?;
+        let kept = read(&mut state).map_err(|error| unusable(&error))?;
+        let (next, gap) = go_on(kept, last_seq(audit));
+        Ok((Sequence { state: Some(state), next, end: next }, gap))
+    }
+
+    /// Whether `open` would go well, without a trace.
+    pub fn probe(audit: &Path) -> Result<(), String> {
+        let path = beside(audit);
+        let unusable = |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(mut state) => read(&mut state).map(drop).map_err(|error| unusable(&error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+
+    /// The next number. An error means that none may be given now.
+    pub fn take(&mut self) -> io::Result<u64> {
+        if self.next >= self.end {
+            let end = self.next.saturating_add(BLOCK);
+            self.keep(Kept { below: end, clean: false })?;
+            self.end = end;
+        }
+        let number = self.next;
+        self.next = self.next.saturating_add(1);
+        Ok(number)
+    }
+
+    /// Gives the rest of the block back. Best effort: without it the next start tells of a gap.
+    pub fn close(&mut self) {
+        if self.keep(Kept { below: self.next, clean: true }).is_ok() {
+            self.end = self.next;
+        }
+    }
+
+    fn keep(&mut self, kept: Kept) -> io::Result<()> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        // One length for every number: the line is written over the one before, and never cut.
+        let word = if kept.clean { "ended" } else { "taken" };
+        state.seek(SeekFrom::Start(0))?;
+        state.write_all(format!("{:020} {word}\n", kept.below).as_bytes())?;
+        state.sync_data()
+    }
+}
+
+/// Whether numbers can go on after a restart: only in a file that stays.
+fn keeps(audit: &Path) -> bool {
+    std::fs::metadata(audit).map_or(true, |found| found.is_file())
+}
+
+/// `None`: nothing was kept yet.
+fn read(state: &mut File) -> Result<Option<Kept>, String> {
+    let mut text = String::new();
+    state.take(STATE_LIMIT_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let kept = text.strip_suffix('\n').and_then(|line| line.split_once(' ')).and_then(|(number, word)| {
+        let clean = match word {
+            "ended" => true,
+            "taken" => false,
+            _ => return None,
+        };
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        Some(Kept { below: number.parse().ok().filter(|_| digits)?, clean })
+    });
+    let words = "it must hold a number above that of every record, and `ended`, as in `00000000000000000042 ended`";
+    kept.map(Some).ok_or_else(|| words.to_owned())
+}
+
+/// Where numbers go on, and what is left out. `last`: of the last record in the audit file, which may be another one than the
+/// last that was written, because files are rotated away and put back.
+fn go_on(kept: Option<Kept>, last: Option<u64>) -> (u64, Option<Gap>) {
+    let after = last.map_or(0, |last| last.saturating_add(1));
+    match kept {
+        // Written before numbers were kept, or the file beside was taken away.
+        None => (after, None),
+        Some(Kept { below, clean: true }) => (below.max(after), None),
+        Some(Kept { below, clean: false }) => {
+            let next = below.max(after);
+            // Within the block that was taken, the last record tells where the gap begins, if it is there.
+            let first = if after.saturating_add(BLOCK) > below { after } else { below.saturating_sub(BLOCK) };
+            let last = next.checked_sub(1).filter(|last| *last >= first);
+            (next, last.map(|last| Gap { first, last }))
+        }
+    }
+}
+
+/// The `seq` of the file's last whole line.
+fn last_seq(path: &Path) -> Option<u64> {
+    let mut file = File::open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL_BYTES))).ok()?;
+    let mut tail = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
+    tail.split(|byte| *byte == b'\n')
+        .rev()
+        .find_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok()?.get("seq")?.as_u64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("lightkeeper-sequence-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Scenario: what was kept, against what the audit file's last record says. Guarantees: the next number is above both; what
+    /// a crash leaves out is told, and nothing else is.
+    #[test]
+    fn numbers_never_go_back() {
+        let kept = |below, clean| Some(Kept { below, clean });
+        let gap = |first, last| Some(Gap { first, last });
+        for (state, last, expected) in [
+            (None, None, (0, None)),
+            (None, Some(41), (42, None)),
+            (kept(42, true), Some(41), (42, None)),
+            // Rotated away, and put back from a copy; written on by an earlier version.
+            (kept(42, true), None, (42, None)),
+            (kept(42, true), Some(7), (42, None)),
+            (kept(42, true), Some(99), (100, None)),
+            // Not ended: the rest of the block is left out, whatever the file says.
+            (kept(BLOCK, false), Some(41), (BLOCK, gap(42, BLOCK - 1))),
+            (kept(BLOCK, false), None, (BLOCK, gap(0, BLOCK - 1))),
+            (kept(3 * BLOCK, false), None, (3 * BLOCK, gap(2 * BLOCK, 3 * BLOCK - 1))),
+            (kept(3 * BLOCK, false), Some(7), (3 * BLOCK, gap(2 * BLOCK, 3 * BLOCK - 1))),
+            (kept(BLOCK, false), Some(BLOCK - 1), (BLOCK, None)),
+            (kept(BLOCK, false), Some(BLOCK + 9), (BLOCK + 10, None)),
+            (kept(u64::MAX, true), Some(u64::MAX), (u64::MAX, None)),
+        ] {
+            assert_eq!(go_on(state, last), expected, "{state:?} {last:?}");
+        }
+    }
+
+    /// Scenario: starts that end well, and some that do not, while the audit file is written, rotated away or absent.
+    /// Guarantees: over all of them no number comes twice or falls; only a crash leaves a gap, and it is told.
+    #[test]
+    fn numbers_go_on_over_restarts_and_crashes() {
+        let folder = Folder::new("restarts");
+        let audit = folder.0.join("audit.jsonl");
+        let mut given: Vec<u64> = Vec::new();
+        let mut told: Vec<u64> = Vec::new();
+        for (round, (count, rotates, ends)) in [
+            (3, false, true),
+            (5, true, true),
+            (4, true, false),
+            (2, false, true),
+            (BLOCK + 2, false, false),
+            (1, true, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (mut sequence, gap) = Sequence::open(Some(&audit)).unwrap();
+            told.extend(gap.into_iter().flat_map(|gap| gap.first..=gap.last));
+            for _ in 0..count {
+                given.push(sequence.take().unwrap());
+            }
+            std::fs::write(&audit, format!("{{\"seq\":{}}}\n", given.last().unwrap())).unwrap();
+            if rotates {
+                std::fs::rename(&audit, folder.0.join(format!("audit.{round}.jsonl"))).unwrap();
+            }
+            if ends {
+                sequence.close();
+            }
+        }
+        assert!(given.is_sorted_by(|one, next| one < next), "{given:?}");
+        let missing: Vec<u64> =
+            (0..*given.last().unwrap()).filter(|number| given.binary_search(number).is_err()).collect();
+        assert!(
+            missing.len() as u64 > BLOCK && missing.iter().all(|number| told.contains(number)),
+            "{}",
+            missing.len()
+        );
+    }
+
+    /// Scenario: the file beside holds what no process wrote; a folder takes none; records go to a device. Guarantees: no start
+    /// guesses, and the probe says the same; where nothing can be kept, numbers begin at 0.
+    #[test]
+    fn what_cannot_be_understood_is_no_number() {
+        let folder = Folder::new("strange");
+        let audit = folder.0.join("audit.jsonl");
+        for strange in [
+            "x",
+            "42",
+            "42 ended",
+            "-1 ended\n",
+            "+1 ended\n",
+            "42 begun\n",
+            " ended\n",
+            "99999999999999999999 ended\n",
+            "\0\0\0\0",
+        ] {
+            std::fs::write(beside(&audit), strange).unwrap();
+            let opened = Sequence::open(Some(&audit)).unwrap_err();
+            assert!(opened.contains("audit.jsonl.seq") && opened.contains("must hold"), "{strange:?}: {opened}");
+            assert_eq!(Sequence::probe(&audit).unwrap_err(), opened);
+        }
+        std::fs::write(beside(&audit), "42 ended\n").unwrap();
+        assert_eq!(Sequence::open(Some(&audit)).unwrap().0.take().unwrap(), 42);
+        assert!(Sequence::probe(&audit).is_ok() && Sequence::probe(&folder.0.join("other")).is_ok());
+        assert!(!beside(&folder.0.join("other")).exists());
+        for nowhere in [None, Some(Path::new("/dev/null"))] {
+            assert_eq!(Sequence::open(nowhere).unwrap().0.take().unwrap(), 0);
+        }
+    }
+}
