@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use crate::gateway::Core;
+use crate::gateway::{Core, unbound};
 
 /// Scrapers and probes at once; beyond it, the connection whose last request is longest ago is closed.
 const CONNECTIONS_LIMIT: usize = 64;
@@ -29,7 +29,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Binds, and serves on a thread of its own until the process ends. Gives the bound address.
 pub fn serve(address: SocketAddr, core: Arc<Core>) -> Result<SocketAddr, String> {
-    let unbound = |error| format!("admin cannot bind {address}: {error}");
+    let unbound = |error: std::io::Error| unbound("admin", address, &error);
     let socket = std::net::TcpListener::bind(address).map_err(unbound)?;
     socket.set_nonblocking(true).map_err(unbound)?;
     let bound = socket.local_addr().map_err(unbound)?;

@@ -14,10 +14,16 @@
 
 #[path = "demo/certificates.rs"]
 mod certificates;
+#[path = "demo/commands.rs"]
+mod commands;
 #[path = "demo/program.rs"]
 mod program;
 #[path = "demo/shape.rs"]
 mod shape;
+#[path = "demo/trail.rs"]
+mod trail;
+#[path = "demo/verdicts.rs"]
+mod verdicts;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

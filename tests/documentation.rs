@@ -19,7 +19,8 @@ fn root() -> PathBuf {
 }
 
 fn is_code(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    word.starts_with(|first: char| first.is_ascii_lowercase()) && word.bytes().all(allowed)
 }
 
 /// The text up to the closing quote, if a code starts here.
@@ -67,6 +68,7 @@ fn codes() -> BTreeSet<String> {
         }
         match path.as_str() {
             "src/accept/edge.rs" => found.extend(after(&source, &["=> ", "return Err(", "failed("])),
+            "src/accept/frames.rs" => found.extend(after(&source, &["=> Some("])),
             "src/gateway/walk.rs" => found.extend(after(&source, &["(None, Some(_)) => ", "(None, None) => "])),
             "src/gateway/explaining.rs" => found.extend(after(&source, &["\"reason\": ", "Judged::Nothing("])),
             "src/gateway/serve.rs" => {
@@ -100,6 +102,42 @@ fn every_reason_code_is_documented_and_no_other() {
     assert!(codes.len() > 80, "only {} codes were found: {codes:?}", codes.len());
     let missing: Vec<_> = codes.iter().filter(|code| !documented.contains_key(*code)).collect();
     let stale: Vec<_> = documented.keys().filter(|code| !codes.contains(*code)).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "not documented: {missing:?}; documented, but gone: {stale:?}");
+}
+
+/// Every event that the product can record or count.
+fn events() -> BTreeSet<String> {
+    let mut events = BTreeSet::new();
+    for (path, source) in sources() {
+        let mut found = after(&source, &[".event(", "event: "]);
+        if path == "src/gateway/serve.rs" {
+            let (_, witness) = source.split_once("fn witness(").unwrap();
+            found.extend(after(witness, &["=> (", "=> {\n                ("]));
+        }
+        events.extend(found.into_iter().map(str::to_owned));
+    }
+    events
+}
+
+/// Scenario: an event is added, or goes. Guarantees: the page of reason codes says so, in its tables' second column or as an
+/// item of the list of events.
+#[test]
+fn every_event_is_documented_and_no_other() {
+    let text = std::fs::read_to_string(root().join("docs/reason-codes.md")).unwrap();
+    let (_, text) = text.split_once("\n## Before there is a request\n").unwrap();
+    let mut documented: BTreeSet<String> = BTreeSet::new();
+    for line in text.lines() {
+        let named = match line.strip_prefix("- `") {
+            Some(item) => item.split('`').next(),
+            None if line.starts_with("| `") => line.split(" | ").nth(1).map(|event| event.trim_matches('`')),
+            None => None,
+        };
+        documented.extend(named.map(str::to_owned));
+    }
+    let events = events();
+    assert!(events.len() > 10 && events.contains("stream_refused"), "{events:?}");
+    let missing: Vec<_> = events.difference(&documented).collect();
+    let stale: Vec<_> = documented.difference(&events).collect();
     assert!(missing.is_empty() && stale.is_empty(), "not documented: {missing:?}; documented, but gone: {stale:?}");
 }
 
@@ -138,6 +176,28 @@ fn every_metric_is_documented() {
     let named = readme.split("`lightkeeper_").skip(1).filter_map(|rest| rest.split('`').next());
     let gone: Vec<_> = named.filter(|name| !names.contains(&format!("lightkeeper_{name}"))).collect();
     assert!(gone.is_empty(), "in the README, but gone: {gone:?}");
+}
+
+/// Those of the process, whose names are not ours. Guarantees: the page has those that the README names, and what is built.
+#[cfg(target_os = "linux")]
+#[test]
+fn every_metric_of_the_process_is_documented() {
+    let page = String::from_utf8(lightkeeper::telemetry::Metrics::new().unwrap().render()).unwrap();
+    let names = |text: &str, start: &str, end: char| -> BTreeSet<String> {
+        text.split(start).skip(1).filter_map(|rest| Some(format!("process_{}", rest.split_once(end)?.0))).collect()
+    };
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    assert_eq!(names(&page, "# HELP process_", ' '), names(&readme, "`process_", '`'));
+    for name in names(&page, "# HELP process_", ' ') {
+        let value = page.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<f64>().ok()).unwrap();
+        assert!(value > 0.0 || name.contains("cpu"), "{name} {value}");
+    }
+    let version = format!(
+        "lightkeeper_build_info{{arch=\"{}\",os=\"linux\",version=\"{}\"}} 1",
+        std::env::consts::ARCH,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(page.lines().any(|line| line == version), "{page}");
 }
 
 /// Links in the documents that lead into the repository lead somewhere.

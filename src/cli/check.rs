@@ -1,48 +1,57 @@
 //! `lightkeeper check`: every mistake at once.
 //!
-//! What it does: prints the findings of configuration and policy. What it refuses to know: how they were
-//! found. Invariant: exit status 1 exactly if one of them is an error.
+//! What it does: prints the findings of configuration and policy, and of what `serve` would make of them. What it refuses to
+//! know: how they were found. Invariant: exit status 1 exactly if one of them is an error.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{Output, load};
+use super::Output;
+use super::plan::{Examined, examine, load_alone};
 use crate::clock::Clock;
-use crate::document::Severity;
+use crate::document::{Diagnostic, Severity};
 
-pub fn check(path: &Path, output: Output) -> ExitCode {
-    let loaded = load(path, &Clock::system());
+/// `skip_files`: what the configuration names, but for the policy, is not read.
+pub fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
+    let clock = Clock::system();
+    let (findings, version) = if skip_files {
+        let loaded = load_alone(path, &clock);
+        let version = loaded.policy.as_ref().map(|policy| policy.version().to_owned());
+        (loaded.findings, version)
+    } else {
+        let Examined { findings, start } = examine(path, &clock);
+        (findings, start.map(|start| start.plan.policy.version().to_owned()))
+    };
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
     match output {
         Output::Json => {
-            let findings: Vec<_> = loaded
-                .findings
-                .iter()
-                .map(|finding| {
-                    serde_json::json!({
-                        "severity": match finding.severity { Severity::Error => "error", Severity::Warning => "warning" },
-                        "file": finding.file.display().to_string(),
-                        "line": finding.line,
-                        "column": finding.column,
-                        "message": finding.message,
-                        "hint": finding.hint,
-                    })
-                })
-                .collect();
-            println!("{:#}", serde_json::json!({ "ok": !loaded.has_errors(), "findings": findings }));
+            let findings: Vec<_> = findings.iter().map(object).collect();
+            println!("{:#}", serde_json::json!({ "ok": errors == 0, "skip_files": skip_files, "findings": findings }));
         }
         Output::Text => {
-            for finding in &loaded.findings {
+            for finding in &findings {
                 eprintln!("{finding}");
             }
-            let errors = loaded.findings.iter().filter(|finding| finding.is_error()).count();
-            let warnings = loaded.findings.len() - errors;
-            match &loaded.policy {
-                Some(policy) if errors == 0 => {
-                    println!("{} is valid: policy {}, {warnings} warning(s)", path.display(), policy.version());
+            let warnings = findings.len() - errors;
+            let scope = if skip_files { "; the files and variables that it names were not read" } else { "" };
+            match version.filter(|_| errors == 0) {
+                Some(version) => {
+                    println!("{} is valid: policy {version}, {warnings} warning(s){scope}", path.display());
                 }
-                _ => eprintln!("{} is refused: {errors} error(s), {warnings} warning(s)", path.display()),
+                None => eprintln!("{} is refused: {errors} error(s), {warnings} warning(s){scope}", path.display()),
             }
         }
     }
-    if loaded.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn object(finding: &Diagnostic) -> serde_json::Value {
+    serde_json::json!({
+        "severity": match finding.severity { Severity::Error => "error", Severity::Warning => "warning" },
+        "file": finding.file.display().to_string(),
+        "line": finding.line,
+        "column": finding.column,
+        "message": finding.message,
+        "hint": finding.hint,
+    })
 }

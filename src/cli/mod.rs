@@ -35,7 +35,7 @@ use developer::{
     name = "lightkeeper",
     version,
     help_template = help::template(),
-    after_help = "Start with `lightkeeper demo`, then `lightkeeper check --config deploy/examples/lightkeeper.yaml`."
+    after_help = "Start with `lightkeeper demo`, then `lightkeeper check --skip-files --config deploy/examples/lightkeeper.yaml`."
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -50,13 +50,17 @@ pub enum Command {
     Check {
         #[command(flatten)]
         config: ConfigArgument,
+        /// Leave the files and variables unread that the configuration names, but for the policy: on a machine that does not
+        /// have them.
+        #[arg(long)]
+        skip_files: bool,
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
     /// Tell, stage by stage, what would become of a call. Exit status 0 for allow, 3 for deny.
     Explain(ExplainArguments),
     /// Log in at a gateway, in the browser or with a code.
-    #[command(after_help = "Then: lightkeeper apps, or lightkeeper connect for Terraform, Grafana and scripts.")]
+    #[command(after_help = "Then `lightkeeper apps`, or `lightkeeper connect` for Terraform, Grafana and scripts.")]
     Login(LoginArguments),
     /// Forget the tokens of a login, and withdraw them at the issuer.
     Logout(GatewayArguments),
@@ -71,7 +75,7 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<TokenCommand>,
     },
-    /// Open a local port that adds one's identity, for tools that know a base URL only.
+    /// Open a local port that adds one's identity, for tools that know a base URL and a key, which it prints.
     Connect(ConnectArguments),
     /// Tell who one is to the gateway.
     Whoami(WhoamiArguments),
@@ -200,7 +204,7 @@ pub enum SchemaOf {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Box<Command>> {
     match arguments.command {
         Command::Serve(argument) => Ok(serve(&argument.config)),
-        Command::Check { config, output } => Ok(check::check(&config.config, output)),
+        Command::Check { config, skip_files, output } => Ok(check::check(&config.config, skip_files, output)),
         Command::Explain(arguments) => Ok(explain::explain(&arguments)),
         Command::Token { command: Some(command), .. } => Ok(token::token(&command)),
         Command::Token { gateway, command: None } => Ok(developer::token(&gateway)),

@@ -1,16 +1,18 @@
-//! From files to a plan: configuration, policy, and what joins them.
+//! From files to a plan: configuration, policy, and what joins them; and whether it could be served.
 //!
-//! What it does: loads both files, collects all findings, and fills the gateway's plan.
-//! What it refuses to know: how a plan is served. Invariant: a plan exists only without errors.
+//! What it does: loads both files, collects all findings, fills the gateway's plan, and has the gateway examine it.
+//! What it refuses to know: how a plan is served. Invariants: a plan exists only without errors; `check` and `serve` ask
+//! `examine`, so that they say the same of every file.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::authorize::{Policy, Surroundings};
 use crate::clock::{Clock, UnixMillis};
-use crate::config::{self, Checked, Glance};
+use crate::config::{self, Checked, Glance, LogSettings};
 use crate::document::Diagnostic;
-use crate::gateway::Plan;
+use crate::gateway::{self, Plan};
 use crate::identify::LoginSettings;
 use crate::profiles::Profile;
 
@@ -23,11 +25,63 @@ pub struct Loaded {
     pub read_at: UnixMillis,
 }
 
-/// Reads configuration and policy. `profile` is given on a reload, so that it stays the same.
+/// What `check` and `serve` know of a configuration before anything listens.
+pub struct Examined {
+    /// Errors and warnings, in the order in which they are printed.
+    pub findings: Vec<Diagnostic>,
+    /// There exactly if no finding is an error.
+    pub start: Option<Start>,
+}
+
+/// What a process needs to serve.
+pub struct Start {
+    pub plan: Plan,
+    pub admin: SocketAddr,
+    pub threads: usize,
+    pub log: LogSettings,
+}
+
+/// Everything that can be wrong with a start, found as the start would find it. Must not run within a runtime.
+pub fn examine(path: &Path, clock: &Clock) -> Examined {
+    let faults = |faults: Vec<String>| faults.into_iter().map(|fault| Diagnostic::error(path, 0, 0, fault));
+    let mut loaded = load(path, clock);
+    let mut findings = std::mem::take(&mut loaded.findings);
+    findings.extend(faults(super::prepare_cryptography().err().into_iter().collect()));
+    let settings = loaded.checked.as_ref().map(|checked| (checked.admin, checked.threads, checked.log));
+    let start = match (settings, findings.iter().any(Diagnostic::is_error)) {
+        (Some((admin, threads, log)), false) => match loaded.plan() {
+            Ok(plan) => {
+                findings.extend(faults(gateway::examine(&plan, admin, clock)));
+                Some(Start { plan, admin, threads, log })
+            }
+            Err(_) => None,
+        },
+        _ => None,
+    };
+    let start = start.filter(|_| !findings.iter().any(Diagnostic::is_error));
+    Examined { findings, start }
+}
+
+/// Reads configuration, policy, and all that they name.
 pub fn load(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
+    join(path, clock, read_at, config::load(path))
+}
+
+/// The same without the files and variables that the configuration names, but for the policy: on a machine that does not have
+/// them.
+pub fn load_alone(path: &Path, clock: &Clock) -> Loaded {
+    let read_at = clock.now();
+    join(path, clock, read_at, config::load_alone(path))
+}
+
+fn join(
+    path: &Path,
+    clock: &Clock,
+    read_at: UnixMillis,
+    (mut checked, mut findings): (Option<Checked>, Vec<Diagnostic>),
+) -> Loaded {
     let profile = Profile::lightstep();
-    let (mut checked, mut findings) = config::load(path);
     let around = match &checked {
         Some(checked) => Some(Glance {
             organization: checked.organization.clone(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::load;
+use super::plan::{Examined, Start, examine};
 use crate::clock::Clock;
 use crate::config::LogFormat;
 use crate::gateway::{Gateway, Loader};
@@ -18,14 +19,17 @@ use crate::{admin, telemetry};
 
 /// What must be true of the process before any key or token is touched. Errors are for the operator.
 pub fn prepare_process() -> Result<(), String> {
-    prepare_cryptography()?;
+    prepare_panics();
+    prepare_cryptography()
+}
+
+fn prepare_panics() {
     std::panic::set_hook(Box::new(|panic| {
         // The payload may hold data of a call; the place is enough to find the defect.
         telemetry::note_panic();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic: this is a defect, please report it");
     }));
-    Ok(())
 }
 
 /// The part of it that TLS needs, for a process that is not ours alone (a test's).
@@ -52,28 +56,24 @@ pub fn serve(path: &Path) -> ExitCode {
 }
 
 fn run(path: &Path) -> Result<(), Vec<String>> {
-    prepare_process().map_err(|error| vec![error])?;
+    prepare_panics();
     let clock = Clock::system();
-    let loaded = load(path, &clock);
-    for finding in loaded.findings.iter().filter(|finding| !finding.is_error()) {
+    let Examined { findings, start } = examine(path, &clock);
+    for finding in findings {
         eprintln!("{finding}");
     }
-    let Some(checked) = loaded.checked.as_ref().filter(|_| !loaded.has_errors()) else {
-        return loaded.plan().map(drop);
-    };
-    let format = match checked.log.format {
+    let Some(Start { plan, admin: admin_address, threads, log }) = start else { return Err(Vec::new()) };
+    let format = match log.format {
         LogFormat::Json => telemetry::LogFormat::Json,
         LogFormat::Text => telemetry::LogFormat::Text,
     };
-    telemetry::start_logging(format, &checked.log.level.to_string().to_ascii_lowercase());
-    let (admin_address, threads) = (checked.admin, checked.threads);
+    telemetry::start_logging(format, &log.level.to_string().to_ascii_lowercase());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("gateway")
         .enable_all()
         .build()
         .map_err(|error| vec![format!("the runtime cannot be started: {error}")])?;
-    let plan = loaded.plan()?;
     let loader = loader(path.to_owned(), clock.clone());
     runtime.block_on(async move {
         // Before anything listens: a signal that comes early must not end the process the hard way.

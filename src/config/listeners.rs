@@ -3,7 +3,7 @@
 //! What it does: addresses, names, TLS and demands on clients. What it refuses to know: sockets.
 //! Invariant: no two listeners can want the same address.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::address::HttpUrl;
 use super::client_ca::client_certificates;
@@ -97,11 +97,12 @@ fn socket(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Optio
     }
 }
 
-/// Port 0 asks for any free port and collides with nothing; "every address" collides with each.
+/// Port 0 asks for any free port and collides with nothing; "every address" collides with each. That of IPv6 takes IPv4's with
+/// it, unless the system is told otherwise (RFC 3493 section 5.3).
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let (left, right) = (one.ip(), other.ip());
-    let every = left.is_ipv4() == right.is_ipv4() && (left.is_unspecified() || right.is_unspecified());
-    one.port() != 0 && one.port() == other.port() && (left == right || every)
+    let (left, right) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let covers = |every: IpAddr, one: IpAddr| every.is_unspecified() && (every.is_ipv6() || one.is_ipv4());
+    one.port() != 0 && one.port() == other.port() && (left == right || covers(left, right) || covers(right, left))
 }
 
 fn tls_settings(report: &mut Report<'_>, index: usize, raw: &RawTls) -> Option<TlsSettings> {

@@ -38,6 +38,18 @@ use crate::document::{self, Diagnostic};
 /// Reads and checks the file at `path` and everything that it names, except what the policy says. The
 /// configuration is there unless an error is among the findings.
 pub fn load(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
+    read(path, contents::check)
+}
+
+/// The same without a look at what it names: neither files nor variables.
+pub fn load_alone(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
+    read(path, |_, _| Vec::new())
+}
+
+fn read(
+    path: &Path,
+    check_contents: fn(&Path, &[report::Named]) -> Vec<Diagnostic>,
+) -> (Option<Checked>, Vec<Diagnostic>) {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
@@ -45,7 +57,7 @@ pub fn load(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
             return (None, vec![Diagnostic::error(path, 0, 0, message)]);
         }
     };
-    check(path, &text, contents::check)
+    check(path, &text, check_contents)
 }
 
 /// The same for a text that stands, or would stand, at `path`, without touching any file.

@@ -111,7 +111,7 @@ impl House {
                 let claims = names.map(|name| (name.clone(), plan.policy.claims_of(&name))).collect();
                 identifier.with_client_tokens(&plan.client_tokens).with_policy_claims(claims)
             })
-            .map_err(|found| faults.extend(found.iter().map(|fault| format!("issuer {fault}"))))
+            .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
             .ok()
             .and_then(|identifier| {
                 let login = identifier.with_login(plan.login.as_ref(), previous_identifier);

@@ -35,7 +35,12 @@ impl Ended {
 }
 
 pub fn run(arguments: &[&str]) -> Ended {
-    let output = binary().args(arguments).output().unwrap();
+    run_in(Path::new("."), arguments)
+}
+
+/// The same from another folder.
+pub fn run_in(folder: &Path, arguments: &[&str]) -> Ended {
+    let output = binary().current_dir(folder).args(arguments).output().unwrap();
     Ended {
         status: output.status.code().expect("ended by a signal"),
         out: String::from_utf8(output.stdout).unwrap(),
