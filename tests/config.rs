@@ -134,6 +134,43 @@ fn the_examples_defaults_are_the_defaults() {
     assert_eq!(timeouts(&example.upstreams.query).map(|it| it.1), Some(Duration::from_secs(60)));
 }
 
+/// Scenario: the certificates that a configuration names, long before their end, shortly before, and after it.
+/// Guarantees: a warning in the place of each, which says when; none while there is time.
+#[test]
+fn certificates_that_end_are_told() {
+    let folder = Folder::new("dates");
+    furnish(&folder.0);
+    let path = folder.0.join("lightkeeper.yaml");
+    std::fs::copy(root().join("tests/config/files/sound.yaml"), &path).unwrap();
+    let (checked, found) = config::load(&path);
+    let checked = checked.unwrap_or_else(|| panic!("{found:?}"));
+    // What certificates have whose maker says nothing of their end.
+    let end = rcgen::date_time_ymd(4096, 1, 1).unix_timestamp();
+    const DAY: i64 = 24 * 3600;
+    for (now, words) in [
+        (end - 31 * DAY, None),
+        (end - 29 * DAY, Some("in date for few days")),
+        (end, Some("in date for few days")),
+        (end + 1, Some("out of date")),
+    ] {
+        let said: Vec<String> = checked.check_dates(UnixMillis(now * 1000)).iter().map(|one| one.to_string()).collect();
+        let Some(words) = words else {
+            assert!(said.is_empty(), "{said:?}");
+            continue;
+        };
+        for subject in [
+            "listeners[0].tls.certificate",
+            "listeners[0].tls.client_ca",
+            "upstreams.ingest.ca",
+            "upstreams.ingest.client.certificate",
+        ] {
+            let one = said.iter().find(|one| one.contains(&format!("warning: `{subject}`"))).unwrap();
+            assert!(one.contains(words) && one.contains("4096-01-01T00:00:00"), "{one}");
+        }
+        assert_eq!(said.len(), 4, "{said:?}");
+    }
+}
+
 /// Scenario: the short form of `client_ca`, with a certificate that names its trust domain and with one that does not, and
 /// policies that name trust domains and that do not.
 /// Guarantees: the authority is bound to what can be inferred, and a warning says to what, and how to say it; the list

@@ -65,7 +65,9 @@ pub fn examine(path: &Path, clock: &Clock) -> Examined {
 /// Reads configuration, policy, and all that they name.
 pub fn load(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
-    join(path, clock, read_at, config::load(path))
+    let mut loaded = join(path, clock, read_at, config::load(path));
+    loaded.findings.extend(loaded.checked.iter().flat_map(|checked| checked.check_dates(read_at)));
+    loaded
 }
 
 /// The same without the files and variables that the configuration names, but for the policy: on a machine that does not have

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::client_tokens::{self, PlacedClientToken};
+use super::expiry::Dated;
 use super::raw::{
     RawAudit, RawConfig, RawListener, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream,
 };
@@ -55,6 +56,7 @@ pub struct Checked {
     /// Every file that changes what the configuration means, the configuration itself first; each once.
     /// What the policy delegates to is not among them.
     pub files: Vec<PathBuf>,
+    dated: Vec<Dated>,
     client_tokens: Vec<PlacedClientToken>,
     webhooks: Vec<PlacedWebhook>,
     /// Where each listener's `client_ca` stands, by the listener's name.
@@ -106,6 +108,11 @@ impl Checked {
     /// not exist, a warning for each that is over.
     pub fn check_client_tokens(&self, bindings: &[&str], now: UnixMillis) -> Vec<Diagnostic> {
         self.client_tokens.iter().flat_map(|token| token.check(&self.file, bindings, now)).collect()
+    }
+
+    /// Compares trust anchors and our own certificates with the time: a warning for each whose time is over, or soon.
+    pub fn check_dates(&self, now: UnixMillis) -> Vec<Diagnostic> {
+        self.dated.iter().filter_map(|dated| dated.check(&self.file, now)).collect()
     }
 
     /// The authorities for client certificates that policies may name, each once.
@@ -217,6 +224,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         log: log(&raw.log),
         threads: threads(raw.threads),
         files: watched(report),
+        dated: report.named.iter().filter_map(Dated::of).collect(),
         client_tokens,
         webhooks,
         client_ca_places: client_ca_places(raw),

@@ -207,9 +207,32 @@ pub fn across(report: &mut Report<'_>, raw: &RawConfig, listeners: &[ListenerSet
                     report.error_with_hint(&authority.name, message, hint);
                 }
                 Some(_) => {}
-                None => seen.push(settings),
+                None => {
+                    for other in &seen {
+                        overlap(report, &authority.name, settings, other);
+                    }
+                    seen.push(settings);
+                }
             }
         }
+    }
+}
+
+/// Warns of two authorities that may speak for one name: a policy that names no `issuer` takes the word of either.
+fn overlap(report: &mut Report<'_>, at: &Spanned<String>, one: &ClientAuthority, other: &ClientAuthority) {
+    let domain = one.trust_domains.iter().find(|domain| other.trust_domains.contains(domain));
+    let hosts = one.dns.iter().find_map(|mine| Some((mine, other.dns.iter().find(|theirs| theirs.meets(mine))?)));
+    let both = format!("the authorities {} and {} may both speak for", name(&other.name), name(&one.name));
+    let hint = "leave it to one of them; where both are meant, subjects of the policy say which: `{ issuer: …, … }`";
+    if let Some(domain) = domain {
+        report.warning(at, format!("{both} the trust domain {}", name(domain)), hint);
+    }
+    if let Some((mine, theirs)) = hosts {
+        let pattern = match mine.as_str() == theirs.as_str() {
+            true => name(mine.as_str()),
+            false => format!("some name that fits {} and {}", name(theirs.as_str()), name(mine.as_str())),
+        };
+        report.warning(at, format!("{both} {pattern}"), hint);
     }
 }
 

@@ -11,6 +11,7 @@ mod checked;
 mod client_ca;
 mod client_tokens;
 mod contents;
+mod expiry;
 mod exposure;
 mod forms;
 mod front;
