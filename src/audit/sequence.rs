@@ -218,7 +218,7 @@ mod tests {
         let folder = Folder::new("restarts");
         let audit = folder.0.join("audit.jsonl");
         let mut given: Vec<u64> = Vec::new();
-        let mut told: Vec<u64> = Vec::new();
+        let mut told: std::collections::BTreeSet<u64> = std::collections::BTreeSet::new();
         for (round, (count, rotates, ends)) in [
             (3, false, true),
             (5, true, true),
