@@ -274,10 +274,8 @@ impl Core {
                 tracing::warn!(%issuer, from, to, "discovery names another host for the keys");
             }
             Event::ClientTokenUsed { name, at } => metrics.client_token_used(name, at.seconds()),
-            // The accept loop tells of failed handshakes, with the address.
-            Event::ClientCertificateRefused { listener, reason } => {
-                metrics.edge_refused(listener, reason);
-            }
+            // The accept loop tells of the same handshake, with the address, and counts it.
+            Event::ClientCertificateRefused { .. } => {}
         }
     }
 }

@@ -138,6 +138,27 @@ async fn intermediates_are_judged_with_the_leaf() {
     }
 }
 
+/// Scenario: a client shows a revoked certificate. Guarantees: what is recorded once is counted once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_certificate_is_counted_once() {
+    let world = stage::start(stage::plan(&[])).await;
+    let revoked = Leaf::read(&world.folder().join("certs"), "revoked").unwrap();
+    let sample = Sample::traces("checkout", 1);
+    for count in 1..=2 {
+        let answer = world.caller().certificate(&revoked).export(&sample, Encoding::Protobuf).await;
+        assert!(answer.is_err(), "{answer:?}");
+        next_refused(&world, count - 1).await;
+        let page = stage::admin(&world, "/metrics").await.1;
+        let counted: Vec<&str> =
+            page.lines().filter(|line| line.starts_with("lightkeeper_edge_refusals_total{")).collect();
+        assert_eq!(counted.len(), 1, "{counted:?}");
+        assert!(
+            counted[0].contains("certificate_revoked") && counted[0].ends_with(&format!(" {count}")),
+            "{counted:?}"
+        );
+    }
+}
+
 /// The records of refused handshakes.
 fn refused(world: &World) -> Vec<Value> {
     world.records().into_iter().filter(|record| record["event"] == "handshake_failed").collect()
