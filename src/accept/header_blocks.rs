@@ -408,6 +408,35 @@ mod tests {
         }
     }
 
+    /// Scenario: a block in ever more frames, of a client that does not end it. Guarantees: what is kept of it stays within the
+    /// bound; from there on no block passes as it came, not even one that begins anew; below the bound it passes.
+    #[test]
+    fn what_is_kept_of_a_block_is_bounded() {
+        let list_bytes = 64 << 10;
+        let bound = 2 * list_bytes;
+        // A field without a name in the table, as long as the frames make it.
+        let part = [b'x'; 200];
+        let start = frame(HEADERS, 0, 1, b"\x82\x86\x84\x10\x01x\x7f\x80\x80\x40");
+        let more = frame(CONTINUATION, 0, 1, &part);
+        let mut blocks = HeaderBlocks::new(list_bytes);
+        assert_eq!(blocks.walk(PREFACE).pass, PREFACE.len());
+        assert_eq!(blocks.walk(&start).pass, start.len());
+        for frames in 1..bound / part.len() {
+            let step = blocks.walk(&more);
+            assert_eq!((step.pass, step.change), (more.len(), None), "frame {frames}");
+            assert!(blocks.block.len() <= bound && !blocks.lost, "{} bytes in frame {frames}", blocks.block.len());
+        }
+        for _ in 0..2 * bound / part.len() {
+            assert_eq!(blocks.walk(&more).pass, more.len());
+            assert!(blocks.block.len() <= bound && blocks.block.capacity() <= 2 * bound, "{}", blocks.block.capacity());
+        }
+        assert!(blocks.lost && blocks.is_within(0));
+        let last = blocks.walk(&frame(CONTINUATION, END_HEADERS, 1, &part));
+        assert_eq!(last.change.map(|change| change.field), Some(MALFORMED_FIELD));
+        let next = blocks.walk(&frame(HEADERS, END_HEADERS, 3, b"\x82\x86\x84"));
+        assert_eq!(next.change.map(|change| change.field), Some(MALFORMED_FIELD));
+    }
+
     /// Scenario: a block that is not read, by its faulty index or because its stream depends on itself, and then others.
     /// Guarantees: from there on no block passes as it came: the tables of both sides may differ.
     #[test]
