@@ -126,3 +126,97 @@ async fn who_takes_no_answer_holds_no_place() {
         held.push(place.expect("a place is free").unwrap());
     }
 }
+
+/// A question with so many blanks behind it.
+fn question(blanks: usize) -> Vec<u8> {
+    let time = r#""oldest-time":"2026-01-01T00:00:00Z","youngest-time":"2026-01-01T01:00:00Z","output-period":60"#;
+    let asked = r#""input-language":"uql","query":"metric m | rate | group_by [], sum""#;
+    format!(r#"{{"data":{{"attributes":{{{asked},{time}}}}}}}{}"#, " ".repeat(blanks)).into_bytes()
+}
+
+const ASKED: &str = "/public/v0.2/acme/projects/checkout-prod/telemetry/query_timeseries";
+
+/// Scenario: long questions to one project and to a part of the tree, beside short ones, while all places are taken.
+/// Guarantees: the long ones wait, and nothing of them reaches the backend; the short ones do not; all are answered once
+/// there is a place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_question_overtakes_long_ones() {
+    let ground = patient("").await;
+    let core = ground.world.gateway.core().clone();
+    let turns = core.large.queue.clone();
+    let mut held = Vec::new();
+    for _ in 0..turns.places() {
+        held.push(turns.take_as(core.penalties.key("the test")).await.unwrap());
+    }
+    let ask = |path: &'static str, bytes: usize| {
+        let reader = ground.world.plain_caller().bearer(&ground.reader).deadline(SOON);
+        async move {
+            let json = [("content-type", "application/json")];
+            reader.send(Method::POST, path, &json, question(bytes)).await.unwrap()
+        }
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    for path in [ASKED, "/apps/shop/-/query_timeseries"] {
+        waiting.spawn(ask(path, 1200 << 10));
+    }
+    eventually("the long ones wait", SOON, || turns.waiting() == 2).await;
+    assert_eq!(ground.world.emulator.heads(), 0);
+    for path in [ASKED, "/apps/shop/-/query_timeseries"] {
+        let answer = ask(path, 10).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    assert_eq!((turns.waiting(), waiting.try_join_next().is_none()), (2, true), "a long one went on");
+    drop(held);
+    while let Some(answer) = waiting.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    eventually("all places given back", SOON, || turns.waiting() == 0).await;
+}
+
+/// Scenario: as many large bodies of one caller wait as may. Guarantees: a further one is told to come again, in the words of
+/// its protocol, with the reason in its record and in the metric; the caller's small ones pass, another's large one waits its turn; with
+/// room in the line it passes, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_body_too_many_comes_again() {
+    const LINE: usize = 4096;
+    let mut ground = patient("").await;
+    let core = ground.world.gateway.core().clone();
+    let turns = core.large.queue.clone();
+    let mut held = Vec::new();
+    for _ in 0..turns.places() {
+        held.push(turns.take_as(core.penalties.key("the test")).await.unwrap());
+    }
+    let mut waiting = tokio::task::JoinSet::new();
+    let exporter = core.penalties.key(("large", "acme", "system:serviceaccount:checkout:collector"));
+    for _ in 0..LINE {
+        let turns = turns.clone();
+        waiting.spawn(async move { turns.take_as(exporter).await });
+    }
+    eventually("the line is full", SOON, || turns.waiting() == LINE).await;
+    let answer = Via::Http.send(&caller(&ground), &large_protobuf(), Coding::Identity).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some());
+    let answer = Via::Grpc.send(&caller(&ground), &large_protobuf(), Coding::Identity).await;
+    assert_eq!(answer.grpc_status(), Some(14));
+    assert_eq!(ground.world.emulator.heads(), 0);
+    let records = ground.records(2, "call").await;
+    assert!(records.len() == 2 && records.iter().all(|record| record["reason"] == "reading_busy"), "{records:?}");
+    let page = String::from_utf8(core.metrics_page()).unwrap();
+    let busy = page
+        .lines()
+        .filter(|line| line.starts_with("lightkeeper_requests_total{") && line.contains("reason=\"reading_busy\""));
+    let counted: u64 = busy.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(counted, 2, "{page}");
+    let small = caller(&ground).export(&Sample::traces("checkout", 3), Encoding::Protobuf).await.unwrap();
+    assert_eq!(small.status, 200);
+    let other = ground.world.plain_caller().bearer(&ground.world.issuer.token("payments-collector")).deadline(SOON);
+    let other = tokio::spawn(async move { Via::Http.send(&other, &large_protobuf(), Coding::Identity).await });
+    eventually("another's waits", SOON, || turns.waiting() == LINE + 1).await;
+    waiting.abort_all();
+    while waiting.join_next().await.is_some() {}
+    drop(held);
+    assert_eq!(other.await.unwrap().status, 200);
+    let answer = Via::Http.send(&caller(&ground), &large_protobuf(), Coding::Identity).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
