@@ -62,6 +62,8 @@ pub struct IssuerOptions {
     pub lifetime_seconds: i64,
     /// What tokens say of people's addresses.
     pub email_verified: bool,
+    /// Tokens about people say that their groups are elsewhere (OpenID Connect Core section 5.6.2), as for many groups.
+    pub groups_elsewhere: bool,
     pub clock: Clock,
 }
 
@@ -76,6 +78,7 @@ impl Default for IssuerOptions {
             algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
             lifetime_seconds: 3600,
             email_verified: true,
+            groups_elsewhere: false,
             clock: Clock::system(),
         }
     }
@@ -304,7 +307,13 @@ impl State {
 
     /// The claims of an issued token about a person.
     fn claims_about(&self, principal: &Principal) -> Claims {
-        let claims = self.claims(principal.subject).merge(principal.claims());
+        let mut claims = self.claims(principal.subject).merge(principal.claims());
+        if self.options.groups_elsewhere {
+            claims = claims
+                .without("groups")
+                .set("_claim_names", json!({ "groups": "src1" }))
+                .set("_claim_sources", json!({ "src1": { "endpoint": format!("{}/groups", self.url) } }));
+        }
         if principal.email.is_some() { claims.set("email_verified", self.options.email_verified) } else { claims }
     }
 
