@@ -2,7 +2,7 @@
 //!
 //! A program that still runs when its test ends is killed, and nothing waits without a deadline.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,6 +89,31 @@ impl Desk {
         Program { child, out, err }
     }
 
+    /// The same at a terminal, where somebody types at once.
+    #[cfg(target_os = "linux")]
+    pub fn start_at_terminal(&self, arguments: &[&str], typed: &str) -> (Program, Terminal) {
+        use rustix::fs::{Mode, OFlags};
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let own = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&own).unwrap();
+        unlockpt(&own).unwrap();
+        let name = ptsname(&own, Vec::new()).unwrap();
+        let other =
+            || rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::from(other().unwrap()))
+            .stderr(Stdio::from(other().unwrap()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut own = std::fs::File::from(own);
+        let err = Lines::follow(own.try_clone().unwrap());
+        own.write_all(typed.as_bytes()).unwrap();
+        let out = Lines::follow(child.stdout.take().unwrap());
+        (Program { child, out, err }, Terminal(own))
+    }
+
     /// Logs a sample person in through the scripted browser.
     pub async fn log_in(&self, gateway: &str, person: &str) {
         self.log_in_with(gateway, person, &[]).await;
@@ -130,6 +155,10 @@ pub async fn post_form(base: &str, path: &str, form: &str) -> Answer {
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     SampleCaller::new(base).send(Method::POST, path, &headers, form.as_bytes().to_vec()).await.unwrap()
 }
+
+/// The user's side of a terminal: the program's ends with it.
+#[cfg(target_os = "linux")]
+pub struct Terminal(#[expect(dead_code, reason = "it is kept open")] std::fs::File);
 
 /// A run in the background.
 pub struct Program {

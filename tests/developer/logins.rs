@@ -188,6 +188,50 @@ async fn a_hostile_gateway_gets_no_token_that_another_takes() {
     desk.log_in(&other.url(), "ann").await;
 }
 
+/// Scenario: the same at a terminal: the developer is asked, and answers. Guarantees: only a plain yes goes on; with anything
+/// else, and at the end of input, no login page is asked for and nothing is kept; the question names both gateways.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_another_takes_is_asked_about() {
+    let world = World::start().await.unwrap();
+    let (desk, real) = (Desk::new(), world.plain_url());
+    desk.log_in(&real, "ann").await;
+    let kept = desk.kept();
+    let mut copy = SampleCaller::new(&real).get("/.lightkeeper/configuration").await.unwrap().json().unwrap();
+    copy["resource"] = "{own}".into();
+    for (typed, goes_on) in [
+        ("n\n", false),
+        ("\n", false),
+        ("yes!\n", false),
+        ("Yes\n", false),
+        ("\x04", false),
+        ("y\n", true),
+        ("yes\n", true),
+    ] {
+        let other = Front::start(copy.clone(), Vec::new()).await;
+        let arguments = ["login", "--no-browser", "--gateway", &other.url()];
+        let (program, _terminal) = desk.start_at_terminal(&arguments, typed);
+        if goes_on {
+            let back = sign_in(&program, "ann").await;
+            assert_eq!(visit(&back).await.status, 200);
+        }
+        let ended = program.end();
+        assert_eq!(ended.status, if goes_on { 0 } else { 3 }, "{typed:?}: {ended:?}");
+        assert!(ended.err.contains("Go on? [y/N]"), "{typed:?}: {ended:?}");
+        assert!(ended.err.contains(&real) && ended.err.contains(&other.url()), "{typed:?}: {ended:?}");
+        if goes_on {
+            assert!(desk.kept()["gateways"][other.url()].is_object());
+            assert_eq!(desk.run(&["logout", "--gateway", &other.url()]).status, 0);
+        } else {
+            assert!(
+                ended.err.contains("not logged in at") && !ended.err.contains("/authorize?"),
+                "{typed:?}: {ended:?}"
+            );
+            assert_eq!(desk.kept(), kept, "{typed:?}");
+        }
+    }
+}
+
 /// Scenario: the issuer takes no notice of what a token is asked for. Guarantees: a token for somewhere else is not kept,
 /// is withdrawn where its issuer can, and the words say what is wrong.
 #[tokio::test(flavor = "multi_thread")]
