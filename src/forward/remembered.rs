@@ -3,9 +3,11 @@
 //! What it does: remembers for minutes what was accepted while the export as a whole was answered with "try again",
 //! so that the exporter's retry sends only what is missing. What it refuses to know: what a part holds, and for
 //! whom it is; keys are digests. Invariants: an export that was answered with success is not remembered, so that
-//! nothing is swallowed that nobody repeats; a bounded number of parts, the oldest forgotten first.
+//! nothing is swallowed that nobody repeats; a bounded number of parts, the oldest forgotten first; a part is known by
+//! its digest alone, while a likeness only tells that no digest is needed.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +24,15 @@ const MESSAGE_BYTES: usize = 1024;
 
 /// Names a part: whose it is, where it went, what it is a part of, and every byte of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PartKey([u8; 32]);
+pub struct PartKey {
+    digest: [u8; 32],
+    likeness: Likeness,
+}
+
+/// What is the same for an export and its retry and costs nothing to tell: the sender, the signal and the length. Exports
+/// of which it differs differ; others may.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Likeness(u64);
 
 /// Names a whole export by its bytes, decompressed and before anything is changed. A retry has the same, in whatever
 /// content coding it comes; a different export of the same sender, of which a part may be the same, has not.
@@ -45,6 +55,7 @@ pub struct PartScope<'a> {
     pub project: &'a str,
     pub signal: Signal,
     pub export: ExportDigest,
+    pub likeness: Likeness,
 }
 
 impl PartKey {
@@ -58,19 +69,20 @@ impl PartKey {
         for piece in pieces {
             context.update(piece);
         }
-        PartKey(bytes_of(&context.finish()))
+        PartKey { digest: bytes_of(&context.finish()), likeness: Likeness::default() }
     }
 
     /// The key of a part of an export.
     pub fn of_part(scope: &PartScope<'_>, pieces: &[Bytes]) -> Self {
-        let PartScope { method, issuer, subject, project, signal, export } = *scope;
+        let PartScope { method, issuer, subject, project, signal, export, likeness } = *scope;
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&export.0);
         for piece in pieces {
             context.update(piece);
         }
         let content = Bytes::copy_from_slice(context.finish().as_ref());
-        PartKey::new(&["export", method, issuer, subject, project, signal.name()], &[content])
+        let key = PartKey::new(&["export", method, issuer, subject, project, signal.name()], &[content]);
+        PartKey { likeness, ..key }
     }
 }
 
@@ -81,6 +93,8 @@ fn bytes_of(digest: &digest::Digest) -> [u8; 32] {
 #[derive(Default)]
 struct Parts {
     by_key: HashMap<PartKey, (u64, UnixMillis, Option<PartialSuccess>)>,
+    /// How many of them have this likeness; none is zero.
+    by_likeness: HashMap<Likeness, usize>,
     /// In the order in which they were remembered; those forgotten since are passed over.
     by_age: VecDeque<(u64, PartKey)>,
     next: u64,
@@ -92,12 +106,41 @@ pub struct Remembered {
     parts: Mutex<Parts>,
     /// How many there are, to be read without the lock: nearly always none.
     count: AtomicUsize,
+    hasher: ahash::RandomState,
+}
+
+impl Parts {
+    fn insert(&mut self, key: PartKey, value: (u64, UnixMillis, Option<PartialSuccess>)) {
+        if self.by_key.insert(key, value).is_none() {
+            *self.by_likeness.entry(key.likeness).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, key: &PartKey) {
+        if self.by_key.remove(key).is_none() {
+            return;
+        }
+        match self.by_likeness.get_mut(&key.likeness) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.by_likeness.remove(&key.likeness)),
+        }
+    }
 }
 
 impl Remembered {
-    /// Whether there is nothing to look for.
+    /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// The likeness of an export: `sender` is all that tells its sender from others.
+    pub fn likeness(&self, sender: impl Hash, signal: Signal, length: usize) -> Likeness {
+        Likeness(self.hasher.hash_one((sender, signal.name(), length)))
+    }
+
+    /// Whether a part of an export like this may be known. If not, none of its keys is needed. Nearly always no lock.
+    pub fn may_know(&self, likeness: Likeness) -> bool {
+        !self.is_empty() && self.lock().by_likeness.contains_key(&likeness)
     }
 
     /// What the backend said when it took this part.
@@ -116,7 +159,7 @@ impl Remembered {
         let mut parts = self.lock();
         let number = parts.next;
         parts.next += 1;
-        parts.by_key.insert(key, (number, until, said));
+        parts.insert(key, (number, until, said));
         parts.by_age.push_back((number, key));
         while let Some((number, oldest)) = parts.by_age.front().copied() {
             let held = parts.by_key.get(&oldest).filter(|(held, ..)| *held == number);
@@ -125,7 +168,7 @@ impl Remembered {
                 break;
             }
             if held.is_some() {
-                parts.by_key.remove(&oldest);
+                parts.remove(&oldest);
             }
             parts.by_age.pop_front();
         }
@@ -135,7 +178,7 @@ impl Remembered {
     /// The export that it belongs to has been answered with success.
     pub fn forget(&self, key: &PartKey) {
         let mut parts = self.lock();
-        parts.by_key.remove(key);
+        parts.remove(key);
         if parts.by_key.is_empty() {
             parts.by_age.clear();
         }
@@ -180,6 +223,7 @@ mod tests {
             project: "shop-prod",
             signal: Signal::Traces,
             export: whole,
+            likeness: Likeness(7),
         };
         let other = |change: fn(&mut PartScope<'static>)| {
             let mut other = PartScope {
@@ -189,6 +233,7 @@ mod tests {
                 project: "shop-prod",
                 signal: Signal::Traces,
                 export: ExportDigest::of(b"whole"),
+                likeness: Likeness(7),
             };
             change(&mut other);
             PartKey::of_part(&other, &[Bytes::from_static(b"part")])
@@ -215,7 +260,8 @@ mod tests {
     #[test]
     fn what_was_taken_is_known_until_its_time_or_the_success() {
         let memory = Remembered::default();
-        assert!(memory.is_empty());
+        let is_empty = || memory.is_empty() && memory.lock().by_likeness.is_empty();
+        assert!(is_empty());
         let said = PartialSuccess { rejected: 2, message: "é".repeat(MESSAGE_BYTES) };
         memory.remember(key("one"), Some(said), UnixMillis(100), UnixMillis(0));
         memory.remember(key("two"), None, UnixMillis(200), UnixMillis(0));
@@ -226,11 +272,40 @@ mod tests {
         assert!(memory.find(&key("three"), UnixMillis(0)).is_none());
         memory.forget(&key("two"));
         assert!(memory.find(&key("two"), UnixMillis(0)).is_none());
-        assert!(!memory.is_empty());
+        assert!(!is_empty());
         memory.remember(key("four"), None, UnixMillis(300), UnixMillis(150));
         assert_eq!(memory.lock().by_key.len(), 1, "what is over goes when something comes");
         memory.forget(&key("four"));
-        assert!(memory.is_empty());
+        assert!(is_empty());
+    }
+
+    /// Scenario: parts of one sender's export are remembered, and forgotten one after the other. Guarantees: until the last
+    /// of them is, and no longer, an export like it may be known; another sender's, another signal's and one of another
+    /// length is not, so that no digest is made for what others failed to send.
+    #[test]
+    fn only_an_export_like_one_that_is_remembered_may_be_known() {
+        let memory = Remembered::default();
+        let sender = ("oidc", "acme", "pod");
+        let likeness = memory.likeness(sender, Signal::Traces, 100);
+        let part = |name: &str| PartKey { likeness, ..key(name) };
+        assert!(!memory.may_know(likeness));
+        for name in ["one", "two", "two"] {
+            memory.remember(part(name), None, UnixMillis(200), UnixMillis(0));
+        }
+        assert!(memory.may_know(memory.likeness(sender, Signal::Traces, 100)));
+        for (other, signal, length) in [
+            (("oidc", "acme", "pod"), Signal::Traces, 101),
+            (("oidc", "acme", "pod"), Signal::Logs, 100),
+            (("oidc", "acme", "pod2"), Signal::Traces, 100),
+            (("oidc", "acmep", "od"), Signal::Traces, 100),
+            (("mtls", "acme", "pod"), Signal::Traces, 100),
+        ] {
+            assert!(!memory.may_know(memory.likeness(other, signal, length)), "{other:?} {signal:?} {length}");
+        }
+        for (name, is_known) in [("three", true), ("two", true), ("two", true), ("one", false)] {
+            memory.forget(&part(name));
+            assert_eq!(memory.may_know(likeness), is_known, "{name}");
+        }
     }
 
     #[test]
@@ -241,6 +316,7 @@ mod tests {
         }
         let parts = memory.lock();
         assert_eq!((parts.by_key.len(), parts.by_age.len()), (REMEMBERED_PARTS, REMEMBERED_PARTS));
+        assert_eq!(parts.by_likeness.get(&Likeness::default()), Some(&REMEMBERED_PARTS));
         assert!(!parts.by_key.contains_key(&key("9")) && parts.by_key.contains_key(&key("10")));
     }
 }

@@ -80,15 +80,20 @@ impl Work {
             let turn = self.queue.take_as(self.key).await;
             self.turn = Some(turn.ok_or_else(|| Refusal::new(Class::Unavailable, "reading_busy"))?);
         }
-        // The thread's other tasks move to another one.
-        Ok(match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-            _ => work(),
-        })
+        Ok(beside(true, work))
     }
 
     /// Gives the place back, before something else is waited for.
     pub fn pause(&mut self) {
         self.turn = None;
+    }
+}
+
+/// Does the work: if it `is_large`, beside the threads that serve. For what cannot wait for a turn, and is seldom.
+pub fn beside<T>(is_large: bool, work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        // The thread's other tasks move to another one.
+        Ok(RuntimeFlavor::MultiThread) if is_large => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }

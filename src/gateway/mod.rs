@@ -31,6 +31,7 @@ mod own;
 mod pace;
 mod page;
 mod parcel;
+mod part_keys;
 mod phases;
 mod pulse;
 mod reading;

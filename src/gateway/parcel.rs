@@ -39,7 +39,7 @@ pub struct Parcel {
     pub headers: HeaderMap,
     /// As it goes out: compressed, and framed for gRPC.
     pub body: Vec<Bytes>,
-    /// Its name in the memory of accepted parts, where one is needed.
+    /// Its name in the memory of accepted parts, where it may be known there.
     pub key: Option<PartKey>,
 }
 
@@ -59,7 +59,6 @@ pub enum Fate {
 pub struct Outcome {
     pub fate: Fate,
     pub upstream_status: Option<u16>,
-    pub key: Option<PartKey>,
     /// What the backend said, to be passed on where it is the only answer.
     pub delivered: Option<Delivered>,
 }
@@ -68,7 +67,7 @@ impl Outcome {
     /// A part that could not be sent at all.
     pub fn unsent(refusal: Refusal) -> Self {
         let fate = if refusal.class.is_callers() { Fate::Refused(Some(refusal)) } else { Fate::Again(refusal) };
-        Outcome { fate, upstream_status: None, key: None, delivered: None }
+        Outcome { fate, upstream_status: None, delivered: None }
     }
 }
 
@@ -87,12 +86,7 @@ pub async fn send_all(
         let outcome = match parcel {
             Err(refusal) => Some(Outcome::unsent(refusal)),
             Ok(parcel) => match remembered(core, &parcel) {
-                Some(said) => Some(Outcome {
-                    fate: Fate::Remembered(said),
-                    upstream_status: None,
-                    key: parcel.key,
-                    delivered: None,
-                }),
+                Some(said) => Some(Outcome { fate: Fate::Remembered(said), upstream_status: None, delivered: None }),
                 None => {
                     waiting.push((place, parcel));
                     None
@@ -135,7 +129,7 @@ fn remembered(core: &Core, parcel: &Parcel) -> Option<Option<PartialSuccess>> {
 }
 
 async fn send(house: &House, core: &Core, account: &Account, manner: Manner, parcel: Parcel) -> Outcome {
-    let Parcel { route, lease, backend, headers, body, key } = parcel;
+    let Parcel { route, lease, backend, headers, body, key: _ } = parcel;
     let errand = Errand {
         house,
         core,
@@ -155,9 +149,9 @@ async fn send(house: &House, core: &Core, account: &Account, manner: Manner, par
                 Some(said) => Fate::Taken(said),
                 None => judge(&delivered.said),
             };
-            Outcome { fate, upstream_status, key, delivered: Some(delivered) }
+            Outcome { fate, upstream_status, delivered: Some(delivered) }
         }
-        Err(refusal) => Outcome { fate: Fate::Again(refusal), upstream_status, key, delivered: None },
+        Err(refusal) => Outcome { fate: Fate::Again(refusal), upstream_status, delivered: None },
     }
 }
 

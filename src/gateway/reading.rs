@@ -13,6 +13,7 @@ use super::deliver::{Said, deadline};
 use super::lanes;
 use super::large::{SMALL_BYTES, SMALL_GROUPS, Work};
 use super::parcel::{Fate, Manner, Outcome, Parcel, send_all};
+use super::part_keys::PartKeys;
 use super::restraint;
 use super::tally::Tally;
 use super::walk::Walk;
@@ -20,7 +21,8 @@ use super::{answer, dropped};
 use crate::accept::{Arrival, Call, Fault, IngestAsk, Protocol};
 use crate::audit::Items;
 use crate::authorize::Reach;
-use crate::forward::{self, ExportDigest, PartKey, PartScope};
+use crate::clock::UnixMillis;
+use crate::forward;
 use crate::identify::Identity;
 use crate::limits::{Limits, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
@@ -93,23 +95,25 @@ pub async fn export(
     }
     restraint::take(walk, &export, bytes, &split).await.inspect_err(|_| tally.failed(&core, &split))?;
     let leaving = leaving(house.ingest_settings.compression, coding);
+    let facts = asked.identity.facts();
+    let mut keys = PartKeys::new(&core, facts, manner.signal, &export, split.parts.len(), is_large);
     let wrap_all = || {
-        // Digests cost time: they are needed where something may be remembered. One part alone never is: if it fails,
-        // there is nothing that was taken.
-        let may_be_remembered = split.parts.len() > 1 || !core.remembered.is_empty();
-        let digest = may_be_remembered.then(|| ExportDigest::of(export.body()));
-        let parts = split.parts.iter();
-        parts
-            .map(|part| wrap(walk, asked, manner, leaving, &headers, &export, part, digest, &mut held))
-            .collect::<Vec<_>>()
+        let mut parcels = Vec::with_capacity(split.parts.len());
+        for (place, part) in split.parts.iter().enumerate() {
+            parcels.push(wrap(walk, asked, manner, leaving, &headers, &export, (place, part), &mut keys, &mut held));
+        }
+        for (parcel, key) in parcels.iter_mut().zip(keys.known()) {
+            parcel.iter_mut().for_each(|parcel| parcel.key = *key);
+        }
+        parcels
     };
     let parcels = work.run(is_large, wrap_all).await?;
     work.pause();
     drop(export);
     let parallel = house.ingest_settings.parallel_parts;
     let outcomes = send_all(&house, &core, walk.account(), manner, parcels, parallel).await;
-    tally.settle(&core, &split, &outcomes, asked.identity.facts());
-    finish(session, walk, manner, split, outcomes).await
+    tally.settle(&core, &split, &outcomes, facts);
+    finish(session, walk, manner, split, outcomes, &keys).await
 }
 
 /// The coding that the head declares, of those that we can undo.
@@ -202,8 +206,8 @@ fn wrap(
     leaving: Coding,
     headers: &HeaderMap,
     export: &Export,
-    part: &Part,
-    digest: Option<ExportDigest>,
+    (place, part): (usize, &Part),
+    keys: &mut PartKeys<'_>,
     held: &mut Reservation,
 ) -> Result<Parcel, Refusal> {
     let house = &walk.house;
@@ -223,10 +227,10 @@ fn wrap(
     }
     held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding))?;
     let pieces = part.write(export, &stamps);
-    let key = digest.map(|export| part_key(asked, manner, export, part.project().unwrap_or_default(), &pieces));
+    keys.keep(place, part.project().unwrap_or_default(), &pieces);
     let mut headers = headers.clone();
     let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
-    Ok(Parcel { route, lease, backend, headers, body, key })
+    Ok(Parcel { route, lease, backend, headers, body, key: None })
 }
 
 /// Compresses and frames what goes out, and says so in its head.
@@ -260,12 +264,6 @@ pub fn pack(
     })
 }
 
-fn part_key(asked: &Asked<'_>, manner: Manner, export: ExportDigest, project: &str, pieces: &[Bytes]) -> PartKey {
-    let sender = asked.identity.facts();
-    let (method, issuer, subject) = (sender.method.name(), &*sender.issuer, &*sender.subject);
-    PartKey::of_part(&PartScope { method, issuer, subject, project, signal: manner.signal, export }, pieces)
-}
-
 /// Merges what became of the parts into one answer.
 async fn finish(
     session: &mut Session,
@@ -273,6 +271,7 @@ async fn finish(
     manner: Manner,
     split: Split,
     mut outcomes: Vec<Outcome>,
+    keys: &PartKeys<'_>,
 ) -> Result<(), Refusal> {
     let mut merged = PartialSuccess { rejected: split.rejected.items, message: String::new() };
     merged.message.extend(split.rejected.message());
@@ -325,16 +324,15 @@ async fn finish(
         {
             return Err(refusal.clone());
         }
-        let key = only.key;
         let is_taken = matches!(only.fate, Fate::Taken(_));
         let passed = lanes::pass_on(session, walk, delivered).await;
-        if let (Some(key), true, true) = (key, is_taken, passed.is_ok()) {
-            walk.core().remembered.forget(&key);
+        if is_taken && passed.is_ok() {
+            keys.forget();
         }
         return passed;
     }
     if let Some(refusal) = again {
-        remember(walk, &outcomes);
+        remember(walk, &outcomes, keys);
         return Err(refusal);
     }
     if !has_taken {
@@ -350,12 +348,10 @@ async fn finish(
     let body = otlp::write_answer(manner.signal, manner.encoding, said);
     if answer::exported(session, walk, manner, body, dropped).await.is_err() {
         // Nobody has heard of the success: the exporter will come again.
-        remember(walk, &outcomes);
+        remember(walk, &outcomes, keys);
         return Err(Refusal::new(Class::Malformed, "client_closed"));
     }
-    for key in outcomes.iter().filter_map(|outcome| outcome.key.as_ref()) {
-        walk.core().remembered.forget(key);
-    }
+    keys.forget();
     Ok(())
 }
 
@@ -379,13 +375,12 @@ fn add_words(to: &mut String, words: &str) {
 }
 
 /// Keeps in mind what was taken, so that a retry sends only what is missing.
-fn remember(walk: &Walk, outcomes: &[Outcome]) {
-    let core = walk.core();
-    let now = core.clock.now();
+fn remember(walk: &Walk, outcomes: &[Outcome], keys: &PartKeys<'_>) {
+    let now = walk.core().clock.now();
     let kept = i64::try_from(walk.house.ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
-    for outcome in outcomes {
-        if let (Fate::Taken(said) | Fate::Remembered(said), Some(key)) = (&outcome.fate, outcome.key) {
-            core.remembered.remember(key, said.clone(), crate::clock::UnixMillis(now.0.saturating_add(kept)), now);
-        }
-    }
+    let taken = outcomes.iter().enumerate().filter_map(|(place, outcome)| match &outcome.fate {
+        Fate::Taken(said) | Fate::Remembered(said) => Some((place, said)),
+        Fate::Refused(_) | Fate::Again(_) => None,
+    });
+    keys.remember(taken, UnixMillis(now.0.saturating_add(kept)), now);
 }
