@@ -241,10 +241,11 @@ impl Line {
             Mode::Length(remaining) => usize::try_from(*remaining).unwrap_or(BODY_READ_BYTES).min(BODY_READ_BYTES),
             _ => BODY_READ_BYTES / 4,
         };
-        self.ahead.reserve(wanted.max(1024));
-        let reading = self.io.read_buf(&mut self.ahead);
-        tokio::pin!(reading);
-        reading.poll(cx)
+        // What is left of a buffer is used before another one is taken: pieces that are kept keep all of theirs.
+        if self.ahead.capacity() - self.ahead.len() < wanted.min(BODY_READ_BYTES / 4) {
+            self.ahead.reserve(wanted.max(1024));
+        }
+        std::pin::pin!(self.io.read_buf(&mut self.ahead)).poll(cx)
     }
 
     /// Hands out bytes that may pass to the framework.

@@ -1,21 +1,27 @@
 //! A body that is put together in memory.
 //!
-//! What it does: joins the pieces of a body in steps, each of which is asked of the budget before. What it refuses to
-//! know: where pieces come from, how large a body may be. Invariants: what is reserved is what is allocated, at most twice
-//! what has come or a step, whatever was announced; a body of one piece is not copied.
+//! What it does: keeps the pieces of a body as they come, each asked of the budget before, and joins them once. What it
+//! refuses to know: where pieces come from, how large a body may be. Invariants: what is reserved is what is kept, and at
+//! most twice what has come and a block, whatever was announced; a byte is copied twice at most, that of a long piece once,
+//! and a body of one piece is not copied.
 
 use bytes::Bytes;
 
 use crate::limits::{Reservation, Spent};
 
-/// The least that a growing body takes at once.
-const STEP_BYTES: usize = 64 << 10;
+/// A shorter piece is copied into a block: its place in a list, and what is left unused of the buffer that it lies in,
+/// could be more than itself.
+const SHORT_BYTES: usize = 4 << 10;
+/// The largest block. One is no larger than what has come before it, or a short piece.
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// A body as far as it has come.
 #[derive(Debug)]
 pub struct WholeBody {
-    first: Option<Bytes>,
-    joined: Vec<u8>,
+    pieces: Vec<Bytes>,
+    /// Pieces that came after the last of `pieces`; it never grows beyond its capacity.
+    block: Vec<u8>,
+    came_bytes: usize,
     expected_bytes: usize,
 }
 
@@ -23,43 +29,41 @@ impl WholeBody {
     /// `expected_bytes`: as long as it becomes or may become. Nothing is taken for it yet.
     pub fn new(expected_bytes: u64) -> Self {
         let expected_bytes = usize::try_from(expected_bytes).unwrap_or(usize::MAX);
-        WholeBody { first: None, joined: Vec::new(), expected_bytes }
+        WholeBody { pieces: Vec::new(), block: Vec::new(), came_bytes: 0, expected_bytes }
     }
 
     pub fn add(&mut self, piece: Bytes, reservation: &mut Reservation) -> Result<(), Spent> {
-        // Most bodies come in one piece, which is handed on without a copy.
-        if self.first.is_none() && self.joined.is_empty() {
-            reservation.grow(piece.len() as u64)?;
-            self.first = Some(piece);
-            return Ok(());
-        }
-        if let Some(first) = &self.first {
-            // What the first piece took pays for its copy.
-            let (held, needed) = (first.len(), first.len().saturating_add(piece.len()));
-            let room = self.room(held, needed);
-            reservation.grow(room.saturating_sub(held) as u64)?;
-            self.joined.reserve_exact(room);
-            self.joined.extend_from_slice(first);
-            self.first = None;
-        } else {
-            let (held, needed) = (self.joined.capacity(), self.joined.len().saturating_add(piece.len()));
-            if needed > held {
-                let room = self.room(held, needed);
-                reservation.grow(room.saturating_sub(held) as u64)?;
-                self.joined.reserve_exact(room - self.joined.len());
+        let length = piece.len();
+        if length > self.block.capacity() - self.block.len() {
+            // The first is nearly always the only one.
+            let is_kept = length >= SHORT_BYTES || self.came_bytes == 0;
+            let still = self.expected_bytes.saturating_sub(self.came_bytes);
+            let room = self.came_bytes.clamp(SHORT_BYTES, BLOCK_BYTES).min(still).max(length);
+            reservation.grow(if is_kept { length } else { room } as u64)?;
+            if !self.block.is_empty() {
+                self.pieces.push(std::mem::take(&mut self.block).into());
             }
+            if is_kept {
+                self.pieces.push(piece);
+                self.came_bytes = self.came_bytes.saturating_add(length);
+                return Ok(());
+            }
+            self.block.reserve_exact(room);
         }
-        self.joined.extend_from_slice(&piece);
+        self.block.extend_from_slice(&piece);
+        self.came_bytes = self.came_bytes.saturating_add(length);
         Ok(())
     }
 
-    /// How much to have, where `held` is not enough and `needed` is: doubling keeps the copying linear.
-    fn room(&self, held: usize, needed: usize) -> usize {
-        held.saturating_mul(2).max(STEP_BYTES).min(self.expected_bytes).max(needed)
-    }
-
-    pub fn finish(self) -> Bytes {
-        self.first.unwrap_or_else(|| self.joined.into())
+    /// The pieces pay for what they are joined to: they go while it is made, and nothing is waited for.
+    pub fn finish(mut self) -> Bytes {
+        if self.pieces.len() == 1 && self.block.is_empty() {
+            return self.pieces.pop().unwrap_or_default();
+        }
+        let mut joined = Vec::with_capacity(self.came_bytes);
+        self.pieces.into_iter().for_each(|piece| joined.extend_from_slice(&piece));
+        joined.extend_from_slice(&self.block);
+        joined.into()
     }
 }
 
@@ -71,7 +75,7 @@ mod tests {
     const KIB: usize = 1 << 10;
 
     /// Scenario: bodies of which much is announced, in pieces. Guarantees: what is reserved follows what came, not what was
-    /// announced; and ends at what was announced.
+    /// announced; and that is no more than a block beside it.
     #[test]
     fn memory_is_taken_as_a_body_comes() {
         // Announced; pieces; what is reserved after each of them.
@@ -80,10 +84,19 @@ mod tests {
             ("nothing", 16 << 20, &[], &[]),
             ("one piece", 5, &[5], &[5]),
             ("one byte of many", 16 << 20, &[1], &[1]),
-            ("a trickle", 16 << 20, &[1, 1, 1], &[1, 64 * KIB, 64 * KIB]),
+            ("a trickle", 16 << 20, &[1, 1, 1], &[1, 1 + 4 * KIB, 1 + 4 * KIB]),
+            ("a trickle that grows", 16 << 20, &[3 * KIB; 7], &[3, 7, 13, 13, 25, 25, 25].map(|kib| kib * KIB)),
             ("small, in two pieces", 7, &[5, 2], &[5, 7]),
-            ("growing", 400 * KIB, &[60 * KIB; 5], &[60 * KIB, 120 * KIB, 240 * KIB, 240 * KIB, 400 * KIB]),
+            ("growing", 400 * KIB, &[60 * KIB; 5], &[60, 120, 180, 240, 300].map(|kib| kib * KIB)),
             ("a large piece", 400 * KIB, &[KIB, 300 * KIB], &[KIB, 301 * KIB]),
+            ("an end", 41 * KIB, &[20 * KIB, 20 * KIB, KIB], &[20, 40, 41].map(|kib| kib * KIB)),
+            // A long piece goes where there is room for it.
+            (
+                "long and short",
+                1 << 20,
+                &[KIB, 20 * KIB, KIB, 19 * KIB, KIB, 30 * KIB, KIB],
+                &[1, 21, 42, 42, 42, 72, 136].map(|kib| kib * KIB),
+            ),
             ("more than announced", 10, &[10, 10], &[10, 20]),
         ];
         for (what, announced, pieces, expected) in cases {
@@ -97,7 +110,9 @@ mod tests {
                 sent.extend_from_slice(&piece);
                 whole.add(piece.into(), &mut held).unwrap();
                 assert_eq!(budget.used_bytes(), *expected as u64, "{what}, piece {place}");
-                assert!(whole.joined.capacity() <= *expected, "{what}, piece {place}");
+                let held = whole.pieces.iter().map(Bytes::len).sum::<usize>() + whole.block.capacity();
+                assert!(held <= *expected, "{what}, piece {place}");
+                assert!(whole.pieces.len() <= 2 + sent.len() / SHORT_BYTES * 2, "{what}, piece {place}");
             }
             assert!(whole.finish() == sent, "{what}");
         }
