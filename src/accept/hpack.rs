@@ -61,6 +61,9 @@ const HASH: (u32, u32) = (12, 0xffa);
 const COLON: (u32, u32) = (7, 0x5c);
 const END: (u32, u32) = (30, 0x3fff_ffff);
 
+/// The bits of the name's index in a literal that is kept in the table (RFC 7541 section 6.2.1).
+const KEPT_PREFIX: u32 = 6;
+
 /// What a header block holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -130,7 +133,7 @@ impl Table {
                 self.resize(integer(&mut block, 5)?)?;
                 continue;
             } else {
-                let (entry, value) = self.literal(&mut block, if first & 0x40 != 0 { 6 } else { 4 })?;
+                let (entry, value) = self.literal(&mut block, if first & 0x40 != 0 { KEPT_PREFIX } else { 4 })?;
                 if entry.is_authority && found.authority.is_none() {
                     let end = whole.len() - block.len();
                     found.authority = odd(value, entry.value_bytes, end);
@@ -164,7 +167,9 @@ impl Table {
             }
         };
         let before = *block;
-        let value = text(block)?;
+        // Neither length nor text of a value counts that is not kept, and it may be long: a token.
+        let is_kept = prefix == KEPT_PREFIX;
+        let value = if is_kept || pseudo { text(block)? } else { packed(block).map(|_| Text::default())? };
         let string = before.get(..before.len() - block.len()).unwrap_or_default();
         Ok((Entry { name_bytes, value_bytes: value.bytes, pseudo, hash: value.hash, is_authority }, string))
     }
@@ -243,17 +248,23 @@ fn integer(block: &mut &[u8], prefix: u32) -> Result<usize, Broken> {
     Ok(value)
 }
 
-/// A string (RFC 7541 section 5.2).
-fn text(block: &mut &[u8]) -> Result<Text, Broken> {
+/// A string as it was sent, and whether it is in Huffman code (RFC 7541 section 5.2).
+fn packed<'b>(block: &mut &'b [u8]) -> Result<(&'b [u8], bool), Broken> {
     let is_packed = block.first().ok_or(Broken)? & 0x80 != 0;
     let length = integer(block, 7)?;
     let (bytes, rest) = block.split_at_checked(length).ok_or(Broken)?;
     *block = rest;
+    Ok((bytes, is_packed))
+}
+
+/// A string, measured.
+fn text(block: &mut &[u8]) -> Result<Text, Broken> {
+    let (bytes, is_packed) = packed(block)?;
     if is_packed {
         return unpacked(bytes);
     }
     let (colon_first, hash) = (bytes.first() == Some(&b':'), memchr::memchr(b'#', bytes).is_some());
-    Ok(Text { bytes: length, colon_first, hash })
+    Ok(Text { bytes: bytes.len(), colon_first, hash })
 }
 
 /// What stands for an authority that is no host; `None`: it is one, or the framework judges it. `string`: its value as it
@@ -321,7 +332,16 @@ fn unpack(bytes: &[u8], mut tell: impl FnMut(u8)) -> Result<Text, Broken> {
             filled += 8;
         }
         let code = |bits: u32| u32::try_from(window >> (64 - bits)).unwrap_or(u32::MAX);
-        let found = CODES.iter().find(|(bits, first, count)| code(*bits).wrapping_sub(*first) < *count);
+        // Nearly all symbols are short, and told by their first eight bits.
+        let short = match code(8) {
+            0..0x50 => CODES.first(),
+            0x50..0xb8 => CODES.get(1),
+            0xb8..0xf8 => CODES.get(2),
+            0xf8..0xfe => CODES.get(3),
+            _ => None,
+        };
+        let is_found = |(bits, first, count): &&(u32, u32, u32)| code(*bits).wrapping_sub(*first) < *count;
+        let found = short.or_else(|| CODES.iter().find(is_found));
         let (bits, first, _) = *found.ok_or(Broken)?;
         if bits > filled {
             // Less than a symbol is left: padding, which is shorter than a byte and has no zero.

@@ -15,6 +15,21 @@ fn the_code_is_whole() {
     }
 }
 
+/// Guarantees: what is told by eight bits is what the table of codes says.
+#[test]
+fn short_codes_are_told_by_their_first_bits() {
+    for first in 0..=u8::MAX {
+        let found = CODES
+            .iter()
+            .find(|(bits, code, count)| *bits <= 8 && (u32::from(first) >> (8 - bits)).wrapping_sub(*code) < *count);
+        let bits = found.map(|(bits, ..)| *bits);
+        // The symbol, and padding up to the end of its byte.
+        let byte = bits.map(|bits| first | ((1_u16 << (8 - bits)) - 1) as u8);
+        let told = byte.map(|byte| unpacked(&[byte]).map(|text| text.bytes));
+        assert_eq!(told, bits.map(|_| Ok(1)), "{first:08b}");
+    }
+}
+
 /// Scenario: the three requests of RFC 7541 appendix C.4, on one connection. Guarantees: the table has the sizes that
 /// the appendix gives.
 #[test]
@@ -77,6 +92,8 @@ fn what_cannot_be_read_is_broken() {
         b"\x04\x82\x63\xff\xff",
         b"\x04\x81\x60",
         b"\x04\x84\xff\xff\xff\xff",
+        b"\x40\x01x\x81\x60",
+        b"\x00\x01x\x85/",
     ] {
         assert_eq!(Table::default().read(block), Err(Broken), "{}", block.escape_ascii());
     }
