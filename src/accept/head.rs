@@ -94,9 +94,11 @@ pub fn mask(head: &mut [u8], has_body: bool) {
         (b"transfer-encoding", b"lightkeeper-te-xx"),
     ];
     let masks = MASKS.get(..if has_body { MASKS.len() } else { 1 }).unwrap_or_default();
-    for line in head.split_mut(|byte| *byte == b'\n').skip(1) {
+    let mut rest = head;
+    while let Some(at) = memchr::memchr(b'\n', rest) {
+        rest = std::mem::take(&mut rest).get_mut(at + 1..).unwrap_or_default();
         for (name, mask) in masks {
-            if let Some(start) = line.get_mut(..name.len())
+            if let Some(start) = rest.get_mut(..name.len())
                 && start.eq_ignore_ascii_case(name)
             {
                 start.copy_from_slice(mask);
@@ -183,7 +185,8 @@ fn request_line(line: &[u8]) -> Result<(), Fault> {
 
 /// The bytes of RFC 3986's path and query in origin form; `#` and everything unprintable is out.
 fn is_target_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/%-._~!$&'()*+,;=:@?".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'%' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
+        | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'?')
 }
 
 fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
@@ -192,7 +195,7 @@ fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     if name.is_empty() || !name.iter().all(|byte| super::is_header_name_byte(*byte)) {
         return Err(Fault::HeaderLine);
     }
-    if !value.iter().all(|byte| super::is_header_value_byte(*byte)) {
+    if !super::is_header_value(value) {
         return Err(Fault::HeaderLine);
     }
     Ok((name, value.trim_ascii()))

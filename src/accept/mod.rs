@@ -64,12 +64,21 @@ fn is_known_method(method: &[u8]) -> bool {
 
 /// RFC 9110 section 5.6.2 `tchar`, without `_`: proxies and CGI-like backends read `a_b` as `a-b`.
 fn is_header_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^`|~".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.'
+        | b'^' | b'`' | b'|' | b'~')
 }
 
 /// RFC 9110 section 5.5: visible ASCII, blank, tab, and `obs-text`.
 fn is_header_value_byte(byte: u8) -> bool {
     byte == b'\t' || (0x20..=0x7e).contains(&byte) || byte >= 0x80
+}
+
+/// Whether a header value holds nothing else. Values are long (tokens), so they are judged a block at a time.
+fn is_header_value(value: &[u8]) -> bool {
+    const BLOCK_BYTES: usize = 32;
+    let mut blocks = value.chunks_exact(BLOCK_BYTES);
+    let is_good = |block: &[u8]| block.iter().fold(true, |all, byte| all & is_header_value_byte(*byte));
+    blocks.all(is_good) && is_good(blocks.remainder())
 }
 
 #[cfg(test)]

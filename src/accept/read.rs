@@ -161,8 +161,7 @@ fn check_lines(parts: &Parts, limits: &Limits) -> Result<(), Fault> {
         let value = value.as_bytes();
         let padded =
             value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace);
-        if !value.iter().all(|byte| super::is_header_value_byte(*byte)) || (padded && parts.version == Version::HTTP_2)
-        {
+        if !super::is_header_value(value) || (padded && parts.version == Version::HTTP_2) {
             return Err(Fault::HeaderLine);
         }
     }
@@ -172,6 +171,10 @@ fn check_lines(parts: &Parts, limits: &Limits) -> Result<(), Fault> {
     // Over HTTP/2 the framework cuts a target off at a `#`: what stood there is known from the frame alone.
     if parts.version == Version::HTTP_2 && parts.headers.contains_key(header_blocks::REFUSED) {
         return Err(Fault::Target);
+    }
+    // As many names as lines: no name stands twice.
+    if parts.headers.keys_len() == parts.headers.len() {
+        return Ok(());
     }
     for name in [
         &CONTENT_TYPE,

@@ -66,7 +66,8 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         return inlet::receive(session, walk, arrival, caller, ask).await;
     }
     let (caller, opened, turn) = with_body(session, walk, arrival, caller, &call).await?;
-    let shown = caller.shown();
+    // A digest, which only a body that may hold a token is compared with.
+    let shown = matches!(call.ask, Ask::Legacy(_)).then(|| caller.shown());
     let identity = house.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection))?;
     drop(turn);
     walk.note_identity(identity.facts());
@@ -98,6 +99,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             outcome
         }
         Ask::Legacy(ask) => {
+            let shown = shown.ok_or_else(|| Refusal::new(Class::Unavailable, "internal_defect"))?;
             let reach = reach(walk, &identity, &call)?;
             let culprit = Culprit::identity(walk, identity.facts());
             culprit.check(walk)?;

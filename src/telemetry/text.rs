@@ -26,8 +26,9 @@ pub fn is_hidden(character: char) -> bool {
 /// The text as one printable line of at most `limit` bytes: hidden characters, and white space that is not a plain blank, as
 /// `\u{202e}`; beyond the limit `…[+N bytes]`, with the bytes of the text that are missing.
 pub fn line(text: &str, limit: usize) -> Cow<'_, str> {
-    let is_plain = |byte: &u8| (0x20..=0x7e).contains(byte) && *byte != b'\\';
-    if text.len() <= limit && text.as_bytes().iter().all(is_plain) {
+    let is_plain = |byte: &u8| (0x20..=0x7e).contains(byte) & (*byte != b'\\');
+    // All of it, without a way out: nearly always plain, and compared many bytes at a time.
+    if text.len() <= limit && text.as_bytes().iter().fold(true, |all, byte| all & is_plain(byte)) {
         return Cow::Borrowed(text);
     }
     // A backslash that would look like the beginning of an escape is escaped itself.

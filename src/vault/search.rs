@@ -118,6 +118,10 @@ impl Search {
 
     /// Every credential in a text, but for the access tokens of the project whose tokens the reader may see.
     pub fn find(&self, text: &[u8], shown: Option<&str>) -> Finds<'_> {
+        // No spelling of a credential is shorter than the shortest credential.
+        if text.len() < SHORTEST_BYTES {
+            return Finds::default();
+        }
         let mut layers: Vec<Cow<'_, [u8]>> = vec![Cow::Borrowed(text)];
         let mut places = Vec::new();
         let mut owners = BTreeSet::new();
