@@ -251,6 +251,8 @@ def gateway(name, binary, directory, port, admin, upstream, stamp):
         "vault": {"projects": projects, "api_keys": {"read": {"env": "COMPARE_READ_KEY"}, "write": {"env": "COMPARE_READ_KEY"}}},
         "policy": f"{name}.policy.yaml",
         "ingest": {"stamp": stamp},
+        # Every read is asked of the backend, as with the others, and none is refused for the backend's sake.
+        "query": {"coalesce": "off", "rates": {"general": "1000000/s"}},
         "audit": {"file": f"{name}.audit.jsonl"},
         "threads": 1,
         # The audit record is written for every call; a log line beside it is not (Envoy writes none either).
