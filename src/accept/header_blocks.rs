@@ -432,9 +432,9 @@ mod tests {
         }
         assert!(blocks.lost && blocks.is_within(0));
         let last = blocks.walk(&frame(CONTINUATION, END_HEADERS, 1, &part));
-        assert_eq!(last.change.map(|change| change.field), Some(MALFORMED_FIELD));
+        assert_eq!(last.change.map(|change| change.field), Some(MALFORMED_FIELD.into()));
         let next = blocks.walk(&frame(HEADERS, END_HEADERS, 3, b"\x82\x86\x84"));
-        assert_eq!(next.change.map(|change| change.field), Some(MALFORMED_FIELD));
+        assert_eq!(next.change.map(|change| change.field), Some(MALFORMED_FIELD.into()));
     }
 
     /// Scenario: a block that is not read, by its faulty index or because its stream depends on itself, and then others.
