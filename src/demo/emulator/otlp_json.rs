@@ -13,7 +13,7 @@ use crate::otlp::Signal;
 const KINDS: [&str; 5] = ["gauge", "sum", "histogram", "exponentialHistogram", "summary"];
 
 pub(super) fn decode(signal: Signal, body: &[u8]) -> Option<Vec<ExportedResource>> {
-    let document: Value = serde_json::from_slice(body).ok()?;
+    let document: Value = serde_json::from_slice(&lenient(body)).ok()?;
     let (groups, scopes, items) = match signal {
         Signal::Traces => ("resourceSpans", "scopeSpans", "spans"),
         Signal::Metrics => ("resourceMetrics", "scopeMetrics", "metrics"),
@@ -48,6 +48,45 @@ pub(super) fn decode(signal: Signal, body: &[u8]) -> Option<Vec<ExportedResource
         resources.push(exported);
     }
     Some(resources)
+}
+
+/// The text as serde_json takes it where the Collector's reader is more lenient: each half of a surrogate pair becomes
+/// U+FFFD, and what lies in very many brackets becomes `null`.
+fn lenient(body: &[u8]) -> Vec<u8> {
+    /// serde_json reads 127.
+    const DEPTH: usize = 100;
+    let unit = |at: usize| {
+        let digits = body.get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut text = Vec::with_capacity(body.len());
+    let (mut at, mut depth, mut is_string) = (0, 0_usize, false);
+    while let Some(byte) = body.get(at) {
+        let mut length = 1;
+        let mut put: Option<&[u8]> = None;
+        match byte {
+            b'\\' => match unit(at) {
+                Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => length = 12,
+                Some(0xd800..=0xdfff) => (length, put) = (6, Some(&b"\\ufffd"[..])),
+                _ => length = 2,
+            },
+            b'"' => is_string = !is_string,
+            b'{' | b'[' if !is_string => {
+                depth += 1;
+                put = (depth == DEPTH + 1).then_some(&b"null"[..]);
+            }
+            b'}' | b']' if !is_string => {
+                depth = depth.saturating_sub(1);
+                put = (depth == DEPTH).then_some(&b""[..]);
+            }
+            _ => {}
+        }
+        if depth <= DEPTH || put.is_some() {
+            text.extend_from_slice(put.or(body.get(at..at + length)).unwrap_or_default());
+        }
+        at += length;
+    }
+    text
 }
 
 fn span(item: &Value) -> Option<ExportedRecord> {
@@ -112,4 +151,20 @@ fn attributes(value: &Value, name: &str) -> Option<Attributes> {
         pairs.push((pair.get("key")?.as_str()?.to_owned(), value));
     }
     Some(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reader_is_as_lenient_as_the_collectors() {
+        let same = r#"{"a":["\ud83d\ude00","\\ud83d","[{\"",1]}"#;
+        assert_eq!(lenient(same.as_bytes()), same.as_bytes());
+        assert_eq!(lenient(br#"["\ud83d","\ude00x"]"#), br#"["\ufffd","\ufffdx"]"#);
+        let deep = format!("{}1{}", r#"{"a":["#.repeat(200), "]}".repeat(200));
+        let flat = format!("{}null{}", r#"{"a":["#.repeat(50), "]}".repeat(50));
+        assert_eq!(String::from_utf8(lenient(deep.as_bytes())).unwrap(), flat);
+        assert!(serde_json::from_str::<Value>(&flat).is_ok());
+    }
 }
