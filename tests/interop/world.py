@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 SHARED = []  # the one world of a run, once it stands
 EXPORTERS = ["http-gzip", "http-zstd", "grpc-gzip", "grpc-zstd"]  # of collector/config.yaml
 DECODERS = {"identity": bytes, "gzip": gzip.decompress, "zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body)}
-PATIENCE = 60  # seconds until something that should happen has not
+PATIENCE = 120  # seconds until something that should happen has not
 
 
 def free_ports(count):
