@@ -166,6 +166,7 @@ struct Edge {
     refused: IntCounterVec,
     unused: IntCounterVec,
     health: IntCounterVec,
+    preflights: IntCounterVec,
 }
 
 impl Edge {
@@ -185,7 +186,12 @@ impl Edge {
             "Health checks on the serving port by listener, kind (http, grpc_check, grpc_watch or grpc_probe) and answer.",
             &["listener", "kind", "answer"],
         )?;
-        Ok(Edge { refused, unused, health })
+        let preflights = make.counter(
+            "preflights_total",
+            "Questions of browsers whether a page of another origin may ask, by listener and answer (allowed or refused).",
+            &["listener", "answer"],
+        )?;
+        Ok(Edge { refused, unused, health, preflights })
     }
 }
 
@@ -337,6 +343,11 @@ impl Metrics {
     /// Counts a health check on the serving port.
     pub fn health_checked(&self, listener: &str, kind: &'static str, answer: &'static str) {
         self.edge.health.with_label_values(&[listener, kind, answer]).inc();
+    }
+
+    /// Counts a preflight.
+    pub fn preflight(&self, listener: &str, answer: &'static str) {
+        self.edge.preflights.with_label_values(&[listener, answer]).inc();
     }
 
     pub fn reloaded(&self, ok: bool, unix_seconds: f64) {

@@ -67,7 +67,9 @@ fn codes() -> BTreeSet<String> {
             found.extend(after(&source, &["=> "]));
         }
         match path.as_str() {
-            "src/accept/edge.rs" => found.extend(after(&source, &["=> ", "return Err(", "failed("])),
+            "src/accept/edge.rs" | "src/accept/census.rs" => {
+                found.extend(after(&source, &["=> ", "return Err(", "failed(", "refused(peer, "]));
+            }
             "src/accept/frames.rs" => found.extend(after(&source, &["=> Some("])),
             "src/gateway/walk.rs" => found.extend(after(&source, &["(None, Some(_)) => ", "(None, None) => "])),
             "src/gateway/explaining.rs" => found.extend(after(&source, &["\"reason\": ", "Judged::Nothing("])),

@@ -19,7 +19,7 @@ pub struct Caller {
     pub certificate: Option<Arc<ClientChain>>,
     /// A browser's session. Never beside a token: that is refused before a `Caller` exists.
     pub session: Option<SessionCookie>,
-    /// The client's address as the socket has it.
+    /// The client's address, as the connection has it until a trusted proxy's header says better.
     pub address: IpAddr,
 }
 

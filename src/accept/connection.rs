@@ -16,6 +16,7 @@ use crate::limits::{Account, Budget};
 /// One accepted connection.
 pub struct Connection {
     pub listener: Arc<ListenerSettings>,
+    /// The client, as the socket has it or a trusted proxy's PROXY header.
     pub peer: SocketAddr,
     pub http2: bool,
     /// The client's certificate chain, if the handshake verified one.
@@ -71,7 +72,7 @@ impl Connection {
     }
 
     /// The account of its calls until their identity is proven.
-    pub fn account(&self, budget: &Arc<Budget>) -> &Account {
+    pub(super) fn account(&self, budget: &Arc<Budget>) -> &Account {
         self.account.get_or_init(|| budget.unproven(self.peer.ip()))
     }
 

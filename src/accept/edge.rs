@@ -1,14 +1,13 @@
 //! The accept loop: from a socket to a guarded stream that the framework serves.
 //!
-//! What it does: binds (port 0 included), counts connections in total and per address (IPv6: its /64), bounds the
-//! handshake, recognises cleartext HTTP/2, ends connections by age and at the drain, and tells of every
+//! What it does: binds (port 0 included), counts connections in total and per address (IPv6: its /64), takes off what a
+//! trusted proxy says of its client (PROXY protocol), bounds the handshake, recognises cleartext HTTP/2, ends connections by age and at the drain, and tells of every
 //! refusal that happens before a request exists. What it refuses to know: requests.
 //! Invariants: an accept error never ends the loop; a slot is given back whatever way a connection ends.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,14 +21,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use super::census::{Census, Place};
 use super::connection::Connection;
 use super::handshake::{ShownCertificate, listened};
 use super::head::HeadLimits;
 use super::line::{Line, Pace};
+use super::proxy_protocol;
 use super::stream::Guarded;
 use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
-use crate::limits::{Limits, address_block};
+use crate::limits::Limits;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -58,59 +59,6 @@ pub enum EdgeEvent {
 
 /// Told of events on a listener. Must not block.
 pub type Witness = Arc<dyn Fn(&str, Option<SocketAddr>, EdgeEvent) + Send + Sync>;
-
-/// Counts open connections over all listeners.
-#[derive(Default)]
-pub struct Census {
-    counts: Mutex<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
-    total: u32,
-    by_address: HashMap<IpAddr, u32>,
-}
-
-/// One counted connection; dropping it gives the place back.
-pub struct Place {
-    census: Arc<Census>,
-    address: IpAddr,
-}
-
-impl Census {
-    /// Open connections now.
-    pub fn total(&self) -> u32 {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
-    }
-
-    fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Result<Place, &'static str> {
-        let address = address_block(address);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= limits.connections {
-            return Err("connections_total");
-        }
-        let here = counts.by_address.entry(address).or_default();
-        if *here >= limits.connections_per_address {
-            return Err("connections_per_address");
-        }
-        *here += 1;
-        counts.total += 1;
-        Ok(Place { census: self.clone(), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.total = counts.total.saturating_sub(1);
-        if let Some(here) = counts.by_address.get_mut(&self.address) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
-    }
-}
 
 /// The stages of a stop: accept on, then finish what is in flight, then cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,7 +122,8 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         };
         // IPv4-mapped addresses count as the IPv4 address that they are.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let place = match self.census.enter(peer.ip(), &terms.limits) {
+        let is_proxy = terms.listener.front.proxy_protocol.contains(peer.ip());
+        let place = match self.census.enter(peer.ip(), !is_proxy, &terms.limits) {
             Ok(place) => place,
             Err(reason) => {
                 (self.witness)(name, Some(peer), EdgeEvent::ConnectionRefused { reason });
@@ -193,15 +142,14 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
     app: Arc<A>,
     witness: Witness,
     mut stage: watch::Receiver<Stage>,
-    place: Place,
+    mut place: Place,
 ) {
-    let _place = place;
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = tcp.set_nodelay(true);
     let limits = terms.limits.clone();
     let established = tokio::select! {
         biased;
-        established = establish(tcp, peer, &terms, &witness) => established,
+        established = arrive(tcp, peer, &terms, &witness, &mut place) => established,
         // Who has not said anything yet looks elsewhere, and holds no stop up.
         () = reached(&mut stage, Stage::Draining) => return,
     };
@@ -223,6 +171,62 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
         () = tokio::time::sleep(limits.drain_timeout) => {}
         () = reached(&mut stage, Stage::Stopped) => {}
     }
+}
+
+/// Whether a first byte comes.
+enum First {
+    Came,
+    Closed,
+    Silent,
+}
+
+async fn first_byte(tcp: &TcpStream, until: Instant) -> First {
+    match timeout_at(until, tcp.peek(&mut [0])).await {
+        Ok(Ok(1..)) => First::Came,
+        Ok(Ok(0) | Err(_)) => First::Closed,
+        Err(_) => First::Silent,
+    }
+}
+
+/// Learns from a trusted proxy whose connection this is, and establishes it as the client's.
+async fn arrive(
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    terms: &Terms,
+    witness: &Witness,
+    place: &mut Place,
+) -> Option<(Arc<Connection>, Guarded)> {
+    let listener = &terms.listener;
+    if !listener.front.proxy_protocol.contains(peer.ip()) {
+        return establish(tcp, peer, terms, witness).await;
+    }
+    let refused = |peer, reason| witness(&listener.name, Some(peer), EdgeEvent::ConnectionRefused { reason });
+    let until = Instant::now() + terms.limits.header_timeout;
+    match first_byte(&tcp, until).await {
+        First::Came => {}
+        First::Closed => {
+            witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
+            return None;
+        }
+        First::Silent => return None,
+    }
+    let client = match timeout_at(until, proxy_protocol::read_header(&mut tcp)).await {
+        Ok(Ok(client)) => client.unwrap_or(peer),
+        Ok(Err(_)) => {
+            refused(peer, "proxy_header_malformed");
+            return None;
+        }
+        Err(_) => {
+            refused(peer, "proxy_header_timeout");
+            return None;
+        }
+    };
+    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+    if let Err(reason) = place.name(client.ip(), &terms.limits) {
+        refused(client, reason);
+        return None;
+    }
+    establish(tcp, client, terms, witness).await
 }
 
 async fn establish(
@@ -266,7 +270,7 @@ async fn establish(
             // One deadline from the accept to the handshake's end.
             let until = Instant::now() + limits.handshake_timeout;
             // A silent client is told of by its timeout.
-            if let Ok(Ok(0) | Err(_)) = timeout_at(until, tcp.peek(&mut [0])).await {
+            if let First::Closed = first_byte(&tcp, until).await {
                 witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
                 return None;
             }
@@ -328,28 +332,5 @@ fn handshake_reason(error: &io::Error) -> &'static str {
         Some(rustls::Error::NoCertificatesPresented) => "certificate_missing",
         Some(_) => "handshake_failed",
         None => "handshake_closed",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Scenario: connections from addresses that one host can have. Guarantees: they count as one address.
-    #[test]
-    fn a_host_with_many_addresses_is_one_address() {
-        let limits = Limits { connections_per_address: 2, ..Limits::default() };
-        for (addresses, expected) in [
-            (["192.0.2.1", "192.0.2.1", "192.0.2.1"], Some("connections_per_address")),
-            (["192.0.2.1", "192.0.2.2", "192.0.2.3"], None),
-            (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:1"], Some("connections_per_address")),
-            (["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], None),
-        ] {
-            let census = Arc::new(Census::default());
-            let places = addresses.map(|address| census.enter(address.parse().unwrap(), &limits));
-            assert_eq!(places[2].as_ref().err().copied(), expected, "{addresses:?}");
-            drop(places);
-            assert_eq!((census.total(), census.counts.lock().unwrap().by_address.len()), (0, 0), "{addresses:?}");
-        }
     }
 }

@@ -19,9 +19,11 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::client_address::ClientAddress;
 use super::connection::Connection;
 use super::line::Line;
 use super::{Fault, Framed};
+use crate::limits::{Account, Budget};
 
 /// The stream that the framework reads and writes.
 pub struct Guarded {
@@ -37,6 +39,8 @@ pub struct Guarded {
 #[derive(Clone)]
 pub struct Arrival {
     pub connection: Arc<Connection>,
+    /// Whose request it is: the connection's, or as a trusted proxy's header says.
+    pub client: ClientAddress,
     line: Arc<Mutex<Line>>,
 }
 
@@ -47,6 +51,15 @@ pub struct Body {
 }
 
 impl Arrival {
+    /// The account of this request until its identity is proven.
+    pub fn account(&self, budget: &Arc<Budget>) -> Account {
+        if self.client.ip == self.connection.peer.ip() {
+            self.connection.account(budget).clone()
+        } else {
+            budget.unproven(self.client.ip)
+        }
+    }
+
     /// The body of the request in flight; `None` on HTTP/2, where the framework reads it.
     pub fn body(&self) -> Option<Body> {
         (!self.connection.http2).then(|| Body { line: self.line.clone() })
@@ -82,7 +95,8 @@ impl Guarded {
         let (connection, raw, fd) = (line.connection().clone(), line.is_raw(), line.io().fd());
         let line = Arc::new(Mutex::new(line));
         // The only way for our own facts to reach a request: the framework copies this into its digest.
-        let arrival = Arrival { connection: connection.clone(), line: line.clone() };
+        let client = connection.peer.into();
+        let arrival = Arrival { connection: connection.clone(), client, line: line.clone() };
         let digest = pingora_http::ResponseHeader::build(200, Some(0))
             .ok()
             .map(|response| Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(arrival)))));

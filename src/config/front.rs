@@ -1,16 +1,25 @@
-//! `health` of a listener, checked: what stands before the gateway, and what it may have without an identity.
+//! `health`, `proxy_protocol`, `forwarded` and `cors` of a listener, checked: what stands before the gateway.
 //!
-//! What it does: the paths of probes. What it refuses to know: sockets, calls.
-//! Invariant: no path of a probe is one that the gateway serves to identified callers.
+//! What it does: the paths of probes, the networks of proxies, the origins of pages. What it refuses to know: sockets, calls.
+//! Invariants: no path of a probe is one that the gateway serves to identified callers; a network is written as it is
+//! meant, without bits behind its prefix; an origin is
+//! what a browser sends, letter by letter, never a pattern.
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::address::HttpUrl;
 use super::forms::RawSwitch;
+use super::limits::{duration_between, hours};
 use super::raw::RawListener;
 use super::report::Report;
-use crate::accept::{FrontSettings, HealthSettings};
-use crate::document::Spanned;
+use crate::accept::{
+    CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings, HealthSettings, Network, NetworkFault, Networks,
+};
+use crate::document::quantity::RawDuration;
+use crate::document::{Spanned, name};
 
 /// Health checks on the serving port, answered without an identity and without a record.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -22,12 +31,131 @@ pub struct RawHealth {
     pub grpc: Option<RawSwitch>,
 }
 
+/// Proxies whose connections begin with a PROXY header, version 1 or 2, before TLS.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawProxyProtocol {
+    /// Their networks, `10.0.0.0/8`. A header is required from these and refused from all others.
+    #[schemars(length(min = 1))]
+    pub from: Vec<Spanned<String>>,
+}
+
+/// Proxies that tell the client's address in a header of each request.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawForwarded {
+    /// Their networks, `10.0.0.0/8`. The client is the last address that is not of these; others' headers are ignored.
+    #[schemars(length(min = 1))]
+    pub from: Vec<Spanned<String>>,
+    /// Which header they write; default `x-forwarded-for`.
+    pub header: Option<RawForwardedHeader>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
+
+/// Pages of other origins that may export or query, and read the answers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawCors {
+    /// Their origins as browsers send them, `https://shop.acme.example`: scheme, host, and the port if it is not the scheme's.
+    #[schemars(length(min = 1))]
+    pub origins: Vec<Spanned<String>>,
+    /// How long a browser may remember what it was allowed; at most `24h`, default `1h`.
+    pub max_age: Option<Spanned<RawDuration>>,
+}
+
+const ORIGIN_FORM: &str =
+    "write it as a browser sends it: `https://shop.acme.example`, with a port only if it is not the scheme's";
+const NETWORK_FORM: &str = "write it like `10.0.0.0/8`, `192.0.2.7` or `2001:db8::/32`";
 const PATH_FORM: &str = "write it like `/healthz`: `/` and letters, digits, `-`, `_`, `.` or `~`";
 
 /// What listener `index` says of what stands before it.
 pub fn front(report: &mut Report<'_>, index: usize, raw: &RawListener) -> FrontSettings {
     let subject = |key: &str| format!("listeners[{index}].{key}");
-    FrontSettings { health: health(report, raw.health.as_ref(), &subject("health")) }
+    let health = health(report, raw.health.as_ref(), &subject("health"));
+    let proxies = raw.proxy_protocol.as_ref().map_or(&[][..], |raw| &raw.from);
+    let proxy_protocol = networks(report, proxies, &subject("proxy_protocol.from"));
+    let forwarded = raw.forwarded.as_ref().map(|raw| ForwardedSettings {
+        from: networks(report, &raw.from, &subject("forwarded.from")),
+        header: match raw.header {
+            None | Some(RawForwardedHeader::XForwardedFor) => ForwardedHeader::XForwardedFor,
+            Some(RawForwardedHeader::Forwarded) => ForwardedHeader::Forwarded,
+        },
+    });
+    let cors = raw.cors.as_ref().map(|raw| cors(report, raw, &subject("cors")));
+    FrontSettings { health, proxy_protocol, forwarded, cors }
+}
+
+fn cors(report: &mut Report<'_>, raw: &RawCors, subject: &str) -> CorsSettings {
+    let mut origins: Vec<String> = Vec::with_capacity(raw.origins.len());
+    for (index, given) in raw.origins.iter().enumerate() {
+        match origin_fault(&given.value) {
+            None => origins.push(given.value.clone()),
+            Some(fault) => {
+                report.error_with_hint(given, format!("`{subject}.origins[{index}]` {fault}"), ORIGIN_FORM);
+            }
+        }
+    }
+    let max_age = duration_between(
+        report,
+        raw.max_age.as_ref(),
+        &format!("{subject}.max_age"),
+        hours(1),
+        Duration::ZERO..=hours(24),
+    );
+    CorsSettings { origins, max_age }
+}
+
+/// Why a text is no origin as browsers send it (RFC 6454 section 6.2).
+fn origin_fault(text: &str) -> Option<&'static str> {
+    if text.contains('*') {
+        return Some("must not be a pattern: each origin is named");
+    }
+    let Some((scheme, authority)) = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
+    else {
+        return Some("is not an origin");
+    };
+    if authority.contains(['/', '?', '#']) {
+        return Some("must end with the host or port");
+    }
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some("must be in lower case, as browsers write it");
+    }
+    let default = if scheme == "https" { ":443" } else { ":80" };
+    if authority.ends_with(default) {
+        return Some("must not name the scheme's own port, which browsers leave out");
+    }
+    HttpUrl::parse(text).is_err().then_some("is not an origin")
+}
+
+fn networks(report: &mut Report<'_>, raw: &[Spanned<String>], subject: &str) -> Networks {
+    let mut checked = Vec::with_capacity(raw.len());
+    for (index, given) in raw.iter().enumerate() {
+        match Network::parse(&given.value) {
+            Ok(network) => {
+                if network.is_everything() {
+                    let message = format!("`{subject}[{index}]` lets everybody say which address is theirs");
+                    report.warning(given, message, "name the networks of the proxies alone");
+                }
+                checked.push(network);
+            }
+            Err(NetworkFault::HostBits(network)) => {
+                let hint = format!("the network is {}; one address stands alone", name(&network.to_string()));
+                report.error_with_hint(given, format!("`{subject}[{index}]` has bits behind its prefix"), hint);
+            }
+            Err(NetworkFault::Form) => {
+                report.error_with_hint(given, format!("`{subject}[{index}]` is not a network"), NETWORK_FORM);
+            }
+        }
+    }
+    Networks::new(checked)
 }
 
 fn health(report: &mut Report<'_>, raw: Option<&Spanned<RawHealth>>, subject: &str) -> HealthSettings {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub use super::alerts::RawAlerts;
 pub use super::client_ca::RawClientCa;
 pub use super::forms::RawSwitch;
-use super::front::RawHealth;
+use super::front::{RawCors, RawForwarded, RawHealth, RawProxyProtocol};
 use super::issuers::RawIssuer;
 use super::query::RawQuery;
 use super::web::RawWeb;
@@ -89,6 +89,12 @@ pub struct RawListener {
     pub public_url: Option<Spanned<String>>,
     /// Health checks on this port; default: none.
     pub health: Option<Spanned<RawHealth>>,
+    /// Proxies that say whose connection it is by the PROXY protocol; default: none.
+    pub proxy_protocol: Option<RawProxyProtocol>,
+    /// Proxies that say whose request it is by a header; default: none.
+    pub forwarded: Option<RawForwarded>,
+    /// Pages of other origins that may ask; default: none.
+    pub cors: Option<RawCors>,
 }
 
 /// A part of what the gateway offers.

@@ -36,7 +36,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     }
     walk.firehose_request = accept::firehose_request(&session.req_header().headers);
     let house = walk.house.clone();
-    let (caller, call) =
+    let (mut caller, call) =
         accept::read(session.req_header(), connection, &house.profile, &house.limits).map_err(|head| {
             let path = session.req_header().uri.path().to_owned();
             // Over HTTP/2 a method may be as long as the whole head.
@@ -48,11 +48,12 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             }
             Refusal::from(head.fault)
         })?;
+    caller.address = arrival.client.ip;
     walk.note_call(&call);
     if call.dialect == Dialect::Page {
         walk.origin = Some(connection.origin(&call.authority));
     }
-    let slot = walk.core().trail.reserve(connection.peer.ip()).map_err(|unwritable| match unwritable {
+    let slot = walk.core().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
         Unwritable::Queue => Refusal::new(Class::Unavailable, "audit_unwritable"),
         Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),
     })?;

@@ -13,6 +13,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::asking::Reply;
+use super::cors;
 use super::dropped;
 use super::echoes::EchoGuard;
 use super::page;
@@ -160,7 +161,7 @@ pub async fn exported(
     if manner.protocol == Protocol::Grpc {
         walk.grpc_status = Some(0);
         let content_type = (header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        let head = head(walk, StatusCode::OK, [content_type])?;
+        let head = head(session, walk, StatusCode::OK, [content_type])?;
         let body: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
         walk.bytes_out += body.len() as u64;
         let mut trailers = dropped;
@@ -205,7 +206,7 @@ pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer) ->
         kept.chain(dropped.iter().map(|(name, value)| (name.clone(), value.clone()))).collect::<HeaderMap>()
     };
     let content_type = answer.headers.get(header::CONTENT_TYPE).cloned();
-    let mut head = head(walk, answer.status, content_type.map(|value| (header::CONTENT_TYPE, value)))?;
+    let mut head = head(session, walk, answer.status, content_type.map(|value| (header::CONTENT_TYPE, value)))?;
     let Some(trailers) = answer.trailers else {
         for (name, value) in &kept(&answer.headers) {
             head.append_header(name, value.clone())?;
@@ -226,7 +227,8 @@ pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer) ->
 
 /// Answers with a gRPC status alone: trailers-only.
 pub async fn grpc_status(session: &mut Session, walk: &mut Walk, code: u8) -> Outcome {
-    let mut head = head(walk, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))])?;
+    let mut head =
+        head(session, walk, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))])?;
     head.append_header("grpc-status", code.to_string())?;
     session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
     Ok(())
@@ -234,7 +236,8 @@ pub async fn grpc_status(session: &mut Session, walk: &mut Walk, code: u8) -> Ou
 
 /// Begins a gRPC answer of ours, messages of which follow.
 pub async fn grpc_begin(session: &mut Session, walk: &mut Walk) -> Outcome {
-    let head = head(walk, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))])?;
+    let head =
+        head(session, walk, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))])?;
     session.write_response_tasks(vec![HttpTask::Header(Box::new(head), false)]).await?;
     Ok(())
 }
@@ -252,9 +255,25 @@ pub async fn grpc_end(session: &mut Session, code: u8) -> Outcome {
     Ok(())
 }
 
+/// Answers a preflight: with these headers, and with nothing that lets a page read more.
+pub async fn preflight(session: &mut Session, walk: &mut Walk, headers: Vec<(HeaderName, HeaderValue)>) -> Outcome {
+    let mut head = ResponseHeader::build(StatusCode::NO_CONTENT, Some(8))?;
+    for (name, value) in headers {
+        head.append_header(name, value)?;
+    }
+    head.insert_header(REQUEST_ID, walk.request_id.as_str())?;
+    let unread = walk.arrival.as_ref().and_then(Arrival::body).is_some_and(|body| !body.is_whole());
+    if unread {
+        session.set_keepalive(None);
+    }
+    session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
+    Ok(())
+}
+
 /// The head of every answer, passed on or ours: with the request's id, and to be kept by no cache on the way or in the
 /// client (RFC 9111 section 5.2.2.5), because what is answered depends on who asks and what is permitted now.
 fn head(
+    session: &Session,
     walk: &Walk,
     status: StatusCode,
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
@@ -267,6 +286,11 @@ fn head(
         head.append_header(header::CACHE_CONTROL, "no-store")?;
     }
     head.insert_header(REQUEST_ID, walk.request_id.as_str())?;
+    if let Some(arrival) = &walk.arrival {
+        for (name, value) in cors::headers(session.req_header(), &arrival.connection) {
+            head.append_header(name, value)?;
+        }
+    }
     Ok(head)
 }
 
@@ -277,7 +301,7 @@ async fn write(
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
 ) -> Outcome {
-    let mut head = head(walk, status, headers)?;
+    let mut head = head(session, walk, status, headers)?;
     if walk.by_session {
         head.append_header(header::VARY, "cookie")?;
     }

@@ -143,8 +143,7 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
     };
     let state = if is_known { state } else { Serving::ServiceUnknown };
     if check == Check::Watch {
-        let address = arrival.connection.peer.ip();
-        let Some(_place) = core.watches.take(address) else {
+        let Some(_place) = core.watches.take(arrival.client.ip) else {
             count("busy");
             return answer::grpc_status(session, walk, RESOURCE_EXHAUSTED).await;
         };

@@ -63,7 +63,7 @@ impl Work {
     /// That of a caller of which only the address is known yet.
     pub fn of_address(walk: &Walk) -> Self {
         let core = walk.core();
-        let address = walk.arrival.as_ref().map(|arrival| address_block(arrival.connection.peer.ip()));
+        let address = walk.arrival.as_ref().map(|arrival| address_block(arrival.client.ip));
         Work::new(&core.large, core.penalties.key(("large", address)))
     }
 

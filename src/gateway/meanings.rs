@@ -177,6 +177,8 @@ connections_total: The gateway has no place for more connections now. Try again.
 connections_per_address: Your address has too many connections open. Reuse them.
 accept_failed: The gateway could not take the connection. Try again.
 handshake_timeout: The TLS handshake took too long.
+proxy_header_malformed: A trusted proxy opened the connection without a whole PROXY header. Let it send one, version 1 or 2.
+proxy_header_timeout: A trusted proxy's PROXY header took too long to come.
 handshake_closed: The TLS handshake was broken off by the client. Look whether it trusts the gateway's certificate.
 handshake_failed: There is no TLS version or cipher in common, or the client speaks no TLS.
 certificate_missing: A client certificate is needed here. Set one up in the client.

@@ -11,6 +11,7 @@ mod answer;
 mod asking;
 mod changes;
 mod core;
+mod cors;
 mod csrf;
 mod deliver;
 mod dropped;

@@ -12,8 +12,8 @@ use pingora_core::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::walk::Walk;
-use super::{Core, admit, answer, health};
-use crate::accept::Arrival;
+use super::{Core, admit, answer, cors, health};
+use crate::accept::{Arrival, client_address};
 use crate::respond::{Class, Refusal};
 
 /// The framework's view of the gateway.
@@ -34,17 +34,26 @@ impl ProxyHttp for Phases {
     fn init_downstream_modules(&self, _: &mut pingora_core::modules::http::HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, walk: &mut Walk) -> Outcome<bool> {
-        let Some(arrival) = arrival_of(session) else {
+        let Some(mut arrival) = arrival_of(session) else {
             // Every connection comes through our own accept loop; one that did not is nobody's.
             return Err(Error::explain(ErrorType::InternalError, "connection without its facts"));
         };
+        let connection = &arrival.connection;
+        let forwarded = connection.listener.front.forwarded.as_ref();
+        arrival.client = client_address(&session.req_header().headers, connection.peer, forwarded);
         if arrival.connection.is_closing() {
             session.set_keepalive(None);
         }
         session.set_write_timeout(Some(walk.house.limits.body_timeout));
         let mut cut = self.core.cut.subscribe();
+        if cors::is_preflight(session.req_header(), &arrival.connection) {
+            // No record is begun: a browser asks by itself, before the call that has one.
+            walk.arrival = Some(arrival.clone());
+            cors::preflight(session, walk, &arrival.connection).await?;
+            return Ok(true);
+        }
         if let Some(check) = health::asked(session.req_header(), &arrival.connection) {
-            // No record is begun: a check is nobody's call.
+            // No record is begun: a check has no caller.
             walk.arrival = Some(arrival.clone());
             tokio::select! {
                 biased;

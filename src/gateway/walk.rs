@@ -140,7 +140,7 @@ impl Walk {
 
     /// From here on, the call leaves a record.
     pub fn begin(&mut self, arrival: Arrival) {
-        self.account = arrival.connection.account(&self.core.budget).clone();
+        self.account = arrival.account(&self.core.budget);
         self.arrival = Some(arrival);
         self.begun = true;
     }
@@ -453,7 +453,7 @@ impl Walk {
             request_id: std::mem::take(&mut self.request_id),
             event: "call",
             listener: self.arrival.as_ref().map(|arrival| arrival.connection.listener.name.clone()),
-            client_address: self.arrival.as_ref().map(|arrival| arrival.connection.peer.to_string()),
+            client_address: self.arrival.as_ref().map(|arrival| arrival.client.to_string()),
             certificate: self.shown_certificate(),
             identity: self.who.take(),
             http_method: Some(self.method.as_ref().map_or(self.broken_method.as_str(), Method::as_str).into()),
@@ -483,7 +483,7 @@ impl Walk {
         line::log(&record);
         match (self.slot.take(), &self.arrival) {
             (Some(slot), _) => self.core.trail.fill(slot, record),
-            (None, Some(arrival)) => self.core.trail.note_refusal(arrival.connection.peer.ip(), record),
+            (None, Some(arrival)) => self.core.trail.note_refusal(arrival.client.ip, record),
             (None, None) => self.core.trail.note(record),
         }
     }

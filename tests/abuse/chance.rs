@@ -144,7 +144,7 @@ proptest! {
             serves: Serves::ALL,
             tls: None,
             public_url: None,
-front: Default::default(),
+            front: Default::default(),
         };
         let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let connection = Connection::new(Arc::new(listener), peer, http2, None);

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use lightkeeper::accept::{
-    ClientAuthority, ClientCertificates, FrontSettings, HealthSettings, ListenerSettings, Serves, TlsSettings,
+    ClientAuthority, ClientCertificates, CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings,
+    HealthSettings, ListenerSettings, Network, Networks, Serves, TlsSettings,
 };
 use lightkeeper::apps::{AppPath, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
@@ -31,6 +32,7 @@ fn every_key_arrives_in_the_checked_settings() {
     let at = |name: &str| Path::new("/etc/lk").join(name);
     let file = |name: &str| SecretRef::File(at(name));
     let seconds = Duration::from_secs;
+    let networks = |texts: &[&str]| Networks::new(texts.iter().map(|text| Network::parse(text).unwrap()).collect());
     assert_eq!(checked.organization, "acme");
     assert_eq!(checked.policy, at("policies/policy.yaml"));
     assert_eq!(checked.admin.to_string(), "[::1]:9465");
@@ -59,7 +61,18 @@ fn every_key_arrives_in_the_checked_settings() {
                 }),
             }),
             public_url: Some("https://telemetry.example".into()),
-            front: FrontSettings { health: HealthSettings { path: Some("/healthz".into()), grpc: true } },
+            front: FrontSettings {
+                health: HealthSettings { path: Some("/healthz".into()), grpc: true },
+                proxy_protocol: networks(&["10.0.0.0/8"]),
+                forwarded: Some(ForwardedSettings {
+                    from: networks(&["192.0.2.7", "2001:db8::/32"]),
+                    header: ForwardedHeader::Forwarded,
+                }),
+                cors: Some(CorsSettings {
+                    origins: vec!["https://shop.acme.example".into(), "http://localhost:3000".into()],
+                    max_age: seconds(300),
+                }),
+            },
         }]
     );
     assert_eq!(

@@ -37,7 +37,7 @@ fn calls(world: &World) -> Vec<serde_json::Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_is_told_to_anybody_and_recorded_of_nobody() {
+async fn health_needs_no_identity_and_leaves_no_record() {
     let world = world("{ path: /healthz, grpc: on }").await;
     let callers = [
         ("HTTP/1.1", world.plain_caller()),

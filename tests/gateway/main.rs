@@ -16,6 +16,8 @@ mod console;
 #[cfg(test)]
 mod console_use;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod echoes;
 #[cfg(test)]
 mod endpoints;
@@ -41,6 +43,8 @@ mod media;
 mod naming;
 #[cfg(test)]
 mod operations;
+#[cfg(test)]
+mod proxies;
 #[cfg(test)]
 mod rates;
 #[cfg(test)]

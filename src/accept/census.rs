@@ -1,0 +1,146 @@
+//! How many connections are open, in total and from each address.
+//!
+//! What it does: gives places and takes them back. What it refuses to know: what a connection is for.
+//! Invariants: a place is given back whatever way a connection ends; one that a proxy opened counts as its client's once
+//! the proxy has said whose it is, and until then among a proxy's own that wait, which have half of all places at most.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::limits::{Limits, address_block};
+
+/// Counts open connections over all listeners.
+#[derive(Default)]
+pub struct Census {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: u32,
+    by_address: HashMap<IpAddr, u32>,
+    /// Of proxies whose header has not come yet.
+    unnamed: HashMap<IpAddr, u32>,
+}
+
+impl Counts {
+    /// Counts one more of an address, unless there are enough.
+    fn enter(&mut self, address: IpAddr, named: bool, limits: &Limits) -> Result<(), &'static str> {
+        let (counts, limit) = match named {
+            true => (&mut self.by_address, limits.connections_per_address),
+            false => (&mut self.unnamed, (limits.connections / 2).max(1)),
+        };
+        let here = counts.entry(address).or_default();
+        if *here >= limit {
+            return Err("connections_per_address");
+        }
+        *here += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self, address: IpAddr, named: bool) {
+        let counts = if named { &mut self.by_address } else { &mut self.unnamed };
+        match counts.get_mut(&address) {
+            Some(here) if *here > 1 => *here -= 1,
+            _ => drop(counts.remove(&address)),
+        }
+    }
+}
+
+/// One counted connection; dropping it gives the place back.
+pub struct Place {
+    census: Arc<Census>,
+    /// `None`: counted in the total alone.
+    counted: Option<(IpAddr, bool)>,
+}
+
+impl Census {
+    /// Open connections now.
+    pub fn total(&self) -> u32 {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+
+    /// A place for a connection. `named`: the address is the client's, not a proxy's.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        named: bool,
+        limits: &Limits,
+    ) -> Result<Place, &'static str> {
+        let address = address_block(address);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.total >= limits.connections {
+            return Err("connections_total");
+        }
+        counts.enter(address, named, limits)?;
+        counts.total += 1;
+        Ok(Place { census: self.clone(), counted: Some((address, named)) })
+    }
+}
+
+impl Place {
+    /// From here on the connection is this client's.
+    pub(super) fn name(&mut self, client: IpAddr, limits: &Limits) -> Result<(), &'static str> {
+        let client = address_block(client);
+        let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((address, named)) = self.counted.take() {
+            counts.leave(address, named);
+        }
+        counts.enter(client, true, limits)?;
+        self.counted = Some((client, true));
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.total = counts.total.saturating_sub(1);
+        if let Some((address, named)) = self.counted {
+            counts.leave(address, named);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: connections from addresses that one host can have. Guarantees: they count as one address.
+    #[test]
+    fn a_host_with_many_addresses_is_one_address() {
+        let limits = Limits { connections_per_address: 2, ..Limits::default() };
+        for (addresses, expected) in [
+            (["192.0.2.1", "192.0.2.1", "192.0.2.1"], Some("connections_per_address")),
+            (["192.0.2.1", "192.0.2.2", "192.0.2.3"], None),
+            (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:1"], Some("connections_per_address")),
+            (["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], None),
+        ] {
+            let census = Arc::new(Census::default());
+            let places = addresses.map(|address| census.enter(address.parse().unwrap(), true, &limits));
+            assert_eq!(places[2].as_ref().err().copied(), expected, "{addresses:?}");
+            drop(places);
+            assert_eq!((census.total(), census.counts.lock().unwrap().by_address.len()), (0, 0), "{addresses:?}");
+        }
+    }
+
+    /// Scenario: connections that a proxy opens, for one client and for many. Guarantees: each counts as its client's once
+    /// that is known; those that wait have a bound of their own, which leaves places to others; all is given back.
+    #[test]
+    fn a_proxys_connections_are_its_clients() {
+        let limits = Limits { connections: 8, connections_per_address: 2, ..Limits::default() };
+        let census = Arc::new(Census::default());
+        let (proxy, client): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [192, 0, 2, 7].into());
+        let mut waiting: Vec<_> = (0..5).map(|_| census.enter(proxy, false, &limits)).collect();
+        assert_eq!(waiting.pop().unwrap().err(), Some("connections_per_address"), "half of all places");
+        let mut waiting: Vec<_> = waiting.into_iter().map(Result::unwrap).collect();
+        let named: Vec<_> = waiting.iter_mut().map(|place| place.name(client, &limits)).collect();
+        assert_eq!(named, [Ok(()), Ok(()), Err("connections_per_address"), Err("connections_per_address")]);
+        assert!(census.enter(client, true, &limits).is_err(), "the client has two");
+        assert!(census.enter(proxy, true, &limits).is_ok(), "the proxy has none");
+        drop(waiting);
+        let counts = census.counts.lock().unwrap();
+        assert_eq!((counts.total, counts.by_address.len(), counts.unnamed.len()), (0, 0, 0));
+    }
+}
