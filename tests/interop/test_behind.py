@@ -1,8 +1,10 @@
 """nginx and HAProxy from Debian before the gateway, as ingress controllers and load balancers set them up.
 
 Scenario: clients reach the gateway through nginx (its default HTTP/1.0, HTTP/1.1, the snippet for WebSockets, gRPC) and
-through HAProxy (checks by connection and over HTTP). Guarantees: exports arrive once; what cannot be served is refused
-with words that name the setting; checks leave no record.
+through HAProxy (PROXY protocol v1 and v2, TLS passed through, checks by connection and over HTTP), and come from an
+address of their own. Guarantees: exports arrive once; what cannot be served is refused with words that name the
+setting; the record names the client's address where the listener names the proxy's network, and the proxy's elsewhere;
+checks leave no record.
 """
 
 import http.client
@@ -20,6 +22,7 @@ import world as worlds
 WORLD = worlds.shared()
 ABSENT = os.environ.get("PROXIES_ABSENT")
 CLIENT = "127.0.0.9"  # the address that the proxies see; they themselves come from 127.0.0.1
+PROXY = ["127.0.0.1/32"]
 TRACES = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 NGINX = """
@@ -58,6 +61,13 @@ http {{
     }}
   }}
   server {{
+    listen 127.0.0.1:{forwarded};
+    location / {{
+      proxy_pass http://127.0.0.1:{believing};
+      proxy_http_version 1.1;
+    }}
+  }}
+  server {{
     listen 127.0.0.1:{grpc} http2;
     location / {{ grpc_pass grpc://127.0.0.1:{plain}; }}
   }}
@@ -72,13 +82,23 @@ defaults
   timeout server 30s
   timeout check 10s
   retries 3
+listen first
+  bind 127.0.0.1:{v1}
+  server gateway 127.0.0.1:{proxied} send-proxy check check-send-proxy inter 200ms
+listen second
+  bind 127.0.0.1:{v2}
+  server gateway 127.0.0.1:{proxied} send-proxy-v2 check check-send-proxy inter 200ms
+listen passed
+  bind 127.0.0.1:{passed}
+  server gateway 127.0.0.1:{secure} send-proxy-v2 check check-send-proxy inter 200ms
 listen asked
   mode http
   bind 127.0.0.1:{asked}
+  option forwardfor
   option httpchk
   http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host gateway
   http-check expect status 200
-  server gateway 127.0.0.1:{checked} check inter 200ms
+  server gateway 127.0.0.1:{believing} check inter 200ms
 listen touched
   mode http
   bind 127.0.0.1:{touched}
@@ -87,7 +107,7 @@ listen touched
 
 
 class Gateway(worlds.Gateway):
-    """A gateway with a listener that tells of its health."""
+    """A gateway with listeners of its own for what the proxies say of their clients."""
 
     def __init__(self):
         (port,) = worlds.free_ports(1)
@@ -96,11 +116,15 @@ class Gateway(worlds.Gateway):
         super().__init__(WORLD, "behind", port)
 
     def configure(self, world, config, ports, file):
-        (self.checked,) = worlds.free_ports(1)
+        self.proxied, self.secure, self.believing = worlds.free_ports(3)
+        tls = config["listeners"][1]["tls"]
         config["listeners"] += [
+            {"name": "proxied", "address": f"127.0.0.1:{self.proxied}", "proxy_protocol": {"from": PROXY}},
+            {"name": "secure", "address": f"127.0.0.1:{self.secure}", "proxy_protocol": {"from": PROXY}, "tls": tls},
             {
-                "name": "checked",
-                "address": f"127.0.0.1:{self.checked}",
+                "name": "believing",
+                "address": f"127.0.0.1:{self.believing}",
+                "forwarded": {"from": PROXY, "header": "x-forwarded-for"},
                 "health": {"path": "/healthz"},
             },
         ]
@@ -112,9 +136,9 @@ class Behind(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.gateway, cls.token = Gateway(), WORLD.token("collector")
-        names = ("default", "kept", "snippet", "grpc", "asked", "touched")
+        names = ("default", "kept", "snippet", "forwarded", "grpc", "v1", "v2", "passed", "asked", "touched")
         cls.ports = dict(zip(names, worlds.free_ports(len(names))))
-        listeners = {name: getattr(cls.gateway, name) for name in ("plain", "checked")}
+        listeners = {name: getattr(cls.gateway, name) for name in ("plain", "proxied", "secure", "believing")}
         home = WORLD.directory / "proxies"
         home.mkdir()
         (home / "nginx.conf").write_text(NGINX.format(**cls.ports, **listeners))
@@ -125,7 +149,7 @@ class Behind(unittest.TestCase):
         nginx = [root / "usr/sbin/nginx", "-p", home, "-c", home / "nginx.conf", "-e", "stderr"]
         cls.nginx = WORLD.spawn("nginx", nginx, cls.ports["kept"], env)
         haproxy = [root / "usr/sbin/haproxy", "-db", "-f", home / "haproxy.cfg"]
-        cls.haproxy = WORLD.spawn("haproxy", haproxy, cls.ports["touched"], env)
+        cls.haproxy = WORLD.spawn("haproxy", haproxy, cls.ports["v2"], env)
 
     def export(self, port, name, tls=False, headers=()):
         """Status, headers and text of an export from the client's address; how often the backend has it."""
@@ -180,8 +204,24 @@ class Behind(unittest.TestCase):
         self.assertEqual(len(found), 1)
         self.assertEqual(found[0]["headers"]["lightstep-access-token"], settings.ACCESS_TOKENS["checkout-prod"])
 
+    def test_nginx_tells_of_its_client(self):
+        self.accepted(self.ports["forwarded"], "nginx-forwarded", CLIENT)
+        # What the client claimed stands before what nginx adds.
+        forged = {"x-forwarded-for": "203.0.113.7"}
+        self.accepted(self.ports["forwarded"], "nginx-forged", CLIENT, headers=forged)
+
+    def test_a_client_tells_of_itself(self):
+        """From a network that the listener does not name, the header is nothing."""
+        forged = {"x-forwarded-for": "203.0.113.7"}
+        self.accepted(self.gateway.believing, "forged-alone", CLIENT, headers=forged)
+
+    def test_haproxy_with_the_proxy_protocol(self):
+        self.accepted(self.ports["v1"], "haproxy-v1", CLIENT)
+        self.accepted(self.ports["v2"], "haproxy-v2", CLIENT)
+        self.accepted(self.ports["passed"], "haproxy-tls", CLIENT, tls=True)
+
     def test_haproxy_over_http(self):
-        self.accepted(self.ports["asked"], "haproxy-http", "127.0.0.1")
+        self.accepted(self.ports["asked"], "haproxy-http", CLIENT)
         self.accepted(self.ports["touched"], "haproxy-touched", "127.0.0.1")
 
     def test_checks_leave_no_record(self):
