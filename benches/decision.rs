@@ -89,6 +89,7 @@ fn token(issuer: &str, subject: &str, groups: usize) -> Facts {
         method: Method::Oidc,
         issuer: Arc::from(issuer),
         subject: Arc::from(subject),
+        subject_claim: None,
         groups: (0..groups).map(|each| if each == 0 { "team42".to_owned() } else { format!("list-{each}") }).collect(),
         claims,
         certificate: None,
@@ -103,6 +104,7 @@ fn certificate(spiffe: &str) -> Facts {
         method: Method::Mtls,
         issuer: Arc::from("mtls"),
         subject: Arc::from(spiffe),
+        subject_claim: None,
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: Some(Arc::new(CertificateFacts {

@@ -20,7 +20,7 @@ use http::HeaderValue;
 use lightkeeper::accept::{Caller, Carrier, Presented};
 use lightkeeper::clock::{Clock, UnixMillis};
 use lightkeeper::identify::{
-    ALGORITHMS, Events, Identifier, IssuerSettings, KeyAccess, KeySource, Surroundings, TokensTaken,
+    ALGORITHMS, ClaimPath, Events, Identifier, IssuerSettings, KeyAccess, KeySource, Surroundings, TokensTaken,
 };
 use serde_json::json;
 
@@ -84,8 +84,9 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         keys: KeySource::File(keys),
         ca: None,
         key_access: KeyAccess::default(),
-        subject_claim: "sub".to_owned(),
-        groups_claim: "groups".to_owned(),
+        subject_claims: vec![ClaimPath::parse("sub").unwrap()],
+        groups_claim: ClaimPath::parse("groups").unwrap(),
+        audience_claim: ClaimPath::parse("aud").unwrap(),
         types: vec!["jwt".to_owned()],
         tokens: TokensTaken::Access,
         login_clients: Vec::new(),

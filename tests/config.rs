@@ -122,7 +122,7 @@ fn the_examples_defaults_are_the_defaults() {
     assert_eq!(example.audit.queue_records, bare.audit.queue_records);
     let (explicit, implied) = (&example.issuers[0], &bare.issuers[0]);
     assert_eq!(explicit.types, implied.types);
-    assert_eq!((&explicit.subject_claim, &explicit.groups_claim), (&implied.subject_claim, &implied.groups_claim));
+    assert_eq!((&explicit.subject_claims, &explicit.groups_claim), (&implied.subject_claims, &implied.groups_claim));
     assert_eq!(
         (explicit.leeway, explicit.refresh, explicit.stale_keys),
         (implied.leeway, implied.refresh, implied.stale_keys)

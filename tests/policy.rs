@@ -80,6 +80,7 @@ fn facts(text: &str) -> Facts {
         method,
         issuer: Arc::from(if method == Method::ClientToken { CLIENT_TOKENS } else { "mtls" }),
         subject: Arc::from("nobody"),
+        subject_claim: None,
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: None,

@@ -126,6 +126,7 @@ impl Record {
             + text(&self.listener)
             + text(&self.client_address)
             + self.identity.as_ref().map_or(0, |who| who.issuer.len() + who.subject.len())
+            + self.identity.as_ref().map_or(0, |who| name(&who.subject_claim))
             + certificate(&self.certificate)
             + self.identity.as_ref().map_or(0, |who| certificate(&who.certificate))
             + name(&self.http_method)
@@ -159,6 +160,9 @@ impl Record {
         if let Some(who) = &mut self.identity {
             who.issuer.shorten(256);
             who.subject.shorten(1024);
+            if let Some(claim) = &mut who.subject_claim {
+                claim.shorten(256);
+            }
         }
     }
 }
@@ -172,6 +176,9 @@ pub struct Who {
     pub method: &'static str,
     pub issuer: NameText,
     pub subject: SubjectText,
+    /// The claim that named the subject, where the issuer's configuration names several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_claim: Option<NameText>,
     /// The verified client certificate, whether it or something beside it said who it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<ShownCertificate>,
@@ -230,6 +237,7 @@ mod tests {
                 method: "mtls",
                 issuer: hostile().into(),
                 subject: hostile().into(),
+                subject_claim: name(),
                 certificate: Some(ShownCertificate { ca: Some("c".repeat(63)), sha256: "0".repeat(64) }),
             }),
             http_method: name(),

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::subject::{IssuerName, Subject};
+use super::subject::{ClaimValue, IssuerName, Subject};
 use crate::apps::{Glob, Prefixes};
-use crate::identify::{Facts, Method};
+use crate::identify::{ClaimPath, Facts, Method};
 
 /// A subject and the number of the binding that it belongs to.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ type Exact = ahash::HashMap<String, Vec<Entry>>;
 struct Fields {
     groups: Exact,
     subjects: Exact,
-    claims: BTreeMap<String, Exact>,
+    claims: BTreeMap<ClaimPath, Exact>,
     hosts: Exact,
     names: Exact,
     spiffe: Prefixes<Entry>,
@@ -83,6 +83,10 @@ impl Fields {
         let Subject { subject, group, claims, spiffe, dns, x509_subject, .. } = &entry.subject;
         let literal =
             |glob: &Option<Glob>| glob.as_ref().filter(|glob| glob.is_literal()).map(|glob| glob.as_str().to_owned());
+        let exact_claim = claims.iter().find_map(|(path, value)| match value {
+            ClaimValue::Is(value) => Some((path, value)),
+            ClaimValue::Like(_) => None,
+        });
         let slot = if let Some(subject) = literal(subject) {
             self.subjects.entry(subject).or_default()
         } else if let Some(spiffe) = spiffe {
@@ -93,8 +97,8 @@ impl Fields {
             self.names.entry(name.clone()).or_default()
         } else if let Some(group) = group {
             self.groups.entry(group.clone()).or_default()
-        } else if let Some((name, value)) = claims.first() {
-            self.claims.entry(name.clone()).or_default().entry(value.clone()).or_default()
+        } else if let Some((path, value)) = exact_claim {
+            self.claims.entry(path.clone()).or_default().entry(value.clone()).or_default()
         } else if let Some(glob) = subject {
             self.globs.slot(glob.prefix())
         } else {
@@ -115,8 +119,8 @@ impl Fields {
         if !self.groups.is_empty() {
             facts.groups.iter().for_each(|group| look_up(&self.groups, group, visit));
         }
-        for (name, values) in &self.claims {
-            match facts.claims.get(name) {
+        for (path, values) in &self.claims {
+            match path.get(&facts.claims) {
                 Some(serde_json::Value::String(held)) => look_up(values, held, visit),
                 Some(serde_json::Value::Array(held)) => {
                     held.iter().filter_map(serde_json::Value::as_str).for_each(|held| look_up(values, held, visit));

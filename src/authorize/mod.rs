@@ -36,7 +36,7 @@ use crate::accept::{Ask, Call};
 use crate::apps::{Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
-use crate::identify::{Facts, Identity, PolicyClaims};
+use crate::identify::{ClaimPath, Facts, Identity, PolicyClaims};
 use crate::otlp::Wanted;
 use crate::profiles::{OWN_PERMISSIONS, Profile, Scope};
 
@@ -142,7 +142,7 @@ impl Policy {
             let named = |one: &&Subject| matches!(&one.issuer, Some(IssuerName::Oidc(named)) if **named == *issuer);
             subjects.clone().filter(named)
         };
-        let names: BTreeSet<&String> = theirs().flat_map(|one| one.claims.iter().map(|(name, _)| name)).collect();
+        let names: BTreeSet<&ClaimPath> = theirs().flat_map(|one| one.claims.iter().map(|(path, _)| path)).collect();
         let groups = theirs().any(|one| one.group.is_some());
         PolicyClaims { groups, claims: names.into_iter().cloned().collect() }
     }

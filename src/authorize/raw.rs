@@ -3,8 +3,12 @@
 //! What it does: mirrors the file, key by key; its JSON schema is published. What it refuses to know: what anything
 //! means; `check` does. Invariant: unknown keys are errors.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde::de::{Deserializer, EnumAccess, VariantAccess, Visitor};
 
 use crate::document::quantity::{RawDuration, RawSize};
 use crate::document::{self, Entries, Spanned};
@@ -163,9 +167,10 @@ pub(super) struct RawSubject {
     /// A group of the token, exactly. Needs `issuer`.
     #[serde(default)]
     pub group: Option<Spanned<String>>,
-    /// Claims of the token: a string that is equal, or a list that holds it. Needs `issuer`.
+    /// Claims of the token, by name or JSON Pointer (`/realm_access/roles`): a string that is equal, or a list that holds
+    /// it; `{ like: "refs/tags/*" }` takes a pattern. Needs `issuer`.
     #[serde(default)]
-    pub claims: Entries<Spanned<String>>,
+    pub claims: Entries<Spanned<RawClaimValue>>,
     /// The certificate's SPIFFE ID; `*` stays within one `/` segment, `**` crosses. The trust domain is literal. Without
     /// `issuer`: from any authority that may speak for the trust domain.
     #[serde(default)]
@@ -178,4 +183,62 @@ pub(super) struct RawSubject {
     /// writes what it likes.
     #[serde(default)]
     pub x509_subject: Option<Spanned<String>>,
+}
+
+/// What a claim must say: a text, or `{ like: pattern }`. In a pattern `*` stays within one `/` segment, `**` crosses.
+#[derive(Debug)]
+pub(super) enum RawClaimValue {
+    Is(String),
+    Like(Spanned<String>),
+}
+
+/// The key of a pattern.
+const LIKE: &str = "like";
+
+impl<'de> Deserialize<'de> for RawClaimValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EitherForm;
+
+        impl<'de> Visitor<'de> for EitherForm {
+            type Value = RawClaimValue;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text or a pattern")
+            }
+
+            fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
+                let (text, rest) = access.variant::<String>()?;
+                if text == LIKE {
+                    return rest.newtype_variant().map(RawClaimValue::Like);
+                }
+                rest.unit_variant()?;
+                Ok(RawClaimValue::Is(text))
+            }
+        }
+
+        // A scalar comes as the name of a variant, which is its text: what looks like a number keeps its zeros.
+        deserializer.deserialize_enum("ClaimValue", &[LIKE], EitherForm)
+    }
+}
+
+impl JsonSchema for RawClaimValue {
+    fn schema_name() -> Cow<'static, str> {
+        "ClaimValue".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let text = generator.subschema_for::<String>();
+        json_schema!({
+            "x-hint": "write the value itself, or `{ like: \"refs/tags/*\" }`",
+            "anyOf": [
+                { "type": "string" },
+                {
+                    "type": "object",
+                    "properties": { LIKE: text },
+                    "required": [LIKE],
+                    "additionalProperties": false,
+                },
+            ],
+        })
+    }
 }

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::apps::Glob;
-use crate::identify::{CertificateFacts, Facts, Method};
+use crate::identify::{CertificateFacts, ClaimPath, Facts, Method};
 
 /// What `issuer:` may say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,15 @@ pub enum IssuerName {
     Oidc(Arc<str>),
 }
 
+/// What a claim must say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimValue {
+    /// This.
+    Is(String),
+    /// Something like this; segments parted by `/`.
+    Like(Glob),
+}
+
 /// One entry of `subjects:`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
@@ -31,8 +42,8 @@ pub struct Subject {
     /// Segments parted by `/`.
     pub subject: Option<Glob>,
     pub group: Option<String>,
-    /// Name and value: a claim that is this string, or a list that holds it.
-    pub claims: Vec<(String, String)>,
+    /// A claim that is such a string, or a list that holds one.
+    pub claims: Vec<(ClaimPath, ClaimValue)>,
     pub spiffe: Option<Glob>,
     /// Labels parted by `.`, lower case: host names have no case (RFC 4343).
     pub dns: Option<Glob>,
@@ -61,7 +72,7 @@ impl Subject {
         issued
             && self.subject.as_ref().is_none_or(|glob| glob.matches(&facts.subject))
             && self.group.as_ref().is_none_or(|group| facts.groups.contains(group))
-            && self.claims.iter().all(|(name, value)| claim_holds(facts, name, value))
+            && self.claims.iter().all(|(path, value)| value.is_held(path.get(&facts.claims)))
             && (!self.asks_for_certificate()
                 || facts.certificate.as_ref().is_some_and(|certificate| self.matches_certificate(certificate)))
     }
@@ -77,11 +88,20 @@ impl Subject {
     }
 }
 
-fn claim_holds(facts: &Facts, name: &str, value: &str) -> bool {
-    match facts.claims.get(name) {
-        Some(serde_json::Value::String(held)) => held == value,
-        Some(serde_json::Value::Array(held)) => held.iter().any(|each| each.as_str() == Some(value)),
-        _ => false,
+impl ClaimValue {
+    fn fits(&self, text: &str) -> bool {
+        match self {
+            ClaimValue::Is(value) => value == text,
+            ClaimValue::Like(glob) => glob.matches(text),
+        }
+    }
+
+    fn is_held(&self, claim: Option<&Value>) -> bool {
+        match claim {
+            Some(Value::String(held)) => self.fits(held),
+            Some(Value::Array(held)) => held.iter().filter_map(Value::as_str).any(|each| self.fits(each)),
+            _ => false,
+        }
     }
 }
 

@@ -4,14 +4,21 @@
 //! What it refuses to know: the rest of the binding. Invariant: groups, subjects and claims are never compared without
 //! an issuer, because two issuers' groups are different groups.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::check::{CertificateAuthority, Checker};
-use super::raw::RawSubject;
-use super::subject::{IssuerName, Subject};
+use super::raw::{RawClaimValue, RawSubject};
+use super::subject::{ClaimValue, IssuerName, Subject};
 use crate::apps::Glob;
-use crate::document::{Spanned, name, names, nearest};
-use crate::identify::{CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS};
+use crate::document::{Spanned, name, names, nearest, path as whole};
+use crate::identify::{CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS, ClaimPath};
+
+/// What subjects of CI jobs begin with, and which of them a `*` at their end misses.
+const CI_SUBJECTS: [(&str, &str); 2] = [
+    ("repo:", "jobs on a branch or tag (`…:ref:refs/heads/main`)"),
+    ("project_path:", "jobs on a branch or tag with a slash in its name (`…:ref:feature/x`)"),
+];
 
 impl Checker<'_> {
     /// Checks one subject. `None`: it was reported.
@@ -44,7 +51,7 @@ impl Checker<'_> {
             issuer: issuer.as_ref().and_then(|issuer| self.issuer(issuer)),
             subject: subject.as_ref().and_then(|subject| self.glob(subject, '/')),
             group: group.as_ref().map(|group| self.exact(group, "groups")),
-            claims: claims.0.iter().map(|(claim, value)| (claim.value.clone(), self.exact(value, "claims"))).collect(),
+            claims: claims.0.iter().filter_map(|(path, value)| self.claim(path, value)).collect(),
             spiffe: spiffe.as_ref().and_then(|spiffe| self.spiffe(spiffe)),
             dns: dns.as_ref().and_then(|dns| self.glob(&lower(dns), '.')),
             x509_subject: x509_subject.as_ref().map(|subject| self.exact(subject, "subject names")),
@@ -57,6 +64,9 @@ impl Checker<'_> {
         if by_certificate && (group.is_some() || !claims.0.is_empty()) {
             self.error(raw, "this subject can never match: a certificate has neither groups nor claims")
                 .hint("name the OIDC issuer of the groups or claims");
+        }
+        if let (Some(IssuerName::Oidc(_)), Some(pattern)) = (&checked.issuer, subject) {
+            self.stops_at_slash(pattern);
         }
         self.speaks_for(raw, &checked);
         (self.errors() == before).then_some(checked)
@@ -136,12 +146,56 @@ impl Checker<'_> {
         None
     }
 
+    /// A claim and what it must say.
+    fn claim(&mut self, written: &Spanned<String>, value: &Spanned<RawClaimValue>) -> Option<(ClaimPath, ClaimValue)> {
+        let path = match ClaimPath::parse(&written.value) {
+            Ok(path) => path,
+            Err(fault) => {
+                self.error(written, format!("the claim {} {fault}", name(&written.value))).hint(fault.hint());
+                return None;
+            }
+        };
+        if let Some((message, hint)) = path.doubtful() {
+            self.warning(written, format!("{} {message}", name(&written.value))).hint(hint);
+        }
+        let value = match &value.value {
+            RawClaimValue::Is(text) => {
+                let text = Spanned::new(text.clone(), value.line(), value.column());
+                ClaimValue::Is(self.exact(&text, "claims"))
+            }
+            RawClaimValue::Like(pattern) => ClaimValue::Like(self.glob(pattern, '/')?),
+        };
+        Some((path, value))
+    }
+
+    /// Warns of a pattern that is written as cloud providers have it, where `*` crosses slashes: here it matches no job on a
+    /// branch or tag, whose name is a path (`refs/heads/main`).
+    fn stops_at_slash(&mut self, pattern: &Spanned<String>) {
+        let written = pattern.value.as_str();
+        let Some((stem, missed)) = CI_SUBJECTS.iter().find_map(|(prefix, missed)| {
+            let stem = written.strip_suffix('*').filter(|stem| stem.starts_with(prefix) && !stem.ends_with('*'))?;
+            let rest = stem.strip_prefix(prefix)?;
+            // The pattern ends before what tells jobs of one repository apart, or right after it.
+            let all = rest.strip_suffix(':').is_some_and(|repository| !repository.contains(':'));
+            let several = rest.contains('/') && !rest.contains(':');
+            let reference = rest.ends_with(":ref:");
+            (all || several || reference).then_some((stem, missed))
+        }) else {
+            return;
+        };
+        let message = format!("`*` ends at a slash, so that this does not match {missed}");
+        self.warning(pattern, message).hint(format!("write {}", whole(Path::new(&format!("{stem}**")))));
+    }
+
     /// A value that is compared as it is. A `*` in it is a letter, which is probably not what was meant.
     fn exact(&mut self, value: &Spanned<String>, what: &str) -> String {
         if value.value.is_empty() {
             self.error(value, format!("{what} are never empty"));
         } else if value.value.contains('*') {
-            self.warning(value, format!("{what} are compared exactly: `*` is no wildcard here"));
+            let finding = self.warning(value, format!("{what} are compared exactly: `*` is no wildcard here"));
+            if what == "claims" {
+                finding.hint("for a pattern, write `{ like: … }` instead of the value");
+            }
         }
         value.value.clone()
     }

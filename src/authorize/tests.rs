@@ -54,6 +54,7 @@ fn member(group: &str) -> Facts {
         method: Method::Oidc,
         issuer: Arc::from("okta"),
         subject: Arc::from("ann"),
+        subject_claim: None,
         groups: vec![group.to_owned()],
         claims: serde_json::Map::new(),
         certificate: None,

@@ -4,10 +4,13 @@
 //! how a token is verified. Invariants: only asymmetric algorithms pass; keys come over plain http only
 //! from this machine.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::address::HttpUrl;
 use super::limits::{duration_between, hours};
@@ -18,7 +21,7 @@ use super::web::RawLogin;
 use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name, names, nearest};
 use crate::identify::{
-    CLIENT_CERTIFICATES, CLIENT_TOKENS, IssuerSettings, KeyAccess, KeySource, TokensTaken, WEBHOOKS,
+    CLIENT_CERTIFICATES, CLIENT_TOKENS, ClaimPath, IssuerSettings, KeyAccess, KeySource, TokensTaken, WEBHOOKS,
 };
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
@@ -38,7 +41,7 @@ pub struct RawIssuer {
     pub name: Spanned<String>,
     /// The `iss` of its tokens, compared byte for byte. An `https` URL, or any text where `jwks` says where the keys are.
     pub issuer: Spanned<String>,
-    /// The audiences of tokens: at least one of these must stand in `aud`.
+    /// The audiences of tokens: at least one of these must stand in `aud` (or in `claims.audience`).
     #[schemars(length(min = 1), extend("x-hint" = "name what the tokens are issued for, such as `[lightkeeper]`"))]
     pub audiences: Vec<Spanned<String>>,
     /// Accepted signature algorithms; default: all asymmetric ones that are supported.
@@ -48,7 +51,7 @@ pub struct RawIssuer {
     pub jwks: Option<Spanned<RawKeys>>,
     /// PEM file: the roots to trust when keys are fetched; default: the system's.
     pub ca: Option<Spanned<String>>,
-    /// Which claims hold the subject and the groups.
+    /// Which claims hold the subject, the groups and the audience.
     #[serde(default)]
     pub claims: RawClaims,
     /// Accepted `typ` header values; `""` accepts tokens without one. Default: `at+jwt`, `jwt` and `""`.
@@ -107,14 +110,64 @@ pub struct RawKeys {
     pub ca: Option<Spanned<String>>,
 }
 
-/// The names of claims.
+/// The names of claims. A name that begins with `/` is a JSON Pointer (RFC 6901): `/realm_access/roles`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawClaims {
-    /// The claim that names the subject; default `sub`.
-    pub subject: Option<Spanned<String>>,
+    /// The claim that names the subject, or a list of which the first that is there does; default `sub`.
+    pub subject: Option<Spanned<RawNames>>,
     /// The claim that lists groups; default `groups`.
     pub groups: Option<Spanned<String>>,
+    /// The claim that names the audience; default `aud`. A token that has `aud` besides must name one of `audiences` there, too.
+    pub audience: Option<Spanned<String>>,
+}
+
+/// One name, or a list.
+#[derive(Debug)]
+pub enum RawNames {
+    One(String),
+    Several(Vec<Spanned<String>>),
+}
+
+impl<'de> Deserialize<'de> for RawNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EitherForm;
+
+        impl<'de> Visitor<'de> for EitherForm {
+            type Value = RawNames;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a name or a list of names")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(RawNames::One(name.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                Ok(RawNames::Several(names))
+            }
+        }
+
+        deserializer.deserialize_any(EitherForm)
+    }
+}
+
+impl JsonSchema for RawNames {
+    fn schema_name() -> Cow<'static, str> {
+        "Names".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "string" },
+            { "type": "array", "minItems": 1, "items": { "type": "string" } },
+        ] })
+    }
 }
 
 /// `login`: how people log in. Its issuer is asked for more than its keys, and knows clients that are no APIs.
@@ -162,7 +215,9 @@ fn login_clients(login: &RawLogin) -> Vec<(&'static str, String)> {
 /// Warns of audiences that are login clients: an ID token of a login names its client in `aud` (OpenID Connect Core section
 /// 2), so that the audience does not keep it from being shown as an access token.
 fn shared_audiences(report: &mut Report<'_>, index: usize, raw: &RawIssuer, clients: &[(&'static str, String)]) {
-    if raw.tokens == Some(RawTokens::Id) {
+    // ID tokens name their client in `aud` and `azp` (OpenID Connect Core section 2), and in no other claim.
+    let other = raw.claims.audience.as_ref().is_some_and(|claim| !["aud", "azp"].contains(&claim.value.as_str()));
+    if raw.tokens == Some(RawTokens::Id) || other {
         return;
     }
     for (place, audience) in raw.audiences.iter().enumerate() {
@@ -205,16 +260,9 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
         Some(given) => Some(report.path(given, &subject("ca"), Content::Trust)?),
         None => None,
     };
-    let claim = |report: &mut Report<'_>, given: &Option<Spanned<String>>, key: &str, default: &str| match given {
-        Some(given) if given.value.is_empty() => {
-            report.error(given, format!("`{}` must not be empty", subject(key)));
-            default.to_owned()
-        }
-        Some(given) => given.value.clone(),
-        None => default.to_owned(),
-    };
-    let subject_claim = claim(report, &raw.claims.subject, "claims.subject", "sub");
-    let groups_claim = claim(report, &raw.claims.groups, "claims.groups", "groups");
+    let subject_claims = subject_claims(report, raw.claims.subject.as_ref(), &subject("claims.subject"));
+    let groups_claim = claim(report, raw.claims.groups.as_ref(), &subject("claims.groups"), "groups");
+    let audience_claim = claim(report, raw.claims.audience.as_ref(), &subject("claims.audience"), "aud");
     let refresh = duration_between(
         report,
         raw.refresh.as_ref(),
@@ -253,8 +301,9 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
         keys,
         ca,
         key_access,
-        subject_claim,
-        groups_claim,
+        subject_claims,
+        groups_claim: groups_claim?,
+        audience_claim: audience_claim?,
         types: types(raw.types.as_deref()),
         accepts_unverified_email: raw.email_unverified == Some(RawEmailUnverified::Accept),
         tokens: match raw.tokens {
@@ -270,6 +319,45 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
         stale_keys,
         refresh,
     })
+}
+
+/// One claim's name or pointer; `None`: it was reported.
+fn claim(report: &mut Report<'_>, given: Option<&Spanned<String>>, subject: &str, default: &str) -> Option<ClaimPath> {
+    let Some(given) = given else { return ClaimPath::parse(default).ok() };
+    match ClaimPath::parse(&given.value) {
+        Ok(path) => {
+            if let Some((message, hint)) = path.doubtful() {
+                report.warning(given, format!("`{subject}` {message}"), hint);
+            }
+            Some(path)
+        }
+        Err(fault) => {
+            report.error_with_hint(given, format!("`{subject}` {fault}"), fault.hint());
+            None
+        }
+    }
+}
+
+/// The claims that may name the subject, in their order.
+fn subject_claims(report: &mut Report<'_>, given: Option<&Spanned<RawNames>>, subject: &str) -> Vec<ClaimPath> {
+    let Some(given) = given else { return ClaimPath::parse("sub").into_iter().collect() };
+    let several = match &given.value {
+        RawNames::One(text) => {
+            let one = Spanned::new(text.clone(), given.line(), given.column());
+            return claim(report, Some(&one), subject, "").into_iter().collect();
+        }
+        RawNames::Several(several) => several,
+    };
+    let mut paths: Vec<ClaimPath> = Vec::with_capacity(several.len());
+    for (index, one) in several.iter().enumerate() {
+        let subject = format!("{subject}[{index}]");
+        let Some(path) = claim(report, Some(one), &subject, "") else { continue };
+        if paths.contains(&path) {
+            report.error(one, format!("`{subject}` stands in the list already"));
+        }
+        paths.push(path);
+    }
+    paths
 }
 
 /// Texts that must not be empty.

@@ -260,6 +260,7 @@ pub fn identified(facts: &Facts, verified: bool) -> Value {
         "method": facts.method.name(),
         "issuer": &*facts.issuer,
         "subject": &*facts.subject,
+        "subject_claim": facts.subject_claim.as_deref(),
         "groups": facts.groups,
         "spiffe": facts.certificate.as_ref().and_then(|certificate| certificate.spiffe.as_deref()),
         "certificate": facts.certificate.as_ref().map(|certificate| json!({

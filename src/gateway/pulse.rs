@@ -309,6 +309,7 @@ mod tests {
             method: Method::Oidc,
             issuer: Arc::from("okta"),
             subject: Arc::from(subject),
+            subject_claim: None,
             groups: Vec::new(),
             claims: serde_json::Map::new(),
             certificate: None,

@@ -51,16 +51,22 @@ pub struct Ended {
 pub struct Caller {
     pub issuer: Arc<str>,
     pub subject: Arc<str>,
+    /// Two claims may name two callers alike.
+    subject_claim: Option<Arc<str>>,
 }
 
 impl Caller {
     pub fn of(facts: &Facts) -> Self {
-        Caller { issuer: facts.issuer.clone(), subject: facts.subject.clone() }
+        Caller {
+            issuer: facts.issuer.clone(),
+            subject: facts.subject.clone(),
+            subject_claim: facts.subject_claim.clone(),
+        }
     }
 
     /// Whether these facts are of the same caller.
     pub fn is(&self, facts: &Facts) -> bool {
-        self.issuer == facts.issuer && self.subject == facts.subject
+        self.issuer == facts.issuer && self.subject == facts.subject && self.subject_claim == facts.subject_claim
     }
 }
 
@@ -204,7 +210,11 @@ mod tests {
         Ended {
             at: number as i64,
             request_id: format!("id-{number}").into(),
-            who: who.map(|subject| Caller { issuer: Arc::from("okta"), subject: Arc::from(subject) }),
+            who: who.map(|subject| Caller {
+                issuer: Arc::from("okta"),
+                subject: Arc::from(subject),
+                subject_claim: None,
+            }),
             http_method: "GET".into(),
             path: "/apps".into(),
             operation: None,

@@ -200,6 +200,7 @@ impl Walk {
             method: facts.method.name(),
             issuer: (&*facts.issuer).into(),
             subject: (&*facts.subject).into(),
+            subject_claim: facts.subject_claim.as_deref().map(Into::into),
             certificate: facts.certificate.as_ref().map(|certificate| ShownCertificate {
                 ca: Some(certificate.ca.to_string()),
                 sha256: certificate.fingerprint.clone(),
@@ -225,7 +226,8 @@ impl Walk {
     /// Who has just logged in.
     pub fn note_login(&mut self, finished: &Finished) {
         let (issuer, subject) = (finished.issuer.as_str().into(), finished.subject.as_str().into());
-        self.who = Some(Who { method: Proof::Session.name(), issuer, subject, certificate: None });
+        let subject_claim = finished.subject_claim.as_deref().map(Into::into);
+        self.who = Some(Who { method: Proof::Session.name(), issuer, subject, subject_claim, certificate: None });
     }
 
     pub fn note_permit(&mut self, permit: &Permit) {

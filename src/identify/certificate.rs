@@ -208,6 +208,7 @@ pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
         method: Method::Mtls,
         issuer: certificate.ca.clone(),
         subject: Arc::from(subject.unwrap_or(&certificate.subject)),
+        subject_claim: None,
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: Some(certificate.clone()),

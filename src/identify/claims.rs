@@ -11,10 +11,14 @@ use serde_json::{Map, Value};
 
 use crate::clock::UnixMillis;
 
+use super::claim_path::{ClaimPath, Found};
 use super::doubts::{Doubts, EMAIL, vouches_for_email};
 use super::facts::{CertificateFacts, Facts, Method};
 use super::rejection::Reason;
 use super::settings::IssuerSettings;
+
+/// RFC 7519 section 4.1.3.
+const AUDIENCE: &str = "aud";
 
 /// A subject or a group's name.
 const NAME_LIMIT_BYTES: usize = 1024;
@@ -37,9 +41,7 @@ pub(super) fn facts(
     certificate: Option<&Arc<CertificateFacts>>,
     now: UnixMillis,
 ) -> Result<Facts, Reason> {
-    if !names_us(&claims, &settings.audiences)? {
-        return Err(Reason::TokenAudience);
-    }
+    audience(settings, &claims)?;
     let leeway = i64::try_from(settings.leeway.as_secs()).unwrap_or(0);
     let expires = date(&claims, "exp")?.ok_or(Reason::TokenClaims)?;
     if now.seconds() >= expires.saturating_add(leeway) {
@@ -79,29 +81,29 @@ pub(super) fn extract(
     expires_unix_seconds: i64,
 ) -> Result<Facts, Reason> {
     let doubts = Doubts::of(settings, &claims)?;
-    let subject = match claims.get(&settings.subject_claim) {
-        Some(Value::String(subject)) if is_name(subject) => Arc::from(subject.as_str()),
-        _ => return Err(Reason::TokenClaims),
-    };
-    let names_email = [&settings.subject_claim, &settings.groups_claim].into_iter().any(|claim| claim == EMAIL);
+    let (named_by, subject) = subject(settings, &claims, &doubts)?;
+    let names_email = named_by.is(EMAIL) || settings.groups_claim.is(EMAIL);
     if names_email && claims.contains_key(EMAIL) && !vouches_for_email(settings, &claims) {
         return Err(Reason::TokenEmailUnverified);
     }
-    let groups = match claims.get(&settings.groups_claim) {
-        None => Vec::new(),
-        Some(Value::String(group)) if is_name(group) => vec![group.clone()],
+    let groups = match settings.groups_claim.find(&claims) {
+        // What cannot be told is among the doubts.
+        Found::Nothing | Found::WrongType => Vec::new(),
+        Found::Value(Value::String(group)) if is_name(group) => vec![group.clone()],
         // Too many is an error and not a cut: a group that fell off could be the one that is denied.
-        Some(Value::Array(groups)) if groups.len() <= GROUPS_LIMIT => groups
+        Found::Value(Value::Array(groups)) if groups.len() <= GROUPS_LIMIT => groups
             .iter()
             .map(|group| group.as_str().filter(|group| is_name(group)).map(str::to_owned))
             .collect::<Option<_>>()
             .ok_or(Reason::TokenClaims)?,
-        Some(_) => return Err(Reason::TokenClaims),
+        Found::Value(_) => return Err(Reason::TokenClaims),
     };
+    let subject_claim = (settings.subject_claims.len() > 1).then(|| named_by.text().clone());
     Ok(Facts {
         method: Method::Oidc,
         issuer: issuer.clone(),
         subject,
+        subject_claim,
         groups,
         claims,
         certificate: certificate.cloned(),
@@ -116,14 +118,48 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= NAME_LIMIT_BYTES && !text.chars().any(char::is_control)
 }
 
-/// `aud`: a string, or an array of strings (RFC 7519 section 4.1.3).
-fn names_us(claims: &Map<String, Value>, audiences: &[String]) -> Result<bool, Reason> {
+/// The subject, and the claim that names it: the first that is there. A token that has one which is empty, of another type or
+/// elsewhere is refused, and not called by the next: that may be the name of its client, or of another person.
+fn subject<'s>(
+    settings: &'s IssuerSettings,
+    claims: &Map<String, Value>,
+    doubts: &Doubts,
+) -> Result<(&'s ClaimPath, Arc<str>), Reason> {
+    for path in &settings.subject_claims {
+        match path.find(claims) {
+            Found::Value(Value::String(subject)) if is_name(subject) => return Ok((path, Arc::from(subject.as_str()))),
+            Found::Value(_) | Found::WrongType => return Err(Reason::TokenClaims),
+            Found::Nothing if doubts.is_elsewhere(path) => return Err(Reason::TokenClaimsElsewhere),
+            Found::Nothing => {}
+        }
+    }
+    Err(Reason::TokenClaims)
+}
+
+/// The claim that is configured must name us. If that is another than `aud`, and the token has `aud` as well, both must: who is
+/// not named in `aud` must refuse the token (RFC 7519 section 4.1.3).
+fn audience(settings: &IssuerSettings, claims: &Map<String, Value>) -> Result<(), Reason> {
+    let configured = &settings.audience_claim;
+    let named = match configured.find(claims) {
+        Found::Value(value) => names_us(value, &settings.audiences)?,
+        Found::Nothing => false,
+        Found::WrongType => return Err(Reason::TokenClaims),
+    };
+    let besides = claims.get(AUDIENCE).filter(|_| !configured.is(AUDIENCE));
+    if named && besides.map_or(Ok(true), |value| names_us(value, &settings.audiences))? {
+        Ok(())
+    } else {
+        Err(Reason::TokenAudience)
+    }
+}
+
+/// A string, or an array of strings (RFC 7519 section 4.1.3).
+fn names_us(value: &Value, audiences: &[String]) -> Result<bool, Reason> {
     let known = |value: &Value| value.as_str().is_some_and(|named| audiences.iter().any(|ours| ours == named));
-    match claims.get("aud") {
-        None => Ok(false),
-        Some(single @ Value::String(_)) => Ok(known(single)),
-        Some(Value::Array(several)) if several.iter().all(Value::is_string) => Ok(several.iter().any(known)),
-        Some(_) => Err(Reason::TokenClaims),
+    match value {
+        single @ Value::String(_) => Ok(known(single)),
+        Value::Array(several) if several.iter().all(Value::is_string) => Ok(several.iter().any(known)),
+        _ => Err(Reason::TokenClaims),
     }
 }
 

@@ -110,6 +110,7 @@ impl ClientTokens {
                 method: Method::ClientToken,
                 issuer: Arc::from(CLIENT_TOKENS),
                 subject: Arc::from(one.name.as_str()),
+                subject_claim: None,
                 groups: Vec::new(),
                 claims: serde_json::Map::new(),
                 certificate: None,

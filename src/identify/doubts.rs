@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::claim_path::{ClaimPath, Found};
 use super::rejection::Reason;
 use super::settings::{IssuerSettings, PolicyClaims};
 
@@ -19,6 +20,8 @@ pub(super) const EMAIL: &str = "email";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doubts {
     groups_elsewhere: bool,
+    /// The way to the groups leads through a value that is neither an object nor a list.
+    groups_unreadable: bool,
     /// The names of claims.
     elsewhere: BTreeSet<String>,
     /// There is an address, and neither the issuer nor our configuration stands for it.
@@ -29,6 +32,7 @@ pub struct Doubts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
     Elsewhere,
+    GroupsUnreadable,
     EmailUnverified,
 }
 
@@ -36,28 +40,38 @@ impl Doubts {
     pub(super) fn of(settings: &IssuerSettings, claims: &Map<String, Value>) -> Result<Self, Reason> {
         let elsewhere = elsewhere(claims)?;
         Ok(Doubts {
-            groups_elsewhere: elsewhere.contains(&settings.groups_claim),
+            groups_elsewhere: elsewhere.contains(settings.groups_claim.top()),
+            groups_unreadable: settings.groups_claim.find(claims) == Found::WrongType,
             elsewhere,
             email_unverified: claims.contains_key(EMAIL) && !vouches_for_email(settings, claims),
         })
     }
 
     /// Those of a session, which keeps no other claim that a policy looks at.
-    pub(super) fn of_session(groups_elsewhere: bool) -> Self {
-        Doubts { groups_elsewhere, ..Doubts::default() }
+    pub(super) fn of_session(groups_open: bool) -> Self {
+        Doubts { groups_elsewhere: groups_open, ..Doubts::default() }
     }
 
-    pub(super) fn groups_elsewhere(&self) -> bool {
-        self.groups_elsewhere
+    /// Whether the groups cannot be told.
+    pub(super) fn groups_open(&self) -> bool {
+        self.groups_elsewhere || self.groups_unreadable
+    }
+
+    /// Whether the claim set says of this claim, or of the one that it stands in, that it is somewhere else.
+    pub(super) fn is_elsewhere(&self, claim: &ClaimPath) -> bool {
+        self.elsewhere.contains(claim.top())
     }
 
     /// Whether a policy can decide without what is open. `None`: nothing is known of the policy, which may look at all.
     pub(super) fn settled_by(&self, policy: Option<&PolicyClaims>) -> Result<(), Doubt> {
-        let looks_at = |claim: &str| policy.is_none_or(|policy| policy.claims.iter().any(|name| name == claim));
-        if (self.groups_elsewhere && policy.is_none_or(|policy| policy.groups))
-            || self.elsewhere.iter().any(|claim| looks_at(claim))
-        {
+        // Of what is elsewhere, any part may be what the policy looks at.
+        let looks_at = |claim: &str| policy.is_none_or(|policy| policy.claims.iter().any(|path| path.top() == claim));
+        let looks_at_groups = policy.is_none_or(|policy| policy.groups);
+        if (self.groups_elsewhere && looks_at_groups) || self.elsewhere.iter().any(|claim| looks_at(claim)) {
             return Err(Doubt::Elsewhere);
+        }
+        if self.groups_unreadable && looks_at_groups {
+            return Err(Doubt::GroupsUnreadable);
         }
         if self.email_unverified && looks_at(EMAIL) {
             return Err(Doubt::EmailUnverified);

@@ -52,6 +52,8 @@ pub struct Facts {
     /// OIDC and sessions: the subject claim. mTLS: the SPIFFE ID, else the first DNS name, else the subject name.
     /// Client tokens: the token's name. Webhooks: the app's path.
     pub subject: Arc<str>,
+    /// OIDC and sessions: the claim that named the subject, where the issuer's configuration leaves it to the token.
+    pub subject_claim: Option<Arc<str>>,
     /// OIDC and sessions: the strings of the groups claim. mTLS: none.
     pub groups: Vec<String>,
     /// OIDC: the whole claim set. Sessions: `name`, `email` and `preferred_username`. mTLS: empty.

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::accept::{Caller, Carrier, ClientChain, Presented};
 use crate::clock::{Clock, UnixMillis};
 
-use super::{Event, Events, Identifier, IssuerSettings, KeySource, Surroundings};
+use super::{ClaimPath, Event, Events, Identifier, IssuerSettings, KeySource, Surroundings};
 
 /// The tests' present, Unix seconds.
 pub(super) const NOW: i64 = 1_800_000_000;
@@ -165,8 +165,9 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         keys,
         ca: None,
         key_access: super::KeyAccess::default(),
-        subject_claim: "sub".to_owned(),
-        groups_claim: "groups".to_owned(),
+        subject_claims: vec![ClaimPath::name("sub")],
+        groups_claim: ClaimPath::name("groups"),
+        audience_claim: ClaimPath::name("aud"),
         types: ["at+jwt", "jwt", ""].map(str::to_owned).to_vec(),
         tokens: super::TokensTaken::Access,
         login_clients: Vec::new(),

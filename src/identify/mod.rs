@@ -11,6 +11,7 @@ mod algorithm;
 mod authority;
 mod cache;
 mod certificate;
+mod claim_path;
 mod claims;
 mod client_token;
 mod doubts;
@@ -38,6 +39,7 @@ mod tests;
 pub use algorithm::ALGORITHMS;
 pub use authority::anchors as signing_certificates;
 pub use certificate::{is_trust_domain, own_trust_domain};
+pub use claim_path::{ClaimPath, ClaimPathFault};
 pub use client_token::{ClientTokenHash, NewClientToken, NoRandomness};
 pub use doubts::Doubts;
 pub use event::{Event, Events};
@@ -266,9 +268,10 @@ impl Identifier {
         let mut known = self.policy_claims.iter().flatten();
         let policy = known.find(|(issuer, _)| **issuer == *facts.issuer).map(|(_, claims)| claims);
         facts.doubts.settled_by(policy).map_err(|doubt| match (doubt, facts.method) {
-            (Doubt::Elsewhere, Method::Session) => Reason::SessionClaimsElsewhere,
+            (Doubt::Elsewhere | Doubt::GroupsUnreadable, Method::Session) => Reason::SessionClaimsElsewhere,
             (Doubt::Elsewhere, _) => Reason::TokenClaimsElsewhere,
             (Doubt::EmailUnverified, _) => Reason::TokenEmailUnverified,
+            (Doubt::GroupsUnreadable, _) => Reason::TokenClaims,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::claim_path::ClaimPath;
 use super::client_token::ClientTokenHash;
 use crate::apps::AppPath;
 use crate::secret::SecretRef;
@@ -14,7 +15,7 @@ pub struct IssuerSettings {
     pub name: String,
     /// The `iss` string, compared byte for byte (RFC 9068 section 4).
     pub issuer: String,
-    /// At least one; a token must name one of them in `aud`.
+    /// At least one; a token must name one of them in its audience claim, and in `aud` where it has that besides.
     pub audiences: Vec<String>,
     /// JOSE names out of RS/PS/ES 256, 384, 512 and EdDSA.
     pub algorithms: Vec<String>,
@@ -22,10 +23,12 @@ pub struct IssuerSettings {
     /// PEM file with the roots to trust when fetching; `None`: the system's.
     pub ca: Option<PathBuf>,
     pub key_access: KeyAccess,
-    /// Claim that names the subject (default `sub`).
-    pub subject_claim: String,
-    /// Claim that lists groups (default `groups`); dots do not descend.
-    pub groups_claim: String,
+    /// The claims that may name the subject; the first that is there does (default `sub`). At least one.
+    pub subject_claims: Vec<ClaimPath>,
+    /// The claim that lists groups (default `groups`).
+    pub groups_claim: ClaimPath,
+    /// The claim that names the audience (default `aud`).
+    pub audience_claim: ClaimPath,
     /// Accepted `typ` header values, lower case, without `application/`. Default: `at+jwt`, `jwt` and
     /// absent (shown as the empty string).
     pub types: Vec<String>,
@@ -61,7 +64,7 @@ pub struct PolicyClaims {
     /// Whether any binding names a group.
     pub groups: bool,
     /// The claims that bindings name.
-    pub claims: Vec<String>,
+    pub claims: Vec<ClaimPath>,
 }
 
 /// Which of an issuer's tokens identify callers.

@@ -67,6 +67,7 @@ impl Webhooks {
                 method: Method::Webhook,
                 issuer: Arc::from(WEBHOOKS),
                 subject: Arc::from(one.app.as_str()),
+                subject_claim: None,
                 groups: Vec::new(),
                 claims: serde_json::Map::new(),
                 certificate: None,

@@ -13,7 +13,7 @@ use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
 use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
 use lightkeeper::gateway::{AlertFieldSettings, AlertSettings, QuerySettings};
 use lightkeeper::identify::{
-    CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, LoginSettings,
+    ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, LoginSettings,
     PolicyClaims, TokensTaken, WebhookSettings,
 };
 use lightkeeper::limits::{Limits, QuotaStatus, Rate};
@@ -21,6 +21,10 @@ use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
 use lightkeeper::transform::{Compression, IngestSettings};
 use lightkeeper::vault::{ApiKeys, ProjectSecrets, VaultSettings};
+
+fn claim(text: &str) -> ClaimPath {
+    ClaimPath::parse(text).unwrap()
+}
 
 /// Scenario: a file that uses every key. Guarantees: each value arrives in the room's settings, and every
 /// file that matters is watched.
@@ -85,8 +89,9 @@ fn every_key_arrives_in_the_checked_settings() {
             keys: KeySource::Url("https://acme.okta.com/keys?a=b".into()),
             ca: Some(at("idp.pem")),
             key_access: KeyAccess { token: Some(SecretRef::File(at("keys-token"))), ca: Some(at("keys.pem")) },
-            subject_claim: "email".into(),
-            groups_claim: "roles".into(),
+            subject_claims: vec![claim("email"), claim("/user/id")],
+            groups_claim: claim("/realm_access/roles"),
+            audience_claim: claim("client_id"),
             types: vec!["at+jwt".into()],
             tokens: TokensTaken::Any,
             login_clients: vec!["web".into(), "cli".into()],

@@ -8,8 +8,8 @@ use lightkeeper::accept::{Caller, ReturnPath, SessionCookie};
 use lightkeeper::clock::Clock;
 use lightkeeper::demo::{Issuer, SampleCaller};
 use lightkeeper::identify::{
-    ALGORITHMS, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeyAccess, KeySource, LoginFault,
-    LoginSettings, Method, PolicyClaims, SetCookie, Surroundings, TokensTaken,
+    ALGORITHMS, ClaimPath, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeyAccess, KeySource,
+    LoginFault, LoginSettings, Method, PolicyClaims, SetCookie, Surroundings, TokensTaken,
 };
 use lightkeeper::secret::SecretRef;
 
@@ -43,8 +43,9 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         keys: KeySource::Discovery,
         ca: None,
         key_access: KeyAccess::default(),
-        subject_claim: "sub".to_owned(),
-        groups_claim: "groups".to_owned(),
+        subject_claims: vec![ClaimPath::parse("sub").unwrap()],
+        groups_claim: ClaimPath::parse("groups").unwrap(),
+        audience_claim: ClaimPath::parse("aud").unwrap(),
         types: vec!["at+jwt".to_owned()],
         tokens: TokensTaken::Access,
         login_clients: vec!["lightkeeper-web".to_owned(), "lightkeeper-cli".to_owned()],

@@ -125,6 +125,7 @@ fn an_authority_is_an_issuer() {
         method: Method::Mtls,
         issuer: Arc::from(ca),
         subject: Arc::from("a.example"),
+        subject_claim: None,
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: Some(Arc::new(CertificateFacts {

@@ -47,6 +47,7 @@ pub fn story(sight: &Sight<'_>, call: &Call, judged: &Judged) -> Story {
     let mut accepted = vec![pair("method", call.method.as_str()), pair("path", &call.path)];
     accepted.extend(operation.map(|id| pair("operation", &sight.house.profile.operation(id).permission)));
     let mut identified = vec![pair("issuer", &facts.issuer), pair("subject", &facts.subject)];
+    identified.extend(facts.subject_claim.iter().map(|claim| pair("subject claim", claim)));
     identified.push(pair("method", facts.method.name()));
     identified.extend(facts.groups.iter().map(|group| pair("group", group)));
     let mut stages = vec![stage("accept", "ok", accepted), stage("identify", "ok", identified)];

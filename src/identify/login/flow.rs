@@ -19,6 +19,7 @@ use super::transaction::Transaction;
 use super::{Begun, Finished, Login, LoginFault, Unfinished, random_text};
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::{Clock, UnixMillis};
+use crate::identify::claim_path::{ClaimPath, Found};
 use crate::identify::doubts::{self, Doubt, EMAIL};
 use crate::identify::facts::Facts;
 use crate::identify::rejection::Reason;
@@ -118,6 +119,7 @@ impl Login {
         facts.doubts.settled_by(Some(&self.settings.policy_claims)).map_err(|doubt| match doubt {
             Doubt::Elsewhere => LoginFault::ClaimsElsewhere,
             Doubt::EmailUnverified => LoginFault::EmailUnverified,
+            Doubt::GroupsUnreadable => LoginFault::IdTokenClaims,
         })?;
         let session = Kept::begin(&facts, &self.settings.policy_claims.claims, &self.stamp, self.lifetimes(), now);
         let session = session.ok_or(LoginFault::Unsealed)?;
@@ -126,6 +128,7 @@ impl Login {
             session: session.seal(&self.keys, origin, self.lifetimes())?,
             issuer: facts.issuer.to_string(),
             subject: facts.subject.to_string(),
+            subject_claim: facts.subject_claim.clone(),
         })
     }
 
@@ -164,23 +167,28 @@ impl Login {
             if said.get("sub").and_then(Value::as_str) != claims.get("sub").and_then(Value::as_str) {
                 return Err(LoginFault::UserinfoSubject);
             }
-            let groups = self.issuer.settings().groups_claim.as_str();
-            join(&mut claims, said, groups).map_err(|_| LoginFault::IdTokenClaims)?;
+            join(&mut claims, said, &self.issuer.settings().groups_claim).map_err(|_| LoginFault::IdTokenClaims)?;
         }
         self.issuer.person(claims).map_err(|reason| match reason {
             Reason::TokenEmailUnverified => LoginFault::EmailUnverified,
+            Reason::TokenClaimsElsewhere => LoginFault::ClaimsElsewhere,
             _ => LoginFault::IdTokenClaims,
         })
     }
 }
 
 /// Adds to an ID token's claims what userinfo says, which alone says the groups.
-fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &str) -> Result<(), Reason> {
-    signed.remove(groups);
+fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &ClaimPath) -> Result<(), Reason> {
+    if groups.find(&said) == Found::WrongType {
+        return Err(Reason::TokenClaims);
+    }
+    groups.take(signed);
+    let groups_said = groups.take(&mut said);
     // What either calls elsewhere is, unless it is the groups, and userinfo has them.
     let mut elsewhere = doubts::elsewhere(signed)?;
-    if said.contains_key(groups) {
-        elsewhere.remove(groups);
+    // What stands beside the groups is not settled by them.
+    if groups_said.is_some() && groups.is(groups.top()) {
+        elsewhere.remove(groups.top());
     }
     elsewhere.extend(doubts::elsewhere(&said)?);
     for name in ["_claim_names", "hasgroups"] {
@@ -201,7 +209,8 @@ fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &
         // What is signed is not replaced by what is not.
         signed.entry(name).or_insert(value);
     }
-    Ok(())
+    let placed = groups_said.is_none_or(|value| groups.put(signed, value));
+    if placed { Ok(()) } else { Err(Reason::TokenClaims) }
 }
 
 fn redirect(origin: &str) -> Result<RedirectUrl, LoginFault> {

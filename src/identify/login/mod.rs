@@ -36,6 +36,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
+use super::claim_path::ClaimPath;
 use super::facts::{CertificateFacts, Facts};
 use super::issuer::Issuer;
 use super::rejection::Reason;
@@ -55,7 +56,7 @@ pub use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
 /// What a session keeps; one that was sealed under another number says less than is asked of it.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
 
 /// What the provider bears of us: each code exchange takes one of these places for a second or longer, so that 32
 /// are under way at most, and begin within a second. A login waits for its place; half of them are left to other
@@ -100,6 +101,8 @@ pub struct Finished {
     /// For the record.
     pub issuer: String,
     pub subject: String,
+    /// The claim that named the subject, where there are several.
+    pub subject_claim: Option<Arc<str>>,
 }
 
 /// A login that did not end well.
@@ -218,13 +221,15 @@ impl Login {
 /// to look at claims that the session does not keep.
 fn stamp(settings: &LoginSettings, issuer: &Issuer) -> String {
     let at = issuer.settings();
-    let fixed = [&at.issuer, &settings.client_id, &at.subject_claim, &at.groups_claim];
-    let parts = fixed.into_iter().chain(&settings.policy_claims.claims);
+    let fixed = [at.issuer.as_str(), &settings.client_id, at.groups_claim.as_str()];
+    let subjects = at.subject_claims.iter().map(ClaimPath::as_str);
+    let parts = fixed.into_iter().chain(subjects).chain(settings.policy_claims.claims.iter().map(ClaimPath::as_str));
     let mut hash = digest::Context::new(&digest::SHA256);
     for part in parts {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
+    hash.update(&(at.subject_claims.len() as u64).to_be_bytes());
     hash.update(&[u8::from(settings.groups_from_userinfo), u8::from(at.accepts_unverified_email), LAYOUT]);
     URL_SAFE_NO_PAD.encode(hash.finish().as_ref().get(..9).unwrap_or_default())
 }

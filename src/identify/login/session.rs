@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::seal::{Keyring, Purpose};
 use super::{CLOCK_SKEW_SECONDS, LoginFault, SESSION_COOKIE, SetCookie, cookie, random_text};
 use crate::clock::UnixMillis;
+use crate::identify::claim_path::ClaimPath;
 use crate::identify::doubts::Doubts;
 use crate::identify::facts::{CertificateFacts, Facts, Method};
 use crate::identify::rejection::Reason;
@@ -84,9 +85,12 @@ pub struct Kept {
     subject: String,
     #[serde(rename = "g")]
     groups: Vec<String>,
-    /// Whether the provider said that the groups are somewhere else.
+    /// Whether the groups could not be told.
     #[serde(rename = "o")]
-    groups_elsewhere: bool,
+    groups_open: bool,
+    /// The claim that named the subject, where there are several.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    subject_claim: Option<String>,
     #[serde(rename = "c")]
     claims: Map<String, Value>,
     #[serde(rename = "d")]
@@ -107,24 +111,25 @@ impl Kept {
     /// A new session of somebody who was just proven, with the claims that the policy looks at. `None` if the machine gives no random bytes.
     pub fn begin(
         facts: &Facts,
-        policy_claims: &[String],
+        policy_claims: &[ClaimPath],
         stamp: &str,
         lifetimes: Lifetimes,
         now: UnixMillis,
     ) -> Option<Self> {
         let held = |name: &str| Some((name.to_owned(), facts.claims.get(name)?.clone()));
         let fits = |value: &Value| value.as_str().is_some_and(|text| text.len() <= KEPT_CLAIM_LIMIT_BYTES);
-        // Never cut: one that fell off could be the one that is denied.
-        let looked_at = policy_claims.iter().filter_map(|name| held(name));
         let shown = KEPT_CLAIMS.iter().filter_map(|name| held(name)).filter(|(_, value)| fits(value));
-        let claims: Map<String, Value> = shown.chain(looked_at).collect();
+        let mut claims: Map<String, Value> = shown.collect();
+        // Never cut: one that fell off could be the one that is denied.
+        policy_claims.iter().for_each(|path| path.copy(&facts.claims, &mut claims));
         let begun = now.seconds();
         Some(Kept {
             issuer: facts.issuer.to_string(),
             stamp: stamp.to_owned(),
             subject: facts.subject.to_string(),
             groups: facts.groups.clone(),
-            groups_elsewhere: facts.doubts.groups_elsewhere(),
+            groups_open: facts.doubts.groups_open(),
+            subject_claim: facts.subject_claim.as_deref().map(str::to_owned),
             claims,
             id: random_text::<16>()?,
             csrf: random_text::<32>()?,
@@ -196,11 +201,12 @@ impl Kept {
             method: Method::Session,
             issuer: Arc::from(self.issuer),
             subject: Arc::from(self.subject),
+            subject_claim: self.subject_claim.map(Arc::from),
             groups: self.groups,
             claims: self.claims,
             certificate,
             client_binding: None,
-            doubts: Doubts::of_session(self.groups_elsewhere),
+            doubts: Doubts::of_session(self.groups_open),
             expires_unix_seconds: ends,
         };
         (facts, Session { id: self.id, csrf: self.csrf, name, ends, renewed })

@@ -7,11 +7,11 @@
 use serde_json::{Value, json};
 
 use super::super::forge::{Answer, Folder, RSA, World, issuer, verdict};
-use super::super::{Identifier, IssuerSettings, KeySource, PolicyClaims};
+use super::super::{ClaimPath, Identifier, IssuerSettings, KeySource, PolicyClaims};
 use super::desk::Desk;
 
 fn looks_at(groups: bool, claims: &[&str]) -> PolicyClaims {
-    PolicyClaims { groups, claims: claims.iter().map(|claim| (*claim).to_owned()).collect() }
+    PolicyClaims { groups, claims: claims.iter().map(|claim| ClaimPath::parse(claim).unwrap()).collect() }
 }
 
 fn settings(folder: &Folder) -> IssuerSettings {
@@ -31,7 +31,7 @@ async fn what_is_elsewhere_is_not_read_as_absent() {
     let world = World::new();
     let folder = Folder::new();
     let usual = settings(&folder);
-    let roles = IssuerSettings { groups_claim: "roles".to_owned(), ..usual.clone() };
+    let roles = IssuerSettings { groups_claim: ClaimPath::name("roles"), ..usual.clone() };
     let of =
         |name: &str| json!({"_claim_names": {name: "src1"}, "_claim_sources": {"src1": {"endpoint": "https://g/x"}}});
     let both = json!({"groups": ["sre"], "_claim_names": {"groups": "src1"}});
@@ -104,8 +104,8 @@ async fn an_address_counts_only_if_it_is_verified() {
     let world = World::new();
     let folder = Folder::new();
     let usual = settings(&folder);
-    let subject = IssuerSettings { subject_claim: "email".to_owned(), ..usual.clone() };
-    let groups = IssuerSettings { groups_claim: "email".to_owned(), ..usual.clone() };
+    let subject = IssuerSettings { subject_claims: vec![ClaimPath::name("email")], ..usual.clone() };
+    let groups = IssuerSettings { groups_claim: ClaimPath::name("email"), ..usual.clone() };
     let accepting = IssuerSettings { accepts_unverified_email: true, ..subject.clone() };
     let none = looks_at(true, &["team"]);
     let email = looks_at(false, &["email"]);
@@ -135,7 +135,7 @@ async fn an_address_counts_only_if_it_is_verified() {
                 verdict(&identifier, &token).await,
                 expected,
                 "{verified} {} {policy:?}",
-                settings.subject_claim
+                settings.subject_claims[0]
             );
         }
     }
@@ -185,7 +185,7 @@ async fn a_login_leaves_nothing_open_that_the_policy_looks_at() {
     }
 
     let mut desk = Desk::open().await;
-    desk.issuer.subject_claim = "email".into();
+    desk.issuer.subject_claims = vec![ClaimPath::name("email")];
     desk.reload(Some(desk.settings.clone()));
     for (claims, expected) in [
         (json!({}), "ok"),

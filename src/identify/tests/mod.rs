@@ -7,6 +7,7 @@ mod authority;
 mod bound;
 mod certificates;
 mod chains;
+mod claim_paths;
 mod client_tokens;
 mod desk;
 mod doubts;

@@ -12,7 +12,9 @@ use serde_json::json;
 use super::super::forge::{
     Answer, Folder, ISSUER, Loopback, NOW, OTHER_RSA, P256, RSA, World, caller, issuer, verdict,
 };
-use super::super::{Event, FetchFault, Identifier, IssuerSettings, KeyAccess, KeySetFault, KeySource, RejectionKind};
+use super::super::{
+    ClaimPath, Event, FetchFault, Identifier, IssuerSettings, KeyAccess, KeySetFault, KeySource, RejectionKind,
+};
 use crate::secret::SecretRef;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -280,7 +282,7 @@ async fn a_reload_keeps_what_did_not_change() {
     let equal = world.identifier(std::slice::from_ref(&settings), Some(&identifier));
     assert_eq!(loopback.fetched(), 1, "nothing is read anew");
     assert_eq!(verdict(&equal, &token).await, Ok("ada".to_owned()));
-    let other_groups = IssuerSettings { groups_claim: "roles".to_owned(), ..settings.clone() };
+    let other_groups = IssuerSettings { groups_claim: ClaimPath::name("roles"), ..settings.clone() };
     let changed = world.identifier(&[other_groups], Some(&equal));
     let identity = changed.identify(caller(Some(&token), None)).await.unwrap();
     assert!(identity.facts().groups.is_empty(), "judged by the new settings, not from memory");

@@ -10,7 +10,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::super::forge::{RSA, caller};
-use super::super::{LoginSettings, Method, PolicyClaims};
+use super::super::{ClaimPath, LoginSettings, Method, PolicyClaims};
 use super::desk::{Desk, ORIGIN, value, visitor};
 use crate::accept::{ClientChain, SessionCookie};
 
@@ -40,7 +40,10 @@ async fn a_session_says_who_logged_in_and_nothing_of_tokens() {
 
 #[tokio::test]
 async fn a_session_keeps_the_claims_that_the_policy_looks_at() {
-    let desk = Desk::open_with(|settings, _| settings.policy_claims.claims = vec!["email".into(), "team".into()]).await;
+    let desk = Desk::open_with(|settings, _| {
+        settings.policy_claims.claims = vec![ClaimPath::name("email"), ClaimPath::name("team")]
+    })
+    .await;
     let long = "e".repeat(500);
     for (claims, expected) in [
         (json!({"team": ["a", "b"]}), Some(json!(["a", "b"]))),
@@ -95,7 +98,7 @@ async fn a_session_counts_under_the_settings_that_it_began_under() {
     let session = desk.login(json!({})).await.unwrap();
     let plain = desk.settings.clone();
     let (b, a) = (desk.key("b", 0xbb), plain.keys[0].clone());
-    let looks_at_team = PolicyClaims { groups: false, claims: vec!["team".into()] };
+    let looks_at_team = PolicyClaims { groups: false, claims: vec![ClaimPath::name("team")] };
     for (what, settings, expected) in [
         ("rotated", LoginSettings { keys: vec![b.clone(), a.clone()], ..plain.clone() }, Ok("ada")),
         ("key withdrawn", LoginSettings { keys: vec![b], ..plain.clone() }, Err("session_invalid")),
@@ -121,7 +124,7 @@ async fn a_session_counts_under_the_settings_that_it_began_under() {
     }
     desk.reload(None);
     assert_eq!(desk.verdict(&session).await, Err("session_invalid"), "no login any more");
-    desk.issuer.subject_claim = "email".into();
+    desk.issuer.subject_claims = vec![ClaimPath::name("email")];
     desk.reload(Some(plain));
     assert_eq!(desk.verdict(&session).await, Err("session_invalid"), "the issuer calls people otherwise");
 }

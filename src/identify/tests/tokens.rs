@@ -9,7 +9,7 @@ use super::super::forge::{
     Answer, ED, Folder, ISSUER, NOW, OTHER_RSA, P256, P384, P521, RSA, TestKey, World, base64url, caller, claims,
     issuer, verdict,
 };
-use super::super::{Identifier, IssuerSettings, KeySource, RejectionKind, TokensTaken};
+use super::super::{ClaimPath, Identifier, IssuerSettings, KeySource, RejectionKind, TokensTaken};
 use crate::accept::{Carrier, Presented};
 
 fn key_set() -> Value {
@@ -278,8 +278,8 @@ async fn no_single_character_can_be_changed() {
 async fn configured_claims_are_the_ones_that_count() {
     let world = World::new();
     let (identifier, _folder) = room(&world, |settings| {
-        settings.subject_claim = "email".to_owned();
-        settings.groups_claim = "https://acme.example/roles".to_owned();
+        settings.subject_claims = vec![ClaimPath::name("email")];
+        settings.groups_claim = ClaimPath::name("https://acme.example/roles");
         settings.types = vec!["at+jwt".to_owned()];
     });
     let body =
