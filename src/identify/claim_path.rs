@@ -80,6 +80,7 @@ impl ClaimPath {
     }
 
     /// The claim of this very name.
+    #[cfg(test)]
     pub(super) fn name(name: &str) -> ClaimPath {
         ClaimPath { text: name.into(), top: name.into(), inner: Vec::new() }
     }
