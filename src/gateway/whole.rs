@@ -32,26 +32,34 @@ impl WholeBody {
         WholeBody { pieces: Vec::new(), block: Vec::new(), came_bytes: 0, expected_bytes }
     }
 
-    pub fn add(&mut self, piece: Bytes, reservation: &mut Reservation) -> Result<(), Spent> {
-        let length = piece.len();
-        if length > self.block.capacity() - self.block.len() {
-            // The first is nearly always the only one.
-            let is_kept = length >= SHORT_BYTES || self.came_bytes == 0;
-            let still = self.expected_bytes.saturating_sub(self.came_bytes);
-            let room = self.came_bytes.clamp(SHORT_BYTES, BLOCK_BYTES).min(still).max(length);
-            reservation.grow(if is_kept { length } else { room } as u64)?;
-            if !self.block.is_empty() {
-                self.pieces.push(std::mem::take(&mut self.block).into());
-            }
-            if is_kept {
-                self.pieces.push(piece);
-                self.came_bytes = self.came_bytes.saturating_add(length);
-                return Ok(());
-            }
-            self.block.reserve_exact(room);
+    pub fn add(&mut self, mut piece: Bytes, reservation: &mut Reservation) -> Result<(), Spent> {
+        // A block is filled before another one is begun or a piece is kept behind it, so that none of it is wasted.
+        let filled = (self.block.capacity() - self.block.len()).min(piece.len());
+        let (length, came_bytes) = (piece.len() - filled, self.came_bytes.saturating_add(filled));
+        // The first is nearly always the only one.
+        let is_kept = length >= SHORT_BYTES || came_bytes == 0;
+        let still = self.expected_bytes.saturating_sub(came_bytes);
+        let room = came_bytes.clamp(SHORT_BYTES, BLOCK_BYTES).min(still).max(length);
+        let taken = match length {
+            0 => 0,
+            _ if is_kept => length,
+            _ => room,
+        };
+        reservation.grow(taken as u64)?;
+        self.block.extend_from_slice(&piece.split_to(filled));
+        self.came_bytes = came_bytes.saturating_add(length);
+        if length == 0 {
+            return Ok(());
         }
-        self.block.extend_from_slice(&piece);
-        self.came_bytes = self.came_bytes.saturating_add(length);
+        if !self.block.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.block).into());
+        }
+        if is_kept {
+            self.pieces.push(piece);
+        } else {
+            self.block.reserve_exact(room);
+            self.block.extend_from_slice(&piece);
+        }
         Ok(())
     }
 
@@ -85,7 +93,7 @@ mod tests {
             ("one piece", 5, &[5], &[5]),
             ("one byte of many", 16 << 20, &[1], &[1]),
             ("a trickle", 16 << 20, &[1, 1, 1], &[1, 1 + 4 * KIB, 1 + 4 * KIB]),
-            ("a trickle that grows", 16 << 20, &[3 * KIB; 7], &[3, 7, 13, 13, 25, 25, 25].map(|kib| kib * KIB)),
+            ("a trickle that grows", 16 << 20, &[3 * KIB; 7], &[3, 7, 14, 14, 28, 28, 28].map(|kib| kib * KIB)),
             ("small, in two pieces", 7, &[5, 2], &[5, 7]),
             ("growing", 400 * KIB, &[60 * KIB; 5], &[60, 120, 180, 240, 300].map(|kib| kib * KIB)),
             ("a large piece", 400 * KIB, &[KIB, 300 * KIB], &[KIB, 301 * KIB]),

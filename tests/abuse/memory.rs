@@ -105,7 +105,7 @@ async fn who_holds_its_share_is_refused_alone() {
     let core = ground.world.gateway.core().clone();
     let mut held = Vec::new();
     for _ in 0..2 {
-        held.push(hold(&ground, "{EXPORT}", 4 * MIB, 4 * MIB - 1000).await);
+        held.push(hold(&ground, "{EXPORT}", 4 * MIB, 4 * MIB - 100).await);
     }
     let own = caller(&ground, "checkout-collector");
     for via in [Via::Http, Via::Grpc] {
