@@ -178,7 +178,8 @@ mod tests {
         let values = [four, &[4; 0xffff - 12]].concat();
         let here = |text: &str| Ok(Some(text.parse().unwrap()));
         let malformed = Err(MalformedHeader);
-        let cases: Vec<(Vec<u8>, Result<Option<SocketAddr>, MalformedHeader>)> = vec![
+        type Case = (Vec<u8>, Result<Option<SocketAddr>, MalformedHeader>);
+        let cases: Vec<Case> = vec![
             (b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 4318\r\n".to_vec(), here("192.0.2.7:56324")),
             (b"PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n".to_vec(), here("[2001:db8::7]:1")),
             (longest.into_bytes(), here("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535")),

@@ -69,18 +69,18 @@ impl Check {
 
 /// `grpc.health.v1.HealthCheckResponse.ServingStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Serving {
-    Serving = 1,
-    NotServing = 2,
-    ServiceUnknown = 3,
+enum ServingStatus {
+    Ready = 1,
+    NotReady = 2,
+    Unknown = 3,
 }
 
-impl Serving {
+impl ServingStatus {
     fn word(self) -> &'static str {
         match self {
-            Serving::Serving => "ready",
-            Serving::NotServing => "not_ready",
-            Serving::ServiceUnknown => "unknown",
+            ServingStatus::Ready => "ready",
+            ServingStatus::NotReady => "not_ready",
+            ServingStatus::Unknown => "unknown",
         }
     }
 
@@ -121,15 +121,15 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
         Check::Http => {
             count(state.word());
             let (status, text) = match state {
-                Serving::Serving => (StatusCode::OK, "ready\n"),
-                Serving::NotServing | Serving::ServiceUnknown => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+                ServingStatus::Ready => (StatusCode::OK, "ready\n"),
+                ServingStatus::NotReady | ServingStatus::Unknown => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             };
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
             return answer::page(session, walk, status, vec![kind], Bytes::from_static(text.as_bytes())).await;
         }
         Check::Probe => {
             count(state.word());
-            let code = if state == Serving::Serving { UNIMPLEMENTED } else { UNAVAILABLE };
+            let code = if state == ServingStatus::Ready { UNIMPLEMENTED } else { UNAVAILABLE };
             return answer::grpc_status(session, walk, code).await;
         }
         Check::Grpc | Check::Watch => {}
@@ -141,7 +141,7 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
             return answer::grpc_status(session, walk, code).await;
         }
     };
-    let state = if is_known { state } else { Serving::ServiceUnknown };
+    let state = if is_known { state } else { ServingStatus::Unknown };
     if check == Check::Watch {
         let Some(_place) = core.watches.take(arrival.client.ip) else {
             count("busy");
@@ -159,8 +159,8 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
     answer::grpc_end(session, OK).await
 }
 
-fn state_of(core: &Core) -> Serving {
-    if core.readiness().ready { Serving::Serving } else { Serving::NotServing }
+fn state_of(core: &Core) -> ServingStatus {
+    if core.readiness().ready { ServingStatus::Ready } else { ServingStatus::NotReady }
 }
 
 /// Tells the state at once and whenever it changes, until the client or the connection ends.
@@ -170,7 +170,7 @@ async fn watch(session: &mut Session, walk: &mut Walk, arrival: &Arrival, is_kno
     let mut looks = tokio::time::interval(WATCH_LOOK);
     answer::grpc_begin(session, walk).await?;
     loop {
-        let state = if is_known { state_of(&core) } else { Serving::ServiceUnknown };
+        let state = if is_known { state_of(&core) } else { ServingStatus::Unknown };
         if told != Some(state) {
             // A client that takes nothing holds its place no longer.
             let sending = answer::grpc_message(session, state.message());

@@ -255,9 +255,11 @@ pub(super) struct Loopback {
     /// What other paths answer, whatever is sent to them.
     pub pages: Arc<Mutex<HashMap<String, Answer>>>,
     pub exchanges: Arc<Exchanges>,
-    /// `authorization` of each request, with its path.
-    pub shown: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    pub shown: Arc<Mutex<Vec<Shown>>>,
 }
+
+/// The path of a request, and its `authorization`.
+type Shown = (String, Option<String>);
 
 /// The token endpoint's part of it.
 #[derive(Default)]

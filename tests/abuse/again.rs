@@ -173,7 +173,7 @@ async fn one_at_a_time(stream: TcpStream, taken: Arc<Taken>) {
     let mut count = 0;
     while let Some(Ok((request, mut answering))) = connection.accept().await {
         count += 1;
-        if (number + count) % 7 == 0 {
+        if (number + count).is_multiple_of(7) {
             answering.send_reset(h2::Reason::REFUSED_STREAM);
             continue;
         }
