@@ -251,7 +251,7 @@ mod tests {
         };
         let whole = serde_json::to_string(&record).unwrap();
         assert!(whole.chars().all(|each| !text::is_hidden(each)), "{whole}");
-        assert_eq!(whole.matches("…[+").count(), 8, "{whole}");
+        assert_eq!(whole.matches("…[+").count(), 9, "{whole}");
         let listed = 1000 * (size_of::<NameText>() as u64 + 9);
         assert!(record.bytes() < (12 << 10) + listed, "{}", record.bytes());
         record.shrink();

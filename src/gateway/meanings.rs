@@ -182,8 +182,19 @@ proxy_header_timeout: A trusted proxy's PROXY header took too long to come.
 handshake_closed: The TLS handshake was broken off by the client. Look whether it trusts the gateway's certificate.
 handshake_failed: There is no TLS version or cipher in common, or the client speaks no TLS.
 certificate_missing: A client certificate is needed here. Set one up in the client.
+http2_malformed_request: The head over HTTP/2 lacks a part or has one twice, or has a field that HTTP/2 forbids.
+http2_head_too_large: The head of the request is too large. Send fewer or shorter headers.
+http2_protocol_error: The client or a proxy before it sent frames that HTTP/2 does not allow there.
+http2_flow_control_error: The client sent more than it was allowed to, or widened a window too far.
+http2_settings_timeout: The client did not confirm the connection's settings in time.
+http2_stream_closed: The client went on with a request that had ended.
+http2_frame_size_error: The client sent a frame of a wrong length, or a longer one than we take.
+http2_stream_refused: Too many requests are open on this connection at once. Send fewer at once.
+http2_compression_error: The compressed headers cannot be read; the connection ended.
+http2_flood: The client opened and ended requests without end; the connection ended.
 started: The gateway listens.
 stopped: The gateway has ended.
+unclean_stop: The process before did not end cleanly; some numbers of records may stand for none.
 configuration_taken_over: A new configuration is in force.
 configuration_refused: A new configuration was wrong; the last good one stays.
 "#;
