@@ -1,15 +1,18 @@
-"""Dex as an issuer: tokens as it signs them, with the settings that their shape needs.
+"""Dex and Keycloak as issuers: tokens as they sign them, with the settings that their shapes need.
 
-Scenario: Dex logs a person in by its code flow; its token carries `at_hash`, as only ID tokens should, and is taken by
-`tokens: any`. Guarantees: it identifies its holder, exports by its groups, and nothing else; without the setting it is
-refused.
+Scenario: a gateway trusts both. Dex logs a person in by its code flow; its token carries `at_hash`, as only ID tokens
+should, and is taken by `tokens: any`. Keycloak gives a service account a token whose groups stand in
+`/realm_access/roles`, and a client without the scope `basic` one that has no `sub`: `claims.subject: [sub, azp]`.
+Guarantees: each identifies its holder, exports by its groups, and nothing else; without the setting the token is refused.
 """
 
 import base64
 import json
 import os
+import shutil
 import unittest
 import urllib.parse
+import zipfile
 from pathlib import Path
 
 import requests
@@ -17,9 +20,11 @@ import settings
 import world as worlds
 
 WORLD = worlds.shared()
-DEX = os.environ.get("DEX_ABSENT")
+DEX, KEYCLOAK = os.environ.get("DEX_ABSENT"), os.environ.get("KEYCLOAK_ABSENT")
+START = 300  # seconds that Keycloak may take on a busy machine; some 15 on an idle one
 BINDINGS = {
     "dex": [{"issuer": "dex", "group": "authors"}],
+    "keycloak": [{"issuer": "keycloak", "group": "reporters"}, {"issuer": "keycloak", "subject": "deploy"}],
 }
 
 
@@ -114,3 +119,59 @@ class Dex(Provider):
         refused = Gateway("dex-access", "dex", issuer=self.url, audiences=["lightkeeper"])
         self.assertEqual(self.whoami(refused, token)[0], 401)
         self.assertEqual(self.export(refused, token, "dex-refused"), (401, 0))
+
+
+@unittest.skipIf(KEYCLOAK, KEYCLOAK)
+class Keycloak(Provider):
+    @classmethod
+    def setUpClass(cls):
+        with zipfile.ZipFile(os.environ["KEYCLOAK"]) as archive:
+            archive.extractall(WORLD.directory)
+        (home,) = WORLD.directory.glob("keycloak-*/")
+        (home / "data/import").mkdir(parents=True)
+        shutil.copy(worlds.HERE / "keycloak/realm.json", home / "data/import/realm.json")
+        port, plain = worlds.free_ports(2)
+        options = {
+            "db": "dev-mem",
+            "hostname": f"https://localhost:{port}",
+            "http-host": "127.0.0.1",
+            "http-port": plain,
+            "https-port": port,
+            "https-certificate-file": WORLD.certs / "server.pem",
+            "https-certificate-key-file": WORLD.certs / "server.key",
+        }
+        command = ["sh", home / "bin/kc.sh", "start-dev", "--import-realm", *(f"--{k}={v}" for k, v in options.items())]
+        process = WORLD.spawn("keycloak", command, env={"JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"})
+        process.listens(port, START)
+        cls.url = f"https://localhost:{port}/realms/acme"
+        cls.gateway = Gateway(
+            "keycloak-gateway",
+            "keycloak",
+            issuer=cls.url,
+            audiences=["lightkeeper"],
+            claims={"subject": ["sub", "azp"], "groups": "/realm_access/roles"},
+        )
+
+    def token(self, client, **form):
+        form = {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret", **form}
+        answer = requests.post(f"{self.url}/protocol/openid-connect/token", form, verify=str(WORLD.ca), timeout=30)
+        self.assertEqual(answer.status_code, 200, answer.text)
+        return answer.json()["access_token"]
+
+    def test_realm_roles_are_groups(self):
+        token = self.token("agent")
+        said = claims(token)
+        self.assertEqual(said["realm_access"]["roles"], ["reporters"])
+        status, me = self.whoami(self.gateway, token)
+        self.assertEqual((status, me["subject"], me["groups"]), (200, said["sub"], ["reporters"]))
+        self.assertEqual(self.export(self.gateway, token, "keycloak-agent"), (200, 1))
+        self.assertEqual(self.export(self.gateway, token, "keycloak-elsewhere", "payments"), (403, 0))
+        self.assertEqual(self.export(self.gateway, self.token("visitor"), "keycloak-visitor"), (403, 0))
+
+    def test_a_token_without_a_subject(self):
+        token = self.token("deploy", grant_type="password", username="release", password="release-secret")
+        said = claims(token)
+        self.assertEqual((said.get("sub"), said["azp"]), (None, "deploy"))
+        status, me = self.whoami(self.gateway, token)
+        self.assertEqual((status, me["subject"]), (200, "deploy"))
+        self.assertEqual(self.export(self.gateway, token, "keycloak-deploy"), (200, 1))
