@@ -84,6 +84,7 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         keys: KeySource::File(keys),
         ca: None,
         key_access: KeyAccess::default(),
+        egress: Default::default(),
         subject_claims: vec![ClaimPath::parse("sub").unwrap()],
         groups_claim: ClaimPath::parse("groups").unwrap(),
         audience_claim: ClaimPath::parse("aud").unwrap(),

@@ -10,6 +10,7 @@
 pub mod media_type;
 pub mod document;
 pub mod secret;
+pub mod egress;
 pub mod clock;
 pub mod limits;
 pub mod telemetry;

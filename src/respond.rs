@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::accept::{Dialect, Fault};
 use crate::authorize::{Denial, DenialReason};
+use crate::egress::TunnelFault;
 use crate::forward::{ExchangeFault, SendFault};
 use crate::identify::{Rejection, RejectionKind};
 use crate::lightstep::{self, Particulars};
@@ -412,6 +413,11 @@ impl From<Spent> for Refusal {
 impl From<SendFault> for Refusal {
     fn from(fault: SendFault) -> Self {
         let class = match fault {
+            SendFault::Proxy(TunnelFault::TimedOut) => Class::UpstreamTimeout,
+            SendFault::Proxy(fault) => {
+                return Refusal::new(Class::UpstreamBroken, SendFault::Proxy(fault).reason())
+                    .because(fault.to_string());
+            }
             SendFault::Unreachable | SendFault::NotVerified | SendFault::TooLarge | SendFault::Undecodable => {
                 Class::UpstreamBroken
             }

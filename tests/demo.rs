@@ -16,6 +16,8 @@
 mod certificates;
 #[path = "demo/commands.rs"]
 mod commands;
+#[path = "demo/egress.rs"]
+mod egress;
 #[path = "demo/program.rs"]
 mod program;
 #[path = "demo/shape.rs"]

@@ -1,6 +1,7 @@
 //! `lightkeeper check`: every mistake at once.
 //!
-//! What it does: prints the findings of configuration and policy, and of what `serve` would make of them. What it refuses to
+//! What it does: prints the findings of configuration and policy, and of what `serve` would make of them, and which way the
+//! gateway's own calls would go. What it refuses to
 //! know: how they were found. Invariant: exit status 1 exactly if one of them is an error.
 
 use std::path::Path;
@@ -9,24 +10,33 @@ use std::process::ExitCode;
 use super::Output;
 use super::plan::{Examined, examine, load_alone};
 use crate::clock::Clock;
+use crate::config::{WayOut, ways_out};
 use crate::document::{Diagnostic, Severity};
 
 /// `skip_files`: what the configuration names, but for the policy, is not read.
 pub fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
     let clock = Clock::system();
-    let (findings, version) = if skip_files {
+    let (findings, version, ways) = if skip_files {
         let loaded = load_alone(path, &clock);
         let version = loaded.policy.as_ref().map(|policy| policy.version().to_owned());
-        (loaded.findings, version)
+        let ways = loaded.checked.as_ref().map(ways_out).unwrap_or_default();
+        (loaded.findings, version, ways)
     } else {
         let Examined { findings, start } = examine(path, &clock);
-        (findings, start.map(|start| start.plan.policy.version().to_owned()))
+        let told = start.map(|start| (start.plan.policy.version().to_owned(), start.ways));
+        let (version, ways) = told.map_or((None, Vec::new()), |(version, ways)| (Some(version), ways));
+        (findings, version, ways)
     };
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     match output {
         Output::Json => {
             let findings: Vec<_> = findings.iter().map(object).collect();
-            println!("{:#}", serde_json::json!({ "ok": errors == 0, "skip_files": skip_files, "findings": findings }));
+            let way = |way: &WayOut| serde_json::json!({ "what": way.what, "to": way.to, "proxy": way.proxy });
+            let egress: Vec<_> = ways.iter().map(way).collect();
+            println!(
+                "{:#}",
+                serde_json::json!({ "ok": errors == 0, "skip_files": skip_files, "findings": findings, "egress": egress })
+            );
         }
         Output::Text => {
             for finding in &findings {
@@ -37,6 +47,7 @@ pub fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
             match version.filter(|_| errors == 0) {
                 Some(version) => {
                     println!("{} is valid: policy {version}, {warnings} warning(s){scope}", path.display());
+                    ways.iter().for_each(|way| println!("  {way}"));
                 }
                 None => eprintln!("{} is refused: {errors} error(s), {warnings} warning(s){scope}", path.display()),
             }

@@ -15,13 +15,14 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::{ExplainArguments, Loaded, Output, load};
-use crate::accept::{self, Ask, Caller, ClientAuthority};
+use crate::accept::{self, Ask, Call, Caller, ClientAuthority};
 use crate::apps::{Glob, Mark};
 use crate::clock::{Clock, UnixMillis};
+use crate::config::{WayOut, ways_out};
 use crate::document::Diagnostic;
 use crate::gateway::explaining::{self, Judged, Marks, Stages};
 use crate::identify::{ClientTrust, Events, Facts, Identifier, Surroundings};
-use crate::profiles::Profile;
+use crate::profiles::{Host, Profile};
 
 /// How long an issuer's keys are waited for.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,7 +118,27 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
     }
     story.allowed = judged.allowed();
     story.stages.extend(judged.stages(policy, profile));
+    if let Some(way) = way_out(&call, checked).filter(|_| story.allowed) {
+        story.stages.push(("egress", json!({ "to": way.to, "proxy": way.proxy.as_deref().unwrap_or("none") })));
+    }
     Ok(story)
+}
+
+/// Which way an allowed call would leave; `None` for what is answered here.
+fn way_out(call: &Call, checked: &crate::config::Checked) -> Option<WayOut> {
+    let upstreams = &checked.upstreams;
+    let or_ingest = |given, name| if given { name } else { "ingest" };
+    let which = match &call.ask {
+        Ask::Ingest(_) => "ingest",
+        Ask::Legacy(ask) => match ask.host {
+            Host::Ingest => "ingest",
+            Host::Collector => or_ingest(upstreams.collector.is_some(), "collector"),
+            Host::Logs => or_ingest(upstreams.logs.is_some(), "logs"),
+        },
+        Ask::Query(_) | Ask::Tree(_) => "query",
+        _ => return None,
+    };
+    ways_out(checked).into_iter().find(|way| way.what == format!("upstream {which}"))
 }
 
 fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, String> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::authorize::{Policy, Surroundings};
 use crate::clock::{Clock, UnixMillis};
-use crate::config::{self, Checked, Glance, LogSettings};
+use crate::config::{self, Checked, Glance, LogSettings, WayOut};
 use crate::document::Diagnostic;
 use crate::gateway::{self, Plan};
 use crate::identify::LoginSettings;
@@ -39,6 +39,8 @@ pub struct Start {
     pub admin: SocketAddr,
     pub threads: usize,
     pub log: LogSettings,
+    /// Where its own calls go.
+    pub ways: Vec<WayOut>,
 }
 
 /// Everything that can be wrong with a start, found as the start would find it. Must not run within a runtime.
@@ -48,11 +50,12 @@ pub fn examine(path: &Path, clock: &Clock) -> Examined {
     let mut findings = std::mem::take(&mut loaded.findings);
     findings.extend(faults(super::prepare_cryptography().err().into_iter().collect()));
     let settings = loaded.checked.as_ref().map(|checked| (checked.admin, checked.threads, checked.log));
+    let ways = loaded.checked.as_ref().map(config::ways_out).unwrap_or_default();
     let start = match (settings, findings.iter().any(Diagnostic::is_error)) {
         (Some((admin, threads, log)), false) => match loaded.plan() {
             Ok(plan) => {
                 findings.extend(faults(gateway::examine(&plan, admin, clock)));
-                Some(Start { plan, admin, threads, log })
+                Some(Start { plan, admin, threads, log, ways })
             }
             Err(_) => None,
         },

@@ -62,12 +62,15 @@ fn run(path: &Path) -> Result<(), Vec<String>> {
     for finding in findings {
         eprintln!("{finding}");
     }
-    let Some(Start { plan, admin: admin_address, threads, log }) = start else { return Err(Vec::new()) };
+    let Some(Start { plan, admin: admin_address, threads, log, ways }) = start else { return Err(Vec::new()) };
     let format = match log.format {
         LogFormat::Json => telemetry::LogFormat::Json,
         LogFormat::Text => telemetry::LogFormat::Text,
     };
     telemetry::start_logging(format, &log.level.to_string().to_ascii_lowercase());
+    for way in ways {
+        tracing::info!(call = way.what, to = way.to, proxy = way.proxy.as_deref().unwrap_or("none"), "way out");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("gateway")

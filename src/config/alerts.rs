@@ -10,12 +10,14 @@ use http::HeaderName;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::egress::{own, route};
 use super::limits::{duration_between, hours};
-use super::raw::RawSecret;
+use super::raw::{RawProxy, RawSecret};
 use super::report::{Content, Report};
 use super::vault::{reference, secret};
 use crate::document::quantity::RawDuration;
 use crate::document::{Entries, Spanned, name};
+use crate::egress::Egress;
 use crate::forward::{DestinationHeader, DestinationSettings, DestinationUrl, PostAddress};
 use crate::gateway::{AlertFieldSettings, AlertSettings};
 
@@ -48,6 +50,8 @@ pub struct RawDestination {
     pub url_from: Option<Spanned<RawSecret>>,
     /// PEM file: the roots to trust; default: the system's.
     pub ca: Option<Spanned<String>>,
+    /// The proxy to this destination alone; default: as `egress` has it.
+    pub proxy: Option<Spanned<RawProxy>>,
     /// The header by which the destination knows us.
     pub header: Option<RawDestinationHeader>,
 }
@@ -78,13 +82,20 @@ pub struct RawAlertFields {
     pub time: Option<Spanned<String>>,
 }
 
-pub fn alerts(report: &mut Report<'_>, raw: &RawAlerts) -> AlertSettings {
+pub fn alerts(report: &mut Report<'_>, raw: &RawAlerts, egress: &Egress) -> AlertSettings {
     let mut destinations = Vec::new();
     for (key, given) in &raw.destinations {
         let own_name = report.own_name(key, "alerts.destinations.…");
         let checked = destination(report, key, given);
+        let subject = format!("alerts.destinations.{}", key.value);
+        let egress = own(report, egress, given.proxy.as_ref(), &subject);
+        if let Some(url) = &given.url
+            && let Ok(address) = PostAddress::parse(&url.value)
+        {
+            route(report, &egress, url, (address.tls, &address.host, address.port));
+        }
         if let (Some(name), Some((url, ca, header))) = (own_name, checked) {
-            destinations.push(DestinationSettings { name, url, ca, header });
+            destinations.push(DestinationSettings { name, url, ca, header, egress });
         }
     }
     let minute = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use super::raw::{
 };
 use super::report::{Content, Report};
 use super::webhooks::{self, PlacedWebhook};
-use super::{alerts, client_ca, ingest, issuers, limits, listeners, query, upstreams, vault, web};
+use super::{alerts, client_ca, egress, ingest, issuers, limits, listeners, query, upstreams, vault, web};
 use crate::accept::ListenerSettings;
 use crate::apps::AppPath;
 use crate::audit::{AuditSettings, OnFailure};
@@ -179,10 +179,11 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
     let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
     client_ca::across(report, raw, &listeners);
-    let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref());
+    let egress = egress::egress(report, &raw.egress);
+    let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref(), &egress);
     let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
-        upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds))
+        upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds), &egress)
     };
     let upstreams = Upstreams {
         ingest: door(&raw.upstreams.ingest, "ingest", 30),
@@ -196,7 +197,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let vault = vault::vault(report, &raw.vault);
     let login = web::login(report, raw);
     let webhooks = webhooks::webhooks(report, &raw.vault.webhooks);
-    let alerts = alerts::alerts(report, &raw.alerts);
+    let alerts = alerts::alerts(report, &raw.alerts, &egress);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let limits = limits::limits(report, &raw.limits);
     let audit = audit(report, &raw.audit, &limits);

@@ -50,6 +50,7 @@ fn exposed(file: &Path, named: &Named) -> Option<Diagnostic> {
         Content::SessionKey(SecretRef::File(_)) | Content::Key { .. } => true,
         Content::Secret(SecretRef::File(_))
         | Content::SecretUrl(SecretRef::File(_))
+        | Content::ProxyCredentials(SecretRef::File(_))
         | Content::WebhookSecret { reference: SecretRef::File(_), .. } => false,
         _ => return None,
     };
@@ -112,6 +113,11 @@ fn check_one(named: &Named, folder: &Path) -> Result<(), Fault> {
                 let hint = "make one with `openssl rand -hex 32`";
                 Err(Fault(format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"), Some(hint.to_owned())))
             }
+            Ok(_) => Ok(()),
+            Err(fault) => Err(unread(fault)),
+        },
+        Content::ProxyCredentials(reference) => match reference.read() {
+            Ok(secret) if !secret.expose().contains(&b':') => Err("must hold `user:password`".into()),
             Ok(_) => Ok(()),
             Err(fault) => Err(unread(fault)),
         },

@@ -4,24 +4,24 @@
 //! how a token is verified. Invariants: only asymmetric algorithms pass; keys come over plain http only
 //! from this machine.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::address::HttpUrl;
+use super::claims::{RawClaims, claim, subject_claims};
+use super::egress::{first_asked, own, route};
 use super::limits::{duration_between, hours};
-use super::raw::RawSecret;
+use super::raw::{RawProxy, RawSecret};
 use super::report::{Content, Report};
 use super::vault;
 use super::web::RawLogin;
 use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name, names, nearest};
+use crate::egress::Egress;
 use crate::identify::{
-    CLIENT_CERTIFICATES, CLIENT_TOKENS, ClaimPath, IssuerSettings, KeyAccess, KeySource, TokensTaken, WEBHOOKS,
+    CLIENT_CERTIFICATES, CLIENT_TOKENS, IssuerSettings, KeyAccess, KeySource, TokensTaken, WEBHOOKS,
 };
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
@@ -51,6 +51,8 @@ pub struct RawIssuer {
     pub jwks: Option<Spanned<RawKeys>>,
     /// PEM file: the roots to trust when keys are fetched; default: the system's.
     pub ca: Option<Spanned<String>>,
+    /// The proxy to this issuer alone; default: as `egress` has it.
+    pub proxy: Option<Spanned<RawProxy>>,
     /// Which claims hold the subject, the groups and the audience.
     #[serde(default)]
     pub claims: RawClaims,
@@ -110,75 +112,25 @@ pub struct RawKeys {
     pub ca: Option<Spanned<String>>,
 }
 
-/// The names of claims. A name that begins with `/` is a JSON Pointer (RFC 6901): `/realm_access/roles`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RawClaims {
-    /// The claim that names the subject, or a list of which the first that is there does; default `sub`.
-    pub subject: Option<Spanned<RawNames>>,
-    /// The claim that lists groups; default `groups`.
-    pub groups: Option<Spanned<String>>,
-    /// The claim that names the audience; default `aud`. A token that has `aud` besides must name one of `audiences` there, too.
-    pub audience: Option<Spanned<String>>,
-}
-
-/// One name, or a list.
-#[derive(Debug)]
-pub enum RawNames {
-    One(String),
-    Several(Vec<Spanned<String>>),
-}
-
-impl<'de> Deserialize<'de> for RawNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EitherForm;
-
-        impl<'de> Visitor<'de> for EitherForm {
-            type Value = RawNames;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a name or a list of names")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(RawNames::One(name.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = list.next_element()? {
-                    names.push(name);
-                }
-                Ok(RawNames::Several(names))
-            }
-        }
-
-        deserializer.deserialize_any(EitherForm)
-    }
-}
-
-impl JsonSchema for RawNames {
-    fn schema_name() -> Cow<'static, str> {
-        "Names".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [
-            { "type": "string" },
-            { "type": "array", "minItems": 1, "items": { "type": "string" } },
-        ] })
-    }
-}
-
 /// `login`: how people log in. Its issuer is asked for more than its keys, and knows clients that are no APIs.
-pub fn issuers(report: &mut Report<'_>, raw: &[RawIssuer], login: Option<&RawLogin>) -> Vec<IssuerSettings> {
+pub fn issuers(
+    report: &mut Report<'_>,
+    raw: &[RawIssuer],
+    login: Option<&RawLogin>,
+    egress: &Egress,
+) -> Vec<IssuerSettings> {
     let mut checked: Vec<IssuerSettings> = Vec::new();
     for (index, issuer) in raw.iter().enumerate() {
         let login = login.filter(|login| login.issuer.value == issuer.name.value);
         let clients = login.map(login_clients).unwrap_or_default();
         shared_audiences(report, index, issuer, &clients);
         let Some(settings) = one(report, index, issuer, login.is_some()) else { continue };
-        let settings = IssuerSettings { login_clients: clients.into_iter().map(|(_, id)| id).collect(), ..settings };
+        let egress = own(report, egress, issuer.proxy.as_ref(), &format!("issuers[{index}]"));
+        if let Some((tls, host, port)) = first_asked(&settings, login.is_some()) {
+            route(report, &egress, &issuer.issuer, (tls, &host, port));
+        }
+        let login_clients = clients.into_iter().map(|(_, id)| id).collect();
+        let settings = IssuerSettings { login_clients, egress, ..settings };
         let is_in_use =
             login.is_some() || (settings.key_access.ca.is_none() && !matches!(settings.keys, KeySource::File(_)));
         if let (Some(given), false) = (&issuer.ca, is_in_use) {
@@ -312,52 +264,14 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
             Some(RawTokens::Id) => TokensTaken::Id,
             Some(RawTokens::Any) => TokensTaken::Any,
         },
-        // The caller knows.
+        // The caller knows both.
+        egress: Egress::Direct,
         login_clients: Vec::new(),
         leeway,
         max_lifetime,
         stale_keys,
         refresh,
     })
-}
-
-/// One claim's name or pointer; `None`: it was reported.
-fn claim(report: &mut Report<'_>, given: Option<&Spanned<String>>, subject: &str, default: &str) -> Option<ClaimPath> {
-    let Some(given) = given else { return ClaimPath::parse(default).ok() };
-    match ClaimPath::parse(&given.value) {
-        Ok(path) => {
-            if let Some((message, hint)) = path.doubtful() {
-                report.warning(given, format!("`{subject}` {message}"), hint);
-            }
-            Some(path)
-        }
-        Err(fault) => {
-            report.error_with_hint(given, format!("`{subject}` {fault}"), fault.hint());
-            None
-        }
-    }
-}
-
-/// The claims that may name the subject, in their order.
-fn subject_claims(report: &mut Report<'_>, given: Option<&Spanned<RawNames>>, subject: &str) -> Vec<ClaimPath> {
-    let Some(given) = given else { return ClaimPath::parse("sub").into_iter().collect() };
-    let several = match &given.value {
-        RawNames::One(text) => {
-            let one = Spanned::new(text.clone(), given.line(), given.column());
-            return claim(report, Some(&one), subject, "").into_iter().collect();
-        }
-        RawNames::Several(several) => several,
-    };
-    let mut paths: Vec<ClaimPath> = Vec::with_capacity(several.len());
-    for (index, one) in several.iter().enumerate() {
-        let subject = format!("{subject}[{index}]");
-        let Some(path) = claim(report, Some(one), &subject, "") else { continue };
-        if paths.contains(&path) {
-            report.error(one, format!("`{subject}` stands in the list already"));
-        }
-        paths.push(path);
-    }
-    paths
 }
 
 /// Texts that must not be empty.

@@ -8,9 +8,11 @@
 mod address;
 mod alerts;
 mod checked;
+mod claims;
 mod client_ca;
 mod client_tokens;
 mod contents;
+mod egress;
 mod expiry;
 mod exposure;
 mod forms;
@@ -29,12 +31,14 @@ mod webhooks;
 
 pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
 pub use client_tokens::parse_time;
+pub use egress::{WayOut, ways_out};
 pub use report::{OWN_NAME_FORM, is_own_name};
 
 use std::path::{Path, PathBuf};
 
 use crate::authorize::CertificateAuthority;
 use crate::document::{self, Diagnostic};
+use crate::egress::Environment;
 
 /// Reads and checks the file at `path` and everything that it names, except what the policy says. The
 /// configuration is there unless an error is among the findings.
@@ -58,12 +62,17 @@ fn read(
             return (None, vec![Diagnostic::error(path, 0, 0, message)]);
         }
     };
-    check(path, &text, check_contents)
+    check(path, &text, Environment::process(), check_contents)
 }
 
-/// The same for a text that stands, or would stand, at `path`, without touching any file.
+/// The same for a text that stands, or would stand, at `path`, without touching any file or the environment.
 pub fn parse(path: &Path, text: &str) -> (Option<Checked>, Vec<Diagnostic>) {
-    check(path, text, |_, _| Vec::new())
+    parse_in(path, text, Environment::empty())
+}
+
+/// The same in an environment that names these proxies.
+pub fn parse_in(path: &Path, text: &str, environment: Environment) -> (Option<Checked>, Vec<Diagnostic>) {
+    check(path, text, environment, |_, _| Vec::new())
 }
 
 /// What a policy is checked against, read with no eye for mistakes: so that a policy's own mistakes can be
@@ -142,13 +151,14 @@ pub fn config_schema() -> serde_json::Value {
 fn check(
     path: &Path,
     text: &str,
+    environment: Environment,
     check_contents: fn(&Path, &[report::Named]) -> Vec<Diagnostic>,
 ) -> (Option<Checked>, Vec<Diagnostic>) {
     let raw = match document::load::<raw::RawConfig>(path, text) {
         Ok(raw) => raw,
         Err(found) => return (None, found),
     };
-    let mut report = report::Report::new(path);
+    let mut report = report::Report::new(path, environment);
     let checked = checked::build(&mut report, &raw);
     let mut found = report.found;
     found.extend(check_contents(path, &report.named));

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 pub use super::alerts::RawAlerts;
 pub use super::client_ca::RawClientCa;
+pub use super::egress::{RawEgress, RawProxy};
 pub use super::forms::RawSwitch;
 use super::front::{RawCors, RawForwarded, RawHealth, RawProxyProtocol};
 use super::issuers::RawIssuer;
@@ -40,6 +41,9 @@ pub struct RawConfig {
     /// The backend.
     #[serde(default)]
     pub upstreams: RawUpstreams,
+    /// Through which proxy the gateway's own calls leave: to the backend, to issuers, to destinations of alerts.
+    #[serde(default)]
+    pub egress: RawEgress,
     /// What is done to exports on their way.
     #[serde(default)]
     pub ingest: RawIngest,
@@ -199,6 +203,8 @@ pub struct RawUpstream {
     pub ca: Option<Spanned<String>>,
     /// Our certificate, for a backend that asks for one.
     pub client: Option<RawClient>,
+    /// The proxy to this upstream alone; default: as `egress` has it.
+    pub proxy: Option<Spanned<RawProxy>>,
     /// How long to wait for it.
     #[serde(default)]
     pub timeouts: RawTimeouts,
@@ -228,7 +234,7 @@ pub struct RawClient {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTimeouts {
-    /// From dial to the end of the TLS handshake; default `5s`.
+    /// From dial to the end of the TLS handshake, a proxy's answer included; default `5s`.
     pub connect: Option<Spanned<RawDuration>>,
     /// Its silence while we wait; default `30s`, for queries `60s`.
     pub read: Option<Spanned<RawDuration>>,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::apps::AppPath;
 use crate::document::{Diagnostic, Spanned};
+use crate::egress::Environment;
 use crate::secret::SecretRef;
 
 /// A file that the configuration names.
@@ -42,6 +43,8 @@ pub enum Content {
     SessionKey(SecretRef),
     /// A secret that a webhook of this app presents: long enough, and no other app's.
     WebhookSecret { app: AppPath, reference: SecretRef },
+    /// A secret that is a proxy's `user:password`.
+    ProxyCredentials(SecretRef),
     /// The URL of a destination.
     SecretUrl(SecretRef),
     /// Nothing yet: it will be created in a folder that must exist.
@@ -60,19 +63,25 @@ pub fn is_own_name(text: &str) -> bool {
 pub struct Report<'a> {
     file: &'a Path,
     folder: PathBuf,
+    environment: Environment,
     pub found: Vec<Diagnostic>,
     pub named: Vec<Named>,
 }
 
 impl<'a> Report<'a> {
-    pub fn new(file: &'a Path) -> Self {
+    pub fn new(file: &'a Path, environment: Environment) -> Self {
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-        Report { file, folder, found: Vec::new(), named: Vec::new() }
+        Report { file, folder, environment, found: Vec::new(), named: Vec::new() }
     }
 
     /// The file that is being checked.
     pub fn file(&self) -> &'a Path {
         self.file
+    }
+
+    /// The proxies that the environment names.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     pub fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {

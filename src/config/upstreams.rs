@@ -6,14 +6,22 @@
 use std::time::Duration;
 
 use super::address::HttpUrl;
+use super::egress::{own, route};
 use super::limits::{duration_between, hours};
 use super::raw::{RawClient, RawProfile, RawUpstream};
 use super::report::{Content, Report};
 use crate::document::Spanned;
+use crate::egress::Egress;
 use crate::forward::{ClientIdentity, UpstreamSettings};
 
 /// `which` is `ingest`, `query`, `collector` or `logs`; `read` how long its answers may take by default.
-pub fn upstream(report: &mut Report<'_>, which: &str, raw: &RawUpstream, read: Duration) -> Option<UpstreamSettings> {
+pub fn upstream(
+    report: &mut Report<'_>,
+    which: &str,
+    raw: &RawUpstream,
+    read: Duration,
+    egress: &Egress,
+) -> Option<UpstreamSettings> {
     let RawProfile::Lightstep = raw.profile;
     let subject = |key: &str| format!("upstreams.{which}.{key}");
     let url = url(report, &raw.url, &subject("url"));
@@ -26,6 +34,11 @@ pub fn upstream(report: &mut Report<'_>, which: &str, raw: &RawUpstream, read: D
         only_over_tls(report, plaintext, &client.certificate, &subject("client"));
         client_identity(report, which, client)
     });
+    let egress = own(report, egress, raw.proxy.as_ref(), &format!("upstreams.{which}"));
+    let proxy = match &url {
+        Some((url, _)) => route(report, &egress, &raw.url, (url.tls, &url.host, url.port)),
+        None => None,
+    };
     let given = &raw.timeouts;
     let mut timeout = |given: Option<&_>, key: &str, default: Duration| {
         let subject = format!("upstreams.{which}.timeouts.{key}");
@@ -49,6 +62,7 @@ pub fn upstream(report: &mut Report<'_>, which: &str, raw: &RawUpstream, read: D
             Some(checked) => Some(checked?),
             None => None,
         },
+        proxy,
         connect_timeout,
         read_timeout,
         write_timeout,

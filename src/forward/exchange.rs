@@ -425,6 +425,7 @@ impl From<DialFault> for SendFault {
     fn from(fault: DialFault) -> Self {
         match fault {
             DialFault::Unreachable => SendFault::Unreachable,
+            DialFault::Proxy(fault) => SendFault::Proxy(fault),
             DialFault::TimedOut => SendFault::TimedOut,
             DialFault::NotVerified => SendFault::NotVerified,
         }

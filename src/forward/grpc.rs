@@ -192,8 +192,9 @@ pub async fn exchange_grpc<S: Supply>(
 
 /// A connection of the call's own; with a slot, later calls share it.
 async fn dial(backend: &Backend, slot: Option<Dialling<'_>>) -> Result<Place, ExchangeFault> {
+    // Bounded by itself, and knows whose silence it was.
+    let wire: Wire = backend.dial_http2().await.map_err(SendFault::from)?;
     let handshaking = async {
-        let wire: Wire = backend.dial_http2().await.map_err(SendFault::from)?;
         let handshake = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW_BYTES)

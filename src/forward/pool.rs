@@ -1,8 +1,8 @@
 //! Connections to one backend that rest between calls.
 //!
 //! What it does: dials (TLS included), keeps finished connections for a while, and gives out only those
-//! that are still alive. What it refuses to know: messages. Invariants: a pool belongs to one backend's
-//! verification settings and goes with them; it never holds more than its bound; a connection is given
+//! that are still alive. Where a proxy stands before the backend, it dials the proxy and goes on in its tunnel. What it refuses to know: messages. Invariants: a pool belongs to one backend's
+//! verification settings and one way there, and goes with them; it never holds more than its bound; a connection is given
 //! out once at a time.
 
 use std::io;
@@ -16,8 +16,11 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::egress::{Proxy, TunnelFault};
 
 /// Resting connections to one backend.
 const RESTING_LIMIT: usize = 512;
@@ -32,6 +35,8 @@ pub enum Wire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialFault {
     Unreachable,
+    /// The proxy gave no tunnel.
+    Proxy(TunnelFault),
     TimedOut,
     /// The backend's certificate does not hold, or it does not accept ours.
     NotVerified,
@@ -40,19 +45,30 @@ pub enum DialFault {
 /// Resting connections, the last used on top.
 pub struct Pool {
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    through: Option<Through>,
     resting: Mutex<Vec<(Wire, Instant)>>,
     idle_timeout: Duration,
     connect_timeout: Duration,
 }
 
+/// The way through a proxy to a host and port behind it.
+#[derive(Clone)]
+pub struct Through {
+    pub proxy: Arc<Proxy>,
+    pub host: String,
+    pub port: u16,
+}
+
 impl Pool {
     pub fn new(
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+        through: Option<Through>,
         idle_timeout: Duration,
         connect_timeout: Duration,
     ) -> Self {
         Pool {
             tls: tls.map(|(config, name)| (TlsConnector::from(config), name)),
+            through,
             resting: Mutex::new(Vec::new()),
             idle_timeout,
             connect_timeout,
@@ -86,25 +102,41 @@ impl Pool {
         resting.drain(..expired);
     }
 
-    /// Dials, and proves whom it reached.
+    /// Dials, through the proxy if there is one, and proves whom it reached. `address`: the proxy's, or the backend's.
     pub async fn dial(&self, address: SocketAddr) -> Result<Wire, DialFault> {
-        let dialling = async {
-            let tcp = TcpStream::connect(address).await.map_err(|_| DialFault::Unreachable)?;
-            // Small requests must not wait for acknowledgements; without it they are late, not wrong.
-            let _ = tcp.set_nodelay(true);
-            match &self.tls {
-                None => Ok(Wire::Plain(tcp)),
-                Some((connector, name)) => match connector.connect(name.clone(), tcp).await {
-                    Ok(tls) => Ok(Wire::Tls(Box::new(tls))),
-                    Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-                        Err(DialFault::NotVerified)
-                    }
-                    Err(_) => Err(DialFault::Unreachable),
-                },
+        let deadline = tokio::time::Instant::now() + self.connect_timeout;
+        let tcp = match &self.through {
+            None => {
+                let connected = timeout_at(deadline, connect(address)).await.map_err(|_| DialFault::TimedOut)?;
+                connected.map_err(|_| DialFault::Unreachable)?
+            }
+            Some(through) => {
+                let tunnelling = async {
+                    let mut tcp = connect(address).await.map_err(|_| TunnelFault::Unreachable)?;
+                    through.proxy.tunnel(&mut tcp, &through.host, through.port).await?;
+                    Ok(tcp)
+                };
+                let late = |_| DialFault::Proxy(TunnelFault::TimedOut);
+                timeout_at(deadline, tunnelling).await.map_err(late)?.map_err(DialFault::Proxy)?
             }
         };
-        tokio::time::timeout(self.connect_timeout, dialling).await.unwrap_or(Err(DialFault::TimedOut))
+        let Some((connector, name)) = &self.tls else { return Ok(Wire::Plain(tcp)) };
+        match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
+            Err(_) => Err(DialFault::TimedOut),
+            Ok(Ok(tls)) => Ok(Wire::Tls(Box::new(tls))),
+            Ok(Err(error)) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                Err(DialFault::NotVerified)
+            }
+            Ok(Err(_)) => Err(DialFault::Unreachable),
+        }
     }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(address).await?;
+    // Small requests must not wait for acknowledgements; without it they are late, not wrong.
+    let _ = tcp.set_nodelay(true);
+    Ok(tcp)
 }
 
 impl Wire {

@@ -9,6 +9,7 @@ use std::io::Read as _;
 
 use bytes::Bytes;
 
+use crate::egress::TunnelFault;
 use crate::limits::{Reservation, Spent};
 
 /// Why there is no answer.
@@ -16,6 +17,8 @@ use crate::limits::{Reservation, Spent};
 pub enum SendFault {
     /// No connection, or it broke.
     Unreachable,
+    /// The proxy before the backend gave no tunnel to it; nothing was sent.
+    Proxy(TunnelFault),
     /// The backend's certificate does not hold.
     NotVerified,
     /// Nothing within the upstream's timeouts.
@@ -31,8 +34,12 @@ pub enum SendFault {
 }
 
 impl SendFault {
-    pub const ALL: [SendFault; 8] = [
+    pub const ALL: [SendFault; 12] = [
         SendFault::Unreachable,
+        SendFault::Proxy(TunnelFault::Unreachable),
+        SendFault::Proxy(TunnelFault::Refused(407)),
+        SendFault::Proxy(TunnelFault::Broken),
+        SendFault::Proxy(TunnelFault::TimedOut),
         SendFault::NotVerified,
         SendFault::TimedOut,
         SendFault::TooLarge,
@@ -45,6 +52,10 @@ impl SendFault {
     pub fn reason(self) -> &'static str {
         match self {
             SendFault::Unreachable => "upstream_unreachable",
+            SendFault::Proxy(TunnelFault::Unreachable) => "upstream_proxy_unreachable",
+            SendFault::Proxy(TunnelFault::Refused(_)) => "upstream_proxy_refused",
+            SendFault::Proxy(TunnelFault::Broken) => "upstream_proxy_broken",
+            SendFault::Proxy(TunnelFault::TimedOut) => "upstream_proxy_timeout",
             SendFault::NotVerified => "upstream_not_verified",
             SendFault::TimedOut => "upstream_timeout",
             SendFault::TooLarge => "upstream_answer_too_large",

@@ -1,7 +1,10 @@
 //! The checked settings of one upstream. `config` builds them; nothing here dials.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::egress::ProxySettings;
 
 /// One backend, `upstreams.ingest` or `upstreams.query`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +19,9 @@ pub struct UpstreamSettings {
     pub ca: Option<PathBuf>,
     /// Our certificate for a backend that asks for one.
     pub client: Option<ClientIdentity>,
-    /// From dial to the end of the TLS handshake. 5 s.
+    /// The proxy through which it is reached, whatever the scheme; `None`: straight.
+    pub proxy: Option<Arc<ProxySettings>>,
+    /// From dial to the end of the TLS handshake, a proxy's answer included. 5 s.
     pub connect_timeout: Duration,
     /// Silence of the backend while we wait for it. 30 s (60 s for queries, as Terraform waits).
     pub read_timeout: Duration,

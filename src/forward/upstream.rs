@@ -2,8 +2,9 @@
 //!
 //! What it does: resolves the name, and keeps the connections to it: a pool for HTTP/1.1, lines for gRPC.
 //! What it refuses to know: requests, credentials. Invariants: connections belong to one backend's
-//! verification settings and are never shared beyond them (the framework's own pool would share them across
-//! CA settings); every timeout is set; a TLS upstream has a name; a name is looked up again at once, though not more often
+//! verification settings and way there (straight, or one proxy with one user's credentials), and are never shared beyond
+//! them (the framework's own pool would share them across CA settings); behind a proxy, the backend's name is the proxy's to
+//! look up; every timeout is set; a TLS upstream has a name; a name is looked up again at once, though not more often
 //! than once a second, when none of its known addresses answers.
 
 use std::io;
@@ -21,7 +22,8 @@ use tokio::time::Instant;
 
 use super::UpstreamSettings;
 use super::grpc::Lines;
-use super::pool::{DialFault, Pool, Wire};
+use super::pool::{DialFault, Pool, Through, Wire};
+use crate::egress::TunnelFault;
 
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -42,6 +44,8 @@ pub struct Backend {
     pub authority: String,
     pub(super) pool: Pool,
     addresses: ArcSwap<Vec<SocketAddr>>,
+    /// What is dialled: the backend, or the proxy before it.
+    dialled: (String, u16),
     names: Names,
     /// When the name was last looked up because no address answered; held while it is.
     looked_up: tokio::sync::Mutex<Option<Instant>>,
@@ -92,23 +96,35 @@ impl Backend {
             }
             None => None,
         };
-        let trust_digest = trust_digest(settings, &roots, identity.as_ref());
+        let through = match &settings.proxy {
+            Some(proxy) => {
+                let (host, port) = (settings.host.clone(), settings.port);
+                Some(Through { proxy: Arc::new(proxy.open()?), host, port })
+            }
+            None => None,
+        };
+        let trust_digest = trust_digest(settings, &roots, identity.as_ref(), through.as_ref());
         let tls = |protocol: &'static [u8]| {
             settings.tls.then(|| client_tls(settings, &roots, identity.as_ref(), protocol)).transpose()
         };
-        let pool = |tls| Pool::new(tls, settings.idle_timeout, settings.connect_timeout);
+        let pool = |tls| Pool::new(tls, through.clone(), settings.idle_timeout, settings.connect_timeout);
         let (http1, http2) = (pool(tls(b"http/1.1")?), pool(tls(b"h2")?));
         let default_port = if settings.tls { 443 } else { 80 };
         let host = if settings.host.contains(':') { format!("[{}]", settings.host) } else { settings.host.clone() };
         let authority = if settings.port == default_port { host } else { format!("{host}:{}", settings.port) };
-        let literal = settings.host.parse::<IpAddr>().ok();
+        let dialled = match &through {
+            Some(through) => (through.proxy.host.clone(), through.proxy.port),
+            None => (settings.host.clone(), settings.port),
+        };
+        let literal = dialled.0.parse::<IpAddr>().ok();
         let backend = Backend {
             authority,
             pool: http1,
             http2,
             addresses: ArcSwap::from_pointee(
-                literal.iter().map(|address| SocketAddr::new(*address, settings.port)).collect(),
+                literal.iter().map(|address| SocketAddr::new(*address, dialled.1)).collect(),
             ),
+            dialled: dialled.clone(),
             names: names.clone(),
             looked_up: tokio::sync::Mutex::default(),
             turn: AtomicUsize::new(0),
@@ -123,7 +139,7 @@ impl Backend {
         // The task must not keep the backend alive: it holds a weak reference and ends with it.
         Ok(Arc::new_cyclic(|weak: &std::sync::Weak<Backend>| {
             let weak = weak.clone();
-            let name = (settings.host.clone(), settings.port);
+            let name = dialled;
             let task = tokio::spawn(async move {
                 loop {
                     let found = names(name.0.clone(), name.1).await;
@@ -163,6 +179,10 @@ impl Backend {
             Ok(wire) => return Ok(wire),
             Err(fault) => fault,
         };
+        // The proxy itself has answered: another of its addresses would say the same.
+        if let DialFault::Proxy(TunnelFault::Refused(_)) = fault {
+            return Err(fault);
+        }
         // What answers without being verified may be another host, at an address that was the backend's.
         if self.look_up_again().await && self.addresses.load().iter().any(|address| !tried.contains(address)) {
             return self.dial_known(pool, &mut tried).await;
@@ -172,7 +192,10 @@ impl Backend {
 
     /// Dials known addresses in turn, but for those that were tried.
     async fn dial_known(&self, pool: &Pool, tried: &mut Vec<SocketAddr>) -> Result<Wire, DialFault> {
-        let mut last = DialFault::Unreachable;
+        let mut last = match self.settings.proxy {
+            Some(_) => DialFault::Proxy(TunnelFault::Unreachable),
+            None => DialFault::Unreachable,
+        };
         let attempts = self.addresses.load().len().clamp(1, ADDRESSES_LIMIT_ENTRIES);
         let mut dials = 0;
         for _ in 0..attempts {
@@ -181,6 +204,7 @@ impl Backend {
             dials += 1;
             match pool.dial(address).await {
                 Ok(wire) => return Ok(wire),
+                Err(fault @ DialFault::Proxy(TunnelFault::Refused(_))) => return Err(fault),
                 Err(fault) => last = fault,
             }
             if dials == DIALS {
@@ -198,7 +222,7 @@ impl Backend {
         let mut looked_up = self.looked_up.lock().await;
         // Another call may have looked while this one waited: what it found counts for both.
         if looked_up.is_none_or(|last| last.elapsed() >= RESOLVED_FOR) {
-            let lookup = (self.names)(self.settings.host.clone(), self.settings.port);
+            let lookup = (self.names)(self.dialled.0.clone(), self.dialled.1);
             if let Ok(Ok(found)) = tokio::time::timeout(self.settings.connect_timeout, lookup).await {
                 self.keep(found);
             }
@@ -219,7 +243,7 @@ impl Backend {
             return Some(address);
         }
         // Only before the first resolution has come: ask once, within the connect timeout.
-        let lookup = (self.names)(self.settings.host.clone(), self.settings.port);
+        let lookup = (self.names)(self.dialled.0.clone(), self.dialled.1);
         self.keep(tokio::time::timeout(self.settings.connect_timeout, lookup).await.ok()?.ok()?);
         self.next_address()
     }
@@ -255,6 +279,7 @@ fn trust_digest(
     settings: &UpstreamSettings,
     roots: &[CertificateDer<'static>],
     identity: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    through: Option<&Through>,
 ) -> u64 {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let mut feed = |bytes: &[u8]| {
@@ -264,6 +289,10 @@ fn trust_digest(
     feed(settings.host.as_bytes());
     feed(&settings.port.to_be_bytes());
     feed(&[u8::from(settings.tls)]);
+    if let Some(Through { proxy, .. }) = through {
+        feed(proxy.authority().as_bytes());
+        feed(proxy.opened_by());
+    }
     for root in roots {
         feed(root);
     }
@@ -333,6 +362,7 @@ mod tests {
             base_path: String::new(),
             ca: None,
             client: None,
+            proxy: None,
             connect_timeout: long,
             read_timeout: long,
             write_timeout: long,

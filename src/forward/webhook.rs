@@ -17,6 +17,7 @@ use super::exchange::{ExchangeFault, Repeat, exchange};
 use super::send::Intake;
 use super::supply::{Pieces, Replayable};
 use super::{Backend, SendFault, UpstreamSettings};
+use crate::egress::{Egress, TunnelFault};
 use crate::limits::Reservation;
 use crate::secret::SecretRef;
 
@@ -54,6 +55,8 @@ pub struct DestinationSettings {
     /// PEM roots; `None`: the system's.
     pub ca: Option<PathBuf>,
     pub header: Option<DestinationHeader>,
+    /// Which way leads there.
+    pub egress: Egress,
 }
 
 /// Where a destination is.
@@ -165,6 +168,8 @@ impl Webhook {
         };
         let url = std::str::from_utf8(&url).map_err(|_| format!("`{name}`: `url` is not a URL"))?;
         let address = PostAddress::parse(url).map_err(|fault| format!("`{name}`: `url` {fault}"))?;
+        let proxy = settings.egress.route(address.tls, &address.host, address.port);
+        let proxy = proxy.map_err(|unusable| format!("`{name}`: {unusable}"))?.cloned();
         let upstream = UpstreamSettings {
             tls: address.tls,
             host: address.host,
@@ -172,6 +177,7 @@ impl Webhook {
             base_path: String::new(),
             ca: settings.ca.clone().filter(|_| address.tls),
             client: None,
+            proxy,
             connect_timeout: Duration::from_secs(3),
             read_timeout: POST_TIMEOUT,
             write_timeout: Duration::from_secs(5),
@@ -204,7 +210,9 @@ impl Webhook {
     pub async fn post(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
         let posting = async {
             match self.once(message, reservation).await {
-                Err(SendFault::Unreachable) => self.once(message, reservation).await,
+                Err(SendFault::Unreachable | SendFault::Proxy(TunnelFault::Unreachable | TunnelFault::Broken)) => {
+                    self.once(message, reservation).await
+                }
                 outcome => outcome,
             }
         };

@@ -152,6 +152,10 @@ internal_defect: Something that cannot be was. It is a defect of the gateway; pl
 internal_error: The gateway failed. Please report it.
 credential_refused_by_upstream: The backend refuses the gateway's own credential. Tell an operator; your data is wanted again.
 upstream_unreachable: The backend cannot be reached now. Try again.
+upstream_proxy_unreachable: The proxy on the way to the backend cannot be reached now. Try again.
+upstream_proxy_refused: The proxy on the way to the backend lets nothing through to it. Tell an operator if it stays so.
+upstream_proxy_broken: What answers on the way to the backend is no proxy, or hangs up. Tell an operator if it stays so.
+upstream_proxy_timeout: The proxy on the way to the backend took too long. Try again.
 upstream_not_verified: The backend's certificate does not hold. Tell an operator.
 deadline_exceeded: Your own deadline passed before the backend answered. Give the client a longer timeout.
 upstream_timeout: The backend took too long. Ask for less at once, or try again.

@@ -16,7 +16,6 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use openidconnect::IssuerUrl;
 use rustls::RootCertStore;
@@ -25,6 +24,7 @@ use zeroize::Zeroizing;
 use super::event::shown;
 use super::json;
 use super::keys::KeySetFault;
+use crate::egress::{Connector, Egress, ProxyError, TunnelFault};
 use crate::media_type::MediaType;
 use crate::secret::SecretRef;
 use crate::telemetry::text::line;
@@ -38,11 +38,16 @@ const DETAIL_LIMIT_BYTES: usize = 512;
 /// From the first connect to the last byte.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For a connection; shorter than the whole, so that the fault says whether a proxy was silent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// Why a key set could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FetchFault {
     /// Name, connection or TLS.
     Unreachable,
+    /// The proxy before the issuer gave no tunnel to it.
+    Proxy(TunnelFault),
     TimedOut,
     /// Any status but 200, redirects included.
     Status,
@@ -65,6 +70,7 @@ impl FetchFault {
     pub fn code(self) -> &'static str {
         match self {
             FetchFault::Unreachable => "unreachable",
+            FetchFault::Proxy(fault) => fault.code(),
             FetchFault::TimedOut => "timed_out",
             FetchFault::Status => "status",
             FetchFault::TooLarge => "too_large",
@@ -111,7 +117,7 @@ pub(super) trait Fetch: Send + Sync + 'static {
 
 /// The network as a source.
 pub(super) struct Remote {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<Connector>, Empty<Bytes>>,
     place: Place,
     /// What we show at the place's own origin.
     token: Option<SecretRef>,
@@ -124,17 +130,28 @@ enum Place {
 
 impl Remote {
     /// Keys at a fixed URL.
-    pub(super) fn key_set(url: &str, roots: Arc<RootCertStore>, token: Option<SecretRef>) -> Result<Self, String> {
-        Ok(Remote { client: client(roots)?, place: Place::KeySet(permitted(url)?), token })
+    pub(super) fn key_set(
+        url: &str,
+        roots: Arc<RootCertStore>,
+        egress: &Egress,
+        token: Option<SecretRef>,
+    ) -> Result<Self, String> {
+        Ok(Remote { client: client(roots, egress)?, place: Place::KeySet(permitted(url)?), token })
     }
 
     /// Keys found through `{issuer}/.well-known/openid-configuration`.
-    pub(super) fn discovery(issuer: &str, roots: Arc<RootCertStore>, token: Option<SecretRef>) -> Result<Self, String> {
+    pub(super) fn discovery(
+        issuer: &str,
+        roots: Arc<RootCertStore>,
+        egress: &Egress,
+        token: Option<SecretRef>,
+    ) -> Result<Self, String> {
         let refused = |_| format!("`{issuer}` is not a URL");
         let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
         let document = url.join(".well-known/openid-configuration").map_err(refused)?;
         let document = permitted(document.as_str())?;
-        Ok(Remote { client: client(roots)?, place: Place::Discovery { issuer: issuer.to_owned(), document }, token })
+        let place = Place::Discovery { issuer: issuer.to_owned(), document };
+        Ok(Remote { client: client(roots, egress)?, place, token })
     }
 
     async fn read(&self) -> Result<Fetched, FetchError> {
@@ -238,7 +255,10 @@ fn has_same_origin(one: &Uri, other: &Uri) -> bool {
 }
 
 /// One connection for each reading: they are an hour apart.
-pub(super) fn client<B>(roots: Arc<RootCertStore>) -> Result<Client<HttpsConnector<HttpConnector>, B>, String>
+pub(super) fn client<B>(
+    roots: Arc<RootCertStore>,
+    egress: &Egress,
+) -> Result<Client<HttpsConnector<Connector>, B>, String>
 where
     B: hyper::body::Body<Data = Bytes> + Send,
 {
@@ -248,19 +268,25 @@ where
         .map_err(|error| format!("cannot set up TLS: {error}"))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+    let connector = Connector::new(egress, CONNECT_TIMEOUT)?;
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
 }
 
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
     let mut detail = error.to_string();
+    let mut fault = FetchFault::Unreachable;
     let mut cause = error.source();
     while let Some(deeper) = cause {
+        if let Some(proxy) = deeper.downcast_ref::<ProxyError>() {
+            fault = FetchFault::Proxy(proxy.fault);
+        }
         detail.push_str(": ");
         detail.push_str(&deeper.to_string());
         cause = deeper.source();
     }
-    FetchError { fault: FetchFault::Unreachable, detail: line(&detail, DETAIL_LIMIT_BYTES).into_owned() }
+    FetchError { fault, detail: line(&detail, DETAIL_LIMIT_BYTES).into_owned() }
 }
 
 fn names_page(value: &HeaderValue) -> bool {

@@ -165,6 +165,7 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         keys,
         ca: None,
         key_access: super::KeyAccess::default(),
+        egress: Default::default(),
         subject_claims: vec![ClaimPath::name("sub")],
         groups_claim: ClaimPath::name("groups"),
         audience_claim: ClaimPath::name("aud"),

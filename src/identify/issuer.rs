@@ -41,6 +41,8 @@ pub(super) struct Issuer {
     settings: IssuerSettings,
     /// What the configured files held, so that a reload sees whether they changed.
     files: [u8; 32],
+    /// The same of the credentials of the proxies before it.
+    proxies: [u8; 32],
     live: LiveKeys,
 }
 
@@ -83,7 +85,10 @@ impl Issuer {
             KeySource::Discovery | KeySource::Url(_) => None,
         };
         let files = fingerprint(&[authorities.as_deref(), key_authorities.as_deref(), key_file.as_deref()]);
-        let unchanged = previous.filter(|previous| previous.settings == *settings && previous.files == files);
+        let proxies = proxies(settings).map_err(fault)?;
+        let unchanged = previous.filter(|previous| {
+            previous.settings == *settings && previous.files == files && previous.proxies == proxies
+        });
         if let Some(unchanged) = unchanged {
             return Ok(unchanged.clone());
         }
@@ -103,8 +108,8 @@ impl Issuer {
                 let roots = Arc::new(roots(trusted).map_err(fault)?);
                 let token = settings.key_access.token.clone();
                 let remote = match source {
-                    KeySource::Url(url) => Remote::key_set(url, roots, token),
-                    _ => Remote::discovery(&settings.issuer, roots, token),
+                    KeySource::Url(url) => Remote::key_set(url, roots, &settings.egress, token),
+                    _ => Remote::discovery(&settings.issuer, roots, &settings.egress, token),
                 };
                 let same_place = |previous: &&Arc<Issuer>| {
                     let earlier = &previous.settings;
@@ -119,7 +124,7 @@ impl Issuer {
             }
         };
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Issuer { id, name, settings: settings.clone(), files, live }))
+        Ok(Arc::new(Issuer { id, name, settings: settings.clone(), files, proxies, live }))
     }
 
     /// Whether `iss` means this issuer: byte for byte.
@@ -263,6 +268,12 @@ fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>, String> {
     file::read(path, FILE_LIMIT_BYTES)
+}
+
+/// Tells the credentials of the proxies before an issuer apart.
+fn proxies(settings: &IssuerSettings) -> Result<[u8; 32], String> {
+    let opened: Vec<_> = settings.egress.proxies().into_iter().map(|proxy| proxy.open()).collect::<Result<_, _>>()?;
+    Ok(fingerprint(&opened.iter().map(|proxy| Some(proxy.opened_by())).collect::<Vec<_>>()))
 }
 
 /// One digest over optional contents, lengths included.

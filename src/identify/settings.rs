@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::claim_path::ClaimPath;
 use super::client_token::ClientTokenHash;
 use crate::apps::AppPath;
+use crate::egress::Egress;
 use crate::secret::SecretRef;
 
 /// One OIDC issuer that callers' tokens may come from.
@@ -23,6 +24,8 @@ pub struct IssuerSettings {
     /// PEM file with the roots to trust when fetching; `None`: the system's.
     pub ca: Option<PathBuf>,
     pub key_access: KeyAccess,
+    /// Which way leads to it, and to the addresses that its discovery document names.
+    pub egress: Egress,
     /// The claims that may name the subject; the first that is there does (default `sub`). At least one.
     pub subject_claims: Vec<ClaimPath>,
     /// The claim that lists groups (default `groups`).

@@ -1,6 +1,7 @@
 //! The file that uses every key. What it refuses to know: what is wrong with other files.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lightkeeper::accept::{
@@ -10,6 +11,7 @@ use lightkeeper::accept::{
 use lightkeeper::apps::{AppPath, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
 use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
+use lightkeeper::egress::{Egress, Environment, NoProxy, ProxyCredentials, ProxySettings};
 use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
 use lightkeeper::gateway::{AlertFieldSettings, AlertSettings, QuerySettings};
 use lightkeeper::identify::{
@@ -89,6 +91,7 @@ fn every_key_arrives_in_the_checked_settings() {
             keys: KeySource::Url("https://acme.okta.com/keys?a=b".into()),
             ca: Some(at("idp.pem")),
             key_access: KeyAccess { token: Some(SecretRef::File(at("keys-token"))), ca: Some(at("keys.pem")) },
+            egress: Egress::Direct,
             subject_claims: vec![claim("email"), claim("/user/id")],
             groups_claim: claim("/realm_access/roles"),
             audience_claim: claim("client_id"),
@@ -115,6 +118,8 @@ fn every_key_arrives_in_the_checked_settings() {
     let until = Some(1_798_761_600);
     assert_eq!(checked.client_tokens(), [token("billing-php", "ad", until), token("1", "ae", None)]);
     assert_eq!(checked.client_tokens()[0].hash, ClientTokenHash::of(b"abc"));
+    let proxy = |host: &str, port, credentials| Arc::new(ProxySettings { host: host.into(), port, credentials });
+    let common = proxy("proxy.example", 3128, None);
     let query = UpstreamSettings {
         tls: true,
         host: "api.example".into(),
@@ -122,6 +127,7 @@ fn every_key_arrives_in_the_checked_settings() {
         base_path: String::new(),
         ca: None,
         client: None,
+        proxy: Some(common.clone()),
         connect_timeout: seconds(5),
         read_timeout: seconds(60),
         write_timeout: seconds(30),
@@ -134,6 +140,7 @@ fn every_key_arrives_in_the_checked_settings() {
         base_path: "/prefix".into(),
         ca: Some(at("ca.pem")),
         client: Some(ClientIdentity { certificate: at("b.pem"), key: at("b.key") }),
+        proxy: Some(proxy("2001:db8::1", 8080, Some(ProxyCredentials::Reference(file("proxy"))))),
         connect_timeout: seconds(1),
         read_timeout: seconds(2),
         write_timeout: seconds(3),
@@ -219,13 +226,18 @@ fn every_key_arrives_in_the_checked_settings() {
         url: DestinationUrl::Written("https://hooks.example/a?b=c".into()),
         ca: Some(at("ca.pem")),
         header: Some(header),
+        egress: Egress::Through { proxy: common, no_proxy: NoProxy::parse(".cluster.local 10.0.0.0/8") },
     };
+    let environment = Egress::Environment { environment: Environment::empty(), no_proxy: NoProxy::default() };
     let chat = DestinationUrl::From(file("chat"));
     let pointer = |text: &str| Some(text.to_owned());
     assert_eq!(
         checked.alerts,
         AlertSettings {
-            destinations: vec![oncall, DestinationSettings { name: "chat".into(), url: chat, ca: None, header: None }],
+            destinations: vec![
+                oncall,
+                DestinationSettings { name: "chat".into(), url: chat, ca: None, header: None, egress: environment },
+            ],
             replay_window: seconds(300),
             fields: AlertFieldSettings {
                 id: pointer("/a"),
@@ -282,6 +294,7 @@ fn every_key_arrives_in_the_checked_settings() {
         "idp.pem",
         "b.pem",
         "b.key",
+        "proxy",
         "r",
         "w",
         "shop",

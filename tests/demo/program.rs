@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lightkeeper"));
     command.env("NO_COLOR", "1").stdin(Stdio::null());
+    // Those of the machine that runs the tests do not count.
+    for name in ["https_proxy", "http_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_ascii_uppercase());
+    }
     command
 }
 
@@ -41,6 +45,15 @@ pub fn run(arguments: &[&str]) -> Ended {
 /// The same from another folder.
 pub fn run_in(folder: &Path, arguments: &[&str]) -> Ended {
     let output = binary().current_dir(folder).args(arguments).output().unwrap();
+    ended(output)
+}
+
+/// The same with these variables in the environment.
+pub fn run_with(environment: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    ended(binary().envs(environment.iter().copied()).args(arguments).output().unwrap())
+}
+
+fn ended(output: std::process::Output) -> Ended {
     Ended {
         status: output.status.code().expect("ended by a signal"),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -107,7 +120,18 @@ impl Lines {
 
 impl Program {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = binary().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_in(&[], arguments)
+    }
+
+    /// The same with these variables in the environment.
+    pub fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let mut child = binary()
+            .envs(environment.iter().copied())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let out = Lines::follow(child.stdout.take().unwrap());
         let err = Lines::follow(child.stderr.take().unwrap());
         Program { child: Mutex::new(child), out, err, looked: AtomicU64::new(0) }
@@ -116,6 +140,11 @@ impl Program {
     /// The rest of the line on standard output that starts so.
     pub fn first_line(&self, start: &str) -> String {
         self.out.wait(0, |line| line.starts_with(start)).1[start.len()..].to_owned()
+    }
+
+    /// All lines of the log so far.
+    pub fn log(&self) -> String {
+        self.err.0.0.lock().unwrap().lines.join("\n")
     }
 
     /// A JSON line of the log that is wanted, wherever it stands.

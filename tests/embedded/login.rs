@@ -43,6 +43,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         keys: KeySource::Discovery,
         ca: None,
         key_access: KeyAccess::default(),
+        egress: Default::default(),
         subject_claims: vec![ClaimPath::parse("sub").unwrap()],
         groups_claim: ClaimPath::parse("groups").unwrap(),
         audience_claim: ClaimPath::parse("aud").unwrap(),

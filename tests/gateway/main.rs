@@ -20,6 +20,8 @@ mod cors;
 #[cfg(test)]
 mod echoes;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod exports;

@@ -1,7 +1,7 @@
 //! The command line's own HTTP client.
 //!
 //! What it does: asks gateways and identity providers over TLS, or in plain text on loopback. What it refuses to know: what is
-//! asked. Invariants: no redirect is followed; whole answers are never larger than `BODY_LIMIT_BYTES`; a whole call ends within
+//! asked. A proxy that the environment names is used as curl would use it. Invariants: no redirect is followed; whole answers are never larger than `BODY_LIMIT_BYTES`; a whole call ends within
 //! its deadline; no credential goes to an address that is neither `https` nor loopback.
 
 use std::future::Future;
@@ -17,13 +17,13 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use openidconnect::url::{Host, Url};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::failure::Failure;
+use crate::egress::{Connector, Egress};
 
 /// The largest answer that is read whole.
 pub const BODY_LIMIT_BYTES: usize = 32 << 20;
@@ -40,7 +40,7 @@ pub type Asked = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, WebFault>
 /// A client with its trust. Clones share connections.
 #[derive(Clone)]
 pub struct Web {
-    client: Client<HttpsConnector<HttpConnector>, Sent>,
+    client: Client<HttpsConnector<Connector>, Sent>,
 }
 
 /// Why no whole answer came.
@@ -103,10 +103,7 @@ impl Web {
             .map_err(|error| Failure::new(format!("cannot set up TLS: {error}")))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
+        let connector = Connector::new(&Egress::of_process(), CONNECT_TIMEOUT).map_err(Failure::new)?;
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);

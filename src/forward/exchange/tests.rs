@@ -40,6 +40,7 @@ async fn what_was_never_sent_may_be_sent() {
         base_path: String::new(),
         ca: None,
         client: None,
+        proxy: None,
         connect_timeout: second,
         read_timeout: 20 * second,
         write_timeout: 20 * second,

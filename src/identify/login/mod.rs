@@ -154,7 +154,8 @@ impl Login {
         let provider = match kept {
             Some(provider) => Some(provider),
             None => {
-                let made = issuer.roots().and_then(|roots| Provider::new(&issuer.settings().issuer, roots));
+                let of = issuer.settings();
+                let made = issuer.roots().and_then(|roots| Provider::new(&of.issuer, roots, &of.egress));
                 made.map(Arc::new).map_err(|fault| faults.push(fault)).ok()
             }
         };

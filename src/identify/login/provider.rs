@@ -15,7 +15,6 @@ use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use openidconnect::core::{
     CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
     CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode,
@@ -33,6 +32,7 @@ use zeroize::Zeroizing;
 
 use super::LoginFault;
 use crate::clock::UnixMillis;
+use crate::egress::{Connector, Egress};
 use crate::identify::fetch::{self, FetchFault, TOTAL_TIMEOUT};
 use crate::identify::json;
 use crate::secret::Secret;
@@ -156,7 +156,7 @@ pub struct Tokens {
 
 /// The provider, asked over the network.
 pub struct Provider {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
     issuer: String,
     document: Uri,
     known: ArcSwapOption<Known>,
@@ -165,12 +165,12 @@ pub struct Provider {
 }
 
 impl Provider {
-    pub fn new(issuer: &str, roots: Arc<RootCertStore>) -> Result<Self, String> {
+    pub fn new(issuer: &str, roots: Arc<RootCertStore>, egress: &Egress) -> Result<Self, String> {
         let refused = |_| format!("`{issuer}` is not a URL");
         let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
         let document = url.join(".well-known/openid-configuration").map_err(refused)?;
         Ok(Provider {
-            client: fetch::client(roots)?,
+            client: fetch::client(roots, egress)?,
             issuer: issuer.to_owned(),
             document: fetch::permitted(document.as_str())?,
             known: ArcSwapOption::empty(),

@@ -1,0 +1,156 @@
+//! One proxy: where it is, and what opens it.
+//!
+//! What it does: takes a proxy's URL apart, reads its credentials, and writes the header that carries them. What it
+//! refuses to know: who is reached through it. Invariant: credentials are in no message and no `Debug`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use crate::secret::SecretRef;
+
+/// A proxy, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// Lower case; an IPv6 address without its brackets.
+    pub host: String,
+    pub port: u16,
+    pub credentials: Option<ProxyCredentials>,
+}
+
+/// `user:password`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ProxyCredentials {
+    Reference(SecretRef),
+    /// Out of the environment's URL.
+    Given(Zeroizing<Vec<u8>>),
+}
+
+impl std::fmt::Debug for ProxyCredentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ProxyCredentials(…)")
+    }
+}
+
+/// A proxy's URL, taken apart.
+pub struct ProxyUrl {
+    pub host: String,
+    pub port: Option<u16>,
+    /// Percent-decoded; of a URL with user information.
+    pub credentials: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl ProxyUrl {
+    /// Takes a URL apart, whose scheme may be left out; the fault is the end of the sentence "`proxy` …", and repeats
+    /// nothing of it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let rest = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some(_) => return Err("must begin with `http://`: other kinds of proxies cannot be used"),
+            None => text,
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (user, place) = match rest.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, rest),
+        };
+        let credentials = user.map(|user| decoded(user).ok_or("holds a user or password that cannot be read"));
+        let (host, port) = host_and_port(place).ok_or("needs a host, and a port from 1 to 65535")?;
+        Ok(ProxyUrl { host, port, credentials: credentials.transpose()? })
+    }
+}
+
+fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match place.strip_prefix('[') {
+        Some(inside) => {
+            let (host, behind) = inside.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) })
+        }
+        None => match place.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (place, None),
+        },
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if host.is_empty() || host.len() > 253 || !(place.starts_with('[') || host.bytes().all(plain)) {
+        return None;
+    }
+    let port = match port {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok().filter(|port| *port != 0)?)
+        }
+        Some(_) => return None,
+        None => None,
+    };
+    Some((host.to_ascii_lowercase(), port))
+}
+
+/// RFC 3986 section 2.1. No control characters: RFC 7617 section 2 allows none.
+fn decoded(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b'%' => {
+                let (high, low) = (bytes.next()?, bytes.next()?);
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                u8::try_from(digit(high)? * 16 + digit(low)?).ok()?
+            }
+            byte => byte,
+        };
+        if byte.is_ascii_control() {
+            return None;
+        }
+        out.push(byte);
+    }
+    Some(out)
+}
+
+impl ProxySettings {
+    /// `host:port`, for people and for the proxy's own address.
+    pub fn authority(&self) -> String {
+        authority(&self.host, self.port)
+    }
+
+    /// Reads the credentials now. The fault is a line for the operator.
+    pub fn open(&self) -> Result<Proxy, String> {
+        let read = match &self.credentials {
+            None => None,
+            Some(ProxyCredentials::Given(given)) => Some(given.clone()),
+            Some(ProxyCredentials::Reference(reference)) => {
+                let secret = reference
+                    .read()
+                    .map_err(|fault| format!("the credentials of proxy {}: {reference} {fault}", self.authority()))?;
+                Some(Zeroizing::new(secret.expose().to_vec()))
+            }
+        };
+        // RFC 7617 section 2.
+        let authorization = read.map(|credentials| Zeroizing::new(STANDARD.encode(&*credentials)));
+        Ok(Proxy { host: self.host.clone(), port: self.port, authorization })
+    }
+}
+
+/// A proxy that can be asked.
+pub struct Proxy {
+    pub host: String,
+    pub port: u16,
+    /// What stands behind `Basic `.
+    pub(super) authorization: Option<Zeroizing<String>>,
+}
+
+impl Proxy {
+    pub fn authority(&self) -> String {
+        authority(&self.host, self.port)
+    }
+
+    /// What tells it from one of the same place with other credentials. As secret as they are.
+    pub fn opened_by(&self) -> &[u8] {
+        self.authorization.as_ref().map_or(b"", |authorization| authorization.as_bytes())
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
