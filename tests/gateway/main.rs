@@ -50,6 +50,8 @@ mod proxies;
 #[cfg(test)]
 mod rates;
 #[cfg(test)]
+mod recipes;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod restraint;
