@@ -144,6 +144,7 @@ class Keycloak(Provider):
         process = WORLD.spawn("keycloak", command, env={"JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"})
         process.listens(port, START)
         cls.url = f"https://localhost:{port}/realms/acme"
+        worlds.eventually("the realm", cls.has_begun, process.text, START)
         cls.gateway = Gateway(
             "keycloak-gateway",
             "keycloak",
@@ -151,6 +152,13 @@ class Keycloak(Provider):
             audiences=["lightkeeper"],
             claims={"subject": ["sub", "azp"], "groups": "/realm_access/roles"},
         )
+
+    @classmethod
+    def has_begun(cls):
+        try:
+            return requests.get(cls.url, verify=str(WORLD.ca), timeout=20).status_code == 200
+        except requests.RequestException:
+            return False
 
     def token(self, client, **form):
         form = {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret", **form}

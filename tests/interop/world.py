@@ -98,8 +98,9 @@ class Process:
             if self.child.poll() is not None:
                 raise AssertionError(f"{self.name} exited with {self.child.returncode}:\n{self.text()[-3000:]}")
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                return True
+                with socket.create_connection(("127.0.0.1", port), timeout=1) as one:
+                    # While nothing listens, a connection may get the very port that it goes to, and meet itself.
+                    return one.getsockname() != one.getpeername()
             except OSError:
                 return False
 
