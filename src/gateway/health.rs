@@ -145,7 +145,8 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
     if check == Check::Watch {
         let Some(_place) = core.watches.take(arrival.client.ip) else {
             count("busy");
-            return answer::grpc_status(session, walk, RESOURCE_EXHAUSTED).await;
+            // A client that is told so goes on without health checks (gRFC A17); another code would keep it from exporting.
+            return answer::grpc_status(session, walk, UNIMPLEMENTED).await;
         };
         count(state.word());
         return watch(session, walk, arrival, is_known).await;

@@ -212,7 +212,8 @@ async fn watches_are_told_of_changes_and_end_with_the_listener() {
     assert_eq!(calls(&world).len(), 0);
 }
 
-/// Scenario: one address opens watches without end. Guarantees: it gets so many and no more, calls are served beside them,
+/// Scenario: one address opens watches without end. Guarantees: it gets so many, and one more is told to do without (a health
+/// checking client would take another code for an unhealthy server); calls are served beside them,
 /// and each that ends makes room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watches_are_bounded_for_each_address() {
@@ -223,7 +224,7 @@ async fn watches_are_bounded_for_each_address() {
         assert_eq!(watching.next().await.unwrap(), SERVING);
         open.push(watching);
     }
-    assert_eq!(Watching::open(&world, "").await.status, Some(8));
+    assert_eq!(Watching::open(&world, "").await.status, Some(12));
     assert_eq!(world.plain_caller().get("/healthz").await.unwrap().status, 200);
     let token = world.issuer.token("ann");
     assert_eq!(world.plain_caller().bearer(&token).get("/.lightkeeper/whoami").await.unwrap().status, 200);
