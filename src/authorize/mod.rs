@@ -36,7 +36,7 @@ use crate::accept::{Ask, Call};
 use crate::apps::{Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
-use crate::identify::{ClaimPath, Facts, Identity, PolicyClaims};
+use crate::identify::{Facts, Identity, PolicyClaims};
 use crate::otlp::Wanted;
 use crate::profiles::{OWN_PERMISSIONS, Profile, Scope};
 
@@ -137,14 +137,19 @@ impl Policy {
 
     /// By what bindings tell the callers of an OIDC issuer apart: claims sorted, each once.
     pub fn claims_of(&self, issuer: &str) -> PolicyClaims {
-        let subjects = self.bindings.iter().flat_map(|binding| &binding.subjects);
-        let theirs = || {
-            let named = |one: &&Subject| matches!(&one.issuer, Some(IssuerName::Oidc(named)) if **named == *issuer);
-            subjects.clone().filter(named)
-        };
-        let names: BTreeSet<&ClaimPath> = theirs().flat_map(|one| one.claims.iter().map(|(path, _)| path)).collect();
-        let groups = theirs().any(|one| one.group.is_some());
-        PolicyClaims { groups, claims: names.into_iter().cloned().collect() }
+        let is_theirs = |one: &&Subject| matches!(&one.issuer, Some(IssuerName::Oidc(named)) if **named == *issuer);
+        let (mut groups, mut claims, mut denied) = (false, BTreeSet::new(), BTreeSet::new());
+        for binding in &self.bindings {
+            for subject in binding.subjects.iter().filter(is_theirs) {
+                groups |= subject.group.is_some();
+                let paths = || subject.claims.iter().map(|(path, _)| path.clone());
+                claims.extend(paths());
+                if binding.effect == Effect::Deny {
+                    denied.extend(paths());
+                }
+            }
+        }
+        PolicyClaims { groups, claims: claims.into_iter().collect(), denied: denied.into_iter().collect() }
     }
 }
 

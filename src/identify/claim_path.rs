@@ -112,6 +112,16 @@ impl ClaimPath {
         }
     }
 
+    /// Whether something stands there, or on the way, that is neither a text nor a list of texts nor a plain value, so that
+    /// it cannot be told what is held: it could be the text that a policy denies.
+    pub(super) fn is_unreadable(&self, claims: &Map<String, Value>) -> bool {
+        match self.find(claims) {
+            Found::WrongType | Found::Value(Value::Object(_)) => true,
+            Found::Value(Value::Array(items)) => items.iter().any(|item| item.is_object() || item.is_array()),
+            Found::Value(_) | Found::Nothing => false,
+        }
+    }
+
     pub(super) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Found<'c> {
         let Some(mut value) = claims.get(&*self.top) else { return Found::Nothing };
         for step in &self.inner {
@@ -131,10 +141,12 @@ impl ClaimPath {
         Found::Value(value)
     }
 
-    /// Copies the claim, with nothing beside it but the lists on the way, whose items are found by their places.
+    /// Copies the claim, with nothing beside it but the lists on the way, whose items are found by their places. Where a
+    /// value of another type stands in the way, `true` stands for it, so that the copy cannot be told, either.
     pub(super) fn copy(&self, from: &Map<String, Value>, into: &mut Map<String, Value>) {
-        if let (Some(value), Found::Value(_)) = (from.get(&*self.top), self.find(from)) {
-            copy(&self.inner, value, into.entry(&*self.top).or_insert(Value::Null));
+        let found = self.find(from);
+        if let (Some(value), true) = (from.get(&*self.top), found != Found::Nothing) {
+            copy(&self.inner, value, found == Found::WrongType, into.entry(&*self.top).or_insert(Value::Null));
         }
     }
 
@@ -230,7 +242,7 @@ fn index(token: &str) -> Option<usize> {
     (canonical && !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit())).then(|| token.parse().ok())?
 }
 
-fn copy(steps: &[String], from: &Value, into: &mut Value) {
+fn copy(steps: &[String], from: &Value, is_blocked: bool, into: &mut Value) {
     match (steps.split_first(), from) {
         (Some((step, rest)), Value::Object(members)) => {
             let Some(inner) = members.get(step) else { return };
@@ -238,9 +250,12 @@ fn copy(steps: &[String], from: &Value, into: &mut Value) {
                 *into = Value::Object(Map::new());
             }
             if let Value::Object(kept) = into {
-                copy(rest, inner, kept.entry(step).or_insert(Value::Null));
+                copy(rest, inner, is_blocked, kept.entry(step).or_insert(Value::Null));
             }
         }
+        // What another path has copied from here blocks this one as well.
+        (Some(_), _) if is_blocked && !into.is_null() => {}
+        (Some(_), _) if is_blocked => *into = Value::Bool(true),
         _ => *into = from.clone(),
     }
 }
@@ -328,8 +343,12 @@ mod tests {
         for text in ["/a/b/c", "/a/d/1/e", "/wrong/x", "/a/none", "n"] {
             path(text).copy(from, &mut kept);
         }
-        assert_eq!(Value::Object(kept.clone()), json!({"a": {"b": {"c": "1"}, "d": ["p", {"e": "q"}]}, "n": "2"}));
+        assert_eq!(
+            Value::Object(kept.clone()),
+            json!({"a": {"b": {"c": "1"}, "d": ["p", {"e": "q"}]}, "n": "2", "wrong": true})
+        );
         assert_eq!(path("/a/d/1/e").find(&kept), path("/a/d/1/e").find(from));
+        assert_eq!(path("/wrong/x").find(&kept), Found::WrongType);
         path("a").copy(from, &mut kept);
         path("/a/b/c").copy(from, &mut kept);
         assert_eq!(kept.get("a"), from.get("a"), "the whole and a part of it");

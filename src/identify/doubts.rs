@@ -32,7 +32,8 @@ pub struct Doubts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
     Elsewhere,
-    GroupsUnreadable,
+    /// Groups, or a claim by which the policy denies.
+    Unreadable,
     EmailUnverified,
 }
 
@@ -62,16 +63,18 @@ impl Doubts {
         self.elsewhere.contains(claim.top())
     }
 
-    /// Whether a policy can decide without what is open. `None`: nothing is known of the policy, which may look at all.
-    pub(super) fn settled_by(&self, policy: Option<&PolicyClaims>) -> Result<(), Doubt> {
+    /// Whether a policy can decide by these claims without what is open. `None`: nothing is known of the policy, which may
+    /// look at all.
+    pub(super) fn settled_by(&self, policy: Option<&PolicyClaims>, claims: &Map<String, Value>) -> Result<(), Doubt> {
         // Of what is elsewhere, any part may be what the policy looks at.
         let looks_at = |claim: &str| policy.is_none_or(|policy| policy.claims.iter().any(|path| path.top() == claim));
         let looks_at_groups = policy.is_none_or(|policy| policy.groups);
         if (self.groups_elsewhere && looks_at_groups) || self.elsewhere.iter().any(|claim| looks_at(claim)) {
             return Err(Doubt::Elsewhere);
         }
-        if self.groups_unreadable && looks_at_groups {
-            return Err(Doubt::GroupsUnreadable);
+        let denied = policy.map(|policy| &*policy.denied).unwrap_or_default();
+        if (self.groups_unreadable && looks_at_groups) || denied.iter().any(|path| path.is_unreadable(claims)) {
+            return Err(Doubt::Unreadable);
         }
         if self.email_unverified && looks_at(EMAIL) {
             return Err(Doubt::EmailUnverified);

@@ -267,11 +267,11 @@ impl Identifier {
     fn settle(&self, facts: &Facts) -> Result<(), Reason> {
         let mut known = self.policy_claims.iter().flatten();
         let policy = known.find(|(issuer, _)| **issuer == *facts.issuer).map(|(_, claims)| claims);
-        facts.doubts.settled_by(policy).map_err(|doubt| match (doubt, facts.method) {
-            (Doubt::Elsewhere | Doubt::GroupsUnreadable, Method::Session) => Reason::SessionClaimsElsewhere,
+        facts.doubts.settled_by(policy, &facts.claims).map_err(|doubt| match (doubt, facts.method) {
+            (Doubt::Elsewhere | Doubt::Unreadable, Method::Session) => Reason::SessionClaimsElsewhere,
             (Doubt::Elsewhere, _) => Reason::TokenClaimsElsewhere,
             (Doubt::EmailUnverified, _) => Reason::TokenEmailUnverified,
-            (Doubt::GroupsUnreadable, _) => Reason::TokenClaims,
+            (Doubt::Unreadable, _) => Reason::TokenClaims,
         })
     }
 

@@ -68,6 +68,8 @@ pub struct PolicyClaims {
     pub groups: bool,
     /// The claims that bindings name.
     pub claims: Vec<ClaimPath>,
+    /// Those of them that bindings name which deny.
+    pub denied: Vec<ClaimPath>,
 }
 
 /// Which of an issuer's tokens identify callers.

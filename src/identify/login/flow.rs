@@ -116,10 +116,10 @@ impl Login {
         };
         let claims = id_token::judge(&self.issuer, &tokens.id_token, &expected, now).await?;
         let facts = self.person(claims, known, &tokens.access_token).await?;
-        facts.doubts.settled_by(Some(&self.settings.policy_claims)).map_err(|doubt| match doubt {
+        facts.doubts.settled_by(Some(&self.settings.policy_claims), &facts.claims).map_err(|doubt| match doubt {
             Doubt::Elsewhere => LoginFault::ClaimsElsewhere,
             Doubt::EmailUnverified => LoginFault::EmailUnverified,
-            Doubt::GroupsUnreadable => LoginFault::IdTokenClaims,
+            Doubt::Unreadable => LoginFault::IdTokenClaims,
         })?;
         let session = Kept::begin(&facts, &self.settings.policy_claims.claims, &self.stamp, self.lifetimes(), now);
         let session = session.ok_or(LoginFault::Unsealed)?;

@@ -14,7 +14,7 @@ fn paths(texts: &[&str]) -> Vec<ClaimPath> {
 }
 
 fn looks_at(groups: bool, claims: &[&str]) -> PolicyClaims {
-    PolicyClaims { groups, claims: paths(claims) }
+    PolicyClaims { groups, claims: paths(claims), denied: Vec::new() }
 }
 
 fn usual(folder: &Folder) -> IssuerSettings {
@@ -63,6 +63,37 @@ async fn groups_further_in_are_found_absent_or_cannot_be_told() {
             let said = said.map(|identity| identity.facts().groups.clone()).map_err(|rejection| rejection.reason);
             let said = said.as_ref().map(|groups| groups.iter().map(String::as_str).collect::<Vec<_>>());
             assert_eq!(said, expected.as_ref().map(|groups| groups.to_vec()), "{claims} {policy:?}");
+        }
+    }
+}
+
+/// Scenario: a binding denies by a claim within another, and tokens hold another kind of value there, or on the way.
+/// Guarantees: what cannot be told is refused, because it could be what is denied; where no binding denies by it, or where
+/// it can be told, the token is taken.
+#[tokio::test]
+async fn a_denied_claim_that_cannot_be_told_is_refused() {
+    let world = World::new();
+    let folder = Folder::new();
+    let settings = usual(&folder);
+    let allows = looks_at(false, &["/ctx/env"]);
+    let denies = PolicyClaims { denied: paths(&["/ctx/env"]), ..allows.clone() };
+    for (ctx, is_told) in [
+        (json!({"env": "blocked"}), true),
+        (json!({"env": ["blocked", 7, null]}), true),
+        (json!({"env": 7}), true),
+        (json!({}), true),
+        (json!([{"env": "blocked"}]), false),
+        (json!("blocked"), false),
+        (json!(1), false),
+        (json!({"env": {"x": "blocked"}}), false),
+        (json!({"env": [["blocked"]]}), false),
+        (json!({"env": [{"x": "blocked"}]}), false),
+    ] {
+        for (policy, expected) in [(&allows, Ok(())), (&denies, if is_told { Ok(()) } else { Err("token_claims") })] {
+            let identifier = room(&world, &settings, policy);
+            let token = RSA.token("RS256", "rs", json!({"ctx": ctx.clone()}));
+            let said = identifier.identify(caller(Some(&token), None)).await;
+            assert_eq!(said.map(|_| ()).map_err(|rejection| rejection.reason), expected, "{ctx}");
         }
     }
 }

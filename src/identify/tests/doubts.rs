@@ -11,7 +11,11 @@ use super::super::{ClaimPath, Identifier, IssuerSettings, KeySource, PolicyClaim
 use super::desk::Desk;
 
 fn looks_at(groups: bool, claims: &[&str]) -> PolicyClaims {
-    PolicyClaims { groups, claims: claims.iter().map(|claim| ClaimPath::parse(claim).unwrap()).collect() }
+    PolicyClaims {
+        groups,
+        claims: claims.iter().map(|claim| ClaimPath::parse(claim).unwrap()).collect(),
+        denied: Vec::new(),
+    }
 }
 
 fn settings(folder: &Folder) -> IssuerSettings {

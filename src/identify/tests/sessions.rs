@@ -98,7 +98,7 @@ async fn a_session_counts_under_the_settings_that_it_began_under() {
     let session = desk.login(json!({})).await.unwrap();
     let plain = desk.settings.clone();
     let (b, a) = (desk.key("b", 0xbb), plain.keys[0].clone());
-    let looks_at_team = PolicyClaims { groups: false, claims: vec![ClaimPath::name("team")] };
+    let looks_at_team = PolicyClaims { groups: false, claims: vec![ClaimPath::name("team")], denied: Vec::new() };
     for (what, settings, expected) in [
         ("rotated", LoginSettings { keys: vec![b.clone(), a.clone()], ..plain.clone() }, Ok("ada")),
         ("key withdrawn", LoginSettings { keys: vec![b], ..plain.clone() }, Err("session_invalid")),
