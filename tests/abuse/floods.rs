@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::frames::{self, Line, frame};
 use super::ground::{self, Ground};
 
-const SOON: Duration = Duration::from_secs(6);
+const SOON: Duration = Duration::from_secs(20);
 
 fn export(ground: &Ground, kind: &str, path: &str) -> Vec<u8> {
     let bearer = format!("Bearer {}", ground.exporter);

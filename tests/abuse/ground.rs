@@ -75,7 +75,7 @@ impl Ground {
     }
 
     async fn matching(&mut self, count: usize, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
-        let until = Instant::now() + Duration::from_millis(1500);
+        let until = Instant::now() + Duration::from_secs(8);
         let mut found: Vec<Value> = Vec::new();
         let mut look = tokio::time::interval(Duration::from_millis(3));
         loop {

@@ -18,7 +18,7 @@ const QUICK: &str = "body: 64KiB, header_timeout: 400ms, idle_timeout: 500ms, bo
                      handshake_timeout: 400ms";
 
 /// Far above every bound of `QUICK`, far below the defaults.
-const SOON: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(10);
 
 /// Bodies over `limits.body`: the refusal can be read even by a client that sends all before it reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
