@@ -357,7 +357,7 @@ async fn receive(
         }
         read => read?,
     };
-    // Bytes that nobody asked for make the connection worthless.
+    // Bytes that were not asked for make the connection worthless.
     reusable &= inbound.bytes.is_empty() && !inbound.ended;
     Ok((Answer { status: head.status, headers: head.headers, body }, reusable))
 }

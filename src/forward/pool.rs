@@ -102,7 +102,7 @@ impl Pool {
         resting.drain(..expired);
     }
 
-    /// Dials, through the proxy if there is one, and proves whom it reached. `address`: the proxy's, or the backend's.
+    /// Dials, through the proxy if there is one, and proves who answers. `address`: the proxy's, or the backend's.
     pub async fn dial(&self, address: SocketAddr) -> Result<Wire, DialFault> {
         let deadline = tokio::time::Instant::now() + self.connect_timeout;
         let tcp = match &self.through {

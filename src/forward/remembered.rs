@@ -3,7 +3,7 @@
 //! What it does: remembers for minutes what was accepted while the export as a whole was answered with "try again",
 //! so that the exporter's retry sends only what is missing. What it refuses to know: what a part holds, and for
 //! whom it is; keys are digests. Invariants: an export that was answered with success is not remembered, so that
-//! nothing is swallowed that nobody repeats; a bounded number of parts, the oldest forgotten first; a part is known by
+//! what is swallowed came again; a bounded number of parts, the oldest forgotten first; a part is known by
 //! its digest alone, while a likeness only tells that no digest is needed.
 
 use std::collections::{HashMap, VecDeque};

@@ -89,7 +89,7 @@ impl Desk {
         Program { child, out, err }
     }
 
-    /// The same at a terminal, where somebody types at once.
+    /// The same at a terminal, where the answer is typed at once.
     #[cfg(target_os = "linux")]
     pub fn start_at_terminal(&self, arguments: &[&str], typed: &str) -> (Program, Terminal) {
         use rustix::fs::{Mode, OFlags};
