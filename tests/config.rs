@@ -298,6 +298,19 @@ fn the_schema_describes_every_key() {
     assert!(described > 70, "only {described} keys");
 }
 
+/// Scenario: an editor shows the name of what stands at the cursor. Guarantees: names are the files' own words, not those of the
+/// types that read them.
+#[test]
+fn schemas_have_no_internal_names() {
+    for schema in [config::config_schema(), lightkeeper::authorize::policy_schema()] {
+        let names: Vec<&String> = schema["$defs"].as_object().unwrap().keys().collect();
+        assert!(names.len() > 5, "{names:?}");
+        let internal: Vec<_> = names.iter().filter(|name| name.contains("Raw") || name.contains('_')).collect();
+        assert!(internal.is_empty(), "{internal:?}");
+        assert!(!schema.to_string().contains("Raw"), "a description or title has an internal name: {schema}");
+    }
+}
+
 /// A folder of this test's own, removed at the end.
 struct Folder(PathBuf);
 

@@ -21,7 +21,7 @@ pub fn policy_schema() -> serde_json::Value {
 /// A Lightkeeper policy: the tree of apps, and who may do what where. What nothing allows is denied.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "Lightkeeper policy")]
+#[schemars(rename = "Policy", title = "Lightkeeper policy")]
 pub(super) struct RawPolicy {
     /// The version of this format: 1.
     pub version: Spanned<u32>,
@@ -38,6 +38,7 @@ pub(super) struct RawPolicy {
 /// An app; its name is 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "App")]
 pub(super) struct RawApp {
     /// Whom to ask.
     #[serde(default)]
@@ -72,6 +73,7 @@ pub(super) struct RawApp {
 /// What becomes of an app's alerts.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AppAlerts")]
 pub(super) struct RawAppAlerts {
     /// Names of the configuration's `alerts.destinations` to which the backend's alerts on this app are passed on, and
     /// those on the apps beneath that have no list of their own. An empty list passes them on to nobody.
@@ -81,6 +83,7 @@ pub(super) struct RawAppAlerts {
 /// Who may, or may not, do what where.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Binding")]
 pub(super) struct RawBinding {
     /// Named in records and by `explain`; each name once.
     pub name: Spanned<String>,
@@ -118,6 +121,7 @@ pub(super) struct RawBinding {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "UnknownServices")]
 pub(super) enum RawUnknownServices {
     /// To `default_app`, or to the only app that the caller may write to.
     DefaultApp,
@@ -128,6 +132,7 @@ pub(super) enum RawUnknownServices {
 /// How much may be exported; at least one of the rates.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Quota")]
 pub(super) struct RawQuota {
     /// Spans, data points and log records.
     #[serde(default)]
@@ -143,6 +148,7 @@ pub(super) struct RawQuota {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Effect")]
 pub(super) enum RawEffect {
     #[default]
     Allow,
@@ -153,6 +159,7 @@ pub(super) enum RawEffect {
 /// Whom a binding speaks of: everything that is named here must hold.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Subject")]
 pub(super) struct RawSubject {
     /// Everybody who is identified; alone.
     #[serde(default)]

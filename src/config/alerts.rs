@@ -27,6 +27,7 @@ const POINTER_LIMIT_BYTES: usize = 256;
 /// What becomes of the backend's alerts.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Alerts")]
 pub struct RawAlerts {
     /// Where apps may have their alerts passed on to, by a name that policies use.
     #[serde(default)]
@@ -42,7 +43,7 @@ pub struct RawAlerts {
 /// Somebody who is told of alerts.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-hint" = "write `oncall: { url: https://… }`"))]
+#[schemars(rename = "Destination", extend("x-hint" = "write `oncall: { url: https://… }`"))]
 pub struct RawDestination {
     /// `https://…`; or else `url_from`.
     pub url: Option<Spanned<String>>,
@@ -59,6 +60,7 @@ pub struct RawDestination {
 /// A header with a secret in it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DestinationHeader")]
 pub struct RawDestinationHeader {
     /// Its name, `authorization`.
     pub name: Spanned<String>,
@@ -71,6 +73,7 @@ pub struct RawDestinationHeader {
 /// JSON pointers (RFC 6901) into the backend's messages.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AlertFields")]
 pub struct RawAlertFields {
     /// What tells one alert of the app from another.
     pub id: Option<Spanned<String>>,

@@ -17,6 +17,7 @@ use crate::identify::ClaimPath;
 /// The names of claims. A name that begins with `/` is a JSON Pointer (RFC 6901): `/realm_access/roles`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Claims")]
 pub struct RawClaims {
     /// The claim that names the subject, or a list of which the first that is there does; default `sub`.
     pub subject: Option<Spanned<RawNames>>,

@@ -34,6 +34,7 @@ pub enum RawClientCa {
 /// One authority for client certificates.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ClientAuthority")]
 pub struct RawClientAuthority {
     /// Its name: `issuer` in policies and records.
     pub name: Spanned<String>,

@@ -28,6 +28,7 @@ const PROXY_HINT: &str =
 /// Through which proxy the gateway's own calls leave.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Egress")]
 pub struct RawEgress {
     /// `env` (`HTTPS_PROXY`, `http_proxy`, `ALL_PROXY` and `NO_PROXY`, as curl reads them), `off`, or a proxy's URL; default `env`.
     pub proxy: Option<Spanned<RawProxy>>,
@@ -46,6 +47,7 @@ pub enum RawProxy {
 /// A proxy that wants to know its callers.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ProxyWithCredentials")]
 pub struct RawKnownProxy {
     /// `http://proxy.example:3128`.
     pub url: String,

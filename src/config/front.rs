@@ -24,6 +24,7 @@ use crate::document::{Spanned, name};
 /// Health checks on the serving port, answered without an identity and without a record.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Health")]
 pub struct RawHealth {
     /// `GET` and `HEAD` of this path answer 200 or 503, as `/readyz` of `admin` would; default: no path does.
     pub path: Option<Spanned<String>>,
@@ -34,6 +35,7 @@ pub struct RawHealth {
 /// Proxies whose connections begin with a PROXY header, version 1 or 2, before TLS.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ProxyProtocol")]
 pub struct RawProxyProtocol {
     /// Their networks, `10.0.0.0/8`. A header is required from these and refused from all others.
     #[schemars(length(min = 1))]
@@ -43,6 +45,7 @@ pub struct RawProxyProtocol {
 /// Proxies that tell the client's address in a header of each request.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Forwarded")]
 pub struct RawForwarded {
     /// Their networks, `10.0.0.0/8`. The client is the last address that is not of these; others' headers are ignored.
     #[schemars(length(min = 1))]
@@ -53,6 +56,7 @@ pub struct RawForwarded {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "ForwardedHeader")]
 pub enum RawForwardedHeader {
     /// `X-Forwarded-For`.
     XForwardedFor,
@@ -63,6 +67,7 @@ pub enum RawForwardedHeader {
 /// Pages of other origins that may export or query, and read the answers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Cors")]
 pub struct RawCors {
     /// Their origins as browsers send them, `https://shop.acme.example`: scheme, host, and the port if it is not the scheme's.
     #[schemars(length(min = 1))]

@@ -36,6 +36,7 @@ const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS]
 /// One OIDC issuer.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Issuer")]
 pub struct RawIssuer {
     /// Our own name for it, which policy subjects use.
     pub name: Spanned<String>,
@@ -77,6 +78,7 @@ pub struct RawIssuer {
 /// Which of an issuer's tokens identify callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "TokenKind")]
 pub enum RawTokens {
     /// Access tokens: whatever does not show to be an ID token.
     Access,
@@ -89,6 +91,7 @@ pub enum RawTokens {
 /// What becomes of an e-mail address that the issuer does not call verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "EmailUnverified")]
 pub enum RawEmailUnverified {
     /// The token or login is refused.
     Refuse,
@@ -99,7 +102,7 @@ pub enum RawEmailUnverified {
 /// Where an issuer's keys are, and how they are asked for. Without `file` and `url` they are found by discovery.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-hint" = "write `{ file: jwks.json }` or `{ url: https://… }`"))]
+#[schemars(rename = "KeySet", extend("x-hint" = "write `{ file: jwks.json }` or `{ url: https://… }`"))]
 pub struct RawKeys {
     /// A JWKS file (RFC 7517).
     pub file: Option<Spanned<String>>,

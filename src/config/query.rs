@@ -24,6 +24,7 @@ use crate::profiles::{Profile, UiBase};
 /// How the backend is asked.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Query")]
 pub struct RawQuery {
     /// Whether identical reads that are asked at one time are asked of the backend once; default `on`.
     pub coalesce: Option<RawSwitch>,

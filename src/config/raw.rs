@@ -22,7 +22,7 @@ use crate::document::{Entries, Spanned};
 /// Lightkeeper's configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "lightkeeper.yaml")]
+#[schemars(rename = "Configuration", title = "lightkeeper.yaml")]
 pub struct RawConfig {
     /// The organization's name at the backend, as it stands in the query API's paths.
     pub organization: Spanned<String>,
@@ -78,6 +78,7 @@ pub struct RawConfig {
 /// One address where clients connect.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Listener")]
 pub struct RawListener {
     /// Its name in records and metrics.
     pub name: Spanned<String>,
@@ -104,6 +105,7 @@ pub struct RawListener {
 /// A part of what the gateway offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Service")]
 pub enum RawService {
     /// OTLP exports.
     Ingest,
@@ -119,6 +121,7 @@ pub enum RawService {
 /// A listener's certificate and its demands on clients.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Tls")]
 pub struct RawTls {
     /// PEM file: the server's certificate, then its intermediates.
     pub certificate: Spanned<String>,
@@ -136,6 +139,7 @@ pub struct RawTls {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(rename = "TlsVersion")]
 pub enum RawTlsVersion {
     #[serde(rename = "1.2")]
     Tls12,
@@ -146,6 +150,7 @@ pub enum RawTlsVersion {
 /// Whether a client must show a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ClientCertificate")]
 pub enum RawDemand {
     /// One that is shown is verified; without one, a token identifies the caller.
     Optional,
@@ -156,6 +161,7 @@ pub enum RawDemand {
 /// `/metrics`, `/startupz`, `/livez` and `/readyz`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Admin")]
 pub struct RawAdmin {
     /// IP address and port; default `127.0.0.1:9464`.
     pub address: Option<Spanned<String>>,
@@ -164,7 +170,7 @@ pub struct RawAdmin {
 /// One client token. The token itself is nowhere: only its holder has it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-hint" = "paste the line that `lightkeeper token issue` prints"))]
+#[schemars(rename = "ClientToken", extend("x-hint" = "paste the line that `lightkeeper token issue` prints"))]
 pub struct RawClientToken {
     /// Who holds it, in records and metrics; policy subjects may name it under `issuer: client_tokens`.
     pub name: Spanned<String>,
@@ -179,6 +185,7 @@ pub struct RawClientToken {
 /// The backend's doors.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstreams")]
 pub struct RawUpstreams {
     /// Where exports go; needed if a listener serves `ingest`, or `legacy` without `collector` and `logs`.
     pub ingest: Option<RawUpstream>,
@@ -193,6 +200,7 @@ pub struct RawUpstreams {
 /// One door of the backend.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
 pub struct RawUpstream {
     /// Which backend it is; default and only choice so far: `lightstep`.
     #[serde(default)]
@@ -215,6 +223,7 @@ pub struct RawUpstream {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Profile")]
 pub enum RawProfile {
     #[default]
     Lightstep,
@@ -223,6 +232,7 @@ pub enum RawProfile {
 /// A client certificate of ours.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "UpstreamCertificate")]
 pub struct RawClient {
     /// PEM file.
     pub certificate: Spanned<String>,
@@ -233,6 +243,7 @@ pub struct RawClient {
 /// Waiting times towards an upstream.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Timeouts")]
 pub struct RawTimeouts {
     /// From dial to the end of the TLS handshake, a proxy's answer included; default `5s`.
     pub connect: Option<Spanned<RawDuration>>,
@@ -247,6 +258,7 @@ pub struct RawTimeouts {
 /// What is done to exports on their way.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Ingest")]
 pub struct RawIngest {
     /// Whether exports are read, split by app and stamped with the verified sender; `off`: they pass
     /// untouched, undecoded. Default `on`.
@@ -266,6 +278,7 @@ pub struct RawIngest {
 /// How a rewritten export is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Compression")]
 pub enum RawCompression {
     /// As it came.
     Same,
@@ -279,6 +292,7 @@ pub enum RawCompression {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Commands")]
 pub enum RawCommands {
     /// A backend cannot switch tracers off.
     Drop,
@@ -289,6 +303,7 @@ pub enum RawCommands {
 /// References to the backend's credentials; never the credentials.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Vault")]
 pub struct RawVault {
     /// By the project's name at the backend.
     #[serde(default)]
@@ -308,6 +323,7 @@ pub struct RawVault {
 /// One project's credentials.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Project")]
 pub struct RawProject {
     /// Ingest tokens: the first is current, the rest overlap during a rotation.
     #[serde(default)]
@@ -321,6 +337,7 @@ pub struct RawProject {
 /// API keys by what an operation does.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ApiKeys")]
 pub struct RawApiKeys {
     /// For operations that only read.
     pub read: Option<Spanned<RawSecret>>,
@@ -333,7 +350,7 @@ pub struct RawApiKeys {
 /// Where a secret is kept.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[schemars(extend("x-hint" = "write where the secret is kept: `{ file: path }` or `{ env: NAME }`; a literal secret is refused"))]
+#[schemars(rename = "Secret", extend("x-hint" = "write where the secret is kept: `{ file: path }` or `{ env: NAME }`; a literal secret is refused"))]
 pub enum RawSecret {
     /// A file that holds nothing else; one trailing line end is dropped.
     File(String),
@@ -351,6 +368,7 @@ impl std::fmt::Debug for RawSecret {
 /// The audit trail.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Audit")]
 pub struct RawAudit {
     /// JSON lines are appended here; default: standard output.
     pub file: Option<Spanned<String>>,
@@ -365,6 +383,7 @@ pub struct RawAudit {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "OnFailure")]
 pub enum RawOnFailure {
     /// 503 / UNAVAILABLE: nothing passes unrecorded.
     Refuse,
@@ -376,6 +395,7 @@ pub enum RawOnFailure {
 /// `30s`, `5m`, `1h`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Limits")]
 pub struct RawLimits {
     /// A body as it arrives; default `16MiB`.
     pub body: Option<Spanned<RawSize>>,
@@ -431,6 +451,7 @@ pub struct RawLimits {
 /// The gateway's own log, on standard error.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Log")]
 pub struct RawLog {
     /// Default `json`.
     pub format: Option<RawLogFormat>,
@@ -440,6 +461,7 @@ pub struct RawLog {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "LogFormat")]
 pub enum RawLogFormat {
     Json,
     Text,
@@ -447,6 +469,7 @@ pub enum RawLogFormat {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "LogLevel")]
 pub enum RawLogLevel {
     Error,
     Warn,

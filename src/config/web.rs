@@ -25,6 +25,7 @@ const KEY_LIMIT: usize = 8;
 /// The gateway's own pages.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Web")]
 pub struct RawWeb {
     /// How people log in; without it nobody can. Needs `vault.session_keys`.
     pub login: Option<RawLogin>,
@@ -33,6 +34,7 @@ pub struct RawWeb {
 /// A login with a browser: OpenID Connect, authorization code with PKCE.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Login")]
 pub struct RawLogin {
     /// One of `issuers`, by name.
     pub issuer: Spanned<String>,
@@ -54,6 +56,7 @@ pub struct RawLogin {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "GroupsFrom")]
 pub enum RawGroups {
     /// In the ID token.
     IdToken,
@@ -64,6 +67,7 @@ pub enum RawGroups {
 /// A session's lifetimes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Session")]
 pub struct RawSession {
     /// From login to the end, whatever happens; at most `168h`, default `8h`.
     pub lifetime: Option<Spanned<RawDuration>>,
@@ -74,6 +78,7 @@ pub struct RawSession {
 /// The public client of the command line.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CommandLine")]
 pub struct RawCli {
     /// What the provider calls it. It must allow redirects to `http://127.0.0.1` on any port (RFC 8252 section 7.3).
     pub client_id: Spanned<String>,
