@@ -12,10 +12,40 @@ use std::path::{Path, PathBuf};
 use lightkeeper::authorize::{Denial, DenialReason};
 use lightkeeper::config;
 use lightkeeper::identify::{LoginFault, Reason, Rejection};
+use lightkeeper::profiles::Profile;
 use lightkeeper::respond::Refusal;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap()
+}
+
+/// Every page beneath `docs/`.
+fn pages() -> Vec<PathBuf> {
+    let (mut folders, mut pages) = (vec![root().join("docs")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// Where the links of a document lead within the repository.
+fn targets(document: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(document).unwrap();
+    let folder = document.parent().unwrap();
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let inner = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    inner.map(|target| folder.join(target.split('#').next().unwrap())).collect()
 }
 
 fn is_code(word: &str) -> bool {
@@ -88,7 +118,7 @@ fn codes() -> BTreeSet<String> {
 
 /// The documented codes with the columns behind them; a code may stand in several tables.
 fn documented() -> BTreeMap<String, Vec<Vec<String>>> {
-    let text = std::fs::read_to_string(root().join("docs/reason-codes.md")).unwrap();
+    let text = read("docs/reason-codes.md");
     let mut rows: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("| `")) {
         let columns: Vec<String> = line.trim_matches('|').split(" | ").map(|column| column.trim().to_owned()).collect();
@@ -125,7 +155,7 @@ fn events() -> BTreeSet<String> {
 /// item of the list of events.
 #[test]
 fn every_event_is_documented_and_no_other() {
-    let text = std::fs::read_to_string(root().join("docs/reason-codes.md")).unwrap();
+    let text = read("docs/reason-codes.md");
     let (_, text) = text.split_once("\n## Before there is a request\n").unwrap();
     let mut documented: BTreeSet<String> = BTreeSet::new();
     for line in text.lines() {
@@ -157,11 +187,11 @@ fn documented_statuses_are_those_that_are_sent() {
     }
 }
 
-/// Every metric is named in the README, and what it names exists.
+/// Every metric is named on its page, and what the page names exists.
 #[test]
 fn every_metric_is_documented() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let source = std::fs::read_to_string(root().join("src/telemetry.rs")).unwrap();
+    let page = read("docs/reference/metrics.md");
+    let source = read("src/telemetry.rs");
     let mut names: BTreeSet<String> = source
         .split("\"lightkeeper_")
         .skip(1)
@@ -173,14 +203,69 @@ fn every_metric_is_documented() {
         names.extend(after(&source, &[call]).iter().map(|name| format!("lightkeeper_{name}")));
     }
     assert!(names.len() > 15, "{names:?}");
-    let missing: Vec<_> = names.iter().filter(|name| !readme.contains(&format!("`{name}`"))).collect();
-    assert!(missing.is_empty(), "not in the README: {missing:?}");
-    let named = readme.split("`lightkeeper_").skip(1).filter_map(|rest| rest.split('`').next());
+    let missing: Vec<_> = names.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "not documented: {missing:?}");
+    let named = page.split("`lightkeeper_").skip(1).filter_map(|rest| rest.split('`').next());
     let gone: Vec<_> = named.filter(|name| !names.contains(&format!("lightkeeper_{name}"))).collect();
-    assert!(gone.is_empty(), "in the README, but gone: {gone:?}");
+    assert!(gone.is_empty(), "documented, but gone: {gone:?}");
 }
 
-/// Those of the process, whose names are not ours. Guarantees: the page has those that the README names, and what is built.
+/// What the backticks of a page hold, words and parts of paths (`tls.key`) alike.
+fn words(page: &str) -> BTreeSet<&str> {
+    let spans = page.split('`').skip(1).step_by(2);
+    spans.flat_map(|span| span.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')).collect()
+}
+
+/// Scenario: a setting is added. Guarantees: the page of the configuration names its key.
+#[test]
+fn every_setting_is_documented() {
+    let page = read("docs/reference/configuration.md");
+    let (schema, known) = (config::config_schema(), words(&page));
+    let definitions = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    let keys: BTreeSet<&String> = definitions
+        .filter_map(|definition| definition["properties"].as_object())
+        .flat_map(|keys| keys.keys())
+        .collect();
+    assert!(keys.len() > 100, "{keys:?}");
+    let missing: Vec<_> = keys.iter().filter(|key| !known.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "not documented: {missing:?}");
+}
+
+/// Scenario: a permission is added, or becomes sensitive. Guarantees: the page of permissions names its resource, and among the
+/// sensitive ones those that are.
+#[test]
+fn every_permission_is_documented() {
+    let page = read("docs/reference/permissions.md");
+    let (known, profile) = (words(&page), Profile::lightstep());
+    let resources = profile.permissions().iter().filter_map(|name| name.split('.').nth(1));
+    let missing: BTreeSet<&str> = resources.filter(|name| !known.contains(name)).collect();
+    assert!(missing.is_empty(), "not documented: {missing:?}");
+    let row = page.lines().find(|line| line.starts_with("| **sensitive**")).unwrap();
+    let named: BTreeSet<String> = row.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let all = profile.permissions().iter().cloned();
+    let sensitive: BTreeSet<String> = all.filter(|name| profile.is_sensitive(name)).collect();
+    assert_eq!(named, sensitive);
+}
+
+/// Scenario: a field is added to the audit record. Guarantees: the page of the record names it.
+#[test]
+fn every_field_of_a_record_is_documented() {
+    let (page, source) = (read("docs/reference/records.md"), read("src/audit/record.rs"));
+    let known = words(&page);
+    let structs = ["Record", "Who", "PartRecord", "Items"];
+    let bodies = structs
+        .map(|name| source.split_once(&format!("pub struct {name} {{\n")).unwrap().1.split_once("\n}").unwrap().0);
+    let fields: BTreeSet<&str> = bodies
+        .iter()
+        .flat_map(|body| body.lines())
+        .filter_map(|line| Some(line.trim().strip_prefix("pub ")?.split_once(':')?.0))
+        .collect();
+    assert!(fields.len() > 25, "{fields:?}");
+    let missing: Vec<_> = fields.iter().filter(|field| !known.contains(**field)).collect();
+    assert!(missing.is_empty(), "not documented: {missing:?}");
+}
+
+/// Those of the process, whose names are not ours. Guarantees: the page of metrics has those that are there, and no other.
 #[cfg(target_os = "linux")]
 #[test]
 fn every_metric_of_the_process_is_documented() {
@@ -188,8 +273,7 @@ fn every_metric_of_the_process_is_documented() {
     let names = |text: &str, start: &str, end: char| -> BTreeSet<String> {
         text.split(start).skip(1).filter_map(|rest| Some(format!("process_{}", rest.split_once(end)?.0))).collect()
     };
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    assert_eq!(names(&page, "# HELP process_", ' '), names(&readme, "`process_", '`'));
+    assert_eq!(names(&page, "# HELP process_", ' '), names(&read("docs/reference/metrics.md"), "`process_", '`'));
     for name in names(&page, "# HELP process_", ' ') {
         let value = page.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<f64>().ok()).unwrap();
         assert!(value > 0.0 || name.contains("cpu"), "{name} {value}");
@@ -205,41 +289,66 @@ fn every_metric_of_the_process_is_documented() {
 /// Links in the documents that lead into the repository lead somewhere.
 #[test]
 fn links_within_the_repository_lead_somewhere() {
-    let own = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "deploy/kubernetes/README.md"];
-    let pages = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let pages: Vec<PathBuf> = own.iter().map(|name| root().join(name)).chain(pages).collect();
-    assert!(pages.len() > 12, "{pages:?}");
-    for path in pages {
-        let document = path.strip_prefix(root()).unwrap().display();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
-            let file = target.split('#').next().unwrap();
-            assert!(folder.join(file).exists(), "{document}: `{target}` leads nowhere");
+    let own = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "benches/README.md",
+        "deploy/kubernetes/README.md",
+    ];
+    let all: Vec<PathBuf> = own.iter().map(|name| root().join(name)).chain(pages()).collect();
+    assert!(all.len() > 25, "{all:?}");
+    for document in all {
+        for target in targets(&document) {
+            assert!(target.exists(), "{}: `{}` leads nowhere", document.display(), target.display());
         }
     }
 }
 
-/// Every page of `docs/` can be found from the README.
+/// Scenario: a reader starts at the README and follows links. Guarantees: every page of `docs/` can be found.
 #[test]
 fn the_readme_leads_to_every_page() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for entry in std::fs::read_dir(root().join("docs")).unwrap() {
-        let name = format!("docs/{}", entry.unwrap().file_name().display());
-        assert!(readme.contains(&format!("]({name})")), "the README does not lead to `{name}`");
+    let (mut open, mut found) = (vec![root().join("README.md")], BTreeSet::new());
+    while let Some(document) = open.pop() {
+        let document = document.canonicalize().unwrap();
+        if document.extension().is_some_and(|ending| ending == "md") && found.insert(document.clone()) {
+            open.extend(targets(&document));
+        }
     }
+    let lost: Vec<PathBuf> =
+        pages().into_iter().filter(|page| !found.contains(&page.canonicalize().unwrap())).collect();
+    assert!(lost.is_empty(), "no link leads to {lost:?}");
 }
 
-/// Scenario: somebody copies a whole configuration out of the README. Guarantees: it is accepted without a warning.
+/// Guarantees: the README is what a newcomer reads at once; tables to look things up in are in `docs/reference/`.
 #[test]
-fn configurations_in_the_readme_are_accepted() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let whole: Vec<&str> = blocks.filter(|block| block.starts_with("organization:")).collect();
-    assert!(!whole.is_empty(), "the README has no whole configuration");
-    for text in whole {
-        let (checked, found) = config::parse(Path::new("lightkeeper.yaml"), text);
-        assert!(checked.is_some() && found.is_empty(), "{found:?}");
+fn the_readme_is_short() {
+    let bytes = read("README.md").len();
+    assert!(bytes <= 12 * 1024, "{bytes} bytes");
+}
+
+/// Scenario: an operator copies a whole configuration out of a page. Guarantees: it is accepted without a warning.
+#[test]
+fn whole_configurations_in_documents_are_accepted() {
+    let mut whole = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        for block in blocks.filter(|block| block.starts_with("organization:")) {
+            let (checked, found) = config::parse(Path::new("lightkeeper.yaml"), block);
+            assert!(checked.is_some() && found.is_empty(), "{}: {found:?}", page.display());
+            whole += 1;
+        }
     }
+    assert!(whole > 0, "no page has a whole configuration");
+}
+
+/// Scenario: the toolchain is raised. Guarantees: the manifest claims the version that is built, and no older one.
+#[test]
+fn the_manifest_claims_the_toolchain_that_is_built() {
+    let toolchain = read("rust-toolchain.toml");
+    let (_, rest) = toolchain.split_once("channel = \"").unwrap();
+    let channel = rest.split('"').next().unwrap();
+    assert!(channel.starts_with(&format!("{}.", env!("CARGO_PKG_RUST_VERSION"))), "{channel}");
 }

@@ -84,9 +84,17 @@ fn documents() -> Vec<(String, String)> {
     let read = |name: String| (name.clone(), std::fs::read_to_string(root.join(&name)).unwrap());
     let mut names: Vec<String> =
         ["README.md", "SECURITY.md", "certs/README.md", "deploy/kubernetes/README.md"].map(str::to_owned).into();
-    for folder in ["docs", "deploy/examples"] {
-        let entries = std::fs::read_dir(root.join(folder)).unwrap();
-        names.extend(entries.map(|entry| format!("{folder}/{}", entry.unwrap().file_name().display())));
+    let mut folders = vec!["docs".to_owned(), "deploy/examples".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{folder}/{}", entry.file_name().display());
+            if entry.path().is_dir() {
+                folders.push(name);
+            } else if name.ends_with(".md") || name.ends_with(".yaml") {
+                names.push(name);
+            }
+        }
     }
     names.into_iter().map(read).collect()
 }
