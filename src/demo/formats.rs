@@ -1,7 +1,7 @@
 //! The report formats that Lightstep took before OpenTelemetry, and others' that it takes.
 //!
 //! What it does: names them with their paths and media types, and the places where an access token may stand
-//! (`lightstep-api.md` 1.2 and 1.3). What it refuses to know: the gateway's own table of them.
+//! (`docs/backends/lightstep.md`, paths of ingest). What it refuses to know: the gateway's own table of them.
 //! Invariant: path and media type tell the formats apart.
 
 /// A format that is not OTLP.

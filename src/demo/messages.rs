@@ -1,7 +1,7 @@
 //! Lightstep's own protobuf messages: reports of its tracers and metrics.
 //!
-//! What it does: declares them by hand from `lightstep-api.md` 1.4, for prost. What it refuses to know: who
-//! sends them, what the gateway makes of them. Invariant: `auth` and the token in it are declared repeated
+//! What it does: declares them by hand from `docs/backends/lightstep.md` (report layouts), for prost. What it refuses
+//! to know: who sends them, what the gateway makes of them. Invariant: `auth` and the token in it are declared repeated
 //! though they are not (protobuf lets a reader do that), so that every copy in a message is seen, not the last.
 
 use std::collections::HashMap;
@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes as `lightstep-api.md` 1.3 and 1.8 write them.
+    /// Bytes as `docs/backends/lightstep.md` (tokens, clients) write them.
     #[test]
     fn messages_have_the_documented_layout() {
         let auth = |token: &str| Auth { access_token: vec![token.to_owned()] };

@@ -81,7 +81,7 @@ async fn every_grpc_service_takes_an_export() {
 }
 
 /// Scenario: exports that must be refused, over HTTP and gRPC, in a table.
-/// Guarantees: the status of `lightstep-api.md` 1.7, `google.rpc.Status` in the request's encoding.
+/// Guarantees: the status of `docs/backends/lightstep.md` (answers of ingest), `google.rpc.Status` in the request's encoding.
 #[tokio::test]
 async fn bad_exports_are_refused_as_lightstep_would() {
     let emulator = Emulator::start().await.unwrap();
@@ -250,7 +250,8 @@ async fn every_query_row_answers() {
     }
 }
 
-/// Scenario: what real clients rely on, read from the answers. Guarantees: the shapes of `lightstep-api.md` 2.2.
+/// Scenario: what real clients rely on, read from the answers. Guarantees: the shapes of
+/// `docs/backends/lightstep.md` (answers of the query API).
 #[tokio::test]
 async fn answers_have_lightsteps_shapes() {
     let emulator = Emulator::start().await.unwrap();

@@ -1,7 +1,7 @@
 //! The emulator's credentials: access tokens (ingest) and API keys (query).
 //!
-//! What it does: knows which token opens which project and which key may do what (`lightstep-api.md`
-//! section 3). What it refuses to know: who holds them; Lightstep does not know either.
+//! What it does: knows which token opens which project and which key may do what (`docs/backends/lightstep.md`,
+//! credentials). What it refuses to know: who holds them; Lightstep does not know either.
 //! Invariant: a token names one project, forever; a new or reactivated one works after the propagation time.
 
 use crate::clock::UnixMillis;
@@ -70,7 +70,7 @@ pub(super) struct ApiKeys(pub Vec<ApiKey>);
 
 impl ApiKeys {
     /// The key in an `authorization` value: `Bearer x`, `bearer x` or a bare `x`
-    /// (`lightstep-api.md` 0.4).
+    /// (`docs/backends/lightstep.md`, query API).
     pub fn presented(&self, authorization: &str) -> Option<&ApiKey> {
         let value = match authorization.split_once(' ') {
             Some((scheme, value)) if scheme.eq_ignore_ascii_case("bearer") => value,

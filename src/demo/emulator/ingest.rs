@@ -28,7 +28,7 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     kind.starts_with(GRPC.as_bytes()) && !kind.starts_with(b"application/grpc-web")
 }
 
-/// The signal of an OTLP/HTTP path (`lightstep-api.md` 1.2): the standard ones, the versioned aliases,
+/// The signal of an OTLP/HTTP path (`docs/backends/lightstep.md`, paths of ingest): the standard ones, the versioned aliases,
 /// the browsers' one.
 pub(super) fn http_signal(path: &str) -> Option<Signal> {
     if path == "/api/v2/otel/trace" {
@@ -42,7 +42,7 @@ pub(super) fn http_signal(path: &str) -> Option<Signal> {
     })
 }
 
-/// Why an export is refused: HTTP status, gRPC code (`lightstep-api.md` 1.7), public words.
+/// Why an export is refused: HTTP status, gRPC code (`docs/backends/lightstep.md`, answers of ingest), public words.
 pub(super) type Refused = (u16, u8, &'static str);
 
 impl State {
@@ -240,7 +240,8 @@ pub(super) fn refusal(
     }
 }
 
-/// The gRPC code that goes with an HTTP status (`lightstep-api.md` 1.7; the rest as gRPC's own mapping).
+/// The gRPC code that goes with an HTTP status (`docs/backends/lightstep.md`, answers of ingest; the rest as
+/// gRPC's own mapping).
 pub(super) fn grpc_code(status: u16, retry_after_seconds: Option<u64>) -> u8 {
     match status {
         400 => 3,

@@ -1,4 +1,5 @@
-//! The emulator's rate limits: `lightstep-api.md` 2.1, per organization and class, with the headers that tell of them.
+//! The emulator's rate limits (`docs/backends/lightstep.md`, query API), per organization and class, with the headers that
+//! tell of them.
 //!
 //! What it does: counts queries by class in fixed windows. What it refuses to know: who asks. Invariant: one counter for
 //! each class that has a limit.

@@ -1,6 +1,6 @@
 //! A Lightstep emulator: ingest and query API of a small organization on one port.
 //!
-//! What it does: behaves as `lightstep-api.md` (2026-11) says that Lightstep does, over HTTP/1.1, h2c and
+//! What it does: behaves as `docs/backends/lightstep.md` says that Lightstep does, over HTTP/1.1, h2c and
 //! TLS; records what it receives; fails on request. What it refuses to know: the gateway. It has its own
 //! tables of paths, so that it can be an oracle for the gateway's.
 //! Invariants: every request that reaches it is captured, whatever it is answered; all it keeps is bounded.

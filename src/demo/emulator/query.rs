@@ -1,9 +1,9 @@
 //! The emulator's query API: which paths there are, who may use them, and the objects behind them.
 //!
-//! What it does: the rows of `lightstep-api.md` 2.2, with Lightstep's statuses, error bodies, rate-limit
+//! What it does: the rows of `docs/backends/lightstep.md` (operations), with Lightstep's statuses, error bodies, rate-limit
 //! headers, absolute links and gzip. What it refuses to know: exports.
 //! Invariants: the key is checked before anything of the organization is looked at; an unknown
-//! organization answers 401 like a wrong key (`lightstep-api.md` 2.1).
+//! organization answers 401 like a wrong key (`docs/backends/lightstep.md`, query API).
 
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -52,7 +52,7 @@ pub(super) enum Act {
     CreateUser,
 }
 
-/// One row of `lightstep-api.md` 2.2: method, path below the organization (`*` is any one segment), what
+/// One row of `docs/backends/lightstep.md` (operations): method, path below the organization (`*` is any one segment), what
 /// the key must allow, what happens.
 pub type Row = (Method, &'static str, Role);
 

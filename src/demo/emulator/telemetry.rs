@@ -1,6 +1,6 @@
 //! The emulator's answers about telemetry: time series, attributes, traces, diagrams, status.
 //!
-//! What it does: answers in the shapes of `lightstep-api.md` 2.2 with made-up but steady figures. What it
+//! What it does: answers in the shapes of `docs/backends/lightstep.md` (answers of the query API) with made-up but steady figures. What it
 //! refuses to know: UQL; a query's text is only passed back.
 //! Invariants: the same question has the same answer (but the first for a diagram is 202); a series has at most
 //! 1440 points, as the real one's.

@@ -1,7 +1,7 @@
 //! Sample reports in the formats that are not OTLP, with access tokens wherever they may stand.
 //!
-//! What it does: writes a small report of one service as that format's clients do (`lightstep-api.md` 1.2 to
-//! 1.4, 1.8), and the head that goes with it. What it refuses to know: where it goes, and which tokens are
+//! What it does: writes a small report of one service as that format's clients do (`docs/backends/lightstep.md`, from paths
+//! of ingest to report layouts), and the head that goes with it. What it refuses to know: where it goes, and which tokens are
 //! good. Invariant: a token stands in the carriers that were named and nowhere else.
 
 use base64::Engine as _;
@@ -227,7 +227,7 @@ impl LegacySample {
         document
     }
 
-    /// Field numbers as in `lightstep-api.md` 1.4.
+    /// Field numbers as in `docs/backends/lightstep.md` (report layouts).
     fn thrift_binary(&self) -> Vec<u8> {
         let pairs = |tags: Vec<(&str, &str)>| {
             let pair = |(name, value)| vec![(1, Thrift::text(name)), (2, Thrift::text(value))];

@@ -1,7 +1,7 @@
 //! How Lightstep answers a legacy report, format by format.
 //!
-//! What it does: builds the good answers and the refusals of `lightstep-api.md` 1.7. What it refuses to know:
-//! why. Invariant: an answer is of the kind that the format's clients read, also when it refuses.
+//! What it does: builds the good answers and the refusals of `docs/backends/lightstep.md` (answers of ingest). What it refuses
+//! to know: why. Invariant: an answer is of the kind that the format's clients read, also when it refuses.
 
 use http::{HeaderValue, Response, StatusCode, header};
 use prost::Message as _;
@@ -140,7 +140,7 @@ pub(super) fn refused(
     };
     let kind = if format == Format::Zipkin { "text/plain" } else { format.content_type() };
     let mut response = typed(whole(body), kind);
-    // Thrift's clients were told of a bad token by 400 (`lightstep-api.md` 1.7).
+    // Thrift's clients were told of a bad token by 400 (`docs/backends/lightstep.md`, answers of ingest).
     let status = if format == Format::ThriftBinary && status == 401 { 400 } else { status };
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some(seconds) = retry_after_seconds {
