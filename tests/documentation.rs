@@ -293,6 +293,7 @@ fn links_within_the_repository_lead_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "SECURITY.md",
+        "CONTRIBUTING.md",
         "CHANGELOG.md",
         "benches/README.md",
         "deploy/kubernetes/README.md",
