@@ -174,3 +174,6 @@ fn credential(route: &Route, lease: &Lease, profile: &Profile) -> Result<(Header
     };
     Ok((name.clone(), lease.header_value(scheme).ok_or(HeadDefect)?))
 }
+
+#[cfg(test)]
+mod tests;
