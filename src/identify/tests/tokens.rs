@@ -228,6 +228,8 @@ async fn claims_are_checked_one_by_one() {
         (json!({"sub": "x".repeat(1025)}), Err("token_claims")),
         (json!({"groups": null}), ok()),
         (json!({"groups": "sre"}), ok()),
+        (json!({"groups": ""}), Err("token_claims")),
+        (json!({"groups": "sre\nops"}), Err("token_claims")),
         (json!({"groups": many(1000)}), ok()),
         (json!({"groups": many(1001)}), Err("token_claims")),
         (json!({"groups": ["sre", 1]}), Err("token_claims")),
