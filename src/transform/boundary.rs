@@ -160,7 +160,8 @@ pub(super) fn folded(name: &str) -> String {
 }
 
 pub(super) fn ends_link(character: char) -> bool {
-    character.is_whitespace() || "\"'`\\<>()[]{},|".contains(character)
+    matches!(character, '"' | '\'' | '`' | '\\' | '<' | '>' | '(' | ')' | '[' | ']' | '{' | '}' | ',' | '|')
+        || character.is_whitespace()
 }
 
 fn next_character(text: &str, at: usize) -> usize {

@@ -6,6 +6,7 @@
 //! Invariants: no permit, no credential (`lend` takes both); `Lease` has one mint; a secret is read again
 //! only when a new vault is built; a project's credential is lent only to a route of that project.
 
+mod grams;
 mod search;
 mod settings;
 

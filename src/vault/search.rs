@@ -12,11 +12,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, Input};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
+use super::grams::Grams;
 use crate::secret::Secret;
 
 /// Shorter ones could be words (`developer` is the token of a developer satellite).
@@ -52,6 +53,8 @@ pub struct Search {
     /// The ends of all spellings, each once, without regard to case. `None`: more than an automaton can hold (2^31 bytes);
     /// they are looked for one by one.
     needles: Option<AhoCorasick>,
+    /// Where in a text the automaton has to look; `None`: everywhere.
+    grams: Option<Grams>,
     /// By needle: the spellings that end with it.
     spellings: Vec<Vec<Spelling>>,
     owners: Vec<Owner>,
@@ -109,11 +112,10 @@ impl Search {
         }
         let mut needles: Vec<(Vec<u8>, usize)> = places.into_iter().collect();
         needles.sort_by_key(|(_, at)| *at);
-        let needles = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .build(needles.iter().map(|(needle, _)| needle.as_slice()))
-            .ok();
-        Search { needles, spellings, owners }
+        let needles = needles.iter().map(|(needle, _)| needle.as_slice());
+        let grams = Grams::new(needles.clone());
+        let needles = AhoCorasick::builder().ascii_case_insensitive(true).build(needles).ok();
+        Search { needles, grams, spellings, owners }
     }
 
     /// Every credential in a text, but for the access tokens of the project whose tokens the reader may see.
@@ -165,12 +167,19 @@ impl Search {
 
     /// Hands each spelling whose end was found to `visit`, with the place after it.
     fn each_hit(&self, text: &[u8], mut visit: impl FnMut(&Spelling, usize)) {
-        // Overlapping: a needle that begins within another is found, too.
-        let hits = self.needles.as_ref().and_then(|needles| needles.try_find_overlapping_iter(text).ok());
-        if let Some(hits) = hits {
-            for hit in hits {
-                let spellings = self.spellings.get(hit.pattern().as_usize());
-                spellings.into_iter().flatten().for_each(|spelling| visit(spelling, hit.end()));
+        if let Some(needles) = &self.needles {
+            let mut look = |stretch: Range<usize>| {
+                // Overlapping: a needle that begins within another is found, too.
+                // The default kind of match never refuses that.
+                let Ok(hits) = needles.try_find_overlapping_iter(Input::new(text).range(stretch)) else { return };
+                for hit in hits {
+                    let spellings = self.spellings.get(hit.pattern().as_usize());
+                    spellings.into_iter().flatten().for_each(|spelling| visit(spelling, hit.end()));
+                }
+            };
+            match &self.grams {
+                Some(grams) => grams.stretches(text).for_each(look),
+                None => look(0..text.len()),
             }
             return;
         }
@@ -394,12 +403,25 @@ mod tests {
         assert!(!both().find(KEY.as_bytes(), Some("shop")).is_empty());
     }
 
-    /// Guarantees: without an automaton the same is found.
+    /// Guarantees: a credential is found at every place of a longer text, and the automaton need not see all of that text.
+    #[test]
+    fn a_credential_is_found_at_every_place() {
+        let search = both();
+        for before in 0..48 {
+            let text = [vec![b'.'; before], KEY.as_bytes().to_vec(), b"{}, ".repeat(100)].concat();
+            assert_eq!(search.find(&text, None).places, [before..before + KEY.len()]);
+        }
+        assert!(search.grams.is_some());
+    }
+
+    /// Guarantees: without an automaton the same is found, and without a choice of where to look.
     #[test]
     fn credentials_are_found_one_by_one_as_well() {
         let slow = Search { needles: None, ..both() };
+        let whole = Search { grams: None, ..both() };
         for text in [TOKEN.to_uppercase(), percent(KEY), String::new(), format!("{TOKEN}{KEY}"), "nothing".to_owned()] {
             assert_eq!(slow.find(text.as_bytes(), None), both().find(text.as_bytes(), None), "{text}");
+            assert_eq!(whole.find(text.as_bytes(), None), both().find(text.as_bytes(), None), "{text}");
         }
     }
 
