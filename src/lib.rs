@@ -37,4 +37,3 @@ pub mod admin;
 pub mod web;
 pub mod config;
 pub mod cli;
-pub mod demo;

@@ -25,7 +25,7 @@ use lightkeeper::transform::IngestSettings;
 const CANARY: &str = "canary-7f3a";
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    testkit::top()
 }
 
 /// The YAML files of a folder, by name.

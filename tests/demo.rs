@@ -30,13 +30,13 @@ mod verdicts;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lightkeeper::demo::{Algorithm, Sample, SampleCaller, World};
 use lightkeeper::otlp::Encoding;
 use program::{Folder, Program, run};
 use serde_json::Value;
+use testkit::{Algorithm, Sample, SampleCaller, World};
 
 fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    testkit::top().to_owned()
 }
 
 /// Writes the files of the README's first configuration, with their certificates and secrets.
@@ -349,7 +349,7 @@ fn the_embedded_parts_stay_on_this_machine() {
     for (address, i_know_what_i_do, allowed) in
         [("127.0.0.1:0", false, true), ("[::1]:0", false, true), ("0.0.0.0:0", false, false), ("0.0.0.0:0", true, true)]
     {
-        let listen = lightkeeper::cli::ListenArguments { listen: address.parse().unwrap(), i_know_what_i_do };
+        let listen = ::demo::ListenArguments { listen: address.parse().unwrap(), i_know_what_i_do };
         assert_eq!(listen.address().is_ok(), allowed, "{address}");
     }
 }

@@ -16,7 +16,7 @@ use lightkeeper::profiles::Profile;
 use lightkeeper::respond::Refusal;
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    testkit::top().to_owned()
 }
 
 fn read(name: &str) -> String {
@@ -71,7 +71,7 @@ fn sources() -> Vec<(String, String)> {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(root()).unwrap().display().to_string();
-            if path.is_dir() && !["src/demo", "src/config", "src/document"].contains(&name.as_str()) {
+            if path.is_dir() && !["src/config", "src/document"].contains(&name.as_str()) {
                 folders.push(path);
             } else if name.ends_with(".rs") && !name.ends_with("/tests.rs") {
                 let text = std::fs::read_to_string(&path).unwrap();

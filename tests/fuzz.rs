@@ -8,7 +8,7 @@
 #[path = "../fuzz/checks.rs"]
 mod checks;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Mutations of each target's corpus.
 const MUTATIONS: usize = 20_000;
@@ -17,7 +17,7 @@ const MUTATIONS: usize = 20_000;
 const MOST_BYTES: usize = 4 << 10;
 
 fn fuzz_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+    testkit::top().join("fuzz")
 }
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {

@@ -32,7 +32,7 @@ use time::format_description::well_known::Rfc3339;
 const NOW: UnixMillis = UnixMillis(1_780_272_000_000);
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    testkit::top().to_owned()
 }
 
 fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {

@@ -12,7 +12,6 @@ mod rules;
 #[path = "tidy/source.rs"]
 mod source;
 
-use std::path::Path;
 use std::process::Command;
 
 use rules::{Allowance, Exemption};
@@ -28,7 +27,7 @@ const TEST_WORDS: &[Allowance] = &[];
 
 /// Every file that is or would be committed, with its text if it is one, and its length in bytes.
 fn committed() -> Vec<(String, Option<String>, u64)> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = testkit::top();
     let listing = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(top)
@@ -75,6 +74,7 @@ fn the_library_lists_its_modules_in_order() {
 #[test]
 fn files_open_with_what_they_do() {
     each(rules::header, "src/");
+    each(rules::header, "crates/");
     each(rules::header, "tests/");
     each(rules::header, "benches/");
 }
@@ -83,6 +83,7 @@ fn files_open_with_what_they_do() {
 fn files_and_functions_are_short() {
     each(|path, text| rules::file_length(path, text, LONG_FILES), "");
     each(|path, text| rules::function_length(path, text, LONG_FUNCTIONS), "src/");
+    each(|path, text| rules::function_length(path, text, LONG_FUNCTIONS), "crates/");
     let paths: Vec<String> = rust_files().into_iter().map(|(path, _)| path).collect();
     none(rules::stale(LONG_FILES, &paths));
     none(rules::stale(LONG_FUNCTIONS, &paths));
@@ -114,6 +115,11 @@ fn powers_have_one_mint() {
 }
 
 #[test]
+fn stand_ins_know_no_room() {
+    each(rules::stand_ins, "crates/");
+}
+
+#[test]
 fn three_rooms_name_the_framework() {
     each(rules::framework, "src/");
 }
@@ -130,6 +136,20 @@ fn check(rule: impl Fn(&str, &str) -> Vec<String>, path: &str, text: &str, want:
 }
 
 #[test]
+fn stand_ins_bite() {
+    for (path, text, want) in [
+        ("crates/testkit/src/issuer/mod.rs", "use lightkeeper::clock::Clock;", ""),
+        ("crates/testkit/src/issuer/mod.rs", "use lightkeeper::identify::Identity;", "names `identify`"),
+        ("crates/testkit/src/calls.rs", "fn f() { lightkeeper::gateway::Gateway::new() }", "calls.rs:1"),
+        ("crates/testkit/src/world.rs", "use lightkeeper::gateway::Gateway;", ""),
+        ("crates/demo/src/story/mod.rs", "use lightkeeper::cli::load;", ""),
+        ("crates/testkit/src/calls.rs", "// lightkeeper::gateway\nlet a = \"lightkeeper::gateway\";", ""),
+    ] {
+        check(rules::stand_ins, path, text, want);
+    }
+}
+
+#[test]
 fn imports_bite() {
     for (path, text, want) in [
         ("src/apps.rs", "use crate::otlp::Signal;", "`apps` imports `otlp`"),
@@ -138,19 +158,19 @@ fn imports_bite() {
         ("src/accept/mod.rs", "\n\nfn f(i: &crate::identify::Identity) {}", "src/accept/mod.rs:3"),
         ("src/identify/a.rs", "use crate::{apps::{A, B}, config::Raw, secret};", "`identify` imports `config`"),
         ("src/identify/a.rs", "use crate :: { apps , secret :: { A } };", ""),
-        ("src/vault/a.rs", "// use crate::gateway::X;\n/* crate::cli */ /// crate::demo\n", ""),
+        ("src/vault/a.rs", "// use crate::gateway::X;\n/* crate::cli */ /// crate::config\n", ""),
         ("src/vault/a.rs", r#"const A: &str = "crate::gateway";"#, ""),
         ("src/vault/a.rs", r##"const A: &str = r#"" crate::gateway "#;"##, ""),
         ("src/vault/a.rs", "const Q: char = '\"'; use crate::gateway::X; const R: char = '\"';", "imports `gateway`"),
         ("src/vault/a.rs", "fn f<'a>(x: &'a str) { crate::cli::run(x) }", "imports `cli`"),
         ("src/vault/a.rs", "#[cfg(test)]\nmod tests { use crate::gateway::X; fn f() {} }\n", ""),
-        ("src/vault/a.rs", "#[cfg(test)]\nuse crate::gateway::X;\nuse crate::demo::Y;", "imports `demo`"),
+        ("src/vault/a.rs", "#[cfg(test)]\nuse crate::gateway::X;\nuse crate::web::Y;", "imports `web`"),
         ("src/vault/a.rs", "use crate::helpers::X;", "no module of the order"),
         ("src/helpers.rs", "", "no place in the order"),
         ("src/vault/a.rs", "use super::super::gateway::X;", "reaches the crate's root"),
         ("src/vault/mod.rs", "use super::gateway::X;", "reaches the crate's root"),
         ("src/vault/a.rs", "use super::Lease;", ""),
-        ("src/lib.rs", "pub use crate::demo::X;", ""),
+        ("src/lib.rs", "pub use crate::cli::X;", ""),
     ] {
         check(rules::imports, path, text, want);
     }
@@ -276,7 +296,7 @@ fn mints_bite() {
         (vec![(room, "pub struct Identity;")], "`Identity` has 0 mints"),
         (vec![(room, good), ("src/identify/a.rs", "fn mint() {}")], "`Identity` has 2 mints"),
         (vec![(room, good), ("src/gateway/a.rs", "fn mint() {}")], "outside the rooms"),
-        (vec![(room, good), ("src/demo/issuer/mod.rs", "pub fn mint() {}")], ""),
+        (vec![(room, good), ("crates/testkit/src/issuer/mod.rs", "pub fn mint() {}")], ""),
         (vec![(room, good), ("src/gateway/a.rs", "// fn mint\nfn minted() {}")], ""),
         (vec![(room, "#[derive(Debug, Clone)]\npub struct Identity;\nfn mint() {}")], "derives `Clone`"),
         (vec![(room, "pub struct Identity;\npub fn mint() {}")], "is public"),

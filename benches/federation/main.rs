@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
-use lightkeeper::demo::emulator::Endpoints;
-use lightkeeper::demo::{Fault, SampleCaller, World, WorldPlan};
 use serde_json::Value;
+use testkit::emulator::Endpoints;
+use testkit::{Fault, SampleCaller, World, WorldPlan};
 
 const PROJECTS: usize = 50;
 const CONNECTIONS: usize = 8;

@@ -1,7 +1,8 @@
 //! The command line: what an operator types, and what is printed.
 //!
 //! What it does: reads arguments and runs the commands on the gateway's files, and those of developers on a
-//! gateway far away. What it refuses to know: the embedded demo parts (the binary joins them). Invariants: exit status 0 for yes, 1 for wrong files
+//! gateway far away. What it refuses to know: the
+//! commands that a binary adds (those of the demonstration). Invariants: exit status 0 for yes, 1 for wrong files
 //! or a failed start, 2 for wrong arguments, 3 for a denial; nothing secret is printed.
 
 mod check;
@@ -16,32 +17,69 @@ pub use plan::{Loaded, load};
 pub use serve::{prepare_cryptography, prepare_process, serve};
 pub use token::{IssueArguments, TokenCommand};
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use developer::{
     AppsArguments, ConnectArguments, GatewayArguments, ListArguments, LoginArguments, QueryArguments,
     ResourceArguments, WhoamiArguments,
 };
 
-/// An identity-aware gateway for telemetry: proves who calls, decides by a policy file which part of the
-/// organization's tree of apps they may write to or read from, and puts the project's own token on the
-/// request.
+/// What is typed. `More` are commands that a binary adds to those of the product.
 #[derive(Debug, Parser)]
 #[command(
     name = "lightkeeper",
     version,
-    help_template = help::template(),
-    after_help = "Start with `lightkeeper demo`, then `lightkeeper check --skip-files --config deploy/examples/lightkeeper.yaml`."
+    about = "An identity-aware gateway for telemetry: proves who calls, decides by a policy file which part of the \
+             organization's tree of apps they may write to or read from, and puts the project's own token on the request",
+    long_about = None,
+    help_template = help::template::<More>(),
+    after_help = help::first_steps::<More>()
 )]
-pub struct Arguments {
+pub struct Arguments<More: Subcommand> {
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Commands<More>,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Commands<More: Subcommand> {
+    #[command(flatten)]
+    Product(Command),
+    #[command(flatten)]
+    More(More),
+}
+
+/// No commands but those of the product.
+#[derive(Clone, Copy, Debug)]
+pub enum NoMore {}
+
+impl FromArgMatches for NoMore {
+    fn from_arg_matches(_: &ArgMatches) -> Result<Self, clap::Error> {
+        Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))
+    }
+
+    fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), clap::Error> {
+        match *self {}
+    }
+}
+
+impl Subcommand for NoMore {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn has_subcommand(_: &str) -> bool {
+        false
+    }
+}
+
+/// The commands of the product.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve: accept exports and queries, decide, forward. SIGHUP reloads, SIGTERM drains and stops.
@@ -92,59 +130,6 @@ pub enum Command {
     List(ResourceArguments),
     /// Print the JSON schema of a file, for editors.
     Schema { file: SchemaOf },
-    /// Write a development CA, server and client certificates into a folder.
-    Certs {
-        folder: PathBuf,
-        /// Replace files that are there.
-        #[arg(long)]
-        force: bool,
-    },
-    /// Show the main job on embedded parts: an OIDC issuer, a Lightstep emulator, the gateway, sample callers.
-    Demo {
-        /// Keep running, and print settings to paste.
-        #[arg(long)]
-        stay: bool,
-    },
-    /// Run the embedded Lightstep emulator alone.
-    Emulator {
-        #[command(flatten)]
-        listen: ListenArguments,
-        /// Append a JSON line for each request received.
-        #[arg(long, value_name = "FILE")]
-        captures: Option<PathBuf>,
-        /// One more access token, `PROJECT=TOKEN`; may be given more than once.
-        #[arg(long = "access-token", value_name = "PROJECT=TOKEN")]
-        access_tokens: Vec<String>,
-        /// One more API key, `viewer=KEY`, `editor=KEY` or `admin=KEY`; may be given more than once.
-        #[arg(long = "api-key", value_name = "ROLE=KEY")]
-        api_keys: Vec<String>,
-    },
-    /// Run the embedded OIDC issuer alone (sample people and workloads; never for production).
-    Issuer(ListenArguments),
-}
-
-/// Where an embedded part listens. Each caller that reaches it has its tokens, so that only this machine may.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct ListenArguments {
-    /// Loopback only. Port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    pub listen: SocketAddr,
-    /// Listen on an address that others can reach: each of them gets tokens for every name.
-    #[arg(long)]
-    pub i_know_what_i_do: bool,
-}
-
-impl ListenArguments {
-    /// The address, or why not there.
-    pub fn address(self) -> Result<SocketAddr, String> {
-        if self.listen.ip().is_loopback() || self.i_know_what_i_do {
-            return Ok(self.listen);
-        }
-        Err(format!(
-            "{} is no loopback address: whoever reaches it gets tokens for everybody; if that is meant, add --i-know-what-i-do",
-            self.listen
-        ))
-    }
 }
 
 #[derive(Debug, Args)]
@@ -200,31 +185,34 @@ pub enum SchemaOf {
     Policy,
 }
 
-/// Runs a command of this module; gives back those that need the embedded parts.
-pub fn run(arguments: Arguments) -> Result<ExitCode, Box<Command>> {
-    match arguments.command {
-        Command::Serve(argument) => Ok(serve(&argument.config)),
-        Command::Check { config, skip_files, output } => Ok(check::check(&config.config, skip_files, output)),
-        Command::Explain(arguments) => Ok(explain::explain(&arguments)),
-        Command::Token { command: Some(command), .. } => Ok(token::token(&command)),
-        Command::Token { gateway, command: None } => Ok(developer::token(&gateway)),
-        Command::Login(arguments) => Ok(developer::login(&arguments)),
-        Command::Logout(arguments) => Ok(developer::logout(&arguments)),
-        Command::Connect(arguments) => Ok(developer::connect(&arguments)),
-        Command::Whoami(arguments) => Ok(developer::whoami(&arguments)),
-        Command::Apps(arguments) => Ok(developer::apps(&arguments)),
-        Command::Query(arguments) => Ok(developer::query(&arguments)),
-        Command::Alerts(arguments) => Ok(developer::list("alerts", &arguments)),
-        Command::Services(arguments) => Ok(developer::list("services", &arguments)),
-        Command::List(arguments) => Ok(developer::list(&arguments.resource, &arguments.list)),
+/// Runs a command of the product; gives back one that the binary added.
+pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, More> {
+    let command = match arguments.command {
+        Commands::Product(command) => command,
+        Commands::More(more) => return Err(more),
+    };
+    Ok(match command {
+        Command::Serve(argument) => serve(&argument.config),
+        Command::Check { config, skip_files, output } => check::check(&config.config, skip_files, output),
+        Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Token { command: Some(command), .. } => token::token(&command),
+        Command::Token { gateway, command: None } => developer::token(&gateway),
+        Command::Login(arguments) => developer::login(&arguments),
+        Command::Logout(arguments) => developer::logout(&arguments),
+        Command::Connect(arguments) => developer::connect(&arguments),
+        Command::Whoami(arguments) => developer::whoami(&arguments),
+        Command::Apps(arguments) => developer::apps(&arguments),
+        Command::Query(arguments) => developer::query(&arguments),
+        Command::Alerts(arguments) => developer::list("alerts", &arguments),
+        Command::Services(arguments) => developer::list("services", &arguments),
+        Command::List(arguments) => developer::list(&arguments.resource, &arguments.list),
         Command::Schema { file } => {
             let schema = match file {
                 SchemaOf::Config => crate::config::config_schema(),
                 SchemaOf::Policy => crate::authorize::policy_schema(),
             };
             println!("{schema:#}");
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
-        other => Err(Box::new(other)),
-    }
+    })
 }

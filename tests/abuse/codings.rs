@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use http::Method;
-use lightkeeper::demo::{Answer, Coding, Format, LegacySample, Sample, SampleCaller};
 use lightkeeper::otlp::Signal;
+use testkit::{Answer, Coding, Format, LegacySample, Sample, SampleCaller};
 
 use super::exports::{Via, caller, held_bytes, patient, recovers};
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use lightkeeper::demo::{Algorithm, Issuer, Sample};
 use serde_json::{Value, json};
+use testkit::{Algorithm, Issuer, Sample};
 
 use super::ground::{self, Ground};
 use super::wire;

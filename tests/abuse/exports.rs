@@ -5,9 +5,9 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
-use lightkeeper::demo::{Answer, Coding, Sample, SampleCaller, WorldPlan};
 use lightkeeper::otlp::{Encoding, Signal};
 use serde_json::json;
+use testkit::{Answer, Coding, Sample, SampleCaller, WorldPlan};
 
 use super::ground::{self, Ground, eventually};
 

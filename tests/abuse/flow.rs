@@ -224,7 +224,7 @@ async fn offers_to_upgrade_are_ignored() {
         assert!(talk.bytes.starts_with(b"HTTP/1.1 200"), "{offer}");
         ground.calls(2).await;
     }
-    let sample = lightkeeper::demo::Sample::traces("checkout", 1).protobuf();
+    let sample = testkit::Sample::traces("checkout", 1).protobuf();
     let head = ground.fill("{EXPORT}Upgrade: h2c\r\nConnection: Upgrade, close\r\n");
     let sent = [format!("{head}Content-Length: {}\r\n\r\n", sample.len()).as_bytes(), &sample].concat();
     let talk = wire::talk(ground.plain(), &sent).await;

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use lightkeeper::demo::emulator::Level;
 use lightkeeper::otlp::Signal;
 use serde_json::Value;
+use testkit::emulator::Level;
 
 use super::exports::{SOON, field, patient, recovers};
 

@@ -8,8 +8,8 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lightkeeper::demo::{World, WorldPlan};
 use serde_json::Value;
+use testkit::{World, WorldPlan};
 
 use super::wire;
 

@@ -282,7 +282,7 @@ async fn trailers_and_frames_are_held_to_the_rfc() {
     .iter()
     .map(|(name, value)| (*name, ground.fill(value)))
     .collect();
-    let body = lightkeeper::demo::Sample::traces("checkout", 1).protobuf();
+    let body = testkit::Sample::traces("checkout", 1).protobuf();
     let mut line = Line::open(ground.plain()).await;
     let trailers: [(&[Field], Option<u16>); 5] = [
         (&[("x", "y")], Some(200)),
@@ -338,7 +338,7 @@ async fn trailers_and_frames_are_held_to_the_rfc() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_is_no_host_is_nothing_to_an_export() {
     let mut ground = Ground::new().await;
-    let message = lightkeeper::demo::Sample::traces("checkout", 1).protobuf();
+    let message = testkit::Sample::traces("checkout", 1).protobuf();
     let framed = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
     let grpc = lightkeeper::otlp::Signal::Traces.grpc_path();
     for (authority, taken) in [

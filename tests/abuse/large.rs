@@ -5,8 +5,8 @@
 use std::sync::atomic::Ordering;
 
 use http::Method;
-use lightkeeper::demo::{Coding, Format, LegacySample, Sample};
 use lightkeeper::otlp::{Encoding, Signal};
+use testkit::{Coding, Format, LegacySample, Sample};
 
 use super::exports::{SOON, Via, caller, field, patient};
 use super::frames::{self, End, Line, frame};

@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lightkeeper::demo::{CallFault, Endpoints, Fault, Sample};
 use lightkeeper::otlp::Encoding;
+use testkit::{CallFault, Endpoints, Fault, Sample};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

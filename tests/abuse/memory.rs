@@ -5,8 +5,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lightkeeper::demo::{Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, WorldPlan};
 use lightkeeper::otlp::Encoding;
+use testkit::{Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, WorldPlan};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

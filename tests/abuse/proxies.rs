@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::ground::{self, Ground, eventually};
 use super::wire;
-use lightkeeper::demo::WorldPlan;
+use testkit::WorldPlan;
 
 const SOON: Duration = Duration::from_secs(20);
 

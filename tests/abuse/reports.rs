@@ -5,10 +5,10 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
-use lightkeeper::demo::messages::ReportRequest;
-use lightkeeper::demo::thrift::{Kind, Message, Thrift};
-use lightkeeper::demo::{Emulator, Format, LegacySample, SampleCaller};
 use prost::Message as _;
+use testkit::messages::ReportRequest;
+use testkit::thrift::{Kind, Message, Thrift};
+use testkit::{Emulator, Format, LegacySample, SampleCaller};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

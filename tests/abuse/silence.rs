@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use lightkeeper::demo::WorldPlan;
-use lightkeeper::demo::world::webhook_secret;
+use testkit::WorldPlan;
+use testkit::world::webhook_secret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

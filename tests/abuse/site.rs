@@ -3,7 +3,7 @@
 //! backend.
 
 use http::Method;
-use lightkeeper::demo::{Answer, SampleCaller, World};
+use testkit::{Answer, SampleCaller, World};
 
 use super::ground::{self, Ground};
 use super::wire;

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lightkeeper::demo::{Emulator, Endpoints, Fault, Sample, WorldPlan};
 use lightkeeper::otlp::Encoding;
+use testkit::{Emulator, Endpoints, Fault, Sample, WorldPlan};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -188,8 +188,7 @@ const SECRETS: [&str; 4] = ["ingest-token-of-", "api-key-viewer", "api-key-edito
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_backend_gets_nothing_through() {
     let backend = Backend::start().await;
-    let config =
-        lightkeeper::demo::world::CONFIG.replace("\"{ingest}\"", &backend.url).replace("\"{query}\"", &backend.url);
+    let config = testkit::world::CONFIG.replace("\"{ingest}\"", &backend.url).replace("\"{query}\"", &backend.url);
     let mut ground = Ground::plan(WorldPlan { config, ..WorldPlan::default() }).await;
     let mut faults = Vec::new();
     let large = |length: usize| format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(length));

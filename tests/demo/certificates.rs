@@ -1,6 +1,6 @@
 //! What `check` and `explain` say of client certificates and their authorities. What it refuses to know: handshakes.
 
-use lightkeeper::demo::World;
+use testkit::World;
 
 use crate::program::{Ended, run};
 

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
-use lightkeeper::cli::Arguments;
 
 use crate::program::{Folder, run_in};
 use crate::{first_configuration, repository};
@@ -24,6 +23,8 @@ enum How {
     /// Not at all, and why.
     Not(&'static str),
 }
+
+type Arguments = lightkeeper::cli::Arguments<::demo::Command>;
 
 use How::{Checkout, Empty, Not, Trial};
 

@@ -1,7 +1,7 @@
 //! Questions: what the tree looks like to sample people, tables and JSON, and what every refusal says and returns.
 
-use lightkeeper::demo::{Issuer, World};
 use serde_json::json;
+use testkit::{Issuer, World};
 
 use crate::desk::Desk;
 use crate::front::Front;

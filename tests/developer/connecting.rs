@@ -1,7 +1,7 @@
 //! `connect`: tools that know a base URL only act as the developer, and nothing else on the machine does.
 
 use http::Method;
-use lightkeeper::demo::{Issuer, IssuerOptions, SampleCaller, World};
+use testkit::{Issuer, IssuerOptions, SampleCaller, World};
 
 use crate::desk::{Desk, Program};
 use crate::front::Front;

@@ -10,8 +10,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use http::Method;
-use lightkeeper::demo::{Answer, SampleCaller};
 use serde_json::Value;
+use testkit::{Answer, SampleCaller};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

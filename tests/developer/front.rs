@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use lightkeeper::demo::server::{Connection, Payload, Reply, Server, Service, whole};
 use serde_json::{Value, json};
+use testkit::server::{Connection, Payload, Reply, Server, Service, whole};
 use tokio::net::TcpListener;
 
 /// A running stand-in.

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use lightkeeper::demo::{Issuer, IssuerOptions, SampleCaller, World};
 use serde_json::{Value, json};
+use testkit::{Issuer, IssuerOptions, SampleCaller, World};
 
 use crate::desk::{Desk, post_form, sign_in, visit};
 use crate::front::Front;

@@ -1,7 +1,7 @@
 //! Tokens that end: renewed once whoever asks, withdrawn when the provider says so, and never read from a file of others.
 
-use lightkeeper::demo::issuer::IssuerFault;
-use lightkeeper::demo::{Issuer, IssuerOptions};
+use testkit::issuer::IssuerFault;
+use testkit::{Issuer, IssuerOptions};
 
 use crate::desk::{Desk, post_form};
 use crate::front::Front;

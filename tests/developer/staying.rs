@@ -1,8 +1,8 @@
 //! The demonstration that stays, used as its own words say: the console in a browser, and the commands that it prints.
 
 use http::Method;
-use lightkeeper::demo::{Answer, SampleCaller, World};
 use serde_json::Value;
+use testkit::{Answer, SampleCaller, World};
 
 use crate::desk::{Desk, Program, visit};
 

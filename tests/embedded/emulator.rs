@@ -2,14 +2,12 @@
 
 use http::Method;
 use lightkeeper::clock::{Clock, UnixMillis};
-use lightkeeper::demo::emulator::{PROJECTS, Role, rows};
-use lightkeeper::demo::{
-    CallFault, DevelopmentCertificates, Emulator, EmulatorOptions, Endpoints, Sample, SampleCaller,
-};
 use lightkeeper::otlp::{Encoding, Signal};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use testkit::emulator::{PROJECTS, Role, rows};
+use testkit::{CallFault, DevelopmentCertificates, Emulator, EmulatorOptions, Endpoints, Sample, SampleCaller};
 
 const SOON: Duration = Duration::from_secs(10);
 

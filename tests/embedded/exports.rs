@@ -3,10 +3,10 @@
 
 use std::io::Read as _;
 
-use lightkeeper::demo::emulator::{Export, Level};
-use lightkeeper::demo::samples::FORGED;
-use lightkeeper::demo::{Coding, Emulator, EmulatorOptions, Endpoints, Fault, Partial, Sample};
 use lightkeeper::otlp::{Encoding, Signal};
+use testkit::emulator::{Export, Level};
+use testkit::samples::FORGED;
+use testkit::{Coding, Emulator, EmulatorOptions, Endpoints, Fault, Partial, Sample};
 
 use super::emulator::sender;
 

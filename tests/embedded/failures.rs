@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
-use lightkeeper::demo::emulator::Role;
-use lightkeeper::demo::{
+use lightkeeper::otlp::Encoding;
+use testkit::emulator::Role;
+use testkit::{
     Answer, CallFault, Carrier, Emulator, Endpoints, Fault, Format, LegacySample, Partial, Sample, SampleCaller,
 };
-use lightkeeper::otlp::Encoding;
 
 use super::emulator::{reader, sender};
 

@@ -8,14 +8,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use lightkeeper::clock::{Clock, UnixMillis};
-use lightkeeper::demo::issuer::IssuerFault;
-use lightkeeper::demo::{Algorithm, CallFault, DevelopmentCertificates, Issuer, IssuerOptions, SampleCaller};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
     AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
     OAuth2TokenResponse as _, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse as _,
 };
 use serde_json::{Value, json};
+use testkit::issuer::IssuerFault;
+use testkit::{Algorithm, CallFault, DevelopmentCertificates, Issuer, IssuerOptions, SampleCaller};
 
 /// What `openidconnect` wants for its requests.
 async fn carry(request: HttpRequest) -> Result<HttpResponse, hyper_util::client::legacy::Error> {

@@ -1,11 +1,11 @@
 //! The emulator's legacy formats: what is taken, what is refused for which token, how each answers.
 
 use http::Method;
-use lightkeeper::demo::emulator::{Export, Level};
-use lightkeeper::demo::thrift::{Kind, Message, Thrift, all};
-use lightkeeper::demo::{Answer, Carrier, Coding, Emulator, Fault, Format, LegacySample, SampleCaller};
 use lightkeeper::otlp::Signal;
 use serde_json::{Value, json};
+use testkit::emulator::{Export, Level};
+use testkit::thrift::{Kind, Message, Thrift, all};
+use testkit::{Answer, Carrier, Coding, Emulator, Fault, Format, LegacySample, SampleCaller};
 
 fn of(project: &str) -> String {
     Emulator::access_token(project)

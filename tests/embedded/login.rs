@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use lightkeeper::accept::{Caller, ReturnPath, SessionCookie};
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::{Issuer, SampleCaller};
 use lightkeeper::identify::{
     ALGORITHMS, ClaimPath, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeyAccess, KeySource,
     LoginFault, LoginSettings, Method, PolicyClaims, SetCookie, Surroundings, TokensTaken,
 };
 use lightkeeper::secret::SecretRef;
+use testkit::{Issuer, SampleCaller};
 
 const ORIGIN: &str = "https://localhost:8443";
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use http::Method;
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::certificates::San;
-use lightkeeper::demo::{DevelopmentCertificates, Leaf, LeafPlan, Sample, World};
 use lightkeeper::otlp::Encoding;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
@@ -14,6 +12,8 @@ use rcgen::{
 };
 use rustls::HandshakeKind;
 use serde_json::{Value, json};
+use testkit::certificates::San;
+use testkit::{DevelopmentCertificates, Leaf, LeafPlan, Sample, World};
 use time::{Duration, OffsetDateTime};
 
 use crate::stage::{self, eventually};
@@ -206,10 +206,10 @@ async fn handshakes(world: &World) -> Vec<HandshakeKind> {
     let mut kinds = Vec::new();
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let config = rustls::ClientConfig::builder_with_protocol_versions(&[version])
-            .with_root_certificates(lightkeeper::demo::server::roots(&server_ca).unwrap())
+            .with_root_certificates(testkit::server::roots(&server_ca).unwrap())
             .with_client_auth_cert(
-                lightkeeper::demo::server::certificates(&leaf.certificate).unwrap(),
-                lightkeeper::demo::server::private_key(&leaf.key).unwrap(),
+                testkit::server::certificates(&leaf.certificate).unwrap(),
+                testkit::server::private_key(&leaf.key).unwrap(),
             )
             .unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
@@ -323,7 +323,7 @@ async fn a_withdrawn_trust_domain_reaches_open_connections() {
 }
 
 fn sha256(pem: &str) -> String {
-    let leaf = &lightkeeper::demo::server::certificates(pem).unwrap()[0];
+    let leaf = &testkit::server::certificates(pem).unwrap()[0];
     let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
     sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

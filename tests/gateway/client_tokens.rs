@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use http::Method;
 use lightkeeper::audit::timestamp;
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::calls::Line;
-use lightkeeper::demo::{Answer, Sample, World, WorldPlan};
 use lightkeeper::identify::NewClientToken;
+use testkit::calls::Line;
+use testkit::{Answer, Sample, World, WorldPlan};
 
 use crate::stage;
 

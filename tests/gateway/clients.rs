@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use http::Method;
-use lightkeeper::demo::{Coding, Endpoints, Fault, Sample};
+use testkit::{Coding, Endpoints, Fault, Sample};
 
 use crate::exports::{checkout, frontend, record_of};
 use crate::stage;
@@ -101,7 +101,7 @@ async fn the_collectors_compressions_are_undone() {
         let record = record_of(&world, &answer).await;
         assert_eq!((answer.status, &record["items"]["accepted"]), (200, &23.into()), "{name}: {record}");
         let exports = world.emulator.exports();
-        assert_eq!(exports.iter().map(lightkeeper::demo::emulator::Export::items).sum::<u64>(), 23, "{name}");
+        assert_eq!(exports.iter().map(testkit::emulator::Export::items).sum::<u64>(), 23, "{name}");
         assert!(exports.iter().all(|export| export.coding == leaves), "{name}");
         let answer = send(pack(&vec![0x0a; 4 << 20])).await;
         assert_eq!(answer.status, 413, "{name}: {}", record_of(&world, &answer).await);

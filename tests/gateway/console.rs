@@ -4,12 +4,12 @@
 use http::HeaderMap;
 use lightkeeper::accept::{ExplainAsk, PageAsk};
 use lightkeeper::apps::AppPath;
-use lightkeeper::demo::{Sample, World};
 use lightkeeper::gateway::gather::{Visit, frame, page};
 use lightkeeper::gateway::{AppView, DecisionsView, ExplainView, Page, TreeView, explaining};
 use lightkeeper::identify::Identity;
 use lightkeeper::otlp::{Encoding, Signal};
 use lightkeeper::respond::{Class, Refusal};
+use testkit::{Sample, World};
 
 use crate::exports::{checkout, frontend};
 use crate::stage;

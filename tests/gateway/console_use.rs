@@ -2,9 +2,9 @@
 //! know: who may see which page.
 
 use http::Method;
-use lightkeeper::demo::{Fault, Sample};
 use lightkeeper::gateway::{Told, TreeView};
 use lightkeeper::otlp::{Encoding, Signal};
+use testkit::{Fault, Sample};
 
 use crate::console::{OURS, app, path, tree};
 use crate::stage;

@@ -3,8 +3,8 @@
 //! own pages are never shared, and no cookie is ever meant.
 
 use http::Method;
-use lightkeeper::demo::emulator::{Endpoints, Fault};
-use lightkeeper::demo::{Answer, Sample, World};
+use testkit::emulator::{Endpoints, Fault};
+use testkit::{Answer, Sample, World};
 
 use crate::stage;
 

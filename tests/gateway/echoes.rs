@@ -3,10 +3,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use lightkeeper::demo::emulator::Role;
-use lightkeeper::demo::{Answer, Emulator, Endpoints, Fault, Sample, World, WorldPlan, webhook_secret};
 use lightkeeper::otlp::Encoding;
 use serde_json::json;
+use testkit::emulator::Role;
+use testkit::{Answer, Emulator, Endpoints, Fault, Sample, World, WorldPlan, webhook_secret};
 
 use crate::stage::{self, eventually};
 

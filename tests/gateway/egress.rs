@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::certificates::San;
-use lightkeeper::demo::server::ServerTls;
-use lightkeeper::demo::world::webhook_secret;
-use lightkeeper::demo::{
-    DevelopmentCertificates, Emulator, EmulatorOptions, Endpoints, Format, LeafPlan, LegacySample, Sample, World,
-};
 use lightkeeper::otlp::Encoding;
 use serde_json::json;
+use testkit::certificates::San;
+use testkit::server::ServerTls;
+use testkit::world::webhook_secret;
+use testkit::{
+    DevelopmentCertificates, Emulator, EmulatorOptions, Endpoints, Format, LeafPlan, LegacySample, Sample, World,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -2,11 +2,11 @@
 //! file makes the calls behind it. What it refuses to know: how evidence is judged.
 
 use http::Method;
-use lightkeeper::demo::emulator::{Role, rows};
-use lightkeeper::demo::{Algorithm, Answer, Emulator, Issuer, Sample, SampleCaller, World};
 use lightkeeper::otlp::{Encoding, Signal};
 use lightkeeper::profiles::{Credential, Profile};
 use serde_json::json;
+use testkit::emulator::{Role, rows};
+use testkit::{Algorithm, Answer, Emulator, Issuer, Sample, SampleCaller, World};
 
 use crate::stage;
 
@@ -86,7 +86,7 @@ stranger   an issuer that we do not know     lent       the credential of ours t
 
 /// The tree of the demonstration; all permissions in full, here and next door.
 fn policy() -> String {
-    let (tree, _) = lightkeeper::demo::world::POLICY.split_once("bindings:").unwrap();
+    let (tree, _) = testkit::world::POLICY.split_once("bindings:").unwrap();
     let all = Profile::lightstep().permissions().join(", ");
     format!(
         "{tree}bindings:\n\

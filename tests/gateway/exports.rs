@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use lightkeeper::demo::emulator::{Export, Level};
-use lightkeeper::demo::{Answer, Coding, Endpoints, Fault, Sample, SampleCaller, World};
 use lightkeeper::otlp::{Encoding, Signal};
 use serde_json::Value;
+use testkit::emulator::{Export, Level};
+use testkit::{Answer, Coding, Endpoints, Fault, Sample, SampleCaller, World};
 
 use crate::stage;
 
@@ -354,7 +354,7 @@ async fn rejected_items_are_added_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_token_does_not_come_back_in_a_partial_success() {
     let world = stage::start(stage::plan(&[])).await;
-    let token = lightkeeper::demo::Emulator::access_token("checkout-prod");
+    let token = testkit::Emulator::access_token("checkout-prod");
     let fault = Fault::PartialSuccess { rejected: 1, message: format!("not with {token}") };
     world.emulator.fail_project("checkout-prod", fault);
     let samples = [

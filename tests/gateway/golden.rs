@@ -11,12 +11,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::Method;
-use lightkeeper::demo::emulator::Captured;
-use lightkeeper::demo::{
-    Algorithm, Answer, CallFault, Coding, Endpoints, Fault, Leaf, Sample, SampleCaller, World, WorldPlan,
-};
 use lightkeeper::otlp::{Encoding, Signal};
 use serde_json::Value;
+use testkit::emulator::Captured;
+use testkit::{Algorithm, Answer, CallFault, Coding, Endpoints, Fault, Leaf, Sample, SampleCaller, World, WorldPlan};
 
 use crate::stage::{self, eventually};
 

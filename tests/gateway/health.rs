@@ -4,8 +4,8 @@
 
 use bytes::Bytes;
 use http::{Method, Request};
-use lightkeeper::demo::{SampleCaller, World};
 use std::sync::atomic::Ordering;
+use testkit::{SampleCaller, World};
 
 use crate::stage::{self, eventually};
 

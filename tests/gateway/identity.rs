@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::Method;
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::calls::Line;
-use lightkeeper::demo::certificates::San;
-use lightkeeper::demo::{
+use lightkeeper::otlp::Encoding;
+use serde_json::json;
+use testkit::calls::Line;
+use testkit::certificates::San;
+use testkit::{
     Algorithm, Answer, CallFault, DevelopmentCertificates, Issuer, IssuerOptions, Leaf, LeafPlan, Sample, SampleCaller,
     World, WorldPlan,
 };
-use lightkeeper::otlp::Encoding;
-use serde_json::json;
 
 use crate::stage::{self, eventually};
 
@@ -320,10 +320,10 @@ async fn revocation_reaches_resumed_sessions() {
     let leaf = certificates.authority.spiffe("spiffe://prod.acme.example/ns/checkout/sa/leaver").unwrap();
     let server_ca = std::fs::read_to_string(world.folder().join("certs/ca.pem")).unwrap();
     let config = rustls::ClientConfig::builder()
-        .with_root_certificates(lightkeeper::demo::server::roots(&server_ca).unwrap())
+        .with_root_certificates(testkit::server::roots(&server_ca).unwrap())
         .with_client_auth_cert(
-            lightkeeper::demo::server::certificates(&leaf.certificate).unwrap(),
-            lightkeeper::demo::server::private_key(&leaf.key).unwrap(),
+            testkit::server::certificates(&leaf.certificate).unwrap(),
+            testkit::server::private_key(&leaf.key).unwrap(),
         )
         .unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));

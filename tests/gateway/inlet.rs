@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::Method;
 use lightkeeper::apps::AppPath;
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::world::{ONCALL_SECRET, webhook_secret};
-use lightkeeper::demo::{Answer, Leaf, Receiver, ReceiverFault, SampleCaller, World, WorldPlan};
 use serde_json::{Value, json};
+use testkit::world::{ONCALL_SECRET, webhook_secret};
+use testkit::{Answer, Leaf, Receiver, ReceiverFault, SampleCaller, World, WorldPlan};
 
 use crate::stage;
 

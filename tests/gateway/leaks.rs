@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use http::Method;
-use lightkeeper::demo::{
+use lightkeeper::otlp::Encoding;
+use testkit::{
     Algorithm, Answer, CallFault, Emulator, Endpoints, Fault, Issuer, Leaf, Sample, SampleCaller, World,
     write_certificates,
 };
-use lightkeeper::otlp::Encoding;
 
 use crate::stage::{self, Folder, eventually};
 
@@ -254,10 +254,10 @@ fn furnish(folder: &Folder, issuer: &Issuer, emulator: &Emulator, format: &str) 
     {
         write(&format!("secrets/{name}"), &digits.repeat(32));
     }
-    for project in lightkeeper::demo::emulator::PROJECTS {
+    for project in testkit::emulator::PROJECTS {
         write(&format!("secrets/{project}"), &Emulator::access_token(project));
     }
-    use lightkeeper::demo::emulator::Role;
+    use testkit::emulator::Role;
     for (name, role) in [("read", Role::Viewer), ("write", Role::Editor), ("admin", Role::Admin)] {
         write(&format!("secrets/api-key-{name}"), Emulator::api_key(role));
     }

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use lightkeeper::demo::{Answer, Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};
 use lightkeeper::otlp::Encoding;
+use testkit::{Answer, Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};
 
 use crate::stage;
 

@@ -1,6 +1,6 @@
 //! Logins that prove too little: where they end, and what people are told. What it refuses to know: tokens' insides.
 
-use lightkeeper::demo::IssuerOptions;
+use testkit::IssuerOptions;
 
 use crate::site::{Browser, SESSION, location, reason};
 use crate::stage;

@@ -2,9 +2,9 @@
 //! it, and how long a gRPC caller waits. What it refuses to know: how bodies are read.
 
 use http::Method;
-use lightkeeper::demo::world::webhook_secret;
-use lightkeeper::demo::{Answer, Coding, Endpoints, Fault, Format, LegacySample, Sample, World};
 use lightkeeper::otlp::{Encoding, Signal};
+use testkit::world::webhook_secret;
+use testkit::{Answer, Coding, Endpoints, Fault, Format, LegacySample, Sample, World};
 
 use crate::stage;
 

@@ -2,8 +2,8 @@
 //! how names are found in a body; `transform::named` has every spelling.
 
 use http::Method;
-use lightkeeper::demo::{Answer, Endpoints, Fault, World};
 use serde_json::{Value, json};
+use testkit::{Answer, Endpoints, Fault, World};
 
 use crate::stage;
 

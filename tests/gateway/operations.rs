@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
-use lightkeeper::demo::{Sample, World};
 use lightkeeper::otlp::Encoding;
 use serde_json::Value;
+use testkit::{Sample, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::stage::{self, eventually};
@@ -112,7 +112,7 @@ async fn a_hanging_disk_holds_no_memory_of_others() {
     let world = stage::start(stage::plan(&[(AUDIT, &audit)])).await;
     let caller = world.plain_caller();
     let hidden = world.issuer.claims("ann\u{202e}\u{200b}\u{2069}@acme.example");
-    let hidden = caller.bearer(&world.issuer.mint(hidden, lightkeeper::demo::issuer::Algorithm::Rs256));
+    let hidden = caller.bearer(&world.issuer.mint(hidden, testkit::issuer::Algorithm::Rs256));
     assert_eq!(hidden.get("/.lightkeeper/whoami").await.unwrap().status, 200);
     let caller = world.plain_caller();
     let path = format!("/v1{}", format!("/{}", "a".repeat(500)).repeat(62));
@@ -218,7 +218,7 @@ async fn the_metrics_page_is_bounded() {
     let flood = async |round: usize| {
         for number in 0..12 {
             let word = format!("intruder{round}x{number}");
-            let token = world.issuer.mint(world.issuer.claims(&word), lightkeeper::demo::Algorithm::Rs256);
+            let token = world.issuer.mint(world.issuer.claims(&word), testkit::Algorithm::Rs256);
             let caller = world.plain_caller().bearer(&token);
             caller.get(&format!("/{word}")).await.unwrap();
             caller.get(&format!("/apps/{word}")).await.unwrap();
@@ -319,7 +319,7 @@ async fn idle_connections_do_not_keep_probes_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn probes() {
     let world: World = stage::start(stage::plan(&[])).await;
-    let caller = lightkeeper::demo::SampleCaller::new(&format!("http://{}", world.admin));
+    let caller = testkit::SampleCaller::new(&format!("http://{}", world.admin));
     for (method, path, status) in [
         (Method::GET, "/startupz", 200),
         (Method::GET, "/livez", 200),

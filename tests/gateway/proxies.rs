@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use lightkeeper::demo::{Sample, World};
 use rustls_pki_types::pem::PemObject as _;
+use testkit::{Sample, World};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

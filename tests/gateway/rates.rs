@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 
 use http::Method;
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::emulator::Role;
-use lightkeeper::demo::{Algorithm, Answer, Emulator, Endpoints, Fault, SampleCaller, World, WorldPlan};
 use serde_json::json;
+use testkit::emulator::Role;
+use testkit::{Algorithm, Answer, Emulator, Endpoints, Fault, SampleCaller, World, WorldPlan};
 
 use crate::stage::{self, eventually};
 

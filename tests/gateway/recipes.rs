@@ -1,9 +1,9 @@
 //! The recipes of docs/providers.md: each issuer is configured and each subject bound as the page has them, and a token
 //! of the claims that it shows does what it says. What it refuses to know: which providers there are.
 
-use lightkeeper::demo::{Algorithm, Issuer, Sample};
 use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
+use testkit::{Algorithm, Issuer, Sample};
 
 use crate::stage;
 

@@ -1,9 +1,9 @@
 //! Reloads and the stop: what changes, what stays, and what becomes of calls in flight. What it refuses to know:
 //! how files are watched; `vault` tries that.
 
-use lightkeeper::demo::{Endpoints, Fault, Sample, World};
 use lightkeeper::otlp::Encoding;
 use serde_json::Value;
+use testkit::{Endpoints, Fault, Sample, World};
 
 use crate::stage::{self, Upload, eventually};
 

@@ -1,8 +1,8 @@
 //! What is remembered of exports that are to come again: whose it is, and of which export. What it refuses to know: how a
 //! retry is answered (`exports`), and how the memory is bounded (the unit tests of `forward` do).
 
-use lightkeeper::demo::{Coding, Fault, Sample};
 use lightkeeper::otlp::Encoding;
+use testkit::{Coding, Fault, Sample};
 
 use crate::exports::{by_project, frontend};
 use crate::stage;

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use http::Method;
-use lightkeeper::demo::thrift::{Kind, Message, all};
-use lightkeeper::demo::{Answer, Carrier, Emulator, Endpoints, Fault, Format, Leaf, LegacySample, SampleCaller, World};
 use prost::Message as _;
+use testkit::thrift::{Kind, Message, all};
+use testkit::{Answer, Carrier, Emulator, Endpoints, Fault, Format, Leaf, LegacySample, SampleCaller, World};
 
 use super::reports::{code, good, of, places, plan, record_of, send};
 use crate::stage::{self, eventually};
@@ -46,7 +46,7 @@ fn is_temporary(format: Format, answer: &Answer) -> Result<(), String> {
         Format::Reports | Format::ReportsJson => {
             let body = &answer.body[..];
             !body.is_empty()
-                && lightkeeper::demo::messages::ReportResponse::decode(body).is_err()
+                && testkit::messages::ReportResponse::decode(body).is_err()
                 && serde_json::from_slice::<serde_json::Value>(body).is_err()
         }
         Format::ReportsGrpc => {
@@ -251,7 +251,7 @@ async fn odd_heads_are_refused() {
         let caller = world.plain_caller().bearer(&token).header("x-amz-firehose-request-id", "one");
         let kind = ("content-type", format.content_type());
         let body = LegacySample::of(format, "checkout", 1).body();
-        let zeros = lightkeeper::demo::Coding::Gzip.compress(&vec![0; 1 << 20]).unwrap();
+        let zeros = testkit::Coding::Gzip.compress(&vec![0; 1 << 20]).unwrap();
         type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a str, Vec<u8>, u32, &'a str);
         let cases: Vec<Case<'_>> = vec![
             ("brotli", vec![kind, ("content-encoding", "br")], "", body.clone(), 415, "content_encoding_unsupported"),

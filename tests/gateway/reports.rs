@@ -5,12 +5,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use lightkeeper::demo::emulator::{Captured, Export, Level};
-use lightkeeper::demo::{
-    Answer, Carrier, Coding, Emulator, Fault, Format, LegacySample, SampleCaller, World, WorldPlan,
-};
 use lightkeeper::identify::NewClientToken;
 use serde_json::{Value, json};
+use testkit::emulator::{Captured, Export, Level};
+use testkit::{Answer, Carrier, Coding, Emulator, Fault, Format, LegacySample, SampleCaller, World, WorldPlan};
 
 use crate::stage;
 
@@ -399,7 +397,7 @@ async fn a_retry_comes_with_the_projects_next_token() {
 /// unless the operator wants them to; all else of the answer arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_to_stop_are_dropped_unless_wanted() {
-    use lightkeeper::demo::thrift::{Message, all};
+    use testkit::thrift::{Message, all};
     for (more, heard) in [("", false), ("ingest: { commands: pass }", true)] {
         let (mut plan, token) = plan();
         plan.more = more.to_owned();

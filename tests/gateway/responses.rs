@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use lightkeeper::demo::{Endpoints, Fault, World};
 use lightkeeper::profiles::{Operation, Profile};
+use testkit::{Endpoints, Fault, World};
 
 use crate::stage;
 

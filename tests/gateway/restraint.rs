@@ -1,8 +1,8 @@
 //! What bounds exports that are read: sizes, memory, quotas, penalties. What it refuses to know: what a good export
 //! becomes (`exports` does).
 
-use lightkeeper::demo::{Coding, Leaf, Sample};
 use lightkeeper::otlp::Encoding;
+use testkit::{Coding, Leaf, Sample};
 
 use crate::exports::{checkout, frontend, record_of};
 use crate::stage::{self, eventually};

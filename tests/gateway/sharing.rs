@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::emulator::Role;
-use lightkeeper::demo::{Answer, Emulator, Endpoints, Fault, SampleCaller, World, WorldPlan};
+use testkit::emulator::Role;
+use testkit::{Answer, Emulator, Endpoints, Fault, SampleCaller, World, WorldPlan};
 
 use crate::stage::{self, eventually};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use lightkeeper::demo::{Answer, SampleCaller, World};
+use testkit::{Answer, SampleCaller, World};
 
 use crate::stage;
 

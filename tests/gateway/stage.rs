@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use lightkeeper::demo::WorldPlan;
-use lightkeeper::demo::emulator::PROJECTS;
-use lightkeeper::demo::{Emulator, World};
 use serde_json::Value;
+pub use testkit::WorldPlan;
+use testkit::emulator::PROJECTS;
+use testkit::{Emulator, World};
 
 /// After this long, what was waited for does not come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -93,7 +93,7 @@ pub async fn event(world: &World, name: &str) -> Value {
 
 /// What the admin door answers: status and body.
 pub async fn admin(world: &World, path: &str) -> (u16, String) {
-    let caller = lightkeeper::demo::SampleCaller::new(&format!("http://{}", world.admin));
+    let caller = testkit::SampleCaller::new(&format!("http://{}", world.admin));
     let answer = caller.get(path).await.unwrap();
     (answer.status, answer.text())
 }
@@ -135,12 +135,12 @@ pub fn expect(file: &Path, actual: &str) -> Result<(), String> {
 
 /// A file or folder beside these sources.
 pub fn beside(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway").join(name)
+    testkit::top().join("tests/gateway").join(name)
 }
 
 /// Every credential of the backend that a world holds.
 pub fn backend_credentials() -> Vec<String> {
-    use lightkeeper::demo::emulator::Role;
+    use testkit::emulator::Role;
     let keys = [Role::Viewer, Role::Editor, Role::Admin].map(|role| Emulator::api_key(role).to_owned());
     PROJECTS.iter().map(|project| Emulator::access_token(project)).chain(keys).collect()
 }
@@ -182,7 +182,7 @@ impl Upload {
     /// Sends the head and half of the body, and waits until the upstream has seen the head.
     pub async fn begin(world: &World, token: &str) -> Self {
         use tokio::io::AsyncWriteExt as _;
-        let body = lightkeeper::demo::Sample::traces("checkout", 3).protobuf();
+        let body = testkit::Sample::traces("checkout", 3).protobuf();
         let head = format!(
             "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
              Content-Type: application/x-protobuf\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",

@@ -1,8 +1,8 @@
 //! Backends that say in their own words that they have an export: what the exporter and the record are told, in every
 //! lane. What it refuses to know: how words are read (the unit tests of `gateway::success` do).
 
-use lightkeeper::demo::{Answer, Emulator, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};
 use lightkeeper::otlp::Encoding;
+use testkit::{Answer, Emulator, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};
 
 use crate::exports::{frontend, record_of};
 use crate::stage;

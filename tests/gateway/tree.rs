@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use lightkeeper::demo::emulator::PROJECTS;
-use lightkeeper::demo::{Answer, Fault, World, webhook_secret};
 use lightkeeper::profiles::{Profile, TreeShape};
 use serde_json::{Value, json};
+use testkit::emulator::PROJECTS;
+use testkit::{Answer, Fault, World, webhook_secret};
 
 use crate::stage::{self, PATIENCE};
 
@@ -381,7 +381,7 @@ async fn settings_say_where_and_with_which_links() {
         assert_eq!(link.is_some(), expected.is_some(), "{document}");
         assert!(link.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{document}");
         let exports = format!("http://{}", world.address("exports").unwrap());
-        let caller = lightkeeper::demo::SampleCaller::new(&exports).bearer(&world.issuer.token("pat"));
+        let caller = testkit::SampleCaller::new(&exports).bearer(&world.issuer.token("pat"));
         assert_eq!(caller.get("/apps/-/streams").await.unwrap().status, 404);
     }
 }

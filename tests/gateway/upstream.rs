@@ -2,13 +2,13 @@
 //! to know: what is asked of the backend.
 
 use lightkeeper::clock::Clock;
-use lightkeeper::demo::certificates::San;
-use lightkeeper::demo::server::ServerTls;
-use lightkeeper::demo::world::webhook_secret;
-use lightkeeper::demo::{
+use lightkeeper::otlp::Encoding;
+use testkit::certificates::San;
+use testkit::server::ServerTls;
+use testkit::world::webhook_secret;
+use testkit::{
     DevelopmentCertificates, EmulatorOptions, Endpoints, Fault, Format, Leaf, LeafPlan, LegacySample, Sample, World,
 };
-use lightkeeper::otlp::Encoding;
 
 use crate::stage::{self, Folder};
 
@@ -65,7 +65,7 @@ async fn own_authority_and_client_certificate() {
     let certificates = DevelopmentCertificates::new(&Clock::system()).unwrap();
     let world = world(&folder, &certificates, &certificates.server, true, MUTUAL).await;
     assert_eq!(three(&world).await, SERVED);
-    let shown = lightkeeper::demo::server::certificates(&certificates.collector.certificate).unwrap();
+    let shown = testkit::server::certificates(&certificates.collector.certificate).unwrap();
     let captured = world.emulator.captured();
     let expected = [
         (Endpoints::IngestHttp, http::Version::HTTP_11),

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use lightkeeper::demo::{Sample, World};
 use lightkeeper::otlp::Encoding;
+use testkit::{Sample, World};
 
 use crate::stage::{self, Folder, eventually};
 
@@ -60,7 +60,7 @@ async fn a_replaced_file_is_noticed() {
     let world = stage::start(stage::plan(&[])).await;
     follow_files(&world).await;
     world.emulator.add_access_token("checkout-prod", "fresh-token-7a21");
-    world.emulator.set_access_token_active(&lightkeeper::demo::Emulator::access_token("checkout-prod"), false);
+    world.emulator.set_access_token_active(&testkit::Emulator::access_token("checkout-prod"), false);
     assert_eq!(export(&world).await, 503);
     stage::replace(&world.folder().join("secrets/checkout-prod"), "fresh-token-7a21\n");
     comes_with(&world, "fresh-token-7a21").await;
@@ -77,7 +77,7 @@ async fn a_swapped_secret_volume_is_noticed() {
         std::fs::create_dir(folder.0.join(name)).unwrap();
         std::fs::write(folder.0.join(name).join("token"), token).unwrap();
     };
-    generation("..first", &lightkeeper::demo::Emulator::access_token("checkout-prod"));
+    generation("..first", &testkit::Emulator::access_token("checkout-prod"));
     symlink("..first", folder.0.join("..data")).unwrap();
     symlink("..data/token", folder.0.join("token")).unwrap();
     let held = format!("checkout-prod: {{ access_token: [{{ file: {} }}] }}", folder.at("token"));
@@ -105,7 +105,7 @@ async fn with_two_tokens_in(folder: &Folder, change: impl Fn(stage::WorldPlan) -
     );
     let world = stage::start(change(stage::plan(&[(HELD, &held)]))).await;
     world.emulator.add_access_token("checkout-prod", "second-token-91c0");
-    world.emulator.set_access_token_active(&lightkeeper::demo::Emulator::access_token("checkout-prod"), false);
+    world.emulator.set_access_token_active(&testkit::Emulator::access_token("checkout-prod"), false);
     world
 }
 
@@ -114,7 +114,7 @@ async fn with_two_tokens_in(folder: &Folder, change: impl Fn(stage::WorldPlan) -
 /// which name the project and a digest; the next export begins with the token that works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_second_token_is_tried() {
-    let first = lightkeeper::demo::Emulator::access_token("checkout-prod");
+    let first = testkit::Emulator::access_token("checkout-prod");
     for grpc in [false, true] {
         let folder = Folder::new(if grpc { "second-grpc" } else { "second-http" });
         let world = with_two_tokens(&folder).await;

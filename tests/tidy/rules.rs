@@ -8,7 +8,7 @@ use super::source;
 /// The import law: a module imports only names to its left. The bar parts cupboards, rooms and doors.
 pub const ORDER: &str = "media_type document secret egress clock limits telemetry apps otlp lightstep profiles | \
      accept identify authorize route vault transform forward federate respond audit | \
-     gateway admin web config cli demo";
+     gateway admin web config cli";
 
 /// A power: a type with one mint, in the one room that may make it.
 pub const POWERS: [(&str, &str); 3] = [("Identity", "identify"), ("Permit", "authorize"), ("Lease", "vault")];
@@ -294,11 +294,30 @@ pub fn mints(files: &[(String, String)]) -> Vec<String> {
             }
         }
     }
-    // The demo's issuer stands in for somebody else's software and mints tokens, which are no power here.
-    let elsewhere = |path: &str| room_of(path).is_none() && module_of(path) != Some("demo");
+    let elsewhere = |path: &str| room_of(path).is_none() && module_of(path).is_some();
     for (path, code) in sources.iter().filter(|(path, _)| elsewhere(path)) {
         for at in source::words(code, "fn mint") {
             complaints.push(format!("{path}:{}: a mint outside the rooms of the powers", source::line_of(code, at)));
+        }
+    }
+    complaints
+}
+
+/// The parts that stand in for other software lean on cupboards; only a whole world knows the gateway.
+pub fn stand_ins(path: &str, text: &str) -> Vec<String> {
+    let Some(part) = path.strip_prefix("crates/testkit/src/").filter(|part| *part != "world.rs") else {
+        return Vec::new();
+    };
+    let cupboards = ORDER.split('|').next().unwrap_or_default();
+    let code = source::code(text);
+    let mut complaints = Vec::new();
+    for at in source::words(&code, "lightkeeper") {
+        let Some(rest) = code[at..].strip_prefix("lightkeeper::") else { continue };
+        let name: String = rest.chars().take_while(|each| each.is_alphanumeric() || *each == '_').collect();
+        if !cupboards.split(' ').any(|cupboard| cupboard == name) {
+            let line = source::line_of(&code, at);
+            complaints
+                .push(format!("{path}:{line}: `{part}` names `{name}`, which is no cupboard: only `world.rs` may"));
         }
     }
     complaints

@@ -1,0 +1,37 @@
+//! What tests and the demonstration share: an OIDC issuer, a Lightstep emulator, a receiver of webhooks, development
+//! certificates, sample callers and exports, and a whole world of them around a gateway, all on loopback.
+//!
+//! What it does: declares those parts. What it refuses to know: the gateway's rooms; each part stands in for software that
+//! another party would run, so it leans on cupboards (`otlp`, `clock`) alone; only `world` puts a gateway between them.
+//! Invariant: the product's library and its image hold nothing of this.
+
+pub mod answers;
+pub mod calls;
+pub mod certificates;
+pub mod coding;
+pub mod emulator;
+pub mod formats;
+pub mod issuer;
+pub mod messages;
+pub mod receiver;
+pub mod samples;
+pub mod server;
+pub mod thrift;
+pub mod urls;
+pub mod world;
+
+pub use answers::{Answer, Partial};
+pub use calls::{CallFault, SampleCaller};
+pub use certificates::{Authority, DevelopmentCertificates, Leaf, LeafPlan, write_certificates};
+pub use coding::Coding;
+pub use emulator::{Captured, Emulator, EmulatorOptions, Endpoints, Fault, run_emulator};
+pub use formats::{Carrier, Format};
+pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
+pub use receiver::{Received, Receiver, ReceiverFault};
+pub use samples::{LegacySample, Sample};
+pub use world::{World, WorldPlan, webhook_secret};
+
+/// The top of the repository, where documents, examples and tests stand.
+pub fn top() -> &'static std::path::Path {
+    std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
