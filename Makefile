@@ -19,7 +19,7 @@ setup: ## install what the build needs, or name it in one line
 	@.ci/setup
 
 demo: setup ## everything on loopback: an issuer, a Lightstep emulator, the gateway, callers (STAY=1: keep it running)
-	$(CARGO) run --release --locked -- demo $(if $(STAY),--stay)
+	$(CARGO) run --profile demo --locked -- demo $(if $(STAY),--stay)
 
 stay: ## `make demo STAY=1`: the same, kept running, with a console to log in to
 	@$(MAKE) --no-print-directory demo STAY=1
@@ -32,15 +32,16 @@ test: setup unit interop ## all tests
 unit: setup ## Rust tests: rooms, golden cases over sockets and TLS, tidy
 	$(CARGO) test --locked
 
+# The binary that the Rust tests ran: built with them, so that nothing is compiled twice.
 interop: setup ## software that others wrote against the real binary
-	$(CARGO) build --locked
+	$(CARGO) test --locked --no-run --quiet
 	tests/interop/run
 
 fuzz: ## a minute of cargo-fuzz for each target (nightly); a smoke of the same is in `make unit`
 	fuzz/run
 
 lint: setup ## format and clippy, warnings are errors
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
 bench: setup ## criterion benches of single operations
@@ -53,7 +54,7 @@ deny: setup ## licences, sources, bans and advisories of the dependency tree
 	@.ci/deny
 
 certs: setup ## a development CA and leaves under certs/
-	$(CARGO) run --release --locked -- certs certs
+	$(CARGO) run --profile demo --locked -- certs certs
 
 clean:
 	$(CARGO) clean
