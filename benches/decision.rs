@@ -129,6 +129,7 @@ fn decision(criterion: &mut Criterion) {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,
+        trust_domains: &[],
         authorities: &[],
         destinations: &[],
         now,

@@ -172,7 +172,7 @@ fn certificates_that_end_are_told() {
 }
 
 /// Scenario: the short form of `client_ca`, with a certificate that names its trust domain and with one that does not, and
-/// policies that name trust domains and that do not.
+/// policies that name trust domains and that do not, beside an issuer of JWT-SVIDs for one.
 /// Guarantees: the authority is bound to what can be inferred, and a warning says to what, and how to say it; the list
 /// form is bound to what it says, without a word.
 #[test]
@@ -191,10 +191,23 @@ fn the_short_form_of_client_ca_binds_what_can_be_inferred() {
         ),
         ("client_ca: ca.pem", vec![], vec![], "speaks for no SPIFFE trust domain"),
         ("client_ca: named-ca.pem", vec!["a.example"], vec!["own.example"], "its certificate names: `own.example`;"),
+        // An issuer of JWT-SVIDs speaks for it; that a policy names it says nothing of certificates.
+        ("client_ca: ca.pem", vec!["a.example", "mesh.example"], vec!["a.example"], "the policy names: `a.example`;"),
+        (
+            "client_ca: ca.pem",
+            vec!["mesh.example"],
+            vec![],
+            "`issuers` has those that the policy names: `mesh.example`",
+        ),
+        ("client_ca: named-ca.pem", vec!["mesh.example"], vec!["own.example"], "its certificate names: `own.example`;"),
         (list, vec!["a.example"], vec!["said.example"], ""),
     ] {
         let text = sound.replace("client_ca: ca.pem, client_crl: clients.crl", client_ca);
         assert_ne!(text, sound);
+        let text = text.replace(
+            "issuers: [{",
+            "issuers: [{ name: mesh, spiffe: { trust_domain: mesh.example, bundle: { file: bundle.json } }, audiences: [a] }, {",
+        );
         std::fs::write(&path, text).unwrap();
         let (checked, found) = config::load(&path);
         let mut checked = checked.unwrap_or_else(|| panic!("{found:?}"));
@@ -362,6 +375,10 @@ fn furnish(folder: &Path) {
     write("not-der.pem", "-----BEGIN CERTIFICATE-----\nY2FuYXJ5\n-----END CERTIFICATE-----\n");
     write("not-der.crl", "-----BEGIN X509 CRL-----\nY2FuYXJ5\n-----END X509 CRL-----\n");
     write("jwks.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": null, "k": null }] }"#);
+    write(
+        "bundle.json",
+        r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "a", "use": "jwt-svid" }] }"#,
+    );
     write("private.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "canary-7f3a" }] }"#);
     write("empty-set.json", r#"{ "keys": [] }"#);
     write("object.json", r#"{ "canary-7f3a": 1 }"#);

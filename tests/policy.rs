@@ -43,6 +43,7 @@ fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,
+        trust_domains: &[],
         authorities: &[],
         destinations: &destinations,
         now: NOW,

@@ -30,8 +30,10 @@ pub struct Surroundings<'a> {
     pub profile: &'a Arc<Profile>,
     /// Our organization at the backend.
     pub organization: &'a str,
-    /// The names of the configured OIDC issuers. `mtls` is known besides.
+    /// The names of the configured issuers of tokens. `mtls` is known besides.
     pub issuers: &'a [String],
+    /// Those of them that issue JWT-SVIDs.
+    pub trust_domains: &'a [TrustDomainIssuer],
     /// The authorities for client certificates that have names.
     pub authorities: &'a [CertificateAuthority],
     /// The names of the configured destinations of alerts.
@@ -46,6 +48,14 @@ pub struct CertificateAuthority {
     pub name: String,
     /// The SPIFFE trust domains that it may speak for.
     pub trust_domains: Vec<String>,
+}
+
+/// An issuer of JWT-SVIDs, as far as policies speak of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustDomainIssuer {
+    pub name: String,
+    /// The only one that it may speak for.
+    pub trust_domain: String,
 }
 
 /// A role's or binding's permissions, expanded, each with its place.

@@ -29,7 +29,8 @@ pub struct SubjectIndex {
 
 type Exact = ahash::HashMap<String, Vec<Entry>>;
 
-/// The subjects of one issuer (or of certificates), each filed once, under the first of these that it names.
+/// The subjects of one issuer (or of certificates, and of SPIFFE IDs without one), each filed once, under the first of these
+/// that it names.
 #[derive(Debug, Default)]
 struct Fields {
     groups: Exact,
@@ -68,6 +69,11 @@ impl SubjectIndex {
         let fields = match facts.method {
             Method::Mtls => Some(&self.certificates),
             Method::ClientToken => Some(&self.client_tokens),
+            Method::JwtSvid => {
+                // What names an ID and no issuer stands with the certificates.
+                self.certificates.candidates_by_id(facts, &mut visit);
+                self.issuers.get(&*facts.issuer)
+            }
             Method::Oidc | Method::Session => self.issuers.get(&*facts.issuer),
             // No policy speaks of webhooks.
             Method::Webhook => None,
@@ -128,14 +134,18 @@ impl Fields {
                 _ => {}
             }
         }
+        self.candidates_by_id(facts, visit);
         let Some(certificate) = &facts.certificate else { return };
-        if let Some(spiffe) = &certificate.spiffe {
-            self.spiffe.candidates(spiffe, visit);
-        }
         if !self.hosts.is_empty() {
             certificate.dns.iter().for_each(|name| look_up(&self.hosts, &name.to_ascii_lowercase(), visit));
         }
         look_up(&self.names, &certificate.subject, visit);
+    }
+
+    fn candidates_by_id<'a>(&'a self, facts: &Facts, visit: &mut impl FnMut(&'a Entry)) {
+        if let Some(id) = facts.spiffe_id() {
+            self.spiffe.candidates(id, visit);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ mod view;
 
 pub use assign::{Assignment, By};
 pub use binding::Effect;
-pub use check::{CertificateAuthority, Surroundings};
+pub use check::{CertificateAuthority, Surroundings, TrustDomainIssuer};
 pub use decide::{Considered, Target, Verdict};
 pub use permit::{Denial, DenialReason, Permit};
 pub use raw::policy_schema;
@@ -36,7 +36,7 @@ use crate::accept::{Ask, Call};
 use crate::apps::{Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
-use crate::identify::{Facts, Identity, PolicyClaims};
+use crate::identify::{Facts, Identity, PolicyClaims, trust_domain_of};
 use crate::otlp::Wanted;
 use crate::profiles::{OWN_PERMISSIONS, Profile, Scope};
 
@@ -45,7 +45,6 @@ use self::index::SubjectIndex;
 use self::permissions::PermissionSet;
 use self::quotas::Quotas;
 use self::subject::{IssuerName, Subject};
-use self::subjects::trust_domain;
 
 /// A checked policy file. Made by `Policy::load`; never changes.
 #[derive(Debug)]
@@ -131,11 +130,11 @@ impl Policy {
     /// The SPIFFE trust domains that bindings name, sorted, each once.
     pub fn trust_domains(&self) -> Vec<&str> {
         let subjects = self.bindings.iter().flat_map(|binding| &binding.subjects);
-        let named = subjects.filter_map(|one| Some(trust_domain(one.spiffe.as_ref()?.as_str())));
+        let named = subjects.filter_map(|one| trust_domain_of(one.spiffe.as_ref()?.as_str()));
         named.collect::<BTreeSet<&str>>().into_iter().collect()
     }
 
-    /// By what bindings tell the callers of an OIDC issuer apart: claims sorted, each once.
+    /// By what bindings tell the callers of an issuer of tokens apart: claims sorted, each once.
     pub fn claims_of(&self, issuer: &str) -> PolicyClaims {
         let is_theirs = |one: &&Subject| matches!(&one.issuer, Some(IssuerName::Oidc(named)) if **named == *issuer);
         let (mut groups, mut claims, mut denied) = (false, BTreeSet::new(), BTreeSet::new());

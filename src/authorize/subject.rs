@@ -2,7 +2,8 @@
 //!
 //! What it does: compares one written subject with what is known of a caller; all that it names must hold.
 //! What it refuses to know: how facts were proven, and what the binding gives. Invariants: a subject without an issuer
-//! speaks of certificates alone and never matches a caller whom a token decided; what is missing does not match.
+//! speaks of certificates and, by `spiffe` alone, of JWT-SVIDs, and never matches a caller whom another token decided; what
+//! is missing does not match.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub enum IssuerName {
     Authority(Arc<str>),
     /// The literal `client_tokens`: a token of our own making decided.
     ClientTokens,
-    /// One of the configured OIDC issuers.
+    /// One of the configured issuers of tokens: OIDC, or of a SPIFFE trust domain.
     Oidc(Arc<str>),
 }
 
@@ -57,15 +58,20 @@ impl Subject {
             return true;
         }
         let issued = match (&self.issuer, facts.method) {
-            (Some(IssuerName::Oidc(issuer)), Method::Oidc | Method::Session) => **issuer == *facts.issuer,
+            (Some(IssuerName::Oidc(issuer)), Method::Oidc | Method::Session | Method::JwtSvid) => {
+                **issuer == *facts.issuer
+            }
             (Some(IssuerName::Authority(authority)), Method::Mtls) => **authority == *facts.issuer,
             (Some(IssuerName::Mtls) | None, Method::Mtls) => true,
             (Some(IssuerName::ClientTokens), Method::ClientToken) => true,
+            // A SPIFFE ID names the same workload in a JWT-SVID as in a certificate.
+            (None, Method::JwtSvid) => self.spiffe.is_some() && self.dns.is_none() && self.x509_subject.is_none(),
             (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
             | (
                 Some(IssuerName::Mtls | IssuerName::Authority(_)) | None,
                 Method::Oidc | Method::Session | Method::ClientToken,
             )
+            | (Some(IssuerName::Mtls | IssuerName::Authority(_) | IssuerName::ClientTokens), Method::JwtSvid)
             | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Session | Method::Mtls)
             | (_, Method::Webhook) => false,
         };
@@ -73,17 +79,17 @@ impl Subject {
             && self.subject.as_ref().is_none_or(|glob| glob.matches(&facts.subject))
             && self.group.as_ref().is_none_or(|group| facts.groups.contains(group))
             && self.claims.iter().all(|(path, value)| value.is_held(path.get(&facts.claims)))
+            && self.spiffe.as_ref().is_none_or(|glob| facts.spiffe_id().is_some_and(|id| glob.matches(id)))
             && (!self.asks_for_certificate()
                 || facts.certificate.as_ref().is_some_and(|certificate| self.matches_certificate(certificate)))
     }
 
     fn asks_for_certificate(&self) -> bool {
-        self.spiffe.is_some() || self.dns.is_some() || self.x509_subject.is_some()
+        self.dns.is_some() || self.x509_subject.is_some()
     }
 
     fn matches_certificate(&self, certificate: &CertificateFacts) -> bool {
-        self.spiffe.as_ref().is_none_or(|glob| certificate.spiffe.as_deref().is_some_and(|spiffe| glob.matches(spiffe)))
-            && self.dns.as_ref().is_none_or(|glob| certificate.dns.iter().any(|name| matches_host(glob, name)))
+        self.dns.as_ref().is_none_or(|glob| certificate.dns.iter().any(|name| matches_host(glob, name)))
             && self.x509_subject.as_ref().is_none_or(|subject| *subject == certificate.subject)
     }
 }

@@ -7,12 +7,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::{CertificateAuthority, Checker};
+use super::check::{CertificateAuthority, Checker, Surroundings, TrustDomainIssuer};
 use super::raw::{RawClaimValue, RawSubject};
 use super::subject::{ClaimValue, IssuerName, Subject};
 use crate::apps::Glob;
 use crate::document::{Spanned, name, names, nearest, path as whole};
-use crate::identify::{CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS, ClaimPath};
+use crate::identify::{CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS, ClaimPath, trust_domain_of};
 
 /// What subjects of CI jobs begin with, and which of them a `*` at their end misses.
 const CI_SUBJECTS: [(&str, &str); 2] = [
@@ -65,6 +65,10 @@ impl Checker<'_> {
             self.error(raw, "this subject can never match: a certificate has neither groups nor claims")
                 .hint("name the OIDC issuer of the groups or claims");
         }
+        if group.is_some() && own_trust_domain(&self.around, &checked).is_some() {
+            self.error(raw, "this subject can never match: a JWT-SVID has no groups")
+                .hint("name the workload by `spiffe`, or its `claims`");
+        }
         if let (Some(IssuerName::Oidc(_)), Some(pattern)) = (&checked.issuer, subject) {
             self.stops_at_slash(pattern);
         }
@@ -72,29 +76,32 @@ impl Checker<'_> {
         (self.errors() == before).then_some(checked)
     }
 
-    /// Compares a subject with what the authorities for client certificates may speak for.
+    /// Compares a subject with what its issuer, or the authorities for client certificates, may speak for.
     fn speaks_for(&mut self, raw: &Spanned<RawSubject>, checked: &Subject) {
         let known = self.around.authorities;
         let RawSubject { subject, spiffe, x509_subject, .. } = &raw.value;
         if let Some(spiffe) = spiffe {
-            let domain = trust_domain(&spiffe.value);
+            let domain = trust_domain_of(&spiffe.value).unwrap_or_default();
             let speaks = |one: &CertificateAuthority| one.trust_domains.iter().any(|ours| ours == domain);
-            match &checked.issuer {
-                Some(IssuerName::Authority(authority)) => {
+            let own = own_trust_domain(&self.around, checked);
+            match (&checked.issuer, own) {
+                (Some(IssuerName::Authority(authority)), _) => {
                     let theirs = known.iter().find(|one| one.name == **authority);
                     if let Some(theirs) = theirs.filter(|theirs| !speaks(theirs)) {
-                        let message = format!(
-                            "this subject can never match: {} does not speak for the trust domain {}",
-                            name(&theirs.name),
-                            name(domain)
-                        );
                         let hint = match theirs.trust_domains.as_slice() {
                             [] => "it has no `trust_domains`".to_owned(),
                             domains => format!("its `trust_domains`: {}", names(domains.iter().map(String::as_str))),
                         };
-                        self.error(spiffe, message).hint(hint);
+                        self.another_domain(spiffe, &theirs.name, hint);
                     }
                 }
+                (_, Some(theirs)) if theirs.trust_domain != domain => {
+                    let hint = format!("its `trust_domain`: {}", name(&theirs.trust_domain));
+                    self.another_domain(spiffe, &theirs.name, hint);
+                }
+                (_, Some(_)) => {}
+                // Without an issuer, the ID of a JWT-SVID counts as well as a certificate's.
+                (None, None) if self.around.trust_domains.iter().any(|one| one.trust_domain == domain) => {}
                 _ if !known.is_empty() && !known.iter().any(speaks) => {
                     let message =
                         format!("this matches nobody: no `client_ca` speaks for the trust domain {}", name(domain));
@@ -120,6 +127,16 @@ impl Checker<'_> {
             let message = "this `subject` needs the authority as `issuer`: each of several writes what it likes";
             self.error(written, message).hint(hint);
         }
+    }
+
+    fn another_domain(&mut self, spiffe: &Spanned<String>, issuer: &str, hint: String) {
+        let domain = trust_domain_of(&spiffe.value).unwrap_or_default();
+        let message = format!(
+            "this subject can never match: {} does not speak for the trust domain {}",
+            name(issuer),
+            name(domain)
+        );
+        self.error(spiffe, message).hint(hint);
     }
 
     fn issuer(&mut self, issuer: &Spanned<String>) -> Option<IssuerName> {
@@ -237,9 +254,10 @@ impl Checker<'_> {
     }
 }
 
-/// What stands between the scheme and the path of a SPIFFE ID or a pattern of such.
-pub(super) fn trust_domain(id: &str) -> &str {
-    id.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next()).unwrap_or_default()
+/// The issuer of JWT-SVIDs that a subject names.
+fn own_trust_domain<'a>(around: &Surroundings<'a>, subject: &Subject) -> Option<&'a TrustDomainIssuer> {
+    let Some(IssuerName::Oidc(issuer)) = &subject.issuer else { return None };
+    around.trust_domains.iter().find(|one| one.name == **issuer)
 }
 
 /// Why no workload's ID has a path that fits this pattern, and what to write instead (SPIFFE-ID section 2.2; X.509-SVID section

@@ -181,17 +181,20 @@ async fn facts(
         let Ok(Value::Object(claims)) = serde_json::from_str(&text) else {
             return Err("the claims are not a JSON object".to_owned());
         };
-        let named = claims.get("iss").and_then(Value::as_str);
         let issuer = match &arguments.issuer {
             Some(name) => Some(name.as_str()),
-            None => checked
-                .issuers
-                .iter()
-                .find(|issuer| named == Some(&issuer.issuer) || (named.is_none() && checked.issuers.len() == 1))
-                .map(|issuer| issuer.name.as_str()),
+            // Claims that somebody types for the only OIDC issuer need not say whose they are.
+            None => identifier.issuer_for_explain(&claims).or(match checked.issuers.as_slice() {
+                [only] if only.trust_domain().is_none() && !claims.contains_key("iss") => Some(&only.name),
+                _ => None,
+            }),
         };
         let Some(issuer) = issuer else {
-            return Err("no configured issuer has the claims' `iss`: name one with --issuer".to_owned());
+            return Err(
+                "no configured issuer has the claims' `iss`, or the trust domain of their `sub`: name one with \
+                        --issuer"
+                    .to_owned(),
+            );
         };
         return Ok(identifier.identify_claims_for_explain(issuer, claims).map_err(|rejection| rejection.reason));
     }

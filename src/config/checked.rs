@@ -19,7 +19,7 @@ use super::{alerts, client_ca, egress, ingest, issuers, limits, listeners, query
 use crate::accept::ListenerSettings;
 use crate::apps::AppPath;
 use crate::audit::{AuditSettings, OnFailure};
-use crate::authorize::CertificateAuthority;
+use crate::authorize::{CertificateAuthority, TrustDomainIssuer};
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, name};
 use crate::forward::UpstreamSettings;
@@ -127,11 +127,22 @@ impl Checked {
         found
     }
 
+    /// The issuers of JWT-SVIDs.
+    pub fn trust_domain_issuers(&self) -> Vec<TrustDomainIssuer> {
+        let issuer = |issuer: &IssuerSettings| {
+            let trust_domain = issuer.trust_domain()?.to_owned();
+            Some(TrustDomainIssuer { name: issuer.name.clone(), trust_domain })
+        };
+        self.issuers.iter().filter_map(issuer).collect()
+    }
+
     /// Binds the authority of the short form of `client_ca` to what can be inferred, and warns of it. `named`: the trust
-    /// domains that the policy names.
+    /// domains that the policy names; one with an issuer of JWT-SVIDs is not the authority's by being named.
     pub fn infer_trust_domains(&mut self, named: &[&str]) -> Vec<Diagnostic> {
         let place = |listener: &str| self.client_ca_places.get(listener).copied().unwrap_or_default();
-        client_ca::infer(&mut self.listeners, &self.file, place, named)
+        let has_issuer = |domain: &str| self.issuers.iter().any(|issuer| issuer.trust_domain() == Some(domain));
+        let (spoken_for, left): (Vec<&str>, Vec<&str>) = named.iter().partition(|domain| has_issuer(domain));
+        client_ca::infer(&mut self.listeners, &self.file, place, &left, &spoken_for)
     }
 
     /// Each app once.

@@ -243,12 +243,14 @@ pub fn authorities(listener: &ListenerSettings) -> impl Iterator<Item = &ClientA
 }
 
 /// Says of a short form what it binds its authority to, and binds it: the trust domain that its own certificate names, or
-/// else those that the policy names; and every DNS name, because there is no other authority whose names could be meant.
+/// else those that the policy names, as far as nothing else is configured for them (`spoken_for`); and every DNS name,
+/// because there is no other authority whose names could be meant.
 pub fn infer(
     listeners: &mut [ListenerSettings],
     file: &std::path::Path,
     place: impl Fn(&str) -> (u64, u64),
     named_by_policy: &[&str],
+    spoken_for: &[&str],
 ) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (index, listener) in listeners.iter_mut().enumerate() {
@@ -262,6 +264,11 @@ pub fn infer(
                 own.map_or_else(|| named_by_policy.iter().map(|&one| one.to_owned()).collect(), |one| vec![one]);
             let subject = format!("`listeners[{index}].tls.client_ca`");
             let message = match domains.is_empty() {
+                true if !spoken_for.is_empty() => format!(
+                    "{subject} speaks for no SPIFFE trust domain, because its certificate names none, and `issuers` has those \
+                     that the policy names: {}",
+                    names(spoken_for.iter().copied())
+                ),
                 true => format!(
                     "{subject} speaks for no SPIFFE trust domain, because neither its certificate nor the policy names one"
                 ),

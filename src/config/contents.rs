@@ -135,7 +135,8 @@ fn check_one(named: &Named, folder: &Path) -> Result<(), Fault> {
         Content::Trust => trust(&read(&named.path, tried(&named.path))?),
         Content::ClientAuthority { single } => client_authority(&read(&named.path, tried(&named.path))?, *single),
         Content::Revocations => revocations(&read(&named.path, tried(&named.path))?),
-        Content::Keys => keys(&read(&named.path, tried(&named.path))?),
+        Content::Keys => keys(&read(&named.path, tried(&named.path))?).map(drop),
+        Content::Bundle => bundle(&read(&named.path, tried(&named.path))?),
     }
 }
 
@@ -244,17 +245,29 @@ fn revocations(bytes: &[u8]) -> Result<(), Fault> {
 }
 
 /// RFC 7517 section 5: an object with a list `keys`.
-fn keys(bytes: &[u8]) -> Result<(), Fault> {
-    let set: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| Fault::from("is not JSON"))?;
+fn keys(bytes: &[u8]) -> Result<Vec<serde_json::Value>, Fault> {
+    let mut set: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| Fault::from("is not JSON"))?;
     // A member that is `null` is absent.
     let has = |key: &serde_json::Value, name: &str| key.get(name).is_some_and(|member| !member.is_null());
-    match set.get("keys").and_then(serde_json::Value::as_array) {
+    match set.get_mut("keys").and_then(serde_json::Value::as_array_mut) {
         Some(keys) if keys.is_empty() => Err("holds no keys".into()),
         Some(keys) if keys.iter().any(|key| has(key, "d") || has(key, "k")) => Err(Fault(
             "holds a private or shared key".to_owned(),
             Some("only the issuer may have it: export the public keys, and change this one".to_owned()),
         )),
-        Some(_) => Ok(()),
+        Some(keys) => Ok(std::mem::take(keys)),
         None => Err("is not a JSON Web Key Set: it has no list `keys`".into()),
+    }
+}
+
+/// JWT-SVID section 6: of a bundle's keys, those with `use: jwt-svid`.
+fn bundle(bytes: &[u8]) -> Result<(), Fault> {
+    let is_for_tokens = |key: &serde_json::Value| key.get("use").is_some_and(|named| named == "jwt-svid");
+    match keys(bytes)?.iter().any(is_for_tokens) {
+        true => Ok(()),
+        false => Err(Fault(
+            "holds no key for JWT-SVIDs (`use: jwt-svid`)".to_owned(),
+            Some("`spire-server bundle show -format spiffe` writes the whole bundle".to_owned()),
+        )),
     }
 }

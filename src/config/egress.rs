@@ -253,6 +253,7 @@ pub fn first_asked(issuer: &IssuerSettings, logs_in: bool) -> Option<(bool, Stri
     let url = match &issuer.keys {
         KeySource::Url(url) if !logs_in => url,
         KeySource::File(_) if !logs_in => return None,
+        KeySource::Bundle { .. } => return None,
         _ => &issuer.issuer,
     };
     let url: http::Uri = url.parse().ok()?;

@@ -15,6 +15,7 @@ use super::egress::{first_asked, own, route};
 use super::limits::{duration_between, hours};
 use super::raw::{RawProxy, RawSecret};
 use super::report::{Content, Report};
+use super::spiffe::{RawSpiffe, trust_domain};
 use super::vault;
 use super::web::RawLogin;
 use crate::document::quantity::RawDuration;
@@ -33,7 +34,7 @@ const ALGORITHMS: [&str; 11] =
 /// client token did.
 const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
 
-/// One OIDC issuer.
+/// One issuer of tokens: by OpenID Connect, or of a SPIFFE trust domain.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Issuer")]
@@ -41,11 +42,13 @@ pub struct RawIssuer {
     /// Our own name for it, which policy subjects use.
     pub name: Spanned<String>,
     /// The `iss` of its tokens, compared byte for byte. An `https` URL, or any text where `jwks` says where the keys are.
-    pub issuer: Spanned<String>,
+    pub issuer: Option<Spanned<String>>,
+    /// Instead of `issuer`: the SPIFFE trust domain whose workloads show JWT-SVIDs.
+    pub spiffe: Option<Spanned<RawSpiffe>>,
     /// The audiences of tokens: at least one of these must stand in `aud` (or in `claims.audience`).
     #[schemars(length(min = 1), extend("x-hint" = "name what the tokens are issued for, such as `[lightkeeper]`"))]
     pub audiences: Vec<Spanned<String>>,
-    /// Accepted signature algorithms; default: all asymmetric ones that are supported.
+    /// Accepted signature algorithms; default: all asymmetric ones that are supported, of JWT-SVIDs those of their standard.
     #[schemars(length(min = 1))]
     pub algorithms: Option<Vec<Spanned<String>>>,
     /// Where its keys are found; default: by OIDC discovery.
@@ -127,10 +130,14 @@ pub fn issuers(
         let login = login.filter(|login| login.issuer.value == issuer.name.value);
         let clients = login.map(login_clients).unwrap_or_default();
         shared_audiences(report, index, issuer, &clients);
-        let Some(settings) = one(report, index, issuer, login.is_some()) else { continue };
+        let settings = match &issuer.spiffe {
+            Some(spiffe) => trust_domain(report, index, issuer, spiffe, login.is_some()),
+            None => one(report, index, issuer, login.is_some()),
+        };
+        let Some(settings) = settings else { continue };
         let egress = own(report, egress, issuer.proxy.as_ref(), &format!("issuers[{index}]"));
-        if let Some((tls, host, port)) = first_asked(&settings, login.is_some()) {
-            route(report, &egress, &issuer.issuer, (tls, &host, port));
+        if let (Some((tls, host, port)), Some(at)) = (first_asked(&settings, login.is_some()), &issuer.issuer) {
+            route(report, &egress, at, (tls, &host, port));
         }
         let login_clients = clients.into_iter().map(|(_, id)| id).collect();
         let settings = IssuerSettings { login_clients, egress, ..settings };
@@ -149,11 +156,12 @@ pub fn issuers(
         }
         if let Some(other) = checked.iter().find(|other| other.issuer == settings.issuer) {
             let hint = "a token must belong to exactly one issuer: join the two, with all their audiences";
-            report.error_with_hint(
-                &issuer.issuer,
-                format!("issuer {} already has this `issuer`", name(&other.name)),
-                hint,
-            );
+            let (at, what) = match (&issuer.spiffe, &issuer.issuer) {
+                (Some(spiffe), _) => (&spiffe.value.trust_domain, "trust domain"),
+                (None, Some(at)) => (at, "`issuer`"),
+                (None, None) => (&issuer.name, "`issuer`"),
+            };
+            report.error_with_hint(at, format!("issuer {} already has this {what}", name(&other.name)), hint);
         }
         checked.push(settings);
     }
@@ -189,24 +197,20 @@ fn shared_audiences(report: &mut Report<'_>, index: usize, raw: &RawIssuer, clie
 
 fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) -> Option<IssuerSettings> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
-    let own_name =
-        report.own_name(&raw.name, &subject("name")).filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
-    if let Some(reserved) = RESERVED_NAMES.iter().find(|reserved| raw.name.value == **reserved) {
-        let hint = "policies call callers with client certificates `issuer: mtls`, those with client tokens \
-                    `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
-        report.error_with_hint(&raw.name, format!("the issuer name `{reserved}` is reserved"), hint);
-    }
+    let own_name = own_name(report, index, raw);
+    let Some(named) = &raw.issuer else {
+        let hint = "write the `iss` of its tokens, or `spiffe: { trust_domain: …, bundle: { file: … } }`";
+        report.error_with_hint(&raw.name, format!("`issuers[{index}]` needs `issuer` or `spiffe`"), hint);
+        return None;
+    };
     let has_place = raw.jwks.as_ref().is_some_and(|keys| keys.value.file.is_some() || keys.value.url.is_some());
     let issuer = if !has_place || has_login {
-        discovered(report, &raw.issuer, &subject("issuer"), has_login)
+        discovered(report, named, &subject("issuer"), has_login)
     } else {
-        compared(report, &raw.issuer, &subject("issuer"))
+        compared(report, named, &subject("issuer"))
     };
     let audiences = texts(report, &raw.audiences, &subject("audiences"));
-    let algorithms = match &raw.algorithms {
-        Some(given) => given.iter().filter_map(|one| algorithm(report, one)).collect(),
-        None => ALGORITHMS.map(str::to_owned).to_vec(),
-    };
+    let algorithms = algorithms(report, raw, &ALGORITHMS);
     let keys = match &raw.jwks {
         Some(given) => key_source(report, given, index),
         None => Some((KeySource::Discovery, KeyAccess::default())),
@@ -232,21 +236,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
         hours(24).max(refresh),
         refresh..=hours(168),
     );
-    let leeway = duration_between(
-        report,
-        raw.leeway.as_ref(),
-        &subject("leeway"),
-        Duration::from_secs(30),
-        Duration::ZERO..=Duration::from_secs(300),
-    );
-    let max_lifetime = duration_between(
-        report,
-        raw.max_lifetime.as_ref(),
-        &subject("max_lifetime"),
-        hours(24),
-        // A year and some days: service accounts of some clusters hold such tokens.
-        Duration::from_secs(60)..=hours(9000),
-    );
+    let (leeway, max_lifetime) = times(report, index, raw);
     let (keys, key_access) = keys?;
     Some(IssuerSettings {
         name: own_name?,
@@ -277,19 +267,62 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
     })
 }
 
+/// Our own name for an issuer. `None`: it was reported.
+pub fn own_name(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<String> {
+    let subject = |key: &str| format!("issuers[{index}].{key}");
+    let own_name =
+        report.own_name(&raw.name, &subject("name")).filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
+    if let Some(reserved) = RESERVED_NAMES.iter().find(|reserved| raw.name.value == **reserved) {
+        let hint = "policies call callers with client certificates `issuer: mtls`, those with client tokens \
+                    `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
+        report.error_with_hint(&raw.name, format!("the issuer name `{reserved}` is reserved"), hint);
+    }
+    own_name
+}
+
+/// `leeway` and `max_lifetime`.
+pub fn times(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> (Duration, Duration) {
+    let subject = |key: &str| format!("issuers[{index}].{key}");
+    let leeway = duration_between(
+        report,
+        raw.leeway.as_ref(),
+        &subject("leeway"),
+        Duration::from_secs(30),
+        Duration::ZERO..=Duration::from_secs(300),
+    );
+    let max_lifetime = duration_between(
+        report,
+        raw.max_lifetime.as_ref(),
+        &subject("max_lifetime"),
+        hours(24),
+        // A year and some days: service accounts of some clusters hold such tokens.
+        Duration::from_secs(60)..=hours(9000),
+    );
+    (leeway, max_lifetime)
+}
+
 /// Texts that must not be empty.
-fn texts(report: &mut Report<'_>, given: &[Spanned<String>], subject: &str) -> Vec<String> {
+pub fn texts(report: &mut Report<'_>, given: &[Spanned<String>], subject: &str) -> Vec<String> {
     for (index, text) in given.iter().enumerate().filter(|(_, text)| text.value.is_empty()) {
         report.error(text, format!("`{subject}[{index}]` must not be empty"));
     }
     given.iter().map(|text| text.value.clone()).collect()
 }
 
-fn algorithm(report: &mut Report<'_>, at: &Spanned<String>) -> Option<String> {
+/// The accepted ones of those that `known` has; all, where the issuer names none.
+pub fn algorithms(report: &mut Report<'_>, raw: &RawIssuer, known: &[&str]) -> Vec<String> {
+    match &raw.algorithms {
+        Some(given) => given.iter().filter_map(|one| algorithm(report, one, known)).collect(),
+        None => known.iter().map(|&name| name.to_owned()).collect(),
+    }
+}
+
+fn algorithm(report: &mut Report<'_>, at: &Spanned<String>, known: &[&str]) -> Option<String> {
     let given = at.value.as_str();
-    if ALGORITHMS.contains(&given) {
+    if known.contains(&given) {
         return Some(given.to_owned());
     }
+    let one_of = || format!("one of {}", names(known.iter().copied()));
     let upper = given.to_ascii_uppercase();
     if upper.starts_with("HS") || upper == "NONE" {
         let why = if upper == "NONE" {
@@ -297,13 +330,17 @@ fn algorithm(report: &mut Report<'_>, at: &Spanned<String>) -> Option<String> {
         } else {
             "with a shared key, whoever verifies tokens can also forge them"
         };
-        let hint = format!("{why}; one of {}", names(ALGORITHMS));
+        let hint = format!("{why}; {}", one_of());
         report.error_with_hint(at, format!("the algorithm {} is never accepted", name(given)), hint);
         return None;
     }
-    let hint = match nearest(given, ALGORITHMS) {
+    if ALGORITHMS.contains(&given) {
+        report.error_with_hint(at, format!("JWT-SVIDs are not signed with {}", name(given)), one_of());
+        return None;
+    }
+    let hint = match nearest(given, known.iter().copied()) {
         Some(near) => format!("did you mean {}?", name(near)),
-        _ => format!("one of {}", names(ALGORITHMS)),
+        _ => one_of(),
     };
     report.error_with_hint(at, format!("unknown algorithm {}", name(given)), hint);
     None
@@ -350,7 +387,7 @@ fn key_source(report: &mut Report<'_>, at: &Spanned<RawKeys>, index: usize) -> O
 }
 
 /// Where something stands, whatever it is.
-fn place<T>(at: &Spanned<T>) -> Spanned<()> {
+pub fn place<T>(at: &Spanned<T>) -> Spanned<()> {
     Spanned::new((), at.line(), at.column())
 }
 

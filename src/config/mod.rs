@@ -24,6 +24,7 @@ mod listeners;
 mod query;
 mod raw;
 mod report;
+mod spiffe;
 mod upstreams;
 mod vault;
 mod web;
@@ -36,7 +37,7 @@ pub use report::{OWN_NAME_FORM, is_own_name};
 
 use std::path::{Path, PathBuf};
 
-use crate::authorize::CertificateAuthority;
+use crate::authorize::{CertificateAuthority, TrustDomainIssuer};
 use crate::document::{self, Diagnostic};
 use crate::egress::Environment;
 
@@ -82,6 +83,8 @@ pub struct Glance {
     pub organization: String,
     pub policy: PathBuf,
     pub issuers: Vec<String>,
+    /// Those of JWT-SVIDs.
+    pub trust_domains: Vec<TrustDomainIssuer>,
     /// Those of client certificates that have a name.
     pub authorities: Vec<CertificateAuthority>,
     /// Of alerts.
@@ -91,8 +94,10 @@ pub struct Glance {
 /// Glances at the file at `path`; `None` if it does not even name a policy.
 pub fn glance(path: &Path) -> Option<Glance> {
     #[derive(serde::Deserialize)]
-    struct Named {
+    struct LenientIssuer {
         name: String,
+        #[serde(default)]
+        spiffe: serde_json::Value,
     }
     #[derive(serde::Deserialize)]
     struct LenientListener {
@@ -112,7 +117,7 @@ pub fn glance(path: &Path) -> Option<Glance> {
         #[serde(default)]
         listeners: Vec<LenientListener>,
         #[serde(default)]
-        issuers: Vec<Named>,
+        issuers: Vec<LenientIssuer>,
         #[serde(default)]
         alerts: LenientAlerts,
     }
@@ -121,6 +126,10 @@ pub fn glance(path: &Path) -> Option<Glance> {
         #[serde(default)]
         destinations: std::collections::BTreeMap<String, serde::de::IgnoredAny>,
     }
+    let trust_domain = |issuer: &LenientIssuer| {
+        let trust_domain = issuer.spiffe.get("trust_domain")?.as_str()?.to_owned();
+        Some(TrustDomainIssuer { name: issuer.name.clone(), trust_domain })
+    };
     let lenient: Lenient = serde_saphyr::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     let mut authorities: Vec<CertificateAuthority> = Vec::new();
     for listener in lenient.listeners {
@@ -137,6 +146,7 @@ pub fn glance(path: &Path) -> Option<Glance> {
     Some(Glance {
         organization: lenient.organization,
         policy: path.parent().unwrap_or(Path::new("")).join(lenient.policy),
+        trust_domains: lenient.issuers.iter().filter_map(trust_domain).collect(),
         issuers: lenient.issuers.into_iter().map(|issuer| issuer.name).collect(),
         authorities,
         destinations: lenient.alerts.destinations.into_keys().collect(),

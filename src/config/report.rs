@@ -35,6 +35,8 @@ pub enum Content {
     Revocations,
     /// A JSON Web Key Set.
     Keys,
+    /// The bundle of a SPIFFE trust domain, with keys for JWT-SVIDs.
+    Bundle,
     /// The policy, which is checked elsewhere.
     Policy,
     /// A secret.

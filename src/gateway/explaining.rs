@@ -262,7 +262,7 @@ pub fn identified(facts: &Facts, verified: bool) -> Value {
         "subject": &*facts.subject,
         "subject_claim": facts.subject_claim.as_deref(),
         "groups": facts.groups,
-        "spiffe": facts.certificate.as_ref().and_then(|certificate| certificate.spiffe.as_deref()),
+        "spiffe": facts.spiffe_id(),
         "certificate": facts.certificate.as_ref().map(|certificate| json!({
             "ca": &*certificate.ca,
             "sha256": certificate.fingerprint,

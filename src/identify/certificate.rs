@@ -18,13 +18,8 @@ use x509_parser::x509::X509Name;
 use super::doubts::Doubts;
 use super::facts::{CertificateFacts, Facts, Method};
 use super::rejection::Reason;
+use super::spiffe_id::{is_spiffe_id, is_trust_domain, trust_domain_of};
 use crate::apps::Glob;
-
-/// SPIFFE-ID section 2.3.
-const SPIFFE_ID_LIMIT_BYTES: usize = 2048;
-
-/// SPIFFE-ID section 2.1.
-const TRUST_DOMAIN_LIMIT_BYTES: usize = 255;
 
 /// RFC 1034 section 3.1: of a whole name, and of one label.
 const DNS_NAME_LIMIT_BYTES: usize = 253;
@@ -132,7 +127,7 @@ pub(super) struct Scope {
 
 impl Scope {
     fn may_issue(&self, id: &str) -> bool {
-        let domain = id.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next());
+        let domain = trust_domain_of(id);
         self.trust_domains.iter().any(|ours| domain == Some(ours))
     }
 
@@ -216,22 +211,6 @@ pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
         doubts: Doubts::default(),
         expires_unix_seconds: certificate.not_after,
     }
-}
-
-/// SPIFFE-ID section 2: scheme and trust domain in lower case, a path of plain segments, nothing else. A
-/// trust domain's own ID (without a path) names a bundle and no workload (X.509-SVID section 5.2).
-pub(super) fn is_spiffe_id(id: &str) -> bool {
-    let Some(rest) = id.strip_prefix("spiffe://") else { return false };
-    let Some((domain, path)) = rest.split_once('/') else { return false };
-    let in_path = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(in_path);
-    id.len() <= SPIFFE_ID_LIMIT_BYTES && is_trust_domain(domain) && path.split('/').all(segment)
-}
-
-/// SPIFFE-ID section 2.1.
-pub fn is_trust_domain(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
-    (1..=TRUST_DOMAIN_LIMIT_BYTES).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 /// RFC 4514: most specific first, separators escaped.

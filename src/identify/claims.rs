@@ -16,6 +16,7 @@ use super::doubts::{Doubts, EMAIL, vouches_for_email};
 use super::facts::{CertificateFacts, Facts, Method};
 use super::rejection::Reason;
 use super::settings::IssuerSettings;
+use super::svid;
 
 /// RFC 7519 section 4.1.3.
 const AUDIENCE: &str = "aud";
@@ -80,6 +81,9 @@ pub(super) fn extract(
     certificate: Option<&Arc<CertificateFacts>>,
     expires_unix_seconds: i64,
 ) -> Result<Facts, Reason> {
+    if let Some(trust_domain) = settings.trust_domain() {
+        return svid::facts(settings, trust_domain, issuer, claims, certificate, expires_unix_seconds);
+    }
     let doubts = Doubts::of(settings, &claims)?;
     let (named_by, subject) = subject(settings, &claims, &doubts)?;
     let names_email = named_by.is(EMAIL) || settings.groups_claim.is(EMAIL);

@@ -13,6 +13,8 @@ use super::doubts::Doubts;
 pub enum Method {
     Oidc,
     Mtls,
+    /// A JWT-SVID: a token that names a workload by its SPIFFE ID.
+    JwtSvid,
     /// A token of our own making, for clients that can hold nothing but a fixed string.
     ClientToken,
     /// A browser's sealed session, begun by a login at an OIDC issuer.
@@ -26,6 +28,7 @@ impl Method {
         match self {
             Method::Oidc => "oidc",
             Method::Mtls => "mtls",
+            Method::JwtSvid => "jwt_svid",
             Method::ClientToken => "client_token",
             Method::Session => "session",
             Method::Webhook => "webhook",
@@ -46,17 +49,17 @@ pub const WEBHOOKS: &str = "webhooks";
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub method: Method,
-    /// OIDC and sessions: the issuer's name in our configuration. mTLS: the authority's. Client tokens: `CLIENT_TOKENS`.
+    /// Issuers' tokens and sessions: the issuer's name in our configuration. mTLS: the authority's. Client tokens: `CLIENT_TOKENS`.
     /// Webhooks: `WEBHOOKS`.
     pub issuer: Arc<str>,
-    /// OIDC and sessions: the subject claim. mTLS: the SPIFFE ID, else the first DNS name, else the subject name.
-    /// Client tokens: the token's name. Webhooks: the app's path.
+    /// OIDC and sessions: the subject claim. JWT-SVIDs: the SPIFFE ID. mTLS: the SPIFFE ID, else the first DNS name, else
+    /// the subject name. Client tokens: the token's name. Webhooks: the app's path.
     pub subject: Arc<str>,
     /// OIDC and sessions: the claim that named the subject, where the issuer's configuration leaves it to the token.
     pub subject_claim: Option<Arc<str>>,
-    /// OIDC and sessions: the strings of the groups claim. mTLS: none.
+    /// OIDC and sessions: the strings of the groups claim. JWT-SVIDs and mTLS: none.
     pub groups: Vec<String>,
-    /// OIDC: the whole claim set. Sessions: `name`, `email` and `preferred_username`. mTLS: empty.
+    /// OIDC and JWT-SVIDs: the whole claim set. Sessions: `name`, `email` and `preferred_username`. mTLS: empty.
     pub claims: serde_json::Map<String, serde_json::Value>,
     /// The verified certificate: the identity itself (mTLS) or what came along with a token.
     pub certificate: Option<Arc<CertificateFacts>>,
@@ -65,8 +68,20 @@ pub struct Facts {
     pub client_binding: Option<Arc<str>>,
     /// What the claims leave open. Facts of an `Identity` leave nothing open that the policy in force looks at.
     pub doubts: Doubts,
-    /// OIDC: `exp` in Unix seconds. Sessions: their absolute end. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
+    /// OIDC and JWT-SVIDs: `exp` in Unix seconds. Sessions: their absolute end. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
     pub expires_unix_seconds: i64,
+}
+
+impl Facts {
+    /// The SPIFFE ID that was proven: a JWT-SVID's own, which decides like every token, else the certificate's.
+    pub fn spiffe_id(&self) -> Option<&str> {
+        match self.method {
+            Method::JwtSvid => Some(&self.subject),
+            Method::Oidc | Method::Mtls | Method::ClientToken | Method::Session | Method::Webhook => {
+                self.certificate.as_ref()?.spiffe.as_deref()
+            }
+        }
+    }
 }
 
 /// What a verified client certificate says, as far as its authority may say it.

@@ -1,4 +1,4 @@
-//! One OIDC issuer: its settings, its keys, and the judgement of its tokens.
+//! One issuer of tokens: its settings, its keys, and the judgement of its tokens.
 //!
 //! What it does: checks the settings once, then takes an `Unproven` token through algorithm, type, key,
 //! signature, kind and claims, in that order. What it refuses to know: other issuers, the cache, certificates'
@@ -28,6 +28,7 @@ use super::keys::{Found, KeySet};
 use super::kind;
 use super::rejection::Reason;
 use super::settings::{IssuerSettings, KeySource};
+use super::spiffe_id::trust_domain_of;
 use super::token::Unproven;
 
 /// A key set file. The same bound as for one that is fetched.
@@ -81,7 +82,7 @@ impl Issuer {
         let authorities = settings.ca.as_deref().map(read).transpose().map_err(fault)?;
         let key_authorities = settings.key_access.ca.as_deref().map(read).transpose().map_err(fault)?;
         let key_file = match &settings.keys {
-            KeySource::File(path) => Some(read(path).map_err(fault)?),
+            KeySource::File(path) | KeySource::Bundle { file: path, .. } => Some(read(path).map_err(fault)?),
             KeySource::Discovery | KeySource::Url(_) => None,
         };
         let files = fingerprint(&[authorities.as_deref(), key_authorities.as_deref(), key_file.as_deref()]);
@@ -96,11 +97,15 @@ impl Issuer {
         let name: Arc<str> = Arc::from(settings.name.as_str());
         let upkeep = upkeep(settings, &name, surroundings).map_err(fault)?;
         let live = match (&settings.keys, key_file) {
-            (KeySource::File(path), Some(document)) => {
+            (source @ (KeySource::File(path) | KeySource::Bundle { file: path, .. }), Some(document)) => {
                 let refused = |cause| {
                     fault(format!("`{}` is no usable key set: {}", path.display(), FetchFault::Keys(cause).code()))
                 };
-                let keys = KeySet::parse(&document, &upkeep.allowed).map_err(refused)?;
+                let keys = match source {
+                    KeySource::Bundle { .. } => KeySet::parse_bundle(&document, &upkeep.allowed),
+                    _ => KeySet::parse(&document, &upkeep.allowed),
+                };
+                let keys = keys.map_err(refused)?;
                 LiveKeys::fixed(upkeep, keys)
             }
             (source, _) => {
@@ -127,9 +132,14 @@ impl Issuer {
         Ok(Arc::new(Issuer { id, name, settings: settings.clone(), files, proxies, live }))
     }
 
-    /// Whether `iss` means this issuer: byte for byte.
+    /// Whether `iss` means this issuer: byte for byte. A trust domain is meant by the subject alone.
     pub(super) fn is_called(&self, iss: &str) -> bool {
-        self.settings.issuer == iss
+        self.settings.issuer == iss && self.settings.trust_domain().is_none()
+    }
+
+    /// Whether this is the trust domain that a subject claims to be of.
+    pub(super) fn is_domain_of(&self, subject: &str) -> bool {
+        self.settings.trust_domain().is_some_and(|domain| trust_domain_of(subject) == Some(domain))
     }
 
     /// The stamp of the keys that count at `now`.
@@ -169,7 +179,7 @@ impl Issuer {
         claims::unproven_facts(&self.settings, &self.name, claims)
     }
 
-    /// Judges a token whose `iss` is this issuer.
+    /// Judges a token that is to be of this issuer.
     pub(super) async fn judge(
         &self,
         token: Unproven<'_>,

@@ -97,6 +97,16 @@ pub(super) struct KeyRef<'a>(&'a Key);
 impl KeySet {
     /// Reads a JWK set. `allowed` is the issuer's list; its order decides what an RSA key without `alg` is for.
     pub(super) fn parse(document: &[u8], allowed: &[Algorithm]) -> Result<Self, KeySetFault> {
+        Self::read(document, allowed, Purpose::Signatures)
+    }
+
+    /// Reads the keys for JWT-SVIDs out of the bundle of a SPIFFE trust domain (SPIFFE Trust Domain and Bundle section 4.2,
+    /// JWT-SVID section 6).
+    pub(super) fn parse_bundle(document: &[u8], allowed: &[Algorithm]) -> Result<Self, KeySetFault> {
+        Self::read(document, allowed, Purpose::JwtSvids)
+    }
+
+    fn read(document: &[u8], allowed: &[Algorithm], purpose: Purpose) -> Result<Self, KeySetFault> {
         static STAMPS: AtomicU64 = AtomicU64::new(1);
         let mut document = json::object(document).ok_or(KeySetFault::Malformed)?;
         let Some(Value::Array(entries)) = document.remove("keys") else { return Err(KeySetFault::Malformed) };
@@ -108,7 +118,7 @@ impl KeySet {
         for entry in entries {
             let Value::Object(mut jwk) = entry else { return Err(KeySetFault::Malformed) };
             json::drop_nulls(&mut jwk);
-            match Entry::read(&jwk, allowed) {
+            match Entry::read(&jwk, allowed, purpose) {
                 Entry::Usable(candidate) => candidates.push(candidate),
                 Entry::Spoils(id) => spoiled.push(id),
                 Entry::NotForUs => {}
@@ -229,8 +239,8 @@ impl Candidate {
 
 impl Entry {
     /// Reads one JWK without `null` members.
-    fn read(jwk: &Map<String, Value>, allowed: &[Algorithm]) -> Entry {
-        if !is_for_signatures(jwk) {
+    fn read(jwk: &Map<String, Value>, allowed: &[Algorithm], purpose: Purpose) -> Entry {
+        if !purpose.is_of(jwk) {
             return Entry::NotForUs;
         }
         let id = match jwk.get("kid") {
@@ -306,9 +316,23 @@ impl Candidate {
     }
 }
 
-/// Whether `use` leaves a set's entry for signatures.
-fn is_for_signatures(jwk: &Map<String, Value>) -> bool {
-    jwk.get("use").is_none_or(|purpose| purpose == "sig")
+/// What the keys of a set are to verify.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Signatures,
+    JwtSvids,
+}
+
+impl Purpose {
+    /// Whether an entry is for this. In a bundle it must say so, as others there are for certificates, and have an id.
+    fn is_of(self, jwk: &Map<String, Value>) -> bool {
+        match self {
+            Purpose::Signatures => jwk.get("use").is_none_or(|named| named == "sig"),
+            Purpose::JwtSvids => {
+                jwk.get("use").is_some_and(|named| named == "jwt-svid") && jwk.get("kid").is_some_and(Value::is_string)
+            }
+        }
+    }
 }
 
 /// A member in base64url.

@@ -28,6 +28,8 @@ mod login;
 mod mtls;
 mod rejection;
 mod settings;
+mod spiffe_id;
+mod svid;
 mod token;
 mod webhook;
 
@@ -38,7 +40,7 @@ mod tests;
 
 pub use algorithm::ALGORITHMS;
 pub use authority::anchors as signing_certificates;
-pub use certificate::{is_trust_domain, own_trust_domain};
+pub use certificate::own_trust_domain;
 pub use claim_path::{ClaimPath, ClaimPathFault};
 pub use client_token::{ClientTokenHash, NewClientToken, NoRandomness};
 pub use doubts::Doubts;
@@ -58,8 +60,11 @@ pub use rejection::{Reason, Rejection, RejectionKind};
 pub use settings::{
     ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims, TokensTaken, WebhookSettings,
 };
+pub use spiffe_id::{is_trust_domain, trust_domain_of};
+pub use svid::{JWT_SVID_ALGORITHMS, JWT_SVID_TYPES};
 pub use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +151,8 @@ impl Identifier {
             match Issuer::open(one, &surroundings, earlier) {
                 Err(fault) => faults.push(fault),
                 Ok(issuer) => {
-                    let twin = issuers.iter().find(|other| other.name == issuer.name || other.is_called(&one.issuer));
+                    let twin =
+                        issuers.iter().find(|other| other.name == issuer.name || other.settings().issuer == one.issuer);
                     if let Some(twin) = twin {
                         let message = format!("has the name or the `issuer` of `{}`", twin.name);
                         faults.push(IssuerFault { issuer: one.name.clone(), message });
@@ -158,7 +164,8 @@ impl Identifier {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let tokens = previous.map_or_else(Tokens::new, |previous| previous.tokens.clone());
+        let tokens = previous.filter(|previous| !assigns_otherwise(&previous.issuers, &issuers));
+        let tokens = tokens.map_or_else(Tokens::new, |previous| previous.tokens.clone());
         let memory = previous.map_or_else(Arc::default, |previous| previous.memory.clone());
         Ok(Identifier {
             issuers,
@@ -335,6 +342,26 @@ impl Identifier {
         Some(entry.facts.clone())
     }
 
+    /// The name of the issuer that would judge such claims, for `explain --claims`.
+    pub fn issuer_for_explain(&self, claims: &Map<String, Value>) -> Option<&str> {
+        self.issuer_of(claims).map(|issuer| &*issuer.name)
+    }
+
+    /// The one issuer that is to judge a token: the one that `iss` names; without `iss`, or where no configured issuer has
+    /// it, the SPIFFE trust domain of `sub` (JWT-SVID section 3 asks for no `iss`). No other is tried after it.
+    fn issuer_of(&self, claims: &Map<String, Value>) -> Option<&Arc<Issuer>> {
+        let named = match claims.get("iss") {
+            None => None,
+            Some(Value::String(named)) => Some(named.as_str()),
+            Some(_) => return None,
+        };
+        let called = named.and_then(|named| self.issuers.iter().find(|issuer| issuer.is_called(named)));
+        called.or_else(|| {
+            let subject = claims.get("sub")?.as_str()?;
+            self.issuers.iter().find(|issuer| issuer.is_domain_of(subject))
+        })
+    }
+
     async fn judge(
         &self,
         bytes: &[u8],
@@ -343,8 +370,7 @@ impl Identifier {
         now: UnixMillis,
     ) -> Result<Arc<Facts>, Reason> {
         let token = Unproven::parse(bytes)?;
-        let named = token.claims.get("iss").and_then(Value::as_str).ok_or(Reason::TokenIssuerUnknown)?;
-        let issuer = self.issuers.iter().find(|issuer| issuer.is_called(named)).ok_or(Reason::TokenIssuerUnknown)?;
+        let issuer = self.issuer_of(&token.claims).ok_or(Reason::TokenIssuerUnknown)?;
         let certificate = holder.as_ref().map(|holder| &holder.certificate);
         let judged = issuer.judge(token, certificate, now).await?;
         let facts = Arc::new(judged.facts);
@@ -358,6 +384,14 @@ impl Identifier {
         self.tokens.remember(evidence, entry);
         Ok(facts)
     }
+}
+
+/// Whether a token may now be another issuer's: it is its trust domain's only where no issuer has its `iss`.
+fn assigns_otherwise(before: &[Arc<Issuer>], now: &[Arc<Issuer>]) -> bool {
+    let named = |issuers: &[Arc<Issuer>]| -> BTreeSet<String> {
+        issuers.iter().map(|issuer| issuer.settings().issuer.clone()).collect()
+    };
+    now.iter().any(|issuer| issuer.settings().trust_domain().is_some()) && named(before) != named(now)
 }
 
 /// Lightstep's own header often holds an opaque Lightstep token, which proves nothing to us and is

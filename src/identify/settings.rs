@@ -9,7 +9,7 @@ use crate::apps::AppPath;
 use crate::egress::Egress;
 use crate::secret::SecretRef;
 
-/// One OIDC issuer that callers' tokens may come from.
+/// One issuer that callers' tokens may come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSettings {
     /// Our own name for it; policy subjects use it.
@@ -111,4 +111,10 @@ pub enum KeySource {
     Discovery,
     Url(String),
     File(PathBuf),
+    /// The bundle of a SPIFFE trust domain, whose tokens are JWT-SVIDs: they are told by their subject and need no `iss`;
+    /// `IssuerSettings::issuer` is the trust domain's own ID.
+    Bundle {
+        file: PathBuf,
+        trust_domain: String,
+    },
 }

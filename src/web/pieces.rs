@@ -193,6 +193,7 @@ pub fn method(method: &str) -> &str {
     match method {
         "session" => "browser session",
         "oidc" => "signed token",
+        "jwt_svid" => "SPIFFE token",
         "mtls" => "client certificate",
         "client_token" => "client token",
         other => other,

@@ -16,6 +16,7 @@ mod login;
 mod names;
 mod sealing;
 mod sessions;
+mod svids;
 mod rotation;
 mod scopes;
 mod tokens;

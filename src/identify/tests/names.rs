@@ -6,8 +6,9 @@
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 
 use super::super::ClientVerifier;
-use super::super::certificate::{Host, host, is_spiffe_id};
+use super::super::certificate::{Host, host};
 use super::super::forge::World;
+use super::super::spiffe_id::is_spiffe_id;
 use super::authority::{Authority, WORKLOAD, chain, dns, present, said, uri};
 
 #[test]

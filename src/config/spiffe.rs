@@ -1,0 +1,118 @@
+//! `issuers[].spiffe`: a SPIFFE trust domain whose workloads show JWT-SVIDs.
+//!
+//! What it does: checks the trust domain, its bundle and the few settings that it shares with other issuers. What it
+//! refuses to know: what stands in the bundle. Invariants: what JWT-SVID fixes (claims, types, algorithms) is no setting,
+//! and one that would have no effect is an error.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::claims::{claim, subject_claims};
+use super::issuers::{RawIssuer, algorithms, own_name, place, texts, times};
+use super::limits::hours;
+use super::report::{Content, Report};
+use crate::document::{Spanned, name};
+use crate::egress::Egress;
+use crate::identify::{
+    IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeyAccess, KeySource, TokensTaken, is_trust_domain,
+};
+
+/// A SPIFFE trust domain.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(
+    rename = "TrustDomain",
+    extend("x-hint" = "write `{ trust_domain: prod.acme.example, bundle: { file: bundle.json } }`")
+)]
+pub struct RawSpiffe {
+    /// Its name, without `spiffe://`.
+    pub trust_domain: Spanned<String>,
+    /// Where its keys are.
+    pub bundle: RawBundle,
+}
+
+/// The bundle of a trust domain.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Bundle", extend("x-hint" = "write `{ file: bundle.json }`"))]
+pub struct RawBundle {
+    /// A bundle in SPIFFE's form: a JWKS, of which the keys with `use: jwt-svid` count.
+    pub file: Spanned<String>,
+}
+
+/// An issuer of JWT-SVIDs. `None`: it was reported.
+pub fn trust_domain(
+    report: &mut Report<'_>,
+    index: usize,
+    raw: &RawIssuer,
+    spiffe: &Spanned<RawSpiffe>,
+    has_login: bool,
+) -> Option<IssuerSettings> {
+    let subject = |key: &str| format!("issuers[{index}].{key}");
+    let own_name = own_name(report, index, raw);
+    without_effect(report, index, raw, spiffe);
+    if has_login {
+        let message = format!("people cannot log in at {}: it is a SPIFFE trust domain", name(&raw.name.value));
+        report.error_with_hint(spiffe, message, "let `web.login.issuer` name an OIDC issuer");
+    }
+    let RawSpiffe { trust_domain, bundle } = &spiffe.value;
+    let domain = trust_domain.value.as_str();
+    if !is_trust_domain(domain) {
+        let message = format!(
+            "`{}` is written in full, of `a-z 0-9 . - _`, without `spiffe://` and wildcards",
+            subject("spiffe.trust_domain")
+        );
+        report.error_with_hint(trust_domain, message, "write it like `prod.acme.example`");
+    }
+    let file = report.path(&bundle.file, &subject("spiffe.bundle.file"), Content::Bundle);
+    let (leeway, max_lifetime) = times(report, index, raw);
+    Some(IssuerSettings {
+        name: own_name?,
+        issuer: format!("spiffe://{domain}"),
+        audiences: texts(report, &raw.audiences, &subject("audiences")),
+        algorithms: algorithms(report, raw, &JWT_SVID_ALGORITHMS),
+        keys: KeySource::Bundle { file: file?, trust_domain: domain.to_owned() },
+        ca: None,
+        key_access: KeyAccess::default(),
+        egress: Egress::Direct,
+        subject_claims: subject_claims(report, None, ""),
+        groups_claim: claim(report, None, "", "groups")?,
+        audience_claim: claim(report, None, "", "aud")?,
+        types: JWT_SVID_TYPES.map(str::to_owned).to_vec(),
+        accepts_unverified_email: false,
+        tokens: TokensTaken::Any,
+        login_clients: Vec::new(),
+        leeway,
+        max_lifetime,
+        stale_keys: hours(24),
+        refresh: hours(1),
+    })
+}
+
+/// Reports what says something of other issuers.
+fn without_effect(report: &mut Report<'_>, index: usize, raw: &RawIssuer, spiffe: &Spanned<RawSpiffe>) {
+    let at_all = |given: bool| given.then(|| place(spiffe));
+    let claims = &raw.claims;
+    for (key, at) in [
+        ("issuer", raw.issuer.as_ref().map(place)),
+        ("jwks", raw.jwks.as_ref().map(place)),
+        ("ca", raw.ca.as_ref().map(place)),
+        ("proxy", raw.proxy.as_ref().map(place)),
+        ("claims.subject", claims.subject.as_ref().map(place)),
+        ("claims.groups", claims.groups.as_ref().map(place)),
+        ("claims.audience", claims.audience.as_ref().map(place)),
+        ("types", at_all(raw.types.is_some())),
+        ("tokens", at_all(raw.tokens.is_some())),
+        ("email_unverified", at_all(raw.email_unverified.is_some())),
+        ("refresh", raw.refresh.as_ref().map(place)),
+        ("stale_keys", raw.stale_keys.as_ref().map(place)),
+    ] {
+        let Some(at) = at else { continue };
+        let hint = match key {
+            "issuer" => "remove one of the two: JWT-SVIDs are told by the trust domain of their `sub`",
+            "jwks" | "ca" | "proxy" | "refresh" | "stale_keys" => "remove it: the keys are in `spiffe.bundle`",
+            _ => "remove it: the standard says what a JWT-SVID looks like",
+        };
+        report.error_with_hint(&at, format!("`issuers[{index}].{key}` has no use beside `spiffe`"), hint);
+    }
+}

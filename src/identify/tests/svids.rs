@@ -1,0 +1,286 @@
+//! JWT-SVIDs beside an OIDC issuer's tokens.
+//!
+//! What it does: presents tokens of both kinds, hostile ones among them, and changes what they are judged by. What it
+//! refuses to know: policies. Invariant: a token is judged by the keys of one issuer, and never by those of another.
+
+use serde_json::{Value, json};
+
+use super::super::forge::{
+    Answer, ED, Folder, ISSUER, NOW, OTHER_RSA, P256, P384, RSA, TestKey, World, base64url, caller, claims, issuer,
+    verdict,
+};
+use super::super::{IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeySource, Method, TokensTaken};
+
+const ID: &str = "spiffe://prod.acme.example/ns/checkout/sa/otel";
+const PARTNER: &str = "spiffe://partner.example/a";
+
+/// An issuer of JWT-SVIDs, as the configuration makes it, with this bundle.
+fn trust_domain(name: &str, domain: &str, folder: &Folder, keys: Value) -> IssuerSettings {
+    let bundle = json!({"keys": keys, "spiffe_sequence": 7, "spiffe_refresh_hint": 300});
+    let file = folder.write(&format!("{name}.json"), bundle.to_string());
+    IssuerSettings {
+        name: name.to_owned(),
+        issuer: format!("spiffe://{domain}"),
+        algorithms: JWT_SVID_ALGORITHMS.map(str::to_owned).to_vec(),
+        types: JWT_SVID_TYPES.map(str::to_owned).to_vec(),
+        tokens: TokensTaken::Any,
+        ..issuer(KeySource::Bundle { file, trust_domain: domain.to_owned() })
+    }
+}
+
+/// The claims of a JWT-SVID with these changes.
+fn svid(changes: Value) -> Value {
+    let mut all = json!({"iss": null, "sub": ID, "groups": null});
+    all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    all
+}
+
+/// A JWT-SVID under a header of these members.
+fn under(key: &TestKey, header: Value) -> String {
+    let algorithm = header["alg"].as_str().unwrap().to_owned();
+    key.token_of_texts(&algorithm, &header.to_string(), &claims(svid(json!({}))).to_string())
+}
+
+type Said<'a> = Result<(Method, &'a str, &'a str), &'static str>;
+
+const MESH: Said<'_> = Ok((Method::JwtSvid, "mesh", ID));
+const UNKNOWN: Said<'_> = Err("token_issuer_unknown");
+const NO_KEY: Said<'_> = Err("token_key_unknown");
+
+/// A token of the trust domain `prod.acme.example`, whose claims have these changes.
+fn of(changes: Value) -> String {
+    P256.token("ES256", "svid", svid(changes))
+}
+
+/// Shows each token to a room with two trust domains and an OIDC issuer.
+async fn each(rows: Vec<(&str, String, Said<'_>)>) {
+    let world = World::new();
+    let folder = Folder::new();
+    let bundle = json!([
+        P256.jwk_with(json!({"kid": "svid", "use": "jwt-svid"})),
+        P384.jwk_with(json!({"kid": "svid", "use": "x509-svid", "x5c": ["AA"]})),
+        P384.jwk_with(json!({"kid": "plain", "use": "sig"})),
+        P384.jwk_with(json!({"kid": "unused"})),
+        P384.jwk_with(json!({"kid": "capitals", "use": "JWT-SVID"})),
+        P384.jwk_with(json!({"kid": "x509", "use": "x509-svid", "x5c": ["AA"]})),
+        P384.jwk_with(json!({"use": "jwt-svid"})),
+        ED.jwk_with(json!({"kid": "ed", "use": "jwt-svid"})),
+    ]);
+    let keys = json!([RSA.jwk_with(json!({"kid": "rs"})), P384.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]);
+    let oidc = issuer(KeySource::File(folder.write("jwks.json", Answer::keys(keys).body)));
+    let mesh = trust_domain("mesh", "prod.acme.example", &folder, bundle);
+    let partner_keys = json!([OTHER_RSA.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]);
+    let partner = trust_domain("partner", "partner.example", &folder, partner_keys);
+    let identifier = world.identifier(&[oidc, mesh, partner], None);
+    for (what, token, expected) in rows {
+        let said = identifier.identify(caller(Some(&token), None)).await;
+        let said = said.as_ref().map(|identity| {
+            let facts = identity.facts();
+            assert!(facts.method == Method::Oidc || facts.groups.is_empty(), "{what}");
+            (facts.method, &*facts.issuer, &*facts.subject)
+        });
+        assert_eq!(said.map_err(|rejection| rejection.reason), expected, "{what}");
+    }
+}
+
+/// Scenario: JWT-SVIDs and an OIDC issuer's tokens, with types and with `iss` of each kind. Guarantees: a JWT-SVID needs no
+/// `iss` and no type; `iss` of a configured issuer leads there alone, and a SPIFFE ID as an OIDC subject is a text.
+#[tokio::test]
+async fn a_jwt_svid_goes_by_its_trust_domain() {
+    each(vec![
+        ("without `iss`", of(json!({})), MESH),
+        ("of type JOSE", under(&P256, json!({"alg": "ES256", "kid": "svid", "typ": "JOSE"})), MESH),
+        ("without a type", under(&P256, json!({"alg": "ES256", "kid": "svid"})), MESH),
+        ("of type at+jwt", under(&P256, json!({"alg": "ES256", "kid": "svid", "typ": "at+jwt"})), Err("token_type")),
+        ("of another type", under(&P256, json!({"alg": "ES256", "kid": "svid", "typ": "dpop+jwt"})), Err("token_type")),
+        ("without `kid`, for the only key", under(&P256, json!({"alg": "ES256"})), MESH),
+        ("with the `iss` of its server", of(json!({"iss": "https://spire.example"})), MESH),
+        ("with the trust domain as `iss`", of(json!({"iss": "spiffe://prod.acme.example"})), MESH),
+        ("with another trust domain as `iss`", of(json!({"iss": "spiffe://partner.example"})), MESH),
+        ("with the `iss` of an OIDC issuer", of(json!({"iss": ISSUER})), NO_KEY),
+        ("with an `iss` that is no text", of(json!({"iss": [ISSUER]})), UNKNOWN),
+        ("with an empty `iss`", of(json!({"iss": ""})), MESH),
+        ("an OIDC token", RSA.token("RS256", "rs", json!({})), Ok((Method::Oidc, "idp", "ada"))),
+        (
+            "an OIDC token about a SPIFFE ID",
+            RSA.token("RS256", "rs", json!({"sub": ID})),
+            Ok((Method::Oidc, "idp", ID)),
+        ),
+        ("an OIDC token without `iss`", RSA.token("RS256", "rs", json!({"iss": null})), UNKNOWN),
+    ])
+    .await;
+}
+
+/// Scenario: JWT-SVIDs whose subjects, audiences and times are not as they must be. Guarantees: only the ID of a workload of
+/// a configured trust domain is one, and `aud` and `exp` are demanded.
+#[tokio::test]
+async fn a_jwt_svid_says_who_it_is_and_for_whom() {
+    each(vec![
+        ("of a trust domain without issuer", of(json!({"sub": "spiffe://other.example/a"})), UNKNOWN),
+        ("of another trust domain", of(json!({"sub": PARTNER})), Err("token_algorithm")),
+        ("of another by its key", OTHER_RSA.token("RS256", "svid", svid(json!({}))), Err("token_algorithm")),
+        (
+            "the other's own",
+            OTHER_RSA.token("RS256", "svid", svid(json!({"sub": PARTNER}))),
+            Ok((Method::JwtSvid, "partner", PARTNER)),
+        ),
+        ("of a longer trust domain", of(json!({"sub": "spiffe://prod.acme.example.evil/a"})), UNKNOWN),
+        ("of a shorter trust domain", of(json!({"sub": "spiffe://acme.example/a"})), UNKNOWN),
+        ("with a user", of(json!({"sub": "spiffe://a@prod.acme.example/a"})), UNKNOWN),
+        ("with a port", of(json!({"sub": "spiffe://prod.acme.example:443/a"})), UNKNOWN),
+        ("in capitals", of(json!({"sub": "spiffe://PROD.acme.example/a"})), UNKNOWN),
+        ("with the scheme in capitals", of(json!({"sub": "SPIFFE://prod.acme.example/a"})), UNKNOWN),
+        ("of no workload", of(json!({"sub": "spiffe://prod.acme.example"})), Err("token_claims")),
+        ("of the root", of(json!({"sub": "spiffe://prod.acme.example/"})), Err("token_claims")),
+        ("with an empty segment", of(json!({"sub": "spiffe://prod.acme.example//a"})), Err("token_claims")),
+        ("with dots", of(json!({"sub": "spiffe://prod.acme.example/a/../b"})), Err("token_claims")),
+        ("with a dot", of(json!({"sub": "spiffe://prod.acme.example/./a"})), Err("token_claims")),
+        ("with an escape", of(json!({"sub": "spiffe://prod.acme.example/a%2fb"})), Err("token_claims")),
+        ("with a query", of(json!({"sub": "spiffe://prod.acme.example/a?b"})), Err("token_claims")),
+        (
+            "too long",
+            of(json!({"sub": format!("spiffe://prod.acme.example/{}", "a".repeat(2048))})),
+            Err("token_claims"),
+        ),
+        ("no SPIFFE ID", of(json!({"sub": "ada"})), UNKNOWN),
+        ("without `sub`", of(json!({"sub": null})), UNKNOWN),
+        ("with a list as `sub`", of(json!({"sub": [ID]})), UNKNOWN),
+        ("without `aud`", of(json!({"aud": null})), Err("token_audience")),
+        ("with an empty `aud`", of(json!({"aud": []})), Err("token_audience")),
+        ("for another audience", of(json!({"aud": ["other"]})), Err("token_audience")),
+        ("for several audiences", of(json!({"aud": ["other", "lightkeeper"]})), MESH),
+        ("without `exp`", of(json!({"exp": null})), Err("token_claims")),
+        ("with a text as `exp`", of(json!({"exp": (NOW + 300).to_string()})), Err("token_claims")),
+        ("expired", of(json!({"exp": NOW - 60})), Err("token_expired")),
+        ("for days", of(json!({"exp": NOW + 3 * 24 * 3600})), Err("token_lifetime")),
+        ("with claims elsewhere", of(json!({"_claim_names": {"groups": "a"}})), Err("token_claims_elsewhere")),
+        ("a logout token", of(json!({"events": {}})), Err("token_type")),
+        ("with groups", of(json!({"groups": ["sre"]})), MESH),
+    ])
+    .await;
+}
+
+/// Scenario: tokens that are signed with keys of other issuers and for other purposes, in other algorithms, with shared
+/// secrets and not at all. Guarantees: only a key of `use: jwt-svid` with an id, out of the bundle of the trust domain that
+/// `sub` names, verifies a JWT-SVID, and no such key any other token.
+#[tokio::test]
+async fn a_jwt_svid_is_verified_by_its_trust_domains_bundle() {
+    let symmetric = |secret: &[u8]| {
+        let header = json!({"alg": "HS256", "kid": "svid", "typ": "JWT"}).to_string();
+        let signed = format!("{}.{}", base64url(header), base64url(claims(svid(json!({}))).to_string()));
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
+        let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
+        format!("{signed}.{}", base64url(tag.as_ref()))
+    };
+    let unsigned = format!("{}.{}.", base64url(r#"{"alg":"none"}"#), base64url(claims(svid(json!({}))).to_string()));
+    let (good, other) = (of(json!({})), of(json!({"sub": "spiffe://prod.acme.example/admin"})));
+    let swapped = format!("{}.{}", other.rsplit_once('.').unwrap().0, good.rsplit_once('.').unwrap().1);
+    each(vec![
+        ("with another's signature", swapped, Err("token_signature")),
+        ("by the OIDC issuer's key", RSA.token("RS256", "rs", svid(json!({}))), NO_KEY),
+        ("by a key for signatures", P384.token("ES384", "plain", svid(json!({}))), NO_KEY),
+        ("by a key for nothing", P384.token("ES384", "unused", svid(json!({}))), NO_KEY),
+        ("by a key for JWT-SVID", P384.token("ES384", "capitals", svid(json!({}))), NO_KEY),
+        ("by a certificate's key", P384.token("ES384", "x509", svid(json!({}))), NO_KEY),
+        ("by a certificate's key of its `kid`", P384.token("ES384", "svid", svid(json!({}))), Err("token_algorithm")),
+        ("by a key without an id", under(&P384, json!({"alg": "ES384"})), NO_KEY),
+        ("by EdDSA", ED.token("EdDSA", "ed", svid(json!({}))), Err("token_algorithm")),
+        ("said to be RSA", P256.token("RS256", "svid", svid(json!({}))), Err("token_algorithm")),
+        ("said to be by another key", P256.token("ES256", "ed", svid(json!({}))), NO_KEY),
+        ("with the public key as a secret", symmetric(P256.jwk().to_string().as_bytes()), Err("token_algorithm")),
+        ("with an empty secret", symmetric(b""), Err("token_algorithm")),
+        ("unsigned", unsigned, Err("token_algorithm")),
+        ("an OIDC token by a JWT-SVID key", P384.token("ES384", "svid", json!({})), NO_KEY),
+        ("an OIDC token by the bundle's key", P256.token("ES256", "svid", json!({"sub": ID})), NO_KEY),
+    ])
+    .await;
+}
+
+/// Scenario: claims as `explain` is given them. Guarantees: they are shown as of the issuer that would judge a token of them.
+#[tokio::test]
+async fn claims_are_explained_as_of_the_issuer_that_judges() {
+    let world = World::new();
+    let folder = Folder::new();
+    let key = || json!([P256.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]);
+    let keys = json!([RSA.jwk_with(json!({"kid": "rs"}))]);
+    let oidc = issuer(KeySource::File(folder.write("jwks.json", Answer::keys(keys).body)));
+    let mesh = trust_domain("mesh", "prod.acme.example", &folder, key());
+    let identifier = world.identifier(&[oidc, mesh], None);
+    for (claims, expected) in [
+        (json!({"sub": ID}), Some("mesh")),
+        (json!({"sub": ID, "iss": "https://spire.example"}), Some("mesh")),
+        (json!({"sub": ID, "iss": ISSUER}), Some("idp")),
+        (json!({"sub": ID, "iss": null}), None),
+        (json!({"sub": PARTNER}), None),
+        (json!({"sub": "ada"}), None),
+        (json!({}), None),
+    ] {
+        assert_eq!(identifier.issuer_for_explain(claims.as_object().unwrap()), expected, "{claims}");
+    }
+}
+
+/// Scenario: a trust domain's bundle changes, and an OIDC issuer comes whose `iss` its tokens have.
+/// Guarantees: what was verified under the configuration before is judged anew where its keys or its issuer are others.
+#[tokio::test]
+async fn verified_tokens_follow_bundle_and_issuers() {
+    let world = World::new();
+    let folder = Folder::new();
+    let (one, two) = (
+        json!([P256.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]),
+        json!([P384.jwk_with(json!({"kid": "next", "use": "jwt-svid"}))]),
+    );
+    let settings = |keys: &Value| trust_domain("mesh", "prod.acme.example", &folder, keys.clone());
+    let token = P256.token("ES256", "svid", svid(json!({"iss": "https://spire.example"})));
+    let next = P384.token("ES384", "next", svid(json!({})));
+    let known = Ok(ID.to_owned());
+
+    let first = world.identifier(&[settings(&one)], None);
+    assert_eq!(verdict(&first, &token).await, known);
+    let same = world.identifier(&[settings(&one)], Some(&first));
+    assert_eq!(same.issuers(), first.issuers());
+    assert_eq!(verdict(&same, &token).await, known);
+
+    let rotated = world.identifier(&[settings(&two)], Some(&same));
+    assert_eq!(verdict(&rotated, &token).await, Err("token_key_unknown"));
+    assert_eq!(verdict(&rotated, &next).await, known);
+
+    let back = world.identifier(&[settings(&one)], Some(&rotated));
+    assert_eq!(verdict(&back, &token).await, known);
+    let keys = folder.write("jwks.json", Answer::keys(json!([RSA.jwk_with(json!({"kid": "rs"}))])).body);
+    let server = IssuerSettings { issuer: "https://spire.example".to_owned(), ..issuer(KeySource::File(keys)) };
+    let beside = world.identifier(&[settings(&one), server], Some(&back));
+    assert_eq!(beside.issuers()["mesh"], back.issuers()["mesh"], "its keys are the same");
+    assert_eq!(verdict(&beside, &token).await, Err("token_key_unknown"));
+}
+
+/// Scenario: bundles that hold nothing for JWT-SVIDs, a trust domain twice, and one that an OIDC issuer has as its `iss`.
+/// Guarantees: each is a fault.
+#[tokio::test]
+async fn what_cannot_be_an_issuer_of_jwt_svids_is_a_fault() {
+    let world = World::new();
+    let folder = Folder::new();
+    let key = || json!([P256.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]);
+    let fault = |settings: &[IssuerSettings]| {
+        let faults =
+            super::super::Identifier::new(settings, Vec::new(), world.surroundings.clone(), None).err().unwrap();
+        faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; ")
+    };
+    for (what, keys) in [
+        ("none", json!([])),
+        ("certificates' alone", json!([P256.jwk_with(json!({"kid": "a", "use": "x509-svid"}))])),
+        ("no id", json!([P256.jwk_with(json!({"use": "jwt-svid"}))])),
+        ("a number as id", json!([P256.jwk_with(json!({"kid": 1, "use": "jwt-svid"}))])),
+        ("another algorithm", json!([ED.jwk_with(json!({"kid": "a", "use": "jwt-svid"}))])),
+        ("a private key", json!([P256.jwk_with(json!({"kid": "a", "use": "jwt-svid", "d": "AA"}))])),
+    ] {
+        let said = fault(&[trust_domain("bad", "prod.acme.example", &folder, keys)]);
+        assert!(said.contains("bad.json` is no usable key set"), "{what}: {said}");
+    }
+    let mesh = trust_domain("mesh", "prod.acme.example", &folder, key());
+    let again = trust_domain("again", "prod.acme.example", &folder, key());
+    let keys = folder.write("jwks.json", Answer::keys(json!([RSA.jwk_with(json!({"kid": "rs"}))])).body);
+    let named = IssuerSettings { issuer: mesh.issuer.clone(), ..issuer(KeySource::File(keys)) };
+    for other in [again, named] {
+        assert!(fault(&[mesh.clone(), other]).contains("of `mesh`"));
+    }
+}
