@@ -22,6 +22,8 @@ mod egress;
 mod program;
 #[path = "demo/shape.rs"]
 mod shape;
+#[path = "demo/svids.rs"]
+mod svids;
 #[path = "demo/trail.rs"]
 mod trail;
 #[path = "demo/verdicts.rs"]

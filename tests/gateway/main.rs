@@ -72,6 +72,8 @@ mod stage;
 #[cfg(test)]
 mod successes;
 #[cfg(test)]
+mod svids;
+#[cfg(test)]
 mod tree;
 #[cfg(test)]
 mod upstream;

@@ -5,7 +5,7 @@ use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{Algorithm, Issuer, Sample};
 
-use crate::stage;
+use crate::stage::{self, Folder};
 
 const PAGE: &str = include_str!("../../docs/providers.md");
 
@@ -34,7 +34,9 @@ fn recipes() -> Vec<Recipe> {
         .map(|section| {
             let issuer = block(section, "yaml issuer");
             let mut claims: Value = serde_json::from_str(block(section, "json token")).unwrap();
-            claims["iss"] = setting(issuer, "  issuer").unwrap().into();
+            if let Some(named) = setting(issuer, "  issuer") {
+                claims["iss"] = named.into();
+            }
             Recipe {
                 title: section.lines().next().unwrap(),
                 issuer,
@@ -48,6 +50,21 @@ fn recipes() -> Vec<Recipe> {
 /// The claim that holds the audience.
 fn audience(recipe: &Recipe) -> &'static str {
     if recipe.issuer.contains("audience: client_id") { "client_id" } else { "aud" }
+}
+
+/// The line of an issuer's block by which it gets keys of one issuer here: by URL, or in a trust domain's bundle.
+fn keys_of(recipe: &Recipe, keys: &Issuer, folder: &Folder) -> String {
+    let Some(spiffe) = recipe.issuer.lines().find(|line| line.starts_with("  spiffe:")) else {
+        return format!("  jwks: {{ url: \"{}\" }}", keys.jwks_url());
+    };
+    let mut set = keys.jwks();
+    for key in set["keys"].as_array_mut().unwrap() {
+        key["use"] = "jwt-svid".into();
+    }
+    std::fs::write(folder.0.join("bundle.json"), set.to_string()).unwrap();
+    let (before, after) = spiffe.split_once("file: ").unwrap();
+    let (_, after) = after.split_once(' ').unwrap();
+    format!("{before}file: \"{}\" {after}", folder.at("bundle.json"))
 }
 
 /// Changes each text within.
@@ -65,14 +82,16 @@ fn change(value: &mut Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_recipe_takes_the_token_that_it_shows() {
     let keys = Issuer::start().await.unwrap();
+    let folder = Folder::new("recipes");
     let recipes = recipes();
-    assert!(recipes.len() >= 16, "{}", recipes.len());
+    assert!(recipes.len() >= 17, "{}", recipes.len());
     let mut issuers = "issuers:".to_owned();
     for recipe in &recipes {
-        for line in recipe.issuer.lines().filter(|line| !line.starts_with("  jwks:")) {
+        let is_of_keys = |line: &&str| line.starts_with("  jwks:") || line.starts_with("  spiffe:");
+        for line in recipe.issuer.lines().filter(|line| !is_of_keys(line)) {
             issuers.push_str(&format!("\n  {line}"));
         }
-        issuers.push_str(&format!("\n    jwks: {{ url: \"{}\" }}", keys.jwks_url()));
+        issuers.push_str(&format!("\n  {}", keys_of(recipe, &keys, &folder)));
     }
     let mut plan = stage::plan(&[("issuers:", &issuers)]);
     for (number, recipe) in recipes.iter().enumerate() {
@@ -82,7 +101,7 @@ async fn each_recipe_takes_the_token_that_it_shows() {
     }
     let world = stage::start(plan).await;
     for recipe in &recipes {
-        let shown = keys.claims("").without("sub").merge(recipe.claims.clone());
+        let shown = keys.claims("").without("sub").without("iss").merge(recipe.claims.clone());
         let shown = if audience(recipe) == "aud" { shown } else { shown.without("aud") };
         let mut other = recipe.claims.clone();
         for (name, value) in other.as_object_mut().unwrap() {

@@ -21,7 +21,7 @@ async fn export(world: &World) -> u16 {
 }
 
 /// Lets the world follow its files, and returns when it does: when it has noticed a change.
-async fn follow_files(world: &World) {
+pub async fn follow_files(world: &World) {
     tokio::spawn(world.gateway.clone().watch());
     let config = world.folder().join("lightkeeper.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
