@@ -19,7 +19,7 @@ mod webhook;
 pub use exchange::{Answer, ExchangeFault, Repeat, exchange};
 pub use grpc::{GrpcAnswer, exchange_grpc};
 pub use head::{HeadDefect, basic, grpc, http1, taken, taken_by_queries};
-pub use remembered::{ExportDigest, Likeness, PartKey, PartScope, Remembered};
+pub use remembered::{ExportDigest, Likeness, PartKey, PartScope, Remembered, Sender};
 pub use send::{Intake, SendFault, gunzip};
 pub use settings::{ClientIdentity, UpstreamSettings};
 pub use supply::{Pieces, Replayable, Supply, Whole};

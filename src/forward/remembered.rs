@@ -3,10 +3,12 @@
 //! What it does: remembers for minutes what was accepted while the export as a whole was answered with "try again",
 //! so that the exporter's retry sends only what is missing. What it refuses to know: what a part holds, and for
 //! whom it is; keys are digests. Invariants: an export that was answered with success is not remembered, so that
-//! what is swallowed came again; a bounded number of parts, the oldest forgotten first; a part is known by
-//! its digest alone, while a likeness only tells that no digest is needed.
+//! what is swallowed came again; a part is known at the upstream that took it, and at no other; a bounded number of parts:
+//! beyond it, the sender of which most are remembered loses its oldest, so that no sender pushes out another's; a part is
+//! known by its digest alone, while a likeness only tells that no digest is needed.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +19,7 @@ use bytes::Bytes;
 use crate::clock::UnixMillis;
 use crate::otlp::{PartialSuccess, Signal};
 
-/// Parts that are remembered at once; some 10 MiB when none has a message.
+/// Parts that are remembered at once; some 20 MiB when none has a message.
 const REMEMBERED_PARTS: usize = 65_536;
 /// What of a backend's message is kept, in bytes.
 const MESSAGE_BYTES: usize = 1024;
@@ -27,7 +29,12 @@ const MESSAGE_BYTES: usize = 1024;
 pub struct PartKey {
     digest: [u8; 32],
     likeness: Likeness,
+    sender: Sender,
 }
+
+/// Among whose parts a part counts when the memory is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sender(u64);
 
 /// What is the same for an export and its retry and costs nothing to tell: the sender, the signal and the length. Exports
 /// of which it differs differ; others may.
@@ -52,15 +59,19 @@ pub struct PartScope<'a> {
     pub method: &'a str,
     pub issuer: &'a str,
     pub subject: &'a str,
+    /// Where the upstream is, as it is configured: what one has taken, another has not.
+    pub upstream: &'a str,
     pub project: &'a str,
     pub signal: Signal,
     pub export: ExportDigest,
     pub likeness: Likeness,
+    /// The sender once more, as the memory counts it.
+    pub sender: Sender,
 }
 
 impl PartKey {
     /// `scope`: the caller and the destination, in words.
-    pub fn new(scope: &[&str], pieces: &[Bytes]) -> Self {
+    pub fn new(sender: Sender, scope: &[&str], pieces: &[Bytes]) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for word in scope {
             context.update(&(word.len() as u64).to_be_bytes());
@@ -69,19 +80,20 @@ impl PartKey {
         for piece in pieces {
             context.update(piece);
         }
-        PartKey { digest: bytes_of(&context.finish()), likeness: Likeness::default() }
+        PartKey { digest: bytes_of(&context.finish()), likeness: Likeness::default(), sender }
     }
 
     /// The key of a part of an export.
     pub fn of_part(scope: &PartScope<'_>, pieces: &[Bytes]) -> Self {
-        let PartScope { method, issuer, subject, project, signal, export, likeness } = *scope;
+        let PartScope { method, issuer, subject, upstream, project, signal, export, likeness, sender } = *scope;
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&export.0);
         for piece in pieces {
             context.update(piece);
         }
         let content = Bytes::copy_from_slice(context.finish().as_ref());
-        let key = PartKey::new(&["export", method, issuer, subject, project, signal.name()], &[content]);
+        let words = ["export", method, issuer, subject, upstream, project, signal.name()];
+        let key = PartKey::new(sender, &words, &[content]);
         PartKey { likeness, ..key }
     }
 }
@@ -90,13 +102,28 @@ fn bytes_of(digest: &digest::Digest) -> [u8; 32] {
     digest.as_ref().first_chunk::<32>().copied().unwrap_or_default()
 }
 
+/// What is kept of one part.
+struct Part {
+    /// Counts up, so that the lowest is the oldest.
+    number: u64,
+    until: UnixMillis,
+    said: Option<PartialSuccess>,
+}
+
+/// How many parts a sender has, and its oldest. The greatest is the first to lose one: that with the most, and among
+/// equals that with the oldest.
+type Rank = (usize, Reverse<u64>, Sender);
+
 #[derive(Default)]
 struct Parts {
-    by_key: HashMap<PartKey, (u64, UnixMillis, Option<PartialSuccess>)>,
+    by_key: HashMap<PartKey, Part>,
     /// How many of them have this likeness; none is zero.
     by_likeness: HashMap<Likeness, usize>,
-    /// In the order in which they were remembered; those forgotten since are passed over.
-    by_age: VecDeque<(u64, PartKey)>,
+    /// Each of them, in the order in which they were remembered.
+    by_age: BTreeMap<u64, PartKey>,
+    /// The numbers of each sender's; none is empty.
+    by_sender: HashMap<Sender, BTreeSet<u64>>,
+    ranks: BTreeSet<Rank>,
     next: u64,
 }
 
@@ -110,19 +137,52 @@ pub struct Remembered {
 }
 
 impl Parts {
-    fn insert(&mut self, key: PartKey, value: (u64, UnixMillis, Option<PartialSuccess>)) {
-        if self.by_key.insert(key, value).is_none() {
-            *self.by_likeness.entry(key.likeness).or_default() += 1;
-        }
+    fn insert(&mut self, key: PartKey, until: UnixMillis, said: Option<PartialSuccess>) {
+        self.remove(&key);
+        let number = self.next;
+        self.next += 1;
+        self.by_key.insert(key, Part { number, until, said });
+        *self.by_likeness.entry(key.likeness).or_default() += 1;
+        self.by_age.insert(number, key);
+        self.change(key.sender, |numbers| numbers.insert(number));
     }
 
     fn remove(&mut self, key: &PartKey) {
-        if self.by_key.remove(key).is_none() {
-            return;
-        }
+        let Some(part) = self.by_key.remove(key) else { return };
         match self.by_likeness.get_mut(&key.likeness) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(self.by_likeness.remove(&key.likeness)),
+        }
+        self.by_age.remove(&part.number);
+        self.change(key.sender, |numbers| numbers.remove(&part.number));
+    }
+
+    /// Changes the numbers of a sender, and its rank with them.
+    fn change(&mut self, sender: Sender, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
+        let rank = |numbers: &BTreeSet<u64>| Some((numbers.len(), Reverse(*numbers.first()?), sender));
+        let numbers = self.by_sender.entry(sender).or_default();
+        if let Some(before) = rank(numbers) {
+            self.ranks.remove(&before);
+        }
+        change(numbers);
+        match rank(numbers) {
+            Some(after) => drop(self.ranks.insert(after)),
+            None => drop(self.by_sender.remove(&sender)),
+        }
+    }
+
+    /// Forgets what is over, from the oldest on, and what is beyond the bound.
+    fn tidy(&mut self, now: UnixMillis) {
+        while let Some(oldest) = self.by_age.first_key_value().map(|(_, key)| *key)
+            && self.by_key.get(&oldest).is_none_or(|part| part.until <= now)
+        {
+            self.remove(&oldest);
+        }
+        while self.by_key.len() > REMEMBERED_PARTS
+            && let Some((_, Reverse(number), _)) = self.ranks.last()
+            && let Some(key) = self.by_age.get(number).copied()
+        {
+            self.remove(&key);
         }
     }
 }
@@ -138,6 +198,11 @@ impl Remembered {
         Likeness(self.hasher.hash_one((sender, signal.name(), length)))
     }
 
+    /// `sender` is all that tells a sender from others.
+    pub fn sender(&self, sender: impl Hash) -> Sender {
+        Sender(self.hasher.hash_one(sender))
+    }
+
     /// Whether a part of an export like this may be known. If not, none of its keys is needed. Nearly always no lock.
     pub fn may_know(&self, likeness: Likeness) -> bool {
         !self.is_empty() && self.lock().by_likeness.contains_key(&likeness)
@@ -146,8 +211,8 @@ impl Remembered {
     /// What the backend said when it took this part.
     pub fn find(&self, key: &PartKey, now: UnixMillis) -> Option<Option<PartialSuccess>> {
         let parts = self.lock();
-        let (_, until, said) = parts.by_key.get(key)?;
-        (now < *until).then(|| said.clone())
+        let part = parts.by_key.get(key)?;
+        (now < part.until).then(|| part.said.clone())
     }
 
     /// Keeps in mind that the backend took this part.
@@ -157,21 +222,8 @@ impl Remembered {
             said.message.truncate(end);
         }
         let mut parts = self.lock();
-        let number = parts.next;
-        parts.next += 1;
-        parts.insert(key, (number, until, said));
-        parts.by_age.push_back((number, key));
-        while let Some((number, oldest)) = parts.by_age.front().copied() {
-            let held = parts.by_key.get(&oldest).filter(|(held, ..)| *held == number);
-            let over = held.is_none_or(|(_, until, _)| *until <= now) || parts.by_age.len() > REMEMBERED_PARTS;
-            if !over {
-                break;
-            }
-            if held.is_some() {
-                parts.remove(&oldest);
-            }
-            parts.by_age.pop_front();
-        }
+        parts.insert(key, until, said);
+        parts.tidy(now);
         self.count.store(parts.by_key.len(), Ordering::Release);
     }
 
@@ -179,9 +231,6 @@ impl Remembered {
     pub fn forget(&self, key: &PartKey) {
         let mut parts = self.lock();
         parts.remove(key);
-        if parts.by_key.is_empty() {
-            parts.by_age.clear();
-        }
         self.count.store(parts.by_key.len(), Ordering::Release);
     }
 
@@ -195,13 +244,31 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> PartKey {
-        PartKey::new(&["caller", name], &[])
+        PartKey::new(Sender::default(), &["caller", name], &[])
+    }
+
+    fn scope() -> PartScope<'static> {
+        PartScope {
+            method: "oidc",
+            issuer: "acme",
+            subject: "pod",
+            upstream: "https://ingest.example:443",
+            project: "shop-prod",
+            signal: Signal::Traces,
+            export: ExportDigest::of(b"whole"),
+            likeness: Likeness(7),
+            sender: Sender(8),
+        }
     }
 
     #[test]
     fn a_key_tells_scopes_and_bytes_apart_but_not_pieces() {
         let part = |scope: &[&str], pieces: &[&'static [u8]]| {
-            PartKey::new(scope, &pieces.iter().map(|piece| Bytes::from_static(piece)).collect::<Vec<_>>())
+            PartKey::new(
+                Sender::default(),
+                scope,
+                &pieces.iter().map(|piece| Bytes::from_static(piece)).collect::<Vec<_>>(),
+            )
         };
         assert!(part(&["a", "b"], &[b"xy"]) == part(&["a", "b"], &[b"x", b"y"]));
         let different: &[(&[&str], &[&'static [u8]])] =
@@ -211,33 +278,16 @@ mod tests {
         }
     }
 
-    /// Scenario: parts that differ in one thing only: who sent them and how that was proven, where they go, their signal,
+    /// Scenario: parts that differ in one thing only: who sent them and how that was proven, at which upstream and in which project they go, their signal,
     /// the export that they are a part of, their own bytes. Guarantees: each has a key of its own.
     #[test]
     fn a_part_is_known_by_all_that_it_is() {
-        let whole = ExportDigest::of(b"whole");
-        let scope = PartScope {
-            method: "oidc",
-            issuer: "acme",
-            subject: "pod",
-            project: "shop-prod",
-            signal: Signal::Traces,
-            export: whole,
-            likeness: Likeness(7),
-        };
         let other = |change: fn(&mut PartScope<'static>)| {
-            let mut other = PartScope {
-                method: "oidc",
-                issuer: "acme",
-                subject: "pod",
-                project: "shop-prod",
-                signal: Signal::Traces,
-                export: ExportDigest::of(b"whole"),
-                likeness: Likeness(7),
-            };
+            let mut other = scope();
             change(&mut other);
             PartKey::of_part(&other, &[Bytes::from_static(b"part")])
         };
+        let scope = scope();
         let part = PartKey::of_part(&scope, &[Bytes::from_static(b"part")]);
         assert!(other(|_| ()) == part);
         assert!(PartKey::of_part(&scope, &[Bytes::from_static(b"pa"), Bytes::from_static(b"rt")]) == part);
@@ -246,6 +296,7 @@ mod tests {
             ("issuer", other(|scope| scope.issuer = "other")),
             ("subject", other(|scope| scope.subject = "pod2")),
             ("issuer and subject", other(|scope| (scope.issuer, scope.subject) = ("acmep", "od"))),
+            ("upstream", other(|scope| scope.upstream = "https://other.example:443")),
             ("project", other(|scope| scope.project = "checkout-prod")),
             ("metrics", other(|scope| scope.signal = Signal::Metrics)),
             ("logs", other(|scope| scope.signal = Signal::Logs)),
@@ -260,7 +311,11 @@ mod tests {
     #[test]
     fn what_was_taken_is_known_until_its_time_or_the_success() {
         let memory = Remembered::default();
-        let is_empty = || memory.is_empty() && memory.lock().by_likeness.is_empty();
+        let is_empty = || {
+            let parts = memory.lock();
+            let rest = (parts.by_likeness.len(), parts.by_age.len(), parts.by_sender.len(), parts.ranks.len());
+            memory.is_empty() && rest == (0, 0, 0, 0)
+        };
         assert!(is_empty());
         let said = PartialSuccess { rejected: 2, message: "é".repeat(MESSAGE_BYTES) };
         memory.remember(key("one"), Some(said), UnixMillis(100), UnixMillis(0));
@@ -308,15 +363,61 @@ mod tests {
         }
     }
 
+    fn part(sender: u64, number: usize) -> PartKey {
+        PartKey::new(Sender(sender), &["caller", &number.to_string()], &[])
+    }
+
     #[test]
     fn the_memory_is_bounded() {
         let memory = Remembered::default();
         for number in 0..REMEMBERED_PARTS + 10 {
-            memory.remember(key(&number.to_string()), None, UnixMillis(i64::MAX), UnixMillis(0));
+            memory.remember(part(1, number), None, UnixMillis(i64::MAX), UnixMillis(0));
         }
         let parts = memory.lock();
         assert_eq!((parts.by_key.len(), parts.by_age.len()), (REMEMBERED_PARTS, REMEMBERED_PARTS));
         assert_eq!(parts.by_likeness.get(&Likeness::default()), Some(&REMEMBERED_PARTS));
-        assert!(!parts.by_key.contains_key(&key("9")) && parts.by_key.contains_key(&key("10")));
+        assert!(!parts.by_key.contains_key(&part(1, 9)) && parts.by_key.contains_key(&part(1, 10)));
+    }
+
+    /// Scenario: one sender has far more remembered than there is room for, before and after others of which little is; then
+    /// many senders of one part each. Guarantees: what goes is the oldest of the sender that has the most; where all have as
+    /// much, the oldest of all.
+    #[test]
+    fn no_sender_pushes_out_what_is_remembered_of_another() {
+        let memory = Remembered::default();
+        let remember = |key| memory.remember(key, None, UnixMillis(i64::MAX), UnixMillis(0));
+        let is_known = |key| memory.find(&key, UnixMillis(0)).is_some();
+        remember(part(1, 0));
+        (0..REMEMBERED_PARTS * 2).for_each(|number| remember(part(2, number)));
+        (0..10).for_each(|number| remember(part(3, number)));
+        (0..100).for_each(|number| remember(part(2, REMEMBERED_PARTS * 2 + number)));
+        assert!(is_known(part(1, 0)), "the first sender's was pushed out");
+        assert!((0..10).all(|number| is_known(part(3, number))), "the third sender's was pushed out");
+        let parts = memory.lock();
+        let counts = [1, 2, 3].map(|sender| parts.by_sender[&Sender(sender)].len());
+        assert_eq!(counts, [1, REMEMBERED_PARTS - 11, 10]);
+        assert_eq!(parts.ranks.len(), 3);
+        drop(parts);
+        let memory = Remembered::default();
+        for sender in 0..REMEMBERED_PARTS + 5 {
+            memory.remember(part(sender as u64, 0), None, UnixMillis(i64::MAX), UnixMillis(0));
+        }
+        let held = |sender| memory.find(&part(sender, 0), UnixMillis(0)).is_some();
+        assert!((0..5).all(|sender| !held(sender)) && (5..10).all(held) && held(REMEMBERED_PARTS as u64 + 4));
+    }
+
+    /// Scenario: an export is remembered and forgotten, again and again, while a part of another sender stays.
+    /// Guarantees: what was forgotten takes no place, so that what stays is not pushed out by it.
+    #[test]
+    fn what_is_forgotten_takes_no_place() {
+        let memory = Remembered::default();
+        memory.remember(part(1, 0), None, UnixMillis(i64::MAX), UnixMillis(0));
+        for number in 0..REMEMBERED_PARTS + 10 {
+            memory.remember(part(2, number), None, UnixMillis(i64::MAX), UnixMillis(0));
+            memory.forget(&part(2, number));
+        }
+        assert!(memory.find(&part(1, 0), UnixMillis(0)).is_some());
+        let parts = memory.lock();
+        assert_eq!((parts.by_age.len(), parts.ranks.len()), (1, 1));
     }
 }

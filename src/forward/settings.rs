@@ -31,6 +31,14 @@ pub struct UpstreamSettings {
     pub idle_timeout: Duration,
 }
 
+impl UpstreamSettings {
+    /// Where it is: what has another address is another upstream.
+    pub fn address(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}{}", self.host, self.port, self.base_path)
+    }
+}
+
 /// A client certificate and its key, PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientIdentity {

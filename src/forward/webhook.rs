@@ -91,6 +91,8 @@ pub struct PostAddress {
 pub struct Webhook {
     pub name: String,
     backend: Arc<Backend>,
+    /// The URL in one spelling; a secret like the one that it was read from.
+    place: Zeroizing<String>,
     /// Request line and headers, without framing: the same for every message.
     head: Zeroizing<Vec<u8>>,
 }
@@ -186,6 +188,7 @@ impl Webhook {
         let fresh = Backend::open(&upstream).map_err(|fault| format!("`{name}`: {fault}"))?;
         let kept = previous.map(|previous| &previous.backend).filter(|kept| kept.is_same_as(&fresh));
         let backend = kept.cloned().unwrap_or(fresh);
+        let place = Zeroizing::new(format!("{}{}", upstream.address(), address.target));
         let mut head = Zeroizing::new(Vec::with_capacity(1024));
         let mut line = |parts: &[&[u8]]| {
             parts.iter().for_each(|part| head.extend_from_slice(part));
@@ -202,7 +205,12 @@ impl Webhook {
             let blank: &[u8] = if scheme.is_empty() { b"" } else { b" " };
             line(&[header.name.as_str().as_bytes(), b": ", scheme.as_bytes(), blank, secret.expose()]);
         }
-        Ok(Webhook { name: name.clone(), backend, head })
+        Ok(Webhook { name: name.clone(), backend, place, head })
+    }
+
+    /// Where it is, to tell it from another of the same name. Not to be shown.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Posts a message and gives the status of the answer. Where none came, the destination is asked once more and no

@@ -4,7 +4,7 @@
 //! to all destinations at once. What it refuses to know: how a destination is reached, and what people do then.
 //! Invariants: "taken" is said only when every destination took the message: until then the backend comes again, and
 //! only those get it that did not; a message that was passed on is not passed on again within the replay window, as far
-//! as it is remembered (when the memory is full, the oldest is forgotten, and would be passed on once more: an alert
+//! as it is remembered (when the memory is full, the app with the most loses its oldest, which would be passed on once more: an alert
 //! twice is better than none); nothing in a message decides where it goes.
 
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ use crate::accept::{AlertAsk, Arrival, Caller, Protocol};
 use crate::apps::NodeId;
 use crate::audit::timestamp;
 use crate::clock::UnixMillis;
-use crate::forward::{PartKey, SendFault};
+use crate::forward::{PartKey, SendFault, Webhook};
 use crate::identify::strict_object;
 use crate::limits::{Charge, Limits, Quota};
 use crate::respond::{Class, Refusal};
@@ -146,7 +146,8 @@ async fn take_in(
     if told.time.is_some_and(|time| time.0.abs_diff(now.0) > window.unsigned_abs()) {
         return Err(Refusal::new(Class::MalformedBody, "alert_stale"));
     }
-    let whole = PartKey::new(&["alert", app], std::slice::from_ref(&body));
+    let sender = core.passed_on.sender(app);
+    let whole = PartKey::new(sender, &["alert", app], std::slice::from_ref(&body));
     let underway = Underway::begin(&core, whole);
     let underway = underway.ok_or_else(|| Refusal::new(Class::Unavailable, "alert_underway"))?;
     if core.passed_on.find(&whole, now).is_some() {
@@ -164,16 +165,17 @@ async fn take_in(
     let enriched = enriched(walk, arrival, ask, node, &body, &told).ok_or_else(malformed)?;
     pass_on(walk, &names, app, &body, enriched, until).await?;
     core.passed_on.remember(whole, None, until, now);
-    for name in &names {
-        core.passed_on.forget(&destination_key(app, name, &body));
+    for webhook in names.iter().filter_map(|name| house.destinations.get(name)) {
+        core.passed_on.forget(&destination_key(&core, app, webhook, &body));
     }
     drop(underway);
     Ok(Fate::Delivered)
 }
 
-/// Names a message at one destination.
-fn destination_key(app: &str, name: &str, body: &Bytes) -> PartKey {
-    PartKey::new(&["alert", app, name], std::slice::from_ref(body))
+/// Names a message at one destination: one that has moved is another one.
+fn destination_key(core: &Core, app: &str, webhook: &Webhook, body: &Bytes) -> PartKey {
+    let scope = ["alert", app, &webhook.name, webhook.place()];
+    PartKey::new(core.passed_on.sender(app), &scope, std::slice::from_ref(body))
 }
 
 /// The message with what we know; `None` if it cannot be written.
@@ -210,13 +212,16 @@ async fn pass_on(
     let mut tasks = JoinSet::new();
     let mut missing = Vec::new();
     for (place, name) in names.iter().enumerate() {
-        let key = destination_key(app, name, body);
+        let Some(webhook) = house.destinations.get(name).cloned() else {
+            missing.push(name.as_str());
+            continue;
+        };
+        let key = destination_key(&core, app, &webhook, body);
         if core.passed_on.find(&key, core.clock.now()).is_some() {
             walk.note_destination(place, true, "remembered", None);
             continue;
         }
         missing.push(name.as_str());
-        let Some(webhook) = house.destinations.get(name).cloned() else { continue };
         let (core, message, account) = (core.clone(), message.clone(), walk.account().clone());
         tasks.spawn(async move {
             let mut held = account.open();

@@ -5,14 +5,14 @@
 //! is not to be tried again, costs no digest; a name is made of the bytes that were read and those that are sent, whenever
 //! it is made; what is kept for that are slices of both, which the caller's reservation counts.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use super::Core;
 use super::large;
 use crate::clock::UnixMillis;
-use crate::forward::{ExportDigest, Likeness, PartKey, PartScope, Remembered};
+use crate::forward::{Backend, ExportDigest, Likeness, PartKey, PartScope, Remembered};
 use crate::identify::Facts;
 use crate::otlp::{Export, PartialSuccess, Signal};
 
@@ -26,14 +26,24 @@ pub struct PartKeys<'a> {
     export: Bytes,
     is_large: bool,
     is_kept: bool,
-    /// By place: project and message of a part that has a name.
-    parts: Vec<Option<(String, Vec<Bytes>)>>,
+    /// By place, of a part that has a name.
+    parts: Vec<Option<Named>>,
     /// By place, once they are needed.
     keys: OnceLock<Vec<Option<PartKey>>>,
 }
 
+/// What a part's name is made of: where it goes, and its message before it is packed.
+#[derive(Clone)]
+struct Named {
+    backend: Arc<Backend>,
+    project: String,
+    message: Vec<Bytes>,
+}
+
 impl<'a> PartKeys<'a> {
-    /// `parts`: how many there are. One alone is not to be remembered: if it fails, there is nothing that was taken.
+    /// `parts`: how many there are. One alone is not to be remembered. If it fails, there is nothing that was taken. If it was
+    /// taken and its caller left before it was told, a retry doubles it, as it would without a gateway: OTLP delivers at
+    /// least once (specification, "Duplicate Data"). To prevent that would cost every small export two digests.
     pub fn new(
         core: &'a Core,
         sender: &'a Facts,
@@ -59,8 +69,8 @@ impl<'a> PartKeys<'a> {
         }
     }
 
-    /// Keeps what the name of the part at this place is made of: where it goes, and its message before it is packed.
-    pub fn keep(&mut self, place: usize, project: &str, message: &[Bytes]) {
+    /// Keeps what the name of the part at this place is made of.
+    pub fn keep(&mut self, place: usize, backend: &Arc<Backend>, project: &str, message: &[Bytes]) {
         if !self.is_kept {
             return;
         }
@@ -68,7 +78,8 @@ impl<'a> PartKeys<'a> {
             self.parts.resize(place + 1, None);
         }
         if let Some(part) = self.parts.get_mut(place) {
-            *part = Some((project.to_owned(), message.to_vec()));
+            let (backend, project, message) = (backend.clone(), project.to_owned(), message.to_vec());
+            *part = Some(Named { backend, project, message });
         }
     }
 
@@ -106,22 +117,24 @@ impl<'a> PartKeys<'a> {
             if self.parts.is_empty() {
                 return Vec::new();
             }
+            let Facts { method, issuer, subject, .. } = self.sender;
             let export = ExportDigest::of(&self.export);
-            let key = |project: &str, message: &[Bytes]| {
-                let Facts { issuer, subject, .. } = self.sender;
+            let sender = self.memory.sender((*method, issuer, subject));
+            let key = |part: &Named| {
                 let scope = PartScope {
-                    method: self.sender.method.name(),
+                    method: method.name(),
                     issuer,
                     subject,
-                    project,
+                    upstream: &part.backend.settings.address(),
+                    project: &part.project,
                     signal: self.signal,
                     export,
                     likeness: self.likeness,
+                    sender,
                 };
-                PartKey::of_part(&scope, message)
+                PartKey::of_part(&scope, &part.message)
             };
-            let parts = self.parts.iter();
-            parts.map(|part| part.as_ref().map(|(project, message)| key(project, message))).collect()
+            self.parts.iter().map(|part| part.as_ref().map(key)).collect()
         })
     }
 }

@@ -227,7 +227,7 @@ fn wrap(
     }
     held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding))?;
     let pieces = part.write(export, &stamps);
-    keys.keep(place, part.project().unwrap_or_default(), &pieces);
+    keys.keep(place, &backend, part.project().unwrap_or_default(), &pieces);
     let mut headers = headers.clone();
     let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
     Ok(Parcel { route, lease, backend, headers, body, key: None })

@@ -13,12 +13,12 @@ use testkit::{Answer, Leaf, Receiver, ReceiverFault, SampleCaller, World, WorldP
 
 use crate::stage;
 
-const SHOP: &str = "/apps/shop/-/alerts";
+pub const SHOP: &str = "/apps/shop/-/alerts";
 const CHECKOUT: &str = "/apps/shop/checkout/-/alerts";
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 /// A world with a second destination, `pager`, at the same receiver, and what each of these apps is to name.
-fn plan(destinations: &[(&str, &str)]) -> WorldPlan {
+pub fn plan(destinations: &[(&str, &str)]) -> WorldPlan {
     let mut plan = stage::plan(&[
         ("alerts:\n  destinations:\n", "alerts:\n  destinations:\n    pager: { url: \"{receiver}/pager\" }\n"),
         ("    address: {plain}\n", "    address: {plain}\n    public_url: https://telemetry.acme.example\n"),
@@ -36,16 +36,16 @@ fn plan(destinations: &[(&str, &str)]) -> WorldPlan {
     plan
 }
 
-fn webhook(world: &World, app: &str) -> SampleCaller {
+pub fn webhook(world: &World, app: &str) -> SampleCaller {
     world.plain_caller().bearer(&webhook_secret(app))
 }
 
-async fn post(caller: &SampleCaller, path: &str, body: &[u8]) -> Answer {
+pub async fn post(caller: &SampleCaller, path: &str, body: &[u8]) -> Answer {
     caller.send(Method::POST, path, &JSON, body.to_vec()).await.unwrap()
 }
 
 /// The paths at which messages came, in order of name.
-fn told(receiver: &Receiver) -> Vec<String> {
+pub fn told(receiver: &Receiver) -> Vec<String> {
     let mut paths: Vec<String> = receiver.received().into_iter().map(|one| one.path).collect();
     paths.sort();
     paths

@@ -1,10 +1,11 @@
-//! What is remembered of exports that are to come again: whose it is, and of which export. What it refuses to know: how a
+//! What is remembered of exports and alerts that are to come again: whose it is, of which export, and where it went. What it refuses to know: how a
 //! retry is answered (`exports`), and how the memory is bounded (the unit tests of `forward` do).
 
 use lightkeeper::otlp::Encoding;
-use testkit::{Coding, Fault, Sample};
+use testkit::{Coding, Emulator, Fault, ReceiverFault, Sample};
 
 use crate::exports::{by_project, frontend};
+use crate::inlet::{self, SHOP};
 use crate::stage;
 
 /// Scenario: another caller sends the same bytes while a part of the first one's export is remembered.
@@ -86,4 +87,45 @@ async fn a_part_of_a_different_export_is_not_taken_for_a_retry() {
     world.emulator.clear();
     assert_eq!(caller.export(&whole, Encoding::Protobuf).await.unwrap().status, 503);
     assert_eq!(count("shop-prod"), 3, "remembered of another project");
+}
+
+/// Scenario: an export of two projects is to come again; before it does, a reload leads to another backend.
+/// Guarantees: the new backend gets all of it, and once; what the first one has taken is not held to be there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_backend_took_is_sent_to_another_in_its_place() {
+    let world = stage::start(stage::plan(&[])).await;
+    let moved_to = Emulator::start().await.unwrap();
+    let caller = frontend(&world);
+    let whole = Sample::traces("checkout", 3).and("payments", 2);
+    world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 503 });
+    assert_eq!(caller.export(&whole, Encoding::Protobuf).await.unwrap().status, 503);
+    assert_eq!(by_project(&world.emulator.exports()).keys().collect::<Vec<_>>(), ["checkout-prod"]);
+    let config = world.folder().join("lightkeeper.yaml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    stage::replace(&config, before.replace(&world.emulator.url(), &moved_to.url()));
+    world.gateway.reload().await.unwrap();
+    assert_eq!(caller.export(&whole, Encoding::Protobuf).await.unwrap().status, 200);
+    let there = by_project(&moved_to.exports());
+    assert_eq!(there.keys().collect::<Vec<_>>(), ["checkout-prod", "payments-prod"], "swallowed");
+    assert!(moved_to.span_ids().values().all(|times| *times == 1));
+}
+
+/// Scenario: one of two destinations fails; before the message comes again, the one that took it has moved to another URL.
+/// Guarantees: it is told at its new place, because nothing has arrived there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_has_moved_is_told_again() {
+    let world = stage::start(inlet::plan(&[("shop", "oncall, pager")])).await;
+    let caller = inlet::webhook(&world, "shop");
+    let body = br#"{"name":"moves"}"#;
+    world.receiver.fail("/pager", ReceiverFault::Status { status: 500, location: None });
+    assert_eq!(inlet::post(&caller, SHOP, body).await.status, 502);
+    world.receiver.heal();
+    let config = world.folder().join("lightkeeper.yaml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let old = format!("{}/oncall", world.receiver.url());
+    assert!(before.contains(&old));
+    stage::replace(&config, before.replace(&old, &format!("{old}-moved")));
+    world.gateway.reload().await.unwrap();
+    assert_eq!(inlet::post(&caller, SHOP, body).await.json().unwrap(), serde_json::json!({"status": "delivered"}));
+    assert_eq!(inlet::told(&world.receiver), ["/oncall", "/oncall-moved", "/pager", "/pager"]);
 }
