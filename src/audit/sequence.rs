@@ -1,14 +1,16 @@
 //! The numbers of records, over rotations, restarts and crashes.
 //!
 //! What it does: gives out `seq`, and keeps beside the audit file how far it may have gone. What it refuses to know:
-//! records. Invariants: no number is given twice, and none below one that was given: numbers are taken from blocks, and a
-//! block is on the disk before the first of it is given; a process that did not end cleanly leaves the rest of its
+//! records. Invariants: no number is given twice, and none below one that was given: one process at a time has the file
+//! beside, by a lock that ends with it; numbers are taken from blocks, and a block is on the disk before the first of it is
+//! given; the file beside is no symbolic link, so that a link that was put in its place leads no write elsewhere; a process that did not end cleanly leaves the rest of its
 //! block unused, and the next one tells of the gap. Where records go to standard output, a pipe or a device there is nothing to
 //! keep, so that numbers begin at 0 with each start.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Numbers that are taken with one write to the disk.
 const BLOCK: u64 = 16_384;
@@ -16,6 +18,8 @@ const BLOCK: u64 = 16_384;
 const STATE_LIMIT_BYTES: u64 = 256;
 /// What is looked at for the last record of an audit file.
 const TAIL_BYTES: u64 = 64 * 1024;
+/// Between two looks at a lock that another process holds.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// The numbers from `first` to `last` have no record, or one that was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +55,16 @@ struct Kept {
 }
 
 impl Sequence {
-    /// Goes on where the records of `audit` ended. The error is one line for the operator.
-    pub fn open(audit: Option<&Path>) -> Result<(Self, Option<Gap>), String> {
+    /// Goes on where the records of `audit` ended. The error is one line for the operator. `patience`: how long the end of
+    /// another process that has the file is waited for: one that drains still writes records.
+    pub fn open(audit: Option<&Path>, patience: Duration) -> Result<(Self, Option<Gap>), String> {
         let Some(audit) = audit.filter(|audit| keeps(audit)) else {
             return Ok((Sequence { state: None, next: 0, end: u64::MAX }, None));
         };
         let path = beside(audit);
         let unusable = |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-        let mut state = options.open(&path).map_err(|error| unusable(&error))?;
+        let mut state = options().create(true).open(&path).map_err(|error| unusable(&refusal(error)))?;
+        lock(&state, &path, patience).map_err(|held| unusable(&held))?;
         let kept = read(&mut state).map_err(|error| unusable(&error))?;
         let (next, gap) = go_on(kept, last_seq(audit));
         Ok((Sequence { state: Some(state), next, end: next }, gap))
@@ -72,10 +74,10 @@ impl Sequence {
     pub fn probe(audit: &Path) -> Result<(), String> {
         let path = beside(audit);
         let unusable = |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
-        match OpenOptions::new().read(true).write(true).open(&path) {
+        match options().open(&path) {
             Ok(mut state) => read(&mut state).map(drop).map_err(|error| unusable(&error)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(unusable(&error)),
+            Err(error) => Err(unusable(&refusal(error))),
         }
     }
 
@@ -105,6 +107,53 @@ impl Sequence {
         state.seek(SeekFrom::Start(0))?;
         state.write_all(format!("{:020} {word}\n", kept.below).as_bytes())?;
         state.sync_data()
+    }
+}
+
+/// How the file beside is opened.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o640).custom_flags(libc::O_NOFOLLOW);
+    }
+    options
+}
+
+/// Why it cannot be opened. What the system says of a link speaks of levels.
+fn refusal(error: io::Error) -> String {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::ELOOP) {
+        return "it is a symbolic link: put the file itself there, or take the link away".to_owned();
+    }
+    error.to_string()
+}
+
+/// Takes the lock, within `patience`. It is the process's until the file is closed, whatever way it ends (flock(2)).
+fn lock(state: &File, path: &Path, patience: Duration) -> Result<(), &'static str> {
+    let until = Instant::now() + patience;
+    let mut is_told = false;
+    loop {
+        match state.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                if !is_told {
+                    tracing::warn!(file = %path.display(), "another process writes the audit file: its end is waited for");
+                }
+                is_told = true;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err("another process writes this audit file: end it, or give each an `audit.file` of its own");
+            }
+            // Some network file systems have no locks; a trail is worth more there than its lock.
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(%error, file = %path.display(), "no lock: see to it that no other process writes the audit file");
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -230,7 +279,7 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let (mut sequence, gap) = Sequence::open(Some(&audit)).unwrap();
+            let (mut sequence, gap) = Sequence::open(Some(&audit), Duration::ZERO).unwrap();
             told.extend(gap.into_iter().flat_map(|gap| gap.first..=gap.last));
             for _ in 0..count {
                 given.push(sequence.take().unwrap());
@@ -271,16 +320,63 @@ mod tests {
             "\0\0\0\0",
         ] {
             std::fs::write(beside(&audit), strange).unwrap();
-            let opened = Sequence::open(Some(&audit)).unwrap_err();
+            let opened = Sequence::open(Some(&audit), Duration::ZERO).unwrap_err();
             assert!(opened.contains("audit.jsonl.seq") && opened.contains("must hold"), "{strange:?}: {opened}");
             assert_eq!(Sequence::probe(&audit).unwrap_err(), opened);
         }
         std::fs::write(beside(&audit), "42 ended\n").unwrap();
-        assert_eq!(Sequence::open(Some(&audit)).unwrap().0.take().unwrap(), 42);
+        assert_eq!(Sequence::open(Some(&audit), Duration::ZERO).unwrap().0.take().unwrap(), 42);
         assert!(Sequence::probe(&audit).is_ok() && Sequence::probe(&folder.0.join("other")).is_ok());
         assert!(!beside(&folder.0.join("other")).exists());
         for nowhere in [None, Some(Path::new("/dev/null"))] {
-            assert_eq!(Sequence::open(nowhere).unwrap().0.take().unwrap(), 0);
+            assert_eq!(Sequence::open(nowhere, Duration::ZERO).unwrap().0.take().unwrap(), 0);
+        }
+    }
+
+    /// Scenario: two processes on one audit file, of which the first ends while the second waits, or does not; beside them
+    /// `check`. Guarantees: the second has no number before the first has ended, and goes on above; it says what to
+    /// write instead; `check` is not in the way, and none in its.
+    #[test]
+    fn one_process_at_a_time_gives_numbers() {
+        let folder = Folder::new("two");
+        let audit = folder.0.join("audit.jsonl");
+        let (mut first, _) = Sequence::open(Some(&audit), Duration::ZERO).unwrap();
+        assert_eq!(first.take().unwrap(), 0);
+        let refused = Sequence::open(Some(&audit), Duration::ZERO).unwrap_err();
+        assert!(refused.contains("audit.jsonl.seq") && refused.contains("`audit.file` of its own"), "{refused}");
+        assert_eq!(Sequence::probe(&audit), Ok(()));
+        let waits = {
+            let audit = audit.clone();
+            std::thread::spawn(move || Sequence::open(Some(&audit), Duration::from_secs(60)).unwrap())
+        };
+        let drained: Vec<u64> = (0..3).map(|_| first.take().unwrap()).collect();
+        first.close();
+        drop(first);
+        let (mut second, gap) = waits.join().unwrap();
+        assert_eq!((drained, second.take().unwrap(), gap), (vec![1, 2, 3], 4, None));
+        drop(second);
+        assert!(Sequence::open(Some(&audit), Duration::ZERO).is_ok(), "a lock ends with its process");
+    }
+
+    /// Scenario: a symbolic link stands where the file beside is to be: to a file of numbers, to another file, to none.
+    /// Guarantees: it is refused by name, at the start and by `check`; what it leads to is neither written nor made.
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed() {
+        let folder = Folder::new("links");
+        let audit = folder.0.join("audit.jsonl");
+        for (name, content) in [("numbers", Some("42 ended\n")), ("other", Some("precious")), ("none", None)] {
+            let target = folder.0.join(name);
+            content.into_iter().for_each(|content| std::fs::write(&target, content).unwrap());
+            std::os::unix::fs::symlink(&target, beside(&audit)).unwrap();
+            for refused in [Sequence::open(Some(&audit), Duration::ZERO).map(drop), Sequence::probe(&audit)] {
+                assert!(
+                    refused.as_ref().is_err_and(|error| error.contains("is a symbolic link")),
+                    "{name}: {refused:?}"
+                );
+            }
+            assert_eq!(std::fs::read_to_string(&target).ok().as_deref(), content, "{name}");
+            std::fs::remove_file(beside(&audit)).unwrap();
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::limits::{Account, Budget, Reservation, Spent, address_block};
 const BATCH_RECORDS: usize = 256;
 /// Under load, the writer looks again after this long instead of being woken for each record.
 const LULL: Duration = Duration::from_millis(2);
+/// How long a start waits for the process before, which may drain and write on: longer than `limits.drain_timeout` is by default.
+const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries on a broken sink.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -96,7 +98,7 @@ impl Trail {
     pub fn open(settings: &AuditSettings) -> Result<Self, String> {
         let file = settings.file.as_deref();
         let sink = Sink::open(file).map_err(unopened)?;
-        let (sequence, gap) = Sequence::open(file)?;
+        let (sequence, gap) = Sequence::open(file, PREDECESSOR_PATIENCE)?;
         let (queue, entries) = mpsc::channel(settings.queue_records.max(1));
         let health = Arc::new(Health::default());
         let (shared, on_failure) = (health.clone(), settings.on_failure);
