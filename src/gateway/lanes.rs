@@ -200,7 +200,7 @@ pub async fn read_within(
     while let Some(piece) = flowing.next().await? {
         whole.add(piece, reservation)?;
     }
-    Ok(whole.finish())
+    Ok(whole.finish(reservation)?)
 }
 
 /// Reads the body of a query whole: JSON without its coding, or nothing. Another media type or a coding that is not

@@ -2,7 +2,7 @@
 //!
 //! What it does: keeps the pieces of a body as they come, each asked of the budget before, and joins them once. What it
 //! refuses to know: where pieces come from, how large a body may be. Invariants: what is reserved is what is kept, and at
-//! most twice what has come and a block, whatever was announced; a byte is copied twice at most, that of a long piece once,
+//! most twice what has come and a block, whatever was announced, and what has come once more while it is joined; a byte is copied twice at most, that of a long piece once,
 //! and a body of one piece is not copied.
 
 use bytes::Bytes;
@@ -22,6 +22,8 @@ pub struct WholeBody {
     /// Pieces that came after the last of `pieces`; it never grows beyond its capacity.
     block: Vec<u8>,
     came_bytes: usize,
+    /// What is reserved for the pieces.
+    taken_bytes: usize,
     expected_bytes: usize,
 }
 
@@ -29,7 +31,7 @@ impl WholeBody {
     /// `expected_bytes`: as long as it becomes or may become. Nothing is taken for it yet.
     pub fn new(expected_bytes: u64) -> Self {
         let expected_bytes = usize::try_from(expected_bytes).unwrap_or(usize::MAX);
-        WholeBody { pieces: Vec::new(), block: Vec::new(), came_bytes: 0, expected_bytes }
+        WholeBody { pieces: Vec::new(), block: Vec::new(), came_bytes: 0, taken_bytes: 0, expected_bytes }
     }
 
     pub fn add(&mut self, mut piece: Bytes, reservation: &mut Reservation) -> Result<(), Spent> {
@@ -46,6 +48,7 @@ impl WholeBody {
             _ => room,
         };
         reservation.grow(taken as u64)?;
+        self.taken_bytes = self.taken_bytes.saturating_add(taken);
         self.block.extend_from_slice(&piece.split_to(filled));
         self.came_bytes = came_bytes.saturating_add(length);
         if length == 0 {
@@ -63,15 +66,19 @@ impl WholeBody {
         Ok(())
     }
 
-    /// The pieces pay for what they are joined to: they go while it is made, and nothing is waited for.
-    pub fn finish(mut self) -> Bytes {
+    /// Joins the pieces. Until that is done they are there as well as what they are joined to, and both are counted: in one
+    /// allocation the memory of the one is not that of the other, whatever is given back meanwhile.
+    pub fn finish(mut self, reservation: &mut Reservation) -> Result<Bytes, Spent> {
         if self.pieces.len() == 1 && self.block.is_empty() {
-            return self.pieces.pop().unwrap_or_default();
+            return Ok(self.pieces.pop().unwrap_or_default());
         }
+        reservation.grow(self.came_bytes as u64)?;
         let mut joined = Vec::with_capacity(self.came_bytes);
         self.pieces.into_iter().for_each(|piece| joined.extend_from_slice(&piece));
         joined.extend_from_slice(&self.block);
-        joined.into()
+        drop(self.block);
+        reservation.shrink(self.taken_bytes as u64);
+        Ok(joined.into())
     }
 }
 
@@ -122,7 +129,11 @@ mod tests {
                 assert!(held <= *expected, "{what}, piece {place}");
                 assert!(whole.pieces.len() <= 2 + sent.len() / SHORT_BYTES * 2, "{what}, piece {place}");
             }
-            assert!(whole.finish() == sent, "{what}");
+            let is_joined = pieces.len() != 1;
+            let joined = whole.finish(&mut held).unwrap();
+            assert!(joined == sent, "{what}");
+            let left = if is_joined { sent.len() } else { expected[0] };
+            assert_eq!(budget.used_bytes(), left as u64, "{what}: after the joining");
         }
     }
 
@@ -137,5 +148,26 @@ mod tests {
         assert_eq!(whole.add(vec![0; 20 * KIB].into(), &mut held), Err(Spent::Total));
         drop(held);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    /// Scenario: pieces that fit, with room for what they are joined to, with too little of it, and one piece alone, which is
+    /// joined to nothing. Guarantees: both are counted while both are there; without room for both the body is refused, and
+    /// all is given back.
+    #[test]
+    fn pieces_and_what_they_are_joined_to_are_counted() {
+        for (total, lengths, expected) in [
+            (120 * KIB, &[30 * KIB, 30 * KIB][..], Ok(60 * KIB)),
+            (120 * KIB - 1, &[30 * KIB, 30 * KIB], Err(Spent::Total)),
+            (60 * KIB, &[60 * KIB], Ok(60 * KIB)),
+        ] {
+            let budget = Budget::new(total as u64);
+            let mut held = budget.gateway().open();
+            let mut whole = WholeBody::new(60 * KIB as u64);
+            lengths.iter().for_each(|length| whole.add(vec![0; *length].into(), &mut held).unwrap());
+            assert_eq!(whole.finish(&mut held).map(|body| body.len()), expected, "{total} {lengths:?}");
+            assert_eq!(expected.is_err() || budget.used_bytes() == 60 * KIB as u64, true, "{total} {lengths:?}");
+            drop(held);
+            assert_eq!(budget.used_bytes(), 0, "{total} {lengths:?}");
+        }
     }
 }

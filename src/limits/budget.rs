@@ -252,6 +252,14 @@ impl Reservation {
         Ok(())
     }
 
+    /// Gives back so many of the bytes that are held, or all.
+    pub fn shrink(&mut self, less: u64) {
+        let less = less.min(self.bytes);
+        self.account.subtract(less);
+        self.account.0.budget.used_bytes.fetch_sub(less, Relaxed);
+        self.bytes -= less;
+    }
+
     /// Whether so many bytes would fit now; takes none.
     pub fn would_fit(&self, more: u64) -> Result<(), Spent> {
         self.account.fits(self.account.0.budget.used_bytes(), more, more).map(drop)
