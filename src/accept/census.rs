@@ -2,7 +2,8 @@
 //!
 //! What it does: gives places and takes them back. What it refuses to know: what a connection is for.
 //! Invariants: a place is given back whatever way a connection ends; one that a proxy opened counts as its client's once
-//! the proxy has said whose it is, and until then among a proxy's own that wait, which have half of all places at most.
+//! the proxy has said whose it is, and until then among those that wait, which have half of all places at most, and those of
+//! one address no more of that half than they leave.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ struct Counts {
     by_address: HashMap<IpAddr, u32>,
     /// Of proxies whose header has not come yet.
     unnamed: HashMap<IpAddr, u32>,
+    unnamed_total: u32,
 }
 
 impl Counts {
@@ -29,18 +31,21 @@ impl Counts {
     fn enter(&mut self, address: IpAddr, named: bool, limits: &Limits) -> Result<(), &'static str> {
         let (counts, limit) = match named {
             true => (&mut self.by_address, limits.connections_per_address),
-            false => (&mut self.unnamed, (limits.connections / 2).max(1)),
+            // Silent ones of one machine must hold up no other proxy.
+            false => (&mut self.unnamed, (limits.connections / 2).max(1).saturating_sub(self.unnamed_total)),
         };
-        let here = counts.entry(address).or_default();
-        if *here >= limit {
+        let here = counts.get(&address).copied().unwrap_or_default();
+        if here >= limit {
             return Err("connections_per_address");
         }
-        *here += 1;
+        counts.insert(address, here + 1);
+        self.unnamed_total += u32::from(!named);
         Ok(())
     }
 
     fn leave(&mut self, address: IpAddr, named: bool) {
         let counts = if named { &mut self.by_address } else { &mut self.unnamed };
+        self.unnamed_total = self.unnamed_total.saturating_sub(u32::from(!named));
         match counts.get_mut(&address) {
             Some(here) if *here > 1 => *here -= 1,
             _ => drop(counts.remove(&address)),
@@ -126,14 +131,19 @@ mod tests {
     }
 
     /// Scenario: connections that a proxy opens, for one client and for many. Guarantees: each counts as its client's once
-    /// that is known; those that wait have a bound of their own, which leaves places to others; all is given back.
+    /// that is known; those that wait have bounds of their own, for all of them and for each address, which leave places to
+    /// clients and to other proxies; all is given back.
     #[test]
     fn a_proxys_connections_are_its_clients() {
-        let limits = Limits { connections: 8, connections_per_address: 2, ..Limits::default() };
+        let limits = Limits { connections: 16, connections_per_address: 2, ..Limits::default() };
         let census = Arc::new(Census::default());
         let (proxy, client): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [192, 0, 2, 7].into());
         let mut waiting: Vec<_> = (0..5).map(|_| census.enter(proxy, false, &limits)).collect();
-        assert_eq!(waiting.pop().unwrap().err(), Some("connections_per_address"), "half of all places");
+        assert_eq!(waiting.pop().unwrap().err(), Some("connections_per_address"), "half of a half");
+        let other = IpAddr::from([10, 0, 0, 2]);
+        let others: Vec<_> = (0..3).map(|_| census.enter(other, false, &limits)).collect();
+        assert_eq!(others.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false], "of what is left");
+        drop(others);
         let mut waiting: Vec<_> = waiting.into_iter().map(Result::unwrap).collect();
         let named: Vec<_> = waiting.iter_mut().map(|place| place.name(client, &limits)).collect();
         assert_eq!(named, [Ok(()), Ok(()), Err("connections_per_address"), Err("connections_per_address")]);
@@ -142,5 +152,6 @@ mod tests {
         drop(waiting);
         let counts = census.counts.lock().unwrap();
         assert_eq!((counts.total, counts.by_address.len(), counts.unnamed.len()), (0, 0, 0));
+        assert_eq!(counts.unnamed_total, 0);
     }
 }

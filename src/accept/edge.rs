@@ -45,9 +45,10 @@ pub struct Terms {
 #[derive(Debug)]
 pub enum EdgeEvent {
     /// A connection was closed because of `connections_total` or `connections_per_address`, or because its first
-    /// bytes did not come (`preface_timeout`).
+    /// bytes did not come (`preface_timeout`), or broke off where they could still have become HTTP/2 (`preface_closed`).
     ConnectionRefused { reason: &'static str },
-    /// A connection ended before a byte came: a load balancer's probe, or a connection that was opened ahead of need.
+    /// A connection ended before a byte came, by its client or by us: a load balancer's probe, or one that was opened ahead
+    /// of need. Silence before TLS is a handshake that took too long.
     ClosedUnused,
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
     HandshakeFailed { reason: &'static str, detail: String, certificate: Option<ShownCertificate> },
@@ -204,11 +205,10 @@ async fn arrive(
     let until = Instant::now() + terms.limits.header_timeout;
     match first_byte(&tcp, until).await {
         First::Came => {}
-        First::Closed => {
+        First::Closed | First::Silent => {
             witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
             return None;
         }
-        First::Silent => return None,
     }
     let client = match timeout_at(until, proxy_protocol::read_header(&mut tcp)).await {
         Ok(Ok(client)) => client.unwrap_or(peer),
@@ -245,19 +245,19 @@ async fn establish(
     let (io, connection, ahead) = match &terms.tls {
         None => {
             let mut ahead = BytesMut::new();
+            let refused = |peer, reason| witness(&listener.name, Some(peer), EdgeEvent::ConnectionRefused { reason });
             let http2 = match timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await {
                 Ok(Ok(preface)) => preface,
+                _ if ahead.is_empty() => {
+                    witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
+                    return None;
+                }
                 Ok(Err(_)) => {
-                    if ahead.is_empty() {
-                        witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
-                    }
+                    refused(peer, "preface_closed");
                     return None;
                 }
                 Err(_) => {
-                    // Who has said nothing at all is owed nothing.
-                    if !ahead.is_empty() {
-                        witness(&listener.name, Some(peer), EdgeEvent::ConnectionRefused { reason: "preface_timeout" });
-                    }
+                    refused(peer, "preface_timeout");
                     return None;
                 }
             };
@@ -267,9 +267,9 @@ async fn establish(
             let failed = |reason, detail, certificate| {
                 witness(&listener.name, Some(peer), EdgeEvent::HandshakeFailed { reason, detail, certificate });
             };
-            // One deadline from the accept to the handshake's end.
+            // One deadline for the whole handshake, which begins with the connection or behind a proxy's header.
             let until = Instant::now() + limits.handshake_timeout;
-            // A silent client is told of by its timeout.
+            // A client that stays silent is told of as a handshake that took too long.
             if let First::Closed = first_byte(&tcp, until).await {
                 witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
                 return None;

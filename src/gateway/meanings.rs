@@ -182,6 +182,8 @@ connections_per_address: Your address has too many connections open. Reuse them.
 accept_failed: The gateway could not take the connection. Try again.
 handshake_timeout: The TLS handshake took too long.
 proxy_header_malformed: A trusted proxy opened the connection without a whole PROXY header. Let it send one, version 1 or 2.
+preface_closed: The connection broke off within the bytes with which HTTP/2 begins.
+preface_timeout: The bytes with which HTTP/2 begins took too long to come.
 proxy_header_timeout: A trusted proxy's PROXY header took too long to come.
 handshake_closed: The TLS handshake was broken off by the client. Look whether it trusts the gateway's certificate.
 handshake_failed: There is no TLS version or cipher in common, or the client speaks no TLS.

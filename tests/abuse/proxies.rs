@@ -48,7 +48,7 @@ async fn ground(from: &str) -> Ground {
 }
 
 /// Connections of a trusted network whose header is missing, cut, slow or wrong, plaintext or TLS. Each is closed without an
-/// answer, with one event that names the proxy; one without a byte is none; the gateway serves on.
+/// answer, with one event that names the proxy; one without a byte is only counted; the gateway serves on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_is_required_of_a_trusted_proxy() {
     let mut ground = ground("127.0.0.0/8").await;
@@ -90,8 +90,11 @@ async fn a_header_is_required_of_a_trusted_proxy() {
         }
         drop(TcpStream::connect(address).await.unwrap());
         let core = ground.world.gateway.core().clone();
-        let line = format!("lightkeeper_connections_unused_total{{listener=\"{listener}\"}} 1\n");
-        eventually("a probe", SOON, || String::from_utf8(core.metrics_page()).unwrap().contains(&line)).await;
+        let line = format!("lightkeeper_connections_unused_total{{listener=\"{listener}\"}} 2\n");
+        eventually("a probe and the silent one", SOON, || {
+            String::from_utf8(core.metrics_page()).unwrap().contains(&line)
+        })
+        .await;
     }
     let served = [b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n", good.as_bytes()].concat();
     let talk = wire::talk(ground.plain(), &served).await;
@@ -129,5 +132,42 @@ async fn only_trusted_networks_may_name_a_client() {
     }
     ground.alive().await;
     ground.nothing_upstream("headers of others");
+    ground::none(&faults);
+}
+
+/// Connections to a plaintext listener that break off, or stop, where what came could still become HTTP/2, and some that never
+/// say a byte. The first leave one event each with their address; the others are counted; all places are given back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_within_a_preface_leaves_a_trace() {
+    let plan = WorldPlan { more: "limits: { header_timeout: 400ms }".to_owned(), ..WorldPlan::default() };
+    let mut ground = Ground::plan(plan).await;
+    let mut faults = Vec::new();
+    for bytes in ["P", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        for reason in ["preface_closed", "preface_timeout"] {
+            let mut stream = TcpStream::connect(ground.plain()).await.unwrap();
+            let mine = stream.local_addr().unwrap().to_string();
+            stream.write_all(bytes.as_bytes()).await.unwrap();
+            if reason == "preface_closed" {
+                stream.shutdown().await.unwrap();
+            }
+            let records = ground.records_of_all(1).await;
+            let found: Vec<_> = records.iter().map(|record| (&record["reason"], &record["client_address"])).collect();
+            if found != [(&reason.into(), &mine.into())] {
+                faults.push(format!("{bytes:?} {reason}: {records:?}"));
+            }
+            drop(stream);
+        }
+    }
+    for _ in 0..3 {
+        let silent = TcpStream::connect(ground.plain()).await.unwrap();
+        let talk = wire::converse(silent, &[], SOON).await;
+        assert!(talk.closed && talk.bytes.is_empty(), "{talk:?}");
+    }
+    let core = ground.world.gateway.core().clone();
+    let counted = "lightkeeper_connections_unused_total{listener=\"plain\"} 3\n";
+    eventually("the silent ones", SOON, || String::from_utf8(core.metrics_page()).unwrap().contains(counted)).await;
+    eventually("all places given back", SOON, || core.census.total() == 0).await;
+    ground.alive().await;
+    ground.nothing_upstream("cut prefaces");
     ground::none(&faults);
 }
