@@ -63,6 +63,12 @@ impl Network {
     pub fn is_everything(&self) -> bool {
         self.prefix == 0
     }
+
+    /// Whether it is larger than the largest network that an organization has to itself: 10.0.0.0/8 (RFC 1918 section 3), and
+    /// fc00::/7 (RFC 4193 section 3.1).
+    pub fn is_wide(&self) -> bool {
+        self.prefix < if self.address.is_ipv4() { 8 } else { 7 }
+    }
 }
 
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
@@ -125,6 +131,25 @@ mod tests {
                 Err(NetworkFault::Form) => Err(String::new()),
             };
             assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_holds_strangers_is_wide() {
+        for (text, expected) in [
+            ("0.0.0.0/0", true),
+            ("::ffff:0.0.0.0/96", true),
+            ("128.0.0.0/1", true),
+            ("10.0.0.0/7", true),
+            ("10.0.0.0/8", false),
+            ("192.0.2.7", false),
+            ("::/0", true),
+            ("2000::/3", true),
+            ("fc00::/6", true),
+            ("fc00::/7", false),
+            ("2001:db8::/32", false),
+        ] {
+            assert_eq!(Network::parse(text).unwrap().is_wide(), expected, "{text}");
         }
     }
 

@@ -79,6 +79,7 @@ pub struct RawCors {
 const ORIGIN_FORM: &str =
     "write it as a browser sends it: `https://shop.acme.example`, with a port only if it is not the scheme's";
 const NETWORK_FORM: &str = "write it like `10.0.0.0/8`, `192.0.2.7` or `2001:db8::/32`";
+const WIDE_HINT: &str = "name the networks of the proxies alone, `10.0.12.0/24` or `2001:db8:12::/48` for instance";
 const PATH_FORM: &str = "write it like `/healthz`: `/` and letters, digits, `-`, `_`, `.` or `~`";
 
 /// What listener `index` says of what stands before it.
@@ -145,9 +146,15 @@ fn networks(report: &mut Report<'_>, raw: &[Spanned<String>], subject: &str) -> 
     for (index, given) in raw.iter().enumerate() {
         match Network::parse(&given.value) {
             Ok(network) => {
-                if network.is_everything() {
-                    let message = format!("`{subject}[{index}]` lets everybody say which address is theirs");
-                    report.warning(given, message, "name the networks of the proxies alone");
+                let message = match (network.is_everything(), network.is_wide()) {
+                    (true, _) => Some("lets everybody say which address is theirs"),
+                    (false, true) => Some(
+                        "holds more than any organization's own network: strangers in it may say which address is theirs",
+                    ),
+                    (false, false) => None,
+                };
+                if let Some(message) = message {
+                    report.warning(given, format!("`{subject}[{index}]` {message}"), WIDE_HINT);
                 }
                 checked.push(network);
             }
