@@ -26,17 +26,17 @@ pub(super) fn token(
 ) -> Result<Option<Presented>, Fault> {
     let mut chosen = None;
     let mut carried = Vec::with_capacity(2);
-    if let Some(value) = only(headers, &AUTHORIZATION)? {
+    if let Some(value) = only(headers, &AUTHORIZATION, is_same_credential)? {
         match basic_password(value).filter(|_| place == TokenPlace::Password) {
             Some(password) => carried.push(Presented::owned(password, Carrier::AccessToken)),
             None => chosen = Some(authorization_token(value)?),
         }
     }
-    if let Some(value) = only(headers, &profile.access_token_header)? {
+    if let Some(value) = only(headers, &profile.access_token_header, PartialEq::eq)? {
         carried.push(Presented::new(value.clone(), 0, Carrier::AccessToken));
     }
     if place == TokenPlace::FirehoseKey
-        && let Some(value) = only(headers, &FIREHOSE_KEY)?
+        && let Some(value) = only(headers, &FIREHOSE_KEY, PartialEq::eq)?
     {
         carried.push(Presented::new(value.clone(), 0, Carrier::AccessToken));
     }
@@ -118,12 +118,34 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
     digest.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// The one line of this name, if there is any. A line that is repeated byte for byte is one: some exporters write their
-/// token both as a configured header and by an authenticator.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Fault> {
+/// The one line of this name, if there is any. A line that is repeated is one: some exporters write their token both as a
+/// configured header and by an authenticator.
+fn only<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    is_same: fn(&HeaderValue, &HeaderValue) -> bool,
+) -> Result<Option<&'h HeaderValue>, Fault> {
     let mut lines = headers.get_all(name).iter();
-    let first = lines.next();
-    if lines.all(|line| Some(line) == first) { Ok(first) } else { Err(Fault::CredentialConflict) }
+    let Some(first) = lines.next() else { return Ok(None) };
+    if lines.all(|line| is_same(first, line)) { Ok(Some(first)) } else { Err(Fault::CredentialConflict) }
+}
+
+/// Whether two lines say the same: a scheme may be written in any case, with blanks behind it (RFC 9110 section 11.1 and
+/// 11.4); what it introduces counts byte for byte.
+fn is_same_credential(one: &HeaderValue, other: &HeaderValue) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    one == other
+        || match (scheme_and_rest(one), scheme_and_rest(other)) {
+            (Some((scheme, rest)), Some((other, others))) => scheme.eq_ignore_ascii_case(other) && rest == others,
+            _ => false,
+        }
+}
+
+/// What stands before the first blank, and behind it.
+fn scheme_and_rest(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
+    let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+    Some((scheme, rest.get(blanks..)?))
 }
 
 /// `Bearer x` in any case, or a bare `x` as the query API's clients send it.
@@ -132,14 +154,10 @@ fn authorization_token(value: &HeaderValue) -> Result<Presented, Fault> {
     if bytes.contains(&b',') {
         return Err(Fault::CredentialConflict);
     }
-    let start = match bytes.iter().position(|byte| *byte == b' ') {
-        Some(space) => {
-            let (scheme, rest) = bytes.split_at_checked(space).unwrap_or((bytes, &[]));
-            let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
-            // Another scheme is evidence that we cannot verify; the whole value goes on and fails there.
-            if scheme.eq_ignore_ascii_case(b"bearer") { space + blanks } else { 0 }
-        }
-        None => 0,
+    let start = match scheme_and_rest(bytes) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") => bytes.len() - rest.len(),
+        // Another scheme is evidence that we cannot verify; the whole value goes on and fails there.
+        Some(_) | None => 0,
     };
     Ok(Presented::new(value.clone(), start, Carrier::Authorization))
 }

@@ -170,6 +170,13 @@ fn evidence_counts_wherever_it_stands() {
         ("/api/v2/reports", vec![bearer(JWT), bearer(JWT), bearer(OTHER_JWT)], false, Conflict),
         ("/api/v2/reports", vec![bearer(JWT), bearer(&format!("{JWT} "))], false, Conflict),
         ("/api/v2/reports", vec![bearer(JWT), format!("authorization: {JWT}")], false, Conflict),
+        // A scheme is one in every spelling; what it introduces is not.
+        ("/api/v2/reports", vec![bearer(JWT), format!("authorization: bearer {JWT}")], false, Token(JWT, false)),
+        ("/api/v2/reports", vec![format!("authorization: BEARER   {JWT}"), bearer(JWT)], false, Token(JWT, false)),
+        ("/api/v2/reports", vec![bearer(JWT), format!("authorization: bearer {OTHER_JWT}")], false, Conflict),
+        ("/api/v2/reports", vec![bearer("opaque"), "authorization: bearer Opaque".to_owned()], false, Conflict),
+        ("/api/v2/reports", vec![bearer(JWT), format!("authorization: basic {JWT}")], false, Conflict),
+        ("/api/v2/reports", vec![bearer(JWT), "authorization: bearer".to_owned()], false, Conflict),
         ("/api/v2/reports", vec![bearer("opaque")], false, Token("opaque", false)),
         // Basic and Firehose's key are evidence only where their clients put it.
         ("/api/v2/reports", vec![key(JWT)], false, Nobody(true)),
@@ -186,6 +193,13 @@ fn evidence_counts_wherever_it_stands() {
         ("/_bulk", vec![basic(&format!(":{JWT}")), token(OTHER_JWT)], false, Conflict),
         ("/_bulk", vec![basic(&format!(":{JWT}")), basic(&format!(":{JWT}"))], false, Token(JWT, false)),
         ("/_bulk", vec![basic(&format!(":{JWT}")), basic(&format!("a:{JWT}"))], false, Conflict),
+        (
+            "/_bulk",
+            vec![basic(&format!(":{JWT}")), basic(&format!(":{JWT}")).replace("Basic", "basic")],
+            false,
+            Token(JWT, false),
+        ),
+        ("/_bulk", vec![basic(&format!(":{JWT}")), basic(&format!(":{JWT}")).to_lowercase()], false, Conflict),
         ("/_bulk", vec![bearer(JWT)], false, Token(JWT, false)),
         ("/cwstream", vec![key(JWT)], false, Token(JWT, false)),
         ("/cwstream", vec![key("opaque")], false, Token("opaque", false)),
