@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::House;
 use super::alarms::Alarms;
-use super::echoes::Echoes;
+use super::event_rate::{EventRate, with_held_back};
 use super::health::Watches;
 use super::inlet::Passing;
 use super::large::LargeBodies;
@@ -67,7 +67,7 @@ pub struct Core {
     /// Reads under way, and answers of a moment ago.
     pub(super) sharing: Sharing,
     /// Credentials of ours that came back lately.
-    pub(super) echoes: Echoes,
+    pub(super) event_rate: EventRate,
     /// Health checks that wait for changes.
     pub(super) watches: Arc<Watches>,
     pub in_flight: AtomicU64,
@@ -147,7 +147,7 @@ impl Core {
             recent: Recent::default(),
             rates: Rates::default(),
             sharing: Sharing::default(),
-            echoes: Echoes::default(),
+            event_rate: EventRate::default(),
             watches: Arc::default(),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -176,28 +176,40 @@ impl Core {
         });
     }
 
+    /// Of what comes with every call while it lasts: says it in the log, and gives what the event is to say, once a minute for
+    /// each cause.
+    fn seldom(&self, words: &'static str, cause: &str, detail: String) -> Option<String> {
+        let held_back = self.event_rate.admit(&format!("{words}: {cause}"), self.clock.now())?;
+        let detail = with_held_back(detail, held_back);
+        tracing::error!(detail, "{words}");
+        Some(detail)
+    }
+
     /// Metric, log line and audit event: an operator must rotate.
     pub fn credential_refused(&self, project: &str, fingerprint: &str) {
         self.metrics.credential_refused(project);
-        tracing::error!(project, fingerprint, "the backend refuses one of our credentials");
         let detail = format!("project {project}, credential with digest {fingerprint}");
-        self.event("credential_refused", "credential_refused_by_upstream", Some(detail));
+        if let Some(detail) = self.seldom("the backend refuses one of our credentials", fingerprint, detail) {
+            self.event("credential_refused", "credential_refused_by_upstream", Some(detail));
+        }
     }
 
     /// Metric, log line and audit event: something else answers in the backend's place, and exports do not arrive.
     pub fn page_answered(&self, upstream: &'static str, project: &str) {
         self.metrics.page_answered(upstream);
-        tracing::error!(upstream, project, "a page came instead of the backend's answer: look at what is between");
-        self.event("upstream_page", "upstream_page", Some(format!("upstream {upstream}, project {project}")));
+        let detail = format!("upstream {upstream}, project {project}");
+        let words = "a page came instead of the backend's answer: look at what is between";
+        if let Some(detail) = self.seldom(words, &detail.clone(), detail) {
+            self.event("upstream_page", "upstream_page", Some(detail));
+        }
     }
 
-    /// Metric and, if it is news, log line and audit event: a credential of ours came back, and was blanked. Where it
-    /// was kept, the backend shows it to others as well: an operator must rotate.
-    pub fn credential_echoed(&self, project: &str, fingerprint: &str, operation: &str, is_news: bool) {
+    /// Metric, log line and audit event: a credential of ours came back, and was blanked. Where it was kept, the backend
+    /// shows it to others as well: an operator must rotate.
+    pub fn credential_echoed(&self, project: &str, fingerprint: &str, operation: &str) {
         self.metrics.credential_echoed(project);
-        if is_news {
-            tracing::error!(project, fingerprint, operation, "an answer held one of our credentials");
-            let detail = format!("project {project}, credential with digest {fingerprint}, asked: {operation}");
+        let detail = format!("project {project}, credential with digest {fingerprint}, asked: {operation}");
+        if let Some(detail) = self.seldom("an answer held one of our credentials", fingerprint, detail) {
             self.event("credential_echoed", "upstream_echoed_credential", Some(detail));
         }
     }

@@ -3,43 +3,17 @@
 //! What it does: blanks the vault's credentials in bodies, leaves out head values that hold one, and raises the alarm. What
 //! it refuses to know: how they are found, and what an answer means. Invariants: what a caller is given was looked
 //! through with the credentials of the call's own snapshot and with those of the present one; an alarm names no credential
-//! but by its digest; one credential raises one event a minute at most, and every answer that held it is counted.
+//! but by its digest; every answer that held one is counted, and `event_rate` bounds the events.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Core, House};
-use crate::clock::UnixMillis;
 use crate::forward::{Answer, GrpcAnswer};
 use crate::vault::{Finds, Owner};
-
-/// How long a credential that raised an event raises no other.
-const QUIET_MILLIS: i64 = 60_000;
-/// Credentials whose last event is remembered.
-const KNOWN_LIMIT_ENTRIES: usize = 4096;
-
-/// When each credential, by its digest, last raised an event.
-#[derive(Default)]
-pub struct Echoes(Mutex<HashMap<String, UnixMillis>>);
-
-impl Echoes {
-    /// Whether this one is to raise an event now.
-    fn is_news(&self, fingerprint: &str, now: UnixMillis) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_quiet = |last: &UnixMillis| (0..QUIET_MILLIS).contains(&now.0.saturating_sub(last.0));
-        if known.get(fingerprint).is_some_and(is_quiet) {
-            return false;
-        }
-        if known.len() >= KNOWN_LIMIT_ENTRIES {
-            known.clear();
-        }
-        known.insert(fingerprint.to_owned(), now);
-        true
-    }
-}
 
 /// Looks through one answer. Dropped, it raises the alarm for what it found.
 pub struct EchoGuard<'a> {
@@ -117,8 +91,7 @@ impl Drop for EchoGuard<'_> {
     fn drop(&mut self) {
         for (fingerprint, project) in std::mem::take(&mut self.found) {
             let project = project.as_deref().unwrap_or("none");
-            let is_news = self.core.echoes.is_news(&fingerprint, self.core.clock.now());
-            self.core.credential_echoed(project, &fingerprint, self.operation, is_news);
+            self.core.credential_echoed(project, &fingerprint, self.operation);
         }
     }
 }

