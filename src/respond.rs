@@ -139,7 +139,7 @@ fn row(class: Class) -> (StatusCode, u8, &'static str) {
         Class::Version => (
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             12,
-            "HTTP/1.0 is not spoken here: use HTTP/1.1 or HTTP/2 (nginx: `proxy_http_version 1.1`)",
+            "HTTP/1.0 is not spoken here: use HTTP/1.1 or HTTP/2 (nginx: `proxy_http_version 1.1`; HAProxy's checks: `http-check send ver HTTP/1.1 hdr Host gateway`)",
         ),
         Class::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, 8, OVER_RATE),
         Class::ThrottledAsUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, 8, OVER_RATE),

@@ -235,3 +235,40 @@ async fn watches_are_bounded_for_each_address() {
     })
     .await;
 }
+
+/// Scenario: HAProxy's check as `option httpchk` sends it, with and without a path, and as the documentation has it set.
+/// Guarantees: over HTTP/1.0 it is refused at every path alike, with the words to write, and leaves a record; with a version and
+/// a host it is answered, and leaves none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxys_check_is_answered_as_documented() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = world("{ path: /healthz }").await;
+    let talk = async |request: &str| {
+        let mut stream = tokio::net::TcpStream::connect(world.address("plain").unwrap()).await.unwrap();
+        let mut answer = Vec::new();
+        let talking = async {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            // A refusal may end in a reset.
+            let _ = stream.read_to_end(&mut answer).await;
+        };
+        tokio::time::timeout(stage::PATIENCE, talking).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let set = "http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host gateway";
+    let documented = include_str!("../../docs/behind.md");
+    assert!(documented.contains(set));
+    let answer = talk("GET /healthz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ready\n"), "{answer}");
+    assert_eq!(calls(&world), Vec::<serde_json::Value>::new());
+    for request in [
+        "OPTIONS / HTTP/1.0\r\n\r\n",
+        "GET /healthz HTTP/1.0\r\n\r\n",
+        "GET /healthz HTTP/1.0\r\nHost: gateway\r\n\r\n",
+    ] {
+        let answer = talk(request).await;
+        assert!(answer.starts_with("HTTP/1.1 505 "), "{request:?}: {answer}");
+        assert!(answer.contains("http-check send ver HTTP/1.1 hdr Host gateway"), "{request:?}: {answer}");
+    }
+    let refused = eventually("three records", || async { Some(calls(&world)).filter(|calls| calls.len() == 3) }).await;
+    assert!(refused.iter().all(|call| call["reason"] == "http_version_unsupported"), "{refused:?}");
+}
