@@ -220,3 +220,75 @@ async fn one_address_never_holds_the_whole_trail() {
     ground.calls(16).await;
     ground.alive().await;
 }
+
+/// What stands before everything, and in the head, where a proxy names this client.
+fn named(settings: &str, client: u8) -> (String, String) {
+    match settings.starts_with("proxy_protocol") {
+        true => (format!("PROXY TCP4 192.0.2.{client} 10.0.0.1 1 2\r\n"), String::new()),
+        false => (String::new(), format!("X-Forwarded-For: 192.0.2.{client}\r\n")),
+    }
+}
+
+/// Scenario: one of two clients behind one proxy, which names them by the PROXY header or in each request, holds the share of
+/// an unknown sender, and then half of the places for records. Guarantees: it is refused, with its own address in the record; the other
+/// client of the same proxy is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_are_those_of_the_client_that_a_proxy_names() {
+    for settings in ["proxy_protocol: { from: [127.0.0.0/8] }", "forwarded: { from: [127.0.0.0/8] }"] {
+        let mut plan = WorldPlan { more: format!("limits: {{ penalty: off, {SMALL} }}"), ..WorldPlan::default() };
+        for (old, new) in [
+            ("audit: { file: audit.jsonl }", "audit: { file: audit.jsonl, queue: 32 }".to_owned()),
+            ("    address: {plain}", format!("    address: {{plain}}\n    {settings}")),
+        ] {
+            assert!(plan.config.contains(old));
+            plan.config = plan.config.replace(old, &new);
+        }
+        let mut ground = Ground::plan(plan).await;
+        let core = ground.world.gateway.core().clone();
+        let address = ground.plain();
+        let (export, get) = (ground.fill("{EXPORT}"), ground.fill("{GET}"));
+        let head = |client: u8, head: &str, length: usize| {
+            let (before, line) = named(settings, client);
+            format!("{before}{head}{line}Content-Length: {length}\r\n\r\n").into_bytes()
+        };
+        let open = async |bytes: Vec<u8>| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&bytes).await.unwrap();
+            stream
+        };
+        let is_of = |record: &serde_json::Value, client: u8| {
+            let address = record["client_address"].as_str().unwrap_or_default();
+            assert!(address.starts_with(&format!("192.0.2.{client}")), "{settings}: {record}");
+        };
+
+        let held = open([head(1, REPORT, 7 * MIB / 4), vec![0; 5 * MIB / 3]].concat()).await;
+        eventually("what was sent is held", SOON, || held_bytes(&ground) >= 5 * MIB as u64 / 3).await;
+        for (client, is_spent) in [(1, true), (2, false)] {
+            let report = head(client, &format!("{REPORT}Connection: close\r\n"), MIB / 2);
+            let talk = wire::talk(address, &[report, vec![0; MIB / 2]].concat()).await;
+            let record = ground.calls(1).await.remove(0);
+            assert_eq!(record["reason"] == "memory_share_spent", is_spent, "{settings} {client}: {record} {talk:?}");
+            is_of(&record, client);
+        }
+        drop(held);
+        is_of(&ground.calls(1).await.remove(0), 1);
+
+        let mut calls = Vec::new();
+        for _ in 0..16 {
+            calls.push(open(head(1, &export, 100)).await);
+        }
+        let under_way = || core.in_flight.load(Ordering::Relaxed) == 16;
+        eventually("half as many as records may wait", SOON, under_way).await;
+        for (client, status, reason) in [(1, "HTTP/1.1 429 ", "memory_share_spent"), (2, "HTTP/1.1 200 ", "ok")] {
+            let (before, line) = named(settings, client);
+            let request = format!("{before}{get}{line}Connection: close\r\n\r\n");
+            let talk = wire::talk(address, request.as_bytes()).await;
+            assert!(talk.bytes.starts_with(status.as_bytes()), "{settings} {client}: {talk:?}");
+            let record = ground.calls(1).await.remove(0);
+            assert_eq!(record["reason"], reason, "{settings} {client}: {record}");
+            is_of(&record, client);
+        }
+        drop(calls);
+        eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+    }
+}

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod certificates;
+mod claims;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
