@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+use crate::document::{self, ReadFault};
+
 /// The largest secret that is read, in bytes: far above any token, small enough to be no burden.
 pub const SECRET_LIMIT_BYTES: u64 = 16 * 1024;
 
@@ -91,19 +93,12 @@ impl std::fmt::Display for SecretFault {
 impl SecretRef {
     /// Reads the secret now. One trailing line end is dropped, as editors and Kubernetes leave one.
     pub fn read(&self) -> Result<Secret, SecretFault> {
-        use std::io::Read as _;
         let mut bytes = match self {
-            SecretRef::File(path) => {
-                let file = std::fs::File::open(path).map_err(|error| SecretFault::Unreadable(error.kind()))?;
-                let mut bytes = Vec::new();
-                file.take(SECRET_LIMIT_BYTES + 1)
-                    .read_to_end(&mut bytes)
-                    .map_err(|error| SecretFault::Unreadable(error.kind()))?;
-                if bytes.len() as u64 > SECRET_LIMIT_BYTES {
-                    return Err(SecretFault::TooLarge);
-                }
-                bytes
-            }
+            SecretRef::File(path) => match document::read(path, SECRET_LIMIT_BYTES) {
+                Ok(mut bytes) => std::mem::take(&mut *bytes),
+                Err(ReadFault::TooLarge) => return Err(SecretFault::TooLarge),
+                Err(ReadFault::Unreadable(kind)) => return Err(SecretFault::Unreadable(kind)),
+            },
             SecretRef::Env(name) => match std::env::var(name) {
                 Ok(value) => value.into_bytes(),
                 Err(std::env::VarError::NotPresent) => return Err(SecretFault::NotSet),

@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use crate::egress::host_and_port;
+
 /// A URL's parts. The host is lower case, an IPv6 address without its brackets.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HttpUrl {
@@ -57,48 +59,6 @@ impl HttpUrl {
     }
 }
 
-fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-        }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        },
-    };
-    if !authority.starts_with('[') && !is_host_name(host) {
-        return None;
-    }
-    let port = match port {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.parse().ok().filter(|port| *port != 0)?)
-        }
-        Some(_) => return None,
-        None => None,
-    };
-    Some((host.to_ascii_lowercase(), port))
-}
-
-/// RFC 1123 section 2.1: labels of letters, digits and inner hyphens. What ends in a number is an IPv4
-/// address or nothing, so that no two readers of the URL can differ.
-fn is_host_name(host: &str) -> bool {
-    let labels = || host.split('.');
-    let numeric = labels().next_back().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if numeric {
-        return host.parse::<std::net::Ipv4Addr>().is_ok();
-    }
-    host.len() <= 253
-        && labels().all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +88,7 @@ mod tests {
             ("https://0x7f.1", host()),
             ("https://[::1", host()),
             ("https://[::1]x", host()),
-            ("https://a_b", host()),
+            ("https://a_b", parts(true, "a_b", 443, "")),
             ("https://a?b", Err("must not have a query (`?…`)")),
             ("https://a/#b", Err("must not have a fragment (`#…`)")),
             ("https://u:p@a", Err("must not hold a user or password")),

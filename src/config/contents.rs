@@ -5,7 +5,7 @@
 //! Invariants: nothing that was read reaches a message; what stands where the path of a key or secret should does so only if
 //! it leads into a folder that exists, because a secret may have been pasted there.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::exposure;
 use super::report::{Content, Named};
 use crate::apps::AppPath;
-use crate::document::{self, Diagnostic};
+use crate::document::{self, Diagnostic, ReadFault};
 use crate::forward::PostAddress;
 use crate::identify::WEBHOOK_SECRET_LEAST_BYTES;
 use crate::identify::{session_key_bytes, signing_certificates};
@@ -147,21 +147,18 @@ fn tried(path: &Path) -> Option<String> {
 /// The bytes of a file; `hint` says where it was looked for.
 fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let fault = |words: String| Fault(words, hint.clone());
-    let unreadable = |error: std::io::Error| match error.kind() {
+    let unreadable = |kind: ErrorKind| match kind {
         ErrorKind::NotFound => fault("names a file that does not exist".to_owned()),
         kind => fault(format!("names a file that cannot be read: {kind}")),
     };
     // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+    if !std::fs::metadata(path).map_err(|error| unreadable(error.kind()))?.is_file() {
         return Err(fault("names something that is not a file".to_owned()));
     }
-    let mut bytes = Zeroizing::new(Vec::new());
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(CONTENT_LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > CONTENT_LIMIT_BYTES {
-        return Err(fault(format!("names a file that is larger than {} MiB", CONTENT_LIMIT_BYTES >> 20)));
-    }
-    Ok(bytes)
+    document::read(path, CONTENT_LIMIT_BYTES).map_err(|read| match read {
+        ReadFault::TooLarge => fault(format!("names a file that is larger than {} MiB", CONTENT_LIMIT_BYTES >> 20)),
+        ReadFault::Unreadable(kind) => unreadable(kind),
+    })
 }
 
 fn session_key(secret: &Secret) -> Result<(), Fault> {

@@ -11,6 +11,7 @@
 //! `#[schemars(extend("x-hint" = "write …"))]`.
 
 mod diagnostic;
+mod file;
 pub mod quantity;
 mod shape;
 mod spanned;
@@ -19,6 +20,7 @@ mod tree;
 mod walk;
 
 pub use diagnostic::{Diagnostic, Severity, name, names, path};
+pub use file::{ReadFault, read};
 pub use spanned::{Entries, Spanned};
 pub use suggest::nearest;
 

@@ -8,6 +8,7 @@
 
 mod connector;
 mod environment;
+mod host;
 mod no_proxy;
 mod proxy;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use connector::{Connector, ProxyError};
 pub use environment::{Environment, UnusableProxy};
+pub use host::host_and_port;
 pub use no_proxy::NoProxy;
 pub use proxy::{Proxy, ProxyCredentials, ProxySettings, ProxyUrl};
 pub use tunnel::TunnelFault;

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::host::{authority, host_and_port};
 use crate::secret::SecretRef;
 
 /// A proxy, checked.
@@ -58,32 +59,6 @@ impl ProxyUrl {
         let (host, port) = host_and_port(place).ok_or("needs a host, and a port from 1 to 65535")?;
         Ok(ProxyUrl { host, port, credentials: credentials.transpose()? })
     }
-}
-
-fn host_and_port(place: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = match place.strip_prefix('[') {
-        Some(inside) => {
-            let (host, behind) = inside.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) })
-        }
-        None => match place.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (place, None),
-        },
-    };
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if host.is_empty() || host.len() > 253 || !(place.starts_with('[') || host.bytes().all(plain)) {
-        return None;
-    }
-    let port = match port {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(digits.parse().ok().filter(|port| *port != 0)?)
-        }
-        Some(_) => return None,
-        None => None,
-    };
-    Some((host.to_ascii_lowercase(), port))
 }
 
 /// RFC 3986 section 2.1. No control characters: RFC 7617 section 2 allows none.
@@ -148,9 +123,4 @@ impl Proxy {
     pub fn opened_by(&self) -> &[u8] {
         self.authorization.as_ref().map_or(b"", |authorization| authorization.as_bytes())
     }
-}
-
-/// `host:port`, an IPv6 address in brackets.
-pub(super) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use super::proxy::{Proxy, authority};
+use super::host::authority;
+use super::proxy::Proxy;
 
 /// All heads of an answer together, interim ones included.
 const ANSWER_LIMIT_BYTES: usize = 16 * 1024;

@@ -1,20 +1,19 @@
 //! Files that the configuration names, read whole.
 //!
-//! What it does: reads one file up to a bound. What it refuses to know: what is in it, and why it is read. Invariants: no more
-//! than the bound is ever in memory; a message names the path and the kind of fault, and nothing of the content.
+//! What it does: reads one file and says what is wrong with it. What it refuses to know: what is in it, and why it is read.
+//! Invariant: a message names the path and the kind of fault, and nothing of the content.
 
-use std::io::Read as _;
 use std::path::Path;
+
+use crate::document::{self, ReadFault};
 
 /// The bytes of the file. Errors are lower case, without a full stop.
 pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, String> {
-    let refused = |error: std::io::Error| format!("`{}` cannot be read: {}", path.display(), error.kind());
-    let mut content = Vec::new();
-    std::fs::File::open(path).map_err(refused)?.take(limit_bytes + 1).read_to_end(&mut content).map_err(refused)?;
-    if content.len() as u64 > limit_bytes {
-        return Err(format!("`{}` is larger than {limit_bytes} bytes", path.display()));
+    match document::read(path, limit_bytes) {
+        Ok(mut content) => Ok(std::mem::take(&mut *content)),
+        Err(ReadFault::TooLarge) => Err(format!("`{}` is larger than {limit_bytes} bytes", path.display())),
+        Err(ReadFault::Unreadable(kind)) => Err(format!("`{}` cannot be read: {kind}", path.display())),
     }
-    Ok(content)
 }
 
 #[cfg(test)]

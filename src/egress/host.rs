@@ -1,0 +1,106 @@
+//! Hosts and ports as URLs have them.
+//!
+//! What it does: takes `host:port` apart, strictly, and puts it together. What it refuses to know: what URL it stands in.
+//! Invariants: what is taken for a name can be read by nobody as an address; a port is from 1 to 65535.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The longest name (RFC 1035 section 2.3.4), and its longest label.
+const NAME_LIMIT_BYTES: usize = 253;
+const LABEL_LIMIT_BYTES: usize = 63;
+
+/// The host in lower case, an IPv6 address without its brackets, and the port if there is one.
+pub fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    if !authority.starts_with('[') && !is_host_name(host) {
+        return None;
+    }
+    let port = match port {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok().filter(|port| *port != 0)?)
+        }
+        Some(_) => return None,
+        None => None,
+    };
+    Some((host.to_ascii_lowercase(), port))
+}
+
+/// RFC 1123 section 2.1: labels of letters, digits and inner hyphens. Underscores too: the DNS takes them (RFC 2181 section
+/// 11), and containers are named so (`otel_collector`). What ends in a number is an IPv4 address or nothing, so that no two
+/// readers of the URL can differ.
+fn is_host_name(host: &str) -> bool {
+    let labels = || host.split('.');
+    let numeric = labels().next_back().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if numeric {
+        return host.parse::<Ipv4Addr>().is_ok();
+    }
+    host.len() <= NAME_LIMIT_BYTES
+        && labels().all(|label| {
+            (1..=LABEL_LIMIT_BYTES).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+/// `host:port`, an IPv6 address in brackets.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports_are_taken_apart_or_refused() {
+        let long = format!("{}.example", "a".repeat(LABEL_LIMIT_BYTES + 1));
+        let endless = "a.".repeat(NAME_LIMIT_BYTES) + "a";
+        for (text, expected) in [
+            ("Proxy.Example", Some(("proxy.example", None))),
+            ("proxy.example:3128", Some(("proxy.example", Some(3128)))),
+            ("otel_collector:4318", Some(("otel_collector", Some(4318)))),
+            ("_proxy", Some(("_proxy", None))),
+            ("127.0.0.1:1", Some(("127.0.0.1", Some(1)))),
+            ("[::1]", Some(("::1", None))),
+            ("[2001:DB8::1]:65535", Some(("2001:db8::1", Some(65535)))),
+            ("", None),
+            (":3128", None),
+            ("a:", None),
+            ("a:0", None),
+            ("a:65536", None),
+            ("a:+1", None),
+            ("a:1:2", None),
+            ("a..b", None),
+            (".a", None),
+            ("a.", None),
+            ("-a", None),
+            ("a-.b", None),
+            ("a b", None),
+            ("a/b", None),
+            ("u@a", None),
+            ("1.2.3", None),
+            ("0x7f.1", None),
+            ("127.0.0.01", None),
+            ("[127.0.0.1]", None),
+            ("[::1", None),
+            ("[::1]x", None),
+            ("::1", None),
+            (&long, None),
+            (&endless, None),
+        ] {
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(host_and_port(text), expected, "{text}");
+        }
+    }
+}
