@@ -1,9 +1,9 @@
 //! Claims that name and permit callers, end to end: where the subject stands, what a binding looks at, and what cannot be told.
 //! What it refuses to know: every form of a claim set; the rooms' own tests know.
 
-use lightkeeper::demo::{Algorithm, Answer, Issuer, Sample, World};
 use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
+use testkit::{Algorithm, Answer, Issuer, Sample, World};
 
 use crate::stage::{self, eventually};
 
