@@ -46,7 +46,7 @@ pub struct Arguments<More: Subcommand> {
 #[derive(Debug, Subcommand)]
 pub enum Commands<More: Subcommand> {
     #[command(flatten)]
-    Product(Command),
+    Product(Box<Command>),
     #[command(flatten)]
     More(More),
 }
@@ -188,7 +188,7 @@ pub enum SchemaOf {
 /// Runs a command of the product; gives back one that the binary added.
 pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, More> {
     let command = match arguments.command {
-        Commands::Product(command) => command,
+        Commands::Product(command) => *command,
         Commands::More(more) => return Err(more),
     };
     Ok(match command {

@@ -409,7 +409,7 @@ mod tests {
         let search = both();
         for before in 0..48 {
             let text = [vec![b'.'; before], KEY.as_bytes().to_vec(), b"{}, ".repeat(100)].concat();
-            assert_eq!(search.find(&text, None).places, [before..before + KEY.len()]);
+            assert_eq!(search.find(&text, None).places.as_slice(), std::slice::from_ref(&(before..before + KEY.len())));
         }
         assert!(search.grams.is_some());
     }
