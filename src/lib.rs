@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 // Cupboards: nouns that know no room.
+pub mod reason;
 pub mod media_type;
 pub mod document;
 pub mod secret;

@@ -6,7 +6,7 @@
 use super::source;
 
 /// The import law: a module imports only names to its left. The bar parts cupboards, rooms and doors.
-pub const ORDER: &str = "media_type document secret egress clock limits telemetry apps otlp lightstep profiles | \
+pub const ORDER: &str = "reason media_type document secret egress clock limits telemetry apps otlp lightstep profiles | \
      accept identify authorize route vault transform forward federate respond audit | \
      gateway admin web config cli";
 
