@@ -7,14 +7,14 @@
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::accept::{Dialect, Fault};
-use crate::authorize::{Denial, DenialReason};
+use crate::authorize::Denial;
 use crate::egress::TunnelFault;
 use crate::forward::{ExchangeFault, SendFault};
-use crate::identify::{Rejection, RejectionKind};
+use crate::identify::Rejection;
 use crate::lightstep::{self, Particulars};
 use crate::limits::{Share, Spent};
 use crate::otlp::{self, Encoding};
-pub use crate::reason::Class;
+use crate::reason::{Blame, Class, Reason};
 use crate::transform::{AnswerFault, Coding, CodingFault};
 use crate::vault::VaultFault;
 
@@ -25,8 +25,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("lightkeeper-request-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub class: Class,
-    /// Stable code.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// For the log only; never a secret.
     pub detail: Option<String>,
     /// The caller's share of a rate, for the `X-RateLimit-*` headers.
@@ -34,14 +33,29 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub fn new(class: Class, reason: &'static str) -> Self {
+    /// Of the reason's class. One that no call is answered with is told to come again.
+    pub fn new(reason: Reason) -> Self {
+        Refusal::classed(reason, reason.class().unwrap_or(Class::Unavailable))
+    }
+
+    /// Of another class than the reason's, where the case says it more exactly.
+    pub fn classed(reason: Reason, class: Class) -> Self {
         Refusal { class, reason, detail: None, share: None }
+    }
+
+    /// Worth another try after so many seconds.
+    pub fn wait(reason: Reason, seconds: u64) -> Self {
+        Refusal::classed(reason, Class::Throttled(seconds))
     }
 
     /// The caller has used up its share of the backend's rate.
     pub fn over_rate(share: Share) -> Self {
-        let class = Class::Throttled(share.reset_seconds);
-        Refusal { share: Some(share), ..Refusal::new(class, "query_rate_exceeded") }
+        Refusal { share: Some(share), ..Refusal::wait(Reason::QueryRateExceeded, share.reset_seconds) }
+    }
+
+    /// Whether it is for something of the caller's. That the caller's connection went away is not.
+    pub fn is_denial(&self) -> bool {
+        self.class.is_callers() && self.reason.blame() != Blame::Connection
     }
 
     pub fn because(self, detail: impl Into<String>) -> Self {
@@ -141,105 +155,49 @@ fn percent_encode(text: &str) -> String {
     })
 }
 
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Refusal::new(reason)
+    }
+}
+
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
-        let class = match fault {
-            Fault::RequestLine
-            | Fault::Method
-            | Fault::Target
-            | Fault::Path
-            | Fault::Query
-            | Fault::HeaderLine
-            | Fault::HeaderConflict
-            | Fault::Host
-            | Fault::Framing
-            | Fault::Expectation
-            | Fault::Upgrade
-            | Fault::CredentialConflict
-            | Fault::CookieConflict
-            | Fault::TokenInUrl
-            | Fault::GrpcTimeout
-            | Fault::AppHeader => Class::Malformed,
-            Fault::Chunk | Fault::BodyTruncated | Fault::GrpcFrame => Class::MalformedBody,
-            Fault::Version => Class::Version,
-            Fault::HeadTooLarge => Class::HeadTooLarge,
-            Fault::HeadTimeout | Fault::BodyTimeout => Class::TooSlow,
-            Fault::MediaType | Fault::ContentEncoding => Class::Unsupported,
-            Fault::BodyTooLarge => Class::BodyTooLarge,
-        };
-        Refusal::new(class, fault.reason())
+        fault.reason().into()
     }
 }
 
 impl From<&Rejection> for Refusal {
     fn from(rejection: &Rejection) -> Self {
-        let class = match rejection.kind {
-            RejectionKind::NotPresented => Class::NotAuthenticated,
-            RejectionKind::Rejected => Class::BadCredential,
-            RejectionKind::Unavailable => Class::Unavailable,
-        };
-        Refusal::new(class, rejection.reason)
+        rejection.reason.into()
     }
 }
 
 impl From<&Denial> for Refusal {
     fn from(denial: &Denial) -> Self {
-        let class = match denial.reason {
-            DenialReason::AppAmbiguous | DenialReason::ServiceAmbiguous => Class::AppUnclear,
-            DenialReason::NotPermitted
-            | DenialReason::DeniedByBinding
-            | DenialReason::OutsideTimeWindow
-            | DenialReason::SensitiveNotNamed
-            | DenialReason::AppUnknown
-            | DenialReason::AppWithoutProject
-            | DenialReason::NoWritableApp
-            | DenialReason::ServiceForeign
-            | DenialReason::ServiceUnknown
-            | DenialReason::ProjectUnknown
-            | DenialReason::OrganizationUnknown
-            | DenialReason::OperationUnknown
-            | DenialReason::EvaluationError => Class::Denied,
-        };
-        Refusal::new(class, denial.reason.code())
+        denial.reason.into()
     }
 }
 
 impl From<VaultFault> for Refusal {
     fn from(fault: VaultFault) -> Self {
-        let class = match fault {
-            VaultFault::NoCredential | VaultFault::Mismatch => Class::Unavailable,
-        };
-        Refusal::new(class, fault.reason())
+        fault.reason().into()
     }
 }
 
 impl From<Spent> for Refusal {
     fn from(spent: Spent) -> Self {
-        let class = match spent {
-            Spent::Total => Class::Unavailable,
-            // What the caller has under way must end first.
-            Spent::Share => Class::Throttled(1),
-        };
-        Refusal::new(class, spent.reason())
+        spent.reason().into()
     }
 }
 
 impl From<SendFault> for Refusal {
     fn from(fault: SendFault) -> Self {
-        let class = match fault {
-            SendFault::Proxy(TunnelFault::TimedOut) => Class::UpstreamTimeout,
-            SendFault::Proxy(fault) => {
-                return Refusal::new(Class::UpstreamBroken, SendFault::Proxy(fault).reason())
-                    .because(fault.to_string());
-            }
-            SendFault::Unreachable | SendFault::NotVerified | SendFault::TooLarge | SendFault::Undecodable => {
-                Class::UpstreamBroken
-            }
-            SendFault::TimedOut => Class::UpstreamTimeout,
-            SendFault::Defect => Class::Unavailable,
-            SendFault::Memory(spent) => return spent.into(),
-        };
-        Refusal::new(class, fault.reason())
+        let refusal = Refusal::new(fault.reason());
+        match fault {
+            SendFault::Proxy(proxy) if proxy != TunnelFault::TimedOut => refusal.because(proxy.to_string()),
+            _ => refusal,
+        }
     }
 }
 
@@ -247,7 +205,7 @@ impl From<ExchangeFault> for Refusal {
     fn from(fault: ExchangeFault) -> Self {
         match fault {
             ExchangeFault::Caller(fault) => fault.into(),
-            ExchangeFault::CallerGone => Refusal::new(Class::Malformed, "client_closed"),
+            ExchangeFault::CallerGone => Refusal::new(Reason::ClientClosed),
             ExchangeFault::Backend(fault) => fault.into(),
         }
     }
@@ -255,21 +213,13 @@ impl From<ExchangeFault> for Refusal {
 
 impl From<CodingFault> for Refusal {
     fn from(fault: CodingFault) -> Self {
-        let class = match fault {
-            CodingFault::TooLarge | CodingFault::Bomb => Class::BodyTooLarge,
-            CodingFault::Undecodable => Class::MalformedBody,
-            CodingFault::Memory(spent) => return spent.into(),
-        };
-        Refusal::new(class, fault.reason())
+        fault.reason().into()
     }
 }
 
 impl From<AnswerFault> for Refusal {
     fn from(fault: AnswerFault) -> Self {
-        let class = match fault {
-            AnswerFault::Shape => Class::UpstreamBroken,
-        };
-        Refusal::new(class, fault.reason())
+        fault.reason().into()
     }
 }
 

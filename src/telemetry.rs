@@ -9,6 +9,7 @@ pub mod text;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::reason::Reason;
 use prometheus::{
     Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -60,7 +61,7 @@ pub struct Finished<'a> {
     pub operation: &'a str,
     pub app: &'a str,
     pub decision: &'a str,
-    pub reason: &'a str,
+    pub reason: Reason,
     /// `ingest`, `collector`, `logs`, `query` or `none`.
     pub upstream: &'a str,
     pub upstream_status: Option<u16>,
@@ -300,7 +301,7 @@ impl Metrics {
 
     /// Counts a finished call.
     pub fn finished(&self, call: &Finished<'_>) {
-        self.requests.with_label_values(&[call.operation, call.app, call.decision, call.reason]).inc();
+        self.requests.with_label_values(&[call.operation, call.app, call.decision, call.reason.code()]).inc();
         self.duration.with_label_values(&[call.operation]).observe(call.duration.as_secs_f64());
         self.bytes.with_label_values(&[call.operation, "in"]).inc_by(call.bytes_in);
         self.bytes.with_label_values(&[call.operation, "out"]).inc_by(call.bytes_out);
@@ -314,9 +315,9 @@ impl Metrics {
         }
     }
 
-    /// `outcome`: `ok`, or the reason code of a login that failed.
-    pub fn login(&self, outcome: &'static str) {
-        self.logins.with_label_values(&[outcome]).inc();
+    /// `outcome`: `ok`, or why a login failed.
+    pub fn login(&self, outcome: Reason) {
+        self.logins.with_label_values(&[outcome.code()]).inc();
     }
 
     /// `app` is one of the policy's.
@@ -331,8 +332,8 @@ impl Metrics {
     }
 
     /// Counts a refusal before any request.
-    pub fn edge_refused(&self, listener: &str, reason: &str) {
-        self.edge.refused.with_label_values(&[listener, reason]).inc();
+    pub fn edge_refused(&self, listener: &str, reason: Reason) {
+        self.edge.refused.with_label_values(&[listener, reason.code()]).inc();
     }
 
     /// Counts a connection that ended before a byte came.

@@ -19,11 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lightkeeper::apps::AppPath;
-use lightkeeper::authorize::{DenialReason, Effect, Policy, Surroundings, Target, Verdict, policy_schema};
+use lightkeeper::authorize::{Effect, Policy, Surroundings, Target, Verdict, policy_schema};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::document::Diagnostic;
 use lightkeeper::identify::{CLIENT_TOKENS, CertificateFacts, Doubts, Facts, Method};
 use lightkeeper::profiles::{OperationId, Profile, Scope};
+use lightkeeper::reason::Reason;
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -147,13 +148,13 @@ fn decide(policy: &Policy, who: &Facts, permission: &str, place: &str, now: Unix
 fn cell(verdict: &Verdict) -> &'static str {
     match verdict.reason {
         None => "yes",
-        Some(DenialReason::NotPermitted) => "-",
-        Some(DenialReason::DeniedByBinding) => "DENY",
-        Some(DenialReason::SensitiveNotNamed) => "name",
-        Some(DenialReason::OutsideTimeWindow) => "late",
-        Some(DenialReason::AppAmbiguous) => "which",
-        Some(DenialReason::NoWritableApp) => "none",
-        Some(DenialReason::AppUnknown | DenialReason::ProjectUnknown) => "?",
+        Some(Reason::NotPermitted) => "-",
+        Some(Reason::DeniedByBinding) => "DENY",
+        Some(Reason::SensitiveNotNamed) => "name",
+        Some(Reason::OutsideTimeWindow) => "late",
+        Some(Reason::AppAmbiguous) => "which",
+        Some(Reason::NoWritableApp) => "none",
+        Some(Reason::AppUnknown | Reason::ProjectUnknown) => "?",
         Some(other) => other.code(),
     }
 }
@@ -343,7 +344,7 @@ fn a_binding_counts_only_in_its_time() {
     for (offset, allowed) in [(-1, false), (0, true), (hour - 1, true), (hour, false)] {
         let now = UnixMillis(NOW.0 + offset);
         let allowing = load_sound(&text("allow")).evaluate(&who, traces, Target::App(Some(&app)), now);
-        let reason = (!allowed).then_some(DenialReason::OutsideTimeWindow);
+        let reason = (!allowed).then_some(Reason::OutsideTimeWindow);
         assert_eq!((allowing.allowed, allowing.reason), (allowed, reason), "{offset}");
         let denying = load_sound(&text("deny")).evaluate(&who, logs, Target::App(Some(&app)), now);
         assert_eq!(denying.allowed, !allowed, "{offset}");
@@ -453,7 +454,7 @@ proptest! {
             for (permission, place) in ASKS {
                 let verdict = decide(&policy, &facts(who), permission, place, NOW);
                 let decided_at_a_node = verdict.app.is_some() && !["any app", "projects"].contains(&place);
-                if decided_at_a_node && verdict.reason != Some(DenialReason::AppWithoutProject) {
+                if decided_at_a_node && verdict.reason != Some(Reason::AppWithoutProject) {
                     prop_assert_eq!(verdict.allowed, permitted(&verdict), "{} {} {}", who, permission, place);
                 }
             }

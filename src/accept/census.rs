@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limits::{Limits, address_block};
+use crate::reason::Reason;
 
 /// Counts open connections over all listeners.
 #[derive(Default)]
@@ -28,7 +29,7 @@ struct Counts {
 
 impl Counts {
     /// Counts one more of an address, unless there are enough.
-    fn enter(&mut self, address: IpAddr, named: bool, limits: &Limits) -> Result<(), &'static str> {
+    fn enter(&mut self, address: IpAddr, named: bool, limits: &Limits) -> Result<(), Reason> {
         let (counts, limit) = match named {
             true => (&mut self.by_address, limits.connections_per_address),
             // Silent ones of one machine must hold up no other proxy.
@@ -36,7 +37,7 @@ impl Counts {
         };
         let here = counts.get(&address).copied().unwrap_or_default();
         if here >= limit {
-            return Err("connections_per_address");
+            return Err(Reason::ConnectionsPerAddress);
         }
         counts.insert(address, here + 1);
         self.unnamed_total += u32::from(!named);
@@ -67,16 +68,11 @@ impl Census {
     }
 
     /// A place for a connection. `named`: the address is the client's, not a proxy's.
-    pub(super) fn enter(
-        self: &Arc<Self>,
-        address: IpAddr,
-        named: bool,
-        limits: &Limits,
-    ) -> Result<Place, &'static str> {
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, named: bool, limits: &Limits) -> Result<Place, Reason> {
         let address = address_block(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.total >= limits.connections {
-            return Err("connections_total");
+            return Err(Reason::ConnectionsTotal);
         }
         counts.enter(address, named, limits)?;
         counts.total += 1;
@@ -86,7 +82,7 @@ impl Census {
 
 impl Place {
     /// From here on the connection is this client's.
-    pub(super) fn name(&mut self, client: IpAddr, limits: &Limits) -> Result<(), &'static str> {
+    pub(super) fn name(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reason> {
         let client = address_block(client);
         let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((address, named)) = self.counted.take() {
@@ -117,9 +113,9 @@ mod tests {
     fn a_host_with_many_addresses_is_one_address() {
         let limits = Limits { connections_per_address: 2, ..Limits::default() };
         for (addresses, expected) in [
-            (["192.0.2.1", "192.0.2.1", "192.0.2.1"], Some("connections_per_address")),
+            (["192.0.2.1", "192.0.2.1", "192.0.2.1"], Some(Reason::ConnectionsPerAddress)),
             (["192.0.2.1", "192.0.2.2", "192.0.2.3"], None),
-            (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:1"], Some("connections_per_address")),
+            (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:1"], Some(Reason::ConnectionsPerAddress)),
             (["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], None),
         ] {
             let census = Arc::new(Census::default());
@@ -139,14 +135,14 @@ mod tests {
         let census = Arc::new(Census::default());
         let (proxy, client): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [192, 0, 2, 7].into());
         let mut waiting: Vec<_> = (0..5).map(|_| census.enter(proxy, false, &limits)).collect();
-        assert_eq!(waiting.pop().unwrap().err(), Some("connections_per_address"), "half of a half");
+        assert_eq!(waiting.pop().unwrap().err(), Some(Reason::ConnectionsPerAddress), "half of a half");
         let other = IpAddr::from([10, 0, 0, 2]);
         let others: Vec<_> = (0..3).map(|_| census.enter(other, false, &limits)).collect();
         assert_eq!(others.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false], "of what is left");
         drop(others);
         let mut waiting: Vec<_> = waiting.into_iter().map(Result::unwrap).collect();
         let named: Vec<_> = waiting.iter_mut().map(|place| place.name(client, &limits)).collect();
-        assert_eq!(named, [Ok(()), Ok(()), Err("connections_per_address"), Err("connections_per_address")]);
+        assert_eq!(named, [Ok(()), Ok(()), Err(Reason::ConnectionsPerAddress), Err(Reason::ConnectionsPerAddress)]);
         assert!(census.enter(client, true, &limits).is_err(), "the client has two");
         assert!(census.enter(proxy, true, &limits).is_ok(), "the proxy has none");
         drop(waiting);

@@ -31,6 +31,7 @@ use super::stream::Guarded;
 use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
 use crate::limits::Limits;
+use crate::reason::Reason;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -46,14 +47,14 @@ pub struct Terms {
 pub enum EdgeEvent {
     /// A connection was closed because of `connections_total` or `connections_per_address`, or because its first
     /// bytes did not come (`preface_timeout`), or broke off where they could still have become HTTP/2 (`preface_closed`).
-    ConnectionRefused { reason: &'static str },
+    ConnectionRefused { reason: Reason },
     /// A connection ended before a byte came, by its client or by us: a load balancer's probe, or one that was opened ahead
     /// of need. Silence before TLS is a handshake that took too long.
     ClosedUnused,
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
-    HandshakeFailed { reason: &'static str, detail: String, certificate: Option<ShownCertificate> },
+    HandshakeFailed { reason: Reason, detail: String, certificate: Option<ShownCertificate> },
     /// The framework refused an HTTP/2 request, or the whole connection, by itself.
-    StreamRefused { reason: &'static str },
+    StreamRefused { reason: Reason },
     /// `accept` itself failed, for instance for lack of file descriptors.
     AcceptFailed { detail: String },
 }
@@ -213,11 +214,11 @@ async fn arrive(
     let client = match timeout_at(until, proxy_protocol::read_header(&mut tcp)).await {
         Ok(Ok(client)) => client.unwrap_or(peer),
         Ok(Err(_)) => {
-            refused(peer, "proxy_header_malformed");
+            refused(peer, Reason::ProxyHeaderMalformed);
             return None;
         }
         Err(_) => {
-            refused(peer, "proxy_header_timeout");
+            refused(peer, Reason::ProxyHeaderTimeout);
             return None;
         }
     };
@@ -253,11 +254,11 @@ async fn establish(
                     return None;
                 }
                 Ok(Err(_)) => {
-                    refused(peer, "preface_closed");
+                    refused(peer, Reason::PrefaceClosed);
                     return None;
                 }
                 Err(_) => {
-                    refused(peer, "preface_timeout");
+                    refused(peer, Reason::PrefaceTimeout);
                     return None;
                 }
             };
@@ -286,7 +287,7 @@ async fn establish(
                     return None;
                 }
                 (Err(_), _) => {
-                    failed("handshake_timeout", String::new(), None);
+                    failed(Reason::HandshakeTimeout, String::new(), None);
                     return None;
                 }
             };
@@ -325,12 +326,12 @@ async fn read_preface(tcp: &mut TcpStream, ahead: &mut BytesMut) -> io::Result<b
     }
 }
 
-fn handshake_reason(error: &io::Error) -> &'static str {
+fn handshake_reason(error: &io::Error) -> Reason {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
-        Some(rustls::Error::InvalidCertificate(_)) => "certificate_untrusted",
-        Some(rustls::Error::NoCertificatesPresented) => "certificate_missing",
-        Some(_) => "handshake_failed",
-        None => "handshake_closed",
+        Some(rustls::Error::InvalidCertificate(_)) => Reason::CertificateUntrusted,
+        Some(rustls::Error::NoCertificatesPresented) => Reason::CertificateMissing,
+        Some(_) => Reason::HandshakeFailed,
+        None => Reason::HandshakeClosed,
     }
 }

@@ -3,6 +3,8 @@
 //! What it does: names each mistake once, with a stable reason code. What it refuses to know: the status
 //! that answers it (`respond` has the table). Invariant: a code never changes its meaning.
 
+use crate::reason::Reason;
+
 /// A mistake of the caller's in the head, the framing or the pace of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -62,34 +64,34 @@ pub enum Fault {
 
 impl Fault {
     /// The stable code of logs, metrics and records.
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Fault::RequestLine => "malformed_request_line",
-            Fault::Version => "http_version_unsupported",
-            Fault::Method => "method_unknown",
-            Fault::Target => "malformed_target",
-            Fault::Path => "ambiguous_path",
-            Fault::Query => "malformed_query",
-            Fault::HeaderLine => "malformed_header",
-            Fault::HeaderConflict => "conflicting_headers",
-            Fault::Host => "malformed_host",
-            Fault::Framing => "ambiguous_framing",
-            Fault::Chunk => "malformed_chunk",
-            Fault::Expectation => "expectation_unknown",
-            Fault::Upgrade => "upgrade_refused",
-            Fault::CredentialConflict => "conflicting_credentials",
-            Fault::CookieConflict => "cookie_conflict",
-            Fault::TokenInUrl => "token_in_url",
-            Fault::HeadTooLarge => "head_too_large",
-            Fault::HeadTimeout => "head_timeout",
-            Fault::MediaType => "media_type_unsupported",
-            Fault::ContentEncoding => "content_encoding_unsupported",
-            Fault::GrpcTimeout => "malformed_grpc_timeout",
-            Fault::AppHeader => "malformed_app_header",
-            Fault::BodyTooLarge => "body_too_large",
-            Fault::BodyTimeout => "body_timeout",
-            Fault::BodyTruncated => "body_truncated",
-            Fault::GrpcFrame => "malformed_grpc_frame",
+            Fault::RequestLine => Reason::MalformedRequestLine,
+            Fault::Version => Reason::HttpVersionUnsupported,
+            Fault::Method => Reason::MethodUnknown,
+            Fault::Target => Reason::MalformedTarget,
+            Fault::Path => Reason::AmbiguousPath,
+            Fault::Query => Reason::MalformedQuery,
+            Fault::HeaderLine => Reason::MalformedHeader,
+            Fault::HeaderConflict => Reason::ConflictingHeaders,
+            Fault::Host => Reason::MalformedHost,
+            Fault::Framing => Reason::AmbiguousFraming,
+            Fault::Chunk => Reason::MalformedChunk,
+            Fault::Expectation => Reason::ExpectationUnknown,
+            Fault::Upgrade => Reason::UpgradeRefused,
+            Fault::CredentialConflict => Reason::ConflictingCredentials,
+            Fault::CookieConflict => Reason::CookieConflict,
+            Fault::TokenInUrl => Reason::TokenInUrl,
+            Fault::HeadTooLarge => Reason::HeadTooLarge,
+            Fault::HeadTimeout => Reason::HeadTimeout,
+            Fault::MediaType => Reason::MediaTypeUnsupported,
+            Fault::ContentEncoding => Reason::ContentEncodingUnsupported,
+            Fault::GrpcTimeout => Reason::MalformedGrpcTimeout,
+            Fault::AppHeader => Reason::MalformedAppHeader,
+            Fault::BodyTooLarge => Reason::BodyTooLarge,
+            Fault::BodyTimeout => Reason::BodyTimeout,
+            Fault::BodyTruncated => Reason::BodyTruncated,
+            Fault::GrpcFrame => Reason::MalformedGrpcFrame,
         }
     }
 }

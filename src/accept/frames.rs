@@ -4,6 +4,8 @@
 //! resets, the connection's end for a reason, and bare status answers. What it refuses to know: requests.
 //! Invariants: it holds at most one frame's head and a few bytes; it changes nothing of what passes.
 
+use crate::reason::Reason;
+
 const HEAD_BYTES: usize = 9;
 /// What is kept of a payload that is looked into.
 const PAYLOAD_BYTES: usize = 8;
@@ -23,7 +25,7 @@ pub struct Frames {
 
 impl Frames {
     /// Walks over the next bytes and tells the reason of every refusal among them.
-    pub fn walk(&mut self, mut bytes: &[u8], mut tell: impl FnMut(&'static str)) {
+    pub fn walk(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Reason)) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -63,7 +65,7 @@ impl Frames {
         }
     }
 
-    fn reason(&self) -> Option<&'static str> {
+    fn reason(&self) -> Option<Reason> {
         let [_, _, _, kind, _, _, _, _, _, payload @ ..] = self.kept;
         if self.filled == HEAD_BYTES {
             return None;
@@ -74,8 +76,8 @@ impl Frames {
             GOAWAY => error_reason(u32::from_be_bytes(rest)),
             // A bare `:status`, 400 or spelled out (RFC 7541 appendix A): every answer of ours has more.
             _ => match a {
-                0x8c => Some("http2_malformed_request"),
-                0x48 => Some("http2_head_too_large"),
+                0x8c => Some(Reason::Http2MalformedRequest),
+                0x48 => Some(Reason::Http2HeadTooLarge),
                 _ => None,
             },
         }
@@ -83,16 +85,16 @@ impl Frames {
 }
 
 /// RFC 9113 section 7. No error, cancellation and internal errors belong to requests that have a record.
-fn error_reason(code: u32) -> Option<&'static str> {
+fn error_reason(code: u32) -> Option<Reason> {
     match code {
-        1 => Some("http2_protocol_error"),
-        3 => Some("http2_flow_control_error"),
-        4 => Some("http2_settings_timeout"),
-        5 => Some("http2_stream_closed"),
-        6 => Some("http2_frame_size_error"),
-        7 => Some("http2_stream_refused"),
-        9 => Some("http2_compression_error"),
-        11 => Some("http2_flood"),
+        1 => Some(Reason::Http2ProtocolError),
+        3 => Some(Reason::Http2FlowControlError),
+        4 => Some(Reason::Http2SettingsTimeout),
+        5 => Some(Reason::Http2StreamClosed),
+        6 => Some(Reason::Http2FrameSizeError),
+        7 => Some(Reason::Http2StreamRefused),
+        9 => Some(Reason::Http2CompressionError),
+        11 => Some(Reason::Http2Flood),
         _ => None,
     }
 }
@@ -122,7 +124,7 @@ mod tests {
         for piece in [1, 2, 3, 8, 9, 10, 64, 1024] {
             let mut frames = Frames::default();
             let mut told = Vec::new();
-            bytes.chunks(piece).for_each(|bytes| frames.walk(bytes, |reason| told.push(reason)));
+            bytes.chunks(piece).for_each(|bytes| frames.walk(bytes, |reason| told.push(reason.code())));
             let expected = ["http2_malformed_request", "http2_head_too_large", "http2_protocol_error", "http2_flood"];
             assert_eq!(told, expected, "pieces of {piece}");
         }

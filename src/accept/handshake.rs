@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 
+use crate::reason::Reason;
 use serde::Serialize;
 
 /// A client certificate, as records tell of it.
@@ -19,17 +20,17 @@ pub struct ShownCertificate {
 }
 
 tokio::task_local! {
-    static REFUSED: RefCell<Option<(&'static str, ShownCertificate)>>;
+    static REFUSED: RefCell<Option<(Reason, ShownCertificate)>>;
 }
 
 /// Tells the accept loop of a certificate that is refused, with a stable code. Outside of a handshake, nothing happens.
-pub fn refused_in_handshake(reason: &'static str, certificate: ShownCertificate) {
+pub fn refused_in_handshake(reason: Reason, certificate: ShownCertificate) {
     // The error means that no handshake is under way on this task.
     let _ = REFUSED.try_with(|place| place.replace(Some((reason, certificate))));
 }
 
 /// Runs a handshake, and gives what its verifier told.
-pub(super) async fn listened<F: Future>(handshake: F) -> (F::Output, Option<(&'static str, ShownCertificate)>) {
+pub(super) async fn listened<F: Future>(handshake: F) -> (F::Output, Option<(Reason, ShownCertificate)>) {
     let listening = async {
         let outcome = handshake.await;
         (outcome, REFUSED.with(RefCell::take))

@@ -25,6 +25,7 @@ use super::head::{self, Framing, HeadLimits};
 use super::header_blocks::{Change, HeaderBlocks};
 use super::transport::Transport;
 use super::{Fault, glimpse_dialect};
+use crate::reason::Reason;
 
 /// What the framework is given in place of a head that was refused; no client can name this method's
 /// path, and the request on it looks at the connection first.
@@ -52,7 +53,7 @@ pub struct Pace {
 }
 
 /// Told the reason of every HTTP/2 refusal that the framework makes without us. Must not block.
-pub type Tell = Box<dyn Fn(&'static str) + Send + Sync>;
+pub type Tell = Box<dyn Fn(Reason) + Send + Sync>;
 
 /// Judges the chunks that came with a head before anything is done for it: what is broken already is
 /// refused before a backend hears of it.
@@ -280,7 +281,7 @@ impl Line {
                 timer.as_mut().reset(deadline);
             }
             ready!(timer.as_mut().poll(cx));
-            (self.tell)("http2_head_timeout");
+            (self.tell)(Reason::Http2HeadTimeout);
             self.ended = true;
             self.ahead = BytesMut::new();
             self.passable = 0;

@@ -103,10 +103,10 @@ fn legacy_asks_are_told_apart_by_path_and_type() {
                 }
                 (Ok((_, call)), Err(expected)) => match call.ask {
                     Ask::Unknown => assert_eq!(*expected, "unknown", "{line}"),
-                    Ask::Unacceptable(fault) => assert_eq!(fault.reason(), *expected, "{line}"),
+                    Ask::Unacceptable(fault) => assert_eq!(fault.reason().code(), *expected, "{line}"),
                     other => panic!("{line}: {other:?}"),
                 },
-                (Err(refused), Err(expected)) => assert_eq!(refused.fault.reason(), *expected, "{line}"),
+                (Err(refused), Err(expected)) => assert_eq!(refused.fault.reason().code(), *expected, "{line}"),
                 (got, _) => panic!("{line}: {:?}", got.err()),
             }
         }

@@ -11,6 +11,7 @@ use std::ops::Deref;
 use serde::Serialize;
 
 use crate::accept::ShownCertificate;
+use crate::reason::Reason;
 use crate::telemetry::text;
 
 /// What of the caller's text a record repeats: one printable line of at most `LIMIT` bytes (`telemetry::text::line`).
@@ -92,7 +93,7 @@ pub struct Record {
     pub project: Option<NameText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<&'static str>,
-    pub reason: &'static str,
+    pub reason: Reason,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<DetailText>,
     pub bindings: Vec<NameText>,
@@ -195,7 +196,7 @@ pub struct PartRecord {
     pub destination: Option<NameText>,
     pub items: Items,
     /// `ok`, `remembered` (taken at an earlier try), or a reason code.
-    pub reason: &'static str,
+    pub reason: Reason,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<u16>,
 }

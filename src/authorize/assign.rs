@@ -9,13 +9,14 @@ use std::sync::Arc;
 use super::Policy;
 use super::binding::UnknownServices;
 use super::decide::{Fallback, Target, Verdict};
-use super::permit::{Denial, DenialReason};
+use super::permit::Denial;
 use super::reach::Reach;
 use crate::apps::{AppPath, Mark, NodeId, Owner};
 use crate::clock::UnixMillis;
 use crate::identify::Facts;
 use crate::otlp::Wanted;
 use crate::profiles::OperationId;
+use crate::reason::Reason;
 
 /// Why a part goes to an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Policy {
     /// The app that a resource goes to. `marks` tells what the resource says under each of `watched`.
     pub fn assign<'m>(&self, reach: &Reach, marks: &dyn Fn(&str) -> Mark<'m>) -> Result<NodeId, Denial> {
         if !self.made(reach) {
-            return Err(Denial { reason: DenialReason::EvaluationError, bindings: Vec::new() });
+            return Err(Denial { reason: Reason::EvaluationError, bindings: Vec::new() });
         }
         let owner = self.owner(marks)?;
         self.settle(reach, owner.as_ref()).map(|(node, _)| node)
@@ -128,21 +129,21 @@ impl Policy {
     }
 
     fn owner<'m>(&self, marks: &dyn Fn(&str) -> Mark<'m>) -> Result<Option<Owner<'_>>, Denial> {
-        let unclear = |_| Denial { reason: DenialReason::ServiceAmbiguous, bindings: Vec::new() };
+        let unclear = |_| Denial { reason: Reason::ServiceAmbiguous, bindings: Vec::new() };
         self.ownership.owner(marks).map_err(unclear)
     }
 
     fn settle(&self, reach: &Reach, owner: Option<&Owner<'_>>) -> Result<(NodeId, By), Denial> {
         if let Some(owner) = owner.filter(|owner| !self.writable(reach, owner.node)) {
             let bindings = self.names(&self.covering(reach.denies(), owner.node));
-            return Err(Denial { reason: DenialReason::ServiceForeign, bindings });
+            return Err(Denial { reason: Reason::ServiceForeign, bindings });
         }
         match (reach.named(), owner) {
             (Some(named), Some(_)) => Ok((named, By::Named)),
             (Some(named), None) => {
                 let allows = self.allowing(reach, named);
                 if self.each(&allows).all(|binding| binding.unknown_services == UnknownServices::Reject) {
-                    return Err(Denial { reason: DenialReason::ServiceUnknown, bindings: self.names(&allows) });
+                    return Err(Denial { reason: Reason::ServiceUnknown, bindings: self.names(&allows) });
                 }
                 Ok((named, By::Named))
             }
@@ -159,14 +160,14 @@ impl Policy {
     }
 
     /// The bindings that are why there is no app for an unknown service.
-    fn refusing(&self, reach: &Reach, reason: DenialReason) -> Vec<std::sync::Arc<str>> {
+    fn refusing(&self, reach: &Reach, reason: Reason) -> Vec<std::sync::Arc<str>> {
         match reason {
-            DenialReason::ServiceUnknown => self
+            Reason::ServiceUnknown => self
                 .each(reach.allows())
                 .filter(|binding| binding.unknown_services == UnknownServices::Reject)
                 .map(|binding| binding.name.clone())
                 .collect(),
-            DenialReason::NoWritableApp => self.names(reach.denies()),
+            Reason::NoWritableApp => self.names(reach.denies()),
             _ => Vec::new(),
         }
     }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::Policy;
 use super::binding::{Binding, Effect, UnknownServices};
-use super::permit::DenialReason;
 use super::reach::Reach;
 use crate::apps::{AppPath, NodeId};
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Method};
 use crate::profiles::{Operation, OperationId, PermissionId, Scope};
+use crate::reason::Reason;
 
 /// What the operation is asked of.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub enum Target<'a> {
 pub struct Verdict {
     pub allowed: bool,
     /// `Some` unless allowed.
-    pub reason: Option<DenialReason>,
+    pub reason: Option<Reason>,
     /// Where it was decided: the app, the project's home, or the root.
     pub app: Option<AppPath>,
     /// The project concerned; none for what is the organization's.
@@ -66,7 +66,7 @@ pub struct Considered {
 }
 
 impl Verdict {
-    pub(super) fn denied(reason: DenialReason) -> Self {
+    pub(super) fn denied(reason: Reason) -> Self {
         Verdict {
             allowed: false,
             reason: Some(reason),
@@ -106,15 +106,15 @@ pub(super) struct Matched {
 
 impl Matched {
     /// Why nothing allows.
-    fn reason(&self) -> DenialReason {
+    fn reason(&self) -> Reason {
         if !self.denies.is_empty() {
-            DenialReason::DeniedByBinding
+            Reason::DeniedByBinding
         } else if self.withheld {
-            DenialReason::SensitiveNotNamed
+            Reason::SensitiveNotNamed
         } else if self.untimely {
-            DenialReason::OutsideTimeWindow
+            Reason::OutsideTimeWindow
         } else {
-            DenialReason::NotPermitted
+            Reason::NotPermitted
         }
     }
 }
@@ -145,12 +145,12 @@ impl Policy {
     /// Decides. The trace stays empty.
     pub fn decide(&self, facts: &Facts, operation: OperationId, target: Target<'_>, now: UnixMillis) -> Verdict {
         let Some(row) = self.profile.operations().get(usize::from(operation.0)) else {
-            return Verdict::denied(DenialReason::OperationUnknown);
+            return Verdict::denied(Reason::OperationUnknown);
         };
         match (row.scope, target) {
             (Scope::App, Target::App(Some(path))) => match self.tree.find(path) {
                 Some(node) => self.decide_export(facts, row, node, now),
-                None => Verdict::denied(DenialReason::AppUnknown),
+                None => Verdict::denied(Reason::AppUnknown),
             },
             (Scope::App, Target::App(None)) => self.decide_only_app(facts, row.permission_id, now),
             (Scope::Project, Target::Project(project)) => match self.tree.home(project) {
@@ -158,7 +158,7 @@ impl Policy {
                     let project = self.tree.project_of(home).cloned();
                     self.decide_at(facts, row.permission_id, home, now).at(self.path(home), project)
                 }
-                None => Verdict::denied(DenialReason::ProjectUnknown),
+                None => Verdict::denied(Reason::ProjectUnknown),
             },
             (Scope::Organization, Target::Organization) => {
                 self.decide_at(facts, row.permission_id, NodeId::ROOT, now).at(Some(AppPath::root()), None)
@@ -166,7 +166,7 @@ impl Policy {
             (Scope::Projects, Target::Projects) => {
                 self.decide_projects(facts, row.permission_id, now).at(Some(AppPath::root()), None)
             }
-            _ => Verdict::denied(DenialReason::EvaluationError),
+            _ => Verdict::denied(Reason::EvaluationError),
         }
     }
 
@@ -177,7 +177,7 @@ impl Policy {
     /// A verdict on an export at a node, which needs a project to write to.
     pub(super) fn export_to(&self, node: NodeId, verdict: Verdict) -> Verdict {
         match self.tree.project_of(node) {
-            None if verdict.allowed => Verdict::denied(DenialReason::AppWithoutProject).at(self.path(node), None),
+            None if verdict.allowed => Verdict::denied(Reason::AppWithoutProject).at(self.path(node), None),
             project => verdict.at(self.path(node), project.cloned()),
         }
     }
@@ -209,20 +209,15 @@ impl Policy {
                 let allowed = self.allowed(&self.covering(&matched.allows, node), permission);
                 allowed.at(self.path(node), self.tree.project_of(node).cloned())
             }
-            Err(DenialReason::NoWritableApp) => {
-                Verdict { bindings: self.names(&matched.denies), ..Verdict::denied(DenialReason::NoWritableApp) }
+            Err(Reason::NoWritableApp) => {
+                Verdict { bindings: self.names(&matched.denies), ..Verdict::denied(Reason::NoWritableApp) }
             }
             Err(reason) => Verdict::denied(reason),
         }
     }
 
     /// Where an export goes that names no app. With `unknown_service`, bindings that reject those do not count.
-    pub(super) fn only_app(
-        &self,
-        allows: &[u32],
-        denies: &[u32],
-        unknown_service: bool,
-    ) -> Result<Fallback, DenialReason> {
+    pub(super) fn only_app(&self, allows: &[u32], denies: &[u32], unknown_service: bool) -> Result<Fallback, Reason> {
         let writable = |node: NodeId| self.tree.project_of(node).is_some() && !self.covers(denies, node);
         let mut only: Option<Fallback> = None;
         let mut rejected = false;
@@ -242,13 +237,13 @@ impl Policy {
             let default_of = matches!(unknown, Some(UnknownServices::App(_))).then_some(*place);
             for node in found {
                 match only {
-                    Some(one) if one.node != node => return Err(DenialReason::AppAmbiguous),
+                    Some(one) if one.node != node => return Err(Reason::AppAmbiguous),
                     Some(_) => {}
                     None => only = Some(Fallback { node, default_of }),
                 }
             }
         }
-        only.ok_or(if rejected { DenialReason::ServiceUnknown } else { DenialReason::NoWritableApp })
+        only.ok_or(if rejected { Reason::ServiceUnknown } else { Reason::NoWritableApp })
     }
 
     /// The projects at whose homes the caller holds an operation's permission, in the tree's order: what an answer to

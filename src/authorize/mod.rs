@@ -24,7 +24,7 @@ pub use assign::{Assignment, By};
 pub use binding::Effect;
 pub use check::{CertificateAuthority, Surroundings, TrustDomainIssuer};
 pub use decide::{Considered, Target, Verdict};
-pub use permit::{Denial, DenialReason, Permit};
+pub use permit::{Denial, Permit};
 pub use raw::policy_schema;
 pub use reach::Reach;
 pub use view::{Grant, NodeView, View};
@@ -39,6 +39,7 @@ use crate::document::Spanned;
 use crate::identify::{Facts, Identity, PolicyClaims, trust_domain_of};
 use crate::otlp::Wanted;
 use crate::profiles::{OWN_PERMISSIONS, Profile, Scope};
+use crate::reason::Reason;
 
 use self::binding::Binding;
 use self::index::SubjectIndex;
@@ -86,7 +87,7 @@ impl Policy {
             Ask::Ingest(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
             Ask::Legacy(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
             Ask::Query(ask) if ask.organization != self.organization => {
-                return Err(Denial { reason: DenialReason::OrganizationUnknown, bindings: Vec::new() });
+                return Err(Denial { reason: Reason::OrganizationUnknown, bindings: Vec::new() });
             }
             Ask::Query(ask) => {
                 let target = match self.profile.operation(ask.operation).scope {
@@ -98,11 +99,11 @@ impl Policy {
                 (ask.operation, target)
             }
             Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => {
-                return Err(Denial { reason: DenialReason::OperationUnknown, bindings: Vec::new() });
+                return Err(Denial { reason: Reason::OperationUnknown, bindings: Vec::new() });
             }
         };
         let Some(target) = target else {
-            return Err(Denial { reason: DenialReason::EvaluationError, bindings: Vec::new() });
+            return Err(Denial { reason: Reason::EvaluationError, bindings: Vec::new() });
         };
         Permit::mint(operation, self.decide(facts, operation, target, now))
     }

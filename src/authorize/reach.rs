@@ -7,13 +7,14 @@
 use std::sync::{Arc, OnceLock};
 
 use super::decide::{Fallback, Target};
-use super::permit::{Denial, DenialReason};
+use super::permit::Denial;
 use super::{Permit, Policy};
 use crate::accept::{Ask, Call};
 use crate::apps::{AppPath, NodeId};
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Identity};
 use crate::profiles::{OperationId, PermissionId, Scope};
+use crate::reason::Reason;
 
 /// A power: this caller may write this signal to some apps of this policy.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub struct Reach {
     allows: Vec<u32>,
     denies: Vec<u32>,
     /// Where parts go whose service no app owns, once it was asked.
-    fallback: OnceLock<Result<Fallback, DenialReason>>,
+    fallback: OnceLock<Result<Fallback, Reason>>,
 }
 
 impl Reach {
@@ -62,7 +63,7 @@ impl Policy {
             | Ask::Tree(_)
             | Ask::Alert(_)
             | Ask::Unknown
-            | Ask::Unacceptable(_) => Err(Denial { reason: DenialReason::OperationUnknown, bindings: Vec::new() }),
+            | Ask::Unacceptable(_) => Err(Denial { reason: Reason::OperationUnknown, bindings: Vec::new() }),
         }
     }
 
@@ -77,8 +78,8 @@ impl Policy {
         let deny = |reason, bindings| Err(Denial { reason, bindings });
         let row = match self.profile.operations().get(usize::from(operation.0)) {
             Some(row) if row.scope == Scope::App => row,
-            Some(_) => return deny(DenialReason::EvaluationError, Vec::new()),
-            None => return deny(DenialReason::OperationUnknown, Vec::new()),
+            Some(_) => return deny(Reason::EvaluationError, Vec::new()),
+            None => return deny(Reason::OperationUnknown, Vec::new()),
         };
         if app.is_some() {
             let verdict = self.decide(facts, operation, Target::App(app), now);
@@ -98,7 +99,7 @@ impl Policy {
         };
         let writable = |node| self.tree.project_of(node).is_some() && !self.covers(&reach.denies, node);
         if reach.named.is_none() && !self.covered(&reach.allows).any(writable) {
-            return deny(DenialReason::NoWritableApp, self.names(&reach.denies));
+            return deny(Reason::NoWritableApp, self.names(&reach.denies));
         }
         Ok(reach)
     }
@@ -106,7 +107,7 @@ impl Policy {
     /// The permit for the parts of an export that were assigned to this app.
     pub fn permit(&self, reach: &Reach, node: NodeId) -> Result<Permit, Denial> {
         if !self.made(reach) {
-            return Err(Denial { reason: DenialReason::EvaluationError, bindings: Vec::new() });
+            return Err(Denial { reason: Reason::EvaluationError, bindings: Vec::new() });
         }
         let matched = self.matched_at(reach, node);
         let verdict = self.settled_at(&matched, reach.permission);
@@ -129,7 +130,7 @@ impl Policy {
     }
 
     /// Where parts go whose service no app owns, if the call names no app.
-    pub(super) fn fallback(&self, reach: &Reach) -> Result<Fallback, DenialReason> {
+    pub(super) fn fallback(&self, reach: &Reach) -> Result<Fallback, Reason> {
         *reach.fallback.get_or_init(|| self.only_app(&reach.allows, &reach.denies, true))
     }
 }

@@ -23,6 +23,7 @@ use crate::document::Diagnostic;
 use crate::gateway::explaining::{self, Judged, Marks, Stages};
 use crate::identify::{ClientTrust, Events, Facts, Identifier, Surroundings};
 use crate::profiles::{Host, Profile};
+use crate::reason::Reason;
 
 /// How long an issuer's keys are waited for.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -169,7 +170,7 @@ async fn facts(
     identifier: &Identifier,
     caller: Caller,
     now: UnixMillis,
-) -> Result<Result<Facts, &'static str>, String> {
+) -> Result<Result<Facts, Reason>, String> {
     if let Some(file) = &arguments.certificate {
         return by_certificate(&accept::certificates(file)?, checked, now);
     }
@@ -209,7 +210,7 @@ fn by_certificate(
     chain: &[CertificateDer<'_>],
     checked: &crate::config::Checked,
     now: UnixMillis,
-) -> Result<Result<Facts, &'static str>, String> {
+) -> Result<Result<Facts, Reason>, String> {
     let mut refused = None;
     for clients in checked.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.clients.as_ref()) {
         match ClientTrust::read(clients)?.facts_for_explain(chain, now) {
@@ -238,7 +239,7 @@ fn speaks_for(authority: &ClientAuthority) -> Value {
 
 impl Story {
     /// The stage that refuses ends the walk; the story so far is the explanation.
-    fn refuse(mut self, stage: &'static str, reason: &str) -> Self {
+    fn refuse(mut self, stage: &'static str, reason: Reason) -> Self {
         self.stages.push((stage, json!({ "reason": reason })));
         self
     }

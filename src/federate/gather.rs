@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::reason::Reason;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,10 +20,10 @@ pub enum Lapse {
 }
 
 impl Lapse {
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Lapse::Late => "query_deadline",
-            Lapse::Lost => "internal_defect",
+            Lapse::Late => Reason::QueryDeadline,
+            Lapse::Lost => Reason::InternalDefect,
         }
     }
 }

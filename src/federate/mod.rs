@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::apps::AppPath;
 use crate::limits::{Reservation, Spent};
+use crate::reason::Reason;
 
 /// Where an answer comes from: a project and the app that is its home.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Missing {
     pub resource: Option<String>,
     pub item: Option<String>,
     /// Stable code.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// What the backend answered, if it did.
     pub status: Option<u16>,
     /// For people: the backend's own words, or ours.
@@ -60,12 +61,12 @@ pub enum MergeFault {
 }
 
 impl MergeFault {
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            MergeFault::Shape => "upstream_answer_unknown_shape",
-            MergeFault::Status => "upstream_status",
-            MergeFault::TooMany => "states_limit",
-            MergeFault::TooLarge => "upstream_answer_too_large",
+            MergeFault::Shape => Reason::UpstreamAnswerUnknownShape,
+            MergeFault::Status => Reason::UpstreamStatus,
+            MergeFault::TooMany => Reason::StatesLimit,
+            MergeFault::TooLarge => Reason::UpstreamAnswerTooLarge,
             MergeFault::Memory(spent) => spent.reason(),
         }
     }
@@ -159,7 +160,7 @@ impl Missing {
         let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
         put("app", self.origin.app.as_str().into());
         put("project", (*self.origin.project).into());
-        put("reason", self.reason.into());
+        put("reason", self.reason.code().into());
         put("message", self.message.as_str().into());
         if let Some(resource) = &self.resource {
             put("resource", resource.as_str().into());

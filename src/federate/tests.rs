@@ -192,7 +192,7 @@ fn a_merged_answer_names_what_is_missing() {
         origin: origin("shop", "shop-prod"),
         resource: None,
         item: Some("c-1".to_owned()),
-        reason: "upstream_status",
+        reason: Reason::UpstreamStatus,
         status: Some(429),
         message: "too \"many\"".to_owned(),
     }];

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::egress::TunnelFault;
 use crate::limits::{Reservation, Spent};
+use crate::reason::Reason;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +50,18 @@ impl SendFault {
         SendFault::Memory(Spent::Share),
     ];
 
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            SendFault::Unreachable => "upstream_unreachable",
-            SendFault::Proxy(TunnelFault::Unreachable) => "upstream_proxy_unreachable",
-            SendFault::Proxy(TunnelFault::Refused(_)) => "upstream_proxy_refused",
-            SendFault::Proxy(TunnelFault::Broken) => "upstream_proxy_broken",
-            SendFault::Proxy(TunnelFault::TimedOut) => "upstream_proxy_timeout",
-            SendFault::NotVerified => "upstream_not_verified",
-            SendFault::TimedOut => "upstream_timeout",
-            SendFault::TooLarge => "upstream_answer_too_large",
-            SendFault::Undecodable => "upstream_answer_undecodable",
-            SendFault::Defect => "internal_defect",
+            SendFault::Unreachable => Reason::UpstreamUnreachable,
+            SendFault::Proxy(TunnelFault::Unreachable) => Reason::UpstreamProxyUnreachable,
+            SendFault::Proxy(TunnelFault::Refused(_)) => Reason::UpstreamProxyRefused,
+            SendFault::Proxy(TunnelFault::Broken) => Reason::UpstreamProxyBroken,
+            SendFault::Proxy(TunnelFault::TimedOut) => Reason::UpstreamProxyTimeout,
+            SendFault::NotVerified => Reason::UpstreamNotVerified,
+            SendFault::TimedOut => Reason::UpstreamTimeout,
+            SendFault::TooLarge => Reason::UpstreamAnswerTooLarge,
+            SendFault::Undecodable => Reason::UpstreamAnswerUndecodable,
+            SendFault::Defect => Reason::InternalDefect,
             SendFault::Memory(spent) => spent.reason(),
         }
     }

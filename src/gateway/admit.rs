@@ -24,7 +24,8 @@ use crate::audit::Unwritable;
 use crate::authorize::Reach;
 use crate::identify::{Identity, Login};
 use crate::limits::{Spent, Turn};
-use crate::respond::{Class, Refusal};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
 use crate::route::{self, Lane};
 
 /// Takes one call through the rooms and writes its answer.
@@ -54,7 +55,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         walk.origin = Some(connection.origin(&call.authority));
     }
     let slot = walk.core().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
-        Unwritable::Queue => Refusal::new(Class::Unavailable, "audit_unwritable"),
+        Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
         Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),
     })?;
     walk.keep_slot(slot);
@@ -78,14 +79,14 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     }
     match &call.ask {
         Ask::Tree(ask) => tree::answer(session, walk, arrival, &call, ask, &identity).await,
-        Ask::Site(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Class::Unknown, "path_unknown")),
+        Ask::Site(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Reason::PathUnknown)),
         Ask::Unacceptable(fault) => Err((*fault).into()),
         Ask::Own(ask) => {
             let page = own::page(&house, &identity, ask, walk.now());
-            let page = page.ok_or_else(|| Refusal::new(Class::Denied, "app_unknown"))?;
+            let page = page.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
             walk.note_operation("own");
             walk.note_own();
-            answer::own(session, walk, page).await.map_err(|_| Refusal::new(Class::Malformed, "client_closed"))
+            answer::own(session, walk, page).await.map_err(|_| Refusal::new(Reason::ClientClosed))
         }
         Ask::Ingest(ask) if house.ingest_settings.stamp => {
             let reach = reach(walk, &identity, &call)?;
@@ -100,7 +101,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             outcome
         }
         Ask::Legacy(ask) => {
-            let shown = shown.ok_or_else(|| Refusal::new(Class::Unavailable, "internal_defect"))?;
+            let shown = shown.ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
             let reach = reach(walk, &identity, &call)?;
             let culprit = Culprit::identity(walk, identity.facts());
             culprit.check(walk)?;
@@ -131,7 +132,7 @@ async fn with_body(
         _ => return Ok((caller, None, None)),
     };
     let turn = walk.core().unproven.take(caller.address).await;
-    let turn = turn.ok_or_else(|| Refusal::new(Class::Unavailable, "unproven_reads_busy"))?;
+    let turn = turn.ok_or_else(|| Refusal::new(Reason::UnprovenReadsBusy))?;
     let work = Work::of_address(walk);
     let opened = reports::open(session, walk, arrival, ask, work).await?;
     Ok((opened.identifies(caller)?, Some(opened), Some(turn)))
@@ -178,7 +179,7 @@ async fn as_it_comes(
     })?;
     walk.note_permit(&permit);
     let route = route::route(&permit, call, &house.profile, &house.organization)
-        .ok_or_else(|| Refusal::new(Class::Unavailable, "internal_defect"))?;
+        .ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
     walk.note_route(&route);
     let lease = house.vault.lend(&permit, &route)?;
     if let Framed::Length(length) = lanes::framed(session, arrival)
@@ -190,10 +191,10 @@ async fn as_it_comes(
     match route.lane() {
         Lane::Streamed(_) => {
             let Ask::Ingest(ask) = &call.ask else {
-                return Err(Refusal::new(Class::Unavailable, "internal_defect"));
+                return Err(Refusal::new(Reason::InternalDefect));
             };
             let backend = house.backend(route.upstream()).cloned();
-            let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
+            let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
             let outcome = lanes::export(session, walk, arrival, ask, &route, lease, &backend).await;
             let core = walk.core();
             // What is in it, nobody has read.

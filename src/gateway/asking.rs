@@ -23,7 +23,8 @@ use crate::identify::Facts;
 use crate::limits::{Account, Reservation, Spent};
 use crate::media_type::MediaType;
 use crate::profiles::{OperationId, ResponseRule, Scope};
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 use crate::route::{Lane, Route};
 use crate::transform::{self, Boundary, Inside, Links, Reference, Rewriting};
 use crate::vault::Lease;
@@ -197,9 +198,9 @@ impl Errand {
         let visible_projects = visible(&question);
         let Question { core, house, account, call, who, permit, route, lease, ours, headers, body, .. } = question;
         let backend = house.backend(route.upstream()).cloned();
-        let backend = backend.ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
+        let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
         let Lane::Terminated(rule) = route.lane() else {
-            return Err(Refusal::new(Class::Unavailable, "internal_defect"));
+            return Err(Refusal::new(Reason::InternalDefect));
         };
         let operation = house.profile.operation(permit.operation());
         Ok(Errand {
@@ -236,7 +237,7 @@ impl Errand {
         let Errand { house, backend, route, lease, .. } = &self;
         let organization = &house.organization;
         let head = forward::http1(&self.method, route, lease, backend, &house.profile, organization, &self.headers)
-            .map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
+            .map_err(|_| Refusal::new(Reason::InternalDefect))?;
         let mut held = self.account.open();
         let mut intake =
             Intake { limit_bytes: house.limits.response_bytes, status_suffices: false, reservation: &mut held };
@@ -260,10 +261,10 @@ impl Errand {
         let status = answer.status.as_u16();
         if matches!(status, 401 | 403) {
             self.core.credential_refused(self.route.project().unwrap_or("none"), &self.lease.fingerprint());
-            return Err(Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"));
+            return Err(Refusal::new(Reason::CredentialRefusedByUpstream));
         }
         if !is_usable(status) {
-            return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
+            return Err(Refusal::new(Reason::UpstreamAnswerUnusable));
         }
         let plain = match answer.headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
             None | Some(b"identity") => answer.body.clone(),

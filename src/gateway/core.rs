@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::forward::Remembered;
 use crate::identify::{Event, IssuerStatus};
 use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
+use crate::reason::Reason;
 use crate::telemetry::Metrics;
 
 /// Bodies that are read at once before their sender is known. Callers wait for each other here, and are not refused
@@ -163,7 +164,7 @@ impl Core {
     }
 
     /// Records something that is not a call.
-    pub fn event(&self, event: &'static str, reason: &'static str, detail: Option<String>) {
+    pub fn event(&self, event: &'static str, reason: Reason, detail: Option<String>) {
         self.metrics.event(event);
         self.trail.note(Record {
             time: timestamp(self.clock.now().0),
@@ -190,7 +191,7 @@ impl Core {
         self.metrics.credential_refused(project);
         let detail = format!("project {project}, credential with digest {fingerprint}");
         if let Some(detail) = self.seldom("the backend refuses one of our credentials", fingerprint, detail) {
-            self.event("credential_refused", "credential_refused_by_upstream", Some(detail));
+            self.event("credential_refused", Reason::CredentialRefusedByUpstream, Some(detail));
         }
     }
 
@@ -200,7 +201,7 @@ impl Core {
         let detail = format!("upstream {upstream}, project {project}");
         let words = "a page came instead of the backend's answer: look at what is between";
         if let Some(detail) = self.seldom(words, &detail.clone(), detail) {
-            self.event("upstream_page", "upstream_page", Some(detail));
+            self.event("upstream_page", Reason::UpstreamPage, Some(detail));
         }
     }
 
@@ -210,7 +211,7 @@ impl Core {
         self.metrics.credential_echoed(project);
         let detail = format!("project {project}, credential with digest {fingerprint}, asked: {operation}");
         if let Some(detail) = self.seldom("an answer held one of our credentials", fingerprint, detail) {
-            self.event("credential_echoed", "upstream_echoed_credential", Some(detail));
+            self.event("credential_echoed", Reason::UpstreamEchoedCredential, Some(detail));
         }
     }
 

@@ -9,7 +9,8 @@
 use http::{HeaderMap, HeaderName, Method, header};
 
 use crate::identify::Session;
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 
 /// Where scripts and tools put the session's token.
 pub const CSRF_HEADER: HeaderName = HeaderName::from_static("lightkeeper-csrf");
@@ -62,11 +63,11 @@ pub fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 
 /// Neither header nor form holds the session's token.
 pub fn missing() -> Refusal {
-    Refusal::new(Class::Denied, "csrf_missing")
+    Refusal::new(Reason::CsrfMissing)
 }
 
 fn foreign() -> Refusal {
-    Refusal::new(Class::Denied, "csrf_origin")
+    Refusal::new(Reason::CsrfOrigin)
 }
 
 /// The one line of this name.

@@ -17,7 +17,8 @@ use crate::accept::Protocol;
 use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply};
 use crate::limits::{Account, Reservation};
 use crate::media_type::{self, MediaType};
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 use crate::route::Route;
 use crate::vault::Lease;
 
@@ -133,14 +134,14 @@ pub async fn deliver<S: Supply>(
         let mut said = match errand.deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, asking)
                 .await
-                .map_err(|_| Refusal::new(Class::UpstreamTimeout, "deadline_exceeded"))??,
+                .map_err(|_| Refusal::new(Reason::DeadlineExceeded))??,
             None => asking.await?,
         };
         *upstream_status = Some(said.status().as_u16());
         if said.is_page() {
             let upstream = errand.route.upstream().name();
             errand.core.page_answered(upstream, errand.route.project().unwrap_or("none"));
-            return Err(Refusal::new(Class::UpstreamBroken, "upstream_page"));
+            return Err(Refusal::new(Reason::UpstreamPage));
         }
         if !said.refuses_us(errand.is_sealed) {
             said.without_credentials(errand);
@@ -149,7 +150,7 @@ pub async fn deliver<S: Supply>(
         errand.core.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
         let next =
             lease.refused(errand.core.clock.now()).filter(|_| !tried_again && !errand.is_sealed && body.rewind());
-        lease = next.ok_or_else(|| Refusal::new(Class::UpstreamRefusesUs, "credential_refused_by_upstream"))?;
+        lease = next.ok_or_else(|| Refusal::new(Reason::CredentialRefusedByUpstream))?;
         tried_again = true;
     }
 }
@@ -161,7 +162,7 @@ async fn once<S: Supply>(
     intake: &mut Intake<'_>,
 ) -> Result<Said, Refusal> {
     let Errand { house, route, backend, headers, .. } = errand;
-    let defect = |_| Refusal::new(Class::Unavailable, "internal_defect");
+    let defect = |_| Refusal::new(Reason::InternalDefect);
     match errand.protocol {
         Protocol::Http => {
             let profile = &house.profile;

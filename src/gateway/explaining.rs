@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 use super::tree;
 use crate::accept::{self, Ask, Call, Caller, Connection, ListenerSettings, Serves, TreeAsk};
 use crate::apps::{AppPath, Mark};
-use crate::authorize::{Assignment, By, Considered, DenialReason, Effect, Policy, Target, Verdict};
+use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
 use crate::clock::UnixMillis;
 use crate::federate::Origin;
 use crate::identify::Facts;
 use crate::limits::Limits;
 use crate::profiles::{OperationId, Profile, Scope, TreeSource};
+use crate::reason::Reason;
 
 /// What a resource says under an attribute's name.
 pub type Marks<'m> = &'m dyn Fn(&str) -> Mark<'m>;
@@ -29,7 +30,7 @@ pub type Marks<'m> = &'m dyn Fn(&str) -> Mark<'m>;
 pub type Stages = Vec<(&'static str, Value)>;
 
 /// What becomes of everybody else's evidence at an alert inlet.
-pub const INLET_REASON: &str = "webhook_unknown";
+pub const INLET_REASON: Reason = Reason::WebhookUnknown;
 /// What counts there.
 pub const INLET_EVIDENCE: &str = "the app's webhook secret, as `Authorization: Bearer`; who calls does not count";
 
@@ -39,7 +40,7 @@ pub enum Judged {
     /// A page of the gateway's own, which every identified caller may see.
     OwnPage,
     /// No operation, for this reason.
-    Nothing(&'static str),
+    Nothing(Reason),
     Decided {
         operation: OperationId,
         verdict: Verdict,
@@ -94,7 +95,7 @@ pub fn addressed(path: &str) -> &str {
 }
 
 /// Reads the head as on a listener that serves everything. The error is a reason code.
-pub fn read(parts: &Parts, profile: &Profile, limits: &Limits) -> Result<(Caller, Call), &'static str> {
+pub fn read(parts: &Parts, profile: &Profile, limits: &Limits) -> Result<(Caller, Call), Reason> {
     let listener = ListenerSettings {
         name: "explain".to_owned(),
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -121,10 +122,10 @@ pub fn judge(
         return match &call.ask {
             Ask::Own(_) | Ask::Site(_) => Judged::OwnPage,
             Ask::Unacceptable(fault) => Judged::Nothing(fault.reason()),
-            Ask::Query(_) => Judged::Nothing("organization_unknown"),
+            Ask::Query(_) => Judged::Nothing(Reason::OrganizationUnknown),
             Ask::Tree(ask) => parts(policy, profile, facts, &call.method, ask, now),
             Ask::Alert(_) => Judged::Inlet,
-            Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => Judged::Nothing("path_unknown"),
+            Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => Judged::Nothing(Reason::PathUnknown),
         };
     };
     let (Some(marks), Target::App(app)) = (marks, target) else {
@@ -152,14 +153,14 @@ impl Judged {
     /// The stages after the caller was identified, for whoever may read the whole policy.
     pub fn stages(&self, policy: &Policy, profile: &Profile) -> Stages {
         match self {
-            Judged::OwnPage => vec![("authorize", json!({ "decision": "allow", "reason": "own_page" }))],
+            Judged::OwnPage => vec![("authorize", json!({ "decision": "allow", "reason": Reason::OwnPage }))],
             Judged::Nothing(reason) => vec![("authorize", json!({ "decision": "deny", "reason": reason }))],
             Judged::Inlet => {
                 vec![("authorize", json!({ "decision": "deny", "reason": INLET_REASON, "evidence": INLET_EVIDENCE }))]
             }
             Judged::Parts(parts) => {
-                let reason = parts.first().and_then(|(_, verdict)| verdict.reason).map_or("ok", DenialReason::code);
-                let (decision, reason) = if self.allowed() { ("allow", "ok") } else { ("deny", reason) };
+                let reason = parts.first().and_then(|(_, verdict)| verdict.reason).unwrap_or(Reason::Ok);
+                let (decision, reason) = if self.allowed() { ("allow", Reason::Ok) } else { ("deny", reason) };
                 let version = policy.version();
                 let parts: Vec<Value> =
                     parts.iter().map(|(operation, verdict)| part(*operation, verdict, profile)).collect();
@@ -191,11 +192,13 @@ impl Judged {
 
 /// What a question to a part of the tree comes to.
 fn parts(policy: &Policy, profile: &Profile, facts: &Facts, method: &Method, ask: &TreeAsk, now: UnixMillis) -> Judged {
-    let Some(resource) = profile.tree_resource(method, &ask.resource) else { return Judged::Nothing("path_unknown") };
+    let Some(resource) = profile.tree_resource(method, &ask.resource) else {
+        return Judged::Nothing(Reason::PathUnknown);
+    };
     let origins = match tree::origins(policy.tree(), &ask.app) {
-        Ok(origins) if origins.is_empty() => return Judged::Nothing(DenialReason::AppWithoutProject.code()),
+        Ok(origins) if origins.is_empty() => return Judged::Nothing(Reason::AppWithoutProject),
         Ok(origins) => origins,
-        Err(reason) => return Judged::Nothing(reason.code()),
+        Err(reason) => return Judged::Nothing(reason),
     };
     let questions = origins.iter().flat_map(|origin| resource.sources.iter().map(move |source| (origin, source)));
     let judge = |(origin, source): (&Origin, &TreeSource)| {
@@ -210,7 +213,7 @@ fn part(operation: OperationId, verdict: &Verdict, profile: &Profile) -> Value {
         "app": verdict.app.as_ref().map(AppPath::as_str),
         "permission": profile.operation(operation).permission,
         "decision": if verdict.allowed { "allow" } else { "deny" },
-        "reason": verdict.reason.map_or("ok", DenialReason::code),
+        "reason": verdict.reason.unwrap_or(Reason::Ok),
         "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
     })
 }
@@ -273,7 +276,7 @@ pub fn identified(facts: &Facts, verified: bool) -> Value {
 fn decided(verdict: &Verdict, policy: &Policy) -> Value {
     json!({
         "decision": if verdict.allowed { "allow" } else { "deny" },
-        "reason": verdict.reason.map_or("ok", DenialReason::code),
+        "reason": verdict.reason.unwrap_or(Reason::Ok),
         "app": verdict.app.as_ref().map(AppPath::as_str),
         "project": verdict.project.as_deref(),
         "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
@@ -301,7 +304,7 @@ fn told(assignment: &Assignment) -> Value {
     };
     json!({
         "decision": if verdict.allowed { "allow" } else { "deny" },
-        "reason": verdict.reason.map_or("ok", DenialReason::code),
+        "reason": verdict.reason.unwrap_or(Reason::Ok),
         "owner": owner.as_ref().map(AppPath::as_str),
         "owner_service": service,
         "owner_match": marks.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),

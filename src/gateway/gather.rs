@@ -26,7 +26,8 @@ use crate::clock::UnixMillis;
 use crate::identify::{Facts, Identity};
 use crate::limits::Account;
 use crate::profiles::{AUDIT_READ, UiPage, UiSpot};
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 
 use super::pulse::Minute;
 
@@ -144,7 +145,7 @@ impl<'a> Sight<'a> {
 
     /// The node, or the refusal that hides whether there is one.
     fn must_see(&self, app: &AppPath) -> Result<&NodeView, Refusal> {
-        self.row(app).ok_or_else(|| Refusal::new(Class::Denied, "app_unknown"))
+        self.row(app).ok_or_else(|| Refusal::new(Reason::AppUnknown))
     }
 
     /// Whether the visitor may do anything at this very app: to know of it as a step towards another is less.

@@ -28,7 +28,8 @@ use crate::clock::UnixMillis;
 use crate::forward::{PartKey, SendFault, Webhook};
 use crate::identify::strict_object;
 use crate::limits::{Charge, Limits, Quota};
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 
 /// What the record calls it.
 const OPERATION: &str = "alerts.receive";
@@ -98,7 +99,7 @@ pub async fn receive(
     walk.note_identity(identity.facts());
     let node = house.policy.tree().find(&ask.app);
     // A configuration is taken over only if all its webhooks' apps exist.
-    let node = node.ok_or_else(|| Refusal::new(Class::Denied, "app_unknown"))?;
+    let node = node.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
     walk.note_alert(&ask.app, house.policy.tree().project_of(node).map(|project| &**project));
     let culprit = Culprit::identity(walk, identity.facts());
     let outcome = match culprit.check(walk) {
@@ -130,26 +131,26 @@ async fn take_in(
     let app = ask.app.as_str();
     let charge = Charge { key: format!("alerts of {app}").into(), quota: RATE, items: 1, bytes: 0 };
     let over = core.meter.take(&[charge], core.clock.now()).await;
-    over.map_err(|over| Refusal::new(Class::Throttled(over.retry_after_seconds), "alert_rate"))?;
+    over.map_err(|over| Refusal::wait(Reason::AlertRate, over.retry_after_seconds))?;
     let mut held = walk.account().open();
     let limits = Limits { body_bytes: house.limits.body_bytes.min(MESSAGE_LIMIT_BYTES), ..(*house.limits).clone() };
     let body = lanes::read_within(session, walk, arrival, Protocol::Http, &mut held, &limits).await?;
     held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE))?;
     // What is passed on leaves the house, and what is remembered is shown.
     let body = EchoGuard::new(&core, &house, "alert").body(body);
-    let malformed = || Refusal::new(Class::MalformedBody, "alert_malformed");
+    let malformed = || Refusal::new(Reason::AlertMalformed);
     let message = Value::Object(strict_object(&body).ok_or_else(malformed)?);
     let told = Told::read(&message, &house.alert_layout);
     drop(message);
     let now = core.clock.now();
     let window = i64::try_from(house.replay_window.as_millis()).unwrap_or(i64::MAX);
     if told.time.is_some_and(|time| time.0.abs_diff(now.0) > window.unsigned_abs()) {
-        return Err(Refusal::new(Class::MalformedBody, "alert_stale"));
+        return Err(Refusal::new(Reason::AlertStale));
     }
     let sender = core.passed_on.sender(app);
     let whole = PartKey::new(sender, &["alert", app], std::slice::from_ref(&body));
     let underway = Underway::begin(&core, whole);
-    let underway = underway.ok_or_else(|| Refusal::new(Class::Unavailable, "alert_underway"))?;
+    let underway = underway.ok_or_else(|| Refusal::new(Reason::AlertUnderway))?;
     if core.passed_on.find(&whole, now).is_some() {
         return Ok(Fate::Repeated);
     }
@@ -218,7 +219,7 @@ async fn pass_on(
         };
         let key = destination_key(&core, app, &webhook, body);
         if core.passed_on.find(&key, core.clock.now()).is_some() {
-            walk.note_destination(place, true, "remembered", None);
+            walk.note_destination(place, true, Reason::Remembered, None);
             continue;
         }
         missing.push(name.as_str());
@@ -247,14 +248,14 @@ async fn pass_on(
     }
     tracing::warn!(app, destinations = missing.join(" "), "an alert was not taken by all destinations");
     let detail = format!("not taken by {}", missing.join(", "));
-    Err(Refusal::new(Class::UpstreamBroken, "destination_failed").because(detail))
+    Err(Refusal::new(Reason::DestinationFailed).because(detail))
 }
 
 /// Whether a destination took the message, the code for the record, and what it answered.
-fn judge(posted: Result<u16, SendFault>) -> (bool, &'static str, Option<u16>) {
+fn judge(posted: Result<u16, SendFault>) -> (bool, Reason, Option<u16>) {
     match posted {
-        Ok(status @ 200..=299) => (true, "ok", Some(status)),
-        Ok(status) => (false, "destination_refused", Some(status)),
+        Ok(status @ 200..=299) => (true, Reason::Ok, Some(status)),
+        Ok(status) => (false, Reason::DestinationRefused, Some(status)),
         Err(fault) => (false, fault.reason(), None),
     }
 }

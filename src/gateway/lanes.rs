@@ -20,7 +20,8 @@ use crate::accept::{self, Arrival, Body, Fault, Framed, IngestAsk, Protocol};
 use crate::forward::{self, Backend, GrpcAnswer, Replayable, Supply};
 use crate::limits::{Limits, Reservation};
 use crate::media_type::MediaType;
-use crate::respond::{Class, Refusal};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
 use crate::route::Route;
 use crate::vault::Lease;
 
@@ -136,13 +137,13 @@ pub async fn pass_on(session: &mut Session, walk: &mut Walk, delivered: Delivere
     let outcome = match said {
         Said::Http(answer) => {
             if !is_usable(answer.status.as_u16()) || answer.headers.contains_key(header::CONTENT_ENCODING) {
-                return Err(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"));
+                return Err(Refusal::new(Reason::UpstreamAnswerUnusable));
             }
             answer::export(session, walk, &answer).await
         }
         Said::Grpc(answer) => {
             if let Some(class) = unusable_grpc(&answer) {
-                return Err(Refusal::new(class, "upstream_answer_unusable"));
+                return Err(Refusal::classed(Reason::UpstreamAnswerUnusable, class));
             }
             walk.grpc_status = grpc_code(&answer);
             answer::grpc(session, walk, answer).await
@@ -231,5 +232,5 @@ pub fn is_usable(status: u16) -> bool {
 }
 
 pub fn client_closed() -> Refusal {
-    Refusal::new(Class::Malformed, "client_closed")
+    Refusal::new(Reason::ClientClosed)
 }

@@ -13,7 +13,8 @@ use super::Core;
 use super::walk::Walk;
 use crate::identify::Facts;
 use crate::limits::{CallerKey, FairQueue, FairQueueBounds, Turn, address_block};
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 
 /// What is this long at most is worked on where it is: in an optimised build, for few milliseconds. To change the thread
 /// costs more than such a body's work does (`benches/compare`, 512 KiB).
@@ -78,7 +79,7 @@ impl Work {
         }
         if self.turn.is_none() {
             let turn = self.queue.take_as(self.key).await;
-            self.turn = Some(turn.ok_or_else(|| Refusal::new(Class::Unavailable, "reading_busy"))?);
+            self.turn = Some(turn.ok_or_else(|| Refusal::new(Reason::ReadingBusy))?);
         }
         Ok(beside(true, work))
     }

@@ -4,6 +4,7 @@
 //! Invariant: nothing is in a line that is not in the record.
 
 use crate::audit::Record;
+use crate::reason::Reason;
 
 /// One event of the given level: the level of an event is fixed where it stands.
 macro_rules! write_line {
@@ -13,7 +14,7 @@ macro_rules! write_line {
             tracing::Level::$level,
             request_id = record.request_id,
             decision = record.decision,
-            reason = record.reason,
+            reason = record.reason.code(),
             detail = record.detail.as_deref(),
             status = record.status,
             grpc_status = record.grpc_status,
@@ -33,7 +34,7 @@ macro_rules! write_line {
 /// The one line that a call leaves in the log: what went well at `debug`, because the audit trail has it
 /// anyway and a line costs as much as the decision; what did not at `info`.
 pub fn log(record: &Record) {
-    if record.reason == "ok" {
+    if record.reason == Reason::Ok {
         if tracing::enabled!(tracing::Level::DEBUG) {
             write_line!(DEBUG, record);
         }
@@ -46,7 +47,7 @@ pub fn log(record: &Record) {
 pub fn log_event(record: &Record) {
     tracing::info!(
         listener = record.listener,
-        reason = record.reason,
+        reason = record.reason.code(),
         detail = record.detail.as_deref(),
         peer = record.client_address,
         "{}",

@@ -14,7 +14,8 @@ use super::asking::Question;
 use crate::accept::Ask;
 use crate::clock::UnixMillis;
 use crate::profiles::OperationId;
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 use crate::transform::{self, NamedFault, Naming, Reference};
 
 /// What of a name is repeated in a record, in characters.
@@ -52,7 +53,7 @@ pub fn read(house: &House, operation: OperationId, body: &[u8]) -> Result<BTreeS
         members: &house.profile.operation(operation).names_projects,
     };
     transform::named(body, naming).map_err(|fault| match fault {
-        NamedFault::Malformed => Refusal::new(Class::MalformedBody, "body_malformed"),
+        NamedFault::Malformed => Refusal::new(Reason::BodyMalformed),
         NamedFault::TooMany => refused("more projects than are looked at"),
     })
 }
@@ -85,5 +86,5 @@ fn reading(house: &House, segments: &[String]) -> Option<OperationId> {
 
 fn refused(named: &str) -> Refusal {
     let named: String = named.chars().take(NAME_CHARACTERS).collect();
-    Refusal::new(Class::Denied, "foreign_project_named").because(format!("names {named}"))
+    Refusal::new(Reason::ForeignProjectNamed).because(format!("names {named}"))
 }

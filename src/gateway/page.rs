@@ -9,7 +9,8 @@ use http::{HeaderName, HeaderValue, header};
 use super::walk::Walk;
 use super::{FaultView, Frame, Page};
 use crate::audit::timestamp;
-use crate::respond::{Class, Refusal, Rendered};
+use crate::reason::Class;
+use crate::respond::{Refusal, Rendered};
 
 /// A year, as the preload lists want it at least (RFC 6797 section 6.1.1).
 const STRICT_TRANSPORT: &str = "max-age=31536000";

@@ -17,7 +17,8 @@ use crate::accept::Protocol;
 use crate::forward::{Backend, PartKey, Pieces, Replayable};
 use crate::limits::Account;
 use crate::otlp::{Encoding, PartialSuccess, Signal};
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 use crate::route::Route;
 use crate::vault::Lease;
 
@@ -120,7 +121,7 @@ pub async fn send_all(
             }
         }
     }
-    let lost = || Outcome::unsent(Refusal::new(Class::Unavailable, "internal_error"));
+    let lost = || Outcome::unsent(Refusal::new(Reason::InternalError));
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
 }
 
@@ -163,9 +164,9 @@ fn judge(said: &Said) -> Fate {
                 return unusable();
             }
             match answer.status.as_u16() {
-                429 => Fate::Again(Refusal::new(Class::Throttled(retry_after(&answer.headers)), "upstream_throttled")),
-                502 | 503 => Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable")),
-                504 => Fate::Again(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
+                429 => Fate::Again(Refusal::wait(Reason::UpstreamThrottled, retry_after(&answer.headers))),
+                502 | 503 => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
+                504 => Fate::Again(Refusal::new(Reason::UpstreamTimeout)),
                 400..=599 => Fate::Refused(None),
                 _ => unusable(),
             }
@@ -173,21 +174,19 @@ fn judge(said: &Said) -> Fate {
         Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
             // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
             (200, Some(8)) if !has_details(answer) => Fate::Refused(None),
-            (200, Some(8)) | (429, _) => Fate::Again(Refusal::new(Class::Throttled(5), "upstream_throttled")),
-            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => {
-                Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable"))
-            }
+            (200, Some(8)) | (429, _) => Fate::Again(Refusal::wait(Reason::UpstreamThrottled, 5)),
+            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
             (200, Some(_)) => Fate::Refused(None),
             // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
-            (502 | 503, _) => Fate::Again(Refusal::new(Class::Unavailable, "upstream_unavailable")),
-            (504, _) => Fate::Again(Refusal::new(Class::UpstreamTimeout, "upstream_timeout")),
+            (502 | 503, _) => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
+            (504, _) => Fate::Again(Refusal::new(Reason::UpstreamTimeout)),
             _ => unusable(),
         },
     }
 }
 
 fn unusable() -> Fate {
-    Fate::Again(Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"))
+    Fate::Again(Refusal::new(Reason::UpstreamAnswerUnusable))
 }
 
 /// `google.rpc.RetryInfo` travels in here.

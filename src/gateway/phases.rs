@@ -14,7 +14,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use super::walk::Walk;
 use super::{Core, admit, answer, cors, health};
 use crate::accept::{Arrival, client_address};
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 
 /// The framework's view of the gateway.
 pub struct Phases {
@@ -82,10 +83,10 @@ impl ProxyHttp for Phases {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, walk: &mut Walk) -> FailToProxy {
         if session.response_written().is_some() || walk.status.is_some() {
             // The client went while it was answered.
-            walk.refusal.get_or_insert(Refusal::new(Class::Malformed, "client_closed"));
+            walk.refusal.get_or_insert(Refusal::new(Reason::ClientClosed));
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let refusal = Refusal::new(Class::Unavailable, "internal_error").because(error.etype().as_str());
+        let refusal = Refusal::new(Reason::InternalError).because(error.etype().as_str());
         let error_code = refusal.class.status().as_u16();
         // If this cannot be written either, nobody is left to be told.
         let _ = answer::refuse(session, walk, refusal).await;

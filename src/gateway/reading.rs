@@ -26,7 +26,8 @@ use crate::forward;
 use crate::identify::Identity;
 use crate::limits::{Limits, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
-use crate::respond::{Class, Refusal};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
 use crate::route;
 use crate::transform::{self, Coding, CodingFault, Compression, Part, Split};
 
@@ -72,7 +73,7 @@ pub async fn export(
     let export = work
         .run(is_large, read)
         .await?
-        .map_err(|fault| Refusal::new(Class::MalformedBody, "body_malformed").because(fault.to_string()))?;
+        .map_err(|fault| Refusal::new(Reason::BodyMalformed).because(fault.to_string()))?;
     held.grow(export.working_bytes())?;
     within_attributes(export.most_attributes(), &house.limits)?;
     if export.is_empty() {
@@ -174,7 +175,7 @@ pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
         return Ok(());
     }
     let detail = format!("a resource has {most} attributes, `limits.attributes` is {}", limits.attributes_per_resource);
-    Err(Refusal::new(Class::BodyTooLarge, "attributes_too_many").because(detail))
+    Err(Refusal::new(Reason::AttributesTooMany).because(detail))
 }
 
 /// Answers an export that carries nothing: there is nothing that an app, a permit or a backend is needed for.
@@ -211,14 +212,12 @@ fn wrap(
     held: &mut Reservation,
 ) -> Result<Parcel, Refusal> {
     let house = &walk.house;
-    let defect = || Refusal::new(Class::Unavailable, "internal_defect");
+    let defect = || Refusal::new(Reason::InternalDefect);
     let permit = part.permits().next().ok_or_else(defect)?;
     let route = route::route(permit, asked.call, &house.profile, &house.organization).ok_or_else(defect)?;
     let lease = house.vault.lend(permit, &route)?;
-    let backend = house
-        .backend(route.upstream())
-        .cloned()
-        .ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
+    let backend =
+        house.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
     let stamps = part.stamps(&house.policy, asked.identity.facts());
     let growth = part.growth_bytes(&stamps, manner.encoding);
     // Very many tiny resources: the stamps would be far larger than the export.
@@ -291,11 +290,11 @@ async fn finish(
                 if let Some(said) = said {
                     add_words(&mut merged.message, &said.message);
                 }
-                (rejected, if matches!(outcome.fate, Fate::Taken(_)) { "ok" } else { "remembered" })
+                (rejected, if matches!(outcome.fate, Fate::Taken(_)) { Reason::Ok } else { Reason::Remembered })
             }
             Fate::Refused(None) => {
                 add_words(&mut merged.message, "the backend refused a part of the export");
-                (part.items(), "upstream_refused")
+                (part.items(), Reason::UpstreamRefused)
             }
             Fate::Refused(Some(refusal)) => {
                 add_words(&mut merged.message, "a part of the export is larger than this gateway accepts");
@@ -320,7 +319,7 @@ async fn finish(
         && let Some(delivered) = only.delivered.take()
     {
         if let Fate::Again(refusal) = &only.fate
-            && refusal.reason == "upstream_answer_unusable"
+            && refusal.reason == Reason::UpstreamAnswerUnusable
         {
             return Err(refusal.clone());
         }
@@ -336,7 +335,7 @@ async fn finish(
         return Err(refusal);
     }
     if !has_taken {
-        return Err(final_refusal.unwrap_or_else(|| Refusal::new(Class::RefusedUpstream, "upstream_refused")));
+        return Err(final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused)));
     }
     let mut dropped = HeaderMap::new();
     for delivered in outcomes.iter().filter_map(|outcome| outcome.delivered.as_ref()) {
@@ -349,7 +348,7 @@ async fn finish(
     if answer::exported(session, walk, manner, body, dropped).await.is_err() {
         // Nobody has heard of the success: the exporter will come again.
         remember(walk, &outcomes, keys);
-        return Err(Refusal::new(Class::Malformed, "client_closed"));
+        return Err(Refusal::new(Reason::ClientClosed));
     }
     keys.forget();
     Ok(())

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apps::AppPath;
 use crate::identify::Facts;
+use crate::reason::Reason;
 
 /// How many calls of identified callers are kept.
 const CALLS: usize = 4096 - STRANGERS - SMOOTH;
@@ -41,7 +42,7 @@ pub struct Ended {
     /// Whether `app` is where it was permitted.
     pub permitted: bool,
     pub decision: &'static str,
-    pub reason: &'static str,
+    pub reason: Reason,
     pub bindings: Vec<Arc<str>>,
     pub status: Option<u16>,
 }
@@ -178,8 +179,8 @@ impl Ring {
 }
 
 /// Whether a call with this operation and reason is an export that went well.
-pub fn is_smooth(operation: Option<&str>, reason: &str) -> bool {
-    reason == "ok" && operation.is_some_and(|operation| operation.starts_with("ingest."))
+pub fn is_smooth(operation: Option<&str>, reason: Reason) -> bool {
+    reason == Reason::Ok && operation.is_some_and(|operation| operation.starts_with("ingest."))
 }
 
 impl Ended {
@@ -221,7 +222,7 @@ mod tests {
             app: app.map(|app| AppPath::parse(app).unwrap()),
             permitted: true,
             decision: "allow",
-            reason: "ok",
+            reason: Reason::Ok,
             bindings: Vec::new(),
             status: Some(200),
         }
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn what_goes_well_pushes_nothing_out() {
         let recent = Recent::default();
-        recent.keep(Ended { reason: "not_permitted", ..ended(0, Some("ann"), None) });
+        recent.keep(Ended { reason: Reason::NotPermitted, ..ended(0, Some("ann"), None) });
         let mut kept = 0;
         for number in 1..20_000 {
             if recent.wants_smooth(number as i64 / 10) {
@@ -240,7 +241,7 @@ mod tests {
                 recent.keep(Ended { operation: Some("ingest.traces".into()), ..ended(number, Some("pod"), None) });
             }
         }
-        assert_eq!(recent.find("id-0").map(|call| call.reason), Some("not_permitted"));
+        assert_eq!(recent.find("id-0").map(|call| call.reason), Some(Reason::NotPermitted));
         assert_eq!(kept, SMOOTH + 20);
         assert_eq!(recent.beneath(&AppPath::root(), 9999, |_| true).len(), SMOOTH + 1);
         assert!(recent.wants_smooth(0), "a clock that was set back");

@@ -27,7 +27,8 @@ use crate::lightstep::{self, Format, Particulars, Report, Service, Token};
 use crate::limits::Reservation;
 use crate::media_type;
 use crate::otlp;
-use crate::respond::{Class, Refusal};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
 use crate::route;
 use crate::transform::{self, Coding};
 
@@ -61,7 +62,7 @@ pub async fn open(
     let report = work
         .run(is_large, || Report::read(ask.format, message))
         .await?
-        .map_err(|fault| Refusal::new(Class::MalformedBody, "body_malformed").because(fault.to_string()))?;
+        .map_err(|fault| Refusal::new(Reason::BodyMalformed).because(fault.to_string()))?;
     within_attributes(report.most_attributes(), &walk.house.limits)?;
     if let Some(id) = report.request_id() {
         walk.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
@@ -133,14 +134,12 @@ pub async fn report(
         Service::Name(name) => Some((Box::from(name), report.items())),
         _ => None,
     };
-    let defect = || Refusal::new(Class::Unavailable, "internal_defect");
+    let defect = || Refusal::new(Reason::InternalDefect);
     let route = route::route(&permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
     walk.note_route(&route);
     let lease = house.vault.lend(&permit, &route)?;
-    let backend = house
-        .backend(route.upstream())
-        .cloned()
-        .ok_or_else(|| Refusal::new(Class::Unavailable, "upstream_not_configured"))?;
+    let backend =
+        house.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
     let sender = transform::sender_attributes(permit.app(), identity.facts());
     let fixed = house.policy.stamp_attributes(node);
     let stamp: Vec<(&str, &str)> =
@@ -267,15 +266,15 @@ fn success(walk: &Walk, format: Format) -> (&'static str, Vec<u8>) {
 /// path for instance, is not laid at the client's door.
 fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Refusal {
     let class = match status {
-        429 => return Refusal::new(Class::Throttled(retry_after(headers)), "upstream_throttled"),
-        504 => return Refusal::new(Class::UpstreamTimeout, "upstream_timeout"),
+        429 => return Refusal::wait(Reason::UpstreamThrottled, retry_after(headers)),
+        504 => return Refusal::new(Reason::UpstreamTimeout),
         413 => Class::BodyTooLarge,
-        404 | 405 | 408 | 500..=599 => return Refusal::new(Class::Unavailable, "upstream_unavailable"),
+        404 | 405 | 408 | 500..=599 => return Refusal::new(Reason::UpstreamUnavailable),
         400..=499 => Class::RefusedUpstream,
-        _ => return Refusal::new(Class::UpstreamBroken, "upstream_answer_unusable"),
+        _ => return Refusal::new(Reason::UpstreamAnswerUnusable),
     };
     walk.note_items(0, items);
-    Refusal::new(class, "upstream_refused")
+    Refusal::classed(Reason::UpstreamRefused, class)
 }
 
 fn clean_grpc(answer: &GrpcAnswer, format: Format, pass_commands: bool) -> Option<Bytes> {

@@ -13,7 +13,8 @@ use crate::authorize::{Policy, Reach};
 use crate::identify::Facts;
 use crate::limits::{CallerKey, Charge, Over, Quota, QuotaStatus};
 use crate::otlp::Export;
-use crate::respond::{Class, Refusal};
+use crate::reason::{Blame, Class, Reason};
+use crate::respond::Refusal;
 use crate::transform::Split;
 
 /// Refuses an export whose quota is used up already, before its body is read.
@@ -83,7 +84,7 @@ fn over_quota(walk: &Walk, over: &Over) -> Refusal {
         QuotaStatus::TooManyRequests => Class::Throttled(over.retry_after_seconds),
         QuotaStatus::ServiceUnavailable => Class::ThrottledAsUnavailable(over.retry_after_seconds),
     };
-    Refusal::new(class, "over_quota").because(format!("quota of {}", over.key))
+    Refusal::classed(Reason::OverQuota, class).because(format!("quota of {}", over.key))
 }
 
 /// Who is counted.
@@ -100,7 +101,7 @@ impl Culprit {
     /// Refuses whoever must still wait. Asked once for each attempt.
     pub fn check(self, walk: &Walk) -> Result<(), Refusal> {
         match self.waits(walk) {
-            Some(seconds) => Err(Refusal::new(Class::Throttled(seconds), "penalty")),
+            Some(seconds) => Err(Refusal::wait(Reason::Penalty, seconds)),
             None => Ok(()),
         }
     }
@@ -120,7 +121,7 @@ impl Culprit {
 
     /// Counts a refusal.
     pub fn count(self, walk: &Walk, refusal: &Refusal) {
-        let is_theirs = refusal.reason.starts_with("upstream_") || refusal.reason == "client_closed";
+        let is_theirs = matches!(refusal.reason.blame(), Blame::Backend | Blame::Connection);
         let is_told_to_wait = matches!(refusal.class, Class::Throttled(_) | Class::ThrottledAsUnavailable(_));
         let spares = is_told_to_wait || is_theirs;
         if let Some(key) = self.0

@@ -28,6 +28,7 @@ use crate::audit::{AuditSettings, Record, Trail, timestamp};
 use crate::clock::Clock;
 use crate::identify::Events;
 use crate::limits::Limits;
+use crate::reason::Reason;
 use crate::telemetry::Metrics;
 
 /// Reads the files again. Errors are lines for the operator.
@@ -126,9 +127,9 @@ impl Gateway {
         if let Some(gap) = core.trail.gap() {
             let gap = format!("numbers {} to {}: not given, or their records were lost", gap.first, gap.last);
             tracing::warn!(gap, "the process before did not end cleanly");
-            core.event("seq_gap", "unclean_stop", Some(gap));
+            core.event("seq_gap", Reason::UncleanStop, Some(gap));
         }
-        core.event("start", "started", Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()));
+        core.event("start", Reason::Started, Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()));
         Ok(Arc::new(Gateway {
             core,
             addresses,
@@ -174,7 +175,7 @@ impl Gateway {
             }
             Err(errors) => {
                 tracing::error!(errors = errors.join("; "), "reload failed: the last good configuration stays");
-                self.core.event("reload_failed", "configuration_refused", Some(errors.join("; ")));
+                self.core.event("reload_failed", Reason::ConfigurationRefused, Some(errors.join("; ")));
                 state.failed = Some((now, errors.clone()));
             }
         }
@@ -217,7 +218,7 @@ impl Gateway {
             time: timestamp(self.core.clock.now().0),
             request_id: self.core.request_id(),
             event: "reload",
-            reason: "configuration_taken_over",
+            reason: Reason::ConfigurationTakenOver,
             detail: Some(changed.into()),
             policy_version: version,
             ..Record::default()
@@ -315,7 +316,7 @@ impl Gateway {
             looks += 1;
             tokio::time::sleep(CUT_PAUSE).await;
         }
-        self.core.event("stop", "stopped", None);
+        self.core.event("stop", Reason::Stopped, None);
         let core = self.core.clone();
         let _ = tokio::task::spawn_blocking(move || core.trail.close(Duration::from_secs(5))).await;
         tracing::info!("stopped");
@@ -375,7 +376,7 @@ fn witness(core: &Arc<Core>) -> Witness {
             EdgeEvent::StreamRefused { reason } => ("stream_refused", reason, None, None),
             // No audit record and no line: load balancers do it every few seconds.
             EdgeEvent::ClosedUnused => return core.metrics.connection_unused(listener),
-            EdgeEvent::AcceptFailed { detail } => ("accept_failed", "accept_failed", Some(detail), None),
+            EdgeEvent::AcceptFailed { detail } => ("accept_failed", Reason::AcceptFailed, Some(detail), None),
         };
         core.metrics.edge_refused(listener, reason);
         let record = Record {

@@ -22,7 +22,8 @@ use crate::apps::AppPath;
 use crate::clock::UnixMillis;
 use crate::limits::Reservation;
 use crate::profiles::OperationId;
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 
 /// Reads under way that others may join; more are asked each for itself.
 const FLIGHTS_LIMIT_ENTRIES: usize = 4096;
@@ -188,7 +189,7 @@ impl Drop for Waiting {
 }
 
 fn defect() -> Unanswered {
-    Refusal::new(Class::Unavailable, "internal_defect").into()
+    Refusal::new(Reason::InternalDefect).into()
 }
 
 impl Leading {

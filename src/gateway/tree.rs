@@ -21,13 +21,14 @@ use super::{Core, House, answer as written, lanes, naming};
 use crate::accept::{Arrival, Ask, Call, Dialect, QueryAsk, TreeAsk};
 use crate::apps::{AppPath, NodeId, Tree};
 use crate::audit::Items;
-use crate::authorize::{Denial, DenialReason, Permit};
+use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
-use crate::federate::{self, Lapse, MergeFault, Merged, Missing, Origin, Pile, Series};
+use crate::federate::{self, MergeFault, Merged, Missing, Origin, Pile, Series};
 use crate::identify::{Facts, Identity};
 use crate::limits::Account;
 use crate::profiles::{OperationId, TreeResource, TreeShape, TreeSource, UiSpot};
-use crate::respond::{Class, Refusal};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
 use crate::route;
 use crate::transform::Reference;
 
@@ -104,7 +105,7 @@ pub(super) struct Arrived {
 /// Why a project has none.
 pub(super) struct Failed {
     pub class: Class,
-    pub reason: &'static str,
+    pub reason: Reason,
     pub status: Option<u16>,
     pub message: String,
 }
@@ -120,7 +121,7 @@ pub async fn answer(
 ) -> Result<(), Refusal> {
     let (house, core, now) = (walk.house.clone(), walk.core().clone(), walk.now());
     let resource = house.profile.tree_resource(&call.method, &ask.resource);
-    let resource = resource.ok_or_else(|| Refusal::new(Class::Unknown, "path_unknown"))?;
+    let resource = resource.ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
     let targets = targets(&house, identity, ask, resource, now).map_err(|denial| {
         walk.note_denial(&denial);
         Refusal::from(&denial)
@@ -131,7 +132,7 @@ pub async fn answer(
     let body = lanes::read_query(session, walk, arrival, work, &mut reserved).await?;
     let posts = call.method == Method::POST;
     if posts && body.is_empty() {
-        return Err(Refusal::new(Class::MalformedBody, "body_malformed"));
+        return Err(Refusal::new(Reason::BodyMalformed));
     }
     let ours = arrival.connection.origin(&call.authority);
     let mut asking = Asking::reading((&core, &house), walk.account(), identity.facts(), &ours, now);
@@ -167,8 +168,8 @@ pub async fn answer(
 }
 
 /// The projects at and beneath an app, in the tree's order: its own or its nearest ancestor's first.
-pub(super) fn origins(tree: &Tree, app: &AppPath) -> Result<Vec<Origin>, DenialReason> {
-    let node = tree.find(app).ok_or(DenialReason::AppUnknown)?;
+pub(super) fn origins(tree: &Tree, app: &AppPath) -> Result<Vec<Origin>, Reason> {
+    let node = tree.find(app).ok_or(Reason::AppUnknown)?;
     let above = tree.project_of(node).and_then(|project| Some((tree.home(project)?, project)));
     let above = above.filter(|(home, _)| !tree.contains(node, *home));
     let beneath = tree.homes().filter(|(home, _)| tree.contains(node, *home));
@@ -198,7 +199,7 @@ pub(super) fn targets(
         }
     }
     if targets.is_empty() {
-        return Err(refused.unwrap_or_else(|| deny(DenialReason::AppWithoutProject)));
+        return Err(refused.unwrap_or_else(|| deny(Reason::AppWithoutProject)));
     }
     Ok(targets)
 }
@@ -255,23 +256,13 @@ pub(super) async fn side_by_side(asking: &Arc<Asking>, targets: Vec<Target>) -> 
     let parallel = asking.house.query_settings.parallel_projects;
     let answers =
         federate::gather(targets, parallel, asking.deadline, |target| one(asking.clone(), target)).await.into_iter();
-    answers
-        .map(|answer| {
-            answer.unwrap_or_else(|lapse| {
-                let class = match lapse {
-                    Lapse::Late => Class::UpstreamTimeout,
-                    Lapse::Lost => Class::Unavailable,
-                };
-                Err(Failed::new(class, lapse.reason(), None))
-            })
-        })
-        .collect()
+    answers.map(|answer| answer.unwrap_or_else(|lapse| Err(Failed::from(lapse.reason())))).collect()
 }
 
 async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
     let Asking { core, house, account, who, ours, headers, body, named, .. } = &*asking;
     let Target { call, permit, .. } = &target;
-    let defect = || Failed::new(Class::Unavailable, "internal_defect", None);
+    let defect = || Failed::from(Reason::InternalDefect);
     let route = route::route(permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
     let lease = house.vault.lend(permit, &route).map_err(|fault| Failed::from(Refusal::from(fault)))?;
     let (body, named) = (body.clone(), Some(named));
@@ -283,8 +274,8 @@ async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
 }
 
 impl Failed {
-    pub fn new(class: Class, reason: &'static str, status: Option<u16>) -> Self {
-        Failed { class, reason, status, message: class.words().to_owned() }
+    fn new(class: Class, reason: Reason) -> Self {
+        Failed { class, reason, status: None, message: class.words().to_owned() }
     }
 
     /// The backend said no, in its own words.
@@ -314,18 +305,19 @@ impl Failed {
 
 impl From<Refusal> for Failed {
     fn from(refusal: Refusal) -> Self {
-        Failed::new(refusal.class, refusal.reason, None)
+        Failed::new(refusal.class, refusal.reason)
+    }
+}
+
+impl From<Reason> for Failed {
+    fn from(reason: Reason) -> Self {
+        Failed::from(Refusal::new(reason))
     }
 }
 
 impl From<MergeFault> for Failed {
     fn from(fault: MergeFault) -> Self {
-        let class = match fault {
-            MergeFault::Shape | MergeFault::Status | MergeFault::TooLarge => Class::UpstreamBroken,
-            MergeFault::TooMany => Class::Unavailable,
-            MergeFault::Memory(spent) => Refusal::from(spent).class,
-        };
-        Failed::new(class, fault.reason(), None)
+        Failed::from(fault.reason())
     }
 }
 
@@ -396,8 +388,7 @@ fn merge(
 /// What all failures come to: what the backend said to all, where that is the caller's to mend, or a refusal.
 fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, Refusal> {
     let Some((.., first)) = failed.first() else { return Ok(StatusCode::OK) };
-    let same =
-        |field: fn(&Failed) -> (&'static str, Option<u16>)| failed.iter().all(|(.., one)| field(one) == field(first));
+    let same = |field: fn(&Failed) -> (Reason, Option<u16>)| failed.iter().all(|(.., one)| field(one) == field(first));
     let status = first
         .status
         .filter(|_| first.reason == MergeFault::Status.reason())
@@ -408,11 +399,11 @@ fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, R
         return Ok(status);
     }
     if same(|one| (one.reason, None)) {
-        return Err(Refusal::new(first.class, first.reason));
+        return Err(Refusal::classed(first.reason, first.class));
     }
     let reasons: Vec<String> =
         failed.iter().take(8).map(|(_, origin, _, one)| format!("{}: {}", origin.project, one.reason)).collect();
-    Err(Refusal::new(Class::UpstreamBroken, "projects_failed").because(reasons.join(", ")))
+    Err(Refusal::new(Reason::ProjectsFailed).because(reasons.join(", ")))
 }
 
 type Unfit = Vec<(usize, MergeFault)>;
@@ -496,5 +487,5 @@ fn series(
 
 fn note_good(walk: &mut Walk, one: &Arrived, count: u64) {
     let items = Items { accepted: count, rejected: 0 };
-    walk.note_part(one.place, items, "ok", Some(one.reply.status.as_u16()));
+    walk.note_part(one.place, items, Reason::Ok, Some(one.reply.status.as_u16()));
 }

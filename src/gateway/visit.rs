@@ -19,10 +19,11 @@ use crate::accept::{
     Arrival, Call, CallbackAsk, Caller, ExplainAsk, Fault, Framed, PageAsk, Protocol, ReturnPath, SessionCookie,
     SiteAsk, path,
 };
-use crate::identify::{Login, LoginFault, Rejection, RejectionKind};
+use crate::identify::{Login, Rejection, RejectionKind};
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
-use crate::respond::{Class, Refusal};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
 
 /// The largest form that is read.
 const FORM_LIMIT_BYTES: u64 = 8 << 10;
@@ -107,7 +108,7 @@ impl Step<'_> {
             self.walk.set_cookies.push(transaction);
         }
         let finished = finished.map_err(|unfinished| self.failed(unfinished.fault))?;
-        self.walk.core().metrics.login("ok");
+        self.walk.core().metrics.login(Reason::Ok);
         // The browser has one session: a copy of the one before must not live on, whoever has it. Not one of ours: nothing
         // is to be ended.
         if let Some(before) = &caller.session {
@@ -139,7 +140,7 @@ impl Step<'_> {
         };
         self.walk.note_visitor(&identity);
         let (Some(session), Some(login), Some(cookie)) = (identity.session(), house.identifier.login(), cookie) else {
-            return Err(Refusal::new(Class::Unavailable, "internal_defect"));
+            return Err(Refusal::new(Reason::InternalDefect));
         };
         let in_head = csrf::token(&self.headers)?.map(|token| Zeroizing::new(token.to_owned()));
         let given = match in_head {
@@ -227,7 +228,7 @@ impl Step<'_> {
 
     async fn asset(&mut self, name: &str) -> Outcome {
         self.walk.note_operation("own");
-        let asset = self.walk.house.site.asset(name).ok_or_else(|| Refusal::new(Class::Unknown, "path_unknown"))?;
+        let asset = self.walk.house.site.asset(name).ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
         self.walk.note_own();
         let mut headers = page::headers(self.walk);
         headers.push((header::CACHE_CONTROL, HeaderValue::from_static(KEPT)));
@@ -255,44 +256,34 @@ impl Step<'_> {
 
     /// The login, if there is one and browsers may use it here.
     fn offered<'l>(&mut self, login: Option<&'l Login>) -> Result<&'l Login, Refusal> {
-        let login = login.ok_or_else(|| Refusal::new(Class::Unknown, "login_not_offered"))?;
+        let login = login.ok_or_else(|| Refusal::new(Reason::LoginNotOffered))?;
         if !page::is_private(&self.origin) {
             self.walk.advice = Some("Open this page with https:// in front: a login is never sent in the clear.");
-            return Err(Refusal::new(Class::Malformed, "login_in_the_clear"));
+            return Err(Refusal::new(Reason::LoginInTheClear));
         }
         Ok(login)
     }
 
-    fn failed(&mut self, fault: LoginFault) -> Refusal {
-        self.walk.core().metrics.login(fault.code());
-        let (class, advice) = if fault == LoginFault::Busy {
-            (
-                Class::Unavailable,
-                "Many people log in now. Reload this page in a moment: this login can still be finished.",
-            )
-        } else if fault.is_outage() {
-            (Class::Unavailable, "The identity provider does not answer as it should. Who is logged in stays so.")
-        } else if fault == LoginFault::AccessDenied {
-            (Class::Denied, "The identity provider says no. Log in again, perhaps as somebody else.")
-        } else if fault == LoginFault::ClaimsElsewhere {
-            (
-                Class::Denied,
+    /// A login that failed, with what the person may do about it.
+    fn failed(&mut self, reason: Reason) -> Refusal {
+        self.walk.core().metrics.login(reason);
+        let refusal = Refusal::new(reason);
+        self.walk.advice = Some(match (reason, refusal.class) {
+            (Reason::LoginBusy, _) => {
+                "Many people log in now. Reload this page in a moment: this login can still be finished."
+            }
+            (_, Class::Unavailable) => "The identity provider does not answer as it should. Who is logged in stays so.",
+            (Reason::LoginAccessDenied, _) => "The identity provider says no. Log in again, perhaps as somebody else.",
+            (Reason::LoginClaimsElsewhere, _) => {
                 "The identity provider does not say which groups you are in, perhaps because they are too many. Logging in \
-                 again changes nothing: an operator must have it send the groups that count here.",
-            )
-        } else if fault == LoginFault::EmailUnverified {
-            (
-                Class::Denied,
-                "Your e-mail address is not verified at the identity provider. Verify it there, then log in again.",
-            )
-        } else {
-            (
-                Class::Malformed,
-                "This login cannot be finished: it is too old, used already, or not this browser's. Log in again.",
-            )
-        };
-        self.walk.advice = Some(advice);
-        Refusal::new(class, fault.code())
+                 again changes nothing: an operator must have it send the groups that count here."
+            }
+            (Reason::LoginEmailUnverified, _) => {
+                "Your e-mail address is not verified at the identity provider. Verify it there, then log in again."
+            }
+            _ => "This login cannot be finished: it is too old, used already, or not this browser's. Log in again.",
+        });
+        refusal
     }
 
     /// Sends the browser elsewhere because this call was permitted.
@@ -310,8 +301,7 @@ impl Step<'_> {
 
     async fn redirect(&mut self, location: &str) -> Outcome {
         let mut headers = page::headers(self.walk);
-        let location =
-            HeaderValue::from_str(location).map_err(|_| Refusal::new(Class::Unavailable, "internal_defect"))?;
+        let location = HeaderValue::from_str(location).map_err(|_| Refusal::new(Reason::InternalDefect))?;
         headers.push((header::LOCATION, location));
         self.write(StatusCode::SEE_OTHER, headers, bytes::Bytes::new()).await
     }

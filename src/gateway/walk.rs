@@ -20,6 +20,7 @@ use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Finished, Identity, Method as Proof, Session, SetCookie};
 use crate::limits::Account;
+use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Route;
 use crate::telemetry;
@@ -263,7 +264,7 @@ impl Walk {
                     project: part.project().map(Into::into),
                     destination: None,
                     items: Items { accepted: 0, rejected: 0 },
-                    reason: "not_sent",
+                    reason: Reason::NotSent,
                     upstream_status: None,
                 })
                 .collect();
@@ -285,7 +286,7 @@ impl Walk {
     }
 
     /// What became of the part with this place in the split.
-    pub fn note_part(&mut self, place: usize, items: Items, reason: &'static str, upstream_status: Option<u16>) {
+    pub fn note_part(&mut self, place: usize, items: Items, reason: Reason, upstream_status: Option<u16>) {
         self.upstream_status = upstream_status.or(self.upstream_status);
         if let Some(part) = self.parts.get_mut(place) {
             (part.items, part.reason, part.upstream_status) = (items, reason, upstream_status);
@@ -314,14 +315,14 @@ impl Walk {
             project: None,
             destination: Some(name.as_str().into()),
             items: Items { accepted: 0, rejected: 0 },
-            reason: "not_sent",
+            reason: Reason::NotSent,
             upstream_status: None,
         };
         self.parts = names.iter().map(part).collect();
     }
 
     /// What became of the message at the destination with this place in the list.
-    pub fn note_destination(&mut self, place: usize, took: bool, reason: &'static str, status: Option<u16>) {
+    pub fn note_destination(&mut self, place: usize, took: bool, reason: Reason, status: Option<u16>) {
         if let Some(part) = self.parts.get_mut(place) {
             part.items.accepted = u64::from(took);
             (part.reason, part.upstream_status) = (reason, status);
@@ -383,7 +384,7 @@ impl Walk {
     }
 
     /// What people are told who ask why.
-    fn keep_in_mind(&self, decision: &'static str, reason: &'static str) {
+    fn keep_in_mind(&self, decision: &'static str, reason: Reason) {
         let smooth = recent::is_smooth(self.operation.as_deref(), reason);
         if smooth && !self.core.recent.wants_smooth(self.began_at.0) {
             return;
@@ -422,16 +423,12 @@ impl Walk {
         let duration = self.began.elapsed();
         // A permitted call that we end for the caller's own fault went nowhere: that is a denial too.
         // Once the backend has answered, it was not we who ended it.
-        let ended_by_us = self.upstream_status.is_none()
-            && self
-                .refusal
-                .as_ref()
-                .is_some_and(|refusal| refusal.class.is_callers() && refusal.reason != "client_closed");
+        let ended_by_us = self.upstream_status.is_none() && self.refusal.as_ref().is_some_and(Refusal::is_denial);
         let decision = if self.permitted && !ended_by_us { "allow" } else { "deny" };
         let reason = match (&self.refusal, self.status) {
             (Some(refusal), _) => refusal.reason,
-            (None, Some(_)) => "ok",
-            (None, None) => "cut_off",
+            (None, Some(_)) => Reason::Ok,
+            (None, None) => Reason::CutOff,
         };
         let operation = self.operation.as_deref().unwrap_or("unknown");
         // An app path in a metric is always one of the policy's.

@@ -25,9 +25,9 @@ use x509_parser::x509::X509Version;
 
 use super::certificate::{Scope, signing_name};
 use super::file;
-use super::rejection::Reason;
 use crate::accept::ClientAuthority;
 use crate::apps::Glob;
+use crate::reason::Reason;
 
 /// A file of authorities or revocation lists. Public lists with 100,000 entries are about 4 MiB.
 const FILE_LIMIT_BYTES: u64 = 32 << 20;

@@ -17,9 +17,9 @@ use x509_parser::x509::X509Name;
 
 use super::doubts::Doubts;
 use super::facts::{CertificateFacts, Facts, Method};
-use super::rejection::Reason;
 use super::spiffe_id::{is_spiffe_id, is_trust_domain, trust_domain_of};
 use crate::apps::Glob;
+use crate::reason::Reason;
 
 /// RFC 1034 section 3.1: of a whole name, and of one label.
 const DNS_NAME_LIMIT_BYTES: usize = 253;

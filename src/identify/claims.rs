@@ -10,11 +10,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 
 use super::claim_path::{ClaimPath, Found};
 use super::doubts::{Doubts, EMAIL, vouches_for_email};
 use super::facts::{CertificateFacts, Facts, Method};
-use super::rejection::Reason;
 use super::settings::IssuerSettings;
 use super::svid;
 

@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 
 use crate::accept::CLIENT_TOKEN_PREFIX;
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 
 use super::doubts::Doubts;
 use super::facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
-use super::rejection::Reason;
 use super::settings::ClientTokenSettings;
 
 /// Random bytes that a token is made of.

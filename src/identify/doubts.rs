@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::claim_path::{ClaimPath, Found};
-use super::rejection::Reason;
 use super::settings::{IssuerSettings, PolicyClaims};
+use crate::reason::Reason;
 
 /// OpenID Connect Core section 5.1.
 pub(super) const EMAIL: &str = "email";

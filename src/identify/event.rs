@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 use crate::telemetry::text::line;
 
 use super::fetch::FetchFault;
@@ -26,7 +27,7 @@ pub enum Event {
     /// A client token was shown and holds. `name` is the configuration's.
     ClientTokenUsed { name: Arc<str>, at: UnixMillis },
     /// A TLS handshake's client certificate was refused; no request will come of it. A `Reason` code.
-    ClientCertificateRefused { listener: Arc<str>, reason: &'static str },
+    ClientCertificateRefused { listener: Arc<str>, reason: Reason },
 }
 
 /// Where events go.

@@ -222,7 +222,7 @@ pub(super) fn caller(token: Option<&str>, certificate: Option<Arc<ClientChain>>)
 /// What the room says to a token: its subject, or the reason against it.
 pub(super) async fn verdict(identifier: &Identifier, token: &str) -> Result<String, &'static str> {
     let identity = identifier.identify(caller(Some(token), None)).await;
-    identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason)
+    identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason.code())
 }
 
 /// An answer of the loopback issuer.

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 
 use super::Surroundings;
 use super::algorithm::Algorithm;
@@ -26,7 +27,6 @@ use super::file;
 use super::jwks::{Asked, FORCED_WAIT, IssuerStatus, LiveKeys, Upkeep};
 use super::keys::{Found, KeySet};
 use super::kind;
-use super::rejection::Reason;
 use super::settings::{IssuerSettings, KeySource};
 use super::spiffe_id::trust_domain_of;
 use super::token::Unproven;

@@ -52,11 +52,11 @@ pub use json::object as strict_object;
 pub use jwks::IssuerStatus;
 pub use keys::KeySetFault;
 pub use login::{
-    Begun, CliConfiguration, CliSettings, Finished, LOGIN_COOKIE, Login, LoginFault, LoginSettings, SESSION_COOKIE,
-    Session, SetCookie, Unfinished, session_key_bytes,
+    Begun, CliConfiguration, CliSettings, Finished, LOGIN_COOKIE, Login, LoginSettings, SESSION_COOKIE, Session,
+    SetCookie, Unfinished, session_key_bytes,
 };
 pub use mtls::{ClientTrust, ClientVerifier};
-pub use rejection::{Reason, Rejection, RejectionKind};
+pub use rejection::{Rejection, RejectionKind};
 pub use settings::{
     ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims, TokensTaken, WebhookSettings,
 };
@@ -73,6 +73,7 @@ use serde_json::{Map, Value};
 use crate::accept::{Caller, Carrier, ClientChain, Presented, ShownCertificate};
 use crate::apps::AppPath;
 use crate::clock::{Clock, UnixMillis};
+use crate::reason::Reason;
 
 use cache::{Evidence, Remembered, Tokens};
 use client_token::ClientTokens;

@@ -23,12 +23,13 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::accept::{self, ClientCertificates, ClientChain, ShownCertificate};
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 
 use super::authority::{Authority, Refused};
 use super::certificate::{self, Leaf, fingerprint};
 use super::event::{Event, Events};
 use super::facts::{CertificateFacts, Facts};
-use super::rejection::{Reason, Rejection};
+use super::rejection::Rejection;
 
 /// Connections whose verified chain is remembered: all that there may be, by the limits' default.
 const CONNECTIONS_LIMIT: u64 = 20_000;
@@ -244,7 +245,7 @@ impl ClientCertVerifier for ClientVerifier {
             .map_err(Refused::from)
             .and_then(|parsed| trust.trust.first(leaf, intermediates, &parsed, now, |_, _| Ok(())));
         judged.map(|()| ClientCertVerified::assertion()).map_err(|refused| {
-            let (listener, reason) = (self.listener.clone(), refused.reason.code());
+            let (listener, reason) = (self.listener.clone(), refused.reason);
             let ca = refused.ca.map(|ca| ca.to_string());
             accept::refused_in_handshake(reason, ShownCertificate { ca, sha256: fingerprint(leaf) });
             self.events.report(Event::ClientCertificateRefused { listener, reason });

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::doubts::Doubts;
 use super::facts::{CertificateFacts, Facts, Method};
-use super::rejection::Reason;
 use super::settings::{IssuerSettings, KeySource};
 use super::spiffe_id::{is_spiffe_id, trust_domain_of};
+use crate::reason::Reason;
 
 /// JWT-SVID section 2.1: the RSA and ECDSA ones of RFC 7518.
 pub const JWT_SVID_ALGORITHMS: [&str; 9] =

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::json;
-use super::rejection::Reason;
+use crate::reason::Reason;
 
 /// The longest key id that is looked up, in bytes. Real ones are below 100.
 const KEY_ID_LIMIT_BYTES: usize = 1024;

@@ -12,9 +12,9 @@ use aws_lc_rs::{constant_time, digest};
 
 use super::doubts::Doubts;
 use super::facts::{Facts, Method, WEBHOOKS};
-use super::rejection::Reason;
 use super::settings::WebhookSettings;
 use crate::apps::AppPath;
+use crate::reason::Reason;
 
 /// The most secrets of one app that may overlap: the current one, the last, and some patience.
 pub const WEBHOOK_SECRETS: usize = 4;

@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::fair_queue::address_block;
+use crate::reason::Reason;
 
 /// What is read before an identity is known may take the total divided by this.
 const UNPROVEN_DIVISOR: u64 = 4;
@@ -51,10 +52,10 @@ impl Spent {
     pub const ALL: [Spent; 2] = [Spent::Total, Spent::Share];
 
     /// The stable code of logs, metrics and records.
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Spent::Total => "memory_budget_spent",
-            Spent::Share => "memory_share_spent",
+            Spent::Total => Reason::MemoryBudgetSpent,
+            Spent::Share => Reason::MemoryShareSpent,
         }
     }
 }

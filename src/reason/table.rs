@@ -96,10 +96,11 @@ reasons! {
     /// `alg` is not on the issuer's list, or the key is for another algorithm (RFC 8725 section 3.1).
     TokenAlgorithm "token_algorithm" [BadCredential] Caller
         "The token is signed in a way that is not accepted of its issuer." "";
-    /// `typ` is not on the issuer's list, it is an ID token (or an access token) where the issuer's `tokens` takes none, or a logout token (RFC 8725 section 3.11).
+    /// `typ` is not on the issuer's list, it is an ID token (or an access token) where the issuer's `tokens` takes
+    /// none, or a logout token (RFC 8725 section 3.11).
     TokenType "token_type" [BadCredential] Caller
         "This is not an access token." "Send the access token, not the ID token.";
-    /// `iss` names nobody that we know (RFC 8725 section 3.8).
+    /// `iss` is no configured issuer's (RFC 8725 section 3.8).
     TokenIssuerUnknown "token_issuer_unknown" [BadCredential] Caller
         "The token's issuer is not known here." "Use the company's own.";
     TokenKeyUnknown "token_key_unknown" [BadCredential] Caller
@@ -111,7 +112,8 @@ reasons! {
         "The token was made for somebody else." "Ask the issuer for one with the gateway's audience.";
     TokenExpired "token_expired" [BadCredential] Caller
         "The token has expired." "Fetch a new one; `lightkeeper token` renews it by itself.";
-    /// A claim that the policy looks at is not in the token, which says that it is elsewhere (OpenID Connect Core section 5.6.2, Microsoft Entra's overage).
+    /// A claim that the policy looks at is not in the token, which says that it is elsewhere (OpenID Connect Core
+    /// section 5.6.2, Microsoft Entra's overage).
     TokenClaimsElsewhere "token_claims_elsewhere" [BadCredential] Caller
         "The token does not say your groups, or something else that decides here: there are too many." "Ask who runs the issuer.";
     TokenEmailUnverified "token_email_unverified" [BadCredential] Caller
@@ -156,7 +158,8 @@ reasons! {
     /// It has no name that we can use, or breaks the X.509-SVID rules while claiming to be one.
     CertificateName "certificate_name" [BadCredential] Caller
         "The certificate has no name that can be used here." "";
-    /// Its authority is not configured for its SPIFFE trust domain, or for any of its DNS names (SPIFFE Trust Domain and Bundle section 4).
+    /// Its authority is not configured for its SPIFFE trust domain, or for any of its DNS names (SPIFFE Trust Domain
+    /// and Bundle section 4).
     CertificateOutOfScope "certificate_out_of_scope" [BadCredential] Caller
         "The authority that signed the certificate may not give the name in it." "";
     KeysUnavailable "keys_unavailable" [Unavailable] Provider
@@ -172,7 +175,8 @@ reasons! {
         "Too many people log in at once." "Reload the page: the login can still be finished.";
     LoginProviderUnreachable "login_provider_unreachable" [Unavailable] Provider
         "The identity provider cannot be reached now." "Sessions that are there live on; try again.";
-    /// The discovery document is not the issuer's, names no usable endpoint, or lists PKCE methods without S256 (RFC 9700 section 2.1.1).
+    /// The discovery document is not the issuer's, names no usable endpoint, or lists PKCE methods without S256 (RFC
+    /// 9700 section 2.1.1).
     LoginProviderMetadata "login_provider_metadata" [Unavailable] Provider
         "The identity provider's settings make no sense here." "Tell an operator.";
     /// What the token endpoint or userinfo answers is not what OpenID Connect Core promises.
@@ -389,6 +393,8 @@ reasons! {
         "The head over HTTP/2 lacks a part or has one twice, or has a field that HTTP/2 forbids." "";
     Http2HeadTooLarge "http2_head_too_large" [-] Caller
         "The head of the request is too large." "Send fewer or shorter headers.";
+    Http2HeadTimeout "http2_head_timeout" [-] Caller
+        "A header block over HTTP/2 took too long to come; the connection ended." "";
     Http2ProtocolError "http2_protocol_error" [-] Caller
         "The client or a proxy before it sent frames that HTTP/2 does not allow there." "";
     Http2FlowControlError "http2_flow_control_error" [-] Caller

@@ -46,6 +46,9 @@ fn only_the_callers_faults_are_final() {
             let defect = matches!(reason, Reason::OperationUnknown | Reason::EvaluationError);
             let theirs = matches!(blame, Blame::Caller | Blame::Connection | Blame::Backend);
             assert!(theirs || defect, "{code}");
+            // What the backend says of a call, or an end of the connection, is no fault that a penalty counts.
+            let spared = matches!(blame, Blame::Backend | Blame::Connection);
+            assert_eq!(spared, code.starts_with("upstream_") || code == "client_closed", "{code}");
         } else {
             assert!(!matches!(blame, Blame::Caller | Blame::Connection), "{code}");
             assert!(class.is_retryable(), "{code}");

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::lightstep::Format;
+use crate::reason::{Class, Reason};
 
 const CLASSES: [Class; 19] = [
     Class::NotAuthenticated,
@@ -32,8 +33,8 @@ const CLASSES: [Class; 19] = [
 fn legacy_refusals_say_whether_to_come_again() {
     for class in CLASSES {
         for format in Format::ALL {
-            let one = Refusal::new(class, "a");
-            let other = Refusal::new(class, "b").because("c");
+            let one = Refusal::classed(Reason::PathUnknown, class);
+            let other = Refusal::classed(Reason::NotPermitted, class).because("c");
             let particulars = Particulars::default();
             let rendered = render(&one, Dialect::Legacy(format), "id", &particulars);
             assert_eq!(rendered.status, class.status());
@@ -66,10 +67,10 @@ fn a_400_says_what_is_wrong() {
         (Fault::BodyTruncated.into(), "the body"),
         (Fault::GrpcFrame.into(), "the body"),
         (CodingFault::Undecodable.into(), "the body"),
-        (Refusal::new(Class::MalformedBody, "body_malformed"), "the body"),
-        (denial(DenialReason::AppAmbiguous), "several apps"),
-        (denial(DenialReason::ServiceAmbiguous), "several apps"),
-        (Refusal::new(Class::RefusedUpstream, "upstream_refused"), "the backend"),
+        (Refusal::new(Reason::BodyMalformed), "the body"),
+        (denial(Reason::AppAmbiguous), "several apps"),
+        (denial(Reason::ServiceAmbiguous), "several apps"),
+        (Refusal::new(Reason::UpstreamRefused), "the backend"),
     ];
     let dialects = [Dialect::Grpc, Dialect::Otlp(Encoding::Json), Dialect::Otlp(Encoding::Protobuf)]
         .into_iter()

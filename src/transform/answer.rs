@@ -14,6 +14,7 @@ use super::boundary::Boundary;
 use super::links::may_hide_text;
 use super::{Links, failure, secrets, shape};
 use crate::profiles::ResponseRule;
+use crate::reason::Reason;
 
 /// Why an answer is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +24,9 @@ pub enum AnswerFault {
 }
 
 impl AnswerFault {
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            AnswerFault::Shape => "upstream_answer_unknown_shape",
+            AnswerFault::Shape => Reason::UpstreamAnswerUnknownShape,
         }
     }
 }

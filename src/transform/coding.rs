@@ -14,6 +14,7 @@ use std::io::{self, Read as _, Write as _};
 use bytes::Bytes;
 
 use crate::limits::{Reservation, Spent};
+use crate::reason::Reason;
 
 /// How much room the output gets at once. Inflating this much takes about 100 µs, so that a fault is
 /// noticed soon, and the cost of asking the budget cannot be measured.
@@ -77,11 +78,11 @@ impl CodingFault {
         CodingFault::Memory(Spent::Share),
     ];
 
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            CodingFault::TooLarge => "body_too_large",
-            CodingFault::Bomb => "body_bomb",
-            CodingFault::Undecodable => "body_undecodable",
+            CodingFault::TooLarge => Reason::BodyTooLarge,
+            CodingFault::Bomb => Reason::BodyBomb,
+            CodingFault::Undecodable => Reason::BodyUndecodable,
             CodingFault::Memory(spent) => spent.reason(),
         }
     }

@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::apps::{AppPath, Mark, NodeId};
-use crate::authorize::{Denial, DenialReason, Permit, Policy, Reach};
+use crate::authorize::{Denial, Permit, Policy, Reach};
 use crate::identify::Facts;
 use crate::otlp::{Encoding, Export, Found, Stamp};
+use crate::reason::Reason;
 
 /// Services that a message names.
 const NAMED_SERVICES: usize = 10;
@@ -202,7 +203,7 @@ impl Rejected {
         self.items += items;
         self.groups += 1;
         match (denial.reason, service) {
-            (DenialReason::AppAmbiguous | DenialReason::NoWritableApp, _) | (_, Found::Absent) => self.homeless = true,
+            (Reason::AppAmbiguous | Reason::NoWritableApp, _) | (_, Found::Absent) => self.homeless = true,
             (_, Found::Text(name)) => self.name(&name),
             (_, Found::Other | Found::Ambiguous) => self.name("(ambiguous)"),
         }

@@ -22,6 +22,7 @@ use http::HeaderValue;
 use crate::authorize::Permit;
 use crate::clock::{Clock, UnixMillis};
 use crate::profiles::Credential;
+use crate::reason::Reason;
 use crate::route::Route;
 use crate::secret::{Secret, SecretFault, SecretRef};
 
@@ -92,10 +93,10 @@ pub enum VaultFault {
 }
 
 impl VaultFault {
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            VaultFault::NoCredential => "credential_missing",
-            VaultFault::Mismatch => "credential_mismatch",
+            VaultFault::NoCredential => Reason::CredentialMissing,
+            VaultFault::Mismatch => Reason::CredentialMismatch,
         }
     }
 }

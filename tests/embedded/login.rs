@@ -8,8 +8,9 @@ use lightkeeper::accept::{Caller, ReturnPath, SessionCookie};
 use lightkeeper::clock::Clock;
 use lightkeeper::identify::{
     ALGORITHMS, ClaimPath, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeyAccess, KeySource,
-    LoginFault, LoginSettings, Method, PolicyClaims, SetCookie, Surroundings, TokensTaken,
+    LoginSettings, Method, PolicyClaims, SetCookie, Surroundings, TokensTaken,
 };
+use lightkeeper::reason::Reason;
 use lightkeeper::secret::SecretRef;
 use testkit::{Issuer, SampleCaller};
 
@@ -142,9 +143,9 @@ async fn people_log_in_and_out() {
             .await
             .err()
             .map(|unfinished| unfinished.fault);
-        assert_eq!(again, Some(LoginFault::TransactionSpent));
+        assert_eq!(again, Some(Reason::LoginTransactionSpent));
         let place = login.end(&visitor(&session).session.unwrap(), now).await.unwrap();
-        assert_eq!(room.identify(visitor(&session)).await.unwrap_err().reason, "session_revoked");
+        assert_eq!(room.identify(visitor(&session)).await.unwrap_err().reason.code(), "session_revoked");
         let path = place.strip_prefix(issuer.url()).unwrap();
         // The development issuer only sends browsers back to this machine, which `ORIGIN` is.
         let answer = SampleCaller::new(issuer.url()).get(path).await.unwrap();
@@ -174,7 +175,7 @@ async fn a_login_that_goes_wrong_makes_no_session() {
         .await
         .err()
         .map(|unfinished| unfinished.fault);
-    assert_eq!(fault, Some(LoginFault::CodeRefused));
+    assert_eq!(fault, Some(Reason::LoginCodeRefused));
 
     let mine = begin().await.unwrap();
     let answer = browse(&issuer, &mine.location, "nobody").await;
@@ -183,7 +184,7 @@ async fn a_login_that_goes_wrong_makes_no_session() {
         .await
         .err()
         .map(|unfinished| unfinished.fault);
-    assert_eq!(fault, Some(LoginFault::AccessDenied));
+    assert_eq!(fault, Some(Reason::LoginAccessDenied));
 
     let mine = begin().await.unwrap();
     let answer = browse(&issuer, &mine.location, "ann").await;
@@ -193,7 +194,7 @@ async fn a_login_that_goes_wrong_makes_no_session() {
         .await
         .err()
         .map(|unfinished| unfinished.fault);
-    assert_eq!(fault, Some(LoginFault::ProviderUnreachable));
+    assert_eq!(fault, Some(Reason::LoginProviderUnreachable));
     let expected = CliConfiguration {
         issuer_url: issuer.url().to_owned(),
         client_id: "lightkeeper-cli".to_owned(),

@@ -8,7 +8,8 @@ use lightkeeper::gateway::gather::{Visit, frame, page};
 use lightkeeper::gateway::{AppView, DecisionsView, ExplainView, Page, TreeView, explaining};
 use lightkeeper::identify::Identity;
 use lightkeeper::otlp::{Encoding, Signal};
-use lightkeeper::respond::{Class, Refusal};
+use lightkeeper::reason::Class;
+use lightkeeper::respond::Refusal;
 use testkit::{Sample, World};
 
 use crate::exports::{checkout, frontend};
@@ -113,7 +114,7 @@ async fn everybody_sees_the_same_tree_as_node_by_node() {
             let Some(view) = view else {
                 let unheard = app(&world, who, "unheard").await.unwrap_err();
                 assert_eq!(page.unwrap_err(), unheard, "{who} {}", node.path);
-                assert_eq!((unheard.class, unheard.reason), (Class::Denied, "app_unknown"));
+                assert_eq!((unheard.class, unheard.reason.code()), (Class::Denied, "app_unknown"));
                 continue;
             };
             let page = page.unwrap();
@@ -447,7 +448,7 @@ async fn recent_calls_are_shown_to_their_makers_and_to_auditors() {
     ] {
         let told = decisions(&world, who, at).await;
         assert!(told.as_ref().err().is_none_or(|refusal| refusal.class == Class::Denied));
-        assert_eq!(told.map(|view| view.rows.len()).map_err(|refusal| refusal.reason), expected, "{who} {at}");
+        assert_eq!(told.map(|view| view.rows.len()).map_err(|refusal| refusal.reason.code()), expected, "{who} {at}");
     }
     let view = decisions(&world, "sam", "/").await.unwrap();
     assert!(view.rows.is_sorted_by(|one, other| one.time >= other.time));

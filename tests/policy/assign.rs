@@ -4,6 +4,7 @@ use super::*;
 
 use lightkeeper::apps::Mark;
 use lightkeeper::authorize::{Assignment, By};
+use lightkeeper::reason::Reason;
 
 /// `name=value` for text, `name?` for what is given in two ways, `-` for nothing.
 fn mark<'a>(resource: &'a str) -> impl Fn(&str) -> Mark<'a> {
@@ -187,7 +188,7 @@ proptest! {
                         prop_assert_eq!(&assignment.verdict.project, &may(app.as_str()).project);
                         if let Some(owner) = &assignment.owner {
                             let reason = may(owner.as_str()).reason;
-                            prop_assert!(reason.is_none_or(|reason| reason == DenialReason::AppWithoutProject));
+                            prop_assert!(reason.is_none_or(|reason| reason == Reason::AppWithoutProject));
                         }
                     }
                     prop_assert_eq!(assignment.by.is_some(), assignment.verdict.allowed);
@@ -214,7 +215,7 @@ proptest! {
                     let Some(app) = later.verdict.app.as_ref().filter(|_| later.by.is_some()) else { continue };
                     let earlier = assign(&before, &who, call, resource);
                     // A deny may leave one writable app out of several; which that is was writable by name before.
-                    let asked = matches!(earlier.verdict.reason, Some(DenialReason::AppAmbiguous));
+                    let asked = matches!(earlier.verdict.reason, Some(Reason::AppAmbiguous));
                     let earlier = if asked { assign(&before, &who, Some(app.as_str()), resource) } else { earlier };
                     prop_assert!(earlier.by.is_some(), "{:?} {}", call, resource);
                     prop_assert_eq!(earlier.verdict.app.as_ref(), Some(app));

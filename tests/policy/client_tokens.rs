@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use lightkeeper::authorize::DenialReason;
-
 use super::{NOW, decide, facts, load_sound};
+use lightkeeper::reason::Reason;
 
 /// Scenario: bindings of everybody beside a client token's own. Guarantees that they give it nothing, in a decision, in the
 /// list of projects, in its view of the tree and in the trace, and that what they deny is denied to it.
@@ -20,11 +19,11 @@ fn a_client_token_is_worth_its_own_binding() {
     let person = facts("oidc issuer=okta subject=x");
     for (permission, place, to_person, to_token) in [
         ("ingest.traces", "app a", None, None),
-        ("ingest.traces", "app d", None, Some(DenialReason::NotPermitted)),
-        ("ingest.logs", "app a", Some(DenialReason::DeniedByBinding), Some(DenialReason::DeniedByBinding)),
+        ("ingest.traces", "app d", None, Some(Reason::NotPermitted)),
+        ("ingest.logs", "app a", Some(Reason::DeniedByBinding), Some(Reason::DeniedByBinding)),
         ("query.streams.read", "project pa", None, None),
-        ("query.streams.read", "project pd", None, Some(DenialReason::NotPermitted)),
-        ("query.test.read", "organization", None, Some(DenialReason::NotPermitted)),
+        ("query.streams.read", "project pd", None, Some(Reason::NotPermitted)),
+        ("query.test.read", "organization", None, Some(Reason::NotPermitted)),
     ] {
         for (who, expected) in [(&person, to_person), (&token, to_token)] {
             let verdict = decide(&policy, who, permission, place, NOW);

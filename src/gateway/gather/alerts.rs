@@ -21,6 +21,7 @@ use crate::audit::{Items, PartRecord, timestamp};
 use crate::authorize::{NodeView, Permit};
 use crate::federate::{self, Missing};
 use crate::profiles::TreeResource;
+use crate::reason::Reason;
 
 /// How long a page waits for the backend.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -54,7 +55,7 @@ impl Asked {
                 apps: vec![permit.app().as_str().into()],
                 project: permit.project().map(Into::into),
                 items: Items { accepted: 0, rejected: 0 },
-                reason: "not_sent",
+                reason: Reason::NotSent,
                 upstream_status: None,
             });
         }
@@ -122,7 +123,7 @@ async fn ask(
     for one in &arrived {
         match rows(&asking, resource, one, &states, listed) {
             Ok(rows) => {
-                note(asked, one.place, rows.len() as u64, "ok", Some(one.reply.status.as_u16()));
+                note(asked, one.place, rows.len() as u64, Reason::Ok, Some(one.reply.status.as_u16()));
                 view.alerts.extend(rows);
             }
             Err(fault) => {
@@ -140,7 +141,7 @@ async fn ask(
     }
 }
 
-fn note(asked: &mut Asked, place: usize, count: u64, reason: &'static str, status: Option<u16>) {
+fn note(asked: &mut Asked, place: usize, count: u64, reason: Reason, status: Option<u16>) {
     if let Some(part) = asked.parts.get_mut(place) {
         part.items = Items { accepted: count, rejected: 0 };
         (part.reason, part.upstream_status) = (reason, status);

@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 
 use super::super::explaining::{self, Marks};
-use super::super::meanings::meaning;
 use super::super::recent::Ended;
 use super::super::view::{DecisionRow, DecisionsView, ExplainView};
 use super::{Sight, story};
 use crate::accept::{APP_HEADER, ExplainAsk};
 use crate::apps::{AppPath, Mark, SERVICE_NAME};
 use crate::audit::timestamp;
-use crate::respond::{Class, Refusal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
 
 /// How many decisions are shown.
 const ROWS: usize = 200;
@@ -26,7 +26,7 @@ const NOT_FOUND: &str = "there is no such call of yours among the last ones of t
 pub fn decisions(sight: &Sight<'_>, app: &AppPath) -> Result<DecisionsView, Refusal> {
     sight.must_see(app)?;
     if !sight.may_audit(app) {
-        return Err(Refusal::new(Class::Denied, "not_permitted"));
+        return Err(Refusal::new(Reason::NotPermitted));
     }
     let calls = sight.core.recent.beneath(app, ROWS, |app| sight.may_audit(app));
     Ok(DecisionsView {
@@ -85,8 +85,8 @@ fn whole(call: &Ended) -> DecisionRow {
         operation: call.operation.as_deref().unwrap_or_default().to_owned(),
         app: call.app.as_ref().map(AppPath::to_string).unwrap_or_default(),
         decision: call.decision.to_owned(),
-        reason: call.reason.to_owned(),
-        meaning: meaning(call.reason).to_owned(),
+        reason: call.reason.code().to_owned(),
+        meaning: call.reason.explanation(),
         bindings: call.bindings.iter().map(ToString::to_string).collect(),
         status: call.status,
     }
@@ -100,13 +100,13 @@ fn own(sight: &Sight<'_>, call: &Ended) -> DecisionRow {
         return row;
     }
     // Of a resource that was refused, nobody kept whose it is: that owner may be a stranger.
-    let foreign = call.reason == "service_foreign";
+    let foreign = call.reason == Reason::ServiceForeign;
     let reason = story::public_reason(call.reason, seen && !foreign);
-    let tells_bindings = seen && reason == call.reason && reason != "service_unknown";
+    let tells_bindings = seen && reason == call.reason && reason != Reason::ServiceUnknown;
     DecisionRow {
         app: if seen { row.app } else { String::new() },
-        reason: reason.to_owned(),
-        meaning: meaning(reason).to_owned(),
+        reason: reason.code().to_owned(),
+        meaning: reason.explanation(),
         bindings: if tells_bindings { row.bindings } else { Vec::new() },
         ..row
     }

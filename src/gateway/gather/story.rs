@@ -5,13 +5,13 @@
 //! what does not exist; a binding is named only if it speaks of the maker and reaches an app where the maker may do something.
 
 use super::super::explaining::{self, Judged};
-use super::super::meanings::meaning;
 use super::super::view::{Stage, Story};
 use super::Sight;
 use crate::accept::{Ask, Call};
 use crate::apps::AppPath;
-use crate::authorize::{Assignment, By, DenialReason, Effect, Verdict};
+use crate::authorize::{Assignment, By, Effect, Verdict};
 use crate::profiles::OperationId;
+use crate::reason::Reason;
 
 /// How many apps are offered.
 const OFFERED: usize = 20;
@@ -19,19 +19,21 @@ const OFFERED: usize = 20;
 type Details = Vec<(String, String)>;
 
 /// A reason as who called may know it. `seen`: the caller may do something at the app that it is about.
-pub fn public_reason(reason: &'static str, seen: bool) -> &'static str {
+pub fn public_reason(reason: Reason, seen: bool) -> Reason {
     match reason {
-        "app_unknown" | "project_unknown" | "organization_unknown" => "not_permitted",
-        "denied_by_binding" | "outside_time_window" | "sensitive_not_named" | "app_without_project" if !seen => {
-            "not_permitted"
+        Reason::AppUnknown | Reason::ProjectUnknown | Reason::OrganizationUnknown => Reason::NotPermitted,
+        Reason::DeniedByBinding | Reason::OutsideTimeWindow | Reason::SensitiveNotNamed | Reason::AppWithoutProject
+            if !seen =>
+        {
+            Reason::NotPermitted
         }
-        "service_foreign" if !seen => "service_unknown",
+        Reason::ServiceForeign if !seen => Reason::ServiceUnknown,
         reason => reason,
     }
 }
 
 /// A call whose head is refused.
-pub fn unread(reason: &'static str) -> Story {
+pub fn unread(reason: Reason) -> Story {
     told(false, vec![stage("accept", reason, Vec::new())], reason)
 }
 
@@ -50,14 +52,14 @@ pub fn story(sight: &Sight<'_>, call: &Call, judged: &Judged) -> Story {
     identified.extend(facts.subject_claim.iter().map(|claim| pair("subject claim", claim)));
     identified.push(pair("method", facts.method.name()));
     identified.extend(facts.groups.iter().map(|group| pair("group", group)));
-    let mut stages = vec![stage("accept", "ok", accepted), stage("identify", "ok", identified)];
+    let mut stages = vec![stage("accept", Reason::Ok, accepted), stage("identify", Reason::Ok, identified)];
     let last = match judged {
         Judged::OwnPage => {
-            stages.push(stage("authorize", "ok", vec![pair("page", "the gateway's own")]));
-            "own_page"
+            stages.push(stage("authorize", Reason::Ok, vec![pair("page", "the gateway's own")]));
+            Reason::OwnPage
         }
         Judged::Nothing(reason) => {
-            let reason = public_reason(reason, false);
+            let reason = public_reason(*reason, false);
             stages.push(stage("authorize", reason, Vec::new()));
             reason
         }
@@ -86,22 +88,25 @@ pub fn story(sight: &Sight<'_>, call: &Call, judged: &Judged) -> Story {
     told(judged.allowed(), stages, last)
 }
 
-fn told(allowed: bool, stages: Vec<Stage>, last: &'static str) -> Story {
-    // The meanings speak of calls that were made.
-    let advice = if last == "ok" { "Nothing: the call would be passed on to the backend." } else { meaning(last) };
-    Story { allowed, stages, advice: Some(advice.to_owned()).filter(|advice| !advice.is_empty()) }
+fn told(allowed: bool, stages: Vec<Stage>, last: Reason) -> Story {
+    // What reasons mean is said of calls that were made.
+    let advice = match last {
+        Reason::Ok => "Nothing: the call would be passed on to the backend.".to_owned(),
+        reason => reason.explanation(),
+    };
+    Story { allowed, stages, advice: Some(advice) }
 }
 
-fn stage(room: &str, outcome: &str, details: Details) -> Stage {
-    Stage { room: room.to_owned(), outcome: outcome.to_owned(), details }
+fn stage(room: &str, outcome: Reason, details: Details) -> Stage {
+    Stage { room: room.to_owned(), outcome: outcome.code().to_owned(), details }
 }
 
 fn pair(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-fn code(verdict: &Verdict, seen: bool) -> &'static str {
-    verdict.reason.map_or("ok", |reason| public_reason(reason.code(), seen))
+fn code(verdict: &Verdict, seen: bool) -> Reason {
+    verdict.reason.map_or(Reason::Ok, |reason| public_reason(reason, seen))
 }
 
 /// Where it was decided, if that is a place of the maker's.
@@ -109,7 +114,7 @@ fn seen<'v>(sight: &Sight<'_>, verdict: &'v Verdict) -> Option<&'v AppPath> {
     verdict.app.as_ref().filter(|app| sight.holds_at(app))
 }
 
-fn decided(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> &'static str {
+fn decided(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> Reason {
     let place = seen(sight, verdict);
     let reason = code(verdict, place.is_some());
     let mut details = Details::new();
@@ -134,7 +139,7 @@ fn decided(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> &'s
         details.extend(verdict.bindings.iter().map(|name| pair("binding", name)));
     }
     details.extend(verdict.visible_projects.iter().map(|project| pair("project", project)));
-    if verdict.reason == Some(DenialReason::AppAmbiguous) {
+    if verdict.reason == Some(Reason::AppAmbiguous) {
         details.extend(writable(sight));
     }
     stages.push(stage("authorize", reason, details));
@@ -142,12 +147,12 @@ fn decided(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> &'s
 }
 
 /// The projects of a part of the tree that would be asked. What is not the maker's is not told of, as in the answer.
-fn asked(sight: &Sight<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verdict)]) -> &'static str {
+fn asked(sight: &Sight<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verdict)]) -> Reason {
     let permission = |operation: OperationId| sight.house.profile.operation(operation).permission.as_str();
     let permitted: Vec<_> = parts.iter().filter(|(_, verdict)| verdict.allowed).collect();
     if permitted.is_empty() {
         let refused = parts.iter().find(|(_, verdict)| seen(sight, verdict).is_some()).or(parts.first());
-        let Some((operation, verdict)) = refused else { return "not_permitted" };
+        let Some((operation, verdict)) = refused else { return Reason::NotPermitted };
         let last = decided(sight, stages, verdict);
         let place = seen(sight, verdict);
         if let Some(stage) = stages.last_mut().filter(|_| place.is_some()) {
@@ -167,7 +172,7 @@ fn asked(sight: &Sight<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verd
             }
         });
     }
-    stages.push(stage("authorize", "ok", details));
+    stages.push(stage("authorize", Reason::Ok, details));
     let mut projects: Vec<&str> = permitted.iter().filter_map(|(_, verdict)| verdict.project.as_deref()).collect();
     projects.dedup();
     let more = projects.len().saturating_sub(OFFERED);
@@ -175,11 +180,11 @@ fn asked(sight: &Sight<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verd
     if more > 0 {
         details.push(pair("and more", &more.to_string()));
     }
-    stages.push(stage("federate", "ok", details));
-    "ok"
+    stages.push(stage("federate", Reason::Ok, details));
+    Reason::Ok
 }
 
-fn assigned(sight: &Sight<'_>, stages: &mut Vec<Stage>, assignment: &Assignment) -> &'static str {
+fn assigned(sight: &Sight<'_>, stages: &mut Vec<Stage>, assignment: &Assignment) -> Reason {
     let Assignment { verdict, owner, service, marks, by, .. } = assignment;
     let owner = owner.as_ref().filter(|owner| sight.holds_at(owner));
     let reason = code(verdict, owner.is_some());
@@ -196,9 +201,9 @@ fn assigned(sight: &Sight<'_>, stages: &mut Vec<Stage>, assignment: &Assignment)
             details.push(pair("default of", binding));
         }
         details.extend(verdict.bindings.iter().map(|name| pair("binding", name)));
-    } else if owner.is_some() && reason == "service_foreign" {
+    } else if owner.is_some() && reason == Reason::ServiceForeign {
         details.extend(verdict.bindings.iter().map(|name| pair("binding", name)));
-    } else if reason == "app_ambiguous" {
+    } else if reason == Reason::AppAmbiguous {
         details.extend(writable(sight));
     }
     stages.push(stage("assign", reason, details));
@@ -218,5 +223,5 @@ fn routed(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict, operati
     let credential = sight.house.profile.operation(operation).credential;
     let mut details: Details = verdict.project.iter().map(|project| pair("project", project)).collect();
     details.push(pair("credential", &format!("{credential:?}").to_lowercase()));
-    stages.push(stage("route", "ok", details));
+    stages.push(stage("route", Reason::Ok, details));
 }

@@ -16,13 +16,13 @@ use super::id_token::{self, Expected};
 use super::provider::Known;
 use super::session::Kept;
 use super::transaction::Transaction;
-use super::{Begun, Finished, Login, LoginFault, Unfinished, random_text};
+use super::{Begun, Finished, Login, Unfinished, random_text};
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::{Clock, UnixMillis};
 use crate::identify::claim_path::{ClaimPath, Found};
 use crate::identify::doubts::{self, Doubt, EMAIL};
 use crate::identify::facts::Facts;
-use crate::identify::rejection::Reason;
+use crate::reason::Reason;
 
 /// An origin that is longer cannot be one.
 const ORIGIN_LIMIT_BYTES: usize = 300;
@@ -36,10 +36,10 @@ const VALUE_LIMIT_BYTES: usize = 8 * 1024;
 impl Login {
     /// Begins a login. `origin`: scheme and authority that the browser uses; the redirect address is
     /// `{origin}/.lightkeeper/callback`.
-    pub async fn begin(&self, return_to: &ReturnPath, origin: &str, now: UnixMillis) -> Result<Begun, LoginFault> {
+    pub async fn begin(&self, return_to: &ReturnPath, origin: &str, now: UnixMillis) -> Result<Begun, Reason> {
         let redirect = redirect(origin)?;
         let known = self.provider.known(now).await?;
-        let random = || random_text::<32>().ok_or(LoginFault::Unsealed);
+        let random = || random_text::<32>().ok_or(Reason::LoginUnsealed);
         let transaction = Transaction {
             state: random()?,
             nonce: random()?,
@@ -78,19 +78,19 @@ impl Login {
         let now = clock.now();
         let transaction = Transaction::open(&self.keys, transaction, origin, &self.stamp, now).map_err(over)?;
         if self.memory.spent.contains(&transaction.state, transaction.ends()) {
-            return Err(over(LoginFault::TransactionSpent));
+            return Err(over(Reason::LoginTransactionSpent));
         }
         // A link of another site's can make the browser send an answer with its cookie: it must not end the login.
         let answer = Answer::read(answer).map_err(open)?;
         let state = answer.state.unwrap_or_default();
         verify_slices_are_equal(state.as_bytes(), transaction.state.as_bytes())
-            .map_err(|_| open(LoginFault::StateMismatch))?;
+            .map_err(|_| open(Reason::LoginStateMismatch))?;
         let known = self.provider.known(now).await.map_err(open)?;
         let code = answer.code(&self.issuer.settings().issuer, known.names_itself).map_err(over)?;
-        let turn = self.exchanges.take(address).await.ok_or(open(LoginFault::Busy))?;
+        let turn = self.exchanges.take(address).await.ok_or(open(Reason::LoginBusy))?;
         let now = clock.now();
         if !self.memory.spent.add(&transaction.state, transaction.ends(), now.seconds()) {
-            return Err(over(LoginFault::TransactionSpent));
+            return Err(over(Reason::LoginTransactionSpent));
         }
         let finished = self.exchange(code, &transaction, &known, redirect, origin, now).await.map_err(over);
         drop(turn);
@@ -106,7 +106,7 @@ impl Login {
         redirect: RedirectUrl,
         origin: &str,
         now: UnixMillis,
-    ) -> Result<Finished, LoginFault> {
+    ) -> Result<Finished, Reason> {
         let client = known.client(&self.settings.client_id, self.secret.as_ref(), redirect);
         let tokens = self.provider.exchange(&client, code, &transaction.verifier).await?;
         let expected = Expected {
@@ -117,12 +117,12 @@ impl Login {
         let claims = id_token::judge(&self.issuer, &tokens.id_token, &expected, now).await?;
         let facts = self.person(claims, known, &tokens.access_token).await?;
         facts.doubts.settled_by(Some(&self.settings.policy_claims), &facts.claims).map_err(|doubt| match doubt {
-            Doubt::Elsewhere => LoginFault::ClaimsElsewhere,
-            Doubt::EmailUnverified => LoginFault::EmailUnverified,
-            Doubt::Unreadable => LoginFault::IdTokenClaims,
+            Doubt::Elsewhere => Reason::LoginClaimsElsewhere,
+            Doubt::EmailUnverified => Reason::LoginEmailUnverified,
+            Doubt::Unreadable => Reason::LoginIdTokenClaims,
         })?;
         let session = Kept::begin(&facts, &self.settings.policy_claims.claims, &self.stamp, self.lifetimes(), now);
-        let session = session.ok_or(LoginFault::Unsealed)?;
+        let session = session.ok_or(Reason::LoginUnsealed)?;
         Ok(Finished {
             return_to: transaction.return_path(),
             session: session.seal(&self.keys, origin, self.lifetimes())?,
@@ -155,24 +155,19 @@ impl Login {
     }
 
     /// Who the claims are about, with what userinfo adds where it is asked.
-    async fn person(
-        &self,
-        mut claims: Map<String, Value>,
-        known: &Known,
-        access_token: &str,
-    ) -> Result<Facts, LoginFault> {
+    async fn person(&self, mut claims: Map<String, Value>, known: &Known, access_token: &str) -> Result<Facts, Reason> {
         if self.settings.groups_from_userinfo {
             let said = self.provider.userinfo(known, access_token).await?;
             // Core section 5.3.2: else it is about somebody whose token was put in place of ours.
             if said.get("sub").and_then(Value::as_str) != claims.get("sub").and_then(Value::as_str) {
-                return Err(LoginFault::UserinfoSubject);
+                return Err(Reason::LoginUserinfoSubject);
             }
-            join(&mut claims, said, &self.issuer.settings().groups_claim).map_err(|_| LoginFault::IdTokenClaims)?;
+            join(&mut claims, said, &self.issuer.settings().groups_claim).map_err(|_| Reason::LoginIdTokenClaims)?;
         }
         self.issuer.person(claims).map_err(|reason| match reason {
-            Reason::TokenEmailUnverified => LoginFault::EmailUnverified,
-            Reason::TokenClaimsElsewhere => LoginFault::ClaimsElsewhere,
-            _ => LoginFault::IdTokenClaims,
+            Reason::TokenEmailUnverified => Reason::LoginEmailUnverified,
+            Reason::TokenClaimsElsewhere => Reason::LoginClaimsElsewhere,
+            _ => Reason::LoginIdTokenClaims,
         })
     }
 }
@@ -213,14 +208,14 @@ fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &
     if placed { Ok(()) } else { Err(Reason::TokenClaims) }
 }
 
-fn redirect(origin: &str) -> Result<RedirectUrl, LoginFault> {
+fn redirect(origin: &str) -> Result<RedirectUrl, Reason> {
     let scheme = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
-    let authority = scheme.filter(|authority| !authority.is_empty()).ok_or(LoginFault::Origin)?;
+    let authority = scheme.filter(|authority| !authority.is_empty()).ok_or(Reason::LoginOrigin)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     if origin.len() > ORIGIN_LIMIT_BYTES || !authority.bytes().all(plain) {
-        return Err(LoginFault::Origin);
+        return Err(Reason::LoginOrigin);
     }
-    RedirectUrl::new(format!("{origin}/.lightkeeper/callback")).map_err(|_| LoginFault::Origin)
+    RedirectUrl::new(format!("{origin}/.lightkeeper/callback")).map_err(|_| Reason::LoginOrigin)
 }
 
 /// The callback's pairs (RFC 6749 section 4.1.2, RFC 9207 section 2). Pairs that nobody knows are ignored, as section
@@ -233,8 +228,8 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn read(pairs: &'a [(String, String)]) -> Result<Self, LoginFault> {
-        let fault = LoginFault::CallbackMalformed;
+    fn read(pairs: &'a [(String, String)]) -> Result<Self, Reason> {
+        let fault = Reason::LoginCallbackMalformed;
         let mut answer = Answer { state: None, code: None, issuer: None, error: None };
         let mut seen = std::collections::HashSet::new();
         if pairs.len() > PAIRS_LIMIT {
@@ -265,16 +260,16 @@ impl<'a> Answer<'a> {
     }
 
     /// The code, if the answer is the issuer's own and no error.
-    fn code(&self, issuer: &str, names_itself: bool) -> Result<&'a str, LoginFault> {
+    fn code(&self, issuer: &str, names_itself: bool) -> Result<&'a str, Reason> {
         match self.issuer {
             Some(named) if named == issuer => {}
             None if !names_itself => {}
-            _ => return Err(LoginFault::IssuerMismatch),
+            _ => return Err(Reason::LoginIssuerMismatch),
         }
         match (self.code, self.error) {
             (Some(code), None) => Ok(code),
-            (_, Some("access_denied")) => Err(LoginFault::AccessDenied),
-            _ => Err(LoginFault::ProviderRefused),
+            (_, Some("access_denied")) => Err(Reason::LoginAccessDenied),
+            _ => Err(Reason::LoginProviderRefused),
         }
     }
 }

@@ -5,7 +5,6 @@
 //! policy. Invariants: a session is sealed to cookie name, version and origin; a login's transaction works once; no
 //! token outlives the call that fetched it.
 
-mod fault;
 mod flow;
 mod id_token;
 mod memory;
@@ -23,7 +22,6 @@ pub(super) mod inside {
     pub(in crate::identify) use super::seal::{Keyring, Purpose};
 }
 
-pub use fault::LoginFault;
 pub use seal::key_bytes as session_key_bytes;
 pub use session::Session;
 pub use settings::{CliConfiguration, CliSettings, LoginSettings};
@@ -39,10 +37,10 @@ use zeroize::Zeroizing;
 use super::claim_path::ClaimPath;
 use super::facts::{CertificateFacts, Facts};
 use super::issuer::Issuer;
-use super::rejection::Reason;
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
 use crate::limits::{FairQueue, FairQueueBounds};
+use crate::reason::Reason;
 use crate::secret::Secret;
 
 pub(super) use memory::Memory;
@@ -108,7 +106,7 @@ pub struct Finished {
 /// A login that did not end well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    pub fault: LoginFault,
+    pub fault: Reason,
     /// The transaction's cookie is of no use any more. Otherwise the same login can still be finished.
     pub is_over: bool,
 }

@@ -30,11 +30,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::LoginFault;
 use crate::clock::UnixMillis;
 use crate::egress::{Connector, Egress};
 use crate::identify::fetch::{self, FetchFault, TOTAL_TIMEOUT};
 use crate::identify::json;
+use crate::reason::Reason;
 use crate::secret::Secret;
 
 /// Any answer: a document, tokens, or what userinfo says.
@@ -96,8 +96,8 @@ pub struct Known {
 
 impl Known {
     /// Checks a document's bytes for the issuer called `issuer`.
-    pub fn parse(issuer: &str, bytes: &[u8], now: UnixMillis) -> Result<Self, LoginFault> {
-        let fault = LoginFault::ProviderMetadata;
+    pub fn parse(issuer: &str, bytes: &[u8], now: UnixMillis) -> Result<Self, Reason> {
+        let fault = Reason::LoginProviderMetadata;
         let mut members = json::object(bytes).ok_or(fault)?;
         json::drop_nulls(&mut members);
         if members.get("issuer").and_then(Value::as_str) != Some(issuer) {
@@ -161,7 +161,7 @@ pub struct Provider {
     document: Uri,
     known: ArcSwapOption<Known>,
     /// The last try that failed: when, in Unix seconds, and how.
-    failed: tokio::sync::Mutex<Option<(i64, LoginFault)>>,
+    failed: tokio::sync::Mutex<Option<(i64, Reason)>>,
 }
 
 impl Provider {
@@ -184,7 +184,7 @@ impl Provider {
     }
 
     /// The document: the one that is fresh, else one that is read now, else the last good one.
-    pub async fn known(&self, now: UnixMillis) -> Result<Arc<Known>, LoginFault> {
+    pub async fn known(&self, now: UnixMillis) -> Result<Arc<Known>, Reason> {
         if let Some(known) = self.remembered().filter(|known| known.is_fresh(now)) {
             return Ok(known);
         }
@@ -212,22 +212,22 @@ impl Provider {
         known.ok_or(fault)
     }
 
-    async fn discover(&self, now: UnixMillis) -> Result<Known, LoginFault> {
+    async fn discover(&self, now: UnixMillis) -> Result<Known, Reason> {
         let request = Request::get(self.document.clone())
             .header(header::ACCEPT, "application/json")
             .body(Vec::new())
-            .map_err(|_| LoginFault::ProviderUnreachable)?;
-        let answer = self.send(request).await.map_err(|_| LoginFault::ProviderUnreachable)?;
+            .map_err(|_| Reason::LoginProviderUnreachable)?;
+        let answer = self.send(request).await.map_err(|_| Reason::LoginProviderUnreachable)?;
         match answer.status() {
             StatusCode::OK => Known::parse(&self.issuer, answer.body(), now),
-            _ => Err(LoginFault::ProviderUnreachable),
+            _ => Err(Reason::LoginProviderUnreachable),
         }
     }
 
     /// RFC 6749 section 4.1.3 with RFC 7636 section 4.5. The library makes the request and reads refusals; tokens are
     /// taken from the answer as it came, by our strict reader. What the library thinks of the ID token's claims does not
     /// count: it wants standard types of claims that nobody here needs, which some providers do not keep to.
-    pub async fn exchange(&self, client: &CodeClient, code: &str, verifier: &str) -> Result<Tokens, LoginFault> {
+    pub async fn exchange(&self, client: &CodeClient, code: &str, verifier: &str) -> Result<Tokens, Reason> {
         let exchange = Exchange { provider: self, came: Mutex::new(None) };
         let asked = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
@@ -241,31 +241,31 @@ impl Provider {
         };
         if let Some(error) = asked.err().filter(|error| !unread(error)) {
             return Err(match error {
-                RequestTokenError::Request(_) => LoginFault::ProviderUnreachable,
+                RequestTokenError::Request(_) => Reason::LoginProviderUnreachable,
                 RequestTokenError::ServerResponse(said) => match said.error().to_string().as_str() {
-                    "invalid_client" | "unauthorized_client" => LoginFault::ClientRefused,
-                    _ => LoginFault::CodeRefused,
+                    "invalid_client" | "unauthorized_client" => Reason::LoginClientRefused,
+                    _ => Reason::LoginCodeRefused,
                 },
-                _ if status.is_some_and(|status| status.is_server_error()) => LoginFault::ProviderUnreachable,
-                _ => LoginFault::ProviderAnswer,
+                _ if status.is_some_and(|status| status.is_server_error()) => Reason::LoginProviderUnreachable,
+                _ => Reason::LoginProviderAnswer,
             });
         }
-        let body = Zeroizing::new(came.ok_or(LoginFault::ProviderAnswer)?.into_body());
-        let mut members = json::object(&body).ok_or(LoginFault::ProviderAnswer)?;
+        let body = Zeroizing::new(came.ok_or(Reason::LoginProviderAnswer)?.into_body());
+        let mut members = json::object(&body).ok_or(Reason::LoginProviderAnswer)?;
         let mut text = |name: &str| match members.remove(name) {
             Some(Value::String(text)) => Some(Zeroizing::new(text)),
             _ => None,
         };
         // RFC 6749 section 7.1: a token of another type is not to be used.
         let kind = text("token_type").filter(|kind| kind.eq_ignore_ascii_case("bearer"));
-        let access_token = text("access_token").filter(|_| kind.is_some()).ok_or(LoginFault::ProviderAnswer)?;
-        Ok(Tokens { id_token: text("id_token").ok_or(LoginFault::IdTokenMalformed)?, access_token })
+        let access_token = text("access_token").filter(|_| kind.is_some()).ok_or(Reason::LoginProviderAnswer)?;
+        Ok(Tokens { id_token: text("id_token").ok_or(Reason::LoginIdTokenMalformed)?, access_token })
     }
 
     /// OpenID Connect Core section 5.3: what userinfo says, as JSON. Who it is about is the caller's to compare.
-    pub async fn userinfo(&self, known: &Known, access_token: &str) -> Result<Map<String, Value>, LoginFault> {
-        let fault = LoginFault::ProviderAnswer;
-        let place = known.userinfo.clone().ok_or(LoginFault::ProviderMetadata)?;
+    pub async fn userinfo(&self, known: &Known, access_token: &str) -> Result<Map<String, Value>, Reason> {
+        let fault = Reason::LoginProviderAnswer;
+        let place = known.userinfo.clone().ok_or(Reason::LoginProviderMetadata)?;
         let bearer = Zeroizing::new(format!("Bearer {access_token}"));
         let mut bearer = http::HeaderValue::from_str(&bearer).map_err(|_| fault)?;
         bearer.set_sensitive(true);
@@ -274,10 +274,10 @@ impl Provider {
             .header(header::AUTHORIZATION, bearer)
             .body(Vec::new())
             .map_err(|_| fault)?;
-        let answer = self.send(request).await.map_err(|_| LoginFault::ProviderUnreachable)?;
+        let answer = self.send(request).await.map_err(|_| Reason::LoginProviderUnreachable)?;
         match answer.status() {
             StatusCode::OK => json::object(answer.body()).ok_or(fault),
-            status if status.is_server_error() => Err(LoginFault::ProviderUnreachable),
+            status if status.is_server_error() => Err(Reason::LoginProviderUnreachable),
             _ => Err(fault),
         }
     }

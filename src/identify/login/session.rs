@@ -14,12 +14,12 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::seal::{Keyring, Purpose};
-use super::{CLOCK_SKEW_SECONDS, LoginFault, SESSION_COOKIE, SetCookie, cookie, random_text};
+use super::{CLOCK_SKEW_SECONDS, SESSION_COOKIE, SetCookie, cookie, random_text};
 use crate::clock::UnixMillis;
 use crate::identify::claim_path::ClaimPath;
 use crate::identify::doubts::Doubts;
 use crate::identify::facts::{CertificateFacts, Facts, Method};
-use crate::identify::rejection::Reason;
+use crate::reason::Reason;
 
 /// A session is renewed by the first use after this long.
 const RENEWED_AFTER_SECONDS: i64 = 60;
@@ -146,11 +146,11 @@ impl Kept {
     }
 
     /// The whole cookie; `SessionTooLarge` if no browser would keep it.
-    pub fn seal(&self, keys: &Keyring, origin: &str, lifetimes: Lifetimes) -> Result<SetCookie, LoginFault> {
-        let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| LoginFault::Unsealed)?);
-        let sealed = keys.seal(Purpose { name: SESSION_COOKIE, origin }, &plain).ok_or(LoginFault::Unsealed)?;
+    pub fn seal(&self, keys: &Keyring, origin: &str, lifetimes: Lifetimes) -> Result<SetCookie, Reason> {
+        let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| Reason::LoginUnsealed)?);
+        let sealed = keys.seal(Purpose { name: SESSION_COOKIE, origin }, &plain).ok_or(Reason::LoginUnsealed)?;
         let left = self.ends(lifetimes).saturating_sub(self.used).clamp(0, Lifetimes::seconds(lifetimes.idle));
-        cookie(SESSION_COOKIE, &sealed, left).ok_or(LoginFault::SessionTooLarge)
+        cookie(SESSION_COOKIE, &sealed, left).ok_or(Reason::LoginSessionTooLarge)
     }
 
     /// Unix seconds: the absolute end.

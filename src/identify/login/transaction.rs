@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::seal::{Keyring, Purpose};
-use super::{CLOCK_SKEW_SECONDS, LOGIN_COOKIE, LoginFault, SetCookie, cookie};
+use super::{CLOCK_SKEW_SECONDS, LOGIN_COOKIE, SetCookie, cookie};
 use crate::accept::ReturnPath;
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 
 /// How long somebody may take at the provider, in seconds.
 pub const LIFETIME_SECONDS: i64 = 600;
@@ -30,10 +31,10 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub fn seal(&self, keys: &Keyring, origin: &str) -> Result<SetCookie, LoginFault> {
-        let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| LoginFault::Unsealed)?);
-        let sealed = keys.seal(Purpose { name: LOGIN_COOKIE, origin }, &plain).ok_or(LoginFault::Unsealed)?;
-        cookie(LOGIN_COOKIE, &sealed, LIFETIME_SECONDS).ok_or(LoginFault::Origin)
+    pub fn seal(&self, keys: &Keyring, origin: &str) -> Result<SetCookie, Reason> {
+        let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| Reason::LoginUnsealed)?);
+        let sealed = keys.seal(Purpose { name: LOGIN_COOKIE, origin }, &plain).ok_or(Reason::LoginUnsealed)?;
+        cookie(LOGIN_COOKIE, &sealed, LIFETIME_SECONDS).ok_or(Reason::LoginOrigin)
     }
 
     /// Opens what came back; whether it was spent is asked elsewhere.
@@ -43,16 +44,16 @@ impl Transaction {
         origin: &str,
         stamp: &str,
         now: UnixMillis,
-    ) -> Result<Self, LoginFault> {
-        let value = value.ok_or(LoginFault::TransactionMissing)?;
+    ) -> Result<Self, Reason> {
+        let value = value.ok_or(Reason::LoginTransactionMissing)?;
         let opened = keys.open(Purpose { name: LOGIN_COOKIE, origin }, value);
-        let plain = opened.ok_or(LoginFault::TransactionInvalid)?;
-        let transaction: Transaction = serde_json::from_slice(&plain).map_err(|_| LoginFault::TransactionInvalid)?;
+        let plain = opened.ok_or(Reason::LoginTransactionInvalid)?;
+        let transaction: Transaction = serde_json::from_slice(&plain).map_err(|_| Reason::LoginTransactionInvalid)?;
         if transaction.stamp != stamp {
-            return Err(LoginFault::TransactionInvalid);
+            return Err(Reason::LoginTransactionInvalid);
         }
         if now.seconds() >= transaction.ends() || now.seconds() < transaction.begun.saturating_sub(CLOCK_SKEW_SECONDS) {
-            return Err(LoginFault::TransactionExpired);
+            return Err(Reason::LoginTransactionExpired);
         }
         Ok(transaction)
     }

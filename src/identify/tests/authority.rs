@@ -141,6 +141,6 @@ pub fn chain(leaf: CertificateDer<'static>) -> Arc<ClientChain> {
 }
 
 pub fn said(verifier: &ClientVerifier, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<String, &'static str> {
-    let facts = verifier.verify_again(chain, now).map_err(|rejection| rejection.reason)?;
+    let facts = verifier.verify_again(chain, now).map_err(|rejection| rejection.reason.code())?;
     Ok(facts.spiffe.clone().or(facts.dns.first().cloned()).unwrap_or(facts.subject.clone()))
 }

@@ -12,9 +12,9 @@ use serde_json::json;
 use super::super::claims;
 use super::super::facts::CertificateFacts;
 use super::super::forge::{self, NOW, base64url, issuer};
-use super::super::rejection::Reason;
 use super::super::settings::KeySource;
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 
 /// Scenario: confirmations around the one that holds. Guarantees: only the SHA-256 of the certificate that was shown, in its
 /// one spelling and with nothing beside it, lets a bound token pass (RFC 8705 section 3.1).

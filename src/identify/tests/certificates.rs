@@ -20,6 +20,7 @@ use super::super::{
 use super::authority::{Authority, WORKLOAD, at, chain, dns, only, present, said, uri};
 use crate::accept::{ClientCertificates, ClientChain};
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 
 #[tokio::test]
 async fn a_certificate_names_its_holder_or_nobody() {
@@ -135,7 +136,7 @@ async fn what_is_withdrawn_stops_on_open_connections() {
     // The list runs out: nobody can be judged, and that is our fault. It holds at its last second.
     assert_eq!(said(&verifier, &second, UnixMillis((NOW + 599) * 1000)), Ok(WORKLOAD.to_owned()));
     let unclear = verifier.verify_again(&second, UnixMillis((NOW + 601) * 1000)).unwrap_err();
-    assert_eq!(unclear, Rejection { kind: RejectionKind::Unavailable, reason: "revocation_unavailable" });
+    assert_eq!(unclear, Rejection { kind: RejectionKind::Unavailable, reason: Reason::RevocationUnavailable });
 
     assert!(verifier.replace(Authority::new("new", |_| ()).trust(None)));
     assert_eq!(said(&verifier, &second, present()), Err("certificate_untrusted"));
@@ -206,7 +207,7 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
             ("neither", None, None, Err("no_credential")),
         ] {
             let identity = identifier.identify(caller(token.map(String::as_str), certificate.cloned())).await;
-            let answer = identity.as_ref().map_err(|rejection| rejection.reason).map(|identity| {
+            let answer = identity.as_ref().map_err(|rejection| rejection.reason.code()).map(|identity| {
                 let facts = identity.facts();
                 (facts.method, &*facts.subject, facts.certificate.is_some())
             });
@@ -215,7 +216,7 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
     }
     assert!(verifier.replace(authority.trust(Some(authority.revoking(&[1], NOW + 600)))));
     let revoked = identifier.identify(caller(Some(&free), Some(mine))).await.unwrap_err();
-    assert_eq!(revoked.reason, "certificate_revoked", "a remembered token does not carry its certificate along");
+    assert_eq!(revoked.reason.code(), "certificate_revoked", "a remembered token does not carry its certificate along");
 }
 
 /// Both ends of a handshake in memory; the server's view of it.
@@ -311,7 +312,7 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
     assert!(!handshake(&verifier, None), "required now");
 
     let refused = |event: &Event| match event {
-        Event::ClientCertificateRefused { listener, reason } => Some((listener.to_string(), *reason)),
+        Event::ClientCertificateRefused { listener, reason } => Some((listener.to_string(), reason.code())),
         _ => None,
     };
     let told: Vec<_> = world.events.lock().unwrap().iter().filter_map(refused).collect();
@@ -354,7 +355,7 @@ fn an_explained_certificate_gives_facts() {
     assert_eq!(facts.expires_unix_seconds, NOW + 3600);
     let certificate = facts.certificate.unwrap();
     assert_eq!((certificate.fingerprint.len(), &*certificate.ca), (64, "prod"));
-    let reason = |chain: &[CertificateDer<'_>]| trust.facts_for_explain(chain, present()).unwrap_err().reason;
+    let reason = |chain: &[CertificateDer<'_>]| trust.facts_for_explain(chain, present()).unwrap_err().reason.code();
     assert_eq!(reason(&[CertificateDer::from(b"nothing".to_vec())]), "certificate_malformed");
     assert_eq!(reason(&Authority::new("evil", |_| ()).workload(1).certificates), "certificate_untrusted");
     assert_eq!(reason(&[]), "certificate_malformed");

@@ -60,7 +60,8 @@ async fn groups_further_in_are_found_absent_or_cannot_be_told() {
             let identifier = room(&world, &settings, &policy);
             let token = RSA.token("RS256", "rs", claims.clone());
             let said = identifier.identify(caller(Some(&token), None)).await;
-            let said = said.map(|identity| identity.facts().groups.clone()).map_err(|rejection| rejection.reason);
+            let said =
+                said.map(|identity| identity.facts().groups.clone()).map_err(|rejection| rejection.reason.code());
             let said = said.as_ref().map(|groups| groups.iter().map(String::as_str).collect::<Vec<_>>());
             assert_eq!(said, expected.as_ref().map(|groups| groups.to_vec()), "{claims} {policy:?}");
         }
@@ -93,7 +94,7 @@ async fn a_denied_claim_that_cannot_be_told_is_refused() {
             let identifier = room(&world, &settings, policy);
             let token = RSA.token("RS256", "rs", json!({"ctx": ctx.clone()}));
             let said = identifier.identify(caller(Some(&token), None)).await;
-            assert_eq!(said.map(|_| ()).map_err(|rejection| rejection.reason), expected, "{ctx}");
+            assert_eq!(said.map(|_| ()).map_err(|rejection| rejection.reason.code()), expected, "{ctx}");
         }
     }
 }
@@ -153,7 +154,7 @@ async fn the_first_claim_that_is_there_names_the_subject() {
         let settings = IssuerSettings { subject_claims: paths(listed), ..usual(&folder) };
         let identifier = room(&world, &settings, &looks_at(false, &[]));
         let token = RSA.token("RS256", "rs", claims.clone());
-        let said = identifier.identify(caller(Some(&token), None)).await.map_err(|rejection| rejection.reason);
+        let said = identifier.identify(caller(Some(&token), None)).await.map_err(|rejection| rejection.reason.code());
         let said = said.map(|identity| {
             let facts = identity.facts();
             format!("{} by {}", facts.subject, facts.subject_claim.as_deref().unwrap_or("nothing"))

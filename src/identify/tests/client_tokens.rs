@@ -80,7 +80,7 @@ async fn only_the_whole_token_counts() {
     }
     assert_eq!(verdict(&none_known, token).await, unknown());
     let beside = |shown: &str| carried(shown, Carrier::AccessToken);
-    let reason = async |caller| identifier.identify(caller).await.err().map(|rejection| rejection.reason);
+    let reason = async |caller| identifier.identify(caller).await.err().map(|rejection| rejection.reason.code());
     assert_eq!(reason(beside("lk_wrong")).await, Some("client_token_unknown"));
     assert_eq!(reason(beside(opaque)).await, Some("no_credential"));
 }

@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::super::forge::{Answer, Folder, Loopback, NOW, RSA, World, issuer};
-use super::super::{
-    Identifier, IssuerSettings, KeySource, LoginFault, LoginSettings, PolicyClaims, SetCookie, Unfinished,
-};
+use super::super::{Identifier, IssuerSettings, KeySource, LoginSettings, PolicyClaims, SetCookie, Unfinished};
 use crate::accept::{Caller, ClientChain, ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
 use crate::identify::{Identity, Rejection};
+use crate::reason::Reason;
 use crate::secret::SecretRef;
 
 pub(super) const ORIGIN: &str = "https://gateway.example";
@@ -92,7 +91,7 @@ impl Desk {
         self.world.surroundings.clock.now()
     }
 
-    pub(super) async fn begin(&self) -> Result<Visit, LoginFault> {
+    pub(super) async fn begin(&self) -> Result<Visit, Reason> {
         let home = ReturnPath::parse("/.lightkeeper/apps/shop?x=1").unwrap();
         let begun = self.identifier.login().unwrap().begin(&home, ORIGIN, self.now()).await?;
         let place = openidconnect::url::Url::parse(&begun.location).unwrap();
@@ -144,7 +143,7 @@ impl Desk {
 
     /// A whole login with a changed ID token.
     pub(super) async fn login(&self, changes: Value) -> Result<String, &'static str> {
-        let visit = self.begin().await.map_err(LoginFault::code)?;
+        let visit = self.begin().await.map_err(Reason::code)?;
         self.grant(&visit, changes);
         self.finish(&self.answer(&visit), Some(&visit.transaction)).await
     }
@@ -156,7 +155,7 @@ impl Desk {
     /// The subject of a session, or the reason against it.
     pub(super) async fn verdict(&self, session: &str) -> Result<String, &'static str> {
         let identity = self.show(session).await;
-        identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason)
+        identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason.code())
     }
 
     pub(super) fn later(&self, seconds: i64) {

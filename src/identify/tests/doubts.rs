@@ -73,7 +73,7 @@ async fn what_is_elsewhere_is_not_read_as_absent() {
             "idp",
             super::super::forge::claims(claims.clone()).as_object().unwrap().clone(),
         );
-        assert_eq!(explained.err().map(|rejection| rejection.reason), expected.err(), "{claims} explained");
+        assert_eq!(explained.err().map(|rejection| rejection.reason.code()), expected.err(), "{claims} explained");
     }
     // Of a policy that is not known, anything may matter; of an issuer that it does not know, likewise.
     let untold = world.identifier(std::slice::from_ref(&usual), None);

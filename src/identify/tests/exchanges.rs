@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::LoginFault;
 use super::super::forge::Answer;
 use super::desk::{Desk, pairs};
+use crate::reason::Reason;
 
 /// Scenario: callbacks without the cookie of a login, with another's, late, of another flow, or twice. Guarantees: the
 /// provider is not asked, and nothing is remembered of them, so that no number of them makes an honest login count as
@@ -81,7 +81,7 @@ async fn exchanges_wait_for_each_other_and_for_no_address_alone() {
     }
     desk.provider.exchanges.stalled.send_replace(false);
     while let Some(ended) = finishing.join_next().await {
-        assert_eq!(ended.unwrap(), Err(LoginFault::CodeRefused), "all are heard");
+        assert_eq!(ended.unwrap(), Err(Reason::LoginCodeRefused), "all are heard");
     }
     let exchanges = &desk.provider.exchanges;
     let counts = (exchanges.asked.load(Ordering::SeqCst), exchanges.most_under_way.load(Ordering::SeqCst));

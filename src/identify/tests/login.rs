@@ -11,11 +11,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::super::LoginSettings;
 use super::super::forge::{Answer, NOW, OTHER_RSA, P256, RSA};
 use super::super::login::inside::{Known, Memory};
-use super::super::{LoginFault, LoginSettings};
 use super::desk::{ACCESS_TOKEN, Desk, ORIGIN, metadata, pairs};
 use crate::accept::ReturnPath;
+use crate::reason::Reason;
 use crate::secret::SecretRef;
 
 #[tokio::test]
@@ -84,19 +85,19 @@ async fn a_login_works_once_in_the_browser_that_began_it() {
     }
     let login = desk.identifier.login().unwrap();
     for (origin, expected) in [
-        ("https://evil.example", LoginFault::TransactionInvalid),
-        ("http://gateway.example", LoginFault::TransactionInvalid),
-        ("javascript:alert(1)", LoginFault::Origin),
-        ("https://", LoginFault::Origin),
-        ("https://a/b?c", LoginFault::Origin),
-        ("https://user@gateway.example", LoginFault::Origin),
+        ("https://evil.example", Reason::LoginTransactionInvalid),
+        ("http://gateway.example", Reason::LoginTransactionInvalid),
+        ("javascript:alert(1)", Reason::LoginOrigin),
+        ("https://", Reason::LoginOrigin),
+        ("https://a/b?c", Reason::LoginOrigin),
+        ("https://user@gateway.example", Reason::LoginOrigin),
     ] {
         let clock = &desk.world.surroundings.clock;
         let address = Ipv4Addr::LOCALHOST.into();
         let finished = login.finish(&answer, Some(&fresh.transaction), origin, address, clock).await;
         assert_eq!(finished.err().map(|unfinished| unfinished.fault), Some(expected), "{origin}");
         let begun = login.begin(&ReturnPath::home(), origin, desk.now()).await.err();
-        assert_eq!(begun, Some(expected).filter(|fault| *fault == LoginFault::Origin), "{origin}");
+        assert_eq!(begun, Some(expected).filter(|fault| *fault == Reason::LoginOrigin), "{origin}");
     }
     assert_eq!(desk.verdict(&fresh.transaction).await, Err("session_invalid"), "a transaction is no session");
     desk.grant(&fresh, json!({"exp": NOW + 9000}));
@@ -384,24 +385,23 @@ async fn a_dead_provider_stops_new_logins_only() {
     *cold.provider.discovery.lock().unwrap() = down;
     let all = (0..20).map(|_| cold.begin());
     let faults: Vec<_> = futures_of(all).await;
-    assert!(faults.iter().all(|fault| *fault == Some(LoginFault::ProviderUnreachable)), "{faults:?}");
-    assert!(LoginFault::ProviderUnreachable.is_outage());
+    assert!(faults.iter().all(|fault| *fault == Some(Reason::LoginProviderUnreachable)), "{faults:?}");
     assert_eq!(cold.provider.discoveries.load(Ordering::SeqCst), 1, "one try for all of them");
     *cold.provider.discovery.lock().unwrap() = good;
     cold.later(5);
-    assert_eq!(cold.begin().await.err(), Some(LoginFault::ProviderMetadata), "another issuer's document");
+    assert_eq!(cold.begin().await.err(), Some(Reason::LoginProviderMetadata), "another issuer's document");
     *cold.provider.discovery.lock().unwrap() = Answer::json(metadata(&cold.provider));
-    assert_eq!(cold.begin().await.err(), Some(LoginFault::ProviderMetadata), "not asked again yet");
+    assert_eq!(cold.begin().await.err(), Some(Reason::LoginProviderMetadata), "not asked again yet");
     cold.later(10);
     assert!(cold.begin().await.is_ok());
 }
 
 /// Drives all of them side by side.
-async fn futures_of<F: Future<Output = Result<super::desk::Visit, LoginFault>>>(
+async fn futures_of<F: Future<Output = Result<super::desk::Visit, Reason>>>(
     all: impl Iterator<Item = F>,
-) -> Vec<Option<LoginFault>> {
+) -> Vec<Option<Reason>> {
     let mut all: Vec<_> = all.map(Box::pin).collect();
-    let mut done: Vec<Option<Option<LoginFault>>> = vec![None; all.len()];
+    let mut done: Vec<Option<Option<Reason>>> = vec![None; all.len()];
     std::future::poll_fn(|context| {
         for (one, done) in all.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
             if let std::task::Poll::Ready(result) = one.as_mut().poll(context) {

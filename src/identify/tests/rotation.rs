@@ -92,7 +92,7 @@ async fn an_outage_keeps_the_last_good_keys_until_they_are_stale() {
     // A good status without a usable key is an outage like any other.
     loopback.answer_with(Answer::keys(json!([])));
     let unknown = identifier.identify(caller(Some(&P256.token("ES256", "new", json!({}))), None)).await.unwrap_err();
-    assert_eq!((unknown.kind, unknown.reason), (RejectionKind::Unavailable, "keys_unavailable"));
+    assert_eq!((unknown.kind, unknown.reason.code()), (RejectionKind::Unavailable, "keys_unavailable"));
     assert_eq!(verdict(&identifier, &RSA.token("RS256", "rs", json!({"sub": "bob"}))).await, Ok("bob".to_owned()));
     let status = &identifier.readiness()[0];
     assert!(status.has_keys);
@@ -104,7 +104,7 @@ async fn an_outage_keeps_the_last_good_keys_until_they_are_stale() {
     assert_eq!(verdict(&identifier, &remembered).await, Ok("ada".to_owned()));
     world.move_to(NOW + 24 * 3600 + 1);
     let stale = identifier.identify(caller(Some(&remembered), None)).await.unwrap_err();
-    assert_eq!((stale.kind, stale.reason), (RejectionKind::Unavailable, "keys_unavailable"));
+    assert_eq!((stale.kind, stale.reason.code()), (RejectionKind::Unavailable, "keys_unavailable"));
     assert!(!identifier.readiness()[0].has_keys);
 }
 
@@ -259,10 +259,10 @@ async fn an_issuer_that_is_down_closes_nobody_elses_door() {
     assert_eq!(verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await, Ok("ada".to_owned()));
     let theirs = RSA.token("RS256", "rs", json!({"iss": "https://down.example"}));
     let waiting = identifier.identify(caller(Some(&theirs), None)).await.unwrap_err();
-    assert_eq!((waiting.kind, waiting.reason), (RejectionKind::Unavailable, "keys_unavailable"));
+    assert_eq!((waiting.kind, waiting.reason.code()), (RejectionKind::Unavailable, "keys_unavailable"));
     let strangers = RSA.token("RS256", "rs", json!({"iss": "https://stranger.example"}));
     let rejected = identifier.identify(caller(Some(&strangers), None)).await.unwrap_err();
-    assert_eq!((rejected.kind, rejected.reason), (RejectionKind::Rejected, "token_issuer_unknown"));
+    assert_eq!((rejected.kind, rejected.reason.code()), (RejectionKind::Rejected, "token_issuer_unknown"));
     let told = |event: &Event| {
         matches!(event, Event::KeysRefreshFailed { issuer, fault: FetchFault::Unreachable, detail }
         if &**issuer == "down" && !detail.is_empty())

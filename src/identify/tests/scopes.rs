@@ -165,7 +165,7 @@ async fn what_an_authority_may_no_longer_say_stops_on_open_connections() {
         let identity = identifier
             .identify(caller(Some(&token), Some(chain.clone())))
             .await
-            .map_err(|rejection| rejection.reason)?;
+            .map_err(|rejection| rejection.reason.code())?;
         let certificate = identity.facts().certificate.clone().unwrap();
         Ok::<_, &'static str>((certificate.ca.to_string(), certificate.spiffe.is_some(), certificate.dns.len()))
     };

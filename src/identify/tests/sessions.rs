@@ -161,16 +161,16 @@ async fn a_session_beside_other_evidence_is_no_choice() {
     // Nobody asks for certificates here, so that none can hold.
     let chain = Arc::new(ClientChain { certificates: Vec::new(), listener: "nobody".into() });
     let both = desk.identifier.identify(visitor(&session, ORIGIN, Some(chain))).await;
-    assert_eq!(both.unwrap_err().reason, "certificate_untrusted", "both must hold");
+    assert_eq!(both.unwrap_err().reason.code(), "certificate_untrusted", "both must hold");
     let token = RSA.token("RS256", "rs", json!({"iss": desk.issuer.issuer}));
     let mut both = caller(Some(&token), None);
     both.session = visitor(&session, ORIGIN, None).session;
-    assert_eq!(desk.identifier.identify(both).await.unwrap_err().reason, "session_invalid");
+    assert_eq!(desk.identifier.identify(both).await.unwrap_err().reason.code(), "session_invalid");
     let mut broken = caller(None, None);
     broken.session = visitor("AAAA", ORIGIN, None).session;
-    assert_eq!(desk.identifier.identify(broken).await.unwrap_err().reason, "session_invalid");
+    assert_eq!(desk.identifier.identify(broken).await.unwrap_err().reason.code(), "session_invalid");
     let elsewhere = desk.identifier.identify(visitor(&session, "https://other.example", None)).await;
-    assert_eq!(elsewhere.unwrap_err().reason, "session_invalid", "another origin");
+    assert_eq!(elsewhere.unwrap_err().reason.code(), "session_invalid", "another origin");
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn each(rows: Vec<(&str, String, Said<'_>)>) {
             assert!(facts.method == Method::Oidc || facts.groups.is_empty(), "{what}");
             (facts.method, &*facts.issuer, &*facts.subject)
         });
-        assert_eq!(said.map_err(|rejection| rejection.reason), expected, "{what}");
+        assert_eq!(said.map_err(|rejection| rejection.reason.code()), expected, "{what}");
     }
 }
 

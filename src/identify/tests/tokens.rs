@@ -366,9 +366,9 @@ async fn nothing_shown_is_told_apart_from_something_refused() {
     let world = World::new();
     let (identifier, _folder) = room(&world, |_| ());
     let nothing = identifier.identify(caller(None, None)).await.unwrap_err();
-    assert_eq!((nothing.kind, nothing.reason), (RejectionKind::NotPresented, "no_credential"));
+    assert_eq!((nothing.kind, nothing.reason.code()), (RejectionKind::NotPresented, "no_credential"));
     let garbage = identifier.identify(caller(Some("garbage"), None)).await.unwrap_err();
-    assert_eq!((garbage.kind, garbage.reason), (RejectionKind::Rejected, "token_malformed"));
+    assert_eq!((garbage.kind, garbage.reason.code()), (RejectionKind::Rejected, "token_malformed"));
     // In Lightstep's own header an opaque token is no credential of ours; a signed one is.
     let good = RSA.token("RS256", "rs", json!({}));
     for (token, expected) in [
@@ -379,7 +379,8 @@ async fn nothing_shown_is_told_apart_from_something_refused() {
         let mut who = caller(None, None);
         who.token = Some(Presented::new(token.parse().unwrap(), 0, Carrier::AccessToken));
         let answer = identifier.identify(who).await;
-        let answer = answer.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason);
+        let answer =
+            answer.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason.code());
         assert_eq!(answer, expected);
     }
 }
@@ -469,7 +470,10 @@ async fn explained_claims_give_facts_and_no_identity() {
     let given = json!({"sub": "ada", "groups": ["sre"]}).as_object().unwrap().clone();
     let facts = identifier.identify_claims_for_explain("idp", given.clone()).unwrap();
     assert_eq!((&*facts.issuer, &*facts.subject, facts.groups.len()), ("idp", "ada", 1));
-    assert_eq!(identifier.identify_claims_for_explain("nobody", given).unwrap_err().reason, "token_issuer_unknown");
+    assert_eq!(
+        identifier.identify_claims_for_explain("nobody", given).unwrap_err().reason.code(),
+        "token_issuer_unknown"
+    );
     let nameless = json!({"groups": []}).as_object().unwrap().clone();
-    assert_eq!(identifier.identify_claims_for_explain("idp", nameless).unwrap_err().reason, "token_claims");
+    assert_eq!(identifier.identify_claims_for_explain("idp", nameless).unwrap_err().reason.code(), "token_claims");
 }

@@ -37,7 +37,7 @@ fn settings(folder: &Folder, apps: &[(&str, &[&str])]) -> Vec<WebhookSettings> {
 
 fn told(identifier: &Identifier, caller: Caller, path: &str) -> Result<String, &'static str> {
     let identity = identifier.identify_webhook(caller, &app(path));
-    identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason)
+    identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason.code())
 }
 
 /// Scenario: every secret at every app's inlet, and other evidence. Guarantees: each counts at its own app's only, all of
@@ -78,7 +78,7 @@ async fn a_secret_counts_at_its_own_inlet() {
     let identity = identifier.identify_webhook(caller(Some(SHOP), None), &app("shop")).unwrap();
     assert_eq!((identity.facts().method, &*identity.facts().issuer), (Method::Webhook, WEBHOOKS));
     let elsewhere = identifier.identify(caller(Some(SHOP), None)).await.err();
-    assert_eq!(elsewhere.map(|rejection| rejection.reason), Some("token_malformed"));
+    assert_eq!(elsewhere.map(|rejection| rejection.reason.code()), Some("token_malformed"));
     let none = world.identifier(&[], None);
     assert_eq!(told(&none, caller(Some(SHOP), None), "shop"), Err("webhook_unknown"));
 }

@@ -10,6 +10,7 @@ use super::login;
 use super::narrator::{Expected, Lent, Narrator, Status, Step, fingerprint, text};
 use lightkeeper::audit::timestamp;
 use lightkeeper::clock::Clock;
+use lightkeeper::reason::Reason;
 use testkit::emulator::{Captured, Fault, Role};
 use testkit::world::{ONCALL_SECRET, webhook_secret};
 use testkit::{Answer, Emulator};
@@ -145,7 +146,7 @@ async fn foreign(narrator: &mut Narrator<'_>) {
         "pat@acme.example: logged in",
         &format!("GET {path}"),
         &[&pat],
-        Expected::refused(Status::Http(403), "not_permitted"),
+        Expected::refused(Status::Http(403), Reason::NotPermitted),
     );
     narrator.call(told, world.caller().bearer(&pat).get(path)).await;
 }
@@ -166,7 +167,7 @@ async fn alert(narrator: &mut Narrator<'_>) {
         "somebody: the webhook secret of shop",
         &format!("POST {path}"),
         &[&stolen],
-        Expected::refused(Status::Http(401), "webhook_unknown"),
+        Expected::refused(Status::Http(401), Reason::WebhookUnknown),
     );
     narrator.call(told, world.plain_caller().bearer(&stolen).post(path, &message)).await;
     let early = world.receiver.received().len();

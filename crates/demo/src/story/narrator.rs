@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::deliveries::Delivery;
 use super::ink::Ink;
+use lightkeeper::reason::Reason;
 use lightkeeper::secret::Secret;
 use testkit::emulator::{self, Captured, Role};
 use testkit::{Answer, CallFault, Emulator, World};
@@ -35,7 +36,7 @@ pub struct Step {
 /// What must come of it.
 pub struct Expected {
     pub answer: Status,
-    pub reason: &'static str,
+    pub reason: Reason,
     pub app: Option<&'static str>,
     pub project: Option<&'static str>,
     pub bindings: &'static [&'static str],
@@ -71,12 +72,12 @@ impl Expected {
             Lent::AccessToken(project) => Some(project),
             Lent::ApiKey(_) | Lent::Nothing => None,
         };
-        Expected { app: Some(app), project, bindings, permitted: true, lent, ..Self::refused(answer, "ok") }
+        Expected { app: Some(app), project, bindings, permitted: true, lent, ..Self::refused(answer, Reason::Ok) }
     }
 
     /// What the gateway answers by itself.
     pub fn own(status: u16) -> Self {
-        Expected { permitted: true, ..Self::refused(Status::Http(status), "ok") }
+        Expected { permitted: true, ..Self::refused(Status::Http(status), Reason::Ok) }
     }
 
     /// One question that each of these projects is asked.
@@ -102,7 +103,7 @@ impl Expected {
         Expected { project: Some(project), ..self }
     }
 
-    pub fn refused(answer: Status, reason: &'static str) -> Self {
+    pub fn refused(answer: Status, reason: Reason) -> Self {
         let (lent, deliveries) = (Lent::Nothing, Vec::new());
         let (app, project, bindings, asking) = (None, None, &[][..], &[][..]);
         Expected { answer, reason, app, project, bindings, permitted: false, lent, deliveries, asking }
@@ -278,7 +279,7 @@ impl<'w> Narrator<'w> {
         let wanted_decision = if expected.permitted { "allow" } else { "deny" };
         for (name, found, wanted) in [
             ("decision", decision, wanted_decision),
-            ("reason", text(record, "reason"), expected.reason),
+            ("reason", text(record, "reason"), expected.reason.code()),
             ("app", text(record, "app"), expected.app.unwrap_or_default()),
             ("project", text(record, "project"), expected.project.unwrap_or_default()),
             ("bindings", &bindings.join(", "), &expected.bindings.join(", ")),

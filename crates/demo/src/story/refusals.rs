@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::narrator::{Expected, Narrator, Status, Step, text};
 use lightkeeper::otlp::Encoding;
+use lightkeeper::reason::Reason;
 use testkit::{Algorithm, Leaf, Sample, SampleCaller};
 
 /// One byte more than `limits.body`, whose default is 16 MiB.
@@ -42,7 +43,7 @@ async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
     let sample = Sample::traces("checkout", 1);
     let is = |reason| Expected::refused(Status::Http(401), reason);
 
-    let told = step("No credential", "somebody", "POST /v1/traces", &[], is("no_credential"));
+    let told = step("No credential", "somebody", "POST /v1/traces", &[], is(Reason::NoCredential));
     narrator.call(told, world.plain_caller().export(&sample, Encoding::Protobuf)).await;
 
     let claims = world.issuer.claims_of("checkout-collector").issued_in(-7200).expires_in(-3600);
@@ -52,7 +53,7 @@ async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
         "checkout-collector: a token that ended an hour ago",
         "POST /v1/traces",
         &[&expired],
-        is("token_expired"),
+        is(Reason::TokenExpired),
     );
     narrator.call(told, world.plain_caller().bearer(&expired).export(&sample, Encoding::Protobuf)).await;
 
@@ -62,7 +63,7 @@ async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
         "somebody: checkout-collector's claims under a signature that is not the issuer's",
         sample.signal().grpc_path(),
         &[&forged],
-        Expected::refused(Status::Grpc(16), "token_signature"),
+        Expected::refused(Status::Grpc(16), Reason::TokenSignature),
     );
     narrator.call(told, world.plain_caller().bearer(&forged).export_grpc(&sample)).await;
     Ok(())
@@ -88,7 +89,7 @@ async fn not_permitted(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         collector,
         "POST /apps/shop/payments/-/v1/traces",
         &[token],
-        query("not_permitted"),
+        query(Reason::NotPermitted),
     );
     let caller = world.plain_caller().bearer(token);
     narrator.call(told, caller.export_to("/apps/shop/payments/-/v1/traces", &sample, Encoding::Json)).await;
@@ -98,22 +99,22 @@ async fn not_permitted(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         collector,
         &format!("{} with `lightkeeper-app: shop/payments`", sample.signal().grpc_path()),
         &[token],
-        Expected::refused(Status::Grpc(7), "not_permitted"),
+        Expected::refused(Status::Grpc(7), Reason::NotPermitted),
     );
     narrator.call(told, caller.header("lightkeeper-app", "shop/payments").export_grpc(&sample)).await;
 
     let ann_calls = world.caller().bearer(ann);
     for (title, path, reason) in [
-        ("Another team's project", "/public/v0.2/acme/projects/platform-prod/streams", "not_permitted"),
+        ("Another team's project", "/public/v0.2/acme/projects/platform-prod/streams", Reason::NotPermitted),
         (
             "A project that does not exist: from outside the same",
             "/public/v0.2/acme/projects/atlantis/streams",
-            "project_unknown",
+            Reason::ProjectUnknown,
         ),
         (
             "A sensitive operation, which `query.*.read` does not give",
             "/public/v0.2/acme/projects/checkout-prod/access_tokens",
-            "sensitive_not_named",
+            Reason::SensitiveNotNamed,
         ),
     ] {
         let told = step(title, developer, &format!("GET {path}"), &[ann], query(reason));
@@ -126,7 +127,7 @@ async fn not_permitted(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         developer,
         &format!("POST {path}"),
         &[ann],
-        query("denied_by_binding").by(&["hands-off-payments-dashboards"]),
+        query(Reason::DeniedByBinding).by(&["hands-off-payments-dashboards"]),
     );
     narrator.call(told, ann_calls.post(path, &json!({ "data": { "attributes": { "name": "mine" } } }))).await;
 }
@@ -144,13 +145,13 @@ async fn ambiguous(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         developer,
         &format!("GET {path}"),
         &[ann],
-        Expected::refused(Status::Http(404), "path_unknown"),
+        Expected::refused(Status::Http(404), Reason::PathUnknown),
     );
     narrator.call(told, world.caller().bearer(ann).get(path)).await;
 
     let path = "/public/v0.2/acme/projects/checkout-prod/..%2fplatform-prod/streams";
     let told =
-        step("A path with a trick in it", developer, &format!("GET {path}"), &[ann], malformed("ambiguous_path"));
+        step("A path with a trick in it", developer, &format!("GET {path}"), &[ann], malformed(Reason::AmbiguousPath));
     narrator.call(told, world.caller().bearer(ann).get(path)).await;
 
     let other = world.issuer.token("payments-collector");
@@ -159,7 +160,7 @@ async fn ambiguous(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         "checkout-collector's token and payments-collector's token in one request",
         "POST /v1/traces with two `authorization` headers",
         &[token, &other],
-        malformed("conflicting_credentials"),
+        malformed(Reason::ConflictingCredentials),
     );
     let both = world.plain_caller().bearer(token).bearer(&other);
     narrator.call(told, both.export(&sample, Encoding::Protobuf)).await;
@@ -169,7 +170,7 @@ async fn ambiguous(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         "checkout-collector: its bearer token",
         &format!("POST /v1/traces, {TOO_LARGE_BYTES} bytes"),
         &[token],
-        Expected::refused(Status::Http(413), "body_too_large").though_allowed(
+        Expected::refused(Status::Http(413), Reason::BodyTooLarge).though_allowed(
             "shop/checkout",
             "checkout-prod",
             &["checkout-pods"],
@@ -195,7 +196,7 @@ async fn revoked(narrator: &mut Narrator<'_>) -> Result<(), String> {
         Some(record) => {
             let words = format!("{} {}", narrator.ink.refused("DENY"), narrator.ink.bold(text(&record, "reason")));
             narrator.line("decided", &format!("{words}, {}", text(&record, "event")));
-            if text(&record, "reason") != "certificate_revoked" {
+            if text(&record, "reason") != Reason::CertificateRevoked.code() {
                 narrator.differs("the record's reason is not `certificate_revoked`".to_owned());
             }
         }
