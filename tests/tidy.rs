@@ -14,6 +14,7 @@ mod source;
 
 use std::process::Command;
 
+use lightkeeper::reason::Reason;
 use rules::{Allowance, Exemption};
 
 /// Rust files above 500 lines. May only shrink.
@@ -24,6 +25,21 @@ const LONG_FUNCTIONS: &[Exemption] = &[];
 
 /// Words that a test may use after all. May only shrink.
 const TEST_WORDS: &[Allowance] = &[];
+
+const EVENT: &str = "the name of the event, not its reason";
+const SETTING: &str = "the name of a setting of the configuration";
+const MEMBER: &str = "a member of the token endpoint's answer (RFC 6749 section 5.1)";
+
+/// Words that are a reason's code, and mean something else there. May only shrink.
+const REASON_WORDS: &[Allowance] = &[
+    Allowance { file: "src/gateway/serve.rs", word: "accept_failed", times: 1, reason: EVENT },
+    Allowance { file: "src/gateway/serve.rs", word: "handshake_failed", times: 1, reason: EVENT },
+    Allowance { file: "src/gateway/core.rs", word: "upstream_page", times: 1, reason: EVENT },
+    Allowance { file: "src/config/limits.rs", word: "handshake_timeout", times: 1, reason: SETTING },
+    Allowance { file: "src/config/limits.rs", word: "body_timeout", times: 1, reason: SETTING },
+    Allowance { file: "src/identify/login/provider.rs", word: "token_type", times: 1, reason: MEMBER },
+    Allowance { file: "src/identify/login/flow.rs", word: "token_type", times: 1, reason: MEMBER },
+];
 
 /// Every file that is or would be committed, with its text if it is one, and its length in bytes.
 fn committed() -> Vec<(String, Option<String>, u64)> {
@@ -122,6 +138,14 @@ fn stand_ins_know_no_room() {
 #[test]
 fn three_rooms_name_the_framework() {
     each(rules::framework, "src/");
+}
+
+#[test]
+fn reasons_are_values() {
+    let codes: Vec<&str> = Reason::ALL.iter().map(|reason| reason.code()).filter(|code| code.contains('_')).collect();
+    each(|path, text| rules::reasons(path, text, &codes, REASON_WORDS), "src/");
+    let paths: Vec<String> = rust_files().into_iter().map(|(path, _)| path).collect();
+    none(REASON_WORDS.iter().filter(|a| !paths.iter().any(|path| path == a.file)).map(|a| a.file.to_owned()).collect());
 }
 
 // ---- the rules bite --------------------------------------------------------------------------------
@@ -321,5 +345,30 @@ fn the_framework_bites() {
         ("src/audit/mod.rs", "// as pingora does\n", ""),
     ] {
         check(rules::framework, path, text, want);
+    }
+}
+
+#[test]
+fn reasons_bite() {
+    let allowed = [Allowance { file: "src/a/c.rs", word: "over_quota", times: 1, reason: "the name of a setting" }];
+    let rule = |path: &str, text: &str| rules::reasons(path, text, &["over_quota"], &allowed);
+    for (path, text, want) in [
+        ("src/a/b.rs", "let r = \"over_quota\";", "src/a/b.rs:1: `over_quota` as text"),
+        ("src/a/b.rs", "let r = \"over_quota: x\"; // \"over_quota\"", ""),
+        ("src/a/b.rs", "fn f() {}\n#[cfg(test)]\nmod tests { const A: &str = \"over_quota\"; }", ""),
+        ("src/a/b.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nconst A: &str = \"over_quota\";", "b.rs:3"),
+        ("src/a/c.rs", "let r = \"over_quota\";", ""),
+        ("src/a/c.rs", "", "more than needed"),
+        ("src/reason/table.rs", "\"over_quota\"", ""),
+        ("src/a/tests.rs", "\"over_quota\"", ""),
+        ("tests/a.rs", "\"over_quota\"", ""),
+        ("src/a/b.rs", "struct A { reason: &'static str }", "a reason as text"),
+        ("src/a/b.rs", "fn f(reason: &str) {}", "a reason as text"),
+        ("src/a/b.rs", "fn reason(self) -> &'static str {}", "a reason as text"),
+        ("src/a/b.rs", "fn f(reason: &Reason) {}", ""),
+        ("src/a/b.rs", "if refusal.reason.code().starts_with(\"upstream_\") {}", "logic on a code's text"),
+        ("src/a/b.rs", "if refusal.reason.code() == text {}", "a reason as text"),
+    ] {
+        check(rule, path, text, want);
     }
 }

@@ -323,6 +323,49 @@ pub fn stand_ins(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// Reasons are values of `Reason`: no text stands for one outside `src/reason`, and no decision looks at a code's text.
+/// `codes`: those of several words, which mean nothing else but where `allowed` says so.
+pub fn reasons(path: &str, text: &str, codes: &[&str], allowed: &[Allowance]) -> Vec<String> {
+    let is_test = path.ends_with("/tests.rs") || path.contains("/tests/") || path.ends_with("/forge.rs");
+    if !path.starts_with("src/") || path.starts_with("src/reason/") || is_test {
+        return Vec::new();
+    }
+    let code = source::code(text);
+    let (product, _) = source::split_tests(&code);
+    let mut complaints = Vec::new();
+    let strings = source::strings(text, &code, &product);
+    for word in codes {
+        let found: Vec<usize> = strings.iter().filter(|(_, content)| content == word).map(|(at, _)| *at).collect();
+        let allowance = allowed.iter().find(|allowance| allowance.file == path && allowance.word == *word);
+        let times = allowance.map_or(0, |allowance| allowance.times);
+        if allowance.is_some_and(|allowance| allowance.reason.len() < 20 || found.len() < allowance.times) {
+            complaints.push(format!("{path}:1: the allowance of `{word}` has no reason, or is more than needed"));
+        }
+        for at in found.iter().skip(times) {
+            complaints.push(format!("{path}:{}: `{word}` as text; write a `Reason`", source::line_of(text, *at)));
+        }
+    }
+    for pattern in ["reason: &", "reason: Option<&", "reason(self) -> &", "reason(&self) -> &", ".code() =="] {
+        let textual = |at: usize| {
+            pattern.ends_with("==") || product[at..].lines().next().is_some_and(|line| line.contains("str"))
+        };
+        for (at, _) in product.match_indices(pattern).filter(|(at, _)| textual(*at)) {
+            complaints.push(format!("{path}:{}: a reason as text; take a `Reason`", source::line_of(&product, at)));
+        }
+    }
+    for pattern in
+        [".code().starts_with", ".code().ends_with", ".code().contains", "reason.starts_with", "reason.contains"]
+    {
+        for (at, _) in product.match_indices(pattern) {
+            complaints.push(format!(
+                "{path}:{}: logic on a code's text; ask for class or blame",
+                source::line_of(&product, at)
+            ));
+        }
+    }
+    complaints
+}
+
 /// The framework is known to three rooms; its `ProxyHttp` to one.
 pub fn framework(path: &str, text: &str) -> Vec<String> {
     let Some(own) = module_of(path) else { return Vec::new() };

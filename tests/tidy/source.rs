@@ -158,6 +158,28 @@ fn closing(bytes: &[u8], open: usize) -> usize {
     bytes.len()
 }
 
+/// Offset and content of every plain string in what the product compiles. `code` and `product` are the blanked text and its
+/// product's half.
+pub fn strings<'t>(text: &'t str, code: &str, product: &str) -> Vec<(usize, &'t str)> {
+    let bytes = text.as_bytes();
+    let (code, product) = (code.as_bytes(), product.as_bytes());
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let Some(end) = literal_end(bytes, at) else {
+            at += 1;
+            continue;
+        };
+        // A string is blanked in both halves: what stands before it tells which one it is in.
+        let before = code[..at].iter().rposition(|byte| !byte.is_ascii_whitespace());
+        if bytes[at] == b'"' && before.is_some_and(|before| product[before] == code[before]) {
+            found.extend(text.get(at + 1..end.saturating_sub(1)).map(|content| (at, content)));
+        }
+        at = end;
+    }
+    found
+}
+
 /// 1-based line of a byte offset.
 pub fn line_of(text: &str, offset: usize) -> usize {
     1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count()
