@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod certificates;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod clients;
