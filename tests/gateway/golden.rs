@@ -4,7 +4,8 @@
 //!
 //! A case's lines: `as` (whose token), `certificate`, `via` (`plain h1`, `plain h2`, `tls h1`, `tls h2`), `ask`,
 //! `header`, `body`, `fault` (what the emulator does), `links` (the base of its links), `limits`, `ingest`, `config old =>
-//! new`, `binding`, `alone` (a world of its own, because the call changes the organization), `unfinished` (whether
+//! new`, `binding`, `alone` (a world of its own, because the call changes the organization, or raises an event that comes once
+//! a minute), `unfinished` (whether
 //! the upstream sees the beginning of the request is a matter of luck).
 
 use std::collections::BTreeMap;
