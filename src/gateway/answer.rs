@@ -36,6 +36,9 @@ const QUERY_TAKES: [HeaderName; 7] = [
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
 ];
+/// An answer up to this size is small: over HTTP/1.1 it leaves in one write, and over HTTP/2 it fits into any usual window.
+const SMALL_ANSWER_BYTES: usize = 16 << 10;
+
 type Outcome = Result<(), Box<Error>>;
 
 /// Answers with a refusal.
@@ -329,8 +332,13 @@ async fn write(
         return Ok(());
     }
     walk.bytes_out += body.len() as u64;
-    session
-        .write_response_tasks(vec![HttpTask::Header(Box::new(head), false), HttpTask::Body(Some(body), true)])
-        .await?;
+    let head = HttpTask::Header(Box::new(head), false);
+    if body.len() <= SMALL_ANSWER_BYTES {
+        session.write_response_tasks(vec![head, HttpTask::Body(Some(body), true)]).await?;
+        return Ok(());
+    }
+    // Given both at once over HTTP/1.1, the framework copies the body, which may be held for many callers.
+    session.write_response_tasks(vec![head]).await?;
+    session.write_response_tasks(vec![HttpTask::Body(Some(body), true)]).await?;
     Ok(())
 }

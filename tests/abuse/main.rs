@@ -42,6 +42,8 @@ mod silence;
 #[cfg(test)]
 mod site;
 #[cfg(test)]
+mod unread;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod wire;
