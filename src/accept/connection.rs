@@ -6,7 +6,7 @@
 //! Invariant: after a request ends, no byte reaches the framework until `arm` is called for the next.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -27,6 +27,8 @@ pub struct Connection {
     broken: Mutex<Option<BrokenHead>>,
     waker: Mutex<Option<Waker>>,
     account: OnceLock<Account>,
+    /// Calls under way.
+    calls: AtomicU32,
 }
 
 /// A head that was refused before the framework saw it, as far as it could be read.
@@ -58,6 +60,7 @@ impl Connection {
             broken: Mutex::new(None),
             waker: Mutex::new(None),
             account: OnceLock::new(),
+            calls: AtomicU32::new(0),
         }
     }
 
@@ -74,6 +77,17 @@ impl Connection {
     /// The account of its calls until their identity is proven.
     pub(super) fn account(&self, budget: &Arc<Budget>) -> &Account {
         self.account.get_or_init(|| budget.unproven(self.peer.ip()))
+    }
+
+    /// Counts a call; false where as many as may be are under way.
+    pub(super) fn begin_call(&self, most: u32) -> bool {
+        self.calls
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| (calls < most).then_some(calls + 1))
+            .is_ok()
+    }
+
+    pub(super) fn end_call(&self) {
+        self.calls.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Lets the next head in: the request before it is over.

@@ -7,6 +7,7 @@
 
 mod call;
 mod caller;
+mod calls;
 mod census;
 mod chunks;
 mod client_address;
@@ -37,6 +38,7 @@ mod tree;
 
 pub use call::{AlertAsk, Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Protocol, QueryAsk, TreeAsk};
 pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented, SessionCookie};
+pub use calls::{CallPlace, Calls};
 pub use census::Census;
 pub use chunks::Chunks;
 pub use client_address::{ClientAddress, client_address};

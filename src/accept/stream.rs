@@ -19,11 +19,12 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::calls::CallPlace;
 use super::client_address::ClientAddress;
 use super::connection::Connection;
 use super::line::Line;
 use super::{Fault, Framed};
-use crate::limits::{Account, Budget};
+use crate::limits::{Account, Budget, Spent};
 
 /// The stream that the framework reads and writes.
 pub struct Guarded {
@@ -41,6 +42,8 @@ pub struct Arrival {
     pub connection: Arc<Connection>,
     /// Whose request it is: the connection's, or as a trusted proxy's header says.
     pub client: ClientAddress,
+    /// Its place among the calls at once, or why it has none.
+    pub place: Result<Arc<CallPlace>, Spent>,
     line: Arc<Mutex<Line>>,
 }
 
@@ -96,7 +99,9 @@ impl Guarded {
         let line = Arc::new(Mutex::new(line));
         // The only way for our own facts to reach a request: the framework copies this into its digest.
         let client = connection.peer.into();
-        let arrival = Arrival { connection: connection.clone(), client, line: line.clone() };
+        // Each request asks for a place of its own.
+        let place = Err(Spent::Total);
+        let arrival = Arrival { connection: connection.clone(), client, place, line: line.clone() };
         let digest = pingora_http::ResponseHeader::build(200, Some(0))
             .ok()
             .map(|response| Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(arrival)))));

@@ -54,6 +54,9 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     if call.dialect == Dialect::Page {
         walk.origin = Some(connection.origin(&call.authority));
     }
+    if let Err(spent) = arrival.place {
+        return Err(Refusal::from(spent).because("of the calls at once"));
+    }
     let slot = walk.core().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
         Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
         Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),

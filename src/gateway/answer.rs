@@ -3,9 +3,12 @@
 //! What it does: turns rendered refusals, own pages and terminated answers into what HTTP/1.1, HTTP/2 and
 //! gRPC expect. What it refuses to know: why. Invariants: a gRPC refusal is trailers-only in one frame; a
 //! connection whose body was not read is not used again; every answer carries the request's id, and `no-store` unless it is
-//! a file of the site's that says otherwise (`head`).
+//! a file of the site's that says otherwise (`head`); an answer that is not taken in time is broken off, never ended (`put`).
+
+use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::{Error, ErrorType, OrErr as _};
@@ -38,6 +41,8 @@ const QUERY_TAKES: [HeaderName; 7] = [
 ];
 /// An answer up to this size is small: over HTTP/1.1 it leaves in one write, and over HTTP/2 it fits into any usual window.
 const SMALL_ANSWER_BYTES: usize = 16 << 10;
+/// How long a small answer may wait to be taken. Its call is held meanwhile, whether its caller has proven anything or not.
+const SMALL_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Outcome = Result<(), Box<Error>>;
 
@@ -169,14 +174,13 @@ pub async fn exported(
         walk.bytes_out += body.len() as u64;
         let mut trailers = dropped;
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        session
-            .write_response_tasks(vec![
-                HttpTask::Header(Box::new(head), false),
-                HttpTask::Body(Some(body), false),
-                HttpTask::Trailer(Some(Box::new(trailers))),
-            ])
-            .await?;
-        return Ok(());
+        let within = patience(walk, body.len());
+        let tasks = vec![
+            HttpTask::Header(Box::new(head), false),
+            HttpTask::Body(Some(body), false),
+            HttpTask::Trailer(Some(Box::new(trailers))),
+        ];
+        return put(session, within, tasks).await;
     }
     let content_type = match manner.encoding {
         Encoding::Protobuf => "application/x-protobuf",
@@ -214,18 +218,17 @@ pub async fn grpc(session: &mut Session, walk: &mut Walk, answer: GrpcAnswer) ->
         for (name, value) in &kept(&answer.headers) {
             head.append_header(name, value.clone())?;
         }
-        session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
-        return Ok(());
+        return put(session, SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await;
     };
     let body = answer.body;
     walk.bytes_out += body.len() as u64;
     let mut tasks = vec![HttpTask::Header(Box::new(head), false)];
+    let within = patience(walk, body.len());
     if !body.is_empty() {
         tasks.push(HttpTask::Body(Some(body), false));
     }
     tasks.push(HttpTask::Trailer(Some(Box::new(kept(&trailers)))));
-    session.write_response_tasks(tasks).await?;
-    Ok(())
+    put(session, within, tasks).await
 }
 
 /// Answers with a gRPC status alone: trailers-only.
@@ -233,29 +236,25 @@ pub async fn grpc_status(session: &mut Session, walk: &mut Walk, code: u8) -> Ou
     let mut head =
         head(session, walk, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))])?;
     head.append_header("grpc-status", code.to_string())?;
-    session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
-    Ok(())
+    put(session, SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await
 }
 
 /// Begins a gRPC answer of ours, messages of which follow.
 pub async fn grpc_begin(session: &mut Session, walk: &mut Walk) -> Outcome {
     let head =
         head(session, walk, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))])?;
-    session.write_response_tasks(vec![HttpTask::Header(Box::new(head), false)]).await?;
-    Ok(())
+    put(session, SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), false)]).await
 }
 
 pub async fn grpc_message(session: &mut Session, message: Vec<u8>) -> Outcome {
     let framed: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
-    session.write_response_tasks(vec![HttpTask::Body(Some(framed), false)]).await?;
-    Ok(())
+    put(session, SMALL_ANSWER_TIMEOUT, vec![HttpTask::Body(Some(framed), false)]).await
 }
 
 /// Ends a gRPC answer that was begun.
 pub async fn grpc_end(session: &mut Session, code: u8) -> Outcome {
     let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)))]);
-    session.write_response_tasks(vec![HttpTask::Trailer(Some(Box::new(trailers)))]).await?;
-    Ok(())
+    put(session, SMALL_ANSWER_TIMEOUT, vec![HttpTask::Trailer(Some(Box::new(trailers)))]).await
 }
 
 /// Answers a preflight: with these headers, and with nothing that lets a page read more.
@@ -269,8 +268,7 @@ pub async fn preflight(session: &mut Session, walk: &mut Walk, headers: Vec<(Hea
     if unread {
         session.set_keepalive(None);
     }
-    session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
-    Ok(())
+    put(session, SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await
 }
 
 /// The head of every answer, passed on or ours: with the request's id, and to be kept by no cache on the way or in the
@@ -320,25 +318,45 @@ async fn write(
     }
     if walk.dialect == Dialect::Grpc && http2 {
         // The framework's usual call drops the end-of-stream flag, which breaks trailers-only answers.
-        session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
-        return Ok(());
+        return put(session, SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await;
     }
     let bodiless = status == StatusCode::NO_CONTENT;
     if !bodiless {
         head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
     }
     if bodiless || session.req_header().method == Method::HEAD || (http2 && body.is_empty()) {
-        session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
-        return Ok(());
+        return put(session, SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await;
     }
     walk.bytes_out += body.len() as u64;
+    let within = patience(walk, body.len());
     let head = HttpTask::Header(Box::new(head), false);
     if body.len() <= SMALL_ANSWER_BYTES {
-        session.write_response_tasks(vec![head, HttpTask::Body(Some(body), true)]).await?;
-        return Ok(());
+        return put(session, within, vec![head, HttpTask::Body(Some(body), true)]).await;
     }
     // Given both at once over HTTP/1.1, the framework copies the body, which may be held for many callers.
-    session.write_response_tasks(vec![head]).await?;
-    session.write_response_tasks(vec![HttpTask::Body(Some(body), true)]).await?;
-    Ok(())
+    put(session, within, vec![head]).await?;
+    put(session, within, vec![HttpTask::Body(Some(body), true)]).await
+}
+
+/// How long a caller has to take an answer of this size. One that has more calls under way than it may gets what its
+/// connection takes at once: otherwise refusals would add up as the calls would.
+fn patience(walk: &Walk, bytes: usize) -> Duration {
+    let limit = walk.house.limits.body_timeout;
+    match &walk.arrival {
+        Some(arrival) if arrival.place.is_err() => Duration::ZERO,
+        _ if bytes <= SMALL_ANSWER_BYTES => limit.min(SMALL_ANSWER_TIMEOUT),
+        _ => limit,
+    }
+}
+
+/// Writes to the caller. What is not taken in time is broken off: over HTTP/2 the stream is reset, because an end would make
+/// half an answer a whole one (RFC 9113 section 8.1); over HTTP/1.1 the framework closes a connection whose call failed.
+async fn put(session: &mut Session, within: Duration, tasks: Vec<HttpTask>) -> Outcome {
+    let fault = match tokio::time::timeout(within, session.write_response_tasks(tasks)).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(fault)) => fault,
+        Err(_) => Error::explain(ErrorType::WriteTimedout, "an answer was not taken"),
+    };
+    session.downstream_session.shutdown_with_reason(Reason::CANCEL);
+    Err(fault)
 }

@@ -19,7 +19,7 @@ use super::large::LargeBodies;
 use super::pulse::Pulse;
 use super::recent::Recent;
 use super::sharing::Sharing;
-use crate::accept::Census;
+use crate::accept::{Calls, Census};
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::Clock;
 use crate::forward::Remembered;
@@ -46,6 +46,7 @@ pub struct Core {
     pub trail: Trail,
     pub metrics: Arc<Metrics>,
     pub census: Arc<Census>,
+    pub calls: Arc<Calls>,
     pub budget: Arc<Budget>,
     /// Places for work on large bodies.
     pub large: LargeBodies,
@@ -128,6 +129,7 @@ impl Core {
         // Records that wait are memory, too: what they may take is not there for bodies.
         let budget = Budget::new(house.limits.buffered_total_bytes.saturating_sub(trail.limit_bytes()));
         let loaded_at = clock.now().0;
+        let calls = Arc::new(Calls::new(house.limits.streams));
         Arc::new(Core {
             house: ArcSwap::from_pointee(house),
             ids: Ids::new(),
@@ -135,6 +137,7 @@ impl Core {
             trail,
             metrics,
             census: Arc::default(),
+            calls,
             budget,
             large: LargeBodies::default(),
             remembered: Remembered::default(),

@@ -2,8 +2,8 @@
 //!
 //! What it does: answers `health.path` of a listener and `grpc.health.v1.Health` with what `/readyz` of `admin` says, in
 //! one bit. What it refuses to know: who asks, and why the gateway is not ready.
-//! Invariants: no identity, no record, no detail; what is read is bounded in bytes and time; watches are bounded in number,
-//! in total and for each address, and end when their connection is asked to close.
+//! Invariants: no identity, no record, no detail; what is read is bounded in bytes and time; checks are counted among the calls
+//! at once; watches are bounded in number, in total and for each address, and end when their connection is asked to close.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use super::answer;
 use super::walk::Walk;
 use super::{Core, House};
 use crate::accept::{Arrival, Connection};
-use crate::limits::address_block;
+use crate::limits::{Spent, address_block};
 use crate::media_type::MediaType;
 use crate::otlp;
 
@@ -29,8 +29,6 @@ const WATCHES_LIMIT: usize = 256;
 const WATCHES_PER_ADDRESS_LIMIT: usize = 16;
 /// Between two looks at the state for a watch.
 const WATCH_LOOK: Duration = Duration::from_millis(250);
-/// How long one message to a watch may take: it has five bytes of frame and two of content.
-const WATCH_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A `HealthCheckRequest` with its frame: the full name of a service, and room.
 const REQUEST_LIMIT_BYTES: usize = 1024;
 
@@ -116,6 +114,10 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
     let core = walk.core().clone();
     let listener = &arrival.connection.listener;
     let count = |word: &'static str| core.metrics.health_checked(&listener.name, check.word(), word);
+    if let Err(spent) = arrival.place {
+        count("busy");
+        return busy(session, walk, check, spent).await;
+    }
     let state = state_of(&core);
     match check {
         Check::Http => {
@@ -160,6 +162,24 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
     answer::grpc_end(session, OK).await
 }
 
+/// Refuses a check from an address that has as many calls under way as it may have, or when all together do.
+async fn busy(session: &mut Session, walk: &mut Walk, check: Check, spent: Spent) -> Result<(), Box<Error>> {
+    let (status, code) = match spent {
+        Spent::Share => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED),
+        Spent::Total => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+    };
+    match check {
+        Check::Http => {
+            let headers = vec![
+                (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
+                (header::RETRY_AFTER, HeaderValue::from_static("1")),
+            ];
+            answer::page(session, walk, status, headers, Bytes::from_static(b"too many calls at once\n")).await
+        }
+        Check::Grpc | Check::Watch | Check::Probe => answer::grpc_status(session, walk, code).await,
+    }
+}
+
 fn state_of(core: &Core) -> ServingStatus {
     if core.readiness().ready { ServingStatus::Ready } else { ServingStatus::NotReady }
 }
@@ -173,12 +193,8 @@ async fn watch(session: &mut Session, walk: &mut Walk, arrival: &Arrival, is_kno
     loop {
         let state = if is_known { state_of(&core) } else { ServingStatus::Unknown };
         if told != Some(state) {
-            // A client that takes nothing holds its place no longer.
-            let sending = answer::grpc_message(session, state.message());
-            match tokio::time::timeout(WATCH_WRITE_TIMEOUT, sending).await {
-                Ok(sent) => sent?,
-                Err(_) => return Ok(()),
-            }
+            // A client that takes nothing holds its place no longer than for a small answer.
+            answer::grpc_message(session, state.message()).await?;
             told = Some(state);
         }
         if arrival.connection.is_closing() {

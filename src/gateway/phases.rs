@@ -1,8 +1,9 @@
 //! The framework's phases, each a few lines that call a room.
 //!
 //! What it does: hooks the walk into the framework, which parses heads and writes answers. What it refuses
-//! to know: how anything is decided or forwarded. Invariant: the framework itself forwards nothing: every
-//! call is answered in `request_filter`, and its own upstream phase is a defect.
+//! to know: how anything is decided or forwarded. Invariants: the framework itself forwards nothing: every
+//! call is answered in `request_filter`, and its own upstream phase is a defect; every call has a counted place, or is refused;
+//! behind an answer that has begun no other is written.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use super::walk::Walk;
 use super::{Core, admit, answer, cors, health};
 use crate::accept::{Arrival, client_address};
+use crate::limits::Spent;
 use crate::reason::Reason;
 use crate::respond::Refusal;
 
@@ -46,6 +48,7 @@ impl ProxyHttp for Phases {
             session.set_keepalive(None);
         }
         session.set_write_timeout(Some(walk.house.limits.body_timeout));
+        arrival.place = self.core.calls.enter(&arrival.connection, arrival.client.ip, &walk.house.limits);
         let mut cut = self.core.cut.subscribe();
         if cors::is_preflight(session.req_header(), &arrival.connection) {
             // No record is begun: a browser asks by itself, before the call that has one.
@@ -70,10 +73,14 @@ impl ProxyHttp for Phases {
             // An HTTP/2 call is a task of its own and does not end with its connection. Its record says so.
             _ = cut.wait_for(|cut| *cut) => return Ok(true),
         };
-        if let Err(refusal) = admitted {
-            answer::refuse(session, walk, refusal).await?;
+        match admitted {
+            Err(refusal) if session.response_written().is_some() => {
+                walk.refusal = Some(refusal);
+                Err(Error::explain(ErrorType::WriteError, "an answer was broken off"))
+            }
+            Err(refusal) => answer::refuse(session, walk, refusal).await.map(|()| true),
+            Ok(()) => Ok(true),
         }
-        Ok(true)
     }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut Walk) -> Outcome<Box<HttpPeer>> {
@@ -95,8 +102,12 @@ impl ProxyHttp for Phases {
 
     async fn logging(&self, _: &mut Session, _: Option<&Error>, walk: &mut Walk) {
         walk.end();
-        if let Some(arrival) = walk.arrival.as_ref().filter(|arrival| !arrival.connection.http2) {
-            arrival.connection.arm();
+        if let Some(arrival) = &mut walk.arrival {
+            // Before the next head of the connection may ask for a place.
+            arrival.place = Err(Spent::Total);
+            if !arrival.connection.http2 {
+                arrival.connection.arm();
+            }
         }
     }
 

@@ -98,6 +98,8 @@ pub struct Line {
     /// Statuses by stream, as far as they can be read.
     pub statuses: Vec<(u32, Option<u16>)>,
     pub data_bytes: usize,
+    /// Empty ones included.
+    pub data_frames: usize,
     pub settings: Vec<(u16, u32)>,
 }
 
@@ -125,6 +127,7 @@ impl Line {
             pongs: 0,
             statuses: Vec::new(),
             data_bytes: 0,
+            data_frames: 0,
             settings: Vec::new(),
         }
     }
@@ -214,7 +217,10 @@ impl Line {
             at += 9 + length;
             let word = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
             match kind {
-                DATA => self.data_bytes += length,
+                DATA => {
+                    self.data_bytes += length;
+                    self.data_frames += 1;
+                }
                 HEADERS if !self.statuses.iter().any(|(known, _)| *known == stream) => {
                     self.statuses.push((stream, status(&payload)));
                 }

@@ -20,6 +20,8 @@ mod forgery;
 #[cfg(test)]
 mod frames;
 #[cfg(test)]
+mod gone;
+#[cfg(test)]
 mod ground;
 #[cfg(test)]
 mod http1;
