@@ -27,6 +27,7 @@ use super::handshake::{ShownCertificate, listened};
 use super::head::HeadLimits;
 use super::line::{Line, Pace};
 use super::proxy_protocol;
+use super::refused::Times;
 use super::stream::Guarded;
 use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
@@ -54,7 +55,7 @@ pub enum EdgeEvent {
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
     HandshakeFailed { reason: Reason, detail: String, certificate: Option<ShownCertificate> },
     /// The framework refused an HTTP/2 request, or the whole connection, by itself.
-    StreamRefused { reason: Reason },
+    StreamRefused { reason: Reason, times: Times },
     /// `accept` itself failed, for instance for lack of file descriptors.
     AcceptFailed { detail: String },
 }
@@ -303,8 +304,8 @@ async fn establish(
     };
     let connection = Arc::new(connection);
     let (witness, told) = (witness.clone(), listener.clone());
-    let tell = move |reason| witness(&told.name, Some(peer), EdgeEvent::StreamRefused { reason });
-    Some((connection.clone(), Guarded::new(Line::new(io, connection, pace, ahead, Box::new(tell)))))
+    let tell = move |reason, times| witness(&told.name, Some(peer), EdgeEvent::StreamRefused { reason, times });
+    Some((connection.clone(), Guarded::new(Line::new(io, connection, pace, ahead, Arc::new(tell)))))
 }
 
 /// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).

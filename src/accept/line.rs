@@ -1,12 +1,11 @@
 //! The state of one connection's bytes: what was read ahead, where the message in flight stands.
 //!
-//! What it does: holds HTTP/1 heads back until they are whole and strict, gives body bytes to the rooms
-//! without a copy, keeps bytes of a next request away until the gate is armed, enforces the deadlines of
-//! heads and idleness, and writes heads and small bodies in one system call. Of HTTP/2 it holds back a header block
-//! until it is whole and judged.
-//! What it refuses to know: paths, identities, decisions. Invariants: a head that fails is replaced by
-//! one that names nothing, so that the refusal takes the same way as every other; an idle connection
-//! holds no buffer; at most one head or one read of bytes ahead are held.
+//! What it does: holds HTTP/1 heads back until they are whole and strict, gives body bytes to the rooms without a copy,
+//! keeps bytes of a next request away until the gate is armed, enforces the deadlines of heads and idleness, and writes
+//! heads and small bodies in one system call. Of HTTP/2 it holds back a header block until it is whole and judged.
+//! What it refuses to know: paths, identities, decisions. Invariants: a head that fails is replaced by one that names
+//! nothing, so that the refusal takes the same way as every other; an idle connection holds no buffer; at most one head
+//! or one read of bytes ahead are held.
 
 use std::io;
 use std::pin::Pin;
@@ -23,6 +22,7 @@ use super::connection::{BrokenHead, Connection};
 use super::frames::Frames;
 use super::head::{self, Framing, HeadLimits};
 use super::header_blocks::{Change, HeaderBlocks};
+use super::refused::{Refused, Tell};
 use super::transport::Transport;
 use super::{Fault, glimpse_dialect};
 use crate::reason::Reason;
@@ -51,9 +51,6 @@ pub struct Pace {
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
 }
-
-/// Told the reason of every HTTP/2 refusal that the framework makes without us. Must not block.
-pub type Tell = Box<dyn Fn(Reason) + Send + Sync>;
 
 /// Judges the chunks that came with a head before anything is done for it: what is broken already is
 /// refused before a backend hears of it.
@@ -107,7 +104,7 @@ pub struct Line {
     block_until: Option<Instant>,
     /// What leaves of HTTP/2 is looked at for refusals.
     frames: Frames,
-    tell: Tell,
+    refused: Refused,
 }
 
 impl Line {
@@ -131,7 +128,7 @@ impl Line {
             blocks: HeaderBlocks::new(pace.head.bytes),
             block_until: None,
             frames: Frames::default(),
-            tell,
+            refused: Refused::new(tell),
         };
         if http2 {
             line.follow(None);
@@ -281,7 +278,7 @@ impl Line {
                 timer.as_mut().reset(deadline);
             }
             ready!(timer.as_mut().poll(cx));
-            (self.tell)(Reason::Http2HeadTimeout);
+            self.refused.note(Reason::Http2HeadTimeout);
             self.ended = true;
             self.ahead = BytesMut::new();
             self.passable = 0;
@@ -434,7 +431,7 @@ impl Line {
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_raw() {
             let count = ready!(self.io.poll_write(cx, bytes))?;
-            self.frames.walk(bytes.get(..count).unwrap_or_default(), &self.tell);
+            self.frames.walk(bytes.get(..count).unwrap_or_default(), |reason| self.refused.note(reason));
             return Poll::Ready(Ok(count));
         }
         if self.written.len() + bytes.len() <= COALESCE_BYTES {
@@ -451,7 +448,7 @@ impl Line {
         let mut left = if self.is_raw() { count } else { 0 };
         for slice in slices {
             let here = left.min(slice.len());
-            self.frames.walk(slice.get(..here).unwrap_or_default(), &self.tell);
+            self.frames.walk(slice.get(..here).unwrap_or_default(), |reason| self.refused.note(reason));
             left -= here;
         }
         Poll::Ready(Ok(count))

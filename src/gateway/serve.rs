@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use super::changes::{self, Digests};
 use super::phases::Phases;
 use super::{Core, House, Plan, line, unbound};
-use crate::accept::{Edge, EdgeEvent, FRAME_LIMIT_BYTES, Stage, Terms, Witness, reached};
+use crate::accept::{Edge, EdgeEvent, FRAME_LIMIT_BYTES, Stage, Terms, Times, Witness, reached};
 use crate::audit::{AuditSettings, Record, Trail, timestamp};
 use crate::clock::Clock;
 use crate::identify::Events;
@@ -368,17 +368,28 @@ fn witness(core: &Arc<Core>) -> Witness {
     let core = Arc::downgrade(core);
     Arc::new(move |listener, peer, event| {
         let Some(core) = core.upgrade() else { return };
+        // What it sums up has been counted.
+        let is_sum = matches!(event, EdgeEvent::StreamRefused { times: Times::All(_), .. });
         let (name, reason, detail, certificate) = match event {
             EdgeEvent::ConnectionRefused { reason } => ("connection_refused", reason, None, None),
             EdgeEvent::HandshakeFailed { reason, detail, certificate } => {
                 ("handshake_failed", reason, Some(detail), certificate)
             }
-            EdgeEvent::StreamRefused { reason } => ("stream_refused", reason, None, None),
+            // One client can cause thousands in a second: one record when they begin, one when their number is known.
+            EdgeEvent::StreamRefused { reason, times: Times::Further } => {
+                return core.metrics.edge_refused(listener, reason);
+            }
+            EdgeEvent::StreamRefused { reason, times: Times::First } => ("stream_refused", reason, None, None),
+            EdgeEvent::StreamRefused { reason, times: Times::All(times) } => {
+                ("stream_refused", reason, Some(format!("{times} on this connection")), None)
+            }
             // No audit record and no line: load balancers do it every few seconds.
             EdgeEvent::ClosedUnused => return core.metrics.connection_unused(listener),
             EdgeEvent::AcceptFailed { detail } => ("accept_failed", Reason::AcceptFailed, Some(detail), None),
         };
-        core.metrics.edge_refused(listener, reason);
+        if !is_sum {
+            core.metrics.edge_refused(listener, reason);
+        }
         let record = Record {
             time: timestamp(core.clock.now().0),
             request_id: core.request_id(),

@@ -257,6 +257,35 @@ async fn header_lists_have_a_size() {
     ground::none(&faults);
 }
 
+/// Scenario: on one connection, more streams than it may have, again and again. Guarantees: every one counts in the metric; the
+/// trail has one record when it begins and one with their number at the connection's end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_streams_leave_one_record_and_a_sum() {
+    const REFUSED: usize = 200;
+    let mut ground = Ground::with_limits("streams: 5, body_grace: 1m").await;
+    let head = export(&ground, "application/x-protobuf", "/v1/traces");
+    let mut line = Line::open(ground.plain()).await;
+    for stream in 0..5 + u32::try_from(REFUSED).unwrap() {
+        line.send(&frame(frames::HEADERS, 4, 2 * stream + 1, &head)).await;
+    }
+    let refused = line.until(SOON, |line| line.resets.len() >= REFUSED).await;
+    assert!(refused && line.resets.iter().all(|(_, code)| *code == 7), "{:?} {:?}", line.resets, line.goaway);
+    let page = String::from_utf8(ground.world.gateway.core().metrics_page()).unwrap();
+    let name = "lightkeeper_edge_refusals_total{listener=\"plain\",reason=\"http2_stream_refused\"} ";
+    let counted = page.lines().find_map(|line| line.strip_prefix(name));
+    assert_eq!(counted, Some(REFUSED.to_string().as_str()));
+    drop(line);
+    let records = ground.records(2, "stream_refused").await;
+    ground.calls(5).await;
+    // What came later would stand before these.
+    ground.alive().await;
+    let later = ground.records(0, "stream_refused").await;
+    let found: Vec<_> = records.iter().chain(&later).map(|record| (&record["reason"], &record["detail"])).collect();
+    let reason = serde_json::Value::from("http2_stream_refused");
+    let sum = serde_json::Value::from(format!("{REFUSED} on this connection"));
+    assert_eq!(found, [(&reason, &serde_json::Value::Null), (&reason, &sum)]);
+}
+
 /// gRPC frames that lie about their message, whole in one DATA frame or byte by byte, with smuggled trailers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grpc_frames_do_not_lie() {
