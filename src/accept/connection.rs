@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 
+use tokio::sync::Notify;
+
 use super::{ClientChain, Dialect, Fault, ListenerSettings};
 use crate::limits::{Account, Budget};
 
@@ -29,6 +31,8 @@ pub struct Connection {
     account: OnceLock<Account>,
     /// Calls under way.
     calls: AtomicU32,
+    /// It is to take no further call.
+    spoilt: Notify,
 }
 
 /// A head that was refused before the framework saw it, as far as it could be read.
@@ -61,6 +65,7 @@ impl Connection {
             waker: Mutex::new(None),
             account: OnceLock::new(),
             calls: AtomicU32::new(0),
+            spoilt: Notify::new(),
         }
     }
 
@@ -88,6 +93,16 @@ impl Connection {
 
     pub(super) fn end_call(&self) {
         self.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Nothing that comes can be understood any more: calls under way may end, others go elsewhere.
+    pub(super) fn spoil(&self) {
+        self.spoilt.notify_one();
+    }
+
+    /// Waits until it is.
+    pub(super) async fn spoilt(&self) {
+        self.spoilt.notified().await;
     }
 
     /// Lets the next head in: the request before it is over.

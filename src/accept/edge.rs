@@ -164,6 +164,8 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
     tokio::select! {
         _ = &mut serving => return,
         () = &mut age => {}
+        // Calls under way end well; no other can be understood.
+        () = connection.spoilt() => {}
         () = reached(&mut stage, Stage::Draining) => {}
     }
     // HTTP/2 sends GOAWAY on this signal; HTTP/1.1 closes when idle or after its answer.

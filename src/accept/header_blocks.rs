@@ -6,7 +6,7 @@
 //! An authority that is text and no host, on which the framework would end the stream, is replaced by one that it takes
 //! and that is no host either: exports need none. What it refuses to know: what a request asks for. Invariants: bytes
 //! pass unchanged but for that; at most one frame, and the begun block before it, are held; a block that cannot be
-//! followed is never passed as it came.
+//! followed is never passed as it came, and is the connection's last (`is_lost`).
 
 use std::borrow::Cow;
 
@@ -104,6 +104,11 @@ impl HeaderBlocks {
             is_trailers: false,
             lost: false,
         }
+    }
+
+    /// Whether the header table is not known any more, so that no further block can be read.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Whether a header block has begun and is not whole, where the last `held` bytes may not pass yet.

@@ -266,6 +266,9 @@ impl Line {
             return Poll::Ready(Ok(true));
         }
         let read = self.poll_fresh_frames(cx, out);
+        if self.blocks.is_lost() {
+            self.connection.spoil();
+        }
         if !self.blocks.is_within(self.ahead.len() - self.passable) {
             self.block_until = None;
             return read;

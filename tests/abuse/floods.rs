@@ -286,6 +286,32 @@ async fn refused_streams_leave_one_record_and_a_sum() {
     assert_eq!(found, [(&reason, &serde_json::Value::Null), (&reason, &sum)]);
 }
 
+/// Scenario: a header block far above all limits, on a connection with a call under way. Guarantees: what it leaves of the header
+/// table is unknown, so that the connection takes no further call: it is ended by GOAWAY, and the call under way is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_header_table_is_lost_ends() {
+    let mut ground = Ground::with_limits("body_grace: 1m, idle_timeout: 1h").await;
+    let head = export(&ground, "application/x-protobuf", "/v1/traces");
+    let mut line = Line::open(ground.plain()).await;
+    line.send(&frame(frames::HEADERS, 4, 1, &head)).await;
+    let block = [head.clone(), frames::block(&[("x", "y".repeat(4000))]).repeat(60)].concat();
+    // In few frames: many would be a flood.
+    let pieces: Vec<&[u8]> = block.chunks(65_000).collect();
+    for (at, piece) in pieces.iter().enumerate() {
+        let kind = if at == 0 { frames::HEADERS } else { frames::CONTINUATION };
+        let end = if at + 1 == pieces.len() { frames::END_HEADERS } else { 0 };
+        let last = if at == 0 { frames::END_STREAM } else { 0 };
+        line.send(&frame(kind, end | last, 3, piece)).await;
+    }
+    assert!(line.until(SOON, |line| line.goaway.is_some()).await, "{:?} {:?}", line.statuses, line.resets);
+    line.send(&frame(frames::DATA, frames::END_STREAM, 1, b"\n\x04\x12\x02\x12\0")).await;
+    assert_eq!(line.end_of(1, SOON).await, frames::End::Status(200), "{:?}", line.resets);
+    assert!(line.drain(SOON).await, "the connection ends");
+    assert_eq!(ground.world.emulator.heads(), 1);
+    ground.calls(1).await;
+    ground.alive().await;
+}
+
 /// gRPC frames that lie about their message, whole in one DATA frame or byte by byte, with smuggled trailers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grpc_frames_do_not_lie() {
