@@ -2,7 +2,8 @@
 //!
 //! What it does: sends a head and a body with as few system calls and copies as there can be, notices an
 //! answer that comes early, and reads the answer whole and bounded. What it refuses to know: what either
-//! means, and for whom. Invariants: nothing is dialled before the body's first bytes have come and hold;
+//! means, and for whom. Invariants: nothing is dialled before the body's first bytes have come and hold, and a place among the
+//! calls at once is free; a caller who goes before is given up;
 //! a call is sent a second time only if it may be repeated or no byte of it had left, its connection had died at
 //! rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end.
 
@@ -24,6 +25,7 @@ use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
 use crate::accept::{Fault, Framed};
+use crate::limits::{OwnerKey, Turn};
 
 /// The largest answer head.
 const HEAD_LIMIT_BYTES: usize = 64 * 1024;
@@ -81,6 +83,7 @@ pub async fn exchange<S: Supply>(
     intake: &mut Intake<'_>,
 ) -> Result<Answer, ExchangeFault> {
     let first = body.next().await.map_err(ExchangeFault::Caller)?;
+    let _place = place(backend, body, intake).await?;
     let wire = backend.pool.take();
     let rested = wire.is_some();
     let mut wire = match wire {
@@ -101,6 +104,19 @@ pub async fn exchange<S: Supply>(
         backend.pool.give(wire);
     }
     Ok(answer)
+}
+
+/// A place among the calls at once, which is waited for as long as the caller is there.
+async fn place<S: Supply>(
+    backend: &Backend,
+    body: &mut Replayable<S>,
+    intake: &Intake<'_>,
+) -> Result<Turn<OwnerKey>, ExchangeFault> {
+    tokio::select! {
+        biased;
+        place = backend.calls.take_as(intake.reservation.owner()) => place.ok_or(SendFault::Busy.into()),
+        () = body.gone_before() => Err(ExchangeFault::CallerGone),
+    }
 }
 
 /// An exchange that failed.

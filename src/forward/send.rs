@@ -30,12 +30,14 @@ pub enum SendFault {
     Undecodable,
     /// The head could not be built.
     Defect,
+    /// As many calls are under way as may be at once, and none has ended in time. Nothing was sent.
+    Busy,
     /// There is no room for the answer.
     Memory(Spent),
 }
 
 impl SendFault {
-    pub const ALL: [SendFault; 12] = [
+    pub const ALL: [SendFault; 13] = [
         SendFault::Unreachable,
         SendFault::Proxy(TunnelFault::Unreachable),
         SendFault::Proxy(TunnelFault::Refused(407)),
@@ -46,6 +48,7 @@ impl SendFault {
         SendFault::TooLarge,
         SendFault::Undecodable,
         SendFault::Defect,
+        SendFault::Busy,
         SendFault::Memory(Spent::Total),
         SendFault::Memory(Spent::Share),
     ];
@@ -62,6 +65,7 @@ impl SendFault {
             SendFault::TooLarge => Reason::UpstreamAnswerTooLarge,
             SendFault::Undecodable => Reason::UpstreamAnswerUndecodable,
             SendFault::Defect => Reason::InternalDefect,
+            SendFault::Busy => Reason::UpstreamUnavailable,
             SendFault::Memory(spent) => spent.reason(),
         }
     }

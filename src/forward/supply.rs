@@ -6,6 +6,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::accept::{Fault, Framed};
 
@@ -22,6 +23,11 @@ pub trait Supply: Send {
     /// Waits until the caller has gone and nobody wants the answer; for ever where that cannot be seen.
     fn gone(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
+    }
+
+    /// The same where nothing of the body has been sent, so that giving up loses nothing.
+    fn gone_before(&mut self) -> impl Future<Output = ()> + Send {
+        self.gone()
     }
 
     /// Begins again from the first piece; false where the pieces are not held any more.
@@ -49,12 +55,20 @@ pub struct Pieces {
     pieces: Vec<Bytes>,
     bytes: u64,
     at: usize,
+    caller_gone: Option<watch::Receiver<bool>>,
 }
 
 impl Pieces {
     pub fn new(mut pieces: Vec<Bytes>) -> Self {
         pieces.retain(|piece| !piece.is_empty());
-        Pieces { bytes: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces, at: 0 }
+        Pieces { bytes: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces, at: 0, caller_gone: None }
+    }
+
+    /// `caller_gone`: true once the caller has gone. What has begun to be sent is sent to its end, because what became of it
+    /// must be known; what has not is given up.
+    pub fn unless(mut self, caller_gone: watch::Receiver<bool>) -> Self {
+        self.caller_gone = Some(caller_gone);
+        self
     }
 }
 
@@ -67,6 +81,16 @@ impl Supply for Pieces {
 
     fn framed(&self) -> Framed {
         Framed::Length(self.bytes)
+    }
+
+    async fn gone_before(&mut self) {
+        let told = match &mut self.caller_gone {
+            Some(gone) => gone.wait_for(|gone| *gone).await.is_ok(),
+            None => false,
+        };
+        if !told {
+            std::future::pending().await
+        }
     }
 
     fn again(&mut self) -> bool {
@@ -97,6 +121,11 @@ impl<S: Supply> Replayable<S> {
     /// Waits until the caller has gone.
     pub async fn gone(&mut self) {
         self.supply.gone().await;
+    }
+
+    /// Waits until the caller has gone, where nothing of the body has been sent.
+    pub async fn gone_before(&mut self) {
+        self.supply.gone_before().await;
     }
 
     /// Begins again; false if too much has been given to remember.

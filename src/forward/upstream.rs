@@ -4,7 +4,7 @@
 //! What it refuses to know: requests, credentials. Invariants: connections belong to one backend's
 //! verification settings and way there (straight, or one proxy with one user's credentials), and are never shared beyond
 //! them (the framework's own pool would share them across CA settings); behind a proxy, the backend's name is the proxy's to
-//! look up; every timeout is set; a TLS upstream has a name; a name is looked up again at once, though not more often
+//! look up; every timeout is set; connections are bounded in number, and one caller never has all of them; a TLS upstream has a name; a name is looked up again at once, though not more often
 //! than once a second, when none of its known addresses answers.
 
 use std::io;
@@ -24,6 +24,7 @@ use super::UpstreamSettings;
 use super::grpc::Lines;
 use super::pool::{DialFault, Pool, Through, Wire};
 use crate::egress::TunnelFault;
+use crate::limits::{FairQueue, FairQueueBounds, OwnerKey};
 
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -37,12 +38,22 @@ const ADDRESSES_LIMIT_ENTRIES: usize = 64;
 /// Addresses tried for one call, each within the connect timeout.
 const DIALS: usize = 3;
 
+/// Calls at once over HTTP/1.1, each on a connection of its own; what rests are such that calls have left.
+const CALLS_LIMIT: usize = 512;
+/// Of them for one caller: a backend that hangs for one must have connections for others.
+const CALLS_PER_CALLER_LIMIT: usize = 384;
+/// Calls that wait for a connection.
+const WAITING_LIMIT: usize = 8192;
+const WAITING_PER_CALLER_LIMIT: usize = 4096;
+
 /// One backend, ready to be called.
 pub struct Backend {
     pub settings: UpstreamSettings,
     /// `host[:port]`, as the Host header has it.
     pub authority: String,
     pub(super) pool: Pool,
+    /// Places for calls over HTTP/1.1.
+    pub(super) calls: FairQueue<OwnerKey>,
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// What is dialled: the backend, or the proxy before it.
     dialled: (String, u16),
@@ -120,6 +131,15 @@ impl Backend {
         let backend = Backend {
             authority,
             pool: http1,
+            calls: FairQueue::new(FairQueueBounds {
+                places: CALLS_LIMIT,
+                places_per_address: CALLS_PER_CALLER_LIMIT,
+                waiting: WAITING_LIMIT,
+                waiting_per_address: WAITING_PER_CALLER_LIMIT,
+                // A connection that cannot be had within this time cannot be had, for whatever cause.
+                patience: settings.connect_timeout,
+                held_at_least: Duration::ZERO,
+            }),
             http2,
             addresses: ArcSwap::from_pointee(
                 literal.iter().map(|address| SocketAddr::new(*address, dialled.1)).collect(),

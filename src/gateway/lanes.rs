@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use http::header;
 use pingora_proxy::Session;
+use tokio::sync::watch;
 
 use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
 use super::large::Work;
@@ -87,6 +88,19 @@ impl Supply for Flowing<'_> {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Waits for what is done for a caller, and tells once if the caller goes meanwhile. Over HTTP/1.1 that is not seen: a caller
+/// may have ended its side and wait for the answer.
+pub async fn telling<T>(session: &mut Session, doing: impl Future<Output = T>, gone: &watch::Sender<bool>) -> T {
+    let Some(closed) = session.downstream_session.watch_h2_stream_close() else { return doing.await };
+    tokio::pin!(doing);
+    tokio::select! {
+        biased;
+        done = &mut doing => return done,
+        _ = closed => drop(gone.send_replace(true)),
+    }
+    doing.await
 }
 
 /// Sends an export on as it comes.

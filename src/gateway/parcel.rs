@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -80,6 +81,7 @@ pub async fn send_all(
     manner: Manner,
     parcels: Vec<Result<Parcel, Refusal>>,
     parallel: usize,
+    caller_gone: &watch::Receiver<bool>,
 ) -> Vec<Outcome> {
     let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(parcels.len());
     let mut waiting = Vec::new();
@@ -99,19 +101,19 @@ pub async fn send_all(
     if let [_] = waiting.as_slice() {
         // Nearly all exports: no task of its own.
         for (place, parcel) in waiting {
-            let outcome = send(house, core, account, manner, parcel).await;
+            let outcome = send(house, core, account, manner, parcel, caller_gone.clone()).await;
             outcomes.get_mut(place).map(|slot| slot.insert(outcome));
         }
     } else {
-        // Nothing here waits for the caller, so that all parts end and what was taken is known, even if nobody listens.
+        // Nothing here waits for the caller, so that all parts that have begun end, and what was taken is known.
         let mut tasks = JoinSet::new();
         let mut waiting = waiting.into_iter();
         loop {
             while tasks.len() < parallel.max(1)
                 && let Some((place, parcel)) = waiting.next()
             {
-                let (house, core, account) = (house.clone(), core.clone(), account.clone());
-                tasks.spawn(async move { (place, send(&house, &core, &account, manner, parcel).await) });
+                let (house, core, account, gone) = (house.clone(), core.clone(), account.clone(), caller_gone.clone());
+                tasks.spawn(async move { (place, send(&house, &core, &account, manner, parcel, gone).await) });
             }
             match tasks.join_next().await {
                 Some(Ok((place, outcome))) => drop(outcomes.get_mut(place).map(|slot| slot.insert(outcome))),
@@ -129,7 +131,14 @@ fn remembered(core: &Core, parcel: &Parcel) -> Option<Option<PartialSuccess>> {
     core.remembered.find(parcel.key.as_ref()?, core.clock.now())
 }
 
-async fn send(house: &House, core: &Core, account: &Account, manner: Manner, parcel: Parcel) -> Outcome {
+async fn send(
+    house: &House,
+    core: &Core,
+    account: &Account,
+    manner: Manner,
+    parcel: Parcel,
+    caller_gone: watch::Receiver<bool>,
+) -> Outcome {
     let Parcel { route, lease, backend, headers, body, key: _ } = parcel;
     let errand = Errand {
         house,
@@ -143,7 +152,7 @@ async fn send(house: &House, core: &Core, account: &Account, manner: Manner, par
         deadline: manner.deadline,
     };
     let mut upstream_status = None;
-    let mut body = Replayable::new(Pieces::new(body));
+    let mut body = Replayable::new(Pieces::new(body).unless(caller_gone));
     match deliver(&errand, lease, &mut body, &mut upstream_status).await {
         Ok(mut delivered) => {
             let fate = match success::settle(manner, &mut delivered.said) {

@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
+use tokio::sync::watch;
 
 use super::deliver::{Said, deadline};
 use super::lanes;
@@ -112,7 +113,9 @@ pub async fn export(
     work.pause();
     drop(export);
     let parallel = house.ingest_settings.parallel_parts;
-    let outcomes = send_all(&house, &core, walk.account(), manner, parcels, parallel).await;
+    let (tell, gone) = watch::channel(false);
+    let sending = send_all(&house, &core, walk.account(), manner, parcels, parallel, &gone);
+    let outcomes = lanes::telling(session, sending, &tell).await;
     tally.settle(&core, &split, &outcomes, facts);
     finish(session, walk, manner, split, outcomes, &keys).await
 }

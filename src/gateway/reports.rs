@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora_proxy::Session;
 use std::borrow::Cow;
+use tokio::sync::watch;
 
 use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
 use super::lanes;
@@ -168,8 +169,10 @@ pub async fn report(
         deadline,
     };
     // The token is in the body: another one would need another body, and the client comes again.
-    let mut body = Replayable::new(Pieces::new(body));
-    let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await?;
+    let (tell, gone) = watch::channel(false);
+    let mut body = Replayable::new(Pieces::new(body).unless(gone));
+    let delivering = deliver(&errand, lease, &mut body, &mut walk.upstream_status);
+    let delivered = lanes::telling(session, delivering, &tell).await?;
     drop(body);
     let pass_commands = house.ingest_settings.pass_commands;
     let settled = settle(session, walk, ask.format, report.items(), delivered, pass_commands).await;

@@ -108,6 +108,10 @@ enum Kind {
     },
 }
 
+/// Tells owners apart for as long as they hold something or ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnerKey(usize);
+
 /// A part of the budget; dropping it gives the bytes back.
 #[derive(Debug)]
 pub struct Reservation {
@@ -273,6 +277,15 @@ impl Reservation {
         to.add(self.bytes);
         self.account = to.clone();
         Ok(())
+    }
+
+    /// The identity that it is for, or the network where none is proven.
+    pub fn owner(&self) -> OwnerKey {
+        match &self.account.0.kind {
+            Kind::Gateway => OwnerKey(0),
+            Kind::Unproven { network } => OwnerKey(Arc::as_ptr(network).addr()),
+            Kind::Proven { identity, .. } => OwnerKey(Arc::as_ptr(identity).addr()),
+        }
     }
 
     /// Another one of the same owner, of nothing yet.

@@ -11,7 +11,7 @@ mod penalty;
 mod quota;
 mod rates;
 
-pub use budget::{Account, Budget, Reservation, Spent, alone_bytes, alone_unproven_bytes};
+pub use budget::{Account, Budget, OwnerKey, Reservation, Spent, alone_bytes, alone_unproven_bytes};
 pub use fair_queue::{FairQueue, FairQueueBounds, Turn, address_block};
 pub use penalty::{CallerKey, Penalties};
 pub use quota::{Charge, LocalMeter, Meter, Over, Quota};
