@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use super::exchange::ExchangeFault;
@@ -30,8 +30,12 @@ use crate::accept::Fault;
 
 /// Calls at once on one connection; RFC 9113 section 6.5.2 advises servers to allow no fewer.
 const STREAMS_PER_CONNECTION: usize = 100;
-/// Connections to one backend.
-const CONNECTIONS_LIMIT: usize = 64;
+/// Connections to one backend that calls share.
+const SHARED_LIMIT: usize = 48;
+/// Connections to it for single calls that go out again: 64 in all.
+const OWN_LIMIT: usize = 16;
+/// How long a connection that no call is on may take to say so to the backend.
+const CLOSING: Duration = Duration::from_secs(1);
 /// What answers may have in flight; they are small.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
@@ -55,11 +59,17 @@ pub struct GrpcAnswer {
 }
 
 /// The HTTP/2 connections to one backend.
-#[derive(Default)]
 pub(super) struct Lines {
     open: Mutex<Open>,
+    own: Arc<Semaphore>,
     /// A call has ended, or a connection.
     freed: Arc<Notify>,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Lines { open: Mutex::default(), own: Arc::new(Semaphore::new(OWN_LIMIT)), freed: Arc::default() }
+    }
 }
 
 #[derive(Default)]
@@ -87,13 +97,17 @@ impl Line {
 }
 
 /// One call's place on a connection.
-struct Place(Arc<Line>);
+struct Place {
+    line: Arc<Line>,
+    /// Of a connection that no other call is on: closed with it.
+    _own: Option<oneshot::Sender<()>>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.0.freed.notify_one();
+        self.line.in_flight.fetch_sub(1, Ordering::Relaxed);
+        *self.line.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.line.freed.notify_one();
     }
 }
 
@@ -130,9 +144,9 @@ impl Lines {
         let fullest = open.lines.iter().filter(|line| line.has_room());
         if let Some(line) = fullest.max_by_key(|line| line.in_flight.load(Ordering::Relaxed)) {
             line.in_flight.fetch_add(1, Ordering::Relaxed);
-            return Turn::Taken(Place(line.clone()));
+            return Turn::Taken(Place { line: line.clone(), _own: None });
         }
-        if open.lines.len() + open.dialling >= CONNECTIONS_LIMIT {
+        if open.lines.len() + open.dialling >= SHARED_LIMIT {
             return Turn::Wait;
         }
         open.dialling += 1;
@@ -161,7 +175,12 @@ async fn place(backend: &Backend) -> Result<Place, ExchangeFault> {
                 }
                 return Ok(place);
             }
-            Turn::Dial(slot) => return dial(backend, Some(slot)).await,
+            Turn::Dial(slot) => {
+                let line = dial(backend, None).await?;
+                backend.lines.keep(&line);
+                drop(slot);
+                return Ok(Place { line, _own: None });
+            }
             Turn::Wait => timeout_at(deadline, freed).await.map_err(|_| SendFault::TimedOut)?,
         }
         has_waited = true;
@@ -179,7 +198,12 @@ pub async fn exchange_grpc<S: Supply>(
     loop {
         let first = body.next().await.map_err(ExchangeFault::Caller)?;
         // What was not taken once goes out on a connection of its own.
-        let place = if again == 0 { place(backend).await? } else { dial(backend, None).await? };
+        let finding = async { if again == 0 { place(backend).await } else { own(backend).await } };
+        let place = tokio::select! {
+            biased;
+            place = finding => place?,
+            () = body.gone_before() => return Err(ExchangeFault::CallerGone),
+        };
         match attempt(backend, place, head.clone(), first, body, intake).await {
             Err(Broken { untaken: true, .. }) if again < AGAIN_LIMIT && body.rewind() => again += 1,
             tried => return tried.map_err(|broken| broken.fault),
@@ -190,8 +214,20 @@ pub async fn exchange_grpc<S: Supply>(
     }
 }
 
-/// A connection of the call's own; with a slot, later calls share it.
-async fn dial(backend: &Backend, slot: Option<Dialling<'_>>) -> Result<Place, ExchangeFault> {
+/// A connection for one call that was not taken on another. There are few of them: a backend that takes nothing must not be
+/// dialled by each call that it refuses.
+async fn own(backend: &Backend) -> Result<Place, ExchangeFault> {
+    let waiting = timeout(backend.settings.connect_timeout, backend.lines.own.clone().acquire_owned());
+    let permit = waiting.await.ok().and_then(Result::ok).ok_or(SendFault::Busy)?;
+    let (left, leaving) = oneshot::channel();
+    Ok(Place { line: dial(backend, Some((permit, leaving))).await?, _own: Some(left) })
+}
+
+/// The right to a connection for one call, and how it is told that the call has ended.
+type Own = (OwnedSemaphorePermit, oneshot::Receiver<()>);
+
+/// A connection with one call on it. The right to one of the call's own ends with the connection.
+async fn dial(backend: &Backend, own: Option<Own>) -> Result<Arc<Line>, ExchangeFault> {
     // Bounded by itself, and knows whose silence it was.
     let wire: Wire = backend.dial_http2().await.map_err(SendFault::from)?;
     let handshaking = async {
@@ -211,17 +247,20 @@ async fn dial(backend: &Backend, slot: Option<Dialling<'_>>) -> Result<Place, Ex
     let dead = Arc::new(AtomicBool::new(false));
     let (ended, freed) = (dead.clone(), backend.lines.freed.clone());
     tokio::spawn(async move {
+        tokio::pin!(connection);
         // Its error reaches every call on it; here only its end matters.
-        let _ = connection.await;
+        match own {
+            None => drop(connection.await),
+            Some((_permit, leaving)) => tokio::select! {
+                _ = &mut connection => {}
+                _ = leaving => drop(timeout(CLOSING, connection).await),
+            },
+        }
         ended.store(true, Ordering::Relaxed);
         freed.notify_one();
     });
     let (used, freed) = (Mutex::new(Instant::now()), backend.lines.freed.clone());
-    let line = Arc::new(Line { sender, in_flight: AtomicUsize::new(1), dead, used, freed });
-    if slot.is_some() {
-        backend.lines.keep(&line);
-    }
-    Ok(Place(line))
+    Ok(Arc::new(Line { sender, in_flight: AtomicUsize::new(1), dead, used, freed }))
 }
 
 /// A call that failed; untaken: it was not sent, or the backend said that it did not process it.
@@ -247,7 +286,7 @@ impl From<SendFault> for Broken {
 impl Place {
     /// What the connection says of a call that was never sent. It takes no other, either.
     fn refused(&self, error: &h2::Error) -> Broken {
-        self.0.dead.store(true, Ordering::Relaxed);
+        self.line.dead.store(true, Ordering::Relaxed);
         Broken { untaken: true, ..broken(error) }
     }
 }
@@ -265,7 +304,9 @@ fn said(response: &mut ResponseFuture, error: &h2::Error) -> Result<Response<Rec
 /// were not processed (RFC 9113 sections 6.8 and 8.7); of a connection that ends, nothing of the kind is known.
 fn broken(error: &h2::Error) -> Broken {
     let refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
-    let untaken = error.is_remote() && refused;
+    // A backend that says that it is asked too much is not asked more: the exporter comes again when it sees fit.
+    let too_much = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+    let untaken = error.is_remote() && refused && !too_much;
     let fault = match error.reason() {
         Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR) if !error.is_remote() => {
             SendFault::Undecodable
@@ -283,7 +324,7 @@ async fn attempt<S: Supply>(
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
 ) -> Result<GrpcAnswer, Broken> {
-    let ready = place.0.sender.clone().ready();
+    let ready = place.line.sender.clone().ready();
     let mut sender = match timeout(backend.settings.connect_timeout, ready).await {
         Ok(Ok(sender)) => sender,
         Ok(Err(error)) => return Err(place.refused(&error)),
@@ -297,7 +338,7 @@ async fn attempt<S: Supply>(
         stream.send_reset(Reason::CANCEL);
         if failed.fault == ExchangeFault::Backend(SendFault::TimedOut) || failed.is_last {
             // It may be the connection that is dead, or it is about to end; later calls take another.
-            place.0.dead.store(true, Ordering::Relaxed);
+            place.line.dead.store(true, Ordering::Relaxed);
         }
     }
     result

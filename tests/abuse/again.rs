@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use testkit::{Sample, World, WorldPlan};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,9 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::frames::{self, ACK, END_HEADERS, END_STREAM};
 
+const SOON: Duration = Duration::from_secs(30);
+
 const NO_ERROR: u32 = 0;
 const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
+const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// What becomes of one stream.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +29,8 @@ enum Turn {
     Reset(u32),
     /// `GOAWAY` whose last stream is the one before this.
     GoAwayBefore,
+    /// The same with `ENHANCE_YOUR_CALM`.
+    TooMuch,
     /// `GOAWAY` whose last stream is this one; then the connection ends.
     GoAwayAfter,
     /// The connection ends.
@@ -36,6 +42,14 @@ struct Backend {
     url: String,
     turns: Arc<Mutex<VecDeque<Turn>>>,
     asked: Arc<AtomicUsize>,
+    connections: Arc<Connections>,
+}
+
+/// How many are open, and have been at once.
+#[derive(Default)]
+struct Connections {
+    open: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Backend {
@@ -45,11 +59,17 @@ impl Backend {
             url: format!("http://{}", listener.local_addr().unwrap()),
             turns: Arc::default(),
             asked: Arc::default(),
+            connections: Arc::default(),
         };
-        let (turns, asked) = (backend.turns.clone(), backend.asked.clone());
+        let (turns, asked, connections) = (backend.turns.clone(), backend.asked.clone(), backend.connections.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, turns.clone(), asked.clone()));
+                let (turns, asked, connections) = (turns.clone(), asked.clone(), connections.clone());
+                tokio::spawn(async move {
+                    connections.most.fetch_max(connections.open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let _gone = serve(stream, turns, asked).await;
+                    connections.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         backend
@@ -87,8 +107,8 @@ async fn serve(
             frames::DATA if flags & END_STREAM != 0 => {
                 asked.fetch_add(1, Ordering::SeqCst);
                 let turn = turns.lock().unwrap().pop_front().unwrap_or(Turn::Answer);
-                let go_away = |last: u32| {
-                    let payload = [last.to_be_bytes(), NO_ERROR.to_be_bytes()].concat();
+                let go_away = |last: u32, code: u32| {
+                    let payload = [last.to_be_bytes(), code.to_be_bytes()].concat();
                     frames::frame(frames::GOAWAY, 0, 0, &payload)
                 };
                 match turn {
@@ -96,9 +116,10 @@ async fn serve(
                     Turn::Reset(code) => {
                         stream.write_all(&frames::frame(frames::RST_STREAM, 0, id, &code.to_be_bytes())).await?;
                     }
-                    Turn::GoAwayBefore => stream.write_all(&go_away(id.saturating_sub(2))).await?,
+                    Turn::GoAwayBefore => stream.write_all(&go_away(id.saturating_sub(2), NO_ERROR)).await?,
+                    Turn::TooMuch => stream.write_all(&go_away(id.saturating_sub(2), ENHANCE_YOUR_CALM)).await?,
                     Turn::GoAwayAfter => {
-                        stream.write_all(&go_away(id)).await?;
+                        stream.write_all(&go_away(id, NO_ERROR)).await?;
                         return stream.shutdown().await;
                     }
                     Turn::Close => return stream.shutdown().await,
@@ -122,7 +143,7 @@ fn answer(id: u32) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_was_not_processed_goes_out_again() {
-    use Turn::{Answer, Close, GoAwayAfter, GoAwayBefore, Reset};
+    use Turn::{Answer, Close, GoAwayAfter, GoAwayBefore, Reset, TooMuch};
     let backend = Backend::start().await;
     let mut plan = WorldPlan::default();
     plan.config = plan.config.replace("{ingest}", &backend.url);
@@ -137,6 +158,9 @@ async fn only_what_was_not_processed_goes_out_again() {
         (&[refused, refused, refused, refused, refused, refused, Answer], 14, 6),
         (&[GoAwayBefore], 0, 2),
         (&[GoAwayBefore, refused], 0, 3),
+        // It is asked too much already.
+        (&[TooMuch], 14, 1),
+        (&[refused, TooMuch], 14, 2),
         (&[Reset(INTERNAL_ERROR)], 14, 1),
         (&[GoAwayAfter], 14, 1),
         (&[Close], 14, 1),
@@ -152,6 +176,35 @@ async fn only_what_was_not_processed_goes_out_again() {
             assert_eq!(found, (Some(*status), *times), "{turns:?}, reused: {reused}: {:?}", answer.grpc_message());
         }
     }
+}
+
+/// Scenario: two hundred exports at once to a backend that takes none. Guarantees: each goes out six times at most, over a
+/// bounded number of connections at once; then its exporter is told to come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_takes_nothing_is_not_dialled_by_each_call() {
+    const CALLS: usize = 200;
+    let backend = Backend::start().await;
+    let mut plan = WorldPlan::default();
+    plan.config = plan.config.replace("{ingest}", &backend.url);
+    let world = World::start_with(plan).await.unwrap();
+    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector")).deadline(SOON);
+    backend.play(&[Turn::Reset(REFUSED_STREAM); 6 * CALLS]);
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..CALLS {
+        let caller = caller.clone();
+        calls.spawn(async move { caller.export_grpc(&Sample::traces("checkout", 1)).await.unwrap().grpc_status() });
+    }
+    while let Some(status) = calls.join_next().await {
+        assert_eq!(status.unwrap(), Some(14));
+    }
+    let asked = backend.asked.load(Ordering::SeqCst);
+    // Fewer where one had no connection of its own within `timeouts.connect`.
+    assert!((CALLS..=6 * CALLS).contains(&asked), "{asked}");
+    let most = backend.connections.most.load(Ordering::SeqCst);
+    // Those that are just being closed, the backend may see for a moment longer.
+    assert!(most <= 64 + 8, "{most} connections at once");
+    backend.play(&[]);
+    assert_eq!(caller.export_grpc(&Sample::traces("checkout", 1)).await.unwrap().grpc_status(), Some(0));
 }
 
 /// What a backend has taken, by its bytes, and how many connections it has had.
