@@ -33,6 +33,8 @@ bindings:
   - { name: auditors, subjects: [{ issuer: okta, group: audit }], permissions: [gateway.audit.read], apps: [shop, empty] }
   - { name: sealed, effect: deny, subjects: [{ issuer: okta, group: audit }], permissions: [gateway.*.read], apps: [shop/search] }
   - { name: over, subjects: [{ issuer: okta, group: audit }], permissions: [ingest.*], apps: [platform], until: 1970-01-01T00:00:00Z }
+  - { name: stopped, subjects: [{ issuer: okta, group: stopped }], permissions: [ingest.*], apps: [platform] }
+  - { name: halt, effect: deny, subjects: [{ issuer: okta, group: stopped }], permissions: [ingest.*], apps: [platform] }
 ";
 
 fn policy() -> Policy {
@@ -118,6 +120,7 @@ fn a_call_becomes_a_permit_or_a_denial_with_its_reason() {
         ("ops", export(None), Err(Reason::AppAmbiguous)),
         ("ops", export(Some("shop/search")), Ok("shop/search shop-prod ops full")),
         ("ops", export(Some("empty")), Err(Reason::AppWithoutProject)),
+        ("dev", export(Some("empty")), Err(Reason::NotPermitted)),
         ("lone", export(None), Err(Reason::NoWritableApp)),
         ("none", export(None), Err(Reason::NoWritableApp)),
         ("dev", query("acme", &streams), Ok("shop/checkout checkout-prod dev -")),
@@ -157,6 +160,8 @@ fn a_call_becomes_a_permit_or_a_denial_with_its_reason() {
 fn a_denial_names_the_bindings_that_denied() {
     let denial = policy().judge(&member("ops"), &call(query("acme", &["projects", "platform-prod"])), UnixMillis(0));
     assert_eq!(denial.unwrap_err().bindings, [Arc::from("closed")]);
+    let nowhere = policy().judge(&member("stopped"), &call(export(None)), UnixMillis(0)).unwrap_err();
+    assert_eq!((nowhere.reason, nowhere.bindings), (Reason::NoWritableApp, vec![Arc::from("halt")]));
 }
 
 #[test]
