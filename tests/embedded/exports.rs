@@ -3,6 +3,7 @@
 
 use std::io::Read as _;
 
+use http::Method;
 use lightkeeper::otlp::{Encoding, Signal};
 use testkit::emulator::{Export, Level};
 use testkit::samples::FORGED;
@@ -98,6 +99,53 @@ async fn encodings_say_the_same() {
             assert_eq!(told(&exports[0]), told(&exports[1]));
             assert_eq!(exports[0].items(), sample.items() as u64);
         }
+    }
+}
+
+/// Scenario: `null` for what is left out, at every level, and media types in capitals; and what no reader takes. Guarantees:
+/// the emulator takes what a Collector's receiver takes, and counts it alike (OTLP specification, "JSON Protobuf Encoding";
+/// RFC 9110 section 8.3.1).
+#[tokio::test]
+async fn nulls_and_capitals_are_taken_as_a_collector_takes_them() {
+    let emulator = Emulator::start().await.unwrap();
+    let caller = sender(&emulator, "shop-prod");
+    let scope = |inside: &str| format!(r#"{{"resourceSpans":[{{"resource":null,"scopeSpans":[{inside}]}}]}}"#);
+    let span = |inside: &str| scope(&format!(r#"{{"scope":null,"schemaUrl":null,"spans":[{{{inside}}}]}}"#));
+    let metric = |inside: &str| {
+        format!(r#"{{"resourceMetrics":[{{"schemaUrl":null,"scopeMetrics":[{{"metrics":[{{{inside}}}]}}]}}]}}"#)
+    };
+    let (traces, metrics) = ("/v1/traces", "/v1/metrics");
+    for (path, kind, body, expected) in [
+        (traces, "application/json", r#"{"resourceSpans":null}"#.to_owned(), Some(0)),
+        (traces, "application/json", scope(r#"{"spans":null}"#), Some(0)),
+        (traces, "application/json", span(r#""name":null,"spanId":null,"attributes":null,"events":null"#), Some(1)),
+        (
+            traces,
+            "application/json",
+            span(r#""attributes":[{"key":null,"value":null},{"key":"a","value":{"stringValue":null}}]"#),
+            Some(1),
+        ),
+        (metrics, "application/json", metric(r#""name":null,"sum":null,"gauge":{"dataPoints":null}"#), Some(0)),
+        (
+            metrics,
+            "application/json",
+            metric(r#""gauge":{"dataPoints":[{"attributes":null,"exemplars":null}]}"#),
+            Some(1),
+        ),
+        (traces, "Application/JSON", span(""), Some(1)),
+        (traces, "APPLICATION/JSON; charset=UTF-8", span(""), Some(1)),
+        (traces, "Application/X-Protobuf", String::new(), Some(0)),
+        (traces, "application/json", span(r#""name":1"#), None),
+        (traces, "application/json", scope(r#"{"spans":{}}"#), None),
+        (traces, "application/json", "[]".to_owned(), None),
+    ] {
+        emulator.clear();
+        let answer =
+            caller.send(Method::POST, path, &[("content-type", kind)], body.clone().into_bytes()).await.unwrap();
+        assert_eq!(answer.status, if expected.is_some() { 200 } else { 400 }, "{kind} {body}");
+        let answered = answer.header("content-type").unwrap();
+        assert_eq!(answered.ends_with("json"), kind.to_lowercase().contains("json"), "{kind}");
+        assert_eq!(emulator.exports().first().map(Export::items), expected, "{kind} {body}");
     }
 }
 

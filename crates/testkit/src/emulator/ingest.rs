@@ -22,10 +22,16 @@ pub(super) enum Dialect {
     Grpc,
 }
 
+/// The body's media type without parameters, lower case: its case means nothing (RFC 9110 section 8.3.1).
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Whether a head belongs to gRPC at all.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.starts_with(GRPC.as_bytes()) && !kind.starts_with(b"application/grpc-web")
+    let kind = media_type(headers);
+    kind.starts_with(GRPC) && !kind.starts_with("application/grpc-web")
 }
 
 /// The signal of an OTLP/HTTP path (`docs/backends/lightstep.md`, paths of ingest): the standard ones, the versioned aliases,
@@ -144,15 +150,15 @@ pub(super) fn dialect(headers: &HeaderMap) -> Dialect {
     if is_grpc(headers) {
         return Dialect::Grpc;
     }
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let json = kind.starts_with(b"application/json") || kind.starts_with(b"application/x-json");
+    let kind = media_type(headers);
+    let json = kind.starts_with("application/json") || kind.starts_with("application/x-json");
     Dialect::Http(if json { Encoding::Json } else { Encoding::Protobuf })
 }
 
 fn speaks(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    ["application/x-protobuf", "application/protobuf", "application/json", "application/x-json"].contains(&kind)
+    let kind = media_type(headers);
+    ["application/x-protobuf", "application/protobuf", "application/json", "application/x-json"]
+        .contains(&kind.as_str())
 }
 
 impl Dialect {

@@ -38,8 +38,7 @@ pub(super) fn decode(signal: Signal, body: &[u8]) -> Option<Vec<ExportedResource
                     }
                 }
             }
-            let scope = part.get("scope").filter(|scope| !scope.is_null());
-            let name = scope.map_or(Some(String::new()), |scope| text(scope, "name"))?;
+            let name = text(member(part, "scope")?, "name")?;
             let attributes = member_attributes(part, "scope")?;
             exported.scopes.push(ExportedScope { name, attributes, schema_url: text(part, "schemaUrl")?, records });
         }
@@ -120,35 +119,48 @@ fn points(metric: &Value) -> Option<Vec<ExportedRecord>> {
     Some(points)
 }
 
+/// What stands for a message: an object, or `null`, which the Collector's reader takes for an empty one (ProtoJSON, "JSON
+/// format": a parser accepts `null` as the default of any field).
+fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    match value {
+        Value::Null => Some(&Value::Null),
+        Value::Object(members) => Some(members.get(name).unwrap_or(&Value::Null)),
+        _ => None,
+    }
+}
+
 /// An absent list is empty.
 fn list<'v>(value: &'v Value, name: &str) -> Option<&'v [Value]> {
-    match value.as_object()?.get(name) {
-        None | Some(Value::Null) => Some(&[]),
-        Some(Value::Array(values)) => Some(values),
-        Some(_) => None,
+    match member(value, name)? {
+        Value::Null => Some(&[]),
+        Value::Array(values) => Some(values),
+        _ => None,
     }
 }
 
 /// An absent text is empty.
 fn text(value: &Value, name: &str) -> Option<String> {
-    match value.as_object()?.get(name) {
-        None | Some(Value::Null) => Some(String::new()),
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(_) => None,
+    match member(value, name)? {
+        Value::Null => Some(String::new()),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
     }
 }
 
-fn member_attributes(value: &Value, member: &str) -> Option<Attributes> {
-    let inside = value.get(member).filter(|inside| !inside.is_null());
-    inside.map_or(Some(Attributes::new()), |inside| attributes(inside, "attributes"))
+fn member_attributes(value: &Value, name: &str) -> Option<Attributes> {
+    attributes(member(value, name)?, "attributes")
 }
 
 fn attributes(value: &Value, name: &str) -> Option<Attributes> {
     let mut pairs = Attributes::new();
     for pair in list(value, name)? {
         let value = pair.get("value").and_then(Value::as_object).and_then(|value| value.values().next());
-        let value = value.map_or_else(String::new, |value| value.as_str().map_or(value.to_string(), str::to_owned));
-        pairs.push((pair.get("key")?.as_str()?.to_owned(), value));
+        let value = match value {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        };
+        pairs.push((text(pair, "key")?, value));
     }
     Some(pairs)
 }

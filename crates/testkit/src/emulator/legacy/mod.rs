@@ -76,8 +76,7 @@ impl Opened {
 
 /// The format of a request, if it is one of these.
 pub(super) fn format(head: &request::Parts) -> Option<Format> {
-    let kind = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    Format::of(head.uri.path(), kind)
+    Format::of(head.uri.path(), &super::ingest::media_type(&head.headers))
 }
 
 impl State {
