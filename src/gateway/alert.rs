@@ -19,9 +19,6 @@ use crate::clock::UnixMillis;
 use crate::forward::DestinationSettings;
 use crate::profiles::{AlertLayout, Ui, UiPage, UiSpot};
 
-/// How long before and after an alert its traces are looked for.
-const AROUND_MILLIS: i64 = 15 * 60 * 1000;
-
 /// How much is kept of a name, an id or a state, in characters.
 const TEXT_LIMIT: usize = 256;
 
@@ -163,7 +160,7 @@ impl DeepLinks {
         now: UnixMillis,
     ) -> Self {
         let at = told.time.unwrap_or(now).0;
-        let window = Some((at.saturating_sub(AROUND_MILLIS), at.saturating_add(AROUND_MILLIS)));
+        let window = Some(ui.window(Some(at), now.0));
         let link = |page| ui.link(page, &UiSpot { project: project?, id: told.id.as_deref(), name: None, window });
         let console = public.map(|public| {
             let segments = app.as_str().split('/').filter(|segment| !segment.is_empty());
@@ -242,11 +239,11 @@ mod tests {
         );
         assert_eq!(console(Some("https://gw"), "/").as_deref(), Some("https://gw/.lightkeeper/"));
         assert_eq!(DeepLinks::of(None, &app("shop"), &ui, None, &told, now), DeepLinks::default());
-        let told = Told { id: Some("a/../<b>".to_owned()), time: Some(UnixMillis(AROUND_MILLIS)), ..Told::default() };
+        let told = Told { id: Some("a/../<b>".to_owned()), time: Some(UnixMillis(30 * 60_000)), ..Told::default() };
         let links = DeepLinks::of(None, &app("shop"), &ui, Some("shop prod"), &told, now);
         let at = |rest: &str| Some(format!("https://app.lightstep.com/shop%20prod/{rest}"));
         assert_eq!((links.services, links.dashboards), (at("service-directory"), at("dashboards")));
-        assert_eq!(links.traces, at("explorer?start_micros=0&end_micros=1800000000"));
+        assert_eq!(links.traces, at("explorer?start_micros=0&end_micros=3600000000"));
         assert_eq!(links.alert, at("alerts/a%2F..%2F%3Cb%3E"));
     }
 }

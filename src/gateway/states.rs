@@ -23,8 +23,6 @@ use crate::profiles::{StateSource, TreeResource, TreeSource, UiPage, UiSpot};
 
 /// States asked one by one for one question. More alerts than people look at.
 pub(super) const ASKED_LIMIT: usize = 500;
-/// Around an alert's time, or before now where it is not known, in milliseconds.
-const WINDOW_MS: i64 = 30 * 60 * 1000;
 
 /// What was found beside the lists.
 #[derive(Default)]
@@ -127,11 +125,8 @@ pub(super) struct Around {
 impl Around {
     /// Around this time, or before now where it is not known. `since`: Unix milliseconds.
     pub fn of(house: &House, project: &str, since: Option<i64>, now: UnixMillis) -> Self {
-        let window = match since {
-            Some(since) => (since.saturating_sub(WINDOW_MS), since.saturating_add(WINDOW_MS)),
-            None => (now.0.saturating_sub(2 * WINDOW_MS), now.0),
-        };
-        let link = |page| house.ui.link(page, &UiSpot { project, window: Some(window), ..UiSpot::default() });
+        let window = Some(house.ui.window(since, now.0));
+        let link = |page| house.ui.link(page, &UiSpot { project, window, ..UiSpot::default() });
         Around {
             services: link(UiPage::Services),
             dashboards: link(UiPage::Dashboards),

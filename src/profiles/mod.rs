@@ -69,6 +69,7 @@ pub struct Profile {
     buckets: Vec<matching::Bucket>,
     tree: Vec<TreeResource>,
     ui_base: String,
+    ui_around_ms: i64,
     ui_pages: Vec<(UiPage, String)>,
 }
 
@@ -310,6 +311,7 @@ impl Profile {
             buckets: Vec::new(),
             tree: Vec::new(),
             ui_base: String::new(),
+            ui_around_ms: 0,
             ui_pages: Vec::new(),
         }
     }

@@ -286,6 +286,8 @@ fn a_table_that_could_mean_two_things_is_refused() {
         let fault = Profile::parse(&broken).unwrap_err();
         assert!(fault.contains(word), "{word}: {fault}");
     }
+    let broken = text.replacen("around_minutes: 30", "around_minutes: 0", 1);
+    assert!(Profile::parse(&broken).unwrap_err().contains("around_minutes"));
     let legacy = |row: &str| text.replacen("  legacy:\n", &format!("  legacy:\n    - {{ {row} }}\n"), 1);
     for (row, word) in [
         ("path: /x, format: bulk, signal: logs, upstream: logs", "no media type"),

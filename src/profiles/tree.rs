@@ -97,6 +97,8 @@ pub struct Ui {
     /// `None`: there are none.
     base: Option<String>,
     pages: Vec<(UiPage, String)>,
+    /// How much is shown before and after a time, in milliseconds.
+    around_ms: i64,
 }
 
 /// What a link is to. What a template does not ask for is not used.
@@ -116,7 +118,19 @@ impl Ui {
             UiBase::Off => None,
             UiBase::At(base) => Some(base.clone()),
         };
-        Ui { base: base.filter(|base| !base.is_empty()), pages: profile.ui_pages.clone() }
+        Ui {
+            base: base.filter(|base| !base.is_empty()),
+            pages: profile.ui_pages.clone(),
+            around_ms: profile.ui_around_ms,
+        }
+    }
+
+    /// What to show of what happened at a time; where none is known, as much of what came before now. Unix milliseconds.
+    pub fn window(&self, at: Option<i64>, now: i64) -> (i64, i64) {
+        match at {
+            Some(at) => (at.saturating_sub(self.around_ms), at.saturating_add(self.around_ms)),
+            None => (now.saturating_sub(self.around_ms.saturating_mul(2)), now),
+        }
     }
 
     /// An absolute link; `None` if there are no links, no such page, or a value that it needs is not there.
@@ -167,6 +181,7 @@ impl Profile {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawUi {
     base: String,
+    around_minutes: u16,
     pages: Vec<RawPage>,
 }
 
@@ -246,7 +261,11 @@ pub(super) fn furnish(profile: &mut Profile, ui: RawUi, rows: Vec<RawTree>) -> R
             return Err(format!("`{}` is no template of a link", page.path));
         }
     }
+    if ui.around_minutes == 0 {
+        return Err("links to what happened round a time show nothing: `around_minutes` is 0".to_owned());
+    }
     profile.ui_base = ui.base;
+    profile.ui_around_ms = i64::from(ui.around_minutes) * 60_000;
     profile.ui_pages = ui.pages.into_iter().map(|page| (page.page, page.path)).collect();
     let mut table: Vec<TreeResource> = Vec::with_capacity(rows.len());
     for row in rows {
@@ -324,6 +343,21 @@ mod tests {
         assert_eq!(Ui::new(&profile, &UiBase::Off).link(UiPage::Stream, &spot), None);
         let own = Ui::new(&profile, &UiBase::Profile).link(UiPage::Dashboards, &spot);
         assert_eq!(own.as_deref(), Some("https://app.lightstep.com/a%20b/dashboards"));
+    }
+
+    #[test]
+    fn a_window_is_as_long_with_a_time_as_without_one() {
+        let ui = Ui::new(&Profile::lightstep(), &UiBase::Profile);
+        let half_hour = 30 * 60_000;
+        for (at, now, expected) in [
+            (Some(half_hour), 7, (0, 2 * half_hour)),
+            (None, 2 * half_hour, (0, 2 * half_hour)),
+            (Some(i64::MAX), 7, (i64::MAX - half_hour, i64::MAX)),
+            (Some(i64::MIN), 7, (i64::MIN, i64::MIN + half_hour)),
+            (None, i64::MIN, (i64::MIN, i64::MIN)),
+        ] {
+            assert_eq!(ui.window(at, now), expected, "{at:?} {now}");
+        }
     }
 
     #[test]
