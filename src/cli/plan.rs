@@ -86,7 +86,6 @@ fn join(
     read_at: UnixMillis,
     (mut checked, mut findings): (Option<Checked>, Vec<Diagnostic>),
 ) -> Loaded {
-    let profile = Profile::lightstep();
     let around = match &checked {
         Some(checked) => Some(Glance {
             organization: checked.organization.clone(),
@@ -95,10 +94,12 @@ fn join(
             trust_domains: checked.trust_domain_issuers(),
             authorities: checked.authorities(),
             destinations: checked.alerts.destinations.iter().map(|one| one.name.clone()).collect(),
+            profile: checked.profile.clone(),
         }),
         None => config::glance(path),
     };
-    let policy = around.and_then(|around| read_policy(&around, &profile, clock, &mut findings));
+    let profile = around.as_ref().map_or_else(Profile::standard, |around| around.profile.clone());
+    let policy = around.and_then(|around| read_policy(&around, clock, &mut findings));
     if let (Some(checked), Some(policy)) = (&mut checked, &policy) {
         findings.extend(checked.infer_trust_domains(&policy.trust_domains()));
         let bindings: Vec<&str> = policy.binding_names().collect();
@@ -116,12 +117,7 @@ fn join(
     Loaded { checked, policy, profile, findings, read_at }
 }
 
-fn read_policy(
-    around: &Glance,
-    profile: &Arc<Profile>,
-    clock: &Clock,
-    findings: &mut Vec<Diagnostic>,
-) -> Option<Arc<Policy>> {
+fn read_policy(around: &Glance, clock: &Clock, findings: &mut Vec<Diagnostic>) -> Option<Arc<Policy>> {
     let file = &around.policy;
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
@@ -131,7 +127,7 @@ fn read_policy(
         }
     };
     let surroundings = Surroundings {
-        profile,
+        profile: &around.profile,
         organization: &around.organization,
         issuers: &around.issuers,
         trust_domains: &around.trust_domains,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::client_tokens::{self, PlacedClientToken};
@@ -15,7 +16,7 @@ use super::raw::{
 };
 use super::report::{Content, Report};
 use super::webhooks::{self, PlacedWebhook};
-use super::{alerts, client_ca, egress, ingest, issuers, limits, listeners, query, upstreams, vault, web};
+use super::{alerts, backend, client_ca, egress, ingest, issuers, limits, listeners, query, upstreams, vault, web};
 use crate::accept::ListenerSettings;
 use crate::apps::AppPath;
 use crate::audit::{AuditSettings, OnFailure};
@@ -26,6 +27,7 @@ use crate::forward::UpstreamSettings;
 use crate::gateway::{AlertSettings, QuerySettings};
 use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings, WebhookSettings};
 use crate::limits::Limits;
+use crate::profiles::Profile;
 use crate::transform::IngestSettings;
 use crate::vault::VaultSettings;
 
@@ -39,6 +41,8 @@ pub struct Checked {
     pub listeners: Vec<ListenerSettings>,
     pub admin: SocketAddr,
     pub issuers: Vec<IssuerSettings>,
+    /// What is known of the backend that all upstreams lead to.
+    pub profile: Arc<Profile>,
     pub upstreams: Upstreams,
     pub ingest: IngestSettings,
     pub query: QuerySettings,
@@ -193,6 +197,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let egress = egress::egress(report, &raw.egress);
     let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref(), &egress);
     let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
+    let profile = backend::profile(report, &raw.upstreams);
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
         upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds), &egress)
     };
@@ -204,7 +209,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         logs: door(&raw.upstreams.logs, "logs", 30),
     };
     let ingest = ingest::ingest(report, &raw.ingest);
-    let query = query::query(report, &raw.query, &raw.upstreams);
+    let query = query::query(report, &raw.query, &raw.upstreams, &profile);
     let vault = vault::vault(report, &raw.vault);
     let login = web::login(report, raw);
     let webhooks = webhooks::webhooks(report, &raw.vault.webhooks);
@@ -224,6 +229,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
         listeners,
         admin,
         issuers,
+        profile,
         upstreams,
         ingest,
         query,

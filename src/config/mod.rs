@@ -7,6 +7,7 @@
 
 mod address;
 mod alerts;
+mod backend;
 mod checked;
 mod claims;
 mod client_ca;
@@ -36,10 +37,12 @@ pub use egress::{WayOut, ways_out};
 pub use report::{OWN_NAME_FORM, is_own_name};
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::authorize::{CertificateAuthority, TrustDomainIssuer};
 use crate::document::{self, Diagnostic};
 use crate::egress::Environment;
+use crate::profiles::Profile;
 
 /// Reads and checks the file at `path` and everything that it names, except what the policy says. The
 /// configuration is there unless an error is among the findings.
@@ -89,6 +92,8 @@ pub struct Glance {
     pub authorities: Vec<CertificateAuthority>,
     /// Of alerts.
     pub destinations: Vec<String>,
+    /// Of the backend.
+    pub profile: Arc<Profile>,
 }
 
 /// Glances at the file at `path`; `None` if it does not even name a policy.
@@ -120,6 +125,8 @@ pub fn glance(path: &Path) -> Option<Glance> {
         issuers: Vec<LenientIssuer>,
         #[serde(default)]
         alerts: LenientAlerts,
+        #[serde(default)]
+        upstreams: serde_json::Value,
     }
     #[derive(Default, serde::Deserialize)]
     struct LenientAlerts {
@@ -143,7 +150,10 @@ pub fn glance(path: &Path) -> Option<Glance> {
             }
         }
     }
+    let doors = lenient.upstreams.as_object();
+    let named = doors.into_iter().flatten().filter_map(|(_, door)| door.get("profile")?.as_str());
     Some(Glance {
+        profile: backend::glimpsed(named),
         organization: lenient.organization,
         policy: path.parent().unwrap_or(Path::new("")).join(lenient.policy),
         trust_domains: lenient.issuers.iter().filter_map(trust_domain).collect(),

@@ -40,14 +40,14 @@ pub struct RawQuery {
     pub deadline: Option<Spanned<RawDuration>>,
 }
 
-pub fn query(report: &mut Report<'_>, raw: &RawQuery, upstreams: &RawUpstreams) -> QuerySettings {
+pub fn query(report: &mut Report<'_>, raw: &RawQuery, upstreams: &RawUpstreams, profile: &Profile) -> QuerySettings {
     let default = QuerySettings::default();
     let longest = |seconds| Duration::ZERO..=Duration::from_secs(seconds);
     let cached = duration_between(report, raw.cache.as_ref(), "query.cache", Duration::ZERO, longest(60));
     QuerySettings {
         coalesce: raw.coalesce.map_or(default.coalesce, |given| given.0),
         cache: Some(cached).filter(|cached| !cached.is_zero()),
-        rates: rates(report, &raw.rates),
+        rates: rates(report, &raw.rates, profile),
         parallel_projects: raw.parallel.map_or(default.parallel_projects, usize::from),
         deadline: duration_between(
             report,
@@ -60,8 +60,7 @@ pub fn query(report: &mut Report<'_>, raw: &RawQuery, upstreams: &RawUpstreams) 
     }
 }
 
-fn rates(report: &mut Report<'_>, raw: &Entries<Spanned<String>>) -> Vec<(Arc<str>, Rate)> {
-    let profile = Profile::lightstep();
+fn rates(report: &mut Report<'_>, raw: &Entries<Spanned<String>>, profile: &Profile) -> Vec<(Arc<str>, Rate)> {
     let classes: Vec<&str> = profile.rates().iter().map(|(class, _)| class.as_ref()).collect();
     let mut checked = Vec::new();
     for (class, given) in &raw.0 {

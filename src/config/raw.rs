@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use super::alerts::RawAlerts;
+use super::backend::RawProfile;
 pub use super::client_ca::RawClientCa;
 pub use super::egress::{RawEgress, RawProxy};
 pub use super::forms::RawSwitch;
@@ -202,9 +203,8 @@ pub struct RawUpstreams {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstream")]
 pub struct RawUpstream {
-    /// Which backend it is; default and only choice so far: `lightstep`.
-    #[serde(default)]
-    pub profile: RawProfile,
+    /// Which backend it is, the same at all upstreams; default: as at the others, or `lightstep`.
+    pub profile: Option<Spanned<RawProfile>>,
     /// `https://host`, with a port and a path prefix if need be.
     pub url: Spanned<String>,
     /// PEM file: the roots to trust; default: the system's.
@@ -219,14 +219,6 @@ pub struct RawUpstream {
     /// Only at `query`: where the backend's own pages are, for links into them, or `off`; default: as the
     /// profile has it.
     pub ui: Option<Spanned<String>>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Profile")]
-pub enum RawProfile {
-    #[default]
-    Lightstep,
 }
 
 /// A client certificate of ours.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::address::HttpUrl;
 use super::egress::{own, route};
 use super::limits::{duration_between, hours};
-use super::raw::{RawClient, RawProfile, RawUpstream};
+use super::raw::{RawClient, RawUpstream};
 use super::report::{Content, Report};
 use crate::document::Spanned;
 use crate::egress::Egress;
@@ -22,7 +22,6 @@ pub fn upstream(
     read: Duration,
     egress: &Egress,
 ) -> Option<UpstreamSettings> {
-    let RawProfile::Lightstep = raw.profile;
     let subject = |key: &str| format!("upstreams.{which}.{key}");
     let url = url(report, &raw.url, &subject("url"));
     let plaintext = url.as_ref().is_some_and(|(url, _)| !url.tls);

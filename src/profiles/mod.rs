@@ -241,6 +241,27 @@ pub enum TokenPlace {
 }
 
 impl Profile {
+    /// The names of the built-in profiles; the first is taken where none is named.
+    pub const NAMES: [&str; 1] = ["lightstep"];
+
+    /// The built-in profile of this name.
+    pub fn named(name: &str) -> Option<Arc<Profile>> {
+        match name {
+            "lightstep" => Some(Profile::lightstep()),
+            _ => None,
+        }
+    }
+
+    /// The profile that is taken where none is named.
+    pub fn standard() -> Arc<Profile> {
+        Profile::lightstep()
+    }
+
+    /// All built-in profiles.
+    pub fn built_in() -> impl Iterator<Item = Arc<Profile>> {
+        Profile::NAMES.into_iter().filter_map(Profile::named)
+    }
+
     /// The profile of Lightstep, read once. Should the built-in text be unreadable (a test proves that it is not), the
     /// profile knows no operation at all, and everything is refused.
     pub fn lightstep() -> Arc<Profile> {

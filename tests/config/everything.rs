@@ -154,6 +154,7 @@ fn every_key_arrives_in_the_checked_settings() {
         ..query.clone()
     };
     let logs = UpstreamSettings { host: "logs.example".into(), read_timeout: seconds(30), ..query.clone() };
+    assert_eq!(checked.profile.name, "lightstep");
     assert_eq!(
         checked.upstreams,
         Upstreams { ingest: Some(ingest), query: Some(query), collector: Some(collector), logs: Some(logs) }
