@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::load;
@@ -71,6 +72,7 @@ fn run(path: &Path) -> Result<(), Vec<String>> {
     for way in ways {
         tracing::info!(call = way.what, to = way.to, proxy = way.proxy.as_deref().unwrap_or("none"), "way out");
     }
+    raise_descriptors(plan.limits.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("gateway")
@@ -86,6 +88,25 @@ fn run(path: &Path) -> Result<(), Vec<String>> {
         until_stopped(gateway, signals).await;
         Ok(())
     })
+}
+
+/// Descriptors besides those of clients: two backends' connections, files, listeners.
+const OTHER_DESCRIPTORS: u64 = 2048;
+
+/// Each connection is a descriptor. The soft limit is commonly 1,024, for the sake of `select(2)`, which is not used here; a
+/// program that can do with more raises it to the hard one (systemd.exec(5), `LimitNOFILE`).
+fn raise_descriptors(connections: u32) {
+    let wanted = u64::from(connections) + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(limit = limit.current, "the limit of file descriptors cannot be raised to the hard one");
+    }
+    // None: there is no limit.
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        let hint = "raise it (LimitNOFILE, ulimit -n), or lower `limits.connections`";
+        tracing::warn!(limit, wanted, hint, "fewer file descriptors than connections may take");
+    }
 }
 
 /// Reads the same files again on each reload.

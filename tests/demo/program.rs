@@ -125,13 +125,26 @@ impl Program {
 
     /// The same with these variables in the environment.
     pub fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
-        let mut child = binary()
-            .envs(environment.iter().copied())
+        let mut command = binary();
+        command.envs(environment.iter().copied()).args(arguments);
+        Self::follow(command)
+    }
+
+    /// The same within limits, as the shell's `ulimit` sets them.
+    pub fn start_within(limits: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        let run = format!("ulimit {limits} && exec \"$0\" \"$@\"");
+        command
+            .args(["-c", &run])
+            .arg(binary().get_program())
             .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        Self::follow(command)
+    }
+
+    fn follow(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = Lines::follow(child.stdout.take().unwrap());
         let err = Lines::follow(child.stderr.take().unwrap());
         Program { child: Mutex::new(child), out, err, looked: AtomicU64::new(0) }
@@ -159,6 +172,15 @@ impl Program {
         let (at, line) = self.err.wait(from, |line| parse(line).is_some_and(|line| wanted(&line)));
         self.looked.store(at as u64 + 1, Ordering::SeqCst);
         parse(&line).unwrap()
+    }
+
+    /// What the system says of its limit of this name: soft and hard.
+    pub fn limit(&self, name: &str) -> (String, String) {
+        let id = self.child.lock().unwrap().id();
+        let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let mut values = line.split_whitespace().map(str::to_owned);
+        (values.next().unwrap(), values.next().unwrap())
     }
 
     /// `HUP`, `INT` or `TERM`.

@@ -87,3 +87,24 @@ fn numbers_go_on_over_rotation_restart_and_crash() {
     assert!(told.contains(&format!("to {}:", next - 1)) && next > last, "{told}");
     assert_eq!(numbers(&all[6..]), (next..next + 5).collect::<Vec<_>>());
 }
+
+/// Scenario: a gateway is started with the customary soft limit of file descriptors, and a hard one below and above what its
+/// connections may take. Guarantees: it raises the soft limit to the hard one, and warns where that is too low.
+#[test]
+fn file_descriptors_are_as_many_as_there_may_be() {
+    for (hard, warns) in [("1500", true), ("14000", false)] {
+        let folder = Folder::new(&format!("descriptors-{hard}"));
+        first_configuration(folder.path());
+        for port in ["4318", "8443", "9464"] {
+            folder.replace("lightkeeper.yaml", &format!("127.0.0.1:{port}"), "127.0.0.1:0");
+        }
+        let limits = format!("-Sn 1024 && ulimit -Hn {hard}");
+        let config = folder.file("lightkeeper.yaml");
+        let gateway = Program::start_within(&limits, &["serve", "--config", &config]);
+        gateway.any_log_line(|line| line["message"] == "admin listening");
+        assert_eq!(gateway.limit("Max open files"), (hard.to_owned(), hard.to_owned()));
+        let warned = gateway.log().contains("fewer file descriptors than connections may take");
+        assert_eq!(warned, warns, "{hard}: {}", gateway.log());
+        end(gateway);
+    }
+}
