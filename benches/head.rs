@@ -57,7 +57,7 @@ fn head(criterion: &mut Criterion) {
         ),
     ] {
         criterion.bench_function(name, |bencher| {
-            bencher.iter(|| read(std::hint::black_box(&parts), &connection, &profile, &limits).is_ok());
+            bencher.iter(|| read(std::hint::black_box(&parts), &connection, &profile, &[], &limits).is_ok());
         });
     }
 }

@@ -89,6 +89,7 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         groups_claim: ClaimPath::parse("groups").unwrap(),
         audience_claim: ClaimPath::parse("aud").unwrap(),
         types: vec!["jwt".to_owned()],
+        header: None,
         tokens: TokensTaken::Access,
         login_clients: Vec::new(),
         accepts_unverified_email: false,

@@ -10,6 +10,8 @@ use http::HeaderValue;
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
+use super::AssertionHeader;
+
 /// What a client showed of itself.
 pub struct Caller {
     /// At most one token: two different ones are refused before a `Caller` exists.
@@ -48,12 +50,14 @@ enum Value {
 }
 
 /// The place that carried a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carrier {
     Authorization,
     /// `lightstep-access-token`, for SDKs that can only set that, or another place of the backend's own token: a
     /// Basic password, Firehose's access key, a legacy report's body.
     AccessToken,
+    /// The header of a proxy's assertion, which counts for the issuers alone that name it.
+    Assertion(AssertionHeader),
 }
 
 impl Presented {
@@ -74,6 +78,14 @@ impl Presented {
             Value::Owned(token) => token,
         };
         value.get(self.start..).unwrap_or_default()
+    }
+
+    /// The header, if a proxy's assertion stood there.
+    pub fn assertion(&self) -> Option<&AssertionHeader> {
+        match &self.carrier {
+            Carrier::Assertion(header) => Some(header),
+            Carrier::Authorization | Carrier::AccessToken => None,
+        }
     }
 
     /// Whether this is meant as a client token, well or not.

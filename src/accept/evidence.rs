@@ -1,7 +1,8 @@
 //! Where a client's token may stand, and which of several counts.
 //!
 //! What it does: finds the one token of a head, and adds the one of a legacy report's body. What it refuses
-//! to know: whether a token holds. Invariants: two different tokens are refused, not chosen from; what only
+//! to know: whether a token holds. Invariants: two different tokens are refused, not chosen from; a token that stands
+//! in an assertion's header besides is judged as an assertion, by the narrower rule; what only
 //! fills the place of the backend's own token (`empty`, `developer`, an old access token) counts only where
 //! there is nothing else, and `identify` then says that it proves nothing.
 
@@ -11,7 +12,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{CLIENT_TOKEN_PREFIX, Caller, Carrier, Fault, Presented};
+use super::assertion;
+use super::{AssertionHeader, CLIENT_TOKEN_PREFIX, Caller, Carrier, Fault, Presented};
 use crate::profiles::{Profile, TokenPlace};
 
 /// Where Amazon Data Firehose puts the key of its HTTP endpoint.
@@ -21,15 +23,16 @@ const FIREHOSE_KEY: HeaderName = HeaderName::from_static("x-amz-firehose-access-
 pub(super) fn token(
     headers: &HeaderMap,
     profile: &Profile,
+    assertions: &[AssertionHeader],
     place: TokenPlace,
     has_certificate: bool,
 ) -> Result<Option<Presented>, Fault> {
-    let mut chosen = None;
+    let mut chosen = assertion::find(headers, assertions)?;
     let mut carried = Vec::with_capacity(2);
     if let Some(value) = only(headers, &AUTHORIZATION, is_same_credential)? {
         match basic_password(value).filter(|_| place == TokenPlace::Password) {
             Some(password) => carried.push(Presented::owned(password, Carrier::AccessToken)),
-            None => chosen = Some(authorization_token(value)?),
+            None => choose(&mut chosen, authorization_token(value)?)?,
         }
     }
     if let Some(value) = only(headers, &profile.access_token_header, PartialEq::eq)? {
@@ -44,16 +47,23 @@ pub(super) fn token(
     // form of a JWT or of a client token, or if there is no other.
     let mut placeholder = None;
     for token in carried {
-        match &chosen {
-            _ if !has_token_form(token.bytes()) => {
-                placeholder = placeholder.or(Some(token).filter(|token| !token.bytes().is_empty()));
-            }
-            None => chosen = Some(token),
-            Some(other) if other.bytes() == token.bytes() => {}
-            Some(_) => return Err(Fault::CredentialConflict),
+        if has_token_form(token.bytes()) {
+            choose(&mut chosen, token)?;
+        } else {
+            placeholder = placeholder.or(Some(token).filter(|token| !token.bytes().is_empty()));
         }
     }
     Ok(chosen.or(placeholder.filter(|_| !has_certificate)))
+}
+
+/// The same token in two places is one.
+fn choose(chosen: &mut Option<Presented>, token: Presented) -> Result<(), Fault> {
+    match chosen {
+        None => *chosen = Some(token),
+        Some(other) if other.bytes() == token.bytes() => {}
+        Some(_) => return Err(Fault::CredentialConflict),
+    }
+    Ok(())
 }
 
 /// The caller with the token of a legacy report's body, by the same rule as for a head: a JWT or client
@@ -108,9 +118,9 @@ impl Shown {
     }
 }
 
-/// Everything in `Authorization` is meant for us.
+/// Everything in `Authorization` and in an assertion's header is meant for us.
 fn is_strong(token: &Presented) -> bool {
-    token.carrier == Carrier::Authorization || has_token_form(token.bytes())
+    token.carrier != Carrier::AccessToken || has_token_form(token.bytes())
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
@@ -120,7 +130,7 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
 
 /// The one line of this name, if there is any. A line that is repeated is one: some exporters write their token both as a
 /// configured header and by an authenticator.
-fn only<'h>(
+pub(super) fn only<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
     is_same: fn(&HeaderValue, &HeaderValue) -> bool,

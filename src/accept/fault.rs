@@ -36,7 +36,7 @@ pub enum Fault {
     Upgrade,
     /// Two different credentials of one kind, or one in a place where none may stand.
     CredentialConflict,
-    /// One of our cookies stands twice, or has a form or size that we never gave it.
+    /// One of our cookies stands twice, has a form or size that we never gave it, or is a session's beside an assertion.
     CookieConflict,
     /// A route whose clients put their token into the URL, where it ends up in logs (RFC 6750 section 5.3).
     TokenInUrl,

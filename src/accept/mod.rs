@@ -5,6 +5,7 @@
 //! Invariants: ambiguity is refused here, once, and never repaired; nothing later sees the client's own
 //! path string; a `Caller` is moved into `identify` and cannot be used twice.
 
+mod assertion;
 mod call;
 mod caller;
 mod calls;
@@ -37,6 +38,7 @@ mod tls;
 mod transport;
 mod tree;
 
+pub use assertion::{AssertionHeader, AssertionHeaderFault};
 pub use call::{AlertAsk, Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Protocol, QueryAsk, TreeAsk};
 pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented, SessionCookie};
 pub use calls::{CallPlace, Calls};

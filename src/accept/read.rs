@@ -15,7 +15,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::call::{AlertAsk, Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
 use super::connection::Connection;
-use super::{Caller, Fault, SessionCookie, cookies, evidence, head, header_blocks, legacy, path, site, tree};
+use super::{
+    AssertionHeader, Caller, Fault, SessionCookie, assertion, cookies, evidence, head, header_blocks, legacy, path,
+    site, tree,
+};
 use crate::apps::AppPath;
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
@@ -53,26 +56,28 @@ pub struct RefusedHead {
     pub dialect: Dialect,
 }
 
-/// Reads one head.
+/// Reads one head. `assertions`: the headers in which proxies state who calls.
 pub fn read(
     parts: &Parts,
     connection: &Connection,
     profile: &Profile,
+    assertions: &[AssertionHeader],
     limits: &Limits,
 ) -> Result<(Caller, Call), RefusedHead> {
     let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let dialect = glimpse_dialect(parts.uri.path(), content_type, parts.version == Version::HTTP_2);
-    read_in(parts, connection, profile, limits, dialect).map_err(|fault| RefusedHead { fault, dialect })
+    read_in(parts, connection, profile, assertions, limits, dialect).map_err(|fault| RefusedHead { fault, dialect })
 }
 
 fn read_in(
     parts: &Parts,
     connection: &Connection,
     profile: &Profile,
+    assertions: &[AssertionHeader],
     limits: &Limits,
     dialect: Dialect,
 ) -> Result<(Caller, Call), Fault> {
-    check_lines(parts, limits)?;
+    check_lines(parts, assertions, limits)?;
     let authority = authority(parts)?;
     check_connection(parts)?;
     if !super::is_known_method(parts.method.as_str().as_bytes()) {
@@ -110,9 +115,11 @@ fn read_in(
         None if needs_host(&ask, dialect) => return Err(Fault::Host),
         None => String::new(),
     };
-    let token = evidence::token(&parts.headers, profile, token, connection.chain.is_some())?;
-    if token.is_some() && cookies.session.is_some() {
-        return Err(Fault::CredentialConflict);
+    let token = evidence::token(&parts.headers, profile, assertions, token, connection.chain.is_some())?;
+    if let (Some(token), true) = (&token, cookies.session.is_some()) {
+        // A person cannot keep the proxy from adding its assertion: the cookie goes.
+        let is_assertion = token.assertion().is_some();
+        return Err(if is_assertion { Fault::CookieConflict } else { Fault::CredentialConflict });
     }
     let session = cookies.session.filter(|_| takes_session(&ask, dialect));
     let session = session.map(|value| SessionCookie { value, origin: connection.origin(&authority) });
@@ -144,7 +151,7 @@ fn takes_session(ask: &Ask, dialect: Dialect) -> bool {
 }
 
 /// Every header line: count, size, bytes; and the names that must stand alone.
-fn check_lines(parts: &Parts, limits: &Limits) -> Result<(), Fault> {
+fn check_lines(parts: &Parts, assertions: &[AssertionHeader], limits: &Limits) -> Result<(), Fault> {
     let mut bytes = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
     if parts.headers.len() > limits.header_count as usize {
         return Err(Fault::HeadTooLarge);
@@ -153,9 +160,10 @@ fn check_lines(parts: &Parts, limits: &Limits) -> Result<(), Fault> {
         bytes += name.as_str().len() + value.len() + 4;
         // The framework lets `_` and blanks at the ends pass over HTTP/2. gRPC's metadata may have it; nothing reads such
         // a name, unless a backend takes it for one with `-`.
-        let is_odd = name.as_str().contains('_');
-        let is_allowed = || parts.version == Version::HTTP_2 && !DECIDING.contains(&&*name.as_str().replace('_', "-"));
-        if is_odd && !is_allowed() {
+        let name = name.as_str();
+        let is_deciding =
+            || DECIDING.contains(&&*name.replace('_', "-")) || assertion::is_spelling_of(name, assertions);
+        if name.contains('_') && (parts.version != Version::HTTP_2 || is_deciding()) {
             return Err(Fault::HeaderLine);
         }
         let value = value.as_bytes();

@@ -32,7 +32,7 @@ pub fn is_for_pages(
             .header(HOST, HeaderValue::from_static("localhost"))
             .header(CONTENT_TYPE, HeaderValue::from_static(media_type));
         let Ok(asked) = asked.body(()) else { return false };
-        match read(&asked.into_parts().0, connection, profile, limits) {
+        match read(&asked.into_parts().0, connection, profile, &[], limits) {
             Ok((_, call)) => match call.ask {
                 Ask::Ingest(_) | Ask::Legacy(_) | Ask::Query(_) | Ask::Tree(_) => true,
                 Ask::Own(_) | Ask::Site(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => false,

@@ -74,7 +74,7 @@ impl SubjectIndex {
                 self.certificates.candidates_by_id(facts, &mut visit);
                 self.issuers.get(&*facts.issuer)
             }
-            Method::Oidc | Method::Session => self.issuers.get(&*facts.issuer),
+            Method::Oidc | Method::Assertion | Method::Session => self.issuers.get(&*facts.issuer),
             // No policy speaks of webhooks.
             Method::Webhook => None,
         };

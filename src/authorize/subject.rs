@@ -58,7 +58,7 @@ impl Subject {
             return true;
         }
         let issued = match (&self.issuer, facts.method) {
-            (Some(IssuerName::Oidc(issuer)), Method::Oidc | Method::Session | Method::JwtSvid) => {
+            (Some(IssuerName::Oidc(issuer)), Method::Oidc | Method::Assertion | Method::Session | Method::JwtSvid) => {
                 **issuer == *facts.issuer
             }
             (Some(IssuerName::Authority(authority)), Method::Mtls) => **authority == *facts.issuer,
@@ -69,10 +69,10 @@ impl Subject {
             (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
             | (
                 Some(IssuerName::Mtls | IssuerName::Authority(_)) | None,
-                Method::Oidc | Method::Session | Method::ClientToken,
+                Method::Oidc | Method::Assertion | Method::Session | Method::ClientToken,
             )
             | (Some(IssuerName::Mtls | IssuerName::Authority(_) | IssuerName::ClientTokens), Method::JwtSvid)
-            | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Session | Method::Mtls)
+            | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Assertion | Method::Session | Method::Mtls)
             | (_, Method::Webhook) => false,
         };
         issued

@@ -73,7 +73,8 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
     let profile = &loaded.profile;
     let parts = request(arguments, profile)?;
     let mut story = Story { stages: Vec::new(), allowed: false };
-    let (caller, call) = match explaining::read(&parts, profile, &checked.limits) {
+    let assertions: Vec<_> = checked.issuers.iter().filter_map(|issuer| issuer.header.clone()).collect();
+    let (caller, call) = match explaining::read(&parts, profile, &assertions, &checked.limits) {
         Ok(read) => read,
         Err(reason) => return Ok(story.refuse("accept", reason)),
     };

@@ -16,7 +16,9 @@ use super::raw::{
 };
 use super::report::{Content, Report};
 use super::webhooks::{self, PlacedWebhook};
-use super::{alerts, backend, client_ca, egress, ingest, issuers, limits, listeners, query, upstreams, vault, web};
+use super::{
+    alerts, assertions, backend, client_ca, egress, ingest, issuers, limits, listeners, query, upstreams, vault, web,
+};
 use crate::accept::ListenerSettings;
 use crate::apps::AppPath;
 use crate::audit::{AuditSettings, OnFailure};
@@ -196,6 +198,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     client_ca::across(report, raw, &listeners);
     let egress = egress::egress(report, &raw.egress);
     let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref(), &egress);
+    assertions::check_proxies(report, &raw.issuers, &listeners);
     let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
     let profile = backend::profile(report, &raw.upstreams);
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {

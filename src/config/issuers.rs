@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::address::HttpUrl;
+use super::assertions;
 use super::claims::{RawClaims, claim, subject_claims};
 use super::egress::{first_asked, own, route};
 use super::limits::{duration_between, hours};
@@ -63,6 +64,9 @@ pub struct RawIssuer {
     /// Accepted `typ` header values; `""` accepts tokens without one. Default: `at+jwt`, `jwt` and `""`.
     #[schemars(length(min = 1))]
     pub types: Option<Vec<Spanned<String>>>,
+    /// The header in which a proxy before the gateway states who calls, by a token of this issuer:
+    /// `x-goog-iap-jwt-assertion`. Default: none; clients' tokens stand in `Authorization`.
+    pub header: Option<Spanned<String>>,
     /// Which tokens identify callers; default `access`. See docs/issuers.md for how the kinds are told apart.
     pub tokens: Option<RawTokens>,
     /// What becomes of an e-mail address, as the subject or in a claim that the policy names, that the issuer does not call
@@ -250,6 +254,10 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
         groups_claim: groups_claim?,
         audience_claim: audience_claim?,
         types: types(raw.types.as_deref()),
+        header: match &raw.header {
+            Some(given) => Some(assertions::header(report, given, &subject("header"))?),
+            None => None,
+        },
         accepts_unverified_email: raw.email_unverified == Some(RawEmailUnverified::Accept),
         tokens: match raw.tokens {
             // RFC 9068 section 5: what is for a client is not for an API.

@@ -7,6 +7,7 @@
 
 mod address;
 mod alerts;
+mod assertions;
 mod backend;
 mod checked;
 mod claims;

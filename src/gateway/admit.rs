@@ -22,7 +22,7 @@ use crate::accept::{self, Arrival, Ask, Call, Caller, Dialect, Fault, Framed};
 use crate::apps::Mark;
 use crate::audit::Unwritable;
 use crate::authorize::Reach;
-use crate::identify::{Identity, Login};
+use crate::identify::{Identity, Login, Method};
 use crate::limits::{Spent, Turn};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
@@ -37,8 +37,9 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     }
     walk.firehose_request = accept::firehose_request(&session.req_header().headers);
     let house = walk.house.clone();
-    let (mut caller, call) =
-        accept::read(session.req_header(), connection, &house.profile, &house.limits).map_err(|head| {
+    let assertions = house.identifier.assertion_headers();
+    let (mut caller, call) = accept::read(session.req_header(), connection, &house.profile, assertions, &house.limits)
+        .map_err(|head| {
             let path = session.req_header().uri.path().to_owned();
             // Over HTTP/2 a method may be as long as the whole head.
             let method = session.req_header().method.as_str().chars().take(16).collect();
@@ -79,6 +80,9 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     if let Some(proven) = identity.session() {
         walk.note_visitor(&identity);
         csrf::check(&session.req_header().headers, &call.method, &connection.origin(&call.authority), proven)?;
+    } else if identity.facts().method == Method::Assertion {
+        let origin = connection.origin(&call.authority);
+        csrf::check_assertion(&session.req_header().headers, &call.method, &origin)?;
     }
     match &call.ask {
         Ask::Tree(ask) => tree::answer(session, walk, arrival, &call, ask, &identity).await,

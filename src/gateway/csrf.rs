@@ -1,10 +1,11 @@
-//! What a session must prove before it may change anything.
+//! What a session, or a browser with a proxy's assertion, must prove before it may change anything.
 //!
 //! What it does: tells a call that one of our own pages made from one that another site had the browser make. What it
 //! refuses to know: who the session is, what is asked. Invariants: a cookie alone authorizes nothing but reading, and
 //! that only for our own pages and for people who come by a link, never for what another site's page fetches; to change
 //! anything both halves are needed, origin and token; they are judged on the head, before anything is read of a body,
-//! but for the token in the form of a logout.
+//! but for the token in the form of a logout. An assertion comes along with what a browser sends as a cookie does, and
+//! has no token of ours: of a browser the origin is demanded.
 
 use http::{HeaderMap, HeaderName, Method, header};
 
@@ -31,6 +32,19 @@ pub fn check(headers: &HeaderMap, method: &Method, origin: &str, session: &Sessi
         Some(given) if session.is_csrf(given) => Ok(()),
         Some(_) | None => Err(missing()),
     }
+}
+
+/// What browsers say of where a call comes from, and other clients do not.
+const OF_BROWSERS: [HeaderName; 5] = [header::ORIGIN, header::REFERER, SEC_FETCH_SITE, SEC_FETCH_MODE, SEC_FETCH_DEST];
+
+/// The same for a caller by an assertion, which a proxy adds to all that a browser sends. Exporters and tools come through
+/// the same proxy and say nothing of an origin; browsers name one with everything that is not a GET (Fetch section 3.2).
+pub fn check_assertion(headers: &HeaderMap, method: &Method, origin: &str) -> Result<(), Refusal> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return reading(headers);
+    }
+    let is_browser = OF_BROWSERS.iter().any(|name| headers.contains_key(name));
+    if is_browser { same_origin(headers, origin) } else { Ok(()) }
 }
 
 /// Refuses what a page of another site, or of a sibling's, fetches or embeds: it could not read the answer, but learn from
@@ -111,6 +125,9 @@ mod tests {
                 headers.append(name, value.parse().unwrap());
             }
             assert_eq!(reading(&headers).is_ok(), expected, "{site} {mode} {place}");
+            for method in [Method::GET, Method::HEAD] {
+                assert_eq!(check_assertion(&headers, &method, "").is_ok(), expected, "{site} {mode} {place}");
+            }
         }
     }
 
@@ -151,6 +168,11 @@ mod tests {
                 headers.append(HeaderName::from_static(name), value.parse().unwrap());
             }
             assert_eq!(same_origin(&headers, ours).is_ok(), *expected, "{lines:?}");
+            // By an assertion the same, but for a client that is no browser.
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+                let is_taken = check_assertion(&headers, &method, ours).is_ok();
+                assert_eq!(is_taken, *expected || lines.is_empty(), "{method} {lines:?}");
+            }
         }
     }
 }

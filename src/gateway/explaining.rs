@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Version};
 use serde_json::{Value, json};
 
 use super::tree;
-use crate::accept::{self, Ask, Call, Caller, Connection, ListenerSettings, Serves, TreeAsk};
+use crate::accept::{self, Ask, AssertionHeader, Call, Caller, Connection, ListenerSettings, Serves, TreeAsk};
 use crate::apps::{AppPath, Mark};
 use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
 use crate::clock::UnixMillis;
@@ -95,7 +95,12 @@ pub fn addressed(path: &str) -> &str {
 }
 
 /// Reads the head as on a listener that serves everything. The error is a reason code.
-pub fn read(parts: &Parts, profile: &Profile, limits: &Limits) -> Result<(Caller, Call), Reason> {
+pub fn read(
+    parts: &Parts,
+    profile: &Profile,
+    assertions: &[AssertionHeader],
+    limits: &Limits,
+) -> Result<(Caller, Call), Reason> {
     let listener = ListenerSettings {
         name: "explain".to_owned(),
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -105,7 +110,7 @@ pub fn read(parts: &Parts, profile: &Profile, limits: &Limits) -> Result<(Caller
         front: Default::default(),
     };
     let connection = Connection::new(Arc::new(listener), SocketAddr::from(([127, 0, 0, 1], 0)), false, None);
-    accept::read(parts, &connection, profile, limits).map_err(|refused| refused.fault.reason())
+    accept::read(parts, &connection, profile, assertions, limits).map_err(|refused| refused.fault.reason())
 }
 
 /// Judges a call. `marks`: what the only resource of an export says.

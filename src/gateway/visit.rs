@@ -19,7 +19,7 @@ use crate::accept::{
     Arrival, Call, CallbackAsk, Caller, ExplainAsk, Fault, Framed, PageAsk, Protocol, ReturnPath, SessionCookie,
     SiteAsk, path,
 };
-use crate::identify::{Login, Rejection, RejectionKind};
+use crate::identify::{Login, Method, Rejection, RejectionKind};
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
 use crate::reason::{Class, Reason};
@@ -79,6 +79,10 @@ impl Step<'_> {
         }
         let house = self.walk.house.clone();
         let login = self.offered(house.identifier.login())?;
+        // The proxy has logged this browser in, and a session of ours would be refused beside its assertion.
+        if caller.token.as_ref().is_some_and(|token| token.assertion().is_some()) {
+            return self.leave_for(return_to.as_str(), "login").await;
+        }
         if caller.session.is_some() {
             let caller = Caller { certificate: None, token: None, ..caller };
             if let Ok(identity) = house.identifier.identify(caller).await {
@@ -198,6 +202,8 @@ impl Step<'_> {
         self.walk.note_visitor(&identity);
         if let Some(proven) = identity.session() {
             csrf::check(&self.headers, &call.method, &self.origin, proven)?;
+        } else if identity.facts().method == Method::Assertion {
+            csrf::check_assertion(&self.headers, &call.method, &self.origin)?;
         }
         let core = self.walk.core().clone();
         let account = self.walk.account().clone();

@@ -12,6 +12,7 @@ use aws_lc_rs::digest;
 use moka::sync::Cache;
 
 use super::facts::{CertificateFacts, Facts};
+use crate::accept::AssertionHeader;
 
 /// All entries together, by their estimated size.
 const TOKENS_LIMIT_BYTES: u64 = 128 << 20;
@@ -25,10 +26,14 @@ pub(super) struct Evidence([u8; 32]);
 
 impl Evidence {
     /// `certificate`: what the verified leaf says. It is part of the key because bound tokens are judged together with
-    /// it, and because the facts hold it: the same leaf may say less under another authority, or after a reload. The
-    /// first byte keeps both forms apart.
-    pub(super) fn of(token: &[u8], certificate: Option<&CertificateFacts>) -> Self {
+    /// it, and because the facts hold it: the same leaf may say less under another authority, or after a reload. `header`:
+    /// where a proxy's assertion stood, because the same token may be refused there, or elsewhere. First bytes keep the
+    /// forms apart.
+    pub(super) fn of(token: &[u8], header: Option<&AssertionHeader>, certificate: Option<&CertificateFacts>) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
+        let header = header.map_or("", AssertionHeader::as_str);
+        hash.update(&(header.len() as u64).to_be_bytes());
+        hash.update(header.as_bytes());
         match certificate {
             Some(certificate) => {
                 hash.update(&[1, u8::from(certificate.spiffe.is_some())]);

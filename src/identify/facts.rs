@@ -12,6 +12,8 @@ use super::doubts::Doubts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     Oidc,
+    /// A token of an OIDC issuer which a proxy before the gateway put into the header that the issuer names.
+    Assertion,
     Mtls,
     /// A JWT-SVID: a token that names a workload by its SPIFFE ID.
     JwtSvid,
@@ -27,6 +29,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Method::Oidc => "oidc",
+            Method::Assertion => "assertion",
             Method::Mtls => "mtls",
             Method::JwtSvid => "jwt_svid",
             Method::ClientToken => "client_token",
@@ -45,7 +48,7 @@ pub const CLIENT_TOKENS: &str = "client_tokens";
 /// The issuer of all webhook secrets, for records; no configured issuer has this name, and no policy speaks of it.
 pub const WEBHOOKS: &str = "webhooks";
 
-/// What is known of a caller.
+/// What is known of a caller. What is said of OIDC holds for assertions, too.
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub method: Method,
@@ -77,9 +80,12 @@ impl Facts {
     pub fn spiffe_id(&self) -> Option<&str> {
         match self.method {
             Method::JwtSvid => Some(&self.subject),
-            Method::Oidc | Method::Mtls | Method::ClientToken | Method::Session | Method::Webhook => {
-                self.certificate.as_ref()?.spiffe.as_deref()
-            }
+            Method::Oidc
+            | Method::Assertion
+            | Method::Mtls
+            | Method::ClientToken
+            | Method::Session
+            | Method::Webhook => self.certificate.as_ref()?.spiffe.as_deref(),
         }
     }
 }

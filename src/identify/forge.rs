@@ -170,6 +170,7 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         groups_claim: ClaimPath::name("groups"),
         audience_claim: ClaimPath::name("aud"),
         types: ["at+jwt", "jwt", ""].map(str::to_owned).to_vec(),
+        header: None,
         tokens: super::TokensTaken::Access,
         login_clients: Vec::new(),
         accepts_unverified_email: false,

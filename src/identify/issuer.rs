@@ -15,6 +15,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use crate::accept::AssertionHeader;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
@@ -140,6 +141,11 @@ impl Issuer {
     /// Whether this is the trust domain that a subject claims to be of.
     pub(super) fn is_domain_of(&self, subject: &str) -> bool {
         self.settings.trust_domain().is_some_and(|domain| trust_domain_of(subject) == Some(domain))
+    }
+
+    /// Whether its tokens may stand in this header of a proxy's assertions.
+    pub(super) fn takes_in(&self, header: &AssertionHeader) -> bool {
+        self.settings.header.as_ref() == Some(header)
     }
 
     /// The stamp of the keys that count at `now`.

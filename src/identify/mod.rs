@@ -70,7 +70,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::accept::{Caller, Carrier, ClientChain, Presented, ShownCertificate};
+use crate::accept::{AssertionHeader, Caller, Carrier, ClientChain, Presented, ShownCertificate};
 use crate::apps::AppPath;
 use crate::clock::{Clock, UnixMillis};
 use crate::reason::Reason;
@@ -131,6 +131,8 @@ pub struct Identifier {
     webhooks: Webhooks,
     /// Of each issuer, what the policy in force looks at; `None`: perhaps everything.
     policy_claims: Option<Vec<(String, PolicyClaims)>>,
+    /// Each once.
+    assertion_headers: Vec<AssertionHeader>,
     surroundings: Surroundings,
 }
 
@@ -167,6 +169,12 @@ impl Identifier {
         }
         let tokens = previous.filter(|previous| !assigns_otherwise(&previous.issuers, &issuers));
         let tokens = tokens.map_or_else(Tokens::new, |previous| previous.tokens.clone());
+        let mut assertion_headers: Vec<AssertionHeader> = Vec::new();
+        for header in settings.iter().filter_map(|issuer| issuer.header.as_ref()) {
+            if !assertion_headers.contains(header) {
+                assertion_headers.push(header.clone());
+            }
+        }
         let memory = previous.map_or_else(Arc::default, |previous| previous.memory.clone());
         Ok(Identifier {
             issuers,
@@ -177,6 +185,7 @@ impl Identifier {
             memory,
             webhooks: Webhooks::none(),
             policy_claims: None,
+            assertion_headers,
             surroundings,
         })
     }
@@ -185,6 +194,11 @@ impl Identifier {
     /// fault where it does not.
     pub fn with_policy_claims(self, policy_claims: Vec<(String, PolicyClaims)>) -> Identifier {
         Identifier { policy_claims: Some(policy_claims), ..self }
+    }
+
+    /// The headers in which proxies state who calls.
+    pub fn assertion_headers(&self) -> &[AssertionHeader] {
+        &self.assertion_headers
     }
 
     /// The same room, which knows these client tokens and no others.
@@ -254,17 +268,18 @@ impl Identifier {
         if u32::try_from(bytes.len()).map_or(true, |length| length > self.surroundings.token_bytes) {
             return Err(Reason::TokenTooLarge.into());
         }
+        let header = token.assertion();
         // Before anything else reads it: such a token is no issuer's, and is never remembered.
-        if token.is_client_token() {
+        if token.is_client_token() && header.is_none() {
             let certificate = holder.as_ref().map(|holder| &holder.certificate);
             let facts = self.client_tokens.judge(bytes, certificate, now)?;
             self.surroundings.events.report(Event::ClientTokenUsed { name: facts.subject.clone(), at: now });
             return Ok(Identity::mint(facts));
         }
-        let evidence = Evidence::of(bytes, holder.as_ref().map(|holder| &*holder.certificate));
+        let evidence = Evidence::of(bytes, header, holder.as_ref().map(|holder| &*holder.certificate));
         let facts = match self.remembered(&evidence, now) {
             Some(facts) => facts,
-            None => self.judge(bytes, holder, evidence, now).await?,
+            None => self.judge(bytes, header, holder, evidence, now).await?,
         };
         self.settle(&facts)?;
         Ok(Identity::mint(facts))
@@ -366,15 +381,20 @@ impl Identifier {
     async fn judge(
         &self,
         bytes: &[u8],
+        header: Option<&AssertionHeader>,
         holder: Option<Holder>,
         evidence: Evidence,
         now: UnixMillis,
     ) -> Result<Arc<Facts>, Reason> {
         let token = Unproven::parse(bytes)?;
         let issuer = self.issuer_of(&token.claims).ok_or(Reason::TokenIssuerUnknown)?;
+        if header.is_some_and(|header| !issuer.takes_in(header)) {
+            return Err(Reason::TokenPlace);
+        }
         let certificate = holder.as_ref().map(|holder| &holder.certificate);
         let judged = issuer.judge(token, certificate, now).await?;
-        let facts = Arc::new(judged.facts);
+        let method = if header.is_some() { Method::Assertion } else { judged.facts.method };
+        let facts = Arc::new(Facts { method, ..judged.facts });
         let entry = Remembered {
             facts: facts.clone(),
             issuer: issuer.id,

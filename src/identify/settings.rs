@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::claim_path::ClaimPath;
 use super::client_token::ClientTokenHash;
+use crate::accept::AssertionHeader;
 use crate::apps::AppPath;
 use crate::egress::Egress;
 use crate::secret::SecretRef;
@@ -37,6 +38,8 @@ pub struct IssuerSettings {
     pub types: Vec<String>,
     /// Whether an e-mail address counts that the issuer does not call verified.
     pub accepts_unverified_email: bool,
+    /// The header in which a proxy states who calls, by a token of this issuer; besides where clients put theirs.
+    pub header: Option<AssertionHeader>,
     /// Whether callers show access tokens or ID tokens.
     pub tokens: TokensTaken,
     /// The clients through which people log in at this issuer: they are no APIs.

@@ -42,7 +42,8 @@ reasons! {
     ConflictingCredentials "conflicting_credentials" [Malformed] Caller
         "Two different credentials came along." "Remove one of them from the client's settings.";
     CookieConflict "cookie_conflict" [Malformed] Caller
-        "One of the gateway's cookies stands twice, or is not the gateway's." "It was removed; log in again.";
+        "One of the gateway's cookies stands twice, is not the gateway's, or is not needed behind this proxy."
+        "It was removed; try again.";
     TokenInUrl "token_in_url" [Malformed] Caller
         "A token stands in the URL, where proxies write it down." "Use another transport, and replace the token.";
     MalformedGrpcTimeout "malformed_grpc_timeout" [Malformed] Caller
@@ -103,6 +104,9 @@ reasons! {
     /// `iss` is no configured issuer's (RFC 8725 section 3.8).
     TokenIssuerUnknown "token_issuer_unknown" [BadCredential] Caller
         "The token's issuer is not known here." "Use the company's own.";
+    /// It stands in the header of a proxy's assertions, which its issuer does not name.
+    TokenPlace "token_place" [BadCredential] Caller
+        "The token stands in a header that the gateway does not read this issuer's tokens from." "Tell an operator.";
     TokenKeyUnknown "token_key_unknown" [BadCredential] Caller
         "The issuer does not publish the key that signed the token." "Fetch a new token.";
     TokenSignature "token_signature" [BadCredential] Caller

@@ -148,7 +148,7 @@ proptest! {
         };
         let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let connection = Connection::new(Arc::new(listener), peer, http2, None);
-        if let Ok((_, call)) = accept::read(&parts, &connection, &Profile::lightstep(), &Limits::default()) {
+        if let Ok((_, call)) = accept::read(&parts, &connection, &Profile::lightstep(), &[], &Limits::default()) {
             prop_assert!(call.path.starts_with('/') && call.path.is_ascii() && !call.path.contains("//"));
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightkeeper::accept::{
-    ClientAuthority, ClientCertificates, CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings,
-    HealthSettings, ListenerSettings, Network, Networks, Serves, TlsSettings,
+    AssertionHeader, ClientAuthority, ClientCertificates, CorsSettings, ForwardedHeader, ForwardedSettings,
+    FrontSettings, HealthSettings, ListenerSettings, Network, Networks, Serves, TlsSettings,
 };
 use lightkeeper::apps::{AppPath, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
@@ -96,6 +96,7 @@ fn every_key_arrives_in_the_checked_settings() {
             groups_claim: claim("/realm_access/roles"),
             audience_claim: claim("client_id"),
             types: vec!["at+jwt".into()],
+            header: AssertionHeader::parse("x-goog-iap-jwt-assertion").ok(),
             tokens: TokensTaken::Any,
             login_clients: vec!["web".into(), "cli".into()],
             accepts_unverified_email: true,

@@ -49,6 +49,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         groups_claim: ClaimPath::parse("groups").unwrap(),
         audience_claim: ClaimPath::parse("aud").unwrap(),
         types: vec!["at+jwt".to_owned()],
+        header: None,
         tokens: TokensTaken::Access,
         login_clients: vec!["lightkeeper-web".to_owned(), "lightkeeper-cli".to_owned()],
         accepts_unverified_email: false,

@@ -39,7 +39,7 @@ async fn identity(world: &World, name: &str) -> Identity {
     let house = world.gateway.core().house.load_full();
     let token = format!("authorization: Bearer {}", world.issuer.token(name));
     let parts = explaining::head("GET", "/apps", &[token], &house.profile).unwrap();
-    let (caller, _) = explaining::read(&parts, &house.profile, &house.limits).unwrap();
+    let (caller, _) = explaining::read(&parts, &house.profile, &[], &house.limits).unwrap();
     house.identifier.identify(caller).await.unwrap()
 }
 

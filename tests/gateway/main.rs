@@ -6,6 +6,8 @@
 //! is committed.
 
 #[cfg(test)]
+mod assertions;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod claims;

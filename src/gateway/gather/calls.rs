@@ -126,7 +126,7 @@ fn made_up(sight: &Sight<'_>, view: &ExplainView) -> Result<super::super::view::
         app => vec![format!("{APP_HEADER}: {app}")],
     };
     let parts = explaining::head(&method, &path, &headers, &house.profile)?;
-    let call = match explaining::read(&parts, &house.profile, &house.limits) {
+    let call = match explaining::read(&parts, &house.profile, &[], &house.limits) {
         Ok((_, call)) => call,
         Err(reason) => return Ok(story::unread(reason)),
     };

@@ -3,6 +3,7 @@
 //! What it does: forges evidence of every kind and lets issuers fail. What it refuses to know: how the
 //! room is built inside. Invariant: every row names what is presented and the exact answer.
 
+mod assertions;
 mod authority;
 mod bound;
 mod certificates;
