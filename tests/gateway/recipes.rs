@@ -1,5 +1,6 @@
 //! The recipes of docs/providers.md: each issuer is configured and each subject bound as the page has them, and a token
-//! of the claims that it shows does what it says. What it refuses to know: which providers there are.
+//! of the claims that it shows does what it says, where the issuer names a header in that. What it refuses to know: which
+//! providers there are.
 
 use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ async fn each_recipe_takes_the_token_that_it_shows() {
     let keys = Issuer::start().await.unwrap();
     let folder = Folder::new("recipes");
     let recipes = recipes();
-    assert!(recipes.len() >= 17, "{}", recipes.len());
+    assert!(recipes.len() >= 20, "{}", recipes.len());
     let mut issuers = "issuers:".to_owned();
     for recipe in &recipes {
         let is_of_keys = |line: &&str| line.starts_with("  jwks:") || line.starts_with("  spiffe:");
@@ -115,7 +116,11 @@ async fn each_recipe_takes_the_token_that_it_shows() {
             (shown.set(audience(recipe), json!("another")), 401, "token_audience"),
         ];
         for (claims, status, reason) in cases {
-            let caller = world.plain_caller().bearer(&keys.mint(claims, Algorithm::Rs256));
+            let token = keys.mint(claims, Algorithm::Rs256);
+            let caller = match setting(recipe.issuer, "  header") {
+                Some(header) => world.plain_caller().header(header, &token),
+                None => world.plain_caller().bearer(&token),
+            };
             let answer = caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await.unwrap();
             let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
             assert_eq!((answer.status, record["reason"].as_str().unwrap()), (status, reason), "{}", recipe.title);
