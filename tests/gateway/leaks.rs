@@ -12,7 +12,16 @@ use testkit::{
     write_certificates,
 };
 
-use crate::stage::{self, Folder, eventually};
+use crate::stage::{self, Folder, WorldPlan, eventually};
+
+/// The header of a proxy's assertions.
+const IAP: &str = "x-goog-iap-jwt-assertion";
+
+/// The demonstration, where a proxy may state who calls.
+fn plan() -> WorldPlan {
+    let named = format!("    audiences: [lightkeeper]\n    header: {IAP}\nupstreams:");
+    stage::plan(&[("    audiences: [lightkeeper]\nupstreams:", &named)])
+}
 
 /// What callers were given, and who gave it: the loads of all calls.
 #[derive(Default)]
@@ -74,6 +83,7 @@ async fn mixed_load(target: &SampleCaller, issuer: &Issuer, emulator: &Emulator)
         heard.note(exporter.clone().access_token(&opaque).http2().export(&sample, Encoding::Json).await);
         heard.note(exporter.export_grpc(&sample).await);
         heard.note(target.clone().access_token(&collector).export(&sample, Encoding::Json).await);
+        heard.note(target.clone().header(IAP, &collector).export_grpc(&sample).await);
         for token in [&ann, &sam, &terraform] {
             let reader = target.clone().bearer(token);
             heard.note(reader.get("/public/v0.2/acme/projects").await);
@@ -86,7 +96,7 @@ async fn mixed_load(target: &SampleCaller, issuer: &Issuer, emulator: &Emulator)
     emulator.heal();
     // Evidence that is refused, in each place where it can stand.
     for token in [&expired, &unsigned, &opaque, &ann] {
-        for header in ["authorization", "lightstep-access-token", "cookie", "x-api-key"] {
+        for header in ["authorization", "lightstep-access-token", "cookie", "x-api-key", IAP] {
             let caller = target.clone().header(header, token);
             heard.note(caller.get("/public/v0.2/acme/projects").await);
             heard.note(caller.export(&Sample::traces("checkout", 1), Encoding::Json).await);
@@ -140,7 +150,7 @@ fn search(outputs: &[(&str, Vec<u8>)], secrets: &[String]) {
 /// Guarantees: no answer, record, metric, probe or error holds a credential of the backend's or of a caller's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_comes_out_holds_a_secret() {
-    let world: World = stage::start(stage::plan(&[])).await;
+    let world: World = stage::start(plan()).await;
     let heard = mixed_load(&world.caller(), &world.issuer, &world.emulator).await;
     let mut outputs: Vec<(&str, Vec<u8>)> = heard.answers.into_iter().map(|answer| ("answer", answer)).collect();
     assert!(outputs.len() > 300, "{} answers", outputs.len());
@@ -232,7 +242,7 @@ fn listening(printed: &str) -> Option<u16> {
 
 /// The demonstration's files, for a process of its own.
 fn furnish(folder: &Folder, issuer: &Issuer, emulator: &Emulator, format: &str) {
-    let plan = stage::plan(&[]);
+    let plan = plan();
     let mut config = plan.config;
     let loopback = "127.0.0.1:0";
     for (place, value) in [
