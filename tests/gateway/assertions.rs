@@ -1,4 +1,4 @@
-//! Callers of whom a proxy before the gateway says who they are, by a token in a header that an issuer names. What it refuses to
+//! Callers that a proxy before the gateway names, by a token in a header that an issuer names. What it refuses to
 //! know: which proxies there are; docs/providers.md has recipes, and `recipes` runs them.
 
 use http::Method;
@@ -72,7 +72,7 @@ fn assert_stripped(world: &World, tokens: &[&str]) {
 
 /// Scenario: an assertion on every lane, exports rewritten and passed on as they come, over HTTP and gRPC, a legacy report, queries,
 /// a question to the tree, our own answers; and the same headers beside a client's own token where no issuer names them. Guarantees:
-/// each is served for whom the assertion names, the record tells how, and nothing of it goes upstream or into a record.
+/// each is served as the subject of the assertion, the record tells how, and nothing of it goes upstream or into a record.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_assertion_serves_on_every_lane_and_stays_here() {
     for streamed in [false, true] {
@@ -192,7 +192,7 @@ async fn nothing_is_chosen_beside_an_assertion() {
     assert_stripped(&world, &[&good, &other, &build, &expired, &elsewhere, &forged]);
 }
 
-/// Scenario: a proxy connects with its own certificate and adds an assertion. Guarantees: who calls is whom the assertion names, the
+/// Scenario: a proxy connects with its own certificate and adds an assertion. Guarantees: the assertion says who calls, the
 /// record has both, and a certificate makes no bad assertion good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxys_certificate_stands_beside_its_assertion() {
