@@ -5,7 +5,8 @@
 //! means, and for whom. Invariants: nothing is dialled before the body's first bytes have come and hold, and a place among the
 //! calls at once is free; a caller who goes before is given up;
 //! a call is sent a second time only if it may be repeated or no byte of it had left, its connection had died at
-//! rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end.
+//! rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end; a success
+//! that comes before all of the body had left is none.
 
 mod head;
 
@@ -174,24 +175,57 @@ async fn attempt<S: Supply>(
     let mut inbound = Inbound { wire, bytes: BytesMut::new(), sent: false, began: false, ended: false };
     let sent = send(backend, &mut inbound, head, first, body).await;
     // A broken pipe may hide an answer that was sent before it broke.
-    let whole = match sent {
-        Ok(whole) => whole,
-        Err(SendFailure::Caller(fault)) => {
-            return Err(Broken { fault: ExchangeFault::Caller(fault), progress: Progress::Under });
-        }
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err(SendFailure::Caller(fault)) => return Err(callers(fault)),
         Err(SendFailure::Wire) if !inbound.sent && !inbound.began => {
             return Err(Broken { fault: SendFault::Unreachable.into(), progress: Progress::Unsent });
         }
         Err(SendFailure::TimedOut) if !inbound.began => return Err(SendFault::TimedOut.into()),
-        Err(SendFailure::TimedOut | SendFailure::Wire) => false,
+        Err(SendFailure::TimedOut | SendFailure::Wire) => Sent::Cut,
     };
     match receive(backend, &mut inbound, intake).await {
-        Ok((answer, reusable)) => Ok((answer, reusable && whole)),
+        // The backend cannot have taken what it was never sent, whatever it says.
+        Ok((answer, _)) if answer.status.is_success() && !is_all(sent, body).await? => {
+            Err(SendFault::Undecodable.into())
+        }
+        Ok((answer, reusable)) => Ok((answer, reusable && sent == Sent::Whole)),
         Err(SendFault::Unreachable) if !inbound.began => {
             Err(Broken { fault: SendFault::Unreachable.into(), progress: Progress::Unanswered })
         }
         Err(fault) => Err(fault.into()),
     }
+}
+
+fn callers(fault: Fault) -> Broken {
+    Broken { fault: ExchangeFault::Caller(fault), progress: Progress::Under }
+}
+
+/// How much of the body had left when the answer began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// All of it, and its end.
+    Whole,
+    /// All that had come; whether that was the last of it was not known yet.
+    SoFar,
+    /// Something that had come was left out.
+    Cut,
+}
+
+impl Sent {
+    fn whole(written: bool) -> Self {
+        if written { Sent::Whole } else { Sent::Cut }
+    }
+}
+
+/// Whether the backend was sent the whole body. Where the answer came while the next piece was awaited, the supply knows:
+/// a backend that counts bytes or reads one document answers before the end has been said.
+async fn is_all<S: Supply>(sent: Sent, body: &mut Replayable<S>) -> Result<bool, Broken> {
+    Ok(match sent {
+        Sent::Whole => true,
+        Sent::SoFar => body.next().await.map_err(callers)?.is_none(),
+        Sent::Cut => false,
+    })
 }
 
 enum SendFailure {
@@ -200,14 +234,14 @@ enum SendFailure {
     TimedOut,
 }
 
-/// Sends everything; false if the answer came before the end and the rest was left out.
+/// Sends everything, or as much as has left when the answer comes.
 async fn send<S: Supply>(
     backend: &Backend,
     inbound: &mut Inbound<'_>,
     head: &[u8],
     first: Option<Bytes>,
     body: &mut Replayable<S>,
-) -> Result<bool, SendFailure> {
+) -> Result<Sent, SendFailure> {
     let mut start = BytesMut::with_capacity(head.len() + 64 + JOIN_BYTES);
     start.extend_from_slice(head);
     let chunked = match (body.framed(), &first) {
@@ -231,7 +265,7 @@ async fn send<S: Supply>(
             if chunked {
                 before.extend_from_slice(b"0\r\n\r\n");
             }
-            return inbound.write(backend, before.freeze(), Bytes::new()).await;
+            return inbound.write(backend, before.freeze(), Bytes::new()).await.map(Sent::whole);
         };
         if chunked {
             before.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
@@ -245,7 +279,9 @@ async fn send<S: Supply>(
                 () = std::future::ready(()) => None,
             };
             match next {
-                Some(None) if !chunked => return inbound.write(backend, before.freeze(), Bytes::new()).await,
+                Some(None) if !chunked => {
+                    return inbound.write(backend, before.freeze(), Bytes::new()).await.map(Sent::whole);
+                }
                 Some(next) => {
                     if chunked {
                         before.extend_from_slice(b"\r\n");
@@ -259,7 +295,7 @@ async fn send<S: Supply>(
             data
         };
         if !inbound.write(backend, before.split().freeze(), data).await? {
-            return Ok(false);
+            return Ok(Sent::Cut);
         }
         if chunked {
             before.extend_from_slice(b"\r\n");
@@ -271,11 +307,11 @@ async fn send<S: Supply>(
             next = body.next() => next.map_err(SendFailure::Caller)?,
             early = inbound.read_some() => {
                 early.map_err(|_| SendFailure::Wire)?;
-                return Ok(false);
+                return Ok(Sent::SoFar);
             }
         };
         if piece.is_none() && !chunked {
-            return Ok(true);
+            return Ok(Sent::Whole);
         }
     }
 }
@@ -449,4 +485,4 @@ impl From<DialFault> for SendFault {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

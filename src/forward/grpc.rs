@@ -5,7 +5,7 @@
 //! What it refuses to know: what either means, and for whom. Invariants: nothing is dialled before the
 //! body's first bytes have come and hold; a body that breaks is never ended, only reset; a call is sent
 //! again only if it had not been sent, or the backend said that it did not process it, and so many times; no more calls
-//! are on a connection than the backend takes at once.
+//! are on a connection than the backend takes at once; a success that comes before all of the body had left is none.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -56,6 +56,12 @@ pub struct GrpcAnswer {
     pub body: Bytes,
     /// `None` when everything stood in the head (trailers-only).
     pub trailers: Option<HeaderMap>,
+}
+
+/// The status of a gRPC answer, in its trailers or, alone, in its head.
+pub fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
+    let status = answer.trailers.as_ref().unwrap_or(&answer.headers).get("grpc-status")?;
+    status.to_str().ok()?.parse().ok()
 }
 
 /// The HTTP/2 connections to one backend.
@@ -354,6 +360,8 @@ async fn converse<S: Supply>(
 ) -> Result<GrpcAnswer, Broken> {
     let mut piece = first;
     let mut early = None;
+    // Something that had come did not leave.
+    let mut is_cut = false;
     let mut ended = false;
     while let Some(data) = piece.take() {
         // The end is known with the last piece more often than not, and then needs no frame of its own.
@@ -367,10 +375,12 @@ async fn converse<S: Supply>(
             Err(_) => return Err(SendFault::TimedOut.into()),
             Ok(Err(error)) => {
                 early = Some(said(response, &error)?);
+                is_cut = true;
                 break;
             }
             Ok(Ok(Some(answer))) => {
                 early = Some(answer);
+                is_cut = true;
                 break;
             }
             Ok(Ok(None)) => {}
@@ -390,7 +400,16 @@ async fn converse<S: Supply>(
     let deadline = Deadline::now() + backend.settings.read_timeout;
     let answer = match early {
         // Dropping the stream resets what was not sent, once the answer has been read.
-        Some(answer) => answer,
+        Some(answer) => {
+            let answer = receive(answer, intake, deadline).await?;
+            let is_success = answer.status.is_success() && grpc_code(&answer) == Some(0);
+            // The backend cannot have taken what it was never sent, whatever it says; but many answer a message that is
+            // whole before its stream has ended, and whether it was the last piece, the supply knows.
+            if is_success && (is_cut || body.next().await.map_err(callers)?.is_some()) {
+                return Err(SendFault::Undecodable.into());
+            }
+            return Ok(answer);
+        }
         None => {
             let ending = if ended { Ok(()) } else { stream.send_data(Bytes::new(), true) };
             if let Err(error) = ending {
@@ -477,3 +496,6 @@ async fn receive(
     let trailers = Some(trailers.unwrap_or_default());
     Ok(GrpcAnswer { status: head.status, headers: head.headers, body: body.freeze(), trailers })
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ mod upstream;
 mod webhook;
 
 pub use exchange::{Answer, ExchangeFault, Repeat, exchange};
-pub use grpc::{GrpcAnswer, exchange_grpc};
+pub use grpc::{GrpcAnswer, exchange_grpc, grpc_code};
 pub use head::{HeadDefect, basic, grpc, http1, taken, taken_by_queries};
 pub use remembered::{ExportDigest, Likeness, PartKey, PartScope, Remembered, Sender};
 pub use send::{Intake, SendFault, gunzip};

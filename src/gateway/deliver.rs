@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::echoes::EchoGuard;
 use super::{Core, House};
 use crate::accept::Protocol;
-use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply};
+use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply, grpc_code};
 use crate::limits::{Account, Reservation};
 use crate::media_type::{self, MediaType};
 use crate::reason::Reason;
@@ -111,12 +111,6 @@ fn speaks_of_tokens(words: &[u8]) -> bool {
         let rest = rest.strip_prefix(b" ").or(rest.strip_prefix(b"_")).or(rest.strip_prefix(b"-")).unwrap_or(rest);
         rest.starts_with(b"token")
     })
-}
-
-/// The status of a gRPC answer, in its trailers or, alone, in its head.
-pub fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
-    let status = answer.trailers.as_ref().unwrap_or(&answer.headers).get("grpc-status")?;
-    status.to_str().ok()?.parse().ok()
 }
 
 /// Sends the body. `upstream_status` is the last status that came, also if the delivery fails.

@@ -9,7 +9,7 @@ use http::header;
 use pingora_proxy::Session;
 use tokio::sync::watch;
 
-use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
+use super::deliver::{Delivered, Errand, Said, deadline, deliver};
 use super::large::Work;
 use super::pace::BodyPace;
 use super::parcel::Manner;
@@ -18,7 +18,7 @@ use super::walk::Walk;
 use super::whole::WholeBody;
 use super::{answer, success};
 use crate::accept::{self, Arrival, Body, Fault, Framed, IngestAsk, Protocol};
-use crate::forward::{self, Backend, GrpcAnswer, Replayable, Supply};
+use crate::forward::{self, Backend, GrpcAnswer, Replayable, Supply, grpc_code};
 use crate::limits::{Limits, Reservation};
 use crate::media_type::MediaType;
 use crate::reason::{Class, Reason};

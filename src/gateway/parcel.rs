@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::deliver::{Delivered, Errand, Said, deliver, grpc_code};
+use super::deliver::{Delivered, Errand, Said, deliver};
 use super::{Core, House, success};
 use crate::accept::Protocol;
-use crate::forward::{Backend, PartKey, Pieces, Replayable};
+use crate::forward::{Backend, PartKey, Pieces, Replayable, grpc_code};
 use crate::limits::Account;
 use crate::otlp::{Encoding, PartialSuccess, Signal};
 use crate::reason::Reason;

@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use std::borrow::Cow;
 use tokio::sync::watch;
 
-use super::deliver::{Delivered, Errand, Said, deadline, deliver, grpc_code};
+use super::deliver::{Delivered, Errand, Said, deadline, deliver};
 use super::lanes;
 use super::large::{SMALL_BYTES, Work};
 use super::parcel::retry_after;
@@ -22,7 +22,7 @@ use super::walk::Walk;
 use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Shown};
 use crate::apps::{Mark, NodeId};
 use crate::authorize::{Denial, Policy, Reach};
-use crate::forward::{self, GrpcAnswer, Pieces, Replayable};
+use crate::forward::{self, GrpcAnswer, Pieces, Replayable, grpc_code};
 use crate::identify::Identity;
 use crate::lightstep::{self, Format, Particulars, Report, Service, Token};
 use crate::limits::Reservation;

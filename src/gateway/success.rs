@@ -8,10 +8,10 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::deliver::{Said, grpc_code};
+use super::deliver::Said;
 use super::dropped;
 use super::parcel::Manner;
-use crate::forward::{Answer, GrpcAnswer};
+use crate::forward::{Answer, GrpcAnswer, grpc_code};
 use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, PartialSuccess};
 

@@ -115,6 +115,24 @@ async fn any_success_to_a_report_is_one() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// Scenario: a backend that says success of a large export of which it has read nothing. Guarantees: the exporter is told to
+/// come again, and nothing counts as accepted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_success_before_all_was_sent_is_none() {
+    let world = stage::start(stage::plan(&[])).await;
+    world.emulator.fail(Endpoints::All, Fault::EarlyStatus { status: 200 });
+    // More than buffers and windows between us and the backend hold.
+    let large = Sample::traces("checkout", 50_000);
+    let answers = [frontend(&world).export(&large, Encoding::Json).await, frontend(&world).export_grpc(&large).await];
+    for answer in answers {
+        let answer = answer.unwrap();
+        let record = record_of(&world, &answer).await;
+        let found = answer.grpc_status().map_or(answer.status, |code| u16::try_from(code).unwrap());
+        assert!(matches!(found, 502 | 14), "{found} {record}");
+        assert_eq!((&record["items"]["accepted"], &record["decision"]), (&0.into(), &"allow".into()), "{record}");
+    }
+}
+
 /// Sends one export in each way; the statuses that come.
 async fn statuses(caller: &SampleCaller) -> Vec<(u16, Option<u32>)> {
     let sample = Sample::traces("checkout", 3);

@@ -1,7 +1,8 @@
-//! What is sent again when a connection at rest is dead. What it refuses to know: the gateway around it.
+//! What is sent again when a connection at rest is dead, and what an answer that comes early says. What it refuses to
+//! know: the gateway around it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,104 @@ use tokio::sync::watch;
 use super::*;
 use crate::forward::{Pieces, UpstreamSettings};
 use crate::limits::{Budget, OwnerKey, Turn};
+
+/// One that listens at this port.
+pub(in crate::forward) fn backend(port: u16) -> Arc<Backend> {
+    let second = Duration::from_secs(1);
+    let settings = UpstreamSettings {
+        tls: false,
+        host: "127.0.0.1".to_owned(),
+        port,
+        base_path: String::new(),
+        ca: None,
+        client: None,
+        proxy: None,
+        connect_timeout: second,
+        read_timeout: 20 * second,
+        write_timeout: 20 * second,
+        idle_timeout: 60 * second,
+    };
+    Backend::open(&settings).unwrap()
+}
+
+/// A body of which a first piece is there, and the rest only once the backend has answered that.
+pub(in crate::forward) struct Halting {
+    pub framed: Framed,
+    pub first: Option<Bytes>,
+    pub rest: Option<Bytes>,
+    pub answered: Arc<AtomicBool>,
+}
+
+impl Supply for Halting {
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        // Given up when the answer comes.
+        while !self.answered.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Ok(self.rest.take())
+    }
+
+    fn framed(&self) -> Framed {
+        self.framed
+    }
+}
+
+/// Scenario: answers that begin when the first bytes of a body have come, while more of it waits to be sent, is still to
+/// come, or when all has come but its end. Guarantees: a success counts only if the backend was sent everything; a refusal
+/// counts always, and nothing more is waited for.
+#[tokio::test]
+async fn a_success_before_the_end_of_the_body_is_none() {
+    const LARGE: usize = 32 << 20;
+    let (ok, cut) = (Ok(200), Err(SendFault::Undecodable));
+    // How the body is framed, how much of it is there, how much comes later, the answer's status, what is made of it.
+    type Case = (Framed, usize, usize, u16, Result<u16, SendFault>);
+    let cases: [Case; 12] = [
+        (Framed::Length(9), 9, 0, 200, ok),
+        (Framed::Chunks, 9, 0, 200, ok),
+        (Framed::Length(10), 9, 1, 200, cut),
+        (Framed::Length(10), 9, 1, 204, cut),
+        (Framed::Chunks, 9, 1, 200, cut),
+        (Framed::Chunks, 9, 1, 299, cut),
+        (Framed::Length(LARGE as u64), LARGE, 0, 200, cut),
+        (Framed::Chunks, LARGE, 0, 200, cut),
+        (Framed::Length(10), 9, 1, 429, Ok(429)),
+        (Framed::Chunks, 9, 1, 500, Ok(500)),
+        (Framed::Length(LARGE as u64), LARGE, 0, 413, Ok(413)),
+        (Framed::Chunks, LARGE, 0, 302, Ok(302)),
+    ];
+    for (framed, first, rest, status, expected) in cases {
+        let what = format!("{framed:?} {first} {rest} {status}");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let backend = backend(listener.local_addr().unwrap().port());
+        let answered = Arc::new(AtomicBool::new(false));
+        let said = answered.clone();
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = Vec::new();
+            while memchr::memmem::find(&read, b"xxxxxxxxx").is_none() {
+                stream.read_buf(&mut read).await.unwrap();
+            }
+            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            said.store(true, Ordering::SeqCst);
+            stream
+        });
+        let piece = |length: usize| (length > 0).then(|| Bytes::from(vec![b'x'; length]));
+        let mut body = Replayable::new(Halting { framed, first: piece(first), rest: piece(rest), answered });
+        let budget = Budget::new(1 << 20);
+        let mut held = budget.gateway().open();
+        let mut intake = Intake { limit_bytes: 1024, status_suffices: true, reservation: &mut held };
+        let head = b"POST / HTTP/1.1\r\nhost: x\r\n";
+        let answer = exchange(&backend, head, Repeat::Unsent, &mut body, &mut intake).await;
+        let found = answer.map(|answer| answer.status.as_u16());
+        assert_eq!(found, expected.map_err(ExchangeFault::Backend), "{what}");
+        assert!(backend.pool.take().is_none(), "{what}: a connection was kept on which the body has not ended");
+        drop(serving.await.unwrap());
+    }
+}
 
 /// Scenario: our side of a connection at rest is shut, so that nothing can leave on it, and the backend has not ended
 /// it. Guarantees: what may not be repeated is sent on a new connection, because no byte of it had been sent.
@@ -33,21 +132,7 @@ async fn what_was_never_sent_may_be_sent() {
             open.push(stream);
         }
     });
-    let second = Duration::from_secs(1);
-    let settings = UpstreamSettings {
-        tls: false,
-        host: "127.0.0.1".to_owned(),
-        port,
-        base_path: String::new(),
-        ca: None,
-        client: None,
-        proxy: None,
-        connect_timeout: second,
-        read_timeout: 20 * second,
-        write_timeout: 20 * second,
-        idle_timeout: 60 * second,
-    };
-    let backend = Backend::open(&settings).unwrap();
+    let backend = backend(port);
     let budget = Budget::new(1 << 20);
     for expected in 1..=3 {
         let mut held = budget.gateway().open();

@@ -250,6 +250,7 @@ pub(super) fn refusal(
 /// gRPC's own mapping).
 pub(super) fn grpc_code(status: u16, retry_after_seconds: Option<u64>) -> u8 {
     match status {
+        200 => 0,
         400 => 3,
         401 => 16,
         403 => 7,
