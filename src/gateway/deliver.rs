@@ -3,12 +3,12 @@
 //! What it does: sends an export over either transport, and tries the next token of the list if the backend
 //! refuses the first. What it refuses to know: where the body comes from, and what becomes of the answer.
 //! Invariants: a refused credential of ours is never told to the caller as the caller's fault; a body is sent with
-//! another token only if it can be sent whole; no credential of ours is in an answer that leaves here; a page is no
-//! backend's success.
+//! another token only if it can be sent whole; no credential of ours is in an answer that leaves here; a page is not the
+//! backend's answer.
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::time::Instant;
 
 use super::echoes::EchoGuard;
@@ -69,18 +69,16 @@ impl Said {
         }
     }
 
-    fn content_type(&self) -> MediaType<'_> {
+    /// A page: something else answered in the backend's place, as a captive portal, a login or a proxy's own site does.
+    /// Where a status means the same whoever says it (our credential, the export's size, come again), it counts.
+    fn is_page(&self) -> bool {
         let headers = match self {
             Said::Http(answer) => &answer.headers,
             Said::Grpc(answer) => &answer.headers,
         };
-        MediaType::glimpse(headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default())
-    }
-
-    /// A success in the form of a page: something else answered in the backend's place, as a captive portal, a login or
-    /// a proxy's own site does.
-    fn is_page(&self) -> bool {
-        self.status().is_success() && self.content_type().is(media_type::HTML)
+        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+        let is_html = types.any(|value| MediaType::glimpse(value.as_bytes()).is(media_type::HTML));
+        is_html && !matches!(self.status().as_u16(), 401 | 403 | 413 | 429 | 502..=504)
     }
 
     fn without_credentials(&mut self, errand: &Errand<'_>) {
@@ -100,6 +98,14 @@ impl Said {
             Said::Grpc(answer) => forbidden || matches!(grpc_code(answer), Some(16 | 7)),
         }
     }
+}
+
+/// Whether a status speaks of the way to the backend and not of the export, whose path and method are ours: nothing is
+/// there, or nothing that takes exports (404, 405; RFC 9110 section 15.5), a proxy or the network wants to know us first
+/// (407; 511, RFC 6585 section 6), the connection was too slow, another host's, or too early (408, 421; 425, RFC 8470
+/// section 5.2). An exporter would take any of them for the last word (OTLP specification, "Failures").
+pub fn is_of_the_way(status: u16) -> bool {
+    matches!(status, 404 | 405 | 407 | 408 | 421 | 425 | 511)
 }
 
 /// `access token`, `access_token` and the like, anywhere in the words of a refusal.

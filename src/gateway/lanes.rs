@@ -9,7 +9,7 @@ use http::header;
 use pingora_proxy::Session;
 use tokio::sync::watch;
 
-use super::deliver::{Delivered, Errand, Said, deadline, deliver};
+use super::deliver::{Delivered, Errand, Said, deadline, deliver, is_of_the_way};
 use super::large::Work;
 use super::pace::BodyPace;
 use super::parcel::Manner;
@@ -150,7 +150,8 @@ pub async fn pass_on(session: &mut Session, walk: &mut Walk, delivered: Delivere
     let Delivered { said, held } = delivered;
     let outcome = match said {
         Said::Http(answer) => {
-            if !is_usable(answer.status.as_u16()) || answer.headers.contains_key(header::CONTENT_ENCODING) {
+            let status = answer.status.as_u16();
+            if !is_usable(status) || is_of_the_way(status) || answer.headers.contains_key(header::CONTENT_ENCODING) {
                 return Err(Refusal::new(Reason::UpstreamAnswerUnusable));
             }
             answer::export(session, walk, &answer).await
@@ -173,7 +174,12 @@ fn unusable_grpc(answer: &GrpcAnswer) -> Option<Class> {
     let is_grpc = content_type.is_some_and(|value| MediaType::glimpse(value.as_bytes()).is_grpc());
     match answer.status.as_u16() {
         // No coding was offered, and what is compressed cannot be looked through.
-        200 if is_grpc && grpc_code(answer).is_some() && answer.body.first().is_none_or(|flag| *flag == 0) => None,
+        200 if is_grpc
+            && grpc_code(answer).is_some_and(|code| code <= 16)
+            && answer.body.first().is_none_or(|flag| *flag == 0) =>
+        {
+            None
+        }
         429 => Some(Class::Throttled(5)),
         504 => Some(Class::UpstreamTimeout),
         _ => Some(Class::UpstreamBroken),

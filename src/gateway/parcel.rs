@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::deliver::{Delivered, Errand, Said, deliver};
+use super::deliver::{Delivered, Errand, Said, deliver, is_of_the_way};
 use super::{Core, House, success};
 use crate::accept::Protocol;
 use crate::forward::{Backend, PartKey, Pieces, Replayable, grpc_code};
@@ -173,6 +173,7 @@ fn judge(said: &Said) -> Fate {
                 return unusable();
             }
             match answer.status.as_u16() {
+                status if is_of_the_way(status) => unusable(),
                 429 => Fate::Again(Refusal::wait(Reason::UpstreamThrottled, retry_after(&answer.headers))),
                 502 | 503 => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
                 504 => Fate::Again(Refusal::new(Reason::UpstreamTimeout)),
@@ -185,7 +186,8 @@ fn judge(said: &Said) -> Fate {
             (200, Some(8)) if !has_details(answer) => Fate::Refused(None),
             (200, Some(8)) | (429, _) => Fate::Again(Refusal::wait(Reason::UpstreamThrottled, 5)),
             (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
-            (200, Some(_)) => Fate::Refused(None),
+            // There are no more (gRPC, "Status codes and their use").
+            (200, Some(0..=16)) => Fate::Refused(None),
             // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
             (502 | 503, _) => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
             (504, _) => Fate::Again(Refusal::new(Reason::UpstreamTimeout)),
@@ -209,4 +211,54 @@ pub fn retry_after(headers: &HeaderMap) -> u64 {
     const LONGEST_SECONDS: u64 = 3600;
     let value = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     value.and_then(|text| text.parse().ok()).unwrap_or(USUAL_SECONDS).min(LONGEST_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::forward::{Answer, GrpcAnswer};
+
+    /// `final`, or why the part comes again.
+    fn word(said: &Said) -> &'static str {
+        match judge(said) {
+            Fate::Refused(None) => "final",
+            Fate::Again(refusal) => refusal.reason.code(),
+            _ => "taken",
+        }
+    }
+
+    /// Scenario: every status that a backend, or something before it, may answer an export with. Guarantees: an exporter is
+    /// told to drop its data only by what speaks of the export.
+    #[test]
+    fn only_what_speaks_of_the_export_is_final() {
+        let unusable = "upstream_answer_unusable";
+        for status in 300..=999 {
+            let expected = match status {
+                404 | 405 | 407 | 408 | 421 | 425 | 511 => unusable,
+                429 => "upstream_throttled",
+                502 | 503 => "upstream_unavailable",
+                504 => "upstream_timeout",
+                400..=599 => "final",
+                _ => unusable,
+            };
+            let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+            assert_eq!(word(&Said::Http(Answer { status, headers, body: Bytes::new() })), expected, "{status}");
+        }
+        let codes = (1..=20).map(|code: u16| code.to_string());
+        for code in codes.chain(["255", "65535", "65536", "-1", "x", ""].map(str::to_owned)) {
+            let expected = match code.parse() {
+                Ok(1 | 4 | 10 | 11 | 14 | 15) => "upstream_unavailable",
+                Ok(1..=16) => "final",
+                _ => unusable,
+            };
+            let told = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_str(&code).unwrap())]);
+            for (headers, trailers) in [(told.clone(), None), (HeaderMap::new(), Some(told.clone()))] {
+                let answer = GrpcAnswer { status: StatusCode::OK, headers, body: Bytes::new(), trailers };
+                assert_eq!(word(&Said::Grpc(answer)), expected, "`{code}`");
+            }
+        }
+    }
 }

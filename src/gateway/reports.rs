@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use std::borrow::Cow;
 use tokio::sync::watch;
 
-use super::deliver::{Delivered, Errand, Said, deadline, deliver};
+use super::deliver::{Delivered, Errand, Said, deadline, deliver, is_of_the_way};
 use super::lanes;
 use super::large::{SMALL_BYTES, Work};
 use super::parcel::retry_after;
@@ -272,7 +272,9 @@ fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Ref
         429 => return Refusal::wait(Reason::UpstreamThrottled, retry_after(headers)),
         504 => return Refusal::new(Reason::UpstreamTimeout),
         413 => Class::BodyTooLarge,
-        404 | 405 | 408 | 500..=599 => return Refusal::new(Reason::UpstreamUnavailable),
+        status if is_of_the_way(status) || (500..=599).contains(&status) => {
+            return Refusal::new(Reason::UpstreamUnavailable);
+        }
         400..=499 => Class::RefusedUpstream,
         _ => return Refusal::new(Reason::UpstreamAnswerUnusable),
     };

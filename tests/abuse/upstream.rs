@@ -96,7 +96,7 @@ const ANSWERS: &[(&str, &[u16], &[u16])] = &[
         &[400],
         &[400],
     ),
-    ("HTTP/1.1 500 Bad\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<b>{KEY}</b>", &[500], &[500, 502]),
+    ("HTTP/1.1 500 Bad\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<b>{KEY}</b>", &[502], &[500, 502]),
     (
         "HTTP/1.1 401 No\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{\"errors\":[\"{KEY}\"]}",
         &[503],

@@ -338,12 +338,12 @@ async fn rejected_items_are_added_up() {
         assert_eq!(count, 8, "{message}");
         assert!(message.contains("too old") && message.contains("too new"), "{message}");
         assert_eq!(record_of(&world, &answer).await["items"], serde_json::json!({ "accepted": 4, "rejected": 8 }));
-        world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 400 });
+        world.emulator.fail_project("payments-prod", Fault::status(400));
         let answer = via.send(&frontend(&world), &sample).await;
         let expected = matches!(via, Via::Protobuf | Via::Json);
         if expected {
             assert_eq!((answer.status, refused(&answer).map(|(count, _)| count)), (200, Some(10)));
-            world.emulator.fail_project("checkout-prod", Fault::PlainStatus { status: 400 });
+            world.emulator.fail_project("checkout-prod", Fault::status(400));
             assert_eq!(via.send(&frontend(&world), &sample).await.status, 400);
         }
     }
@@ -417,7 +417,7 @@ async fn without_stamps_exports_pass_untouched() {
     assert_eq!(checkout(&world).export(&sample, Encoding::Protobuf).await.unwrap().status, 200);
     assert_eq!(world.emulator.captured()[0].body, sample.protobuf());
     world.emulator.clear();
-    world.emulator.fail(Endpoints::All, Fault::PlainStatus { status: 400 });
+    world.emulator.fail(Endpoints::All, Fault::status(400));
     let nonsense = checkout(&world).header("content-type", "application/x-protobuf");
     let answer = nonsense.send(http::Method::POST, "/v1/traces", &[], b"hello".to_vec()).await.unwrap();
     assert_eq!(answer.status, 400);

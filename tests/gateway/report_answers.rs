@@ -318,6 +318,7 @@ async fn a_token_in_the_url_is_refused() {
 async fn the_backends_troubles_are_told_so_that_nothing_is_lost() {
     let (world, token) = patient().await;
     let later = |status| Fault::Status { status, retry_after_seconds: Some(7) };
+    let say = |status| Fault::Say { status, content_type: "text/plain", body: "no".to_owned() };
     let cases = [
         (Fault::status(401), (503, 14), "credential_refused_by_upstream"),
         (Fault::status(403), (503, 14), "credential_refused_by_upstream"),
@@ -328,14 +329,18 @@ async fn the_backends_troubles_are_told_so_that_nothing_is_lost() {
         (Fault::status(503), (503, 14), "upstream_unavailable"),
         (Fault::PlainStatus { status: 503 }, (503, 14), "upstream_unavailable"),
         (Fault::status(504), (504, 4), "upstream_timeout"),
-        (Fault::PlainStatus { status: 302 }, (502, 14), "upstream_answer_unusable"),
+        (Fault::PlainStatus { status: 302 }, (502, 14), "upstream_page"),
         (Fault::Say { status: 200, content_type: "text/html", body: String::new() }, (502, 14), "upstream_page"),
         (Fault::CloseBeforeHead, (502, 14), "upstream_unreachable"),
         (Fault::Reset, (502, 14), "upstream_unreachable"),
         (Fault::status(400), (400, 3), "upstream_refused"),
         // Our own way of asking is wrong, which is not the client's fault.
         (Fault::status(404), (503, 12), "upstream_unavailable"),
-        (Fault::PlainStatus { status: 400 }, (400, 13), "upstream_refused"),
+        (Fault::PlainStatus { status: 400 }, (502, 14), "upstream_page"),
+        (say(404), (503, 14), "upstream_unavailable"),
+        (say(407), (503, 14), "upstream_unavailable"),
+        (say(421), (503, 14), "upstream_unavailable"),
+        (say(425), (503, 14), "upstream_unavailable"),
         (Fault::status(413), (413, 8), "upstream_refused"),
     ];
     for format in Format::ALL {

@@ -1,5 +1,5 @@
-//! Backends that say in their own words that they have an export: what the exporter and the record are told, in every
-//! lane. What it refuses to know: how words are read (the unit tests of `gateway::success` do).
+//! Backends that say in their own words that they have an export, and others that answer in their place: what the exporter
+//! and the record are told, in every lane. What it refuses to know: how words are read (the unit tests of `gateway::success` do).
 
 use lightkeeper::otlp::Encoding;
 use testkit::{Answer, Emulator, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};
@@ -174,4 +174,39 @@ async fn a_page_is_no_success() {
         world.emulator.heal();
         assert_eq!(statuses(&caller).await, [(200, None), (200, None), (200, Some(0))]);
     }
+}
+
+/// Scenario: what is between us and the backend answers instead of it, with pages and in other words, in both lanes.
+/// Guarantees: the exporter is told to come again; what the backend itself says of an export passes as ever, and so does
+/// what means the same whoever says it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_speak_of_the_export_is_not_final() {
+    let (html, json) = ("text/html", "application/json");
+    let (page, unusable) = ("upstream_page", "upstream_answer_unusable");
+    // Status and media type; what the exporter is told over HTTP, and over gRPC; the record's reason over HTTP.
+    let mut cases = Vec::new();
+    cases.extend(
+        [200, 302, 400, 404, 405, 407, 408, 421, 500, 501, 505, 511, 520, 599].map(|s| (s, html, 502, 14, page)),
+    );
+    cases.extend([404, 405, 407, 408, 421, 425, 511].map(|status| (status, json, 502, 14, unusable)));
+    cases.extend([400, 406, 410, 415, 422, 500, 501, 507].map(|status| (status, json, status, 14, "ok")));
+    cases.extend([413, 502, 503].map(|status| (status, html, status, 14, "ok")));
+    cases.extend([(429, html, 429, 8, "ok"), (504, html, 504, 4, "ok")]);
+    let sample = Sample::traces("checkout", 3);
+    let mut faults = Vec::new();
+    for plan in [stage::plan(&[]), stage::streamed(stage::plan(&[]))] {
+        let world: World = stage::start(plan).await;
+        let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+        for (status, kind, http, grpc, reason) in &cases {
+            world.emulator.fail(Endpoints::All, say(*status, kind, "{}"));
+            let answer = caller.export(&sample, Encoding::Json).await.unwrap();
+            let record = record_of(&world, &answer).await;
+            let over_grpc = caller.export_grpc(&sample).await.unwrap().grpc_status();
+            let is_accepted = record["items"]["accepted"].as_u64().unwrap_or(0) > 0;
+            if (answer.status, &record["reason"], over_grpc) != (*http, &(*reason).into(), Some(*grpc)) || is_accepted {
+                faults.push(format!("{status} {kind}: {} {over_grpc:?} {record}", answer.status));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
