@@ -20,8 +20,8 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::head::{AnswerFraming, parse_head};
-use super::pool::{DialFault, Wire};
+use self::head::{AnswerFraming, AnswerHead, parse_head};
+use super::pool::Wire;
 use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
@@ -384,21 +384,12 @@ async fn receive(
     intake: &mut Intake<'_>,
 ) -> Result<(Answer, bool), SendFault> {
     let deadline = Instant::now() + backend.settings.read_timeout;
-    let head = loop {
-        match parse_head(&inbound.bytes)? {
-            // It may have come in one read.
-            Some(head) if head.length > HEAD_LIMIT_BYTES => return Err(SendFault::TooLarge),
-            // Interim answers say nothing to us (RFC 9110 section 15.2).
-            Some(head) if head.status.is_informational() => {
-                if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                    return Err(SendFault::Undecodable);
-                }
-                inbound.bytes.advance(head.length);
-            }
-            Some(head) => break head,
-            None if inbound.bytes.len() > HEAD_LIMIT_BYTES => return Err(SendFault::TooLarge),
-            None => inbound.more(deadline).await?,
+    let head = match read_head(inbound, deadline).await {
+        Ok(head) => head,
+        Err(fault @ (SendFault::Undecodable | SendFault::TooLarge)) if intake.status_suffices => {
+            return success_alone(inbound, deadline).await.map(|answer| (answer, false)).ok_or(fault);
         }
+        Err(fault) => return Err(fault),
     };
     inbound.bytes.advance(head.length);
     let mut reusable = head.keeps_alive && !matches!(head.framing, AnswerFraming::UntilEnd);
@@ -412,6 +403,47 @@ async fn receive(
     // Bytes that were not asked for make the connection worthless.
     reusable &= inbound.bytes.is_empty() && !inbound.ended;
     Ok((Answer { status: head.status, headers: head.headers, body }, reusable))
+}
+
+async fn read_head(inbound: &mut Inbound<'_>, deadline: Instant) -> Result<AnswerHead, SendFault> {
+    loop {
+        match parse_head(&inbound.bytes)? {
+            // It may have come in one read.
+            Some(head) if head.length > HEAD_LIMIT_BYTES => return Err(SendFault::TooLarge),
+            // Interim answers say nothing to us (RFC 9110 section 15.2).
+            Some(head) if head.status.is_informational() => {
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    return Err(SendFault::Undecodable);
+                }
+                inbound.bytes.advance(head.length);
+            }
+            Some(head) => return Ok(head),
+            None if inbound.bytes.len() > HEAD_LIMIT_BYTES => return Err(SendFault::TooLarge),
+            None => inbound.more(deadline).await?,
+        }
+    }
+}
+
+/// What a head still says that cannot be followed: a 2xx, and of what media type the body would be. Where the body ends is
+/// in doubt, so it is taken for an empty one.
+async fn success_alone(inbound: &mut Inbound<'_>, deadline: Instant) -> Option<Answer> {
+    loop {
+        let bytes = &inbound.bytes;
+        let status = head::success_line(bytes);
+        let is_last = head::has_end(bytes) || bytes.len() > HEAD_LIMIT_BYTES;
+        match status {
+            Some(None) => return None,
+            None if is_last => return None,
+            Some(Some(status)) if is_last => {
+                return Some(Answer { status, headers: head::content_types(bytes), body: Bytes::new() });
+            }
+            _ => {}
+        }
+        if inbound.more(deadline).await.is_err() {
+            let headers = head::content_types(&inbound.bytes);
+            return status.flatten().map(|status| Answer { status, headers, body: Bytes::new() });
+        }
+    }
 }
 
 async fn read_body(
@@ -470,17 +502,6 @@ async fn read_chunks(
             return Ok(body.freeze());
         }
         inbound.more(deadline).await?;
-    }
-}
-
-impl From<DialFault> for SendFault {
-    fn from(fault: DialFault) -> Self {
-        match fault {
-            DialFault::Unreachable => SendFault::Unreachable,
-            DialFault::Proxy(fault) => SendFault::Proxy(fault),
-            DialFault::TimedOut => SendFault::TimedOut,
-            DialFault::NotVerified => SendFault::NotVerified,
-        }
     }
 }
 

@@ -473,6 +473,8 @@ async fn receive(
         return Ok(GrpcAnswer { status: head.status, headers: head.headers, body: Bytes::new(), trailers: None });
     }
     let mut body = BytesMut::new();
+    // The status comes last: where it suffices, a message that is too large is let go, and the status waited for.
+    let mut is_dropped = false;
     loop {
         let data = match timeout_at(deadline, stream.data()).await {
             Err(_) => return Err(SendFault::TimedOut),
@@ -480,11 +482,18 @@ async fn receive(
             Ok(None) => break,
             Ok(Some(Ok(data))) => data,
         };
-        if (body.len() + data.len()) as u64 > intake.limit_bytes {
-            return Err(SendFault::TooLarge);
+        if !is_dropped {
+            let room = if (body.len() + data.len()) as u64 > intake.limit_bytes {
+                Err(SendFault::TooLarge)
+            } else {
+                intake.reservation.grow(data.len() as u64).map_err(SendFault::Memory)
+            };
+            match room {
+                Ok(()) => body.extend_from_slice(&data),
+                Err(_) if intake.status_suffices => (is_dropped, body) = (true, BytesMut::new()),
+                Err(fault) => return Err(fault),
+            }
         }
-        intake.reservation.grow(data.len() as u64).map_err(SendFault::Memory)?;
-        body.extend_from_slice(&data);
         // A window that cannot be given back belongs to a stream that is over.
         let _ = stream.flow_control().release_capacity(data.len());
     }

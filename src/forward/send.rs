@@ -9,6 +9,7 @@ use std::io::Read as _;
 
 use bytes::Bytes;
 
+use super::pool::DialFault;
 use crate::egress::TunnelFault;
 use crate::limits::{Reservation, Spent};
 use crate::reason::Reason;
@@ -71,10 +72,22 @@ impl SendFault {
     }
 }
 
+impl From<DialFault> for SendFault {
+    fn from(fault: DialFault) -> Self {
+        match fault {
+            DialFault::Unreachable => SendFault::Unreachable,
+            DialFault::Proxy(fault) => SendFault::Proxy(fault),
+            DialFault::TimedOut => SendFault::TimedOut,
+            DialFault::NotVerified => SendFault::NotVerified,
+        }
+    }
+}
+
 /// How much of an answer is taken.
 pub struct Intake<'a> {
     pub limit_bytes: u64,
-    /// Whether a 2xx says enough by itself: its body, if that breaks off or is too large, is taken for an empty one.
+    /// Whether a 2xx, or gRPC's status, says enough by itself: its body, if that breaks off, is too large, or has no clear
+    /// end because the head is broken, is taken for an empty one.
     /// So it is for exports, which would arrive twice if an answer that cannot be read were a failure.
     pub status_suffices: bool,
     pub reservation: &'a mut Reservation,

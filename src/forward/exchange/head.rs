@@ -1,7 +1,8 @@
 //! The head of a backend's answer over HTTP/1.1.
 //!
-//! What it does: parses status, headers and the body's framing. What it refuses to know: connections, bodies. Invariant:
-//! framing that leaves the end of the body in doubt is refused (RFC 9112 section 6.3).
+//! What it does: parses status, headers and the body's framing, and finds what a head still says that is not as it must
+//! be. What it refuses to know: connections, bodies. Invariant: framing that leaves the end of the body in doubt is refused
+//! (RFC 9112 section 6.3).
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -71,6 +72,42 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> 
     };
     let keeps_alive = parsed.version == Some(1) && !is(http::header::CONNECTION, "close");
     Ok(Some(AnswerHead { status, headers, framing, keeps_alive, length }))
+}
+
+/// The status of a head that `parse_head` refuses, if its first line can be read as a success; `None`: that line is not
+/// whole yet.
+pub(super) fn success_line(bytes: &[u8]) -> Option<Option<StatusCode>> {
+    const PROTOCOL: &[u8] = b"HTTP/";
+    let Some(end) = memchr::memchr(b'\n', bytes) else {
+        let may_become = bytes.iter().zip(PROTOCOL).all(|(byte, expected)| byte == expected);
+        return if may_become { None } else { Some(None) };
+    };
+    let mut words = bytes.get(..end).unwrap_or_default().trim_ascii_end().split(|byte| *byte == b' ');
+    let version = words.next().and_then(|word| word.strip_prefix(PROTOCOL)).unwrap_or_default();
+    let is_version = !version.is_empty() && version.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let status = words.next().and_then(|word| StatusCode::from_bytes(word).ok());
+    Some(status.filter(|status| is_version && status.is_success()))
+}
+
+/// Whether an empty line has come.
+pub(super) fn has_end(bytes: &[u8]) -> bool {
+    [&b"\n\r\n"[..], b"\n\n"].iter().any(|end| memchr::memmem::find(bytes, end).is_some())
+}
+
+/// What a head that `parse_head` refuses says of the body's media type.
+pub(super) fn content_types(bytes: &[u8]) -> HeaderMap {
+    const LINES: usize = 8;
+    let lines = bytes.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::trim_ascii_end);
+    let fields = lines.take_while(|line| !line.is_empty()).filter_map(|line| {
+        let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+        let value = HeaderValue::from_bytes(value.get(1..)?.trim_ascii()).ok()?;
+        name.eq_ignore_ascii_case(b"content-type").then_some((http::header::CONTENT_TYPE, value))
+    });
+    let mut found = HeaderMap::new();
+    for (name, value) in fields.take(LINES) {
+        found.append(name, value);
+    }
+    found
 }
 
 /// Digits only (RFC 9110 section 8.6); the standard library's parser would take a sign.

@@ -112,6 +112,96 @@ async fn a_success_before_the_end_of_the_body_is_none() {
     }
 }
 
+/// Scenario: answers whose heads cannot be followed. Guarantees: where the status suffices, a first line that is a success
+/// is one, with what is said of the media type, and the connection is not kept; everything else is no answer.
+#[tokio::test]
+async fn a_success_is_one_whatever_its_head_looks_like() {
+    let large = |status: &str| format!("HTTP/1.1 {status}\r\nX: {}\r\n\r\n", "x".repeat(HEAD_LIMIT_BYTES));
+    let lines = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(count));
+    let (enough, many, long, failed) = (lines(100), lines(101), large("202 Fine"), large("503 Busy"));
+    let undecodable = Some(SendFault::Undecodable);
+    // The answer; status and media types; the fault where a status alone does not suffice.
+    type Case<'a> = (&'a str, Option<(u16, &'a [&'a str])>, Option<SendFault>);
+    let cases: &[Case<'_>] = &[
+        (&enough, Some((200, &[])), None),
+        (&many, Some((200, &[])), undecodable),
+        (&long, Some((202, &[])), Some(SendFault::TooLarge)),
+        (&failed, None, Some(SendFault::TooLarge)),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}", Some((200, &[])), undecodable),
+        ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}", Some((200, &[])), undecodable),
+        ("HTTP/2 204\r\n\r\n", Some((204, &[])), undecodable),
+        ("HTTP/1.1 200 OK\r\nnonsense\r\nContent-Type: a/b\r\n\r\n", Some((200, &["a/b"])), undecodable),
+        (
+            "HTTP/1.1 200 OK\nno colon\ncontent-type:a/b\nCONTENT-TYPE: c/d \n\n",
+            Some((200, &["a/b", "c/d"])),
+            undecodable,
+        ),
+        ("HTTP/1.1 200 OK\r\nnonsense\r\n\r\nContent-Type: a/b\r\n\r\n", Some((200, &[])), undecodable),
+        ("HTTP/1.1 200 OK\r\nnonsense\r\nContent-Type: a/b\r\n", Some((200, &["a/b"])), undecodable),
+        ("HTTP/1.1 100 X\r\n\r\nHTTP/1.1 200 OK\r\nnonsense\r\n\r\n", Some((200, &[])), undecodable),
+        // No success, or none that has been said to its end.
+        ("HTTP/1.1 500 OK\r\nnonsense\r\n\r\n", None, undecodable),
+        ("HTTP/1.1 302 OK\r\nnonsense\r\n\r\n", None, undecodable),
+        ("HTTP/1.1 100 OK\r\nnonsense\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", None, undecodable),
+        ("HTTP/1.1 2000 OK\r\n\r\n", None, undecodable),
+        ("HTTP/1.1 20 OK\r\n\r\n", None, undecodable),
+        ("HTTP/1.1  200 OK\r\n\r\n", None, undecodable),
+        ("HTTP/x 200 OK\r\n\r\n", None, undecodable),
+        ("HTTP/ 200 OK\r\n\r\n", None, undecodable),
+        ("HTTPS/1.1 200 OK\r\n\r\n", None, undecodable),
+        ("\u{1}HTTP/1.1 200 OK\r\n\r\n", None, undecodable),
+        ("HTTP/2 200", None, undecodable),
+        ("200 OK\r\n\r\n", None, undecodable),
+        ("HTTP/1.1 200 O", None, Some(SendFault::Unreachable)),
+        ("HTTP/1.1 200 OK\r\nContent-Ty", None, Some(SendFault::Unreachable)),
+        ("", None, Some(SendFault::Unreachable)),
+    ];
+    for (said, expected, fault) in cases {
+        for status_suffices in [true, false] {
+            let what = format!("{:?} {status_suffices}", said.chars().take(100).collect::<String>());
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let backend = backend(listener.local_addr().unwrap().port());
+            let said = said.to_string();
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut read = Vec::new();
+                while !read.ends_with(b"body") {
+                    stream.read_buf(&mut read).await.unwrap();
+                }
+                // The half before the end comes by itself.
+                let (first, second) = said.as_bytes().split_at(said.len() / 2);
+                for piece in [first, second] {
+                    let _gone = stream.write_all(piece).await;
+                    tokio::task::yield_now().await;
+                }
+                let _gone = stream.shutdown().await;
+                // Held until the gateway has closed it.
+                let _closed = stream.read_buf(&mut read).await;
+            });
+            let budget = Budget::new(1 << 20);
+            let mut held = budget.gateway().open();
+            let mut intake = Intake { limit_bytes: 1024, status_suffices, reservation: &mut held };
+            let mut body = Replayable::new(Pieces::new(vec![Bytes::from_static(b"body")]));
+            let head = b"POST / HTTP/1.1\r\nhost: x\r\n";
+            let found = exchange(&backend, head, Repeat::Unsent, &mut body, &mut intake).await;
+            assert!(backend.pool.take().is_none(), "{what}");
+            match (found, fault) {
+                (Ok(answer), fault) if status_suffices || fault.is_none() => {
+                    let types =
+                        answer.headers.get_all(http::header::CONTENT_TYPE).iter().map(|kind| kind.to_str().unwrap());
+                    let types = types.collect::<Vec<_>>();
+                    assert_eq!(Some((answer.status.as_u16(), &types[..])), *expected, "{what}");
+                    assert!(answer.body.is_empty(), "{what}");
+                }
+                (Err(found), Some(fault)) if !status_suffices || expected.is_none() => {
+                    assert_eq!(found, ExchangeFault::Backend(*fault), "{what}");
+                }
+                (found, _) => panic!("{what}: {found:?}"),
+            }
+        }
+    }
+}
+
 /// Scenario: our side of a connection at rest is shut, so that nothing can leave on it, and the backend has not ended
 /// it. Guarantees: what may not be repeated is sent on a new connection, because no byte of it had been sent.
 #[tokio::test]

@@ -97,3 +97,26 @@ async fn a_success_before_the_end_of_the_message_is_none() {
         }
     }
 }
+
+/// Scenario: messages larger than what is taken of one, or than there is memory for. Guarantees: the status that follows
+/// counts, because what was taken would come again for ever; nothing beyond the limits is held.
+#[tokio::test]
+async fn a_message_that_is_too_large_does_not_hide_the_status() {
+    for (budget_bytes, grpc) in [(1 << 20, "0"), (2 << 10, "0"), (1 << 20, "14")] {
+        for status_suffices in [true, false] {
+            let what = format!("{budget_bytes} {grpc} {status_suffices}");
+            let budget = Budget::new(budget_bytes);
+            let mut held = budget.gateway().open();
+            let mut intake = Intake { limit_bytes: 64 << 10, status_suffices, reservation: &mut held };
+            let saying = Saying { http: 200, grpc, is_alone: false, message_bytes: 5 << 20 };
+            let answer = call(9, 0, saying, &mut intake).await;
+            if status_suffices {
+                let answer = answer.unwrap();
+                assert_eq!((grpc_code(&answer), answer.body.len()), (grpc.parse().ok(), 0), "{what}");
+            } else {
+                answer.unwrap_err();
+            }
+            assert!(budget.used_bytes() <= 64 << 10, "{what}");
+        }
+    }
+}
