@@ -4,7 +4,7 @@
 //! refuses the first. What it refuses to know: where the body comes from, and what becomes of the answer.
 //! Invariants: a refused credential of ours is never told to the caller as the caller's fault; a body is sent with
 //! another token only if it can be sent whole; no credential of ours is in an answer that leaves here; a page is not the
-//! backend's answer.
+//! backend's answer; nothing is sent for a caller that has stopped waiting.
 
 use std::time::Duration;
 
@@ -128,13 +128,16 @@ pub async fn deliver<S: Supply>(
 ) -> Result<Delivered, Refusal> {
     let mut held = errand.account.open();
     let mut tried_again = false;
+    let late = || Refusal::new(Reason::DeadlineExceeded);
     loop {
+        // A timeout that is over already would let the first step be taken, and with it a small export.
+        if errand.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(late());
+        }
         let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, status_suffices: true, reservation: &mut held };
         let asking = once(errand, &lease, body, &mut intake);
         let mut said = match errand.deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, asking)
-                .await
-                .map_err(|_| Refusal::new(Reason::DeadlineExceeded))??,
+            Some(deadline) => tokio::time::timeout_at(deadline, asking).await.map_err(|_| late())??,
             None => asking.await?,
         };
         *upstream_status = Some(said.status().as_u16());

@@ -180,7 +180,7 @@ async fn a_query_is_asked_in_json() {
 
 /// Scenario: gRPC exports and reports with deadlines that are none, and with sound ones, before a backend that answers
 /// and one that does not. Guarantees: what is no duration is refused; the backend is told of no more than ours; a caller
-/// whose time is up is told so.
+/// whose time is up is told so, and nothing is sent once it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grpc_deadline_is_a_duration_and_holds() {
     let read = stage::start(stage::plan(&[])).await;
@@ -223,6 +223,13 @@ async fn a_grpc_deadline_is_a_duration_and_holds() {
                     let millis: u64 = told.strip_suffix('m').unwrap().parse().unwrap();
                     assert!((1..=most).contains(&millis), "{path} {sound}: {told}");
                 }
+            }
+            for over in ["0n", "0S", "00000000H", "1n"] {
+                world.emulator.clear();
+                let answer = send(over).await;
+                let found = (status(&answer), reason(world, &answer).await);
+                assert_eq!(found, (504, "deadline_exceeded".to_owned()), "{path} {over}");
+                assert!(world.emulator.captured().is_empty(), "{path} {over}");
             }
             world.emulator.fail(Endpoints::All, Fault::Held);
             let answer = send("200m").await;
