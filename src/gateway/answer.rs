@@ -20,7 +20,7 @@ use super::cors;
 use super::dropped;
 use super::echoes::EchoGuard;
 use super::page;
-use super::parcel::Manner;
+use super::parcel::{Manner, retry_after_told};
 use super::walk::Walk;
 use crate::accept::{Arrival, Connection, Dialect, Protocol};
 use crate::forward::{Answer, GrpcAnswer};
@@ -29,10 +29,9 @@ use crate::otlp::{self, Encoding};
 use crate::respond::{self, REQUEST_ID, Refusal};
 use crate::transform::{self, Boundary, Links};
 
-/// What of a query answer's head is passed on.
-const QUERY_TAKES: [HeaderName; 7] = [
+/// What of a query answer's head is passed on, besides `Retry-After`.
+const QUERY_TAKES: [HeaderName; 6] = [
     header::CONTENT_TYPE,
-    header::RETRY_AFTER,
     header::ETAG,
     header::LAST_MODIFIED,
     HeaderName::from_static("x-ratelimit-limit"),
@@ -104,6 +103,7 @@ pub fn query_headers(from: &HeaderMap, links: &Links, boundary: &Boundary<'_>) -
     for name in QUERY_TAKES {
         headers.extend(from.get(&name).map(|value| (name.clone(), value.clone())));
     }
+    headers.extend(retry_after_told(from).map(|value| (header::RETRY_AFTER, value)));
     let mut foreign = 0;
     let mut referring = |name: HeaderName, text: String| {
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -137,10 +137,9 @@ pub async fn query(session: &mut Session, walk: &mut Walk, reply: Reply) -> Outc
     outcome
 }
 
-/// What of an export's answer head is passed on.
-const EXPORT_TAKES: [HeaderName; 5] = [
+/// What of an export's answer head is passed on, besides `Retry-After`.
+const EXPORT_TAKES: [HeaderName; 4] = [
     header::CONTENT_TYPE,
-    header::RETRY_AFTER,
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
@@ -149,10 +148,11 @@ const EXPORT_TAKES: [HeaderName; 5] = [
 /// Passes on the answer to an export.
 pub async fn export(session: &mut Session, walk: &mut Walk, answer: &Answer) -> Outcome {
     walk.status = Some(answer.status.as_u16());
-    let mut headers = Vec::with_capacity(EXPORT_TAKES.len() + 1);
+    let mut headers = Vec::with_capacity(EXPORT_TAKES.len() + 2);
     for name in EXPORT_TAKES {
         headers.extend(answer.headers.get(&name).map(|value| (name, value.clone())));
     }
+    headers.extend(retry_after_told(&answer.headers).map(|value| (header::RETRY_AFTER, value)));
     write(session, walk, answer.status, headers, answer.body.clone()).await
 }
 

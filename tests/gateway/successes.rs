@@ -210,3 +210,31 @@ async fn what_does_not_speak_of_the_export_is_not_final() {
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }
+
+/// Scenario: a backend that sends exporters and readers away for ages, or says when in no number. Guarantees: in every lane
+/// they are told a number of seconds within bounds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_caller_is_sent_away_for_ages() {
+    let read_lane = stage::start(stage::plan(&[])).await;
+    let untouched = stage::start(stage::streamed(stage::plan(&[]))).await;
+    let sample = Sample::traces("checkout", 1);
+    for (told, expected) in
+        [("7", "7"), ("99999999999", "3600"), ("<script>", "5"), ("Fri, 31 Dec 9999 23:59:59 GMT", "5")]
+    {
+        for status in [429, 503] {
+            for world in [&read_lane, &untouched] {
+                let headers = vec![("retry-after", told.to_owned())];
+                world.emulator.fail(Endpoints::All, Fault::SayWith { status, headers, body: "{}".to_owned() });
+                let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+                let ann = world.plain_caller().bearer(&world.issuer.token("ann"));
+                for answer in [
+                    caller.export(&sample, Encoding::Protobuf).await.unwrap(),
+                    ann.get("/public/v0.2/acme/projects").await.unwrap(),
+                ] {
+                    let found = (answer.status, answer.header("retry-after"));
+                    assert_eq!(found, (status, Some(expected.to_owned())), "{told}: {}", answer.text());
+                }
+            }
+        }
+    }
+}
