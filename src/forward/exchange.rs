@@ -8,6 +8,7 @@
 //! rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end; a success
 //! that comes before all of the body had left is none.
 
+mod body;
 mod head;
 
 use std::future::poll_fn;
@@ -20,6 +21,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::body::read_body;
 use self::head::{AnswerFraming, AnswerHead, parse_head};
 use super::pool::Wire;
 use super::send::Intake;
@@ -443,65 +445,6 @@ async fn success_alone(inbound: &mut Inbound<'_>, deadline: Instant) -> Option<A
             let headers = head::content_types(&inbound.bytes);
             return status.flatten().map(|status| Answer { status, headers, body: Bytes::new() });
         }
-    }
-}
-
-async fn read_body(
-    framing: &AnswerFraming,
-    inbound: &mut Inbound<'_>,
-    intake: &mut Intake<'_>,
-    deadline: Instant,
-) -> Result<Bytes, SendFault> {
-    let limit = usize::try_from(intake.limit_bytes).unwrap_or(usize::MAX);
-    let mut counted = 0;
-    match *framing {
-        AnswerFraming::Length(length) => {
-            let length = usize::try_from(length).map_err(|_| SendFault::TooLarge)?;
-            if length > limit {
-                return Err(SendFault::TooLarge);
-            }
-            while inbound.bytes.len() < length {
-                intake.count(&mut counted, inbound.bytes.len())?;
-                inbound.more(deadline).await?;
-            }
-            intake.count(&mut counted, length)?;
-            Ok(inbound.bytes.split_to(length).freeze())
-        }
-        AnswerFraming::Chunked => read_chunks(inbound, intake, limit, deadline).await,
-        AnswerFraming::UntilEnd => loop {
-            intake.count(&mut counted, inbound.bytes.len())?;
-            if inbound.bytes.len() > limit {
-                return Err(SendFault::TooLarge);
-            }
-            match inbound.more(deadline).await {
-                Ok(()) => {}
-                Err(SendFault::Unreachable) if inbound.ended => return Ok(inbound.bytes.split().freeze()),
-                Err(fault) => return Err(fault),
-            }
-        },
-    }
-}
-
-async fn read_chunks(
-    inbound: &mut Inbound<'_>,
-    intake: &mut Intake<'_>,
-    limit: usize,
-    deadline: Instant,
-) -> Result<Bytes, SendFault> {
-    let mut chunks = crate::accept::Chunks::new();
-    let mut body = BytesMut::new();
-    loop {
-        while let Some(data) = chunks.take(&mut inbound.bytes).map_err(|_| SendFault::Undecodable)? {
-            if body.len() + data.len() > limit {
-                return Err(SendFault::TooLarge);
-            }
-            intake.reservation.grow(data.len() as u64).map_err(SendFault::Memory)?;
-            body.extend_from_slice(&data);
-        }
-        if chunks.is_done() {
-            return Ok(body.freeze());
-        }
-        inbound.more(deadline).await?;
     }
 }
 

@@ -7,6 +7,8 @@
 //! again only if it had not been sent, or the backend said that it did not process it, and so many times; no more calls
 //! are on a connection than the backend takes at once; a success that comes before all of the body had left is none.
 
+mod answer;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,13 +16,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
+use self::answer::receive;
 use super::exchange::ExchangeFault;
 use super::pool::Wire;
 use super::send::Intake;
@@ -461,49 +464,6 @@ async fn send(
         }
     }
     Ok(None)
-}
-
-async fn receive(
-    answer: Response<RecvStream>,
-    intake: &mut Intake<'_>,
-    deadline: Deadline,
-) -> Result<GrpcAnswer, SendFault> {
-    let (head, mut stream) = answer.into_parts();
-    if stream.is_end_stream() {
-        return Ok(GrpcAnswer { status: head.status, headers: head.headers, body: Bytes::new(), trailers: None });
-    }
-    let mut body = BytesMut::new();
-    // The status comes last: where it suffices, a message that is too large is let go, and the status waited for.
-    let mut is_dropped = false;
-    loop {
-        let data = match timeout_at(deadline, stream.data()).await {
-            Err(_) => return Err(SendFault::TimedOut),
-            Ok(Some(Err(_))) => return Err(SendFault::Unreachable),
-            Ok(None) => break,
-            Ok(Some(Ok(data))) => data,
-        };
-        if !is_dropped {
-            let room = if (body.len() + data.len()) as u64 > intake.limit_bytes {
-                Err(SendFault::TooLarge)
-            } else {
-                intake.reservation.grow(data.len() as u64).map_err(SendFault::Memory)
-            };
-            match room {
-                Ok(()) => body.extend_from_slice(&data),
-                Err(_) if intake.status_suffices => (is_dropped, body) = (true, BytesMut::new()),
-                Err(fault) => return Err(fault),
-            }
-        }
-        // A window that cannot be given back belongs to a stream that is over.
-        let _ = stream.flow_control().release_capacity(data.len());
-    }
-    let trailers = match timeout_at(deadline, stream.trailers()).await {
-        Err(_) => return Err(SendFault::TimedOut),
-        Ok(Err(_)) => return Err(SendFault::Unreachable),
-        Ok(Ok(trailers)) => trailers,
-    };
-    let trailers = Some(trailers.unwrap_or_default());
-    Ok(GrpcAnswer { status: head.status, headers: head.headers, body: body.freeze(), trailers })
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use crate::forward::{Pieces, UpstreamSettings};
 use crate::limits::{Budget, OwnerKey, Turn};
 
 /// One that listens at this port.
-pub(in crate::forward) fn backend(port: u16) -> Arc<Backend> {
-    let second = Duration::from_secs(1);
+pub(in crate::forward) fn backend(port: u16, connect_timeout: Duration) -> Arc<Backend> {
+    let long = Duration::from_secs(60);
     let settings = UpstreamSettings {
         tls: false,
         host: "127.0.0.1".to_owned(),
@@ -25,10 +25,10 @@ pub(in crate::forward) fn backend(port: u16) -> Arc<Backend> {
         ca: None,
         client: None,
         proxy: None,
-        connect_timeout: second,
-        read_timeout: 20 * second,
-        write_timeout: 20 * second,
-        idle_timeout: 60 * second,
+        connect_timeout,
+        read_timeout: long,
+        write_timeout: long,
+        idle_timeout: long,
     };
     Backend::open(&settings).unwrap()
 }
@@ -84,7 +84,7 @@ async fn a_success_before_the_end_of_the_body_is_none() {
     for (framed, first, rest, status, expected) in cases {
         let what = format!("{framed:?} {first} {rest} {status}");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let backend = backend(listener.local_addr().unwrap().port());
+        let backend = backend(listener.local_addr().unwrap().port(), Duration::from_secs(1));
         let answered = Arc::new(AtomicBool::new(false));
         let said = answered.clone();
         let serving = tokio::spawn(async move {
@@ -160,7 +160,7 @@ async fn a_success_is_one_whatever_its_head_looks_like() {
         for status_suffices in [true, false] {
             let what = format!("{:?} {status_suffices}", said.chars().take(100).collect::<String>());
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let backend = backend(listener.local_addr().unwrap().port());
+            let backend = backend(listener.local_addr().unwrap().port(), Duration::from_secs(1));
             let said = said.to_string();
             tokio::spawn(async move {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -222,7 +222,7 @@ async fn what_was_never_sent_may_be_sent() {
             open.push(stream);
         }
     });
-    let backend = backend(port);
+    let backend = backend(port, Duration::from_secs(1));
     let budget = Budget::new(1 << 20);
     for expected in 1..=3 {
         let mut held = budget.gateway().open();
@@ -235,24 +235,6 @@ async fn what_was_never_sent_may_be_sent() {
         wire.shutdown().await.unwrap();
         backend.pool.give(wire);
     }
-}
-
-fn backend(port: u16, connect_timeout: Duration) -> Arc<Backend> {
-    let long = Duration::from_secs(60);
-    let settings = UpstreamSettings {
-        tls: false,
-        host: "127.0.0.1".to_owned(),
-        port,
-        base_path: String::new(),
-        ca: None,
-        client: None,
-        proxy: None,
-        connect_timeout,
-        read_timeout: long,
-        write_timeout: long,
-        idle_timeout: long,
-    };
-    Backend::open(&settings).unwrap()
 }
 
 /// As many places as one caller gets.

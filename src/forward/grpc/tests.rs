@@ -60,7 +60,7 @@ async fn call(first: usize, rest: usize, saying: Saying, intake: &mut Intake<'_>
             });
         }
     });
-    let backend = backend(port);
+    let backend = backend(port, Duration::from_secs(1));
     let piece = |length: usize| (length > 0).then(|| Bytes::from(vec![b'x'; length]));
     let mut body =
         Replayable::new(Halting { framed: Framed::Chunks, first: piece(first), rest: piece(rest), answered });
