@@ -14,6 +14,8 @@ mod source;
 
 use std::process::Command;
 
+use lightkeeper::lightstep;
+use lightkeeper::profiles::Profile;
 use lightkeeper::reason::Reason;
 use rules::{Allowance, Exemption};
 
@@ -148,6 +150,49 @@ fn reasons_are_values() {
     none(REASON_WORDS.iter().filter(|a| !paths.iter().any(|path| path == a.file)).map(|a| a.file.to_owned()).collect());
 }
 
+/// Where a backend's word may stand after all. May only shrink.
+const BACKENDS_WORDS: &[Allowance] = &[
+    Allowance {
+        file: "src/admin.rs",
+        word: "/metrics",
+        times: 1,
+        reason: "Prometheus' path on our own admin port; a legacy path of the backend is spelled alike",
+    },
+    Allowance {
+        file: "src/cli/developer/connect.rs",
+        word: "lightstep",
+        times: 1,
+        reason: "the names of tools and their variables (Terraform, Grafana), printed for people to paste",
+    },
+    Allowance {
+        file: "src/config/vault.rs",
+        word: "lightstep",
+        times: 1,
+        reason: "an example of a variable's name in a hint",
+    },
+    Allowance {
+        file: "src/gateway/gather/snippets.rs",
+        word: "lightstep",
+        times: 1,
+        reason: "Terraform's provider by its registry's name, in text to paste",
+    },
+];
+
+#[test]
+fn backends_words_stand_in_profiles() {
+    let mut words = rules::BackendWords { anywhere: Vec::new(), paths: Vec::new() };
+    let firehose = [lightstep::FIREHOSE_KEY, lightstep::FIREHOSE_REQUEST, lightstep::FIREHOSE_VERSION];
+    words.anywhere.extend(firehose.map(|name| name.to_string()));
+    for profile in Profile::built_in() {
+        words.anywhere.extend([profile.name.clone(), profile.tenant_header.to_string()]);
+        words.anywhere.push(profile.access_token_header.to_string());
+        words.paths.extend(profile.query_prefix.split('/').skip(1).map(str::to_owned));
+        words.paths.push(format!("/{}", profile.query_root()));
+        words.paths.extend(profile.legacy_reports().iter().map(|row| row.path.clone()));
+    }
+    each(|path, text| rules::backends_words(path, text, &words, BACKENDS_WORDS), "src/");
+}
+
 // ---- the rules bite --------------------------------------------------------------------------------
 
 /// Scenario: one source, one rule. `want` is a part of the only complaint, or empty for none.
@@ -170,6 +215,36 @@ fn stand_ins_bite() {
         ("crates/testkit/src/calls.rs", "// lightkeeper::gateway\nlet a = \"lightkeeper::gateway\";", ""),
     ] {
         check(rules::stand_ins, path, text, want);
+    }
+}
+
+#[test]
+fn backends_words_bite() {
+    let words = rules::BackendWords {
+        anywhere: vec!["acme".to_owned(), "x-acme-org".to_owned()],
+        paths: vec!["/public".to_owned(), "v0.2".to_owned(), "/metrics".to_owned()],
+    };
+    let allowed =
+        [Allowance { file: "src/admin.rs", word: "/metrics", times: 1, reason: "the gateway's own page of numbers" }];
+    for (path, text, want) in [
+        ("src/forward/head.rs", "const A: &str = \"x-acme-org\";", "head.rs:1: `acme`"),
+        ("src/config/a.rs", "\n\nlet hint = \"like https://api.ACME.com\";", "a.rs:3"),
+        ("src/accept/a.rs", "match x { [\"v0.2\"] => {} }", "`v0.2`"),
+        ("src/accept/a.rs", "path.starts_with(\"/public/\")", "`/public`"),
+        ("src/accept/a.rs", "let a = r#\"/public/x\"#;", "`/public`"),
+        ("src/accept/a.rs", "\"/publications\"; \"v0.20\"; \"to the public\";", ""),
+        ("src/accept/a.rs", "// \"/public\" of acme\nfn f() {}", ""),
+        ("src/accept/a.rs", "use crate::acme::Format;", ""),
+        ("src/accept/a.rs", "fn f() {}\n#[cfg(test)]\nmod tests { const A: &str = \"acme\"; }", ""),
+        ("src/accept/a.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nconst A: &str = \"acme\";", "a.rs:3"),
+        ("src/accept/tests.rs", "\"acme\"", ""),
+        ("src/profiles/mod.rs", "let a = \"acme\";", ""),
+        ("src/lightstep/mod.rs", "let a = \"acme\";", ""),
+        ("src/admin.rs", "let a = \"/metrics\";", ""),
+        ("src/admin.rs", "let a = (\"/metrics\", \"/metrics\");", "`/metrics`"),
+        ("src/admin.rs", "", "more than needed"),
+    ] {
+        check(|path, text| rules::backends_words(path, text, &words, &allowed), path, text, want);
     }
 }
 

@@ -14,10 +14,8 @@ use zeroize::Zeroizing;
 
 use super::assertion;
 use super::{AssertionHeader, CLIENT_TOKEN_PREFIX, Caller, Carrier, Fault, Presented};
+use crate::lightstep::FIREHOSE_KEY;
 use crate::profiles::{Profile, TokenPlace};
-
-/// Where Amazon Data Firehose puts the key of its HTTP endpoint.
-const FIREHOSE_KEY: HeaderName = HeaderName::from_static("x-amz-firehose-access-key");
 
 /// The one token of the head, wherever it stands.
 pub(super) fn token(

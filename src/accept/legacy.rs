@@ -5,18 +5,16 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
 
 use super::call::{Ask, LegacyAsk, Protocol};
 use super::{Fault, read};
 use crate::apps::AppPath;
-use crate::lightstep::Format;
+use crate::lightstep::{FIREHOSE_REQUEST, Format};
 use crate::media_type;
 use crate::profiles::{LegacyReport, Profile, TokenPlace};
 
-/// Amazon Data Firehose's name of a request.
-const FIREHOSE_REQUEST: HeaderName = HeaderName::from_static("x-amz-firehose-request-id");
 /// Firehose's own ids are UUIDs.
 const FIREHOSE_REQUEST_LIMIT_BYTES: usize = 256;
 
@@ -79,27 +77,15 @@ pub fn firehose_request(headers: &HeaderMap) -> Option<String> {
     (id.len() <= FIREHOSE_REQUEST_LIMIT_BYTES).then(|| id.to_owned())
 }
 
-/// The paths of the profile, known here so that even a head that cannot be read is answered in its client's
-/// language; with the format, and that of a JSON body where it is another.
-const PATHS: [(&str, Format, Format); 7] = [
-    ("/api/v2/reports", Format::Reports, Format::ReportsJson),
-    ("/api/v0/reports", Format::ThriftJson, Format::ThriftJson),
-    ("/_rpc/v1/reports/binary", Format::ThriftBinary, Format::ThriftBinary),
-    ("/metrics", Format::Metrics, Format::Metrics),
-    ("/api/v2/spans", Format::Zipkin, Format::Zipkin),
-    ("/_bulk", Format::Bulk, Format::Bulk),
-    ("/cwstream", Format::Firehose, Format::Firehose),
-];
-
-/// The format that a path speaks of, if it is one of ours.
+/// The format that a path speaks of, if it is one of a built-in profile's: even a head that cannot be read, before it is known
+/// which backend is served, is answered in its client's language.
 pub(super) fn glimpse_format(path: &str, json: bool) -> Option<Format> {
     let path = path.split('?').next().unwrap_or_default();
     let inner = match path.strip_prefix("/apps/").and_then(|rest| rest.split_once("/-/")) {
         Some((_, inner)) => inner,
         None => path.strip_prefix('/')?,
     };
-    let known = PATHS.iter().find(|(known, ..)| known.strip_prefix('/') == Some(inner))?;
-    Some(if json { known.2 } else { known.1 })
+    Profile::built_in().find_map(|profile| profile.legacy_format(inner, json))
 }
 
 #[cfg(test)]
@@ -110,19 +96,15 @@ mod tests {
     #[test]
     fn every_legacy_row_is_glimpsed() {
         let profile = Profile::lightstep();
-        for (path, ..) in PATHS {
-            assert!(profile.legacy(path).next().is_some(), "{path} is no row");
-            for row in profile.legacy(path) {
-                for media_type in &row.types {
-                    let json = media_type.ends_with("json");
-                    let app = format!("/apps/shop/-{path}?x=1");
-                    for path in [path, app.as_str()] {
-                        assert_eq!(glimpse_format(path, json), Some(row.format), "{path} {media_type}");
-                    }
+        for row in profile.legacy_reports() {
+            for media_type in &row.types {
+                let json = media_type.ends_with("json");
+                let app = format!("/apps/shop/-{}?x=1", row.path);
+                for path in [row.path.as_str(), app.as_str()] {
+                    assert_eq!(glimpse_format(path, json), Some(row.format), "{path} {media_type}");
                 }
             }
         }
-        assert_eq!(profile.legacy_reports().len(), PATHS.len() + 1);
         for path in ["", "/", "/apps/metrics", "/apps/-/metrics/", "/x/metrics", "metrics", "/v1/metrics"] {
             assert_eq!(glimpse_format(path, false), None, "{path}");
         }

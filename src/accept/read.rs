@@ -20,6 +20,7 @@ use super::{
     site, tree,
 };
 use crate::apps::AppPath;
+use crate::lightstep::{FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION};
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
 use crate::otlp::Encoding;
@@ -28,19 +29,14 @@ use crate::profiles::{Profile, TokenPlace};
 /// Names the app of an export when the URL does not.
 pub const APP_HEADER: HeaderName = HeaderName::from_static("lightkeeper-app");
 
-/// Names that decide something here or at a backend.
-const DECIDING: [&str; 14] = [
+/// Names that decide something here or at any backend.
+const DECIDING: [&str; 9] = [
     "content-type",
     "content-encoding",
     "content-length",
     "transfer-encoding",
     "lightkeeper-app",
     "lightkeeper-refused",
-    "lightstep-access-token",
-    "x-lightstep-org",
-    "x-amz-firehose-access-key",
-    "x-amz-firehose-request-id",
-    "x-amz-firehose-protocol-version",
     "grpc-encoding",
     "grpc-timeout",
     "proxy-connection",
@@ -77,7 +73,7 @@ fn read_in(
     limits: &Limits,
     dialect: Dialect,
 ) -> Result<(Caller, Call), Fault> {
-    check_lines(parts, assertions, limits)?;
+    check_lines(parts, profile, assertions, limits)?;
     let authority = authority(parts)?;
     check_connection(parts)?;
     if !super::is_known_method(parts.method.as_str().as_bytes()) {
@@ -151,7 +147,7 @@ fn takes_session(ask: &Ask, dialect: Dialect) -> bool {
 }
 
 /// Every header line: count, size, bytes; and the names that must stand alone.
-fn check_lines(parts: &Parts, assertions: &[AssertionHeader], limits: &Limits) -> Result<(), Fault> {
+fn check_lines(parts: &Parts, profile: &Profile, assertions: &[AssertionHeader], limits: &Limits) -> Result<(), Fault> {
     let mut bytes = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
     if parts.headers.len() > limits.header_count as usize {
         return Err(Fault::HeadTooLarge);
@@ -161,8 +157,7 @@ fn check_lines(parts: &Parts, assertions: &[AssertionHeader], limits: &Limits) -
         // The framework lets `_` and blanks at the ends pass over HTTP/2. gRPC's metadata may have it; nothing reads such
         // a name, unless a backend takes it for one with `-`.
         let name = name.as_str();
-        let is_deciding =
-            || DECIDING.contains(&&*name.replace('_', "-")) || assertion::is_spelling_of(name, assertions);
+        let is_deciding = || decides(&name.replace('_', "-"), profile) || assertion::is_spelling_of(name, assertions);
         if name.contains('_') && (parts.version != Version::HTTP_2 || is_deciding()) {
             return Err(Fault::HeaderLine);
         }
@@ -199,6 +194,12 @@ fn check_lines(parts: &Parts, assertions: &[AssertionHeader], limits: &Limits) -
         }
     }
     Ok(())
+}
+
+/// Whether a name decides something here, or at the backend of this profile.
+fn decides(name: &str, profile: &Profile) -> bool {
+    let of_firehose = [FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION].iter().any(|known| known == name);
+    DECIDING.contains(&name) || of_firehose || profile.reads_header(name)
 }
 
 fn more_than_one(headers: &HeaderMap, name: &HeaderName) -> bool {
@@ -291,14 +292,12 @@ fn ask(
 ) -> Result<legacy::Found, Fault> {
     let found = |ask| Ok(legacy::Found { ask, token: TokenPlace::Header });
     let serves = connection.listener.serves;
-    match words {
-        ["public", "v0.2", organization, rest @ ..] if serves.query => {
-            return query_ask(parts, profile, organization, rest, query).and_then(found);
-        }
-        [".lightkeeper", "whoami"] if serves.web && parts.method == Method::GET && query.is_empty() => {
-            return found(Ask::Own(OwnAsk::Whoami));
-        }
-        _ => {}
+    if let Some((organization, rest)) = profile.query_path(words).filter(|_| serves.query) {
+        return query_ask(parts, profile, organization, rest, query).and_then(found);
+    }
+    if let ([".lightkeeper", "whoami"], true, &Method::GET, true) = (words, serves.web, &parts.method, query.is_empty())
+    {
+        return found(Ask::Own(OwnAsk::Whoami));
     }
     let (app, rest) = addressed(words);
     if let (Some(app), ["alerts"], true, &Method::POST) = (app, rest, serves.query, &parts.method) {
@@ -475,15 +474,11 @@ pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bo
     if http2 && kind.is_grpc_of_any_kind() {
         return Dialect::Grpc;
     }
-    if path.starts_with("/public/") {
+    if Profile::built_in().any(|profile| profile.looks_like_query(path)) {
         return Dialect::Query;
     }
     let json = kind.is_json() || kind.is("application/x-json");
-    let ingest = path.ends_with("/v1/traces")
-        || path.ends_with("/v1/metrics")
-        || path.ends_with("/v1/logs")
-        || path.contains("/otlp/v0.")
-        || path.ends_with("/api/v2/otel/trace");
+    let ingest = Profile::built_in().any(|profile| profile.looks_like_export(path));
     if let Some(format) = legacy::glimpse_format(path, json).filter(|_| !ingest) {
         return Dialect::Legacy(format);
     }

@@ -13,6 +13,7 @@ use super::Output;
 use crate::clock::Clock;
 use crate::config;
 use crate::identify::NewClientToken;
+use crate::profiles::Profile;
 
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
@@ -21,11 +22,16 @@ pub enum TokenCommand {
     /// The token is printed once, alone, on standard output, so that `TOKEN=$(lightkeeper token issue …)` holds it;
     /// nobody keeps it. The line for `client_tokens:` in lightkeeper.yaml, which holds no more than its digest, is
     /// printed on standard error. No configuration is needed, and none is changed.
-    #[command(
-        after_help = "The client sends it as `lightstep-access-token`, or as `authorization: Bearer …`. It may do \
-                            what the binding allows. To revoke it, delete its line."
-    )]
+    #[command(after_help = after_help())]
     Issue(IssueArguments),
+}
+
+fn after_help() -> String {
+    let header = &Profile::standard().access_token_header;
+    format!(
+        "The client sends it as `{header}`, or as `authorization: Bearer …`. It may do what the binding allows. To revoke it, \
+         delete its line."
+    )
 }
 
 #[derive(Debug, Args)]

@@ -202,7 +202,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
     let profile = backend::profile(report, &raw.upstreams);
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
-        upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds), &egress)
+        upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds), &egress, &profile)
     };
     let upstreams = Upstreams {
         ingest: door(&raw.upstreams.ingest, "ingest", 30),
@@ -222,7 +222,7 @@ pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
     let audit = audit(report, &raw.audit, &limits);
     let queue_bytes = audit.as_ref().map_or(0, |audit| audit.queue_bytes);
     limits::shares(report, raw, &limits, queue_bytes, |service| serves(raw, service));
-    joined(report, raw);
+    joined(report, raw, &profile);
     if report.found.iter().any(Diagnostic::is_error) {
         return None;
     }
@@ -276,8 +276,8 @@ fn serves(raw: &RawConfig, service: RawService) -> bool {
 }
 
 /// Checks that join parts of the file.
-fn joined(report: &mut Report<'_>, raw: &RawConfig) {
-    let (ingest, query) = ("https://ingest.lightstep.com", "https://api.lightstep.com");
+fn joined(report: &mut Report<'_>, raw: &RawConfig, profile: &Profile) {
+    let (ingest, query) = (&profile.addresses.ingest, &profile.addresses.query);
     let upstreams = &raw.upstreams;
     let reports = upstreams.collector.is_some() && upstreams.logs.is_some();
     let doors = [

@@ -20,6 +20,7 @@ use crate::accept::{
 };
 use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name};
+use crate::profiles::Profile;
 
 /// Health checks on the serving port, answered without an identity and without a record.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -200,7 +201,8 @@ fn health_path_fault(path: &str) -> Option<(&'static str, &'static str)> {
         return Some(("is not a path", PATH_FORM));
     }
     let first = rest.split('/').next().unwrap_or_default();
-    if [".lightkeeper", "apps", "public"].iter().any(|served| first.eq_ignore_ascii_case(served)) {
+    let of_backends = Profile::built_in().any(|profile| first.eq_ignore_ascii_case(profile.query_root()));
+    if of_backends || [".lightkeeper", "apps"].iter().any(|served| first.eq_ignore_ascii_case(served)) {
         return Some(("is a path that identified callers are served at", "choose another, `/healthz` for instance"));
     }
     None

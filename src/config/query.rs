@@ -56,7 +56,7 @@ pub fn query(report: &mut Report<'_>, raw: &RawQuery, upstreams: &RawUpstreams, 
             default.deadline,
             Duration::from_millis(1)..=Duration::from_secs(600),
         ),
-        ui: ui(report, upstreams),
+        ui: ui(report, upstreams, profile),
     }
 }
 
@@ -83,7 +83,7 @@ fn rates(report: &mut Report<'_>, raw: &Entries<Spanned<String>>, profile: &Prof
     checked
 }
 
-fn ui(report: &mut Report<'_>, upstreams: &RawUpstreams) -> UiBase {
+fn ui(report: &mut Report<'_>, upstreams: &RawUpstreams, profile: &Profile) -> UiBase {
     let others = [("ingest", &upstreams.ingest), ("collector", &upstreams.collector), ("logs", &upstreams.logs)];
     for (which, door) in others {
         if let Some(at) = door.as_ref().and_then(|door| door.ui.as_ref()) {
@@ -97,7 +97,7 @@ fn ui(report: &mut Report<'_>, upstreams: &RawUpstreams) -> UiBase {
         Some(at) => match HttpUrl::parse(&at.value) {
             Ok(_) => UiBase::At(at.value.trim_end_matches('/').to_owned()),
             Err(fault) => {
-                let hint = "write it like `https://app.lightstep.com`, or `off`";
+                let hint = format!("write it like `{}`, or `off`", profile.ui_base());
                 report.error_with_hint(at, format!("`upstreams.query.ui` {fault}"), hint);
                 UiBase::Off
             }

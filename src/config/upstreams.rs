@@ -13,6 +13,7 @@ use super::report::{Content, Report};
 use crate::document::Spanned;
 use crate::egress::Egress;
 use crate::forward::{ClientIdentity, UpstreamSettings};
+use crate::profiles::Profile;
 
 /// `which` is `ingest`, `query`, `collector` or `logs`; `read` how long its answers may take by default.
 pub fn upstream(
@@ -21,9 +22,10 @@ pub fn upstream(
     raw: &RawUpstream,
     read: Duration,
     egress: &Egress,
+    profile: &Profile,
 ) -> Option<UpstreamSettings> {
     let subject = |key: &str| format!("upstreams.{which}.{key}");
-    let url = url(report, &raw.url, &subject("url"));
+    let url = url(report, &raw.url, &subject("url"), profile);
     let plaintext = url.as_ref().is_some_and(|(url, _)| !url.tls);
     let ca = raw.ca.as_ref().map(|ca| {
         only_over_tls(report, plaintext, ca, &subject("ca"));
@@ -69,11 +71,12 @@ pub fn upstream(
     })
 }
 
-fn url(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<(HttpUrl, String)> {
+fn url(report: &mut Report<'_>, at: &Spanned<String>, subject: &str, profile: &Profile) -> Option<(HttpUrl, String)> {
     let url = match HttpUrl::parse(&at.value) {
         Ok(url) => url,
         Err(fault) => {
-            report.error_with_hint(at, format!("`{subject}` {fault}"), "write it like `https://ingest.lightstep.com`");
+            let hint = format!("write it like `{}`", profile.addresses.ingest);
+            report.error_with_hint(at, format!("`{subject}` {fault}"), hint);
             return None;
         }
     };

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::Backend;
 use crate::accept::Protocol;
+use crate::lightstep::{FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION};
 use crate::media_type::{self, MediaType};
 use crate::profiles::{Credential, Profile, TokenPlace};
 use crate::route::{Lane, Route};
@@ -25,11 +26,6 @@ const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("lightkeeper/", en
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const TENANT: HeaderName = HeaderName::from_static("x-lightstep-org");
-
-const FIREHOSE_KEY: HeaderName = HeaderName::from_static("x-amz-firehose-access-key");
-const FIREHOSE_REQUEST: HeaderName = HeaderName::from_static("x-amz-firehose-request-id");
-const FIREHOSE_VERSION: HeaderName = HeaderName::from_static("x-amz-firehose-protocol-version");
 
 /// What may be taken over from the caller's head, by lane. `content-type` is not taken but written: it says what the
 /// body was read as.
@@ -52,9 +48,9 @@ pub fn taken(protocol: Protocol, media_type: &str, incoming: &HeaderMap) -> Head
 }
 
 /// What of a query's head may go on, all of which may change the answer; and what its body is, if it has one.
-pub fn taken_by_queries(incoming: &HeaderMap, has_body: bool) -> HeaderMap {
-    let names = [ACCEPT, TENANT].into_iter();
-    let taken = names.filter_map(|name| Some((name.clone(), incoming.get(&name)?.clone())));
+pub fn taken_by_queries(profile: &Profile, incoming: &HeaderMap, has_body: bool) -> HeaderMap {
+    let names = [&ACCEPT, &profile.tenant_header].into_iter();
+    let taken = names.filter_map(|name| Some((name.clone(), incoming.get(name)?.clone())));
     let sent = incoming.get(CONTENT_TYPE).and_then(|value| MediaType::parse(value.as_bytes()));
     let media_type = sent.and_then(MediaType::json_document).unwrap_or(media_type::JSON);
     taken.chain(written(media_type).filter(|_| has_body)).collect()
@@ -134,8 +130,8 @@ pub fn http1(
     }
     put(&mut head, &ACCEPT_ENCODING, encodings);
     // The tenant's name is ours to say; clients that send it expect it to arrive.
-    if matches!(route.lane(), Lane::Terminated(_)) && incoming.contains_key(&TENANT) {
-        put(&mut head, &TENANT, HeaderValue::from_str(organization).map_err(|_| HeadDefect)?.as_bytes());
+    if matches!(route.lane(), Lane::Terminated(_)) && incoming.contains_key(&profile.tenant_header) {
+        put(&mut head, &profile.tenant_header, HeaderValue::from_str(organization).map_err(|_| HeadDefect)?.as_bytes());
     }
     let (name, value) = credential(route, lease, profile)?;
     put(&mut head, &name, value.as_bytes());

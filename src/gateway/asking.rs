@@ -157,7 +157,7 @@ fn key(question: &Question<'_>) -> Key {
         visible_projects: visible(question),
         named_in_full: permit.named_in_full(),
         ours: (*ours).to_owned(),
-        headers: sharing::listed(&forward::taken_by_queries(headers, !body.is_empty())),
+        headers: sharing::listed(&forward::taken_by_queries(&house.profile, headers, !body.is_empty())),
         writes: core.sharing.writes(route.project()),
     }
 }
@@ -218,7 +218,7 @@ impl Errand {
             // Who may write such a thing has not been given the reading of its secrets.
             may_see_secrets: operation.permission.ends_with(".read") && permit.named_in_full(),
             ours: ours.to_owned(),
-            headers: forward::taken_by_queries(headers, !body.is_empty()),
+            headers: forward::taken_by_queries(&house.profile, headers, !body.is_empty()),
             body,
             work: Some(Work::of(core, who)),
         })

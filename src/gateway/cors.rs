@@ -14,15 +14,14 @@ use super::answer;
 use super::walk::Walk;
 use crate::accept::{self, Connection, CorsSettings};
 
-/// Headers that exporters and clients in browsers send; what else is asked for is left out, and the browser refuses.
-const HEADERS: [&str; 9] = [
+/// Headers that exporters and clients in browsers send besides the backend's own token; what else is asked for is left out, and the browser refuses.
+const HEADERS: [&str; 8] = [
     "accept",
     "authorization",
     "baggage",
     "content-encoding",
     "content-type",
     "lightkeeper-app",
-    "lightstep-access-token",
     "traceparent",
     "tracestate",
 ];
@@ -101,7 +100,9 @@ fn allowed(request: &Parts, walk: &Walk, connection: &Connection) -> Option<Vec<
     let wanted: Vec<&str> =
         lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
     let is_wanted = |name: &&str| wanted.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(name));
-    let names: Vec<&str> = HEADERS.into_iter().filter(is_wanted).collect();
+    let token = walk.house.profile.access_token_header.as_str();
+    let mut names: Vec<&str> = HEADERS.into_iter().chain([token]).filter(is_wanted).collect();
+    names.sort_unstable();
     if !names.is_empty() {
         headers.push((header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_str(&names.join(", ")).ok()?));
     }

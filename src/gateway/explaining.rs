@@ -76,8 +76,8 @@ pub fn head(method: &str, path: &str, headers: &[String], profile: &Profile) -> 
         let value = value.trim().parse().map_err(|_| format!("the value of `{name}` cannot be sent"))?;
         into.append(name, value);
     }
-    let grpc = ["/opentelemetry.proto.", "/lightstep.collector."].iter().any(|word| path.contains(word));
-    if !into.contains_key(CONTENT_TYPE) && method == "POST" && !path.starts_with("/public/") {
+    let grpc = profile.is_grpc_method(addressed(path));
+    if !into.contains_key(CONTENT_TYPE) && method == "POST" && !is_query(path, profile) {
         let legacy = profile.legacy(addressed(path)).next().and_then(|row| row.types.first());
         let media_type = if grpc { "application/grpc" } else { "application/x-protobuf" };
         let media_type = HeaderValue::from_str(legacy.map_or(media_type, String::as_str));
@@ -87,6 +87,10 @@ pub fn head(method: &str, path: &str, headers: &[String], profile: &Profile) -> 
         *request.version_mut() = Version::HTTP_2;
     }
     Ok(request.into_parts().0)
+}
+
+fn is_query(path: &str, profile: &Profile) -> bool {
+    path.split('/').nth(1) == Some(profile.query_root())
 }
 
 /// What stands behind an app's address.

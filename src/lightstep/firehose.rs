@@ -11,11 +11,19 @@ use std::sync::{Arc, LazyLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::HeaderName;
 
 use super::fields::push_varint;
 use super::findings::Findings;
 use super::json::{self, Json, Once};
 use crate::otlp::{Encoding, Export, Found, MAX_GROUPS, Malformed, Signal, Stamp, Wanted};
+
+/// Where Firehose puts the key of its HTTP endpoint.
+pub const FIREHOSE_KEY: HeaderName = HeaderName::from_static("x-amz-firehose-access-key");
+/// Its name of a request.
+pub const FIREHOSE_REQUEST: HeaderName = HeaderName::from_static("x-amz-firehose-request-id");
+/// Of its requests' form.
+pub const FIREHOSE_VERSION: HeaderName = HeaderName::from_static("x-amz-firehose-protocol-version");
 
 /// Firehose's own ids are UUIDs.
 const REQUEST_ID_LIMIT_BYTES: usize = 256;

@@ -21,6 +21,7 @@ mod zipkin;
 
 pub use answers::{Particulars, refusal, sanitize, success};
 pub use findings::{CARRIERS, COMPONENT_NAME, Service, Token};
+pub use firehose::{FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION};
 pub use report::Report;
 
 /// The wire form of a legacy report. A gRPC `lightstep.collector.CollectorService/Report` carries a

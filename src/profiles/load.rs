@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::matching::{self, Bucket};
 use super::tree;
 use super::{
-    AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile, RateRule,
-    ResponseRule, Scope, Segment, TokenPlace,
+    Addresses, AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile,
+    RateRule, ResponseRule, Scope, Segment, TokenPlace,
 };
 use crate::lightstep::Format;
 use crate::limits::Rate;
@@ -24,7 +24,7 @@ use crate::otlp::Signal;
 #[serde(deny_unknown_fields)]
 struct RawProfile {
     name: String,
-    strip: Vec<String>,
+    addresses: Addresses,
     credentials: RawCredentials,
     ingest: RawIngest,
     query: RawQuery,
@@ -108,6 +108,7 @@ enum RawSignal {
 #[serde(deny_unknown_fields)]
 struct RawQuery {
     prefix: String,
+    tenant_header: String,
     link_hosts: Vec<String>,
     rates: BTreeMap<String, String>,
 }
@@ -178,11 +179,12 @@ impl Profile {
             return Err("an access token is put without a scheme".to_owned());
         }
         let mut profile = Profile {
-            strip: raw.strip.iter().map(|name| header(name)).collect::<Result<_, _>>()?,
+            addresses: raw.addresses.checked()?,
+            tenant_header: header(&raw.query.tenant_header)?,
             access_token_header: header(&raw.credentials.access_token.header)?,
             api_key_header: header(&raw.credentials.api_key.header)?,
             api_key_scheme: raw.credentials.api_key.scheme,
-            query_prefix: raw.query.prefix,
+            query_prefix: prefix(raw.query.prefix)?,
             link_hosts: raw.query.link_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             alerts: alerts(raw.alerts)?,
             operations: operations(raw.operations)?,
@@ -219,6 +221,13 @@ fn alerts(layout: AlertLayout) -> Result<AlertLayout, String> {
         }
     }
     Ok(layout)
+}
+
+/// Of whole segments, so that what follows it is the organization.
+fn prefix(text: String) -> Result<String, String> {
+    let segments = template(&text)?;
+    let literal = segments.iter().all(|segment| matches!(segment, Segment::Literal(_)));
+    if literal { Ok(text) } else { Err(format!("`{text}` is no prefix of paths")) }
 }
 
 fn header(name: &str) -> Result<HeaderName, String> {

@@ -7,6 +7,7 @@
 use http::Method;
 
 use super::{LegacyReport, OperationId, Profile, Segment};
+use crate::lightstep::Format;
 use crate::otlp::Signal;
 
 /// What a query path asks for.
@@ -52,6 +53,52 @@ impl Profile {
             }
         }
         Some(QueryMatch { operation: operation.id, project, parameters })
+    }
+
+    /// Of the decoded segments of a path of the query API, the organization and what follows it.
+    pub fn query_path<'s, 'w>(&self, segments: &'s [&'w str]) -> Option<(&'w str, &'s [&'w str])> {
+        let mut rest = segments;
+        for known in self.query_prefix.split('/').skip(1) {
+            let (first, after) = rest.split_first()?;
+            rest = (*first == known).then_some(after)?;
+        }
+        rest.split_first().map(|(organization, rest)| (*organization, rest))
+    }
+
+    /// The first segment of the query API's paths: `public`.
+    pub fn query_root(&self) -> &str {
+        self.query_prefix.split('/').nth(1).unwrap_or_default()
+    }
+
+    /// Whether a path, as it came, looks like one of the query API, of whatever version.
+    pub fn looks_like_query(&self, path: &str) -> bool {
+        let rest = path.strip_prefix('/').and_then(|rest| rest.strip_prefix(self.query_root()));
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Whether a path, as it came, looks like one that takes OTLP over HTTP.
+    pub fn looks_like_export(&self, path: &str) -> bool {
+        self.ingest.iter().any(|row| if row.minor { path.contains(&row.path) } else { path.ends_with(&row.path) })
+    }
+
+    /// The format of what is sent to the path `/{inner}`, by whether it is JSON.
+    pub fn legacy_format(&self, inner: &str, json: bool) -> Option<Format> {
+        let is_json = |row: &LegacyReport| row.types.iter().any(|known| known.ends_with("json"));
+        let mut rows = self.legacy.iter().filter(|row| row.path.strip_prefix('/') == Some(inner));
+        let first = rows.next()?;
+        let fitting = std::iter::once(first).chain(rows).find(|row| is_json(row) == json);
+        Some(fitting.unwrap_or(first).format)
+    }
+
+    /// Whether the backend reads a header of this name, lower case.
+    pub fn reads_header(&self, name: &str) -> bool {
+        [&self.access_token_header, &self.api_key_header, &self.tenant_header].iter().any(|known| *known == name)
+    }
+
+    /// Whether a path is a method of a gRPC service of the first package of one that is known, known itself or not.
+    pub fn is_grpc_method(&self, path: &str) -> bool {
+        let rows = self.grpc.iter().map(|(path, ..)| path).chain(self.legacy_grpc.iter().map(|row| &row.path));
+        rows.filter_map(|known| known.split_inclusive('.').next()).any(|package| path.starts_with(package))
     }
 
     /// Finds the export that an OTLP/HTTP path stands for, and the path to ask of the backend, rebuilt from the table.

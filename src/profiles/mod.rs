@@ -1,4 +1,4 @@
-//! Backends as data: paths, operations, header placement, strip list, sensitive operations.
+//! Backends as data: paths, operations, header placement, sensitive operations.
 //!
 //! What it does: reads a backend's profile (`lightstep.yaml`) once and finds the operation that a path asks for.
 //! What it refuses to know: who calls, which organization or project is ours, any credential.
@@ -43,14 +43,16 @@ pub struct PermissionId(pub u16);
 #[derive(Debug)]
 pub struct Profile {
     pub name: String,
-    /// Request headers of a client that never reach the backend.
-    pub strip: Vec<HeaderName>,
+    /// Where it is, for hints.
+    pub addresses: Addresses,
     /// Where an access token is put; the value is the token alone.
     pub access_token_header: HeaderName,
     /// Where an API key is put.
     pub api_key_header: HeaderName,
     /// What stands before the key and a space, `bearer`; `None`: nothing.
     pub api_key_scheme: Option<String>,
+    /// Where clients of the query API name the organization.
+    pub tenant_header: HeaderName,
     /// `/public/v0.2`: the query API is at `{query_prefix}/{organization}/…`.
     pub query_prefix: String,
     /// Hosts of the backend that absolute links in answers point at, lower case.
@@ -71,6 +73,25 @@ pub struct Profile {
     ui_base: String,
     ui_around_ms: i64,
     ui_pages: Vec<(UiPage, String)>,
+}
+
+/// The backend's usual addresses.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addresses {
+    pub ingest: String,
+    pub query: String,
+}
+
+impl Addresses {
+    fn checked(self) -> Result<Self, String> {
+        for url in [&self.ingest, &self.query] {
+            if !url.starts_with("https://") {
+                return Err(format!("`{url}` is no address"));
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// One row: something that can be asked of the backend.
@@ -313,7 +334,8 @@ impl Profile {
     fn empty(name: &str) -> Profile {
         Profile {
             name: name.to_owned(),
-            strip: Vec::new(),
+            addresses: Addresses::default(),
+            tenant_header: HeaderName::from_static("x-lightstep-org"),
             access_token_header: HeaderName::from_static("lightstep-access-token"),
             api_key_header: http::header::AUTHORIZATION,
             api_key_scheme: None,

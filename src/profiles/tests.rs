@@ -14,7 +14,6 @@ fn the_built_in_profile_parses_and_is_the_one_handed_out() {
     let profile = lightstep();
     assert_eq!(Profile::lightstep().operations().len(), profile.operations().len());
     assert!(profile.operations().iter().enumerate().all(|(place, row)| usize::from(row.id.0) == place));
-    assert_eq!(profile.strip.len(), 20);
     assert_eq!(profile.access_token_header, "lightstep-access-token");
     assert_eq!((profile.api_key_header.as_str(), profile.api_key_scheme.as_deref()), ("authorization", Some("bearer")));
 }
@@ -143,6 +142,36 @@ fn what_no_row_names_is_not_matched() {
         assert_eq!(found, None, "{method} {path}");
     }
     assert_eq!(profile.match_query(&Method::GET, &[]), None);
+}
+
+#[test]
+fn the_query_apis_paths_are_told_by_their_prefix() {
+    let profile = lightstep();
+    for (words, expected) in [
+        (&["public", "v0.2", "acme", "projects"][..], Some(("acme", &["projects"][..]))),
+        (&["public", "v0.2", "acme"], Some(("acme", &[]))),
+        (&["public", "v0.2"], None),
+        (&["public", "v0.3", "acme"], None),
+        (&["Public", "v0.2", "acme"], None),
+        (&["x", "public", "v0.2", "acme"], None),
+        (&[], None),
+    ] {
+        assert_eq!(profile.query_path(words), expected, "{words:?}");
+    }
+    assert_eq!(profile.query_root(), "public");
+    for (path, expected) in [
+        (Signal::Logs.grpc_path(), true),
+        ("/opentelemetry.proto.collector.profiles.v1.ProfilesService/Export", true),
+        ("/lightstep.collector.CollectorService/Report", true),
+        ("/v1/traces", false),
+        ("/.lightkeeper/apps", false),
+        ("", false),
+    ] {
+        assert_eq!(profile.is_grpc_method(path), expected, "{path}");
+    }
+    for (name, expected) in [("x-lightstep-org", true), ("lightstep-access-token", true), ("x-other", false)] {
+        assert_eq!(profile.reads_header(name), expected, "{name}");
+    }
 }
 
 #[test]
@@ -284,6 +313,16 @@ fn a_table_that_could_mean_two_things_is_refused() {
         (row("method: GET, path: /x, permission: query.x.read, scope: organization, extra: 1"), "extra"),
     ] {
         let fault = Profile::parse(&broken).unwrap_err();
+        assert!(fault.contains(word), "{word}: {fault}");
+    }
+    for (from, to, word) in [
+        ("prefix: /public/v0.2", "prefix: public/v0.2", "begin with a slash"),
+        ("prefix: /public/v0.2", "prefix: /public/", "no path can have"),
+        ("prefix: /public/v0.2", "prefix: \"/public/{version}\"", "no prefix"),
+        ("tenant_header: x-lightstep-org", "tenant_header: \"x org\"", "no header name"),
+        ("https://ingest.lightstep.com", "ingest.lightstep.com", "no address"),
+    ] {
+        let fault = Profile::parse(&text.replacen(from, to, 1)).unwrap_err();
         assert!(fault.contains(word), "{word}: {fault}");
     }
     let broken = text.replacen("around_minutes: 30", "around_minutes: 0", 1);

@@ -158,6 +158,11 @@ impl Ui {
 }
 
 impl Profile {
+    /// Where the backend's own pages are.
+    pub fn ui_base(&self) -> &str {
+        &self.ui_base
+    }
+
     /// What can be asked of a part of the tree, in the table's order.
     pub fn tree(&self) -> &[TreeResource] {
         &self.tree

@@ -384,3 +384,45 @@ pub fn framework(path: &str, text: &str) -> Vec<String> {
     }
     complaints
 }
+
+/// What only a backend's profile may say.
+pub struct BackendWords {
+    /// In no literal, in whatever case: names and headers.
+    pub anywhere: Vec<String>,
+    /// No literal is one of these, or begins with one and a slash: paths, and their segments.
+    pub paths: Vec<String>,
+}
+
+/// A backend's paths, headers and name stand in its profile and among its formats alone.
+pub fn backends_words(path: &str, text: &str, words: &BackendWords, allowed: &[Allowance]) -> Vec<String> {
+    let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
+    if is_test || matches!(module_of(path), None | Some("profiles" | "lightstep" | "otlp")) {
+        return Vec::new();
+    }
+    let mut used = Vec::new();
+    let mut complaints = Vec::new();
+    for (at, literal) in source::product_strings(text) {
+        let lower = literal.to_lowercase();
+        let named = words.anywhere.iter().find(|word| lower.contains(word.as_str()));
+        let is_path = |word: &&String| {
+            literal.strip_prefix(word.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let Some(word) = named.or_else(|| words.paths.iter().find(is_path)) else { continue };
+        if let Some(allowance) = allowed.iter().find(|one| one.file == path && one.word == word.as_str()) {
+            used.push(allowance.word);
+            if used.iter().filter(|word| **word == allowance.word).count() <= allowance.times {
+                continue;
+            }
+        }
+        let line = source::line_of(text, at);
+        complaints.push(format!("{path}:{line}: `{word}` is a backend's word: put it into its profile"));
+    }
+    for allowance in allowed.iter().filter(|allowance| allowance.file == path) {
+        let times = used.iter().filter(|word| **word == allowance.word).count();
+        if allowance.reason.len() < 20 || times < allowance.times {
+            complaints
+                .push(format!("{path}:1: the allowance of `{}` has no reason, or is more than needed", allowance.word));
+        }
+    }
+    complaints
+}

@@ -122,6 +122,29 @@ pub fn split_tests(code: &str) -> (String, String) {
     (String::from_utf8_lossy(&product).into_owned(), String::from_utf8_lossy(&tests).into_owned())
 }
 
+/// Offsets and contents of the string literals that the product compiles.
+pub fn product_strings(text: &str) -> Vec<(usize, String)> {
+    let (product, tests) = split_tests(&code(text));
+    let bytes = text.as_bytes();
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let Some(end) = literal_end(bytes, at) else {
+            at += 1;
+            continue;
+        };
+        let end = end.min(bytes.len());
+        let literal = String::from_utf8_lossy(&bytes[at..end]).into_owned();
+        // Of a test's item, the code round the literal stands in the tests' half: what stands last before it tells.
+        let before = |half: &str| half.as_bytes()[..at].iter().rposition(|byte| !byte.is_ascii_whitespace());
+        if bytes[at] != b'/' && before(&product) > before(&tests) {
+            found.push((at, literal.trim_matches(['r', '#', '"', '\'']).to_owned()));
+        }
+        at = end;
+    }
+    found
+}
+
 /// The end of the item that starts at `at`: its closing brace, or the semicolon of one without a body.
 fn item_end(bytes: &[u8], at: usize) -> usize {
     let mut round = 0_i32;

@@ -23,10 +23,11 @@ use tokio::sync::Semaphore;
 
 use super::ConnectArguments;
 use super::failure::Failure;
-use super::key::{CREDENTIALS, Key};
+use super::key::{Key, credentials};
 use super::session::Session;
 use super::web::Sent;
 use crate::otlp::{self, Encoding, Signal};
+use crate::profiles::Profile;
 
 const CONNECTIONS: usize = 256;
 /// Heads and idle connections.
@@ -154,7 +155,7 @@ impl Local {
         let uri: Uri = format!("{}{target}", self.session.gateway).parse()?;
         let mut headers = head.headers;
         strip(&mut headers);
-        for name in CREDENTIALS {
+        for name in credentials() {
             headers.remove(name);
         }
         let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))?;
@@ -305,6 +306,8 @@ fn refusal(dialect: Dialect, status: StatusCode, message: &str) -> Response<Sent
 
 fn settings(session: &Session, address: SocketAddr, key: Option<&Key>) -> String {
     let (gateway, organization) = (&session.gateway, super::text::clean(&session.organization));
+    let profile = Profile::standard();
+    let (header, prefix) = (&profile.access_token_header, &profile.query_prefix);
     let (key, about) = match key {
         Some(key) => (key.expose(), "Tools must present this key. Keep it like a password"),
         None => ("any", "Any key is taken"),
@@ -318,9 +321,9 @@ export LIGHTSTEP_API_URL=http://{address} LIGHTSTEP_ORG={organization} LIGHTSTEP
 # Grafana's Lightstep data source: the API's host is http://{address}, the key is the one above
 # An OpenTelemetry SDK or Collector, over HTTP
 export OTEL_EXPORTER_OTLP_ENDPOINT=http://{address} OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
-export OTEL_EXPORTER_OTLP_HEADERS=lightstep-access-token={key}
+export OTEL_EXPORTER_OTLP_HEADERS={header}={key}
 # Anything else
-curl -H "Authorization: Bearer {key}" http://{address}/public/v0.2/{organization}/projects
+curl -H "Authorization: Bearer {key}" http://{address}{prefix}/{organization}/projects
 "#
     )
 }

@@ -16,14 +16,15 @@ use http::{HeaderMap, HeaderName, header};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use crate::lightstep::FIREHOSE_KEY;
+use crate::profiles::Profile;
 
 /// Where tools put a credential. None of it goes on to the gateway: two credentials are a refusal there.
-pub const CREDENTIALS: [HeaderName; 4] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    HeaderName::from_static("lightstep-access-token"),
-    HeaderName::from_static("x-amz-firehose-access-key"),
-];
+pub fn credentials() -> Vec<HeaderName> {
+    let own = Profile::built_in().flat_map(|one| [one.access_token_header.clone(), one.api_key_header.clone()]);
+    [header::AUTHORIZATION, header::COOKIE, FIREHOSE_KEY].into_iter().chain(own).collect()
+}
+
 const KEY_BYTES: usize = 32;
 /// The length of a key's text.
 const KEY_CHARACTERS: usize = 43;
@@ -75,7 +76,7 @@ impl Key {
 
     /// Whether a request presents the key in one of the places where tools put a credential.
     pub fn is_presented(&self, headers: &HeaderMap) -> bool {
-        let mut places = CREDENTIALS.into_iter().filter(|name| *name != header::COOKIE);
+        let mut places = credentials().into_iter().filter(|name| *name != header::COOKIE);
         places.any(|name| headers.get_all(name).iter().any(|value| self.is(value.as_bytes())))
     }
 

@@ -152,7 +152,5 @@ fn local(path: &str) -> String {
 fn is_export(sight: &Sight<'_>, path: &str) -> bool {
     let profile = &sight.house.profile;
     let inner = explaining::addressed(path);
-    profile.match_ingest(inner).is_some()
-        || profile.legacy(inner).next().is_some()
-        || inner.contains("/opentelemetry.proto.")
+    profile.match_ingest(inner).is_some() || profile.legacy(inner).next().is_some() || profile.is_grpc_method(inner)
 }
