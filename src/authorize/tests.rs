@@ -4,6 +4,7 @@
 //! tests the judgement beneath `authorize`, because nothing but `identify` can mint one.
 
 mod certificates;
+mod fallbacks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ bindings:
   - { name: over, subjects: [{ issuer: okta, group: audit }], permissions: [ingest.*], apps: [platform], until: 1970-01-01T00:00:00Z }
   - { name: stopped, subjects: [{ issuer: okta, group: stopped }], permissions: [ingest.*], apps: [platform] }
   - { name: halt, effect: deny, subjects: [{ issuer: okta, group: stopped }], permissions: [ingest.*], apps: [platform] }
+  - { name: shut, subjects: [{ issuer: okta, group: shut }], permissions: [query.*.read], apps: [platform] }
+  - { name: shutter, effect: deny, subjects: [{ issuer: okta, group: shut }], permissions: [query.*.*], apps: [platform] }
 ";
 
 fn policy() -> Policy {
