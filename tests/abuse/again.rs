@@ -201,8 +201,8 @@ async fn a_backend_that_takes_nothing_is_not_dialled_by_each_call() {
     // Fewer where one had no connection of its own within `timeouts.connect`.
     assert!((CALLS..=6 * CALLS).contains(&asked), "{asked}");
     let most = backend.connections.most.load(Ordering::SeqCst);
-    // Those that are just being closed, the backend may see for a moment longer.
-    assert!(most <= 64 + 8, "{most} connections at once");
+    // Those that are just being closed, a busy backend sees for longer; without a bound there were as many as calls besides.
+    assert!(most <= 2 * 64, "{most} connections at once");
     backend.play(&[]);
     assert_eq!(caller.export_grpc(&Sample::traces("checkout", 1)).await.unwrap().grpc_status(), Some(0));
 }
