@@ -359,12 +359,25 @@ mod tests {
         }
     }
 
+    /// Guarantees: a head at each bound passes, and one beyond it by one does not.
     #[test]
     fn a_head_has_bounds() {
-        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(20));
-        assert_eq!(inspect(many.as_bytes(), LIMITS), Err(Fault::HeadTooLarge));
-        let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(4096));
-        assert_eq!(inspect(long.as_bytes(), LIMITS), Err(Fault::HeadTooLarge));
+        let too_large = Err(Fault::HeadTooLarge);
+        let lines = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count - 1));
+        assert!(inspect(lines(LIMITS.lines).as_bytes(), LIMITS).is_ok());
+        assert_eq!(inspect(lines(LIMITS.lines + 1).as_bytes(), LIMITS), too_large);
+        assert_eq!(inspect(lines(LIMITS.lines + 2).as_bytes(), LIMITS), too_large);
+        let long = |bytes: usize| {
+            let head = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";
+            head.replace("X: ", &format!("X: {}", "y".repeat(bytes - head.len())))
+        };
+        assert!(inspect(long(LIMITS.bytes).as_bytes(), LIMITS).is_ok());
+        assert_eq!(inspect(long(LIMITS.bytes + 1).as_bytes(), LIMITS), too_large);
+        let wide = HeadLimits { bytes: 1 << 20, ..LIMITS };
+        let to = |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "p".repeat(bytes - 1));
+        assert!(inspect(to(TARGET_LIMIT_BYTES).as_bytes(), wide).is_ok());
+        assert!(inspect(to(TARGET_LIMIT_BYTES + 1).as_bytes(), wide).is_err());
+        assert_eq!(TARGET_LIMIT_BYTES, 32_768);
     }
 
     #[test]
