@@ -353,10 +353,23 @@ mod tests {
             ("Authorization: secret\r\n", ("", "")),
             ("Bearer secret\r\n", ("", "")),
             ("PUT secret\r\n", ("PUT", "")),
+            ("ABCDEFGHIJKLMNO- /a\r\n", ("ABCDEFGHIJKLMNO-", "/a")),
+            ("ABCDEFGHIJKLMNOPQ /a\r\n", ("", "")),
+            ("ABCDEFGHIJKLMNOPQR /a\r\n", ("", "")),
+            (" /a\r\n", ("", "")),
             ("", ("", "")),
         ] {
             assert_eq!(glimpse(head.as_bytes()), expected, "{head:?}");
         }
+    }
+
+    /// Guarantees: the first header of a name in any case, without the blanks around its value; never the request line.
+    #[test]
+    fn a_glimpse_finds_the_first_header_of_a_name() {
+        let head = b"POST content-type: x HTTP/1.1\r\nno colon\r\nContent-Type:\t application/grpc \r\ncontent-type: b\r\n\r\n";
+        assert_eq!(glimpse_header(head, "content-type"), Some(&b"application/grpc"[..]));
+        assert_eq!(glimpse_header(head, "accept"), None);
+        assert_eq!(glimpse_header(b"", "accept"), None);
     }
 
     /// Guarantees: a head at each bound passes, and one beyond it by one does not.
