@@ -2,7 +2,7 @@
 //!
 //! What it does: compares one written subject with what is known of a caller; all that it names must hold.
 //! What it refuses to know: how facts were proven, and what the binding gives. Invariants: a subject without an issuer
-//! speaks of certificates and, by `spiffe` alone, of JWT-SVIDs, and never matches a caller whom another token decided; what
+//! speaks of certificates and, by `spiffe` alone, of JWT-SVIDs, and never matches a caller that another token decided; what
 //! is missing does not match.
 
 use std::sync::Arc;

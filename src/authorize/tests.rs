@@ -40,7 +40,8 @@ bindings:
   - { name: shutter, effect: deny, subjects: [{ issuer: okta, group: shut }], permissions: [query.*.*], apps: [platform] }
 ";
 
-fn policy() -> Policy {
+/// A policy of `acme`, whose people are `okta`'s.
+fn load(text: &str) -> Policy {
     let profile = Profile::lightstep();
     let issuers = ["okta".to_owned()];
     let around = Surroundings {
@@ -52,8 +53,12 @@ fn policy() -> Policy {
         destinations: &[],
         now: UnixMillis(0),
     };
-    let (policy, found) = Policy::load(Path::new("policy.yaml"), POLICY, &around);
+    let (policy, found) = Policy::load(Path::new("policy.yaml"), text, &around);
     policy.unwrap_or_else(|| panic!("{found:?}"))
+}
+
+fn policy() -> Policy {
+    load(POLICY)
 }
 
 fn member(group: &str) -> Facts {
@@ -294,19 +299,7 @@ bindings:
 ";
 
 fn exports() -> Policy {
-    let profile = Profile::lightstep();
-    let issuers = ["okta".to_owned()];
-    let around = Surroundings {
-        profile: &profile,
-        organization: "acme",
-        issuers: &issuers,
-        trust_domains: &[],
-        authorities: &[],
-        destinations: &[],
-        now: UnixMillis(0),
-    };
-    let (policy, found) = Policy::load(Path::new("policy.yaml"), EXPORTS, &around);
-    policy.unwrap_or_else(|| panic!("{found:?}"))
+    load(EXPORTS)
 }
 
 fn reach(policy: &Policy, who: &str, app: Option<&str>) -> Result<Reach, Denial> {

@@ -185,7 +185,7 @@ async fn facts(
         };
         let issuer = match &arguments.issuer {
             Some(name) => Some(name.as_str()),
-            // Claims that somebody types for the only OIDC issuer need not say whose they are.
+            // Claims that are typed for the only OIDC issuer need not say whose they are.
             None => identifier.issuer_for_explain(&claims).or(match checked.issuers.as_slice() {
                 [only] if only.trust_domain().is_none() && !claims.contains_key("iss") => Some(&only.name),
                 _ => None,

@@ -1,7 +1,7 @@
 //! Hosts and ports as URLs have them.
 //!
 //! What it does: takes `host:port` apart, strictly, and puts it together. What it refuses to know: what URL it stands in.
-//! Invariants: what is taken for a name can be read by nobody as an address; a port is from 1 to 65535.
+//! Invariants: no reader takes for an address what is taken for a name here; a port is from 1 to 65535.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

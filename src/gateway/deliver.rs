@@ -70,7 +70,7 @@ impl Said {
     }
 
     /// A page: something else answered in the backend's place, as a captive portal, a login or a proxy's own site does.
-    /// Where a status means the same whoever says it (our credential, the export's size, come again), it counts.
+    /// Where a status means the same from every sender (our credential, the export's size, come again), it counts.
     fn is_page(&self) -> bool {
         let headers = match self {
             Said::Http(answer) => &answer.headers,

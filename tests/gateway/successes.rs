@@ -178,7 +178,7 @@ async fn a_page_is_no_success() {
 
 /// Scenario: what is between us and the backend answers instead of it, with pages and in other words, in both lanes.
 /// Guarantees: the exporter is told to come again; what the backend itself says of an export passes as ever, and so does
-/// what means the same whoever says it.
+/// what means the same from every sender.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_speak_of_the_export_is_not_final() {
     let (html, json) = ("text/html", "application/json");

@@ -3,15 +3,12 @@
 //! What it does: asks a policy with every rule for unknown services. What it refuses to know: heads and bodies. Invariant: a
 //! row says the app or the reason, so that a rule that is not looked at changes a row.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::{call, export, member, node, policy, query, reach};
+use super::{call, export, load, member, node, policy, query, reach};
 use crate::accept::Ask;
 use crate::apps::Mark;
-use crate::authorize::{Policy, Surroundings};
 use crate::clock::UnixMillis;
-use crate::profiles::Profile;
 use crate::reason::Reason;
 
 const POLICY: &str = "
@@ -31,28 +28,12 @@ bindings:
   - { name: fence, effect: deny, subjects: [{ issuer: okta, group: closed }], permissions: [ingest.*], apps: [shop/search] }
 ";
 
-fn fallbacks() -> Policy {
-    let profile = Profile::lightstep();
-    let issuers = ["okta".to_owned()];
-    let around = Surroundings {
-        profile: &profile,
-        organization: "acme",
-        issuers: &issuers,
-        trust_domains: &[],
-        authorities: &[],
-        destinations: &[],
-        now: UnixMillis(0),
-    };
-    let (policy, found) = Policy::load(Path::new("policy.yaml"), POLICY, &around);
-    policy.unwrap_or_else(|| panic!("{found:?}"))
-}
-
 /// Scenario: an export whose service no app claims, and one that is not read. Guarantees: the first goes where a
 /// binding's rule for unknown services says; the second has no service that could be unknown; two bindings that lead to
 /// one app agree.
 #[test]
 fn an_export_without_an_app_goes_where_a_binding_says() {
-    let policy = fallbacks();
+    let policy = load(POLICY);
     let search = Ok("shop/search");
     let checkout = Ok("shop/checkout");
     for (who, read, streamed) in [
