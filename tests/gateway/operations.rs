@@ -99,7 +99,20 @@ async fn a_full_disk_is_counted() {
     assert_eq!(stage::metric(&world, "lightkeeper_audit_failing").await as i64, 1);
 }
 
-/// Scenario: the disk hangs (a pipe that is not read), a caller's name is full of marks of direction, and strangers ask for
+/// Writes line ends into a pipe until it takes no more: who writes next, waits.
+#[cfg(target_os = "linux")]
+fn fill(pipe: &std::io::PipeWriter) {
+    use std::io::Write as _;
+    use std::os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _};
+    // O_NONBLOCK, of this opening alone (proc(5), fd).
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let mut opened = std::fs::OpenOptions::new().write(true).custom_flags(0o4000).open(path).unwrap();
+    for size in [4096, 1] {
+        while opened.write(&[b'\n'; 4096][..size]).is_ok() {}
+    }
+}
+
+/// Scenario: the disk hangs (a full pipe that is not read), a caller's name is full of marks of direction, and strangers ask for
 /// long paths. Guarantees: what waits stays within `audit.queue_bytes`, far below `queue` records of such a length; then 429
 /// for their address, while another has its place; once the disk goes on, so does the gateway; each record is short, what is hidden in it is escaped, and what is cut is marked.
 #[cfg(target_os = "linux")]
@@ -108,6 +121,7 @@ async fn a_hanging_disk_holds_no_memory_of_others() {
     use std::io::BufRead as _;
     use std::os::fd::AsRawFd as _;
     let (reader, writer) = std::io::pipe().unwrap();
+    fill(&writer);
     let audit = format!("audit: {{ file: /proc/self/fd/{}, queue_bytes: 256KiB }}", writer.as_raw_fd());
     let world = stage::start(stage::plan(&[(AUDIT, &audit)])).await;
     let caller = world.plain_caller();
