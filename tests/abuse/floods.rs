@@ -270,10 +270,11 @@ async fn refused_streams_leave_one_record_and_a_sum() {
     }
     let refused = line.until(SOON, |line| line.resets.len() >= REFUSED).await;
     assert!(refused && line.resets.iter().all(|(_, code)| *code == 7), "{:?} {:?}", line.resets, line.goaway);
-    let page = String::from_utf8(ground.world.gateway.core().metrics_page()).unwrap();
-    let name = "lightkeeper_edge_refusals_total{listener=\"plain\",reason=\"http2_stream_refused\"} ";
-    let counted = page.lines().find_map(|line| line.strip_prefix(name));
-    assert_eq!(counted, Some(REFUSED.to_string().as_str()));
+    let counted =
+        format!("lightkeeper_edge_refusals_total{{listener=\"plain\",reason=\"http2_stream_refused\"}} {REFUSED}\n");
+    let core = ground.world.gateway.core();
+    ground::eventually("each counted", SOON, || String::from_utf8(core.metrics_page()).unwrap().contains(&counted))
+        .await;
     drop(line);
     let records = ground.records(2, "stream_refused").await;
     ground.calls(5).await;

@@ -49,8 +49,7 @@ async fn one_record_for_each_call() {
     assert_eq!(recorded.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>(), answered);
     let numbers: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (0..records.len() as u64).collect::<Vec<_>>());
-    let written = stage::metric(&world, "lightkeeper_audit_records_written").await;
-    assert_eq!(written as usize, records.len());
+    stage::counts(&world, "lightkeeper_audit_records_written", records.len() as f64).await;
 }
 
 const AUDIT: &str = "audit: { file: audit.jsonl }";
@@ -71,10 +70,10 @@ async fn a_full_disk_refuses() {
     assert_eq!(caller.get("/public/v0.2/acme/projects").await.unwrap().status, 503);
     assert_eq!(world.plain_caller().get("/public/v0.2/acme/projects").await.unwrap().status, 503);
     assert_eq!(world.emulator.heads(), 0);
-    assert_eq!(stage::metric(&world, "lightkeeper_audit_failing").await as i64, 1);
+    stage::counts(&world, "lightkeeper_audit_failing", 1.0).await;
     let refused =
         r#"lightkeeper_requests_total{app="none",decision="deny",operation="ingest.traces",reason="audit_unwritable"}"#;
-    assert_eq!(stage::metric(&world, refused).await as i64, 2);
+    stage::counts(&world, refused, 2.0).await;
     let (_, page) = stage::admin(&world, "/readyz").await;
     assert!(page.contains(r#""audit":"failing""#), "{page}");
     assert_eq!(stage::admin(&world, "/livez").await.0, 200);
@@ -96,7 +95,7 @@ async fn a_full_disk_is_counted() {
     })
     .await;
     assert_eq!(stage::admin(&world, "/readyz").await.0, 200);
-    assert_eq!(stage::metric(&world, "lightkeeper_audit_failing").await as i64, 1);
+    stage::counts(&world, "lightkeeper_audit_failing", 1.0).await;
 }
 
 /// Writes line ends into a pipe until it takes no more: who writes next, waits.
@@ -289,7 +288,7 @@ async fn the_metrics_page_is_bounded() {
         (stage::metric(&world, "lightkeeper_requests_in_flight").await as i64 == 0).then_some(())
     })
     .await;
-    assert_eq!(stage::metric(&world, "lightkeeper_panics_total").await as i64, 0);
+    stage::counts(&world, "lightkeeper_panics_total", 0.0).await;
 }
 
 /// Scenario: more connections than the admin door has places, silent or with half a head; a scraper that has asked and

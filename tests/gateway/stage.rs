@@ -105,6 +105,11 @@ pub async fn metric(world: &World, name: &str) -> f64 {
     found.unwrap_or(0.0)
 }
 
+/// Waits until this figure is `count`: a call counts once it has ended, which may be after its answer has come.
+pub async fn counts(world: &World, name: &str, count: f64) {
+    eventually(&format!("{name} {count}"), || async { (metric(world, name).await == count).then_some(()) }).await;
+}
+
 /// Replaces a file as careful tools do: written beside it, then moved over it.
 pub fn replace(path: &Path, content: impl AsRef<[u8]>) {
     let beside = path.with_extension("new");
