@@ -256,6 +256,11 @@ mod tests {
         let cases: &[(&str, Result<Framing, Fault>)] = &[
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(Framing::None)),
             ("POST /v1/traces HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\n", Ok(Framing::Length(5))),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 123456789012345678\r\n\r\n",
+                Ok(Framing::Length(123_456_789_012_345_678)),
+            ),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", Ok(Framing::None)),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ok(Framing::Chunked)),
             ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", Ok(Framing::Chunked)),
             ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", Err(Fault::Version)),
@@ -302,6 +307,7 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", Err(Fault::Framing)),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", Err(Fault::Framing)),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", Err(Fault::Framing)),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1234567890123456789\r\n\r\n", Err(Fault::Framing)),
             ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", Err(Fault::Framing)),
             (
                 "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -335,11 +341,14 @@ mod tests {
         for good in ["a", "a.b", "a.b.", "a:80", "gw_1:4318", "127.0.0.1:1", "[::1]", "[::1]:65535", "x--y.z"] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in
-            ["", ".", "a:", "a:0", "a:65536", "a:x", "a:+1", "a:1:1", ":1", "::1", "[a]", "[::1", "[::1]1", "a..b"]
-        {
+        for bad in [
+            "", ".", "a:", "a:0", "a:65536", "a:x", "a:+1", "a:1:1", ":1", "::1", "[a]", "[::1", "[::1]1", "a..b",
+            "-a", "a.-b", "a%41", "a b",
+        ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
+        let (longest, longer) = ("a".repeat(255), "a".repeat(256));
+        assert!(is_host(longest.as_bytes()) && !is_host(longer.as_bytes()));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod fallbacks;
+mod traces;
 
 use std::path::Path;
 use std::sync::Arc;

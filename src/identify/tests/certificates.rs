@@ -318,6 +318,7 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
     let told: Vec<_> = world.events.lock().unwrap().iter().filter_map(refused).collect();
     let expected = ["certificate_untrusted", "certificate_revoked"].map(|reason| ("gateway".to_owned(), reason));
     assert_eq!(told, expected);
+    assert_eq!(format!("{verifier:?}"), r#"ClientVerifier { listener: "gateway", .. }"#, "what may be logged of it");
 }
 
 #[test]

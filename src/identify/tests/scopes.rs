@@ -115,29 +115,38 @@ async fn each_authority_speaks_for_its_own() {
 }
 
 /// Scenario: an authority is certified by ours and by a partner's, so that its leaves lead to both.
-/// Guarantees: the authority that counts is one that may give the name, in whatever order the two stand; where neither
-/// may, no caller is identified.
+/// Guarantees: the authority that counts is one that may give the name, in whatever order the two stand, and of two that may
+/// the first; where neither may, no caller is identified, and the record names the first.
 #[tokio::test]
 async fn a_chain_with_two_ends_counts_for_the_end_that_may_give_its_name() {
     let world = World::new();
     let (ours, theirs) = (Authority::new("ours", |_| ()), Authority::new("theirs", |_| ()));
     let (shared, twin) = ours.beneath_both(&theirs);
-    let chain = |name| {
-        let leaf = shared.leaf(7, |leaf| leaf.subject_alt_names = vec![name]).0;
+    let chain = |names: Vec<SanType>, subject: Option<&str>| {
+        let leaf = leaf(&shared, names, subject).certificates[0].clone();
         Arc::new(ClientChain { certificates: vec![leaf, shared.der(), twin.clone()], listener: Arc::from("gateway") })
     };
-    let prod: Row<'_> = (&ours, "prod", &["prod.acme.example"], &[]);
-    let partner: Row<'_> = (&theirs, "partner", &["partner.example"], &["*.partner.example"]);
+    let prod: Row<'_> = (&ours, "prod", &["prod.acme.example", "both.example"], &[]);
+    let partner: Row<'_> = (&theirs, "partner", &["partner.example", "both.example"], &["*.partner.example"]);
     for rows in [[prod, partner], [partner, prod]] {
         let verifier = ClientVerifier::new("gateway", trust(&rows), world.surroundings.events.clone());
-        for (name, expected) in [
-            (uri(WORKLOAD), Ok("prod")),
-            (uri("spiffe://partner.example/etl"), Ok("partner")),
-            (dns("a.partner.example"), Ok("partner")),
-            (uri("spiffe://elsewhere.example/etl"), Err("certificate_out_of_scope")),
+        let (first, host) = (rows[0].1, "a.partner.example");
+        for (names, subject, counts, shown) in [
+            (vec![uri(WORKLOAD)], None, Ok("prod"), "prod"),
+            (vec![uri("spiffe://partner.example/etl")], None, Ok("partner"), "partner"),
+            (vec![dns(host)], None, Ok("partner"), "partner"),
+            // A name that one may give comes before the subject, which both may.
+            (vec![dns(host)], Some("ada"), Ok("partner"), "partner"),
+            (vec![], Some("ada"), Ok(first), first),
+            // An ID that both may give is enough: that one may give the host as well does not put it first.
+            (vec![uri("spiffe://both.example/etl"), dns(host)], None, Ok(first), first),
+            (vec![uri("spiffe://elsewhere.example/etl")], None, Err("certificate_out_of_scope"), first),
+            (vec![dns("a.elsewhere.example")], None, Err("certificate_out_of_scope"), first),
         ] {
-            let found = held(&verifier, &chain(name)).map(|(ca, ..)| ca);
-            assert_eq!(found.as_deref().map_err(|reason| *reason), expected);
+            let chain = chain(names, subject);
+            let found = held(&verifier, &chain).map(|(ca, ..)| ca);
+            assert_eq!(found.as_deref().map_err(|reason| *reason), counts);
+            assert_eq!(verifier.shown(&chain, present()).ca.as_deref(), Some(shown));
         }
     }
 }
