@@ -2,12 +2,9 @@
 //!
 //! Each `tests/config/NAME.yaml` is checked without touching other files, each `tests/config/files/NAME.yaml`
 //! together with the files that it names, in a folder filled by `furnish`; `NAME.expected` beside it holds
-//! what is said. `LIGHTKEEPER_BLESS=1 cargo test --test config` writes the expectations anew, to be read
+//! what is said. `LIGHTKEEPER_BLESS=1 cargo test --test integration config::` writes the expectations anew, to be read
 //! before they are committed.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
-#[path = "config/everything.rs"]
 mod everything;
 
 use std::path::{Path, PathBuf};

@@ -4,8 +4,6 @@
 //! Reason codes are taken from the type that has them all; events and metrics are read out of the rooms' sources, so that a
 //! new one cannot be forgotten.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot be set up has failed")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

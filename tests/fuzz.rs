@@ -3,8 +3,6 @@
 //! The checks are those of `cargo fuzz` (`fuzz/checks.rs`); here they see the committed corpora and a
 //! number of mutations that are the same on each run, so that a regression shows without a fuzzer.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "test code")]
-
 #[path = "../fuzz/checks.rs"]
 mod checks;
 

@@ -1,17 +1,8 @@
 //! The policy as a reader sees it: a matrix of decisions, the diagnostics of broken files, the shipped examples, and
-//! properties that hold for every policy. `LIGHTKEEPER_BLESS=1 cargo test --test policy` writes the expectations anew,
-//! to be read as a diff.
+//! properties that hold for every policy. `LIGHTKEEPER_BLESS=1 cargo test --test integration policy::` writes the
+//! expectations anew, to be read as a diff.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot be set up has failed"
-)]
-
-#[path = "policy/assign.rs"]
 mod assign;
-#[path = "policy/client_tokens.rs"]
 mod client_tokens;
 
 use std::collections::BTreeMap;

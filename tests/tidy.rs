@@ -5,11 +5,9 @@
 //! repository, keeps the exemptions, and feeds bad sources to every rule to show that it bites.
 //! Invariant: an exemption carries its reason, and its number may only be lowered.
 
-#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::expect_used, reason = "test code")]
+#![expect(clippy::string_slice, reason = "test code")]
 
-#[path = "tidy/rules.rs"]
 mod rules;
-#[path = "tidy/source.rs"]
 mod source;
 
 use std::process::Command;

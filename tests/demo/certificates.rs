@@ -2,7 +2,7 @@
 
 use testkit::World;
 
-use crate::program::{Ended, run};
+use super::program::{Ended, run};
 
 /// Scenario: the shipped world's list of authorities, then the short form for the same authority, then an authority that
 /// speaks for another trust domain.

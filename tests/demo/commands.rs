@@ -9,8 +9,8 @@ use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::program::{Folder, run_in};
-use crate::{first_configuration, repository};
+use super::program::{Folder, run_in};
+use super::{first_configuration, repository};
 
 #[derive(Clone, Copy)]
 enum How {

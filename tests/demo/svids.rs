@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::World;
 
-use crate::program::{Ended, run};
+use super::program::{Ended, run};
 
 /// Scenario: the shipped world, whose policy names IDs of a trust domain, with an authority for another trust domain; first
 /// alone, then beside an issuer of JWT-SVIDs for the first. Then claims of both kinds of tokens.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::first_configuration;
-use crate::program::{Folder, Program};
+use super::first_configuration;
+use super::program::{Folder, Program};
 
 fn records(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::first_configuration;
-use crate::program::{Ended, Folder, Program, run};
+use super::first_configuration;
+use super::program::{Ended, Folder, Program, run};
 
 /// What is broken, and a piece of what must be said of it.
 type Row = (&'static str, fn(&Folder), &'static str);

@@ -3,8 +3,8 @@
 use serde_json::json;
 use testkit::{Issuer, World};
 
-use crate::desk::Desk;
-use crate::front::Front;
+use super::desk::Desk;
+use super::front::Front;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_person_sees_their_part_of_the_tree() {

@@ -3,8 +3,8 @@
 use http::Method;
 use testkit::{Issuer, IssuerOptions, SampleCaller, World};
 
-use crate::desk::{Desk, Program};
-use crate::front::Front;
+use super::desk::{Desk, Program};
+use super::front::Front;
 
 /// The program, its address, and the key that it printed.
 fn connect(desk: &Desk, more: &[&str]) -> (Program, String, String) {

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 use testkit::{Issuer, IssuerOptions, SampleCaller, World};
 
-use crate::desk::{Desk, post_form, sign_in, visit};
-use crate::front::Front;
+use super::desk::{Desk, post_form, sign_in, visit};
+use super::front::Front;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_login_is_kept_for_this_gateway_and_nobody_else() {

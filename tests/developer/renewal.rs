@@ -3,8 +3,8 @@
 use testkit::issuer::IssuerFault;
 use testkit::{Issuer, IssuerOptions};
 
-use crate::desk::{Desk, post_form};
-use crate::front::Front;
+use super::desk::{Desk, post_form};
+use super::front::Front;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_side_by_side_spend_one_refresh_token() {

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 use testkit::{Answer, SampleCaller, World};
 
-use crate::desk::{Desk, Program, visit};
+use super::desk::{Desk, Program, visit};
 
 /// Who sees which apps of the tree, and as what: `r` what can be read, `w` what can be written.
 const TREE: &[(&str, &[(&str, &str)])] = &[

@@ -6,7 +6,7 @@ use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{Algorithm, Answer, Format, Issuer, Leaf, LegacySample, Sample, SampleCaller, World, webhook_secret};
 
-use crate::stage::{self, WorldPlan};
+use super::stage::{self, WorldPlan};
 
 const IAP: &str = "x-goog-iap-jwt-assertion";
 const ACCESS: &str = "cf-access-jwt-assertion";

@@ -16,7 +16,7 @@ use testkit::certificates::San;
 use testkit::{DevelopmentCertificates, Leaf, LeafPlan, Sample, World};
 use time::{Duration, OffsetDateTime};
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 type Signer = CertifiedIssuer<'static, KeyPair>;
 

@@ -5,7 +5,7 @@ use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{Algorithm, Answer, Issuer, Sample, World};
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 /// The demonstration's world with a second issuer, `ci`, whose settings go on with `more`, and one more binding.
 async fn world(ci: &Issuer, more: &str, bindings: &[&str]) -> World {

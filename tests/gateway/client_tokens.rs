@@ -10,7 +10,7 @@ use lightkeeper::identify::NewClientToken;
 use testkit::calls::Line;
 use testkit::{Answer, Sample, World, WorldPlan};
 
-use crate::stage;
+use super::stage;
 
 /// A line of `client_tokens:` for this token.
 fn line(name: &str, token: &NewClientToken, binding: &str, until: &str) -> String {

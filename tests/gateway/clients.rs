@@ -6,8 +6,8 @@ use std::io::Write as _;
 use http::Method;
 use testkit::{Coding, Endpoints, Fault, Sample};
 
-use crate::exports::{checkout, frontend, record_of};
-use crate::stage;
+use super::exports::{checkout, frontend, record_of};
+use super::stage;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 

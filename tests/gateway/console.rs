@@ -12,8 +12,8 @@ use lightkeeper::reason::Class;
 use lightkeeper::respond::Refusal;
 use testkit::{Sample, World};
 
-use crate::exports::{checkout, frontend};
-use crate::stage;
+use super::exports::{checkout, frontend};
+use super::stage;
 
 const EVERYBODY: [&str; 10] = [
     "ann",

@@ -6,8 +6,8 @@ use lightkeeper::gateway::{Told, TreeView};
 use lightkeeper::otlp::{Encoding, Signal};
 use testkit::{Fault, Sample};
 
-use crate::console::{OURS, app, path, tree};
-use crate::stage;
+use super::console::{OURS, app, path, tree};
+use super::stage;
 
 /// Scenario: the inlet was told of alerts, the backend lists some, and then it is dead. Guarantees: the tree counts those that
 /// are the visitor's to read, and so does a parent; a page shows each alert once, with links; a backend that does not

@@ -6,7 +6,7 @@ use http::Method;
 use testkit::emulator::{Endpoints, Fault};
 use testkit::{Answer, Sample, World};
 
-use crate::stage;
+use super::stage;
 
 const SHOP: &str = "https://shop.acme.example";
 const LOCAL: &str = "http://localhost:3000";

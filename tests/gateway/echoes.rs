@@ -8,7 +8,7 @@ use serde_json::json;
 use testkit::emulator::Role;
 use testkit::{Answer, Emulator, Endpoints, Fault, Sample, World, WorldPlan, webhook_secret};
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 const STREAMS: &str = "/public/v0.2/acme/projects/shop-prod/streams";
 const OLDER: &str = "older-token-of-shop-prod-91c4";

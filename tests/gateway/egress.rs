@@ -16,7 +16,7 @@ use testkit::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::stage::{self, Folder};
+use super::stage::{self, Folder};
 
 /// What the proxy's user says; base64 of it is what must come.
 const CREDENTIALS: &str = "gateway:canary-of-the-proxy-51fe";

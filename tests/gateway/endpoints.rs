@@ -8,7 +8,7 @@ use serde_json::json;
 use testkit::emulator::{Role, rows};
 use testkit::{Algorithm, Answer, Emulator, Issuer, Sample, SampleCaller, World};
 
-use crate::stage;
+use super::stage;
 
 /// The columns: what a caller shows. The first five prove nothing or nothing that is bound here.
 const EVIDENCE: [&str; 7] = ["none", "forged", "expired", "stranger", "unbound", "neighbour", "right"];

@@ -8,7 +8,7 @@ use serde_json::Value;
 use testkit::emulator::{Export, Level};
 use testkit::{Answer, Coding, Endpoints, Fault, Sample, SampleCaller, World};
 
-use crate::stage;
+use super::stage;
 
 /// Every way in which an export can come.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use serde_json::Value;
 use testkit::emulator::Captured;
 use testkit::{Algorithm, Answer, CallFault, Coding, Endpoints, Fault, Leaf, Sample, SampleCaller, World, WorldPlan};
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 const PARTING: &str = "---\n";
 

@@ -7,7 +7,7 @@ use http::{Method, Request};
 use std::sync::atomic::Ordering;
 use testkit::{SampleCaller, World};
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";

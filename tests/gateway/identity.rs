@@ -16,7 +16,7 @@ use testkit::{
     World, WorldPlan,
 };
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 const COLLECTOR: &str = "checkout-collector";
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testkit::world::{ONCALL_SECRET, webhook_secret};
 use testkit::{Answer, Leaf, Receiver, ReceiverFault, SampleCaller, World, WorldPlan};
 
-use crate::stage;
+use super::stage;
 
 pub const SHOP: &str = "/apps/shop/-/alerts";
 const CHECKOUT: &str = "/apps/shop/checkout/-/alerts";

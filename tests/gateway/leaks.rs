@@ -12,7 +12,7 @@ use testkit::{
     write_certificates,
 };
 
-use crate::stage::{self, Folder, WorldPlan, eventually};
+use super::stage::{self, Folder, WorldPlan, eventually};
 
 /// The header of a proxy's assertions.
 const IAP: &str = "x-goog-iap-jwt-assertion";

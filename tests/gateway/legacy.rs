@@ -8,7 +8,7 @@ use http::Method;
 use lightkeeper::otlp::Encoding;
 use testkit::{Answer, Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};
 
-use crate::stage;
+use super::stage;
 
 /// Where our token must stand when a report arrives.
 fn places(format: Format) -> &'static [Carrier] {

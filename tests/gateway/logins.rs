@@ -2,8 +2,8 @@
 
 use testkit::IssuerOptions;
 
-use crate::site::{Browser, SESSION, location, reason};
-use crate::stage;
+use super::site::{Browser, SESSION, location, reason};
+use super::stage;
 
 /// Scenario: people are named by their address, which the provider does not call verified. Guarantees: the login ends on a page
 /// that says why, with its reason in the record, and no session begins; where the operator accepts such addresses, it does.

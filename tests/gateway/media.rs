@@ -6,7 +6,7 @@ use lightkeeper::otlp::{Encoding, Signal};
 use testkit::world::webhook_secret;
 use testkit::{Answer, Coding, Endpoints, Fault, Format, LegacySample, Sample, World};
 
-use crate::stage;
+use super::stage;
 
 const STREAMS: &str = "/public/v0.2/acme/projects/shop-prod/streams";
 const GRPC: &str = "application/grpc";

@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::{Answer, Endpoints, Fault, World};
 
-use crate::stage;
+use super::stage;
 
 const CONDITION: &str = "/public/v0.2/acme/projects/payments-prod/conditions/7";
 

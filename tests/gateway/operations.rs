@@ -9,7 +9,7 @@ use serde_json::Value;
 use testkit::{Sample, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 /// Scenario: calls of every outcome, many at once, over HTTP/1.1 and HTTP/2.
 /// Guarantees: exactly one record for each, found by the request id of its answer, numbered without a gap.

@@ -9,7 +9,7 @@ use testkit::{Sample, World};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::stage::{self, PATIENCE, WorldPlan, eventually};
+use super::stage::{self, PATIENCE, WorldPlan, eventually};
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 4318\r\n";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\xc0\0\x02\x07\x0a\0\0\x01\xdc\x04\x10\xde";

@@ -10,7 +10,7 @@ use serde_json::json;
 use testkit::emulator::Role;
 use testkit::{Algorithm, Answer, Emulator, Endpoints, Fault, SampleCaller, World, WorldPlan};
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 const STREAMS: &str = "/public/v0.2/acme/projects/shop-prod/streams";
 const COALESCED: &str = r#"lightkeeper_query_shared_total{how="coalesced"}"#;

@@ -6,7 +6,7 @@ use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{Algorithm, Issuer, Sample};
 
-use crate::stage::{self, Folder};
+use super::stage::{self, Folder};
 
 const PAGE: &str = include_str!("../../docs/providers.md");
 

@@ -5,7 +5,7 @@ use lightkeeper::otlp::Encoding;
 use serde_json::Value;
 use testkit::{Endpoints, Fault, Sample, World};
 
-use crate::stage::{self, Upload, eventually};
+use super::stage::{self, Upload, eventually};
 
 async fn export(world: &World) -> u16 {
     let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));

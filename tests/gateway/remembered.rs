@@ -4,9 +4,9 @@
 use lightkeeper::otlp::Encoding;
 use testkit::{Coding, Emulator, Fault, ReceiverFault, Sample};
 
-use crate::exports::{by_project, frontend};
-use crate::inlet::{self, SHOP};
-use crate::stage;
+use super::exports::{by_project, frontend};
+use super::inlet::{self, SHOP};
+use super::stage;
 
 /// Scenario: another caller sends the same bytes while a part of the first one's export is remembered.
 /// Guarantees: what is remembered is the caller's own.

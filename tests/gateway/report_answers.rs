@@ -10,7 +10,7 @@ use testkit::thrift::{Kind, Message, all};
 use testkit::{Answer, Carrier, Emulator, Endpoints, Fault, Format, Leaf, LegacySample, SampleCaller, World};
 
 use super::reports::{code, good, of, places, plan, record_of, send};
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 /// Whether the format's client takes this for the last word on its report; says why not.
 fn is_final(format: Format, answer: &Answer) -> Result<(), String> {

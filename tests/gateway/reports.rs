@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::emulator::{Captured, Export, Level};
 use testkit::{Answer, Carrier, Coding, Emulator, Fault, Format, LegacySample, SampleCaller, World, WorldPlan};
 
-use crate::stage;
+use super::stage;
 
 /// The demonstration's world, with a client token that may write to `shop/checkout`.
 pub fn plan() -> (WorldPlan, String) {

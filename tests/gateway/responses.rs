@@ -10,7 +10,7 @@ use http::Method;
 use lightkeeper::profiles::{Operation, Profile};
 use testkit::{Endpoints, Fault, World};
 
-use crate::stage;
+use super::stage;
 
 const PARTING: &str = "---\n";
 /// The caller may ask everything of every project, but for who has which role in one of them.

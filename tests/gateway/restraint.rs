@@ -4,8 +4,8 @@
 use lightkeeper::otlp::Encoding;
 use testkit::{Coding, Leaf, Sample};
 
-use crate::exports::{checkout, frontend, record_of};
-use crate::stage::{self, eventually};
+use super::exports::{checkout, frontend, record_of};
+use super::stage::{self, eventually};
 
 /// Scenario: bodies that cannot be read, or grow beyond their limits.
 /// Guarantees: the caller's fault, told without the offset, which is in the record; nothing upstream.

@@ -8,7 +8,7 @@ use lightkeeper::clock::Clock;
 use testkit::emulator::Role;
 use testkit::{Answer, Emulator, Endpoints, Fault, SampleCaller, World, WorldPlan};
 
-use crate::stage::{self, eventually};
+use super::stage::{self, eventually};
 
 const STREAMS: &str = "/public/v0.2/acme/projects/shop-prod/streams";
 const COALESCED: &str = r#"lightkeeper_query_shared_total{how="coalesced"}"#;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use testkit::{Answer, SampleCaller, World};
 
-use crate::stage;
+use super::stage;
 
 pub const SESSION: &str = "__Host-lightkeeper-session";
 const LOGIN: &str = "__Host-lightkeeper-login";

@@ -47,11 +47,9 @@ pub fn streamed(mut plan: WorldPlan) -> WorldPlan {
     plan
 }
 
-/// Starts a world, and waits until its own issuer's keys are there. The gateway's panic hook, set with the first one,
-/// shows no message; a failing test needs it.
+/// Starts a world, and waits until its own issuer's keys are there.
 pub async fn start(plan: WorldPlan) -> World {
     let world = World::start_with(plan).await.unwrap_or_else(|error| panic!("the world does not start: {error}"));
-    drop(std::panic::take_hook());
     eventually("the issuer's keys", || async {
         let issuers = world.gateway.core().readiness().issuers;
         issuers.iter().any(|issuer| issuer.issuer == "acme" && issuer.has_keys).then_some(())

@@ -4,8 +4,8 @@
 use lightkeeper::otlp::Encoding;
 use testkit::{Answer, Emulator, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};
 
-use crate::exports::{frontend, record_of};
-use crate::stage;
+use super::exports::{frontend, record_of};
+use super::stage;
 
 const WAYS: [Encoding; 2] = [Encoding::Protobuf, Encoding::Json];
 

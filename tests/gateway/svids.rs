@@ -5,7 +5,7 @@ use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{Algorithm, Answer, Issuer, Leaf, Sample, SampleCaller, World, WorldPlan};
 
-use crate::stage::{self, Folder, eventually};
+use super::stage::{self, Folder, eventually};
 
 /// Of the demonstration's collector, whose certificate says the same.
 const COLLECTOR: &str = "spiffe://prod.acme.example/ns/checkout/sa/collector";
@@ -152,7 +152,7 @@ async fn a_bundle_is_read_anew_when_it_changes() {
     }
 
     stage::replace(&file, bundle(&keys, "jwt-svid"));
-    crate::vault::follow_files(&world).await;
+    super::vault::follow_files(&world).await;
     assert_eq!(export(&first).await.status, 200);
     keys.rotate(false).unwrap();
     stage::replace(&file, bundle(&keys, "jwt-svid"));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testkit::emulator::PROJECTS;
 use testkit::{Answer, Fault, World, webhook_secret};
 
-use crate::stage::{self, PATIENCE};
+use super::stage::{self, PATIENCE};
 
 /// What a query of time series says.
 fn question() -> Value {

@@ -10,7 +10,7 @@ use testkit::{
     DevelopmentCertificates, EmulatorOptions, Endpoints, Fault, Format, Leaf, LeafPlan, LegacySample, Sample, World,
 };
 
-use crate::stage::{self, Folder};
+use super::stage::{self, Folder};
 
 /// A world whose backend speaks TLS with this leaf, and how the gateway is told of it.
 async fn world(

@@ -6,7 +6,7 @@ use std::path::Path;
 use lightkeeper::otlp::Encoding;
 use testkit::{Sample, World};
 
-use crate::stage::{self, Folder, eventually};
+use super::stage::{self, Folder, eventually};
 
 const HELD: &str = "checkout-prod: { access_token: [{ file: secrets/checkout-prod }] }";
 
