@@ -17,6 +17,7 @@ use lightkeeper::document::Diagnostic;
 use lightkeeper::forward::UpstreamSettings;
 use lightkeeper::limits::Limits;
 use lightkeeper::transform::IngestSettings;
+use testkit::golden;
 
 /// What every case puts where a secret may stand.
 const CANARY: &str = "canary-7f3a";
@@ -40,20 +41,6 @@ fn rendered((checked, found): &(Option<Checked>, Vec<Diagnostic>)) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Compares with the expectation beside `case`, or writes it.
-fn compare(case: &Path, said: &str) -> Result<(), String> {
-    let beside = case.with_extension("expected");
-    if std::env::var_os("LIGHTKEEPER_BLESS").is_some() {
-        std::fs::write(&beside, said).unwrap();
-    }
-    let expected = std::fs::read_to_string(&beside).unwrap_or_default();
-    if expected == said {
-        Ok(())
-    } else {
-        Err(format!("{}\n--- expected ---\n{expected}--- said ---\n{said}", case.display()))
-    }
-}
-
 /// Scenario: a file with mistakes of one kind. Guarantees: all of them are named in their places, with the
 /// committed words; nothing that may be a secret is repeated.
 #[test]
@@ -63,7 +50,7 @@ fn each_file_is_answered_as_expected() {
         let text = std::fs::read_to_string(&case).unwrap();
         let said = rendered(&config::parse(Path::new("lightkeeper.yaml"), &text));
         assert!(!said.contains(CANARY), "{}: a secret is repeated:\n{said}", case.display());
-        failures.extend(compare(&case, &said).err());
+        failures.extend(golden::check(&case.with_extension("expected"), &said).err());
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
@@ -80,7 +67,7 @@ fn each_named_file_is_answered_as_expected() {
         std::fs::copy(&case, &copy).unwrap();
         let said = rendered(&config::load(&copy)).replace(&format!("{}/", folder.0.display()), "");
         assert!(!said.to_lowercase().contains(CANARY), "{}: a secret is repeated:\n{said}", case.display());
-        failures.extend(compare(&case, &said).err());
+        failures.extend(golden::check(&case.with_extension("expected"), &said).err());
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

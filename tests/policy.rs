@@ -17,6 +17,7 @@ use lightkeeper::identify::{CLIENT_TOKENS, CertificateFacts, Doubts, Facts, Meth
 use lightkeeper::profiles::{OperationId, Profile, Scope};
 use lightkeeper::reason::Reason;
 use proptest::prelude::*;
+use testkit::golden;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -50,11 +51,7 @@ fn load_sound(text: &str) -> Policy {
 
 /// Compares a committed text with what is found now.
 fn expect(path: &Path, found: &str) {
-    if std::env::var_os("LIGHTKEEPER_BLESS").is_some() {
-        std::fs::write(path, found).unwrap();
-    }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == found, "{} differs from what is found now:\n{found}", path.display());
+    golden::check(path, found).unwrap_or_else(|difference| panic!("{difference}"));
 }
 
 fn render(found: &[Diagnostic]) -> String {

@@ -6,7 +6,7 @@ use lightkeeper::otlp::{Encoding, Signal};
 use lightkeeper::profiles::{Credential, Profile};
 use serde_json::json;
 use testkit::emulator::{Role, rows};
-use testkit::{Algorithm, Answer, Emulator, Issuer, Sample, SampleCaller, World};
+use testkit::{Algorithm, Answer, Emulator, Issuer, Sample, SampleCaller, World, golden};
 
 use super::stage;
 
@@ -68,7 +68,7 @@ async fn every_endpoint_with_every_kind_of_evidence() {
             table.push('\n');
         }
     }
-    stage::expect(&stage::beside("endpoints.txt"), &table).unwrap_or_else(|difference| panic!("{difference}"));
+    golden::check(&stage::beside("endpoints.txt"), &table).unwrap_or_else(|difference| panic!("{difference}"));
 }
 
 const HEADING: &str = "\

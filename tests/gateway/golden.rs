@@ -15,7 +15,9 @@ use http::Method;
 use lightkeeper::otlp::{Encoding, Signal};
 use serde_json::Value;
 use testkit::emulator::Captured;
-use testkit::{Algorithm, Answer, CallFault, Coding, Endpoints, Fault, Leaf, Sample, SampleCaller, World, WorldPlan};
+use testkit::{
+    Algorithm, Answer, CallFault, Coding, Endpoints, Fault, Leaf, Sample, SampleCaller, World, WorldPlan, golden,
+};
 
 use super::stage::{self, eventually};
 
@@ -96,7 +98,7 @@ async fn calls_become_what_their_cases_say() {
             let mut complaints = Vec::new();
             for case in cases {
                 let actual = format!("{}{PARTING}{}", case.text, run(&world, &case).await);
-                complaints.extend(stage::expect(&case.file, &actual).err());
+                complaints.extend(golden::check(&case.file, &actual).err());
             }
             complaints
         });

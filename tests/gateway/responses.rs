@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use http::Method;
 use lightkeeper::profiles::{Operation, Profile};
-use testkit::{Endpoints, Fault, World};
+use testkit::{Endpoints, Fault, World, golden};
 
 use super::stage;
 
@@ -50,7 +50,7 @@ async fn answers_hold_what_the_caller_may_see() {
         let head = whole.split(PARTING).next().unwrap().to_owned();
         let told = play(&world, &head).await;
         complaints.extend(judge(name, &head, &told));
-        complaints.extend(stage::expect(&file, &format!("{head}{PARTING}{told}")).err());
+        complaints.extend(golden::check(&file, &format!("{head}{PARTING}{told}")).err());
     }
     assert!(complaints.is_empty(), "{} complaints\n{}", complaints.len(), complaints.join("\n"));
 }

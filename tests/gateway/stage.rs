@@ -115,27 +115,6 @@ pub fn replace(path: &Path, content: impl AsRef<[u8]>) {
     std::fs::rename(beside, path).unwrap();
 }
 
-/// Compares with the expectation in a file, or writes it when `LIGHTKEEPER_BLESS` is set.
-pub fn expect(file: &Path, actual: &str) -> Result<(), String> {
-    if std::env::var_os("LIGHTKEEPER_BLESS").is_some() {
-        std::fs::write(file, actual).unwrap();
-        return Ok(());
-    }
-    let expected = std::fs::read_to_string(file).unwrap_or_default();
-    if expected == actual {
-        return Ok(());
-    }
-    let differing = expected.lines().zip(actual.lines()).position(|(one, other)| one != other);
-    let at = differing.unwrap_or_else(|| expected.lines().count().min(actual.lines().count()));
-    Err(format!(
-        "{}:{}: differs from here on (LIGHTKEEPER_BLESS=1 takes it over)\n-{}\n+{}\nall of it:\n{actual}",
-        file.display(),
-        at + 1,
-        expected.lines().nth(at).unwrap_or("(end)"),
-        actual.lines().nth(at).unwrap_or("(end)"),
-    ))
-}
-
 /// A file or folder beside these sources.
 pub fn beside(name: &str) -> PathBuf {
     testkit::top().join("tests/gateway").join(name)

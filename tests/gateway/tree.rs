@@ -9,7 +9,7 @@ use http::Method;
 use lightkeeper::profiles::{Profile, TreeShape};
 use serde_json::{Value, json};
 use testkit::emulator::PROJECTS;
-use testkit::{Answer, Fault, World, webhook_secret};
+use testkit::{Answer, Fault, World, golden, webhook_secret};
 
 use super::stage::{self, PATIENCE};
 
@@ -62,7 +62,7 @@ async fn every_resource_answers_what_its_file_says() {
         let told = json!({ "status": answer.status, "answer": answer.json().unwrap(), "record": record });
         let told = steady(&format!("{told:#}\n"), &world);
         let file = stage::beside("tree").join(format!("{}.json", resource.name));
-        complaints.extend(stage::expect(&file, &told).err());
+        complaints.extend(golden::check(&file, &told).err());
         for secret in stage::backend_credentials() {
             assert!(!answer.text().contains(&secret), "{}", resource.name);
         }

@@ -1,5 +1,6 @@
 //! What tests and the demonstration share: an OIDC issuer, a Lightstep emulator, a receiver of webhooks, development
-//! certificates, sample callers and exports, and a whole world of them around a gateway, all on loopback.
+//! certificates, sample callers and exports, and a whole world of them around a gateway, all on loopback; and the
+//! comparison of texts with committed files.
 //!
 //! What it does: declares those parts. What it refuses to know: the gateway's rooms; each part stands in for software that
 //! another party would run, so it leans on cupboards (`otlp`, `clock`) alone; only `world` puts a gateway between them.
@@ -11,6 +12,7 @@ pub mod certificates;
 pub mod coding;
 pub mod emulator;
 pub mod formats;
+pub mod golden;
 pub mod issuer;
 pub mod messages;
 pub mod receiver;

@@ -35,18 +35,12 @@ fn named_plainly(html: &str) -> String {
 
 #[test]
 fn pages_are_as_they_were() {
-    let bless = std::env::var_os("LIGHTKEEPER_BLESS").is_some();
     let mut differing = Vec::new();
     for (name, frame, page) in samples::all() {
         let html = named_plainly(&rendered(&frame, &page));
-        let path = folder().join(format!("{name}.html"));
-        if bless {
-            std::fs::write(&path, &html).unwrap();
-        } else if std::fs::read_to_string(&path).ok().as_deref() != Some(html.as_str()) {
-            differing.push(name);
-        }
+        differing.extend(testkit::golden::check(&folder().join(format!("{name}.html")), &html).err());
     }
-    assert!(differing.is_empty(), "differ from src/web/golden: {differing:?}; LIGHTKEEPER_BLESS=1 writes them anew");
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
 #[test]
