@@ -108,7 +108,8 @@ fn identify(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for algorithm in ["RS256", "ES256"] {
         let (sign, jwk) = signer(algorithm);
-        let file = std::env::temp_dir().join(format!("lightkeeper-bench-{}-{algorithm}.json", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys.json");
         std::fs::write(&file, json!({ "keys": [jwk] }).to_string()).unwrap();
         let tokens: Vec<_> = (0..BATCH).map(|number| token(&sign, algorithm, number)).collect();
 
@@ -146,7 +147,6 @@ fn identify(criterion: &mut Criterion) {
                 })
             });
         });
-        std::fs::remove_file(&file).unwrap();
     }
 }
 

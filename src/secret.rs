@@ -140,14 +140,12 @@ mod tests {
 
     #[test]
     fn a_file_loses_one_line_end_and_no_more() {
-        let folder = std::env::temp_dir().join(format!("lightkeeper-secret-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("token");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
         for (text, expected) in [("abc\n", Some("abc")), ("abc\r\n", Some("abc")), ("abc\n\n", None), ("\n", None)] {
             std::fs::write(&path, text).unwrap();
             let read = SecretRef::File(path.clone()).read();
             assert_eq!(read.ok().map(|secret| secret.expose().to_vec()), expected.map(|text| text.as_bytes().to_vec()));
         }
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -19,6 +19,8 @@ use lightkeeper::limits::Limits;
 use lightkeeper::transform::IngestSettings;
 use testkit::golden;
 
+use crate::folder::Folder;
+
 /// What every case puts where a secret may stand.
 const CANARY: &str = "canary-7f3a";
 
@@ -59,13 +61,13 @@ fn each_file_is_answered_as_expected() {
 /// where the configuration names the file, without any content of it.
 #[test]
 fn each_named_file_is_answered_as_expected() {
-    let folder = Folder::new("contents");
-    furnish(&folder.0);
+    let folder = Folder::new();
+    furnish(folder.path());
     let mut failures = Vec::new();
     for case in yaml_files(&root().join("tests/config/files")) {
-        let copy = folder.0.join("lightkeeper.yaml");
+        let copy = folder.join("lightkeeper.yaml");
         std::fs::copy(&case, &copy).unwrap();
-        let said = rendered(&config::load(&copy)).replace(&format!("{}/", folder.0.display()), "");
+        let said = rendered(&config::load(&copy)).replace(&format!("{}/", folder.path().display()), "");
         assert!(!said.to_lowercase().contains(CANARY), "{}: a secret is repeated:\n{said}", case.display());
         failures.extend(golden::check(&case.with_extension("expected"), &said).err());
     }
@@ -122,9 +124,9 @@ fn the_examples_defaults_are_the_defaults() {
 /// Guarantees: a warning in the place of each, which says when; none while there is time.
 #[test]
 fn certificates_that_end_are_told() {
-    let folder = Folder::new("dates");
-    furnish(&folder.0);
-    let path = folder.0.join("lightkeeper.yaml");
+    let folder = Folder::new();
+    furnish(folder.path());
+    let path = folder.join("lightkeeper.yaml");
     std::fs::copy(root().join("tests/config/files/sound.yaml"), &path).unwrap();
     let (checked, found) = config::load(&path);
     let checked = checked.unwrap_or_else(|| panic!("{found:?}"));
@@ -161,9 +163,9 @@ fn certificates_that_end_are_told() {
 /// form is bound to what it says, without a word.
 #[test]
 fn the_short_form_of_client_ca_binds_what_can_be_inferred() {
-    let folder = Folder::new("client-ca");
-    furnish(&folder.0);
-    let path = folder.0.join("lightkeeper.yaml");
+    let folder = Folder::new();
+    furnish(folder.path());
+    let path = folder.join("lightkeeper.yaml");
     let sound = std::fs::read_to_string(root().join("tests/config/files/sound.yaml")).unwrap();
     let list = "client_ca: [{ name: prod, file: ca.pem, trust_domains: [said.example] }]";
     for (client_ca, named, bound, warning) in [
@@ -305,23 +307,6 @@ fn schemas_have_no_internal_names() {
         let internal: Vec<_> = names.iter().filter(|name| name.contains("Raw") || name.contains('_')).collect();
         assert!(internal.is_empty(), "{internal:?}");
         assert!(!schema.to_string().contains("Raw"), "a description or title has an internal name: {schema}");
-    }
-}
-
-/// A folder of this test's own, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("lightkeeper-config-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -17,8 +17,9 @@ mod verdicts;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::folder::Folder;
 use lightkeeper::otlp::Encoding;
-use program::{Folder, Program, run};
+use program::{Program, run};
 use serde_json::Value;
 use testkit::{Algorithm, Sample, SampleCaller, World};
 
@@ -114,9 +115,9 @@ async fn a_refusal_can_be_read_by_a_client_that_is_still_sending() {
 /// one, 1 and every mistake with its place for a bad one, in text and in JSON.
 #[test]
 fn check_finds_every_mistake() {
-    let folder = Folder::new("check");
+    let folder = Folder::new();
     first_configuration(folder.path());
-    let config = folder.file("lightkeeper.yaml");
+    let config = folder.at("lightkeeper.yaml");
     let good = run(&["check", "--config", &config]);
     assert_eq!(good.status, 0, "{}", good.err);
     assert!(good.out.contains("is valid: policy "), "{}", good.out);
@@ -237,9 +238,9 @@ async fn explain_tells_why() {
 /// gone it is nobody's; a line for a binding that does not exist is a mistake.
 #[test]
 fn a_client_token_is_issued_once() {
-    let folder = Folder::new("token");
+    let folder = Folder::new();
     first_configuration(folder.path());
-    let config = folder.file("lightkeeper.yaml");
+    let config = folder.at("lightkeeper.yaml");
     // A name that YAML would not take for text if it were not quoted.
     let issue = ["token", "issue", "--name", "off", "--binding", "checkout-pods"];
     let made = run(&[&issue[..], &["--until", "2100-01-01T00:00:00Z"]].concat());
@@ -253,9 +254,9 @@ fn a_client_token_is_issued_once() {
     folder.replace("lightkeeper.yaml", "upstreams:", &format!("client_tokens:\n{line}\nupstreams:"));
     let checked = run(&["check", "--config", &config]);
     assert_eq!((checked.status, checked.err.as_str()), (0, ""), "{}", checked.out);
-    std::fs::write(folder.file("token"), &made.out).unwrap();
+    std::fs::write(folder.at("token"), &made.out).unwrap();
     let explain =
-        |path: &str| run(&["explain", "--config", &config, "--token-file", &folder.file("token"), "POST", path]);
+        |path: &str| run(&["explain", "--config", &config, "--token-file", &folder.at("token"), "POST", path]);
     let allowed = explain("/v1/traces");
     assert_eq!(allowed.status, 0, "{}{}", allowed.out, allowed.err);
     for words in ["method: client_token", "issuer: client_tokens", "subject: off", "checkout-pods"] {
@@ -344,31 +345,31 @@ fn the_embedded_parts_stay_on_this_machine() {
 /// Scenario: certificates are written, written again, and replaced. Guarantees: nothing is lost unasked.
 #[test]
 fn certs_are_written_once() {
-    let folder = Folder::new("certs");
-    let certs = folder.file("certs");
+    let folder = Folder::new();
+    let certs = folder.at("certs");
     let written = run(&["certs", &certs]);
     assert_eq!(written.status, 0, "{}", written.err);
     for line in written.out.lines() {
         assert!(Path::new(line).is_file(), "{line}");
     }
     assert!(written.out.contains("ca.pem") && written.out.contains("collector.key"));
-    let before = std::fs::read(folder.file("certs/ca.pem")).unwrap();
+    let before = std::fs::read(folder.at("certs/ca.pem")).unwrap();
     let again = run(&["certs", &certs]);
     assert_eq!(again.status, 1);
     assert!(again.err.contains("exists already") && again.err.contains("--force"), "{}", again.err);
-    assert_eq!(std::fs::read(folder.file("certs/ca.pem")).unwrap(), before);
+    assert_eq!(std::fs::read(folder.at("certs/ca.pem")).unwrap(), before);
     assert_eq!(run(&["certs", &certs, "--force"]).status, 0);
-    assert_ne!(std::fs::read(folder.file("certs/ca.pem")).unwrap(), before);
+    assert_ne!(std::fs::read(folder.at("certs/ca.pem")).unwrap(), before);
 }
 
 /// Scenario: a configuration with several mistakes is served. Guarantees: no start, all of them told.
 #[test]
 fn serve_refuses_a_bad_configuration() {
-    let folder = Folder::new("refuse");
+    let folder = Folder::new();
     first_configuration(folder.path());
     folder.replace("lightkeeper.yaml", "organization: acme", "organisation: acme");
     folder.replace("lightkeeper.yaml", "name: plain", "nam: plain");
-    let refused = run(&["serve", "--config", &folder.file("lightkeeper.yaml")]);
+    let refused = run(&["serve", "--config", &folder.at("lightkeeper.yaml")]);
     assert_eq!(refused.status, 1);
     for words in ["`organisation`", "`nam`", "not started"] {
         assert!(refused.err.contains(words), "`{words}` is missing:\n{}", refused.err);
@@ -377,7 +378,7 @@ fn serve_refuses_a_bad_configuration() {
     folder.replace("lightkeeper.yaml", "nam: plain", "name: plain");
     folder.replace("lightkeeper.yaml", "file: secrets/checkout-prod", "file: secrets/absent");
     folder.replace("lightkeeper.yaml", "file: secrets/read-key", "file: secrets/none");
-    let refused = run(&["serve", "--config", &folder.file("lightkeeper.yaml")]);
+    let refused = run(&["serve", "--config", &folder.at("lightkeeper.yaml")]);
     assert_eq!(refused.status, 1);
     for words in ["`vault.projects.checkout-prod.access_token[0]`", "`vault.api_keys.read`", "not started"] {
         assert!(refused.err.contains(words), "`{words}` is missing:\n{}", refused.err);
@@ -389,10 +390,10 @@ fn serve_refuses_a_bad_configuration() {
 /// the last good configuration stays, the end is exit status 0, and all of it is in the trail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serve_reloads_and_ends_on_signals() {
-    let folder = Folder::new("serve");
+    let folder = Folder::new();
     first_configuration(folder.path());
     let issuer = Program::start(&["issuer"]);
-    let captures = folder.file("received.jsonl");
+    let captures = folder.at("received.jsonl");
     let emulator =
         Program::start(&["emulator", "--captures", &captures, "--access-token", "checkout-prod=my-first-token"]);
     let (issuer_url, emulator_url) = (issuer.first_line("issuer "), emulator.first_line("emulator "));
@@ -401,7 +402,7 @@ async fn serve_reloads_and_ends_on_signals() {
     for port in ["4318", "8443", "9464"] {
         folder.replace("lightkeeper.yaml", &format!("127.0.0.1:{port}"), "127.0.0.1:0");
     }
-    let gateway = Program::start(&["serve", "--config", &folder.file("lightkeeper.yaml")]);
+    let gateway = Program::start(&["serve", "--config", &folder.at("lightkeeper.yaml")]);
     let listening = gateway.log_line(|line| line["listener"] == "plain");
     let url = format!("http://{}", listening["address"].as_str().unwrap());
     let token = issuer_token(&issuer_url).await;
@@ -437,7 +438,7 @@ async fn serve_reloads_and_ends_on_signals() {
 
     gateway.signal("TERM");
     assert_eq!(gateway.status(Duration::from_secs(20)), 0);
-    let trail = std::fs::read_to_string(folder.file("audit.jsonl")).unwrap();
+    let trail = std::fs::read_to_string(folder.at("audit.jsonl")).unwrap();
     for event in ["start", "call", "reload", "reload_failed", "stop"] {
         assert!(trail.contains(&format!("\"event\":\"{event}\"")), "no `{event}` in the trail:\n{trail}");
     }

@@ -216,23 +216,6 @@ fn last_seq(path: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("lightkeeper-sequence-{name}-{}", std::process::id()));
-            let _ = std::fs::remove_dir_all(&path);
-            std::fs::create_dir_all(&path).unwrap();
-            Folder(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
     /// Scenario: what was kept, against what the audit file's last record says. Guarantees: the next number is above both; what
     /// a crash leaves out is told, and nothing else is.
     #[test]
@@ -264,8 +247,8 @@ mod tests {
     /// Guarantees: over all of them no number comes twice or falls; only a crash leaves a gap, and it is told.
     #[test]
     fn numbers_go_on_over_restarts_and_crashes() {
-        let folder = Folder::new("restarts");
-        let audit = folder.0.join("audit.jsonl");
+        let folder = tempfile::tempdir().unwrap();
+        let audit = folder.path().join("audit.jsonl");
         let mut given: Vec<u64> = Vec::new();
         let mut told: std::collections::BTreeSet<u64> = std::collections::BTreeSet::new();
         for (round, (count, rotates, ends)) in [
@@ -286,7 +269,7 @@ mod tests {
             }
             std::fs::write(&audit, format!("{{\"seq\":{}}}\n", given.last().unwrap())).unwrap();
             if rotates {
-                std::fs::rename(&audit, folder.0.join(format!("audit.{round}.jsonl"))).unwrap();
+                std::fs::rename(&audit, folder.path().join(format!("audit.{round}.jsonl"))).unwrap();
             }
             if ends {
                 sequence.close();
@@ -306,8 +289,8 @@ mod tests {
     /// guesses, and the probe says the same; where nothing can be kept, numbers begin at 0.
     #[test]
     fn what_cannot_be_understood_is_no_number() {
-        let folder = Folder::new("strange");
-        let audit = folder.0.join("audit.jsonl");
+        let folder = tempfile::tempdir().unwrap();
+        let audit = folder.path().join("audit.jsonl");
         for strange in [
             "x",
             "42",
@@ -326,8 +309,8 @@ mod tests {
         }
         std::fs::write(beside(&audit), "42 ended\n").unwrap();
         assert_eq!(Sequence::open(Some(&audit), Duration::ZERO).unwrap().0.take().unwrap(), 42);
-        assert!(Sequence::probe(&audit).is_ok() && Sequence::probe(&folder.0.join("other")).is_ok());
-        assert!(!beside(&folder.0.join("other")).exists());
+        assert!(Sequence::probe(&audit).is_ok() && Sequence::probe(&folder.path().join("other")).is_ok());
+        assert!(!beside(&folder.path().join("other")).exists());
         for nowhere in [None, Some(Path::new("/dev/null"))] {
             assert_eq!(Sequence::open(nowhere, Duration::ZERO).unwrap().0.take().unwrap(), 0);
         }
@@ -338,8 +321,8 @@ mod tests {
     /// write instead; `check` is not in the way, and none in its.
     #[test]
     fn one_process_at_a_time_gives_numbers() {
-        let folder = Folder::new("two");
-        let audit = folder.0.join("audit.jsonl");
+        let folder = tempfile::tempdir().unwrap();
+        let audit = folder.path().join("audit.jsonl");
         let (mut first, _) = Sequence::open(Some(&audit), Duration::ZERO).unwrap();
         assert_eq!(first.take().unwrap(), 0);
         let refused = Sequence::open(Some(&audit), Duration::ZERO).unwrap_err();
@@ -363,10 +346,10 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn no_link_is_followed() {
-        let folder = Folder::new("links");
-        let audit = folder.0.join("audit.jsonl");
+        let folder = tempfile::tempdir().unwrap();
+        let audit = folder.path().join("audit.jsonl");
         for (name, content) in [("numbers", Some("42 ended\n")), ("other", Some("precious")), ("none", None)] {
-            let target = folder.0.join(name);
+            let target = folder.path().join(name);
             content.into_iter().for_each(|content| std::fs::write(&target, content).unwrap());
             std::os::unix::fs::symlink(&target, beside(&audit)).unwrap();
             for refused in [Sequence::open(Some(&audit), Duration::ZERO).map(drop), Sequence::probe(&audit)] {

@@ -30,16 +30,14 @@ mod tests {
 
     #[test]
     fn a_file_is_read_whole_or_refused() {
-        let folder = std::env::temp_dir().join(format!("lightkeeper-document-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("some");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some");
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(read(&path, 5).unwrap().as_slice(), b"12345");
         assert_eq!(read(&path, 4).unwrap_err(), ReadFault::TooLarge);
-        assert_eq!(read(&folder.join("none"), 4).unwrap_err(), ReadFault::Unreadable(ErrorKind::NotFound));
-        assert!(read(&folder, 4).is_err());
+        assert_eq!(read(&folder.path().join("none"), 4).unwrap_err(), ReadFault::Unreadable(ErrorKind::NotFound));
+        assert!(read(folder.path(), 4).is_err());
         // It has no end.
         assert_eq!(read(Path::new("/dev/zero"), 1 << 16).unwrap_err(), ReadFault::TooLarge);
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

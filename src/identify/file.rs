@@ -27,7 +27,7 @@ mod tests {
         let path = folder.write("some", "12345");
         assert_eq!(read(&path, 5), Ok(b"12345".to_vec()));
         assert_eq!(read(&path, 4), Err(format!("`{}` is larger than 4 bytes", path.display())));
-        let missing = folder.0.join("none");
+        let missing = folder.join("none");
         assert_eq!(read(&missing, 4), Err(format!("`{}` cannot be read: entity not found", missing.display())));
     }
 }

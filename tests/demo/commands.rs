@@ -9,8 +9,9 @@ use std::path::Path;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use super::program::{Folder, run_in};
+use super::program::run_in;
 use super::{first_configuration, repository};
+use crate::folder::Folder;
 
 #[derive(Clone, Copy)]
 enum How {
@@ -206,7 +207,7 @@ fn is_mention(words: &[String]) -> bool {
 /// knows, and ends as the list says; the list has all of them and no other.
 #[test]
 fn what_is_shown_can_be_typed() {
-    let trial = Folder::new("trial");
+    let trial = Folder::new();
     first_configuration(trial.path());
     let listed: Vec<(Vec<String>, How)> = COMMANDS.iter().map(|(line, how)| (words(line).unwrap(), *how)).collect();
     let mut shown: BTreeSet<Vec<String>> = BTreeSet::new();
@@ -235,7 +236,7 @@ fn what_is_shown_can_be_typed() {
         wrong.extend(match *how {
             Checkout(status) => run(&repository(), status),
             Trial(status) => run(trial.path(), status),
-            Empty(status) => run(Folder::new("empty").path(), status),
+            Empty(status) => run(Folder::new().path(), status),
             Not(reason) => reason.is_empty().then(|| format!("`{line}`: no reason")),
         });
     }

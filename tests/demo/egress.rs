@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::first_configuration;
-use super::program::{Folder, Program, run_with};
+use super::program::{Program, run_with};
+use crate::folder::Folder;
 
 /// A proxy that refuses; the first lines of what it is asked, and the credentials that came along.
 fn refusing() -> (SocketAddr, Receiver<(String, Option<String>)>) {
@@ -44,9 +45,9 @@ fn everything_elsewhere(folder: &Folder) {
 /// that proxy, with the credentials, for the issuer; it logs each way, and never the password; `check` shows the ways.
 #[test]
 fn serve_honours_the_environment() {
-    let (folder, (address, told)) = (Folder::new("egress-env"), refusing());
+    let (folder, (address, told)) = (Folder::new(), refusing());
     everything_elsewhere(&folder);
-    let config = folder.file("lightkeeper.yaml");
+    let config = folder.at("lightkeeper.yaml");
     let url = format!("http://user:canary-7f3a@{address}");
     let variables = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "other.example")];
     let program = Program::start_in(&variables, &["serve", "--config", &config]);
@@ -88,9 +89,9 @@ fn serve_honours_the_environment() {
 #[test]
 fn the_command_line_honours_the_environment() {
     let (address, told) = refusing();
-    let folder = Folder::new("egress-cli");
+    let folder = Folder::new();
     let url = format!("http://user:canary-7f3a@{address}");
-    let home = folder.file("");
+    let home = folder.at("");
     let around =
         |no_proxy| [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", no_proxy), ("HOME", &home), ("XDG_CONFIG_HOME", &home)];
     let login = |gateway: &str, no_proxy| run_with(&around(no_proxy), &["login", "--gateway", gateway]);

@@ -4,7 +4,7 @@
 //! nothing waits without a deadline.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -203,42 +203,5 @@ impl Drop for Program {
         // It has ended already where the test went well.
         let _ = child.kill();
         let _ = child.wait();
-    }
-}
-
-/// A folder of a test's own, gone with it.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("lightkeeper-program-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        // As a folder with secrets is to be.
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        Folder(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub fn file(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-
-    /// Changes a text that must be there.
-    pub fn replace(&self, name: &str, from: &str, to: &str) {
-        let text = std::fs::read_to_string(self.0.join(name)).unwrap();
-        assert!(text.contains(from), "`{from}` is not in {name}:\n{text}");
-        // Renamed into place: a watcher must not read half of it.
-        std::fs::write(self.0.join("next"), text.replace(from, to)).unwrap();
-        std::fs::rename(self.0.join("next"), self.0.join(name)).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

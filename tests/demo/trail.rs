@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::first_configuration;
-use super::program::{Folder, Program};
+use super::program::Program;
+use crate::folder::Folder;
 
 fn records(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -22,7 +23,7 @@ fn names(records: &[Value]) -> Vec<&str> {
 }
 
 fn start(folder: &Folder) -> Program {
-    let gateway = Program::start(&["serve", "--config", &folder.file("lightkeeper.yaml")]);
+    let gateway = Program::start(&["serve", "--config", &folder.at("lightkeeper.yaml")]);
     gateway.any_log_line(|line| line["message"] == "admin listening");
     gateway
 }
@@ -37,7 +38,7 @@ fn end(gateway: Program) {
 /// which an event tells, once; the numbers of the gap are those that have no record.
 #[test]
 fn numbers_go_on_over_rotation_restart_and_crash() {
-    let folder = Folder::new("trail");
+    let folder = Folder::new();
     first_configuration(folder.path());
     for port in ["4318", "8443", "9464"] {
         folder.replace("lightkeeper.yaml", &format!("127.0.0.1:{port}"), "127.0.0.1:0");
@@ -93,13 +94,13 @@ fn numbers_go_on_over_rotation_restart_and_crash() {
 #[test]
 fn file_descriptors_are_as_many_as_there_may_be() {
     for (hard, warns) in [("1500", true), ("14000", false)] {
-        let folder = Folder::new(&format!("descriptors-{hard}"));
+        let folder = Folder::new();
         first_configuration(folder.path());
         for port in ["4318", "8443", "9464"] {
             folder.replace("lightkeeper.yaml", &format!("127.0.0.1:{port}"), "127.0.0.1:0");
         }
         let limits = format!("-Sn 1024 && ulimit -Hn {hard}");
-        let config = folder.file("lightkeeper.yaml");
+        let config = folder.at("lightkeeper.yaml");
         let gateway = Program::start_within(&limits, &["serve", "--config", &config]);
         gateway.any_log_line(|line| line["message"] == "admin listening");
         assert_eq!(gateway.limit("Max open files"), (hard.to_owned(), hard.to_owned()));

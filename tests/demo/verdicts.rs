@@ -6,17 +6,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::first_configuration;
-use super::program::{Ended, Folder, Program, run};
+use super::program::{Ended, Program, run};
+use crate::folder::Folder;
 
 /// What is broken, and a piece of what must be said of it.
 type Row = (&'static str, fn(&Folder), &'static str);
 
 fn write(folder: &Folder, name: &str, text: &str) {
-    std::fs::write(folder.file(name), text).unwrap();
+    std::fs::write(folder.at(name), text).unwrap();
 }
 
 fn copy(folder: &Folder, from: &str, to: &str) {
-    std::fs::copy(folder.file(from), folder.file(to)).unwrap();
+    std::fs::copy(folder.at(from), folder.at(to)).unwrap();
 }
 
 fn with_keys(folder: &Folder, keys: &str) {
@@ -29,9 +30,9 @@ fn with_keys(folder: &Folder, keys: &str) {
 }
 
 fn with_other(folder: &Folder, name: &str) {
-    let other = Folder::new("other-certs");
-    assert_eq!(run(&["certs", &other.file("certs")]).status, 0);
-    std::fs::copy(other.file(&format!("certs/{name}")), folder.file(&format!("certs/{name}"))).unwrap();
+    let other = Folder::new();
+    assert_eq!(run(&["certs", &other.at("certs")]).status, 0);
+    std::fs::copy(other.at(&format!("certs/{name}")), folder.at(&format!("certs/{name}"))).unwrap();
 }
 
 const RSA: &str = r#""kty":"RSA","e":"AQAB","n":"AQAB""#;
@@ -50,11 +51,7 @@ const ROWS: &[Row] = &[
     ("a key set without keys", |folder| with_keys(folder, r#"{"keys":[]}"#), "holds no keys"),
     ("a key set that is none", |folder| with_keys(folder, "[]"), "is not a JSON Web Key Set"),
     ("a policy that is none", |folder| write(folder, "policy.yaml", "version: 1\nbindings: 7\n"), "policy.yaml:2"),
-    (
-        "a policy that is not there",
-        |folder| std::fs::remove_file(folder.file("policy.yaml")).unwrap(),
-        "does not exist",
-    ),
+    ("a policy that is not there", |folder| std::fs::remove_file(folder.at("policy.yaml")).unwrap(), "does not exist"),
     ("a key of another certificate", |folder| with_other(folder, "server.key"), "does not belong to the certificate"),
     ("a certificate that is none", |folder| write(folder, "certs/server.pem", "none"), "holds no PEM certificate"),
     (
@@ -103,7 +100,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "a secret that is not there",
-        |folder| std::fs::remove_file(folder.file("secrets/read-key")).unwrap(),
+        |folder| std::fs::remove_file(folder.at("secrets/read-key")).unwrap(),
         "vault.api_keys.read",
     ),
     ("a secret of two lines", |folder| write(folder, "secrets/read-key", "a\nb"), "vault.api_keys.read"),
@@ -129,7 +126,7 @@ const ROWS: &[Row] = &[
     ),
     (
         "an audit file that is a folder",
-        |folder| std::fs::create_dir(folder.file("audit.jsonl")).unwrap(),
+        |folder| std::fs::create_dir(folder.at("audit.jsonl")).unwrap(),
         "names a folder",
     ),
     (
@@ -145,7 +142,7 @@ const ROWS: &[Row] = &[
     ("numbers that are none", |folder| write(folder, "audit.jsonl.seq", "forty-two"), "audit.jsonl.seq"),
     (
         "numbers that are a folder",
-        |folder| std::fs::create_dir(folder.file("audit.jsonl.seq")).unwrap(),
+        |folder| std::fs::create_dir(folder.at("audit.jsonl.seq")).unwrap(),
         "audit.jsonl.seq",
     ),
 ];
@@ -157,8 +154,8 @@ fn findings(ended: &Ended) -> Vec<&str> {
     lines
 }
 
-fn furnished(name: &str) -> Folder {
-    let folder = Folder::new(name);
+fn furnished() -> Folder {
+    let folder = Folder::new();
     first_configuration(folder.path());
     for port in ["4318", "8443", "9464"] {
         folder.replace("lightkeeper.yaml", &format!("127.0.0.1:{port}"), "127.0.0.1:0");
@@ -179,9 +176,9 @@ fn doubled(text: &str) -> Option<&str> {
 fn check_and_serve_say_the_same() {
     let mut wrong = Vec::new();
     for (what, breaks, said) in ROWS {
-        let folder = furnished("verdict");
+        let folder = furnished();
         breaks(&folder);
-        let config = folder.file("lightkeeper.yaml");
+        let config = folder.at("lightkeeper.yaml");
         let before = listing(folder.path());
         let checked = run(&["check", "--config", &config]);
         if listing(folder.path()) != before {
@@ -216,8 +213,8 @@ fn listing(folder: &Path) -> Vec<String> {
 /// neither needs the addresses nor disturbs the trail.
 #[test]
 fn what_is_served_is_valid() {
-    let folder = furnished("valid");
-    let config = folder.file("lightkeeper.yaml");
+    let folder = furnished();
+    let config = folder.at("lightkeeper.yaml");
     let checked = run(&["check", "--config", &config]);
     assert_eq!((checked.status, checked.err.as_str()), (0, ""), "{}", checked.out);
     let gateway = Program::start(&["serve", "--config", &config]);

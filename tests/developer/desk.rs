@@ -5,7 +5,6 @@
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,11 +12,12 @@ use http::Method;
 use serde_json::Value;
 use testkit::{Answer, SampleCaller};
 
+use crate::folder::Folder;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder of its own, removed with it.
 pub struct Desk {
-    folder: PathBuf,
+    folder: Folder,
 }
 
 /// A run that has ended.
@@ -36,12 +36,7 @@ impl Ended {
 
 impl Desk {
     pub fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("lightkeeper-desk-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        Desk { folder }
+        Desk { folder: Folder::new() }
     }
 
     /// Where tokens are kept by default.
@@ -62,7 +57,11 @@ impl Desk {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lightkeeper"));
-        command.args(arguments).stdin(Stdio::null()).env("HOME", &self.folder).env("XDG_CONFIG_HOME", &self.folder);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env("HOME", self.folder.path())
+            .env("XDG_CONFIG_HOME", self.folder.path());
         for name in ["LIGHTKEEPER_GATEWAY", "LIGHTKEEPER_CREDENTIALS", "DISPLAY", "WAYLAND_DISPLAY", "SSLKEYLOGFILE"] {
             command.env_remove(name);
         }
@@ -128,12 +127,6 @@ impl Desk {
         assert_eq!(page.status, 200, "{}", page.text());
         let ended = program.end();
         assert_eq!(ended.status, 0, "{ended:?}");
-    }
-}
-
-impl Drop for Desk {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -14,25 +14,22 @@ use lightkeeper::reason::Reason;
 use lightkeeper::secret::SecretRef;
 use testkit::{Issuer, SampleCaller};
 
+use crate::folder::Folder;
+
 const ORIGIN: &str = "https://localhost:8443";
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-struct Folder(std::path::PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("lightkeeper-login-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("session-key"), "0f".repeat(32)).unwrap();
-        std::fs::write(path.join("client-secret"), "lightkeeper-web-secret\n").unwrap();
-        Folder(path)
-    }
+/// A folder with the secrets of a login.
+fn furnished() -> Folder {
+    let folder = Folder::new();
+    std::fs::write(folder.join("session-key"), "0f".repeat(32)).unwrap();
+    std::fs::write(
+        folder.join("client-secret"),
+        "lightkeeper-web-secret
+",
+    )
+    .unwrap();
+    folder
 }
 
 async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSettings)) -> Identifier {
@@ -66,7 +63,7 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         groups_from_userinfo: false,
         lifetime: Duration::from_secs(8 * 3600),
         idle: Duration::from_secs(1800),
-        keys: vec![SecretRef::File(folder.0.join("session-key"))],
+        keys: vec![SecretRef::File(folder.join("session-key"))],
         policy_claims: PolicyClaims::default(),
         cli: Some(CliSettings {
             client_id: "lightkeeper-cli".to_owned(),
@@ -111,8 +108,8 @@ fn visitor(session: &str) -> Caller {
 #[tokio::test]
 async fn people_log_in_and_out() {
     let issuer = Issuer::start().await.unwrap();
-    let folder = Folder::new("people");
-    let secret = Some(SecretRef::File(folder.0.join("client-secret")));
+    let folder = furnished();
+    let secret = Some(SecretRef::File(folder.join("client-secret")));
     for (person, userinfo, client_secret, groups) in [
         ("ann", false, None, &["shop-developers"][..]),
         ("lea", true, secret, &["shop-leads", "shop-developers"]),
@@ -158,7 +155,7 @@ async fn people_log_in_and_out() {
 #[tokio::test]
 async fn a_login_that_goes_wrong_makes_no_session() {
     let issuer = Issuer::start().await.unwrap();
-    let folder = Folder::new("wrong");
+    let folder = furnished();
     let room = room(&issuer, &folder, |_| ()).await;
     let login = room.login().unwrap();
     let clock = Clock::system();

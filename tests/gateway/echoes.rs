@@ -9,13 +9,14 @@ use testkit::emulator::Role;
 use testkit::{Answer, Emulator, Endpoints, Fault, Sample, World, WorldPlan, webhook_secret};
 
 use super::stage::{self, eventually};
+use crate::folder::Folder;
 
 const STREAMS: &str = "/public/v0.2/acme/projects/shop-prod/streams";
 const OLDER: &str = "older-token-of-shop-prod-91c4";
 
 /// A world in which `shop-prod` has two tokens, as during a rotation.
-fn plan() -> (WorldPlan, stage::Folder) {
-    let folder = stage::Folder::new(&format!("echoes-{:?}", std::thread::current().id()));
+fn plan() -> (WorldPlan, Folder) {
+    let folder = Folder::new();
     std::fs::write(folder.at("older"), OLDER).unwrap();
     let two =
         format!("shop-prod: {{ access_token: [{{ file: secrets/shop-prod }}, {{ file: {} }}] }}", folder.at("older"));

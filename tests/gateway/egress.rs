@@ -16,7 +16,8 @@ use testkit::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::stage::{self, Folder};
+use super::stage;
+use crate::folder::Folder;
 
 /// What the proxy's user says; base64 of it is what must come.
 const CREDENTIALS: &str = "gateway:canary-of-the-proxy-51fe";
@@ -150,8 +151,8 @@ async fn world(folder: &Folder, proxy: &Proxy) -> World {
     let names = ["ingest.acme.invalid", "api.acme.invalid"].map(|name| San::Dns(name.to_owned()));
     let leaf = LeafPlan { names: names.to_vec(), ..LeafPlan::server() };
     let leaf = certificates.authority.issue(&leaf).unwrap();
-    std::fs::write(folder.0.join("ca.pem"), certificates.authority.certificate()).unwrap();
-    std::fs::write(folder.0.join("proxy"), CREDENTIALS).unwrap();
+    std::fs::write(folder.join("ca.pem"), certificates.authority.certificate()).unwrap();
+    std::fs::write(folder.join("proxy"), CREDENTIALS).unwrap();
     let upstream =
         |name: &str| format!("url: \"https://{name}\", ca: {}, timeouts: {{ connect: 700ms }}", folder.at("ca.pem"));
     let mut plan = stage::plan(&[
@@ -202,7 +203,7 @@ fn ok() -> Vec<(u32, String, Option<String>)> {
 /// name, so that the proxy sees no path, no token and no telemetry; its credentials are in no answer, record or metric.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_leaves_through_the_proxy() {
-    let (folder, proxy) = (Folder::new("egress-all"), Proxy::start().await);
+    let (folder, proxy) = (Folder::new(), Proxy::start().await);
     let world = world(&folder, &proxy).await;
     assert_eq!(three(&world).await, ok());
     assert_eq!(three(&world).await, ok());
@@ -249,7 +250,7 @@ async fn everything_leaves_through_the_proxy() {
 /// again; nothing reaches the backend; once the proxy lets through, the same calls are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_that_gives_no_tunnel() {
-    let (folder, proxy) = (Folder::new("egress-refusals"), Proxy::start().await);
+    let (folder, proxy) = (Folder::new(), Proxy::start().await);
     let world = world(&folder, &proxy).await;
     let refused = |status: &str| (502, 14, "upstream_proxy_refused", Some(format!("the proxy answered {status}")));
     let cases = [
@@ -303,9 +304,9 @@ async fn a_proxy_that_gives_no_tunnel() {
 /// proxy again, another part's exception. Guarantees: no connection made in one way is used in another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_one_way_are_not_used_in_another() {
-    let (folder, proxy) = (Folder::new("egress-pools"), Proxy::start().await);
-    std::fs::write(folder.0.join("proxy"), CREDENTIALS).unwrap();
-    std::fs::write(folder.0.join("other"), "other:user").unwrap();
+    let (folder, proxy) = (Folder::new(), Proxy::start().await);
+    std::fs::write(folder.join("proxy"), CREDENTIALS).unwrap();
+    std::fs::write(folder.join("other"), "other:user").unwrap();
     let url = format!("http://{}", proxy.address);
     let through =
         |file: &str| format!("egress: {{ proxy: {{ url: \"{url}\", credentials: {{ file: {} }} }} }}", folder.at(file));

@@ -12,7 +12,8 @@ use testkit::{
     write_certificates,
 };
 
-use super::stage::{self, Folder, WorldPlan, eventually};
+use super::stage::{self, WorldPlan, eventually};
+use crate::folder::Folder;
 
 /// The header of a proxy's assertions.
 const IAP: &str = "x-goog-iap-jwt-assertion";
@@ -174,7 +175,7 @@ async fn nothing_that_comes_out_holds_a_secret() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_is_printed_holds_a_secret() {
     for format in ["json", "text"] {
-        let folder = Folder::new(&format!("leaks-{format}"));
+        let folder = Folder::new();
         let (issuer, emulator) = (Issuer::start().await.unwrap(), Emulator::start().await.unwrap());
         furnish(&folder, &issuer, &emulator, format);
         let file = |name: &str| std::fs::File::create(folder.at(name)).unwrap();
@@ -196,7 +197,7 @@ async fn nothing_that_is_printed_holds_a_secret() {
         let warm = target.clone().bearer(&issuer.token("ann"));
         eventually("keys", || async { (warm.get("/apps").await.ok()?.status == 200).then_some(()) }).await;
         let heard = mixed_load(&target, &issuer, &emulator).await;
-        let certificate = Leaf::read(&folder.0.join("certs"), "revoked").unwrap();
+        let certificate = Leaf::read(&folder.join("certs"), "revoked").unwrap();
         target.clone().certificate(&certificate).get("/apps").await.unwrap_err();
 
         program.ask_to_stop();
@@ -271,7 +272,7 @@ fn furnish(folder: &Folder, issuer: &Issuer, emulator: &Emulator, format: &str) 
     for (name, role) in [("read", Role::Viewer), ("write", Role::Editor), ("admin", Role::Admin)] {
         write(&format!("secrets/api-key-{name}"), Emulator::api_key(role));
     }
-    write_certificates(&folder.0.join("certs"), false, &lightkeeper::clock::Clock::system()).unwrap();
+    write_certificates(&folder.join("certs"), false, &lightkeeper::clock::Clock::system()).unwrap();
     write("policy.yaml", &plan.policy);
     write("lightkeeper.yaml", &config);
 }

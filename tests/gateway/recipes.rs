@@ -6,7 +6,8 @@ use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{Algorithm, Issuer, Sample};
 
-use super::stage::{self, Folder};
+use super::stage;
+use crate::folder::Folder;
 
 const PAGE: &str = include_str!("../../docs/providers.md");
 
@@ -62,7 +63,7 @@ fn keys_of(recipe: &Recipe, keys: &Issuer, folder: &Folder) -> String {
     for key in set["keys"].as_array_mut().unwrap() {
         key["use"] = "jwt-svid".into();
     }
-    std::fs::write(folder.0.join("bundle.json"), set.to_string()).unwrap();
+    std::fs::write(folder.join("bundle.json"), set.to_string()).unwrap();
     let (before, after) = spiffe.split_once("file: ").unwrap();
     let (_, after) = after.split_once(' ').unwrap();
     format!("{before}file: \"{}\" {after}", folder.at("bundle.json"))
@@ -83,7 +84,7 @@ fn change(value: &mut Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_recipe_takes_the_token_that_it_shows() {
     let keys = Issuer::start().await.unwrap();
-    let folder = Folder::new("recipes");
+    let folder = Folder::new();
     let recipes = recipes();
     assert!(recipes.len() >= 20, "{}", recipes.len());
     let mut issuers = "issuers:".to_owned();

@@ -11,6 +11,7 @@ use testkit::emulator::{Captured, Export, Level};
 use testkit::{Answer, Carrier, Coding, Emulator, Fault, Format, LegacySample, SampleCaller, World, WorldPlan};
 
 use super::stage;
+use crate::folder::Folder;
 
 /// The demonstration's world, with a client token that may write to `shop/checkout`.
 pub fn plan() -> (WorldPlan, String) {
@@ -377,7 +378,7 @@ async fn a_retry_comes_with_the_projects_next_token() {
     assert!(plan.config.contains(one));
     plan.config = plan.config.replace(one, two).replace("secrets/older", "policy-token");
     for format in Format::ALL {
-        let folder = stage::Folder::new(&format!("token-{format:?}"));
+        let folder = Folder::new();
         std::fs::write(folder.at("older"), "retired-token-of-checkout-prod").unwrap();
         let mut plan = plan.clone();
         plan.config = plan.config.replace("policy-token", &folder.at("older"));

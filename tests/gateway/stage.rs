@@ -127,32 +127,6 @@ pub fn backend_credentials() -> Vec<String> {
     PROJECTS.iter().map(|project| Emulator::access_token(project)).chain(keys).collect()
 }
 
-/// A folder of a test's own, removed with it.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("lightkeeper-gateway-{name}-{}", std::process::id()));
-        // Left by a test of the same process id long ago.
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        // As a folder with secrets is to be.
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        Folder(path)
-    }
-
-    /// The path of something in it, as text.
-    pub fn at(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// An export over HTTP/1.1, in a world that streams, whose body comes in two halves, with as much time between them
 /// as a test wants.
 pub struct Upload {

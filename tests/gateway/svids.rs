@@ -5,7 +5,8 @@ use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{Algorithm, Answer, Issuer, Leaf, Sample, SampleCaller, World, WorldPlan};
 
-use super::stage::{self, Folder, eventually};
+use super::stage::{self, eventually};
+use crate::folder::Folder;
 
 /// Of the demonstration's collector, whose certificate says the same.
 const COLLECTOR: &str = "spiffe://prod.acme.example/ns/checkout/sa/collector";
@@ -31,7 +32,7 @@ fn svid(keys: &Issuer, id: &str, changes: Value) -> String {
 /// The demonstration's world, whose policy has IDs of the trust domain with an issuer and without, with a bundle of these
 /// keys.
 async fn world(keys: &Issuer, folder: &Folder) -> World {
-    std::fs::write(folder.0.join("bundle.json"), bundle(keys, "jwt-svid")).unwrap();
+    std::fs::write(folder.join("bundle.json"), bundle(keys, "jwt-svid")).unwrap();
     let issuers = format!(
         "issuers:\n  - {{ name: mesh, spiffe: {{ trust_domain: prod.acme.example, bundle: {{ file: \"{}\" }} }}, \
          audiences: [lightkeeper] }}",
@@ -65,7 +66,7 @@ async fn recorded(world: &World, answer: &Answer) -> Value {
 /// and the stamp name the ID and who vouched for it; no token is recorded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workload_exports_with_its_jwt_svid() {
-    let (keys, folder) = (Issuer::start().await.unwrap(), Folder::new("svids"));
+    let (keys, folder) = (Issuer::start().await.unwrap(), Folder::new());
     let world = world(&keys, &folder).await;
     let token = svid(&keys, COLLECTOR, json!({}));
     let leaf = Leaf::read(&world.folder().join("certs"), "collector").unwrap();
@@ -130,9 +131,9 @@ async fn a_workload_exports_with_its_jwt_svid() {
 /// the file is noticed, and the last ones no longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bundle_is_read_anew_when_it_changes() {
-    let (keys, folder) = (Issuer::start().await.unwrap(), Folder::new("svids-bundle"));
+    let (keys, folder) = (Issuer::start().await.unwrap(), Folder::new());
     let world = world(&keys, &folder).await;
-    let file = folder.0.join("bundle.json");
+    let file = folder.join("bundle.json");
     let token = svid(&keys, COLLECTOR, json!({}));
     let first = world.plain_caller().bearer(&token);
     assert_eq!(export(&first).await.status, 200);

@@ -10,7 +10,8 @@ use testkit::{
     DevelopmentCertificates, EmulatorOptions, Endpoints, Fault, Format, Leaf, LeafPlan, LegacySample, Sample, World,
 };
 
-use super::stage::{self, Folder};
+use super::stage;
+use crate::folder::Folder;
 
 /// A world whose backend speaks TLS with this leaf, and how the gateway is told of it.
 async fn world(
@@ -20,12 +21,12 @@ async fn world(
     mutual: bool,
     trust: &str,
 ) -> World {
-    let write = |name: &str, text: &str| std::fs::write(folder.0.join(name), text).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     write("ca.pem", &certificates.authority.certificate());
     write("other-ca.pem", &certificates.untrusted_authority.certificate());
     write("gateway.pem", &certificates.collector.certificate);
     write("gateway.key", &certificates.collector.key);
-    let trust = trust.replace("{folder}", &folder.0.display().to_string());
+    let trust = trust.replace("{folder}", &folder.path().display().to_string());
     let mut plan = stage::plan(&[
         (r#"url: "{ingest}""#, &format!(r#"url: "{{ingest}}", {trust}"#)),
         (r#"url: "{query}""#, &format!(r#"url: "{{query}}", {trust}"#)),
@@ -61,7 +62,7 @@ const UNREACHED: (u16, Option<u32>, u16) = (502, Some(14), 502);
 /// Guarantees: both sides are verified; gRPC is HTTP/2, which ALPN offers, everything else HTTP/1.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn own_authority_and_client_certificate() {
-    let folder = Folder::new("upstream-mutual");
+    let folder = Folder::new();
     let certificates = DevelopmentCertificates::new(&Clock::system()).unwrap();
     let world = world(&folder, &certificates, &certificates.server, true, MUTUAL).await;
     assert_eq!(three(&world).await, SERVED);
@@ -94,7 +95,7 @@ async fn who_is_not_believed_is_told_nothing() {
         ("expired", &expired, false, TRUST),
         ("a certificate of ours is missing", &own, true, TRUST),
     ] {
-        let folder = Folder::new(&format!("upstream-{}", what.replace(' ', "-")));
+        let folder = Folder::new();
         let world = world(&folder, &certificates, server, mutual, trust).await;
         assert_eq!(three(&world).await, UNREACHED, "{what}");
         assert_eq!(world.emulator.heads(), 0, "{what}");
@@ -105,7 +106,7 @@ async fn who_is_not_believed_is_told_nothing() {
 /// Guarantees: no pooled connection outlives the trust that it was verified under, in either lane.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pooled_connections_do_not_outlive_their_trust() {
-    let folder = Folder::new("upstream-pool");
+    let folder = Folder::new();
     let certificates = DevelopmentCertificates::new(&Clock::system()).unwrap();
     let world = world(&folder, &certificates, &certificates.server, false, TRUST).await;
     assert_eq!(three(&world).await, SERVED);

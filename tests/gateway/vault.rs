@@ -6,7 +6,8 @@ use std::path::Path;
 use lightkeeper::otlp::Encoding;
 use testkit::{Sample, World};
 
-use super::stage::{self, Folder, eventually};
+use super::stage::{self, eventually};
+use crate::folder::Folder;
 
 const HELD: &str = "checkout-prod: { access_token: [{ file: secrets/checkout-prod }] }";
 
@@ -72,14 +73,14 @@ async fn a_replaced_file_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swapped_secret_volume_is_noticed() {
     use std::os::unix::fs::symlink;
-    let folder = Folder::new("volume");
+    let folder = Folder::new();
     let generation = |name: &str, token: &str| {
-        std::fs::create_dir(folder.0.join(name)).unwrap();
-        std::fs::write(folder.0.join(name).join("token"), token).unwrap();
+        std::fs::create_dir(folder.join(name)).unwrap();
+        std::fs::write(folder.join(name).join("token"), token).unwrap();
     };
     generation("..first", &testkit::Emulator::access_token("checkout-prod"));
-    symlink("..first", folder.0.join("..data")).unwrap();
-    symlink("..data/token", folder.0.join("token")).unwrap();
+    symlink("..first", folder.join("..data")).unwrap();
+    symlink("..data/token", folder.join("token")).unwrap();
     let held = format!("checkout-prod: {{ access_token: [{{ file: {} }}] }}", folder.at("token"));
     let world = stage::start(stage::plan(&[(HELD, &held)])).await;
     follow_files(&world).await;
@@ -87,9 +88,9 @@ async fn a_swapped_secret_volume_is_noticed() {
 
     world.emulator.add_access_token("checkout-prod", "fresh-token-7a22");
     generation("..second", "fresh-token-7a22");
-    symlink("..second", folder.0.join("..data_tmp")).unwrap();
-    std::fs::rename(folder.0.join("..data_tmp"), folder.0.join("..data")).unwrap();
-    std::fs::remove_dir_all(folder.0.join("..first")).unwrap();
+    symlink("..second", folder.join("..data_tmp")).unwrap();
+    std::fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    std::fs::remove_dir_all(folder.join("..first")).unwrap();
     comes_with(&world, "fresh-token-7a22").await;
 }
 
@@ -98,7 +99,7 @@ async fn with_two_tokens(folder: &Folder) -> World {
 }
 
 async fn with_two_tokens_in(folder: &Folder, change: impl Fn(stage::WorldPlan) -> stage::WorldPlan) -> World {
-    std::fs::write(folder.0.join("second"), "second-token-91c0").unwrap();
+    std::fs::write(folder.join("second"), "second-token-91c0").unwrap();
     let held = format!(
         "checkout-prod: {{ access_token: [{{ file: secrets/checkout-prod }}, {{ file: {} }}] }}",
         folder.at("second")
@@ -116,7 +117,7 @@ async fn with_two_tokens_in(folder: &Folder, change: impl Fn(stage::WorldPlan) -
 async fn the_second_token_is_tried() {
     let first = testkit::Emulator::access_token("checkout-prod");
     for grpc in [false, true] {
-        let folder = Folder::new(if grpc { "second-grpc" } else { "second-http" });
+        let folder = Folder::new();
         let world = with_two_tokens(&folder).await;
         let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
         let sample = Sample::traces("checkout", 2);
@@ -146,7 +147,7 @@ async fn the_second_token_is_tried() {
 /// Guarantees: 503, so that the exporter sends it again itself; then the second token is in use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_too_large_to_keep_is_the_exporters_to_repeat() {
-    let folder = Folder::new("second-large");
+    let folder = Folder::new();
     let world = with_two_tokens_in(&folder, stage::streamed).await;
     let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
     let sample = Sample::traces("checkout", 2000);
@@ -161,7 +162,7 @@ async fn an_export_too_large_to_keep_is_the_exporters_to_repeat() {
 /// Guarantees: the second token is tried at once, whatever the export's size.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_that_is_read_is_sent_again_whatever_its_size() {
-    let folder = Folder::new("second-read");
+    let folder = Folder::new();
     let world = with_two_tokens(&folder).await;
     let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
     let answer = caller.export(&Sample::traces("checkout", 2000), Encoding::Protobuf).await.unwrap();
@@ -172,7 +173,7 @@ async fn an_export_that_is_read_is_sent_again_whatever_its_size() {
 /// Scenario: all tokens of the project are refused. Guarantees: each is tried once per call, then 503.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_token_works() {
-    let folder = Folder::new("second-none");
+    let folder = Folder::new();
     let world = with_two_tokens(&folder).await;
     world.emulator.set_access_token_active("second-token-91c0", false);
     assert_eq!(export(&world).await, 503);

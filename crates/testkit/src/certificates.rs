@@ -325,12 +325,6 @@ mod tests {
     use super::*;
     use x509_parser::prelude::*;
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("lightkeeper-certs-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        folder
-    }
-
     #[test]
     fn a_client_leaf_keeps_the_rules_for_x509_svids() {
         let certificates = DevelopmentCertificates::new(&Clock::system()).unwrap();
@@ -361,7 +355,8 @@ mod tests {
     #[test]
     fn files_are_private_and_not_overwritten_unasked() {
         use std::os::unix::fs::PermissionsExt as _;
-        let folder = folder("files");
+        let own = tempfile::tempdir().unwrap();
+        let folder = own.path().join("certs");
         let files = write_certificates(&folder, false, &Clock::system()).unwrap();
         for path in &files {
             let mode = path.metadata().unwrap().permissions().mode() & 0o777;
@@ -375,6 +370,5 @@ mod tests {
         write_certificates(&folder, true, &Clock::system()).unwrap();
         assert_ne!(std::fs::read(folder.join("ca.pem")).unwrap(), first);
         assert_eq!(folder.join("ca.key").metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -7,7 +7,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +16,7 @@ use lightkeeper::admin;
 use lightkeeper::cli::{load, prepare_cryptography};
 use lightkeeper::clock::Clock;
 use lightkeeper::gateway::{Gateway, Loader};
+use tempfile::TempDir;
 
 /// The demonstration organization's policy.
 pub const POLICY: &str = include_str!("policy.yaml");
@@ -91,17 +91,8 @@ pub struct World {
     pub receiver: Receiver,
     pub gateway: Arc<Gateway>,
     pub admin: SocketAddr,
-    folder: Folder,
-}
-
-/// Removed when dropped.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed stays in the temporary folder.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    /// Removed with the world.
+    folder: TempDir,
 }
 
 impl World {
@@ -111,11 +102,11 @@ impl World {
     }
 
     pub async fn start_with(plan: WorldPlan) -> Result<Self, String> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         prepare_cryptography()?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("lightkeeper-world-{}-{number}", std::process::id()));
-        let folder = Folder(folder);
+        // Keys that others on the machine can read are refused.
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("lightkeeper-world-").permissions(private).tempdir();
+        let folder = folder.map_err(|error| format!("the world's folder: {error}"))?;
         let issuer = Issuer::start_with(plan.issuer).await?;
         let projects = plan.emulator.projects.clone();
         let emulator = Emulator::start_with(plan.emulator).await?;
@@ -135,9 +126,9 @@ impl World {
             true => config,
             false => format!("{config}\n{UNHURRIED}\n"),
         };
-        furnish(&folder.0, &config, &plan.policy, &projects, &plan.clock)
+        furnish(folder.path(), &config, &plan.policy, &projects, &plan.clock)
             .map_err(|error| format!("the world's files: {error}"))?;
-        let path = folder.0.join("lightkeeper.yaml");
+        let path = folder.path().join("lightkeeper.yaml");
         let clock = plan.clock;
         let loader: Loader = {
             let (path, clock) = (path.clone(), clock.clone());
@@ -159,7 +150,7 @@ impl World {
 
     /// The folder with `lightkeeper.yaml`, `policy.yaml`, `secrets/`, `certs/` and `audit.jsonl`.
     pub fn folder(&self) -> &Path {
-        &self.folder.0
+        self.folder.path()
     }
 
     /// The address of a listener: `gateway` (TLS, client certificates optional) or `plain`.
@@ -210,9 +201,6 @@ pub const ONCALL_SECRET: &str = "secret-of-oncall-4be2";
 fn furnish(folder: &Path, config: &str, policy: &str, projects: &[String], clock: &Clock) -> Result<(), String> {
     let secrets = folder.join("secrets");
     std::fs::create_dir_all(&secrets).map_err(|error| error.to_string())?;
-    // Keys that others on the machine can read are refused.
-    let private: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    std::fs::set_permissions(folder, private).map_err(|error| error.to_string())?;
     let write = |path: PathBuf, text: &str| std::fs::write(path, text).map_err(|error| error.to_string());
     for project in emulator::PROJECTS.into_iter().chain(projects.iter().map(String::as_str)) {
         write(secrets.join(project), &Emulator::access_token(project))?;

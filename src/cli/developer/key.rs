@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_kept_key_is_its_owners() {
-        let file = std::env::temp_dir().join(format!("lightkeeper-key-{}", std::process::id()));
-        let _ = std::fs::remove_file(&file);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
         let first = Key::kept(&file).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(Key::kept(&file).unwrap().expose(), first.expose());
@@ -158,6 +158,5 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             assert!(Key::kept(&file).err().unwrap().message.contains("no key"), "{text}");
         }
-        std::fs::remove_file(&file).unwrap();
     }
 }

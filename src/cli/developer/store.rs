@@ -189,15 +189,10 @@ mod tests {
         }
     }
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("lightkeeper-store-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        folder
-    }
-
     #[tokio::test]
     async fn files_that_others_can_read_and_broken_files_are_refused() {
-        let folder = folder("modes");
+        let own = tempfile::tempdir().unwrap();
+        let folder = own.path().join("not-yet");
         let path = folder.join("deep/credentials.json");
         let store = Store::at(path.clone());
         assert!(store.read().unwrap().gateways.is_empty());
@@ -224,12 +219,12 @@ mod tests {
             let failure = store.read().err().unwrap();
             assert!(failure.message.contains("broken") && !failure.message.contains("canary"), "{text}: {failure:?}");
         }
-        fs::remove_dir_all(folder).unwrap();
     }
 
     #[tokio::test]
     async fn a_left_over_file_is_replaced_and_one_writer_waits_for_the_other() {
-        let folder = folder("lock");
+        let own = tempfile::tempdir().unwrap();
+        let folder = own.path().join("not-yet");
         let store = Store::at(folder.join("credentials.json"));
         let first = store.lock().await.unwrap();
         fs::write(store.beside(".next"), "half of a file").unwrap();
@@ -240,6 +235,5 @@ mod tests {
         drop(first);
         let second = second.await.unwrap();
         assert_eq!(second.read().unwrap().default.as_deref(), Some("a"));
-        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -333,7 +333,7 @@ fn trust_that_cannot_be_read_is_told_with_its_file() {
     let broken = folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let broken_list = folder.write("broken-list.pem", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
     for (ca, crl, part) in [
-        (folder.0.join("nowhere.pem"), None, "nowhere.pem` cannot be read"),
+        (folder.join("nowhere.pem"), None, "nowhere.pem` cannot be read"),
         (empty.clone(), None, "empty.pem` holds no certificate"),
         (broken, None, "broken.pem` holds an authority that cannot be used"),
         (leaf, None, "leaf.pem` holds an authority that cannot be used: its basic constraints do not say"),

@@ -422,7 +422,7 @@ async fn settings_that_cannot_work_are_told_together() {
             SecretRef::File(desk.folder.write("bad", "canary-short")),
             SecretRef::Env("LIGHTKEEPER_NO_SUCH".into()),
         ],
-        client_secret: Some(SecretRef::File(desk.folder.0.join("nowhere"))),
+        client_secret: Some(SecretRef::File(desk.folder.join("nowhere"))),
         ..desk.settings.clone()
     };
     let room = || desk.world.identifier(std::slice::from_ref(&desk.issuer), None);

@@ -317,7 +317,7 @@ async fn an_issuer_says_which_of_its_tokens_are_taken() {
         (TokensTaken::Id, [false, true]),
         (TokensTaken::Any, [true, true]),
     ] {
-        let settings = IssuerSettings { tokens, ..issuer(KeySource::File(folder.0.join("jwks.json"))) };
+        let settings = IssuerSettings { tokens, ..issuer(KeySource::File(folder.join("jwks.json"))) };
         let identifier = world.identifier(&[settings], before.as_ref());
         for (what, token, taken) in [("access", &access, of_access), ("id", &id, of_id), ("plain", &plain, true)] {
             let expected = if taken { Ok("ada".to_owned()) } else { Err("token_type") };
@@ -339,7 +339,7 @@ async fn a_token_lives_no_longer_than_its_issuer_says() {
     }
     let year = IssuerSettings {
         max_lifetime: std::time::Duration::from_secs(9000 * 3600),
-        ..issuer(KeySource::File(folder.0.join("jwks.json")))
+        ..issuer(KeySource::File(folder.join("jwks.json")))
     };
     let patient = world.identifier(std::slice::from_ref(&year), Some(&strict));
     let long = P256.token("ES256", "p256", json!({"exp": NOW + 365 * 86_400}));
@@ -410,7 +410,7 @@ async fn a_remembered_token_does_not_outlive_its_evidence() {
     // The same settings again keep what was verified; other audiences or keys do not.
     world.move_to(NOW);
     assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()));
-    let settings = issuer(KeySource::File(folder.0.join("jwks.json")));
+    let settings = issuer(KeySource::File(folder.join("jwks.json")));
     let again = world.identifier(std::slice::from_ref(&settings), Some(&identifier));
     let third = again.identify(caller(Some(&token), None)).await.unwrap();
     let kept = identifier.identify(caller(Some(&token), None)).await.unwrap();
@@ -437,7 +437,7 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
     };
     let settings = [
         base.clone(),
-        named("missing", KeySource::File(folder.0.join("nowhere.json"))),
+        named("missing", KeySource::File(folder.join("nowhere.json"))),
         named("empty", KeySource::File(empty.clone())),
         named("plain", url("http://idp.example/keys")),
         IssuerSettings { issuer: "http://idp.example".to_owned(), ..named("discovery", KeySource::Discovery) },
