@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use crate::gateway::{Core, unbound};
+use crate::state::{Core, unbound};
 
 /// Scrapers and probes at once; beyond it, the connection whose last request is longest ago is closed.
 const CONNECTIONS_LIMIT: usize = 64;

@@ -19,6 +19,8 @@ pub mod apps;
 pub mod otlp;
 pub mod lightstep;
 pub mod profiles;
+pub mod view;
+pub mod web;
 
 // Rooms: verbs, in the order of the walk.
 pub mod accept;
@@ -32,9 +34,20 @@ pub mod federate;
 pub mod respond;
 pub mod audit;
 
-// The house and its doors.
+// What is remembered, what calls share, and one call.
+pub mod memory;
+pub mod state;
+pub mod call;
+
+// What a request can be.
+pub mod export;
+pub mod query;
+pub mod alerts;
+pub mod explain;
+pub mod console;
+
+// The house's doors.
 pub mod gateway;
 pub mod admin;
-pub mod web;
 pub mod config;
 pub mod cli;

@@ -34,7 +34,7 @@ const MEMBER: &str = "a member of the token endpoint's answer (RFC 6749 section 
 const REASON_WORDS: &[Allowance] = &[
     Allowance { file: "src/gateway/serve.rs", word: "accept_failed", times: 1, reason: EVENT },
     Allowance { file: "src/gateway/serve.rs", word: "handshake_failed", times: 1, reason: EVENT },
-    Allowance { file: "src/gateway/core.rs", word: "upstream_page", times: 1, reason: EVENT },
+    Allowance { file: "src/state/shared.rs", word: "upstream_page", times: 1, reason: EVENT },
     Allowance { file: "src/config/limits.rs", word: "handshake_timeout", times: 1, reason: SETTING },
     Allowance { file: "src/config/limits.rs", word: "body_timeout", times: 1, reason: SETTING },
     Allowance { file: "src/identify/login/provider.rs", word: "token_type", times: 1, reason: MEMBER },
@@ -175,7 +175,7 @@ const BACKENDS_WORDS: &[Allowance] = &[
         reason: "an example of a variable's name in a hint",
     },
     Allowance {
-        file: "src/gateway/gather/snippets.rs",
+        file: "src/console/pages/snippets.rs",
         word: "lightstep",
         times: 1,
         reason: "Terraform's provider by its registry's name, in text to paste",
@@ -267,7 +267,7 @@ fn imports_bite() {
         ("src/vault/a.rs", "const Q: char = '\"'; use crate::gateway::X; const R: char = '\"';", "imports `gateway`"),
         ("src/vault/a.rs", "fn f<'a>(x: &'a str) { crate::cli::run(x) }", "imports `cli`"),
         ("src/vault/a.rs", "#[cfg(test)]\nmod tests { use crate::gateway::X; fn f() {} }\n", ""),
-        ("src/vault/a.rs", "#[cfg(test)]\nuse crate::gateway::X;\nuse crate::web::Y;", "imports `web`"),
+        ("src/vault/a.rs", "#[cfg(test)]\nuse crate::gateway::X;\nuse crate::admin::Y;", "imports `admin`"),
         ("src/vault/a.rs", "use crate::helpers::X;", "no module of the order"),
         ("src/helpers.rs", "", "no place in the order"),
         ("src/vault/a.rs", "use super::super::gateway::X;", "reaches the crate's root"),

@@ -20,7 +20,8 @@ use crate::apps::{Glob, Mark};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{WayOut, ways_out};
 use crate::document::Diagnostic;
-use crate::gateway::explaining::{self, Judged, Marks, Stages};
+use crate::explain;
+use crate::explain::{Judged, Marks, Stages};
 use crate::identify::{ClientTrust, Events, Facts, Identifier, Surroundings};
 use crate::profiles::{Host, Profile};
 use crate::reason::Reason;
@@ -74,11 +75,11 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
     let parts = request(arguments, profile)?;
     let mut story = Story { stages: Vec::new(), allowed: false };
     let assertions: Vec<_> = checked.issuers.iter().filter_map(|issuer| issuer.header.clone()).collect();
-    let (caller, call) = match explaining::read(&parts, profile, &assertions, &checked.limits) {
+    let (caller, call) = match explain::read(&parts, profile, &assertions, &checked.limits) {
         Ok(read) => read,
         Err(reason) => return Ok(story.refuse("accept", reason)),
     };
-    story.stages.push(("accept", explaining::accepted(&call, profile)));
+    story.stages.push(("accept", explain::accepted(&call, profile)));
     let surroundings = Surroundings {
         clock: clock.clone(),
         token_bytes: checked.limits.token_bytes,
@@ -95,7 +96,7 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
         Ok(facts) => facts,
         Err(reason) => return Ok(story.refuse("identify", reason)),
     };
-    let mut identified = explaining::identified(&facts, arguments.claims.is_none() && arguments.certificate.is_none());
+    let mut identified = explain::identified(&facts, arguments.claims.is_none() && arguments.certificate.is_none());
     if let (Some(members), Some(authority)) = (identified.as_object_mut(), authority_of(&facts, checked)) {
         members.insert("speaks_for".to_owned(), speaks_for(authority));
     }
@@ -114,7 +115,7 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
         }
     };
     let marks: Option<Marks<'_>> = if attributes.is_empty() { None } else { Some(&mark) };
-    let judged = explaining::judge(policy, profile, &checked.organization, &facts, &call, marks, clock.now());
+    let judged = explain::judge(policy, profile, &checked.organization, &facts, &call, marks, clock.now());
     if has_resource && matches!(judged, Judged::Decided { .. }) {
         return Err("`--attribute` speaks of a resource, and this is no export".to_owned());
     }
@@ -153,7 +154,7 @@ fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, String>
 
 /// The head that the arguments describe.
 fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<Parts, String> {
-    let mut parts = explaining::head(&arguments.method, &arguments.path, &arguments.headers, profile)?;
+    let mut parts = explain::head(&arguments.method, &arguments.path, &arguments.headers, profile)?;
     if let Some(file) = &arguments.token_file {
         let token = std::fs::read_to_string(file).map_err(|error| format!("`{}`: {error}", file.display()))?;
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))

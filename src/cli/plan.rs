@@ -12,9 +12,10 @@ use crate::authorize::{Policy, Surroundings};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{self, Checked, Glance, LogSettings, WayOut};
 use crate::document::Diagnostic;
-use crate::gateway::{self, Plan};
 use crate::identify::LoginSettings;
 use crate::profiles::Profile;
+use crate::state;
+use crate::state::Plan;
 
 /// What the files say, and everything that is wrong or odd about them.
 pub struct Loaded {
@@ -54,7 +55,7 @@ pub fn examine(path: &Path, clock: &Clock) -> Examined {
     let start = match (settings, findings.iter().any(Diagnostic::is_error)) {
         (Some((admin, threads, log)), false) => match loaded.plan() {
             Ok(plan) => {
-                findings.extend(faults(gateway::examine(&plan, admin, clock)));
+                findings.extend(faults(state::examine(&plan, admin, clock)));
                 Some(Start { plan, admin, threads, log, ways })
             }
             Err(_) => None,

@@ -19,7 +19,7 @@ use crate::document::quantity::RawDuration;
 use crate::document::{Entries, Spanned, name};
 use crate::egress::Egress;
 use crate::forward::{DestinationHeader, DestinationSettings, DestinationUrl, PostAddress};
-use crate::gateway::{AlertFieldSettings, AlertSettings};
+use crate::state::{AlertFieldSettings, AlertSettings};
 
 /// The longest JSON pointer, in bytes.
 const POINTER_LIMIT_BYTES: usize = 256;

@@ -26,10 +26,10 @@ use crate::authorize::{CertificateAuthority, TrustDomainIssuer};
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, name};
 use crate::forward::UpstreamSettings;
-use crate::gateway::{AlertSettings, QuerySettings};
 use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings, WebhookSettings};
 use crate::limits::Limits;
 use crate::profiles::Profile;
+use crate::state::{AlertSettings, QuerySettings};
 use crate::transform::IngestSettings;
 use crate::vault::VaultSettings;
 

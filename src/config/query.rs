@@ -17,9 +17,9 @@ use super::raw::RawUpstreams;
 use super::report::Report;
 use crate::document::quantity::RawDuration;
 use crate::document::{Entries, Spanned, name, names, nearest};
-use crate::gateway::QuerySettings;
 use crate::limits::Rate;
 use crate::profiles::{Profile, UiBase};
+use crate::state::QuerySettings;
 
 /// How the backend is asked.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

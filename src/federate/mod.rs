@@ -7,11 +7,13 @@
 
 mod gather;
 mod list;
+mod origins;
 mod raw;
 mod series;
 
 pub use gather::{Lapse, gather};
 pub use list::{Item, items};
+pub use origins::origins;
 pub use raw::{RawMembers, at, text_at};
 pub use series::{Joined, Series};
 

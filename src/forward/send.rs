@@ -5,6 +5,7 @@
 //! What it refuses to know: the status that answers it (`respond` has the table). Invariant: a
 //! decompressor never produces more than its limit.
 
+use http::{HeaderMap, HeaderValue, header};
 use std::io::Read as _;
 
 use bytes::Bytes;
@@ -116,5 +117,65 @@ pub fn gunzip(body: &[u8], limit_bytes: u64, reservation: &mut Reservation) -> R
             return Err(SendFault::TooLarge);
         }
         reservation.grow(count as u64).map_err(SendFault::Memory)?;
+    }
+}
+
+/// Redirects would lead past us, and beyond 599 nobody knows what a status says (RFC 9110 section 15).
+pub fn is_usable(status: u16) -> bool {
+    matches!(status, 200..=299 | 400..=599)
+}
+
+/// How long the backend wants to be left alone, in seconds, and within a bound: no client is sent away for a year. A date
+/// or nothing counts as a few (RFC 9110 section 10.2.3).
+pub fn retry_after(headers: &HeaderMap) -> u64 {
+    const USUAL_SECONDS: u64 = 5;
+    const LONGEST_SECONDS: u64 = 3600;
+    let value = headers.get(header::RETRY_AFTER).map(|value| value.as_bytes().trim_ascii()).unwrap_or_default();
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return USUAL_SECONDS;
+    }
+    // Digits that are no number here are too many.
+    let seconds = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    seconds.unwrap_or(LONGEST_SECONDS).min(LONGEST_SECONDS)
+}
+
+/// The same as it is passed on with the backend's own answer: only where the backend says something of it.
+pub fn retry_after_told(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.contains_key(header::RETRY_AFTER).then(|| HeaderValue::from(retry_after(headers)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: whatever a backend says of when to come again. Guarantees: a client is told a number of seconds, within
+    /// bounds, or nothing where nothing was said.
+    #[test]
+    fn what_is_told_of_waiting_is_a_bounded_number() {
+        let cases: [(&[u8], u64); 16] = [
+            (b"0", 0),
+            (b"7", 7),
+            (b" 7 ", 7),
+            (b"3600", 3600),
+            (b"3601", 3600),
+            (b"99999999999", 3600),
+            (b"99999999999999999999999999", 3600),
+            (b"-1", 5),
+            (b"+7", 5),
+            (b"1.5", 5),
+            (b"7, 8", 5),
+            (b"", 5),
+            (b"soon", 5),
+            (b"<script>", 5),
+            (b"\xff\xe9", 5),
+            (b"Fri, 31 Dec 9999 23:59:59 GMT", 5),
+        ];
+        for (value, expected) in cases {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value)]);
+            assert_eq!(retry_after(&headers), expected, "{headers:?}");
+            assert_eq!(retry_after_told(&headers).unwrap(), expected.to_string().as_str(), "{headers:?}");
+        }
+        assert_eq!((retry_after(&HeaderMap::new()), retry_after_told(&HeaderMap::new())), (5, None));
     }
 }

@@ -7,26 +7,31 @@
 
 use pingora_proxy::Session;
 
-use super::asking::{self, Question, Source};
-use super::csrf;
-use super::inlet;
-use super::lanes;
-use super::large::Work;
-use super::pulse::Beat;
-use super::reading;
-use super::reports::{self, Opened};
-use super::restraint::Culprit;
-use super::walk::Walk;
-use super::{answer, own, tree, visit};
 use crate::accept::{self, Arrival, Ask, Call, Caller, Dialect, Fault, Framed};
+use crate::alerts::inlet;
 use crate::apps::Mark;
 use crate::audit::Unwritable;
 use crate::authorize::Reach;
+use crate::call::context::Walk;
+use crate::call::throttle::Culprit;
+use crate::call::{answer, body};
+use crate::console::csrf;
+use crate::console::{api, site};
+use crate::export::report;
+use crate::export::report::Opened;
+use crate::export::rewritten;
+use crate::export::streamed;
 use crate::identify::{Identity, Login, Method};
 use crate::limits::{Spent, Turn};
+use crate::memory::coalesce::Source;
+use crate::memory::live::Beat;
+use crate::query::proxy::Question;
+use crate::query::subtree;
+use crate::query::{proxy, reply};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route::{self, Lane};
+use crate::state::work::Work;
 
 /// Takes one call through the rooms and writes its answer.
 pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) -> Result<(), Refusal> {
@@ -65,7 +70,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     walk.keep_slot(slot);
 
     if let Ask::Site(ask) = &call.ask {
-        return visit::visit(session, walk, arrival, caller, &call, ask).await;
+        return site::visit(session, walk, arrival, caller, &call, ask).await;
     }
     if let Ask::Alert(ask) = &call.ask {
         // Another kind of evidence, judged before anything else can mistake it for its own.
@@ -85,11 +90,11 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         csrf::check_assertion(&session.req_header().headers, &call.method, &origin)?;
     }
     match &call.ask {
-        Ask::Tree(ask) => tree::answer(session, walk, arrival, &call, ask, &identity).await,
+        Ask::Tree(ask) => subtree::answer(session, walk, arrival, &call, ask, &identity).await,
         Ask::Site(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Reason::PathUnknown)),
         Ask::Unacceptable(fault) => Err((*fault).into()),
         Ask::Own(ask) => {
-            let page = own::page(&house, &identity, ask, walk.now());
+            let page = api::page(&house, &identity, ask, walk.now());
             let page = page.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
             walk.note_operation("own");
             walk.note_own();
@@ -99,8 +104,8 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             let reach = reach(walk, &identity, &call)?;
             let culprit = Culprit::identity(walk, identity.facts());
             culprit.check(walk)?;
-            let asked = reading::Asked { call: &call, ask, identity: &identity, reach: &reach };
-            let outcome = reading::export(session, walk, arrival, &asked).await;
+            let asked = rewritten::Asked { call: &call, ask, identity: &identity, reach: &reach };
+            let outcome = rewritten::export(session, walk, arrival, &asked).await;
             culprit.settle(walk, &outcome);
             if note_meant(walk, &reach, &outcome) {
                 walk.count_failure();
@@ -112,8 +117,8 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             let reach = reach(walk, &identity, &call)?;
             let culprit = Culprit::identity(walk, identity.facts());
             culprit.check(walk)?;
-            let asked = reports::Asked { call: &call, ask, identity: &identity, reach: &reach };
-            let outcome = reports::report(session, walk, arrival, &asked, opened, shown).await;
+            let asked = report::Asked { call: &call, ask, identity: &identity, reach: &reach };
+            let outcome = report::report(session, walk, arrival, &asked, opened, shown).await;
             culprit.settle(walk, &outcome);
             note_meant(walk, &reach, &outcome);
             if outcome.is_err() && walk.accepted_items() == 0 {
@@ -140,8 +145,8 @@ async fn with_body(
     };
     let turn = walk.core().unproven.take(caller.address).await;
     let turn = turn.ok_or_else(|| Refusal::new(Reason::UnprovenReadsBusy))?;
-    let work = Work::of_address(walk);
-    let opened = reports::open(session, walk, arrival, ask, work).await?;
+    let work = Work::of_address(walk.core(), arrival.client.ip);
+    let opened = report::open(session, walk, arrival, ask, work).await?;
     Ok((opened.identifies(caller)?, Some(opened), Some(turn)))
 }
 
@@ -189,7 +194,7 @@ async fn as_it_comes(
         .ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
     walk.note_route(&route);
     let lease = house.vault.lend(&permit, &route)?;
-    if let Framed::Length(length) = lanes::framed(session, arrival)
+    if let Framed::Length(length) = body::framed(session, arrival)
         && length > house.limits.body_bytes
     {
         return Err(Fault::BodyTooLarge.into());
@@ -202,7 +207,7 @@ async fn as_it_comes(
             };
             let backend = house.backend(route.upstream()).cloned();
             let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
-            let outcome = lanes::export(session, walk, arrival, ask, &route, lease, &backend).await;
+            let outcome = streamed::export(session, walk, arrival, ask, &route, lease, &backend).await;
             let core = walk.core();
             // What is in it, nobody has read.
             let is_taken = outcome.is_ok() && walk.is_taken();
@@ -220,7 +225,7 @@ async fn as_it_comes(
             let account = walk.account().clone();
             let mut reserved = account.open();
             let work = Work::of(&core, identity.facts());
-            let body = lanes::read_query(session, walk, arrival, work, &mut reserved).await?;
+            let body = body::read_query(session, walk, arrival, work, &mut reserved).await?;
             let headers = session.req_header().headers.clone();
             let question = Question {
                 core: &core,
@@ -239,10 +244,10 @@ async fn as_it_comes(
             let asked = match session.downstream_session.watch_h2_stream_close() {
                 // What may have changed something is heard to its end.
                 Some(closed) if call.method.is_safe() => tokio::select! {
-                    asked = asking::ask(question) => asked,
-                    _ = closed => return Err(lanes::client_closed()),
+                    asked = proxy::ask(question) => asked,
+                    _ = closed => return Err(body::client_closed()),
                 },
-                _ => asking::ask(question).await,
+                _ => proxy::ask(question).await,
             };
             let reply = asked.map_err(|unanswered| {
                 walk.upstream_status = unanswered.upstream_status;
@@ -253,7 +258,7 @@ async fn as_it_comes(
                 Source::Coalesced => walk.note_detail(Some("answered with another call of the same".to_owned())),
                 Source::Cached => walk.note_detail(Some("answered from the cache".to_owned())),
             }
-            answer::query(session, walk, reply).await.map_err(|_| lanes::client_closed())
+            reply::query(session, walk, reply).await.map_err(|_| body::client_closed())
         }
     }
 }

@@ -5,9 +5,6 @@
 //! Invariants: no identity, no record, no detail; what is read is bounded in bytes and time; checks are counted among the calls
 //! at once; watches are bounded in number, in total and for each address, and end when their connection is asked to close.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,17 +13,14 @@ use http::{HeaderValue, Method, StatusCode, header};
 use pingora_core::Error;
 use pingora_proxy::Session;
 
-use super::answer;
-use super::walk::Walk;
-use super::{Core, House};
 use crate::accept::{Arrival, Connection};
-use crate::limits::{Spent, address_block};
+use crate::call::answer;
+use crate::call::context::Walk;
+use crate::limits::Spent;
 use crate::media_type::MediaType;
 use crate::otlp;
+use crate::state::{Core, House};
 
-/// Watches that are open at once. A gRPC client holds one for each backend that it has of us.
-const WATCHES_LIMIT: usize = 256;
-const WATCHES_PER_ADDRESS_LIMIT: usize = 16;
 /// Between two looks at the state for a watch.
 const WATCH_LOOK: Duration = Duration::from_millis(250);
 /// A `HealthCheckRequest` with its frame: the full name of a service, and room.
@@ -236,64 +230,4 @@ async fn service(session: &mut Session, walk: &Walk) -> Result<String, u8> {
 fn is_known(house: &House, arrival: &Arrival, service: &str) -> bool {
     let serves = arrival.connection.listener.serves;
     service.is_empty() || serves.ingest && house.profile.match_grpc(&format!("/{service}/Export")).is_some()
-}
-
-/// Places for watches.
-#[derive(Default)]
-pub struct Watches {
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// A watch's place; dropping it gives it back.
-struct WatchPlace {
-    watches: Arc<Watches>,
-    address: IpAddr,
-}
-
-impl Watches {
-    fn take(self: &Arc<Self>, address: IpAddr) -> Option<WatchPlace> {
-        let address = address_block(address);
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = counts.get(&address).copied().unwrap_or_default();
-        if here >= WATCHES_PER_ADDRESS_LIMIT || counts.values().sum::<usize>() >= WATCHES_LIMIT {
-            return None;
-        }
-        counts.insert(address, here + 1);
-        Some(WatchPlace { watches: self.clone(), address })
-    }
-}
-
-impl Drop for WatchPlace {
-    fn drop(&mut self) {
-        let mut counts = self.watches.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.get_mut(&self.address) {
-            Some(here) if *here > 1 => *here -= 1,
-            _ => drop(counts.remove(&self.address)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Scenario: watches from one address, then from many. Guarantees: neither takes more than its share; a place that is
-    /// given back is a place, and nothing is remembered of an address without one.
-    #[test]
-    fn watches_are_bounded() {
-        let watches = Arc::new(Watches::default());
-        let address = |number: usize| IpAddr::from([192, 0, 2, u8::try_from(number).unwrap()]);
-        let take = |number: usize, count: usize| -> Vec<_> {
-            (0..count).map_while(|_| watches.take(address(number))).collect()
-        };
-        let alone = take(1, 1000);
-        assert_eq!(alone.len(), WATCHES_PER_ADDRESS_LIMIT);
-        let others: Vec<_> = (2..250).flat_map(|number| take(number, 1000)).collect();
-        assert_eq!(alone.len() + others.len(), WATCHES_LIMIT);
-        assert!(watches.take(address(250)).is_none());
-        drop(alone);
-        assert!(watches.take(address(250)).is_some());
-        drop(others);
-        assert!(watches.by_address.lock().unwrap().is_empty());
-    }
 }

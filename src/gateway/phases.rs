@@ -12,12 +12,14 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use super::walk::Walk;
-use super::{Core, admit, answer, cors, health};
+use super::{admit, health};
 use crate::accept::{Arrival, client_address};
+use crate::call::context::Walk;
+use crate::call::{answer, cors};
 use crate::limits::Spent;
 use crate::reason::Reason;
 use crate::respond::Refusal;
+use crate::state::Core;
 
 /// The framework's view of the gateway.
 pub struct Phases {
@@ -53,7 +55,10 @@ impl ProxyHttp for Phases {
         if cors::is_preflight(session.req_header(), &arrival.connection) {
             // No record is begun: a browser asks by itself, before the call that has one.
             walk.arrival = Some(arrival.clone());
-            cors::preflight(session, walk, &arrival.connection).await?;
+            let (headers, is_allowed) = cors::preflight(session.req_header(), &walk.house, &arrival.connection);
+            let word = if is_allowed { "allowed" } else { "refused" };
+            self.core.metrics.preflight(&arrival.connection.listener.name, word);
+            answer::preflight(session, walk, headers).await?;
             return Ok(true);
         }
         if let Some(check) = health::asked(session.req_header(), &arrival.connection) {

@@ -20,15 +20,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::changes::{self, Digests};
 use super::phases::Phases;
-use super::{Core, House, Plan, line, unbound};
 use crate::accept::{Edge, EdgeEvent, FRAME_LIMIT_BYTES, Stage, Terms, Times, Witness, reached};
 use crate::audit::{AuditSettings, Record, Trail, timestamp};
+use crate::call::log;
 use crate::clock::Clock;
 use crate::identify::Events;
 use crate::limits::Limits;
 use crate::reason::Reason;
+use crate::state::changes;
+use crate::state::changes::Digests;
+use crate::state::{Core, House, Plan, unbound};
 use crate::telemetry::Metrics;
 
 /// Reads the files again. Errors are lines for the operator.
@@ -403,7 +405,7 @@ fn witness(core: &Arc<Core>) -> Witness {
             policy_version: core.house.load().policy.version().to_owned(),
             ..Record::default()
         };
-        line::log_event(&record);
+        log::log_event(&record);
         match peer {
             Some(peer) => core.trail.note_refusal(peer.ip(), record),
             None => core.trail.note(record),

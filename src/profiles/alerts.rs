@@ -5,7 +5,10 @@
 //! looked for is no mistake: backends let people write their own templates.
 
 use std::collections::BTreeMap;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
+use crate::clock::UnixMillis;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,6 +41,55 @@ impl AlertLayout {
     }
 }
 
+/// How much is kept of a name, an id or a state, in characters.
+const TEXT_LIMIT: usize = 256;
+
+/// What a message says of itself, as far as it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub id: Option<String>,
+    pub name: Option<String>,
+    /// `firing`, `ok`, `no_data`, or the backend's own word.
+    pub state: Option<String>,
+    pub time: Option<UnixMillis>,
+}
+
+impl Told {
+    pub fn read(message: &Value, layout: &AlertLayout) -> Self {
+        let text = |pointers: &[String]| AlertLayout::find(pointers, message).map(|value| bounded(&plain(value)));
+        Told {
+            id: text(&layout.id),
+            name: text(&layout.name),
+            state: text(&layout.state).map(|word| layout.state(&word).to_owned()),
+            time: AlertLayout::find(&layout.time, message).and_then(moment),
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().map(|each| if each.is_control() { ' ' } else { each }).take(TEXT_LIMIT).collect()
+}
+
+/// RFC 3339, or Unix seconds, or what is too large for seconds as milliseconds. A time in another form is none: templates
+/// are people's own.
+fn moment(value: &Value) -> Option<UnixMillis> {
+    /// The year 2286 in seconds, 1970 in milliseconds.
+    const SECONDS_LIMIT: i64 = 10_000_000_000;
+    let number = match value {
+        Value::String(text) => match OffsetDateTime::parse(text.trim(), &Rfc3339) {
+            Ok(moment) => return i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(UnixMillis),
+            Err(_) => text.trim().parse().ok()?,
+        },
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|seconds| seconds as i64))?,
+        _ => return None,
+    };
+    Some(UnixMillis(if number.abs() < SECONDS_LIMIT { number.saturating_mul(1000) } else { number }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Profile;
@@ -59,5 +111,35 @@ mod tests {
             assert_eq!(text(&layout.name), name, "{message}");
             assert_eq!(text(&layout.state).map(|word| layout.state(word)), state, "{message}");
         }
+    }
+
+    #[test]
+    fn times_are_read_in_three_forms_and_no_other() {
+        // 2026-11-22T12:00:00Z
+        let noon = Some(UnixMillis(1_795_348_800_000));
+        for (value, expected) in [
+            (json!("2026-11-22T12:00:00Z"), noon),
+            (json!("2026-11-22T13:00:00.000+01:00"), noon),
+            (json!(1_795_348_800), noon),
+            (json!(1_795_348_800.9), noon),
+            (json!(1_795_348_800_000_i64), noon),
+            (json!("1795348800"), noon),
+            (json!("22 November"), None),
+            (json!(true), None),
+            (json!(u64::MAX), Some(UnixMillis(i64::MAX))),
+        ] {
+            assert_eq!(moment(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_bounded_and_of_one_line() {
+        let (id, name) = (vec!["/a/0/b".to_owned()], vec!["/name".to_owned()]);
+        let layout = AlertLayout { id, name, ..AlertLayout::default() };
+        let told = Told::read(&json!({"a": [{"b": 7}], "name": format!("x\r\ny{}", "z".repeat(1000))}), &layout);
+        assert_eq!(told.id.as_deref(), Some("7"));
+        let name = told.name.unwrap();
+        assert!(name.starts_with("x  yz") && name.chars().count() == TEXT_LIMIT, "{name}");
+        assert_eq!((told.state, told.time), (None, None));
     }
 }

@@ -7,12 +7,14 @@
 //! canonical percent-encoding.
 
 mod alerts;
+mod around;
 mod load;
 mod matching;
 mod tree;
 mod rates;
 
-pub use alerts::AlertLayout;
+pub use alerts::{AlertLayout, Told};
+pub use around::Around;
 pub use matching::QueryMatch;
 pub use rates::RateRule;
 pub use tree::{StateSource, TreeResource, TreeShape, TreeSource, Ui, UiBase, UiPage, UiSpot};

@@ -10,7 +10,7 @@ use super::pieces::{
     Shown, ago, alert_errors, amount, app_url, badge, bytes, cell, code, count, decisions_url, head, method, moment,
     outward, trail,
 };
-use crate::gateway::{AlertRow, AppView, GrantRow, ServiceRow, Snippet};
+use crate::view::{AlertRow, AppView, GrantRow, ServiceRow, Snippet};
 
 pub fn page(view: &AppView) -> Body {
     let steps = view.trail.iter().map(|(app, name)| (app.as_str(), name.as_str()));

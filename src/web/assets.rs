@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
 
-use crate::gateway::Asset;
+use crate::view::Asset;
 
 /// Where the files are served.
 const FOLDER: &str = "/.lightkeeper/assets/";

@@ -9,7 +9,7 @@ use super::layout::{Body, Place};
 use super::pieces::{
     Shown, app_url, badge, cell, code, decisions_url, explain_url, head, memory, moment, trail, words,
 };
-use crate::gateway::{DecisionRow, DecisionsView};
+use crate::view::{DecisionRow, DecisionsView};
 
 const COLUMNS: &[(&str, &str)] =
     &[("Outcome", ""), ("Time", ""), ("Who", ""), ("Call", ""), ("App", ""), ("Bindings", ""), ("Request", "")];

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::layout::{Body, Place};
 use super::pieces::{Shown, app_url, badge, code, memory, moment, words};
-use crate::gateway::{DecisionRow, ExplainView, Stage, Story};
+use crate::view::{DecisionRow, ExplainView, Stage, Story};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 

@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::assets::File;
 use super::pieces::{Shown, code, encoded, method, moment};
-use crate::gateway::{Frame, Visitor};
+use crate::view::{Frame, Visitor};
 
 /// Where in the site a page stands.
 #[derive(Clone, Copy, PartialEq, Eq)]

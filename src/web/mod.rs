@@ -1,12 +1,12 @@
 //! The site's pages: views become HTML.
 //!
-//! What it does: renders what `gateway::view` holds, and carries the site's own files. What it refuses to know:
+//! What it does: renders what `view` holds, and carries the site's own files. What it refuses to know:
 //! sessions, tokens, the tree, sockets. Invariants: everything that is shown is escaped; nothing is loaded from
 //! elsewhere; every page works without scripts; no page holds a script or a style of its own.
 
 use std::sync::Arc;
 
-use crate::gateway::{Asset, Frame, Html, Page, Site};
+use crate::view::{Asset, Frame, Html, Page, Site};
 
 mod app;
 mod assets;

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::layout::{Body, Place, log_in_url};
 use super::pieces::{Shown, explain_url, words};
-use crate::gateway::{FaultView, Frame};
+use crate::view::{FaultView, Frame};
 
 pub fn signed_out(frame: &Frame) -> Body {
     let main = html! {

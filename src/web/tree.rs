@@ -10,7 +10,7 @@ use super::layout::{Body, Place};
 use super::pieces::{
     Shown, ago, alert_errors, amount, app_url, badge, cell, code, count, decisions_url, head, moment, nothing,
 };
-use crate::gateway::{Frame, PulseView, TreeRow, TreeView};
+use crate::view::{Frame, PulseView, TreeRow, TreeView};
 
 /// Deeper apps are not indented further: they would leave no room for their names.
 const DEEPEST_INDENT: usize = 12;

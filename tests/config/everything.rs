@@ -13,7 +13,6 @@ use lightkeeper::audit::{AuditSettings, OnFailure};
 use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
 use lightkeeper::egress::{Egress, Environment, NoProxy, ProxyCredentials, ProxySettings};
 use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
-use lightkeeper::gateway::{AlertFieldSettings, AlertSettings, QuerySettings};
 use lightkeeper::identify::{
     ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, LoginSettings,
     PolicyClaims, TokensTaken, WebhookSettings,
@@ -21,6 +20,7 @@ use lightkeeper::identify::{
 use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
+use lightkeeper::state::{AlertFieldSettings, AlertSettings, QuerySettings};
 use lightkeeper::transform::{Compression, IngestSettings};
 use lightkeeper::vault::{ApiKeys, ProjectSecrets, VaultSettings};
 

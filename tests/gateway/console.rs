@@ -1,15 +1,15 @@
 //! What the console's pages hold for the demonstration's people: their own part, live numbers, recent calls, explanations,
 //! and no word about anybody else's part. What it refuses to know: HTML.
 
-use http::HeaderMap;
 use lightkeeper::accept::{ExplainAsk, PageAsk};
 use lightkeeper::apps::AppPath;
-use lightkeeper::gateway::gather::{Visit, frame, page};
-use lightkeeper::gateway::{AppView, DecisionsView, ExplainView, Page, TreeView, explaining};
+use lightkeeper::console::pages::{Visit, page};
+use lightkeeper::explain;
 use lightkeeper::identify::Identity;
 use lightkeeper::otlp::{Encoding, Signal};
 use lightkeeper::reason::Class;
 use lightkeeper::respond::Refusal;
+use lightkeeper::view::{AppView, DecisionsView, ExplainView, Page, TreeView};
 use testkit::{Sample, World};
 
 use super::exports::{checkout, frontend};
@@ -38,8 +38,8 @@ pub fn path(text: &str) -> AppPath {
 async fn identity(world: &World, name: &str) -> Identity {
     let house = world.gateway.core().house.load_full();
     let token = format!("authorization: Bearer {}", world.issuer.token(name));
-    let parts = explaining::head("GET", "/apps", &[token], &house.profile).unwrap();
-    let (caller, _) = explaining::read(&parts, &house.profile, &[], &house.limits).unwrap();
+    let parts = explain::head("GET", "/apps", &[token], &house.profile).unwrap();
+    let (caller, _) = explain::read(&parts, &house.profile, &[], &house.limits).unwrap();
     house.identifier.identify(caller).await.unwrap()
 }
 
@@ -47,19 +47,9 @@ async fn ask(world: &World, who: &str, ask: PageAsk) -> Result<Page, Refusal> {
     let core = world.gateway.core();
     let house = core.house.load_full();
     let identity = identity(world, who).await;
-    let headers = HeaderMap::new();
     let account = core.budget.gateway();
-    let visit = Visit {
-        core,
-        house: &house,
-        account: &account,
-        identity: &identity,
-        now: core.clock.now(),
-        ours: OURS,
-        request_id: "r",
-        headers: &headers,
-    };
-    assert_eq!(frame(&visit).visitor.map(|visitor| visitor.subject), Some(identity.facts().subject.to_string()));
+    let visit =
+        Visit { core, house: &house, account: &account, identity: &identity, now: core.clock.now(), ours: OURS };
     page(&visit, &ask).await.map(|(page, _)| page)
 }
 

@@ -2,8 +2,9 @@
 //! know: who may see which page.
 
 use http::Method;
-use lightkeeper::gateway::{Told, TreeView};
 use lightkeeper::otlp::{Encoding, Signal};
+use lightkeeper::profiles::Told;
+use lightkeeper::view::TreeView;
 use testkit::{Fault, Sample};
 
 use super::console::{OURS, app, path, tree};
@@ -95,7 +96,7 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 async fn settings_work_as_they_are_pasted() {
     let world = stage::start(stage::plan(&[])).await;
     let pasted = |text: &str, who: &str| text.replace("$(lightkeeper token)", &world.issuer.token(who));
-    let text = |view: &lightkeeper::gateway::AppView, title: &str| {
+    let text = |view: &lightkeeper::view::AppView, title: &str| {
         view.snippets.iter().find(|snippet| snippet.title == title).unwrap().text.clone()
     };
     let local = |url: &str| url.strip_prefix(OURS).unwrap().to_owned();

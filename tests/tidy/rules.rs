@@ -5,10 +5,10 @@
 
 use super::source;
 
-/// The import law: a module imports only names to its left. The bar parts cupboards, rooms and doors.
-pub const ORDER: &str = "reason media_type document secret egress clock limits telemetry apps otlp lightstep profiles | \
+/// The import law: a module imports only names to its left. The bars part cupboards; stages; what is remembered, shared, and one call; what a request can be; and doors.
+pub const ORDER: &str = "reason media_type document secret egress clock limits telemetry apps otlp lightstep profiles view web | \
      accept identify authorize route vault transform forward federate respond audit | \
-     gateway admin web config cli";
+     memory state call | export query alerts explain console | gateway admin config cli";
 
 /// A power: a type with one mint, in the one room that may make it.
 pub const POWERS: [(&str, &str); 3] = [("Identity", "identify"), ("Permit", "authorize"), ("Lease", "vault")];
@@ -372,7 +372,7 @@ pub fn framework(path: &str, text: &str) -> Vec<String> {
     let code = source::code(text);
     let mut complaints = Vec::new();
     let names = ["pingora_core", "pingora_proxy", "pingora_http", "pingora_error", "pingora"];
-    if !matches!(own, "gateway" | "accept" | "forward") {
+    if !matches!(own, "gateway" | "accept" | "forward" | "call" | "export" | "query" | "alerts" | "console") {
         for at in names.iter().flat_map(|name| source::words(&code, name)) {
             complaints.push(format!("{path}:{}: `{own}` names pingora", source::line_of(&code, at)));
         }

@@ -1,11 +1,11 @@
 //! Hostile text in every field of every page: it is shown, and it does nothing.
 //!
 //! What it does: renders each page from such text and reads the result back. What it refuses to know: how a page is
-//! written. Invariant: every field of `gateway::view` is filled here.
+//! written. Invariant: every field of `view` is filled here.
 
 use super::markup::check;
 use super::{rendered, samples};
-use crate::gateway::*;
+use crate::view::*;
 
 /// What a token, a policy or telemetry may hold.
 fn texts() -> Vec<String> {

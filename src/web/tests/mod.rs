@@ -3,7 +3,7 @@
 //! What it does: holds the tests of all pages together. What it refuses to know: sockets, sessions.
 
 use super::site;
-use crate::gateway::{Frame, Page};
+use crate::view::{Frame, Page};
 
 mod contrast;
 mod golden;

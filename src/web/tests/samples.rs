@@ -2,7 +2,7 @@
 //!
 //! What it does: names one view for each golden file. What it refuses to know: how views are gathered.
 
-use crate::gateway::*;
+use crate::view::*;
 
 const NOW: &str = "2026-11-22T23:14:05Z";
 

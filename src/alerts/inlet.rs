@@ -1,0 +1,242 @@
+//! The alert inlet: a message of the backend's webhook goes to the destinations that the app's own policy names.
+//!
+//! What it does: identifies the webhook, reads its message, notes the alert's state, adds what we know, and passes it on
+//! to all destinations at once. What it refuses to know: how a destination is reached, and what people do then.
+//! Invariants: "taken" is said only when every destination took the message: until then the backend comes again, and
+//! only those get it that did not; a message that was passed on is not passed on again within the replay window, as far
+//! as it is remembered (when the memory is full, the app with the most loses its oldest, which would be passed on once more: an alert
+//! twice is better than none); nothing in a message decides where it goes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pingora_proxy::Session;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::message::{DeepLinks, Enriched, owners};
+use crate::accept::{AlertAsk, Arrival, Caller, Protocol};
+use crate::apps::NodeId;
+use crate::audit::timestamp;
+use crate::call::context::Walk;
+use crate::call::echoes::EchoGuard;
+use crate::call::throttle::Culprit;
+use crate::call::{answer, body};
+use crate::clock::UnixMillis;
+use crate::forward::{SendFault, Webhook};
+use crate::identify::strict_object;
+use crate::limits::{Charge, Limits, Quota};
+use crate::memory::PartKey;
+use crate::memory::passing::Underway;
+use crate::profiles::Told;
+use crate::reason::Reason;
+use crate::respond::Refusal;
+use crate::state::Core;
+
+/// What the record calls it.
+const OPERATION: &str = "alerts.receive";
+
+/// The largest message: far above any template, small enough to be passed on whole.
+const MESSAGE_LIMIT_BYTES: u64 = 256 << 10;
+/// What a message of many small values may take in memory, for each of its bytes.
+const PARSED_BYTES_PER_BYTE: u64 = 16;
+
+/// Messages about one app: one a second, and as many at once as come in a minute.
+const RATE: Quota = Quota { items_per_second: Some(1), bytes_per_second: None, burst: Duration::from_secs(60) };
+
+/// What became of a message that is not to come again.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// Every destination took it.
+    Delivered,
+    /// Nobody is to be told; its state is known.
+    Kept,
+    /// It was passed on already.
+    Repeated,
+}
+
+impl Fate {
+    fn word(self) -> &'static str {
+        match self {
+            Fate::Delivered => "delivered",
+            Fate::Kept => "kept",
+            Fate::Repeated => "repeated",
+        }
+    }
+}
+
+/// Receives a message and answers it.
+pub async fn receive(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    caller: Caller,
+    ask: &AlertAsk,
+) -> Result<(), Refusal> {
+    let house = walk.house.clone();
+    walk.note_operation(OPERATION);
+    let identified = house.identifier.identify_webhook(caller, &ask.app);
+    let identity = identified.map_err(|rejection| Refusal::from(&rejection))?;
+    walk.note_identity(identity.facts());
+    let node = house.policy.tree().find(&ask.app);
+    // A configuration is taken over only if all its webhooks' apps exist.
+    let node = node.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
+    walk.note_alert(&ask.app, house.policy.tree().project_of(node).map(|project| &**project));
+    let culprit = Culprit::identity(walk, identity.facts());
+    let outcome = match culprit.check(walk) {
+        Ok(()) => take_in(session, walk, arrival, ask, node).await,
+        Err(refusal) => Err(refusal),
+    };
+    culprit.settle(walk, &outcome);
+    let word = match &outcome {
+        Ok(fate) => fate.word(),
+        Err(refusal) if refusal.class.is_callers() => "refused",
+        Err(_) => "failed",
+    };
+    walk.core().metrics.alert(ask.app.as_str(), word);
+    let page = json!({ "status": outcome?.word() });
+    answer::own(session, walk, page).await.map_err(|_| body::client_closed())
+}
+
+async fn take_in(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    ask: &AlertAsk,
+    node: NodeId,
+) -> Result<Fate, Refusal> {
+    if let Some(fault) = ask.fault {
+        return Err(fault.into());
+    }
+    let (house, core) = (walk.house.clone(), walk.core().clone());
+    let app = ask.app.as_str();
+    let charge = Charge { key: format!("alerts of {app}").into(), quota: RATE, items: 1, bytes: 0 };
+    let over = core.meter.take(&[charge], core.clock.now()).await;
+    over.map_err(|over| Refusal::wait(Reason::AlertRate, over.retry_after_seconds))?;
+    let mut held = walk.account().open();
+    let limits = Limits { body_bytes: house.limits.body_bytes.min(MESSAGE_LIMIT_BYTES), ..(*house.limits).clone() };
+    let body = body::read_within(session, walk, arrival, Protocol::Http, &mut held, &limits).await?;
+    held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE))?;
+    // What is passed on leaves the house, and what is remembered is shown.
+    let body = EchoGuard::new(&core, &house, "alert").body(body);
+    let malformed = || Refusal::new(Reason::AlertMalformed);
+    let message = Value::Object(strict_object(&body).ok_or_else(malformed)?);
+    let told = Told::read(&message, &house.alert_layout);
+    drop(message);
+    let now = core.clock.now();
+    let window = i64::try_from(house.replay_window.as_millis()).unwrap_or(i64::MAX);
+    if told.time.is_some_and(|time| time.0.abs_diff(now.0) > window.unsigned_abs()) {
+        return Err(Refusal::new(Reason::AlertStale));
+    }
+    let sender = core.passed_on.sender(app);
+    let whole = PartKey::new(sender, &["alert", app], std::slice::from_ref(&body));
+    let underway = Underway::begin(&core.passing, whole);
+    let underway = underway.ok_or_else(|| Refusal::new(Reason::AlertUnderway))?;
+    if core.passed_on.find(&whole, now).is_some() {
+        return Ok(Fate::Repeated);
+    }
+    core.alarms.note(&ask.app, &told, now);
+    let names = house.policy.tree().node(node).map(|node| node.destinations.clone()).unwrap_or_default();
+    if names.is_empty() {
+        return Ok(Fate::Kept);
+    }
+    let until = UnixMillis(now.0.saturating_add(window));
+    // As long as its own time, which may lie ahead of ours, would let it in.
+    let welcome = told.time.map(|time| UnixMillis(time.0.saturating_add(window).saturating_add(1)));
+    let until = welcome.map_or(until, |welcome| until.max(welcome));
+    let enriched = enriched(walk, arrival, ask, node, &body, &told).ok_or_else(malformed)?;
+    pass_on(walk, &names, app, &body, enriched, until).await?;
+    core.passed_on.remember(whole, None, until, now);
+    for webhook in names.iter().filter_map(|name| house.destinations.get(name)) {
+        core.passed_on.forget(&destination_key(&core, app, webhook, &body));
+    }
+    drop(underway);
+    Ok(Fate::Delivered)
+}
+
+/// Names a message at one destination: one that has moved is another one.
+fn destination_key(core: &Core, app: &str, webhook: &Webhook, body: &Bytes) -> PartKey {
+    let scope = ["alert", app, &webhook.name, webhook.place()];
+    PartKey::new(core.passed_on.sender(app), &scope, std::slice::from_ref(body))
+}
+
+/// The message with what we know; `None` if it cannot be written.
+fn enriched(walk: &Walk, arrival: &Arrival, ask: &AlertAsk, node: NodeId, body: &Bytes, told: &Told) -> Option<Bytes> {
+    let house = &walk.house;
+    let project = house.policy.tree().project_of(node).map(|project| &**project);
+    let public = arrival.connection.listener.public_url.as_deref();
+    let message = Enriched {
+        organization: &house.organization,
+        app: ask.app.as_str(),
+        owners: owners(house, node),
+        project,
+        received: timestamp(walk.now().0),
+        request_id: &walk.request_id,
+        alert: serde_json::from_slice(body).ok()?,
+        state: told.state.as_deref(),
+        name: told.name.as_deref(),
+        links: DeepLinks::of(public, &ask.app, &house.ui, project, told, walk.now()),
+    };
+    serde_json::to_vec(&message).ok().map(Bytes::from)
+}
+
+/// Sends the message to every destination that does not have it; fails if one did not take it.
+async fn pass_on(
+    walk: &mut Walk,
+    names: &[String],
+    app: &str,
+    body: &Bytes,
+    message: Bytes,
+    until: UnixMillis,
+) -> Result<(), Refusal> {
+    let (house, core) = (walk.house.clone(), walk.core().clone());
+    walk.note_destinations(names);
+    let mut tasks = JoinSet::new();
+    let mut missing = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        let Some(webhook) = house.destinations.get(name).cloned() else {
+            missing.push(name.as_str());
+            continue;
+        };
+        let key = destination_key(&core, app, &webhook, body);
+        if core.passed_on.find(&key, core.clock.now()).is_some() {
+            walk.note_destination(place, true, Reason::Remembered, None);
+            continue;
+        }
+        missing.push(name.as_str());
+        let (core, message, account) = (core.clone(), message.clone(), walk.account().clone());
+        tasks.spawn(async move {
+            let mut held = account.open();
+            let posted = webhook.post(&message, &mut held).await;
+            if posted.is_ok_and(|status| (200..=299).contains(&status)) {
+                // Here, not by whoever waits: the call may be cut before all have answered.
+                core.passed_on.remember(key, None, until, core.clock.now());
+            }
+            (place, posted)
+        });
+    }
+    while let Some(joined) = tasks.join_next().await {
+        // One whose task panicked stays missing.
+        let Ok((place, posted)) = joined else { continue };
+        let (took, reason, status) = judge(posted);
+        walk.note_destination(place, took, reason, status);
+        if took {
+            missing.retain(|name| names.get(place).is_none_or(|told| told != name));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(app, destinations = missing.join(" "), "an alert was not taken by all destinations");
+    let detail = format!("not taken by {}", missing.join(", "));
+    Err(Refusal::new(Reason::DestinationFailed).because(detail))
+}
+
+/// Whether a destination took the message, the code for the record, and what it answered.
+fn judge(posted: Result<u16, SendFault>) -> (bool, Reason, Option<u16>) {
+    match posted {
+        Ok(status @ 200..=299) => (true, Reason::Ok, Some(status)),
+        Ok(status) => (false, Reason::DestinationRefused, Some(status)),
+        Err(fault) => (false, fault.reason(), None),
+    }
+}

@@ -1,0 +1,97 @@
+//! No credential of the vault's comes back.
+//!
+//! What it does: blanks the vault's credentials in bodies, leaves out head values that hold one, and raises the alarm. What
+//! it refuses to know: how they are found, and what an answer means. Invariants: what a caller is given was looked
+//! through with the credentials of the call's own snapshot and with those of the present one; an alarm names no credential
+//! but by its digest; every answer that held one is counted, and `event_rate` bounds the events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::forward::{Answer, GrpcAnswer};
+use crate::state::{Core, House};
+use crate::vault::{Finds, Owner};
+
+/// Looks through one answer. Dropped, it raises the alarm for what it found.
+pub struct EchoGuard<'a> {
+    core: &'a Core,
+    house: &'a House,
+    /// The present snapshot, if another took over since the call began: it may hold a newer token.
+    present: Option<Arc<House>>,
+    /// What was asked, for the alarm.
+    operation: &'a str,
+    /// The project whose access tokens this caller may read.
+    shown: Option<&'a str>,
+    /// By digest: the project.
+    found: BTreeMap<String, Option<Arc<str>>>,
+}
+
+impl<'a> EchoGuard<'a> {
+    pub fn new(core: &'a Core, house: &'a House, operation: &'a str) -> Self {
+        let present = core.house.load_full();
+        let present = (!std::ptr::eq(&*present, house)).then_some(present);
+        EchoGuard { core, house, present, operation, shown: None, found: BTreeMap::new() }
+    }
+
+    /// Lets the access tokens of this project pass.
+    pub fn showing(mut self, project: Option<&'a str>) -> Self {
+        self.shown = project;
+        self
+    }
+
+    /// A body without them, of the same length.
+    pub fn body(&mut self, body: Bytes) -> Bytes {
+        self.blanked(&body).map_or(body, Bytes::from)
+    }
+
+    /// Leaves out the values that hold one.
+    pub fn headers(&mut self, headers: &mut HeaderMap) {
+        let holding = |value: &HeaderValue, guard: &mut Self| guard.blanked(value.as_bytes()).is_some();
+        let names: Vec<HeaderName> =
+            headers.iter().filter(|(_, value)| holding(value, self)).map(|(name, _)| name.clone()).collect();
+        names.iter().for_each(|name| drop(headers.remove(name)));
+    }
+
+    /// The whole of an HTTP answer.
+    pub fn answer(&mut self, answer: &mut Answer) {
+        self.headers(&mut answer.headers);
+        answer.body = self.body(std::mem::take(&mut answer.body));
+    }
+
+    /// The whole of a gRPC answer.
+    pub fn grpc(&mut self, answer: &mut GrpcAnswer) {
+        self.headers(&mut answer.headers);
+        answer.trailers.iter_mut().for_each(|trailers| self.headers(trailers));
+        answer.body = self.body(std::mem::take(&mut answer.body));
+    }
+
+    fn blanked(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut blanked: Option<Vec<u8>> = None;
+        for house in [Some(self.house), self.present.as_deref()].into_iter().flatten() {
+            let finds = house.vault.search().find(blanked.as_deref().unwrap_or(text), self.shown);
+            if !finds.is_empty() {
+                note(&mut self.found, &finds);
+                blanked = Some(finds.blank(blanked.as_deref().unwrap_or(text)));
+            }
+        }
+        blanked
+    }
+}
+
+fn note(found: &mut BTreeMap<String, Option<Arc<str>>>, finds: &Finds<'_>) {
+    for Owner { fingerprint, project, .. } in finds.owners() {
+        found.insert(fingerprint.clone(), project.clone());
+    }
+}
+
+impl Drop for EchoGuard<'_> {
+    fn drop(&mut self) {
+        for (fingerprint, project) in std::mem::take(&mut self.found) {
+            let project = project.as_deref().unwrap_or("none");
+            self.core.credential_echoed(project, &fingerprint, self.operation);
+        }
+    }
+}

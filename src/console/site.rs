@@ -1,0 +1,379 @@
+//! A browser's way in: logging in and out, and the pages behind.
+//!
+//! What it does: takes a call of the site from its evidence to an answer. What it refuses to know: the provider's
+//! protocol, cookies' contents, what is on a page. Invariants: nobody sees a page without an identity; a browser is
+//! sent only to the provider and to our own paths; a login that begins leaves no old session behind; what authorizes a
+//! logout is proven like everything that a session changes.
+
+use std::pin::Pin;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use pingora_proxy::Session;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::csrf;
+use super::pages;
+use super::pages::Visit;
+use crate::accept::{
+    Arrival, Call, CallbackAsk, Caller, ExplainAsk, Fault, Framed, PageAsk, Protocol, ReturnPath, SessionCookie,
+    SiteAsk, path,
+};
+use crate::call::context::Walk;
+use crate::call::{answer, body, page};
+use crate::identify::{Login, Method, Rejection, RejectionKind};
+use crate::limits::Limits;
+use crate::media_type::{self, MediaType};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
+use crate::view::Page;
+
+/// The largest form that is read.
+const FORM_LIMIT_BYTES: u64 = 8 << 10;
+/// A year: the name of a file changes with its content.
+const KEPT: &str = "public, max-age=31536000, immutable";
+
+type Outcome = Result<(), Refusal>;
+
+/// One call of the site.
+struct Step<'a> {
+    session: &'a mut Session,
+    walk: &'a mut Walk,
+    arrival: &'a Arrival,
+    headers: HeaderMap,
+    origin: String,
+}
+
+/// Answers a call of the site.
+pub async fn visit(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    caller: Caller,
+    call: &Call,
+    ask: &SiteAsk,
+) -> Outcome {
+    let headers = session.req_header().headers.clone();
+    let origin = arrival.connection.origin(&call.authority);
+    walk.return_to = match ask {
+        SiteAsk::Page(page) => ReturnPath::parse(&address(&call.path, page)),
+        SiteAsk::Login { return_to, .. } => Some(return_to.clone()),
+        _ => None,
+    };
+    let mut step = Step { session, walk, arrival, headers, origin };
+    match ask {
+        SiteAsk::Door => step.leave_for(ReturnPath::home().as_str(), "own").await,
+        SiteAsk::Login { return_to, strayed } => step.login(caller, return_to, *strayed).await,
+        SiteAsk::Callback(ask) => step.callback(caller, ask).await,
+        SiteAsk::SignedOut => step.show(&Page::SignedOut).await,
+        SiteAsk::Asset(name) => step.asset(name).await,
+        SiteAsk::Configuration => step.configuration().await,
+        SiteAsk::Logout => step.logout(caller).await,
+        SiteAsk::Page(ask) => step.page(caller, call, ask).await,
+    }
+}
+
+impl Step<'_> {
+    /// Sends the browser to the provider, or straight on if its session holds.
+    async fn login(&mut self, caller: Caller, return_to: &ReturnPath, strayed: bool) -> Outcome {
+        self.walk.note_operation("login");
+        if strayed {
+            self.walk.note_detail(Some("the path to return to is not ours".to_owned()));
+        }
+        let house = self.walk.house.clone();
+        let login = self.offered(house.identifier.login())?;
+        // The proxy has logged this browser in, and a session of ours would be refused beside its assertion.
+        if caller.token.as_ref().is_some_and(|token| token.assertion().is_some()) {
+            return self.leave_for(return_to.as_str(), "login").await;
+        }
+        if caller.session.is_some() {
+            let caller = Caller { certificate: None, token: None, ..caller };
+            if let Ok(identity) = house.identifier.identify(caller).await {
+                self.walk.note_visitor(&identity);
+                return self.leave_for(return_to.as_str(), "login").await;
+            }
+            // Whatever becomes of this login, the old session does not come back (CVE-2026-34454).
+            let [session, _] = Login::cleared();
+            self.walk.set_cookies.push(session);
+        }
+        let begun = boxed(login.begin(return_to, &self.origin, self.walk.now())).await;
+        let begun = begun.map_err(|fault| self.failed(fault))?;
+        self.walk.set_cookies.push(begun.cookie);
+        self.leave_for(&begun.location, "login").await
+    }
+
+    /// The provider has sent the browser back.
+    async fn callback(&mut self, caller: Caller, ask: &CallbackAsk) -> Outcome {
+        self.walk.note_operation("login");
+        let house = self.walk.house.clone();
+        let login = self.offered(house.identifier.login())?;
+        let given = ask.transaction.as_ref().map(|cookie| cookie.as_str());
+        let core = self.walk.core().clone();
+        let finished = boxed(login.finish(&ask.pairs, given, &self.origin, caller.address, &core.clock)).await;
+        if finished.as_ref().map_or_else(|unfinished| unfinished.is_over, |_| true) {
+            let [_, transaction] = Login::cleared();
+            self.walk.set_cookies.push(transaction);
+        }
+        let finished = finished.map_err(|unfinished| self.failed(unfinished.fault))?;
+        self.walk.core().metrics.login(Reason::Ok);
+        // The browser has one session: a copy of the one before must not live on, whoever has it. Not one of ours: nothing
+        // is to be ended.
+        if let Some(before) = &caller.session {
+            let _ = login.retire(before, self.walk.now());
+        }
+        self.walk.note_login(&finished);
+        self.walk.set_cookies.push(finished.session);
+        self.leave_for(finished.return_to.as_str(), "login").await
+    }
+
+    /// Ends a session here and at the provider.
+    async fn logout(&mut self, caller: Caller) -> Outcome {
+        self.walk.note_operation("logout");
+        csrf::same_origin(&self.headers, &self.origin)?;
+        let house = self.walk.house.clone();
+        let cookie = caller
+            .session
+            .as_ref()
+            .map(|cookie| SessionCookie { value: cookie.value.clone(), origin: cookie.origin.clone() });
+        let caller = Caller { certificate: None, token: None, ..caller };
+        let identity = match house.identifier.identify(caller).await {
+            Ok(identity) => identity,
+            // One of our own pages outlived its session: what is left of it goes.
+            Err(rejection) if rejection.kind != RejectionKind::Unavailable => {
+                self.walk.set_cookies.extend(Login::cleared());
+                return self.turn_away(&rejection, "/.lightkeeper/signed-out").await;
+            }
+            Err(rejection) => return Err(Refusal::from(&rejection)),
+        };
+        self.walk.note_visitor(&identity);
+        let (Some(session), Some(login), Some(cookie)) = (identity.session(), house.identifier.login(), cookie) else {
+            return Err(Refusal::new(Reason::InternalDefect));
+        };
+        let in_head = csrf::token(&self.headers)?.map(|token| Zeroizing::new(token.to_owned()));
+        let given = match in_head {
+            Some(token) => Some(token),
+            None => self.form_token().await?,
+        };
+        if !given.is_some_and(|given| session.is_csrf(&given)) {
+            return Err(csrf::missing());
+        }
+        let provider = boxed(login.end(&cookie, self.walk.now())).await;
+        // A renewed cookie must not outlive the session.
+        self.walk.set_cookies.clear();
+        self.walk.set_cookies.extend(Login::cleared());
+        self.leave_for(provider.as_deref().unwrap_or("/.lightkeeper/signed-out"), "logout").await
+    }
+
+    /// The token in the form that a page without scripts sends.
+    async fn form_token(&mut self) -> Result<Option<Zeroizing<String>>, Refusal> {
+        let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let is_empty = body::framed(self.session, self.arrival) == Framed::Length(0);
+        if is_empty || !MediaType::parse(kind).is_some_and(|kind| kind.is(media_type::FORM)) {
+            return Ok(None);
+        }
+        let mut reserved = self.walk.account().open();
+        let house = self.walk.house.clone();
+        let limits = Limits { body_bytes: house.limits.body_bytes.min(FORM_LIMIT_BYTES), ..(*house.limits).clone() };
+        let body =
+            body::read_within(self.session, self.walk, self.arrival, Protocol::Http, &mut reserved, &limits).await?;
+        let text = str::from_utf8(&body).map_err(|_| Refusal::from(Fault::Query))?;
+        let mut tokens = path::pairs(text)?.into_iter().filter(|(key, _)| key == "csrf").map(|(_, value)| value);
+        match (tokens.next(), tokens.next()) {
+            (token, None) => Ok(token.map(Zeroizing::new)),
+            (_, Some(_)) => Err(csrf::missing()),
+        }
+    }
+
+    /// A page for whoever the caller is.
+    async fn page(&mut self, caller: Caller, call: &Call, ask: &PageAsk) -> Outcome {
+        self.walk.note_operation("own");
+        let house = self.walk.house.clone();
+        // Software that shows a token or certificate would not know what to do at a login, and a login would not mend
+        // what it shows.
+        let is_browser = caller.token.is_none() && caller.certificate.is_none();
+        let identity = match house.identifier.identify(caller).await {
+            Ok(identity) => identity,
+            Err(rejection)
+                if is_browser && rejection.kind != RejectionKind::Unavailable && page::can_log_in(self.walk) =>
+            {
+                let mut login = "/.lightkeeper/login?return_to=".to_owned();
+                path::encode(&address(&call.path, ask), &mut login);
+                return self.turn_away(&rejection, &login).await;
+            }
+            Err(rejection) => return Err(Refusal::from(&rejection)),
+        };
+        self.walk.note_visitor(&identity);
+        if let Some(proven) = identity.session() {
+            csrf::check(&self.headers, &call.method, &self.origin, proven)?;
+        } else if identity.facts().method == Method::Assertion {
+            csrf::check_assertion(&self.headers, &call.method, &self.origin)?;
+        }
+        let core = self.walk.core().clone();
+        let account = self.walk.account().clone();
+        let visit = Visit {
+            core: &core,
+            house: &house,
+            account: &account,
+            identity: &identity,
+            now: self.walk.now(),
+            ours: &self.origin,
+        };
+        let (page, asked) = pages::page(&visit, ask).await?;
+        self.walk.note_asked(asked);
+        self.show(&page).await
+    }
+
+    async fn show(&mut self, page: &Page) -> Outcome {
+        self.walk.note_operation("own");
+        self.walk.note_own();
+        let html = self.walk.house.site.page(&page::frame(self.walk), page);
+        let mut headers = page::headers(self.walk);
+        headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
+        self.write(StatusCode::OK, headers, html.into_bytes().into()).await
+    }
+
+    async fn asset(&mut self, name: &str) -> Outcome {
+        self.walk.note_operation("own");
+        let asset = self.walk.house.site.asset(name).ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
+        self.walk.note_own();
+        let mut headers = page::headers(self.walk);
+        headers.push((header::CACHE_CONTROL, HeaderValue::from_static(KEPT)));
+        headers.push((header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)));
+        self.write(StatusCode::OK, headers, asset.body.into()).await
+    }
+
+    /// What the command line needs to log in: nothing that a login page would not tell.
+    async fn configuration(&mut self) -> Outcome {
+        self.walk.note_operation("own");
+        self.walk.note_own();
+        let house = self.walk.house.clone();
+        let login = house.identifier.login().and_then(|login| login.configuration(&self.origin)).map(|cli| {
+            json!({
+                "issuer": cli.issuer_url,
+                "client_id": cli.client_id,
+                "scopes": cli.scopes,
+                "audience": cli.audience,
+            })
+        });
+        // RFC 9728 section 2: whose configuration it is.
+        let document = json!({ "organization": house.organization, "resource": self.origin, "login": login });
+        answer::own(self.session, self.walk, document).await.map_err(|_| body::client_closed())
+    }
+
+    /// The login, if there is one and browsers may use it here.
+    fn offered<'l>(&mut self, login: Option<&'l Login>) -> Result<&'l Login, Refusal> {
+        let login = login.ok_or_else(|| Refusal::new(Reason::LoginNotOffered))?;
+        if !page::is_private(&self.origin) {
+            self.walk.advice = Some("Open this page with https:// in front: a login is never sent in the clear.");
+            return Err(Refusal::new(Reason::LoginInTheClear));
+        }
+        Ok(login)
+    }
+
+    /// A login that failed, with what the person may do about it.
+    fn failed(&mut self, reason: Reason) -> Refusal {
+        self.walk.core().metrics.login(reason);
+        let refusal = Refusal::new(reason);
+        self.walk.advice = Some(match (reason, refusal.class) {
+            (Reason::LoginBusy, _) => {
+                "Many people log in now. Reload this page in a moment: this login can still be finished."
+            }
+            (_, Class::Unavailable) => "The identity provider does not answer as it should. Who is logged in stays so.",
+            (Reason::LoginAccessDenied, _) => "The identity provider says no. Log in again, perhaps as somebody else.",
+            (Reason::LoginClaimsElsewhere, _) => {
+                "The identity provider does not say which groups you are in, perhaps because they are too many. Logging in \
+                 again changes nothing: an operator must have it send the groups that count here."
+            }
+            (Reason::LoginEmailUnverified, _) => {
+                "Your e-mail address is not verified at the identity provider. Verify it there, then log in again."
+            }
+            _ => "This login cannot be finished: it is too old, used already, or not this browser's. Log in again.",
+        });
+        refusal
+    }
+
+    /// Sends the browser elsewhere because this call was permitted.
+    async fn leave_for(&mut self, location: &str, operation: &str) -> Outcome {
+        self.walk.note_operation(operation);
+        self.walk.note_own();
+        self.redirect(location).await
+    }
+
+    /// Sends the browser elsewhere instead of refusing it; the record says why.
+    async fn turn_away(&mut self, rejection: &Rejection, location: &str) -> Outcome {
+        self.walk.refusal = Some(Refusal::from(rejection));
+        self.redirect(location).await
+    }
+
+    async fn redirect(&mut self, location: &str) -> Outcome {
+        let mut headers = page::headers(self.walk);
+        let location = HeaderValue::from_str(location).map_err(|_| Refusal::new(Reason::InternalDefect))?;
+        headers.push((header::LOCATION, location));
+        self.write(StatusCode::SEE_OTHER, headers, bytes::Bytes::new()).await
+    }
+
+    async fn write(
+        &mut self,
+        status: StatusCode,
+        headers: Vec<(http::HeaderName, HeaderValue)>,
+        body: bytes::Bytes,
+    ) -> Outcome {
+        let written = answer::page(self.session, self.walk, status, headers, body).await;
+        written.map_err(|_| body::client_closed())
+    }
+}
+
+/// A login's steps are large, few and slow: they have no place in the state of every call.
+fn boxed<'f, T>(step: impl Future<Output = T> + Send + 'f) -> Pin<Box<dyn Future<Output = T> + Send + 'f>> {
+    Box::pin(step)
+}
+
+/// Path and query of a page, rebuilt.
+fn address(path: &str, ask: &PageAsk) -> String {
+    let pairs: Vec<(&str, &Option<String>)> = match ask {
+        PageAsk::Tree { filter } => vec![("filter", filter)],
+        PageAsk::Explain(ExplainAsk { request_id, method, path, app, service }) => {
+            vec![("request_id", request_id), ("method", method), ("path", path), ("app", app), ("service", service)]
+        }
+        PageAsk::App(_) | PageAsk::Decisions(_) => Vec::new(),
+    };
+    let mut address = path.to_owned();
+    for (key, value) in pairs.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+        address.push(if address.contains('?') { '&' } else { '?' });
+        address.push_str(key);
+        address.push('=');
+        path::encode(value, &mut address);
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apps::AppPath;
+
+    /// Scenario: somebody opens a page before logging in. Guarantees: the login leads back to the very same page.
+    #[test]
+    fn pages_have_an_address_to_return_to() {
+        let some = |text: &str| Some(text.to_owned());
+        let rows = [
+            ("/.lightkeeper/", PageAsk::Tree { filter: None }, "/.lightkeeper/"),
+            (
+                "/.lightkeeper/",
+                PageAsk::Tree { filter: some("a b&c/..//d") },
+                "/.lightkeeper/?filter=a%20b%26c%2F..%2F%2Fd",
+            ),
+            ("/.lightkeeper/apps/shop", PageAsk::App(AppPath::parse("shop").unwrap()), "/.lightkeeper/apps/shop"),
+            (
+                "/.lightkeeper/explain",
+                PageAsk::Explain(ExplainAsk { method: some("GET"), path: some("/v1/x?y"), ..ExplainAsk::default() }),
+                "/.lightkeeper/explain?method=GET&path=%2Fv1%2Fx%3Fy",
+            ),
+        ];
+        for (path, ask, expected) in rows {
+            let address = address(path, &ask);
+            assert_eq!(address, expected);
+            assert_eq!(ReturnPath::parse(&address).as_ref().map(ReturnPath::as_str), Some(expected));
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! What would become of a call: the same rooms, without a caller's evidence and without a backend.
+//!
+//! What it does: makes a head of what somebody typed, has it read and judged on facts, and tells each stage. What it refuses
+//! to know: whether the facts were proven, and who may read the story. Invariants: pure; nothing of it is a power, no
+//! credential is lent; what it finds is what the gateway would decide.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Version};
+use serde_json::{Value, json};
+
+use crate::accept::{self, Ask, AssertionHeader, Call, Caller, Connection, ListenerSettings, Serves, TreeAsk};
+use crate::apps::{AppPath, Mark};
+use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
+use crate::clock::UnixMillis;
+use crate::federate;
+use crate::federate::Origin;
+use crate::identify::Facts;
+use crate::limits::Limits;
+use crate::profiles::{OperationId, Profile, Scope, TreeSource};
+use crate::reason::Reason;
+
+/// What a resource says under an attribute's name.
+pub type Marks<'m> = &'m dyn Fn(&str) -> Mark<'m>;
+
+/// The result of each stage, in the order of the walk: the stage's name, and what it says.
+pub type Stages = Vec<(&'static str, Value)>;
+
+/// What becomes of everybody else's evidence at an alert inlet.
+pub const INLET_REASON: Reason = Reason::WebhookUnknown;
+/// What counts there.
+pub const INLET_EVIDENCE: &str = "the app's webhook secret, as `Authorization: Bearer`; who calls does not count";
+
+/// What was found.
+#[derive(Debug)]
+pub enum Judged {
+    /// A page of the gateway's own, which every identified caller may see.
+    OwnPage,
+    /// No operation, for this reason.
+    Nothing(Reason),
+    Decided {
+        operation: OperationId,
+        verdict: Verdict,
+    },
+    /// A question to a part of the tree: what each of its projects would be asked. Those that say no are left out of an
+    /// answer.
+    Parts(Vec<(OperationId, Verdict)>),
+    /// An alert inlet: an app's webhook secret is the only evidence, and no person or workload has one.
+    Inlet,
+    /// An export of one resource: the head's verdict, then the resource's.
+    Assigned {
+        operation: OperationId,
+        head: Verdict,
+        assignment: Box<Assignment>,
+    },
+}
+
+/// The head that somebody describes. What every client of an export sends is filled in. The error is for who typed it.
+pub fn head(method: &str, path: &str, headers: &[String], profile: &Profile) -> Result<Parts, String> {
+    let parsed =
+        Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is not a method: write GET, POST, …"))?;
+    let mut request = Request::builder()
+        .method(parsed)
+        .uri(path)
+        .body(())
+        .map_err(|_| format!("`{path}` is not a path: write it as /v1/traces"))?;
+    let into = request.headers_mut();
+    into.insert(HOST, HeaderValue::from_static("gateway"));
+    for header in headers {
+        let (name, value) =
+            header.split_once(':').ok_or_else(|| format!("`{header}` is not a header: write `name: value`"))?;
+        let name: HeaderName = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
+        let value = value.trim().parse().map_err(|_| format!("the value of `{name}` cannot be sent"))?;
+        into.append(name, value);
+    }
+    let grpc = profile.is_grpc_method(addressed(path));
+    if !into.contains_key(CONTENT_TYPE) && method == "POST" && !is_query(path, profile) {
+        let legacy = profile.legacy(addressed(path)).next().and_then(|row| row.types.first());
+        let media_type = if grpc { "application/grpc" } else { "application/x-protobuf" };
+        let media_type = HeaderValue::from_str(legacy.map_or(media_type, String::as_str));
+        into.extend(media_type.map(|media_type| (CONTENT_TYPE, media_type)));
+    }
+    if grpc {
+        *request.version_mut() = Version::HTTP_2;
+    }
+    Ok(request.into_parts().0)
+}
+
+fn is_query(path: &str, profile: &Profile) -> bool {
+    path.split('/').nth(1) == Some(profile.query_root())
+}
+
+/// What stands behind an app's address.
+pub fn addressed(path: &str) -> &str {
+    path.find("/-/").and_then(|at| path.get(at + 2..)).unwrap_or(path)
+}
+
+/// Reads the head as on a listener that serves everything. The error is a reason code.
+pub fn read(
+    parts: &Parts,
+    profile: &Profile,
+    assertions: &[AssertionHeader],
+    limits: &Limits,
+) -> Result<(Caller, Call), Reason> {
+    let listener = ListenerSettings {
+        name: "explain".to_owned(),
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        serves: Serves::ALL,
+        tls: None,
+        public_url: None,
+        front: Default::default(),
+    };
+    let connection = Connection::new(Arc::new(listener), SocketAddr::from(([127, 0, 0, 1], 0)), false, None);
+    accept::read(parts, &connection, profile, assertions, limits).map_err(|refused| refused.fault.reason())
+}
+
+/// Judges a call. `marks`: what the only resource of an export says.
+pub fn judge(
+    policy: &Policy,
+    profile: &Profile,
+    organization: &str,
+    facts: &Facts,
+    call: &Call,
+    marks: Option<Marks<'_>>,
+    now: UnixMillis,
+) -> Judged {
+    let Some((operation, target)) = asked(call, profile, organization) else {
+        return match &call.ask {
+            Ask::Own(_) | Ask::Site(_) => Judged::OwnPage,
+            Ask::Unacceptable(fault) => Judged::Nothing(fault.reason()),
+            Ask::Query(_) => Judged::Nothing(Reason::OrganizationUnknown),
+            Ask::Tree(ask) => parts(policy, profile, facts, &call.method, ask, now),
+            Ask::Alert(_) => Judged::Inlet,
+            Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => Judged::Nothing(Reason::PathUnknown),
+        };
+    };
+    let (Some(marks), Target::App(app)) = (marks, target) else {
+        return Judged::Decided { operation, verdict: policy.evaluate(facts, operation, target, now) };
+    };
+    let assignment = policy.explain_assignment(facts, operation, app, marks, now);
+    // The head passes if there is anything that the caller may write to; which app it is, is decided by the resource.
+    let mut head = policy.evaluate(facts, operation, Target::App(app), now);
+    head.allowed = assignment.reached;
+    head.reason = if assignment.reached { None } else { assignment.verdict.reason };
+    Judged::Assigned { operation, head, assignment: Box::new(assignment) }
+}
+
+impl Judged {
+    pub fn allowed(&self) -> bool {
+        match self {
+            Judged::OwnPage => true,
+            Judged::Nothing(_) | Judged::Inlet => false,
+            Judged::Parts(parts) => parts.iter().any(|(_, verdict)| verdict.allowed),
+            Judged::Decided { verdict, .. } => verdict.allowed,
+            Judged::Assigned { assignment, .. } => assignment.reached && assignment.verdict.allowed,
+        }
+    }
+
+    /// The stages after the caller was identified, for whoever may read the whole policy.
+    pub fn stages(&self, policy: &Policy, profile: &Profile) -> Stages {
+        match self {
+            Judged::OwnPage => vec![("authorize", json!({ "decision": "allow", "reason": Reason::OwnPage }))],
+            Judged::Nothing(reason) => vec![("authorize", json!({ "decision": "deny", "reason": reason }))],
+            Judged::Inlet => {
+                vec![("authorize", json!({ "decision": "deny", "reason": INLET_REASON, "evidence": INLET_EVIDENCE }))]
+            }
+            Judged::Parts(parts) => {
+                let reason = parts.first().and_then(|(_, verdict)| verdict.reason).unwrap_or(Reason::Ok);
+                let (decision, reason) = if self.allowed() { ("allow", Reason::Ok) } else { ("deny", reason) };
+                let version = policy.version();
+                let parts: Vec<Value> =
+                    parts.iter().map(|(operation, verdict)| part(*operation, verdict, profile)).collect();
+                vec![
+                    ("authorize", json!({ "decision": decision, "reason": reason, "policy_version": version })),
+                    ("federate", json!({ "projects": parts })),
+                ]
+            }
+            Judged::Decided { operation, verdict } => {
+                let mut stages = vec![("authorize", decided(verdict, policy))];
+                if verdict.allowed {
+                    stages.push(("route", routed(verdict, profile, *operation)));
+                }
+                stages
+            }
+            Judged::Assigned { operation, head, assignment } => {
+                let mut stages = vec![("authorize", decided(head, policy))];
+                if assignment.reached {
+                    stages.push(("assign", told(assignment)));
+                }
+                if self.allowed() {
+                    stages.push(("route", routed(&assignment.verdict, profile, *operation)));
+                }
+                stages
+            }
+        }
+    }
+}
+
+/// What a question to a part of the tree comes to.
+fn parts(policy: &Policy, profile: &Profile, facts: &Facts, method: &Method, ask: &TreeAsk, now: UnixMillis) -> Judged {
+    let Some(resource) = profile.tree_resource(method, &ask.resource) else {
+        return Judged::Nothing(Reason::PathUnknown);
+    };
+    let origins = match federate::origins(policy.tree(), &ask.app) {
+        Ok(origins) if origins.is_empty() => return Judged::Nothing(Reason::AppWithoutProject),
+        Ok(origins) => origins,
+        Err(reason) => return Judged::Nothing(reason),
+    };
+    let questions = origins.iter().flat_map(|origin| resource.sources.iter().map(move |source| (origin, source)));
+    let judge = |(origin, source): (&Origin, &TreeSource)| {
+        (source.operation, policy.evaluate(facts, source.operation, Target::Project(&origin.project), now))
+    };
+    Judged::Parts(questions.map(judge).collect())
+}
+
+fn part(operation: OperationId, verdict: &Verdict, profile: &Profile) -> Value {
+    json!({
+        "project": verdict.project.as_deref(),
+        "app": verdict.app.as_ref().map(AppPath::as_str),
+        "permission": profile.operation(operation).permission,
+        "decision": if verdict.allowed { "allow" } else { "deny" },
+        "reason": verdict.reason.unwrap_or(Reason::Ok),
+        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
+    })
+}
+
+fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(OperationId, Target<'a>)> {
+    match &call.ask {
+        Ask::Ingest(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
+        Ask::Legacy(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
+        Ask::Query(ask) if ask.organization == organization => {
+            let target = match profile.operation(ask.operation).scope {
+                Scope::Project | Scope::App => Target::Project(ask.project.as_deref()?),
+                Scope::Organization => Target::Organization,
+                Scope::Projects => Target::Projects,
+            };
+            Some((ask.operation, target))
+        }
+        Ask::Query(_)
+        | Ask::Own(_)
+        | Ask::Site(_)
+        | Ask::Tree(_)
+        | Ask::Alert(_)
+        | Ask::Unknown
+        | Ask::Unacceptable(_) => None,
+    }
+}
+
+/// What `accept` says.
+pub fn accepted(call: &Call, profile: &Profile) -> Value {
+    let operation = match &call.ask {
+        Ask::Ingest(ask) => Some(profile.operation(ask.operation)),
+        Ask::Legacy(ask) => Some(profile.operation(ask.operation)),
+        Ask::Query(ask) => Some(profile.operation(ask.operation)),
+        Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+    };
+    json!({
+        "method": call.method.as_str(),
+        "path": call.path,
+        "operation": operation.map(|operation| operation.permission.as_str()),
+        "sensitive": operation.map(|operation| operation.sensitive),
+    })
+}
+
+/// What `identify` says.
+pub fn identified(facts: &Facts, verified: bool) -> Value {
+    json!({
+        "verified": verified,
+        "method": facts.method.name(),
+        "issuer": &*facts.issuer,
+        "subject": &*facts.subject,
+        "subject_claim": facts.subject_claim.as_deref(),
+        "groups": facts.groups,
+        "spiffe": facts.spiffe_id(),
+        "certificate": facts.certificate.as_ref().map(|certificate| json!({
+            "ca": &*certificate.ca,
+            "sha256": certificate.fingerprint,
+        })),
+    })
+}
+
+fn decided(verdict: &Verdict, policy: &Policy) -> Value {
+    json!({
+        "decision": if verdict.allowed { "allow" } else { "deny" },
+        "reason": verdict.reason.unwrap_or(Reason::Ok),
+        "app": verdict.app.as_ref().map(AppPath::as_str),
+        "project": verdict.project.as_deref(),
+        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "visible_projects": verdict.visible_projects.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "considered": verdict.trace.iter().map(considered).collect::<Vec<_>>(),
+        "policy_version": policy.version(),
+    })
+}
+
+fn considered(considered: &Considered) -> Value {
+    json!({
+        "binding": &*considered.binding,
+        "effect": match considered.effect { Effect::Allow => "allow", Effect::Deny => "deny" },
+        "subject": considered.subject,
+        "holds_permission": considered.permission,
+        "reaches_app": considered.place,
+    })
+}
+
+fn told(assignment: &Assignment) -> Value {
+    let Assignment { verdict, owner, service, marks, by, .. } = assignment;
+    let default_of = match by {
+        Some(By::DefaultApp(binding)) => Some(binding.as_str()),
+        Some(By::Named | By::Owner | By::OnlyApp) | None => None,
+    };
+    json!({
+        "decision": if verdict.allowed { "allow" } else { "deny" },
+        "reason": verdict.reason.unwrap_or(Reason::Ok),
+        "owner": owner.as_ref().map(AppPath::as_str),
+        "owner_service": service,
+        "owner_match": marks.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
+        "app": verdict.app.as_ref().map(AppPath::as_str),
+        "by": by.as_ref().map(By::name),
+        "default_of": default_of,
+        "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
+    })
+}
+
+fn routed(verdict: &Verdict, profile: &Profile, operation: OperationId) -> Value {
+    let credential = profile.operation(operation).credential;
+    json!({ "project": verdict.project.as_deref(), "credential": format!("{credential:?}") })
+}

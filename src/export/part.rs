@@ -1,0 +1,258 @@
+//! The parts of one export on their way to their projects, and what becomes of each.
+//!
+//! What it does: sends parts concurrently within a bound, judges the backends' answers as the OTLP specification
+//! tells exporters to ("Failures"), and skips what an earlier try delivered. What it refuses to know: how an export
+//! was taken apart, and how the caller is answered. Invariant: every part that is given comes back with one fate.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::send::{Delivered, Errand, Said, deliver, is_of_the_way};
+use super::success;
+use crate::accept::Protocol;
+use crate::forward::{Backend, Pieces, Replayable, grpc_code, retry_after};
+use crate::limits::Account;
+use crate::memory::PartKey;
+use crate::otlp::{Encoding, PartialSuccess, Signal};
+use crate::reason::Reason;
+use crate::respond::Refusal;
+use crate::route::Route;
+use crate::state::{Core, House};
+use crate::vault::Lease;
+
+/// How a body is written, on both sides of us.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub signal: Signal,
+    pub encoding: Encoding,
+    pub protocol: Protocol,
+    /// When the caller stops waiting, if it said so.
+    pub deadline: Option<Instant>,
+}
+
+/// One part, ready to go.
+pub struct Parcel {
+    pub route: Route,
+    pub lease: Lease,
+    pub backend: Arc<Backend>,
+    pub headers: HeaderMap,
+    /// As it goes out: compressed, and framed for gRPC.
+    pub body: Vec<Bytes>,
+    /// Its name in the memory of accepted parts, where it may be known there.
+    pub key: Option<PartKey>,
+}
+
+/// What became of a part.
+pub enum Fate {
+    /// The backend has it, all or but for what it says.
+    Taken(Option<PartialSuccess>),
+    /// The backend took it at an earlier try.
+    Remembered(Option<PartialSuccess>),
+    /// It is refused for good: by the backend, or by us before it was sent.
+    Refused(Option<Refusal>),
+    /// It may be tried again.
+    Again(Refusal),
+}
+
+/// A part's end.
+pub struct Outcome {
+    pub fate: Fate,
+    pub upstream_status: Option<u16>,
+    /// What the backend said, to be passed on where it is the only answer.
+    pub delivered: Option<Delivered>,
+}
+
+impl Outcome {
+    /// A part that could not be sent at all.
+    pub fn unsent(refusal: Refusal) -> Self {
+        let fate = if refusal.class.is_callers() { Fate::Refused(Some(refusal)) } else { Fate::Again(refusal) };
+        Outcome { fate, upstream_status: None, delivered: None }
+    }
+}
+
+/// Sends all parts, `parallel` at once; the outcomes are in the order of the parts.
+pub async fn send_all(
+    house: &Arc<House>,
+    core: &Arc<Core>,
+    account: &Account,
+    manner: Manner,
+    parcels: Vec<Result<Parcel, Refusal>>,
+    parallel: usize,
+    caller_gone: &watch::Receiver<bool>,
+) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(parcels.len());
+    let mut waiting = Vec::new();
+    for (place, parcel) in parcels.into_iter().enumerate() {
+        let outcome = match parcel {
+            Err(refusal) => Some(Outcome::unsent(refusal)),
+            Ok(parcel) => match remembered(core, &parcel) {
+                Some(said) => Some(Outcome { fate: Fate::Remembered(said), upstream_status: None, delivered: None }),
+                None => {
+                    waiting.push((place, parcel));
+                    None
+                }
+            },
+        };
+        outcomes.push(outcome);
+    }
+    if let [_] = waiting.as_slice() {
+        // Nearly all exports: no task of its own.
+        for (place, parcel) in waiting {
+            let outcome = send(house, core, account, manner, parcel, caller_gone.clone()).await;
+            outcomes.get_mut(place).map(|slot| slot.insert(outcome));
+        }
+    } else {
+        // Nothing here waits for the caller, so that all parts that have begun end, and what was taken is known.
+        let mut tasks = JoinSet::new();
+        let mut waiting = waiting.into_iter();
+        loop {
+            while tasks.len() < parallel.max(1)
+                && let Some((place, parcel)) = waiting.next()
+            {
+                let (house, core, account, gone) = (house.clone(), core.clone(), account.clone(), caller_gone.clone());
+                tasks.spawn(async move { (place, send(&house, &core, &account, manner, parcel, gone).await) });
+            }
+            match tasks.join_next().await {
+                Some(Ok((place, outcome))) => drop(outcomes.get_mut(place).map(|slot| slot.insert(outcome))),
+                // A part whose task panicked keeps its empty place.
+                Some(Err(_)) => {}
+                None => break,
+            }
+        }
+    }
+    let lost = || Outcome::unsent(Refusal::new(Reason::InternalError));
+    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+}
+
+fn remembered(core: &Core, parcel: &Parcel) -> Option<Option<PartialSuccess>> {
+    core.remembered.find(parcel.key.as_ref()?, core.clock.now())
+}
+
+async fn send(
+    house: &House,
+    core: &Core,
+    account: &Account,
+    manner: Manner,
+    parcel: Parcel,
+    caller_gone: watch::Receiver<bool>,
+) -> Outcome {
+    let Parcel { route, lease, backend, headers, body, key: _ } = parcel;
+    let errand = Errand {
+        house,
+        core,
+        account,
+        route: &route,
+        backend: &backend,
+        protocol: manner.protocol,
+        headers: &headers,
+        is_sealed: false,
+        deadline: manner.deadline,
+    };
+    let mut upstream_status = None;
+    let mut body = Replayable::new(Pieces::new(body).unless(caller_gone));
+    match deliver(&errand, lease, &mut body, &mut upstream_status).await {
+        Ok(mut delivered) => {
+            let fate = match success::settle(manner, &mut delivered.said) {
+                Some(said) => Fate::Taken(said),
+                None => judge(&delivered.said),
+            };
+            Outcome { fate, upstream_status, delivered: Some(delivered) }
+        }
+        Err(refusal) => Outcome { fate: Fate::Again(refusal), upstream_status, delivered: None },
+    }
+}
+
+/// What an answer that is no success means for the part.
+fn judge(said: &Said) -> Fate {
+    match said {
+        Said::Http(answer) => {
+            if answer.headers.contains_key(header::CONTENT_ENCODING) {
+                return unusable();
+            }
+            match answer.status.as_u16() {
+                status if is_of_the_way(status) => unusable(),
+                429 => Fate::Again(Refusal::wait(Reason::UpstreamThrottled, retry_after(&answer.headers))),
+                502 | 503 => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
+                504 => Fate::Again(Refusal::new(Reason::UpstreamTimeout)),
+                400..=599 => Fate::Refused(None),
+                _ => unusable(),
+            }
+        }
+        Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
+            // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
+            (200, Some(8)) if !has_details(answer) => Fate::Refused(None),
+            (200, Some(8)) | (429, _) => Fate::Again(Refusal::wait(Reason::UpstreamThrottled, 5)),
+            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
+            // There are no more (gRPC, "Status codes and their use").
+            (200, Some(0..=16)) => Fate::Refused(None),
+            // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
+            (502 | 503, _) => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
+            (504, _) => Fate::Again(Refusal::new(Reason::UpstreamTimeout)),
+            _ => unusable(),
+        },
+    }
+}
+
+fn unusable() -> Fate {
+    Fate::Again(Refusal::new(Reason::UpstreamAnswerUnusable))
+}
+
+/// `google.rpc.RetryInfo` travels in here.
+fn has_details(answer: &crate::forward::GrpcAnswer) -> bool {
+    answer.trailers.as_ref().unwrap_or(&answer.headers).contains_key("grpc-status-details-bin")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::forward::{Answer, GrpcAnswer};
+
+    /// `final`, or why the part comes again.
+    fn word(said: &Said) -> &'static str {
+        match judge(said) {
+            Fate::Refused(None) => "final",
+            Fate::Again(refusal) => refusal.reason.code(),
+            _ => "taken",
+        }
+    }
+
+    /// Scenario: every status that a backend, or something before it, may answer an export with. Guarantees: an exporter is
+    /// told to drop its data only by what speaks of the export.
+    #[test]
+    fn only_what_speaks_of_the_export_is_final() {
+        let unusable = "upstream_answer_unusable";
+        for status in 300..=999 {
+            let expected = match status {
+                404 | 405 | 407 | 408 | 421 | 425 | 511 => unusable,
+                429 => "upstream_throttled",
+                502 | 503 => "upstream_unavailable",
+                504 => "upstream_timeout",
+                400..=599 => "final",
+                _ => unusable,
+            };
+            let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+            assert_eq!(word(&Said::Http(Answer { status, headers, body: Bytes::new() })), expected, "{status}");
+        }
+        let codes = (1..=20).map(|code: u16| code.to_string());
+        for code in codes.chain(["255", "65535", "65536", "-1", "x", ""].map(str::to_owned)) {
+            let expected = match code.parse() {
+                Ok(1 | 4 | 10 | 11 | 14 | 15) => "upstream_unavailable",
+                Ok(1..=16) => "final",
+                _ => unusable,
+            };
+            let told = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_str(&code).unwrap())]);
+            for (headers, trailers) in [(told.clone(), None), (HeaderMap::new(), Some(told.clone()))] {
+                let answer = GrpcAnswer { status: StatusCode::OK, headers, body: Bytes::new(), trailers };
+                assert_eq!(word(&Said::Grpc(answer)), expected, "`{code}`");
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Reports in the formats from before OpenTelemetry: whole body in, one rewritten report out.
+//!
+//! What it does: reads a legacy report, finds its app, puts the project's token into every carrier, and gives the
+//! client an answer that makes it behave. What it refuses to know: the formats. Invariants: a body is read before its
+//! sender is known only where the sender's token can stand nowhere else, and then on the strangers' part of the memory
+//! budget; no token that came in goes out.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use pingora_proxy::Session;
+use std::borrow::Cow;
+use tokio::sync::watch;
+
+use super::rewritten::{leaving, pack, within_attributes};
+use super::send::{Delivered, Errand, Said, deadline, deliver, is_of_the_way};
+use super::streamed;
+use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Shown};
+use crate::apps::{Mark, NodeId};
+use crate::authorize::{Denial, Policy, Reach};
+use crate::call::body::{coding, message};
+use crate::call::context::Walk;
+use crate::call::{body, throttle};
+use crate::forward::retry_after;
+use crate::forward::{self, GrpcAnswer, Pieces, Replayable, grpc_code};
+use crate::identify::Identity;
+use crate::lightstep::{self, Format, Particulars, Report, Service, Token};
+use crate::limits::Reservation;
+use crate::media_type;
+use crate::memory::live::Beat;
+use crate::otlp;
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
+use crate::route;
+use crate::state::work::{SMALL_BYTES, Work};
+use crate::transform::{self, Coding};
+
+/// A report whose body has been read.
+pub struct Opened {
+    pub report: Report,
+    /// Decompressed.
+    bytes: u64,
+    coding: Coding,
+    headers: HeaderMap,
+    held: Reservation,
+}
+
+/// Reads the body of a report.
+pub async fn open(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    ask: &LegacyAsk,
+    mut work: Work,
+) -> Result<Opened, Refusal> {
+    let coding = coding(&session.req_header().headers, ask.protocol)?;
+    let headers = forward::taken(ask.protocol, &ask.media_type, &session.req_header().headers);
+    let mut held = walk.account().open();
+    let body = body::read_whole(session, walk, arrival, ask.protocol, &mut held).await?;
+    let limit_bytes = walk.house.limits.decompressed_body_bytes;
+    let message = message(body, ask.protocol, coding, limit_bytes, &mut work, &mut held).await?;
+    let bytes = message.len() as u64;
+    held.grow(ask.format.working_bytes(bytes))?;
+    let is_large = message.len() > SMALL_BYTES;
+    let report = work
+        .run(is_large, || Report::read(ask.format, message))
+        .await?
+        .map_err(|fault| Refusal::new(Reason::BodyMalformed).because(fault.to_string()))?;
+    within_attributes(report.most_attributes(), &walk.house.limits)?;
+    if let Some(id) = report.request_id() {
+        walk.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
+    }
+    Ok(Opened { report, bytes, coding, headers, held })
+}
+
+impl Opened {
+    /// The caller with what the body proves.
+    pub fn identifies(&self, caller: Caller) -> Result<Caller, Refusal> {
+        match self.report.token() {
+            Token::None => Ok(caller),
+            Token::One(token) => Ok(accept::with_body_token(caller, token)?),
+            Token::Conflict => Err(Fault::CredentialConflict.into()),
+        }
+    }
+}
+
+/// A permitted report.
+pub struct Asked<'a> {
+    pub call: &'a Call,
+    pub ask: &'a LegacyAsk,
+    pub identity: &'a Identity,
+    pub reach: &'a Reach,
+}
+
+/// Sends the report on, and answers. `opened`: its body, if that was read already; `shown`: what its sender was
+/// identified by.
+pub async fn report(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    asked: &Asked<'_>,
+    opened: Option<Opened>,
+    shown: Shown,
+) -> Result<(), Refusal> {
+    let Asked { call, ask, identity, reach } = *asked;
+    let deadline = deadline(ask.patience);
+    throttle::look(walk, reach).await?;
+    let opened = match opened {
+        Some(mut opened) => {
+            opened.held.hand_over(walk.account())?;
+            opened
+        }
+        None => {
+            let work = Work::of(walk.core(), identity.facts());
+            open(session, walk, arrival, ask, work).await?
+        }
+    };
+    match opened.report.token() {
+        Token::None => {}
+        Token::One(token) => shown.agrees_with(token)?,
+        Token::Conflict => return Err(Fault::CredentialConflict.into()),
+    }
+    let Opened { report, bytes, coding, mut headers, mut held } = opened;
+    let house = walk.house.clone();
+    let core = walk.core().clone();
+    core.metrics.forged(report.forged());
+    let placed = place(&house.policy, reach, report.service());
+    let permitted = placed.and_then(|node| Ok((node, house.policy.permit(reach, node)?)));
+    let (node, permit) = permitted.map_err(|denial| {
+        walk.note_items(0, report.items());
+        walk.note_denial(&denial);
+        Refusal::from(&denial)
+    })?;
+    walk.note_permit(&permit);
+    throttle::take_one(walk, node, permit.bindings(), report.items(), bytes).await?;
+    let service = match report.service() {
+        Service::Name(name) => Some((Box::from(name), report.items())),
+        _ => None,
+    };
+    let defect = || Refusal::new(Reason::InternalDefect);
+    let route = route::route(&permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
+    walk.note_route(&route);
+    let lease = house.vault.lend(&permit, &route)?;
+    let backend =
+        house.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
+    let sender = transform::sender_attributes(permit.app(), identity.facts());
+    let fixed = house.policy.stamp_attributes(node);
+    let stamp: Vec<(&str, &str)> =
+        sender.into_iter().chain(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
+    let token = lease.secret().expose();
+    let most = report.written_bytes_at_most(token.len(), &stamp);
+    held.grow(most)?;
+    let leaving = leaving(house.ingest_settings.compression, coding);
+    let write = || {
+        let pieces = report.write(token, &stamp).map_err(|_| defect())?;
+        pack(&mut headers, ask.protocol, leaving, pieces, &mut held)
+    };
+    // A format without a place for a whole report's stamp may grow much.
+    let is_large = most > SMALL_BYTES as u64;
+    let body = Work::of(&core, identity.facts()).run(is_large, write).await??;
+    let account = walk.account().clone();
+    let errand = Errand {
+        house: &house,
+        core: &core,
+        account: &account,
+        route: &route,
+        backend: &backend,
+        protocol: ask.protocol,
+        headers: &headers,
+        is_sealed: true,
+        deadline,
+    };
+    // The token is in the body: another one would need another body, and the client comes again.
+    let (tell, gone) = watch::channel(false);
+    let mut body = Replayable::new(Pieces::new(body).unless(gone));
+    let delivering = deliver(&errand, lease, &mut body, &mut walk.upstream_status);
+    let delivered = body::telling(session, delivering, &tell).await?;
+    drop(body);
+    let pass_commands = house.ingest_settings.pass_commands;
+    let settled = settle(session, walk, ask.format, report.items(), delivered, pass_commands).await;
+    if walk.accepted_items() > 0 {
+        let beat = Beat { services: service.as_slice(), items: report.items(), bytes };
+        core.pulse.accepted(permit.app(), identity.facts(), &beat, core.clock.now());
+    }
+    settled
+}
+
+/// The app that a report goes to: the one that all its services belong to. A report is not taken apart.
+fn place(policy: &Policy, reach: &Reach, service: Service<'_>) -> Result<NodeId, Denial> {
+    let of = |said: Service<'_>| {
+        policy.assign(reach, &|name: &str| match (name, said) {
+            ("service.name", Service::Name(name)) => Mark::Text(Cow::Borrowed(name)),
+            ("service.name", Service::Ambiguous | Service::Several(_)) => Mark::Ambiguous,
+            _ => Mark::Absent,
+        })
+    };
+    let Service::Several(names) = service else { return of(service) };
+    let mut common = None;
+    for name in names {
+        let node = of(Service::Name(name))?;
+        if *common.get_or_insert(node) != node {
+            return of(Service::Ambiguous);
+        }
+    }
+    common.map_or_else(|| of(Service::Absent), Ok)
+}
+
+/// Gives the client the backend's answer, as far as its format allows and without commands.
+async fn settle(
+    session: &mut Session,
+    walk: &mut Walk,
+    format: Format,
+    items: u64,
+    delivered: Delivered,
+    pass_commands: bool,
+) -> Result<(), Refusal> {
+    let Delivered { said, held } = delivered;
+    let said = match said {
+        Said::Http(mut answer) => {
+            match answer.status.as_u16() {
+                status @ 200..=299 => {
+                    // Zipkin's own servers say 202; other clients send again what was not answered by 200.
+                    if format != Format::Zipkin || status == 204 {
+                        answer.status = StatusCode::OK;
+                    }
+                    let coded = answer.headers.remove(header::CONTENT_ENCODING).is_some();
+                    let clean = lightstep::sanitize(format, &answer.body, pass_commands).ok().filter(|_| !coded);
+                    answer.body = clean.map_or_else(
+                        || {
+                            let (kind, body) = success(walk, format);
+                            answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+                            body.into()
+                        },
+                        Bytes::from,
+                    );
+                }
+                // Its words are not made for this client: some would send the same for ever.
+                status => return Err(refused(walk, status, &answer.headers, items)),
+            }
+            Said::Http(answer)
+        }
+        Said::Grpc(mut answer) => {
+            if answer.status.is_success() && grpc_code(&answer) == Some(0) {
+                answer.status = StatusCode::OK;
+                answer.body = clean_grpc(&answer, format, pass_commands)
+                    .unwrap_or_else(|| otlp::frame(false, vec![success(walk, format).1.into()]).concat().into());
+                answer.trailers.get_or_insert_with(|| answer.headers.clone());
+                answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::GRPC));
+            }
+            Said::Grpc(answer)
+        }
+    };
+    let is_taken = match &said {
+        Said::Http(_) => true,
+        Said::Grpc(answer) => grpc_code(answer) == Some(0),
+    };
+    if is_taken {
+        walk.note_items(items, 0);
+    }
+    streamed::pass_on(session, walk, Delivered { said, held }).await
+}
+
+/// What the client is told where the backend took a report and said so in words that are not its format's.
+fn success(walk: &Walk, format: Format) -> (&'static str, Vec<u8>) {
+    let particulars =
+        Particulars { now: Some(walk.core().clock.now()), firehose_request: walk.firehose_request.as_deref() };
+    lightstep::success(format, &particulars)
+}
+
+/// What the client is told instead of the backend's words. What the backend says of our own way of asking, a wrong
+/// path for instance, is not laid at the client's door.
+fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Refusal {
+    let class = match status {
+        429 => return Refusal::wait(Reason::UpstreamThrottled, retry_after(headers)),
+        504 => return Refusal::new(Reason::UpstreamTimeout),
+        413 => Class::BodyTooLarge,
+        status if is_of_the_way(status) || (500..=599).contains(&status) => {
+            return Refusal::new(Reason::UpstreamUnavailable);
+        }
+        400..=499 => Class::RefusedUpstream,
+        _ => return Refusal::new(Reason::UpstreamAnswerUnusable),
+    };
+    walk.note_items(0, items);
+    Refusal::classed(Reason::UpstreamRefused, class)
+}
+
+fn clean_grpc(answer: &GrpcAnswer, format: Format, pass_commands: bool) -> Option<Bytes> {
+    let (compressed, message) = otlp::unframe(&answer.body).ok()?;
+    if compressed {
+        return None;
+    }
+    let clean = lightstep::sanitize(format, &message, pass_commands).ok()?;
+    Some(otlp::frame(false, vec![clean.into()]).concat().into())
+}

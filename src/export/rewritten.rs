@@ -1,0 +1,335 @@
+//! Exports that are read: whole body in, stamped parts out, one answer.
+//!
+//! What it does: takes an export through reading, splitting, stamping and sending, and merges the backends'
+//! answers. What it refuses to know: how any of it is done. Invariants: nothing goes upstream before the whole body
+//! was read and understood; an export that carries nothing is answered here; the answer is a success only if all that policy lets pass was taken; what was taken while
+//! the whole is to be tried again is remembered.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use pingora_proxy::Session;
+use tokio::sync::watch;
+
+use super::dropped;
+use super::part::{Fate, Manner, Outcome, Parcel, send_all};
+use super::part_keys::PartKeys;
+use super::send::{Said, deadline};
+use super::tally::Tally;
+use super::{reply, streamed};
+use crate::accept::{Arrival, Call, Fault, IngestAsk, Protocol};
+use crate::audit::Items;
+use crate::authorize::Reach;
+use crate::call::body::{GRPC_ENCODING, coding, message};
+use crate::call::context::Walk;
+use crate::call::{body, throttle};
+use crate::clock::UnixMillis;
+use crate::forward;
+use crate::identify::Identity;
+use crate::limits::{Limits, Reservation};
+use crate::otlp::{self, Encoding, Export, PartialSuccess};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
+use crate::route;
+use crate::state::work::{SMALL_BYTES, SMALL_GROUPS, Work};
+use crate::transform::{self, Coding, Compression, Part, Split};
+
+/// A permitted export before its body has come.
+pub struct Asked<'a> {
+    pub call: &'a Call,
+    pub ask: &'a IngestAsk,
+    pub identity: &'a Identity,
+    pub reach: &'a Reach,
+}
+
+/// Reads the export, sends its parts, and answers.
+pub async fn export(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    asked: &Asked<'_>,
+) -> Result<(), Refusal> {
+    let house = walk.house.clone();
+    let core = walk.core().clone();
+    let manner = Manner {
+        signal: asked.ask.signal,
+        protocol: asked.ask.protocol,
+        encoding: asked.ask.encoding,
+        deadline: deadline(asked.ask.patience),
+    };
+    throttle::look(walk, asked.reach).await?;
+    let coding = coding(&session.req_header().headers, manner.protocol)?;
+    let headers = forward::taken(manner.protocol, asked.ask.media_type(), &session.req_header().headers);
+    let mut held = walk.account().open();
+    let body = body::read_whole(session, walk, arrival, manner.protocol, &mut held).await?;
+    let mut work = Work::of(&core, asked.identity.facts());
+    let limit_bytes = house.limits.decompressed_body_bytes;
+    let message = message(body, manner.protocol, coding, limit_bytes, &mut work, &mut held).await?;
+    let bytes = message.len() as u64;
+    // An empty body says as much as an empty object does.
+    let is_blank = message.is_empty() && manner.encoding == Encoding::Json;
+    let message = if is_blank { Bytes::from_static(b"{}") } else { message };
+    let is_large = message.len() > SMALL_BYTES;
+    let read = || Export::read(manner.signal, manner.encoding, message, house.policy.wanted());
+    let export = work
+        .run(is_large, read)
+        .await?
+        .map_err(|fault| Refusal::new(Reason::BodyMalformed).because(fault.to_string()))?;
+    held.grow(export.working_bytes())?;
+    within_attributes(export.most_attributes(), &house.limits)?;
+    if export.is_empty() {
+        work.pause();
+        return empty(session, walk, manner).await;
+    }
+    let is_large = is_large || export.groups().len() > SMALL_GROUPS;
+    let take_apart = || {
+        let split = transform::split(&export, &house.policy, asked.reach);
+        let tally = Tally::of(&export, &split, bytes);
+        (split, tally)
+    };
+    let (split, tally) = work.run(is_large, take_apart).await?;
+    work.pause();
+    core.metrics.forged(export.forged());
+    walk.note_split(&split);
+    if let (true, Some(denial)) = (split.parts.is_empty(), &split.rejected.denial) {
+        walk.note_denial(denial);
+        return Err(Refusal::from(denial));
+    }
+    throttle::take(walk, &export, bytes, &split).await.inspect_err(|_| tally.failed(&core, &split))?;
+    let leaving = leaving(house.ingest_settings.compression, coding);
+    let facts = asked.identity.facts();
+    let mut keys = PartKeys::new(&core, facts, manner.signal, &export, split.parts.len(), is_large);
+    let wrap_all = || {
+        let mut parcels = Vec::with_capacity(split.parts.len());
+        for (place, part) in split.parts.iter().enumerate() {
+            parcels.push(wrap(walk, asked, manner, leaving, &headers, &export, (place, part), &mut keys, &mut held));
+        }
+        for (parcel, key) in parcels.iter_mut().zip(keys.known()) {
+            parcel.iter_mut().for_each(|parcel| parcel.key = *key);
+        }
+        parcels
+    };
+    let parcels = work.run(is_large, wrap_all).await?;
+    work.pause();
+    drop(export);
+    let parallel = house.ingest_settings.parallel_parts;
+    let (tell, gone) = watch::channel(false);
+    let sending = send_all(&house, &core, walk.account(), manner, parcels, parallel, &gone);
+    let outcomes = body::telling(session, sending, &tell).await;
+    tally.settle(&core, &split, &outcomes, facts);
+    finish(session, walk, manner, split, outcomes, &keys).await
+}
+
+/// Refuses resources with more attributes than a resource may have.
+pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
+    if most as u64 <= u64::from(limits.attributes_per_resource) {
+        return Ok(());
+    }
+    let detail = format!("a resource has {most} attributes, `limits.attributes` is {}", limits.attributes_per_resource);
+    Err(Refusal::new(Reason::AttributesTooMany).because(detail))
+}
+
+/// Answers an export that carries nothing: there is nothing that an app, a permit or a backend is needed for.
+async fn empty(session: &mut Session, walk: &mut Walk, manner: Manner) -> Result<(), Refusal> {
+    walk.note_own();
+    walk.note_items(0, 0);
+    walk.note_detail(Some("the export is empty".to_owned()));
+    let body = otlp::write_answer(manner.signal, manner.encoding, None);
+    reply::exported(session, walk, manner, body, HeaderMap::new()).await.map_err(|_| body::client_closed())
+}
+
+pub fn leaving(configured: Compression, came: Coding) -> Coding {
+    match configured {
+        // Which of its two formats a backend would take, is not known.
+        Compression::Same if came == Coding::Snappy => Coding::Gzip,
+        Compression::Same => came,
+        Compression::Identity => Coding::Identity,
+        Compression::Gzip => Coding::Gzip,
+        Compression::Zstd => Coding::Zstd,
+    }
+}
+
+/// Makes a part ready to go.
+#[allow(clippy::too_many_arguments, reason = "everything that a part takes with it")]
+fn wrap(
+    walk: &Walk,
+    asked: &Asked<'_>,
+    manner: Manner,
+    leaving: Coding,
+    headers: &HeaderMap,
+    export: &Export,
+    (place, part): (usize, &Part),
+    keys: &mut PartKeys<'_>,
+    held: &mut Reservation,
+) -> Result<Parcel, Refusal> {
+    let house = &walk.house;
+    let defect = || Refusal::new(Reason::InternalDefect);
+    let permit = part.permits().next().ok_or_else(defect)?;
+    let route = route::route(permit, asked.call, &house.profile, &house.organization).ok_or_else(defect)?;
+    let lease = house.vault.lend(permit, &route)?;
+    let backend =
+        house.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
+    let stamps = part.stamps(&house.policy, asked.identity.facts());
+    let growth = part.growth_bytes(&stamps, manner.encoding);
+    // Very many tiny resources: the stamps would be far larger than the export.
+    if growth > house.limits.decompressed_body_bytes {
+        return Err(Fault::BodyTooLarge.into());
+    }
+    held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding))?;
+    let pieces = part.write(export, &stamps);
+    keys.keep(place, &backend, part.project().unwrap_or_default(), &pieces);
+    let mut headers = headers.clone();
+    let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
+    Ok(Parcel { route, lease, backend, headers, body, key: None })
+}
+
+/// Compresses and frames what goes out, and says so in its head.
+pub fn pack(
+    headers: &mut HeaderMap,
+    protocol: Protocol,
+    leaving: Coding,
+    pieces: Vec<Bytes>,
+    held: &mut Reservation,
+) -> Result<Vec<Bytes>, Refusal> {
+    let name = match protocol {
+        Protocol::Http => header::CONTENT_ENCODING,
+        Protocol::Grpc => GRPC_ENCODING,
+    };
+    headers.remove(header::CONTENT_LENGTH);
+    headers.remove(&name);
+    let compressed = leaving != Coding::Identity;
+    if compressed {
+        headers.insert(name, HeaderValue::from_static(leaving.name()));
+    }
+    let pieces = if compressed {
+        let packed = transform::compress(leaving, &pieces)?;
+        held.grow(packed.len() as u64)?;
+        vec![packed]
+    } else {
+        pieces
+    };
+    Ok(match protocol {
+        Protocol::Http => pieces,
+        Protocol::Grpc => otlp::frame(compressed, pieces),
+    })
+}
+
+/// Merges what became of the parts into one answer.
+async fn finish(
+    session: &mut Session,
+    walk: &mut Walk,
+    manner: Manner,
+    split: Split,
+    mut outcomes: Vec<Outcome>,
+    keys: &PartKeys<'_>,
+) -> Result<(), Refusal> {
+    let mut merged = PartialSuccess { rejected: split.rejected.items, message: String::new() };
+    merged.message.extend(split.rejected.message());
+    walk.note_detail(split.rejected.message());
+    let mut again: Option<Refusal> = None;
+    let mut final_refusal: Option<Refusal> = None;
+    let mut accepted = 0;
+    let mut has_taken = false;
+    for (place, (part, outcome)) in split.parts.iter().zip(&outcomes).enumerate() {
+        let mut taken = 0;
+        let (rejected, reason) = match &outcome.fate {
+            Fate::Taken(said) | Fate::Remembered(said) => {
+                has_taken = true;
+                let rejected = said.as_ref().map_or(0, |said| said.rejected.min(part.items()));
+                taken = part.items() - rejected;
+                accepted += taken;
+                if let Some(said) = said {
+                    add_words(&mut merged.message, &said.message);
+                }
+                (rejected, if matches!(outcome.fate, Fate::Taken(_)) { Reason::Ok } else { Reason::Remembered })
+            }
+            Fate::Refused(None) => {
+                add_words(&mut merged.message, "the backend refused a part of the export");
+                (part.items(), Reason::UpstreamRefused)
+            }
+            Fate::Refused(Some(refusal)) => {
+                add_words(&mut merged.message, "a part of the export is larger than this gateway accepts");
+                final_refusal.get_or_insert_with(|| refusal.clone());
+                (part.items(), refusal.reason)
+            }
+            Fate::Again(refusal) => {
+                let worse = again.as_ref().is_none_or(|first| weight(refusal) > weight(first));
+                if worse {
+                    again = Some(refusal.clone());
+                }
+                (0, refusal.reason)
+            }
+        };
+        merged.rejected += rejected;
+        walk.note_part(place, Items { accepted: taken, rejected }, reason, outcome.upstream_status);
+    }
+    walk.note_items(accepted, merged.rejected);
+    // One part and nothing of ours to say: the backend's own answer.
+    if let [only] = outcomes.as_mut_slice()
+        && (split.rejected.groups == 0 || !matches!(only.fate, Fate::Taken(_)))
+        && let Some(delivered) = only.delivered.take()
+    {
+        if let Fate::Again(refusal) = &only.fate
+            && refusal.reason == Reason::UpstreamAnswerUnusable
+        {
+            return Err(refusal.clone());
+        }
+        let is_taken = matches!(only.fate, Fate::Taken(_));
+        let passed = streamed::pass_on(session, walk, delivered).await;
+        if is_taken && passed.is_ok() {
+            keys.forget();
+        }
+        return passed;
+    }
+    if let Some(refusal) = again {
+        remember(walk, &outcomes, keys);
+        return Err(refusal);
+    }
+    if !has_taken {
+        return Err(final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused)));
+    }
+    let mut dropped = HeaderMap::new();
+    for delivered in outcomes.iter().filter_map(|outcome| outcome.delivered.as_ref()) {
+        if let Said::Grpc(answer) = &delivered.said {
+            dropped::add(&mut dropped, &dropped::told(answer));
+        }
+    }
+    let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
+    let body = otlp::write_answer(manner.signal, manner.encoding, said);
+    if reply::exported(session, walk, manner, body, dropped).await.is_err() {
+        // Nobody has heard of the success: the exporter will come again.
+        remember(walk, &outcomes, keys);
+        return Err(Refusal::new(Reason::ClientClosed));
+    }
+    keys.forget();
+    Ok(())
+}
+
+/// Which of several reasons to try again is told: one that says when, before one that does not.
+fn weight(refusal: &Refusal) -> u64 {
+    match refusal.class {
+        Class::Throttled(seconds) => 1 + seconds,
+        _ => 0,
+    }
+}
+
+fn add_words(to: &mut String, words: &str) {
+    const MESSAGE_BYTES: usize = 4096;
+    if words.is_empty() || to.len() + words.len() > MESSAGE_BYTES {
+        return;
+    }
+    if !to.is_empty() {
+        to.push_str("; ");
+    }
+    to.push_str(words);
+}
+
+/// Keeps in mind what was taken, so that a retry sends only what is missing.
+fn remember(walk: &Walk, outcomes: &[Outcome], keys: &PartKeys<'_>) {
+    let now = walk.core().clock.now();
+    let kept = i64::try_from(walk.house.ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
+    let taken = outcomes.iter().enumerate().filter_map(|(place, outcome)| match &outcome.fate {
+        Fate::Taken(said) | Fate::Remembered(said) => Some((place, said)),
+        Fate::Refused(_) | Fate::Again(_) => None,
+    });
+    keys.remember(taken, UnixMillis(now.0.saturating_add(kept)), now);
+}

@@ -1,0 +1,182 @@
+//! One body to one backend, with the project's credential.
+//!
+//! What it does: sends an export over either transport, and tries the next token of the list if the backend
+//! refuses the first. What it refuses to know: where the body comes from, and what becomes of the answer.
+//! Invariants: a refused credential of ours is never told to the caller as the caller's fault; a body is sent with
+//! another token only if it can be sent whole; no credential of ours is in an answer that leaves here; a page is not the
+//! backend's answer; nothing is sent for a caller that has stopped waiting.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode, header};
+use tokio::time::Instant;
+
+use crate::accept::Protocol;
+use crate::call::echoes::EchoGuard;
+use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply, grpc_code};
+use crate::limits::{Account, Reservation};
+use crate::media_type::{self, MediaType};
+use crate::reason::Reason;
+use crate::respond::Refusal;
+use crate::route::Route;
+use crate::state::{Core, House};
+use crate::vault::Lease;
+
+/// The largest answer to an export (OTLP specification: 4 MiB).
+const ANSWER_LIMIT_BYTES: u64 = 4 << 20;
+
+/// All that an export needs on its way but the body and the credential.
+pub struct Errand<'a> {
+    pub house: &'a House,
+    pub core: &'a Core,
+    /// The caller that the answer is held for.
+    pub account: &'a Account,
+    pub route: &'a Route,
+    pub backend: &'a Backend,
+    pub protocol: Protocol,
+    /// What goes on of the caller's head, or stands for it.
+    pub headers: &'a HeaderMap,
+    /// Whether the body holds the credential too, so that another one would need another body.
+    pub is_sealed: bool,
+    /// When the caller stops waiting, if it said so.
+    pub deadline: Option<Instant>,
+}
+
+/// When a caller that waits so long stops waiting. What cannot be counted is for ever.
+pub fn deadline(patience: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(patience?)
+}
+
+/// What the backend said.
+pub enum Said {
+    Http(Answer),
+    Grpc(GrpcAnswer),
+}
+
+/// A backend's answer, and what goes with it.
+pub struct Delivered {
+    /// Without any credential of ours.
+    pub said: Said,
+    /// Holds the answer's place in the memory budget.
+    pub held: Reservation,
+}
+
+impl Said {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Said::Http(answer) => answer.status,
+            Said::Grpc(answer) => answer.status,
+        }
+    }
+
+    /// A page: something else answered in the backend's place, as a captive portal, a login or a proxy's own site does.
+    /// Where a status means the same from every sender (our credential, the export's size, come again), it counts.
+    fn is_page(&self) -> bool {
+        let headers = match self {
+            Said::Http(answer) => &answer.headers,
+            Said::Grpc(answer) => &answer.headers,
+        };
+        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+        let is_html = types.any(|value| MediaType::glimpse(value.as_bytes()).is(media_type::HTML));
+        is_html && !matches!(self.status().as_u16(), 401 | 403 | 413 | 429 | 502..=504)
+    }
+
+    fn without_credentials(&mut self, errand: &Errand<'_>) {
+        let mut guard = EchoGuard::new(errand.core, errand.house, errand.route.path_and_query());
+        match self {
+            Said::Http(answer) => guard.answer(answer),
+            Said::Grpc(answer) => guard.grpc(answer),
+        }
+    }
+
+    /// Whether it is our own credential that the backend refuses. Legacy clients were told so by 400, in words
+    /// (`is_report`: what was sent is such a client's).
+    fn refuses_us(&self, is_report: bool) -> bool {
+        let forbidden = matches!(self.status().as_u16(), 401 | 403);
+        match self {
+            Said::Http(answer) => forbidden || (is_report && answer.status == 400 && speaks_of_tokens(&answer.body)),
+            Said::Grpc(answer) => forbidden || matches!(grpc_code(answer), Some(16 | 7)),
+        }
+    }
+}
+
+/// Whether a status speaks of the way to the backend and not of the export, whose path and method are ours: nothing is
+/// there, or nothing that takes exports (404, 405; RFC 9110 section 15.5), a proxy or the network wants to know us first
+/// (407; 511, RFC 6585 section 6), the connection was too slow, another host's, or too early (408, 421; 425, RFC 8470
+/// section 5.2). An exporter would take any of them for the last word (OTLP specification, "Failures").
+pub fn is_of_the_way(status: u16) -> bool {
+    matches!(status, 404 | 405 | 407 | 408 | 421 | 425 | 511)
+}
+
+/// `access token`, `access_token` and the like, anywhere in the words of a refusal.
+fn speaks_of_tokens(words: &[u8]) -> bool {
+    const LOOKED_AT_BYTES: usize = 4096;
+    let words = words.get(..LOOKED_AT_BYTES).unwrap_or(words).to_ascii_lowercase();
+    memchr::memmem::find_iter(&words, b"access").any(|at| {
+        let rest = words.get(at + b"access".len()..).unwrap_or_default();
+        let rest = rest.strip_prefix(b" ").or(rest.strip_prefix(b"_")).or(rest.strip_prefix(b"-")).unwrap_or(rest);
+        rest.starts_with(b"token")
+    })
+}
+
+/// Sends the body. `upstream_status` is the last status that came, also if the delivery fails.
+pub async fn deliver<S: Supply>(
+    errand: &Errand<'_>,
+    mut lease: Lease,
+    body: &mut Replayable<S>,
+    upstream_status: &mut Option<u16>,
+) -> Result<Delivered, Refusal> {
+    let mut held = errand.account.open();
+    let mut tried_again = false;
+    let late = || Refusal::new(Reason::DeadlineExceeded);
+    loop {
+        // A timeout that is over already would let the first step be taken, and with it a small export.
+        if errand.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(late());
+        }
+        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, status_suffices: true, reservation: &mut held };
+        let asking = once(errand, &lease, body, &mut intake);
+        let mut said = match errand.deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, asking).await.map_err(|_| late())??,
+            None => asking.await?,
+        };
+        *upstream_status = Some(said.status().as_u16());
+        if said.is_page() {
+            let upstream = errand.route.upstream().name();
+            errand.core.page_answered(upstream, errand.route.project().unwrap_or("none"));
+            return Err(Refusal::new(Reason::UpstreamPage));
+        }
+        if !said.refuses_us(errand.is_sealed) {
+            said.without_credentials(errand);
+            return Ok(Delivered { said, held });
+        }
+        errand.core.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
+        let next =
+            lease.refused(errand.core.clock.now()).filter(|_| !tried_again && !errand.is_sealed && body.rewind());
+        lease = next.ok_or_else(|| Refusal::new(Reason::CredentialRefusedByUpstream))?;
+        tried_again = true;
+    }
+}
+
+async fn once<S: Supply>(
+    errand: &Errand<'_>,
+    lease: &Lease,
+    body: &mut Replayable<S>,
+    intake: &mut Intake<'_>,
+) -> Result<Said, Refusal> {
+    let Errand { house, route, backend, headers, .. } = errand;
+    let defect = |_| Refusal::new(Reason::InternalDefect);
+    match errand.protocol {
+        Protocol::Http => {
+            let profile = &house.profile;
+            let head = forward::http1(&Method::POST, route, lease, backend, profile, &house.organization, headers)
+                .map_err(defect)?;
+            Ok(Said::Http(forward::exchange(backend, &head, Repeat::Unsent, body, intake).await?))
+        }
+        Protocol::Grpc => {
+            let patience = errand.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let head = forward::grpc(route, lease, backend, &house.profile, headers, patience).map_err(defect)?;
+            Ok(Said::Grpc(forward::exchange_grpc(backend, head, body, intake).await?))
+        }
+    }
+}

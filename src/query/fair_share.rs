@@ -1,0 +1,107 @@
+//! Whether one more question may be asked of the backend now.
+//!
+//! What it does: finds the rate of a question's class, takes it from the caller's share, and tells the budget what the
+//! backend says. What it refuses to know: how shares are made. Invariants: who is refused here is told when to come
+//! again, and the backend hears nothing of it; who asks for the first time waits for a turn instead, within `TURN_LIMIT`.
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use crate::accept::{Ask, Call};
+use crate::forward::Answer;
+use crate::identify::Facts;
+use crate::limits::{Rate, TURN_LIMIT, Told};
+use crate::profiles::OperationId;
+use crate::respond::Refusal;
+use crate::state::{Core, House};
+
+/// The class of a question.
+pub fn class(house: &House, call: &Call, operation: OperationId) -> std::sync::Arc<str> {
+    let query = match &call.ask {
+        Ask::Query(ask) => ask.query.as_slice(),
+        _ => &[],
+    };
+    house.profile.operation(operation).rate.class(query).clone()
+}
+
+/// Takes one question from the share of who asks.
+pub fn admit(core: &Core, house: &House, class: &str, who: &Facts) -> Result<(), Refusal> {
+    // A class without a rate cannot be loaded.
+    let Some(rate) = rate(house, class) else { return Ok(()) };
+    let taken = core.rates.take(class, rate, &key(who), core.clock.now());
+    taken.map(drop).map_err(|share| Refusal::over_rate(share).because(format!("rate class {class}")))
+}
+
+/// Tries what `admit` is a part of; once more when it is the turn of who asks for the first time.
+pub async fn in_turn<T>(
+    core: &Core,
+    class: &str,
+    who: &Facts,
+    attempt: impl Fn() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let mut outcome = attempt();
+    if is_over(&outcome) && has_turn(core, class, &key(who)).await {
+        outcome = attempt();
+    }
+    if is_over(&outcome) {
+        core.metrics.query_throttled(class, "gateway");
+    }
+    outcome
+}
+
+fn is_over<T>(outcome: &Result<T, Refusal>) -> bool {
+    outcome.as_ref().is_err_and(|refusal| refusal.share.is_some())
+}
+
+/// Waits until it is the turn of `key`, and tells whether it is.
+async fn has_turn(core: &Core, class: &str, key: &str) -> bool {
+    let until = Instant::now() + TURN_LIMIT;
+    let mut is_first = true;
+    // Others who come make each share smaller: it is looked at again.
+    while let Some(turn) = core.rates.turn(class, key, core.clock.now(), is_first) {
+        if turn.is_zero() {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep_until(until.min(Instant::now() + turn)).await;
+        is_first = false;
+    }
+    false
+}
+
+/// Who asks, as the rates know it. The length keeps two pairs of names apart.
+fn key(who: &Facts) -> String {
+    format!("{}:{}{}", who.issuer.len(), who.issuer, who.subject)
+}
+
+fn rate(house: &House, class: &str) -> Option<Rate> {
+    let own = house.query_settings.rates.iter();
+    own.chain(house.profile.rates()).find(|(name, _)| **name == *class).map(|(_, rate)| *rate)
+}
+
+/// Takes over what the backend says of its limits.
+pub fn learn(core: &Core, class: &str, answer: &Answer) {
+    let number = |name: &str| number(&answer.headers, name);
+    let (limit, remaining, reset) =
+        (number("x-ratelimit-limit"), number("x-ratelimit-remaining"), number("x-ratelimit-reset"));
+    let now = core.clock.now();
+    if answer.status.as_u16() == 429 {
+        core.metrics.query_throttled(class, "backend");
+        // One that does not say that this limit is used up may speak of another, and must not silence the class.
+        if remaining == Some(0)
+            && let Some(seconds) = reset.or(number("retry-after"))
+        {
+            core.rates.emptied(class, seconds, now);
+        }
+    } else if let (Some(remaining), Some(reset_seconds)) = (remaining, reset) {
+        core.rates.corrected(class, Told { limit, remaining, reset_seconds }, now);
+    }
+}
+
+/// A plain number; a date in `Retry-After` is as good as nothing.
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}

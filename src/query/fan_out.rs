@@ -1,0 +1,249 @@
+//! One question to many projects.
+//!
+//! What it does: finds the projects at and beneath an app that the caller may ask, and asks them side by side within
+//! the bounds. What it refuses to know: what the answers are made into. Invariants: each project has its own permit,
+//! route and lease; every one that was asked is among the answers or among the failures.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use tokio::time::Instant;
+
+use super::alert_status;
+use super::proxy::{self, Question};
+use crate::accept::{Ask, Call, Dialect, QueryAsk, TreeAsk};
+use crate::authorize::{Denial, Permit};
+use crate::clock::UnixMillis;
+use crate::federate::{self, MergeFault, Missing, Origin, origins};
+use crate::identify::{Facts, Identity};
+use crate::limits::Account;
+use crate::memory::coalesce::Reply;
+use crate::profiles::{OperationId, TreeResource};
+use crate::reason::{Class, Reason};
+use crate::respond::Refusal;
+use crate::route;
+use crate::state::{Core, House};
+use crate::transform::Reference;
+
+/// The most of the backend's words that are passed on, in characters.
+const WORDS_LIMIT: usize = 300;
+
+/// What all questions of one call share.
+pub struct Asking {
+    pub core: Arc<Core>,
+    pub house: Arc<House>,
+    pub account: Account,
+    who: Facts,
+    ours: String,
+    headers: HeaderMap,
+    pub body: Bytes,
+    /// What the body names: the same for every project.
+    pub named: BTreeSet<Reference>,
+    pub now: UnixMillis,
+    pub deadline: Instant,
+    /// The most states that are asked for one by one.
+    pub states_limit: usize,
+}
+
+impl Asking {
+    /// Of questions that only read and have no body.
+    pub fn reading(
+        (core, house): (&Arc<Core>, &Arc<House>),
+        account: &Account,
+        who: &Facts,
+        ours: &str,
+        now: UnixMillis,
+    ) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        Asking {
+            core: core.clone(),
+            house: house.clone(),
+            account: account.clone(),
+            who: who.clone(),
+            ours: ours.to_owned(),
+            headers,
+            body: Bytes::new(),
+            named: BTreeSet::new(),
+            now,
+            deadline: Instant::now() + house.query_settings.deadline,
+            states_limit: alert_status::ASKED_LIMIT,
+        }
+    }
+
+    /// Waits no longer than this, and asks for no more states one by one.
+    pub fn within(self, patience: Duration, states_limit: usize) -> Self {
+        Asking { deadline: self.deadline.min(Instant::now() + patience), states_limit, ..self }
+    }
+}
+
+/// One project, and one thing to ask it.
+pub struct Target {
+    pub origin: Origin,
+    /// Its place among the resource's sources.
+    source: usize,
+    call: Call,
+    pub permit: Permit,
+}
+
+/// A project's answer; a success of the backend's.
+pub struct Arrived {
+    /// Its place among the targets.
+    pub place: usize,
+    pub origin: Origin,
+    pub source: usize,
+    pub reply: Reply,
+}
+
+/// Why a project has none.
+pub struct Failed {
+    pub class: Class,
+    pub reason: Reason,
+    pub status: Option<u16>,
+    pub message: String,
+}
+
+/// The permitted ones of them, each with all that it is asked.
+pub fn targets(
+    house: &House,
+    identity: &Identity,
+    ask: &TreeAsk,
+    resource: &TreeResource,
+    now: UnixMillis,
+) -> Result<Vec<Target>, Denial> {
+    let deny = |reason| Denial { reason, bindings: Vec::new() };
+    let mut targets = Vec::new();
+    let mut refused = None;
+    for origin in origins(house.policy.tree(), &ask.app).map_err(deny)? {
+        for (source, row) in resource.sources.iter().enumerate() {
+            match target(house, identity, now, (&origin, source), row.operation, (Vec::new(), ask.query.clone())) {
+                Ok(target) => targets.push(target),
+                Err(denial) => drop(refused.get_or_insert(denial)),
+            }
+        }
+    }
+    if targets.is_empty() {
+        return Err(refused.unwrap_or_else(|| deny(Reason::AppWithoutProject)));
+    }
+    Ok(targets)
+}
+
+/// One question to one project, if the caller may ask it. `values`: the path's parameters and the query's pairs.
+pub fn target(
+    house: &House,
+    identity: &Identity,
+    now: UnixMillis,
+    (origin, source): (&Origin, usize),
+    operation: OperationId,
+    values: (Vec<String>, Vec<(String, String)>),
+) -> Result<Target, Denial> {
+    let row = house.profile.operation(operation);
+    let (parameters, query) = values;
+    let call = Call {
+        method: row.method.clone(),
+        path: row.path(Some(&origin.project), &parameters),
+        authority: String::new(),
+        dialect: Dialect::Query,
+        ask: Ask::Query(QueryAsk {
+            operation,
+            organization: house.organization.clone(),
+            project: Some(origin.project.to_string()),
+            parameters,
+            query,
+        }),
+    };
+    let permit = house.policy.authorize(identity, &call, now)?;
+    Ok(Target { origin: origin.clone(), source, call, permit })
+}
+
+/// What came of all targets, by their places.
+pub struct Gathered {
+    pub arrived: Vec<Arrived>,
+    pub failed: Vec<(usize, Origin, usize, Failed)>,
+}
+
+pub async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
+    let from: Vec<(Origin, usize)> = targets.iter().map(|target| (target.origin.clone(), target.source)).collect();
+    let answers = side_by_side(asking, targets).await;
+    let mut gathered = Gathered { arrived: Vec::new(), failed: Vec::new() };
+    for (place, ((origin, source), answer)) in from.into_iter().zip(answers).enumerate() {
+        match answer {
+            Ok(reply) => gathered.arrived.push(Arrived { place, origin, source, reply }),
+            Err(failed) => gathered.failed.push((place, origin, source, failed)),
+        }
+    }
+    gathered
+}
+
+/// Asks all targets within the bounds; the answers are in their order.
+pub async fn side_by_side(asking: &Arc<Asking>, targets: Vec<Target>) -> Vec<Result<Reply, Failed>> {
+    let parallel = asking.house.query_settings.parallel_projects;
+    let answers =
+        federate::gather(targets, parallel, asking.deadline, |target| one(asking.clone(), target)).await.into_iter();
+    answers.map(|answer| answer.unwrap_or_else(|lapse| Err(Failed::from(lapse.reason())))).collect()
+}
+
+async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
+    let Asking { core, house, account, who, ours, headers, body, named, .. } = &*asking;
+    let Target { call, permit, .. } = &target;
+    let defect = || Failed::from(Reason::InternalDefect);
+    let route = route::route(permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
+    let lease = house.vault.lend(permit, &route).map_err(|fault| Failed::from(Refusal::from(fault)))?;
+    let (body, named) = (body.clone(), Some(named));
+    let question = Question { core, house, account, call, who, permit, route, lease, ours, headers, body, named };
+    let reply = proxy::ask(question)
+        .await
+        .map_err(|unanswered| Failed { status: unanswered.upstream_status, ..Failed::from(unanswered.refusal) })?;
+    if reply.status.is_success() { Ok(reply) } else { Err(Failed::said(&reply)) }
+}
+
+impl Failed {
+    fn new(class: Class, reason: Reason) -> Self {
+        Failed { class, reason, status: None, message: class.words().to_owned() }
+    }
+
+    /// The backend said no, in its own words.
+    fn said(reply: &Reply) -> Self {
+        #[derive(serde::Deserialize)]
+        struct Errors {
+            errors: Vec<String>,
+        }
+        let words = serde_json::from_slice::<Errors>(&reply.body).ok().and_then(|said| said.errors.into_iter().next());
+        let words = words.map(|words| words.chars().filter(|each| !each.is_control()).take(WORDS_LIMIT).collect());
+        let message = words.unwrap_or_else(|| reply.status.canonical_reason().unwrap_or("refused").to_lowercase());
+        let status = Some(reply.status.as_u16());
+        Failed { status, message, ..Failed::from(MergeFault::Status) }
+    }
+
+    pub fn missing(&self, origin: &Origin, resource: Option<&str>, item: Option<&str>) -> Missing {
+        Missing {
+            origin: origin.clone(),
+            resource: resource.map(str::to_owned),
+            item: item.map(str::to_owned),
+            reason: self.reason,
+            status: self.status,
+            message: self.message.clone(),
+        }
+    }
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Failed::new(refusal.class, refusal.reason)
+    }
+}
+
+impl From<Reason> for Failed {
+    fn from(reason: Reason) -> Self {
+        Failed::from(Refusal::new(reason))
+    }
+}
+
+impl From<MergeFault> for Failed {
+    fn from(fault: MergeFault) -> Self {
+        Failed::from(fault.reason())
+    }
+}

@@ -1,0 +1,253 @@
+//! One question to a part of the tree: which projects, each asked as if the caller had asked it alone, one answer.
+//!
+//! What it does: gives each project below an app its own permit, route, lease and answer, and has them merged. What it
+//! refuses to know: how one project is asked, and how answers are joined. Invariants: a project that the caller may not
+//! ask is not mentioned; one that was asked and failed is named; nobody is asked for without a permit of that project's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use pingora_proxy::Session;
+
+use super::alert_status;
+use super::alert_status::States;
+use super::fan_out::{Arrived, Asking, Failed, Gathered, ask_all, targets};
+use super::naming;
+use crate::accept::{Arrival, Call, TreeAsk};
+use crate::audit::Items;
+use crate::call::answer as written;
+use crate::call::body;
+use crate::call::context::Walk;
+use crate::federate::{self, MergeFault, Merged, Missing, Origin, Pile, Series};
+use crate::identify::Identity;
+use crate::profiles::{TreeResource, TreeShape, TreeSource, UiSpot};
+use crate::reason::Reason;
+use crate::respond::Refusal;
+use crate::state::work::{SMALL_BYTES, Work};
+
+/// Answers a question to a part of the tree.
+pub async fn answer(
+    session: &mut Session,
+    walk: &mut Walk,
+    arrival: &Arrival,
+    call: &Call,
+    ask: &TreeAsk,
+    identity: &Identity,
+) -> Result<(), Refusal> {
+    let (house, core, now) = (walk.house.clone(), walk.core().clone(), walk.now());
+    let resource = house.profile.tree_resource(&call.method, &ask.resource);
+    let resource = resource.ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
+    let targets = targets(&house, identity, ask, resource, now).map_err(|denial| {
+        walk.note_denial(&denial);
+        Refusal::from(&denial)
+    })?;
+    walk.note_tree(&ask.app, targets.iter().map(|target| &target.permit));
+    let mut reserved = walk.account().open();
+    let work = Work::of(&core, identity.facts());
+    let body = body::read_query(session, walk, arrival, work, &mut reserved).await?;
+    let posts = call.method == Method::POST;
+    if posts && body.is_empty() {
+        return Err(Refusal::new(Reason::BodyMalformed));
+    }
+    let ours = arrival.connection.origin(&call.authority);
+    let mut asking = Asking::reading((&core, &house), walk.account(), identity.facts(), &ours, now);
+    if posts {
+        let operation = resource.sources.first().map(|source| source.operation);
+        let reading = || operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(&house, operation, &body));
+        asking.named = Work::of(&core, identity.facts()).run(body.len() > SMALL_BYTES, reading).await??;
+        asking.body = body;
+    }
+    let asking = Arc::new(asking);
+    let gathered = async {
+        let gathered = ask_all(&asking, targets).await;
+        let states = match resource.shape {
+            TreeShape::Alerts => alert_status::ask(&asking, identity, resource, &gathered).await,
+            TreeShape::List | TreeShape::Series => States::default(),
+        };
+        (gathered, states)
+    };
+    // Dropping what gathers ends every question on its way.
+    let (gathered, states) = match session.downstream_session.watch_h2_stream_close() {
+        Some(closed) => tokio::select! {
+            gathered = gathered => gathered,
+            _ = closed => return Err(body::client_closed()),
+        },
+        None => gathered.await,
+    };
+    let bytes: usize = gathered.arrived.iter().map(|one| one.reply.body.len()).sum();
+    let merging = || merge(&asking, walk, ask, resource, gathered, &states);
+    let whole = Work::of(&core, identity.facts()).run(bytes > SMALL_BYTES, merging).await??;
+    let outcome = written::document(session, walk, whole.status, whole.document.into()).await;
+    drop((whole.held, reserved));
+    outcome.map_err(|_| body::client_closed())
+}
+
+/// The whole answer.
+struct Whole {
+    status: StatusCode,
+    document: String,
+    /// What of the memory budget it stands on.
+    held: Vec<crate::limits::Reservation>,
+}
+
+fn merge(
+    asking: &Asking,
+    walk: &mut Walk,
+    ask: &TreeAsk,
+    resource: &TreeResource,
+    gathered: Gathered,
+    states: &States,
+) -> Result<Whole, Refusal> {
+    let Gathered { arrived, mut failed } = gathered;
+    let pile = || Pile::new(asking.house.limits.response_bytes, asking.account.open());
+    let mut fresh = Vec::new();
+    let (name, content, held) = match resource.shape {
+        TreeShape::Series => {
+            let (content, held) = series(resource, &arrived, (pile(), pile()), walk, &mut fresh);
+            ("data", content, held)
+        }
+        TreeShape::List | TreeShape::Alerts => {
+            let (content, held) = list(asking, resource, &arrived, pile(), walk, &mut fresh, states);
+            ("items", content, vec![held])
+        }
+    };
+    for (place, fault) in fresh {
+        if let Some(one) = arrived.iter().find(|one| one.place == place) {
+            let status = Some(one.reply.status.as_u16());
+            failed.push((place, one.origin.clone(), one.source, Failed { status, ..Failed::from(fault) }));
+        }
+    }
+    failed.sort_by_key(|(place, ..)| *place);
+    let none = Items { accepted: 0, rejected: 0 };
+    for (place, _, _, failed) in &failed {
+        walk.note_part(*place, none, failed.reason, failed.status);
+    }
+    let total =
+        arrived.len() + failed.iter().filter(|(place, ..)| arrived.iter().all(|one| one.place != *place)).count();
+    let status = if failed.len() == total { all_failed(&failed)? } else { StatusCode::OK };
+    let several = resource.sources.len() > 1;
+    let mut missing: Vec<(usize, Missing)> = failed
+        .iter()
+        .map(|(place, origin, source, failed)| {
+            let source = resource.sources.get(*source).filter(|_| several).map(|source| source.resource.as_str());
+            (*place, failed.missing(origin, source, None))
+        })
+        .chain(states.missing.iter().cloned())
+        .collect();
+    missing.sort_by_key(|(place, _)| *place);
+    let missing: Vec<Missing> = missing.into_iter().map(|(_, missing)| missing).collect();
+    let mut asked: Vec<(usize, &Origin)> = arrived.iter().map(|one| (one.place, &one.origin)).collect();
+    asked.extend(failed.iter().map(|(place, origin, ..)| (*place, origin)));
+    asked.sort_by_key(|(place, _)| *place);
+    let mut projects: Vec<&str> = asked.iter().map(|(_, origin)| &*origin.project).collect();
+    projects.dedup();
+    let merged =
+        Merged { app: &ask.app, resource: &resource.name, projects, missing: &missing, content: (name, content) };
+    Ok(Whole { status, document: merged.write(), held })
+}
+
+/// What all failures come to: what the backend said to all, where that is the caller's to mend, or a refusal.
+fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, Refusal> {
+    let Some((.., first)) = failed.first() else { return Ok(StatusCode::OK) };
+    let same = |field: fn(&Failed) -> (Reason, Option<u16>)| failed.iter().all(|(.., one)| field(one) == field(first));
+    let status = first
+        .status
+        .filter(|_| first.reason == MergeFault::Status.reason())
+        .filter(|status| (400..500).contains(status));
+    if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok())
+        && same(|one| (one.reason, one.status))
+    {
+        return Ok(status);
+    }
+    if same(|one| (one.reason, None)) {
+        return Err(Refusal::classed(first.reason, first.class));
+    }
+    let reasons: Vec<String> =
+        failed.iter().take(8).map(|(_, origin, _, one)| format!("{}: {}", origin.project, one.reason)).collect();
+    Err(Refusal::new(Reason::ProjectsFailed).because(reasons.join(", ")))
+}
+
+type Unfit = Vec<(usize, MergeFault)>;
+
+fn list(
+    asking: &Asking,
+    resource: &TreeResource,
+    arrived: &[Arrived],
+    mut pile: Pile,
+    walk: &mut Walk,
+    unfit: &mut Unfit,
+    states: &States,
+) -> (String, crate::limits::Reservation) {
+    for one in arrived {
+        let Some(source) = resource.sources.get(one.source) else { continue };
+        let added = federate::items(&one.reply.body, &source.items).and_then(|items| {
+            let entries: Vec<String> = items
+                .iter()
+                .map(|item| {
+                    let id = item.text(&source.id);
+                    let link = link(asking, &one.origin, source, id.as_deref(), item.text(&source.name).as_deref());
+                    let more = match resource.shape {
+                        TreeShape::Alerts => {
+                            alert_status::members(alert_status::known(asking, one, source, item, id.as_deref(), states))
+                        }
+                        TreeShape::List | TreeShape::Series => Vec::new(),
+                    };
+                    item.write(&one.origin, link.as_deref(), &more)
+                })
+                .collect();
+            pile.add(&entries).map(|()| entries.len())
+        });
+        match added {
+            Ok(count) => note_good(walk, one, count as u64),
+            Err(fault) => unfit.push((one.place, fault)),
+        }
+    }
+    let (text, held) = pile.finish();
+    (format!("[{text}]"), held)
+}
+
+pub fn link(
+    asking: &Asking,
+    origin: &Origin,
+    source: &TreeSource,
+    id: Option<&str>,
+    name: Option<&str>,
+) -> Option<String> {
+    let spot = UiSpot { project: &origin.project, id, name, window: None };
+    asking.house.ui.link(source.page?, &spot)
+}
+
+fn series(
+    resource: &TreeResource,
+    arrived: &[Arrived],
+    (pile, logs): (Pile, Pile),
+    walk: &mut Walk,
+    unfit: &mut Unfit,
+) -> (String, Vec<crate::limits::Reservation>) {
+    let mut read = Vec::new();
+    let mut places = Vec::new();
+    for one in arrived {
+        let Some(source) = resource.sources.get(one.source) else { continue };
+        match Series::read(one.origin.clone(), &one.reply.body, &source.items) {
+            Ok(series) => {
+                places.push(one);
+                read.push(series);
+            }
+            Err(fault) => unfit.push((one.place, fault)),
+        }
+    }
+    let joined = Series::join(&read, pile, logs);
+    for (at, (one, series)) in places.into_iter().zip(&read).enumerate() {
+        match joined.unfit.iter().find(|(place, _)| *place == at) {
+            None => note_good(walk, one, series.count()),
+            Some((_, fault)) => unfit.push((one.place, *fault)),
+        }
+    }
+    (joined.text, joined.held)
+}
+
+fn note_good(walk: &mut Walk, one: &Arrived, count: u64) {
+    let items = Items { accepted: count, rejected: 0 };
+    walk.note_part(one.place, items, Reason::Ok, Some(one.reply.status.as_u16()));
+}

@@ -1,0 +1,17 @@
+//! What calls share: the snapshot they are judged by, and what outlives it.
+//!
+//! What it does: builds one immutable snapshot of all rooms from checked settings, tells what a reload changed, and holds
+//! what is shared by all snapshots. What it refuses to know: requests, the framework. Invariant: a snapshot is complete or
+//! does not exist.
+
+pub(crate) mod changes;
+mod examine;
+mod settings;
+mod shared;
+mod snapshot;
+pub(crate) mod work;
+
+pub use examine::{examine, unbound};
+pub use settings::{AlertFieldSettings, AlertSettings, QuerySettings};
+pub use shared::{Core, Readiness};
+pub use snapshot::{DoorPlan, House, Plan};

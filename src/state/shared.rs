@@ -1,0 +1,342 @@
+//! What outlives every house: the queue of records, the counters, the budget.
+//!
+//! What it does: holds the present house and everything that a reload must not reset.
+//! What it refuses to know: sockets, phases. Invariant: swapping the house is the only change.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::House;
+use super::work::LargeBodies;
+use crate::accept::{Calls, Census};
+use crate::audit::{Record, Trail, timestamp};
+use crate::clock::Clock;
+use crate::identify::{Event, IssuerStatus};
+use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
+use crate::memory::Remembered;
+use crate::memory::alert_states::Alarms;
+use crate::memory::coalesce::Sharing;
+use crate::memory::event_rate::{EventRate, with_held_back};
+use crate::memory::live::Pulse;
+use crate::memory::passing::Passing;
+use crate::memory::recent::Recent;
+use crate::memory::watches::Watches;
+use crate::reason::Reason;
+use crate::telemetry::Metrics;
+
+/// Bodies that are read at once before their sender is known. Callers wait for each other here, and are not refused
+/// for each other's failures.
+const UNPROVEN_READS: FairQueueBounds = FairQueueBounds {
+    places: 256,
+    places_per_address: 64,
+    waiting: 2048,
+    waiting_per_address: 512,
+    patience: Duration::from_secs(15),
+    held_at_least: Duration::ZERO,
+};
+
+/// The gateway's lasting parts.
+pub struct Core {
+    pub house: ArcSwap<House>,
+    pub clock: Clock,
+    pub trail: Trail,
+    pub metrics: Arc<Metrics>,
+    pub census: Arc<Census>,
+    pub calls: Arc<Calls>,
+    pub budget: Arc<Budget>,
+    /// Places for work on large bodies.
+    pub large: LargeBodies,
+    /// Parts of exports that are to come again.
+    pub remembered: Remembered,
+    /// What the backend last told of alerts.
+    pub alarms: Alarms,
+    /// Messages about alerts, and which destinations took them.
+    pub passed_on: Remembered,
+    pub passing: Arc<Passing>,
+    pub meter: Arc<dyn Meter>,
+    pub penalties: Penalties,
+    /// Bodies that are read before their sender is known.
+    pub unproven: FairQueue,
+    /// What came in lately, and how calls ended, for people who look.
+    pub pulse: Pulse,
+    pub recent: Recent,
+    /// The backend's rate limits, divided among callers.
+    pub rates: Rates,
+    /// Reads under way, and answers of a moment ago.
+    pub sharing: Arc<Sharing>,
+    /// Credentials of ours that came back lately.
+    pub event_rate: EventRate,
+    /// Health checks that wait for changes.
+    pub watches: Arc<Watches>,
+    pub in_flight: AtomicU64,
+    pub draining: AtomicBool,
+    /// Whether every issuer's keys have once been asked for.
+    issuers_tried: AtomicBool,
+    /// True once calls that are left are cut.
+    pub cut: watch::Sender<bool>,
+    pub reload: Mutex<ReloadState>,
+    ids: Ids,
+}
+
+/// How the last reload went, for `/readyz`.
+#[derive(Clone, Debug, Default)]
+pub struct ReloadState {
+    /// Unix milliseconds of the configuration in force.
+    pub loaded_at: i64,
+    /// Why a later one was not taken over.
+    pub failed: Option<(i64, Vec<String>)>,
+}
+
+/// What an operator is told about readiness.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Readiness {
+    pub ready: bool,
+    pub draining: bool,
+    pub policy_version: String,
+    pub configuration_loaded: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload_failed: Option<ReloadFailure>,
+    pub audit: &'static str,
+    /// What keeps it from being ready, or from knowing some callers; for people.
+    pub missing: Vec<String>,
+    pub issuers: Vec<IssuerReadiness>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ReloadFailure {
+    pub time: String,
+    pub errors: Vec<String>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct IssuerReadiness {
+    pub issuer: String,
+    /// Whether its keys have been asked for once, with whatever outcome.
+    pub tried: bool,
+    pub has_keys: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_age_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+impl Core {
+    pub fn new(house: House, clock: Clock, trail: Trail, metrics: Arc<Metrics>) -> Arc<Self> {
+        // Records that wait are memory, too: what they may take is not there for bodies.
+        let budget = Budget::new(house.limits.buffered_total_bytes.saturating_sub(trail.limit_bytes()));
+        let loaded_at = clock.now().0;
+        let calls = Arc::new(Calls::new(house.limits.streams));
+        Arc::new(Core {
+            house: ArcSwap::from_pointee(house),
+            ids: Ids::new(),
+            clock,
+            trail,
+            metrics,
+            census: Arc::default(),
+            calls,
+            budget,
+            large: LargeBodies::default(),
+            remembered: Remembered::default(),
+            alarms: Alarms::default(),
+            passed_on: Remembered::default(),
+            passing: Arc::default(),
+            meter: Arc::new(LocalMeter::new()),
+            penalties: Penalties::new(),
+            unproven: FairQueue::new(UNPROVEN_READS),
+            pulse: Pulse::default(),
+            recent: Recent::default(),
+            rates: Rates::default(),
+            sharing: Arc::default(),
+            event_rate: EventRate::default(),
+            watches: Arc::default(),
+            in_flight: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            issuers_tried: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
+            reload: Mutex::new(ReloadState { loaded_at, failed: None }),
+        })
+    }
+
+    /// A fresh request id: 32 hexadecimal digits, ordered by time, unique over restarts.
+    pub fn request_id(&self) -> String {
+        self.ids.next(self.clock.now().0)
+    }
+
+    /// Records something that is not a call.
+    pub fn event(&self, event: &'static str, reason: Reason, detail: Option<String>) {
+        self.metrics.event(event);
+        self.trail.note(Record {
+            time: timestamp(self.clock.now().0),
+            request_id: self.request_id(),
+            event,
+            reason,
+            detail: detail.map(Into::into),
+            policy_version: self.house.load().policy.version().to_owned(),
+            ..Record::default()
+        });
+    }
+
+    /// Of what comes with every call while it lasts: says it in the log, and gives what the event is to say, once a minute for
+    /// each cause.
+    fn seldom(&self, words: &'static str, cause: &str, detail: String) -> Option<String> {
+        let held_back = self.event_rate.admit(&format!("{words}: {cause}"), self.clock.now())?;
+        let detail = with_held_back(detail, held_back);
+        tracing::error!(detail, "{words}");
+        Some(detail)
+    }
+
+    /// Metric, log line and audit event: an operator must rotate.
+    pub fn credential_refused(&self, project: &str, fingerprint: &str) {
+        self.metrics.credential_refused(project);
+        let detail = format!("project {project}, credential with digest {fingerprint}");
+        if let Some(detail) = self.seldom("the backend refuses one of our credentials", fingerprint, detail) {
+            self.event("credential_refused", Reason::CredentialRefusedByUpstream, Some(detail));
+        }
+    }
+
+    /// Metric, log line and audit event: something else answers in the backend's place, and exports do not arrive.
+    pub fn page_answered(&self, upstream: &'static str, project: &str) {
+        self.metrics.page_answered(upstream);
+        let detail = format!("upstream {upstream}, project {project}");
+        let words = "a page came instead of the backend's answer: look at what is between";
+        if let Some(detail) = self.seldom(words, &detail.clone(), detail) {
+            self.event("upstream_page", Reason::UpstreamPage, Some(detail));
+        }
+    }
+
+    /// Metric, log line and audit event: a credential of ours came back, and was blanked. Where it was kept, the backend
+    /// shows it to others as well: an operator must rotate.
+    pub fn credential_echoed(&self, project: &str, fingerprint: &str, operation: &str) {
+        self.metrics.credential_echoed(project);
+        let detail = format!("project {project}, credential with digest {fingerprint}, asked: {operation}");
+        if let Some(detail) = self.seldom("an answer held one of our credentials", fingerprint, detail) {
+            self.event("credential_echoed", Reason::UpstreamEchoedCredential, Some(detail));
+        }
+    }
+
+    /// The truth about readiness: a gateway that cannot identify anybody, cannot record or is about to
+    /// stop is not ready; nor is one that has just started and still waits for the first answer of an issuer, which takes some
+    /// seconds at most. One that kept its last good configuration is; one that has been ready does not cease to be for an
+    /// issuer that a reload brings, because all replicas read it at the same time.
+    pub fn readiness(&self) -> Readiness {
+        let house = self.house.load();
+        let issuers = house.identifier.readiness();
+        let mutual = house.doors.iter().any(|door| door.listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some()));
+        let can_identify = mutual || issuers.is_empty() || issuers.iter().any(|issuer| issuer.has_keys);
+        if issuers.iter().all(|issuer| issuer.tried) {
+            self.issuers_tried.store(true, Ordering::Relaxed);
+        }
+        let tried = self.issuers_tried.load(Ordering::Relaxed);
+        let draining = self.draining.load(Ordering::Relaxed);
+        let audit_ok = self.trail.can_record();
+        let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut missing: Vec<String> = issuers.iter().filter_map(lacks).collect();
+        missing.extend((!audit_ok).then(|| "audit records cannot be written".to_owned()));
+        missing.extend(draining.then(|| "it is stopping".to_owned()));
+        Readiness {
+            ready: can_identify && tried && audit_ok && !draining,
+            draining,
+            policy_version: house.policy.version().to_owned(),
+            configuration_loaded: timestamp(reload.loaded_at),
+            reload_failed: reload.failed.map(|(at, errors)| ReloadFailure { time: timestamp(at), errors }),
+            audit: if audit_ok { "ok" } else { "failing" },
+            missing,
+            issuers: issuers.into_iter().map(IssuerReadiness::from).collect(),
+        }
+    }
+
+    /// The metrics page, gauges brought up to date.
+    pub fn metrics_page(&self) -> Vec<u8> {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let metrics = &self.metrics;
+        metrics.connections.set(i64::from(self.census.total()));
+        metrics.in_flight.set(gauge(self.in_flight.load(Ordering::Relaxed)));
+        metrics.buffered_bytes.set(gauge(self.budget.used_bytes()));
+        let health = self.trail.health();
+        metrics.audit_written.set(gauge(health.written_records()));
+        metrics.audit_lost.set(gauge(health.lost_records()));
+        metrics.audit_queued_bytes.set(gauge(self.trail.queued_bytes()));
+        metrics.audit_failing.set(i64::from(health.is_failing()));
+        for issuer in self.house.load().identifier.readiness() {
+            let age = if issuer.has_keys { issuer.age_seconds.unwrap_or(0) } else { -1 };
+            metrics.key_age_seconds.with_label_values(&[&*issuer.issuer]).set(age);
+        }
+        metrics.render()
+    }
+
+    /// Tells what happened in `identify`.
+    pub fn heard(metrics: &Metrics, event: &Event) {
+        match event {
+            Event::KeysRefreshed { issuer, keys, changed } => {
+                metrics.keys_refreshed(issuer, true);
+                if *changed {
+                    tracing::info!(%issuer, keys, "key set replaced");
+                }
+            }
+            Event::KeysRefreshFailed { issuer, fault, detail } => {
+                metrics.keys_refreshed(issuer, false);
+                tracing::warn!(%issuer, fault = fault.code(), detail, "key set could not be refreshed");
+            }
+            Event::KeyWanted { issuer, key_id } => {
+                metrics.event("key_wanted");
+                tracing::info!(%issuer, key_id, "unknown key: key set is read ahead of time");
+            }
+            Event::KeysMoved { issuer, from, to } => {
+                metrics.event("keys_moved");
+                tracing::warn!(%issuer, from, to, "discovery names another host for the keys");
+            }
+            Event::ClientTokenUsed { name, at } => metrics.client_token_used(name, at.seconds()),
+            // The accept loop tells of the same handshake, with the address, and counts it.
+            Event::ClientCertificateRefused { .. } => {}
+        }
+    }
+}
+
+/// What an issuer's callers cannot have now.
+fn lacks(status: &IssuerStatus) -> Option<String> {
+    let issuer = &status.issuer;
+    match (status.has_keys, status.tried, status.last_fault) {
+        (true, ..) => None,
+        (false, false, _) => Some(format!("issuer `{issuer}`: its keys are being read for the first time")),
+        (false, true, Some(fault)) => {
+            Some(format!("issuer `{issuer}`: no keys ({}); its callers get 503", fault.code()))
+        }
+        (false, true, None) => Some(format!("issuer `{issuer}`: its keys are too old; its callers get 503")),
+    }
+}
+
+impl From<IssuerStatus> for IssuerReadiness {
+    fn from(status: IssuerStatus) -> Self {
+        IssuerReadiness {
+            issuer: status.issuer.to_string(),
+            tried: status.tried,
+            has_keys: status.has_keys,
+            keys_age_seconds: status.age_seconds,
+            last_error: status.last_fault.map(|fault| fault.code().to_owned()),
+        }
+    }
+}
+
+/// Request ids: time, this start's random number, a counter.
+struct Ids {
+    start: u32,
+    next: AtomicU64,
+}
+
+impl Ids {
+    fn new() -> Self {
+        let mut random = [0_u8; 4];
+        // Without randomness, ids are still unique within this start.
+        let _ = aws_lc_rs::rand::fill(&mut random);
+        Ids { start: u32::from_be_bytes(random), next: AtomicU64::new(0) }
+    }
+
+    fn next(&self, unix_millis: i64) -> String {
+        let count = self.next.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff_ffff;
+        format!("{:012x}{:08x}{count:012x}", unix_millis.max(0), self.start)
+    }
+}

@@ -1,0 +1,230 @@
+//! One immutable snapshot of all rooms.
+//!
+//! What it does: furnishes every room from checked settings, carrying over what must outlive a reload.
+//! What it refuses to know: files' syntax, requests. Invariants: a house is complete or does not exist;
+//! it never changes, a reload builds the next one; calls in flight finish in theirs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
+
+use super::{AlertSettings, QuerySettings};
+use crate::accept::{self, ListenerSettings};
+use crate::audit::AuditSettings;
+use crate::authorize::Policy;
+use crate::clock::{Clock, UnixMillis};
+use crate::forward::{Backend, UpstreamSettings, Webhook};
+use crate::identify::{
+    ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, LoginSettings, Surroundings,
+    WebhookSettings,
+};
+use crate::limits::Limits;
+use crate::profiles::{AlertLayout, Profile, Ui};
+use crate::route::Upstream;
+use crate::transform::IngestSettings;
+use crate::vault::{Vault, VaultSettings};
+use crate::view::Site;
+
+/// The next snapshot's number.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// Everything that a house is built from, checked.
+pub struct Plan {
+    pub organization: String,
+    pub listeners: Vec<ListenerSettings>,
+    pub issuers: Vec<IssuerSettings>,
+    pub client_tokens: Vec<ClientTokenSettings>,
+    /// How people log in with a browser.
+    pub login: Option<LoginSettings>,
+    pub webhooks: Vec<WebhookSettings>,
+    pub alerts: AlertSettings,
+    /// Absent where no listener serves it.
+    pub ingest: Option<UpstreamSettings>,
+    pub query: Option<UpstreamSettings>,
+    /// Legacy tracers' reports and log ingest; absent: they go where exports go.
+    pub collector: Option<UpstreamSettings>,
+    pub logs: Option<UpstreamSettings>,
+    pub ingest_settings: IngestSettings,
+    pub query_settings: QuerySettings,
+    pub vault: VaultSettings,
+    pub policy: Arc<Policy>,
+    pub profile: Arc<Profile>,
+    pub audit: AuditSettings,
+    pub limits: Limits,
+    /// Turns views into pages.
+    pub site: Arc<dyn Site>,
+    /// Files whose change means that a new plan should be made.
+    pub files: Vec<PathBuf>,
+    /// When reading them began: what changes later is not in here.
+    pub read_at: UnixMillis,
+}
+
+/// The rooms, furnished.
+pub struct House {
+    /// Which no other snapshot of this process has.
+    pub number: u64,
+    pub organization: String,
+    pub profile: Arc<Profile>,
+    pub policy: Arc<Policy>,
+    pub identifier: Identifier,
+    pub vault: Vault,
+    pub limits: Arc<Limits>,
+    pub ingest_settings: Arc<IngestSettings>,
+    /// How messages about alerts are read.
+    pub alert_layout: AlertLayout,
+    pub replay_window: Duration,
+    /// By name.
+    pub destinations: BTreeMap<String, Arc<Webhook>>,
+    pub query_settings: Arc<QuerySettings>,
+    /// Links into the backend's own pages.
+    pub ui: Ui,
+    pub doors: Vec<DoorPlan>,
+    pub site: Arc<dyn Site>,
+    ingest: Option<Arc<Backend>>,
+    query: Option<Arc<Backend>>,
+    collector: Option<Arc<Backend>>,
+    logs: Option<Arc<Backend>>,
+}
+
+/// One listener's part of the house.
+pub struct DoorPlan {
+    pub listener: Arc<ListenerSettings>,
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Swapped in once the whole house stands.
+    trust: Option<(Arc<ClientVerifier>, Option<ClientTrust>)>,
+}
+
+impl House {
+    /// Builds the next house, or tells every reason why it cannot be. Must run within the runtime.
+    pub fn build(plan: &Plan, clock: &Clock, events: &Events, previous: Option<&House>) -> Result<House, Vec<String>> {
+        let mut faults = Vec::new();
+        let doors = doors(plan, events, previous, &mut faults);
+        let verifiers = doors.iter().filter_map(|door| Some(door.trust.as_ref()?.0.clone())).collect();
+        let surroundings = Surroundings {
+            clock: clock.clone(),
+            token_bytes: plan.limits.token_bytes,
+            events: events.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let previous_identifier = previous.map(|house| &house.identifier);
+        let identifier = Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
+            .map(|identifier| {
+                let names = plan.issuers.iter().map(|issuer| issuer.name.clone());
+                let claims = names.map(|name| (name.clone(), plan.policy.claims_of(&name))).collect();
+                identifier.with_client_tokens(&plan.client_tokens).with_policy_claims(claims)
+            })
+            .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
+            .ok()
+            .and_then(|identifier| {
+                let login = identifier.with_login(plan.login.as_ref(), previous_identifier);
+                login.map_err(|found| faults.extend(found)).ok()
+            });
+        let identifier = identifier.and_then(|identifier| {
+            let known = identifier.with_webhooks(&plan.webhooks);
+            known.map_err(|found| faults.extend(found.iter().map(|fault| format!("webhooks {fault}")))).ok()
+        });
+        let mut destinations = BTreeMap::new();
+        for settings in &plan.alerts.destinations {
+            let earlier = previous.and_then(|house| house.destinations.get(&settings.name));
+            match Webhook::open(settings, earlier.map(Arc::as_ref)) {
+                Ok(webhook) => drop(destinations.insert(settings.name.clone(), Arc::new(webhook))),
+                Err(fault) => faults.push(format!("destination {fault}")),
+            }
+        }
+        let vault = Vault::open(&plan.vault, clock.clone())
+            .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
+            .ok();
+        let mut open = |upstream: Upstream, settings: &Option<UpstreamSettings>| {
+            let fresh = Backend::open(settings.as_ref()?);
+            let fresh = fresh.map_err(|fault| faults.push(format!("upstream {}: {fault}", upstream.name()))).ok()?;
+            // One that verifies alike keeps its connections.
+            let kept = previous.and_then(|house| house.backend(upstream)).filter(|kept| kept.is_same_as(&fresh));
+            Some(kept.cloned().unwrap_or(fresh))
+        };
+        let ingest = open(Upstream::Ingest, &plan.ingest);
+        let query = open(Upstream::Query, &plan.query);
+        let collector = open(Upstream::Collector, &plan.collector);
+        let logs = open(Upstream::Logs, &plan.logs);
+        match (identifier, vault) {
+            (Some(identifier), Some(vault)) if faults.is_empty() => Ok(House {
+                number: NUMBER.fetch_add(1, Ordering::Relaxed),
+                organization: plan.organization.clone(),
+                profile: plan.profile.clone(),
+                policy: plan.policy.clone(),
+                identifier,
+                vault,
+                limits: Arc::new(plan.limits.clone()),
+                ingest_settings: Arc::new(plan.ingest_settings.clone()),
+                alert_layout: plan.alerts.fields.over(&plan.profile.alerts),
+                replay_window: plan.alerts.replay_window,
+                destinations,
+                ui: Ui::new(&plan.profile, &plan.query_settings.ui),
+                query_settings: Arc::new(plan.query_settings.clone()),
+                doors,
+                site: plan.site.clone(),
+                ingest,
+                query,
+                collector,
+                logs,
+            }),
+            _ => Err(faults),
+        }
+    }
+
+    /// Takes over the new trust anchors and revocation lists: from here on, open connections and
+    /// handshakes are judged by them.
+    pub fn settle(&mut self) {
+        for door in &mut self.doors {
+            if let Some((verifier, trust)) = &mut door.trust
+                && let Some(trust) = trust.take()
+            {
+                verifier.replace(trust);
+            }
+        }
+    }
+
+    /// `None` only for what no listener serves.
+    pub fn backend(&self, upstream: Upstream) -> Option<&Arc<Backend>> {
+        match upstream {
+            Upstream::Ingest => self.ingest.as_ref(),
+            Upstream::Query => self.query.as_ref(),
+            Upstream::Collector => self.collector.as_ref().or(self.ingest.as_ref()),
+            Upstream::Logs => self.logs.as_ref().or(self.ingest.as_ref()),
+        }
+    }
+}
+
+/// Builds every listener's TLS. A listener that keeps its name keeps its verifier, so that chains which
+/// it verified earlier are judged by the new trust.
+fn doors(plan: &Plan, events: &Events, previous: Option<&House>, faults: &mut Vec<String>) -> Vec<DoorPlan> {
+    let known: HashMap<&str, &Arc<ClientVerifier>> = previous
+        .iter()
+        .flat_map(|house| &house.doors)
+        .filter_map(|door| Some((door.listener.name.as_str(), &door.trust.as_ref()?.0)))
+        .collect();
+    let mut doors = Vec::with_capacity(plan.listeners.len());
+    for listener in &plan.listeners {
+        let mut trust = None;
+        if let Some(clients) = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref()) {
+            match (ClientTrust::read(clients), known.get(listener.name.as_str())) {
+                (Ok(fresh), Some(verifier)) => trust = Some(((*verifier).clone(), Some(fresh))),
+                (Ok(fresh), None) => trust = Some((ClientVerifier::new(&listener.name, fresh, events.clone()), None)),
+                (Err(fault), _) => faults.push(format!("listener `{}`: {fault}", listener.name)),
+            }
+        }
+        let verifier = trust.as_ref().map(|(verifier, _)| verifier.clone() as Arc<dyn ClientCertVerifier>);
+        let tls = listener.tls.as_ref().and_then(|settings| {
+            accept::server_config(settings, verifier)
+                .map_err(|fault| faults.push(format!("listener `{}`: {fault}", listener.name)))
+                .ok()
+                .map(Arc::new)
+        });
+        doors.push(DoorPlan { listener: Arc::new(listener.clone()), tls, trust });
+    }
+    doors
+}
