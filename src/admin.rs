@@ -1,4 +1,4 @@
-//! The operator's door: metrics and probes.
+//! The operator's listener: metrics and probes.
 //!
 //! What it does: serves `/metrics /startupz /livez /readyz` on a listener, a thread and a runtime of its
 //! own, so that neither a flood of calls nor a scrape disturbs the other. What it refuses to know: calls,
@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use crate::state::{Core, unbound};
+use crate::state::{Shared, unbound};
 
 /// Scrapers and probes at once; beyond it, the connection whose last request is longest ago is closed.
 const CONNECTIONS_LIMIT: usize = 64;
@@ -28,7 +28,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Binds, and serves on a thread of its own until the process ends. Gives the bound address.
-pub fn serve(address: SocketAddr, core: Arc<Core>) -> Result<SocketAddr, String> {
+pub fn serve(address: SocketAddr, shared: Arc<Shared>) -> Result<SocketAddr, String> {
     let unbound = |error: std::io::Error| unbound("admin", address, &error);
     let socket = std::net::TcpListener::bind(address).map_err(unbound)?;
     socket.set_nonblocking(true).map_err(unbound)?;
@@ -40,7 +40,7 @@ pub fn serve(address: SocketAddr, core: Arc<Core>) -> Result<SocketAddr, String>
     let run = move || {
         runtime.block_on(async move {
             match TcpListener::from_std(socket) {
-                Ok(socket) => accept(socket, core).await,
+                Ok(socket) => accept(socket, shared).await,
                 Err(error) => tracing::error!(%error, "admin cannot accept"),
             }
         });
@@ -82,7 +82,7 @@ impl Seats {
     }
 }
 
-async fn accept(socket: TcpListener, core: Arc<Core>) {
+async fn accept(socket: TcpListener, shared: Arc<Shared>) {
     let mut seats = Seats::default();
     loop {
         let Ok((stream, _)) = socket.accept().await else {
@@ -90,13 +90,13 @@ async fn accept(socket: TcpListener, core: Arc<Core>) {
             continue;
         };
         seats.make_room();
-        let (core, turns) = (core.clone(), seats.turns.clone());
+        let (shared, turns) = (shared.clone(), seats.turns.clone());
         let used = Arc::new(AtomicU64::new(Seats::turn(&turns)));
         let asked = used.clone();
         let serving = tokio::spawn(async move {
             let service = service_fn(|request| {
                 asked.store(Seats::turn(&turns), Ordering::Relaxed);
-                let answer = answer(&request, &core);
+                let answer = answer(&request, &shared);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
@@ -111,17 +111,17 @@ async fn accept(socket: TcpListener, core: Arc<Core>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, core: &Core) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET is served here\n".into());
     }
     match request.uri().path() {
-        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", core.metrics_page().into()),
+        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", shared.metrics_page().into()),
         // This listener starts after the gateway's: being here means that both have started.
         "/startupz" => text(StatusCode::OK, "text/plain", "started\n".into()),
         "/livez" => text(StatusCode::OK, "text/plain", "alive\n".into()),
         "/readyz" => {
-            let readiness = core.readiness();
+            let readiness = shared.readiness();
             let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             text(status, "application/json", serde_json::to_vec(&readiness).unwrap_or_default().into())
         }

@@ -46,7 +46,7 @@ pub mod alerts;
 pub mod explain;
 pub mod console;
 
-// The house's doors.
+// The snapshot's doors.
 pub mod gateway;
 pub mod admin;
 pub mod config;

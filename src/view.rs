@@ -68,14 +68,14 @@ pub struct TreeRow {
     /// Whether the visitor may see recent decisions here.
     pub can_audit: bool,
     /// `None`: not the visitor's to see, or nothing came yet.
-    pub pulse: Option<PulseView>,
+    pub live: Option<LiveView>,
     /// Alerts that fire now, as far as the gateway was told or asked; `None`: unknown.
     pub firing: Option<u64>,
 }
 
 /// What came lately, in this app and beneath.
 #[derive(Clone, Debug, Default)]
-pub struct PulseView {
+pub struct LiveView {
     /// Spans, data points and log records, over the last minute.
     pub items_per_second: f64,
     pub bytes_per_second: f64,
@@ -100,7 +100,7 @@ pub struct AppView {
     pub owners: Vec<String>,
     /// Paths and names of the apps beneath that lead somewhere.
     pub apps: Vec<(String, String)>,
-    pub pulse: Option<PulseView>,
+    pub live: Option<LiveView>,
     pub services: Vec<ServiceRow>,
     /// What the visitor may do here, and which bindings say so.
     pub grants: Vec<GrantRow>,

@@ -14,7 +14,7 @@ use crate::reason::Reason;
 
 /// Counts open connections over all listeners.
 #[derive(Default)]
-pub struct Census {
+pub struct ConnectionLimiter {
     counts: Mutex<Counts>,
 }
 
@@ -56,12 +56,12 @@ impl Counts {
 
 /// One counted connection; dropping it gives the place back.
 pub struct Place {
-    census: Arc<Census>,
+    census: Arc<ConnectionLimiter>,
     /// `None`: counted in the total alone.
     counted: Option<(IpAddr, bool)>,
 }
 
-impl Census {
+impl ConnectionLimiter {
     /// Open connections now.
     pub fn total(&self) -> u32 {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
@@ -118,7 +118,7 @@ mod tests {
             (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:1"], Some(Reason::ConnectionsPerAddress)),
             (["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], None),
         ] {
-            let census = Arc::new(Census::default());
+            let census = Arc::new(ConnectionLimiter::default());
             let places = addresses.map(|address| census.enter(address.parse().unwrap(), true, &limits));
             assert_eq!(places[2].as_ref().err().copied(), expected, "{addresses:?}");
             drop(places);
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_proxys_connections_are_its_clients() {
         let limits = Limits { connections: 16, connections_per_address: 2, ..Limits::default() };
-        let census = Arc::new(Census::default());
+        let census = Arc::new(ConnectionLimiter::default());
         let (proxy, client): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [192, 0, 2, 7].into());
         let mut waiting: Vec<_> = (0..5).map(|_| census.enter(proxy, false, &limits)).collect();
         assert_eq!(waiting.pop().unwrap().err(), Some(Reason::ConnectionsPerAddress), "half of a half");

@@ -21,11 +21,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::census::{Census, Place};
+use super::census::{ConnectionLimiter, Place};
 use super::connection::Connection;
 use super::handshake::{ShownCertificate, listened};
 use super::head::HeadLimits;
-use super::line::{Line, Pace};
+use super::line::{GuardedConnection, Pace};
 use super::proxy_protocol;
 use super::refused::Times;
 use super::stream::Guarded;
@@ -82,7 +82,7 @@ pub struct Edge<A> {
     pub socket: TcpListener,
     pub terms: Arc<ArcSwap<Terms>>,
     pub app: Arc<A>,
-    pub census: Arc<Census>,
+    pub census: Arc<ConnectionLimiter>,
     pub witness: Witness,
     pub stage: watch::Receiver<Stage>,
 }
@@ -307,7 +307,7 @@ async fn establish(
     let connection = Arc::new(connection);
     let (witness, told) = (witness.clone(), listener.clone());
     let tell = move |reason, times| witness(&told.name, Some(peer), EdgeEvent::StreamRefused { reason, times });
-    Some((connection.clone(), Guarded::new(Line::new(io, connection, pace, ahead, Arc::new(tell)))))
+    Some((connection.clone(), Guarded::new(GuardedConnection::new(io, connection, pace, ahead, Arc::new(tell)))))
 }
 
 /// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).

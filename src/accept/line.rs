@@ -80,7 +80,7 @@ enum Mode {
 }
 
 /// One connection's bytes.
-pub struct Line {
+pub struct GuardedConnection {
     io: Transport,
     connection: Arc<Connection>,
     pace: Pace,
@@ -107,11 +107,11 @@ pub struct Line {
     refused: Refused,
 }
 
-impl Line {
+impl GuardedConnection {
     /// `ahead` holds what was read while looking for the HTTP/2 preface.
     pub fn new(io: Transport, connection: Arc<Connection>, pace: Pace, ahead: BytesMut, tell: Tell) -> Self {
         let http2 = connection.http2;
-        let mut line = Line {
+        let mut line = GuardedConnection {
             io,
             connection,
             pace,

@@ -42,7 +42,7 @@ pub use assertion::{AssertionHeader, AssertionHeaderFault};
 pub use call::{AlertAsk, Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Protocol, QueryAsk, TreeAsk};
 pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented, SessionCookie};
 pub use calls::{CallPlace, Calls};
-pub use census::Census;
+pub use census::ConnectionLimiter;
 pub use chunks::Chunks;
 pub use client_address::{ClientAddress, client_address};
 pub use connection::{BrokenHead, Connection};

@@ -1,6 +1,6 @@
 //! The guarded stream, as the framework sees it, and the request body, as the rooms see it.
 //!
-//! What it does: gives the framework its transport traits over a `Line`, and the rooms the body bytes of
+//! What it does: gives the framework its transport traits over a `GuardedConnection`, and the rooms the body bytes of
 //! the request in flight. What it refuses to know: messages (`line` does). Invariants: the framework never
 //! reads an HTTP/1 body; the lock is never held across a wait.
 
@@ -22,13 +22,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::calls::CallPlace;
 use super::client_address::ClientAddress;
 use super::connection::Connection;
-use super::line::Line;
+use super::line::GuardedConnection;
 use super::{Fault, Framed};
 use crate::limits::{Account, Budget, Spent};
 
 /// The stream that the framework reads and writes.
 pub struct Guarded {
-    line: Arc<Mutex<Line>>,
+    line: Arc<Mutex<GuardedConnection>>,
     connection: Arc<Connection>,
     /// Made once: the framework asks for it with every request.
     digest: Option<Arc<ProxyDigest>>,
@@ -44,13 +44,13 @@ pub struct Arrival {
     pub client: ClientAddress,
     /// Its place among the calls at once, or why it has none.
     pub place: Result<Arc<CallPlace>, Spent>,
-    line: Arc<Mutex<Line>>,
+    line: Arc<Mutex<GuardedConnection>>,
 }
 
 /// The body of the HTTP/1 request in flight.
 #[derive(Clone)]
 pub struct Body {
-    line: Arc<Mutex<Line>>,
+    line: Arc<Mutex<GuardedConnection>>,
 }
 
 impl Arrival {
@@ -89,12 +89,12 @@ impl Body {
     }
 }
 
-fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+fn lock(line: &Mutex<GuardedConnection>) -> MutexGuard<'_, GuardedConnection> {
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Guarded {
-    pub fn new(mut line: Line) -> Self {
+    pub fn new(mut line: GuardedConnection) -> Self {
         let (connection, raw, fd) = (line.connection().clone(), line.is_raw(), line.io().fd());
         let line = Arc::new(Mutex::new(line));
         // The only way for our own facts to reach a request: the framework copies this into its digest.

@@ -20,7 +20,7 @@ use crate::apps::NodeId;
 use crate::audit::timestamp;
 use crate::call::context::Walk;
 use crate::call::echoes::EchoGuard;
-use crate::call::throttle::Culprit;
+use crate::call::throttle::Throttle;
 use crate::call::{answer, body};
 use crate::clock::UnixMillis;
 use crate::forward::{SendFault, Webhook};
@@ -28,10 +28,10 @@ use crate::identify::strict_object;
 use crate::limits::{Charge, Limits, Quota};
 use crate::memory::PartKey;
 use crate::memory::passing::Underway;
-use crate::profiles::Told;
+use crate::profiles::AlertMessage;
 use crate::reason::Reason;
 use crate::respond::Refusal;
-use crate::state::Core;
+use crate::state::Shared;
 
 /// What the record calls it.
 const OPERATION: &str = "alerts.receive";
@@ -46,7 +46,7 @@ const RATE: Quota = Quota { items_per_second: Some(1), bytes_per_second: None, b
 
 /// What became of a message that is not to come again.
 #[derive(Clone, Copy)]
-enum Fate {
+enum Delivery {
     /// Every destination took it.
     Delivered,
     /// Nobody is to be told; its state is known.
@@ -55,12 +55,12 @@ enum Fate {
     Repeated,
 }
 
-impl Fate {
+impl Delivery {
     fn word(self) -> &'static str {
         match self {
-            Fate::Delivered => "delivered",
-            Fate::Kept => "kept",
-            Fate::Repeated => "repeated",
+            Delivery::Delivered => "delivered",
+            Delivery::Kept => "kept",
+            Delivery::Repeated => "repeated",
         }
     }
 }
@@ -73,16 +73,16 @@ pub async fn receive(
     caller: Caller,
     ask: &AlertAsk,
 ) -> Result<(), Refusal> {
-    let house = walk.house.clone();
+    let snapshot = walk.snapshot.clone();
     walk.note_operation(OPERATION);
-    let identified = house.identifier.identify_webhook(caller, &ask.app);
+    let identified = snapshot.identifier.identify_webhook(caller, &ask.app);
     let identity = identified.map_err(|rejection| Refusal::from(&rejection))?;
     walk.note_identity(identity.facts());
-    let node = house.policy.tree().find(&ask.app);
+    let node = snapshot.policy.tree().find(&ask.app);
     // A configuration is taken over only if all its webhooks' apps exist.
     let node = node.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
-    walk.note_alert(&ask.app, house.policy.tree().project_of(node).map(|project| &**project));
-    let culprit = Culprit::identity(walk, identity.facts());
+    walk.note_alert(&ask.app, snapshot.policy.tree().project_of(node).map(|project| &**project));
+    let culprit = Throttle::identity(walk, identity.facts());
     let outcome = match culprit.check(walk) {
         Ok(()) => take_in(session, walk, arrival, ask, node).await,
         Err(refusal) => Err(refusal),
@@ -93,7 +93,7 @@ pub async fn receive(
         Err(refusal) if refusal.class.is_callers() => "refused",
         Err(_) => "failed",
     };
-    walk.core().metrics.alert(ask.app.as_str(), word);
+    walk.shared().metrics.alert(ask.app.as_str(), word);
     let page = json!({ "status": outcome?.word() });
     answer::own(session, walk, page).await.map_err(|_| body::client_closed())
 }
@@ -104,41 +104,42 @@ async fn take_in(
     arrival: &Arrival,
     ask: &AlertAsk,
     node: NodeId,
-) -> Result<Fate, Refusal> {
+) -> Result<Delivery, Refusal> {
     if let Some(fault) = ask.fault {
         return Err(fault.into());
     }
-    let (house, core) = (walk.house.clone(), walk.core().clone());
+    let (snapshot, shared) = (walk.snapshot.clone(), walk.shared().clone());
     let app = ask.app.as_str();
     let charge = Charge { key: format!("alerts of {app}").into(), quota: RATE, items: 1, bytes: 0 };
-    let over = core.meter.take(&[charge], core.clock.now()).await;
+    let over = shared.meter.take(&[charge], shared.clock.now()).await;
     over.map_err(|over| Refusal::wait(Reason::AlertRate, over.retry_after_seconds))?;
     let mut held = walk.account().open();
-    let limits = Limits { body_bytes: house.limits.body_bytes.min(MESSAGE_LIMIT_BYTES), ..(*house.limits).clone() };
+    let limits =
+        Limits { body_bytes: snapshot.limits.body_bytes.min(MESSAGE_LIMIT_BYTES), ..(*snapshot.limits).clone() };
     let body = body::read_within(session, walk, arrival, Protocol::Http, &mut held, &limits).await?;
     held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE))?;
-    // What is passed on leaves the house, and what is remembered is shown.
-    let body = EchoGuard::new(&core, &house, "alert").body(body);
+    // What is passed on leaves the snapshot, and what is remembered is shown.
+    let body = EchoGuard::new(&shared, &snapshot, "alert").body(body);
     let malformed = || Refusal::new(Reason::AlertMalformed);
     let message = Value::Object(strict_object(&body).ok_or_else(malformed)?);
-    let told = Told::read(&message, &house.alert_layout);
+    let told = AlertMessage::read(&message, &snapshot.alert_layout);
     drop(message);
-    let now = core.clock.now();
-    let window = i64::try_from(house.replay_window.as_millis()).unwrap_or(i64::MAX);
+    let now = shared.clock.now();
+    let window = i64::try_from(snapshot.replay_window.as_millis()).unwrap_or(i64::MAX);
     if told.time.is_some_and(|time| time.0.abs_diff(now.0) > window.unsigned_abs()) {
         return Err(Refusal::new(Reason::AlertStale));
     }
-    let sender = core.passed_on.sender(app);
+    let sender = shared.passed_on.sender(app);
     let whole = PartKey::new(sender, &["alert", app], std::slice::from_ref(&body));
-    let underway = Underway::begin(&core.passing, whole);
+    let underway = Underway::begin(&shared.passing, whole);
     let underway = underway.ok_or_else(|| Refusal::new(Reason::AlertUnderway))?;
-    if core.passed_on.find(&whole, now).is_some() {
-        return Ok(Fate::Repeated);
+    if shared.passed_on.find(&whole, now).is_some() {
+        return Ok(Delivery::Repeated);
     }
-    core.alarms.note(&ask.app, &told, now);
-    let names = house.policy.tree().node(node).map(|node| node.destinations.clone()).unwrap_or_default();
+    shared.alert_states.note(&ask.app, &told, now);
+    let names = snapshot.policy.tree().node(node).map(|node| node.destinations.clone()).unwrap_or_default();
     if names.is_empty() {
-        return Ok(Fate::Kept);
+        return Ok(Delivery::Kept);
     }
     let until = UnixMillis(now.0.saturating_add(window));
     // As long as its own time, which may lie ahead of ours, would let it in.
@@ -146,36 +147,43 @@ async fn take_in(
     let until = welcome.map_or(until, |welcome| until.max(welcome));
     let enriched = enriched(walk, arrival, ask, node, &body, &told).ok_or_else(malformed)?;
     pass_on(walk, &names, app, &body, enriched, until).await?;
-    core.passed_on.remember(whole, None, until, now);
-    for webhook in names.iter().filter_map(|name| house.destinations.get(name)) {
-        core.passed_on.forget(&destination_key(&core, app, webhook, &body));
+    shared.passed_on.remember(whole, None, until, now);
+    for webhook in names.iter().filter_map(|name| snapshot.destinations.get(name)) {
+        shared.passed_on.forget(&destination_key(&shared, app, webhook, &body));
     }
     drop(underway);
-    Ok(Fate::Delivered)
+    Ok(Delivery::Delivered)
 }
 
 /// Names a message at one destination: one that has moved is another one.
-fn destination_key(core: &Core, app: &str, webhook: &Webhook, body: &Bytes) -> PartKey {
+fn destination_key(shared: &Shared, app: &str, webhook: &Webhook, body: &Bytes) -> PartKey {
     let scope = ["alert", app, &webhook.name, webhook.place()];
-    PartKey::new(core.passed_on.sender(app), &scope, std::slice::from_ref(body))
+    PartKey::new(shared.passed_on.sender(app), &scope, std::slice::from_ref(body))
 }
 
 /// The message with what we know; `None` if it cannot be written.
-fn enriched(walk: &Walk, arrival: &Arrival, ask: &AlertAsk, node: NodeId, body: &Bytes, told: &Told) -> Option<Bytes> {
-    let house = &walk.house;
-    let project = house.policy.tree().project_of(node).map(|project| &**project);
+fn enriched(
+    walk: &Walk,
+    arrival: &Arrival,
+    ask: &AlertAsk,
+    node: NodeId,
+    body: &Bytes,
+    told: &AlertMessage,
+) -> Option<Bytes> {
+    let snapshot = &walk.snapshot;
+    let project = snapshot.policy.tree().project_of(node).map(|project| &**project);
     let public = arrival.connection.listener.public_url.as_deref();
     let message = Enriched {
-        organization: &house.organization,
+        organization: &snapshot.organization,
         app: ask.app.as_str(),
-        owners: owners(house, node),
+        owners: owners(snapshot, node),
         project,
         received: timestamp(walk.now().0),
         request_id: &walk.request_id,
         alert: serde_json::from_slice(body).ok()?,
         state: told.state.as_deref(),
         name: told.name.as_deref(),
-        links: DeepLinks::of(public, &ask.app, &house.ui, project, told, walk.now()),
+        links: DeepLinks::of(public, &ask.app, &snapshot.ui, project, told, walk.now()),
     };
     serde_json::to_vec(&message).ok().map(Bytes::from)
 }
@@ -189,28 +197,28 @@ async fn pass_on(
     message: Bytes,
     until: UnixMillis,
 ) -> Result<(), Refusal> {
-    let (house, core) = (walk.house.clone(), walk.core().clone());
+    let (snapshot, shared) = (walk.snapshot.clone(), walk.shared().clone());
     walk.note_destinations(names);
     let mut tasks = JoinSet::new();
     let mut missing = Vec::new();
     for (place, name) in names.iter().enumerate() {
-        let Some(webhook) = house.destinations.get(name).cloned() else {
+        let Some(webhook) = snapshot.destinations.get(name).cloned() else {
             missing.push(name.as_str());
             continue;
         };
-        let key = destination_key(&core, app, &webhook, body);
-        if core.passed_on.find(&key, core.clock.now()).is_some() {
+        let key = destination_key(&shared, app, &webhook, body);
+        if shared.passed_on.find(&key, shared.clock.now()).is_some() {
             walk.note_destination(place, true, Reason::Remembered, None);
             continue;
         }
         missing.push(name.as_str());
-        let (core, message, account) = (core.clone(), message.clone(), walk.account().clone());
+        let (shared, message, account) = (shared.clone(), message.clone(), walk.account().clone());
         tasks.spawn(async move {
             let mut held = account.open();
             let posted = webhook.post(&message, &mut held).await;
             if posted.is_ok_and(|status| (200..=299).contains(&status)) {
                 // Here, not by whoever waits: the call may be cut before all have answered.
-                core.passed_on.remember(key, None, until, core.clock.now());
+                shared.passed_on.remember(key, None, until, shared.clock.now());
             }
             (place, posted)
         });

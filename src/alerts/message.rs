@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use crate::accept::path;
 use crate::apps::{AppPath, NodeId};
 use crate::clock::UnixMillis;
-use crate::profiles::{Told, Ui, UiPage, UiSpot};
-use crate::state::House;
+use crate::profiles::{AlertMessage, Ui, UiPage, UiSpot};
+use crate::state::Snapshot;
 
 /// The message that destinations get.
 #[derive(Serialize)]
@@ -53,7 +53,7 @@ impl DeepLinks {
         app: &AppPath,
         ui: &Ui,
         project: Option<&str>,
-        told: &Told,
+        told: &AlertMessage,
         now: UnixMillis,
     ) -> Self {
         let at = told.time.unwrap_or(now).0;
@@ -77,8 +77,8 @@ impl DeepLinks {
 }
 
 /// Whom to ask about an app: its own owners, or else its nearest ancestor's.
-pub fn owners(house: &House, node: NodeId) -> &[String] {
-    let tree = house.policy.tree();
+pub fn owners(snapshot: &Snapshot, node: NodeId) -> &[String] {
+    let tree = snapshot.policy.tree();
     let mut here = tree.node(node);
     while let Some(node) = here {
         if !node.owners.is_empty() {
@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn links_lead_to_us_by_the_operators_word_only() {
         let app = |text| AppPath::parse(text).unwrap();
-        let (ui, told, now) = (Ui::new(&Profile::lightstep(), &UiBase::Profile), Told::default(), UnixMillis(0));
+        let (ui, told, now) =
+            (Ui::new(&Profile::lightstep(), &UiBase::Profile), AlertMessage::default(), UnixMillis(0));
         let console = |public, path| DeepLinks::of(public, &app(path), &ui, None, &told, now).console;
         assert_eq!(
             console(Some("https://gw"), "shop/checkout").as_deref(),
@@ -105,7 +106,11 @@ mod tests {
         );
         assert_eq!(console(Some("https://gw"), "/").as_deref(), Some("https://gw/.lightkeeper/"));
         assert_eq!(DeepLinks::of(None, &app("shop"), &ui, None, &told, now), DeepLinks::default());
-        let told = Told { id: Some("a/../<b>".to_owned()), time: Some(UnixMillis(30 * 60_000)), ..Told::default() };
+        let told = AlertMessage {
+            id: Some("a/../<b>".to_owned()),
+            time: Some(UnixMillis(30 * 60_000)),
+            ..AlertMessage::default()
+        };
         let links = DeepLinks::of(None, &app("shop"), &ui, Some("shop prod"), &told, now);
         let at = |rest: &str| Some(format!("https://app.lightstep.com/shop%20prod/{rest}"));
         assert_eq!((links.services, links.dashboards), (at("service-directory"), at("dashboards")));

@@ -34,7 +34,7 @@ pub type Outcome = Result<(), Box<Error>>;
 /// Answers with a refusal.
 pub async fn refuse(session: &mut Session, walk: &mut Walk, refusal: Refusal) -> Outcome {
     let particulars =
-        Particulars { now: Some(walk.core().clock.now()), firehose_request: walk.firehose_request.as_deref() };
+        Particulars { now: Some(walk.shared().clock.now()), firehose_request: walk.firehose_request.as_deref() };
     let mut rendered = respond::render(&refusal, walk.dialect, &walk.request_id, &particulars);
     if walk.dialect == Dialect::Page {
         page::dress(walk, &refusal, &mut rendered);
@@ -80,7 +80,7 @@ pub async fn page(
 /// A document of ours without any credential of the backend's. It tells of services, alerts and callers, whose names come
 /// from elsewhere.
 fn looked_through(walk: &Walk, document: Bytes) -> Bytes {
-    EchoGuard::new(walk.core(), &walk.house, "own").body(document)
+    EchoGuard::new(walk.shared(), &walk.snapshot, "own").body(document)
 }
 
 /// Lets the body come, if the client waits for our word.
@@ -230,7 +230,7 @@ pub async fn write(
 /// How long a caller has to take an answer of this size. One that has more calls under way than it may gets what its
 /// connection takes at once: otherwise refusals would add up as the calls would.
 fn patience(walk: &Walk, bytes: usize) -> Duration {
-    let limit = walk.house.limits.body_timeout;
+    let limit = walk.snapshot.limits.body_timeout;
     match &walk.arrival {
         Some(arrival) if arrival.place.is_err() => Duration::ZERO,
         _ if bytes <= SMALL_ANSWER_BYTES => limit.min(SMALL_ANSWER_TIMEOUT),

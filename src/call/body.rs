@@ -108,7 +108,7 @@ pub async fn read_whole(
     protocol: Protocol,
     reservation: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
-    let limits = walk.house.limits.clone();
+    let limits = walk.snapshot.limits.clone();
     read_within(session, walk, arrival, protocol, reservation, &limits).await
 }
 
@@ -155,7 +155,7 @@ pub async fn read_query(
         return Err(Fault::MediaType.into());
     }
     let coding = coding(headers, Protocol::Http)?;
-    let limit_bytes = walk.house.limits.decompressed_body_bytes;
+    let limit_bytes = walk.snapshot.limits.decompressed_body_bytes;
     message(body, Protocol::Http, coding, limit_bytes, &mut work, reservation).await
 }
 

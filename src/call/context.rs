@@ -24,14 +24,14 @@ use crate::memory::recent::{Caller, Ended};
 use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Route;
-use crate::state::{Core, House};
+use crate::state::{Shared, Snapshot};
 use crate::telemetry;
 use crate::view::Visitor;
 
 /// One call.
 pub struct Walk {
-    core: Arc<Core>,
-    pub house: Arc<House>,
+    shared: Arc<Shared>,
+    pub snapshot: Arc<Snapshot>,
     began: Instant,
     began_at: UnixMillis,
     pub request_id: String,
@@ -82,17 +82,17 @@ pub struct Walk {
 }
 
 impl Walk {
-    pub fn new(core: &Arc<Core>) -> Self {
-        core.in_flight.fetch_add(1, Ordering::Relaxed);
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        shared.in_flight.fetch_add(1, Ordering::Relaxed);
         Walk {
-            house: core.house.load_full(),
-            core: core.clone(),
+            snapshot: shared.snapshot.load_full(),
+            shared: shared.clone(),
             began: Instant::now(),
-            began_at: core.clock.now(),
-            request_id: core.request_id(),
+            began_at: shared.clock.now(),
+            request_id: shared.request_id(),
             arrival: None,
             slot: None,
-            account: core.budget.gateway(),
+            account: shared.budget.gateway(),
             dialect: Dialect::Own,
             refusal: None,
             method: None,
@@ -127,8 +127,8 @@ impl Walk {
         }
     }
 
-    pub fn core(&self) -> &Arc<Core> {
-        &self.core
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The caller that memory is taken for: its address, and its identity once that is proven.
@@ -143,7 +143,7 @@ impl Walk {
 
     /// From here on, the call leaves a record.
     pub fn begin(&mut self, arrival: Arrival) {
-        self.account = arrival.account(&self.core.budget);
+        self.account = arrival.account(&self.shared.budget);
         self.arrival = Some(arrival);
         self.begun = true;
     }
@@ -166,20 +166,20 @@ impl Walk {
             Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
         };
         self.meant = self.meant_by(&call.ask);
-        self.operation = operation.map(|id| self.house.profile.operation(id).permission.clone());
+        self.operation = operation.map(|id| self.snapshot.profile.operation(id).permission.clone());
         if let Ask::Tree(ask) = &call.ask {
-            let resource = self.house.profile.tree_resource(&call.method, &ask.resource);
+            let resource = self.snapshot.profile.tree_resource(&call.method, &ask.resource);
             self.operation = resource.map(|resource| resource.label.clone());
         }
     }
 
     /// The app that an ask is about, if the policy has it.
     fn meant_by(&self, ask: &Ask) -> Option<AppPath> {
-        let policy = &self.house.policy;
+        let policy = &self.snapshot.policy;
         let app = match ask {
             Ask::Ingest(ask) => ask.app.as_ref(),
             Ask::Legacy(ask) => ask.app.as_ref(),
-            Ask::Query(ask) if ask.organization == self.house.organization => {
+            Ask::Query(ask) if ask.organization == self.snapshot.organization => {
                 let home = ask.project.as_deref().and_then(|project| policy.tree().home(project));
                 return policy.tree().node(home?).map(|node| node.path.clone());
             }
@@ -269,7 +269,7 @@ impl Walk {
     /// An export was refused, or failed, after its app was known.
     pub fn count_failure(&self) {
         if let Some(app) = self.app.as_deref().and_then(AppPath::parse) {
-            self.core.pulse.failed(&app, self.core.clock.now());
+            self.shared.live.failed(&app, self.shared.clock.now());
         }
     }
 
@@ -297,11 +297,11 @@ impl Walk {
     /// What people are told who ask why.
     fn keep_in_mind(&self, decision: &'static str, reason: Reason) {
         let smooth = recent::is_smooth(self.operation.as_deref(), reason);
-        if smooth && !self.core.recent.wants_smooth(self.began_at.0) {
+        if smooth && !self.shared.recent.wants_smooth(self.began_at.0) {
             return;
         }
         let permitted = self.app.as_deref().and_then(AppPath::parse);
-        self.core.recent.keep(Ended {
+        self.shared.recent.keep(Ended {
             at: self.began_at.0,
             request_id: self.request_id.as_str().into(),
             who: self.caller.clone(),
@@ -321,7 +321,7 @@ impl Walk {
     fn shown_certificate(&self) -> Option<ShownCertificate> {
         let chain = self.arrival.as_ref().and_then(|arrival| arrival.connection.chain.as_ref());
         match self.who {
-            None => self.house.identifier.shown_certificate(chain?),
+            None => self.snapshot.identifier.shown_certificate(chain?),
             Some(_) => None,
         }
     }
@@ -344,7 +344,7 @@ impl Walk {
         let operation = self.operation.as_deref().unwrap_or("unknown");
         // An app path in a metric is always one of the policy's.
         let app = self.app.as_deref().unwrap_or("none");
-        self.core.metrics.finished(&telemetry::Finished {
+        self.shared.metrics.finished(&telemetry::Finished {
             operation,
             app,
             decision,
@@ -380,7 +380,7 @@ impl Walk {
                 .or(self.detail.as_deref())
                 .map(Into::into),
             bindings: self.bindings.iter().map(|binding| (&**binding).into()).collect(),
-            policy_version: self.house.policy.version().to_owned(),
+            policy_version: self.snapshot.policy.version().to_owned(),
             status: self.status,
             grpc_status: self.grpc_status,
             upstream_status: self.upstream_status,
@@ -392,9 +392,9 @@ impl Walk {
         };
         log::log(&record);
         match (self.slot.take(), &self.arrival) {
-            (Some(slot), _) => self.core.trail.fill(slot, record),
-            (None, Some(arrival)) => self.core.trail.note_refusal(arrival.client.ip, record),
-            (None, None) => self.core.trail.note(record),
+            (Some(slot), _) => self.shared.trail.fill(slot, record),
+            (None, Some(arrival)) => self.shared.trail.note_refusal(arrival.client.ip, record),
+            (None, None) => self.shared.trail.note(record),
         }
     }
 }
@@ -403,6 +403,6 @@ impl Drop for Walk {
     fn drop(&mut self) {
         self.end();
         // After the record: a stop waits for this count before it closes the trail.
-        self.core.in_flight.fetch_sub(1, Ordering::Release);
+        self.shared.in_flight.fetch_sub(1, Ordering::Release);
     }
 }

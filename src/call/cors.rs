@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::accept::{self, Connection, CorsSettings};
-use crate::state::House;
+use crate::state::Snapshot;
 
 /// Headers that exporters and clients in browsers send besides the backend's own token; what else is asked for is left out, and the browser refuses.
 const HEADERS: [&str; 8] = [
@@ -70,7 +70,11 @@ pub fn is_preflight(request: &Parts, connection: &Connection) -> bool {
 }
 
 /// The answer to a preflight, and whether it allows what was asked.
-pub fn preflight(request: &Parts, snapshot: &House, connection: &Connection) -> (Vec<(HeaderName, HeaderValue)>, bool) {
+pub fn preflight(
+    request: &Parts,
+    snapshot: &Snapshot,
+    connection: &Connection,
+) -> (Vec<(HeaderName, HeaderValue)>, bool) {
     let mut headers = vec![(header::VARY, PREFLIGHT_VARY)];
     let allowed = allowed(request, snapshot, connection);
     let is_allowed = allowed.is_some();
@@ -79,7 +83,7 @@ pub fn preflight(request: &Parts, snapshot: &House, connection: &Connection) -> 
 }
 
 /// What a page may do here; `None`: nothing.
-fn allowed(request: &Parts, snapshot: &House, connection: &Connection) -> Option<Vec<(HeaderName, HeaderValue)>> {
+fn allowed(request: &Parts, snapshot: &Snapshot, connection: &Connection) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let settings = connection.listener.front.cors.as_ref()?;
     let origin = listed(&request.headers, settings)?;
     let method = only(&request.headers, header::ACCESS_CONTROL_REQUEST_METHOD)?;

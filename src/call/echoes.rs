@@ -12,15 +12,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::forward::{Answer, GrpcAnswer};
-use crate::state::{Core, House};
+use crate::state::{Shared, Snapshot};
 use crate::vault::{Finds, Owner};
 
 /// Looks through one answer. Dropped, it raises the alarm for what it found.
 pub struct EchoGuard<'a> {
-    core: &'a Core,
-    house: &'a House,
+    shared: &'a Shared,
+    snapshot: &'a Snapshot,
     /// The present snapshot, if another took over since the call began: it may hold a newer token.
-    present: Option<Arc<House>>,
+    present: Option<Arc<Snapshot>>,
     /// What was asked, for the alarm.
     operation: &'a str,
     /// The project whose access tokens this caller may read.
@@ -30,10 +30,10 @@ pub struct EchoGuard<'a> {
 }
 
 impl<'a> EchoGuard<'a> {
-    pub fn new(core: &'a Core, house: &'a House, operation: &'a str) -> Self {
-        let present = core.house.load_full();
-        let present = (!std::ptr::eq(&*present, house)).then_some(present);
-        EchoGuard { core, house, present, operation, shown: None, found: BTreeMap::new() }
+    pub fn new(shared: &'a Shared, snapshot: &'a Snapshot, operation: &'a str) -> Self {
+        let present = shared.snapshot.load_full();
+        let present = (!std::ptr::eq(&*present, snapshot)).then_some(present);
+        EchoGuard { shared, snapshot, present, operation, shown: None, found: BTreeMap::new() }
     }
 
     /// Lets the access tokens of this project pass.
@@ -70,8 +70,8 @@ impl<'a> EchoGuard<'a> {
 
     fn blanked(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         let mut blanked: Option<Vec<u8>> = None;
-        for house in [Some(self.house), self.present.as_deref()].into_iter().flatten() {
-            let finds = house.vault.search().find(blanked.as_deref().unwrap_or(text), self.shown);
+        for snapshot in [Some(self.snapshot), self.present.as_deref()].into_iter().flatten() {
+            let finds = snapshot.vault.search().find(blanked.as_deref().unwrap_or(text), self.shown);
             if !finds.is_empty() {
                 note(&mut self.found, &finds);
                 blanked = Some(finds.blank(blanked.as_deref().unwrap_or(text)));
@@ -91,7 +91,7 @@ impl Drop for EchoGuard<'_> {
     fn drop(&mut self) {
         for (fingerprint, project) in std::mem::take(&mut self.found) {
             let project = project.as_deref().unwrap_or("none");
-            self.core.credential_echoed(project, &fingerprint, self.operation);
+            self.shared.credential_echoed(project, &fingerprint, self.operation);
         }
     }
 }

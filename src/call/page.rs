@@ -32,13 +32,13 @@ fn is_loopback(origin: &str) -> bool {
 
 /// Whether people can log in where this call came in.
 pub fn can_log_in(walk: &Walk) -> bool {
-    walk.house.identifier.login().is_some() && walk.origin.as_deref().is_some_and(is_private)
+    walk.snapshot.identifier.login().is_some() && walk.origin.as_deref().is_some_and(is_private)
 }
 
 /// What every page has, for this call.
 pub fn frame(walk: &Walk) -> Frame {
     Frame {
-        organization: walk.house.organization.clone(),
+        organization: walk.snapshot.organization.clone(),
         visitor: walk.visitor.clone(),
         request_id: walk.request_id.clone(),
         can_log_in: can_log_in(walk),
@@ -49,7 +49,7 @@ pub fn frame(walk: &Walk) -> Frame {
 /// The headers of every answer to a browser.
 pub fn headers(walk: &Walk) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(16);
-    let site = walk.house.site.headers().iter();
+    let site = walk.snapshot.site.headers().iter();
     headers.extend(site.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))));
     let mut put = |name: HeaderName, value: HeaderValue| {
         if !headers.iter().any(|(known, _)| *known == name) {
@@ -73,7 +73,7 @@ pub fn dress(walk: &Walk, refusal: &Refusal, rendered: &mut Rendered) {
         advice: walk.advice.or_else(|| advice(walk, refusal.class)).map(str::to_owned),
         return_to: walk.return_to.as_ref().map(|path| path.as_str().to_owned()),
     };
-    let html = walk.house.site.page(&frame(walk), &Page::Fault(view));
+    let html = walk.snapshot.site.page(&frame(walk), &Page::Fault(view));
     let ours = headers(walk);
     rendered.headers.retain(|(name, _)| *name != header::CONTENT_TYPE && !ours.iter().any(|(known, _)| known == name));
     rendered.headers.extend(ours);

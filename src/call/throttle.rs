@@ -19,11 +19,11 @@ use crate::transform::Split;
 
 /// Refuses an export whose quota is used up already, before its body is read.
 pub async fn look(walk: &Walk, reach: &Reach) -> Result<(), Refusal> {
-    let quotas = walk.house.policy.quotas_in_any_case(reach);
+    let quotas = walk.snapshot.policy.quotas_in_any_case(reach);
     if quotas.is_empty() {
         return Ok(());
     }
-    walk.core().meter.look(&quotas, walk.core().clock.now()).await.map_err(|over| over_quota(walk, &over))
+    walk.shared().meter.look(&quotas, walk.shared().clock.now()).await.map_err(|over| over_quota(walk, &over))
 }
 
 /// Takes what a split export costs, or refuses all of it.
@@ -38,7 +38,7 @@ pub async fn take(walk: &Walk, export: &Export, bytes: u64, split: &Split) -> Re
                 (0, false) => 0,
                 (total, _) => share(bytes, items, total),
             };
-            add(&mut charges, &walk.house.policy, node, permit.bindings(), (items, share));
+            add(&mut charges, &walk.snapshot.policy, node, permit.bindings(), (items, share));
         }
     }
     settle(walk, &charges).await
@@ -47,7 +47,7 @@ pub async fn take(walk: &Walk, export: &Export, bytes: u64, split: &Split) -> Re
 /// Takes what a report of one app costs.
 pub async fn take_one(walk: &Walk, node: NodeId, bindings: &[Arc<str>], items: u64, bytes: u64) -> Result<(), Refusal> {
     let mut charges = Vec::new();
-    add(&mut charges, &walk.house.policy, node, bindings, (items, bytes));
+    add(&mut charges, &walk.snapshot.policy, node, bindings, (items, bytes));
     settle(walk, &charges).await
 }
 
@@ -76,11 +76,11 @@ async fn settle(walk: &Walk, charges: &[Charge]) -> Result<(), Refusal> {
     if charges.is_empty() {
         return Ok(());
     }
-    walk.core().meter.take(charges, walk.core().clock.now()).await.map_err(|over| over_quota(walk, &over))
+    walk.shared().meter.take(charges, walk.shared().clock.now()).await.map_err(|over| over_quota(walk, &over))
 }
 
 fn over_quota(walk: &Walk, over: &Over) -> Refusal {
-    let class = match walk.house.limits.quota_status {
+    let class = match walk.snapshot.limits.quota_status {
         QuotaStatus::TooManyRequests => Class::Throttled(over.retry_after_seconds),
         QuotaStatus::ServiceUnavailable => Class::ThrottledAsUnavailable(over.retry_after_seconds),
     };
@@ -89,13 +89,13 @@ fn over_quota(walk: &Walk, over: &Over) -> Refusal {
 
 /// Who is counted.
 #[derive(Clone, Copy)]
-pub struct Culprit(Option<CallerKey>);
+pub struct Throttle(Option<CallerKey>);
 
-impl Culprit {
+impl Throttle {
     /// A verified caller.
     pub fn identity(walk: &Walk, facts: &Facts) -> Self {
-        let penalties = &walk.core().penalties;
-        Culprit(walk.house.limits.penalty.then(|| penalties.key(("identity", &facts.issuer, &facts.subject))))
+        let penalties = &walk.shared().penalties;
+        Throttle(walk.snapshot.limits.penalty.then(|| penalties.key(("identity", &facts.issuer, &facts.subject))))
     }
 
     /// Refuses whoever must still wait. Asked once for each attempt.
@@ -107,14 +107,14 @@ impl Culprit {
     }
 
     fn waits(self, walk: &Walk) -> Option<u64> {
-        walk.core().penalties.standing(self.0?, walk.core().clock.now())
+        walk.shared().penalties.standing(self.0?, walk.shared().clock.now())
     }
 
     /// Counts how an attempt ended. Only the caller's own faults count, and not that it was told to wait.
     pub fn settle<T>(self, walk: &Walk, outcome: &Result<T, Refusal>) {
         let Some(key) = self.0 else { return };
         match outcome {
-            Ok(_) => walk.core().penalties.succeeded(key),
+            Ok(_) => walk.shared().penalties.succeeded(key),
             Err(refusal) => self.count(walk, refusal),
         }
     }
@@ -128,7 +128,7 @@ impl Culprit {
             && refusal.class.is_callers()
             && !spares
         {
-            walk.core().penalties.failed(key, walk.core().clock.now());
+            walk.shared().penalties.failed(key, walk.shared().clock.now());
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::document::Diagnostic;
 use crate::identify::LoginSettings;
 use crate::profiles::Profile;
 use crate::state;
-use crate::state::Plan;
+use crate::state::Settings;
 
 /// What the files say, and everything that is wrong or odd about them.
 pub struct Loaded {
@@ -36,7 +36,7 @@ pub struct Examined {
 
 /// What a process needs to serve.
 pub struct Start {
-    pub plan: Plan,
+    pub plan: Settings,
     pub admin: SocketAddr,
     pub threads: usize,
     pub log: LogSettings,
@@ -147,11 +147,11 @@ impl Loaded {
     }
 
     /// The plan, or the errors as lines.
-    pub fn plan(self) -> Result<Plan, Vec<String>> {
+    pub fn plan(self) -> Result<Settings, Vec<String>> {
         let errors: Vec<String> =
             self.findings.iter().filter(|finding| finding.is_error()).map(ToString::to_string).collect();
         match (self.checked, self.policy) {
-            (Some(checked), Some(policy)) if errors.is_empty() => Ok(Plan {
+            (Some(checked), Some(policy)) if errors.is_empty() => Ok(Settings {
                 client_tokens: checked.client_tokens(),
                 webhooks: checked.webhooks(),
                 alerts: checked.alerts,

@@ -84,7 +84,7 @@ fn run(path: &Path) -> Result<(), Vec<String>> {
         // Before anything listens: a signal that comes early must not end the process the hard way.
         let signals = Signals::install().map_err(|error| vec![format!("signals cannot be handled: {error}")])?;
         let gateway = Gateway::start(plan, loader, clock).await?;
-        admin::serve(admin_address, gateway.core().clone()).map_err(|error| vec![error])?;
+        admin::serve(admin_address, gateway.shared().clone()).map_err(|error| vec![error])?;
         until_stopped(gateway, signals).await;
         Ok(())
     })

@@ -11,7 +11,7 @@ use crate::audit::timestamp;
 use crate::authorize::View;
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Identity};
-use crate::state::House;
+use crate::state::Snapshot;
 
 /// `null` for what does not expire by itself.
 fn expires(unix_seconds: i64) -> Option<String> {
@@ -19,11 +19,11 @@ fn expires(unix_seconds: i64) -> Option<String> {
 }
 
 /// The page asked for; `None`: nothing that this caller may know of.
-pub fn page(house: &House, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -> Option<Value> {
+pub fn page(snapshot: &Snapshot, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -> Option<Value> {
     let facts = identity.facts();
     match ask {
         OwnAsk::Whoami => Some(json!({
-            "organization": house.organization,
+            "organization": snapshot.organization,
             "method": facts.method.name(),
             "issuer": &*facts.issuer,
             "subject": &*facts.subject,
@@ -39,26 +39,26 @@ pub fn page(house: &House, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -
             "expires": expires(facts.expires_unix_seconds),
         })),
         OwnAsk::Apps(app) => {
-            let view = house.policy.view(facts, app, now)?;
+            let view = snapshot.policy.view(facts, app, now)?;
             Some(json!({
                 "app": view.app.as_str(),
                 "project": view.project.as_deref(),
                 "permissions": view.permissions,
                 "apps": view.apps.iter().map(|app| app.as_str()).collect::<Vec<_>>(),
                 "children": view.apps.iter().filter_map(|app| {
-                    Some(marks(house, &house.policy.view(facts, app, now)?))
+                    Some(marks(snapshot, &snapshot.policy.view(facts, app, now)?))
                 }).collect::<Vec<_>>(),
             }))
         }
-        OwnAsk::Subtree(app) => nested(house, facts, app, now),
+        OwnAsk::Subtree(app) => nested(snapshot, facts, app, now),
     }
 }
 
 /// One node with everything beneath that the caller may know of. As deep as an app's path can be.
-fn nested(house: &House, facts: &Facts, app: &AppPath, now: UnixMillis) -> Option<Value> {
-    let view = house.policy.view(facts, app, now)?;
-    let mut node = marks(house, &view);
-    let beneath = view.apps.iter().filter_map(|app| nested(house, facts, app, now)).collect();
+fn nested(snapshot: &Snapshot, facts: &Facts, app: &AppPath, now: UnixMillis) -> Option<Value> {
+    let view = snapshot.policy.view(facts, app, now)?;
+    let mut node = marks(snapshot, &view);
+    let beneath = view.apps.iter().filter_map(|app| nested(snapshot, facts, app, now)).collect();
     if let Some(members) = node.as_object_mut() {
         members.insert("permissions".to_owned(), json!(view.permissions));
         members.insert("apps".to_owned(), Value::Array(beneath));
@@ -67,8 +67,8 @@ fn nested(house: &House, facts: &Facts, app: &AppPath, now: UnixMillis) -> Optio
 }
 
 /// What a list says of a node: whose it is, and whether the caller may query its project or write anything to it.
-fn marks(house: &House, view: &View) -> Value {
-    let tree = house.policy.tree();
+fn marks(snapshot: &Snapshot, view: &View) -> Value {
+    let tree = snapshot.policy.tree();
     let owners = tree.find(&view.app).and_then(|node| tree.node(node)).map(|node| node.owners.as_slice());
     let is = |start: &str, end: &str| {
         view.permissions.iter().any(|permission| permission.starts_with(start) && permission.ends_with(end))

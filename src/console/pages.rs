@@ -1,6 +1,6 @@
 //! What a page shows, gathered for one visitor.
 //!
-//! What it does: asks policy, pulse and recent calls for what the visitor may see, and lays it out as plain values. What it
+//! What it does: asks policy, live and recent calls for what the visitor may see, and lays it out as plain values. What it
 //! refuses to know: HTML, sockets. Invariants: nothing is in a page that its visitor may not see, and a part of the tree
 //! that is not the visitor's looks like one that does not exist, in every page and every word.
 
@@ -24,8 +24,8 @@ use crate::limits::Account;
 use crate::profiles::{AUDIT_READ, UiPage, UiSpot};
 use crate::reason::Reason;
 use crate::respond::Refusal;
-use crate::state::{Core, House};
-use crate::view::{Link, Page, PulseView};
+use crate::state::{Shared, Snapshot};
+use crate::view::{Link, LiveView, Page};
 
 use crate::call::record::Asked;
 use crate::memory::live::Minute;
@@ -34,9 +34,9 @@ use crate::memory::live::Minute;
 const LOOK_BACK_MS: i64 = 60 * 60 * 1000;
 
 /// Who looks, and at what gateway.
-pub struct Visit<'a> {
-    pub core: &'a Arc<Core>,
-    pub house: &'a Arc<House>,
+pub struct PageContext<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub snapshot: &'a Arc<Snapshot>,
     /// The caller that the answers of the backend are held for.
     pub account: &'a Account,
     pub identity: &'a Identity,
@@ -47,8 +47,8 @@ pub struct Visit<'a> {
 
 /// The content of a page, and what the backend was asked for it. An app that is not the visitor's is refused like one
 /// that does not exist.
-pub async fn page(visit: &Visit<'_>, ask: &PageAsk) -> Result<(Page, Asked), Refusal> {
-    let sight = Sight::of(visit);
+pub async fn page(visit: &PageContext<'_>, ask: &PageAsk) -> Result<(Page, Asked), Refusal> {
+    let sight = Viewer::of(visit);
     let page = match ask {
         PageAsk::Tree { filter } => Page::Tree(tree::tree(&sight, filter.as_deref())),
         PageAsk::App(app) => {
@@ -64,7 +64,7 @@ pub async fn page(visit: &Visit<'_>, ask: &PageAsk) -> Result<(Page, Asked), Ref
 }
 
 /// Into the backend's own pages: of an app's project, or of one of its services.
-fn links(house: &House, project: &str, service: Option<&str>, now: UnixMillis) -> Vec<Link> {
+fn links(snapshot: &Snapshot, project: &str, service: Option<&str>, now: UnixMillis) -> Vec<Link> {
     let window = Some((now.0.saturating_sub(LOOK_BACK_MS), now.0));
     let spot = UiSpot { project, name: service, window, ..UiSpot::default() };
     let pages: &[(UiPage, &str)] = match service {
@@ -76,32 +76,33 @@ fn links(house: &House, project: &str, service: Option<&str>, now: UnixMillis) -
             (UiPage::Explorer, "Traces of the last hour"),
         ],
     };
-    let link =
-        |(page, title): &(UiPage, &str)| Some(Link { title: (*title).to_owned(), url: house.ui.link(*page, &spot)? });
+    let link = |(page, title): &(UiPage, &str)| {
+        Some(Link { title: (*title).to_owned(), url: snapshot.ui.link(*page, &spot)? })
+    };
     pages.iter().filter_map(link).collect()
 }
 
 /// All that one visitor may see, found once.
-struct Sight<'a> {
-    core: &'a Core,
-    house: &'a House,
+struct Viewer<'a> {
+    shared: &'a Shared,
+    snapshot: &'a Snapshot,
     facts: &'a Facts,
     now: UnixMillis,
     ours: &'a str,
     /// Depth first, the root first.
     rows: Vec<NodeView>,
     /// How many alerts fire at each app of which any is known.
-    alarms: BTreeMap<AppPath, u64>,
+    alerts: BTreeMap<AppPath, u64>,
 }
 
-impl<'a> Sight<'a> {
-    fn of(visit: &Visit<'a>) -> Self {
-        Self::at(visit.core, visit.house, visit.identity.facts(), visit.now, visit.ours)
+impl<'a> Viewer<'a> {
+    fn of(visit: &PageContext<'a>) -> Self {
+        Self::at(visit.shared, visit.snapshot, visit.identity.facts(), visit.now, visit.ours)
     }
 
-    fn at(core: &'a Core, house: &'a House, facts: &'a Facts, now: UnixMillis, ours: &'a str) -> Self {
-        let rows = house.policy.overview(facts, now);
-        Sight { core, house, facts, now, ours, rows, alarms: core.alarms.counts() }
+    fn at(shared: &'a Shared, snapshot: &'a Snapshot, facts: &'a Facts, now: UnixMillis, ours: &'a str) -> Self {
+        let rows = snapshot.policy.overview(facts, now);
+        Viewer { shared, snapshot, facts, now, ours, rows, alerts: shared.alert_states.counts() }
     }
 
     fn row(&self, app: &AppPath) -> Option<&NodeView> {
@@ -124,7 +125,7 @@ impl<'a> Sight<'a> {
 
     fn name(&self, app: &AppPath) -> String {
         match app.name() {
-            "" => self.house.organization.clone(),
+            "" => self.snapshot.organization.clone(),
             name => name.to_owned(),
         }
     }
@@ -147,23 +148,23 @@ impl<'a> Sight<'a> {
         let row = self.rows.get(place)?;
         let beneath = self.rows.iter().skip(place + 1).take_while(|below| below.depth > row.depth);
         let seen = std::iter::once(row).chain(beneath).filter(|row| alerts::reads(row));
-        seen.filter_map(|row| self.alarms.get(&row.app)).copied().reduce(|sum, more| sum + more)
+        seen.filter_map(|row| self.alerts.get(&row.app)).copied().reduce(|sum, more| sum + more)
     }
 
     /// The last minute of the node in this place and of all beneath it, as far as the visitor may do something there.
-    fn pulse(&self, place: usize) -> Option<PulseView> {
+    fn live(&self, place: usize) -> Option<LiveView> {
         let row = self.rows.get(place).filter(|row| !row.grants.is_empty())?;
         let beneath = self.rows.iter().skip(place + 1).take_while(|below| below.depth > row.depth);
         let seen = std::iter::once(row).chain(beneath).filter(|row| !row.grants.is_empty());
-        let mut minutes = seen.filter_map(|row| self.core.pulse.minute(&row.app, self.now));
+        let mut minutes = seen.filter_map(|row| self.shared.live.minute(&row.app, self.now));
         let mut sum = minutes.next()?;
         minutes.for_each(|minute| sum.add(minute));
         Some(shown(&sum, self.now))
     }
 }
 
-fn shown(minute: &Minute, now: UnixMillis) -> PulseView {
-    PulseView {
+fn shown(minute: &Minute, now: UnixMillis) -> LiveView {
+    LiveView {
         items_per_second: per_second(minute.items),
         bytes_per_second: per_second(minute.bytes),
         errors_per_minute: minute.errors,

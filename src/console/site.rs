@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::csrf;
 use super::pages;
-use super::pages::Visit;
+use super::pages::PageContext;
 use crate::accept::{
     Arrival, Call, CallbackAsk, Caller, ExplainAsk, Fault, Framed, PageAsk, Protocol, ReturnPath, SessionCookie,
     SiteAsk, path,
@@ -80,15 +80,15 @@ impl Step<'_> {
         if strayed {
             self.walk.note_detail(Some("the path to return to is not ours".to_owned()));
         }
-        let house = self.walk.house.clone();
-        let login = self.offered(house.identifier.login())?;
+        let snapshot = self.walk.snapshot.clone();
+        let login = self.offered(snapshot.identifier.login())?;
         // The proxy has logged this browser in, and a session of ours would be refused beside its assertion.
         if caller.token.as_ref().is_some_and(|token| token.assertion().is_some()) {
             return self.leave_for(return_to.as_str(), "login").await;
         }
         if caller.session.is_some() {
             let caller = Caller { certificate: None, token: None, ..caller };
-            if let Ok(identity) = house.identifier.identify(caller).await {
+            if let Ok(identity) = snapshot.identifier.identify(caller).await {
                 self.walk.note_visitor(&identity);
                 return self.leave_for(return_to.as_str(), "login").await;
             }
@@ -105,17 +105,17 @@ impl Step<'_> {
     /// The provider has sent the browser back.
     async fn callback(&mut self, caller: Caller, ask: &CallbackAsk) -> Outcome {
         self.walk.note_operation("login");
-        let house = self.walk.house.clone();
-        let login = self.offered(house.identifier.login())?;
+        let snapshot = self.walk.snapshot.clone();
+        let login = self.offered(snapshot.identifier.login())?;
         let given = ask.transaction.as_ref().map(|cookie| cookie.as_str());
-        let core = self.walk.core().clone();
-        let finished = boxed(login.finish(&ask.pairs, given, &self.origin, caller.address, &core.clock)).await;
+        let shared = self.walk.shared().clone();
+        let finished = boxed(login.finish(&ask.pairs, given, &self.origin, caller.address, &shared.clock)).await;
         if finished.as_ref().map_or_else(|unfinished| unfinished.is_over, |_| true) {
             let [_, transaction] = Login::cleared();
             self.walk.set_cookies.push(transaction);
         }
         let finished = finished.map_err(|unfinished| self.failed(unfinished.fault))?;
-        self.walk.core().metrics.login(Reason::Ok);
+        self.walk.shared().metrics.login(Reason::Ok);
         // The browser has one session: a copy of the one before must not live on, whoever has it. Not one of ours: nothing
         // is to be ended.
         if let Some(before) = &caller.session {
@@ -130,13 +130,13 @@ impl Step<'_> {
     async fn logout(&mut self, caller: Caller) -> Outcome {
         self.walk.note_operation("logout");
         csrf::same_origin(&self.headers, &self.origin)?;
-        let house = self.walk.house.clone();
+        let snapshot = self.walk.snapshot.clone();
         let cookie = caller
             .session
             .as_ref()
             .map(|cookie| SessionCookie { value: cookie.value.clone(), origin: cookie.origin.clone() });
         let caller = Caller { certificate: None, token: None, ..caller };
-        let identity = match house.identifier.identify(caller).await {
+        let identity = match snapshot.identifier.identify(caller).await {
             Ok(identity) => identity,
             // One of our own pages outlived its session: what is left of it goes.
             Err(rejection) if rejection.kind != RejectionKind::Unavailable => {
@@ -146,7 +146,8 @@ impl Step<'_> {
             Err(rejection) => return Err(Refusal::from(&rejection)),
         };
         self.walk.note_visitor(&identity);
-        let (Some(session), Some(login), Some(cookie)) = (identity.session(), house.identifier.login(), cookie) else {
+        let (Some(session), Some(login), Some(cookie)) = (identity.session(), snapshot.identifier.login(), cookie)
+        else {
             return Err(Refusal::new(Reason::InternalDefect));
         };
         let in_head = csrf::token(&self.headers)?.map(|token| Zeroizing::new(token.to_owned()));
@@ -172,8 +173,9 @@ impl Step<'_> {
             return Ok(None);
         }
         let mut reserved = self.walk.account().open();
-        let house = self.walk.house.clone();
-        let limits = Limits { body_bytes: house.limits.body_bytes.min(FORM_LIMIT_BYTES), ..(*house.limits).clone() };
+        let snapshot = self.walk.snapshot.clone();
+        let limits =
+            Limits { body_bytes: snapshot.limits.body_bytes.min(FORM_LIMIT_BYTES), ..(*snapshot.limits).clone() };
         let body =
             body::read_within(self.session, self.walk, self.arrival, Protocol::Http, &mut reserved, &limits).await?;
         let text = str::from_utf8(&body).map_err(|_| Refusal::from(Fault::Query))?;
@@ -187,11 +189,11 @@ impl Step<'_> {
     /// A page for whoever the caller is.
     async fn page(&mut self, caller: Caller, call: &Call, ask: &PageAsk) -> Outcome {
         self.walk.note_operation("own");
-        let house = self.walk.house.clone();
+        let snapshot = self.walk.snapshot.clone();
         // Software that shows a token or certificate would not know what to do at a login, and a login would not mend
         // what it shows.
         let is_browser = caller.token.is_none() && caller.certificate.is_none();
-        let identity = match house.identifier.identify(caller).await {
+        let identity = match snapshot.identifier.identify(caller).await {
             Ok(identity) => identity,
             Err(rejection)
                 if is_browser && rejection.kind != RejectionKind::Unavailable && page::can_log_in(self.walk) =>
@@ -208,11 +210,11 @@ impl Step<'_> {
         } else if identity.facts().method == Method::Assertion {
             csrf::check_assertion(&self.headers, &call.method, &self.origin)?;
         }
-        let core = self.walk.core().clone();
+        let shared = self.walk.shared().clone();
         let account = self.walk.account().clone();
-        let visit = Visit {
-            core: &core,
-            house: &house,
+        let visit = PageContext {
+            shared: &shared,
+            snapshot: &snapshot,
             account: &account,
             identity: &identity,
             now: self.walk.now(),
@@ -226,7 +228,7 @@ impl Step<'_> {
     async fn show(&mut self, page: &Page) -> Outcome {
         self.walk.note_operation("own");
         self.walk.note_own();
-        let html = self.walk.house.site.page(&page::frame(self.walk), page);
+        let html = self.walk.snapshot.site.page(&page::frame(self.walk), page);
         let mut headers = page::headers(self.walk);
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
         self.write(StatusCode::OK, headers, html.into_bytes().into()).await
@@ -234,7 +236,7 @@ impl Step<'_> {
 
     async fn asset(&mut self, name: &str) -> Outcome {
         self.walk.note_operation("own");
-        let asset = self.walk.house.site.asset(name).ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
+        let asset = self.walk.snapshot.site.asset(name).ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
         self.walk.note_own();
         let mut headers = page::headers(self.walk);
         headers.push((header::CACHE_CONTROL, HeaderValue::from_static(KEPT)));
@@ -246,8 +248,8 @@ impl Step<'_> {
     async fn configuration(&mut self) -> Outcome {
         self.walk.note_operation("own");
         self.walk.note_own();
-        let house = self.walk.house.clone();
-        let login = house.identifier.login().and_then(|login| login.configuration(&self.origin)).map(|cli| {
+        let snapshot = self.walk.snapshot.clone();
+        let login = snapshot.identifier.login().and_then(|login| login.configuration(&self.origin)).map(|cli| {
             json!({
                 "issuer": cli.issuer_url,
                 "client_id": cli.client_id,
@@ -256,7 +258,7 @@ impl Step<'_> {
             })
         });
         // RFC 9728 section 2: whose configuration it is.
-        let document = json!({ "organization": house.organization, "resource": self.origin, "login": login });
+        let document = json!({ "organization": snapshot.organization, "resource": self.origin, "login": login });
         answer::own(self.session, self.walk, document).await.map_err(|_| body::client_closed())
     }
 
@@ -272,7 +274,7 @@ impl Step<'_> {
 
     /// A login that failed, with what the person may do about it.
     fn failed(&mut self, reason: Reason) -> Refusal {
-        self.walk.core().metrics.login(reason);
+        self.walk.shared().metrics.login(reason);
         let refusal = Refusal::new(reason);
         self.walk.advice = Some(match (reason, refusal.class) {
             (Reason::LoginBusy, _) => {

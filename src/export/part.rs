@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::send::{Delivered, Errand, Said, deliver, is_of_the_way};
+use super::send::{Delivered, Said, UpstreamRequest, deliver, is_of_the_way};
 use super::success;
 use crate::accept::Protocol;
 use crate::forward::{Backend, Pieces, Replayable, grpc_code, retry_after};
@@ -22,12 +22,12 @@ use crate::otlp::{Encoding, PartialSuccess, Signal};
 use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Route;
-use crate::state::{Core, House};
+use crate::state::{Shared, Snapshot};
 use crate::vault::Lease;
 
 /// How a body is written, on both sides of us.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct WireFormat {
     pub signal: Signal,
     pub encoding: Encoding,
     pub protocol: Protocol,
@@ -36,7 +36,7 @@ pub struct Manner {
 }
 
 /// One part, ready to go.
-pub struct Parcel {
+pub struct OutgoingPart {
     pub route: Route,
     pub lease: Lease,
     pub backend: Arc<Backend>,
@@ -48,7 +48,7 @@ pub struct Parcel {
 }
 
 /// What became of a part.
-pub enum Fate {
+pub enum PartResult {
     /// The backend has it, all or but for what it says.
     Taken(Option<PartialSuccess>),
     /// The backend took it at an earlier try.
@@ -60,38 +60,41 @@ pub enum Fate {
 }
 
 /// A part's end.
-pub struct Outcome {
-    pub fate: Fate,
+pub struct PartOutcome {
+    pub fate: PartResult,
     pub upstream_status: Option<u16>,
     /// What the backend said, to be passed on where it is the only answer.
     pub delivered: Option<Delivered>,
 }
 
-impl Outcome {
+impl PartOutcome {
     /// A part that could not be sent at all.
     pub fn unsent(refusal: Refusal) -> Self {
-        let fate = if refusal.class.is_callers() { Fate::Refused(Some(refusal)) } else { Fate::Again(refusal) };
-        Outcome { fate, upstream_status: None, delivered: None }
+        let fate =
+            if refusal.class.is_callers() { PartResult::Refused(Some(refusal)) } else { PartResult::Again(refusal) };
+        PartOutcome { fate, upstream_status: None, delivered: None }
     }
 }
 
 /// Sends all parts, `parallel` at once; the outcomes are in the order of the parts.
 pub async fn send_all(
-    house: &Arc<House>,
-    core: &Arc<Core>,
+    snapshot: &Arc<Snapshot>,
+    shared: &Arc<Shared>,
     account: &Account,
-    manner: Manner,
-    parcels: Vec<Result<Parcel, Refusal>>,
+    manner: WireFormat,
+    parcels: Vec<Result<OutgoingPart, Refusal>>,
     parallel: usize,
     caller_gone: &watch::Receiver<bool>,
-) -> Vec<Outcome> {
-    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(parcels.len());
+) -> Vec<PartOutcome> {
+    let mut outcomes: Vec<Option<PartOutcome>> = Vec::with_capacity(parcels.len());
     let mut waiting = Vec::new();
     for (place, parcel) in parcels.into_iter().enumerate() {
         let outcome = match parcel {
-            Err(refusal) => Some(Outcome::unsent(refusal)),
-            Ok(parcel) => match remembered(core, &parcel) {
-                Some(said) => Some(Outcome { fate: Fate::Remembered(said), upstream_status: None, delivered: None }),
+            Err(refusal) => Some(PartOutcome::unsent(refusal)),
+            Ok(parcel) => match remembered(shared, &parcel) {
+                Some(said) => {
+                    Some(PartOutcome { fate: PartResult::Remembered(said), upstream_status: None, delivered: None })
+                }
                 None => {
                     waiting.push((place, parcel));
                     None
@@ -103,7 +106,7 @@ pub async fn send_all(
     if let [_] = waiting.as_slice() {
         // Nearly all exports: no task of its own.
         for (place, parcel) in waiting {
-            let outcome = send(house, core, account, manner, parcel, caller_gone.clone()).await;
+            let outcome = send(snapshot, shared, account, manner, parcel, caller_gone.clone()).await;
             outcomes.get_mut(place).map(|slot| slot.insert(outcome));
         }
     } else {
@@ -114,8 +117,9 @@ pub async fn send_all(
             while tasks.len() < parallel.max(1)
                 && let Some((place, parcel)) = waiting.next()
             {
-                let (house, core, account, gone) = (house.clone(), core.clone(), account.clone(), caller_gone.clone());
-                tasks.spawn(async move { (place, send(&house, &core, &account, manner, parcel, gone).await) });
+                let (snapshot, shared, account, gone) =
+                    (snapshot.clone(), shared.clone(), account.clone(), caller_gone.clone());
+                tasks.spawn(async move { (place, send(&snapshot, &shared, &account, manner, parcel, gone).await) });
             }
             match tasks.join_next().await {
                 Some(Ok((place, outcome))) => drop(outcomes.get_mut(place).map(|slot| slot.insert(outcome))),
@@ -125,26 +129,26 @@ pub async fn send_all(
             }
         }
     }
-    let lost = || Outcome::unsent(Refusal::new(Reason::InternalError));
+    let lost = || PartOutcome::unsent(Refusal::new(Reason::InternalError));
     outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
 }
 
-fn remembered(core: &Core, parcel: &Parcel) -> Option<Option<PartialSuccess>> {
-    core.remembered.find(parcel.key.as_ref()?, core.clock.now())
+fn remembered(shared: &Shared, parcel: &OutgoingPart) -> Option<Option<PartialSuccess>> {
+    shared.remembered.find(parcel.key.as_ref()?, shared.clock.now())
 }
 
 async fn send(
-    house: &House,
-    core: &Core,
+    snapshot: &Snapshot,
+    shared: &Shared,
     account: &Account,
-    manner: Manner,
-    parcel: Parcel,
+    manner: WireFormat,
+    parcel: OutgoingPart,
     caller_gone: watch::Receiver<bool>,
-) -> Outcome {
-    let Parcel { route, lease, backend, headers, body, key: _ } = parcel;
-    let errand = Errand {
-        house,
-        core,
+) -> PartOutcome {
+    let OutgoingPart { route, lease, backend, headers, body, key: _ } = parcel;
+    let errand = UpstreamRequest {
+        snapshot,
+        shared,
         account,
         route: &route,
         backend: &backend,
@@ -158,17 +162,17 @@ async fn send(
     match deliver(&errand, lease, &mut body, &mut upstream_status).await {
         Ok(mut delivered) => {
             let fate = match success::settle(manner, &mut delivered.said) {
-                Some(said) => Fate::Taken(said),
+                Some(said) => PartResult::Taken(said),
                 None => judge(&delivered.said),
             };
-            Outcome { fate, upstream_status, delivered: Some(delivered) }
+            PartOutcome { fate, upstream_status, delivered: Some(delivered) }
         }
-        Err(refusal) => Outcome { fate: Fate::Again(refusal), upstream_status, delivered: None },
+        Err(refusal) => PartOutcome { fate: PartResult::Again(refusal), upstream_status, delivered: None },
     }
 }
 
 /// What an answer that is no success means for the part.
-fn judge(said: &Said) -> Fate {
+fn judge(said: &Said) -> PartResult {
     match said {
         Said::Http(answer) => {
             if answer.headers.contains_key(header::CONTENT_ENCODING) {
@@ -176,30 +180,30 @@ fn judge(said: &Said) -> Fate {
             }
             match answer.status.as_u16() {
                 status if is_of_the_way(status) => unusable(),
-                429 => Fate::Again(Refusal::wait(Reason::UpstreamThrottled, retry_after(&answer.headers))),
-                502 | 503 => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
-                504 => Fate::Again(Refusal::new(Reason::UpstreamTimeout)),
-                400..=599 => Fate::Refused(None),
+                429 => PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, retry_after(&answer.headers))),
+                502 | 503 => PartResult::Again(Refusal::new(Reason::UpstreamUnavailable)),
+                504 => PartResult::Again(Refusal::new(Reason::UpstreamTimeout)),
+                400..=599 => PartResult::Refused(None),
                 _ => unusable(),
             }
         }
         Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
             // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
-            (200, Some(8)) if !has_details(answer) => Fate::Refused(None),
-            (200, Some(8)) | (429, _) => Fate::Again(Refusal::wait(Reason::UpstreamThrottled, 5)),
-            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
+            (200, Some(8)) if !has_details(answer) => PartResult::Refused(None),
+            (200, Some(8)) | (429, _) => PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, 5)),
+            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => PartResult::Again(Refusal::new(Reason::UpstreamUnavailable)),
             // There are no more (gRPC, "Status codes and their use").
-            (200, Some(0..=16)) => Fate::Refused(None),
+            (200, Some(0..=16)) => PartResult::Refused(None),
             // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
-            (502 | 503, _) => Fate::Again(Refusal::new(Reason::UpstreamUnavailable)),
-            (504, _) => Fate::Again(Refusal::new(Reason::UpstreamTimeout)),
+            (502 | 503, _) => PartResult::Again(Refusal::new(Reason::UpstreamUnavailable)),
+            (504, _) => PartResult::Again(Refusal::new(Reason::UpstreamTimeout)),
             _ => unusable(),
         },
     }
 }
 
-fn unusable() -> Fate {
-    Fate::Again(Refusal::new(Reason::UpstreamAnswerUnusable))
+fn unusable() -> PartResult {
+    PartResult::Again(Refusal::new(Reason::UpstreamAnswerUnusable))
 }
 
 /// `google.rpc.RetryInfo` travels in here.
@@ -218,8 +222,8 @@ mod tests {
     /// `final`, or why the part comes again.
     fn word(said: &Said) -> &'static str {
         match judge(said) {
-            Fate::Refused(None) => "final",
-            Fate::Again(refusal) => refusal.reason.code(),
+            PartResult::Refused(None) => "final",
+            PartResult::Again(refusal) => refusal.reason.code(),
             _ => "taken",
         }
     }

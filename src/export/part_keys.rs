@@ -14,7 +14,7 @@ use crate::forward::Backend;
 use crate::identify::Facts;
 use crate::memory::{ExportDigest, Likeness, PartKey, PartScope, Remembered};
 use crate::otlp::{Export, PartialSuccess, Signal};
-use crate::state::Core;
+use crate::state::Shared;
 use crate::state::work;
 
 /// Those of one export.
@@ -46,14 +46,14 @@ impl<'a> PartKeys<'a> {
     /// taken and its caller left before it was told, a retry doubles it, as it would without a gateway: OTLP delivers at
     /// least once (specification, "Duplicate Data"). To prevent that would cost every small export two digests.
     pub fn new(
-        core: &'a Core,
+        shared: &'a Shared,
         sender: &'a Facts,
         signal: Signal,
         export: &Export,
         parts: usize,
         is_large: bool,
     ) -> Self {
-        let memory = &core.remembered;
+        let memory = &shared.remembered;
         let export = export.body().clone();
         let likeness = memory.likeness((sender.method, &sender.issuer, &sender.subject), signal, export.len());
         let is_kept = parts > 1 || memory.may_know(likeness);

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora_proxy::Session;
 
 use super::dropped;
-use super::part::Manner;
+use super::part::WireFormat;
 use crate::accept::Protocol;
 use crate::call::answer::{self, Outcome};
 use crate::call::context::Walk;
@@ -40,7 +40,7 @@ pub async fn export(session: &mut Session, walk: &mut Walk, said: &Answer) -> Ou
 pub async fn exported(
     session: &mut Session,
     walk: &mut Walk,
-    manner: Manner,
+    manner: WireFormat,
     message: Vec<u8>,
     dropped: HeaderMap,
 ) -> Outcome {

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use tokio::sync::watch;
 
 use super::rewritten::{leaving, pack, within_attributes};
-use super::send::{Delivered, Errand, Said, deadline, deliver, is_of_the_way};
+use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::streamed;
 use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Shown};
 use crate::apps::{Mark, NodeId};
@@ -26,7 +26,7 @@ use crate::identify::Identity;
 use crate::lightstep::{self, Format, Particulars, Report, Service, Token};
 use crate::limits::Reservation;
 use crate::media_type;
-use crate::memory::live::Beat;
+use crate::memory::live::StatsUpdate;
 use crate::otlp;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
@@ -56,7 +56,7 @@ pub async fn open(
     let headers = forward::taken(ask.protocol, &ask.media_type, &session.req_header().headers);
     let mut held = walk.account().open();
     let body = body::read_whole(session, walk, arrival, ask.protocol, &mut held).await?;
-    let limit_bytes = walk.house.limits.decompressed_body_bytes;
+    let limit_bytes = walk.snapshot.limits.decompressed_body_bytes;
     let message = message(body, ask.protocol, coding, limit_bytes, &mut work, &mut held).await?;
     let bytes = message.len() as u64;
     held.grow(ask.format.working_bytes(bytes))?;
@@ -65,7 +65,7 @@ pub async fn open(
         .run(is_large, || Report::read(ask.format, message))
         .await?
         .map_err(|fault| Refusal::new(Reason::BodyMalformed).because(fault.to_string()))?;
-    within_attributes(report.most_attributes(), &walk.house.limits)?;
+    within_attributes(report.most_attributes(), &walk.snapshot.limits)?;
     if let Some(id) = report.request_id() {
         walk.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
     }
@@ -110,7 +110,7 @@ pub async fn report(
             opened
         }
         None => {
-            let work = Work::of(walk.core(), identity.facts());
+            let work = Work::of(walk.shared(), identity.facts());
             open(session, walk, arrival, ask, work).await?
         }
     };
@@ -120,11 +120,11 @@ pub async fn report(
         Token::Conflict => return Err(Fault::CredentialConflict.into()),
     }
     let Opened { report, bytes, coding, mut headers, mut held } = opened;
-    let house = walk.house.clone();
-    let core = walk.core().clone();
-    core.metrics.forged(report.forged());
-    let placed = place(&house.policy, reach, report.service());
-    let permitted = placed.and_then(|node| Ok((node, house.policy.permit(reach, node)?)));
+    let snapshot = walk.snapshot.clone();
+    let shared = walk.shared().clone();
+    shared.metrics.forged(report.forged());
+    let placed = place(&snapshot.policy, reach, report.service());
+    let permitted = placed.and_then(|node| Ok((node, snapshot.policy.permit(reach, node)?)));
     let (node, permit) = permitted.map_err(|denial| {
         walk.note_items(0, report.items());
         walk.note_denial(&denial);
@@ -137,30 +137,30 @@ pub async fn report(
         _ => None,
     };
     let defect = || Refusal::new(Reason::InternalDefect);
-    let route = route::route(&permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
+    let route = route::route(&permit, call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
     walk.note_route(&route);
-    let lease = house.vault.lend(&permit, &route)?;
+    let lease = snapshot.vault.lend(&permit, &route)?;
     let backend =
-        house.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
+        snapshot.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
     let sender = transform::sender_attributes(permit.app(), identity.facts());
-    let fixed = house.policy.stamp_attributes(node);
+    let fixed = snapshot.policy.stamp_attributes(node);
     let stamp: Vec<(&str, &str)> =
         sender.into_iter().chain(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
     let token = lease.secret().expose();
     let most = report.written_bytes_at_most(token.len(), &stamp);
     held.grow(most)?;
-    let leaving = leaving(house.ingest_settings.compression, coding);
+    let leaving = leaving(snapshot.ingest_settings.compression, coding);
     let write = || {
         let pieces = report.write(token, &stamp).map_err(|_| defect())?;
         pack(&mut headers, ask.protocol, leaving, pieces, &mut held)
     };
     // A format without a place for a whole report's stamp may grow much.
     let is_large = most > SMALL_BYTES as u64;
-    let body = Work::of(&core, identity.facts()).run(is_large, write).await??;
+    let body = Work::of(&shared, identity.facts()).run(is_large, write).await??;
     let account = walk.account().clone();
-    let errand = Errand {
-        house: &house,
-        core: &core,
+    let errand = UpstreamRequest {
+        snapshot: &snapshot,
+        shared: &shared,
         account: &account,
         route: &route,
         backend: &backend,
@@ -175,11 +175,11 @@ pub async fn report(
     let delivering = deliver(&errand, lease, &mut body, &mut walk.upstream_status);
     let delivered = body::telling(session, delivering, &tell).await?;
     drop(body);
-    let pass_commands = house.ingest_settings.pass_commands;
+    let pass_commands = snapshot.ingest_settings.pass_commands;
     let settled = settle(session, walk, ask.format, report.items(), delivered, pass_commands).await;
     if walk.accepted_items() > 0 {
-        let beat = Beat { services: service.as_slice(), items: report.items(), bytes };
-        core.pulse.accepted(permit.app(), identity.facts(), &beat, core.clock.now());
+        let beat = StatsUpdate { services: service.as_slice(), items: report.items(), bytes };
+        shared.live.accepted(permit.app(), identity.facts(), &beat, shared.clock.now());
     }
     settled
 }
@@ -262,7 +262,7 @@ async fn settle(
 /// What the client is told where the backend took a report and said so in words that are not its format's.
 fn success(walk: &Walk, format: Format) -> (&'static str, Vec<u8>) {
     let particulars =
-        Particulars { now: Some(walk.core().clock.now()), firehose_request: walk.firehose_request.as_deref() };
+        Particulars { now: Some(walk.shared().clock.now()), firehose_request: walk.firehose_request.as_deref() };
     lightstep::success(format, &particulars)
 }
 

@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use tokio::sync::watch;
 
 use super::dropped;
-use super::part::{Fate, Manner, Outcome, Parcel, send_all};
+use super::part::{OutgoingPart, PartOutcome, PartResult, WireFormat, send_all};
 use super::part_keys::PartKeys;
 use super::send::{Said, deadline};
 use super::tally::Tally;
@@ -48,9 +48,9 @@ pub async fn export(
     arrival: &Arrival,
     asked: &Asked<'_>,
 ) -> Result<(), Refusal> {
-    let house = walk.house.clone();
-    let core = walk.core().clone();
-    let manner = Manner {
+    let snapshot = walk.snapshot.clone();
+    let shared = walk.shared().clone();
+    let manner = WireFormat {
         signal: asked.ask.signal,
         protocol: asked.ask.protocol,
         encoding: asked.ask.encoding,
@@ -61,43 +61,43 @@ pub async fn export(
     let headers = forward::taken(manner.protocol, asked.ask.media_type(), &session.req_header().headers);
     let mut held = walk.account().open();
     let body = body::read_whole(session, walk, arrival, manner.protocol, &mut held).await?;
-    let mut work = Work::of(&core, asked.identity.facts());
-    let limit_bytes = house.limits.decompressed_body_bytes;
+    let mut work = Work::of(&shared, asked.identity.facts());
+    let limit_bytes = snapshot.limits.decompressed_body_bytes;
     let message = message(body, manner.protocol, coding, limit_bytes, &mut work, &mut held).await?;
     let bytes = message.len() as u64;
     // An empty body says as much as an empty object does.
     let is_blank = message.is_empty() && manner.encoding == Encoding::Json;
     let message = if is_blank { Bytes::from_static(b"{}") } else { message };
     let is_large = message.len() > SMALL_BYTES;
-    let read = || Export::read(manner.signal, manner.encoding, message, house.policy.wanted());
+    let read = || Export::read(manner.signal, manner.encoding, message, snapshot.policy.wanted());
     let export = work
         .run(is_large, read)
         .await?
         .map_err(|fault| Refusal::new(Reason::BodyMalformed).because(fault.to_string()))?;
     held.grow(export.working_bytes())?;
-    within_attributes(export.most_attributes(), &house.limits)?;
+    within_attributes(export.most_attributes(), &snapshot.limits)?;
     if export.is_empty() {
         work.pause();
         return empty(session, walk, manner).await;
     }
     let is_large = is_large || export.groups().len() > SMALL_GROUPS;
     let take_apart = || {
-        let split = transform::split(&export, &house.policy, asked.reach);
+        let split = transform::split(&export, &snapshot.policy, asked.reach);
         let tally = Tally::of(&export, &split, bytes);
         (split, tally)
     };
     let (split, tally) = work.run(is_large, take_apart).await?;
     work.pause();
-    core.metrics.forged(export.forged());
+    shared.metrics.forged(export.forged());
     walk.note_split(&split);
     if let (true, Some(denial)) = (split.parts.is_empty(), &split.rejected.denial) {
         walk.note_denial(denial);
         return Err(Refusal::from(denial));
     }
-    throttle::take(walk, &export, bytes, &split).await.inspect_err(|_| tally.failed(&core, &split))?;
-    let leaving = leaving(house.ingest_settings.compression, coding);
+    throttle::take(walk, &export, bytes, &split).await.inspect_err(|_| tally.failed(&shared, &split))?;
+    let leaving = leaving(snapshot.ingest_settings.compression, coding);
     let facts = asked.identity.facts();
-    let mut keys = PartKeys::new(&core, facts, manner.signal, &export, split.parts.len(), is_large);
+    let mut keys = PartKeys::new(&shared, facts, manner.signal, &export, split.parts.len(), is_large);
     let wrap_all = || {
         let mut parcels = Vec::with_capacity(split.parts.len());
         for (place, part) in split.parts.iter().enumerate() {
@@ -111,11 +111,11 @@ pub async fn export(
     let parcels = work.run(is_large, wrap_all).await?;
     work.pause();
     drop(export);
-    let parallel = house.ingest_settings.parallel_parts;
+    let parallel = snapshot.ingest_settings.parallel_parts;
     let (tell, gone) = watch::channel(false);
-    let sending = send_all(&house, &core, walk.account(), manner, parcels, parallel, &gone);
+    let sending = send_all(&snapshot, &shared, walk.account(), manner, parcels, parallel, &gone);
     let outcomes = body::telling(session, sending, &tell).await;
-    tally.settle(&core, &split, &outcomes, facts);
+    tally.settle(&shared, &split, &outcomes, facts);
     finish(session, walk, manner, split, outcomes, &keys).await
 }
 
@@ -129,7 +129,7 @@ pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
 }
 
 /// Answers an export that carries nothing: there is nothing that an app, a permit or a backend is needed for.
-async fn empty(session: &mut Session, walk: &mut Walk, manner: Manner) -> Result<(), Refusal> {
+async fn empty(session: &mut Session, walk: &mut Walk, manner: WireFormat) -> Result<(), Refusal> {
     walk.note_own();
     walk.note_items(0, 0);
     walk.note_detail(Some("the export is empty".to_owned()));
@@ -153,25 +153,25 @@ pub fn leaving(configured: Compression, came: Coding) -> Coding {
 fn wrap(
     walk: &Walk,
     asked: &Asked<'_>,
-    manner: Manner,
+    manner: WireFormat,
     leaving: Coding,
     headers: &HeaderMap,
     export: &Export,
     (place, part): (usize, &Part),
     keys: &mut PartKeys<'_>,
     held: &mut Reservation,
-) -> Result<Parcel, Refusal> {
-    let house = &walk.house;
+) -> Result<OutgoingPart, Refusal> {
+    let snapshot = &walk.snapshot;
     let defect = || Refusal::new(Reason::InternalDefect);
     let permit = part.permits().next().ok_or_else(defect)?;
-    let route = route::route(permit, asked.call, &house.profile, &house.organization).ok_or_else(defect)?;
-    let lease = house.vault.lend(permit, &route)?;
+    let route = route::route(permit, asked.call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
+    let lease = snapshot.vault.lend(permit, &route)?;
     let backend =
-        house.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
-    let stamps = part.stamps(&house.policy, asked.identity.facts());
+        snapshot.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
+    let stamps = part.stamps(&snapshot.policy, asked.identity.facts());
     let growth = part.growth_bytes(&stamps, manner.encoding);
     // Very many tiny resources: the stamps would be far larger than the export.
-    if growth > house.limits.decompressed_body_bytes {
+    if growth > snapshot.limits.decompressed_body_bytes {
         return Err(Fault::BodyTooLarge.into());
     }
     held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding))?;
@@ -179,7 +179,7 @@ fn wrap(
     keys.keep(place, &backend, part.project().unwrap_or_default(), &pieces);
     let mut headers = headers.clone();
     let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
-    Ok(Parcel { route, lease, backend, headers, body, key: None })
+    Ok(OutgoingPart { route, lease, backend, headers, body, key: None })
 }
 
 /// Compresses and frames what goes out, and says so in its head.
@@ -217,9 +217,9 @@ pub fn pack(
 async fn finish(
     session: &mut Session,
     walk: &mut Walk,
-    manner: Manner,
+    manner: WireFormat,
     split: Split,
-    mut outcomes: Vec<Outcome>,
+    mut outcomes: Vec<PartOutcome>,
     keys: &PartKeys<'_>,
 ) -> Result<(), Refusal> {
     let mut merged = PartialSuccess { rejected: split.rejected.items, message: String::new() };
@@ -232,7 +232,7 @@ async fn finish(
     for (place, (part, outcome)) in split.parts.iter().zip(&outcomes).enumerate() {
         let mut taken = 0;
         let (rejected, reason) = match &outcome.fate {
-            Fate::Taken(said) | Fate::Remembered(said) => {
+            PartResult::Taken(said) | PartResult::Remembered(said) => {
                 has_taken = true;
                 let rejected = said.as_ref().map_or(0, |said| said.rejected.min(part.items()));
                 taken = part.items() - rejected;
@@ -240,18 +240,18 @@ async fn finish(
                 if let Some(said) = said {
                     add_words(&mut merged.message, &said.message);
                 }
-                (rejected, if matches!(outcome.fate, Fate::Taken(_)) { Reason::Ok } else { Reason::Remembered })
+                (rejected, if matches!(outcome.fate, PartResult::Taken(_)) { Reason::Ok } else { Reason::Remembered })
             }
-            Fate::Refused(None) => {
+            PartResult::Refused(None) => {
                 add_words(&mut merged.message, "the backend refused a part of the export");
                 (part.items(), Reason::UpstreamRefused)
             }
-            Fate::Refused(Some(refusal)) => {
+            PartResult::Refused(Some(refusal)) => {
                 add_words(&mut merged.message, "a part of the export is larger than this gateway accepts");
                 final_refusal.get_or_insert_with(|| refusal.clone());
                 (part.items(), refusal.reason)
             }
-            Fate::Again(refusal) => {
+            PartResult::Again(refusal) => {
                 let worse = again.as_ref().is_none_or(|first| weight(refusal) > weight(first));
                 if worse {
                     again = Some(refusal.clone());
@@ -265,15 +265,15 @@ async fn finish(
     walk.note_items(accepted, merged.rejected);
     // One part and nothing of ours to say: the backend's own answer.
     if let [only] = outcomes.as_mut_slice()
-        && (split.rejected.groups == 0 || !matches!(only.fate, Fate::Taken(_)))
+        && (split.rejected.groups == 0 || !matches!(only.fate, PartResult::Taken(_)))
         && let Some(delivered) = only.delivered.take()
     {
-        if let Fate::Again(refusal) = &only.fate
+        if let PartResult::Again(refusal) = &only.fate
             && refusal.reason == Reason::UpstreamAnswerUnusable
         {
             return Err(refusal.clone());
         }
-        let is_taken = matches!(only.fate, Fate::Taken(_));
+        let is_taken = matches!(only.fate, PartResult::Taken(_));
         let passed = streamed::pass_on(session, walk, delivered).await;
         if is_taken && passed.is_ok() {
             keys.forget();
@@ -324,12 +324,12 @@ fn add_words(to: &mut String, words: &str) {
 }
 
 /// Keeps in mind what was taken, so that a retry sends only what is missing.
-fn remember(walk: &Walk, outcomes: &[Outcome], keys: &PartKeys<'_>) {
-    let now = walk.core().clock.now();
-    let kept = i64::try_from(walk.house.ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
+fn remember(walk: &Walk, outcomes: &[PartOutcome], keys: &PartKeys<'_>) {
+    let now = walk.shared().clock.now();
+    let kept = i64::try_from(walk.snapshot.ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
     let taken = outcomes.iter().enumerate().filter_map(|(place, outcome)| match &outcome.fate {
-        Fate::Taken(said) | Fate::Remembered(said) => Some((place, said)),
-        Fate::Refused(_) | Fate::Again(_) => None,
+        PartResult::Taken(said) | PartResult::Remembered(said) => Some((place, said)),
+        PartResult::Refused(_) | PartResult::Again(_) => None,
     });
     keys.remember(taken, UnixMillis(now.0.saturating_add(kept)), now);
 }

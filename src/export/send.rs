@@ -19,16 +19,16 @@ use crate::media_type::{self, MediaType};
 use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Route;
-use crate::state::{Core, House};
+use crate::state::{Shared, Snapshot};
 use crate::vault::Lease;
 
 /// The largest answer to an export (OTLP specification: 4 MiB).
 const ANSWER_LIMIT_BYTES: u64 = 4 << 20;
 
 /// All that an export needs on its way but the body and the credential.
-pub struct Errand<'a> {
-    pub house: &'a House,
-    pub core: &'a Core,
+pub struct UpstreamRequest<'a> {
+    pub snapshot: &'a Snapshot,
+    pub shared: &'a Shared,
     /// The caller that the answer is held for.
     pub account: &'a Account,
     pub route: &'a Route,
@@ -81,8 +81,8 @@ impl Said {
         is_html && !matches!(self.status().as_u16(), 401 | 403 | 413 | 429 | 502..=504)
     }
 
-    fn without_credentials(&mut self, errand: &Errand<'_>) {
-        let mut guard = EchoGuard::new(errand.core, errand.house, errand.route.path_and_query());
+    fn without_credentials(&mut self, errand: &UpstreamRequest<'_>) {
+        let mut guard = EchoGuard::new(errand.shared, errand.snapshot, errand.route.path_and_query());
         match self {
             Said::Http(answer) => guard.answer(answer),
             Said::Grpc(answer) => guard.grpc(answer),
@@ -121,7 +121,7 @@ fn speaks_of_tokens(words: &[u8]) -> bool {
 
 /// Sends the body. `upstream_status` is the last status that came, also if the delivery fails.
 pub async fn deliver<S: Supply>(
-    errand: &Errand<'_>,
+    errand: &UpstreamRequest<'_>,
     mut lease: Lease,
     body: &mut Replayable<S>,
     upstream_status: &mut Option<u16>,
@@ -143,39 +143,39 @@ pub async fn deliver<S: Supply>(
         *upstream_status = Some(said.status().as_u16());
         if said.is_page() {
             let upstream = errand.route.upstream().name();
-            errand.core.page_answered(upstream, errand.route.project().unwrap_or("none"));
+            errand.shared.page_answered(upstream, errand.route.project().unwrap_or("none"));
             return Err(Refusal::new(Reason::UpstreamPage));
         }
         if !said.refuses_us(errand.is_sealed) {
             said.without_credentials(errand);
             return Ok(Delivered { said, held });
         }
-        errand.core.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
+        errand.shared.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
         let next =
-            lease.refused(errand.core.clock.now()).filter(|_| !tried_again && !errand.is_sealed && body.rewind());
+            lease.refused(errand.shared.clock.now()).filter(|_| !tried_again && !errand.is_sealed && body.rewind());
         lease = next.ok_or_else(|| Refusal::new(Reason::CredentialRefusedByUpstream))?;
         tried_again = true;
     }
 }
 
 async fn once<S: Supply>(
-    errand: &Errand<'_>,
+    errand: &UpstreamRequest<'_>,
     lease: &Lease,
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
 ) -> Result<Said, Refusal> {
-    let Errand { house, route, backend, headers, .. } = errand;
+    let UpstreamRequest { snapshot, route, backend, headers, .. } = errand;
     let defect = |_| Refusal::new(Reason::InternalDefect);
     match errand.protocol {
         Protocol::Http => {
-            let profile = &house.profile;
-            let head = forward::http1(&Method::POST, route, lease, backend, profile, &house.organization, headers)
+            let profile = &snapshot.profile;
+            let head = forward::http1(&Method::POST, route, lease, backend, profile, &snapshot.organization, headers)
                 .map_err(defect)?;
             Ok(Said::Http(forward::exchange(backend, &head, Repeat::Unsent, body, intake).await?))
         }
         Protocol::Grpc => {
             let patience = errand.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let head = forward::grpc(route, lease, backend, &house.profile, headers, patience).map_err(defect)?;
+            let head = forward::grpc(route, lease, backend, &snapshot.profile, headers, patience).map_err(defect)?;
             Ok(Said::Grpc(forward::exchange_grpc(backend, head, body, intake).await?))
         }
     }

@@ -7,8 +7,8 @@
 use http::header;
 use pingora_proxy::Session;
 
-use super::part::Manner;
-use super::send::{Delivered, Errand, Said, deadline, deliver, is_of_the_way};
+use super::part::WireFormat;
+use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::{reply, success};
 use crate::accept::{Arrival, IngestAsk};
 use crate::call::body::{Flowing, client_closed};
@@ -31,15 +31,15 @@ pub async fn export(
     lease: Lease,
     backend: &Backend,
 ) -> Result<(), Refusal> {
-    let house = walk.house.clone();
-    let core = walk.core().clone();
+    let snapshot = walk.snapshot.clone();
+    let shared = walk.shared().clone();
     let protocol = ask.protocol;
     let headers = forward::taken(protocol, ask.media_type(), &session.req_header().headers);
     let (headers, deadline) = (&headers, deadline(ask.patience));
     let account = walk.account().clone();
-    let errand = Errand {
-        house: &house,
-        core: &core,
+    let errand = UpstreamRequest {
+        snapshot: &snapshot,
+        shared: &shared,
         account: &account,
         route,
         backend,
@@ -48,12 +48,12 @@ pub async fn export(
         is_sealed: false,
         deadline,
     };
-    let pace = BodyPace::new(&house.limits, protocol);
+    let pace = BodyPace::new(&snapshot.limits, protocol);
     let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
     let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await;
     drop(body);
     let mut delivered = delivered?;
-    let manner = Manner { signal: ask.signal, encoding: ask.encoding, protocol, deadline };
+    let manner = WireFormat { signal: ask.signal, encoding: ask.encoding, protocol, deadline };
     if let Some(Some(said)) = success::settle(manner, &mut delivered.said)
         && said.rejected > 0
     {

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::dropped;
-use super::part::Manner;
+use super::part::WireFormat;
 use super::send::Said;
 use crate::forward::{Answer, GrpcAnswer, grpc_code};
 use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, PartialSuccess};
 
 /// What a success says; `None`: it is no success. The answer is made one that an exporter reads.
-pub fn settle(manner: Manner, said: &mut Said) -> Option<Option<PartialSuccess>> {
+pub fn settle(manner: WireFormat, said: &mut Said) -> Option<Option<PartialSuccess>> {
     match said {
         Said::Http(answer) => answer.status.is_success().then(|| http(manner, answer)),
         Said::Grpc(answer) => {
@@ -26,7 +26,7 @@ pub fn settle(manner: Manner, said: &mut Said) -> Option<Option<PartialSuccess>>
     }
 }
 
-fn http(manner: Manner, answer: &mut Answer) -> Option<PartialSuccess> {
+fn http(manner: WireFormat, answer: &mut Answer) -> Option<PartialSuccess> {
     let is_coded = answer.headers.contains_key(header::CONTENT_ENCODING);
     let encoding = encoding(&answer.headers, manner.encoding).filter(|_| !is_coded);
     let read = encoding.and_then(|encoding| otlp::read_answer(manner.signal, encoding, &answer.body).ok());
@@ -53,7 +53,7 @@ fn encoding(headers: &HeaderMap, asked: Encoding) -> Option<Encoding> {
     if kind.is(media_type::PROTOBUF) { Some(Encoding::Protobuf) } else { Some(asked) }
 }
 
-fn grpc(manner: Manner, answer: &mut GrpcAnswer) -> Option<PartialSuccess> {
+fn grpc(manner: WireFormat, answer: &mut GrpcAnswer) -> Option<PartialSuccess> {
     let read = unframed(&answer.body).and_then(|body| {
         // What is framed may still be nothing that we can read.
         otlp::read_answer(manner.signal, Encoding::Protobuf, &body).ok()
@@ -91,8 +91,8 @@ mod tests {
     use crate::accept::Protocol;
     use crate::otlp::Signal;
 
-    fn manner(protocol: Protocol, encoding: Encoding) -> Manner {
-        Manner { signal: Signal::Traces, encoding, protocol, deadline: None }
+    fn manner(protocol: Protocol, encoding: Encoding) -> WireFormat {
+        WireFormat { signal: Signal::Traces, encoding, protocol, deadline: None }
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

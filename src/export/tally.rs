@@ -1,15 +1,15 @@
 //! What a split export brings to which app, for the live numbers.
 //!
-//! What it does: counts an export's items by app and service before it is sent, and tells the pulse once it is known what
+//! What it does: counts an export's items by app and service before it is sent, and tells the live figures once it is known what
 //! became of each part. What it refuses to know: encodings, answers. Invariants: nothing counts as accepted that the
 //! backend has not taken now; of an export of very many resources only the first are looked at for their services.
 
-use super::part::{Fate, Outcome};
+use super::part::{PartOutcome, PartResult};
 use crate::apps::{NodeId, SERVICE_NAME};
 use crate::identify::Facts;
-use crate::memory::live::Beat;
+use crate::memory::live::StatsUpdate;
 use crate::otlp::{Export, Found};
-use crate::state::Core;
+use crate::state::Shared;
 use crate::transform::{Part, Split};
 
 /// How many resources of a part are looked at for their service.
@@ -52,27 +52,27 @@ impl Tally {
     }
 
     /// All of it was refused before it was sent.
-    pub fn failed(&self, core: &Core, split: &Split) {
-        split.parts.iter().for_each(|part| failed(core, part));
+    pub fn failed(&self, shared: &Shared, split: &Split) {
+        split.parts.iter().for_each(|part| failed(shared, part));
     }
 
     /// Tells what became of the parts.
-    pub fn settle(&self, core: &Core, split: &Split, outcomes: &[Outcome], sender: &Facts) {
-        let now = core.clock.now();
+    pub fn settle(&self, shared: &Shared, split: &Split, outcomes: &[PartOutcome], sender: &Facts) {
+        let now = shared.clock.now();
         for ((apps, part), outcome) in self.0.iter().zip(&split.parts).zip(outcomes) {
             let rejected = match &outcome.fate {
-                Fate::Taken(said) => said.as_ref().map_or(0, |said| said.rejected),
+                PartResult::Taken(said) => said.as_ref().map_or(0, |said| said.rejected),
                 // It was counted when it was taken.
-                Fate::Remembered(_) => continue,
-                Fate::Refused(_) | Fate::Again(_) => u64::MAX,
+                PartResult::Remembered(_) => continue,
+                PartResult::Refused(_) | PartResult::Again(_) => u64::MAX,
             };
             if part.items() > 0 && rejected >= part.items() || rejected == u64::MAX {
-                failed(core, part);
+                failed(shared, part);
                 continue;
             }
             for (app, permit) in apps.iter().zip(part.permits()) {
-                let beat = Beat { services: &app.services, items: app.items, bytes: app.bytes };
-                core.pulse.accepted(permit.app(), sender, &beat, now);
+                let beat = StatsUpdate { services: &app.services, items: app.items, bytes: app.bytes };
+                shared.live.accepted(permit.app(), sender, &beat, now);
             }
         }
     }
@@ -88,6 +88,6 @@ impl OfApp {
     }
 }
 
-fn failed(core: &Core, part: &Part) {
-    part.permits().for_each(|permit| core.pulse.failed(permit.app(), core.clock.now()));
+fn failed(shared: &Shared, part: &Part) {
+    part.permits().for_each(|permit| shared.live.failed(permit.app(), shared.clock.now()));
 }

@@ -13,7 +13,7 @@ use crate::apps::Mark;
 use crate::audit::Unwritable;
 use crate::authorize::Reach;
 use crate::call::context::Walk;
-use crate::call::throttle::Culprit;
+use crate::call::throttle::Throttle;
 use crate::call::{answer, body};
 use crate::console::csrf;
 use crate::console::{api, site};
@@ -24,7 +24,7 @@ use crate::export::streamed;
 use crate::identify::{Identity, Login, Method};
 use crate::limits::{Spent, Turn};
 use crate::memory::coalesce::Source;
-use crate::memory::live::Beat;
+use crate::memory::live::StatsUpdate;
 use crate::query::proxy::Question;
 use crate::query::subtree;
 use crate::query::{proxy, reply};
@@ -41,20 +41,22 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         return Err(broken.fault.into());
     }
     walk.firehose_request = accept::firehose_request(&session.req_header().headers);
-    let house = walk.house.clone();
-    let assertions = house.identifier.assertion_headers();
-    let (mut caller, call) = accept::read(session.req_header(), connection, &house.profile, assertions, &house.limits)
-        .map_err(|head| {
-            let path = session.req_header().uri.path().to_owned();
-            // Over HTTP/2 a method may be as long as the whole head.
-            let method = session.req_header().method.as_str().chars().take(16).collect();
-            walk.note_broken(method, path, head.dialect);
-            if head.fault == Fault::CookieConflict {
-                // Nobody should have to look for the cookie that shuts them out.
-                walk.set_cookies.extend(Login::cleared());
-            }
-            Refusal::from(head.fault)
-        })?;
+    let snapshot = walk.snapshot.clone();
+    let assertions = snapshot.identifier.assertion_headers();
+    let (mut caller, call) =
+        accept::read(session.req_header(), connection, &snapshot.profile, assertions, &snapshot.limits).map_err(
+            |head| {
+                let path = session.req_header().uri.path().to_owned();
+                // Over HTTP/2 a method may be as long as the whole head.
+                let method = session.req_header().method.as_str().chars().take(16).collect();
+                walk.note_broken(method, path, head.dialect);
+                if head.fault == Fault::CookieConflict {
+                    // Nobody should have to look for the cookie that shuts them out.
+                    walk.set_cookies.extend(Login::cleared());
+                }
+                Refusal::from(head.fault)
+            },
+        )?;
     caller.address = arrival.client.ip;
     walk.note_call(&call);
     if call.dialect == Dialect::Page {
@@ -63,7 +65,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     if let Err(spent) = arrival.place {
         return Err(Refusal::from(spent).because("of the calls at once"));
     }
-    let slot = walk.core().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
+    let slot = walk.shared().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
         Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
         Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),
     })?;
@@ -79,7 +81,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     let (caller, opened, turn) = with_body(session, walk, arrival, caller, &call).await?;
     // A digest, which only a body that may hold a token is compared with.
     let shown = matches!(call.ask, Ask::Legacy(_)).then(|| caller.shown());
-    let identity = house.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection))?;
+    let identity = snapshot.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection))?;
     drop(turn);
     walk.note_identity(identity.facts());
     if let Some(proven) = identity.session() {
@@ -94,15 +96,15 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         Ask::Site(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Reason::PathUnknown)),
         Ask::Unacceptable(fault) => Err((*fault).into()),
         Ask::Own(ask) => {
-            let page = api::page(&house, &identity, ask, walk.now());
+            let page = api::page(&snapshot, &identity, ask, walk.now());
             let page = page.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
             walk.note_operation("own");
             walk.note_own();
             answer::own(session, walk, page).await.map_err(|_| Refusal::new(Reason::ClientClosed))
         }
-        Ask::Ingest(ask) if house.ingest_settings.stamp => {
+        Ask::Ingest(ask) if snapshot.ingest_settings.stamp => {
             let reach = reach(walk, &identity, &call)?;
-            let culprit = Culprit::identity(walk, identity.facts());
+            let culprit = Throttle::identity(walk, identity.facts());
             culprit.check(walk)?;
             let asked = rewritten::Asked { call: &call, ask, identity: &identity, reach: &reach };
             let outcome = rewritten::export(session, walk, arrival, &asked).await;
@@ -115,7 +117,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         Ask::Legacy(ask) => {
             let shown = shown.ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
             let reach = reach(walk, &identity, &call)?;
-            let culprit = Culprit::identity(walk, identity.facts());
+            let culprit = Throttle::identity(walk, identity.facts());
             culprit.check(walk)?;
             let asked = report::Asked { call: &call, ask, identity: &identity, reach: &reach };
             let outcome = report::report(session, walk, arrival, &asked, opened, shown).await;
@@ -143,16 +145,16 @@ async fn with_body(
         Ask::Legacy(ask) if ask.body_first => ask,
         _ => return Ok((caller, None, None)),
     };
-    let turn = walk.core().unproven.take(caller.address).await;
+    let turn = walk.shared().unproven.take(caller.address).await;
     let turn = turn.ok_or_else(|| Refusal::new(Reason::UnprovenReadsBusy))?;
-    let work = Work::of_address(walk.core(), arrival.client.ip);
+    let work = Work::of_address(walk.shared(), arrival.client.ip);
     let opened = report::open(session, walk, arrival, ask, work).await?;
     Ok((opened.identifies(caller)?, Some(opened), Some(turn)))
 }
 
 /// Where the caller may write, decided on the head.
 fn reach(walk: &mut Walk, identity: &Identity, call: &Call) -> Result<Reach, Refusal> {
-    let reach = walk.house.policy.reach(identity, call, walk.now());
+    let reach = walk.snapshot.policy.reach(identity, call, walk.now());
     reach.map_err(|denial| {
         walk.note_denial(&denial);
         Refusal::from(&denial)
@@ -165,7 +167,7 @@ fn note_meant(walk: &mut Walk, reach: &Reach, outcome: &Result<(), Refusal>) -> 
     let unread = outcome.as_ref().is_err_and(|refusal| refusal.class != Class::Denied)
         && !walk.is_permitted()
         && !walk.is_read();
-    let policy = &walk.house.policy;
+    let policy = &walk.snapshot.policy;
     if unread
         && let Ok(node) = policy.assign(reach, &|_| Mark::Absent)
         && let Ok(permit) = policy.permit(reach, node)
@@ -184,18 +186,18 @@ async fn as_it_comes(
     call: &Call,
     identity: &Identity,
 ) -> Result<(), Refusal> {
-    let house = walk.house.clone();
-    let permit = house.policy.authorize(identity, call, walk.now()).map_err(|denial| {
+    let snapshot = walk.snapshot.clone();
+    let permit = snapshot.policy.authorize(identity, call, walk.now()).map_err(|denial| {
         walk.note_denial(&denial);
         Refusal::from(&denial)
     })?;
     walk.note_permit(&permit);
-    let route = route::route(&permit, call, &house.profile, &house.organization)
+    let route = route::route(&permit, call, &snapshot.profile, &snapshot.organization)
         .ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
     walk.note_route(&route);
-    let lease = house.vault.lend(&permit, &route)?;
+    let lease = snapshot.vault.lend(&permit, &route)?;
     if let Framed::Length(length) = body::framed(session, arrival)
-        && length > house.limits.body_bytes
+        && length > snapshot.limits.body_bytes
     {
         return Err(Fault::BodyTooLarge.into());
     }
@@ -205,31 +207,31 @@ async fn as_it_comes(
             let Ask::Ingest(ask) = &call.ask else {
                 return Err(Refusal::new(Reason::InternalDefect));
             };
-            let backend = house.backend(route.upstream()).cloned();
+            let backend = snapshot.backend(route.upstream()).cloned();
             let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
             let outcome = streamed::export(session, walk, arrival, ask, &route, lease, &backend).await;
-            let core = walk.core();
+            let shared = walk.shared();
             // What is in it, nobody has read.
             let is_taken = outcome.is_ok() && walk.is_taken();
             if is_taken {
-                let beat = Beat { bytes: walk.bytes_in, ..Beat::default() };
-                core.pulse.accepted(permit.app(), identity.facts(), &beat, core.clock.now());
+                let beat = StatsUpdate { bytes: walk.bytes_in, ..StatsUpdate::default() };
+                shared.live.accepted(permit.app(), identity.facts(), &beat, shared.clock.now());
             } else {
-                core.pulse.failed(permit.app(), core.clock.now());
+                shared.live.failed(permit.app(), shared.clock.now());
             }
             outcome
         }
         Lane::Terminated(_) => {
-            let core = walk.core().clone();
+            let shared = walk.shared().clone();
             let ours = arrival.connection.origin(&call.authority);
             let account = walk.account().clone();
             let mut reserved = account.open();
-            let work = Work::of(&core, identity.facts());
+            let work = Work::of(&shared, identity.facts());
             let body = body::read_query(session, walk, arrival, work, &mut reserved).await?;
             let headers = session.req_header().headers.clone();
             let question = Question {
-                core: &core,
-                house: &house,
+                shared: &shared,
+                snapshot: &snapshot,
                 account: &account,
                 call,
                 who: identity.facts(),

@@ -19,7 +19,7 @@ use crate::call::context::Walk;
 use crate::limits::Spent;
 use crate::media_type::MediaType;
 use crate::otlp;
-use crate::state::{Core, House};
+use crate::state::{Shared, Snapshot};
 
 /// Between two looks at the state for a watch.
 const WATCH_LOOK: Duration = Duration::from_millis(250);
@@ -105,14 +105,14 @@ pub fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
 
 /// Answers a check, and counts it.
 pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, check: Check) -> Result<(), Box<Error>> {
-    let core = walk.core().clone();
+    let shared = walk.shared().clone();
     let listener = &arrival.connection.listener;
-    let count = |word: &'static str| core.metrics.health_checked(&listener.name, check.word(), word);
+    let count = |word: &'static str| shared.metrics.health_checked(&listener.name, check.word(), word);
     if let Err(spent) = arrival.place {
         count("busy");
         return busy(session, walk, check, spent).await;
     }
-    let state = state_of(&core);
+    let state = state_of(&shared);
     match check {
         Check::Http => {
             count(state.word());
@@ -131,7 +131,7 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
         Check::Grpc | Check::Watch => {}
     }
     let is_known = match service(session, walk).await {
-        Ok(service) => is_known(&walk.house, arrival, &service),
+        Ok(service) => is_known(&walk.snapshot, arrival, &service),
         Err(code) => {
             count("refused");
             return answer::grpc_status(session, walk, code).await;
@@ -139,7 +139,7 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
     };
     let state = if is_known { state } else { ServingStatus::Unknown };
     if check == Check::Watch {
-        let Some(_place) = core.watches.take(arrival.client.ip) else {
+        let Some(_place) = shared.watches.take(arrival.client.ip) else {
             count("busy");
             // A client that is told so goes on without health checks (gRFC A17); another code would keep it from exporting.
             return answer::grpc_status(session, walk, UNIMPLEMENTED).await;
@@ -174,18 +174,18 @@ async fn busy(session: &mut Session, walk: &mut Walk, check: Check, spent: Spent
     }
 }
 
-fn state_of(core: &Core) -> ServingStatus {
-    if core.readiness().ready { ServingStatus::Ready } else { ServingStatus::NotReady }
+fn state_of(shared: &Shared) -> ServingStatus {
+    if shared.readiness().ready { ServingStatus::Ready } else { ServingStatus::NotReady }
 }
 
 /// Tells the state at once and whenever it changes, until the client or the connection ends.
 async fn watch(session: &mut Session, walk: &mut Walk, arrival: &Arrival, is_known: bool) -> Result<(), Box<Error>> {
-    let core = walk.core().clone();
+    let shared = walk.shared().clone();
     let mut told = None;
     let mut looks = tokio::time::interval(WATCH_LOOK);
     answer::grpc_begin(session, walk).await?;
     loop {
-        let state = if is_known { state_of(&core) } else { ServingStatus::Unknown };
+        let state = if is_known { state_of(&shared) } else { ServingStatus::Unknown };
         if told != Some(state) {
             // A client that takes nothing holds its place no longer than for a small answer.
             answer::grpc_message(session, state.message()).await?;
@@ -217,7 +217,7 @@ async fn service(session: &mut Session, walk: &Walk) -> Result<String, u8> {
         }
         Ok(())
     };
-    tokio::time::timeout(walk.house.limits.header_timeout, reading).await.map_err(|_| DEADLINE_EXCEEDED)??;
+    tokio::time::timeout(walk.snapshot.limits.header_timeout, reading).await.map_err(|_| DEADLINE_EXCEEDED)??;
     let (compressed, message) = otlp::unframe(&body.freeze()).map_err(|_| INVALID_ARGUMENT)?;
     if compressed {
         return Err(UNIMPLEMENTED);
@@ -227,7 +227,7 @@ async fn service(session: &mut Session, walk: &Walk) -> Result<String, u8> {
 }
 
 /// The whole of it has no name; besides, the services that exports go to are known where exports are served.
-fn is_known(house: &House, arrival: &Arrival, service: &str) -> bool {
+fn is_known(snapshot: &Snapshot, arrival: &Arrival, service: &str) -> bool {
     let serves = arrival.connection.listener.serves;
-    service.is_empty() || serves.ingest && house.profile.match_grpc(&format!("/{service}/Export")).is_some()
+    service.is_empty() || serves.ingest && snapshot.profile.match_grpc(&format!("/{service}/Export")).is_some()
 }

@@ -19,11 +19,11 @@ use crate::call::{answer, cors};
 use crate::limits::Spent;
 use crate::reason::Reason;
 use crate::respond::Refusal;
-use crate::state::Core;
+use crate::state::Shared;
 
 /// The framework's view of the gateway.
 pub struct Phases {
-    pub core: Arc<Core>,
+    pub shared: Arc<Shared>,
 }
 
 type Outcome<T> = Result<T, Box<Error>>;
@@ -33,7 +33,7 @@ impl ProxyHttp for Phases {
     type CTX = Walk;
 
     fn new_ctx(&self) -> Walk {
-        Walk::new(&self.core)
+        Walk::new(&self.shared)
     }
 
     fn init_downstream_modules(&self, _: &mut pingora_core::modules::http::HttpModules) {}
@@ -49,15 +49,15 @@ impl ProxyHttp for Phases {
         if arrival.connection.is_closing() {
             session.set_keepalive(None);
         }
-        session.set_write_timeout(Some(walk.house.limits.body_timeout));
-        arrival.place = self.core.calls.enter(&arrival.connection, arrival.client.ip, &walk.house.limits);
-        let mut cut = self.core.cut.subscribe();
+        session.set_write_timeout(Some(walk.snapshot.limits.body_timeout));
+        arrival.place = self.shared.calls.enter(&arrival.connection, arrival.client.ip, &walk.snapshot.limits);
+        let mut cut = self.shared.cut.subscribe();
         if cors::is_preflight(session.req_header(), &arrival.connection) {
             // No record is begun: a browser asks by itself, before the call that has one.
             walk.arrival = Some(arrival.clone());
-            let (headers, is_allowed) = cors::preflight(session.req_header(), &walk.house, &arrival.connection);
+            let (headers, is_allowed) = cors::preflight(session.req_header(), &walk.snapshot, &arrival.connection);
             let word = if is_allowed { "allowed" } else { "refused" };
-            self.core.metrics.preflight(&arrival.connection.listener.name, word);
+            self.shared.metrics.preflight(&arrival.connection.listener.name, word);
             answer::preflight(session, walk, headers).await?;
             return Ok(true);
         }

@@ -3,7 +3,7 @@
 //! What it does: binds the listeners, swaps houses when files change, and drains before it ends.
 //! What it refuses to know: how a plan is read from files; a loader is handed in. Invariants: a reload
 //! that fails changes nothing and is seen (log, metric, record, readiness); listeners stay bound; calls
-//! in flight finish in their house.
+//! in flight finish in their snapshot.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,11 +30,11 @@ use crate::limits::Limits;
 use crate::reason::Reason;
 use crate::state::changes;
 use crate::state::changes::Digests;
-use crate::state::{Core, House, Plan, unbound};
+use crate::state::{Settings, Shared, Snapshot, unbound};
 use crate::telemetry::Metrics;
 
 /// Reads the files again. Errors are lines for the operator.
-pub type Loader = Arc<dyn Fn() -> Result<Plan, Vec<String>> + Send + Sync>;
+pub type Loader = Arc<dyn Fn() -> Result<Settings, Vec<String>> + Send + Sync>;
 
 /// Changes that come together are taken together.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -65,7 +65,7 @@ impl Mark {
 
 /// A running gateway.
 pub struct Gateway {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     addresses: Vec<(String, SocketAddr)>,
     terms: Vec<Arc<ArcSwap<Terms>>>,
     audit: AuditSettings,
@@ -74,20 +74,20 @@ pub struct Gateway {
     loader: Loader,
     events: Events,
     files: Mutex<Vec<PathBuf>>,
-    /// What they held when the present house was built.
+    /// What they held when the present snapshot was built.
     known: Mutex<Digests>,
-    /// When the files of the present house were read, Unix milliseconds.
+    /// When the files of the present snapshot were read, Unix milliseconds.
     read_at: AtomicI64,
     reloading: tokio::sync::Mutex<()>,
 }
 
 impl Gateway {
-    /// Furnishes the first house, binds and begins to accept. Must run within the runtime that serves.
-    pub async fn start(plan: Plan, loader: Loader, clock: Clock) -> Result<Arc<Self>, Vec<String>> {
+    /// Furnishes the first snapshot, binds and begins to accept. Must run within the runtime that serves.
+    pub async fn start(plan: Settings, loader: Loader, clock: Clock) -> Result<Arc<Self>, Vec<String>> {
         let metrics = Arc::new(Metrics::new().map_err(|error| vec![format!("metrics cannot be set up: {error}")])?);
         let heard = metrics.clone();
-        let events = Events::to(move |event| Core::heard(&heard, &event));
-        let house = House::build(&plan, &clock, &events, None)?;
+        let events = Events::to(move |event| Shared::heard(&heard, &event));
+        let snapshot = Snapshot::build(&plan, &clock, &events, None)?;
         let trail = Trail::open(&plan.audit).map_err(|fault| vec![fault])?;
         let mut sockets = Vec::with_capacity(plan.listeners.len());
         let mut faults = Vec::new();
@@ -102,12 +102,12 @@ impl Gateway {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let limits = house.limits.clone();
-        let terms: Vec<_> = terms(&house).map(|terms| Arc::new(ArcSwap::from_pointee(terms))).collect();
-        let core = Core::new(house, clock, trail, metrics);
-        let app = Arc::new(proxy(&core, &limits));
+        let limits = snapshot.limits.clone();
+        let terms: Vec<_> = terms(&snapshot).map(|terms| Arc::new(ArcSwap::from_pointee(terms))).collect();
+        let shared = Shared::new(snapshot, clock, trail, metrics);
+        let app = Arc::new(proxy(&shared, &limits));
         let (stage, stages) = watch::channel(Stage::Serving);
-        let witness = witness(&core);
+        let witness = witness(&shared);
         let mut addresses = Vec::new();
         let mut edges = Vec::new();
         for ((socket, terms), listener) in sockets.into_iter().zip(&terms).zip(&plan.listeners) {
@@ -117,7 +117,7 @@ impl Gateway {
                 socket,
                 terms: terms.clone(),
                 app: app.clone(),
-                census: core.census.clone(),
+                census: shared.census.clone(),
                 witness: witness.clone(),
                 stage: stages.clone(),
             };
@@ -125,15 +125,15 @@ impl Gateway {
             tracing::info!(listener = listener.name, %address, tls = listener.tls.is_some(), "listening");
         }
         let known = changes::digests(&plan.files);
-        core.metrics.reloaded(true, core.clock.now().0 as f64 / 1000.0);
-        if let Some(gap) = core.trail.gap() {
+        shared.metrics.reloaded(true, shared.clock.now().0 as f64 / 1000.0);
+        if let Some(gap) = shared.trail.gap() {
             let gap = format!("numbers {} to {}: not given, or their records were lost", gap.first, gap.last);
             tracing::warn!(gap, "the process before did not end cleanly");
-            core.event("seq_gap", Reason::UncleanStop, Some(gap));
+            shared.event("seq_gap", Reason::UncleanStop, Some(gap));
         }
-        core.event("start", Reason::Started, Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()));
+        shared.event("start", Reason::Started, Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()));
         Ok(Arc::new(Gateway {
-            core,
+            shared,
             addresses,
             terms,
             audit: plan.audit,
@@ -153,11 +153,11 @@ impl Gateway {
         &self.addresses
     }
 
-    pub fn core(&self) -> &Arc<Core> {
-        &self.core
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
-    /// Reads the files again and swaps the house, or keeps the present one and says why.
+    /// Reads the files again and swaps the snapshot, or keeps the present one and says why.
     pub async fn reload(&self) -> Result<(), Vec<String>> {
         let _one_at_a_time = self.reloading.lock().await;
         let loader = self.loader.clone();
@@ -167,9 +167,9 @@ impl Gateway {
             Ok(Err(errors)) => Err(errors),
             Err(_) => Err(vec!["reading the configuration failed".to_owned()]),
         };
-        let now = self.core.clock.now().0;
-        self.core.metrics.reloaded(result.is_ok(), now as f64 / 1000.0);
-        let mut state = self.core.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.shared.clock.now().0;
+        self.shared.metrics.reloaded(result.is_ok(), now as f64 / 1000.0);
+        let mut state = self.shared.reload.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok(()) => {
                 state.loaded_at = now;
@@ -177,20 +177,20 @@ impl Gateway {
             }
             Err(errors) => {
                 tracing::error!(errors = errors.join("; "), "reload failed: the last good configuration stays");
-                self.core.event("reload_failed", Reason::ConfigurationRefused, Some(errors.join("; ")));
+                self.shared.event("reload_failed", Reason::ConfigurationRefused, Some(errors.join("; ")));
                 state.failed = Some((now, errors.clone()));
             }
         }
         result
     }
 
-    fn take_over(&self, plan: Plan) -> Result<(), Vec<String>> {
-        let before = self.core.house.load_full();
-        let same_doors = plan.listeners.len() == before.doors.len()
+    fn take_over(&self, plan: Settings) -> Result<(), Vec<String>> {
+        let before = self.shared.snapshot.load_full();
+        let same_doors = plan.listeners.len() == before.listeners.len()
             && plan
                 .listeners
                 .iter()
-                .zip(&before.doors)
+                .zip(&before.listeners)
                 .all(|(new, old)| new.name == old.listener.name && new.address == old.listener.address);
         if !same_doors {
             return Err(vec!["listeners' names and addresses can only change by a restart".to_owned()]);
@@ -198,27 +198,27 @@ impl Gateway {
         if plan.audit != self.audit {
             return Err(vec!["`audit` can only change by a restart".to_owned()]);
         }
-        let mut house = House::build(&plan, &self.core.clock, &self.events, Some(&before))?;
+        let mut snapshot = Snapshot::build(&plan, &self.shared.clock, &self.events, Some(&before))?;
         let read = changes::digests(&plan.files);
         let changed = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            changes::changes(&before, &house, (&*known, &read))
+            changes::changes(&before, &snapshot, (&*known, &read))
         };
-        // Before the swap: no connection may be judged by old trust in the new house.
-        house.settle();
-        for (present, next) in self.terms.iter().zip(terms(&house)) {
+        // Before the swap: no connection may be judged by old trust in the new snapshot.
+        snapshot.settle();
+        for (present, next) in self.terms.iter().zip(terms(&snapshot)) {
             present.store(Arc::new(next));
         }
-        let version = house.policy.version().to_owned();
-        self.core.house.store(Arc::new(house));
+        let version = snapshot.policy.version().to_owned();
+        self.shared.snapshot.store(Arc::new(snapshot));
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = plan.files;
         self.read_at.store(plan.read_at.0, Ordering::Relaxed);
-        self.core.trail.reopen();
+        self.shared.trail.reopen();
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = read;
         tracing::info!(policy_version = version, changed, "configuration taken over");
-        self.core.trail.note(Record {
-            time: timestamp(self.core.clock.now().0),
-            request_id: self.core.request_id(),
+        self.shared.trail.note(Record {
+            time: timestamp(self.shared.clock.now().0),
+            request_id: self.shared.request_id(),
             event: "reload",
             reason: Reason::ConfigurationTakenOver,
             detail: Some(changed.into()),
@@ -290,8 +290,8 @@ impl Gateway {
     /// Says "not ready", waits, stops accepting, lets calls finish, cuts what is left, writes the last
     /// records.
     pub async fn stop(&self) {
-        let limits = self.core.house.load().limits.clone();
-        self.core.draining.store(true, Ordering::Relaxed);
+        let limits = self.shared.snapshot.load().limits.clone();
+        self.shared.draining.store(true, Ordering::Relaxed);
         tracing::info!("draining");
         tokio::time::sleep(limits.drain_delay).await;
         let _ = self.stage.send(Stage::Draining);
@@ -305,37 +305,37 @@ impl Gateway {
         };
         tokio::pin!(finish);
         if tokio::time::timeout(limits.drain_timeout, &mut finish).await.is_err() {
-            tracing::warn!(connections = self.core.census.total(), "drain timeout: connections are cut");
+            tracing::warn!(connections = self.shared.census.total(), "drain timeout: connections are cut");
             let _ = self.stage.send(Stage::Stopped);
-            self.core.cut.send_replace(true);
+            self.shared.cut.send_replace(true);
             if tokio::time::timeout(Duration::from_secs(1), &mut finish).await.is_err() {
                 aborts.iter().for_each(tokio::task::AbortHandle::abort);
             }
         }
         // HTTP/2 calls are tasks of their own, which end a moment after their connection.
         let mut looks = 0;
-        while self.core.in_flight.load(Ordering::Acquire) > 0 && looks < CUT_LOOKS {
+        while self.shared.in_flight.load(Ordering::Acquire) > 0 && looks < CUT_LOOKS {
             looks += 1;
             tokio::time::sleep(CUT_PAUSE).await;
         }
-        self.core.event("stop", Reason::Stopped, None);
-        let core = self.core.clone();
-        let _ = tokio::task::spawn_blocking(move || core.trail.close(Duration::from_secs(5))).await;
+        self.shared.event("stop", Reason::Stopped, None);
+        let shared = self.shared.clone();
+        let _ = tokio::task::spawn_blocking(move || shared.trail.close(Duration::from_secs(5))).await;
         tracing::info!("stopped");
     }
 }
 
-/// What each door's accept loop needs of a house.
-fn terms(house: &House) -> impl Iterator<Item = Terms> {
-    house.doors.iter().map(|door| Terms {
-        listener: door.listener.clone(),
-        tls: door.tls.clone(),
-        limits: house.limits.clone(),
+/// What each listener's accept loop needs of a snapshot.
+fn terms(snapshot: &Snapshot) -> impl Iterator<Item = Terms> {
+    snapshot.listeners.iter().map(|listener| Terms {
+        listener: listener.listener.clone(),
+        tls: listener.tls.clone(),
+        limits: snapshot.limits.clone(),
     })
 }
 
 /// The framework's proxy with our phases and bounds.
-fn proxy(core: &Arc<Core>, limits: &Limits) -> HttpProxy<Phases> {
+fn proxy(shared: &Arc<Shared>, limits: &Limits) -> HttpProxy<Phases> {
     let conf = ServerConf {
         // Trust anchors are given with each peer; an unreadable system root must not end the start.
         ca_file: Some("/dev/null".to_owned()),
@@ -344,7 +344,7 @@ fn proxy(core: &Arc<Core>, limits: &Limits) -> HttpProxy<Phases> {
         threads: tokio::runtime::Handle::current().metrics().num_workers(),
         ..ServerConf::default()
     };
-    let mut proxy = http_proxy(&Arc::new(conf), Phases { core: core.clone() });
+    let mut proxy = http_proxy(&Arc::new(conf), Phases { shared: shared.clone() });
     let mut options = HttpServerOptions::default();
     // CONNECT is refused by us, where it leaves a record.
     options.allow_connect_method_proxying = true;
@@ -366,10 +366,10 @@ fn proxy(core: &Arc<Core>, limits: &Limits) -> HttpProxy<Phases> {
 }
 
 /// Counts and records what happens before a request exists.
-fn witness(core: &Arc<Core>) -> Witness {
-    let core = Arc::downgrade(core);
+fn witness(shared: &Arc<Shared>) -> Witness {
+    let shared = Arc::downgrade(shared);
     Arc::new(move |listener, peer, event| {
-        let Some(core) = core.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else { return };
         // What it sums up has been counted.
         let is_sum = matches!(event, EdgeEvent::StreamRefused { times: Times::All(_), .. });
         let (name, reason, detail, certificate) = match event {
@@ -379,22 +379,22 @@ fn witness(core: &Arc<Core>) -> Witness {
             }
             // One client can cause thousands in a second: one record when they begin, one when their number is known.
             EdgeEvent::StreamRefused { reason, times: Times::Further } => {
-                return core.metrics.edge_refused(listener, reason);
+                return shared.metrics.edge_refused(listener, reason);
             }
             EdgeEvent::StreamRefused { reason, times: Times::First } => ("stream_refused", reason, None, None),
             EdgeEvent::StreamRefused { reason, times: Times::All(times) } => {
                 ("stream_refused", reason, Some(format!("{times} on this connection")), None)
             }
             // No audit record and no line: load balancers do it every few seconds.
-            EdgeEvent::ClosedUnused => return core.metrics.connection_unused(listener),
+            EdgeEvent::ClosedUnused => return shared.metrics.connection_unused(listener),
             EdgeEvent::AcceptFailed { detail } => ("accept_failed", Reason::AcceptFailed, Some(detail), None),
         };
         if !is_sum {
-            core.metrics.edge_refused(listener, reason);
+            shared.metrics.edge_refused(listener, reason);
         }
         let record = Record {
-            time: timestamp(core.clock.now().0),
-            request_id: core.request_id(),
+            time: timestamp(shared.clock.now().0),
+            request_id: shared.request_id(),
             event: name,
             listener: Some(listener.to_owned()),
             client_address: peer.map(|peer| peer.to_string()),
@@ -402,13 +402,13 @@ fn witness(core: &Arc<Core>) -> Witness {
             reason,
             detail: detail.filter(|detail| !detail.is_empty()).map(Into::into),
             certificate,
-            policy_version: core.house.load().policy.version().to_owned(),
+            policy_version: shared.snapshot.load().policy.version().to_owned(),
             ..Record::default()
         };
         log::log_event(&record);
         match peer {
-            Some(peer) => core.trail.note_refusal(peer.ip(), record),
-            None => core.trail.note(record),
+            Some(peer) => shared.trail.note_refusal(peer.ip(), record),
+            None => shared.trail.note(record),
         }
     })
 }

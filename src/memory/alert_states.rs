@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::apps::AppPath;
 use crate::clock::UnixMillis;
-use crate::profiles::Told;
+use crate::profiles::AlertMessage;
 
 /// Alerts that are remembered of one app.
 pub const ALARMS_PER_APP: usize = 256;
@@ -22,7 +22,7 @@ pub const FIRING: &str = "firing";
 
 /// One alert, as it was last told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alarm {
+pub struct AlertState {
     pub app: AppPath,
     /// The backend's id, else the alert's name, else `unnamed`.
     pub id: String,
@@ -35,7 +35,7 @@ pub struct Alarm {
     pub told: UnixMillis,
 }
 
-impl Alarm {
+impl AlertState {
     pub fn is_firing(&self) -> bool {
         self.state == FIRING
     }
@@ -43,17 +43,17 @@ impl Alarm {
 
 /// All that is remembered.
 #[derive(Default)]
-pub struct Alarms(Mutex<BTreeMap<AppPath, Vec<Alarm>>>);
+pub struct AlertStates(Mutex<BTreeMap<AppPath, Vec<AlertState>>>);
 
-impl Alarms {
+impl AlertStates {
     /// Takes note of a message about an alert of `app`.
-    pub fn note(&self, app: &AppPath, told: &Told, now: UnixMillis) {
+    pub fn note(&self, app: &AppPath, told: &AlertMessage, now: UnixMillis) {
         let at = told.time.unwrap_or(now);
         let id = told.id.as_deref().or(told.name.as_deref()).unwrap_or("unnamed");
         let state = told.state.as_deref().unwrap_or("unknown");
         let mut apps = self.lock();
         if !apps.contains_key(app) && apps.len() >= ALARM_APPS {
-            let latest = |alarms: &Vec<Alarm>| alarms.iter().map(|alarm| alarm.told).max();
+            let latest = |alarms: &Vec<AlertState>| alarms.iter().map(|alarm| alarm.told).max();
             let quietest = apps.iter().min_by_key(|(_, alarms)| latest(alarms)).map(|(app, _)| app.clone());
             quietest.and_then(|app| apps.remove(&app));
         }
@@ -78,7 +78,7 @@ impl Alarms {
                 alarms.swap_remove(place);
             }
         }
-        alarms.push(Alarm {
+        alarms.push(AlertState {
             app: app.clone(),
             id: id.to_owned(),
             name: told.name.as_deref().unwrap_or(id).to_owned(),
@@ -96,23 +96,23 @@ impl Alarms {
     /// How many alerts fire at each app of which any is known.
     pub fn counts(&self) -> BTreeMap<AppPath, u64> {
         let apps = self.lock();
-        let firing = |alarms: &Vec<Alarm>| alarms.iter().filter(|alarm| alarm.is_firing()).count() as u64;
+        let firing = |alarms: &Vec<AlertState>| alarms.iter().filter(|alarm| alarm.is_firing()).count() as u64;
         apps.iter().map(|(app, alarms)| (app.clone(), firing(alarms))).collect()
     }
 
     /// The alerts at `app` and beneath: those that fire first, then by app and name.
-    pub fn of(&self, app: &AppPath) -> Vec<Alarm> {
+    pub fn of(&self, app: &AppPath) -> Vec<AlertState> {
         let apps = self.lock();
         let beneath = apps.iter().filter(|(path, _)| app.contains(path)).flat_map(|(_, alarms)| alarms);
-        let mut found: Vec<Alarm> = beneath.cloned().collect();
+        let mut found: Vec<AlertState> = beneath.cloned().collect();
         found.sort_by(|one, other| {
-            let key = |alarm: &Alarm| (!alarm.is_firing(), alarm.app.clone());
+            let key = |alarm: &AlertState| (!alarm.is_firing(), alarm.app.clone());
             key(one).cmp(&key(other)).then_with(|| (&one.name, &one.id).cmp(&(&other.name, &other.id)))
         });
         found
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AppPath, Vec<Alarm>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AppPath, Vec<AlertState>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,13 +125,13 @@ mod tests {
         AppPath::parse(text).unwrap()
     }
 
-    fn told(name: &str, state: &str, time: Option<i64>) -> Told {
+    fn told(name: &str, state: &str, time: Option<i64>) -> AlertMessage {
         let word = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Told { id: None, name: word(name), state: word(state), time: time.map(UnixMillis) }
+        AlertMessage { id: None, name: word(name), state: word(state), time: time.map(UnixMillis) }
     }
 
-    fn shown(alarms: &[Alarm]) -> Vec<String> {
-        let line = |alarm: &Alarm| format!("{} {} {} {}", alarm.app, alarm.id, alarm.state, alarm.since.0);
+    fn shown(alarms: &[AlertState]) -> Vec<String> {
+        let line = |alarm: &AlertState| format!("{} {} {} {}", alarm.app, alarm.id, alarm.state, alarm.since.0);
         alarms.iter().map(line).collect()
     }
 
@@ -139,7 +139,7 @@ mod tests {
     /// no other's; a state has begun when it was first told; what is late changes nothing.
     #[test]
     fn each_alert_is_known_by_its_last_state() {
-        let alarms = Alarms::default();
+        let alarms = AlertStates::default();
         let now = UnixMillis(1000);
         alarms.note(&app("shop"), &told("errors", "ok", Some(10)), now);
         alarms.note(&app("shop/checkout"), &told("latency", "firing", Some(20)), now);
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_what_fires_stays_longest() {
-        let alarms = Alarms::default();
+        let alarms = AlertStates::default();
         alarms.note(&app("shop"), &told("first", "firing", Some(0)), UnixMillis(0));
         for number in 0..ALARMS_PER_APP as i64 + 10 {
             alarms.note(&app("shop"), &told(&format!("a{number}"), "ok", Some(number)), UnixMillis(0));

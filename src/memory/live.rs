@@ -31,7 +31,7 @@ const STALE_SECONDS: i64 = 60;
 const FORGOTTEN_SECONDS: i64 = 24 * 3600;
 
 /// The numbers of this process.
-pub struct Pulse {
+pub struct LiveStats {
     shards: [Mutex<ahash::HashMap<AppPath, App>>; SHARDS],
     hasher: ahash::RandomState,
     services: AtomicUsize,
@@ -39,7 +39,7 @@ pub struct Pulse {
 
 /// What one export, or its part, brought to one app.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Beat<'a> {
+pub struct StatsUpdate<'a> {
     /// Each service's name and items; what is left of `items` belongs to none that is known.
     pub services: &'a [(Box<str>, u64)],
     pub items: u64,
@@ -58,7 +58,7 @@ pub struct Minute {
 
 /// One service of an app.
 #[derive(Clone, Debug)]
-pub struct ServicePulse {
+pub struct ServiceStats {
     pub name: String,
     /// Of the last minute.
     pub items: u64,
@@ -123,9 +123,9 @@ impl<T: Copy + Default> Ring<T> {
     }
 }
 
-impl Default for Pulse {
+impl Default for LiveStats {
     fn default() -> Self {
-        Pulse {
+        LiveStats {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: ahash::RandomState::new(),
             services: AtomicUsize::new(0),
@@ -133,9 +133,9 @@ impl Default for Pulse {
     }
 }
 
-impl Pulse {
+impl LiveStats {
     /// Something was accepted for an app.
-    pub fn accepted(&self, app: &AppPath, sender: &Facts, beat: &Beat<'_>, now: UnixMillis) {
+    pub fn accepted(&self, app: &AppPath, sender: &Facts, beat: &StatsUpdate<'_>, now: UnixMillis) {
         self.with(app, now, |known| {
             known.last_seen = Some(now);
             if let Some(second) = known.seconds.at(now.seconds()) {
@@ -171,19 +171,19 @@ impl Pulse {
     }
 
     /// The services of one app, by name.
-    pub fn services(&self, app: &AppPath, now: UnixMillis) -> Vec<ServicePulse> {
+    pub fn services(&self, app: &AppPath, now: UnixMillis) -> Vec<ServiceStats> {
         let Some(shard) = self.shard(app) else { return Vec::new() };
         let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let services = shard.get(app).map(|known| &known.services);
         let lately = |seen: UnixMillis| now.seconds().saturating_sub(seen.seconds()) < FORGOTTEN_SECONDS;
-        let mut told: Vec<ServicePulse> = services
+        let mut told: Vec<ServiceStats> = services
             .into_iter()
             .flatten()
             .filter(|(_, service)| lately(service.last_seen))
             .map(|(name, service)| {
                 let mut senders = service.senders.clone();
                 senders.sort_by_key(|sender| std::cmp::Reverse(sender.last_seen.0));
-                ServicePulse {
+                ServiceStats {
                     name: name.to_string(),
                     items: service.seconds.minute(now.seconds()).map(u64::from).sum(),
                     last_seen: service.last_seen,
@@ -338,24 +338,24 @@ mod tests {
             (vec![200, 150], 150, Some(1)),
             (vec![-5, 0, 3], 3, Some(3)),
         ] {
-            let pulse = Pulse::default();
+            let stats = LiveStats::default();
             for at in &came {
-                let beat = Beat { items: 1, bytes: 10, ..Beat::default() };
-                pulse.accepted(&app("shop"), &sender("pod"), &beat, second(*at));
-                pulse.failed(&app("shop"), second(*at));
+                let beat = StatsUpdate { items: 1, bytes: 10, ..StatsUpdate::default() };
+                stats.accepted(&app("shop"), &sender("pod"), &beat, second(*at));
+                stats.failed(&app("shop"), second(*at));
             }
-            let minute = pulse.minute(&app("shop"), second(look));
+            let minute = stats.minute(&app("shop"), second(look));
             assert_eq!(minute.map(|minute| minute.items), items, "{came:?} {look}");
             assert_eq!(minute.map(|minute| (minute.bytes, minute.errors)), items.map(|items| (items * 10, items)));
-            assert_eq!(pulse.minute(&app("shop/search"), second(look)), None);
+            assert_eq!(stats.minute(&app("shop/search"), second(look)), None);
         }
     }
 
     #[test]
     fn failures_alone_are_no_sign_of_life() {
-        let pulse = Pulse::default();
-        pulse.failed(&app("shop"), second(1));
-        let minute = pulse.minute(&app("shop"), second(1)).unwrap();
+        let stats = LiveStats::default();
+        stats.failed(&app("shop"), second(1));
+        let minute = stats.minute(&app("shop"), second(1)).unwrap();
         assert_eq!((minute.errors, minute.items, minute.last_seen), (1, 0, None));
         let mut sum = Minute { last_seen: Some(second(3)), ..minute };
         sum.add(Minute { items: 2, last_seen: Some(second(2)), ..Minute::default() });
@@ -365,17 +365,17 @@ mod tests {
     /// Scenario: more services and senders than there are places for. Guarantees the bounds, and that what is alive stays.
     #[test]
     fn services_and_senders_are_bounded() {
-        let pulse = Pulse::default();
+        let stats = LiveStats::default();
         let send = |service: &str, subject: &str, at: i64| {
             let services = [(Box::from(service), 3)];
-            let beat = Beat { services: &services, items: 3, bytes: 1 };
-            pulse.accepted(&app("shop"), &sender(subject), &beat, second(at));
+            let beat = StatsUpdate { services: &services, items: 3, bytes: 1 };
+            stats.accepted(&app("shop"), &sender(subject), &beat, second(at));
         };
         for number in 0..200 {
             send(&format!("service-{number:03}"), "pod", 100);
         }
         let names = |at: i64| -> Vec<String> {
-            pulse.services(&app("shop"), second(at)).into_iter().map(|service| service.name).collect()
+            stats.services(&app("shop"), second(at)).into_iter().map(|service| service.name).collect()
         };
         assert_eq!(names(100).len(), SERVICES_PER_APP);
         assert!(names(100).contains(&"service-127".to_owned()) && !names(100).contains(&"service-128".to_owned()));
@@ -386,13 +386,13 @@ mod tests {
         for number in 0..40 {
             send("late", &format!("pod-{number}"), 171 + number);
         }
-        let services = pulse.services(&app("shop"), second(211));
+        let services = stats.services(&app("shop"), second(211));
         let late = services.iter().find(|service| service.name == "late").unwrap();
         let subjects: Vec<&str> = late.senders.iter().map(|sender| &*sender.subject).collect();
         assert_eq!((subjects.len(), subjects[0], subjects[15]), (SENDERS_PER_SERVICE, "pod-39", "pod-24"));
         assert_eq!(late.items, 41 * 3);
         assert_eq!(names(170 + FORGOTTEN_SECONDS), ["late"]);
-        assert_eq!(pulse.services.load(Ordering::Relaxed), SERVICES_PER_APP);
+        assert_eq!(stats.services.load(Ordering::Relaxed), SERVICES_PER_APP);
     }
 
     #[test]
@@ -406,16 +406,21 @@ mod tests {
 
     #[test]
     fn services_of_all_apps_are_bounded_together() {
-        let pulse = Pulse::default();
+        let stats = LiveStats::default();
         for number in 0..70 {
             let path = app(&format!("app-{number}"));
             for service in 0..SERVICES_PER_APP {
                 let services = [(Box::from(format!("s{service}")), 1)];
-                pulse.accepted(&path, &sender("pod"), &Beat { services: &services, ..Beat::default() }, second(1));
+                stats.accepted(
+                    &path,
+                    &sender("pod"),
+                    &StatsUpdate { services: &services, ..StatsUpdate::default() },
+                    second(1),
+                );
             }
         }
-        let known = |number: i32| pulse.services(&app(&format!("app-{number}")), second(1)).len();
+        let known = |number: i32| stats.services(&app(&format!("app-{number}")), second(1)).len();
         assert_eq!((0..70).map(known).sum::<usize>(), SERVICES);
-        assert!(pulse.minute(&app("app-69"), second(1)).is_some(), "the app counts even if its services have no place");
+        assert!(stats.minute(&app("app-69"), second(1)).is_some(), "the app counts even if its services have no place");
     }
 }

@@ -13,5 +13,5 @@ pub(crate) mod passing;
 pub(crate) mod recent;
 pub(crate) mod watches;
 
-pub use alert_states::{Alarm, Alarms};
+pub use alert_states::{AlertState, AlertStates};
 pub use delivered::{ExportDigest, Likeness, PartKey, PartScope, Remembered, Sender};

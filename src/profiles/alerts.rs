@@ -46,7 +46,7 @@ const TEXT_LIMIT: usize = 256;
 
 /// What a message says of itself, as far as it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct AlertMessage {
     pub id: Option<String>,
     pub name: Option<String>,
     /// `firing`, `ok`, `no_data`, or the backend's own word.
@@ -54,10 +54,10 @@ pub struct Told {
     pub time: Option<UnixMillis>,
 }
 
-impl Told {
+impl AlertMessage {
     pub fn read(message: &Value, layout: &AlertLayout) -> Self {
         let text = |pointers: &[String]| AlertLayout::find(pointers, message).map(|value| bounded(&plain(value)));
-        Told {
+        AlertMessage {
             id: text(&layout.id),
             name: text(&layout.name),
             state: text(&layout.state).map(|word| layout.state(&word).to_owned()),
@@ -136,7 +136,8 @@ mod tests {
     fn what_is_read_is_bounded_and_of_one_line() {
         let (id, name) = (vec!["/a/0/b".to_owned()], vec!["/name".to_owned()]);
         let layout = AlertLayout { id, name, ..AlertLayout::default() };
-        let told = Told::read(&json!({"a": [{"b": 7}], "name": format!("x\r\ny{}", "z".repeat(1000))}), &layout);
+        let told =
+            AlertMessage::read(&json!({"a": [{"b": 7}], "name": format!("x\r\ny{}", "z".repeat(1000))}), &layout);
         assert_eq!(told.id.as_deref(), Some("7"));
         let name = told.name.unwrap();
         assert!(name.starts_with("x  yz") && name.chars().count() == TEXT_LIMIT, "{name}");

@@ -13,7 +13,7 @@ mod matching;
 mod tree;
 mod rates;
 
-pub use alerts::{AlertLayout, Told};
+pub use alerts::{AlertLayout, AlertMessage};
 pub use around::Around;
 pub use matching::QueryMatch;
 pub use rates::RateRule;

@@ -45,9 +45,9 @@ pub async fn ask(asking: &Arc<Asking>, identity: &Identity, resource: &TreeResou
         let Some(source) = resource.sources.get(one.source) else { continue };
         // What the backend told us of its own accord; what it answers below is newer.
         // An app beneath with a project of its own speaks of its own alerts, whatever ids it names.
-        let tree = asking.house.policy.tree();
+        let tree = asking.snapshot.policy.tree();
         let speaks = |app: &AppPath| tree.find(app).and_then(|node| tree.project_of(node)) == Some(&one.origin.project);
-        for alarm in asking.core.alarms.of(&one.origin.app).into_iter().filter(|alarm| speaks(&alarm.app)) {
+        for alarm in asking.shared.alert_states.of(&one.origin.app).into_iter().filter(|alarm| speaks(&alarm.app)) {
             let state = State { word: Some(alarm.state), since: Some(timestamp(alarm.since.0)) };
             states.found.entry((one.place, alarm.id)).or_insert(state);
         }
@@ -58,7 +58,7 @@ pub async fn ask(asking: &Arc<Asking>, identity: &Identity, resource: &TreeResou
         let items = federate::items(&one.reply.body, &source.items).unwrap_or_default();
         for id in items.iter().filter_map(|item| item.text(&source.id)) {
             let values = (vec![id.clone()], Vec::new());
-            let target = target(&asking.house, identity, asking.now, (&one.origin, one.source), operation, values);
+            let target = target(&asking.snapshot, identity, asking.now, (&one.origin, one.source), operation, values);
             let Ok(target) = target else { continue };
             if targets.len() < asking.states_limit {
                 targets.push(target);
@@ -126,7 +126,7 @@ pub fn known(
     let since = since.and_then(|since| i64::try_from(since.unix_timestamp_nanos() / 1_000_000).ok());
     Known {
         state: state.word.unwrap_or_else(|| "unknown".to_owned()),
-        around: Around::of(&asking.house.ui, &one.origin.project, since, asking.now),
+        around: Around::of(&asking.snapshot.ui, &one.origin.project, since, asking.now),
         since: state.since,
     }
 }

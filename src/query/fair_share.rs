@@ -13,38 +13,38 @@ use crate::identify::Facts;
 use crate::limits::{Rate, TURN_LIMIT, Told};
 use crate::profiles::OperationId;
 use crate::respond::Refusal;
-use crate::state::{Core, House};
+use crate::state::{Shared, Snapshot};
 
 /// The class of a question.
-pub fn class(house: &House, call: &Call, operation: OperationId) -> std::sync::Arc<str> {
+pub fn class(snapshot: &Snapshot, call: &Call, operation: OperationId) -> std::sync::Arc<str> {
     let query = match &call.ask {
         Ask::Query(ask) => ask.query.as_slice(),
         _ => &[],
     };
-    house.profile.operation(operation).rate.class(query).clone()
+    snapshot.profile.operation(operation).rate.class(query).clone()
 }
 
 /// Takes one question from the share of who asks.
-pub fn admit(core: &Core, house: &House, class: &str, who: &Facts) -> Result<(), Refusal> {
+pub fn admit(shared: &Shared, snapshot: &Snapshot, class: &str, who: &Facts) -> Result<(), Refusal> {
     // A class without a rate cannot be loaded.
-    let Some(rate) = rate(house, class) else { return Ok(()) };
-    let taken = core.rates.take(class, rate, &key(who), core.clock.now());
+    let Some(rate) = rate(snapshot, class) else { return Ok(()) };
+    let taken = shared.rates.take(class, rate, &key(who), shared.clock.now());
     taken.map(drop).map_err(|share| Refusal::over_rate(share).because(format!("rate class {class}")))
 }
 
 /// Tries what `admit` is a part of; once more when it is the turn of who asks for the first time.
 pub async fn in_turn<T>(
-    core: &Core,
+    shared: &Shared,
     class: &str,
     who: &Facts,
     attempt: impl Fn() -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let mut outcome = attempt();
-    if is_over(&outcome) && has_turn(core, class, &key(who)).await {
+    if is_over(&outcome) && has_turn(shared, class, &key(who)).await {
         outcome = attempt();
     }
     if is_over(&outcome) {
-        core.metrics.query_throttled(class, "gateway");
+        shared.metrics.query_throttled(class, "gateway");
     }
     outcome
 }
@@ -54,11 +54,11 @@ fn is_over<T>(outcome: &Result<T, Refusal>) -> bool {
 }
 
 /// Waits until it is the turn of `key`, and tells whether it is.
-async fn has_turn(core: &Core, class: &str, key: &str) -> bool {
+async fn has_turn(shared: &Shared, class: &str, key: &str) -> bool {
     let until = Instant::now() + TURN_LIMIT;
     let mut is_first = true;
     // Others who come make each share smaller: it is looked at again.
-    while let Some(turn) = core.rates.turn(class, key, core.clock.now(), is_first) {
+    while let Some(turn) = shared.rates.turn(class, key, shared.clock.now(), is_first) {
         if turn.is_zero() {
             return true;
         }
@@ -76,27 +76,27 @@ fn key(who: &Facts) -> String {
     format!("{}:{}{}", who.issuer.len(), who.issuer, who.subject)
 }
 
-fn rate(house: &House, class: &str) -> Option<Rate> {
-    let own = house.query_settings.rates.iter();
-    own.chain(house.profile.rates()).find(|(name, _)| **name == *class).map(|(_, rate)| *rate)
+fn rate(snapshot: &Snapshot, class: &str) -> Option<Rate> {
+    let own = snapshot.query_settings.rates.iter();
+    own.chain(snapshot.profile.rates()).find(|(name, _)| **name == *class).map(|(_, rate)| *rate)
 }
 
 /// Takes over what the backend says of its limits.
-pub fn learn(core: &Core, class: &str, answer: &Answer) {
+pub fn learn(shared: &Shared, class: &str, answer: &Answer) {
     let number = |name: &str| number(&answer.headers, name);
     let (limit, remaining, reset) =
         (number("x-ratelimit-limit"), number("x-ratelimit-remaining"), number("x-ratelimit-reset"));
-    let now = core.clock.now();
+    let now = shared.clock.now();
     if answer.status.as_u16() == 429 {
-        core.metrics.query_throttled(class, "backend");
+        shared.metrics.query_throttled(class, "backend");
         // One that does not say that this limit is used up may speak of another, and must not silence the class.
         if remaining == Some(0)
             && let Some(seconds) = reset.or(number("retry-after"))
         {
-            core.rates.emptied(class, seconds, now);
+            shared.rates.emptied(class, seconds, now);
         }
     } else if let (Some(remaining), Some(reset_seconds)) = (remaining, reset) {
-        core.rates.corrected(class, Told { limit, remaining, reset_seconds }, now);
+        shared.rates.corrected(class, Told { limit, remaining, reset_seconds }, now);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::profiles::{OperationId, TreeResource};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route;
-use crate::state::{Core, House};
+use crate::state::{Shared, Snapshot};
 use crate::transform::Reference;
 
 /// The most of the backend's words that are passed on, in characters.
@@ -33,8 +33,8 @@ const WORDS_LIMIT: usize = 300;
 
 /// What all questions of one call share.
 pub struct Asking {
-    pub core: Arc<Core>,
-    pub house: Arc<House>,
+    pub shared: Arc<Shared>,
+    pub snapshot: Arc<Snapshot>,
     pub account: Account,
     who: Facts,
     ours: String,
@@ -51,7 +51,7 @@ pub struct Asking {
 impl Asking {
     /// Of questions that only read and have no body.
     pub fn reading(
-        (core, house): (&Arc<Core>, &Arc<House>),
+        (shared, snapshot): (&Arc<Shared>, &Arc<Snapshot>),
         account: &Account,
         who: &Facts,
         ours: &str,
@@ -60,8 +60,8 @@ impl Asking {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         Asking {
-            core: core.clone(),
-            house: house.clone(),
+            shared: shared.clone(),
+            snapshot: snapshot.clone(),
             account: account.clone(),
             who: who.clone(),
             ours: ours.to_owned(),
@@ -69,7 +69,7 @@ impl Asking {
             body: Bytes::new(),
             named: BTreeSet::new(),
             now,
-            deadline: Instant::now() + house.query_settings.deadline,
+            deadline: Instant::now() + snapshot.query_settings.deadline,
             states_limit: alert_status::ASKED_LIMIT,
         }
     }
@@ -108,7 +108,7 @@ pub struct Failed {
 
 /// The permitted ones of them, each with all that it is asked.
 pub fn targets(
-    house: &House,
+    snapshot: &Snapshot,
     identity: &Identity,
     ask: &TreeAsk,
     resource: &TreeResource,
@@ -117,9 +117,9 @@ pub fn targets(
     let deny = |reason| Denial { reason, bindings: Vec::new() };
     let mut targets = Vec::new();
     let mut refused = None;
-    for origin in origins(house.policy.tree(), &ask.app).map_err(deny)? {
+    for origin in origins(snapshot.policy.tree(), &ask.app).map_err(deny)? {
         for (source, row) in resource.sources.iter().enumerate() {
-            match target(house, identity, now, (&origin, source), row.operation, (Vec::new(), ask.query.clone())) {
+            match target(snapshot, identity, now, (&origin, source), row.operation, (Vec::new(), ask.query.clone())) {
                 Ok(target) => targets.push(target),
                 Err(denial) => drop(refused.get_or_insert(denial)),
             }
@@ -133,14 +133,14 @@ pub fn targets(
 
 /// One question to one project, if the caller may ask it. `values`: the path's parameters and the query's pairs.
 pub fn target(
-    house: &House,
+    snapshot: &Snapshot,
     identity: &Identity,
     now: UnixMillis,
     (origin, source): (&Origin, usize),
     operation: OperationId,
     values: (Vec<String>, Vec<(String, String)>),
 ) -> Result<Target, Denial> {
-    let row = house.profile.operation(operation);
+    let row = snapshot.profile.operation(operation);
     let (parameters, query) = values;
     let call = Call {
         method: row.method.clone(),
@@ -149,13 +149,13 @@ pub fn target(
         dialect: Dialect::Query,
         ask: Ask::Query(QueryAsk {
             operation,
-            organization: house.organization.clone(),
+            organization: snapshot.organization.clone(),
             project: Some(origin.project.to_string()),
             parameters,
             query,
         }),
     };
-    let permit = house.policy.authorize(identity, &call, now)?;
+    let permit = snapshot.policy.authorize(identity, &call, now)?;
     Ok(Target { origin: origin.clone(), source, call, permit })
 }
 
@@ -180,20 +180,20 @@ pub async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
 
 /// Asks all targets within the bounds; the answers are in their order.
 pub async fn side_by_side(asking: &Arc<Asking>, targets: Vec<Target>) -> Vec<Result<Reply, Failed>> {
-    let parallel = asking.house.query_settings.parallel_projects;
+    let parallel = asking.snapshot.query_settings.parallel_projects;
     let answers =
         federate::gather(targets, parallel, asking.deadline, |target| one(asking.clone(), target)).await.into_iter();
     answers.map(|answer| answer.unwrap_or_else(|lapse| Err(Failed::from(lapse.reason())))).collect()
 }
 
 async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
-    let Asking { core, house, account, who, ours, headers, body, named, .. } = &*asking;
+    let Asking { shared, snapshot, account, who, ours, headers, body, named, .. } = &*asking;
     let Target { call, permit, .. } = &target;
     let defect = || Failed::from(Reason::InternalDefect);
-    let route = route::route(permit, call, &house.profile, &house.organization).ok_or_else(defect)?;
-    let lease = house.vault.lend(permit, &route).map_err(|fault| Failed::from(Refusal::from(fault)))?;
+    let route = route::route(permit, call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
+    let lease = snapshot.vault.lend(permit, &route).map_err(|fault| Failed::from(Refusal::from(fault)))?;
     let (body, named) = (body.clone(), Some(named));
-    let question = Question { core, house, account, call, who, permit, route, lease, ours, headers, body, named };
+    let question = Question { shared, snapshot, account, call, who, permit, route, lease, ours, headers, body, named };
     let reply = proxy::ask(question)
         .await
         .map_err(|unanswered| Failed { status: unanswered.upstream_status, ..Failed::from(unanswered.refusal) })?;

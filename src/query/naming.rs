@@ -15,7 +15,7 @@ use crate::clock::UnixMillis;
 use crate::profiles::OperationId;
 use crate::reason::Reason;
 use crate::respond::Refusal;
-use crate::state::House;
+use crate::state::Snapshot;
 use crate::transform::{self, NamedFault, Naming, Reference};
 
 /// What of a name is repeated in a record, in characters.
@@ -26,11 +26,11 @@ const NAME_CHARACTERS: usize = 64;
 /// A path in a text needs the permission to read what it leads to. A relation, and a member that the profile lists, ties
 /// what is asked to the other project: it needs the question's own permission there, too.
 pub fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
-    let Question { house, call, permit, body, named, .. } = question;
-    let operation = house.profile.operation(permit.operation());
+    let Question { snapshot, call, permit, body, named, .. } = question;
+    let operation = snapshot.profile.operation(permit.operation());
     let mut named = match named {
         Some(named) => (*named).clone(),
-        None => read(house, operation.id, body)?,
+        None => read(snapshot, operation.id, body)?,
     };
     if let Ask::Query(ask) = &call.ask {
         let listed =
@@ -46,11 +46,11 @@ pub fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
 }
 
 /// What a body of this operation names.
-pub fn read(house: &House, operation: OperationId, body: &[u8]) -> Result<BTreeSet<Reference>, Refusal> {
+pub fn read(snapshot: &Snapshot, operation: OperationId, body: &[u8]) -> Result<BTreeSet<Reference>, Refusal> {
     let naming = Naming {
-        prefix: &house.profile.query_prefix,
-        organization: &house.organization,
-        members: &house.profile.operation(operation).names_projects,
+        prefix: &snapshot.profile.query_prefix,
+        organization: &snapshot.organization,
+        members: &snapshot.profile.operation(operation).names_projects,
     };
     transform::named(body, naming).map_err(|fault| match fault {
         NamedFault::Malformed => Refusal::new(Reason::BodyMalformed),
@@ -59,8 +59,8 @@ pub fn read(house: &House, operation: OperationId, body: &[u8]) -> Result<BTreeS
 }
 
 fn may_name(question: &Question<'_>, reference: &Reference, now: UnixMillis) -> bool {
-    let Question { house, who, permit, .. } = question;
-    let holds = |operation, project: &str| house.policy.holds_at(who, operation, project, now);
+    let Question { snapshot, who, permit, .. } = question;
+    let holds = |operation, project: &str| snapshot.policy.holds_at(who, operation, project, now);
     let is_own = |project: &str| permit.project() == Some(project);
     match reference {
         Reference::Unclear => false,
@@ -69,7 +69,7 @@ fn may_name(question: &Question<'_>, reference: &Reference, now: UnixMillis) -> 
             let project = segments.get(1).map_or("", String::as_str);
             let own = || holds(permit.operation(), project);
             is_own(project)
-                || match reading(house, segments) {
+                || match reading(snapshot, segments) {
                     Some(reading) => holds(reading, project) && (!is_relation || own()),
                     // Nothing that can be read stands there.
                     None => own(),
@@ -79,9 +79,9 @@ fn may_name(question: &Question<'_>, reference: &Reference, now: UnixMillis) -> 
 }
 
 /// The operation that reads what a path leads to.
-fn reading(house: &House, segments: &[String]) -> Option<OperationId> {
+fn reading(snapshot: &Snapshot, segments: &[String]) -> Option<OperationId> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    house.profile.match_query(&Method::GET, &segments).map(|found| found.operation)
+    snapshot.profile.match_query(&Method::GET, &segments).map(|found| found.operation)
 }
 
 fn refused(named: &str) -> Refusal {

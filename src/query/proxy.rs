@@ -26,14 +26,14 @@ use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::{Lane, Route};
 use crate::state::work::{SMALL_BYTES, Work};
-use crate::state::{Core, House};
+use crate::state::{Shared, Snapshot};
 use crate::transform::{self, Boundary, Inside, Links, Reference, Rewriting};
 use crate::vault::Lease;
 
 /// A permitted query, with all that goes with it.
 pub struct Question<'a> {
-    pub core: &'a Arc<Core>,
-    pub house: &'a Arc<House>,
+    pub shared: &'a Arc<Shared>,
+    pub snapshot: &'a Arc<Snapshot>,
     /// The caller that the answer is held for.
     pub account: &'a Account,
     pub call: &'a Call,
@@ -53,49 +53,49 @@ pub struct Question<'a> {
 
 /// Asks the backend, or takes the answer to the same question of somebody else with the same permit.
 pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
-    let Question { core, house, account, call, who, permit, .. } = &question;
-    let (core, house) = (*core, *house);
-    let checking = || naming::check(&question, core.clock.now());
-    Work::of(core, who).run(question.body.len() > SMALL_BYTES, checking).await??;
-    let operation = house.profile.operation(permit.operation());
-    let class = fair_share::class(house, call, operation.id);
-    let charge = || fair_share::admit(core, house, &class, who);
+    let Question { shared, snapshot, account, call, who, permit, .. } = &question;
+    let (shared, snapshot) = (*shared, *snapshot);
+    let checking = || naming::check(&question, shared.clock.now());
+    Work::of(shared, who).run(question.body.len() > SMALL_BYTES, checking).await??;
+    let operation = snapshot.profile.operation(permit.operation());
+    let class = fair_share::class(snapshot, call, operation.id);
+    let charge = || fair_share::admit(shared, snapshot, &class, who);
     let is_shared = call.method == Method::GET && question.body.is_empty() && !operation.sensitive;
-    let settings = house.query_settings.clone();
+    let settings = snapshot.query_settings.clone();
     // What writes, and answers of a moment ago with it.
     let writing = !operation.permission.ends_with(".read");
-    let _writing = writing.then(|| Writing::begin(&core.sharing, permit.project()));
+    let _writing = writing.then(|| Writing::begin(&shared.sharing, permit.project()));
     if !is_shared || (!settings.coalesce && settings.cache.is_none()) {
-        fair_share::in_turn(core, &class, who, charge).await?;
-        return Errand::new(question, class.clone())?.run().await;
+        fair_share::in_turn(shared, &class, who, charge).await?;
+        return UpstreamQuery::new(question, class.clone())?.run().await;
     }
     let key = Arc::new(key(&question));
     if let Some(most) = settings.cache
-        && let Some(reply) = core.sharing.kept(&key, most, core.clock.now(), account.open())
+        && let Some(reply) = shared.sharing.kept(&key, most, shared.clock.now(), account.open())
     {
-        core.metrics.query_shared("cached");
+        shared.metrics.query_shared("cached");
         return Ok(reply);
     }
     if !settings.coalesce {
-        fair_share::in_turn(core, &class, who, charge).await?;
-        return Errand::new(question, class.clone())?.run_and_keep(&key).await;
+        fair_share::in_turn(shared, &class, who, charge).await?;
+        return UpstreamQuery::new(question, class.clone())?.run_and_keep(&key).await;
     }
-    match fair_share::in_turn(core, &class, who, || core.sharing.join(core.clock.now(), &key, charge)).await? {
+    match fair_share::in_turn(shared, &class, who, || shared.sharing.join(shared.clock.now(), &key, charge)).await? {
         Joined::Follow(waiting) => {
-            core.metrics.query_shared("coalesced");
+            shared.metrics.query_shared("coalesced");
             let outcome = waiting.outcome().await;
             if let Err(unanswered) = &outcome
                 && unanswered.refusal.reason == Spent::Share.reason()
             {
                 // The share that was spent is the other caller's.
                 charge()?;
-                return Errand::new(question, class.clone())?.run_and_keep(&key).await;
+                return UpstreamQuery::new(question, class.clone())?.run_and_keep(&key).await;
             }
             outcome.map(|reply| Reply { source: Source::Coalesced, ..reply })
         }
-        Joined::Alone => Errand::new(question, class.clone())?.run_and_keep(&key).await,
+        Joined::Alone => UpstreamQuery::new(question, class.clone())?.run_and_keep(&key).await,
         Joined::Lead(leading, waiting) => {
-            let errand = Errand::new(question, class.clone())?;
+            let errand = UpstreamQuery::new(question, class.clone())?;
             // A task of its own: others wait for it, and must not fail because this caller goes away. It ends by
             // the upstream's own deadlines, or when no caller is left who waits for it.
             tokio::spawn(async move {
@@ -110,9 +110,9 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
 }
 
 fn key(question: &Question<'_>) -> Key {
-    let Question { core, house, permit, route, ours, headers, body, .. } = question;
+    let Question { shared, snapshot, permit, route, ours, headers, body, .. } = question;
     Key {
-        snapshot: house.number,
+        snapshot: snapshot.number,
         operation: permit.operation(),
         project: route.project().map(str::to_owned),
         path_and_query: route.path_and_query().to_owned(),
@@ -121,25 +121,25 @@ fn key(question: &Question<'_>) -> Key {
         visible_projects: visible(question),
         named_in_full: permit.named_in_full(),
         ours: (*ours).to_owned(),
-        headers: coalesce::listed(&forward::taken_by_queries(&house.profile, headers, !body.is_empty())),
-        writes: core.sharing.writes(route.project()),
+        headers: coalesce::listed(&forward::taken_by_queries(&snapshot.profile, headers, !body.is_empty())),
+        writes: shared.sharing.writes(route.project()),
     }
 }
 
 /// The projects that an answer may speak of to whoever asks.
 fn visible(question: &Question<'_>) -> Vec<Arc<str>> {
-    let Question { core, house, who, permit, .. } = question;
-    let operation = house.profile.operation(permit.operation());
+    let Question { shared, snapshot, who, permit, .. } = question;
+    let operation = snapshot.profile.operation(permit.operation());
     match operation.scope {
-        Scope::Organization => house.policy.projects_held(who, operation.id, core.clock.now()),
+        Scope::Organization => snapshot.policy.projects_held(who, operation.id, shared.clock.now()),
         Scope::App | Scope::Project | Scope::Projects => permit.visible_projects().to_vec(),
     }
 }
 
 /// One exchange with the backend and what its answer is judged by; nothing in it is borrowed from the caller.
-struct Errand {
-    core: Arc<Core>,
-    house: Arc<House>,
+struct UpstreamQuery {
+    shared: Arc<Shared>,
+    snapshot: Arc<Snapshot>,
     account: Account,
     backend: Arc<Backend>,
     method: Method,
@@ -157,19 +157,19 @@ struct Errand {
     work: Option<Work>,
 }
 
-impl Errand {
+impl UpstreamQuery {
     fn new(question: Question<'_>, class: Arc<str>) -> Result<Self, Refusal> {
         let visible_projects = visible(&question);
-        let Question { core, house, account, call, who, permit, route, lease, ours, headers, body, .. } = question;
-        let backend = house.backend(route.upstream()).cloned();
+        let Question { shared, snapshot, account, call, who, permit, route, lease, ours, headers, body, .. } = question;
+        let backend = snapshot.backend(route.upstream()).cloned();
         let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
         let Lane::Terminated(rule) = route.lane() else {
             return Err(Refusal::new(Reason::InternalDefect));
         };
-        let operation = house.profile.operation(permit.operation());
-        Ok(Errand {
-            core: core.clone(),
-            house: house.clone(),
+        let operation = snapshot.profile.operation(permit.operation());
+        Ok(UpstreamQuery {
+            shared: shared.clone(),
+            snapshot: snapshot.clone(),
             account: account.clone(),
             backend,
             method: call.method.clone(),
@@ -182,35 +182,35 @@ impl Errand {
             // Who may write such a thing has not been given the reading of its secrets.
             may_see_secrets: operation.permission.ends_with(".read") && permit.named_in_full(),
             ours: ours.to_owned(),
-            headers: forward::taken_by_queries(&house.profile, headers, !body.is_empty()),
+            headers: forward::taken_by_queries(&snapshot.profile, headers, !body.is_empty()),
             body,
-            work: Some(Work::of(core, who)),
+            work: Some(Work::of(shared, who)),
         })
     }
 
     async fn run_and_keep(self, key: &Arc<Key>) -> Result<Reply, Unanswered> {
-        let (core, keeps) = (self.core.clone(), self.house.query_settings.cache.is_some());
+        let (shared, keeps) = (self.shared.clone(), self.snapshot.query_settings.cache.is_some());
         let reply = self.run().await?;
         if keeps {
-            core.sharing.keep(key, &reply, core.clock.now());
+            shared.sharing.keep(key, &reply, shared.clock.now());
         }
         Ok(reply)
     }
 
     async fn run(mut self) -> Result<Reply, Unanswered> {
-        let Errand { house, backend, route, lease, .. } = &self;
-        let organization = &house.organization;
-        let head = forward::http1(&self.method, route, lease, backend, &house.profile, organization, &self.headers)
+        let UpstreamQuery { snapshot, backend, route, lease, .. } = &self;
+        let organization = &snapshot.organization;
+        let head = forward::http1(&self.method, route, lease, backend, &snapshot.profile, organization, &self.headers)
             .map_err(|_| Refusal::new(Reason::InternalDefect))?;
         let mut held = self.account.open();
         let mut intake =
-            Intake { limit_bytes: house.limits.response_bytes, status_suffices: false, reservation: &mut held };
+            Intake { limit_bytes: snapshot.limits.response_bytes, status_suffices: false, reservation: &mut held };
         let repeat = Repeat::of(&self.method);
         let mut body = Replayable::new(Whole(std::mem::take(&mut self.body)));
         let answer = forward::exchange(&self.backend, &head, repeat, &mut body, &mut intake).await;
         let answer = answer.map_err(Refusal::from)?;
         let status = answer.status.as_u16();
-        fair_share::learn(&self.core, &self.class, &answer);
+        fair_share::learn(&self.shared, &self.class, &answer);
         let failed = |refusal| Unanswered { refusal, upstream_status: Some(status) };
         let is_large = answer.body.len() > if is_coded(&answer) { SMALL_BYTES / 16 } else { SMALL_BYTES };
         let work = self.work.take();
@@ -224,7 +224,7 @@ impl Errand {
     fn reply(&self, mut answer: Answer, mut held: Reservation) -> Result<Reply, Refusal> {
         let status = answer.status.as_u16();
         if matches!(status, 401 | 403) {
-            self.core.credential_refused(self.route.project().unwrap_or("none"), &self.lease.fingerprint());
+            self.shared.credential_refused(self.route.project().unwrap_or("none"), &self.lease.fingerprint());
             return Err(Refusal::new(Reason::CredentialRefusedByUpstream));
         }
         if !forward::is_usable(status) {
@@ -232,24 +232,24 @@ impl Errand {
         }
         let plain = match answer.headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
             None | Some(b"identity") => answer.body.clone(),
-            Some(b"gzip") => forward::gunzip(&answer.body, self.house.limits.response_bytes, &mut held)?,
+            Some(b"gzip") => forward::gunzip(&answer.body, self.snapshot.limits.response_bytes, &mut held)?,
             Some(_) => return Err(forward::SendFault::Undecodable.into()),
         };
-        let operation = self.house.profile.operation(self.operation);
+        let operation = self.snapshot.profile.operation(self.operation);
         // Who may read a project's tokens in full is not shown anything else of ours.
         let shown = self.route.project().filter(|_| self.rule == ResponseRule::AccessTokens && self.may_see_secrets);
-        let mut guard = EchoGuard::new(&self.core, &self.house, &operation.permission).showing(shown);
+        let mut guard = EchoGuard::new(&self.shared, &self.snapshot, &operation.permission).showing(shown);
         guard.headers(&mut answer.headers);
         let plain = guard.body(plain);
         drop(guard);
-        let links = links(&self.house.profile.link_hosts, &self.backend, &self.ours);
+        let links = links(&self.snapshot.profile.link_hosts, &self.backend, &self.ours);
         let inside = match (operation.scope, self.route.project()) {
             (_, Some(project)) => Inside::Project(project),
             // What was just made is in no policy yet.
             (Scope::Organization, None) if self.rule == ResponseRule::Project => Inside::Organization,
             (_, None) => Inside::Projects(&self.visible_projects),
         };
-        let (prefix, organization) = (&*self.house.profile.query_prefix, &*self.house.organization);
+        let (prefix, organization) = (&*self.snapshot.profile.query_prefix, &*self.snapshot.organization);
         let declared = is_json(&answer);
         let rewriting = Rewriting {
             rule: self.rule,
@@ -262,7 +262,7 @@ impl Errand {
         };
         let rewritten = transform::rewrite(plain, &rewriting)?;
         let (mut headers, foreign) = reply::query_headers(&answer.headers, &links, &rewriting.boundary);
-        self.core.metrics.foreign_references(rewritten.foreign + foreign);
+        self.shared.metrics.foreign_references(rewritten.foreign + foreign);
         if rewritten.body.is_empty() {
             headers.remove(header::CONTENT_TYPE);
         } else if !answer.status.is_success() && !declared {

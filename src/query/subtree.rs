@@ -35,27 +35,27 @@ pub async fn answer(
     ask: &TreeAsk,
     identity: &Identity,
 ) -> Result<(), Refusal> {
-    let (house, core, now) = (walk.house.clone(), walk.core().clone(), walk.now());
-    let resource = house.profile.tree_resource(&call.method, &ask.resource);
+    let (snapshot, shared, now) = (walk.snapshot.clone(), walk.shared().clone(), walk.now());
+    let resource = snapshot.profile.tree_resource(&call.method, &ask.resource);
     let resource = resource.ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
-    let targets = targets(&house, identity, ask, resource, now).map_err(|denial| {
+    let targets = targets(&snapshot, identity, ask, resource, now).map_err(|denial| {
         walk.note_denial(&denial);
         Refusal::from(&denial)
     })?;
     walk.note_tree(&ask.app, targets.iter().map(|target| &target.permit));
     let mut reserved = walk.account().open();
-    let work = Work::of(&core, identity.facts());
+    let work = Work::of(&shared, identity.facts());
     let body = body::read_query(session, walk, arrival, work, &mut reserved).await?;
     let posts = call.method == Method::POST;
     if posts && body.is_empty() {
         return Err(Refusal::new(Reason::BodyMalformed));
     }
     let ours = arrival.connection.origin(&call.authority);
-    let mut asking = Asking::reading((&core, &house), walk.account(), identity.facts(), &ours, now);
+    let mut asking = Asking::reading((&shared, &snapshot), walk.account(), identity.facts(), &ours, now);
     if posts {
         let operation = resource.sources.first().map(|source| source.operation);
-        let reading = || operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(&house, operation, &body));
-        asking.named = Work::of(&core, identity.facts()).run(body.len() > SMALL_BYTES, reading).await??;
+        let reading = || operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(&snapshot, operation, &body));
+        asking.named = Work::of(&shared, identity.facts()).run(body.len() > SMALL_BYTES, reading).await??;
         asking.body = body;
     }
     let asking = Arc::new(asking);
@@ -77,7 +77,7 @@ pub async fn answer(
     };
     let bytes: usize = gathered.arrived.iter().map(|one| one.reply.body.len()).sum();
     let merging = || merge(&asking, walk, ask, resource, gathered, &states);
-    let whole = Work::of(&core, identity.facts()).run(bytes > SMALL_BYTES, merging).await??;
+    let whole = Work::of(&shared, identity.facts()).run(bytes > SMALL_BYTES, merging).await??;
     let outcome = written::document(session, walk, whole.status, whole.document.into()).await;
     drop((whole.held, reserved));
     outcome.map_err(|_| body::client_closed())
@@ -100,7 +100,7 @@ fn merge(
     states: &States,
 ) -> Result<Whole, Refusal> {
     let Gathered { arrived, mut failed } = gathered;
-    let pile = || Pile::new(asking.house.limits.response_bytes, asking.account.open());
+    let pile = || Pile::new(asking.snapshot.limits.response_bytes, asking.account.open());
     let mut fresh = Vec::new();
     let (name, content, held) = match resource.shape {
         TreeShape::Series => {
@@ -215,7 +215,7 @@ pub fn link(
     name: Option<&str>,
 ) -> Option<String> {
     let spot = UiSpot { project: &origin.project, id, name, window: None };
-    asking.house.ui.link(source.page?, &spot)
+    asking.snapshot.ui.link(source.page?, &spot)
 }
 
 fn series(

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::House;
+use super::Snapshot;
 use crate::route::Upstream;
 
 /// How many things of one kind are named.
@@ -25,10 +25,14 @@ pub fn digests(files: &[PathBuf]) -> Digests {
 }
 
 /// `policy a -> b; credentials: shop/access_token/0 1a2b3c4d -> 5e6f7a8b; files: /etc/lightkeeper/policy.yaml`
-pub fn changes(before: &House, after: &House, (known, read): (&Digests, &Digests)) -> String {
+pub fn changes(before: &Snapshot, after: &Snapshot, (known, read): (&Digests, &Digests)) -> String {
     let mut told = vec![format!("policy {} -> {}", before.policy.version(), after.policy.version())];
-    let listeners = |house: &House| {
-        house.doors.iter().map(|door| (door.listener.name.clone(), door.listener.clone())).collect::<BTreeMap<_, _>>()
+    let listeners = |snapshot: &Snapshot| {
+        snapshot
+            .listeners
+            .iter()
+            .map(|listener| (listener.listener.name.clone(), listener.listener.clone()))
+            .collect::<BTreeMap<_, _>>()
     };
     tell(&mut told, "listeners", differing(&listeners(before), &listeners(after)));
     tell(&mut told, "issuers", differing(&before.identifier.issuers(), &after.identifier.issuers()));
@@ -42,7 +46,8 @@ pub fn changes(before: &House, after: &House, (known, read): (&Digests, &Digests
             !same
         });
     tell(&mut told, "upstreams", upstreams.map(|upstream| upstream.name().to_owned()).collect());
-    let names = |house: &House| house.destinations.keys().map(|name| (name.clone(), ())).collect::<BTreeMap<_, _>>();
+    let names =
+        |snapshot: &Snapshot| snapshot.destinations.keys().map(|name| (name.clone(), ())).collect::<BTreeMap<_, _>>();
     tell(&mut told, "destinations", differing(&names(before), &names(after)));
     tell(&mut told, "credentials", rotated(&before.vault.fingerprints(), &after.vault.fingerprints()));
     let mut settings = Vec::new();

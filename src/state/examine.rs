@@ -9,19 +9,19 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpSocket;
 
-use super::{House, Plan};
+use super::{Settings, Snapshot};
 use crate::audit::Trail;
 use crate::clock::Clock;
 use crate::identify::Events;
 
 /// Every fault that would keep this plan from being served. Must not run within a runtime.
-pub fn examine(plan: &Plan, admin: SocketAddr, clock: &Clock) -> Vec<String> {
+pub fn examine(plan: &Settings, admin: SocketAddr, clock: &Clock) -> Vec<String> {
     let mut faults = Vec::new();
     // Tasks that the snapshot spawns need a runtime, and are never polled in this one: no key set is fetched.
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let _entered = runtime.enter();
-            faults.extend(House::build(plan, clock, &Events::ignored(), None).err().unwrap_or_default());
+            faults.extend(Snapshot::build(plan, clock, &Events::ignored(), None).err().unwrap_or_default());
         }
         Err(error) => faults.push(format!("the runtime cannot be started: {error}")),
     }

@@ -13,5 +13,5 @@ pub(crate) mod work;
 
 pub use examine::{examine, unbound};
 pub use settings::{AlertFieldSettings, AlertSettings, QuerySettings};
-pub use shared::{Core, Readiness};
-pub use snapshot::{DoorPlan, House, Plan};
+pub use shared::{Readiness, Shared};
+pub use snapshot::{Listener, Settings, Snapshot};

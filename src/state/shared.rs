@@ -1,7 +1,7 @@
-//! What outlives every house: the queue of records, the counters, the budget.
+//! What outlives every snapshot: the queue of records, the counters, the budget.
 //!
-//! What it does: holds the present house and everything that a reload must not reset.
-//! What it refuses to know: sockets, phases. Invariant: swapping the house is the only change.
+//! What it does: holds the present snapshot and everything that a reload must not reset.
+//! What it refuses to know: sockets, phases. Invariant: swapping the snapshot is the only change.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,18 +10,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::House;
+use super::Snapshot;
 use super::work::LargeBodies;
-use crate::accept::{Calls, Census};
+use crate::accept::{Calls, ConnectionLimiter};
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::Clock;
 use crate::identify::{Event, IssuerStatus};
 use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
 use crate::memory::Remembered;
-use crate::memory::alert_states::Alarms;
+use crate::memory::alert_states::AlertStates;
 use crate::memory::coalesce::Sharing;
 use crate::memory::event_rate::{EventRate, with_held_back};
-use crate::memory::live::Pulse;
+use crate::memory::live::LiveStats;
 use crate::memory::passing::Passing;
 use crate::memory::recent::Recent;
 use crate::memory::watches::Watches;
@@ -40,12 +40,12 @@ const UNPROVEN_READS: FairQueueBounds = FairQueueBounds {
 };
 
 /// The gateway's lasting parts.
-pub struct Core {
-    pub house: ArcSwap<House>,
+pub struct Shared {
+    pub snapshot: ArcSwap<Snapshot>,
     pub clock: Clock,
     pub trail: Trail,
     pub metrics: Arc<Metrics>,
-    pub census: Arc<Census>,
+    pub census: Arc<ConnectionLimiter>,
     pub calls: Arc<Calls>,
     pub budget: Arc<Budget>,
     /// Places for work on large bodies.
@@ -53,7 +53,7 @@ pub struct Core {
     /// Parts of exports that are to come again.
     pub remembered: Remembered,
     /// What the backend last told of alerts.
-    pub alarms: Alarms,
+    pub alert_states: AlertStates,
     /// Messages about alerts, and which destinations took them.
     pub passed_on: Remembered,
     pub passing: Arc<Passing>,
@@ -62,7 +62,7 @@ pub struct Core {
     /// Bodies that are read before their sender is known.
     pub unproven: FairQueue,
     /// What came in lately, and how calls ended, for people who look.
-    pub pulse: Pulse,
+    pub live: LiveStats,
     pub recent: Recent,
     /// The backend's rate limits, divided among callers.
     pub rates: Rates,
@@ -124,14 +124,14 @@ pub struct IssuerReadiness {
     pub last_error: Option<String>,
 }
 
-impl Core {
-    pub fn new(house: House, clock: Clock, trail: Trail, metrics: Arc<Metrics>) -> Arc<Self> {
+impl Shared {
+    pub fn new(snapshot: Snapshot, clock: Clock, trail: Trail, metrics: Arc<Metrics>) -> Arc<Self> {
         // Records that wait are memory, too: what they may take is not there for bodies.
-        let budget = Budget::new(house.limits.buffered_total_bytes.saturating_sub(trail.limit_bytes()));
+        let budget = Budget::new(snapshot.limits.buffered_total_bytes.saturating_sub(trail.limit_bytes()));
         let loaded_at = clock.now().0;
-        let calls = Arc::new(Calls::new(house.limits.streams));
-        Arc::new(Core {
-            house: ArcSwap::from_pointee(house),
+        let calls = Arc::new(Calls::new(snapshot.limits.streams));
+        Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
             ids: Ids::new(),
             clock,
             trail,
@@ -141,13 +141,13 @@ impl Core {
             budget,
             large: LargeBodies::default(),
             remembered: Remembered::default(),
-            alarms: Alarms::default(),
+            alert_states: AlertStates::default(),
             passed_on: Remembered::default(),
             passing: Arc::default(),
             meter: Arc::new(LocalMeter::new()),
             penalties: Penalties::new(),
             unproven: FairQueue::new(UNPROVEN_READS),
-            pulse: Pulse::default(),
+            live: LiveStats::default(),
             recent: Recent::default(),
             rates: Rates::default(),
             sharing: Arc::default(),
@@ -175,7 +175,7 @@ impl Core {
             event,
             reason,
             detail: detail.map(Into::into),
-            policy_version: self.house.load().policy.version().to_owned(),
+            policy_version: self.snapshot.load().policy.version().to_owned(),
             ..Record::default()
         });
     }
@@ -223,9 +223,12 @@ impl Core {
     /// seconds at most. One that kept its last good configuration is; one that has been ready does not cease to be for an
     /// issuer that a reload brings, because all replicas read it at the same time.
     pub fn readiness(&self) -> Readiness {
-        let house = self.house.load();
-        let issuers = house.identifier.readiness();
-        let mutual = house.doors.iter().any(|door| door.listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some()));
+        let snapshot = self.snapshot.load();
+        let issuers = snapshot.identifier.readiness();
+        let mutual = snapshot
+            .listeners
+            .iter()
+            .any(|listener| listener.listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some()));
         let can_identify = mutual || issuers.is_empty() || issuers.iter().any(|issuer| issuer.has_keys);
         if issuers.iter().all(|issuer| issuer.tried) {
             self.issuers_tried.store(true, Ordering::Relaxed);
@@ -240,7 +243,7 @@ impl Core {
         Readiness {
             ready: can_identify && tried && audit_ok && !draining,
             draining,
-            policy_version: house.policy.version().to_owned(),
+            policy_version: snapshot.policy.version().to_owned(),
             configuration_loaded: timestamp(reload.loaded_at),
             reload_failed: reload.failed.map(|(at, errors)| ReloadFailure { time: timestamp(at), errors }),
             audit: if audit_ok { "ok" } else { "failing" },
@@ -261,7 +264,7 @@ impl Core {
         metrics.audit_lost.set(gauge(health.lost_records()));
         metrics.audit_queued_bytes.set(gauge(self.trail.queued_bytes()));
         metrics.audit_failing.set(i64::from(health.is_failing()));
-        for issuer in self.house.load().identifier.readiness() {
+        for issuer in self.snapshot.load().identifier.readiness() {
             let age = if issuer.has_keys { issuer.age_seconds.unwrap_or(0) } else { -1 };
             metrics.key_age_seconds.with_label_values(&[&*issuer.issuer]).set(age);
         }

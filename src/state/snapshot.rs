@@ -1,7 +1,7 @@
 //! One immutable snapshot of all rooms.
 //!
 //! What it does: furnishes every room from checked settings, carrying over what must outlive a reload.
-//! What it refuses to know: files' syntax, requests. Invariants: a house is complete or does not exist;
+//! What it refuses to know: files' syntax, requests. Invariants: a snapshot is complete or does not exist;
 //! it never changes, a reload builds the next one; calls in flight finish in theirs.
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,8 +33,8 @@ use crate::view::Site;
 /// The next snapshot's number.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Everything that a house is built from, checked.
-pub struct Plan {
+/// Everything that a snapshot is built from, checked.
+pub struct Settings {
     pub organization: String,
     pub listeners: Vec<ListenerSettings>,
     pub issuers: Vec<IssuerSettings>,
@@ -65,7 +65,7 @@ pub struct Plan {
 }
 
 /// The rooms, furnished.
-pub struct House {
+pub struct Snapshot {
     /// Which no other snapshot of this process has.
     pub number: u64,
     pub organization: String,
@@ -83,7 +83,7 @@ pub struct House {
     pub query_settings: Arc<QuerySettings>,
     /// Links into the backend's own pages.
     pub ui: Ui,
-    pub doors: Vec<DoorPlan>,
+    pub listeners: Vec<Listener>,
     pub site: Arc<dyn Site>,
     ingest: Option<Arc<Backend>>,
     query: Option<Arc<Backend>>,
@@ -91,27 +91,32 @@ pub struct House {
     logs: Option<Arc<Backend>>,
 }
 
-/// One listener's part of the house.
-pub struct DoorPlan {
+/// One listener's part of the snapshot.
+pub struct Listener {
     pub listener: Arc<ListenerSettings>,
     pub tls: Option<Arc<ServerConfig>>,
-    /// Swapped in once the whole house stands.
+    /// Swapped in once the whole snapshot stands.
     trust: Option<(Arc<ClientVerifier>, Option<ClientTrust>)>,
 }
 
-impl House {
-    /// Builds the next house, or tells every reason why it cannot be. Must run within the runtime.
-    pub fn build(plan: &Plan, clock: &Clock, events: &Events, previous: Option<&House>) -> Result<House, Vec<String>> {
+impl Snapshot {
+    /// Builds the next snapshot, or tells every reason why it cannot be. Must run within the runtime.
+    pub fn build(
+        plan: &Settings,
+        clock: &Clock,
+        events: &Events,
+        previous: Option<&Snapshot>,
+    ) -> Result<Snapshot, Vec<String>> {
         let mut faults = Vec::new();
-        let doors = doors(plan, events, previous, &mut faults);
-        let verifiers = doors.iter().filter_map(|door| Some(door.trust.as_ref()?.0.clone())).collect();
+        let listeners = listeners(plan, events, previous, &mut faults);
+        let verifiers = listeners.iter().filter_map(|listener| Some(listener.trust.as_ref()?.0.clone())).collect();
         let surroundings = Surroundings {
             clock: clock.clone(),
             token_bytes: plan.limits.token_bytes,
             events: events.clone(),
             runtime: tokio::runtime::Handle::current(),
         };
-        let previous_identifier = previous.map(|house| &house.identifier);
+        let previous_identifier = previous.map(|snapshot| &snapshot.identifier);
         let identifier = Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
             .map(|identifier| {
                 let names = plan.issuers.iter().map(|issuer| issuer.name.clone());
@@ -130,7 +135,7 @@ impl House {
         });
         let mut destinations = BTreeMap::new();
         for settings in &plan.alerts.destinations {
-            let earlier = previous.and_then(|house| house.destinations.get(&settings.name));
+            let earlier = previous.and_then(|snapshot| snapshot.destinations.get(&settings.name));
             match Webhook::open(settings, earlier.map(Arc::as_ref)) {
                 Ok(webhook) => drop(destinations.insert(settings.name.clone(), Arc::new(webhook))),
                 Err(fault) => faults.push(format!("destination {fault}")),
@@ -143,7 +148,7 @@ impl House {
             let fresh = Backend::open(settings.as_ref()?);
             let fresh = fresh.map_err(|fault| faults.push(format!("upstream {}: {fault}", upstream.name()))).ok()?;
             // One that verifies alike keeps its connections.
-            let kept = previous.and_then(|house| house.backend(upstream)).filter(|kept| kept.is_same_as(&fresh));
+            let kept = previous.and_then(|snapshot| snapshot.backend(upstream)).filter(|kept| kept.is_same_as(&fresh));
             Some(kept.cloned().unwrap_or(fresh))
         };
         let ingest = open(Upstream::Ingest, &plan.ingest);
@@ -151,7 +156,7 @@ impl House {
         let collector = open(Upstream::Collector, &plan.collector);
         let logs = open(Upstream::Logs, &plan.logs);
         match (identifier, vault) {
-            (Some(identifier), Some(vault)) if faults.is_empty() => Ok(House {
+            (Some(identifier), Some(vault)) if faults.is_empty() => Ok(Snapshot {
                 number: NUMBER.fetch_add(1, Ordering::Relaxed),
                 organization: plan.organization.clone(),
                 profile: plan.profile.clone(),
@@ -165,7 +170,7 @@ impl House {
                 destinations,
                 ui: Ui::new(&plan.profile, &plan.query_settings.ui),
                 query_settings: Arc::new(plan.query_settings.clone()),
-                doors,
+                listeners,
                 site: plan.site.clone(),
                 ingest,
                 query,
@@ -179,8 +184,8 @@ impl House {
     /// Takes over the new trust anchors and revocation lists: from here on, open connections and
     /// handshakes are judged by them.
     pub fn settle(&mut self) {
-        for door in &mut self.doors {
-            if let Some((verifier, trust)) = &mut door.trust
+        for listener in &mut self.listeners {
+            if let Some((verifier, trust)) = &mut listener.trust
                 && let Some(trust) = trust.take()
             {
                 verifier.replace(trust);
@@ -201,13 +206,13 @@ impl House {
 
 /// Builds every listener's TLS. A listener that keeps its name keeps its verifier, so that chains which
 /// it verified earlier are judged by the new trust.
-fn doors(plan: &Plan, events: &Events, previous: Option<&House>, faults: &mut Vec<String>) -> Vec<DoorPlan> {
+fn listeners(plan: &Settings, events: &Events, previous: Option<&Snapshot>, faults: &mut Vec<String>) -> Vec<Listener> {
     let known: HashMap<&str, &Arc<ClientVerifier>> = previous
         .iter()
-        .flat_map(|house| &house.doors)
-        .filter_map(|door| Some((door.listener.name.as_str(), &door.trust.as_ref()?.0)))
+        .flat_map(|snapshot| &snapshot.listeners)
+        .filter_map(|listener| Some((listener.listener.name.as_str(), &listener.trust.as_ref()?.0)))
         .collect();
-    let mut doors = Vec::with_capacity(plan.listeners.len());
+    let mut listeners = Vec::with_capacity(plan.listeners.len());
     for listener in &plan.listeners {
         let mut trust = None;
         if let Some(clients) = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref()) {
@@ -224,7 +229,7 @@ fn doors(plan: &Plan, events: &Events, previous: Option<&House>, faults: &mut Ve
                 .ok()
                 .map(Arc::new)
         });
-        doors.push(DoorPlan { listener: Arc::new(listener.clone()), tls, trust });
+        listeners.push(Listener { listener: Arc::new(listener.clone()), tls, trust });
     }
-    doors
+    listeners
 }

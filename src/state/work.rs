@@ -11,7 +11,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use std::net::IpAddr;
 
-use super::Core;
+use super::Shared;
 use crate::identify::Facts;
 use crate::limits::{CallerKey, FairQueue, FairQueueBounds, Turn, address_block};
 use crate::reason::Reason;
@@ -58,13 +58,13 @@ pub struct Work {
 
 impl Work {
     /// A verified caller's.
-    pub fn of(core: &Core, facts: &Facts) -> Self {
-        Work::new(&core.large, core.penalties.key(("large", &facts.issuer, &facts.subject)))
+    pub fn of(shared: &Shared, facts: &Facts) -> Self {
+        Work::new(&shared.large, shared.penalties.key(("large", &facts.issuer, &facts.subject)))
     }
 
     /// That of a caller of which only the address is known yet.
-    pub fn of_address(core: &Core, address: IpAddr) -> Self {
-        Work::new(&core.large, core.penalties.key(("large", Some(address_block(address)))))
+    pub fn of_address(shared: &Shared, address: IpAddr) -> Self {
+        Work::new(&shared.large, shared.penalties.key(("large", Some(address_block(address)))))
     }
 
     fn new(large: &LargeBodies, key: CallerKey) -> Self {

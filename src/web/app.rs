@@ -51,14 +51,14 @@ fn facts(view: &AppView) -> Markup {
                 @match &view.project { Some(project) => (code(project)), None => "none" }
                 @if let Some(home) = &view.project_home { " of " a href=(app_url(home)) { (Shown(home)) } }
             } }
-            @if let Some(pulse) = &view.pulse {
-                div { dt { "Items" } dd.figure { (amount(pulse.items_per_second)) "/s" } }
-                div { dt { "Bytes" } dd.figure { (bytes(pulse.bytes_per_second)) } }
+            @if let Some(live) = &view.live {
+                div { dt { "Items" } dd.figure { (amount(live.items_per_second)) "/s" } }
+                div { dt { "Bytes" } dd.figure { (bytes(live.bytes_per_second)) } }
                 div { dt { "Errors" } dd.figure {
-                    @if pulse.errors_per_minute > 0 { strong.bad-text { (count(pulse.errors_per_minute)) "/min" } }
+                    @if live.errors_per_minute > 0 { strong.bad-text { (count(live.errors_per_minute)) "/min" } }
                     @else { "0/min" }
                 } }
-                div { dt { "Last seen" } dd { (ago(pulse.last_seen.as_deref(), pulse.last_seen_ago.as_deref())) } }
+                div { dt { "Last seen" } dd { (ago(live.last_seen.as_deref(), live.last_seen_ago.as_deref())) } }
             }
             div { dt { "Owners" } dd {
                 @if view.owners.is_empty() { "none named" }

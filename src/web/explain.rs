@@ -147,7 +147,7 @@ fn step(stage: &Stage) -> Markup {
     }
 }
 
-/// What a room does, to those who do not know the house.
+/// What a room does, to those who do not know the snapshot.
 fn purpose(room: &str) -> &str {
     match room {
         "accept" => "The call is read",

@@ -10,7 +10,7 @@ use super::layout::{Body, Place};
 use super::pieces::{
     Shown, ago, alert_errors, amount, app_url, badge, cell, code, count, decisions_url, head, moment, nothing,
 };
-use crate::view::{Frame, PulseView, TreeRow, TreeView};
+use crate::view::{Frame, LiveView, TreeRow, TreeView};
 
 /// Deeper apps are not indented further: they would leave no room for their names.
 const DEEPEST_INDENT: usize = 12;
@@ -127,7 +127,7 @@ fn line(row: &TreeRow) -> Markup {
                 @match &row.project { Some(project) => (code(project)), None => (nothing("none of its own")) }
             }))
             (cell("You may", "may", may(row)))
-            (pulse(row.pulse.as_ref()))
+            (live(row.live.as_ref()))
             (cell("Owners", "owners", owners(&row.owners)))
             (cell("Alerts", "alerts", firing(row.firing)))
         }
@@ -145,15 +145,15 @@ fn may(row: &TreeRow) -> Markup {
     }
 }
 
-fn pulse(pulse: Option<&PulseView>) -> Markup {
+fn live(live: Option<&LiveView>) -> Markup {
     html! {
-        @match pulse {
-            Some(pulse) => {
-                (cell("Items/s", "num", amount(pulse.items_per_second)))
+        @match live {
+            Some(live) => {
+                (cell("Items/s", "num", amount(live.items_per_second)))
                 (cell("Errors/min", "num", html! {
-                    @if pulse.errors_per_minute > 0 { strong.bad-text { (count(pulse.errors_per_minute)) } } @else { "0" }
+                    @if live.errors_per_minute > 0 { strong.bad-text { (count(live.errors_per_minute)) } } @else { "0" }
                 }))
-                (cell("Last seen", "seen", ago(pulse.last_seen.as_deref(), pulse.last_seen_ago.as_deref())))
+                (cell("Last seen", "seen", ago(live.last_seen.as_deref(), live.last_seen_ago.as_deref())))
             }
             None => {
                 (cell("Items/s", "num", nothing("unknown")))

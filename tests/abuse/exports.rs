@@ -95,7 +95,7 @@ pub fn caller(ground: &Ground) -> SampleCaller {
 }
 
 pub fn held_bytes(ground: &Ground) -> u64 {
-    ground.world.gateway.core().budget.used_bytes()
+    ground.world.gateway.shared().budget.used_bytes()
 }
 
 /// A good export arrives, and nothing of what was before is held.
@@ -103,7 +103,7 @@ pub async fn recovers(ground: &mut Ground) {
     ground.world.emulator.clear();
     let good = caller(ground).export(&Sample::traces("checkout", 1), Encoding::Protobuf).await.unwrap();
     assert_eq!((good.status, ground.world.emulator.exports().len()), (200, 1), "{}", good.text());
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     eventually("all memory given back", SOON, || core.budget.used_bytes() == 0).await;
     ground.alive().await;
 }

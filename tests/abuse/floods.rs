@@ -272,7 +272,7 @@ async fn refused_streams_leave_one_record_and_a_sum() {
     assert!(refused && line.resets.iter().all(|(_, code)| *code == 7), "{:?} {:?}", line.resets, line.goaway);
     let counted =
         format!("lightkeeper_edge_refusals_total{{listener=\"plain\",reason=\"http2_stream_refused\"}} {REFUSED}\n");
-    let core = ground.world.gateway.core();
+    let core = ground.world.gateway.shared();
     ground::eventually("each counted", SOON, || String::from_utf8(core.metrics_page()).unwrap().contains(&counted))
         .await;
     drop(line);

@@ -17,7 +17,7 @@ const HEADER_TABLE_SIZE: u16 = 1;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_was_reset_counts_until_its_call_has_ended() {
     let mut ground = Ground::with_limits(&format!("streams: {STREAMS}, penalty: off")).await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     ground.world.emulator.fail(Endpoints::All, Fault::Held);
     let bearer = format!("Bearer {}", ground.exporter);
     let fields = [

@@ -34,7 +34,7 @@ fn many_groups() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_export_overtakes_large_ones() {
     let ground = patient("").await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     let turns = core.large.queue.clone();
     let mut held = Vec::new();
     for _ in 0..turns.places() {
@@ -97,7 +97,7 @@ async fn a_small_export_overtakes_large_ones() {
 async fn who_takes_no_answer_holds_no_place() {
     const INITIAL_WINDOW_SIZE: u16 = 4;
     let ground = patient("body_grace: 1m").await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     let turns = core.large.queue.clone();
     let bearer = format!("Bearer {}", ground.exporter);
     let head = frames::block(&[
@@ -142,7 +142,7 @@ const ASKED: &str = "/public/v0.2/acme/projects/checkout-prod/telemetry/query_ti
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_question_overtakes_long_ones() {
     let ground = patient("").await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     let turns = core.large.queue.clone();
     let mut held = Vec::new();
     for _ in 0..turns.places() {
@@ -181,7 +181,7 @@ async fn a_short_question_overtakes_long_ones() {
 async fn a_large_body_too_many_comes_again() {
     const LINE: usize = 4096;
     let mut ground = patient("").await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     let turns = core.large.queue.clone();
     let mut held = Vec::new();
     for _ in 0..turns.places() {

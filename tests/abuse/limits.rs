@@ -280,7 +280,7 @@ async fn slow_readers_end() {
         ("authorization", bearer.as_str()),
     ];
     line.request(1, &fields, None).await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     eventually("three calls", SOON, || ground.world.emulator.heads() >= 3).await;
     let began = Instant::now();
     let mut look = tokio::time::interval(Duration::from_millis(20));
@@ -351,7 +351,7 @@ async fn connections_are_counted() {
         for _ in 0..8 {
             held.push(TcpStream::connect(ground.plain()).await.unwrap());
         }
-        let core = ground.world.gateway.core().clone();
+        let core = ground.world.gateway.shared().clone();
         eventually("eight places taken", SOON, || core.census.total() == 8).await;
         for _ in 0..20 {
             let talk = wire::talk(ground.plain(), ground.good().as_bytes()).await;
@@ -391,7 +391,7 @@ async fn half_open_connections_are_served_and_given_back() {
             .unwrap();
         stream.set_zero_linger().unwrap();
     }
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     eventually("places given back", SOON, || core.census.total() == 0).await;
     assert_eq!(ground.calls(20).await.len(), 20);
     ground.world.emulator.heal();
@@ -418,7 +418,7 @@ async fn hostile_heads_do_not_add_up() {
     // 300 heads of 64 KiB at most, twice over for growth, and what other tests of this process hold meanwhile.
     assert!(during < 200 << 20, "{} MiB for 300 half heads", during >> 20);
     drop(held);
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     eventually("places given back", SOON * 2, || core.census.total() == 0).await;
     ground.alive().await;
 }

@@ -55,7 +55,7 @@ async fn what_is_announced_holds_nothing() {
         ] {
             let what = format!("{path} with {limits:?}");
             let ground = patient(limits).await;
-            let core = ground.world.gateway.core().clone();
+            let core = ground.world.gateway.shared().clone();
             let (length, bearer) =
                 (length.to_string(), who.map(|who| format!("Bearer {}", ground.world.issuer.token(who))));
             let mut fields = vec![
@@ -102,7 +102,7 @@ const REPORT: &str = "POST /api/v2/reports HTTP/1.1\r\nHost: gw\r\nContent-Type:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_holds_its_share_is_refused_alone() {
     let mut ground = patient(SMALL).await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     let mut held = Vec::new();
     for _ in 0..2 {
         held.push(hold(&ground, "{EXPORT}", 4 * MIB, 4 * MIB - 100).await);
@@ -182,7 +182,7 @@ async fn one_address_never_holds_the_whole_trail() {
     assert!(plan.config.contains(audit));
     plan.config = plan.config.replace(audit, "audit: { file: audit.jsonl, queue: 32 }");
     let mut ground = Ground::plan(plan).await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     let bearer = format!("Bearer {}", ground.exporter);
     let head = frames::block(&[
         (":method", "POST"),
@@ -244,7 +244,7 @@ async fn shares_are_those_of_the_client_that_a_proxy_names() {
             plan.config = plan.config.replace(old, &new);
         }
         let mut ground = Ground::plan(plan).await;
-        let core = ground.world.gateway.core().clone();
+        let core = ground.world.gateway.shared().clone();
         let address = ground.plain();
         let (export, get) = (ground.fill("{EXPORT}"), ground.fill("{GET}"));
         let head = |client: u8, head: &str, length: usize| {

@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_without_a_byte_are_counted_alone() {
     let mut ground = Ground::new().await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     for listener in ["gateway", "plain"] {
         let address = ground.world.address(listener).unwrap();
         for number in 0..20 {
@@ -89,7 +89,7 @@ async fn a_header_is_required_of_a_trusted_proxy() {
             }
         }
         drop(TcpStream::connect(address).await.unwrap());
-        let core = ground.world.gateway.core().clone();
+        let core = ground.world.gateway.shared().clone();
         let line = format!("lightkeeper_connections_unused_total{{listener=\"{listener}\"}} 2\n");
         eventually("a probe and the silent one", SOON, || {
             String::from_utf8(core.metrics_page()).unwrap().contains(&line)
@@ -101,7 +101,7 @@ async fn a_header_is_required_of_a_trusted_proxy() {
     assert!(talk.bytes.starts_with(b"HTTP/1.1 200"), "{talk:?}");
     let records = ground.records_of_all(1).await;
     assert_eq!((records.len(), &records[0]["reason"]), (1, &"ok".into()), "silence left nothing: {records:?}");
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     eventually("all places given back", SOON, || core.census.total() == 0).await;
     ground.nothing_upstream("headers of proxies");
     ground::none(&faults);
@@ -163,7 +163,7 @@ async fn what_ends_within_a_preface_leaves_a_trace() {
         let talk = wire::converse(silent, &[], SOON).await;
         assert!(talk.closed && talk.bytes.is_empty(), "{talk:?}");
     }
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     let counted = "lightkeeper_connections_unused_total{listener=\"plain\"} 3\n";
     eventually("the silent ones", SOON, || String::from_utf8(core.metrics_page()).unwrap().contains(counted)).await;
     eventually("all places given back", SOON, || core.census.total() == 0).await;

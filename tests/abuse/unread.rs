@@ -58,7 +58,7 @@ async fn a_large_answer_is_held_once() {
     let url = backend(body, may).await;
     let config = testkit::world::CONFIG.replace("\"{query}\"", &url);
     let ground = Ground::plan(WorldPlan { config, ..WorldPlan::default() }).await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     let steward = ground.world.issuer.token("sam");
     let head = format!(
         "GET /public/v0.2/acme/projects/shop-prod/streams HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {steward}\r\n\r\n"
@@ -119,7 +119,7 @@ async fn one_address_has_a_bounded_number_of_calls() {
     assert!(plan.config.contains("    address: {plain}"));
     plan.config = plan.config.replace("    address: {plain}", health);
     let mut ground = Ground::plan(plan).await;
-    let core = ground.world.gateway.core().clone();
+    let core = ground.world.gateway.shared().clone();
     for fields in [&HEALTH[..], &STRANGER] {
         let is_call = fields.len() == STRANGER.len();
         let mut lines = Vec::new();

@@ -13,7 +13,7 @@ async fn world(ci: &Issuer, more: &str, bindings: &[&str]) -> World {
     let plan = bindings.iter().fold(stage::plan(&[("issuers:", &issuer)]), |plan, binding| stage::bind(plan, binding));
     let world = stage::start(plan).await;
     eventually("the issuers' keys", || async {
-        world.gateway.core().readiness().issuers.iter().all(|issuer| issuer.has_keys).then_some(())
+        world.gateway.shared().readiness().issuers.iter().all(|issuer| issuer.has_keys).then_some(())
     })
     .await;
     world

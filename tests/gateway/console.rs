@@ -3,7 +3,7 @@
 
 use lightkeeper::accept::{ExplainAsk, PageAsk};
 use lightkeeper::apps::AppPath;
-use lightkeeper::console::pages::{Visit, page};
+use lightkeeper::console::pages::{PageContext, page};
 use lightkeeper::explain;
 use lightkeeper::identify::Identity;
 use lightkeeper::otlp::{Encoding, Signal};
@@ -36,7 +36,7 @@ pub fn path(text: &str) -> AppPath {
 
 /// Somebody of the demonstration, identified as in a call.
 async fn identity(world: &World, name: &str) -> Identity {
-    let house = world.gateway.core().house.load_full();
+    let house = world.gateway.shared().snapshot.load_full();
     let token = format!("authorization: Bearer {}", world.issuer.token(name));
     let parts = explain::head("GET", "/apps", &[token], &house.profile).unwrap();
     let (caller, _) = explain::read(&parts, &house.profile, &[], &house.limits).unwrap();
@@ -44,12 +44,18 @@ async fn identity(world: &World, name: &str) -> Identity {
 }
 
 async fn ask(world: &World, who: &str, ask: PageAsk) -> Result<Page, Refusal> {
-    let core = world.gateway.core();
-    let house = core.house.load_full();
+    let core = world.gateway.shared();
+    let house = core.snapshot.load_full();
     let identity = identity(world, who).await;
     let account = core.budget.gateway();
-    let visit =
-        Visit { core, house: &house, account: &account, identity: &identity, now: core.clock.now(), ours: OURS };
+    let visit = PageContext {
+        shared: core,
+        snapshot: &house,
+        account: &account,
+        identity: &identity,
+        now: core.clock.now(),
+        ours: OURS,
+    };
     page(&visit, &ask).await.map(|(page, _)| page)
 }
 
@@ -91,8 +97,8 @@ fn call(method: &str, asked: &str, app: &str, service: &str) -> ExplainAsk {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_sees_the_same_tree_as_node_by_node() {
     let world = stage::start(stage::plan(&[])).await;
-    let house = world.gateway.core().house.load_full();
-    let now = world.gateway.core().clock.now();
+    let house = world.gateway.shared().snapshot.load_full();
+    let now = world.gateway.shared().clock.now();
     for who in EVERYBODY {
         let facts = identity(&world, who).await.facts().clone();
         let rows = tree(&world, who, None).await.rows;
@@ -167,13 +173,13 @@ async fn live_numbers_are_shown_to_those_who_may_see_them() {
     assert_eq!(broken.status, 400);
     let ann = stage::eventually("the failed export's count", || async {
         let view = tree(&world, "ann", None).await;
-        let failed = view.rows.iter().any(|row| row.pulse.as_ref().is_some_and(|pulse| pulse.errors_per_minute > 0));
+        let failed = view.rows.iter().any(|row| row.live.as_ref().is_some_and(|live| live.errors_per_minute > 0));
         failed.then_some(view)
     })
     .await;
     let items = |view: &TreeView, app: &str| {
         let row = view.rows.iter().find(|row| row.app == app)?;
-        row.pulse.as_ref().map(|pulse| (pulse.items_per_second * 60.0).round() as u64)
+        row.live.as_ref().map(|live| (live.items_per_second * 60.0).round() as u64)
     };
     assert_eq!(
         items(&ann, "shop/checkout"),
@@ -240,8 +246,8 @@ async fn settings_are_offered_to_who_may_use_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_explanation_tells_nothing_about_what_is_not_the_visitors() {
     let world = stage::start(stage::plan(&[])).await;
-    let house = world.gateway.core().house.load_full();
-    let now = world.gateway.core().clock.now();
+    let house = world.gateway.shared().snapshot.load_full();
+    let now = world.gateway.shared().clock.now();
     let mut compared = 0;
     for who in EVERYBODY {
         let facts = identity(&world, who).await.facts().clone();

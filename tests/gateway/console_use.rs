@@ -3,7 +3,7 @@
 
 use http::Method;
 use lightkeeper::otlp::{Encoding, Signal};
-use lightkeeper::profiles::Told;
+use lightkeeper::profiles::AlertMessage;
 use lightkeeper::view::TreeView;
 use testkit::{Fault, Sample};
 
@@ -18,7 +18,7 @@ async fn alerts_are_shown_to_those_who_may_read_them() {
     let world = stage::start(stage::plan(&[])).await;
     let firing = |view: &TreeView, app: &str| view.rows.iter().find(|row| row.app == app).and_then(|row| row.firing);
     assert_eq!(firing(&tree(&world, "ann", None).await, "shop"), None, "nobody told of anything");
-    let core = world.gateway.core();
+    let core = world.gateway.shared();
     let listed = app(&world, "ann", "shop/checkout").await.unwrap().alerts;
     assert!(!listed.is_empty());
     for (at, name, state) in [
@@ -29,8 +29,8 @@ async fn alerts_are_shown_to_those_who_may_read_them() {
         ("shop/checkout", listed[0].name.as_str(), "ok"),
     ] {
         let word = |text: &str| Some(text.to_owned());
-        let told = Told { id: None, name: word(name), state: word(state), time: None };
-        core.alarms.note(&path(at), &told, core.clock.now());
+        let told = AlertMessage { id: None, name: word(name), state: word(state), time: None };
+        core.alert_states.note(&path(at), &told, core.clock.now());
     }
     for (who, at, expected) in [
         ("ann", "shop", Some(2)),

@@ -25,7 +25,7 @@ const AUTHORIZATION: &str = "proxy-authorization: Basic Z2F0ZXdheTpjYW5hcnktb2Yt
 
 /// What a proxy does with who asks for a tunnel.
 #[derive(Clone, Copy, Debug)]
-enum Manner {
+enum WireFormat {
     Pass,
     /// This, and hangs up.
     Say(&'static str),
@@ -39,7 +39,7 @@ enum Manner {
 
 #[derive(Default)]
 struct State {
-    manner: Option<Manner>,
+    manner: Option<WireFormat>,
     /// Where hosts under `.invalid` lead.
     backend: Option<SocketAddr>,
     /// Heads of those who asked for a tunnel.
@@ -75,7 +75,7 @@ impl Proxy {
         Proxy { address, state, task }
     }
 
-    fn be(&self, manner: Manner) {
+    fn be(&self, manner: WireFormat) {
         self.state.lock().unwrap().manner = Some(manner);
     }
 
@@ -107,19 +107,19 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let (manner, backend) = {
         let mut state = state.lock().unwrap();
         state.heads.push(head);
-        (state.manner.unwrap_or(Manner::Pass), state.backend)
+        (state.manner.unwrap_or(WireFormat::Pass), state.backend)
     };
     let is_backend = place.split(':').next().is_some_and(|host| host.ends_with(".invalid"));
     // It may hang up on each of these.
     match manner {
-        Manner::Say(answer) => drop(stream.write_all(answer.as_bytes()).await),
-        Manner::Silent => std::future::pending().await,
-        Manner::Babble => while stream.write_all(b"x-line: and so on\r\n").await.is_ok() {},
-        Manner::Stall => {
+        WireFormat::Say(answer) => drop(stream.write_all(answer.as_bytes()).await),
+        WireFormat::Silent => std::future::pending().await,
+        WireFormat::Babble => while stream.write_all(b"x-line: and so on\r\n").await.is_ok() {},
+        WireFormat::Stall => {
             let _ = stream.write_all(b"H").await;
             std::future::pending().await
         }
-        Manner::Pass => {
+        WireFormat::Pass => {
             let address = if is_backend { backend } else { place.parse().ok() };
             let Some(address) = address else { return };
             let mut behind = TcpStream::connect(address).await.unwrap();
@@ -255,22 +255,22 @@ async fn a_proxy_that_gives_no_tunnel() {
     let refused = |status: &str| (502, 14, "upstream_proxy_refused", Some(format!("the proxy answered {status}")));
     let cases = [
         (
-            Manner::Say("HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\n\r\n"),
+            WireFormat::Say("HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\n\r\n"),
             refused("407: it wants other credentials"),
         ),
-        (Manner::Say("HTTP/1.1 403 Filtered\r\ncontent-length: 2\r\n\r\nno"), refused("403")),
-        (Manner::Say("HTTP/1.1 502 Bad Gateway\r\n\r\n"), refused("502")),
-        (Manner::Say("HTTP/1.0 500 Unable to connect\r\n\r\n"), refused("500")),
-        (Manner::Silent, (504, 4, "upstream_proxy_timeout", None)),
-        (Manner::Stall, (504, 4, "upstream_proxy_timeout", None)),
-        (Manner::Babble, (502, 14, "upstream_proxy_broken", Some("the proxy gave no HTTP answer".to_owned()))),
-        (Manner::Say(""), (502, 14, "upstream_proxy_broken", Some("the proxy gave no HTTP answer".to_owned()))),
+        (WireFormat::Say("HTTP/1.1 403 Filtered\r\ncontent-length: 2\r\n\r\nno"), refused("403")),
+        (WireFormat::Say("HTTP/1.1 502 Bad Gateway\r\n\r\n"), refused("502")),
+        (WireFormat::Say("HTTP/1.0 500 Unable to connect\r\n\r\n"), refused("500")),
+        (WireFormat::Silent, (504, 4, "upstream_proxy_timeout", None)),
+        (WireFormat::Stall, (504, 4, "upstream_proxy_timeout", None)),
+        (WireFormat::Babble, (502, 14, "upstream_proxy_broken", Some("the proxy gave no HTTP answer".to_owned()))),
+        (WireFormat::Say(""), (502, 14, "upstream_proxy_broken", Some("the proxy gave no HTTP answer".to_owned()))),
         (
-            Manner::Say("HTTP/1.1 200 OK\r\n"),
+            WireFormat::Say("HTTP/1.1 200 OK\r\n"),
             (502, 14, "upstream_proxy_broken", Some("the proxy gave no HTTP answer".to_owned())),
         ),
         // A tunnel that ends at once: what could not be reached is the backend.
-        (Manner::Say("HTTP/1.1 200 OK\r\n\r\n"), (502, 14, "upstream_unreachable", None)),
+        (WireFormat::Say("HTTP/1.1 200 OK\r\n\r\n"), (502, 14, "upstream_unreachable", None)),
     ];
     for (manner, (status, grpc, reason, detail)) in cases {
         proxy.be(manner);
@@ -284,7 +284,7 @@ async fn a_proxy_that_gives_no_tunnel() {
     {
         assert!(page.contains(&format!("reason=\"{reason}\"")), "{reason}: {page}");
     }
-    proxy.be(Manner::Pass);
+    proxy.be(WireFormat::Pass);
     assert_eq!(three(&world).await, ok());
     assert_eq!(world.emulator.heads(), 3);
 
@@ -350,18 +350,18 @@ async fn connections_of_one_way_are_not_used_in_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_behind_a_proxy_that_refuses() {
     let proxy = Proxy::start().await;
-    proxy.be(Manner::Say("HTTP/1.1 407 No\r\n\r\n"));
+    proxy.be(WireFormat::Say("HTTP/1.1 407 No\r\n\r\n"));
     let proxied = format!("audiences: [lightkeeper]\n    proxy: \"http://{}\"", proxy.address);
     let plan = stage::plan(&[("audiences: [lightkeeper]", &proxied)]);
     let world = World::start_with(plan).await.unwrap();
     let fault = stage::eventually("the fault", || async {
-        world.gateway.core().readiness().issuers.iter().find_map(|issuer| issuer.last_error.clone())
+        world.gateway.shared().readiness().issuers.iter().find_map(|issuer| issuer.last_error.clone())
     });
     assert_eq!(fault.await, "proxy_refused");
     let collector = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
     let sample = Sample::traces("checkout", 1);
     assert_eq!(collector.export(&sample, Encoding::Protobuf).await.unwrap().status, 503);
-    proxy.be(Manner::Pass);
+    proxy.be(WireFormat::Pass);
     stage::eventually("an export that is served", || async {
         let answer = collector.export(&sample, Encoding::Protobuf).await.unwrap();
         (answer.status == 200).then_some(())

@@ -64,7 +64,7 @@ async fn health_needs_no_identity_and_leaves_no_record() {
             let answer = caller.grpc("/AWS.ALB/healthcheck", b"").await.unwrap();
             assert_eq!(answer.grpc_status(), Some(probe), "{what}: the probe of a load balancer");
         }
-        world.gateway.core().draining.store(true, Ordering::Relaxed);
+        world.gateway.shared().draining.store(true, Ordering::Relaxed);
     }
     assert_eq!(calls(&world), Vec::<serde_json::Value>::new());
     assert_eq!(world.emulator.heads(), 0);
@@ -202,7 +202,7 @@ async fn watches_are_told_of_changes_and_end_with_the_listener() {
     let mut unknown = Watching::open(&world, "acme.Unknown").await;
     assert_eq!(known.next().await.unwrap(), SERVING);
     assert_eq!(unknown.next().await.unwrap(), SERVICE_UNKNOWN);
-    world.gateway.core().draining.store(true, Ordering::Relaxed);
+    world.gateway.shared().draining.store(true, Ordering::Relaxed);
     assert_eq!(known.next().await.unwrap(), NOT_SERVING);
     let stopping = world.gateway.clone();
     let stopping = tokio::spawn(async move { stopping.stop().await });

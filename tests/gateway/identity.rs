@@ -380,7 +380,7 @@ async fn groups_that_are_elsewhere_hide_from_no_deny() {
     let ci = Issuer::start().await.unwrap();
     let world = stage::start(with_issuer(ci.url())).await;
     eventually("the issuer's keys", || async {
-        world.gateway.core().readiness().issuers.iter().all(|issuer| issuer.has_keys).then_some(())
+        world.gateway.shared().readiness().issuers.iter().all(|issuer| issuer.has_keys).then_some(())
     })
     .await;
     let over = ci.claims("ci:build").set("_claim_names", json!({ "groups": "src1" }));

@@ -115,7 +115,7 @@ async fn a_destination_gets_the_original_and_what_we_know() {
     ] {
         assert_eq!(record[member], expected, "{member}");
     }
-    let alarms = &world.gateway.core().alarms;
+    let alarms = &world.gateway.shared().alert_states;
     let known = alarms.of(&AppPath::parse("shop").unwrap());
     let [alarm] = known.as_slice() else { panic!("{known:?}") };
     assert_eq!((alarm.app.as_str(), alarm.id.as_str(), alarm.name.as_str()), ("shop/checkout", "7", "latency of pay"));
@@ -153,7 +153,7 @@ async fn a_child_keeps_control_of_where_its_own_go() {
             assert_eq!((answer.status, answer.json().unwrap()), (200, json!({ "status": status })), "{destinations:?}");
             assert_eq!(told(&world.receiver), paths, "{destinations:?} {app}");
         }
-        assert_eq!(world.gateway.core().alarms.firing(&AppPath::root()), 2);
+        assert_eq!(world.gateway.shared().alert_states.firing(&AppPath::root()), 2);
     }
 }
 
@@ -321,7 +321,7 @@ async fn only_the_apps_own_secret_counts_and_refusals_look_alike() {
     let none = post(&cookie, SHOP, b"{}").await;
     assert_eq!(reason(&world, &none).await, (401, "no_credential".to_owned()));
     assert_eq!(told(&world.receiver), [""; 0]);
-    assert!(world.gateway.core().alarms.of(&AppPath::root()).is_empty());
+    assert!(world.gateway.shared().alert_states.of(&AppPath::root()).is_empty());
 }
 
 /// Scenario: a client certificate, alone and beside the secret. Guarantees: it is no evidence at the inlet, and two kinds

@@ -68,7 +68,7 @@ async fn a_reload_that_fails_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_says_what_changed() {
     let world = stage::start(stage::plan(&[])).await;
-    let version = || world.gateway.core().house.load().policy.version().to_owned();
+    let version = || world.gateway.shared().snapshot.load().policy.version().to_owned();
     let first = version();
     let edit = |name: &str, old: &str, new: &str| {
         let path = world.folder().join(name);
@@ -127,7 +127,7 @@ async fn what_needs_a_restart_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_ends_in_the_house_in_which_it_began() {
     let world = stage::start(stage::streamed(stage::plan(&[]))).await;
-    let old = world.gateway.core().house.load().policy.version().to_owned();
+    let old = world.gateway.shared().snapshot.load().policy.version().to_owned();
     let upload = Upload::begin(&world, &world.issuer.token("checkout-collector")).await;
     let policy = world.folder().join("policy.yaml");
     let text = std::fs::read_to_string(&policy).unwrap();

@@ -195,7 +195,7 @@ async fn half_a_body_goes_nowhere() {
         assert_ne!(records.last().unwrap()["reason"], "ok");
     }
     assert_eq!(world.emulator.heads(), 0);
-    assert!(world.gateway.core().remembered.is_empty());
+    assert!(world.gateway.shared().remembered.is_empty());
     stage::counts(&world, "lightkeeper_buffered_bytes", 0.0).await;
 }
 

@@ -51,7 +51,7 @@ pub fn streamed(mut plan: WorldPlan) -> WorldPlan {
 pub async fn start(plan: WorldPlan) -> World {
     let world = World::start_with(plan).await.unwrap_or_else(|error| panic!("the world does not start: {error}"));
     eventually("the issuer's keys", || async {
-        let issuers = world.gateway.core().readiness().issuers;
+        let issuers = world.gateway.shared().readiness().issuers;
         issuers.iter().any(|issuer| issuer.issuer == "acme" && issuer.has_keys).then_some(())
     })
     .await;

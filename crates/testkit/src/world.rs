@@ -136,10 +136,10 @@ impl World {
         };
         let first = loader().map_err(|errors| errors.join("\n"))?;
         let gateway = Gateway::start(first, loader, clock).await.map_err(|errors| errors.join("\n"))?;
-        let admin = admin::serve(plan.admin, gateway.core().clone())?;
+        let admin = admin::serve(plan.admin, gateway.shared().clone())?;
         // The first calls should not meet a gateway that has no keys yet.
         let limit = std::time::Duration::from_secs(10);
-        gateway.core().house.load_full().identifier.settled(limit).await;
+        gateway.shared().snapshot.load_full().identifier.settled(limit).await;
         let world = World { issuer, emulator, receiver, gateway, admin, folder };
         for (app, project) in WEBHOOK_APPS {
             let path = format!("/apps/{app}/-/alerts");

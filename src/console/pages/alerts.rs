@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::{Sight, Visit};
+use super::{PageContext, Viewer};
 use crate::accept::TreeAsk;
 use crate::apps::AppPath;
 use crate::audit::{Items, timestamp};
 use crate::authorize::NodeView;
 use crate::call::record::Asked;
 use crate::federate::{self, Missing};
-use crate::memory::alert_states::{Alarm, FIRING};
+use crate::memory::alert_states::{AlertState, FIRING};
 use crate::profiles::{Around, TreeResource};
 use crate::query::fan_out::{Arrived, Asking, Gathered};
 use crate::query::{alert_status, fan_out, subtree};
@@ -41,14 +41,14 @@ pub fn reads(row: &NodeView) -> bool {
 }
 
 /// Fills in the app's alerts.
-pub async fn fill(visit: &Visit<'_>, sight: &Sight<'_>, app: &AppPath, view: &mut AppView) -> Asked {
+pub async fn fill(visit: &PageContext<'_>, sight: &Viewer<'_>, app: &AppPath, view: &mut AppView) -> Asked {
     let mut asked = Asked::default();
     // The ids and names of each project's alerts that the backend listed.
     let mut listed: BTreeSet<(String, String)> = BTreeSet::new();
-    if let Some(resource) = visit.house.profile.tree_resource(&Method::GET, "alerts") {
+    if let Some(resource) = visit.snapshot.profile.tree_resource(&Method::GET, "alerts") {
         ask(visit, app, resource, view, &mut listed, &mut asked).await;
     }
-    for alarm in visit.core.alarms.of(app) {
+    for alarm in visit.shared.alert_states.of(app) {
         if !sight.row(&alarm.app).is_some_and(reads) {
             continue;
         }
@@ -68,7 +68,7 @@ pub async fn fill(visit: &Visit<'_>, sight: &Sight<'_>, app: &AppPath, view: &mu
 }
 
 async fn ask(
-    visit: &Visit<'_>,
+    visit: &PageContext<'_>,
     app: &AppPath,
     resource: &TreeResource,
     view: &mut AppView,
@@ -76,14 +76,16 @@ async fn ask(
     asked: &mut Asked,
 ) {
     let question = TreeAsk { app: app.clone(), resource: resource.name.clone(), query: Vec::new() };
-    let Ok(mut targets) = fan_out::targets(visit.house, visit.identity, &question, resource, visit.now) else { return };
+    let Ok(mut targets) = fan_out::targets(visit.snapshot, visit.identity, &question, resource, visit.now) else {
+        return;
+    };
     if let Some(more) = targets.len().checked_sub(QUESTIONS).filter(|more| *more > 0) {
         view.alert_errors.push(format!("{more} more questions were not asked: open an app beneath"));
         targets.truncate(QUESTIONS);
     }
     asked.add(targets.iter().map(|target| &target.permit));
     let asking =
-        Asking::reading((visit.core, visit.house), visit.account, visit.identity.facts(), visit.ours, visit.now);
+        Asking::reading((visit.shared, visit.snapshot), visit.account, visit.identity.facts(), visit.ours, visit.now);
     let asking = Arc::new(asking.within(PATIENCE, STATES));
     let gathered = fan_out::ask_all(&asking, targets).await;
     let states = alert_status::ask(&asking, visit.identity, resource, &gathered).await;
@@ -150,10 +152,10 @@ fn rows(
 }
 
 /// An alert that we were told of.
-fn told(sight: &Sight<'_>, alarm: &Alarm) -> AlertRow {
-    let tree = sight.house.policy.tree();
+fn told(sight: &Viewer<'_>, alarm: &AlertState) -> AlertRow {
+    let tree = sight.snapshot.policy.tree();
     let project = tree.find(&alarm.app).and_then(|node| tree.project_of(node));
-    let around = project.map(|project| Around::of(&sight.house.ui, project, Some(alarm.since.0), sight.now));
+    let around = project.map(|project| Around::of(&sight.snapshot.ui, project, Some(alarm.since.0), sight.now));
     AlertRow {
         name: alarm.name.clone(),
         app: alarm.app.to_string(),

@@ -3,23 +3,23 @@
 //! What it does: tells what the visitor may do at an app and why, what it sends, and how to begin. What it refuses to know:
 //! other apps' details. Invariant: who sends is shown to those who may read or audit there, and to nobody else.
 
-use super::{Sight, ago, links, per_second, snippets};
+use super::{Viewer, ago, links, per_second, snippets};
 use crate::apps::AppPath;
 use crate::audit::timestamp;
 use crate::authorize::NodeView;
-use crate::memory::live::ServicePulse;
+use crate::memory::live::ServiceStats;
 use crate::respond::Refusal;
 use crate::view::{AppView, GrantRow, SenderRow, ServiceRow};
 
 /// The app, as far as it is the visitor's.
-pub fn app(sight: &Sight<'_>, app: &AppPath) -> Result<AppView, Refusal> {
+pub fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal> {
     let row = sight.must_see(app)?;
     let place = sight.rows.iter().position(|other| other.app == *app).unwrap_or_default();
     let mut trail = sight.trail(app);
     trail.pop();
     let beneath = sight.rows.iter().skip(place + 1).take_while(|below| below.depth > row.depth);
     let home = row.project.as_deref().and_then(|project| {
-        let tree = sight.house.policy.tree();
+        let tree = sight.snapshot.policy.tree();
         tree.node(tree.home(project)?).map(|home| home.path.clone())
     });
     let project = row.project.as_deref();
@@ -31,7 +31,7 @@ pub fn app(sight: &Sight<'_>, app: &AppPath) -> Result<AppView, Refusal> {
         project_home: home.filter(|home| home != app).map(|home| home.to_string()),
         owners: row.owners.clone(),
         apps: beneath.filter(|below| below.depth == row.depth + 1).map(|below| sight.step(&below.app)).collect(),
-        pulse: sight.pulse(place),
+        live: sight.live(place),
         services: services(sight, row),
         grants: row
             .grants
@@ -44,7 +44,7 @@ pub fn app(sight: &Sight<'_>, app: &AppPath) -> Result<AppView, Refusal> {
         snippets: snippets::snippets(sight, row),
         links: project
             .filter(|_| reads(row))
-            .map(|project| links(sight.house, project, None, sight.now))
+            .map(|project| links(sight.snapshot, project, None, sight.now))
             .unwrap_or_default(),
         alerts: Vec::new(),
         alert_errors: Vec::new(),
@@ -56,16 +56,16 @@ fn reads(row: &NodeView) -> bool {
     row.holds("query.*.read")
 }
 
-fn services(sight: &Sight<'_>, row: &NodeView) -> Vec<ServiceRow> {
+fn services(sight: &Viewer<'_>, row: &NodeView) -> Vec<ServiceRow> {
     if row.grants.is_empty() {
         return Vec::new();
     }
     let may_know_senders = reads(row) || sight.may_audit(&row.app);
     let link = |name: &str| {
         let project = row.project.as_deref().filter(|_| reads(row))?;
-        links(sight.house, project, Some(name), sight.now).into_iter().next().map(|link| link.url)
+        links(sight.snapshot, project, Some(name), sight.now).into_iter().next().map(|link| link.url)
     };
-    let shown = |service: ServicePulse| ServiceRow {
+    let shown = |service: ServiceStats| ServiceRow {
         items_per_second: per_second(service.items),
         last_seen: Some(timestamp(service.last_seen.0)),
         last_seen_ago: Some(ago(service.last_seen, sight.now)),
@@ -83,5 +83,5 @@ fn services(sight: &Sight<'_>, row: &NodeView) -> Vec<ServiceRow> {
             .collect(),
         name: service.name,
     };
-    sight.core.pulse.services(&row.app, sight.now).into_iter().map(shown).collect()
+    sight.shared.live.services(&row.app, sight.now).into_iter().map(shown).collect()
 }

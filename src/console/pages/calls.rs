@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Sight, story};
+use super::{Viewer, story};
 use crate::accept::{APP_HEADER, ExplainAsk};
 use crate::apps::{AppPath, Mark, SERVICE_NAME};
 use crate::audit::timestamp;
@@ -24,22 +24,22 @@ const ROWS: usize = 200;
 const NOT_FOUND: &str = "there is no such call of yours among the last ones of this gateway process; an operator finds older ones in the audit trail";
 
 /// Recent decisions of a subtree, the newest first.
-pub fn decisions(sight: &Sight<'_>, app: &AppPath) -> Result<DecisionsView, Refusal> {
+pub fn decisions(sight: &Viewer<'_>, app: &AppPath) -> Result<DecisionsView, Refusal> {
     sight.must_see(app)?;
     if !sight.may_audit(app) {
         return Err(Refusal::new(Reason::NotPermitted));
     }
-    let calls = sight.core.recent.beneath(app, ROWS, |app| sight.may_audit(app));
+    let calls = sight.shared.recent.beneath(app, ROWS, |app| sight.may_audit(app));
     Ok(DecisionsView {
         app: app.to_string(),
         trail: sight.trail(app),
         rows: calls.iter().map(|call| whole(call)).collect(),
-        remembered_since: sight.core.recent.since().map(timestamp),
+        remembered_since: sight.shared.recent.since().map(timestamp),
     })
 }
 
 /// An earlier call, or one that is made up.
-pub fn explain(sight: &Sight<'_>, ask: &ExplainAsk) -> ExplainView {
+pub fn explain(sight: &Viewer<'_>, ask: &ExplainAsk) -> ExplainView {
     let given = |field: &Option<String>| field.as_deref().unwrap_or_default().trim().to_owned();
     let mut view = ExplainView {
         request_id: given(&ask.request_id),
@@ -47,7 +47,7 @@ pub fn explain(sight: &Sight<'_>, ask: &ExplainAsk) -> ExplainView {
         path: given(&ask.path),
         app: given(&ask.app),
         service: given(&ask.service),
-        remembered_since: sight.core.recent.since().map(timestamp),
+        remembered_since: sight.shared.recent.since().map(timestamp),
         ..ExplainView::default()
     };
     if !view.request_id.is_empty() {
@@ -64,8 +64,8 @@ pub fn explain(sight: &Sight<'_>, ask: &ExplainAsk) -> ExplainView {
     view
 }
 
-fn found(sight: &Sight<'_>, request_id: &str) -> Option<DecisionRow> {
-    let call = sight.core.recent.find(request_id)?;
+fn found(sight: &Viewer<'_>, request_id: &str) -> Option<DecisionRow> {
+    let call = sight.shared.recent.find(request_id)?;
     let root = AppPath::root();
     if sight.may_audit(call.app.as_ref().unwrap_or(&root)) {
         return Some(whole(&call));
@@ -94,7 +94,7 @@ fn whole(call: &Ended) -> DecisionRow {
 }
 
 /// A call as its maker sees it.
-fn own(sight: &Sight<'_>, call: &Ended) -> DecisionRow {
+fn own(sight: &Viewer<'_>, call: &Ended) -> DecisionRow {
     let seen = call.app.as_ref().is_some_and(|app| sight.holds_at(app));
     let row = whole(call);
     if call.permitted {
@@ -114,8 +114,8 @@ fn own(sight: &Sight<'_>, call: &Ended) -> DecisionRow {
 }
 
 /// Tells a made-up call's story; the error is for who filled in the form.
-fn made_up(sight: &Sight<'_>, view: &ExplainView) -> Result<crate::view::Story, String> {
-    let house = sight.house;
+fn made_up(sight: &Viewer<'_>, view: &ExplainView) -> Result<crate::view::Story, String> {
+    let snapshot = sight.snapshot;
     let path = local(&view.path);
     let method = match view.method.as_str() {
         "" if is_export(sight, &path) => "POST".to_owned(),
@@ -126,8 +126,8 @@ fn made_up(sight: &Sight<'_>, view: &ExplainView) -> Result<crate::view::Story, 
         "" => Vec::new(),
         app => vec![format!("{APP_HEADER}: {app}")],
     };
-    let parts = explain::head(&method, &path, &headers, &house.profile)?;
-    let call = match explain::read(&parts, &house.profile, &[], &house.limits) {
+    let parts = explain::head(&method, &path, &headers, &snapshot.profile)?;
+    let call = match explain::read(&parts, &snapshot.profile, &[], &snapshot.limits) {
         Ok((_, call)) => call,
         Err(reason) => return Ok(story::unread(reason)),
     };
@@ -136,8 +136,8 @@ fn made_up(sight: &Sight<'_>, view: &ExplainView) -> Result<crate::view::Story, 
         _ => Mark::Absent,
     };
     let marks: Option<Marks<'_>> = if view.service.is_empty() { None } else { Some(&mark) };
-    let (policy, profile) = (&house.policy, &house.profile);
-    let judged = explain::judge(policy, profile, &house.organization, sight.facts, &call, marks, sight.now);
+    let (policy, profile) = (&snapshot.policy, &snapshot.profile);
+    let judged = explain::judge(policy, profile, &snapshot.organization, sight.facts, &call, marks, sight.now);
     Ok(story::story(sight, &call, &judged))
 }
 
@@ -150,8 +150,8 @@ fn local(path: &str) -> String {
     }
 }
 
-fn is_export(sight: &Sight<'_>, path: &str) -> bool {
-    let profile = &sight.house.profile;
+fn is_export(sight: &Viewer<'_>, path: &str) -> bool {
+    let profile = &sight.snapshot.profile;
     let inner = explain::addressed(path);
     profile.match_ingest(inner).is_some() || profile.legacy(inner).next().is_some() || profile.is_grpc_method(inner)
 }

@@ -4,7 +4,7 @@
 //! refuses to know: secrets; a token is always a command that fetches one. Invariants: a snippet is there only for who may
 //! do what it does; what it is filled with cannot end a quotation.
 
-use super::Sight;
+use super::Viewer;
 use crate::authorize::NodeView;
 use crate::profiles::{Scope, push_encoded};
 use crate::view::Snippet;
@@ -14,7 +14,7 @@ use http::Method;
 const LOCAL: &str = "127.0.0.1:9411";
 
 /// What the visitor can begin with at this app.
-pub fn snippets(sight: &Sight<'_>, row: &NodeView) -> Vec<Snippet> {
+pub fn snippets(sight: &Viewer<'_>, row: &NodeView) -> Vec<Snippet> {
     let ours = sight.ours;
     let mut snippets = Vec::new();
     let mut add = |title: &str, text: String| snippets.push(Snippet { title: title.to_owned(), text });
@@ -22,8 +22,8 @@ pub fn snippets(sight: &Sight<'_>, row: &NodeView) -> Vec<Snippet> {
         add("OpenTelemetry SDK", sdk(sight, row));
         add("OpenTelemetry Collector", collector(sight, row));
     }
-    let organization = encoded(&sight.house.organization);
-    let base = format!("{}/{organization}", sight.house.profile.query_prefix);
+    let organization = encoded(&sight.snapshot.organization);
+    let base = format!("{}/{organization}", sight.snapshot.profile.query_prefix);
     // A query needs the project's home.
     if let Some(project) = row.project.as_deref().filter(|_| row.is_home && row.holds("query.*.*")) {
         let path = format!("{base}/projects/{}", encoded(project));
@@ -49,12 +49,12 @@ pub fn snippets(sight: &Sight<'_>, row: &NodeView) -> Vec<Snippet> {
     snippets
 }
 
-fn endpoint(sight: &Sight<'_>, row: &NodeView) -> String {
+fn endpoint(sight: &Viewer<'_>, row: &NodeView) -> String {
     format!("{}/apps/{}/-", sight.ours, row.app)
 }
 
-fn sdk(sight: &Sight<'_>, row: &NodeView) -> String {
-    let tree = sight.house.policy.tree();
+fn sdk(sight: &Viewer<'_>, row: &NodeView) -> String {
+    let tree = sight.snapshot.policy.tree();
     let node = tree.find(&row.app).and_then(|node| tree.node(node));
     let service = node.and_then(|node| node.services.iter().find(|service| service.is_literal()));
     let service = service.map_or_else(|| row.app.name(), |service| service.as_str());
@@ -65,25 +65,25 @@ fn sdk(sight: &Sight<'_>, row: &NodeView) -> String {
     )
 }
 
-fn collector(sight: &Sight<'_>, row: &NodeView) -> String {
+fn collector(sight: &Viewer<'_>, row: &NodeView) -> String {
     format!(
         "extensions:\n  bearertokenauth:\n    filename: /var/run/secrets/lightkeeper/token\nexporters:\n  otlphttp/lightkeeper:\n    endpoint: {}\n    compression: gzip\n    auth: {{ authenticator: bearertokenauth }}\nservice:\n  extensions: [bearertokenauth]\n",
         quoted(&endpoint(sight, row))
     )
 }
 
-fn terraform(sight: &Sight<'_>) -> String {
+fn terraform(sight: &Viewer<'_>) -> String {
     format!(
         "# export LIGHTSTEP_API_URL='{}'\n# export LIGHTSTEP_API_KEY=\"$(lightkeeper token)\"\nterraform {{\n  required_providers {{\n    lightstep = {{ source = \"lightstep/lightstep\" }}\n  }}\n}}\nprovider \"lightstep\" {{\n  organization = {}\n}}\n",
         sight.ours,
-        quoted(&sight.house.organization).replace("${", "$${").replace("%{", "%%{")
+        quoted(&sight.snapshot.organization).replace("${", "$${").replace("%{", "%%{")
     )
 }
 
 /// The rest of the path of something in the project that the visitor may read.
-fn readable(sight: &Sight<'_>, row: &NodeView) -> Option<String> {
+fn readable(sight: &Viewer<'_>, row: &NodeView) -> Option<String> {
     let wanted = |name: &str| name != "/access_tokens";
-    let found = sight.house.profile.operations().iter().filter(|operation| {
+    let found = sight.snapshot.profile.operations().iter().filter(|operation| {
         operation.method == Method::GET && operation.scope == Scope::Project && row.holds(&operation.permission)
     });
     let mut rests: Vec<&str> = found

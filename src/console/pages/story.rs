@@ -4,7 +4,7 @@
 //! to know: how anything was decided. Invariants: for what lies outside the maker's view the story has the same words as for
 //! what does not exist; a binding is named only if it speaks of the maker and reaches an app where the maker may do something.
 
-use super::Sight;
+use super::Viewer;
 use crate::accept::{Ask, Call};
 use crate::apps::AppPath;
 use crate::authorize::{Assignment, By, Effect, Verdict};
@@ -39,7 +39,7 @@ pub fn unread(reason: Reason) -> Story {
 }
 
 /// A call that was read and judged.
-pub fn story(sight: &Sight<'_>, call: &Call, judged: &Judged) -> Story {
+pub fn story(sight: &Viewer<'_>, call: &Call, judged: &Judged) -> Story {
     let facts = sight.facts;
     let operation = match &call.ask {
         Ask::Ingest(ask) => Some(ask.operation),
@@ -48,7 +48,7 @@ pub fn story(sight: &Sight<'_>, call: &Call, judged: &Judged) -> Story {
         _ => None,
     };
     let mut accepted = vec![pair("method", call.method.as_str()), pair("path", &call.path)];
-    accepted.extend(operation.map(|id| pair("operation", &sight.house.profile.operation(id).permission)));
+    accepted.extend(operation.map(|id| pair("operation", &sight.snapshot.profile.operation(id).permission)));
     let mut identified = vec![pair("issuer", &facts.issuer), pair("subject", &facts.subject)];
     identified.extend(facts.subject_claim.iter().map(|claim| pair("subject claim", claim)));
     identified.push(pair("method", facts.method.name()));
@@ -111,11 +111,11 @@ fn code(verdict: &Verdict, seen: bool) -> Reason {
 }
 
 /// Where it was decided, if that is a place of the maker's.
-fn seen<'v>(sight: &Sight<'_>, verdict: &'v Verdict) -> Option<&'v AppPath> {
+fn seen<'v>(sight: &Viewer<'_>, verdict: &'v Verdict) -> Option<&'v AppPath> {
     verdict.app.as_ref().filter(|app| sight.holds_at(app))
 }
 
-fn decided(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> Reason {
+fn decided(sight: &Viewer<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> Reason {
     let place = seen(sight, verdict);
     let reason = code(verdict, place.is_some());
     let mut details = Details::new();
@@ -148,8 +148,8 @@ fn decided(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> Rea
 }
 
 /// The projects of a part of the tree that would be asked. What is not the maker's is not told of, as in the answer.
-fn asked(sight: &Sight<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verdict)]) -> Reason {
-    let permission = |operation: OperationId| sight.house.profile.operation(operation).permission.as_str();
+fn asked(sight: &Viewer<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verdict)]) -> Reason {
+    let permission = |operation: OperationId| sight.snapshot.profile.operation(operation).permission.as_str();
     let permitted: Vec<_> = parts.iter().filter(|(_, verdict)| verdict.allowed).collect();
     if permitted.is_empty() {
         let refused = parts.iter().find(|(_, verdict)| seen(sight, verdict).is_some()).or(parts.first());
@@ -185,7 +185,7 @@ fn asked(sight: &Sight<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verd
     Reason::Ok
 }
 
-fn assigned(sight: &Sight<'_>, stages: &mut Vec<Stage>, assignment: &Assignment) -> Reason {
+fn assigned(sight: &Viewer<'_>, stages: &mut Vec<Stage>, assignment: &Assignment) -> Reason {
     let Assignment { verdict, owner, service, marks, by, .. } = assignment;
     let owner = owner.as_ref().filter(|owner| sight.holds_at(owner));
     let reason = code(verdict, owner.is_some());
@@ -212,16 +212,16 @@ fn assigned(sight: &Sight<'_>, stages: &mut Vec<Stage>, assignment: &Assignment)
 }
 
 /// The apps that an export could name.
-fn writable(sight: &Sight<'_>) -> impl Iterator<Item = (String, String)> {
+fn writable(sight: &Viewer<'_>) -> impl Iterator<Item = (String, String)> {
     let rows = sight.rows.iter().filter(|row| row.project.is_some() && row.holds("ingest.*"));
     rows.take(OFFERED).map(|row| pair("you may write to", row.app.as_str()))
 }
 
-fn routed(sight: &Sight<'_>, stages: &mut Vec<Stage>, verdict: &Verdict, operation: OperationId) {
+fn routed(sight: &Viewer<'_>, stages: &mut Vec<Stage>, verdict: &Verdict, operation: OperationId) {
     if !verdict.allowed {
         return;
     }
-    let credential = sight.house.profile.operation(operation).credential;
+    let credential = sight.snapshot.profile.operation(operation).credential;
     let mut details: Details = verdict.project.iter().map(|project| pair("project", project)).collect();
     details.push(pair("credential", &format!("{credential:?}").to_lowercase()));
     stages.push(stage("route", Reason::Ok, details));

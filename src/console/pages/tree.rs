@@ -3,11 +3,11 @@
 //! What it does: lays the visitor's whole view out as rows, with live numbers, and narrows it to what is looked for. What it
 //! refuses to know: single apps' details. Invariant: the filter looks at nothing that is not shown.
 
-use super::Sight;
+use super::Viewer;
 use crate::view::{TreeRow, TreeView};
 
 /// The visitor's tree.
-pub fn tree(sight: &Sight<'_>, filter: Option<&str>) -> TreeView {
+pub fn tree(sight: &Viewer<'_>, filter: Option<&str>) -> TreeView {
     let filter = filter.map(str::trim).filter(|filter| !filter.is_empty());
     let kept = kept(sight, filter);
     let rows = sight
@@ -26,7 +26,7 @@ pub fn tree(sight: &Sight<'_>, filter: Option<&str>) -> TreeView {
             can_write: row.holds("ingest.*") || row.holds("query.*.write"),
             can_read: row.holds("query.*.read"),
             can_audit: sight.may_audit(&row.app),
-            pulse: sight.pulse(place),
+            live: sight.live(place),
             firing: sight.firing(place),
         })
         .collect();
@@ -34,7 +34,7 @@ pub fn tree(sight: &Sight<'_>, filter: Option<&str>) -> TreeView {
 }
 
 /// Which rows fit, or lead to one that does.
-fn kept(sight: &Sight<'_>, filter: Option<&str>) -> Vec<bool> {
+fn kept(sight: &Viewer<'_>, filter: Option<&str>) -> Vec<bool> {
     let Some(filter) = filter.map(str::to_lowercase) else { return vec![true; sight.rows.len()] };
     let mut kept = vec![false; sight.rows.len()];
     // From the last row to the first: whatever comes next beneath a row has been looked at.

@@ -1,6 +1,6 @@
 //! The three steps of a login: begin, finish, end.
 //!
-//! What it does: joins provider, transaction and session (OpenID Connect Core section 3.1, RFC 9700 section 2.1). What
+//! What it does: joins provider, transaction and session (OpenID Connect Shared section 3.1, RFC 9700 section 2.1). What
 //! it refuses to know: HTTP towards the browser. Invariants: a transaction is exchanged once at most, and spent by that,
 //! whatever comes of it; nothing of the callback is used before `state` holds, and nothing is asked of the provider
 //! before; no text of the provider's leaves.
@@ -158,7 +158,7 @@ impl Login {
     async fn person(&self, mut claims: Map<String, Value>, known: &Known, access_token: &str) -> Result<Facts, Reason> {
         if self.settings.groups_from_userinfo {
             let said = self.provider.userinfo(known, access_token).await?;
-            // Core section 5.3.2: else it is about somebody whose token was put in place of ours.
+            // Shared section 5.3.2: else it is about somebody whose token was put in place of ours.
             if said.get("sub").and_then(Value::as_str) != claims.get("sub").and_then(Value::as_str) {
                 return Err(Reason::LoginUserinfoSubject);
             }

@@ -54,9 +54,9 @@ fn frame(text: &str) -> Frame {
     Frame { organization: t(), visitor: Some(visitor), request_id: t(), can_log_in: true, time: t() }
 }
 
-fn pulse(text: &str) -> Option<PulseView> {
+fn live(text: &str) -> Option<LiveView> {
     let t = || Some(text.to_owned());
-    Some(PulseView {
+    Some(LiveView {
         items_per_second: f64::NAN,
         bytes_per_second: f64::MAX,
         errors_per_minute: u64::MAX,
@@ -76,7 +76,7 @@ fn tree(text: &str) -> TreeView {
         can_write: true,
         can_read: true,
         can_audit: true,
-        pulse: pulse(text),
+        live: live(text),
         firing: Some(u64::MAX),
     };
     TreeView { filter: Some(t()), rows: vec![row], alert_errors: vec![t()] }
@@ -104,7 +104,7 @@ fn app(text: &str) -> AppView {
         project_home: Some(t()),
         owners: vec![t()],
         apps: pairs(text),
-        pulse: pulse(text),
+        live: live(text),
         services: vec![service],
         grants: vec![GrantRow { permission: t(), bindings: vec![t(), t()] }],
         snippets: vec![Snippet { title: t(), text: t() }, Snippet { title: t(), text: t() }],

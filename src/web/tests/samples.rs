@@ -32,8 +32,8 @@ fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn pulse(items: f64, errors: u64, ago: &str) -> Option<PulseView> {
-    Some(PulseView {
+fn live(items: f64, errors: u64, ago: &str) -> Option<LiveView> {
+    Some(LiveView {
         items_per_second: items,
         bytes_per_second: items * 412.0,
         errors_per_minute: errors,
@@ -42,7 +42,7 @@ fn pulse(items: f64, errors: u64, ago: &str) -> Option<PulseView> {
     })
 }
 
-fn row(app: &str, project: Option<&str>, may: &str, pulse: Option<PulseView>, firing: Option<u64>) -> TreeRow {
+fn row(app: &str, project: Option<&str>, may: &str, live: Option<LiveView>, firing: Option<u64>) -> TreeRow {
     let root = app == "/";
     TreeRow {
         app: app.into(),
@@ -58,7 +58,7 @@ fn row(app: &str, project: Option<&str>, may: &str, pulse: Option<PulseView>, fi
         can_write: may.contains('w'),
         can_read: may.contains('r'),
         can_audit: may.contains('a'),
-        pulse,
+        live,
         firing,
     }
 }
@@ -67,17 +67,17 @@ pub fn tree() -> TreeView {
     TreeView {
         filter: None,
         rows: vec![
-            row("/", None, "", pulse(48_213.4, 12, "1 s ago"), Some(3)),
-            row("platform", Some("platform-prod"), "r", pulse(18_420.0, 0, "1 s ago"), Some(0)),
-            row("platform/ingress", None, "", pulse(12_306.2, 0, "1 s ago"), Some(0)),
-            row("platform/ingress/edge", None, "", pulse(4_120.0, 0, "4 s ago"), Some(0)),
-            row("shop", Some("shop-prod"), "ra", pulse(29_793.4, 12, "2 s ago"), Some(3)),
-            row("shop/catalog", Some("catalog-prod"), "r", pulse(9_410.7, 0, "2 s ago"), Some(0)),
-            row("shop/checkout", Some("checkout-prod"), "wra", pulse(1_204.5, 12, "3 s ago"), Some(2)),
-            row("shop/checkout/carts", None, "w", pulse(310.0, 0, "3 s ago"), Some(0)),
-            row("shop/payments", Some("payments-prod"), "r", pulse(612.0, 0, "2 s ago"), None),
+            row("/", None, "", live(48_213.4, 12, "1 s ago"), Some(3)),
+            row("platform", Some("platform-prod"), "r", live(18_420.0, 0, "1 s ago"), Some(0)),
+            row("platform/ingress", None, "", live(12_306.2, 0, "1 s ago"), Some(0)),
+            row("platform/ingress/edge", None, "", live(4_120.0, 0, "4 s ago"), Some(0)),
+            row("shop", Some("shop-prod"), "ra", live(29_793.4, 12, "2 s ago"), Some(3)),
+            row("shop/catalog", Some("catalog-prod"), "r", live(9_410.7, 0, "2 s ago"), Some(0)),
+            row("shop/checkout", Some("checkout-prod"), "wra", live(1_204.5, 12, "3 s ago"), Some(2)),
+            row("shop/checkout/carts", None, "w", live(310.0, 0, "3 s ago"), Some(0)),
+            row("shop/payments", Some("payments-prod"), "r", live(612.0, 0, "2 s ago"), None),
             row("shop/payments/ledger", None, "", None, None),
-            row("shop/search", Some("search-prod"), "", pulse(0.0, 0, "2 h ago"), Some(1)),
+            row("shop/search", Some("search-prod"), "", live(0.0, 0, "2 h ago"), Some(1)),
         ],
         alert_errors: strings(&["payments-prod: the backend did not answer within 2 s"]),
     }
@@ -142,7 +142,7 @@ pub fn app() -> AppView {
             ("shop/checkout/carts".into(), "carts".into()),
             ("shop/checkout/vouchers".into(), "vouchers".into()),
         ],
-        pulse: pulse(1_204.5, 12, "3 s ago"),
+        live: live(1_204.5, 12, "3 s ago"),
         services: vec![
             service(
                 "checkout",
