@@ -12,7 +12,9 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Version};
 use serde_json::{Value, json};
 
-use crate::accept::{self, Ask, AssertionHeader, Call, Caller, Connection, ListenerSettings, Serves, TreeAsk};
+use crate::accept::{
+    self, AssertionHeader, Call, Caller, Connection, ListenerSettings, RequestKind, Serves, TreeRequest,
+};
 use crate::apps::{AppPath, Mark};
 use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
 use crate::clock::UnixMillis;
@@ -128,13 +130,15 @@ pub fn judge(
     now: UnixMillis,
 ) -> Judged {
     let Some((operation, target)) = asked(call, profile, organization) else {
-        return match &call.ask {
-            Ask::Own(_) | Ask::Site(_) => Judged::OwnPage,
-            Ask::Unacceptable(fault) => Judged::Nothing(fault.reason()),
-            Ask::Query(_) => Judged::Nothing(Reason::OrganizationUnknown),
-            Ask::Tree(ask) => parts(policy, profile, facts, &call.method, ask, now),
-            Ask::Alert(_) => Judged::Inlet,
-            Ask::Unknown | Ask::Ingest(_) | Ask::Legacy(_) => Judged::Nothing(Reason::PathUnknown),
+        return match &call.kind {
+            RequestKind::Own(_) | RequestKind::Site(_) => Judged::OwnPage,
+            RequestKind::Unacceptable(fault) => Judged::Nothing(fault.reason()),
+            RequestKind::Query(_) => Judged::Nothing(Reason::OrganizationUnknown),
+            RequestKind::Tree(ask) => parts(policy, profile, facts, &call.method, ask, now),
+            RequestKind::Alert(_) => Judged::Inlet,
+            RequestKind::Unknown | RequestKind::Ingest(_) | RequestKind::Legacy(_) => {
+                Judged::Nothing(Reason::PathUnknown)
+            }
         };
     };
     let (Some(marks), Target::App(app)) = (marks, target) else {
@@ -200,7 +204,14 @@ impl Judged {
 }
 
 /// What a question to a part of the tree comes to.
-fn parts(policy: &Policy, profile: &Profile, facts: &Facts, method: &Method, ask: &TreeAsk, now: UnixMillis) -> Judged {
+fn parts(
+    policy: &Policy,
+    profile: &Profile,
+    facts: &Facts,
+    method: &Method,
+    ask: &TreeRequest,
+    now: UnixMillis,
+) -> Judged {
     let Some(resource) = profile.tree_resource(method, &ask.resource) else {
         return Judged::Nothing(Reason::PathUnknown);
     };
@@ -228,10 +239,10 @@ fn part(operation: OperationId, verdict: &Verdict, profile: &Profile) -> Value {
 }
 
 fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(OperationId, Target<'a>)> {
-    match &call.ask {
-        Ask::Ingest(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
-        Ask::Legacy(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
-        Ask::Query(ask) if ask.organization == organization => {
+    match &call.kind {
+        RequestKind::Ingest(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
+        RequestKind::Legacy(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
+        RequestKind::Query(ask) if ask.organization == organization => {
             let target = match profile.operation(ask.operation).scope {
                 Scope::Project | Scope::App => Target::Project(ask.project.as_deref()?),
                 Scope::Organization => Target::Organization,
@@ -239,23 +250,28 @@ fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(O
             };
             Some((ask.operation, target))
         }
-        Ask::Query(_)
-        | Ask::Own(_)
-        | Ask::Site(_)
-        | Ask::Tree(_)
-        | Ask::Alert(_)
-        | Ask::Unknown
-        | Ask::Unacceptable(_) => None,
+        RequestKind::Query(_)
+        | RequestKind::Own(_)
+        | RequestKind::Site(_)
+        | RequestKind::Tree(_)
+        | RequestKind::Alert(_)
+        | RequestKind::Unknown
+        | RequestKind::Unacceptable(_) => None,
     }
 }
 
 /// What `accept` says.
 pub fn accepted(call: &Call, profile: &Profile) -> Value {
-    let operation = match &call.ask {
-        Ask::Ingest(ask) => Some(profile.operation(ask.operation)),
-        Ask::Legacy(ask) => Some(profile.operation(ask.operation)),
-        Ask::Query(ask) => Some(profile.operation(ask.operation)),
-        Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+    let operation = match &call.kind {
+        RequestKind::Ingest(ask) => Some(profile.operation(ask.operation)),
+        RequestKind::Legacy(ask) => Some(profile.operation(ask.operation)),
+        RequestKind::Query(ask) => Some(profile.operation(ask.operation)),
+        RequestKind::Own(_)
+        | RequestKind::Site(_)
+        | RequestKind::Tree(_)
+        | RequestKind::Alert(_)
+        | RequestKind::Unknown
+        | RequestKind::Unacceptable(_) => None,
     };
     json!({
         "method": call.method.as_str(),

@@ -4,7 +4,7 @@
 //! typed values. What it refuses to know: identities, secrets, sockets.
 //! Invariants: only a permit opens a route; the client's own path string takes no part in it.
 
-use crate::accept::{Ask, Call, Protocol, path};
+use crate::accept::{Call, Protocol, RequestKind, path};
 use crate::authorize::Permit;
 use crate::lightstep::Format;
 use crate::profiles::{Credential, Host, Profile, ResponseRule, TokenPlace};
@@ -84,8 +84,8 @@ impl Route {
 pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str) -> Option<Route> {
     let operation = profile.operation(permit.operation());
     let project = permit.project().map(str::to_owned);
-    match &call.ask {
-        Ask::Ingest(ask) => Some(Route {
+    match &call.kind {
+        RequestKind::Ingest(ask) => Some(Route {
             upstream: Upstream::Ingest,
             lane: Lane::Streamed(ask.protocol),
             project,
@@ -93,7 +93,7 @@ pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str
             legacy: None,
             path_and_query: ask.upstream_path.clone(),
         }),
-        Ask::Legacy(ask) => Some(Route {
+        RequestKind::Legacy(ask) => Some(Route {
             upstream: match ask.host {
                 Host::Ingest => Upstream::Ingest,
                 Host::Collector => Upstream::Collector,
@@ -105,7 +105,7 @@ pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str
             legacy: Some((ask.format, ask.token)),
             path_and_query: ask.upstream_path.clone(),
         }),
-        Ask::Query(ask) => {
+        RequestKind::Query(ask) => {
             let mut target = format!("{}/", profile.query_prefix);
             path::encode(organization, &mut target);
             target.push_str(&operation.path(ask.project.as_deref(), &ask.parameters));
@@ -124,6 +124,11 @@ pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str
                 path_and_query: target,
             })
         }
-        Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+        RequestKind::Own(_)
+        | RequestKind::Site(_)
+        | RequestKind::Tree(_)
+        | RequestKind::Alert(_)
+        | RequestKind::Unknown
+        | RequestKind::Unacceptable(_) => None,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Fault;
-use super::site::SiteAsk;
+use super::site::SiteRequest;
 use crate::apps::AppPath;
 use crate::lightstep::Format;
 use crate::media_type;
@@ -26,7 +26,7 @@ pub struct Call {
     pub authority: String,
     /// How an answer of ours must be written.
     pub dialect: Dialect,
-    pub ask: Ask,
+    pub kind: RequestKind,
 }
 
 /// In whose language a refusal is written (the table of refusals).
@@ -48,14 +48,14 @@ pub enum Dialect {
 
 /// What is asked for.
 #[derive(Debug)]
-pub enum Ask {
-    Ingest(IngestAsk),
-    Legacy(LegacyAsk),
-    Query(QueryAsk),
-    Own(OwnAsk),
-    Site(SiteAsk),
-    Tree(TreeAsk),
-    Alert(AlertAsk),
+pub enum RequestKind {
+    Ingest(IngestRequest),
+    Legacy(LegacyRequest),
+    Query(QueryRequest),
+    Own(OwnRequest),
+    Site(SiteRequest),
+    Tree(TreeRequest),
+    Alert(AlertRequest),
     /// A path or gRPC method that no table knows; told to identified callers only.
     Unknown,
     /// A known path in a form that it does not take; told to identified callers only.
@@ -64,7 +64,7 @@ pub enum Ask {
 
 /// An export.
 #[derive(Debug)]
-pub struct IngestAsk {
+pub struct IngestRequest {
     pub operation: OperationId,
     pub signal: Signal,
     pub protocol: Protocol,
@@ -80,7 +80,7 @@ pub struct IngestAsk {
 
 /// A report of a format that is older than OpenTelemetry.
 #[derive(Debug)]
-pub struct LegacyAsk {
+pub struct LegacyRequest {
     pub operation: OperationId,
     pub signal: Signal,
     pub format: Format,
@@ -101,7 +101,7 @@ pub struct LegacyAsk {
     pub body_first: bool,
 }
 
-impl IngestAsk {
+impl IngestRequest {
     /// What the backend is told of the body: what we read it as, not what the caller called it.
     pub fn media_type(&self) -> &'static str {
         match self.protocol {
@@ -120,7 +120,7 @@ pub enum Protocol {
 
 /// A call of the query API.
 #[derive(Debug)]
-pub struct QueryAsk {
+pub struct QueryRequest {
     pub operation: OperationId,
     /// Decoded `{organization}`; compared with ours in `authorize`, so that a stranger's guess is
     /// answered like any other denial.
@@ -135,7 +135,7 @@ pub struct QueryAsk {
 
 /// A page or API of the gateway itself.
 #[derive(Debug, PartialEq, Eq)]
-pub enum OwnAsk {
+pub enum OwnRequest {
     /// `/.lightkeeper/whoami`
     Whoami,
     /// `/apps` (the root) and `/apps/{app path}`
@@ -146,7 +146,7 @@ pub enum OwnAsk {
 
 /// A question to every project in a part of the tree: `/apps/{app path}/-/{resource}`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TreeAsk {
+pub struct TreeRequest {
     pub app: AppPath,
     /// `services`, `streams`, `alerts`, `query_timeseries`, …; one that the profile knows.
     pub resource: String,
@@ -156,7 +156,7 @@ pub struct TreeAsk {
 
 /// What the backend tells of an alert: `POST /apps/{app path}/-/alerts`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct AlertAsk {
+pub struct AlertRequest {
     pub app: AppPath,
     /// Its body is in a form that is not read; told to identified callers only.
     pub fault: Option<Fault>,

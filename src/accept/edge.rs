@@ -21,11 +21,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::census::{ConnectionLimiter, Place};
 use super::connection::Connection;
+use super::connection_limiter::{ConnectionLimiter, Place};
+use super::guarded_connection::{GuardedConnection, Pace};
 use super::handshake::{ShownCertificate, listened};
 use super::head::HeadLimits;
-use super::line::{GuardedConnection, Pace};
 use super::proxy_protocol;
 use super::refused::Times;
 use super::stream::Guarded;
@@ -82,7 +82,7 @@ pub struct Edge<A> {
     pub socket: TcpListener,
     pub terms: Arc<ArcSwap<Terms>>,
     pub app: Arc<A>,
-    pub census: Arc<ConnectionLimiter>,
+    pub connection_limiter: Arc<ConnectionLimiter>,
     pub witness: Witness,
     pub stage: watch::Receiver<Stage>,
 }
@@ -126,7 +126,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         // IPv4-mapped addresses count as the IPv4 address that they are.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let is_proxy = terms.listener.front.proxy_protocol.contains(peer.ip());
-        let place = match self.census.enter(peer.ip(), !is_proxy, &terms.limits) {
+        let place = match self.connection_limiter.enter(peer.ip(), !is_proxy, &terms.limits) {
             Ok(place) => place,
             Err(reason) => {
                 (self.witness)(name, Some(peer), EdgeEvent::ConnectionRefused { reason });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::request::Parts;
 
-use super::call::{Ask, LegacyAsk, Protocol};
+use super::call::{LegacyRequest, Protocol, RequestKind};
 use super::{Fault, read};
 use crate::apps::AppPath;
 use crate::lightstep::{FIREHOSE_REQUEST, Format};
@@ -20,7 +20,7 @@ const FIREHOSE_REQUEST_LIMIT_BYTES: usize = 256;
 
 /// How an ask came out, and where its token may stand besides the usual headers.
 pub(super) struct Found {
-    pub ask: Ask,
+    pub kind: RequestKind,
     pub token: TokenPlace,
 }
 
@@ -38,14 +38,14 @@ pub(super) fn ask(parts: &Parts, profile: &Profile, inner: &str, app: Option<App
         }
     };
     let ask = match taken {
-        None => Ask::Unacceptable(Fault::MediaType),
-        Some(_) if !read::is_content_encoding(&parts.headers) => Ask::Unacceptable(Fault::ContentEncoding),
+        None => RequestKind::Unacceptable(Fault::MediaType),
+        Some(_) if !read::is_content_encoding(&parts.headers) => RequestKind::Unacceptable(Fault::ContentEncoding),
         Some(media_type) => {
             let patience = read::patience(protocol, &parts.headers)?;
-            Ask::Legacy(report(row, protocol, media_type, patience, app))
+            RequestKind::Legacy(report(row, protocol, media_type, patience, app))
         }
     };
-    Ok(Some(Found { ask, token: row.token }))
+    Ok(Some(Found { kind: ask, token: row.token }))
 }
 
 fn report(
@@ -54,8 +54,8 @@ fn report(
     media_type: &str,
     patience: Option<Duration>,
     app: Option<AppPath>,
-) -> LegacyAsk {
-    LegacyAsk {
+) -> LegacyRequest {
+    LegacyRequest {
         media_type: media_type.into(),
         patience,
         operation: row.operation,

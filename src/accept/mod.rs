@@ -9,7 +9,7 @@ mod assertion;
 mod call;
 mod caller;
 mod calls;
-mod census;
+mod connection_limiter;
 mod chunks;
 mod client_address;
 mod connection;
@@ -24,14 +24,14 @@ pub mod head;
 mod header_blocks;
 mod hpack;
 mod legacy;
-mod line;
+mod guarded_connection;
 mod networks;
 pub mod path;
 mod proxy_protocol;
 mod read;
 mod refused;
 mod settings;
-mod shared;
+mod cross_origin;
 mod site;
 mod stream;
 mod tls;
@@ -39,14 +39,18 @@ mod transport;
 mod tree;
 
 pub use assertion::{AssertionHeader, AssertionHeaderFault};
-pub use call::{AlertAsk, Ask, Call, Dialect, IngestAsk, LegacyAsk, OwnAsk, Protocol, QueryAsk, TreeAsk};
+pub use call::{
+    AlertRequest, Call, Dialect, IngestRequest, LegacyRequest, OwnRequest, Protocol, QueryRequest, RequestKind,
+    TreeRequest,
+};
 pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented, SessionCookie};
 pub use calls::{CallPlace, Calls};
-pub use census::ConnectionLimiter;
 pub use chunks::Chunks;
 pub use client_address::{ClientAddress, client_address};
 pub use connection::{BrokenHead, Connection};
+pub use connection_limiter::ConnectionLimiter;
 pub use cookies::{LOGIN_COOKIE, SESSION_COOKIE};
+pub use cross_origin::is_for_pages;
 pub use edge::{Edge, EdgeEvent, Stage, Terms, Witness, reached};
 pub use evidence::{Shown, with_body_token};
 pub use fault::Fault;
@@ -59,8 +63,7 @@ use read::glimpse_dialect;
 pub use read::{APP_HEADER, RefusedHead, is_json, read};
 pub use refused::Times;
 pub use settings::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
-pub use shared::is_for_pages;
-pub use site::{CallbackAsk, ExplainAsk, PageAsk, ReturnPath, SiteAsk};
+pub use site::{CallbackRequest, ExplainRequest, PageRequest, ReturnPath, SiteRequest};
 pub use stream::{Arrival, Body};
 pub use tls::{certificates, server_config};
 

@@ -13,7 +13,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::call::{AlertAsk, Ask, Call, Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
+use super::call::{AlertRequest, Call, Dialect, IngestRequest, OwnRequest, Protocol, QueryRequest, RequestKind};
 use super::connection::Connection;
 use super::{
     AssertionHeader, Caller, Fault, SessionCookie, assertion, cookies, evidence, head, header_blocks, legacy, path,
@@ -99,10 +99,10 @@ fn read_in(
     let canonical = if is_home { site::HOME.to_owned() } else { path::join(words.iter().copied()) };
     // The path may be spelled in another way than the one that was glimpsed.
     let dialect = site::dialect(&canonical).unwrap_or(dialect);
-    let legacy::Found { mut ask, token } = match words.as_slice() {
+    let legacy::Found { kind: mut ask, token } = match words.as_slice() {
         [".lightkeeper", words @ ..] if connection.listener.serves.web && *words != ["whoami"] => {
             let asked = site::ask(&parts.method, words, is_home, query, cookies.login)?;
-            legacy::Found { ask: asked.map_or(Ask::Unknown, Ask::Site), token: TokenPlace::Header }
+            legacy::Found { kind: asked.map_or(RequestKind::Unknown, RequestKind::Site), token: TokenPlace::Header }
         }
         _ => ask(parts, connection, profile, &words, &canonical, query)?,
     };
@@ -120,29 +120,33 @@ fn read_in(
     let session = cookies.session.filter(|_| takes_session(&ask, dialect));
     let session = session.map(|value| SessionCookie { value, origin: connection.origin(&authority) });
     let caller = Caller { token, certificate: connection.chain.clone(), session, address: connection.peer.ip() };
-    if let Ask::Legacy(ask) = &mut ask {
+    if let RequestKind::Legacy(ask) = &mut ask {
         ask.body_first = ask.format.may_carry_token() && !caller.has_evidence();
     }
-    Ok((caller, Call { method: parts.method.clone(), path: canonical, authority, dialect, ask }))
+    Ok((caller, Call { method: parts.method.clone(), path: canonical, authority, dialect, kind: ask }))
 }
 
 /// Whether it matters by which name we are called. It does where a browser's cookies, origins and links depend on it; an
 /// export goes where its sender and its app lead it, and meshes put their own names there.
-fn needs_host(ask: &Ask, dialect: Dialect) -> bool {
+fn needs_host(ask: &RequestKind, dialect: Dialect) -> bool {
     match ask {
-        Ask::Ingest(_) | Ask::Legacy(_) | Ask::Unacceptable(_) => false,
-        Ask::Unknown => dialect != Dialect::Grpc,
-        Ask::Query(_) | Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) => true,
+        RequestKind::Ingest(_) | RequestKind::Legacy(_) | RequestKind::Unacceptable(_) => false,
+        RequestKind::Unknown => dialect != Dialect::Grpc,
+        RequestKind::Query(_)
+        | RequestKind::Own(_)
+        | RequestKind::Site(_)
+        | RequestKind::Tree(_)
+        | RequestKind::Alert(_) => true,
     }
 }
 
 /// A browser sends its cookies wherever it is led; they prove something only where people go. What workloads send, and
 /// what a backend tells, is never a session's.
-fn takes_session(ask: &Ask, dialect: Dialect) -> bool {
+fn takes_session(ask: &RequestKind, dialect: Dialect) -> bool {
     match ask {
-        Ask::Query(_) | Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) => true,
-        Ask::Unknown => dialect == Dialect::Page,
-        Ask::Ingest(_) | Ask::Legacy(_) | Ask::Alert(_) | Ask::Unacceptable(_) => false,
+        RequestKind::Query(_) | RequestKind::Own(_) | RequestKind::Site(_) | RequestKind::Tree(_) => true,
+        RequestKind::Unknown => dialect == Dialect::Page,
+        RequestKind::Ingest(_) | RequestKind::Legacy(_) | RequestKind::Alert(_) | RequestKind::Unacceptable(_) => false,
     }
 }
 
@@ -290,14 +294,14 @@ fn ask(
     canonical: &str,
     query: Vec<(String, String)>,
 ) -> Result<legacy::Found, Fault> {
-    let found = |ask| Ok(legacy::Found { ask, token: TokenPlace::Header });
+    let found = |ask| Ok(legacy::Found { kind: ask, token: TokenPlace::Header });
     let serves = connection.listener.serves;
     if let Some((organization, rest)) = profile.query_path(words).filter(|_| serves.query) {
         return query_ask(parts, profile, organization, rest, query).and_then(found);
     }
     if let ([".lightkeeper", "whoami"], true, &Method::GET, true) = (words, serves.web, &parts.method, query.is_empty())
     {
-        return found(Ask::Own(OwnAsk::Whoami));
+        return found(RequestKind::Own(OwnRequest::Whoami));
     }
     let (app, rest) = addressed(words);
     if let (Some(app), ["alerts"], true, &Method::POST) = (app, rest, serves.query, &parts.method) {
@@ -306,10 +310,10 @@ fn ask(
     if let (None, ["apps", rest @ ..]) = (app, words) {
         let deep = matches!(query.as_slice(), [(key, value)] if key == "depth" && value == "all");
         if serves.web && parts.method == Method::GET && (query.is_empty() || deep) {
-            let ask = |app| Ask::Own(if deep { OwnAsk::Subtree(app) } else { OwnAsk::Apps(app) });
-            return found(app_path(rest).map_or(Ask::Unknown, ask));
+            let ask = |app| RequestKind::Own(if deep { OwnRequest::Subtree(app) } else { OwnRequest::Apps(app) });
+            return found(app_path(rest).map_or(RequestKind::Unknown, ask));
         }
-        return found(Ask::Unknown);
+        return found(RequestKind::Unknown);
     }
     if serves.query
         && let Some(ask) = tree::ask(&parts.method, profile, app.and_then(app_path), rest, &query)?
@@ -317,17 +321,17 @@ fn ask(
         return found(ask);
     }
     if !serves.ingest && !serves.legacy {
-        return found(Ask::Unknown);
+        return found(RequestKind::Unknown);
     }
     // A path of the URL that cannot be an app is an app that nobody knows.
     let named = match app.map(app_path) {
-        Some(None) => return found(Ask::Unknown),
+        Some(None) => return found(RequestKind::Unknown),
         Some(Some(app)) => Some(app),
         None => app_header(&parts.headers)?,
     };
     let inner = if rest.len() == words.len() { canonical.to_owned() } else { path::join(rest.iter().copied()) };
     if parts.method != Method::POST {
-        return found(Ask::Unknown);
+        return found(RequestKind::Unknown);
     }
     let (operation, signal, protocol, upstream_path) = if let Some((operation, signal)) = profile.match_grpc(&inner) {
         (operation, signal, Protocol::Grpc, inner)
@@ -335,16 +339,16 @@ fn ask(
         (operation, signal, Protocol::Http, upstream)
     } else {
         if !serves.legacy {
-            return found(Ask::Unknown);
+            return found(RequestKind::Unknown);
         }
         return match legacy::ask(parts, profile, &inner, named)? {
             Some(_) if !query.is_empty() => Err(Fault::Query),
             Some(legacy) => Ok(legacy),
-            None => found(Ask::Unknown),
+            None => found(RequestKind::Unknown),
         };
     };
     if !serves.ingest {
-        return found(Ask::Unknown);
+        return found(RequestKind::Unknown);
     }
     if !query.is_empty() {
         return Err(Fault::Query);
@@ -353,17 +357,25 @@ fn ask(
         Protocol::Grpc => takes_grpc(parts).then_some(Encoding::Protobuf),
         Protocol::Http => otlp_encoding(&parts.headers),
     };
-    let Some(encoding) = encoding else { return found(Ask::Unacceptable(Fault::MediaType)) };
+    let Some(encoding) = encoding else { return found(RequestKind::Unacceptable(Fault::MediaType)) };
     if !is_content_encoding(&parts.headers) {
-        return found(Ask::Unacceptable(Fault::ContentEncoding));
+        return found(RequestKind::Unacceptable(Fault::ContentEncoding));
     }
     let patience = patience(protocol, &parts.headers)?;
-    found(Ask::Ingest(IngestAsk { operation, signal, protocol, encoding, patience, upstream_path, app: named }))
+    found(RequestKind::Ingest(IngestRequest {
+        operation,
+        signal,
+        protocol,
+        encoding,
+        patience,
+        upstream_path,
+        app: named,
+    }))
 }
 
 /// A message of the backend's webhook for one app.
-fn alert_ask(parts: &Parts, app: &[&str], query: &[(String, String)]) -> Result<Ask, Fault> {
-    let Some(app) = app_path(app) else { return Ok(Ask::Unknown) };
+fn alert_ask(parts: &Parts, app: &[&str], query: &[(String, String)]) -> Result<RequestKind, Fault> {
+    let Some(app) = app_path(app) else { return Ok(RequestKind::Unknown) };
     if !query.is_empty() {
         return Err(Fault::Query);
     }
@@ -373,7 +385,7 @@ fn alert_ask(parts: &Parts, app: &[&str], query: &[(String, String)]) -> Result<
         (true, false) => Some(Fault::ContentEncoding),
         (true, true) => None,
     };
-    Ok(Ask::Alert(AlertAsk { app, fault }))
+    Ok(RequestKind::Alert(AlertRequest { app, fault }))
 }
 
 /// Whether the body is a JSON document, by its media type.
@@ -448,11 +460,11 @@ fn query_ask(
     organization: &str,
     rest: &[&str],
     query: Vec<(String, String)>,
-) -> Result<Ask, Fault> {
-    let Some(found) = profile.match_query(&parts.method, rest) else { return Ok(Ask::Unknown) };
+) -> Result<RequestKind, Fault> {
+    let Some(found) = profile.match_query(&parts.method, rest) else { return Ok(RequestKind::Unknown) };
     let operation = profile.operation(found.operation);
     tree::check_keys(&query, &operation.query_keys)?;
-    Ok(Ask::Query(QueryAsk {
+    Ok(RequestKind::Query(QueryRequest {
         operation: found.operation,
         organization: organization.to_owned(),
         project: found.project,

@@ -12,7 +12,7 @@ use crate::apps::AppPath;
 
 /// Something of the site.
 #[derive(Debug, PartialEq, Eq)]
-pub enum SiteAsk {
+pub enum SiteRequest {
     /// `GET /.lightkeeper`, without the slash that its pages stand behind: for anybody.
     Door,
     /// `GET login?return_to=…`: for anybody.
@@ -22,7 +22,7 @@ pub enum SiteAsk {
         strayed: bool,
     },
     /// `GET callback?…`: for anybody.
-    Callback(CallbackAsk),
+    Callback(CallbackRequest),
     /// `GET signed-out`: for anybody.
     SignedOut,
     /// `GET assets/{name}`: for anybody.
@@ -31,25 +31,25 @@ pub enum SiteAsk {
     Configuration,
     /// `POST logout`.
     Logout,
-    Page(PageAsk),
+    Page(PageRequest),
 }
 
 /// A page that shows the caller what is the caller's.
 #[derive(Debug, PartialEq, Eq)]
-pub enum PageAsk {
+pub enum PageRequest {
     /// `GET /.lightkeeper/?filter=…`: the tree.
     Tree { filter: Option<String> },
     /// `GET apps/{app path}`
     App(AppPath),
     /// `GET explain?…`: why was I refused?
-    Explain(ExplainAsk),
+    Explain(ExplainRequest),
     /// `GET decisions/{app path}`: the subtree's recent decisions.
     Decisions(AppPath),
 }
 
 /// About what an explanation is asked: an earlier call, or one that is made up.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct ExplainAsk {
+pub struct ExplainRequest {
     pub request_id: Option<String>,
     pub method: Option<String>,
     pub path: Option<String>,
@@ -61,20 +61,20 @@ pub struct ExplainAsk {
 
 /// How a provider sent a browser back.
 #[derive(PartialEq, Eq)]
-pub struct CallbackAsk {
+pub struct CallbackRequest {
     /// The query's pairs as the provider wrote them, decoded, unknown ones too.
     pub pairs: Vec<(String, String)>,
     /// The cookie of the login that this should be the end of.
     pub transaction: Option<Zeroizing<String>>,
 }
 
-impl std::fmt::Debug for CallbackAsk {
+impl std::fmt::Debug for CallbackRequest {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("CallbackAsk(…)")
+        formatter.write_str("CallbackRequest(…)")
     }
 }
 
-impl Drop for CallbackAsk {
+impl Drop for CallbackRequest {
     fn drop(&mut self) {
         self.pairs.iter_mut().for_each(|(_, value)| value.zeroize());
     }
@@ -106,10 +106,10 @@ pub(super) fn ask(
     is_home: bool,
     pairs: Vec<(String, String)>,
     transaction: Option<Zeroizing<String>>,
-) -> Result<Option<SiteAsk>, Fault> {
+) -> Result<Option<SiteRequest>, Fault> {
     let is_get = *method == Method::GET;
     if *method == Method::POST && *words == ["logout"] {
-        return take(&pairs, []).map(|[]| Some(SiteAsk::Logout));
+        return take(&pairs, []).map(|[]| Some(SiteRequest::Logout));
     }
     if !is_get {
         return Ok(None);
@@ -118,32 +118,32 @@ pub(super) fn ask(
         if pairs.iter().any(|(_, value)| value.len() > ANSWER_LIMIT_BYTES) {
             return Err(Fault::Query);
         }
-        return Ok(Some(SiteAsk::Callback(CallbackAsk { pairs, transaction })));
+        return Ok(Some(SiteRequest::Callback(CallbackRequest { pairs, transaction })));
     }
     if let ["login"] = words {
         let [wanted] = take(&pairs, [("return_to", usize::MAX)])?;
         let return_to = wanted.as_deref().map_or_else(|| Some(ReturnPath::home()), ReturnPath::parse);
         let strayed = return_to.is_none();
-        return Ok(Some(SiteAsk::Login { return_to: return_to.unwrap_or_else(ReturnPath::home), strayed }));
+        return Ok(Some(SiteRequest::Login { return_to: return_to.unwrap_or_else(ReturnPath::home), strayed }));
     }
     if let ["explain"] = words {
         let keys = [("request_id", 64), ("method", 16), ("path", 2048), ("app", 512), ("service", 256)];
         let [request_id, method, path, app, service] = take(&pairs, keys)?;
-        let explain = ExplainAsk { request_id, method, path, app, service };
-        return Ok(Some(SiteAsk::Page(PageAsk::Explain(explain))));
+        let explain = ExplainRequest { request_id, method, path, app, service };
+        return Ok(Some(SiteRequest::Page(PageRequest::Explain(explain))));
     }
     if let ([], true) = (words, is_home) {
         let [filter] = take(&pairs, [("filter", FILTER_LIMIT_BYTES)])?;
-        return Ok(Some(SiteAsk::Page(PageAsk::Tree { filter })));
+        return Ok(Some(SiteRequest::Page(PageRequest::Tree { filter })));
     }
     let app = |words: &[&str]| words.iter().try_fold(AppPath::root(), |app, word| app.child(word));
     let found = match words {
-        [] => Some(SiteAsk::Door),
-        ["signed-out"] => Some(SiteAsk::SignedOut),
-        ["configuration"] => Some(SiteAsk::Configuration),
-        ["assets", name] => Some(SiteAsk::Asset((*name).to_owned())),
-        ["apps", rest @ ..] => app(rest).map(|app| SiteAsk::Page(PageAsk::App(app))),
-        ["decisions", rest @ ..] => app(rest).map(|app| SiteAsk::Page(PageAsk::Decisions(app))),
+        [] => Some(SiteRequest::Door),
+        ["signed-out"] => Some(SiteRequest::SignedOut),
+        ["configuration"] => Some(SiteRequest::Configuration),
+        ["assets", name] => Some(SiteRequest::Asset((*name).to_owned())),
+        ["apps", rest @ ..] => app(rest).map(|app| SiteRequest::Page(PageRequest::App(app))),
+        ["decisions", rest @ ..] => app(rest).map(|app| SiteRequest::Page(PageRequest::Decisions(app))),
         _ => None,
     };
     if found.is_some() {
@@ -206,30 +206,31 @@ mod tests {
     /// known, stand twice or are too long are refused.
     #[test]
     fn asks_of_the_site() {
-        let page = |page| Ok(Some(SiteAsk::Page(page)));
-        let explain = |ask| page(PageAsk::Explain(ask));
+        let page = |page| Ok(Some(SiteRequest::Page(page)));
+        let explain = |ask| page(PageRequest::Explain(ask));
         let app = |text| AppPath::parse(text).unwrap();
-        let login = |to: &str, strayed| Ok(Some(SiteAsk::Login { return_to: ReturnPath::parse(to).unwrap(), strayed }));
+        let login =
+            |to: &str, strayed| Ok(Some(SiteRequest::Login { return_to: ReturnPath::parse(to).unwrap(), strayed }));
         let long = |key: &str, length: usize| format!("?{key}={}", "a".repeat(length));
         let rows = [
-            ("GET /.lightkeeper", Ok(Some(SiteAsk::Door))),
-            ("GET /.lightkeeper/", page(PageAsk::Tree { filter: None })),
-            ("GET /.lightkeeper/?filter=", page(PageAsk::Tree { filter: None })),
-            ("GET /.lightkeeper/?filter=a+b", page(PageAsk::Tree { filter: Some("a b".to_owned()) })),
+            ("GET /.lightkeeper", Ok(Some(SiteRequest::Door))),
+            ("GET /.lightkeeper/", page(PageRequest::Tree { filter: None })),
+            ("GET /.lightkeeper/?filter=", page(PageRequest::Tree { filter: None })),
+            ("GET /.lightkeeper/?filter=a+b", page(PageRequest::Tree { filter: Some("a b".to_owned()) })),
             ("GET /.lightkeeper/?filter=a&filter=a", Err(Fault::Query)),
             ("GET /.lightkeeper/?other=a", Err(Fault::Query)),
             (&format!("GET /.lightkeeper/{}", long("filter", 257)), Err(Fault::Query)),
             ("GET /.lightkeeper?filter=a", Err(Fault::Query)),
-            ("GET /.lightkeeper/apps", page(PageAsk::App(AppPath::root()))),
-            ("GET /.lightkeeper/apps/shop/checkout", page(PageAsk::App(app("shop/checkout")))),
+            ("GET /.lightkeeper/apps", page(PageRequest::App(AppPath::root()))),
+            ("GET /.lightkeeper/apps/shop/checkout", page(PageRequest::App(app("shop/checkout")))),
             ("GET /.lightkeeper/apps/shop?x=1", Err(Fault::Query)),
             ("GET /.lightkeeper/apps/-", Ok(None)),
-            ("GET /.lightkeeper/decisions", page(PageAsk::Decisions(AppPath::root()))),
-            ("GET /.lightkeeper/decisions/shop", page(PageAsk::Decisions(app("shop")))),
-            ("GET /.lightkeeper/explain", explain(ExplainAsk::default())),
+            ("GET /.lightkeeper/decisions", page(PageRequest::Decisions(AppPath::root()))),
+            ("GET /.lightkeeper/decisions/shop", page(PageRequest::Decisions(app("shop")))),
+            ("GET /.lightkeeper/explain", explain(ExplainRequest::default())),
             ("GET /.lightkeeper/explain?request_id=&path=%2Fv1&method=GET", {
                 let path = Some("/v1".to_owned());
-                explain(ExplainAsk { path, method: Some("GET".to_owned()), ..ExplainAsk::default() })
+                explain(ExplainRequest { path, method: Some("GET".to_owned()), ..ExplainRequest::default() })
             }),
             (&format!("GET /.lightkeeper/explain{}", long("request_id", 65)), Err(Fault::Query)),
             ("GET /.lightkeeper/explain?subject=x", Err(Fault::Query)),
@@ -237,18 +238,18 @@ mod tests {
             ("GET /.lightkeeper/login?return_to=/.lightkeeper/apps", login("/.lightkeeper/apps", false)),
             ("GET /.lightkeeper/login?return_to=%2F%2Fevil.example", login("/.lightkeeper/", true)),
             ("GET /.lightkeeper/login?return_to=a&return_to=b", Err(Fault::Query)),
-            ("GET /.lightkeeper/signed-out", Ok(Some(SiteAsk::SignedOut))),
-            ("GET /.lightkeeper/configuration", Ok(Some(SiteAsk::Configuration))),
-            ("GET /.lightkeeper/assets/a.css", Ok(Some(SiteAsk::Asset("a.css".to_owned())))),
+            ("GET /.lightkeeper/signed-out", Ok(Some(SiteRequest::SignedOut))),
+            ("GET /.lightkeeper/configuration", Ok(Some(SiteRequest::Configuration))),
+            ("GET /.lightkeeper/assets/a.css", Ok(Some(SiteRequest::Asset("a.css".to_owned())))),
             ("GET /.lightkeeper/assets", Ok(None)),
             ("GET /.lightkeeper/assets/a/b", Ok(None)),
             ("GET /.lightkeeper/callback?code=a&state=b&code=c", {
                 let pairs = [("code", "a"), ("state", "b"), ("code", "c")];
                 let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-                Ok(Some(SiteAsk::Callback(CallbackAsk { pairs, transaction: None })))
+                Ok(Some(SiteRequest::Callback(CallbackRequest { pairs, transaction: None })))
             }),
             (&format!("GET /.lightkeeper/callback{}", long("code", 8193)), Err(Fault::Query)),
-            ("POST /.lightkeeper/logout", Ok(Some(SiteAsk::Logout))),
+            ("POST /.lightkeeper/logout", Ok(Some(SiteRequest::Logout))),
             ("POST /.lightkeeper/logout?return_to=a", Err(Fault::Query)),
             ("GET /.lightkeeper/logout", Ok(None)),
             ("POST /.lightkeeper/", Ok(None)),

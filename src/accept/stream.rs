@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::calls::CallPlace;
 use super::client_address::ClientAddress;
 use super::connection::Connection;
-use super::line::GuardedConnection;
+use super::guarded_connection::GuardedConnection;
 use super::{Fault, Framed};
 use crate::limits::{Account, Budget, Spent};
 

@@ -105,16 +105,16 @@ fn legacy_asks_are_told_apart_by_path_and_type() {
             };
             let got = head(&format!("{method} {app}{path}"), &headers, false);
             match (got, expected) {
-                (Ok((_, Call { ask: Ask::Legacy(ask), dialect, .. })), Ok((format, signal))) => {
+                (Ok((_, Call { kind: RequestKind::Legacy(ask), dialect, .. })), Ok((format, signal))) => {
                     assert_eq!((ask.format, ask.signal.name()), (*format, *signal), "{line}");
                     assert_eq!(ask.upstream_path, path, "{line}");
                     assert_eq!(ask.app.is_some(), !app.is_empty(), "{line}");
                     let grpc = ask.protocol == Protocol::Grpc;
                     assert_eq!(dialect, if grpc { Dialect::Grpc } else { Dialect::Legacy(*format) }, "{line}");
                 }
-                (Ok((_, call)), Err(expected)) => match call.ask {
-                    Ask::Unknown => assert_eq!(*expected, "unknown", "{line}"),
-                    Ask::Unacceptable(fault) => assert_eq!(fault.reason().code(), *expected, "{line}"),
+                (Ok((_, call)), Err(expected)) => match call.kind {
+                    RequestKind::Unknown => assert_eq!(*expected, "unknown", "{line}"),
+                    RequestKind::Unacceptable(fault) => assert_eq!(fault.reason().code(), *expected, "{line}"),
                     other => panic!("{line}: {other:?}"),
                 },
                 (Err(refused), Err(expected)) => assert_eq!(refused.fault.reason().code(), *expected, "{line}"),
@@ -126,7 +126,7 @@ fn legacy_asks_are_told_apart_by_path_and_type() {
     for (encoding, taken) in encodings {
         let headers = [format!("content-type: {json}"), format!("content-encoding: {encoding}")];
         let (_, call) = head("POST /api/v0/reports", &headers, false).unwrap();
-        assert_eq!(matches!(call.ask, Ask::Legacy(_)), taken, "{encoding}");
+        assert_eq!(matches!(call.kind, RequestKind::Legacy(_)), taken, "{encoding}");
     }
     let ids = [("ed4acda5-034f", Some("ed4acda5-034f".to_owned())), ("", Some(String::new()))];
     for (id, expected) in ids {
@@ -231,7 +231,7 @@ fn evidence_counts_wherever_it_stands() {
                 assert_eq!(refused.fault, Fault::CredentialConflict);
                 continue;
             }
-            Ok((caller, Call { ask: Ask::Legacy(ask), .. })) => (caller.token, ask.body_first),
+            Ok((caller, Call { kind: RequestKind::Legacy(ask), .. })) => (caller.token, ask.body_first),
             Ok((_, call)) => panic!("{call:?}"),
         };
         match (&told.0, &expected) {
@@ -310,7 +310,7 @@ fn assertions_are_never_chosen_from() {
     // With an assertion in the head, no body is read to find out who calls, and none says otherwise.
     let headers = [iap("opaque"), "content-type: application/octet-stream".to_owned()];
     let (caller, call) = head_of("POST /api/v2/reports", &headers, false, &named).unwrap();
-    assert!(matches!(call.ask, Ask::Legacy(ask) if !ask.body_first));
+    assert!(matches!(call.kind, RequestKind::Legacy(ask) if !ask.body_first));
     assert!(matches!(with_body_token(caller, JWT.as_bytes()), Err(Fault::CredentialConflict)));
 }
 

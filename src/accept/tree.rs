@@ -6,7 +6,7 @@
 use http::Method;
 
 use super::Fault;
-use super::call::{Ask, TreeAsk};
+use super::call::{RequestKind, TreeRequest};
 use crate::apps::AppPath;
 use crate::profiles::{Profile, QueryKey};
 
@@ -17,11 +17,11 @@ pub(super) fn ask(
     app: Option<AppPath>,
     rest: &[&str],
     query: &[(String, String)],
-) -> Result<Option<Ask>, Fault> {
+) -> Result<Option<RequestKind>, Fault> {
     let (Some(app), [name]) = (app, rest) else { return Ok(None) };
     let Some(resource) = profile.tree_resource(method, name) else { return Ok(None) };
     check_keys(query, profile.tree_query_keys(resource))?;
-    Ok(Some(Ask::Tree(TreeAsk { app, resource: resource.name.clone(), query: query.to_vec() })))
+    Ok(Some(RequestKind::Tree(TreeRequest { app, resource: resource.name.clone(), query: query.to_vec() })))
 }
 
 /// Every key is one of the known ones, and stands once unless it may repeat.

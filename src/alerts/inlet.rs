@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::message::{DeepLinks, Enriched, owners};
-use crate::accept::{AlertAsk, Arrival, Caller, Protocol};
+use crate::accept::{AlertRequest, Arrival, Caller, Protocol};
 use crate::apps::NodeId;
 use crate::audit::timestamp;
 use crate::call::context::Walk;
@@ -71,7 +71,7 @@ pub async fn receive(
     walk: &mut Walk,
     arrival: &Arrival,
     caller: Caller,
-    ask: &AlertAsk,
+    ask: &AlertRequest,
 ) -> Result<(), Refusal> {
     let snapshot = walk.snapshot.clone();
     walk.note_operation(OPERATION);
@@ -102,7 +102,7 @@ async fn take_in(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
-    ask: &AlertAsk,
+    ask: &AlertRequest,
     node: NodeId,
 ) -> Result<Delivery, Refusal> {
     if let Some(fault) = ask.fault {
@@ -165,7 +165,7 @@ fn destination_key(shared: &Shared, app: &str, webhook: &Webhook, body: &Bytes) 
 fn enriched(
     walk: &Walk,
     arrival: &Arrival,
-    ask: &AlertAsk,
+    ask: &AlertRequest,
     node: NodeId,
     body: &Bytes,
     told: &AlertMessage,

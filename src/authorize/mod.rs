@@ -32,7 +32,7 @@ pub use view::{Grant, NodeView, View};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::accept::{Ask, Call};
+use crate::accept::{Call, RequestKind};
 use crate::apps::{Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
@@ -83,13 +83,13 @@ impl Policy {
     }
 
     fn judge(&self, facts: &Facts, call: &Call, now: UnixMillis) -> Result<Permit, Denial> {
-        let (operation, target) = match &call.ask {
-            Ask::Ingest(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
-            Ask::Legacy(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
-            Ask::Query(ask) if ask.organization != self.organization => {
+        let (operation, target) = match &call.kind {
+            RequestKind::Ingest(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
+            RequestKind::Legacy(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
+            RequestKind::Query(ask) if ask.organization != self.organization => {
                 return Err(Denial { reason: Reason::OrganizationUnknown, bindings: Vec::new() });
             }
-            Ask::Query(ask) => {
+            RequestKind::Query(ask) => {
                 let target = match self.profile.operation(ask.operation).scope {
                     Scope::App => None,
                     Scope::Project => ask.project.as_deref().map(Target::Project),
@@ -98,7 +98,12 @@ impl Policy {
                 };
                 (ask.operation, target)
             }
-            Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => {
+            RequestKind::Own(_)
+            | RequestKind::Site(_)
+            | RequestKind::Tree(_)
+            | RequestKind::Alert(_)
+            | RequestKind::Unknown
+            | RequestKind::Unacceptable(_) => {
                 return Err(Denial { reason: Reason::OperationUnknown, bindings: Vec::new() });
             }
         };

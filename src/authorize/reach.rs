@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use super::decide::{Fallback, Target};
 use super::permit::Denial;
 use super::{Permit, Policy};
-use crate::accept::{Ask, Call};
+use crate::accept::{Call, RequestKind};
 use crate::apps::{AppPath, NodeId};
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Identity};
@@ -54,16 +54,16 @@ impl Policy {
     /// Decides on an export's head: where the caller may write this signal now. A call that names an app is denied here if
     /// it may not be written to, any other if nothing may.
     pub fn reach(&self, identity: &Identity, call: &Call, now: UnixMillis) -> Result<Reach, Denial> {
-        match &call.ask {
-            Ask::Ingest(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
-            Ask::Legacy(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
-            Ask::Query(_)
-            | Ask::Own(_)
-            | Ask::Site(_)
-            | Ask::Tree(_)
-            | Ask::Alert(_)
-            | Ask::Unknown
-            | Ask::Unacceptable(_) => Err(Denial { reason: Reason::OperationUnknown, bindings: Vec::new() }),
+        match &call.kind {
+            RequestKind::Ingest(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
+            RequestKind::Legacy(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
+            RequestKind::Query(_)
+            | RequestKind::Own(_)
+            | RequestKind::Site(_)
+            | RequestKind::Tree(_)
+            | RequestKind::Alert(_)
+            | RequestKind::Unknown
+            | RequestKind::Unacceptable(_) => Err(Denial { reason: Reason::OperationUnknown, bindings: Vec::new() }),
         }
     }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::accept::{Dialect, IngestAsk, OwnAsk, Protocol, QueryAsk};
+use crate::accept::{Dialect, IngestRequest, OwnRequest, Protocol, QueryRequest};
 use crate::apps::AppPath;
 use crate::identify::{Doubts, Method};
 use crate::otlp::{Encoding, Signal};
@@ -77,22 +77,22 @@ fn member(group: &str) -> Facts {
     }
 }
 
-fn call(ask: Ask) -> Call {
+fn call(kind: RequestKind) -> Call {
     Call {
         method: http::Method::GET,
         path: "/".to_owned(),
         authority: "gw".to_owned(),
         dialect: Dialect::Otlp(Encoding::Json),
-        ask,
+        kind,
     }
 }
 
-fn export(app: Option<&str>) -> Ask {
+fn export(app: Option<&str>) -> RequestKind {
     let profile = Profile::lightstep();
     let (operation, signal, upstream_path) = profile.match_ingest("/v1/logs").unwrap();
     assert_eq!(signal, Signal::Logs);
     let app = app.map(|app| AppPath::parse(app).unwrap());
-    Ask::Ingest(IngestAsk {
+    RequestKind::Ingest(IngestRequest {
         operation,
         signal,
         protocol: Protocol::Http,
@@ -103,9 +103,9 @@ fn export(app: Option<&str>) -> Ask {
     })
 }
 
-fn query(organization: &str, segments: &[&str]) -> Ask {
+fn query(organization: &str, segments: &[&str]) -> RequestKind {
     let found = Profile::lightstep().match_query(&http::Method::GET, segments).unwrap();
-    Ask::Query(QueryAsk {
+    RequestKind::Query(QueryRequest {
         operation: found.operation,
         organization: organization.to_owned(),
         project: found.project,
@@ -144,8 +144,8 @@ fn a_call_becomes_a_permit_or_a_denial_with_its_reason() {
         ("none", query("acme", &projects), Err(Reason::NotPermitted)),
         ("ops", query("acme", &["test"]), Ok("/ none ops -")),
         ("dev", query("acme", &["test"]), Err(Reason::NotPermitted)),
-        ("ops", Ask::Own(OwnAsk::Whoami), Err(Reason::OperationUnknown)),
-        ("ops", Ask::Unknown, Err(Reason::OperationUnknown)),
+        ("ops", RequestKind::Own(OwnRequest::Whoami), Err(Reason::OperationUnknown)),
+        ("ops", RequestKind::Unknown, Err(Reason::OperationUnknown)),
     ] {
         let call = call(ask);
         let judged = policy.judge(&member(who), &call, UnixMillis(0));
@@ -156,9 +156,11 @@ fn a_call_becomes_a_permit_or_a_denial_with_its_reason() {
             words.extend(permit.visible_projects().iter().map(|name| &**name));
             words.join(" ")
         });
-        assert_eq!(plain.as_deref().map_err(|denial| denial.reason), expected, "{who} {:?}", call.ask);
-        if let (Ok(permit), Ask::Ingest(IngestAsk { operation, .. }) | Ask::Query(QueryAsk { operation, .. })) =
-            (&judged, &call.ask)
+        assert_eq!(plain.as_deref().map_err(|denial| denial.reason), expected, "{who} {:?}", call.kind);
+        if let (
+            Ok(permit),
+            RequestKind::Ingest(IngestRequest { operation, .. }) | RequestKind::Query(QueryRequest { operation, .. }),
+        ) = (&judged, &call.kind)
         {
             assert_eq!(permit.operation(), *operation);
         }
@@ -176,7 +178,7 @@ fn a_denial_names_the_bindings_that_denied() {
 #[test]
 fn a_target_that_does_not_fit_its_operation_is_denied() {
     let policy = policy();
-    let Ask::Query(mut ask) = query("acme", &["projects", "checkout-prod", "streams"]) else { panic!() };
+    let RequestKind::Query(mut ask) = query("acme", &["projects", "checkout-prod", "streams"]) else { panic!() };
     ask.project = None;
     let reason = |operation: OperationId, target: Target<'_>| {
         policy.decide(&member("ops"), operation, target, UnixMillis(0)).reason.map(Reason::code)
@@ -184,7 +186,7 @@ fn a_target_that_does_not_fit_its_operation_is_denied() {
     assert_eq!(reason(ask.operation, Target::Organization), Some("evaluation_error"));
     assert_eq!(reason(ask.operation, Target::App(None)), Some("evaluation_error"));
     assert_eq!(reason(OperationId(u16::MAX), Target::Organization), Some("operation_unknown"));
-    let denial = policy.judge(&member("ops"), &call(Ask::Query(ask)), UnixMillis(0)).unwrap_err();
+    let denial = policy.judge(&member("ops"), &call(RequestKind::Query(ask)), UnixMillis(0)).unwrap_err();
     assert_eq!(denial.reason, Reason::EvaluationError);
 }
 
@@ -304,7 +306,7 @@ fn exports() -> Policy {
 }
 
 fn reach(policy: &Policy, who: &str, app: Option<&str>) -> Result<Reach, Denial> {
-    let Ask::Ingest(ask) = export(app) else { panic!() };
+    let RequestKind::Ingest(ask) = export(app) else { panic!() };
     policy.reached(&member(who), ask.operation, ask.app.as_ref(), UnixMillis(0))
 }
 
@@ -363,7 +365,7 @@ fn a_reach_leads_to_the_permit_of_the_assigned_app() {
 #[test]
 fn a_reach_permits_exactly_what_is_decided() {
     let policy = exports();
-    let Ask::Ingest(ask) = export(None) else { panic!() };
+    let RequestKind::Ingest(ask) = export(None) else { panic!() };
     for who in ["pod", "all", "two", "far"] {
         let reach = reach(&policy, who, None).unwrap();
         for (id, app) in policy.tree().nodes() {

@@ -12,7 +12,9 @@ use http::Method;
 
 use super::log;
 use super::visitor::visitor;
-use crate::accept::{Arrival, Ask, Call, Dialect, OwnAsk, PageAsk, ReturnPath, ShownCertificate, SiteAsk};
+use crate::accept::{
+    Arrival, Call, Dialect, OwnRequest, PageRequest, RequestKind, ReturnPath, ShownCertificate, SiteRequest,
+};
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
@@ -159,35 +161,44 @@ impl Walk {
         self.method = Some(call.method.clone());
         self.path.clone_from(&call.path);
         self.dialect = call.dialect;
-        let operation = match &call.ask {
-            Ask::Ingest(ask) => Some(ask.operation),
-            Ask::Legacy(ask) => Some(ask.operation),
-            Ask::Query(ask) => Some(ask.operation),
-            Ask::Own(_) | Ask::Site(_) | Ask::Tree(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+        let operation = match &call.kind {
+            RequestKind::Ingest(ask) => Some(ask.operation),
+            RequestKind::Legacy(ask) => Some(ask.operation),
+            RequestKind::Query(ask) => Some(ask.operation),
+            RequestKind::Own(_)
+            | RequestKind::Site(_)
+            | RequestKind::Tree(_)
+            | RequestKind::Alert(_)
+            | RequestKind::Unknown
+            | RequestKind::Unacceptable(_) => None,
         };
-        self.meant = self.meant_by(&call.ask);
+        self.meant = self.meant_by(&call.kind);
         self.operation = operation.map(|id| self.snapshot.profile.operation(id).permission.clone());
-        if let Ask::Tree(ask) = &call.ask {
+        if let RequestKind::Tree(ask) = &call.kind {
             let resource = self.snapshot.profile.tree_resource(&call.method, &ask.resource);
             self.operation = resource.map(|resource| resource.label.clone());
         }
     }
 
     /// The app that an ask is about, if the policy has it.
-    fn meant_by(&self, ask: &Ask) -> Option<AppPath> {
+    fn meant_by(&self, ask: &RequestKind) -> Option<AppPath> {
         let policy = &self.snapshot.policy;
         let app = match ask {
-            Ask::Ingest(ask) => ask.app.as_ref(),
-            Ask::Legacy(ask) => ask.app.as_ref(),
-            Ask::Query(ask) if ask.organization == self.snapshot.organization => {
+            RequestKind::Ingest(ask) => ask.app.as_ref(),
+            RequestKind::Legacy(ask) => ask.app.as_ref(),
+            RequestKind::Query(ask) if ask.organization == self.snapshot.organization => {
                 let home = ask.project.as_deref().and_then(|project| policy.tree().home(project));
                 return policy.tree().node(home?).map(|node| node.path.clone());
             }
-            Ask::Own(OwnAsk::Apps(app) | OwnAsk::Subtree(app))
-            | Ask::Site(SiteAsk::Page(PageAsk::App(app) | PageAsk::Decisions(app))) => Some(app),
-            Ask::Tree(ask) => Some(&ask.app),
-            Ask::Alert(ask) => Some(&ask.app),
-            Ask::Query(_) | Ask::Own(OwnAsk::Whoami) | Ask::Site(_) | Ask::Unknown | Ask::Unacceptable(_) => None,
+            RequestKind::Own(OwnRequest::Apps(app) | OwnRequest::Subtree(app))
+            | RequestKind::Site(SiteRequest::Page(PageRequest::App(app) | PageRequest::Decisions(app))) => Some(app),
+            RequestKind::Tree(ask) => Some(&ask.app),
+            RequestKind::Alert(ask) => Some(&ask.app),
+            RequestKind::Query(_)
+            | RequestKind::Own(OwnRequest::Whoami)
+            | RequestKind::Site(_)
+            | RequestKind::Unknown
+            | RequestKind::Unacceptable(_) => None,
         };
         app.filter(|app| policy.tree().find(app).is_some()).cloned()
     }

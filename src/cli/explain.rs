@@ -15,7 +15,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::{ExplainArguments, Loaded, Output, load};
-use crate::accept::{self, Ask, Call, Caller, ClientAuthority};
+use crate::accept::{self, Call, Caller, ClientAuthority, RequestKind};
 use crate::apps::{Glob, Mark};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{WayOut, ways_out};
@@ -102,8 +102,8 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
     }
     story.stages.push(("identify", identified));
     let has_resource = !arguments.attributes.is_empty();
-    let attributes = match &call.ask {
-        Ask::Ingest(_) if has_resource => attributes(arguments)?,
+    let attributes = match &call.kind {
+        RequestKind::Ingest(_) if has_resource => attributes(arguments)?,
         _ => Vec::new(),
     };
     let mark = |name: &str| {
@@ -131,14 +131,14 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
 fn way_out(call: &Call, checked: &crate::config::Checked) -> Option<WayOut> {
     let upstreams = &checked.upstreams;
     let or_ingest = |given, name| if given { name } else { "ingest" };
-    let which = match &call.ask {
-        Ask::Ingest(_) => "ingest",
-        Ask::Legacy(ask) => match ask.host {
+    let which = match &call.kind {
+        RequestKind::Ingest(_) => "ingest",
+        RequestKind::Legacy(ask) => match ask.host {
             Host::Ingest => "ingest",
             Host::Collector => or_ingest(upstreams.collector.is_some(), "collector"),
             Host::Logs => or_ingest(upstreams.logs.is_some(), "logs"),
         },
-        Ask::Query(_) | Ask::Tree(_) => "query",
+        RequestKind::Query(_) | RequestKind::Tree(_) => "query",
         _ => return None,
     };
     ways_out(checked).into_iter().find(|way| way.what == format!("upstream {which}"))

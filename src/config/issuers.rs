@@ -179,10 +179,10 @@ fn login_clients(login: &RawLogin) -> Vec<(&'static str, String)> {
     std::iter::once(web).chain(cli).collect()
 }
 
-/// Warns of audiences that are login clients: an ID token of a login names its client in `aud` (OpenID Connect Shared section
+/// Warns of audiences that are login clients: an ID token of a login names its client in `aud` (OpenID Connect Core section
 /// 2), so that the audience does not keep it from being shown as an access token.
 fn shared_audiences(report: &mut Report<'_>, index: usize, raw: &RawIssuer, clients: &[(&'static str, String)]) {
-    // ID tokens name their client in `aud` and `azp` (OpenID Connect Shared section 2), and in no other claim.
+    // ID tokens name their client in `aud` and `azp` (OpenID Connect Core section 2), and in no other claim.
     let other = raw.claims.audience.as_ref().is_some_and(|claim| !["aud", "azp"].contains(&claim.value.as_str()));
     if raw.tokens == Some(RawTokens::Id) || other {
         return;

@@ -111,7 +111,7 @@ pub fn login(report: &mut Report<'_>, raw: &RawConfig) -> Option<LoginSettings> 
     if let Some(first) = login.scopes.as_ref().and_then(|given| given.first())
         && !scopes.iter().any(|scope| scope == "openid")
     {
-        let hint = "without it the provider gives no ID token (OpenID Connect Shared section 3.1.2.1)";
+        let hint = "without it the provider gives no ID token (OpenID Connect Core section 3.1.2.1)";
         report.error_with_hint(first, "`web.login.scopes` must name `openid`", hint);
     }
     let (lifetime, idle) = lifetimes(report, &login.session);

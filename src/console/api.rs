@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::accept::OwnAsk;
+use crate::accept::OwnRequest;
 use crate::apps::AppPath;
 use crate::audit::timestamp;
 use crate::authorize::View;
@@ -19,10 +19,10 @@ fn expires(unix_seconds: i64) -> Option<String> {
 }
 
 /// The page asked for; `None`: nothing that this caller may know of.
-pub fn page(snapshot: &Snapshot, identity: &Identity, ask: &OwnAsk, now: UnixMillis) -> Option<Value> {
+pub fn page(snapshot: &Snapshot, identity: &Identity, ask: &OwnRequest, now: UnixMillis) -> Option<Value> {
     let facts = identity.facts();
     match ask {
-        OwnAsk::Whoami => Some(json!({
+        OwnRequest::Whoami => Some(json!({
             "organization": snapshot.organization,
             "method": facts.method.name(),
             "issuer": &*facts.issuer,
@@ -38,7 +38,7 @@ pub fn page(snapshot: &Snapshot, identity: &Identity, ask: &OwnAsk, now: UnixMil
             })),
             "expires": expires(facts.expires_unix_seconds),
         })),
-        OwnAsk::Apps(app) => {
+        OwnRequest::Apps(app) => {
             let view = snapshot.policy.view(facts, app, now)?;
             Some(json!({
                 "app": view.app.as_str(),
@@ -50,7 +50,7 @@ pub fn page(snapshot: &Snapshot, identity: &Identity, ask: &OwnAsk, now: UnixMil
                 }).collect::<Vec<_>>(),
             }))
         }
-        OwnAsk::Subtree(app) => nested(snapshot, facts, app, now),
+        OwnRequest::Subtree(app) => nested(snapshot, facts, app, now),
     }
 }
 

@@ -14,7 +14,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::accept::PageAsk;
+use crate::accept::PageRequest;
 use crate::apps::AppPath;
 use crate::audit::timestamp;
 use crate::authorize::NodeView;
@@ -47,18 +47,18 @@ pub struct PageContext<'a> {
 
 /// The content of a page, and what the backend was asked for it. An app that is not the visitor's is refused like one
 /// that does not exist.
-pub async fn page(visit: &PageContext<'_>, ask: &PageAsk) -> Result<(Page, Asked), Refusal> {
+pub async fn page(visit: &PageContext<'_>, ask: &PageRequest) -> Result<(Page, Asked), Refusal> {
     let sight = Viewer::of(visit);
     let page = match ask {
-        PageAsk::Tree { filter } => Page::Tree(tree::tree(&sight, filter.as_deref())),
-        PageAsk::App(app) => {
+        PageRequest::Tree { filter } => Page::Tree(tree::tree(&sight, filter.as_deref())),
+        PageRequest::App(app) => {
             let mut view = Box::new(app::app(&sight, app)?);
             // Large and slow beside all else here.
             let asked = Box::pin(alerts::fill(visit, &sight, app, &mut view)).await;
             return Ok((Page::App(view), asked));
         }
-        PageAsk::Explain(ask) => Page::Explain(Box::new(calls::explain(&sight, ask))),
-        PageAsk::Decisions(app) => Page::Decisions(calls::decisions(&sight, app)?),
+        PageRequest::Explain(ask) => Page::Explain(Box::new(calls::explain(&sight, ask))),
+        PageRequest::Decisions(app) => Page::Decisions(calls::decisions(&sight, app)?),
     };
     Ok((page, Asked::default()))
 }

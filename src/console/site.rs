@@ -16,8 +16,8 @@ use super::csrf;
 use super::pages;
 use super::pages::PageContext;
 use crate::accept::{
-    Arrival, Call, CallbackAsk, Caller, ExplainAsk, Fault, Framed, PageAsk, Protocol, ReturnPath, SessionCookie,
-    SiteAsk, path,
+    Arrival, Call, CallbackRequest, Caller, ExplainRequest, Fault, Framed, PageRequest, Protocol, ReturnPath,
+    SessionCookie, SiteRequest, path,
 };
 use crate::call::context::Walk;
 use crate::call::{answer, body, page};
@@ -51,25 +51,25 @@ pub async fn visit(
     arrival: &Arrival,
     caller: Caller,
     call: &Call,
-    ask: &SiteAsk,
+    ask: &SiteRequest,
 ) -> Outcome {
     let headers = session.req_header().headers.clone();
     let origin = arrival.connection.origin(&call.authority);
     walk.return_to = match ask {
-        SiteAsk::Page(page) => ReturnPath::parse(&address(&call.path, page)),
-        SiteAsk::Login { return_to, .. } => Some(return_to.clone()),
+        SiteRequest::Page(page) => ReturnPath::parse(&address(&call.path, page)),
+        SiteRequest::Login { return_to, .. } => Some(return_to.clone()),
         _ => None,
     };
     let mut step = Step { session, walk, arrival, headers, origin };
     match ask {
-        SiteAsk::Door => step.leave_for(ReturnPath::home().as_str(), "own").await,
-        SiteAsk::Login { return_to, strayed } => step.login(caller, return_to, *strayed).await,
-        SiteAsk::Callback(ask) => step.callback(caller, ask).await,
-        SiteAsk::SignedOut => step.show(&Page::SignedOut).await,
-        SiteAsk::Asset(name) => step.asset(name).await,
-        SiteAsk::Configuration => step.configuration().await,
-        SiteAsk::Logout => step.logout(caller).await,
-        SiteAsk::Page(ask) => step.page(caller, call, ask).await,
+        SiteRequest::Door => step.leave_for(ReturnPath::home().as_str(), "own").await,
+        SiteRequest::Login { return_to, strayed } => step.login(caller, return_to, *strayed).await,
+        SiteRequest::Callback(ask) => step.callback(caller, ask).await,
+        SiteRequest::SignedOut => step.show(&Page::SignedOut).await,
+        SiteRequest::Asset(name) => step.asset(name).await,
+        SiteRequest::Configuration => step.configuration().await,
+        SiteRequest::Logout => step.logout(caller).await,
+        SiteRequest::Page(ask) => step.page(caller, call, ask).await,
     }
 }
 
@@ -103,7 +103,7 @@ impl Step<'_> {
     }
 
     /// The provider has sent the browser back.
-    async fn callback(&mut self, caller: Caller, ask: &CallbackAsk) -> Outcome {
+    async fn callback(&mut self, caller: Caller, ask: &CallbackRequest) -> Outcome {
         self.walk.note_operation("login");
         let snapshot = self.walk.snapshot.clone();
         let login = self.offered(snapshot.identifier.login())?;
@@ -187,7 +187,7 @@ impl Step<'_> {
     }
 
     /// A page for whoever the caller is.
-    async fn page(&mut self, caller: Caller, call: &Call, ask: &PageAsk) -> Outcome {
+    async fn page(&mut self, caller: Caller, call: &Call, ask: &PageRequest) -> Outcome {
         self.walk.note_operation("own");
         let snapshot = self.walk.snapshot.clone();
         // Software that shows a token or certificate would not know what to do at a login, and a login would not mend
@@ -331,13 +331,13 @@ fn boxed<'f, T>(step: impl Future<Output = T> + Send + 'f) -> Pin<Box<dyn Future
 }
 
 /// Path and query of a page, rebuilt.
-fn address(path: &str, ask: &PageAsk) -> String {
+fn address(path: &str, ask: &PageRequest) -> String {
     let pairs: Vec<(&str, &Option<String>)> = match ask {
-        PageAsk::Tree { filter } => vec![("filter", filter)],
-        PageAsk::Explain(ExplainAsk { request_id, method, path, app, service }) => {
+        PageRequest::Tree { filter } => vec![("filter", filter)],
+        PageRequest::Explain(ExplainRequest { request_id, method, path, app, service }) => {
             vec![("request_id", request_id), ("method", method), ("path", path), ("app", app), ("service", service)]
         }
-        PageAsk::App(_) | PageAsk::Decisions(_) => Vec::new(),
+        PageRequest::App(_) | PageRequest::Decisions(_) => Vec::new(),
     };
     let mut address = path.to_owned();
     for (key, value) in pairs.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
@@ -359,16 +359,20 @@ mod tests {
     fn pages_have_an_address_to_return_to() {
         let some = |text: &str| Some(text.to_owned());
         let rows = [
-            ("/.lightkeeper/", PageAsk::Tree { filter: None }, "/.lightkeeper/"),
+            ("/.lightkeeper/", PageRequest::Tree { filter: None }, "/.lightkeeper/"),
             (
                 "/.lightkeeper/",
-                PageAsk::Tree { filter: some("a b&c/..//d") },
+                PageRequest::Tree { filter: some("a b&c/..//d") },
                 "/.lightkeeper/?filter=a%20b%26c%2F..%2F%2Fd",
             ),
-            ("/.lightkeeper/apps/shop", PageAsk::App(AppPath::parse("shop").unwrap()), "/.lightkeeper/apps/shop"),
+            ("/.lightkeeper/apps/shop", PageRequest::App(AppPath::parse("shop").unwrap()), "/.lightkeeper/apps/shop"),
             (
                 "/.lightkeeper/explain",
-                PageAsk::Explain(ExplainAsk { method: some("GET"), path: some("/v1/x?y"), ..ExplainAsk::default() }),
+                PageRequest::Explain(ExplainRequest {
+                    method: some("GET"),
+                    path: some("/v1/x?y"),
+                    ..ExplainRequest::default()
+                }),
                 "/.lightkeeper/explain?method=GET&path=%2Fv1%2Fx%3Fy",
             ),
         ];

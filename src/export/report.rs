@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::rewritten::{leaving, pack, within_attributes};
 use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::streamed;
-use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyAsk, Shown};
+use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyRequest, Shown};
 use crate::apps::{Mark, NodeId};
 use crate::authorize::{Denial, Policy, Reach};
 use crate::call::body::{coding, message};
@@ -49,7 +49,7 @@ pub async fn open(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
-    ask: &LegacyAsk,
+    ask: &LegacyRequest,
     mut work: Work,
 ) -> Result<Opened, Refusal> {
     let coding = coding(&session.req_header().headers, ask.protocol)?;
@@ -86,7 +86,7 @@ impl Opened {
 /// A permitted report.
 pub struct Asked<'a> {
     pub call: &'a Call,
-    pub ask: &'a LegacyAsk,
+    pub ask: &'a LegacyRequest,
     pub identity: &'a Identity,
     pub reach: &'a Reach,
 }

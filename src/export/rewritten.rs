@@ -16,7 +16,7 @@ use super::part_keys::PartKeys;
 use super::send::{Said, deadline};
 use super::tally::Tally;
 use super::{reply, streamed};
-use crate::accept::{Arrival, Call, Fault, IngestAsk, Protocol};
+use crate::accept::{Arrival, Call, Fault, IngestRequest, Protocol};
 use crate::audit::Items;
 use crate::authorize::Reach;
 use crate::call::body::{GRPC_ENCODING, coding, message};
@@ -36,7 +36,7 @@ use crate::transform::{self, Coding, Compression, Part, Split};
 /// A permitted export before its body has come.
 pub struct Asked<'a> {
     pub call: &'a Call,
-    pub ask: &'a IngestAsk,
+    pub ask: &'a IngestRequest,
     pub identity: &'a Identity,
     pub reach: &'a Reach,
 }

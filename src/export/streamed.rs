@@ -10,7 +10,7 @@ use pingora_proxy::Session;
 use super::part::WireFormat;
 use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::{reply, success};
-use crate::accept::{Arrival, IngestAsk};
+use crate::accept::{Arrival, IngestRequest};
 use crate::call::body::{Flowing, client_closed};
 use crate::call::context::Walk;
 use crate::call::pace::BodyPace;
@@ -26,7 +26,7 @@ pub async fn export(
     session: &mut Session,
     walk: &mut Walk,
     arrival: &Arrival,
-    ask: &IngestAsk,
+    ask: &IngestRequest,
     route: &Route,
     lease: Lease,
     backend: &Backend,

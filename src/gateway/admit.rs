@@ -7,7 +7,7 @@
 
 use pingora_proxy::Session;
 
-use crate::accept::{self, Arrival, Ask, Call, Caller, Dialect, Fault, Framed};
+use crate::accept::{self, Arrival, Call, Caller, Dialect, Fault, Framed, RequestKind};
 use crate::alerts::inlet;
 use crate::apps::Mark;
 use crate::audit::Unwritable;
@@ -71,16 +71,16 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
     })?;
     walk.keep_slot(slot);
 
-    if let Ask::Site(ask) = &call.ask {
+    if let RequestKind::Site(ask) = &call.kind {
         return site::visit(session, walk, arrival, caller, &call, ask).await;
     }
-    if let Ask::Alert(ask) = &call.ask {
+    if let RequestKind::Alert(ask) = &call.kind {
         // Another kind of evidence, judged before anything else can mistake it for its own.
         return inlet::receive(session, walk, arrival, caller, ask).await;
     }
     let (caller, opened, turn) = with_body(session, walk, arrival, caller, &call).await?;
     // A digest, which only a body that may hold a token is compared with.
-    let shown = matches!(call.ask, Ask::Legacy(_)).then(|| caller.shown());
+    let shown = matches!(call.kind, RequestKind::Legacy(_)).then(|| caller.shown());
     let identity = snapshot.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection))?;
     drop(turn);
     walk.note_identity(identity.facts());
@@ -91,18 +91,18 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
         let origin = connection.origin(&call.authority);
         csrf::check_assertion(&session.req_header().headers, &call.method, &origin)?;
     }
-    match &call.ask {
-        Ask::Tree(ask) => subtree::answer(session, walk, arrival, &call, ask, &identity).await,
-        Ask::Site(_) | Ask::Alert(_) | Ask::Unknown => Err(Refusal::new(Reason::PathUnknown)),
-        Ask::Unacceptable(fault) => Err((*fault).into()),
-        Ask::Own(ask) => {
+    match &call.kind {
+        RequestKind::Tree(ask) => subtree::answer(session, walk, arrival, &call, ask, &identity).await,
+        RequestKind::Site(_) | RequestKind::Alert(_) | RequestKind::Unknown => Err(Refusal::new(Reason::PathUnknown)),
+        RequestKind::Unacceptable(fault) => Err((*fault).into()),
+        RequestKind::Own(ask) => {
             let page = api::page(&snapshot, &identity, ask, walk.now());
             let page = page.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
             walk.note_operation("own");
             walk.note_own();
             answer::own(session, walk, page).await.map_err(|_| Refusal::new(Reason::ClientClosed))
         }
-        Ask::Ingest(ask) if snapshot.ingest_settings.stamp => {
+        RequestKind::Ingest(ask) if snapshot.ingest_settings.stamp => {
             let reach = reach(walk, &identity, &call)?;
             let culprit = Throttle::identity(walk, identity.facts());
             culprit.check(walk)?;
@@ -114,7 +114,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             }
             outcome
         }
-        Ask::Legacy(ask) => {
+        RequestKind::Legacy(ask) => {
             let shown = shown.ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
             let reach = reach(walk, &identity, &call)?;
             let culprit = Throttle::identity(walk, identity.facts());
@@ -128,7 +128,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
             }
             outcome
         }
-        Ask::Ingest(_) | Ask::Query(_) => as_it_comes(session, walk, arrival, &call, &identity).await,
+        RequestKind::Ingest(_) | RequestKind::Query(_) => as_it_comes(session, walk, arrival, &call, &identity).await,
     }
 }
 
@@ -141,8 +141,8 @@ async fn with_body(
     caller: Caller,
     call: &Call,
 ) -> Result<(Caller, Option<Opened>, Option<Turn>), Refusal> {
-    let ask = match &call.ask {
-        Ask::Legacy(ask) if ask.body_first => ask,
+    let ask = match &call.kind {
+        RequestKind::Legacy(ask) if ask.body_first => ask,
         _ => return Ok((caller, None, None)),
     };
     let turn = walk.shared().unproven.take(caller.address).await;
@@ -204,7 +204,7 @@ async fn as_it_comes(
     answer::allow_body(session, &arrival.connection);
     match route.lane() {
         Lane::Streamed(_) => {
-            let Ask::Ingest(ask) = &call.ask else {
+            let RequestKind::Ingest(ask) = &call.kind else {
                 return Err(Refusal::new(Reason::InternalDefect));
             };
             let backend = snapshot.backend(route.upstream()).cloned();

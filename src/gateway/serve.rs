@@ -117,7 +117,7 @@ impl Gateway {
                 socket,
                 terms: terms.clone(),
                 app: app.clone(),
-                census: shared.census.clone(),
+                connection_limiter: shared.connection_limiter.clone(),
                 witness: witness.clone(),
                 stage: stages.clone(),
             };
@@ -305,7 +305,7 @@ impl Gateway {
         };
         tokio::pin!(finish);
         if tokio::time::timeout(limits.drain_timeout, &mut finish).await.is_err() {
-            tracing::warn!(connections = self.shared.census.total(), "drain timeout: connections are cut");
+            tracing::warn!(connections = self.shared.connection_limiter.total(), "drain timeout: connections are cut");
             let _ = self.stage.send(Stage::Stopped);
             self.shared.cut.send_replace(true);
             if tokio::time::timeout(Duration::from_secs(1), &mut finish).await.is_err() {

@@ -202,7 +202,7 @@ impl ClaimPath {
                 format!("write {}", document::name(pointer)),
             ));
         }
-        // A name with a slash or a colon is a URI, or like one (OpenID Connect Shared section 5.1.2).
+        // A name with a slash or a colon is a URI, or like one (OpenID Connect Core section 5.1.2).
         if !text.contains('.') || text.contains(['/', ':']) {
             return None;
         }

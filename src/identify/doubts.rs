@@ -13,7 +13,7 @@ use super::claim_path::{ClaimPath, Found};
 use super::settings::{IssuerSettings, PolicyClaims};
 use crate::reason::Reason;
 
-/// OpenID Connect Shared section 5.1.
+/// OpenID Connect Core section 5.1.
 pub(super) const EMAIL: &str = "email";
 
 /// What is open in a set of claims.
@@ -83,7 +83,7 @@ impl Doubts {
     }
 }
 
-/// The names of the claims that are not here but somewhere: aggregated and distributed claims (OpenID Connect Shared section
+/// The names of the claims that are not here but somewhere: aggregated and distributed claims (OpenID Connect Core section
 /// 5.6.2), and `hasgroups`, by which Microsoft Entra says of short tokens that groups were left out.
 pub(super) fn elsewhere(claims: &Map<String, Value>) -> Result<BTreeSet<String>, Reason> {
     let mut names: BTreeSet<String> = match claims.get("_claim_names") {
@@ -102,7 +102,7 @@ pub(super) fn elsewhere(claims: &Map<String, Value>) -> Result<BTreeSet<String>,
     Ok(names)
 }
 
-/// Whether the e-mail address may stand for a person: the issuer calls it verified (OpenID Connect Shared section 5.1; Cognito
+/// Whether the e-mail address may stand for a person: the issuer calls it verified (OpenID Connect Core section 5.1; Cognito
 /// writes the word as a string), or the configuration says that its addresses need no such word.
 pub(super) fn vouches_for_email(settings: &IssuerSettings, claims: &Map<String, Value>) -> bool {
     settings.accepts_unverified_email

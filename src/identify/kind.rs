@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::settings::{IssuerSettings, TokensTaken};
 
-/// Hashes that only ID tokens have (OpenID Connect Shared sections 3.1.3.6 and 3.3.2.11, FAPI 1.0 part 2 section 5.1.1).
+/// Hashes that only ID tokens have (OpenID Connect Core sections 3.1.3.6 and 3.3.2.11, FAPI 1.0 part 2 section 5.1.1).
 const HASHES: [&str; 3] = ["at_hash", "c_hash", "s_hash"];
 
 /// What an access token may be used for: RFC 8693 section 4.2, and the same by the name that some providers use.
@@ -54,7 +54,7 @@ fn is_marked_access(media_type: &str, claims: &Map<String, Value>) -> bool {
     media_type == "at+jwt" || says(claims, "token_use", "access") || says(claims, "typ", "Bearer")
 }
 
-/// An ID token is for the client that it was issued to (OpenID Connect Shared section 2, `aud` and `azp`), an access token for
+/// An ID token is for the client that it was issued to (OpenID Connect Core section 2, `aud` and `azp`), an access token for
 /// an API (RFC 9068 section 2.2). A client through which people log in is no API.
 fn is_for_its_own_client(settings: &IssuerSettings, claims: &Map<String, Value>) -> bool {
     let Some(party) = claims.get("azp").and_then(Value::as_str) else { return false };

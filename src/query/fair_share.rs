@@ -7,7 +7,7 @@
 use http::HeaderMap;
 use tokio::time::Instant;
 
-use crate::accept::{Ask, Call};
+use crate::accept::{Call, RequestKind};
 use crate::forward::Answer;
 use crate::identify::Facts;
 use crate::limits::{Rate, TURN_LIMIT, Told};
@@ -17,8 +17,8 @@ use crate::state::{Shared, Snapshot};
 
 /// The class of a question.
 pub fn class(snapshot: &Snapshot, call: &Call, operation: OperationId) -> std::sync::Arc<str> {
-    let query = match &call.ask {
-        Ask::Query(ask) => ask.query.as_slice(),
+    let query = match &call.kind {
+        RequestKind::Query(ask) => ask.query.as_slice(),
         _ => &[],
     };
     snapshot.profile.operation(operation).rate.class(query).clone()

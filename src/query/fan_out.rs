@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::alert_status;
 use super::proxy::{self, Question};
-use crate::accept::{Ask, Call, Dialect, QueryAsk, TreeAsk};
+use crate::accept::{Call, Dialect, QueryRequest, RequestKind, TreeRequest};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
 use crate::federate::{self, MergeFault, Missing, Origin, origins};
@@ -110,7 +110,7 @@ pub struct Failed {
 pub fn targets(
     snapshot: &Snapshot,
     identity: &Identity,
-    ask: &TreeAsk,
+    ask: &TreeRequest,
     resource: &TreeResource,
     now: UnixMillis,
 ) -> Result<Vec<Target>, Denial> {
@@ -147,7 +147,7 @@ pub fn target(
         path: row.path(Some(&origin.project), &parameters),
         authority: String::new(),
         dialect: Dialect::Query,
-        ask: Ask::Query(QueryAsk {
+        kind: RequestKind::Query(QueryRequest {
             operation,
             organization: snapshot.organization.clone(),
             project: Some(origin.project.to_string()),

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use http::Method;
 
 use super::proxy::Question;
-use crate::accept::Ask;
+use crate::accept::RequestKind;
 use crate::clock::UnixMillis;
 use crate::profiles::OperationId;
 use crate::reason::Reason;
@@ -32,7 +32,7 @@ pub fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
         Some(named) => (*named).clone(),
         None => read(snapshot, operation.id, body)?,
     };
-    if let Ask::Query(ask) = &call.ask {
+    if let RequestKind::Query(ask) = &call.kind {
         let listed =
             ask.query.iter().filter(|(name, value)| operation.names_projects.contains(name) && !value.is_empty());
         named.extend(listed.map(|(_, value)| Reference::Project(value.clone())));

@@ -14,7 +14,7 @@ use super::alert_status;
 use super::alert_status::States;
 use super::fan_out::{Arrived, Asking, Failed, Gathered, ask_all, targets};
 use super::naming;
-use crate::accept::{Arrival, Call, TreeAsk};
+use crate::accept::{Arrival, Call, TreeRequest};
 use crate::audit::Items;
 use crate::call::answer as written;
 use crate::call::body;
@@ -32,7 +32,7 @@ pub async fn answer(
     walk: &mut Walk,
     arrival: &Arrival,
     call: &Call,
-    ask: &TreeAsk,
+    ask: &TreeRequest,
     identity: &Identity,
 ) -> Result<(), Refusal> {
     let (snapshot, shared, now) = (walk.snapshot.clone(), walk.shared().clone(), walk.now());
@@ -94,7 +94,7 @@ struct Whole {
 fn merge(
     asking: &Asking,
     walk: &mut Walk,
-    ask: &TreeAsk,
+    ask: &TreeRequest,
     resource: &TreeResource,
     gathered: Gathered,
     states: &States,

@@ -116,7 +116,7 @@ reasons! {
         "The token was made for somebody else." "Ask the issuer for one with the gateway's audience.";
     TokenExpired "token_expired" [BadCredential] Caller
         "The token has expired." "Fetch a new one; `lightkeeper token` renews it by itself.";
-    /// A claim that the policy looks at is not in the token, which says that it is elsewhere (OpenID Connect Shared
+    /// A claim that the policy looks at is not in the token, which says that it is elsewhere (OpenID Connect Core
     /// section 5.6.2, Microsoft Entra's overage).
     TokenClaimsElsewhere "token_claims_elsewhere" [BadCredential] Caller
         "The token does not say your groups, or something else that decides here: there are too many." "Ask who runs the issuer.";
@@ -183,7 +183,7 @@ reasons! {
     /// 9700 section 2.1.1).
     LoginProviderMetadata "login_provider_metadata" [Unavailable] Provider
         "The identity provider's settings make no sense here." "Tell an operator.";
-    /// What the token endpoint or userinfo answers is not what OpenID Connect Shared promises.
+    /// What the token endpoint or userinfo answers is not what OpenID Connect Core promises.
     LoginProviderAnswer "login_provider_answer" [Unavailable] Provider
         "The identity provider's answer makes no sense here." "Tell an operator.";
     /// The provider does not take our client id or secret (RFC 6749 section 5.2).
@@ -237,7 +237,7 @@ reasons! {
         "Your e-mail address is not verified at the identity provider." "Verify it there, and log in again.";
     LoginKeysUnavailable "login_keys_unavailable" [Unavailable] Provider
         "The identity provider's keys cannot be had now." "Try again.";
-    /// Userinfo is about another subject than the ID token (OpenID Connect Shared section 5.3.2).
+    /// Userinfo is about another subject than the ID token (OpenID Connect Core section 5.3.2).
     LoginUserinfoSubject "login_userinfo_subject" [Malformed] Caller
         "The identity provider speaks of somebody else." "Begin again.";
     LoginSessionTooLarge "login_session_too_large" [Malformed] Caller

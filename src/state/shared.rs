@@ -45,7 +45,7 @@ pub struct Shared {
     pub clock: Clock,
     pub trail: Trail,
     pub metrics: Arc<Metrics>,
-    pub census: Arc<ConnectionLimiter>,
+    pub connection_limiter: Arc<ConnectionLimiter>,
     pub calls: Arc<Calls>,
     pub budget: Arc<Budget>,
     /// Places for work on large bodies.
@@ -136,7 +136,7 @@ impl Shared {
             clock,
             trail,
             metrics,
-            census: Arc::default(),
+            connection_limiter: Arc::default(),
             calls,
             budget,
             large: LargeBodies::default(),
@@ -256,7 +256,7 @@ impl Shared {
     pub fn metrics_page(&self) -> Vec<u8> {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let metrics = &self.metrics;
-        metrics.connections.set(i64::from(self.census.total()));
+        metrics.connections.set(i64::from(self.connection_limiter.total()));
         metrics.in_flight.set(gauge(self.in_flight.load(Ordering::Relaxed)));
         metrics.buffered_bytes.set(gauge(self.budget.used_bytes()));
         let health = self.trail.health();

@@ -352,7 +352,7 @@ async fn connections_are_counted() {
             held.push(TcpStream::connect(ground.plain()).await.unwrap());
         }
         let core = ground.world.gateway.shared().clone();
-        eventually("eight places taken", SOON, || core.census.total() == 8).await;
+        eventually("eight places taken", SOON, || core.connection_limiter.total() == 8).await;
         for _ in 0..20 {
             let talk = wire::talk(ground.plain(), ground.good().as_bytes()).await;
             assert!(talk.closed && talk.bytes.is_empty(), "{talk:?}");
@@ -366,7 +366,7 @@ async fn connections_are_counted() {
         held[0].read_to_end(&mut read).await.unwrap();
         assert!(read.starts_with(b"HTTP/1.1 200"));
         held.clear();
-        eventually("all places given back", SOON, || core.census.total() == 0).await;
+        eventually("all places given back", SOON, || core.connection_limiter.total() == 0).await;
         ground.alive().await;
     }
 }
@@ -392,7 +392,7 @@ async fn half_open_connections_are_served_and_given_back() {
         stream.set_zero_linger().unwrap();
     }
     let core = ground.world.gateway.shared().clone();
-    eventually("places given back", SOON, || core.census.total() == 0).await;
+    eventually("places given back", SOON, || core.connection_limiter.total() == 0).await;
     assert_eq!(ground.calls(20).await.len(), 20);
     ground.world.emulator.heal();
     ground.alive().await;
@@ -419,7 +419,7 @@ async fn hostile_heads_do_not_add_up() {
     assert!(during < 200 << 20, "{} MiB for 300 half heads", during >> 20);
     drop(held);
     let core = ground.world.gateway.shared().clone();
-    eventually("places given back", SOON * 2, || core.census.total() == 0).await;
+    eventually("places given back", SOON * 2, || core.connection_limiter.total() == 0).await;
     ground.alive().await;
 }
 

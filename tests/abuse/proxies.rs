@@ -102,7 +102,7 @@ async fn a_header_is_required_of_a_trusted_proxy() {
     let records = ground.records_of_all(1).await;
     assert_eq!((records.len(), &records[0]["reason"]), (1, &"ok".into()), "silence left nothing: {records:?}");
     let core = ground.world.gateway.shared().clone();
-    eventually("all places given back", SOON, || core.census.total() == 0).await;
+    eventually("all places given back", SOON, || core.connection_limiter.total() == 0).await;
     ground.nothing_upstream("headers of proxies");
     ground::none(&faults);
 }
@@ -166,7 +166,7 @@ async fn what_ends_within_a_preface_leaves_a_trace() {
     let core = ground.world.gateway.shared().clone();
     let counted = "lightkeeper_connections_unused_total{listener=\"plain\"} 3\n";
     eventually("the silent ones", SOON, || String::from_utf8(core.metrics_page()).unwrap().contains(counted)).await;
-    eventually("all places given back", SOON, || core.census.total() == 0).await;
+    eventually("all places given back", SOON, || core.connection_limiter.total() == 0).await;
     ground.alive().await;
     ground.nothing_upstream("cut prefaces");
     ground::none(&faults);

@@ -1,7 +1,7 @@
 //! What the console's pages hold for the demonstration's people: their own part, live numbers, recent calls, explanations,
 //! and no word about anybody else's part. What it refuses to know: HTML.
 
-use lightkeeper::accept::{ExplainAsk, PageAsk};
+use lightkeeper::accept::{ExplainRequest, PageRequest};
 use lightkeeper::apps::AppPath;
 use lightkeeper::console::pages::{PageContext, page};
 use lightkeeper::explain;
@@ -43,7 +43,7 @@ async fn identity(world: &World, name: &str) -> Identity {
     house.identifier.identify(caller).await.unwrap()
 }
 
-async fn ask(world: &World, who: &str, ask: PageAsk) -> Result<Page, Refusal> {
+async fn ask(world: &World, who: &str, ask: PageRequest) -> Result<Page, Refusal> {
     let core = world.gateway.shared();
     let house = core.snapshot.load_full();
     let identity = identity(world, who).await;
@@ -60,36 +60,36 @@ async fn ask(world: &World, who: &str, ask: PageAsk) -> Result<Page, Refusal> {
 }
 
 pub async fn tree(world: &World, who: &str, filter: Option<&str>) -> TreeView {
-    match ask(world, who, PageAsk::Tree { filter: filter.map(str::to_owned) }).await {
+    match ask(world, who, PageRequest::Tree { filter: filter.map(str::to_owned) }).await {
         Ok(Page::Tree(view)) => view,
         other => panic!("{other:?}"),
     }
 }
 
 pub async fn app(world: &World, who: &str, app: &str) -> Result<AppView, Refusal> {
-    match ask(world, who, PageAsk::App(path(app))).await? {
+    match ask(world, who, PageRequest::App(path(app))).await? {
         Page::App(view) => Ok(*view),
         other => panic!("{other:?}"),
     }
 }
 
-async fn explain(world: &World, who: &str, asked: ExplainAsk) -> ExplainView {
-    match ask(world, who, PageAsk::Explain(asked)).await {
+async fn explain(world: &World, who: &str, asked: ExplainRequest) -> ExplainView {
+    match ask(world, who, PageRequest::Explain(asked)).await {
         Ok(Page::Explain(view)) => *view,
         other => panic!("{other:?}"),
     }
 }
 
 async fn decisions(world: &World, who: &str, app: &str) -> Result<DecisionsView, Refusal> {
-    match ask(world, who, PageAsk::Decisions(path(app))).await? {
+    match ask(world, who, PageRequest::Decisions(path(app))).await? {
         Page::Decisions(view) => Ok(view),
         other => panic!("{other:?}"),
     }
 }
 
-fn call(method: &str, asked: &str, app: &str, service: &str) -> ExplainAsk {
+fn call(method: &str, asked: &str, app: &str, service: &str) -> ExplainRequest {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    ExplainAsk { request_id: None, method: some(method), path: some(asked), app: some(app), service: some(service) }
+    ExplainRequest { request_id: None, method: some(method), path: some(asked), app: some(app), service: some(service) }
 }
 
 /// Scenario: everybody looks at everything. Guarantees that the tree's rows are the nodes that `/apps` shows, node by node,
@@ -375,7 +375,7 @@ async fn an_explanation_tells_why() {
     }
     let inlet = explain(&world, "ann", call("POST", "/apps/shop/checkout/-/alerts", "", "")).await.story.unwrap();
     assert!(!inlet.allowed && format!("{inlet:?}").contains("webhook secret"), "{inlet:?}");
-    let empty = explain(&world, "eve", ExplainAsk::default()).await;
+    let empty = explain(&world, "eve", ExplainRequest::default()).await;
     assert!(empty.story.is_none() && empty.mistake.is_none() && empty.found.is_none());
 }
 
@@ -398,7 +398,7 @@ async fn recent_calls_are_shown_to_their_makers_and_to_auditors() {
     }
     stage::records(&world, ids.len() + 1).await;
     let find = |who: &'static str, id: &str| {
-        let asked = ExplainAsk { request_id: Some(id.to_owned()), ..ExplainAsk::default() };
+        let asked = ExplainRequest { request_id: Some(id.to_owned()), ..ExplainRequest::default() };
         let world = &world;
         async move {
             let view = explain(world, who, asked).await;

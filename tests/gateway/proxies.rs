@@ -114,7 +114,7 @@ async fn connections_count_for_the_client_that_a_proxy_names() {
         held.push(connect(&world, "plain", &header(host)).await);
     }
     let core = world.gateway.shared();
-    eventually("five connections", || async { (core.census.total() == 5).then_some(()) }).await;
+    eventually("five connections", || async { (core.connection_limiter.total() == 5).then_some(()) }).await;
     let served = |header: Vec<u8>| {
         let world = &world;
         async move {

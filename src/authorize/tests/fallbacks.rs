@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{call, export, load, member, node, policy, query, reach};
-use crate::accept::Ask;
+use crate::accept::RequestKind;
 use crate::apps::Mark;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
@@ -60,7 +60,7 @@ fn an_export_without_an_app_goes_where_a_binding_says() {
 #[test]
 fn what_is_held_of_projects_is_told() {
     let policy = policy();
-    let Ask::Query(streams) = query("acme", &["projects", "checkout-prod", "streams"]) else { panic!() };
+    let RequestKind::Query(streams) = query("acme", &["projects", "checkout-prod", "streams"]) else { panic!() };
     let now = UnixMillis(0);
     for (who, held) in [("dev", &["checkout-prod"][..]), ("ops", &["shop-prod", "checkout-prod"]), ("none", &[])] {
         let projects = policy.projects_held(&member(who), streams.operation, now);

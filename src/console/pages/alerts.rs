@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::{PageContext, Viewer};
-use crate::accept::TreeAsk;
+use crate::accept::TreeRequest;
 use crate::apps::AppPath;
 use crate::audit::{Items, timestamp};
 use crate::authorize::NodeView;
@@ -75,7 +75,7 @@ async fn ask(
     listed: &mut BTreeSet<(String, String)>,
     asked: &mut Asked,
 ) {
-    let question = TreeAsk { app: app.clone(), resource: resource.name.clone(), query: Vec::new() };
+    let question = TreeRequest { app: app.clone(), resource: resource.name.clone(), query: Vec::new() };
     let Ok(mut targets) = fan_out::targets(visit.snapshot, visit.identity, &question, resource, visit.now) else {
         return;
     };

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::{Viewer, story};
-use crate::accept::{APP_HEADER, ExplainAsk};
+use crate::accept::{APP_HEADER, ExplainRequest};
 use crate::apps::{AppPath, Mark, SERVICE_NAME};
 use crate::audit::timestamp;
 use crate::explain;
@@ -39,7 +39,7 @@ pub fn decisions(sight: &Viewer<'_>, app: &AppPath) -> Result<DecisionsView, Ref
 }
 
 /// An earlier call, or one that is made up.
-pub fn explain(sight: &Viewer<'_>, ask: &ExplainAsk) -> ExplainView {
+pub fn explain(sight: &Viewer<'_>, ask: &ExplainRequest) -> ExplainView {
     let given = |field: &Option<String>| field.as_deref().unwrap_or_default().trim().to_owned();
     let mut view = ExplainView {
         request_id: given(&ask.request_id),

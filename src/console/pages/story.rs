@@ -5,7 +5,7 @@
 //! what does not exist; a binding is named only if it speaks of the maker and reaches an app where the maker may do something.
 
 use super::Viewer;
-use crate::accept::{Ask, Call};
+use crate::accept::{Call, RequestKind};
 use crate::apps::AppPath;
 use crate::authorize::{Assignment, By, Effect, Verdict};
 use crate::explain;
@@ -41,10 +41,10 @@ pub fn unread(reason: Reason) -> Story {
 /// A call that was read and judged.
 pub fn story(sight: &Viewer<'_>, call: &Call, judged: &Judged) -> Story {
     let facts = sight.facts;
-    let operation = match &call.ask {
-        Ask::Ingest(ask) => Some(ask.operation),
-        Ask::Legacy(ask) => Some(ask.operation),
-        Ask::Query(ask) => Some(ask.operation),
+    let operation = match &call.kind {
+        RequestKind::Ingest(ask) => Some(ask.operation),
+        RequestKind::Legacy(ask) => Some(ask.operation),
+        RequestKind::Query(ask) => Some(ask.operation),
         _ => None,
     };
     let mut accepted = vec![pair("method", call.method.as_str()), pair("path", &call.path)];

@@ -1,6 +1,6 @@
 //! The three steps of a login: begin, finish, end.
 //!
-//! What it does: joins provider, transaction and session (OpenID Connect Shared section 3.1, RFC 9700 section 2.1). What
+//! What it does: joins provider, transaction and session (OpenID Connect Core section 3.1, RFC 9700 section 2.1). What
 //! it refuses to know: HTTP towards the browser. Invariants: a transaction is exchanged once at most, and spent by that,
 //! whatever comes of it; nothing of the callback is used before `state` holds, and nothing is asked of the provider
 //! before; no text of the provider's leaves.

@@ -1,4 +1,4 @@
-//! The ID token's own checks (OpenID Connect Shared section 3.1.3.7).
+//! The ID token's own checks (OpenID Connect Core section 3.1.3.7).
 //!
 //! What it does: takes an ID token through form, issuer, algorithm, signature, audience, times, nonce and hash. What it
 //! refuses to know: how it came, and what becomes of it. Invariants: the signature is verified by the issuer's live keys

@@ -1,6 +1,6 @@
 //! People log in with a browser: OIDC authorization code with PKCE, and sealed sessions.
 //!
-//! What it does: begins and finishes logins at one issuer (OpenID Connect Shared section 3.1, RFC 7636, RFC 9207), seals
+//! What it does: begins and finishes logins at one issuer (OpenID Connect Core section 3.1, RFC 7636, RFC 9207), seals
 //! what is proven into a cookie, and opens such cookies again. What it refuses to know: HTTP towards the browser, pages,
 //! policy. Invariants: a session is sealed to cookie name, version and origin; a login's transaction works once; no
 //! token outlives the call that fetched it.

@@ -262,7 +262,7 @@ impl Provider {
         Ok(Tokens { id_token: text("id_token").ok_or(Reason::LoginIdTokenMalformed)?, access_token })
     }
 
-    /// OpenID Connect Shared section 5.3: what userinfo says, as JSON. Who it is about is the caller's to compare.
+    /// OpenID Connect Core section 5.3: what userinfo says, as JSON. Who it is about is the caller's to compare.
     pub async fn userinfo(&self, known: &Known, access_token: &str) -> Result<Map<String, Value>, Reason> {
         let fault = Reason::LoginProviderAnswer;
         let place = known.userinfo.clone().ok_or(Reason::LoginProviderMetadata)?;

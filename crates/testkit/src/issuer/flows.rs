@@ -1,6 +1,6 @@
 //! The issuer's grants: authorization code with PKCE and client credentials; and userinfo.
 //!
-//! What it does: what RFC 6749, RFC 7636 and OpenID Connect Shared ask of the authorization and token
+//! What it does: what RFC 6749, RFC 7636 and OpenID Connect Core ask of the authorization and token
 //! endpoints, with a login page on which one picks a name. What it refuses to know: passwords (this is a
 //! demonstration), consent. Invariants: no redirect to an address that is not loopback; codes and refresh
 //! tokens work once; PKCE's `plain` is refused.

@@ -1,6 +1,6 @@
 //! An embedded OIDC issuer: discovery, JWKS, token, authorization and userinfo endpoints on loopback.
 //!
-//! What it does: behaves as an identity provider of the organization `acme` would (OpenID Connect Shared
+//! What it does: behaves as an identity provider of the organization `acme` would (OpenID Connect Core
 //! and Discovery 1.0, RFC 6749, RFC 7636, RFC 9068), mints whatever a test asks for, rotates its keys and
 //! fails on request. What it refuses to know: the gateway, its policy, what a token will be used for.
 //! Invariants: an authorization code is used once and only with its PKCE verifier; every store is
@@ -62,7 +62,7 @@ pub struct IssuerOptions {
     pub lifetime_seconds: i64,
     /// What tokens say of people's addresses.
     pub email_verified: bool,
-    /// Tokens about people say that their groups are elsewhere (OpenID Connect Shared section 5.6.2), as for many groups.
+    /// Tokens about people say that their groups are elsewhere (OpenID Connect Core section 5.6.2), as for many groups.
     pub groups_elsewhere: bool,
     pub clock: Clock,
 }

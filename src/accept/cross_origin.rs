@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request};
 
-use super::call::Ask;
+use super::call::RequestKind;
 use super::connection::Connection;
 use super::read::read;
 use crate::limits::Limits;
@@ -33,9 +33,13 @@ pub fn is_for_pages(
             .header(CONTENT_TYPE, HeaderValue::from_static(media_type));
         let Ok(asked) = asked.body(()) else { return false };
         match read(&asked.into_parts().0, connection, profile, &[], limits) {
-            Ok((_, call)) => match call.ask {
-                Ask::Ingest(_) | Ask::Legacy(_) | Ask::Query(_) | Ask::Tree(_) => true,
-                Ask::Own(_) | Ask::Site(_) | Ask::Alert(_) | Ask::Unknown | Ask::Unacceptable(_) => false,
+            Ok((_, call)) => match call.kind {
+                RequestKind::Ingest(_) | RequestKind::Legacy(_) | RequestKind::Query(_) | RequestKind::Tree(_) => true,
+                RequestKind::Own(_)
+                | RequestKind::Site(_)
+                | RequestKind::Alert(_)
+                | RequestKind::Unknown
+                | RequestKind::Unacceptable(_) => false,
             },
             Err(_) => false,
         }

@@ -56,7 +56,7 @@ impl Counts {
 
 /// One counted connection; dropping it gives the place back.
 pub struct Place {
-    census: Arc<ConnectionLimiter>,
+    connection_limiter: Arc<ConnectionLimiter>,
     /// `None`: counted in the total alone.
     counted: Option<(IpAddr, bool)>,
 }
@@ -76,7 +76,7 @@ impl ConnectionLimiter {
         }
         counts.enter(address, named, limits)?;
         counts.total += 1;
-        Ok(Place { census: self.clone(), counted: Some((address, named)) })
+        Ok(Place { connection_limiter: self.clone(), counted: Some((address, named)) })
     }
 }
 
@@ -84,7 +84,7 @@ impl Place {
     /// From here on the connection is this client's.
     pub(super) fn name(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reason> {
         let client = address_block(client);
-        let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.connection_limiter.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((address, named)) = self.counted.take() {
             counts.leave(address, named);
         }
@@ -96,7 +96,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.connection_limiter.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total = counts.total.saturating_sub(1);
         if let Some((address, named)) = self.counted {
             counts.leave(address, named);
