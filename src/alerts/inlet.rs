@@ -118,7 +118,7 @@ async fn take_in(
         Limits { body_bytes: snapshot.limits.body_bytes.min(MESSAGE_LIMIT_BYTES), ..(*snapshot.limits).clone() };
     let body = body::read_within(session, walk, arrival, Protocol::Http, &mut held, &limits).await?;
     held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE))?;
-    // What is passed on leaves the snapshot, and what is remembered is shown.
+    // What is passed on leaves the gateway, and what is remembered is shown.
     let body = EchoGuard::new(&shared, &snapshot, "alert").body(body);
     let malformed = || Refusal::new(Reason::AlertMalformed);
     let message = Value::Object(strict_object(&body).ok_or_else(malformed)?);

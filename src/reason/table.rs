@@ -230,7 +230,7 @@ reasons! {
         "The proof does not fit its token." "Begin again.";
     LoginIdTokenClaims "login_id_token_claims" [Malformed] Caller
         "The proof lacks something, or you are in very many groups." "Tell an operator.";
-    /// The policy looks at groups or a claim of which the provider says that it is elsewhere (Shared section 5.6.2).
+    /// The policy looks at groups or a claim of which the provider says that it is elsewhere (Core section 5.6.2).
     LoginClaimsElsewhere "login_claims_elsewhere" [Denied] Caller
         "The identity provider does not send your groups along: you are in too many." "Tell an operator.";
     LoginEmailUnverified "login_email_unverified" [Denied] Caller

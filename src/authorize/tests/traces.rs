@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{export, load, member, query};
-use crate::accept::Ask;
+use crate::accept::RequestKind;
 use crate::apps::AppPath;
 use crate::authorize::Target;
 use crate::clock::UnixMillis;
@@ -33,7 +33,7 @@ bindings:
 fn a_trace_has_every_binding_that_speaks_of_the_caller() {
     let policy = load(POLICY);
     let token = Facts { method: Method::ClientToken, client_binding: Some(Arc::from("own")), ..member("none") };
-    let (Ask::Ingest(logs), Ask::Query(tokens)) =
+    let (RequestKind::Ingest(logs), RequestKind::Query(tokens)) =
         (export(None), query("acme", &["projects", "shop-prod", "access_tokens"]))
     else {
         panic!()

@@ -158,7 +158,7 @@ impl Login {
     async fn person(&self, mut claims: Map<String, Value>, known: &Known, access_token: &str) -> Result<Facts, Reason> {
         if self.settings.groups_from_userinfo {
             let said = self.provider.userinfo(known, access_token).await?;
-            // Shared section 5.3.2: else it is about somebody whose token was put in place of ours.
+            // Core section 5.3.2: else it is about somebody whose token was put in place of ours.
             if said.get("sub").and_then(Value::as_str) != claims.get("sub").and_then(Value::as_str) {
                 return Err(Reason::LoginUserinfoSubject);
             }
