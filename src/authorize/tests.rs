@@ -37,6 +37,7 @@ bindings:
   - { name: over, subjects: [{ issuer: okta, group: audit }], permissions: [ingest.*], apps: [platform], until: 1970-01-01T00:00:00Z }
   - { name: stopped, subjects: [{ issuer: okta, group: stopped }], permissions: [ingest.*], apps: [platform] }
   - { name: halt, effect: deny, subjects: [{ issuer: okta, group: stopped }], permissions: [ingest.*], apps: [platform] }
+  - { name: ended, effect: deny, subjects: [{ issuer: okta, group: dev }, { issuer: okta, group: none }], permissions: [ingest.*], apps: [shop/checkout], until: 1970-01-01T00:00:00Z }
   - { name: shut, subjects: [{ issuer: okta, group: shut }], permissions: [query.*.read], apps: [platform] }
   - { name: shutter, effect: deny, subjects: [{ issuer: okta, group: shut }], permissions: [query.*.*], apps: [platform] }
 ";
@@ -132,6 +133,9 @@ fn a_call_becomes_a_permit_or_a_denial_with_its_reason() {
         ("dev", export(Some("empty")), Err(Reason::NotPermitted)),
         ("lone", export(None), Err(Reason::NoWritableApp)),
         ("none", export(None), Err(Reason::NoWritableApp)),
+        ("audit", export(Some("platform")), Err(Reason::OutsideTimeWindow)),
+        // A deny that has ended neither denies nor is the reason.
+        ("none", export(Some("shop/checkout")), Err(Reason::NotPermitted)),
         ("dev", query("acme", &streams), Ok("shop/checkout checkout-prod dev -")),
         ("dev", query("Acme", &streams), Err(Reason::OrganizationUnknown)),
         ("dev", query("acme", &["projects", "shop-prod", "streams"]), Err(Reason::NotPermitted)),
