@@ -365,6 +365,11 @@ fn test_words_bite() {
         ("tests/b.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}", "not run"),
         ("tests/b.rs", "#[test]\n#[should_panic]\nfn f() {}", "never panics"),
         ("tests/b.rs", "todo!()", "what is missing"),
+        ("tests/b.rs", "let folder = std::env::temp_dir().join(\"a\");", "`tempfile` makes"),
+        ("tests/b.rs", "if std::env::var_os(\"LIGHTKEEPER_BLESS\").is_some() {}", "`testkit::golden`"),
+        ("tests/b.rs", "std::env::set_current_dir(folder)", "other tests run"),
+        ("tests/b.rs", "drop(std::panic::take_hook())", "other tests run"),
+        ("src/a/b.rs", "fn f() { std::env::var_os(\"HOME\") }", ""),
         ("src/a/b.rs", "fn f() { todo!() }", "committed"),
         ("tests/b.rs", "fn sleepy() { /* sleep */ }", ""),
     ] {

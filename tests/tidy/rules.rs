@@ -190,7 +190,8 @@ pub fn clock(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
-/// Words that no test uses: what waits by guess, what is not run, and what passes for the wrong reason.
+/// Words that no test uses: what waits by guess, what is not run, what passes for the wrong reason, and what changes the
+/// process of other tests.
 pub fn test_words(path: &str, text: &str, allowed: &[Allowance]) -> Vec<String> {
     let code = source::code(text);
     let (_, tests) = source::split_tests(&code);
@@ -203,6 +204,11 @@ pub fn test_words(path: &str, text: &str, allowed: &[Allowance]) -> Vec<String> 
         ("should_panic", "assert on the value; hostile input never panics"),
         ("#[ignore", "a test that is not run proves nothing; leave it out or make it quick"),
         ("todo!", "say what is missing in the issue, not in the code"),
+        ("temp_dir", "`tempfile` makes the folder, and removes it with the test"),
+        ("var_os", "`testkit::golden` compares with a file, and writes it anew"),
+        ("set_current_dir", "it is the whole process's, and other tests run beside this one"),
+        ("set_hook", "it is the whole process's, and other tests run beside this one"),
+        ("take_hook", "it is the whole process's, and other tests run beside this one"),
     ] {
         let found = source::words(scope, word);
         let allowance = allowed.iter().find(|allowance| allowance.file == path && allowance.word == word);
