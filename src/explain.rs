@@ -28,7 +28,7 @@ use crate::reason::Reason;
 /// What a resource says under an attribute's name.
 pub type Marks<'m> = &'m dyn Fn(&str) -> Mark<'m>;
 
-/// The result of each stage, in the order of the walk: the stage's name, and what it says.
+/// The result of each stage, in the order of a request: the stage's name, and what it says.
 pub type Stages = Vec<(&'static str, Value)>;
 
 /// What becomes of everybody else's evidence at an alert inlet.

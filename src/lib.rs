@@ -1,8 +1,8 @@
 //! Lightkeeper: an identity-aware gateway for telemetry.
 //!
-//! A request walks through the rooms in the order in which they are listed here; nouns (cupboards)
-//! stand before verbs (rooms), and a module imports only names to its left in that order.
-//! `tests/tidy.rs` holds the order; `ARCHITECTURE.md` tells the walk.
+//! A request goes through the rooms in the order in which they are listed here; nouns (cupboards)
+//! stand before verbs (rooms), and a module imports only modules above it in that order.
+//! `tests/tidy.rs` holds the order; `ARCHITECTURE.md` tells the way of a request.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ pub mod profiles;
 pub mod view;
 pub mod web;
 
-// Rooms: verbs, in the order of the walk.
+// Rooms: verbs, in the order of a request.
 pub mod accept;
 pub mod identify;
 pub mod authorize;
@@ -46,7 +46,7 @@ pub mod alerts;
 pub mod explain;
 pub mod console;
 
-// The snapshot's doors.
+// What the process shows outside.
 pub mod gateway;
 pub mod admin;
 pub mod config;

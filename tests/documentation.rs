@@ -333,3 +333,53 @@ fn the_manifest_claims_the_toolchain_that_is_built() {
     let channel = rest.split('"').next().unwrap();
     assert!(channel.starts_with(&format!("{}.", env!("CARGO_PKG_RUST_VERSION"))), "{channel}");
 }
+
+/// The paths of the repository's files that a document names in backticks, each with where it may be. A name without a folder
+/// stands beside the path named before it.
+fn named_files(text: &str) -> Vec<(String, Vec<String>)> {
+    let is_path = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
+    let mut folder = String::new();
+    let mut named = Vec::new();
+    // Fenced blocks are examples, not words.
+    let prose: String = text.split("```").step_by(2).collect();
+    for word in prose.split('`').skip(1).step_by(2).filter(|word| is_path(word)) {
+        let inside = word.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let is_file = word.ends_with(".rs");
+        if let Some(inside) = inside.filter(|_| is_file || word.ends_with('/')) {
+            folder = inside;
+        }
+        if is_file && word.len() > 3 {
+            let path = if word.contains('/') { word.to_owned() } else { format!("{folder}/{word}") };
+            named.push((word.to_owned(), vec![path.clone(), format!("src/{path}"), format!("src/{word}")]));
+        }
+    }
+    named
+}
+
+/// Scenario: a file is renamed or moved. Guarantees: the documents that lead through the sources name it anew.
+#[test]
+fn files_that_documents_name_exist() {
+    let mut missing = Vec::new();
+    let documents =
+        ["ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "docs/glossary.md"].map(|name| root().join(name));
+    let decisions = pages().into_iter().filter(|page| page.starts_with(root().join("docs/decisions")));
+    let mut count = 0;
+    for document in documents.into_iter().chain(decisions) {
+        for (word, places) in named_files(&std::fs::read_to_string(&document).unwrap()) {
+            count += 1;
+            if !places.iter().any(|place| root().join(place).is_file()) {
+                missing.push(format!("{}: `{word}`, not found as {}", document.display(), places.join(", ")));
+            }
+        }
+    }
+    assert!(missing.is_empty() && count > 50, "{count} files named; missing:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn files_that_documents_name_are_found() {
+    let text = "| `accept/read.rs`, `path.rs` | `identify/`, beside `mtls.rs` |\n```text\n`no.rs`\n```\n`clock.rs` `.rs` `a b.rs`";
+    let named = named_files(text);
+    let first: Vec<&str> = named.iter().map(|(_, places)| places[0].as_str()).collect();
+    assert_eq!(first, ["accept/read.rs", "accept/path.rs", "identify/mtls.rs", "identify/clock.rs"]);
+    assert_eq!(named[3].1, ["identify/clock.rs", "src/identify/clock.rs", "src/clock.rs"]);
+}

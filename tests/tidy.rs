@@ -1,4 +1,4 @@
-//! Holds the laws of the house that the compiler does not: import order, module headers, sizes, mints,
+//! Holds the rules of the code that the compiler does not: import order, module headers, sizes, mints,
 //! the clock, the words of tests, and what may be committed.
 //!
 //! The rules are in `tidy/rules.rs`, the reading of Rust as text in `tidy/source.rs`; this file walks the
@@ -85,6 +85,15 @@ fn modules_import_only_to_their_left() {
 #[test]
 fn the_library_lists_its_modules_in_order() {
     each(rules::declarations, "src/lib.rs");
+}
+
+#[test]
+fn the_map_tells_the_order() {
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let map = std::fs::read_to_string(testkit::top().join("ARCHITECTURE.md")).unwrap();
+    let block =
+        map.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block with the order");
+    assert_eq!(words(block), words(rules::ORDER), "ARCHITECTURE.md and tests/tidy/rules.rs differ");
 }
 
 #[test]

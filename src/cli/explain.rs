@@ -29,7 +29,7 @@ use crate::reason::Reason;
 /// How long an issuer's keys are waited for.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The result of each stage, in the order of the walk.
+/// The result of each stage, in the order of a request.
 struct Story {
     stages: Stages,
     allowed: bool,
@@ -240,7 +240,7 @@ fn speaks_for(authority: &ClientAuthority) -> Value {
 }
 
 impl Story {
-    /// The stage that refuses ends the walk; the story so far is the explanation.
+    /// The stage that refuses is the last; the story so far is the explanation.
     fn refuse(mut self, stage: &'static str, reason: Reason) -> Self {
         self.stages.push((stage, json!({ "reason": reason })));
         self

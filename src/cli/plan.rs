@@ -1,7 +1,7 @@
-//! From files to a plan: configuration, policy, and what joins them; and whether it could be served.
+//! From files to settings: configuration, policy, and what joins them; and whether it could be served.
 //!
-//! What it does: loads both files, collects all findings, fills the gateway's plan, and has the gateway examine it.
-//! What it refuses to know: how a plan is served. Invariants: a plan exists only without errors; `check` and `serve` ask
+//! What it does: loads both files, collects all findings, fills the gateway's settings, and has the gateway examine it.
+//! What it refuses to know: how they are served. Invariants: settings exist only without errors; `check` and `serve` ask
 //! `examine`, so that they say the same of every file.
 
 use std::net::SocketAddr;

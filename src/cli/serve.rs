@@ -1,6 +1,6 @@
 //! `lightkeeper serve`: the process around the gateway.
 //!
-//! What it does: prepares the process, starts the gateway and its admin door, and maps signals to reload
+//! What it does: prepares the process, starts the gateway and its admin listener, and maps signals to reload
 //! and stop. What it refuses to know: requests. Invariants: the crypto provider is installed before
 //! anything uses TLS; a panic never prints what it was about.
 

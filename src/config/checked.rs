@@ -71,7 +71,7 @@ pub struct Checked {
     project_places: BTreeMap<String, (u64, u64)>,
 }
 
-/// The backend's doors. `ingest` is there if any listener serves it; likewise `query`.
+/// The backend's endpoints. `ingest` is there if any listener serves it; likewise `query`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstreams {
     pub ingest: Option<UpstreamSettings>,

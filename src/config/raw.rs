@@ -183,7 +183,7 @@ pub struct RawClientToken {
     pub until: Option<Spanned<String>>,
 }
 
-/// The backend's doors.
+/// The backend's endpoints.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstreams")]
@@ -198,7 +198,7 @@ pub struct RawUpstreams {
     pub logs: Option<RawUpstream>,
 }
 
-/// One door of the backend.
+/// One endpoint of the backend.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstream")]

@@ -2,7 +2,7 @@
 //!
 //! What it does: sends parts concurrently within a bound, judges the backends' answers as the OTLP specification
 //! tells exporters to ("Failures"), and skips what an earlier try delivered. What it refuses to know: how an export
-//! was taken apart, and how the caller is answered. Invariant: every part that is given comes back with one fate.
+//! was taken apart, and how the caller is answered. Invariant: every part that is given comes back with one result.
 
 use std::sync::Arc;
 

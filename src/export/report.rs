@@ -267,7 +267,7 @@ fn success(walk: &Walk, format: Format) -> (&'static str, Vec<u8>) {
 }
 
 /// What the client is told instead of the backend's words. What the backend says of our own way of asking, a wrong
-/// path for instance, is not laid at the client's door.
+/// path for instance, is not counted as the client's fault.
 fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Refusal {
     let class = match status {
         429 => return Refusal::wait(Reason::UpstreamThrottled, retry_after(headers)),

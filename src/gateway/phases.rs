@@ -1,6 +1,6 @@
 //! The framework's phases, each a few lines that call a room.
 //!
-//! What it does: hooks the walk into the framework, which parses heads and writes answers. What it refuses
+//! What it does: hooks the calls into the framework, which parses heads and writes answers. What it refuses
 //! to know: how anything is decided or forwarded. Invariants: the framework itself forwards nothing: every
 //! call is answered in `request_filter`, and its own upstream phase is a defect; every call has a counted place, or is refused;
 //! behind an answer that has begun no other is written.

@@ -249,7 +249,7 @@ impl Identifier {
         let now = self.surroundings.clock.now();
         let holder = caller.certificate.as_ref().map(|chain| self.holder(chain, now)).transpose()?;
         if let Some(cookie) = &caller.session {
-            // The door refuses both together; should it ever not, neither is chosen.
+            // `accept` refuses both together; should it ever not, neither is chosen.
             if caller.token.as_ref().is_some_and(is_ours_to_judge) {
                 return Err(Reason::SessionInvalid.into());
             }

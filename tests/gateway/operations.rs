@@ -291,7 +291,7 @@ async fn the_metrics_page_is_bounded() {
     stage::counts(&world, "lightkeeper_panics_total", 0.0).await;
 }
 
-/// Scenario: more connections than the admin door has places, silent or with half a head; a scraper that has asked and
+/// Scenario: more connections than the admin listener has places, silent or with half a head; a scraper that has asked and
 /// keeps its connection. Guarantees: every probe is answered; the scraper, which asked last, keeps its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_do_not_keep_probes_out() {
@@ -327,7 +327,7 @@ async fn idle_connections_do_not_keep_probes_out() {
     }
 }
 
-/// Scenario: an operator's probes, and what else may be asked at the admin door.
+/// Scenario: an operator's probes, and what else may be asked at the admin listener.
 /// Guarantees: status by status; nothing can be changed there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn probes() {

@@ -123,7 +123,7 @@ async fn what_needs_a_restart_is_refused() {
 }
 
 /// Scenario: an upload is half done when the policy takes its sender's permission away.
-/// Guarantees: the call ends in the house in which it began, the next one in the new; both records say in which.
+/// Guarantees: the call ends with the snapshot with which it began, the next one in the new; both records say in which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_ends_in_the_house_in_which_it_began() {
     let world = stage::start(stage::streamed(stage::plan(&[]))).await;

@@ -89,7 +89,7 @@ pub async fn event(world: &World, name: &str) -> Value {
     .await
 }
 
-/// What the admin door answers: status and body.
+/// What the admin listener answers: status and body.
 pub async fn admin(world: &World, path: &str) -> (u16, String) {
     let caller = testkit::SampleCaller::new(&format!("http://{}", world.admin));
     let answer = caller.get(path).await.unwrap();

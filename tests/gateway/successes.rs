@@ -1,5 +1,5 @@
 //! Backends that say in their own words that they have an export, and others that answer in their place: what the exporter
-//! and the record are told, in every lane. What it refuses to know: how words are read (the unit tests of `gateway::success` do).
+//! and the record are told, in every lane. What it refuses to know: how words are read (the unit tests of `export::success` do).
 
 use lightkeeper::otlp::Encoding;
 use testkit::{Answer, Emulator, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World};

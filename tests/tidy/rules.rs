@@ -1,11 +1,11 @@
-//! The rules of the house as functions from a file's path and text to complaints.
+//! The rules of the code as functions from a file's path and text to complaints.
 //!
 //! What it refuses to know: where files come from (`tests/tidy.rs` walks them; its negative tests feed
 //! bad ones). Invariant: a rule is pure, and every complaint names file, line and what to do instead.
 
 use super::source;
 
-/// The import law: a module imports only names to its left. The bars part cupboards; stages; what is remembered, shared, and one call; what a request can be; and doors.
+/// The import law: a module imports only names to its left. The bars part cupboards; stages; what is remembered, shared, and one call; what a request can be; and what the process shows outside.
 pub const ORDER: &str = "reason media_type document secret egress clock limits telemetry apps otlp lightstep profiles view web | \
      accept identify authorize route vault transform forward federate respond audit | \
      memory state call | export query alerts explain console | gateway admin config cli";
@@ -79,7 +79,7 @@ pub fn imports(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
-/// `lib.rs` declares the modules in the order of the law, so that the file can be read as the walk.
+/// `lib.rs` declares the modules in the order of the law, so that the file can be read in the order of a request.
 pub fn declarations(path: &str, text: &str) -> Vec<String> {
     let code = source::code(text);
     let mut complaints = Vec::new();

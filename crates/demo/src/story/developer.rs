@@ -40,7 +40,7 @@ fn step(title: &str, caller: &str, asked: &str, shown: &[&str], expected: Expect
     Step { title: title.to_owned(), caller: caller.to_owned(), asked: asked.to_owned(), shown, expected }
 }
 
-/// Authorization code and PKCE, by the gateway's own door. Gives the session's cookie, as a browser sends it.
+/// Authorization code and PKCE, through the gateway's own login. Gives the session's cookie, as a browser sends it.
 async fn browser(narrator: &mut Narrator<'_>) -> Result<String, String> {
     let world = narrator.world;
     let path = "/.lightkeeper/login?return_to=%2F.lightkeeper%2F";
