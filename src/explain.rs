@@ -1,6 +1,6 @@
 //! What would become of a call: the same rooms, without a caller's evidence and without a backend.
 //!
-//! What it does: makes a head of what somebody typed, has it read and judged on facts, and tells each stage. What it refuses
+//! What it does: makes a head of what a person typed, has it read and judged on facts, and tells each stage. What it refuses
 //! to know: whether the facts were proven, and who may read the story. Invariants: pure; nothing of it is a power, no
 //! credential is lent; what it finds is what the gateway would decide.
 
@@ -60,7 +60,7 @@ pub enum Judged {
     },
 }
 
-/// The head that somebody describes. What every client of an export sends is filled in. The error is for who typed it.
+/// The head that a person describes. What every client of an export sends is filled in. The error is for that person.
 pub fn head(method: &str, path: &str, headers: &[String], profile: &Profile) -> Result<Parts, String> {
     let parsed =
         Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is not a method: write GET, POST, …"))?;
@@ -163,7 +163,7 @@ impl Judged {
         }
     }
 
-    /// The stages after the caller was identified, for whoever may read the whole policy.
+    /// The stages after the caller was identified, for a person who may read the whole policy.
     pub fn stages(&self, policy: &Policy, profile: &Profile) -> Stages {
         match self {
             Judged::OwnPage => vec![("authorize", json!({ "decision": "allow", "reason": Reason::OwnPage }))],

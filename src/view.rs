@@ -2,13 +2,13 @@
 //!
 //! What it does: holds every page's content, gathered from the rooms for one visitor. What it refuses to know: HTML,
 //! sockets. Invariants: nothing secret is in here: no token, key or cookie; nothing is in here that its visitor may not
-//! see. Whoever shows it must escape it: names come from tokens and telemetry.
+//! see. The renderer must escape it: names come from tokens and telemetry.
 
 /// What every page has.
 #[derive(Clone, Debug, Default)]
 pub struct Frame {
     pub organization: String,
-    /// `None`: nobody is logged in.
+    /// `None`: no person is logged in.
     pub visitor: Option<Visitor>,
     pub request_id: String,
     /// Whether there is a login to go to.

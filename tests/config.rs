@@ -210,7 +210,7 @@ fn the_short_form_of_client_ca_binds_what_can_be_inferred() {
 }
 
 /// Scenario: the policy's projects against the vault's. Guarantees: a project without a token is an error
-/// where the policy declares it; one that nobody declares is a warning where the vault names it.
+/// where the policy declares it; one that is declared nowhere is a warning where the vault names it.
 #[test]
 fn projects_of_policy_and_vault_are_compared() {
     let text = format!(
@@ -362,7 +362,7 @@ fn furnish(folder: &Path) {
     write("two-words", "canary-7f3a canary-7f3a");
     write("large", &"canary-7f3a".repeat(10_000));
     write("policy.yaml", "version: 1\n");
-    // Whoever runs this, and under whatever mask: who may do what is as it is said here.
+    // Whatever user and mask the test runs under, the modes are as they are set here.
     use std::os::unix::fs::PermissionsExt as _;
     let allow = |name: &str, mode: u32| {
         std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(mode)).unwrap();

@@ -235,7 +235,7 @@ async fn explain_tells_why() {
 
 /// Scenario: a client token is issued, its line pasted, and the token shown to `explain`. Guarantees: the token stands
 /// alone on standard output, the line is accepted as printed, and the token may what its binding may; with the line
-/// gone it is nobody's; a line for a binding that does not exist is a mistake.
+/// gone it identifies no caller; a line for a binding that does not exist is a mistake.
 #[test]
 fn a_client_token_is_issued_once() {
     let folder = Folder::new();

@@ -117,7 +117,7 @@ macro_rules! smokes {
 
 smokes!(protobuf json answer grpc_frame decompress thrift report report_json lines);
 
-/// Scenario: somebody adds a target, or forgets a part of one. Guarantees: each has a smoke, a binary and a
+/// Scenario: a developer adds a target, or forgets a part of one. Guarantees: each has a smoke, a binary and a
 /// small corpus.
 #[test]
 fn every_target_is_whole() {

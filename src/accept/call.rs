@@ -22,7 +22,7 @@ pub struct Call {
     pub method: http::Method,
     /// The canonical path, rebuilt from the typed parts, without any query values.
     pub path: String,
-    /// Whom the client meant to ask: host and optional port, for links in answers.
+    /// The host that the client meant to ask, with an optional port, for links in answers.
     pub authority: String,
     /// How an answer of ours must be written.
     pub dialect: Dialect,
@@ -40,7 +40,7 @@ pub enum Dialect {
     Legacy(Format),
     /// `{"errors":["…"]}`.
     Query,
-    /// Our own answers in JSON and paths that nobody knows: `{"error":"…","message":"…"}`.
+    /// Our own answers in JSON and unknown paths: `{"error":"…","message":"…"}`.
     Own,
     /// A page for people: HTML.
     Page,
@@ -97,7 +97,7 @@ pub struct LegacyRequest {
     pub app: Option<AppPath>,
     /// The head carries no evidence, or a placeholder only, and the format may carry some in its body: the body
     /// is read before the caller is known, and `with_body_token` completes the caller. Otherwise the caller is
-    /// identified first, so that nobody makes us read a body for nothing.
+    /// identified first, so that no body is read for nothing.
     pub body_first: bool,
 }
 

@@ -138,7 +138,7 @@ impl Connection {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Remembers whom to wake when `close` is called while the stream waits for a head.
+    /// Remembers the task to wake when `close` is called while the stream waits for a head.
     pub(super) fn sleep_with(&self, waker: &Waker) {
         let mut kept = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.as_ref() {

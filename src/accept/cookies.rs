@@ -2,7 +2,7 @@
 //!
 //! What it does: finds the session's and the login's cookie among all that a browser sends. What it refuses to know:
 //! whether they hold; other people's cookies. Invariants: every line is looked at (RFC 9113 section 8.2.3 splits them);
-//! two of one name are refused, not chosen from: somebody may have put one beside ours (RFC 6265bis section 4.1.3).
+//! two of one name are refused, not chosen from: another site may have put one beside ours (RFC 6265bis section 4.1.3).
 
 use http::HeaderMap;
 use http::header::COOKIE;

@@ -181,7 +181,7 @@ impl GuardedConnection {
                 Mode::Length(_) | Mode::Chunked(_) if self.connection.take_armed() => return Poll::Ready(Ok(())),
                 // Bodies are read by the rooms, and an answer is under way.
                 Mode::Length(_) | Mode::Chunked(_) | Mode::Answer => return Poll::Pending,
-                // An end, not silence: nobody may wait for more of it.
+                // An end, not silence: no reader may wait for more of it.
                 Mode::Dead => return Poll::Ready(Ok(())),
             }
         }

@@ -323,7 +323,7 @@ fn ask(
     if !serves.ingest && !serves.legacy {
         return found(RequestKind::Unknown);
     }
-    // A path of the URL that cannot be an app is an app that nobody knows.
+    // A path of the URL that cannot be an app is an unknown app.
     let named = match app.map(app_path) {
         Some(None) => return found(RequestKind::Unknown),
         Some(Some(app)) => Some(app),

@@ -1,7 +1,7 @@
 //! What is asked of the gateway's own site, `/.lightkeeper/…`, in typed form.
 //!
 //! What it does: reads pages and steps of the login, and paths that a browser may be sent back to. What it refuses to
-//! know: sessions, HTML. Invariants: a `ReturnPath` is a path of ours, whoever wrote it; what comes back from a provider
+//! know: sessions, HTML. Invariants: a `ReturnPath` is a path of ours, wherever it comes from; what comes back from a provider
 //! is never shown by `Debug` and is wiped when dropped.
 
 use http::Method;

@@ -342,7 +342,7 @@ fn a_token_in_the_body_is_judged_like_one_in_the_head() {
         (JWT, false, "lk_abc", None, false),
         ("lk_abc", false, JWT, None, false),
         ("", true, "opaque", Some(""), true),
-        // Known by the certificate alone, nobody becomes somebody else afterwards.
+        // A caller that is known by the certificate alone does not become another afterwards.
         ("", true, JWT, Some(JWT), false),
         (JWT, true, JWT, Some(JWT), true),
     ] {

@@ -49,7 +49,7 @@ const RATE: Quota = Quota { items_per_second: Some(1), bytes_per_second: None, b
 enum Delivery {
     /// Every destination took it.
     Delivered,
-    /// Nobody is to be told; its state is known.
+    /// The app has no destination; its state is known.
     Kept,
     /// It was passed on already.
     Repeated,
@@ -217,7 +217,7 @@ async fn pass_on(
             let mut held = account.open();
             let posted = webhook.post(&message, &mut held).await;
             if posted.is_ok_and(|status| (200..=299).contains(&status)) {
-                // Here, not by whoever waits: the call may be cut before all have answered.
+                // Here, not where the answers are awaited: the call may be cut before all have come.
                 shared.passed_on.remember(key, None, until, shared.clock.now());
             }
             (place, posted)

@@ -30,7 +30,7 @@ pub struct Enriched<'a> {
     pub links: DeepLinks,
 }
 
-/// Where to look next. Absent: nobody knows, or it needs a name of ours that the operator did not give.
+/// Where to look next. Absent: it is not known, or it needs a name of ours that the operator did not give.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeepLinks {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ impl DeepLinks {
     }
 }
 
-/// Whom to ask about an app: its own owners, or else its nearest ancestor's.
+/// The people to ask about an app: its own owners, or else its nearest ancestor's.
 pub fn owners(snapshot: &Snapshot, node: NodeId) -> &[String] {
     let tree = snapshot.policy.tree();
     let mut here = tree.node(node);

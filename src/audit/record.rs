@@ -171,7 +171,7 @@ impl Record {
 /// What a record takes that was shrunk, in bytes.
 pub const SMALL_BYTES: u64 = 4 << 10;
 
-/// Whom a record is about.
+/// The caller that a record is about.
 #[derive(Clone, Debug, Serialize)]
 pub struct Who {
     pub method: &'static str,

@@ -25,9 +25,9 @@ pub enum By {
     Named,
     /// It owns the service.
     Owner,
-    /// Nobody owns the service, and this binding says so.
+    /// No app owns the service, and this binding says where it goes.
     DefaultApp(String),
-    /// Nobody owns the service, and the caller may write nowhere else.
+    /// No app owns the service, and the caller may write nowhere else.
     OnlyApp,
 }
 

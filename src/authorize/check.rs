@@ -253,7 +253,7 @@ impl Checker<'_> {
         }
     }
 
-    /// An allow's pattern that matches nothing but sensitive permissions grants nothing, which nobody means.
+    /// An allow's pattern that matches nothing but sensitive permissions grants nothing, which cannot be meant.
     fn withheld(&mut self, given: &Permissions) {
         let profile = self.around.profile;
         for (pattern, expansion) in given.iter().filter(|(_, expansion)| expansion.plain.is_empty()) {
@@ -338,7 +338,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Warns of keys about exports in a binding that lets nobody export.
+    /// Warns of keys about exports in a binding that lets no caller export.
     fn without_exports(&mut self, raw: &RawBinding, binding: &Binding, scopes: &Scopes) {
         let exports = !binding.permissions.intersection(scopes.app).is_empty();
         if (exports && binding.effect == Effect::Allow) || binding.permissions.is_empty() {

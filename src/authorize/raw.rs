@@ -40,7 +40,7 @@ pub(super) struct RawPolicy {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "App")]
 pub(super) struct RawApp {
-    /// Whom to ask.
+    /// The people to ask.
     #[serde(default)]
     pub owners: Vec<Spanned<String>>,
     /// The backend's project that has its home here. Apps without one belong to the nearest above them.
@@ -76,7 +76,7 @@ pub(super) struct RawApp {
 #[schemars(rename = "AppAlerts")]
 pub(super) struct RawAppAlerts {
     /// Names of the configuration's `alerts.destinations` to which the backend's alerts on this app are passed on, and
-    /// those on the apps beneath that have no list of their own. An empty list passes them on to nobody.
+    /// those on the apps beneath that have no list of their own. An empty list passes them on to no destination.
     pub destinations: Vec<Spanned<String>>,
 }
 
@@ -156,7 +156,7 @@ pub(super) enum RawEffect {
     Deny,
 }
 
-/// Whom a binding speaks of: everything that is named here must hold.
+/// The callers that a binding speaks of: everything that is named here must hold.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Subject")]

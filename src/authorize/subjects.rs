@@ -1,6 +1,6 @@
 //! From a written subject to a checked one.
 //!
-//! What it does: reads patterns, and finds subjects that name nobody, everybody by mistake, or somebody who cannot be.
+//! What it does: reads patterns, and finds subjects that match no caller, all callers by mistake, or a caller that cannot exist.
 //! What it refuses to know: the rest of the binding. Invariant: groups, subjects and claims are never compared without
 //! an issuer, because two issuers' groups are different groups.
 
@@ -217,8 +217,8 @@ impl Checker<'_> {
         value.value.clone()
     }
 
-    /// A SPIFFE ID pattern (SPIFFE-ID sections 2.1 and 2.2). A wildcard in the trust domain would trust whoever
-    /// registers a name that fits.
+    /// A SPIFFE ID pattern (SPIFFE-ID sections 2.1 and 2.2). A wildcard in the trust domain would trust
+    /// every owner of a name that fits.
     fn spiffe(&mut self, pattern: &Spanned<String>) -> Option<Glob> {
         let Some(rest) = pattern.value.strip_prefix("spiffe://") else {
             let hint = match pattern.value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:")) {

@@ -37,7 +37,7 @@ pub struct NodeView {
     pub project: Option<Arc<str>>,
     /// Whether the project has its home here.
     pub is_home: bool,
-    /// Whom to ask; only where the caller may do something.
+    /// The people to ask; only where the caller may do something.
     pub owners: Vec<String>,
     /// What the caller may do here, sorted; empty where the node only leads to others.
     pub grants: Arc<[Grant]>,
@@ -59,7 +59,7 @@ impl NodeView {
 }
 
 impl Policy {
-    /// Whether a caller holds a permission at an app now. Unknown permissions and apps are nobody's.
+    /// Whether a caller holds a permission at an app now. No caller holds unknown permissions, or any at unknown apps.
     pub fn may(&self, facts: &Facts, permission: &str, app: &AppPath, now: UnixMillis) -> bool {
         let (Some(permission), Some(node)) = (self.profile.permission(permission), self.tree.find(app)) else {
             return false;

@@ -222,7 +222,7 @@ impl Walk {
         });
     }
 
-    /// A session's call: it is kept from idling out, and nobody on the way may mix its answer up with another's.
+    /// A session's call: it is kept from idling out, and no cache on the way may mix its answer up with another's.
     pub fn note_session(&mut self, session: &Session) {
         self.by_session = true;
         self.set_cookies.extend(session.renewed.clone());

@@ -15,7 +15,7 @@ use crate::view::{FaultView, Frame, Page};
 /// A year, as the preload lists want it at least (RFC 6797 section 6.1.1).
 const STRICT_TRANSPORT: &str = "max-age=31536000";
 
-/// Whether browsers keep and send our cookies to this origin, and nobody on the way can read them: TLS, or this machine
+/// Whether browsers keep and send our cookies to this origin, and none on the way can read them: TLS, or this machine
 /// itself (Secure Contexts section 3.1). `origin`: scheme and authority.
 pub fn is_private(origin: &str) -> bool {
     origin.starts_with("https://") || is_loopback(origin)

@@ -32,7 +32,7 @@ pub async fn take(walk: &Walk, export: &Export, bytes: u64, split: &Split) -> Re
     let total = split.parts.iter().map(|part| part.items()).sum::<u64>();
     for part in &split.parts {
         for ((node, items), permit) in part.items_by_node(export).into_iter().zip(part.permits()) {
-            // Bytes are shared out by items: what one resource's share is, nobody needs to know exactly.
+            // Bytes are shared out by items: what one resource's share is need not be exact.
             let share = match (total, charges.is_empty()) {
                 (0, true) => bytes,
                 (0, false) => 0,
@@ -98,7 +98,7 @@ impl Throttle {
         Throttle(walk.snapshot.limits.penalty.then(|| penalties.key(("identity", &facts.issuer, &facts.subject))))
     }
 
-    /// Refuses whoever must still wait. Asked once for each attempt.
+    /// Refuses a caller that must still wait. Asked once for each attempt.
     pub fn check(self, walk: &Walk) -> Result<(), Refusal> {
         match self.waits(walk) {
             Some(seconds) => Err(Refusal::wait(Reason::Penalty, seconds)),

@@ -20,7 +20,7 @@ pub enum TokenCommand {
     /// Make a client token, for a client that can hold nothing but a fixed string.
     ///
     /// The token is printed once, alone, on standard output, so that `TOKEN=$(lightkeeper token issue …)` holds it;
-    /// nobody keeps it. The line for `client_tokens:` in lightkeeper.yaml, which holds no more than its digest, is
+    /// it is kept nowhere. The line for `client_tokens:` in lightkeeper.yaml, which holds no more than its digest, is
     /// printed on standard error. No configuration is needed, and none is changed.
     #[command(after_help = after_help())]
     Issue(IssueArguments),

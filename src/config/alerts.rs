@@ -40,7 +40,7 @@ pub struct RawAlerts {
     pub fields: RawAlertFields,
 }
 
-/// Somebody who is told of alerts.
+/// Where alerts are passed on to.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Destination", extend("x-hint" = "write `oncall: { url: https://… }`"))]

@@ -330,7 +330,7 @@ fn audit(report: &mut Report<'_>, raw: &RawAudit, limits: &Limits) -> Option<Aud
         },
         on_failure: match raw.on_failure {
             Some(RawOnFailure::Continue) => OnFailure::Continue,
-            // Nothing passes unrecorded unless somebody decided so.
+            // Nothing passes unrecorded unless the operator decided so.
             Some(RawOnFailure::Refuse) | None => OnFailure::Refuse,
         },
         // A few seconds of a busy gateway, a few MiB of records.

@@ -31,7 +31,7 @@ use crate::identify::{
 const ALGORITHMS: [&str; 11] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
 
-/// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those whom a
+/// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those that a
 /// client token did.
 const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
 

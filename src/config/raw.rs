@@ -350,7 +350,7 @@ pub enum RawSecret {
     Env(String),
 }
 
-/// Somebody may have pasted the secret itself where its name belongs.
+/// The secret itself may have been pasted where its name belongs.
 impl std::fmt::Debug for RawSecret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("RawSecret(…)")

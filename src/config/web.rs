@@ -27,7 +27,7 @@ const KEY_LIMIT: usize = 8;
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Web")]
 pub struct RawWeb {
-    /// How people log in; without it nobody can. Needs `vault.session_keys`.
+    /// How people log in; without it they cannot. Needs `vault.session_keys`.
     pub login: Option<RawLogin>,
 }
 

@@ -1,8 +1,8 @@
 //! One mistake in a file, with its place and, where possible, its cure.
 //!
 //! What it does: holds and renders `file:line:column: error: message`, with a hint on the next line.
-//! What it refuses to know: what the file is for. Invariant: whoever builds one never puts a scalar
-//! into it that may be a secret; names of keys go through `name`, which bounds and cleans them.
+//! What it refuses to know: what the file is for. Invariant: no scalar that may be a secret is put
+//! into it; names of keys go through `name`, which bounds and cleans them.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};

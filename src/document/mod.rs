@@ -7,7 +7,7 @@
 //! where a closed list of words was expected; bytes, depth, nodes and findings are bounded, and aliases,
 //! tags and merge keys are refused.
 //!
-//! A type may carry advice for whoever writes something else in its place:
+//! A type may carry advice for an author who writes something else in its place:
 //! `#[schemars(extend("x-hint" = "write …"))]`.
 
 mod diagnostic;

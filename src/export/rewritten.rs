@@ -296,7 +296,7 @@ async fn finish(
     let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
     let body = otlp::write_answer(manner.signal, manner.encoding, said);
     if reply::exported(session, walk, manner, body, dropped).await.is_err() {
-        // Nobody has heard of the success: the exporter will come again.
+        // The exporter has not heard of the success: it will come again.
         remember(walk, &outcomes, keys);
         return Err(Refusal::new(Reason::ClientClosed));
     }

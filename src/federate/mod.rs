@@ -2,7 +2,7 @@
 //!
 //! What it does: asks many projects side by side, within bounds and a deadline, and merges what they say. What it
 //! refuses to know: how one project is asked, who asks. Invariants: a project that failed is named, never left out
-//! silently; every item says where it comes from; the order is that of the projects asked, whoever answers first; a
+//! silently; every item says where it comes from; the order is that of the projects asked, whichever answers first; a
 //! merged answer is bounded and counts in the memory budget.
 
 mod gather;
@@ -133,7 +133,7 @@ pub struct Merged<'a> {
 }
 
 impl Merged<'_> {
-    /// The whole document: what failed stands before what came, so that nobody overlooks it.
+    /// The whole document: what failed stands before what came, so that it is not overlooked.
     pub fn write(&self) -> String {
         let errors: Vec<Value> = self.missing.iter().map(Missing::document).collect();
         let (name, content) = &self.content;

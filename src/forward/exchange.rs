@@ -2,7 +2,7 @@
 //!
 //! What it does: sends a head and a body with as few system calls and copies as there can be, notices an
 //! answer that comes early, and reads the answer whole and bounded. What it refuses to know: what either
-//! means, and for whom. Invariants: nothing is dialled before the body's first bytes have come and hold, and a place among the
+//! means, and who waits for it. Invariants: nothing is dialled before the body's first bytes have come and hold, and a place among the
 //! calls at once is free; a caller who goes before is given up;
 //! a call is sent a second time only if it may be repeated or no byte of it had left, its connection had died at
 //! rest, and nothing of an answer came; a connection is kept only after an answer was read to its exact end; a success

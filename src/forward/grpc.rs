@@ -2,7 +2,7 @@
 //!
 //! What it does: keeps few connections with many streams each, sends a head and a body within the
 //! backend's windows, notices an answer that comes early, and reads answer and trailers whole and bounded.
-//! What it refuses to know: what either means, and for whom. Invariants: nothing is dialled before the
+//! What it refuses to know: what either means, and who waits for it. Invariants: nothing is dialled before the
 //! body's first bytes have come and hold; a body that breaks is never ended, only reset; a call is sent
 //! again only if it had not been sent, or the backend said that it did not process it, and so many times; no more calls
 //! are on a connection than the backend takes at once; a success that comes before all of the body had left is none.

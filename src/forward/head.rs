@@ -147,7 +147,7 @@ pub fn http1(
     Ok(head)
 }
 
-/// The token as the password of nobody, as HTTP Basic has it (RFC 7617 section 2). To be wiped.
+/// The token as the password of an empty user name, as HTTP Basic has it (RFC 7617 section 2). To be wiped.
 pub fn basic(token: &[u8]) -> String {
     let pair = Zeroizing::new([b":", token].concat());
     base64::engine::general_purpose::STANDARD.encode(&*pair)

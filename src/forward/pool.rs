@@ -140,7 +140,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 impl Wire {
-    /// Whether nothing has come since: neither an end nor bytes that nobody asked for.
+    /// Whether nothing has come since: neither an end nor bytes that were not asked for.
     fn is_quiet(&mut self) -> bool {
         let mut space = [0_u8; 1];
         let mut buffer = ReadBuf::new(&mut space);

@@ -120,7 +120,7 @@ pub fn gunzip(body: &[u8], limit_bytes: u64, reservation: &mut Reservation) -> R
     }
 }
 
-/// Redirects would lead past us, and beyond 599 nobody knows what a status says (RFC 9110 section 15).
+/// Redirects would lead past us, and beyond 599 a status has no meaning (RFC 9110 section 15).
 pub fn is_usable(status: u16) -> bool {
     matches!(status, 200..=299 | 400..=599)
 }

@@ -20,7 +20,7 @@ pub trait Supply: Send {
 
     fn framed(&self) -> Framed;
 
-    /// Waits until the caller has gone and nobody wants the answer; for ever where that cannot be seen.
+    /// Waits until the caller has gone and does not want the answer; for ever where that cannot be seen.
     fn gone(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }

@@ -1,7 +1,7 @@
-//! Posting a message to somebody whom the operator has named.
+//! Posting a message to a destination that the operator has named.
 //!
 //! What it does: keeps the connections to one destination, and posts JSON to it with the operator's own header. What it
-//! refuses to know: what a message says, and for whom it is. Invariants: only a configured address is asked, over `https`
+//! refuses to know: what a message says, and who gets it. Invariants: only a configured address is asked, over `https`
 //! but on loopback; no redirect is followed; nothing of the message gets into the head; one post takes at most
 //! `POST_TIMEOUT`; the URL and the secret are in no message of ours, because either opens the destination.
 

@@ -51,7 +51,7 @@ pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) ->
                 let method = session.req_header().method.as_str().chars().take(16).collect();
                 walk.note_broken(method, path, head.dialect);
                 if head.fault == Fault::CookieConflict {
-                    // Nobody should have to look for the cookie that shuts them out.
+                    // The answer removes the cookie that shuts its owner out.
                     walk.set_cookies.extend(Login::cleared());
                 }
                 Refusal::from(head.fault)
@@ -211,7 +211,7 @@ async fn as_it_comes(
             let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
             let outcome = streamed::export(session, walk, arrival, ask, &route, lease, &backend).await;
             let shared = walk.shared();
-            // What is in it, nobody has read.
+            // Its content was not read, so that there are no items to count.
             let is_taken = outcome.is_ok() && walk.is_taken();
             if is_taken {
                 let beat = StatsUpdate { bytes: walk.bytes_in, ..StatsUpdate::default() };

@@ -40,7 +40,7 @@ impl ProxyHttp for Phases {
 
     async fn request_filter(&self, session: &mut Session, walk: &mut Walk) -> Outcome<bool> {
         let Some(mut arrival) = arrival_of(session) else {
-            // Every connection comes through our own accept loop; one that did not is nobody's.
+            // Every connection comes through our own accept loop; one that did not has no listener.
             return Err(Error::explain(ErrorType::InternalError, "connection without its facts"));
         };
         let connection = &arrival.connection;
@@ -100,7 +100,7 @@ impl ProxyHttp for Phases {
         }
         let refusal = Refusal::new(Reason::InternalError).because(error.etype().as_str());
         let error_code = refusal.class.status().as_u16();
-        // If this cannot be written either, nobody is left to be told.
+        // If this cannot be written either, the caller has gone.
         let _ = answer::refuse(session, walk, refusal).await;
         FailToProxy { error_code, can_reuse_downstream: false }
     }

@@ -73,7 +73,7 @@ pub(super) fn unproven_facts(
     extract(settings, issuer, claims, None, expires)
 }
 
-/// Takes subject and groups out of claims that somebody else has judged.
+/// Takes subject and groups out of claims that were judged before.
 pub(super) fn extract(
     settings: &IssuerSettings,
     issuer: &Arc<str>,

@@ -4,7 +4,7 @@
 //! know: headers, policy, where the settings come from. Invariants: a token is in memory only while it is
 //! made or judged, in the configuration never; nothing is remembered between two uses, so that a line that
 //! is gone, or a time that has come, counts with the next request; comparing tells nothing by its duration,
-//! because what is compared is a digest that nobody can aim at a stored one.
+//! because what is compared is a digest that cannot be aimed at a stored one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::settings::ClientTokenSettings;
 
 /// Random bytes that a token is made of.
 const RANDOM_BYTES: usize = 22;
-/// Characters of base64url after the prefix: 174 bits, which nobody can search, and 32 characters in all, because
+/// Characters of base64url after the prefix: 174 bits, which cannot be searched, and 32 characters in all, because
 /// Lightstep's own launchers refuse access tokens of any length but 32, 84 and 104.
 const RANDOM_CHARACTERS: usize = 29;
 
@@ -36,7 +36,7 @@ const RANDOM_CHARACTERS: usize = 29;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientTokenHash([u8; 32]);
 
-/// A token that was just made; shown once and kept by nobody.
+/// A token that was just made; shown once and kept nowhere.
 pub struct NewClientToken {
     token: Zeroizing<String>,
     pub hash: ClientTokenHash,
@@ -96,7 +96,7 @@ impl NewClientToken {
         Ok(NewClientToken { hash: ClientTokenHash::of(token.as_bytes()), token })
     }
 
-    /// The token itself, to be shown to whom it is for.
+    /// The token itself, to be shown once to its owner.
     pub fn expose(&self) -> &str {
         &self.token
     }

@@ -40,7 +40,7 @@ impl Events {
         Events(Arc::new(listener))
     }
 
-    /// Nobody listens: for `check`, `explain` and benches.
+    /// Events go nowhere: for `check`, `explain` and benches.
     pub fn ignored() -> Self {
         Events::to(|_| ())
     }

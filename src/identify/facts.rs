@@ -1,4 +1,4 @@
-//! What can be known of somebody: plain values, no power.
+//! What can be known of a caller: plain values, no power.
 //!
 //! What it does: holds issuer, subject, groups, claims and certificate names, for policy, `explain` and
 //! the record. What it refuses to know: how they were proven. Invariant: holding `Facts` permits
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::doubts::Doubts;
 
-/// How somebody was identified. When a token and a certificate come together, the token decides.
+/// How a caller was identified. When a token and a certificate come together, the token decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     Oidc,

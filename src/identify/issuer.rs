@@ -170,7 +170,7 @@ impl Issuer {
         &self.settings
     }
 
-    /// Whom to trust when it is asked over TLS; reads the file again.
+    /// The roots to trust when it is asked over TLS; reads the file again.
     pub(super) fn roots(&self) -> Result<Arc<RootCertStore>, String> {
         let authorities = self.settings.ca.as_deref().map(read).transpose()?;
         roots(authorities.as_deref()).map(Arc::new)
@@ -274,7 +274,7 @@ fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
             }
         }
         // A machine without roots is no fault here: an issuer on loopback needs none, and a fetch over TLS
-        // will say that nobody is trusted.
+        // will say that no root is trusted.
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }

@@ -267,7 +267,7 @@ async fn keep(shared: Arc<Shared>, source: Box<dyn Fetch>) {
             () = shared.wanted.notified() => {}
         }
         shared.flight().under_way = true;
-        // Somebody may have asked just as the pause ended: this reading is their answer, too.
+        // A caller may have asked just as the pause ended: this reading is its answer, too.
         tokio::select! {
             biased;
             () = shared.wanted.notified() => {}

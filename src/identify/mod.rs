@@ -1,7 +1,7 @@
 //! The second room: a `Caller`'s evidence becomes an `Identity`, or a rejection.
 //!
 //! What it does: judges the certificate, then the browser's session or the token (an issuer's or a client token); each
-//! answers not presented, verified or rejected, and a rejection ends the search: nobody falls through to weaker evidence.
+//! answers not presented, verified or rejected, and a rejection ends the search: no caller falls through to weaker evidence.
 //! When a certificate comes with one of the others, both must hold and the other decides who it is. What it refuses to know: policy, apps, projects.
 //! Invariants: `Identity` has one mint (`Identity::mint`, private to this room); a missing key set is
 //! "unavailable", never "rejected"; the cache never outlives its evidence; nothing of a token leaves
@@ -84,7 +84,7 @@ use mtls::Holder;
 use token::Unproven;
 use webhook::Webhooks;
 
-/// Proof that somebody is who they say. Private field, no `Clone`, minted only in this room.
+/// Proof that a caller is who it says. Private field, no `Clone`, minted only in this room.
 #[derive(Debug)]
 pub struct Identity {
     facts: Arc<Facts>,
@@ -102,7 +102,7 @@ impl Identity {
         &self.facts
     }
 
-    /// The browser's session, if that is how somebody was identified.
+    /// The browser's session, if that is how the caller was identified.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_deref()
     }
@@ -317,7 +317,7 @@ impl Identifier {
                 issuer.settled().await;
             }
         };
-        // The readiness tells whoever asks what came of it.
+        // The readiness probe tells what came of it.
         let _ = tokio::time::timeout(limit, all).await;
     }
 
@@ -334,7 +334,7 @@ impl Identifier {
         self.issuers.iter().find(|issuer| &*issuer.name == name)
     }
 
-    /// A chain from a listener that no longer asks for certificates is nobody's.
+    /// A chain from a listener that no longer asks for certificates identifies no caller.
     fn holder(&self, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<Holder, Reason> {
         let verifier = self.verifiers.iter().find(|verifier| *verifier.listener() == *chain.listener);
         verifier.ok_or(Reason::CertificateUntrusted)?.holder(chain, now)

@@ -34,7 +34,7 @@ use super::rejection::Rejection;
 /// Connections whose verified chain is remembered: all that there may be, by the limits' default.
 const CONNECTIONS_LIMIT: u64 = 20_000;
 
-/// Whom one listener trusts to vouch for clients.
+/// The authorities that one listener trusts to vouch for clients.
 pub struct ClientTrust {
     /// In the order of the configuration.
     authorities: Vec<Authority>,

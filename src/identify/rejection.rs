@@ -1,4 +1,4 @@
-//! Why somebody was not identified.
+//! Why a caller was not identified.
 //!
 //! What it does: says of a reason whether it is the caller's fault or ours. What it refuses to know: status codes and
 //! wording towards the caller (every rejection looks alike from outside). Invariant: no rejection carries any part of the

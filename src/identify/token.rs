@@ -17,7 +17,7 @@ use crate::reason::Reason;
 /// The longest key id that is looked up, in bytes. Real ones are below 100.
 const KEY_ID_LIMIT_BYTES: usize = 1024;
 
-/// A token in canonical form whose signature nobody has checked yet.
+/// A token in canonical form whose signature has not been checked yet.
 pub(super) struct Unproven<'a> {
     /// Header and payload as signed.
     pub signed: &'a str,

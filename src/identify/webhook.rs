@@ -19,12 +19,12 @@ use crate::reason::Reason;
 /// The most secrets of one app that may overlap: the current one, the last, and some patience.
 pub const WEBHOOK_SECRETS: usize = 4;
 
-/// The shortest secret. NIST SP 800-63B-4 section 3.1.2.2 takes 112 bits for what nobody can search.
+/// The shortest secret. NIST SP 800-63B-4 section 3.1.2.2 takes 112 bits for what cannot be searched.
 pub const WEBHOOK_SECRET_LEAST_BYTES: usize = 16;
 
 type Digest = [u8; 32];
 
-/// Nobody can name a text with this digest.
+/// No text with this digest can be found.
 const NOBODYS: Digest = [0; 32];
 
 /// The webhook secrets of one configuration.

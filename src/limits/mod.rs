@@ -2,7 +2,7 @@
 //!
 //! What it does: holds the limits of one configuration and argues their defaults; keeps the budget of memory and its
 //! shares, the quotas, the penalties and the places for work that strangers cause.
-//! What it refuses to know: whom a bound is for. Invariant: no limit is optional; "unlimited" is
+//! What it refuses to know: which callers a bound is for. Invariant: no limit is optional; "unlimited" is
 //! not a value.
 
 mod budget;

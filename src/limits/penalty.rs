@@ -1,7 +1,7 @@
 //! Callers that keep failing are answered without being heard.
 //!
 //! What it does: counts failures by key and says how long a caller must wait before the next attempt is looked at.
-//! What it refuses to know: what a key stands for, and what a failure is. Invariants: whoever succeeds is never made to
+//! What it refuses to know: what a key stands for, and what a failure is. Invariants: a caller that succeeds is never made to
 //! wait; no wait is longer than `WAIT_LIMIT_SECONDS`; at most `CALLERS_LIMIT_ENTRIES` are remembered, the latest ones.
 
 use std::hash::Hash;
@@ -30,7 +30,7 @@ pub struct CallerKey(u64);
 pub struct Penalties {
     hasher: ahash::RandomState,
     callers: Mutex<Callers>,
-    /// How many there are, so that nothing is locked while nobody fails.
+    /// How many there are, so that nothing is locked while no caller fails.
     count: AtomicUsize,
 }
 

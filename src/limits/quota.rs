@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(over(wait(meter.take(&[charge("a", fast, 1, 0)], UnixMillis(0)))), Some(("a".to_owned(), 11)));
     }
 
-    /// Scenario: a clock that is set back by a day, or read out of order. Guarantees that nobody waits for it to catch up.
+    /// Scenario: a clock that is set back by a day, or read out of order. Guarantees that no caller waits for it to catch up.
     #[test]
     fn a_clock_that_is_set_back_holds_nobody_up() {
         let meter = LocalMeter::new();
@@ -307,7 +307,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
         /// Over any stretch of any sequence, what is admitted is at most rate times time, the burst, and the last export;
-        /// and whoever waits as long as told is admitted, but not before.
+        /// and a caller that waits as long as told is admitted, but not before.
         #[test]
         fn the_rate_holds_over_any_time(
             (rate, burst) in (1_u64..20, 1_u64..5),

@@ -113,7 +113,7 @@ struct Class {
     /// The backend's own limit, if it is lower.
     lowered: Option<u32>,
     seats: ahash::HashMap<String, Seat>,
-    /// For those who come; everything while nobody asks.
+    /// For keys that ask next; everything while none asks.
     reserve: f64,
     /// What the backend says is left, and until when that holds.
     left: Option<(u64, UnixMillis)>,

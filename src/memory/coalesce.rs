@@ -3,7 +3,7 @@
 //! What it does: lets those who ask the same at the same time wait for one answer, and keeps good answers for a few
 //! seconds where that is configured. What it refuses to know: how the backend is asked, and who asks. Invariants: two
 //! questions are the same only if all that shapes the answer is equal, compared by value and never by a digest; a failure
-//! is told to those who wait at that moment only; what was asked before a write ended answers nobody who asks after it;
+//! is told to those who wait at that moment only; what was asked before a write ended answers no caller who asks after it;
 //! a read that one caller gave up, or that is older than `JOIN_LIMIT`, is joined by no further caller; everything is
 //! bounded.
 
@@ -127,7 +127,7 @@ impl Default for Sharing {
 
 /// How a read goes on.
 pub enum Joined {
-    /// Somebody asks it already.
+    /// Another caller asks it already.
     Follow(Waiting),
     /// It is to be asked, for all who come until it has landed.
     Lead(Leading, Waiting),
@@ -279,7 +279,7 @@ impl Sharing {
     }
 }
 
-/// A write under way; however it ends, what was read before it serves nobody after it.
+/// A write under way; however it ends, what was read before it serves no caller after it.
 pub struct Writing {
     sharing: Arc<Sharing>,
     project: Option<String>,
@@ -314,7 +314,7 @@ pub struct Reply {
 pub enum Source {
     /// The backend was asked for it.
     Asked,
-    /// The backend was asked for it by somebody else with the same permit at the same time.
+    /// The backend was asked for it by another caller with the same permit at the same time.
     Coalesced,
     /// The backend was asked for it a moment ago.
     Cached,

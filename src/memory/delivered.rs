@@ -1,8 +1,8 @@
 //! Which parts of partly failed exports the backend has taken already.
 //!
 //! What it does: remembers for minutes what was accepted while the export as a whole was answered with "try again",
-//! so that the exporter's retry sends only what is missing. What it refuses to know: what a part holds, and for
-//! whom it is; keys are digests. Invariants: an export that was answered with success is not remembered, so that
+//! so that the exporter's retry sends only what is missing. What it refuses to know: what a part holds, and
+//! which app it is of; keys are digests. Invariants: an export that was answered with success is not remembered, so that
 //! what is swallowed came again; a part is known at the upstream that took it, and at no other; a bounded number of parts:
 //! beyond it, the sender of which most are remembered loses its oldest, so that no sender pushes out another's; a part is
 //! known by its digest alone, while a likeness only tells that no digest is needed.

@@ -2,7 +2,7 @@
 //!
 //! What it does: keeps what is told of a finished call, and finds it by request id or by app. What it refuses to know: who
 //! may see it, and the audit trail, which is elsewhere and complete: this is one process's short memory, lost with it.
-//! Invariants: bounded in calls and in bytes; neither calls of callers whom nobody knows nor exports that go well, of which there
+//! Invariants: bounded in calls and in bytes; neither calls of unidentified callers nor exports that go well, of which there
 //! are thousands a second, can push out the others; of the latter few are kept, so that they cost nothing.
 
 use std::collections::VecDeque;
@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    /// Scenario: exports go well by the thousand while somebody is refused. Guarantees: the refusal is still found, some of the
+    /// Scenario: exports go well by the thousand while a caller is refused. Guarantees: the refusal is still found, some of the
     /// exports too, and most of them were not even asked for.
     #[test]
     fn what_goes_well_pushes_nothing_out() {

@@ -24,8 +24,8 @@ impl PartialSuccess {
     }
 }
 
-/// What an answer says; none on full success. An empty body is full success in either encoding: whoever
-/// answers with success and no words cannot have meant anything else.
+/// What an answer says; none on full success. An empty body is full success in either encoding: an
+/// answer with success and no words cannot have meant anything else.
 pub fn read_answer(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Option<PartialSuccess>, Malformed> {
     let partial = match encoding {
         _ if body.is_empty() => return Ok(None),

@@ -2,7 +2,7 @@
 //!
 //! What it does: a cursor over one message gives its fields one after another, each with its number, its
 //! wire type and where its bytes lie, in offsets of the outermost message. What it refuses to know: which
-//! message it is, and what is inside a field that nobody opens. Invariants: no input panics; every step
+//! message it is, and what is inside a field that is not opened. Invariants: no input panics; every step
 //! takes at least one byte, so a walk ends; deprecated groups (wire types 3 and 4) are stepped over as one
 //! field, without recursion, to a depth of [`MAX_GROUP_DEPTH`].
 

@@ -2,7 +2,7 @@
 //!
 //! What it does: reads a backend's profile (`lightstep.yaml`) once and finds the operation that a path asks for.
 //! What it refuses to know: who calls, which organization or project is ours, any credential.
-//! Invariants: what no row matches is nobody's operation; literals match byte for byte; a value that could change a
+//! Invariants: what no row matches is no operation; literals match byte for byte; a value that could change a
 //! path's shape (`.`, `..`, empty, with a slash or control character) fills no placeholder; paths are rebuilt with one
 //! canonical percent-encoding.
 
@@ -307,7 +307,7 @@ impl Profile {
     /// The row with this id.
     ///
     /// An id that this profile did not hand out names no row; the answer is then a row that asks for a permission that
-    /// nobody can hold.
+    /// no caller can hold.
     pub fn operation(&self, id: OperationId) -> &Operation {
         self.operations.get(usize::from(id.0)).unwrap_or_else(|| Operation::nobody())
     }

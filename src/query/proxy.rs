@@ -51,7 +51,7 @@ pub struct Question<'a> {
     pub named: Option<&'a BTreeSet<Reference>>,
 }
 
-/// Asks the backend, or takes the answer to the same question of somebody else with the same permit.
+/// Asks the backend, or takes the answer to the same question of another caller with the same permit.
 pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     let Question { shared, snapshot, account, call, who, permit, .. } = &question;
     let (shared, snapshot) = (*shared, *snapshot);
@@ -126,7 +126,7 @@ fn key(question: &Question<'_>) -> Key {
     }
 }
 
-/// The projects that an answer may speak of to whoever asks.
+/// The projects that an answer may speak of to this caller.
 fn visible(question: &Question<'_>) -> Vec<Arc<str>> {
     let Question { shared, snapshot, who, permit, .. } = question;
     let operation = snapshot.profile.operation(permit.operation());

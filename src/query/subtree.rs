@@ -2,7 +2,7 @@
 //!
 //! What it does: gives each project below an app its own permit, route, lease and answer, and has them merged. What it
 //! refuses to know: how one project is asked, and how answers are joined. Invariants: a project that the caller may not
-//! ask is not mentioned; one that was asked and failed is named; nobody is asked for without a permit of that project's.
+//! ask is not mentioned; one that was asked and failed is named; no project is asked without a permit of its own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

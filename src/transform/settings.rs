@@ -11,7 +11,7 @@ pub struct IngestSettings {
     /// `compression`: how a rewritten export leaves. The same.
     pub compression: Compression,
     /// `commands: pass`: whether the backend's `commands` (it may tell a tracer to stop for good) reach legacy
-    /// clients. No: whoever answers in the backend's place could silence everybody.
+    /// clients. No: a host that answers in the backend's place could silence all tracers.
     pub pass_commands: bool,
     /// `parallel`: parts of one export that are sent at once, from 1 to 64. 8: more projects in one batch are
     /// rare, and each part takes a connection.

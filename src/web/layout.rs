@@ -31,7 +31,7 @@ pub struct Body {
     pub main: Markup,
 }
 
-/// htmx evaluates nothing, asks nobody else, writes no styles (the policy would refuse them) and keeps no page in the
+/// htmx evaluates nothing, asks no other host, writes no styles (the policy would refuse them) and keeps no page in the
 /// browser's storage: pages hold what only their visitor may see.
 const HTMX: &str = r#"{"allowEval":false,"allowScriptTags":false,"includeIndicatorStyles":false,"selfRequestsOnly":true,"historyCacheSize":0,"refreshOnHistoryMiss":true}"#;
 

@@ -13,7 +13,7 @@ use time::macros::{format_description, offset};
 use super::safety;
 use crate::telemetry::text::is_hidden;
 
-/// Text of others: escaped, with characters that nobody can see written out.
+/// Text of others: escaped, with invisible characters written out.
 pub struct Shown<'a>(pub &'a str);
 
 impl Render for Shown<'_> {
@@ -97,7 +97,7 @@ pub fn moment(text: &str) -> Markup {
     }
 }
 
-/// A moment, as long ago as it is; the exact one is told to whoever points at it.
+/// A moment, as long ago as it is; the exact one is shown where the pointer rests on it.
 pub fn ago(moment: Option<&str>, ago: Option<&str>) -> Markup {
     let exact = moment.filter(|moment| OffsetDateTime::parse(moment, &Rfc3339).is_ok());
     match (exact, ago) {
@@ -188,7 +188,7 @@ pub fn badge(tone: &str, words: &str) -> Markup {
     html! { span class={ "badge " (tone) } { (Shown(words)) } }
 }
 
-/// How somebody proved who they are, in words.
+/// How a caller proved who it is, in words.
 pub fn method(method: &str) -> &str {
     match method {
         "session" => "browser session",

@@ -2,12 +2,12 @@
 //!
 //! What it does: holds the security headers of every page and decides whether an address may become a link. What it
 //! refuses to know: pages. Invariants: nothing inline and nothing of another origin is loaded; a link leads to `https:`,
-//! `http:` or a path of this gateway, whoever wrote it.
+//! `http:` or a path of this gateway, wherever it comes from.
 
 /// Content Security Policy Level 3, HTML §7.1.3 (COOP), Permissions Policy, RFC 7034.
 ///
 /// `form-action`: Chromium holds it against every redirect that a form's answer makes, too. Logging out, and a search by
-/// somebody whose session has ended, are answered with a redirect to the identity provider, which may send on to
+/// a person whose session has ended, are answered with a redirect to the identity provider, which may send on to
 /// another one; so any `https:` place is allowed, and plain `http:` on loopback, where demonstrations have theirs.
 pub const HEADERS: &[(&str, &str)] = &[
     (

@@ -80,7 +80,7 @@ fn told(view: &TreeView) -> String {
     }
 }
 
-/// What is replaced when the page refreshes. `hx-disable`: nothing in it may ask for anything, whoever wrote its text.
+/// What is replaced when the page refreshes. `hx-disable`: nothing in it may ask for anything, because its text comes from others.
 fn region(frame: &Frame, view: &TreeView) -> Markup {
     html! {
         section #tree data-count=(told(view)) aria-label="Tree of apps" hx-disable {

@@ -1,5 +1,5 @@
 //! Scenario: forged, expired, foreign, doubled and misplaced credentials, over HTTP/1.1, HTTP/2 and gRPC.
-//! Guarantees: nobody gets in, all bad credentials look alike from outside, and so do all denials.
+//! Guarantees: no caller gets in, all bad credentials look alike from outside, and so do all denials.
 
 use std::collections::BTreeSet;
 

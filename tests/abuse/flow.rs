@@ -42,7 +42,7 @@ const SEQUENCES: &[(&str, &[u16])] = &[
     ("{GET}Cookie: a=b; c=\"d\"\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}X-Obs: caf\u{e9}\r\nX-Empty:\r\nX-Blank:  \t \r\n\r\n{GET}\r\n", &[200, 200]),
     ("{GET}Connection: close\r\n\r\n{GET}\r\n", &[200]),
-    // A refusal whose body was not read ends the connection: its bytes are nobody's request.
+    // A refusal whose body was not read ends the connection: its bytes are no request.
     ("POST /v1/traces HTTP/1.1\r\nHost: gw\r\nContent-Length: {LEN}\r\n\r\n{GET}\r\n{GET}\r\n", &[401]),
     (
         "POST /v1/traces HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n{GET}\r\n",

@@ -265,7 +265,7 @@ async fn what_a_target_loses_is_refused() {
     ground.alive().await;
 }
 
-/// Scenario: trailers behind an export's body, with and without pseudo-header fields; a block that nobody can follow; and a
+/// Scenario: trailers behind an export's body, with and without pseudo-header fields; a block that cannot be followed; and a
 /// frame larger than frames may be. Guarantees: RFC 9113 sections 8.1 and 4.2: the stream, or the connection, ends for it,
 /// which is recorded, and nothing goes upstream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -181,7 +181,7 @@ async fn nothing_hides_in_a_report() {
     recovers(&mut ground).await;
 }
 
-/// The head of a report of which nobody knows whose it is.
+/// The head of a report whose sender is not known.
 fn stranger(format: Format, more: &str) -> String {
     format!(
         "POST {} HTTP/1.1\r\nHost: gw\r\nContent-Type: {}\r\nConnection: close\r\n{more}\r\n",
@@ -196,7 +196,7 @@ async fn bytes_in(ground: &mut Ground) -> (u64, String) {
 }
 
 /// Strangers whose token can stand in the body alone, who announce much, or send without end. Guarantees: read no
-/// further than the limit; who shows in the head that it is nobody, or could not be known by the body, is not read.
+/// further than the limit; a caller whose head shows bad evidence, or that the body could not identify, is not read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_are_read_no_further_than_the_limit() {
     let mut ground = patient("body: 64KiB, body_timeout: 2s").await;
@@ -228,7 +228,7 @@ async fn strangers_are_read_no_further_than_the_limit() {
         assert!(wire::first_bytes(ground.plain(), head.as_bytes(), 12).await.starts_with("HTTP/1.1 100"), "{format:?}");
         ground.calls(1).await;
     }
-    // Nobody by its head: 401 and no word to go on.
+    // Not identified by its head: 401 and no word to go on.
     let length = "Content-Length: 5000\r\nExpect: 100-continue\r\n";
     for format in Format::ALL.into_iter().filter(|format| *format != Format::ReportsGrpc) {
         for evidence in ["Authorization: Bearer nonsense\r\n", "Lightstep-Access-Token: lk_unknown\r\n"] {

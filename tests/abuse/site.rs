@@ -1,5 +1,5 @@
 //! Scenario: hostile cookies, paths to return to, callbacks and methods at the gateway's own site. Guarantees: each is
-//! refused cleanly with one record, nobody is logged in by it, nobody is sent to another host, and nothing reaches the
+//! refused cleanly with one record, no person is logged in by it, no browser is sent to another host, and nothing reaches the
 //! backend.
 
 use http::Method;

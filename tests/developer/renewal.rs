@@ -1,4 +1,4 @@
-//! Tokens that end: renewed once whoever asks, withdrawn when the provider says so, and never read from a file of others.
+//! Tokens that end: renewed once however many ask, withdrawn when the provider says so, and never read from a file of others.
 
 use testkit::issuer::IssuerFault;
 use testkit::{Issuer, IssuerOptions};

@@ -16,7 +16,7 @@ fn told(export: &Export) -> String {
     format!("{:?} {:?}", export.signal, export.resources)
 }
 
-/// Scenario: a full export of each signal, forged at every level, with fields that nobody knows, in each encoding,
+/// Scenario: a full export of each signal, forged at every level, with unknown fields, in each encoding,
 /// each coding, over HTTP and gRPC. Guarantees: the same is told of all of them, nothing is left out, and the
 /// message is there byte for byte.
 #[tokio::test]

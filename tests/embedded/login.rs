@@ -87,7 +87,7 @@ fn value(cookie: &SetCookie) -> String {
     cookie.0.split(';').next().unwrap().split_once('=').unwrap().1.to_owned()
 }
 
-/// What a browser does with the authorization address: picks somebody and follows the redirect.
+/// What a browser does with the authorization address: picks a person and follows the redirect.
 async fn browse(issuer: &Issuer, location: &str, person: &str) -> Vec<(String, String)> {
     let path = location.strip_prefix(issuer.url()).unwrap();
     let answer = SampleCaller::new(issuer.url()).get(&format!("{path}&login_hint={person}")).await.unwrap();

@@ -107,7 +107,7 @@ impl Chain {
 /// Scenario: a workload whose certificate comes from an authority beneath the trusted one exports, with that authority's
 /// certificate beside its own and without.
 /// Guarantees: the intermediates of a handshake arrive where the chain is judged, in the handshake and for the request;
-/// one that is revoked, expired or may not sign vouches for nobody, and neither does one that was not sent.
+/// one that is revoked, expired or may not sign vouches for no leaf, and neither does one that was not sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn intermediates_are_judged_with_the_leaf() {
     let world = stage::start(stage::plan(&[])).await;
@@ -235,7 +235,7 @@ const PARTNER: &str = "        - { name: partner, file: certs/partner.pem, trust
 /// Scenario: the listener trusts a partner's authority besides; the partner issues certificates for its own workload, for
 /// one of ours, and for one of its hosts.
 /// Guarantees: ours is still served and theirs is who it is, each with its authority as issuer, in `whoami`, for the policy
-/// and in the record, with the leaf's digest; ours by them is nobody, and the record tells whose word it was not.
+/// and in the record, with the leaf's digest; ours by them is not identified, and the record tells which authority may not say it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_speaks_for_its_own_trust_domain_alone() {
     let mut plan = stage::plan(&[(
@@ -291,7 +291,7 @@ async fn an_authority_speaks_for_its_own_trust_domain_alone() {
 
 /// Scenario: an authority's trust domain is taken out of the configuration while a workload has connections open, and
 /// given back.
-/// Guarantees: the workload is nobody from the reload on and itself again after the next; a certificate that no authority
+/// Guarantees: the workload is unidentified from the reload on and itself again after the next; a certificate that no authority
 /// vouches for leaves its digest in the record of its handshake.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_withdrawn_trust_domain_reaches_open_connections() {

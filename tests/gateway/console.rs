@@ -34,7 +34,7 @@ pub fn path(text: &str) -> AppPath {
     AppPath::parse(text).unwrap()
 }
 
-/// Somebody of the demonstration, identified as in a call.
+/// A person of the demonstration, identified as in a call.
 async fn identity(world: &World, name: &str) -> Identity {
     let house = world.gateway.shared().snapshot.load_full();
     let token = format!("authorization: Bearer {}", world.issuer.token(name));

@@ -254,7 +254,7 @@ async fn ask(caller: &SampleCaller, endpoint: &Endpoint) -> Answer {
     caller.send(endpoint.method.clone(), &endpoint.path, &endpoint.headers, endpoint.body.clone()).await.unwrap()
 }
 
-/// What a neighbour may do where nobody's place is named: what is its own.
+/// What a neighbour may do where no app is named: what is its own.
 fn stays_at_home(endpoint: &Endpoint, answer: &Answer, lent: &str) {
     if endpoint.sender {
         assert_eq!(lent, "token of platform-prod", "{}", endpoint.path);
@@ -296,7 +296,7 @@ async fn credential(world: &World, place: &str) -> String {
 }
 
 /// Scenario: the emulator's own table beside the profile's.
-/// Guarantees: whoever reads Lightstep's documentation twice comes to the same rows and the same kinds of keys.
+/// Guarantees: two readings of Lightstep's documentation come to the same rows and the same kinds of keys.
 #[test]
 fn the_profile_and_the_emulator_know_the_same_rows() {
     let star = |template: &str| {

@@ -163,7 +163,7 @@ async fn a_foreign_service_is_rejected_and_the_rest_delivered() {
     }
 }
 
-/// Scenario: resources that the caller may not write as, or that nobody can tell the app of, and nothing else.
+/// Scenario: resources that the caller may not write as, or of which no app can be told, and nothing else.
 /// Guarantees: the whole is refused with the status of its reason, and nothing goes upstream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_of_which_nothing_is_permitted_is_refused() {
@@ -260,7 +260,7 @@ async fn a_retry_sends_only_what_is_missing() {
 
 /// Scenario: exports in which nothing is, in every encoding and spelling, by a caller who may write to many apps and by one
 /// who may write nowhere. Guarantees: success without an app, as the protocol wants it; nothing goes upstream; there is a
-/// record; who may write nowhere is refused as ever, and who is nobody too.
+/// record; who may write nowhere is refused as ever, and an unidentified caller, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_export_needs_no_app() {
     let world = stage::start(stage::plan(&[])).await;

@@ -54,7 +54,7 @@ fn ci_token(ci: &Issuer) -> String {
 
 /// Scenario: two issuers, each with subjects and groups of the same names.
 /// Guarantees: a caller is who its own issuer says; one issuer's groups and subjects are not the other's; a token
-/// signed by the one in the other's name is nobody's.
+/// signed by the one in the other's name identifies no caller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn issuers_are_kept_apart() {
     let ci = Issuer::start().await.unwrap();
@@ -77,7 +77,7 @@ async fn issuers_are_kept_apart() {
 }
 
 /// Scenario: four callers export without pause while their issuer takes new keys beside the old ones.
-/// Guarantees: nobody is refused, with old tokens or new, and the keys are read once more, not once per caller.
+/// Guarantees: no caller is refused, with old tokens or new, and the keys are read once more, not once per caller.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_rotate_under_load() {
     let world = Arc::new(stage::start(stage::plan(&[])).await);
@@ -442,7 +442,7 @@ async fn time_ends_tokens_and_bindings() {
 }
 
 /// Scenario: a leaf that says two SPIFFE IDs, and one that is an authority itself.
-/// Guarantees: what breaks the rules for X.509-SVIDs names nobody, although its authority is ours.
+/// Guarantees: what breaks the rules for X.509-SVIDs names no workload, although its authority is ours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaves_that_break_the_rules_name_nobody() {
     let (world, certificates) = with_authority().await;

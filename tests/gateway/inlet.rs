@@ -60,7 +60,7 @@ async fn reason(world: &World, answer: &Answer) -> (u16, String) {
 }
 
 /// Scenario: the backend tells of an alert of an app that names no destinations of its own. Guarantees: its ancestor's gets
-/// the original as it came, with whose it is and where to look; its head is ours alone; the record says who told whom;
+/// the original as it came, with whose it is and where to look; its head is ours alone; the record says who told which destination;
 /// the parent sees the state.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_destination_gets_the_original_and_what_we_know() {
@@ -127,7 +127,7 @@ async fn a_destination_gets_the_original_and_what_we_know() {
 }
 
 /// Scenario: parent and child name destinations, one of them, or none. Guarantees: an app's own list counts, an empty one
-/// too; without one it is the nearest ancestor's; where nobody is to be told, the state is known all the same.
+/// too; without one it is the nearest ancestor's; where there is no destination, the state is known all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_keeps_control_of_where_its_own_go() {
     for (destinations, expected) in [

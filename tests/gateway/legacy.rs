@@ -67,7 +67,7 @@ async fn every_carrier_is_read_and_replaced() {
     let token = world.issuer.token("checkout-collector");
     for format in Format::ALL {
         for carrier in format.carriers() {
-            // Nobody shows evidence in a point's labels.
+            // Evidence never stands in a point's labels.
             if (format, *carrier) == (Format::Metrics, Carrier::Tag) {
                 continue;
             }

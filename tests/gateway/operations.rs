@@ -55,7 +55,7 @@ async fn one_record_for_each_call() {
 const AUDIT: &str = "audit: { file: audit.jsonl }";
 
 /// Scenario: the disk is full, and the gateway is to refuse what it cannot record.
-/// Guarantees: 503 / UNAVAILABLE in each dialect, nothing upstream, not ready; and nobody is told to drop data.
+/// Guarantees: 503 / UNAVAILABLE in each dialect, nothing upstream, not ready; and no caller is told to drop data.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses() {

@@ -42,7 +42,7 @@ async fn coalesced(world: &World, count: i64) {
 }
 
 /// Scenario: a hundred callers ask the same while the backend takes its time; one of them, who asked first, goes away.
-/// Guarantees: the backend is asked once, and everybody else gets the answer; whoever asks later asks anew.
+/// Guarantees: the backend is asked once, and all others get the answer; a caller that asks later asks anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_asked_alike_is_asked_once() {
     // Time stands still: a read is joined for some seconds only.
@@ -122,7 +122,7 @@ async fn different_permits_never_share() {
     assert_eq!(get(&world, "ann", STREAMS).await.status, 200);
 }
 
-/// Scenario: answers are kept for 5 s, and time passes; somebody writes; something sensitive is read.
+/// Scenario: answers are kept for 5 s, and time passes; a caller writes; something sensitive is read.
 /// Guarantees: within its time an answer serves again and tells its age; a write ends that for its project; nothing
 /// sensitive is kept; without the setting nothing is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,7 +234,7 @@ async fn the_backend_knows_better() {
     assert_eq!(world.emulator.heads(), 11);
     time.fetch_add(10_000, Ordering::Relaxed);
     assert_eq!(get(&world, "ann", STREAMS).await.status, 200);
-    // A refusal that names no limit that is used up silences nobody.
+    // A refusal that names no limit that is used up silences no caller.
     world.emulator.fail_times(Endpoints::Query, Fault::Status { status: 429, retry_after_seconds: Some(7) }, 1);
     let theirs = get(&world, "ann", STREAMS).await;
     assert_eq!((theirs.status, theirs.header("retry-after").as_deref()), (429, Some("7")));

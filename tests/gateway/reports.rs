@@ -159,8 +159,8 @@ async fn a_token_counts_wherever_a_client_can_put_it() {
     assert!(tokens.iter().all(|(token, _)| !written.contains(token)) && !written.contains(&ours));
 }
 
-/// Scenario: reports of services of three apps, of nobody's, and addressed to an app by URL and by header.
-/// Guarantees: each lands in the project of its app; a service of nobody's needs an app named.
+/// Scenario: reports of services of three apps, of none, and addressed to an app by URL and by header.
+/// Guarantees: each lands in the project of its app; a service of no app needs an app named.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_decides_unless_the_app_is_named() {
     let world = stage::start(stage::plan(&[])).await;
@@ -191,7 +191,7 @@ async fn the_service_decides_unless_the_app_is_named() {
         let named = caller.clone().header("lightkeeper-app", "shop/search");
         assert_eq!(code(&named.report(&nobody).await.unwrap()), good(format), "{format:?}");
         let path = format!("/apps/shop/checkout/-{}", format.path());
-        // Whoever comes to `/apps` has its evidence where its format has it, too.
+        // A caller at `/apps` has its evidence where its format has it, too.
         for sample in [nobody.clone(), nobody.clone().token(&token)] {
             let caller = if sample.headers().len() == nobody.headers().len() { &caller } else { &world.plain_caller() };
             let answer = send(caller, &path, &sample).await;
@@ -394,7 +394,7 @@ async fn a_retry_comes_with_the_projects_next_token() {
     }
 }
 
-/// Scenario: the backend, or whoever answers in its place, tells tracers to stop. Guarantees: they do not hear it,
+/// Scenario: the backend, or a host that answers in its place, tells tracers to stop. Guarantees: they do not hear it,
 /// unless the operator wants them to; all else of the answer arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_to_stop_are_dropped_unless_wanted() {

@@ -64,7 +64,7 @@ impl<'w> Browser<'w> {
         self.send(Method::GET, path, &[], "").await
     }
 
-    /// Somebody picks a name on the provider's page; where the provider sends the browser then, without our origin.
+    /// A person picks a name on the provider's page; where the provider sends the browser then, without our origin.
     pub async fn at_provider(&self, address: &str, person: &str) -> String {
         let path = address.strip_prefix(self.world.issuer.url()).unwrap();
         let answer = SampleCaller::new(self.world.issuer.url()).get(&format!("{path}&user={person}")).await.unwrap();
@@ -459,7 +459,7 @@ async fn without_a_login() {
     assert!(told["login"].is_null());
 }
 
-/// Scenario: a login begins in one tab; in another somebody is logged in meanwhile, and a copy of that session is kept; then
+/// Scenario: a login begins in one tab; in another a person is logged in meanwhile, and a copy of that session is kept; then
 /// the first login ends. Guarantees: the session that the browser had is ended with it, the new one works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_login_ends_the_session_before() {
@@ -480,7 +480,7 @@ async fn a_new_login_ends_the_session_before() {
     assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (401, "session_revoked"));
 }
 
-/// Scenario: somebody looks for a name that is not ASCII, before and after logging in; others send bytes that are no text.
+/// Scenario: a person looks for a name that is not ASCII, before and after logging in; others send bytes that are no text.
 /// Guarantees: the login leads back to the very same page; the page shows what was looked for; the rest is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_in_any_language_are_looked_for() {

@@ -42,7 +42,7 @@ fn steady(text: &str, world: &World) -> String {
 }
 
 /// Scenario: every resource of the table is asked of the shop. Guarantees: what its file says: each item with its app,
-/// project and link, in the tree's order, links of the backend pointed at us, secrets only for whom they are named; and
+/// project and link, in the tree's order, links of the backend pointed at us, secrets only for callers whose binding names them; and
 /// one record with a part for each question.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_resource_answers_what_its_file_says() {
@@ -165,7 +165,7 @@ async fn a_project_that_fails_is_named() {
     assert_eq!(ask(&world, "ann", "/apps/shop/-/streams").await.json().unwrap()["partial"], false);
 }
 
-/// Scenario: an answer that is JSON, but not the list that it should be; nobody's project is left.
+/// Scenario: an answer that is JSON, but not the list that it should be; no project is left.
 /// Guarantees: an unknown shape is not passed, and where all fail the caller is told by the status.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_all_fail_the_status_says_so() {

@@ -1,4 +1,4 @@
-//! The backend over TLS: whom the gateway believes, what it shows of itself, which HTTP it speaks. What it refuses
+//! The backend over TLS: which certificates the gateway believes, what it shows of itself, which HTTP it speaks. What it refuses
 //! to know: what is asked of the backend.
 
 use lightkeeper::clock::Clock;
@@ -133,7 +133,7 @@ async fn a_backend_that_comes_back() {
     assert_eq!(three(&world).await, UNREACHED);
     world.emulator.restart().await.unwrap();
     assert_eq!(three(&world).await, SERVED);
-    // Restarted between two calls: the pooled connection is dead, and nobody has noticed yet.
+    // Restarted between two calls: the pooled connection is dead, which has not been noticed yet.
     world.emulator.stop().await;
     world.emulator.restart().await.unwrap();
     assert_eq!(three(&world).await, SERVED);

@@ -169,7 +169,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     /// Wherever a resource goes, `decide` lets its sender write there by name; an app that is named is where it goes; and
-    /// an owner to whom its sender may not write is never passed over.
+    /// an owner that its sender may not write to is never passed over.
     #[test]
     fn a_resource_goes_only_where_its_sender_may_write(
         draws in draws(8), claims in proptest::collection::vec(0..CLAIMS.len(), 5..=5)

@@ -182,7 +182,7 @@ fn appending(path: &Path) -> Result<Witness, String> {
     Ok(Arc::new(move |captured: &Captured| {
         let mut line = capture_line(captured).to_string();
         line.push('\n');
-        // The emulator goes on: whoever reads the file will miss the line and look here.
+        // The emulator goes on: a reader of the file will miss the line and look here.
         if let Err(error) = lock(&file).write_all(line.as_bytes()) {
             eprintln!("a capture cannot be written: {error}");
         }

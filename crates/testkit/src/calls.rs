@@ -28,7 +28,7 @@ use lightkeeper::otlp::Encoding;
 /// The pieces in which a body of unknown length is sent.
 const CHUNK_BYTES: usize = 4096;
 
-/// Somebody who calls: an address, credentials, a way of speaking.
+/// A caller: an address, credentials, a way of speaking.
 #[derive(Clone)]
 pub struct SampleCaller {
     url: String,

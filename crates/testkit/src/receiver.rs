@@ -1,4 +1,4 @@
-//! A sample receiver of webhooks: somebody who is told of alerts.
+//! A sample receiver of webhooks, which is told of alerts.
 //!
 //! What it does: records every POST, and fails on request: slow, or with a status. What it refuses to know: what a
 //! message says, and who sends it. Invariant: what it keeps is bounded.

@@ -87,7 +87,7 @@ impl Default for WorldPlan {
 pub struct World {
     pub issuer: Issuer,
     pub emulator: Emulator,
-    /// Somebody who is told of alerts: the destination `oncall`.
+    /// Where alerts are passed on to: the destination `oncall`.
     pub receiver: Receiver,
     pub gateway: Arc<Gateway>,
     pub admin: SocketAddr,

@@ -84,7 +84,7 @@ fn message(answer: &Response<Vec<u8>>) -> String {
     let own = || document.get("message").or(document.get("error")).and_then(Value::as_str);
     let usual = || answer.status().canonical_reason().unwrap_or("refused");
     let words = first.or_else(own).unwrap_or_else(usual);
-    // The gateway's hint to exporters would mislead whoever asks.
+    // The gateway's hint to exporters would mislead a person.
     words.split_once("; an export names").map_or(words, |(words, _)| words).to_owned()
 }
 

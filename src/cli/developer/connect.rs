@@ -69,7 +69,7 @@ pub async fn connect(session: Session, arguments: &ConnectArguments) -> Result<(
     let unusable = |error: std::io::Error| Failure::new(format!("`{listen}` cannot be listened on: {error}"));
     let listener = TcpListener::bind(listen).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
-    // Nobody should learn at the first request that the login is over.
+    // That the login is over is told now, not at the first request.
     session.token().await?;
     let authority = session.gateway.split_once("://").map_or("", |(_, authority)| authority);
     let authority = HeaderValue::from_str(authority).map_err(|error| Failure::new(error.to_string()))?;

@@ -24,7 +24,7 @@ pub struct Failure {
     pub message: String,
     /// What to type or change.
     pub advice: Option<String>,
-    /// Whether nobody is logged in any more: more tries cannot help.
+    /// Whether the login has ended: more tries cannot help.
     pub login_needed: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The place on this machine where a browser comes back after a login (RFC 8252 section 7.3).
 //!
 //! What it does: listens on 127.0.0.1, answers one browser's return with a page, and refuses everything else. What it refuses to
-//! know: providers, tokens. Invariants: only a request with this login's `state` ends the wait, whoever else knocks; heads,
+//! know: providers, tokens. Invariants: only a request with this login's `state` ends the wait, whatever else comes; heads,
 //! connections and time are bounded; no page shows anything of the request.
 
 use std::convert::Infallible;

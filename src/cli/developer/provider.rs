@@ -276,7 +276,7 @@ pub async fn revoke(web: &Web, entry: &Entry) -> Result<bool, Failure> {
     }
 }
 
-/// Nobody asked for a nonce: the device flow has none.
+/// No nonce was asked for: the device flow has none.
 pub fn no_nonce(_: Option<&Nonce>) -> Result<(), String> {
     Ok(())
 }

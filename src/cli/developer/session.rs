@@ -44,7 +44,7 @@ pub fn chosen(argument: Option<&str>, contents: &Contents) -> Result<String, Fai
 }
 
 impl Session {
-    /// Of somebody who has logged in.
+    /// Of a person who has logged in.
     pub fn open(arguments: &GatewayArguments) -> Result<Self, Failure> {
         Session::at(Store::locate()?, arguments.gateway.as_deref(), arguments.ca.clone(), Clock::system())
     }

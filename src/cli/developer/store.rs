@@ -1,4 +1,4 @@
-//! Where a developer's tokens are kept: one file that nobody else may read.
+//! Where a developer's tokens are kept: one file that no other user may read.
 //!
 //! What it does: finds, reads, locks and replaces the file. What it refuses to know: what tokens are for. Invariants: a file that
 //! others may read or write is refused, not repaired; it is replaced whole, by renaming; only who holds the lock can write, so
@@ -156,7 +156,7 @@ impl Locked<'_> {
 }
 
 fn replace(path: &Path, next: &Path, text: &[u8]) -> std::io::Result<()> {
-    // Left by a command that was killed: nobody else writes while we hold the lock.
+    // Left by a command that was killed: no other command writes while this one holds the lock.
     match fs::remove_file(next) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}

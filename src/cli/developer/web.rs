@@ -163,7 +163,7 @@ fn is_permitted(uri: &Uri) -> bool {
     Url::parse(&uri.to_string()).is_ok_and(|url| is_permitted_url(&url))
 }
 
-/// `https`, or `http` where no network is in between; nobody's name or password within.
+/// `https`, or `http` where no network is in between; no user name or password within.
 pub fn is_permitted_url(url: &Url) -> bool {
     let bare = url.username().is_empty() && url.password().is_none();
     match url.scheme() {

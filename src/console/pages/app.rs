@@ -1,7 +1,7 @@
 //! One app's page.
 //!
 //! What it does: tells what the visitor may do at an app and why, what it sends, and how to begin. What it refuses to know:
-//! other apps' details. Invariant: who sends is shown to those who may read or audit there, and to nobody else.
+//! other apps' details. Invariant: who sends is shown only to those who may read or audit there.
 
 use super::{Viewer, ago, links, per_second, snippets};
 use crate::apps::AppPath;

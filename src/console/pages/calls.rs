@@ -20,7 +20,7 @@ use crate::view::{DecisionRow, DecisionsView, ExplainView};
 /// How many decisions are shown.
 const ROWS: usize = 200;
 
-/// What is said of a call that there is not, or that is somebody else's.
+/// What is said of a call that does not exist, or is another person's.
 const NOT_FOUND: &str = "there is no such call of yours among the last ones of this gateway process; an operator finds older ones in the audit trail";
 
 /// Recent decisions of a subtree, the newest first.
@@ -100,7 +100,7 @@ fn own(sight: &Viewer<'_>, call: &Ended) -> DecisionRow {
     if call.permitted {
         return row;
     }
-    // Of a resource that was refused, nobody kept whose it is: that owner may be a stranger.
+    // The owner of a refused resource was not kept: the visitor may not see that app.
     let foreign = call.reason == Reason::ServiceForeign;
     let reason = story::public_reason(call.reason, seen && !foreign);
     let tells_bindings = seen && reason == call.reason && reason != Reason::ServiceUnknown;

@@ -158,7 +158,7 @@ impl Login {
     async fn person(&self, mut claims: Map<String, Value>, known: &Known, access_token: &str) -> Result<Facts, Reason> {
         if self.settings.groups_from_userinfo {
             let said = self.provider.userinfo(known, access_token).await?;
-            // Core section 5.3.2: else it is about somebody whose token was put in place of ours.
+            // Core section 5.3.2: else it is about another person, whose token was put in place of ours.
             if said.get("sub").and_then(Value::as_str) != claims.get("sub").and_then(Value::as_str) {
                 return Err(Reason::LoginUserinfoSubject);
             }
@@ -218,7 +218,7 @@ fn redirect(origin: &str) -> Result<RedirectUrl, Reason> {
     RedirectUrl::new(format!("{origin}/.lightkeeper/callback")).map_err(|_| Reason::LoginOrigin)
 }
 
-/// The callback's pairs (RFC 6749 section 4.1.2, RFC 9207 section 2). Pairs that nobody knows are ignored, as section
+/// The callback's pairs (RFC 6749 section 4.1.2, RFC 9207 section 2). Unknown pairs are ignored, as section
 /// 4.1.2 has it, once.
 struct Answer<'a> {
     state: Option<&'a str>,
@@ -244,7 +244,7 @@ impl<'a> Answer<'a> {
                 "code" => &mut answer.code,
                 "iss" => &mut answer.issuer,
                 "error" => &mut answer.error,
-                // Tokens in the front channel belong to flows that nobody began here.
+                // Tokens in the front channel belong to flows that did not begin here.
                 "id_token" | "access_token" | "token_type" | "response" => return Err(fault),
                 _ => continue,
             };

@@ -16,7 +16,7 @@ use crate::limits::FairQueue;
 /// Logins that ended within the last ten minutes.
 pub const SPENT_LIMIT_ENTRIES: usize = 50_000;
 
-/// Sessions that somebody ended before their time. Some ten megabytes.
+/// Sessions that were ended before their time. Some ten megabytes.
 const REVOKED_LIMIT_ENTRIES: usize = 100_000;
 
 /// Shared by successive configurations.

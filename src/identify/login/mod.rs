@@ -216,7 +216,7 @@ impl Login {
     }
 }
 
-/// Whoever logged in under other claims, another client or another issuer must log in again; also when the policy begins
+/// A person that logged in under other claims, another client or another issuer must log in again; also when the policy begins
 /// to look at claims that the session does not keep.
 fn stamp(settings: &LoginSettings, issuer: &Issuer) -> String {
     let at = issuer.settings();

@@ -188,7 +188,7 @@ impl Provider {
         if let Some(known) = self.remembered().filter(|known| known.is_fresh(now)) {
             return Ok(known);
         }
-        // One try at a time; whoever waited finds what it brought.
+        // One try at a time; a login that waited finds what it brought.
         let mut failed = self.failed.lock().await;
         let known = self.remembered();
         if let Some(known) = known.as_ref().filter(|known| known.is_fresh(now)) {
@@ -226,7 +226,7 @@ impl Provider {
 
     /// RFC 6749 section 4.1.3 with RFC 7636 section 4.5. The library makes the request and reads refusals; tokens are
     /// taken from the answer as it came, by our strict reader. What the library thinks of the ID token's claims does not
-    /// count: it wants standard types of claims that nobody here needs, which some providers do not keep to.
+    /// count: it wants standard types of claims that are not needed here, which some providers do not keep to.
     pub async fn exchange(&self, client: &CodeClient, code: &str, verifier: &str) -> Result<Tokens, Reason> {
         let exchange = Exchange { provider: self, came: Mutex::new(None) };
         let asked = client

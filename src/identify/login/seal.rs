@@ -82,7 +82,7 @@ impl Keyring {
     }
 
     /// What was sealed for the same purpose under one of the keys. `None` for everything else: the difference is
-    /// nobody's business.
+    /// told to no caller.
     pub fn open(&self, purpose: Purpose<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
         if text.len() > COOKIE_LIMIT_BYTES {
             return None;

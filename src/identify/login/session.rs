@@ -1,6 +1,6 @@
 //! A session: what a login proved, kept by the browser.
 //!
-//! What it does: seals who somebody is into the session cookie, opens it again, and renews it while it is used. What it
+//! What it does: seals who a person is into the session cookie, opens it again, and renews it while it is used. What it
 //! refuses to know: tokens; none is kept, so that none can be lost. Invariants: a session is bound to the origin and to
 //! the login settings that it began under; it ends at its absolute end, after its idle time, and when it is revoked,
 //! whichever comes first; renewing changes nothing but the time of its last use.
@@ -24,7 +24,7 @@ use crate::reason::Reason;
 /// A session is renewed by the first use after this long.
 const RENEWED_AFTER_SECONDS: i64 = 60;
 
-/// The claims that are kept beside the policy's: who somebody is to people. Nothing that could be taken for a token.
+/// The claims that are kept beside the policy's: by which people know the person. Nothing that could be taken for a token.
 const KEPT_CLAIMS: [&str; 3] = ["name", "email", "preferred_username"];
 
 /// A kept claim that is longer is dropped: it is for show only, and the cookie is small.
@@ -108,7 +108,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// A new session of somebody who was just proven, with the claims that the policy looks at. `None` if the machine gives no random bytes.
+    /// A new session of a person who was just proven, with the claims that the policy looks at. `None` if the machine gives no random bytes.
     pub fn begin(
         facts: &Facts,
         policy_claims: &[ClaimPath],

@@ -13,7 +13,7 @@ use crate::accept::ReturnPath;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
-/// How long somebody may take at the provider, in seconds.
+/// How long a person may take at the provider, in seconds.
 pub const LIFETIME_SECONDS: i64 = 600;
 
 /// What is sealed.

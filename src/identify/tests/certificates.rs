@@ -133,7 +133,7 @@ async fn what_is_withdrawn_stops_on_open_connections() {
     assert_eq!(said(&verifier, &first, present()), Err("certificate_revoked"));
     assert_eq!(said(&verifier, &second, present()), Ok(WORKLOAD.to_owned()));
 
-    // The list runs out: nobody can be judged, and that is our fault. It holds at its last second.
+    // The list runs out: no chain can be judged, and that is our fault. It holds at its last second.
     assert_eq!(said(&verifier, &second, UnixMillis((NOW + 599) * 1000)), Ok(WORKLOAD.to_owned()));
     let unclear = verifier.verify_again(&second, UnixMillis((NOW + 601) * 1000)).unwrap_err();
     assert_eq!(unclear, Rejection { kind: RejectionKind::Unavailable, reason: Reason::RevocationUnavailable });

@@ -28,7 +28,7 @@ fn room(world: &World, tokens: &[ClientTokenSettings], previous: Option<&Identif
     (world.identifier(&[issuer(KeySource::File(keys))], previous).with_client_tokens(tokens), folder)
 }
 
-/// Scenario: a known token in either header. Guarantees: its holder is whom the configuration names, in each use
+/// Scenario: a known token in either header. Guarantees: its holder is who the configuration says, in each use
 /// anew, and each use is told.
 #[tokio::test]
 async fn a_client_token_is_its_holder() {

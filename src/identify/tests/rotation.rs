@@ -247,7 +247,7 @@ async fn a_token_for_the_keys_goes_to_their_origin_alone() {
 async fn an_issuer_that_is_down_closes_nobody_elses_door() {
     let world = World::new();
     let up = Loopback::start(json!([RSA.jwk_with(json!({"kid": "rs"}))])).await;
-    // A port that was just given back: nobody listens there.
+    // A port that was just given back: nothing listens there.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let down = IssuerSettings {
         name: "down".to_owned(),

@@ -1,6 +1,6 @@
 //! Sessions as the room judges them: over time, over reloads, after logout, in the wrong hands.
 //!
-//! What it does: logs somebody in and shows the cookie again under changed circumstances. What it refuses to know: the
+//! What it does: logs a person in and shows the cookie again under changed circumstances. What it refuses to know: the
 //! cookie's inside. Invariant: only the gateway's clock moves.
 
 use std::sync::Arc;
@@ -158,7 +158,7 @@ async fn a_session_that_was_ended_stays_ended_over_reloads() {
 async fn a_session_beside_other_evidence_is_no_choice() {
     let desk = Desk::open().await;
     let session = desk.login(json!({})).await.unwrap();
-    // Nobody asks for certificates here, so that none can hold.
+    // No listener asks for certificates here, so that none can hold.
     let chain = Arc::new(ClientChain { certificates: Vec::new(), listener: "nobody".into() });
     let both = desk.identifier.identify(visitor(&session, ORIGIN, Some(chain))).await;
     assert_eq!(both.unwrap_err().reason.code(), "certificate_untrusted", "both must hold");

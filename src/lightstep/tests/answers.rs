@@ -109,7 +109,7 @@ fn thrift_answers_are_replies_and_exceptions() {
     assert_eq!(body, exception);
 }
 
-/// Scenario: the backend, or whoever answers for it, tells a tracer to stop. Guarantees: the tracer does not
+/// Scenario: the backend, or a host that answers for it, tells a tracer to stop. Guarantees: the tracer does not
 /// hear it unless that is configured; all else passes; garbage does not.
 #[test]
 fn commands_do_not_pass() {

@@ -1,6 +1,6 @@
 //! Every page as text, held by golden files; `LIGHTKEEPER_BLESS=1` writes them anew.
 //!
-//! What it does: compares whole pages. What it refuses to know: whether a page is right; that is for whoever reads the
+//! What it does: compares whole pages. What it refuses to know: whether a page is right; that is for the person who reads the
 //! difference.
 
 use std::path::{Path, PathBuf};

@@ -157,7 +157,7 @@ async fn alert(narrator: &mut Narrator<'_>) {
     let path = "/apps/shop/checkout/-/alerts";
     let now = timestamp(Clock::system().now().0);
     let mut message = Emulator::alert("checkout-prod", "checkout latency", "critical", &now);
-    // The one that the backend lists, so that whoever asks for alerts sees it firing.
+    // The one that the backend lists, so that a question for alerts shows it firing.
     if let Some(id) = message.pointer_mut("/alert/id") {
         *id = ALERT.into();
     }

@@ -1,4 +1,4 @@
-//! Colour, where somebody is looking.
+//! Colour, where the output is a terminal.
 //!
 //! What it does: marks words for a terminal. What it refuses to know: what they say.
 //! Invariant: without a terminal, or with `NO_COLOR` set, words stay bytes as they are.

@@ -19,10 +19,10 @@ use testkit::urls::Form;
 
 /// The client as which people log in; public, so PKCE alone protects the code.
 const CLIENT: &str = "lightkeeper-web";
-/// Nobody listens there: the redirect is read where it is answered.
+/// Nothing listens there: the redirect is read where it is answered.
 const REDIRECT: &str = "http://127.0.0.1:8085/callback";
 
-/// Somebody who has logged in.
+/// A person who has logged in.
 pub struct Login {
     pub access_token: String,
     /// Out of the verified ID token.

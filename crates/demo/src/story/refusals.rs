@@ -1,7 +1,7 @@
 //! Everything that must not pass, each with its reason.
 //!
 //! What it does: lets callers try what they may not. What it refuses to know: how a call is told.
-//! Invariants: every refusal reaches nobody behind the gateway; what the caller is told is less than what
+//! Invariants: what is refused reaches nothing behind the gateway; what the caller is told is less than what
 //! the record says.
 
 use http::Method;
@@ -37,7 +37,7 @@ pub async fn tell(narrator: &mut Narrator<'_>, token: &str, ann: &str) -> Result
     revoked(narrator).await
 }
 
-/// Who is it? Nobody can say.
+/// Callers that are not identified.
 async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String> {
     let world = narrator.world;
     let sample = Sample::traces("checkout", 1);

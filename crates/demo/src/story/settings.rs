@@ -16,7 +16,7 @@ const PEOPLE: [(&str, &str); 5] = [
     ("eve", "nobody in particular: logs in, and finds nothing"),
 ];
 
-/// Where a browser begins, and as whom.
+/// Where a browser begins, and as which person.
 pub fn console(world: &World, ink: Ink) -> String {
     // Browsers keep `Secure` cookies of a plaintext page if it is on this very machine.
     let port = world.address("plain").map_or(0, |address| address.port());

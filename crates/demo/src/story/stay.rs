@@ -177,7 +177,7 @@ impl Samples {
         if let Ok(answer) = caller.export_to(path, &sample, Encoding::Protobuf).await {
             self.own.extend(answer.header("lightkeeper-request-id"));
         }
-        // What the emulator has seen is nobody's business any more.
+        // What the emulator has seen is not looked at any more.
         if self.sent.is_multiple_of(KEPT_SAMPLES) {
             world.emulator.clear();
         }

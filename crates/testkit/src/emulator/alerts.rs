@@ -1,4 +1,4 @@
-//! The emulator's webhooks: it tells somebody of an alert.
+//! The emulator's webhooks: it tells an address of an alert.
 //!
 //! What it does: keeps for each project where its alerts are told and with which secret, and posts a message there, as
 //! the real one does with a custom header. What it refuses to know: who is told. Invariant: a message is posted once; who

@@ -30,11 +30,11 @@ const REMEMBERED: usize = 1000;
 #[derive(Default)]
 pub(super) struct Flows {
     codes: Mutex<VecDeque<(String, Grant)>>,
-    /// Access tokens issued here and to whom, for userinfo.
+    /// Access tokens issued here and their owners, for userinfo.
     issued: Mutex<VecDeque<(String, Grant)>>,
 }
 
-/// What somebody agreed to.
+/// What a person agreed to.
 #[derive(Clone)]
 pub(super) struct Grant {
     pub principal: &'static Principal,
@@ -209,7 +209,7 @@ impl State {
         answer
     }
 
-    /// The userinfo endpoint: the claims of whoever holds an access token that was issued here.
+    /// The userinfo endpoint: the claims of the owner of an access token that was issued here.
     pub(super) fn userinfo(&self, headers: &HeaderMap) -> Response<Payload> {
         let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = presented.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();

@@ -152,7 +152,7 @@ impl KeySet {
     }
 
     /// The compact JWS (RFC 7515 section 7.1) of a header and a payload, both taken as they are. Should
-    /// signing fail (it never does with keys made here), the signature is empty and nobody accepts it.
+    /// signing fail (it never does with keys made here), the signature is empty and is accepted nowhere.
     pub fn compact(&self, header: &str, payload: &str, algorithm: Algorithm) -> String {
         let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let signature = self.sign(token.as_bytes(), algorithm);

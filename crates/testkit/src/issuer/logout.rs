@@ -1,7 +1,7 @@
 //! The issuer's end of a login: RP-initiated logout.
 //!
 //! What it does: what OpenID Connect RP-Initiated Logout 1.0 section 2 asks for a client that names itself and an
-//! address to come back to. What it refuses to know: sessions; this issuer keeps none. Invariant: nobody is sent to an
+//! address to come back to. What it refuses to know: sessions; this issuer keeps none. Invariant: no browser is sent to an
 //! address that is not loopback, or for a client that is not known.
 
 use http::{HeaderValue, Response, StatusCode, header};

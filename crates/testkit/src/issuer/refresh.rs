@@ -57,7 +57,7 @@ impl State {
         lock(&self.refreshes.live).retain(|(_, grant)| grant.family != family);
     }
 
-    /// The revocation endpoint. A token that nobody knows is revoked already (RFC 7009 section 2.2).
+    /// The revocation endpoint. An unknown token is revoked already (RFC 7009 section 2.2).
     pub(super) fn revoke(&self, headers: &HeaderMap, form: &Form) -> Response<Payload> {
         let client = client_of(headers, form);
         let client = client.filter(|(client, secret)| known_client(client, secret.as_deref()).is_ok());

@@ -102,7 +102,7 @@ fn array(inner: impl Strategy<Value = Tree> + 'static, most: usize) -> BoxedStra
     perhaps(proptest::collection::vec(inner, 0..=most).prop_map(Tree::Array))
 }
 
-/// What nobody knows, and must stay as it is: numbers of any spelling, names that mean something elsewhere.
+/// What no table knows, and must stay as it is: numbers of any spelling, names that mean something elsewhere.
 fn unknown() -> BoxedStrategy<Option<Tree>> {
     let scalar = proptest::sample::select(vec!["1.50", "-0", "1e2", "true", "\"\\/\"", "12345678901234567890"]);
     let nested = Tree::Object(vec![("attributes", Tree::Array(vec![plain("lightkeeper.app", "inner")]))]);
