@@ -1,7 +1,7 @@
 //! Holds the rules of the code that the compiler does not: import order, module headers, sizes, mints,
 //! the clock, the words of tests, and what may be committed.
 //!
-//! The rules are in `tidy/rules.rs`, the reading of Rust as text in `tidy/source.rs`; this file walks the
+//! The rules are in `tidy/rules.rs` (one file) and `tidy/structure.rs` (all files together), the reading of Rust as text in `tidy/source.rs`; this file walks the
 //! repository, keeps the exemptions, and feeds bad sources to every rule to show that it bites.
 //! Invariant: an exemption carries its reason, and its number may only be lowered.
 
@@ -9,6 +9,7 @@
 
 mod rules;
 mod source;
+mod structure;
 
 use std::process::Command;
 
@@ -16,6 +17,7 @@ use lightkeeper::lightstep;
 use lightkeeper::profiles::Profile;
 use lightkeeper::reason::Reason;
 use rules::{Allowance, Exemption};
+use structure::Cycle;
 
 /// Rust files above 800 lines. May only shrink.
 const LONG_FILES: &[Exemption] = &[];
@@ -144,9 +146,112 @@ fn stand_ins_know_no_room() {
     each(rules::stand_ins, "crates/");
 }
 
+/// Where the framework is named. May only shrink.
+const FRAMEWORK: &[&str] = &[
+    "src/accept/edge.rs",
+    "src/accept/stream.rs",
+    "src/alerts/inlet.rs",
+    "src/call/answer.rs",
+    "src/call/body.rs",
+    "src/console/site.rs",
+    "src/export/reply.rs",
+    "src/export/report.rs",
+    "src/export/rewritten.rs",
+    "src/export/streamed.rs",
+    "src/gateway/admit.rs",
+    "src/gateway/health.rs",
+    "src/gateway/phases.rs",
+    "src/gateway/serve.rs",
+    "src/query/reply.rs",
+    "src/query/subtree.rs",
+];
+
+/// Lines of `src/gateway`. May only be lowered, to 1,000.
+const GATEWAY_LINES: usize = 1053;
+
+/// Signatures through which a request's context can be changed. May only be lowered.
+const MUTABLE_CONTEXTS: usize = 46;
+
+/// The names of that context.
+const CONTEXTS: &[&str] = &["Walk", "RequestContext", "RecordBuilder"];
+
 #[test]
-fn three_rooms_name_the_framework() {
-    each(rules::framework, "src/");
+fn the_framework_stays_at_the_edge() {
+    let files = rust_files();
+    none(structure::framework(&files, FRAMEWORK));
+    none(structure::folder_lines(&files, "src/gateway/", GATEWAY_LINES));
+    none(structure::mutable_contexts(&files, CONTEXTS, MUTABLE_CONTEXTS));
+}
+
+/// Circles of files. May only shrink.
+const CYCLES: &[Cycle] = &[
+    Cycle {
+        files: &["src/accept/assertion.rs", "src/accept/caller.rs", "src/accept/evidence.rs"],
+        reason: "a caller is made of evidence, of which an assertion is one",
+    },
+    Cycle {
+        files: &["src/authorize/decide.rs", "src/authorize/permit.rs", "src/authorize/reach.rs"],
+        reason: "a reach is decided, and a decision on resources starts from a reach",
+    },
+    Cycle {
+        files: &[
+            "src/config/alerts.rs",
+            "src/config/assertions.rs",
+            "src/config/backend.rs",
+            "src/config/checked.rs",
+            "src/config/client_ca.rs",
+            "src/config/client_tokens.rs",
+            "src/config/egress.rs",
+            "src/config/front.rs",
+            "src/config/ingest.rs",
+            "src/config/issuers.rs",
+            "src/config/limits.rs",
+            "src/config/listeners.rs",
+            "src/config/query.rs",
+            "src/config/raw.rs",
+            "src/config/spiffe.rs",
+            "src/config/upstreams.rs",
+            "src/config/vault.rs",
+            "src/config/web.rs",
+            "src/config/webhooks.rs",
+        ],
+        reason: "`raw.rs` has the whole raw tree, whose branches stand with their checks",
+    },
+    Cycle {
+        files: &["src/forward/exchange.rs", "src/forward/grpc.rs", "src/forward/upstream.rs"],
+        reason: "a backend owns its connections, which carry out what it says",
+    },
+    Cycle {
+        files: &[
+            "src/identify/client_token.rs",
+            "src/identify/doubts.rs",
+            "src/identify/facts.rs",
+            "src/identify/settings.rs",
+        ],
+        reason: "settings of tokens hold a digest whose type stands with the tokens",
+    },
+    Cycle {
+        files: &[
+            "src/otlp/export.rs",
+            "src/otlp/json.rs",
+            "src/otlp/protobuf.rs",
+            "src/otlp/wanted.rs",
+            "src/otlp/wire.rs",
+        ],
+        reason: "an export is one of two encodings, which share what is found in either",
+    },
+];
+
+#[test]
+fn imports_make_no_circles() {
+    none(structure::cycles(&rust_files(), CYCLES));
+}
+
+#[test]
+fn comments_say_who() {
+    for folder in ["src/", "crates/", "tests/", "benches/"] {
+        each(rules::comment_words, folder);
+    }
 }
 
 #[test]
@@ -428,16 +533,117 @@ fn mints_bite() {
     }
 }
 
+/// Scenario: some files, one rule over all. `want` as in `check`.
+fn check_all(rule: impl Fn(&[(String, String)]) -> Vec<String>, files: &[(&str, &str)], want: &str) {
+    let owned: Vec<(String, String)> = files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
+    check(|_, _| rule(&owned), "src", &format!("{files:?}"), want);
+}
+
 #[test]
 fn the_framework_bites() {
-    for (path, text, want) in [
-        ("src/gateway/mod.rs", "use pingora_proxy::{ProxyHttp, Session};", ""),
-        ("src/accept/tls.rs", "use pingora_core::protocols::IO;", ""),
-        ("src/accept/tls.rs", "use x::ProxyHttp;", "names `ProxyHttp`"),
-        ("src/audit/mod.rs", "use pingora_core::Error;", "names pingora"),
-        ("src/audit/mod.rs", "// as pingora does\n", ""),
+    let listed = ["src/gateway/phases.rs"];
+    let named = ("src/gateway/phases.rs", "use pingora_proxy::{ProxyHttp, Session};");
+    for (files, want) in [
+        (vec![named], ""),
+        (vec![named, ("src/gateway/admit.rs", "use pingora_proxy::Session;")], "admit.rs:1: names pingora"),
+        (vec![named, ("src/audit/mod.rs", "\nuse pingora_core::Error;")], "src/audit/mod.rs:2: names pingora"),
+        (vec![named, ("src/accept/tls.rs", "use x::ProxyHttp;")], "names `ProxyHttp`"),
+        (vec![named, ("src/audit/mod.rs", "// as pingora does\n#[cfg(test)]\nmod tests { use pingora_core::A; }")], ""),
+        (vec![("src/gateway/phases.rs", "")], "take it out of the list"),
     ] {
-        check(rules::framework, path, text, want);
+        check_all(|files| structure::framework(files, &listed), &files, want);
+    }
+    let lines = [("src/gateway/a.rs", "\n\n"), ("src/gateway/tests.rs", "\n\n\n"), ("src/cli/a.rs", "\n\n")];
+    check_all(|files| structure::folder_lines(files, "src/gateway/", 2), &lines, "");
+    check_all(|files| structure::folder_lines(files, "src/gateway/", 1), &lines, "2 lines, 1 allowed");
+}
+
+#[test]
+fn mutable_contexts_bite() {
+    let changing =
+        "fn f(a: u8, walk: &mut Walk) {}\nfn g(walk: &Walk) { h(&mut Walk) }\nfn h(&mut self, b: &mut Walker);";
+    for (most, want) in
+        [(1, ""), (0, "1 signatures change the context, 0 allowed: src/a.rs:1"), (2, "lower the number 2")]
+    {
+        check_all(|files| structure::mutable_contexts(files, &["Walk"], most), &[("src/a.rs", changing)], want);
+    }
+    check_all(|files| structure::mutable_contexts(files, &["Walk"], 0), &[("src/a/tests.rs", changing)], "");
+}
+
+#[test]
+fn circles_bite() {
+    let a_b = ("src/x/a.rs", "use super::b::B; struct A;");
+    let b_a = ("src/x/b.rs", "use crate::x::a::A; struct B;");
+    let gathered =
+        ("src/x/mod.rs", "mod a; mod b; mod c; pub use a::A; pub use b::B; pub(crate) use self::c::{C as D};");
+    let own = ("src/x/mod.rs", "mod a; mod b; use a::A; pub struct X; fn f() { b::f() }");
+    for (files, want) in [
+        // Two files of one folder are one idea; two of different folders, or three, are not.
+        (vec![a_b, b_a, gathered], ""),
+        (
+            vec![a_b, ("src/x/b.rs", "use super::c::C;"), ("src/x/c.rs", "fn f() { super::a::f() }")],
+            "a circle of 3 files",
+        ),
+        (vec![gathered, ("src/x/a.rs", "use crate::y::Y;"), ("src/y.rs", "use crate::x::A;")], "a circle of 2 files"),
+        // Through a name that `mod.rs` passes on, under whatever name it does, and through a module's own name.
+        (
+            vec![gathered, a_b, ("src/x/b.rs", "use super::D;"), ("src/x/c.rs", "use super::{A as Z, *};")],
+            "a circle of 3",
+        ),
+        (
+            vec![gathered, a_b, ("src/x/b.rs", "use super::c; fn f() { c::g() }"), ("src/x/c.rs", "use super::A;")],
+            "of 3",
+        ),
+        (vec![gathered, a_b, ("src/x/b.rs", "use super::c; use super::{self};"), ("src/x/c.rs", "use super::A;")], ""),
+        (
+            vec![gathered, a_b, ("src/x/b.rs", "use super::c; fn f() { c::c() }"), ("src/x/c.rs", "use super::A;")],
+            "of 3",
+        ),
+        // A module is made of its children; what they use of it counts, and closes no circle by that alone.
+        (vec![own, ("src/x/a.rs", "use super::X;"), ("src/x/b.rs", "use super::X; use super::a::A;")], ""),
+        // Neither tests nor words count.
+        (
+            vec![
+                a_b,
+                ("src/x/b.rs", "use super::c::C;"),
+                ("src/x/c.rs", "// super::a::A\n#[cfg(test)]\nmod tests { use crate::x::a::A; }"),
+            ],
+            "",
+        ),
+        (
+            vec![
+                a_b,
+                ("src/x/b.rs", "use super::c::C;"),
+                ("src/x/c/tests.rs", "use crate::x::a::A;"),
+                ("src/x/c.rs", ""),
+            ],
+            "",
+        ),
+    ] {
+        check_all(|files| structure::cycles(files, &[]), &files, want);
+    }
+    let reason = "one idea that takes three files to tell";
+    let three = [a_b, ("src/x/b.rs", "use super::c::C;"), ("src/x/c.rs", "fn f() { super::a::f() }")];
+    for (files, reason, want) in [
+        (&["src/x/a.rs", "src/x/b.rs", "src/x/c.rs"][..], reason, ""),
+        (&["src/x/a.rs", "src/x/b.rs"], reason, "a circle of 3 files"),
+        (&["src/x/a.rs", "src/x/b.rs", "src/x/c.rs", "src/x/d.rs"], reason, "src/x/d.rs: is in no circle any more"),
+        (&["src/x/a.rs", "src/x/b.rs", "src/x/c.rs"], "big", "says no reason"),
+    ] {
+        check_all(|all| structure::cycles(all, &[Cycle { files, reason }]), &three, want);
+    }
+}
+
+#[test]
+fn comment_words_bite() {
+    for (text, want) in [
+        ("/// Refuses whoever waits.\nfn f() {}", "a.rs:1: `whoever`"),
+        ("fn f() {} // x\n// Nobody's.", "a.rs:2: `nobody`"),
+        ("/* for\n whom */", "a.rs:2: `whom`"),
+        ("let a = \"// nobody\"; const NOBODY: u8 = 0;", ""),
+        ("// nobodys", ""),
+    ] {
+        check(rules::comment_words, "src/a.rs", text, want);
     }
 }
 

@@ -43,7 +43,7 @@ fn rank(name: &str) -> Option<usize> {
 }
 
 /// The top-level module that a file under `src` belongs to; `None` for `lib.rs` and `main.rs`.
-fn module_of(path: &str) -> Option<&str> {
+pub fn module_of(path: &str) -> Option<&str> {
     let inside = path.strip_prefix("src/")?;
     let first = inside.split('/').next()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
@@ -372,20 +372,19 @@ pub fn reasons(path: &str, text: &str, codes: &[&str], allowed: &[Allowance]) ->
     complaints
 }
 
-/// The framework is known to three rooms; its `ProxyHttp` to one.
-pub fn framework(path: &str, text: &str) -> Vec<String> {
-    let Some(own) = module_of(path) else { return Vec::new() };
-    let code = source::code(text);
+/// Words that leave open who does something.
+const VAGUE: [&str; 4] = ["whoever", "nobody", "somebody", "whom"];
+
+/// A comment says who does what, and why: a caller, a person, the operator, an app.
+pub fn comment_words(path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
-    let names = ["pingora_core", "pingora_proxy", "pingora_http", "pingora_error", "pingora"];
-    if !matches!(own, "gateway" | "accept" | "forward" | "call" | "export" | "query" | "alerts" | "console") {
-        for at in names.iter().flat_map(|name| source::words(&code, name)) {
-            complaints.push(format!("{path}:{}: `{own}` names pingora", source::line_of(&code, at)));
-        }
-    }
-    if own != "gateway" {
-        for at in source::words(&code, "ProxyHttp") {
-            complaints.push(format!("{path}:{}: `{own}` names `ProxyHttp`", source::line_of(&code, at)));
+    for (at, comment) in source::comments(text) {
+        let lower = comment.to_lowercase();
+        for (inside, word) in
+            VAGUE.iter().flat_map(|word| source::words(&lower, word).into_iter().map(move |at| (at, word)))
+        {
+            let line = source::line_of(text, at + inside);
+            complaints.push(format!("{path}:{line}: `{word}` in a comment: say which caller, person, app or part"));
         }
     }
     complaints

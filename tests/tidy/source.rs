@@ -302,3 +302,100 @@ pub fn functions(code: &str) -> Vec<(String, usize, usize)> {
     }
     found
 }
+
+/// Offsets and texts of the comments.
+pub fn comments(text: &str) -> Vec<(usize, &str)> {
+    let bytes = text.as_bytes();
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let Some(end) = literal_end(bytes, at) else {
+            at += 1;
+            continue;
+        };
+        if bytes[at] == b'/' {
+            found.extend(text.get(at..end).map(|comment| (at, comment)));
+        }
+        at = end;
+    }
+    found
+}
+
+/// What the code's `use` items bring in, as the name in this file and the path as written, and the code without these items.
+/// A glob has the name `*`.
+pub fn uses(code: &str) -> (Vec<(String, Vec<String>)>, String) {
+    let mut rest = code.as_bytes().to_vec();
+    let mut found = Vec::new();
+    for at in words(code, "use") {
+        let Some(end) = code[at..].find(';').map(|end| at + end) else { continue };
+        // `use` in a bound, `impl Trait + use<'a>`, is no item.
+        let tree = &code[at + "use".len()..end];
+        if tree.trim_start().starts_with('<') {
+            continue;
+        }
+        use_tree(tree, &[], &mut found);
+        blank(&mut rest, at, end);
+    }
+    (found, String::from_utf8_lossy(&rest).into_owned())
+}
+
+fn use_tree(tree: &str, before: &[String], found: &mut Vec<(String, Vec<String>)>) {
+    let tree = tree.trim();
+    if let Some((head, group)) = tree.split_once('{') {
+        let head = head.split("::").map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+        let before: Vec<String> = before.iter().cloned().chain(head).collect();
+        let group = group.trim_end().strip_suffix('}').unwrap_or(group);
+        let (mut depth, mut from) = (0_i32, 0);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    use_tree(&group[from..at], &before, found);
+                    from = at + 1;
+                }
+                _ => {}
+            }
+        }
+        return use_tree(&group[from..], &before, found);
+    }
+    let (path, alias) = tree.split_once(" as ").map_or((tree, None), |(path, alias)| (path, Some(alias.trim())));
+    let written = path.split("::").map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    let mut path: Vec<String> = before.iter().cloned().chain(written).collect();
+    if tree.is_empty() || path.is_empty() {
+        return;
+    }
+    if path.len() > 1 && path.last().is_some_and(|name| name == "self") {
+        path.pop();
+    }
+    let name = alias.map_or_else(|| path.last().cloned().unwrap_or_default(), str::to_owned);
+    found.push((name, path));
+}
+
+/// The paths of two segments or more in code.
+pub fn paths(code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    let bytes = code.as_bytes();
+    while at < bytes.len() {
+        if !is_word(bytes[at]) {
+            at += 1;
+            continue;
+        }
+        let mut path = vec![identifier(&code[at..])];
+        let mut end = at + path[0].len().max(1);
+        while let Some(next) = code[end..].strip_prefix("::") {
+            let name = identifier(next);
+            if name.is_empty() {
+                break;
+            }
+            end += 2 + name.len();
+            path.push(name);
+        }
+        if path.len() > 1 && !code[..at].ends_with("::") {
+            found.push(path);
+        }
+        at = end;
+    }
+    found
+}
