@@ -9,6 +9,7 @@
 // Cupboards: nouns that know no room.
 pub mod reason;
 pub mod media_type;
+pub mod lock;
 pub mod document;
 pub mod secret;
 pub mod egress;

@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::connection::Connection;
 use crate::limits::{Limits, Spent, address_block};
+use crate::lock::Mutex;
 
 /// Counts calls over all listeners.
 pub struct Calls {
@@ -47,7 +48,7 @@ impl Calls {
         limits: &Limits,
     ) -> Result<Arc<CallPlace>, Spent> {
         let address = address_block(client);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         let here = counts.by_address.get(&address).copied().unwrap_or_default();
         if here >= limits.connections_per_address.max(self.streams) {
             return Err(Spent::Share);
@@ -67,7 +68,7 @@ impl Calls {
 impl Drop for CallPlace {
     fn drop(&mut self) {
         self.connection.end_call();
-        let mut counts = self.calls.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.calls.counts.lock();
         counts.total = counts.total.saturating_sub(1);
         match counts.by_address.get_mut(&self.address) {
             Some(here) if *here > 1 => *here -= 1,
@@ -114,7 +115,7 @@ mod tests {
         held.pop();
         assert!(enter(&other).is_ok());
         held.clear();
-        let counts = calls.counts.lock().unwrap();
+        let counts = calls.counts.lock();
         assert_eq!((counts.total, counts.by_address.len()), (0, 0));
     }
 }

@@ -7,13 +7,14 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use tokio::sync::Notify;
 
 use super::{ClientChain, Dialect, Fault, ListenerSettings};
 use crate::limits::{Account, Budget};
+use crate::lock::Mutex;
 
 /// One accepted connection.
 pub struct Connection {
@@ -127,7 +128,7 @@ impl Connection {
     /// Asks the connection to close once the request in flight, if any, has been answered.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waker = self.waker.lock().take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -140,7 +141,7 @@ impl Connection {
 
     /// Remembers the task to wake when `close` is called while the stream waits for a head.
     pub(super) fn sleep_with(&self, waker: &Waker) {
-        let mut kept = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.waker.lock();
         match kept.as_ref() {
             Some(known) if known.will_wake(waker) => {}
             _ => *kept = Some(waker.clone()),
@@ -148,7 +149,7 @@ impl Connection {
     }
 
     pub(super) fn break_head(&self, head: BrokenHead) {
-        *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+        *self.broken.lock() = Some(head);
     }
 
     /// The refused head that the request just begun stands for, once.
@@ -156,6 +157,6 @@ impl Connection {
         if self.http2 {
             return None;
         }
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.broken.lock().take()
     }
 }

@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::limits::{Limits, address_block};
+use crate::lock::Mutex;
 use crate::reason::Reason;
 
 /// Counts open connections over all listeners.
@@ -64,13 +65,13 @@ pub struct Place {
 impl ConnectionLimiter {
     /// Open connections now.
     pub fn total(&self) -> u32 {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+        self.counts.lock().total
     }
 
     /// A place for a connection. `named`: the address is the client's, not a proxy's.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr, named: bool, limits: &Limits) -> Result<Place, Reason> {
         let address = address_block(address);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         if counts.total >= limits.connections {
             return Err(Reason::ConnectionsTotal);
         }
@@ -84,7 +85,7 @@ impl Place {
     /// From here on the connection is this client's.
     pub(super) fn name(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reason> {
         let client = address_block(client);
-        let mut counts = self.connection_limiter.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.connection_limiter.counts.lock();
         if let Some((address, named)) = self.counted.take() {
             counts.leave(address, named);
         }
@@ -96,7 +97,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.connection_limiter.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.connection_limiter.counts.lock();
         counts.total = counts.total.saturating_sub(1);
         if let Some((address, named)) = self.counted {
             counts.leave(address, named);
@@ -122,7 +123,7 @@ mod tests {
             let places = addresses.map(|address| census.enter(address.parse().unwrap(), true, &limits));
             assert_eq!(places[2].as_ref().err().copied(), expected, "{addresses:?}");
             drop(places);
-            assert_eq!((census.total(), census.counts.lock().unwrap().by_address.len()), (0, 0), "{addresses:?}");
+            assert_eq!((census.total(), census.counts.lock().by_address.len()), (0, 0), "{addresses:?}");
         }
     }
 
@@ -146,7 +147,7 @@ mod tests {
         assert!(census.enter(client, true, &limits).is_err(), "the client has two");
         assert!(census.enter(proxy, true, &limits).is_ok(), "the proxy has none");
         drop(waiting);
-        let counts = census.counts.lock().unwrap();
+        let counts = census.counts.lock();
         assert_eq!((counts.total, counts.by_address.len(), counts.unnamed.len()), (0, 0, 0));
         assert_eq!(counts.unnamed_total, 0);
     }

@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -25,6 +25,7 @@ use super::connection::Connection;
 use super::guarded_connection::GuardedConnection;
 use super::{Fault, Framed};
 use crate::limits::{Account, Budget, Spent};
+use crate::lock::{Mutex, MutexGuard};
 
 /// The stream that the framework reads and writes.
 pub struct Guarded {
@@ -90,7 +91,7 @@ impl Body {
 }
 
 fn lock(line: &Mutex<GuardedConnection>) -> MutexGuard<'_, GuardedConnection> {
-    line.lock().unwrap_or_else(PoisonError::into_inner)
+    line.lock()
 }
 
 impl Guarded {

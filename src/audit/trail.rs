@@ -10,8 +10,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use super::record::SMALL_BYTES;
 use super::sequence::{Gap, Sequence};
 use super::{AuditSettings, OnFailure, Record};
 use crate::limits::{Account, Budget, Reservation, Spent, address_block};
+use crate::lock::Mutex;
 
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
@@ -225,7 +226,7 @@ impl Trail {
 
     /// Writes what is queued and ends the thread; waits at most about `patience`.
     pub fn close(&self, patience: Duration) {
-        let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(writer) = self.writer.lock().take() else { return };
         let until = std::time::Instant::now() + patience;
         while self.queue.try_send(Entry::Stop).is_err() && std::time::Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));

@@ -11,8 +11,8 @@ mod answer;
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
 use crate::accept::Fault;
+use crate::lock::Mutex;
 
 /// Calls at once on one connection; RFC 9113 section 6.5.2 advises servers to allow no fewer.
 const STREAMS_PER_CONNECTION: usize = 100;
@@ -115,7 +116,7 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.line.in_flight.fetch_sub(1, Ordering::Relaxed);
-        *self.line.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.line.used.lock() = Instant::now();
         self.line.freed.notify_one();
     }
 }
@@ -134,7 +135,7 @@ struct Dialling<'a>(&'a Lines);
 
 impl Drop for Dialling<'_> {
     fn drop(&mut self) {
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.0.open.lock();
         open.dialling = open.dialling.saturating_sub(1);
         drop(open);
         self.0.freed.notify_one();
@@ -143,9 +144,9 @@ impl Drop for Dialling<'_> {
 
 impl Lines {
     fn take(&self, idle_timeout: Duration) -> Turn<'_> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         open.lines.retain(|line| {
-            let rested = line.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            let rested = line.used.lock().elapsed();
             let busy = line.in_flight.load(Ordering::Relaxed) > 0;
             !line.dead.load(Ordering::Relaxed) && (busy || rested < idle_timeout)
         });
@@ -163,7 +164,7 @@ impl Lines {
     }
 
     fn keep(&self, line: &Arc<Line>) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).lines.push(line.clone());
+        self.open.lock().lines.push(line.clone());
     }
 }
 

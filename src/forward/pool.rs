@@ -8,7 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::egress::{Proxy, TunnelFault};
+use crate::lock::Mutex;
 
 /// Resting connections to one backend.
 const RESTING_LIMIT: usize = 512;
@@ -77,7 +78,7 @@ impl Pool {
 
     /// A connection that rested here and is alive.
     pub fn take(&self) -> Option<Wire> {
-        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resting = self.resting.lock();
         while let Some((mut wire, since)) = resting.pop() {
             if since.elapsed() > self.idle_timeout {
                 // All below rested even longer.
@@ -93,7 +94,7 @@ impl Pool {
 
     /// Lets a connection rest whose last answer was read to its end.
     pub fn give(&self, wire: Wire) {
-        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resting = self.resting.lock();
         if resting.len() < RESTING_LIMIT {
             resting.push((wire, Instant::now()));
         }

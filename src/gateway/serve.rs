@@ -7,8 +7,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -27,6 +27,7 @@ use crate::call::log;
 use crate::clock::Clock;
 use crate::identify::Events;
 use crate::limits::Limits;
+use crate::lock::Mutex;
 use crate::reason::Reason;
 use crate::state::changes;
 use crate::state::changes::Digests;
@@ -169,7 +170,7 @@ impl Gateway {
         };
         let now = self.shared.clock.now().0;
         self.shared.metrics.reloaded(result.is_ok(), now as f64 / 1000.0);
-        let mut state = self.shared.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.reload.lock();
         match &result {
             Ok(()) => {
                 state.loaded_at = now;
@@ -201,7 +202,7 @@ impl Gateway {
         let mut snapshot = Snapshot::build(&plan, &self.shared.clock, &self.events, Some(&before))?;
         let read = changes::digests(&plan.files);
         let changed = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.known.lock();
             changes::changes(&before, &snapshot, (&*known, &read))
         };
         // Before the swap: no connection may be judged by old trust in the new snapshot.
@@ -211,10 +212,10 @@ impl Gateway {
         }
         let version = snapshot.policy.version().to_owned();
         self.shared.snapshot.store(Arc::new(snapshot));
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = plan.files;
+        *self.files.lock() = plan.files;
         self.read_at.store(plan.read_at.0, Ordering::Relaxed);
         self.shared.trail.reopen();
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        *self.known.lock() = read;
         tracing::info!(policy_version = version, changed, "configuration taken over");
         self.shared.trail.note(Record {
             time: timestamp(self.shared.clock.now().0),
@@ -266,7 +267,7 @@ impl Gateway {
 
     async fn marks(&self) -> Vec<Option<Mark>> {
         use std::os::unix::fs::MetadataExt as _;
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let files = self.files.lock().clone();
         let look = move || {
             let mark = |file: &PathBuf| {
                 let found = std::fs::metadata(file).ok()?;
@@ -283,7 +284,7 @@ impl Gateway {
 
     /// Digests of all watched files, so that a file written anew with the same content means nothing.
     async fn content(&self) -> Digests {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let files = self.files.lock().clone();
         tokio::task::spawn_blocking(move || changes::digests(&files)).await.unwrap_or_default()
     }
 
@@ -295,7 +296,7 @@ impl Gateway {
         tracing::info!("draining");
         tokio::time::sleep(limits.drain_delay).await;
         let _ = self.stage.send(Stage::Draining);
-        let edges = std::mem::take(&mut *self.edges.lock().unwrap_or_else(PoisonError::into_inner));
+        let edges = std::mem::take(&mut *self.edges.lock());
         let aborts: Vec<_> = edges.iter().map(JoinHandle::abort_handle).collect();
         let finish = async {
             for edge in edges {

@@ -6,8 +6,8 @@
 //! can cause at most one reading in `FORCED_INTERVAL`, wait for it at most `FORCED_WAIT` and make nothing
 //! grow; a removed key is gone with the reading that misses it; a reading that fails changes nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, UnixMillis};
+use crate::lock::{Mutex, MutexGuard};
 
 use super::algorithm::Algorithm;
 use super::event::{Event, Events, shown};
@@ -210,7 +211,7 @@ impl Shared {
     }
 
     fn flight(&self) -> MutexGuard<'_, Flight> {
-        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flight.lock()
     }
 
     /// Takes a fetched document in. Returns how long the issuer wants it kept.

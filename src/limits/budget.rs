@@ -16,9 +16,10 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use super::fair_queue::address_block;
+use crate::lock::Mutex;
 use crate::reason::Reason;
 
 /// What is read before an identity is known may take the total divided by this.
@@ -151,7 +152,7 @@ impl Budget {
         let place = usize::try_from(key % SHARDS as u64).unwrap_or(0);
         let Some(shard) = self.shards.get(place) else { return Arc::default() };
         // A map is sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = shard.lock();
         if let Some(known) = shard.owners.get(&key).and_then(Weak::upgrade) {
             return known;
         }
@@ -470,7 +471,7 @@ mod tests {
         for each in 0..100_000 {
             budget.gateway().proven(each).open().grow(1).unwrap();
         }
-        let entries: usize = budget.shards.iter().map(|shard| shard.lock().unwrap().owners.len()).sum();
+        let entries: usize = budget.shards.iter().map(|shard| shard.lock().owners.len()).sum();
         assert!(entries <= SHARDS * SWEEP_FROM_ENTRIES * 2 + 2 * lasting.len(), "{entries}");
         let mut held = lasting[7].open();
         held.grow(1 << 18).unwrap();

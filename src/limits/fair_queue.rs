@@ -9,10 +9,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+
+use crate::lock::{Mutex, MutexGuard};
 
 /// How many, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +194,7 @@ impl<K: Key> Shared<K> {
 
     fn locked(&self) -> MutexGuard<'_, State<K>> {
         // The counts are sound after every statement that can panic: there is none in between.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -6,9 +6,9 @@
 
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::UnixMillis;
+use crate::lock::{Mutex, MutexGuard};
 
 /// So many failures within `WINDOW_MILLIS` pass without consequence, if nothing succeeds in between.
 pub const FAILURES_FREE: u32 = 64;
@@ -115,7 +115,7 @@ impl Penalties {
 
     fn callers(&self) -> MutexGuard<'_, Callers> {
         // The maps are sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.callers.lock()
     }
 }
 

@@ -7,12 +7,13 @@
 //! A bucket that holds anything admits an export whole and may owe the rest (token bucket with debt): an export that is
 //! larger than the burst still gets through, and pays for it afterwards.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::clock::UnixMillis;
+use crate::lock::{Mutex, MutexGuard};
 
 /// The most keys that are remembered. A policy has fewer apps and bindings.
 pub const BUCKETS_LIMIT_ENTRIES: usize = 262_144;
@@ -79,9 +80,9 @@ impl LocalMeter {
         LocalMeter::default()
     }
 
-    fn buckets(&self) -> std::sync::MutexGuard<'_, ahash::HashMap<Arc<str>, Bucket>> {
+    fn buckets(&self) -> MutexGuard<'_, ahash::HashMap<Arc<str>, Bucket>> {
         // The map is sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buckets.lock()
     }
 }
 

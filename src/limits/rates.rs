@@ -10,10 +10,11 @@
 //! Fresh tokens are dealt as max-min fairness has it: the same to each seat, and what a full seat cannot take to the
 //! others, so that what one leaves unused another may use. A share that no seat can take is lost, as in any full bucket.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
+use crate::lock::{Mutex, MutexGuard};
 
 /// The most classes that are remembered; a profile has a handful.
 const CLASSES_LIMIT_ENTRIES: usize = 64;
@@ -172,7 +173,7 @@ impl Rates {
 
     fn classes(&self) -> MutexGuard<'_, ahash::HashMap<Arc<str>, Class>> {
         // Sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
-        self.classes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.classes.lock()
     }
 }
 

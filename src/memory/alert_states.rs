@@ -6,10 +6,10 @@
 //! were told of longest ago forgotten first; what is older than what we know changes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::apps::AppPath;
 use crate::clock::UnixMillis;
+use crate::lock::{Mutex, MutexGuard};
 use crate::profiles::AlertMessage;
 
 /// Alerts that are remembered of one app.
@@ -113,7 +113,7 @@ impl AlertStates {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<AppPath, Vec<AlertState>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::apps::AppPath;
 use crate::clock::UnixMillis;
 use crate::limits::Reservation;
+use crate::lock::{Mutex, MutexGuard};
 use crate::profiles::OperationId;
 use crate::reason::Reason;
 use crate::respond::Refusal;
@@ -255,13 +256,13 @@ impl Sharing {
 
     /// Writes that have ended: of the organization, and of a project.
     pub fn writes(&self, project: Option<&str>) -> (u64, u64) {
-        let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let writes = self.writes.lock();
         (writes.all, project.and_then(|project| writes.projects.get(project)).copied().unwrap_or(0))
     }
 
     /// A write to a project, or to the organization, has ended or was given up: who asks from now on asks anew.
     fn written(&self, project: Option<&str>) {
-        let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writes = self.writes.lock();
         match project {
             Some(project) if writes.projects.len() < PROJECTS_LIMIT_ENTRIES => {
                 *writes.projects.entry(project.to_owned()).or_default() += 1;
@@ -275,7 +276,7 @@ impl Sharing {
 
     fn flights(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Flight>> {
         // The map is sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flights.lock()
     }
 }
 

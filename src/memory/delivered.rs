@@ -11,12 +11,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use crate::clock::UnixMillis;
+use crate::lock::{Mutex, MutexGuard};
 use crate::otlp::{PartialSuccess, Signal};
 
 /// Parts that are remembered at once; some 20 MiB when none has a message.
@@ -235,7 +235,7 @@ impl Remembered {
     }
 
     fn lock(&self) -> MutexGuard<'_, Parts> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts.lock()
     }
 }
 

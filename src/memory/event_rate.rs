@@ -5,9 +5,9 @@
 //! fills no trail; how many were held back is told with the next one; a bounded number of causes is remembered.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use crate::clock::UnixMillis;
+use crate::lock::Mutex;
 
 /// How long a cause that raised an event raises no other.
 const QUIET_MILLIS: i64 = 60_000;
@@ -26,7 +26,7 @@ struct Raised {
 impl EventRate {
     /// Whether this cause is to raise an event now: with the number of those that were held back since its last one.
     pub fn admit(&self, cause: &str, now: UnixMillis) -> Option<u64> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if let Some(raised) = known.get_mut(cause) {
             // A clock that was set back starts anew.
             if (0..QUIET_MILLIS).contains(&now.0.saturating_sub(raised.at.0)) {
@@ -80,7 +80,7 @@ mod tests {
         let rate = EventRate::default();
         for number in 0..KNOWN_LIMIT_ENTRIES * 2 {
             assert_eq!(rate.admit(&number.to_string(), UnixMillis(0)), Some(0));
-            assert!(rate.0.lock().unwrap().len() <= KNOWN_LIMIT_ENTRIES);
+            assert!(rate.0.lock().len() <= KNOWN_LIMIT_ENTRIES);
         }
     }
 }

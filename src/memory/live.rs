@@ -5,12 +5,13 @@
 //! Invariants: every map has a bound; counting costs one short lock for each app of an export and takes no memory once
 //! app, service and sender are known; a service is known from exports that were accepted only.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apps::AppPath;
 use crate::clock::UnixMillis;
 use crate::identify::Facts;
+use crate::lock::Mutex;
 
 /// Over how many seconds is told.
 const SECONDS: usize = 60;
@@ -159,7 +160,7 @@ impl LiveStats {
 
     /// The last minute of one app, without those beneath; `None`: nothing ever came.
     pub fn minute(&self, app: &AppPath, now: UnixMillis) -> Option<Minute> {
-        let shard = self.shard(app)?.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shard(app)?.lock();
         let known = shard.get(app)?;
         let mut minute = Minute { last_seen: known.last_seen, ..Minute::default() };
         for second in known.seconds.minute(now.seconds()) {
@@ -173,7 +174,7 @@ impl LiveStats {
     /// The services of one app, by name.
     pub fn services(&self, app: &AppPath, now: UnixMillis) -> Vec<ServiceStats> {
         let Some(shard) = self.shard(app) else { return Vec::new() };
-        let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = shard.lock();
         let services = shard.get(app).map(|known| &known.services);
         let lately = |seen: UnixMillis| now.seconds().saturating_sub(seen.seconds()) < FORGOTTEN_SECONDS;
         let mut told: Vec<ServiceStats> = services
@@ -203,7 +204,7 @@ impl LiveStats {
 
     fn with(&self, app: &AppPath, now: UnixMillis, count: impl FnOnce(&mut App)) {
         let Some(shard) = self.shard(app) else { return };
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = shard.lock();
         if let Some(known) = shard.get_mut(app) {
             return count(known);
         }

@@ -4,9 +4,10 @@
 //! a message says. Invariant: what was begun ends when its holder is dropped.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::delivered::PartKey;
+use crate::lock::Mutex;
 
 /// Messages that are being passed on now, so that a second one like it waits for what becomes of the first.
 #[derive(Default)]
@@ -18,13 +19,13 @@ pub struct Underway(Arc<Passing>, PartKey);
 impl Underway {
     /// `None`: it is being passed on already.
     pub fn begin(passing: &Arc<Passing>, key: PartKey) -> Option<Self> {
-        let mut known = passing.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = passing.0.lock();
         known.insert(key).then(|| Underway(passing.clone(), key))
     }
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        self.0.0.lock().remove(&self.1);
     }
 }

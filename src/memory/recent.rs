@@ -6,11 +6,12 @@
 //! are thousands a second, can push out the others; of the latter few are kept, so that they cost nothing.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::apps::AppPath;
 use crate::identify::Facts;
+use crate::lock::Mutex;
 use crate::reason::Reason;
 
 /// How many calls of identified callers are kept.
@@ -126,7 +127,7 @@ impl Recent {
             (Some(_), false) => &self.known,
             (None, _) => &self.strangers,
         };
-        let gone = ring.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(ended));
+        let gone = ring.lock().push(Arc::new(ended));
         // Freed after the lock is.
         drop(gone);
     }
@@ -134,14 +135,14 @@ impl Recent {
     /// The call with this request id.
     pub fn find(&self, request_id: &str) -> Option<Arc<Ended>> {
         [&self.known, &self.strangers, &self.smooth].into_iter().find_map(|ring| {
-            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            let ring = ring.lock();
             ring.calls.iter().rev().find(|call| &*call.request_id == request_id).cloned()
         })
     }
 
     /// When the oldest call that is kept of identified callers began, in Unix milliseconds.
     pub fn since(&self) -> Option<i64> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).calls.front().map(|call| call.at)
+        self.known.lock().calls.front().map(|call| call.at)
     }
 
     /// Calls of an app and all beneath it that `shown` lets pass, the newest first, at most `limit`. Those of no app are the
@@ -154,7 +155,7 @@ impl Recent {
         };
         let mut found: Vec<Arc<Ended>> = Vec::new();
         for ring in [&self.known, &self.strangers, &self.smooth] {
-            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            let ring = ring.lock();
             found.extend(ring.calls.iter().rev().filter(fits).take(limit).cloned());
         }
         found.sort_by_key(|call| std::cmp::Reverse(call.at));
@@ -286,7 +287,7 @@ mod tests {
         for number in 20_000..20_200 {
             recent.keep(ended(number, Some(&large), None));
         }
-        let ring = recent.known.lock().unwrap();
+        let ring = recent.known.lock();
         assert!(ring.bytes <= BYTES && ring.calls.len() < 200 && ring.calls.len() > 100, "{}", ring.calls.len());
         assert_eq!(ring.bytes, ring.calls.iter().map(|call| call.bytes()).sum::<usize>());
         drop(ring);

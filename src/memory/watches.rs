@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::limits::address_block;
+use crate::lock::Mutex;
 
 /// Watches that are open at once. A gRPC client holds one for each backend that it has of us.
 const WATCHES_LIMIT: usize = 256;
@@ -29,7 +30,7 @@ pub struct WatchPlace {
 impl Watches {
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<WatchPlace> {
         let address = address_block(address);
-        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.by_address.lock();
         let here = counts.get(&address).copied().unwrap_or_default();
         if here >= WATCHES_PER_ADDRESS_LIMIT || counts.values().sum::<usize>() >= WATCHES_LIMIT {
             return None;
@@ -41,7 +42,7 @@ impl Watches {
 
 impl Drop for WatchPlace {
     fn drop(&mut self) {
-        let mut counts = self.watches.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.watches.by_address.lock();
         match counts.get_mut(&self.address) {
             Some(here) if *here > 1 => *here -= 1,
             _ => drop(counts.remove(&self.address)),
@@ -70,6 +71,6 @@ mod tests {
         drop(alone);
         assert!(watches.take(address(250)).is_some());
         drop(others);
-        assert!(watches.by_address.lock().unwrap().is_empty());
+        assert!(watches.by_address.lock().is_empty());
     }
 }

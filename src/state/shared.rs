@@ -3,8 +3,8 @@
 //! What it does: holds the present snapshot and everything that a reload must not reset.
 //! What it refuses to know: sockets, phases. Invariant: swapping the snapshot is the only change.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use crate::audit::{Record, Trail, timestamp};
 use crate::clock::Clock;
 use crate::identify::{Event, IssuerStatus};
 use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
+use crate::lock::Mutex;
 use crate::memory::Remembered;
 use crate::memory::alert_states::AlertStates;
 use crate::memory::coalesce::Sharing;
@@ -236,7 +237,7 @@ impl Shared {
         let tried = self.issuers_tried.load(Ordering::Relaxed);
         let draining = self.draining.load(Ordering::Relaxed);
         let audit_ok = self.trail.can_record();
-        let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reload = self.reload.lock().clone();
         let mut missing: Vec<String> = issuers.iter().filter_map(lacks).collect();
         missing.extend((!audit_ok).then(|| "audit records cannot be written".to_owned()));
         missing.extend(draining.then(|| "it is stopping".to_owned()));

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::failure::Failure;
+use crate::lock::Mutex;
 
 /// The path is the same for every login: providers compare it, and leave only the port free (RFC 8252 section 7.3). `state` is
 /// what cannot be guessed.
@@ -96,7 +97,7 @@ async fn converse(stream: TcpStream, expected: Arc<(String, String)>) -> Option<
         service_fn(move |request: Request<Incoming>| {
             let (answer, returned) = judge(&request, &expected.0, &expected.1);
             if returned.is_some() {
-                *found.lock().unwrap_or_else(PoisonError::into_inner) = returned;
+                *found.lock() = returned;
             }
             async move { Ok::<_, Infallible>(answer) }
         })
@@ -109,7 +110,7 @@ async fn converse(stream: TcpStream, expected: Arc<(String, String)>) -> Option<
         .serve_connection(TokioIo::new(stream), service);
     // A connection that breaks has brought nothing, or has brought it already.
     let _ = connection.await;
-    found.lock().unwrap_or_else(PoisonError::into_inner).take()
+    found.lock().take()
 }
 
 fn judge<B>(request: &Request<B>, host: &str, state: &str) -> (Response<Full<Bytes>>, Option<Returned>) {

@@ -6,12 +6,12 @@
 //! The queue of exchanges keeps `spent` from ever becoming full.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
 
 use super::EXCHANGES;
 use crate::limits::FairQueue;
+use crate::lock::{Mutex, MutexGuard};
 
 /// Logins that ended within the last ten minutes.
 pub const SPENT_LIMIT_ENTRIES: usize = 50_000;
@@ -91,7 +91,7 @@ impl Ended {
 
     /// A panic between two statements could at worst forget an entry early.
     fn locked(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

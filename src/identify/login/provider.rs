@@ -7,7 +7,7 @@
 //! outlives failures.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -34,6 +34,7 @@ use crate::clock::UnixMillis;
 use crate::egress::{Connector, Egress};
 use crate::identify::fetch::{self, FetchFault, TOTAL_TIMEOUT};
 use crate::identify::json;
+use crate::lock::Mutex;
 use crate::reason::Reason;
 use crate::secret::Secret;
 
@@ -234,7 +235,7 @@ impl Provider {
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
             .request_async(&exchange)
             .await;
-        let came = exchange.came.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let came = exchange.came.into_inner();
         let status = came.as_ref().map(HttpResponse::status);
         let unread = |error: &RequestTokenError<_, _>| {
             matches!(error, RequestTokenError::Parse(..)) && status == Some(StatusCode::OK)
@@ -311,7 +312,7 @@ impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let answer = self.provider.send(request).await?;
-            *self.came.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.clone());
+            *self.came.lock() = Some(answer.clone());
             Ok(answer)
         })
     }
