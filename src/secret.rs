@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use crate::document::{self, ReadFault};
@@ -46,7 +47,7 @@ impl Secret {
     /// without showing either.
     pub fn fingerprint(&self) -> String {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.0);
-        digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        HEXLOWER.encode(digest.as_ref().get(..4).unwrap_or_default())
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -414,5 +415,5 @@ impl Checker<'_> {
 
 fn digest(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(digest.as_ref().get(..8).unwrap_or_default())
 }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
@@ -138,7 +139,7 @@ impl Scope {
 
 /// SHA-256 of a certificate's DER, lower-case hexadecimal.
 pub(super) fn fingerprint(der: &[u8]) -> String {
-    hexadecimal(digest::digest(&digest::SHA256, der).as_ref())
+    HEXLOWER.encode(digest::digest(&digest::SHA256, der).as_ref())
 }
 
 /// The trust domain that a signing certificate names: its only URI, without a path (X.509-SVID sections 2 and 4.2). Of
@@ -223,7 +224,7 @@ fn distinguished_name(name: &X509Name<'_>) -> String {
                 let kind = oid2abbrev(oid, oid_registry()).map_or_else(|_| oid.to_id_string(), str::to_owned);
                 match attribute.as_str() {
                     Ok(value) => format!("{kind}={}", escaped(value)),
-                    Err(_) => format!("{kind}=#{}", hexadecimal(attribute.as_slice())),
+                    Err(_) => format!("{kind}=#{}", HEXLOWER.encode(attribute.as_slice())),
                 }
             });
             attributes.collect::<Vec<_>>().join("+")
@@ -252,8 +253,4 @@ fn escaped(value: &str) -> String {
         }
     }
     text
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

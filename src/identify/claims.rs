@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 
 use crate::clock::UnixMillis;
@@ -194,13 +195,10 @@ fn binding(claims: &Map<String, Value>, certificate: Option<&Arc<CertificateFact
         (Some(Value::String(thumbprint)), 1) => thumbprint,
         _ => return Err(Reason::TokenBound),
     };
-    let bound_to = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(thumbprint)
-        .map_err(|_| Reason::TokenBound)?
-        .iter()
-        .fold(String::with_capacity(64), |hexadecimal, byte| hexadecimal + &format!("{byte:02x}"));
+    let bound_to =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(thumbprint).map_err(|_| Reason::TokenBound)?;
     match certificate {
-        Some(certificate) if certificate.fingerprint == bound_to => Ok(()),
+        Some(certificate) if certificate.fingerprint == HEXLOWER.encode(&bound_to) => Ok(()),
         _ => Err(Reason::TokenBound),
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
 use crate::accept::CLIENT_TOKEN_PREFIX;
@@ -65,23 +66,15 @@ impl ClientTokenHash {
 
     /// `sha256:` and 64 hexadecimal digits, as the configuration has it.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix("sha256:")?.as_bytes();
-        let mut sum = [0; 32];
-        if digits.len() != 2 * sum.len() {
-            return None;
-        }
-        for (byte, pair) in sum.iter_mut().zip(digits.chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).ok().filter(|pair| !pair.starts_with('+'))?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
-        Some(ClientTokenHash(sum))
+        let digits = text.strip_prefix("sha256:")?;
+        let sum = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?;
+        sum.try_into().ok().map(ClientTokenHash)
     }
 }
 
 impl std::fmt::Display for ClientTokenHash {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        write!(formatter, "sha256:{}", HEXLOWER.encode_display(&self.0))
     }
 }
 

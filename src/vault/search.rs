@@ -15,6 +15,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, Input};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use super::grams::Grams;
@@ -196,7 +197,7 @@ fn written(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     if secret.len() < SHORTEST_BYTES {
         return Vec::new();
     }
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = HEXLOWER.encode(secret);
     let mut all = vec![Zeroizing::new(secret.to_vec()), Zeroizing::new(hex.into_bytes())];
     // Base64 writes three bytes as four digits: what precedes the credential in the encoded text shifts it (RFC 4648
     // section 4). Digits that depend on its neighbours are left out at both ends.

@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 
 use crate::view::Asset;
 
@@ -57,7 +58,7 @@ static NAMES: LazyLock<Vec<(File, String)>> = LazyLock::new(|| {
 
 fn hashed(stem: &str, ending: &str, body: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, body);
-    let hash: String = digest.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    let hash = HEXLOWER.encode(digest.as_ref().get(..HASH_BYTES).unwrap_or_default());
     format!("{stem}-{hash}.{ending}")
 }
 

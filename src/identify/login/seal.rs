@@ -9,6 +9,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use zeroize::Zeroizing;
 
 use crate::secret::{Secret, SecretRef};
@@ -115,20 +116,11 @@ impl Key {
 pub fn key_bytes(secret: &Secret) -> Option<Zeroizing<Vec<u8>>> {
     let text = secret.expose();
     let read = if text.len() == 2 * KEY_BYTES {
-        hexadecimal(text)?
+        HEXLOWER_PERMISSIVE.decode(text).ok()?
     } else {
         let engines = [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD];
         engines.iter().find_map(|engine| engine.decode(text).ok())?
     };
     let read = Zeroizing::new(read);
     (read.len() == KEY_BYTES).then_some(read)
-}
-
-fn hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    };
-    text.chunks(2).map(pair).collect()
 }
