@@ -10,6 +10,7 @@
 pub mod reason;
 pub mod media_type;
 pub mod lock;
+pub mod percent;
 pub mod document;
 pub mod secret;
 pub mod egress;

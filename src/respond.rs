@@ -14,6 +14,7 @@ use crate::identify::Rejection;
 use crate::lightstep::{self, Particulars};
 use crate::limits::{Share, Spent};
 use crate::otlp::{self, Encoding};
+use crate::percent;
 use crate::reason::{Blame, Class, Reason};
 use crate::transform::{AnswerFault, Coding, CodingFault};
 use crate::vault::VaultFault;
@@ -86,7 +87,7 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
         Dialect::Grpc => {
             put(header::CONTENT_TYPE, "application/grpc");
             put(HeaderName::from_static("grpc-status"), &code.to_string());
-            put(HeaderName::from_static("grpc-message"), &percent_encode(words));
+            put(HeaderName::from_static("grpc-message"), &percent::encode_message(words).to_string());
             if class == Class::Unsupported {
                 // gRPC, "Compression": the client may choose another.
                 put(HeaderName::from_static("grpc-accept-encoding"), &Coding::ALL.map(Coding::name).join(","));
@@ -141,18 +142,6 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
         }
     }
     Rendered { status, headers, body }
-}
-
-/// gRPC over HTTP/2, "Responses": `Percent-Encoded` of `grpc-message`.
-fn percent_encode(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if (0x20..=0x7e).contains(&byte) && byte != b'%' {
-            out.push(byte as char);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-        out
-    })
 }
 
 impl From<Reason> for Refusal {

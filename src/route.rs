@@ -4,9 +4,10 @@
 //! typed values. What it refuses to know: identities, secrets, sockets.
 //! Invariants: only a permit opens a route; the client's own path string takes no part in it.
 
-use crate::accept::{Call, Protocol, RequestKind, path};
+use crate::accept::{Call, Protocol, RequestKind};
 use crate::authorize::Permit;
 use crate::lightstep::Format;
+use crate::percent;
 use crate::profiles::{Credential, Host, Profile, ResponseRule, TokenPlace};
 
 /// Which backend.
@@ -107,13 +108,13 @@ pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str
         }),
         RequestKind::Query(ask) => {
             let mut target = format!("{}/", profile.query_prefix);
-            path::encode(organization, &mut target);
+            target.extend(percent::encode(organization));
             target.push_str(&operation.path(ask.project.as_deref(), &ask.parameters));
             for (index, (key, value)) in ask.query.iter().enumerate() {
                 target.push(if index == 0 { '?' } else { '&' });
-                path::encode(key, &mut target);
+                target.extend(percent::encode(key));
                 target.push('=');
-                path::encode(value, &mut target);
+                target.extend(percent::encode(value));
             }
             Some(Route {
                 upstream: Upstream::Query,

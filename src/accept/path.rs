@@ -6,6 +6,7 @@
 //! anything outside printable ASCII are refused, never repaired (RFC 3986 section 6, CVE-2021-29492's class).
 
 use super::Fault;
+use crate::percent;
 
 /// The most segments of a path and pairs of a query.
 const PARTS_LIMIT: usize = 64;
@@ -69,28 +70,12 @@ fn split(query: &str, decode: impl Fn(&[u8]) -> Result<String, Fault>) -> Result
     Ok(pairs)
 }
 
-/// Encodes one segment or query part: unreserved characters of RFC 3986 section 2.3 stay, all else
-/// becomes `%XX`.
-pub fn encode(text: &str, into: &mut String) {
-    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(byte as char);
-        } else {
-            into.push('%');
-            for nibble in [byte >> 4, byte & 15] {
-                into.push(HEX.get(usize::from(nibble)).copied().unwrap_or('0'));
-            }
-        }
-    }
-}
-
 /// Joins decoded segments into the canonical path.
 pub fn join<'a>(segments: impl IntoIterator<Item = &'a str>) -> String {
     let mut path = String::with_capacity(64);
     for segment in segments {
         path.push('/');
-        encode(segment, &mut path);
+        path.extend(percent::encode(segment));
     }
     if path.is_empty() {
         path.push('/');

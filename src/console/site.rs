@@ -24,6 +24,7 @@ use crate::call::{answer, body, page};
 use crate::identify::{Login, Method, Rejection, RejectionKind};
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
+use crate::percent;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::view::Page;
@@ -199,7 +200,7 @@ impl Step<'_> {
                 if is_browser && rejection.kind != RejectionKind::Unavailable && page::can_log_in(self.walk) =>
             {
                 let mut login = "/.lightkeeper/login?return_to=".to_owned();
-                path::encode(&address(&call.path, ask), &mut login);
+                login.extend(percent::encode(&address(&call.path, ask)));
                 return self.turn_away(&rejection, &login).await;
             }
             Err(rejection) => return Err(Refusal::from(&rejection)),
@@ -344,7 +345,7 @@ fn address(path: &str, ask: &PageRequest) -> String {
         address.push(if address.contains('?') { '&' } else { '?' });
         address.push_str(key);
         address.push('=');
-        path::encode(value, &mut address);
+        address.extend(percent::encode(value));
     }
     address
 }

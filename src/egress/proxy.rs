@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::host::{authority, host_and_port};
+use crate::percent;
 use crate::secret::SecretRef;
 
 /// A proxy, checked.
@@ -61,25 +62,12 @@ impl ProxyUrl {
     }
 }
 
-/// RFC 3986 section 2.1. No control characters: RFC 7617 section 2 allows none.
+/// No control characters: RFC 7617 section 2 allows none.
 fn decoded(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    // Room for all of it at once: a vector that grows leaves copies behind.
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let byte = match byte {
-            b'%' => {
-                let (high, low) = (bytes.next()?, bytes.next()?);
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                u8::try_from(digit(high)? * 16 + digit(low)?).ok()?
-            }
-            byte => byte,
-        };
-        if byte.is_ascii_control() {
-            return None;
-        }
-        out.push(byte);
-    }
-    Some(out)
+    out.extend(percent::decode(text)?);
+    (!out.iter().any(u8::is_ascii_control)).then_some(out)
 }
 
 impl ProxySettings {

@@ -26,6 +26,7 @@ use http::{HeaderName, Method};
 use crate::lightstep::Format;
 use crate::limits::Rate;
 use crate::otlp::Signal;
+use crate::percent;
 
 /// To see who was allowed and denied what, lately, in a part of the tree.
 pub const AUDIT_READ: &str = "gateway.audit.read";
@@ -379,7 +380,7 @@ impl Operation {
                 return String::new();
             };
             path.push('/');
-            push_encoded(&mut path, value);
+            path.extend(percent::encode(value));
         }
         if parameters.next().is_some() { String::new() } else { path }
     }
@@ -401,20 +402,6 @@ impl Operation {
             template: String::new(),
             segments: Vec::new(),
         })
-    }
-}
-
-/// Percent-encodes one segment or query component: RFC 3986 section 2.3's unreserved characters stay, every other byte
-/// becomes `%XX` with upper-case digits (section 2.1).
-pub fn push_encoded(into: &mut String, value: &str) {
-    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            into.push('%');
-            into.extend([byte >> 4, byte & 15].iter().filter_map(|digit| HEX.get(usize::from(*digit))));
-        }
     }
 }
 

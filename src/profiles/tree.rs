@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde::Deserialize;
 
-use super::{OperationId, Profile, QueryKey, Scope, push_encoded};
+use super::{OperationId, Profile, QueryKey, Scope};
+use crate::percent;
 
 /// Something that can be asked of every project in a part of the tree.
 #[derive(Clone, Debug)]
@@ -146,9 +147,9 @@ impl Ui {
             // The backend's pages count in microseconds.
             let micros = |millis: i64| millis.saturating_mul(1000).to_string();
             match piece {
-                "project" => push_encoded(&mut link, spot.project),
-                "id" => push_encoded(&mut link, spot.id?),
-                "name" => push_encoded(&mut link, spot.name?),
+                "project" => link.extend(percent::encode(spot.project)),
+                "id" => link.extend(percent::encode(spot.id?)),
+                "name" => link.extend(percent::encode(spot.name?)),
                 "from" => link.push_str(&micros(spot.window?.0)),
                 _ => link.push_str(&micros(spot.window?.1)),
             }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::REDACTED;
 use super::links::in_strings;
+use crate::percent;
 
 /// Whose names an answer may hold.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +107,7 @@ impl Boundary<'_> {
         if segments.next() != Some("") {
             return false;
         }
-        let organization = segments.next().map(decode).unwrap_or_default();
+        let organization = segments.next().map(percent::decode_lossy).unwrap_or_default();
         if organization.is_empty() {
             return false;
         }
@@ -115,7 +116,7 @@ impl Boundary<'_> {
         }
         let (kind, project) = (segments.next(), segments.next());
         match (kind, project) {
-            (Some("projects"), Some(project)) if !project.is_empty() => !self.has(&decode(project)),
+            (Some("projects"), Some(project)) if !project.is_empty() => !self.has(&percent::decode_lossy(project)),
             _ => false,
         }
     }
@@ -166,26 +167,6 @@ pub(super) fn ends_link(character: char) -> bool {
 
 fn next_character(text: &str, at: usize) -> usize {
     at + text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
-}
-
-/// RFC 3986 section 2.1; what is no escape stays, and then is no project's name.
-pub(super) fn decode(segment: &str) -> String {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

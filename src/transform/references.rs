@@ -7,6 +7,7 @@
 use super::boundary::is_project_name;
 use super::{Boundary, Links};
 use crate::accept::path;
+use crate::percent;
 
 /// Links of one answer that are looked at; the others are left out.
 const LINKS_LIMIT_ENTRIES: usize = 32;
@@ -60,9 +61,9 @@ fn target(text: &str, links: &Links, boundary: &Boundary<'_>) -> Option<String> 
             return None;
         }
         written.push(if index == 0 { '?' } else { '&' });
-        path::encode(name, &mut written);
+        written.extend(percent::encode(name));
         written.push('=');
-        path::encode(value, &mut written);
+        written.extend(percent::encode(value));
     }
     Some(written)
 }

@@ -7,7 +7,8 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets::File;
-use super::pieces::{Shown, code, encoded, method, moment};
+use super::pieces::{Shown, code, method, moment};
+use crate::percent;
 use crate::view::{Frame, Visitor};
 
 /// Where in the site a page stands.
@@ -100,7 +101,7 @@ fn bar(frame: &Frame, body: &Body) -> Markup {
 /// The login, and where it leads back to.
 pub fn log_in_url(path: Option<&str>) -> String {
     match path {
-        Some(path) => format!("/.lightkeeper/login?return_to={}", encoded(path, false)),
+        Some(path) => format!("/.lightkeeper/login?return_to={}", percent::encode(path)),
         None => "/.lightkeeper/login".to_owned(),
     }
 }

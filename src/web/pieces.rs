@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::{format_description, offset};
 
 use super::safety;
+use crate::percent;
 use crate::telemetry::text::is_hidden;
 
 /// Text of others: escaped, with invisible characters written out.
@@ -131,27 +132,13 @@ pub fn decisions_url(app: &str) -> String {
 fn beneath(folder: &str, app: &str) -> String {
     match app.trim_start_matches('/') {
         "" => folder.to_owned(),
-        app => format!("{folder}/{}", encoded(app, true)),
+        app => format!("{folder}/{}", percent::encode_path(app)),
     }
 }
 
 /// The explanation of a call.
 pub fn explain_url(request_id: &str) -> String {
-    format!("/.lightkeeper/explain?request_id={}", encoded(request_id, false))
-}
-
-/// RFC 3986 §2.1: everything but unreserved characters is percent-encoded; slashes stay where they part a path.
-pub fn encoded(text: &str, keep_slashes: bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keep_slashes && byte == b'/') {
-            out.push(char::from(byte));
-        } else {
-            // Nothing is lost where writing to a string fails: it does not.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    format!("/.lightkeeper/explain?request_id={}", percent::encode(request_id))
 }
 
 /// A cell. Its label stands beside it where the table has no room for columns; the roles are told because a style

@@ -6,7 +6,8 @@
 
 use super::Viewer;
 use crate::authorize::NodeView;
-use crate::profiles::{Scope, push_encoded};
+use crate::percent;
+use crate::profiles::Scope;
 use crate::view::Snippet;
 use http::Method;
 
@@ -96,9 +97,7 @@ fn readable(sight: &Viewer<'_>, row: &NodeView) -> Option<String> {
 }
 
 fn encoded(value: &str) -> String {
-    let mut text = String::new();
-    push_encoded(&mut text, value);
-    text
+    percent::encode(value).to_string()
 }
 
 /// In double quotes, as YAML, JSON and HCL read them.
