@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use crate::media_type;
 use crate::state::{Shared, unbound};
 
 /// Scrapers and probes at once; beyond it, the connection whose last request is longest ago is closed.
@@ -113,19 +114,19 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>) {
 
 fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET is served here\n".into());
+        return text(StatusCode::METHOD_NOT_ALLOWED, media_type::TEXT, "only GET is served here\n".into());
     }
     match request.uri().path() {
         "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", shared.metrics_page().into()),
         // This listener starts after the gateway's: being here means that both have started.
-        "/startupz" => text(StatusCode::OK, "text/plain", "started\n".into()),
-        "/livez" => text(StatusCode::OK, "text/plain", "alive\n".into()),
+        "/startupz" => text(StatusCode::OK, media_type::TEXT, "started\n".into()),
+        "/livez" => text(StatusCode::OK, media_type::TEXT, "alive\n".into()),
         "/readyz" => {
             let readiness = shared.readiness();
             let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            text(status, "application/json", serde_json::to_vec(&readiness).unwrap_or_default().into())
+            text(status, media_type::JSON, serde_json::to_vec(&readiness).unwrap_or_default().into())
         }
-        _ => text(StatusCode::NOT_FOUND, "text/plain", "/metrics /startupz /livez /readyz\n".into()),
+        _ => text(StatusCode::NOT_FOUND, media_type::TEXT, "/metrics /startupz /livez /readyz\n".into()),
     }
 }
 

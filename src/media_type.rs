@@ -14,6 +14,10 @@ pub const JSON_API: &str = "application/vnd.api+json";
 pub const GRPC: &str = "application/grpc";
 /// What only people read.
 pub const HTML: &str = "text/html";
+pub const HTML_UTF8: &str = "text/html; charset=utf-8";
+pub const TEXT: &str = "text/plain";
+pub const TEXT_UTF8: &str = "text/plain; charset=utf-8";
+pub const BINARY: &str = "application/octet-stream";
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// One media type without its parameters.
@@ -70,6 +74,16 @@ impl<'a> MediaType<'a> {
         self.is(JSON)
     }
 
+    /// JSON by one of the names that OTLP exporters send.
+    pub fn is_otlp_json(self) -> bool {
+        self.is_json() || self.is("application/x-json")
+    }
+
+    /// Protobuf by one of the names that OTLP exporters send.
+    pub fn is_otlp_protobuf(self) -> bool {
+        self.is(PROTOBUF) || self.is("application/protobuf")
+    }
+
     /// The name of a JSON document in our own spelling; `None` if it is another kind.
     pub fn json_document(self) -> Option<&'static str> {
         [JSON, JSON_API].into_iter().find(|known| self.is(known))
@@ -90,6 +104,13 @@ impl<'a> MediaType<'a> {
         const PREFIX: &[u8] = b"application/grpc+";
         self.is(GRPC) || self.essence.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
     }
+}
+
+/// The `typ` of a JOSE header, by which two are compared: without case, and without the `application/` that may be left
+/// out (RFC 7515 section 4.1.9).
+pub fn jose_type(typ: &str) -> String {
+    let lower = typ.to_ascii_lowercase();
+    lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
 }
 
 /// A parameter's name and value.
@@ -184,5 +205,14 @@ mod tests {
             assert_eq!((read.is_grpc(), read.is_grpc_of_any_kind()), (protobuf, any), "{value}");
         }
         assert!(MediaType::glimpse(b"application/vnd.api+JSON; x").is_json_like());
+    }
+
+    #[test]
+    fn types_are_compared_as_media_types() {
+        for (typ, expected) in
+            [("JWT", "jwt"), ("at+jwt", "at+jwt"), ("application/at+JWT", "at+jwt"), ("text/jwt", "text/jwt"), ("", "")]
+        {
+            assert_eq!(jose_type(typ), expected);
+        }
     }
 }

@@ -13,7 +13,8 @@ use crate::forward::{ExchangeFault, SendFault};
 use crate::identify::Rejection;
 use crate::lightstep::{self, Particulars};
 use crate::limits::{Share, Spent};
-use crate::otlp::{self, Encoding};
+use crate::media_type;
+use crate::otlp;
 use crate::percent;
 use crate::reason::{Blame, Class, Reason};
 use crate::transform::{AnswerFault, Coding, CodingFault};
@@ -85,7 +86,7 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
     put(REQUEST_ID, request_id);
     let (status, body) = match dialect {
         Dialect::Grpc => {
-            put(header::CONTENT_TYPE, "application/grpc");
+            put(header::CONTENT_TYPE, media_type::GRPC);
             put(HeaderName::from_static("grpc-status"), &code.to_string());
             put(HeaderName::from_static("grpc-message"), &percent::encode_message(words).to_string());
             if class == Class::Unsupported {
@@ -103,13 +104,7 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
             (StatusCode::OK, Vec::new())
         }
         Dialect::Otlp(encoding) => {
-            put(
-                header::CONTENT_TYPE,
-                match encoding {
-                    Encoding::Protobuf => "application/x-protobuf",
-                    Encoding::Json => "application/json",
-                },
-            );
+            put(header::CONTENT_TYPE, encoding.media_type());
             (status, otlp::status_body(encoding, code, words))
         }
         Dialect::Legacy(format) => {
@@ -119,11 +114,11 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
             (status, body)
         }
         Dialect::Query => {
-            put(header::CONTENT_TYPE, "application/json");
+            put(header::CONTENT_TYPE, media_type::JSON);
             (status, serde_json::json!({ "errors": [words] }).to_string().into_bytes())
         }
         Dialect::Own | Dialect::Page => {
-            put(header::CONTENT_TYPE, "application/json");
+            put(header::CONTENT_TYPE, media_type::JSON);
             (status, serde_json::json!({ "error": words, "request_id": request_id }).to_string().into_bytes())
         }
     };

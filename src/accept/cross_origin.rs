@@ -11,10 +11,11 @@ use super::call::RequestKind;
 use super::connection::Connection;
 use super::read::read;
 use crate::limits::Limits;
+use crate::media_type;
 use crate::profiles::Profile;
 
 /// Bodies that pages send.
-const MEDIA_TYPES: [&str; 3] = ["application/json", "application/x-protobuf", "application/octet-stream"];
+const MEDIA_TYPES: [&str; 3] = [media_type::JSON, media_type::PROTOBUF, media_type::BINARY];
 
 /// Whether `method` on the request's target is served to pages.
 pub fn is_for_pages(

@@ -22,7 +22,7 @@ use super::{
 use crate::apps::AppPath;
 use crate::lightstep::{FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION};
 use crate::limits::Limits;
-use crate::media_type::{self, MediaType};
+use crate::media_type::MediaType;
 use crate::otlp::Encoding;
 use crate::profiles::{Profile, TokenPlace};
 
@@ -448,8 +448,8 @@ fn app_header(headers: &HeaderMap) -> Result<Option<AppPath>, Fault> {
 
 fn otlp_encoding(headers: &HeaderMap) -> Option<Encoding> {
     match media_type(headers)? {
-        kind if kind.is(media_type::PROTOBUF) || kind.is("application/protobuf") => Some(Encoding::Protobuf),
-        kind if kind.is_json() || kind.is("application/x-json") => Some(Encoding::Json),
+        kind if kind.is_otlp_protobuf() => Some(Encoding::Protobuf),
+        kind if kind.is_otlp_json() => Some(Encoding::Json),
         _ => None,
     }
 }
@@ -489,7 +489,7 @@ pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bo
     if Profile::built_in().any(|profile| profile.looks_like_query(path)) {
         return Dialect::Query;
     }
-    let json = kind.is_json() || kind.is("application/x-json");
+    let json = kind.is_otlp_json();
     let ingest = Profile::built_in().any(|profile| profile.looks_like_export(path));
     if let Some(format) = legacy::glimpse_format(path, json).filter(|_| !ingest) {
         return Dialect::Legacy(format);
@@ -497,9 +497,7 @@ pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bo
     match (ingest, json) {
         (true, true) => Dialect::Otlp(Encoding::Json),
         (true, false) => Dialect::Otlp(Encoding::Protobuf),
-        (false, _) if kind.is(media_type::PROTOBUF) || kind.is("application/protobuf") => {
-            Dialect::Otlp(Encoding::Protobuf)
-        }
+        (false, _) if kind.is_otlp_protobuf() => Dialect::Otlp(Encoding::Protobuf),
         (false, _) => Dialect::Own,
     }
 }

@@ -20,7 +20,7 @@ use super::echoes::EchoGuard;
 use super::{cors, page};
 use crate::accept::{Arrival, Connection, Dialect};
 use crate::lightstep::Particulars;
-use crate::media_type;
+use crate::media_type::{self, MediaType};
 use crate::otlp;
 use crate::respond::{self, REQUEST_ID, Refusal};
 
@@ -71,8 +71,9 @@ pub async fn page(
 ) -> Outcome {
     walk.status = Some(status.as_u16());
     // Files of the site hold nothing that came from elsewhere.
-    let is_page =
-        headers.iter().any(|(name, value)| name == header::CONTENT_TYPE && value.as_bytes().starts_with(b"text/html"));
+    let is_page = headers
+        .iter()
+        .any(|(name, value)| name == header::CONTENT_TYPE && MediaType::glimpse(value.as_bytes()).is(media_type::HTML));
     let body = if is_page { looked_through(walk, body) } else { body };
     write(session, walk, status, headers, body).await
 }

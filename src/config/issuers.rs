@@ -25,6 +25,7 @@ use crate::egress::Egress;
 use crate::identify::{
     CLIENT_CERTIFICATES, CLIENT_TOKENS, IssuerSettings, KeyAccess, KeySource, TokensTaken, WEBHOOKS,
 };
+use crate::media_type::jose_type;
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
@@ -451,9 +452,5 @@ fn fetched_url<T>(
 /// `application/` may be left out (RFC 7515 section 4.1.9).
 fn types(given: Option<&[Spanned<String>]>) -> Vec<String> {
     let Some(given) = given else { return ["at+jwt", "jwt", ""].map(str::to_owned).to_vec() };
-    let plain = |text: &Spanned<String>| {
-        let lower = text.value.to_ascii_lowercase();
-        lower.strip_prefix("application/").map_or(lower.clone(), str::to_owned)
-    };
-    given.iter().map(plain).collect()
+    given.iter().map(|text| jose_type(&text.value)).collect()
 }

@@ -25,7 +25,7 @@ use super::event::shown;
 use super::json;
 use super::keys::KeySetFault;
 use crate::egress::{Connector, Egress, ProxyError, TunnelFault};
-use crate::media_type::MediaType;
+use crate::media_type::{self, MediaType};
 use crate::secret::SecretRef;
 use crate::telemetry::text::line;
 
@@ -290,7 +290,7 @@ fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
 }
 
 fn names_page(value: &HeaderValue) -> bool {
-    MediaType::glimpse(value.as_bytes()).is("text/html")
+    MediaType::glimpse(value.as_bytes()).is(media_type::HTML)
 }
 
 /// Whether a body begins as HTML or XML do, and JSON never does.

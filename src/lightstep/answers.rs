@@ -15,12 +15,10 @@ use super::fields::{Fields, push_field, push_varint};
 use super::json::{self, Json};
 use super::thrift::{self, Cursor, code, kind};
 use crate::clock::UnixMillis;
+use crate::media_type::{BINARY, JSON, TEXT_UTF8};
 use crate::otlp::Malformed;
 
-const BINARY: &str = "application/octet-stream";
-const JSON: &str = "application/json";
 const THRIFT: &str = "application/x-thrift";
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What stands before the words of a retryable refusal in plain text. As protobuf its first byte is the end of
 /// a group that did not begin, which no reader takes.
@@ -64,7 +62,7 @@ pub fn success(format: Format, particulars: &Particulars<'_>) -> (&'static str, 
         Format::ThriftJson => (JSON, thrift_json_answer(particulars, None)),
         Format::ThriftBinary => (THRIFT, thrift_answer(particulars, None)),
         Format::Metrics => (BINARY, Vec::new()),
-        Format::Zipkin => (TEXT, Vec::new()),
+        Format::Zipkin => (TEXT_UTF8, Vec::new()),
         Format::Bulk => (JSON, json!({ "took": 0, "errors": false, "items": [] }).to_string().into_bytes()),
         Format::Firehose => (JSON, Value::Object(particulars.firehose()).to_string().into_bytes()),
     }
@@ -79,7 +77,7 @@ pub fn refusal(
     words: &str,
     particulars: &Particulars<'_>,
 ) -> (&'static str, Vec<u8>) {
-    let temporary = || (TEXT, format!("{TEMPORARY}{words}").into_bytes());
+    let temporary = || (TEXT_UTF8, format!("{TEMPORARY}{words}").into_bytes());
     match format {
         Format::Reports | Format::ReportsJson if retryable => temporary(),
         Format::Reports => (BINARY, protobuf_answer(particulars, Some(words))),
@@ -90,7 +88,7 @@ pub fn refusal(
         Format::ThriftBinary if retryable => (THRIFT, thrift_exception(words)),
         Format::ThriftBinary => (THRIFT, thrift_answer(particulars, Some(words))),
         Format::Metrics | Format::Zipkin if retryable => temporary(),
-        Format::Metrics | Format::Zipkin => (TEXT, words.as_bytes().to_vec()),
+        Format::Metrics | Format::Zipkin => (TEXT_UTF8, words.as_bytes().to_vec()),
         Format::Bulk => {
             let kind = if retryable { "unavailable" } else { "refused" };
             let error = json!({ "type": kind, "reason": words });

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::lightstep::Format;
+use crate::otlp::Encoding;
 use crate::reason::{Class, Reason};
 
 const CLASSES: [Class; 19] = [

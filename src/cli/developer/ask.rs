@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::session::Session;
 use super::text::clean;
 use crate::apps::AppPath;
+use crate::media_type;
 
 /// Asks for a JSON document. `query` pairs are encoded; `body` is sent as JSON.
 pub async fn ask(
@@ -47,11 +48,11 @@ async fn send(
     let mut request = Request::builder()
         .method(method)
         .uri(target)
-        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT, media_type::JSON)
         .header(header::USER_AGENT, concat!("lightkeeper/", env!("CARGO_PKG_VERSION")))
         .header(header::AUTHORIZATION, format!("Bearer {token}"));
     if body.is_some() {
-        request = request.header(header::CONTENT_TYPE, "application/json");
+        request = request.header(header::CONTENT_TYPE, media_type::JSON);
     }
     let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
     // The error could quote a header.

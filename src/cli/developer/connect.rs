@@ -26,6 +26,7 @@ use super::failure::Failure;
 use super::key::{Key, credentials};
 use super::session::Session;
 use super::web::Sent;
+use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, Signal};
 use crate::profiles::Profile;
 
@@ -265,7 +266,7 @@ impl Dialect {
         let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         match is_export {
             false => Dialect::Query,
-            true if kind.starts_with(b"application/json") => Dialect::Otlp(Encoding::Json),
+            true if MediaType::glimpse(kind).is_json() => Dialect::Otlp(Encoding::Json),
             true => Dialect::Otlp(Encoding::Protobuf),
         }
     }
@@ -280,11 +281,8 @@ impl Dialect {
             _ => 3,
         };
         match self {
-            Dialect::Query => ("application/json", json!({ "errors": [message] }).to_string().into_bytes()),
-            Dialect::Otlp(Encoding::Json) => ("application/json", otlp::status_body(Encoding::Json, code, message)),
-            Dialect::Otlp(Encoding::Protobuf) => {
-                ("application/x-protobuf", otlp::status_body(Encoding::Protobuf, code, message))
-            }
+            Dialect::Query => (media_type::JSON, json!({ "errors": [message] }).to_string().into_bytes()),
+            Dialect::Otlp(encoding) => (encoding.media_type(), otlp::status_body(encoding, code, message)),
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use super::failure::Failure;
 use crate::lock::Mutex;
+use crate::media_type;
 
 /// The path is the same for every login: providers compare it, and leave only the port free (RFC 8252 section 7.3). `state` is
 /// what cannot be guessed.
@@ -166,7 +167,7 @@ fn page(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(html));
     *response.status_mut() = status;
     for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_TYPE, media_type::HTML_UTF8),
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),

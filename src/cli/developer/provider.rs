@@ -23,6 +23,7 @@ use super::failure::Failure;
 use super::store::Entry;
 use super::web::{Web, WebFault, is_permitted_url, origin};
 use crate::clock::Clock;
+use crate::media_type;
 
 /// Tokens that do not say when they end are taken to live this long, in seconds.
 const LIFETIME_SECONDS: u64 = 300;
@@ -192,7 +193,7 @@ fn take(entry: &mut Entry, tokens: &CoreTokenResponse, clock: &Clock) -> Result<
 
 async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
     let request =
-        Request::get(format!("{gateway}/.lightkeeper/configuration")).header(header::ACCEPT, "application/json");
+        Request::get(format!("{gateway}/.lightkeeper/configuration")).header(header::ACCEPT, media_type::JSON);
     let request = request.body(Vec::new()).map_err(|error| Failure::new(error.to_string()))?;
     let answer = web.ask(request).await.map_err(|fault| fault.failure(&format!("the gateway `{gateway}`")))?;
     let strange = |what: &str| Failure::new(format!("`{gateway}` {what}: is it a Lightkeeper gateway?"));
@@ -266,7 +267,7 @@ pub async fn revoke(web: &Web, entry: &Entry) -> Result<bool, Failure> {
     let request = Request::builder()
         .method(Method::POST)
         .uri(endpoint)
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::CONTENT_TYPE, media_type::FORM)
         .body(form.into_bytes())
         .map_err(|error| Failure::new(error.to_string()))?;
     let answer = web.ask(request).await.map_err(|fault| fault.failure(&format!("the issuer `{}`", entry.issuer)))?;

@@ -35,6 +35,7 @@ use crate::egress::{Connector, Egress};
 use crate::identify::fetch::{self, FetchFault, TOTAL_TIMEOUT};
 use crate::identify::json;
 use crate::lock::Mutex;
+use crate::media_type;
 use crate::reason::Reason;
 use crate::secret::Secret;
 
@@ -215,7 +216,7 @@ impl Provider {
 
     async fn discover(&self, now: UnixMillis) -> Result<Known, Reason> {
         let request = Request::get(self.document.clone())
-            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT, media_type::JSON)
             .body(Vec::new())
             .map_err(|_| Reason::LoginProviderUnreachable)?;
         let answer = self.send(request).await.map_err(|_| Reason::LoginProviderUnreachable)?;
@@ -271,7 +272,7 @@ impl Provider {
         let mut bearer = http::HeaderValue::from_str(&bearer).map_err(|_| fault)?;
         bearer.set_sensitive(true);
         let request = Request::get(place)
-            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT, media_type::JSON)
             .header(header::AUTHORIZATION, bearer)
             .body(Vec::new())
             .map_err(|_| fault)?;
