@@ -11,6 +11,7 @@ pub mod reason;
 pub mod media_type;
 pub mod lock;
 pub mod percent;
+pub mod pem;
 pub mod document;
 pub mod secret;
 pub mod egress;

@@ -65,7 +65,7 @@ pub use refused::Times;
 pub use settings::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
 pub use site::{CallbackRequest, ExplainRequest, PageRequest, ReturnPath, SiteRequest};
 pub use stream::{Arrival, Body};
-pub use tls::{certificates, server_config};
+pub use tls::server_config;
 
 /// How a body was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,24 +5,21 @@
 //! Invariants: with client certificates there is no session resumption, because a resumed session skips
 //! their verification (CVE-2025-23419's class); no early data, no key log.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsSettings;
+use crate::pem;
 
 /// Builds the configuration, or says in one line what is wrong with which file.
 pub fn server_config(
     settings: &TlsSettings,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, String> {
-    let chain = certificates(&settings.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&settings.key)
-        .map_err(|_| format!("no private key can be read from `{}`", settings.key.display()))?;
+    let chain = pem::chain(&settings.certificate)?;
+    let key = pem::private_key_of(&settings.key)?;
     let versions: &[&SupportedProtocolVersion] =
         if settings.only_tls13 { &[&rustls::version::TLS13] } else { rustls::ALL_VERSIONS };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -44,15 +41,4 @@ pub fn server_config(
         config.send_tls13_tickets = 0;
     }
     Ok(config)
-}
-
-/// All certificates of a PEM file; an empty file is an error.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let broken = |_| format!("no certificates can be read from `{}`", path.display());
-    let chain: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(broken)?.collect::<Result<_, _>>().map_err(broken)?;
-    if chain.is_empty() {
-        return Err(format!("`{}` holds no certificate", path.display()));
-    }
-    Ok(chain)
 }

@@ -15,7 +15,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::{ExplainArguments, Loaded, Output, load};
-use crate::accept::{self, Call, Caller, ClientAuthority, RequestKind};
+use crate::accept::{Call, Caller, ClientAuthority, RequestKind};
 use crate::apps::{Glob, Mark};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{WayOut, ways_out};
@@ -23,6 +23,7 @@ use crate::document::Diagnostic;
 use crate::explain;
 use crate::explain::{Judged, Marks, Stages};
 use crate::identify::{ClientTrust, Events, Facts, Identifier, Surroundings};
+use crate::pem;
 use crate::profiles::{Host, Profile};
 use crate::reason::Reason;
 
@@ -174,7 +175,7 @@ async fn facts(
     now: UnixMillis,
 ) -> Result<Result<Facts, Reason>, String> {
     if let Some(file) = &arguments.certificate {
-        return by_certificate(&accept::certificates(file)?, checked, now);
+        return by_certificate(&pem::chain(file)?, checked, now);
     }
     if let Some(claims) = &arguments.claims {
         let text = match claims.trim_start().starts_with('{') {

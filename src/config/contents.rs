@@ -9,8 +9,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
@@ -21,6 +20,7 @@ use crate::document::{self, Diagnostic, ReadFault};
 use crate::forward::PostAddress;
 use crate::identify::WEBHOOK_SECRET_LEAST_BYTES;
 use crate::identify::{session_key_bytes, signing_certificates};
+use crate::pem;
 use crate::secret::{Secret, SecretFault, SecretRef};
 
 /// The largest named file that is read, in bytes: revocation lists of large authorities have a few MiB.
@@ -177,8 +177,7 @@ fn created(path: &Path) -> Result<(), Fault> {
 }
 
 fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    match chain {
+    match pem::certificates(bytes) {
         Ok(chain) if chain.is_empty() => Err("holds no PEM certificate".into()),
         Ok(chain) => Ok(chain),
         Err(_) => Err("is not well-formed PEM".into()),
@@ -186,7 +185,7 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
 }
 
 fn key(bytes: &[u8], certificate: &Path) -> Result<(), Fault> {
-    let key = PrivateKeyDer::from_pem_slice(bytes).map_err(|_| {
+    let key = pem::private_key(bytes).map_err(|_| {
         Fault("holds no PEM private key".to_owned(), Some("an encrypted key must be decrypted first".to_owned()))
     })?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -229,8 +228,7 @@ fn client_authority(bytes: &[u8], single: bool) -> Result<(), Fault> {
 }
 
 fn revocations(bytes: &[u8]) -> Result<(), Fault> {
-    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
-    let lists = lists.map_err(|_| Fault::from("is not well-formed PEM"))?;
+    let lists = pem::revocation_lists(bytes).map_err(|_| Fault::from("is not well-formed PEM"))?;
     if lists.is_empty() {
         return Err("holds no PEM revocation list".into());
     }

@@ -6,13 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-
 use super::report::{Content, Named};
 use crate::audit::timestamp;
 use crate::clock::UnixMillis;
 use crate::document::Diagnostic;
+use crate::pem;
 
 /// How long before its end a certificate is worth a word.
 const AHEAD_SECONDS: i64 = 30 * 24 * 3600;
@@ -57,8 +55,8 @@ impl Dated {
 
     /// The last second of the certificate that ends last, or of the first, in Unix time.
     fn ends(&self) -> Option<i64> {
-        let certificates = CertificateDer::pem_file_iter(&self.path).ok()?;
-        let ends = certificates.map_while(Result::ok).filter_map(|certificate| {
+        let certificates = pem::certificates_of(&self.path).ok()?;
+        let ends = certificates.into_iter().filter_map(|certificate| {
             let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
             Some(parsed.validity().not_after.timestamp())
         });

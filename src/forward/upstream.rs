@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::time::Instant;
 
@@ -25,6 +24,7 @@ use super::grpc::Lines;
 use super::pool::{DialFault, Pool, Through, Wire};
 use crate::egress::TunnelFault;
 use crate::limits::{FairQueue, FairQueueBounds, OwnerKey};
+use crate::pem;
 
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -99,12 +99,7 @@ impl Backend {
     fn open_by(settings: &UpstreamSettings, names: Names) -> Result<Arc<Self>, String> {
         let roots = if settings.tls { roots(settings.ca.as_deref())? } else { Vec::new() };
         let identity = match &settings.client {
-            Some(client) => {
-                let chain = crate::accept::certificates(&client.certificate)?;
-                let key = PrivateKeyDer::from_pem_file(&client.key)
-                    .map_err(|_| format!("no private key can be read from `{}`", client.key.display()))?;
-                Some((chain, key))
-            }
+            Some(client) => Some((pem::chain(&client.certificate)?, pem::private_key_of(&client.key)?)),
             None => None,
         };
         let through = match &settings.proxy {
@@ -278,8 +273,8 @@ impl Backend {
 /// Trust anchors: the given file's, or the system's. Unreadable system roots are skipped, not fatal.
 fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
     let found = match ca {
-        Some(path) => crate::accept::certificates(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
+        Some(path) => pem::chain(path)?,
+        None => pem::system_roots(),
     };
     let usable: Vec<_> = found
         .into_iter()
@@ -336,11 +331,7 @@ fn client_tls(
 ) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static>), String> {
     let mut store = rustls::RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("no usable TLS version: {error}"))?
-        .with_root_certificates(store);
+    let builder = pem::client_tls(Arc::new(store)).map_err(|error| format!("no usable TLS version: {error}"))?;
     let mut config = match identity {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain.clone(), key.clone_key())

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use rustls::CertificateError;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{
     CertRevocationList, EndEntityCert, Error, ExpirationPolicy, KeyUsage, OwnedCertRevocationList, RevocationOptions,
     RevocationOptionsBuilder, VerifiedPath,
@@ -27,6 +26,7 @@ use super::certificate::{Scope, signing_name};
 use super::file;
 use crate::accept::ClientAuthority;
 use crate::apps::Glob;
+use crate::pem;
 use crate::reason::Reason;
 
 /// A file of authorities or revocation lists. Public lists with 100,000 entries are about 4 MiB.
@@ -88,8 +88,8 @@ impl Authority {
         hash.update(&(file.len() as u64).to_be_bytes());
         hash.update(&file);
         let (mut anchors, mut validity) = (Vec::new(), Vec::new());
-        for certificate in CertificateDer::pem_slice_iter(&file) {
-            let certificate = certificate.map_err(|error| format!("`{}` is not PEM: {error}", ca.display()))?;
+        let certificates = pem::certificates(&file);
+        for certificate in certificates.map_err(|error| format!("`{}` is not PEM: {error}", ca.display()))? {
             let unusable = |error: &str| format!("`{}` holds an authority that cannot be used: {error}", ca.display());
             validity.push(signer(&certificate, KeyUsageRule::IfPresent).map_err(unusable)?);
             let anchor =
@@ -105,8 +105,8 @@ impl Authority {
             let file = file::read(path, FILE_LIMIT_BYTES)?;
             hash.update(&(file.len() as u64).to_be_bytes());
             hash.update(&file);
-            for list in CertificateRevocationListDer::pem_slice_iter(&file) {
-                let list = list.map_err(|error| format!("`{}` is not PEM: {error}", path.display()))?;
+            let found = pem::revocation_lists(&file);
+            for list in found.map_err(|error| format!("`{}` is not PEM: {error}", path.display()))? {
                 let unreadable = || format!("`{}` holds a revocation list that cannot be read", path.display());
                 let (_, parsed) = CertificateRevocationList::from_der(&list).map_err(|_| unreadable())?;
                 let next = parsed.next_update().map_or(i64::MIN, |time| time.timestamp());
@@ -269,10 +269,9 @@ impl From<Error> for Refused {
 
 /// How many authorities the certificates of a PEM text are, or why one of them may not be an anchor. Those of one name are
 /// one authority's: an old one, and a new one that takes its place.
-pub fn anchors(pem: &[u8]) -> Result<usize, &'static str> {
+pub fn anchors(text: &[u8]) -> Result<usize, &'static str> {
     let mut names = BTreeSet::new();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| "it is not PEM")?;
+    for certificate in pem::certificates(text).map_err(|_| "it is not PEM")? {
         signer(&certificate, KeyUsageRule::IfPresent)?;
         names.insert(signing_name(&certificate).map_err(|_| "its names cannot be decoded")?);
     }

@@ -20,6 +20,7 @@ use super::doubts::Doubts;
 use super::facts::{CertificateFacts, Facts, Method};
 use super::spiffe_id::{is_spiffe_id, is_trust_domain, trust_domain_of};
 use crate::apps::Glob;
+use crate::pem;
 use crate::reason::Reason;
 
 /// RFC 1034 section 3.1: of a whole name, and of one label.
@@ -144,12 +145,9 @@ pub(super) fn fingerprint(der: &[u8]) -> String {
 
 /// The trust domain that a signing certificate names: its only URI, without a path (X.509-SVID sections 2 and 4.2). Of
 /// several certificates, all must name the same.
-pub fn own_trust_domain(pem: &[u8]) -> Option<String> {
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject as _;
+pub fn own_trust_domain(text: &[u8]) -> Option<String> {
     let mut found: Option<String> = None;
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.ok()?;
+    for certificate in pem::certificates(text).ok()? {
         let leaf = Leaf::parse(&certificate).ok()?;
         let mut uris = leaf.uris();
         let (Some(uri), None) = (uris.next(), uris.next()) else { return None };

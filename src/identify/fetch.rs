@@ -26,6 +26,7 @@ use super::json;
 use super::keys::KeySetFault;
 use crate::egress::{Connector, Egress, ProxyError, TunnelFault};
 use crate::media_type::{self, MediaType};
+use crate::pem;
 use crate::secret::SecretRef;
 use crate::telemetry::text::line;
 
@@ -262,12 +263,7 @@ pub(super) fn client<B>(
 where
     B: hyper::body::Body<Data = Bytes> + Send,
 {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("cannot set up TLS: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = pem::client_tls(roots).map_err(|error| format!("cannot set up TLS: {error}"))?.with_no_client_auth();
     let connector = Connector::new(egress, CONNECT_TIMEOUT)?;
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);

@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
 use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::accept::AssertionHeader;
 use crate::clock::UnixMillis;
+use crate::pem;
 use crate::reason::Reason;
 
 use super::Surroundings;
@@ -261,10 +260,10 @@ fn upkeep(settings: &IssuerSettings, name: &Arc<str>, surroundings: &Surrounding
 fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     match authorities {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate =
-                    certificate.map_err(|error| format!("`ca` is no PEM file of certificates: {error}"))?;
+        Some(authorities) => {
+            let certificates = pem::certificates(authorities)
+                .map_err(|error| format!("`ca` is no PEM file of certificates: {error}"))?;
+            for certificate in certificates {
                 roots
                     .add(certificate)
                     .map_err(|error| format!("`ca` holds a certificate that cannot be used: {error}"))?;
@@ -276,7 +275,7 @@ fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
         // A machine without roots is no fault here: an issuer on loopback needs none, and a fetch over TLS
         // will say that no root is trusted.
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.add_parsable_certificates(pem::system_roots());
         }
     }
     Ok(roots)

@@ -19,11 +19,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use openidconnect::url::{Host, Url};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use super::failure::Failure;
 use crate::egress::{Connector, Egress};
+use crate::pem;
 
 /// The largest answer that is read whole.
 pub const BODY_LIMIT_BYTES: usize = 32 << 20;
@@ -84,25 +83,20 @@ impl Web {
     /// Trusts the system's roots and, beside them, the authorities of a PEM file.
     pub fn new(ca: Option<&Path>) -> Result<Self, Failure> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(pem::system_roots());
         if let Some(path) = ca {
             let unusable = |error: &dyn std::fmt::Display| Failure::new(format!("`{}`: {error}", path.display()));
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))?;
+            let certificates = pem::certificates_of(path).map_err(|error| unusable(&error))?;
             let before = roots.len();
             for certificate in certificates {
-                let certificate = certificate.map_err(|error| unusable(&error))?;
                 roots.add(certificate).map_err(|error| unusable(&error))?;
             }
             if roots.len() == before {
                 return Err(unusable(&"holds no certificate"));
             }
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Failure::new(format!("cannot set up TLS: {error}")))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = pem::client_tls(Arc::new(roots));
+        let tls = tls.map_err(|error| Failure::new(format!("cannot set up TLS: {error}")))?.with_no_client_auth();
         let connector = Connector::new(&Egress::of_process(), CONNECT_TIMEOUT).map_err(Failure::new)?;
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
