@@ -12,7 +12,7 @@ use super::raw::{RawClaimValue, RawSubject};
 use super::subject::{ClaimValue, IssuerName, Subject};
 use crate::apps::Glob;
 use crate::document::{Spanned, name, names, nearest, path as whole};
-use crate::identify::{CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS, ClaimPath, trust_domain_of};
+use crate::identify::{CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS, ClaimPath, is_trust_domain, trust_domain_of};
 
 /// What subjects of CI jobs begin with, and which of them a `*` at their end misses.
 const CI_SUBJECTS: [(&str, &str); 2] = [
@@ -220,7 +220,7 @@ impl Checker<'_> {
     /// A SPIFFE ID pattern (SPIFFE-ID sections 2.1 and 2.2). A wildcard in the trust domain would trust
     /// every owner of a name that fits.
     fn spiffe(&mut self, pattern: &Spanned<String>) -> Option<Glob> {
-        let Some(rest) = pattern.value.strip_prefix("spiffe://") else {
+        let Some(domain) = trust_domain_of(&pattern.value) else {
             let hint = match pattern.value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:")) {
                 true => "the scheme is in lower case and followed by two slashes: `spiffe://trust-domain/path`",
                 false => "write `spiffe://trust-domain/path`",
@@ -228,14 +228,12 @@ impl Checker<'_> {
             self.error(pattern, "a SPIFFE ID begins with `spiffe://`").hint(hint);
             return None;
         };
-        let domain = rest.split('/').next().unwrap_or_default();
-        if domain.is_empty()
-            || !domain.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte))
-        {
+        if !is_trust_domain(domain) {
             self.error(pattern, "a trust domain is written in full, of `a-z 0-9 . - _`, without wildcards");
             return None;
         }
-        if let Some((message, hint)) = unmatched_path(domain, rest.get(domain.len()..).unwrap_or_default()) {
+        let path = pattern.value.get("spiffe://".len() + domain.len()..).unwrap_or_default();
+        if let Some((message, hint)) = unmatched_path(domain, path) {
             self.error(pattern, format!("this pattern can never match: {message}")).hint(hint);
             return None;
         }

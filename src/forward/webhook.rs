@@ -17,7 +17,7 @@ use super::exchange::{ExchangeFault, Repeat, exchange};
 use super::send::Intake;
 use super::supply::{Pieces, Replayable};
 use super::{Backend, SendFault, UpstreamSettings};
-use crate::egress::{Egress, TunnelFault};
+use crate::egress::{Egress, TunnelFault, host_and_port};
 use crate::limits::Reservation;
 use crate::secret::SecretRef;
 
@@ -119,30 +119,17 @@ impl PostAddress {
         if authority.as_str().contains('@') {
             return Err("must not hold a user or password");
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let fault = || match host_and_port(authority.host()) {
+            Some(_) => "has no port that can be",
+            None => "needs a host",
+        };
+        let (host, port) = host_and_port(authority.as_str()).ok_or_else(fault)?;
         let literal = host.parse::<std::net::IpAddr>().ok();
-        let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
-        if host.is_empty() || !(plain || literal.is_some()) {
-            return Err("needs a host");
-        }
         let loopback = host == "localhost" || literal.is_some_and(|address| address.is_loopback());
         if !(tls || loopback) {
             return Err("must be an `https` URL (`http` only on loopback)");
         }
-        // What stands behind the host, well formed or not; of an IPv6 address the colons stand in brackets.
-        let behind = authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, behind)| behind);
-        let written = behind.contains(':');
-        let port = match (authority.port_u16(), written) {
-            (Some(0), _) | (None, true) => return Err("has no port that can be"),
-            (Some(port), _) => port,
-            (None, false) => {
-                if tls {
-                    443
-                } else {
-                    80
-                }
-            }
-        };
+        let port = port.unwrap_or(if tls { 443 } else { 80 });
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         Ok(PostAddress { tls, host, port, target })
@@ -265,6 +252,10 @@ mod tests {
             ("https://hooks.example/a b", None),
             ("https://hooks.example/a\r\nx: y", None),
             ("https://hooks.example:0/", None),
+            ("https://hooks.example:/", None),
+            ("https://[::1]x/", None),
+            ("https://0x7f.1/", None),
+            ("https://-hooks.example/", None),
             ("https://hooks.example:99999/", None),
             ("https:///x", None),
             ("ftp://hooks.example/", None),
