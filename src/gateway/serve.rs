@@ -201,10 +201,7 @@ impl Gateway {
         }
         let mut snapshot = Snapshot::build(&plan, &self.shared.clock, &self.events, Some(&before))?;
         let read = changes::digests(&plan.files);
-        let changed = {
-            let known = self.known.lock();
-            changes::changes(&before, &snapshot, (&*known, &read))
-        };
+        let changed = changes::changes(&before, &snapshot, (&*self.known.lock(), &read));
         // Before the swap: no connection may be judged by old trust in the new snapshot.
         snapshot.settle();
         for (present, next) in self.terms.iter().zip(terms(&snapshot)) {
