@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use lightkeeper::apps::AppPath;
-use lightkeeper::authorize::{Policy, Surroundings, Target};
+use lightkeeper::authorize::{Policy, PolicySurroundings, Target};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::identify::{CertificateFacts, Doubts, Facts, Method};
 use lightkeeper::profiles::Profile;
@@ -125,7 +125,7 @@ fn decision(criterion: &mut Criterion) {
     let profile = Profile::lightstep();
     let issuers = ["okta", "cluster-a", "github"].map(str::to_owned);
     let now = UnixMillis(0);
-    let around = Surroundings {
+    let around = PolicySurroundings {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,

@@ -30,7 +30,7 @@ pub struct Metrics {
     duration: HistogramVec,
     bytes: IntCounterVec,
     upstream: IntCounterVec,
-    edge: Edge,
+    edge: EdgeMetrics,
     reloads: IntCounterVec,
     keys: IntCounterVec,
     credentials: IntCounterVec,
@@ -40,7 +40,7 @@ pub struct Metrics {
     forged: IntCounter,
     logins: IntCounterVec,
     alerts: IntCounterVec,
-    queries: Queries,
+    queries: QueryMetrics,
     client_token_uses: IntCounterVec,
     client_token_last_used: IntGaugeVec,
     pub key_age_seconds: IntGaugeVec,
@@ -130,14 +130,14 @@ impl Making {
 }
 
 /// What becomes of queries, and of what the backend answers.
-struct Queries {
+struct QueryMetrics {
     shared: IntCounterVec,
     throttled: IntCounterVec,
     foreign: IntCounter,
     echoes: IntCounterVec,
 }
 
-impl Queries {
+impl QueryMetrics {
     fn new(make: &Making) -> Result<Self, prometheus::Error> {
         let shared = make.counter(
             "query_shared_total",
@@ -158,19 +158,19 @@ impl Queries {
             "Answers of a backend that held one of our own credentials, by the credential's project; it was blanked.",
             &["project"],
         )?;
-        Ok(Queries { shared, throttled, foreign, echoes })
+        Ok(QueryMetrics { shared, throttled, foreign, echoes })
     }
 }
 
 /// What comes to a listener and is no call.
-struct Edge {
+struct EdgeMetrics {
     refused: IntCounterVec,
     unused: IntCounterVec,
     health: IntCounterVec,
     preflights: IntCounterVec,
 }
 
-impl Edge {
+impl EdgeMetrics {
     fn new(make: &Making) -> Result<Self, prometheus::Error> {
         let refused = make.counter(
             "edge_refusals_total",
@@ -192,7 +192,7 @@ impl Edge {
             "Questions of browsers whether a page of another origin may ask, by listener and answer (allowed or refused).",
             &["listener", "answer"],
         )?;
-        Ok(Edge { refused, unused, health, preflights })
+        Ok(EdgeMetrics { refused, unused, health, preflights })
     }
 }
 
@@ -265,7 +265,7 @@ impl Metrics {
         let audit_queued_bytes =
             make.gauge("audit_queued_bytes", "Bytes of records that wait, and of places kept (audit.queue_bytes).")?;
         let last_reload_ok = make.gauge("last_reload_successful", "1 if the last reload was taken over.")?;
-        let (edge, queries) = (Edge::new(&make)?, Queries::new(&make)?);
+        let (edge, queries) = (EdgeMetrics::new(&make)?, QueryMetrics::new(&make)?);
         Ok(Metrics {
             registry: make.0,
             requests,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lightkeeper::apps::AppPath;
-use lightkeeper::authorize::{Effect, Policy, Surroundings, Target, Verdict, policy_schema};
+use lightkeeper::authorize::{Effect, Policy, PolicySurroundings, Target, Verdict, policy_schema};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::document::Diagnostic;
 use lightkeeper::identify::{CLIENT_TOKENS, CertificateFacts, Doubts, Facts, Method};
@@ -32,7 +32,7 @@ fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
     let issuers = ["okta", "cluster-a", "github"].map(str::to_owned);
     let profile = Profile::lightstep();
     let destinations = ["oncall", "pager"].map(str::to_owned);
-    let around = Surroundings {
+    let around = PolicySurroundings {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,

@@ -38,12 +38,12 @@ pub const CLIENT_TOKEN_PREFIX: &str = "lk_";
 
 /// A token and where it stood.
 pub struct Presented {
-    value: Value,
+    value: TokenBytes,
     start: usize,
     pub carrier: Carrier,
 }
 
-enum Value {
+enum TokenBytes {
     Header(HeaderValue),
     /// Decoded, or from a body.
     Owned(Zeroizing<Vec<u8>>),
@@ -63,19 +63,19 @@ pub enum Carrier {
 impl Presented {
     /// `start` is where the token begins in `value` (after the scheme).
     pub fn new(value: HeaderValue, start: usize, carrier: Carrier) -> Self {
-        Presented { value: Value::Header(value), start, carrier }
+        Presented { value: TokenBytes::Header(value), start, carrier }
     }
 
     /// A token that stands in no header as it is. Wiped when dropped.
     pub fn owned(token: Zeroizing<Vec<u8>>, carrier: Carrier) -> Self {
-        Presented { value: Value::Owned(token), start: 0, carrier }
+        Presented { value: TokenBytes::Owned(token), start: 0, carrier }
     }
 
     /// The token's bytes; never empty, never logged.
     pub fn bytes(&self) -> &[u8] {
         let value = match &self.value {
-            Value::Header(value) => value.as_bytes(),
-            Value::Owned(token) => token,
+            TokenBytes::Header(value) => value.as_bytes(),
+            TokenBytes::Owned(token) => token,
         };
         value.get(self.start..).unwrap_or_default()
     }

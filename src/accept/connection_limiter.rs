@@ -56,7 +56,7 @@ impl Counts {
 }
 
 /// One counted connection; dropping it gives the place back.
-pub struct Place {
+pub struct ConnectionPlace {
     connection_limiter: Arc<ConnectionLimiter>,
     /// `None`: counted in the total alone.
     counted: Option<(IpAddr, bool)>,
@@ -69,7 +69,12 @@ impl ConnectionLimiter {
     }
 
     /// A place for a connection. `named`: the address is the client's, not a proxy's.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, named: bool, limits: &Limits) -> Result<Place, Reason> {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        named: bool,
+        limits: &Limits,
+    ) -> Result<ConnectionPlace, Reason> {
         let address = address_block(address);
         let mut counts = self.counts.lock();
         if counts.total >= limits.connections {
@@ -77,11 +82,11 @@ impl ConnectionLimiter {
         }
         counts.enter(address, named, limits)?;
         counts.total += 1;
-        Ok(Place { connection_limiter: self.clone(), counted: Some((address, named)) })
+        Ok(ConnectionPlace { connection_limiter: self.clone(), counted: Some((address, named)) })
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// From here on the connection is this client's.
     pub(super) fn name(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reason> {
         let client = address_block(client);
@@ -95,7 +100,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut counts = self.connection_limiter.counts.lock();
         counts.total = counts.total.saturating_sub(1);

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
-use super::connection_limiter::{ConnectionLimiter, Place};
+use super::connection_limiter::{ConnectionLimiter, ConnectionPlace};
 use super::guarded_connection::{GuardedConnection, Pace};
 use super::handshake::{ShownCertificate, listened};
 use super::head::HeadLimits;
@@ -145,7 +145,7 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
     app: Arc<A>,
     witness: Witness,
     mut stage: watch::Receiver<Stage>,
-    mut place: Place,
+    mut place: ConnectionPlace,
 ) {
     // Small answers must not wait for the acknowledgement of earlier ones.
     let _ = tcp.set_nodelay(true);
@@ -199,7 +199,7 @@ async fn arrive(
     peer: SocketAddr,
     terms: &Terms,
     witness: &Witness,
-    place: &mut Place,
+    place: &mut ConnectionPlace,
 ) -> Option<(Arc<Connection>, Guarded)> {
     let listener = &terms.listener;
     if !listener.front.proxy_protocol.contains(peer.ip()) {

@@ -47,7 +47,7 @@ pub fn inspect(head: &[u8], limits: HeadLimits) -> Result<Framing, Fault> {
         return Err(Fault::HeadTooLarge);
     }
     let body = head.strip_suffix(b"\r\n\r\n").ok_or(Fault::HeaderLine)?;
-    let mut lines = Lines { rest: Some(body) };
+    let mut lines = HeadLines { rest: Some(body) };
     request_line(lines.next().ok_or(Fault::RequestLine)??)?;
     let (mut hosts, mut lengths, mut encodings, mut count) = (0_usize, None, 0_usize, 0_usize);
     for line in lines {
@@ -131,11 +131,11 @@ pub fn glimpse_header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 /// Lines ended by CRLF; a bare CR or LF within is a fault.
-struct Lines<'a> {
+struct HeadLines<'a> {
     rest: Option<&'a [u8]>,
 }
 
-impl<'a> Iterator for Lines<'a> {
+impl<'a> Iterator for HeadLines<'a> {
     type Item = Result<&'a [u8], Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {

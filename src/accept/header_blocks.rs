@@ -10,7 +10,7 @@
 
 use std::borrow::Cow;
 
-use super::hpack::{Broken, Found, OddAuthority, Table};
+use super::hpack::{BlockContents, Broken, OddAuthority, Table};
 
 /// The client's preface (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -61,7 +61,7 @@ pub struct HeaderBlocks {
 
 /// How far the bytes may pass.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct Passage {
     /// So many pass as they are.
     pub pass: usize,
     /// What happens to the frame behind them; without it, its rest is waited for.
@@ -117,7 +117,7 @@ impl HeaderBlocks {
     }
 
     /// Walks over the next bytes, of which none that may pass was seen before.
-    pub fn walk(&mut self, bytes: &[u8]) -> Step {
+    pub fn walk(&mut self, bytes: &[u8]) -> Passage {
         let mut pass = 0;
         loop {
             let rest = bytes.get(pass..).unwrap_or_default();
@@ -126,7 +126,7 @@ impl HeaderBlocks {
             pass += skipped;
             let rest = rest.get(skipped..).unwrap_or_default();
             let Some(([high, middle, low, kind, flags, a, b, c, d], payload)) = rest.split_first_chunk() else {
-                return Step { pass, change: None };
+                return Passage { pass, change: None };
             };
             let length = usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low);
             let bytes = HEAD_BYTES + length;
@@ -139,7 +139,7 @@ impl HeaderBlocks {
                 self.skip = bytes;
                 continue;
             }
-            let Some(payload) = payload.get(..length) else { return Step { pass, change: None } };
+            let Some(payload) = payload.get(..length) else { return Passage { pass, change: None } };
             let (part, padding) = match *kind {
                 HEADERS => fragment(*flags, stream, payload).unwrap_or_else(|| {
                     self.lost = true;
@@ -157,12 +157,12 @@ impl HeaderBlocks {
             } else {
                 let end = bytes - padding;
                 let change = match self.judge(&block) {
-                    Some(Verdict::Add(field)) => Some(Change { bytes, place: end, cut: 0, field: field.into() }),
-                    Some(Verdict::Replace(odd)) => replaced(odd, bytes, end, block.len(), part.len()),
+                    Some(BlockVerdict::Add(field)) => Some(Change { bytes, place: end, cut: 0, field: field.into() }),
+                    Some(BlockVerdict::Replace(odd)) => replaced(odd, bytes, end, block.len(), part.len()),
                     None => None,
                 };
                 if change.is_some() {
-                    return Step { pass, change };
+                    return Passage { pass, change };
                 }
             }
             pass += bytes;
@@ -203,22 +203,22 @@ impl HeaderBlocks {
     }
 
     /// What is to be added to a whole block. One on a stream that is over is the framework's to refuse.
-    fn judge(&mut self, block: &[u8]) -> Option<Verdict> {
+    fn judge(&mut self, block: &[u8]) -> Option<BlockVerdict> {
         let found = self.table.read(block);
         self.lost |= found == Err(Broken);
         match found {
-            _ if self.lost => Some(Verdict::Add(MALFORMED_FIELD)),
+            _ if self.lost => Some(BlockVerdict::Add(MALFORMED_FIELD)),
             // RFC 9113 section 8.1: trailers have no pseudo-header fields.
-            Ok(Found { pseudo: true, .. }) if self.is_trailers => Some(Verdict::Add(MALFORMED_FIELD)),
-            Ok(Found { hash: true, .. }) => Some(Verdict::Add(REFUSED_FIELD)),
-            Ok(Found { authority, .. }) => authority.map(Verdict::Replace),
+            Ok(BlockContents { pseudo: true, .. }) if self.is_trailers => Some(BlockVerdict::Add(MALFORMED_FIELD)),
+            Ok(BlockContents { hash: true, .. }) => Some(BlockVerdict::Add(REFUSED_FIELD)),
+            Ok(BlockContents { authority, .. }) => authority.map(BlockVerdict::Replace),
             Err(Broken) => None,
         }
     }
 }
 
 /// What is done to a block.
-enum Verdict {
+enum BlockVerdict {
     /// It gets this field more.
     Add(&'static [u8]),
     Replace(OddAuthority),

@@ -66,7 +66,7 @@ const KEPT_PREFIX: u32 = 6;
 
 /// What a header block holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct BlockContents {
     /// A field whose name begins with `:`.
     pub pseudo: bool,
     /// One of them with a `#` in its value.
@@ -91,7 +91,7 @@ pub struct Broken;
 
 /// One field as it is remembered.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct TableEntry {
     name_bytes: usize,
     value_bytes: usize,
     pseudo: bool,
@@ -102,14 +102,14 @@ struct Entry {
 /// The other side's dynamic table, the newest entry first.
 #[derive(Debug)]
 pub struct Table {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<TableEntry>,
     bytes: usize,
     limit_bytes: usize,
 }
 
 /// A string, measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Text {
+struct MeasuredText {
     bytes: usize,
     colon_first: bool,
     hash: bool,
@@ -123,8 +123,8 @@ impl Default for Table {
 
 impl Table {
     /// Reads one whole block.
-    pub fn read(&mut self, whole: &[u8]) -> Result<Found, Broken> {
-        let mut found = Found::default();
+    pub fn read(&mut self, whole: &[u8]) -> Result<BlockContents, Broken> {
+        let mut found = BlockContents::default();
         let mut block = whole;
         while let Some(first) = block.first() {
             let entry = if first & 0x80 != 0 {
@@ -150,7 +150,7 @@ impl Table {
     }
 
     /// A literal, and its value's string as it stands, length included.
-    fn literal<'a>(&self, block: &mut &'a [u8], prefix: u32) -> Result<(Entry, &'a [u8]), Broken> {
+    fn literal<'a>(&self, block: &mut &'a [u8], prefix: u32) -> Result<(TableEntry, &'a [u8]), Broken> {
         let (name_bytes, pseudo, is_authority) = match integer(block, prefix)? {
             0 => {
                 let before = *block;
@@ -169,16 +169,16 @@ impl Table {
         let before = *block;
         // Neither length nor text of a value counts that is not kept, and it may be long: a token.
         let is_kept = prefix == KEPT_PREFIX;
-        let value = if is_kept || pseudo { text(block)? } else { packed(block).map(|_| Text::default())? };
+        let value = if is_kept || pseudo { text(block)? } else { packed(block).map(|_| MeasuredText::default())? };
         let string = before.get(..before.len() - block.len()).unwrap_or_default();
-        Ok((Entry { name_bytes, value_bytes: value.bytes, pseudo, hash: value.hash, is_authority }, string))
+        Ok((TableEntry { name_bytes, value_bytes: value.bytes, pseudo, hash: value.hash, is_authority }, string))
     }
 
-    fn entry(&self, index: usize) -> Result<Entry, Broken> {
+    fn entry(&self, index: usize) -> Result<TableEntry, Broken> {
         let place = index.checked_sub(1).ok_or(Broken)?;
         match STATIC_NAMES.get(place) {
             // No value of the static table holds a `#`, and none is inserted from there.
-            Some(name_bytes) => Ok(Entry {
+            Some(name_bytes) => Ok(TableEntry {
                 name_bytes: *name_bytes,
                 value_bytes: 0,
                 pseudo: place < STATIC_PSEUDO,
@@ -189,7 +189,7 @@ impl Table {
         }
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: TableEntry) {
         let bytes = entry.bytes();
         self.shrink(self.limit_bytes.saturating_sub(bytes));
         // One that is larger than the table only empties it (RFC 7541 section 4.4).
@@ -217,7 +217,7 @@ impl Table {
     }
 }
 
-impl Entry {
+impl TableEntry {
     fn bytes(self) -> usize {
         self.name_bytes.saturating_add(self.value_bytes).saturating_add(ENTRY_BYTES)
     }
@@ -258,13 +258,13 @@ fn packed<'b>(block: &mut &'b [u8]) -> Result<(&'b [u8], bool), Broken> {
 }
 
 /// A string, measured.
-fn text(block: &mut &[u8]) -> Result<Text, Broken> {
+fn text(block: &mut &[u8]) -> Result<MeasuredText, Broken> {
     let (bytes, is_packed) = packed(block)?;
     if is_packed {
         return unpacked(bytes);
     }
     let (colon_first, hash) = (bytes.first() == Some(&b':'), memchr::memchr(b'#', bytes).is_some());
-    Ok(Text { bytes: bytes.len(), colon_first, hash })
+    Ok(MeasuredText { bytes: bytes.len(), colon_first, hash })
 }
 
 /// What stands for an authority that is no host; `None`: it is one, or the framework judges it. `string`: its value as it
@@ -313,13 +313,13 @@ fn length_of(bytes: usize) -> Vec<u8> {
 }
 
 /// What a string in Huffman code becomes.
-fn unpacked(bytes: &[u8]) -> Result<Text, Broken> {
+fn unpacked(bytes: &[u8]) -> Result<MeasuredText, Broken> {
     unpack(bytes, |_| {})
 }
 
 /// The same, with each byte told; a symbol that is not printable ASCII as 0xff.
-fn unpack(bytes: &[u8], mut tell: impl FnMut(u8)) -> Result<Text, Broken> {
-    let mut text = Text::default();
+fn unpack(bytes: &[u8], mut tell: impl FnMut(u8)) -> Result<MeasuredText, Broken> {
+    let mut text = MeasuredText::default();
     let mut bytes = bytes.iter();
     // The next bits, from the top; below them ones, as padding is.
     let (mut window, mut filled) = (u64::MAX, 0_u32);

@@ -19,13 +19,18 @@ use crate::profiles::{LegacyReport, Profile, TokenPlace};
 const FIREHOSE_REQUEST_LIMIT_BYTES: usize = 256;
 
 /// How an ask came out, and where its token may stand besides the usual headers.
-pub(super) struct Found {
+pub(super) struct FoundReport {
     pub kind: RequestKind,
     pub token: TokenPlace,
 }
 
 /// Finds the legacy report that a POST to `inner` stands for; `None` if it is none.
-pub(super) fn ask(parts: &Parts, profile: &Profile, inner: &str, app: Option<AppPath>) -> Result<Option<Found>, Fault> {
+pub(super) fn ask(
+    parts: &Parts,
+    profile: &Profile,
+    inner: &str,
+    app: Option<AppPath>,
+) -> Result<Option<FoundReport>, Fault> {
     let (row, taken, protocol) = match profile.legacy_grpc(inner) {
         Some(row) => (row, read::takes_grpc(parts).then_some(media_type::GRPC), Protocol::Grpc),
         None => {
@@ -45,7 +50,7 @@ pub(super) fn ask(parts: &Parts, profile: &Profile, inner: &str, app: Option<App
             RequestKind::Legacy(report(row, protocol, media_type, patience, app))
         }
     };
-    Ok(Some(Found { kind: ask, token: row.token }))
+    Ok(Some(FoundReport { kind: ask, token: row.token }))
 }
 
 fn report(

@@ -99,10 +99,13 @@ fn read_in(
     let canonical = if is_home { site::HOME.to_owned() } else { path::join(words.iter().copied()) };
     // The path may be spelled in another way than the one that was glimpsed.
     let dialect = site::dialect(&canonical).unwrap_or(dialect);
-    let legacy::Found { kind: mut ask, token } = match words.as_slice() {
+    let legacy::FoundReport { kind: mut ask, token } = match words.as_slice() {
         [".lightkeeper", words @ ..] if connection.listener.serves.web && *words != ["whoami"] => {
             let asked = site::ask(&parts.method, words, is_home, query, cookies.login)?;
-            legacy::Found { kind: asked.map_or(RequestKind::Unknown, RequestKind::Site), token: TokenPlace::Header }
+            legacy::FoundReport {
+                kind: asked.map_or(RequestKind::Unknown, RequestKind::Site),
+                token: TokenPlace::Header,
+            }
         }
         _ => ask(parts, connection, profile, &words, &canonical, query)?,
     };
@@ -293,8 +296,8 @@ fn ask(
     words: &[&str],
     canonical: &str,
     query: Vec<(String, String)>,
-) -> Result<legacy::Found, Fault> {
-    let found = |ask| Ok(legacy::Found { kind: ask, token: TokenPlace::Header });
+) -> Result<legacy::FoundReport, Fault> {
+    let found = |ask| Ok(legacy::FoundReport { kind: ask, token: TokenPlace::Header });
     let serves = connection.listener.serves;
     if let Some((organization, rest)) = profile.query_path(words).filter(|_| serves.query) {
         return query_ask(parts, profile, organization, rest, query).and_then(found);

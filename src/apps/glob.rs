@@ -31,11 +31,11 @@ enum Rest {
         crosses: bool,
         tail: Vec<u8>,
     },
-    Steps(Vec<Step>),
+    Steps(Vec<GlobStep>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum GlobStep {
     Byte(u8),
     Within,
     Across,
@@ -91,12 +91,12 @@ impl Glob {
             .iter()
             .skip(1)
             .map(|step| match step {
-                Step::Byte(byte) => Some(*byte),
-                Step::Within | Step::Across => None,
+                GlobStep::Byte(byte) => Some(*byte),
+                GlobStep::Within | GlobStep::Across => None,
             })
             .collect();
         match tail {
-            Some(tail) => Rest::Wildcard { crosses: steps.first() == Some(&Step::Across), tail },
+            Some(tail) => Rest::Wildcard { crosses: steps.first() == Some(&GlobStep::Across), tail },
             None => Rest::Steps(steps),
         }
     }
@@ -140,10 +140,10 @@ impl Glob {
             (false, false) => {}
         }
         let (one, two) = (steps(&self.text), steps(&other.text));
-        let admits = |step: &Step, byte: u8| match step {
-            Step::Byte(own) => *own == byte,
-            Step::Within => byte != self.separator,
-            Step::Across => true,
+        let admits = |step: &GlobStep, byte: u8| match step {
+            GlobStep::Byte(own) => *own == byte,
+            GlobStep::Within => byte != self.separator,
+            GlobStep::Across => true,
         };
         // A place `(a, b)`: some text accounts for the first `a` steps of the one and the first `b` of the other.
         let mut seen = vec![false; (one.len() + 1) * (two.len() + 1)];
@@ -155,17 +155,17 @@ impl Glob {
             }
             match (one.get(a), two.get(b)) {
                 (None, None) => return true,
-                (Some(Step::Byte(byte)), Some(step)) if admits(step, *byte) => {
-                    open.push((a + 1, b + usize::from(matches!(step, Step::Byte(_)))));
+                (Some(GlobStep::Byte(byte)), Some(step)) if admits(step, *byte) => {
+                    open.push((a + 1, b + usize::from(matches!(step, GlobStep::Byte(_)))));
                 }
-                (Some(step), Some(Step::Byte(byte))) if admits(step, *byte) => open.push((a, b + 1)),
+                (Some(step), Some(GlobStep::Byte(byte))) if admits(step, *byte) => open.push((a, b + 1)),
                 _ => {}
             }
             // A wildcard may stand for nothing more.
-            if matches!(one.get(a), Some(Step::Within | Step::Across)) {
+            if matches!(one.get(a), Some(GlobStep::Within | GlobStep::Across)) {
                 open.push((a + 1, b));
             }
-            if matches!(two.get(b), Some(Step::Within | Step::Across)) {
+            if matches!(two.get(b), Some(GlobStep::Within | GlobStep::Across)) {
                 open.push((a, b + 1));
             }
         }
@@ -174,16 +174,16 @@ impl Glob {
 
     /// Follows all ways through the pattern at once: bit `n` of the state says that the first `n` steps can account for
     /// the text so far. Each byte visits each set bit once.
-    fn walk(&self, steps: &[Step], text: &[u8]) -> bool {
-        let mut state = States::default();
+    fn walk(&self, steps: &[GlobStep], text: &[u8]) -> bool {
+        let mut state = StateSet::default();
         state.reach(0, steps);
         for byte in text {
-            let mut next = States::default();
+            let mut next = StateSet::default();
             for at in state.set() {
                 match steps.get(at) {
-                    Some(Step::Byte(expected)) if expected == byte => next.reach(at + 1, steps),
-                    Some(Step::Within) if *byte != self.separator => next.reach(at, steps),
-                    Some(Step::Across) => next.reach(at, steps),
+                    Some(GlobStep::Byte(expected)) if expected == byte => next.reach(at + 1, steps),
+                    Some(GlobStep::Within) if *byte != self.separator => next.reach(at, steps),
+                    Some(GlobStep::Across) => next.reach(at, steps),
                     _ => {}
                 }
             }
@@ -196,32 +196,32 @@ impl Glob {
     }
 }
 
-fn steps(text: &str) -> Vec<Step> {
+fn steps(text: &str) -> Vec<GlobStep> {
     let mut steps = Vec::with_capacity(text.len());
     let mut bytes = text.bytes().peekable();
     while let Some(byte) = bytes.next() {
         steps.push(match byte {
-            b'*' if bytes.next_if_eq(&b'*').is_some() => Step::Across,
-            b'*' => Step::Within,
-            byte => Step::Byte(byte),
+            b'*' if bytes.next_if_eq(&b'*').is_some() => GlobStep::Across,
+            b'*' => GlobStep::Within,
+            byte => GlobStep::Byte(byte),
         });
     }
     steps
 }
 
 #[derive(Default)]
-struct States([u64; WORDS]);
+struct StateSet([u64; WORDS]);
 
-impl States {
+impl StateSet {
     /// Sets a state, and those that follow it without a byte: a wildcard may stand for nothing.
-    fn reach(&mut self, at: usize, steps: &[Step]) {
+    fn reach(&mut self, at: usize, steps: &[GlobStep]) {
         let mut at = at;
         loop {
             if let Some(word) = self.0.get_mut(at / 64) {
                 *word |= 1 << (at % 64);
             }
             match steps.get(at) {
-                Some(Step::Within | Step::Across) => at += 1,
+                Some(GlobStep::Within | GlobStep::Across) => at += 1,
                 _ => return,
             }
         }

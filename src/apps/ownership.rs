@@ -89,7 +89,7 @@ pub struct Unclear;
 
 /// What was found so far.
 #[derive(Default)]
-struct Search<'a> {
+struct OwnerSearch<'a> {
     best: Option<&'a Rule>,
     /// The most specific rule that an ambiguous attribute might fit.
     doubt: Option<Claim>,
@@ -126,7 +126,7 @@ impl Ownership {
 
     /// The owner of a resource with these attributes; `None`: no app claims it.
     pub fn owner<'m>(&self, marks: &dyn Fn(&str) -> Mark<'m>) -> Result<Option<Owner<'_>>, Unclear> {
-        let mut search = Search::default();
+        let mut search = OwnerSearch::default();
         self.search(&self.services, SERVICE_NAME, marks, &mut search);
         for (name, filed) in &self.marks {
             self.search(filed, name, marks, &mut search);
@@ -144,7 +144,7 @@ impl Ownership {
         filed: &'a Filed,
         name: &str,
         marks: &dyn Fn(&str) -> Mark<'m>,
-        search: &mut Search<'a>,
+        search: &mut OwnerSearch<'a>,
     ) {
         let Some(highest) = filed.highest else { return };
         match marks(name) {
@@ -173,7 +173,7 @@ impl Filed {
     }
 }
 
-impl<'a> Search<'a> {
+impl<'a> OwnerSearch<'a> {
     /// Takes the rule if it fits and is more specific than what was found; `name` is what it was filed under.
     fn consider<'m>(&mut self, rule: &'a Rule, name: &str, text: &str, marks: &dyn Fn(&str) -> Mark<'m>) {
         if self.best.is_some_and(|best| best.claim() >= rule.claim()) {

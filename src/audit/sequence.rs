@@ -47,7 +47,7 @@ pub fn beside(audit: &Path) -> PathBuf {
 
 /// What the file beside says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kept {
+struct LastNumber {
     /// Each number below may have been given.
     below: u64,
     /// Each number below was given.
@@ -85,7 +85,7 @@ impl Sequence {
     pub fn take(&mut self) -> io::Result<u64> {
         if self.next >= self.end {
             let end = self.next.saturating_add(BLOCK);
-            self.keep(Kept { below: end, clean: false })?;
+            self.keep(LastNumber { below: end, clean: false })?;
             self.end = end;
         }
         let number = self.next;
@@ -95,12 +95,12 @@ impl Sequence {
 
     /// Gives the rest of the block back. Best effort: without it the next start tells of a gap.
     pub fn close(&mut self) {
-        if self.keep(Kept { below: self.next, clean: true }).is_ok() {
+        if self.keep(LastNumber { below: self.next, clean: true }).is_ok() {
             self.end = self.next;
         }
     }
 
-    fn keep(&mut self, kept: Kept) -> io::Result<()> {
+    fn keep(&mut self, kept: LastNumber) -> io::Result<()> {
         let Some(state) = &mut self.state else { return Ok(()) };
         // One length for every number: the line is written over the one before, and never cut.
         let word = if kept.clean { "ended" } else { "taken" };
@@ -163,7 +163,7 @@ fn keeps(audit: &Path) -> bool {
 }
 
 /// `None`: nothing was kept yet.
-fn read(state: &mut File) -> Result<Option<Kept>, String> {
+fn read(state: &mut File) -> Result<Option<LastNumber>, String> {
     let mut text = String::new();
     state.take(STATE_LIMIT_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.is_empty() {
@@ -176,7 +176,7 @@ fn read(state: &mut File) -> Result<Option<Kept>, String> {
             _ => return None,
         };
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        Some(Kept { below: number.parse().ok().filter(|_| digits)?, clean })
+        Some(LastNumber { below: number.parse().ok().filter(|_| digits)?, clean })
     });
     let words = "it must hold a number above that of every record, and `ended`, as in `00000000000000000042 ended`";
     kept.map(Some).ok_or_else(|| words.to_owned())
@@ -184,13 +184,13 @@ fn read(state: &mut File) -> Result<Option<Kept>, String> {
 
 /// Where numbers go on, and what is left out. `last`: of the last record in the audit file, which may be another one than the
 /// last that was written, because files are rotated away and put back.
-fn go_on(kept: Option<Kept>, last: Option<u64>) -> (u64, Option<Gap>) {
+fn go_on(kept: Option<LastNumber>, last: Option<u64>) -> (u64, Option<Gap>) {
     let after = last.map_or(0, |last| last.saturating_add(1));
     match kept {
         // Written before numbers were kept, or the file beside was taken away.
         None => (after, None),
-        Some(Kept { below, clean: true }) => (below.max(after), None),
-        Some(Kept { below, clean: false }) => {
+        Some(LastNumber { below, clean: true }) => (below.max(after), None),
+        Some(LastNumber { below, clean: false }) => {
             let next = below.max(after);
             // Within the block that was taken, the last record tells where the gap begins, if it is there.
             let first = if after.saturating_add(BLOCK) > below { after } else { below.saturating_sub(BLOCK) };
@@ -220,7 +220,7 @@ mod tests {
     /// a crash leaves out is told, and nothing else is.
     #[test]
     fn numbers_never_go_back() {
-        let kept = |below, clean| Some(Kept { below, clean });
+        let kept = |below, clean| Some(LastNumber { below, clean });
         let gap = |first, last| Some(Gap { first, last });
         for (state, last, expected) in [
             (None, None, (0, None)),

@@ -32,7 +32,7 @@ const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries on a broken sink.
 const RETRY: Duration = Duration::from_millis(250);
 
-enum Entry {
+enum QueueEntry {
     Record(Box<Record>, Room),
     Reopen,
     Stop,
@@ -40,7 +40,7 @@ enum Entry {
 
 /// The front of the trail; shared by all calls.
 pub struct Trail {
-    queue: mpsc::Sender<Entry>,
+    queue: mpsc::Sender<QueueEntry>,
     /// What records in the queue, and those to come for which a slot is held, may take.
     memory: Arc<Budget>,
     /// The same, counted in records, of calls alone.
@@ -77,7 +77,7 @@ impl Health {
 }
 
 /// A place in the queue, kept for one call's record, with as much memory as a record takes at least.
-pub struct Slot(OwnedPermit<Entry>, Room);
+pub struct Slot(OwnedPermit<QueueEntry>, Room);
 
 /// What a record, or one to come, takes of the queue.
 struct Room {
@@ -200,7 +200,7 @@ impl Trail {
     }
 
     fn send(&self, room: Option<Room>, record: Record) {
-        let sent = room.map(|room| self.queue.try_send(Entry::Record(Box::new(record), room)));
+        let sent = room.map(|room| self.queue.try_send(QueueEntry::Record(Box::new(record), room)));
         if !matches!(sent, Some(Ok(()))) {
             self.health.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -215,20 +215,20 @@ impl Trail {
         } else if record.bytes() > SMALL_BYTES {
             record.shrink();
         }
-        permit.send(Entry::Record(Box::new(record), room));
+        permit.send(QueueEntry::Record(Box::new(record), room));
     }
 
     /// Opens the file anew, after it was rotated away.
     pub fn reopen(&self) {
         // A full queue means that the sink is behind; the next reload asks again.
-        let _ = self.queue.try_send(Entry::Reopen);
+        let _ = self.queue.try_send(QueueEntry::Reopen);
     }
 
     /// Writes what is queued and ends the thread; waits at most about `patience`.
     pub fn close(&self, patience: Duration) {
         let Some(writer) = self.writer.lock().take() else { return };
         let until = std::time::Instant::now() + patience;
-        while self.queue.try_send(Entry::Stop).is_err() && std::time::Instant::now() < until {
+        while self.queue.try_send(QueueEntry::Stop).is_err() && std::time::Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
         }
         while !writer.is_finished() && std::time::Instant::now() < until {
@@ -249,7 +249,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, mut entries: mpsc::Receiver<Entry>) {
+    fn run(mut self, mut entries: mpsc::Receiver<QueueEntry>) {
         let mut batch = Vec::with_capacity(BATCH_RECORDS);
         let mut lines = Vec::new();
         // What the lines take; given back once they are written.
@@ -260,7 +260,7 @@ impl Writer {
             let mut numbered = true;
             for entry in batch.drain(..) {
                 match entry {
-                    Entry::Record(mut record, room) => {
+                    QueueEntry::Record(mut record, room) => {
                         held.push(room);
                         // One try for each batch, because it waits.
                         let seq = if numbered { self.number() } else { None };
@@ -276,13 +276,13 @@ impl Writer {
                             count += 1;
                         }
                     }
-                    Entry::Reopen => {
+                    QueueEntry::Reopen => {
                         self.write(&mut lines, &mut count);
                         if let Err(error) = self.sink.reopen() {
                             tracing::error!(%error, "audit file cannot be reopened: the old one is kept");
                         }
                     }
-                    Entry::Stop => stop = true,
+                    QueueEntry::Stop => stop = true,
                 }
             }
             self.write(&mut lines, &mut count);
@@ -350,7 +350,7 @@ impl Writer {
 
 /// Waits for records; false when there will be none. Callers pay for waking this thread, so it stays
 /// awake for a moment while records keep coming.
-fn next_batch(entries: &mut mpsc::Receiver<Entry>, batch: &mut Vec<Entry>) -> bool {
+fn next_batch(entries: &mut mpsc::Receiver<QueueEntry>, batch: &mut Vec<QueueEntry>) -> bool {
     for lull in [true, false] {
         while batch.len() < BATCH_RECORDS
             && let Ok(entry) = entries.try_recv()

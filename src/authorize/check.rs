@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::binding::{Binding, Effect, Places, UnknownServices, Window};
-use super::index::{Entry, SubjectIndex};
+use super::index::{IndexEntry, SubjectIndex};
 use super::permissions::{Expansion, PERMISSION_LIMIT};
 use super::plant::Planted;
 use super::quotas::Quotas;
@@ -27,7 +27,7 @@ use crate::profiles::Profile;
 
 /// What a policy is checked against.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct PolicySurroundings<'a> {
     pub profile: &'a Arc<Profile>,
     /// Our organization at the backend.
     pub organization: &'a str,
@@ -65,7 +65,7 @@ type Permissions = Vec<(Spanned<String>, Expansion)>;
 /// A check under way.
 pub(super) struct Checker<'a> {
     file: &'a Path,
-    pub around: Surroundings<'a>,
+    pub around: PolicySurroundings<'a>,
     found: Vec<Diagnostic>,
 }
 
@@ -83,7 +83,7 @@ impl Finding<'_> {
 impl Policy {
     /// Reads a policy. `text` stands in `file`, which is only named. There is a policy if no finding is an error;
     /// findings are in the file's order.
-    pub fn load(file: &Path, text: &str, around: &Surroundings<'_>) -> (Option<Policy>, Vec<Diagnostic>) {
+    pub fn load(file: &Path, text: &str, around: &PolicySurroundings<'_>) -> (Option<Policy>, Vec<Diagnostic>) {
         let raw: RawPolicy = match document::load(file, text) {
             Ok(raw) => raw,
             Err(found) => return (None, found),
@@ -143,7 +143,7 @@ impl Checker<'_> {
         }
         self.unreached(&tree, &bindings, &planted.places, &scopes);
         let entries = bindings.iter().zip(0..).flat_map(|(binding, place)| {
-            binding.subjects.iter().map(move |subject| Entry { binding: place, subject: subject.clone() })
+            binding.subjects.iter().map(move |subject| IndexEntry { binding: place, subject: subject.clone() })
         });
         let index = SubjectIndex::build(entries.collect());
         let ownership = Ownership::of(&tree);

@@ -13,7 +13,7 @@ use crate::identify::{ClaimPath, Facts, Method};
 
 /// A subject and the number of the binding that it belongs to.
 #[derive(Debug)]
-pub struct Entry {
+pub struct IndexEntry {
     pub binding: u32,
     pub subject: Subject,
 }
@@ -21,30 +21,30 @@ pub struct Entry {
 /// All subjects of a policy.
 #[derive(Debug, Default)]
 pub struct SubjectIndex {
-    any: Vec<Entry>,
-    certificates: Fields,
-    client_tokens: Fields,
-    issuers: ahash::HashMap<Arc<str>, Fields>,
+    any: Vec<IndexEntry>,
+    certificates: FiledSubjects,
+    client_tokens: FiledSubjects,
+    issuers: ahash::HashMap<Arc<str>, FiledSubjects>,
 }
 
-type Exact = ahash::HashMap<String, Vec<Entry>>;
+type Exact = ahash::HashMap<String, Vec<IndexEntry>>;
 
 /// The subjects of one issuer (or of certificates, and of SPIFFE IDs without one), each filed once, under the first of these
 /// that it names.
 #[derive(Debug, Default)]
-struct Fields {
+struct FiledSubjects {
     groups: Exact,
     subjects: Exact,
     claims: BTreeMap<ClaimPath, Exact>,
     hosts: Exact,
     names: Exact,
-    spiffe: Prefixes<Entry>,
-    globs: Prefixes<Entry>,
-    rest: Vec<Entry>,
+    spiffe: Prefixes<IndexEntry>,
+    globs: Prefixes<IndexEntry>,
+    rest: Vec<IndexEntry>,
 }
 
 impl SubjectIndex {
-    pub fn build(entries: Vec<Entry>) -> Self {
+    pub fn build(entries: Vec<IndexEntry>) -> Self {
         let mut index = SubjectIndex::default();
         for entry in entries {
             if entry.subject.any {
@@ -59,12 +59,12 @@ impl SubjectIndex {
         }
         index.certificates.settle();
         index.client_tokens.settle();
-        index.issuers.values_mut().for_each(Fields::settle);
+        index.issuers.values_mut().for_each(FiledSubjects::settle);
         index
     }
 
     /// Hands every entry that may match to `visit`; an entry may come more than once.
-    pub fn candidates<'a>(&'a self, facts: &Facts, mut visit: impl FnMut(&'a Entry)) {
+    pub fn candidates<'a>(&'a self, facts: &Facts, mut visit: impl FnMut(&'a IndexEntry)) {
         self.any.iter().for_each(&mut visit);
         let fields = match facts.method {
             Method::Mtls => Some(&self.certificates),
@@ -84,8 +84,8 @@ impl SubjectIndex {
     }
 }
 
-impl Fields {
-    fn file(&mut self, entry: Entry) {
+impl FiledSubjects {
+    fn file(&mut self, entry: IndexEntry) {
         let Subject { subject, group, claims, spiffe, dns, x509_subject, .. } = &entry.subject;
         let literal =
             |glob: &Option<Glob>| glob.as_ref().filter(|glob| glob.is_literal()).map(|glob| glob.as_str().to_owned());
@@ -118,7 +118,7 @@ impl Fields {
         self.globs.settle();
     }
 
-    fn candidates<'a>(&'a self, facts: &Facts, visit: &mut impl FnMut(&'a Entry)) {
+    fn candidates<'a>(&'a self, facts: &Facts, visit: &mut impl FnMut(&'a IndexEntry)) {
         self.rest.iter().for_each(&mut *visit);
         look_up(&self.subjects, &facts.subject, visit);
         self.globs.candidates(&facts.subject, visit);
@@ -142,14 +142,14 @@ impl Fields {
         look_up(&self.names, &certificate.subject, visit);
     }
 
-    fn candidates_by_id<'a>(&'a self, facts: &Facts, visit: &mut impl FnMut(&'a Entry)) {
+    fn candidates_by_id<'a>(&'a self, facts: &Facts, visit: &mut impl FnMut(&'a IndexEntry)) {
         if let Some(id) = facts.spiffe_id() {
             self.spiffe.candidates(id, visit);
         }
     }
 }
 
-fn look_up<'a>(exact: &'a Exact, key: &str, visit: &mut impl FnMut(&'a Entry)) {
+fn look_up<'a>(exact: &'a Exact, key: &str, visit: &mut impl FnMut(&'a IndexEntry)) {
     if exact.is_empty() {
         return;
     }

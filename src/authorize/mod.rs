@@ -22,7 +22,7 @@ mod view;
 
 pub use assign::{Assignment, By};
 pub use binding::Effect;
-pub use check::{CertificateAuthority, Surroundings, TrustDomainIssuer};
+pub use check::{CertificateAuthority, PolicySurroundings, TrustDomainIssuer};
 pub use decide::{Considered, Target, Verdict};
 pub use permit::{Denial, Permit};
 pub use raw::policy_schema;

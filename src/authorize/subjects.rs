@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::{CertificateAuthority, Checker, Surroundings, TrustDomainIssuer};
+use super::check::{CertificateAuthority, Checker, PolicySurroundings, TrustDomainIssuer};
 use super::raw::{RawClaimValue, RawSubject};
 use super::subject::{ClaimValue, IssuerName, Subject};
 use crate::apps::Glob;
@@ -253,7 +253,7 @@ impl Checker<'_> {
 }
 
 /// The issuer of JWT-SVIDs that a subject names.
-fn own_trust_domain<'a>(around: &Surroundings<'a>, subject: &Subject) -> Option<&'a TrustDomainIssuer> {
+fn own_trust_domain<'a>(around: &PolicySurroundings<'a>, subject: &Subject) -> Option<&'a TrustDomainIssuer> {
     let Some(IssuerName::Oidc(issuer)) = &subject.issuer else { return None };
     around.trust_domains.iter().find(|one| one.name == **issuer)
 }

@@ -46,7 +46,7 @@ bindings:
 fn load(text: &str) -> Policy {
     let profile = Profile::lightstep();
     let issuers = ["okta".to_owned()];
-    let around = Surroundings {
+    let around = PolicySurroundings {
         profile: &profile,
         organization: "acme",
         issuers: &issuers,

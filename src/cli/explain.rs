@@ -31,7 +31,7 @@ use crate::reason::Reason;
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The result of each stage, in the order of a request.
-struct Story {
+struct Explanation {
     stages: Stages,
     allowed: bool,
 }
@@ -68,13 +68,13 @@ pub fn explain(arguments: &ExplainArguments) -> ExitCode {
     }
 }
 
-async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> Result<Story, String> {
+async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> Result<Explanation, String> {
     let (Some(checked), Some(policy)) = (&loaded.checked, &loaded.policy) else {
         return Err("the configuration is not complete".to_owned());
     };
     let profile = &loaded.profile;
     let parts = request(arguments, profile)?;
-    let mut story = Story { stages: Vec::new(), allowed: false };
+    let mut story = Explanation { stages: Vec::new(), allowed: false };
     let assertions: Vec<_> = checked.issuers.iter().filter_map(|issuer| issuer.header.clone()).collect();
     let (caller, call) = match explain::read(&parts, profile, &assertions, &checked.limits) {
         Ok(read) => read,
@@ -240,7 +240,7 @@ fn speaks_for(authority: &ClientAuthority) -> Value {
     })
 }
 
-impl Story {
+impl Explanation {
     /// The stage that refuses is the last; the story so far is the explanation.
     fn refuse(mut self, stage: &'static str, reason: Reason) -> Self {
         self.stages.push((stage, json!({ "reason": reason })));
@@ -248,7 +248,7 @@ impl Story {
     }
 }
 
-fn print(story: &Story, output: Output) {
+fn print(story: &Explanation, output: Output) {
     let decision = if story.allowed { "allow" } else { "deny" };
     match output {
         Output::Json => {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::authorize::{Policy, Surroundings};
+use crate::authorize::{Policy, PolicySurroundings};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{self, Checked, Glance, LogSettings, WayOut};
 use crate::document::Diagnostic;
@@ -127,7 +127,7 @@ fn read_policy(around: &Glance, clock: &Clock, findings: &mut Vec<Diagnostic>) -
             return None;
         }
     };
-    let surroundings = Surroundings {
+    let surroundings = PolicySurroundings {
         profile: &around.profile,
         organization: &around.organization,
         issuers: &around.issuers,

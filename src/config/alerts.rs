@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::egress::{own, route};
 use super::limits::{duration_between, hours};
 use super::raw::{RawProxy, RawSecret};
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use super::vault::{reference, secret};
 use crate::document::quantity::RawDuration;
 use crate::document::{Entries, Spanned, name};
@@ -85,7 +85,7 @@ pub struct RawAlertFields {
     pub time: Option<Spanned<String>>,
 }
 
-pub fn alerts(report: &mut Report<'_>, raw: &RawAlerts, egress: &Egress) -> AlertSettings {
+pub fn alerts(report: &mut ConfigFindings<'_>, raw: &RawAlerts, egress: &Egress) -> AlertSettings {
     let mut destinations = Vec::new();
     for (key, given) in &raw.destinations {
         let own_name = report.own_name(key, "alerts.destinations.…");
@@ -130,7 +130,7 @@ pub fn alerts(report: &mut Report<'_>, raw: &RawAlerts, egress: &Egress) -> Aler
 
 type Parts = (DestinationUrl, Option<std::path::PathBuf>, Option<DestinationHeader>);
 
-fn destination(report: &mut Report<'_>, key: &Spanned<String>, raw: &RawDestination) -> Option<Parts> {
+fn destination(report: &mut ConfigFindings<'_>, key: &Spanned<String>, raw: &RawDestination) -> Option<Parts> {
     let subject = |part: &str| format!("alerts.destinations.{}.{part}", key.value);
     let url = match (&raw.url, &raw.url_from) {
         (Some(url), None) => match PostAddress::parse(&url.value) {
@@ -168,7 +168,7 @@ fn destination(report: &mut Report<'_>, key: &Spanned<String>, raw: &RawDestinat
     Some((url?, ca, header))
 }
 
-fn header(report: &mut Report<'_>, raw: &RawDestinationHeader, subject: &str) -> Option<DestinationHeader> {
+fn header(report: &mut ConfigFindings<'_>, raw: &RawDestinationHeader, subject: &str) -> Option<DestinationHeader> {
     let parsed = HeaderName::from_bytes(raw.name.value.as_bytes()).ok();
     let named = parsed.filter(|parsed| DestinationHeader::may_be(parsed) && !raw.name.value.contains('_'));
     if named.is_none() {

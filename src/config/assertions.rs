@@ -4,12 +4,12 @@
 //! which names mean something else, which `accept` says. Invariant: a name is repeated only if it is one.
 
 use super::issuers::RawIssuer;
-use super::report::Report;
+use super::report::ConfigFindings;
 use crate::accept::{AssertionHeader, AssertionHeaderFault, ListenerSettings};
 use crate::document::{Spanned, name};
 
 /// The header that an issuer names.
-pub fn header(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<AssertionHeader> {
+pub fn header(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<AssertionHeader> {
     let fault = match AssertionHeader::parse(&at.value) {
         Ok(header) => return Some(header),
         Err(fault) => fault,
@@ -40,7 +40,7 @@ pub fn header(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> O
 }
 
 /// Warns where no listener knows of the proxy that writes such a header.
-pub fn check_proxies(report: &mut Report<'_>, raw: &[RawIssuer], listeners: &[ListenerSettings]) {
+pub fn check_proxies(report: &mut ConfigFindings<'_>, raw: &[RawIssuer], listeners: &[ListenerSettings]) {
     let knows_a_proxy = |listener: &ListenerSettings| {
         let clients = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref());
         listener.front.forwarded.is_some()

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::raw::RawUpstreams;
-use super::report::Report;
+use super::report::ConfigFindings;
 use crate::document::{Spanned, name};
 use crate::profiles::Profile;
 
@@ -31,7 +31,7 @@ impl JsonSchema for RawProfile {
 
 /// The profile of all upstreams. A name that is not known has been refused with the file's form; the first known one stands
 /// in for it, so that the rest of the file can be checked.
-pub fn profile(report: &mut Report<'_>, upstreams: &RawUpstreams) -> Arc<Profile> {
+pub fn profile(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams) -> Arc<Profile> {
     let doors = [
         ("ingest", &upstreams.ingest),
         ("query", &upstreams.query),

@@ -14,7 +14,7 @@ use super::expiry::Dated;
 use super::raw::{
     RawAudit, RawConfig, RawListener, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream,
 };
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use super::webhooks::{self, PlacedWebhook};
 use super::{
     alerts, assertions, backend, client_ca, egress, ingest, issuers, limits, listeners, query, upstreams, vault, web,
@@ -192,7 +192,7 @@ impl Checked {
 
 /// Checks everything but the contents of other files. `None` if an error was found; either way the
 /// findings and the named files stand in `report`.
-pub fn build(report: &mut Report<'_>, raw: &RawConfig) -> Option<Checked> {
+pub fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
     let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
     client_ca::across(report, raw, &listeners);
@@ -276,7 +276,7 @@ fn serves(raw: &RawConfig, service: RawService) -> bool {
 }
 
 /// Checks that join parts of the file.
-fn joined(report: &mut Report<'_>, raw: &RawConfig, profile: &Profile) {
+fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
     let (ingest, query) = (&profile.addresses.ingest, &profile.addresses.query);
     let upstreams = &raw.upstreams;
     let reports = upstreams.collector.is_some() && upstreams.logs.is_some();
@@ -316,7 +316,7 @@ fn joined(report: &mut Report<'_>, raw: &RawConfig, profile: &Profile) {
     }
 }
 
-fn audit(report: &mut Report<'_>, raw: &RawAudit, limits: &Limits) -> Option<AuditSettings> {
+fn audit(report: &mut ConfigFindings<'_>, raw: &RawAudit, limits: &Limits) -> Option<AuditSettings> {
     let file = raw.file.as_ref().map(|given| report.path(given, "audit.file", Content::Created));
     // Bodies keep the most of the memory, whatever waits for the disk; a few calls find room in any case.
     let default = (limits.buffered_total_bytes / 16).clamp(64 << 10, 16 << 20);
@@ -363,7 +363,7 @@ fn threads(given: Option<u32>) -> usize {
 }
 
 /// The configuration and all files that it names, except those that the gateway writes itself.
-fn watched(report: &Report<'_>) -> Vec<PathBuf> {
+fn watched(report: &ConfigFindings<'_>) -> Vec<PathBuf> {
     let mut files = vec![report.file().to_owned()];
     for named in &report.named {
         let has_file = !matches!(named.content, Content::Created) && !named.path.as_os_str().is_empty();

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::report::Report;
+use super::report::ConfigFindings;
 use crate::document::Spanned;
 use crate::identify::ClaimPath;
 
@@ -77,7 +77,7 @@ impl JsonSchema for RawNames {
 
 /// One claim's name or pointer; `None`: it was reported.
 pub fn claim(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     given: Option<&Spanned<String>>,
     subject: &str,
     default: &str,
@@ -98,7 +98,11 @@ pub fn claim(
 }
 
 /// The claims that may name the subject, in their order.
-pub fn subject_claims(report: &mut Report<'_>, given: Option<&Spanned<RawNames>>, subject: &str) -> Vec<ClaimPath> {
+pub fn subject_claims(
+    report: &mut ConfigFindings<'_>,
+    given: Option<&Spanned<RawNames>>,
+    subject: &str,
+) -> Vec<ClaimPath> {
     let Some(given) = given else { return ClaimPath::parse("sub").into_iter().collect() };
     let several = match &given.value {
         RawNames::One(text) => {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
 use super::raw::{RawConfig, RawDemand, RawTls};
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use crate::accept::{ClientAuthority, ClientCertificates, ListenerSettings};
 use crate::apps::Glob;
 use crate::document::{Diagnostic, Spanned, name, names};
@@ -90,7 +90,7 @@ impl JsonSchema for RawClientCa {
 }
 
 /// Checks one listener's demands on clients. `None`: it was reported, or there are none.
-pub fn client_certificates(report: &mut Report<'_>, index: usize, raw: &RawTls) -> Option<ClientCertificates> {
+pub fn client_certificates(report: &mut ConfigFindings<'_>, index: usize, raw: &RawTls) -> Option<ClientCertificates> {
     let subject = |key: &str| format!("listeners[{index}].tls.{key}");
     let required = raw.client_certificate.as_ref().is_some_and(|demand| demand.value == RawDemand::Required);
     let given = raw.client_ca.as_ref()?;
@@ -140,7 +140,7 @@ fn optional<T, U>(given: &Option<T>, check: impl FnOnce(&T) -> Option<U>) -> Opt
     }
 }
 
-fn one(report: &mut Report<'_>, subject: &str, raw: &RawClientAuthority) -> Option<ClientAuthority> {
+fn one(report: &mut ConfigFindings<'_>, subject: &str, raw: &RawClientAuthority) -> Option<ClientAuthority> {
     let reserved = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
     let own_name = report.own_name(&raw.name, &format!("{subject}.name"));
     if reserved.contains(&raw.name.value.as_str()) {
@@ -154,7 +154,7 @@ fn one(report: &mut Report<'_>, subject: &str, raw: &RawClientAuthority) -> Opti
     Some(ClientAuthority { name: own_name?, file: file?, trust_domains, dns, crl: crl?, short: false })
 }
 
-fn trust_domain(report: &mut Report<'_>, given: &Spanned<String>) -> Option<String> {
+fn trust_domain(report: &mut ConfigFindings<'_>, given: &Spanned<String>) -> Option<String> {
     if is_trust_domain(&given.value) {
         return Some(given.value.clone());
     }
@@ -164,7 +164,7 @@ fn trust_domain(report: &mut Report<'_>, given: &Spanned<String>) -> Option<Stri
 }
 
 /// A pattern of host names, in lower case (RFC 4343).
-fn hosts(report: &mut Report<'_>, given: &Spanned<String>) -> Option<Glob> {
+fn hosts(report: &mut ConfigFindings<'_>, given: &Spanned<String>) -> Option<Glob> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte);
     let fault = match Glob::parse(&given.value.to_ascii_lowercase(), '.') {
         Ok(glob) if given.value.bytes().all(allowed) => return Some(glob),
@@ -176,7 +176,7 @@ fn hosts(report: &mut Report<'_>, given: &Spanned<String>) -> Option<Glob> {
 }
 
 /// Checks that join authorities of several listeners, and issuers.
-pub fn across(report: &mut Report<'_>, raw: &RawConfig, listeners: &[ListenerSettings]) {
+pub fn across(report: &mut ConfigFindings<'_>, raw: &RawConfig, listeners: &[ListenerSettings]) {
     let known: Vec<&ClientAuthority> = listeners.iter().flat_map(authorities).collect();
     let several = known.iter().any(|one| known.iter().any(|other| one.file != other.file || one.short != other.short));
     let mut seen: Vec<&ClientAuthority> = Vec::new();
@@ -220,7 +220,7 @@ pub fn across(report: &mut Report<'_>, raw: &RawConfig, listeners: &[ListenerSet
 }
 
 /// Warns of two authorities that may speak for one name: a policy that names no `issuer` takes the word of either.
-fn overlap(report: &mut Report<'_>, at: &Spanned<String>, one: &ClientAuthority, other: &ClientAuthority) {
+fn overlap(report: &mut ConfigFindings<'_>, at: &Spanned<String>, one: &ClientAuthority, other: &ClientAuthority) {
     let domain = one.trust_domains.iter().find(|domain| other.trust_domains.contains(domain));
     let hosts = one.dns.iter().find_map(|mine| Some((mine, other.dns.iter().find(|theirs| theirs.meets(mine))?)));
     let both = format!("the authorities {} and {} may both speak for", name(&other.name), name(&one.name));

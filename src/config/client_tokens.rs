@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::raw::RawClientToken;
-use super::report::Report;
+use super::report::ConfigFindings;
 use crate::accept::CLIENT_TOKEN_PREFIX;
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, Spanned, name, names, nearest};
@@ -18,17 +18,17 @@ use crate::identify::{ClientTokenHash, ClientTokenSettings};
 const LISTED_LIMIT: usize = 24;
 
 /// Line and column.
-type Place = (u64, u64);
+type LineColumn = (u64, u64);
 
 /// A checked client token, and where the file says what can only be judged later.
 #[derive(Clone, Debug)]
 pub struct PlacedClientToken {
     pub settings: ClientTokenSettings,
-    binding: Place,
-    until: Place,
+    binding: LineColumn,
+    until: LineColumn,
 }
 
-pub fn client_tokens(report: &mut Report<'_>, raw: &[RawClientToken]) -> Vec<PlacedClientToken> {
+pub fn client_tokens(report: &mut ConfigFindings<'_>, raw: &[RawClientToken]) -> Vec<PlacedClientToken> {
     let mut checked: Vec<PlacedClientToken> = Vec::new();
     for (index, token) in raw.iter().enumerate() {
         let Some(fresh) = one(report, index, token) else { continue };
@@ -49,7 +49,7 @@ pub fn client_tokens(report: &mut Report<'_>, raw: &[RawClientToken]) -> Vec<Pla
     checked
 }
 
-fn one(report: &mut Report<'_>, index: usize, raw: &RawClientToken) -> Option<PlacedClientToken> {
+fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawClientToken) -> Option<PlacedClientToken> {
     let subject = |key: &str| format!("client_tokens[{index}].{key}");
     let own_name = report.own_name(&raw.name, &subject("name"));
     let hash = hash(report, &raw.hash, &subject("hash"));
@@ -73,7 +73,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawClientToken) -> Option<Pl
     })
 }
 
-fn hash(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<ClientTokenHash> {
+fn hash(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<ClientTokenHash> {
     let read = ClientTokenHash::parse(&at.value);
     if read.is_none() {
         let hint = if at.value.starts_with(CLIENT_TOKEN_PREFIX) {
@@ -88,7 +88,7 @@ fn hash(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<
 }
 
 /// Unix seconds of an RFC 3339 time.
-fn time(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<i64> {
+fn time(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<i64> {
     let read = parse_time(&at.value);
     if read.is_none() {
         report.error_with_hint(at, format!("`{subject}` is no RFC 3339 time"), "write it as `2027-01-01T00:00:00Z`");

@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::exposure;
-use super::report::{Content, Named};
+use super::report::{Content, NamedFile};
 use crate::apps::AppPath;
 use crate::document::{self, Diagnostic, ReadFault};
 use crate::forward::PostAddress;
@@ -27,16 +27,16 @@ use crate::secret::{Secret, SecretFault, SecretRef};
 const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
 
 /// What is wrong with one file: the end of the sentence "`subject` …", and a hint.
-struct Fault(String, Option<String>);
+struct FileFault(String, Option<String>);
 
-impl From<&str> for Fault {
+impl From<&str> for FileFault {
     fn from(words: &str) -> Self {
-        Fault(words.to_owned(), None)
+        FileFault(words.to_owned(), None)
     }
 }
 
 /// Checks every named file.
-pub fn check(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
+pub fn check(file: &Path, named: &[NamedFile]) -> Vec<Diagnostic> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let single = named.iter().filter_map(|one| check_one(one, folder).err().map(|fault| placed(file, one, fault)));
     let exposed = named.iter().filter_map(|one| exposed(file, one));
@@ -45,7 +45,7 @@ pub fn check(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
 
 /// A secret that others on the machine can have, or choose: a warning; of a key with which identities or TLS sessions are made,
 /// an error.
-fn exposed(file: &Path, named: &Named) -> Option<Diagnostic> {
+fn exposed(file: &Path, named: &NamedFile) -> Option<Diagnostic> {
     let makes_others = match &named.content {
         Content::SessionKey(SecretRef::File(_)) | Content::Key { .. } => true,
         Content::Secret(SecretRef::File(_))
@@ -55,7 +55,7 @@ fn exposed(file: &Path, named: &Named) -> Option<Diagnostic> {
         _ => return None,
     };
     let exposure = exposure::of(&named.path)?;
-    let finding = placed(file, named, Fault(exposure.words().to_owned(), Some(exposure.hint().to_owned())));
+    let finding = placed(file, named, FileFault(exposure.words().to_owned(), Some(exposure.hint().to_owned())));
     if makes_others {
         return Some(finding);
     }
@@ -70,13 +70,13 @@ fn looked_for(path: &Path, folder: &Path) -> Option<String> {
 }
 
 /// What is wrong with a secret, and where it was looked for if it is not there.
-fn unread(fault: &SecretFault, path: &Path, folder: &Path) -> Fault {
+fn unread(fault: &SecretFault, path: &Path, folder: &Path) -> FileFault {
     let hint = matches!(fault, SecretFault::Unreadable(_)).then(|| looked_for(path, folder)).flatten();
-    Fault(fault.to_string(), hint)
+    FileFault(fault.to_string(), hint)
 }
 
 /// A secret that two apps have would let either's webhooks speak for the other.
-fn shared_webhooks(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
+fn shared_webhooks(file: &Path, named: &[NamedFile]) -> Vec<Diagnostic> {
     let mut owners: Vec<(Zeroizing<Vec<u8>>, &AppPath)> = Vec::new();
     let mut found = Vec::new();
     for one in named {
@@ -85,7 +85,7 @@ fn shared_webhooks(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
         match owners.iter().find(|(known, _)| ***known == *secret.expose()) {
             Some((_, owner)) if *owner != app => {
                 let words = format!("is the secret of app `{owner}` too");
-                found.push(placed(file, one, Fault(words, Some("give each app a secret of its own".to_owned()))));
+                found.push(placed(file, one, FileFault(words, Some("give each app a secret of its own".to_owned()))));
             }
             Some(_) => {}
             None => owners.push((Zeroizing::new(secret.expose().to_vec()), app)),
@@ -94,7 +94,7 @@ fn shared_webhooks(file: &Path, named: &[Named]) -> Vec<Diagnostic> {
     found
 }
 
-fn placed(file: &Path, named: &Named, Fault(words, hint): Fault) -> Diagnostic {
+fn placed(file: &Path, named: &NamedFile, FileFault(words, hint): FileFault) -> Diagnostic {
     let message = format!("`{}` {words}", named.subject);
     let diagnostic = Diagnostic::error(file, named.line, named.column, message);
     match hint {
@@ -103,7 +103,7 @@ fn placed(file: &Path, named: &Named, Fault(words, hint): Fault) -> Diagnostic {
     }
 }
 
-fn check_one(named: &Named, folder: &Path) -> Result<(), Fault> {
+fn check_one(named: &NamedFile, folder: &Path) -> Result<(), FileFault> {
     let unread = |fault: SecretFault| unread(&fault, &named.path, folder);
     match &named.content {
         Content::Secret(reference) => reference.read().map(drop).map_err(unread),
@@ -111,7 +111,7 @@ fn check_one(named: &Named, folder: &Path) -> Result<(), Fault> {
         Content::WebhookSecret { reference, .. } => match reference.read() {
             Ok(secret) if secret.expose().len() < WEBHOOK_SECRET_LEAST_BYTES => {
                 let hint = "make one with `openssl rand -hex 32`";
-                Err(Fault(format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"), Some(hint.to_owned())))
+                Err(FileFault(format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"), Some(hint.to_owned())))
             }
             Ok(_) => Ok(()),
             Err(fault) => Err(unread(fault)),
@@ -122,7 +122,7 @@ fn check_one(named: &Named, folder: &Path) -> Result<(), Fault> {
             Err(fault) => Err(unread(fault)),
         },
         Content::SecretUrl(reference) => match reference.read() {
-            Ok(url) => PostAddress::parse(&String::from_utf8_lossy(url.expose())).map(drop).map_err(Fault::from),
+            Ok(url) => PostAddress::parse(&String::from_utf8_lossy(url.expose())).map(drop).map_err(FileFault::from),
             Err(fault) => Err(unread(fault)),
         },
         Content::Created => created(&named.path),
@@ -145,8 +145,8 @@ fn tried(path: &Path) -> Option<String> {
 }
 
 /// The bytes of a file; `hint` says where it was looked for.
-fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let fault = |words: String| Fault(words, hint.clone());
+fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8>>, FileFault> {
+    let fault = |words: String| FileFault(words, hint.clone());
     let unreadable = |kind: ErrorKind| match kind {
         ErrorKind::NotFound => fault("names a file that does not exist".to_owned()),
         kind => fault(format!("names a file that cannot be read: {kind}")),
@@ -161,22 +161,22 @@ fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8>>, Fault> 
     })
 }
 
-fn session_key(secret: &Secret) -> Result<(), Fault> {
+fn session_key(secret: &Secret) -> Result<(), FileFault> {
     let hint = "make one with `openssl rand -base64 32`";
-    let wrong = || Fault("must be 32 bytes, written in base64 or hexadecimal".to_owned(), Some(hint.to_owned()));
+    let wrong = || FileFault("must be 32 bytes, written in base64 or hexadecimal".to_owned(), Some(hint.to_owned()));
     session_key_bytes(secret).map(drop).ok_or_else(wrong)
 }
 
-fn created(path: &Path) -> Result<(), Fault> {
+fn created(path: &Path) -> Result<(), FileFault> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         let hint = format!("create {}", document::path(folder));
-        return Err(Fault("stands in a folder that does not exist".to_owned(), Some(hint)));
+        return Err(FileFault("stands in a folder that does not exist".to_owned(), Some(hint)));
     }
     if path.is_dir() { Err("names a folder".into()) } else { Ok(()) }
 }
 
-fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileFault> {
     match pem::certificates(bytes) {
         Ok(chain) if chain.is_empty() => Err("holds no PEM certificate".into()),
         Ok(chain) => Ok(chain),
@@ -184,18 +184,18 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
     }
 }
 
-fn key(bytes: &[u8], certificate: &Path) -> Result<(), Fault> {
+fn key(bytes: &[u8], certificate: &Path) -> Result<(), FileFault> {
     let key = pem::private_key(bytes).map_err(|_| {
-        Fault("holds no PEM private key".to_owned(), Some("an encrypted key must be decrypted first".to_owned()))
+        FileFault("holds no PEM private key".to_owned(), Some("an encrypted key must be decrypted first".to_owned()))
     })?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let signer = provider.key_provider.load_private_key(key);
-    let signer = signer.map_err(|_| Fault::from("holds a private key of a kind that TLS cannot use"))?;
+    let signer = signer.map_err(|_| FileFault::from("holds a private key of a kind that TLS cannot use"))?;
     // What is wrong with the certificate itself is said at its own key.
     let Ok(chain) = read(certificate, None).and_then(|bytes| certificates(&bytes)) else { return Ok(()) };
     match CertifiedKey::new(chain, signer).keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(()),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(Fault(
+        Err(rustls::Error::InconsistentKeys(_)) => Err(FileFault(
             "does not belong to the certificate".to_owned(),
             Some("the server's own certificate must stand first in its file".to_owned()),
         )),
@@ -203,19 +203,19 @@ fn key(bytes: &[u8], certificate: &Path) -> Result<(), Fault> {
     }
 }
 
-fn trust(bytes: &[u8]) -> Result<(), Fault> {
+fn trust(bytes: &[u8]) -> Result<(), FileFault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(bytes)? {
-        roots.add(certificate).map_err(|_| Fault::from("holds a certificate that cannot be a trust anchor"))?;
+        roots.add(certificate).map_err(|_| FileFault::from("holds a certificate that cannot be a trust anchor"))?;
     }
     Ok(())
 }
 
-fn client_authority(bytes: &[u8], single: bool) -> Result<(), Fault> {
+fn client_authority(bytes: &[u8], single: bool) -> Result<(), FileFault> {
     trust(bytes)?;
     match signing_certificates(bytes) {
-        Err(why) => Err(Fault(format!("holds a certificate that is no authority: {why}"), None)),
-        Ok(count) if single && count > 1 => Err(Fault(
+        Err(why) => Err(FileFault(format!("holds a certificate that is no authority: {why}"), None)),
+        Ok(count) if single && count > 1 => Err(FileFault(
             format!("holds {count} authorities, and nothing says which of them may speak for what"),
             Some(
                 "write a list, with a file for each: `client_ca: [{ name: prod, file: prod-ca.pem, trust_domains: \
@@ -227,26 +227,26 @@ fn client_authority(bytes: &[u8], single: bool) -> Result<(), Fault> {
     }
 }
 
-fn revocations(bytes: &[u8]) -> Result<(), Fault> {
-    let lists = pem::revocation_lists(bytes).map_err(|_| Fault::from("is not well-formed PEM"))?;
+fn revocations(bytes: &[u8]) -> Result<(), FileFault> {
+    let lists = pem::revocation_lists(bytes).map_err(|_| FileFault::from("is not well-formed PEM"))?;
     if lists.is_empty() {
         return Err("holds no PEM revocation list".into());
     }
     for list in lists {
         x509_parser::parse_x509_crl(&list)
-            .map_err(|_| Fault::from("holds a revocation list that cannot be decoded"))?;
+            .map_err(|_| FileFault::from("holds a revocation list that cannot be decoded"))?;
     }
     Ok(())
 }
 
 /// RFC 7517 section 5: an object with a list `keys`.
-fn keys(bytes: &[u8]) -> Result<Vec<serde_json::Value>, Fault> {
-    let mut set: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| Fault::from("is not JSON"))?;
+fn keys(bytes: &[u8]) -> Result<Vec<serde_json::Value>, FileFault> {
+    let mut set: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| FileFault::from("is not JSON"))?;
     // A member that is `null` is absent.
     let has = |key: &serde_json::Value, name: &str| key.get(name).is_some_and(|member| !member.is_null());
     match set.get_mut("keys").and_then(serde_json::Value::as_array_mut) {
         Some(keys) if keys.is_empty() => Err("holds no keys".into()),
-        Some(keys) if keys.iter().any(|key| has(key, "d") || has(key, "k")) => Err(Fault(
+        Some(keys) if keys.iter().any(|key| has(key, "d") || has(key, "k")) => Err(FileFault(
             "holds a private or shared key".to_owned(),
             Some("only the issuer may have it: export the public keys, and change this one".to_owned()),
         )),
@@ -256,11 +256,11 @@ fn keys(bytes: &[u8]) -> Result<Vec<serde_json::Value>, Fault> {
 }
 
 /// JWT-SVID section 6: of a bundle's keys, those with `use: jwt-svid`.
-fn bundle(bytes: &[u8]) -> Result<(), Fault> {
+fn bundle(bytes: &[u8]) -> Result<(), FileFault> {
     let is_for_tokens = |key: &serde_json::Value| key.get("use").is_some_and(|named| named == "jwt-svid");
     match keys(bytes)?.iter().any(is_for_tokens) {
         true => Ok(()),
-        false => Err(Fault(
+        false => Err(FileFault(
             "holds no key for JWT-SVIDs (`use: jwt-svid`)".to_owned(),
             Some("`spire-server bundle show -format spiffe` writes the whole bundle".to_owned()),
         )),

@@ -15,7 +15,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::checked::Checked;
 use super::raw::RawSecret;
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use super::vault::reference;
 use crate::document::{Spanned, name};
 use crate::egress::{Egress, NoProxy, ProxyCredentials, ProxySettings, ProxyUrl};
@@ -103,7 +103,7 @@ impl JsonSchema for RawProxy {
 }
 
 /// The way of everything that names none of its own.
-pub fn egress(report: &mut Report<'_>, raw: &RawEgress) -> Egress {
+pub fn egress(report: &mut ConfigFindings<'_>, raw: &RawEgress) -> Egress {
     let mut no_proxy = NoProxy::default();
     for (index, entry) in raw.no_proxy.iter().enumerate() {
         if !no_proxy.add(&entry.value) {
@@ -112,8 +112,10 @@ pub fn egress(report: &mut Report<'_>, raw: &RawEgress) -> Egress {
             report.error_with_hint(entry, message, hint);
         }
     }
-    let environment =
-        |report: &Report<'_>, no_proxy| Egress::Environment { environment: report.environment().clone(), no_proxy };
+    let environment = |report: &ConfigFindings<'_>, no_proxy| Egress::Environment {
+        environment: report.environment().clone(),
+        no_proxy,
+    };
     match &raw.proxy {
         None => environment(report, no_proxy),
         Some(given) => {
@@ -123,13 +125,18 @@ pub fn egress(report: &mut Report<'_>, raw: &RawEgress) -> Egress {
 }
 
 /// The way of one part of the configuration: its own, or else the common one.
-pub fn own(report: &mut Report<'_>, common: &Egress, given: Option<&Spanned<RawProxy>>, subject: &str) -> Egress {
+pub fn own(
+    report: &mut ConfigFindings<'_>,
+    common: &Egress,
+    given: Option<&Spanned<RawProxy>>,
+    subject: &str,
+) -> Egress {
     let own = given.and_then(|given| proxy(report, given, &format!("{subject}.proxy"), NoProxy::default()));
     own.unwrap_or_else(|| common.clone())
 }
 
 /// `None`: reported.
-fn proxy(report: &mut Report<'_>, at: &Spanned<RawProxy>, subject: &str, no_proxy: NoProxy) -> Option<Egress> {
+fn proxy(report: &mut ConfigFindings<'_>, at: &Spanned<RawProxy>, subject: &str, no_proxy: NoProxy) -> Option<Egress> {
     let (text, credentials) = match &at.value {
         RawProxy::Text(word) if word == "off" => return Some(Egress::Direct),
         RawProxy::Text(word) if word == "env" => {
@@ -170,7 +177,7 @@ fn proxy(report: &mut Report<'_>, at: &Spanned<RawProxy>, subject: &str, no_prox
 
 /// The proxy to a host that stands at `at`; a variable that names none we can use is reported.
 pub fn route<T>(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     egress: &Egress,
     at: &Spanned<T>,
     (tls, host, port): (bool, &str, u16),

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::report::{Content, Named};
+use super::report::{Content, NamedFile};
 use crate::audit::timestamp;
 use crate::clock::UnixMillis;
 use crate::document::Diagnostic;
@@ -27,7 +27,7 @@ pub struct Dated {
 }
 
 impl Dated {
-    pub fn of(named: &Named) -> Option<Self> {
+    pub fn of(named: &NamedFile) -> Option<Self> {
         let are_anchors = match named.content {
             Content::Trust | Content::ClientAuthority { .. } => true,
             Content::Certificates => false,

@@ -14,7 +14,7 @@ use super::address::HttpUrl;
 use super::forms::RawSwitch;
 use super::limits::{duration_between, hours};
 use super::raw::RawListener;
-use super::report::Report;
+use super::report::ConfigFindings;
 use crate::accept::{
     CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings, HealthSettings, Network, NetworkFault, Networks,
 };
@@ -84,7 +84,7 @@ const WIDE_HINT: &str = "name the networks of the proxies alone, `10.0.12.0/24` 
 const PATH_FORM: &str = "write it like `/healthz`: `/` and letters, digits, `-`, `_`, `.` or `~`";
 
 /// What listener `index` says of what stands before it.
-pub fn front(report: &mut Report<'_>, index: usize, raw: &RawListener) -> FrontSettings {
+pub fn front(report: &mut ConfigFindings<'_>, index: usize, raw: &RawListener) -> FrontSettings {
     let subject = |key: &str| format!("listeners[{index}].{key}");
     let health = health(report, raw.health.as_ref(), &subject("health"));
     let proxies = raw.proxy_protocol.as_ref().map_or(&[][..], |raw| &raw.from);
@@ -100,7 +100,7 @@ pub fn front(report: &mut Report<'_>, index: usize, raw: &RawListener) -> FrontS
     FrontSettings { health, proxy_protocol, forwarded, cors }
 }
 
-fn cors(report: &mut Report<'_>, raw: &RawCors, subject: &str) -> CorsSettings {
+fn cors(report: &mut ConfigFindings<'_>, raw: &RawCors, subject: &str) -> CorsSettings {
     let mut origins: Vec<String> = Vec::with_capacity(raw.origins.len());
     for (index, given) in raw.origins.iter().enumerate() {
         match origin_fault(&given.value) {
@@ -142,7 +142,7 @@ fn origin_fault(text: &str) -> Option<&'static str> {
     HttpUrl::parse(text).is_err().then_some("is not an origin")
 }
 
-fn networks(report: &mut Report<'_>, raw: &[Spanned<String>], subject: &str) -> Networks {
+fn networks(report: &mut ConfigFindings<'_>, raw: &[Spanned<String>], subject: &str) -> Networks {
     let mut checked = Vec::with_capacity(raw.len());
     for (index, given) in raw.iter().enumerate() {
         match Network::parse(&given.value) {
@@ -171,7 +171,7 @@ fn networks(report: &mut Report<'_>, raw: &[Spanned<String>], subject: &str) -> 
     Networks::new(checked)
 }
 
-fn health(report: &mut Report<'_>, raw: Option<&Spanned<RawHealth>>, subject: &str) -> HealthSettings {
+fn health(report: &mut ConfigFindings<'_>, raw: Option<&Spanned<RawHealth>>, subject: &str) -> HealthSettings {
     let Some(raw) = raw else { return HealthSettings::default() };
     let grpc = raw.value.grpc.is_some_and(|switch| switch.0);
     if raw.value.path.is_none() && !grpc {

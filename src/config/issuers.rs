@@ -15,7 +15,7 @@ use super::claims::{RawClaims, claim, subject_claims};
 use super::egress::{first_asked, own, route};
 use super::limits::{duration_between, hours};
 use super::raw::{RawProxy, RawSecret};
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use super::spiffe::{RawSpiffe, trust_domain};
 use super::vault;
 use super::web::RawLogin;
@@ -125,7 +125,7 @@ pub struct RawKeys {
 
 /// `login`: how people log in. Its issuer is asked for more than its keys, and knows clients that are no APIs.
 pub fn issuers(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     raw: &[RawIssuer],
     login: Option<&RawLogin>,
     egress: &Egress,
@@ -182,7 +182,12 @@ fn login_clients(login: &RawLogin) -> Vec<(&'static str, String)> {
 
 /// Warns of audiences that are login clients: an ID token of a login names its client in `aud` (OpenID Connect Core section
 /// 2), so that the audience does not keep it from being shown as an access token.
-fn shared_audiences(report: &mut Report<'_>, index: usize, raw: &RawIssuer, clients: &[(&'static str, String)]) {
+fn shared_audiences(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawIssuer,
+    clients: &[(&'static str, String)],
+) {
     // ID tokens name their client in `aud` and `azp` (OpenID Connect Core section 2), and in no other claim.
     let other = raw.claims.audience.as_ref().is_some_and(|claim| !["aud", "azp"].contains(&claim.value.as_str()));
     if raw.tokens == Some(RawTokens::Id) || other {
@@ -200,7 +205,7 @@ fn shared_audiences(report: &mut Report<'_>, index: usize, raw: &RawIssuer, clie
     }
 }
 
-fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) -> Option<IssuerSettings> {
+fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer, has_login: bool) -> Option<IssuerSettings> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
     let own_name = own_name(report, index, raw);
     let Some(named) = &raw.issuer else {
@@ -277,7 +282,7 @@ fn one(report: &mut Report<'_>, index: usize, raw: &RawIssuer, has_login: bool) 
 }
 
 /// Our own name for an issuer. `None`: it was reported.
-pub fn own_name(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Option<String> {
+pub fn own_name(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) -> Option<String> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
     let own_name =
         report.own_name(&raw.name, &subject("name")).filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
@@ -290,7 +295,7 @@ pub fn own_name(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> Optio
 }
 
 /// `leeway` and `max_lifetime`.
-pub fn times(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> (Duration, Duration) {
+pub fn times(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) -> (Duration, Duration) {
     let subject = |key: &str| format!("issuers[{index}].{key}");
     let leeway = duration_between(
         report,
@@ -311,7 +316,7 @@ pub fn times(report: &mut Report<'_>, index: usize, raw: &RawIssuer) -> (Duratio
 }
 
 /// Texts that must not be empty.
-pub fn texts(report: &mut Report<'_>, given: &[Spanned<String>], subject: &str) -> Vec<String> {
+pub fn texts(report: &mut ConfigFindings<'_>, given: &[Spanned<String>], subject: &str) -> Vec<String> {
     for (index, text) in given.iter().enumerate().filter(|(_, text)| text.value.is_empty()) {
         report.error(text, format!("`{subject}[{index}]` must not be empty"));
     }
@@ -319,14 +324,14 @@ pub fn texts(report: &mut Report<'_>, given: &[Spanned<String>], subject: &str) 
 }
 
 /// The accepted ones of those that `known` has; all, where the issuer names none.
-pub fn algorithms(report: &mut Report<'_>, raw: &RawIssuer, known: &[&str]) -> Vec<String> {
+pub fn algorithms(report: &mut ConfigFindings<'_>, raw: &RawIssuer, known: &[&str]) -> Vec<String> {
     match &raw.algorithms {
         Some(given) => given.iter().filter_map(|one| algorithm(report, one, known)).collect(),
         None => known.iter().map(|&name| name.to_owned()).collect(),
     }
 }
 
-fn algorithm(report: &mut Report<'_>, at: &Spanned<String>, known: &[&str]) -> Option<String> {
+fn algorithm(report: &mut ConfigFindings<'_>, at: &Spanned<String>, known: &[&str]) -> Option<String> {
     let given = at.value.as_str();
     if known.contains(&given) {
         return Some(given.to_owned());
@@ -355,7 +360,7 @@ fn algorithm(report: &mut Report<'_>, at: &Spanned<String>, known: &[&str]) -> O
     None
 }
 
-fn key_source(report: &mut Report<'_>, at: &Spanned<RawKeys>, index: usize) -> Option<(KeySource, KeyAccess)> {
+fn key_source(report: &mut ConfigFindings<'_>, at: &Spanned<RawKeys>, index: usize) -> Option<(KeySource, KeyAccess)> {
     let subject = |key: &str| format!("issuers[{index}].jwks.{key}");
     let RawKeys { file, url, token, ca } = &at.value;
     let whole = format!("issuers[{index}].jwks");
@@ -406,7 +411,7 @@ const IN_PLAINTEXT: &str = "plain `http` is only accepted for a loopback address
 const ISSUER_LIMIT_BYTES: usize = 1024;
 
 /// An `issuer` at which something is discovered, its keys or how people log in.
-fn discovered(report: &mut Report<'_>, at: &Spanned<String>, subject: &str, has_login: bool) -> Option<String> {
+fn discovered(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str, has_login: bool) -> Option<String> {
     let hint = if has_login {
         IN_PLAINTEXT
     } else {
@@ -418,7 +423,7 @@ fn discovered(report: &mut Report<'_>, at: &Spanned<String>, subject: &str, has_
 
 /// An `issuer` that is only compared with `iss`: AD FS writes `http://{host}/adfs/services/trust`, and Google has written
 /// `accounts.google.com`.
-fn compared(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<String> {
+fn compared(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<String> {
     if (1..=ISSUER_LIMIT_BYTES).contains(&at.value.len()) && !at.value.contains(char::is_control) {
         return Some(at.value.clone());
     }
@@ -429,7 +434,7 @@ fn compared(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Opt
 /// A URL from which keys are fetched, or which leads there: who can change them in transit can be
 /// anybody (OpenID Connect Discovery 1.0 section 7.1).
 fn fetched_url<T>(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     at: &Spanned<T>,
     text: &str,
     parsed: Result<HttpUrl, &'static str>,

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::raw::{RawConfig, RawLimits, RawService};
-use super::report::Report;
+use super::report::ConfigFindings;
 use crate::document::Spanned;
 use crate::document::quantity::{self, DURATION_FORM, RawDuration, RawSize, SIZE_FORM, show_duration, show_size};
 use crate::limits::{Limits, QuotaStatus, alone_bytes, alone_unproven_bytes};
@@ -18,7 +18,7 @@ pub fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 3600)
 }
 
-pub fn limits(report: &mut Report<'_>, raw: &RawLimits) -> Limits {
+pub fn limits(report: &mut ConfigFindings<'_>, raw: &RawLimits) -> Limits {
     let default = Limits::default();
     let mut size = |given: &Option<Spanned<RawSize>>, key: &str, default: u64, most: u64| {
         size_between(report, given.as_ref(), &format!("limits.{key}"), default, 1..=most)
@@ -70,7 +70,7 @@ pub fn limits(report: &mut Report<'_>, raw: &RawLimits) -> Limits {
     checked
 }
 
-fn quota_status(report: &mut Report<'_>, given: Option<&Spanned<u32>>) -> QuotaStatus {
+fn quota_status(report: &mut ConfigFindings<'_>, given: Option<&Spanned<u32>>) -> QuotaStatus {
     let default = Limits::default().quota_status;
     let Some(given) = given else { return default };
     match given.value {
@@ -86,7 +86,7 @@ fn quota_status(report: &mut Report<'_>, given: Option<&Spanned<u32>>) -> QuotaS
 
 /// A limit that was written down but that another limit never lets be reached is a misunderstanding. A
 /// default that another limit undercuts is none.
-fn relations(report: &mut Report<'_>, raw: &RawLimits, checked: &Limits) {
+fn relations(report: &mut ConfigFindings<'_>, raw: &RawLimits, checked: &Limits) {
     let total = checked.buffered_total_bytes;
     for (given, key, bytes, roof_key, roof) in [
         (&raw.body, "body", checked.body_bytes, "decompressed_body", checked.decompressed_body_bytes),
@@ -117,7 +117,7 @@ fn relations(report: &mut Report<'_>, raw: &RawLimits, checked: &Limits) {
 /// whenever it is tried again.
 /// `queue_bytes`: what the audit queue takes of the total.
 pub fn shares(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     raw: &RawConfig,
     checked: &Limits,
     queue_bytes: u64,
@@ -153,7 +153,7 @@ pub fn shares(
 
 /// The size given, or the default; out of bounds is reported.
 pub fn size_between(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     given: Option<&Spanned<RawSize>>,
     subject: &str,
     default: u64,
@@ -174,7 +174,7 @@ pub fn size_between(
 
 /// The duration given, or the default; out of bounds is reported.
 pub fn duration_between(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     given: Option<&Spanned<RawDuration>>,
     subject: &str,
     default: Duration,

@@ -9,7 +9,7 @@ use super::address::HttpUrl;
 use super::client_ca::client_certificates;
 use super::front::front;
 use super::raw::{RawAdmin, RawListener, RawService, RawTls, RawTlsVersion};
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use crate::accept::{ListenerSettings, Serves, TlsSettings};
 use crate::document::{Spanned, name};
 
@@ -18,7 +18,7 @@ use crate::document::{Spanned, name};
 const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
 pub fn listeners(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     raw: &[RawListener],
     admin: &RawAdmin,
 ) -> (Vec<ListenerSettings>, SocketAddr) {
@@ -45,7 +45,7 @@ pub fn listeners(
     (checked, admin_address)
 }
 
-fn one(report: &mut Report<'_>, index: usize, raw: &RawListener) -> Option<ListenerSettings> {
+fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawListener) -> Option<ListenerSettings> {
     let subject = |key: &str| format!("listeners[{index}].{key}");
     let own_name = report.own_name(&raw.name, &subject("name"));
     let address = socket(report, &raw.address, &subject("address"));
@@ -86,7 +86,7 @@ fn serves(raw: Option<&[Spanned<RawService>]>) -> Serves {
     }
 }
 
-fn socket(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<SocketAddr> {
+fn socket(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<SocketAddr> {
     match at.value.parse() {
         Ok(address) => Some(address),
         Err(_) => {
@@ -105,7 +105,7 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && (left == right || covers(left, right) || covers(right, left))
 }
 
-fn tls_settings(report: &mut Report<'_>, index: usize, raw: &RawTls) -> Option<TlsSettings> {
+fn tls_settings(report: &mut ConfigFindings<'_>, index: usize, raw: &RawTls) -> Option<TlsSettings> {
     let subject = |key: &str| format!("listeners[{index}].tls.{key}");
     let certificate = report.path(&raw.certificate, &subject("certificate"), Content::Certificates);
     let belongs = Content::Key { certificate: certificate.clone().unwrap_or_default() };
@@ -133,12 +133,12 @@ fn tls_settings(report: &mut Report<'_>, index: usize, raw: &RawTls) -> Option<T
     })
 }
 
-fn needs_client_ca<T>(report: &mut Report<'_>, at: &Spanned<T>, subject: &str) {
+fn needs_client_ca<T>(report: &mut ConfigFindings<'_>, at: &Spanned<T>, subject: &str) {
     let hint = "name the certificates that clients' certificates must chain to: `client_ca: ca.pem`";
     report.error_with_hint(at, format!("`{subject}` needs `client_ca` beside it"), hint);
 }
 
-fn public_url(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) -> Option<String> {
+fn public_url(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<String> {
     let fault = match HttpUrl::parse(&at.value) {
         Ok(url) if url.path.is_empty() || url.path == "/" => return Some(at.value.trim_end_matches('/').to_owned()),
         Ok(_) => "must not have a path",

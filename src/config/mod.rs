@@ -58,7 +58,7 @@ pub fn load_alone(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
 
 fn read(
     path: &Path,
-    check_contents: fn(&Path, &[report::Named]) -> Vec<Diagnostic>,
+    check_contents: fn(&Path, &[report::NamedFile]) -> Vec<Diagnostic>,
 ) -> (Option<Checked>, Vec<Diagnostic>) {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -173,13 +173,13 @@ fn check(
     path: &Path,
     text: &str,
     environment: Environment,
-    check_contents: fn(&Path, &[report::Named]) -> Vec<Diagnostic>,
+    check_contents: fn(&Path, &[report::NamedFile]) -> Vec<Diagnostic>,
 ) -> (Option<Checked>, Vec<Diagnostic>) {
     let raw = match document::load::<raw::RawConfig>(path, text) {
         Ok(raw) => raw,
         Err(found) => return (None, found),
     };
-    let mut report = report::Report::new(path, environment);
+    let mut report = report::ConfigFindings::new(path, environment);
     let checked = checked::build(&mut report, &raw);
     let mut found = report.found;
     found.extend(check_contents(path, &report.named));

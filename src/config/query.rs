@@ -14,7 +14,7 @@ use super::address::HttpUrl;
 use super::forms::RawSwitch;
 use super::limits::duration_between;
 use super::raw::RawUpstreams;
-use super::report::Report;
+use super::report::ConfigFindings;
 use crate::document::quantity::RawDuration;
 use crate::document::{Entries, Spanned, name, names, nearest};
 use crate::limits::Rate;
@@ -40,7 +40,12 @@ pub struct RawQuery {
     pub deadline: Option<Spanned<RawDuration>>,
 }
 
-pub fn query(report: &mut Report<'_>, raw: &RawQuery, upstreams: &RawUpstreams, profile: &Profile) -> QuerySettings {
+pub fn query(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawQuery,
+    upstreams: &RawUpstreams,
+    profile: &Profile,
+) -> QuerySettings {
     let default = QuerySettings::default();
     let longest = |seconds| Duration::ZERO..=Duration::from_secs(seconds);
     let cached = duration_between(report, raw.cache.as_ref(), "query.cache", Duration::ZERO, longest(60));
@@ -60,7 +65,7 @@ pub fn query(report: &mut Report<'_>, raw: &RawQuery, upstreams: &RawUpstreams, 
     }
 }
 
-fn rates(report: &mut Report<'_>, raw: &Entries<Spanned<String>>, profile: &Profile) -> Vec<(Arc<str>, Rate)> {
+fn rates(report: &mut ConfigFindings<'_>, raw: &Entries<Spanned<String>>, profile: &Profile) -> Vec<(Arc<str>, Rate)> {
     let classes: Vec<&str> = profile.rates().iter().map(|(class, _)| class.as_ref()).collect();
     let mut checked = Vec::new();
     for (class, given) in &raw.0 {
@@ -83,7 +88,7 @@ fn rates(report: &mut Report<'_>, raw: &Entries<Spanned<String>>, profile: &Prof
     checked
 }
 
-fn ui(report: &mut Report<'_>, upstreams: &RawUpstreams, profile: &Profile) -> UiBase {
+fn ui(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams, profile: &Profile) -> UiBase {
     let others = [("ingest", &upstreams.ingest), ("collector", &upstreams.collector), ("logs", &upstreams.logs)];
     for (which, door) in others {
         if let Some(at) = door.as_ref().and_then(|door| door.ui.as_ref()) {

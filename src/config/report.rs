@@ -12,7 +12,7 @@ use crate::egress::Environment;
 use crate::secret::SecretRef;
 
 /// A file that the configuration names.
-pub struct Named {
+pub struct NamedFile {
     pub path: PathBuf,
     pub content: Content,
     /// The key that names it, `listeners[0].tls.key`.
@@ -62,18 +62,18 @@ pub fn is_own_name(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-pub struct Report<'a> {
+pub struct ConfigFindings<'a> {
     file: &'a Path,
     folder: PathBuf,
     environment: Environment,
     pub found: Vec<Diagnostic>,
-    pub named: Vec<Named>,
+    pub named: Vec<NamedFile>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> ConfigFindings<'a> {
     pub fn new(file: &'a Path, environment: Environment) -> Self {
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-        Report { file, folder, environment, found: Vec::new(), named: Vec::new() }
+        ConfigFindings { file, folder, environment, found: Vec::new(), named: Vec::new() }
     }
 
     /// The file that is being checked.
@@ -101,7 +101,7 @@ impl<'a> Report<'a> {
     /// Resolves a path that stands at `at`, and remembers what the file must hold. `None`: reported.
     pub fn path(&mut self, at: &Spanned<String>, subject: &str, content: Content) -> Option<PathBuf> {
         let path = self.resolve(at, &at.value, subject)?;
-        self.named.push(Named {
+        self.named.push(NamedFile {
             path: path.clone(),
             content,
             subject: subject.to_owned(),

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::claims::{claim, subject_claims};
 use super::issuers::{RawIssuer, algorithms, own_name, place, texts, times};
 use super::limits::hours;
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use crate::document::{Spanned, name};
 use crate::egress::Egress;
 use crate::identify::{
@@ -42,7 +42,7 @@ pub struct RawBundle {
 
 /// An issuer of JWT-SVIDs. `None`: it was reported.
 pub fn trust_domain(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     index: usize,
     raw: &RawIssuer,
     spiffe: &Spanned<RawSpiffe>,
@@ -91,7 +91,7 @@ pub fn trust_domain(
 }
 
 /// Reports what says something of other issuers.
-fn without_effect(report: &mut Report<'_>, index: usize, raw: &RawIssuer, spiffe: &Spanned<RawSpiffe>) {
+fn without_effect(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer, spiffe: &Spanned<RawSpiffe>) {
     let at_all = |given: bool| given.then(|| place(spiffe));
     let claims = &raw.claims;
     for (key, at) in [

@@ -9,7 +9,7 @@ use super::address::HttpUrl;
 use super::egress::{own, route};
 use super::limits::{duration_between, hours};
 use super::raw::{RawClient, RawUpstream};
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use crate::document::Spanned;
 use crate::egress::Egress;
 use crate::forward::{ClientIdentity, UpstreamSettings};
@@ -17,7 +17,7 @@ use crate::profiles::Profile;
 
 /// `which` is `ingest`, `query`, `collector` or `logs`; `read` how long its answers may take by default.
 pub fn upstream(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     which: &str,
     raw: &RawUpstream,
     read: Duration,
@@ -71,7 +71,12 @@ pub fn upstream(
     })
 }
 
-fn url(report: &mut Report<'_>, at: &Spanned<String>, subject: &str, profile: &Profile) -> Option<(HttpUrl, String)> {
+fn url(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+    profile: &Profile,
+) -> Option<(HttpUrl, String)> {
     let url = match HttpUrl::parse(&at.value) {
         Ok(url) => url,
         Err(fault) => {
@@ -98,7 +103,7 @@ fn url(report: &mut Report<'_>, at: &Spanned<String>, subject: &str, profile: &P
     Some((url, base_path))
 }
 
-fn only_over_tls<T>(report: &mut Report<'_>, plaintext: bool, at: &Spanned<T>, subject: &str) {
+fn only_over_tls<T>(report: &mut ConfigFindings<'_>, plaintext: bool, at: &Spanned<T>, subject: &str) {
     if plaintext {
         report.error_with_hint(
             at,
@@ -108,7 +113,7 @@ fn only_over_tls<T>(report: &mut Report<'_>, plaintext: bool, at: &Spanned<T>, s
     }
 }
 
-fn client_identity(report: &mut Report<'_>, which: &str, raw: &RawClient) -> Option<ClientIdentity> {
+fn client_identity(report: &mut ConfigFindings<'_>, which: &str, raw: &RawClient) -> Option<ClientIdentity> {
     let subject = |key: &str| format!("upstreams.{which}.client.{key}");
     let certificate = report.path(&raw.certificate, &subject("certificate"), Content::Certificates);
     let belongs = Content::Key { certificate: certificate.clone().unwrap_or_default() };

@@ -5,7 +5,7 @@
 //! pasted in its place.
 
 use super::raw::{RawApiKeys, RawSecret, RawVault};
-use super::report::{Content, Named, Report};
+use super::report::{ConfigFindings, Content, NamedFile};
 use crate::document::Spanned;
 use crate::secret::SecretRef;
 use crate::vault::{ApiKeys, ProjectSecrets, VaultSettings};
@@ -13,7 +13,7 @@ use crate::vault::{ApiKeys, ProjectSecrets, VaultSettings};
 /// The most tokens of one project that may overlap: the current one, the last, and some patience.
 const ACCESS_TOKEN_LIMIT: usize = 8;
 
-pub fn vault(report: &mut Report<'_>, raw: &RawVault) -> VaultSettings {
+pub fn vault(report: &mut ConfigFindings<'_>, raw: &RawVault) -> VaultSettings {
     let mut settings =
         VaultSettings { api_keys: api_keys(report, &raw.api_keys, "vault.api_keys"), ..Default::default() };
     for (project, secrets) in &raw.projects {
@@ -32,7 +32,7 @@ pub fn vault(report: &mut Report<'_>, raw: &RawVault) -> VaultSettings {
     settings
 }
 
-fn api_keys(report: &mut Report<'_>, raw: &RawApiKeys, subject: &str) -> ApiKeys {
+fn api_keys(report: &mut ConfigFindings<'_>, raw: &RawApiKeys, subject: &str) -> ApiKeys {
     let mut key = |given: &Option<Spanned<RawSecret>>, what: &str| {
         given.as_ref().and_then(|given| secret(report, given, &format!("{subject}.{what}")))
     };
@@ -40,13 +40,13 @@ fn api_keys(report: &mut Report<'_>, raw: &RawApiKeys, subject: &str) -> ApiKeys
 }
 
 /// A reference to any secret. `None`: reported.
-pub fn secret(report: &mut Report<'_>, at: &Spanned<RawSecret>, subject: &str) -> Option<SecretRef> {
+pub fn secret(report: &mut ConfigFindings<'_>, at: &Spanned<RawSecret>, subject: &str) -> Option<SecretRef> {
     reference(report, at, subject, Content::Secret)
 }
 
 /// A reference to a secret, remembered as what `content` makes of it. `None`: reported.
 pub fn reference(
-    report: &mut Report<'_>,
+    report: &mut ConfigFindings<'_>,
     at: &Spanned<RawSecret>,
     subject: &str,
     content: impl FnOnce(SecretRef) -> Content,
@@ -66,7 +66,7 @@ pub fn reference(
             (SecretRef::Env(name.clone()), Default::default())
         }
     };
-    report.named.push(Named {
+    report.named.push(NamedFile {
         path,
         content: content(reference.clone()),
         subject: subject.to_owned(),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::address::HttpUrl;
 use super::limits::{duration_between, hours};
 use super::raw::{RawConfig, RawSecret, RawService};
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use super::vault;
 use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name, names, nearest};
@@ -90,7 +90,7 @@ pub struct RawCli {
 }
 
 /// The login, if there is one. `None` also where an error was reported.
-pub fn login(report: &mut Report<'_>, raw: &RawConfig) -> Option<LoginSettings> {
+pub fn login(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<LoginSettings> {
     let keys = session_keys(report, &raw.vault.session_keys);
     let Some(login) = &raw.web.login else {
         if let Some(first) = raw.vault.session_keys.first() {
@@ -135,7 +135,7 @@ pub fn login(report: &mut Report<'_>, raw: &RawConfig) -> Option<LoginSettings> 
 }
 
 /// What only the rest of the file can say.
-fn joined(report: &mut Report<'_>, raw: &RawConfig, login: &RawLogin) {
+fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, login: &RawLogin) {
     let known = || raw.issuers.iter().map(|issuer| issuer.name.value.as_str());
     let issuer = raw.issuers.iter().find(|issuer| issuer.name.value == login.issuer.value);
     if issuer.is_none() {
@@ -169,7 +169,7 @@ fn joined(report: &mut Report<'_>, raw: &RawConfig, login: &RawLogin) {
 }
 
 /// The command line asks for no token for another's web address (RFC 9700 section 4.9.1).
-fn own_audience(report: &mut Report<'_>, raw: &RawConfig, login: &RawLogin) {
+fn own_audience(report: &mut ConfigFindings<'_>, raw: &RawConfig, login: &RawLogin) {
     let Some(audience) = login.cli.as_ref().and_then(|cli| cli.audience.as_ref()) else { return };
     let origin = |text: &str| HttpUrl::parse(text).ok().map(|url| (url.tls, url.host.to_ascii_lowercase(), url.port));
     let Some(wanted) = origin(&audience.value) else { return };
@@ -182,7 +182,7 @@ fn own_audience(report: &mut Report<'_>, raw: &RawConfig, login: &RawLogin) {
     }
 }
 
-fn session_keys(report: &mut Report<'_>, raw: &[Spanned<RawSecret>]) -> Vec<SecretRef> {
+fn session_keys(report: &mut ConfigFindings<'_>, raw: &[Spanned<RawSecret>]) -> Vec<SecretRef> {
     if let Some(surplus) = raw.get(KEY_LIMIT) {
         report.error(surplus, format!("at most {KEY_LIMIT} session keys may overlap"));
     }
@@ -193,7 +193,7 @@ fn session_keys(report: &mut Report<'_>, raw: &[Spanned<RawSecret>]) -> Vec<Secr
     .collect()
 }
 
-fn lifetimes(report: &mut Report<'_>, raw: &RawSession) -> (Duration, Duration) {
+fn lifetimes(report: &mut ConfigFindings<'_>, raw: &RawSession) -> (Duration, Duration) {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     let lifetime = "web.login.session.lifetime";
     let lifetime = duration_between(report, raw.lifetime.as_ref(), lifetime, hours(8), minutes(5)..=hours(168));
@@ -202,7 +202,7 @@ fn lifetimes(report: &mut Report<'_>, raw: &RawSession) -> (Duration, Duration) 
     (lifetime, idle)
 }
 
-fn cli(report: &mut Report<'_>, raw: &RawCli) -> CliSettings {
+fn cli(report: &mut ConfigFindings<'_>, raw: &RawCli) -> CliSettings {
     client_id(report, &raw.client_id, "web.login.cli.client_id");
     let scopes = scopes(report, raw.scopes.as_deref(), "web.login.cli.scopes", &["openid", "offline_access"]);
     if let Some(audience) = raw.audience.as_ref().filter(|audience| audience.value.is_empty()) {
@@ -213,7 +213,7 @@ fn cli(report: &mut Report<'_>, raw: &RawCli) -> CliSettings {
 }
 
 /// RFC 6749 appendix A.1: visible ASCII and spaces.
-fn client_id(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) {
+fn client_id(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) {
     let visible = at.value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
     if !visible || !(1..=255).contains(&at.value.len()) {
         report.error(at, format!("`{subject}` must be 1 to 255 characters of printable ASCII"));
@@ -221,7 +221,12 @@ fn client_id(report: &mut Report<'_>, at: &Spanned<String>, subject: &str) {
 }
 
 /// RFC 6749 appendix A.4: visible ASCII but `"` and `\`.
-fn scopes(report: &mut Report<'_>, given: Option<&[Spanned<String>]>, subject: &str, default: &[&str]) -> Vec<String> {
+fn scopes(
+    report: &mut ConfigFindings<'_>,
+    given: Option<&[Spanned<String>]>,
+    subject: &str,
+    default: &[&str],
+) -> Vec<String> {
     let Some(given) = given else { return default.iter().map(|scope| (*scope).to_owned()).collect() };
     for (index, scope) in given.iter().enumerate() {
         let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';

@@ -5,7 +5,7 @@
 //! reaches no message.
 
 use super::raw::RawSecret;
-use super::report::{Content, Report};
+use super::report::{ConfigFindings, Content};
 use super::vault::reference;
 use crate::apps::AppPath;
 use crate::document::{Diagnostic, Entries, Spanned, name, nearest};
@@ -18,7 +18,7 @@ pub struct PlacedWebhook {
     place: (u64, u64),
 }
 
-pub fn webhooks(report: &mut Report<'_>, raw: &Entries<Vec<Spanned<RawSecret>>>) -> Vec<PlacedWebhook> {
+pub fn webhooks(report: &mut ConfigFindings<'_>, raw: &Entries<Vec<Spanned<RawSecret>>>) -> Vec<PlacedWebhook> {
     let mut checked: Vec<PlacedWebhook> = Vec::new();
     for (app, secrets) in raw {
         let Some(path) = AppPath::parse(&app.value) else {

@@ -23,8 +23,8 @@ const LISTED_LIMIT: usize = 24;
 
 /// Finds every structural mistake of `tree`, in the file's order.
 pub fn check(file: &Path, tree: &Node, schema: &serde_json::Value) -> Vec<Diagnostic> {
-    let mut walk = Walk { file, definitions: Definitions::of(schema), found: Vec::new() };
-    walk.node(tree, schema, &Trail::Root);
+    let mut walk = SchemaCheck { file, definitions: Definitions::of(schema), found: Vec::new() };
+    walk.node(tree, schema, &NodePath::Root);
     let mut found = walk.found;
     found.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
     if found.len() > FINDING_LIMIT {
@@ -36,31 +36,31 @@ pub fn check(file: &Path, tree: &Node, schema: &serde_json::Value) -> Vec<Diagno
 }
 
 /// The way from the root to a node.
-enum Trail<'a> {
+enum NodePath<'a> {
     Root,
     /// `known`: the key is one that the schema names, and so no secret.
     Key {
-        parent: &'a Trail<'a>,
+        parent: &'a NodePath<'a>,
         key: &'a str,
         known: bool,
     },
-    Index(&'a Trail<'a>, usize),
+    Index(&'a NodePath<'a>, usize),
 }
 
-impl Trail<'_> {
+impl NodePath<'_> {
     /// Whether a secret may stand at this place or beneath it.
     fn is_secret(&self) -> bool {
         match self {
-            Trail::Root => false,
-            Trail::Index(parent, _) => parent.is_secret(),
-            Trail::Key { parent, key, .. } => parent.is_secret() || names_a_secret(key),
+            NodePath::Root => false,
+            NodePath::Index(parent, _) => parent.is_secret(),
+            NodePath::Key { parent, key, .. } => parent.is_secret() || names_a_secret(key),
         }
     }
 
     /// ` in …`, or nothing at the root.
     fn inside(&self) -> String {
         match self {
-            Trail::Root => String::new(),
+            NodePath::Root => String::new(),
             _ => format!(" in {}", name(&self.to_string())),
         }
     }
@@ -68,21 +68,21 @@ impl Trail<'_> {
     /// What a message calls this place.
     fn subject(&self) -> String {
         match self {
-            Trail::Root => "the file".to_owned(),
+            NodePath::Root => "the file".to_owned(),
             _ => name(&self.to_string()),
         }
     }
 }
 
-impl Display for Trail<'_> {
+impl Display for NodePath<'_> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Trail::Root => Ok(()),
-            Trail::Key { parent: Trail::Root, key, .. } => formatter.write_str(key),
-            Trail::Key { parent, key, known } => {
+            NodePath::Root => Ok(()),
+            NodePath::Key { parent: NodePath::Root, key, .. } => formatter.write_str(key),
+            NodePath::Key { parent, key, known } => {
                 write!(formatter, "{parent}.{}", if *known || !parent.is_secret() { key } else { "…" })
             }
-            Trail::Index(parent, index) => write!(formatter, "{parent}[{index}]"),
+            NodePath::Index(parent, index) => write!(formatter, "{parent}[{index}]"),
         }
     }
 }
@@ -101,13 +101,13 @@ fn names_a_secret(key: &str) -> bool {
         || key.ends_with("apikey")
 }
 
-struct Walk<'a> {
+struct SchemaCheck<'a> {
     file: &'a Path,
     definitions: Definitions<'a>,
     found: Vec<Diagnostic>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> SchemaCheck<'a> {
     fn report(&mut self, place: Place, message: String, hint: Option<String>) {
         let mut diagnostic = Diagnostic::error(self.file, place.line, place.column, message);
         diagnostic.hint = hint;
@@ -121,7 +121,7 @@ impl<'a> Walk<'a> {
         std::mem::replace(&mut self.found, before)
     }
 
-    fn node(&mut self, node: &Node, schema: &'a serde_json::Value, trail: &Trail<'_>) {
+    fn node(&mut self, node: &Node, schema: &'a serde_json::Value, trail: &NodePath<'_>) {
         if matches!(node.value, Value::Broken) {
             return;
         }
@@ -154,7 +154,7 @@ impl<'a> Walk<'a> {
         self.found.extend(best.unwrap_or_default());
     }
 
-    fn wrong_kind(&mut self, node: &Node, shapes: &[Shape<'a>], trail: &Trail<'_>) {
+    fn wrong_kind(&mut self, node: &Node, shapes: &[Shape<'a>], trail: &NodePath<'_>) {
         let mut kinds: Vec<Kind> = shapes.iter().flat_map(|shape| shape.kinds()).collect();
         kinds.retain(|kind| *kind != Kind::Null);
         kinds.sort_unstable();
@@ -169,7 +169,7 @@ impl<'a> Walk<'a> {
         self.report(node.place, message, hint);
     }
 
-    fn scalar(&mut self, place: Place, text: &str, shapes: &[Shape<'a>], trail: &Trail<'_>) {
+    fn scalar(&mut self, place: Place, text: &str, shapes: &[Shape<'a>], trail: &NodePath<'_>) {
         let words: Vec<&str> = shapes.iter().filter_map(|shape| shape.words()).flatten().collect();
         if words.contains(&text) {
             return;
@@ -185,7 +185,7 @@ impl<'a> Walk<'a> {
         self.report(place, message, Some(advice(text, &words, "one of")));
     }
 
-    fn free_scalar(&mut self, place: Place, text: &str, shape: Shape<'a>, trail: &Trail<'_>) {
+    fn free_scalar(&mut self, place: Place, text: &str, shape: Shape<'a>, trail: &NodePath<'_>) {
         let kinds = shape.kinds();
         if kinds.contains(&Kind::Text) {
             if (text.chars().count() as u64) < shape.minimum_length() {
@@ -200,7 +200,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn list(&mut self, place: Place, items: &[Node], shape: Shape<'a>, trail: &Trail<'_>) {
+    fn list(&mut self, place: Place, items: &[Node], shape: Shape<'a>, trail: &NodePath<'_>) {
         let least = shape.minimum_items();
         if (items.len() as u64) < least {
             let message =
@@ -208,17 +208,19 @@ impl<'a> Walk<'a> {
             self.report(place, message, shape.hint.map(str::to_owned));
         }
         for (index, item) in items.iter().enumerate() {
-            self.node(item, shape.items(), &Trail::Index(trail, index));
+            self.node(item, shape.items(), &NodePath::Index(trail, index));
         }
     }
 
-    fn mapping(&mut self, place: Place, entries: &[Entry], shape: Shape<'a>, trail: &Trail<'_>) {
+    fn mapping(&mut self, place: Place, entries: &[Entry], shape: Shape<'a>, trail: &NodePath<'_>) {
         let seen = self.unique(entries, trail);
         let keys = shape.keys();
         for entry in seen.values() {
             let known = keys.contains(&entry.key.as_str());
             match shape.property(&entry.key) {
-                Some(schema) => self.node(&entry.value, schema, &Trail::Key { parent: trail, key: &entry.key, known }),
+                Some(schema) => {
+                    self.node(&entry.value, schema, &NodePath::Key { parent: trail, key: &entry.key, known })
+                }
                 None => self.unknown_key(entry, &keys, shape.hint, trail),
             }
         }
@@ -231,7 +233,14 @@ impl<'a> Walk<'a> {
     }
 
     /// A mapping whose single key says which alternative it is.
-    fn tagged(&mut self, place: Place, entries: &[Entry], shapes: &[Shape<'a>], tags: &[&'a str], trail: &Trail<'_>) {
+    fn tagged(
+        &mut self,
+        place: Place,
+        entries: &[Entry],
+        shapes: &[Shape<'a>],
+        tags: &[&'a str],
+        trail: &NodePath<'_>,
+    ) {
         let seen = self.unique(entries, trail);
         let hint = shapes.iter().find_map(|shape| shape.hint);
         let mut chosen = 0;
@@ -243,7 +252,7 @@ impl<'a> Walk<'a> {
             };
             chosen += 1;
             if let Some(schema) = shape.property(key) {
-                self.node(&entry.value, schema, &Trail::Key { parent: trail, key, known: true });
+                self.node(&entry.value, schema, &NodePath::Key { parent: trail, key, known: true });
             }
         }
         if chosen != 1 && (chosen > 1 || seen.is_empty()) {
@@ -253,7 +262,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The entries by key; a repeated key is reported and its later values are left out.
-    fn unique<'n>(&mut self, entries: &'n [Entry], trail: &Trail<'_>) -> BTreeMap<&'n str, &'n Entry> {
+    fn unique<'n>(&mut self, entries: &'n [Entry], trail: &NodePath<'_>) -> BTreeMap<&'n str, &'n Entry> {
         let mut seen: BTreeMap<&str, &Entry> = BTreeMap::new();
         for entry in entries {
             match seen.get(entry.key.as_str()) {
@@ -268,7 +277,7 @@ impl<'a> Walk<'a> {
         seen
     }
 
-    fn unknown_key(&mut self, entry: &Entry, known: &[&str], hint: Option<&str>, trail: &Trail<'_>) {
+    fn unknown_key(&mut self, entry: &Entry, known: &[&str], hint: Option<&str>, trail: &NodePath<'_>) {
         let message = match trail.is_secret() {
             true => format!("unknown key{}", trail.inside()),
             false => format!("unknown key {}{}", name(&entry.key), trail.inside()),
@@ -281,17 +290,17 @@ impl<'a> Walk<'a> {
     }
 
     /// A place where everything is allowed, except the same key twice.
-    fn anything(&mut self, node: &Node, trail: &Trail<'_>) {
+    fn anything(&mut self, node: &Node, trail: &NodePath<'_>) {
         match &node.value {
             Value::Null | Value::Scalar { .. } | Value::Broken => {}
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.anything(item, &Trail::Index(trail, index));
+                    self.anything(item, &NodePath::Index(trail, index));
                 }
             }
             Value::Mapping(entries) => {
                 for entry in self.unique(entries, trail).values() {
-                    self.anything(&entry.value, &Trail::Key { parent: trail, key: &entry.key, known: false });
+                    self.anything(&entry.value, &NodePath::Key { parent: trail, key: &entry.key, known: false });
                 }
             }
         }

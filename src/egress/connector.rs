@@ -48,7 +48,7 @@ impl std::fmt::Display for ProxyError {
 
 impl Error for ProxyError {}
 
-type Failed = Box<dyn Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 impl Connector {
     /// `timeout`: for a connection, with its tunnel. The fault is a line for the operator.
@@ -65,7 +65,7 @@ impl Connector {
     }
 
     /// The proxy to a URL, if any.
-    fn proxy(&self, host: &str, port: u16, tls: bool) -> Result<Option<Arc<Proxy>>, Failed> {
+    fn proxy(&self, host: &str, port: u16, tls: bool) -> Result<Option<Arc<Proxy>>, BoxError> {
         let Some(settings) = self.egress.route(tls, host, port)? else { return Ok(None) };
         let opened = self.proxies.iter().find(|(known, _)| known == settings);
         opened.map(|(_, proxy)| Some(proxy.clone())).ok_or_else(|| "the proxy was not opened".into())
@@ -74,10 +74,10 @@ impl Connector {
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<TcpStream>;
-    type Error = Failed;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failed>> + Send>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.straight.poll_ready(cx).map_err(Into::into)
     }
 

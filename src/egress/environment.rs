@@ -16,12 +16,12 @@ const DEFAULT_PORT: u16 = 1080;
 /// What the environment says, read once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    https: Named,
-    http: Named,
+    https: VariableProxy,
+    http: VariableProxy,
     no_proxy: NoProxy,
 }
 
-type Named = Result<Option<Arc<ProxySettings>>, UnusableProxy>;
+type VariableProxy = Result<Option<Arc<ProxySettings>>, UnusableProxy>;
 
 /// A variable that names no proxy which could be used. Displays the variable and why, nothing of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

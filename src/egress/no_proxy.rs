@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 /// A list of exceptions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NoProxy(Vec<Entry>);
+pub struct NoProxy(Vec<ProxyException>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Entry {
+enum ProxyException {
     /// `*`.
     Everything,
     /// Lower case, without dots at its ends.
@@ -33,12 +33,12 @@ impl NoProxy {
     /// The environment's form: entries between commas or blanks. What is no entry matches nothing, as in curl.
     pub fn parse(list: &str) -> Self {
         let entries = list.split(|letter: char| letter == ',' || letter.is_ascii_whitespace());
-        NoProxy(entries.filter_map(Entry::parse).collect())
+        NoProxy(entries.filter_map(ProxyException::parse).collect())
     }
 
     /// Adds an entry; false if it is none.
     pub fn add(&mut self, entry: &str) -> bool {
-        let parsed = Entry::parse(entry);
+        let parsed = ProxyException::parse(entry);
         let is_entry = parsed.is_some();
         self.0.extend(parsed);
         is_entry
@@ -51,43 +51,43 @@ impl NoProxy {
         let host = host.trim_end_matches('.');
         let fits = |given: &Option<u16>| given.is_none_or(|given| given == port);
         self.0.iter().any(|entry| match (entry, address) {
-            (Entry::Everything, _) => true,
-            (Entry::Name { name, port }, None) => {
+            (ProxyException::Everything, _) => true,
+            (ProxyException::Name { name, port }, None) => {
                 let rest = host.strip_suffix(name.as_str());
                 fits(port) && rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             }
-            (Entry::Address { address, port }, Some(host)) => fits(port) && *address == host,
-            (Entry::Network { address, prefix }, Some(host)) => shares_prefix(*address, host, *prefix),
+            (ProxyException::Address { address, port }, Some(host)) => fits(port) && *address == host,
+            (ProxyException::Network { address, prefix }, Some(host)) => shares_prefix(*address, host, *prefix),
             _ => false,
         })
     }
 }
 
-impl Entry {
+impl ProxyException {
     fn parse(text: &str) -> Option<Self> {
         if text == "*" {
-            return Some(Entry::Everything);
+            return Some(ProxyException::Everything);
         }
         if let Some((address, prefix)) = text.split_once('/') {
             let address = bare(address).parse::<IpAddr>().ok()?;
             let most = if address.is_ipv4() { 32 } else { 128 };
             let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
             let prefix = prefix.parse().ok().filter(|prefix| digits && *prefix <= most)?;
-            return Some(Entry::Network { address, prefix });
+            return Some(ProxyException::Network { address, prefix });
         }
         if let Ok(address) = bare(text).parse::<IpAddr>() {
-            return Some(Entry::Address { address: address.to_canonical(), port: None });
+            return Some(ProxyException::Address { address: address.to_canonical(), port: None });
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, Some(port.parse::<u16>().ok().filter(|port| *port != 0)?)),
             None => (text, None),
         };
         if let Ok(address) = bare(host).parse::<IpAddr>() {
-            return Some(Entry::Address { address: address.to_canonical(), port });
+            return Some(ProxyException::Address { address: address.to_canonical(), port });
         }
         let name = host.trim_matches('.').to_ascii_lowercase();
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        (!name.is_empty() && name.bytes().all(is_name)).then_some(Entry::Name { name, port })
+        (!name.is_empty() && name.bytes().all(is_name)).then_some(ProxyException::Name { name, port })
     }
 }
 

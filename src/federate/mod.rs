@@ -15,7 +15,7 @@ pub use gather::{Lapse, gather};
 pub use list::{Item, items};
 pub use origins::origins;
 pub use raw::{RawMembers, at, text_at};
-pub use series::{Joined, Series};
+pub use series::{JoinedSeries, Series};
 
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ const LABELS: &str = "group-labels";
 const OURS: [&str; 2] = ["app", "project"];
 
 /// Answers that were joined.
-pub struct Joined {
+pub struct JoinedSeries {
     /// `{"attributes":{…}}`
     pub text: String,
     /// Its place in the memory budget.
@@ -106,7 +106,7 @@ impl<'a> Series<'a> {
     }
 
     /// Joins answers.
-    pub fn join(answers: &[Series<'_>], mut pile: Pile, mut logs: Pile) -> Joined {
+    pub fn join(answers: &[Series<'_>], mut pile: Pile, mut logs: Pile) -> JoinedSeries {
         let agreed: Vec<(&str, &RawValue)> = answers.first().map_or_else(Vec::new, |first| {
             let all = |name: &str, value: &RawValue| answers.iter().all(|answer| answer.says(name, value));
             first.rest.iter().filter(|(name, value)| all(name, value)).map(|(name, value)| (&**name, *value)).collect()
@@ -132,7 +132,7 @@ impl<'a> Series<'a> {
             members.push((LOGS.to_owned(), format!("[{logs}]")));
             held.push(more);
         }
-        Joined { text: format!("{{\"attributes\":{}}}", object(&members)), held, unfit }
+        JoinedSeries { text: format!("{{\"attributes\":{}}}", object(&members)), held, unfit }
     }
 }
 

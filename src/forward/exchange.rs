@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use self::body::read_body;
 use self::head::{AnswerFraming, AnswerHead, parse_head};
-use super::pool::Wire;
+use super::pool::BackendStream;
 use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
@@ -123,7 +123,7 @@ async fn place<S: Supply>(
 }
 
 /// An exchange that failed.
-struct Broken {
+struct FailedExchange {
     fault: ExchangeFault,
     progress: Progress,
 }
@@ -139,7 +139,7 @@ enum Progress {
     Under,
 }
 
-impl Broken {
+impl FailedExchange {
     fn may_repeat(&self, repeat: Repeat) -> bool {
         match self.progress {
             Progress::Unsent => true,
@@ -149,15 +149,15 @@ impl Broken {
     }
 }
 
-impl From<SendFault> for Broken {
+impl From<SendFault> for FailedExchange {
     fn from(fault: SendFault) -> Self {
-        Broken { fault: fault.into(), progress: Progress::Under }
+        FailedExchange { fault: fault.into(), progress: Progress::Under }
     }
 }
 
 /// What came back while sending.
 struct Inbound<'a> {
-    wire: &'a mut Wire,
+    wire: &'a mut BackendStream,
     bytes: BytesMut,
     /// Something left.
     sent: bool,
@@ -168,12 +168,12 @@ struct Inbound<'a> {
 
 async fn attempt<S: Supply>(
     backend: &Backend,
-    wire: &mut Wire,
+    wire: &mut BackendStream,
     head: &[u8],
     first: Option<Bytes>,
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
-) -> Result<(Answer, bool), Broken> {
+) -> Result<(Answer, bool), FailedExchange> {
     let mut inbound = Inbound { wire, bytes: BytesMut::new(), sent: false, began: false, ended: false };
     let sent = send(backend, &mut inbound, head, first, body).await;
     // A broken pipe may hide an answer that was sent before it broke.
@@ -181,31 +181,31 @@ async fn attempt<S: Supply>(
         Ok(sent) => sent,
         Err(SendFailure::Caller(fault)) => return Err(callers(fault)),
         Err(SendFailure::Wire) if !inbound.sent && !inbound.began => {
-            return Err(Broken { fault: SendFault::Unreachable.into(), progress: Progress::Unsent });
+            return Err(FailedExchange { fault: SendFault::Unreachable.into(), progress: Progress::Unsent });
         }
         Err(SendFailure::TimedOut) if !inbound.began => return Err(SendFault::TimedOut.into()),
-        Err(SendFailure::TimedOut | SendFailure::Wire) => Sent::Cut,
+        Err(SendFailure::TimedOut | SendFailure::Wire) => SentBody::Cut,
     };
     match receive(backend, &mut inbound, intake).await {
         // The backend cannot have taken what it was never sent, whatever it says.
         Ok((answer, _)) if answer.status.is_success() && !is_all(sent, body).await? => {
             Err(SendFault::Undecodable.into())
         }
-        Ok((answer, reusable)) => Ok((answer, reusable && sent == Sent::Whole)),
+        Ok((answer, reusable)) => Ok((answer, reusable && sent == SentBody::Whole)),
         Err(SendFault::Unreachable) if !inbound.began => {
-            Err(Broken { fault: SendFault::Unreachable.into(), progress: Progress::Unanswered })
+            Err(FailedExchange { fault: SendFault::Unreachable.into(), progress: Progress::Unanswered })
         }
         Err(fault) => Err(fault.into()),
     }
 }
 
-fn callers(fault: Fault) -> Broken {
-    Broken { fault: ExchangeFault::Caller(fault), progress: Progress::Under }
+fn callers(fault: Fault) -> FailedExchange {
+    FailedExchange { fault: ExchangeFault::Caller(fault), progress: Progress::Under }
 }
 
 /// How much of the body had left when the answer began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+enum SentBody {
     /// All of it, and its end.
     Whole,
     /// All that had come; whether that was the last of it was not known yet.
@@ -214,19 +214,19 @@ enum Sent {
     Cut,
 }
 
-impl Sent {
+impl SentBody {
     fn whole(written: bool) -> Self {
-        if written { Sent::Whole } else { Sent::Cut }
+        if written { SentBody::Whole } else { SentBody::Cut }
     }
 }
 
 /// Whether the backend was sent the whole body. Where the answer came while the next piece was awaited, the supply knows:
 /// a backend that counts bytes or reads one document answers before the end has been said.
-async fn is_all<S: Supply>(sent: Sent, body: &mut Replayable<S>) -> Result<bool, Broken> {
+async fn is_all<S: Supply>(sent: SentBody, body: &mut Replayable<S>) -> Result<bool, FailedExchange> {
     Ok(match sent {
-        Sent::Whole => true,
-        Sent::SoFar => body.next().await.map_err(callers)?.is_none(),
-        Sent::Cut => false,
+        SentBody::Whole => true,
+        SentBody::SoFar => body.next().await.map_err(callers)?.is_none(),
+        SentBody::Cut => false,
     })
 }
 
@@ -243,7 +243,7 @@ async fn send<S: Supply>(
     head: &[u8],
     first: Option<Bytes>,
     body: &mut Replayable<S>,
-) -> Result<Sent, SendFailure> {
+) -> Result<SentBody, SendFailure> {
     let mut start = BytesMut::with_capacity(head.len() + 64 + JOIN_BYTES);
     start.extend_from_slice(head);
     let chunked = match (body.framed(), &first) {
@@ -267,7 +267,7 @@ async fn send<S: Supply>(
             if chunked {
                 before.extend_from_slice(b"0\r\n\r\n");
             }
-            return inbound.write(backend, before.freeze(), Bytes::new()).await.map(Sent::whole);
+            return inbound.write(backend, before.freeze(), Bytes::new()).await.map(SentBody::whole);
         };
         if chunked {
             before.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
@@ -282,7 +282,7 @@ async fn send<S: Supply>(
             };
             match next {
                 Some(None) if !chunked => {
-                    return inbound.write(backend, before.freeze(), Bytes::new()).await.map(Sent::whole);
+                    return inbound.write(backend, before.freeze(), Bytes::new()).await.map(SentBody::whole);
                 }
                 Some(next) => {
                     if chunked {
@@ -297,7 +297,7 @@ async fn send<S: Supply>(
             data
         };
         if !inbound.write(backend, before.split().freeze(), data).await? {
-            return Ok(Sent::Cut);
+            return Ok(SentBody::Cut);
         }
         if chunked {
             before.extend_from_slice(b"\r\n");
@@ -309,11 +309,11 @@ async fn send<S: Supply>(
             next = body.next() => next.map_err(SendFailure::Caller)?,
             early = inbound.read_some() => {
                 early.map_err(|_| SendFailure::Wire)?;
-                return Ok(Sent::SoFar);
+                return Ok(SentBody::SoFar);
             }
         };
         if piece.is_none() && !chunked {
-            return Ok(Sent::Whole);
+            return Ok(SentBody::Whole);
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use self::answer::receive;
 use super::exchange::ExchangeFault;
-use super::pool::Wire;
+use super::pool::BackendStream;
 use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
@@ -69,27 +69,27 @@ pub fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
 }
 
 /// The HTTP/2 connections to one backend.
-pub(super) struct Lines {
+pub(super) struct GrpcConnections {
     open: Mutex<Open>,
     own: Arc<Semaphore>,
     /// A call has ended, or a connection.
     freed: Arc<Notify>,
 }
 
-impl Default for Lines {
+impl Default for GrpcConnections {
     fn default() -> Self {
-        Lines { open: Mutex::default(), own: Arc::new(Semaphore::new(OWN_LIMIT)), freed: Arc::default() }
+        GrpcConnections { open: Mutex::default(), own: Arc::new(Semaphore::new(OWN_LIMIT)), freed: Arc::default() }
     }
 }
 
 #[derive(Default)]
 struct Open {
-    lines: Vec<Arc<Line>>,
+    lines: Vec<Arc<GrpcConnection>>,
     /// Connections that will be kept once they stand.
     dialling: usize,
 }
 
-struct Line {
+struct GrpcConnection {
     sender: SendRequest<Bytes>,
     in_flight: AtomicUsize,
     dead: Arc<AtomicBool>,
@@ -97,7 +97,7 @@ struct Line {
     freed: Arc<Notify>,
 }
 
-impl Line {
+impl GrpcConnection {
     /// Whether the backend takes another call on it now: what is beyond would wait inside of the connection, and be lost
     /// with it.
     fn has_room(&self) -> bool {
@@ -107,13 +107,13 @@ impl Line {
 }
 
 /// One call's place on a connection.
-struct Place {
-    line: Arc<Line>,
+struct StreamPlace {
+    line: Arc<GrpcConnection>,
     /// Of a connection that no other call is on: closed with it.
     _own: Option<oneshot::Sender<()>>,
 }
 
-impl Drop for Place {
+impl Drop for StreamPlace {
     fn drop(&mut self) {
         self.line.in_flight.fetch_sub(1, Ordering::Relaxed);
         *self.line.used.lock() = Instant::now();
@@ -122,8 +122,8 @@ impl Drop for Place {
 }
 
 /// Where a call goes.
-enum Turn<'a> {
-    Taken(Place),
+enum Placement<'a> {
+    Taken(StreamPlace),
     /// A connection may be dialled.
     Dial(Dialling<'a>),
     /// All connections are in use, and there are as many as there may be.
@@ -131,7 +131,7 @@ enum Turn<'a> {
 }
 
 /// The right to keep one connection more.
-struct Dialling<'a>(&'a Lines);
+struct Dialling<'a>(&'a GrpcConnections);
 
 impl Drop for Dialling<'_> {
     fn drop(&mut self) {
@@ -142,8 +142,8 @@ impl Drop for Dialling<'_> {
     }
 }
 
-impl Lines {
-    fn take(&self, idle_timeout: Duration) -> Turn<'_> {
+impl GrpcConnections {
+    fn take(&self, idle_timeout: Duration) -> Placement<'_> {
         let mut open = self.open.lock();
         open.lines.retain(|line| {
             let rested = line.used.lock().elapsed();
@@ -154,22 +154,22 @@ impl Lines {
         let fullest = open.lines.iter().filter(|line| line.has_room());
         if let Some(line) = fullest.max_by_key(|line| line.in_flight.load(Ordering::Relaxed)) {
             line.in_flight.fetch_add(1, Ordering::Relaxed);
-            return Turn::Taken(Place { line: line.clone(), _own: None });
+            return Placement::Taken(StreamPlace { line: line.clone(), _own: None });
         }
         if open.lines.len() + open.dialling >= SHARED_LIMIT {
-            return Turn::Wait;
+            return Placement::Wait;
         }
         open.dialling += 1;
-        Turn::Dial(Dialling(self))
+        Placement::Dial(Dialling(self))
     }
 
-    fn keep(&self, line: &Arc<Line>) {
+    fn keep(&self, line: &Arc<GrpcConnection>) {
         self.open.lock().lines.push(line.clone());
     }
 }
 
 /// A place for a call, which is waited for where the backend takes no more at once.
-async fn place(backend: &Backend) -> Result<Place, ExchangeFault> {
+async fn place(backend: &Backend) -> Result<StreamPlace, ExchangeFault> {
     let deadline = Deadline::now() + backend.settings.read_timeout;
     let mut has_waited = false;
     loop {
@@ -178,20 +178,20 @@ async fn place(backend: &Backend) -> Result<Place, ExchangeFault> {
         // From here on no place that becomes free is missed.
         freed.as_mut().enable();
         match backend.lines.take(backend.settings.idle_timeout) {
-            Turn::Taken(place) => {
+            Placement::Taken(place) => {
                 if has_waited {
                     // There may be room for the next one, too.
                     backend.lines.freed.notify_one();
                 }
                 return Ok(place);
             }
-            Turn::Dial(slot) => {
+            Placement::Dial(slot) => {
                 let line = dial(backend, None).await?;
                 backend.lines.keep(&line);
                 drop(slot);
-                return Ok(Place { line, _own: None });
+                return Ok(StreamPlace { line, _own: None });
             }
-            Turn::Wait => timeout_at(deadline, freed).await.map_err(|_| SendFault::TimedOut)?,
+            Placement::Wait => timeout_at(deadline, freed).await.map_err(|_| SendFault::TimedOut)?,
         }
         has_waited = true;
     }
@@ -215,7 +215,7 @@ pub async fn exchange_grpc<S: Supply>(
             () = body.gone_before() => return Err(ExchangeFault::CallerGone),
         };
         match attempt(backend, place, head.clone(), first, body, intake).await {
-            Err(Broken { untaken: true, .. }) if again < AGAIN_LIMIT && body.rewind() => again += 1,
+            Err(FailedCall { untaken: true, .. }) if again < AGAIN_LIMIT && body.rewind() => again += 1,
             tried => return tried.map_err(|broken| broken.fault),
         }
         if let Some(doublings) = again.checked_sub(2) {
@@ -226,20 +226,20 @@ pub async fn exchange_grpc<S: Supply>(
 
 /// A connection for one call that was not taken on another. There are few of them: a backend that takes nothing must not be
 /// dialled by each call that it refuses.
-async fn own(backend: &Backend) -> Result<Place, ExchangeFault> {
+async fn own(backend: &Backend) -> Result<StreamPlace, ExchangeFault> {
     let waiting = timeout(backend.settings.connect_timeout, backend.lines.own.clone().acquire_owned());
     let permit = waiting.await.ok().and_then(Result::ok).ok_or(SendFault::Busy)?;
     let (left, leaving) = oneshot::channel();
-    Ok(Place { line: dial(backend, Some((permit, leaving))).await?, _own: Some(left) })
+    Ok(StreamPlace { line: dial(backend, Some((permit, leaving))).await?, _own: Some(left) })
 }
 
 /// The right to a connection for one call, and how it is told that the call has ended.
 type Own = (OwnedSemaphorePermit, oneshot::Receiver<()>);
 
 /// A connection with one call on it. The right to one of the call's own ends with the connection.
-async fn dial(backend: &Backend, own: Option<Own>) -> Result<Arc<Line>, ExchangeFault> {
+async fn dial(backend: &Backend, own: Option<Own>) -> Result<Arc<GrpcConnection>, ExchangeFault> {
     // Bounded by itself, and knows whose silence it was.
-    let wire: Wire = backend.dial_http2().await.map_err(SendFault::from)?;
+    let wire: BackendStream = backend.dial_http2().await.map_err(SendFault::from)?;
     let handshaking = async {
         let handshake = h2::client::Builder::new()
             .enable_push(false)
@@ -270,39 +270,39 @@ async fn dial(backend: &Backend, own: Option<Own>) -> Result<Arc<Line>, Exchange
         freed.notify_one();
     });
     let (used, freed) = (Mutex::new(Instant::now()), backend.lines.freed.clone());
-    Ok(Arc::new(Line { sender, in_flight: AtomicUsize::new(1), dead, used, freed }))
+    Ok(Arc::new(GrpcConnection { sender, in_flight: AtomicUsize::new(1), dead, used, freed }))
 }
 
 /// A call that failed; untaken: it was not sent, or the backend said that it did not process it.
-struct Broken {
+struct FailedCall {
     fault: ExchangeFault,
     untaken: bool,
     /// The backend ends the connection.
     is_last: bool,
 }
 
-impl Broken {
+impl FailedCall {
     fn from_caller(fault: ExchangeFault) -> Self {
-        Broken { fault, untaken: false, is_last: false }
+        FailedCall { fault, untaken: false, is_last: false }
     }
 }
 
-impl From<SendFault> for Broken {
+impl From<SendFault> for FailedCall {
     fn from(fault: SendFault) -> Self {
-        Broken { fault: fault.into(), untaken: false, is_last: false }
+        FailedCall { fault: fault.into(), untaken: false, is_last: false }
     }
 }
 
-impl Place {
+impl StreamPlace {
     /// What the connection says of a call that was never sent. It takes no other, either.
-    fn refused(&self, error: &h2::Error) -> Broken {
+    fn refused(&self, error: &h2::Error) -> FailedCall {
         self.line.dead.store(true, Ordering::Relaxed);
-        Broken { untaken: true, ..broken(error) }
+        FailedCall { untaken: true, ..broken(error) }
     }
 }
 
 /// What the backend said of a stream on which a write failed: the write itself shows only that the stream is over.
-fn said(response: &mut ResponseFuture, error: &h2::Error) -> Result<Response<RecvStream>, Broken> {
+fn said(response: &mut ResponseFuture, error: &h2::Error) -> Result<Response<RecvStream>, FailedCall> {
     match Pin::new(response).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(answer)) => Ok(answer),
         Poll::Ready(Err(told)) => Err(broken(&told)),
@@ -312,7 +312,7 @@ fn said(response: &mut ResponseFuture, error: &h2::Error) -> Result<Response<Rec
 
 /// What the connection says of a failed call. A stream above the number in the backend's GOAWAY and a refused stream
 /// were not processed (RFC 9113 sections 6.8 and 8.7); of a connection that ends, nothing of the kind is known.
-fn broken(error: &h2::Error) -> Broken {
+fn broken(error: &h2::Error) -> FailedCall {
     let refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
     // A backend that says that it is asked too much is not asked more: the exporter comes again when it sees fit.
     let too_much = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
@@ -323,17 +323,17 @@ fn broken(error: &h2::Error) -> Broken {
         }
         _ => SendFault::Unreachable,
     };
-    Broken { fault: fault.into(), untaken, is_last: error.is_go_away() }
+    FailedCall { fault: fault.into(), untaken, is_last: error.is_go_away() }
 }
 
 async fn attempt<S: Supply>(
     backend: &Backend,
-    place: Place,
+    place: StreamPlace,
     head: Request<()>,
     first: Option<Bytes>,
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
-) -> Result<GrpcAnswer, Broken> {
+) -> Result<GrpcAnswer, FailedCall> {
     let ready = place.line.sender.clone().ready();
     let mut sender = match timeout(backend.settings.connect_timeout, ready).await {
         Ok(Ok(sender)) => sender,
@@ -361,7 +361,7 @@ async fn converse<S: Supply>(
     first: Option<Bytes>,
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
-) -> Result<GrpcAnswer, Broken> {
+) -> Result<GrpcAnswer, FailedCall> {
     let mut piece = first;
     let mut early = None;
     // Something that had come did not leave.
@@ -417,7 +417,7 @@ async fn converse<S: Supply>(
         None => {
             let ending = if ended { Ok(()) } else { stream.send_data(Bytes::new(), true) };
             if let Err(error) = ending {
-                return receive(said(response, &error)?, intake, deadline).await.map_err(Broken::from);
+                return receive(said(response, &error)?, intake, deadline).await.map_err(FailedCall::from);
             }
             tokio::select! {
                 biased;
@@ -426,16 +426,16 @@ async fn converse<S: Supply>(
                     Ok(answer) => answer.map_err(|error| broken(&error))?,
                 },
                 () = body.gone() => {
-                    return Err(Broken::from_caller(ExchangeFault::CallerGone));
+                    return Err(FailedCall::from_caller(ExchangeFault::CallerGone));
                 }
             }
         }
     };
-    receive(answer, intake, deadline).await.map_err(Broken::from)
+    receive(answer, intake, deadline).await.map_err(FailedCall::from)
 }
 
-fn callers(fault: Fault) -> Broken {
-    Broken::from_caller(ExchangeFault::Caller(fault))
+fn callers(fault: Fault) -> FailedCall {
+    FailedCall::from_caller(ExchangeFault::Caller(fault))
 }
 
 /// Sends one piece, perhaps the last, within the backend's windows; an answer that comes meanwhile ends it.

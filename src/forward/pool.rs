@@ -27,7 +27,7 @@ use crate::lock::Mutex;
 const RESTING_LIMIT: usize = 512;
 
 /// A connection to a backend.
-pub enum Wire {
+pub enum BackendStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -47,7 +47,7 @@ pub enum DialFault {
 pub struct Pool {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     through: Option<Through>,
-    resting: Mutex<Vec<(Wire, Instant)>>,
+    resting: Mutex<Vec<(BackendStream, Instant)>>,
     idle_timeout: Duration,
     connect_timeout: Duration,
 }
@@ -77,7 +77,7 @@ impl Pool {
     }
 
     /// A connection that rested here and is alive.
-    pub fn take(&self) -> Option<Wire> {
+    pub fn take(&self) -> Option<BackendStream> {
         let mut resting = self.resting.lock();
         while let Some((mut wire, since)) = resting.pop() {
             if since.elapsed() > self.idle_timeout {
@@ -93,7 +93,7 @@ impl Pool {
     }
 
     /// Lets a connection rest whose last answer was read to its end.
-    pub fn give(&self, wire: Wire) {
+    pub fn give(&self, wire: BackendStream) {
         let mut resting = self.resting.lock();
         if resting.len() < RESTING_LIMIT {
             resting.push((wire, Instant::now()));
@@ -104,7 +104,7 @@ impl Pool {
     }
 
     /// Dials, through the proxy if there is one, and proves who answers. `address`: the proxy's, or the backend's.
-    pub async fn dial(&self, address: SocketAddr) -> Result<Wire, DialFault> {
+    pub async fn dial(&self, address: SocketAddr) -> Result<BackendStream, DialFault> {
         let deadline = tokio::time::Instant::now() + self.connect_timeout;
         let tcp = match &self.through {
             None => {
@@ -121,10 +121,10 @@ impl Pool {
                 timeout_at(deadline, tunnelling).await.map_err(late)?.map_err(DialFault::Proxy)?
             }
         };
-        let Some((connector, name)) = &self.tls else { return Ok(Wire::Plain(tcp)) };
+        let Some((connector, name)) = &self.tls else { return Ok(BackendStream::Plain(tcp)) };
         match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
             Err(_) => Err(DialFault::TimedOut),
-            Ok(Ok(tls)) => Ok(Wire::Tls(Box::new(tls))),
+            Ok(Ok(tls)) => Ok(BackendStream::Tls(Box::new(tls))),
             Ok(Err(error)) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
                 Err(DialFault::NotVerified)
             }
@@ -140,7 +140,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-impl Wire {
+impl BackendStream {
     /// Whether nothing has come since: neither an end nor bytes that were not asked for.
     fn is_quiet(&mut self) -> bool {
         let mut space = [0_u8; 1];
@@ -150,20 +150,20 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for BackendStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Plain(tcp) => Pin::new(tcp).poll_read(cx, out),
-            Wire::Tls(tls) => Pin::new(tls).poll_read(cx, out),
+            BackendStream::Plain(tcp) => Pin::new(tcp).poll_read(cx, out),
+            BackendStream::Tls(tls) => Pin::new(tls).poll_read(cx, out),
         }
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for BackendStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Wire::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Wire::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            BackendStream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            BackendStream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
         }
     }
 
@@ -173,8 +173,8 @@ impl AsyncWrite for Wire {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Wire::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Wire::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            BackendStream::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            BackendStream::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
         }
     }
 
@@ -184,15 +184,15 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Wire::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            BackendStream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            BackendStream::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Wire::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            BackendStream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            BackendStream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
 }

@@ -20,8 +20,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::time::Instant;
 
 use super::UpstreamSettings;
-use super::grpc::Lines;
-use super::pool::{DialFault, Pool, Through, Wire};
+use super::grpc::GrpcConnections;
+use super::pool::{BackendStream, DialFault, Pool, Through};
 use crate::egress::TunnelFault;
 use crate::limits::{FairQueue, FairQueueBounds, OwnerKey};
 use crate::pem;
@@ -57,22 +57,22 @@ pub struct Backend {
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// What is dialled: the backend, or the proxy before it.
     dialled: (String, u16),
-    names: Names,
+    names: Resolver,
     /// When the name was last looked up because no address answered; held while it is.
     looked_up: tokio::sync::Mutex<Option<Instant>>,
     turn: AtomicUsize,
-    pub(super) lines: Lines,
+    pub(super) lines: GrpcConnections,
     http2: Pool,
     trust_digest: u64,
     _resolver: Option<AbortOnDrop>,
 }
 
 /// How names become addresses.
-type Names = Arc<dyn Fn(String, u16) -> Found + Send + Sync>;
-type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+type Resolver = Arc<dyn Fn(String, u16) -> Resolving + Send + Sync>;
+type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// The system's resolver.
-fn system() -> Names {
+fn system() -> Resolver {
     Arc::new(|host, port| {
         Box::pin(async move {
             let found = tokio::net::lookup_host((host.as_str(), port)).await?;
@@ -96,7 +96,7 @@ impl Backend {
         Self::open_by(settings, system())
     }
 
-    fn open_by(settings: &UpstreamSettings, names: Names) -> Result<Arc<Self>, String> {
+    fn open_by(settings: &UpstreamSettings, names: Resolver) -> Result<Arc<Self>, String> {
         let roots = if settings.tls { roots(settings.ca.as_deref())? } else { Vec::new() };
         let identity = match &settings.client {
             Some(client) => Some((pem::chain(&client.certificate)?, pem::private_key_of(&client.key)?)),
@@ -143,7 +143,7 @@ impl Backend {
             names: names.clone(),
             looked_up: tokio::sync::Mutex::default(),
             turn: AtomicUsize::new(0),
-            lines: Lines::default(),
+            lines: GrpcConnections::default(),
             trust_digest,
             settings: settings.clone(),
             _resolver: None,
@@ -179,16 +179,16 @@ impl Backend {
     }
 
     /// A fresh HTTP/1.1 connection.
-    pub(super) async fn dial(&self) -> Result<Wire, DialFault> {
+    pub(super) async fn dial(&self) -> Result<BackendStream, DialFault> {
         self.dial_by(&self.pool).await
     }
 
     /// A fresh connection for HTTP/2: by ALPN over TLS, by prior knowledge without.
-    pub(super) async fn dial_http2(&self) -> Result<Wire, DialFault> {
+    pub(super) async fn dial_http2(&self) -> Result<BackendStream, DialFault> {
         self.dial_by(&self.http2).await
     }
 
-    async fn dial_by(&self, pool: &Pool) -> Result<Wire, DialFault> {
+    async fn dial_by(&self, pool: &Pool) -> Result<BackendStream, DialFault> {
         let mut tried = Vec::new();
         let fault = match self.dial_known(pool, &mut tried).await {
             Ok(wire) => return Ok(wire),
@@ -206,7 +206,7 @@ impl Backend {
     }
 
     /// Dials known addresses in turn, but for those that were tried.
-    async fn dial_known(&self, pool: &Pool, tried: &mut Vec<SocketAddr>) -> Result<Wire, DialFault> {
+    async fn dial_known(&self, pool: &Pool, tried: &mut Vec<SocketAddr>) -> Result<BackendStream, DialFault> {
         let mut last = match self.settings.proxy {
             Some(_) => DialFault::Proxy(TunnelFault::Unreachable),
             None => DialFault::Unreachable,
@@ -360,7 +360,7 @@ mod tests {
         let lookups = Arc::new(AtomicUsize::new(0));
         let answer = Arc::new(Mutex::new(vec![gone]));
         let (counted, told) = (lookups.clone(), answer.clone());
-        let names: Names = Arc::new(move |_, _| {
+        let names: Resolver = Arc::new(move |_, _| {
             counted.fetch_add(1, Ordering::SeqCst);
             let told = told.lock().unwrap().clone();
             Box::pin(async move { Ok(told) })

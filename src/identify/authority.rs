@@ -22,7 +22,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::X509Version;
 
-use super::certificate::{Scope, signing_name};
+use super::certificate::{AuthorityScope, signing_name};
 use super::file;
 use crate::accept::ClientAuthority;
 use crate::apps::Glob;
@@ -34,7 +34,7 @@ const FILE_LIMIT_BYTES: u64 = 32 << 20;
 
 /// The anchors and lists of one authority, and what it may speak for.
 pub(super) struct Authority {
-    pub scope: Scope,
+    pub scope: AuthorityScope,
     anchors: Vec<TrustAnchor<'static>>,
     /// Of each anchor: `notBefore` and `notAfter`, Unix seconds.
     validity: Vec<(i64, i64)>,
@@ -45,17 +45,17 @@ pub(super) struct Authority {
 }
 
 /// Why an authority does not vouch for a chain, and what a handshake answers then.
-pub(super) struct Refused {
+pub(super) struct NotVouched {
     pub reason: Reason,
     pub alert: CertificateError,
     /// The authority whose word it would have been, if the chain leads to one.
     pub ca: Option<Arc<str>>,
 }
 
-impl Refused {
+impl NotVouched {
     /// No path to an anchor.
     pub fn untrusted() -> Self {
-        Refused { reason: Reason::CertificateUntrusted, alert: CertificateError::UnknownIssuer, ca: None }
+        NotVouched { reason: Reason::CertificateUntrusted, alert: CertificateError::UnknownIssuer, ca: None }
     }
 
     /// Of what several authorities say of one chain, the weightiest counts: what is our fault before what is the
@@ -78,7 +78,7 @@ impl Authority {
     /// a full stop.
     pub fn read(settings: &ClientAuthority, hash: &mut digest::Context) -> Result<Self, String> {
         let (ca, crl) = (&settings.file, settings.crl.as_deref());
-        let scope = Scope {
+        let scope = AuthorityScope {
             name: Arc::from(settings.name.as_str()),
             trust_domains: settings.trust_domains.clone(),
             dns: settings.dns.clone(),
@@ -131,7 +131,7 @@ impl Authority {
         intermediates: &[CertificateDer<'_>],
         svid: bool,
         now: UnixTime,
-    ) -> Result<i64, Refused> {
+    ) -> Result<i64, NotVouched> {
         let rule = if svid { KeyUsageRule::Required } else { KeyUsageRule::IfPresent };
         let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().collect();
         let certificate = EndEntityCert::try_from(leaf)?;
@@ -145,10 +145,10 @@ impl Authority {
             Some(&|path: &VerifiedPath<'_>| self.permits(path, rule, now)),
         );
         let path = path.map_err(|error| {
-            let refused = Refused::from(error);
+            let refused = NotVouched::from(error);
             // A status is asked for only along a signed path to an anchor; a leaf's dates are looked at before.
             let led_here = matches!(refused.reason, Reason::CertificateRevoked | Reason::RevocationUnavailable);
-            Refused { ca: led_here.then(|| self.scope.name.clone()), ..refused }
+            NotVouched { ca: led_here.then(|| self.scope.name.clone()), ..refused }
         })?;
         let mut good_until =
             self.lists_good_until.min(self.validity_of(path.anchor()).map_or(i64::MIN, |(_, end)| end));
@@ -184,7 +184,7 @@ impl Authority {
     }
 }
 
-impl Scope {
+impl AuthorityScope {
     /// Adds itself to `hash`, so that a change of it is a change of what is trusted.
     fn describe(&self, hash: &mut digest::Context) {
         let lists = [self.trust_domains.len(), self.dns.len()];
@@ -230,14 +230,14 @@ fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationO
     Some(builder.with_expiration_policy(ExpirationPolicy::Enforce).build())
 }
 
-impl From<Reason> for Refused {
+impl From<Reason> for NotVouched {
     /// What is wrong with the leaf itself.
     fn from(reason: Reason) -> Self {
-        Refused { reason, alert: CertificateError::BadEncoding, ca: None }
+        NotVouched { reason, alert: CertificateError::BadEncoding, ca: None }
     }
 }
 
-impl From<Error> for Refused {
+impl From<Error> for NotVouched {
     /// What the library cannot judge for want of a current list is our fault.
     fn from(error: Error) -> Self {
         let (reason, alert) = match error {
@@ -263,7 +263,7 @@ impl From<Error> for Refused {
             Error::InvalidSignatureForPublicKey => (Reason::CertificateUntrusted, CertificateError::BadSignature),
             _ => (Reason::CertificateUntrusted, CertificateError::UnknownIssuer),
         };
-        Refused { reason, alert, ca: None }
+        NotVouched { reason, alert, ca: None }
     }
 }
 

@@ -54,7 +54,7 @@ impl Evidence {
 }
 
 /// A judgement and what it depends on.
-pub(super) struct Remembered {
+pub(super) struct RememberedJudgement {
     pub facts: Arc<Facts>,
     pub issuer: u64,
     pub stamp: u64,
@@ -65,26 +65,26 @@ pub(super) struct Remembered {
 
 /// The store; shared by successive configurations.
 #[derive(Clone)]
-pub(super) struct Tokens(Cache<Evidence, Arc<Remembered>, ahash::RandomState>);
+pub(super) struct TokenCache(Cache<Evidence, Arc<RememberedJudgement>, ahash::RandomState>);
 
-impl Tokens {
+impl TokenCache {
     pub(super) fn new() -> Self {
         let cache = Cache::builder()
-            .weigher(|_, entry: &Arc<Remembered>| {
+            .weigher(|_, entry: &Arc<RememberedJudgement>| {
                 // Parsed claims take about four times their base64url text; the rest is our own structures.
                 u32::try_from(entry.token_bytes * 4 + 512).unwrap_or(u32::MAX)
             })
             .max_capacity(TOKENS_LIMIT_BYTES)
             .time_to_idle(IDLE_LIMIT)
             .build_with_hasher(ahash::RandomState::new());
-        Tokens(cache)
+        TokenCache(cache)
     }
 
-    pub(super) fn find(&self, evidence: &Evidence) -> Option<Arc<Remembered>> {
+    pub(super) fn find(&self, evidence: &Evidence) -> Option<Arc<RememberedJudgement>> {
         self.0.get(evidence)
     }
 
-    pub(super) fn remember(&self, evidence: Evidence, entry: Remembered) {
+    pub(super) fn remember(&self, evidence: Evidence, entry: RememberedJudgement) {
         self.0.insert(evidence, Arc::new(entry));
     }
 

@@ -61,7 +61,7 @@ impl<'a> Leaf<'a> {
 
     /// What it says of its holder, as far as its authority may say it: a SPIFFE ID of another's trust domain makes it no
     /// identity at all; another's DNS names do not count.
-    pub fn facts(&self, authority: &Scope) -> Result<CertificateFacts, Reason> {
+    pub fn facts(&self, authority: &AuthorityScope) -> Result<CertificateFacts, Reason> {
         let mut dns = Vec::new();
         let mut foreign = false;
         for name in self.names() {
@@ -69,9 +69,9 @@ impl<'a> Leaf<'a> {
                 // Names of hosts have no case (RFC 4343); policy compares bytes.
                 let name = name.to_ascii_lowercase();
                 match host(&name) {
-                    Some(Host::Name) if authority.may_name(&name) => dns.push(name),
-                    Some(Host::Name) => foreign = true,
-                    Some(Host::Pattern) => {}
+                    Some(DnsHost::Name) if authority.may_name(&name) => dns.push(name),
+                    Some(DnsHost::Name) => foreign = true,
+                    Some(DnsHost::Pattern) => {}
                     None => return Err(Reason::CertificateName),
                 }
             }
@@ -121,13 +121,13 @@ impl<'a> Leaf<'a> {
 }
 
 /// Which names an authority may give.
-pub(super) struct Scope {
+pub(super) struct AuthorityScope {
     pub name: Arc<str>,
     pub trust_domains: Vec<String>,
     pub dns: Vec<Glob>,
 }
 
-impl Scope {
+impl AuthorityScope {
     fn may_issue(&self, id: &str) -> bool {
         let domain = trust_domain_of(id);
         self.trust_domains.iter().any(|ours| domain == Some(ours))
@@ -172,7 +172,7 @@ pub(super) fn signing_name(der: &[u8]) -> Result<(Vec<u8>, Vec<String>), Reason>
 
 /// What a well-formed DNS name of a certificate stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub(super) enum DnsHost {
     Name,
     /// `*.example`: names many hosts, and so no caller.
     Pattern,
@@ -180,7 +180,7 @@ pub(super) enum Host {
 
 /// The syntax of RFC 5280 section 4.2.1.6 for a name in lower case, with the underscore that names in clusters have.
 /// Anything else in a DNS name's place could be read as a name of another kind.
-pub(super) fn host(name: &str) -> Option<Host> {
+pub(super) fn host(name: &str) -> Option<DnsHost> {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     let label = |label: &str| {
         (1..=DNS_LABEL_LIMIT_BYTES).contains(&label.len())
@@ -189,8 +189,8 @@ pub(super) fn host(name: &str) -> Option<Host> {
             && !label.ends_with('-')
     };
     let (kind, literal) = match name.strip_prefix("*.") {
-        Some(rest) => (Host::Pattern, rest),
-        None => (Host::Name, name),
+        Some(rest) => (DnsHost::Pattern, rest),
+        None => (DnsHost::Name, name),
     };
     (name.len() <= DNS_NAME_LIMIT_BYTES && literal.split('.').all(label)).then_some(kind)
 }

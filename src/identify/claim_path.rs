@@ -55,7 +55,7 @@ impl fmt::Display for ClaimPathFault {
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Found<'c> {
+pub(super) enum FoundClaim<'c> {
     Value(&'c Value),
     /// The member, or one on the way, is not there.
     Nothing,
@@ -107,8 +107,8 @@ impl ClaimPath {
     /// What stands there, where a policy compares it: what cannot be told is no match.
     pub fn get<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
         match self.find(claims) {
-            Found::Value(value) => Some(value),
-            Found::Nothing | Found::WrongType => None,
+            FoundClaim::Value(value) => Some(value),
+            FoundClaim::Nothing | FoundClaim::WrongType => None,
         }
     }
 
@@ -116,37 +116,37 @@ impl ClaimPath {
     /// it cannot be told what is held: it could be the text that a policy denies.
     pub(super) fn is_unreadable(&self, claims: &Map<String, Value>) -> bool {
         match self.find(claims) {
-            Found::WrongType | Found::Value(Value::Object(_)) => true,
-            Found::Value(Value::Array(items)) => items.iter().any(|item| item.is_object() || item.is_array()),
-            Found::Value(_) | Found::Nothing => false,
+            FoundClaim::WrongType | FoundClaim::Value(Value::Object(_)) => true,
+            FoundClaim::Value(Value::Array(items)) => items.iter().any(|item| item.is_object() || item.is_array()),
+            FoundClaim::Value(_) | FoundClaim::Nothing => false,
         }
     }
 
-    pub(super) fn find<'c>(&self, claims: &'c Map<String, Value>) -> Found<'c> {
-        let Some(mut value) = claims.get(&*self.top) else { return Found::Nothing };
+    pub(super) fn find<'c>(&self, claims: &'c Map<String, Value>) -> FoundClaim<'c> {
+        let Some(mut value) = claims.get(&*self.top) else { return FoundClaim::Nothing };
         for step in &self.inner {
             let next = match value {
                 Value::Object(members) => members.get(step),
                 Value::Array(items) => match index(step) {
                     Some(index) => items.get(index),
-                    None => return Found::WrongType,
+                    None => return FoundClaim::WrongType,
                 },
-                _ => return Found::WrongType,
+                _ => return FoundClaim::WrongType,
             };
             match next {
                 Some(next) => value = next,
-                None => return Found::Nothing,
+                None => return FoundClaim::Nothing,
             }
         }
-        Found::Value(value)
+        FoundClaim::Value(value)
     }
 
     /// Copies the claim, with nothing beside it but the lists on the way, whose items are found by their places. Where a
     /// value of another type stands in the way, `true` stands for it, so that the copy cannot be told, either.
     pub(super) fn copy(&self, from: &Map<String, Value>, into: &mut Map<String, Value>) {
         let found = self.find(from);
-        if let (Some(value), true) = (from.get(&*self.top), found != Found::Nothing) {
-            copy(&self.inner, value, found == Found::WrongType, into.entry(&*self.top).or_insert(Value::Null));
+        if let (Some(value), true) = (from.get(&*self.top), found != FoundClaim::Nothing) {
+            copy(&self.inner, value, found == FoundClaim::WrongType, into.entry(&*self.top).or_insert(Value::Null));
         }
     }
 
@@ -323,9 +323,9 @@ mod tests {
                 Err(ClaimPathFault::Escape) => Err("escape"),
                 Err(ClaimPathFault::TooDeep) => Err("deep"),
                 Ok(path) => match path.find(claims) {
-                    Found::Value(value) => Ok(Some(value.clone())),
-                    Found::Nothing => Ok(None),
-                    Found::WrongType => Err("wrong type"),
+                    FoundClaim::Value(value) => Ok(Some(value.clone())),
+                    FoundClaim::Nothing => Ok(None),
+                    FoundClaim::WrongType => Err("wrong type"),
                 },
             };
             assert_eq!(said, expected, "{text}");
@@ -348,7 +348,7 @@ mod tests {
             json!({"a": {"b": {"c": "1"}, "d": ["p", {"e": "q"}]}, "n": "2", "wrong": true})
         );
         assert_eq!(path("/a/d/1/e").find(&kept), path("/a/d/1/e").find(from));
-        assert_eq!(path("/wrong/x").find(&kept), Found::WrongType);
+        assert_eq!(path("/wrong/x").find(&kept), FoundClaim::WrongType);
         path("a").copy(from, &mut kept);
         path("/a/b/c").copy(from, &mut kept);
         assert_eq!(kept.get("a"), from.get("a"), "the whole and a part of it");

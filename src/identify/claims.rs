@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
-use super::claim_path::{ClaimPath, Found};
+use super::claim_path::{ClaimPath, FoundClaim};
 use super::doubts::{Doubts, EMAIL, vouches_for_email};
 use super::facts::{CertificateFacts, Facts, Method};
 use super::settings::IssuerSettings;
@@ -93,15 +93,15 @@ pub(super) fn extract(
     }
     let groups = match settings.groups_claim.find(&claims) {
         // What cannot be told is among the doubts.
-        Found::Nothing | Found::WrongType => Vec::new(),
-        Found::Value(Value::String(group)) if is_name(group) => vec![group.clone()],
+        FoundClaim::Nothing | FoundClaim::WrongType => Vec::new(),
+        FoundClaim::Value(Value::String(group)) if is_name(group) => vec![group.clone()],
         // Too many is an error and not a cut: a group that fell off could be the one that is denied.
-        Found::Value(Value::Array(groups)) if groups.len() <= GROUPS_LIMIT => groups
+        FoundClaim::Value(Value::Array(groups)) if groups.len() <= GROUPS_LIMIT => groups
             .iter()
             .map(|group| group.as_str().filter(|group| is_name(group)).map(str::to_owned))
             .collect::<Option<_>>()
             .ok_or(Reason::TokenClaims)?,
-        Found::Value(_) => return Err(Reason::TokenClaims),
+        FoundClaim::Value(_) => return Err(Reason::TokenClaims),
     };
     let subject_claim = (settings.subject_claims.len() > 1).then(|| named_by.text().clone());
     Ok(Facts {
@@ -132,10 +132,12 @@ fn subject<'s>(
 ) -> Result<(&'s ClaimPath, Arc<str>), Reason> {
     for path in &settings.subject_claims {
         match path.find(claims) {
-            Found::Value(Value::String(subject)) if is_name(subject) => return Ok((path, Arc::from(subject.as_str()))),
-            Found::Value(_) | Found::WrongType => return Err(Reason::TokenClaims),
-            Found::Nothing if doubts.is_elsewhere(path) => return Err(Reason::TokenClaimsElsewhere),
-            Found::Nothing => {}
+            FoundClaim::Value(Value::String(subject)) if is_name(subject) => {
+                return Ok((path, Arc::from(subject.as_str())));
+            }
+            FoundClaim::Value(_) | FoundClaim::WrongType => return Err(Reason::TokenClaims),
+            FoundClaim::Nothing if doubts.is_elsewhere(path) => return Err(Reason::TokenClaimsElsewhere),
+            FoundClaim::Nothing => {}
         }
     }
     Err(Reason::TokenClaims)
@@ -146,9 +148,9 @@ fn subject<'s>(
 fn audience(settings: &IssuerSettings, claims: &Map<String, Value>) -> Result<(), Reason> {
     let configured = &settings.audience_claim;
     let named = match configured.find(claims) {
-        Found::Value(value) => names_us(value, &settings.audiences)?,
-        Found::Nothing => false,
-        Found::WrongType => return Err(Reason::TokenClaims),
+        FoundClaim::Value(value) => names_us(value, &settings.audiences)?,
+        FoundClaim::Nothing => false,
+        FoundClaim::WrongType => return Err(Reason::TokenClaims),
     };
     let besides = claims.get(AUDIENCE).filter(|_| !configured.is(AUDIENCE));
     if named && besides.map_or(Ok(true), |value| names_us(value, &settings.audiences))? {

@@ -48,9 +48,9 @@ pub struct NewClientToken {
 pub struct NoRandomness;
 
 /// The client tokens of one configuration.
-pub(super) struct ClientTokens(HashMap<ClientTokenHash, Known, ahash::RandomState>);
+pub(super) struct ClientTokens(HashMap<ClientTokenHash, KnownToken, ahash::RandomState>);
 
-struct Known {
+struct KnownToken {
     facts: Arc<Facts>,
     /// Unix seconds; refused from then on.
     until: Option<i64>,
@@ -111,7 +111,7 @@ impl ClientTokens {
                 doubts: Doubts::default(),
                 expires_unix_seconds: one.until_unix_seconds.unwrap_or(i64::MAX),
             };
-            (one.hash, Known { facts: Arc::new(facts), until: one.until_unix_seconds })
+            (one.hash, KnownToken { facts: Arc::new(facts), until: one.until_unix_seconds })
         });
         ClientTokens(known.collect())
     }

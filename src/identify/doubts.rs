@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::claim_path::{ClaimPath, Found};
+use super::claim_path::{ClaimPath, FoundClaim};
 use super::settings::{IssuerSettings, PolicyClaims};
 use crate::reason::Reason;
 
@@ -42,7 +42,7 @@ impl Doubts {
         let elsewhere = elsewhere(claims)?;
         Ok(Doubts {
             groups_elsewhere: elsewhere.contains(settings.groups_claim.top()),
-            groups_unreadable: settings.groups_claim.find(claims) == Found::WrongType,
+            groups_unreadable: settings.groups_claim.find(claims) == FoundClaim::WrongType,
             elsewhere,
             email_unverified: claims.contains_key(EMAIL) && !vouches_for_email(settings, claims),
         })

@@ -24,8 +24,8 @@ use super::claims;
 use super::facts::{CertificateFacts, Facts};
 use super::fetch::{FetchFault, Remote};
 use super::file;
-use super::jwks::{Asked, FORCED_WAIT, IssuerStatus, LiveKeys, Upkeep};
-use super::keys::{Found, KeySet};
+use super::jwks::{FORCED_WAIT, IssuerStatus, LiveKeys, RefreshOutcome, Upkeep};
+use super::keys::{FoundKey, KeySet};
 use super::kind;
 use super::settings::{IssuerSettings, KeySource};
 use super::spiffe_id::trust_domain_of;
@@ -63,7 +63,7 @@ impl std::fmt::Display for IssuerFault {
 }
 
 /// A token that holds, and for how long.
-pub(super) struct Judged {
+pub(super) struct JudgedToken {
     pub facts: Facts,
     /// The stamp of the keys that it was judged by.
     pub stamp: u64,
@@ -190,7 +190,7 @@ impl Issuer {
         token: Unproven<'_>,
         certificate: Option<&Arc<CertificateFacts>>,
         now: UnixMillis,
-    ) -> Result<Judged, Reason> {
+    ) -> Result<JudgedToken, Reason> {
         if !self.settings.algorithms.contains(&token.algorithm_name) {
             return Err(Reason::TokenAlgorithm);
         }
@@ -202,7 +202,7 @@ impl Issuer {
             return Err(Reason::TokenType);
         }
         let facts = claims::facts(&self.settings, &self.name, token.claims, certificate, now)?;
-        Ok(Judged { facts, stamp })
+        Ok(JudgedToken { facts, stamp })
     }
 
     /// Finds the key and checks the signature; the key set's stamp if it holds. Keys that are not there are
@@ -216,21 +216,21 @@ impl Issuer {
                 let keys = self.live.current(now).ok_or(Reason::KeysUnavailable)?;
                 let keys = keys.as_ref().ok_or(Reason::KeysUnavailable)?;
                 match keys.find(key_id, token.algorithm) {
-                    Found::Key(key) if key.verifies(token.signed, token.signature) => return Ok(keys.stamp),
+                    FoundKey::Key(key) if key.verifies(token.signed, token.signature) => return Ok(keys.stamp),
                     // Keys without ids are replaced without a trace but this one.
-                    Found::Key(_) if key_id.is_none() => Reason::TokenSignature,
-                    Found::Key(_) => return Err(Reason::TokenSignature),
-                    Found::OtherAlgorithm => return Err(Reason::TokenAlgorithm),
-                    Found::Nothing => Reason::TokenKeyUnknown,
+                    FoundKey::Key(_) if key_id.is_none() => Reason::TokenSignature,
+                    FoundKey::Key(_) => return Err(Reason::TokenSignature),
+                    FoundKey::OtherAlgorithm => return Err(Reason::TokenAlgorithm),
+                    FoundKey::Nothing => Reason::TokenKeyUnknown,
                 }
             };
             asked += 1;
-            let answer = if asked > 2 { Asked::NotNow } else { self.live.ask(key_id, deadline).await };
+            let answer = if asked > 2 { RefreshOutcome::NotNow } else { self.live.ask(key_id, deadline).await };
             match answer {
-                Asked::Read => {}
-                Asked::TimedOut => return Err(Reason::KeysUnavailable),
-                Asked::NotNow if self.live.failing() => return Err(Reason::KeysUnavailable),
-                Asked::NotNow => return Err(missing),
+                RefreshOutcome::Read => {}
+                RefreshOutcome::TimedOut => return Err(Reason::KeysUnavailable),
+                RefreshOutcome::NotNow if self.live.failing() => return Err(Reason::KeysUnavailable),
+                RefreshOutcome::NotNow => return Err(missing),
             }
         }
     }

@@ -49,13 +49,13 @@ pub(super) struct Upkeep {
 
 /// The keys and the task that keeps them; the task ends with it.
 pub(super) struct LiveKeys {
-    shared: Arc<Shared>,
+    shared: Arc<KeyRefresh>,
     task: Option<AbortHandle>,
 }
 
 /// What came of asking for newer keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum RefreshOutcome {
     /// A reading has ended since: look again.
     Read,
     /// Not now: one was made a moment ago.
@@ -79,7 +79,7 @@ pub struct IssuerStatus {
     pub last_fault: Option<FetchFault>,
 }
 
-struct Shared {
+struct KeyRefresh {
     upkeep: Upkeep,
     keys: ArcSwapOption<KeySet>,
     /// When the keys were last read, Unix milliseconds; `i64::MAX` for those that never age.
@@ -101,7 +101,7 @@ struct Flight {
 impl LiveKeys {
     /// Keys out of a file: they never age and are never read anew.
     pub(super) fn fixed(upkeep: Upkeep, keys: KeySet) -> Self {
-        let shared = Shared::new(upkeep);
+        let shared = KeyRefresh::new(upkeep);
         shared.read_at.store(i64::MAX, Ordering::Relaxed);
         shared.keys.store(Some(Arc::new(keys)));
         LiveKeys { shared: Arc::new(shared), task: None }
@@ -110,7 +110,7 @@ impl LiveKeys {
     /// Begins reading at once. `previous`: the keys of the same place under an earlier configuration,
     /// used until the first reading ends.
     pub(super) fn start(upkeep: Upkeep, source: Box<dyn Fetch>, previous: Option<&LiveKeys>, runtime: &Handle) -> Self {
-        let shared = Shared::new(upkeep);
+        let shared = KeyRefresh::new(upkeep);
         if let Some(previous) = previous {
             shared.read_at.store(previous.shared.read_at.load(Ordering::Relaxed), Ordering::Relaxed);
             shared.keys.store(previous.shared.keys.load_full());
@@ -138,9 +138,9 @@ impl LiveKeys {
     }
 
     /// Asks for newer keys because a token names `key_id`, and waits until `deadline` at most.
-    pub(super) async fn ask(&self, key_id: Option<&str>, deadline: Instant) -> Asked {
+    pub(super) async fn ask(&self, key_id: Option<&str>, deadline: Instant) -> RefreshOutcome {
         if self.task.is_none() {
-            return Asked::NotNow;
+            return RefreshOutcome::NotNow;
         }
         let (mut ended, forced) = {
             let mut flight = self.shared.flight();
@@ -148,7 +148,7 @@ impl LiveKeys {
             if forced {
                 let now = Instant::now();
                 if flight.forced_at.is_some_and(|at| now.duration_since(at) < FORCED_INTERVAL) {
-                    return Asked::NotNow;
+                    return RefreshOutcome::NotNow;
                 }
                 flight.forced_at = Some(now);
                 flight.under_way = true;
@@ -162,8 +162,8 @@ impl LiveKeys {
             events.report(Event::KeyWanted { issuer: issuer.clone(), key_id: shown(key_id.unwrap_or_default()) });
         }
         match tokio::time::timeout_at(deadline, ended.changed()).await {
-            Ok(_) => Asked::Read,
-            Err(_) => Asked::TimedOut,
+            Ok(_) => RefreshOutcome::Read,
+            Err(_) => RefreshOutcome::TimedOut,
         }
     }
 
@@ -198,9 +198,9 @@ impl Drop for LiveKeys {
     }
 }
 
-impl Shared {
+impl KeyRefresh {
     fn new(upkeep: Upkeep) -> Self {
-        Shared {
+        KeyRefresh {
             upkeep,
             keys: ArcSwapOption::empty(),
             read_at: AtomicI64::new(i64::MIN),
@@ -237,7 +237,7 @@ impl Shared {
 }
 
 /// The task of one issuer. Ends when it is aborted.
-async fn keep(shared: Arc<Shared>, source: Box<dyn Fetch>) {
+async fn keep(shared: Arc<KeyRefresh>, source: Box<dyn Fetch>) {
     let mut retry = RETRY_FLOOR;
     loop {
         let outcome = source.fetch().await.and_then(|fetched| shared.take(fetched));

@@ -54,12 +54,12 @@ pub(super) struct KeySet {
     /// stays: what was decided with one stamp holds only as long as that stamp is current.
     pub stamp: u64,
     content: [u8; 32],
-    keys: Vec<Key>,
+    keys: Vec<VerifyKey>,
 }
 
 /// One public key and the one algorithm that it is used with.
 #[derive(Clone)]
-struct Key {
+struct VerifyKey {
     id: Option<String>,
     algorithm: Algorithm,
     material: Material,
@@ -84,7 +84,7 @@ pub enum KeySetFault {
 }
 
 /// What a lookup finds.
-pub(super) enum Found<'a> {
+pub(super) enum FoundKey<'a> {
     Key(KeyRef<'a>),
     /// The key exists and is for another algorithm: reading the keys anew would not help.
     OtherAlgorithm,
@@ -92,7 +92,7 @@ pub(super) enum Found<'a> {
 }
 
 /// A key that fits a token.
-pub(super) struct KeyRef<'a>(&'a Key);
+pub(super) struct KeyRef<'a>(&'a VerifyKey);
 
 impl KeySet {
     /// Reads a JWK set. `allowed` is the issuer's list; its order decides what an RSA key without `alg` is for.
@@ -118,10 +118,10 @@ impl KeySet {
         for entry in entries {
             let Value::Object(mut jwk) = entry else { return Err(KeySetFault::Malformed) };
             json::drop_nulls(&mut jwk);
-            match Entry::read(&jwk, allowed, purpose) {
-                Entry::Usable(candidate) => candidates.push(candidate),
-                Entry::Spoils(id) => spoiled.push(id),
-                Entry::NotForUs => {}
+            match KeySetEntry::read(&jwk, allowed, purpose) {
+                KeySetEntry::Usable(candidate) => candidates.push(candidate),
+                KeySetEntry::Spoils(id) => spoiled.push(id),
+                KeySetEntry::NotForUs => {}
             }
         }
         candidates.retain(|candidate| candidate.key.id.as_ref().is_none_or(|id| !spoiled.contains(id)));
@@ -162,20 +162,20 @@ impl KeySet {
 
     /// By id and algorithm together (RFC 8725 section 3.1). Without an id only the sole key for the
     /// algorithm is meant.
-    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Found<'_> {
+    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> FoundKey<'_> {
         let Some(id) = id else {
             let mut fitting = self.keys.iter().filter(|key| key.algorithm == algorithm);
             return match (fitting.next(), fitting.next()) {
-                (Some(key), None) => Found::Key(KeyRef(key)),
-                _ => Found::Nothing,
+                (Some(key), None) => FoundKey::Key(KeyRef(key)),
+                _ => FoundKey::Nothing,
             };
         };
-        let mut found = Found::Nothing;
+        let mut found = FoundKey::Nothing;
         for key in self.keys.iter().filter(|key| key.id.as_deref() == Some(id)) {
             if key.algorithm == algorithm {
-                return Found::Key(KeyRef(key));
+                return FoundKey::Key(KeyRef(key));
             }
-            found = Found::OtherAlgorithm;
+            found = FoundKey::OtherAlgorithm;
         }
         found
     }
@@ -197,7 +197,7 @@ impl KeyRef<'_> {
 }
 
 /// What one entry of a set is.
-enum Entry {
+enum KeySetEntry {
     Usable(Candidate),
     /// A signature key that must not be used, with the id that it has: no other key of that id is trusted beside it.
     Spoils(String),
@@ -207,7 +207,7 @@ enum Entry {
 
 /// A usable key, to be held against the set's others.
 struct Candidate {
-    key: Key,
+    key: VerifyKey,
     /// What tells this key, id and algorithm from any other.
     identity: [u8; 32],
     /// The public key alone.
@@ -237,18 +237,18 @@ impl Candidate {
     }
 }
 
-impl Entry {
+impl KeySetEntry {
     /// Reads one JWK without `null` members.
-    fn read(jwk: &Map<String, Value>, allowed: &[Algorithm], purpose: Purpose) -> Entry {
+    fn read(jwk: &Map<String, Value>, allowed: &[Algorithm], purpose: Purpose) -> KeySetEntry {
         if !purpose.is_of(jwk) {
-            return Entry::NotForUs;
+            return KeySetEntry::NotForUs;
         }
         let id = match jwk.get("kid") {
             None => None,
             Some(Value::String(id)) => Some(id.clone()),
-            Some(_) => return Entry::NotForUs,
+            Some(_) => return KeySetEntry::NotForUs,
         };
-        let unusable = |id: Option<String>| id.map_or(Entry::NotForUs, Entry::Spoils);
+        let unusable = |id: Option<String>| id.map_or(KeySetEntry::NotForUs, KeySetEntry::Spoils);
         let operations = match jwk.get("key_ops") {
             None => true,
             Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
@@ -262,15 +262,15 @@ impl Entry {
             None => None,
             Some(Value::String(name)) => match Algorithm::parse(name) {
                 Some(algorithm) if allowed.contains(&algorithm) => Some(algorithm),
-                _ => return Entry::NotForUs,
+                _ => return KeySetEntry::NotForUs,
             },
             Some(_) => return unusable(id),
         };
         match Candidate::read(jwk, id.clone(), named, allowed) {
-            Some(candidate) if allowed.contains(&candidate.key.algorithm) => Entry::Usable(candidate),
-            Some(_) => Entry::NotForUs,
+            Some(candidate) if allowed.contains(&candidate.key.algorithm) => KeySetEntry::Usable(candidate),
+            Some(_) => KeySetEntry::NotForUs,
             None if is_known_kind(jwk, allowed) => unusable(id),
-            None => Entry::NotForUs,
+            None => KeySetEntry::NotForUs,
         }
     }
 }
@@ -312,7 +312,7 @@ impl Candidate {
         hash.update(&parts);
         let mut identity = [0; 32];
         identity.copy_from_slice(hash.finish().as_ref());
-        Some(Candidate { key: Key { id, algorithm, material }, identity, parts, is_named: named.is_some() })
+        Some(Candidate { key: VerifyKey { id, algorithm, material }, identity, parts, is_named: named.is_some() })
     }
 }
 

@@ -75,7 +75,7 @@ use crate::apps::AppPath;
 use crate::clock::{Clock, UnixMillis};
 use crate::reason::Reason;
 
-use cache::{Evidence, Remembered, Tokens};
+use cache::{Evidence, RememberedJudgement, TokenCache};
 use client_token::ClientTokens;
 use doubts::Doubt;
 use issuer::Issuer;
@@ -123,7 +123,7 @@ pub struct Surroundings {
 pub struct Identifier {
     issuers: Vec<Arc<Issuer>>,
     verifiers: Vec<Arc<ClientVerifier>>,
-    tokens: Tokens,
+    tokens: TokenCache,
     client_tokens: ClientTokens,
     login: Option<Login>,
     /// What must not be used again, whether a login is configured or not.
@@ -168,7 +168,7 @@ impl Identifier {
             return Err(faults);
         }
         let tokens = previous.filter(|previous| !assigns_otherwise(&previous.issuers, &issuers));
-        let tokens = tokens.map_or_else(Tokens::new, |previous| previous.tokens.clone());
+        let tokens = tokens.map_or_else(TokenCache::new, |previous| previous.tokens.clone());
         let mut assertion_headers: Vec<AssertionHeader> = Vec::new();
         for header in settings.iter().filter_map(|issuer| issuer.header.as_ref()) {
             if !assertion_headers.contains(header) {
@@ -395,7 +395,7 @@ impl Identifier {
         let judged = issuer.judge(token, certificate, now).await?;
         let method = if header.is_some() { Method::Assertion } else { judged.facts.method };
         let facts = Arc::new(Facts { method, ..judged.facts });
-        let entry = Remembered {
+        let entry = RememberedJudgement {
             facts: facts.clone(),
             issuer: issuer.id,
             stamp: judged.stamp,

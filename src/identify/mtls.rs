@@ -25,7 +25,7 @@ use crate::accept::{self, ClientCertificates, ClientChain, ShownCertificate};
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
-use super::authority::{Authority, Refused};
+use super::authority::{Authority, NotVouched};
 use super::certificate::{self, Leaf, fingerprint};
 use super::event::{Event, Events};
 use super::facts::{CertificateFacts, Facts};
@@ -95,7 +95,7 @@ impl ClientTrust {
 
     /// Who holds a chain's leaf, and the last second at which that is so. The authority that counts is one that both
     /// anchors the chain and may give the leaf's names; of several the first.
-    fn holder(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(CertificateFacts, i64), Refused> {
+    fn holder(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(CertificateFacts, i64), NotVouched> {
         let (leaf, intermediates) = chain.split_first().ok_or(Reason::CertificateMalformed)?;
         let parsed = Leaf::parse(leaf)?;
         let mut by_subject = None;
@@ -124,13 +124,13 @@ impl ClientTrust {
         parsed: &Leaf<'_>,
         now: UnixTime,
         mut then: impl FnMut(&Authority, i64) -> Result<T, Reason>,
-    ) -> Result<T, Refused> {
-        let mut weightiest = Refused::untrusted();
+    ) -> Result<T, NotVouched> {
+        let mut weightiest = NotVouched::untrusted();
         for authority in &self.authorities {
             let refused = match authority.verify(leaf, intermediates, parsed.claims_svid(), now) {
                 Ok(good_until) => match then(authority, good_until) {
                     Ok(found) => return Ok(found),
-                    Err(reason) => Refused { ca: Some(authority.scope.name.clone()), ..Refused::from(reason) },
+                    Err(reason) => NotVouched { ca: Some(authority.scope.name.clone()), ..NotVouched::from(reason) },
                 },
                 Err(refused) => refused,
             };
@@ -242,7 +242,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, rustls::Error> {
         let trust = self.trust.load();
         let judged = Leaf::parse(leaf)
-            .map_err(Refused::from)
+            .map_err(NotVouched::from)
             .and_then(|parsed| trust.trust.first(leaf, intermediates, &parsed, now, |_, _| Ok(())));
         judged.map(|()| ClientCertVerified::assertion()).map_err(|refused| {
             let (listener, reason) = (self.listener.clone(), refused.reason);

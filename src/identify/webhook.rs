@@ -28,9 +28,9 @@ type Digest = [u8; 32];
 const NOBODYS: Digest = [0; 32];
 
 /// The webhook secrets of one configuration.
-pub(super) struct Webhooks(HashMap<AppPath, Known, ahash::RandomState>);
+pub(super) struct Webhooks(HashMap<AppPath, KnownSecrets, ahash::RandomState>);
 
-struct Known {
+struct KnownSecrets {
     facts: Arc<Facts>,
     digests: [Digest; WEBHOOK_SECRETS],
 }
@@ -44,7 +44,7 @@ impl Webhooks {
     pub(super) fn read(settings: &[WebhookSettings]) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         let mut owners: HashMap<Digest, &AppPath> = HashMap::new();
-        let mut known: HashMap<AppPath, Known, ahash::RandomState> = HashMap::default();
+        let mut known: HashMap<AppPath, KnownSecrets, ahash::RandomState> = HashMap::default();
         for one in settings {
             let mut digests = [NOBODYS; WEBHOOK_SECRETS];
             if one.secrets.len() > WEBHOOK_SECRETS {
@@ -75,7 +75,7 @@ impl Webhooks {
                 doubts: Doubts::default(),
                 expires_unix_seconds: i64::MAX,
             };
-            known.insert(one.app.clone(), Known { facts: Arc::new(facts), digests });
+            known.insert(one.app.clone(), KnownSecrets { facts: Arc::new(facts), digests });
         }
         if faults.is_empty() { Ok(Webhooks(known)) } else { Err(faults) }
     }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::findings::{Findings, Kind};
+use super::findings::{Findings, TagKind};
 use super::thrift::{Cursor, Field, code, kind, push_field, push_length, push_string};
 use crate::otlp::{Malformed, Pieces};
 
@@ -321,18 +321,18 @@ impl<'a> Pass<'a, '_> {
     }
 
     fn stays(&mut self, tag: &Tag<'_>, of_runtime: bool) -> Result<bool, Malformed> {
-        match Kind::of(tag.key) {
-            Kind::Carrier => {
+        match TagKind::of(tag.key) {
+            TagKind::Carrier => {
                 self.findings.note_token(tag.value);
                 return Ok(false);
             }
-            Kind::Reserved => {
+            TagKind::Reserved => {
                 self.findings.forged += 1;
                 return Ok(false);
             }
-            Kind::ComponentName if of_runtime => self.findings.note_service(utf8(tag.value, tag.start)?),
-            Kind::ComponentName => self.findings.note_item_service(utf8(tag.value, tag.start)?),
-            Kind::Plain => {}
+            TagKind::ComponentName if of_runtime => self.findings.note_service(utf8(tag.value, tag.start)?),
+            TagKind::ComponentName => self.findings.note_item_service(utf8(tag.value, tag.start)?),
+            TagKind::Plain => {}
         }
         Ok(!of_runtime || !self.stamp.iter().any(|(name, _)| name.as_bytes() == tag.key))
     }

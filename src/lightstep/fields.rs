@@ -20,11 +20,11 @@ const NUMBER_LIMIT: u64 = (1 << 29) - 1;
 pub(super) struct Field {
     pub number: u64,
     pub whole: Range<usize>,
-    pub value: Value,
+    pub value: FieldValue,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum FieldValue {
     /// A string, bytes or message.
     Bytes(Range<usize>),
     /// A number or a group.
@@ -35,8 +35,8 @@ impl Field {
     /// Where the string or message is; fails for a field that holds anything else.
     pub fn bytes(self) -> Result<Range<usize>, Malformed> {
         match self.value {
-            Value::Bytes(range) => Ok(range),
-            Value::Other => Err(Malformed { offset: self.whole.start, what: "a field has another wire type" }),
+            FieldValue::Bytes(range) => Ok(range),
+            FieldValue::Other => Err(Malformed { offset: self.whole.start, what: "a field has another wire type" }),
         }
     }
 }
@@ -63,15 +63,15 @@ impl<'a> Fields<'a> {
         let value = match wire_type {
             2 => {
                 let length = self.varint()?;
-                Value::Bytes(self.take(length)?)
+                FieldValue::Bytes(self.take(length)?)
             }
             3 => {
                 self.step_over_group(number, start)?;
-                Value::Other
+                FieldValue::Other
             }
             other => {
                 self.step_over(other, start)?;
-                Value::Other
+                FieldValue::Other
             }
         };
         Ok(Some(Field { number, whole: start..self.at, value }))

@@ -150,7 +150,7 @@ impl Names {
 
 /// What is done with a tag of this name; the later ones outweigh the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum TagKind {
     Plain,
     /// Names the service.
     ComponentName,
@@ -160,16 +160,16 @@ pub(super) enum Kind {
     Carrier,
 }
 
-impl Kind {
-    pub fn of(name: &[u8]) -> Kind {
+impl TagKind {
+    pub fn of(name: &[u8]) -> TagKind {
         if CARRIERS.iter().any(|carrier| carrier.as_bytes() == name) {
-            Kind::Carrier
+            TagKind::Carrier
         } else if name.starts_with(RESERVED.as_bytes()) {
-            Kind::Reserved
+            TagKind::Reserved
         } else if name == COMPONENT_NAME.as_bytes() {
-            Kind::ComponentName
+            TagKind::ComponentName
         } else {
-            Kind::Plain
+            TagKind::Plain
         }
     }
 }

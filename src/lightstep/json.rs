@@ -81,7 +81,7 @@ impl<'a> Json<'a> {
             return Ok(());
         }
         let mut fault = None;
-        let visit = Members { json: self, each, fault: &mut fault };
+        let visit = ObjectText { json: self, each, fault: &mut fault };
         let mut reader = serde_json::Deserializer::from_str(part);
         let done = reader.deserialize_map(visit).and_then(|()| reader.end());
         self.outcome(part, done, fault, "this should be an object")
@@ -153,13 +153,13 @@ pub(super) fn string_bytes_at_most(text: &str) -> usize {
     2 + text.bytes().map(escaped).sum::<usize>()
 }
 
-struct Members<'a, 'f> {
+struct ObjectText<'a, 'f> {
     json: Json<'a>,
     each: &'f mut dyn FnMut(Member<'a>) -> Result<(), Malformed>,
     fault: &'f mut Option<Malformed>,
 }
 
-impl<'a> Visitor<'a> for Members<'a, '_> {
+impl<'a> Visitor<'a> for ObjectText<'a, '_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

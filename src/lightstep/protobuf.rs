@@ -12,7 +12,7 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::fields::{Fields, push_field, push_varint};
-use super::findings::{Findings, Kind};
+use super::findings::{Findings, TagKind};
 use crate::otlp::{Malformed, Pieces};
 
 /// Where a message keeps what is looked at: field numbers.
@@ -262,7 +262,7 @@ impl<'a> Edited<'a> {
 
 /// A `KeyValue`: field 1 the key, field 2 the value if it is a string.
 struct Tag<'a> {
-    kind: Kind,
+    kind: TagKind,
     name: &'a [u8],
     value: Option<&'a [u8]>,
     /// Key or value stand once and plainly.
@@ -272,7 +272,7 @@ struct Tag<'a> {
 
 impl<'a> Tag<'a> {
     fn read(body: &'a [u8], message: Range<usize>) -> Result<Tag<'a>, Malformed> {
-        let mut tag = Tag { kind: Kind::Plain, name: b"", value: None, clear: true, offset: message.start };
+        let mut tag = Tag { kind: TagKind::Plain, name: b"", value: None, clear: true, offset: message.start };
         let (mut keys, mut values) = (0, 0);
         let mut fields = Fields::of(body, message);
         while let Some(field) = fields.next()? {
@@ -281,7 +281,7 @@ impl<'a> Tag<'a> {
                     keys += 1;
                     tag.name = body.get(field.bytes()?).unwrap_or_default();
                     // A reader might take any of several names: the one that counts most here decides.
-                    tag.kind = tag.kind.max(Kind::of(tag.name));
+                    tag.kind = tag.kind.max(TagKind::of(tag.name));
                 }
                 2 => {
                     values += 1;
@@ -297,17 +297,17 @@ impl<'a> Tag<'a> {
     }
 
     fn goes(&self) -> bool {
-        matches!(self.kind, Kind::Carrier | Kind::Reserved)
+        matches!(self.kind, TagKind::Carrier | TagKind::Reserved)
     }
 
     fn note(&self, findings: &mut Findings) -> Result<(), Malformed> {
         match (self.kind, self.value) {
-            (Kind::Carrier, Some(_)) if !self.clear => {
+            (TagKind::Carrier, Some(_)) if !self.clear => {
                 return Err(Malformed { offset: self.offset, what: "a token is given twice in one tag" });
             }
-            (Kind::Carrier, Some(value)) => findings.note_token(value),
-            (Kind::Reserved, _) => findings.forged += 1,
-            (Kind::Carrier | Kind::ComponentName | Kind::Plain, _) => {}
+            (TagKind::Carrier, Some(value)) => findings.note_token(value),
+            (TagKind::Reserved, _) => findings.forged += 1,
+            (TagKind::Carrier | TagKind::ComponentName | TagKind::Plain, _) => {}
         }
         Ok(())
     }
@@ -315,7 +315,7 @@ impl<'a> Tag<'a> {
     /// `note`: whose name it is.
     fn note_service(&self, findings: &mut Findings, note: fn(&mut Findings, &str)) -> Result<(), Malformed> {
         match self.value {
-            _ if self.kind != Kind::ComponentName => {}
+            _ if self.kind != TagKind::ComponentName => {}
             Some(name) if self.clear => {
                 let what = "a service name is not UTF-8";
                 note(findings, std::str::from_utf8(name).map_err(|_| Malformed { offset: self.offset, what })?);

@@ -7,7 +7,7 @@
 
 use zeroize::Zeroizing;
 
-use super::findings::{Findings, Kind};
+use super::findings::{Findings, TagKind};
 use super::json::{self, Json, Member, Once};
 use crate::otlp::Malformed;
 
@@ -349,32 +349,32 @@ impl<'a> Pass<'a, '_> {
             Ok(())
         })?;
         let key = key.and_then(|(_, key)| json::text(key)).unwrap_or_default();
-        match Kind::of(key.as_bytes()) {
-            Kind::Carrier => {
+        match TagKind::of(key.as_bytes()) {
+            TagKind::Carrier => {
                 if let Some(token) = value.filter(|(is_text, _)| *is_text).and_then(|(_, value)| json::text(value)) {
                     self.findings.note_token(token.as_bytes());
                 }
                 Ok(false)
             }
-            Kind::Reserved => {
+            TagKind::Reserved => {
                 self.findings.forged += 1;
                 Ok(false)
             }
-            Kind::ComponentName if of_sender => {
+            TagKind::ComponentName if of_sender => {
                 match value {
                     Some((true, value)) => self.service(value),
                     _ => self.findings.note_unclear_service(),
                 }
                 Ok(!self.stamp.iter().any(|(name, _)| *name == key))
             }
-            Kind::ComponentName => {
+            TagKind::ComponentName => {
                 match value.filter(|(is_text, _)| *is_text).and_then(|(_, value)| json::text(value)) {
                     Some(name) => self.findings.note_item_service(&name),
                     None => self.findings.note_unclear_service(),
                 }
                 Ok(true)
             }
-            Kind::Plain => Ok(!of_sender || !self.stamp.iter().any(|(name, _)| *name == key)),
+            TagKind::Plain => Ok(!of_sender || !self.stamp.iter().any(|(name, _)| *name == key)),
         }
     }
 }

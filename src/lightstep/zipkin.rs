@@ -7,7 +7,7 @@
 
 use zeroize::Zeroizing;
 
-use super::findings::{CARRIERS, Findings, Kind, Names};
+use super::findings::{CARRIERS, Findings, Names, TagKind};
 use super::json::{self, Json, Member, Once};
 use crate::otlp::Malformed;
 
@@ -147,22 +147,22 @@ impl<'a> Pass<'a, '_> {
         let mut first = true;
         self.put(b"{");
         json.members(part, &mut |member| {
-            match Kind::of(member.name.as_bytes()) {
-                Kind::Carrier => {
+            match TagKind::of(member.name.as_bytes()) {
+                TagKind::Carrier => {
                     if let Some(token) = json::text(member.value) {
                         self.findings.note_token(token.as_bytes());
                     }
                     return Ok(());
                 }
-                Kind::Reserved => {
+                TagKind::Reserved => {
                     self.findings.forged += 1;
                     return Ok(());
                 }
-                Kind::ComponentName => {
+                TagKind::ComponentName => {
                     let name = json::text(member.value).filter(|_| component == Names::None);
                     component.add(name.as_deref());
                 }
-                Kind::Plain => {}
+                TagKind::Plain => {}
             }
             if !self.stamp.iter().any(|(name, _)| *name == member.name) {
                 self.separate(&mut first);

@@ -88,16 +88,16 @@ struct Holding {
 
 /// The caller that memory is taken for. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Account(Arc<Owner>);
+pub struct Account(Arc<AccountOwner>);
 
 #[derive(Debug)]
-struct Owner {
+struct AccountOwner {
     budget: Arc<Budget>,
-    kind: Kind,
+    kind: AccountKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum AccountKind {
     /// The gateway itself: bounded elsewhere, counted here.
     Gateway,
     Unproven {
@@ -138,13 +138,13 @@ impl Budget {
 
     /// The gateway's own: it has no share, and callers see what it takes as not free.
     pub fn gateway(self: &Arc<Self>) -> Account {
-        Account(Arc::new(Owner { budget: self.clone(), kind: Kind::Gateway }))
+        Account(Arc::new(AccountOwner { budget: self.clone(), kind: AccountKind::Gateway }))
     }
 
     /// Of a caller whose identity is not known: its address stands for it. One short lock.
     pub fn unproven(self: &Arc<Self>, address: IpAddr) -> Account {
         let network = self.holding(("network", address_block(address)));
-        Account(Arc::new(Owner { budget: self.clone(), kind: Kind::Unproven { network } }))
+        Account(Arc::new(AccountOwner { budget: self.clone(), kind: AccountKind::Unproven { network } }))
     }
 
     fn holding(&self, key: impl Hash) -> Arc<Holding> {
@@ -171,11 +171,11 @@ impl Account {
     pub fn proven(&self, identity: impl Hash) -> Account {
         let budget = &self.0.budget;
         let network = match &self.0.kind {
-            Kind::Gateway => Arc::default(),
-            Kind::Unproven { network } | Kind::Proven { network, .. } => network.clone(),
+            AccountKind::Gateway => Arc::default(),
+            AccountKind::Unproven { network } | AccountKind::Proven { network, .. } => network.clone(),
         };
         let identity = budget.holding(("identity", identity));
-        Account(Arc::new(Owner { budget: budget.clone(), kind: Kind::Proven { identity, network } }))
+        Account(Arc::new(AccountOwner { budget: budget.clone(), kind: AccountKind::Proven { identity, network } }))
     }
 
     /// Begins a reservation of nothing.
@@ -188,14 +188,14 @@ impl Account {
         let budget = &self.0.budget;
         let sum = used_bytes.checked_add(fresh).filter(|sum| *sum <= budget.limit_bytes);
         let (fits, fits_alone) = match &self.0.kind {
-            Kind::Gateway => (true, true),
-            Kind::Unproven { network } => {
+            AccountKind::Gateway => (true, true),
+            AccountKind::Unproven { network } => {
                 let limit = budget.limit_bytes / UNPROVEN_DIVISOR;
                 let unproven = budget.unproven_bytes.load(Relaxed).saturating_add(more);
                 let here = network.unproven_bytes.load(Relaxed).saturating_add(more);
                 (here <= limit.saturating_sub(unproven), here <= alone_unproven_bytes(budget.limit_bytes))
             }
-            Kind::Proven { identity, network } => {
+            AccountKind::Proven { identity, network } => {
                 let free = sum.map_or(0, |sum| budget.limit_bytes.saturating_sub(sum));
                 let held = identity.bytes.load(Relaxed).saturating_add(network.bytes.load(Relaxed));
                 let held = held.saturating_add(more.saturating_mul(2));
@@ -213,12 +213,12 @@ impl Account {
     /// Counts for the owner what the total has been asked for.
     fn add(&self, bytes: u64) {
         match &self.0.kind {
-            Kind::Gateway => {}
-            Kind::Unproven { network } => {
+            AccountKind::Gateway => {}
+            AccountKind::Unproven { network } => {
                 self.0.budget.unproven_bytes.fetch_add(bytes, Relaxed);
                 network.unproven_bytes.fetch_add(bytes, Relaxed);
             }
-            Kind::Proven { identity, network } => {
+            AccountKind::Proven { identity, network } => {
                 identity.bytes.fetch_add(bytes, Relaxed);
                 network.bytes.fetch_add(bytes, Relaxed);
             }
@@ -227,12 +227,12 @@ impl Account {
 
     fn subtract(&self, bytes: u64) {
         match &self.0.kind {
-            Kind::Gateway => {}
-            Kind::Unproven { network } => {
+            AccountKind::Gateway => {}
+            AccountKind::Unproven { network } => {
                 self.0.budget.unproven_bytes.fetch_sub(bytes, Relaxed);
                 network.unproven_bytes.fetch_sub(bytes, Relaxed);
             }
-            Kind::Proven { identity, network } => {
+            AccountKind::Proven { identity, network } => {
                 identity.bytes.fetch_sub(bytes, Relaxed);
                 network.bytes.fetch_sub(bytes, Relaxed);
             }
@@ -283,9 +283,9 @@ impl Reservation {
     /// The identity that it is for, or the network where none is proven.
     pub fn owner(&self) -> OwnerKey {
         match &self.account.0.kind {
-            Kind::Gateway => OwnerKey(0),
-            Kind::Unproven { network } => OwnerKey(Arc::as_ptr(network).addr()),
-            Kind::Proven { identity, .. } => OwnerKey(Arc::as_ptr(identity).addr()),
+            AccountKind::Gateway => OwnerKey(0),
+            AccountKind::Unproven { network } => OwnerKey(Arc::as_ptr(network).addr()),
+            AccountKind::Proven { identity, .. } => OwnerKey(Arc::as_ptr(identity).addr()),
         }
     }
 

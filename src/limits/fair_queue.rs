@@ -35,21 +35,21 @@ pub struct FairQueueBounds {
 
 /// The places and those who wait for them.
 #[derive(Clone, Debug)]
-pub struct FairQueue<K: Key = IpAddr>(Arc<Shared<K>>);
+pub struct FairQueue<K: QueueKey = IpAddr>(Arc<QueueState<K>>);
 
 /// What tells those apart who wait.
-pub trait Key: Copy + Eq + Hash + Send + Sync + 'static {}
+pub trait QueueKey: Copy + Eq + Hash + Send + Sync + 'static {}
 
-impl<K: Copy + Eq + Hash + Send + Sync + 'static> Key for K {}
+impl<K: Copy + Eq + Hash + Send + Sync + 'static> QueueKey for K {}
 
 #[derive(Debug)]
-struct Shared<K: Key> {
+struct QueueState<K: QueueKey> {
     bounds: FairQueueBounds,
     state: Mutex<State<K>>,
 }
 
 #[derive(Debug)]
-struct State<K: Key> {
+struct State<K: QueueKey> {
     taken: usize,
     waiting: usize,
     /// Those that hold a place or wait for one.
@@ -59,12 +59,12 @@ struct State<K: Key> {
 }
 
 #[derive(Debug)]
-struct Line<K: Key> {
+struct Line<K: QueueKey> {
     taken: usize,
     waiting: VecDeque<oneshot::Sender<Turn<K>>>,
 }
 
-impl<K: Key> Default for Line<K> {
+impl<K: QueueKey> Default for Line<K> {
     fn default() -> Self {
         Line { taken: 0, waiting: VecDeque::new() }
     }
@@ -72,11 +72,11 @@ impl<K: Key> Default for Line<K> {
 
 /// A place that was taken; dropping it gives the place back.
 #[derive(Debug)]
-pub struct Turn<K: Key = IpAddr>(Arc<HeldTurn<K>>);
+pub struct Turn<K: QueueKey = IpAddr>(Arc<HeldTurn<K>>);
 
 #[derive(Debug)]
-struct HeldTurn<K: Key> {
-    queue: Arc<Shared<K>>,
+struct HeldTurn<K: QueueKey> {
+    queue: Arc<QueueState<K>>,
     address: K,
 }
 
@@ -95,10 +95,10 @@ impl FairQueue {
     }
 }
 
-impl<K: Key> FairQueue<K> {
+impl<K: QueueKey> FairQueue<K> {
     pub fn new(bounds: FairQueueBounds) -> Self {
         let state = State { taken: 0, waiting: 0, addresses: HashMap::new(), order: VecDeque::new() };
-        FairQueue(Arc::new(Shared { bounds, state: Mutex::new(state) }))
+        FairQueue(Arc::new(QueueState { bounds, state: Mutex::new(state) }))
     }
 
     /// The same for whatever a key stands for.
@@ -127,7 +127,7 @@ impl<K: Key> FairQueue<K> {
     }
 }
 
-impl<K: Key> Shared<K> {
+impl<K: QueueKey> QueueState<K> {
     /// Stands in line, and is served at once if a place is free.
     fn join(self: &Arc<Self>, address: K) -> Option<oneshot::Receiver<Turn<K>>> {
         let (sender, promised) = oneshot::channel();
@@ -198,7 +198,7 @@ impl<K: Key> Shared<K> {
     }
 }
 
-impl<K: Key> State<K> {
+impl<K: QueueKey> State<K> {
     fn line(&self, address: K) -> usize {
         self.addresses.get(&address).map_or(0, |line| line.waiting.len())
     }
@@ -233,7 +233,7 @@ impl<K: Key> State<K> {
     }
 }
 
-impl<K: Key> Drop for HeldTurn<K> {
+impl<K: QueueKey> Drop for HeldTurn<K> {
     fn drop(&mut self) {
         {
             let mut state = self.queue.locked();

@@ -37,12 +37,12 @@ pub struct Penalties {
 /// Two generations: what is asked for moves to the younger one, and when that is full it becomes the older one.
 #[derive(Debug, Default)]
 struct Callers {
-    young: ahash::HashMap<CallerKey, Caller>,
-    old: ahash::HashMap<CallerKey, Caller>,
+    young: ahash::HashMap<CallerKey, FailureCount>,
+    old: ahash::HashMap<CallerKey, FailureCount>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Caller {
+struct FailureCount {
     /// Failures in the window that began then, and in the one before.
     failures: u32,
     failures_before: u32,
@@ -95,7 +95,7 @@ impl Penalties {
     pub fn failed(&self, key: CallerKey, now: UnixMillis) {
         let mut callers = self.callers();
         if callers.find(key, now).is_none() {
-            callers.young.insert(key, Caller::new(now));
+            callers.young.insert(key, FailureCount::new(now));
         }
         if let Some(caller) = callers.find(key, now) {
             caller.fail(now);
@@ -130,7 +130,7 @@ impl Callers {
     }
 
     /// The caller, unless quiet for so long that it is forgotten.
-    fn find(&mut self, key: CallerKey, now: UnixMillis) -> Option<&mut Caller> {
+    fn find(&mut self, key: CallerKey, now: UnixMillis) -> Option<&mut FailureCount> {
         if self.young.len() >= CALLERS_LIMIT_ENTRIES / 2 {
             self.old = std::mem::take(&mut self.young);
         }
@@ -144,9 +144,17 @@ impl Callers {
     }
 }
 
-impl Caller {
+impl FailureCount {
     fn new(now: UnixMillis) -> Self {
-        Caller { failures: 0, failures_before: 0, window: now, wait_seconds: 0, until: now, trying: false, seen: now }
+        FailureCount {
+            failures: 0,
+            failures_before: 0,
+            window: now,
+            wait_seconds: 0,
+            until: now,
+            trying: false,
+            seen: now,
+        }
     }
 
     fn fail(&mut self, now: UnixMillis) {

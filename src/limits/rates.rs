@@ -104,11 +104,11 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Rates {
     // Held for arithmetic over at most a few hundred seats, never across an await.
-    classes: Mutex<ahash::HashMap<Arc<str>, Class>>,
+    classes: Mutex<ahash::HashMap<Arc<str>, RateClass>>,
 }
 
 #[derive(Debug)]
-struct Class {
+struct RateClass {
     /// As configured.
     configured: Rate,
     /// The backend's own limit, if it is lower.
@@ -139,7 +139,7 @@ impl Rates {
             if classes.len() >= CLASSES_LIMIT_ENTRIES {
                 classes.clear();
             }
-            classes.insert(class.into(), Class::new(configured, now));
+            classes.insert(class.into(), RateClass::new(configured, now));
         }
         match classes.get_mut(class) {
             Some(class) => class.take(configured, who, now),
@@ -171,16 +171,16 @@ impl Rates {
         }
     }
 
-    fn classes(&self) -> MutexGuard<'_, ahash::HashMap<Arc<str>, Class>> {
+    fn classes(&self) -> MutexGuard<'_, ahash::HashMap<Arc<str>, RateClass>> {
         // Sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
         self.classes.lock()
     }
 }
 
-impl Class {
+impl RateClass {
     fn new(configured: Rate, now: UnixMillis) -> Self {
         let reserve = configured.burst();
-        Class { configured, lowered: None, seats: ahash::HashMap::default(), reserve, left: None, dealt: now }
+        RateClass { configured, lowered: None, seats: ahash::HashMap::default(), reserve, left: None, dealt: now }
     }
 
     fn rate(&self) -> Rate {
@@ -190,7 +190,7 @@ impl Class {
 
     fn take(&mut self, configured: Rate, who: &str, now: UnixMillis) -> Result<Share, Share> {
         if self.configured != configured {
-            *self = Class { left: self.left, ..Class::new(configured, now) };
+            *self = RateClass { left: self.left, ..RateClass::new(configured, now) };
         }
         let key = self.seat_of(who, now);
         self.deal(now);

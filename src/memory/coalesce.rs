@@ -75,7 +75,7 @@ pub fn listed(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     listed
 }
 
-type Outcome = Result<Reply, Unanswered>;
+type ReadOutcome = Result<Reply, Unanswered>;
 
 /// What is under way and what is kept.
 pub struct Sharing {
@@ -87,7 +87,7 @@ pub struct Sharing {
 
 /// A read under way that may be joined.
 struct Flight {
-    outcome: watch::Receiver<Option<Outcome>>,
+    outcome: watch::Receiver<Option<ReadOutcome>>,
     began: UnixMillis,
 }
 
@@ -129,31 +129,31 @@ impl Default for Sharing {
 /// How a read goes on.
 pub enum Joined {
     /// Another caller asks it already.
-    Follow(Waiting),
+    Follow(PendingRead),
     /// It is to be asked, for all who come until it has landed.
-    Lead(Leading, Waiting),
+    Lead(Leading, PendingRead),
     /// It is to be asked, for oneself.
     Alone,
 }
 
 /// Waits for an answer. Dropped before it came, the caller has given up, and no further caller joins this read: who
 /// comes again asks anew.
-pub struct Waiting {
+pub struct PendingRead {
     sharing: Arc<Sharing>,
     key: Arc<Key>,
-    outcome: watch::Receiver<Option<Outcome>>,
+    outcome: watch::Receiver<Option<ReadOutcome>>,
 }
 
 /// The duty to bring an answer. Dropped without one, those who wait are told of a defect.
 pub struct Leading {
     sharing: Arc<Sharing>,
     key: Arc<Key>,
-    sender: watch::Sender<Option<Outcome>>,
+    sender: watch::Sender<Option<ReadOutcome>>,
 }
 
-impl Waiting {
+impl PendingRead {
     /// The answer, as the leader's task got it.
-    pub async fn outcome(mut self) -> Outcome {
+    pub async fn outcome(mut self) -> ReadOutcome {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(defect())),
             Err(_) => Err(defect()),
@@ -161,7 +161,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingRead {
     fn drop(&mut self) {
         // Once the answer is there, `land` has taken the read out already.
         if self.outcome.borrow().is_none() {
@@ -176,7 +176,7 @@ fn defect() -> Unanswered {
 
 impl Leading {
     /// Gives all who wait the answer. Who comes from now on asks anew.
-    pub fn land(self, outcome: Outcome) {
+    pub fn land(self, outcome: ReadOutcome) {
         self.sharing.close(&self.key, &self.sender.subscribe());
         self.sender.send_replace(Some(outcome));
     }
@@ -203,7 +203,7 @@ impl Sharing {
         charge: impl FnOnce() -> Result<(), Refusal>,
     ) -> Result<Joined, Refusal> {
         let mut flights = self.flights();
-        let waiting = |outcome| Waiting { sharing: self.clone(), key: key.clone(), outcome };
+        let waiting = |outcome| PendingRead { sharing: self.clone(), key: key.clone(), outcome };
         if let Some(flight) = flights.get(key).filter(|flight| flight.may_be_joined(now)) {
             return Ok(Joined::Follow(waiting(flight.outcome.clone())));
         }
@@ -218,7 +218,7 @@ impl Sharing {
     }
 
     /// Takes this very read out of those that may be joined; another may have begun under the same key.
-    fn close(&self, key: &Arc<Key>, outcome: &watch::Receiver<Option<Outcome>>) {
+    fn close(&self, key: &Arc<Key>, outcome: &watch::Receiver<Option<ReadOutcome>>) {
         let mut flights = self.flights();
         if flights.get(key).is_some_and(|flight| flight.outcome.same_channel(outcome)) {
             flights.remove(key);

@@ -103,7 +103,7 @@ fn bytes_of(digest: &digest::Digest) -> [u8; 32] {
 }
 
 /// What is kept of one part.
-struct Part {
+struct DeliveredPart {
     /// Counts up, so that the lowest is the oldest.
     number: u64,
     until: UnixMillis,
@@ -112,18 +112,18 @@ struct Part {
 
 /// How many parts a sender has, and its oldest. The greatest is the first to lose one: that with the most, and among
 /// equals that with the oldest.
-type Rank = (usize, Reverse<u64>, Sender);
+type SenderRank = (usize, Reverse<u64>, Sender);
 
 #[derive(Default)]
 struct Parts {
-    by_key: HashMap<PartKey, Part>,
+    by_key: HashMap<PartKey, DeliveredPart>,
     /// How many of them have this likeness; none is zero.
     by_likeness: HashMap<Likeness, usize>,
     /// Each of them, in the order in which they were remembered.
     by_age: BTreeMap<u64, PartKey>,
     /// The numbers of each sender's; none is empty.
     by_sender: HashMap<Sender, BTreeSet<u64>>,
-    ranks: BTreeSet<Rank>,
+    ranks: BTreeSet<SenderRank>,
     next: u64,
 }
 
@@ -141,7 +141,7 @@ impl Parts {
         self.remove(&key);
         let number = self.next;
         self.next += 1;
-        self.by_key.insert(key, Part { number, until, said });
+        self.by_key.insert(key, DeliveredPart { number, until, said });
         *self.by_likeness.entry(key.likeness).or_default() += 1;
         self.by_age.insert(number, key);
         self.change(key.sender, |numbers| numbers.insert(number));

@@ -81,7 +81,7 @@ pub struct Sender {
 struct App {
     seconds: Ring<Second>,
     last_seen: Option<UnixMillis>,
-    services: ahash::HashMap<Box<str>, Service>,
+    services: ahash::HashMap<Box<str>, LiveService>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -91,7 +91,7 @@ struct Second {
     errors: u64,
 }
 
-struct Service {
+struct LiveService {
     seconds: Ring<u32>,
     last_seen: UnixMillis,
     senders: Vec<Sender>,
@@ -228,7 +228,7 @@ impl LiveStats {
                 if !self.has_room(app, now) {
                     return;
                 }
-                let fresh = Service { seconds: Ring::default(), last_seen: now, senders: Vec::new() };
+                let fresh = LiveService { seconds: Ring::default(), last_seen: now, senders: Vec::new() };
                 app.services.entry(name.into()).or_insert(fresh)
             }
         };
@@ -257,7 +257,7 @@ impl LiveStats {
     }
 }
 
-impl Service {
+impl LiveService {
     fn sent_by(&mut self, sender: &Facts, now: UnixMillis) {
         let method = sender.method.name();
         let known = self

@@ -105,7 +105,7 @@ fn read_json(signal: Signal, body: &[u8]) -> Result<PartialSuccess, Malformed> {
         if cursor.null()? {
             continue;
         }
-        let shape: json::Shape = partial_success(signal);
+        let shape: json::ObjectShape = partial_success(signal);
         let mut members = Members::open(&mut cursor)?;
         while let Some(field) = members.next(&mut cursor, shape)? {
             if cursor.null()? {

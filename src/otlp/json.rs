@@ -11,7 +11,7 @@
 //!   take the one, some the other. Names are compared unescaped, and an original name means the same field.
 //! - A name or key that is compared and holds half of a surrogate pair is malformed, for the same reason; in values that
 //!   are not compared it is the backend's to judge.
-//! - An attribute is never `Text` in a form that two readers may read differently.
+//! - An attribute is never `JsonText` in a form that two readers may read differently.
 //! - What is remembered is bounded: 40 bytes for a group, of which there are at most `MAX_GROUPS`; 20 for an
 //!   attribute of a resource, of which there are at most `MAX_ATTRIBUTES`, and its key where that has escapes; 16 for a
 //!   wanted one, once per group and name, and its text where that has escapes; 8 for a reserved attribute elsewhere (22 or
@@ -27,17 +27,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::hits::Hits;
-pub(super) use self::shapes::Shape;
+pub(super) use self::shapes::ObjectShape;
 pub(super) use self::shapes::{ANSWER, partial_success};
 use self::shapes::{ANY_VALUE, Field, Holds, PAIR, WITH_ATTRIBUTES, request};
 pub(super) use self::text::Cursor;
-use self::text::Text;
+use self::text::JsonText;
 use self::write::Removal;
 use super::Signal;
 use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
 use super::names::alike;
 use super::span::Span;
-use super::wanted::{Said, Values, Wanted};
+use super::wanted::{AttributeSaid, Values, Wanted};
 
 /// As in protobuf, where messages are less than 2 GiB long: offsets fit 31 bits.
 const MAX_TEXT_BYTES: usize = i32::MAX as usize;
@@ -48,7 +48,7 @@ const MAX_ATTRIBUTES: usize = 1 << 20;
 /// Where the groups of an export lie, and what is known of them.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    places: Vec<Place>,
+    places: Vec<GroupPlace>,
     /// Attributes of all resources, in order: each group's end where its place says.
     attributes: Vec<Attribute>,
     /// What to leave out below the resources, in order, likewise.
@@ -59,7 +59,7 @@ pub(super) struct Plan {
 
 /// One group.
 #[derive(Debug)]
-struct Place {
+struct GroupPlace {
     /// From its `{` to behind its `}`.
     whole: Span,
     resource: Resource,
@@ -145,7 +145,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// An object whose known members are walked on.
-    fn object(&mut self, shape: Shape) -> Result<(), Malformed> {
+    fn object(&mut self, shape: ObjectShape) -> Result<(), Malformed> {
         let mut members = Members::open(&mut self.cursor)?;
         let mut chosen = false;
         while let Some(field) = members.next(&mut self.cursor, shape)? {
@@ -195,7 +195,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn objects(&mut self, shape: Shape) -> Result<(), Malformed> {
+    fn objects(&mut self, shape: ObjectShape) -> Result<(), Malformed> {
         self.cursor.open(b'[', NOT_AN_ARRAY)?;
         let mut first = true;
         while self.cursor.next(&mut first, b']')? {
@@ -204,7 +204,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn items(&mut self, shape: Shape) -> Result<(), Malformed> {
+    fn items(&mut self, shape: ObjectShape) -> Result<(), Malformed> {
         self.cursor.open(b'[', NOT_AN_ARRAY)?;
         let mut first = true;
         while self.cursor.next(&mut first, b']')? {
@@ -218,7 +218,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn groups(&mut self, shape: Shape) -> Result<(), Malformed> {
+    fn groups(&mut self, shape: ObjectShape) -> Result<(), Malformed> {
         self.cursor.open(b'[', NOT_AN_ARRAY)?;
         let mut first = true;
         while self.cursor.next(&mut first, b']')? {
@@ -227,7 +227,7 @@ impl Reader<'_> {
             }
             let start = self.cursor.at();
             let (behind, alone) = inside(&self.cursor);
-            self.plan.places.push(Place {
+            self.plan.places.push(GroupPlace {
                 whole: (start..start).into(),
                 resource: Resource::Absent { behind, alone },
                 attributes_end: 0,
@@ -292,7 +292,7 @@ impl Reader<'_> {
             let reserved = said.starts_with(RESERVED);
             self.forged += u64::from(reserved);
             if !reserved && let Some(name) = self.plan.values.place(said.as_bytes()) {
-                let said = value(text, start, &mut self.plan.values).unwrap_or(Said::Ambiguous);
+                let said = value(text, start, &mut self.plan.values).unwrap_or(AttributeSaid::Ambiguous);
                 self.plan.values.note(text, name, said);
             }
             let span = if key.escaped { self.plan.values.keep(&said) } else { key.range.into() };
@@ -318,7 +318,7 @@ impl Reader<'_> {
     }
 
     /// One `KeyValue`; gives its key.
-    fn key(&mut self) -> Result<Text, Malformed> {
+    fn key(&mut self) -> Result<JsonText, Malformed> {
         let mut key = None;
         let mut members = Members::open(&mut self.cursor)?;
         while let Some(field) = members.next(&mut self.cursor, PAIR)? {
@@ -334,10 +334,10 @@ impl Reader<'_> {
             }
         }
         let end = self.cursor.at();
-        Ok(key.unwrap_or(Text { range: end..end, ..Text::default() }))
+        Ok(key.unwrap_or(JsonText { range: end..end, ..JsonText::default() }))
     }
 
-    fn is_reserved(&self, key: &Text) -> bool {
+    fn is_reserved(&self, key: &JsonText) -> bool {
         if key.escaped {
             return key.said(self.text).starts_with(RESERVED);
         }
@@ -372,7 +372,7 @@ impl Members {
     }
 
     /// The next known member; the cursor stands before its value. All others are stepped over.
-    pub fn next(&mut self, cursor: &mut Cursor<'_>, shape: Shape) -> Result<Option<&'static Field>, Malformed> {
+    pub fn next(&mut self, cursor: &mut Cursor<'_>, shape: ObjectShape) -> Result<Option<&'static Field>, Malformed> {
         while cursor.next(&mut self.first, b'}')? {
             let offset = cursor.at();
             let name = cursor.name()?;
@@ -394,7 +394,12 @@ impl Members {
 
 /// The field of this name, if the shape has one. A name that is not the field's own, but that some reader takes for it,
 /// is malformed: the others would read something else.
-fn known(shape: Shape, name: &Text, text: &[u8], offset: usize) -> Result<Option<(usize, &'static Field)>, Malformed> {
+fn known(
+    shape: ObjectShape,
+    name: &JsonText,
+    text: &[u8],
+    offset: usize,
+) -> Result<Option<(usize, &'static Field)>, Malformed> {
     if name.torn {
         return Err(Malformed { offset, what: TORN });
     }
@@ -412,7 +417,7 @@ fn known(shape: Shape, name: &Text, text: &[u8], offset: usize) -> Result<Option
 impl Plan {
     /// See [`super::Export::working_bytes`].
     pub fn working_bytes(&self) -> usize {
-        self.places.capacity() * size_of::<Place>()
+        self.places.capacity() * size_of::<GroupPlace>()
             + self.attributes.capacity() * size_of::<Attribute>()
             + self.cuts.capacity() * size_of::<Span>()
             + self.values.working_bytes()
@@ -431,30 +436,30 @@ impl Plan {
         self.attributes.get(start as usize..end as usize).unwrap_or_default()
     }
 
-    fn before(&self, group: usize) -> Option<&Place> {
+    fn before(&self, group: usize) -> Option<&GroupPlace> {
         group.checked_sub(1).and_then(|before| self.places.get(before))
     }
 }
 
 /// What the value of the pair says that begins here. A fault is one that a reader could pass over: the value is
 /// ambiguous.
-fn value(body: &[u8], start: usize, values: &mut Values) -> Result<Said, Malformed> {
+fn value(body: &[u8], start: usize, values: &mut Values) -> Result<AttributeSaid, Malformed> {
     let mut cursor = Cursor::again(body, start);
     let mut members = Members::open(&mut cursor)?;
-    let mut said = Said::Other;
+    let mut said = AttributeSaid::Other;
     while let Some(field) = members.next(&mut cursor, PAIR)? {
         match field.name {
             _ if cursor.null()? => {}
             "value" => said = any_value(body, &mut cursor, values)?,
             "key" => cursor.skip()?,
-            _ => return Ok(Said::Ambiguous),
+            _ => return Ok(AttributeSaid::Ambiguous),
         }
     }
     Ok(said)
 }
 
 /// An `AnyValue`: text, if its only member is that.
-fn any_value(body: &[u8], cursor: &mut Cursor<'_>, values: &mut Values) -> Result<Said, Malformed> {
+fn any_value(body: &[u8], cursor: &mut Cursor<'_>, values: &mut Values) -> Result<AttributeSaid, Malformed> {
     cursor.open(b'{', "a value that is not an object")?;
     let (mut first, mut found, mut text) = (true, 0, None);
     while cursor.next(&mut first, b'}')? {
@@ -472,11 +477,11 @@ fn any_value(body: &[u8], cursor: &mut Cursor<'_>, values: &mut Values) -> Resul
         }
     }
     Ok(match text {
-        _ if found > 1 => Said::Ambiguous,
-        None => Said::Other,
-        Some(text) if text.torn => Said::Ambiguous,
-        Some(text) if text.escaped => Said::Kept(values.keep(&text.said(body))),
-        Some(text) => Said::Text(text.range.into()),
+        _ if found > 1 => AttributeSaid::Ambiguous,
+        None => AttributeSaid::Other,
+        Some(text) if text.torn => AttributeSaid::Ambiguous,
+        Some(text) if text.escaped => AttributeSaid::Kept(values.keep(&text.said(body))),
+        Some(text) => AttributeSaid::Text(text.range.into()),
     })
 }
 

@@ -27,8 +27,8 @@ use bytes::Bytes;
 use memchr::memmem::{FindIter, Finder};
 
 use self::levels::{
-    DATA_POINT, GROUP, LIBRARY_SCOPED, Level, METRIC_DATA, RECORD, RESOURCE, RESOURCE_ATTRIBUTE, SCHEMA_URL,
-    SCOPE_OF_RECORDS, SCOPED, Step,
+    DATA_POINT, FieldStep, GROUP, LIBRARY_SCOPED, Level, METRIC_DATA, RECORD, RESOURCE, RESOURCE_ATTRIBUTE, SCHEMA_URL,
+    SCOPE_OF_RECORDS, SCOPED,
 };
 use self::pair::Pair;
 use self::write::Edit;
@@ -36,7 +36,7 @@ use super::Signal;
 use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
 use super::span::Span;
 use super::stamp::varint_width;
-use super::wanted::{Said, Values, Wanted};
+use super::wanted::{AttributeSaid, Values, Wanted};
 use super::wire::{Cursor, Field, MAX_MESSAGE_BYTES, varint_width_at};
 
 static RESERVED_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(RESERVED));
@@ -44,7 +44,7 @@ static RESERVED_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new
 /// Where the groups of an export lie, and what is known of them.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    places: Vec<Place>,
+    places: Vec<GroupPlace>,
     /// Of all groups, in order: each group's lie between the ends that it and the one before it say.
     values: Values,
     edits: Vec<Edit>,
@@ -54,7 +54,7 @@ pub(super) struct Plan {
 
 /// One group.
 #[derive(Debug)]
-struct Place {
+struct GroupPlace {
     /// Its whole field.
     whole: Span,
     resources: Resources,
@@ -104,7 +104,7 @@ pub(super) fn read(signal: Signal, body: &Bytes, wanted: &Arc<Wanted>) -> Result
 impl Plan {
     /// See [`super::Export::working_bytes`].
     pub fn working_bytes(&self) -> usize {
-        self.places.capacity() * size_of::<Place>()
+        self.places.capacity() * size_of::<GroupPlace>()
             + self.values.working_bytes()
             + self.edits.capacity() * size_of::<Edit>()
             + self.loose.capacity() * size_of::<Span>()
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
         self.most_attributes = self.most_attributes.max(self.attributes);
         self.carries |= self.attributes > 0;
         self.groups.push(Group { items });
-        self.plan.places.push(Place {
+        self.plan.places.push(GroupPlace {
             whole: group.whole().into(),
             resources,
             values_end: self.plan.values.end_group(),
@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
                 None => {
                     for key in pair.keys() {
                         if let Some(name) = self.plan.values.place(key.content) {
-                            self.plan.values.note(self.body, name, Said::Ambiguous);
+                            self.plan.values.note(self.body, name, AttributeSaid::Ambiguous);
                         }
                     }
                 }
@@ -251,13 +251,13 @@ impl<'a> Reader<'a> {
                 continue;
             }
             match step {
-                Step::Into(level) => removed += self.clean(level, &inner)?,
-                Step::Attribute if Pair::read(&inner)?.reserved => {
+                FieldStep::Into(level) => removed += self.clean(level, &inner)?,
+                FieldStep::Attribute if Pair::read(&inner)?.reserved => {
                     self.plan.edits.push(Edit::remove(inner.whole()));
                     self.forged += 1;
                     removed += inner.whole().len();
                 }
-                Step::Attribute => {}
+                FieldStep::Attribute => {}
             }
         }
         if removed == 0 {

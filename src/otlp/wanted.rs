@@ -45,7 +45,7 @@ impl Wanted {
 
 /// What a resource says under one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum AttributeSaid {
     /// A text, at this range of the body.
     Text(Span),
     /// A text that was unescaped, at this range of the kept texts.
@@ -55,16 +55,16 @@ pub(super) enum Said {
 }
 
 #[derive(Debug)]
-pub(super) struct Value {
+pub(super) struct AttributeValue {
     name: u32,
-    said: Said,
+    said: AttributeSaid,
 }
 
 /// What all groups say, in order: each group's lie between the end of the one before it and its own.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     wanted: Arc<Wanted>,
-    values: Vec<Value>,
+    values: Vec<AttributeValue>,
     /// For each wanted name, behind its latest value; one from before `first` is of another group.
     latest: Vec<u32>,
     /// Where the present group's begin.
@@ -96,12 +96,12 @@ impl Values {
 
     /// Notes what the present group says under a wanted name. A second value of the same name says the same text, or
     /// makes the name ambiguous.
-    pub fn note(&mut self, body: &[u8], name: u32, said: Said) {
+    pub fn note(&mut self, body: &[u8], name: u32, said: AttributeSaid) {
         let before = self.latest.get(name as usize).map_or(0, |behind| *behind as usize);
         let earlier = before.checked_sub(1).filter(|place| *place >= self.first);
         match earlier.and_then(|place| Some((place, self.values.get(place)?.said))) {
             None => {
-                self.values.push(Value { name, said });
+                self.values.push(AttributeValue { name, said });
                 if let Some(latest) = self.latest.get_mut(name as usize) {
                     *latest = self.values.len() as u32;
                 }
@@ -112,17 +112,17 @@ impl Values {
                 if let Some(value) = self.values.get_mut(place)
                     && !is_same
                 {
-                    value.said = Said::Ambiguous;
+                    value.said = AttributeSaid::Ambiguous;
                 }
             }
         }
     }
 
-    fn text<'a>(&'a self, body: &'a [u8], said: Said) -> Option<&'a [u8]> {
+    fn text<'a>(&'a self, body: &'a [u8], said: AttributeSaid) -> Option<&'a [u8]> {
         match said {
-            Said::Text(span) => body.get(span.range()),
-            Said::Kept(span) => Some(self.kept(span)),
-            Said::Other | Said::Ambiguous => None,
+            AttributeSaid::Text(span) => body.get(span.range()),
+            AttributeSaid::Kept(span) => Some(self.kept(span)),
+            AttributeSaid::Other | AttributeSaid::Ambiguous => None,
         }
     }
 
@@ -144,8 +144,8 @@ impl Values {
             return Found::Absent;
         };
         match value.said {
-            Said::Other => Found::Other,
-            Said::Ambiguous => Found::Ambiguous,
+            AttributeSaid::Other => Found::Other,
+            AttributeSaid::Ambiguous => Found::Ambiguous,
             said => match self.text(body, said).and_then(|text| std::str::from_utf8(text).ok()) {
                 Some(text) => Found::Text(text.into()),
                 None => Found::Ambiguous,
@@ -154,7 +154,7 @@ impl Values {
     }
 
     pub fn working_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<Value>() + self.latest.capacity() * 4 + self.texts.capacity()
+        self.values.capacity() * size_of::<AttributeValue>() + self.latest.capacity() * 4 + self.texts.capacity()
     }
 
     #[cfg(test)]

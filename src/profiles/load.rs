@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 use serde::Deserialize;
 
-use super::matching::{self, Bucket};
+use super::matching::{self, RowBucket};
 use super::tree;
 use super::{
     Addresses, AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile,
@@ -22,12 +22,12 @@ use crate::otlp::Signal;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawProfile {
+struct ProfileFile {
     name: String,
     addresses: Addresses,
     credentials: RawCredentials,
-    ingest: RawIngest,
-    query: RawQuery,
+    ingest: IngestFile,
+    query: QueryFile,
     alerts: AlertLayout,
     operations: Vec<RawOperation>,
     ui: tree::RawUi,
@@ -51,7 +51,7 @@ struct RawPlacement {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawIngest {
+struct IngestFile {
     http: Vec<RawExport>,
     grpc: Vec<RawExport>,
     legacy: Vec<RawLegacy>,
@@ -106,7 +106,7 @@ enum RawSignal {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawQuery {
+struct QueryFile {
     prefix: String,
     tenant_header: String,
     link_hosts: Vec<String>,
@@ -174,7 +174,7 @@ impl Default for RawRate {
 impl Profile {
     /// Reads a profile. The error says in one line what is wrong with the text.
     pub fn parse(text: &str) -> Result<Profile, String> {
-        let raw: RawProfile = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let raw: ProfileFile = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
         if raw.credentials.access_token.scheme.is_some() {
             return Err("an access token is put without a scheme".to_owned());
         }
@@ -359,7 +359,7 @@ fn number_permissions(profile: &mut Profile) -> Result<(), String> {
 }
 
 /// Groups the query rows by method and length, and picks for each group the segment that tells most rows apart.
-fn buckets(operations: &[Operation]) -> Result<Vec<Bucket>, String> {
+fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, String> {
     let mut groups: BTreeMap<(String, usize), Vec<&Operation>> = BTreeMap::new();
     for operation in operations.iter().filter(|operation| !operation.segments.is_empty()) {
         groups.entry((operation.method.to_string(), operation.segments.len())).or_default().push(operation);
@@ -379,7 +379,7 @@ fn buckets(operations: &[Operation]) -> Result<Vec<Bucket>, String> {
         let variety = |place: &usize| rows.iter().filter_map(|row| literal(row, *place)).collect::<BTreeSet<_>>().len();
         let Some(first) = rows.first() else { continue };
         let pivot = (0..length).max_by_key(variety).unwrap_or(0);
-        buckets.push(Bucket {
+        buckets.push(RowBucket {
             method: first.method.clone(),
             segments: length,
             pivot,

@@ -22,7 +22,7 @@ pub struct QueryMatch {
 
 /// The rows of one method and number of segments.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct RowBucket {
     pub method: Method,
     pub segments: usize,
     /// Which segment tells most of the rows apart: its place, and each row's literal there (`None`: a placeholder).

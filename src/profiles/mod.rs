@@ -71,7 +71,7 @@ pub struct Profile {
     legacy: Vec<LegacyReport>,
     legacy_grpc: Vec<LegacyReport>,
     token_in_url: Vec<String>,
-    buckets: Vec<matching::Bucket>,
+    buckets: Vec<matching::RowBucket>,
     tree: Vec<TreeResource>,
     ui_base: String,
     ui_around_ms: i64,

@@ -142,7 +142,7 @@ pub fn decompress(
     if body.is_empty() {
         return Err(CodingFault::Undecodable);
     }
-    let mut output = Output { bytes: Vec::new(), filled: 0, limit_bytes };
+    let mut output = Decompressed { bytes: Vec::new(), filled: 0, limit_bytes };
     loop {
         let room = output.room(body.len() as u64, reservation)?;
         let count = decoder.read(room).map_err(|_| CodingFault::Undecodable)?;
@@ -166,13 +166,13 @@ pub fn decompress(
 }
 
 /// What has been decompressed, and zeros up to what has been asked of the budget.
-struct Output {
+struct Decompressed {
     bytes: Vec<u8>,
     filled: usize,
     limit_bytes: u64,
 }
 
-impl Output {
+impl Decompressed {
     /// A place for the next bytes, never empty; grows as far as the budget allows. One byte more than
     /// the limit, to see whether the body goes on.
     fn room(&mut self, body_bytes: u64, reservation: &mut Reservation) -> Result<&mut [u8], CodingFault> {

@@ -54,7 +54,7 @@ pub fn named(body: &[u8], naming: Naming<'_>) -> Result<BTreeSet<Reference>, Nam
         return Ok(found);
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let walk = Walk { naming, found: &mut found, place: Place::Plain };
+    let walk = NameSearch { naming, found: &mut found, place: Position::Plain };
     // What follows a document could be read by a backend that stops earlier or later.
     let read = walk.deserialize(&mut reader).and_then(|_| reader.end());
     match read {
@@ -66,7 +66,7 @@ pub fn named(body: &[u8], naming: Naming<'_>) -> Result<BTreeSet<Reference>, Nam
 
 /// What a value may name by standing where it stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     Plain,
     /// Beneath `relationships`.
     Relation,
@@ -74,15 +74,15 @@ enum Place {
     Names,
 }
 
-struct Walk<'w, 'a> {
+struct NameSearch<'w, 'a> {
     naming: Naming<'a>,
     found: &'w mut BTreeSet<Reference>,
-    place: Place,
+    place: Position,
 }
 
-impl Walk<'_, '_> {
-    fn within(&mut self, place: Place) -> Walk<'_, '_> {
-        Walk { naming: self.naming, found: self.found, place }
+impl NameSearch<'_, '_> {
+    fn within(&mut self, place: Position) -> NameSearch<'_, '_> {
+        NameSearch { naming: self.naming, found: self.found, place }
     }
 
     fn note<E: serde::de::Error>(&mut self, reference: Reference) -> Result<(), E> {
@@ -90,11 +90,11 @@ impl Walk<'_, '_> {
         if self.found.len() > REFERENCES_LIMIT_ENTRIES { Err(E::custom("too many references")) } else { Ok(()) }
     }
 
-    fn text<E: serde::de::Error>(&mut self, text: &str, place: Place) -> Result<(), E> {
-        if place == Place::Names && !text.is_empty() {
+    fn text<E: serde::de::Error>(&mut self, text: &str, place: Position) -> Result<(), E> {
+        if place == Position::Names && !text.is_empty() {
             self.note(Reference::Project(text.to_owned()))?;
         }
-        let is_relation = place != Place::Plain;
+        let is_relation = place != Position::Plain;
         for reading in readings(text) {
             for reference in paths(&reading, self.naming, is_relation) {
                 self.note(reference)?;
@@ -105,26 +105,26 @@ impl Walk<'_, '_> {
 
     /// What the value of a member stands for. Beneath a member that names projects an object's own members are named by
     /// projects, but for those by which an object says what it is.
-    fn place_of<E: serde::de::Error>(&mut self, name: &str) -> Result<Place, E> {
+    fn place_of<E: serde::de::Error>(&mut self, name: &str) -> Result<Position, E> {
         let folded = folded(name);
-        if self.place == Place::Names {
+        if self.place == Position::Names {
             return match folded.as_str() {
-                "id" | "name" | "data" => Ok(Place::Names),
-                "type" | "links" | "related" | "self" | "attributes" => Ok(Place::Relation),
-                _ => self.note(Reference::Project(name.to_owned())).map(|()| Place::Relation),
+                "id" | "name" | "data" => Ok(Position::Names),
+                "type" | "links" | "related" | "self" | "attributes" => Ok(Position::Relation),
+                _ => self.note(Reference::Project(name.to_owned())).map(|()| Position::Relation),
             };
         }
         let is_listed = self.naming.members.iter().any(|member| self::folded(member) == folded);
         Ok(match self.place {
-            _ if is_listed => Place::Names,
-            Place::Relation if is_project_name(name) => Place::Names,
-            Place::Plain if folded != "relationships" => Place::Plain,
-            _ => Place::Relation,
+            _ if is_listed => Position::Names,
+            Position::Relation if is_project_name(name) => Position::Names,
+            Position::Plain if folded != "relationships" => Position::Plain,
+            _ => Position::Relation,
         })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
+impl<'de> DeserializeSeed<'de> for NameSearch<'_, '_> {
     /// The text, where it is one: an object's `type` and `id` are judged together.
     type Value = Option<String>;
 
@@ -133,7 +133,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_, '_> {
+impl<'de> Visitor<'de> for NameSearch<'_, '_> {
     type Value = Option<String>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,7 +177,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
         let (mut is_project, mut ids) = (false, Vec::new());
         while let Some(name) = members.next_key::<Cow<'_, str>>()? {
             let place = self.place_of(&name)?;
-            let beside = if self.place == Place::Plain { Place::Plain } else { Place::Relation };
+            let beside = if self.place == Position::Plain { Position::Plain } else { Position::Relation };
             self.text(&name, beside)?;
             let value = members.next_value_seed(self.within(place))?;
             match (folded(&name).as_str(), value) {
@@ -186,7 +186,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
                 _ => {}
             }
         }
-        if is_project && self.place != Place::Plain {
+        if is_project && self.place != Position::Plain {
             for id in ids {
                 self.note(Reference::Project(id))?;
             }

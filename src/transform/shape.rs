@@ -34,13 +34,13 @@ struct Top<'a> {
 
 /// One member that must be there; others may be.
 #[derive(Deserialize)]
-struct Items<'a> {
+struct ItemsAnswer<'a> {
     #[serde(borrow)]
     items: &'a RawValue,
 }
 
 #[derive(Deserialize)]
-struct Report<'a> {
+struct ReportAnswer<'a> {
     #[serde(borrow)]
     status: &'a RawValue,
 }
@@ -70,8 +70,8 @@ pub fn narrow(
     match rule {
         ResponseRule::Empty | ResponseRule::Text | ResponseRule::User => Err(AnswerFault::Shape),
         ResponseRule::List | ResponseRule::Item => one_or_list(data).map(|()| None),
-        ResponseRule::Items => objects(read::<Items<'_>>(data)?.items.get()).map(|_| None),
-        ResponseRule::Report => objects(read::<Report<'_>>(data)?.status.get()).map(|_| None),
+        ResponseRule::Items => objects(read::<ItemsAnswer<'_>>(data)?.items.get()).map(|_| None),
+        ResponseRule::Report => objects(read::<ReportAnswer<'_>>(data)?.status.get()).map(|_| None),
         ResponseRule::Queries => objects(read::<Queries<'_>>(data)?.queries.get()).map(|_| None),
         ResponseRule::Attributes => {
             object(data)?;

@@ -39,7 +39,7 @@ pub struct Vault {
 }
 
 struct Held {
-    tokens: Option<Arc<Tokens>>,
+    tokens: Option<Arc<ProjectTokens>>,
     keys: Keys,
 }
 
@@ -51,7 +51,7 @@ struct Keys {
 }
 
 /// A project's access tokens and which of them is in use.
-struct Tokens {
+struct ProjectTokens {
     list: Vec<Arc<Secret>>,
     preferred: AtomicUsize,
     /// When the first token is tried again, Unix milliseconds.
@@ -68,7 +68,7 @@ pub struct UnreadableSecret {
 }
 
 /// A credential that is kept, and whose it is.
-type Kept<'a> = (Owner, String, &'a Arc<Secret>);
+type KeptCredential<'a> = (Owner, String, &'a Arc<Secret>);
 
 impl std::fmt::Display for UnreadableSecret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,7 +80,7 @@ impl std::fmt::Display for UnreadableSecret {
 pub struct Lease {
     secret: Arc<Secret>,
     /// For access tokens: the list and the place in it, to move on when the backend refuses.
-    tokens: Option<(Arc<Tokens>, usize)>,
+    tokens: Option<(Arc<ProjectTokens>, usize)>,
 }
 
 /// Why nothing can be lent.
@@ -124,7 +124,11 @@ impl Vault {
                 })
                 .collect();
             let tokens = (!list.is_empty()).then(|| {
-                Arc::new(Tokens { list, preferred: AtomicUsize::new(0), retry_first_at: AtomicI64::new(i64::MIN) })
+                Arc::new(ProjectTokens {
+                    list,
+                    preferred: AtomicUsize::new(0),
+                    retry_first_at: AtomicI64::new(i64::MIN),
+                })
             });
             let keys = open_keys(&format!("project `{name}`"), &held.api_key, &mut read);
             projects.insert(name.clone(), Held { tokens, keys });
@@ -171,13 +175,13 @@ impl Vault {
 }
 
 /// Every credential, with its place by name.
-fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<Kept<'a>> {
+fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<KeptCredential<'a>> {
     let owner = |project: Option<&Arc<str>>, is_access_token, secret: &Secret| Owner {
         project: project.cloned(),
         is_access_token,
         fingerprint: secret.fingerprint(),
     };
-    let mut all: Vec<Kept<'a>> = Vec::new();
+    let mut all: Vec<KeptCredential<'a>> = Vec::new();
     for (kind, key) in keys.each() {
         all.push((owner(None, false, key), format!("organization/api_key/{kind}"), key));
     }
@@ -195,11 +199,11 @@ fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<Kept<'a>
 
 impl Lease {
     /// The one mint of leases.
-    fn mint(secret: Arc<Secret>, tokens: Option<(Arc<Tokens>, usize)>) -> Self {
+    fn mint(secret: Arc<Secret>, tokens: Option<(Arc<ProjectTokens>, usize)>) -> Self {
         Lease { secret, tokens }
     }
 
-    fn mint_token(tokens: &Arc<Tokens>, place: usize) -> Option<Self> {
+    fn mint_token(tokens: &Arc<ProjectTokens>, place: usize) -> Option<Self> {
         let secret = tokens.list.get(place)?.clone();
         Some(Self::mint(secret, Some((tokens.clone(), place))))
     }
@@ -247,7 +251,7 @@ impl Lease {
     }
 }
 
-impl Tokens {
+impl ProjectTokens {
     fn current(&self, now: UnixMillis) -> usize {
         let preferred = self.preferred.load(Ordering::Relaxed);
         if preferred != 0 && now.0 >= self.retry_first_at.load(Ordering::Relaxed) {

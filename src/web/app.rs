@@ -5,19 +5,19 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Body, Place};
+use super::layout::{PageBody, SitePlace};
 use super::pieces::{
-    Shown, ago, alert_errors, amount, app_url, badge, bytes, cell, code, count, decisions_url, head, method, moment,
+    Escaped, ago, alert_errors, amount, app_url, badge, bytes, cell, code, count, decisions_url, head, method, moment,
     outward, trail,
 };
 use crate::view::{AlertRow, AppView, GrantRow, ServiceRow, Snippet};
 
-pub fn page(view: &AppView) -> Body {
+pub fn page(view: &AppView) -> PageBody {
     let steps = view.trail.iter().map(|(app, name)| (app.as_str(), name.as_str()));
     let main = html! {
         (trail(steps, &view.name))
         div.title {
-            h1 { (Shown(&view.name)) }
+            h1 { (Escaped(&view.name)) }
             p.lead { (code(&view.app)) }
         }
         (facts(view))
@@ -34,9 +34,9 @@ pub fn page(view: &AppView) -> Body {
             }
         }
     };
-    Body {
+    PageBody {
         title: view.name.clone(),
-        place: Place::Apps,
+        place: SitePlace::Apps,
         is_place: false,
         live: false,
         path: Some(app_url(&view.app)),
@@ -49,7 +49,7 @@ fn facts(view: &AppView) -> Markup {
         dl.facts.strip {
             div { dt { "Project" } dd {
                 @match &view.project { Some(project) => (code(project)), None => "none" }
-                @if let Some(home) = &view.project_home { " of " a href=(app_url(home)) { (Shown(home)) } }
+                @if let Some(home) = &view.project_home { " of " a href=(app_url(home)) { (Escaped(home)) } }
             } }
             @if let Some(live) = &view.live {
                 div { dt { "Items" } dd.figure { (amount(live.items_per_second)) "/s" } }
@@ -62,7 +62,7 @@ fn facts(view: &AppView) -> Markup {
             }
             div { dt { "Owners" } dd {
                 @if view.owners.is_empty() { "none named" }
-                @else { ul.plain { @for owner in &view.owners { li { (Shown(owner)) } } } }
+                @else { ul.plain { @for owner in &view.owners { li { (Escaped(owner)) } } } }
             } }
         }
     }
@@ -93,10 +93,10 @@ fn alert_line(alert: &AlertRow) -> Markup {
     html! {
         tr role="row" {
             (cell("State", "firm", badge(tone, words)))
-            th role="rowheader" scope="row" { (Shown(&alert.name)) }
+            th role="rowheader" scope="row" { (Escaped(&alert.name)) }
             (cell("App", "firm", html! {
-                a href=(app_url(&alert.app)) { (Shown(&alert.app)) }
-                div.beside { (Shown(&alert.project)) }
+                a href=(app_url(&alert.app)) { (Escaped(&alert.app)) }
+                div.beside { (Escaped(&alert.project)) }
             }))
             (cell("Since", "firm", html! { @match &alert.since { Some(since) => (moment(since)), None => "unknown" } }))
             (cell("Look into", "", html! {
@@ -126,7 +126,7 @@ fn service_line(service: &ServiceRow) -> Markup {
     html! {
         tr role="row" {
             th role="rowheader" scope="row" {
-                @match &service.link { Some(url) => (outward(&service.name, url)), None => (Shown(&service.name)) }
+                @match &service.link { Some(url) => (outward(&service.name, url)), None => (Escaped(&service.name)) }
             }
             (cell("Items/s", "num", amount(service.items_per_second)))
             (cell("Last seen", "", ago(service.last_seen.as_deref(), service.last_seen_ago.as_deref())))
@@ -137,7 +137,7 @@ fn service_line(service: &ServiceRow) -> Markup {
                             li {
                                 (code(&sender.subject))
                                 div.beside {
-                                    (Shown(method(sender.method))) " from " (Shown(&sender.issuer)) ", " (Shown(&sender.last_seen_ago))
+                                    (Escaped(method(sender.method))) " from " (Escaped(&sender.issuer)) ", " (Escaped(&sender.last_seen_ago))
                                 }
                             }
                         }
@@ -161,7 +161,7 @@ fn grants(grants: &[GrantRow]) -> Markup {
                                 "by "
                                 @for (index, binding) in grant.bindings.iter().enumerate() {
                                     @if index > 0 { ", " }
-                                    (Shown(binding))
+                                    (Escaped(binding))
                                 }
                                 @if grant.bindings.is_empty() { "no binding that is known" }
                             }
@@ -181,10 +181,10 @@ fn snippets(snippets: &[Snippet]) -> Markup {
                 h2 #settings { "Settings to copy" }
                 @for (index, snippet) in snippets.iter().enumerate() {
                     details.snippet open[index == 0] {
-                        summary { (Shown(&snippet.title)) }
+                        summary { (Escaped(&snippet.title)) }
                         div.snippet-in {
-                            button.quiet.copy type="button" data-copy={ "snippet-" (index) } aria-label={ "Copy: " (Shown(&snippet.title)) } hidden { "Copy" }
-                            pre id={ "snippet-" (index) } tabindex="0" role="group" aria-label=(Shown(&snippet.title)) { (Shown(&snippet.text)) }
+                            button.quiet.copy type="button" data-copy={ "snippet-" (index) } aria-label={ "Copy: " (Escaped(&snippet.title)) } hidden { "Copy" }
+                            pre id={ "snippet-" (index) } tabindex="0" role="group" aria-label=(Escaped(&snippet.title)) { (Escaped(&snippet.text)) }
                         }
                     }
                 }
@@ -198,7 +198,7 @@ fn beneath(apps: &[(String, String)]) -> Markup {
         @if !apps.is_empty() {
             section aria-labelledby="beneath" {
                 h2 #beneath { "Apps beneath" }
-                ul.list { @for (app, name) in apps { li { a href=(app_url(app)) { (Shown(name)) } } } }
+                ul.list { @for (app, name) in apps { li { a href=(app_url(app)) { (Escaped(name)) } } } }
             }
         }
     }

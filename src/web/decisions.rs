@@ -5,23 +5,23 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Body, Place};
+use super::layout::{PageBody, SitePlace};
 use super::pieces::{
-    Shown, app_url, badge, cell, code, decisions_url, explain_url, head, memory, moment, trail, words,
+    Escaped, app_url, badge, cell, code, decisions_url, explain_url, head, memory, moment, trail, words,
 };
 use crate::view::{DecisionRow, DecisionsView};
 
 const COLUMNS: &[(&str, &str)] =
     &[("Outcome", ""), ("Time", ""), ("Who", ""), ("Call", ""), ("App", ""), ("Bindings", ""), ("Request", "")];
 
-pub fn page(view: &DecisionsView) -> Body {
+pub fn page(view: &DecisionsView) -> PageBody {
     let name = view.trail.last().map_or(view.app.as_str(), |(_, name)| name.as_str());
     let steps = view.trail.iter().map(|(app, name)| (app.as_str(), name.as_str()));
     let main = html! {
         (trail(steps, "Decisions"))
         div.title {
             h1 { "Recent decisions" }
-            p.lead { "Calls to " a href=(app_url(&view.app)) { (Shown(name)) } " and what is beneath, the newest first." }
+            p.lead { "Calls to " a href=(app_url(&view.app)) { (Escaped(name)) } " and what is beneath, the newest first." }
             (memory(view.remembered_since.as_deref()))
         }
         @if view.rows.is_empty() {
@@ -34,9 +34,9 @@ pub fn page(view: &DecisionsView) -> Body {
             }
         }
     };
-    Body {
+    PageBody {
         title: format!("Decisions of {name}"),
-        place: Place::Apps,
+        place: SitePlace::Apps,
         is_place: false,
         live: false,
         path: Some(decisions_url(&view.app)),
@@ -55,20 +55,20 @@ fn line(row: &DecisionRow) -> Markup {
                 @if !allowed && !row.meaning.is_empty() { div.beside { (words(&row.meaning)) } }
             }))
             (cell("Time", "when", moment(&row.time)))
-            (cell("Who", "who-cell", html! { (code(&row.subject)) div.beside { (Shown(&row.issuer)) } }))
+            (cell("Who", "who-cell", html! { (code(&row.subject)) div.beside { (Escaped(&row.issuer)) } }))
             (cell("Call", "call", html! {
-                code { (Shown(&row.http_method)) " " (Shown(&row.path)) }
-                div.beside { (Shown(&row.operation)) }
+                code { (Escaped(&row.http_method)) " " (Escaped(&row.path)) }
+                div.beside { (Escaped(&row.operation)) }
             }))
             (cell("App", "place", html! {
-                @if row.app.is_empty() { "none" } @else { a href=(app_url(&row.app)) { (Shown(&row.app)) } }
+                @if row.app.is_empty() { "none" } @else { a href=(app_url(&row.app)) { (Escaped(&row.app)) } }
             }))
             (cell("Bindings", "", html! {
                 @if row.bindings.is_empty() { "none" }
-                @else { ul.tags { @for binding in &row.bindings { li { (Shown(binding)) } } } }
+                @else { ul.tags { @for binding in &row.bindings { li { (Escaped(binding)) } } } }
             }))
             (cell("Request", "", html! {
-                a href=(explain_url(&row.request_id)) { "Explain" span.vh { " " (Shown(&row.request_id)) } }
+                a href=(explain_url(&row.request_id)) { "Explain" span.vh { " " (Escaped(&row.request_id)) } }
             }))
         }
     }

@@ -5,13 +5,13 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Body, Place};
-use super::pieces::{Shown, app_url, badge, code, memory, moment, words};
+use super::layout::{PageBody, SitePlace};
+use super::pieces::{Escaped, app_url, badge, code, memory, moment, words};
 use crate::view::{DecisionRow, ExplainView, Stage, Story};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-pub fn page(view: &ExplainView) -> Body {
+pub fn page(view: &ExplainView) -> PageBody {
     let main = html! {
         div.title {
             h1 { "Why was I refused?" }
@@ -21,9 +21,9 @@ pub fn page(view: &ExplainView) -> Body {
         @if let Some(found) = &view.found { (call(found)) }
         @if let Some(story) = &view.story { (tale(story)) }
     };
-    Body {
+    PageBody {
         title: "Why was I refused?".to_owned(),
-        place: Place::Explain,
+        place: SitePlace::Explain,
         is_place: true,
         live: false,
         path: Some("/.lightkeeper/explain".to_owned()),
@@ -65,7 +65,7 @@ fn by_call(view: &ExplainView) -> Markup {
                     label for="method" { "Method" }
                     select #method name="method" {
                         @for known in METHODS { option value=(known) selected[known == method] { (known) } }
-                        @if !METHODS.contains(&method) { option value=(method) selected { (Shown(method)) } }
+                        @if !METHODS.contains(&method) { option value=(method) selected { (Escaped(method)) } }
                     }
                 }
                 div.field.grow {
@@ -102,13 +102,13 @@ fn call(found: &DecisionRow) -> Markup {
             dl.facts.strip {
                 div { dt { "Reason" } dd { (code(&found.reason)) } }
                 @if let Some(status) = found.status { div { dt { "Status" } dd.figure { (status) } } }
-                div { dt { "Call" } dd { code { (Shown(&found.http_method)) " " (Shown(&found.path)) } } }
+                div { dt { "Call" } dd { code { (Escaped(&found.http_method)) " " (Escaped(&found.path)) } } }
                 div { dt { "Operation" } dd { (code(&found.operation)) } }
-                @if !found.app.is_empty() { div { dt { "App" } dd { a href=(app_url(&found.app)) { (Shown(&found.app)) } } } }
-                div { dt { "Made by" } dd { (code(&found.subject)) div.beside { (Shown(&found.issuer)) } } }
+                @if !found.app.is_empty() { div { dt { "App" } dd { a href=(app_url(&found.app)) { (Escaped(&found.app)) } } } }
+                div { dt { "Made by" } dd { (code(&found.subject)) div.beside { (Escaped(&found.issuer)) } } }
                 div { dt { "Bindings" } dd {
                     @if found.bindings.is_empty() { "none" }
-                    @else { ul.tags { @for binding in &found.bindings { li { (Shown(binding)) } } } }
+                    @else { ul.tags { @for binding in &found.bindings { li { (Escaped(binding)) } } } }
                 } }
                 div { dt { "Time" } dd { (moment(&found.time)) } }
             }
@@ -134,13 +134,13 @@ fn step(stage: &Stage) -> Markup {
     html! {
         li class=(if passed { "passed" } else { "stopped" }) {
             h3 {
-                (Shown(purpose(&stage.room)))
+                (Escaped(purpose(&stage.room)))
                 span.room { (code(&stage.room)) }
                 " " (badge(if passed { "ok" } else { "bad" }, &stage.outcome))
             }
             @if !stage.details.is_empty() {
                 dl.facts {
-                    @for (name, value) in &stage.details { div { dt { (Shown(name)) } dd { (code(value)) } } }
+                    @for (name, value) in &stage.details { div { dt { (Escaped(name)) } dd { (code(value)) } } }
                 }
             }
         }

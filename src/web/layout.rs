@@ -7,22 +7,22 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets::File;
-use super::pieces::{Shown, code, method, moment};
+use super::pieces::{Escaped, code, method, moment};
 use crate::percent;
 use crate::view::{Frame, Visitor};
 
 /// Where in the site a page stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum SitePlace {
     Apps,
     Explain,
     Elsewhere,
 }
 
 /// A page's own part.
-pub struct Body {
+pub struct PageBody {
     pub title: String,
-    pub place: Place,
+    pub place: SitePlace,
     /// Whether the page is its place's own one, not one beneath it.
     pub is_place: bool,
     /// Whether the page asks for parts of itself again.
@@ -36,7 +36,7 @@ pub struct Body {
 /// browser's storage: pages hold what only their visitor may see.
 const HTMX: &str = r#"{"allowEval":false,"allowScriptTags":false,"includeIndicatorStyles":false,"selfRequestsOnly":true,"historyCacheSize":0,"refreshOnHistoryMiss":true}"#;
 
-pub fn document(frame: &Frame, body: &Body) -> Markup {
+pub fn document(frame: &Frame, body: &PageBody) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -46,7 +46,7 @@ pub fn document(frame: &Frame, body: &Body) -> Markup {
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
                 meta name="robots" content="noindex, nofollow";
-                title { (Shown(&body.title)) " · " (Shown(&frame.organization)) " · Lightkeeper" }
+                title { (Escaped(&body.title)) " · " (Escaped(&frame.organization)) " · Lightkeeper" }
                 link rel="icon" type="image/svg+xml" href=(File::Mark.url());
                 link rel="stylesheet" href=(File::Style.url());
                 @if body.live {
@@ -66,8 +66,8 @@ pub fn document(frame: &Frame, body: &Body) -> Markup {
     }
 }
 
-fn bar(frame: &Frame, body: &Body) -> Markup {
-    let current = |place: Place| match (body.place == place, body.is_place) {
+fn bar(frame: &Frame, body: &PageBody) -> Markup {
+    let current = |place: SitePlace| match (body.place == place, body.is_place) {
         (true, true) => Some("page"),
         (true, false) => Some("true"),
         (false, _) => None,
@@ -77,20 +77,20 @@ fn bar(frame: &Frame, body: &Body) -> Markup {
             div.bar-in {
                 a.brand href="/.lightkeeper/" {
                     img src=(File::Mark.url()) alt="" width="28" height="28";
-                    span { span.product { "Lightkeeper" } span.organization { (Shown(&frame.organization)) } }
+                    span { span.product { "Lightkeeper" } span.organization { (Escaped(&frame.organization)) } }
                 }
                 @if frame.visitor.is_some() {
                     nav.places aria-label="Main" {
                         ul {
-                            li { a href="/.lightkeeper/" aria-current=[current(Place::Apps)] { "Apps" } }
-                            li { a href="/.lightkeeper/explain" aria-current=[current(Place::Explain)] { "Why was I refused?" } }
+                            li { a href="/.lightkeeper/" aria-current=[current(SitePlace::Apps)] { "Apps" } }
+                            li { a href="/.lightkeeper/explain" aria-current=[current(SitePlace::Explain)] { "Why was I refused?" } }
                         }
                     }
                 }
                 div.session {
                     @match &frame.visitor {
                         Some(visitor) => (who(visitor)),
-                        None => @if frame.can_log_in && body.place != Place::Elsewhere { a.button href=(log_in_url(body.path.as_deref())) { "Log in" } },
+                        None => @if frame.can_log_in && body.place != SitePlace::Elsewhere { a.button href=(log_in_url(body.path.as_deref())) { "Log in" } },
                     }
                 }
             }
@@ -109,15 +109,15 @@ pub fn log_in_url(path: Option<&str>) -> String {
 fn who(visitor: &Visitor) -> Markup {
     html! {
         details.who {
-            summary { span.vh { "You are " } span.who-name { (Shown(&visitor.name)) } }
+            summary { span.vh { "You are " } span.who-name { (Escaped(&visitor.name)) } }
             div.who-card {
                 dl.facts {
-                    div { dt { "Proved by" } dd { (Shown(method(visitor.method))) } }
+                    div { dt { "Proved by" } dd { (Escaped(method(visitor.method))) } }
                     div { dt { "Issuer" } dd { (code(&visitor.issuer)) } }
                     div { dt { "Subject" } dd { (code(&visitor.subject)) } }
                     div { dt { "Groups" } dd {
                         @if visitor.groups.is_empty() { "none" }
-                        @else { ul.tags { @for group in &visitor.groups { li { (Shown(group)) } } } }
+                        @else { ul.tags { @for group in &visitor.groups { li { (Escaped(group)) } } } }
                     } }
                     @if let Some(expires) = &visitor.expires { div { dt { "Until" } dd { (moment(expires)) } } }
                 }

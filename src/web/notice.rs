@@ -5,22 +5,22 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Body, Place, log_in_url};
-use super::pieces::{Shown, explain_url, words};
+use super::layout::{PageBody, SitePlace, log_in_url};
+use super::pieces::{Escaped, explain_url, words};
 use crate::view::{FaultView, Frame};
 
-pub fn signed_out(frame: &Frame) -> Body {
+pub fn signed_out(frame: &Frame) -> PageBody {
     let main = html! {
         div.notice {
             h1 { "You are logged out" }
-            p { "This browser holds no session of " (Shown(&frame.organization)) "’s gateway any more." }
+            p { "This browser holds no session of " (Escaped(&frame.organization)) "’s gateway any more." }
             @if frame.can_log_in { p { a.button.primary href=(log_in_url(None)) { "Log in again" } } }
         }
     };
     body("Logged out", main)
 }
 
-pub fn fault(frame: &Frame, view: &FaultView) -> Body {
+pub fn fault(frame: &Frame, view: &FaultView) -> PageBody {
     let title = title(view.status);
     let nobody = frame.visitor.is_none();
     let main = html! {
@@ -43,8 +43,8 @@ pub fn fault(frame: &Frame, view: &FaultView) -> Body {
     body(title, main)
 }
 
-fn body(title: &str, main: Markup) -> Body {
-    Body { title: title.to_owned(), place: Place::Elsewhere, is_place: false, live: false, path: None, main }
+fn body(title: &str, main: Markup) -> PageBody {
+    PageBody { title: title.to_owned(), place: SitePlace::Elsewhere, is_place: false, live: false, path: None, main }
 }
 
 /// What a status (RFC 9110 §15) means to a person.

@@ -15,9 +15,9 @@ use crate::percent;
 use crate::telemetry::text::is_hidden;
 
 /// Text of others: escaped, with invisible characters written out.
-pub struct Shown<'a>(pub &'a str);
+pub struct Escaped<'a>(pub &'a str);
 
-impl Render for Shown<'_> {
+impl Render for Escaped<'_> {
     fn render_to(&self, out: &mut String) {
         for c in self.0.chars() {
             // Nothing is lost where writing to a string fails: it does not.
@@ -31,7 +31,7 @@ impl Render for Shown<'_> {
 
 /// A word of a machine's: a path, a code, an id.
 pub fn code(text: &str) -> Markup {
-    html! { code { (Shown(text)) } }
+    html! { code { (Escaped(text)) } }
 }
 
 /// A sentence, in which what stands between backticks is a machine's word.
@@ -41,9 +41,9 @@ pub fn words(text: &str) -> Markup {
     let tail = if parts.len().is_multiple_of(2) { parts.pop() } else { None };
     html! {
         @for (index, part) in parts.iter().enumerate() {
-            @if index % 2 == 1 { (code(part)) } @else { (Shown(part)) }
+            @if index % 2 == 1 { (code(part)) } @else { (Escaped(part)) }
         }
-        @if let Some(tail) = tail { "`" (Shown(tail)) }
+        @if let Some(tail) = tail { "`" (Escaped(tail)) }
     }
 }
 
@@ -94,7 +94,7 @@ pub fn moment(text: &str) -> Markup {
     let parsed = OffsetDateTime::parse(text, &Rfc3339).ok();
     match parsed.and_then(|moment| moment.to_offset(offset!(UTC)).format(&shape).ok()) {
         Some(shown) => html! { time datetime=(text) { (shown) " UTC" } },
-        None => html! { (Shown(text)) },
+        None => html! { (Escaped(text)) },
     }
 }
 
@@ -102,9 +102,9 @@ pub fn moment(text: &str) -> Markup {
 pub fn ago(moment: Option<&str>, ago: Option<&str>) -> Markup {
     let exact = moment.filter(|moment| OffsetDateTime::parse(moment, &Rfc3339).is_ok());
     match (exact, ago) {
-        (Some(exact), Some(ago)) => html! { time datetime=(exact) title=(exact) { (Shown(ago)) } },
+        (Some(exact), Some(ago)) => html! { time datetime=(exact) title=(exact) { (Escaped(ago)) } },
         (Some(exact), None) => self::moment(exact),
-        (None, Some(ago)) => html! { (Shown(ago)) },
+        (None, Some(ago)) => html! { (Escaped(ago)) },
         (None, None) => nothing("never"),
     }
 }
@@ -113,9 +113,9 @@ pub fn ago(moment: Option<&str>, ago: Option<&str>) -> Markup {
 pub fn outward(title: &str, url: &str) -> Markup {
     match safety::is_link(url) {
         true => html! {
-            a.outward href=(url) rel="noopener noreferrer" { (Shown(title)) span aria-hidden="true" { "\u{a0}↗" } span.vh { " (other site)" } }
+            a.outward href=(url) rel="noopener noreferrer" { (Escaped(title)) span aria-hidden="true" { "\u{a0}↗" } span.vh { " (other site)" } }
         },
-        false => html! { span { (Shown(title)) ": " (code(url)) } },
+        false => html! { span { (Escaped(title)) ": " (code(url)) } },
     }
 }
 
@@ -163,8 +163,8 @@ pub fn trail<'a>(steps: impl Iterator<Item = (&'a str, &'a str)>, here: &str) ->
     html! {
         nav.trail aria-label="Breadcrumb" {
             ol {
-                @for (app, name) in steps { li { a href=(app_url(app)) { (Shown(name)) } } }
-                li { span aria-current="page" { (Shown(here)) } }
+                @for (app, name) in steps { li { a href=(app_url(app)) { (Escaped(name)) } } }
+                li { span aria-current="page" { (Escaped(here)) } }
             }
         }
     }
@@ -172,7 +172,7 @@ pub fn trail<'a>(steps: impl Iterator<Item = (&'a str, &'a str)>, here: &str) ->
 
 /// A mark with a word in it: `ok`, `bad`, `warn` or `plain`.
 pub fn badge(tone: &str, words: &str) -> Markup {
-    html! { span class={ "badge " (tone) } { (Shown(words)) } }
+    html! { span class={ "badge " (tone) } { (Escaped(words)) } }
 }
 
 /// How a caller proved who it is, in words.
@@ -263,7 +263,7 @@ mod tests {
             ("größe 日本 🏮", "größe 日本 🏮"),
             ("a\n\tb", "a\n\tb"),
         ] {
-            assert_eq!(Shown(text).render().into_string(), shown, "{text:?}");
+            assert_eq!(Escaped(text).render().into_string(), shown, "{text:?}");
         }
     }
 

@@ -6,9 +6,9 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Body, Place};
+use super::layout::{PageBody, SitePlace};
 use super::pieces::{
-    Shown, ago, alert_errors, amount, app_url, badge, cell, code, count, decisions_url, head, moment, nothing,
+    Escaped, ago, alert_errors, amount, app_url, badge, cell, code, count, decisions_url, head, moment, nothing,
 };
 use crate::view::{Frame, LiveView, TreeRow, TreeView};
 
@@ -29,19 +29,19 @@ const COLUMNS: &[(&str, &str)] = &[
     ("Alerts", ""),
 ];
 
-pub fn page(frame: &Frame, view: &TreeView) -> Body {
+pub fn page(frame: &Frame, view: &TreeView) -> PageBody {
     let main = html! {
         div.title {
             h1 { "Apps" }
-            p.lead { "What " (Shown(&frame.organization)) " sends, and what you may do with it." }
+            p.lead { "What " (Escaped(&frame.organization)) " sends, and what you may do with it." }
         }
         (toolbar(view))
         (alert_errors(&view.alert_errors))
         (region(frame, view))
     };
-    Body {
+    PageBody {
         title: "Apps".to_owned(),
-        place: Place::Apps,
+        place: SitePlace::Apps,
         is_place: true,
         live: true,
         path: Some("/.lightkeeper/".to_owned()),
@@ -103,7 +103,7 @@ fn empty(view: &TreeView) -> Markup {
         div.empty {
             @match &view.filter {
                 Some(filter) => {
-                    p { strong { "No app fits “" (Shown(filter)) "”." } }
+                    p { strong { "No app fits “" (Escaped(filter)) "”." } }
                     p { a href="/.lightkeeper/" { "Show all that you may see" } }
                 }
                 None => {
@@ -120,8 +120,8 @@ fn line(row: &TreeRow) -> Markup {
     html! {
         tr role="row" {
             th role="rowheader" scope="row" class={ "branch d" (depth) } {
-                a id={ "app-" (app_url(&row.app)) } href=(app_url(&row.app)) { (Shown(&row.name)) }
-                @if row.depth > 0 { span.vh { ", level " (row.depth) ", " (Shown(&row.app)) } }
+                a id={ "app-" (app_url(&row.app)) } href=(app_url(&row.app)) { (Escaped(&row.name)) }
+                @if row.depth > 0 { span.vh { ", level " (row.depth) ", " (Escaped(&row.app)) } }
             }
             (cell("Project", "project", html! {
                 @match &row.project { Some(project) => (code(project)), None => (nothing("none of its own")) }
@@ -139,7 +139,7 @@ fn may(row: &TreeRow) -> Markup {
         @if row.can_write { (badge("can", "write")) " " }
         @if row.can_read { (badge("can", "read")) " " }
         @if row.can_audit {
-            a.small href=(decisions_url(&row.app)) { "decisions" span.vh { " of " (Shown(&row.app)) } }
+            a.small href=(decisions_url(&row.app)) { "decisions" span.vh { " of " (Escaped(&row.app)) } }
         }
         @if !row.can_write && !row.can_read && !row.can_audit { (nothing("nothing here itself")) }
     }
@@ -169,7 +169,7 @@ fn owners(owners: &[String]) -> Markup {
         @if owners.is_empty() { (nothing("none named")) }
         @for (index, owner) in owners.iter().take(OWNERS_SHOWN).enumerate() {
             @if index > 0 { ", " }
-            (Shown(owner))
+            (Escaped(owner))
         }
         @if owners.len() > OWNERS_SHOWN { " and " (owners.len() - OWNERS_SHOWN) " more" }
     }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-const PATH: Found = Found { pseudo: true, hash: false, authority: None };
-const CUT: Found = Found { pseudo: true, hash: true, authority: None };
+const PATH: BlockContents = BlockContents { pseudo: true, hash: false, authority: None };
+const CUT: BlockContents = BlockContents { pseudo: true, hash: true, authority: None };
 
 #[test]
 fn the_code_is_whole() {
@@ -58,10 +58,10 @@ fn a_hash_is_seen_in_every_form() {
         (b"\x00\x84\xb9\x58\xd3\x3f\x83\x63\xfe\xbf", CUT),
         (b"\x04\x02/x", PATH),
         (b"\x04\x82\x63\xf9", PATH),
-        (b"\x00\x01x\x03/#x", Found::default()),
-        (b"\x0f\x0d\x03/#x", Found::default()),
+        (b"\x00\x01x\x03/#x", BlockContents::default()),
+        (b"\x0f\x0d\x03/#x", BlockContents::default()),
         (b"\x82\x00\x01x\x01#", PATH),
-        (b"", Found::default()),
+        (b"", BlockContents::default()),
     ] {
         assert_eq!(Table::default().read(block), Ok(expected), "{}", block.escape_ascii());
     }

@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::index::{Entry, SubjectIndex};
+use super::super::index::{IndexEntry, SubjectIndex};
 use super::super::subject::{IssuerName, Subject};
-use super::super::{CertificateAuthority, Policy, Surroundings, TrustDomainIssuer};
+use super::super::{CertificateAuthority, Policy, PolicySurroundings, TrustDomainIssuer};
 use crate::apps::Glob;
 use crate::clock::UnixMillis;
 use crate::document::Diagnostic;
@@ -31,7 +31,7 @@ fn said_beside(subject: &str, authorities: &[(&str, &[&str])], svids: &[(&str, &
         name: (*name).to_owned(),
         trust_domain: (*domain).to_owned(),
     };
-    let around = Surroundings {
+    let around = PolicySurroundings {
         profile: &profile,
         organization: "acme",
         issuers: &svids.iter().map(|(name, _)| *name).chain(["okta"]).map(str::to_owned).collect::<Vec<_>>(),
@@ -277,7 +277,7 @@ fn a_jwt_svid_matches_as_a_certificate_would() {
     ] {
         let matches = [&svid, &beside, &token].map(|facts| subject.matches(facts));
         assert_eq!(matches, [by_svid, beside_certificate, by_token], "{what}");
-        let index = SubjectIndex::build(vec![Entry { binding: 0, subject }]);
+        let index = SubjectIndex::build(vec![IndexEntry { binding: 0, subject }]);
         for (facts, expected) in [(&svid, by_svid), (&beside, beside_certificate), (&token, by_token)] {
             let mut found = false;
             index.candidates(facts, |_| found = true);

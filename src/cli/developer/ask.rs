@@ -9,14 +9,14 @@ use openidconnect::url::form_urlencoded;
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::session::Session;
+use super::session::ToolSession;
 use super::text::clean;
 use crate::apps::AppPath;
 use crate::media_type;
 
 /// Asks for a JSON document. `query` pairs are encoded; `body` is sent as JSON.
 pub async fn ask(
-    session: &Session,
+    session: &ToolSession,
     method: Method,
     path: &str,
     query: &[(&str, &str)],
@@ -33,7 +33,7 @@ pub async fn ask(
 
 /// The same, whatever the status is.
 async fn send(
-    session: &Session,
+    session: &ToolSession,
     method: Method,
     path: &str,
     query: &[(&str, &str)],
@@ -61,7 +61,7 @@ async fn send(
 }
 
 /// What a refusal says, and what to do about it.
-fn refused(session: &Session, answer: &Response<Vec<u8>>) -> Failure {
+fn refused(session: &ToolSession, answer: &Response<Vec<u8>>) -> Failure {
     let status = answer.status();
     let what = format!("{}: {}{}", status.as_u16(), message(answer), mark(answer));
     match status {

@@ -94,7 +94,7 @@ fn web_address(audience: &str) -> Option<Url> {
 mod tests {
     use serde_json::json;
 
-    use super::super::store::Entry;
+    use super::super::store::StoredLogin;
     use super::*;
 
     const ISSUER: &str = "https://idp.example";
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn gateways_that_would_take_the_same_token_are_found() {
-        let entry = |issuer: &str, audience: Option<&str>, token: Value| Entry {
+        let entry = |issuer: &str, audience: Option<&str>, token: Value| StoredLogin {
             ca: None,
             organization: "acme".to_owned(),
             issuer: issuer.to_owned(),

@@ -23,9 +23,9 @@ use tokio::sync::Semaphore;
 
 use super::ConnectArguments;
 use super::failure::Failure;
-use super::key::{Key, credentials};
-use super::session::Session;
-use super::web::Sent;
+use super::key::{LocalKey, credentials};
+use super::session::ToolSession;
+use super::web::SendBody;
 use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, Signal};
 use crate::profiles::Profile;
@@ -51,21 +51,21 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 /// A running local port.
 struct Local {
-    session: Session,
+    session: ToolSession,
     address: SocketAddr,
     /// `None`: with `--open`.
-    key: Option<Key>,
+    key: Option<LocalKey>,
     /// The gateway's `host[:port]`, and its scheme.
     authority: HeaderValue,
 }
 
 /// Serves until Ctrl-C.
-pub async fn connect(session: Session, arguments: &ConnectArguments) -> Result<(), Failure> {
+pub async fn connect(session: ToolSession, arguments: &ConnectArguments) -> Result<(), Failure> {
     let listen = arguments.listen;
     let key = match (&arguments.key_file, arguments.open) {
         (_, true) => None,
-        (Some(file), false) => Some(Key::kept(file)?),
-        (None, false) => Some(Key::fresh()?),
+        (Some(file), false) => Some(LocalKey::kept(file)?),
+        (None, false) => Some(LocalKey::fresh()?),
     };
     let unusable = |error: std::io::Error| Failure::new(format!("`{listen}` cannot be listened on: {error}"));
     let listener = TcpListener::bind(listen).await.map_err(unusable)?;
@@ -120,8 +120,8 @@ impl Local {
         let _ = connection.await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
-        let dialect = Dialect::of(&request);
+    async fn answer(&self, request: Request<Incoming>) -> Response<SendBody> {
+        let dialect = ErrorFormat::of(&request);
         let refusal = |status, message: &str| refusal(dialect, status, message);
         if let Err((status, message)) = judge(&request, self.address, self.key.as_ref()) {
             return refusal(status, message);
@@ -150,7 +150,7 @@ impl Local {
     }
 
     /// The same request for the gateway, in its name, with the developer's token as the only credential.
-    fn onward(&self, request: Request<Incoming>, token: &str) -> Result<Request<Sent>, http::Error> {
+    fn onward(&self, request: Request<Incoming>, token: &str) -> Result<Request<SendBody>, http::Error> {
         let (head, body) = request.into_parts();
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let uri: Uri = format!("{}{target}", self.session.gateway).parse()?;
@@ -172,7 +172,7 @@ impl Local {
 
     /// The gateway's answer, with links in its head that lead here again. Bodies are never touched: a link in one may be a
     /// person's own data, which Terraform would find changed.
-    fn back(&self, answer: Response<Incoming>) -> Response<Sent> {
+    fn back(&self, answer: Response<Incoming>) -> Response<SendBody> {
         let (mut head, body) = answer.into_parts();
         head.version = Version::HTTP_11;
         strip(&mut head.headers);
@@ -217,7 +217,7 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 /// Whether a tool of the developer's asks, and not another user of this machine, or a page in its browser.
-fn judge<B>(request: &Request<B>, address: SocketAddr, key: Option<&Key>) -> Result<(), (StatusCode, &'static str)> {
+fn judge<B>(request: &Request<B>, address: SocketAddr, key: Option<&LocalKey>) -> Result<(), (StatusCode, &'static str)> {
     let headers = request.headers();
     if request.method() == Method::CONNECT || request.uri().authority().is_some() || request.uri().path() == "*" {
         return Err((StatusCode::BAD_REQUEST, "this is no forward proxy: use its address as the base URL"));
@@ -249,14 +249,14 @@ fn said(failure: &Failure) -> String {
 
 /// How the tool reads an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+enum ErrorFormat {
     /// As the query API writes it.
     Query,
     /// A `google.rpc.Status` (OTLP specification, "Failures").
     Otlp(Encoding),
 }
 
-impl Dialect {
+impl ErrorFormat {
     fn of<B>(request: &Request<B>) -> Self {
         let path = request.uri().path();
         let is_export = Signal::ALL.iter().any(|signal| {
@@ -265,9 +265,9 @@ impl Dialect {
         });
         let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         match is_export {
-            false => Dialect::Query,
-            true if MediaType::glimpse(kind).is_json() => Dialect::Otlp(Encoding::Json),
-            true => Dialect::Otlp(Encoding::Protobuf),
+            false => ErrorFormat::Query,
+            true if MediaType::glimpse(kind).is_json() => ErrorFormat::Otlp(Encoding::Json),
+            true => ErrorFormat::Otlp(Encoding::Protobuf),
         }
     }
 
@@ -281,14 +281,14 @@ impl Dialect {
             _ => 3,
         };
         match self {
-            Dialect::Query => (media_type::JSON, json!({ "errors": [message] }).to_string().into_bytes()),
-            Dialect::Otlp(encoding) => (encoding.media_type(), otlp::status_body(encoding, code, message)),
+            ErrorFormat::Query => (media_type::JSON, json!({ "errors": [message] }).to_string().into_bytes()),
+            ErrorFormat::Otlp(encoding) => (encoding.media_type(), otlp::status_body(encoding, code, message)),
         }
     }
 }
 
 /// An error in the tool's words, so that it shows it.
-fn refusal(dialect: Dialect, status: StatusCode, message: &str) -> Response<Sent> {
+fn refusal(dialect: ErrorFormat, status: StatusCode, message: &str) -> Response<SendBody> {
     let (kind, body) = dialect.write(status, &format!("lightkeeper connect: {message}"));
     let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     let mut response = Response::new(body);
@@ -302,7 +302,7 @@ fn refusal(dialect: Dialect, status: StatusCode, message: &str) -> Response<Sent
     response
 }
 
-fn settings(session: &Session, address: SocketAddr, key: Option<&Key>) -> String {
+fn settings(session: &ToolSession, address: SocketAddr, key: Option<&LocalKey>) -> String {
     let (gateway, organization) = (&session.gateway, super::text::clean(&session.organization));
     let profile = Profile::standard();
     let (header, prefix) = (&profile.access_token_header, &profile.query_prefix);
@@ -343,7 +343,7 @@ mod tests {
     fn only_tools_on_this_machine_are_served() {
         let address: SocketAddr = "127.0.0.1:9411".parse().unwrap();
         let ours = ("host", "127.0.0.1:9411");
-        let (key, keyless) = (Key::fresh().unwrap(), [401, 200]);
+        let (key, keyless) = (LocalKey::fresh().unwrap(), [401, 200]);
         for (target, headers, status) in [
             ("/a", vec![ours], 200),
             ("/a?b=c", vec![("host", "LocalHost:9411")], 200),
@@ -366,7 +366,7 @@ mod tests {
             for (name, value) in &headers {
                 request = request.header(*name, *value);
             }
-            let judged = |request: &Request<()>, key: Option<&Key>| {
+            let judged = |request: &Request<()>, key: Option<&LocalKey>| {
                 judge(request, address, key).map_or_else(|(status, _)| status.as_u16(), |()| 200)
             };
             let request = request.body(()).unwrap();
@@ -389,7 +389,7 @@ mod tests {
             ("/api/v2/reports", "application/x-protobuf", "application/json {\"errors\":[\"no\"]}"),
         ] {
             let request = Request::post(path).header("content-type", kind).body(()).unwrap();
-            let (kind, body) = Dialect::of(&request).write(StatusCode::UNAUTHORIZED, "no");
+            let (kind, body) = ErrorFormat::of(&request).write(StatusCode::UNAUTHORIZED, "no");
             assert_eq!(format!("{kind} {}", String::from_utf8(body).unwrap()), expected, "{path}");
         }
     }

@@ -30,15 +30,15 @@ const KEY_BYTES: usize = 32;
 const KEY_CHARACTERS: usize = 43;
 
 /// A key, as tools present it.
-pub struct Key(Zeroizing<String>);
+pub struct LocalKey(Zeroizing<String>);
 
-impl Key {
+impl LocalKey {
     /// A new one.
     pub fn fresh() -> Result<Self, Failure> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         aws_lc_rs::rand::fill(bytes.as_mut_slice())
             .map_err(|_| Failure::new("the machine gives no random bytes for a key"))?;
-        Ok(Key(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()))))
+        Ok(LocalKey(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()))))
     }
 
     /// The one that the file keeps; a new one is written to it where there is no file.
@@ -47,7 +47,7 @@ impl Key {
         let unusable = |error: std::io::Error| said(&format!("cannot be used for the key: {error}"));
         match OpenOptions::new().create_new(true).write(true).mode(0o600).open(file) {
             Ok(mut created) => {
-                let key = Key::fresh()?;
+                let key = LocalKey::fresh()?;
                 created.write_all(key.0.as_bytes()).and_then(|()| created.sync_all()).map_err(unusable)?;
                 return Ok(key);
             }
@@ -64,7 +64,7 @@ impl Key {
         let key = text.trim_end();
         let is_key = URL_SAFE_NO_PAD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES);
         match is_key && key.len() == KEY_CHARACTERS {
-            true => Ok(Key(Zeroizing::new(key.to_owned()))),
+            true => Ok(LocalKey(Zeroizing::new(key.to_owned()))),
             false => Err(said("holds no key").advise("delete it, and a new key is made")),
         }
     }
@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn the_key_counts_where_tools_put_theirs() {
-        let key = Key::fresh().unwrap();
+        let key = LocalKey::fresh().unwrap();
         let text = key.expose().to_owned();
         assert_eq!(text.len(), KEY_CHARACTERS);
-        assert_ne!(text, Key::fresh().unwrap().expose());
+        assert_ne!(text, LocalKey::fresh().unwrap().expose());
         let basic = |pair: String| format!("Basic {}", STANDARD.encode(pair));
         for (headers, fits) in [
             (vec![("authorization", text.clone())], true),
@@ -146,17 +146,17 @@ mod tests {
     fn a_kept_key_is_its_owners() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
-        let first = Key::kept(&file).unwrap();
+        let first = LocalKey::kept(&file).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(Key::kept(&file).unwrap().expose(), first.expose());
+        assert_eq!(LocalKey::kept(&file).unwrap().expose(), first.expose());
         for mode in [0o640, 0o604, 0o660] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert!(Key::kept(&file).err().unwrap().message.contains("others"), "{mode:o}");
+            assert!(LocalKey::kept(&file).err().unwrap().message.contains("others"), "{mode:o}");
         }
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         for text in ["", "short", &"=".repeat(43), &"a".repeat(300)] {
             std::fs::write(&file, text).unwrap();
-            assert!(Key::kept(&file).err().unwrap().message.contains("no key"), "{text}");
+            assert!(LocalKey::kept(&file).err().unwrap().message.contains("no key"), "{text}");
         }
     }
 }

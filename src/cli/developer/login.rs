@@ -15,9 +15,9 @@ use openidconnect::{AuthorizationCode, CsrfToken, Nonce, PkceCodeChallenge, Redi
 use super::audience::{aim, takers};
 use super::failure::Failure;
 use super::loopback::{Loopback, Returned};
-use super::provider::{Provider, no_nonce, revoke, token_failure};
+use super::provider::{ToolProvider, no_nonce, revoke, token_failure};
 use super::session::chosen;
-use super::store::{Contents, Entry, Store};
+use super::store::{Contents, Store, StoredLogin};
 use super::text::clean;
 use super::web::{Web, is_permitted_url};
 use super::{GatewayArguments, LoginArguments};
@@ -33,7 +33,7 @@ pub async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
         None => known.gateways.get(&gateway).and_then(|entry| entry.ca.clone()),
     };
     let web = Web::new(ca.as_deref())?;
-    let provider = Provider::discover(&web, &gateway).await?;
+    let provider = ToolProvider::discover(&web, &gateway).await?;
     let login = &provider.login;
     let (issuer, audience) = (login.issuer.as_str(), login.audience.as_deref());
     let before = known.gateways.get(&gateway);
@@ -57,7 +57,7 @@ pub async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
     let locked = store.lock().await?;
     let mut contents = locked.read()?;
     contents.default = Some(gateway.clone());
-    contents.gateways.insert(gateway.clone(), Entry { ca, ..entry });
+    contents.gateways.insert(gateway.clone(), StoredLogin { ca, ..entry });
     locked.write(contents)?;
     eprintln!("logged in at {gateway} as {who}");
     Ok(())
@@ -85,7 +85,7 @@ async fn agree(gateway: &str, issuer: &str, takers: &[&str]) -> Result<(), Failu
 }
 
 /// The same question about the token that the issuer gave in fact, which is withdrawn if the answer is no.
-async fn stay_apart(web: &Web, known: &Contents, gateway: &str, entry: &Entry) -> Result<(), Failure> {
+async fn stay_apart(web: &Web, known: &Contents, gateway: &str, entry: &StoredLogin) -> Result<(), Failure> {
     let asked = takers(known, gateway, &entry.issuer, entry.audience.as_deref(), None);
     let given = takers(known, gateway, &entry.issuer, entry.audience.as_deref(), Some(&entry.access_token));
     let more: Vec<&str> = given.into_iter().filter(|taker| !asked.contains(taker)).collect();
@@ -133,7 +133,7 @@ fn absolute(file: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Authorization code with PKCE, through a browser on this machine.
-async fn by_browser(web: &Web, provider: &Provider, clock: &Clock, open: bool) -> Result<Entry, Failure> {
+async fn by_browser(web: &Web, provider: &ToolProvider, clock: &Clock, open: bool) -> Result<StoredLogin, Failure> {
     let loopback = Loopback::bind().await?;
     let redirect = RedirectUrl::new(loopback.redirect()).map_err(|error| Failure::new(error.to_string()))?;
     let client = CoreClient::from_provider_metadata(provider.metadata.clone(), provider.client_id(), None)
@@ -165,7 +165,7 @@ async fn by_browser(web: &Web, provider: &Provider, clock: &Clock, open: bool) -
 }
 
 /// The code, if it is this issuer's (RFC 9207 section 2.4).
-fn judge(returned: Returned, provider: &Provider) -> Result<String, Failure> {
+fn judge(returned: Returned, provider: &ToolProvider) -> Result<String, Failure> {
     let issuer = &provider.login.issuer;
     match returned.issuer {
         Some(named) if named != *issuer => {
@@ -195,7 +195,7 @@ fn open_browser(page: &str) {
 }
 
 /// The device authorization grant: a person approves on another machine.
-async fn by_device(web: &Web, provider: &Provider, clock: &Clock) -> Result<Entry, Failure> {
+async fn by_device(web: &Web, provider: &ToolProvider, clock: &Clock) -> Result<StoredLogin, Failure> {
     let issuer = &provider.login.issuer;
     let endpoint = provider.metadata.additional_metadata().device_authorization_endpoint.clone();
     let none = || Failure::new(format!("the issuer `{issuer}` has no device flow")).advise("log in without --device");

@@ -30,7 +30,7 @@ use self::ask::parse_app;
 use self::connect::parse_listen;
 use self::failure::Failure;
 use self::query::{Moment, parse_moment, parse_period, parse_resource};
-use self::session::Session;
+use self::session::ToolSession;
 use super::Output;
 use crate::apps::AppPath;
 
@@ -153,31 +153,33 @@ pub fn logout(arguments: &GatewayArguments) -> ExitCode {
 /// Prints one access token, alone.
 pub fn token(arguments: &GatewayArguments) -> ExitCode {
     run(async {
-        let token = Session::open(arguments)?.token().await?;
+        let token = ToolSession::open(arguments)?.token().await?;
         println!("{}", text::clean(&token));
         Ok(0)
     })
 }
 
 pub fn connect(arguments: &ConnectArguments) -> ExitCode {
-    run(async { connect::connect(Session::open(&arguments.gateway)?, arguments).await.map(|()| 0) })
+    run(async { connect::connect(ToolSession::open(&arguments.gateway)?, arguments).await.map(|()| 0) })
 }
 
 pub fn whoami(arguments: &WhoamiArguments) -> ExitCode {
-    run(async { tree::whoami(&Session::open(&arguments.gateway)?, arguments.output).await.map(|()| 0) })
+    run(async { tree::whoami(&ToolSession::open(&arguments.gateway)?, arguments.output).await.map(|()| 0) })
 }
 
 pub fn apps(arguments: &AppsArguments) -> ExitCode {
-    run(async { tree::apps(&Session::open(&arguments.gateway)?, &arguments.app, arguments.output).await.map(|()| 0) })
+    run(async {
+        tree::apps(&ToolSession::open(&arguments.gateway)?, &arguments.app, arguments.output).await.map(|()| 0)
+    })
 }
 
 /// `resource` is one that the gateway merges: `alerts`, `services`, …
 pub fn list(resource: &str, arguments: &ListArguments) -> ExitCode {
-    run(async { query::list(&Session::open(&arguments.gateway)?, resource, arguments).await })
+    run(async { query::list(&ToolSession::open(&arguments.gateway)?, resource, arguments).await })
 }
 
 pub fn query(arguments: &QueryArguments) -> ExitCode {
-    run(async { query::query(&Session::open(&arguments.gateway)?, arguments).await })
+    run(async { query::query(&ToolSession::open(&arguments.gateway)?, arguments).await })
 }
 
 /// Runs a command to its exit status.

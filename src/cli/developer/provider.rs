@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audience::{self, aim};
 use super::failure::Failure;
-use super::store::Entry;
+use super::store::StoredLogin;
 use super::web::{Web, WebFault, is_permitted_url, origin};
 use crate::clock::Clock;
 use crate::media_type;
@@ -90,13 +90,13 @@ pub type Metadata = ProviderMetadata<
 >;
 
 /// A provider that was discovered, and how to log in there.
-pub struct Provider {
+pub struct ToolProvider {
     pub organization: String,
     pub login: OfferedLogin,
     pub metadata: Metadata,
 }
 
-impl Provider {
+impl ToolProvider {
     /// Asks the gateway, then the issuer that it names.
     pub async fn discover(web: &Web, gateway: &str) -> Result<Self, Failure> {
         let offered = offered(web, gateway).await?;
@@ -119,7 +119,7 @@ impl Provider {
         {
             return Err(refused("does not know PKCE's `S256`"));
         }
-        Ok(Provider { organization: offered.organization, login, metadata })
+        Ok(ToolProvider { organization: offered.organization, login, metadata })
     }
 
     pub fn client_id(&self) -> ClientId {
@@ -147,7 +147,7 @@ impl Provider {
         tokens: &CoreTokenResponse,
         nonce: impl NonceVerifier,
         clock: &Clock,
-    ) -> Result<Entry, Failure> {
+    ) -> Result<StoredLogin, Failure> {
         let none = || Failure::new(format!("the issuer `{}` gave no ID token", self.login.issuer));
         let id_token = tokens.id_token().ok_or_else(none)?;
         let client = CoreClient::from_provider_metadata(self.metadata.clone(), self.client_id(), None);
@@ -156,7 +156,7 @@ impl Provider {
         let claims = claims.map_err(|error| Failure::new(format!("the ID token is refused: {error}")))?;
         let name = claims.preferred_username().map(|name| name.as_str());
         let who = claims.email().map(|email| email.as_str()).or(name).unwrap_or(claims.subject().as_str());
-        let mut entry = Entry {
+        let mut entry = StoredLogin {
             ca: None,
             organization: self.organization.clone(),
             issuer: self.login.issuer.clone(),
@@ -180,7 +180,7 @@ impl Provider {
 }
 
 /// Puts new tokens into an entry. Without a new refresh token the old one stays good (RFC 6749 section 6).
-fn take(entry: &mut Entry, tokens: &CoreTokenResponse, clock: &Clock) -> Result<(), Failure> {
+fn take(entry: &mut StoredLogin, tokens: &CoreTokenResponse, clock: &Clock) -> Result<(), Failure> {
     audience::kept(entry.audience.as_deref(), tokens.access_token().secret(), &entry.issuer)?;
     let lifetime = tokens.expires_in().map_or(LIFETIME_SECONDS, |lifetime| lifetime.as_secs());
     entry.access_token.clone_from(tokens.access_token().secret());
@@ -214,7 +214,7 @@ async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
 }
 
 /// Spends the entry's refresh token for new tokens, which are in the entry afterwards.
-pub async fn refresh(web: &Web, gateway: &str, entry: &mut Entry, clock: &Clock) -> Result<(), Failure> {
+pub async fn refresh(web: &Web, gateway: &str, entry: &mut StoredLogin, clock: &Clock) -> Result<(), Failure> {
     let Some(refresh) = entry.refresh_token.clone().map(RefreshToken::new) else {
         return Err(Failure::log_in(gateway, format!("the login at `{gateway}` has expired")));
     };
@@ -253,7 +253,7 @@ pub fn token_failure<E: ErrorResponse + 'static>(
 
 /// Tells the provider that the refresh token (or else the access token) is of no use any more. `Ok(false)`: it has no endpoint
 /// for that.
-pub async fn revoke(web: &Web, entry: &Entry) -> Result<bool, Failure> {
+pub async fn revoke(web: &Web, entry: &StoredLogin) -> Result<bool, Failure> {
     let Some(endpoint) = &entry.revocation_endpoint else { return Ok(false) };
     let (token, hint) = match &entry.refresh_token {
         Some(token) => (token, "refresh_token"),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::ask::{app_url, ask};
 use super::failure::{Failure, PARTIAL};
-use super::session::Session;
+use super::session::ToolSession;
 use super::text::{cell, clean, json as safe_json, table, width};
 use super::{ListArguments, QueryArguments};
 use crate::apps::AppPath;
@@ -24,7 +24,7 @@ const LAST: [&str; 1] = ["link"];
 const COLUMNS: usize = 9;
 
 /// `GET /apps/{path}/-/{resource}`. Gives the exit status.
-pub async fn list(session: &Session, resource: &str, arguments: &ListArguments) -> Result<u8, Failure> {
+pub async fn list(session: &ToolSession, resource: &str, arguments: &ListArguments) -> Result<u8, Failure> {
     let path = within(&arguments.app, resource);
     let answer = ask(session, Method::GET, &path, &[], None).await?;
     match arguments.output {
@@ -37,7 +37,7 @@ pub async fn list(session: &Session, resource: &str, arguments: &ListArguments) 
 }
 
 /// `POST /apps/{path}/-/query_timeseries`. Gives the exit status.
-pub async fn query(session: &Session, arguments: &QueryArguments) -> Result<u8, Failure> {
+pub async fn query(session: &ToolSession, arguments: &QueryArguments) -> Result<u8, Failure> {
     let body = body(arguments, Clock::system().now().seconds());
     let path = within(&arguments.app, "query_timeseries");
     let answer = ask(session, Method::POST, &path, &[], Some(&body)).await?;

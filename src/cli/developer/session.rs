@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::GatewayArguments;
 use super::failure::Failure;
 use super::provider::refresh;
-use super::store::{Contents, Entry, Store};
+use super::store::{Contents, Store, StoredLogin};
 use super::web::{Web, origin};
 use crate::clock::Clock;
 
@@ -21,7 +21,7 @@ const GATEWAY_VARIABLE: &str = "LIGHTKEEPER_GATEWAY";
 const LEAST_SECONDS: i64 = 60;
 
 /// One gateway and one developer.
-pub struct Session {
+pub struct ToolSession {
     pub gateway: String,
     /// For the query API's paths.
     pub organization: String,
@@ -43,10 +43,10 @@ pub fn chosen(argument: Option<&str>, contents: &Contents) -> Result<String, Fai
     })
 }
 
-impl Session {
+impl ToolSession {
     /// Of a person who has logged in.
     pub fn open(arguments: &GatewayArguments) -> Result<Self, Failure> {
-        Session::at(Store::locate()?, arguments.gateway.as_deref(), arguments.ca.clone(), Clock::system())
+        ToolSession::at(Store::locate()?, arguments.gateway.as_deref(), arguments.ca.clone(), Clock::system())
     }
 
     fn at(store: Store, gateway: Option<&str>, ca: Option<PathBuf>, clock: Clock) -> Result<Self, Failure> {
@@ -55,7 +55,7 @@ impl Session {
         let entry = entry(&contents, &gateway)?;
         let web = Web::new(ca.as_deref().or(entry.ca.as_deref()))?;
         let held = Mutex::new((entry.access_token.clone(), entry.expires));
-        Ok(Session { organization: entry.organization.clone(), gateway, web, store, clock, held })
+        Ok(ToolSession { organization: entry.organization.clone(), gateway, web, store, clock, held })
     }
 
     /// An access token with at least a minute left, if one can be had.
@@ -89,7 +89,7 @@ impl Session {
     }
 }
 
-fn entry<'a>(contents: &'a Contents, gateway: &str) -> Result<&'a Entry, Failure> {
+fn entry<'a>(contents: &'a Contents, gateway: &str) -> Result<&'a StoredLogin, Failure> {
     let nobody = || {
         let mut failure = Failure::log_in(gateway, format!("nobody is logged in at `{gateway}`"));
         failure.advice = Some(format!("log in first: lightkeeper login --gateway {gateway}"));

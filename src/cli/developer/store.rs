@@ -31,12 +31,12 @@ pub struct Contents {
     /// The gateway of the last login.
     pub default: Option<String>,
     /// By origin.
-    pub gateways: BTreeMap<String, Entry>,
+    pub gateways: BTreeMap<String, StoredLogin>,
 }
 
 /// A login at one gateway.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Entry {
+pub struct StoredLogin {
     /// Further authorities to trust, PEM.
     pub ca: Option<PathBuf>,
     pub organization: String,
@@ -173,8 +173,8 @@ mod tests {
 
     use super::*;
 
-    fn entry() -> Entry {
-        Entry {
+    fn entry() -> StoredLogin {
+        StoredLogin {
             ca: None,
             organization: "acme".to_owned(),
             issuer: "https://idp.example".to_owned(),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::ask::{app_url, ask};
 use super::failure::Failure;
-use super::session::Session;
+use super::session::ToolSession;
 use super::text::{cell, json as safe_json, table, width};
 use crate::apps::AppPath;
 use crate::cli::Output;
@@ -19,7 +19,7 @@ const NODES: usize = 10_000;
 const DEPTH: usize = 64;
 
 /// `GET /.lightkeeper/whoami`.
-pub async fn whoami(session: &Session, output: Output) -> Result<(), Failure> {
+pub async fn whoami(session: &ToolSession, output: Output) -> Result<(), Failure> {
     let me = ask(session, Method::GET, "/.lightkeeper/whoami", &[], None).await?;
     match output {
         Output::Json => println!("{}", safe_json(&me)),
@@ -37,7 +37,7 @@ pub async fn whoami(session: &Session, output: Output) -> Result<(), Failure> {
 }
 
 /// The tree at and beneath `app`, as the caller may see it.
-pub async fn apps(session: &Session, app: &AppPath, output: Output) -> Result<(), Failure> {
+pub async fn apps(session: &ToolSession, app: &AppPath, output: Output) -> Result<(), Failure> {
     let tree = ask(session, Method::GET, &app_url(app), &[("depth", "all")], None).await?;
     match output {
         Output::Json => println!("{}", safe_json(&tree)),

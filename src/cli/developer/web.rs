@@ -31,15 +31,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A body that is sent: whole, or passed on while it is read.
-pub type Sent = UnsyncBoxBody<Bytes, hyper::Error>;
+pub type SendBody = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// What `Web::asker` gives back for each request.
-pub type Asked = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, WebFault>> + Send>>;
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, WebFault>> + Send>>;
 
 /// A client with its trust. Clones share connections.
 #[derive(Clone)]
 pub struct Web {
-    client: Client<HttpsConnector<Connector>, Sent>,
+    client: Client<HttpsConnector<Connector>, SendBody>,
 }
 
 /// Why no whole answer came.
@@ -120,7 +120,7 @@ impl Web {
     }
 
     /// `ask` as a function of its own, as `openidconnect` wants its clients.
-    pub fn asker(&self) -> impl Fn(Request<Vec<u8>>) -> Asked + Send + Sync + use<> {
+    pub fn asker(&self) -> impl Fn(Request<Vec<u8>>) -> ResponseFuture + Send + Sync + use<> {
         let web = self.clone();
         move |request| {
             let web = web.clone();
@@ -129,7 +129,7 @@ impl Web {
     }
 
     /// Asks and hands the answer's body on as it comes. The caller sets the deadline.
-    pub async fn pass(&self, request: Request<Sent>) -> Result<Response<Incoming>, WebFault> {
+    pub async fn pass(&self, request: Request<SendBody>) -> Result<Response<Incoming>, WebFault> {
         if !is_permitted(request.uri()) {
             return Err(WebFault::Insecure(request.uri().to_string()));
         }

@@ -90,9 +90,9 @@ fn an_id_may_stand_for_one_key_of_each_algorithm() {
         for order in [keys.clone(), keys.into_iter().rev().collect()] {
             let set = KeySet::parse(json!({ "keys": order }).to_string().as_bytes(), &all).unwrap();
             let names = ["RS256", "RS384", "PS256", "ES256"];
-            let fits = |name: &&str| matches!(set.find(Some("a"), Algorithm::parse(name).unwrap()), Found::Key(_));
+            let fits = |name: &&str| matches!(set.find(Some("a"), Algorithm::parse(name).unwrap()), FoundKey::Key(_));
             assert_eq!(names.into_iter().filter(fits).collect::<Vec<_>>().join(" "), found, "{what}");
-            let other = matches!(set.find(Some("a"), Algorithm::Ed25519), Found::OtherAlgorithm);
+            let other = matches!(set.find(Some("a"), Algorithm::Ed25519), FoundKey::OtherAlgorithm);
             assert_eq!(other, !found.is_empty(), "{what}: a key that is not there may be asked for");
         }
     }

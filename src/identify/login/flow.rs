@@ -13,13 +13,13 @@ use openidconnect::{CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier, Redir
 use serde_json::{Map, Value};
 
 use super::id_token::{self, Expected};
-use super::provider::Known;
-use super::session::Kept;
+use super::provider::ProviderDocument;
+use super::session::SealedSession;
 use super::transaction::Transaction;
 use super::{Begun, Finished, Login, Unfinished, random_text};
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::{Clock, UnixMillis};
-use crate::identify::claim_path::{ClaimPath, Found};
+use crate::identify::claim_path::{ClaimPath, FoundClaim};
 use crate::identify::doubts::{self, Doubt, EMAIL};
 use crate::identify::facts::Facts;
 use crate::reason::Reason;
@@ -81,7 +81,7 @@ impl Login {
             return Err(over(Reason::LoginTransactionSpent));
         }
         // A link of another site's can make the browser send an answer with its cookie: it must not end the login.
-        let answer = Answer::read(answer).map_err(open)?;
+        let answer = CallbackAnswer::read(answer).map_err(open)?;
         let state = answer.state.unwrap_or_default();
         verify_slices_are_equal(state.as_bytes(), transaction.state.as_bytes())
             .map_err(|_| open(Reason::LoginStateMismatch))?;
@@ -102,7 +102,7 @@ impl Login {
         &self,
         code: &str,
         transaction: &Transaction,
-        known: &Known,
+        known: &ProviderDocument,
         redirect: RedirectUrl,
         origin: &str,
         now: UnixMillis,
@@ -121,7 +121,8 @@ impl Login {
             Doubt::EmailUnverified => Reason::LoginEmailUnverified,
             Doubt::Unreadable => Reason::LoginIdTokenClaims,
         })?;
-        let session = Kept::begin(&facts, &self.settings.policy_claims.claims, &self.stamp, self.lifetimes(), now);
+        let session =
+            SealedSession::begin(&facts, &self.settings.policy_claims.claims, &self.stamp, self.lifetimes(), now);
         let session = session.ok_or(Reason::LoginUnsealed)?;
         Ok(Finished {
             return_to: transaction.return_path(),
@@ -135,7 +136,7 @@ impl Login {
     /// Ends a session here only; `None`: it is none of ours.
     pub fn retire(&self, session: &SessionCookie, now: UnixMillis) -> Option<()> {
         // One that is over or idle is ended too: its lifetimes may be made longer again.
-        let kept = Kept::open(&self.keys, &session.value, &session.origin)?;
+        let kept = SealedSession::open(&self.keys, &session.value, &session.origin)?;
         self.memory.revoked.add(&kept.id, kept.latest_end(), now.seconds());
         Some(())
     }
@@ -155,7 +156,12 @@ impl Login {
     }
 
     /// Who the claims are about, with what userinfo adds where it is asked.
-    async fn person(&self, mut claims: Map<String, Value>, known: &Known, access_token: &str) -> Result<Facts, Reason> {
+    async fn person(
+        &self,
+        mut claims: Map<String, Value>,
+        known: &ProviderDocument,
+        access_token: &str,
+    ) -> Result<Facts, Reason> {
         if self.settings.groups_from_userinfo {
             let said = self.provider.userinfo(known, access_token).await?;
             // Core section 5.3.2: else it is about another person, whose token was put in place of ours.
@@ -174,7 +180,7 @@ impl Login {
 
 /// Adds to an ID token's claims what userinfo says, which alone says the groups.
 fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &ClaimPath) -> Result<(), Reason> {
-    if groups.find(&said) == Found::WrongType {
+    if groups.find(&said) == FoundClaim::WrongType {
         return Err(Reason::TokenClaims);
     }
     groups.take(signed);
@@ -220,17 +226,17 @@ fn redirect(origin: &str) -> Result<RedirectUrl, Reason> {
 
 /// The callback's pairs (RFC 6749 section 4.1.2, RFC 9207 section 2). Unknown pairs are ignored, as section
 /// 4.1.2 has it, once.
-struct Answer<'a> {
+struct CallbackAnswer<'a> {
     state: Option<&'a str>,
     code: Option<&'a str>,
     issuer: Option<&'a str>,
     error: Option<&'a str>,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> CallbackAnswer<'a> {
     fn read(pairs: &'a [(String, String)]) -> Result<Self, Reason> {
         let fault = Reason::LoginCallbackMalformed;
-        let mut answer = Answer { state: None, code: None, issuer: None, error: None };
+        let mut answer = CallbackAnswer { state: None, code: None, issuer: None, error: None };
         let mut seen = std::collections::HashSet::new();
         if pairs.len() > PAIRS_LIMIT {
             return Err(fault);

@@ -22,40 +22,40 @@ const REVOKED_LIMIT_ENTRIES: usize = 100_000;
 /// Shared by successive configurations.
 pub struct Memory {
     pub exchanges: FairQueue,
-    pub spent: Ended,
-    pub revoked: Ended,
+    pub spent: EndedIds,
+    pub revoked: EndedIds,
 }
 
 impl Default for Memory {
     fn default() -> Self {
         Memory {
             exchanges: FairQueue::new(EXCHANGES),
-            spent: Ended::new(SPENT_LIMIT_ENTRIES),
-            revoked: Ended::new(REVOKED_LIMIT_ENTRIES),
+            spent: EndedIds::new(SPENT_LIMIT_ENTRIES),
+            revoked: EndedIds::new(REVOKED_LIMIT_ENTRIES),
         }
     }
 }
 
 /// The first bytes of an identifier's SHA-256.
-type Mark = [u8; 16];
+type IdDigest = [u8; 16];
 
 /// A bounded set of identifiers with the time at which each may be forgotten.
-pub struct Ended {
+pub struct EndedIds {
     limit_entries: usize,
-    entries: Mutex<Entries>,
+    entries: Mutex<KeptIds>,
 }
 
 #[derive(Default)]
-struct Entries {
-    until: HashMap<Mark, i64>,
-    order: BTreeSet<(i64, Mark)>,
+struct KeptIds {
+    until: HashMap<IdDigest, i64>,
+    order: BTreeSet<(i64, IdDigest)>,
     /// What expires by then may have been pushed out, in Unix seconds.
     pushed_out: Option<i64>,
 }
 
-impl Ended {
+impl EndedIds {
     pub fn new(limit_entries: usize) -> Self {
-        Ended { limit_entries, entries: Mutex::default() }
+        EndedIds { limit_entries, entries: Mutex::default() }
     }
 
     /// Adds `id` until the second `until`. Whether it is certain not to have been there before: the one question and
@@ -90,13 +90,13 @@ impl Ended {
     }
 
     /// A panic between two statements could at worst forget an entry early.
-    fn locked(&self) -> MutexGuard<'_, Entries> {
+    fn locked(&self) -> MutexGuard<'_, KeptIds> {
         self.entries.lock()
     }
 }
 
-impl Entries {
-    fn has(&self, mark: &Mark, until: i64) -> bool {
+impl KeptIds {
+    fn has(&self, mark: &IdDigest, until: i64) -> bool {
         self.until.contains_key(mark) || self.pushed_out.is_some_and(|limit| until <= limit)
     }
 
@@ -108,7 +108,7 @@ impl Entries {
     }
 }
 
-fn mark(id: &str) -> Mark {
+fn mark(id: &str) -> IdDigest {
     let mut mark = [0; 16];
     mark.copy_from_slice(digest::digest(&digest::SHA256, id.as_bytes()).as_ref().get(..16).unwrap_or_default());
     mark
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_ended_is_known_until_its_time_and_within_bounds() {
-        let ended = Ended::new(3);
+        let ended = EndedIds::new(3);
         assert!(ended.add("a", 100, 0));
         assert!(!ended.add("a", 100, 99), "twice");
         assert!(ended.add("a", 200, 100), "forgotten at its time");

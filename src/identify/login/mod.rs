@@ -18,7 +18,7 @@ mod transaction;
 pub(super) mod inside {
     //! For this room's tests, which forge what these parts must refuse.
     pub(in crate::identify) use super::memory::Memory;
-    pub(in crate::identify) use super::provider::Known;
+    pub(in crate::identify) use super::provider::ProviderDocument;
     pub(in crate::identify) use super::seal::{Keyring, Purpose};
 }
 
@@ -46,7 +46,7 @@ use crate::secret::Secret;
 pub(super) use memory::Memory;
 use provider::Provider;
 use seal::{COOKIE_LIMIT_BYTES, Keyring};
-use session::{Kept, Lifetimes};
+use session::{Lifetimes, SealedSession};
 
 pub use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
 
@@ -179,7 +179,7 @@ impl Login {
         certificate: Option<Arc<CertificateFacts>>,
         now: UnixMillis,
     ) -> Result<(Facts, Session), Reason> {
-        let kept = Kept::open(&self.keys, &cookie.value, &cookie.origin).ok_or(Reason::SessionInvalid)?;
+        let kept = SealedSession::open(&self.keys, &cookie.value, &cookie.origin).ok_or(Reason::SessionInvalid)?;
         kept.judge(&self.issuer.name, &self.stamp, self.lifetimes(), now)?;
         if self.memory.revoked.contains(&kept.id, kept.latest_end()) {
             return Err(Reason::SessionRevoked);

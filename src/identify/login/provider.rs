@@ -85,7 +85,7 @@ pub type CodeClient =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet, EndpointNotSet>;
 
 /// A document that was read and holds.
-pub struct Known {
+pub struct ProviderDocument {
     document: Document,
     token: TokenUrl,
     userinfo: Option<Uri>,
@@ -96,7 +96,7 @@ pub struct Known {
     read_at_seconds: i64,
 }
 
-impl Known {
+impl ProviderDocument {
     /// Checks a document's bytes for the issuer called `issuer`.
     pub fn parse(issuer: &str, bytes: &[u8], now: UnixMillis) -> Result<Self, Reason> {
         let fault = Reason::LoginProviderMetadata;
@@ -121,7 +121,7 @@ impl Known {
         let userinfo = document.userinfo_endpoint().and_then(|url| fetch::permitted(url.as_str()).ok());
         let end_session = beyond.end_session_endpoint.clone().filter(|url| usable(url));
         let names_itself = beyond.authorization_response_iss_parameter_supported;
-        Ok(Known { token, userinfo, end_session, names_itself, read_at_seconds: now.seconds(), document })
+        Ok(ProviderDocument { token, userinfo, end_session, names_itself, read_at_seconds: now.seconds(), document })
     }
 
     /// A client for one login that comes back to `redirect`.
@@ -161,7 +161,7 @@ pub struct Provider {
     client: Client<HttpsConnector<Connector>, Full<Bytes>>,
     issuer: String,
     document: Uri,
-    known: ArcSwapOption<Known>,
+    known: ArcSwapOption<ProviderDocument>,
     /// The last try that failed: when, in Unix seconds, and how.
     failed: tokio::sync::Mutex<Option<(i64, Reason)>>,
 }
@@ -181,12 +181,12 @@ impl Provider {
     }
 
     /// The document as far as it is known, without asking.
-    pub fn remembered(&self) -> Option<Arc<Known>> {
+    pub fn remembered(&self) -> Option<Arc<ProviderDocument>> {
         self.known.load_full()
     }
 
     /// The document: the one that is fresh, else one that is read now, else the last good one.
-    pub async fn known(&self, now: UnixMillis) -> Result<Arc<Known>, Reason> {
+    pub async fn known(&self, now: UnixMillis) -> Result<Arc<ProviderDocument>, Reason> {
         if let Some(known) = self.remembered().filter(|known| known.is_fresh(now)) {
             return Ok(known);
         }
@@ -214,14 +214,14 @@ impl Provider {
         known.ok_or(fault)
     }
 
-    async fn discover(&self, now: UnixMillis) -> Result<Known, Reason> {
+    async fn discover(&self, now: UnixMillis) -> Result<ProviderDocument, Reason> {
         let request = Request::get(self.document.clone())
             .header(header::ACCEPT, media_type::JSON)
             .body(Vec::new())
             .map_err(|_| Reason::LoginProviderUnreachable)?;
         let answer = self.send(request).await.map_err(|_| Reason::LoginProviderUnreachable)?;
         match answer.status() {
-            StatusCode::OK => Known::parse(&self.issuer, answer.body(), now),
+            StatusCode::OK => ProviderDocument::parse(&self.issuer, answer.body(), now),
             _ => Err(Reason::LoginProviderUnreachable),
         }
     }
@@ -265,7 +265,7 @@ impl Provider {
     }
 
     /// OpenID Connect Core section 5.3: what userinfo says, as JSON. Who it is about is the caller's to compare.
-    pub async fn userinfo(&self, known: &Known, access_token: &str) -> Result<Map<String, Value>, Reason> {
+    pub async fn userinfo(&self, known: &ProviderDocument, access_token: &str) -> Result<Map<String, Value>, Reason> {
         let fault = Reason::LoginProviderAnswer;
         let place = known.userinfo.clone().ok_or(Reason::LoginProviderMetadata)?;
         let bearer = Zeroizing::new(format!("Bearer {access_token}"));

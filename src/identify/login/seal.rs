@@ -29,10 +29,10 @@ pub const COOKIE_LIMIT_BYTES: usize = 4096;
 
 /// Keys, first the one that seals.
 pub struct Keyring {
-    keys: Vec<Key>,
+    keys: Vec<SealKey>,
 }
 
-struct Key {
+struct SealKey {
     id: [u8; KEY_ID_BYTES],
     key: RandomizedNonceKey,
 }
@@ -56,11 +56,11 @@ impl Purpose<'_> {
 impl Keyring {
     /// Reads all keys, or says what is wrong with each, without a word of what it holds.
     pub fn read(references: &[SecretRef]) -> Result<Self, Vec<String>> {
-        let mut keys: Vec<Key> = Vec::with_capacity(references.len());
+        let mut keys: Vec<SealKey> = Vec::with_capacity(references.len());
         let mut faults = Vec::new();
         for (index, reference) in references.iter().enumerate() {
             let read = reference.read().map_err(|fault| fault.to_string());
-            match read.and_then(|secret| Key::of(&secret)) {
+            match read.and_then(|secret| SealKey::of(&secret)) {
                 Ok(key) if keys.iter().any(|other| other.id == key.id) => {
                     faults.push(format!("session key {}: {reference} holds the same key as another", index + 1));
                 }
@@ -101,14 +101,14 @@ impl Keyring {
     }
 }
 
-impl Key {
+impl SealKey {
     fn of(secret: &Secret) -> Result<Self, String> {
         let bytes = key_bytes(secret).ok_or("is no key of 32 bytes in base64 or hexadecimal")?;
         let sum = digest::digest(&digest::SHA256, &[b"lightkeeper session key\0", bytes.as_slice()].concat());
         let mut id = [0; KEY_ID_BYTES];
         id.copy_from_slice(sum.as_ref().get(..KEY_ID_BYTES).unwrap_or_default());
         let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| "cannot be used as a key")?;
-        Ok(Key { id, key })
+        Ok(SealKey { id, key })
     }
 }
 

@@ -74,7 +74,7 @@ impl Lifetimes {
 
 /// What is sealed. Names are short because a cookie is small.
 #[derive(Serialize, Deserialize)]
-pub struct Kept {
+pub struct SealedSession {
     /// The issuer's name in our configuration.
     #[serde(rename = "i")]
     issuer: String,
@@ -107,7 +107,7 @@ pub struct Kept {
     ends: i64,
 }
 
-impl Kept {
+impl SealedSession {
     /// A new session of a person who was just proven, with the claims that the policy looks at. `None` if the machine gives no random bytes.
     pub fn begin(
         facts: &Facts,
@@ -123,7 +123,7 @@ impl Kept {
         // Never cut: one that fell off could be the one that is denied.
         policy_claims.iter().for_each(|path| path.copy(&facts.claims, &mut claims));
         let begun = now.seconds();
-        Some(Kept {
+        Some(SealedSession {
             issuer: facts.issuer.to_string(),
             stamp: stamp.to_owned(),
             subject: facts.subject.to_string(),

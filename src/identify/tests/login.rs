@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::LoginSettings;
 use super::super::forge::{Answer, NOW, OTHER_RSA, P256, RSA};
-use super::super::login::inside::{Known, Memory};
+use super::super::login::inside::{Memory, ProviderDocument};
 use super::desk::{ACCESS_TOKEN, Desk, ORIGIN, metadata, pairs};
 use crate::accept::ReturnPath;
 use crate::reason::Reason;
@@ -359,13 +359,13 @@ async fn a_provider_must_do_pkce_and_speak_for_itself() {
                 document.as_object_mut().unwrap().remove(name);
             }
         }
-        let known = Known::parse(issuer, document.to_string().as_bytes(), desk.now());
+        let known = ProviderDocument::parse(issuer, document.to_string().as_bytes(), desk.now());
         assert_eq!(known.is_ok(), usable, "{changes}");
         if let Ok(known) = known {
             assert!(known.end_session.is_none_or(|place| !place.contains("evil")));
         }
     }
-    assert!(Known::parse(issuer, b"[]", desk.now()).is_err());
+    assert!(ProviderDocument::parse(issuer, b"[]", desk.now()).is_err());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 
 use super::super::ClientVerifier;
-use super::super::certificate::{Host, host};
+use super::super::certificate::{DnsHost, host};
 use super::super::forge::World;
 use super::super::spiffe_id::is_spiffe_id;
 use super::authority::{Authority, WORKLOAD, chain, dns, present, said, uri};
@@ -55,11 +55,11 @@ fn hosts_are_written_as_hosts() {
     let longest = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
     let label = "a".repeat(64);
     for (name, expected) in [
-        ("a", Some(Host::Name)),
-        ("batch.acme.example", Some(Host::Name)),
-        ("_x.a-b.1", Some(Host::Name)),
-        (longest.as_str(), Some(Host::Name)),
-        ("*.acme.example", Some(Host::Pattern)),
+        ("a", Some(DnsHost::Name)),
+        ("batch.acme.example", Some(DnsHost::Name)),
+        ("_x.a-b.1", Some(DnsHost::Name)),
+        (longest.as_str(), Some(DnsHost::Name)),
+        ("*.acme.example", Some(DnsHost::Pattern)),
         (&format!("{longest}e"), None),
         (label.as_str(), None),
         ("", None),

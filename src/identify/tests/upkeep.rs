@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::super::algorithm::Algorithm;
 use super::super::fetch::{Fetch, FetchError, FetchFault, Fetched};
 use super::super::forge::{ED, NOW, World};
-use super::super::jwks::{Asked, FORCED_INTERVAL, FORCED_WAIT, LiveKeys, Upkeep};
+use super::super::jwks::{FORCED_INTERVAL, FORCED_WAIT, LiveKeys, RefreshOutcome, Upkeep};
 use super::super::{Event, keys};
 use crate::clock::UnixMillis;
 
@@ -119,14 +119,14 @@ async fn strangers_cause_one_reading_in_an_interval() {
     let (live, asked_at) = start(&world, &[Play::Keys("idp", None)]);
     live.settled().await;
     let soon = || Instant::now() + FORCED_WAIT;
-    assert_eq!(live.ask(Some("x"), soon()).await, Asked::Read);
+    assert_eq!(live.ask(Some("x"), soon()).await, RefreshOutcome::Read);
     for _ in 0..100 {
-        assert_eq!(live.ask(Some("x"), soon()).await, Asked::NotNow);
+        assert_eq!(live.ask(Some("x"), soon()).await, RefreshOutcome::NotNow);
     }
     pass(FORCED_INTERVAL.as_secs() - 1).await;
-    assert_eq!(live.ask(Some("x"), soon()).await, Asked::NotNow);
+    assert_eq!(live.ask(Some("x"), soon()).await, RefreshOutcome::NotNow);
     pass(1).await;
-    assert_eq!(live.ask(Some("x"), soon()).await, Asked::Read);
+    assert_eq!(live.ask(Some("x"), soon()).await, RefreshOutcome::Read);
     assert_eq!(*asked_at.lock().unwrap(), [0, 0, 30]);
 }
 
@@ -138,7 +138,7 @@ async fn nobody_waits_longer_than_allowed() {
     let began = Instant::now();
     let (first, second) =
         tokio::join!(live.ask(Some("x"), began + FORCED_WAIT), live.ask(Some("y"), began + FORCED_WAIT));
-    assert_eq!((first, second), (Asked::TimedOut, Asked::TimedOut));
+    assert_eq!((first, second), (RefreshOutcome::TimedOut, RefreshOutcome::TimedOut));
     assert_eq!(began.elapsed(), FORCED_WAIT);
     assert!(live.current(present()).is_some(), "the keys from before are still good");
     assert_eq!(world.count(|event| matches!(event, Event::KeyWanted { .. })), 1, "the second joins the first");
@@ -160,7 +160,7 @@ async fn keys_from_another_host_are_told() {
     let world = World::new();
     let (live, _) = start(&world, &[Play::Keys("idp", None), Play::Keys("cdn", None)]);
     live.settled().await;
-    assert_eq!(live.ask(None, Instant::now() + FORCED_WAIT).await, Asked::Read);
+    assert_eq!(live.ask(None, Instant::now() + FORCED_WAIT).await, RefreshOutcome::Read);
     let moved = |event: &Event| matches!(event, Event::KeysMoved { from, to, .. } if from == "idp" && to == "cdn");
     assert_eq!(world.count(moved), 1);
 }
@@ -183,6 +183,6 @@ async fn fixed_keys_never_age_and_are_never_asked_for() {
     let live = LiveKeys::fixed(upkeep, keys);
     live.settled().await;
     assert!(live.current(UnixMillis(i64::MAX)).is_some());
-    assert_eq!(live.ask(Some("x"), Instant::now() + FORCED_WAIT).await, Asked::NotNow);
+    assert_eq!(live.ask(Some("x"), Instant::now() + FORCED_WAIT).await, RefreshOutcome::NotNow);
     assert_eq!(live.status(present()).age_seconds, None);
 }

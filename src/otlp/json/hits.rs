@@ -15,13 +15,13 @@ static PREFIX: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(RESERVED
 static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br"\u"));
 
 pub(super) struct Hits<'a> {
-    plain: Places<'a>,
-    escaped: Places<'a>,
+    plain: HitPlaces<'a>,
+    escaped: HitPlaces<'a>,
 }
 
 impl<'a> Hits<'a> {
     pub fn new(text: &'a [u8]) -> Hits<'a> {
-        Hits { plain: Places::new(&PREFIX, text), escaped: Places::new(&ESCAPE, text) }
+        Hits { plain: HitPlaces::new(&PREFIX, text), escaped: HitPlaces::new(&ESCAPE, text) }
     }
 
     /// Whether there is one in this range. Ranges must be asked in the order of their starts.
@@ -30,15 +30,15 @@ impl<'a> Hits<'a> {
     }
 }
 
-struct Places<'a> {
+struct HitPlaces<'a> {
     rest: FindIter<'a, 'static>,
     next: usize,
 }
 
-impl<'a> Places<'a> {
-    fn new(finder: &'static Finder<'static>, text: &'a [u8]) -> Places<'a> {
+impl<'a> HitPlaces<'a> {
+    fn new(finder: &'static Finder<'static>, text: &'a [u8]) -> HitPlaces<'a> {
         let mut rest = finder.find_iter(text);
-        Places { next: rest.next().unwrap_or(usize::MAX), rest }
+        HitPlaces { next: rest.next().unwrap_or(usize::MAX), rest }
     }
 
     fn any_in(&mut self, range: &Range<usize>) -> bool {

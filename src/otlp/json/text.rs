@@ -18,7 +18,7 @@ pub(super) const MAX_DEPTH: u32 = 512;
 
 /// A string of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::otlp) struct Text {
+pub(in crate::otlp) struct JsonText {
     /// Between the quotes.
     pub range: Range<usize>,
     /// Whether escapes stand in it.
@@ -27,7 +27,7 @@ pub(in crate::otlp) struct Text {
     pub torn: bool,
 }
 
-impl Text {
+impl JsonText {
     /// What the string says, halves of pairs replaced; `text` is where it lies.
     pub fn said<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
         if self.escaped {
@@ -147,7 +147,7 @@ impl<'a> Cursor<'a> {
 
     /// The name of a member, and the colon.
     #[inline]
-    pub fn name(&mut self) -> Result<Text, Malformed> {
+    pub fn name(&mut self) -> Result<JsonText, Malformed> {
         let name = self.string("not a member name")?;
         if !self.take(b':') {
             return Err(self.fault("a member name without a colon"));
@@ -165,7 +165,7 @@ impl<'a> Cursor<'a> {
         Ok(there)
     }
 
-    pub fn string(&mut self, what: &'static str) -> Result<Text, Malformed> {
+    pub fn string(&mut self, what: &'static str) -> Result<JsonText, Malformed> {
         if !self.take(b'"') {
             return Err(self.fault(what));
         }
@@ -176,7 +176,7 @@ impl<'a> Cursor<'a> {
             match self.text.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Text { range: start..self.at - 1, escaped, torn });
+                    return Ok(JsonText { range: start..self.at - 1, escaped, torn });
                 }
                 Some(b'\\') => {
                     escaped = true;

@@ -8,11 +8,11 @@ use crate::otlp::Signal;
 
 /// One message on the way to attributes: the fields of it that are or hold some.
 #[derive(Debug)]
-pub(super) struct Level(&'static [(u32, Step)]);
+pub(super) struct Level(&'static [(u32, FieldStep)]);
 
 /// What a field is to a walk that looks for attributes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum FieldStep {
     /// A `KeyValue` of a set of attributes.
     Attribute,
     /// A message that holds attributes further in.
@@ -20,12 +20,12 @@ pub(super) enum Step {
 }
 
 impl Level {
-    pub fn step(&self, number: u32) -> Option<Step> {
+    pub fn step(&self, number: u32) -> Option<FieldStep> {
         self.0.iter().find(|(own, _)| *own == number).map(|(_, step)| *step)
     }
 }
 
-use Step::{Attribute, Into};
+use FieldStep::{Attribute, Into};
 
 /// `Export*ServiceRequest`: the resource groups.
 pub(super) const GROUP: u32 = 1;
@@ -48,7 +48,7 @@ pub(super) const METRIC_DATA: [u32; 5] = [5, 7, 9, 10, 11];
 /// `Gauge` and the others: data points.
 pub(super) const DATA_POINT: u32 = 1;
 
-const SCOPE: Step = Into(&Level(&[(3, Attribute)]));
+const SCOPE: FieldStep = Into(&Level(&[(3, Attribute)]));
 
 const SCOPE_SPANS: Level = Level(&[(1, SCOPE), (RECORD, Into(&SPAN))]);
 const SPAN: Level = Level(&[
@@ -69,7 +69,7 @@ const METRIC: Level = Level(&[
     (12, Attribute), // metadata
 ]);
 const NUMBER: Level = Level(&[(7, Attribute), (5, EXEMPLAR)]);
-const EXEMPLAR: Step = Into(&Level(&[(7, Attribute)]));
+const EXEMPLAR: FieldStep = Into(&Level(&[(7, Attribute)]));
 
 /// What lies below a `Scope*` message of the signal.
 pub(super) fn scoped(signal: Signal) -> &'static Level {

@@ -5,7 +5,7 @@
 //! matter. Invariant: a pair counts as reserved, or as named so, if any of its keys is.
 
 use crate::otlp::export::{Malformed, RESERVED};
-use crate::otlp::wanted::Said;
+use crate::otlp::wanted::AttributeSaid;
 use crate::otlp::wire::{Cursor, Field};
 
 const KEY: u32 = 1;
@@ -80,23 +80,23 @@ impl<'a> Pair<'a> {
     }
 
     /// What the value is, judged by the fields of its `AnyValue`.
-    pub fn said(&self) -> Result<Said, Malformed> {
+    pub fn said(&self) -> Result<AttributeSaid, Malformed> {
         if self.several_keys || self.several_values || self.key_index {
-            return Ok(Said::Ambiguous);
+            return Ok(AttributeSaid::Ambiguous);
         }
-        let Some(value) = &self.value else { return Ok(Said::Other) };
+        let Some(value) = &self.value else { return Ok(AttributeSaid::Other) };
         let mut members = value.message()?;
-        let Some(member) = members.field()? else { return Ok(Said::Other) };
+        let Some(member) = members.field()? else { return Ok(AttributeSaid::Other) };
         let text = (member.number == STRING).then(|| member.bytes()).transpose()?;
         let mut several = false;
         while members.field()?.is_some() {
             several = true;
         }
         Ok(match text {
-            _ if several => Said::Ambiguous,
-            None => Said::Other,
-            Some(text) if std::str::from_utf8(text).is_err() => Said::Ambiguous,
-            Some(_) => Said::Text(member.content_range().into()),
+            _ if several => AttributeSaid::Ambiguous,
+            None => AttributeSaid::Other,
+            Some(text) if std::str::from_utf8(text).is_err() => AttributeSaid::Ambiguous,
+            Some(_) => AttributeSaid::Text(member.content_range().into()),
         })
     }
 }

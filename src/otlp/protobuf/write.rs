@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::levels::{RESOURCE, RESOURCE_ATTRIBUTE};
 use super::pair::Pair;
-use super::{Place, Plan, Resources};
+use super::{GroupPlace, Plan, Resources};
 use crate::otlp::pieces::Pieces;
 use crate::otlp::stamp::{Stamp, varint_width};
 use crate::otlp::wire::{Cursor, Field, varint_width_at};
@@ -32,7 +32,7 @@ pub(super) struct Edit {
 const RESIZE: u32 = 1 << 31;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+enum EditKind {
     /// This many bytes go.
     Remove(usize),
     /// The length that stands here becomes this one.
@@ -52,16 +52,16 @@ impl Edit {
         self.at as usize
     }
 
-    fn change(self) -> Change {
+    fn change(self) -> EditKind {
         let length = (self.length & !RESIZE) as usize;
-        if self.length & RESIZE == 0 { Change::Remove(length) } else { Change::Resize(length) }
+        if self.length & RESIZE == 0 { EditKind::Remove(length) } else { EditKind::Resize(length) }
     }
 
     /// Old bytes and new bytes.
     fn widths(self, body: &[u8]) -> (usize, usize) {
         match self.change() {
-            Change::Remove(length) => (length, 0),
-            Change::Resize(length) => (varint_width_at(body, self.at()), varint_width(length)),
+            EditKind::Remove(length) => (length, 0),
+            EditKind::Resize(length) => (varint_width_at(body, self.at()), varint_width(length)),
         }
     }
 }
@@ -95,7 +95,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn group(&mut self, place: &Place, edits: &[Edit], stamp: &Stamp) {
+    fn group(&mut self, place: &GroupPlace, edits: &[Edit], stamp: &Stamp) {
         let Some(group) = Cursor::over(self.body, place.whole.range()).known_field() else { return };
         self.find_resources(place, &group);
         self.find_removed(stamp);
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
         self.edited(at..group.end, &mut edits);
     }
 
-    fn find_resources(&mut self, place: &Place, group: &Field<'a>) {
+    fn find_resources(&mut self, place: &GroupPlace, group: &Field<'a>) {
         self.resources.clear();
         let (first, most) = match place.resources {
             Resources::None => return,
@@ -199,7 +199,7 @@ impl<'a> Writer<'a> {
         let mut at = range.start;
         while let Some(edit) = edits.next_if(|edit| edit.at() < range.end) {
             self.pieces.keep(at..edit.at());
-            if let Change::Resize(length) = edit.change() {
+            if let EditKind::Resize(length) = edit.change() {
                 self.pieces.put_varint(length);
             }
             at = edit.at() + edit.widths(self.body).0;

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::super::{Attribute, Holds, Place, alike, request};
+use super::super::{Attribute, GroupPlace, Holds, alike, request};
 use super::{read_text, written};
 use crate::otlp::export::{Group, MAX_GROUPS};
 use crate::otlp::{Encoding, Export, Found, Signal, Stamp, Wanted};
@@ -167,7 +167,7 @@ fn a_value_in_another_spelling_is_ambiguous() {
 /// The original name of a field is another spelling of its own, so that the one stands for both.
 #[test]
 fn original_names_are_alike() {
-    fn all(shape: super::super::Shape) {
+    fn all(shape: super::super::ObjectShape) {
         for field in shape {
             assert!(alike(field.name, field.original), "{} {}", field.name, field.original);
             let like = shape.iter().filter(|other| alike(field.name, other.name)).count();
@@ -291,7 +291,7 @@ fn long_untouched_ranges_are_slices_of_the_body() {
 
 #[test]
 fn a_group_is_remembered_in_few_bytes() {
-    assert!(size_of::<Place>() + size_of::<Group>() <= 40);
+    assert!(size_of::<GroupPlace>() + size_of::<Group>() <= 40);
     assert!(size_of::<Attribute>() <= 20);
     let many = format!(r#"{{"resourceSpans":[{}{{}}]}}"#, "{},".repeat(MAX_GROUPS));
     let malformed = read_text(Signal::Traces, &many).err().unwrap();

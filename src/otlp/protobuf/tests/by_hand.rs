@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::otlp::MAX_GROUPS;
-use crate::otlp::protobuf::Place;
-use crate::otlp::wanted::Value;
+use crate::otlp::protobuf::GroupPlace;
+use crate::otlp::wanted::AttributeValue;
 use crate::otlp::wire::MAX_GROUP_DEPTH;
 
 /// A length-delimited field.
@@ -276,8 +276,8 @@ fn large_ranges_are_slices_of_the_body() {
 fn what_is_remembered_of_hostile_bodies_is_bounded() {
     use crate::otlp::Group;
     use crate::otlp::protobuf::write::Edit;
-    assert_eq!(size_of::<Place>() + size_of::<Group>(), 32);
-    assert_eq!(size_of::<Value>(), 16);
+    assert_eq!(size_of::<GroupPlace>() + size_of::<Group>(), 32);
+    assert_eq!(size_of::<AttributeValue>(), 16);
     assert_eq!(size_of::<Edit>(), 8);
 
     let most = field(1, "").repeat(MAX_GROUPS);
