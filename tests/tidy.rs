@@ -17,7 +17,7 @@ use lightkeeper::lightstep;
 use lightkeeper::profiles::Profile;
 use lightkeeper::reason::Reason;
 use rules::{Allowance, Exemption};
-use structure::Cycle;
+use structure::{Cycle, Repeat};
 
 /// Rust files above 800 lines. May only shrink.
 const LONG_FILES: &[Exemption] = &[];
@@ -245,6 +245,48 @@ const CYCLES: &[Cycle] = &[
 #[test]
 fn imports_make_no_circles() {
     none(structure::cycles(&rust_files(), CYCLES));
+}
+
+const FOLDERS_OWN: &str = "a reader of one wire format, which no file outside its folder can name";
+const HALVES: &str = "seen in one call only, and named with its module where both could be meant";
+
+/// Names that types of several rooms share. May only shrink.
+const REPEATS: &[Repeat] = &[
+    Repeat { name: "Asked", rooms: 2, reason: HALVES },
+    Repeat { name: "Caller", rooms: 2, reason: "the unproven caller of a head, and the proven one of a finished call" },
+    Repeat { name: "Cursor", rooms: 2, reason: FOLDERS_OWN },
+    Repeat { name: "Field", rooms: 2, reason: FOLDERS_OWN },
+    Repeat { name: "Finished", rooms: 2, reason: "a login that ended well, and a call's words for the log" },
+    Repeat {
+        name: "LogFormat",
+        rooms: 2,
+        reason: "the setting, and what a cupboard takes that knows no configuration",
+    },
+    Repeat {
+        name: "Mark",
+        rooms: 2,
+        reason: "a resource's mark by its attributes, and privately a file's on the disk",
+    },
+    Repeat {
+        name: "Node",
+        rooms: 2,
+        reason: "a node of the tree of apps, and one of a document's: both trees' own word",
+    },
+    Repeat { name: "Outcome", rooms: 3, reason: "an alias of a room for its own kind of result" },
+    Repeat {
+        name: "Owner",
+        rooms: 2,
+        reason: "the app that owns a resource, and the place that a credential belongs to",
+    },
+    Repeat { name: "Pieces", rooms: 2, reason: "slices of a body as they are written, and the same on their way out" },
+    Repeat { name: "Stage", rooms: 2, reason: "a stage of stopping, and one of a call's story on a page" },
+    Repeat { name: "Target", rooms: 2, reason: "what an operation is decided on, and one project of a fan-out" },
+    Repeat { name: "Whole", rooms: 2, reason: "a body in memory, and privately a merged answer" },
+];
+
+#[test]
+fn a_types_name_means_one_thing() {
+    none(structure::type_names(&rust_files(), REPEATS));
 }
 
 #[test]
@@ -631,6 +673,37 @@ fn circles_bite() {
         (&["src/x/a.rs", "src/x/b.rs", "src/x/c.rs"], "big", "says no reason"),
     ] {
         check_all(|all| structure::cycles(all, &[Cycle { files, reason }]), &three, want);
+    }
+}
+
+#[test]
+fn type_names_bite() {
+    let shown = ("src/a/x.rs", "pub(crate) struct Place { a: u8 }");
+    let private = ("src/b.rs", "// struct Place\n#[derive(Debug)]\nenum Place { A }");
+    for (files, want) in [
+        (vec![shown, private], "src/a/x.rs:1, src/b.rs:3: `Place` means several things"),
+        (vec![shown, ("src/b.rs", "type Place = u8;")], "`Place`"),
+        (vec![shown, ("src/b.rs", "trait Place {}")], "`Place`"),
+        // One room, only private ones, those of tests, and what stands within something else.
+        (vec![shown, ("src/a/y.rs", "pub struct Place;")], ""),
+        (vec![private, ("src/c.rs", "struct Place;")], ""),
+        (vec![shown, ("src/b.rs", "#[cfg(test)]\nmod tests { struct Place; }")], ""),
+        (vec![shown, ("src/b/tests.rs", "struct Place;")], ""),
+        (
+            vec![
+                shown,
+                ("src/b.rs", "impl Iterator for A { type Place = u8; }\nfn f() { struct Place; }\nstruct Places;"),
+            ],
+            "",
+        ),
+    ] {
+        check_all(|files| structure::type_names(files, &[]), &files, want);
+    }
+    for (rooms, reason, want) in
+        [(2, HALVES, ""), (3, HALVES, "`Place`: 2 rooms declare it; lower"), (2, "old", "with a reason")]
+    {
+        let allowed = [Repeat { name: "Place", rooms, reason }];
+        check_all(|files| structure::type_names(files, &allowed), &[shown, private], want);
     }
 }
 

@@ -321,6 +321,37 @@ pub fn comments(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
+/// Name and line of every type that is declared at the top of a file, and whether other files can see it.
+pub fn types(code: &str) -> Vec<(String, usize, bool)> {
+    let mut found = Vec::new();
+    let mut depth = 0_i32;
+    let mut start = 0;
+    for (at, byte) in code.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 && matches!(byte, b';' | b'}') {
+            start = at + 1;
+        }
+        let begins = at == 0 || !is_word(code.as_bytes()[at - 1]);
+        if depth != 0 || !begins {
+            continue;
+        }
+        for keyword in ["struct ", "enum ", "trait ", "type ", "union "] {
+            if let Some(rest) = code[at..].strip_prefix(keyword) {
+                let name = identifier(rest.trim_start());
+                let is_shown = !words(&code[start..at], "pub").is_empty();
+                if !name.is_empty() {
+                    found.push((name, line_of(code, at), is_shown));
+                }
+            }
+        }
+    }
+    found
+}
+
 /// What the code's `use` items bring in, as the name in this file and the path as written, and the code without these items.
 /// A glob has the name `*`.
 pub fn uses(code: &str) -> (Vec<(String, Vec<String>)>, String) {

@@ -1,4 +1,4 @@
-//! Rules about the code as a whole: which files lean on which, and where the framework and the
+//! Rules about the code as a whole: what a type's name means, which files lean on which, and where the framework and the
 //! mutable context of a request are named.
 //!
 //! What it refuses to know: where files come from, and what is exempt (`tests/tidy.rs` has both). Invariant: a rule is pure,
@@ -8,6 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::module_of;
 use super::source;
+
+/// A name that types of several rooms share after all.
+pub struct Repeat {
+    pub name: &'static str,
+    /// How many rooms declare it.
+    pub rooms: usize,
+    pub reason: &'static str,
+}
 
 /// A circle of imports that is left. The files are sorted.
 pub struct Cycle {
@@ -23,6 +31,40 @@ fn is_test(path: &str) -> bool {
 fn product(files: &[(String, String)]) -> Vec<(&str, String)> {
     let inside = files.iter().filter(|(path, _)| path.starts_with("src/") && !is_test(path));
     inside.map(|(path, text)| (path.as_str(), source::split_tests(&source::code(text)).0)).collect()
+}
+
+// ---- names of types ------------------------------------------------------------------------------------------
+
+/// The declarations of a name in each room: where, and whether other files can see it.
+type Rooms<'r> = BTreeMap<&'r str, Vec<(String, bool)>>;
+
+/// A type's name means one thing: what one room shows to other files is declared in no other room, not even privately. Types
+/// that are private to their files in all rooms may share a name.
+pub fn type_names(files: &[(String, String)], allowed: &[Repeat]) -> Vec<String> {
+    let mut declared: BTreeMap<String, Rooms<'_>> = BTreeMap::new();
+    for (path, code) in product(files) {
+        let Some(room) = module_of(path) else { continue };
+        for (name, line, is_shown) in source::types(&code) {
+            declared.entry(name).or_default().entry(room).or_default().push((format!("{path}:{line}"), is_shown));
+        }
+    }
+    let shown = |rooms: &Rooms<'_>| rooms.values().flatten().any(|(_, is_shown)| *is_shown);
+    let repeated: BTreeMap<_, _> = declared.into_iter().filter(|(_, rooms)| rooms.len() > 1 && shown(rooms)).collect();
+    let mut complaints = Vec::new();
+    for (name, rooms) in &repeated {
+        let allowance = allowed.iter().find(|repeat| repeat.name == name);
+        if rooms.len() > allowance.map_or(1, |repeat| repeat.rooms) {
+            let places: Vec<&str> = rooms.values().flatten().map(|(place, _)| place.as_str()).collect();
+            complaints.push(format!("{}: `{name}` means several things; rename all but one", places.join(", ")));
+        }
+    }
+    for repeat in allowed {
+        let rooms = repeated.get(repeat.name).map_or(1, BTreeMap::len);
+        if rooms < repeat.rooms || repeat.reason.len() < 20 {
+            complaints.push(format!("`{}`: {rooms} rooms declare it; lower the allowance, with a reason", repeat.name));
+        }
+    }
+    complaints
 }
 
 // ---- cycles of imports ---------------------------------------------------------------------------------------
