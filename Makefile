@@ -40,9 +40,10 @@ interop: setup ## software that others wrote against the real binary
 fuzz: ## a minute of cargo-fuzz for each target (nightly); a smoke of the same is in `make unit`
 	fuzz/run
 
-lint: setup ## format and clippy, warnings are errors
+lint: setup ## format, clippy and the library's documentation, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --locked
 
 bench: setup ## criterion benches of single operations
 	$(CARGO) bench --locked
