@@ -217,7 +217,11 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 /// Whether a tool of the developer's asks, and not another user of this machine, or a page in its browser.
-fn judge<B>(request: &Request<B>, address: SocketAddr, key: Option<&LocalKey>) -> Result<(), (StatusCode, &'static str)> {
+fn judge<B>(
+    request: &Request<B>,
+    address: SocketAddr,
+    key: Option<&LocalKey>,
+) -> Result<(), (StatusCode, &'static str)> {
     let headers = request.headers();
     if request.method() == Method::CONNECT || request.uri().authority().is_some() || request.uri().path() == "*" {
         return Err((StatusCode::BAD_REQUEST, "this is no forward proxy: use its address as the base URL"));
