@@ -10,31 +10,32 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora_proxy::Session;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::message::{DeepLinks, Enriched, owners};
-use crate::accept::{AlertRequest, Arrival, Caller, Protocol};
+use crate::accept::{AlertRequest, Caller, Protocol};
 use crate::apps::NodeId;
-use crate::audit::timestamp;
-use crate::call::context::Walk;
+use crate::audit::{Items, timestamp};
+use crate::call::context::RequestContext;
 use crate::call::echoes::EchoGuard;
+use crate::call::exchange::Exchange;
+use crate::call::outcome::{Outcome, PartEnd};
 use crate::call::throttle::Throttle;
 use crate::call::{answer, body};
 use crate::clock::UnixMillis;
 use crate::forward::{SendFault, Webhook};
-use crate::identify::strict_object;
+use crate::identify::{Identity, strict_object};
 use crate::limits::{Charge, Limits, Quota};
 use crate::memory::PartKey;
 use crate::memory::passing::Underway;
 use crate::profiles::AlertMessage;
 use crate::reason::Reason;
 use crate::respond::Refusal;
-use crate::state::Shared;
+use crate::state::{Shared, Snapshot};
 
 /// What the record calls it.
-const OPERATION: &str = "alerts.receive";
+pub const OPERATION: &str = "alerts.receive";
 
 /// The largest message: far above any template, small enough to be passed on whole.
 const MESSAGE_LIMIT_BYTES: u64 = 256 << 10;
@@ -65,61 +66,73 @@ impl Delivery {
     }
 }
 
-/// Receives a message and answers it.
-pub async fn receive(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
-    caller: Caller,
-    ask: &AlertRequest,
-) -> Result<(), Refusal> {
-    let snapshot = walk.snapshot.clone();
-    walk.note_operation(OPERATION);
+/// The app whose webhook this is. It proves nothing else.
+pub fn identify(snapshot: &Snapshot, caller: Caller, ask: &AlertRequest) -> Result<(Identity, NodeId), Refusal> {
     let identified = snapshot.identifier.identify_webhook(caller, &ask.app);
     let identity = identified.map_err(|rejection| Refusal::from(&rejection))?;
-    walk.note_identity(identity.facts());
-    let node = snapshot.policy.tree().find(&ask.app);
     // A configuration is taken over only if all its webhooks' apps exist.
-    let node = node.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
-    walk.note_alert(&ask.app, snapshot.policy.tree().project_of(node).map(|project| &**project));
-    let culprit = Throttle::identity(walk, identity.facts());
-    let outcome = match culprit.check(walk) {
-        Ok(()) => take_in(session, walk, arrival, ask, node).await,
+    let node = snapshot.policy.tree().find(&ask.app).ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
+    Ok((identity, node))
+}
+
+/// The destinations of an app's alerts.
+pub fn destinations(snapshot: &Snapshot, node: NodeId) -> Vec<String> {
+    snapshot.policy.tree().node(node).map(|node| node.destinations.clone()).unwrap_or_default()
+}
+
+/// Receives an identified webhook's message, passes it on and answers.
+pub async fn receive(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    ask: &AlertRequest,
+    (identity, node): (&Identity, NodeId),
+) -> Outcome {
+    let throttle = Throttle::identity(context, identity.facts());
+    let mut parts = Vec::new();
+    let taken = match throttle.check(context) {
+        Ok(()) => take_in(exchange, context, ask, node, &mut parts).await,
         Err(refusal) => Err(refusal),
     };
-    culprit.settle(walk, &outcome);
-    let word = match &outcome {
-        Ok(fate) => fate.word(),
+    throttle.settle(context, &taken);
+    let word = match &taken {
+        Ok(delivery) => delivery.word(),
         Err(refusal) if refusal.class.is_callers() => "refused",
         Err(_) => "failed",
     };
-    walk.shared().metrics.alert(ask.app.as_str(), word);
-    let page = json!({ "status": outcome?.word() });
-    answer::own(session, walk, page).await.map_err(|_| body::client_closed())
+    context.shared().metrics.alert(ask.app.as_str(), word);
+    let answered = match taken {
+        Ok(delivery) => {
+            let page = json!({ "status": delivery.word() });
+            answer::own(exchange, page).await.map_err(|_| body::client_closed())
+        }
+        Err(refusal) => Err(refusal),
+    };
+    Outcome { parts, ..Outcome::of(answered) }
 }
 
+/// `parts`: what became of the message at each destination.
 async fn take_in(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
     ask: &AlertRequest,
     node: NodeId,
+    parts: &mut Vec<PartEnd>,
 ) -> Result<Delivery, Refusal> {
     if let Some(fault) = ask.fault {
         return Err(fault.into());
     }
-    let (snapshot, shared) = (walk.snapshot.clone(), walk.shared().clone());
+    let (snapshot, shared) = (context.snapshot(), context.shared());
     let app = ask.app.as_str();
     let charge = Charge { key: format!("alerts of {app}").into(), quota: RATE, items: 1, bytes: 0 };
     let over = shared.meter.take(&[charge], shared.clock.now()).await;
     over.map_err(|over| Refusal::wait(Reason::AlertRate, over.retry_after_seconds))?;
-    let mut held = walk.account().open();
+    let mut held = context.account().open();
     let limits =
         Limits { body_bytes: snapshot.limits.body_bytes.min(MESSAGE_LIMIT_BYTES), ..(*snapshot.limits).clone() };
-    let body = body::read_within(session, walk, arrival, Protocol::Http, &mut held, &limits).await?;
+    let body = body::read_within(exchange, Protocol::Http, &mut held, &limits).await?;
     held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE))?;
     // What is passed on leaves the gateway, and what is remembered is shown.
-    let body = EchoGuard::new(&shared, &snapshot, "alert").body(body);
+    let body = EchoGuard::new(shared, snapshot, "alert").body(body);
     let malformed = || Refusal::new(Reason::AlertMalformed);
     let message = Value::Object(strict_object(&body).ok_or_else(malformed)?);
     let told = AlertMessage::read(&message, &snapshot.alert_layout);
@@ -137,7 +150,7 @@ async fn take_in(
         return Ok(Delivery::Repeated);
     }
     shared.alert_states.note(&ask.app, &told, now);
-    let names = snapshot.policy.tree().node(node).map(|node| node.destinations.clone()).unwrap_or_default();
+    let names = destinations(snapshot, node);
     if names.is_empty() {
         return Ok(Delivery::Kept);
     }
@@ -145,11 +158,12 @@ async fn take_in(
     // As long as its own time, which may lie ahead of ours, would let it in.
     let welcome = told.time.map(|time| UnixMillis(time.0.saturating_add(window).saturating_add(1)));
     let until = welcome.map_or(until, |welcome| until.max(welcome));
-    let enriched = enriched(walk, arrival, ask, node, &body, &told).ok_or_else(malformed)?;
-    pass_on(walk, &names, app, &body, enriched, until).await?;
+    let request_id = &exchange.state.request_id;
+    let enriched = enriched(context, request_id, ask, node, &body, &told).ok_or_else(malformed)?;
+    pass_on(context, &names, app, &body, enriched, until, parts).await?;
     shared.passed_on.remember(whole, None, until, now);
     for webhook in names.iter().filter_map(|name| snapshot.destinations.get(name)) {
-        shared.passed_on.forget(&destination_key(&shared, app, webhook, &body));
+        shared.passed_on.forget(&destination_key(shared, app, webhook, &body));
     }
     drop(underway);
     Ok(Delivery::Delivered)
@@ -163,42 +177,42 @@ fn destination_key(shared: &Shared, app: &str, webhook: &Webhook, body: &Bytes) 
 
 /// The message with what we know; `None` if it cannot be written.
 fn enriched(
-    walk: &Walk,
-    arrival: &Arrival,
+    context: &RequestContext,
+    request_id: &str,
     ask: &AlertRequest,
     node: NodeId,
     body: &Bytes,
     told: &AlertMessage,
 ) -> Option<Bytes> {
-    let snapshot = &walk.snapshot;
+    let snapshot = context.snapshot();
     let project = snapshot.policy.tree().project_of(node).map(|project| &**project);
-    let public = arrival.connection.listener.public_url.as_deref();
+    let public = context.arrival().connection.listener.public_url.as_deref();
     let message = Enriched {
         organization: &snapshot.organization,
         app: ask.app.as_str(),
         owners: owners(snapshot, node),
         project,
-        received: timestamp(walk.now().0),
-        request_id: &walk.request_id,
+        received: timestamp(context.now().0),
+        request_id,
         alert: serde_json::from_slice(body).ok()?,
         state: told.state.as_deref(),
         name: told.name.as_deref(),
-        links: DeepLinks::of(public, &ask.app, &snapshot.ui, project, told, walk.now()),
+        links: DeepLinks::of(public, &ask.app, &snapshot.ui, project, told, context.now()),
     };
     serde_json::to_vec(&message).ok().map(Bytes::from)
 }
 
 /// Sends the message to every destination that does not have it; fails if one did not take it.
 async fn pass_on(
-    walk: &mut Walk,
+    context: &RequestContext,
     names: &[String],
     app: &str,
     body: &Bytes,
     message: Bytes,
     until: UnixMillis,
+    parts: &mut Vec<PartEnd>,
 ) -> Result<(), Refusal> {
-    let (snapshot, shared) = (walk.snapshot.clone(), walk.shared().clone());
-    walk.note_destinations(names);
+    let (snapshot, shared) = (context.snapshot(), context.shared());
     let mut tasks = JoinSet::new();
     let mut missing = Vec::new();
     for (place, name) in names.iter().enumerate() {
@@ -206,13 +220,13 @@ async fn pass_on(
             missing.push(name.as_str());
             continue;
         };
-        let key = destination_key(&shared, app, &webhook, body);
+        let key = destination_key(shared, app, &webhook, body);
         if shared.passed_on.find(&key, shared.clock.now()).is_some() {
-            walk.note_destination(place, true, Reason::Remembered, None);
+            parts.push(end(place, true, Reason::Remembered, None));
             continue;
         }
         missing.push(name.as_str());
-        let (shared, message, account) = (shared.clone(), message.clone(), walk.account().clone());
+        let (shared, message, account) = (shared.clone(), message.clone(), context.account().clone());
         tasks.spawn(async move {
             let mut held = account.open();
             let posted = webhook.post(&message, &mut held).await;
@@ -227,7 +241,7 @@ async fn pass_on(
         // One whose task panicked stays missing.
         let Ok((place, posted)) = joined else { continue };
         let (took, reason, status) = judge(posted);
-        walk.note_destination(place, took, reason, status);
+        parts.push(end(place, took, reason, status));
         if took {
             missing.retain(|name| names.get(place).is_none_or(|told| told != name));
         }
@@ -238,6 +252,10 @@ async fn pass_on(
     tracing::warn!(app, destinations = missing.join(" "), "an alert was not taken by all destinations");
     let detail = format!("not taken by {}", missing.join(", "));
     Err(Refusal::new(Reason::DestinationFailed).because(detail))
+}
+
+fn end(place: usize, took: bool, reason: Reason, upstream_status: Option<u16>) -> PartEnd {
+    PartEnd { place, items: Items { accepted: u64::from(took), rejected: 0 }, reason, upstream_status }
 }
 
 /// Whether a destination took the message, the code for the record, and what it answered.

@@ -6,14 +6,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
-use pingora_proxy::Session;
 use tokio::sync::watch;
 
-use super::answer;
-use super::context::Walk;
+use super::exchange::Exchange;
 use super::pace::BodyPace;
 use super::whole::WholeBody;
-use crate::accept::{self, Arrival, Body, Fault, Framed, Protocol};
+use crate::accept::{self, Body, Fault, Framed, Protocol};
 use crate::forward::Supply;
 use crate::limits::{Limits, Reservation};
 use crate::otlp;
@@ -23,41 +21,29 @@ use crate::state::work::{SMALL_BYTES, Work};
 use crate::transform::{self, Coding, CodingFault};
 
 /// A caller's body, held to its bounds as it comes.
-pub struct Flowing<'a> {
-    session: &'a mut Session,
+pub struct Flowing<'e, 'a> {
+    exchange: &'e mut Exchange<'a>,
     body: Option<Body>,
     framed: Framed,
     pace: BodyPace,
-    bytes_in: &'a mut u64,
     ended: bool,
 }
 
-impl<'a> Flowing<'a> {
-    pub fn new(session: &'a mut Session, arrival: &Arrival, pace: BodyPace, bytes_in: &'a mut u64) -> Self {
-        let framed = framed(session, arrival);
-        Flowing { session, body: arrival.body(), framed, pace, bytes_in, ended: false }
+impl<'e, 'a> Flowing<'e, 'a> {
+    pub fn new(exchange: &'e mut Exchange<'a>, pace: BodyPace) -> Self {
+        let (body, framed) = (exchange.arrival().body(), exchange.framed());
+        Flowing { exchange, body, framed, pace, ended: false }
     }
 }
 
-/// How the body of the request in flight was announced.
-pub fn framed(session: &Session, arrival: &Arrival) -> Framed {
-    match arrival.body() {
-        Some(body) => body.framed(),
-        None => {
-            let length = session.req_header().headers.get(header::CONTENT_LENGTH);
-            length.and_then(|length| length.to_str().ok()?.parse().ok()).map_or(Framed::Chunks, Framed::Length)
-        }
-    }
-}
-
-impl Supply for Flowing<'_> {
+impl Supply for Flowing<'_, '_> {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         while !self.ended {
             let waiting = self.pace.wait();
             let reading = async {
                 match &self.body {
                     Some(body) => body.chunk().await,
-                    None => self.session.as_mut().read_request_body().await.map_err(|_| Fault::BodyTruncated),
+                    None => self.exchange.chunk().await,
                 }
             };
             let reading = tokio::time::timeout_at(waiting.deadline().into(), reading);
@@ -65,7 +51,7 @@ impl Supply for Flowing<'_> {
             drop(waiting);
             self.ended = piece.is_none();
             self.pace.chunk(piece.as_deref().unwrap_or_default(), self.ended)?;
-            *self.bytes_in = self.pace.seen_bytes();
+            self.exchange.state.bytes_in = self.pace.seen_bytes();
             if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
                 return Ok(Some(piece));
             }
@@ -78,8 +64,7 @@ impl Supply for Flowing<'_> {
     }
 
     async fn gone(&mut self) {
-        match self.session.downstream_session.watch_h2_stream_close() {
-            // A reset and a broken connection say the same.
+        match self.exchange.gone() {
             Some(closed) => drop(closed.await),
             None => std::future::pending().await,
         }
@@ -88,8 +73,8 @@ impl Supply for Flowing<'_> {
 
 /// Waits for what is done for a caller, and tells once if the caller goes meanwhile. Over HTTP/1.1 that is not seen: a caller
 /// may have ended its side and wait for the answer.
-pub async fn telling<T>(session: &mut Session, doing: impl Future<Output = T>, gone: &watch::Sender<bool>) -> T {
-    let Some(closed) = session.downstream_session.watch_h2_stream_close() else { return doing.await };
+pub async fn telling<T>(exchange: &mut Exchange<'_>, doing: impl Future<Output = T>, gone: &watch::Sender<bool>) -> T {
+    let Some(closed) = exchange.gone() else { return doing.await };
     tokio::pin!(doing);
     tokio::select! {
         biased;
@@ -102,34 +87,30 @@ pub async fn telling<T>(session: &mut Session, doing: impl Future<Output = T>, g
 /// Reads a whole body within size, time, rate and budget. Memory is taken as it comes, whatever is announced; what is
 /// announced and would not fit now is refused before a client that waits for our word sends it.
 pub async fn read_whole(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
     protocol: Protocol,
     reservation: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
-    let limits = walk.snapshot.limits.clone();
-    read_within(session, walk, arrival, protocol, reservation, &limits).await
+    let limits = exchange.snapshot().limits.clone();
+    read_within(exchange, protocol, reservation, &limits).await
 }
 
 /// The same within other limits.
 pub async fn read_within(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
     protocol: Protocol,
     reservation: &mut Reservation,
     limits: &Limits,
 ) -> Result<Bytes, Refusal> {
-    let announced = match framed(session, arrival) {
+    let announced = match exchange.framed() {
         Framed::Length(length) if length > limits.body_bytes => return Err(Fault::BodyTooLarge.into()),
         Framed::Length(length) => Some(length),
         Framed::Chunks => None,
     };
     reservation.would_fit(announced.unwrap_or_default())?;
-    answer::allow_body(session, &arrival.connection);
+    exchange.allow_body();
     let pace = BodyPace::new(limits, protocol);
-    let mut flowing = Flowing::new(session, arrival, pace, &mut walk.bytes_in);
+    let mut flowing = Flowing::new(exchange, pace);
     let mut whole = WholeBody::new(announced.unwrap_or(limits.body_bytes));
     while let Some(piece) = flowing.next().await? {
         whole.add(piece, reservation)?;
@@ -140,22 +121,20 @@ pub async fn read_within(
 /// Reads the body of a query whole: JSON without its coding, or nothing. Another media type or a coding that is not
 /// undone here would be read by the backend as something else than was judged.
 pub async fn read_query(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
     mut work: Work,
     reservation: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
-    let body = read_whole(session, walk, arrival, Protocol::Http, reservation).await?;
+    let body = read_whole(exchange, Protocol::Http, reservation).await?;
     if body.is_empty() {
         return Ok(body);
     }
-    let headers = &session.req_header().headers;
+    let headers = exchange.headers();
     if !accept::is_json(headers) {
         return Err(Fault::MediaType.into());
     }
     let coding = coding(headers, Protocol::Http)?;
-    let limit_bytes = walk.snapshot.limits.decompressed_body_bytes;
+    let limit_bytes = exchange.snapshot().limits.decompressed_body_bytes;
     message(body, Protocol::Http, coding, limit_bytes, &mut work, reservation).await
 }
 

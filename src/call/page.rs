@@ -6,7 +6,7 @@
 
 use http::{HeaderName, HeaderValue, header};
 
-use super::context::Walk;
+use super::exchange::Exchange;
 use crate::audit::timestamp;
 use crate::reason::Class;
 use crate::respond::{Refusal, Rendered};
@@ -31,25 +31,25 @@ fn is_loopback(origin: &str) -> bool {
 }
 
 /// Whether people can log in where this call came in.
-pub fn can_log_in(walk: &Walk) -> bool {
-    walk.snapshot.identifier.login().is_some() && walk.origin.as_deref().is_some_and(is_private)
+pub fn can_log_in(exchange: &Exchange<'_>) -> bool {
+    exchange.snapshot().identifier.login().is_some() && exchange.state.origin.as_deref().is_some_and(is_private)
 }
 
 /// What every page has, for this call.
-pub fn frame(walk: &Walk) -> Frame {
+pub fn frame(exchange: &Exchange<'_>) -> Frame {
     Frame {
-        organization: walk.snapshot.organization.clone(),
-        visitor: walk.visitor.clone(),
-        request_id: walk.request_id.clone(),
-        can_log_in: can_log_in(walk),
-        time: timestamp(walk.now().0),
+        organization: exchange.snapshot().organization.clone(),
+        visitor: exchange.state.visitor.clone(),
+        request_id: exchange.state.request_id.clone(),
+        can_log_in: can_log_in(exchange),
+        time: timestamp(exchange.now().0),
     }
 }
 
 /// The headers of every answer to a browser.
-pub fn headers(walk: &Walk) -> Vec<(HeaderName, HeaderValue)> {
+pub fn headers(exchange: &Exchange<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(16);
-    let site = walk.snapshot.site.headers().iter();
+    let site = exchange.snapshot().site.headers().iter();
     headers.extend(site.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))));
     let mut put = |name: HeaderName, value: HeaderValue| {
         if !headers.iter().any(|(known, _)| *known == name) {
@@ -59,22 +59,22 @@ pub fn headers(walk: &Walk) -> Vec<(HeaderName, HeaderValue)> {
     put(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     put(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // Not for loopback: it would bind everything else that this machine serves.
-    if walk.origin.as_deref().is_some_and(|origin| origin.starts_with("https://") && !is_loopback(origin)) {
+    if exchange.state.origin.as_deref().is_some_and(|origin| origin.starts_with("https://") && !is_loopback(origin)) {
         put(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT_TRANSPORT));
     }
     headers
 }
 
 /// Turns a refusal that is ready to be sent into a page.
-pub fn dress(walk: &Walk, refusal: &Refusal, rendered: &mut Rendered) {
+pub fn dress(exchange: &Exchange<'_>, refusal: &Refusal, rendered: &mut Rendered) {
     let view = FaultView {
         status: rendered.status.as_u16(),
         words: words(refusal.class).to_owned(),
-        advice: walk.advice.or_else(|| advice(walk, refusal.class)).map(str::to_owned),
-        return_to: walk.return_to.as_ref().map(|path| path.as_str().to_owned()),
+        advice: exchange.state.advice.or_else(|| advice(exchange, refusal.class)).map(str::to_owned),
+        return_to: exchange.state.return_to.as_ref().map(|path| path.as_str().to_owned()),
     };
-    let html = walk.snapshot.site.page(&frame(walk), &Page::Fault(view));
-    let ours = headers(walk);
+    let html = exchange.snapshot().site.page(&frame(exchange), &Page::Fault(view));
+    let ours = headers(exchange);
     rendered.headers.retain(|(name, _)| *name != header::CONTENT_TYPE && !ours.iter().any(|(known, _)| known == name));
     rendered.headers.extend(ours);
     rendered.headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
@@ -102,9 +102,11 @@ fn words(class: Class) -> &'static str {
 }
 
 /// What to do about it.
-fn advice(walk: &Walk, class: Class) -> Option<&'static str> {
+fn advice(exchange: &Exchange<'_>, class: Class) -> Option<&'static str> {
     match class {
-        Class::NotAuthenticated | Class::BadCredential if can_log_in(walk) => Some("Log in and open the page again."),
+        Class::NotAuthenticated | Class::BadCredential if can_log_in(exchange) => {
+            Some("Log in and open the page again.")
+        }
         Class::NotAuthenticated | Class::BadCredential => {
             Some("Nobody can log in here with a browser; a bearer token or a client certificate is needed.")
         }

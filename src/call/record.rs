@@ -1,14 +1,30 @@
-//! What a call leaves in the trail, as it is collected.
+//! What a request leaves in the trail, as it is collected.
 //!
-//! What it does: gathers what the steps found into parts of one record. What it refuses to know: the framework.
+//! What it does: collects what the steps found, and leaves exactly one record, one log line and one count, whatever way the
+//! request ends. What it refuses to know: the framework, how a step found it. Invariants: dropping a request that began
+//! leaves its record too; no field ever holds a token.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use super::context::Walk;
+use http::Method;
+
+use super::exchange::AnswerState;
+use super::log;
+use super::outcome::Outcome;
+use crate::accept::{Arrival, Call, OwnRequest, PageRequest, RequestKind, ShownCertificate, SiteRequest};
 use crate::apps::AppPath;
-use crate::audit::{Items, PartRecord};
-use crate::authorize::Permit;
+use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
+use crate::authorize::{Denial, Permit};
+use crate::clock::UnixMillis;
+use crate::identify::{Facts, Finished, Method as Proof};
+use crate::memory::recent::{self, Caller, Ended};
 use crate::reason::Reason;
+use crate::respond::Refusal;
+use crate::route::Upstream;
+use crate::state::{Shared, Snapshot};
+use crate::telemetry;
 use crate::transform::{Part, Split};
 
 /// What was asked of the backend for a page, for its record.
@@ -39,14 +55,233 @@ impl Asked {
     }
 }
 
-impl Walk {
+/// A request in flight. Dropped, it leaves its record.
+pub struct InFlight {
+    pub answer: AnswerState,
+    pub record: RecordBuilder,
+}
+
+impl InFlight {
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        shared.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight { answer: AnswerState::new(shared.request_id()), record: RecordBuilder::new(shared) }
+    }
+
+    /// Leaves the record, once.
+    pub fn end(&mut self) {
+        self.record.end(&mut self.answer);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.end();
+        // After the record: a stop waits for this count before it closes the trail.
+        self.record.shared.in_flight.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// What is found out about one request.
+pub struct RecordBuilder {
+    shared: Arc<Shared>,
+    snapshot: Arc<Snapshot>,
+    began: Instant,
+    began_at: UnixMillis,
+    arrival: Option<Arrival>,
+    slot: Option<Slot>,
+    refusal: Option<Refusal>,
+    method: Option<Method>,
+    broken_method: String,
+    path: String,
+    who: Option<Who>,
+    caller: Option<Caller>,
+    /// The app of the policy that was asked for, permitted or not.
+    meant: Option<AppPath>,
+    operation: Option<String>,
+    app: Option<String>,
+    project: Option<String>,
+    bindings: Vec<Arc<str>>,
+    permitted: bool,
+    upstream: Option<&'static str>,
+    upstream_status: Option<u16>,
+    items: Option<Items>,
+    parts: Vec<PartRecord>,
+    /// For a request that went well but for something.
+    detail: Option<String>,
+    begun: bool,
+    ended: bool,
+}
+
+impl RecordBuilder {
+    fn new(shared: &Arc<Shared>) -> Self {
+        RecordBuilder {
+            snapshot: shared.snapshot.load_full(),
+            shared: shared.clone(),
+            began: Instant::now(),
+            began_at: shared.clock.now(),
+            arrival: None,
+            slot: None,
+            refusal: None,
+            method: None,
+            broken_method: String::new(),
+            path: String::new(),
+            who: None,
+            caller: None,
+            meant: None,
+            operation: None,
+            app: None,
+            project: None,
+            bindings: Vec::new(),
+            permitted: false,
+            upstream: None,
+            upstream_status: None,
+            items: None,
+            parts: Vec::new(),
+            detail: None,
+            begun: false,
+            ended: false,
+        }
+    }
+
+    /// The snapshot that the request is judged by.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// When the request's head had come.
+    pub fn now(&self) -> UnixMillis {
+        self.began_at
+    }
+
+    /// Where the request came in.
+    pub fn arrived(&mut self, arrival: Arrival) {
+        self.arrival = Some(arrival);
+    }
+
+    /// From here on, the request leaves a record.
+    pub fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    pub fn arrival(&self) -> Option<&Arrival> {
+        self.arrival.as_ref()
+    }
+
+    pub fn arrival_mut(&mut self) -> Option<&mut Arrival> {
+        self.arrival.as_mut()
+    }
+
+    /// A head that nothing but its method and path is known of.
+    pub fn broken(&mut self, method: String, path: String) {
+        self.broken_method = method;
+        self.path = path;
+    }
+
+    /// What is asked.
+    pub fn call(&mut self, call: &Call) {
+        self.method = Some(call.method.clone());
+        self.path.clone_from(&call.path);
+        let operation = match &call.kind {
+            RequestKind::Ingest(ask) => Some(ask.operation),
+            RequestKind::Legacy(ask) => Some(ask.operation),
+            RequestKind::Query(ask) => Some(ask.operation),
+            RequestKind::Own(_)
+            | RequestKind::Site(_)
+            | RequestKind::Tree(_)
+            | RequestKind::Alert(_)
+            | RequestKind::Unknown
+            | RequestKind::Unacceptable(_) => None,
+        };
+        self.meant = self.meant_by(&call.kind);
+        self.operation = operation.map(|id| self.snapshot.profile.operation(id).permission.clone());
+        if let RequestKind::Tree(ask) = &call.kind {
+            let resource = self.snapshot.profile.tree_resource(&call.method, &ask.resource);
+            self.operation = resource.map(|resource| resource.label.clone());
+        }
+    }
+
+    /// The app that an ask is about, if the policy has it.
+    fn meant_by(&self, ask: &RequestKind) -> Option<AppPath> {
+        let policy = &self.snapshot.policy;
+        let app = match ask {
+            RequestKind::Ingest(ask) => ask.app.as_ref(),
+            RequestKind::Legacy(ask) => ask.app.as_ref(),
+            RequestKind::Query(ask) if ask.organization == self.snapshot.organization => {
+                let home = ask.project.as_deref().and_then(|project| policy.tree().home(project));
+                return policy.tree().node(home?).map(|node| node.path.clone());
+            }
+            RequestKind::Own(OwnRequest::Apps(app) | OwnRequest::Subtree(app))
+            | RequestKind::Site(SiteRequest::Page(PageRequest::App(app) | PageRequest::Decisions(app))) => Some(app),
+            RequestKind::Tree(ask) => Some(&ask.app),
+            RequestKind::Alert(ask) => Some(&ask.app),
+            RequestKind::Query(_)
+            | RequestKind::Own(OwnRequest::Whoami)
+            | RequestKind::Site(_)
+            | RequestKind::Unknown
+            | RequestKind::Unacceptable(_) => None,
+        };
+        app.filter(|app| policy.tree().find(app).is_some()).cloned()
+    }
+
+    pub fn operation(&mut self, name: &str) {
+        self.operation = Some(name.to_owned());
+    }
+
+    pub fn slot(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
+    }
+
+    /// Who asks.
+    pub fn identity(&mut self, facts: &Facts) {
+        self.caller = Some(Caller::of(facts));
+        self.who = Some(Who {
+            method: facts.method.name(),
+            issuer: (&*facts.issuer).into(),
+            subject: (&*facts.subject).into(),
+            subject_claim: facts.subject_claim.as_deref().map(Into::into),
+            certificate: facts.certificate.as_ref().map(|certificate| ShownCertificate {
+                ca: Some(certificate.ca.to_string()),
+                sha256: certificate.fingerprint.clone(),
+            }),
+        });
+    }
+
+    /// Who has just logged in.
+    pub fn login(&mut self, finished: &Finished) {
+        let (issuer, subject) = (finished.issuer.as_str().into(), finished.subject.as_str().into());
+        let subject_claim = finished.subject_claim.as_deref().map(Into::into);
+        self.who = Some(Who { method: Proof::Session.name(), issuer, subject, subject_claim, certificate: None });
+    }
+
+    pub fn permit(&mut self, permit: &Permit) {
+        self.app = Some(permit.app().to_string());
+        self.project = permit.project().map(str::to_owned);
+        self.bindings = permit.bindings().to_vec();
+        self.permitted = true;
+    }
+
+    /// What forbids it; gives the refusal that says so.
+    pub fn denied(&mut self, denial: &Denial) -> Refusal {
+        self.bindings.clone_from(&denial.bindings);
+        Refusal::from(denial)
+    }
+
+    /// The gateway's own pages and logins need no permit: they show the caller what is the caller's.
+    pub fn own(&mut self) {
+        self.permitted = true;
+    }
+
+    pub fn upstream(&mut self, upstream: Upstream) {
+        self.upstream = Some(upstream.name());
+    }
+
     /// An export that was taken apart: its app is the one above all apps in it, its project the only one.
-    pub fn note_split(&mut self, split: &Split) {
+    pub fn split(&mut self, split: &Split) {
         let permits = || split.parts.iter().flat_map(Part::permits);
         let mut apps = permits().map(|permit| permit.app().clone());
         if let Some(first) = apps.next() {
             self.permitted = true;
-            self.upstream = Some(crate::route::Upstream::Ingest.name());
+            self.upstream = Some(Upstream::Ingest.name());
             self.app = Some(apps.fold(first, |above, app| above.shared(&app)).to_string());
         }
         if let [only] = split.parts.as_slice() {
@@ -71,13 +306,13 @@ impl Walk {
                 })
                 .collect();
         }
-        self.note_items(0, split.rejected.items);
+        self.items(0, split.rejected.items);
     }
 
     /// A question to a part of the tree, and the permits for its projects.
-    pub fn note_tree<'a>(&mut self, app: &AppPath, permits: impl Iterator<Item = &'a Permit>) {
+    pub fn tree<'a>(&mut self, app: &AppPath, permits: impl Iterator<Item = &'a Permit>) {
         self.permitted = true;
-        self.upstream = Some(crate::route::Upstream::Query.name());
+        self.upstream = Some(Upstream::Query.name());
         self.app = Some(app.to_string());
         let mut asked = Asked { parts: std::mem::take(&mut self.parts), bindings: std::mem::take(&mut self.bindings) };
         asked.add(permits);
@@ -87,31 +322,23 @@ impl Walk {
         }
     }
 
-    /// What became of the part with this place in the split.
-    pub fn note_part(&mut self, place: usize, items: Items, reason: Reason, upstream_status: Option<u16>) {
-        self.upstream_status = upstream_status.or(self.upstream_status);
-        if let Some(part) = self.parts.get_mut(place) {
-            (part.items, part.reason, part.upstream_status) = (items, reason, upstream_status);
-        }
-    }
-
     /// A page for which the backend was asked.
-    pub fn note_asked(&mut self, asked: Asked) {
+    pub fn asked(&mut self, asked: Asked) {
         if !asked.parts.is_empty() {
-            self.upstream = Some(crate::route::Upstream::Query.name());
+            self.upstream = Some(Upstream::Query.name());
             (self.parts, self.bindings) = (asked.parts, asked.bindings);
         }
     }
 
     /// A webhook's message about an alert of this app: its secret is the grant.
-    pub fn note_alert(&mut self, app: &AppPath, project: Option<&str>) {
+    pub fn alert(&mut self, app: &AppPath, project: Option<&str>) {
         self.app = Some(app.to_string());
         self.project = project.map(str::to_owned);
         self.permitted = true;
     }
 
-    /// Where the message goes.
-    pub fn note_destinations(&mut self, names: &[String]) {
+    /// Where an alert's message goes.
+    pub fn destinations(&mut self, names: &[String]) {
         let part = |name: &String| PartRecord {
             apps: self.app.iter().map(|app| app.as_str().into()).collect(),
             project: None,
@@ -123,11 +350,163 @@ impl Walk {
         self.parts = names.iter().map(part).collect();
     }
 
-    /// What became of the message at the destination with this place in the list.
-    pub fn note_destination(&mut self, place: usize, took: bool, reason: Reason, status: Option<u16>) {
-        if let Some(part) = self.parts.get_mut(place) {
-            part.items.accepted = u64::from(took);
-            (part.reason, part.upstream_status) = (reason, status);
+    /// What the record should say besides the reason.
+    pub fn detail(&mut self, detail: String) {
+        self.detail = Some(detail);
+    }
+
+    /// How many items the backend has, and how many were refused, by it or by the gateway.
+    pub fn items(&mut self, accepted: u64, rejected: u64) {
+        self.items = Some(Items { accepted, rejected });
+    }
+
+    /// How many items of an export the backend has taken.
+    pub fn accepted_items(&self) -> u64 {
+        self.items.map_or(0, |items| items.accepted)
+    }
+
+    /// Whether an app and a permit are known.
+    pub fn is_permitted(&self) -> bool {
+        self.permitted
+    }
+
+    /// Whether the body was understood.
+    pub fn is_read(&self) -> bool {
+        self.items.is_some()
+    }
+
+    /// What came of the request; gives on whether its caller was answered.
+    pub fn outcome(&mut self, outcome: Outcome) -> Result<(), Refusal> {
+        let Outcome { answered, upstream_status, items, parts, detail } = outcome;
+        self.upstream_status = upstream_status.or(self.upstream_status);
+        self.items = items.or(self.items);
+        self.detail = detail.or(self.detail.take());
+        for end in parts {
+            if let Some(part) = self.parts.get_mut(end.place) {
+                (part.items, part.reason, part.upstream_status) = (end.items, end.reason, end.upstream_status);
+            }
+        }
+        answered
+    }
+
+    /// The request is refused, or what answers it says so.
+    pub fn refused(&mut self, refusal: Refusal) {
+        self.refusal = Some(refusal);
+    }
+
+    /// The same, if no refusal is known that came before.
+    pub fn refused_unless_known(&mut self, refusal: Refusal) {
+        self.refusal.get_or_insert(refusal);
+    }
+
+    /// An export was refused, or failed, after its app was known.
+    pub fn count_failure(&self) {
+        if let Some(app) = self.app.as_deref().and_then(AppPath::parse) {
+            self.shared.live.failed(&app, self.shared.clock.now());
+        }
+    }
+
+    /// What people are told who ask why.
+    fn keep_in_mind(&self, answer: &AnswerState, decision: &'static str, reason: Reason) {
+        let smooth = recent::is_smooth(self.operation.as_deref(), reason);
+        if smooth && !self.shared.recent.wants_smooth(self.began_at.0) {
+            return;
+        }
+        let permitted = self.app.as_deref().and_then(AppPath::parse);
+        self.shared.recent.keep(Ended {
+            at: self.began_at.0,
+            request_id: answer.request_id.as_str().into(),
+            who: self.caller.clone(),
+            http_method: self.method.as_ref().map_or(self.broken_method.as_str(), |method| method.as_str()).into(),
+            path: self.path.as_str().into(),
+            operation: self.operation.as_deref().map(Box::from),
+            permitted: permitted.is_some(),
+            app: permitted.or_else(|| self.meant.clone()),
+            decision,
+            reason,
+            bindings: self.bindings.clone(),
+            status: answer.status,
+        });
+    }
+
+    /// The certificate of a caller that was not identified.
+    fn shown_certificate(&self) -> Option<ShownCertificate> {
+        let chain = self.arrival.as_ref().and_then(|arrival| arrival.connection.chain.as_ref());
+        match self.who {
+            None => self.snapshot.identifier.shown_certificate(chain?),
+            Some(_) => None,
+        }
+    }
+
+    /// Leaves the record, once.
+    fn end(&mut self, answer: &mut AnswerState) {
+        if std::mem::replace(&mut self.ended, true) || !self.begun {
+            return;
+        }
+        let duration = self.began.elapsed();
+        // A permitted call that we end for the caller's own fault went nowhere: that is a denial too.
+        // Once the backend has answered, it was not we who ended it.
+        let ended_by_us = self.upstream_status.is_none() && self.refusal.as_ref().is_some_and(Refusal::is_denial);
+        let decision = if self.permitted && !ended_by_us { "allow" } else { "deny" };
+        let reason = match (&self.refusal, answer.status) {
+            (Some(refusal), _) => refusal.reason,
+            (None, Some(_)) => Reason::Ok,
+            (None, None) => Reason::CutOff,
+        };
+        let operation = self.operation.as_deref().unwrap_or("unknown");
+        // An app path in a metric is always one of the policy's.
+        let app = self.app.as_deref().unwrap_or("none");
+        self.shared.metrics.finished(&telemetry::Finished {
+            operation,
+            app,
+            decision,
+            reason,
+            upstream: self.upstream.unwrap_or("none"),
+            upstream_status: self.upstream_status,
+            duration,
+            bytes_in: answer.bytes_in,
+            bytes_out: answer.bytes_out,
+            items: self.items.map_or((0, 0), |items| (items.accepted, items.rejected)),
+        });
+        self.keep_in_mind(answer, decision, reason);
+        let record = Record {
+            seq: 0,
+            time: timestamp(self.began_at.0),
+            request_id: std::mem::take(&mut answer.request_id),
+            event: "call",
+            listener: self.arrival.as_ref().map(|arrival| arrival.connection.listener.name.clone()),
+            client_address: self.arrival.as_ref().map(|arrival| arrival.client.to_string()),
+            certificate: self.shown_certificate(),
+            identity: self.who.take(),
+            http_method: Some(self.method.as_ref().map_or(self.broken_method.as_str(), Method::as_str).into()),
+            path: Some(self.path.as_str().into()),
+            operation: self.operation.as_deref().map(Into::into),
+            app: self.app.as_deref().map(Into::into),
+            project: self.project.as_deref().map(Into::into),
+            decision: Some(decision),
+            reason,
+            detail: self
+                .refusal
+                .as_ref()
+                .and_then(|refusal| refusal.detail.as_deref())
+                .or(self.detail.as_deref())
+                .map(Into::into),
+            bindings: self.bindings.iter().map(|binding| (&**binding).into()).collect(),
+            policy_version: self.snapshot.policy.version().to_owned(),
+            status: answer.status,
+            grpc_status: answer.grpc_status,
+            upstream_status: self.upstream_status,
+            bytes_in: answer.bytes_in,
+            bytes_out: answer.bytes_out,
+            items: self.items,
+            parts: std::mem::take(&mut self.parts),
+            duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+        };
+        log::log(&record);
+        match (self.slot.take(), &self.arrival) {
+            (Some(slot), _) => self.shared.trail.fill(slot, record),
+            (None, Some(arrival)) => self.shared.trail.note_refusal(arrival.client.ip, record),
+            (None, None) => self.shared.trail.note(record),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::context::Walk;
+use super::context::RequestContext;
 use crate::apps::NodeId;
 use crate::authorize::{Policy, Reach};
 use crate::identify::Facts;
@@ -18,37 +18,43 @@ use crate::respond::Refusal;
 use crate::transform::Split;
 
 /// Refuses an export whose quota is used up already, before its body is read.
-pub async fn look(walk: &Walk, reach: &Reach) -> Result<(), Refusal> {
-    let quotas = walk.snapshot.policy.quotas_in_any_case(reach);
+pub async fn look(context: &RequestContext, reach: &Reach) -> Result<(), Refusal> {
+    let quotas = context.snapshot().policy.quotas_in_any_case(reach);
     if quotas.is_empty() {
         return Ok(());
     }
-    walk.shared().meter.look(&quotas, walk.shared().clock.now()).await.map_err(|over| over_quota(walk, &over))
+    context.shared().meter.look(&quotas, context.shared().clock.now()).await.map_err(|over| over_quota(context, &over))
 }
 
 /// Takes what a split export costs, or refuses all of it.
-pub async fn take(walk: &Walk, export: &Export, bytes: u64, split: &Split) -> Result<(), Refusal> {
+pub async fn take(context: &RequestContext, export: &Export, bytes: u64, split: &Split) -> Result<(), Refusal> {
     let mut charges = Vec::new();
     let total = split.parts.iter().map(|part| part.items()).sum::<u64>();
     for part in &split.parts {
         for ((node, items), permit) in part.items_by_node(export).into_iter().zip(part.permits()) {
-            // Bytes are shared out by items: what one resource's share is need not be exact.
+            // Bytes are shared out by items: what one resource's share is, nobody needs to know exactly.
             let share = match (total, charges.is_empty()) {
                 (0, true) => bytes,
                 (0, false) => 0,
                 (total, _) => share(bytes, items, total),
             };
-            add(&mut charges, &walk.snapshot.policy, node, permit.bindings(), (items, share));
+            add(&mut charges, &context.snapshot().policy, node, permit.bindings(), (items, share));
         }
     }
-    settle(walk, &charges).await
+    settle(context, &charges).await
 }
 
 /// Takes what a report of one app costs.
-pub async fn take_one(walk: &Walk, node: NodeId, bindings: &[Arc<str>], items: u64, bytes: u64) -> Result<(), Refusal> {
+pub async fn take_one(
+    context: &RequestContext,
+    node: NodeId,
+    bindings: &[Arc<str>],
+    items: u64,
+    bytes: u64,
+) -> Result<(), Refusal> {
     let mut charges = Vec::new();
-    add(&mut charges, &walk.snapshot.policy, node, bindings, (items, bytes));
-    settle(walk, &charges).await
+    add(&mut charges, &context.snapshot().policy, node, bindings, (items, bytes));
+    settle(context, &charges).await
 }
 
 fn share(bytes: u64, items: u64, total: u64) -> u64 {
@@ -72,15 +78,15 @@ fn charge(key: Arc<str>, quota: Quota, items: u64, bytes: u64) -> Charge {
     Charge { key, quota, items, bytes }
 }
 
-async fn settle(walk: &Walk, charges: &[Charge]) -> Result<(), Refusal> {
+async fn settle(context: &RequestContext, charges: &[Charge]) -> Result<(), Refusal> {
     if charges.is_empty() {
         return Ok(());
     }
-    walk.shared().meter.take(charges, walk.shared().clock.now()).await.map_err(|over| over_quota(walk, &over))
+    context.shared().meter.take(charges, context.shared().clock.now()).await.map_err(|over| over_quota(context, &over))
 }
 
-fn over_quota(walk: &Walk, over: &Over) -> Refusal {
-    let class = match walk.snapshot.limits.quota_status {
+fn over_quota(context: &RequestContext, over: &Over) -> Refusal {
+    let class = match context.snapshot().limits.quota_status {
         QuotaStatus::TooManyRequests => Class::Throttled(over.retry_after_seconds),
         QuotaStatus::ServiceUnavailable => Class::ThrottledAsUnavailable(over.retry_after_seconds),
     };
@@ -93,34 +99,34 @@ pub struct Throttle(Option<CallerKey>);
 
 impl Throttle {
     /// A verified caller.
-    pub fn identity(walk: &Walk, facts: &Facts) -> Self {
-        let penalties = &walk.shared().penalties;
-        Throttle(walk.snapshot.limits.penalty.then(|| penalties.key(("identity", &facts.issuer, &facts.subject))))
+    pub fn identity(context: &RequestContext, facts: &Facts) -> Self {
+        let penalties = &context.shared().penalties;
+        Throttle(context.snapshot().limits.penalty.then(|| penalties.key(("identity", &facts.issuer, &facts.subject))))
     }
 
-    /// Refuses a caller that must still wait. Asked once for each attempt.
-    pub fn check(self, walk: &Walk) -> Result<(), Refusal> {
-        match self.waits(walk) {
+    /// Refuses whoever must still wait. Asked once for each attempt.
+    pub fn check(self, context: &RequestContext) -> Result<(), Refusal> {
+        match self.waits(context) {
             Some(seconds) => Err(Refusal::wait(Reason::Penalty, seconds)),
             None => Ok(()),
         }
     }
 
-    fn waits(self, walk: &Walk) -> Option<u64> {
-        walk.shared().penalties.standing(self.0?, walk.shared().clock.now())
+    fn waits(self, context: &RequestContext) -> Option<u64> {
+        context.shared().penalties.standing(self.0?, context.shared().clock.now())
     }
 
     /// Counts how an attempt ended. Only the caller's own faults count, and not that it was told to wait.
-    pub fn settle<T>(self, walk: &Walk, outcome: &Result<T, Refusal>) {
+    pub fn settle<T>(self, context: &RequestContext, outcome: &Result<T, Refusal>) {
         let Some(key) = self.0 else { return };
         match outcome {
-            Ok(_) => walk.shared().penalties.succeeded(key),
-            Err(refusal) => self.count(walk, refusal),
+            Ok(_) => context.shared().penalties.succeeded(key),
+            Err(refusal) => self.count(context, refusal),
         }
     }
 
     /// Counts a refusal.
-    pub fn count(self, walk: &Walk, refusal: &Refusal) {
+    pub fn count(self, context: &RequestContext, refusal: &Refusal) {
         let is_theirs = matches!(refusal.reason.blame(), Blame::Backend | Blame::Connection);
         let is_told_to_wait = matches!(refusal.class, Class::Throttled(_) | Class::ThrottledAsUnavailable(_));
         let spares = is_told_to_wait || is_theirs;
@@ -128,7 +134,7 @@ impl Throttle {
             && refusal.class.is_callers()
             && !spares
         {
-            walk.shared().penalties.failed(key, walk.shared().clock.now());
+            context.shared().penalties.failed(key, context.shared().clock.now());
         }
     }
 }

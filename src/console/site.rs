@@ -1,14 +1,13 @@
 //! A browser's way in: logging in and out, and the pages behind.
 //!
 //! What it does: takes a call of the site from its evidence to an answer. What it refuses to know: the provider's
-//! protocol, cookies' contents, what is on a page. Invariants: no page is shown without an identity; a browser is
+//! protocol, cookies' contents, what is on a page. Invariants: nobody sees a page without an identity; a browser is
 //! sent only to the provider and to our own paths; a login that begins leaves no old session behind; what authorizes a
 //! logout is proven like everything that a session changes.
 
 use std::pin::Pin;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use pingora_proxy::Session;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -16,12 +15,14 @@ use super::csrf;
 use super::pages;
 use super::pages::PageContext;
 use crate::accept::{
-    Arrival, Call, CallbackRequest, Caller, ExplainRequest, Fault, Framed, PageRequest, Protocol, ReturnPath,
-    SessionCookie, SiteRequest, path,
+    Call, CallbackRequest, Caller, ExplainRequest, Fault, Framed, PageRequest, Protocol, ReturnPath, SessionCookie,
+    SiteRequest, path,
 };
-use crate::call::context::Walk;
+use crate::call::context::RequestContext;
+use crate::call::exchange::Exchange;
+use crate::call::record::RecordBuilder;
 use crate::call::{answer, body, page};
-use crate::identify::{Login, Method, Rejection, RejectionKind};
+use crate::identify::{Identity, Login, Method, Rejection, RejectionKind};
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
 use crate::percent;
@@ -37,31 +38,32 @@ const KEPT: &str = "public, max-age=31536000, immutable";
 type Outcome = Result<(), Refusal>;
 
 /// One call of the site.
-struct Step<'a> {
-    session: &'a mut Session,
-    walk: &'a mut Walk,
-    arrival: &'a Arrival,
+struct Step<'e, 'a> {
+    exchange: &'e mut Exchange<'a>,
+    context: &'e RequestContext,
+    record: &'e mut RecordBuilder,
     headers: HeaderMap,
     origin: String,
 }
 
-/// Answers a call of the site.
+/// Answers a call of the site. Who asks is written down where it becomes known, because a login and a page wait long for
+/// others.
 pub async fn visit(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    record: &mut RecordBuilder,
     caller: Caller,
     call: &Call,
     ask: &SiteRequest,
 ) -> Outcome {
-    let headers = session.req_header().headers.clone();
-    let origin = arrival.connection.origin(&call.authority);
-    walk.return_to = match ask {
+    let headers = exchange.headers().clone();
+    let origin = context.arrival().connection.origin(&call.authority);
+    exchange.state.return_to = match ask {
         SiteRequest::Page(page) => ReturnPath::parse(&address(&call.path, page)),
         SiteRequest::Login { return_to, .. } => Some(return_to.clone()),
         _ => None,
     };
-    let mut step = Step { session, walk, arrival, headers, origin };
+    let mut step = Step { exchange, context, record, headers, origin };
     match ask {
         SiteRequest::Door => step.leave_for(ReturnPath::home().as_str(), "own").await,
         SiteRequest::Login { return_to, strayed } => step.login(caller, return_to, *strayed).await,
@@ -74,14 +76,21 @@ pub async fn visit(
     }
 }
 
-impl Step<'_> {
+impl Step<'_, '_> {
+    /// Who looks at pages. A session's call keeps it from idling out, and nothing on the way may mix its answer up with
+    /// another's.
+    fn looks(&mut self, identity: &Identity) {
+        self.record.identity(identity.facts());
+        self.exchange.state.looks(identity);
+    }
+
     /// Sends the browser to the provider, or straight on if its session holds.
     async fn login(&mut self, caller: Caller, return_to: &ReturnPath, strayed: bool) -> Outcome {
-        self.walk.note_operation("login");
+        self.record.operation("login");
         if strayed {
-            self.walk.note_detail(Some("the path to return to is not ours".to_owned()));
+            self.record.detail("the path to return to is not ours".to_owned());
         }
-        let snapshot = self.walk.snapshot.clone();
+        let snapshot = self.context.snapshot().clone();
         let login = self.offered(snapshot.identifier.login())?;
         // The proxy has logged this browser in, and a session of ours would be refused beside its assertion.
         if caller.token.as_ref().is_some_and(|token| token.assertion().is_some()) {
@@ -90,48 +99,48 @@ impl Step<'_> {
         if caller.session.is_some() {
             let caller = Caller { certificate: None, token: None, ..caller };
             if let Ok(identity) = snapshot.identifier.identify(caller).await {
-                self.walk.note_visitor(&identity);
+                self.looks(&identity);
                 return self.leave_for(return_to.as_str(), "login").await;
             }
             // Whatever becomes of this login, the old session does not come back (CVE-2026-34454).
             let [session, _] = Login::cleared();
-            self.walk.set_cookies.push(session);
+            self.exchange.state.set_cookies.push(session);
         }
-        let begun = boxed(login.begin(return_to, &self.origin, self.walk.now())).await;
+        let begun = boxed(login.begin(return_to, &self.origin, self.context.now())).await;
         let begun = begun.map_err(|fault| self.failed(fault))?;
-        self.walk.set_cookies.push(begun.cookie);
+        self.exchange.state.set_cookies.push(begun.cookie);
         self.leave_for(&begun.location, "login").await
     }
 
     /// The provider has sent the browser back.
     async fn callback(&mut self, caller: Caller, ask: &CallbackRequest) -> Outcome {
-        self.walk.note_operation("login");
-        let snapshot = self.walk.snapshot.clone();
+        self.record.operation("login");
+        let snapshot = self.context.snapshot().clone();
         let login = self.offered(snapshot.identifier.login())?;
         let given = ask.transaction.as_ref().map(|cookie| cookie.as_str());
-        let shared = self.walk.shared().clone();
+        let shared = self.context.shared().clone();
         let finished = boxed(login.finish(&ask.pairs, given, &self.origin, caller.address, &shared.clock)).await;
         if finished.as_ref().map_or_else(|unfinished| unfinished.is_over, |_| true) {
             let [_, transaction] = Login::cleared();
-            self.walk.set_cookies.push(transaction);
+            self.exchange.state.set_cookies.push(transaction);
         }
         let finished = finished.map_err(|unfinished| self.failed(unfinished.fault))?;
-        self.walk.shared().metrics.login(Reason::Ok);
-        // The browser has one session: a copy of the one before must not live on anywhere. Not one of ours: nothing
+        self.context.shared().metrics.login(Reason::Ok);
+        // The browser has one session: a copy of the one before must not live on, whoever has it. Not one of ours: nothing
         // is to be ended.
         if let Some(before) = &caller.session {
-            let _ = login.retire(before, self.walk.now());
+            let _ = login.retire(before, self.context.now());
         }
-        self.walk.note_login(&finished);
-        self.walk.set_cookies.push(finished.session);
+        self.record.login(&finished);
+        self.exchange.state.set_cookies.push(finished.session);
         self.leave_for(finished.return_to.as_str(), "login").await
     }
 
     /// Ends a session here and at the provider.
     async fn logout(&mut self, caller: Caller) -> Outcome {
-        self.walk.note_operation("logout");
+        self.record.operation("logout");
         csrf::same_origin(&self.headers, &self.origin)?;
-        let snapshot = self.walk.snapshot.clone();
+        let snapshot = self.context.snapshot().clone();
         let cookie = caller
             .session
             .as_ref()
@@ -141,12 +150,12 @@ impl Step<'_> {
             Ok(identity) => identity,
             // One of our own pages outlived its session: what is left of it goes.
             Err(rejection) if rejection.kind != RejectionKind::Unavailable => {
-                self.walk.set_cookies.extend(Login::cleared());
+                self.exchange.state.set_cookies.extend(Login::cleared());
                 return self.turn_away(&rejection, "/.lightkeeper/signed-out").await;
             }
             Err(rejection) => return Err(Refusal::from(&rejection)),
         };
-        self.walk.note_visitor(&identity);
+        self.looks(&identity);
         let (Some(session), Some(login), Some(cookie)) = (identity.session(), snapshot.identifier.login(), cookie)
         else {
             return Err(Refusal::new(Reason::InternalDefect));
@@ -159,26 +168,25 @@ impl Step<'_> {
         if !given.is_some_and(|given| session.is_csrf(&given)) {
             return Err(csrf::missing());
         }
-        let provider = boxed(login.end(&cookie, self.walk.now())).await;
+        let provider = boxed(login.end(&cookie, self.context.now())).await;
         // A renewed cookie must not outlive the session.
-        self.walk.set_cookies.clear();
-        self.walk.set_cookies.extend(Login::cleared());
+        self.exchange.state.set_cookies.clear();
+        self.exchange.state.set_cookies.extend(Login::cleared());
         self.leave_for(provider.as_deref().unwrap_or("/.lightkeeper/signed-out"), "logout").await
     }
 
     /// The token in the form that a page without scripts sends.
     async fn form_token(&mut self) -> Result<Option<Zeroizing<String>>, Refusal> {
         let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        let is_empty = body::framed(self.session, self.arrival) == Framed::Length(0);
+        let is_empty = self.exchange.framed() == Framed::Length(0);
         if is_empty || !MediaType::parse(kind).is_some_and(|kind| kind.is(media_type::FORM)) {
             return Ok(None);
         }
-        let mut reserved = self.walk.account().open();
-        let snapshot = self.walk.snapshot.clone();
+        let mut reserved = self.context.account().open();
+        let snapshot = self.context.snapshot().clone();
         let limits =
             Limits { body_bytes: snapshot.limits.body_bytes.min(FORM_LIMIT_BYTES), ..(*snapshot.limits).clone() };
-        let body =
-            body::read_within(self.session, self.walk, self.arrival, Protocol::Http, &mut reserved, &limits).await?;
+        let body = body::read_within(self.exchange, Protocol::Http, &mut reserved, &limits).await?;
         let text = str::from_utf8(&body).map_err(|_| Refusal::from(Fault::Query))?;
         let mut tokens = path::pairs(text)?.into_iter().filter(|(key, _)| key == "csrf").map(|(_, value)| value);
         match (tokens.next(), tokens.next()) {
@@ -187,17 +195,17 @@ impl Step<'_> {
         }
     }
 
-    /// A page for this caller.
+    /// A page for whoever the caller is.
     async fn page(&mut self, caller: Caller, call: &Call, ask: &PageRequest) -> Outcome {
-        self.walk.note_operation("own");
-        let snapshot = self.walk.snapshot.clone();
+        self.record.operation("own");
+        let snapshot = self.context.snapshot().clone();
         // Software that shows a token or certificate would not know what to do at a login, and a login would not mend
         // what it shows.
         let is_browser = caller.token.is_none() && caller.certificate.is_none();
         let identity = match snapshot.identifier.identify(caller).await {
             Ok(identity) => identity,
             Err(rejection)
-                if is_browser && rejection.kind != RejectionKind::Unavailable && page::can_log_in(self.walk) =>
+                if is_browser && rejection.kind != RejectionKind::Unavailable && page::can_log_in(self.exchange) =>
             {
                 let mut login = "/.lightkeeper/login?return_to=".to_owned();
                 login.extend(percent::encode(&address(&call.path, ask)));
@@ -205,41 +213,41 @@ impl Step<'_> {
             }
             Err(rejection) => return Err(Refusal::from(&rejection)),
         };
-        self.walk.note_visitor(&identity);
+        self.looks(&identity);
         if let Some(proven) = identity.session() {
             csrf::check(&self.headers, &call.method, &self.origin, proven)?;
         } else if identity.facts().method == Method::Assertion {
             csrf::check_assertion(&self.headers, &call.method, &self.origin)?;
         }
-        let shared = self.walk.shared().clone();
-        let account = self.walk.account().clone();
+        let shared = self.context.shared().clone();
+        let account = self.context.proven(identity.facts()).account().clone();
         let visit = PageContext {
             shared: &shared,
             snapshot: &snapshot,
             account: &account,
             identity: &identity,
-            now: self.walk.now(),
+            now: self.context.now(),
             ours: &self.origin,
         };
         let (page, asked) = pages::page(&visit, ask).await?;
-        self.walk.note_asked(asked);
+        self.record.asked(asked);
         self.show(&page).await
     }
 
     async fn show(&mut self, page: &Page) -> Outcome {
-        self.walk.note_operation("own");
-        self.walk.note_own();
-        let html = self.walk.snapshot.site.page(&page::frame(self.walk), page);
-        let mut headers = page::headers(self.walk);
+        self.record.operation("own");
+        self.record.own();
+        let html = self.context.snapshot().site.page(&page::frame(self.exchange), page);
+        let mut headers = page::headers(self.exchange);
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
         self.write(StatusCode::OK, headers, html.into_bytes().into()).await
     }
 
     async fn asset(&mut self, name: &str) -> Outcome {
-        self.walk.note_operation("own");
-        let asset = self.walk.snapshot.site.asset(name).ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
-        self.walk.note_own();
-        let mut headers = page::headers(self.walk);
+        self.record.operation("own");
+        let asset = self.context.snapshot().site.asset(name).ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
+        self.record.own();
+        let mut headers = page::headers(self.exchange);
         headers.push((header::CACHE_CONTROL, HeaderValue::from_static(KEPT)));
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)));
         self.write(StatusCode::OK, headers, asset.body.into()).await
@@ -247,9 +255,9 @@ impl Step<'_> {
 
     /// What the command line needs to log in: nothing that a login page would not tell.
     async fn configuration(&mut self) -> Outcome {
-        self.walk.note_operation("own");
-        self.walk.note_own();
-        let snapshot = self.walk.snapshot.clone();
+        self.record.operation("own");
+        self.record.own();
+        let snapshot = self.context.snapshot().clone();
         let login = snapshot.identifier.login().and_then(|login| login.configuration(&self.origin)).map(|cli| {
             json!({
                 "issuer": cli.issuer_url,
@@ -260,14 +268,15 @@ impl Step<'_> {
         });
         // RFC 9728 section 2: whose configuration it is.
         let document = json!({ "organization": snapshot.organization, "resource": self.origin, "login": login });
-        answer::own(self.session, self.walk, document).await.map_err(|_| body::client_closed())
+        answer::own(self.exchange, document).await.map_err(|_| body::client_closed())
     }
 
     /// The login, if there is one and browsers may use it here.
     fn offered<'l>(&mut self, login: Option<&'l Login>) -> Result<&'l Login, Refusal> {
         let login = login.ok_or_else(|| Refusal::new(Reason::LoginNotOffered))?;
         if !page::is_private(&self.origin) {
-            self.walk.advice = Some("Open this page with https:// in front: a login is never sent in the clear.");
+            self.exchange.state.advice =
+                Some("Open this page with https:// in front: a login is never sent in the clear.");
             return Err(Refusal::new(Reason::LoginInTheClear));
         }
         Ok(login)
@@ -275,9 +284,9 @@ impl Step<'_> {
 
     /// A login that failed, with what the person may do about it.
     fn failed(&mut self, reason: Reason) -> Refusal {
-        self.walk.shared().metrics.login(reason);
+        self.context.shared().metrics.login(reason);
         let refusal = Refusal::new(reason);
-        self.walk.advice = Some(match (reason, refusal.class) {
+        self.exchange.state.advice = Some(match (reason, refusal.class) {
             (Reason::LoginBusy, _) => {
                 "Many people log in now. Reload this page in a moment: this login can still be finished."
             }
@@ -297,19 +306,19 @@ impl Step<'_> {
 
     /// Sends the browser elsewhere because this call was permitted.
     async fn leave_for(&mut self, location: &str, operation: &str) -> Outcome {
-        self.walk.note_operation(operation);
-        self.walk.note_own();
+        self.record.operation(operation);
+        self.record.own();
         self.redirect(location).await
     }
 
     /// Sends the browser elsewhere instead of refusing it; the record says why.
     async fn turn_away(&mut self, rejection: &Rejection, location: &str) -> Outcome {
-        self.walk.refusal = Some(Refusal::from(rejection));
+        self.record.refused(Refusal::from(rejection));
         self.redirect(location).await
     }
 
     async fn redirect(&mut self, location: &str) -> Outcome {
-        let mut headers = page::headers(self.walk);
+        let mut headers = page::headers(self.exchange);
         let location = HeaderValue::from_str(location).map_err(|_| Refusal::new(Reason::InternalDefect))?;
         headers.push((header::LOCATION, location));
         self.write(StatusCode::SEE_OTHER, headers, bytes::Bytes::new()).await
@@ -321,7 +330,7 @@ impl Step<'_> {
         headers: Vec<(http::HeaderName, HeaderValue)>,
         body: bytes::Bytes,
     ) -> Outcome {
-        let written = answer::page(self.session, self.walk, status, headers, body).await;
+        let written = answer::page(self.exchange, status, headers, body).await;
         written.map_err(|_| body::client_closed())
     }
 }
@@ -355,7 +364,7 @@ mod tests {
     use super::*;
     use crate::apps::AppPath;
 
-    /// Scenario: a person opens a page before logging in. Guarantees: the login leads back to the very same page.
+    /// Scenario: somebody opens a page before logging in. Guarantees: the login leads back to the very same page.
     #[test]
     fn pages_have_an_address_to_return_to() {
         let some = |text: &str| Some(text.to_owned());

@@ -157,17 +157,20 @@ async fn send(
         is_sealed: false,
         deadline: manner.deadline,
     };
-    let mut upstream_status = None;
     let mut body = Replayable::new(Pieces::new(body).unless(caller_gone));
-    match deliver(&errand, lease, &mut body, &mut upstream_status).await {
+    match deliver(&errand, lease, &mut body).await {
         Ok(mut delivered) => {
+            let upstream_status = Some(delivered.said.status().as_u16());
             let fate = match success::settle(manner, &mut delivered.said) {
                 Some(said) => PartResult::Taken(said),
                 None => judge(&delivered.said),
             };
             PartOutcome { fate, upstream_status, delivered: Some(delivered) }
         }
-        Err(refusal) => PartOutcome { fate: PartResult::Again(refusal), upstream_status, delivered: None },
+        Err(failed) => {
+            let (fate, upstream_status) = (PartResult::Again(failed.refusal), failed.upstream_status);
+            PartOutcome { fate, upstream_status, delivered: None }
+        }
     }
 }
 

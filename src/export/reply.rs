@@ -5,13 +5,12 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use pingora_proxy::Session;
 
 use super::dropped;
 use super::part::WireFormat;
 use crate::accept::Protocol;
 use crate::call::answer::{self, Outcome};
-use crate::call::context::Walk;
+use crate::call::exchange::Exchange;
 use crate::forward::{Answer, GrpcAnswer, retry_after_told};
 use crate::media_type;
 use crate::otlp::{self, Encoding};
@@ -25,40 +24,39 @@ const EXPORT_TAKES: [HeaderName; 4] = [
 ];
 
 /// Passes on the answer to an export.
-pub async fn export(session: &mut Session, walk: &mut Walk, said: &Answer) -> Outcome {
-    walk.status = Some(said.status.as_u16());
+pub async fn export(exchange: &mut Exchange<'_>, said: &Answer) -> Outcome {
+    exchange.state.status = Some(said.status.as_u16());
     let mut headers = Vec::with_capacity(EXPORT_TAKES.len() + 2);
     for name in EXPORT_TAKES {
         headers.extend(said.headers.get(&name).map(|value| (name, value.clone())));
     }
     headers.extend(retry_after_told(&said.headers).map(|value| (header::RETRY_AFTER, value)));
-    answer::write(session, walk, said.status, headers, said.body.clone()).await
+    answer::write(exchange, said.status, headers, said.body.clone()).await
 }
 
 /// Answers an export of several parts, or one that we have something to say on. `message`: an
 /// `Export*ServiceResponse`; `dropped`: what backends say that they dropped, for gRPC's trailers.
 pub async fn exported(
-    session: &mut Session,
-    walk: &mut Walk,
+    exchange: &mut Exchange<'_>,
     manner: WireFormat,
     message: Vec<u8>,
     dropped: HeaderMap,
 ) -> Outcome {
-    walk.status = Some(200);
+    exchange.state.status = Some(200);
     if manner.protocol == Protocol::Grpc {
-        walk.grpc_status = Some(0);
+        exchange.state.grpc_status = Some(0);
         let head = (StatusCode::OK, Some(HeaderValue::from_static(media_type::GRPC)));
         let body: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
         let mut trailers = dropped;
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        return answer::grpc(session, walk, head, body, trailers).await;
+        return answer::grpc(exchange, head, body, trailers).await;
     }
     let content_type = match manner.encoding {
         Encoding::Protobuf => media_type::PROTOBUF,
         Encoding::Json => media_type::JSON,
     };
     let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-    answer::write(session, walk, StatusCode::OK, headers, message.into()).await
+    answer::write(exchange, StatusCode::OK, headers, message.into()).await
 }
 
 /// What of a gRPC answer is passed on, in head or trailers.
@@ -69,8 +67,8 @@ const GRPC_TAKES: [HeaderName; 3] = [
 ];
 
 /// Passes on a gRPC answer.
-pub async fn grpc(session: &mut Session, walk: &mut Walk, said: GrpcAnswer) -> Outcome {
-    walk.status = Some(said.status.as_u16());
+pub async fn grpc(exchange: &mut Exchange<'_>, said: GrpcAnswer) -> Outcome {
+    exchange.state.status = Some(said.status.as_u16());
     let dropped = dropped::told(&said);
     let kept = |from: &HeaderMap| {
         let kept = GRPC_TAKES.into_iter().filter_map(|name| Some((name.clone(), from.get(&name)?.clone())));
@@ -81,7 +79,7 @@ pub async fn grpc(session: &mut Session, walk: &mut Walk, said: GrpcAnswer) -> O
         let content_type = content_type.map(|value| (header::CONTENT_TYPE, value));
         let kept = kept(&said.headers);
         let kept = kept.iter().map(|(name, value)| (name.clone(), value.clone()));
-        return answer::trailers_only(session, walk, said.status, content_type.into_iter().chain(kept)).await;
+        return answer::trailers_only(exchange, said.status, content_type.into_iter().chain(kept)).await;
     };
-    answer::grpc(session, walk, (said.status, content_type), said.body, kept(&trailers)).await
+    answer::grpc(exchange, (said.status, content_type), said.body, kept(&trailers)).await
 }

@@ -7,18 +7,20 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use pingora_proxy::Session;
 use std::borrow::Cow;
 use tokio::sync::watch;
 
 use super::rewritten::{leaving, pack, within_attributes};
 use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::streamed;
-use crate::accept::{self, Arrival, Call, Caller, Fault, LegacyRequest, Shown};
+use crate::accept::{self, Call, Caller, Fault, LegacyRequest, Shown};
 use crate::apps::{Mark, NodeId};
-use crate::authorize::{Denial, Policy, Reach};
+use crate::audit::Items;
+use crate::authorize::{Denial, Permit, Policy, Reach};
 use crate::call::body::{coding, message};
-use crate::call::context::Walk;
+use crate::call::context::RequestContext;
+use crate::call::exchange::Exchange;
+use crate::call::outcome::Outcome;
 use crate::call::{body, throttle};
 use crate::forward::retry_after;
 use crate::forward::{self, GrpcAnswer, Pieces, Replayable, grpc_code};
@@ -26,11 +28,12 @@ use crate::identify::Identity;
 use crate::lightstep::{self, Format, Particulars, Report, Service, Token};
 use crate::limits::Reservation;
 use crate::media_type;
+use crate::memory::coalesce::Unanswered;
 use crate::memory::live::StatsUpdate;
 use crate::otlp;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
-use crate::route;
+use crate::route::Route;
 use crate::state::work::{SMALL_BYTES, Work};
 use crate::transform::{self, Coding};
 
@@ -46,17 +49,16 @@ pub struct Opened {
 
 /// Reads the body of a report.
 pub async fn open(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
     ask: &LegacyRequest,
     mut work: Work,
 ) -> Result<Opened, Refusal> {
-    let coding = coding(&session.req_header().headers, ask.protocol)?;
-    let headers = forward::taken(ask.protocol, &ask.media_type, &session.req_header().headers);
-    let mut held = walk.account().open();
-    let body = body::read_whole(session, walk, arrival, ask.protocol, &mut held).await?;
-    let limit_bytes = walk.snapshot.limits.decompressed_body_bytes;
+    let coding = coding(exchange.headers(), ask.protocol)?;
+    let headers = forward::taken(ask.protocol, &ask.media_type, exchange.headers());
+    let mut held = context.account().open();
+    let body = body::read_whole(exchange, ask.protocol, &mut held).await?;
+    let limit_bytes = context.snapshot().limits.decompressed_body_bytes;
     let message = message(body, ask.protocol, coding, limit_bytes, &mut work, &mut held).await?;
     let bytes = message.len() as u64;
     held.grow(ask.format.working_bytes(bytes))?;
@@ -65,9 +67,9 @@ pub async fn open(
         .run(is_large, || Report::read(ask.format, message))
         .await?
         .map_err(|fault| Refusal::new(Reason::BodyMalformed).because(fault.to_string()))?;
-    within_attributes(report.most_attributes(), &walk.snapshot.limits)?;
+    within_attributes(report.most_attributes(), &context.snapshot().limits)?;
     if let Some(id) = report.request_id() {
-        walk.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
+        exchange.state.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
     }
     Ok(Opened { report, bytes, coding, headers, held })
 }
@@ -83,7 +85,7 @@ impl Opened {
     }
 }
 
-/// A permitted report.
+/// A report whose sender may write somewhere.
 pub struct Asked<'a> {
     pub call: &'a Call,
     pub ask: &'a LegacyRequest,
@@ -91,27 +93,24 @@ pub struct Asked<'a> {
     pub reach: &'a Reach,
 }
 
-/// Sends the report on, and answers. `opened`: its body, if that was read already; `shown`: what its sender was
-/// identified by.
-pub async fn report(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+/// The body of a report whose sender is known. `opened`: if it was read already; `shown`: what its sender was identified
+/// by.
+pub async fn read(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
     asked: &Asked<'_>,
     opened: Option<Opened>,
     shown: Shown,
-) -> Result<(), Refusal> {
-    let Asked { call, ask, identity, reach } = *asked;
-    let deadline = deadline(ask.patience);
-    throttle::look(walk, reach).await?;
+) -> Result<Opened, Refusal> {
+    throttle::look(context, asked.reach).await?;
     let opened = match opened {
         Some(mut opened) => {
-            opened.held.hand_over(walk.account())?;
+            opened.held.hand_over(context.account())?;
             opened
         }
         None => {
-            let work = Work::of(walk.shared(), identity.facts());
-            open(session, walk, arrival, ask, work).await?
+            let work = Work::of(context.shared(), asked.identity.facts());
+            open(exchange, context, asked.ask, work).await?
         }
     };
     match opened.report.token() {
@@ -119,27 +118,57 @@ pub async fn report(
         Token::One(token) => shown.agrees_with(token)?,
         Token::Conflict => return Err(Fault::CredentialConflict.into()),
     }
+    context.shared().metrics.forged(opened.report.forged());
+    Ok(opened)
+}
+
+impl Opened {
+    /// Where it goes.
+    pub fn permit(&self, policy: &Policy, reach: &Reach) -> Result<(NodeId, Permit), Denial> {
+        let node = place(policy, reach, self.report.service())?;
+        Ok((node, policy.permit(reach, node)?))
+    }
+}
+
+/// Where a permitted report goes, and what opens the way.
+pub struct Way<'a> {
+    pub node: NodeId,
+    pub permit: &'a Permit,
+    pub route: &'a Route,
+}
+
+/// Sends the report on, and answers.
+pub async fn send(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    asked: &Asked<'_>,
+    opened: Opened,
+    way: Way<'_>,
+) -> Outcome {
+    match sent(exchange, context, asked, opened, way).await {
+        Ok(outcome) => outcome,
+        Err(failed) => Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status),
+    }
+}
+
+async fn sent(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    asked: &Asked<'_>,
+    opened: Opened,
+    Way { node, permit, route }: Way<'_>,
+) -> Result<Outcome, Unanswered> {
+    let Asked { ask, identity, .. } = *asked;
+    let deadline = deadline(ask.patience);
     let Opened { report, bytes, coding, mut headers, mut held } = opened;
-    let snapshot = walk.snapshot.clone();
-    let shared = walk.shared().clone();
-    shared.metrics.forged(report.forged());
-    let placed = place(&snapshot.policy, reach, report.service());
-    let permitted = placed.and_then(|node| Ok((node, snapshot.policy.permit(reach, node)?)));
-    let (node, permit) = permitted.map_err(|denial| {
-        walk.note_items(0, report.items());
-        walk.note_denial(&denial);
-        Refusal::from(&denial)
-    })?;
-    walk.note_permit(&permit);
-    throttle::take_one(walk, node, permit.bindings(), report.items(), bytes).await?;
+    let (snapshot, shared) = (context.snapshot(), context.shared());
+    throttle::take_one(context, node, permit.bindings(), report.items(), bytes).await?;
     let service = match report.service() {
         Service::Name(name) => Some((Box::from(name), report.items())),
         _ => None,
     };
     let defect = || Refusal::new(Reason::InternalDefect);
-    let route = route::route(&permit, call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
-    walk.note_route(&route);
-    let lease = snapshot.vault.lend(&permit, &route)?;
+    let lease = snapshot.vault.lend(permit, route)?;
     let backend =
         snapshot.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
     let sender = transform::sender_attributes(permit.app(), identity.facts());
@@ -156,13 +185,12 @@ pub async fn report(
     };
     // A format without a place for a whole report's stamp may grow much.
     let is_large = most > SMALL_BYTES as u64;
-    let body = Work::of(&shared, identity.facts()).run(is_large, write).await??;
-    let account = walk.account().clone();
+    let body = Work::of(shared, identity.facts()).run(is_large, write).await??;
     let errand = UpstreamRequest {
-        snapshot: &snapshot,
-        shared: &shared,
-        account: &account,
-        route: &route,
+        snapshot,
+        shared,
+        account: context.account(),
+        route,
         backend: &backend,
         protocol: ask.protocol,
         headers: &headers,
@@ -172,16 +200,15 @@ pub async fn report(
     // The token is in the body: another one would need another body, and the client comes again.
     let (tell, gone) = watch::channel(false);
     let mut body = Replayable::new(Pieces::new(body).unless(gone));
-    let delivering = deliver(&errand, lease, &mut body, &mut walk.upstream_status);
-    let delivered = body::telling(session, delivering, &tell).await?;
+    let delivering = deliver(&errand, lease, &mut body);
+    let delivered = body::telling(exchange, delivering, &tell).await?;
     drop(body);
-    let pass_commands = snapshot.ingest_settings.pass_commands;
-    let settled = settle(session, walk, ask.format, report.items(), delivered, pass_commands).await;
-    if walk.accepted_items() > 0 {
+    let outcome = settle(exchange, context, ask.format, report.items(), delivered).await;
+    if outcome.items.is_some_and(|items| items.accepted > 0) {
         let beat = StatsUpdate { services: service.as_slice(), items: report.items(), bytes };
         shared.live.accepted(permit.app(), identity.facts(), &beat, shared.clock.now());
     }
-    settled
+    Ok(outcome)
 }
 
 /// The app that a report goes to: the one that all its services belong to. A report is not taken apart.
@@ -206,14 +233,15 @@ fn place(policy: &Policy, reach: &Reach, service: Service<'_>) -> Result<NodeId,
 
 /// Gives the client the backend's answer, as far as its format allows and without commands.
 async fn settle(
-    session: &mut Session,
-    walk: &mut Walk,
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
     format: Format,
     items: u64,
     delivered: Delivered,
-    pass_commands: bool,
-) -> Result<(), Refusal> {
+) -> Outcome {
+    let pass_commands = context.snapshot().ingest_settings.pass_commands;
     let Delivered { said, held } = delivered;
+    let upstream_status = Some(said.status().as_u16());
     let said = match said {
         Said::Http(mut answer) => {
             match answer.status.as_u16() {
@@ -226,7 +254,7 @@ async fn settle(
                     let clean = lightstep::sanitize(format, &answer.body, pass_commands).ok().filter(|_| !coded);
                     answer.body = clean.map_or_else(
                         || {
-                            let (kind, body) = success(walk, format);
+                            let (kind, body) = success(exchange, format);
                             answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
                             body.into()
                         },
@@ -234,7 +262,12 @@ async fn settle(
                     );
                 }
                 // Its words are not made for this client: some would send the same for ever.
-                status => return Err(refused(walk, status, &answer.headers, items)),
+                status => {
+                    let refusal = refused(status, &answer.headers);
+                    let is_final = refusal.reason == Reason::UpstreamRefused;
+                    let items = is_final.then_some(Items { accepted: 0, rejected: items });
+                    return Outcome { items, ..Outcome::of(Err(refusal)).with_status(upstream_status) };
+                }
             }
             Said::Http(answer)
         }
@@ -242,7 +275,7 @@ async fn settle(
             if answer.status.is_success() && grpc_code(&answer) == Some(0) {
                 answer.status = StatusCode::OK;
                 answer.body = clean_grpc(&answer, format, pass_commands)
-                    .unwrap_or_else(|| otlp::frame(false, vec![success(walk, format).1.into()]).concat().into());
+                    .unwrap_or_else(|| otlp::frame(false, vec![success(exchange, format).1.into()]).concat().into());
                 answer.trailers.get_or_insert_with(|| answer.headers.clone());
                 answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::GRPC));
             }
@@ -253,22 +286,23 @@ async fn settle(
         Said::Http(_) => true,
         Said::Grpc(answer) => grpc_code(answer) == Some(0),
     };
-    if is_taken {
-        walk.note_items(items, 0);
-    }
-    streamed::pass_on(session, walk, Delivered { said, held }).await
+    let items = is_taken.then_some(Items { accepted: items, rejected: 0 });
+    let answered = streamed::pass_on(exchange, Delivered { said, held }).await;
+    Outcome { items, ..Outcome::of(answered).with_status(upstream_status) }
 }
 
 /// What the client is told where the backend took a report and said so in words that are not its format's.
-fn success(walk: &Walk, format: Format) -> (&'static str, Vec<u8>) {
-    let particulars =
-        Particulars { now: Some(walk.shared().clock.now()), firehose_request: walk.firehose_request.as_deref() };
+fn success(exchange: &Exchange<'_>, format: Format) -> (&'static str, Vec<u8>) {
+    let particulars = Particulars {
+        now: Some(exchange.shared().clock.now()),
+        firehose_request: exchange.state.firehose_request.as_deref(),
+    };
     lightstep::success(format, &particulars)
 }
 
 /// What the client is told instead of the backend's words. What the backend says of our own way of asking, a wrong
-/// path for instance, is not counted as the client's fault.
-fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Refusal {
+/// path for instance, is not laid at the client's door.
+fn refused(status: u16, headers: &HeaderMap) -> Refusal {
     let class = match status {
         429 => return Refusal::wait(Reason::UpstreamThrottled, retry_after(headers)),
         504 => return Refusal::new(Reason::UpstreamTimeout),
@@ -279,7 +313,6 @@ fn refused(walk: &mut Walk, status: u16, headers: &HeaderMap, items: u64) -> Ref
         400..=499 => Class::RefusedUpstream,
         _ => return Refusal::new(Reason::UpstreamAnswerUnusable),
     };
-    walk.note_items(0, items);
     Refusal::classed(Reason::UpstreamRefused, class)
 }
 

@@ -7,7 +7,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use pingora_proxy::Session;
 use tokio::sync::watch;
 
 use super::dropped;
@@ -16,11 +15,13 @@ use super::part_keys::PartKeys;
 use super::send::{Said, deadline};
 use super::tally::Tally;
 use super::{reply, streamed};
-use crate::accept::{Arrival, Call, Fault, IngestRequest, Protocol};
+use crate::accept::{Call, Fault, IngestRequest, Protocol};
 use crate::audit::Items;
-use crate::authorize::Reach;
+use crate::authorize::{Denial, Reach};
 use crate::call::body::{GRPC_ENCODING, coding, message};
-use crate::call::context::Walk;
+use crate::call::context::RequestContext;
+use crate::call::exchange::Exchange;
+use crate::call::outcome::{Outcome, PartEnd};
 use crate::call::{body, throttle};
 use crate::clock::UnixMillis;
 use crate::forward;
@@ -30,10 +31,11 @@ use crate::otlp::{self, Encoding, Export, PartialSuccess};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route;
+use crate::state::Snapshot;
 use crate::state::work::{SMALL_BYTES, SMALL_GROUPS, Work};
 use crate::transform::{self, Coding, Compression, Part, Split};
 
-/// A permitted export before its body has come.
+/// An export whose sender may write somewhere, before its body has come.
 pub struct Asked<'a> {
     pub call: &'a Call,
     pub ask: &'a IngestRequest,
@@ -41,35 +43,51 @@ pub struct Asked<'a> {
     pub reach: &'a Reach,
 }
 
-/// Reads the export, sends its parts, and answers.
-pub async fn export(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
-    asked: &Asked<'_>,
-) -> Result<(), Refusal> {
-    let snapshot = walk.snapshot.clone();
-    let shared = walk.shared().clone();
-    let manner = WireFormat {
+/// An export that was read and taken apart: nothing of it has left.
+pub struct TakenApart {
+    format: WireFormat,
+    export: Export,
+    pub split: Split,
+    tally: Tally,
+    /// Decompressed.
+    bytes: u64,
+    is_large: bool,
+    headers: HeaderMap,
+    coding: Coding,
+    held: Reservation,
+    work: Work,
+}
+
+/// What was read.
+pub enum Read {
+    /// Nothing that an app, a permit or a backend is needed for.
+    Empty(WireFormat),
+    TakenApart(Box<TakenApart>),
+}
+
+/// Reads an export, and takes it apart by whose its resources are.
+pub async fn read(exchange: &mut Exchange<'_>, context: &RequestContext, asked: &Asked<'_>) -> Result<Read, Refusal> {
+    let snapshot = context.snapshot();
+    let format = WireFormat {
         signal: asked.ask.signal,
         protocol: asked.ask.protocol,
         encoding: asked.ask.encoding,
         deadline: deadline(asked.ask.patience),
     };
-    throttle::look(walk, asked.reach).await?;
-    let coding = coding(&session.req_header().headers, manner.protocol)?;
-    let headers = forward::taken(manner.protocol, asked.ask.media_type(), &session.req_header().headers);
-    let mut held = walk.account().open();
-    let body = body::read_whole(session, walk, arrival, manner.protocol, &mut held).await?;
-    let mut work = Work::of(&shared, asked.identity.facts());
+    throttle::look(context, asked.reach).await?;
+    let coding = coding(exchange.headers(), format.protocol)?;
+    let headers = forward::taken(format.protocol, asked.ask.media_type(), exchange.headers());
+    let mut held = context.account().open();
+    let body = body::read_whole(exchange, format.protocol, &mut held).await?;
+    let mut work = Work::of(context.shared(), asked.identity.facts());
     let limit_bytes = snapshot.limits.decompressed_body_bytes;
-    let message = message(body, manner.protocol, coding, limit_bytes, &mut work, &mut held).await?;
+    let message = message(body, format.protocol, coding, limit_bytes, &mut work, &mut held).await?;
     let bytes = message.len() as u64;
     // An empty body says as much as an empty object does.
-    let is_blank = message.is_empty() && manner.encoding == Encoding::Json;
+    let is_blank = message.is_empty() && format.encoding == Encoding::Json;
     let message = if is_blank { Bytes::from_static(b"{}") } else { message };
     let is_large = message.len() > SMALL_BYTES;
-    let read = || Export::read(manner.signal, manner.encoding, message, snapshot.policy.wanted());
+    let read = || Export::read(format.signal, format.encoding, message, snapshot.policy.wanted());
     let export = work
         .run(is_large, read)
         .await?
@@ -77,8 +95,7 @@ pub async fn export(
     held.grow(export.working_bytes())?;
     within_attributes(export.most_attributes(), &snapshot.limits)?;
     if export.is_empty() {
-        work.pause();
-        return empty(session, walk, manner).await;
+        return Ok(Read::Empty(format));
     }
     let is_large = is_large || export.groups().len() > SMALL_GROUPS;
     let take_apart = || {
@@ -88,35 +105,58 @@ pub async fn export(
     };
     let (split, tally) = work.run(is_large, take_apart).await?;
     work.pause();
-    shared.metrics.forged(export.forged());
-    walk.note_split(&split);
-    if let (true, Some(denial)) = (split.parts.is_empty(), &split.rejected.denial) {
-        walk.note_denial(denial);
-        return Err(Refusal::from(denial));
+    context.shared().metrics.forged(export.forged());
+    let apart = TakenApart { format, export, split, tally, bytes, is_large, headers, coding, held, work };
+    Ok(Read::TakenApart(Box::new(apart)))
+}
+
+impl TakenApart {
+    /// Why none of it may go anywhere.
+    pub fn denial(&self) -> Option<&Denial> {
+        self.split.rejected.denial.as_ref().filter(|_| self.split.parts.is_empty())
     }
-    throttle::take(walk, &export, bytes, &split).await.inspect_err(|_| tally.failed(&shared, &split))?;
-    let leaving = leaving(snapshot.ingest_settings.compression, coding);
-    let facts = asked.identity.facts();
-    let mut keys = PartKeys::new(&shared, facts, manner.signal, &export, split.parts.len(), is_large);
-    let wrap_all = || {
-        let mut parcels = Vec::with_capacity(split.parts.len());
-        for (place, part) in split.parts.iter().enumerate() {
-            parcels.push(wrap(walk, asked, manner, leaving, &headers, &export, (place, part), &mut keys, &mut held));
+
+    /// Sends the parts, and answers.
+    pub async fn send(self, exchange: &mut Exchange<'_>, context: &RequestContext, asked: &Asked<'_>) -> Outcome {
+        match self.sent(exchange, context, asked).await {
+            Ok(outcome) => outcome,
+            Err(refusal) => Outcome::from(refusal),
         }
-        for (parcel, key) in parcels.iter_mut().zip(keys.known()) {
-            parcel.iter_mut().for_each(|parcel| parcel.key = *key);
-        }
-        parcels
-    };
-    let parcels = work.run(is_large, wrap_all).await?;
-    work.pause();
-    drop(export);
-    let parallel = snapshot.ingest_settings.parallel_parts;
-    let (tell, gone) = watch::channel(false);
-    let sending = send_all(&snapshot, &shared, walk.account(), manner, parcels, parallel, &gone);
-    let outcomes = body::telling(session, sending, &tell).await;
-    tally.settle(&shared, &split, &outcomes, facts);
-    finish(session, walk, manner, split, outcomes, &keys).await
+    }
+
+    async fn sent(
+        self,
+        exchange: &mut Exchange<'_>,
+        context: &RequestContext,
+        asked: &Asked<'_>,
+    ) -> Result<Outcome, Refusal> {
+        let TakenApart { format, export, split, tally, bytes, is_large, headers, coding, mut held, mut work } = self;
+        let (snapshot, shared) = (context.snapshot(), context.shared());
+        throttle::take(context, &export, bytes, &split).await.inspect_err(|_| tally.failed(shared, &split))?;
+        let leaving = leaving(snapshot.ingest_settings.compression, coding);
+        let facts = asked.identity.facts();
+        let mut keys = PartKeys::new(shared, facts, format.signal, &export, split.parts.len(), is_large);
+        let wrap_all = || {
+            let mut parcels = Vec::with_capacity(split.parts.len());
+            for (place, part) in split.parts.iter().enumerate() {
+                let part = (place, part);
+                parcels.push(wrap(snapshot, asked, format, leaving, &headers, &export, part, &mut keys, &mut held));
+            }
+            for (parcel, key) in parcels.iter_mut().zip(keys.known()) {
+                parcel.iter_mut().for_each(|parcel| parcel.key = *key);
+            }
+            parcels
+        };
+        let parcels = work.run(is_large, wrap_all).await?;
+        work.pause();
+        drop(export);
+        let parallel = snapshot.ingest_settings.parallel_parts;
+        let (tell, gone) = watch::channel(false);
+        let sending = send_all(snapshot, shared, context.account(), format, parcels, parallel, &gone);
+        let outcomes = body::telling(exchange, sending, &tell).await;
+        tally.settle(shared, &split, &outcomes, facts);
+        Ok(finish(exchange, context, format, split, outcomes, &keys).await)
+    }
 }
 
 /// Refuses resources with more attributes than a resource may have.
@@ -128,13 +168,13 @@ pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::AttributesTooMany).because(detail))
 }
 
-/// Answers an export that carries nothing: there is nothing that an app, a permit or a backend is needed for.
-async fn empty(session: &mut Session, walk: &mut Walk, manner: WireFormat) -> Result<(), Refusal> {
-    walk.note_own();
-    walk.note_items(0, 0);
-    walk.note_detail(Some("the export is empty".to_owned()));
-    let body = otlp::write_answer(manner.signal, manner.encoding, None);
-    reply::exported(session, walk, manner, body, HeaderMap::new()).await.map_err(|_| body::client_closed())
+/// Answers an export that carries nothing.
+pub async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Outcome {
+    let body = otlp::write_answer(format.signal, format.encoding, None);
+    let written = reply::exported(exchange, format, body, HeaderMap::new()).await;
+    let items = Some(Items { accepted: 0, rejected: 0 });
+    let detail = Some("the export is empty".to_owned());
+    Outcome { items, detail, ..Outcome::of(written.map_err(|_| body::client_closed())) }
 }
 
 pub fn leaving(configured: Compression, came: Coding) -> Coding {
@@ -151,7 +191,7 @@ pub fn leaving(configured: Compression, came: Coding) -> Coding {
 /// Makes a part ready to go.
 #[allow(clippy::too_many_arguments, reason = "everything that a part takes with it")]
 fn wrap(
-    walk: &Walk,
+    snapshot: &Snapshot,
     asked: &Asked<'_>,
     manner: WireFormat,
     leaving: Coding,
@@ -161,7 +201,6 @@ fn wrap(
     keys: &mut PartKeys<'_>,
     held: &mut Reservation,
 ) -> Result<OutgoingPart, Refusal> {
-    let snapshot = &walk.snapshot;
     let defect = || Refusal::new(Reason::InternalDefect);
     let permit = part.permits().next().ok_or_else(defect)?;
     let route = route::route(permit, asked.call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
@@ -215,16 +254,17 @@ pub fn pack(
 
 /// Merges what became of the parts into one answer.
 async fn finish(
-    session: &mut Session,
-    walk: &mut Walk,
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
     manner: WireFormat,
     split: Split,
     mut outcomes: Vec<PartOutcome>,
     keys: &PartKeys<'_>,
-) -> Result<(), Refusal> {
+) -> Outcome {
     let mut merged = PartialSuccess { rejected: split.rejected.items, message: String::new() };
     merged.message.extend(split.rejected.message());
-    walk.note_detail(split.rejected.message());
+    let mut ends = Vec::with_capacity(outcomes.len());
+    let mut upstream_status = None;
     let mut again: Option<Refusal> = None;
     let mut final_refusal: Option<Refusal> = None;
     let mut accepted = 0;
@@ -260,9 +300,13 @@ async fn finish(
             }
         };
         merged.rejected += rejected;
-        walk.note_part(place, Items { accepted: taken, rejected }, reason, outcome.upstream_status);
+        upstream_status = outcome.upstream_status.or(upstream_status);
+        let items = Items { accepted: taken, rejected };
+        ends.push(PartEnd { place, items, reason, upstream_status: outcome.upstream_status });
     }
-    walk.note_items(accepted, merged.rejected);
+    let items = Some(Items { accepted, rejected: merged.rejected });
+    let detail = split.rejected.message();
+    let end = |answered| Outcome { answered, upstream_status, items, parts: ends, detail };
     // One part and nothing of ours to say: the backend's own answer.
     if let [only] = outcomes.as_mut_slice()
         && (split.rejected.groups == 0 || !matches!(only.fate, PartResult::Taken(_)))
@@ -271,21 +315,21 @@ async fn finish(
         if let PartResult::Again(refusal) = &only.fate
             && refusal.reason == Reason::UpstreamAnswerUnusable
         {
-            return Err(refusal.clone());
+            return end(Err(refusal.clone()));
         }
         let is_taken = matches!(only.fate, PartResult::Taken(_));
-        let passed = streamed::pass_on(session, walk, delivered).await;
+        let passed = streamed::pass_on(exchange, delivered).await;
         if is_taken && passed.is_ok() {
             keys.forget();
         }
-        return passed;
+        return end(passed);
     }
     if let Some(refusal) = again {
-        remember(walk, &outcomes, keys);
-        return Err(refusal);
+        remember(context, &outcomes, keys);
+        return end(Err(refusal));
     }
     if !has_taken {
-        return Err(final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused)));
+        return end(Err(final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused))));
     }
     let mut dropped = HeaderMap::new();
     for delivered in outcomes.iter().filter_map(|outcome| outcome.delivered.as_ref()) {
@@ -295,13 +339,13 @@ async fn finish(
     }
     let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
     let body = otlp::write_answer(manner.signal, manner.encoding, said);
-    if reply::exported(session, walk, manner, body, dropped).await.is_err() {
-        // The exporter has not heard of the success: it will come again.
-        remember(walk, &outcomes, keys);
-        return Err(Refusal::new(Reason::ClientClosed));
+    if reply::exported(exchange, manner, body, dropped).await.is_err() {
+        // Nobody has heard of the success: the exporter will come again.
+        remember(context, &outcomes, keys);
+        return end(Err(Refusal::new(Reason::ClientClosed)));
     }
     keys.forget();
-    Ok(())
+    end(Ok(()))
 }
 
 /// Which of several reasons to try again is told: one that says when, before one that does not.
@@ -324,9 +368,9 @@ fn add_words(to: &mut String, words: &str) {
 }
 
 /// Keeps in mind what was taken, so that a retry sends only what is missing.
-fn remember(walk: &Walk, outcomes: &[PartOutcome], keys: &PartKeys<'_>) {
-    let now = walk.shared().clock.now();
-    let kept = i64::try_from(walk.snapshot.ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
+fn remember(context: &RequestContext, outcomes: &[PartOutcome], keys: &PartKeys<'_>) {
+    let now = context.shared().clock.now();
+    let kept = i64::try_from(context.snapshot().ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
     let taken = outcomes.iter().enumerate().filter_map(|(place, outcome)| match &outcome.fate {
         PartResult::Taken(said) | PartResult::Remembered(said) => Some((place, said)),
         PartResult::Refused(_) | PartResult::Again(_) => None,

@@ -16,6 +16,7 @@ use crate::call::echoes::EchoGuard;
 use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply, grpc_code};
 use crate::limits::{Account, Reservation};
 use crate::media_type::{self, MediaType};
+use crate::memory::coalesce::Unanswered;
 use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Route;
@@ -119,32 +120,33 @@ fn speaks_of_tokens(words: &[u8]) -> bool {
     })
 }
 
-/// Sends the body. `upstream_status` is the last status that came, also if the delivery fails.
+/// Sends the body. A failure tells the last status that came.
 pub async fn deliver<S: Supply>(
     errand: &UpstreamRequest<'_>,
     mut lease: Lease,
     body: &mut Replayable<S>,
-    upstream_status: &mut Option<u16>,
-) -> Result<Delivered, Refusal> {
+) -> Result<Delivered, Unanswered> {
     let mut held = errand.account.open();
     let mut tried_again = false;
+    let mut upstream_status = None;
     let late = || Refusal::new(Reason::DeadlineExceeded);
     loop {
         // A timeout that is over already would let the first step be taken, and with it a small export.
         if errand.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Err(late());
+            return Err(failed(late(), upstream_status));
         }
         let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, status_suffices: true, reservation: &mut held };
         let asking = once(errand, &lease, body, &mut intake);
-        let mut said = match errand.deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, asking).await.map_err(|_| late())??,
-            None => asking.await?,
+        let said = match errand.deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, asking).await.unwrap_or_else(|_| Err(late())),
+            None => asking.await,
         };
-        *upstream_status = Some(said.status().as_u16());
+        let mut said = said.map_err(|refusal| failed(refusal, upstream_status))?;
+        upstream_status = Some(said.status().as_u16());
         if said.is_page() {
             let upstream = errand.route.upstream().name();
             errand.shared.page_answered(upstream, errand.route.project().unwrap_or("none"));
-            return Err(Refusal::new(Reason::UpstreamPage));
+            return Err(failed(Refusal::new(Reason::UpstreamPage), upstream_status));
         }
         if !said.refuses_us(errand.is_sealed) {
             said.without_credentials(errand);
@@ -153,9 +155,14 @@ pub async fn deliver<S: Supply>(
         errand.shared.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
         let next =
             lease.refused(errand.shared.clock.now()).filter(|_| !tried_again && !errand.is_sealed && body.rewind());
-        lease = next.ok_or_else(|| Refusal::new(Reason::CredentialRefusedByUpstream))?;
+        let refused = || failed(Refusal::new(Reason::CredentialRefusedByUpstream), upstream_status);
+        lease = next.ok_or_else(refused)?;
         tried_again = true;
     }
+}
+
+fn failed(refusal: Refusal, upstream_status: Option<u16>) -> Unanswered {
+    Unanswered { refusal, upstream_status }
 }
 
 async fn once<S: Supply>(

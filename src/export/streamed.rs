@@ -5,14 +5,16 @@
 //! whole; what is read whole counts in the budget as it comes; a body that is silent is ended by a timer.
 
 use http::header;
-use pingora_proxy::Session;
 
 use super::part::WireFormat;
 use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::{reply, success};
-use crate::accept::{Arrival, IngestRequest};
+use crate::accept::IngestRequest;
+use crate::audit::Items;
 use crate::call::body::{Flowing, client_closed};
-use crate::call::context::Walk;
+use crate::call::context::RequestContext;
+use crate::call::exchange::Exchange;
+use crate::call::outcome::Outcome;
 use crate::call::pace::BodyPace;
 use crate::forward::{self, Backend, GrpcAnswer, Replayable, grpc_code, is_usable};
 use crate::media_type::MediaType;
@@ -23,24 +25,21 @@ use crate::vault::Lease;
 
 /// Sends an export on as it comes.
 pub async fn export(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
     ask: &IngestRequest,
     route: &Route,
     lease: Lease,
     backend: &Backend,
-) -> Result<(), Refusal> {
-    let snapshot = walk.snapshot.clone();
-    let shared = walk.shared().clone();
+) -> Outcome {
+    let snapshot = context.snapshot();
     let protocol = ask.protocol;
-    let headers = forward::taken(protocol, ask.media_type(), &session.req_header().headers);
+    let headers = forward::taken(protocol, ask.media_type(), exchange.headers());
     let (headers, deadline) = (&headers, deadline(ask.patience));
-    let account = walk.account().clone();
     let errand = UpstreamRequest {
-        snapshot: &snapshot,
-        shared: &shared,
-        account: &account,
+        snapshot,
+        shared: context.shared(),
+        account: context.account(),
         route,
         backend,
         protocol,
@@ -49,22 +48,24 @@ pub async fn export(
         deadline,
     };
     let pace = BodyPace::new(&snapshot.limits, protocol);
-    let mut body = Replayable::new(Flowing::new(session, arrival, pace, &mut walk.bytes_in));
-    let delivered = deliver(&errand, lease, &mut body, &mut walk.upstream_status).await;
+    let mut body = Replayable::new(Flowing::new(exchange, pace));
+    let delivered = deliver(&errand, lease, &mut body).await;
     drop(body);
-    let mut delivered = delivered?;
+    let mut delivered = match delivered {
+        Ok(delivered) => delivered,
+        Err(failed) => return Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status),
+    };
+    let upstream_status = Some(delivered.said.status().as_u16());
     let manner = WireFormat { signal: ask.signal, encoding: ask.encoding, protocol, deadline };
-    if let Some(Some(said)) = success::settle(manner, &mut delivered.said)
-        && said.rejected > 0
-    {
-        // How many were sent, is not known in this lane.
-        walk.note_items(0, said.rejected);
-    }
-    pass_on(session, walk, delivered).await
+    // How many were sent, is not known in this lane.
+    let rejected = success::settle(manner, &mut delivered.said).flatten().map_or(0, |said| said.rejected);
+    let items = (rejected > 0).then_some(Items { accepted: 0, rejected });
+    let answered = pass_on(exchange, delivered).await;
+    Outcome { items, ..Outcome::of(answered).with_status(upstream_status) }
 }
 
 /// Gives the caller the backend's answer to an export.
-pub async fn pass_on(session: &mut Session, walk: &mut Walk, delivered: Delivered) -> Result<(), Refusal> {
+pub async fn pass_on(exchange: &mut Exchange<'_>, delivered: Delivered) -> Result<(), Refusal> {
     let Delivered { said, held } = delivered;
     let outcome = match said {
         Said::Http(answer) => {
@@ -72,14 +73,14 @@ pub async fn pass_on(session: &mut Session, walk: &mut Walk, delivered: Delivere
             if !is_usable(status) || is_of_the_way(status) || answer.headers.contains_key(header::CONTENT_ENCODING) {
                 return Err(Refusal::new(Reason::UpstreamAnswerUnusable));
             }
-            reply::export(session, walk, &answer).await
+            reply::export(exchange, &answer).await
         }
         Said::Grpc(answer) => {
             if let Some(class) = unusable_grpc(&answer) {
                 return Err(Refusal::classed(Reason::UpstreamAnswerUnusable, class));
             }
-            walk.grpc_status = grpc_code(&answer);
-            reply::grpc(session, walk, answer).await
+            exchange.state.grpc_status = grpc_code(&answer);
+            reply::grpc(exchange, answer).await
         }
     };
     drop(held);

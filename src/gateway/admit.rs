@@ -5,139 +5,193 @@
 //! before a permit or, where it must be read to be permitted, a reach, but for reports whose sender is named
 //! nowhere else; a slot in the trail is kept before anything is read or forwarded.
 
-use pingora_proxy::Session;
-
-use crate::accept::{self, Arrival, Call, Caller, Dialect, Fault, Framed, RequestKind};
+use crate::accept::{self, Call, Caller, Dialect, Fault, Framed, RequestKind, TreeRequest};
 use crate::alerts::inlet;
 use crate::apps::Mark;
 use crate::audit::Unwritable;
-use crate::authorize::Reach;
-use crate::call::context::Walk;
+use crate::authorize::{Denial, Permit, Reach};
+use crate::call::context::RequestContext;
+use crate::call::exchange::Exchange;
+use crate::call::outcome::Outcome;
+use crate::call::record::RecordBuilder;
 use crate::call::throttle::Throttle;
 use crate::call::{answer, body};
-use crate::console::csrf;
-use crate::console::{api, site};
-use crate::export::report;
-use crate::export::report::Opened;
-use crate::export::rewritten;
+use crate::console::{api, csrf, site};
+use crate::export::report::{self, Opened, Way};
+use crate::export::rewritten::{self, Read};
 use crate::export::streamed;
 use crate::identify::{Identity, Login, Method};
 use crate::limits::{Spent, Turn};
 use crate::memory::coalesce::Source;
 use crate::memory::live::StatsUpdate;
 use crate::query::proxy::Question;
-use crate::query::subtree;
-use crate::query::{proxy, reply};
+use crate::query::{fan_out, proxy, reply, subtree};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
-use crate::route::{self, Lane};
+use crate::route::{self, Lane, Route};
 use crate::state::work::Work;
+use crate::vault::Lease;
 
-/// Takes one call through the rooms and writes its answer.
-pub async fn admit(session: &mut Session, walk: &mut Walk, arrival: &Arrival) -> Result<(), Refusal> {
+/// Takes one request through the rooms and writes its answer. A refusal is still to be answered.
+pub async fn admit(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    record: &mut RecordBuilder,
+) -> Result<(), Refusal> {
+    let (snapshot, arrival) = (context.snapshot(), context.arrival());
     let connection = &arrival.connection;
     if let Some(broken) = connection.take_broken_head() {
-        walk.note_broken(broken.method, broken.path, broken.dialect);
+        record.broken(broken.method, broken.path);
+        exchange.state.dialect = broken.dialect;
         return Err(broken.fault.into());
     }
-    walk.firehose_request = accept::firehose_request(&session.req_header().headers);
-    let snapshot = walk.snapshot.clone();
-    let assertions = snapshot.identifier.assertion_headers();
-    let (mut caller, call) =
-        accept::read(session.req_header(), connection, &snapshot.profile, assertions, &snapshot.limits).map_err(
-            |head| {
-                let path = session.req_header().uri.path().to_owned();
-                // Over HTTP/2 a method may be as long as the whole head.
-                let method = session.req_header().method.as_str().chars().take(16).collect();
-                walk.note_broken(method, path, head.dialect);
-                if head.fault == Fault::CookieConflict {
-                    // The answer removes the cookie that shuts its owner out.
-                    walk.set_cookies.extend(Login::cleared());
-                }
-                Refusal::from(head.fault)
-            },
-        )?;
+    let (mut caller, call) = read(exchange, context).map_err(|unread| {
+        record.broken(unread.method, unread.path);
+        unread.refusal
+    })?;
     caller.address = arrival.client.ip;
-    walk.note_call(&call);
+    record.call(&call);
+    exchange.state.dialect = call.dialect;
     if call.dialect == Dialect::Page {
-        walk.origin = Some(connection.origin(&call.authority));
+        exchange.state.origin = Some(connection.origin(&call.authority));
     }
     if let Err(spent) = arrival.place {
         return Err(Refusal::from(spent).because("of the calls at once"));
     }
-    let slot = walk.shared().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
+    let slot = context.shared().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
         Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
         Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),
     })?;
-    walk.keep_slot(slot);
+    record.slot(slot);
 
     if let RequestKind::Site(ask) = &call.kind {
-        return site::visit(session, walk, arrival, caller, &call, ask).await;
+        return site::visit(exchange, context, record, caller, &call, ask).await;
     }
     if let RequestKind::Alert(ask) = &call.kind {
         // Another kind of evidence, judged before anything else can mistake it for its own.
-        return inlet::receive(session, walk, arrival, caller, ask).await;
+        record.operation(inlet::OPERATION);
+        let (identity, node) = inlet::identify(snapshot, caller, ask)?;
+        record.identity(identity.facts());
+        record.alert(&ask.app, snapshot.policy.tree().project_of(node).map(|project| &**project));
+        let context = context.proven(identity.facts());
+        let outcome = inlet::receive(exchange, &context, ask, (&identity, node)).await;
+        if outcome.has_parts(Reason::DestinationFailed) {
+            record.destinations(&inlet::destinations(snapshot, node));
+        }
+        return record.outcome(outcome);
     }
-    let (caller, opened, turn) = with_body(session, walk, arrival, caller, &call).await?;
+    let (caller, opened, turn) = with_body(exchange, context, caller, &call).await?;
     // A digest, which only a body that may hold a token is compared with.
     let shown = matches!(call.kind, RequestKind::Legacy(_)).then(|| caller.shown());
     let identity = snapshot.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection))?;
     drop(turn);
-    walk.note_identity(identity.facts());
-    if let Some(proven) = identity.session() {
-        walk.note_visitor(&identity);
-        csrf::check(&session.req_header().headers, &call.method, &connection.origin(&call.authority), proven)?;
-    } else if identity.facts().method == Method::Assertion {
-        let origin = connection.origin(&call.authority);
-        csrf::check_assertion(&session.req_header().headers, &call.method, &origin)?;
-    }
+    record.identity(identity.facts());
+    let context = &context.proven(identity.facts());
+    is_asked_by_us(exchange, context, &call, &identity)?;
     match &call.kind {
-        RequestKind::Tree(ask) => subtree::answer(session, walk, arrival, &call, ask, &identity).await,
+        RequestKind::Tree(ask) => subtree(exchange, context, record, &call, ask, &identity).await,
         RequestKind::Site(_) | RequestKind::Alert(_) | RequestKind::Unknown => Err(Refusal::new(Reason::PathUnknown)),
         RequestKind::Unacceptable(fault) => Err((*fault).into()),
         RequestKind::Own(ask) => {
-            let page = api::page(&snapshot, &identity, ask, walk.now());
+            let page = api::page(snapshot, &identity, ask, context.now());
             let page = page.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
-            walk.note_operation("own");
-            walk.note_own();
-            answer::own(session, walk, page).await.map_err(|_| Refusal::new(Reason::ClientClosed))
+            record.operation("own");
+            record.own();
+            answer::own(exchange, page).await.map_err(|_| Refusal::new(Reason::ClientClosed))
         }
         RequestKind::Ingest(ask) if snapshot.ingest_settings.stamp => {
-            let reach = reach(walk, &identity, &call)?;
-            let culprit = Throttle::identity(walk, identity.facts());
-            culprit.check(walk)?;
+            let reach = reach(context, &identity, &call).map_err(|denial| record.denied(&denial))?;
+            let throttle = Throttle::identity(context, identity.facts());
+            throttle.check(context)?;
             let asked = rewritten::Asked { call: &call, ask, identity: &identity, reach: &reach };
-            let outcome = rewritten::export(session, walk, arrival, &asked).await;
-            culprit.settle(walk, &outcome);
-            if note_meant(walk, &reach, &outcome) {
-                walk.count_failure();
+            let answered = export(exchange, context, record, &asked).await;
+            throttle.settle(context, &answered);
+            if let Some(permit) = meant(context, record, &reach, &answered) {
+                record.permit(&permit);
+                record.count_failure();
             }
-            outcome
+            answered
         }
         RequestKind::Legacy(ask) => {
             let shown = shown.ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
-            let reach = reach(walk, &identity, &call)?;
-            let culprit = Throttle::identity(walk, identity.facts());
-            culprit.check(walk)?;
+            let reach = reach(context, &identity, &call).map_err(|denial| record.denied(&denial))?;
+            let throttle = Throttle::identity(context, identity.facts());
+            throttle.check(context)?;
             let asked = report::Asked { call: &call, ask, identity: &identity, reach: &reach };
-            let outcome = report::report(session, walk, arrival, &asked, opened, shown).await;
-            culprit.settle(walk, &outcome);
-            note_meant(walk, &reach, &outcome);
-            if outcome.is_err() && walk.accepted_items() == 0 {
-                walk.count_failure();
+            let answered = match report::read(exchange, context, &asked, opened, shown).await {
+                Ok(opened) => legacy(exchange, context, record, &asked, opened).await,
+                Err(refusal) => Err(refusal),
+            };
+            throttle.settle(context, &answered);
+            if let Some(permit) = meant(context, record, &reach, &answered) {
+                record.permit(&permit);
             }
-            outcome
+            if answered.is_err() && record.accepted_items() == 0 {
+                record.count_failure();
+            }
+            answered
         }
-        RequestKind::Ingest(_) | RequestKind::Query(_) => as_it_comes(session, walk, arrival, &call, &identity).await,
+        RequestKind::Ingest(_) | RequestKind::Query(_) => {
+            let permit = snapshot.policy.authorize(&identity, &call, context.now());
+            let permit = permit.map_err(|denial| record.denied(&denial))?;
+            record.permit(&permit);
+            let route = route(context, &call, &permit)?;
+            record.upstream(route.upstream());
+            let outcome = as_it_comes(exchange, context, &call, &identity, (&permit, route)).await;
+            record.outcome(outcome)
+        }
+    }
+}
+
+/// A head that nothing but its method and path is known of.
+struct Unread {
+    method: String,
+    path: String,
+    refusal: Refusal,
+}
+
+/// The head, read.
+fn read(exchange: &mut Exchange<'_>, context: &RequestContext) -> Result<(Caller, Call), Unread> {
+    exchange.state.firehose_request = accept::firehose_request(exchange.headers());
+    let snapshot = context.snapshot();
+    let assertions = snapshot.identifier.assertion_headers();
+    let connection = &context.arrival().connection;
+    accept::read(exchange.head(), connection, &snapshot.profile, assertions, &snapshot.limits).map_err(|head| {
+        let path = exchange.head().uri.path().to_owned();
+        // Over HTTP/2 a method may be as long as the whole head.
+        let method = exchange.head().method.as_str().chars().take(16).collect();
+        exchange.state.dialect = head.dialect;
+        if head.fault == Fault::CookieConflict {
+            // No browser's user should have to look for the cookie that shuts them out.
+            exchange.state.set_cookies.extend(Login::cleared());
+        }
+        Unread { method, path, refusal: Refusal::from(head.fault) }
+    })
+}
+
+/// A session, or a browser with a proxy's assertion, that is to change something must show that a page of ours asks.
+fn is_asked_by_us(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    call: &Call,
+    identity: &Identity,
+) -> Result<(), Refusal> {
+    let origin = || context.arrival().connection.origin(&call.authority);
+    if let Some(proven) = identity.session() {
+        exchange.state.looks(identity);
+        csrf::check(exchange.headers(), &call.method, &origin(), proven)
+    } else if identity.facts().method == Method::Assertion {
+        csrf::check_assertion(exchange.headers(), &call.method, &origin())
+    } else {
+        Ok(())
     }
 }
 
 /// The caller of a report whose token can stand nowhere but in its body, which is read for it: in the turn of its
 /// address, because it may prove nothing. The turn ends when its sender is identified.
 async fn with_body(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
     caller: Caller,
     call: &Call,
 ) -> Result<(Caller, Option<Opened>, Option<Turn>), Refusal> {
@@ -145,122 +199,200 @@ async fn with_body(
         RequestKind::Legacy(ask) if ask.body_first => ask,
         _ => return Ok((caller, None, None)),
     };
-    let turn = walk.shared().unproven.take(caller.address).await;
+    let turn = context.shared().unproven.take(caller.address).await;
     let turn = turn.ok_or_else(|| Refusal::new(Reason::UnprovenReadsBusy))?;
-    let work = Work::of_address(walk.shared(), arrival.client.ip);
-    let opened = report::open(session, walk, arrival, ask, work).await?;
+    let work = Work::of_address(context.shared(), context.arrival().client.ip);
+    let opened = report::open(exchange, context, ask, work).await?;
     Ok((opened.identifies(caller)?, Some(opened), Some(turn)))
 }
 
 /// Where the caller may write, decided on the head.
-fn reach(walk: &mut Walk, identity: &Identity, call: &Call) -> Result<Reach, Refusal> {
-    let reach = walk.snapshot.policy.reach(identity, call, walk.now());
-    reach.map_err(|denial| {
-        walk.note_denial(&denial);
-        Refusal::from(&denial)
-    })
+fn reach(context: &RequestContext, identity: &Identity, call: &Call) -> Result<Reach, Denial> {
+    context.snapshot().policy.reach(identity, call, context.now())
 }
 
-/// The record of an export whose body was never understood tells at least the app that its head stands for. Tells
-/// whether there is such a one.
-fn note_meant(walk: &mut Walk, reach: &Reach, outcome: &Result<(), Refusal>) -> bool {
-    let unread = outcome.as_ref().is_err_and(|refusal| refusal.class != Class::Denied)
-        && !walk.is_permitted()
-        && !walk.is_read();
-    let policy = &walk.snapshot.policy;
-    if unread
-        && let Ok(node) = policy.assign(reach, &|_| Mark::Absent)
-        && let Ok(permit) = policy.permit(reach, node)
-    {
-        walk.note_permit(&permit);
-        return true;
-    }
-    false
+fn route(context: &RequestContext, call: &Call, permit: &Permit) -> Result<Route, Refusal> {
+    let snapshot = context.snapshot();
+    let route = route::route(permit, call, &snapshot.profile, &snapshot.organization);
+    route.ok_or_else(|| Refusal::new(Reason::InternalDefect))
 }
 
-/// A call that is decided on its head alone: a query, or an export that passes untouched.
-async fn as_it_comes(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+/// The app that the head of an export stands for, where its body was never understood: its record tells at least that.
+fn meant(
+    context: &RequestContext,
+    record: &RecordBuilder,
+    reach: &Reach,
+    answered: &Result<(), Refusal>,
+) -> Option<Permit> {
+    let is_unread = answered.as_ref().is_err_and(|refusal| refusal.class != Class::Denied)
+        && !record.is_permitted()
+        && !record.is_read();
+    let policy = &context.snapshot().policy;
+    let node = is_unread.then(|| policy.assign(reach, &|_| Mark::Absent).ok())??;
+    policy.permit(reach, node).ok()
+}
+
+/// An export that is read and stamped. What it goes to is written down before anything leaves.
+async fn export(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    record: &mut RecordBuilder,
+    asked: &rewritten::Asked<'_>,
+) -> Result<(), Refusal> {
+    let outcome = match rewritten::read(exchange, context, asked).await? {
+        Read::Empty(format) => {
+            record.own();
+            rewritten::empty(exchange, format).await
+        }
+        Read::TakenApart(export) => {
+            record.split(&export.split);
+            if let Some(denial) = export.denial() {
+                return Err(record.denied(denial));
+            }
+            export.send(exchange, context, asked).await
+        }
+    };
+    record.outcome(outcome)
+}
+
+/// A legacy report whose body has been read.
+async fn legacy(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    record: &mut RecordBuilder,
+    asked: &report::Asked<'_>,
+    opened: Opened,
+) -> Result<(), Refusal> {
+    let (node, permit) = opened.permit(&context.snapshot().policy, asked.reach).map_err(|denial| {
+        record.items(0, opened.report.items());
+        record.denied(&denial)
+    })?;
+    record.permit(&permit);
+    let route = route(context, asked.call, &permit)?;
+    record.upstream(route.upstream());
+    let way = Way { node, permit: &permit, route: &route };
+    let outcome = report::send(exchange, context, asked, opened, way).await;
+    record.outcome(outcome)
+}
+
+/// A question to a part of the tree.
+async fn subtree(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    record: &mut RecordBuilder,
     call: &Call,
+    ask: &TreeRequest,
     identity: &Identity,
 ) -> Result<(), Refusal> {
-    let snapshot = walk.snapshot.clone();
-    let permit = snapshot.policy.authorize(identity, call, walk.now()).map_err(|denial| {
-        walk.note_denial(&denial);
-        Refusal::from(&denial)
-    })?;
-    walk.note_permit(&permit);
-    let route = route::route(&permit, call, &snapshot.profile, &snapshot.organization)
-        .ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
-    walk.note_route(&route);
-    let lease = snapshot.vault.lend(&permit, &route)?;
-    if let Framed::Length(length) = body::framed(session, arrival)
+    let snapshot = context.snapshot();
+    let resource = snapshot.profile.tree_resource(&call.method, &ask.resource);
+    let resource = resource.ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
+    let targets = fan_out::targets(snapshot, identity, ask, resource, context.now());
+    let targets = targets.map_err(|denial| record.denied(&denial))?;
+    record.tree(&ask.app, targets.iter().map(|target| &target.permit));
+    let question = subtree::Question { ask, resource, identity };
+    let outcome = subtree::answer(exchange, context, call, &question, targets).await;
+    record.outcome(outcome)
+}
+
+/// What is decided on its head alone: a query, or an export that passes untouched.
+async fn as_it_comes(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    call: &Call,
+    identity: &Identity,
+    (permit, route): (&Permit, Route),
+) -> Outcome {
+    let snapshot = context.snapshot();
+    let lease = match snapshot.vault.lend(permit, &route) {
+        Ok(lease) => lease,
+        Err(fault) => return Outcome::from(Refusal::from(fault)),
+    };
+    if let Framed::Length(length) = exchange.framed()
         && length > snapshot.limits.body_bytes
     {
-        return Err(Fault::BodyTooLarge.into());
+        return Outcome::from(Fault::BodyTooLarge);
     }
-    answer::allow_body(session, &arrival.connection);
+    exchange.allow_body();
     match route.lane() {
         Lane::Streamed(_) => {
             let RequestKind::Ingest(ask) = &call.kind else {
-                return Err(Refusal::new(Reason::InternalDefect));
+                return Outcome::from(Refusal::new(Reason::InternalDefect));
             };
-            let backend = snapshot.backend(route.upstream()).cloned();
-            let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
-            let outcome = streamed::export(session, walk, arrival, ask, &route, lease, &backend).await;
-            let shared = walk.shared();
-            // Its content was not read, so that there are no items to count.
-            let is_taken = outcome.is_ok() && walk.is_taken();
-            if is_taken {
-                let beat = StatsUpdate { bytes: walk.bytes_in, ..StatsUpdate::default() };
+            let Some(backend) = snapshot.backend(route.upstream()).cloned() else {
+                return Outcome::from(Refusal::new(Reason::UpstreamNotConfigured));
+            };
+            let outcome = streamed::export(exchange, context, ask, &route, lease, &backend).await;
+            let shared = context.shared();
+            // What is in it, nothing here has read.
+            if is_taken(exchange, &outcome) {
+                let beat = StatsUpdate { bytes: exchange.state.bytes_in, ..StatsUpdate::default() };
                 shared.live.accepted(permit.app(), identity.facts(), &beat, shared.clock.now());
             } else {
                 shared.live.failed(permit.app(), shared.clock.now());
             }
             outcome
         }
-        Lane::Terminated(_) => {
-            let shared = walk.shared().clone();
-            let ours = arrival.connection.origin(&call.authority);
-            let account = walk.account().clone();
-            let mut reserved = account.open();
-            let work = Work::of(&shared, identity.facts());
-            let body = body::read_query(session, walk, arrival, work, &mut reserved).await?;
-            let headers = session.req_header().headers.clone();
-            let question = Question {
-                shared: &shared,
-                snapshot: &snapshot,
-                account: &account,
-                call,
-                who: identity.facts(),
-                permit: &permit,
-                route,
-                lease,
-                ours: &ours,
-                headers: &headers,
-                body,
-                named: None,
-            };
-            let asked = match session.downstream_session.watch_h2_stream_close() {
-                // What may have changed something is heard to its end.
-                Some(closed) if call.method.is_safe() => tokio::select! {
-                    asked = proxy::ask(question) => asked,
-                    _ = closed => return Err(body::client_closed()),
-                },
-                _ => proxy::ask(question).await,
-            };
-            let reply = asked.map_err(|unanswered| {
-                walk.upstream_status = unanswered.upstream_status;
-                unanswered.refusal
-            })?;
-            match reply.source {
-                Source::Asked => walk.upstream_status = Some(reply.status.as_u16()),
-                Source::Coalesced => walk.note_detail(Some("answered with another call of the same".to_owned())),
-                Source::Cached => walk.note_detail(Some("answered from the cache".to_owned())),
-            }
-            reply::query(session, walk, reply).await.map_err(|_| body::client_closed())
-        }
+        Lane::Terminated(_) => match query(exchange, context, call, identity, (permit, route, lease)).await {
+            Ok(outcome) => outcome,
+            Err(refusal) => Outcome::from(refusal),
+        },
     }
+}
+
+/// Whether the backend answered an export with a success, and the caller has it.
+fn is_taken(exchange: &Exchange<'_>, outcome: &Outcome) -> bool {
+    let status = outcome.upstream_status.or(exchange.state.status);
+    outcome.answered.is_ok()
+        && status.is_some_and(|status| (200..300).contains(&status))
+        && exchange.state.grpc_status.is_none_or(|code| code == 0)
+}
+
+/// A question to one project.
+async fn query(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    call: &Call,
+    identity: &Identity,
+    (permit, route, lease): (&Permit, Route, Lease),
+) -> Result<Outcome, Refusal> {
+    let shared = context.shared();
+    let ours = context.arrival().connection.origin(&call.authority);
+    let mut reserved = context.account().open();
+    let work = Work::of(shared, identity.facts());
+    let body = body::read_query(exchange, work, &mut reserved).await?;
+    let headers = exchange.headers().clone();
+    let question = Question {
+        shared,
+        snapshot: context.snapshot(),
+        account: context.account(),
+        call,
+        who: identity.facts(),
+        permit,
+        route,
+        lease,
+        ours: &ours,
+        headers: &headers,
+        body,
+        named: None,
+    };
+    let asked = match exchange.gone() {
+        // What may have changed something is heard to its end.
+        Some(closed) if call.method.is_safe() => tokio::select! {
+            asked = proxy::ask(question) => asked,
+            _ = closed => return Err(body::client_closed()),
+        },
+        _ => proxy::ask(question).await,
+    };
+    let reply = match asked {
+        Ok(reply) => reply,
+        Err(failed) => return Ok(Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status)),
+    };
+    let (upstream_status, detail) = match reply.source {
+        Source::Asked => (Some(reply.status.as_u16()), None),
+        Source::Coalesced => (None, Some("answered with another call of the same".to_owned())),
+        Source::Cached => (None, Some("answered from the cache".to_owned())),
+    };
+    let answered = reply::query(exchange, reply).await.map_err(|_| body::client_closed());
+    Ok(Outcome { detail, ..Outcome::of(answered).with_status(upstream_status) })
 }

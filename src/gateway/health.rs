@@ -10,12 +10,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora_core::Error;
-use pingora_proxy::Session;
 
 use crate::accept::{Arrival, Connection};
 use crate::call::answer;
-use crate::call::context::Walk;
+use crate::call::exchange::{Broken, Exchange};
 use crate::limits::Spent;
 use crate::media_type::MediaType;
 use crate::otlp;
@@ -104,15 +102,15 @@ pub fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
 }
 
 /// Answers a check, and counts it.
-pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, check: Check) -> Result<(), Box<Error>> {
-    let shared = walk.shared().clone();
+pub async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), Broken> {
+    let (shared, arrival) = (exchange.shared(), exchange.arrival());
     let listener = &arrival.connection.listener;
     let count = |word: &'static str| shared.metrics.health_checked(&listener.name, check.word(), word);
     if let Err(spent) = arrival.place {
         count("busy");
-        return busy(session, walk, check, spent).await;
+        return busy(exchange, check, spent).await;
     }
-    let state = state_of(&shared);
+    let state = state_of(shared);
     match check {
         Check::Http => {
             count(state.word());
@@ -121,20 +119,20 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
                 ServingStatus::NotReady | ServingStatus::Unknown => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             };
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-            return answer::page(session, walk, status, vec![kind], Bytes::from_static(text.as_bytes())).await;
+            return answer::page(exchange, status, vec![kind], Bytes::from_static(text.as_bytes())).await;
         }
         Check::Probe => {
             count(state.word());
             let code = if state == ServingStatus::Ready { UNIMPLEMENTED } else { UNAVAILABLE };
-            return answer::grpc_status(session, walk, code).await;
+            return answer::grpc_status(exchange, code).await;
         }
         Check::Grpc | Check::Watch => {}
     }
-    let is_known = match service(session, walk).await {
-        Ok(service) => is_known(&walk.snapshot, arrival, &service),
+    let is_known = match service(exchange).await {
+        Ok(service) => is_known(exchange.snapshot(), arrival, &service),
         Err(code) => {
             count("refused");
-            return answer::grpc_status(session, walk, code).await;
+            return answer::grpc_status(exchange, code).await;
         }
     };
     let state = if is_known { state } else { ServingStatus::Unknown };
@@ -142,22 +140,22 @@ pub async fn answer(session: &mut Session, walk: &mut Walk, arrival: &Arrival, c
         let Some(_place) = shared.watches.take(arrival.client.ip) else {
             count("busy");
             // A client that is told so goes on without health checks (gRFC A17); another code would keep it from exporting.
-            return answer::grpc_status(session, walk, UNIMPLEMENTED).await;
+            return answer::grpc_status(exchange, UNIMPLEMENTED).await;
         };
         count(state.word());
-        return watch(session, walk, arrival, is_known).await;
+        return watch(exchange, is_known).await;
     }
     count(state.word());
     if !is_known {
-        return answer::grpc_status(session, walk, NOT_FOUND).await;
+        return answer::grpc_status(exchange, NOT_FOUND).await;
     }
-    answer::grpc_begin(session, walk).await?;
-    answer::grpc_message(session, state.message()).await?;
-    answer::grpc_end(session, OK).await
+    answer::grpc_begin(exchange).await?;
+    answer::grpc_message(exchange, state.message()).await?;
+    answer::grpc_end(exchange, OK).await
 }
 
 /// Refuses a check from an address that has as many calls under way as it may have, or when all together do.
-async fn busy(session: &mut Session, walk: &mut Walk, check: Check, spent: Spent) -> Result<(), Box<Error>> {
+async fn busy(exchange: &mut Exchange<'_>, check: Check, spent: Spent) -> Result<(), Broken> {
     let (status, code) = match spent {
         Spent::Share => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED),
         Spent::Total => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
@@ -168,9 +166,9 @@ async fn busy(session: &mut Session, walk: &mut Walk, check: Check, spent: Spent
                 (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
                 (header::RETRY_AFTER, HeaderValue::from_static("1")),
             ];
-            answer::page(session, walk, status, headers, Bytes::from_static(b"too many calls at once\n")).await
+            answer::page(exchange, status, headers, Bytes::from_static(b"too many calls at once\n")).await
         }
-        Check::Grpc | Check::Watch | Check::Probe => answer::grpc_status(session, walk, code).await,
+        Check::Grpc | Check::Watch | Check::Probe => answer::grpc_status(exchange, code).await,
     }
 }
 
@@ -179,23 +177,23 @@ fn state_of(shared: &Shared) -> ServingStatus {
 }
 
 /// Tells the state at once and whenever it changes, until the client or the connection ends.
-async fn watch(session: &mut Session, walk: &mut Walk, arrival: &Arrival, is_known: bool) -> Result<(), Box<Error>> {
-    let shared = walk.shared().clone();
+async fn watch(exchange: &mut Exchange<'_>, is_known: bool) -> Result<(), Broken> {
+    let (shared, arrival) = (exchange.shared(), exchange.arrival());
     let mut told = None;
     let mut looks = tokio::time::interval(WATCH_LOOK);
-    answer::grpc_begin(session, walk).await?;
+    answer::grpc_begin(exchange).await?;
     loop {
-        let state = if is_known { state_of(&shared) } else { ServingStatus::Unknown };
+        let state = if is_known { state_of(shared) } else { ServingStatus::Unknown };
         if told != Some(state) {
             // A client that takes nothing holds its place no longer than for a small answer.
-            answer::grpc_message(session, state.message()).await?;
+            answer::grpc_message(exchange, state.message()).await?;
             told = Some(state);
         }
         if arrival.connection.is_closing() {
             // The client asks again over a connection to a gateway that stays.
-            return answer::grpc_end(session, UNAVAILABLE).await;
+            return answer::grpc_end(exchange, UNAVAILABLE).await;
         }
-        match session.downstream_session.watch_h2_stream_close() {
+        match exchange.gone() {
             Some(closed) => tokio::select! {
                 _ = closed => return Ok(()),
                 _ = looks.tick() => {}
@@ -206,10 +204,11 @@ async fn watch(session: &mut Session, walk: &mut Walk, arrival: &Arrival, is_kno
 }
 
 /// The service that a check names, or the gRPC code that refuses it.
-async fn service(session: &mut Session, walk: &Walk) -> Result<String, u8> {
+async fn service(exchange: &mut Exchange<'_>) -> Result<String, u8> {
     let mut body = BytesMut::new();
+    let within = exchange.snapshot().limits.header_timeout;
     let reading = async {
-        while let Some(piece) = session.as_mut().read_request_body().await.map_err(|_| INVALID_ARGUMENT)? {
+        while let Some(piece) = exchange.chunk().await.map_err(|_| INVALID_ARGUMENT)? {
             if body.len() + piece.len() > REQUEST_LIMIT_BYTES {
                 return Err(RESOURCE_EXHAUSTED);
             }
@@ -217,7 +216,7 @@ async fn service(session: &mut Session, walk: &Walk) -> Result<String, u8> {
         }
         Ok(())
     };
-    tokio::time::timeout(walk.snapshot.limits.header_timeout, reading).await.map_err(|_| DEADLINE_EXCEEDED)??;
+    tokio::time::timeout(within, reading).await.map_err(|_| DEADLINE_EXCEEDED)??;
     let (compressed, message) = otlp::unframe(&body.freeze()).map_err(|_| INVALID_ARGUMENT)?;
     if compressed {
         return Err(UNIMPLEMENTED);

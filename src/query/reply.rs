@@ -4,10 +4,9 @@
 //! body was rewritten. Invariant: of a backend's head only a list is passed on, and no link in it leads past us.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora_proxy::Session;
 
 use crate::call::answer::{self, Outcome};
-use crate::call::context::Walk;
+use crate::call::exchange::Exchange;
 use crate::forward::retry_after_told;
 use crate::memory::coalesce::Reply;
 use crate::transform::{self, Boundary, Links};
@@ -53,11 +52,11 @@ pub fn query_headers(from: &HeaderMap, links: &Links, boundary: &Boundary<'_>) -
 }
 
 /// Passes on a query's answer.
-pub async fn query(session: &mut Session, walk: &mut Walk, reply: Reply) -> Outcome {
-    walk.status = Some(reply.status.as_u16());
+pub async fn query(exchange: &mut Exchange<'_>, reply: Reply) -> Outcome {
+    exchange.state.status = Some(reply.status.as_u16());
     let mut headers: Vec<_> = reply.headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
     headers.push((HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")));
-    let outcome = answer::write(session, walk, reply.status, headers, reply.body).await;
+    let outcome = answer::write(exchange, reply.status, headers, reply.body).await;
     drop(reply.held);
     outcome
 }

@@ -8,17 +8,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use pingora_proxy::Session;
 
 use super::alert_status;
 use super::alert_status::States;
-use super::fan_out::{Arrived, Asking, Failed, Gathered, ask_all, targets};
+use super::fan_out::{Arrived, Asking, Failed, Gathered, Target, ask_all};
 use super::naming;
-use crate::accept::{Arrival, Call, TreeRequest};
+use crate::accept::{Call, TreeRequest};
 use crate::audit::Items;
 use crate::call::answer as written;
 use crate::call::body;
-use crate::call::context::Walk;
+use crate::call::context::RequestContext;
+use crate::call::exchange::Exchange;
+use crate::call::outcome::{Outcome, PartEnd};
 use crate::federate::{self, MergeFault, Merged, Missing, Origin, Pile, Series};
 use crate::identify::Identity;
 use crate::profiles::{TreeResource, TreeShape, TreeSource, UiSpot};
@@ -26,36 +27,49 @@ use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::state::work::{SMALL_BYTES, Work};
 
-/// Answers a question to a part of the tree.
+/// Answers a question to a part of the tree. `targets`: the permitted projects, in their order.
 pub async fn answer(
-    session: &mut Session,
-    walk: &mut Walk,
-    arrival: &Arrival,
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
     call: &Call,
-    ask: &TreeRequest,
-    identity: &Identity,
-) -> Result<(), Refusal> {
-    let (snapshot, shared, now) = (walk.snapshot.clone(), walk.shared().clone(), walk.now());
-    let resource = snapshot.profile.tree_resource(&call.method, &ask.resource);
-    let resource = resource.ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
-    let targets = targets(&snapshot, identity, ask, resource, now).map_err(|denial| {
-        walk.note_denial(&denial);
-        Refusal::from(&denial)
-    })?;
-    walk.note_tree(&ask.app, targets.iter().map(|target| &target.permit));
-    let mut reserved = walk.account().open();
-    let work = Work::of(&shared, identity.facts());
-    let body = body::read_query(session, walk, arrival, work, &mut reserved).await?;
+    question: &Question<'_>,
+    targets: Vec<Target>,
+) -> Outcome {
+    match answered(exchange, context, call, question, targets).await {
+        Ok(outcome) => outcome,
+        Err(refusal) => Outcome::from(refusal),
+    }
+}
+
+/// A question to a part of the tree, and who asks it.
+pub struct Question<'a> {
+    pub ask: &'a TreeRequest,
+    pub resource: &'a TreeResource,
+    pub identity: &'a Identity,
+}
+
+async fn answered(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    call: &Call,
+    question: &Question<'_>,
+    targets: Vec<Target>,
+) -> Result<Outcome, Refusal> {
+    let Question { resource, identity, .. } = *question;
+    let (snapshot, shared) = (context.snapshot(), context.shared());
+    let mut reserved = context.account().open();
+    let work = Work::of(shared, identity.facts());
+    let body = body::read_query(exchange, work, &mut reserved).await?;
     let posts = call.method == Method::POST;
     if posts && body.is_empty() {
         return Err(Refusal::new(Reason::BodyMalformed));
     }
-    let ours = arrival.connection.origin(&call.authority);
-    let mut asking = Asking::reading((&shared, &snapshot), walk.account(), identity.facts(), &ours, now);
+    let ours = context.arrival().connection.origin(&call.authority);
+    let mut asking = Asking::reading((shared, snapshot), context.account(), identity.facts(), &ours, context.now());
     if posts {
         let operation = resource.sources.first().map(|source| source.operation);
-        let reading = || operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(&snapshot, operation, &body));
-        asking.named = Work::of(&shared, identity.facts()).run(body.len() > SMALL_BYTES, reading).await??;
+        let reading = || operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(snapshot, operation, &body));
+        asking.named = Work::of(shared, identity.facts()).run(body.len() > SMALL_BYTES, reading).await??;
         asking.body = body;
     }
     let asking = Arc::new(asking);
@@ -68,7 +82,7 @@ pub async fn answer(
         (gathered, states)
     };
     // Dropping what gathers ends every question on its way.
-    let (gathered, states) = match session.downstream_session.watch_h2_stream_close() {
+    let (gathered, states) = match exchange.gone() {
         Some(closed) => tokio::select! {
             gathered = gathered => gathered,
             _ = closed => return Err(body::client_closed()),
@@ -76,11 +90,18 @@ pub async fn answer(
         None => gathered.await,
     };
     let bytes: usize = gathered.arrived.iter().map(|one| one.reply.body.len()).sum();
-    let merging = || merge(&asking, walk, ask, resource, gathered, &states);
-    let whole = Work::of(&shared, identity.facts()).run(bytes > SMALL_BYTES, merging).await??;
-    let outcome = written::document(session, walk, whole.status, whole.document.into()).await;
-    drop((whole.held, reserved));
-    outcome.map_err(|_| body::client_closed())
+    let merging = || merge(&asking, question, gathered, &states);
+    let (whole, parts) = Work::of(shared, identity.facts()).run(bytes > SMALL_BYTES, merging).await?;
+    let upstream_status = parts.iter().rev().find_map(|part| part.upstream_status);
+    let answered = match whole {
+        Ok(whole) => {
+            let outcome = written::document(exchange, whole.status, whole.document.into()).await;
+            drop((whole.held, reserved));
+            outcome.map_err(|_| body::client_closed())
+        }
+        Err(refusal) => Err(refusal),
+    };
+    Ok(Outcome { parts, ..Outcome::of(answered).with_status(upstream_status) })
 }
 
 /// The whole answer.
@@ -91,24 +112,25 @@ struct Whole {
     held: Vec<crate::limits::Reservation>,
 }
 
+/// The whole answer, and what became of each question.
 fn merge(
     asking: &Asking,
-    walk: &mut Walk,
-    ask: &TreeRequest,
-    resource: &TreeResource,
+    question: &Question<'_>,
     gathered: Gathered,
     states: &States,
-) -> Result<Whole, Refusal> {
+) -> (Result<Whole, Refusal>, Vec<PartEnd>) {
+    let Question { ask, resource, .. } = *question;
     let Gathered { arrived, mut failed } = gathered;
+    let mut ends = Vec::with_capacity(arrived.len() + failed.len());
     let pile = || Pile::new(asking.snapshot.limits.response_bytes, asking.account.open());
     let mut fresh = Vec::new();
     let (name, content, held) = match resource.shape {
         TreeShape::Series => {
-            let (content, held) = series(resource, &arrived, (pile(), pile()), walk, &mut fresh);
+            let (content, held) = series(resource, &arrived, (pile(), pile()), &mut ends, &mut fresh);
             ("data", content, held)
         }
         TreeShape::List | TreeShape::Alerts => {
-            let (content, held) = list(asking, resource, &arrived, pile(), walk, &mut fresh, states);
+            let (content, held) = list(asking, resource, &arrived, pile(), &mut ends, &mut fresh, states);
             ("items", content, vec![held])
         }
     };
@@ -120,12 +142,21 @@ fn merge(
     }
     failed.sort_by_key(|(place, ..)| *place);
     let none = Items { accepted: 0, rejected: 0 };
-    for (place, _, _, failed) in &failed {
-        walk.note_part(*place, none, failed.reason, failed.status);
-    }
+    ends.extend(failed.iter().map(|(place, _, _, failed)| PartEnd {
+        place: *place,
+        items: none,
+        reason: failed.reason,
+        upstream_status: failed.status,
+    }));
     let total =
         arrived.len() + failed.iter().filter(|(place, ..)| arrived.iter().all(|one| one.place != *place)).count();
-    let status = if failed.len() == total { all_failed(&failed)? } else { StatusCode::OK };
+    let status = match failed.len() == total {
+        true => match all_failed(&failed) {
+            Ok(status) => status,
+            Err(refusal) => return (Err(refusal), ends),
+        },
+        false => StatusCode::OK,
+    };
     let several = resource.sources.len() > 1;
     let mut missing: Vec<(usize, Missing)> = failed
         .iter()
@@ -144,7 +175,7 @@ fn merge(
     projects.dedup();
     let merged =
         Merged { app: &ask.app, resource: &resource.name, projects, missing: &missing, content: (name, content) };
-    Ok(Whole { status, document: merged.write(), held })
+    (Ok(Whole { status, document: merged.write(), held }), ends)
 }
 
 /// What all failures come to: what the backend said to all, where that is the caller's to mend, or a refusal.
@@ -175,7 +206,7 @@ fn list(
     resource: &TreeResource,
     arrived: &[Arrived],
     mut pile: Pile,
-    walk: &mut Walk,
+    ends: &mut Vec<PartEnd>,
     unfit: &mut Unfit,
     states: &States,
 ) -> (String, crate::limits::Reservation) {
@@ -199,7 +230,7 @@ fn list(
             pile.add(&entries).map(|()| entries.len())
         });
         match added {
-            Ok(count) => note_good(walk, one, count as u64),
+            Ok(count) => ends.push(good(one, count as u64)),
             Err(fault) => unfit.push((one.place, fault)),
         }
     }
@@ -222,7 +253,7 @@ fn series(
     resource: &TreeResource,
     arrived: &[Arrived],
     (pile, logs): (Pile, Pile),
-    walk: &mut Walk,
+    ends: &mut Vec<PartEnd>,
     unfit: &mut Unfit,
 ) -> (String, Vec<crate::limits::Reservation>) {
     let mut read = Vec::new();
@@ -240,14 +271,14 @@ fn series(
     let joined = Series::join(&read, pile, logs);
     for (at, (one, series)) in places.into_iter().zip(&read).enumerate() {
         match joined.unfit.iter().find(|(place, _)| *place == at) {
-            None => note_good(walk, one, series.count()),
+            None => ends.push(good(one, series.count())),
             Some((_, fault)) => unfit.push((one.place, *fault)),
         }
     }
     (joined.text, joined.held)
 }
 
-fn note_good(walk: &mut Walk, one: &Arrived, count: u64) {
+fn good(one: &Arrived, count: u64) -> PartEnd {
     let items = Items { accepted: count, rejected: 0 };
-    walk.note_part(one.place, items, Reason::Ok, Some(one.reply.status.as_u16()));
+    PartEnd { place: one.place, items, reason: Reason::Ok, upstream_status: Some(one.reply.status.as_u16()) }
 }

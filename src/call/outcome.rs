@@ -1,0 +1,55 @@
+//! What came of a request.
+//!
+//! What it does: carries back what a kind of request came to, for its record, its log line and its counts. What it refuses
+//! to know: who keeps it. Invariant: a refusal does not take away what was known before it.
+
+use crate::audit::Items;
+use crate::reason::Reason;
+use crate::respond::Refusal;
+
+/// What a request came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whether its caller has the answer; a refusal is still to be answered.
+    pub answered: Result<(), Refusal>,
+    /// The last status that the backend said, also if it came to nothing.
+    pub upstream_status: Option<u16>,
+    /// What the backend has and what was refused, as far as that is known.
+    pub items: Option<Items>,
+    pub parts: Vec<PartEnd>,
+    /// What the record should say besides the reason.
+    pub detail: Option<String>,
+}
+
+/// What became of one part.
+#[derive(Clone, Copy, Debug)]
+pub struct PartEnd {
+    /// Its place among the parts that were told before.
+    pub place: usize,
+    pub items: Items,
+    pub reason: Reason,
+    pub upstream_status: Option<u16>,
+}
+
+impl Outcome {
+    /// Nothing but whether it was answered.
+    pub fn of(answered: Result<(), Refusal>) -> Self {
+        Outcome { answered, upstream_status: None, items: None, parts: Vec::new(), detail: None }
+    }
+
+    /// Whether it has parts: some are told, or none could be, for this reason.
+    pub fn has_parts(&self, reason: Reason) -> bool {
+        !self.parts.is_empty() || self.answered.as_ref().is_err_and(|refusal| refusal.reason == reason)
+    }
+
+    /// The backend's last status.
+    pub fn with_status(self, upstream_status: Option<u16>) -> Self {
+        Outcome { upstream_status, ..self }
+    }
+}
+
+impl<E: Into<Refusal>> From<E> for Outcome {
+    fn from(refusal: E) -> Self {
+        Outcome::of(Err(refusal.into()))
+    }
+}
