@@ -9,12 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use pingora_core::protocols::http::HttpTask;
-use pingora_core::{ErrorType, OrErr as _};
-use pingora_http::ResponseHeader;
 
 use super::echoes::EchoGuard;
-use super::exchange::{Broken, Exchange};
+use super::exchange::{Broken, Exchange, HttpTask, ResponseHeader, defect};
 use super::{cors, page};
 use crate::accept::Dialect;
 use crate::lightstep::Particulars;
@@ -178,7 +175,7 @@ pub async fn write(
         head.append_header(header::VARY, "cookie")?;
     }
     for cookie in exchange.state.set_cookies.drain(..) {
-        let mut value = HeaderValue::from_str(&cookie.0).or_err(ErrorType::InternalError, "a cookie of ours")?;
+        let mut value = HeaderValue::from_str(&cookie.0).map_err(|_| defect("a cookie of ours"))?;
         value.set_sensitive(true);
         head.append_header(header::SET_COOKIE, value)?;
     }

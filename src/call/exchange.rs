@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header, request};
-use pingora_core::protocols::http::HttpTask;
+pub use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v2::server::Idle;
 use pingora_core::{Error, ErrorType};
+pub use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
@@ -23,6 +24,11 @@ use crate::view::Visitor;
 
 /// Why an answer did not go out.
 pub type Broken = Box<Error>;
+
+/// An answer that cannot be written, by a fault of ours.
+pub fn defect(what: &'static str) -> Broken {
+    Error::explain(ErrorType::InternalError, what)
+}
 
 /// What a call's answer needs besides its body, and what passed.
 pub struct AnswerState {
