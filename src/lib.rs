@@ -47,6 +47,7 @@ pub mod export;
 pub mod query;
 pub mod alerts;
 pub mod explain;
+pub mod health;
 pub mod console;
 
 // What the process shows outside.

@@ -150,30 +150,19 @@ fn stand_ins_know_no_room() {
 const FRAMEWORK: &[&str] = &[
     "src/accept/edge.rs",
     "src/accept/stream.rs",
-    "src/alerts/inlet.rs",
-    "src/call/answer.rs",
-    "src/call/body.rs",
-    "src/console/site.rs",
-    "src/export/reply.rs",
-    "src/export/report.rs",
-    "src/export/rewritten.rs",
-    "src/export/streamed.rs",
-    "src/gateway/admit.rs",
-    "src/gateway/health.rs",
+    "src/call/exchange.rs",
     "src/gateway/phases.rs",
     "src/gateway/serve.rs",
-    "src/query/reply.rs",
-    "src/query/subtree.rs",
 ];
 
 /// Lines of `src/gateway`. May only be lowered, to 1,000.
-const GATEWAY_LINES: usize = 1053;
+const GATEWAY_LINES: usize = 1000;
 
 /// Signatures through which a request's context can be changed. May only be lowered.
-const MUTABLE_CONTEXTS: usize = 46;
+const MUTABLE_CONTEXTS: usize = 5;
 
 /// The names of that context.
-const CONTEXTS: &[&str] = &["Walk", "RequestContext", "RecordBuilder"];
+const CONTEXTS: &[&str] = &["RequestContext", "RecordBuilder"];
 
 #[test]
 fn the_framework_stays_at_the_edge() {

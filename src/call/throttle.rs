@@ -32,7 +32,7 @@ pub async fn take(context: &RequestContext, export: &Export, bytes: u64, split: 
     let total = split.parts.iter().map(|part| part.items()).sum::<u64>();
     for part in &split.parts {
         for ((node, items), permit) in part.items_by_node(export).into_iter().zip(part.permits()) {
-            // Bytes are shared out by items: what one resource's share is, nobody needs to know exactly.
+            // Bytes are shared out by items: one resource's share need not be exact.
             let share = match (total, charges.is_empty()) {
                 (0, true) => bytes,
                 (0, false) => 0,
@@ -104,7 +104,13 @@ impl Throttle {
         Throttle(context.snapshot().limits.penalty.then(|| penalties.key(("identity", &facts.issuer, &facts.subject))))
     }
 
-    /// Refuses whoever must still wait. Asked once for each attempt.
+    /// A verified caller that need not wait.
+    pub fn admit(context: &RequestContext, facts: &Facts) -> Result<Self, Refusal> {
+        let throttle = Throttle::identity(context, facts);
+        throttle.check(context).map(|()| throttle)
+    }
+
+    /// Refuses a caller that must still wait. Asked once for each attempt.
     pub fn check(self, context: &RequestContext) -> Result<(), Refusal> {
         match self.waits(context) {
             Some(seconds) => Err(Refusal::wait(Reason::Penalty, seconds)),

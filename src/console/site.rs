@@ -1,7 +1,7 @@
 //! A browser's way in: logging in and out, and the pages behind.
 //!
 //! What it does: takes a call of the site from its evidence to an answer. What it refuses to know: the provider's
-//! protocol, cookies' contents, what is on a page. Invariants: nobody sees a page without an identity; a browser is
+//! protocol, cookies' contents, what is on a page. Invariants: no page is shown without an identity; a browser is
 //! sent only to the provider and to our own paths; a login that begins leaves no old session behind; what authorizes a
 //! logout is proven like everything that a session changes.
 
@@ -126,7 +126,7 @@ impl Step<'_, '_> {
         }
         let finished = finished.map_err(|unfinished| self.failed(unfinished.fault))?;
         self.context.shared().metrics.login(Reason::Ok);
-        // The browser has one session: a copy of the one before must not live on, whoever has it. Not one of ours: nothing
+        // The browser has one session: a copy of the one before must not live on. Not one of ours: nothing
         // is to be ended.
         if let Some(before) = &caller.session {
             let _ = login.retire(before, self.context.now());
@@ -195,7 +195,7 @@ impl Step<'_, '_> {
         }
     }
 
-    /// A page for whoever the caller is.
+    /// A page, for this caller.
     async fn page(&mut self, caller: Caller, call: &Call, ask: &PageRequest) -> Outcome {
         self.record.operation("own");
         let snapshot = self.context.snapshot().clone();
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
     use crate::apps::AppPath;
 
-    /// Scenario: somebody opens a page before logging in. Guarantees: the login leads back to the very same page.
+    /// Scenario: a page is opened before logging in. Guarantees: the login leads back to the very same page.
     #[test]
     fn pages_have_an_address_to_return_to() {
         let some = |text: &str| Some(text.to_owned());

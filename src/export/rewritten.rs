@@ -340,7 +340,7 @@ async fn finish(
     let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
     let body = otlp::write_answer(manner.signal, manner.encoding, said);
     if reply::exported(exchange, manner, body, dropped).await.is_err() {
-        // Nobody has heard of the success: the exporter will come again.
+        // The exporter has not heard of the success, and will come again.
         remember(context, &outcomes, keys);
         return end(Err(Refusal::new(Reason::ClientClosed)));
     }

@@ -8,7 +8,7 @@
 use crate::accept::{self, Call, Caller, Dialect, Fault, Framed, RequestKind, TreeRequest};
 use crate::alerts::inlet;
 use crate::apps::Mark;
-use crate::audit::Unwritable;
+use crate::audit::{Slot, Unwritable};
 use crate::authorize::{Denial, Permit, Reach};
 use crate::call::context::RequestContext;
 use crate::call::exchange::Exchange;
@@ -55,14 +55,7 @@ pub async fn admit(
     if call.dialect == Dialect::Page {
         exchange.state.origin = Some(connection.origin(&call.authority));
     }
-    if let Err(spent) = arrival.place {
-        return Err(Refusal::from(spent).because("of the calls at once"));
-    }
-    let slot = context.shared().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
-        Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
-        Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),
-    })?;
-    record.slot(slot);
+    record.slot(slot(context)?);
 
     if let RequestKind::Site(ask) = &call.kind {
         return site::visit(exchange, context, record, caller, &call, ask).await;
@@ -101,8 +94,7 @@ pub async fn admit(
         }
         RequestKind::Ingest(ask) if snapshot.ingest_settings.stamp => {
             let reach = reach(context, &identity, &call).map_err(|denial| record.denied(&denial))?;
-            let throttle = Throttle::identity(context, identity.facts());
-            throttle.check(context)?;
+            let throttle = Throttle::admit(context, identity.facts())?;
             let asked = rewritten::Asked { call: &call, ask, identity: &identity, reach: &reach };
             let answered = export(exchange, context, record, &asked).await;
             throttle.settle(context, &answered);
@@ -115,8 +107,7 @@ pub async fn admit(
         RequestKind::Legacy(ask) => {
             let shown = shown.ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
             let reach = reach(context, &identity, &call).map_err(|denial| record.denied(&denial))?;
-            let throttle = Throttle::identity(context, identity.facts());
-            throttle.check(context)?;
+            let throttle = Throttle::admit(context, identity.facts())?;
             let asked = report::Asked { call: &call, ask, identity: &identity, reach: &reach };
             let answered = match report::read(exchange, context, &asked, opened, shown).await {
                 Ok(opened) => legacy(exchange, context, record, &asked, opened).await,
@@ -166,6 +157,18 @@ fn read(exchange: &mut Exchange<'_>, context: &RequestContext) -> Result<(Caller
             exchange.state.set_cookies.extend(Login::cleared());
         }
         Unread { method, path, refusal: Refusal::from(head.fault) }
+    })
+}
+
+/// A place among the calls at once, and one for the record.
+fn slot(context: &RequestContext) -> Result<Option<Slot>, Refusal> {
+    let arrival = context.arrival();
+    if let Err(spent) = arrival.place {
+        return Err(Refusal::from(spent).because("of the calls at once"));
+    }
+    context.shared().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
+        Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
+        Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),
     })
 }
 

@@ -4,7 +4,6 @@
 //! rules of any room. Invariant: one snapshot serves a call from beginning to end.
 
 mod admit;
-mod health;
 mod phases;
 mod serve;
 

@@ -12,12 +12,13 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use super::{admit, health};
+use super::admit;
 use crate::accept::{Arrival, client_address};
 use crate::call::context::RequestContext;
 use crate::call::exchange::Exchange;
 use crate::call::record::InFlight;
 use crate::call::{answer, cors};
+use crate::health;
 use crate::limits::Spent;
 use crate::reason::Reason;
 use crate::respond::Refusal;
