@@ -15,7 +15,7 @@ use super::exchange::{Broken, Exchange, HttpTask, ResponseHeader, defect};
 use super::{cors, page};
 use crate::accept::Dialect;
 use crate::lightstep::Particulars;
-use crate::media_type;
+use crate::media_type::{self, MediaType};
 use crate::otlp;
 use crate::respond::{self, REQUEST_ID, Refusal};
 
@@ -65,8 +65,9 @@ pub async fn page(
 ) -> Outcome {
     exchange.state.status = Some(status.as_u16());
     // Files of the site hold nothing that came from elsewhere.
-    let is_page =
-        headers.iter().any(|(name, value)| name == header::CONTENT_TYPE && value.as_bytes().starts_with(b"text/html"));
+    let is_page = headers
+        .iter()
+        .any(|(name, value)| name == header::CONTENT_TYPE && MediaType::glimpse(value.as_bytes()).is(media_type::HTML));
     let body = if is_page { looked_through(exchange, body) } else { body };
     write(exchange, status, headers, body).await
 }
