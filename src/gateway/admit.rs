@@ -142,7 +142,7 @@ struct Unread {
 }
 
 /// The head, read.
-fn read(exchange: &mut Exchange<'_>, context: &RequestContext) -> Result<(Caller, Call), Unread> {
+fn read(exchange: &mut Exchange<'_>, context: &RequestContext) -> Result<(Caller, Call), Box<Unread>> {
     exchange.state.firehose_request = accept::firehose_request(exchange.headers());
     let snapshot = context.snapshot();
     let assertions = snapshot.identifier.assertion_headers();
@@ -156,7 +156,7 @@ fn read(exchange: &mut Exchange<'_>, context: &RequestContext) -> Result<(Caller
             // No browser's user should have to look for the cookie that shuts them out.
             exchange.state.set_cookies.extend(Login::cleared());
         }
-        Unread { method, path, refusal: Refusal::from(head.fault) }
+        Box::new(Unread { method, path, refusal: Refusal::from(head.fault) })
     })
 }
 
