@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::accept::{Arrival, Connection};
 use crate::call::answer;
-use crate::call::exchange::{Broken, Exchange};
+use crate::call::exchange::{BrokenOff, Exchange};
 use crate::limits::Spent;
 use crate::media_type::MediaType;
 use crate::otlp;
@@ -102,7 +102,7 @@ pub fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
 }
 
 /// Answers a check, and counts it.
-pub async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), Broken> {
+pub async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), BrokenOff> {
     let (shared, arrival) = (exchange.shared(), exchange.arrival());
     let listener = &arrival.connection.listener;
     let count = |word: &'static str| shared.metrics.health_checked(&listener.name, check.word(), word);
@@ -155,7 +155,7 @@ pub async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), Bro
 }
 
 /// Refuses a check from an address that has as many calls under way as it may have, or when all together do.
-async fn busy(exchange: &mut Exchange<'_>, check: Check, spent: Spent) -> Result<(), Broken> {
+async fn busy(exchange: &mut Exchange<'_>, check: Check, spent: Spent) -> Result<(), BrokenOff> {
     let (status, code) = match spent {
         Spent::Share => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED),
         Spent::Total => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
@@ -177,7 +177,7 @@ fn state_of(shared: &Shared) -> ServingStatus {
 }
 
 /// Tells the state at once and whenever it changes, until the client or the connection ends.
-async fn watch(exchange: &mut Exchange<'_>, is_known: bool) -> Result<(), Broken> {
+async fn watch(exchange: &mut Exchange<'_>, is_known: bool) -> Result<(), BrokenOff> {
     let (shared, arrival) = (exchange.shared(), exchange.arrival());
     let mut told = None;
     let mut looks = tokio::time::interval(WATCH_LOOK);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::echoes::EchoGuard;
-use super::exchange::{Broken, Exchange, HttpTask, ResponseHeader, defect};
+use super::exchange::{BrokenOff, Exchange, HttpTask, ResponseHeader, defect};
 use super::{cors, page};
 use crate::accept::Dialect;
 use crate::lightstep::Particulars;
@@ -24,7 +24,7 @@ const SMALL_ANSWER_BYTES: usize = 16 << 10;
 /// How long a small answer may wait to be taken. Its call is held meanwhile, whether its caller has proven anything or not.
 const SMALL_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub type Outcome = Result<(), Broken>;
+pub type Outcome = Result<(), BrokenOff>;
 
 /// Answers with a refusal.
 pub async fn refuse(exchange: &mut Exchange<'_>, refusal: &Refusal) -> Outcome {
@@ -149,7 +149,7 @@ fn head(
     exchange: &Exchange<'_>,
     status: StatusCode,
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-) -> Result<ResponseHeader, Broken> {
+) -> Result<ResponseHeader, BrokenOff> {
     let mut head = ResponseHeader::build(status, Some(12))?;
     for (name, value) in headers {
         head.append_header(name, value)?;

@@ -23,10 +23,10 @@ use crate::state::{Shared, Snapshot};
 use crate::view::Visitor;
 
 /// Why an answer did not go out.
-pub type Broken = Box<Error>;
+pub type BrokenOff = Box<Error>;
 
 /// An answer that cannot be written, by a fault of ours.
-pub fn defect(what: &'static str) -> Broken {
+pub fn defect(what: &'static str) -> BrokenOff {
     Error::explain(ErrorType::InternalError, what)
 }
 
@@ -180,7 +180,7 @@ impl<'a> Exchange<'a> {
     /// Writes to the caller. What is not taken in time is broken off: over HTTP/2 the stream is reset, because an end would
     /// make half an answer a whole one (RFC 9113 section 8.1); over HTTP/1.1 the framework closes a connection whose call
     /// failed.
-    pub async fn put(&mut self, within: Duration, tasks: Vec<HttpTask>) -> Result<(), Broken> {
+    pub async fn put(&mut self, within: Duration, tasks: Vec<HttpTask>) -> Result<(), BrokenOff> {
         let fault = match tokio::time::timeout(within, self.session.write_response_tasks(tasks)).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(fault)) => fault,

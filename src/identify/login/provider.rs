@@ -230,7 +230,7 @@ impl Provider {
     /// taken from the answer as it came, by our strict reader. What the library thinks of the ID token's claims does not
     /// count: it wants standard types of claims that are not needed here, which some providers do not keep to.
     pub async fn exchange(&self, client: &CodeClient, code: &str, verifier: &str) -> Result<Tokens, Reason> {
-        let exchange = Exchange { provider: self, came: Mutex::new(None) };
+        let exchange = CodeExchange { provider: self, came: Mutex::new(None) };
         let asked = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
@@ -301,12 +301,12 @@ impl Provider {
 }
 
 /// The library's HTTP client for one exchange, which keeps the answer as it came.
-struct Exchange<'p> {
+struct CodeExchange<'p> {
     provider: &'p Provider,
     came: Mutex<Option<HttpResponse>>,
 }
 
-impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
+impl<'c> AsyncHttpClient<'c> for CodeExchange<'_> {
     type Error = Missed;
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Missed>> + Send + 'c>>;
 
