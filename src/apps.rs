@@ -10,11 +10,12 @@ mod prefixes;
 mod rivals;
 mod tree;
 
-pub use glob::{GLOB_LIMIT_BYTES, Glob, GlobFault};
-pub use ownership::{Mark, Owner, Ownership, SERVICE_NAME, Unclear};
-pub use prefixes::Prefixes;
-pub use rivals::{Claimant, rivals};
-pub use tree::{ATTRIBUTE_LIMIT, Description, Node, NodeId, Planting, Tree, TreeFault};
+pub use glob::Glob;
+pub use ownership::Mark;
+pub(crate) use ownership::{Owner, Ownership, SERVICE_NAME};
+pub(crate) use prefixes::Prefixes;
+pub(crate) use rivals::{Claimant, rivals};
+pub(crate) use tree::{Description, Node, NodeId, Planting, Tree, TreeFault};
 
 /// A node's place in the tree: segments joined by `/`, without a leading slash; the root is empty and
 /// shown as `/`. A segment is 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit.

@@ -8,10 +8,10 @@
 
 // Cupboards: nouns that know no room.
 pub mod reason;
-pub mod media_type;
-pub mod lock;
-pub mod percent;
-pub mod pem;
+pub(crate) mod media_type;
+pub(crate) mod lock;
+pub(crate) mod percent;
+pub(crate) mod pem;
 pub mod document;
 pub mod secret;
 pub mod egress;
@@ -23,22 +23,22 @@ pub mod otlp;
 pub mod lightstep;
 pub mod profiles;
 pub mod view;
-pub mod web;
+pub(crate) mod web;
 
 // Rooms: verbs, in the order of a request.
 pub mod accept;
 pub mod identify;
 pub mod authorize;
-pub mod route;
+pub(crate) mod route;
 pub mod vault;
 pub mod transform;
 pub mod forward;
-pub mod federate;
+pub(crate) mod federate;
 pub mod respond;
 pub mod audit;
 
 // What is remembered, what calls share, and one call.
-pub mod memory;
+pub(crate) mod memory;
 pub mod state;
 pub mod call;
 

@@ -4,7 +4,7 @@
 //! What it refuses to know: any room's type; labels come as words. Invariants: every label has a bounded
 //! set of values, and none of them is a subject, an address or a path of the caller's.
 
-pub mod text;
+pub(crate) mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

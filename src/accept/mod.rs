@@ -38,34 +38,39 @@ mod tls;
 mod transport;
 mod tree;
 
-pub use assertion::{AssertionHeader, AssertionHeaderFault};
-pub use call::{
+pub use assertion::AssertionHeader;
+pub(crate) use assertion::AssertionHeaderFault;
+pub(crate) use call::{
     AlertRequest, Call, Dialect, IngestRequest, LegacyRequest, OwnRequest, Protocol, QueryRequest, RequestKind,
     TreeRequest,
 };
-pub use caller::{CLIENT_TOKEN_PREFIX, Caller, Carrier, ClientChain, Presented, SessionCookie};
-pub use calls::{CallPlace, Calls};
-pub use chunks::Chunks;
-pub use client_address::{ClientAddress, client_address};
-pub use connection::{BrokenHead, Connection};
-pub use connection_limiter::ConnectionLimiter;
-pub use cookies::{LOGIN_COOKIE, SESSION_COOKIE};
-pub use cross_origin::is_for_pages;
-pub use edge::{Edge, EdgeEvent, Stage, Terms, Witness, reached};
-pub use evidence::{Shown, with_body_token};
-pub use fault::Fault;
+pub(crate) use caller::{CLIENT_TOKEN_PREFIX, ClientChain};
+pub use caller::{Caller, Carrier, Presented, SessionCookie};
+pub(crate) use calls::Calls;
+pub(crate) use chunks::Chunks;
+pub(crate) use client_address::client_address;
+pub use connection::Connection;
+pub(crate) use connection_limiter::ConnectionLimiter;
+pub(crate) use cookies::{LOGIN_COOKIE, SESSION_COOKIE};
+pub(crate) use cross_origin::is_for_pages;
+pub(crate) use edge::{Edge, EdgeEvent, Stage, Terms, Witness, reached};
+pub(crate) use evidence::{Shown, with_body_token};
+pub(crate) use fault::Fault;
 pub use front::{CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings, HealthSettings};
-pub use handshake::{ShownCertificate, refused_in_handshake};
-pub use header_blocks::FRAME_LIMIT_BYTES;
-pub use legacy::firehose_request;
-pub use networks::{Network, NetworkFault, Networks};
+pub(crate) use handshake::{ShownCertificate, refused_in_handshake};
+pub(crate) use header_blocks::FRAME_LIMIT_BYTES;
+pub(crate) use legacy::firehose_request;
+pub(crate) use networks::NetworkFault;
+pub use networks::{Network, Networks};
 use read::glimpse_dialect;
-pub use read::{APP_HEADER, RefusedHead, is_json, read};
-pub use refused::Times;
+pub use read::read;
+pub(crate) use read::{APP_HEADER, is_json};
+pub(crate) use refused::Times;
 pub use settings::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
-pub use site::{CallbackRequest, ExplainRequest, PageRequest, ReturnPath, SiteRequest};
-pub use stream::{Arrival, Body};
-pub use tls::server_config;
+pub(crate) use site::{CallbackRequest, SiteRequest};
+pub use site::{ExplainRequest, PageRequest, ReturnPath};
+pub(crate) use stream::{Arrival, Body};
+pub(crate) use tls::server_config;
 
 /// How a body was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method, Request, Version};
 use zeroize::Zeroizing;
 
+use super::read::RefusedHead;
 use super::*;
 use crate::lightstep::Format;
 use crate::limits::Limits;

@@ -9,7 +9,7 @@ mod sequence;
 mod settings;
 mod trail;
 
-pub use record::{DetailText, Items, NameText, PartRecord, PathText, Record, SubjectText, Text, Who, timestamp};
-pub use sequence::Gap;
+pub use record::timestamp;
+pub(crate) use record::{Items, PartRecord, Record, Who};
 pub use settings::{AuditSettings, OnFailure};
-pub use trail::{Health, Slot, Trail, Unwritable};
+pub(crate) use trail::{Slot, Trail, Unwritable};

@@ -22,12 +22,14 @@ mod view;
 
 pub use assign::{Assignment, By};
 pub use binding::Effect;
-pub use check::{CertificateAuthority, PolicySurroundings, TrustDomainIssuer};
-pub use decide::{Considered, Target, Verdict};
-pub use permit::{Denial, Permit};
+pub use check::PolicySurroundings;
+pub(crate) use check::{CertificateAuthority, TrustDomainIssuer};
+pub(crate) use decide::Considered;
+pub use decide::{Target, Verdict};
+pub(crate) use permit::{Denial, Permit};
 pub use raw::policy_schema;
-pub use reach::Reach;
-pub use view::{Grant, NodeView, View};
+pub(crate) use reach::Reach;
+pub(crate) use view::{NodeView, View};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -13,9 +13,11 @@ mod plan;
 mod serve;
 mod token;
 
-pub use plan::{Loaded, load};
-pub use serve::{prepare_cryptography, prepare_process, serve};
-pub use token::{IssueArguments, TokenCommand};
+pub(crate) use plan::Loaded;
+pub use plan::load;
+pub(crate) use serve::serve;
+pub use serve::{prepare_cryptography, prepare_process};
+pub(crate) use token::TokenCommand;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

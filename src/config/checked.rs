@@ -100,11 +100,6 @@ impl Checked {
         self.listeners.iter().any(|listener| listener.serves.ingest || listener.serves.legacy)
     }
 
-    /// Whether any listener takes queries.
-    pub fn serves_query(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.serves.query)
-    }
-
     /// Names and digests are unique.
     pub fn client_tokens(&self) -> Vec<ClientTokenSettings> {
         self.client_tokens.iter().map(|token| token.settings.clone()).collect()

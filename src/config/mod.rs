@@ -33,9 +33,9 @@ mod web;
 mod webhooks;
 
 pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
-pub use client_tokens::parse_time;
-pub use egress::{WayOut, ways_out};
-pub use report::{OWN_NAME_FORM, is_own_name};
+pub(crate) use client_tokens::parse_time;
+pub(crate) use egress::{WayOut, ways_out};
+pub(crate) use report::{OWN_NAME_FORM, is_own_name};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -12,17 +12,18 @@
 
 mod diagnostic;
 mod file;
-pub mod quantity;
+pub(crate) mod quantity;
 mod shape;
 mod spanned;
 mod suggest;
 mod tree;
 mod walk;
 
-pub use diagnostic::{Diagnostic, Severity, name, names, path};
-pub use file::{ReadFault, read};
-pub use spanned::{Entries, Spanned};
-pub use suggest::nearest;
+pub use diagnostic::Diagnostic;
+pub(crate) use diagnostic::{Severity, name, names, path};
+pub(crate) use file::{ReadFault, read};
+pub(crate) use spanned::{Entries, Spanned};
+pub(crate) use suggest::nearest;
 
 use std::path::Path;
 

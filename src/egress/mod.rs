@@ -17,12 +17,14 @@ mod tunnel;
 
 use std::sync::Arc;
 
-pub use connector::{Connector, ProxyError};
-pub use environment::{Environment, UnusableProxy};
-pub use host::host_and_port;
+pub(crate) use connector::{Connector, ProxyError};
+pub use environment::Environment;
+pub(crate) use environment::UnusableProxy;
+pub(crate) use host::host_and_port;
 pub use no_proxy::NoProxy;
-pub use proxy::{Proxy, ProxyCredentials, ProxySettings, ProxyUrl};
-pub use tunnel::TunnelFault;
+pub(crate) use proxy::{Proxy, ProxyUrl};
+pub use proxy::{ProxyCredentials, ProxySettings};
+pub(crate) use tunnel::TunnelFault;
 
 /// Which proxy a call takes, if any; checked settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,11 +11,11 @@ mod origins;
 mod raw;
 mod series;
 
-pub use gather::{Lapse, gather};
+pub use gather::gather;
 pub use list::{Item, items};
 pub use origins::origins;
-pub use raw::{RawMembers, at, text_at};
-pub use series::{JoinedSeries, Series};
+pub use raw::text_at;
+pub use series::Series;
 
 use std::sync::Arc;
 
@@ -104,10 +104,6 @@ impl Pile {
             self.count += 1;
         }
         Ok(())
-    }
-
-    pub fn len(&self) -> usize {
-        self.count
     }
 
     pub fn is_empty(&self) -> bool {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::gather::Lapse;
 use super::*;
 use crate::limits::{Budget, Spent};
 
@@ -179,7 +180,7 @@ fn what_does_not_fit_is_told_and_adds_nothing() {
     let mut other = Pile::new(100, budget.gateway().open());
     assert_eq!(other.add(&["0123456789012".to_owned()]), Err(MergeFault::Memory(Spent::Total)));
     assert_eq!(pile.add(&["{}".to_owned(), "{}".to_owned()]), Ok(()));
-    assert_eq!((pile.len(), pile.is_empty()), (3, false));
+    assert_eq!((pile.count, pile.is_empty()), (3, false));
     let (text, held) = pile.finish();
     assert_eq!((text.as_str(), budget.used_bytes()), (r#"{"a":1},{},{}"#, 28));
     drop(held);

@@ -39,30 +39,28 @@ mod forge;
 mod tests;
 
 pub use algorithm::ALGORITHMS;
-pub use authority::anchors as signing_certificates;
-pub use certificate::own_trust_domain;
-pub use claim_path::{ClaimPath, ClaimPathFault};
-pub use client_token::{ClientTokenHash, NewClientToken, NoRandomness};
+pub(crate) use authority::anchors as signing_certificates;
+pub(crate) use certificate::own_trust_domain;
+pub use claim_path::ClaimPath;
+pub use client_token::{ClientTokenHash, NewClientToken};
 pub use doubts::Doubts;
-pub use event::{Event, Events};
-pub use facts::{CLIENT_CERTIFICATES, CLIENT_TOKENS, CertificateFacts, Facts, Method, WEBHOOKS};
-pub use fetch::FetchFault;
-pub use issuer::IssuerFault;
-pub use json::object as strict_object;
-pub use jwks::IssuerStatus;
-pub use keys::KeySetFault;
-pub use login::{
-    Begun, CliConfiguration, CliSettings, Finished, LOGIN_COOKIE, Login, LoginSettings, SESSION_COOKIE, Session,
-    SetCookie, Unfinished, session_key_bytes,
-};
-pub use mtls::{ClientTrust, ClientVerifier};
-pub use rejection::{Rejection, RejectionKind};
+pub(crate) use event::Event;
+pub use event::Events;
+pub(crate) use facts::{CLIENT_CERTIFICATES, WEBHOOKS};
+pub use facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
+pub(crate) use issuer::IssuerFault;
+pub(crate) use json::object as strict_object;
+pub(crate) use jwks::IssuerStatus;
+pub use login::{CliConfiguration, CliSettings, LoginSettings, SetCookie};
+pub(crate) use login::{Finished, Login, Session, session_key_bytes};
+pub(crate) use mtls::{ClientTrust, ClientVerifier};
+pub(crate) use rejection::{Rejection, RejectionKind};
 pub use settings::{
     ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims, TokensTaken, WebhookSettings,
 };
-pub use spiffe_id::{is_trust_domain, trust_domain_of};
-pub use svid::{JWT_SVID_ALGORITHMS, JWT_SVID_TYPES};
-pub use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS};
+pub(crate) use spiffe_id::{is_trust_domain, trust_domain_of};
+pub(crate) use svid::{JWT_SVID_ALGORITHMS, JWT_SVID_TYPES};
+pub(crate) use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

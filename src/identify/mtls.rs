@@ -183,10 +183,6 @@ impl ClientVerifier {
 
     /// Judges the chain of an accepted connection once more, as of `now` and under the present trust.
     /// Cheap as long as neither the trust nor the validity of anything behind the last answer changed.
-    pub fn verify_again(&self, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<Arc<CertificateFacts>, Rejection> {
-        self.holder(chain, now).map(|holder| holder.certificate).map_err(Rejection::from)
-    }
-
     pub(super) fn holder(&self, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<Holder, Reason> {
         let trust = self.trust.load();
         let address = Arc::as_ptr(chain).addr();

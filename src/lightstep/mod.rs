@@ -19,8 +19,9 @@ mod tagged;
 mod thrift;
 mod zipkin;
 
-pub use answers::{Particulars, refusal, sanitize, success};
-pub use findings::{CARRIERS, COMPONENT_NAME, Service, Token};
+pub(crate) use answers::{Particulars, refusal, sanitize, success};
+pub(crate) use findings::Service;
+pub use findings::Token;
 pub use firehose::{FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION};
 pub use report::Report;
 

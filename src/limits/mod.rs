@@ -11,11 +11,13 @@ mod penalty;
 mod quota;
 mod rates;
 
-pub use budget::{Account, Budget, OwnerKey, Reservation, Spent, alone_bytes, alone_unproven_bytes};
-pub use fair_queue::{FairQueue, FairQueueBounds, Turn, address_block};
-pub use penalty::{CallerKey, Penalties};
-pub use quota::{Charge, LocalMeter, Meter, Over, Quota};
-pub use rates::{Rate, Rates, Share, TURN_LIMIT, Told};
+pub use budget::Budget;
+pub(crate) use budget::{Account, OwnerKey, Reservation, Spent, alone_bytes, alone_unproven_bytes};
+pub(crate) use fair_queue::{FairQueue, FairQueueBounds, Turn, address_block};
+pub(crate) use penalty::{CallerKey, Penalties};
+pub(crate) use quota::{Charge, LocalMeter, Meter, Over, Quota};
+pub use rates::Rate;
+pub(crate) use rates::{Rates, Share, TURN_LIMIT, Told};
 
 use std::time::Duration;
 

@@ -61,7 +61,8 @@ impl Rate {
     }
 
     /// What `keys` together may have saved up at most, the reserve included: the burst, but a call for each of them.
-    pub fn stock(self, keys: usize) -> f64 {
+    #[cfg(test)]
+    fn stock(self, keys: usize) -> f64 {
         let keys = f64::from(u32::try_from(keys).unwrap_or(u32::MAX));
         self.burst().max(keys) + self.reserve_size(keys > 0.0)
     }

@@ -13,5 +13,4 @@ pub(crate) mod passing;
 pub(crate) mod recent;
 pub(crate) mod watches;
 
-pub use alert_states::{AlertState, AlertStates};
-pub use delivered::{ExportDigest, Likeness, PartKey, PartScope, Remembered, Sender};
+pub use delivered::{ExportDigest, Likeness, PartKey, PartScope, Remembered};

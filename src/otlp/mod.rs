@@ -18,13 +18,14 @@ mod wanted;
 mod wire;
 
 pub use answer::{PartialSuccess, read_answer, write_answer};
-pub use export::{Export, Found, Group, MAX_GROUPS, Malformed, RESERVED};
+pub use export::{Export, Found, RESERVED};
+pub(crate) use export::{MAX_GROUPS, Malformed};
 pub use frame::{frame, unframe};
 pub(crate) use names::folded;
 pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;
 pub use wanted::Wanted;
-pub use wire::text_field;
+pub(crate) use wire::text_field;
 
 use crate::media_type;
 

@@ -13,11 +13,12 @@ mod matching;
 mod tree;
 mod rates;
 
-pub use alerts::{AlertLayout, AlertMessage};
-pub use around::Around;
-pub use matching::QueryMatch;
-pub use rates::RateRule;
-pub use tree::{StateSource, TreeResource, TreeShape, TreeSource, Ui, UiBase, UiPage, UiSpot};
+pub(crate) use alerts::AlertLayout;
+pub use alerts::AlertMessage;
+pub(crate) use around::Around;
+pub(crate) use rates::RateRule;
+pub(crate) use tree::{StateSource, TreeResource, TreeSource, Ui, UiPage, UiSpot};
+pub use tree::{TreeShape, UiBase};
 
 use std::sync::{Arc, OnceLock};
 

@@ -98,11 +98,6 @@ impl Reason {
     pub fn explanation(self) -> String {
         format!("{} {}", self.meaning(), self.advice()).trim_end().to_owned()
     }
-
-    /// The reason that was written so.
-    pub fn from_code(code: &str) -> Option<Reason> {
-        Reason::ALL.iter().copied().find(|reason| reason.code() == code)
-    }
 }
 
 /// A record whose writer names no reason has a defect.

@@ -20,16 +20,12 @@ fn rows_are_unique_and_whole() {
     assert!(seen.len() > 180);
 }
 
-/// Guarantees: what is read is what was written, and nothing else is a reason.
+/// Guarantees: a reason is written the same in records and in words.
 #[test]
-fn codes_are_read_as_they_are_written() {
+fn codes_are_written_in_one_way() {
     for reason in Reason::ALL {
-        assert_eq!(Reason::from_code(reason.code()), Some(*reason));
         assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
         assert_eq!(reason.to_string(), reason.code());
-    }
-    for unknown in ["", "unheard", "OK", "ok ", "no_credential\0"] {
-        assert_eq!(Reason::from_code(unknown), None, "{unknown:?}");
     }
 }
 

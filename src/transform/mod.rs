@@ -18,14 +18,15 @@ mod settings;
 mod shape;
 mod split;
 
-pub use answer::{AnswerFault, Rewriting, Rewritten, rewrite};
-pub use boundary::{Boundary, Inside};
-pub use coding::{Coding, CodingFault, compress, decompress};
-pub use links::Links;
-pub use named::{NamedFault, Naming, Reference, named};
-pub use references::{link, location};
+pub(crate) use answer::{AnswerFault, Rewriting, rewrite};
+pub(crate) use boundary::{Boundary, Inside};
+pub(crate) use coding::CodingFault;
+pub use coding::{Coding, compress, decompress};
+pub(crate) use links::Links;
+pub(crate) use named::{NamedFault, Naming, Reference, named};
+pub(crate) use references::{link, location};
 pub use settings::{Compression, IngestSettings};
-pub use split::{Part, Rejected, Split, Stamps, sender_attributes, split};
+pub(crate) use split::{Part, Split, sender_attributes, split};
 
 /// What stands in the place of what the caller may not see.
 const REDACTED: &str = "[redacted]";

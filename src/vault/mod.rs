@@ -10,7 +10,7 @@ mod grams;
 mod search;
 mod settings;
 
-pub use search::{Finds, Owner, SHORTEST_BYTES, Search};
+pub(crate) use search::{Finds, Owner, Search};
 pub use settings::{ApiKeys, ProjectSecrets, VaultSettings};
 
 use std::collections::HashMap;
@@ -160,11 +160,6 @@ impl Vault {
         Ok(Lease::mint(secret.clone(), None))
     }
 
-    /// Whether an export to `project` could be given a credential.
-    pub fn has_access_token(&self, project: &str) -> bool {
-        self.projects.get(project).is_some_and(|held| held.tokens.is_some())
-    }
-
     /// Fingerprints of every credential, to tell in the record what a reload changed.
     pub fn fingerprints(&self) -> Vec<(String, String)> {
         let kept = kept(&self.keys, &self.projects).into_iter();
@@ -230,11 +225,6 @@ impl Lease {
     /// First digits of the secret's digest, for records.
     pub fn fingerprint(&self) -> String {
         self.secret.fingerprint()
-    }
-
-    /// Whether another token of the project could be tried.
-    pub fn has_alternative(&self) -> bool {
-        self.tokens.as_ref().is_some_and(|(tokens, _)| tokens.list.len() > 1)
     }
 
     /// The backend refused this token: later calls begin with the next one for a while. Gives the lease

@@ -48,7 +48,7 @@ use provider::Provider;
 use seal::{COOKIE_LIMIT_BYTES, Keyring};
 use session::{Lifetimes, SealedSession};
 
-pub use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
+use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
 
 /// What two gateways' clocks may differ by: each opens what the other sealed.
 const CLOCK_SKEW_SECONDS: i64 = 60;

@@ -18,6 +18,7 @@ use super::super::{ClientTrust, ClientVerifier};
 use crate::accept::{ClientAuthority, ClientCertificates, ClientChain};
 use crate::apps::Glob;
 use crate::clock::UnixMillis;
+use crate::reason::Reason;
 
 pub const WORKLOAD: &str = "spiffe://prod.acme.example/ns/checkout/sa/default";
 
@@ -141,6 +142,6 @@ pub fn chain(leaf: CertificateDer<'static>) -> Arc<ClientChain> {
 }
 
 pub fn said(verifier: &ClientVerifier, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<String, &'static str> {
-    let facts = verifier.verify_again(chain, now).map_err(|rejection| rejection.reason.code())?;
+    let facts = verifier.holder(chain, now).map_err(Reason::code)?.certificate;
     Ok(facts.spiffe.clone().or(facts.dns.first().cloned()).unwrap_or(facts.subject.clone()))
 }

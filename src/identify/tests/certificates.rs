@@ -122,8 +122,8 @@ async fn what_is_withdrawn_stops_on_open_connections() {
         assert_eq!(said(&verifier, &first, present()), Ok(WORKLOAD.to_owned()));
         assert_eq!(said(&verifier, &second, present()), Ok(WORKLOAD.to_owned()));
     }
-    let kept = verifier.verify_again(&first, present()).unwrap();
-    assert!(Arc::ptr_eq(&kept, &verifier.verify_again(&first, present()).unwrap()), "answered from memory");
+    let judged = || verifier.holder(&first, present()).unwrap().certificate;
+    assert!(Arc::ptr_eq(&judged(), &judged()), "answered from memory");
 
     let list = authority.revoking(&[1], NOW + 600);
     let before = verifier.generation();
@@ -135,7 +135,7 @@ async fn what_is_withdrawn_stops_on_open_connections() {
 
     // The list runs out: no chain can be judged, and that is our fault. It holds at its last second.
     assert_eq!(said(&verifier, &second, UnixMillis((NOW + 599) * 1000)), Ok(WORKLOAD.to_owned()));
-    let unclear = verifier.verify_again(&second, UnixMillis((NOW + 601) * 1000)).unwrap_err();
+    let unclear = verifier.holder(&second, UnixMillis((NOW + 601) * 1000)).map_err(Rejection::from).err().unwrap();
     assert_eq!(unclear, Rejection { kind: RejectionKind::Unavailable, reason: Reason::RevocationUnavailable });
 
     assert!(verifier.replace(Authority::new("new", |_| ()).trust(None)));

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::super::forge::{Answer, Folder, Loopback, NOW, RSA, World, issuer};
-use super::super::{Identifier, IssuerSettings, KeySource, LoginSettings, PolicyClaims, SetCookie, Unfinished};
+use super::super::login::Unfinished;
+use super::super::{Identifier, IssuerSettings, KeySource, LoginSettings, PolicyClaims, SetCookie};
 use crate::accept::{Caller, ClientChain, ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
 use crate::identify::{Identity, Rejection};

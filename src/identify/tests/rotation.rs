@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::super::fetch::FetchFault;
 use super::super::forge::{
     Answer, Folder, ISSUER, Loopback, NOW, OTHER_RSA, P256, RSA, World, caller, issuer, verdict,
 };
-use super::super::{
-    ClaimPath, Event, FetchFault, Identifier, IssuerSettings, KeyAccess, KeySetFault, KeySource, RejectionKind,
-};
+use super::super::keys::KeySetFault;
+use super::super::{ClaimPath, Event, Identifier, IssuerSettings, KeyAccess, KeySource, RejectionKind};
 use crate::secret::SecretRef;
 
 const PATIENCE: Duration = Duration::from_secs(20);
