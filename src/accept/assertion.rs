@@ -6,7 +6,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::evidence::only;
+use super::caller::only;
 use super::{Carrier, Fault, Presented};
 
 /// A header that holds an assertion: the bare token, without a scheme.

@@ -1,16 +1,16 @@
 //! The unverified evidence of who calls.
 //!
-//! What it does: carries the presented token and the client's certificate chain to `identify`.
+//! What it does: carries the presented token and the client's certificate chain to `identify`, and refuses two of one kind.
 //! What it refuses to know: whether any of it is true. Invariant: not `Clone`; evidence is judged once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
-use super::AssertionHeader;
+use super::{AssertionHeader, Fault};
 
 /// What a client showed of itself.
 pub struct Caller {
@@ -58,6 +58,18 @@ pub enum Carrier {
     AccessToken,
     /// The header of a proxy's assertion, which counts for the issuers alone that name it.
     Assertion(AssertionHeader),
+}
+
+/// The one line of this name, if there is any. A line that is repeated is one: some exporters write their token both as a
+/// configured header and by an authenticator.
+pub(super) fn only<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    is_same: fn(&HeaderValue, &HeaderValue) -> bool,
+) -> Result<Option<&'h HeaderValue>, Fault> {
+    let mut lines = headers.get_all(name).iter();
+    let Some(first) = lines.next() else { return Ok(None) };
+    if lines.all(|line| is_same(first, line)) { Ok(Some(first)) } else { Err(Fault::CredentialConflict) }
 }
 
 impl Presented {

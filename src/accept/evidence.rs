@@ -9,10 +9,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::assertion;
+use super::caller::only;
 use super::{AssertionHeader, CLIENT_TOKEN_PREFIX, Caller, Carrier, Fault, Presented};
 use crate::lightstep::FIREHOSE_KEY;
 use crate::profiles::{Profile, TokenPlace};
@@ -124,18 +125,6 @@ fn is_strong(token: &Presented) -> bool {
 fn digest(bytes: &[u8]) -> [u8; 32] {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     digest.as_ref().first_chunk().copied().unwrap_or_default()
-}
-
-/// The one line of this name, if there is any. A line that is repeated is one: some exporters write their token both as a
-/// configured header and by an authenticator.
-pub(super) fn only<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-    is_same: fn(&HeaderValue, &HeaderValue) -> bool,
-) -> Result<Option<&'h HeaderValue>, Fault> {
-    let mut lines = headers.get_all(name).iter();
-    let Some(first) = lines.next() else { return Ok(None) };
-    if lines.all(|line| is_same(first, line)) { Ok(Some(first)) } else { Err(Fault::CredentialConflict) }
 }
 
 /// Whether two lines say the same: a scheme may be written in any case, with blanks behind it (RFC 9110 section 11.1 and

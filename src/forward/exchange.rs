@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::body::read_body;
 use self::head::{AnswerFraming, AnswerHead, parse_head};
 use super::pool::BackendStream;
-use super::send::Intake;
+use super::send::{ExchangeFault, Intake};
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
 use crate::accept::{Fault, Framed};
@@ -43,23 +43,6 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
-}
-
-/// Whose fault it is that there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExchangeFault {
-    /// The body that the caller sends.
-    Caller(Fault),
-    /// The caller went away while the answer was awaited.
-    CallerGone,
-    /// The backend, the way to it, or ourselves.
-    Backend(SendFault),
-}
-
-impl From<SendFault> for ExchangeFault {
-    fn from(fault: SendFault) -> Self {
-        ExchangeFault::Backend(fault)
-    }
 }
 
 /// What may be sent a second time when a connection that was at rest turns out to be dead.

@@ -24,8 +24,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use self::answer::receive;
-use super::exchange::ExchangeFault;
 use super::pool::BackendStream;
+use super::send::ExchangeFault;
 use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};

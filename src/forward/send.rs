@@ -1,6 +1,6 @@
 //! Why a backend gave no usable answer.
 //!
-//! What it does: names each cause once, with a stable reason code, counts what comes of an answer, and undoes gzip within
+//! What it does: names each cause once and whose fault it is, with a stable reason code, counts what comes of an answer, and undoes gzip within
 //! bounds.
 //! What it refuses to know: the status that answers it (`respond` has the table). Invariant: a
 //! decompressor never produces more than its limit.
@@ -11,9 +11,27 @@ use std::io::Read as _;
 use bytes::Bytes;
 
 use super::pool::DialFault;
+use crate::accept::Fault;
 use crate::egress::TunnelFault;
 use crate::limits::{Reservation, Spent};
 use crate::reason::Reason;
+
+/// Whose fault it is that there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeFault {
+    /// The body that the caller sends.
+    Caller(Fault),
+    /// The caller went away while the answer was awaited.
+    CallerGone,
+    /// The backend, the way to it, or ourselves.
+    Backend(SendFault),
+}
+
+impl From<SendFault> for ExchangeFault {
+    fn from(fault: SendFault) -> Self {
+        ExchangeFault::Backend(fault)
+    }
+}
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use http::{HeaderName, Uri};
 use zeroize::Zeroizing;
 
-use super::exchange::{ExchangeFault, Repeat, exchange};
+use super::exchange::{Repeat, exchange};
+use super::send::ExchangeFault;
 use super::send::Intake;
 use super::supply::{Pieces, Replayable};
 use super::{Backend, SendFault, UpstreamSettings};

@@ -119,12 +119,12 @@ pub(super) trait Fetch: Send + Sync + 'static {
 /// The network as a source.
 pub(super) struct Remote {
     client: Client<HttpsConnector<Connector>, Empty<Bytes>>,
-    place: KeySource,
+    place: KeyLocation,
     /// What we show at the place's own origin.
     token: Option<SecretRef>,
 }
 
-enum KeySource {
+enum KeyLocation {
     KeySet(Uri),
     Discovery { issuer: String, document: Uri },
 }
@@ -137,7 +137,7 @@ impl Remote {
         egress: &Egress,
         token: Option<SecretRef>,
     ) -> Result<Self, String> {
-        Ok(Remote { client: client(roots, egress)?, place: KeySource::KeySet(permitted(url)?), token })
+        Ok(Remote { client: client(roots, egress)?, place: KeyLocation::KeySet(permitted(url)?), token })
     }
 
     /// Keys found through `{issuer}/.well-known/openid-configuration`.
@@ -151,14 +151,14 @@ impl Remote {
         let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
         let document = url.join(".well-known/openid-configuration").map_err(refused)?;
         let document = permitted(document.as_str())?;
-        let place = KeySource::Discovery { issuer: issuer.to_owned(), document };
+        let place = KeyLocation::Discovery { issuer: issuer.to_owned(), document };
         Ok(Remote { client: client(roots, egress)?, place, token })
     }
 
     async fn read(&self) -> Result<Fetched, FetchError> {
         match &self.place {
-            KeySource::KeySet(url) => self.get(url).await,
-            KeySource::Discovery { issuer, document } => {
+            KeyLocation::KeySet(url) => self.get(url).await,
+            KeyLocation::Discovery { issuer, document } => {
                 let fetched = self.get(document).await?;
                 let mut document = json::object(&fetched.document).ok_or(FetchFault::Discovery)?;
                 json::drop_nulls(&mut document);
@@ -178,7 +178,7 @@ impl Remote {
     /// What `url` wants to see of us: our token, if it is of the configured origin. The file is read each time, because
     /// such tokens are replaced within the hour.
     fn authorization(&self, url: &Uri) -> Result<Option<HeaderValue>, FetchError> {
-        let (KeySource::KeySet(ours) | KeySource::Discovery { document: ours, .. }) = &self.place;
+        let (KeyLocation::KeySet(ours) | KeyLocation::Discovery { document: ours, .. }) = &self.place;
         let Some(reference) = self.token.as_ref().filter(|_| has_same_origin(ours, url)) else { return Ok(None) };
         let unreadable = |detail: String| FetchError { fault: FetchFault::Token, detail };
         let secret = reference.read().map_err(|fault| unreadable(format!("{reference} {fault}")))?;
