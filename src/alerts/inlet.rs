@@ -76,7 +76,7 @@ pub fn identify(snapshot: &Snapshot, caller: Caller, ask: &AlertRequest) -> Resu
 }
 
 /// The destinations of an app's alerts.
-pub fn destinations(snapshot: &Snapshot, node: NodeId) -> Vec<String> {
+fn destinations(snapshot: &Snapshot, node: NodeId) -> Vec<String> {
     snapshot.policy.tree().node(node).map(|node| node.destinations.clone()).unwrap_or_default()
 }
 
@@ -88,9 +88,8 @@ pub async fn receive(
     (identity, node): (&Identity, NodeId),
 ) -> Outcome {
     let throttle = Throttle::identity(context, identity.facts());
-    let mut parts = Vec::new();
     let taken = match throttle.check(context) {
-        Ok(()) => take_in(exchange, context, ask, node, &mut parts).await,
+        Ok(()) => take_in(exchange, context, ask, node).await,
         Err(refusal) => Err(refusal),
     };
     throttle.settle(context, &taken);
@@ -107,16 +106,14 @@ pub async fn receive(
         }
         Err(refusal) => Err(refusal),
     };
-    Outcome { parts, ..Outcome::of(answered) }
+    exchange.state.settled(answered)
 }
 
-/// `parts`: what became of the message at each destination.
 async fn take_in(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     ask: &AlertRequest,
     node: NodeId,
-    parts: &mut Vec<PartEnd>,
 ) -> Result<Delivery, Refusal> {
     if let Some(fault) = ask.fault {
         return Err(fault.into());
@@ -160,7 +157,7 @@ async fn take_in(
     let until = welcome.map_or(until, |welcome| until.max(welcome));
     let request_id = &exchange.state.request_id;
     let enriched = enriched(context, request_id, ask, node, &body, &told).ok_or_else(malformed)?;
-    pass_on(context, &names, app, &body, enriched, until, parts).await?;
+    pass_on(exchange, context, &names, app, &body, enriched, until).await?;
     shared.passed_on.remember(whole, None, until, now);
     for webhook in names.iter().filter_map(|name| snapshot.destinations.get(name)) {
         shared.passed_on.forget(&destination_key(shared, app, webhook, &body));
@@ -204,15 +201,19 @@ fn enriched(
 
 /// Sends the message to every destination that does not have it; fails if one did not take it.
 async fn pass_on(
+    exchange: &mut Exchange<'_>,
     context: &RequestContext,
     names: &[String],
     app: &str,
     body: &Bytes,
     message: Bytes,
     until: UnixMillis,
-    parts: &mut Vec<PartEnd>,
 ) -> Result<(), Refusal> {
     let (snapshot, shared) = (context.snapshot(), context.shared());
+    // Before anything leaves: the call may be cut while a destination is waited for.
+    exchange.state.known = Some(Outcome { destinations: names.to_vec(), ..Outcome::of(Ok(())) });
+    let ended =
+        |exchange: &mut Exchange<'_>, end| exchange.state.known.iter_mut().for_each(|known| known.parts.push(end));
     let mut tasks = JoinSet::new();
     let mut missing = Vec::new();
     for (place, name) in names.iter().enumerate() {
@@ -222,7 +223,7 @@ async fn pass_on(
         };
         let key = destination_key(shared, app, &webhook, body);
         if shared.passed_on.find(&key, shared.clock.now()).is_some() {
-            parts.push(end(place, true, Reason::Remembered, None));
+            ended(exchange, end(place, true, Reason::Remembered, None));
             continue;
         }
         missing.push(name.as_str());
@@ -241,7 +242,7 @@ async fn pass_on(
         // One whose task panicked stays missing.
         let Ok((place, posted)) = joined else { continue };
         let (took, reason, status) = judge(posted);
-        parts.push(end(place, took, reason, status));
+        ended(exchange, end(place, took, reason, status));
         if took {
             missing.retain(|name| names.get(place).is_none_or(|told| told != name));
         }

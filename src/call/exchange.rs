@@ -15,10 +15,12 @@ pub use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::context::RequestContext;
+use super::outcome::Outcome;
 use super::visitor::visitor;
 use crate::accept::{Arrival, Dialect, Fault, Framed, ReturnPath};
 use crate::clock::UnixMillis;
 use crate::identify::{Identity, SetCookie};
+use crate::respond::Refusal;
 use crate::state::{Shared, Snapshot};
 use crate::view::Visitor;
 
@@ -52,6 +54,8 @@ pub struct AnswerState {
     pub by_session: bool,
     /// Cookies that go with the answer, whatever it is.
     pub set_cookies: Vec<SetCookie>,
+    /// What is known of the outcome while others are waited for.
+    pub known: Option<Outcome>,
 }
 
 impl AnswerState {
@@ -70,11 +74,17 @@ impl AnswerState {
             return_to: None,
             by_session: false,
             set_cookies: Vec::new(),
+            known: None,
         }
     }
 }
 
 impl AnswerState {
+    /// The outcome that is known, now that it is told whether the caller was answered.
+    pub fn settled(&mut self, answered: Result<(), Refusal>) -> Outcome {
+        Outcome { answered, ..self.known.take().unwrap_or_else(|| Outcome::of(Ok(()))) }
+    }
+
     /// Who looks at pages, and what goes with the answer to a session: it is kept from idling out.
     pub fn looks(&mut self, identity: &Identity) {
         self.visitor = Some(visitor(identity));

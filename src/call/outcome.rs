@@ -1,7 +1,8 @@
 //! What came of a request.
 //!
 //! What it does: carries back what a kind of request came to, for its record, its log line and its counts. What it refuses
-//! to know: who keeps it. Invariant: a refusal does not take away what was known before it.
+//! to know: who keeps it. Invariants: a refusal does not take away what was known before it; what is known while an answer
+//! is written lies with the answer's state (`call::exchange`), so that a request that is cut off has it in its record.
 
 use crate::audit::Items;
 use crate::reason::Reason;
@@ -17,6 +18,8 @@ pub struct Outcome {
     /// What the backend has and what was refused, as far as that is known.
     pub items: Option<Items>,
     pub parts: Vec<PartEnd>,
+    /// Where an alert's message went; the parts are theirs.
+    pub destinations: Vec<String>,
     /// What the record should say besides the reason.
     pub detail: Option<String>,
 }
@@ -34,12 +37,14 @@ pub struct PartEnd {
 impl Outcome {
     /// Nothing but whether it was answered.
     pub fn of(answered: Result<(), Refusal>) -> Self {
-        Outcome { answered, upstream_status: None, items: None, parts: Vec::new(), detail: None }
-    }
-
-    /// Whether it has parts: some are told, or none could be, for this reason.
-    pub fn has_parts(&self, reason: Reason) -> bool {
-        !self.parts.is_empty() || self.answered.as_ref().is_err_and(|refusal| refusal.reason == reason)
+        Outcome {
+            answered,
+            upstream_status: None,
+            items: None,
+            parts: Vec::new(),
+            destinations: Vec::new(),
+            detail: None,
+        }
     }
 
     /// The backend's last status.

@@ -338,7 +338,7 @@ impl RecordBuilder {
     }
 
     /// Where an alert's message goes.
-    pub fn destinations(&mut self, names: &[String]) {
+    fn destinations(&mut self, names: &[String]) {
         let part = |name: &String| PartRecord {
             apps: self.app.iter().map(|app| app.as_str().into()).collect(),
             project: None,
@@ -377,7 +377,10 @@ impl RecordBuilder {
 
     /// What came of the request; gives on whether its caller was answered.
     pub fn outcome(&mut self, outcome: Outcome) -> Result<(), Refusal> {
-        let Outcome { answered, upstream_status, items, parts, detail } = outcome;
+        let Outcome { answered, upstream_status, items, parts, destinations, detail } = outcome;
+        if !destinations.is_empty() {
+            self.destinations(&destinations);
+        }
         self.upstream_status = upstream_status.or(self.upstream_status);
         self.items = items.or(self.items);
         self.detail = detail.or(self.detail.take());
@@ -442,6 +445,10 @@ impl RecordBuilder {
     fn end(&mut self, answer: &mut AnswerState) {
         if std::mem::replace(&mut self.ended, true) || !self.begun {
             return;
+        }
+        // The request was cut off while it was answered.
+        if let Some(known) = answer.known.take() {
+            let _ = self.outcome(known);
         }
         let duration = self.began.elapsed();
         // A permitted call that we end for the caller's own fault went nowhere: that is a denial too.

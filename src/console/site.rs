@@ -163,7 +163,7 @@ impl Step<'_, '_> {
         let in_head = csrf::token(&self.headers)?.map(|token| Zeroizing::new(token.to_owned()));
         let given = match in_head {
             Some(token) => Some(token),
-            None => self.form_token().await?,
+            None => self.form_token(&identity).await?,
         };
         if !given.is_some_and(|given| session.is_csrf(&given)) {
             return Err(csrf::missing());
@@ -176,13 +176,13 @@ impl Step<'_, '_> {
     }
 
     /// The token in the form that a page without scripts sends.
-    async fn form_token(&mut self) -> Result<Option<Zeroizing<String>>, Refusal> {
+    async fn form_token(&mut self, identity: &Identity) -> Result<Option<Zeroizing<String>>, Refusal> {
         let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let is_empty = self.exchange.framed() == Framed::Length(0);
         if is_empty || !MediaType::parse(kind).is_some_and(|kind| kind.is(media_type::FORM)) {
             return Ok(None);
         }
-        let mut reserved = self.context.account().open();
+        let mut reserved = self.context.proven(identity.facts()).account().open();
         let snapshot = self.context.snapshot().clone();
         let limits =
             Limits { body_bytes: snapshot.limits.body_bytes.min(FORM_LIMIT_BYTES), ..(*snapshot.limits).clone() };

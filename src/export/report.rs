@@ -287,8 +287,9 @@ async fn settle(
         Said::Grpc(answer) => grpc_code(answer) == Some(0),
     };
     let items = is_taken.then_some(Items { accepted: items, rejected: 0 });
+    exchange.state.known = Some(Outcome { items, ..Outcome::of(Ok(())).with_status(upstream_status) });
     let answered = streamed::pass_on(exchange, Delivered { said, held }).await;
-    Outcome { items, ..Outcome::of(answered).with_status(upstream_status) }
+    exchange.state.settled(answered)
 }
 
 /// What the client is told where the backend took a report and said so in words that are not its format's.

@@ -171,10 +171,11 @@ pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
 /// Answers an export that carries nothing.
 pub async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Outcome {
     let body = otlp::write_answer(format.signal, format.encoding, None);
-    let written = reply::exported(exchange, format, body, HeaderMap::new()).await;
     let items = Some(Items { accepted: 0, rejected: 0 });
     let detail = Some("the export is empty".to_owned());
-    Outcome { items, detail, ..Outcome::of(written.map_err(|_| body::client_closed())) }
+    exchange.state.known = Some(Outcome { items, detail, ..Outcome::of(Ok(())) });
+    let written = reply::exported(exchange, format, body, HeaderMap::new()).await;
+    exchange.state.settled(written.map_err(|_| body::client_closed()))
 }
 
 pub fn leaving(configured: Compression, came: Coding) -> Coding {
@@ -306,7 +307,8 @@ async fn finish(
     }
     let items = Some(Items { accepted, rejected: merged.rejected });
     let detail = split.rejected.message();
-    let end = |answered| Outcome { answered, upstream_status, items, parts: ends, detail };
+    let known = Outcome { upstream_status, items, parts: ends, detail, ..Outcome::of(Ok(())) };
+    exchange.state.known = Some(known);
     // One part and nothing of ours to say: the backend's own answer.
     if let [only] = outcomes.as_mut_slice()
         && (split.rejected.groups == 0 || !matches!(only.fate, PartResult::Taken(_)))
@@ -315,21 +317,21 @@ async fn finish(
         if let PartResult::Again(refusal) = &only.fate
             && refusal.reason == Reason::UpstreamAnswerUnusable
         {
-            return end(Err(refusal.clone()));
+            return exchange.state.settled(Err(refusal.clone()));
         }
         let is_taken = matches!(only.fate, PartResult::Taken(_));
         let passed = streamed::pass_on(exchange, delivered).await;
         if is_taken && passed.is_ok() {
             keys.forget();
         }
-        return end(passed);
+        return exchange.state.settled(passed);
     }
     if let Some(refusal) = again {
         remember(context, &outcomes, keys);
-        return end(Err(refusal));
+        return exchange.state.settled(Err(refusal));
     }
     if !has_taken {
-        return end(Err(final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused))));
+        return exchange.state.settled(Err(final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused))));
     }
     let mut dropped = HeaderMap::new();
     for delivered in outcomes.iter().filter_map(|outcome| outcome.delivered.as_ref()) {
@@ -342,10 +344,10 @@ async fn finish(
     if reply::exported(exchange, manner, body, dropped).await.is_err() {
         // The exporter has not heard of the success, and will come again.
         remember(context, &outcomes, keys);
-        return end(Err(Refusal::new(Reason::ClientClosed)));
+        return exchange.state.settled(Err(Refusal::new(Reason::ClientClosed)));
     }
     keys.forget();
-    end(Ok(()))
+    exchange.state.settled(Ok(()))
 }
 
 /// Which of several reasons to try again is told: one that says when, before one that does not.

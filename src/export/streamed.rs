@@ -60,8 +60,9 @@ pub async fn export(
     // How many were sent, is not known in this lane.
     let rejected = success::settle(manner, &mut delivered.said).flatten().map_or(0, |said| said.rejected);
     let items = (rejected > 0).then_some(Items { accepted: 0, rejected });
+    exchange.state.known = Some(Outcome { items, ..Outcome::of(Ok(())).with_status(upstream_status) });
     let answered = pass_on(exchange, delivered).await;
-    Outcome { items, ..Outcome::of(answered).with_status(upstream_status) }
+    exchange.state.settled(answered)
 }
 
 /// Gives the caller the backend's answer to an export.

@@ -68,9 +68,6 @@ pub async fn admit(
         record.alert(&ask.app, snapshot.policy.tree().project_of(node).map(|project| &**project));
         let context = context.proven(identity.facts());
         let outcome = inlet::receive(exchange, &context, ask, (&identity, node)).await;
-        if outcome.has_parts(Reason::DestinationFailed) {
-            record.destinations(&inlet::destinations(snapshot, node));
-        }
         return record.outcome(outcome);
     }
     let (caller, opened, turn) = with_body(exchange, context, caller, &call).await?;
@@ -396,6 +393,7 @@ async fn query(
         Source::Coalesced => (None, Some("answered with another call of the same".to_owned())),
         Source::Cached => (None, Some("answered from the cache".to_owned())),
     };
+    exchange.state.known = Some(Outcome { detail, ..Outcome::of(Ok(())).with_status(upstream_status) });
     let answered = reply::query(exchange, reply).await.map_err(|_| body::client_closed());
-    Ok(Outcome { detail, ..Outcome::of(answered).with_status(upstream_status) })
+    Ok(exchange.state.settled(answered))
 }

@@ -93,6 +93,7 @@ async fn answered(
     let merging = || merge(&asking, question, gathered, &states);
     let (whole, parts) = Work::of(shared, identity.facts()).run(bytes > SMALL_BYTES, merging).await?;
     let upstream_status = parts.iter().rev().find_map(|part| part.upstream_status);
+    exchange.state.known = Some(Outcome { parts, ..Outcome::of(Ok(())).with_status(upstream_status) });
     let answered = match whole {
         Ok(whole) => {
             let outcome = written::document(exchange, whole.status, whole.document.into()).await;
@@ -101,7 +102,7 @@ async fn answered(
         }
         Err(refusal) => Err(refusal),
     };
-    Ok(Outcome { parts, ..Outcome::of(answered).with_status(upstream_status) })
+    Ok(exchange.state.settled(answered))
 }
 
 /// The whole answer.

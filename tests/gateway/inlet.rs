@@ -491,3 +491,24 @@ async fn an_app_may_tell_so_much_and_no_more() {
     hand.store(NOON + 1_001, Ordering::SeqCst);
     assert_eq!(post(&caller, SHOP, b"{}").await.status, 200);
 }
+
+/// Scenario: a stop cuts an alert of which one destination has taken its message and the other one has not answered.
+/// Guarantees: the record says to which destinations it went, and what became of it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_is_cut_off_says_where_it_went() {
+    let mut plan = plan(&[("shop", "oncall, pager")]);
+    plan.more = "limits: { drain_timeout: 2s }".to_owned();
+    let world = stage::start(plan).await;
+    world.receiver.fail("/pager", ReceiverFault::Slow(stage::PATIENCE));
+    let caller = webhook(&world, "shop");
+    let cut = tokio::spawn(async move { caller.send(Method::POST, SHOP, &JSON, b"{}".to_vec()).await });
+    stage::eventually("both messages", || async { (world.receiver.received().len() == 2).then_some(()) }).await;
+    tokio::time::timeout(stage::PATIENCE / 2, world.gateway.stop()).await.unwrap();
+    assert!(cut.await.unwrap().is_err());
+    let records = world.records();
+    let call = records.iter().find(|record| record["event"] == "call").unwrap();
+    let parts: Vec<_> = call["parts"].as_array().unwrap().iter().collect();
+    let told = |name: &str| parts.iter().find(|part| part["destination"] == name).map(|part| part["reason"].clone());
+    assert_eq!((told("oncall"), told("pager")), (Some("ok".into()), Some("not_sent".into())), "{call}");
+    assert_eq!((&call["decision"], &call["reason"]), (&"allow".into(), &"cut_off".into()), "{call}");
+}
