@@ -112,11 +112,13 @@ fn events() -> BTreeSet<String> {
     let mut events = BTreeSet::new();
     for (path, source) in sources() {
         let mut found = after(&source, &[".event(", "event: "]);
-        if path == "src/gateway/serve.rs" {
-            let (_, witness) = source.split_once("fn witness(").unwrap();
-            found.extend(after(witness, &["=> (", "=> {\n                ("]));
+        events.extend(found.drain(..).map(str::to_owned));
+        if path == "src/call/witness.rs" {
+            // However it is broken into lines.
+            let words: Vec<&str> = source.split_whitespace().collect();
+            let line = words.join(" ").replace("( ", "(");
+            events.extend(after(&line, &["=> (", "=> { ("]).into_iter().map(str::to_owned));
         }
-        events.extend(found.into_iter().map(str::to_owned));
     }
     events
 }

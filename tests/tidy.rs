@@ -35,8 +35,8 @@ const MEMBER: &str = "a member of the token endpoint's answer (RFC 6749 section 
 
 /// Words that are a reason's code, and mean something else there. May only shrink.
 const REASON_WORDS: &[Allowance] = &[
-    Allowance { file: "src/gateway/serve.rs", word: "accept_failed", times: 1, reason: EVENT },
-    Allowance { file: "src/gateway/serve.rs", word: "handshake_failed", times: 1, reason: EVENT },
+    Allowance { file: "src/call/witness.rs", word: "accept_failed", times: 1, reason: EVENT },
+    Allowance { file: "src/call/witness.rs", word: "handshake_failed", times: 1, reason: EVENT },
     Allowance { file: "src/state/shared.rs", word: "upstream_page", times: 1, reason: EVENT },
     Allowance { file: "src/config/limits.rs", word: "handshake_timeout", times: 1, reason: SETTING },
     Allowance { file: "src/config/limits.rs", word: "body_timeout", times: 1, reason: SETTING },

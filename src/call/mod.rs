@@ -17,3 +17,4 @@ pub(crate) mod record;
 pub(crate) mod throttle;
 pub(crate) mod visitor;
 pub(crate) mod whole;
+pub(crate) mod witness;

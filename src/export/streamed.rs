@@ -11,20 +11,51 @@ use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the
 use super::{reply, success};
 use crate::accept::IngestRequest;
 use crate::audit::Items;
+use crate::authorize::Permit;
 use crate::call::body::{Flowing, client_closed};
 use crate::call::context::RequestContext;
 use crate::call::exchange::Exchange;
 use crate::call::outcome::Outcome;
 use crate::call::pace::BodyPace;
 use crate::forward::{self, Backend, GrpcAnswer, Replayable, grpc_code, is_usable};
+use crate::identify::Identity;
 use crate::media_type::MediaType;
+use crate::memory::live::StatsUpdate;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route::Route;
 use crate::vault::Lease;
 
-/// Sends an export on as it comes.
+/// Sends an export on as it comes, and counts what became of it. What is in it, nothing here has read.
 pub async fn export(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    (ask, identity): (&IngestRequest, &Identity),
+    (permit, route, lease): (&Permit, &Route, Lease),
+) -> Outcome {
+    let (snapshot, shared) = (context.snapshot(), context.shared());
+    let Some(backend) = snapshot.backend(route.upstream()).cloned() else {
+        return Outcome::from(Refusal::new(Reason::UpstreamNotConfigured));
+    };
+    let outcome = send(exchange, context, ask, route, lease, &backend).await;
+    if is_taken(exchange, &outcome) {
+        let update = StatsUpdate { bytes: exchange.state.bytes_in, ..StatsUpdate::default() };
+        shared.live.accepted(permit.app(), identity.facts(), &update, shared.clock.now());
+    } else {
+        shared.live.failed(permit.app(), shared.clock.now());
+    }
+    outcome
+}
+
+/// Whether the backend answered an export with a success, and the caller has it.
+fn is_taken(exchange: &Exchange<'_>, outcome: &Outcome) -> bool {
+    let status = outcome.upstream_status.or(exchange.state.status);
+    outcome.answered.is_ok()
+        && status.is_some_and(|status| (200..300).contains(&status))
+        && exchange.state.grpc_status.is_none_or(|code| code == 0)
+}
+
+async fn send(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     ask: &IngestRequest,

@@ -10,27 +10,23 @@ use crate::alerts::inlet;
 use crate::apps::Mark;
 use crate::audit::{Slot, Unwritable};
 use crate::authorize::{Denial, Permit, Reach};
+use crate::call::answer;
 use crate::call::context::RequestContext;
 use crate::call::exchange::Exchange;
 use crate::call::outcome::Outcome;
 use crate::call::record::RecordBuilder;
 use crate::call::throttle::Throttle;
-use crate::call::{answer, body};
 use crate::console::{api, csrf, site};
 use crate::export::report::{self, Opened, Way};
 use crate::export::rewritten::{self, Read};
 use crate::export::streamed;
 use crate::identify::{Identity, Login, Method};
 use crate::limits::{Spent, Turn};
-use crate::memory::coalesce::Source;
-use crate::memory::live::StatsUpdate;
-use crate::query::proxy::Question;
-use crate::query::{fan_out, proxy, reply, subtree};
+use crate::query::{fan_out, single, subtree};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route::{self, Lane, Route};
 use crate::state::work::Work;
-use crate::vault::Lease;
 
 /// Takes one request through the rooms and writes its answer. A refusal is still to be answered.
 pub async fn admit(
@@ -319,81 +315,8 @@ async fn as_it_comes(
             let RequestKind::Ingest(ask) = &call.kind else {
                 return Outcome::from(Refusal::new(Reason::InternalDefect));
             };
-            let Some(backend) = snapshot.backend(route.upstream()).cloned() else {
-                return Outcome::from(Refusal::new(Reason::UpstreamNotConfigured));
-            };
-            let outcome = streamed::export(exchange, context, ask, &route, lease, &backend).await;
-            let shared = context.shared();
-            // What is in it, nothing here has read.
-            if is_taken(exchange, &outcome) {
-                let beat = StatsUpdate { bytes: exchange.state.bytes_in, ..StatsUpdate::default() };
-                shared.live.accepted(permit.app(), identity.facts(), &beat, shared.clock.now());
-            } else {
-                shared.live.failed(permit.app(), shared.clock.now());
-            }
-            outcome
+            streamed::export(exchange, context, (ask, identity), (permit, &route, lease)).await
         }
-        Lane::Terminated(_) => match query(exchange, context, call, identity, (permit, route, lease)).await {
-            Ok(outcome) => outcome,
-            Err(refusal) => Outcome::from(refusal),
-        },
+        Lane::Terminated(_) => single::answer(exchange, context, (call, identity), (permit, route, lease)).await,
     }
-}
-
-/// Whether the backend answered an export with a success, and the caller has it.
-fn is_taken(exchange: &Exchange<'_>, outcome: &Outcome) -> bool {
-    let status = outcome.upstream_status.or(exchange.state.status);
-    outcome.answered.is_ok()
-        && status.is_some_and(|status| (200..300).contains(&status))
-        && exchange.state.grpc_status.is_none_or(|code| code == 0)
-}
-
-/// A question to one project.
-async fn query(
-    exchange: &mut Exchange<'_>,
-    context: &RequestContext,
-    call: &Call,
-    identity: &Identity,
-    (permit, route, lease): (&Permit, Route, Lease),
-) -> Result<Outcome, Refusal> {
-    let shared = context.shared();
-    let ours = context.arrival().connection.origin(&call.authority);
-    let mut reserved = context.account().open();
-    let work = Work::of(shared, identity.facts());
-    let body = body::read_query(exchange, work, &mut reserved).await?;
-    let headers = exchange.headers().clone();
-    let question = Question {
-        shared,
-        snapshot: context.snapshot(),
-        account: context.account(),
-        call,
-        who: identity.facts(),
-        permit,
-        route,
-        lease,
-        ours: &ours,
-        headers: &headers,
-        body,
-        named: None,
-    };
-    let asked = match exchange.gone() {
-        // What may have changed something is heard to its end.
-        Some(closed) if call.method.is_safe() => tokio::select! {
-            asked = proxy::ask(question) => asked,
-            _ = closed => return Err(body::client_closed()),
-        },
-        _ => proxy::ask(question).await,
-    };
-    let reply = match asked {
-        Ok(reply) => reply,
-        Err(failed) => return Ok(Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status)),
-    };
-    let (upstream_status, detail) = match reply.source {
-        Source::Asked => (Some(reply.status.as_u16()), None),
-        Source::Coalesced => (None, Some("answered with another call of the same".to_owned())),
-        Source::Cached => (None, Some("answered from the cache".to_owned())),
-    };
-    exchange.state.known = Some(Outcome { detail, ..Outcome::of(Ok(())).with_status(upstream_status) });
-    let answered = reply::query(exchange, reply).await.map_err(|_| body::client_closed());
-    Ok(exchange.state.settled(answered))
 }

@@ -21,9 +21,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::phases::Phases;
-use crate::accept::{Edge, EdgeEvent, FRAME_LIMIT_BYTES, Stage, Terms, Times, Witness, reached};
+use crate::accept::{Edge, FRAME_LIMIT_BYTES, Stage, Terms, reached};
 use crate::audit::{AuditSettings, Record, Trail, timestamp};
-use crate::call::log;
+use crate::call::witness::witness;
 use crate::clock::Clock;
 use crate::identify::Events;
 use crate::limits::Limits;
@@ -361,52 +361,4 @@ fn proxy(shared: &Arc<Shared>, limits: &Limits) -> HttpProxy<Phases> {
         .max_frame_size(FRAME_LIMIT_BYTES);
     proxy.h2_options = Some(h2);
     proxy
-}
-
-/// Counts and records what happens before a request exists.
-fn witness(shared: &Arc<Shared>) -> Witness {
-    let shared = Arc::downgrade(shared);
-    Arc::new(move |listener, peer, event| {
-        let Some(shared) = shared.upgrade() else { return };
-        // What it sums up has been counted.
-        let is_sum = matches!(event, EdgeEvent::StreamRefused { times: Times::All(_), .. });
-        let (name, reason, detail, certificate) = match event {
-            EdgeEvent::ConnectionRefused { reason } => ("connection_refused", reason, None, None),
-            EdgeEvent::HandshakeFailed { reason, detail, certificate } => {
-                ("handshake_failed", reason, Some(detail), certificate)
-            }
-            // One client can cause thousands in a second: one record when they begin, one when their number is known.
-            EdgeEvent::StreamRefused { reason, times: Times::Further } => {
-                return shared.metrics.edge_refused(listener, reason);
-            }
-            EdgeEvent::StreamRefused { reason, times: Times::First } => ("stream_refused", reason, None, None),
-            EdgeEvent::StreamRefused { reason, times: Times::All(times) } => {
-                ("stream_refused", reason, Some(format!("{times} on this connection")), None)
-            }
-            // No audit record and no line: load balancers do it every few seconds.
-            EdgeEvent::ClosedUnused => return shared.metrics.connection_unused(listener),
-            EdgeEvent::AcceptFailed { detail } => ("accept_failed", Reason::AcceptFailed, Some(detail), None),
-        };
-        if !is_sum {
-            shared.metrics.edge_refused(listener, reason);
-        }
-        let record = Record {
-            time: timestamp(shared.clock.now().0),
-            request_id: shared.request_id(),
-            event: name,
-            listener: Some(listener.to_owned()),
-            client_address: peer.map(|peer| peer.to_string()),
-            decision: Some("deny"),
-            reason,
-            detail: detail.filter(|detail| !detail.is_empty()).map(Into::into),
-            certificate,
-            policy_version: shared.snapshot.load().policy.version().to_owned(),
-            ..Record::default()
-        };
-        log::log_event(&record);
-        match peer {
-            Some(peer) => shared.trail.note_refusal(peer.ip(), record),
-            None => shared.trail.note(record),
-        }
-    })
 }
