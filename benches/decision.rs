@@ -2,7 +2,11 @@
 //!
 //! `cargo bench --bench decision`
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot be set up should stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a bench that cannot be set up should stop"
+)]
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -20,9 +24,15 @@ use lightkeeper::profiles::Profile;
 fn policy_text() -> String {
     let mut text = "version: 1\napps:\n".to_owned();
     for team in 0..100 {
-        let _ = write!(text, "  team{team}:\n    project: team{team}-prod\n    apps:\n");
+        let _ = write!(
+            text,
+            "  team{team}:\n    project: team{team}-prod\n    apps:\n"
+        );
         for app in 1..10 {
-            let _ = writeln!(text, "      app{app}: {{ project: team{team}-app{app}-prod }}");
+            let _ = writeln!(
+                text,
+                "      app{app}: {{ project: team{team}-app{app}-prod }}"
+            );
         }
     }
     text.push_str("bindings:\n");
@@ -45,12 +55,20 @@ fn policy_text() -> String {
             bind(
                 format!("accounts-{team}-{app}"),
                 "allow",
-                format!("issuer: cluster-a, subject: \"system:serviceaccount:team{team}-app{app}:*\""),
+                format!(
+                    "issuer: cluster-a, subject: \"system:serviceaccount:team{team}-app{app}:*\""
+                ),
                 "ingest.*",
                 format!("team{team}/app{app}"),
             );
         }
-        bind(format!("viewers-{team}"), "allow", format!("issuer: okta, group: team{team}"), "query.*.read", whole());
+        bind(
+            format!("viewers-{team}"),
+            "allow",
+            format!("issuer: okta, group: team{team}"),
+            "query.*.read",
+            whole(),
+        );
         bind(
             format!("editors-{team}"),
             "allow",
@@ -66,7 +84,13 @@ fn policy_text() -> String {
             whole(),
         );
         if team == 0 {
-            bind("frozen".to_owned(), "deny", "any: true".to_owned(), "query.dashboards.write", "team7".to_owned());
+            bind(
+                "frozen".to_owned(),
+                "deny",
+                "any: true".to_owned(),
+                "query.dashboards.write",
+                "team7".to_owned(),
+            );
         } else {
             bind(
                 format!("costs-{team}"),
@@ -90,7 +114,15 @@ fn token(issuer: &str, subject: &str, groups: usize) -> Facts {
         issuer: Arc::from(issuer),
         subject: Arc::from(subject),
         subject_claim: None,
-        groups: (0..groups).map(|each| if each == 0 { "team42".to_owned() } else { format!("list-{each}") }).collect(),
+        groups: (0..groups)
+            .map(|each| {
+                if each == 0 {
+                    "team42".to_owned()
+                } else {
+                    format!("list-{each}")
+                }
+            })
+            .collect(),
         claims,
         certificate: None,
         client_binding: None,
@@ -136,11 +168,23 @@ fn decision(criterion: &mut Criterion) {
     };
     let (policy, found) = Policy::load(Path::new("bench.yaml"), &policy_text(), &around);
     let policy = policy.unwrap_or_else(|| panic!("{found:?}"));
-    assert_eq!((policy.tree().nodes().count(), policy.binding_names().count()), (1_001, 1_000));
+    assert_eq!(
+        (
+            policy.tree().nodes().count(),
+            policy.binding_names().count()
+        ),
+        (1_001, 1_000)
+    );
 
     let traces = profile.match_ingest("/v1/traces").unwrap().0;
-    let streams = profile.match_query(&http::Method::GET, &["projects", "p", "streams"]).unwrap().operation;
-    let projects = profile.match_query(&http::Method::GET, &["projects"]).unwrap().operation;
+    let streams = profile
+        .match_query(&http::Method::GET, &["projects", "p", "streams"])
+        .unwrap()
+        .operation;
+    let projects = profile
+        .match_query(&http::Method::GET, &["projects"])
+        .unwrap()
+        .operation;
     let app = AppPath::parse("team42/app2").unwrap();
     let pod = certificate("spiffe://prod.acme.example/ns/team42-app2/sa/api");
     let account = token("cluster-a", "system:serviceaccount:team42-app2:api", 0);
@@ -149,18 +193,77 @@ fn decision(criterion: &mut Criterion) {
     let stranger = token("okta", "mallory@acme.example", 0);
     let mut group = criterion.benchmark_group("decision");
     for (name, facts, operation, target, allowed) in [
-        ("export, certificate, app named", &pod, traces, Target::App(Some(&app)), true),
-        ("export, certificate, only app", &pod, traces, Target::App(None), true),
-        ("export, service account, only app", &account, traces, Target::App(None), true),
-        ("query, one group", &person, streams, Target::Project("team42-app2-prod"), true),
-        ("query, 200 groups", &joiner, streams, Target::Project("team42-app2-prod"), true),
-        ("query, denied", &stranger, streams, Target::Project("team42-app2-prod"), false),
-        ("query, unknown project", &person, streams, Target::Project("unheard"), false),
-        ("list of projects", &person, projects, Target::Projects, true),
+        (
+            "export, certificate, app named",
+            &pod,
+            traces,
+            Target::App(Some(&app)),
+            true,
+        ),
+        (
+            "export, certificate, only app",
+            &pod,
+            traces,
+            Target::App(None),
+            true,
+        ),
+        (
+            "export, service account, only app",
+            &account,
+            traces,
+            Target::App(None),
+            true,
+        ),
+        (
+            "query, one group",
+            &person,
+            streams,
+            Target::Project("team42-app2-prod"),
+            true,
+        ),
+        (
+            "query, 200 groups",
+            &joiner,
+            streams,
+            Target::Project("team42-app2-prod"),
+            true,
+        ),
+        (
+            "query, denied",
+            &stranger,
+            streams,
+            Target::Project("team42-app2-prod"),
+            false,
+        ),
+        (
+            "query, unknown project",
+            &person,
+            streams,
+            Target::Project("unheard"),
+            false,
+        ),
+        (
+            "list of projects",
+            &person,
+            projects,
+            Target::Projects,
+            true,
+        ),
     ] {
-        assert_eq!(policy.decide(facts, operation, target, now).allowed, allowed, "{name}");
+        assert_eq!(
+            policy.decide(facts, operation, target, now).allowed,
+            allowed,
+            "{name}"
+        );
         group.bench_function(name, |bench| {
-            bench.iter(|| policy.decide(black_box(facts), black_box(operation), black_box(target), now));
+            bench.iter(|| {
+                policy.decide(
+                    black_box(facts),
+                    black_box(operation),
+                    black_box(target),
+                    now,
+                )
+            });
         });
     }
     group.finish();
@@ -169,7 +272,13 @@ fn decision(criterion: &mut Criterion) {
 fn operation_match(criterion: &mut Criterion) {
     let profile = Profile::lightstep();
     let mut group = criterion.benchmark_group("operation match");
-    let deep = ["projects", "checkout-prod", "streams", "d8f3a1", "timeseries"];
+    let deep = [
+        "projects",
+        "checkout-prod",
+        "streams",
+        "d8f3a1",
+        "timeseries",
+    ];
     let unknown = ["projects", "checkout-prod", "unheard", "1"];
     group.bench_function("query, five segments", |bench| {
         bench.iter(|| profile.match_query(black_box(&http::Method::GET), black_box(&deep)));
@@ -177,9 +286,15 @@ fn operation_match(criterion: &mut Criterion) {
     group.bench_function("query, unknown", |bench| {
         bench.iter(|| profile.match_query(black_box(&http::Method::GET), black_box(&unknown)));
     });
-    group.bench_function("export", |bench| bench.iter(|| profile.match_ingest(black_box("/v1/traces"))));
+    group.bench_function("export", |bench| {
+        bench.iter(|| profile.match_ingest(black_box("/v1/traces")))
+    });
     group.bench_function("export, gRPC", |bench| {
-        bench.iter(|| profile.match_grpc(black_box("/opentelemetry.proto.collector.logs.v1.LogsService/Export")));
+        bench.iter(|| {
+            profile.match_grpc(black_box(
+                "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            ))
+        });
     });
     group.finish();
 }

@@ -25,12 +25,21 @@ fn parts(method: &str, path: &str) -> Parts {
         .header("user-agent", "OTel-OTLP-Exporter-Python/1.45.2")
         .header("accept", "*/*")
         .header("content-type", "application/x-protobuf")
-        .header("authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln");
-    request.body(()).map(|request| request.into_parts().0).unwrap_or_else(|_| Request::new(()).into_parts().0)
+        .header(
+            "authorization",
+            "Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln",
+        );
+    request
+        .body(())
+        .map(|request| request.into_parts().0)
+        .unwrap_or_else(|_| Request::new(()).into_parts().0)
 }
 
 fn head(criterion: &mut Criterion) {
-    let limits = HeadLimits { bytes: 64 << 10, lines: 100 };
+    let limits = HeadLimits {
+        bytes: 64 << 10,
+        lines: 100,
+    };
     criterion.bench_function("inspect a raw export head", |bencher| {
         bencher.iter(|| inspect(std::hint::black_box(EXPORT), limits));
     });
@@ -46,18 +55,38 @@ fn head(criterion: &mut Criterion) {
         public_url: None,
         front: Default::default(),
     };
-    let connection = Connection::new(Arc::new(listener), SocketAddr::from(([127, 0, 0, 1], 1)), false, None);
+    let connection = Connection::new(
+        Arc::new(listener),
+        SocketAddr::from(([127, 0, 0, 1], 1)),
+        false,
+        None,
+    );
     let (profile, limits) = (Profile::lightstep(), Limits::default());
     for (name, parts) in [
         ("read an export", parts("POST", "/v1/traces")),
-        ("read an export to an app", parts("POST", "/apps/shop/checkout/-/v1/traces")),
+        (
+            "read an export to an app",
+            parts("POST", "/apps/shop/checkout/-/v1/traces"),
+        ),
         (
             "read a query",
-            parts("GET", "/public/v0.2/acme/projects/shop-prod/streams/abc/timeseries?resolution-ms=60000"),
+            parts(
+                "GET",
+                "/public/v0.2/acme/projects/shop-prod/streams/abc/timeseries?resolution-ms=60000",
+            ),
         ),
     ] {
         criterion.bench_function(name, |bencher| {
-            bencher.iter(|| read(std::hint::black_box(&parts), &connection, &profile, &[], &limits).is_ok());
+            bencher.iter(|| {
+                read(
+                    std::hint::black_box(&parts),
+                    &connection,
+                    &profile,
+                    &[],
+                    &limits,
+                )
+                .is_ok()
+            });
         });
     }
 }

@@ -3,7 +3,10 @@
 //! What it does: signs tokens of an ordinary size (a dozen claims, ten groups) and times `identify` alone,
 //! in one thread. What it refuses to know: sockets, policy. Invariant: "cold" never meets a token twice.
 
-#![allow(clippy::unwrap_used, reason = "a bench that cannot be set up should stop")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up should stop"
+)]
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -12,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -20,7 +25,8 @@ use http::HeaderValue;
 use lightkeeper::accept::{Caller, Carrier, Presented};
 use lightkeeper::clock::{Clock, UnixMillis};
 use lightkeeper::identify::{
-    ALGORITHMS, ClaimPath, Events, Identifier, IssuerSettings, KeyAccess, KeySource, Surroundings, TokensTaken,
+    ALGORITHMS, ClaimPath, Events, Identifier, IssuerSettings, KeyAccess, KeySource, Surroundings,
+    TokensTaken,
 };
 use serde_json::json;
 
@@ -37,12 +43,20 @@ fn signer(algorithm: &str) -> (Sign, serde_json::Value) {
         "RS256" => {
             let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
             let (n, e) = (pair.public_key().modulus(), pair.public_key().exponent());
-            let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
-            let jwk =
-                json!({"kty": "RSA", "kid": "key", "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e)});
+            let (n, e) = (
+                n.big_endian_without_leading_zero(),
+                e.big_endian_without_leading_zero(),
+            );
+            let jwk = json!({"kty": "RSA", "kid": "key", "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e)});
             let sign = move |message: &[u8]| {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).unwrap();
+                pair.sign(
+                    &RSA_PKCS1_SHA256,
+                    &SystemRandom::new(),
+                    message,
+                    &mut signature,
+                )
+                .unwrap();
                 signature
             };
             (Box::new(sign), jwk)
@@ -52,27 +66,46 @@ fn signer(algorithm: &str) -> (Sign, serde_json::Value) {
             let (x, y) = pair.public_key().as_ref().get(1..).unwrap().split_at(32);
             let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
             let jwk = json!({"kty": "EC", "crv": "P-256", "kid": "key", "x": x, "y": y});
-            (Box::new(move |message| pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()), jwk)
+            (
+                Box::new(move |message| {
+                    pair.sign(&SystemRandom::new(), message)
+                        .unwrap()
+                        .as_ref()
+                        .to_vec()
+                }),
+                jwk,
+            )
         }
     }
 }
 
 fn token(sign: &Sign, algorithm: &str, number: u64) -> HeaderValue {
     let header = json!({"alg": algorithm, "kid": "key", "typ": "JWT"}).to_string();
-    let groups: Vec<_> = (0..10).map(|group| format!("team-{group}-developers")).collect();
+    let groups: Vec<_> = (0..10)
+        .map(|group| format!("team-{group}-developers"))
+        .collect();
     let claims = json!({
         "ver": 1, "jti": format!("AT.{number:032x}"), "iss": ISSUER, "aud": "lightkeeper", "iat": NOW - 60,
         "exp": NOW + 3600, "cid": "0oa1lightkeeper2client3", "uid": "00u1ada2lovelace3id", "scp": ["openid", "telemetry"],
         "auth_time": NOW - 120, "sub": "ada.lovelace@acme.example", "groups": groups
     });
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header),
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    );
     let signature = URL_SAFE_NO_PAD.encode(sign(signed.as_bytes()));
     format!("Bearer {signed}.{signature}").parse().unwrap()
 }
 
 fn caller(token: &HeaderValue) -> Caller {
     let token = Some(Presented::new(token.clone(), 7, Carrier::Authorization));
-    Caller { token, certificate: None, session: None, address: Ipv4Addr::LOCALHOST.into() }
+    Caller {
+        token,
+        certificate: None,
+        session: None,
+        address: Ipv4Addr::LOCALHOST.into(),
+    }
 }
 
 fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
@@ -100,18 +133,28 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
     };
     let (clock, _) = Clock::manual(UnixMillis(NOW * 1000));
     let runtime = runtime.handle().clone();
-    let surroundings = Surroundings { clock, token_bytes: 16 << 10, events: Events::ignored(), runtime };
+    let surroundings = Surroundings {
+        clock,
+        token_bytes: 16 << 10,
+        events: Events::ignored(),
+        runtime,
+    };
     Identifier::new(&[settings], Vec::new(), surroundings, None).unwrap()
 }
 
 fn identify(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     for algorithm in ["RS256", "ES256"] {
         let (sign, jwk) = signer(algorithm);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("keys.json");
         std::fs::write(&file, json!({ "keys": [jwk] }).to_string()).unwrap();
-        let tokens: Vec<_> = (0..BATCH).map(|number| token(&sign, algorithm, number)).collect();
+        let tokens: Vec<_> = (0..BATCH)
+            .map(|number| token(&sign, algorithm, number))
+            .collect();
 
         criterion.bench_function(&format!("identify/{algorithm}/cold"), |bench| {
             bench.iter_custom(|rounds| {
@@ -135,7 +178,9 @@ fn identify(criterion: &mut Criterion) {
 
         let identifier = room(file.clone(), &runtime);
         let known = token(&sign, algorithm, 0);
-        runtime.block_on(identifier.identify(caller(&known))).unwrap();
+        runtime
+            .block_on(identifier.identify(caller(&known)))
+            .unwrap();
         criterion.bench_function(&format!("identify/{algorithm}/cached"), |bench| {
             bench.iter_custom(|rounds| {
                 runtime.block_on(async {

@@ -5,7 +5,10 @@
 //! peers: prost decoding, editing and encoding the same export, and a copy of its bytes.
 //! Correctness tests never assert these times.
 
-#![allow(clippy::unwrap_used, reason = "a bench that cannot be set up should stop")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up should stop"
+)]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -14,7 +17,9 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lightkeeper::otlp::{Encoding, Export, RESERVED, Signal, Stamp, Wanted};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, InstrumentationScope, KeyValue, any_value::Value,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
 use prost::Message as _;
@@ -23,14 +28,21 @@ const SERVICES: usize = 10;
 
 const STAMP: &[(&str, &str)] = &[
     ("lightkeeper.app", "shop/checkout"),
-    ("lightkeeper.identity", "spiffe://prod.acme.example/ns/checkout/sa/collector"),
+    (
+        "lightkeeper.identity",
+        "spiffe://prod.acme.example/ns/checkout/sa/collector",
+    ),
     ("lightkeeper.identity.issuer", "prod.acme.example"),
     ("lightkeeper.identity.method", "spiffe"),
     ("owner", "shop-leads@acme.example"),
 ];
 
 fn pair(name: &str, value: Value) -> KeyValue {
-    KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+    KeyValue {
+        key: name.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    }
 }
 
 fn text(name: &str, value: &str) -> KeyValue {
@@ -40,8 +52,13 @@ fn text(name: &str, value: &str) -> KeyValue {
 fn a_span(number: usize) -> Span {
     let start = 1_767_225_600_000_000_000 + number as u64 * 1_000_003;
     Span {
-        trace_id: (number as u128 * 0x9e37_79b9_7f4a_7c15_f39c).to_be_bytes().to_vec(),
-        span_id: (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec(),
+        trace_id: (number as u128 * 0x9e37_79b9_7f4a_7c15_f39c)
+            .to_be_bytes()
+            .to_vec(),
+        span_id: (number as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .to_be_bytes()
+            .to_vec(),
         parent_span_id: vec![7; 8],
         name: "POST /v1/carts/{cart}/items".to_owned(),
         kind: 2,
@@ -56,7 +73,11 @@ fn a_span(number: usize) -> Span {
             pair("server.port", Value::IntValue(8080)),
             text("client.address", "10.12.34.56"),
         ],
-        events: vec![span::Event { time_unix_nano: start + 5, name: "cart locked".to_owned(), ..<_>::default() }],
+        events: vec![span::Event {
+            time_unix_nano: start + 5,
+            name: "cart locked".to_owned(),
+            ..<_>::default()
+        }],
         status: Some(Status::default()),
         ..Span::default()
     }
@@ -71,7 +92,10 @@ fn export(spans: usize) -> ExportTraceServiceRequest {
                 text("service.name", &name),
                 text("service.namespace", "shop"),
                 text("service.version", "4.17.2"),
-                text("service.instance.id", "5f0c2e52-6f0c-4c63-9d2f-3f2f0f4f9b51"),
+                text(
+                    "service.instance.id",
+                    "5f0c2e52-6f0c-4c63-9d2f-3f2f0f4f9b51",
+                ),
                 text("telemetry.sdk.name", "opentelemetry"),
                 text("telemetry.sdk.language", "java"),
                 text("telemetry.sdk.version", "1.55.0"),
@@ -81,12 +105,25 @@ fn export(spans: usize) -> ExportTraceServiceRequest {
             ],
             ..Resource::default()
         };
-        let scope = InstrumentationScope { name: "io.opentelemetry.tomcat-10.0".to_owned(), ..<_>::default() };
+        let scope = InstrumentationScope {
+            name: "io.opentelemetry.tomcat-10.0".to_owned(),
+            ..<_>::default()
+        };
         let spans = (service..spans).step_by(services).map(a_span).collect();
-        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..<_>::default() }];
-        ResourceSpans { resource: Some(resource), scope_spans, ..<_>::default() }
+        let scope_spans = vec![ScopeSpans {
+            scope: Some(scope),
+            spans,
+            ..<_>::default()
+        }];
+        ResourceSpans {
+            resource: Some(resource),
+            scope_spans,
+            ..<_>::default()
+        }
     };
-    ExportTraceServiceRequest { resource_spans: (0..services).map(group).collect() }
+    ExportTraceServiceRequest {
+        resource_spans: (0..services).map(group).collect(),
+    }
 }
 
 /// What a gateway that decodes would do.
@@ -95,14 +132,25 @@ fn decode_edit_encode(body: &[u8]) -> Vec<u8> {
     let mut request = ExportTraceServiceRequest::decode(body).unwrap();
     for group in &mut request.resource_spans {
         let resource = group.resource.get_or_insert_default();
-        resource.attributes.retain(|pair| genuine(pair) && STAMP.iter().all(|(name, _)| *name != pair.key));
-        resource.attributes.extend(STAMP.iter().map(|(name, value)| text(name, value)));
+        resource
+            .attributes
+            .retain(|pair| genuine(pair) && STAMP.iter().all(|(name, _)| *name != pair.key));
+        resource
+            .attributes
+            .extend(STAMP.iter().map(|(name, value)| text(name, value)));
         for scoped in &mut group.scope_spans {
-            scoped.scope.iter_mut().for_each(|scope| scope.attributes.retain(genuine));
+            scoped
+                .scope
+                .iter_mut()
+                .for_each(|scope| scope.attributes.retain(genuine));
             for span in &mut scoped.spans {
                 span.attributes.retain(genuine);
-                span.events.iter_mut().for_each(|event| event.attributes.retain(genuine));
-                span.links.iter_mut().for_each(|link| link.attributes.retain(genuine));
+                span.events
+                    .iter_mut()
+                    .for_each(|event| event.attributes.retain(genuine));
+                span.links
+                    .iter_mut()
+                    .for_each(|link| link.attributes.retain(genuine));
             }
         }
     }
@@ -111,22 +159,38 @@ fn decode_edit_encode(body: &[u8]) -> Vec<u8> {
 
 fn exports(criterion: &mut Criterion) {
     let wanted = Wanted::new(["service.name", "k8s.namespace.name"]);
-    let read = |body: &Bytes| Export::read(Signal::Traces, Encoding::Protobuf, body.clone(), &wanted).unwrap();
+    let read = |body: &Bytes| {
+        Export::read(Signal::Traces, Encoding::Protobuf, body.clone(), &wanted).unwrap()
+    };
     let stamp = Stamp::new(STAMP);
     // 1,420 spans are about 512 KiB.
     for spans in [1, 100, 1_000, 1_420, 10_000] {
         let body = Bytes::from(export(spans).encode_to_vec());
-        let all: Vec<_> = (0..read(&body).groups().len()).map(|group| (group, &stamp)).collect();
-        let part = |number: usize| all.iter().copied().filter(|(group, _)| group % 3 == number).collect::<Vec<_>>();
+        let all: Vec<_> = (0..read(&body).groups().len())
+            .map(|group| (group, &stamp))
+            .collect();
+        let part = |number: usize| {
+            all.iter()
+                .copied()
+                .filter(|(group, _)| group % 3 == number)
+                .collect::<Vec<_>>()
+        };
         let parts = [part(0), part(1), part(2)];
         assert_eq!(read(&body).write(&all).concat(), decode_edit_encode(&body));
 
         let mut group = criterion.benchmark_group(format!("{spans} spans, {} bytes", body.len()));
         group.throughput(Throughput::Bytes(body.len() as u64));
-        group.sample_size(30).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-        group.bench_function("copy", |bencher| bencher.iter(|| black_box(&body[..]).to_vec()));
+        group
+            .sample_size(30)
+            .warm_up_time(Duration::from_millis(500))
+            .measurement_time(Duration::from_secs(2));
+        group.bench_function("copy", |bencher| {
+            bencher.iter(|| black_box(&body[..]).to_vec())
+        });
         group.bench_function("read", |bencher| bencher.iter(|| read(black_box(&body))));
-        group.bench_function("stamp", |bencher| bencher.iter(|| read(black_box(&body)).write(&all)));
+        group.bench_function("stamp", |bencher| {
+            bencher.iter(|| read(black_box(&body)).write(&all))
+        });
         group.bench_function("stamp, joined", |bencher| {
             bencher.iter(|| read(black_box(&body)).write(&all).concat());
         });
@@ -136,7 +200,9 @@ fn exports(criterion: &mut Criterion) {
                 parts.each_ref().map(|part| export.write(part))
             });
         });
-        group.bench_function("prost", |bencher| bencher.iter(|| decode_edit_encode(black_box(&body))));
+        group.bench_function("prost", |bencher| {
+            bencher.iter(|| decode_edit_encode(black_box(&body)))
+        });
         group.finish();
     }
 }

@@ -39,7 +39,11 @@ pub fn json(data: &[u8]) {
 }
 
 /// The first is replaced, the second is new to most, the third is what only the gateway may write.
-const STAMP: &[(&str, &str)] = &[("service.name", "a \"name\""), ("owner", "team"), ("lightkeeper.app", "shop")];
+const STAMP: &[(&str, &str)] = &[
+    ("service.name", "a \"name\""),
+    ("owner", "team"),
+    ("lightkeeper.app", "shop"),
+];
 
 fn exports(encoding: Encoding, data: &[u8]) {
     let names = ["service.name", "host.name", "owner"];
@@ -47,17 +51,34 @@ fn exports(encoding: Encoding, data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     for signal in Signal::ALL {
         let read = |body: Bytes| Export::read(signal, encoding, body, &wanted);
-        let Ok(export) = read(body.clone()) else { continue };
-        let counts = |export: &Export| export.groups().iter().map(|group| group.items).collect::<Vec<_>>();
+        let Ok(export) = read(body.clone()) else {
+            continue;
+        };
+        let counts = |export: &Export| {
+            export
+                .groups()
+                .iter()
+                .map(|group| group.items)
+                .collect::<Vec<_>>()
+        };
         let items = counts(&export);
         assert_eq!(export.items(), items.iter().sum::<u64>());
-        assert!(items.len() + items.iter().sum::<u64>() as usize <= data.len(), "more items than bytes");
+        assert!(
+            items.len() + items.iter().sum::<u64>() as usize <= data.len(),
+            "more items than bytes"
+        );
 
         let write = |from: &Export, stamp: &Stamp, every: usize| {
-            let chosen: Vec<(usize, &Stamp)> = (0..items.len()).step_by(every).map(|index| (index, stamp)).collect();
+            let chosen: Vec<(usize, &Stamp)> = (0..items.len())
+                .step_by(every)
+                .map(|index| (index, stamp))
+                .collect();
             let written = Bytes::from(from.write(&chosen).concat());
             let again = read(written.clone()).expect("what was written can be read");
-            assert_eq!(counts(&again), items.iter().copied().step_by(every).collect::<Vec<_>>());
+            assert_eq!(
+                counts(&again),
+                items.iter().copied().step_by(every).collect::<Vec<_>>()
+            );
             (written, again)
         };
 
@@ -66,25 +87,48 @@ fn exports(encoding: Encoding, data: &[u8]) {
         assert_eq!(again.forged(), 0);
         // In protobuf, several resources of a group become one, as every decoder merges them.
         if export.forged() == 0 && same != body {
-            assert!(encoding == Encoding::Protobuf && same.len() < data.len(), "it changed without a reason");
+            assert!(
+                encoding == Encoding::Protobuf && same.len() < data.len(),
+                "it changed without a reason"
+            );
         }
-        assert_eq!(write(&again, &Stamp::default(), 1).0, same, "it changed again");
-        for (index, name) in (0..items.len()).flat_map(|index| names.map(move |name| (index, name))) {
-            assert_eq!(again.attribute(index, name), export.attribute(index, name), "group {index}, {name}");
+        assert_eq!(
+            write(&again, &Stamp::default(), 1).0,
+            same,
+            "it changed again"
+        );
+        for (index, name) in (0..items.len()).flat_map(|index| names.map(move |name| (index, name)))
+        {
+            assert_eq!(
+                again.attribute(index, name),
+                export.attribute(index, name),
+                "group {index}, {name}"
+            );
         }
 
         let stamp = Stamp::new(STAMP);
         for every in [1, 2] {
             let (stamped, again) = write(&export, &stamp, every);
             // The stamp's own bytes, and the lengths or brackets around it.
-            assert!(stamped.len() <= data.len() + again.groups().len() * 400, "it grew beyond its stamps");
-            assert_eq!(again.forged(), again.groups().len() as u64, "a stamp is missing, or more than it is there");
-            for (index, (name, value)) in
-                (0..again.groups().len()).flat_map(|index| STAMP.iter().map(move |pair| (index, *pair)))
+            assert!(
+                stamped.len() <= data.len() + again.groups().len() * 400,
+                "it grew beyond its stamps"
+            );
+            assert_eq!(
+                again.forged(),
+                again.groups().len() as u64,
+                "a stamp is missing, or more than it is there"
+            );
+            for (index, (name, value)) in (0..again.groups().len())
+                .flat_map(|index| STAMP.iter().map(move |pair| (index, *pair)))
             {
                 if !name.starts_with(RESERVED) {
                     let found = again.attribute(index, name);
-                    assert_eq!(found, lightkeeper::otlp::Found::Text(value.into()), "group {index}, {name}");
+                    assert_eq!(
+                        found,
+                        lightkeeper::otlp::Found::Text(value.into()),
+                        "group {index}, {name}"
+                    );
                 }
             }
         }
@@ -93,13 +137,28 @@ fn exports(encoding: Encoding, data: &[u8]) {
 
 /// Answers of a backend to an export.
 pub fn answer(data: &[u8]) {
-    for (signal, encoding) in Signal::ALL.into_iter().flat_map(|s| [(s, Encoding::Protobuf), (s, Encoding::Json)]) {
-        let Ok(partial) = read_answer(signal, encoding, data) else { continue };
-        assert!(partial != Some(PartialSuccess::default()), "nothing is said as something");
-        assert!(partial.as_ref().is_none_or(|partial| partial.rejected <= i64::MAX as u64));
+    for (signal, encoding) in Signal::ALL
+        .into_iter()
+        .flat_map(|s| [(s, Encoding::Protobuf), (s, Encoding::Json)])
+    {
+        let Ok(partial) = read_answer(signal, encoding, data) else {
+            continue;
+        };
+        assert!(
+            partial != Some(PartialSuccess::default()),
+            "nothing is said as something"
+        );
+        assert!(
+            partial
+                .as_ref()
+                .is_none_or(|partial| partial.rejected <= i64::MAX as u64)
+        );
         for encoding in [Encoding::Protobuf, Encoding::Json] {
             let written = write_answer(signal, encoding, partial.as_ref());
-            assert_eq!(read_answer(signal, encoding, &written).as_ref(), Ok(&partial));
+            assert_eq!(
+                read_answer(signal, encoding, &written).as_ref(),
+                Ok(&partial)
+            );
         }
     }
 }
@@ -124,11 +183,18 @@ pub fn decompression(data: &[u8]) {
         let budget = Budget::new(u64::MAX);
         let mut reservation = budget.gateway().open();
         let result = decompress(coding, &body, LIMIT_BYTES, &mut reservation);
-        assert!(budget.used_bytes() <= LIMIT_BYTES + 1, "more was taken than the limit");
+        assert!(
+            budget.used_bytes() <= LIMIT_BYTES + 1,
+            "more was taken than the limit"
+        );
         let Ok(plain) = result else { continue };
         assert!(plain.len() as u64 <= LIMIT_BYTES);
         let coded = compress(coding, std::slice::from_ref(&plain)).expect("any bytes can be coded");
-        assert_eq!(decompress(coding, &coded, LIMIT_BYTES, &mut reservation), Ok(plain), "{coding:?}");
+        assert_eq!(
+            decompress(coding, &coded, LIMIT_BYTES, &mut reservation),
+            Ok(plain),
+            "{coding:?}"
+        );
     }
 }
 
@@ -158,22 +224,43 @@ pub fn lines(data: &[u8]) {
         if let Ok(report) = Report::read(format, Bytes::copy_from_slice(data))
             && report.forged() == 0
         {
-            assert_eq!(report.write(b"ours", &[]).expect("what was read can be written").concat(), data);
+            assert_eq!(
+                report
+                    .write(b"ours", &[])
+                    .expect("what was read can be written")
+                    .concat(),
+                data
+            );
         }
     }
 }
 
 fn reports(format: Format, data: &[u8]) {
     const OURS: &[u8] = b"a-token-of-ours";
-    let Ok(report) = Report::read(format, Bytes::copy_from_slice(data)) else { return };
+    let Ok(report) = Report::read(format, Bytes::copy_from_slice(data)) else {
+        return;
+    };
     assert!(report.items() <= data.len() as u64, "more items than bytes");
     for stamp in [&[], STAMP] {
-        let written = report.write(OURS, stamp).expect("what was read can be written").concat();
+        let written = report
+            .write(OURS, stamp)
+            .expect("what was read can be written")
+            .concat();
         let most = report.written_bytes_at_most(OURS.len(), stamp);
-        assert!(written.len() as u64 <= most, "{format:?}: {} bytes, and {most} were said", written.len());
+        assert!(
+            written.len() as u64 <= most,
+            "{format:?}: {} bytes, and {most} were said",
+            written.len()
+        );
         let again = Report::read(format, written.into()).expect("what was written can be read");
         assert_eq!(again.items(), report.items(), "{format:?}");
-        assert!(matches!(again.token(), Token::None | Token::One(OURS)), "{format:?}: a token that is not ours");
-        assert!(!stamp.is_empty() || again.forged() == 0, "{format:?}: a reserved tag stays");
+        assert!(
+            matches!(again.token(), Token::None | Token::One(OURS)),
+            "{format:?}: a token that is not ours"
+        );
+        assert!(
+            !stamp.is_empty() || again.forged() == 0,
+            "{format:?}: a reserved tag stays"
+        );
     }
 }

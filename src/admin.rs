@@ -46,7 +46,10 @@ pub fn serve(address: SocketAddr, shared: Arc<Shared>) -> Result<SocketAddr, Str
             }
         });
     };
-    std::thread::Builder::new().name("admin".to_owned()).spawn(run).map_err(|error| error.to_string())?;
+    std::thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(run)
+        .map_err(|error| error.to_string())?;
     tracing::info!(address = %bound, "admin listening");
     Ok(bound)
 }
@@ -72,7 +75,11 @@ impl Seats {
         if self.taken.len() < CONNECTIONS_LIMIT {
             return;
         }
-        let idlest = self.taken.iter().enumerate().min_by_key(|(_, seat)| seat.used.load(Ordering::Relaxed));
+        let idlest = self
+            .taken
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, seat)| seat.used.load(Ordering::Relaxed));
         if let Some((place, _)) = idlest {
             self.taken.swap_remove(place).abort.abort();
         }
@@ -108,32 +115,59 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>) {
             // What becomes of a connection that breaks off does not matter.
             let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
         });
-        seats.taken.push(Seat { abort: serving.abort_handle(), used });
+        seats.taken.push(Seat {
+            abort: serving.abort_handle(),
+            used,
+        });
     }
 }
 
 fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, media_type::TEXT, "only GET is served here\n".into());
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            media_type::TEXT,
+            "only GET is served here\n".into(),
+        );
     }
     match request.uri().path() {
-        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", shared.metrics_page().into()),
+        "/metrics" => text(
+            StatusCode::OK,
+            "text/plain; version=0.0.4",
+            shared.metrics_page().into(),
+        ),
         // This listener starts after the gateway's: being here means that both have started.
         "/startupz" => text(StatusCode::OK, media_type::TEXT, "started\n".into()),
         "/livez" => text(StatusCode::OK, media_type::TEXT, "alive\n".into()),
         "/readyz" => {
             let readiness = shared.readiness();
-            let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            text(status, media_type::JSON, serde_json::to_vec(&readiness).unwrap_or_default().into())
+            let status = if readiness.ready {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            text(
+                status,
+                media_type::JSON,
+                serde_json::to_vec(&readiness).unwrap_or_default().into(),
+            )
         }
-        _ => text(StatusCode::NOT_FOUND, media_type::TEXT, "/metrics /startupz /livez /readyz\n".into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            media_type::TEXT,
+            "/metrics /startupz /livez /readyz\n".into(),
+        ),
     }
 }
 
 fn text(status: StatusCode, media_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

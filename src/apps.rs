@@ -45,8 +45,13 @@ impl AppPath {
     /// Whether `text` may be one segment of a path.
     pub fn is_segment(text: &str) -> bool {
         text.len() <= 63
-            && text.bytes().next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
-            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
+            && text
+                .bytes()
+                .next()
+                .is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && text.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte)
+            })
     }
 
     /// The child of this node that is called `segment`.
@@ -54,7 +59,11 @@ impl AppPath {
         if !Self::is_segment(segment) {
             return None;
         }
-        Some(AppPath(if self.0.is_empty() { segment.to_owned() } else { format!("{}/{segment}", self.0) }))
+        Some(AppPath(if self.0.is_empty() {
+            segment.to_owned()
+        } else {
+            format!("{}/{segment}", self.0)
+        }))
     }
 
     /// Whether `other` is this node or lies beneath it. A tree answers the same in constant time.
@@ -67,14 +76,22 @@ impl AppPath {
 
     /// The lowest node that both lie at or beneath.
     pub fn shared(&self, other: &AppPath) -> AppPath {
-        let same = self.0.split('/').zip(other.0.split('/')).take_while(|(one, other)| one == other);
+        let same = self
+            .0
+            .split('/')
+            .zip(other.0.split('/'))
+            .take_while(|(one, other)| one == other);
         let segments: Vec<&str> = same.map(|(segment, _)| segment).collect();
         AppPath(segments.join("/"))
     }
 
     /// How many segments it has.
     pub fn depth(&self) -> usize {
-        if self.0.is_empty() { 0 } else { self.0.split('/').count() }
+        if self.0.is_empty() {
+            0
+        } else {
+            self.0.split('/').count()
+        }
     }
 
     /// The node above; `None` for the root.
@@ -82,7 +99,12 @@ impl AppPath {
         if self.0.is_empty() {
             return None;
         }
-        Some(AppPath(self.0.rsplit_once('/').map(|(above, _)| above.to_owned()).unwrap_or_default()))
+        Some(AppPath(
+            self.0
+                .rsplit_once('/')
+                .map(|(above, _)| above.to_owned())
+                .unwrap_or_default(),
+        ))
     }
 
     /// The last segment; of the root, nothing.

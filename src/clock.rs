@@ -36,14 +36,21 @@ impl Clock {
     }
 
     /// Now, in milliseconds since the Unix epoch.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
     pub fn now(&self) -> UnixMillis {
         match &self.0 {
             Some(cell) => UnixMillis(cell.load(Ordering::Relaxed)),
-            None => UnixMillis(match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-                Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-                Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
-            }),
+            None => UnixMillis(
+                match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+                    Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+                    Err(before) => {
+                        i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms)
+                    }
+                },
+            ),
         }
     }
 }

@@ -13,7 +13,8 @@ use http::{HeaderName, HeaderValue, Method, Request, Version};
 use serde_json::{Value, json};
 
 use crate::accept::{
-    self, AssertionHeader, Call, Caller, Connection, ListenerSettings, RequestKind, Serves, TreeRequest,
+    self, AssertionHeader, Call, Caller, Connection, ListenerSettings, RequestKind, Serves,
+    TreeRequest,
 };
 use crate::apps::{AppPath, Mark};
 use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
@@ -34,7 +35,8 @@ pub type Stages = Vec<(&'static str, Value)>;
 /// What becomes of everybody else's evidence at an alert inlet.
 pub const INLET_REASON: Reason = Reason::WebhookUnknown;
 /// What counts there.
-pub const INLET_EVIDENCE: &str = "the app's webhook secret, as `Authorization: Bearer`; who calls does not count";
+pub const INLET_EVIDENCE: &str =
+    "the app's webhook secret, as `Authorization: Bearer`; who calls does not count";
 
 /// What was found.
 #[derive(Debug)]
@@ -61,9 +63,14 @@ pub enum Judged {
 }
 
 /// The head that a person describes. What every client of an export sends is filled in. The error is for that person.
-pub fn head(method: &str, path: &str, headers: &[String], profile: &Profile) -> Result<Parts, String> {
-    let parsed =
-        Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{method}` is not a method: write GET, POST, …"))?;
+pub fn head(
+    method: &str,
+    path: &str,
+    headers: &[String],
+    profile: &Profile,
+) -> Result<Parts, String> {
+    let parsed = Method::from_bytes(method.as_bytes())
+        .map_err(|_| format!("`{method}` is not a method: write GET, POST, …"))?;
     let mut request = Request::builder()
         .method(parsed)
         .uri(path)
@@ -72,16 +79,30 @@ pub fn head(method: &str, path: &str, headers: &[String], profile: &Profile) -> 
     let into = request.headers_mut();
     into.insert(HOST, HeaderValue::from_static("gateway"));
     for header in headers {
-        let (name, value) =
-            header.split_once(':').ok_or_else(|| format!("`{header}` is not a header: write `name: value`"))?;
-        let name: HeaderName = name.trim().parse().map_err(|_| format!("`{name}` is not a header name"))?;
-        let value = value.trim().parse().map_err(|_| format!("the value of `{name}` cannot be sent"))?;
+        let (name, value) = header
+            .split_once(':')
+            .ok_or_else(|| format!("`{header}` is not a header: write `name: value`"))?;
+        let name: HeaderName = name
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{name}` is not a header name"))?;
+        let value = value
+            .trim()
+            .parse()
+            .map_err(|_| format!("the value of `{name}` cannot be sent"))?;
         into.append(name, value);
     }
     let grpc = profile.is_grpc_method(addressed(path));
     if !into.contains_key(CONTENT_TYPE) && method == "POST" && !is_query(path, profile) {
-        let legacy = profile.legacy(addressed(path)).next().and_then(|row| row.types.first());
-        let media_type = if grpc { "application/grpc" } else { "application/x-protobuf" };
+        let legacy = profile
+            .legacy(addressed(path))
+            .next()
+            .and_then(|row| row.types.first());
+        let media_type = if grpc {
+            "application/grpc"
+        } else {
+            "application/x-protobuf"
+        };
         let media_type = HeaderValue::from_str(legacy.map_or(media_type, String::as_str));
         into.extend(media_type.map(|media_type| (CONTENT_TYPE, media_type)));
     }
@@ -97,7 +118,9 @@ fn is_query(path: &str, profile: &Profile) -> bool {
 
 /// What stands behind an app's address.
 pub fn addressed(path: &str) -> &str {
-    path.find("/-/").and_then(|at| path.get(at + 2..)).unwrap_or(path)
+    path.find("/-/")
+        .and_then(|at| path.get(at + 2..))
+        .unwrap_or(path)
 }
 
 /// Reads the head as on a listener that serves everything. The error is a reason code.
@@ -115,8 +138,14 @@ pub fn read(
         public_url: None,
         front: Default::default(),
     };
-    let connection = Connection::new(Arc::new(listener), SocketAddr::from(([127, 0, 0, 1], 0)), false, None);
-    accept::read(parts, &connection, profile, assertions, limits).map_err(|refused| refused.fault.reason())
+    let connection = Connection::new(
+        Arc::new(listener),
+        SocketAddr::from(([127, 0, 0, 1], 0)),
+        false,
+        None,
+    );
+    accept::read(parts, &connection, profile, assertions, limits)
+        .map_err(|refused| refused.fault.reason())
 }
 
 /// Judges a call. `marks`: what the only resource of an export says.
@@ -142,14 +171,25 @@ pub fn judge(
         };
     };
     let (Some(marks), Target::App(app)) = (marks, target) else {
-        return Judged::Decided { operation, verdict: policy.evaluate(facts, operation, target, now) };
+        return Judged::Decided {
+            operation,
+            verdict: policy.evaluate(facts, operation, target, now),
+        };
     };
     let assignment = policy.explain_assignment(facts, operation, app, marks, now);
     // The head passes if there is anything that the caller may write to; which app it is, is decided by the resource.
     let mut head = policy.evaluate(facts, operation, Target::App(app), now);
     head.allowed = assignment.reached;
-    head.reason = if assignment.reached { None } else { assignment.verdict.reason };
-    Judged::Assigned { operation, head, assignment: Box::new(assignment) }
+    head.reason = if assignment.reached {
+        None
+    } else {
+        assignment.verdict.reason
+    };
+    Judged::Assigned {
+        operation,
+        head,
+        assignment: Box::new(assignment),
+    }
 }
 
 impl Judged {
@@ -166,19 +206,39 @@ impl Judged {
     /// The stages after the caller was identified, for a person who may read the whole policy.
     pub fn stages(&self, policy: &Policy, profile: &Profile) -> Stages {
         match self {
-            Judged::OwnPage => vec![("authorize", json!({ "decision": "allow", "reason": Reason::OwnPage }))],
-            Judged::Nothing(reason) => vec![("authorize", json!({ "decision": "deny", "reason": reason }))],
+            Judged::OwnPage => vec![(
+                "authorize",
+                json!({ "decision": "allow", "reason": Reason::OwnPage }),
+            )],
+            Judged::Nothing(reason) => {
+                vec![("authorize", json!({ "decision": "deny", "reason": reason }))]
+            }
             Judged::Inlet => {
-                vec![("authorize", json!({ "decision": "deny", "reason": INLET_REASON, "evidence": INLET_EVIDENCE }))]
+                vec![(
+                    "authorize",
+                    json!({ "decision": "deny", "reason": INLET_REASON, "evidence": INLET_EVIDENCE }),
+                )]
             }
             Judged::Parts(parts) => {
-                let reason = parts.first().and_then(|(_, verdict)| verdict.reason).unwrap_or(Reason::Ok);
-                let (decision, reason) = if self.allowed() { ("allow", Reason::Ok) } else { ("deny", reason) };
+                let reason = parts
+                    .first()
+                    .and_then(|(_, verdict)| verdict.reason)
+                    .unwrap_or(Reason::Ok);
+                let (decision, reason) = if self.allowed() {
+                    ("allow", Reason::Ok)
+                } else {
+                    ("deny", reason)
+                };
                 let version = policy.version();
-                let parts: Vec<Value> =
-                    parts.iter().map(|(operation, verdict)| part(*operation, verdict, profile)).collect();
+                let parts: Vec<Value> = parts
+                    .iter()
+                    .map(|(operation, verdict)| part(*operation, verdict, profile))
+                    .collect();
                 vec![
-                    ("authorize", json!({ "decision": decision, "reason": reason, "policy_version": version })),
+                    (
+                        "authorize",
+                        json!({ "decision": decision, "reason": reason, "policy_version": version }),
+                    ),
                     ("federate", json!({ "projects": parts })),
                 ]
             }
@@ -189,7 +249,11 @@ impl Judged {
                 }
                 stages
             }
-            Judged::Assigned { operation, head, assignment } => {
+            Judged::Assigned {
+                operation,
+                head,
+                assignment,
+            } => {
                 let mut stages = vec![("authorize", decided(head, policy))];
                 if assignment.reached {
                     stages.push(("assign", told(assignment)));
@@ -220,9 +284,19 @@ fn parts(
         Ok(origins) => origins,
         Err(reason) => return Judged::Nothing(reason),
     };
-    let questions = origins.iter().flat_map(|origin| resource.sources.iter().map(move |source| (origin, source)));
+    let questions = origins
+        .iter()
+        .flat_map(|origin| resource.sources.iter().map(move |source| (origin, source)));
     let judge = |(origin, source): (&Origin, &TreeSource)| {
-        (source.operation, policy.evaluate(facts, source.operation, Target::Project(&origin.project), now))
+        (
+            source.operation,
+            policy.evaluate(
+                facts,
+                source.operation,
+                Target::Project(&origin.project),
+                now,
+            ),
+        )
     };
     Judged::Parts(questions.map(judge).collect())
 }
@@ -238,7 +312,11 @@ fn part(operation: OperationId, verdict: &Verdict, profile: &Profile) -> Value {
     })
 }
 
-fn asked<'a>(call: &'a Call, profile: &Profile, organization: &str) -> Option<(OperationId, Target<'a>)> {
+fn asked<'a>(
+    call: &'a Call,
+    profile: &Profile,
+    organization: &str,
+) -> Option<(OperationId, Target<'a>)> {
     match &call.kind {
         RequestKind::Ingest(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
         RequestKind::Legacy(ask) => Some((ask.operation, Target::App(ask.app.as_ref()))),
@@ -322,7 +400,14 @@ fn considered(considered: &Considered) -> Value {
 }
 
 fn told(assignment: &Assignment) -> Value {
-    let Assignment { verdict, owner, service, marks, by, .. } = assignment;
+    let Assignment {
+        verdict,
+        owner,
+        service,
+        marks,
+        by,
+        ..
+    } = assignment;
     let default_of = match by {
         Some(By::DefaultApp(binding)) => Some(binding.as_str()),
         Some(By::Named | By::Owner | By::OnlyApp) | None => None,

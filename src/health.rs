@@ -86,10 +86,17 @@ pub fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
     if settings.path.as_deref() == Some(path) && matches!(head.method, Method::GET | Method::HEAD) {
         return head.uri.query().is_none().then_some(Check::Http);
     }
-    if !settings.grpc || !connection.http2 || head.method != Method::POST || head.uri.query().is_some() {
+    if !settings.grpc
+        || !connection.http2
+        || head.method != Method::POST
+        || head.uri.query().is_some()
+    {
         return None;
     }
-    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let kind = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
     if !MediaType::glimpse(kind.unwrap_or_default()).is_grpc_of_any_kind() {
         return None;
     }
@@ -105,7 +112,11 @@ pub fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
 pub async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), BrokenOff> {
     let (shared, arrival) = (exchange.shared(), exchange.arrival());
     let listener = &arrival.connection.listener;
-    let count = |word: &'static str| shared.metrics.health_checked(&listener.name, check.word(), word);
+    let count = |word: &'static str| {
+        shared
+            .metrics
+            .health_checked(&listener.name, check.word(), word)
+    };
     if let Err(spent) = arrival.place {
         count("busy");
         return busy(exchange, check, spent).await;
@@ -116,14 +127,26 @@ pub async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), Bro
             count(state.word());
             let (status, text) = match state {
                 ServingStatus::Ready => (StatusCode::OK, "ready\n"),
-                ServingStatus::NotReady | ServingStatus::Unknown => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+                ServingStatus::NotReady | ServingStatus::Unknown => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+                }
             };
             let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-            return answer::page(exchange, status, vec![kind], Bytes::from_static(text.as_bytes())).await;
+            return answer::page(
+                exchange,
+                status,
+                vec![kind],
+                Bytes::from_static(text.as_bytes()),
+            )
+            .await;
         }
         Check::Probe => {
             count(state.word());
-            let code = if state == ServingStatus::Ready { UNIMPLEMENTED } else { UNAVAILABLE };
+            let code = if state == ServingStatus::Ready {
+                UNIMPLEMENTED
+            } else {
+                UNAVAILABLE
+            };
             return answer::grpc_status(exchange, code).await;
         }
         Check::Grpc | Check::Watch => {}
@@ -135,7 +158,11 @@ pub async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), Bro
             return answer::grpc_status(exchange, code).await;
         }
     };
-    let state = if is_known { state } else { ServingStatus::Unknown };
+    let state = if is_known {
+        state
+    } else {
+        ServingStatus::Unknown
+    };
     if check == Check::Watch {
         let Some(_place) = shared.watches.take(arrival.client.ip) else {
             count("busy");
@@ -166,14 +193,24 @@ async fn busy(exchange: &mut Exchange<'_>, check: Check, spent: Spent) -> Result
                 (header::CONTENT_TYPE, HeaderValue::from_static("text/plain")),
                 (header::RETRY_AFTER, HeaderValue::from_static("1")),
             ];
-            answer::page(exchange, status, headers, Bytes::from_static(b"too many calls at once\n")).await
+            answer::page(
+                exchange,
+                status,
+                headers,
+                Bytes::from_static(b"too many calls at once\n"),
+            )
+            .await
         }
         Check::Grpc | Check::Watch | Check::Probe => answer::grpc_status(exchange, code).await,
     }
 }
 
 fn state_of(shared: &Shared) -> ServingStatus {
-    if shared.readiness().ready { ServingStatus::Ready } else { ServingStatus::NotReady }
+    if shared.readiness().ready {
+        ServingStatus::Ready
+    } else {
+        ServingStatus::NotReady
+    }
 }
 
 /// Tells the state at once and whenever it changes, until the client or the connection ends.
@@ -183,7 +220,11 @@ async fn watch(exchange: &mut Exchange<'_>, is_known: bool) -> Result<(), Broken
     let mut looks = tokio::time::interval(WATCH_LOOK);
     answer::grpc_begin(exchange).await?;
     loop {
-        let state = if is_known { state_of(shared) } else { ServingStatus::Unknown };
+        let state = if is_known {
+            state_of(shared)
+        } else {
+            ServingStatus::Unknown
+        };
         if told != Some(state) {
             // A client that takes nothing holds its place no longer than for a small answer.
             answer::grpc_message(exchange, state.message()).await?;
@@ -216,7 +257,9 @@ async fn service(exchange: &mut Exchange<'_>) -> Result<String, u8> {
         }
         Ok(())
     };
-    tokio::time::timeout(within, reading).await.map_err(|_| DEADLINE_EXCEEDED)??;
+    tokio::time::timeout(within, reading)
+        .await
+        .map_err(|_| DEADLINE_EXCEEDED)??;
     let (compressed, message) = otlp::unframe(&body.freeze()).map_err(|_| INVALID_ARGUMENT)?;
     if compressed {
         return Err(UNIMPLEMENTED);
@@ -228,5 +271,10 @@ async fn service(exchange: &mut Exchange<'_>) -> Result<String, u8> {
 /// The whole of it has no name; besides, the services that exports go to are known where exports are served.
 fn is_known(snapshot: &Snapshot, arrival: &Arrival, service: &str) -> bool {
     let serves = arrival.connection.listener.serves;
-    service.is_empty() || serves.ingest && snapshot.profile.match_grpc(&format!("/{service}/Export")).is_some()
+    service.is_empty()
+        || serves.ingest
+            && snapshot
+                .profile
+                .match_grpc(&format!("/{service}/Export"))
+                .is_some()
 }

@@ -43,9 +43,12 @@ impl<'a> MediaType<'a> {
         while let Some(after) = rest.strip_prefix(b";") {
             let (parameter, left) = parameter(after.trim_ascii_start())?;
             rest = left.trim_ascii_start();
-            let Some((name, value)) = parameter else { continue };
+            let Some((name, value)) = parameter else {
+                continue;
+            };
             if name.eq_ignore_ascii_case(b"charset") {
-                let is_utf8 = value.eq_ignore_ascii_case(b"utf-8") || value.eq_ignore_ascii_case(b"utf8");
+                let is_utf8 =
+                    value.eq_ignore_ascii_case(b"utf-8") || value.eq_ignore_ascii_case(b"utf8");
                 if has_charset || !is_utf8 {
                     return None;
                 }
@@ -57,7 +60,13 @@ impl<'a> MediaType<'a> {
 
     /// What an answer of a backend calls itself, well formed or not: its body is judged by strict readers anyway.
     pub fn glimpse(value: &'a [u8]) -> Self {
-        MediaType { essence: value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii() }
+        MediaType {
+            essence: value
+                .split(|byte| *byte == b';')
+                .next()
+                .unwrap_or_default()
+                .trim_ascii(),
+        }
     }
 
     /// Media types are compared without case.
@@ -67,7 +76,9 @@ impl<'a> MediaType<'a> {
 
     /// Words, of whatever kind.
     pub fn is_text(self) -> bool {
-        self.essence.first_chunk::<5>().is_some_and(|start| start.eq_ignore_ascii_case(b"text/"))
+        self.essence
+            .first_chunk::<5>()
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"text/"))
     }
 
     pub fn is_json(self) -> bool {
@@ -91,7 +102,11 @@ impl<'a> MediaType<'a> {
 
     /// Any type that says of itself that it is JSON (RFC 6839 section 3.1).
     pub fn is_json_like(self) -> bool {
-        self.is_json() || self.essence.last_chunk::<5>().is_some_and(|end| end.eq_ignore_ascii_case(b"+json"))
+        self.is_json()
+            || self
+                .essence
+                .last_chunk::<5>()
+                .is_some_and(|end| end.eq_ignore_ascii_case(b"+json"))
     }
 
     /// gRPC with messages in protobuf.
@@ -102,7 +117,11 @@ impl<'a> MediaType<'a> {
     /// gRPC with messages of any kind.
     pub fn is_grpc_of_any_kind(self) -> bool {
         const PREFIX: &[u8] = b"application/grpc+";
-        self.is(GRPC) || self.essence.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+        self.is(GRPC)
+            || self
+                .essence
+                .get(..PREFIX.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
     }
 }
 
@@ -110,7 +129,10 @@ impl<'a> MediaType<'a> {
 /// out (RFC 7515 section 4.1.9).
 pub fn jose_type(typ: &str) -> String {
     let lower = typ.to_ascii_lowercase();
-    lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
+    lower
+        .strip_prefix("application/")
+        .map(str::to_owned)
+        .unwrap_or(lower)
 }
 
 /// A parameter's name and value.
@@ -119,7 +141,10 @@ type Parameter<'a> = (&'a [u8], &'a [u8]);
 /// The parameter at the beginning, which may be missing (RFC 9110 section 5.6.6), and what follows it. A quoted value
 /// with an escape is none that decides anything here, and refused.
 fn parameter(text: &[u8]) -> Option<(Option<Parameter<'_>>, &[u8])> {
-    let end = text.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|byte| !is_token_byte(*byte))
+        .unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(end)?;
     if name.is_empty() {
         return Some((None, rest));
@@ -130,7 +155,10 @@ fn parameter(text: &[u8]) -> Option<(Option<Parameter<'_>>, &[u8])> {
         let (value, rest) = quoted.split_at_checked(end)?;
         return (!value.contains(&b'\\')).then_some((Some((name, value)), rest.get(1..)?));
     }
-    let end = rest.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| !is_token_byte(*byte))
+        .unwrap_or(rest.len());
     let (value, rest) = rest.split_at_checked(end)?;
     (!value.is_empty()).then_some((Some((name, value)), rest))
 }
@@ -157,10 +185,19 @@ mod tests {
             (" application/json ", Some("application/json")),
             ("Application/JSON; Charset=UTF-8", Some("Application/JSON")),
             ("application/json;charset=utf8", Some("application/json")),
-            ("application/json; charset=\"utf-8\"", Some("application/json")),
-            ("application/json ; a=b; c=\"d;e\" ;charset=utf-8;", Some("application/json")),
+            (
+                "application/json; charset=\"utf-8\"",
+                Some("application/json"),
+            ),
+            (
+                "application/json ; a=b; c=\"d;e\" ;charset=utf-8;",
+                Some("application/json"),
+            ),
             ("application/json;;", Some("application/json")),
-            ("application/x-protobuf; messageType=x.Y", Some("application/x-protobuf")),
+            (
+                "application/x-protobuf; messageType=x.Y",
+                Some("application/x-protobuf"),
+            ),
             ("application/json; charset=utf-16", None),
             ("application/json; charset=utf-16le", None),
             ("application/json; charset=iso-8859-1", None),
@@ -185,7 +222,11 @@ mod tests {
             (";charset=utf-8", None),
         ] {
             let read = MediaType::parse(value.as_bytes());
-            assert_eq!(read.map(|read| read.essence), essence.map(str::as_bytes), "{value}");
+            assert_eq!(
+                read.map(|read| read.essence),
+                essence.map(str::as_bytes),
+                "{value}"
+            );
         }
     }
 
@@ -202,16 +243,24 @@ mod tests {
             ("application/json", false, false),
         ] {
             let read = MediaType::parse(value.as_bytes()).unwrap();
-            assert_eq!((read.is_grpc(), read.is_grpc_of_any_kind()), (protobuf, any), "{value}");
+            assert_eq!(
+                (read.is_grpc(), read.is_grpc_of_any_kind()),
+                (protobuf, any),
+                "{value}"
+            );
         }
         assert!(MediaType::glimpse(b"application/vnd.api+JSON; x").is_json_like());
     }
 
     #[test]
     fn types_are_compared_as_media_types() {
-        for (typ, expected) in
-            [("JWT", "jwt"), ("at+jwt", "at+jwt"), ("application/at+JWT", "at+jwt"), ("text/jwt", "text/jwt"), ("", "")]
-        {
+        for (typ, expected) in [
+            ("JWT", "jwt"),
+            ("at+jwt", "at+jwt"),
+            ("application/at+JWT", "at+jwt"),
+            ("text/jwt", "text/jwt"),
+            ("", ""),
+        ] {
             assert_eq!(jose_type(typ), expected);
         }
     }

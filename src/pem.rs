@@ -24,7 +24,8 @@ pub fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, Erro
 
 /// A chain of certificates, or what is wrong with the file, in one line. A file without any is an error.
 pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = certificates_of(path).map_err(|_| format!("no certificates can be read from `{}`", path.display()))?;
+    let chain = certificates_of(path)
+        .map_err(|_| format!("no certificates can be read from `{}`", path.display()))?;
     if chain.is_empty() {
         return Err(format!("`{}` holds no certificate", path.display()));
     }
@@ -43,7 +44,8 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
 
 /// The first private key of a file, or what is wrong with it, in one line.
 pub fn private_key_of(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path).map_err(|_| format!("no private key can be read from `{}`", path.display()))
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|_| format!("no private key can be read from `{}`", path.display()))
 }
 
 /// What the system trusts; what cannot be read of it is left out.
@@ -52,8 +54,11 @@ pub fn system_roots() -> Vec<CertificateDer<'static>> {
 }
 
 /// The TLS of our own calls to who is trusted by `roots`, before it is known whether they show a certificate.
-pub fn client_tls(roots: Arc<RootCertStore>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+pub fn client_tls(
+    roots: Arc<RootCertStore>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots))
 }

@@ -42,7 +42,12 @@ impl Refusal {
 
     /// Of another class than the reason's, where the case says it more exactly.
     pub fn classed(reason: Reason, class: Class) -> Self {
-        Refusal { class, reason, detail: None, share: None }
+        Refusal {
+            class,
+            reason,
+            detail: None,
+            share: None,
+        }
     }
 
     /// Worth another try after so many seconds.
@@ -52,7 +57,10 @@ impl Refusal {
 
     /// The caller has used up its share of the backend's rate.
     pub fn over_rate(share: Share) -> Self {
-        Refusal { share: Some(share), ..Refusal::wait(Reason::QueryRateExceeded, share.reset_seconds) }
+        Refusal {
+            share: Some(share),
+            ..Refusal::wait(Reason::QueryRateExceeded, share.reset_seconds)
+        }
     }
 
     /// Whether it is for something of the caller's. That the caller's connection went away is not.
@@ -61,7 +69,10 @@ impl Refusal {
     }
 
     pub fn because(self, detail: impl Into<String>) -> Self {
-        Refusal { detail: Some(detail.into()), ..self }
+        Refusal {
+            detail: Some(detail.into()),
+            ..self
+        }
     }
 }
 
@@ -74,7 +85,12 @@ pub struct Rendered {
 }
 
 /// Writes a refusal in the caller's dialect. `particulars` are what answers of legacy formats repeat.
-pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars: &Particulars<'_>) -> Rendered {
+pub fn render(
+    refusal: &Refusal,
+    dialect: Dialect,
+    request_id: &str,
+    particulars: &Particulars<'_>,
+) -> Rendered {
     let class = refusal.class;
     let (status, code, words) = (class.status(), class.grpc_code(), class.words());
     let mut headers = Vec::with_capacity(8);
@@ -88,10 +104,16 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
         Dialect::Grpc => {
             put(header::CONTENT_TYPE, media_type::GRPC);
             put(HeaderName::from_static("grpc-status"), &code.to_string());
-            put(HeaderName::from_static("grpc-message"), &percent::encode_message(words).to_string());
+            put(
+                HeaderName::from_static("grpc-message"),
+                &percent::encode_message(words).to_string(),
+            );
             if class == Class::Unsupported {
                 // gRPC, "Compression": the client may choose another.
-                put(HeaderName::from_static("grpc-accept-encoding"), &Coding::ALL.map(Coding::name).join(","));
+                put(
+                    HeaderName::from_static("grpc-accept-encoding"),
+                    &Coding::ALL.map(Coding::name).join(","),
+                );
             }
             if let Class::Throttled(seconds) | Class::ThrottledAsUnavailable(seconds) = class {
                 let details = otlp::status_with_retry(code, words, seconds.max(1));
@@ -108,18 +130,33 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
             (status, otlp::status_body(encoding, code, words))
         }
         Dialect::Legacy(format) => {
-            let (content_type, body) =
-                lightstep::refusal(format, class.is_retryable(), status.as_u16(), words, particulars);
+            let (content_type, body) = lightstep::refusal(
+                format,
+                class.is_retryable(),
+                status.as_u16(),
+                words,
+                particulars,
+            );
             put(header::CONTENT_TYPE, content_type);
             (status, body)
         }
         Dialect::Query => {
             put(header::CONTENT_TYPE, media_type::JSON);
-            (status, serde_json::json!({ "errors": [words] }).to_string().into_bytes())
+            (
+                status,
+                serde_json::json!({ "errors": [words] })
+                    .to_string()
+                    .into_bytes(),
+            )
         }
         Dialect::Own | Dialect::Page => {
             put(header::CONTENT_TYPE, media_type::JSON);
-            (status, serde_json::json!({ "error": words, "request_id": request_id }).to_string().into_bytes())
+            (
+                status,
+                serde_json::json!({ "error": words, "request_id": request_id })
+                    .to_string()
+                    .into_bytes(),
+            )
         }
     };
     if dialect != Dialect::Grpc {
@@ -131,12 +168,25 @@ pub fn render(refusal: &Refusal, dialect: Dialect, request_id: &str, particulars
             put(header::RETRY_AFTER, &seconds.to_string());
         }
         if let Some(share) = refusal.share {
-            put(HeaderName::from_static("x-ratelimit-limit"), &share.limit.to_string());
-            put(HeaderName::from_static("x-ratelimit-remaining"), &share.remaining.to_string());
-            put(HeaderName::from_static("x-ratelimit-reset"), &share.reset_seconds.to_string());
+            put(
+                HeaderName::from_static("x-ratelimit-limit"),
+                &share.limit.to_string(),
+            );
+            put(
+                HeaderName::from_static("x-ratelimit-remaining"),
+                &share.remaining.to_string(),
+            );
+            put(
+                HeaderName::from_static("x-ratelimit-reset"),
+                &share.reset_seconds.to_string(),
+            );
         }
     }
-    Rendered { status, headers, body }
+    Rendered {
+        status,
+        headers,
+        body,
+    }
 }
 
 impl From<Reason> for Refusal {
@@ -179,7 +229,9 @@ impl From<SendFault> for Refusal {
     fn from(fault: SendFault) -> Self {
         let refusal = Refusal::new(fault.reason());
         match fault {
-            SendFault::Proxy(proxy) if proxy != TunnelFault::TimedOut => refusal.because(proxy.to_string()),
+            SendFault::Proxy(proxy) if proxy != TunnelFault::TimedOut => {
+                refusal.because(proxy.to_string())
+            }
             _ => refusal,
         }
     }

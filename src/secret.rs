@@ -81,9 +81,8 @@ impl std::fmt::Display for SecretFault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             SecretFault::Empty => formatter.write_str("is empty"),
-            SecretFault::Unprintable => {
-                formatter.write_str("holds bytes other than printable ASCII, which no header can carry")
-            }
+            SecretFault::Unprintable => formatter
+                .write_str("holds bytes other than printable ASCII, which no header can carry"),
             SecretFault::TooLarge => write!(formatter, "is larger than {SECRET_LIMIT_BYTES} bytes"),
             SecretFault::Unreadable(kind) => write!(formatter, "cannot be read: {kind}"),
             SecretFault::NotSet => formatter.write_str("is not set"),
@@ -143,10 +142,18 @@ mod tests {
     fn a_file_loses_one_line_end_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        for (text, expected) in [("abc\n", Some("abc")), ("abc\r\n", Some("abc")), ("abc\n\n", None), ("\n", None)] {
+        for (text, expected) in [
+            ("abc\n", Some("abc")),
+            ("abc\r\n", Some("abc")),
+            ("abc\n\n", None),
+            ("\n", None),
+        ] {
             std::fs::write(&path, text).unwrap();
             let read = SecretRef::File(path.clone()).read();
-            assert_eq!(read.ok().map(|secret| secret.expose().to_vec()), expected.map(|text| text.as_bytes().to_vec()));
+            assert_eq!(
+                read.ok().map(|secret| secret.expose().to_vec()),
+                expected.map(|text| text.as_bytes().to_vec())
+            );
         }
     }
 }

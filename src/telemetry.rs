@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::reason::Reason;
 use prometheus::{
-    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Panics since the last look; the hook that counts them knows no registry.
@@ -76,7 +76,12 @@ pub struct Finished<'a> {
 struct Making(Registry);
 
 impl Making {
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         let metric = IntCounterVec::new(Opts::new(format!("lightkeeper_{name}"), help), labels)?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
@@ -94,7 +99,12 @@ impl Making {
         Ok(metric)
     }
 
-    fn labelled_gauge(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, prometheus::Error> {
+    fn labelled_gauge(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> Result<IntGaugeVec, prometheus::Error> {
         let metric = IntGaugeVec::new(Opts::new(format!("lightkeeper_{name}"), help), &[label])?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
@@ -110,16 +120,27 @@ impl Making {
 
     /// What runs here: 1, with the words as labels, so that any other metric can be joined with them.
     fn build_info(&self) -> Result<(), prometheus::Error> {
-        let opts = Opts::new("lightkeeper_build_info", "1; what was built, and for what, stands in the labels.");
+        let opts = Opts::new(
+            "lightkeeper_build_info",
+            "1; what was built, and for what, stands in the labels.",
+        );
         let metric = IntGaugeVec::new(opts, &["version", "os", "arch"])?;
-        metric.with_label_values(&[env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH]).set(1);
+        metric
+            .with_label_values(&[
+                env!("CARGO_PKG_VERSION"),
+                std::env::consts::OS,
+                std::env::consts::ARCH,
+            ])
+            .set(1);
         self.0.register(Box::new(metric))
     }
 
     /// CPU time, memory, descriptors and threads of this process, under the names that every Prometheus client uses.
     #[cfg(target_os = "linux")]
     fn process(&self) -> Result<(), prometheus::Error> {
-        self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+        self.0.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))
     }
 
     /// They are read from `/proc`.
@@ -158,7 +179,12 @@ impl QueryMetrics {
             "Answers of a backend that held one of our own credentials, by the credential's project; it was blanked.",
             &["project"],
         )?;
-        Ok(QueryMetrics { shared, throttled, foreign, echoes })
+        Ok(QueryMetrics {
+            shared,
+            throttled,
+            foreign,
+            echoes,
+        })
     }
 }
 
@@ -192,7 +218,12 @@ impl EdgeMetrics {
             "Questions of browsers whether a page of another origin may ask, by listener and answer (allowed or refused).",
             &["listener", "answer"],
         )?;
-        Ok(EdgeMetrics { refused, unused, health, preflights })
+        Ok(EdgeMetrics {
+            refused,
+            unused,
+            health,
+            preflights,
+        })
     }
 }
 
@@ -205,13 +236,26 @@ impl Metrics {
             "Calls by operation, app, decision (allow or deny) and stable reason code.",
             &["operation", "app", "decision", "reason"],
         )?;
-        let bytes =
-            make.counter("bytes_total", "Body bytes by operation and direction.", &["operation", "direction"])?;
-        let upstream =
-            make.counter("upstream_responses_total", "Answers of the backends by status.", &["upstream", "status"])?;
-        let reloads = make.counter("reloads_total", "Reloads by result (ok or failed).", &["result"])?;
-        let keys =
-            make.counter("key_refreshes_total", "Key set refreshes by issuer and result.", &["issuer", "result"])?;
+        let bytes = make.counter(
+            "bytes_total",
+            "Body bytes by operation and direction.",
+            &["operation", "direction"],
+        )?;
+        let upstream = make.counter(
+            "upstream_responses_total",
+            "Answers of the backends by status.",
+            &["upstream", "status"],
+        )?;
+        let reloads = make.counter(
+            "reloads_total",
+            "Reloads by result (ok or failed).",
+            &["result"],
+        )?;
+        let keys = make.counter(
+            "key_refreshes_total",
+            "Key set refreshes by issuer and result.",
+            &["issuer", "result"],
+        )?;
         let credentials = make.counter(
             "credential_refusals_total",
             "Times that a backend refused one of our own credentials.",
@@ -232,24 +276,42 @@ impl Metrics {
             "forged_attributes_total",
             "Attributes in our own namespace that callers sent and that were removed.",
         )?;
-        let logins = make.counter("logins_total", "Logins with a browser by how they ended.", &["outcome"])?;
+        let logins = make.counter(
+            "logins_total",
+            "Logins with a browser by how they ended.",
+            &["outcome"],
+        )?;
         let alerts = make.counter(
             "alerts_total",
             "Messages about alerts by app and outcome (delivered, kept, repeated, failed or refused).",
             &["app", "outcome"],
         )?;
-        let client_token_uses =
-            make.counter("client_token_uses_total", "Times that a client token was accepted.", &["name"])?;
-        let client_token_last_used =
-            make.labelled_gauge("client_token_last_used_seconds", "Unix time of a client token's last use.", "name")?;
+        let client_token_uses = make.counter(
+            "client_token_uses_total",
+            "Times that a client token was accepted.",
+            &["name"],
+        )?;
+        let client_token_last_used = make.labelled_gauge(
+            "client_token_last_used_seconds",
+            "Unix time of a client token's last use.",
+            "name",
+        )?;
         let duration = HistogramVec::new(
-            HistogramOpts::new("lightkeeper_request_duration_seconds", "From the head's arrival to the answer's end.")
-                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+            HistogramOpts::new(
+                "lightkeeper_request_duration_seconds",
+                "From the head's arrival to the answer's end.",
+            )
+            .buckets(vec![
+                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+            ]),
             &["operation"],
         )?;
         make.0.register(Box::new(duration.clone()))?;
-        let key_age_seconds =
-            make.labelled_gauge("issuer_keys_age_seconds", "Age of an issuer's key set; -1 without one.", "issuer")?;
+        let key_age_seconds = make.labelled_gauge(
+            "issuer_keys_age_seconds",
+            "Age of an issuer's key set; -1 without one.",
+            "issuer",
+        )?;
         let last_reload = Gauge::new(
             "lightkeeper_last_reload_timestamp_seconds",
             "Unix time of the last configuration that was taken over.",
@@ -258,13 +320,28 @@ impl Metrics {
         let panics = make.plain_counter("panics_total", "Panics caught; each is a defect.")?;
         let connections = make.gauge("connections", "Open client connections.")?;
         let in_flight = make.gauge("requests_in_flight", "Calls that have begun and not ended.")?;
-        let buffered_bytes = make.gauge("buffered_bytes", "Bodies held in memory (limits.buffered_total).")?;
-        let audit_written = make.gauge("audit_records_written", "Audit records written since the start.")?;
-        let audit_lost = make.gauge("audit_records_lost", "Audit records that could not be queued or written.")?;
-        let audit_failing = make.gauge("audit_failing", "1 while audit records cannot be written.")?;
-        let audit_queued_bytes =
-            make.gauge("audit_queued_bytes", "Bytes of records that wait, and of places kept (audit.queue_bytes).")?;
-        let last_reload_ok = make.gauge("last_reload_successful", "1 if the last reload was taken over.")?;
+        let buffered_bytes = make.gauge(
+            "buffered_bytes",
+            "Bodies held in memory (limits.buffered_total).",
+        )?;
+        let audit_written = make.gauge(
+            "audit_records_written",
+            "Audit records written since the start.",
+        )?;
+        let audit_lost = make.gauge(
+            "audit_records_lost",
+            "Audit records that could not be queued or written.",
+        )?;
+        let audit_failing =
+            make.gauge("audit_failing", "1 while audit records cannot be written.")?;
+        let audit_queued_bytes = make.gauge(
+            "audit_queued_bytes",
+            "Bytes of records that wait, and of places kept (audit.queue_bytes).",
+        )?;
+        let last_reload_ok = make.gauge(
+            "last_reload_successful",
+            "1 if the last reload was taken over.",
+        )?;
         let (edge, queries) = (EdgeMetrics::new(&make)?, QueryMetrics::new(&make)?);
         Ok(Metrics {
             registry: make.0,
@@ -301,17 +378,29 @@ impl Metrics {
 
     /// Counts a finished call.
     pub fn finished(&self, call: &Finished<'_>) {
-        self.requests.with_label_values(&[call.operation, call.app, call.decision, call.reason.code()]).inc();
-        self.duration.with_label_values(&[call.operation]).observe(call.duration.as_secs_f64());
-        self.bytes.with_label_values(&[call.operation, "in"]).inc_by(call.bytes_in);
-        self.bytes.with_label_values(&[call.operation, "out"]).inc_by(call.bytes_out);
+        self.requests
+            .with_label_values(&[call.operation, call.app, call.decision, call.reason.code()])
+            .inc();
+        self.duration
+            .with_label_values(&[call.operation])
+            .observe(call.duration.as_secs_f64());
+        self.bytes
+            .with_label_values(&[call.operation, "in"])
+            .inc_by(call.bytes_in);
+        self.bytes
+            .with_label_values(&[call.operation, "out"])
+            .inc_by(call.bytes_out);
         for (count, result) in [(call.items.0, "accepted"), (call.items.1, "rejected")] {
             if count > 0 {
-                self.items.with_label_values(&[call.operation, call.app, result]).inc_by(count);
+                self.items
+                    .with_label_values(&[call.operation, call.app, result])
+                    .inc_by(count);
             }
         }
         if let Some(status) = call.upstream_status {
-            self.upstream.with_label_values(&[call.upstream, status_word(status)]).inc();
+            self.upstream
+                .with_label_values(&[call.upstream, status_word(status)])
+                .inc();
         }
     }
 
@@ -328,12 +417,17 @@ impl Metrics {
     /// `name` is one of the configuration's, never what a caller sent.
     pub fn client_token_used(&self, name: &str, unix_seconds: i64) {
         self.client_token_uses.with_label_values(&[name]).inc();
-        self.client_token_last_used.with_label_values(&[name]).set(unix_seconds);
+        self.client_token_last_used
+            .with_label_values(&[name])
+            .set(unix_seconds);
     }
 
     /// Counts a refusal before any request.
     pub fn edge_refused(&self, listener: &str, reason: Reason) {
-        self.edge.refused.with_label_values(&[listener, reason.code()]).inc();
+        self.edge
+            .refused
+            .with_label_values(&[listener, reason.code()])
+            .inc();
     }
 
     /// Counts a connection that ended before a byte came.
@@ -343,16 +437,24 @@ impl Metrics {
 
     /// Counts a health check on the serving port.
     pub fn health_checked(&self, listener: &str, kind: &'static str, answer: &'static str) {
-        self.edge.health.with_label_values(&[listener, kind, answer]).inc();
+        self.edge
+            .health
+            .with_label_values(&[listener, kind, answer])
+            .inc();
     }
 
     /// Counts a preflight.
     pub fn preflight(&self, listener: &str, answer: &'static str) {
-        self.edge.preflights.with_label_values(&[listener, answer]).inc();
+        self.edge
+            .preflights
+            .with_label_values(&[listener, answer])
+            .inc();
     }
 
     pub fn reloaded(&self, ok: bool, unix_seconds: f64) {
-        self.reloads.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
+        self.reloads
+            .with_label_values(&[if ok { "ok" } else { "failed" }])
+            .inc();
         self.last_reload_ok.set(i64::from(ok));
         if ok {
             self.last_reload.set(unix_seconds);
@@ -360,7 +462,9 @@ impl Metrics {
     }
 
     pub fn keys_refreshed(&self, issuer: &str, ok: bool) {
-        self.keys.with_label_values(&[issuer, if ok { "ok" } else { "failed" }]).inc();
+        self.keys
+            .with_label_values(&[issuer, if ok { "ok" } else { "failed" }])
+            .inc();
     }
 
     pub fn credential_refused(&self, project: &str) {
@@ -404,7 +508,10 @@ impl Metrics {
         self.panics.inc_by(PANICS.swap(0, Ordering::Relaxed));
         let mut text = Vec::new();
         // Writing into memory does not fail; a failure would show as an empty page.
-        if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
+        if TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .is_err()
+        {
             text.clear();
         }
         text
@@ -452,7 +559,10 @@ pub fn start_logging(format: LogFormat, level: &str) {
     let filter = EnvFilter::new(format!(
         "{level},pingora_core=error,pingora_proxy=off,pingora_pool=error,h2=error,hyper=error,hyper_util=error,rustls=error"
     ));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
     // A logger that is set already stays.
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

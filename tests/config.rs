@@ -30,8 +30,12 @@ fn root() -> &'static Path {
 
 /// The YAML files of a folder, by name.
 fn yaml_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .collect();
     files.sort();
     assert!(!files.is_empty(), "no cases in {}", folder.display());
     files
@@ -39,7 +43,14 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
 
 fn rendered((checked, found): &(Option<Checked>, Vec<Diagnostic>)) -> String {
     let mut lines: Vec<String> = found.iter().map(ToString::to_string).collect();
-    lines.push(if checked.is_some() { "accepted" } else { "refused" }.to_owned());
+    lines.push(
+        if checked.is_some() {
+            "accepted"
+        } else {
+            "refused"
+        }
+        .to_owned(),
+    );
     lines.join("\n") + "\n"
 }
 
@@ -51,7 +62,11 @@ fn each_file_is_answered_as_expected() {
     for case in yaml_files(&root().join("tests/config")) {
         let text = std::fs::read_to_string(&case).unwrap();
         let said = rendered(&config::parse(Path::new("lightkeeper.yaml"), &text));
-        assert!(!said.contains(CANARY), "{}: a secret is repeated:\n{said}", case.display());
+        assert!(
+            !said.contains(CANARY),
+            "{}: a secret is repeated:\n{said}",
+            case.display()
+        );
         failures.extend(golden::check(&case.with_extension("expected"), &said).err());
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -67,8 +82,13 @@ fn each_named_file_is_answered_as_expected() {
     for case in yaml_files(&root().join("tests/config/files")) {
         let copy = folder.join("lightkeeper.yaml");
         std::fs::copy(&case, &copy).unwrap();
-        let said = rendered(&config::load(&copy)).replace(&format!("{}/", folder.path().display()), "");
-        assert!(!said.to_lowercase().contains(CANARY), "{}: a secret is repeated:\n{said}", case.display());
+        let said =
+            rendered(&config::load(&copy)).replace(&format!("{}/", folder.path().display()), "");
+        assert!(
+            !said.to_lowercase().contains(CANARY),
+            "{}: a secret is repeated:\n{said}",
+            case.display()
+        );
         failures.extend(golden::check(&case.with_extension("expected"), &said).err());
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -80,7 +100,10 @@ fn a_configuration_that_cannot_be_read_is_an_error() {
     let (checked, found) = config::load(Path::new("nowhere/lightkeeper.yaml"));
     assert!(checked.is_none());
     let said: Vec<String> = found.iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["nowhere/lightkeeper.yaml: error: the configuration cannot be read: entity not found"]);
+    assert_eq!(
+        said,
+        ["nowhere/lightkeeper.yaml: error: the configuration cannot be read: entity not found"]
+    );
 }
 
 /// Scenario: what we ship as examples. Guarantees: each is accepted without even a warning.
@@ -88,7 +111,12 @@ fn a_configuration_that_cannot_be_read_is_an_error() {
 fn every_shipped_example_is_accepted() {
     for example in yaml_files(&root().join("deploy/examples")) {
         let text = std::fs::read_to_string(&example).unwrap();
-        assert_eq!(rendered(&config::parse(&example, &text)), "accepted\n", "{}", example.display());
+        assert_eq!(
+            rendered(&config::parse(&example, &text)),
+            "accepted\n",
+            "{}",
+            example.display()
+        );
     }
 }
 
@@ -98,26 +126,48 @@ fn the_examples_defaults_are_the_defaults() {
     let path = root().join("deploy/examples/lightkeeper.yaml");
     let (checked, _) = config::parse(&path, &std::fs::read_to_string(&path).unwrap());
     let example = checked.unwrap();
-    let (bare, _) = config::parse(Path::new("lightkeeper.yaml"), include_str!("config/smallest.yaml"));
+    let (bare, _) = config::parse(
+        Path::new("lightkeeper.yaml"),
+        include_str!("config/smallest.yaml"),
+    );
     let bare = bare.unwrap();
     assert_eq!(example.limits, Limits::default());
     assert_eq!(bare.limits, Limits::default());
-    assert_eq!((&example.ingest, &bare.ingest), (&IngestSettings::default(), &IngestSettings::default()));
+    assert_eq!(
+        (&example.ingest, &bare.ingest),
+        (&IngestSettings::default(), &IngestSettings::default())
+    );
     assert_eq!((example.admin, example.log), (bare.admin, bare.log));
     assert_eq!(example.audit.on_failure, bare.audit.on_failure);
     assert_eq!(example.audit.queue_records, bare.audit.queue_records);
     let (explicit, implied) = (&example.issuers[0], &bare.issuers[0]);
     assert_eq!(explicit.types, implied.types);
-    assert_eq!((&explicit.subject_claims, &explicit.groups_claim), (&implied.subject_claims, &implied.groups_claim));
+    assert_eq!(
+        (&explicit.subject_claims, &explicit.groups_claim),
+        (&implied.subject_claims, &implied.groups_claim)
+    );
     assert_eq!(
         (explicit.leeway, explicit.refresh, explicit.stale_keys),
         (implied.leeway, implied.refresh, implied.stale_keys)
     );
     let timeouts = |upstream: &Option<UpstreamSettings>| {
-        upstream.as_ref().map(|it| (it.connect_timeout, it.read_timeout, it.write_timeout, it.idle_timeout))
+        upstream.as_ref().map(|it| {
+            (
+                it.connect_timeout,
+                it.read_timeout,
+                it.write_timeout,
+                it.idle_timeout,
+            )
+        })
     };
-    assert_eq!(timeouts(&example.upstreams.ingest), timeouts(&bare.upstreams.ingest));
-    assert_eq!(timeouts(&example.upstreams.query).map(|it| it.1), Some(Duration::from_secs(60)));
+    assert_eq!(
+        timeouts(&example.upstreams.ingest),
+        timeouts(&bare.upstreams.ingest)
+    );
+    assert_eq!(
+        timeouts(&example.upstreams.query).map(|it| it.1),
+        Some(Duration::from_secs(60))
+    );
 }
 
 /// Scenario: the certificates that a configuration names, long before their end, shortly before, and after it.
@@ -139,7 +189,11 @@ fn certificates_that_end_are_told() {
         (end, Some("in date for few days")),
         (end + 1, Some("out of date")),
     ] {
-        let said: Vec<String> = checked.check_dates(UnixMillis(now * 1000)).iter().map(|one| one.to_string()).collect();
+        let said: Vec<String> = checked
+            .check_dates(UnixMillis(now * 1000))
+            .iter()
+            .map(|one| one.to_string())
+            .collect();
         let Some(words) = words else {
             assert!(said.is_empty(), "{said:?}");
             continue;
@@ -150,8 +204,14 @@ fn certificates_that_end_are_told() {
             "upstreams.ingest.ca",
             "upstreams.ingest.client.certificate",
         ] {
-            let one = said.iter().find(|one| one.contains(&format!("warning: `{subject}`"))).unwrap();
-            assert!(one.contains(words) && one.contains("4096-01-01T00:00:00"), "{one}");
+            let one = said
+                .iter()
+                .find(|one| one.contains(&format!("warning: `{subject}`")))
+                .unwrap();
+            assert!(
+                one.contains(words) && one.contains("4096-01-01T00:00:00"),
+                "{one}"
+            );
         }
         assert_eq!(said.len(), 4, "{said:?}");
     }
@@ -175,17 +235,37 @@ fn the_short_form_of_client_ca_binds_what_can_be_inferred() {
             vec!["a.example", "b.example"],
             "the policy names: `a.example`, `b.example`;",
         ),
-        ("client_ca: ca.pem", vec![], vec![], "speaks for no SPIFFE trust domain"),
-        ("client_ca: named-ca.pem", vec!["a.example"], vec!["own.example"], "its certificate names: `own.example`;"),
+        (
+            "client_ca: ca.pem",
+            vec![],
+            vec![],
+            "speaks for no SPIFFE trust domain",
+        ),
+        (
+            "client_ca: named-ca.pem",
+            vec!["a.example"],
+            vec!["own.example"],
+            "its certificate names: `own.example`;",
+        ),
         // An issuer of JWT-SVIDs speaks for it; that a policy names it says nothing of certificates.
-        ("client_ca: ca.pem", vec!["a.example", "mesh.example"], vec!["a.example"], "the policy names: `a.example`;"),
+        (
+            "client_ca: ca.pem",
+            vec!["a.example", "mesh.example"],
+            vec!["a.example"],
+            "the policy names: `a.example`;",
+        ),
         (
             "client_ca: ca.pem",
             vec!["mesh.example"],
             vec![],
             "`issuers` has those that the policy names: `mesh.example`",
         ),
-        ("client_ca: named-ca.pem", vec!["mesh.example"], vec!["own.example"], "its certificate names: `own.example`;"),
+        (
+            "client_ca: named-ca.pem",
+            vec!["mesh.example"],
+            vec!["own.example"],
+            "its certificate names: `own.example`;",
+        ),
         (list, vec!["a.example"], vec!["said.example"], ""),
     ] {
         let text = sound.replace("client_ca: ca.pem, client_crl: clients.crl", client_ca);
@@ -198,13 +278,27 @@ fn the_short_form_of_client_ca_binds_what_can_be_inferred() {
         let (checked, found) = config::load(&path);
         let mut checked = checked.unwrap_or_else(|| panic!("{found:?}"));
         let said = checked.infer_trust_domains(&named);
-        let clients = checked.listeners[0].tls.as_ref().unwrap().clients.as_ref().unwrap();
+        let clients = checked.listeners[0]
+            .tls
+            .as_ref()
+            .unwrap()
+            .clients
+            .as_ref()
+            .unwrap();
         assert_eq!(clients.authorities[0].trust_domains, bound, "{client_ca}");
         assert_eq!(said.len(), usize::from(!warning.is_empty()), "{said:?}");
         if let [one] = said.as_slice() {
             let one = one.to_string();
-            assert!(one.contains(warning) && one.contains("warning:") && one.contains("client_ca: [{ name:"), "{one}");
-            assert!(one.starts_with(&format!("{}:", path.display())) && !one.contains(":0:"), "{one}");
+            assert!(
+                one.contains(warning)
+                    && one.contains("warning:")
+                    && one.contains("client_ca: [{ name:"),
+                "{one}"
+            );
+            assert!(
+                one.starts_with(&format!("{}:", path.display())) && !one.contains(":0:"),
+                "{one}"
+            );
         }
     }
 }
@@ -219,8 +313,17 @@ fn projects_of_policy_and_vault_are_compared() {
     );
     let (checked, _) = config::parse(Path::new("lightkeeper.yaml"), &text);
     let policy = Path::new("policy.yaml");
-    let declared = [("shop", policy, 3, 5), ("lost", policy, 4, 5), ("keys-only", policy, 5, 5)];
-    let said: Vec<String> = checked.unwrap().check_projects(declared).iter().map(ToString::to_string).collect();
+    let declared = [
+        ("shop", policy, 3, 5),
+        ("lost", policy, 4, 5),
+        ("keys-only", policy, 5, 5),
+    ];
+    let said: Vec<String> = checked
+        .unwrap()
+        .check_projects(declared)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(
         said,
         [
@@ -235,8 +338,9 @@ fn projects_of_policy_and_vault_are_compared() {
 /// exist is an error in its place, one that is over a warning, from its very second on.
 #[test]
 fn client_tokens_are_compared_with_policy_and_clock() {
-    let line =
-        |name: &str, digit: u8, more: &str| format!("  - {{ name: {name}, hash: \"sha256:{digit:064}\", {more} }}\n");
+    let line = |name: &str, digit: u8, more: &str| {
+        format!("  - {{ name: {name}, hash: \"sha256:{digit:064}\", {more} }}\n")
+    };
     let text = format!(
         "{}client_tokens:\n{}{}{}",
         include_str!("config/smallest.yaml"),
@@ -251,7 +355,10 @@ fn client_tokens_are_compared_with_policy_and_clock() {
         found.iter().map(ToString::to_string).collect()
     };
     let until = 1_798_761_600;
-    assert_eq!(said(&["checkout-pods", "checkout-pod", "sre"], until - 1), [""; 0]);
+    assert_eq!(
+        said(&["checkout-pods", "checkout-pod", "sre"], until - 1),
+        [""; 0]
+    );
     assert_eq!(
         said(&["checkout-pods", "sre"], until),
         [
@@ -273,10 +380,17 @@ fn webhooks_are_compared_with_the_policys_apps() {
     );
     let (checked, _) = config::parse(Path::new("lightkeeper.yaml"), &text);
     let apps = ["/", "shop", "shop/checkout"].map(|path| AppPath::parse(path).unwrap());
-    let said: Vec<String> = checked.unwrap().check_webhooks(&apps).iter().map(ToString::to_string).collect();
+    let said: Vec<String> = checked
+        .unwrap()
+        .check_webhooks(&apps)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(
         said,
-        ["lightkeeper.yaml:10:5: error: the policy has no app `shop/chekout`\n  hint: did you mean `shop/checkout`?"]
+        [
+            "lightkeeper.yaml:10:5: error: the policy has no app `shop/chekout`\n  hint: did you mean `shop/checkout`?"
+        ]
     );
 }
 
@@ -286,11 +400,18 @@ fn webhooks_are_compared_with_the_policys_apps() {
 fn the_schema_describes_every_key() {
     let schema = config::config_schema();
     let mut described = 0;
-    let definitions = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    let definitions = schema["$defs"]
+        .as_object()
+        .unwrap()
+        .values()
+        .chain([&schema]);
     for definition in definitions.filter(|definition| definition["properties"].is_object()) {
         assert_eq!(definition["additionalProperties"], false, "{definition}");
         for (key, property) in definition["properties"].as_object().unwrap() {
-            assert!(property["description"].is_string(), "`{key}` has no description: {property}");
+            assert!(
+                property["description"].is_string(),
+                "`{key}` has no description: {property}"
+            );
             described += 1;
         }
     }
@@ -301,12 +422,21 @@ fn the_schema_describes_every_key() {
 /// types that read them.
 #[test]
 fn schemas_have_no_internal_names() {
-    for schema in [config::config_schema(), lightkeeper::authorize::policy_schema()] {
+    for schema in [
+        config::config_schema(),
+        lightkeeper::authorize::policy_schema(),
+    ] {
         let names: Vec<&String> = schema["$defs"].as_object().unwrap().keys().collect();
         assert!(names.len() > 5, "{names:?}");
-        let internal: Vec<_> = names.iter().filter(|name| name.contains("Raw") || name.contains('_')).collect();
+        let internal: Vec<_> = names
+            .iter()
+            .filter(|name| name.contains("Raw") || name.contains('_'))
+            .collect();
         assert!(internal.is_empty(), "{internal:?}");
-        assert!(!schema.to_string().contains("Raw"), "a description or title has an internal name: {schema}");
+        assert!(
+            !schema.to_string().contains("Raw"),
+            "a description or title has an internal name: {schema}"
+        );
     }
 }
 
@@ -316,7 +446,10 @@ fn furnish(folder: &Path) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    parameters.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    parameters.key_usages = vec![
+        rcgen::KeyUsagePurpose::KeyCertSign,
+        rcgen::KeyUsagePurpose::CrlSign,
+    ];
     let ca = parameters.self_signed(&ca_key).unwrap();
     let issuer = rcgen::Issuer::new(parameters, &ca_key);
     let server_key = rcgen::KeyPair::generate().unwrap();
@@ -332,28 +465,60 @@ fn furnish(folder: &Path) {
     write("ca.pem", &ca.pem());
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    parameters.subject_alt_names = vec![rcgen::SanType::URI("spiffe://own.example".try_into().unwrap())];
-    let named = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    parameters.subject_alt_names = vec![rcgen::SanType::URI(
+        "spiffe://own.example".try_into().unwrap(),
+    )];
+    let named = parameters
+        .self_signed(&rcgen::KeyPair::generate().unwrap())
+        .unwrap()
+        .pem();
     write("two-ca.pem", &(ca.pem() + &named));
     write("named-ca.pem", &named);
-    write("server.pem", &server.signed_by(&server_key, &issuer).unwrap().pem());
+    write(
+        "server.pem",
+        &server.signed_by(&server_key, &issuer).unwrap().pem(),
+    );
     write("server.key", &server_key.serialize_pem());
-    write("other.key", &rcgen::KeyPair::generate().unwrap().serialize_pem());
-    write("clients.crl", &list.signed_by(&issuer).unwrap().pem().unwrap());
-    write("broken.pem", "-----BEGIN CERTIFICATE-----\ncanary-7f3a!\n-----END CERTIFICATE-----\n");
-    write("not-der.pem", "-----BEGIN CERTIFICATE-----\nY2FuYXJ5\n-----END CERTIFICATE-----\n");
-    write("not-der.crl", "-----BEGIN X509 CRL-----\nY2FuYXJ5\n-----END X509 CRL-----\n");
-    write("jwks.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": null, "k": null }] }"#);
+    write(
+        "other.key",
+        &rcgen::KeyPair::generate().unwrap().serialize_pem(),
+    );
+    write(
+        "clients.crl",
+        &list.signed_by(&issuer).unwrap().pem().unwrap(),
+    );
+    write(
+        "broken.pem",
+        "-----BEGIN CERTIFICATE-----\ncanary-7f3a!\n-----END CERTIFICATE-----\n",
+    );
+    write(
+        "not-der.pem",
+        "-----BEGIN CERTIFICATE-----\nY2FuYXJ5\n-----END CERTIFICATE-----\n",
+    );
+    write(
+        "not-der.crl",
+        "-----BEGIN X509 CRL-----\nY2FuYXJ5\n-----END X509 CRL-----\n",
+    );
+    write(
+        "jwks.json",
+        r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": null, "k": null }] }"#,
+    );
     write(
         "bundle.json",
         r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "a", "use": "jwt-svid" }] }"#,
     );
-    write("private.json", r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "canary-7f3a" }] }"#);
+    write(
+        "private.json",
+        r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "canary-7f3a" }] }"#,
+    );
     write("empty-set.json", r#"{ "keys": [] }"#);
     write("object.json", r#"{ "canary-7f3a": 1 }"#);
     write("garbage", "canary-7f3a");
     write("token", "a-token\n");
-    write("session-key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    write(
+        "session-key",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n",
+    );
     write("short-key", "canary7f3acanary7f3a\n");
     write("empty", "");
     write("webhook", "canary-7f3a-canary-7f3a\n");
@@ -371,7 +536,12 @@ fn furnish(folder: &Path) {
     for entry in std::fs::read_dir(folder).unwrap() {
         allow(entry.unwrap().file_name().to_str().unwrap(), 0o600);
     }
-    for (name, mode) in [("open", 0o644), ("of-the-group", 0o640), ("writable", 0o620), ("writable-by-all", 0o606)] {
+    for (name, mode) in [
+        ("open", 0o644),
+        ("of-the-group", 0o640),
+        ("writable", 0o620),
+        ("writable-by-all", 0o606),
+    ] {
         for (kind, text) in [
             ("token", "a-token\n"),
             ("key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"),

@@ -3,7 +3,10 @@
 //! Each test runs the real program on real files. What is printed is compared in the parts that a user or a
 //! script relies on.
 
-#![expect(clippy::string_slice, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::string_slice,
+    reason = "a test that cannot be set up has failed"
+)]
 
 mod certificates;
 mod commands;
@@ -32,17 +35,24 @@ fn first_configuration(folder: &Path) {
     let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
     for name in ["lightkeeper.yaml", "policy.yaml"] {
         let start = format!("cat > {name} <<'EOF'\n");
-        let (_, rest) = readme.split_once(&start).unwrap_or_else(|| panic!("the README does not write {name}"));
+        let (_, rest) = readme
+            .split_once(&start)
+            .unwrap_or_else(|| panic!("the README does not write {name}"));
         let (text, _) = rest.split_once("\nEOF\n").unwrap();
         std::fs::write(folder.join(name), text).unwrap();
     }
     std::fs::create_dir_all(folder.join("secrets")).unwrap();
-    for (name, secret) in
-        [("checkout-prod", "my-first-token"), ("payments-prod", "my-second-token"), ("read-key", "my-read-key")]
-    {
+    for (name, secret) in [
+        ("checkout-prod", "my-first-token"),
+        ("payments-prod", "my-second-token"),
+        ("read-key", "my-read-key"),
+    ] {
         std::fs::write(folder.join("secrets").join(name), secret).unwrap();
     }
-    assert_eq!(run(&["certs", &folder.join("certs").display().to_string()]).status, 0);
+    assert_eq!(
+        run(&["certs", &folder.join("certs").display().to_string()]).status,
+        0
+    );
 }
 
 /// Scenario: a newcomer runs `lightkeeper demo`. Guarantees: the story goes as told, each reason code is
@@ -89,10 +99,25 @@ fn the_demo_tells_the_main_job() {
         "received 13 requests: the calls that passed, and nothing else",
         "Everything went as told.",
     ] {
-        assert!(told.out.contains(line), "`{line}` is not told:\n{}", told.out);
+        assert!(
+            told.out.contains(line),
+            "`{line}` is not told:\n{}",
+            told.out
+        );
     }
-    for secret in ["ingest-token-of-", "api-key-viewer", "webhook-secret-of-", "__Host-", "eyJ", "\x1b["] {
-        assert!(!told.out.contains(secret), "`{secret}` is printed:\n{}", told.out);
+    for secret in [
+        "ingest-token-of-",
+        "api-key-viewer",
+        "webhook-secret-of-",
+        "__Host-",
+        "eyJ",
+        "\x1b[",
+    ] {
+        assert!(
+            !told.out.contains(secret),
+            "`{secret}` is printed:\n{}",
+            told.out
+        );
     }
 }
 
@@ -101,11 +126,16 @@ fn the_demo_tells_the_main_job() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_can_be_read_by_a_client_that_is_still_sending() {
     let world = World::start().await.unwrap();
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
     let headers = [("content-type", "application/x-protobuf")];
     for _ in 0..20 {
         let body = vec![0; (16 << 20) + 1];
-        let answer = caller.send(http::Method::POST, "/v1/traces", &headers, body).await.unwrap();
+        let answer = caller
+            .send(http::Method::POST, "/v1/traces", &headers, body)
+            .await
+            .unwrap();
         assert_eq!(answer.status, 413);
     }
     assert_eq!(world.emulator.heads(), 0);
@@ -122,39 +152,99 @@ fn check_finds_every_mistake() {
     assert_eq!(good.status, 0, "{}", good.err);
     assert!(good.out.contains("is valid: policy "), "{}", good.out);
     let good = run(&["check", "--config", &config, "--output", "json"]);
-    assert_eq!((good.status, good.json()["ok"].clone()), (0, Value::Bool(true)));
+    assert_eq!(
+        (good.status, good.json()["ok"].clone()),
+        (0, Value::Bool(true))
+    );
 
-    folder.replace("lightkeeper.yaml", "audiences: [lightkeeper]", "audience: [lightkeeper]");
-    folder.replace("lightkeeper.yaml", "organization: acme", "organisation: acme");
+    folder.replace(
+        "lightkeeper.yaml",
+        "audiences: [lightkeeper]",
+        "audience: [lightkeeper]",
+    );
+    folder.replace(
+        "lightkeeper.yaml",
+        "organization: acme",
+        "organisation: acme",
+    );
     let bad = run(&["check", "--config", &config]);
     assert_eq!(bad.status, 1);
-    for words in
-        ["lightkeeper.yaml:1:1: error: ", "`organisation`", "did you mean `audiences`?", "is refused: 4 error(s)"]
-    {
-        assert!(bad.err.contains(words), "`{words}` is missing:\n{}", bad.err);
+    for words in [
+        "lightkeeper.yaml:1:1: error: ",
+        "`organisation`",
+        "did you mean `audiences`?",
+        "is refused: 4 error(s)",
+    ] {
+        assert!(
+            bad.err.contains(words),
+            "`{words}` is missing:\n{}",
+            bad.err
+        );
     }
-    folder.replace("lightkeeper.yaml", "audience: [lightkeeper]", "audiences: [lightkeeper]");
-    folder.replace("lightkeeper.yaml", "organisation: acme", "organization: acme");
-    folder.replace("lightkeeper.yaml", "address: 127.0.0.1:4318", "address: everywhere");
-    folder.replace("lightkeeper.yaml", "issuer: http://127.0.0.1:9400", "issuer: nowhere");
+    folder.replace(
+        "lightkeeper.yaml",
+        "audience: [lightkeeper]",
+        "audiences: [lightkeeper]",
+    );
+    folder.replace(
+        "lightkeeper.yaml",
+        "organisation: acme",
+        "organization: acme",
+    );
+    folder.replace(
+        "lightkeeper.yaml",
+        "address: 127.0.0.1:4318",
+        "address: everywhere",
+    );
+    folder.replace(
+        "lightkeeper.yaml",
+        "issuer: http://127.0.0.1:9400",
+        "issuer: nowhere",
+    );
     folder.replace("policy.yaml", "role: viewer", "role: viewr");
     let bad = run(&["check", "--config", &config]);
     assert_eq!(bad.status, 1);
-    for words in ["`listeners[0].address` must be", "`issuers[0].issuer` must begin", "there is no role `viewr`"] {
-        assert!(bad.err.contains(words), "`{words}` is missing:\n{}", bad.err);
+    for words in [
+        "`listeners[0].address` must be",
+        "`issuers[0].issuer` must begin",
+        "there is no role `viewr`",
+    ] {
+        assert!(
+            bad.err.contains(words),
+            "`{words}` is missing:\n{}",
+            bad.err
+        );
     }
-    folder.replace("lightkeeper.yaml", "address: everywhere", "address: 127.0.0.1:4318");
-    folder.replace("lightkeeper.yaml", "issuer: nowhere", "issuer: http://127.0.0.1:9400");
+    folder.replace(
+        "lightkeeper.yaml",
+        "address: everywhere",
+        "address: 127.0.0.1:4318",
+    );
+    folder.replace(
+        "lightkeeper.yaml",
+        "issuer: nowhere",
+        "issuer: http://127.0.0.1:9400",
+    );
     folder.replace("policy.yaml", "role: viewr", "role: viewer");
     folder.replace("policy.yaml", "role: reporter", "role: reporteur");
-    folder.replace("policy.yaml", "apps: [shop/checkout]", "apps: [shop/chekout]");
+    folder.replace(
+        "policy.yaml",
+        "apps: [shop/checkout]",
+        "apps: [shop/chekout]",
+    );
     let bad = run(&["check", "--config", &config, "--output", "json"]);
     assert_eq!(bad.status, 1);
     let findings = bad.json()["findings"].as_array().unwrap().clone();
-    let errors: Vec<&Value> = findings.iter().filter(|finding| finding["severity"] == "error").collect();
+    let errors: Vec<&Value> = findings
+        .iter()
+        .filter(|finding| finding["severity"] == "error")
+        .collect();
     assert!(errors.len() >= 2, "{findings:?}");
     for finding in errors {
-        assert!(finding["line"].as_u64().unwrap() > 0 && !finding["message"].as_str().unwrap().is_empty());
+        assert!(
+            finding["line"].as_u64().unwrap() > 0
+                && !finding["message"].as_str().unwrap().is_empty()
+        );
     }
 }
 
@@ -168,7 +258,11 @@ async fn explain_tells_why() {
     let token = format!("{folder}/token");
     std::fs::write(&token, world.issuer.token("checkout-collector")).unwrap();
     let expired = format!("{folder}/expired");
-    let claims = world.issuer.claims_of("checkout-collector").issued_in(-7200).expires_in(-3600);
+    let claims = world
+        .issuer
+        .claims_of("checkout-collector")
+        .issued_in(-7200)
+        .expires_in(-3600);
     std::fs::write(&expired, world.issuer.mint(claims, Algorithm::Rs256)).unwrap();
     let certificate = format!("{folder}/certs/collector.pem");
     let pat = r#"{"sub":"pat@acme.example","groups":["payments-developers"]}"#;
@@ -176,25 +270,84 @@ async fn explain_tells_why() {
     /// Evidence, method, path; exit status, the stage that tells, its reason.
     type Case<'a> = (&'a [&'a str], &'a str, &'a str, i32, &'a str, &'a str);
     let cases: [Case<'_>; 12] = [
-        (&["--token-file", &token], "POST", "/v1/traces", 0, "authorize", "ok"),
-        (&["--token-file", &expired], "POST", "/v1/traces", 3, "identify", "token_expired"),
-        (&["--certificate", &certificate], "POST", "/v1/traces", 0, "authorize", "ok"),
         (
-            &["--certificate", &certificate, "--header", "lightkeeper-app: shop/payments"],
+            &["--token-file", &token],
+            "POST",
+            "/v1/traces",
+            0,
+            "authorize",
+            "ok",
+        ),
+        (
+            &["--token-file", &expired],
+            "POST",
+            "/v1/traces",
+            3,
+            "identify",
+            "token_expired",
+        ),
+        (
+            &["--certificate", &certificate],
+            "POST",
+            "/v1/traces",
+            0,
+            "authorize",
+            "ok",
+        ),
+        (
+            &[
+                "--certificate",
+                &certificate,
+                "--header",
+                "lightkeeper-app: shop/payments",
+            ],
             "POST",
             "/v1/traces",
             3,
             "authorize",
             "not_permitted",
         ),
-        (&["--claims", pat], "GET", &streams("payments-prod"), 0, "authorize", "ok"),
-        (&["--claims", pat], "GET", &streams("checkout-prod"), 3, "authorize", "not_permitted"),
-        (&["--claims", pat], "GET", "/public/v0.2/acme/secrets", 3, "authorize", "path_unknown"),
-        (&["--claims", pat], "GET", "/public/v0.2/acme/projects/a%2fb/streams", 3, "accept", "ambiguous_path"),
+        (
+            &["--claims", pat],
+            "GET",
+            &streams("payments-prod"),
+            0,
+            "authorize",
+            "ok",
+        ),
+        (
+            &["--claims", pat],
+            "GET",
+            &streams("checkout-prod"),
+            3,
+            "authorize",
+            "not_permitted",
+        ),
+        (
+            &["--claims", pat],
+            "GET",
+            "/public/v0.2/acme/secrets",
+            3,
+            "authorize",
+            "path_unknown",
+        ),
+        (
+            &["--claims", pat],
+            "GET",
+            "/public/v0.2/acme/projects/a%2fb/streams",
+            3,
+            "accept",
+            "ambiguous_path",
+        ),
         (&[], "POST", "/v1/traces", 3, "identify", "no_credential"),
         // What becomes of one resource of an export.
         (
-            &["--token-file", &token, "--attribute", "service.name=checkout-web"],
+            &[
+                "--token-file",
+                &token,
+                "--attribute",
+                "service.name=checkout-web",
+            ],
             "POST",
             "/v1/traces",
             0,
@@ -202,7 +355,12 @@ async fn explain_tells_why() {
             "ok",
         ),
         (
-            &["--token-file", &token, "--attribute", "service.name=payments"],
+            &[
+                "--token-file",
+                &token,
+                "--attribute",
+                "service.name=payments",
+            ],
             "POST",
             "/v1/traces",
             3,
@@ -210,7 +368,14 @@ async fn explain_tells_why() {
             "service_foreign",
         ),
         (
-            &["--token-file", &token, "--attribute", "service.name=a", "--attribute", "service.name=b"],
+            &[
+                "--token-file",
+                &token,
+                "--attribute",
+                "service.name=a",
+                "--attribute",
+                "service.name=b",
+            ],
             "POST",
             "/v1/traces",
             3,
@@ -219,17 +384,45 @@ async fn explain_tells_why() {
         ),
     ];
     for (evidence, method, path, status, stage, reason) in cases {
-        let arguments = [&["explain", "--config", &config][..], evidence, &[method, path]].concat();
+        let arguments = [
+            &["explain", "--config", &config][..],
+            evidence,
+            &[method, path],
+        ]
+        .concat();
         let text = run(&arguments);
-        assert_eq!(text.status, status, "{arguments:?}: {}{}", text.out, text.err);
-        assert!(text.out.contains(&format!("reason: {reason}")), "{arguments:?}: {}", text.out);
-        assert!(text.out.ends_with(if status == 0 { "allow\n" } else { "deny\n" }), "{}", text.out);
+        assert_eq!(
+            text.status, status,
+            "{arguments:?}: {}{}",
+            text.out, text.err
+        );
+        assert!(
+            text.out.contains(&format!("reason: {reason}")),
+            "{arguments:?}: {}",
+            text.out
+        );
+        assert!(
+            text.out
+                .ends_with(if status == 0 { "allow\n" } else { "deny\n" }),
+            "{}",
+            text.out
+        );
         let json = run(&[&arguments[..], &["--output", "json"]].concat());
         assert_eq!(json.status, status);
-        assert_eq!(json.json()["stages"][stage]["reason"], reason, "{arguments:?}: {}", json.out);
-        assert_eq!(json.json()["decision"], if status == 0 { "allow" } else { "deny" });
+        assert_eq!(
+            json.json()["stages"][stage]["reason"],
+            reason,
+            "{arguments:?}: {}",
+            json.out
+        );
+        assert_eq!(
+            json.json()["decision"],
+            if status == 0 { "allow" } else { "deny" }
+        );
     }
-    let wrong = run(&["explain", "--config", &config, "--claims", "no json", "GET", "/"]);
+    let wrong = run(&[
+        "explain", "--config", &config, "--claims", "no json", "GET", "/",
+    ]);
     assert_eq!(wrong.status, 2, "{}", wrong.err);
 }
 
@@ -242,52 +435,139 @@ fn a_client_token_is_issued_once() {
     first_configuration(folder.path());
     let config = folder.at("lightkeeper.yaml");
     // A name that YAML would not take for text if it were not quoted.
-    let issue = ["token", "issue", "--name", "off", "--binding", "checkout-pods"];
+    let issue = [
+        "token",
+        "issue",
+        "--name",
+        "off",
+        "--binding",
+        "checkout-pods",
+    ];
     let made = run(&[&issue[..], &["--until", "2100-01-01T00:00:00Z"]].concat());
     assert_eq!(made.status, 0, "{}", made.err);
     let token = made.out.trim_end();
     assert_eq!((token.len(), made.out.lines().count()), (32, 1));
-    assert!(token.starts_with("lk_") && !made.err.contains(token), "{}", made.err);
-    let line = made.err.lines().find(|line| line.trim_start().starts_with("- {")).unwrap();
-    assert!(line.contains("sha256:") && line.contains("2100-01-01"), "{line}");
+    assert!(
+        token.starts_with("lk_") && !made.err.contains(token),
+        "{}",
+        made.err
+    );
+    let line = made
+        .err
+        .lines()
+        .find(|line| line.trim_start().starts_with("- {"))
+        .unwrap();
+    assert!(
+        line.contains("sha256:") && line.contains("2100-01-01"),
+        "{line}"
+    );
 
-    folder.replace("lightkeeper.yaml", "upstreams:", &format!("client_tokens:\n{line}\nupstreams:"));
+    folder.replace(
+        "lightkeeper.yaml",
+        "upstreams:",
+        &format!("client_tokens:\n{line}\nupstreams:"),
+    );
     let checked = run(&["check", "--config", &config]);
-    assert_eq!((checked.status, checked.err.as_str()), (0, ""), "{}", checked.out);
+    assert_eq!(
+        (checked.status, checked.err.as_str()),
+        (0, ""),
+        "{}",
+        checked.out
+    );
     std::fs::write(folder.at("token"), &made.out).unwrap();
-    let explain =
-        |path: &str| run(&["explain", "--config", &config, "--token-file", &folder.at("token"), "POST", path]);
+    let explain = |path: &str| {
+        run(&[
+            "explain",
+            "--config",
+            &config,
+            "--token-file",
+            &folder.at("token"),
+            "POST",
+            path,
+        ])
+    };
     let allowed = explain("/v1/traces");
     assert_eq!(allowed.status, 0, "{}{}", allowed.out, allowed.err);
-    for words in ["method: client_token", "issuer: client_tokens", "subject: off", "checkout-pods"] {
-        assert!(allowed.out.contains(words), "`{words}` is missing:\n{}", allowed.out);
+    for words in [
+        "method: client_token",
+        "issuer: client_tokens",
+        "subject: off",
+        "checkout-pods",
+    ] {
+        assert!(
+            allowed.out.contains(words),
+            "`{words}` is missing:\n{}",
+            allowed.out
+        );
     }
     assert!(!allowed.out.contains(token), "{}", allowed.out);
     let denied = explain("/apps/shop/payments/-/v1/traces");
-    assert!(denied.status == 3 && denied.out.contains("reason: not_permitted"), "{}", denied.out);
+    assert!(
+        denied.status == 3 && denied.out.contains("reason: not_permitted"),
+        "{}",
+        denied.out
+    );
 
-    folder.replace("lightkeeper.yaml", "binding: \"checkout-pods\"", "binding: \"checkout-pod\"");
+    folder.replace(
+        "lightkeeper.yaml",
+        "binding: \"checkout-pods\"",
+        "binding: \"checkout-pod\"",
+    );
     let bad = run(&["check", "--config", &config]);
     assert_eq!(bad.status, 1, "{}", bad.err);
-    assert!(bad.err.contains("error: the policy has no binding `checkout-pod`"), "{}", bad.err);
-    folder.replace("lightkeeper.yaml", line.replace("checkout-pods", "checkout-pod").as_str(), "");
+    assert!(
+        bad.err
+            .contains("error: the policy has no binding `checkout-pod`"),
+        "{}",
+        bad.err
+    );
+    folder.replace(
+        "lightkeeper.yaml",
+        line.replace("checkout-pods", "checkout-pod").as_str(),
+        "",
+    );
     let unknown = explain("/v1/traces");
-    assert!(unknown.status == 3 && unknown.out.contains("reason: client_token_unknown"), "{}", unknown.out);
+    assert!(
+        unknown.status == 3 && unknown.out.contains("reason: client_token_unknown"),
+        "{}",
+        unknown.out
+    );
 
     let json = run(&[&issue[..], &["--output", "json"]].concat());
     assert_eq!((json.status, json.err.as_str()), (0, ""));
     let json = json.json();
-    assert!(json["line"].as_str().unwrap().contains(json["hash"].as_str().unwrap()), "{json}");
-    assert!(json["token"].as_str().unwrap() != token && json["until"].is_null(), "{json}");
+    assert!(
+        json["line"]
+            .as_str()
+            .unwrap()
+            .contains(json["hash"].as_str().unwrap()),
+        "{json}"
+    );
+    assert!(
+        json["token"].as_str().unwrap() != token && json["until"].is_null(),
+        "{json}"
+    );
     for wrong in [
         &["--name", "a b", "--binding", "b"][..],
         &["--name", "a", "--binding", ""],
         &["--name", "a"],
-        &["--name", "a", "--binding", "b", "--until", "2020-01-01T00:00:00Z"],
+        &[
+            "--name",
+            "a",
+            "--binding",
+            "b",
+            "--until",
+            "2020-01-01T00:00:00Z",
+        ],
         &["--name", "a", "--binding", "b", "--until", "tomorrow"],
     ] {
         let refused = run(&[&["token", "issue"], wrong].concat());
-        assert_eq!((refused.status, refused.out.as_str()), (2, ""), "{wrong:?}: {}", refused.err);
+        assert_eq!(
+            (refused.status, refused.out.as_str()),
+            (2, ""),
+            "{wrong:?}: {}",
+            refused.err
+        );
     }
 }
 
@@ -295,7 +575,10 @@ fn a_client_token_is_issued_once() {
 #[test]
 fn shipped_files_have_the_shape_of_the_schemas() {
     for (schema, folders) in [
-        ("config", &["deploy/examples", "deploy/kubernetes/config"][..]),
+        (
+            "config",
+            &["deploy/examples", "deploy/kubernetes/config"][..],
+        ),
         ("policy", &["policies", "deploy/kubernetes/config"][..]),
     ] {
         let printed = run(&["schema", schema]);
@@ -307,7 +590,9 @@ fn shipped_files_have_the_shape_of_the_schemas() {
             for entry in std::fs::read_dir(repository().join(folder)).unwrap() {
                 let path = entry.unwrap().path();
                 let is_policy = !folder.starts_with("deploy") || path.ends_with("policy.yaml");
-                if path.extension().is_none_or(|ending| ending != "yaml") || is_policy != (schema == "policy") {
+                if path.extension().is_none_or(|ending| ending != "yaml")
+                    || is_policy != (schema == "policy")
+                {
                     continue;
                 }
                 let text = std::fs::read_to_string(&path).unwrap();
@@ -334,10 +619,16 @@ fn the_embedded_parts_stay_on_this_machine() {
             assert!(ended.err.contains("--i-know-what-i-do"), "{}", ended.err);
         }
     }
-    for (address, i_know_what_i_do, allowed) in
-        [("127.0.0.1:0", false, true), ("[::1]:0", false, true), ("0.0.0.0:0", false, false), ("0.0.0.0:0", true, true)]
-    {
-        let listen = ::demo::ListenArguments { listen: address.parse().unwrap(), i_know_what_i_do };
+    for (address, i_know_what_i_do, allowed) in [
+        ("127.0.0.1:0", false, true),
+        ("[::1]:0", false, true),
+        ("0.0.0.0:0", false, false),
+        ("0.0.0.0:0", true, true),
+    ] {
+        let listen = ::demo::ListenArguments {
+            listen: address.parse().unwrap(),
+            i_know_what_i_do,
+        };
         assert_eq!(listen.address().is_ok(), allowed, "{address}");
     }
 }
@@ -356,7 +647,11 @@ fn certs_are_written_once() {
     let before = std::fs::read(folder.at("certs/ca.pem")).unwrap();
     let again = run(&["certs", &certs]);
     assert_eq!(again.status, 1);
-    assert!(again.err.contains("exists already") && again.err.contains("--force"), "{}", again.err);
+    assert!(
+        again.err.contains("exists already") && again.err.contains("--force"),
+        "{}",
+        again.err
+    );
     assert_eq!(std::fs::read(folder.at("certs/ca.pem")).unwrap(), before);
     assert_eq!(run(&["certs", &certs, "--force"]).status, 0);
     assert_ne!(std::fs::read(folder.at("certs/ca.pem")).unwrap(), before);
@@ -367,21 +662,49 @@ fn certs_are_written_once() {
 fn serve_refuses_a_bad_configuration() {
     let folder = Folder::new();
     first_configuration(folder.path());
-    folder.replace("lightkeeper.yaml", "organization: acme", "organisation: acme");
+    folder.replace(
+        "lightkeeper.yaml",
+        "organization: acme",
+        "organisation: acme",
+    );
     folder.replace("lightkeeper.yaml", "name: plain", "nam: plain");
     let refused = run(&["serve", "--config", &folder.at("lightkeeper.yaml")]);
     assert_eq!(refused.status, 1);
     for words in ["`organisation`", "`nam`", "not started"] {
-        assert!(refused.err.contains(words), "`{words}` is missing:\n{}", refused.err);
+        assert!(
+            refused.err.contains(words),
+            "`{words}` is missing:\n{}",
+            refused.err
+        );
     }
-    folder.replace("lightkeeper.yaml", "organisation: acme", "organization: acme");
+    folder.replace(
+        "lightkeeper.yaml",
+        "organisation: acme",
+        "organization: acme",
+    );
     folder.replace("lightkeeper.yaml", "nam: plain", "name: plain");
-    folder.replace("lightkeeper.yaml", "file: secrets/checkout-prod", "file: secrets/absent");
-    folder.replace("lightkeeper.yaml", "file: secrets/read-key", "file: secrets/none");
+    folder.replace(
+        "lightkeeper.yaml",
+        "file: secrets/checkout-prod",
+        "file: secrets/absent",
+    );
+    folder.replace(
+        "lightkeeper.yaml",
+        "file: secrets/read-key",
+        "file: secrets/none",
+    );
     let refused = run(&["serve", "--config", &folder.at("lightkeeper.yaml")]);
     assert_eq!(refused.status, 1);
-    for words in ["`vault.projects.checkout-prod.access_token[0]`", "`vault.api_keys.read`", "not started"] {
-        assert!(refused.err.contains(words), "`{words}` is missing:\n{}", refused.err);
+    for words in [
+        "`vault.projects.checkout-prod.access_token[0]`",
+        "`vault.api_keys.read`",
+        "not started",
+    ] {
+        assert!(
+            refused.err.contains(words),
+            "`{words}` is missing:\n{}",
+            refused.err
+        );
     }
 }
 
@@ -394,13 +717,25 @@ async fn serve_reloads_and_ends_on_signals() {
     first_configuration(folder.path());
     let issuer = Program::start(&["issuer"]);
     let captures = folder.at("received.jsonl");
-    let emulator =
-        Program::start(&["emulator", "--captures", &captures, "--access-token", "checkout-prod=my-first-token"]);
-    let (issuer_url, emulator_url) = (issuer.first_line("issuer "), emulator.first_line("emulator "));
+    let emulator = Program::start(&[
+        "emulator",
+        "--captures",
+        &captures,
+        "--access-token",
+        "checkout-prod=my-first-token",
+    ]);
+    let (issuer_url, emulator_url) = (
+        issuer.first_line("issuer "),
+        emulator.first_line("emulator "),
+    );
     folder.replace("lightkeeper.yaml", "http://127.0.0.1:9400", &issuer_url);
     folder.replace("lightkeeper.yaml", "http://127.0.0.1:9401", &emulator_url);
     for port in ["4318", "8443", "9464"] {
-        folder.replace("lightkeeper.yaml", &format!("127.0.0.1:{port}"), "127.0.0.1:0");
+        folder.replace(
+            "lightkeeper.yaml",
+            &format!("127.0.0.1:{port}"),
+            "127.0.0.1:0",
+        );
     }
     let gateway = Program::start(&["serve", "--config", &folder.at("lightkeeper.yaml")]);
     let listening = gateway.log_line(|line| line["listener"] == "plain");
@@ -408,18 +743,38 @@ async fn serve_reloads_and_ends_on_signals() {
     let token = issuer_token(&issuer_url).await;
     let export = || async {
         let caller = SampleCaller::new(&url).bearer(&token);
-        caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await.unwrap().status
+        caller
+            .export(&Sample::traces("checkout", 1), Encoding::Protobuf)
+            .await
+            .unwrap()
+            .status
     };
     gateway.any_log_line(|line| line["message"] == "key set replaced");
     assert_eq!(export().await, 200);
     assert_eq!(
-        SampleCaller::new(&url).export(&Sample::traces("checkout", 1), Encoding::Json).await.unwrap().status,
+        SampleCaller::new(&url)
+            .export(&Sample::traces("checkout", 1), Encoding::Json)
+            .await
+            .unwrap()
+            .status,
         401
     );
-    let received: Value =
-        serde_json::from_str(std::fs::read_to_string(&captures).unwrap().lines().next().unwrap()).unwrap();
-    assert_eq!(received["headers"]["lightstep-access-token"], "my-first-token");
-    assert_eq!((received["method"].clone(), received["project"].clone()), ("POST".into(), "checkout-prod".into()));
+    let received: Value = serde_json::from_str(
+        std::fs::read_to_string(&captures)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap(),
+    )
+    .unwrap();
+    assert_eq!(
+        received["headers"]["lightstep-access-token"],
+        "my-first-token"
+    );
+    assert_eq!(
+        (received["method"].clone(), received["project"].clone()),
+        ("POST".into(), "checkout-prod".into())
+    );
     assert!(received["headers"].get("authorization").is_none() && received["path"] == "/v1/traces");
     assert!(!received["body_base64"].as_str().unwrap().is_empty());
 
@@ -429,7 +784,11 @@ async fn serve_reloads_and_ends_on_signals() {
     assert_eq!(export().await, 403);
     folder.replace("policy.yaml", "ingest.metrics", "ingest.nonsense");
     gateway.signal("HUP");
-    gateway.log_line(|line| line["message"].as_str().is_some_and(|message| message.starts_with("reload failed")));
+    gateway.log_line(|line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|message| message.starts_with("reload failed"))
+    });
     assert_eq!(export().await, 403);
     folder.replace("policy.yaml", "ingest.nonsense", "ingest.traces");
     gateway.signal("HUP");
@@ -440,7 +799,10 @@ async fn serve_reloads_and_ends_on_signals() {
     assert_eq!(gateway.status(Duration::from_secs(20)), 0);
     let trail = std::fs::read_to_string(folder.at("audit.jsonl")).unwrap();
     for event in ["start", "call", "reload", "reload_failed", "stop"] {
-        assert!(trail.contains(&format!("\"event\":\"{event}\"")), "no `{event}` in the trail:\n{trail}");
+        assert!(
+            trail.contains(&format!("\"event\":\"{event}\"")),
+            "no `{event}` in the trail:\n{trail}"
+        );
     }
     assert!(!trail.contains("my-first-token") && !trail.contains(&token));
     for part in [issuer, emulator] {
@@ -452,6 +814,12 @@ async fn serve_reloads_and_ends_on_signals() {
 async fn issuer_token(issuer: &str) -> String {
     let form = b"grant_type=client_credentials&client_id=checkout-collector&client_secret=checkout-collector-secret";
     let kind = [("content-type", "application/x-www-form-urlencoded")];
-    let answer = SampleCaller::new(issuer).send(http::Method::POST, "/token", &kind, form.to_vec()).await.unwrap();
-    answer.json().unwrap()["access_token"].as_str().unwrap().to_owned()
+    let answer = SampleCaller::new(issuer)
+        .send(http::Method::POST, "/token", &kind, form.to_vec())
+        .await
+        .unwrap();
+    answer.json().unwrap()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }

@@ -39,9 +39,14 @@ fn pages() -> Vec<PathBuf> {
 fn targets(document: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(document).unwrap();
     let folder = document.parent().unwrap();
-    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let targets = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
     let inner = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
-    inner.map(|target| folder.join(target.split('#').next().unwrap())).collect()
+    inner
+        .map(|target| folder.join(target.split('#').next().unwrap()))
+        .collect()
 }
 
 fn is_code(word: &str) -> bool {
@@ -51,12 +56,19 @@ fn is_code(word: &str) -> bool {
 
 /// The text up to the closing quote, if a code starts here.
 fn quoted(text: &str) -> Option<&str> {
-    text.trim_start().strip_prefix('"')?.split('"').next().filter(|word| is_code(word))
+    text.trim_start()
+        .strip_prefix('"')?
+        .split('"')
+        .next()
+        .filter(|word| is_code(word))
 }
 
 /// Every code that follows one of these texts in a source.
 fn after<'t>(source: &'t str, texts: &[&str]) -> Vec<&'t str> {
-    texts.iter().flat_map(|text| source.split(text).skip(1).filter_map(quoted)).collect()
+    texts
+        .iter()
+        .flat_map(|text| source.split(text).skip(1).filter_map(quoted))
+        .collect()
 }
 
 /// The rooms' sources without their tests.
@@ -83,8 +95,14 @@ fn documented() -> BTreeMap<String, Vec<Vec<String>>> {
     let text = read("docs/reason-codes.md");
     let mut rows: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("| `")) {
-        let columns: Vec<String> = line.trim_matches('|').split(" | ").map(|column| column.trim().to_owned()).collect();
-        rows.entry(columns[0].trim_matches('`').to_owned()).or_default().push(columns[1..].to_vec());
+        let columns: Vec<String> = line
+            .trim_matches('|')
+            .split(" | ")
+            .map(|column| column.trim().to_owned())
+            .collect();
+        rows.entry(columns[0].trim_matches('`').to_owned())
+            .or_default()
+            .push(columns[1..].to_vec());
     }
     rows
 }
@@ -94,17 +112,27 @@ fn listed() -> BTreeSet<String> {
     let text = read("docs/reason-codes.md");
     let (_, parts) = text.split_once("\n## Parts of a call\n").unwrap();
     let (parts, _) = parts.split_once("\n## ").unwrap();
-    parts.lines().filter_map(|line| line.strip_prefix("- `")?.split('`').next()).map(str::to_owned).collect()
+    parts
+        .lines()
+        .filter_map(|line| line.strip_prefix("- `")?.split('`').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Scenario: a reason is added, or taken away. Guarantees: the page of reason codes says so.
 #[test]
 fn every_reason_code_is_documented_and_no_other() {
-    let codes: BTreeSet<String> = Reason::ALL.iter().map(|reason| reason.code().to_owned()).collect();
+    let codes: BTreeSet<String> = Reason::ALL
+        .iter()
+        .map(|reason| reason.code().to_owned())
+        .collect();
     let documented: BTreeSet<String> = documented().into_keys().chain(listed()).collect();
     let missing: Vec<_> = codes.difference(&documented).collect();
     let stale: Vec<_> = documented.difference(&codes).collect();
-    assert!(missing.is_empty() && stale.is_empty(), "not documented: {missing:?}; documented, but gone: {stale:?}");
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "not documented: {missing:?}; documented, but gone: {stale:?}"
+    );
 }
 
 /// Every event that the product can record or count.
@@ -117,7 +145,11 @@ fn events() -> BTreeSet<String> {
             // However it is broken into lines.
             let words: Vec<&str> = source.split_whitespace().collect();
             let line = words.join(" ").replace("( ", "(");
-            events.extend(after(&line, &["=> (", "=> { ("]).into_iter().map(str::to_owned));
+            events.extend(
+                after(&line, &["=> (", "=> { ("])
+                    .into_iter()
+                    .map(str::to_owned),
+            );
         }
     }
     events
@@ -133,16 +165,25 @@ fn every_event_is_documented_and_no_other() {
     for line in text.lines() {
         let named = match line.strip_prefix("- `") {
             Some(item) => item.split('`').next(),
-            None if line.starts_with("| `") => line.split(" | ").nth(1).map(|event| event.trim_matches('`')),
+            None if line.starts_with("| `") => line
+                .split(" | ")
+                .nth(1)
+                .map(|event| event.trim_matches('`')),
             None => None,
         };
         documented.extend(named.map(str::to_owned));
     }
     let events = events();
-    assert!(events.len() > 10 && events.contains("stream_refused"), "{events:?}");
+    assert!(
+        events.len() > 10 && events.contains("stream_refused"),
+        "{events:?}"
+    );
     let missing: Vec<_> = events.difference(&documented).collect();
     let stale: Vec<_> = documented.difference(&events).collect();
-    assert!(missing.is_empty() && stale.is_empty(), "not documented: {missing:?}; documented, but gone: {stale:?}");
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "not documented: {missing:?}; documented, but gone: {stale:?}"
+    );
 }
 
 /// Scenario: an operator reads which status a reason has. Guarantees: it is the one that is sent; a reason that no call is
@@ -156,15 +197,22 @@ fn documented_statuses_are_those_that_are_sent() {
         let said = columns.map_or(["", ""], |columns| [&*columns[0], &*columns[1]]);
         match reason.class() {
             Some(class) => {
-                let sent = [class.status().as_u16().to_string(), class.grpc_code().to_string()];
+                let sent = [
+                    class.status().as_u16().to_string(),
+                    class.grpc_code().to_string(),
+                ];
                 let first = said[0].split(',').next().unwrap();
                 assert_eq!(first, sent[0], "{reason}");
                 assert!(
-                    said[1] == sent[1] || (said[1].starts_with('|') && reason.code().starts_with("login_")),
+                    said[1] == sent[1]
+                        || (said[1].starts_with('|') && reason.code().starts_with("login_")),
                     "{reason}: {said:?}"
                 );
             }
-            None => assert!(!said[0].starts_with(['3', '4', '5']) || own.contains(&said[0]), "{reason}: {said:?}"),
+            None => assert!(
+                !said[0].starts_with(['3', '4', '5']) || own.contains(&said[0]),
+                "{reason}: {said:?}"
+            ),
         }
     }
 }
@@ -182,20 +230,36 @@ fn every_metric_is_documented() {
         .map(|name| format!("lightkeeper_{name}"))
         .collect();
     for call in ["counter(", "gauge("] {
-        names.extend(after(&source, &[call]).iter().map(|name| format!("lightkeeper_{name}")));
+        names.extend(
+            after(&source, &[call])
+                .iter()
+                .map(|name| format!("lightkeeper_{name}")),
+        );
     }
     assert!(names.len() > 15, "{names:?}");
-    let missing: Vec<_> = names.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .collect();
     assert!(missing.is_empty(), "not documented: {missing:?}");
-    let named = page.split("`lightkeeper_").skip(1).filter_map(|rest| rest.split('`').next());
-    let gone: Vec<_> = named.filter(|name| !names.contains(&format!("lightkeeper_{name}"))).collect();
+    let named = page
+        .split("`lightkeeper_")
+        .skip(1)
+        .filter_map(|rest| rest.split('`').next());
+    let gone: Vec<_> = named
+        .filter(|name| !names.contains(&format!("lightkeeper_{name}")))
+        .collect();
     assert!(gone.is_empty(), "documented, but gone: {gone:?}");
 }
 
 /// What the backticks of a page hold, words and parts of paths (`tls.key`) alike.
 fn words(page: &str) -> BTreeSet<&str> {
     let spans = page.split('`').skip(1).step_by(2);
-    spans.flat_map(|span| span.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')).collect()
+    spans
+        .flat_map(|span| {
+            span.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        })
+        .collect()
 }
 
 /// Scenario: a setting is added. Guarantees: the page of the configuration names its key.
@@ -203,13 +267,20 @@ fn words(page: &str) -> BTreeSet<&str> {
 fn every_setting_is_documented() {
     let page = read("docs/reference/configuration.md");
     let (schema, known) = (config::config_schema(), words(&page));
-    let definitions = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    let definitions = schema["$defs"]
+        .as_object()
+        .unwrap()
+        .values()
+        .chain([&schema]);
     let keys: BTreeSet<&String> = definitions
         .filter_map(|definition| definition["properties"].as_object())
         .flat_map(|keys| keys.keys())
         .collect();
     assert!(keys.len() > 100, "{keys:?}");
-    let missing: Vec<_> = keys.iter().filter(|key| !known.contains(key.as_str())).collect();
+    let missing: Vec<_> = keys
+        .iter()
+        .filter(|key| !known.contains(key.as_str()))
+        .collect();
     assert!(missing.is_empty(), "not documented: {missing:?}");
 }
 
@@ -219,11 +290,22 @@ fn every_setting_is_documented() {
 fn every_permission_is_documented() {
     let page = read("docs/reference/permissions.md");
     let (known, profile) = (words(&page), Profile::lightstep());
-    let resources = profile.permissions().iter().filter_map(|name| name.split('.').nth(1));
+    let resources = profile
+        .permissions()
+        .iter()
+        .filter_map(|name| name.split('.').nth(1));
     let missing: BTreeSet<&str> = resources.filter(|name| !known.contains(name)).collect();
     assert!(missing.is_empty(), "not documented: {missing:?}");
-    let row = page.lines().find(|line| line.starts_with("| **sensitive**")).unwrap();
-    let named: BTreeSet<String> = row.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let row = page
+        .lines()
+        .find(|line| line.starts_with("| **sensitive**"))
+        .unwrap();
+    let named: BTreeSet<String> = row
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
     let all = profile.permissions().iter().cloned();
     let sensitive: BTreeSet<String> = all.filter(|name| profile.is_sensitive(name)).collect();
     assert_eq!(named, sensitive);
@@ -232,18 +314,31 @@ fn every_permission_is_documented() {
 /// Scenario: a field is added to the audit record. Guarantees: the page of the record names it.
 #[test]
 fn every_field_of_a_record_is_documented() {
-    let (page, source) = (read("docs/reference/records.md"), read("src/audit/record.rs"));
+    let (page, source) = (
+        read("docs/reference/records.md"),
+        read("src/audit/record.rs"),
+    );
     let known = words(&page);
     let structs = ["Record", "Who", "PartRecord", "Items"];
-    let bodies = structs
-        .map(|name| source.split_once(&format!("pub struct {name} {{\n")).unwrap().1.split_once("\n}").unwrap().0);
+    let bodies = structs.map(|name| {
+        source
+            .split_once(&format!("pub struct {name} {{\n"))
+            .unwrap()
+            .1
+            .split_once("\n}")
+            .unwrap()
+            .0
+    });
     let fields: BTreeSet<&str> = bodies
         .iter()
         .flat_map(|body| body.lines())
         .filter_map(|line| Some(line.trim().strip_prefix("pub ")?.split_once(':')?.0))
         .collect();
     assert!(fields.len() > 25, "{fields:?}");
-    let missing: Vec<_> = fields.iter().filter(|field| !known.contains(**field)).collect();
+    let missing: Vec<_> = fields
+        .iter()
+        .filter(|field| !known.contains(**field))
+        .collect();
     assert!(missing.is_empty(), "not documented: {missing:?}");
 }
 
@@ -253,11 +348,20 @@ fn every_field_of_a_record_is_documented() {
 fn every_metric_of_the_process_is_documented() {
     let page = String::from_utf8(lightkeeper::telemetry::Metrics::new().unwrap().render()).unwrap();
     let names = |text: &str, start: &str, end: char| -> BTreeSet<String> {
-        text.split(start).skip(1).filter_map(|rest| Some(format!("process_{}", rest.split_once(end)?.0))).collect()
+        text.split(start)
+            .skip(1)
+            .filter_map(|rest| Some(format!("process_{}", rest.split_once(end)?.0)))
+            .collect()
     };
-    assert_eq!(names(&page, "# HELP process_", ' '), names(&read("docs/reference/metrics.md"), "`process_", '`'));
+    assert_eq!(
+        names(&page, "# HELP process_", ' '),
+        names(&read("docs/reference/metrics.md"), "`process_", '`')
+    );
     for name in names(&page, "# HELP process_", ' ') {
-        let value = page.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<f64>().ok()).unwrap();
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&name)?.trim().parse::<f64>().ok())
+            .unwrap();
         assert!(value > 0.0 || name.contains("cpu"), "{name} {value}");
     }
     let version = format!(
@@ -280,11 +384,20 @@ fn links_within_the_repository_lead_somewhere() {
         "benches/README.md",
         "deploy/kubernetes/README.md",
     ];
-    let all: Vec<PathBuf> = own.iter().map(|name| root().join(name)).chain(pages()).collect();
+    let all: Vec<PathBuf> = own
+        .iter()
+        .map(|name| root().join(name))
+        .chain(pages())
+        .collect();
     assert!(all.len() > 25, "{all:?}");
     for document in all {
         for target in targets(&document) {
-            assert!(target.exists(), "{}: `{}` leads nowhere", document.display(), target.display());
+            assert!(
+                target.exists(),
+                "{}: `{}` leads nowhere",
+                document.display(),
+                target.display()
+            );
         }
     }
 }
@@ -295,12 +408,16 @@ fn the_readme_leads_to_every_page() {
     let (mut open, mut found) = (vec![root().join("README.md")], BTreeSet::new());
     while let Some(document) = open.pop() {
         let document = document.canonicalize().unwrap();
-        if document.extension().is_some_and(|ending| ending == "md") && found.insert(document.clone()) {
+        if document.extension().is_some_and(|ending| ending == "md")
+            && found.insert(document.clone())
+        {
             open.extend(targets(&document));
         }
     }
-    let lost: Vec<PathBuf> =
-        pages().into_iter().filter(|page| !found.contains(&page.canonicalize().unwrap())).collect();
+    let lost: Vec<PathBuf> = pages()
+        .into_iter()
+        .filter(|page| !found.contains(&page.canonicalize().unwrap()))
+        .collect();
     assert!(lost.is_empty(), "no link leads to {lost:?}");
 }
 
@@ -317,10 +434,17 @@ fn whole_configurations_in_documents_are_accepted() {
     let mut whole = 0;
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
-        let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let blocks = text
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
         for block in blocks.filter(|block| block.starts_with("organization:")) {
             let (checked, found) = config::parse(Path::new("lightkeeper.yaml"), block);
-            assert!(checked.is_some() && found.is_empty(), "{}: {found:?}", page.display());
+            assert!(
+                checked.is_some() && found.is_empty(),
+                "{}: {found:?}",
+                page.display()
+            );
             whole += 1;
         }
     }
@@ -333,26 +457,44 @@ fn the_manifest_claims_the_toolchain_that_is_built() {
     let toolchain = read("rust-toolchain.toml");
     let (_, rest) = toolchain.split_once("channel = \"").unwrap();
     let channel = rest.split('"').next().unwrap();
-    assert!(channel.starts_with(&format!("{}.", env!("CARGO_PKG_RUST_VERSION"))), "{channel}");
+    assert!(
+        channel.starts_with(&format!("{}.", env!("CARGO_PKG_RUST_VERSION"))),
+        "{channel}"
+    );
 }
 
 /// The paths of the repository's files that a document names in backticks, each with where it may be. A name without a folder
 /// stands beside the path named before it.
 fn named_files(text: &str) -> Vec<(String, Vec<String>)> {
-    let is_path = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
+    let is_path = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte))
+    };
     let mut folder = String::new();
     let mut named = Vec::new();
     // Fenced blocks are examples, not words.
     let prose: String = text.split("```").step_by(2).collect();
-    for word in prose.split('`').skip(1).step_by(2).filter(|word| is_path(word)) {
+    for word in prose
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| is_path(word))
+    {
         let inside = word.rsplit_once('/').map(|(folder, _)| folder.to_owned());
         let is_file = word.ends_with(".rs");
         if let Some(inside) = inside.filter(|_| is_file || word.ends_with('/')) {
             folder = inside;
         }
         if is_file && word.len() > 3 {
-            let path = if word.contains('/') { word.to_owned() } else { format!("{folder}/{word}") };
-            named.push((word.to_owned(), vec![path.clone(), format!("src/{path}"), format!("src/{word}")]));
+            let path = if word.contains('/') {
+                word.to_owned()
+            } else {
+                format!("{folder}/{word}")
+            };
+            named.push((
+                word.to_owned(),
+                vec![path.clone(), format!("src/{path}"), format!("src/{word}")],
+            ));
         }
     }
     named
@@ -362,19 +504,34 @@ fn named_files(text: &str) -> Vec<(String, Vec<String>)> {
 #[test]
 fn files_that_documents_name_exist() {
     let mut missing = Vec::new();
-    let documents =
-        ["ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "docs/glossary.md"].map(|name| root().join(name));
-    let decisions = pages().into_iter().filter(|page| page.starts_with(root().join("docs/decisions")));
+    let documents = [
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "docs/glossary.md",
+    ]
+    .map(|name| root().join(name));
+    let decisions = pages()
+        .into_iter()
+        .filter(|page| page.starts_with(root().join("docs/decisions")));
     let mut count = 0;
     for document in documents.into_iter().chain(decisions) {
         for (word, places) in named_files(&std::fs::read_to_string(&document).unwrap()) {
             count += 1;
             if !places.iter().any(|place| root().join(place).is_file()) {
-                missing.push(format!("{}: `{word}`, not found as {}", document.display(), places.join(", ")));
+                missing.push(format!(
+                    "{}: `{word}`, not found as {}",
+                    document.display(),
+                    places.join(", ")
+                ));
             }
         }
     }
-    assert!(missing.is_empty() && count > 50, "{count} files named; missing:\n{}", missing.join("\n"));
+    assert!(
+        missing.is_empty() && count > 50,
+        "{count} files named; missing:\n{}",
+        missing.join("\n")
+    );
 }
 
 #[test]
@@ -382,6 +539,17 @@ fn files_that_documents_name_are_found() {
     let text = "| `accept/read.rs`, `path.rs` | `identify/`, beside `mtls.rs` |\n```text\n`no.rs`\n```\n`clock.rs` `.rs` `a b.rs`";
     let named = named_files(text);
     let first: Vec<&str> = named.iter().map(|(_, places)| places[0].as_str()).collect();
-    assert_eq!(first, ["accept/read.rs", "accept/path.rs", "identify/mtls.rs", "identify/clock.rs"]);
-    assert_eq!(named[3].1, ["identify/clock.rs", "src/identify/clock.rs", "src/clock.rs"]);
+    assert_eq!(
+        first,
+        [
+            "accept/read.rs",
+            "accept/path.rs",
+            "identify/mtls.rs",
+            "identify/clock.rs"
+        ]
+    );
+    assert_eq!(
+        named[3].1,
+        ["identify/clock.rs", "src/identify/clock.rs", "src/clock.rs"]
+    );
 }

@@ -10,7 +10,13 @@ impl Folder {
     pub fn new() -> Self {
         // As a folder with secrets is to be.
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        Folder(tempfile::Builder::new().prefix("lightkeeper-test-").permissions(private).tempdir().unwrap())
+        Folder(
+            tempfile::Builder::new()
+                .prefix("lightkeeper-test-")
+                .permissions(private)
+                .tempdir()
+                .unwrap(),
+        )
     }
 
     pub fn path(&self) -> &Path {

@@ -20,10 +20,16 @@ fn fuzz_folder() -> PathBuf {
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = fuzz_folder().join("corpus").join(target);
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
     paths.sort();
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    paths
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
 }
 
 /// xorshift64: the same on every machine and run.
@@ -57,7 +63,8 @@ fn mutated(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
             }
             1 if !data.is_empty() => {
                 let at = chance.below(data.len());
-                data[at] = [0, 1, 0x7f, 0x80, 0xff, b'"', b'\\', b'{', b']', b','][chance.below(10)];
+                data[at] =
+                    [0, 1, 0x7f, 0x80, 0xff, b'"', b'\\', b'{', b']', b','][chance.below(10)];
             }
             2 => drop(data.drain(range)),
             3 => data.truncate(range.start),
@@ -90,7 +97,10 @@ impl Drop for Shown<'_> {
 
 /// Scenario: a corpus, and small changes to it. Guarantees: the target's check holds for all of them.
 fn smoke(target: &str) {
-    let (_, check) = checks::TARGETS.iter().find(|(name, _)| *name == target).expect("a target of this name");
+    let (_, check) = checks::TARGETS
+        .iter()
+        .find(|(name, _)| *name == target)
+        .expect("a target of this name");
     let corpus = corpus(target);
     for data in &corpus {
         let shown = Shown(data);
@@ -125,10 +135,23 @@ fn every_target_is_whole() {
     assert_eq!(names, SMOKED);
     let manifest = std::fs::read_to_string(fuzz_folder().join("Cargo.toml")).unwrap();
     for name in names {
-        assert!(fuzz_folder().join("fuzz_targets").join(name).with_extension("rs").is_file(), "{name} has no binary");
-        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in the manifest");
+        assert!(
+            fuzz_folder()
+                .join("fuzz_targets")
+                .join(name)
+                .with_extension("rs")
+                .is_file(),
+            "{name} has no binary"
+        );
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"")),
+            "{name} is not in the manifest"
+        );
         let corpus = corpus(name);
         assert!(corpus.len() >= 10, "{name} has {} inputs", corpus.len());
-        assert!(corpus.iter().all(|data| data.len() <= MOST_BYTES), "{name} has a long input");
+        assert!(
+            corpus.iter().all(|data| data.len() <= MOST_BYTES),
+            "{name} has a long input"
+        );
     }
 }

@@ -68,7 +68,11 @@ fn facts(text: &str) -> Facts {
     };
     let mut facts = Facts {
         method,
-        issuer: Arc::from(if method == Method::ClientToken { CLIENT_TOKENS } else { "mtls" }),
+        issuer: Arc::from(if method == Method::ClientToken {
+            CLIENT_TOKENS
+        } else {
+            "mtls"
+        }),
         subject: Arc::from("nobody"),
         subject_claim: None,
         groups: Vec::new(),
@@ -99,14 +103,24 @@ fn facts(text: &str) -> Facts {
             "dns" => (certificate.dns, presented) = (list(), true),
             "x509" => (certificate.subject, presented) = (value.to_owned(), true),
             _ => {
-                let value = if value.contains(',') { list().into() } else { value.into() };
-                facts.claims.insert(key.strip_prefix("claim:").unwrap().to_owned(), value);
+                let value = if value.contains(',') {
+                    list().into()
+                } else {
+                    value.into()
+                };
+                facts
+                    .claims
+                    .insert(key.strip_prefix("claim:").unwrap().to_owned(), value);
             }
         }
     }
     if presented {
         if method == Method::Mtls {
-            let shown = certificate.spiffe.as_ref().or(certificate.dns.first()).unwrap_or(&certificate.subject);
+            let shown = certificate
+                .spiffe
+                .as_ref()
+                .or(certificate.dns.first())
+                .unwrap_or(&certificate.subject);
             facts.subject = Arc::from(shown.as_str());
         }
         facts.certificate = Some(Arc::new(certificate));
@@ -116,8 +130,12 @@ fn facts(text: &str) -> Facts {
 
 fn operation(permission: &str, scope: Scope) -> OperationId {
     let profile = Profile::lightstep();
-    let row = profile.operations().iter().find(|row| row.permission == permission && row.scope == scope);
-    row.unwrap_or_else(|| panic!("no operation needs {permission} at {scope:?}")).id
+    let row = profile
+        .operations()
+        .iter()
+        .find(|row| row.permission == permission && row.scope == scope);
+    row.unwrap_or_else(|| panic!("no operation needs {permission} at {scope:?}"))
+        .id
 }
 
 fn decide(policy: &Policy, who: &Facts, permission: &str, place: &str, now: UnixMillis) -> Verdict {
@@ -161,22 +179,39 @@ fn the_matrix_says_what_is_decided() {
     let mut cells = 0;
     for line in text.lines() {
         let mut evaluated = line.to_owned();
-        let fields: Vec<&str> = line.split("  ").map(str::trim).filter(|field| !field.is_empty()).collect();
+        let fields: Vec<&str> = line
+            .split("  ")
+            .map(str::trim)
+            .filter(|field| !field.is_empty())
+            .collect();
         match fields.as_slice() {
             [] => {}
             [comment, ..] if comment.starts_with('#') => {}
-            ["policy", file] => policy = Some(load_sound(&std::fs::read_to_string(root().join(file)).unwrap())),
+            ["policy", file] => {
+                policy = Some(load_sound(
+                    &std::fs::read_to_string(root().join(file)).unwrap(),
+                ))
+            }
             ["now", time] => {
                 let time = OffsetDateTime::parse(time, &Rfc3339).unwrap();
                 now = UnixMillis(time.unix_timestamp() * 1000);
             }
             ["what", "where", letters @ ..] => {
-                columns = letters.iter().filter_map(|each| each.chars().next()).collect()
+                columns = letters
+                    .iter()
+                    .filter_map(|each| each.chars().next())
+                    .collect()
             }
             [permission, place, ..] if permission.contains('.') => {
                 evaluated = format!("{permission:<27}{place:<23}");
                 for letter in &columns {
-                    let verdict = decide(policy.as_ref().unwrap(), &identities[letter], permission, place, now);
+                    let verdict = decide(
+                        policy.as_ref().unwrap(),
+                        &identities[letter],
+                        permission,
+                        place,
+                        now,
+                    );
                     assert_eq!(verdict.allowed, verdict.reason.is_none());
                     evaluated.push_str(&format!("{:<6}", cell(&verdict)));
                     cells += 1;
@@ -208,7 +243,11 @@ fn each_broken_file_is_answered_with_all_its_mistakes() {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let (policy, found) = load(&name, &std::fs::read_to_string(&path).unwrap());
         expect(&path.with_extension("expected"), &render(&found));
-        assert_eq!(policy.is_none(), found.iter().any(Diagnostic::is_error), "{name}");
+        assert_eq!(
+            policy.is_none(),
+            found.iter().any(Diagnostic::is_error),
+            "{name}"
+        );
         checked += 1;
     }
     assert!(checked >= 6, "the files are gone");
@@ -218,12 +257,18 @@ fn each_broken_file_is_answered_with_all_its_mistakes() {
 fn each_shipped_example_loads_without_a_finding() {
     for entry in std::fs::read_dir(root().join("policies")).unwrap() {
         let path = entry.unwrap().path();
-        let (policy, found) = load(path.to_str().unwrap(), &std::fs::read_to_string(&path).unwrap());
+        let (policy, found) = load(
+            path.to_str().unwrap(),
+            &std::fs::read_to_string(&path).unwrap(),
+        );
         assert_eq!(render(&found), "", "{}", path.display());
         let policy = policy.unwrap();
         assert_eq!(policy.version().len(), 16);
         assert!(
-            policy.projects().iter().all(|project| project.line() > 1 && policy.tree().home(&project.value).is_some())
+            policy
+                .projects()
+                .iter()
+                .all(|project| project.line() > 1 && policy.tree().home(&project.value).is_some())
         );
     }
     assert_eq!(policy_schema()["title"], "Lightkeeper policy");
@@ -233,14 +278,32 @@ fn each_shipped_example_loads_without_a_finding() {
 #[test]
 fn an_app_keeps_its_owners_services_and_marks() {
     let policy = load_sound(&std::fs::read_to_string(root().join("policies/policy.yaml")).unwrap());
-    let node = |path: &str| policy.tree().node(policy.tree().find(&AppPath::parse(path).unwrap()).unwrap()).unwrap();
+    let node = |path: &str| {
+        policy
+            .tree()
+            .node(policy.tree().find(&AppPath::parse(path).unwrap()).unwrap())
+            .unwrap()
+    };
     let payments = node("shop/payments");
     assert_eq!(node("shop").owners, ["shop-leads@acme.example"]);
-    for (service, expected) in [("payments", true), ("ledger-2", true), ("ledger", false), ("checkout", false)] {
-        assert_eq!(payments.services.iter().any(|glob| glob.matches(service)), expected, "{service}");
+    for (service, expected) in [
+        ("payments", true),
+        ("ledger-2", true),
+        ("ledger", false),
+        ("checkout", false),
+    ] {
+        assert_eq!(
+            payments.services.iter().any(|glob| glob.matches(service)),
+            expected,
+            "{service}"
+        );
     }
     let search = node("shop/search");
-    let marks: Vec<(&str, &str)> = search.marks.iter().map(|(name, glob)| (name.as_str(), glob.as_str())).collect();
+    let marks: Vec<(&str, &str)> = search
+        .marks
+        .iter()
+        .map(|(name, glob)| (name.as_str(), glob.as_str()))
+        .collect();
     assert_eq!(marks, [("k8s.namespace.name", "search")]);
 }
 
@@ -255,32 +318,120 @@ fn everything_that_a_subject_names_must_hold() {
         ("issuer: okta", "mtls spiffe=spiffe://td/a", false),
         ("issuer: mtls", "mtls spiffe=spiffe://td/a", true),
         ("issuer: mtls", "oidc issuer=mtls subject=x", false),
-        ("issuer: mtls, subject: \"spiffe://td/*\"", "mtls spiffe=spiffe://td/a", true),
+        (
+            "issuer: mtls, subject: \"spiffe://td/*\"",
+            "mtls spiffe=spiffe://td/a",
+            true,
+        ),
         ("issuer: mtls, subject: \"a.*\"", "mtls dns=a.b", true),
-        ("issuer: okta, subject: ann, group: dev", "oidc issuer=okta subject=ann groups=dev", true),
-        ("issuer: okta, subject: ann, group: dev", "oidc issuer=okta subject=ann groups=ops", false),
-        ("issuer: okta, subject: ann, group: dev", "oidc issuer=okta subject=bo groups=dev", false),
-        ("issuer: okta, group: dev", "oidc issuer=okta groups=developers", false),
-        ("issuer: okta, group: dev", "oidc issuer=okta groups=DEV", false),
-        ("issuer: okta, claims: { a: x }", "oidc issuer=okta claim:a=x", true),
-        ("issuer: okta, claims: { a: x }", "oidc issuer=okta claim:a=y,x", true),
-        ("issuer: okta, claims: { a: x }", "oidc issuer=okta claim:a=xx", false),
-        ("issuer: okta, claims: { a: x, b: z }", "oidc issuer=okta claim:a=x", false),
-        ("issuer: okta, claims: { a: x, b: z }", "oidc issuer=okta claim:a=x claim:b=z", true),
-        ("spiffe: \"spiffe://td/**\"", "mtls spiffe=spiffe://td/a/b", true),
-        ("spiffe: \"spiffe://td/*\"", "mtls spiffe=spiffe://td/a/b", false),
-        ("spiffe: \"spiffe://td/*\"", "mtls spiffe=spiffe://td2/a", false),
+        (
+            "issuer: okta, subject: ann, group: dev",
+            "oidc issuer=okta subject=ann groups=dev",
+            true,
+        ),
+        (
+            "issuer: okta, subject: ann, group: dev",
+            "oidc issuer=okta subject=ann groups=ops",
+            false,
+        ),
+        (
+            "issuer: okta, subject: ann, group: dev",
+            "oidc issuer=okta subject=bo groups=dev",
+            false,
+        ),
+        (
+            "issuer: okta, group: dev",
+            "oidc issuer=okta groups=developers",
+            false,
+        ),
+        (
+            "issuer: okta, group: dev",
+            "oidc issuer=okta groups=DEV",
+            false,
+        ),
+        (
+            "issuer: okta, claims: { a: x }",
+            "oidc issuer=okta claim:a=x",
+            true,
+        ),
+        (
+            "issuer: okta, claims: { a: x }",
+            "oidc issuer=okta claim:a=y,x",
+            true,
+        ),
+        (
+            "issuer: okta, claims: { a: x }",
+            "oidc issuer=okta claim:a=xx",
+            false,
+        ),
+        (
+            "issuer: okta, claims: { a: x, b: z }",
+            "oidc issuer=okta claim:a=x",
+            false,
+        ),
+        (
+            "issuer: okta, claims: { a: x, b: z }",
+            "oidc issuer=okta claim:a=x claim:b=z",
+            true,
+        ),
+        (
+            "spiffe: \"spiffe://td/**\"",
+            "mtls spiffe=spiffe://td/a/b",
+            true,
+        ),
+        (
+            "spiffe: \"spiffe://td/*\"",
+            "mtls spiffe=spiffe://td/a/b",
+            false,
+        ),
+        (
+            "spiffe: \"spiffe://td/*\"",
+            "mtls spiffe=spiffe://td2/a",
+            false,
+        ),
         ("spiffe: \"spiffe://td/*\"", "mtls dns=spiffe", false),
         // The token decides: a certificate that came along speaks only where the issuer is named too.
-        ("spiffe: \"spiffe://td/*\"", "oidc issuer=okta spiffe=spiffe://td/a", false),
-        ("issuer: okta, spiffe: \"spiffe://td/*\"", "oidc issuer=okta spiffe=spiffe://td/a", true),
-        ("issuer: okta, spiffe: \"spiffe://td/*\"", "oidc issuer=okta", false),
-        ("issuer: okta, spiffe: \"spiffe://td/*\"", "mtls spiffe=spiffe://td/a", false),
-        ("issuer: mtls, spiffe: \"spiffe://td/*\"", "oidc issuer=okta spiffe=spiffe://td/a", false),
-        ("dns: \"*.acme.example\"", "mtls dns=x.example,a.ACME.example", true),
+        (
+            "spiffe: \"spiffe://td/*\"",
+            "oidc issuer=okta spiffe=spiffe://td/a",
+            false,
+        ),
+        (
+            "issuer: okta, spiffe: \"spiffe://td/*\"",
+            "oidc issuer=okta spiffe=spiffe://td/a",
+            true,
+        ),
+        (
+            "issuer: okta, spiffe: \"spiffe://td/*\"",
+            "oidc issuer=okta",
+            false,
+        ),
+        (
+            "issuer: okta, spiffe: \"spiffe://td/*\"",
+            "mtls spiffe=spiffe://td/a",
+            false,
+        ),
+        (
+            "issuer: mtls, spiffe: \"spiffe://td/*\"",
+            "oidc issuer=okta spiffe=spiffe://td/a",
+            false,
+        ),
+        (
+            "dns: \"*.acme.example\"",
+            "mtls dns=x.example,a.ACME.example",
+            true,
+        ),
         ("dns: \"*.Acme.example\"", "mtls dns=a.acme.example", true),
-        ("dns: \"*.acme.example\"", "mtls dns=a.b.acme.example", false),
-        ("dns: \"**.acme.example\"", "mtls dns=a.b.acme.example", true),
+        (
+            "dns: \"*.acme.example\"",
+            "mtls dns=a.b.acme.example",
+            false,
+        ),
+        (
+            "dns: \"**.acme.example\"",
+            "mtls dns=a.b.acme.example",
+            true,
+        ),
         ("dns: a.acme.example", "mtls dns=A.acme.example", true),
         ("x509_subject: CN=leaf", "mtls dns=a", true),
         ("x509_subject: CN=leaf", "mtls x509=CN=leaf2", false),
@@ -293,16 +444,44 @@ fn everything_that_a_subject_names_must_hold() {
         ("any: true", "token subject=ci", false),
         ("any: true", "token subject=ci binding=other", false),
         ("any: true", "token subject=ci binding=b", true),
-        ("issuer: client_tokens", "token subject=ci binding=other", true),
-        ("issuer: client_tokens, subject: ci", "token subject=ci binding=other", true),
-        ("issuer: client_tokens, subject: \"ci-*\"", "token subject=ci-1", true),
-        ("issuer: client_tokens, subject: ci", "token subject=cd", false),
-        ("issuer: client_tokens", "oidc issuer=client_tokens subject=ci", false),
+        (
+            "issuer: client_tokens",
+            "token subject=ci binding=other",
+            true,
+        ),
+        (
+            "issuer: client_tokens, subject: ci",
+            "token subject=ci binding=other",
+            true,
+        ),
+        (
+            "issuer: client_tokens, subject: \"ci-*\"",
+            "token subject=ci-1",
+            true,
+        ),
+        (
+            "issuer: client_tokens, subject: ci",
+            "token subject=cd",
+            false,
+        ),
+        (
+            "issuer: client_tokens",
+            "oidc issuer=client_tokens subject=ci",
+            false,
+        ),
         ("issuer: client_tokens", "mtls dns=a", false),
         ("issuer: mtls", "token subject=ci", false),
-        ("spiffe: \"spiffe://td/*\"", "token subject=ci spiffe=spiffe://td/a", false),
+        (
+            "spiffe: \"spiffe://td/*\"",
+            "token subject=ci spiffe=spiffe://td/a",
+            false,
+        ),
         // Only a client token is bound by name.
-        ("issuer: okta", "oidc issuer=github subject=x binding=b", false),
+        (
+            "issuer: okta",
+            "oidc issuer=github subject=x binding=b",
+            false,
+        ),
         ("issuer: okta", "mtls dns=a binding=b", false),
     ] {
         let policy = load_sound(&format!(
@@ -331,9 +510,14 @@ fn a_binding_counts_only_in_its_time() {
     let hour = 3_600_000;
     for (offset, allowed) in [(-1, false), (0, true), (hour - 1, true), (hour, false)] {
         let now = UnixMillis(NOW.0 + offset);
-        let allowing = load_sound(&text("allow")).evaluate(&who, traces, Target::App(Some(&app)), now);
+        let allowing =
+            load_sound(&text("allow")).evaluate(&who, traces, Target::App(Some(&app)), now);
         let reason = (!allowed).then_some(Reason::OutsideTimeWindow);
-        assert_eq!((allowing.allowed, allowing.reason), (allowed, reason), "{offset}");
+        assert_eq!(
+            (allowing.allowed, allowing.reason),
+            (allowed, reason),
+            "{offset}"
+        );
         let denying = load_sound(&text("deny")).evaluate(&who, logs, Target::App(Some(&app)), now);
         assert_eq!(denying.allowed, !allowed, "{offset}");
     }

@@ -35,24 +35,69 @@ const MEMBER: &str = "a member of the token endpoint's answer (RFC 6749 section 
 
 /// Words that are a reason's code, and mean something else there. May only shrink.
 const REASON_WORDS: &[Allowance] = &[
-    Allowance { file: "src/call/witness.rs", word: "accept_failed", times: 1, reason: EVENT },
-    Allowance { file: "src/call/witness.rs", word: "handshake_failed", times: 1, reason: EVENT },
-    Allowance { file: "src/state/shared.rs", word: "upstream_page", times: 1, reason: EVENT },
-    Allowance { file: "src/config/limits.rs", word: "handshake_timeout", times: 1, reason: SETTING },
-    Allowance { file: "src/config/limits.rs", word: "body_timeout", times: 1, reason: SETTING },
-    Allowance { file: "src/identify/login/provider.rs", word: "token_type", times: 1, reason: MEMBER },
-    Allowance { file: "src/identify/login/flow.rs", word: "token_type", times: 1, reason: MEMBER },
+    Allowance {
+        file: "src/call/witness.rs",
+        word: "accept_failed",
+        times: 1,
+        reason: EVENT,
+    },
+    Allowance {
+        file: "src/call/witness.rs",
+        word: "handshake_failed",
+        times: 1,
+        reason: EVENT,
+    },
+    Allowance {
+        file: "src/state/shared.rs",
+        word: "upstream_page",
+        times: 1,
+        reason: EVENT,
+    },
+    Allowance {
+        file: "src/config/limits.rs",
+        word: "handshake_timeout",
+        times: 1,
+        reason: SETTING,
+    },
+    Allowance {
+        file: "src/config/limits.rs",
+        word: "body_timeout",
+        times: 1,
+        reason: SETTING,
+    },
+    Allowance {
+        file: "src/identify/login/provider.rs",
+        word: "token_type",
+        times: 1,
+        reason: MEMBER,
+    },
+    Allowance {
+        file: "src/identify/login/flow.rs",
+        word: "token_type",
+        times: 1,
+        reason: MEMBER,
+    },
 ];
 
 /// Every file that is or would be committed, with its text if it is one, and its length in bytes.
 fn committed() -> Vec<(String, Option<String>, u64)> {
     let top = testkit::top();
     let listing = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .current_dir(top)
         .output()
         .expect("git is needed to list what is committed");
-    assert!(listing.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listing.stderr));
+    assert!(
+        listing.status.success(),
+        "git ls-files: {}",
+        String::from_utf8_lossy(&listing.stderr)
+    );
     let names = String::from_utf8(listing.stdout).expect("file names are UTF-8");
     names
         .split('\0')
@@ -66,8 +111,12 @@ fn committed() -> Vec<(String, Option<String>, u64)> {
 }
 
 fn rust_files() -> Vec<(String, String)> {
-    let rust = committed().into_iter().filter(|(path, _, _)| path.ends_with(".rs"));
-    let files: Vec<_> = rust.filter_map(|(path, text, _)| Some((path, text?))).collect();
+    let rust = committed()
+        .into_iter()
+        .filter(|(path, _, _)| path.ends_with(".rs"));
+    let files: Vec<_> = rust
+        .filter_map(|(path, text, _)| Some((path, text?)))
+        .collect();
     assert!(files.len() > 10, "found only {} Rust files", files.len());
     files
 }
@@ -77,7 +126,13 @@ fn none(complaints: Vec<String>) {
 }
 
 fn each(rule: impl Fn(&str, &str) -> Vec<String>, only: &str) {
-    none(rust_files().iter().filter(|(path, _)| path.starts_with(only)).flat_map(|(p, t)| rule(p, t)).collect());
+    none(
+        rust_files()
+            .iter()
+            .filter(|(path, _)| path.starts_with(only))
+            .flat_map(|(p, t)| rule(p, t))
+            .collect(),
+    );
 }
 
 #[test]
@@ -92,11 +147,22 @@ fn the_library_lists_its_modules_in_order() {
 
 #[test]
 fn the_map_tells_the_order() {
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let map = std::fs::read_to_string(testkit::top().join("ARCHITECTURE.md")).unwrap();
-    let block =
-        map.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block with the order");
-    assert_eq!(words(block), words(rules::ORDER), "ARCHITECTURE.md and tests/tidy/rules.rs differ");
+    let block = map
+        .split("```text\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a block with the order");
+    assert_eq!(
+        words(block),
+        words(rules::ORDER),
+        "ARCHITECTURE.md and tests/tidy/rules.rs differ"
+    );
 }
 
 #[test]
@@ -110,8 +176,14 @@ fn files_open_with_what_they_do() {
 #[test]
 fn files_and_functions_are_short() {
     each(|path, text| rules::file_length(path, text, LONG_FILES), "");
-    each(|path, text| rules::function_length(path, text, LONG_FUNCTIONS), "src/");
-    each(|path, text| rules::function_length(path, text, LONG_FUNCTIONS), "crates/");
+    each(
+        |path, text| rules::function_length(path, text, LONG_FUNCTIONS),
+        "src/",
+    );
+    each(
+        |path, text| rules::function_length(path, text, LONG_FUNCTIONS),
+        "crates/",
+    );
     let paths: Vec<String> = rust_files().into_iter().map(|(path, _)| path).collect();
     none(rules::stale(LONG_FILES, &paths));
     none(rules::stale(LONG_FUNCTIONS, &paths));
@@ -132,7 +204,10 @@ fn committed_files_are_small_and_name_no_machine() {
     let mut complaints = Vec::new();
     for (path, text, length) in committed() {
         complaints.extend(rules::bytes(&path, length));
-        complaints.extend(text.iter().flat_map(|text| rules::machine_paths(&path, text)));
+        complaints.extend(
+            text.iter()
+                .flat_map(|text| rules::machine_paths(&path, text)),
+        );
     }
     none(complaints);
 }
@@ -169,14 +244,26 @@ const CONTEXTS: &[&str] = &["RequestContext", "RecordBuilder"];
 fn the_framework_stays_at_the_edge() {
     let files = rust_files();
     none(structure::framework(&files, FRAMEWORK));
-    none(structure::folder_lines(&files, "src/gateway/", GATEWAY_LINES));
-    none(structure::mutable_contexts(&files, CONTEXTS, MUTABLE_CONTEXTS));
+    none(structure::folder_lines(
+        &files,
+        "src/gateway/",
+        GATEWAY_LINES,
+    ));
+    none(structure::mutable_contexts(
+        &files,
+        CONTEXTS,
+        MUTABLE_CONTEXTS,
+    ));
 }
 
 /// Circles of files. May only shrink.
 const CYCLES: &[Cycle] = &[
     Cycle {
-        files: &["src/authorize/decide.rs", "src/authorize/permit.rs", "src/authorize/reach.rs"],
+        files: &[
+            "src/authorize/decide.rs",
+            "src/authorize/permit.rs",
+            "src/authorize/reach.rs",
+        ],
         reason: "a reach is decided, and a decision on resources starts from a reach",
     },
     Cycle {
@@ -234,11 +321,31 @@ const HALVES: &str = "seen in one call only, and named with its module where bot
 
 /// Names that types of several rooms share. May only shrink.
 const REPEATS: &[Repeat] = &[
-    Repeat { name: "Asked", rooms: 2, reason: HALVES },
-    Repeat { name: "Caller", rooms: 2, reason: "the unproven caller of a head, and the proven one of a finished call" },
-    Repeat { name: "Cursor", rooms: 2, reason: FOLDERS_OWN },
-    Repeat { name: "Field", rooms: 2, reason: FOLDERS_OWN },
-    Repeat { name: "Finished", rooms: 2, reason: "a login that ended well, and a call's words for the log" },
+    Repeat {
+        name: "Asked",
+        rooms: 2,
+        reason: HALVES,
+    },
+    Repeat {
+        name: "Caller",
+        rooms: 2,
+        reason: "the unproven caller of a head, and the proven one of a finished call",
+    },
+    Repeat {
+        name: "Cursor",
+        rooms: 2,
+        reason: FOLDERS_OWN,
+    },
+    Repeat {
+        name: "Field",
+        rooms: 2,
+        reason: FOLDERS_OWN,
+    },
+    Repeat {
+        name: "Finished",
+        rooms: 2,
+        reason: "a login that ended well, and a call's words for the log",
+    },
     Repeat {
         name: "LogFormat",
         rooms: 2,
@@ -254,16 +361,36 @@ const REPEATS: &[Repeat] = &[
         rooms: 2,
         reason: "a node of the tree of apps, and one of a document's: both trees' own word",
     },
-    Repeat { name: "Outcome", rooms: 3, reason: "an alias of a room for its own kind of result" },
+    Repeat {
+        name: "Outcome",
+        rooms: 3,
+        reason: "an alias of a room for its own kind of result",
+    },
     Repeat {
         name: "Owner",
         rooms: 2,
         reason: "the app that owns a resource, and the place that a credential belongs to",
     },
-    Repeat { name: "Pieces", rooms: 2, reason: "slices of a body as they are written, and the same on their way out" },
-    Repeat { name: "Stage", rooms: 2, reason: "a stage of stopping, and one of a call's story on a page" },
-    Repeat { name: "Target", rooms: 2, reason: "what an operation is decided on, and one project of a fan-out" },
-    Repeat { name: "Whole", rooms: 2, reason: "a body in memory, and privately a merged answer" },
+    Repeat {
+        name: "Pieces",
+        rooms: 2,
+        reason: "slices of a body as they are written, and the same on their way out",
+    },
+    Repeat {
+        name: "Stage",
+        rooms: 2,
+        reason: "a stage of stopping, and one of a call's story on a page",
+    },
+    Repeat {
+        name: "Target",
+        rooms: 2,
+        reason: "what an operation is decided on, and one project of a fan-out",
+    },
+    Repeat {
+        name: "Whole",
+        rooms: 2,
+        reason: "a body in memory, and privately a merged answer",
+    },
 ];
 
 #[test]
@@ -280,10 +407,23 @@ fn comments_say_who() {
 
 #[test]
 fn reasons_are_values() {
-    let codes: Vec<&str> = Reason::ALL.iter().map(|reason| reason.code()).filter(|code| code.contains('_')).collect();
-    each(|path, text| rules::reasons(path, text, &codes, REASON_WORDS), "src/");
+    let codes: Vec<&str> = Reason::ALL
+        .iter()
+        .map(|reason| reason.code())
+        .filter(|code| code.contains('_'))
+        .collect();
+    each(
+        |path, text| rules::reasons(path, text, &codes, REASON_WORDS),
+        "src/",
+    );
     let paths: Vec<String> = rust_files().into_iter().map(|(path, _)| path).collect();
-    none(REASON_WORDS.iter().filter(|a| !paths.iter().any(|path| path == a.file)).map(|a| a.file.to_owned()).collect());
+    none(
+        REASON_WORDS
+            .iter()
+            .filter(|a| !paths.iter().any(|path| path == a.file))
+            .map(|a| a.file.to_owned())
+            .collect(),
+    );
 }
 
 /// Where a backend's word may stand after all. May only shrink.
@@ -322,15 +462,31 @@ const BACKENDS_WORDS: &[Allowance] = &[
 
 #[test]
 fn backends_words_stand_in_profiles() {
-    let mut words = rules::BackendWords { anywhere: Vec::new(), paths: Vec::new() };
-    let firehose = [lightstep::FIREHOSE_KEY, lightstep::FIREHOSE_REQUEST, lightstep::FIREHOSE_VERSION];
+    let mut words = rules::BackendWords {
+        anywhere: Vec::new(),
+        paths: Vec::new(),
+    };
+    let firehose = [
+        lightstep::FIREHOSE_KEY,
+        lightstep::FIREHOSE_REQUEST,
+        lightstep::FIREHOSE_VERSION,
+    ];
     words.anywhere.extend(firehose.map(|name| name.to_string()));
     for profile in Profile::built_in() {
-        words.anywhere.extend([profile.name.clone(), profile.tenant_header.to_string()]);
+        words
+            .anywhere
+            .extend([profile.name.clone(), profile.tenant_header.to_string()]);
         words.anywhere.push(profile.access_token_header.to_string());
-        words.paths.extend(profile.query_prefix.split('/').skip(1).map(str::to_owned));
+        words
+            .paths
+            .extend(profile.query_prefix.split('/').skip(1).map(str::to_owned));
         words.paths.push(format!("/{}", profile.query_root()));
-        words.paths.extend(profile.legacy_reports().iter().map(|row| row.path.clone()));
+        words
+            .paths
+            .extend(profile.legacy_reports().iter().map(|row| row.path.clone()));
     }
-    each(|path, text| rules::backends_words(path, text, &words, BACKENDS_WORDS), "src/");
+    each(
+        |path, text| rules::backends_words(path, text, &words, BACKENDS_WORDS),
+        "src/",
+    );
 }

@@ -35,7 +35,11 @@ impl ProxyHttp for Bare {
 
 pub fn serve(listen: SocketAddr, upstream: SocketAddr) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let conf = ServerConf { threads: 1, grace_period_seconds: Some(0), ..ServerConf::default() };
+    let conf = ServerConf {
+        threads: 1,
+        grace_period_seconds: Some(0),
+        ..ServerConf::default()
+    };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut proxy = http_proxy_service(&server.configuration, Bare { upstream });

@@ -16,7 +16,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, InstrumentationScope, KeyValue, any_value::Value,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
@@ -74,7 +76,12 @@ struct Shared {
 
 pub async fn run(plan: Plan) {
     assert!(plan.target.ip().is_loopback(), "only loopback is loaded");
-    let token = plan.token.as_ref().map(|file| std::fs::read_to_string(file).expect("a token").trim().to_owned());
+    let token = plan.token.as_ref().map(|file| {
+        std::fs::read_to_string(file)
+            .expect("a token")
+            .trim()
+            .to_owned()
+    });
     let body = match plan.kind {
         Kind::Get => Bytes::new(),
         Kind::Http => export(plan.size, plan.services),
@@ -106,7 +113,11 @@ pub async fn run(plan: Plan) {
 
 async fn connection(shared: Rc<Shared>) {
     let Ok(stream) = TcpStream::connect(shared.plan.target).await else {
-        *shared.statuses.borrow_mut().entry("no connection".to_owned()).or_default() += 1;
+        *shared
+            .statuses
+            .borrow_mut()
+            .entry("no connection".to_owned())
+            .or_default() += 1;
         return;
     };
     let _ = stream.set_nodelay(true);
@@ -136,9 +147,10 @@ async fn connection(shared: Rc<Shared>) {
         }
         streams.await;
     } else {
-        let (mut sender, driver) = hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
-            .await
-            .expect("no bytes needed");
+        let (mut sender, driver) =
+            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+                .await
+                .expect("no bytes needed");
         tokio::spawn(driver);
         while let Some(due) = turn(&shared).await {
             let response = async {
@@ -166,7 +178,11 @@ async fn turn(shared: &Shared) -> Option<Instant> {
     let due = shared.started + Duration::from_nanos(number * 1_000_000_000 / shared.plan.rate);
     sleep_until(due).await;
     let now = Instant::now();
-    Some(if now.duration_since(due) > Duration::from_millis(2) { due } else { now })
+    Some(if now.duration_since(due) > Duration::from_millis(2) {
+        due
+    } else {
+        now
+    })
 }
 
 fn request(shared: &Shared) -> Request<Full<Bytes>> {
@@ -182,17 +198,25 @@ fn request(shared: &Shared) -> Request<Full<Bytes>> {
             .uri(&shared.plan.path)
             .header("host", shared.plan.target.to_string())
             .header("content-type", "application/x-protobuf"),
-        Kind::Get => builder.uri(&shared.plan.path).header("host", shared.plan.target.to_string()),
+        Kind::Get => builder
+            .uri(&shared.plan.path)
+            .header("host", shared.plan.target.to_string()),
     };
     builder = builder.header("user-agent", "lightkeeper-compare/1");
     if let Some(token) = &shared.token {
         builder = builder.header("authorization", format!("Bearer {token}"));
     }
-    builder.body(Full::new(shared.body.clone())).expect("a valid request")
+    builder
+        .body(Full::new(shared.body.clone()))
+        .expect("a valid request")
 }
 
 /// Reads the answer to its end and counts it; false when the connection is no longer usable.
-async fn count(shared: &Shared, due: Instant, response: Result<Response<Incoming>, hyper::Error>) -> bool {
+async fn count(
+    shared: &Shared,
+    due: Instant,
+    response: Result<Response<Incoming>, hyper::Error>,
+) -> bool {
     let mut usable = true;
     let status = match response {
         Err(_) => {
@@ -205,8 +229,14 @@ async fn count(shared: &Shared, due: Instant, response: Result<Response<Incoming
             match body.collect().await {
                 Err(_) => "body lost".to_owned(),
                 Ok(body) if grpc => {
-                    let status = body.trailers().and_then(|t| t.get("grpc-status")).or(head.headers.get("grpc-status"));
-                    format!("grpc {}", status.and_then(|s| s.to_str().ok()).unwrap_or("absent"))
+                    let status = body
+                        .trailers()
+                        .and_then(|t| t.get("grpc-status"))
+                        .or(head.headers.get("grpc-status"));
+                    format!(
+                        "grpc {}",
+                        status.and_then(|s| s.to_str().ok()).unwrap_or("absent")
+                    )
                 }
                 Ok(_) => head.status.as_u16().to_string(),
             }
@@ -223,10 +253,17 @@ fn report(shared: &Shared) {
     latencies.sort_unstable();
     let at = |share: f64| {
         let last = latencies.len().saturating_sub(1);
-        latencies.get((last as f64 * share).round() as usize).copied().unwrap_or(0)
+        latencies
+            .get((last as f64 * share).round() as usize)
+            .copied()
+            .unwrap_or(0)
     };
     let statuses = shared.statuses.borrow();
-    let good: u64 = statuses.iter().filter(|(s, _)| matches!(s.as_str(), "200" | "grpc 0")).map(|(_, n)| n).sum();
+    let good: u64 = statuses
+        .iter()
+        .filter(|(s, _)| matches!(s.as_str(), "200" | "grpc 0"))
+        .map(|(_, n)| n)
+        .sum();
     println!(
         "{}",
         serde_json::json!({
@@ -248,17 +285,24 @@ pub async fn idle(target: SocketAddr, connections: usize) {
     let mut held = Vec::with_capacity(connections);
     for _ in 0..connections {
         let stream = TcpStream::connect(target).await.expect("a connection");
-        let (mut sender, driver) = hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
-            .await
-            .expect("no bytes needed");
+        let (mut sender, driver) =
+            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+                .await
+                .expect("no bytes needed");
         tokio::spawn(driver);
-        let request = Request::builder().uri("/").header("host", target.to_string()).body(Full::default());
+        let request = Request::builder()
+            .uri("/")
+            .header("host", target.to_string())
+            .body(Full::default());
         if let Ok(response) = sender.send_request(request.expect("a valid request")).await {
             let _ = response.into_body().collect().await;
         }
         held.push(sender);
     }
-    println!("{}", held.iter().filter(|sender| !sender.is_closed()).count());
+    println!(
+        "{}",
+        held.iter().filter(|sender| !sender.is_closed()).count()
+    );
     std::future::pending().await
 }
 
@@ -269,11 +313,15 @@ const SERVICES: [&str; 2] = ["app-0500", "app-0100"];
 fn export(size: usize, services: usize) -> Bytes {
     let text = |key: &str, value: String| KeyValue {
         key: key.to_owned(),
-        value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value)),
+        }),
         ..KeyValue::default()
     };
     let span = |number: u64| Span {
-        trace_id: u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_be_bytes().to_vec(),
+        trace_id: u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .to_be_bytes()
+            .to_vec(),
         span_id: number.to_be_bytes().to_vec(),
         name: format!("GET /cart/{number}"),
         kind: 2,
@@ -287,11 +335,17 @@ fn export(size: usize, services: usize) -> Bytes {
     };
     let of_service = |at: usize, name: &str, spans: u64, padding: usize| ResourceSpans {
         resource: Some(Resource {
-            attributes: vec![text("service.name", name.to_owned()), text("padding", "x".repeat(padding))],
+            attributes: vec![
+                text("service.name", name.to_owned()),
+                text("padding", "x".repeat(padding)),
+            ],
             ..Resource::default()
         }),
         scope_spans: vec![ScopeSpans {
-            scope: Some(InstrumentationScope { name: "compare".into(), ..InstrumentationScope::default() }),
+            scope: Some(InstrumentationScope {
+                name: "compare".into(),
+                ..InstrumentationScope::default()
+            }),
             spans: (at as u64..spans).step_by(services).map(span).collect(),
             ..ScopeSpans::default()
         }],
@@ -307,6 +361,8 @@ fn export(size: usize, services: usize) -> Bytes {
     };
     let one = build(1, 0).encoded_len() as u64;
     let spans = (size as u64 / one).saturating_sub(1);
-    let padding = size.saturating_sub(build(spans, 0).encoded_len()).saturating_sub(4);
+    let padding = size
+        .saturating_sub(build(spans, 0).encoded_len())
+        .saturating_sub(4);
     build(spans, padding).encode_to_vec().into()
 }

@@ -35,28 +35,77 @@ pub fn write(directory: &Path, now: i64) {
     });
     let with = |name: &str, value: Value| {
         let mut changed = claims.clone();
-        changed.as_object_mut().expect("an object").insert(name.to_owned(), value);
+        changed
+            .as_object_mut()
+            .expect("an object")
+            .insert(name.to_owned(), value);
         changed
     };
-    let good = sign(&key, &json!({ "alg": "RS256", "kid": "k1", "typ": "at+jwt" }), &claims);
+    let good = sign(
+        &key,
+        &json!({ "alg": "RS256", "kid": "k1", "typ": "at+jwt" }),
+        &claims,
+    );
     let header = json!({ "alg": "RS256", "kid": "k1", "typ": "at+jwt" });
     put(directory, "good.jwt", &good);
-    put(directory, "wrong-claim.jwt", &sign(&key, &header, &with("groups", json!(["staff"]))));
-    put(directory, "bad-expired.jwt", &sign(&key, &header, &with("exp", json!(now - 3_600))));
-    put(directory, "bad-early.jwt", &sign(&key, &header, &with("nbf", json!(now + 3_600))));
-    put(directory, "bad-audience.jwt", &sign(&key, &header, &with("aud", json!("another"))));
-    put(directory, "bad-issuer.jwt", &sign(&key, &header, &with("iss", json!("https://evil.compare.test"))));
+    put(
+        directory,
+        "wrong-claim.jwt",
+        &sign(&key, &header, &with("groups", json!(["staff"]))),
+    );
+    put(
+        directory,
+        "bad-expired.jwt",
+        &sign(&key, &header, &with("exp", json!(now - 3_600))),
+    );
+    put(
+        directory,
+        "bad-early.jwt",
+        &sign(&key, &header, &with("nbf", json!(now + 3_600))),
+    );
+    put(
+        directory,
+        "bad-audience.jwt",
+        &sign(&key, &header, &with("aud", json!("another"))),
+    );
+    put(
+        directory,
+        "bad-issuer.jwt",
+        &sign(
+            &key,
+            &header,
+            &with("iss", json!("https://evil.compare.test")),
+        ),
+    );
     put(directory, "bad-key.jwt", &sign(&stranger, &header, &claims));
-    put(directory, "bad-alg.jwt", &sign(&key, &json!({ "alg": "none", "kid": "k1", "typ": "at+jwt" }), &claims));
+    put(
+        directory,
+        "bad-alg.jwt",
+        &sign(
+            &key,
+            &json!({ "alg": "none", "kid": "k1", "typ": "at+jwt" }),
+            &claims,
+        ),
+    );
     let (signed, signature) = good.rsplit_once('.').expect("three parts");
     let first = if signature.starts_with('A') { "B" } else { "A" };
-    put(directory, "bad-signature.jwt", &format!("{signed}.{first}{}", signature.get(1..).expect("256 bytes")));
+    put(
+        directory,
+        "bad-signature.jwt",
+        &format!("{signed}.{first}{}", signature.get(1..).expect("256 bytes")),
+    );
 }
 
 fn sign(key: &KeyPair, header: &Value, claims: &Value) -> String {
     let signed = format!("{}.{}", encode(header), encode(claims));
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).expect("a signature");
+    key.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        signed.as_bytes(),
+        &mut signature,
+    )
+    .expect("a signature");
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 

@@ -26,7 +26,9 @@ pub async fn serve(listen: SocketAddr, seen_listen: SocketAddr) {
     let json: Bytes = query_answer().into();
     let backend = {
         let seen = seen.clone();
-        accept(listen, move |request| answer(request, seen.clone(), json.clone()))
+        accept(listen, move |request| {
+            answer(request, seen.clone(), json.clone())
+        })
     };
     let teller = accept(seen_listen, move |_| tell(seen.clone()));
     tokio::join!(backend, teller);
@@ -39,7 +41,9 @@ where
 {
     let listener = TcpListener::bind(listen).await.expect("the port is free");
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         let _ = stream.set_nodelay(true);
         let service = service.clone();
         tokio::spawn(async move {
@@ -48,8 +52,13 @@ where
                 async move { Ok::<_, Infallible>(answer.await) }
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder.http2().initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            builder
+                .http2()
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(4 << 20);
+            let _ = builder
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -60,9 +69,13 @@ async fn answer(mut request: Request<Incoming>, seen: Seen, json: Bytes) -> Answ
             break;
         }
     }
-    let grpc = request.headers().get("content-type").is_some_and(|kind| kind.as_bytes() == b"application/grpc");
+    let grpc = request
+        .headers()
+        .get("content-type")
+        .is_some_and(|kind| kind.as_bytes() == b"application/grpc");
     let method = request.method().clone();
-    *seen.lock().expect("nobody panics with it") = (request.uri().path().to_owned(), request.headers().clone());
+    *seen.lock().expect("nobody panics with it") =
+        (request.uri().path().to_owned(), request.headers().clone());
     if method == Method::GET {
         return typed("application/json", Full::new(json).boxed());
     }
@@ -73,12 +86,17 @@ async fn answer(mut request: Request<Incoming>, seen: Seen, json: Bytes) -> Answ
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let message = Full::new(Bytes::from_static(&[0; 5]));
-    typed("application/grpc", message.with_trailers(async { Some(Ok(trailers)) }).boxed())
+    typed(
+        "application/grpc",
+        message.with_trailers(async { Some(Ok(trailers)) }).boxed(),
+    )
 }
 
 fn typed(kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {
     let mut response = Response::new(body);
-    response.headers_mut().insert("content-type", HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static(kind));
     response
 }
 
@@ -86,7 +104,12 @@ async fn tell(seen: Seen) -> Answer {
     let (path, headers) = seen.lock().expect("nobody panics with it").clone();
     let pairs: Vec<(String, String)> = headers
         .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
         .collect();
     let told = serde_json::json!({ "path": path, "headers": pairs }).to_string();
     typed("application/json", Full::new(told.into()).boxed())

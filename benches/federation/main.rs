@@ -8,7 +8,11 @@
 //!
 //! Gateway, emulator and client share this process: its CPU time is what all three took, and only `curl` counts apart.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a tool of ours that fails loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a tool of ours that fails loudly"
+)]
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -48,8 +52,13 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Way; 5] =
-        [Way::Federated { parallel: 8 }, Way::Federated { parallel: 16 }, Way::Sequential, Way::Parallel, Way::Curl];
+    const ALL: [Way; 5] = [
+        Way::Federated { parallel: 8 },
+        Way::Federated { parallel: 16 },
+        Way::Sequential,
+        Way::Parallel,
+        Way::Curl,
+    ];
 
     fn name(self) -> String {
         match self {
@@ -80,7 +89,10 @@ struct Worlds {
 
 impl Worlds {
     async fn start() -> Self {
-        Worlds { eight: world(8).await, sixteen: world(16).await }
+        Worlds {
+            eight: world(8).await,
+            sixteen: world(16).await,
+        }
     }
 
     /// Lets both backends take so long, or none.
@@ -108,14 +120,23 @@ impl Worlds {
 async fn world(parallel: usize) -> World {
     let rates = "general: 100000/s, timeseries: 100000/s";
     let deadline = DEADLINE.as_secs();
-    let more = format!("query: {{ deadline: {deadline}s, parallel: {parallel}, rates: {{ {rates} }} }}");
-    let mut plan = WorldPlan { more, ..WorldPlan::default() };
+    let more =
+        format!("query: {{ deadline: {deadline}s, parallel: {parallel}, rates: {{ {rates} }} }}");
+    let mut plan = WorldPlan {
+        more,
+        ..WorldPlan::default()
+    };
     plan.emulator.captures = 0;
-    World::start_with(plan.with_fleet(PROJECTS)).await.expect("a world")
+    World::start_with(plan.with_fleet(PROJECTS))
+        .await
+        .expect("a world")
 }
 
 fn caller(world: &World) -> SampleCaller {
-    world.plain_caller().deadline(PATIENCE).bearer(&world.issuer.token("sam"))
+    world
+        .plain_caller()
+        .deadline(PATIENCE)
+        .bearer(&world.issuer.token("sam"))
 }
 
 fn path(number: usize) -> String {
@@ -124,14 +145,24 @@ fn path(number: usize) -> String {
 
 /// The projects whose items an answer holds.
 fn told(document: &Value) -> BTreeSet<&str> {
-    let items = document.get("items").and_then(Value::as_array).expect("items");
-    items.iter().filter_map(|item| item.get("project")?.as_str()).collect()
+    let items = document
+        .get("items")
+        .and_then(Value::as_array)
+        .expect("items");
+    items
+        .iter()
+        .filter_map(|item| item.get("project")?.as_str())
+        .collect()
 }
 
 async fn federated(world: &World) -> usize {
     let answer = caller(world).get(QUESTION).await.expect("an answer");
     let document = answer.json().expect("a document");
-    assert_eq!((answer.status, document.get("partial")), (200, Some(&Value::Bool(false))), "{document}");
+    assert_eq!(
+        (answer.status, document.get("partial")),
+        (200, Some(&Value::Bool(false))),
+        "{document}"
+    );
     assert_eq!(told(&document).len(), PROJECTS, "{document}");
     answer.body.len()
 }
@@ -151,9 +182,18 @@ async fn over(world: &World, connections: usize) -> usize {
                         return bytes;
                     }
                     let accept = [("accept", "application/json")];
-                    let answer = line.send(Method::GET, &path(number), &accept, Vec::new()).await.expect("an answer");
-                    let streams = answer.json().and_then(|document| Some(document.get("data")?.as_array()?.len()));
-                    assert!(answer.status == 200 && streams.is_some_and(|count| count > 0), "{}", answer.text());
+                    let answer = line
+                        .send(Method::GET, &path(number), &accept, Vec::new())
+                        .await
+                        .expect("an answer");
+                    let streams = answer
+                        .json()
+                        .and_then(|document| Some(document.get("data")?.as_array()?.len()));
+                    assert!(
+                        answer.status == 200 && streams.is_some_and(|count| count > 0),
+                        "{}",
+                        answer.text()
+                    );
                     bytes += answer.body.len();
                 }
             })
@@ -169,14 +209,36 @@ async fn over(world: &World, connections: usize) -> usize {
 /// Fifty processes. The token is in a file, so that no list of processes shows it.
 async fn curl(world: &World) -> usize {
     let header = world.folder().join("curl-header");
-    std::fs::write(&header, format!("authorization: Bearer {}\n", world.issuer.token("sam"))).expect("a file");
+    std::fs::write(
+        &header,
+        format!("authorization: Bearer {}\n", world.issuer.token("sam")),
+    )
+    .expect("a file");
     let (header, base) = (format!("@{}", header.display()), world.plain_url());
     let asking = tokio::task::spawn_blocking(move || {
         (0..PROJECTS).fold(0, |bytes, number| {
             let url = format!("{base}{}", path(number));
-            let arguments = ["--silent", "--fail", "--noproxy", "*", "--max-time", "30", "--header", &header, &url];
-            let output = Command::new("curl").args(arguments).stdin(Stdio::null()).output().expect("curl starts");
-            assert!(output.status.success() && !output.stdout.is_empty(), "curl: {}", output.status);
+            let arguments = [
+                "--silent",
+                "--fail",
+                "--noproxy",
+                "*",
+                "--max-time",
+                "30",
+                "--header",
+                &header,
+                &url,
+            ];
+            let output = Command::new("curl")
+                .args(arguments)
+                .stdin(Stdio::null())
+                .output()
+                .expect("curl starts");
+            assert!(
+                output.status.success() && !output.stdout.is_empty(),
+                "curl: {}",
+                output.status
+            );
             bytes + output.stdout.len()
         })
     });
@@ -187,14 +249,20 @@ async fn curl(world: &World) -> usize {
 fn spent() -> Option<(Duration, Duration)> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
-    let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u32>().ok());
+    let mut ticks = fields
+        .split_whitespace()
+        .skip(11)
+        .map_while(|field| field.parse::<u32>().ok());
     let mut both = || Some(TICK * (ticks.next()? + ticks.next()?));
     Some((both()?, both()?))
 }
 
 /// Asks in all ways so many rounds, `curl` so many of them.
 async fn compare(worlds: &Worlds, title: &str, rounds: usize, curls: usize) {
-    let mut all: Vec<(Way, Taken)> = Way::ALL.into_iter().map(|way| (way, Taken::default())).collect();
+    let mut all: Vec<(Way, Taken)> = Way::ALL
+        .into_iter()
+        .map(|way| (way, Taken::default()))
+        .collect();
     for round in 0..=rounds {
         for (way, taken) in &mut all {
             if *way == Way::Curl && (curls == 0 || round > curls) {
@@ -213,7 +281,9 @@ async fn compare(worlds: &Worlds, title: &str, rounds: usize, curls: usize) {
         }
     }
     println!("\n{title}; {rounds} rounds, `curl` {curls}\n");
-    println!("| way | wall, median | of one question | fastest to slowest | bytes | CPU here | CPU of `curl` |");
+    println!(
+        "| way | wall, median | of one question | fastest to slowest | bytes | CPU here | CPU of `curl` |"
+    );
     println!("|---|---|---|---|---|---|---|");
     let mut base = None;
     for (way, mut taken) in all.into_iter().filter(|(_, taken)| !taken.walls.is_empty()) {
@@ -226,11 +296,23 @@ async fn compare(worlds: &Worlds, title: &str, rounds: usize, curls: usize) {
             way.name(),
             told_in_ms(median),
             median.as_secs_f64() / base.as_secs_f64(),
-            taken.walls.first().copied().map_or_else(String::new, told_in_ms),
-            taken.walls.last().copied().map_or_else(String::new, told_in_ms),
+            taken
+                .walls
+                .first()
+                .copied()
+                .map_or_else(String::new, told_in_ms),
+            taken
+                .walls
+                .last()
+                .copied()
+                .map_or_else(String::new, told_in_ms),
             taken.bytes,
             told_in_ms(taken.own / count),
-            if way == Way::Curl { told_in_ms(taken.children / count) } else { "–".to_owned() },
+            if way == Way::Curl {
+                told_in_ms(taken.children / count)
+            } else {
+                "–".to_owned()
+            },
         );
     }
 }
@@ -245,7 +327,10 @@ fn told_in_ms(time: Duration) -> String {
 
 /// One project that drops its connections, and one that does not answer.
 async fn broken(worlds: &Worlds, rounds: usize) {
-    println!("\n`{DEAD}` dead, `{HELD}` held, deadline {}; {rounds} rounds\n", told_in_ms(DEADLINE));
+    println!(
+        "\n`{DEAD}` dead, `{HELD}` held, deadline {}; {rounds} rounds\n",
+        told_in_ms(DEADLINE)
+    );
     println!(
         "| `parallel` | wall, median | fastest to slowest | past the deadline, slowest | projects told | errors[] |"
     );
@@ -260,21 +345,36 @@ async fn broken(worlds: &Worlds, rounds: usize) {
             let answer = caller(world).get(QUESTION).await.expect("an answer");
             walls.push(began.elapsed());
             let document = answer.json().expect("a document");
-            let errors = document.get("errors").and_then(Value::as_array).expect("errors");
-            let text = |error: &Value, name: &str| error.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
-            let errors: Vec<String> =
-                errors.iter().map(|error| format!("{} {}", text(error, "project"), text(error, "reason"))).collect();
+            let errors = document
+                .get("errors")
+                .and_then(Value::as_array)
+                .expect("errors");
+            let text = |error: &Value, name: &str| {
+                error
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .unwrap_or("?")
+                    .to_owned()
+            };
+            let errors: Vec<String> = errors
+                .iter()
+                .map(|error| format!("{} {}", text(error, "project"), text(error, "reason")))
+                .collect();
             said.insert((answer.status, told(&document).len(), errors.join(", ")));
         }
         world.emulator.heal();
         walls.sort();
-        let (fastest, slowest) =
-            (walls.first().copied().unwrap_or_default(), walls.last().copied().unwrap_or_default());
+        let (fastest, slowest) = (
+            walls.first().copied().unwrap_or_default(),
+            walls.last().copied().unwrap_or_default(),
+        );
         for (status, projects, errors) in said {
             let over = told_in_ms(slowest.saturating_sub(DEADLINE));
             let wall = told_in_ms(median(&walls));
             let (fastest, slowest) = (told_in_ms(fastest), told_in_ms(slowest));
-            println!("| {parallel} | {wall} | {fastest} to {slowest} | {over} | {projects} ({status}) | {errors} |");
+            println!(
+                "| {parallel} | {wall} | {fastest} to {slowest} | {over} | {projects} ({status}) | {errors} |"
+            );
         }
     }
 }
@@ -285,12 +385,19 @@ fn main() {
         println!("federation: run `cargo bench --bench federation`");
         return;
     }
-    let has_curl = Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
+    let has_curl = Command::new("curl")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success());
     if !has_curl {
         println!("there is no `curl`: its rows are missing");
     }
     let curls = |count| if has_curl { count } else { 0 };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let worlds = Worlds::start().await;
         compare(&worlds, "The backend answers at once", 40, curls(5)).await;

@@ -109,11 +109,17 @@ impl AssertionHeader {
     /// Reads a header's name, in any case.
     pub fn parse(text: &str) -> Result<Self, AssertionHeaderFault> {
         let is_odd = text.len() > NAME_LIMIT_BYTES || text.contains('_');
-        let name = HeaderName::from_bytes(text.as_bytes()).ok().filter(|_| !is_odd);
+        let name = HeaderName::from_bytes(text.as_bytes())
+            .ok()
+            .filter(|_| !is_odd);
         let name = name.ok_or(AssertionHeaderFault::Form)?;
         match name.as_str() {
             text if text.ends_with("-bin") => Err(AssertionHeaderFault::Form),
-            text if TAKEN.contains(&text) || TAKEN_BEGINNINGS.iter().any(|beginning| text.starts_with(beginning)) => {
+            text if TAKEN.contains(&text)
+                || TAKEN_BEGINNINGS
+                    .iter()
+                    .any(|beginning| text.starts_with(beginning)) =>
+            {
                 Err(AssertionHeaderFault::Taken)
             }
             text if UNSIGNED.contains(&text) => Err(AssertionHeaderFault::Unsigned),
@@ -129,21 +135,32 @@ impl AssertionHeader {
 }
 
 /// The one assertion of a head. Different ones in one header or in two are refused, and so is a list.
-pub(super) fn find(headers: &HeaderMap, names: &[AssertionHeader]) -> Result<Option<Presented>, Fault> {
+pub(super) fn find(
+    headers: &HeaderMap,
+    names: &[AssertionHeader],
+) -> Result<Option<Presented>, Fault> {
     let mut found = None;
     for header in names {
-        let Some(value) = only(headers, &header.0, PartialEq::eq)? else { continue };
+        let Some(value) = only(headers, &header.0, PartialEq::eq)? else {
+            continue;
+        };
         if found.is_some() || value.as_bytes().contains(&b',') {
             return Err(Fault::CredentialConflict);
         }
-        found = Some(Presented::new(value.clone(), 0, Carrier::Assertion(header.clone())));
+        found = Some(Presented::new(
+            value.clone(),
+            0,
+            Carrier::Assertion(header.clone()),
+        ));
     }
     Ok(found)
 }
 
 /// Whether a backend or proxy that takes `_` for `-` would read this name as one of an assertion.
 pub(super) fn is_spelling_of(name: &str, names: &[AssertionHeader]) -> bool {
-    names.iter().any(|header| header.as_str() == name.replace('_', "-"))
+    names
+        .iter()
+        .any(|header| header.as_str() == name.replace('_', "-"))
 }
 
 #[cfg(test)]
@@ -202,7 +219,14 @@ mod tests {
             ("x-amzn-oidc-data", Err(NoAudience)),
         ] {
             let parsed = AssertionHeader::parse(text);
-            assert_eq!(parsed.as_ref().map(AssertionHeader::as_str).map_err(|fault| *fault), expected, "{text:?}");
+            assert_eq!(
+                parsed
+                    .as_ref()
+                    .map(AssertionHeader::as_str)
+                    .map_err(|fault| *fault),
+                expected,
+                "{text:?}"
+            );
         }
         assert_eq!(AssertionHeader::parse(&"x".repeat(129)), Err(Form));
     }

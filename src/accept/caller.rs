@@ -68,19 +68,33 @@ pub(super) fn only<'h>(
     is_same: fn(&HeaderValue, &HeaderValue) -> bool,
 ) -> Result<Option<&'h HeaderValue>, Fault> {
     let mut lines = headers.get_all(name).iter();
-    let Some(first) = lines.next() else { return Ok(None) };
-    if lines.all(|line| is_same(first, line)) { Ok(Some(first)) } else { Err(Fault::CredentialConflict) }
+    let Some(first) = lines.next() else {
+        return Ok(None);
+    };
+    if lines.all(|line| is_same(first, line)) {
+        Ok(Some(first))
+    } else {
+        Err(Fault::CredentialConflict)
+    }
 }
 
 impl Presented {
     /// `start` is where the token begins in `value` (after the scheme).
     pub fn new(value: HeaderValue, start: usize, carrier: Carrier) -> Self {
-        Presented { value: TokenBytes::Header(value), start, carrier }
+        Presented {
+            value: TokenBytes::Header(value),
+            start,
+            carrier,
+        }
     }
 
     /// A token that stands in no header as it is. Wiped when dropped.
     pub fn owned(token: Zeroizing<Vec<u8>>, carrier: Carrier) -> Self {
-        Presented { value: TokenBytes::Owned(token), start: 0, carrier }
+        Presented {
+            value: TokenBytes::Owned(token),
+            start: 0,
+            carrier,
+        }
     }
 
     /// The token's bytes; never empty, never logged.

@@ -34,7 +34,10 @@ pub struct CallPlace {
 
 impl Calls {
     pub fn new(streams: u32) -> Self {
-        Calls { counts: Mutex::default(), streams }
+        Calls {
+            counts: Mutex::default(),
+            streams,
+        }
     }
 
     /// A place for a call. An address has as many as it may have connections, and all together as many as there may be
@@ -61,7 +64,11 @@ impl Calls {
         }
         counts.total += 1;
         counts.by_address.insert(address, here + 1);
-        Ok(Arc::new(CallPlace { calls: self.clone(), connection: connection.clone(), address }))
+        Ok(Arc::new(CallPlace {
+            calls: self.clone(),
+            connection: connection.clone(),
+            address,
+        }))
     }
 }
 
@@ -92,26 +99,50 @@ mod tests {
             public_url: None,
             front: FrontSettings::default(),
         };
-        Arc::new(Connection::new(Arc::new(listener), peer.parse().unwrap(), true, None))
+        Arc::new(Connection::new(
+            Arc::new(listener),
+            peer.parse().unwrap(),
+            true,
+            None,
+        ))
     }
 
     /// Scenario: calls on connections of few addresses, until each bound is reached. Guarantees: each bound holds, the code
     /// says whose it is, and a place that is given back is a place; nothing is remembered of an address without calls.
     #[test]
     fn calls_are_bounded_by_connection_address_and_total() {
-        let limits = Limits { connections: 7, connections_per_address: 5, ..Limits::default() };
+        let limits = Limits {
+            connections: 7,
+            connections_per_address: 5,
+            ..Limits::default()
+        };
         let calls = Arc::new(Calls::new(2));
-        let enter = |connection: &Arc<Connection>| calls.enter(connection, connection.peer.ip(), &limits);
-        let many = |connection: &Arc<Connection>| -> Vec<_> { (0..10).map_while(|_| enter(connection).ok()).collect() };
+        let enter =
+            |connection: &Arc<Connection>| calls.enter(connection, connection.peer.ip(), &limits);
+        let many = |connection: &Arc<Connection>| -> Vec<_> {
+            (0..10).map_while(|_| enter(connection).ok()).collect()
+        };
         let (first, second) = (connection("[2001:db8::1]:1"), connection("[2001:db8::2]:1"));
         let mut held = many(&first);
-        assert_eq!((held.len(), enter(&first).err()), (4, Some(Spent::Share)), "twice its streams");
+        assert_eq!(
+            (held.len(), enter(&first).err()),
+            (4, Some(Spent::Share)),
+            "twice its streams"
+        );
         held.extend(many(&second));
-        assert_eq!((held.len(), enter(&second).err()), (5, Some(Spent::Share)), "one /64 is one address");
+        assert_eq!(
+            (held.len(), enter(&second).err()),
+            (5, Some(Spent::Share)),
+            "one /64 is one address"
+        );
         let other = connection("192.0.2.1:1");
         held.extend(many(&other));
         assert_eq!((held.len(), enter(&other).err()), (7, Some(Spent::Total)));
-        assert_eq!(enter(&first).err(), Some(Spent::Share), "its own share is used up as well");
+        assert_eq!(
+            enter(&first).err(),
+            Some(Spent::Share),
+            "its own share is used up as well"
+        );
         held.pop();
         assert!(enter(&other).is_ok());
         held.clear();

@@ -50,7 +50,11 @@ impl Default for Chunks {
 
 impl Chunks {
     pub fn new() -> Self {
-        Chunks { at: At::Size(0), remaining: 0, trailer_bytes: 0 }
+        Chunks {
+            at: At::Size(0),
+            remaining: 0,
+            trailer_bytes: 0,
+        }
     }
 
     /// Whether the final CRLF has passed.
@@ -65,7 +69,9 @@ impl Chunks {
             match (self.at, bytes.first()) {
                 (At::Done, _) | (_, None) => return Ok(None),
                 (At::Data, Some(_)) => {
-                    let length = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len());
+                    let length = usize::try_from(self.remaining)
+                        .unwrap_or(usize::MAX)
+                        .min(bytes.len());
                     self.remaining -= length as u64;
                     if self.remaining == 0 {
                         self.at = At::DataCr;
@@ -104,7 +110,9 @@ impl Chunks {
                     (At::TrailerText, b'\r') => At::TrailerLf,
                     (At::TrailerText, byte) if super::is_header_value_byte(byte) => At::TrailerText,
                     (At::TrailerName, b':') => At::TrailerText,
-                    (At::Trailer | At::TrailerName, byte) if super::is_header_name_byte(byte) => At::TrailerName,
+                    (At::Trailer | At::TrailerName, byte) if super::is_header_name_byte(byte) => {
+                        At::TrailerName
+                    }
                     _ => At::Broken,
                 }
             }
@@ -149,7 +157,11 @@ mod tests {
         ];
         for (body, expected) in cases {
             for piece in [1, 2, 3, 64] {
-                assert_eq!(&walk(body, piece), expected, "{body:?} in pieces of {piece}");
+                assert_eq!(
+                    &walk(body, piece),
+                    expected,
+                    "{body:?} in pieces of {piece}"
+                );
             }
         }
     }

@@ -35,21 +35,37 @@ impl std::fmt::Display for ClientAddress {
 
 impl From<SocketAddr> for ClientAddress {
     fn from(address: SocketAddr) -> Self {
-        ClientAddress { ip: address.ip().to_canonical(), port: Some(address.port()) }
+        ClientAddress {
+            ip: address.ip().to_canonical(),
+            port: Some(address.port()),
+        }
     }
 }
 
 /// Whose call this is.
-pub fn client_address(headers: &HeaderMap, peer: SocketAddr, settings: Option<&ForwardedSettings>) -> ClientAddress {
+pub fn client_address(
+    headers: &HeaderMap,
+    peer: SocketAddr,
+    settings: Option<&ForwardedSettings>,
+) -> ClientAddress {
     let mut nearest = ClientAddress::from(peer);
-    let Some(settings) = settings.filter(|settings| settings.from.contains(nearest.ip)) else { return nearest };
+    let Some(settings) = settings.filter(|settings| settings.from.contains(nearest.ip)) else {
+        return nearest;
+    };
     let name = match settings.header {
         ForwardedHeader::XForwardedFor => &X_FORWARDED_FOR,
         ForwardedHeader::Forwarded => &FORWARDED,
     };
     let lines = headers.get_all(name).iter().rev();
-    let hops = lines.flat_map(|line| Elements { rest: Some(line.as_bytes()), separator: b',' });
-    for element in hops.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty()).take(HOPS_LIMIT) {
+    let hops = lines.flat_map(|line| Elements {
+        rest: Some(line.as_bytes()),
+        separator: b',',
+    });
+    for element in hops
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+        .take(HOPS_LIMIT)
+    {
         let hop = match settings.header {
             ForwardedHeader::XForwardedFor => node(element),
             ForwardedHeader::Forwarded => forwarded_for(element),
@@ -79,7 +95,13 @@ impl<'a> Iterator for Elements<'a> {
         for (at, byte) in rest.iter().enumerate().rev() {
             let before = rest.get(..at).unwrap_or_default();
             // A quote behind an odd number of backslashes is a quoted one (RFC 9110 section 5.6.4).
-            let escapes = || before.iter().rev().take_while(|byte| **byte == b'\\').count();
+            let escapes = || {
+                before
+                    .iter()
+                    .rev()
+                    .take_while(|byte| **byte == b'\\')
+                    .count()
+            };
             if *byte == b'"' && !(quoted && escapes() % 2 == 1) {
                 quoted = !quoted;
             } else if *byte == self.separator && !quoted {
@@ -94,12 +116,16 @@ impl<'a> Iterator for Elements<'a> {
 
 /// The node of `for` in one element (RFC 7239 section 4); two of them are none.
 fn forwarded_for(element: &[u8]) -> Option<ClientAddress> {
-    let pairs = Elements { rest: Some(element), separator: b';' };
+    let pairs = Elements {
+        rest: Some(element),
+        separator: b';',
+    };
     let mut found = pairs.filter_map(|pair| {
         let pair = pair.trim_ascii();
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (name, value) = pair.split_at_checked(at)?;
-        name.eq_ignore_ascii_case(b"for").then(|| value.get(1..).unwrap_or_default())
+        name.eq_ignore_ascii_case(b"for")
+            .then(|| value.get(1..).unwrap_or_default())
     });
     let value = found.next().filter(|_| found.next().is_none())?;
     match value.strip_prefix(b"\"") {
@@ -116,7 +142,11 @@ fn node(text: &[u8]) -> Option<ClientAddress> {
         Some(inner) => {
             let (address, rest) = inner.split_once(']')?;
             let address: std::net::Ipv6Addr = address.parse().ok()?;
-            let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) };
+            let port = if rest.is_empty() {
+                None
+            } else {
+                Some(rest.strip_prefix(':')?)
+            };
             (IpAddr::V6(address), port)
         }
         None => match text.parse() {
@@ -133,7 +163,10 @@ fn node(text: &[u8]) -> Option<ClientAddress> {
         Some(port) if port.starts_with('_') => None,
         Some(port) => Some(decimal_port(port)?),
     };
-    Some(ClientAddress { ip: address.to_canonical(), port })
+    Some(ClientAddress {
+        ip: address.to_canonical(),
+        port,
+    })
 }
 
 /// A port in digits and nothing else.
@@ -151,7 +184,10 @@ mod tests {
 
     fn found(header: ForwardedHeader, peer: &str, lines: &[&str]) -> String {
         let networks = ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| Network::parse(text).unwrap());
-        let settings = ForwardedSettings { from: Networks::new(networks.to_vec()), header };
+        let settings = ForwardedSettings {
+            from: Networks::new(networks.to_vec()),
+            header,
+        };
         let mut headers = HeaderMap::new();
         for line in lines {
             let (name, value) = line.split_once(": ").unwrap();
@@ -168,40 +204,135 @@ mod tests {
         let many = format!("X-Forwarded-For: 192.0.2.9{}", ", 10.0.0.2".repeat(200));
         for (peer, lines, expected) in [
             // The peer itself decides whether it is believed.
-            ("192.0.2.1:80", &["X-Forwarded-For: 192.0.2.7"][..], "192.0.2.1:80"),
+            (
+                "192.0.2.1:80",
+                &["X-Forwarded-For: 192.0.2.7"][..],
+                "192.0.2.1:80",
+            ),
             ("10.0.0.1:80", &[], "10.0.0.1:80"),
             ("10.0.0.1:80", &["X-Forwarded-For: "], "10.0.0.1:80"),
             ("10.0.0.1:80", &["X-Forwarded-For: 192.0.2.7"], "192.0.2.7"),
-            ("[::ffff:10.0.0.1]:80", &["X-Forwarded-For: 192.0.2.7"], "192.0.2.7"),
-            ("[2001:db8:1::1]:80", &["X-Forwarded-For: 192.0.2.7"], "192.0.2.7"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 192.0.2.7:4711"], "192.0.2.7:4711"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 2001:db8::7"], "2001:db8::7"),
-            ("10.0.0.1:80", &["X-Forwarded-For: [2001:db8::7]"], "2001:db8::7"),
-            ("10.0.0.1:80", &["X-Forwarded-For: [2001:db8::7]:4711"], "[2001:db8::7]:4711"),
-            ("10.0.0.1:80", &["X-Forwarded-For: ::ffff:192.0.2.7"], "192.0.2.7"),
+            (
+                "[::ffff:10.0.0.1]:80",
+                &["X-Forwarded-For: 192.0.2.7"],
+                "192.0.2.7",
+            ),
+            (
+                "[2001:db8:1::1]:80",
+                &["X-Forwarded-For: 192.0.2.7"],
+                "192.0.2.7",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 192.0.2.7:4711"],
+                "192.0.2.7:4711",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 2001:db8::7"],
+                "2001:db8::7",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: [2001:db8::7]"],
+                "2001:db8::7",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: [2001:db8::7]:4711"],
+                "[2001:db8::7]:4711",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: ::ffff:192.0.2.7"],
+                "192.0.2.7",
+            ),
             // What the client wrote stands before.
-            ("10.0.0.1:80", &["X-Forwarded-For: 198.51.100.1, 192.0.2.7, 10.0.0.2"], "192.0.2.7"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 198.51.100.1,192.0.2.7 ,, 10.0.0.2,"], "192.0.2.7"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 192.0.2.7"], "192.0.2.7"),
-            ("10.0.0.1:80", &["X-Forwarded-For: \"198.51.100.1, 192.0.2.7"], "192.0.2.7"),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 198.51.100.1, 192.0.2.7, 10.0.0.2"],
+                "192.0.2.7",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 198.51.100.1,192.0.2.7 ,, 10.0.0.2,"],
+                "192.0.2.7",
+            ),
+            (
+                "10.0.0.1:80",
+                &[
+                    "X-Forwarded-For: 198.51.100.1",
+                    "X-Forwarded-For: 192.0.2.7",
+                ],
+                "192.0.2.7",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: \"198.51.100.1, 192.0.2.7"],
+                "192.0.2.7",
+            ),
             // All of them are proxies: the farthest.
-            ("10.0.0.1:80", &["X-Forwarded-For: 10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 10.0.0.3, 10.0.0.2"],
+                "10.0.0.3",
+            ),
             // What cannot be read ends the search at the nearest that is known.
-            ("10.0.0.1:80", &["X-Forwarded-For: 192.0.2.7, unknown"], "10.0.0.1:80"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 192.0.2.7, _hidden, 10.0.0.2"], "10.0.0.2"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 192.0.2.7, localhost"], "10.0.0.1:80"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 192.0.2.7, 192.0.2.256"], "10.0.0.1:80"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 192.0.2.7:65536"], "10.0.0.1:80"),
-            ("10.0.0.1:80", &["X-Forwarded-For: 192.0.2.7:+80"], "10.0.0.1:80"),
-            ("10.0.0.1:80", &["X-Forwarded-For: [192.0.2.7]"], "10.0.0.1:80"),
-            ("10.0.0.1:80", &["X-Forwarded-For: [2001:db8::7"], "10.0.0.1:80"),
-            ("10.0.0.1:80", &["X-Forwarded-For: fe80::1%eth0"], "10.0.0.1:80"),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 192.0.2.7, unknown"],
+                "10.0.0.1:80",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 192.0.2.7, _hidden, 10.0.0.2"],
+                "10.0.0.2",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 192.0.2.7, localhost"],
+                "10.0.0.1:80",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 192.0.2.7, 192.0.2.256"],
+                "10.0.0.1:80",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 192.0.2.7:65536"],
+                "10.0.0.1:80",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: 192.0.2.7:+80"],
+                "10.0.0.1:80",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: [192.0.2.7]"],
+                "10.0.0.1:80",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: [2001:db8::7"],
+                "10.0.0.1:80",
+            ),
+            (
+                "10.0.0.1:80",
+                &["X-Forwarded-For: fe80::1%eth0"],
+                "10.0.0.1:80",
+            ),
             ("10.0.0.1:80", &["X-Forwarded-For: \u{ff}"], "10.0.0.1:80"),
             ("10.0.0.1:80", &[&many], "10.0.0.2"),
             // The other header is nothing here.
             ("10.0.0.1:80", &["Forwarded: for=192.0.2.7"], "10.0.0.1:80"),
         ] {
-            assert_eq!(found(ForwardedHeader::XForwardedFor, peer, lines), expected, "{peer} {lines:?}");
+            assert_eq!(
+                found(ForwardedHeader::XForwardedFor, peer, lines),
+                expected,
+                "{peer} {lines:?}"
+            );
         }
     }
 
@@ -209,21 +340,51 @@ mod tests {
     fn forwarded_is_read_as_rfc_7239_has_it() {
         for (lines, expected) in [
             (&["Forwarded: for=192.0.2.7"][..], "192.0.2.7"),
-            (&["Forwarded: For=192.0.2.7;proto=https;by=203.0.113.43"], "192.0.2.7"),
-            (&["Forwarded: proto=https ; for=\"192.0.2.7:4711\""], "192.0.2.7:4711"),
-            (&["Forwarded: for=\"[2001:db8::1]:4711\""], "[2001:db8::1]:4711"),
+            (
+                &["Forwarded: For=192.0.2.7;proto=https;by=203.0.113.43"],
+                "192.0.2.7",
+            ),
+            (
+                &["Forwarded: proto=https ; for=\"192.0.2.7:4711\""],
+                "192.0.2.7:4711",
+            ),
+            (
+                &["Forwarded: for=\"[2001:db8::1]:4711\""],
+                "[2001:db8::1]:4711",
+            ),
             (&["Forwarded: for=\"[2001:db8::1]\""], "2001:db8::1"),
             (&["Forwarded: for=\"192.0.2.7:_http\""], "192.0.2.7"),
-            (&["Forwarded: for=198.51.100.1, for=192.0.2.7, for=10.0.0.2"], "192.0.2.7"),
-            (&["Forwarded: for=198.51.100.1", "Forwarded: for=192.0.2.7"], "192.0.2.7"),
-            (&["Forwarded: for=198.51.100.1;host=\"a,b;for=203.0.113.1\", for=192.0.2.7"], "192.0.2.7"),
-            (&["Forwarded: host=\"a\\\", for=203.0.113.1\";for=192.0.2.7"], "192.0.2.7"),
+            (
+                &["Forwarded: for=198.51.100.1, for=192.0.2.7, for=10.0.0.2"],
+                "192.0.2.7",
+            ),
+            (
+                &["Forwarded: for=198.51.100.1", "Forwarded: for=192.0.2.7"],
+                "192.0.2.7",
+            ),
+            (
+                &["Forwarded: for=198.51.100.1;host=\"a,b;for=203.0.113.1\", for=192.0.2.7"],
+                "192.0.2.7",
+            ),
+            (
+                &["Forwarded: host=\"a\\\", for=203.0.113.1\";for=192.0.2.7"],
+                "192.0.2.7",
+            ),
             // A quote that the client left open hides nothing that stands behind it.
-            (&["Forwarded: for=\"198.51.100.1, for=192.0.2.7"], "192.0.2.7"),
-            (&["Forwarded: for=198.51.100.1\\\", for=192.0.2.7;host=\"x\""], "192.0.2.7"),
+            (
+                &["Forwarded: for=\"198.51.100.1, for=192.0.2.7"],
+                "192.0.2.7",
+            ),
+            (
+                &["Forwarded: for=198.51.100.1\\\", for=192.0.2.7;host=\"x\""],
+                "192.0.2.7",
+            ),
             (&["Forwarded: for=unknown"], "10.0.0.1:80"),
             (&["Forwarded: for=192.0.2.7, for=_gazonk"], "10.0.0.1:80"),
-            (&["Forwarded: for=192.0.2.7, for=\"_gazonk\", for=10.0.0.2"], "10.0.0.2"),
+            (
+                &["Forwarded: for=192.0.2.7, for=\"_gazonk\", for=10.0.0.2"],
+                "10.0.0.2",
+            ),
             (&["Forwarded: for=192.0.2.7, by=10.0.0.2"], "10.0.0.1:80"),
             (&["Forwarded: for=192.0.2.7;for=192.0.2.8"], "10.0.0.1:80"),
             (&["Forwarded: for = 192.0.2.7"], "10.0.0.1:80"),
@@ -232,7 +393,11 @@ mod tests {
             (&["Forwarded: for=\""], "10.0.0.1:80"),
             (&["X-Forwarded-For: 192.0.2.7"], "10.0.0.1:80"),
         ] {
-            assert_eq!(found(ForwardedHeader::Forwarded, "10.0.0.1:80", lines), expected, "{lines:?}");
+            assert_eq!(
+                found(ForwardedHeader::Forwarded, "10.0.0.1:80", lines),
+                expected,
+                "{lines:?}"
+            );
         }
     }
 }

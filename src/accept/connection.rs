@@ -73,7 +73,11 @@ impl Connection {
     /// Scheme and authority by which this call's sender knows us: the operator's name for the listener, else what the
     /// call itself names (`Call::authority`).
     pub fn origin(&self, authority: &str) -> String {
-        let scheme = if self.listener.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.listener.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         match &self.listener.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("{scheme}://{authority}"),
@@ -88,7 +92,9 @@ impl Connection {
     /// Counts a call; false where as many as may be are under way.
     pub(super) fn begin_call(&self, most: u32) -> bool {
         self.calls
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| (calls < most).then_some(calls + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |calls| {
+                (calls < most).then_some(calls + 1)
+            })
             .is_ok()
     }
 
@@ -122,7 +128,8 @@ impl Connection {
     }
 
     pub(super) fn take_continue(&self) -> bool {
-        self.continue_wanted.load(Ordering::Acquire) && self.continue_wanted.swap(false, Ordering::AcqRel)
+        self.continue_wanted.load(Ordering::Acquire)
+            && self.continue_wanted.swap(false, Ordering::AcqRel)
     }
 
     /// Asks the connection to close once the request in flight, if any, has been answered.

@@ -34,7 +34,12 @@ impl Counts {
         let (counts, limit) = match named {
             true => (&mut self.by_address, limits.connections_per_address),
             // Silent ones of one machine must hold up no other proxy.
-            false => (&mut self.unnamed, (limits.connections / 2).max(1).saturating_sub(self.unnamed_total)),
+            false => (
+                &mut self.unnamed,
+                (limits.connections / 2)
+                    .max(1)
+                    .saturating_sub(self.unnamed_total),
+            ),
         };
         let here = counts.get(&address).copied().unwrap_or_default();
         if here >= limit {
@@ -46,7 +51,11 @@ impl Counts {
     }
 
     fn leave(&mut self, address: IpAddr, named: bool) {
-        let counts = if named { &mut self.by_address } else { &mut self.unnamed };
+        let counts = if named {
+            &mut self.by_address
+        } else {
+            &mut self.unnamed
+        };
         self.unnamed_total = self.unnamed_total.saturating_sub(u32::from(!named));
         match counts.get_mut(&address) {
             Some(here) if *here > 1 => *here -= 1,
@@ -82,7 +91,10 @@ impl ConnectionLimiter {
         }
         counts.enter(address, named, limits)?;
         counts.total += 1;
-        Ok(ConnectionPlace { connection_limiter: self.clone(), counted: Some((address, named)) })
+        Ok(ConnectionPlace {
+            connection_limiter: self.clone(),
+            counted: Some((address, named)),
+        })
     }
 }
 
@@ -117,18 +129,35 @@ mod tests {
     /// Scenario: connections from addresses that one host can have. Guarantees: they count as one address.
     #[test]
     fn a_host_with_many_addresses_is_one_address() {
-        let limits = Limits { connections_per_address: 2, ..Limits::default() };
+        let limits = Limits {
+            connections_per_address: 2,
+            ..Limits::default()
+        };
         for (addresses, expected) in [
-            (["192.0.2.1", "192.0.2.1", "192.0.2.1"], Some(Reason::ConnectionsPerAddress)),
+            (
+                ["192.0.2.1", "192.0.2.1", "192.0.2.1"],
+                Some(Reason::ConnectionsPerAddress),
+            ),
             (["192.0.2.1", "192.0.2.2", "192.0.2.3"], None),
-            (["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:1"], Some(Reason::ConnectionsPerAddress)),
-            (["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], None),
+            (
+                ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:0:1"],
+                Some(Reason::ConnectionsPerAddress),
+            ),
+            (
+                ["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"],
+                None,
+            ),
         ] {
             let census = Arc::new(ConnectionLimiter::default());
-            let places = addresses.map(|address| census.enter(address.parse().unwrap(), true, &limits));
+            let places =
+                addresses.map(|address| census.enter(address.parse().unwrap(), true, &limits));
             assert_eq!(places[2].as_ref().err().copied(), expected, "{addresses:?}");
             drop(places);
-            assert_eq!((census.total(), census.counts.lock().by_address.len()), (0, 0), "{addresses:?}");
+            assert_eq!(
+                (census.total(), census.counts.lock().by_address.len()),
+                (0, 0),
+                "{addresses:?}"
+            );
         }
     }
 
@@ -137,23 +166,59 @@ mod tests {
     /// clients and to other proxies; all is given back.
     #[test]
     fn a_proxys_connections_are_its_clients() {
-        let limits = Limits { connections: 16, connections_per_address: 2, ..Limits::default() };
+        let limits = Limits {
+            connections: 16,
+            connections_per_address: 2,
+            ..Limits::default()
+        };
         let census = Arc::new(ConnectionLimiter::default());
         let (proxy, client): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [192, 0, 2, 7].into());
-        let mut waiting: Vec<_> = (0..5).map(|_| census.enter(proxy, false, &limits)).collect();
-        assert_eq!(waiting.pop().unwrap().err(), Some(Reason::ConnectionsPerAddress), "half of a half");
+        let mut waiting: Vec<_> = (0..5)
+            .map(|_| census.enter(proxy, false, &limits))
+            .collect();
+        assert_eq!(
+            waiting.pop().unwrap().err(),
+            Some(Reason::ConnectionsPerAddress),
+            "half of a half"
+        );
         let other = IpAddr::from([10, 0, 0, 2]);
-        let others: Vec<_> = (0..3).map(|_| census.enter(other, false, &limits)).collect();
-        assert_eq!(others.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false], "of what is left");
+        let others: Vec<_> = (0..3)
+            .map(|_| census.enter(other, false, &limits))
+            .collect();
+        assert_eq!(
+            others.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [true, true, false],
+            "of what is left"
+        );
         drop(others);
         let mut waiting: Vec<_> = waiting.into_iter().map(Result::unwrap).collect();
-        let named: Vec<_> = waiting.iter_mut().map(|place| place.name(client, &limits)).collect();
-        assert_eq!(named, [Ok(()), Ok(()), Err(Reason::ConnectionsPerAddress), Err(Reason::ConnectionsPerAddress)]);
-        assert!(census.enter(client, true, &limits).is_err(), "the client has two");
-        assert!(census.enter(proxy, true, &limits).is_ok(), "the proxy has none");
+        let named: Vec<_> = waiting
+            .iter_mut()
+            .map(|place| place.name(client, &limits))
+            .collect();
+        assert_eq!(
+            named,
+            [
+                Ok(()),
+                Ok(()),
+                Err(Reason::ConnectionsPerAddress),
+                Err(Reason::ConnectionsPerAddress)
+            ]
+        );
+        assert!(
+            census.enter(client, true, &limits).is_err(),
+            "the client has two"
+        );
+        assert!(
+            census.enter(proxy, true, &limits).is_ok(),
+            "the proxy has none"
+        );
         drop(waiting);
         let counts = census.counts.lock();
-        assert_eq!((counts.total, counts.by_address.len(), counts.unnamed.len()), (0, 0, 0));
+        assert_eq!(
+            (counts.total, counts.by_address.len(), counts.unnamed.len()),
+            (0, 0, 0)
+        );
         assert_eq!(counts.unnamed_total, 0);
     }
 }

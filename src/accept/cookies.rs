@@ -28,8 +28,14 @@ pub(super) struct Cookies {
 pub(super) fn ours(headers: &HeaderMap) -> Result<Cookies, Fault> {
     let mut cookies = Cookies::default();
     let mut seen = (false, false);
-    for pair in headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';')) {
-        let Some(at) = pair.iter().position(|byte| *byte == b'=') else { continue };
+    for pair in headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+    {
+        let Some(at) = pair.iter().position(|byte| *byte == b'=') else {
+            continue;
+        };
         let (name, value) = pair.split_at_checked(at).unwrap_or_default();
         let (place, seen) = match name.trim_ascii() {
             name if name == SESSION_COOKIE.as_bytes() => (&mut cookies.session, &mut seen.0),
@@ -43,7 +49,10 @@ pub(super) fn ours(headers: &HeaderMap) -> Result<Cookies, Fault> {
         if value.len() > VALUE_LIMIT_BYTES || !value.iter().all(u8::is_ascii_graphic) {
             return Err(Fault::CookieConflict);
         }
-        *place = str::from_utf8(value).ok().filter(|value| !value.is_empty()).map(|value| value.to_owned().into());
+        *place = str::from_utf8(value)
+            .ok()
+            .filter(|value| !value.is_empty())
+            .map(|value| value.to_owned().into());
     }
     Ok(cookies)
 }
@@ -56,7 +65,10 @@ mod tests {
     /// Guarantees: each of ours is found wherever it stands, another spelling is not ours, and none is chosen from two.
     #[test]
     fn ours_are_found_and_never_chosen_from() {
-        type Row<'a> = (&'a [&'a str], Result<(Option<&'a str>, Option<&'a str>), ()>);
+        type Row<'a> = (
+            &'a [&'a str],
+            Result<(Option<&'a str>, Option<&'a str>), ()>,
+        );
         let long = format!("S={}", "a".repeat(4096));
         let longer = format!("S={}", "a".repeat(4097));
         let full = "a".repeat(4096);
@@ -72,8 +84,14 @@ mod tests {
             (&["S"], Ok((None, None))),
             (&["=S=x"], Ok((None, None))),
             (&["aS=x; Sa=x; s=x"], Ok((None, None))),
-            (&["__host-lightkeeper-session=x; __HOST-LIGHTKEEPER-SESSION=y"], Ok((None, None))),
-            (&["lightkeeper-session=x; __Secure-lightkeeper-session=y"], Ok((None, None))),
+            (
+                &["__host-lightkeeper-session=x; __HOST-LIGHTKEEPER-SESSION=y"],
+                Ok((None, None)),
+            ),
+            (
+                &["lightkeeper-session=x; __Secure-lightkeeper-session=y"],
+                Ok((None, None)),
+            ),
             (&["a=\u{e9}; S=x"], Ok((Some("x"), None))),
             (&[&long], Ok((Some(&full), None))),
             (&[&longer], Err(())),
@@ -89,7 +107,9 @@ mod tests {
         for (lines, expected) in rows {
             let mut headers = HeaderMap::new();
             for line in *lines {
-                let line = line.replace("S=", &format!("{SESSION_COOKIE}=")).replace("L=", &format!("{LOGIN_COOKIE}="));
+                let line = line
+                    .replace("S=", &format!("{SESSION_COOKIE}="))
+                    .replace("L=", &format!("{LOGIN_COOKIE}="));
                 let line = line.replace(" S ", &format!(" {SESSION_COOKIE} "));
                 headers.append(COOKIE, line.as_bytes().try_into().unwrap());
             }
@@ -100,7 +120,11 @@ mod tests {
                     cookies.login.as_ref().map(|value| value.as_str()),
                 )
             });
-            assert_eq!(found.map_err(|fault| assert_eq!(*fault, Fault::CookieConflict)), *expected, "{lines:?}");
+            assert_eq!(
+                found.map_err(|fault| assert_eq!(*fault, Fault::CookieConflict)),
+                *expected,
+                "{lines:?}"
+            );
         }
     }
 }

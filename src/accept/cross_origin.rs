@@ -25,17 +25,24 @@ pub fn is_for_pages(
     profile: &Profile,
     limits: &Limits,
 ) -> bool {
-    let Some(target) = request.uri.path_and_query() else { return false };
+    let Some(target) = request.uri.path_and_query() else {
+        return false;
+    };
     MEDIA_TYPES.iter().any(|media_type| {
         let asked = Request::builder()
             .method(method)
             .uri(target.as_str())
             .header(HOST, HeaderValue::from_static("localhost"))
             .header(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        let Ok(asked) = asked.body(()) else { return false };
+        let Ok(asked) = asked.body(()) else {
+            return false;
+        };
         match read(&asked.into_parts().0, connection, profile, &[], limits) {
             Ok((_, call)) => match call.kind {
-                RequestKind::Ingest(_) | RequestKind::Legacy(_) | RequestKind::Query(_) | RequestKind::Tree(_) => true,
+                RequestKind::Ingest(_)
+                | RequestKind::Legacy(_)
+                | RequestKind::Query(_)
+                | RequestKind::Tree(_) => true,
                 RequestKind::Own(_)
                 | RequestKind::Site(_)
                 | RequestKind::Alert(_)

@@ -53,7 +53,11 @@ pub enum EdgeEvent {
     /// of need. Silence before TLS is a handshake that took too long.
     ClosedUnused,
     /// A TLS handshake did not succeed; the reason is a stable code, the detail is for the log.
-    HandshakeFailed { reason: Reason, detail: String, certificate: Option<ShownCertificate> },
+    HandshakeFailed {
+        reason: Reason,
+        detail: String,
+        certificate: Option<ShownCertificate>,
+    },
     /// The framework refused an HTTP/2 request, or the whole connection, by itself.
     StreamRefused { reason: Reason, times: Times },
     /// `accept` itself failed, for instance for lack of file descriptors.
@@ -111,13 +115,23 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         connections.shutdown().await;
     }
 
-    async fn admit(&self, accepted: io::Result<(TcpStream, SocketAddr)>, connections: &mut JoinSet<()>) {
+    async fn admit(
+        &self,
+        accepted: io::Result<(TcpStream, SocketAddr)>,
+        connections: &mut JoinSet<()>,
+    ) {
         let terms = self.terms.load_full();
         let name = &terms.listener.name;
         let (tcp, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                (self.witness)(name, None, EdgeEvent::AcceptFailed { detail: error.kind().to_string() });
+                (self.witness)(
+                    name,
+                    None,
+                    EdgeEvent::AcceptFailed {
+                        detail: error.kind().to_string(),
+                    },
+                );
                 // Without a pause, a lack of descriptors would spin this loop.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 return;
@@ -126,14 +140,25 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
         // IPv4-mapped addresses count as the IPv4 address that they are.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let is_proxy = terms.listener.front.proxy_protocol.contains(peer.ip());
-        let place = match self.connection_limiter.enter(peer.ip(), !is_proxy, &terms.limits) {
+        let place = match self
+            .connection_limiter
+            .enter(peer.ip(), !is_proxy, &terms.limits)
+        {
             Ok(place) => place,
             Err(reason) => {
                 (self.witness)(name, Some(peer), EdgeEvent::ConnectionRefused { reason });
                 return;
             }
         };
-        connections.spawn(serve(tcp, peer, terms, self.app.clone(), self.witness.clone(), self.stage.clone(), place));
+        connections.spawn(serve(
+            tcp,
+            peer,
+            terms,
+            self.app.clone(),
+            self.witness.clone(),
+            self.stage.clone(),
+            place,
+        ));
     }
 }
 
@@ -156,7 +181,9 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
         // Who has not said anything yet looks elsewhere, and holds no stop up.
         () = reached(&mut stage, Stage::Draining) => return,
     };
-    let Some((connection, stream)) = established else { return };
+    let Some((connection, stream)) = established else {
+        return;
+    };
     let age = tokio::time::sleep(limits.connection_age);
     let (closing, closing_watch) = watch::channel(false);
     let serving = app.process_new(Box::new(stream), &closing_watch);
@@ -205,7 +232,13 @@ async fn arrive(
     if !listener.front.proxy_protocol.contains(peer.ip()) {
         return establish(tcp, peer, terms, witness).await;
     }
-    let refused = |peer, reason| witness(&listener.name, Some(peer), EdgeEvent::ConnectionRefused { reason });
+    let refused = |peer, reason| {
+        witness(
+            &listener.name,
+            Some(peer),
+            EdgeEvent::ConnectionRefused { reason },
+        )
+    };
     let until = Instant::now() + terms.limits.header_timeout;
     match first_byte(&tcp, until).await {
         First::Came => {}
@@ -241,7 +274,10 @@ async fn establish(
 ) -> Option<(Arc<Connection>, Guarded)> {
     let limits = &terms.limits;
     let pace = Pace {
-        head: HeadLimits { bytes: limits.header_bytes as usize, lines: limits.header_count as usize },
+        head: HeadLimits {
+            bytes: limits.header_bytes as usize,
+            lines: limits.header_count as usize,
+        },
         header_timeout: limits.header_timeout,
         idle_timeout: limits.idle_timeout,
     };
@@ -249,27 +285,46 @@ async fn establish(
     let (io, connection, ahead) = match &terms.tls {
         None => {
             let mut ahead = BytesMut::new();
-            let refused = |peer, reason| witness(&listener.name, Some(peer), EdgeEvent::ConnectionRefused { reason });
-            let http2 = match timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await {
-                Ok(Ok(preface)) => preface,
-                _ if ahead.is_empty() => {
-                    witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
-                    return None;
-                }
-                Ok(Err(_)) => {
-                    refused(peer, Reason::PrefaceClosed);
-                    return None;
-                }
-                Err(_) => {
-                    refused(peer, Reason::PrefaceTimeout);
-                    return None;
-                }
+            let refused = |peer, reason| {
+                witness(
+                    &listener.name,
+                    Some(peer),
+                    EdgeEvent::ConnectionRefused { reason },
+                )
             };
-            (Transport::Plain(tcp), Connection::new(listener.clone(), peer, http2, None), ahead)
+            let http2 =
+                match timeout(limits.header_timeout, read_preface(&mut tcp, &mut ahead)).await {
+                    Ok(Ok(preface)) => preface,
+                    _ if ahead.is_empty() => {
+                        witness(&listener.name, Some(peer), EdgeEvent::ClosedUnused);
+                        return None;
+                    }
+                    Ok(Err(_)) => {
+                        refused(peer, Reason::PrefaceClosed);
+                        return None;
+                    }
+                    Err(_) => {
+                        refused(peer, Reason::PrefaceTimeout);
+                        return None;
+                    }
+                };
+            (
+                Transport::Plain(tcp),
+                Connection::new(listener.clone(), peer, http2, None),
+                ahead,
+            )
         }
         Some(config) => {
             let failed = |reason, detail, certificate| {
-                witness(&listener.name, Some(peer), EdgeEvent::HandshakeFailed { reason, detail, certificate });
+                witness(
+                    &listener.name,
+                    Some(peer),
+                    EdgeEvent::HandshakeFailed {
+                        reason,
+                        detail,
+                        certificate,
+                    },
+                );
             };
             // One deadline for the whole handshake, which begins with the connection or behind a proxy's header.
             let until = Instant::now() + limits.handshake_timeout;
@@ -296,18 +351,42 @@ async fn establish(
             };
             let session = tls.get_ref().1;
             let http2 = session.alpn_protocol() == Some(b"h2");
-            let chain = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| {
-                let certificates = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-                Arc::new(ClientChain { certificates, listener: listener.name.as_str().into() })
-            });
+            let chain = session
+                .peer_certificates()
+                .filter(|chain| !chain.is_empty())
+                .map(|chain| {
+                    let certificates = chain
+                        .iter()
+                        .map(|certificate| certificate.clone().into_owned())
+                        .collect();
+                    Arc::new(ClientChain {
+                        certificates,
+                        listener: listener.name.as_str().into(),
+                    })
+                });
             let connection = Connection::new(listener.clone(), peer, http2, chain);
             (Transport::Tls(Box::new(tls)), connection, BytesMut::new())
         }
     };
     let connection = Arc::new(connection);
     let (witness, told) = (witness.clone(), listener.clone());
-    let tell = move |reason, times| witness(&told.name, Some(peer), EdgeEvent::StreamRefused { reason, times });
-    Some((connection.clone(), Guarded::new(GuardedConnection::new(io, connection, pace, ahead, Arc::new(tell)))))
+    let tell = move |reason, times| {
+        witness(
+            &told.name,
+            Some(peer),
+            EdgeEvent::StreamRefused { reason, times },
+        )
+    };
+    Some((
+        connection.clone(),
+        Guarded::new(GuardedConnection::new(
+            io,
+            connection,
+            pace,
+            ahead,
+            Arc::new(tell),
+        )),
+    ))
 }
 
 /// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).
@@ -330,7 +409,9 @@ async fn read_preface(tcp: &mut TcpStream, ahead: &mut BytesMut) -> io::Result<b
 }
 
 fn handshake_reason(error: &io::Error) -> Reason {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
         Some(rustls::Error::InvalidCertificate(_)) => Reason::CertificateUntrusted,
         Some(rustls::Error::NoCertificatesPresented) => Reason::CertificateMissing,

@@ -75,7 +75,10 @@ pub fn with_body_token(caller: Caller, token: &[u8]) -> Result<Caller, Fault> {
         return Ok(caller);
     }
     let presented = Presented::owned(Zeroizing::new(token.to_vec()), Carrier::AccessToken);
-    Ok(Caller { token: Some(presented), ..caller })
+    Ok(Caller {
+        token: Some(presented),
+        ..caller
+    })
 }
 
 /// What a head showed, to be compared with a body that is read when the caller is known already.
@@ -89,8 +92,15 @@ pub struct Shown {
 impl Caller {
     /// What is remembered of the evidence when it has been judged.
     pub fn shown(&self) -> Shown {
-        let token = self.token.as_ref().filter(|token| is_strong(token)).map(|token| digest(token.bytes()));
-        Shown { token, certificate: self.certificate.is_some() }
+        let token = self
+            .token
+            .as_ref()
+            .filter(|token| is_strong(token))
+            .map(|token| digest(token.bytes()));
+        Shown {
+            token,
+            certificate: self.certificate.is_some(),
+        }
     }
 
     /// Whether the head proves nothing that a body's token could not replace.
@@ -111,7 +121,9 @@ impl Shown {
 
     fn agrees_or_is_silent(&self, body_token: &[u8]) -> Result<(), Fault> {
         match self.token {
-            Some(shown) if has_token_form(body_token) && digest(body_token) != shown => Err(Fault::CredentialConflict),
+            Some(shown) if has_token_form(body_token) && digest(body_token) != shown => {
+                Err(Fault::CredentialConflict)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -133,7 +145,9 @@ fn is_same_credential(one: &HeaderValue, other: &HeaderValue) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     one == other
         || match (scheme_and_rest(one), scheme_and_rest(other)) {
-            (Some((scheme, rest)), Some((other, others))) => scheme.eq_ignore_ascii_case(other) && rest == others,
+            (Some((scheme, rest)), Some((other, others))) => {
+                scheme.eq_ignore_ascii_case(other) && rest == others
+            }
             _ => false,
         }
 }
@@ -176,6 +190,10 @@ fn has_token_form(value: &[u8]) -> bool {
 
 fn has_jwt_form(value: &[u8]) -> bool {
     value.split(|byte| *byte == b'.').count() == 3
-        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-        && value.split(|byte| *byte == b'.').all(|part| !part.is_empty())
+        && value
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && value
+            .split(|byte| *byte == b'.')
+            .all(|part| !part.is_empty())
 }

@@ -32,7 +32,10 @@ impl Frames {
             bytes = bytes.get(skipped..).unwrap_or_default();
             let missing = self.wanted().saturating_sub(self.filled);
             let count = missing.min(bytes.len());
-            if let (Some(to), Some(from)) = (self.kept.get_mut(self.filled..self.filled + count), bytes.get(..count)) {
+            if let (Some(to), Some(from)) = (
+                self.kept.get_mut(self.filled..self.filled + count),
+                bytes.get(..count),
+            ) {
                 to.copy_from_slice(from);
             }
             self.filled += count;
@@ -58,7 +61,8 @@ impl Frames {
         if self.filled < HEAD_BYTES {
             return HEAD_BYTES;
         }
-        let is_short_answer = kind == HEADERS && flags & END_STREAM != 0 && self.length() <= PAYLOAD_BYTES;
+        let is_short_answer =
+            kind == HEADERS && flags & END_STREAM != 0 && self.length() <= PAYLOAD_BYTES;
         match is_short_answer || matches!(kind, RST_STREAM | GOAWAY) {
             true => HEAD_BYTES + self.length().min(PAYLOAD_BYTES),
             false => HEAD_BYTES,
@@ -124,8 +128,15 @@ mod tests {
         for piece in [1, 2, 3, 8, 9, 10, 64, 1024] {
             let mut frames = Frames::default();
             let mut told = Vec::new();
-            bytes.chunks(piece).for_each(|bytes| frames.walk(bytes, |reason| told.push(reason.code())));
-            let expected = ["http2_malformed_request", "http2_head_too_large", "http2_protocol_error", "http2_flood"];
+            bytes
+                .chunks(piece)
+                .for_each(|bytes| frames.walk(bytes, |reason| told.push(reason.code())));
+            let expected = [
+                "http2_malformed_request",
+                "http2_head_too_large",
+                "http2_protocol_error",
+                "http2_flood",
+            ];
             assert_eq!(told, expected, "pieces of {piece}");
         }
     }

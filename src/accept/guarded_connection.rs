@@ -32,7 +32,8 @@ use crate::reason::Reason;
 const BROKEN_HEAD: &[u8] = b"GET /.lightkeeper/broken HTTP/1.1\r\nHost: lightkeeper\r\n\r\n";
 
 /// The same for a client that expects no body, whatever is wrong with its head.
-const BROKEN_BODILESS_HEAD: &[u8] = b"HEAD /.lightkeeper/broken HTTP/1.1\r\nHost: lightkeeper\r\n\r\n";
+const BROKEN_BODILESS_HEAD: &[u8] =
+    b"HEAD /.lightkeeper/broken HTTP/1.1\r\nHost: lightkeeper\r\n\r\n";
 
 /// How long unread bytes are drained after a refusal, so that the client can read it (RFC 9112 9.6).
 const LINGER: Duration = Duration::from_secs(2);
@@ -109,13 +110,23 @@ pub struct GuardedConnection {
 
 impl GuardedConnection {
     /// `ahead` holds what was read while looking for the HTTP/2 preface.
-    pub fn new(io: Transport, connection: Arc<Connection>, pace: Pace, ahead: BytesMut, tell: Tell) -> Self {
+    pub fn new(
+        io: Transport,
+        connection: Arc<Connection>,
+        pace: Pace,
+        ahead: BytesMut,
+        tell: Tell,
+    ) -> Self {
         let http2 = connection.http2;
         let mut line = GuardedConnection {
             io,
             connection,
             pace,
-            mode: if http2 { Mode::Raw } else { Mode::Head { searched: 0 } },
+            mode: if http2 {
+                Mode::Raw
+            } else {
+                Mode::Head { searched: 0 }
+            },
             passable: 0,
             ahead,
             declared: None,
@@ -159,7 +170,11 @@ impl GuardedConnection {
     }
 
     /// Reads for the framework: heads, one at a time, and whatever HTTP/2 sends.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             if self.passable > 0 {
                 self.pass(out);
@@ -178,7 +193,9 @@ impl GuardedConnection {
                 }
                 Mode::Answer if self.connection.take_armed() => self.await_head(),
                 // A body that was not read to its end: there is no telling where a next head begins.
-                Mode::Length(_) | Mode::Chunked(_) if self.connection.take_armed() => return Poll::Ready(Ok(())),
+                Mode::Length(_) | Mode::Chunked(_) if self.connection.take_armed() => {
+                    return Poll::Ready(Ok(()));
+                }
                 // Bodies are read by the rooms, and an answer is under way.
                 Mode::Length(_) | Mode::Chunked(_) | Mode::Answer => return Poll::Pending,
                 // An end, not silence: no reader may wait for more of it.
@@ -192,25 +209,31 @@ impl GuardedConnection {
         loop {
             match &mut self.mode {
                 Mode::Length(remaining) if !self.ahead.is_empty() => {
-                    let length = usize::try_from(*remaining).unwrap_or(usize::MAX).min(self.ahead.len());
+                    let length = usize::try_from(*remaining)
+                        .unwrap_or(usize::MAX)
+                        .min(self.ahead.len());
                     *remaining -= length as u64;
                     if *remaining == 0 {
                         self.mode = Mode::Answer;
                     }
                     return Poll::Ready(Ok(Some(self.ahead.split_to(length).freeze())));
                 }
-                Mode::Chunked(chunks) if !self.ahead.is_empty() => match chunks.take(&mut self.ahead) {
-                    Ok(Some(data)) => return Poll::Ready(Ok(Some(data))),
-                    Ok(None) if chunks.is_done() => self.mode = Mode::Answer,
-                    Ok(None) => {}
-                    Err(fault) => {
-                        self.mode = Mode::Dead;
-                        return Poll::Ready(Err(fault));
+                Mode::Chunked(chunks) if !self.ahead.is_empty() => {
+                    match chunks.take(&mut self.ahead) {
+                        Ok(Some(data)) => return Poll::Ready(Ok(Some(data))),
+                        Ok(None) if chunks.is_done() => self.mode = Mode::Answer,
+                        Ok(None) => {}
+                        Err(fault) => {
+                            self.mode = Mode::Dead;
+                            return Poll::Ready(Err(fault));
+                        }
                     }
-                },
+                }
                 Mode::Length(_) | Mode::Chunked(_) => {}
                 Mode::Answer => return Poll::Ready(Ok(None)),
-                Mode::Raw | Mode::Head { .. } | Mode::Dead => return Poll::Ready(Err(Fault::BodyTruncated)),
+                Mode::Raw | Mode::Head { .. } | Mode::Dead => {
+                    return Poll::Ready(Err(Fault::BodyTruncated));
+                }
             }
             if self.is_body_whole() {
                 continue;
@@ -228,7 +251,8 @@ impl GuardedConnection {
     /// Reads body bytes into `ahead`, having told the client to go on if it waits for that.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.connection.take_continue() {
-            self.written.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.written
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
             self.continuing = true;
         }
         if self.continuing {
@@ -236,7 +260,9 @@ impl GuardedConnection {
             self.continuing = false;
         }
         let wanted = match &self.mode {
-            Mode::Length(remaining) => usize::try_from(*remaining).unwrap_or(BODY_READ_BYTES).min(BODY_READ_BYTES),
+            Mode::Length(remaining) => usize::try_from(*remaining)
+                .unwrap_or(BODY_READ_BYTES)
+                .min(BODY_READ_BYTES),
             _ => BODY_READ_BYTES / 4,
         };
         // What is left of a buffer is used before another one is taken: pieces that are kept keep all of theirs.
@@ -261,7 +287,11 @@ impl GuardedConnection {
 
     /// Reads what HTTP/2 sends. Ready with `true` when `out` has it, or nothing more comes; with `false` when something
     /// may pass now.
-    fn poll_frames(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+    fn poll_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
         if self.ended {
             return Poll::Ready(Ok(true));
         }
@@ -274,9 +304,13 @@ impl GuardedConnection {
             return read;
         }
         // One deadline for a whole block, however it drips: nothing else may come before its end (RFC 9113 section 4.3).
-        let deadline = *self.block_until.get_or_insert_with(|| Instant::now() + self.pace.header_timeout);
+        let deadline = *self
+            .block_until
+            .get_or_insert_with(|| Instant::now() + self.pace.header_timeout);
         if read.is_pending() {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
@@ -290,7 +324,11 @@ impl GuardedConnection {
         read
     }
 
-    fn poll_fresh_frames(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+    fn poll_fresh_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
         if self.ahead.is_empty() {
             // Nearly all bytes pass without a copy.
             let before = out.filled().len();
@@ -323,15 +361,20 @@ impl GuardedConnection {
         loop {
             if let Some(change) = change {
                 let (at, length) = (self.passable, change.length());
-                let behind = self.ahead.split_off((at + change.place).min(self.ahead.len()));
+                let behind = self
+                    .ahead
+                    .split_off((at + change.place).min(self.ahead.len()));
                 self.ahead.extend_from_slice(&change.field);
-                self.ahead.extend_from_slice(behind.get(change.cut..).unwrap_or_default());
+                self.ahead
+                    .extend_from_slice(behind.get(change.cut..).unwrap_or_default());
                 if let Some(head) = self.ahead.get_mut(at..at + length.len()) {
                     head.copy_from_slice(&length);
                 }
                 self.passable += change.bytes - change.cut + change.field.len();
             }
-            let step = self.blocks.walk(self.ahead.get(self.passable..).unwrap_or_default());
+            let step = self
+                .blocks
+                .walk(self.ahead.get(self.passable..).unwrap_or_default());
             self.passable += step.pass;
             change = step.change;
             if change.is_none() {
@@ -345,7 +388,11 @@ impl GuardedConnection {
         self.mode = Mode::Head { searched: 0 };
         self.declared = None;
         // Bytes that are here already began this head; nothing here means idleness.
-        let wait = if self.ahead.is_empty() { self.pace.idle_timeout } else { self.pace.header_timeout };
+        let wait = if self.ahead.is_empty() {
+            self.pace.idle_timeout
+        } else {
+            self.pace.header_timeout
+        };
         self.deadline = Instant::now() + wait;
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new();
@@ -356,8 +403,12 @@ impl GuardedConnection {
     fn judge(&mut self, end: usize) {
         // A word to the request before, which had no body to wait for.
         self.connection.take_continue();
-        let Some((head, rest)) = self.ahead.split_at_mut_checked(end) else { return };
-        match head::inspect(head, self.pace.head).and_then(|framing| foresee(framing, rest).map(|()| framing)) {
+        let Some((head, rest)) = self.ahead.split_at_mut_checked(end) else {
+            return;
+        };
+        match head::inspect(head, self.pace.head)
+            .and_then(|framing| foresee(framing, rest).map(|()| framing))
+        {
             Err(fault) => self.refuse_head(fault),
             Ok(framing) => {
                 head::mask(head, framing != Framing::None);
@@ -374,10 +425,18 @@ impl GuardedConnection {
     /// Puts the replacement head where the refused one stood.
     fn refuse_head(&mut self, fault: Fault) {
         let (method, path) = head::glimpse(&self.ahead);
-        let replacement = if method == "HEAD" { BROKEN_BODILESS_HEAD } else { BROKEN_HEAD };
+        let replacement = if method == "HEAD" {
+            BROKEN_BODILESS_HEAD
+        } else {
+            BROKEN_HEAD
+        };
         self.connection.break_head(BrokenHead {
             fault,
-            dialect: glimpse_dialect(path, head::glimpse_header(&self.ahead, "content-type"), false),
+            dialect: glimpse_dialect(
+                path,
+                head::glimpse_header(&self.ahead, "content-type"),
+                false,
+            ),
             method: method.to_owned(),
             path: path.to_owned(),
         });
@@ -394,7 +453,9 @@ impl GuardedConnection {
             self.judge(end);
             return Poll::Ready(Ok(true));
         }
-        self.mode = Mode::Head { searched: self.ahead.len() };
+        self.mode = Mode::Head {
+            searched: self.ahead.len(),
+        };
         if self.ahead.len() > self.pace.head.bytes {
             self.refuse_head(Fault::HeadTooLarge);
             return Poll::Ready(Ok(true));
@@ -419,7 +480,9 @@ impl GuardedConnection {
         }
         self.connection.sleep_with(cx.waker());
         let deadline = self.deadline;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }
@@ -434,7 +497,10 @@ impl GuardedConnection {
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_raw() {
             let count = ready!(self.io.poll_write(cx, bytes))?;
-            self.frames.walk(bytes.get(..count).unwrap_or_default(), |reason| self.refused.note(reason));
+            self.frames
+                .walk(bytes.get(..count).unwrap_or_default(), |reason| {
+                    self.refused.note(reason)
+                });
             return Poll::Ready(Ok(count));
         }
         if self.written.len() + bytes.len() <= COALESCE_BYTES {
@@ -445,13 +511,20 @@ impl GuardedConnection {
         self.io.poll_write(cx, bytes)
     }
 
-    pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain_written(cx))?;
         let count = ready!(self.io.poll_write_vectored(cx, slices))?;
         let mut left = if self.is_raw() { count } else { 0 };
         for slice in slices {
             let here = left.min(slice.len());
-            self.frames.walk(slice.get(..here).unwrap_or_default(), |reason| self.refused.note(reason));
+            self.frames
+                .walk(slice.get(..here).unwrap_or_default(), |reason| {
+                    self.refused.note(reason)
+                });
             left -= here;
         }
         Poll::Ready(Ok(count))
@@ -468,18 +541,22 @@ impl GuardedConnection {
         if self.is_raw() {
             return self.io.poll_shutdown(cx);
         }
-        let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let linger = self
+            .linger
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
         if linger.as_mut().poll(cx).is_ready() {
             // Ending by the deadline is as good as ending by the client: nothing is kept either way.
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_drain_written(cx))?;
         ready!(self.io.poll_shutdown(cx))?;
-        let unread = !matches!(self.mode, Mode::Answer | Mode::Head { .. }) || !self.ahead.is_empty();
+        let unread =
+            !matches!(self.mode, Mode::Answer | Mode::Head { .. }) || !self.ahead.is_empty();
         while unread && !self.ended {
             let mut space = [std::mem::MaybeUninit::uninit(); 16 * 1024];
             let mut sink = ReadBuf::uninit(&mut space);
-            self.ended = ready!(self.io.poll_read(cx, &mut sink)).is_err() || sink.filled().is_empty();
+            self.ended =
+                ready!(self.io.poll_read(cx, &mut sink)).is_err() || sink.filled().is_empty();
         }
         Poll::Ready(Ok(()))
     }

@@ -30,7 +30,9 @@ pub fn refused_in_handshake(reason: Reason, certificate: ShownCertificate) {
 }
 
 /// Runs a handshake, and gives what its verifier told.
-pub(super) async fn listened<F: Future>(handshake: F) -> (F::Output, Option<(Reason, ShownCertificate)>) {
+pub(super) async fn listened<F: Future>(
+    handshake: F,
+) -> (F::Output, Option<(Reason, ShownCertificate)>) {
     let listening = async {
         let outcome = handshake.await;
         (outcome, REFUSED.with(RefCell::take))

@@ -93,10 +93,14 @@ pub fn mask(head: &mut [u8], has_body: bool) {
         (b"content-length", b"lightkeeper-cl"),
         (b"transfer-encoding", b"lightkeeper-te-xx"),
     ];
-    let masks = MASKS.get(..if has_body { MASKS.len() } else { 1 }).unwrap_or_default();
+    let masks = MASKS
+        .get(..if has_body { MASKS.len() } else { 1 })
+        .unwrap_or_default();
     let mut rest = head;
     while let Some(at) = memchr::memchr(b'\n', rest) {
-        rest = std::mem::take(&mut rest).get_mut(at + 1..).unwrap_or_default();
+        rest = std::mem::take(&mut rest)
+            .get_mut(at + 1..)
+            .unwrap_or_default();
         for (name, mask) in masks {
             if let Some(start) = rest.get_mut(..name.len())
                 && start.eq_ignore_ascii_case(name)
@@ -110,15 +114,26 @@ pub fn mask(head: &mut [u8], has_body: bool) {
 /// The method and path of a raw head as far as they can be read, for the record of a refusal; empty if not.
 /// What is not plainly the one or the other may be a credential out of place, and is left out.
 pub fn glimpse(head: &[u8]) -> (&str, &str) {
-    let line = head.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ').map(|word| std::str::from_utf8(word).unwrap_or_default());
+    let line = head
+        .split(|byte| matches!(byte, b'\r' | b'\n'))
+        .next()
+        .unwrap_or_default();
+    let mut words = line
+        .split(|byte| *byte == b' ')
+        .map(|word| std::str::from_utf8(word).unwrap_or_default());
     let method = words.next().unwrap_or_default();
-    if method.is_empty() || method.len() > 16 || !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+    if method.is_empty()
+        || method.len() > 16
+        || !method
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+    {
         return ("", "");
     }
     let target = words.next().unwrap_or_default();
     let path = target.split(['?', '#']).next().unwrap_or_default();
-    let is_plain = path.starts_with('/') || path == "*" || (path.contains("://") && !path.contains('@'));
+    let is_plain =
+        path.starts_with('/') || path == "*" || (path.contains("://") && !path.contains('@'));
     (method, if is_plain { path } else { "" })
 }
 
@@ -126,7 +141,9 @@ pub fn glimpse(head: &[u8]) -> (&str, &str) {
 pub fn glimpse_header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
     head.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
         let (found, value) = split_once(line, b':')?;
-        found.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
+        found
+            .eq_ignore_ascii_case(name.as_bytes())
+            .then(|| value.trim_ascii())
     })
 }
 
@@ -205,13 +222,20 @@ fn content_length(value: &[u8]) -> Result<u64, Fault> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return Err(Fault::Framing);
     }
-    Ok(value.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    Ok(value
+        .iter()
+        .fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 /// A registered name or address with an optional port (RFC 3986 section 3.2); no user information, no
 /// percent-encoding.
 pub(super) fn is_host(value: &[u8]) -> bool {
-    let Some(text) = std::str::from_utf8(value).ok().filter(|text| text.len() <= 255) else { return false };
+    let Some(text) = std::str::from_utf8(value)
+        .ok()
+        .filter(|text| text.len() <= 255)
+    else {
+        return false;
+    };
     let (is_name, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) => (address.parse::<std::net::Ipv6Addr>().is_ok(), port),
@@ -225,7 +249,8 @@ pub(super) fn is_host(value: &[u8]) -> bool {
     };
     let is_port = match port.strip_prefix(':') {
         Some(digits) => {
-            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse().is_ok_and(|port: u16| port > 0)
+            digits.bytes().all(|byte| byte.is_ascii_digit())
+                && digits.parse().is_ok_and(|port: u16| port > 0)
         }
         None => port.is_empty(),
     };
@@ -235,7 +260,9 @@ pub(super) fn is_host(value: &[u8]) -> bool {
 fn is_host_label(label: &str) -> bool {
     !label.is_empty()
         && !label.starts_with('-')
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
@@ -248,80 +275,173 @@ fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { bytes: 4096, lines: 20 };
+    const LIMITS: HeadLimits = HeadLimits {
+        bytes: 4096,
+        lines: 20,
+    };
 
     /// Scenario: raw heads, good and bad. Guarantees: only unambiguous ones pass, with their framing.
     #[test]
     fn heads_are_judged_strictly() {
         let cases: &[(&str, Result<Framing, Fault>)] = &[
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(Framing::None)),
-            ("POST /v1/traces HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\n", Ok(Framing::Length(5))),
+            (
+                "POST /v1/traces HTTP/1.1\r\nHost: a:80\r\nContent-Length: 5\r\n\r\n",
+                Ok(Framing::Length(5)),
+            ),
             (
                 "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 123456789012345678\r\n\r\n",
                 Ok(Framing::Length(123_456_789_012_345_678)),
             ),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", Ok(Framing::None)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ok(Framing::Chunked)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", Ok(Framing::Chunked)),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+                Ok(Framing::None),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Ok(Framing::Chunked),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n",
+                Ok(Framing::Chunked),
+            ),
             ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", Err(Fault::Version)),
             // hosts
             ("GET / HTTP/1.1\r\n\r\n", Err(Fault::Host)),
-            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(Fault::Host)),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+                Err(Fault::Host),
+            ),
             ("GET / HTTP/1.1\r\nHost: \r\n\r\n", Err(Fault::Host)),
             ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", Err(Fault::Host)),
             ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Err(Fault::Host)),
             // targets
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
             ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
-            ("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
-            ("GET evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
-            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
+            (
+                "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err(Fault::Target),
+            ),
+            (
+                "GET evil:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err(Fault::Target),
+            ),
+            (
+                "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err(Fault::RequestLine),
+            ),
             ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
             ("GET /a\\b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
             ("GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
             ("GET /é HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
             ("GET /\"<> HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Target)),
-            ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
-            ("GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
+            (
+                "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err(Fault::RequestLine),
+            ),
+            (
+                "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err(Fault::RequestLine),
+            ),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
             ("GET /\r\nHost: a\r\n\r\n", Err(Fault::RequestLine)),
             // methods
             ("get / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Method)),
             ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Method)),
-            ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Method)),
+            (
+                "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+                Err(Fault::Method),
+            ),
             ("PRI / HTTP/1.1\r\nHost: a\r\n\r\n", Err(Fault::Method)),
             // header lines
             ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Err(Fault::HeaderLine)),
-            ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", Err(Fault::HeaderLine)),
-            ("GET / HTTP/1.1\r\nHost: a\r\n\tfolded: x\r\n\r\n", Err(Fault::HeaderLine)),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+                Err(Fault::HeaderLine),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n\tfolded: x\r\n\r\n",
+                Err(Fault::HeaderLine),
+            ),
             ("GET / HTTP/1.1\nHost: a\r\n\r\n", Err(Fault::HeaderLine)),
             ("GET / HTTP/1.1\r\nHost: a\n\n", Err(Fault::HeaderLine)),
-            ("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", Err(Fault::HeaderLine)),
-            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", Err(Fault::HeaderLine)),
-            ("GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", Err(Fault::HeaderLine)),
-            ("GET / HTTP/1.1\r\nHost: a\r\n: empty\r\n\r\n", Err(Fault::HeaderLine)),
-            ("GET / HTTP/1.1\r\nHost: a\r\nlightstep_access_token: x\r\n\r\n", Err(Fault::HeaderLine)),
+            (
+                "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+                Err(Fault::HeaderLine),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+                Err(Fault::HeaderLine),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+                Err(Fault::HeaderLine),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n: empty\r\n\r\n",
+                Err(Fault::HeaderLine),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nlightstep_access_token: x\r\n\r\n",
+                Err(Fault::HeaderLine),
+            ),
             // framing
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1234567890123456789\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", Err(Fault::Framing)),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1234567890123456789\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+                Err(Fault::Framing),
+            ),
             (
                 "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Err(Fault::Framing),
             ),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", Err(Fault::Framing)),
-            ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", Err(Fault::Framing)),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+                Err(Fault::Framing),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+                Err(Fault::Framing),
+            ),
             (
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Err(Fault::Framing),
             ),
-            ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Err(Fault::Version)),
+            (
+                "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Err(Fault::Version),
+            ),
         ];
         for (head, expected) in cases {
             assert_eq!(&inspect(head.as_bytes(), LIMITS), expected, "{head:?}");
@@ -338,12 +458,22 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses() {
-        for good in ["a", "a.b", "a.b.", "a:80", "gw_1:4318", "127.0.0.1:1", "[::1]", "[::1]:65535", "x--y.z"] {
+        for good in [
+            "a",
+            "a.b",
+            "a.b.",
+            "a:80",
+            "gw_1:4318",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:65535",
+            "x--y.z",
+        ] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            "", ".", "a:", "a:0", "a:65536", "a:x", "a:+1", "a:1:1", ":1", "::1", "[a]", "[::1", "[::1]1", "a..b",
-            "-a", "a.-b", "a%41", "a b",
+            "", ".", "a:", "a:0", "a:65536", "a:x", "a:+1", "a:1:1", ":1", "::1", "[a]", "[::1",
+            "[::1]1", "a..b", "-a", "a.-b", "a%41", "a b",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
@@ -376,7 +506,10 @@ mod tests {
     #[test]
     fn a_glimpse_finds_the_first_header_of_a_name() {
         let head = b"POST content-type: x HTTP/1.1\r\nno colon\r\nContent-Type:\t application/grpc \r\ncontent-type: b\r\n\r\n";
-        assert_eq!(glimpse_header(head, "content-type"), Some(&b"application/grpc"[..]));
+        assert_eq!(
+            glimpse_header(head, "content-type"),
+            Some(&b"application/grpc"[..])
+        );
         assert_eq!(glimpse_header(head, "accept"), None);
         assert_eq!(glimpse_header(b"", "accept"), None);
     }
@@ -385,18 +518,36 @@ mod tests {
     #[test]
     fn a_head_has_bounds() {
         let too_large = Err(Fault::HeadTooLarge);
-        let lines = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count - 1));
+        let lines = |count: usize| {
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+                "X: y\r\n".repeat(count - 1)
+            )
+        };
         assert!(inspect(lines(LIMITS.lines).as_bytes(), LIMITS).is_ok());
-        assert_eq!(inspect(lines(LIMITS.lines + 1).as_bytes(), LIMITS), too_large);
-        assert_eq!(inspect(lines(LIMITS.lines + 2).as_bytes(), LIMITS), too_large);
+        assert_eq!(
+            inspect(lines(LIMITS.lines + 1).as_bytes(), LIMITS),
+            too_large
+        );
+        assert_eq!(
+            inspect(lines(LIMITS.lines + 2).as_bytes(), LIMITS),
+            too_large
+        );
         let long = |bytes: usize| {
             let head = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";
             head.replace("X: ", &format!("X: {}", "y".repeat(bytes - head.len())))
         };
         assert!(inspect(long(LIMITS.bytes).as_bytes(), LIMITS).is_ok());
-        assert_eq!(inspect(long(LIMITS.bytes + 1).as_bytes(), LIMITS), too_large);
-        let wide = HeadLimits { bytes: 1 << 20, ..LIMITS };
-        let to = |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "p".repeat(bytes - 1));
+        assert_eq!(
+            inspect(long(LIMITS.bytes + 1).as_bytes(), LIMITS),
+            too_large
+        );
+        let wide = HeadLimits {
+            bytes: 1 << 20,
+            ..LIMITS
+        };
+        let to =
+            |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "p".repeat(bytes - 1));
         assert!(inspect(to(TARGET_LIMIT_BYTES).as_bytes(), wide).is_ok());
         assert!(inspect(to(TARGET_LIMIT_BYTES + 1).as_bytes(), wide).is_err());
         assert_eq!(TARGET_LIMIT_BYTES, 32_768);

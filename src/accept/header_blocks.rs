@@ -83,7 +83,8 @@ pub struct Change {
 impl Change {
     /// The frame's head says its length without the head (RFC 9113 section 4.1).
     pub fn length(&self) -> [u8; 3] {
-        let length = u32::try_from(self.bytes - HEAD_BYTES - self.cut + self.field.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(self.bytes - HEAD_BYTES - self.cut + self.field.len())
+            .unwrap_or(u32::MAX);
         let [_, high, middle, low] = length.to_be_bytes();
         [high, middle, low]
     }
@@ -125,7 +126,9 @@ impl HeaderBlocks {
             self.skip -= skipped;
             pass += skipped;
             let rest = rest.get(skipped..).unwrap_or_default();
-            let Some(([high, middle, low, kind, flags, a, b, c, d], payload)) = rest.split_first_chunk() else {
+            let Some(([high, middle, low, kind, flags, a, b, c, d], payload)) =
+                rest.split_first_chunk()
+            else {
                 return Passage { pass, change: None };
             };
             let length = usize::from(*high) << 16 | usize::from(*middle) << 8 | usize::from(*low);
@@ -139,7 +142,9 @@ impl HeaderBlocks {
                 self.skip = bytes;
                 continue;
             }
-            let Some(payload) = payload.get(..length) else { return Passage { pass, change: None } };
+            let Some(payload) = payload.get(..length) else {
+                return Passage { pass, change: None };
+            };
             let (part, padding) = match *kind {
                 HEADERS => fragment(*flags, stream, payload).unwrap_or_else(|| {
                     self.lost = true;
@@ -157,8 +162,15 @@ impl HeaderBlocks {
             } else {
                 let end = bytes - padding;
                 let change = match self.judge(&block) {
-                    Some(BlockVerdict::Add(field)) => Some(Change { bytes, place: end, cut: 0, field: field.into() }),
-                    Some(BlockVerdict::Replace(odd)) => replaced(odd, bytes, end, block.len(), part.len()),
+                    Some(BlockVerdict::Add(field)) => Some(Change {
+                        bytes,
+                        place: end,
+                        cut: 0,
+                        field: field.into(),
+                    }),
+                    Some(BlockVerdict::Replace(odd)) => {
+                        replaced(odd, bytes, end, block.len(), part.len())
+                    }
                     None => None,
                 };
                 if change.is_some() {
@@ -209,7 +221,9 @@ impl HeaderBlocks {
         match found {
             _ if self.lost => Some(BlockVerdict::Add(MALFORMED_FIELD)),
             // RFC 9113 section 8.1: trailers have no pseudo-header fields.
-            Ok(BlockContents { pseudo: true, .. }) if self.is_trailers => Some(BlockVerdict::Add(MALFORMED_FIELD)),
+            Ok(BlockContents { pseudo: true, .. }) if self.is_trailers => {
+                Some(BlockVerdict::Add(MALFORMED_FIELD))
+            }
             Ok(BlockContents { hash: true, .. }) => Some(BlockVerdict::Add(REFUSED_FIELD)),
             Ok(BlockContents { authority, .. }) => authority.map(BlockVerdict::Replace),
             Err(Broken) => None,
@@ -226,10 +240,22 @@ enum BlockVerdict {
 
 /// The change to a frame of `bytes`, whose last `part` bytes before `end` are the last of the block. A value that stands in
 /// an earlier frame has passed: the framework ends its stream.
-fn replaced(odd: OddAuthority, bytes: usize, end: usize, block: usize, part: usize) -> Option<Change> {
+fn replaced(
+    odd: OddAuthority,
+    bytes: usize,
+    end: usize,
+    block: usize,
+    part: usize,
+) -> Option<Change> {
     let start = odd.place.start.checked_sub(block - part)?;
-    let change = Change { bytes, place: end - part + start, cut: odd.place.len(), field: Cow::Owned(odd.string) };
-    let is_small = bytes - HEAD_BYTES - change.cut + change.field.len() <= FRAME_LIMIT_BYTES as usize;
+    let change = Change {
+        bytes,
+        place: end - part + start,
+        cut: odd.place.len(),
+        field: Cow::Owned(odd.string),
+    };
+    let is_small =
+        bytes - HEAD_BYTES - change.cut + change.field.len() <= FRAME_LIMIT_BYTES as usize;
     is_small.then_some(change)
 }
 
@@ -238,7 +264,9 @@ fn replaced(odd: OddAuthority, bytes: usize, end: usize, block: usize, part: usi
 fn fragment(flags: u8, stream: u32, payload: &[u8]) -> Option<(&[u8], usize)> {
     let (padding, rest) = match flags & PADDED {
         0 => (0, payload),
-        _ => payload.split_first().map(|(padding, rest)| (usize::from(*padding), rest))?,
+        _ => payload
+            .split_first()
+            .map(|(padding, rest)| (usize::from(*padding), rest))?,
     };
     let rest = match flags & PRIORITY {
         0 => rest,
@@ -263,7 +291,21 @@ mod tests {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
     fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-        [&[0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream], payload].concat()
+        [
+            &[
+                0,
+                0,
+                u8::try_from(payload.len()).unwrap(),
+                kind,
+                flags,
+                0,
+                0,
+                0,
+                stream,
+            ],
+            payload,
+        ]
+        .concat()
     }
 
     /// Walks over bytes that come in pieces, as the line does, and gives what passes.
@@ -278,7 +320,10 @@ mod tests {
                 let Some(change) = step.change else { break };
                 let mut frame: Vec<u8> = held.drain(..change.bytes).collect();
                 frame[..3].copy_from_slice(&change.length());
-                frame.splice(change.place..change.place + change.cut, change.field.iter().copied());
+                frame.splice(
+                    change.place..change.place + change.cut,
+                    change.field.iter().copied(),
+                );
                 out.extend(frame);
             }
         }
@@ -298,7 +343,12 @@ mod tests {
             &frame(HEADERS, 0, 3, b"\x82\x86\x44\x03/"),
             &frame(CONTINUATION, 0, 3, b"xy"),
             &frame(CONTINUATION, END_HEADERS, 3, b"\x41\x02gw"),
-            &frame(HEADERS, END_HEADERS | PADDED | PRIORITY, 5, b"\x02\0\0\0\x03\x10\x82\x86\x84##"),
+            &frame(
+                HEADERS,
+                END_HEADERS | PADDED | PRIORITY,
+                5,
+                b"\x02\0\0\0\x03\x10\x82\x86\x84##",
+            ),
         ]
         .concat();
         for piece in [1, 2, 3, 8, 9, 10, 24, 25, 1024] {
@@ -315,10 +365,20 @@ mod tests {
         let cases: &[(Frames<'_>, Frames<'_>)] = &[
             (
                 &[frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x04\x03/#x")],
-                &[frame(HEADERS, END_HEADERS, 1, &[&b"\x82\x86\x04\x03/#x"[..], REFUSED_FIELD].concat())],
+                &[frame(
+                    HEADERS,
+                    END_HEADERS,
+                    1,
+                    &[&b"\x82\x86\x04\x03/#x"[..], REFUSED_FIELD].concat(),
+                )],
             ),
             (
-                &[frame(HEADERS, END_HEADERS | PADDED, 1, b"\x03\x04\x03/#x\0\0\0")],
+                &[frame(
+                    HEADERS,
+                    END_HEADERS | PADDED,
+                    1,
+                    b"\x03\x04\x03/#x\0\0\0",
+                )],
                 &[frame(
                     HEADERS,
                     END_HEADERS | PADDED,
@@ -327,10 +387,18 @@ mod tests {
                 )],
             ),
             (
-                &[frame(HEADERS, 0, 1, b"\x82\x04\x03/"), frame(CONTINUATION, END_HEADERS, 1, b"#x")],
                 &[
                     frame(HEADERS, 0, 1, b"\x82\x04\x03/"),
-                    frame(CONTINUATION, END_HEADERS, 1, &[&b"#x"[..], REFUSED_FIELD].concat()),
+                    frame(CONTINUATION, END_HEADERS, 1, b"#x"),
+                ],
+                &[
+                    frame(HEADERS, 0, 1, b"\x82\x04\x03/"),
+                    frame(
+                        CONTINUATION,
+                        END_HEADERS,
+                        1,
+                        &[&b"#x"[..], REFUSED_FIELD].concat(),
+                    ),
                 ],
             ),
             // Trailers, in one frame and in two.
@@ -347,18 +415,34 @@ mod tests {
                 ],
             ),
             (
-                &[frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84"), frame(HEADERS, END_HEADERS | 1, 1, b"\x82")],
                 &[
                     frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84"),
-                    frame(HEADERS, END_HEADERS | 1, 1, &[&b"\x82"[..], MALFORMED_FIELD].concat()),
+                    frame(HEADERS, END_HEADERS | 1, 1, b"\x82"),
+                ],
+                &[
+                    frame(HEADERS, END_HEADERS, 1, b"\x82\x86\x84"),
+                    frame(
+                        HEADERS,
+                        END_HEADERS | 1,
+                        1,
+                        &[&b"\x82"[..], MALFORMED_FIELD].concat(),
+                    ),
                 ],
             ),
         ];
         for (sent, expected) in cases {
-            let bytes = [&[PREFACE.to_vec()], *sent, std::slice::from_ref(&good)].concat().concat();
-            let expected = [&[PREFACE.to_vec()], *expected, std::slice::from_ref(&good)].concat().concat();
+            let bytes = [&[PREFACE.to_vec()], *sent, std::slice::from_ref(&good)]
+                .concat()
+                .concat();
+            let expected = [&[PREFACE.to_vec()], *expected, std::slice::from_ref(&good)]
+                .concat()
+                .concat();
             for piece in [1, 7, 1024] {
-                assert_eq!(passed(&bytes, piece), expected, "{sent:?}, pieces of {piece}");
+                assert_eq!(
+                    passed(&bytes, piece),
+                    expected,
+                    "{sent:?}, pieces of {piece}"
+                );
             }
         }
     }
@@ -372,15 +456,37 @@ mod tests {
         let padded = |block: &[u8]| [&b"\x02\0\0\0\x03\x10"[..], block, b"||"].concat();
         let flags = END_HEADERS | PADDED | PRIORITY;
         let cases = [
-            (frame(HEADERS, END_HEADERS, 1, plain), frame(HEADERS, END_HEADERS, 1, changed)),
-            (frame(HEADERS, flags, 1, &padded(plain)), frame(HEADERS, flags, 1, &padded(changed))),
             (
-                [frame(HEADERS, 0, 1, b"\x82\x86"), frame(CONTINUATION, END_HEADERS, 1, b"\x84\x41\x03a|b")].concat(),
-                [frame(HEADERS, 0, 1, b"\x82\x86"), frame(CONTINUATION, END_HEADERS, 1, b"\x84\x41\x03a!b")].concat(),
+                frame(HEADERS, END_HEADERS, 1, plain),
+                frame(HEADERS, END_HEADERS, 1, changed),
             ),
             (
-                [frame(HEADERS, 0, 1, b"\x41\x03a|b"), frame(CONTINUATION, END_HEADERS, 1, b"\x84")].concat(),
-                [frame(HEADERS, 0, 1, b"\x41\x03a|b"), frame(CONTINUATION, END_HEADERS, 1, b"\x84")].concat(),
+                frame(HEADERS, flags, 1, &padded(plain)),
+                frame(HEADERS, flags, 1, &padded(changed)),
+            ),
+            (
+                [
+                    frame(HEADERS, 0, 1, b"\x82\x86"),
+                    frame(CONTINUATION, END_HEADERS, 1, b"\x84\x41\x03a|b"),
+                ]
+                .concat(),
+                [
+                    frame(HEADERS, 0, 1, b"\x82\x86"),
+                    frame(CONTINUATION, END_HEADERS, 1, b"\x84\x41\x03a!b"),
+                ]
+                .concat(),
+            ),
+            (
+                [
+                    frame(HEADERS, 0, 1, b"\x41\x03a|b"),
+                    frame(CONTINUATION, END_HEADERS, 1, b"\x84"),
+                ]
+                .concat(),
+                [
+                    frame(HEADERS, 0, 1, b"\x41\x03a|b"),
+                    frame(CONTINUATION, END_HEADERS, 1, b"\x84"),
+                ]
+                .concat(),
             ),
             // In Huffman code, which becomes longer or shorter.
             (
@@ -392,7 +498,11 @@ mod tests {
         for (sent, expected) in cases {
             let bytes = [PREFACE, &sent, &good].concat();
             for piece in [1, 7, 1024] {
-                assert_eq!(passed(&bytes, piece), [PREFACE, &expected, &good].concat(), "{sent:?}, pieces of {piece}");
+                assert_eq!(
+                    passed(&bytes, piece),
+                    [PREFACE, &expected, &good].concat(),
+                    "{sent:?}, pieces of {piece}"
+                );
             }
         }
     }
@@ -403,11 +513,24 @@ mod tests {
         let block = b"\x82\x86\x84";
         for end in [
             frame(HEADERS, END_HEADERS | END_STREAM, 3, block),
-            [frame(HEADERS, END_HEADERS, 3, block), frame(DATA, END_STREAM, 3, b"x")].concat(),
-            [frame(HEADERS, END_HEADERS, 3, block), frame(RST_STREAM, 0, 3, b"\0\0\0\x08")].concat(),
+            [
+                frame(HEADERS, END_HEADERS, 3, block),
+                frame(DATA, END_STREAM, 3, b"x"),
+            ]
+            .concat(),
+            [
+                frame(HEADERS, END_HEADERS, 3, block),
+                frame(RST_STREAM, 0, 3, b"\0\0\0\x08"),
+            ]
+            .concat(),
         ] {
             for stream in [3, 1] {
-                let bytes = [PREFACE, &end, &frame(HEADERS, END_HEADERS | END_STREAM, stream, block)].concat();
+                let bytes = [
+                    PREFACE,
+                    &end,
+                    &frame(HEADERS, END_HEADERS | END_STREAM, stream, block),
+                ]
+                .concat();
                 assert_eq!(passed(&bytes, 5), bytes, "{end:?}");
             }
         }
@@ -428,18 +551,36 @@ mod tests {
         assert_eq!(blocks.walk(&start).pass, start.len());
         for frames in 1..bound / part.len() {
             let step = blocks.walk(&more);
-            assert_eq!((step.pass, step.change), (more.len(), None), "frame {frames}");
-            assert!(blocks.block.len() <= bound && !blocks.lost, "{} bytes in frame {frames}", blocks.block.len());
+            assert_eq!(
+                (step.pass, step.change),
+                (more.len(), None),
+                "frame {frames}"
+            );
+            assert!(
+                blocks.block.len() <= bound && !blocks.lost,
+                "{} bytes in frame {frames}",
+                blocks.block.len()
+            );
         }
         for _ in 0..2 * bound / part.len() {
             assert_eq!(blocks.walk(&more).pass, more.len());
-            assert!(blocks.block.len() <= bound && blocks.block.capacity() <= 2 * bound, "{}", blocks.block.capacity());
+            assert!(
+                blocks.block.len() <= bound && blocks.block.capacity() <= 2 * bound,
+                "{}",
+                blocks.block.capacity()
+            );
         }
         assert!(blocks.lost && blocks.is_within(0));
         let last = blocks.walk(&frame(CONTINUATION, END_HEADERS, 1, &part));
-        assert_eq!(last.change.map(|change| change.field), Some(MALFORMED_FIELD.into()));
+        assert_eq!(
+            last.change.map(|change| change.field),
+            Some(MALFORMED_FIELD.into())
+        );
         let next = blocks.walk(&frame(HEADERS, END_HEADERS, 3, b"\x82\x86\x84"));
-        assert_eq!(next.change.map(|change| change.field), Some(MALFORMED_FIELD.into()));
+        assert_eq!(
+            next.change.map(|change| change.field),
+            Some(MALFORMED_FIELD.into())
+        );
     }
 
     /// Scenario: a block that is not read, by its faulty index or because its stream depends on itself, and then others.
@@ -448,11 +589,26 @@ mod tests {
     fn what_cannot_be_followed_is_not_passed() {
         for first in [
             frame(HEADERS, END_HEADERS, 1, b"\xbe"),
-            frame(HEADERS, END_HEADERS | PRIORITY, 1, b"\0\0\0\x01\x10\x82\x44\x01/"),
+            frame(
+                HEADERS,
+                END_HEADERS | PRIORITY,
+                1,
+                b"\0\0\0\x01\x10\x82\x44\x01/",
+            ),
             frame(HEADERS, END_HEADERS | PADDED, 1, b"\xff\x82"),
         ] {
-            let bytes = [PREFACE, &first, &frame(HEADERS, END_HEADERS, 3, b"\x82\x86\x84")].concat();
-            let last = frame(HEADERS, END_HEADERS, 3, &[&b"\x82\x86\x84"[..], MALFORMED_FIELD].concat());
+            let bytes = [
+                PREFACE,
+                &first,
+                &frame(HEADERS, END_HEADERS, 3, b"\x82\x86\x84"),
+            ]
+            .concat();
+            let last = frame(
+                HEADERS,
+                END_HEADERS,
+                3,
+                &[&b"\x82\x86\x84"[..], MALFORMED_FIELD].concat(),
+            );
             assert!(passed(&bytes, 1024).ends_with(&last), "{first:?}");
         }
     }

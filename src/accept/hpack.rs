@@ -18,8 +18,9 @@ const ENTRY_BYTES: usize = 32;
 
 /// The lengths of the static table's names (RFC 7541 appendix A). The first 14 are pseudo-header fields.
 const STATIC_NAMES: [usize; 61] = [
-    10, 7, 7, 5, 5, 7, 7, 7, 7, 7, 7, 7, 7, 7, 14, 15, 15, 13, 6, 27, 3, 5, 13, 13, 19, 16, 16, 14, 16, 13, 12, 6, 4,
-    4, 6, 7, 4, 4, 8, 17, 13, 8, 19, 13, 4, 8, 12, 18, 19, 5, 7, 7, 11, 6, 10, 25, 17, 10, 4, 3, 16,
+    10, 7, 7, 5, 5, 7, 7, 7, 7, 7, 7, 7, 7, 7, 14, 15, 15, 13, 6, 27, 3, 5, 13, 13, 19, 16, 16, 14,
+    16, 13, 12, 6, 4, 4, 6, 7, 4, 4, 8, 17, 13, 8, 19, 13, 4, 8, 12, 18, 19, 5, 7, 7, 11, 6, 10,
+    25, 17, 10, 4, 3, 16,
 ];
 const STATIC_PSEUDO: usize = 14;
 /// `:authority` in the static table.
@@ -117,7 +118,11 @@ struct MeasuredText {
 
 impl Default for Table {
     fn default() -> Self {
-        Table { entries: VecDeque::new(), bytes: 0, limit_bytes: TABLE_BYTES }
+        Table {
+            entries: VecDeque::new(),
+            bytes: 0,
+            limit_bytes: TABLE_BYTES,
+        }
     }
 }
 
@@ -133,7 +138,8 @@ impl Table {
                 self.resize(integer(&mut block, 5)?)?;
                 continue;
             } else {
-                let (entry, value) = self.literal(&mut block, if first & 0x40 != 0 { KEPT_PREFIX } else { 4 })?;
+                let (entry, value) =
+                    self.literal(&mut block, if first & 0x40 != 0 { KEPT_PREFIX } else { 4 })?;
                 if entry.is_authority && found.authority.is_none() {
                     let end = whole.len() - block.len();
                     found.authority = odd(value, entry.value_bytes, end);
@@ -150,7 +156,11 @@ impl Table {
     }
 
     /// A literal, and its value's string as it stands, length included.
-    fn literal<'a>(&self, block: &mut &'a [u8], prefix: u32) -> Result<(TableEntry, &'a [u8]), Broken> {
+    fn literal<'a>(
+        &self,
+        block: &mut &'a [u8],
+        prefix: u32,
+    ) -> Result<(TableEntry, &'a [u8]), Broken> {
         let (name_bytes, pseudo, is_authority) = match integer(block, prefix)? {
             0 => {
                 let before = *block;
@@ -169,9 +179,22 @@ impl Table {
         let before = *block;
         // Neither length nor text of a value counts that is not kept, and it may be long: a token.
         let is_kept = prefix == KEPT_PREFIX;
-        let value = if is_kept || pseudo { text(block)? } else { packed(block).map(|_| MeasuredText::default())? };
+        let value = if is_kept || pseudo {
+            text(block)?
+        } else {
+            packed(block).map(|_| MeasuredText::default())?
+        };
         let string = before.get(..before.len() - block.len()).unwrap_or_default();
-        Ok((TableEntry { name_bytes, value_bytes: value.bytes, pseudo, hash: value.hash, is_authority }, string))
+        Ok((
+            TableEntry {
+                name_bytes,
+                value_bytes: value.bytes,
+                pseudo,
+                hash: value.hash,
+                is_authority,
+            },
+            string,
+        ))
     }
 
     fn entry(&self, index: usize) -> Result<TableEntry, Broken> {
@@ -185,7 +208,11 @@ impl Table {
                 hash: false,
                 is_authority: index == AUTHORITY,
             }),
-            None => self.entries.get(place - STATIC_NAMES.len()).copied().ok_or(Broken),
+            None => self
+                .entries
+                .get(place - STATIC_NAMES.len())
+                .copied()
+                .ok_or(Broken),
         }
     }
 
@@ -219,7 +246,9 @@ impl Table {
 
 impl TableEntry {
     fn bytes(self) -> usize {
-        self.name_bytes.saturating_add(self.value_bytes).saturating_add(ENTRY_BYTES)
+        self.name_bytes
+            .saturating_add(self.value_bytes)
+            .saturating_add(ENTRY_BYTES)
     }
 }
 
@@ -263,8 +292,15 @@ fn text(block: &mut &[u8]) -> Result<MeasuredText, Broken> {
     if is_packed {
         return unpacked(bytes);
     }
-    let (colon_first, hash) = (bytes.first() == Some(&b':'), memchr::memchr(b'#', bytes).is_some());
-    Ok(MeasuredText { bytes: bytes.len(), colon_first, hash })
+    let (colon_first, hash) = (
+        bytes.first() == Some(&b':'),
+        memchr::memchr(b'#', bytes).is_some(),
+    );
+    Ok(MeasuredText {
+        bytes: bytes.len(),
+        colon_first,
+        hash,
+    })
 }
 
 /// What stands for an authority that is no host; `None`: it is one, or the framework judges it. `string`: its value as it
@@ -282,11 +318,18 @@ fn odd(string: &[u8], value_bytes: usize, end: usize) -> Option<OddAuthority> {
     let taken = string.len();
     let mut string = length_of(value.len());
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    string.extend(value.iter().map(|byte| if plain(*byte) { *byte } else { b'!' }));
+    string.extend(
+        value
+            .iter()
+            .map(|byte| if plain(*byte) { *byte } else { b'!' }),
+    );
     if !string.contains(&b'!') {
         return None;
     }
-    Some(OddAuthority { place: end.checked_sub(taken)?..end, string })
+    Some(OddAuthority {
+        place: end.checked_sub(taken)?..end,
+        string,
+    })
 }
 
 /// What a string says, of which each symbol that is not printable ASCII may be 0xff.
@@ -340,12 +383,17 @@ fn unpack(bytes: &[u8], mut tell: impl FnMut(u8)) -> Result<MeasuredText, Broken
             0xf8..0xfe => CODES.get(3),
             _ => None,
         };
-        let is_found = |(bits, first, count): &&(u32, u32, u32)| code(*bits).wrapping_sub(*first) < *count;
+        let is_found =
+            |(bits, first, count): &&(u32, u32, u32)| code(*bits).wrapping_sub(*first) < *count;
         let found = short.or_else(|| CODES.iter().find(is_found));
         let (bits, first, _) = *found.ok_or(Broken)?;
         if bits > filled {
             // Less than a symbol is left: padding, which is shorter than a byte and has no zero.
-            return if filled < 8 && window == u64::MAX { Ok(text) } else { Err(Broken) };
+            return if filled < 8 && window == u64::MAX {
+                Ok(text)
+            } else {
+                Err(Broken)
+            };
         }
         let symbol = (bits, code(bits));
         if symbol == END {
@@ -353,7 +401,11 @@ fn unpack(bytes: &[u8], mut tell: impl FnMut(u8)) -> Result<MeasuredText, Broken
         }
         text.colon_first |= text.bytes == 0 && symbol == COLON;
         text.hash |= symbol == HASH;
-        let before: u32 = CODES.iter().take_while(|(shorter, ..)| *shorter < bits).map(|(.., count)| count).sum();
+        let before: u32 = CODES
+            .iter()
+            .take_while(|(shorter, ..)| *shorter < bits)
+            .map(|(.., count)| count)
+            .sum();
         let place = usize::try_from(before + (code(bits) - first)).unwrap_or(usize::MAX);
         tell(SYMBOLS.get(place).copied().unwrap_or(0xff));
         text.bytes += 1;

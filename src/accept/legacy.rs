@@ -32,25 +32,40 @@ pub(super) fn ask(
     app: Option<AppPath>,
 ) -> Result<Option<FoundReport>, Fault> {
     let (row, taken, protocol) = match profile.legacy_grpc(inner) {
-        Some(row) => (row, read::takes_grpc(parts).then_some(media_type::GRPC), Protocol::Grpc),
+        Some(row) => (
+            row,
+            read::takes_grpc(parts).then_some(media_type::GRPC),
+            Protocol::Grpc,
+        ),
         None => {
             let sent = read::media_type(&parts.headers);
-            let word = |row: &'_ LegacyReport| sent.and_then(|sent| row.types.iter().position(|known| sent.is(known)));
-            let fitting = profile.legacy(inner).find_map(|row| Some((row, row.types.get(word(row)?)?.as_str())));
-            let row = fitting.map(|(row, _)| row).or_else(|| profile.legacy(inner).next());
+            let word = |row: &'_ LegacyReport| {
+                sent.and_then(|sent| row.types.iter().position(|known| sent.is(known)))
+            };
+            let fitting = profile
+                .legacy(inner)
+                .find_map(|row| Some((row, row.types.get(word(row)?)?.as_str())));
+            let row = fitting
+                .map(|(row, _)| row)
+                .or_else(|| profile.legacy(inner).next());
             let Some(row) = row else { return Ok(None) };
             (row, fitting.map(|(_, word)| word), Protocol::Http)
         }
     };
     let ask = match taken {
         None => RequestKind::Unacceptable(Fault::MediaType),
-        Some(_) if !read::is_content_encoding(&parts.headers) => RequestKind::Unacceptable(Fault::ContentEncoding),
+        Some(_) if !read::is_content_encoding(&parts.headers) => {
+            RequestKind::Unacceptable(Fault::ContentEncoding)
+        }
         Some(media_type) => {
             let patience = read::patience(protocol, &parts.headers)?;
             RequestKind::Legacy(report(row, protocol, media_type, patience, app))
         }
     };
-    Ok(Some(FoundReport { kind: ask, token: row.token }))
+    Ok(Some(FoundReport {
+        kind: ask,
+        token: row.token,
+    }))
 }
 
 fn report(
@@ -86,7 +101,10 @@ pub fn firehose_request(headers: &HeaderMap) -> Option<String> {
 /// which backend is served, is answered in its client's language.
 pub(super) fn glimpse_format(path: &str, json: bool) -> Option<Format> {
     let path = path.split('?').next().unwrap_or_default();
-    let inner = match path.strip_prefix("/apps/").and_then(|rest| rest.split_once("/-/")) {
+    let inner = match path
+        .strip_prefix("/apps/")
+        .and_then(|rest| rest.split_once("/-/"))
+    {
         Some((_, inner)) => inner,
         None => path.strip_prefix('/')?,
     };
@@ -106,11 +124,23 @@ mod tests {
                 let json = media_type.ends_with("json");
                 let app = format!("/apps/shop/-{}?x=1", row.path);
                 for path in [row.path.as_str(), app.as_str()] {
-                    assert_eq!(glimpse_format(path, json), Some(row.format), "{path} {media_type}");
+                    assert_eq!(
+                        glimpse_format(path, json),
+                        Some(row.format),
+                        "{path} {media_type}"
+                    );
                 }
             }
         }
-        for path in ["", "/", "/apps/metrics", "/apps/-/metrics/", "/x/metrics", "metrics", "/v1/metrics"] {
+        for path in [
+            "",
+            "/",
+            "/apps/metrics",
+            "/apps/-/metrics/",
+            "/x/metrics",
+            "metrics",
+            "/v1/metrics",
+        ] {
             assert_eq!(glimpse_format(path, false), None, "{path}");
         }
     }

@@ -41,8 +41,8 @@ mod tree;
 pub use assertion::AssertionHeader;
 pub(crate) use assertion::AssertionHeaderFault;
 pub(crate) use call::{
-    AlertRequest, Call, Dialect, IngestRequest, LegacyRequest, OwnRequest, Protocol, QueryRequest, RequestKind,
-    TreeRequest,
+    AlertRequest, Call, Dialect, IngestRequest, LegacyRequest, OwnRequest, Protocol, QueryRequest,
+    RequestKind, TreeRequest,
 };
 pub(crate) use caller::{CLIENT_TOKEN_PREFIX, ClientChain};
 pub use caller::{Caller, Carrier, Presented, SessionCookie};
@@ -82,7 +82,16 @@ pub enum Framed {
 
 /// The methods that some operation has. `CONNECT`, `TRACE` and everything else is refused unseen.
 fn is_known_method(method: &[u8]) -> bool {
-    [&b"GET"[..], b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS"].contains(&method)
+    [
+        &b"GET"[..],
+        b"POST",
+        b"PUT",
+        b"PATCH",
+        b"DELETE",
+        b"HEAD",
+        b"OPTIONS",
+    ]
+    .contains(&method)
 }
 
 /// RFC 9110 section 5.6.2 `tchar`, without `_`: proxies and CGI-like backends read `a_b` as `a-b`.
@@ -100,7 +109,11 @@ fn is_header_value_byte(byte: u8) -> bool {
 fn is_header_value(value: &[u8]) -> bool {
     const BLOCK_BYTES: usize = 32;
     let mut blocks = value.chunks_exact(BLOCK_BYTES);
-    let is_good = |block: &[u8]| block.iter().fold(true, |all, byte| all & is_header_value_byte(*byte));
+    let is_good = |block: &[u8]| {
+        block
+            .iter()
+            .fold(true, |all, byte| all & is_header_value_byte(*byte))
+    };
     blocks.all(is_good) && is_good(blocks.remainder())
 }
 

@@ -42,17 +42,32 @@ impl Network {
         let width = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => width,
-            Some(digits) if digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok().filter(|prefix| *prefix <= width).ok_or(NetworkFault::Form)?
+            Some(digits)
+                if digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                digits
+                    .parse()
+                    .ok()
+                    .filter(|prefix| *prefix <= width)
+                    .ok_or(NetworkFault::Form)?
             }
             Some(_) => return Err(NetworkFault::Form),
         };
         let (address, prefix) = match (address, address.to_canonical()) {
-            (IpAddr::V6(_), IpAddr::V4(mapped)) if prefix >= 96 => (IpAddr::V4(mapped), prefix - 96),
+            (IpAddr::V6(_), IpAddr::V4(mapped)) if prefix >= 96 => {
+                (IpAddr::V4(mapped), prefix - 96)
+            }
             (address, _) => (address, prefix),
         };
-        let network = Network { address: masked(address, prefix), prefix };
-        if network.address == address { Ok(network) } else { Err(NetworkFault::HostBits(network)) }
+        let network = Network {
+            address: masked(address, prefix),
+            prefix,
+        };
+        if network.address == address {
+            Ok(network)
+        } else {
+            Err(NetworkFault::HostBits(network))
+        }
     }
 
     fn contains(&self, address: IpAddr) -> bool {
@@ -130,7 +145,11 @@ mod tests {
                 Err(NetworkFault::HostBits(network)) => Err(network.to_string()),
                 Err(NetworkFault::Form) => Err(String::new()),
             };
-            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
+            assert_eq!(
+                found,
+                expected.map(str::to_owned).map_err(str::to_owned),
+                "{text}"
+            );
         }
     }
 
@@ -155,7 +174,8 @@ mod tests {
 
     #[test]
     fn addresses_are_in_or_out() {
-        let networks = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"].map(|text| Network::parse(text).unwrap());
+        let networks =
+            ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"].map(|text| Network::parse(text).unwrap());
         let networks = Networks::new(networks.to_vec());
         for (address, expected) in [
             ("10.255.0.1", true),
@@ -167,7 +187,11 @@ mod tests {
             ("2001:db9::1", false),
             ("::10.0.0.1", false),
         ] {
-            assert_eq!(networks.contains(address.parse().unwrap()), expected, "{address}");
+            assert_eq!(
+                networks.contains(address.parse().unwrap()),
+                expected,
+                "{address}"
+            );
         }
         assert!(!Networks::default().contains("127.0.0.1".parse().unwrap()));
     }

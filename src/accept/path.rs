@@ -49,11 +49,18 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>, Fault> {
 pub fn texts(query: &str) -> Result<Vec<(String, String)>, Fault> {
     split(query, |raw| {
         let text = String::from_utf8(octets(raw, true)?).map_err(|_| Fault::Query)?;
-        if text.chars().any(char::is_control) { Err(Fault::Query) } else { Ok(text) }
+        if text.chars().any(char::is_control) {
+            Err(Fault::Query)
+        } else {
+            Ok(text)
+        }
     })
 }
 
-fn split(query: &str, decode: impl Fn(&[u8]) -> Result<String, Fault>) -> Result<Vec<(String, String)>, Fault> {
+fn split(
+    query: &str,
+    decode: impl Fn(&[u8]) -> Result<String, Fault>,
+) -> Result<Vec<(String, String)>, Fault> {
     let mut pairs = Vec::new();
     for raw in query.split('&') {
         if pairs.len() == PARTS_LIMIT || raw.contains(';') {
@@ -113,7 +120,9 @@ fn octets(raw: &[u8], form: bool) -> Result<Vec<u8>, Fault> {
 }
 
 fn hex(byte: &u8) -> Option<u8> {
-    (*byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    (*byte as char)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -179,8 +188,16 @@ mod tests {
         }
         assert!(segments(&"/a".repeat(PARTS_LIMIT + 1)).is_err());
         assert!(segments(&format!("/{}", "a".repeat(SEGMENT_LIMIT_BYTES + 1))).is_err());
-        assert_eq!(segments(&"/a".repeat(PARTS_LIMIT)).unwrap().len(), PARTS_LIMIT);
-        assert_eq!(segments(&format!("/{}", "a".repeat(SEGMENT_LIMIT_BYTES))).unwrap().len(), 1);
+        assert_eq!(
+            segments(&"/a".repeat(PARTS_LIMIT)).unwrap().len(),
+            PARTS_LIMIT
+        );
+        assert_eq!(
+            segments(&format!("/{}", "a".repeat(SEGMENT_LIMIT_BYTES)))
+                .unwrap()
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -208,10 +225,18 @@ mod tests {
     fn queries_are_pairs() {
         assert_eq!(
             pairs("oldest-time=2026-01-01T00%3A00%3A00Z&percentile=50&percentile=99&x").unwrap(),
-            [("oldest-time", "2026-01-01T00:00:00Z"), ("percentile", "50"), ("percentile", "99"), ("x", "")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            [
+                ("oldest-time", "2026-01-01T00:00:00Z"),
+                ("percentile", "50"),
+                ("percentile", "99"),
+                ("x", "")
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
         );
-        assert_eq!(pairs("a=b+c%2B").unwrap(), [("a".to_owned(), "b c+".to_owned())]);
+        assert_eq!(
+            pairs("a=b+c%2B").unwrap(),
+            [("a".to_owned(), "b c+".to_owned())]
+        );
         let full = vec!["a=b"; PARTS_LIMIT].join("&");
         assert_eq!(pairs(&full).unwrap().len(), PARTS_LIMIT);
         assert_eq!(pairs(&format!("{full}&a=b")), Err(Fault::Query));

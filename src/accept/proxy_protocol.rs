@@ -36,17 +36,32 @@ pub async fn read_header(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, Malf
     let count = tcp.read(&mut start).await?;
     let (read, rest) = start.split_at_mut(count);
     // What can be no header is not waited for.
-    if !V2_SIGNATURE.starts_with(read) && !b"PROXY ".iter().zip(&*read).all(|(one, other)| one == other) {
+    if !V2_SIGNATURE.starts_with(read)
+        && !b"PROXY "
+            .iter()
+            .zip(&*read)
+            .all(|(one, other)| one == other)
+    {
         return Err(MalformedHeader);
     }
     tcp.read_exact(rest).await?;
-    if start == V2_SIGNATURE { version2(tcp).await } else { version1(tcp, &start).await }
+    if start == V2_SIGNATURE {
+        version2(tcp).await
+    } else {
+        version1(tcp, &start).await
+    }
 }
 
-async fn version1(tcp: &mut TcpStream, start: &[u8; SIGNATURE_BYTES]) -> Result<Option<SocketAddr>, MalformedHeader> {
+async fn version1(
+    tcp: &mut TcpStream,
+    start: &[u8; SIGNATURE_BYTES],
+) -> Result<Option<SocketAddr>, MalformedHeader> {
     let mut line = start.to_vec();
     while !line.ends_with(b"\n") {
-        let room = V1_LIMIT_BYTES.checked_sub(line.len()).filter(|room| *room > 0).ok_or(MalformedHeader)?;
+        let room = V1_LIMIT_BYTES
+            .checked_sub(line.len())
+            .filter(|room| *room > 0)
+            .ok_or(MalformedHeader)?;
         // Looked at first, so that nothing behind the line is taken.
         let mut space = [0; V1_LIMIT_BYTES];
         let count = tcp.peek(space.get_mut(..room).unwrap_or_default()).await?;
@@ -57,24 +72,34 @@ async fn version1(tcp: &mut TcpStream, start: &[u8; SIGNATURE_BYTES]) -> Result<
         let whole = memchr::memchr(b'\n', seen).map_or(count, |at| at + 1);
         let held = line.len();
         line.resize(held + whole, 0);
-        tcp.read_exact(line.get_mut(held..).unwrap_or_default()).await?;
+        tcp.read_exact(line.get_mut(held..).unwrap_or_default())
+            .await?;
     }
     parse_v1(&line)
 }
 
 /// Section 2.1. A line whose first words are `PROXY UNKNOWN` ends where it ends.
 fn parse_v1(line: &[u8]) -> Result<Option<SocketAddr>, MalformedHeader> {
-    let text = line.strip_suffix(b"\r\n").and_then(|text| str::from_utf8(text).ok()).ok_or(MalformedHeader)?;
+    let text = line
+        .strip_suffix(b"\r\n")
+        .and_then(|text| str::from_utf8(text).ok())
+        .ok_or(MalformedHeader)?;
     let words: Vec<&str> = text.split(' ').collect();
     let (addresses, ports) = match words.as_slice() {
         ["PROXY", "UNKNOWN", ..] => return Ok(None),
         ["PROXY", "TCP4", source, destination, ports @ ..] => {
             let is_right = destination.parse::<Ipv4Addr>().is_ok();
-            (source.parse().ok().map(IpAddr::V4).filter(|_| is_right), ports)
+            (
+                source.parse().ok().map(IpAddr::V4).filter(|_| is_right),
+                ports,
+            )
         }
         ["PROXY", "TCP6", source, destination, ports @ ..] => {
             let is_right = destination.parse::<Ipv6Addr>().is_ok();
-            (source.parse().ok().map(IpAddr::V6).filter(|_| is_right), ports)
+            (
+                source.parse().ok().map(IpAddr::V6).filter(|_| is_right),
+                ports,
+            )
         }
         _ => return Err(MalformedHeader),
     };
@@ -103,12 +128,17 @@ async fn version2(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, MalformedHe
         _ => return Err(MalformedHeader),
     };
     let mut addresses = [0; 36];
-    let mut rest = announced.checked_sub(addresses_bytes).ok_or(MalformedHeader)?;
-    tcp.read_exact(addresses.get_mut(..addresses_bytes).unwrap_or_default()).await?;
+    let mut rest = announced
+        .checked_sub(addresses_bytes)
+        .ok_or(MalformedHeader)?;
+    tcp.read_exact(addresses.get_mut(..addresses_bytes).unwrap_or_default())
+        .await?;
     // Further values (section 2.2) say nothing that is believed here.
     let mut skipped = [0; 1024];
     while rest > 0 {
-        let count = tcp.read(skipped.get_mut(..rest.min(1024)).unwrap_or_default()).await?;
+        let count = tcp
+            .read(skipped.get_mut(..rest.min(1024)).unwrap_or_default())
+            .await?;
         if count == 0 {
             return Err(MalformedHeader);
         }
@@ -117,7 +147,10 @@ async fn version2(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, MalformedHe
     Ok(match addresses_bytes {
         12 => {
             let [a, b, c, d, _, _, _, _, high, low, ..] = addresses;
-            Some(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))))
+            Some(SocketAddr::from((
+                [a, b, c, d],
+                u16::from_be_bytes([high, low]),
+            )))
         }
         36 => {
             let source: Option<[u8; 16]> = addresses.first_chunk().copied();
@@ -137,7 +170,9 @@ mod tests {
     /// What becomes of bytes that come in pieces, and what is left behind the header.
     async fn read(pieces: &[&[u8]]) -> (Result<Option<SocketAddr>, MalformedHeader>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         client.set_nodelay(true).unwrap();
         let (mut server, _) = listener.accept().await.unwrap();
         let send = async {
@@ -172,7 +207,10 @@ mod tests {
         six[32..].copy_from_slice(&[0xdc, 4, 0x10, 0xde]);
         let mut mapped = [0; 36];
         mapped[10..16].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 7]);
-        let longest = format!("PROXY TCP6 {0} {0} 65535 65535\r\n", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        let longest = format!(
+            "PROXY TCP6 {0} {0} 65535 65535\r\n",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+        );
         let unknown = format!("PROXY UNKNOWN {}\r\n", "x".repeat(107 - 16));
         let too_long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(107 - 15));
         let values = [four, &[4; 0xffff - 12]].concat();
@@ -180,14 +218,26 @@ mod tests {
         let malformed = Err(MalformedHeader);
         type Case = (Vec<u8>, Result<Option<SocketAddr>, MalformedHeader>);
         let cases: Vec<Case> = vec![
-            (b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 4318\r\n".to_vec(), here("192.0.2.7:56324")),
-            (b"PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n".to_vec(), here("[2001:db8::7]:1")),
-            (longest.into_bytes(), here("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535")),
+            (
+                b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 4318\r\n".to_vec(),
+                here("192.0.2.7:56324"),
+            ),
+            (
+                b"PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n".to_vec(),
+                here("[2001:db8::7]:1"),
+            ),
+            (
+                longest.into_bytes(),
+                here("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"),
+            ),
             (b"PROXY UNKNOWN\r\n".to_vec(), Ok(None)),
             (b"PROXY UNKNOWN ffff::1 any thing 1\r\n".to_vec(), Ok(None)),
             (unknown.into_bytes(), Ok(None)),
             (v2(0x21, 0x11, 12, four), here("192.0.2.7:56324")),
-            (v2(0x21, 0x11, 20, &[four, &[4, 0, 5, 1, 2, 3, 4, 5]].concat()), here("192.0.2.7:56324")),
+            (
+                v2(0x21, 0x11, 20, &[four, &[4, 0, 5, 1, 2, 3, 4, 5]].concat()),
+                here("192.0.2.7:56324"),
+            ),
             (v2(0x21, 0x11, 0xffff, &values), here("192.0.2.7:56324")),
             (v2(0x21, 0x21, 36, &six), here("[2001:db8::7]:56324")),
             (v2(0x21, 0x21, 36, &mapped), here("[::ffff:192.0.2.7]:0")),
@@ -200,12 +250,26 @@ mod tests {
         for (bytes, expected) in &cases {
             let behind = b"\r\nGET / HTTP/1.1\r\n";
             let whole = [bytes, &behind[..]].concat();
-            assert_eq!(read(&[&whole]).await, (*expected, behind.to_vec()), "{:?}", String::from_utf8_lossy(bytes));
+            assert_eq!(
+                read(&[&whole]).await,
+                (*expected, behind.to_vec()),
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
             if bytes.len() < 200 {
                 let single: Vec<&[u8]> = whole.chunks(1).collect();
-                assert_eq!(read(&single).await, (*expected, behind.to_vec()), "{:?}", String::from_utf8_lossy(bytes));
+                assert_eq!(
+                    read(&single).await,
+                    (*expected, behind.to_vec()),
+                    "{:?}",
+                    String::from_utf8_lossy(bytes)
+                );
                 for end in 1..bytes.len() {
-                    assert_eq!(read(&[&bytes[..end]]).await.0, malformed, "cut at {end}: {bytes:?}");
+                    assert_eq!(
+                        read(&[&bytes[..end]]).await.0,
+                        malformed,
+                        "cut at {end}: {bytes:?}"
+                    );
                 }
             }
         }
@@ -249,7 +313,12 @@ mod tests {
             v2(0x21, 0x11, 0xffff, four),
             v2(0x20, 0x00, 0xffff, four),
         ] {
-            assert_eq!(read(&[&bytes]).await.0, malformed, "{:?}", String::from_utf8_lossy(&bytes));
+            assert_eq!(
+                read(&[&bytes]).await.0,
+                malformed,
+                "{:?}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
     }
 }

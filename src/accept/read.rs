@@ -8,16 +8,19 @@
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::call::{AlertRequest, Call, Dialect, IngestRequest, OwnRequest, Protocol, QueryRequest, RequestKind};
+use super::call::{
+    AlertRequest, Call, Dialect, IngestRequest, OwnRequest, Protocol, QueryRequest, RequestKind,
+};
 use super::connection::Connection;
 use super::{
-    AssertionHeader, Caller, Fault, SessionCookie, assertion, cookies, evidence, head, header_blocks, legacy, path,
-    site, tree,
+    AssertionHeader, Caller, Fault, SessionCookie, assertion, cookies, evidence, head,
+    header_blocks, legacy, path, site, tree,
 };
 use crate::apps::AppPath;
 use crate::lightstep::{FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION};
@@ -61,8 +64,13 @@ pub fn read(
     limits: &Limits,
 ) -> Result<(Caller, Call), RefusedHead> {
     let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let dialect = glimpse_dialect(parts.uri.path(), content_type, parts.version == Version::HTTP_2);
-    read_in(parts, connection, profile, assertions, limits, dialect).map_err(|fault| RefusedHead { fault, dialect })
+    let dialect = glimpse_dialect(
+        parts.uri.path(),
+        content_type,
+        parts.version == Version::HTTP_2,
+    );
+    read_in(parts, connection, profile, assertions, limits, dialect)
+        .map_err(|fault| RefusedHead { fault, dialect })
 }
 
 fn read_in(
@@ -81,7 +89,11 @@ fn read_in(
     }
     // The one path with a slash at its end.
     let is_home = parts.uri.path() == site::HOME;
-    let segments = path::segments(if is_home { "/.lightkeeper" } else { parts.uri.path() })?;
+    let segments = path::segments(if is_home {
+        "/.lightkeeper"
+    } else {
+        parts.uri.path()
+    })?;
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
     if connection.listener.serves.legacy && profile.takes_token_in_url(addressed(&words).1) {
         return Err(Fault::TokenInUrl);
@@ -92,14 +104,23 @@ fn read_in(
         None => Vec::new(),
     };
     // RFC 6750 section 5.3: a token in a URL ends up in logs; it is refused whatever else is right.
-    if query.iter().any(|(key, _)| key.eq_ignore_ascii_case("access_token") || key.eq_ignore_ascii_case("token")) {
+    if query.iter().any(|(key, _)| {
+        key.eq_ignore_ascii_case("access_token") || key.eq_ignore_ascii_case("token")
+    }) {
         return Err(Fault::CredentialConflict);
     }
     let cookies = cookies::ours(&parts.headers)?;
-    let canonical = if is_home { site::HOME.to_owned() } else { path::join(words.iter().copied()) };
+    let canonical = if is_home {
+        site::HOME.to_owned()
+    } else {
+        path::join(words.iter().copied())
+    };
     // The path may be spelled in another way than the one that was glimpsed.
     let dialect = site::dialect(&canonical).unwrap_or(dialect);
-    let legacy::FoundReport { kind: mut ask, token } = match words.as_slice() {
+    let legacy::FoundReport {
+        kind: mut ask,
+        token,
+    } = match words.as_slice() {
         [".lightkeeper", words @ ..] if connection.listener.serves.web && *words != ["whoami"] => {
             let asked = site::ask(&parts.method, words, is_home, query, cookies.login)?;
             legacy::FoundReport {
@@ -114,19 +135,46 @@ fn read_in(
         None if needs_host(&ask, dialect) => return Err(Fault::Host),
         None => String::new(),
     };
-    let token = evidence::token(&parts.headers, profile, assertions, token, connection.chain.is_some())?;
+    let token = evidence::token(
+        &parts.headers,
+        profile,
+        assertions,
+        token,
+        connection.chain.is_some(),
+    )?;
     if let (Some(token), true) = (&token, cookies.session.is_some()) {
         // A person cannot keep the proxy from adding its assertion: the cookie goes.
         let is_assertion = token.assertion().is_some();
-        return Err(if is_assertion { Fault::CookieConflict } else { Fault::CredentialConflict });
+        return Err(if is_assertion {
+            Fault::CookieConflict
+        } else {
+            Fault::CredentialConflict
+        });
     }
     let session = cookies.session.filter(|_| takes_session(&ask, dialect));
-    let session = session.map(|value| SessionCookie { value, origin: connection.origin(&authority) });
-    let caller = Caller { token, certificate: connection.chain.clone(), session, address: connection.peer.ip() };
+    let session = session.map(|value| SessionCookie {
+        value,
+        origin: connection.origin(&authority),
+    });
+    let caller = Caller {
+        token,
+        certificate: connection.chain.clone(),
+        session,
+        address: connection.peer.ip(),
+    };
     if let RequestKind::Legacy(ask) = &mut ask {
         ask.body_first = ask.format.may_carry_token() && !caller.has_evidence();
     }
-    Ok((caller, Call { method: parts.method.clone(), path: canonical, authority, dialect, kind: ask }))
+    Ok((
+        caller,
+        Call {
+            method: parts.method.clone(),
+            path: canonical,
+            authority,
+            dialect,
+            kind: ask,
+        },
+    ))
 }
 
 /// Whether it matters by which name we are called. It does where a browser's cookies, origins and links depend on it; an
@@ -147,15 +195,29 @@ fn needs_host(ask: &RequestKind, dialect: Dialect) -> bool {
 /// what a backend tells, is never a session's.
 fn takes_session(ask: &RequestKind, dialect: Dialect) -> bool {
     match ask {
-        RequestKind::Query(_) | RequestKind::Own(_) | RequestKind::Site(_) | RequestKind::Tree(_) => true,
+        RequestKind::Query(_)
+        | RequestKind::Own(_)
+        | RequestKind::Site(_)
+        | RequestKind::Tree(_) => true,
         RequestKind::Unknown => dialect == Dialect::Page,
-        RequestKind::Ingest(_) | RequestKind::Legacy(_) | RequestKind::Alert(_) | RequestKind::Unacceptable(_) => false,
+        RequestKind::Ingest(_)
+        | RequestKind::Legacy(_)
+        | RequestKind::Alert(_)
+        | RequestKind::Unacceptable(_) => false,
     }
 }
 
 /// Every header line: count, size, bytes; and the names that must stand alone.
-fn check_lines(parts: &Parts, profile: &Profile, assertions: &[AssertionHeader], limits: &Limits) -> Result<(), Fault> {
-    let mut bytes = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+fn check_lines(
+    parts: &Parts,
+    profile: &Profile,
+    assertions: &[AssertionHeader],
+    limits: &Limits,
+) -> Result<(), Fault> {
+    let mut bytes = parts
+        .uri
+        .path_and_query()
+        .map_or(1, |target| target.as_str().len());
     if parts.headers.len() > limits.header_count as usize {
         return Err(Fault::HeadTooLarge);
     }
@@ -164,13 +226,15 @@ fn check_lines(parts: &Parts, profile: &Profile, assertions: &[AssertionHeader],
         // The framework lets `_` and blanks at the ends pass over HTTP/2. gRPC's metadata may have it; nothing reads such
         // a name, unless a backend takes it for one with `-`.
         let name = name.as_str();
-        let is_deciding = || decides(&name.replace('_', "-"), profile) || assertion::is_spelling_of(name, assertions);
+        let is_deciding = || {
+            decides(&name.replace('_', "-"), profile) || assertion::is_spelling_of(name, assertions)
+        };
         if name.contains('_') && (parts.version != Version::HTTP_2 || is_deciding()) {
             return Err(Fault::HeaderLine);
         }
         let value = value.as_bytes();
-        let padded =
-            value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace);
+        let padded = value.first().is_some_and(u8::is_ascii_whitespace)
+            || value.last().is_some_and(u8::is_ascii_whitespace);
         if !super::is_header_value(value) || (padded && parts.version == Version::HTTP_2) {
             return Err(Fault::HeaderLine);
         }
@@ -205,7 +269,9 @@ fn check_lines(parts: &Parts, profile: &Profile, assertions: &[AssertionHeader],
 
 /// Whether a name decides something here, or at the backend of this profile.
 fn decides(name: &str, profile: &Profile) -> bool {
-    let of_firehose = [FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION].iter().any(|known| known == name);
+    let of_firehose = [FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION]
+        .iter()
+        .any(|known| known == name);
     DECIDING.contains(&name) || of_firehose || profile.reads_header(name)
 }
 
@@ -220,21 +286,36 @@ fn authority(parts: &Parts) -> Result<Option<String>, Fault> {
         return Err(Fault::Host);
     }
     let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
-    let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let target = parts
+        .uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
     // Over HTTP/2 the scheme is the client's to say; a proxy before us may have ended TLS.
-    if parts.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+    if parts
+        .uri
+        .scheme_str()
+        .is_some_and(|scheme| !matches!(scheme, "http" | "https"))
+    {
         return Err(Fault::Target);
     }
     let authority = match (host, target) {
-        (_, Some(target)) if parts.version == Version::HTTP_2 && !head::is_host(target) => return Ok(None),
+        (_, Some(target)) if parts.version == Version::HTTP_2 && !head::is_host(target) => {
+            return Ok(None);
+        }
         (Some(host), Some(target)) if host != target => return Err(Fault::Host),
         (Some(authority), _) | (None, Some(authority)) => authority,
         (None, None) => return Err(Fault::Host),
     };
     if !head::is_host(authority) {
-        return if parts.version == Version::HTTP_2 { Ok(None) } else { Err(Fault::Host) };
+        return if parts.version == Version::HTTP_2 {
+            Ok(None)
+        } else {
+            Err(Fault::Host)
+        };
     }
-    String::from_utf8(authority.to_vec()).map(Some).map_err(|_| Fault::Host)
+    String::from_utf8(authority.to_vec())
+        .map(Some)
+        .map_err(|_| Fault::Host)
 }
 
 /// Hop-by-hop fields: they must not decide which of our headers survive (CVE-2024-45410's class).
@@ -246,9 +327,14 @@ fn check_connection(parts: &Parts) -> Result<(), Fault> {
         return Err(Fault::Upgrade);
     }
     if is_http2
-        && [CONNECTION.as_str(), TRANSFER_ENCODING.as_str(), "keep-alive", "proxy-connection"]
-            .iter()
-            .any(|name| headers.contains_key(*name))
+        && [
+            CONNECTION.as_str(),
+            TRANSFER_ENCODING.as_str(),
+            "keep-alive",
+            "proxy-connection",
+        ]
+        .iter()
+        .any(|name| headers.contains_key(*name))
     {
         return Err(Fault::HeaderLine);
     }
@@ -279,7 +365,10 @@ fn check_connection(parts: &Parts) -> Result<(), Fault> {
 /// The app that the path names (`/apps/{app}/-/…`), and what stands behind it; without an app all of it.
 fn addressed<'w, 'p>(words: &'w [&'p str]) -> (Option<&'w [&'p str]>, &'w [&'p str]) {
     let split = match words {
-        ["apps", rest @ ..] => rest.iter().position(|word| *word == "-").and_then(|at| rest.split_at_checked(at)),
+        ["apps", rest @ ..] => rest
+            .iter()
+            .position(|word| *word == "-")
+            .and_then(|at| rest.split_at_checked(at)),
         _ => None,
     };
     match split {
@@ -297,12 +386,18 @@ fn ask(
     canonical: &str,
     query: Vec<(String, String)>,
 ) -> Result<legacy::FoundReport, Fault> {
-    let found = |ask| Ok(legacy::FoundReport { kind: ask, token: TokenPlace::Header });
+    let found = |ask| {
+        Ok(legacy::FoundReport {
+            kind: ask,
+            token: TokenPlace::Header,
+        })
+    };
     let serves = connection.listener.serves;
     if let Some((organization, rest)) = profile.query_path(words).filter(|_| serves.query) {
         return query_ask(parts, profile, organization, rest, query).and_then(found);
     }
-    if let ([".lightkeeper", "whoami"], true, &Method::GET, true) = (words, serves.web, &parts.method, query.is_empty())
+    if let ([".lightkeeper", "whoami"], true, &Method::GET, true) =
+        (words, serves.web, &parts.method, query.is_empty())
     {
         return found(RequestKind::Own(OwnRequest::Whoami));
     }
@@ -313,7 +408,13 @@ fn ask(
     if let (None, ["apps", rest @ ..]) = (app, words) {
         let deep = matches!(query.as_slice(), [(key, value)] if key == "depth" && value == "all");
         if serves.web && parts.method == Method::GET && (query.is_empty() || deep) {
-            let ask = |app| RequestKind::Own(if deep { OwnRequest::Subtree(app) } else { OwnRequest::Apps(app) });
+            let ask = |app| {
+                RequestKind::Own(if deep {
+                    OwnRequest::Subtree(app)
+                } else {
+                    OwnRequest::Apps(app)
+                })
+            };
             return found(app_path(rest).map_or(RequestKind::Unknown, ask));
         }
         return found(RequestKind::Unknown);
@@ -332,24 +433,29 @@ fn ask(
         Some(Some(app)) => Some(app),
         None => app_header(&parts.headers)?,
     };
-    let inner = if rest.len() == words.len() { canonical.to_owned() } else { path::join(rest.iter().copied()) };
+    let inner = if rest.len() == words.len() {
+        canonical.to_owned()
+    } else {
+        path::join(rest.iter().copied())
+    };
     if parts.method != Method::POST {
         return found(RequestKind::Unknown);
     }
-    let (operation, signal, protocol, upstream_path) = if let Some((operation, signal)) = profile.match_grpc(&inner) {
-        (operation, signal, Protocol::Grpc, inner)
-    } else if let Some((operation, signal, upstream)) = profile.match_ingest(&inner) {
-        (operation, signal, Protocol::Http, upstream)
-    } else {
-        if !serves.legacy {
-            return found(RequestKind::Unknown);
-        }
-        return match legacy::ask(parts, profile, &inner, named)? {
-            Some(_) if !query.is_empty() => Err(Fault::Query),
-            Some(legacy) => Ok(legacy),
-            None => found(RequestKind::Unknown),
+    let (operation, signal, protocol, upstream_path) =
+        if let Some((operation, signal)) = profile.match_grpc(&inner) {
+            (operation, signal, Protocol::Grpc, inner)
+        } else if let Some((operation, signal, upstream)) = profile.match_ingest(&inner) {
+            (operation, signal, Protocol::Http, upstream)
+        } else {
+            if !serves.legacy {
+                return found(RequestKind::Unknown);
+            }
+            return match legacy::ask(parts, profile, &inner, named)? {
+                Some(_) if !query.is_empty() => Err(Fault::Query),
+                Some(legacy) => Ok(legacy),
+                None => found(RequestKind::Unknown),
+            };
         };
-    };
     if !serves.ingest {
         return found(RequestKind::Unknown);
     }
@@ -360,7 +466,9 @@ fn ask(
         Protocol::Grpc => takes_grpc(parts).then_some(Encoding::Protobuf),
         Protocol::Http => otlp_encoding(&parts.headers),
     };
-    let Some(encoding) = encoding else { return found(RequestKind::Unacceptable(Fault::MediaType)) };
+    let Some(encoding) = encoding else {
+        return found(RequestKind::Unacceptable(Fault::MediaType));
+    };
     if !is_content_encoding(&parts.headers) {
         return found(RequestKind::Unacceptable(Fault::ContentEncoding));
     }
@@ -377,13 +485,25 @@ fn ask(
 }
 
 /// A message of the backend's webhook for one app.
-fn alert_ask(parts: &Parts, app: &[&str], query: &[(String, String)]) -> Result<RequestKind, Fault> {
-    let Some(app) = app_path(app) else { return Ok(RequestKind::Unknown) };
+fn alert_ask(
+    parts: &Parts,
+    app: &[&str],
+    query: &[(String, String)],
+) -> Result<RequestKind, Fault> {
+    let Some(app) = app_path(app) else {
+        return Ok(RequestKind::Unknown);
+    };
     if !query.is_empty() {
         return Err(Fault::Query);
     }
-    let coding = parts.headers.get(CONTENT_ENCODING).map_or(&b"identity"[..], HeaderValue::as_bytes);
-    let fault = match (is_json(&parts.headers), coding.eq_ignore_ascii_case(b"identity")) {
+    let coding = parts
+        .headers
+        .get(CONTENT_ENCODING)
+        .map_or(&b"identity"[..], HeaderValue::as_bytes);
+    let fault = match (
+        is_json(&parts.headers),
+        coding.eq_ignore_ascii_case(b"identity"),
+    ) {
         (false, _) => Some(Fault::MediaType),
         (true, false) => Some(Fault::ContentEncoding),
         (true, true) => None,
@@ -393,7 +513,9 @@ fn alert_ask(parts: &Parts, app: &[&str], query: &[(String, String)]) -> Result<
 
 /// Whether the body is a JSON document, by its media type.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).and_then(MediaType::json_document).is_some()
+    media_type(headers)
+        .and_then(MediaType::json_document)
+        .is_some()
 }
 
 /// The media type of the body; `None` where there is none, or none that is read.
@@ -413,7 +535,9 @@ pub(super) fn patience(protocol: Protocol, headers: &HeaderMap) -> Result<Option
         Protocol::Grpc => headers.get(GRPC_TIMEOUT),
         Protocol::Http => None,
     };
-    value.map(|value| grpc_timeout(value.as_bytes()).ok_or(Fault::GrpcTimeout)).transpose()
+    value
+        .map(|value| grpc_timeout(value.as_bytes()).ok_or(Fault::GrpcTimeout))
+        .transpose()
 }
 
 fn grpc_timeout(value: &[u8]) -> Option<Duration> {
@@ -435,16 +559,25 @@ fn grpc_timeout(value: &[u8]) -> Option<Duration> {
 
 /// One word, or none.
 pub(super) fn is_content_encoding(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
-    encoding.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    let encoding = headers
+        .get(CONTENT_ENCODING)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    encoding
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 fn app_path(words: &[&str]) -> Option<AppPath> {
-    words.iter().try_fold(AppPath::root(), |app, word| app.child(word))
+    words
+        .iter()
+        .try_fold(AppPath::root(), |app, word| app.child(word))
 }
 
 fn app_header(headers: &HeaderMap) -> Result<Option<AppPath>, Fault> {
-    let Some(value) = headers.get(APP_HEADER) else { return Ok(None) };
+    let Some(value) = headers.get(APP_HEADER) else {
+        return Ok(None);
+    };
     let text = value.to_str().map_err(|_| Fault::AppHeader)?;
     AppPath::parse(text).map(Some).ok_or(Fault::AppHeader)
 }
@@ -464,7 +597,9 @@ fn query_ask(
     rest: &[&str],
     query: Vec<(String, String)>,
 ) -> Result<RequestKind, Fault> {
-    let Some(found) = profile.match_query(&parts.method, rest) else { return Ok(RequestKind::Unknown) };
+    let Some(found) = profile.match_query(&parts.method, rest) else {
+        return Ok(RequestKind::Unknown);
+    };
     let operation = profile.operation(found.operation);
     tree::check_keys(&query, &operation.query_keys)?;
     Ok(RequestKind::Query(QueryRequest {

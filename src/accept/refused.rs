@@ -30,11 +30,18 @@ pub struct Refused {
 
 impl Refused {
     pub fn new(tell: Tell) -> Self {
-        Refused { tell, by_reason: Vec::new() }
+        Refused {
+            tell,
+            by_reason: Vec::new(),
+        }
     }
 
     pub fn note(&mut self, reason: Reason) {
-        match self.by_reason.iter_mut().find(|(known, _)| *known == reason) {
+        match self
+            .by_reason
+            .iter_mut()
+            .find(|(known, _)| *known == reason)
+        {
             Some((_, times)) => {
                 *times += 1;
                 (self.tell)(reason, Times::Further);
@@ -67,9 +74,13 @@ mod tests {
     fn refusals_are_counted_each_and_recorded_once() {
         let told: Arc<Mutex<Vec<_>>> = Arc::default();
         let heard = told.clone();
-        let mut refused = Refused::new(Arc::new(move |reason, times| heard.lock().unwrap().push((reason, times))));
+        let mut refused = Refused::new(Arc::new(move |reason, times| {
+            heard.lock().unwrap().push((reason, times))
+        }));
         let (often, once) = (Reason::Http2StreamRefused, Reason::Http2ProtocolError);
-        [often, often, once, often].into_iter().for_each(|reason| refused.note(reason));
+        [often, often, once, often]
+            .into_iter()
+            .for_each(|reason| refused.note(reason));
         drop(refused);
         let expected = [
             (often, Times::First),

@@ -32,7 +32,12 @@ pub struct Serves {
 
 impl Serves {
     /// Of a listener that says nothing about it.
-    pub const ALL: Serves = Serves { ingest: true, query: true, web: true, legacy: true };
+    pub const ALL: Serves = Serves {
+        ingest: true,
+        query: true,
+        web: true,
+        legacy: true,
+    };
 }
 
 /// A listener's certificate and its demands on clients.

@@ -115,35 +115,64 @@ pub(super) fn ask(
         return Ok(None);
     }
     if let ["callback"] = words {
-        if pairs.iter().any(|(_, value)| value.len() > ANSWER_LIMIT_BYTES) {
+        if pairs
+            .iter()
+            .any(|(_, value)| value.len() > ANSWER_LIMIT_BYTES)
+        {
             return Err(Fault::Query);
         }
-        return Ok(Some(SiteRequest::Callback(CallbackRequest { pairs, transaction })));
+        return Ok(Some(SiteRequest::Callback(CallbackRequest {
+            pairs,
+            transaction,
+        })));
     }
     if let ["login"] = words {
         let [wanted] = take(&pairs, [("return_to", usize::MAX)])?;
-        let return_to = wanted.as_deref().map_or_else(|| Some(ReturnPath::home()), ReturnPath::parse);
+        let return_to = wanted
+            .as_deref()
+            .map_or_else(|| Some(ReturnPath::home()), ReturnPath::parse);
         let strayed = return_to.is_none();
-        return Ok(Some(SiteRequest::Login { return_to: return_to.unwrap_or_else(ReturnPath::home), strayed }));
+        return Ok(Some(SiteRequest::Login {
+            return_to: return_to.unwrap_or_else(ReturnPath::home),
+            strayed,
+        }));
     }
     if let ["explain"] = words {
-        let keys = [("request_id", 64), ("method", 16), ("path", 2048), ("app", 512), ("service", 256)];
+        let keys = [
+            ("request_id", 64),
+            ("method", 16),
+            ("path", 2048),
+            ("app", 512),
+            ("service", 256),
+        ];
         let [request_id, method, path, app, service] = take(&pairs, keys)?;
-        let explain = ExplainRequest { request_id, method, path, app, service };
+        let explain = ExplainRequest {
+            request_id,
+            method,
+            path,
+            app,
+            service,
+        };
         return Ok(Some(SiteRequest::Page(PageRequest::Explain(explain))));
     }
     if let ([], true) = (words, is_home) {
         let [filter] = take(&pairs, [("filter", FILTER_LIMIT_BYTES)])?;
         return Ok(Some(SiteRequest::Page(PageRequest::Tree { filter })));
     }
-    let app = |words: &[&str]| words.iter().try_fold(AppPath::root(), |app, word| app.child(word));
+    let app = |words: &[&str]| {
+        words
+            .iter()
+            .try_fold(AppPath::root(), |app, word| app.child(word))
+    };
     let found = match words {
         [] => Some(SiteRequest::Door),
         ["signed-out"] => Some(SiteRequest::SignedOut),
         ["configuration"] => Some(SiteRequest::Configuration),
         ["assets", name] => Some(SiteRequest::Asset((*name).to_owned())),
         ["apps", rest @ ..] => app(rest).map(|app| SiteRequest::Page(PageRequest::App(app))),
-        ["decisions", rest @ ..] => app(rest).map(|app| SiteRequest::Page(PageRequest::Decisions(app))),
+        ["decisions", rest @ ..] => {
+            app(rest).map(|app| SiteRequest::Page(PageRequest::Decisions(app)))
+        }
         _ => None,
     };
     if found.is_some() {
@@ -153,15 +182,22 @@ pub(super) fn ask(
 }
 
 /// The values of these keys and no others, each at most once and no longer than said; an empty one is none.
-fn take<const N: usize>(pairs: &[(String, String)], keys: [(&str, usize); N]) -> Result<[Option<String>; N], Fault> {
+fn take<const N: usize>(
+    pairs: &[(String, String)],
+    keys: [(&str, usize); N],
+) -> Result<[Option<String>; N], Fault> {
     for (index, (key, value)) in pairs.iter().enumerate() {
-        let known = keys.iter().any(|(known, limit_bytes)| known == key && value.len() <= *limit_bytes);
+        let known = keys
+            .iter()
+            .any(|(known, limit_bytes)| known == key && value.len() <= *limit_bytes);
         if !known || pairs.iter().take(index).any(|(earlier, _)| earlier == key) {
             return Err(Fault::Query);
         }
     }
     Ok(keys.map(|(key, _)| {
-        let found = pairs.iter().find(|(known, value)| known == key && !value.is_empty());
+        let found = pairs
+            .iter()
+            .find(|(known, value)| known == key && !value.is_empty());
         found.map(|(_, value)| value.clone())
     }))
 }
@@ -184,12 +220,24 @@ impl ReturnPath {
     pub fn parse(text: &str) -> Option<Self> {
         let path = text.split('?').next().unwrap_or_default();
         let plain = text.len() <= RETURN_PATH_LIMIT_BYTES
-            && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
-        let steps = path.split('/').skip(1).all(|step| !matches!(step, "." | ".."));
+            && text.bytes().all(|byte| {
+                byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>')
+            });
+        let steps = path
+            .split('/')
+            .skip(1)
+            .all(|step| !matches!(step, "." | ".."));
         let encoded = path.to_ascii_lowercase();
-        let hidden = ["%2f", "%5c", "%2e", "%00", "%25"].iter().any(|hidden| encoded.contains(hidden));
+        let hidden = ["%2f", "%5c", "%2e", "%00", "%25"]
+            .iter()
+            .any(|hidden| encoded.contains(hidden));
         let ours = path.starts_with(HOME) && !path.contains("//");
-        let loops = ["/.lightkeeper/login", "/.lightkeeper/callback", "/.lightkeeper/logout"].contains(&path);
+        let loops = [
+            "/.lightkeeper/login",
+            "/.lightkeeper/callback",
+            "/.lightkeeper/logout",
+        ]
+        .contains(&path);
         (plain && steps && !hidden && ours && !loops).then(|| ReturnPath(text.to_owned()))
     }
 
@@ -209,46 +257,115 @@ mod tests {
         let page = |page| Ok(Some(SiteRequest::Page(page)));
         let explain = |ask| page(PageRequest::Explain(ask));
         let app = |text| AppPath::parse(text).unwrap();
-        let login =
-            |to: &str, strayed| Ok(Some(SiteRequest::Login { return_to: ReturnPath::parse(to).unwrap(), strayed }));
+        let login = |to: &str, strayed| {
+            Ok(Some(SiteRequest::Login {
+                return_to: ReturnPath::parse(to).unwrap(),
+                strayed,
+            }))
+        };
         let long = |key: &str, length: usize| format!("?{key}={}", "a".repeat(length));
         let rows = [
             ("GET /.lightkeeper", Ok(Some(SiteRequest::Door))),
-            ("GET /.lightkeeper/", page(PageRequest::Tree { filter: None })),
-            ("GET /.lightkeeper/?filter=", page(PageRequest::Tree { filter: None })),
-            ("GET /.lightkeeper/?filter=a+b", page(PageRequest::Tree { filter: Some("a b".to_owned()) })),
+            (
+                "GET /.lightkeeper/",
+                page(PageRequest::Tree { filter: None }),
+            ),
+            (
+                "GET /.lightkeeper/?filter=",
+                page(PageRequest::Tree { filter: None }),
+            ),
+            (
+                "GET /.lightkeeper/?filter=a+b",
+                page(PageRequest::Tree {
+                    filter: Some("a b".to_owned()),
+                }),
+            ),
             ("GET /.lightkeeper/?filter=a&filter=a", Err(Fault::Query)),
             ("GET /.lightkeeper/?other=a", Err(Fault::Query)),
-            (&format!("GET /.lightkeeper/{}", long("filter", 257)), Err(Fault::Query)),
+            (
+                &format!("GET /.lightkeeper/{}", long("filter", 257)),
+                Err(Fault::Query),
+            ),
             ("GET /.lightkeeper?filter=a", Err(Fault::Query)),
-            ("GET /.lightkeeper/apps", page(PageRequest::App(AppPath::root()))),
-            ("GET /.lightkeeper/apps/shop/checkout", page(PageRequest::App(app("shop/checkout")))),
+            (
+                "GET /.lightkeeper/apps",
+                page(PageRequest::App(AppPath::root())),
+            ),
+            (
+                "GET /.lightkeeper/apps/shop/checkout",
+                page(PageRequest::App(app("shop/checkout"))),
+            ),
             ("GET /.lightkeeper/apps/shop?x=1", Err(Fault::Query)),
             ("GET /.lightkeeper/apps/-", Ok(None)),
-            ("GET /.lightkeeper/decisions", page(PageRequest::Decisions(AppPath::root()))),
-            ("GET /.lightkeeper/decisions/shop", page(PageRequest::Decisions(app("shop")))),
-            ("GET /.lightkeeper/explain", explain(ExplainRequest::default())),
-            ("GET /.lightkeeper/explain?request_id=&path=%2Fv1&method=GET", {
-                let path = Some("/v1".to_owned());
-                explain(ExplainRequest { path, method: Some("GET".to_owned()), ..ExplainRequest::default() })
-            }),
-            (&format!("GET /.lightkeeper/explain{}", long("request_id", 65)), Err(Fault::Query)),
+            (
+                "GET /.lightkeeper/decisions",
+                page(PageRequest::Decisions(AppPath::root())),
+            ),
+            (
+                "GET /.lightkeeper/decisions/shop",
+                page(PageRequest::Decisions(app("shop"))),
+            ),
+            (
+                "GET /.lightkeeper/explain",
+                explain(ExplainRequest::default()),
+            ),
+            (
+                "GET /.lightkeeper/explain?request_id=&path=%2Fv1&method=GET",
+                {
+                    let path = Some("/v1".to_owned());
+                    explain(ExplainRequest {
+                        path,
+                        method: Some("GET".to_owned()),
+                        ..ExplainRequest::default()
+                    })
+                },
+            ),
+            (
+                &format!("GET /.lightkeeper/explain{}", long("request_id", 65)),
+                Err(Fault::Query),
+            ),
             ("GET /.lightkeeper/explain?subject=x", Err(Fault::Query)),
             ("GET /.lightkeeper/login", login("/.lightkeeper/", false)),
-            ("GET /.lightkeeper/login?return_to=/.lightkeeper/apps", login("/.lightkeeper/apps", false)),
-            ("GET /.lightkeeper/login?return_to=%2F%2Fevil.example", login("/.lightkeeper/", true)),
-            ("GET /.lightkeeper/login?return_to=a&return_to=b", Err(Fault::Query)),
-            ("GET /.lightkeeper/signed-out", Ok(Some(SiteRequest::SignedOut))),
-            ("GET /.lightkeeper/configuration", Ok(Some(SiteRequest::Configuration))),
-            ("GET /.lightkeeper/assets/a.css", Ok(Some(SiteRequest::Asset("a.css".to_owned())))),
+            (
+                "GET /.lightkeeper/login?return_to=/.lightkeeper/apps",
+                login("/.lightkeeper/apps", false),
+            ),
+            (
+                "GET /.lightkeeper/login?return_to=%2F%2Fevil.example",
+                login("/.lightkeeper/", true),
+            ),
+            (
+                "GET /.lightkeeper/login?return_to=a&return_to=b",
+                Err(Fault::Query),
+            ),
+            (
+                "GET /.lightkeeper/signed-out",
+                Ok(Some(SiteRequest::SignedOut)),
+            ),
+            (
+                "GET /.lightkeeper/configuration",
+                Ok(Some(SiteRequest::Configuration)),
+            ),
+            (
+                "GET /.lightkeeper/assets/a.css",
+                Ok(Some(SiteRequest::Asset("a.css".to_owned()))),
+            ),
             ("GET /.lightkeeper/assets", Ok(None)),
             ("GET /.lightkeeper/assets/a/b", Ok(None)),
             ("GET /.lightkeeper/callback?code=a&state=b&code=c", {
                 let pairs = [("code", "a"), ("state", "b"), ("code", "c")];
-                let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-                Ok(Some(SiteRequest::Callback(CallbackRequest { pairs, transaction: None })))
+                let pairs = pairs
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .to_vec();
+                Ok(Some(SiteRequest::Callback(CallbackRequest {
+                    pairs,
+                    transaction: None,
+                })))
             }),
-            (&format!("GET /.lightkeeper/callback{}", long("code", 8193)), Err(Fault::Query)),
+            (
+                &format!("GET /.lightkeeper/callback{}", long("code", 8193)),
+                Err(Fault::Query),
+            ),
             ("POST /.lightkeeper/logout", Ok(Some(SiteRequest::Logout))),
             ("POST /.lightkeeper/logout?return_to=a", Err(Fault::Query)),
             ("GET /.lightkeeper/logout", Ok(None)),
@@ -261,10 +378,22 @@ mod tests {
         for (line, expected) in rows {
             let (method, target) = line.split_once(' ').unwrap();
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
-            let pairs = if query.is_empty() { Vec::new() } else { super::super::path::pairs(query).unwrap() };
-            let words: Vec<&str> = path.split('/').skip(2).filter(|word| !word.is_empty()).collect();
+            let pairs = if query.is_empty() {
+                Vec::new()
+            } else {
+                super::super::path::pairs(query).unwrap()
+            };
+            let words: Vec<&str> = path
+                .split('/')
+                .skip(2)
+                .filter(|word| !word.is_empty())
+                .collect();
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(ask(&method, &words, path == HOME, pairs, None), expected, "{line}");
+            assert_eq!(
+                ask(&method, &words, path == HOME, pairs, None),
+                expected,
+                "{line}"
+            );
         }
     }
 
@@ -293,7 +422,13 @@ mod tests {
         ] {
             assert_eq!(ReturnPath::parse(text).is_some(), allowed, "{text}");
         }
-        assert_eq!(ReturnPath::parse(&format!("/.lightkeeper/{}", "a".repeat(2048))), None);
-        assert_eq!(ReturnPath::parse(ReturnPath::home().as_str()), Some(ReturnPath::home()));
+        assert_eq!(
+            ReturnPath::parse(&format!("/.lightkeeper/{}", "a".repeat(2048))),
+            None
+        );
+        assert_eq!(
+            ReturnPath::parse(ReturnPath::home().as_str()),
+            Some(ReturnPath::home())
+        );
     }
 }

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -66,7 +66,9 @@ impl Arrival {
 
     /// The body of the request in flight; `None` on HTTP/2, where the framework reads it.
     pub fn body(&self) -> Option<Body> {
-        (!self.connection.http2).then(|| Body { line: self.line.clone() })
+        (!self.connection.http2).then(|| Body {
+            line: self.line.clone(),
+        })
     }
 }
 
@@ -102,11 +104,27 @@ impl Guarded {
         let client = connection.peer.into();
         // Each request asks for a place of its own.
         let place = Err(Spent::Total);
-        let arrival = Arrival { connection: connection.clone(), client, place, line: line.clone() };
+        let arrival = Arrival {
+            connection: connection.clone(),
+            client,
+            place,
+            line: line.clone(),
+        };
         let digest = pingora_http::ResponseHeader::build(200, Some(0))
             .ok()
-            .map(|response| Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(arrival)))));
-        Guarded { line, connection, digest, raw, fd }
+            .map(|response| {
+                Arc::new(ProxyDigest::new(
+                    Box::new(response),
+                    Some(Box::new(arrival)),
+                ))
+            });
+        Guarded {
+            line,
+            connection,
+            digest,
+            raw,
+            fd,
+        }
     }
 }
 
@@ -118,13 +136,21 @@ impl std::fmt::Debug for Guarded {
 }
 
 impl AsyncRead for Guarded {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         lock(&self.line).poll_read(cx, out)
     }
 }
 
 impl AsyncWrite for Guarded {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         lock(&self.line).poll_write(cx, bytes)
     }
 
@@ -166,7 +192,11 @@ impl UniqueID for Guarded {
 impl Ssl for Guarded {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
         // Cleartext HTTP/2 is recognised by its preface before the framework sees the stream.
-        Some(if self.connection.http2 { ALPN::H2 } else { ALPN::H1 })
+        Some(if self.connection.http2 {
+            ALPN::H2
+        } else {
+            ALPN::H1
+        })
     }
 }
 

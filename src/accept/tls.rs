@@ -20,8 +20,11 @@ pub fn server_config(
 ) -> Result<ServerConfig, String> {
     let chain = pem::chain(&settings.certificate)?;
     let key = pem::private_key_of(&settings.key)?;
-    let versions: &[&SupportedProtocolVersion] =
-        if settings.only_tls13 { &[&rustls::version::TLS13] } else { rustls::ALL_VERSIONS };
+    let versions: &[&SupportedProtocolVersion] = if settings.only_tls13 {
+        &[&rustls::version::TLS13]
+    } else {
+        rustls::ALL_VERSIONS
+    };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -32,7 +35,11 @@ pub fn server_config(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-        format!("`{}` and `{}` do not fit: {error}", settings.certificate.display(), settings.key.display())
+        format!(
+            "`{}` and `{}` do not fit: {error}",
+            settings.certificate.display(),
+            settings.key.display()
+        )
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.max_early_data_size = 0;

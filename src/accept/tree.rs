@@ -18,16 +18,27 @@ pub(super) fn ask(
     rest: &[&str],
     query: &[(String, String)],
 ) -> Result<Option<RequestKind>, Fault> {
-    let (Some(app), [name]) = (app, rest) else { return Ok(None) };
-    let Some(resource) = profile.tree_resource(method, name) else { return Ok(None) };
+    let (Some(app), [name]) = (app, rest) else {
+        return Ok(None);
+    };
+    let Some(resource) = profile.tree_resource(method, name) else {
+        return Ok(None);
+    };
     check_keys(query, profile.tree_query_keys(resource))?;
-    Ok(Some(RequestKind::Tree(TreeRequest { app, resource: resource.name.clone(), query: query.to_vec() })))
+    Ok(Some(RequestKind::Tree(TreeRequest {
+        app,
+        resource: resource.name.clone(),
+        query: query.to_vec(),
+    })))
 }
 
 /// Every key is one of the known ones, and stands once unless it may repeat.
 pub(super) fn check_keys(query: &[(String, String)], known: &[QueryKey]) -> Result<(), Fault> {
     for (index, (key, _)) in query.iter().enumerate() {
-        let known = known.iter().find(|known| known.name == *key).ok_or(Fault::Query)?;
+        let known = known
+            .iter()
+            .find(|known| known.name == *key)
+            .ok_or(Fault::Query)?;
         if !known.repeats && query.iter().take(index).any(|(earlier, _)| earlier == key) {
             return Err(Fault::Query);
         }

@@ -43,7 +43,11 @@ const MESSAGE_LIMIT_BYTES: u64 = 256 << 10;
 const PARSED_BYTES_PER_BYTE: u64 = 16;
 
 /// Messages about one app: one a second, and as many at once as come in a minute.
-const RATE: Quota = Quota { items_per_second: Some(1), bytes_per_second: None, burst: Duration::from_secs(60) };
+const RATE: Quota = Quota {
+    items_per_second: Some(1),
+    bytes_per_second: None,
+    burst: Duration::from_secs(60),
+};
 
 /// What became of a message that is not to come again.
 #[derive(Clone, Copy)]
@@ -67,17 +71,30 @@ impl Delivery {
 }
 
 /// The app whose webhook this is. It proves nothing else.
-pub fn identify(snapshot: &Snapshot, caller: Caller, ask: &AlertRequest) -> Result<(Identity, NodeId), Refusal> {
+pub fn identify(
+    snapshot: &Snapshot,
+    caller: Caller,
+    ask: &AlertRequest,
+) -> Result<(Identity, NodeId), Refusal> {
     let identified = snapshot.identifier.identify_webhook(caller, &ask.app);
     let identity = identified.map_err(|rejection| Refusal::from(&rejection))?;
     // A configuration is taken over only if all its webhooks' apps exist.
-    let node = snapshot.policy.tree().find(&ask.app).ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
+    let node = snapshot
+        .policy
+        .tree()
+        .find(&ask.app)
+        .ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
     Ok((identity, node))
 }
 
 /// The destinations of an app's alerts.
 fn destinations(snapshot: &Snapshot, node: NodeId) -> Vec<String> {
-    snapshot.policy.tree().node(node).map(|node| node.destinations.clone()).unwrap_or_default()
+    snapshot
+        .policy
+        .tree()
+        .node(node)
+        .map(|node| node.destinations.clone())
+        .unwrap_or_default()
 }
 
 /// Receives an identified webhook's message, passes it on and answers.
@@ -102,7 +119,9 @@ pub async fn receive(
     let answered = match taken {
         Ok(delivery) => {
             let page = json!({ "status": delivery.word() });
-            answer::own(exchange, page).await.map_err(|_| body::client_closed())
+            answer::own(exchange, page)
+                .await
+                .map_err(|_| body::client_closed())
         }
         Err(refusal) => Err(refusal),
     };
@@ -120,12 +139,19 @@ async fn take_in(
     }
     let (snapshot, shared) = (context.snapshot(), context.shared());
     let app = ask.app.as_str();
-    let charge = Charge { key: format!("alerts of {app}").into(), quota: RATE, items: 1, bytes: 0 };
+    let charge = Charge {
+        key: format!("alerts of {app}").into(),
+        quota: RATE,
+        items: 1,
+        bytes: 0,
+    };
     let over = shared.meter.take(&[charge], shared.clock.now()).await;
     over.map_err(|over| Refusal::wait(Reason::AlertRate, over.retry_after_seconds))?;
     let mut held = context.account().open();
-    let limits =
-        Limits { body_bytes: snapshot.limits.body_bytes.min(MESSAGE_LIMIT_BYTES), ..(*snapshot.limits).clone() };
+    let limits = Limits {
+        body_bytes: snapshot.limits.body_bytes.min(MESSAGE_LIMIT_BYTES),
+        ..(*snapshot.limits).clone()
+    };
     let body = body::read_within(exchange, Protocol::Http, &mut held, &limits).await?;
     held.grow((body.len() as u64).saturating_mul(PARSED_BYTES_PER_BYTE))?;
     // What is passed on leaves the gateway, and what is remembered is shown.
@@ -136,7 +162,10 @@ async fn take_in(
     drop(message);
     let now = shared.clock.now();
     let window = i64::try_from(snapshot.replay_window.as_millis()).unwrap_or(i64::MAX);
-    if told.time.is_some_and(|time| time.0.abs_diff(now.0) > window.unsigned_abs()) {
+    if told
+        .time
+        .is_some_and(|time| time.0.abs_diff(now.0) > window.unsigned_abs())
+    {
         return Err(Refusal::new(Reason::AlertStale));
     }
     let sender = shared.passed_on.sender(app);
@@ -153,14 +182,21 @@ async fn take_in(
     }
     let until = UnixMillis(now.0.saturating_add(window));
     // As long as its own time, which may lie ahead of ours, would let it in.
-    let welcome = told.time.map(|time| UnixMillis(time.0.saturating_add(window).saturating_add(1)));
+    let welcome = told
+        .time
+        .map(|time| UnixMillis(time.0.saturating_add(window).saturating_add(1)));
     let until = welcome.map_or(until, |welcome| until.max(welcome));
     let request_id = &exchange.state.request_id;
     let enriched = enriched(context, request_id, ask, node, &body, &told).ok_or_else(malformed)?;
     pass_on(exchange, context, &names, app, &body, enriched, until).await?;
     shared.passed_on.remember(whole, None, until, now);
-    for webhook in names.iter().filter_map(|name| snapshot.destinations.get(name)) {
-        shared.passed_on.forget(&destination_key(shared, app, webhook, &body));
+    for webhook in names
+        .iter()
+        .filter_map(|name| snapshot.destinations.get(name))
+    {
+        shared
+            .passed_on
+            .forget(&destination_key(shared, app, webhook, &body));
     }
     drop(underway);
     Ok(Delivery::Delivered)
@@ -169,7 +205,11 @@ async fn take_in(
 /// Names a message at one destination: one that has moved is another one.
 fn destination_key(shared: &Shared, app: &str, webhook: &Webhook, body: &Bytes) -> PartKey {
     let scope = ["alert", app, &webhook.name, webhook.place()];
-    PartKey::new(shared.passed_on.sender(app), &scope, std::slice::from_ref(body))
+    PartKey::new(
+        shared.passed_on.sender(app),
+        &scope,
+        std::slice::from_ref(body),
+    )
 }
 
 /// The message with what we know; `None` if it cannot be written.
@@ -182,7 +222,11 @@ fn enriched(
     told: &AlertMessage,
 ) -> Option<Bytes> {
     let snapshot = context.snapshot();
-    let project = snapshot.policy.tree().project_of(node).map(|project| &**project);
+    let project = snapshot
+        .policy
+        .tree()
+        .project_of(node)
+        .map(|project| &**project);
     let public = context.arrival().connection.listener.public_url.as_deref();
     let message = Enriched {
         organization: &snapshot.organization,
@@ -211,9 +255,17 @@ async fn pass_on(
 ) -> Result<(), Refusal> {
     let (snapshot, shared) = (context.snapshot(), context.shared());
     // Before anything leaves: the call may be cut while a destination is waited for.
-    exchange.state.known = Some(Outcome { destinations: names.to_vec(), ..Outcome::of(Ok(())) });
-    let ended =
-        |exchange: &mut Exchange<'_>, end| exchange.state.known.iter_mut().for_each(|known| known.parts.push(end));
+    exchange.state.known = Some(Outcome {
+        destinations: names.to_vec(),
+        ..Outcome::of(Ok(()))
+    });
+    let ended = |exchange: &mut Exchange<'_>, end| {
+        exchange
+            .state
+            .known
+            .iter_mut()
+            .for_each(|known| known.parts.push(end))
+    };
     let mut tasks = JoinSet::new();
     let mut missing = Vec::new();
     for (place, name) in names.iter().enumerate() {
@@ -227,20 +279,25 @@ async fn pass_on(
             continue;
         }
         missing.push(name.as_str());
-        let (shared, message, account) = (shared.clone(), message.clone(), context.account().clone());
+        let (shared, message, account) =
+            (shared.clone(), message.clone(), context.account().clone());
         tasks.spawn(async move {
             let mut held = account.open();
             let posted = webhook.post(&message, &mut held).await;
             if posted.is_ok_and(|status| (200..=299).contains(&status)) {
                 // Here, not where the answers are awaited: the call may be cut before all have come.
-                shared.passed_on.remember(key, None, until, shared.clock.now());
+                shared
+                    .passed_on
+                    .remember(key, None, until, shared.clock.now());
             }
             (place, posted)
         });
     }
     while let Some(joined) = tasks.join_next().await {
         // One whose task panicked stays missing.
-        let Ok((place, posted)) = joined else { continue };
+        let Ok((place, posted)) = joined else {
+            continue;
+        };
         let (took, reason, status) = judge(posted);
         ended(exchange, end(place, took, reason, status));
         if took {
@@ -250,13 +307,25 @@ async fn pass_on(
     if missing.is_empty() {
         return Ok(());
     }
-    tracing::warn!(app, destinations = missing.join(" "), "an alert was not taken by all destinations");
+    tracing::warn!(
+        app,
+        destinations = missing.join(" "),
+        "an alert was not taken by all destinations"
+    );
     let detail = format!("not taken by {}", missing.join(", "));
     Err(Refusal::new(Reason::DestinationFailed).because(detail))
 }
 
 fn end(place: usize, took: bool, reason: Reason, upstream_status: Option<u16>) -> PartEnd {
-    PartEnd { place, items: Items { accepted: u64::from(took), rejected: 0 }, reason, upstream_status }
+    PartEnd {
+        place,
+        items: Items {
+            accepted: u64::from(took),
+            rejected: 0,
+        },
+        reason,
+        upstream_status,
+    }
 }
 
 /// Whether a destination took the message, the code for the record, and what it answered.

@@ -58,9 +58,22 @@ impl DeepLinks {
     ) -> Self {
         let at = told.time.unwrap_or(now).0;
         let window = Some(ui.window(Some(at), now.0));
-        let link = |page| ui.link(page, &UiSpot { project: project?, id: told.id.as_deref(), name: None, window });
+        let link = |page| {
+            ui.link(
+                page,
+                &UiSpot {
+                    project: project?,
+                    id: told.id.as_deref(),
+                    name: None,
+                    window,
+                },
+            )
+        };
         let console = public.map(|public| {
-            let segments = app.as_str().split('/').filter(|segment| !segment.is_empty());
+            let segments = app
+                .as_str()
+                .split('/')
+                .filter(|segment| !segment.is_empty());
             match path::join(segments).as_str() {
                 "/" => format!("{public}/.lightkeeper/"),
                 path => format!("{public}/.lightkeeper/apps{path}"),
@@ -97,15 +110,25 @@ mod tests {
     #[test]
     fn links_lead_to_us_by_the_operators_word_only() {
         let app = |text| AppPath::parse(text).unwrap();
-        let (ui, told, now) =
-            (Ui::new(&Profile::lightstep(), &UiBase::Profile), AlertMessage::default(), UnixMillis(0));
-        let console = |public, path| DeepLinks::of(public, &app(path), &ui, None, &told, now).console;
+        let (ui, told, now) = (
+            Ui::new(&Profile::lightstep(), &UiBase::Profile),
+            AlertMessage::default(),
+            UnixMillis(0),
+        );
+        let console =
+            |public, path| DeepLinks::of(public, &app(path), &ui, None, &told, now).console;
         assert_eq!(
             console(Some("https://gw"), "shop/checkout").as_deref(),
             Some("https://gw/.lightkeeper/apps/shop/checkout")
         );
-        assert_eq!(console(Some("https://gw"), "/").as_deref(), Some("https://gw/.lightkeeper/"));
-        assert_eq!(DeepLinks::of(None, &app("shop"), &ui, None, &told, now), DeepLinks::default());
+        assert_eq!(
+            console(Some("https://gw"), "/").as_deref(),
+            Some("https://gw/.lightkeeper/")
+        );
+        assert_eq!(
+            DeepLinks::of(None, &app("shop"), &ui, None, &told, now),
+            DeepLinks::default()
+        );
         let told = AlertMessage {
             id: Some("a/../<b>".to_owned()),
             time: Some(UnixMillis(30 * 60_000)),
@@ -113,8 +136,14 @@ mod tests {
         };
         let links = DeepLinks::of(None, &app("shop"), &ui, Some("shop prod"), &told, now);
         let at = |rest: &str| Some(format!("https://app.lightstep.com/shop%20prod/{rest}"));
-        assert_eq!((links.services, links.dashboards), (at("service-directory"), at("dashboards")));
-        assert_eq!(links.traces, at("explorer?start_micros=0&end_micros=3600000000"));
+        assert_eq!(
+            (links.services, links.dashboards),
+            (at("service-directory"), at("dashboards"))
+        );
+        assert_eq!(
+            links.traces,
+            at("explorer?start_micros=0&end_micros=3600000000")
+        );
         assert_eq!(links.alert, at("alerts/a%2F..%2F%3Cb%3E"));
     }
 }

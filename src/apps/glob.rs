@@ -54,7 +54,9 @@ impl fmt::Display for GlobFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             GlobFault::Empty => formatter.write_str("a pattern must not be empty"),
-            GlobFault::TooLong => write!(formatter, "a pattern has at most {GLOB_LIMIT_BYTES} bytes"),
+            GlobFault::TooLong => {
+                write!(formatter, "a pattern has at most {GLOB_LIMIT_BYTES} bytes")
+            }
             GlobFault::ThreeStars => formatter.write_str("more than two `*` in a row mean nothing"),
             GlobFault::Control => formatter.write_str("a pattern must not hold control characters"),
         }
@@ -79,7 +81,12 @@ impl Glob {
         let separator = u8::try_from(separator).unwrap_or(b'/');
         let prefix_bytes = text.find('*').unwrap_or(text.len());
         let rest = Self::rest(text.get(prefix_bytes..).unwrap_or_default());
-        Ok(Glob { text: text.to_owned(), prefix_bytes, separator, rest })
+        Ok(Glob {
+            text: text.to_owned(),
+            prefix_bytes,
+            separator,
+            rest,
+        })
     }
 
     fn rest(text: &str) -> Rest {
@@ -96,7 +103,10 @@ impl Glob {
             })
             .collect();
         match tail {
-            Some(tail) => Rest::Wildcard { crosses: steps.first() == Some(&GlobStep::Across), tail },
+            Some(tail) => Rest::Wildcard {
+                crosses: steps.first() == Some(&GlobStep::Across),
+                tail,
+            },
             None => Rest::Steps(steps),
         }
     }
@@ -118,7 +128,9 @@ impl Glob {
 
     /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
-        let Some(rest) = text.as_bytes().strip_prefix(self.prefix().as_bytes()) else { return false };
+        let Some(rest) = text.as_bytes().strip_prefix(self.prefix().as_bytes()) else {
+            return false;
+        };
         match &self.rest {
             Rest::Nothing => rest.is_empty(),
             Rest::Wildcard { crosses, tail } => rest
@@ -131,7 +143,8 @@ impl Glob {
     /// Whether some text matches both patterns, which must have the same separator. Takes time in proportion to the
     /// product of their lengths.
     pub fn meets(&self, other: &Glob) -> bool {
-        if !(self.prefix().starts_with(other.prefix()) || other.prefix().starts_with(self.prefix())) {
+        if !(self.prefix().starts_with(other.prefix()) || other.prefix().starts_with(self.prefix()))
+        {
             return false;
         }
         match (self.is_literal(), other.is_literal()) {
@@ -158,7 +171,9 @@ impl Glob {
                 (Some(GlobStep::Byte(byte)), Some(step)) if admits(step, *byte) => {
                     open.push((a + 1, b + usize::from(matches!(step, GlobStep::Byte(_)))));
                 }
-                (Some(step), Some(GlobStep::Byte(byte))) if admits(step, *byte) => open.push((a, b + 1)),
+                (Some(step), Some(GlobStep::Byte(byte))) if admits(step, *byte) => {
+                    open.push((a, b + 1))
+                }
                 _ => {}
             }
             // A wildcard may stand for nothing more.
@@ -228,7 +243,9 @@ impl StateSet {
     }
 
     fn has(&self, at: usize) -> bool {
-        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+        self.0
+            .get(at / 64)
+            .is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
     fn is_empty(&self) -> bool {
@@ -273,18 +290,42 @@ mod tests {
             ("spiffe://td/ns/*/sa/*", "spiffe://td/ns/x/sa/y", true),
             ("spiffe://td/ns/*/sa/*", "spiffe://td/ns/x/y/sa/y", false),
             ("spiffe://td/ns/*", "spiffe://td.evil/ns/x", false),
-            ("system:serviceaccount:checkout:*", "system:serviceaccount:checkout:api", true),
-            ("system:serviceaccount:checkout:*", "system:serviceaccount:checkout-evil:api", false),
-            ("repo:acme/*:ref:**", "repo:acme/shop:ref:refs/heads/main", true),
+            (
+                "system:serviceaccount:checkout:*",
+                "system:serviceaccount:checkout:api",
+                true,
+            ),
+            (
+                "system:serviceaccount:checkout:*",
+                "system:serviceaccount:checkout-evil:api",
+                false,
+            ),
+            (
+                "repo:acme/*:ref:**",
+                "repo:acme/shop:ref:refs/heads/main",
+                true,
+            ),
             ("**a*b**", "x/ayb/z", true),
             ("**a*b**", "x/a/b/z", false),
             ("*a*", "bab", true),
             ("é*", "éa", true),
         ] {
-            assert_eq!(Glob::parse(pattern, '/').unwrap().matches(text), expected, "{pattern} {text}");
+            assert_eq!(
+                Glob::parse(pattern, '/').unwrap().matches(text),
+                expected,
+                "{pattern} {text}"
+            );
         }
-        assert!(Glob::parse("*.acme.example", '.').unwrap().matches("a.acme.example"));
-        assert!(!Glob::parse("*.acme.example", '.').unwrap().matches("a.b.acme.example"));
+        assert!(
+            Glob::parse("*.acme.example", '.')
+                .unwrap()
+                .matches("a.acme.example")
+        );
+        assert!(
+            !Glob::parse("*.acme.example", '.')
+                .unwrap()
+                .matches("a.b.acme.example")
+        );
     }
 
     #[test]

@@ -98,7 +98,11 @@ struct OwnerSearch<'a> {
 impl Ownership {
     /// Collects the rules of all apps.
     pub fn of(tree: &Tree) -> Self {
-        let mut ownership = Ownership { watched: vec![SERVICE_NAME.into()], rules: rules(tree), ..Default::default() };
+        let mut ownership = Ownership {
+            watched: vec![SERVICE_NAME.into()],
+            rules: rules(tree),
+            ..Default::default()
+        };
         for (number, rule) in ownership.rules.iter().enumerate() {
             for (name, _) in &rule.marks {
                 if !ownership.watched.iter().any(|known| **known == **name) {
@@ -107,7 +111,9 @@ impl Ownership {
             }
             let filed = match (&rule.service, rule.marks.first()) {
                 (Some(service), _) => Some((&mut ownership.services, service)),
-                (None, Some((name, pattern))) => Some((ownership.marks.entry(name.clone()).or_default(), pattern)),
+                (None, Some((name, pattern))) => {
+                    Some((ownership.marks.entry(name.clone()).or_default(), pattern))
+                }
                 (None, None) => None,
             };
             if let Some((filed, pattern)) = filed {
@@ -115,7 +121,10 @@ impl Ownership {
             }
         }
         ownership.services.patterns.settle();
-        ownership.marks.values_mut().for_each(|filed| filed.patterns.settle());
+        ownership
+            .marks
+            .values_mut()
+            .for_each(|filed| filed.patterns.settle());
         ownership
     }
 
@@ -125,18 +134,31 @@ impl Ownership {
     }
 
     /// The owner of a resource with these attributes; `None`: no app claims it.
-    pub fn owner<'m>(&self, marks: &dyn Fn(&str) -> Mark<'m>) -> Result<Option<Owner<'_>>, Unclear> {
+    pub fn owner<'m>(
+        &self,
+        marks: &dyn Fn(&str) -> Mark<'m>,
+    ) -> Result<Option<Owner<'_>>, Unclear> {
         let mut search = OwnerSearch::default();
         self.search(&self.services, SERVICE_NAME, marks, &mut search);
         for (name, filed) in &self.marks {
             self.search(filed, name, marks, &mut search);
         }
-        let Some(best) = search.best else { return if search.doubt.is_some() { Err(Unclear) } else { Ok(None) } };
+        let Some(best) = search.best else {
+            return if search.doubt.is_some() {
+                Err(Unclear)
+            } else {
+                Ok(None)
+            };
+        };
         if search.doubt > Some(best.claim()) {
             return Err(Unclear);
         }
         let service = best.service.as_ref().map(Glob::as_str);
-        Ok(Some(Owner { node: best.node, service, marks: &best.marks }))
+        Ok(Some(Owner {
+            node: best.node,
+            service,
+            marks: &best.marks,
+        }))
     }
 
     fn search<'a, 'm>(
@@ -156,7 +178,12 @@ impl Ownership {
                         search.consider(rule, name, &text, marks);
                     }
                 };
-                filed.literal.get(&*text).into_iter().flatten().for_each(&mut visit);
+                filed
+                    .literal
+                    .get(&*text)
+                    .into_iter()
+                    .flatten()
+                    .for_each(&mut visit);
                 filed.patterns.candidates(&text, &mut visit);
             }
         }
@@ -166,7 +193,11 @@ impl Ownership {
 impl Filed {
     fn file(&mut self, pattern: &Glob, rule: usize, claim: Claim) {
         match pattern.is_literal() {
-            true => self.literal.entry(pattern.as_str().to_owned()).or_default().push(rule),
+            true => self
+                .literal
+                .entry(pattern.as_str().to_owned())
+                .or_default()
+                .push(rule),
             false => self.patterns.slot(pattern.prefix()).push(rule),
         }
         self.highest = self.highest.max(Some(claim));
@@ -175,11 +206,21 @@ impl Filed {
 
 impl<'a> OwnerSearch<'a> {
     /// Takes the rule if it fits and is more specific than what was found; `name` is what it was filed under.
-    fn consider<'m>(&mut self, rule: &'a Rule, name: &str, text: &str, marks: &dyn Fn(&str) -> Mark<'m>) {
+    fn consider<'m>(
+        &mut self,
+        rule: &'a Rule,
+        name: &str,
+        text: &str,
+        marks: &dyn Fn(&str) -> Mark<'m>,
+    ) {
         if self.best.is_some_and(|best| best.claim() >= rule.claim()) {
             return;
         }
-        if rule.service.as_ref().is_some_and(|service| !service.matches(text)) {
+        if rule
+            .service
+            .as_ref()
+            .is_some_and(|service| !service.matches(text))
+        {
             return;
         }
         let mut doubtful = false;
@@ -220,7 +261,12 @@ pub(super) fn rules(tree: &Tree) -> Vec<Rule> {
             marks: app.marks.clone(),
             rank: Rank::of(service, &app.marks),
         };
-        rules.extend(app.services.iter().enumerate().map(|(place, service)| rule(Some(place), Some(service))));
+        rules.extend(
+            app.services
+                .iter()
+                .enumerate()
+                .map(|(place, service)| rule(Some(place), Some(service))),
+        );
         if app.services.is_empty() && !app.marks.is_empty() {
             rules.push(rule(None, None));
         }
@@ -236,10 +282,14 @@ impl Rule {
 
 impl Rank {
     fn of(service: Option<&Glob>, marks: &[(String, Glob)]) -> Self {
-        let literal_bytes = |glob: &Glob| glob.as_str().bytes().filter(|byte| *byte != b'*').count();
+        let literal_bytes =
+            |glob: &Glob| glob.as_str().bytes().filter(|byte| *byte != b'*').count();
         Rank {
             marks: marks.len(),
-            literal_marks: marks.iter().filter(|(_, pattern)| pattern.is_literal()).count(),
+            literal_marks: marks
+                .iter()
+                .filter(|(_, pattern)| pattern.is_literal())
+                .count(),
             service: service.map_or(0, |service| 1 + u8::from(service.is_literal())),
             prefix_bytes: service.map_or(0, |service| service.prefix().len()),
             literal_bytes: service.map_or(0, literal_bytes),

@@ -25,7 +25,10 @@ struct Prefix<T> {
 
 impl<T> Default for Prefixes<T> {
     fn default() -> Self {
-        Prefixes { growing: BTreeMap::new(), sorted: Vec::new() }
+        Prefixes {
+            growing: BTreeMap::new(),
+            sorted: Vec::new(),
+        }
     }
 }
 
@@ -47,13 +50,20 @@ impl<T> Prefixes<T> {
             }
             let parent = chain.last().copied();
             chain.push(self.sorted.len());
-            self.sorted.push(Prefix { text, parent, values });
+            self.sorted.push(Prefix {
+                text,
+                parent,
+                values,
+            });
         }
     }
 
     /// Hands every value whose prefix `text` begins with to `visit`, longer prefixes first.
     pub fn candidates<'a>(&'a self, text: &str, visit: &mut impl FnMut(&'a T)) {
-        let mut place = self.sorted.partition_point(|prefix| prefix.text.as_str() <= text).checked_sub(1);
+        let mut place = self
+            .sorted
+            .partition_point(|prefix| prefix.text.as_str() <= text)
+            .checked_sub(1);
         while let Some(prefix) = place.and_then(|place| self.sorted.get(place)) {
             if text.starts_with(&prefix.text) {
                 prefix.values.iter().for_each(&mut *visit);

@@ -25,8 +25,13 @@ pub fn rivals(tree: &Tree) -> Vec<(Claimant, Claimant)> {
     for rule in &rules {
         let prefix: Arc<str> = rule.service.as_ref().map_or("", Glob::prefix).into();
         let before = alike.entry((rule.rank, prefix)).or_default();
-        let related = |other: &Rule| tree.contains(other.node, rule.node) || tree.contains(rule.node, other.node);
-        if let Some(rival) = before.iter().find(|other| !related(other) && meet(rule, other)) {
+        let related = |other: &Rule| {
+            tree.contains(other.node, rule.node) || tree.contains(rule.node, other.node)
+        };
+        if let Some(rival) = before
+            .iter()
+            .find(|other| !related(other) && meet(rule, other))
+        {
             pairs.push((claimant(rival), claimant(rule)));
         }
         before.push(rule);
@@ -35,7 +40,10 @@ pub fn rivals(tree: &Tree) -> Vec<(Claimant, Claimant)> {
 }
 
 fn claimant(rule: &Rule) -> Claimant {
-    Claimant { node: rule.node, service: rule.place }
+    Claimant {
+        node: rule.node,
+        service: rule.place,
+    }
 }
 
 /// Whether some resource fits both.

@@ -98,12 +98,21 @@ impl fmt::Display for TreeFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TreeFault::Segment => formatter.write_str("an app's name is not well-formed"),
-            TreeFault::TooDeep => write!(formatter, "an app's path has more than {} bytes", AppPath::LIMIT_BYTES),
+            TreeFault::TooDeep => write!(
+                formatter,
+                "an app's path has more than {} bytes",
+                AppPath::LIMIT_BYTES
+            ),
             TreeFault::Taken => formatter.write_str("an app of this name is there already"),
-            TreeFault::TwoHomes(path) => write!(formatter, "the project has its home at `{path}` already"),
+            TreeFault::TwoHomes(path) => {
+                write!(formatter, "the project has its home at `{path}` already")
+            }
             TreeFault::Project => formatter.write_str("a project's name is not well-formed"),
             TreeFault::Attributes => {
-                write!(formatter, "an app has at most {ATTRIBUTE_LIMIT} attributes, inherited ones included")
+                write!(
+                    formatter,
+                    "an app has at most {ATTRIBUTE_LIMIT} attributes, inherited ones included"
+                )
             }
             TreeFault::TooMany => formatter.write_str("there are too many apps"),
         }
@@ -148,7 +157,10 @@ impl Planting {
     /// Adds a child to the open node and opens it.
     pub fn enter(&mut self, segment: &str) -> Result<NodeId, TreeFault> {
         let parent = self.open.last().copied().unwrap_or(NodeId::ROOT);
-        let above = self.nodes.get(parent.0 as usize).ok_or(TreeFault::TooMany)?;
+        let above = self
+            .nodes
+            .get(parent.0 as usize)
+            .ok_or(TreeFault::TooMany)?;
         let path = above.path.child(segment).ok_or(TreeFault::Segment)?;
         if AppPath::parse(path.as_str()).is_none() {
             return Err(TreeFault::TooDeep);
@@ -168,14 +180,25 @@ impl Planting {
     pub fn declare(&mut self, project: &str) -> Result<(), TreeFault> {
         if project.is_empty()
             || matches!(project, "." | "..")
-            || project.chars().any(|each| matches!(each, '/' | '\\') || each.is_control())
+            || project
+                .chars()
+                .any(|each| matches!(each, '/' | '\\') || each.is_control())
         {
             return Err(TreeFault::Project);
         }
-        if let Some(home) = self.homes.get(project).and_then(|home| self.nodes.get(home.0 as usize)) {
+        if let Some(home) = self
+            .homes
+            .get(project)
+            .and_then(|home| self.nodes.get(home.0 as usize))
+        {
             return Err(TreeFault::TwoHomes(home.path.clone()));
         }
-        let Some(node) = self.open.last().copied().filter(|node| *node != NodeId::ROOT) else {
+        let Some(node) = self
+            .open
+            .last()
+            .copied()
+            .filter(|node| *node != NodeId::ROOT)
+        else {
             return Err(TreeFault::Project);
         };
         let name: Arc<str> = project.into();
@@ -189,12 +212,25 @@ impl Planting {
 
     /// Describes the open node. Call it before entering children, who inherit attributes.
     pub fn describe(&mut self, description: Description) -> Result<(), TreeFault> {
-        let Description { owners, services, marks, attributes, quota, destinations } = description;
+        let Description {
+            owners,
+            services,
+            marks,
+            attributes,
+            quota,
+            destinations,
+        } = description;
         let open = self.open.last().map_or(0, |node| node.0 as usize);
-        let above = self.nodes.get(open).and_then(|node| self.nodes.get(node.parent?.0 as usize));
-        let mut whole: BTreeMap<String, String> =
-            above.map(|above| above.attributes.iter().cloned().collect()).unwrap_or_default();
-        let destinations = destinations.or_else(|| Some(above?.destinations.clone())).unwrap_or_default();
+        let above = self
+            .nodes
+            .get(open)
+            .and_then(|node| self.nodes.get(node.parent?.0 as usize));
+        let mut whole: BTreeMap<String, String> = above
+            .map(|above| above.attributes.iter().cloned().collect())
+            .unwrap_or_default();
+        let destinations = destinations
+            .or_else(|| Some(above?.destinations.clone()))
+            .unwrap_or_default();
         whole.extend(attributes);
         if whole.len() > ATTRIBUTE_LIMIT {
             return Err(TreeFault::Attributes);
@@ -210,7 +246,11 @@ impl Planting {
     /// Closes the open node: all that lies beneath it has been entered.
     pub fn leave(&mut self) {
         let end = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        if let Some(node) = self.open.pop().and_then(|node| self.nodes.get_mut(node.0 as usize)) {
+        if let Some(node) = self
+            .open
+            .pop()
+            .and_then(|node| self.nodes.get_mut(node.0 as usize))
+        {
             node.end = end;
         }
     }
@@ -220,7 +260,11 @@ impl Planting {
         while !self.open.is_empty() {
             self.leave();
         }
-        Tree { nodes: self.nodes, homes: self.homes, paths: self.paths }
+        Tree {
+            nodes: self.nodes,
+            homes: self.homes,
+            paths: self.paths,
+        }
     }
 }
 
@@ -275,7 +319,8 @@ impl Tree {
 
     /// The homes in pre-order, each with its project.
     pub fn homes(&self) -> impl Iterator<Item = (NodeId, &Arc<str>)> {
-        self.nodes().filter_map(|(id, node)| Some((id, node.declared.as_ref()?)))
+        self.nodes()
+            .filter_map(|(id, node)| Some((id, node.declared.as_ref()?)))
     }
 
     /// The children of a node, in the order of the file.
@@ -304,7 +349,11 @@ mod tests {
         let mut planting = Planting::default();
         let mut open: Vec<String> = Vec::new();
         for path in paths {
-            let shared = open.iter().zip(path).take_while(|(one, other)| one == other).count();
+            let shared = open
+                .iter()
+                .zip(path)
+                .take_while(|(one, other)| one == other)
+                .count();
             for _ in shared..open.len() {
                 planting.leave();
             }
@@ -325,7 +374,10 @@ mod tests {
         planting.enter("checkout").unwrap();
         planting.declare("checkout-prod").unwrap();
         planting.enter("web").unwrap();
-        assert_eq!(planting.declare("shop-prod"), Err(TreeFault::TwoHomes(path("shop"))));
+        assert_eq!(
+            planting.declare("shop-prod"),
+            Err(TreeFault::TwoHomes(path("shop")))
+        );
         planting.leave();
         planting.leave();
         planting.enter("search").unwrap();
@@ -351,8 +403,10 @@ mod tests {
         }
         assert_eq!(tree.home("shop-prod"), tree.find(&path("shop")));
         assert_eq!(tree.home("none"), None);
-        let children: Vec<&str> =
-            tree.children(tree.find(&path("shop")).unwrap()).map(|id| tree.node(id).unwrap().path.as_str()).collect();
+        let children: Vec<&str> = tree
+            .children(tree.find(&path("shop")).unwrap())
+            .map(|id| tree.node(id).unwrap().path.as_str())
+            .collect();
         assert_eq!(children, ["shop/checkout", "shop/search"]);
     }
 

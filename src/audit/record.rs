@@ -118,29 +118,48 @@ impl Record {
     /// About what the record takes in memory.
     pub fn bytes(&self) -> u64 {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let certificate =
-            |shown: &Option<ShownCertificate>| shown.as_ref().map_or(0, |shown| shown.sha256.len() + text(&shown.ca));
+        let certificate = |shown: &Option<ShownCertificate>| {
+            shown
+                .as_ref()
+                .map_or(0, |shown| shown.sha256.len() + text(&shown.ca))
+        };
         let name = |name: &Option<NameText>| name.as_ref().map_or(0, |name| name.len());
         let texts = self.time.len()
             + self.request_id.len()
             + self.policy_version.len()
             + text(&self.listener)
             + text(&self.client_address)
-            + self.identity.as_ref().map_or(0, |who| who.issuer.len() + who.subject.len())
-            + self.identity.as_ref().map_or(0, |who| name(&who.subject_claim))
+            + self
+                .identity
+                .as_ref()
+                .map_or(0, |who| who.issuer.len() + who.subject.len())
+            + self
+                .identity
+                .as_ref()
+                .map_or(0, |who| name(&who.subject_claim))
             + certificate(&self.certificate)
-            + self.identity.as_ref().map_or(0, |who| certificate(&who.certificate))
+            + self
+                .identity
+                .as_ref()
+                .map_or(0, |who| certificate(&who.certificate))
             + name(&self.http_method)
             + self.path.as_ref().map_or(0, |path| path.len())
             + name(&self.operation)
             + name(&self.app)
             + name(&self.project)
             + self.detail.as_ref().map_or(0, |detail| detail.len());
-        let listed = |names: &[NameText]| names.iter().map(|name| size_of::<NameText>() + name.len()).sum::<usize>();
-        let parts = self
-            .parts
-            .iter()
-            .map(|part| size_of::<PartRecord>() + listed(&part.apps) + name(&part.project) + name(&part.destination));
+        let listed = |names: &[NameText]| {
+            names
+                .iter()
+                .map(|name| size_of::<NameText>() + name.len())
+                .sum::<usize>()
+        };
+        let parts = self.parts.iter().map(|part| {
+            size_of::<PartRecord>()
+                + listed(&part.apps)
+                + name(&part.project)
+                + name(&part.destination)
+        });
         (size_of::<Record>() + texts + listed(&self.bindings) + parts.sum::<usize>()) as u64
     }
 
@@ -149,9 +168,18 @@ impl Record {
         let (parts, bindings) = (self.parts.len(), self.bindings.len());
         self.parts = Vec::new();
         self.bindings = Vec::new();
-        let left_out = format!("no room in the queue: {parts} parts, {bindings} bindings and the detail are left out");
+        let left_out = format!(
+            "no room in the queue: {parts} parts, {bindings} bindings and the detail are left out"
+        );
         self.detail = Some(left_out.into());
-        for name in [&mut self.http_method, &mut self.operation, &mut self.app, &mut self.project].into_iter().flatten()
+        for name in [
+            &mut self.http_method,
+            &mut self.operation,
+            &mut self.app,
+            &mut self.project,
+        ]
+        .into_iter()
+        .flatten()
         {
             name.shorten(256);
         }
@@ -210,8 +238,9 @@ pub struct Items {
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn timestamp(unix_millis: i64) -> String {
-    const FORMAT: &[time::format_description::FormatItem<'_>] =
-        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    const FORMAT: &[time::format_description::FormatItem<'_>] = time::macros::format_description!(
+        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+    );
     time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_millis) * 1_000_000)
         .ok()
         .and_then(|moment| moment.format(FORMAT).ok())
@@ -239,7 +268,10 @@ mod tests {
                 issuer: hostile().into(),
                 subject: hostile().into(),
                 subject_claim: name(),
-                certificate: Some(ShownCertificate { ca: Some("c".repeat(63)), sha256: "0".repeat(64) }),
+                certificate: Some(ShownCertificate {
+                    ca: Some("c".repeat(63)),
+                    sha256: "0".repeat(64),
+                }),
             }),
             http_method: name(),
             path: Some(hostile().into()),
@@ -258,7 +290,13 @@ mod tests {
         record.shrink();
         assert!(record.bytes() <= SMALL_BYTES, "{}", record.bytes());
         let small = serde_json::to_value(&record).unwrap();
-        assert!(small["detail"].as_str().unwrap().contains("1000 bindings"), "{small:#}");
-        assert!(small["identity"]["subject"].as_str().unwrap().len() > 1000, "{small:#}");
+        assert!(
+            small["detail"].as_str().unwrap().contains("1000 bindings"),
+            "{small:#}"
+        );
+        assert!(
+            small["identity"]["subject"].as_str().unwrap().len() > 1000,
+            "{small:#}"
+        );
     }
 }

@@ -59,21 +59,40 @@ impl Sequence {
     /// another process that has the file is waited for: one that drains still writes records.
     pub fn open(audit: Option<&Path>, patience: Duration) -> Result<(Self, Option<Gap>), String> {
         let Some(audit) = audit.filter(|audit| keeps(audit)) else {
-            return Ok((Sequence { state: None, next: 0, end: u64::MAX }, None));
+            return Ok((
+                Sequence {
+                    state: None,
+                    next: 0,
+                    end: u64::MAX,
+                },
+                None,
+            ));
         };
         let path = beside(audit);
-        let unusable = |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
-        let mut state = options().create(true).open(&path).map_err(|error| unusable(&refusal(error)))?;
+        let unusable =
+            |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
+        let mut state = options()
+            .create(true)
+            .open(&path)
+            .map_err(|error| unusable(&refusal(error)))?;
         lock(&state, &path, patience).map_err(|held| unusable(&held))?;
         let kept = read(&mut state).map_err(|error| unusable(&error))?;
         let (next, gap) = go_on(kept, last_seq(audit));
-        Ok((Sequence { state: Some(state), next, end: next }, gap))
+        Ok((
+            Sequence {
+                state: Some(state),
+                next,
+                end: next,
+            },
+            gap,
+        ))
     }
 
     /// Whether `open` would go well, without a trace.
     pub fn probe(audit: &Path) -> Result<(), String> {
         let path = beside(audit);
-        let unusable = |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
+        let unusable =
+            |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
         match options().open(&path) {
             Ok(mut state) => read(&mut state).map(drop).map_err(|error| unusable(&error)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -85,7 +104,10 @@ impl Sequence {
     pub fn take(&mut self) -> io::Result<u64> {
         if self.next >= self.end {
             let end = self.next.saturating_add(BLOCK);
-            self.keep(LastNumber { below: end, clean: false })?;
+            self.keep(LastNumber {
+                below: end,
+                clean: false,
+            })?;
             self.end = end;
         }
         let number = self.next;
@@ -95,13 +117,21 @@ impl Sequence {
 
     /// Gives the rest of the block back. Best effort: without it the next start tells of a gap.
     pub fn close(&mut self) {
-        if self.keep(LastNumber { below: self.next, clean: true }).is_ok() {
+        if self
+            .keep(LastNumber {
+                below: self.next,
+                clean: true,
+            })
+            .is_ok()
+        {
             self.end = self.next;
         }
     }
 
     fn keep(&mut self, kept: LastNumber) -> io::Result<()> {
-        let Some(state) = &mut self.state else { return Ok(()) };
+        let Some(state) = &mut self.state else {
+            return Ok(());
+        };
         // One length for every number: the line is written over the one before, and never cut.
         let word = if kept.clean { "ended" } else { "taken" };
         state.seek(SeekFrom::Start(0))?;
@@ -126,7 +156,8 @@ fn options() -> OpenOptions {
 fn refusal(error: io::Error) -> String {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::ELOOP) {
-        return "it is a symbolic link: put the file itself there, or take the link away".to_owned();
+        return "it is a symbolic link: put the file itself there, or take the link away"
+            .to_owned();
     }
     error.to_string()
 }
@@ -146,7 +177,9 @@ fn lock(state: &File, path: &Path, patience: Duration) -> Result<(), &'static st
                 std::thread::sleep(LOCK_PAUSE);
             }
             Err(TryLockError::WouldBlock) => {
-                return Err("another process writes this audit file: end it, or give each an `audit.file` of its own");
+                return Err(
+                    "another process writes this audit file: end it, or give each an `audit.file` of its own",
+                );
             }
             // Some network file systems have no locks; a trail is worth more there than its lock.
             Err(TryLockError::Error(error)) => {
@@ -165,19 +198,28 @@ fn keeps(audit: &Path) -> bool {
 /// `None`: nothing was kept yet.
 fn read(state: &mut File) -> Result<Option<LastNumber>, String> {
     let mut text = String::new();
-    state.take(STATE_LIMIT_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    state
+        .take(STATE_LIMIT_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
     if text.is_empty() {
         return Ok(None);
     }
-    let kept = text.strip_suffix('\n').and_then(|line| line.split_once(' ')).and_then(|(number, word)| {
-        let clean = match word {
-            "ended" => true,
-            "taken" => false,
-            _ => return None,
-        };
-        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        Some(LastNumber { below: number.parse().ok().filter(|_| digits)?, clean })
-    });
+    let kept = text
+        .strip_suffix('\n')
+        .and_then(|line| line.split_once(' '))
+        .and_then(|(number, word)| {
+            let clean = match word {
+                "ended" => true,
+                "taken" => false,
+                _ => return None,
+            };
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            Some(LastNumber {
+                below: number.parse().ok().filter(|_| digits)?,
+                clean,
+            })
+        });
     let words = "it must hold a number above that of every record, and `ended`, as in `00000000000000000042 ended`";
     kept.map(Some).ok_or_else(|| words.to_owned())
 }
@@ -190,10 +232,17 @@ fn go_on(kept: Option<LastNumber>, last: Option<u64>) -> (u64, Option<Gap>) {
         // Written before numbers were kept, or the file beside was taken away.
         None => (after, None),
         Some(LastNumber { below, clean: true }) => (below.max(after), None),
-        Some(LastNumber { below, clean: false }) => {
+        Some(LastNumber {
+            below,
+            clean: false,
+        }) => {
             let next = below.max(after);
             // Within the block that was taken, the last record tells where the gap begins, if it is there.
-            let first = if after.saturating_add(BLOCK) > below { after } else { below.saturating_sub(BLOCK) };
+            let first = if after.saturating_add(BLOCK) > below {
+                after
+            } else {
+                below.saturating_sub(BLOCK)
+            };
             let last = next.checked_sub(1).filter(|last| *last >= first);
             (next, last.map(|last| Gap { first, last }))
         }
@@ -204,12 +253,16 @@ fn go_on(kept: Option<LastNumber>, last: Option<u64>) -> (u64, Option<Gap>) {
 fn last_seq(path: &Path) -> Option<u64> {
     let mut file = File::open(path).ok()?;
     let metadata = file.metadata().ok()?;
-    file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL_BYTES))).ok()?;
+    file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL_BYTES)))
+        .ok()?;
     let mut tail = Vec::new();
     file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
-    tail.split(|byte| *byte == b'\n')
-        .rev()
-        .find_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok()?.get("seq")?.as_u64())
+    tail.split(|byte| *byte == b'\n').rev().find_map(|line| {
+        serde_json::from_slice::<serde_json::Value>(line)
+            .ok()?
+            .get("seq")?
+            .as_u64()
+    })
 }
 
 #[cfg(test)]
@@ -233,8 +286,16 @@ mod tests {
             // Not ended: the rest of the block is left out, whatever the file says.
             (kept(BLOCK, false), Some(41), (BLOCK, gap(42, BLOCK - 1))),
             (kept(BLOCK, false), None, (BLOCK, gap(0, BLOCK - 1))),
-            (kept(3 * BLOCK, false), None, (3 * BLOCK, gap(2 * BLOCK, 3 * BLOCK - 1))),
-            (kept(3 * BLOCK, false), Some(7), (3 * BLOCK, gap(2 * BLOCK, 3 * BLOCK - 1))),
+            (
+                kept(3 * BLOCK, false),
+                None,
+                (3 * BLOCK, gap(2 * BLOCK, 3 * BLOCK - 1)),
+            ),
+            (
+                kept(3 * BLOCK, false),
+                Some(7),
+                (3 * BLOCK, gap(2 * BLOCK, 3 * BLOCK - 1)),
+            ),
             (kept(BLOCK, false), Some(BLOCK - 1), (BLOCK, None)),
             (kept(BLOCK, false), Some(BLOCK + 9), (BLOCK + 10, None)),
             (kept(u64::MAX, true), Some(u64::MAX), (u64::MAX, None)),
@@ -269,15 +330,17 @@ mod tests {
             }
             std::fs::write(&audit, format!("{{\"seq\":{}}}\n", given.last().unwrap())).unwrap();
             if rotates {
-                std::fs::rename(&audit, folder.path().join(format!("audit.{round}.jsonl"))).unwrap();
+                std::fs::rename(&audit, folder.path().join(format!("audit.{round}.jsonl")))
+                    .unwrap();
             }
             if ends {
                 sequence.close();
             }
         }
         assert!(given.is_sorted_by(|one, next| one < next), "{given:?}");
-        let missing: Vec<u64> =
-            (0..*given.last().unwrap()).filter(|number| given.binary_search(number).is_err()).collect();
+        let missing: Vec<u64> = (0..*given.last().unwrap())
+            .filter(|number| given.binary_search(number).is_err())
+            .collect();
         assert!(
             missing.len() as u64 > BLOCK && missing.iter().all(|number| told.contains(number)),
             "{}",
@@ -304,15 +367,35 @@ mod tests {
         ] {
             std::fs::write(beside(&audit), strange).unwrap();
             let opened = Sequence::open(Some(&audit), Duration::ZERO).unwrap_err();
-            assert!(opened.contains("audit.jsonl.seq") && opened.contains("must hold"), "{strange:?}: {opened}");
+            assert!(
+                opened.contains("audit.jsonl.seq") && opened.contains("must hold"),
+                "{strange:?}: {opened}"
+            );
             assert_eq!(Sequence::probe(&audit).unwrap_err(), opened);
         }
         std::fs::write(beside(&audit), "42 ended\n").unwrap();
-        assert_eq!(Sequence::open(Some(&audit), Duration::ZERO).unwrap().0.take().unwrap(), 42);
-        assert!(Sequence::probe(&audit).is_ok() && Sequence::probe(&folder.path().join("other")).is_ok());
+        assert_eq!(
+            Sequence::open(Some(&audit), Duration::ZERO)
+                .unwrap()
+                .0
+                .take()
+                .unwrap(),
+            42
+        );
+        assert!(
+            Sequence::probe(&audit).is_ok()
+                && Sequence::probe(&folder.path().join("other")).is_ok()
+        );
         assert!(!beside(&folder.path().join("other")).exists());
         for nowhere in [None, Some(Path::new("/dev/null"))] {
-            assert_eq!(Sequence::open(nowhere, Duration::ZERO).unwrap().0.take().unwrap(), 0);
+            assert_eq!(
+                Sequence::open(nowhere, Duration::ZERO)
+                    .unwrap()
+                    .0
+                    .take()
+                    .unwrap(),
+                0
+            );
         }
     }
 
@@ -326,19 +409,30 @@ mod tests {
         let (mut first, _) = Sequence::open(Some(&audit), Duration::ZERO).unwrap();
         assert_eq!(first.take().unwrap(), 0);
         let refused = Sequence::open(Some(&audit), Duration::ZERO).unwrap_err();
-        assert!(refused.contains("audit.jsonl.seq") && refused.contains("`audit.file` of its own"), "{refused}");
+        assert!(
+            refused.contains("audit.jsonl.seq") && refused.contains("`audit.file` of its own"),
+            "{refused}"
+        );
         assert_eq!(Sequence::probe(&audit), Ok(()));
         let waits = {
             let audit = audit.clone();
-            std::thread::spawn(move || Sequence::open(Some(&audit), Duration::from_secs(60)).unwrap())
+            std::thread::spawn(move || {
+                Sequence::open(Some(&audit), Duration::from_secs(60)).unwrap()
+            })
         };
         let drained: Vec<u64> = (0..3).map(|_| first.take().unwrap()).collect();
         first.close();
         drop(first);
         let (mut second, gap) = waits.join().unwrap();
-        assert_eq!((drained, second.take().unwrap(), gap), (vec![1, 2, 3], 4, None));
+        assert_eq!(
+            (drained, second.take().unwrap(), gap),
+            (vec![1, 2, 3], 4, None)
+        );
         drop(second);
-        assert!(Sequence::open(Some(&audit), Duration::ZERO).is_ok(), "a lock ends with its process");
+        assert!(
+            Sequence::open(Some(&audit), Duration::ZERO).is_ok(),
+            "a lock ends with its process"
+        );
     }
 
     /// Scenario: a symbolic link stands where the file beside is to be: to a file of numbers, to another file, to none.
@@ -348,17 +442,32 @@ mod tests {
     fn no_link_is_followed() {
         let folder = tempfile::tempdir().unwrap();
         let audit = folder.path().join("audit.jsonl");
-        for (name, content) in [("numbers", Some("42 ended\n")), ("other", Some("precious")), ("none", None)] {
+        for (name, content) in [
+            ("numbers", Some("42 ended\n")),
+            ("other", Some("precious")),
+            ("none", None),
+        ] {
             let target = folder.path().join(name);
-            content.into_iter().for_each(|content| std::fs::write(&target, content).unwrap());
+            content
+                .into_iter()
+                .for_each(|content| std::fs::write(&target, content).unwrap());
             std::os::unix::fs::symlink(&target, beside(&audit)).unwrap();
-            for refused in [Sequence::open(Some(&audit), Duration::ZERO).map(drop), Sequence::probe(&audit)] {
+            for refused in [
+                Sequence::open(Some(&audit), Duration::ZERO).map(drop),
+                Sequence::probe(&audit),
+            ] {
                 assert!(
-                    refused.as_ref().is_err_and(|error| error.contains("is a symbolic link")),
+                    refused
+                        .as_ref()
+                        .is_err_and(|error| error.contains("is a symbolic link")),
                     "{name}: {refused:?}"
                 );
             }
-            assert_eq!(std::fs::read_to_string(&target).ok().as_deref(), content, "{name}");
+            assert_eq!(
+                std::fs::read_to_string(&target).ok().as_deref(),
+                content,
+                "{name}"
+            );
             std::fs::remove_file(beside(&audit)).unwrap();
         }
     }

@@ -105,7 +105,15 @@ impl Trail {
         let (shared, on_failure) = (health.clone(), settings.on_failure);
         let writer = std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || Writer { sink, health: shared, on_failure, sequence }.run(entries))
+            .spawn(move || {
+                Writer {
+                    sink,
+                    health: shared,
+                    on_failure,
+                    sequence,
+                }
+                .run(entries)
+            })
             .map_err(|error| format!("the audit thread cannot be started: {error}"))?;
         let memory = Budget::new(settings.queue_bytes);
         let account = memory.gateway();
@@ -113,16 +121,32 @@ impl Trail {
         // One more, so that a queue of one record can be used.
         let places = Budget::new((settings.queue_records.max(1) as u64).saturating_add(1));
         let writer = Mutex::new(Some(writer));
-        Ok(Trail { queue, memory, places, account, limit_bytes, health, on_failure, gap, writer })
+        Ok(Trail {
+            queue,
+            memory,
+            places,
+            account,
+            limit_bytes,
+            health,
+            on_failure,
+            gap,
+            writer,
+        })
     }
 
     /// Whether `open` would go well now: nothing is created, and nothing is held open.
     pub fn probe(settings: &AuditSettings) -> Result<(), String> {
-        let Some(path) = settings.file.as_deref() else { return Ok(()) };
+        let Some(path) = settings.file.as_deref() else {
+            return Ok(());
+        };
         match std::fs::metadata(path) {
             // Opening a pipe would wait for its reader.
             Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
-            Ok(_) => OpenOptions::new().append(true).open(path).map(drop).map_err(unopened),
+            Ok(_) => OpenOptions::new()
+                .append(true)
+                .open(path)
+                .map(drop)
+                .map_err(unopened),
             Err(_) => creatable(path).map_err(unopened),
         }?;
         Sequence::probe(path)
@@ -139,7 +163,8 @@ impl Trail {
 
     /// Whether a call that comes now would be let through by the trail.
     pub fn can_record(&self) -> bool {
-        let has_room = || self.queue.capacity() > 0 && self.account.open().grow(SMALL_BYTES).is_ok();
+        let has_room =
+            || self.queue.capacity() > 0 && self.account.open().grow(SMALL_BYTES).is_ok();
         self.on_failure == OnFailure::Continue || (!self.health.is_failing() && has_room())
     }
 
@@ -169,7 +194,11 @@ impl Trail {
 
     fn place(&self, address: IpAddr) -> Result<Slot, Unwritable> {
         let room = self.room(address, "call", SMALL_BYTES)?;
-        let permit = self.queue.clone().try_reserve_owned().map_err(|_| Unwritable::Queue)?;
+        let permit = self
+            .queue
+            .clone()
+            .try_reserve_owned()
+            .map_err(|_| Unwritable::Queue)?;
         Ok(Slot(permit, room))
     }
 
@@ -177,21 +206,33 @@ impl Trail {
     /// records of one kind leave some of its share to those of another.
     fn room(&self, address: IpAddr, kind: &'static str, bytes: u64) -> Result<Room, Unwritable> {
         let of = |budget: &Arc<Budget>, more: u64| {
-            let mut held = budget.unproven(address).proven((kind, address_block(address))).open();
+            let mut held = budget
+                .unproven(address)
+                .proven((kind, address_block(address)))
+                .open();
             match held.grow(more) {
                 Ok(()) => Ok(held),
                 Err(Spent::Share) => Err(Unwritable::Share),
                 Err(Spent::Total) => Err(Unwritable::Queue),
             }
         };
-        Ok(Room { _place: Some(of(&self.places, 1)?), bytes: of(&self.memory, bytes)? })
+        Ok(Room {
+            _place: Some(of(&self.places, 1)?),
+            bytes: of(&self.memory, bytes)?,
+        })
     }
 
     /// Records an event of the gateway's own. A full queue loses it, counted.
     pub fn note(&self, record: Record) {
         let mut bytes = self.account.open();
         let taken = bytes.grow(record.bytes()).is_ok();
-        self.send(taken.then_some(Room { bytes, _place: None }), record);
+        self.send(
+            taken.then_some(Room {
+                bytes,
+                _place: None,
+            }),
+            record,
+        );
     }
 
     /// Records a refusal for which no slot was taken. A full queue, and a spent share of it, lose it, counted.
@@ -200,7 +241,10 @@ impl Trail {
     }
 
     fn send(&self, room: Option<Room>, record: Record) {
-        let sent = room.map(|room| self.queue.try_send(QueueEntry::Record(Box::new(record), room)));
+        let sent = room.map(|room| {
+            self.queue
+                .try_send(QueueEntry::Record(Box::new(record), room))
+        });
         if !matches!(sent, Some(Ok(()))) {
             self.health.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -226,7 +270,9 @@ impl Trail {
 
     /// Writes what is queued and ends the thread; waits at most about `patience`.
     pub fn close(&self, patience: Duration) {
-        let Some(writer) = self.writer.lock().take() else { return };
+        let Some(writer) = self.writer.lock().take() else {
+            return;
+        };
         let until = std::time::Instant::now() + patience;
         while self.queue.try_send(QueueEntry::Stop).is_err() && std::time::Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
@@ -319,7 +365,10 @@ impl Writer {
                 Ok(written) => {
                     done += written;
                     if self.health.failing.swap(false, Ordering::Relaxed) {
-                        tracing::warn!(lost = self.health.lost_records(), "audit records are written again");
+                        tracing::warn!(
+                            lost = self.health.lost_records(),
+                            "audit records are written again"
+                        );
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -369,14 +418,20 @@ fn next_batch(entries: &mut mpsc::Receiver<QueueEntry>, batch: &mut Vec<QueueEnt
 
 enum Sink {
     Stdout,
-    File { path: std::path::PathBuf, file: File },
+    File {
+        path: std::path::PathBuf,
+        file: File,
+    },
 }
 
 impl Sink {
     fn open(path: Option<&Path>) -> io::Result<Self> {
         match path {
             None => Ok(Sink::Stdout),
-            Some(path) => Ok(Sink::File { path: path.to_owned(), file: append(path)? }),
+            Some(path) => Ok(Sink::File {
+                path: path.to_owned(),
+                file: append(path)?,
+            }),
         }
     }
 
@@ -409,7 +464,10 @@ fn unopened(error: io::Error) -> String {
 fn creatable(path: &Path) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.probe", std::process::id()));
-    OpenOptions::new().write(true).create_new(true).open(&name)?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&name)?;
     std::fs::remove_file(&name)
 }
 

@@ -73,13 +73,23 @@ impl Policy {
 
     /// What is written on the resources of this app, by name, sorted; inherited ones included.
     pub fn stamp_attributes(&self, node: NodeId) -> &[(String, String)] {
-        self.tree.node(node).map(|node| node.attributes.as_slice()).unwrap_or_default()
+        self.tree
+            .node(node)
+            .map(|node| node.attributes.as_slice())
+            .unwrap_or_default()
     }
 
     /// The app that a resource goes to. `marks` tells what the resource says under each of `watched`.
-    pub fn assign<'m>(&self, reach: &Reach, marks: &dyn Fn(&str) -> Mark<'m>) -> Result<NodeId, Denial> {
+    pub fn assign<'m>(
+        &self,
+        reach: &Reach,
+        marks: &dyn Fn(&str) -> Mark<'m>,
+    ) -> Result<NodeId, Denial> {
         if !self.made(reach) {
-            return Err(Denial { reason: Reason::EvaluationError, bindings: Vec::new() });
+            return Err(Denial {
+                reason: Reason::EvaluationError,
+                bindings: Vec::new(),
+            });
         }
         let owner = self.owner(marks)?;
         self.settle(reach, owner.as_ref()).map(|(node, _)| node)
@@ -95,7 +105,10 @@ impl Policy {
         now: UnixMillis,
     ) -> Assignment {
         let refused = |denial: Denial, reached: bool| Assignment {
-            verdict: Verdict { bindings: denial.bindings, ..Verdict::denied(denial.reason) },
+            verdict: Verdict {
+                bindings: denial.bindings,
+                ..Verdict::denied(denial.reason)
+            },
             reached,
             owner: None,
             service: None,
@@ -114,47 +127,82 @@ impl Policy {
         let mut assignment = match settled {
             Err(denial) => refused(denial, true),
             Ok((node, by)) => {
-                let verdict = self.evaluate(facts, operation, Target::App(self.path(node).as_ref()), now);
+                let verdict =
+                    self.evaluate(facts, operation, Target::App(self.path(node).as_ref()), now);
                 let by = verdict.allowed.then_some(by);
-                Assignment { verdict, reached: true, owner: None, service: None, marks: Vec::new(), by }
+                Assignment {
+                    verdict,
+                    reached: true,
+                    owner: None,
+                    service: None,
+                    marks: Vec::new(),
+                    by,
+                }
             }
         };
         if let Some(owner) = owner {
             assignment.owner = self.path(owner.node);
             assignment.service = owner.service.map(str::to_owned);
-            assignment.marks =
-                owner.marks.iter().map(|(name, glob)| (name.clone(), glob.as_str().to_owned())).collect();
+            assignment.marks = owner
+                .marks
+                .iter()
+                .map(|(name, glob)| (name.clone(), glob.as_str().to_owned()))
+                .collect();
         }
         assignment
     }
 
     fn owner<'m>(&self, marks: &dyn Fn(&str) -> Mark<'m>) -> Result<Option<Owner<'_>>, Denial> {
-        let unclear = |_| Denial { reason: Reason::ServiceAmbiguous, bindings: Vec::new() };
+        let unclear = |_| Denial {
+            reason: Reason::ServiceAmbiguous,
+            bindings: Vec::new(),
+        };
         self.ownership.owner(marks).map_err(unclear)
     }
 
     fn settle(&self, reach: &Reach, owner: Option<&Owner<'_>>) -> Result<(NodeId, By), Denial> {
         if let Some(owner) = owner.filter(|owner| !self.writable(reach, owner.node)) {
             let bindings = self.names(&self.covering(reach.denies(), owner.node));
-            return Err(Denial { reason: Reason::ServiceForeign, bindings });
+            return Err(Denial {
+                reason: Reason::ServiceForeign,
+                bindings,
+            });
         }
         match (reach.named(), owner) {
             (Some(named), Some(_)) => Ok((named, By::Named)),
             (Some(named), None) => {
                 let allows = self.allowing(reach, named);
-                if self.each(&allows).all(|binding| binding.unknown_services == UnknownServices::Reject) {
-                    return Err(Denial { reason: Reason::ServiceUnknown, bindings: self.names(&allows) });
+                if self
+                    .each(&allows)
+                    .all(|binding| binding.unknown_services == UnknownServices::Reject)
+                {
+                    return Err(Denial {
+                        reason: Reason::ServiceUnknown,
+                        bindings: self.names(&allows),
+                    });
                 }
                 Ok((named, By::Named))
             }
             (None, Some(owner)) => Ok((owner.node, By::Owner)),
             (None, None) => match self.fallback(reach) {
-                Ok(Fallback { node, default_of: None }) => Ok((node, By::OnlyApp)),
-                Ok(Fallback { node, default_of: Some(place) }) => {
-                    let name = self.each(&[place]).map(|binding| binding.name.to_string()).next();
+                Ok(Fallback {
+                    node,
+                    default_of: None,
+                }) => Ok((node, By::OnlyApp)),
+                Ok(Fallback {
+                    node,
+                    default_of: Some(place),
+                }) => {
+                    let name = self
+                        .each(&[place])
+                        .map(|binding| binding.name.to_string())
+                        .next();
                     Ok((node, By::DefaultApp(name.unwrap_or_default())))
                 }
-                Err(reason) => Err(Denial { reason, bindings: self.refusing(reach, reason) }),
+                Err(reason) => Err(Denial {
+                    reason,
+                    bindings: self.refusing(reach, reason),
+                }),
             },
         }
     }

@@ -44,7 +44,8 @@ impl Binding {
     /// Whether one of this binding's subjects speaks of the caller. `any: true` gives nothing to a client token, which is
     /// worth what the binding says that it was issued for; what it takes away, it takes from client tokens as well.
     pub fn reaches(&self, subject: &Subject, facts: &Facts) -> bool {
-        let beyond_its_own = subject.any && self.effect == Effect::Allow && facts.method == Method::ClientToken;
+        let beyond_its_own =
+            subject.any && self.effect == Effect::Allow && facts.method == Method::ClientToken;
         !beyond_its_own && subject.matches(facts)
     }
 }
@@ -78,8 +79,13 @@ impl Places {
     }
 
     pub fn contains(&self, node: NodeId) -> bool {
-        let after = self.0.partition_point(|interval| interval.start <= node.number());
-        after.checked_sub(1).and_then(|place| self.0.get(place)).is_some_and(|found| found.contains(&node.number()))
+        let after = self
+            .0
+            .partition_point(|interval| interval.start <= node.number());
+        after
+            .checked_sub(1)
+            .and_then(|place| self.0.get(place))
+            .is_some_and(|found| found.contains(&node.number()))
     }
 
     pub fn intervals(&self) -> &[Range<u32>] {
@@ -106,7 +112,10 @@ mod tests {
 
     #[test]
     fn a_window_includes_its_beginning_and_not_its_end() {
-        let window = Window { from: Some(UnixMillis(10)), until: Some(UnixMillis(20)) };
+        let window = Window {
+            from: Some(UnixMillis(10)),
+            until: Some(UnixMillis(20)),
+        };
         for (now, expected) in [(9, false), (10, true), (19, true), (20, false)] {
             assert_eq!(window.contains(UnixMillis(now)), expected, "{now}");
         }

@@ -83,30 +83,55 @@ impl Finding<'_> {
 impl Policy {
     /// Reads a policy. `text` stands in `file`, which is only named. There is a policy if no finding is an error;
     /// findings are in the file's order.
-    pub fn load(file: &Path, text: &str, around: &PolicySurroundings<'_>) -> (Option<Policy>, Vec<Diagnostic>) {
+    pub fn load(
+        file: &Path,
+        text: &str,
+        around: &PolicySurroundings<'_>,
+    ) -> (Option<Policy>, Vec<Diagnostic>) {
         let raw: RawPolicy = match document::load(file, text) {
             Ok(raw) => raw,
             Err(found) => return (None, found),
         };
-        let mut checker = Checker { file, around: *around, found: Vec::new() };
+        let mut checker = Checker {
+            file,
+            around: *around,
+            found: Vec::new(),
+        };
         let policy = checker.policy(&raw, text);
         let mut found = checker.found;
         found.sort_by(|one, other| {
             (one.line, one.column, &one.message).cmp(&(other.line, other.column, &other.message))
         });
         found.dedup();
-        (if found.iter().any(Diagnostic::is_error) { None } else { Some(policy) }, found)
+        (
+            if found.iter().any(Diagnostic::is_error) {
+                None
+            } else {
+                Some(policy)
+            },
+            found,
+        )
     }
 }
 
 impl Checker<'_> {
     pub fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) -> Finding<'_> {
-        self.found.push(Diagnostic::error(self.file, at.line(), at.column(), message));
+        self.found.push(Diagnostic::error(
+            self.file,
+            at.line(),
+            at.column(),
+            message,
+        ));
         Finding(self.found.last_mut())
     }
 
     pub fn warning<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) -> Finding<'_> {
-        self.found.push(Diagnostic::warning(self.file, at.line(), at.column(), message));
+        self.found.push(Diagnostic::warning(
+            self.file,
+            at.line(),
+            at.column(),
+            message,
+        ));
         Finding(self.found.last_mut())
     }
 
@@ -117,33 +142,49 @@ impl Checker<'_> {
 
     fn policy(&mut self, raw: &RawPolicy, text: &str) -> Policy {
         if raw.version.value != 1 {
-            self.error(&raw.version, "this version of the format is unknown").hint("write `version: 1`");
+            self.error(&raw.version, "this version of the format is unknown")
+                .hint("write `version: 1`");
         }
         let profile = self.around.profile;
         if profile.permissions().len() > PERMISSION_LIMIT {
-            self.error(&raw.version, format!("the profile has more than {PERMISSION_LIMIT} permissions"));
+            self.error(
+                &raw.version,
+                format!("the profile has more than {PERMISSION_LIMIT} permissions"),
+            );
         }
         let mut planted = Planted::default();
         self.apps(&raw.apps, &mut planted);
         let tree = planted.tree();
         self.rivals(&tree, &planted);
         let scopes = Scopes::of(profile);
-        let roles: BTreeMap<&str, Permissions> =
-            raw.roles.0.iter().map(|(role, list)| (role.value.as_str(), self.permissions(list))).collect();
+        let roles: BTreeMap<&str, Permissions> = raw
+            .roles
+            .0
+            .iter()
+            .map(|(role, list)| (role.value.as_str(), self.permissions(list)))
+            .collect();
         let mut bindings = Vec::new();
         let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
         for binding in &raw.bindings {
             if binding.name.value.is_empty() {
                 self.error(&binding.name, "a binding needs a name");
             } else if let Some(line) = seen.insert(&binding.name.value, binding.name.line()) {
-                self.error(&binding.name, format!("there is a binding {} already", name(&binding.name.value)))
-                    .hint(format!("it is on line {line}; records tell bindings apart by their names"));
+                self.error(
+                    &binding.name,
+                    format!("there is a binding {} already", name(&binding.name.value)),
+                )
+                .hint(format!(
+                    "it is on line {line}; records tell bindings apart by their names"
+                ));
             }
             bindings.push(self.binding(binding, &roles, &tree, &scopes));
         }
         self.unreached(&tree, &bindings, &planted.places, &scopes);
         let entries = bindings.iter().zip(0..).flat_map(|(binding, place)| {
-            binding.subjects.iter().map(move |subject| IndexEntry { binding: place, subject: subject.clone() })
+            binding.subjects.iter().map(move |subject| IndexEntry {
+                binding: place,
+                subject: subject.clone(),
+            })
         });
         let index = SubjectIndex::build(entries.collect());
         let ownership = Ownership::of(&tree);
@@ -156,7 +197,11 @@ impl Checker<'_> {
             wanted,
             quotas: Quotas::of(&tree, &bindings),
             tree,
-            places: bindings.iter().zip(0..).map(|(binding, place)| (binding.name.clone(), place)).collect(),
+            places: bindings
+                .iter()
+                .zip(0..)
+                .map(|(binding, place)| (binding.name.clone(), place))
+                .collect(),
             bindings,
             index,
             projects: planted.projects,
@@ -200,26 +245,48 @@ impl Checker<'_> {
             RawEffect::Deny => Effect::Deny,
         };
         let given = self.given(raw, roles);
-        let whole = given.iter().fold(Expansion::default(), |whole, (_, expansion)| whole.union(*expansion));
+        let whole = given
+            .iter()
+            .fold(Expansion::default(), |whole, (_, expansion)| {
+                whole.union(*expansion)
+            });
         if effect == Effect::Allow {
             self.withheld(&given);
         }
-        let subjects = raw.subjects.iter().filter_map(|subject| self.subject(subject)).collect();
-        let nodes: Vec<(&Spanned<String>, NodeId)> =
-            raw.apps.iter().filter_map(|app| Some((app, self.app(app, tree)?))).collect();
+        let subjects = raw
+            .subjects
+            .iter()
+            .filter_map(|subject| self.subject(subject))
+            .collect();
+        let nodes: Vec<(&Spanned<String>, NodeId)> = raw
+            .apps
+            .iter()
+            .filter_map(|app| Some((app, self.app(app, tree)?)))
+            .collect();
         let binding = Binding {
             name: Arc::from(raw.name.value.as_str()),
             effect,
             subjects,
-            permissions: if effect == Effect::Deny { whole.plain.union(whole.withheld) } else { whole.plain },
+            permissions: if effect == Effect::Deny {
+                whole.plain.union(whole.withheld)
+            } else {
+                whole.plain
+            },
             full: whole.full,
-            withheld: if effect == Effect::Deny { Default::default() } else { whole.withheld.without(whole.plain) },
+            withheld: if effect == Effect::Deny {
+                Default::default()
+            } else {
+                whole.withheld.without(whole.plain)
+            },
             places: Places::new(nodes.iter().map(|(_, node)| tree.interval(*node)).collect()),
             window: self.window(raw),
             unknown_services: UnknownServices::OnlyApp,
             quota: raw.quota.as_ref().and_then(|quota| self.quota(quota)),
         };
-        let binding = Binding { unknown_services: self.unknown_services(raw, &binding, tree), ..binding };
+        let binding = Binding {
+            unknown_services: self.unknown_services(raw, &binding, tree),
+            ..binding
+        };
         self.without_exports(raw, &binding, scopes);
         if !binding.permissions.is_empty() {
             self.idle(&binding, &nodes, tree, scopes);
@@ -233,22 +300,29 @@ impl Checker<'_> {
             (Some(role), None) => match roles.get(role.value.as_str()) {
                 Some(permissions) => permissions.clone(),
                 None => {
-                    let finding = self.error(role, format!("there is no role {}", name(&role.value)));
+                    let finding =
+                        self.error(role, format!("there is no role {}", name(&role.value)));
                     match nearest(&role.value, roles.keys().copied()) {
                         Some(word) => finding.hint(format!("did you mean {}?", name(word))),
-                        None => finding.hint("declare it under `roles:`, or list `permissions:` here"),
+                        None => {
+                            finding.hint("declare it under `roles:`, or list `permissions:` here")
+                        }
                     }
                     Permissions::new()
                 }
             },
             (None, Some(list)) => self.permissions(list),
             (Some(role), Some(_)) => {
-                self.error(role, "a binding has either a `role` or `permissions`").hint("leave one of them out");
+                self.error(role, "a binding has either a `role` or `permissions`")
+                    .hint("leave one of them out");
                 Permissions::new()
             }
             (None, None) => {
-                self.error(&raw.name, format!("binding {} gives nothing", name(&raw.name.value)))
-                    .hint("add a `role`, or a list of `permissions`");
+                self.error(
+                    &raw.name,
+                    format!("binding {} gives nothing", name(&raw.name.value)),
+                )
+                .hint("add a `role`, or a list of `permissions`");
                 Permissions::new()
             }
         }
@@ -257,17 +331,27 @@ impl Checker<'_> {
     /// An allow's pattern that matches nothing but sensitive permissions grants nothing, which cannot be meant.
     fn withheld(&mut self, given: &Permissions) {
         let profile = self.around.profile;
-        for (pattern, expansion) in given.iter().filter(|(_, expansion)| expansion.plain.is_empty()) {
+        for (pattern, expansion) in given
+            .iter()
+            .filter(|(_, expansion)| expansion.plain.is_empty())
+        {
             let full: Vec<&str> = profile
                 .permissions()
                 .iter()
                 .zip(0..)
-                .filter(|(_, id)| expansion.withheld.contains(crate::profiles::PermissionId(*id)))
+                .filter(|(_, id)| {
+                    expansion
+                        .withheld
+                        .contains(crate::profiles::PermissionId(*id))
+                })
                 .map(|(permission, _)| permission.as_str())
                 .collect();
             self.error(
                 pattern,
-                format!("{} grants nothing: sensitive permissions are named in full", name(&pattern.value)),
+                format!(
+                    "{} grants nothing: sensitive permissions are named in full",
+                    name(&pattern.value)
+                ),
             )
             .hint(format!("write {}", document::names(full)));
         }
@@ -287,7 +371,9 @@ impl Checker<'_> {
         let finding = self.error(app, format!("there is no app {}", name(&app.value)));
         match meant {
             Some(path) => finding.hint(format!("did you mean {}?", name(path))),
-            None => finding.hint("apps are named by their path from the top, `shop/checkout`; `/` is the root"),
+            None => finding.hint(
+                "apps are named by their path from the top, `shop/checkout`; `/` is the root",
+            ),
         }
         None
     }
@@ -297,10 +383,19 @@ impl Checker<'_> {
         let until = raw.until.as_ref().and_then(|text| self.time(text));
         if let (Some(text), Some(until)) = (&raw.until, until) {
             if from.is_some_and(|from| from >= until) {
-                self.error(text, "this binding can never match: `until` is not after `from`");
+                self.error(
+                    text,
+                    "this binding can never match: `until` is not after `from`",
+                );
             } else if until <= self.around.now {
-                self.warning(text, format!("binding {} is over: it matches nothing any more", name(&raw.name.value)))
-                    .hint("remove it, or move `until`");
+                self.warning(
+                    text,
+                    format!(
+                        "binding {} is over: it matches nothing any more",
+                        name(&raw.name.value)
+                    ),
+                )
+                .hint("remove it, or move `until`");
             }
         }
         Window { from, until }
@@ -308,31 +403,58 @@ impl Checker<'_> {
 
     fn time(&mut self, text: &Spanned<String>) -> Option<UnixMillis> {
         let parsed = OffsetDateTime::parse(&text.value, &Rfc3339).ok();
-        let millis = parsed.and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok());
+        let millis =
+            parsed.and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok());
         if millis.is_none() {
-            self.error(text, "this is no RFC 3339 time").hint("write it as `2027-01-01T00:00:00Z`");
+            self.error(text, "this is no RFC 3339 time")
+                .hint("write it as `2027-01-01T00:00:00Z`");
         }
         millis.map(UnixMillis)
     }
 
     /// What becomes of a service that no app owns.
-    fn unknown_services(&mut self, raw: &RawBinding, binding: &Binding, tree: &Tree) -> UnknownServices {
+    fn unknown_services(
+        &mut self,
+        raw: &RawBinding,
+        binding: &Binding,
+        tree: &Tree,
+    ) -> UnknownServices {
         let rejects = matches!(&raw.unknown_services, Some(given) if given.value == RawUnknownServices::Reject);
         let Some(written) = &raw.default_app else {
-            return if rejects { UnknownServices::Reject } else { UnknownServices::OnlyApp };
+            return if rejects {
+                UnknownServices::Reject
+            } else {
+                UnknownServices::OnlyApp
+            };
         };
         if rejects {
-            self.error(written, "with `unknown_services: reject` there is no `default_app`").hint("leave out the one");
+            self.error(
+                written,
+                "with `unknown_services: reject` there is no `default_app`",
+            )
+            .hint("leave out the one");
         }
         match self.app(written, tree) {
             None => UnknownServices::Reject,
             Some(node) => {
                 if !binding.places.contains(node) {
-                    self.error(written, format!("the default app {} is none of this binding's", name(&written.value)))
-                        .hint("name one of its `apps`, or one beneath");
+                    self.error(
+                        written,
+                        format!(
+                            "the default app {} is none of this binding's",
+                            name(&written.value)
+                        ),
+                    )
+                    .hint("name one of its `apps`, or one beneath");
                 } else if tree.project_of(node).is_none() {
-                    self.error(written, format!("the default app {} has no project to write to", name(&written.value)))
-                        .hint("give it, or one above it, a `project`");
+                    self.error(
+                        written,
+                        format!(
+                            "the default app {} has no project to write to",
+                            name(&written.value)
+                        ),
+                    )
+                    .hint("give it, or one above it, a `project`");
                 }
                 UnknownServices::App(node)
             }
@@ -345,29 +467,58 @@ impl Checker<'_> {
         if (exports && binding.effect == Effect::Allow) || binding.permissions.is_empty() {
             return;
         }
-        let unknown_services =
-            raw.unknown_services.as_ref().map(|given| (given.as_ref().map(|_| ()), "unknown_services"));
-        let default_app = raw.default_app.as_ref().map(|given| (given.as_ref().map(|_| ()), "default_app"));
-        let quota = raw.quota.as_ref().map(|given| (given.as_ref().map(|_| ()), "quota"));
+        let unknown_services = raw
+            .unknown_services
+            .as_ref()
+            .map(|given| (given.as_ref().map(|_| ()), "unknown_services"));
+        let default_app = raw
+            .default_app
+            .as_ref()
+            .map(|given| (given.as_ref().map(|_| ()), "default_app"));
+        let quota = raw
+            .quota
+            .as_ref()
+            .map(|given| (given.as_ref().map(|_| ()), "quota"));
         for (place, key) in [unknown_services, default_app, quota].into_iter().flatten() {
-            self.warning(&place, format!("`{key}` has no effect: binding {} lets nobody export", name(&binding.name)))
-                .hint("leave it out, or give the binding `ingest` permissions");
+            self.warning(
+                &place,
+                format!(
+                    "`{key}` has no effect: binding {} lets nobody export",
+                    name(&binding.name)
+                ),
+            )
+            .hint("leave it out, or give the binding `ingest` permissions");
         }
     }
 
     /// Warns of each place where nothing that the binding holds can have an effect.
-    fn idle(&mut self, binding: &Binding, nodes: &[(&Spanned<String>, NodeId)], tree: &Tree, scopes: &Scopes) {
+    fn idle(
+        &mut self,
+        binding: &Binding,
+        nodes: &[(&Spanned<String>, NodeId)],
+        tree: &Tree,
+        scopes: &Scopes,
+    ) {
         for (written, node) in nodes {
             let effective = tree
                 .interval(*node)
                 .filter_map(|number| tree.at(number))
-                .any(|node| !scopes.at(tree, node).intersection(binding.permissions).is_empty());
+                .any(|node| {
+                    !scopes
+                        .at(tree, node)
+                        .intersection(binding.permissions)
+                        .is_empty()
+                });
             if effective {
                 continue;
             }
             let finding = self.warning(
                 *written,
-                format!("binding {} can have no effect at {}", name(&binding.name), name(&written.value)),
+                format!(
+                    "binding {} can have no effect at {}",
+                    name(&binding.name),
+                    name(&written.value)
+                ),
             );
             let queries = scopes.project.union(scopes.app);
             if binding.permissions.intersection(queries).is_empty() {
@@ -375,39 +526,69 @@ impl Checker<'_> {
             } else if binding.permissions.intersection(scopes.project).is_empty() {
                 finding.hint("no app there has a project to write to");
             } else {
-                finding.hint("queries are asked at a project's home, and no project has its home there");
+                finding.hint(
+                    "queries are asked at a project's home, and no project has its home there",
+                );
             }
         }
     }
 
     /// Warns of subtrees that no allow reaches, and, in a policy about queries, of projects at whose home none is bound.
-    fn unreached(&mut self, tree: &Tree, bindings: &[Binding], places: &[Spanned<NodeId>], scopes: &Scopes) {
-        let allows = || bindings.iter().filter(|binding| binding.effect == Effect::Allow);
-        let queries = allows().any(|binding| !binding.permissions.intersection(scopes.project).is_empty());
+    fn unreached(
+        &mut self,
+        tree: &Tree,
+        bindings: &[Binding],
+        places: &[Spanned<NodeId>],
+        scopes: &Scopes,
+    ) {
+        let allows = || {
+            bindings
+                .iter()
+                .filter(|binding| binding.effect == Effect::Allow)
+        };
+        let queries =
+            allows().any(|binding| !binding.permissions.intersection(scopes.project).is_empty());
         let mut reached = vec![false; tree.nodes().count()];
         for interval in allows().flat_map(|binding| binding.places.intervals()) {
             let interval = interval.start as usize..interval.end as usize;
-            reached.get_mut(interval).into_iter().flatten().for_each(|node| *node = true);
+            reached
+                .get_mut(interval)
+                .into_iter()
+                .flatten()
+                .for_each(|node| *node = true);
         }
         let barren = |node: NodeId| {
             let interval = tree.interval(node);
-            reached.get(interval.start as usize..interval.end as usize).is_some_and(|nodes| !nodes.contains(&true))
+            reached
+                .get(interval.start as usize..interval.end as usize)
+                .is_some_and(|nodes| !nodes.contains(&true))
         };
         for place in places {
-            let Some(node) = tree.node(place.value) else { continue };
+            let Some(node) = tree.node(place.value) else {
+                continue;
+            };
             let path = name(node.path.as_str());
             if barren(place.value) {
-                if node.parent.is_none_or(|parent| parent == NodeId::ROOT || !barren(parent)) {
-                    self.warning(place, format!("no binding reaches app {path}: nobody may use it"))
-                        .hint("bind somebody to it, or to an app above it");
+                if node
+                    .parent
+                    .is_none_or(|parent| parent == NodeId::ROOT || !barren(parent))
+                {
+                    self.warning(
+                        place,
+                        format!("no binding reaches app {path}: nobody may use it"),
+                    )
+                    .hint("bind somebody to it, or to an app above it");
                 }
                 continue;
             }
             let here = reached.get(place.value.number() as usize) == Some(&true);
             if let (true, false, Some(project)) = (queries, here, node.declared_project()) {
                 let project = name(project);
-                self.warning(place, format!("no binding reaches app {path} itself: nobody may query {project}"))
-                    .hint("bindings beneath a project's home do not permit queries on the project");
+                self.warning(
+                    place,
+                    format!("no binding reaches app {path} itself: nobody may query {project}"),
+                )
+                .hint("bindings beneath a project's home do not permit queries on the project");
             }
         }
     }

@@ -121,14 +121,26 @@ impl Matched {
 
 impl Policy {
     /// Decides, and tells every binding that speaks of the caller. For `explain` and tests.
-    pub fn evaluate(&self, facts: &Facts, operation: OperationId, target: Target<'_>, now: UnixMillis) -> Verdict {
+    pub fn evaluate(
+        &self,
+        facts: &Facts,
+        operation: OperationId,
+        target: Target<'_>,
+        now: UnixMillis,
+    ) -> Verdict {
         let mut verdict = self.decide(facts, operation, target, now);
         let permission = self.profile.operation(operation).permission_id;
         let node = verdict.app.as_ref().and_then(|app| self.tree.find(app));
         let issued_for = self.of_client_token(facts);
         for (binding, place) in self.bindings.iter().zip(0..) {
-            let subject = binding.subjects.iter().position(|subject| binding.reaches(subject, facts)).map(|at| at + 1);
-            let Some(subject) = subject.or((issued_for == Some(place)).then_some(0)) else { continue };
+            let subject = binding
+                .subjects
+                .iter()
+                .position(|subject| binding.reaches(subject, facts))
+                .map(|at| at + 1);
+            let Some(subject) = subject.or((issued_for == Some(place)).then_some(0)) else {
+                continue;
+            };
             verdict.trace.push(Considered {
                 binding: binding.name.clone(),
                 effect: binding.effect,
@@ -143,7 +155,13 @@ impl Policy {
     }
 
     /// Decides. The trace stays empty.
-    pub fn decide(&self, facts: &Facts, operation: OperationId, target: Target<'_>, now: UnixMillis) -> Verdict {
+    pub fn decide(
+        &self,
+        facts: &Facts,
+        operation: OperationId,
+        target: Target<'_>,
+        now: UnixMillis,
+    ) -> Verdict {
         let Some(row) = self.profile.operations().get(usize::from(operation.0)) else {
             return Verdict::denied(Reason::OperationUnknown);
         };
@@ -156,40 +174,61 @@ impl Policy {
             (Scope::Project, Target::Project(project)) => match self.tree.home(project) {
                 Some(home) => {
                     let project = self.tree.project_of(home).cloned();
-                    self.decide_at(facts, row.permission_id, home, now).at(self.path(home), project)
+                    self.decide_at(facts, row.permission_id, home, now)
+                        .at(self.path(home), project)
                 }
                 None => Verdict::denied(Reason::ProjectUnknown),
             },
-            (Scope::Organization, Target::Organization) => {
-                self.decide_at(facts, row.permission_id, NodeId::ROOT, now).at(Some(AppPath::root()), None)
-            }
-            (Scope::Projects, Target::Projects) => {
-                self.decide_projects(facts, row.permission_id, now).at(Some(AppPath::root()), None)
-            }
+            (Scope::Organization, Target::Organization) => self
+                .decide_at(facts, row.permission_id, NodeId::ROOT, now)
+                .at(Some(AppPath::root()), None),
+            (Scope::Projects, Target::Projects) => self
+                .decide_projects(facts, row.permission_id, now)
+                .at(Some(AppPath::root()), None),
             _ => Verdict::denied(Reason::EvaluationError),
         }
     }
 
-    fn decide_export(&self, facts: &Facts, row: &Operation, node: NodeId, now: UnixMillis) -> Verdict {
+    fn decide_export(
+        &self,
+        facts: &Facts,
+        row: &Operation,
+        node: NodeId,
+        now: UnixMillis,
+    ) -> Verdict {
         self.export_to(node, self.decide_at(facts, row.permission_id, node, now))
     }
 
     /// A verdict on an export at a node, which needs a project to write to.
     pub(super) fn export_to(&self, node: NodeId, verdict: Verdict) -> Verdict {
         match self.tree.project_of(node) {
-            None if verdict.allowed => Verdict::denied(Reason::AppWithoutProject).at(self.path(node), None),
+            None if verdict.allowed => {
+                Verdict::denied(Reason::AppWithoutProject).at(self.path(node), None)
+            }
             project => verdict.at(self.path(node), project.cloned()),
         }
     }
 
-    fn decide_at(&self, facts: &Facts, permission: PermissionId, node: NodeId, now: UnixMillis) -> Verdict {
-        self.settled_at(&self.matched(facts, permission, Some(node), now), permission)
+    fn decide_at(
+        &self,
+        facts: &Facts,
+        permission: PermissionId,
+        node: NodeId,
+        now: UnixMillis,
+    ) -> Verdict {
+        self.settled_at(
+            &self.matched(facts, permission, Some(node), now),
+            permission,
+        )
     }
 
     /// What the bindings that reach one node come to.
     pub(super) fn settled_at(&self, matched: &Matched, permission: PermissionId) -> Verdict {
         if !matched.denies.is_empty() || matched.allows.is_empty() {
-            return Verdict { bindings: self.names(&matched.denies), ..Verdict::denied(matched.reason()) };
+            return Verdict {
+                bindings: self.names(&matched.denies),
+                ..Verdict::denied(matched.reason())
+            };
         }
         self.allowed(&matched.allows, permission)
     }
@@ -197,7 +236,12 @@ impl Policy {
     /// Of what a reach holds, what reaches the node.
     pub(super) fn matched_at(&self, reach: &Reach, node: NodeId) -> Matched {
         let at = |places| self.covering(places, node);
-        Matched { allows: at(reach.allows()), denies: at(reach.denies()), untimely: false, withheld: false }
+        Matched {
+            allows: at(reach.allows()),
+            denies: at(reach.denies()),
+            untimely: false,
+            withheld: false,
+        }
     }
 
     /// The only node with a project where an export is allowed, or the one that a binding makes the default.
@@ -209,16 +253,23 @@ impl Policy {
                 let allowed = self.allowed(&self.covering(&matched.allows, node), permission);
                 allowed.at(self.path(node), self.tree.project_of(node).cloned())
             }
-            Err(Reason::NoWritableApp) => {
-                Verdict { bindings: self.names(&matched.denies), ..Verdict::denied(Reason::NoWritableApp) }
-            }
+            Err(Reason::NoWritableApp) => Verdict {
+                bindings: self.names(&matched.denies),
+                ..Verdict::denied(Reason::NoWritableApp)
+            },
             Err(reason) => Verdict::denied(reason),
         }
     }
 
     /// Where an export goes that names no app. With `unknown_service`, bindings that reject those do not count.
-    pub(super) fn only_app(&self, allows: &[u32], denies: &[u32], unknown_service: bool) -> Result<Fallback, Reason> {
-        let writable = |node: NodeId| self.tree.project_of(node).is_some() && !self.covers(denies, node);
+    pub(super) fn only_app(
+        &self,
+        allows: &[u32],
+        denies: &[u32],
+        unknown_service: bool,
+    ) -> Result<Fallback, Reason> {
+        let writable =
+            |node: NodeId| self.tree.project_of(node).is_some() && !self.covers(denies, node);
         let mut only: Option<Fallback> = None;
         let mut rejected = false;
         for place in allows {
@@ -226,7 +277,8 @@ impl Policy {
             let unknown = self.binding(*place).map(|binding| binding.unknown_services);
             let found = match unknown {
                 Some(UnknownServices::App(node)) => {
-                    &mut Some(node).into_iter().filter(|node| writable(*node)) as &mut dyn Iterator<Item = NodeId>
+                    &mut Some(node).into_iter().filter(|node| writable(*node))
+                        as &mut dyn Iterator<Item = NodeId>
                 }
                 Some(UnknownServices::Reject) if unknown_service => {
                     rejected |= self.covered(alone).any(writable);
@@ -243,19 +295,37 @@ impl Policy {
                 }
             }
         }
-        only.ok_or(if rejected { Reason::ServiceUnknown } else { Reason::NoWritableApp })
+        only.ok_or(if rejected {
+            Reason::ServiceUnknown
+        } else {
+            Reason::NoWritableApp
+        })
     }
 
     /// The projects at whose homes the caller holds an operation's permission, in the tree's order: what an answer to
     /// an organization-wide operation may speak of.
-    pub fn projects_held(&self, facts: &Facts, operation: OperationId, now: UnixMillis) -> Vec<Arc<str>> {
-        self.decide_projects(facts, self.profile.operation(operation).permission_id, now).visible_projects
+    pub fn projects_held(
+        &self,
+        facts: &Facts,
+        operation: OperationId,
+        now: UnixMillis,
+    ) -> Vec<Arc<str>> {
+        self.decide_projects(facts, self.profile.operation(operation).permission_id, now)
+            .visible_projects
     }
 
     /// Whether a caller holds an operation's permission at a project's home, wherever the operation itself is decided.
-    pub fn holds_at(&self, facts: &Facts, operation: OperationId, project: &str, now: UnixMillis) -> bool {
+    pub fn holds_at(
+        &self,
+        facts: &Facts,
+        operation: OperationId,
+        project: &str,
+        now: UnixMillis,
+    ) -> bool {
         let permission = self.profile.operation(operation).permission_id;
-        self.tree.home(project).is_some_and(|home| self.decide_at(facts, permission, home, now).allowed)
+        self.tree
+            .home(project)
+            .is_some_and(|home| self.decide_at(facts, permission, home, now).allowed)
     }
 
     /// The list of projects: allowed for a caller who may see one, and narrowed to those.
@@ -264,7 +334,10 @@ impl Policy {
         let mut allows = Vec::new();
         let mut visible = Vec::new();
         for (home, project) in self.tree.homes() {
-            let mut here = matched.allows.iter().filter(|place| self.covers(std::slice::from_ref(place), home));
+            let mut here = matched
+                .allows
+                .iter()
+                .filter(|place| self.covers(std::slice::from_ref(place), home));
             if self.covers(&matched.denies, home) {
                 continue;
             }
@@ -274,11 +347,17 @@ impl Policy {
             }
         }
         if visible.is_empty() {
-            return Verdict { bindings: self.names(&matched.denies), ..Verdict::denied(matched.reason()) };
+            return Verdict {
+                bindings: self.names(&matched.denies),
+                ..Verdict::denied(matched.reason())
+            };
         }
         allows.sort_unstable();
         allows.dedup();
-        Verdict { visible_projects: visible, ..self.allowed(&allows, permission) }
+        Verdict {
+            visible_projects: visible,
+            ..self.allowed(&allows, permission)
+        }
     }
 
     /// Collects what speaks of the caller, holds the permission, is in force, and reaches the node (`None`: any).
@@ -296,7 +375,10 @@ impl Policy {
         };
         self.speaking(facts, concerns, |place, binding| {
             let allows = binding.effect == Effect::Allow;
-            match (binding.window.contains(now), binding.permissions.contains(permission)) {
+            match (
+                binding.window.contains(now),
+                binding.permissions.contains(permission),
+            ) {
                 (false, _) => matched.untimely |= allows,
                 (true, false) => matched.withheld |= allows,
                 (true, true) if allows => matched.allows.push(place),
@@ -324,8 +406,11 @@ impl Policy {
             visit(place, binding);
         }
         self.index.candidates(facts, |entry| {
-            let binding = self.binding(entry.binding).filter(|binding| concerns(binding));
-            if let Some(binding) = binding.filter(|binding| binding.reaches(&entry.subject, facts)) {
+            let binding = self
+                .binding(entry.binding)
+                .filter(|binding| concerns(binding));
+            if let Some(binding) = binding.filter(|binding| binding.reaches(&entry.subject, facts))
+            {
                 visit(entry.binding, binding);
             }
         });
@@ -333,7 +418,10 @@ impl Policy {
 
     /// The binding that the caller's client token was issued for.
     fn of_client_token(&self, facts: &Facts) -> Option<u32> {
-        let name = facts.client_binding.as_ref().filter(|_| facts.method == Method::ClientToken)?;
+        let name = facts
+            .client_binding
+            .as_ref()
+            .filter(|_| facts.method == Method::ClientToken)?;
         self.places.get(name).copied()
     }
 
@@ -345,18 +433,25 @@ impl Policy {
             project: None,
             bindings: self.names(allows),
             visible_projects: Vec::new(),
-            named_in_full: self.each(allows).any(|binding| binding.full.contains(permission)),
+            named_in_full: self
+                .each(allows)
+                .any(|binding| binding.full.contains(permission)),
             trace: Vec::new(),
         }
     }
 
     pub(super) fn covers(&self, bindings: &[u32], node: NodeId) -> bool {
-        self.each(bindings).any(|binding| binding.places.contains(node))
+        self.each(bindings)
+            .any(|binding| binding.places.contains(node))
     }
 
     /// Of the bindings, those that reach the node.
     pub(super) fn covering(&self, bindings: &[u32], node: NodeId) -> Vec<u32> {
-        bindings.iter().copied().filter(|place| self.covers(std::slice::from_ref(place), node)).collect()
+        bindings
+            .iter()
+            .copied()
+            .filter(|place| self.covers(std::slice::from_ref(place), node))
+            .collect()
     }
 
     /// The nodes that the bindings reach; one that several reach comes several times.
@@ -375,7 +470,9 @@ impl Policy {
     }
 
     pub(super) fn names(&self, places: &[u32]) -> Vec<Arc<str>> {
-        self.each(places).map(|binding| binding.name.clone()).collect()
+        self.each(places)
+            .map(|binding| binding.name.clone())
+            .collect()
     }
 
     pub(super) fn path(&self, node: NodeId) -> Option<AppPath> {

@@ -52,9 +52,13 @@ impl SubjectIndex {
                 continue;
             }
             match &entry.subject.issuer {
-                Some(IssuerName::Oidc(issuer)) => index.issuers.entry(issuer.clone()).or_default().file(entry),
+                Some(IssuerName::Oidc(issuer)) => {
+                    index.issuers.entry(issuer.clone()).or_default().file(entry)
+                }
                 Some(IssuerName::ClientTokens) => index.client_tokens.file(entry),
-                Some(IssuerName::Mtls | IssuerName::Authority(_)) | None => index.certificates.file(entry),
+                Some(IssuerName::Mtls | IssuerName::Authority(_)) | None => {
+                    index.certificates.file(entry)
+                }
             }
         }
         index.certificates.settle();
@@ -86,9 +90,20 @@ impl SubjectIndex {
 
 impl FiledSubjects {
     fn file(&mut self, entry: IndexEntry) {
-        let Subject { subject, group, claims, spiffe, dns, x509_subject, .. } = &entry.subject;
-        let literal =
-            |glob: &Option<Glob>| glob.as_ref().filter(|glob| glob.is_literal()).map(|glob| glob.as_str().to_owned());
+        let Subject {
+            subject,
+            group,
+            claims,
+            spiffe,
+            dns,
+            x509_subject,
+            ..
+        } = &entry.subject;
+        let literal = |glob: &Option<Glob>| {
+            glob.as_ref()
+                .filter(|glob| glob.is_literal())
+                .map(|glob| glob.as_str().to_owned())
+        };
         let exact_claim = claims.iter().find_map(|(path, value)| match value {
             ClaimValue::Is(value) => Some((path, value)),
             ClaimValue::Like(_) => None,
@@ -104,7 +119,11 @@ impl FiledSubjects {
         } else if let Some(group) = group {
             self.groups.entry(group.clone()).or_default()
         } else if let Some((path, value)) = exact_claim {
-            self.claims.entry(path.clone()).or_default().entry(value.clone()).or_default()
+            self.claims
+                .entry(path.clone())
+                .or_default()
+                .entry(value.clone())
+                .or_default()
         } else if let Some(glob) = subject {
             self.globs.slot(glob.prefix())
         } else {
@@ -123,21 +142,31 @@ impl FiledSubjects {
         look_up(&self.subjects, &facts.subject, visit);
         self.globs.candidates(&facts.subject, visit);
         if !self.groups.is_empty() {
-            facts.groups.iter().for_each(|group| look_up(&self.groups, group, visit));
+            facts
+                .groups
+                .iter()
+                .for_each(|group| look_up(&self.groups, group, visit));
         }
         for (path, values) in &self.claims {
             match path.get(&facts.claims) {
                 Some(serde_json::Value::String(held)) => look_up(values, held, visit),
                 Some(serde_json::Value::Array(held)) => {
-                    held.iter().filter_map(serde_json::Value::as_str).for_each(|held| look_up(values, held, visit));
+                    held.iter()
+                        .filter_map(serde_json::Value::as_str)
+                        .for_each(|held| look_up(values, held, visit));
                 }
                 _ => {}
             }
         }
         self.candidates_by_id(facts, visit);
-        let Some(certificate) = &facts.certificate else { return };
+        let Some(certificate) = &facts.certificate else {
+            return;
+        };
         if !self.hosts.is_empty() {
-            certificate.dns.iter().for_each(|name| look_up(&self.hosts, &name.to_ascii_lowercase(), visit));
+            certificate
+                .dns
+                .iter()
+                .for_each(|name| look_up(&self.hosts, &name.to_ascii_lowercase(), visit));
         }
         look_up(&self.names, &certificate.subject, visit);
     }

@@ -80,7 +80,12 @@ struct Scopes {
 
 impl Policy {
     /// Decides on a call and mints the permit. Asks of our own pages are no operations and are denied here.
-    pub fn authorize(&self, identity: &Identity, call: &Call, now: UnixMillis) -> Result<Permit, Denial> {
+    pub fn authorize(
+        &self,
+        identity: &Identity,
+        call: &Call,
+        now: UnixMillis,
+    ) -> Result<Permit, Denial> {
         self.judge(identity.facts(), call, now)
     }
 
@@ -89,7 +94,10 @@ impl Policy {
             RequestKind::Ingest(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
             RequestKind::Legacy(ask) => (ask.operation, Some(Target::App(ask.app.as_ref()))),
             RequestKind::Query(ask) if ask.organization != self.organization => {
-                return Err(Denial { reason: Reason::OrganizationUnknown, bindings: Vec::new() });
+                return Err(Denial {
+                    reason: Reason::OrganizationUnknown,
+                    bindings: Vec::new(),
+                });
             }
             RequestKind::Query(ask) => {
                 let target = match self.profile.operation(ask.operation).scope {
@@ -106,11 +114,17 @@ impl Policy {
             | RequestKind::Alert(_)
             | RequestKind::Unknown
             | RequestKind::Unacceptable(_) => {
-                return Err(Denial { reason: Reason::OperationUnknown, bindings: Vec::new() });
+                return Err(Denial {
+                    reason: Reason::OperationUnknown,
+                    bindings: Vec::new(),
+                });
             }
         };
         let Some(target) = target else {
-            return Err(Denial { reason: Reason::EvaluationError, bindings: Vec::new() });
+            return Err(Denial {
+                reason: Reason::EvaluationError,
+                bindings: Vec::new(),
+            });
         };
         Permit::mint(operation, self.decide(facts, operation, target, now))
     }
@@ -156,14 +170,21 @@ impl Policy {
                 }
             }
         }
-        PolicyClaims { groups, claims: claims.into_iter().collect(), denied: denied.into_iter().collect() }
+        PolicyClaims {
+            groups,
+            claims: claims.into_iter().collect(),
+            denied: denied.into_iter().collect(),
+        }
     }
 }
 
 impl Scopes {
     fn of(profile: &Profile) -> Self {
         let mut scopes = Scopes::default();
-        OWN_PERMISSIONS.iter().filter_map(|name| profile.permission(name)).for_each(|id| scopes.own.insert(id));
+        OWN_PERMISSIONS
+            .iter()
+            .filter_map(|name| profile.permission(name))
+            .for_each(|id| scopes.own.insert(id));
         for operation in profile.operations() {
             match operation.scope {
                 Scope::App => scopes.app.insert(operation.permission_id),
@@ -180,7 +201,10 @@ impl Scopes {
         if tree.project_of(node).is_some() {
             set = set.union(self.app);
         }
-        if tree.node(node).is_some_and(|node| node.declared_project().is_some()) {
+        if tree
+            .node(node)
+            .is_some_and(|node| node.declared_project().is_some())
+        {
             set = set.union(self.project);
         }
         if node == crate::apps::NodeId::ROOT {

@@ -21,7 +21,9 @@ impl PermissionSet {
     }
 
     pub fn contains(&self, id: PermissionId) -> bool {
-        self.0.get(usize::from(id.0) / 64).is_some_and(|word| word >> (id.0 % 64) & 1 == 1)
+        self.0
+            .get(usize::from(id.0) / 64)
+            .is_some_and(|word| word >> (id.0 % 64) & 1 == 1)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -74,7 +76,9 @@ impl Expansion {
         }
         let mut found = false;
         for (place, permission) in profile.permissions().iter().enumerate() {
-            let Ok(id) = u16::try_from(place).map(PermissionId) else { break };
+            let Ok(id) = u16::try_from(place).map(PermissionId) else {
+                break;
+            };
             if !fits(pattern, permission) {
                 continue;
             }
@@ -100,7 +104,10 @@ impl Expansion {
 
 pub(super) fn fits(pattern: &str, permission: &str) -> bool {
     pattern.split('.').count() == permission.split('.').count()
-        && pattern.split('.').zip(permission.split('.')).all(|(pattern, word)| pattern == "*" || pattern == word)
+        && pattern
+            .split('.')
+            .zip(permission.split('.'))
+            .all(|(pattern, word)| pattern == "*" || pattern == word)
 }
 
 #[cfg(test)]
@@ -112,9 +119,21 @@ mod tests {
         let profile = Profile::lightstep();
         for (pattern, plain, withheld) in [
             ("ingest.traces", Some(&["ingest.traces"][..]), &[][..]),
-            ("ingest.*", Some(&["ingest.logs", "ingest.metrics", "ingest.traces"]), &[]),
-            ("query.streams.*", Some(&["query.streams.read", "query.streams.write"]), &[]),
-            ("query.projects.*", Some(&["query.projects.read"]), &["query.projects.write"]),
+            (
+                "ingest.*",
+                Some(&["ingest.logs", "ingest.metrics", "ingest.traces"]),
+                &[],
+            ),
+            (
+                "query.streams.*",
+                Some(&["query.streams.read", "query.streams.write"]),
+                &[],
+            ),
+            (
+                "query.projects.*",
+                Some(&["query.projects.read"]),
+                &["query.projects.write"],
+            ),
             ("query.users.write", Some(&["query.users.write"]), &[]),
             ("query.users.*", Some(&[]), &["query.users.write"]),
             ("gateway.audit.read", Some(&["gateway.audit.read"]), &[]),
@@ -132,11 +151,24 @@ mod tests {
                     .collect()
             };
             let expansion = Expansion::of(pattern, &profile);
-            assert_eq!(expansion.map(|expansion| names(expansion.plain)), plain.map(<[&str]>::to_vec), "{pattern}");
-            assert_eq!(expansion.map(|expansion| names(expansion.withheld)).unwrap_or_default(), withheld, "{pattern}");
+            assert_eq!(
+                expansion.map(|expansion| names(expansion.plain)),
+                plain.map(<[&str]>::to_vec),
+                "{pattern}"
+            );
+            assert_eq!(
+                expansion
+                    .map(|expansion| names(expansion.withheld))
+                    .unwrap_or_default(),
+                withheld,
+                "{pattern}"
+            );
         }
         assert!(profile.permissions().len() <= PERMISSION_LIMIT);
         let wide = Expansion::of("query.*.write", &profile).unwrap();
-        assert_eq!(wide.plain.intersection(wide.withheld), PermissionSet::default());
+        assert_eq!(
+            wide.plain.intersection(wide.withheld),
+            PermissionSet::default()
+        );
     }
 }

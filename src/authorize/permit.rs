@@ -33,9 +33,10 @@ impl Permit {
                 visible_projects: verdict.visible_projects,
                 named_in_full: verdict.named_in_full,
             }),
-            (reason, _) => {
-                Err(Denial { reason: reason.unwrap_or(Reason::EvaluationError), bindings: verdict.bindings })
-            }
+            (reason, _) => Err(Denial {
+                reason: reason.unwrap_or(Reason::EvaluationError),
+                bindings: verdict.bindings,
+            }),
         }
     }
 

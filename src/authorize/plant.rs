@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::check::Checker;
 use super::raw::{RawApp, RawAppAlerts, RawQuota};
-use crate::apps::{Claimant, Description, Glob, NodeId, Planting, SERVICE_NAME, Tree, TreeFault, rivals};
+use crate::apps::{
+    Claimant, Description, Glob, NodeId, Planting, SERVICE_NAME, Tree, TreeFault, rivals,
+};
 use crate::document::quantity::{DURATION_FORM, SIZE_FORM, duration, show_duration, size};
 use crate::document::{Entries, Spanned, name, names, nearest};
 use crate::limits::Quota;
@@ -55,7 +57,9 @@ impl Checker<'_> {
                 Err(fault) => {
                     let finding = self.error(segment, format!("{}: {fault}", name(&segment.value)));
                     if fault == TreeFault::Segment {
-                        finding.hint("use 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit");
+                        finding.hint(
+                            "use 1 to 63 of `a-z 0-9 - _ .`, beginning with a letter or digit",
+                        );
                     }
                     continue;
                 }
@@ -68,7 +72,11 @@ impl Checker<'_> {
                 self.error(delegate, "`delegate` is not supported yet")
                     .hint("write the subtree's bindings in this file");
             }
-            for owner in app.owners.iter().filter(|owner| owner.value.trim().is_empty()) {
+            for owner in app
+                .owners
+                .iter()
+                .filter(|owner| owner.value.trim().is_empty())
+            {
                 self.error(owner, "an owner is empty");
             }
             let (written, services) = self.services(&app.services).into_iter().unzip();
@@ -97,18 +105,34 @@ impl Checker<'_> {
             if !known.contains(&given.value) {
                 let hint = match nearest(&given.value, known.iter().map(String::as_str)) {
                     Some(word) => format!("did you mean {}?", name(word)),
-                    None if known.is_empty() => "the configuration has no `alerts.destinations`".to_owned(),
-                    None => format!("the configuration has {}", names(known.iter().map(String::as_str))),
+                    None if known.is_empty() => {
+                        "the configuration has no `alerts.destinations`".to_owned()
+                    }
+                    None => format!(
+                        "the configuration has {}",
+                        names(known.iter().map(String::as_str))
+                    ),
                 };
-                self.error(given, format!("there is no destination {}", name(&given.value))).hint(hint);
+                self.error(
+                    given,
+                    format!("there is no destination {}", name(&given.value)),
+                )
+                .hint(hint);
             } else if checked.contains(&given.value) {
-                self.error(given, format!("destination {} is named twice", name(&given.value))).hint("leave one out");
+                self.error(
+                    given,
+                    format!("destination {} is named twice", name(&given.value)),
+                )
+                .hint("leave one out");
             } else {
                 checked.push(given.value.clone());
             }
         }
         if let Some(surplus) = alerts.destinations.get(DESTINATIONS_LIMIT) {
-            self.error(surplus, format!("an app's alerts go to at most {DESTINATIONS_LIMIT} destinations"));
+            self.error(
+                surplus,
+                format!("an app's alerts go to at most {DESTINATIONS_LIMIT} destinations"),
+            );
         }
         checked
     }
@@ -126,7 +150,10 @@ impl Checker<'_> {
     }
 
     fn services(&mut self, services: &[Spanned<String>]) -> Vec<(Spanned<String>, Glob)> {
-        services.iter().filter_map(|service| Some((service.clone(), self.glob(service, '/')?))).collect()
+        services
+            .iter()
+            .filter_map(|service| Some((service.clone(), self.glob(service, '/')?)))
+            .collect()
     }
 
     /// `match:`, the attributes that mark an app.
@@ -134,12 +161,19 @@ impl Checker<'_> {
         let mut checked = Vec::new();
         for (attribute, pattern) in marks {
             if attribute.value == SERVICE_NAME {
-                self.error(attribute, "`service.name` is no `match`").hint("write it under `services:`");
+                self.error(attribute, "`service.name` is no `match`")
+                    .hint("write it under `services:`");
             } else if attribute.value.starts_with(RESERVED) {
-                self.error(attribute, format!("callers' attributes that begin with `{RESERVED}` are taken away"))
-                    .hint("name an attribute that the caller's resources keep");
+                self.error(
+                    attribute,
+                    format!("callers' attributes that begin with `{RESERVED}` are taken away"),
+                )
+                .hint("name an attribute that the caller's resources keep");
             }
-            checked.extend(self.glob(pattern, '/').map(|glob| (attribute.value.clone(), glob)));
+            checked.extend(
+                self.glob(pattern, '/')
+                    .map(|glob| (attribute.value.clone(), glob)),
+            );
         }
         checked
     }
@@ -150,40 +184,67 @@ impl Checker<'_> {
             let (key, text) = (attribute.value.as_str(), value.value.as_str());
             if key.len() > ATTRIBUTE_NAME_LIMIT_BYTES || key.chars().any(char::is_control) {
                 let most = ATTRIBUTE_NAME_LIMIT_BYTES;
-                self.error(attribute, format!("an attribute's name has at most {most} bytes, no control characters"));
+                self.error(
+                    attribute,
+                    format!("an attribute's name has at most {most} bytes, no control characters"),
+                );
             } else if key == SERVICE_NAME {
-                self.error(attribute, "`service.name` is the caller's to say").hint("leave it out");
+                self.error(attribute, "`service.name` is the caller's to say")
+                    .hint("leave it out");
             } else if key.starts_with(RESERVED) {
-                self.error(attribute, format!("names that begin with `{RESERVED}` are the gateway's own"))
-                    .hint("choose another name");
+                self.error(
+                    attribute,
+                    format!("names that begin with `{RESERVED}` are the gateway's own"),
+                )
+                .hint("choose another name");
             }
             if text.is_empty() || text.len() > ATTRIBUTE_VALUE_LIMIT_BYTES {
                 let most = ATTRIBUTE_VALUE_LIMIT_BYTES;
-                self.error(value, format!("an attribute's value has from 1 to {most} bytes"));
+                self.error(
+                    value,
+                    format!("an attribute's value has from 1 to {most} bytes"),
+                );
             }
         }
-        attributes.0.iter().map(|(attribute, value)| (attribute.value.clone(), value.value.clone())).collect()
+        attributes
+            .0
+            .iter()
+            .map(|(attribute, value)| (attribute.value.clone(), value.value.clone()))
+            .collect()
     }
 
     /// A quota of an app or of a binding. `None`: it was reported.
     pub fn quota(&mut self, raw: &Spanned<RawQuota>) -> Option<Quota> {
         let before = self.errors();
-        let RawQuota { items_per_second, bytes_per_second, burst } = &raw.value;
+        let RawQuota {
+            items_per_second,
+            bytes_per_second,
+            burst,
+        } = &raw.value;
         if items_per_second.is_none() && bytes_per_second.is_none() {
-            self.error(raw, "a quota names `items_per_second`, `bytes_per_second` or both");
+            self.error(
+                raw,
+                "a quota names `items_per_second`, `bytes_per_second` or both",
+            );
         }
         let bytes = bytes_per_second.as_ref().and_then(|given| {
             let bytes = size(&given.value.0);
             match bytes {
                 Some(0) => {
-                    self.error(given, "a quota of nothing is no quota").hint("write a binding with `effect: deny`");
+                    self.error(given, "a quota of nothing is no quota")
+                        .hint("write a binding with `effect: deny`");
                 }
-                None => self.error(given, "`bytes_per_second` is not a size").hint(SIZE_FORM),
+                None => self
+                    .error(given, "`bytes_per_second` is not a size")
+                    .hint(SIZE_FORM),
                 Some(_) => {}
             }
             bytes
         });
-        let burst = match burst.as_ref().map(|given| (given, duration(&given.value.0))) {
+        let burst = match burst
+            .as_ref()
+            .map(|given| (given, duration(&given.value.0)))
+        {
             None => BURST,
             Some((_, Some(burst))) if (BURST_LEAST..=BURST_MOST).contains(&burst) => burst,
             Some((given, Some(_))) => {
@@ -192,19 +253,30 @@ impl Checker<'_> {
                 BURST
             }
             Some((given, None)) => {
-                self.error(given, "`burst` is not a duration").hint(DURATION_FORM);
+                self.error(given, "`burst` is not a duration")
+                    .hint(DURATION_FORM);
                 BURST
             }
         };
-        let quota = Quota { items_per_second: *items_per_second, bytes_per_second: bytes, burst };
+        let quota = Quota {
+            items_per_second: *items_per_second,
+            bytes_per_second: bytes,
+            burst,
+        };
         (self.errors() == before).then_some(quota)
     }
 
     /// Reports apps that could claim the same resource, neither being more specific.
     pub fn rivals(&mut self, tree: &Tree, planted: &Planted) {
         for (before, after) in rivals(tree) {
-            let (Some(one), Some(other)) = (planted.place(before), planted.place(after)) else { continue };
-            let path = |claimant: Claimant| tree.node(claimant.node).map_or("", |node| node.path.as_str()).to_owned();
+            let (Some(one), Some(other)) = (planted.place(before), planted.place(after)) else {
+                continue;
+            };
+            let path = |claimant: Claimant| {
+                tree.node(claimant.node)
+                    .map_or("", |node| node.path.as_str())
+                    .to_owned()
+            };
             let message = format!(
                 "apps {} and {} could claim the same resource: {} and {}",
                 name(&path(before)),
@@ -225,11 +297,17 @@ impl Planted {
     fn place(&self, claimant: Claimant) -> Option<Spanned<String>> {
         match claimant.service {
             Some(service) => {
-                let (_, services) = self.services.iter().find(|(node, _)| *node == claimant.node)?;
+                let (_, services) = self
+                    .services
+                    .iter()
+                    .find(|(node, _)| *node == claimant.node)?;
                 services.get(service).cloned()
             }
             None => {
-                let place = self.places.iter().find(|place| place.value == claimant.node)?;
+                let place = self
+                    .places
+                    .iter()
+                    .find(|place| place.value == claimant.node)?;
                 Some(place.as_ref().map(|_| String::new()))
             }
         }
@@ -237,5 +315,9 @@ impl Planted {
 }
 
 fn told(place: &Spanned<String>, claimant: Claimant) -> String {
-    if claimant.service.is_some() { name(&place.value) } else { "`match`".to_owned() }
+    if claimant.service.is_some() {
+        name(&place.value)
+    } else {
+        "`match`".to_owned()
+    }
 }

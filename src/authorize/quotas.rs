@@ -21,12 +21,19 @@ pub(super) struct Quotas {
 
 impl Quotas {
     pub fn of(tree: &Tree, bindings: &[Binding]) -> Self {
-        let app =
-            |(id, node): (NodeId, &crate::apps::Node)| Some((id, (format!("app:{}", node.path).into(), node.quota?)));
-        let binding = |binding: &Binding| {
-            Some((binding.name.clone(), (format!("binding:{}", binding.name).into(), binding.quota?)))
+        let app = |(id, node): (NodeId, &crate::apps::Node)| {
+            Some((id, (format!("app:{}", node.path).into(), node.quota?)))
         };
-        Quotas { apps: tree.nodes().filter_map(app).collect(), bindings: bindings.iter().filter_map(binding).collect() }
+        let binding = |binding: &Binding| {
+            Some((
+                binding.name.clone(),
+                (format!("binding:{}", binding.name).into(), binding.quota?),
+            ))
+        };
+        Quotas {
+            apps: tree.nodes().filter_map(app).collect(),
+            bindings: bindings.iter().filter_map(binding).collect(),
+        }
     }
 }
 
@@ -41,7 +48,12 @@ impl Policy {
             above = self.tree.node(node).and_then(|node| node.parent);
         }
         if !self.quotas.bindings.is_empty() {
-            quotas.extend(bindings.iter().filter_map(|name| self.quotas.bindings.get(name)).cloned());
+            quotas.extend(
+                bindings
+                    .iter()
+                    .filter_map(|name| self.quotas.bindings.get(name))
+                    .cloned(),
+            );
         }
         quotas
     }
@@ -52,22 +64,40 @@ impl Policy {
         if let Some(node) = reach.named() {
             return self.quotas(node, &self.names(&self.allowing(reach, node)));
         }
-        let intervals = || self.each(reach.allows()).flat_map(|binding| binding.places.intervals());
-        let mut common = intervals().next().and_then(|interval| self.tree.at(interval.start));
+        let intervals = || {
+            self.each(reach.allows())
+                .flat_map(|binding| binding.places.intervals())
+        };
+        let mut common = intervals()
+            .next()
+            .and_then(|interval| self.tree.at(interval.start));
         while let Some(node) = common {
             let whole = self.tree.interval(node);
-            if intervals().all(|interval| whole.start <= interval.start && interval.end <= whole.end) {
+            if intervals()
+                .all(|interval| whole.start <= interval.start && interval.end <= whole.end)
+            {
                 break;
             }
             common = self.tree.node(node).and_then(|node| node.parent);
         }
-        let Some(common) = common else { return Vec::new() };
+        let Some(common) = common else {
+            return Vec::new();
+        };
         let everywhere = self.each(reach.allows()).filter(|binding| {
             let within = |interval: &std::ops::Range<u32>| {
-                binding.places.intervals().iter().any(|own| own.start <= interval.start && interval.end <= own.end)
+                binding
+                    .places
+                    .intervals()
+                    .iter()
+                    .any(|own| own.start <= interval.start && interval.end <= own.end)
             };
             intervals().all(within)
         });
-        self.quotas(common, &everywhere.map(|binding| binding.name.clone()).collect::<Vec<_>>())
+        self.quotas(
+            common,
+            &everywhere
+                .map(|binding| binding.name.clone())
+                .collect::<Vec<_>>(),
+        )
     }
 }

@@ -53,17 +53,29 @@ impl Reach {
 impl Policy {
     /// Decides on an export's head: where the caller may write this signal now. A call that names an app is denied here if
     /// it may not be written to, any other if nothing may.
-    pub fn reach(&self, identity: &Identity, call: &Call, now: UnixMillis) -> Result<Reach, Denial> {
+    pub fn reach(
+        &self,
+        identity: &Identity,
+        call: &Call,
+        now: UnixMillis,
+    ) -> Result<Reach, Denial> {
         match &call.kind {
-            RequestKind::Ingest(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
-            RequestKind::Legacy(ask) => self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now),
+            RequestKind::Ingest(ask) => {
+                self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now)
+            }
+            RequestKind::Legacy(ask) => {
+                self.reached(identity.facts(), ask.operation, ask.app.as_ref(), now)
+            }
             RequestKind::Query(_)
             | RequestKind::Own(_)
             | RequestKind::Site(_)
             | RequestKind::Tree(_)
             | RequestKind::Alert(_)
             | RequestKind::Unknown
-            | RequestKind::Unacceptable(_) => Err(Denial { reason: Reason::OperationUnknown, bindings: Vec::new() }),
+            | RequestKind::Unacceptable(_) => Err(Denial {
+                reason: Reason::OperationUnknown,
+                bindings: Vec::new(),
+            }),
         }
     }
 
@@ -97,7 +109,8 @@ impl Policy {
             denies: matched.denies,
             fallback: OnceLock::new(),
         };
-        let writable = |node| self.tree.project_of(node).is_some() && !self.covers(&reach.denies, node);
+        let writable =
+            |node| self.tree.project_of(node).is_some() && !self.covers(&reach.denies, node);
         if reach.named.is_none() && !self.covered(&reach.allows).any(writable) {
             return deny(Reason::NoWritableApp, self.names(&reach.denies));
         }
@@ -107,7 +120,10 @@ impl Policy {
     /// The permit for the parts of an export that were assigned to this app.
     pub fn permit(&self, reach: &Reach, node: NodeId) -> Result<Permit, Denial> {
         if !self.made(reach) {
-            return Err(Denial { reason: Reason::EvaluationError, bindings: Vec::new() });
+            return Err(Denial {
+                reason: Reason::EvaluationError,
+                bindings: Vec::new(),
+            });
         }
         let matched = self.matched_at(reach, node);
         let verdict = self.settled_at(&matched, reach.permission);
@@ -131,6 +147,8 @@ impl Policy {
 
     /// Where parts go whose service no app owns, if the call names no app.
     pub(super) fn fallback(&self, reach: &Reach) -> Result<Fallback, Reason> {
-        *reach.fallback.get_or_init(|| self.only_app(&reach.allows, &reach.denies, true))
+        *reach
+            .fallback
+            .get_or_init(|| self.only_app(&reach.allows, &reach.denies, true))
     }
 }

@@ -58,30 +58,54 @@ impl Subject {
             return true;
         }
         let issued = match (&self.issuer, facts.method) {
-            (Some(IssuerName::Oidc(issuer)), Method::Oidc | Method::Assertion | Method::Session | Method::JwtSvid) => {
-                **issuer == *facts.issuer
-            }
+            (
+                Some(IssuerName::Oidc(issuer)),
+                Method::Oidc | Method::Assertion | Method::Session | Method::JwtSvid,
+            ) => **issuer == *facts.issuer,
             (Some(IssuerName::Authority(authority)), Method::Mtls) => **authority == *facts.issuer,
             (Some(IssuerName::Mtls) | None, Method::Mtls) => true,
             (Some(IssuerName::ClientTokens), Method::ClientToken) => true,
             // A SPIFFE ID names the same workload in a JWT-SVID as in a certificate.
-            (None, Method::JwtSvid) => self.spiffe.is_some() && self.dns.is_none() && self.x509_subject.is_none(),
+            (None, Method::JwtSvid) => {
+                self.spiffe.is_some() && self.dns.is_none() && self.x509_subject.is_none()
+            }
             (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
             | (
                 Some(IssuerName::Mtls | IssuerName::Authority(_)) | None,
                 Method::Oidc | Method::Assertion | Method::Session | Method::ClientToken,
             )
-            | (Some(IssuerName::Mtls | IssuerName::Authority(_) | IssuerName::ClientTokens), Method::JwtSvid)
-            | (Some(IssuerName::ClientTokens), Method::Oidc | Method::Assertion | Method::Session | Method::Mtls)
+            | (
+                Some(IssuerName::Mtls | IssuerName::Authority(_) | IssuerName::ClientTokens),
+                Method::JwtSvid,
+            )
+            | (
+                Some(IssuerName::ClientTokens),
+                Method::Oidc | Method::Assertion | Method::Session | Method::Mtls,
+            )
             | (_, Method::Webhook) => false,
         };
         issued
-            && self.subject.as_ref().is_none_or(|glob| glob.matches(&facts.subject))
-            && self.group.as_ref().is_none_or(|group| facts.groups.contains(group))
-            && self.claims.iter().all(|(path, value)| value.is_held(path.get(&facts.claims)))
-            && self.spiffe.as_ref().is_none_or(|glob| facts.spiffe_id().is_some_and(|id| glob.matches(id)))
+            && self
+                .subject
+                .as_ref()
+                .is_none_or(|glob| glob.matches(&facts.subject))
+            && self
+                .group
+                .as_ref()
+                .is_none_or(|group| facts.groups.contains(group))
+            && self
+                .claims
+                .iter()
+                .all(|(path, value)| value.is_held(path.get(&facts.claims)))
+            && self
+                .spiffe
+                .as_ref()
+                .is_none_or(|glob| facts.spiffe_id().is_some_and(|id| glob.matches(id)))
             && (!self.asks_for_certificate()
-                || facts.certificate.as_ref().is_some_and(|certificate| self.matches_certificate(certificate)))
+                || facts
+                    .certificate
+                    .as_ref()
+                    .is_some_and(|certificate| self.matches_certificate(certificate)))
     }
 
     fn asks_for_certificate(&self) -> bool {
@@ -89,8 +113,13 @@ impl Subject {
     }
 
     fn matches_certificate(&self, certificate: &CertificateFacts) -> bool {
-        self.dns.as_ref().is_none_or(|glob| certificate.dns.iter().any(|name| matches_host(glob, name)))
-            && self.x509_subject.as_ref().is_none_or(|subject| *subject == certificate.subject)
+        self.dns
+            .as_ref()
+            .is_none_or(|glob| certificate.dns.iter().any(|name| matches_host(glob, name)))
+            && self
+                .x509_subject
+                .as_ref()
+                .is_none_or(|subject| *subject == certificate.subject)
     }
 }
 
@@ -105,7 +134,10 @@ impl ClaimValue {
     fn is_held(&self, claim: Option<&Value>) -> bool {
         match claim {
             Some(Value::String(held)) => self.fits(held),
-            Some(Value::Array(held)) => held.iter().filter_map(Value::as_str).any(|each| self.fits(each)),
+            Some(Value::Array(held)) => held
+                .iter()
+                .filter_map(Value::as_str)
+                .any(|each| self.fits(each)),
             _ => false,
         }
     }

@@ -12,30 +12,47 @@ use super::raw::{RawClaimValue, RawSubject};
 use super::subject::{ClaimValue, IssuerName, Subject};
 use crate::apps::Glob;
 use crate::document::{Spanned, name, names, nearest, path as whole};
-use crate::identify::{CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS, ClaimPath, is_trust_domain, trust_domain_of};
+use crate::identify::{
+    CLIENT_CERTIFICATES as MTLS, CLIENT_TOKENS, ClaimPath, is_trust_domain, trust_domain_of,
+};
 
 /// What subjects of CI jobs begin with, and which of them a `*` at their end misses.
 const CI_SUBJECTS: [(&str, &str); 2] = [
     ("repo:", "jobs on a branch or tag (`…:ref:refs/heads/main`)"),
-    ("project_path:", "jobs on a branch or tag with a slash in its name (`…:ref:feature/x`)"),
+    (
+        "project_path:",
+        "jobs on a branch or tag with a slash in its name (`…:ref:feature/x`)",
+    ),
 ];
 
 impl Checker<'_> {
     /// Checks one subject. `None`: it was reported.
     pub fn subject(&mut self, raw: &Spanned<RawSubject>) -> Option<Subject> {
         let before = self.errors();
-        let RawSubject { any, issuer, subject, group, claims, spiffe, dns, x509_subject } = &raw.value;
+        let RawSubject {
+            any,
+            issuer,
+            subject,
+            group,
+            claims,
+            spiffe,
+            dns,
+            x509_subject,
+        } = &raw.value;
         let of_token = subject.is_some() || group.is_some() || !claims.0.is_empty();
         let of_certificate = spiffe.is_some() || dns.is_some() || x509_subject.is_some();
         match any {
             Some(any) if !any.value => {
-                self.error(any, "`any: false` names nobody").hint("leave it out");
+                self.error(any, "`any: false` names nobody")
+                    .hint("leave it out");
             }
             Some(any) if of_token || of_certificate || issuer.is_some() => {
-                self.error(any, "`any: true` already names everybody").hint("leave it out, or leave the rest out");
+                self.error(any, "`any: true` already names everybody")
+                    .hint("leave it out, or leave the rest out");
             }
             None if !of_token && !of_certificate && issuer.is_none() => {
-                self.error(raw, "this subject names nobody").hint("for everybody who is identified, write `any: true`");
+                self.error(raw, "this subject names nobody")
+                    .hint("for everybody who is identified, write `any: true`");
             }
             _ => {}
         }
@@ -51,23 +68,43 @@ impl Checker<'_> {
             issuer: issuer.as_ref().and_then(|issuer| self.issuer(issuer)),
             subject: subject.as_ref().and_then(|subject| self.glob(subject, '/')),
             group: group.as_ref().map(|group| self.exact(group, "groups")),
-            claims: claims.0.iter().filter_map(|(path, value)| self.claim(path, value)).collect(),
+            claims: claims
+                .0
+                .iter()
+                .filter_map(|(path, value)| self.claim(path, value))
+                .collect(),
             spiffe: spiffe.as_ref().and_then(|spiffe| self.spiffe(spiffe)),
             dns: dns.as_ref().and_then(|dns| self.glob(&lower(dns), '.')),
-            x509_subject: x509_subject.as_ref().map(|subject| self.exact(subject, "subject names")),
+            x509_subject: x509_subject
+                .as_ref()
+                .map(|subject| self.exact(subject, "subject names")),
         };
-        if checked.issuer == Some(IssuerName::ClientTokens) && (group.is_some() || !claims.0.is_empty()) {
-            self.error(raw, "this subject can never match: a client token has neither groups nor claims")
-                .hint("name the token by its `subject`");
+        if checked.issuer == Some(IssuerName::ClientTokens)
+            && (group.is_some() || !claims.0.is_empty())
+        {
+            self.error(
+                raw,
+                "this subject can never match: a client token has neither groups nor claims",
+            )
+            .hint("name the token by its `subject`");
         }
-        let by_certificate = matches!(checked.issuer, Some(IssuerName::Mtls | IssuerName::Authority(_)));
+        let by_certificate = matches!(
+            checked.issuer,
+            Some(IssuerName::Mtls | IssuerName::Authority(_))
+        );
         if by_certificate && (group.is_some() || !claims.0.is_empty()) {
-            self.error(raw, "this subject can never match: a certificate has neither groups nor claims")
-                .hint("name the OIDC issuer of the groups or claims");
+            self.error(
+                raw,
+                "this subject can never match: a certificate has neither groups nor claims",
+            )
+            .hint("name the OIDC issuer of the groups or claims");
         }
         if group.is_some() && own_trust_domain(&self.around, &checked).is_some() {
-            self.error(raw, "this subject can never match: a JWT-SVID has no groups")
-                .hint("name the workload by `spiffe`, or its `claims`");
+            self.error(
+                raw,
+                "this subject can never match: a JWT-SVID has no groups",
+            )
+            .hint("name the workload by `spiffe`, or its `claims`");
         }
         if let (Some(IssuerName::Oidc(_)), Some(pattern)) = (&checked.issuer, subject) {
             self.stops_at_slash(pattern);
@@ -79,10 +116,16 @@ impl Checker<'_> {
     /// Compares a subject with what its issuer, or the authorities for client certificates, may speak for.
     fn speaks_for(&mut self, raw: &Spanned<RawSubject>, checked: &Subject) {
         let known = self.around.authorities;
-        let RawSubject { subject, spiffe, x509_subject, .. } = &raw.value;
+        let RawSubject {
+            subject,
+            spiffe,
+            x509_subject,
+            ..
+        } = &raw.value;
         if let Some(spiffe) = spiffe {
             let domain = trust_domain_of(&spiffe.value).unwrap_or_default();
-            let speaks = |one: &CertificateAuthority| one.trust_domains.iter().any(|ours| ours == domain);
+            let speaks =
+                |one: &CertificateAuthority| one.trust_domains.iter().any(|ours| ours == domain);
             let own = own_trust_domain(&self.around, checked);
             match (&checked.issuer, own) {
                 (Some(IssuerName::Authority(authority)), _) => {
@@ -90,7 +133,10 @@ impl Checker<'_> {
                     if let Some(theirs) = theirs.filter(|theirs| !speaks(theirs)) {
                         let hint = match theirs.trust_domains.as_slice() {
                             [] => "it has no `trust_domains`".to_owned(),
-                            domains => format!("its `trust_domains`: {}", names(domains.iter().map(String::as_str))),
+                            domains => format!(
+                                "its `trust_domains`: {}",
+                                names(domains.iter().map(String::as_str))
+                            ),
                         };
                         self.another_domain(spiffe, &theirs.name, hint);
                     }
@@ -101,12 +147,20 @@ impl Checker<'_> {
                 }
                 (_, Some(_)) => {}
                 // Without an issuer, the ID of a JWT-SVID counts as well as a certificate's.
-                (None, None) if self.around.trust_domains.iter().any(|one| one.trust_domain == domain) => {}
+                (None, None)
+                    if self
+                        .around
+                        .trust_domains
+                        .iter()
+                        .any(|one| one.trust_domain == domain) => {}
                 _ if !known.is_empty() && !known.iter().any(speaks) => {
-                    let message =
-                        format!("this matches nobody: no `client_ca` speaks for the trust domain {}", name(domain));
-                    self.warning(spiffe, message)
-                        .hint("add it to the `trust_domains` of the authority that issues such IDs");
+                    let message = format!(
+                        "this matches nobody: no `client_ca` speaks for the trust domain {}",
+                        name(domain)
+                    );
+                    self.warning(spiffe, message).hint(
+                        "add it to the `trust_domains` of the authority that issues such IDs",
+                    );
                 }
                 _ => {}
             }
@@ -116,12 +170,16 @@ impl Checker<'_> {
             return;
         }
         // A distinguished name has no part that says whose it is.
-        let hint =
-            format!("name the authority: `issuer` is one of {}", names(known.iter().map(|one| one.name.as_str())));
+        let hint = format!(
+            "name the authority: `issuer` is one of {}",
+            names(known.iter().map(|one| one.name.as_str()))
+        );
         if let Some(written) = x509_subject {
             let message = "`x509_subject` needs the authority as `issuer`: each of several writes what it likes";
             self.error(written, message).hint(hint);
-        } else if let Some(written) = subject.as_ref().filter(|_| checked.issuer == Some(IssuerName::Mtls))
+        } else if let Some(written) = subject
+            .as_ref()
+            .filter(|_| checked.issuer == Some(IssuerName::Mtls))
             && !written.value.starts_with("spiffe://")
         {
             let message = "this `subject` needs the authority as `issuer`: each of several writes what it likes";
@@ -149,31 +207,56 @@ impl Checker<'_> {
         if self.around.issuers.contains(&issuer.value) {
             return Some(IssuerName::Oidc(Arc::from(issuer.value.as_str())));
         }
-        if self.around.authorities.iter().any(|authority| authority.name == issuer.value) {
+        if self
+            .around
+            .authorities
+            .iter()
+            .any(|authority| authority.name == issuer.value)
+        {
             return Some(IssuerName::Authority(Arc::from(issuer.value.as_str())));
         }
         let issuers = self.around.issuers.iter().map(String::as_str);
-        let authorities = self.around.authorities.iter().map(|authority| authority.name.as_str());
-        let known: Vec<&str> = issuers.chain(authorities).chain([MTLS, CLIENT_TOKENS]).collect();
+        let authorities = self
+            .around
+            .authorities
+            .iter()
+            .map(|authority| authority.name.as_str());
+        let known: Vec<&str> = issuers
+            .chain(authorities)
+            .chain([MTLS, CLIENT_TOKENS])
+            .collect();
         let hint = match nearest(&issuer.value, known.iter().copied()) {
             Some(word) => format!("did you mean {}?", name(word)),
             None => format!("the configuration has {}", names(known)),
         };
-        self.error(issuer, format!("there is no issuer {}", name(&issuer.value))).hint(hint);
+        self.error(
+            issuer,
+            format!("there is no issuer {}", name(&issuer.value)),
+        )
+        .hint(hint);
         None
     }
 
     /// A claim and what it must say.
-    fn claim(&mut self, written: &Spanned<String>, value: &Spanned<RawClaimValue>) -> Option<(ClaimPath, ClaimValue)> {
+    fn claim(
+        &mut self,
+        written: &Spanned<String>,
+        value: &Spanned<RawClaimValue>,
+    ) -> Option<(ClaimPath, ClaimValue)> {
         let path = match ClaimPath::parse(&written.value) {
             Ok(path) => path,
             Err(fault) => {
-                self.error(written, format!("the claim {} {fault}", name(&written.value))).hint(fault.hint());
+                self.error(
+                    written,
+                    format!("the claim {} {fault}", name(&written.value)),
+                )
+                .hint(fault.hint());
                 return None;
             }
         };
         if let Some((message, hint)) = path.doubtful() {
-            self.warning(written, format!("{} {message}", name(&written.value))).hint(hint);
+            self.warning(written, format!("{} {message}", name(&written.value)))
+                .hint(hint);
         }
         let value = match &value.value {
             RawClaimValue::Is(text) => {
@@ -190,10 +273,14 @@ impl Checker<'_> {
     fn stops_at_slash(&mut self, pattern: &Spanned<String>) {
         let written = pattern.value.as_str();
         let Some((stem, missed)) = CI_SUBJECTS.iter().find_map(|(prefix, missed)| {
-            let stem = written.strip_suffix('*').filter(|stem| stem.starts_with(prefix) && !stem.ends_with('*'))?;
+            let stem = written
+                .strip_suffix('*')
+                .filter(|stem| stem.starts_with(prefix) && !stem.ends_with('*'))?;
             let rest = stem.strip_prefix(prefix)?;
             // The pattern ends before what tells jobs of one repository apart, or right after it.
-            let all = rest.strip_suffix(':').is_some_and(|repository| !repository.contains(':'));
+            let all = rest
+                .strip_suffix(':')
+                .is_some_and(|repository| !repository.contains(':'));
             let several = rest.contains('/') && !rest.contains(':');
             let reference = rest.ends_with(":ref:");
             (all || several || reference).then_some((stem, missed))
@@ -201,7 +288,8 @@ impl Checker<'_> {
             return;
         };
         let message = format!("`*` ends at a slash, so that this does not match {missed}");
-        self.warning(pattern, message).hint(format!("write {}", whole(Path::new(&format!("{stem}**")))));
+        self.warning(pattern, message)
+            .hint(format!("write {}", whole(Path::new(&format!("{stem}**")))));
     }
 
     /// A value that is compared as it is. A `*` in it is a letter, which is probably not what was meant.
@@ -209,7 +297,10 @@ impl Checker<'_> {
         if value.value.is_empty() {
             self.error(value, format!("{what} are never empty"));
         } else if value.value.contains('*') {
-            let finding = self.warning(value, format!("{what} are compared exactly: `*` is no wildcard here"));
+            let finding = self.warning(
+                value,
+                format!("{what} are compared exactly: `*` is no wildcard here"),
+            );
             if what == "claims" {
                 finding.hint("for a pattern, write `{ like: … }` instead of the value");
             }
@@ -221,20 +312,34 @@ impl Checker<'_> {
     /// every owner of a name that fits.
     fn spiffe(&mut self, pattern: &Spanned<String>) -> Option<Glob> {
         let Some(domain) = trust_domain_of(&pattern.value) else {
-            let hint = match pattern.value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:")) {
-                true => "the scheme is in lower case and followed by two slashes: `spiffe://trust-domain/path`",
+            let hint = match pattern
+                .value
+                .get(..7)
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:"))
+            {
+                true => {
+                    "the scheme is in lower case and followed by two slashes: `spiffe://trust-domain/path`"
+                }
                 false => "write `spiffe://trust-domain/path`",
             };
-            self.error(pattern, "a SPIFFE ID begins with `spiffe://`").hint(hint);
+            self.error(pattern, "a SPIFFE ID begins with `spiffe://`")
+                .hint(hint);
             return None;
         };
         if !is_trust_domain(domain) {
-            self.error(pattern, "a trust domain is written in full, of `a-z 0-9 . - _`, without wildcards");
+            self.error(
+                pattern,
+                "a trust domain is written in full, of `a-z 0-9 . - _`, without wildcards",
+            );
             return None;
         }
-        let path = pattern.value.get("spiffe://".len() + domain.len()..).unwrap_or_default();
+        let path = pattern
+            .value
+            .get("spiffe://".len() + domain.len()..)
+            .unwrap_or_default();
         if let Some((message, hint)) = unmatched_path(domain, path) {
-            self.error(pattern, format!("this pattern can never match: {message}")).hint(hint);
+            self.error(pattern, format!("this pattern can never match: {message}"))
+                .hint(hint);
             return None;
         }
         self.glob(pattern, '/')
@@ -253,8 +358,13 @@ impl Checker<'_> {
 }
 
 /// The issuer of JWT-SVIDs that a subject names.
-fn own_trust_domain<'a>(around: &PolicySurroundings<'a>, subject: &Subject) -> Option<&'a TrustDomainIssuer> {
-    let Some(IssuerName::Oidc(issuer)) = &subject.issuer else { return None };
+fn own_trust_domain<'a>(
+    around: &PolicySurroundings<'a>,
+    subject: &Subject,
+) -> Option<&'a TrustDomainIssuer> {
+    let Some(IssuerName::Oidc(issuer)) = &subject.issuer else {
+        return None;
+    };
     around.trust_domains.iter().find(|one| one.name == **issuer)
 }
 
@@ -267,8 +377,14 @@ fn unmatched_path(domain: &str, path: &str) -> Option<(&'static str, String)> {
     };
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte);
     path.split('/').find_map(|segment| match segment {
-        "" => Some(("no segment of a SPIFFE ID is empty", "leave out the slash that is too much".to_owned())),
-        "." | ".." => Some(("no segment of a SPIFFE ID is `.` or `..`", "write the path that is meant".to_owned())),
+        "" => Some((
+            "no segment of a SPIFFE ID is empty",
+            "leave out the slash that is too much".to_owned(),
+        )),
+        "." | ".." => Some((
+            "no segment of a SPIFFE ID is `.` or `..`",
+            "write the path that is meant".to_owned(),
+        )),
         _ if segment.bytes().all(allowed) => None,
         _ => Some((
             "a segment of a SPIFFE ID has only `a-z A-Z 0-9 . - _`",

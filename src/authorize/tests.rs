@@ -105,7 +105,9 @@ fn export(app: Option<&str>) -> RequestKind {
 }
 
 fn query(organization: &str, segments: &[&str]) -> RequestKind {
-    let found = Profile::lightstep().match_query(&http::Method::GET, segments).unwrap();
+    let found = Profile::lightstep()
+        .match_query(&http::Method::GET, segments)
+        .unwrap();
     RequestKind::Query(QueryRequest {
         operation: found.operation,
         organization: organization.to_owned(),
@@ -124,31 +126,87 @@ fn a_call_becomes_a_permit_or_a_denial_with_its_reason() {
     let tokens = ["projects", "shop-prod", "access_tokens"];
     for (who, ask, expected) in [
         ("dev", export(None), Ok("shop/checkout checkout-prod dev -")),
-        ("dev", export(Some("shop/checkout")), Ok("shop/checkout checkout-prod dev -")),
+        (
+            "dev",
+            export(Some("shop/checkout")),
+            Ok("shop/checkout checkout-prod dev -"),
+        ),
         ("dev", export(Some("shop")), Err(Reason::NotPermitted)),
         ("dev", export(Some("nowhere")), Err(Reason::AppUnknown)),
         ("ops", export(None), Err(Reason::AppAmbiguous)),
-        ("ops", export(Some("shop/search")), Ok("shop/search shop-prod ops full")),
+        (
+            "ops",
+            export(Some("shop/search")),
+            Ok("shop/search shop-prod ops full"),
+        ),
         ("ops", export(Some("empty")), Err(Reason::AppWithoutProject)),
         ("dev", export(Some("empty")), Err(Reason::NotPermitted)),
         ("lone", export(None), Err(Reason::NoWritableApp)),
         ("none", export(None), Err(Reason::NoWritableApp)),
-        ("audit", export(Some("platform")), Err(Reason::OutsideTimeWindow)),
+        (
+            "audit",
+            export(Some("platform")),
+            Err(Reason::OutsideTimeWindow),
+        ),
         // A deny that has ended neither denies nor is the reason.
-        ("none", export(Some("shop/checkout")), Err(Reason::NotPermitted)),
-        ("dev", query("acme", &streams), Ok("shop/checkout checkout-prod dev -")),
-        ("dev", query("Acme", &streams), Err(Reason::OrganizationUnknown)),
-        ("dev", query("acme", &["projects", "shop-prod", "streams"]), Err(Reason::NotPermitted)),
-        ("dev", query("acme", &["projects", "unheard", "streams"]), Err(Reason::ProjectUnknown)),
-        ("dev", query("acme", &tokens), Ok("shop shop-prod tokens full")),
-        ("ops", query("acme", &tokens), Err(Reason::SensitiveNotNamed)),
-        ("ops", query("acme", &["projects", "platform-prod"]), Err(Reason::DeniedByBinding)),
-        ("dev", query("acme", &projects), Ok("/ none dev - checkout-prod")),
-        ("ops", query("acme", &projects), Ok("/ none ops - shop-prod checkout-prod")),
+        (
+            "none",
+            export(Some("shop/checkout")),
+            Err(Reason::NotPermitted),
+        ),
+        (
+            "dev",
+            query("acme", &streams),
+            Ok("shop/checkout checkout-prod dev -"),
+        ),
+        (
+            "dev",
+            query("Acme", &streams),
+            Err(Reason::OrganizationUnknown),
+        ),
+        (
+            "dev",
+            query("acme", &["projects", "shop-prod", "streams"]),
+            Err(Reason::NotPermitted),
+        ),
+        (
+            "dev",
+            query("acme", &["projects", "unheard", "streams"]),
+            Err(Reason::ProjectUnknown),
+        ),
+        (
+            "dev",
+            query("acme", &tokens),
+            Ok("shop shop-prod tokens full"),
+        ),
+        (
+            "ops",
+            query("acme", &tokens),
+            Err(Reason::SensitiveNotNamed),
+        ),
+        (
+            "ops",
+            query("acme", &["projects", "platform-prod"]),
+            Err(Reason::DeniedByBinding),
+        ),
+        (
+            "dev",
+            query("acme", &projects),
+            Ok("/ none dev - checkout-prod"),
+        ),
+        (
+            "ops",
+            query("acme", &projects),
+            Ok("/ none ops - shop-prod checkout-prod"),
+        ),
         ("none", query("acme", &projects), Err(Reason::NotPermitted)),
         ("ops", query("acme", &["test"]), Ok("/ none ops -")),
         ("dev", query("acme", &["test"]), Err(Reason::NotPermitted)),
-        ("ops", RequestKind::Own(OwnRequest::Whoami), Err(Reason::OperationUnknown)),
+        (
+            "ops",
+            RequestKind::Own(OwnRequest::Whoami),
+            Err(Reason::OperationUnknown),
+        ),
         ("ops", RequestKind::Unknown, Err(Reason::OperationUnknown)),
     ] {
         let call = call(ask);
@@ -160,10 +218,16 @@ fn a_call_becomes_a_permit_or_a_denial_with_its_reason() {
             words.extend(permit.visible_projects().iter().map(|name| &**name));
             words.join(" ")
         });
-        assert_eq!(plain.as_deref().map_err(|denial| denial.reason), expected, "{who} {:?}", call.kind);
+        assert_eq!(
+            plain.as_deref().map_err(|denial| denial.reason),
+            expected,
+            "{who} {:?}",
+            call.kind
+        );
         if let (
             Ok(permit),
-            RequestKind::Ingest(IngestRequest { operation, .. }) | RequestKind::Query(QueryRequest { operation, .. }),
+            RequestKind::Ingest(IngestRequest { operation, .. })
+            | RequestKind::Query(QueryRequest { operation, .. }),
         ) = (&judged, &call.kind)
         {
             assert_eq!(permit.operation(), *operation);
@@ -173,24 +237,54 @@ fn a_call_becomes_a_permit_or_a_denial_with_its_reason() {
 
 #[test]
 fn a_denial_names_the_bindings_that_denied() {
-    let denial = policy().judge(&member("ops"), &call(query("acme", &["projects", "platform-prod"])), UnixMillis(0));
+    let denial = policy().judge(
+        &member("ops"),
+        &call(query("acme", &["projects", "platform-prod"])),
+        UnixMillis(0),
+    );
     assert_eq!(denial.unwrap_err().bindings, [Arc::from("closed")]);
-    let nowhere = policy().judge(&member("stopped"), &call(export(None)), UnixMillis(0)).unwrap_err();
-    assert_eq!((nowhere.reason, nowhere.bindings), (Reason::NoWritableApp, vec![Arc::from("halt")]));
+    let nowhere = policy()
+        .judge(&member("stopped"), &call(export(None)), UnixMillis(0))
+        .unwrap_err();
+    assert_eq!(
+        (nowhere.reason, nowhere.bindings),
+        (Reason::NoWritableApp, vec![Arc::from("halt")])
+    );
 }
 
 #[test]
 fn a_target_that_does_not_fit_its_operation_is_denied() {
     let policy = policy();
-    let RequestKind::Query(mut ask) = query("acme", &["projects", "checkout-prod", "streams"]) else { panic!() };
+    let RequestKind::Query(mut ask) = query("acme", &["projects", "checkout-prod", "streams"])
+    else {
+        panic!()
+    };
     ask.project = None;
     let reason = |operation: OperationId, target: Target<'_>| {
-        policy.decide(&member("ops"), operation, target, UnixMillis(0)).reason.map(Reason::code)
+        policy
+            .decide(&member("ops"), operation, target, UnixMillis(0))
+            .reason
+            .map(Reason::code)
     };
-    assert_eq!(reason(ask.operation, Target::Organization), Some("evaluation_error"));
-    assert_eq!(reason(ask.operation, Target::App(None)), Some("evaluation_error"));
-    assert_eq!(reason(OperationId(u16::MAX), Target::Organization), Some("operation_unknown"));
-    let denial = policy.judge(&member("ops"), &call(RequestKind::Query(ask)), UnixMillis(0)).unwrap_err();
+    assert_eq!(
+        reason(ask.operation, Target::Organization),
+        Some("evaluation_error")
+    );
+    assert_eq!(
+        reason(ask.operation, Target::App(None)),
+        Some("evaluation_error")
+    );
+    assert_eq!(
+        reason(OperationId(u16::MAX), Target::Organization),
+        Some("operation_unknown")
+    );
+    let denial = policy
+        .judge(
+            &member("ops"),
+            &call(RequestKind::Query(ask)),
+            UnixMillis(0),
+        )
+        .unwrap_err();
     assert_eq!(denial.reason, Reason::EvaluationError);
 }
 
@@ -199,21 +293,47 @@ fn a_target_that_does_not_fit_its_operation_is_denied() {
 fn a_caller_sees_their_part_of_the_tree() {
     let policy = policy();
     let text = |who: &str, app: &str| {
-        policy.view(&member(who), &AppPath::parse(app).unwrap(), UnixMillis(0)).map(|view| {
-            let apps: Vec<&str> = view.apps.iter().map(AppPath::as_str).collect();
-            let streams = view.permissions.iter().filter(|name| name.contains("streams")).count();
-            format!("{:?} {} {streams} {apps:?}", view.project.as_deref(), view.permissions.first().map_or("", |it| it))
-        })
+        policy
+            .view(&member(who), &AppPath::parse(app).unwrap(), UnixMillis(0))
+            .map(|view| {
+                let apps: Vec<&str> = view.apps.iter().map(AppPath::as_str).collect();
+                let streams = view
+                    .permissions
+                    .iter()
+                    .filter(|name| name.contains("streams"))
+                    .count();
+                format!(
+                    "{:?} {} {streams} {apps:?}",
+                    view.project.as_deref(),
+                    view.permissions.first().map_or("", |it| it)
+                )
+            })
     };
     for (who, app, expected) in [
         ("dev", "/", Some("None  0 [\"shop\"]")),
-        ("dev", "shop", Some("Some(\"shop-prod\") query.access_tokens.read 0 [\"shop/checkout\"]")),
-        ("dev", "shop/checkout", Some("Some(\"checkout-prod\") ingest.logs 1 []")),
+        (
+            "dev",
+            "shop",
+            Some("Some(\"shop-prod\") query.access_tokens.read 0 [\"shop/checkout\"]"),
+        ),
+        (
+            "dev",
+            "shop/checkout",
+            Some("Some(\"checkout-prod\") ingest.logs 1 []"),
+        ),
         ("dev", "shop/search", None),
         ("dev", "platform", None),
         ("dev", "unheard", None),
-        ("ops", "platform", Some("Some(\"platform-prod\") ingest.logs 0 []")),
-        ("ops", "shop/search", Some("Some(\"shop-prod\") ingest.logs 0 []")),
+        (
+            "ops",
+            "platform",
+            Some("Some(\"platform-prod\") ingest.logs 0 []"),
+        ),
+        (
+            "ops",
+            "shop/search",
+            Some("Some(\"shop-prod\") ingest.logs 0 []"),
+        ),
         ("ops", "empty", None),
         ("none", "/", Some("None  0 []")),
     ] {
@@ -240,7 +360,12 @@ fn the_gateways_own_permission_is_held_at_any_app() {
         ("dev", "ingest.logs", "shop", false),
         ("dev", "query.streams.read", "shop/checkout", true),
     ] {
-        let held = policy.may(&member(who), permission, &AppPath::parse(app).unwrap(), UnixMillis(0));
+        let held = policy.may(
+            &member(who),
+            permission,
+            &AppPath::parse(app).unwrap(),
+            UnixMillis(0),
+        );
         assert_eq!(held, expected, "{who} {permission} {app}");
     }
 }
@@ -261,27 +386,58 @@ fn the_whole_view_is_the_sum_of_its_nodes() {
         let shown: Vec<_> = rows
             .iter()
             .map(|row| {
-                let permissions = row.grants.iter().map(|grant| grant.permission.clone()).collect::<Vec<_>>();
+                let permissions = row
+                    .grants
+                    .iter()
+                    .map(|grant| grant.permission.clone())
+                    .collect::<Vec<_>>();
                 (row.app.clone(), row.project.clone(), permissions)
             })
             .collect();
         assert_eq!(shown, expected, "{who}");
         for row in &rows {
-            assert!(row.grants.iter().all(|grant| !grant.bindings.is_empty()), "{who} {}", row.app);
-            assert!(!row.grants.is_empty() || (row.owners.is_empty() && !row.is_home), "{who} {}", row.app);
+            assert!(
+                row.grants.iter().all(|grant| !grant.bindings.is_empty()),
+                "{who} {}",
+                row.app
+            );
+            assert!(
+                !row.grants.is_empty() || (row.owners.is_empty() && !row.is_home),
+                "{who} {}",
+                row.app
+            );
         }
     }
     let rows = policy.overview(&member("dev"), UnixMillis(0));
     let told = |app: &str, permission: &str| {
         let row = rows.iter().find(|row| row.app.as_str() == app)?;
-        let grant = row.grants.iter().find(|grant| grant.permission == permission)?;
-        Some(grant.bindings.iter().map(|name| &**name).collect::<Vec<_>>().join(" "))
+        let grant = row
+            .grants
+            .iter()
+            .find(|grant| grant.permission == permission)?;
+        Some(
+            grant
+                .bindings
+                .iter()
+                .map(|name| &**name)
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     };
     assert_eq!(told("shop/checkout", "ingest.logs").as_deref(), Some("dev"));
-    assert_eq!(told("shop/checkout", "query.access_tokens.read").as_deref(), Some("tokens"));
+    assert_eq!(
+        told("shop/checkout", "query.access_tokens.read").as_deref(),
+        Some("tokens")
+    );
     assert_eq!(told("shop", "ingest.logs"), None);
-    assert!(rows.iter().any(|row| row.app.as_str() == "shop/checkout" && row.is_home && row.depth == 2));
-    assert!(rows.iter().any(|row| row.holds("query.*.read")) && !rows.iter().any(|row| row.holds("query.*.write")));
+    assert!(
+        rows.iter()
+            .any(|row| row.app.as_str() == "shop/checkout" && row.is_home && row.depth == 2)
+    );
+    assert!(
+        rows.iter().any(|row| row.holds("query.*.read"))
+            && !rows.iter().any(|row| row.holds("query.*.write"))
+    );
 }
 
 const EXPORTS: &str = "
@@ -310,7 +466,9 @@ fn exports() -> Policy {
 }
 
 fn reach(policy: &Policy, who: &str, app: Option<&str>) -> Result<Reach, Denial> {
-    let RequestKind::Ingest(ask) = export(app) else { panic!() };
+    let RequestKind::Ingest(ask) = export(app) else {
+        panic!()
+    };
     policy.reached(&member(who), ask.operation, ask.app.as_ref(), UnixMillis(0))
 }
 
@@ -323,15 +481,40 @@ fn node(policy: &Policy, app: &str) -> crate::apps::NodeId {
 fn a_reach_leads_to_the_permit_of_the_assigned_app() {
     let policy = exports();
     for (who, app, service, expected) in [
-        ("pod", None, "checkout", Ok("shop/checkout checkout-prod pod")),
-        ("pod", None, "unheard", Ok("shop/checkout checkout-prod pod")),
+        (
+            "pod",
+            None,
+            "checkout",
+            Ok("shop/checkout checkout-prod pod"),
+        ),
+        (
+            "pod",
+            None,
+            "unheard",
+            Ok("shop/checkout checkout-prod pod"),
+        ),
         ("pod", None, "shop", Err("service_foreign")),
         ("all", None, "shop", Ok("shop shop-prod all")),
-        ("all", None, "checkout", Ok("shop/checkout checkout-prod all part")),
-        ("all", Some("shop/search"), "checkout", Ok("shop/search shop-prod all")),
+        (
+            "all",
+            None,
+            "checkout",
+            Ok("shop/checkout checkout-prod all part"),
+        ),
+        (
+            "all",
+            Some("shop/search"),
+            "checkout",
+            Ok("shop/search shop-prod all"),
+        ),
         ("all", None, "kubelet", Err("service_foreign fence")),
         ("all", None, "unheard", Err("app_ambiguous")),
-        ("all", Some("platform"), "checkout", Err("denied_by_binding fence")),
+        (
+            "all",
+            Some("platform"),
+            "checkout",
+            Err("denied_by_binding fence"),
+        ),
         ("all", Some("empty"), "checkout", Err("app_without_project")),
         ("none", None, "checkout", Err("no_writable_app")),
         ("none", Some("unheard"), "checkout", Err("app_unknown")),
@@ -355,13 +538,23 @@ fn a_reach_leads_to_the_permit_of_the_assigned_app() {
             Ok(permit)
         });
         let words = |first: &str, bindings: &[Arc<str>]| {
-            std::iter::once(first).chain(bindings.iter().map(|name| &**name)).collect::<Vec<_>>().join(" ")
+            std::iter::once(first)
+                .chain(bindings.iter().map(|name| &**name))
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         let told = match &permitted {
-            Ok(permit) => Ok(words(&format!("{} {}", permit.app(), permit.project().unwrap()), permit.bindings())),
+            Ok(permit) => Ok(words(
+                &format!("{} {}", permit.app(), permit.project().unwrap()),
+                permit.bindings(),
+            )),
             Err(denial) => Err(words(denial.reason.code(), &denial.bindings)),
         };
-        assert_eq!(told.as_deref().map_err(String::as_str), expected, "{who} {app:?} {service}");
+        assert_eq!(
+            told.as_deref().map_err(String::as_str),
+            expected,
+            "{who} {app:?} {service}"
+        );
     }
 }
 
@@ -369,16 +562,32 @@ fn a_reach_leads_to_the_permit_of_the_assigned_app() {
 #[test]
 fn a_reach_permits_exactly_what_is_decided() {
     let policy = exports();
-    let RequestKind::Ingest(ask) = export(None) else { panic!() };
+    let RequestKind::Ingest(ask) = export(None) else {
+        panic!()
+    };
     for who in ["pod", "all", "two", "far"] {
         let reach = reach(&policy, who, None).unwrap();
         for (id, app) in policy.tree().nodes() {
-            let decided = policy.decide(&member(who), ask.operation, Target::App(Some(&app.path)), UnixMillis(0));
+            let decided = policy.decide(
+                &member(who),
+                ask.operation,
+                Target::App(Some(&app.path)),
+                UnixMillis(0),
+            );
             let permit = policy.permit(&reach, id);
-            assert_eq!(permit.as_ref().err().map(|denial| denial.reason), decided.reason, "{who} {}", app.path);
             assert_eq!(
-                permit.ok().map(|permit| permit.project().map(str::to_owned)),
-                decided.allowed.then_some(decided.project.as_deref().map(str::to_owned))
+                permit.as_ref().err().map(|denial| denial.reason),
+                decided.reason,
+                "{who} {}",
+                app.path
+            );
+            assert_eq!(
+                permit
+                    .ok()
+                    .map(|permit| permit.project().map(str::to_owned)),
+                decided
+                    .allowed
+                    .then_some(decided.project.as_deref().map(str::to_owned))
             );
         }
     }
@@ -390,10 +599,25 @@ fn a_reach_counts_for_the_policy_that_made_it() {
     let (before, after) = (exports(), exports());
     let reach = reach(&before, "pod", None).unwrap();
     let checkout = node(&after, "shop/checkout");
-    assert_eq!(before.permit(&reach, checkout).unwrap().app().as_str(), "shop/checkout");
+    assert_eq!(
+        before.permit(&reach, checkout).unwrap().app().as_str(),
+        "shop/checkout"
+    );
     let reason = Some(Reason::EvaluationError);
-    assert_eq!(after.permit(&reach, checkout).err().map(|denial| denial.reason), reason);
-    assert_eq!(after.assign(&reach, &|_| crate::apps::Mark::Absent).err().map(|denial| denial.reason), reason);
+    assert_eq!(
+        after
+            .permit(&reach, checkout)
+            .err()
+            .map(|denial| denial.reason),
+        reason
+    );
+    assert_eq!(
+        after
+            .assign(&reach, &|_| crate::apps::Mark::Absent)
+            .err()
+            .map(|denial| denial.reason),
+        reason
+    );
 }
 
 /// Scenario: heads of several callers. Guarantees that only quotas which every part is held to are foreseen.
@@ -401,16 +625,37 @@ fn a_reach_counts_for_the_policy_that_made_it() {
 fn quotas_are_foreseen_where_they_cannot_be_avoided() {
     let policy = exports();
     for (who, app, expected) in [
-        ("pod", None, &["app:shop/checkout", "app:shop", "binding:pod"][..]),
-        ("pod", Some("shop/checkout"), &["app:shop/checkout", "app:shop", "binding:pod"]),
+        (
+            "pod",
+            None,
+            &["app:shop/checkout", "app:shop", "binding:pod"][..],
+        ),
+        (
+            "pod",
+            Some("shop/checkout"),
+            &["app:shop/checkout", "app:shop", "binding:pod"],
+        ),
         ("two", None, &["app:shop"]),
         ("far", None, &[]),
         ("all", None, &["binding:all"]),
-        ("all", Some("shop/checkout"), &["app:shop/checkout", "app:shop", "binding:all", "binding:part"]),
+        (
+            "all",
+            Some("shop/checkout"),
+            &[
+                "app:shop/checkout",
+                "app:shop",
+                "binding:all",
+                "binding:part",
+            ],
+        ),
         ("all", Some("shop"), &["app:shop", "binding:all"]),
     ] {
         let reach = reach(&policy, who, app).unwrap();
-        let keys: Vec<_> = policy.quotas_in_any_case(&reach).into_iter().map(|(key, _)| key.to_string()).collect();
+        let keys: Vec<_> = policy
+            .quotas_in_any_case(&reach)
+            .into_iter()
+            .map(|(key, _)| key.to_string())
+            .collect();
         assert_eq!(keys, expected, "{who} {app:?}");
     }
 }

@@ -54,27 +54,39 @@ pub struct Grant {
 impl NodeView {
     /// Whether the caller holds a permission of this form here: `ingest.*`, `query.streams.read`; a word is literal or `*`.
     pub fn holds(&self, pattern: &str) -> bool {
-        self.grants.iter().any(|grant| fits(pattern, &grant.permission))
+        self.grants
+            .iter()
+            .any(|grant| fits(pattern, &grant.permission))
     }
 }
 
 impl Policy {
     /// Whether a caller holds a permission at an app now. No caller holds unknown permissions, or any at unknown apps.
     pub fn may(&self, facts: &Facts, permission: &str, app: &AppPath, now: UnixMillis) -> bool {
-        let (Some(permission), Some(node)) = (self.profile.permission(permission), self.tree.find(app)) else {
+        let (Some(permission), Some(node)) =
+            (self.profile.permission(permission), self.tree.find(app))
+        else {
             return false;
         };
-        self.held(&self.in_force(facts, now), node).contains(permission)
+        self.held(&self.in_force(facts, now), node)
+            .contains(permission)
     }
 
     /// The caller's whole view: the nodes for which `view` has an answer, depth first, the root first.
     pub fn overview(&self, facts: &Facts, now: UnixMillis) -> Vec<NodeView> {
         let bindings = self.in_force(facts, now);
-        let held: Vec<PermissionSet> = self.tree.nodes().map(|(node, _)| self.held(&bindings, node)).collect();
+        let held: Vec<PermissionSet> = self
+            .tree
+            .nodes()
+            .map(|(node, _)| self.held(&bindings, node))
+            .collect();
         // From the last node to the first: children come after their parents.
         let mut visible: Vec<bool> = held.iter().map(|held| !held.is_empty()).collect();
         for (node, about) in self.tree.nodes().collect::<Vec<_>>().into_iter().rev() {
-            let is_visible = visible.get(node.number() as usize).copied().unwrap_or_default();
+            let is_visible = visible
+                .get(node.number() as usize)
+                .copied()
+                .unwrap_or_default();
             if let (true, Some(parent)) = (is_visible, about.parent)
                 && let Some(above) = visible.get_mut(parent.number() as usize)
             {
@@ -82,7 +94,8 @@ impl Policy {
             }
         }
         // Whole subtrees have the same grants: they are told once.
-        let mut told: ahash::HashMap<(Vec<u32>, PermissionSet), Arc<[Grant]>> = ahash::HashMap::default();
+        let mut told: ahash::HashMap<(Vec<u32>, PermissionSet), Arc<[Grant]>> =
+            ahash::HashMap::default();
         let mut nodes = Vec::new();
         for ((node, about), (held, is_visible)) in self.tree.nodes().zip(held.iter().zip(visible)) {
             if !is_visible && node != NodeId::ROOT {
@@ -90,17 +103,25 @@ impl Policy {
             }
             let allows: Vec<u32> = bindings
                 .iter()
-                .filter(|(_, binding)| binding.effect == Effect::Allow && binding.places.contains(node))
+                .filter(|(_, binding)| {
+                    binding.effect == Effect::Allow && binding.places.contains(node)
+                })
                 .map(|(place, _)| *place)
                 .collect();
-            let grants = told.entry((allows, *held)).or_insert_with_key(|(allows, held)| self.grants(allows, *held));
+            let grants = told
+                .entry((allows, *held))
+                .or_insert_with_key(|(allows, held)| self.grants(allows, *held));
             let holds = !grants.is_empty();
             nodes.push(NodeView {
                 app: about.path.clone(),
                 depth: about.path.depth(),
                 project: self.tree.project_of(node).filter(|_| holds).cloned(),
                 is_home: holds && about.declared_project().is_some(),
-                owners: if holds { about.owners.clone() } else { Vec::new() },
+                owners: if holds {
+                    about.owners.clone()
+                } else {
+                    Vec::new()
+                },
                 grants: grants.clone(),
             });
         }
@@ -109,7 +130,12 @@ impl Policy {
 
     /// The permissions of a set, each with those of the bindings that give it.
     fn grants(&self, allows: &[u32], held: PermissionSet) -> Arc<[Grant]> {
-        let names = self.profile.permissions().iter().zip(0..).map(|(name, id)| (name, PermissionId(id)));
+        let names = self
+            .profile
+            .permissions()
+            .iter()
+            .zip(0..)
+            .map(|(name, id)| (name, PermissionId(id)));
         let grant = |(name, id): (&String, PermissionId)| Grant {
             permission: name.clone(),
             bindings: self
@@ -118,13 +144,20 @@ impl Policy {
                 .map(|binding| binding.name.clone())
                 .collect(),
         };
-        names.filter(|(_, id)| held.contains(*id)).map(grant).collect()
+        names
+            .filter(|(_, id)| held.contains(*id))
+            .map(grant)
+            .collect()
     }
 
     /// The bindings in force that speak of a caller, in the policy's order, each once.
     fn in_force(&self, facts: &Facts, now: UnixMillis) -> Vec<(u32, &Binding)> {
         let mut bindings: Vec<(u32, &Binding)> = Vec::new();
-        self.speaking(facts, |binding| binding.window.contains(now), |place, binding| bindings.push((place, binding)));
+        self.speaking(
+            facts,
+            |binding| binding.window.contains(now),
+            |place, binding| bindings.push((place, binding)),
+        );
         bindings.sort_unstable_by_key(|(place, _)| *place);
         bindings.dedup_by_key(|(place, _)| *place);
         bindings
@@ -152,7 +185,11 @@ impl Policy {
         let names = self.profile.permissions().iter().zip(0..);
         Some(View {
             app: app.clone(),
-            project: self.tree.project_of(node).filter(|_| !held.is_empty()).cloned(),
+            project: self
+                .tree
+                .project_of(node)
+                .filter(|_| !held.is_empty())
+                .cloned(),
             permissions: names
                 .filter(|(_, id)| held.contains(PermissionId(*id)))
                 .map(|(name, _)| name.clone())
@@ -166,8 +203,12 @@ impl Policy {
             bindings
                 .iter()
                 .filter(|(_, binding)| binding.effect == effect && binding.places.contains(node))
-                .fold(PermissionSet::default(), |set, (_, binding)| set.union(binding.permissions))
+                .fold(PermissionSet::default(), |set, (_, binding)| {
+                    set.union(binding.permissions)
+                })
         };
-        of(Effect::Allow).without(of(Effect::Deny)).intersection(self.scopes.at(&self.tree, node))
+        of(Effect::Allow)
+            .without(of(Effect::Deny))
+            .intersection(self.scopes.at(&self.tree, node))
     }
 }

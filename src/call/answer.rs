@@ -30,14 +30,24 @@ pub type Outcome = Result<(), BrokenOff>;
 pub async fn refuse(exchange: &mut Exchange<'_>, refusal: &Refusal) -> Outcome {
     let now = Some(exchange.shared().clock.now());
     let state = &mut *exchange.state;
-    let particulars = Particulars { now, firehose_request: state.firehose_request.as_deref() };
+    let particulars = Particulars {
+        now,
+        firehose_request: state.firehose_request.as_deref(),
+    };
     let mut rendered = respond::render(refusal, state.dialect, &state.request_id, &particulars);
     state.status = Some(refusal.class.status().as_u16());
-    state.grpc_status = (state.dialect == Dialect::Grpc).then(|| u16::from(refusal.class.grpc_code()));
+    state.grpc_status =
+        (state.dialect == Dialect::Grpc).then(|| u16::from(refusal.class.grpc_code()));
     if state.dialect == Dialect::Page {
         page::dress(exchange, refusal, &mut rendered);
     }
-    write(exchange, rendered.status, rendered.headers, rendered.body.into()).await
+    write(
+        exchange,
+        rendered.status,
+        rendered.headers,
+        rendered.body.into(),
+    )
+    .await
 }
 
 /// Answers with a page of the gateway's own.
@@ -50,8 +60,14 @@ pub async fn document(exchange: &mut Exchange<'_>, status: StatusCode, document:
     exchange.state.status = Some(status.as_u16());
     let document = looked_through(exchange, document);
     let headers = vec![
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        ),
+        (
+            HeaderName::from_static("x-content-type-options"),
+            HeaderValue::from_static("nosniff"),
+        ),
     ];
     write(exchange, status, headers, document).await
 }
@@ -65,10 +81,14 @@ pub async fn page(
 ) -> Outcome {
     exchange.state.status = Some(status.as_u16());
     // Files of the site hold nothing that came from elsewhere.
-    let is_page = headers
-        .iter()
-        .any(|(name, value)| name == header::CONTENT_TYPE && MediaType::glimpse(value.as_bytes()).is(media_type::HTML));
-    let body = if is_page { looked_through(exchange, body) } else { body };
+    let is_page = headers.iter().any(|(name, value)| {
+        name == header::CONTENT_TYPE && MediaType::glimpse(value.as_bytes()).is(media_type::HTML)
+    });
+    let body = if is_page {
+        looked_through(exchange, body)
+    } else {
+        body
+    };
     write(exchange, status, headers, body).await
 }
 
@@ -80,8 +100,14 @@ fn looked_through(exchange: &Exchange<'_>, document: Bytes) -> Bytes {
 
 /// Answers with a gRPC status alone: trailers-only.
 pub async fn grpc_status(exchange: &mut Exchange<'_>, code: u8) -> Outcome {
-    let status = (HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)));
-    let content_type = (header::CONTENT_TYPE, HeaderValue::from_static(media_type::GRPC));
+    let status = (
+        HeaderName::from_static("grpc-status"),
+        HeaderValue::from(u16::from(code)),
+    );
+    let content_type = (
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(media_type::GRPC),
+    );
     trailers_only(exchange, StatusCode::OK, [content_type, status]).await
 }
 
@@ -92,7 +118,12 @@ pub async fn trailers_only(
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
 ) -> Outcome {
     let head = head(exchange, status, headers)?;
-    exchange.put(SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await
+    exchange
+        .put(
+            SMALL_ANSWER_TIMEOUT,
+            vec![HttpTask::Header(Box::new(head), true)],
+        )
+        .await
 }
 
 /// A gRPC answer whose messages are all here, framed.
@@ -102,7 +133,11 @@ pub async fn grpc(
     body: Bytes,
     trailers: HeaderMap,
 ) -> Outcome {
-    let head = head(exchange, status, content_type.map(|value| (header::CONTENT_TYPE, value)))?;
+    let head = head(
+        exchange,
+        status,
+        content_type.map(|value| (header::CONTENT_TYPE, value)),
+    )?;
     exchange.state.bytes_out += body.len() as u64;
     let within = patience(exchange, body.len());
     let mut tasks = vec![HttpTask::Header(Box::new(head), false)];
@@ -115,23 +150,51 @@ pub async fn grpc(
 
 /// Begins a gRPC answer of ours, messages of which follow.
 pub async fn grpc_begin(exchange: &mut Exchange<'_>) -> Outcome {
-    let head = head(exchange, StatusCode::OK, [(header::CONTENT_TYPE, HeaderValue::from_static(media_type::GRPC))])?;
-    exchange.put(SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), false)]).await
+    let head = head(
+        exchange,
+        StatusCode::OK,
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(media_type::GRPC),
+        )],
+    )?;
+    exchange
+        .put(
+            SMALL_ANSWER_TIMEOUT,
+            vec![HttpTask::Header(Box::new(head), false)],
+        )
+        .await
 }
 
 pub async fn grpc_message(exchange: &mut Exchange<'_>, message: Vec<u8>) -> Outcome {
     let framed: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
-    exchange.put(SMALL_ANSWER_TIMEOUT, vec![HttpTask::Body(Some(framed), false)]).await
+    exchange
+        .put(
+            SMALL_ANSWER_TIMEOUT,
+            vec![HttpTask::Body(Some(framed), false)],
+        )
+        .await
 }
 
 /// Ends a gRPC answer that was begun.
 pub async fn grpc_end(exchange: &mut Exchange<'_>, code: u8) -> Outcome {
-    let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from(u16::from(code)))]);
-    exchange.put(SMALL_ANSWER_TIMEOUT, vec![HttpTask::Trailer(Some(Box::new(trailers)))]).await
+    let trailers = HeaderMap::from_iter([(
+        HeaderName::from_static("grpc-status"),
+        HeaderValue::from(u16::from(code)),
+    )]);
+    exchange
+        .put(
+            SMALL_ANSWER_TIMEOUT,
+            vec![HttpTask::Trailer(Some(Box::new(trailers)))],
+        )
+        .await
 }
 
 /// Answers a preflight: with these headers, and with nothing that lets a page read more.
-pub async fn preflight(exchange: &mut Exchange<'_>, headers: Vec<(HeaderName, HeaderValue)>) -> Outcome {
+pub async fn preflight(
+    exchange: &mut Exchange<'_>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+) -> Outcome {
     let mut head = ResponseHeader::build(StatusCode::NO_CONTENT, Some(8))?;
     for (name, value) in headers {
         head.append_header(name, value)?;
@@ -140,7 +203,12 @@ pub async fn preflight(exchange: &mut Exchange<'_>, headers: Vec<(HeaderName, He
     if exchange.is_unread() {
         exchange.close_after();
     }
-    exchange.put(SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await
+    exchange
+        .put(
+            SMALL_ANSWER_TIMEOUT,
+            vec![HttpTask::Header(Box::new(head), true)],
+        )
+        .await
 }
 
 /// The head of every answer, passed on or ours: with the request's id, and to be kept by no cache on the way or in the
@@ -186,24 +254,38 @@ pub async fn write(
     }
     if exchange.state.dialect == Dialect::Grpc && http2 {
         // The framework's usual call drops the end-of-stream flag, which breaks trailers-only answers.
-        return exchange.put(SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await;
+        return exchange
+            .put(
+                SMALL_ANSWER_TIMEOUT,
+                vec![HttpTask::Header(Box::new(head), true)],
+            )
+            .await;
     }
     let bodiless = status == StatusCode::NO_CONTENT;
     if !bodiless {
         head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
     }
     if bodiless || exchange.is_head() || (http2 && body.is_empty()) {
-        return exchange.put(SMALL_ANSWER_TIMEOUT, vec![HttpTask::Header(Box::new(head), true)]).await;
+        return exchange
+            .put(
+                SMALL_ANSWER_TIMEOUT,
+                vec![HttpTask::Header(Box::new(head), true)],
+            )
+            .await;
     }
     exchange.state.bytes_out += body.len() as u64;
     let within = patience(exchange, body.len());
     let head = HttpTask::Header(Box::new(head), false);
     if body.len() <= SMALL_ANSWER_BYTES {
-        return exchange.put(within, vec![head, HttpTask::Body(Some(body), true)]).await;
+        return exchange
+            .put(within, vec![head, HttpTask::Body(Some(body), true)])
+            .await;
     }
     // Given both at once over HTTP/1.1, the framework copies the body, which may be held for many callers.
     exchange.put(within, vec![head]).await?;
-    exchange.put(within, vec![HttpTask::Body(Some(body), true)]).await
+    exchange
+        .put(within, vec![HttpTask::Body(Some(body), true)])
+        .await
 }
 
 /// How long a caller has to take an answer of this size. One that has more calls under way than it may gets what its

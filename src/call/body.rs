@@ -32,7 +32,13 @@ pub struct Flowing<'e, 'a> {
 impl<'e, 'a> Flowing<'e, 'a> {
     pub fn new(exchange: &'e mut Exchange<'a>, pace: BodyPace) -> Self {
         let (body, framed) = (exchange.arrival().body(), exchange.framed());
-        Flowing { exchange, body, framed, pace, ended: false }
+        Flowing {
+            exchange,
+            body,
+            framed,
+            pace,
+            ended: false,
+        }
     }
 }
 
@@ -50,7 +56,8 @@ impl Supply for Flowing<'_, '_> {
             let piece = reading.await.map_err(|_| Fault::BodyTimeout)??;
             drop(waiting);
             self.ended = piece.is_none();
-            self.pace.chunk(piece.as_deref().unwrap_or_default(), self.ended)?;
+            self.pace
+                .chunk(piece.as_deref().unwrap_or_default(), self.ended)?;
             self.exchange.state.bytes_in = self.pace.seen_bytes();
             if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
                 return Ok(Some(piece));
@@ -73,8 +80,14 @@ impl Supply for Flowing<'_, '_> {
 
 /// Waits for what is done for a caller, and tells once if the caller goes meanwhile. Over HTTP/1.1 that is not seen: a caller
 /// may have ended its side and wait for the answer.
-pub async fn telling<T>(exchange: &mut Exchange<'_>, doing: impl Future<Output = T>, gone: &watch::Sender<bool>) -> T {
-    let Some(closed) = exchange.gone() else { return doing.await };
+pub async fn telling<T>(
+    exchange: &mut Exchange<'_>,
+    doing: impl Future<Output = T>,
+    gone: &watch::Sender<bool>,
+) -> T {
+    let Some(closed) = exchange.gone() else {
+        return doing.await;
+    };
     tokio::pin!(doing);
     tokio::select! {
         biased;
@@ -103,7 +116,9 @@ pub async fn read_within(
     limits: &Limits,
 ) -> Result<Bytes, Refusal> {
     let announced = match exchange.framed() {
-        Framed::Length(length) if length > limits.body_bytes => return Err(Fault::BodyTooLarge.into()),
+        Framed::Length(length) if length > limits.body_bytes => {
+            return Err(Fault::BodyTooLarge.into());
+        }
         Framed::Length(length) => Some(length),
         Framed::Chunks => None,
     };
@@ -135,7 +150,15 @@ pub async fn read_query(
     }
     let coding = coding(headers, Protocol::Http)?;
     let limit_bytes = exchange.snapshot().limits.decompressed_body_bytes;
-    message(body, Protocol::Http, coding, limit_bytes, &mut work, reservation).await
+    message(
+        body,
+        Protocol::Http,
+        coding,
+        limit_bytes,
+        &mut work,
+        reservation,
+    )
+    .await
 }
 
 pub fn client_closed() -> Refusal {
@@ -176,7 +199,11 @@ pub async fn message(
         Protocol::Grpc => otlp::unframe(&body).map_err(|_| Refusal::from(Fault::GrpcFrame))?,
     };
     if !compressed {
-        return if body.len() as u64 > limit_bytes { Err(Fault::BodyTooLarge.into()) } else { Ok(body) };
+        return if body.len() as u64 > limit_bytes {
+            Err(Fault::BodyTooLarge.into())
+        } else {
+            Ok(body)
+        };
     }
     if coding == Coding::Identity {
         return Err(Fault::GrpcFrame.into());
@@ -193,5 +220,9 @@ pub async fn message(
             }
         }
     }
-    Ok(work.run(true, || transform::decompress(coding, &body, limit_bytes, held)).await??)
+    Ok(work
+        .run(true, || {
+            transform::decompress(coding, &body, limit_bytes, held)
+        })
+        .await??)
 }

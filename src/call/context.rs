@@ -24,15 +24,31 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Before its caller is known: memory is taken for its address.
-    pub fn new(shared: &Arc<Shared>, snapshot: &Arc<Snapshot>, arrival: Arrival, began_at: UnixMillis) -> Self {
+    pub fn new(
+        shared: &Arc<Shared>,
+        snapshot: &Arc<Snapshot>,
+        arrival: Arrival,
+        began_at: UnixMillis,
+    ) -> Self {
         let account = arrival.account(&shared.budget);
-        RequestContext { shared: shared.clone(), snapshot: snapshot.clone(), arrival, account, began_at }
+        RequestContext {
+            shared: shared.clone(),
+            snapshot: snapshot.clone(),
+            arrival,
+            account,
+            began_at,
+        }
     }
 
     /// The same of a proven caller: memory is taken for it.
     pub fn proven(&self, facts: &Facts) -> Self {
-        let account = self.account.proven((facts.method, &facts.issuer, &facts.subject));
-        RequestContext { account, ..self.clone() }
+        let account = self
+            .account
+            .proven((facts.method, &facts.issuer, &facts.subject));
+        RequestContext {
+            account,
+            ..self.clone()
+        }
     }
 
     pub fn shared(&self) -> &Arc<Shared> {

@@ -27,8 +27,9 @@ const HEADERS: [&str; 8] = [
 const EXPOSED: HeaderValue = HeaderValue::from_static("lightkeeper-request-id, retry-after");
 
 /// All that a preflight's answer depends on.
-const PREFLIGHT_VARY: HeaderValue =
-    HeaderValue::from_static("origin, access-control-request-method, access-control-request-headers");
+const PREFLIGHT_VARY: HeaderValue = HeaderValue::from_static(
+    "origin, access-control-request-method, access-control-request-headers",
+);
 
 /// The only value of a header.
 fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
@@ -39,12 +40,22 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
 /// The request's origin, if it is listed.
 fn listed<'a>(headers: &'a HeaderMap, settings: &CorsSettings) -> Option<&'a HeaderValue> {
     let origin = only(headers, header::ORIGIN)?;
-    settings.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
+    settings
+        .origins
+        .iter()
+        .any(|listed| listed.as_bytes() == origin.as_bytes())
+        .then_some(origin)
 }
 
 /// What the answer to this request carries for browsers.
 pub fn headers(request: &Parts, connection: &Connection) -> Vec<(HeaderName, HeaderValue)> {
-    let Some(settings) = connection.listener.front.cors.as_ref().filter(|_| !is_ours(request.uri.path())) else {
+    let Some(settings) = connection
+        .listener
+        .front
+        .cors
+        .as_ref()
+        .filter(|_| !is_ours(request.uri.path()))
+    else {
         return Vec::new();
     };
     let mut headers = vec![(header::VARY, HeaderValue::from_static("origin"))];
@@ -65,7 +76,9 @@ pub fn is_preflight(request: &Parts, connection: &Connection) -> bool {
     connection.listener.front.cors.is_some()
         && request.method == Method::OPTIONS
         && request.headers.contains_key(header::ORIGIN)
-        && request.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && request
+            .headers
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         && !is_ours(request.uri.path())
 }
 
@@ -83,28 +96,57 @@ pub fn preflight(
 }
 
 /// What a page may do here; `None`: nothing.
-fn allowed(request: &Parts, snapshot: &Snapshot, connection: &Connection) -> Option<Vec<(HeaderName, HeaderValue)>> {
+fn allowed(
+    request: &Parts,
+    snapshot: &Snapshot,
+    connection: &Connection,
+) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let settings = connection.listener.front.cors.as_ref()?;
     let origin = listed(&request.headers, settings)?;
     let method = only(&request.headers, header::ACCESS_CONTROL_REQUEST_METHOD)?;
     let asked = Method::from_bytes(method.as_bytes()).ok()?;
-    if !accept::is_for_pages(request, &asked, connection, &snapshot.profile, &snapshot.limits) {
+    if !accept::is_for_pages(
+        request,
+        &asked,
+        connection,
+        &snapshot.profile,
+        &snapshot.limits,
+    ) {
         return None;
     }
     let mut headers = vec![
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
         (header::ACCESS_CONTROL_ALLOW_METHODS, method.clone()),
-        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(settings.max_age.as_secs())),
+        (
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from(settings.max_age.as_secs()),
+        ),
     ];
-    let lines = request.headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
-    let wanted: Vec<&str> =
-        lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
-    let is_wanted = |name: &&str| wanted.iter().any(|wanted| wanted.trim().eq_ignore_ascii_case(name));
+    let lines = request
+        .headers
+        .get_all(header::ACCESS_CONTROL_REQUEST_HEADERS);
+    let wanted: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .collect();
+    let is_wanted = |name: &&str| {
+        wanted
+            .iter()
+            .any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
+    };
     let token = snapshot.profile.access_token_header.as_str();
-    let mut names: Vec<&str> = HEADERS.into_iter().chain([token]).filter(is_wanted).collect();
+    let mut names: Vec<&str> = HEADERS
+        .into_iter()
+        .chain([token])
+        .filter(is_wanted)
+        .collect();
     names.sort_unstable();
     if !names.is_empty() {
-        headers.push((header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_str(&names.join(", ")).ok()?));
+        headers.push((
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_str(&names.join(", ")).ok()?,
+        ));
     }
     Some(headers)
 }

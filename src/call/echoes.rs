@@ -33,7 +33,14 @@ impl<'a> EchoGuard<'a> {
     pub fn new(shared: &'a Shared, snapshot: &'a Snapshot, operation: &'a str) -> Self {
         let present = shared.snapshot.load_full();
         let present = (!std::ptr::eq(&*present, snapshot)).then_some(present);
-        EchoGuard { shared, snapshot, present, operation, shown: None, found: BTreeMap::new() }
+        EchoGuard {
+            shared,
+            snapshot,
+            present,
+            operation,
+            shown: None,
+            found: BTreeMap::new(),
+        }
     }
 
     /// Lets the access tokens of this project pass.
@@ -49,9 +56,13 @@ impl<'a> EchoGuard<'a> {
 
     /// Leaves out the values that hold one.
     pub fn headers(&mut self, headers: &mut HeaderMap) {
-        let holding = |value: &HeaderValue, guard: &mut Self| guard.blanked(value.as_bytes()).is_some();
-        let names: Vec<HeaderName> =
-            headers.iter().filter(|(_, value)| holding(value, self)).map(|(name, _)| name.clone()).collect();
+        let holding =
+            |value: &HeaderValue, guard: &mut Self| guard.blanked(value.as_bytes()).is_some();
+        let names: Vec<HeaderName> = headers
+            .iter()
+            .filter(|(_, value)| holding(value, self))
+            .map(|(name, _)| name.clone())
+            .collect();
         names.iter().for_each(|name| drop(headers.remove(name)));
     }
 
@@ -64,14 +75,23 @@ impl<'a> EchoGuard<'a> {
     /// The whole of a gRPC answer.
     pub fn grpc(&mut self, answer: &mut GrpcAnswer) {
         self.headers(&mut answer.headers);
-        answer.trailers.iter_mut().for_each(|trailers| self.headers(trailers));
+        answer
+            .trailers
+            .iter_mut()
+            .for_each(|trailers| self.headers(trailers));
         answer.body = self.body(std::mem::take(&mut answer.body));
     }
 
     fn blanked(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         let mut blanked: Option<Vec<u8>> = None;
-        for snapshot in [Some(self.snapshot), self.present.as_deref()].into_iter().flatten() {
-            let finds = snapshot.vault.search().find(blanked.as_deref().unwrap_or(text), self.shown);
+        for snapshot in [Some(self.snapshot), self.present.as_deref()]
+            .into_iter()
+            .flatten()
+        {
+            let finds = snapshot
+                .vault
+                .search()
+                .find(blanked.as_deref().unwrap_or(text), self.shown);
             if !finds.is_empty() {
                 note(&mut self.found, &finds);
                 blanked = Some(finds.blank(blanked.as_deref().unwrap_or(text)));
@@ -82,7 +102,12 @@ impl<'a> EchoGuard<'a> {
 }
 
 fn note(found: &mut BTreeMap<String, Option<Arc<str>>>, finds: &Finds<'_>) {
-    for Owner { fingerprint, project, .. } in finds.owners() {
+    for Owner {
+        fingerprint,
+        project,
+        ..
+    } in finds.owners()
+    {
         found.insert(fingerprint.clone(), project.clone());
     }
 }
@@ -91,7 +116,8 @@ impl Drop for EchoGuard<'_> {
     fn drop(&mut self) {
         for (fingerprint, project) in std::mem::take(&mut self.found) {
             let project = project.as_deref().unwrap_or("none");
-            self.shared.credential_echoed(project, &fingerprint, self.operation);
+            self.shared
+                .credential_echoed(project, &fingerprint, self.operation);
         }
     }
 }

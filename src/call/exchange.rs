@@ -82,7 +82,10 @@ impl AnswerState {
 impl AnswerState {
     /// The outcome that is known, now that it is told whether the caller was answered.
     pub fn settled(&mut self, answered: Result<(), Refusal>) -> Outcome {
-        Outcome { answered, ..self.known.take().unwrap_or_else(|| Outcome::of(Ok(()))) }
+        Outcome {
+            answered,
+            ..self.known.take().unwrap_or_else(|| Outcome::of(Ok(())))
+        }
     }
 
     /// Who looks at pages, and what goes with the answer to a session: it is kept from idling out.
@@ -104,8 +107,16 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// `context`: as it is before the caller is known; answers need no more of it.
-    pub fn new(session: &'a mut Session, state: &'a mut AnswerState, context: &'a RequestContext) -> Self {
-        Exchange { session, state, context }
+    pub fn new(
+        session: &'a mut Session,
+        state: &'a mut AnswerState,
+        context: &'a RequestContext,
+    ) -> Self {
+        Exchange {
+            session,
+            state,
+            context,
+        }
     }
 
     pub fn shared(&self) -> &'a Shared {
@@ -171,14 +182,20 @@ impl<'a> Exchange<'a> {
             Some(body) => body.framed(),
             None => {
                 let length = self.headers().get(header::CONTENT_LENGTH);
-                length.and_then(|length| length.to_str().ok()?.parse().ok()).map_or(Framed::Chunks, Framed::Length)
+                length
+                    .and_then(|length| length.to_str().ok()?.parse().ok())
+                    .map_or(Framed::Chunks, Framed::Length)
             }
         }
     }
 
     /// The next piece of the body, as the framework has it.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
-        self.session.as_mut().read_request_body().await.map_err(|_| Fault::BodyTruncated)
+        self.session
+            .as_mut()
+            .read_request_body()
+            .await
+            .map_err(|_| Fault::BodyTruncated)
     }
 
     /// Ends when the caller has gone: a reset and a broken connection say the same. `None`: over HTTP/1.1 that is not
@@ -191,12 +208,15 @@ impl<'a> Exchange<'a> {
     /// make half an answer a whole one (RFC 9113 section 8.1); over HTTP/1.1 the framework closes a connection whose call
     /// failed.
     pub async fn put(&mut self, within: Duration, tasks: Vec<HttpTask>) -> Result<(), BrokenOff> {
-        let fault = match tokio::time::timeout(within, self.session.write_response_tasks(tasks)).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(fault)) => fault,
-            Err(_) => Error::explain(ErrorType::WriteTimedout, "an answer was not taken"),
-        };
-        self.session.downstream_session.shutdown_with_reason(h2::Reason::CANCEL);
+        let fault =
+            match tokio::time::timeout(within, self.session.write_response_tasks(tasks)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(fault)) => fault,
+                Err(_) => Error::explain(ErrorType::WriteTimedout, "an answer was not taken"),
+            };
+        self.session
+            .downstream_session
+            .shutdown_with_reason(h2::Reason::CANCEL);
         Err(fault)
     }
 }

@@ -49,7 +49,10 @@ impl Outcome {
 
     /// The backend's last status.
     pub fn with_status(self, upstream_status: Option<u16>) -> Self {
-        Outcome { upstream_status, ..self }
+        Outcome {
+            upstream_status,
+            ..self
+        }
     }
 }
 

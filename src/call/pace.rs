@@ -58,7 +58,10 @@ impl BodyPace {
 
     /// Begins to wait for the next chunk.
     pub fn wait(&mut self) -> Waiting<'_> {
-        Waiting { pace: self, since: Instant::now() }
+        Waiting {
+            pace: self,
+            since: Instant::now(),
+        }
     }
 
     /// Takes the next chunk into account.
@@ -95,7 +98,12 @@ pub struct Waiting<'a> {
 impl Waiting<'_> {
     /// When it is over.
     pub fn deadline(&self) -> Instant {
-        self.since + self.pace.tempo.late_after(self.pace.seen_bytes).saturating_sub(self.pace.waited)
+        self.since
+            + self
+                .pace
+                .tempo
+                .late_after(self.pace.seen_bytes)
+                .saturating_sub(self.pace.waited)
     }
 }
 
@@ -108,7 +116,8 @@ impl Drop for Waiting<'_> {
 impl Tempo {
     /// How long after its beginning a body of which so much has come is too slow, if no more comes.
     fn late_after(self, seen_bytes: u64) -> Duration {
-        let nanos = u128::from(seen_bytes) * 1_000_000_000 / u128::from(self.rate_bytes_per_second.max(1));
+        let nanos =
+            u128::from(seen_bytes) * 1_000_000_000 / u128::from(self.rate_bytes_per_second.max(1));
         let earned = u64::try_from(nanos).map_or(Duration::MAX, Duration::from_nanos);
         self.grace.saturating_add(earned).min(self.timeout)
     }
@@ -119,7 +128,10 @@ impl GrpcFrame {
     fn take(&mut self, chunk: &[u8]) -> Option<Result<u64, Fault>> {
         let missing = self.prefix.len() - self.filled;
         let count = missing.min(chunk.len());
-        if let (Some(to), Some(from)) = (self.prefix.get_mut(self.filled..self.filled + count), chunk.get(..count)) {
+        if let (Some(to), Some(from)) = (
+            self.prefix.get_mut(self.filled..self.filled + count),
+            chunk.get(..count),
+        ) {
             to.copy_from_slice(from);
         }
         self.filled += count;
@@ -127,7 +139,11 @@ impl GrpcFrame {
             return None;
         }
         let [flag, length @ ..] = self.prefix;
-        Some(if flag > 1 { Err(Fault::GrpcFrame) } else { Ok(u64::from(u32::from_be_bytes(length))) })
+        Some(if flag > 1 {
+            Err(Fault::GrpcFrame)
+        } else {
+            Ok(u64::from(u32::from_be_bytes(length)))
+        })
     }
 }
 
@@ -136,7 +152,10 @@ mod tests {
     use super::*;
 
     fn run(protocol: Protocol, limit: u64, chunks: &[&[u8]]) -> Result<(), Fault> {
-        let limits = Limits { body_bytes: limit, ..Limits::default() };
+        let limits = Limits {
+            body_bytes: limit,
+            ..Limits::default()
+        };
         let mut pace = BodyPace::new(&limits, protocol);
         for (index, chunk) in chunks.iter().enumerate() {
             pace.chunk(chunk, index + 1 == chunks.len())?;
@@ -160,10 +179,18 @@ mod tests {
             (Grpc, &[b"\0\0\0"], Err(Fault::GrpcFrame)),
             (Grpc, &[b"\0\0\0\0\x02a"], Err(Fault::GrpcFrame)),
             (Grpc, &[b"\0\0\0\0\x01ab"], Err(Fault::GrpcFrame)),
-            (Grpc, &[b"\0\xff\xff\xff\xff", b""], Err(Fault::BodyTooLarge)),
+            (
+                Grpc,
+                &[b"\0\xff\xff\xff\xff", b""],
+                Err(Fault::BodyTooLarge),
+            ),
         ];
         for (protocol, chunks, expected) in cases {
-            assert_eq!(&run(*protocol, 10, chunks), expected, "{protocol:?} {chunks:?}");
+            assert_eq!(
+                &run(*protocol, 10, chunks),
+                expected,
+                "{protocol:?} {chunks:?}"
+            );
         }
     }
 
@@ -193,21 +220,30 @@ mod tests {
             let late = tempo(rate).late_after(seen).as_millis();
             assert_eq!(late, late_millis, "{seen} bytes at {rate} a second");
         }
-        let hasty = Tempo { timeout: Duration::from_secs(2), ..tempo(1024) };
+        let hasty = Tempo {
+            timeout: Duration::from_secs(2),
+            ..tempo(1024)
+        };
         assert_eq!(hasty.late_after(0), Duration::from_secs(2));
     }
 
     /// Scenario: a body sends a byte now and then. Guarantees: each byte puts its end off by what it earned, and no more.
     #[test]
     fn a_trickle_puts_the_end_off_by_what_it_sent() {
-        let limits = Limits { body_rate_bytes_per_second: 1000, ..Limits::default() };
+        let limits = Limits {
+            body_rate_bytes_per_second: 1000,
+            ..Limits::default()
+        };
         let mut pace = BodyPace::new(&limits, Protocol::Http);
         for count in 1..=50_u32 {
             pace.chunk(b"x", false).unwrap();
             let before = pace.waited;
             let waiting = pace.wait();
             let left = waiting.deadline().saturating_duration_since(waiting.since);
-            assert_eq!(before + left, limits.body_grace + Duration::from_millis(1) * count);
+            assert_eq!(
+                before + left,
+                limits.body_grace + Duration::from_millis(1) * count
+            );
         }
     }
 
@@ -223,13 +259,19 @@ mod tests {
     /// sender is. Guarantees: the sender has all the time that it had, and each of its waits takes of it, ended or not.
     #[test]
     fn a_slow_backend_is_not_a_slow_sender() {
-        let limits = Limits { body_grace: Duration::from_millis(1), ..Limits::default() };
+        let limits = Limits {
+            body_grace: Duration::from_millis(1),
+            ..Limits::default()
+        };
         let mut pace = BodyPace::new(&limits, Protocol::Http);
         spend(2 * limits.body_grace);
         assert_eq!(pace.waited, Duration::ZERO);
         assert_eq!(pace.chunk(b"x", false), Ok(()));
         let waiting = pace.wait();
-        assert!(waiting.deadline() > waiting.since, "not late before it was waited for");
+        assert!(
+            waiting.deadline() > waiting.since,
+            "not late before it was waited for"
+        );
         spend(2 * limits.body_grace);
         drop(waiting);
         let waiting = pace.wait();

@@ -22,17 +22,25 @@ pub fn is_private(origin: &str) -> bool {
 }
 
 fn is_loopback(origin: &str) -> bool {
-    let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
-    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    let authority = origin
+        .split_once("://")
+        .map_or("", |(_, authority)| authority);
+    let host = match authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((inner, _)) => inner,
         None => authority.split(':').next().unwrap_or_default(),
     };
-    ["localhost", "127.0.0.1", "::1"].iter().any(|local| host.eq_ignore_ascii_case(local))
+    ["localhost", "127.0.0.1", "::1"]
+        .iter()
+        .any(|local| host.eq_ignore_ascii_case(local))
 }
 
 /// Whether people can log in where this call came in.
 pub fn can_log_in(exchange: &Exchange<'_>) -> bool {
-    exchange.snapshot().identifier.login().is_some() && exchange.state.origin.as_deref().is_some_and(is_private)
+    exchange.snapshot().identifier.login().is_some()
+        && exchange.state.origin.as_deref().is_some_and(is_private)
 }
 
 /// What every page has, for this call.
@@ -50,17 +58,36 @@ pub fn frame(exchange: &Exchange<'_>) -> Frame {
 pub fn headers(exchange: &Exchange<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(16);
     let site = exchange.snapshot().site.headers().iter();
-    headers.extend(site.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))));
+    headers.extend(site.map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    }));
     let mut put = |name: HeaderName, value: HeaderValue| {
         if !headers.iter().any(|(known, _)| *known == name) {
             headers.push((name, value));
         }
     };
-    put(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    put(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    put(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    put(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     // Not for loopback: it would bind everything else that this machine serves.
-    if exchange.state.origin.as_deref().is_some_and(|origin| origin.starts_with("https://") && !is_loopback(origin)) {
-        put(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT_TRANSPORT));
+    if exchange
+        .state
+        .origin
+        .as_deref()
+        .is_some_and(|origin| origin.starts_with("https://") && !is_loopback(origin))
+    {
+        put(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static(STRICT_TRANSPORT),
+        );
     }
     headers
 }
@@ -70,14 +97,30 @@ pub fn dress(exchange: &Exchange<'_>, refusal: &Refusal, rendered: &mut Rendered
     let view = FaultView {
         status: rendered.status.as_u16(),
         words: words(refusal.class).to_owned(),
-        advice: exchange.state.advice.or_else(|| advice(exchange, refusal.class)).map(str::to_owned),
-        return_to: exchange.state.return_to.as_ref().map(|path| path.as_str().to_owned()),
+        advice: exchange
+            .state
+            .advice
+            .or_else(|| advice(exchange, refusal.class))
+            .map(str::to_owned),
+        return_to: exchange
+            .state
+            .return_to
+            .as_ref()
+            .map(|path| path.as_str().to_owned()),
     };
-    let html = exchange.snapshot().site.page(&frame(exchange), &Page::Fault(view));
+    let html = exchange
+        .snapshot()
+        .site
+        .page(&frame(exchange), &Page::Fault(view));
     let ours = headers(exchange);
-    rendered.headers.retain(|(name, _)| *name != header::CONTENT_TYPE && !ours.iter().any(|(known, _)| known == name));
+    rendered.headers.retain(|(name, _)| {
+        *name != header::CONTENT_TYPE && !ours.iter().any(|(known, _)| known == name)
+    });
     rendered.headers.extend(ours);
-    rendered.headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
+    rendered.headers.push((
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    ));
     rendered.body = html.into_bytes();
 }
 
@@ -87,13 +130,21 @@ fn words(class: Class) -> &'static str {
         Class::NotAuthenticated => "You are not logged in.",
         Class::BadCredential => "What you logged in with is not valid here, or not any more.",
         Class::Denied => "This is not permitted, or it does not exist.",
-        Class::Malformed | Class::MalformedBody | Class::AppUnclear => "The request cannot be understood.",
+        Class::Malformed | Class::MalformedBody | Class::AppUnclear => {
+            "The request cannot be understood."
+        }
         Class::RefusedUpstream => "The backend refuses the request.",
         Class::Unknown => "There is nothing here.",
         Class::TooSlow => "The request did not arrive in time.",
-        Class::BodyTooLarge | Class::HeadTooLarge => "The request is larger than this gateway accepts.",
-        Class::Unsupported | Class::Version => "The request has a form that this page does not take.",
-        Class::Throttled(_) | Class::ThrottledAsUnavailable(_) => "That was too much at once. Try again in a moment.",
+        Class::BodyTooLarge | Class::HeadTooLarge => {
+            "The request is larger than this gateway accepts."
+        }
+        Class::Unsupported | Class::Version => {
+            "The request has a form that this page does not take."
+        }
+        Class::Throttled(_) | Class::ThrottledAsUnavailable(_) => {
+            "That was too much at once. Try again in a moment."
+        }
         Class::Unavailable => "The gateway cannot decide now. Try again in a moment.",
         Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => {
             "The backend does not answer as it should. Try again in a moment."
@@ -107,9 +158,9 @@ fn advice(exchange: &Exchange<'_>, class: Class) -> Option<&'static str> {
         Class::NotAuthenticated | Class::BadCredential if can_log_in(exchange) => {
             Some("Log in and open the page again.")
         }
-        Class::NotAuthenticated | Class::BadCredential => {
-            Some("Nobody can log in here with a browser; a bearer token or a client certificate is needed.")
-        }
+        Class::NotAuthenticated | Class::BadCredential => Some(
+            "Nobody can log in here with a browser; a bearer token or a client certificate is needed.",
+        ),
         Class::Denied => Some("Ask whoever owns the app, and give them the request's id."),
         _ => None,
     }

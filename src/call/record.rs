@@ -13,7 +13,9 @@ use http::Method;
 use super::exchange::AnswerState;
 use super::log;
 use super::outcome::Outcome;
-use crate::accept::{Arrival, Call, OwnRequest, PageRequest, RequestKind, ShownCertificate, SiteRequest};
+use crate::accept::{
+    Arrival, Call, OwnRequest, PageRequest, RequestKind, ShownCertificate, SiteRequest,
+};
 use crate::apps::AppPath;
 use crate::audit::{Items, PartRecord, Record, Slot, Who, timestamp};
 use crate::authorize::{Denial, Permit};
@@ -47,7 +49,10 @@ impl Asked {
                 destination: None,
                 apps: vec![permit.app().as_str().into()],
                 project: permit.project().map(Into::into),
-                items: Items { accepted: 0, rejected: 0 },
+                items: Items {
+                    accepted: 0,
+                    rejected: 0,
+                },
                 reason: Reason::NotSent,
                 upstream_status: None,
             });
@@ -64,7 +69,10 @@ pub struct InFlight {
 impl InFlight {
     pub fn new(shared: &Arc<Shared>) -> Self {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight { answer: AnswerState::new(shared.request_id()), record: RecordBuilder::new(shared) }
+        InFlight {
+            answer: AnswerState::new(shared.request_id()),
+            record: RecordBuilder::new(shared),
+        }
     }
 
     /// Leaves the record, once.
@@ -195,7 +203,10 @@ impl RecordBuilder {
         self.meant = self.meant_by(&call.kind);
         self.operation = operation.map(|id| self.snapshot.profile.operation(id).permission.clone());
         if let RequestKind::Tree(ask) = &call.kind {
-            let resource = self.snapshot.profile.tree_resource(&call.method, &ask.resource);
+            let resource = self
+                .snapshot
+                .profile
+                .tree_resource(&call.method, &ask.resource);
             self.operation = resource.map(|resource| resource.label.clone());
         }
     }
@@ -207,11 +218,16 @@ impl RecordBuilder {
             RequestKind::Ingest(ask) => ask.app.as_ref(),
             RequestKind::Legacy(ask) => ask.app.as_ref(),
             RequestKind::Query(ask) if ask.organization == self.snapshot.organization => {
-                let home = ask.project.as_deref().and_then(|project| policy.tree().home(project));
+                let home = ask
+                    .project
+                    .as_deref()
+                    .and_then(|project| policy.tree().home(project));
                 return policy.tree().node(home?).map(|node| node.path.clone());
             }
             RequestKind::Own(OwnRequest::Apps(app) | OwnRequest::Subtree(app))
-            | RequestKind::Site(SiteRequest::Page(PageRequest::App(app) | PageRequest::Decisions(app))) => Some(app),
+            | RequestKind::Site(SiteRequest::Page(
+                PageRequest::App(app) | PageRequest::Decisions(app),
+            )) => Some(app),
             RequestKind::Tree(ask) => Some(&ask.app),
             RequestKind::Alert(ask) => Some(&ask.app),
             RequestKind::Query(_)
@@ -239,18 +255,30 @@ impl RecordBuilder {
             issuer: (&*facts.issuer).into(),
             subject: (&*facts.subject).into(),
             subject_claim: facts.subject_claim.as_deref().map(Into::into),
-            certificate: facts.certificate.as_ref().map(|certificate| ShownCertificate {
-                ca: Some(certificate.ca.to_string()),
-                sha256: certificate.fingerprint.clone(),
-            }),
+            certificate: facts
+                .certificate
+                .as_ref()
+                .map(|certificate| ShownCertificate {
+                    ca: Some(certificate.ca.to_string()),
+                    sha256: certificate.fingerprint.clone(),
+                }),
         });
     }
 
     /// Who has just logged in.
     pub fn login(&mut self, finished: &Finished) {
-        let (issuer, subject) = (finished.issuer.as_str().into(), finished.subject.as_str().into());
+        let (issuer, subject) = (
+            finished.issuer.as_str().into(),
+            finished.subject.as_str().into(),
+        );
         let subject_claim = finished.subject_claim.as_deref().map(Into::into);
-        self.who = Some(Who { method: Proof::Session.name(), issuer, subject, subject_claim, certificate: None });
+        self.who = Some(Who {
+            method: Proof::Session.name(),
+            issuer,
+            subject,
+            subject_claim,
+            certificate: None,
+        });
     }
 
     pub fn permit(&mut self, permit: &Permit) {
@@ -282,7 +310,10 @@ impl RecordBuilder {
         if let Some(first) = apps.next() {
             self.permitted = true;
             self.upstream = Some(Upstream::Ingest.name());
-            self.app = Some(apps.fold(first, |above, app| above.shared(&app)).to_string());
+            self.app = Some(
+                apps.fold(first, |above, app| above.shared(&app))
+                    .to_string(),
+            );
         }
         if let [only] = split.parts.as_slice() {
             self.project = only.project().map(str::to_owned);
@@ -297,10 +328,16 @@ impl RecordBuilder {
                 .parts
                 .iter()
                 .map(|part| PartRecord {
-                    apps: part.permits().map(|permit| permit.app().as_str().into()).collect(),
+                    apps: part
+                        .permits()
+                        .map(|permit| permit.app().as_str().into())
+                        .collect(),
                     project: part.project().map(Into::into),
                     destination: None,
-                    items: Items { accepted: 0, rejected: 0 },
+                    items: Items {
+                        accepted: 0,
+                        rejected: 0,
+                    },
                     reason: Reason::NotSent,
                     upstream_status: None,
                 })
@@ -314,7 +351,10 @@ impl RecordBuilder {
         self.permitted = true;
         self.upstream = Some(Upstream::Query.name());
         self.app = Some(app.to_string());
-        let mut asked = Asked { parts: std::mem::take(&mut self.parts), bindings: std::mem::take(&mut self.bindings) };
+        let mut asked = Asked {
+            parts: std::mem::take(&mut self.parts),
+            bindings: std::mem::take(&mut self.bindings),
+        };
         asked.add(permits);
         (self.parts, self.bindings) = (asked.parts, asked.bindings);
         if let [only] = self.parts.as_slice() {
@@ -343,7 +383,10 @@ impl RecordBuilder {
             apps: self.app.iter().map(|app| app.as_str().into()).collect(),
             project: None,
             destination: Some(name.as_str().into()),
-            items: Items { accepted: 0, rejected: 0 },
+            items: Items {
+                accepted: 0,
+                rejected: 0,
+            },
             reason: Reason::NotSent,
             upstream_status: None,
         };
@@ -377,7 +420,14 @@ impl RecordBuilder {
 
     /// What came of the request; gives on whether its caller was answered.
     pub fn outcome(&mut self, outcome: Outcome) -> Result<(), Refusal> {
-        let Outcome { answered, upstream_status, items, parts, destinations, detail } = outcome;
+        let Outcome {
+            answered,
+            upstream_status,
+            items,
+            parts,
+            destinations,
+            detail,
+        } = outcome;
         if !destinations.is_empty() {
             self.destinations(&destinations);
         }
@@ -386,7 +436,8 @@ impl RecordBuilder {
         self.detail = detail.or(self.detail.take());
         for end in parts {
             if let Some(part) = self.parts.get_mut(end.place) {
-                (part.items, part.reason, part.upstream_status) = (end.items, end.reason, end.upstream_status);
+                (part.items, part.reason, part.upstream_status) =
+                    (end.items, end.reason, end.upstream_status);
             }
         }
         answered
@@ -420,7 +471,11 @@ impl RecordBuilder {
             at: self.began_at.0,
             request_id: answer.request_id.as_str().into(),
             who: self.caller.clone(),
-            http_method: self.method.as_ref().map_or(self.broken_method.as_str(), |method| method.as_str()).into(),
+            http_method: self
+                .method
+                .as_ref()
+                .map_or(self.broken_method.as_str(), |method| method.as_str())
+                .into(),
             path: self.path.as_str().into(),
             operation: self.operation.as_deref().map(Box::from),
             permitted: permitted.is_some(),
@@ -434,7 +489,10 @@ impl RecordBuilder {
 
     /// The certificate of a caller that was not identified.
     fn shown_certificate(&self) -> Option<ShownCertificate> {
-        let chain = self.arrival.as_ref().and_then(|arrival| arrival.connection.chain.as_ref());
+        let chain = self
+            .arrival
+            .as_ref()
+            .and_then(|arrival| arrival.connection.chain.as_ref());
         match self.who {
             None => self.snapshot.identifier.shown_certificate(chain?),
             Some(_) => None,
@@ -453,8 +511,13 @@ impl RecordBuilder {
         let duration = self.began.elapsed();
         // A permitted call that we end for the caller's own fault went nowhere: that is a denial too.
         // Once the backend has answered, it was not we who ended it.
-        let ended_by_us = self.upstream_status.is_none() && self.refusal.as_ref().is_some_and(Refusal::is_denial);
-        let decision = if self.permitted && !ended_by_us { "allow" } else { "deny" };
+        let ended_by_us =
+            self.upstream_status.is_none() && self.refusal.as_ref().is_some_and(Refusal::is_denial);
+        let decision = if self.permitted && !ended_by_us {
+            "allow"
+        } else {
+            "deny"
+        };
         let reason = match (&self.refusal, answer.status) {
             (Some(refusal), _) => refusal.reason,
             (None, Some(_)) => Reason::Ok,
@@ -473,7 +536,9 @@ impl RecordBuilder {
             duration,
             bytes_in: answer.bytes_in,
             bytes_out: answer.bytes_out,
-            items: self.items.map_or((0, 0), |items| (items.accepted, items.rejected)),
+            items: self
+                .items
+                .map_or((0, 0), |items| (items.accepted, items.rejected)),
         });
         self.keep_in_mind(answer, decision, reason);
         let record = Record {
@@ -481,11 +546,22 @@ impl RecordBuilder {
             time: timestamp(self.began_at.0),
             request_id: std::mem::take(&mut answer.request_id),
             event: "call",
-            listener: self.arrival.as_ref().map(|arrival| arrival.connection.listener.name.clone()),
-            client_address: self.arrival.as_ref().map(|arrival| arrival.client.to_string()),
+            listener: self
+                .arrival
+                .as_ref()
+                .map(|arrival| arrival.connection.listener.name.clone()),
+            client_address: self
+                .arrival
+                .as_ref()
+                .map(|arrival| arrival.client.to_string()),
             certificate: self.shown_certificate(),
             identity: self.who.take(),
-            http_method: Some(self.method.as_ref().map_or(self.broken_method.as_str(), Method::as_str).into()),
+            http_method: Some(
+                self.method
+                    .as_ref()
+                    .map_or(self.broken_method.as_str(), Method::as_str)
+                    .into(),
+            ),
             path: Some(self.path.as_str().into()),
             operation: self.operation.as_deref().map(Into::into),
             app: self.app.as_deref().map(Into::into),
@@ -498,7 +574,11 @@ impl RecordBuilder {
                 .and_then(|refusal| refusal.detail.as_deref())
                 .or(self.detail.as_deref())
                 .map(Into::into),
-            bindings: self.bindings.iter().map(|binding| (&**binding).into()).collect(),
+            bindings: self
+                .bindings
+                .iter()
+                .map(|binding| (&**binding).into())
+                .collect(),
             policy_version: self.snapshot.policy.version().to_owned(),
             status: answer.status,
             grpc_status: answer.grpc_status,

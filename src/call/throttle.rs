@@ -23,11 +23,21 @@ pub async fn look(context: &RequestContext, reach: &Reach) -> Result<(), Refusal
     if quotas.is_empty() {
         return Ok(());
     }
-    context.shared().meter.look(&quotas, context.shared().clock.now()).await.map_err(|over| over_quota(context, &over))
+    context
+        .shared()
+        .meter
+        .look(&quotas, context.shared().clock.now())
+        .await
+        .map_err(|over| over_quota(context, &over))
 }
 
 /// Takes what a split export costs, or refuses all of it.
-pub async fn take(context: &RequestContext, export: &Export, bytes: u64, split: &Split) -> Result<(), Refusal> {
+pub async fn take(
+    context: &RequestContext,
+    export: &Export,
+    bytes: u64,
+    split: &Split,
+) -> Result<(), Refusal> {
     let mut charges = Vec::new();
     let total = split.parts.iter().map(|part| part.items()).sum::<u64>();
     for part in &split.parts {
@@ -38,7 +48,13 @@ pub async fn take(context: &RequestContext, export: &Export, bytes: u64, split: 
                 (0, false) => 0,
                 (total, _) => share(bytes, items, total),
             };
-            add(&mut charges, &context.snapshot().policy, node, permit.bindings(), (items, share));
+            add(
+                &mut charges,
+                &context.snapshot().policy,
+                node,
+                permit.bindings(),
+                (items, share),
+            );
         }
     }
     settle(context, &charges).await
@@ -53,7 +69,13 @@ pub async fn take_one(
     bytes: u64,
 ) -> Result<(), Refusal> {
     let mut charges = Vec::new();
-    add(&mut charges, &context.snapshot().policy, node, bindings, (items, bytes));
+    add(
+        &mut charges,
+        &context.snapshot().policy,
+        node,
+        bindings,
+        (items, bytes),
+    );
     settle(context, &charges).await
 }
 
@@ -62,7 +84,13 @@ fn share(bytes: u64, items: u64, total: u64) -> u64 {
     u64::try_from(share).unwrap_or(u64::MAX)
 }
 
-fn add(charges: &mut Vec<Charge>, policy: &Policy, node: NodeId, bindings: &[Arc<str>], (items, bytes): (u64, u64)) {
+fn add(
+    charges: &mut Vec<Charge>,
+    policy: &Policy,
+    node: NodeId,
+    bindings: &[Arc<str>],
+    (items, bytes): (u64, u64),
+) {
     for (key, quota) in policy.quotas(node, bindings) {
         match charges.iter_mut().find(|charge| charge.key == key) {
             Some(charge) => {
@@ -75,14 +103,24 @@ fn add(charges: &mut Vec<Charge>, policy: &Policy, node: NodeId, bindings: &[Arc
 }
 
 fn charge(key: Arc<str>, quota: Quota, items: u64, bytes: u64) -> Charge {
-    Charge { key, quota, items, bytes }
+    Charge {
+        key,
+        quota,
+        items,
+        bytes,
+    }
 }
 
 async fn settle(context: &RequestContext, charges: &[Charge]) -> Result<(), Refusal> {
     if charges.is_empty() {
         return Ok(());
     }
-    context.shared().meter.take(charges, context.shared().clock.now()).await.map_err(|over| over_quota(context, &over))
+    context
+        .shared()
+        .meter
+        .take(charges, context.shared().clock.now())
+        .await
+        .map_err(|over| over_quota(context, &over))
 }
 
 fn over_quota(context: &RequestContext, over: &Over) -> Refusal {
@@ -101,7 +139,13 @@ impl Throttle {
     /// A verified caller.
     pub fn identity(context: &RequestContext, facts: &Facts) -> Self {
         let penalties = &context.shared().penalties;
-        Throttle(context.snapshot().limits.penalty.then(|| penalties.key(("identity", &facts.issuer, &facts.subject))))
+        Throttle(
+            context
+                .snapshot()
+                .limits
+                .penalty
+                .then(|| penalties.key(("identity", &facts.issuer, &facts.subject))),
+        )
     }
 
     /// A verified caller that need not wait.
@@ -119,7 +163,10 @@ impl Throttle {
     }
 
     fn waits(self, context: &RequestContext) -> Option<u64> {
-        context.shared().penalties.standing(self.0?, context.shared().clock.now())
+        context
+            .shared()
+            .penalties
+            .standing(self.0?, context.shared().clock.now())
     }
 
     /// Counts how an attempt ended. Only the caller's own faults count, and not that it was told to wait.
@@ -134,13 +181,19 @@ impl Throttle {
     /// Counts a refusal.
     pub fn count(self, context: &RequestContext, refusal: &Refusal) {
         let is_theirs = matches!(refusal.reason.blame(), Blame::Backend | Blame::Connection);
-        let is_told_to_wait = matches!(refusal.class, Class::Throttled(_) | Class::ThrottledAsUnavailable(_));
+        let is_told_to_wait = matches!(
+            refusal.class,
+            Class::Throttled(_) | Class::ThrottledAsUnavailable(_)
+        );
         let spares = is_told_to_wait || is_theirs;
         if let Some(key) = self.0
             && refusal.class.is_callers()
             && !spares
         {
-            context.shared().penalties.failed(key, context.shared().clock.now());
+            context
+                .shared()
+                .penalties
+                .failed(key, context.shared().clock.now());
         }
     }
 }

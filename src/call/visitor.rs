@@ -13,7 +13,10 @@ pub fn visitor(identity: &Identity) -> Visitor {
     let session = identity.session();
     let claim = |name: &str| facts.claims.get(name).and_then(serde_json::Value::as_str);
     let name = session.map(|session| session.name.as_str());
-    let name = name.or_else(|| claim("name")).or_else(|| claim("email")).unwrap_or(&facts.subject);
+    let name = name
+        .or_else(|| claim("name"))
+        .or_else(|| claim("email"))
+        .unwrap_or(&facts.subject);
     let expires = session.map_or(facts.expires_unix_seconds, |session| session.ends);
     Visitor {
         name: name.to_owned(),

@@ -31,7 +31,13 @@ impl WholeBody {
     /// `expected_bytes`: as long as it becomes or may become. Nothing is taken for it yet.
     pub fn new(expected_bytes: u64) -> Self {
         let expected_bytes = usize::try_from(expected_bytes).unwrap_or(usize::MAX);
-        WholeBody { pieces: Vec::new(), block: Vec::new(), came_bytes: 0, taken_bytes: 0, expected_bytes }
+        WholeBody {
+            pieces: Vec::new(),
+            block: Vec::new(),
+            came_bytes: 0,
+            taken_bytes: 0,
+            expected_bytes,
+        }
     }
 
     pub fn add(&mut self, mut piece: Bytes, reservation: &mut Reservation) -> Result<(), Spent> {
@@ -41,7 +47,10 @@ impl WholeBody {
         // The first is nearly always the only one.
         let is_kept = length >= SHORT_BYTES || came_bytes == 0;
         let still = self.expected_bytes.saturating_sub(came_bytes);
-        let room = came_bytes.clamp(SHORT_BYTES, BLOCK_BYTES).min(still).max(length);
+        let room = came_bytes
+            .clamp(SHORT_BYTES, BLOCK_BYTES)
+            .min(still)
+            .max(length);
         let taken = match length {
             0 => 0,
             _ if is_kept => length,
@@ -74,7 +83,9 @@ impl WholeBody {
         }
         reservation.grow(self.came_bytes as u64)?;
         let mut joined = Vec::with_capacity(self.came_bytes);
-        self.pieces.into_iter().for_each(|piece| joined.extend_from_slice(&piece));
+        self.pieces
+            .into_iter()
+            .for_each(|piece| joined.extend_from_slice(&piece));
         joined.extend_from_slice(&self.block);
         drop(self.block);
         reservation.shrink(self.taken_bytes as u64);
@@ -99,12 +110,37 @@ mod tests {
             ("nothing", 16 << 20, &[], &[]),
             ("one piece", 5, &[5], &[5]),
             ("one byte of many", 16 << 20, &[1], &[1]),
-            ("a trickle", 16 << 20, &[1, 1, 1], &[1, 1 + 4 * KIB, 1 + 4 * KIB]),
-            ("a trickle that grows", 16 << 20, &[3 * KIB; 7], &[3, 7, 14, 14, 28, 28, 28].map(|kib| kib * KIB)),
+            (
+                "a trickle",
+                16 << 20,
+                &[1, 1, 1],
+                &[1, 1 + 4 * KIB, 1 + 4 * KIB],
+            ),
+            (
+                "a trickle that grows",
+                16 << 20,
+                &[3 * KIB; 7],
+                &[3, 7, 14, 14, 28, 28, 28].map(|kib| kib * KIB),
+            ),
             ("small, in two pieces", 7, &[5, 2], &[5, 7]),
-            ("growing", 400 * KIB, &[60 * KIB; 5], &[60, 120, 180, 240, 300].map(|kib| kib * KIB)),
-            ("a large piece", 400 * KIB, &[KIB, 300 * KIB], &[KIB, 301 * KIB]),
-            ("an end", 41 * KIB, &[20 * KIB, 20 * KIB, KIB], &[20, 40, 41].map(|kib| kib * KIB)),
+            (
+                "growing",
+                400 * KIB,
+                &[60 * KIB; 5],
+                &[60, 120, 180, 240, 300].map(|kib| kib * KIB),
+            ),
+            (
+                "a large piece",
+                400 * KIB,
+                &[KIB, 300 * KIB],
+                &[KIB, 301 * KIB],
+            ),
+            (
+                "an end",
+                41 * KIB,
+                &[20 * KIB, 20 * KIB, KIB],
+                &[20, 40, 41].map(|kib| kib * KIB),
+            ),
             // A long piece goes where there is room for it.
             (
                 "long and short",
@@ -124,16 +160,28 @@ mod tests {
                 let piece = vec![place as u8; *length];
                 sent.extend_from_slice(&piece);
                 whole.add(piece.into(), &mut held).unwrap();
-                assert_eq!(budget.used_bytes(), *expected as u64, "{what}, piece {place}");
-                let held = whole.pieces.iter().map(Bytes::len).sum::<usize>() + whole.block.capacity();
+                assert_eq!(
+                    budget.used_bytes(),
+                    *expected as u64,
+                    "{what}, piece {place}"
+                );
+                let held =
+                    whole.pieces.iter().map(Bytes::len).sum::<usize>() + whole.block.capacity();
                 assert!(held <= *expected, "{what}, piece {place}");
-                assert!(whole.pieces.len() <= 2 + sent.len() / SHORT_BYTES * 2, "{what}, piece {place}");
+                assert!(
+                    whole.pieces.len() <= 2 + sent.len() / SHORT_BYTES * 2,
+                    "{what}, piece {place}"
+                );
             }
             let is_joined = pieces.len() != 1;
             let joined = whole.finish(&mut held).unwrap();
             assert!(joined == sent, "{what}");
             let left = if is_joined { sent.len() } else { expected[0] };
-            assert_eq!(budget.used_bytes(), left as u64, "{what}: after the joining");
+            assert_eq!(
+                budget.used_bytes(),
+                left as u64,
+                "{what}: after the joining"
+            );
         }
     }
 
@@ -145,7 +193,10 @@ mod tests {
         for length in [50 * KIB, 40 * KIB] {
             whole.add(vec![0; length].into(), &mut held).unwrap();
         }
-        assert_eq!(whole.add(vec![0; 20 * KIB].into(), &mut held), Err(Spent::Total));
+        assert_eq!(
+            whole.add(vec![0; 20 * KIB].into(), &mut held),
+            Err(Spent::Total)
+        );
         drop(held);
         assert_eq!(budget.used_bytes(), 0);
     }
@@ -163,9 +214,19 @@ mod tests {
             let budget = Budget::new(total as u64);
             let mut held = budget.gateway().open();
             let mut whole = WholeBody::new(60 * KIB as u64);
-            lengths.iter().for_each(|length| whole.add(vec![0; *length].into(), &mut held).unwrap());
-            assert_eq!(whole.finish(&mut held).map(|body| body.len()), expected, "{total} {lengths:?}");
-            let left = if expected.is_err() { lengths.iter().sum() } else { 60 * KIB };
+            lengths
+                .iter()
+                .for_each(|length| whole.add(vec![0; *length].into(), &mut held).unwrap());
+            assert_eq!(
+                whole.finish(&mut held).map(|body| body.len()),
+                expected,
+                "{total} {lengths:?}"
+            );
+            let left = if expected.is_err() {
+                lengths.iter().sum()
+            } else {
+                60 * KIB
+            };
             assert_eq!(budget.used_bytes(), left as u64, "{total} {lengths:?}");
             drop(held);
             assert_eq!(budget.used_bytes(), 0, "{total} {lengths:?}");

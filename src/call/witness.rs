@@ -15,25 +15,49 @@ use crate::state::Shared;
 pub fn witness(shared: &Arc<Shared>) -> Witness {
     let shared = Arc::downgrade(shared);
     Arc::new(move |listener, peer, event| {
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
         // What it sums up has been counted.
-        let is_sum = matches!(event, EdgeEvent::StreamRefused { times: Times::All(_), .. });
+        let is_sum = matches!(
+            event,
+            EdgeEvent::StreamRefused {
+                times: Times::All(_),
+                ..
+            }
+        );
         let (name, reason, detail, certificate) = match event {
             EdgeEvent::ConnectionRefused { reason } => ("connection_refused", reason, None, None),
-            EdgeEvent::HandshakeFailed { reason, detail, certificate } => {
-                ("handshake_failed", reason, Some(detail), certificate)
-            }
+            EdgeEvent::HandshakeFailed {
+                reason,
+                detail,
+                certificate,
+            } => ("handshake_failed", reason, Some(detail), certificate),
             // One client can cause thousands in a second: one record when they begin, one when their number is known.
-            EdgeEvent::StreamRefused { reason, times: Times::Further } => {
+            EdgeEvent::StreamRefused {
+                reason,
+                times: Times::Further,
+            } => {
                 return shared.metrics.edge_refused(listener, reason);
             }
-            EdgeEvent::StreamRefused { reason, times: Times::First } => ("stream_refused", reason, None, None),
-            EdgeEvent::StreamRefused { reason, times: Times::All(times) } => {
-                ("stream_refused", reason, Some(format!("{times} on this connection")), None)
-            }
+            EdgeEvent::StreamRefused {
+                reason,
+                times: Times::First,
+            } => ("stream_refused", reason, None, None),
+            EdgeEvent::StreamRefused {
+                reason,
+                times: Times::All(times),
+            } => (
+                "stream_refused",
+                reason,
+                Some(format!("{times} on this connection")),
+                None,
+            ),
             // No audit record and no line: load balancers do it every few seconds.
             EdgeEvent::ClosedUnused => return shared.metrics.connection_unused(listener),
-            EdgeEvent::AcceptFailed { detail } => ("accept_failed", Reason::AcceptFailed, Some(detail), None),
+            EdgeEvent::AcceptFailed { detail } => {
+                ("accept_failed", Reason::AcceptFailed, Some(detail), None)
+            }
         };
         if !is_sum {
             shared.metrics.edge_refused(listener, reason);

@@ -18,13 +18,17 @@ pub fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
     let clock = Clock::system();
     let (findings, version, ways) = if skip_files {
         let loaded = load_alone(path, &clock);
-        let version = loaded.policy.as_ref().map(|policy| policy.version().to_owned());
+        let version = loaded
+            .policy
+            .as_ref()
+            .map(|policy| policy.version().to_owned());
         let ways = loaded.checked.as_ref().map(ways_out).unwrap_or_default();
         (loaded.findings, version, ways)
     } else {
         let Examined { findings, start } = examine(path, &clock);
         let told = start.map(|start| (start.plan.policy.version().to_owned(), start.ways));
-        let (version, ways) = told.map_or((None, Vec::new()), |(version, ways)| (Some(version), ways));
+        let (version, ways) =
+            told.map_or((None, Vec::new()), |(version, ways)| (Some(version), ways));
         (findings, version, ways)
     };
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
@@ -43,17 +47,31 @@ pub fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
                 eprintln!("{finding}");
             }
             let warnings = findings.len() - errors;
-            let scope = if skip_files { "; the files and variables that it names were not read" } else { "" };
+            let scope = if skip_files {
+                "; the files and variables that it names were not read"
+            } else {
+                ""
+            };
             match version.filter(|_| errors == 0) {
                 Some(version) => {
-                    println!("{} is valid: policy {version}, {warnings} warning(s){scope}", path.display());
+                    println!(
+                        "{} is valid: policy {version}, {warnings} warning(s){scope}",
+                        path.display()
+                    );
                     ways.iter().for_each(|way| println!("  {way}"));
                 }
-                None => eprintln!("{} is refused: {errors} error(s), {warnings} warning(s){scope}", path.display()),
+                None => eprintln!(
+                    "{} is refused: {errors} error(s), {warnings} warning(s){scope}",
+                    path.display()
+                ),
             }
         }
     }
-    if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if errors == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn object(finding: &Diagnostic) -> serde_json::Value {

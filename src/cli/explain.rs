@@ -40,7 +40,11 @@ pub fn explain(arguments: &ExplainArguments) -> ExitCode {
     let clock = Clock::system();
     let loaded = load(&arguments.config.config, &clock);
     if loaded.has_errors() {
-        for finding in loaded.findings.iter().filter(|finding| Diagnostic::is_error(finding)) {
+        for finding in loaded
+            .findings
+            .iter()
+            .filter(|finding| Diagnostic::is_error(finding))
+        {
             eprintln!("{finding}");
         }
         return ExitCode::FAILURE;
@@ -49,7 +53,10 @@ pub fn explain(arguments: &ExplainArguments) -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("the runtime cannot be started: {error}");
@@ -59,7 +66,11 @@ pub fn explain(arguments: &ExplainArguments) -> ExitCode {
     match runtime.block_on(walk(arguments, &loaded, &clock)) {
         Ok(story) => {
             print(&story, arguments.output);
-            if story.allowed { ExitCode::SUCCESS } else { ExitCode::from(3) }
+            if story.allowed {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(3)
+            }
         }
         Err(error) => {
             eprintln!("{error}");
@@ -68,19 +79,32 @@ pub fn explain(arguments: &ExplainArguments) -> ExitCode {
     }
 }
 
-async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> Result<Explanation, String> {
+async fn walk(
+    arguments: &ExplainArguments,
+    loaded: &Loaded,
+    clock: &Clock,
+) -> Result<Explanation, String> {
     let (Some(checked), Some(policy)) = (&loaded.checked, &loaded.policy) else {
         return Err("the configuration is not complete".to_owned());
     };
     let profile = &loaded.profile;
     let parts = request(arguments, profile)?;
-    let mut story = Explanation { stages: Vec::new(), allowed: false };
-    let assertions: Vec<_> = checked.issuers.iter().filter_map(|issuer| issuer.header.clone()).collect();
+    let mut story = Explanation {
+        stages: Vec::new(),
+        allowed: false,
+    };
+    let assertions: Vec<_> = checked
+        .issuers
+        .iter()
+        .filter_map(|issuer| issuer.header.clone())
+        .collect();
     let (caller, call) = match explain::read(&parts, profile, &assertions, &checked.limits) {
         Ok(read) => read,
         Err(reason) => return Ok(story.refuse("accept", reason)),
     };
-    story.stages.push(("accept", explain::accepted(&call, profile)));
+    story
+        .stages
+        .push(("accept", explain::accepted(&call, profile)));
     let surroundings = Surroundings {
         clock: clock.clone(),
         token_bytes: checked.limits.token_bytes,
@@ -88,17 +112,32 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
         runtime: tokio::runtime::Handle::current(),
     };
     let identifier = Identifier::new(&checked.issuers, Vec::new(), surroundings, None)
-        .map_err(|faults| faults.iter().map(|fault| format!("issuer {fault}")).collect::<Vec<_>>().join("\n"))?
+        .map_err(|faults| {
+            faults
+                .iter()
+                .map(|fault| format!("issuer {fault}"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        })?
         .with_client_tokens(&checked.client_tokens())
         .with_policy_claims(
-            checked.issuers.iter().map(|issuer| (issuer.name.clone(), policy.claims_of(&issuer.name))).collect(),
+            checked
+                .issuers
+                .iter()
+                .map(|issuer| (issuer.name.clone(), policy.claims_of(&issuer.name)))
+                .collect(),
         );
     let facts = match facts(arguments, checked, &identifier, caller, clock.now()).await? {
         Ok(facts) => facts,
         Err(reason) => return Ok(story.refuse("identify", reason)),
     };
-    let mut identified = explain::identified(&facts, arguments.claims.is_none() && arguments.certificate.is_none());
-    if let (Some(members), Some(authority)) = (identified.as_object_mut(), authority_of(&facts, checked)) {
+    let mut identified = explain::identified(
+        &facts,
+        arguments.claims.is_none() && arguments.certificate.is_none(),
+    );
+    if let (Some(members), Some(authority)) =
+        (identified.as_object_mut(), authority_of(&facts, checked))
+    {
         members.insert("speaks_for".to_owned(), speaks_for(authority));
     }
     story.stages.push(("identify", identified));
@@ -108,22 +147,40 @@ async fn walk(arguments: &ExplainArguments, loaded: &Loaded, clock: &Clock) -> R
         _ => Vec::new(),
     };
     let mark = |name: &str| {
-        let mut values = attributes.iter().filter(|(given, _)| *given == name).map(|(_, value)| *value);
+        let mut values = attributes
+            .iter()
+            .filter(|(given, _)| *given == name)
+            .map(|(_, value)| *value);
         match (values.next(), values.next()) {
             (None, _) => Mark::Absent,
             (Some(value), None) => Mark::Text(value.into()),
             (Some(_), Some(_)) => Mark::Ambiguous,
         }
     };
-    let marks: Option<Marks<'_>> = if attributes.is_empty() { None } else { Some(&mark) };
-    let judged = explain::judge(policy, profile, &checked.organization, &facts, &call, marks, clock.now());
+    let marks: Option<Marks<'_>> = if attributes.is_empty() {
+        None
+    } else {
+        Some(&mark)
+    };
+    let judged = explain::judge(
+        policy,
+        profile,
+        &checked.organization,
+        &facts,
+        &call,
+        marks,
+        clock.now(),
+    );
     if has_resource && matches!(judged, Judged::Decided { .. }) {
         return Err("`--attribute` speaks of a resource, and this is no export".to_owned());
     }
     story.allowed = judged.allowed();
     story.stages.extend(judged.stages(policy, profile));
     if let Some(way) = way_out(&call, checked).filter(|_| story.allowed) {
-        story.stages.push(("egress", json!({ "to": way.to, "proxy": way.proxy.as_deref().unwrap_or("none") })));
+        story.stages.push((
+            "egress",
+            json!({ "to": way.to, "proxy": way.proxy.as_deref().unwrap_or("none") }),
+        ));
     }
     Ok(story)
 }
@@ -142,22 +199,39 @@ fn way_out(call: &Call, checked: &crate::config::Checked) -> Option<WayOut> {
         RequestKind::Query(_) | RequestKind::Tree(_) => "query",
         _ => return None,
     };
-    ways_out(checked).into_iter().find(|way| way.what == format!("upstream {which}"))
+    ways_out(checked)
+        .into_iter()
+        .find(|way| way.what == format!("upstream {which}"))
 }
 
 fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, String> {
-    let parted = |given: &'_ str| given.split_once('=').filter(|(name, _)| !name.is_empty()).is_some();
+    let parted = |given: &'_ str| {
+        given
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .is_some()
+    };
     if !arguments.attributes.iter().all(|given| parted(given)) {
         return Err("an attribute is written as `name=value`".to_owned());
     }
-    Ok(arguments.attributes.iter().filter_map(|given| given.split_once('=')).collect())
+    Ok(arguments
+        .attributes
+        .iter()
+        .filter_map(|given| given.split_once('='))
+        .collect())
 }
 
 /// The head that the arguments describe.
 fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<Parts, String> {
-    let mut parts = explain::head(&arguments.method, &arguments.path, &arguments.headers, profile)?;
+    let mut parts = explain::head(
+        &arguments.method,
+        &arguments.path,
+        &arguments.headers,
+        profile,
+    )?;
     if let Some(file) = &arguments.token_file {
-        let token = std::fs::read_to_string(file).map_err(|error| format!("`{}`: {error}", file.display()))?;
+        let token = std::fs::read_to_string(file)
+            .map_err(|error| format!("`{}`: {error}", file.display()))?;
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
             .map_err(|_| format!("`{}` holds no token", file.display()))?;
         value.set_sensitive(true);
@@ -180,7 +254,8 @@ async fn facts(
     if let Some(claims) = &arguments.claims {
         let text = match claims.trim_start().starts_with('{') {
             true => claims.clone(),
-            false => std::fs::read_to_string(Path::new(claims)).map_err(|error| format!("`{claims}`: {error}"))?,
+            false => std::fs::read_to_string(Path::new(claims))
+                .map_err(|error| format!("`{claims}`: {error}"))?,
         };
         let Ok(Value::Object(claims)) = serde_json::from_str(&text) else {
             return Err("the claims are not a JSON object".to_owned());
@@ -188,10 +263,14 @@ async fn facts(
         let issuer = match &arguments.issuer {
             Some(name) => Some(name.as_str()),
             // Claims that are typed for the only OIDC issuer need not say whose they are.
-            None => identifier.issuer_for_explain(&claims).or(match checked.issuers.as_slice() {
-                [only] if only.trust_domain().is_none() && !claims.contains_key("iss") => Some(&only.name),
-                _ => None,
-            }),
+            None => identifier
+                .issuer_for_explain(&claims)
+                .or(match checked.issuers.as_slice() {
+                    [only] if only.trust_domain().is_none() && !claims.contains_key("iss") => {
+                        Some(&only.name)
+                    }
+                    _ => None,
+                }),
         };
         let Some(issuer) = issuer else {
             return Err(
@@ -200,11 +279,15 @@ async fn facts(
                     .to_owned(),
             );
         };
-        return Ok(identifier.identify_claims_for_explain(issuer, claims).map_err(|rejection| rejection.reason));
+        return Ok(identifier
+            .identify_claims_for_explain(issuer, claims)
+            .map_err(|rejection| rejection.reason));
     }
     identifier.settled(KEYS_TIMEOUT).await;
     let identity = identifier.identify(caller).await;
-    Ok(identity.map(|identity| identity.facts().clone()).map_err(|rejection| rejection.reason))
+    Ok(identity
+        .map(|identity| identity.facts().clone())
+        .map_err(|rejection| rejection.reason))
 }
 
 /// The facts of a certificate's holder, at the first listener that would take it; otherwise the first listener's
@@ -215,20 +298,34 @@ fn by_certificate(
     now: UnixMillis,
 ) -> Result<Result<Facts, Reason>, String> {
     let mut refused = None;
-    for clients in checked.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.clients.as_ref()) {
+    for clients in checked
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref()?.clients.as_ref())
+    {
         match ClientTrust::read(clients)?.facts_for_explain(chain, now) {
             Ok(facts) => return Ok(Ok(facts)),
             Err(rejection) => refused = refused.or(Some(rejection.reason)),
         }
     }
-    refused.map(Err).ok_or_else(|| "no listener asks for client certificates: none has `client_ca`".to_owned())
+    refused
+        .map(Err)
+        .ok_or_else(|| "no listener asks for client certificates: none has `client_ca`".to_owned())
 }
 
 /// The authority that vouches for a caller's certificate.
-fn authority_of<'a>(facts: &Facts, checked: &'a crate::config::Checked) -> Option<&'a ClientAuthority> {
+fn authority_of<'a>(
+    facts: &Facts,
+    checked: &'a crate::config::Checked,
+) -> Option<&'a ClientAuthority> {
     let ca = &facts.certificate.as_ref()?.ca;
-    let clients = checked.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.clients.as_ref());
-    clients.flat_map(|clients| &clients.authorities).find(|authority| *authority.name == **ca)
+    let clients = checked
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.tls.as_ref()?.clients.as_ref());
+    clients
+        .flat_map(|clients| &clients.authorities)
+        .find(|authority| *authority.name == **ca)
 }
 
 /// What an authority may speak for, and whether the configuration says so or it was inferred.
@@ -252,8 +349,11 @@ fn print(story: &Explanation, output: Output) {
     let decision = if story.allowed { "allow" } else { "deny" };
     match output {
         Output::Json => {
-            let stages: serde_json::Map<String, Value> =
-                story.stages.iter().map(|(stage, what)| ((*stage).to_owned(), what.clone())).collect();
+            let stages: serde_json::Map<String, Value> = story
+                .stages
+                .iter()
+                .map(|(stage, what)| ((*stage).to_owned(), what.clone()))
+                .collect();
             println!("{:#}", json!({ "decision": decision, "stages": stages }));
         }
         Output::Text => {
@@ -265,7 +365,9 @@ fn print(story: &Explanation, output: Output) {
                         Value::Array(entries) if entries.is_empty() => {}
                         Value::Array(entries) => {
                             println!("  {name}:");
-                            entries.iter().for_each(|entry| println!("    - {}", plain(entry)));
+                            entries
+                                .iter()
+                                .for_each(|entry| println!("    - {}", plain(entry)));
                         }
                         value => println!("  {name}: {}", plain(value)),
                     }
@@ -279,9 +381,11 @@ fn print(story: &Explanation, output: Output) {
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Object(members) => {
-            members.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect::<Vec<_>>().join(" ")
-        }
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| format!("{name}={}", plain(value)))
+            .collect::<Vec<_>>()
+            .join(" "),
         value => value.to_string(),
     }
 }

@@ -11,9 +11,15 @@ use super::Commands;
 const GROUPS: [(&str, &[&str]); 3] = [
     (
         "For developers",
-        &["login", "logout", "token", "connect", "whoami", "apps", "query", "alerts", "services", "list"],
+        &[
+            "login", "logout", "token", "connect", "whoami", "apps", "query", "alerts", "services",
+            "list",
+        ],
     ),
-    ("For operators", &["serve", "check", "explain", "schema", "certs"]),
+    (
+        "For operators",
+        &["serve", "check", "explain", "schema", "certs"],
+    ),
     ("To try it out", &["demo", "emulator", "issuer"]),
 ];
 
@@ -26,13 +32,23 @@ pub fn template<More: Subcommand>() -> String {
     let all = all::<More>();
     let mut page = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
     for (heading, names) in GROUPS {
-        let known: Vec<&clap::Command> = names.iter().filter_map(|name| all.find_subcommand(name)).collect();
+        let known: Vec<&clap::Command> = names
+            .iter()
+            .filter_map(|name| all.find_subcommand(name))
+            .collect();
         if !known.is_empty() {
             page.push_str(&format!("\n{heading}:\n"));
         }
         for command in known {
-            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            page.push_str(&format!("  {:<10} {}\n", command.get_name(), about.replace(['{', '}'], "")));
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            page.push_str(&format!(
+                "  {:<10} {}\n",
+                command.get_name(),
+                about.replace(['{', '}'], "")
+            ));
         }
     }
     page.push_str("\nOptions:\n{options}{after-help}");
@@ -56,12 +72,22 @@ mod tests {
     #[test]
     fn every_command_is_in_one_group() {
         let all = all::<NoMore>();
-        let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let grouped: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, names)| names.iter().copied())
+            .collect();
         let page = template::<NoMore>();
         for name in all.get_subcommands().map(clap::Command::get_name) {
-            assert_eq!(grouped.iter().filter(|known| **known == name).count(), 1, "{name}");
+            assert_eq!(
+                grouped.iter().filter(|known| **known == name).count(),
+                1,
+                "{name}"
+            );
             assert!(page.contains(&format!("\n  {name}")), "{page}");
         }
-        assert!(!page.contains("To try it out") && !first_steps::<NoMore>().contains("demo"), "{page}");
+        assert!(
+            !page.contains("To try it out") && !first_steps::<NoMore>().contains("demo"),
+            "{page}"
+        );
     }
 }

@@ -25,8 +25,8 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use developer::{
-    AppsArguments, ConnectArguments, GatewayArguments, ListArguments, LoginArguments, QueryArguments,
-    ResourceArguments, WhoamiArguments,
+    AppsArguments, ConnectArguments, GatewayArguments, ListArguments, LoginArguments,
+    QueryArguments, ResourceArguments, WhoamiArguments,
 };
 
 /// What is typed. `More` are commands that a binary adds to those of the product.
@@ -100,7 +100,9 @@ pub enum Command {
     /// Tell, stage by stage, what would become of a call. Exit status 0 for allow, 3 for deny.
     Explain(ExplainArguments),
     /// Log in at a gateway, in the browser or with a code.
-    #[command(after_help = "Then `lightkeeper apps`, or `lightkeeper connect` for Terraform, Grafana and scripts.")]
+    #[command(
+        after_help = "Then `lightkeeper apps`, or `lightkeeper connect` for Terraform, Grafana and scripts."
+    )]
     Login(LoginArguments),
     /// Forget the tokens of a login, and withdraw them at the issuer.
     Logout(GatewayArguments),
@@ -122,7 +124,9 @@ pub enum Command {
     /// Show the tree of apps, with marks: `r` for what can be read, `w` for what can be written.
     Apps(AppsArguments),
     /// Ask all projects of a part of the tree for timeseries.
-    #[command(after_help = "Exit status: 0 whole, 4 partial (the missing projects are told), 3 denied, 1 failed.")]
+    #[command(
+        after_help = "Exit status: 0 whole, 4 partial (the missing projects are told), 3 denied, 1 failed."
+    )]
     Query(QueryArguments),
     /// Show the alerts of a part of the tree.
     Alerts(ListArguments),
@@ -195,10 +199,20 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
     };
     Ok(match command {
         Command::Serve(argument) => serve(&argument.config),
-        Command::Check { config, skip_files, output } => check::check(&config.config, skip_files, output),
+        Command::Check {
+            config,
+            skip_files,
+            output,
+        } => check::check(&config.config, skip_files, output),
         Command::Explain(arguments) => explain::explain(&arguments),
-        Command::Token { command: Some(command), .. } => token::token(&command),
-        Command::Token { gateway, command: None } => developer::token(&gateway),
+        Command::Token {
+            command: Some(command),
+            ..
+        } => token::token(&command),
+        Command::Token {
+            gateway,
+            command: None,
+        } => developer::token(&gateway),
         Command::Login(arguments) => developer::login(&arguments),
         Command::Logout(arguments) => developer::logout(&arguments),
         Command::Connect(arguments) => developer::connect(&arguments),

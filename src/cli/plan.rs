@@ -46,17 +46,36 @@ pub struct Start {
 
 /// Everything that can be wrong with a start, found as the start would find it. Must not run within a runtime.
 pub fn examine(path: &Path, clock: &Clock) -> Examined {
-    let faults = |faults: Vec<String>| faults.into_iter().map(|fault| Diagnostic::error(path, 0, 0, fault));
+    let faults = |faults: Vec<String>| {
+        faults
+            .into_iter()
+            .map(|fault| Diagnostic::error(path, 0, 0, fault))
+    };
     let mut loaded = load(path, clock);
     let mut findings = std::mem::take(&mut loaded.findings);
-    findings.extend(faults(super::prepare_cryptography().err().into_iter().collect()));
-    let settings = loaded.checked.as_ref().map(|checked| (checked.admin, checked.threads, checked.log));
-    let ways = loaded.checked.as_ref().map(config::ways_out).unwrap_or_default();
+    findings.extend(faults(
+        super::prepare_cryptography().err().into_iter().collect(),
+    ));
+    let settings = loaded
+        .checked
+        .as_ref()
+        .map(|checked| (checked.admin, checked.threads, checked.log));
+    let ways = loaded
+        .checked
+        .as_ref()
+        .map(config::ways_out)
+        .unwrap_or_default();
     let start = match (settings, findings.iter().any(Diagnostic::is_error)) {
         (Some((admin, threads, log)), false) => match loaded.plan() {
             Ok(plan) => {
                 findings.extend(faults(state::examine(&plan, admin, clock)));
-                Some(Start { plan, admin, threads, log, ways })
+                Some(Start {
+                    plan,
+                    admin,
+                    threads,
+                    log,
+                    ways,
+                })
             }
             Err(_) => None,
         },
@@ -70,7 +89,12 @@ pub fn examine(path: &Path, clock: &Clock) -> Examined {
 pub fn load(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
     let mut loaded = join(path, clock, read_at, config::load(path));
-    loaded.findings.extend(loaded.checked.iter().flat_map(|checked| checked.check_dates(read_at)));
+    loaded.findings.extend(
+        loaded
+            .checked
+            .iter()
+            .flat_map(|checked| checked.check_dates(read_at)),
+    );
     loaded
 }
 
@@ -91,15 +115,26 @@ fn join(
         Some(checked) => Some(Glance {
             organization: checked.organization.clone(),
             policy: checked.policy.clone(),
-            issuers: checked.issuers.iter().map(|issuer| issuer.name.clone()).collect(),
+            issuers: checked
+                .issuers
+                .iter()
+                .map(|issuer| issuer.name.clone())
+                .collect(),
             trust_domains: checked.trust_domain_issuers(),
             authorities: checked.authorities(),
-            destinations: checked.alerts.destinations.iter().map(|one| one.name.clone()).collect(),
+            destinations: checked
+                .alerts
+                .destinations
+                .iter()
+                .map(|one| one.name.clone())
+                .collect(),
             profile: checked.profile.clone(),
         }),
         None => config::glance(path),
     };
-    let profile = around.as_ref().map_or_else(Profile::standard, |around| around.profile.clone());
+    let profile = around
+        .as_ref()
+        .map_or_else(Profile::standard, |around| around.profile.clone());
     let policy = around.and_then(|around| read_policy(&around, clock, &mut findings));
     if let (Some(checked), Some(policy)) = (&mut checked, &policy) {
         findings.extend(checked.infer_trust_domains(&policy.trust_domains()));
@@ -107,23 +142,39 @@ fn join(
         findings.extend(checked.check_client_tokens(&bindings, read_at));
         findings.extend(checked.check_webhooks(policy.tree().nodes().map(|(_, node)| &node.path)));
         let projects = policy.projects().iter();
-        findings.extend(
-            checked.check_projects(
-                projects.map(|project| {
-                    (project.value.as_str(), checked.policy.as_path(), project.line(), project.column())
-                }),
-            ),
-        );
+        findings.extend(checked.check_projects(projects.map(|project| {
+            (
+                project.value.as_str(),
+                checked.policy.as_path(),
+                project.line(),
+                project.column(),
+            )
+        })));
     }
-    Loaded { checked, policy, profile, findings, read_at }
+    Loaded {
+        checked,
+        policy,
+        profile,
+        findings,
+        read_at,
+    }
 }
 
-fn read_policy(around: &Glance, clock: &Clock, findings: &mut Vec<Diagnostic>) -> Option<Arc<Policy>> {
+fn read_policy(
+    around: &Glance,
+    clock: &Clock,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<Arc<Policy>> {
     let file = &around.policy;
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) => {
-            findings.push(Diagnostic::error(file, 0, 0, format!("the policy cannot be read: {}", error.kind())));
+            findings.push(Diagnostic::error(
+                file,
+                0,
+                0,
+                format!("the policy cannot be read: {}", error.kind()),
+            ));
             return None;
         }
     };
@@ -148,8 +199,12 @@ impl Loaded {
 
     /// The plan, or the errors as lines.
     pub fn plan(self) -> Result<Settings, Vec<String>> {
-        let errors: Vec<String> =
-            self.findings.iter().filter(|finding| finding.is_error()).map(ToString::to_string).collect();
+        let errors: Vec<String> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.is_error())
+            .map(ToString::to_string)
+            .collect();
         match (self.checked, self.policy) {
             (Some(checked), Some(policy)) if errors.is_empty() => Ok(Settings {
                 client_tokens: checked.client_tokens(),
@@ -160,7 +215,10 @@ impl Loaded {
                 issuers: checked.issuers,
                 login: checked.login.map(|login| {
                     let policy_claims = policy.claims_of(&login.issuer);
-                    LoginSettings { policy_claims, ..login }
+                    LoginSettings {
+                        policy_claims,
+                        ..login
+                    }
                 }),
                 ingest: checked.upstreams.ingest,
                 query: checked.upstreams.query,

@@ -28,7 +28,10 @@ fn prepare_panics() {
     std::panic::set_hook(Box::new(|panic| {
         // The payload may hold data of a call; the place is enough to find the defect.
         telemetry::note_panic();
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         tracing::error!(place, "panic: this is a defect, please report it");
     }));
 }
@@ -36,7 +39,9 @@ fn prepare_panics() {
 /// The part of it that TLS needs, for a process that is not ours alone (a test's).
 pub fn prepare_cryptography() -> Result<(), String> {
     if std::env::var_os("SSLKEYLOGFILE").is_some() {
-        return Err("SSLKEYLOGFILE is set: session keys would be written to a file; unset it".to_owned());
+        return Err(
+            "SSLKEYLOGFILE is set: session keys would be written to a file; unset it".to_owned(),
+        );
     }
     // A provider that is installed already is ours too: nothing else in this process installs one first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -63,14 +68,28 @@ fn run(path: &Path) -> Result<(), Vec<String>> {
     for finding in findings {
         eprintln!("{finding}");
     }
-    let Some(Start { plan, admin: admin_address, threads, log, ways }) = start else { return Err(Vec::new()) };
+    let Some(Start {
+        plan,
+        admin: admin_address,
+        threads,
+        log,
+        ways,
+    }) = start
+    else {
+        return Err(Vec::new());
+    };
     let format = match log.format {
         LogFormat::Json => telemetry::LogFormat::Json,
         LogFormat::Text => telemetry::LogFormat::Text,
     };
     telemetry::start_logging(format, &log.level.to_string().to_ascii_lowercase());
     for way in ways {
-        tracing::info!(call = way.what, to = way.to, proxy = way.proxy.as_deref().unwrap_or("none"), "way out");
+        tracing::info!(
+            call = way.what,
+            to = way.to,
+            proxy = way.proxy.as_deref().unwrap_or("none"),
+            "way out"
+        );
     }
     raise_descriptors(plan.limits.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -82,7 +101,8 @@ fn run(path: &Path) -> Result<(), Vec<String>> {
     let loader = loader(path.to_owned(), clock.clone());
     runtime.block_on(async move {
         // Before anything listens: a signal that comes early must not end the process the hard way.
-        let signals = Signals::install().map_err(|error| vec![format!("signals cannot be handled: {error}")])?;
+        let signals = Signals::install()
+            .map_err(|error| vec![format!("signals cannot be handled: {error}")])?;
         let gateway = Gateway::start(plan, loader, clock).await?;
         admin::serve(admin_address, gateway.shared().clone()).map_err(|error| vec![error])?;
         until_stopped(gateway, signals).await;
@@ -98,14 +118,28 @@ const OTHER_DESCRIPTORS: u64 = 2048;
 fn raise_descriptors(connections: u32) {
     let wanted = u64::from(connections) + OTHER_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
-        tracing::warn!(limit = limit.current, "the limit of file descriptors cannot be raised to the hard one");
+        tracing::warn!(
+            limit = limit.current,
+            "the limit of file descriptors cannot be raised to the hard one"
+        );
     }
     // None: there is no limit.
-    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+    if let Some(limit) = getrlimit(Resource::Nofile)
+        .current
+        .filter(|limit| *limit < wanted)
+    {
         let hint = "raise it (LimitNOFILE, ulimit -n), or lower `limits.connections`";
-        tracing::warn!(limit, wanted, hint, "fewer file descriptors than connections may take");
+        tracing::warn!(
+            limit,
+            wanted,
+            hint,
+            "fewer file descriptors than connections may take"
+        );
     }
 }
 

@@ -76,7 +76,9 @@ fn issue(arguments: &IssueArguments) -> ExitCode {
         }
         Output::Text => {
             println!("{}", made.expose());
-            eprintln!("This is shown once. Put this line beneath `client_tokens:` in lightkeeper.yaml:\n\n  {line}\n");
+            eprintln!(
+                "This is shown once. Put this line beneath `client_tokens:` in lightkeeper.yaml:\n\n  {line}\n"
+            );
         }
     }
     ExitCode::SUCCESS
@@ -85,19 +87,30 @@ fn issue(arguments: &IssueArguments) -> ExitCode {
 /// One entry of `client_tokens:`. JSON's strings are YAML's, so that a name like `on` or `1.5` stays text.
 fn line(arguments: &IssueArguments, made: &NewClientToken) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let until = arguments.until.as_ref().map_or_else(String::new, |until| format!(", until: {}", quoted(until)));
-    let (name, hash, binding) = (quoted(&arguments.name), quoted(&made.hash.to_string()), quoted(&arguments.binding));
+    let until = arguments
+        .until
+        .as_ref()
+        .map_or_else(String::new, |until| format!(", until: {}", quoted(until)));
+    let (name, hash, binding) = (
+        quoted(&arguments.name),
+        quoted(&made.hash.to_string()),
+        quoted(&arguments.binding),
+    );
     format!("- {{ name: {name}, hash: {hash}, binding: {binding}{until} }}")
 }
 
 fn parse_name(text: &str) -> Result<String, String> {
-    config::is_own_name(text).then(|| text.to_owned()).ok_or_else(|| config::OWN_NAME_FORM.to_owned())
+    config::is_own_name(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| config::OWN_NAME_FORM.to_owned())
 }
 
 fn parse_until(text: &str) -> Result<String, String> {
     match config::parse_time(text) {
         None => Err("write it as `2027-01-01T00:00:00Z`".to_owned()),
-        Some(until) if until <= Clock::system().now().seconds() => Err("this is over already".to_owned()),
+        Some(until) if until <= Clock::system().now().seconds() => {
+            Err("this is over already".to_owned())
+        }
         Some(_) => Ok(text.to_owned()),
     }
 }

@@ -23,7 +23,11 @@ impl HttpUrl {
     /// Takes `text` apart; the fault is the end of the sentence "`url` …".
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Self::parse_with_query(text)?;
-        if text.contains('?') { Err("must not have a query (`?…`)") } else { Ok(url) }
+        if text.contains('?') {
+            Err("must not have a query (`?…`)")
+        } else {
+            Ok(url)
+        }
     }
 
     /// The same of a URL that may have a query, which is no part of what is returned.
@@ -31,7 +35,9 @@ impl HttpUrl {
         if !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
             return Err("must be printable ASCII without spaces");
         }
-        let (scheme, rest) = text.split_once("://").ok_or("must begin with `https://` or `http://`")?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("must begin with `https://` or `http://`")?;
         let tls = match scheme {
             "https" => true,
             "http" => false,
@@ -46,8 +52,14 @@ impl HttpUrl {
         if authority.contains('@') {
             return Err("must not hold a user or password");
         }
-        let (host, port) = host_and_port(authority).ok_or("needs a host, and if need be a port from 1 to 65535")?;
-        Ok(HttpUrl { tls, host, port: port.unwrap_or(if tls { 443 } else { 80 }), path: path.to_owned() })
+        let (host, port) = host_and_port(authority)
+            .ok_or("needs a host, and if need be a port from 1 to 65535")?;
+        Ok(HttpUrl {
+            tls,
+            host,
+            port: port.unwrap_or(if tls { 443 } else { 80 }),
+            path: path.to_owned(),
+        })
     }
 
     /// Whether the host can only be this machine.
@@ -65,12 +77,25 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart_or_refused() {
-        let parts = |tls, host: &str, port, path: &str| Ok(HttpUrl { tls, host: host.into(), port, path: path.into() });
+        let parts = |tls, host: &str, port, path: &str| {
+            Ok(HttpUrl {
+                tls,
+                host: host.into(),
+                port,
+                path: path.into(),
+            })
+        };
         let host = || Err("needs a host, and if need be a port from 1 to 65535");
         let scheme = || Err("must begin with `https://` or `http://`");
         for (text, expected) in [
-            ("https://Api.Lightstep.com", parts(true, "api.lightstep.com", 443, "")),
-            ("http://127.0.0.1:4318/", parts(false, "127.0.0.1", 4318, "/")),
+            (
+                "https://Api.Lightstep.com",
+                parts(true, "api.lightstep.com", 443, ""),
+            ),
+            (
+                "http://127.0.0.1:4318/",
+                parts(false, "127.0.0.1", 4318, "/"),
+            ),
             ("https://[::1]:8443/a/b", parts(true, "::1", 8443, "/a/b")),
             ("https://[::1]", parts(true, "::1", 443, "")),
             ("ftp://a", scheme()),
@@ -92,7 +117,10 @@ mod tests {
             ("https://a?b", Err("must not have a query (`?…`)")),
             ("https://a/#b", Err("must not have a fragment (`#…`)")),
             ("https://u:p@a", Err("must not hold a user or password")),
-            ("https://a/ b", Err("must be printable ASCII without spaces")),
+            (
+                "https://a/ b",
+                Err("must be printable ASCII without spaces"),
+            ),
             ("https://é", Err("must be printable ASCII without spaces")),
         ] {
             assert_eq!(HttpUrl::parse(text), expected, "{text}");
@@ -101,14 +129,24 @@ mod tests {
 
     #[test]
     fn a_query_is_left_out_where_it_is_allowed() {
-        let parts = |path: &str| Ok(HttpUrl { tls: true, host: "a".into(), port: 443, path: path.into() });
+        let parts = |path: &str| {
+            Ok(HttpUrl {
+                tls: true,
+                host: "a".into(),
+                port: 443,
+                path: path.into(),
+            })
+        };
         for (text, expected) in [
             ("https://a/keys?p=b2c", parts("/keys")),
             ("https://a?x=/y@z", parts("")),
             ("https://a/keys", parts("/keys")),
             ("https://a/?x#y", Err("must not have a fragment (`#…`)")),
             ("https://u@a/?x", Err("must not hold a user or password")),
-            ("https://?x", Err("needs a host, and if need be a port from 1 to 65535")),
+            (
+                "https://?x",
+                Err("needs a host, and if need be a port from 1 to 65535"),
+            ),
         ] {
             assert_eq!(HttpUrl::parse_with_query(text), expected, "{text}");
         }
@@ -125,7 +163,11 @@ mod tests {
             ("http://0.0.0.0", false),
             ("http://[::]", false),
         ] {
-            assert_eq!(HttpUrl::parse(text).unwrap().is_loopback(), expected, "{text}");
+            assert_eq!(
+                HttpUrl::parse(text).unwrap().is_loopback(),
+                expected,
+                "{text}"
+            );
         }
     }
 }

@@ -95,10 +95,21 @@ pub fn alerts(report: &mut ConfigFindings<'_>, raw: &RawAlerts, egress: &Egress)
         if let Some(url) = &given.url
             && let Ok(address) = PostAddress::parse(&url.value)
         {
-            route(report, &egress, url, (address.tls, &address.host, address.port));
+            route(
+                report,
+                &egress,
+                url,
+                (address.tls, &address.host, address.port),
+            );
         }
         if let (Some(name), Some((url, ca, header))) = (own_name, checked) {
-            destinations.push(DestinationSettings { name, url, ca, header, egress });
+            destinations.push(DestinationSettings {
+                name,
+                url,
+                ca,
+                header,
+                egress,
+            });
         }
     }
     let minute = Duration::from_secs(60);
@@ -112,7 +123,10 @@ pub fn alerts(report: &mut ConfigFindings<'_>, raw: &RawAlerts, egress: &Egress)
     let mut pointer = |given: &Option<Spanned<String>>, key: &str| {
         let given = given.as_ref()?;
         let pointer = given.value.as_str();
-        if pointer.starts_with('/') && pointer.len() <= POINTER_LIMIT_BYTES && !pointer.contains(char::is_control) {
+        if pointer.starts_with('/')
+            && pointer.len() <= POINTER_LIMIT_BYTES
+            && !pointer.contains(char::is_control)
+        {
             return Some(pointer.to_owned());
         }
         let message = format!("`alerts.fields.{key}` is no JSON pointer");
@@ -125,12 +139,24 @@ pub fn alerts(report: &mut ConfigFindings<'_>, raw: &RawAlerts, egress: &Egress)
         state: pointer(&raw.fields.state, "state"),
         time: pointer(&raw.fields.time, "time"),
     };
-    AlertSettings { destinations, replay_window, fields }
+    AlertSettings {
+        destinations,
+        replay_window,
+        fields,
+    }
 }
 
-type Parts = (DestinationUrl, Option<std::path::PathBuf>, Option<DestinationHeader>);
+type Parts = (
+    DestinationUrl,
+    Option<std::path::PathBuf>,
+    Option<DestinationHeader>,
+);
 
-fn destination(report: &mut ConfigFindings<'_>, key: &Spanned<String>, raw: &RawDestination) -> Option<Parts> {
+fn destination(
+    report: &mut ConfigFindings<'_>,
+    key: &Spanned<String>,
+    raw: &RawDestination,
+) -> Option<Parts> {
     let subject = |part: &str| format!("alerts.destinations.{}.{part}", key.value);
     let url = match (&raw.url, &raw.url_from) {
         (Some(url), None) => match PostAddress::parse(&url.value) {
@@ -141,9 +167,8 @@ fn destination(report: &mut ConfigFindings<'_>, key: &Spanned<String>, raw: &Raw
                 None
             }
         },
-        (None, Some(from)) => {
-            reference(report, from, &subject("url_from"), Content::SecretUrl).map(DestinationUrl::From)
-        }
+        (None, Some(from)) => reference(report, from, &subject("url_from"), Content::SecretUrl)
+            .map(DestinationUrl::From),
         (Some(at), Some(_)) => {
             let message = format!("{} has both `url` and `url_from`", name(&key.value));
             report.error_with_hint(at, message, "leave one of them out");
@@ -151,12 +176,22 @@ fn destination(report: &mut ConfigFindings<'_>, key: &Spanned<String>, raw: &Raw
         }
         (None, None) => {
             let hint = "add `url: https://…`, or `url_from: { file: path }` if the URL is a secret";
-            report.error_with_hint(key, format!("destination {} has no `url`", name(&key.value)), hint);
+            report.error_with_hint(
+                key,
+                format!("destination {} has no `url`", name(&key.value)),
+                hint,
+            );
             None
         }
     };
-    let ca = raw.ca.as_ref().map(|ca| report.path(ca, &subject("ca"), Content::Trust));
-    let header = raw.header.as_ref().map(|given| header(report, given, &subject("header")));
+    let ca = raw
+        .ca
+        .as_ref()
+        .map(|ca| report.path(ca, &subject("ca"), Content::Trust));
+    let header = raw
+        .header
+        .as_ref()
+        .map(|given| header(report, given, &subject("header")));
     let ca = match ca {
         Some(checked) => Some(checked?),
         None => None,
@@ -168,20 +203,40 @@ fn destination(report: &mut ConfigFindings<'_>, key: &Spanned<String>, raw: &Raw
     Some((url?, ca, header))
 }
 
-fn header(report: &mut ConfigFindings<'_>, raw: &RawDestinationHeader, subject: &str) -> Option<DestinationHeader> {
+fn header(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawDestinationHeader,
+    subject: &str,
+) -> Option<DestinationHeader> {
     let parsed = HeaderName::from_bytes(raw.name.value.as_bytes()).ok();
-    let named = parsed.filter(|parsed| DestinationHeader::may_be(parsed) && !raw.name.value.contains('_'));
+    let named =
+        parsed.filter(|parsed| DestinationHeader::may_be(parsed) && !raw.name.value.contains('_'));
     if named.is_none() {
-        let hint = "a header's name, such as `authorization`, that the gateway does not write itself";
-        report.error_with_hint(&raw.name, format!("`{subject}.name` is not a header that can be set"), hint);
+        let hint =
+            "a header's name, such as `authorization`, that the gateway does not write itself";
+        report.error_with_hint(
+            &raw.name,
+            format!("`{subject}.name` is not a header that can be set"),
+            hint,
+        );
     }
-    let word = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let word = |text: &str| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
     let scheme = raw.scheme.as_ref().map(|given| {
         if !word(&given.value) {
-            report.error_with_hint(given, format!("`{subject}.scheme` is not one word"), "write it like `Bearer`");
+            report.error_with_hint(
+                given,
+                format!("`{subject}.scheme` is not one word"),
+                "write it like `Bearer`",
+            );
         }
         given.value.clone()
     });
     let secret = secret(report, &raw.secret, &format!("{subject}.secret"));
-    Some(DestinationHeader { name: named?, scheme, secret: secret? })
+    Some(DestinationHeader {
+        name: named?,
+        scheme,
+        secret: secret?,
+    })
 }

@@ -9,7 +9,11 @@ use crate::accept::{AssertionHeader, AssertionHeaderFault, ListenerSettings};
 use crate::document::{Spanned, name};
 
 /// The header that an issuer names.
-pub fn header(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<AssertionHeader> {
+pub fn header(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+) -> Option<AssertionHeader> {
     let fault = match AssertionHeader::parse(&at.value) {
         Ok(header) => return Some(header),
         Err(fault) => fault,
@@ -26,7 +30,9 @@ pub fn header(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &s
              such as `x-goog-iap-jwt-assertion` or `cf-access-jwt-assertion`",
         ),
         AssertionHeaderFault::Unsigned => (
-            format!("`{subject}` must not be {given}: what stands there is not signed, so that anybody could write it"),
+            format!(
+                "`{subject}` must not be {given}: what stands there is not signed, so that anybody could write it"
+            ),
             "name the header that holds the proxy's signed token: `x-goog-iap-jwt-assertion`, `cf-access-jwt-assertion`, \
              `x-amzn-oidc-accesstoken`",
         ),
@@ -40,7 +46,11 @@ pub fn header(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &s
 }
 
 /// Warns where no listener knows of the proxy that writes such a header.
-pub fn check_proxies(report: &mut ConfigFindings<'_>, raw: &[RawIssuer], listeners: &[ListenerSettings]) {
+pub fn check_proxies(
+    report: &mut ConfigFindings<'_>,
+    raw: &[RawIssuer],
+    listeners: &[ListenerSettings],
+) {
     let knows_a_proxy = |listener: &ListenerSettings| {
         let clients = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref());
         listener.front.forwarded.is_some()
@@ -52,7 +62,9 @@ pub fn check_proxies(report: &mut ConfigFindings<'_>, raw: &[RawIssuer], listene
     }
     for (index, issuer) in raw.iter().enumerate() {
         if let Some(header) = &issuer.header {
-            let message = format!("`issuers[{index}].header` is written by a proxy, and no listener knows of one");
+            let message = format!(
+                "`issuers[{index}].header` is written by a proxy, and no listener knows of one"
+            );
             let hint = "name its networks in the listener's `forwarded` (or `proxy_protocol`), so that records, limits and \
                         penalties count clients and not the proxy; or demand its certificate, `client_certificate: required`";
             report.warning(header, message, hint);

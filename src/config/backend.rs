@@ -38,8 +38,10 @@ pub fn profile(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams) -> Arc
         ("collector", &upstreams.collector),
         ("logs", &upstreams.logs),
     ];
-    let given: Vec<(&str, &Spanned<RawProfile>)> =
-        doors.iter().filter_map(|(which, door)| Some((*which, door.as_ref()?.profile.as_ref()?))).collect();
+    let given: Vec<(&str, &Spanned<RawProfile>)> = doors
+        .iter()
+        .filter_map(|(which, door)| Some((*which, door.as_ref()?.profile.as_ref()?)))
+        .collect();
     let names: Vec<&str> = given.iter().map(|(_, at)| at.value.0.as_str()).collect();
     if let Some(odd) = odd_one(&names)
         && let (Some((first, named)), Some((which, at))) = (given.first(), given.get(odd))
@@ -49,14 +51,21 @@ pub fn profile(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams) -> Arc
             name(&at.value.0),
             name(&named.value.0)
         );
-        report.error_with_hint(at, message, "one gateway serves one kind of backend: name the same, or run another");
+        report.error_with_hint(
+            at,
+            message,
+            "one gateway serves one kind of backend: name the same, or run another",
+        );
     }
     glimpsed(names)
 }
 
 /// The first profile of these names that is known, or the default.
 pub fn glimpsed<'n>(names: impl IntoIterator<Item = &'n str>) -> Arc<Profile> {
-    names.into_iter().find_map(Profile::named).unwrap_or_else(Profile::standard)
+    names
+        .into_iter()
+        .find_map(Profile::named)
+        .unwrap_or_else(Profile::standard)
 }
 
 /// The place of the first name that is not the first one.
@@ -84,7 +93,12 @@ mod tests {
     #[test]
     fn every_known_name_is_a_profile_of_that_name() {
         for known in Profile::NAMES {
-            assert_eq!(Profile::named(known).map(|profile| profile.name.clone()).as_deref(), Some(known));
+            assert_eq!(
+                Profile::named(known)
+                    .map(|profile| profile.name.clone())
+                    .as_deref(),
+                Some(known)
+            );
             assert_eq!(glimpsed(["unknown", known]).name, known);
         }
         for unknown in ["", "Lightstep", "lightstep ", "honeycomb", "../lightstep"] {

@@ -12,12 +12,14 @@ use std::time::Duration;
 use super::client_tokens::{self, PlacedClientToken};
 use super::expiry::Dated;
 use super::raw::{
-    RawAudit, RawConfig, RawListener, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService, RawUpstream,
+    RawAudit, RawConfig, RawListener, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService,
+    RawUpstream,
 };
 use super::report::{ConfigFindings, Content};
 use super::webhooks::{self, PlacedWebhook};
 use super::{
-    alerts, assertions, backend, client_ca, egress, ingest, issuers, limits, listeners, query, upstreams, vault, web,
+    alerts, assertions, backend, client_ca, egress, ingest, issuers, limits, listeners, query,
+    upstreams, vault, web,
 };
 use crate::accept::ListenerSettings;
 use crate::apps::AppPath;
@@ -97,32 +99,52 @@ pub enum LogFormat {
 impl Checked {
     /// Whether any listener takes exports or legacy reports.
     pub fn serves_ingest(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.serves.ingest || listener.serves.legacy)
+        self.listeners
+            .iter()
+            .any(|listener| listener.serves.ingest || listener.serves.legacy)
     }
 
     /// Names and digests are unique.
     pub fn client_tokens(&self) -> Vec<ClientTokenSettings> {
-        self.client_tokens.iter().map(|token| token.settings.clone()).collect()
+        self.client_tokens
+            .iter()
+            .map(|token| token.settings.clone())
+            .collect()
     }
 
     /// Compares client tokens with the policy's bindings and the time: an error for each whose binding does
     /// not exist, a warning for each that is over.
     pub fn check_client_tokens(&self, bindings: &[&str], now: UnixMillis) -> Vec<Diagnostic> {
-        self.client_tokens.iter().flat_map(|token| token.check(&self.file, bindings, now)).collect()
+        self.client_tokens
+            .iter()
+            .flat_map(|token| token.check(&self.file, bindings, now))
+            .collect()
     }
 
     /// Compares trust anchors and our own certificates with the time: a warning for each whose time is over, or soon.
     pub fn check_dates(&self, now: UnixMillis) -> Vec<Diagnostic> {
-        self.dated.iter().filter_map(|dated| dated.check(&self.file, now)).collect()
+        self.dated
+            .iter()
+            .filter_map(|dated| dated.check(&self.file, now))
+            .collect()
     }
 
     /// The authorities for client certificates that policies may name, each once.
     pub fn authorities(&self) -> Vec<CertificateAuthority> {
         let mut found: Vec<CertificateAuthority> = Vec::new();
-        for authority in self.listeners.iter().flat_map(client_ca::authorities).filter(|authority| !authority.short) {
+        for authority in self
+            .listeners
+            .iter()
+            .flat_map(client_ca::authorities)
+            .filter(|authority| !authority.short)
+        {
             if found.iter().all(|known| known.name != authority.name) {
-                let (name, trust_domains) = (authority.name.clone(), authority.trust_domains.clone());
-                found.push(CertificateAuthority { name, trust_domains });
+                let (name, trust_domains) =
+                    (authority.name.clone(), authority.trust_domains.clone());
+                found.push(CertificateAuthority {
+                    name,
+                    trust_domains,
+                });
             }
         }
         found
@@ -132,7 +154,10 @@ impl Checked {
     pub fn trust_domain_issuers(&self) -> Vec<TrustDomainIssuer> {
         let issuer = |issuer: &IssuerSettings| {
             let trust_domain = issuer.trust_domain()?.to_owned();
-            Some(TrustDomainIssuer { name: issuer.name.clone(), trust_domain })
+            Some(TrustDomainIssuer {
+                name: issuer.name.clone(),
+                trust_domain,
+            })
         };
         self.issuers.iter().filter_map(issuer).collect()
     }
@@ -140,21 +165,40 @@ impl Checked {
     /// Binds the authority of the short form of `client_ca` to what can be inferred, and warns of it. `named`: the trust
     /// domains that the policy names; one with an issuer of JWT-SVIDs is not the authority's by being named.
     pub fn infer_trust_domains(&mut self, named: &[&str]) -> Vec<Diagnostic> {
-        let place = |listener: &str| self.client_ca_places.get(listener).copied().unwrap_or_default();
-        let has_issuer = |domain: &str| self.issuers.iter().any(|issuer| issuer.trust_domain() == Some(domain));
-        let (spoken_for, left): (Vec<&str>, Vec<&str>) = named.iter().partition(|domain| has_issuer(domain));
+        let place = |listener: &str| {
+            self.client_ca_places
+                .get(listener)
+                .copied()
+                .unwrap_or_default()
+        };
+        let has_issuer = |domain: &str| {
+            self.issuers
+                .iter()
+                .any(|issuer| issuer.trust_domain() == Some(domain))
+        };
+        let (spoken_for, left): (Vec<&str>, Vec<&str>) =
+            named.iter().partition(|domain| has_issuer(domain));
         client_ca::infer(&mut self.listeners, &self.file, place, &left, &spoken_for)
     }
 
     /// Each app once.
     pub fn webhooks(&self) -> Vec<WebhookSettings> {
-        self.webhooks.iter().map(|webhook| webhook.settings.clone()).collect()
+        self.webhooks
+            .iter()
+            .map(|webhook| webhook.settings.clone())
+            .collect()
     }
 
     /// Compares webhook secrets with the policy's apps: an error for each of an app that does not exist.
-    pub fn check_webhooks<'a>(&self, apps: impl IntoIterator<Item = &'a AppPath>) -> Vec<Diagnostic> {
+    pub fn check_webhooks<'a>(
+        &self,
+        apps: impl IntoIterator<Item = &'a AppPath>,
+    ) -> Vec<Diagnostic> {
         let apps: Vec<&AppPath> = apps.into_iter().collect();
-        self.webhooks.iter().filter_map(|webhook| webhook.check(&self.file, &apps)).collect()
+        self.webhooks
+            .iter()
+            .filter_map(|webhook| webhook.check(&self.file, &apps))
+            .collect()
     }
 
     /// Compares the vault with the projects that the policy declares (each with the file, line and column
@@ -168,16 +212,28 @@ impl Checked {
         let mut unused = self.project_places.clone();
         for (project, file, line, column) in declared {
             unused.remove(project);
-            let tokens = self.vault.projects.get(project).map_or(0, |secrets| secrets.access_token.len());
+            let tokens = self
+                .vault
+                .projects
+                .get(project)
+                .map_or(0, |secrets| secrets.access_token.len());
             if self.serves_ingest() && tokens == 0 {
-                let message =
-                    format!("project {} has no access token, so that nothing can be sent to it", name(project));
-                let hint = format!("add `vault.projects.{project}.access_token` to `{}`", self.file.display());
+                let message = format!(
+                    "project {} has no access token, so that nothing can be sent to it",
+                    name(project)
+                );
+                let hint = format!(
+                    "add `vault.projects.{project}.access_token` to `{}`",
+                    self.file.display()
+                );
                 found.push(Diagnostic::error(file, line, column, message).with_hint(hint));
             }
         }
         for (project, (line, column)) in unused {
-            let message = format!("project {} is not declared by any app of the policy", name(&project));
+            let message = format!(
+                "project {} is not declared by any app of the policy",
+                name(&project)
+            );
             let hint = "its credentials are never used: declare it, or remove it here";
             found.push(Diagnostic::warning(&self.file, line, column, message).with_hint(hint));
         }
@@ -194,10 +250,18 @@ pub fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<Checked
     let egress = egress::egress(report, &raw.egress);
     let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref(), &egress);
     assertions::check_proxies(report, &raw.issuers, &listeners);
-    let client_tokens = client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
+    let client_tokens =
+        client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
     let profile = backend::profile(report, &raw.upstreams);
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
-        upstreams::upstream(report, which, raw.as_ref()?, Duration::from_secs(read_seconds), &egress, &profile)
+        upstreams::upstream(
+            report,
+            which,
+            raw.as_ref()?,
+            Duration::from_secs(read_seconds),
+            &egress,
+            &profile,
+        )
     };
     let upstreams = Upstreams {
         ingest: door(&raw.upstreams.ingest, "ingest", 30),
@@ -216,7 +280,9 @@ pub fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<Checked
     let limits = limits::limits(report, &raw.limits);
     let audit = audit(report, &raw.audit, &limits);
     let queue_bytes = audit.as_ref().map_or(0, |audit| audit.queue_bytes);
-    limits::shares(report, raw, &limits, queue_bytes, |service| serves(raw, service));
+    limits::shares(report, raw, &limits, queue_bytes, |service| {
+        serves(raw, service)
+    });
     joined(report, raw, &profile);
     if report.found.iter().any(Diagnostic::is_error) {
         return None;
@@ -265,7 +331,10 @@ fn client_ca_places(raw: &RawConfig) -> BTreeMap<String, (u64, u64)> {
 /// Whether any listener serves this.
 fn serves(raw: &RawConfig, service: RawService) -> bool {
     let given = |listener: &RawListener| {
-        listener.serves.as_ref().is_none_or(|given| given.iter().any(|given| given.value == service))
+        listener
+            .serves
+            .as_ref()
+            .is_none_or(|given| given.iter().any(|given| given.value == service))
     };
     raw.listeners.iter().any(given)
 }
@@ -276,15 +345,37 @@ fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
     let upstreams = &raw.upstreams;
     let reports = upstreams.collector.is_some() && upstreams.logs.is_some();
     let doors = [
-        (RawService::Ingest, "ingest", "ingest", upstreams.ingest.is_some(), ingest),
-        (RawService::Legacy, "legacy", "ingest", upstreams.ingest.is_some() || reports, ingest),
-        (RawService::Query, "query", "query", upstreams.query.is_some(), query),
+        (
+            RawService::Ingest,
+            "ingest",
+            "ingest",
+            upstreams.ingest.is_some(),
+            ingest,
+        ),
+        (
+            RawService::Legacy,
+            "legacy",
+            "ingest",
+            upstreams.ingest.is_some() || reports,
+            ingest,
+        ),
+        (
+            RawService::Query,
+            "query",
+            "query",
+            upstreams.query.is_some(),
+            query,
+        ),
     ];
     for (service, word, door, present, url) in doors {
         for listener in raw.listeners.iter().filter(|_| !present) {
-            let hint = format!("add `upstreams: {{ {door}: {{ url: {url} }} }}`, or leave `{word}` out of `serves`");
-            let message =
-                format!("listener {} serves `{word}`, but there is no `upstreams.{door}`", name(&listener.name.value));
+            let hint = format!(
+                "add `upstreams: {{ {door}: {{ url: {url} }} }}`, or leave `{word}` out of `serves`"
+            );
+            let message = format!(
+                "listener {} serves `{word}`, but there is no `upstreams.{door}`",
+                name(&listener.name.value)
+            );
             match &listener.serves {
                 // Said of `ingest` already.
                 None if service == RawService::Legacy => {}
@@ -297,7 +388,12 @@ fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
             }
         }
     }
-    let by_certificate = |listener: &RawListener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let by_certificate = |listener: &RawListener| {
+        listener
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_ca.is_some())
+    };
     if let Some(first) = raw.listeners.first()
         && raw.issuers.is_empty()
         && raw.client_tokens.as_ref().is_none_or(Vec::is_empty)
@@ -311,13 +407,21 @@ fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
     }
 }
 
-fn audit(report: &mut ConfigFindings<'_>, raw: &RawAudit, limits: &Limits) -> Option<AuditSettings> {
-    let file = raw.file.as_ref().map(|given| report.path(given, "audit.file", Content::Created));
+fn audit(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawAudit,
+    limits: &Limits,
+) -> Option<AuditSettings> {
+    let file = raw
+        .file
+        .as_ref()
+        .map(|given| report.path(given, "audit.file", Content::Created));
     // Bodies keep the most of the memory, whatever waits for the disk; a few calls find room in any case.
     let default = (limits.buffered_total_bytes / 16).clamp(64 << 10, 16 << 20);
     let most = (limits.buffered_total_bytes / 2).max(default);
     let given = raw.queue_bytes.as_ref();
-    let queue_bytes = limits::size_between(report, given, "audit.queue_bytes", default, 64 << 10..=most);
+    let queue_bytes =
+        limits::size_between(report, given, "audit.queue_bytes", default, 64 << 10..=most);
     Some(AuditSettings {
         file: match file {
             Some(path) => Some(path?),
@@ -329,7 +433,10 @@ fn audit(report: &mut ConfigFindings<'_>, raw: &RawAudit, limits: &Limits) -> Op
             Some(RawOnFailure::Refuse) | None => OnFailure::Refuse,
         },
         // A few seconds of a busy gateway, a few MiB of records.
-        queue_records: raw.queue.and_then(|records| usize::try_from(records).ok()).unwrap_or(4096),
+        queue_records: raw
+            .queue
+            .and_then(|records| usize::try_from(records).ok())
+            .unwrap_or(4096),
         queue_bytes,
     })
 }
@@ -354,14 +461,17 @@ fn log(raw: &RawLog) -> LogSettings {
 /// One for each core: the work is encryption and copying, which never waits.
 fn threads(given: Option<u32>) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    given.and_then(|count| usize::try_from(count).ok()).unwrap_or_else(cores)
+    given
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or_else(cores)
 }
 
 /// The configuration and all files that it names, except those that the gateway writes itself.
 fn watched(report: &ConfigFindings<'_>) -> Vec<PathBuf> {
     let mut files = vec![report.file().to_owned()];
     for named in &report.named {
-        let has_file = !matches!(named.content, Content::Created) && !named.path.as_os_str().is_empty();
+        let has_file =
+            !matches!(named.content, Content::Created) && !named.path.as_os_str().is_empty();
         if has_file && !files.contains(&named.path) {
             files.push(named.path.clone());
         }

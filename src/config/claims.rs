@@ -82,7 +82,9 @@ pub fn claim(
     subject: &str,
     default: &str,
 ) -> Option<ClaimPath> {
-    let Some(given) = given else { return ClaimPath::parse(default).ok() };
+    let Some(given) = given else {
+        return ClaimPath::parse(default).ok();
+    };
     match ClaimPath::parse(&given.value) {
         Ok(path) => {
             if let Some((message, hint)) = path.doubtful() {
@@ -103,7 +105,9 @@ pub fn subject_claims(
     given: Option<&Spanned<RawNames>>,
     subject: &str,
 ) -> Vec<ClaimPath> {
-    let Some(given) = given else { return ClaimPath::parse("sub").into_iter().collect() };
+    let Some(given) = given else {
+        return ClaimPath::parse("sub").into_iter().collect();
+    };
     let several = match &given.value {
         RawNames::One(text) => {
             let one = Spanned::new(text.clone(), given.line(), given.column());
@@ -114,7 +118,9 @@ pub fn subject_claims(
     let mut paths: Vec<ClaimPath> = Vec::with_capacity(several.len());
     for (index, one) in several.iter().enumerate() {
         let subject = format!("{subject}[{index}]");
-        let Some(path) = claim(report, Some(one), &subject, "") else { continue };
+        let Some(path) = claim(report, Some(one), &subject, "") else {
+            continue;
+        };
         if paths.contains(&path) {
             report.error(one, format!("`{subject}` stands in the list already"));
         }

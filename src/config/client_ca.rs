@@ -17,7 +17,9 @@ use super::report::{ConfigFindings, Content};
 use crate::accept::{ClientAuthority, ClientCertificates, ListenerSettings};
 use crate::apps::Glob;
 use crate::document::{Diagnostic, Spanned, name, names};
-use crate::identify::{CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS, is_trust_domain, own_trust_domain};
+use crate::identify::{
+    CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS, is_trust_domain, own_trust_domain,
+};
 
 /// Every DNS name: what the only authority of a configuration may give.
 const EVERY_HOST: &str = "**";
@@ -90,16 +92,28 @@ impl JsonSchema for RawClientCa {
 }
 
 /// Checks one listener's demands on clients. `None`: it was reported, or there are none.
-pub fn client_certificates(report: &mut ConfigFindings<'_>, index: usize, raw: &RawTls) -> Option<ClientCertificates> {
+pub fn client_certificates(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawTls,
+) -> Option<ClientCertificates> {
     let subject = |key: &str| format!("listeners[{index}].tls.{key}");
-    let required = raw.client_certificate.as_ref().is_some_and(|demand| demand.value == RawDemand::Required);
+    let required = raw
+        .client_certificate
+        .as_ref()
+        .is_some_and(|demand| demand.value == RawDemand::Required);
     let given = raw.client_ca.as_ref()?;
     let authorities = match &given.value {
         RawClientCa::File(path) => {
             let path = Spanned::new(path.clone(), given.line(), given.column());
-            let file = report.path(&path, &subject("client_ca"), Content::ClientAuthority { single: true });
-            let crl =
-                optional(&raw.client_crl, |lists| report.path(lists, &subject("client_crl"), Content::Revocations));
+            let file = report.path(
+                &path,
+                &subject("client_ca"),
+                Content::ClientAuthority { single: true },
+            );
+            let crl = optional(&raw.client_crl, |lists| {
+                report.path(lists, &subject("client_crl"), Content::Revocations)
+            });
             let every_host = Glob::parse(EVERY_HOST, '.').ok()?;
             vec![ClientAuthority {
                 name: CLIENT_CERTIFICATES.to_owned(),
@@ -112,24 +126,36 @@ pub fn client_certificates(report: &mut ConfigFindings<'_>, index: usize, raw: &
         }
         RawClientCa::List(list) => {
             if let Some(lists) = &raw.client_crl {
-                let message = format!("`{}` stands beside a list of authorities", subject("client_crl"));
+                let message = format!(
+                    "`{}` stands beside a list of authorities",
+                    subject("client_crl")
+                );
                 report.error_with_hint(lists, message, "give each authority its own `crl`");
             }
             let mut checked: Vec<ClientAuthority> = Vec::new();
             for (place, authority) in list.iter().enumerate() {
-                let Some(settings) = one(report, &format!("listeners[{index}].tls.client_ca[{place}]"), authority)
-                else {
+                let Some(settings) = one(
+                    report,
+                    &format!("listeners[{index}].tls.client_ca[{place}]"),
+                    authority,
+                ) else {
                     continue;
                 };
                 if checked.iter().any(|other| other.name == settings.name) {
-                    report.error(&authority.name, format!("two authorities are named {}", name(&settings.name)));
+                    report.error(
+                        &authority.name,
+                        format!("two authorities are named {}", name(&settings.name)),
+                    );
                 }
                 checked.push(settings);
             }
             checked
         }
     };
-    Some(ClientCertificates { authorities, required })
+    Some(ClientCertificates {
+        authorities,
+        required,
+    })
 }
 
 /// `Some(None)`: not given; `None`: reported.
@@ -140,25 +166,58 @@ fn optional<T, U>(given: &Option<T>, check: impl FnOnce(&T) -> Option<U>) -> Opt
     }
 }
 
-fn one(report: &mut ConfigFindings<'_>, subject: &str, raw: &RawClientAuthority) -> Option<ClientAuthority> {
+fn one(
+    report: &mut ConfigFindings<'_>,
+    subject: &str,
+    raw: &RawClientAuthority,
+) -> Option<ClientAuthority> {
     let reserved = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
     let own_name = report.own_name(&raw.name, &format!("{subject}.name"));
     if reserved.contains(&raw.name.value.as_str()) {
-        let hint = format!("policies and records use {} for others; choose another name", names(reserved));
-        report.error_with_hint(&raw.name, format!("the name {} is reserved", name(&raw.name.value)), hint);
+        let hint = format!(
+            "policies and records use {} for others; choose another name",
+            names(reserved)
+        );
+        report.error_with_hint(
+            &raw.name,
+            format!("the name {} is reserved", name(&raw.name.value)),
+            hint,
+        );
     }
-    let file = report.path(&raw.file, &format!("{subject}.file"), Content::ClientAuthority { single: false });
-    let crl = optional(&raw.crl, |lists| report.path(lists, &format!("{subject}.crl"), Content::Revocations));
-    let trust_domains = raw.trust_domains.iter().filter_map(|given| trust_domain(report, given)).collect();
-    let dns = raw.dns.iter().filter_map(|given| hosts(report, given)).collect();
-    Some(ClientAuthority { name: own_name?, file: file?, trust_domains, dns, crl: crl?, short: false })
+    let file = report.path(
+        &raw.file,
+        &format!("{subject}.file"),
+        Content::ClientAuthority { single: false },
+    );
+    let crl = optional(&raw.crl, |lists| {
+        report.path(lists, &format!("{subject}.crl"), Content::Revocations)
+    });
+    let trust_domains = raw
+        .trust_domains
+        .iter()
+        .filter_map(|given| trust_domain(report, given))
+        .collect();
+    let dns = raw
+        .dns
+        .iter()
+        .filter_map(|given| hosts(report, given))
+        .collect();
+    Some(ClientAuthority {
+        name: own_name?,
+        file: file?,
+        trust_domains,
+        dns,
+        crl: crl?,
+        short: false,
+    })
 }
 
 fn trust_domain(report: &mut ConfigFindings<'_>, given: &Spanned<String>) -> Option<String> {
     if is_trust_domain(&given.value) {
         return Some(given.value.clone());
     }
-    let message = "a trust domain is written in full, of `a-z 0-9 . - _`, without `spiffe://` and wildcards";
+    let message =
+        "a trust domain is written in full, of `a-z 0-9 . - _`, without `spiffe://` and wildcards";
     report.error_with_hint(given, message, "write it like `prod.acme.example`");
     None
 }
@@ -178,10 +237,16 @@ fn hosts(report: &mut ConfigFindings<'_>, given: &Spanned<String>) -> Option<Glo
 /// Checks that join authorities of several listeners, and issuers.
 pub fn across(report: &mut ConfigFindings<'_>, raw: &RawConfig, listeners: &[ListenerSettings]) {
     let known: Vec<&ClientAuthority> = listeners.iter().flat_map(authorities).collect();
-    let several = known.iter().any(|one| known.iter().any(|other| one.file != other.file || one.short != other.short));
+    let several = known.iter().any(|one| {
+        known
+            .iter()
+            .any(|other| one.file != other.file || one.short != other.short)
+    });
     let mut seen: Vec<&ClientAuthority> = Vec::new();
     for (index, listener) in raw.listeners.iter().enumerate() {
-        let Some(given) = listener.tls.as_ref().and_then(|tls| tls.client_ca.as_ref()) else { continue };
+        let Some(given) = listener.tls.as_ref().and_then(|tls| tls.client_ca.as_ref()) else {
+            continue;
+        };
         let list = match &given.value {
             RawClientCa::File(_) if several => {
                 let message = format!(
@@ -194,16 +259,34 @@ pub fn across(report: &mut ConfigFindings<'_>, raw: &RawConfig, listeners: &[Lis
             RawClientCa::List(list) => list,
         };
         for authority in list {
-            if raw.issuers.iter().any(|issuer| issuer.name.value == authority.name.value) {
-                let message = format!("an issuer of tokens is named {} already", name(&authority.name.value));
-                report.error_with_hint(&authority.name, message, "policies call both `issuer`: choose another name");
+            if raw
+                .issuers
+                .iter()
+                .any(|issuer| issuer.name.value == authority.name.value)
+            {
+                let message = format!(
+                    "an issuer of tokens is named {} already",
+                    name(&authority.name.value)
+                );
+                report.error_with_hint(
+                    &authority.name,
+                    message,
+                    "policies call both `issuer`: choose another name",
+                );
             }
-            let of_listener = listeners.iter().filter(|settings| settings.name == listener.name.value);
-            let settings = of_listener.flat_map(authorities).find(|settings| settings.name == authority.name.value);
+            let of_listener = listeners
+                .iter()
+                .filter(|settings| settings.name == listener.name.value);
+            let settings = of_listener
+                .flat_map(authorities)
+                .find(|settings| settings.name == authority.name.value);
             let Some(settings) = settings else { continue };
             match seen.iter().find(|other| other.name == settings.name) {
                 Some(other) if *other != settings => {
-                    let message = format!("another listener has another authority {}", name(&settings.name));
+                    let message = format!(
+                        "another listener has another authority {}",
+                        name(&settings.name)
+                    );
                     let hint = "policies and records tell authorities apart by their names: write the same, or name it otherwise";
                     report.error_with_hint(&authority.name, message, hint);
                 }
@@ -220,18 +303,41 @@ pub fn across(report: &mut ConfigFindings<'_>, raw: &RawConfig, listeners: &[Lis
 }
 
 /// Warns of two authorities that may speak for one name: a policy that names no `issuer` takes the word of either.
-fn overlap(report: &mut ConfigFindings<'_>, at: &Spanned<String>, one: &ClientAuthority, other: &ClientAuthority) {
-    let domain = one.trust_domains.iter().find(|domain| other.trust_domains.contains(domain));
-    let hosts = one.dns.iter().find_map(|mine| Some((mine, other.dns.iter().find(|theirs| theirs.meets(mine))?)));
-    let both = format!("the authorities {} and {} may both speak for", name(&other.name), name(&one.name));
+fn overlap(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    one: &ClientAuthority,
+    other: &ClientAuthority,
+) {
+    let domain = one
+        .trust_domains
+        .iter()
+        .find(|domain| other.trust_domains.contains(domain));
+    let hosts = one
+        .dns
+        .iter()
+        .find_map(|mine| Some((mine, other.dns.iter().find(|theirs| theirs.meets(mine))?)));
+    let both = format!(
+        "the authorities {} and {} may both speak for",
+        name(&other.name),
+        name(&one.name)
+    );
     let hint = "leave it to one of them; where both are meant, subjects of the policy say which: `{ issuer: …, … }`";
     if let Some(domain) = domain {
-        report.warning(at, format!("{both} the trust domain {}", name(domain)), hint);
+        report.warning(
+            at,
+            format!("{both} the trust domain {}", name(domain)),
+            hint,
+        );
     }
     if let Some((mine, theirs)) = hosts {
         let pattern = match mine.as_str() == theirs.as_str() {
             true => name(mine.as_str()),
-            false => format!("some name that fits {} and {}", name(theirs.as_str()), name(mine.as_str())),
+            false => format!(
+                "some name that fits {} and {}",
+                name(theirs.as_str()),
+                name(mine.as_str())
+            ),
         };
         report.warning(at, format!("{both} {pattern}"), hint);
     }
@@ -239,7 +345,11 @@ fn overlap(report: &mut ConfigFindings<'_>, at: &Spanned<String>, one: &ClientAu
 
 /// A listener's authorities for client certificates.
 pub fn authorities(listener: &ListenerSettings) -> impl Iterator<Item = &ClientAuthority> {
-    listener.tls.iter().flat_map(|tls| &tls.clients).flat_map(|clients| &clients.authorities)
+    listener
+        .tls
+        .iter()
+        .flat_map(|tls| &tls.clients)
+        .flat_map(|clients| &clients.authorities)
 }
 
 /// Says of a short form what it binds its authority to, and binds it: the trust domain that its own certificate names, or
@@ -256,12 +366,24 @@ pub fn infer(
     for (index, listener) in listeners.iter_mut().enumerate() {
         let (line, column) = place(&listener.name);
         let clients = listener.tls.as_mut().and_then(|tls| tls.clients.as_mut());
-        for authority in clients.into_iter().flat_map(|clients| &mut clients.authorities).filter(|one| one.short) {
+        for authority in clients
+            .into_iter()
+            .flat_map(|clients| &mut clients.authorities)
+            .filter(|one| one.short)
+        {
             // What is wrong with the file is told where it is named.
-            let own = std::fs::read(&authority.file).ok().and_then(|pem| own_trust_domain(&pem));
-            let source = if own.is_some() { "its certificate names" } else { "the policy names" };
-            let domains =
-                own.map_or_else(|| named_by_policy.iter().map(|&one| one.to_owned()).collect(), |one| vec![one]);
+            let own = std::fs::read(&authority.file)
+                .ok()
+                .and_then(|pem| own_trust_domain(&pem));
+            let source = if own.is_some() {
+                "its certificate names"
+            } else {
+                "the policy names"
+            };
+            let domains = own.map_or_else(
+                || named_by_policy.iter().map(|&one| one.to_owned()).collect(),
+                |one| vec![one],
+            );
             let subject = format!("`listeners[{index}].tls.client_ca`");
             let message = match domains.is_empty() {
                 true if !spoken_for.is_empty() => format!(

@@ -28,11 +28,19 @@ pub struct PlacedClientToken {
     until: LineColumn,
 }
 
-pub fn client_tokens(report: &mut ConfigFindings<'_>, raw: &[RawClientToken]) -> Vec<PlacedClientToken> {
+pub fn client_tokens(
+    report: &mut ConfigFindings<'_>,
+    raw: &[RawClientToken],
+) -> Vec<PlacedClientToken> {
     let mut checked: Vec<PlacedClientToken> = Vec::new();
     for (index, token) in raw.iter().enumerate() {
-        let Some(fresh) = one(report, index, token) else { continue };
-        if checked.iter().any(|other| other.settings.name == fresh.settings.name) {
+        let Some(fresh) = one(report, index, token) else {
+            continue;
+        };
+        if checked
+            .iter()
+            .any(|other| other.settings.name == fresh.settings.name)
+        {
             let hint = "each has a name of its own, by which records and metrics tell them apart";
             report.error_with_hint(
                 &token.name,
@@ -40,21 +48,38 @@ pub fn client_tokens(report: &mut ConfigFindings<'_>, raw: &[RawClientToken]) ->
                 hint,
             );
         }
-        if let Some(other) = checked.iter().find(|other| other.settings.hash == fresh.settings.hash) {
-            let message = format!("client token {} already has this `hash`", name(&other.settings.name));
-            report.error_with_hint(&token.hash, message, "issue a token of its own for each client");
+        if let Some(other) = checked
+            .iter()
+            .find(|other| other.settings.hash == fresh.settings.hash)
+        {
+            let message = format!(
+                "client token {} already has this `hash`",
+                name(&other.settings.name)
+            );
+            report.error_with_hint(
+                &token.hash,
+                message,
+                "issue a token of its own for each client",
+            );
         }
         checked.push(fresh);
     }
     checked
 }
 
-fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawClientToken) -> Option<PlacedClientToken> {
+fn one(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawClientToken,
+) -> Option<PlacedClientToken> {
     let subject = |key: &str| format!("client_tokens[{index}].{key}");
     let own_name = report.own_name(&raw.name, &subject("name"));
     let hash = hash(report, &raw.hash, &subject("hash"));
     if raw.binding.value.is_empty() {
-        report.error(&raw.binding, format!("`{}` must not be empty", subject("binding")));
+        report.error(
+            &raw.binding,
+            format!("`{}` must not be empty", subject("binding")),
+        );
     }
     let until = match &raw.until {
         Some(given) => Some(time(report, given, &subject("until"))?),
@@ -73,7 +98,11 @@ fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawClientToken) -> O
     })
 }
 
-fn hash(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<ClientTokenHash> {
+fn hash(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+) -> Option<ClientTokenHash> {
     let read = ClientTokenHash::parse(&at.value);
     if read.is_none() {
         let hint = if at.value.starts_with(CLIENT_TOKEN_PREFIX) {
@@ -91,34 +120,59 @@ fn hash(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) ->
 fn time(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<i64> {
     let read = parse_time(&at.value);
     if read.is_none() {
-        report.error_with_hint(at, format!("`{subject}` is no RFC 3339 time"), "write it as `2027-01-01T00:00:00Z`");
+        report.error_with_hint(
+            at,
+            format!("`{subject}` is no RFC 3339 time"),
+            "write it as `2027-01-01T00:00:00Z`",
+        );
     }
     read
 }
 
 /// Unix seconds of an RFC 3339 time, a part of one dropped: a token never counts longer than was written.
 pub fn parse_time(text: &str) -> Option<i64> {
-    OffsetDateTime::parse(text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .map(OffsetDateTime::unix_timestamp)
 }
 
 impl PlacedClientToken {
     /// What only policy and clock can say: an error if no such binding exists, a warning if its time is over.
-    pub fn check(&self, file: &std::path::Path, bindings: &[&str], now: UnixMillis) -> Vec<Diagnostic> {
+    pub fn check(
+        &self,
+        file: &std::path::Path,
+        bindings: &[&str],
+        now: UnixMillis,
+    ) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let binding = self.settings.binding.as_str();
         if !bindings.contains(&binding) {
             let hint = match nearest(binding, bindings.iter().copied()) {
                 Some(word) => format!("did you mean {}?", name(word)),
                 None if bindings.is_empty() => "the policy has no bindings".to_owned(),
-                None => format!("the policy has {}", names(bindings.iter().copied().take(LISTED_LIMIT))),
+                None => format!(
+                    "the policy has {}",
+                    names(bindings.iter().copied().take(LISTED_LIMIT))
+                ),
             };
             let message = format!("the policy has no binding {}", name(binding));
-            found.push(Diagnostic::error(file, self.binding.0, self.binding.1, message).with_hint(hint));
+            found.push(
+                Diagnostic::error(file, self.binding.0, self.binding.1, message).with_hint(hint),
+            );
         }
-        if self.settings.until_unix_seconds.is_some_and(|until| until <= now.seconds()) {
-            let message = format!("client token {} is over: it is refused", name(&self.settings.name));
+        if self
+            .settings
+            .until_unix_seconds
+            .is_some_and(|until| until <= now.seconds())
+        {
+            let message = format!(
+                "client token {} is over: it is refused",
+                name(&self.settings.name)
+            );
             let hint = "remove the line, or move `until`";
-            found.push(Diagnostic::warning(file, self.until.0, self.until.1, message).with_hint(hint));
+            found.push(
+                Diagnostic::warning(file, self.until.0, self.until.1, message).with_hint(hint),
+            );
         }
         found
     }

@@ -38,9 +38,16 @@ impl From<&str> for FileFault {
 /// Checks every named file.
 pub fn check(file: &Path, named: &[NamedFile]) -> Vec<Diagnostic> {
     let folder = file.parent().unwrap_or(Path::new(""));
-    let single = named.iter().filter_map(|one| check_one(one, folder).err().map(|fault| placed(file, one, fault)));
+    let single = named.iter().filter_map(|one| {
+        check_one(one, folder)
+            .err()
+            .map(|fault| placed(file, one, fault))
+    });
     let exposed = named.iter().filter_map(|one| exposed(file, one));
-    single.chain(exposed).chain(shared_webhooks(file, named)).collect()
+    single
+        .chain(exposed)
+        .chain(shared_webhooks(file, named))
+        .collect()
 }
 
 /// A secret that others on the machine can have, or choose: a warning; of a key with which identities or TLS sessions are made,
@@ -51,11 +58,21 @@ fn exposed(file: &Path, named: &NamedFile) -> Option<Diagnostic> {
         Content::Secret(SecretRef::File(_))
         | Content::SecretUrl(SecretRef::File(_))
         | Content::ProxyCredentials(SecretRef::File(_))
-        | Content::WebhookSecret { reference: SecretRef::File(_), .. } => false,
+        | Content::WebhookSecret {
+            reference: SecretRef::File(_),
+            ..
+        } => false,
         _ => return None,
     };
     let exposure = exposure::of(&named.path)?;
-    let finding = placed(file, named, FileFault(exposure.words().to_owned(), Some(exposure.hint().to_owned())));
+    let finding = placed(
+        file,
+        named,
+        FileFault(
+            exposure.words().to_owned(),
+            Some(exposure.hint().to_owned()),
+        ),
+    );
     if makes_others {
         return Some(finding);
     }
@@ -65,13 +82,17 @@ fn exposed(file: &Path, named: &NamedFile) -> Option<Diagnostic> {
 
 /// Where a key or secret was looked for, if that can be told.
 fn looked_for(path: &Path, folder: &Path) -> Option<String> {
-    let around = path.parent().filter(|around| *around != folder && around.is_dir())?;
+    let around = path
+        .parent()
+        .filter(|around| *around != folder && around.is_dir())?;
     (!around.as_os_str().is_empty()).then(|| format!("looked for {}", document::path(path)))
 }
 
 /// What is wrong with a secret, and where it was looked for if it is not there.
 fn unread(fault: &SecretFault, path: &Path, folder: &Path) -> FileFault {
-    let hint = matches!(fault, SecretFault::Unreadable(_)).then(|| looked_for(path, folder)).flatten();
+    let hint = matches!(fault, SecretFault::Unreadable(_))
+        .then(|| looked_for(path, folder))
+        .flatten();
     FileFault(fault.to_string(), hint)
 }
 
@@ -80,12 +101,23 @@ fn shared_webhooks(file: &Path, named: &[NamedFile]) -> Vec<Diagnostic> {
     let mut owners: Vec<(Zeroizing<Vec<u8>>, &AppPath)> = Vec::new();
     let mut found = Vec::new();
     for one in named {
-        let Content::WebhookSecret { app, reference } = &one.content else { continue };
-        let Ok(secret) = reference.read() else { continue };
-        match owners.iter().find(|(known, _)| ***known == *secret.expose()) {
+        let Content::WebhookSecret { app, reference } = &one.content else {
+            continue;
+        };
+        let Ok(secret) = reference.read() else {
+            continue;
+        };
+        match owners
+            .iter()
+            .find(|(known, _)| ***known == *secret.expose())
+        {
             Some((_, owner)) if *owner != app => {
                 let words = format!("is the secret of app `{owner}` too");
-                found.push(placed(file, one, FileFault(words, Some("give each app a secret of its own".to_owned()))));
+                found.push(placed(
+                    file,
+                    one,
+                    FileFault(words, Some("give each app a secret of its own".to_owned())),
+                ));
             }
             Some(_) => {}
             None => owners.push((Zeroizing::new(secret.expose().to_vec()), app)),
@@ -111,18 +143,25 @@ fn check_one(named: &NamedFile, folder: &Path) -> Result<(), FileFault> {
         Content::WebhookSecret { reference, .. } => match reference.read() {
             Ok(secret) if secret.expose().len() < WEBHOOK_SECRET_LEAST_BYTES => {
                 let hint = "make one with `openssl rand -hex 32`";
-                Err(FileFault(format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"), Some(hint.to_owned())))
+                Err(FileFault(
+                    format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"),
+                    Some(hint.to_owned()),
+                ))
             }
             Ok(_) => Ok(()),
             Err(fault) => Err(unread(fault)),
         },
         Content::ProxyCredentials(reference) => match reference.read() {
-            Ok(secret) if !secret.expose().contains(&b':') => Err("must hold `user:password`".into()),
+            Ok(secret) if !secret.expose().contains(&b':') => {
+                Err("must hold `user:password`".into())
+            }
             Ok(_) => Ok(()),
             Err(fault) => Err(unread(fault)),
         },
         Content::SecretUrl(reference) => match reference.read() {
-            Ok(url) => PostAddress::parse(&String::from_utf8_lossy(url.expose())).map(drop).map_err(FileFault::from),
+            Ok(url) => PostAddress::parse(&String::from_utf8_lossy(url.expose()))
+                .map(drop)
+                .map_err(FileFault::from),
             Err(fault) => Err(unread(fault)),
         },
         Content::Created => created(&named.path),
@@ -133,7 +172,9 @@ fn check_one(named: &NamedFile, folder: &Path) -> Result<(), FileFault> {
             key(&bytes, certificate)
         }
         Content::Trust => trust(&read(&named.path, tried(&named.path))?),
-        Content::ClientAuthority { single } => client_authority(&read(&named.path, tried(&named.path))?, *single),
+        Content::ClientAuthority { single } => {
+            client_authority(&read(&named.path, tried(&named.path))?, *single)
+        }
         Content::Revocations => revocations(&read(&named.path, tried(&named.path))?),
         Content::Keys => keys(&read(&named.path, tried(&named.path))?).map(drop),
         Content::Bundle => bundle(&read(&named.path, tried(&named.path))?),
@@ -152,28 +193,49 @@ fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8>>, FileFau
         kind => fault(format!("names a file that cannot be read: {kind}")),
     };
     // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(|error| unreadable(error.kind()))?.is_file() {
+    if !std::fs::metadata(path)
+        .map_err(|error| unreadable(error.kind()))?
+        .is_file()
+    {
         return Err(fault("names something that is not a file".to_owned()));
     }
     document::read(path, CONTENT_LIMIT_BYTES).map_err(|read| match read {
-        ReadFault::TooLarge => fault(format!("names a file that is larger than {} MiB", CONTENT_LIMIT_BYTES >> 20)),
+        ReadFault::TooLarge => fault(format!(
+            "names a file that is larger than {} MiB",
+            CONTENT_LIMIT_BYTES >> 20
+        )),
         ReadFault::Unreadable(kind) => unreadable(kind),
     })
 }
 
 fn session_key(secret: &Secret) -> Result<(), FileFault> {
     let hint = "make one with `openssl rand -base64 32`";
-    let wrong = || FileFault("must be 32 bytes, written in base64 or hexadecimal".to_owned(), Some(hint.to_owned()));
+    let wrong = || {
+        FileFault(
+            "must be 32 bytes, written in base64 or hexadecimal".to_owned(),
+            Some(hint.to_owned()),
+        )
+    };
     session_key_bytes(secret).map(drop).ok_or_else(wrong)
 }
 
 fn created(path: &Path) -> Result<(), FileFault> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     if !folder.is_dir() {
         let hint = format!("create {}", document::path(folder));
-        return Err(FileFault("stands in a folder that does not exist".to_owned(), Some(hint)));
+        return Err(FileFault(
+            "stands in a folder that does not exist".to_owned(),
+            Some(hint),
+        ));
     }
-    if path.is_dir() { Err("names a folder".into()) } else { Ok(()) }
+    if path.is_dir() {
+        Err("names a folder".into())
+    } else {
+        Ok(())
+    }
 }
 
 fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileFault> {
@@ -186,13 +248,19 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileFault>
 
 fn key(bytes: &[u8], certificate: &Path) -> Result<(), FileFault> {
     let key = pem::private_key(bytes).map_err(|_| {
-        FileFault("holds no PEM private key".to_owned(), Some("an encrypted key must be decrypted first".to_owned()))
+        FileFault(
+            "holds no PEM private key".to_owned(),
+            Some("an encrypted key must be decrypted first".to_owned()),
+        )
     })?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let signer = provider.key_provider.load_private_key(key);
-    let signer = signer.map_err(|_| FileFault::from("holds a private key of a kind that TLS cannot use"))?;
+    let signer =
+        signer.map_err(|_| FileFault::from("holds a private key of a kind that TLS cannot use"))?;
     // What is wrong with the certificate itself is said at its own key.
-    let Ok(chain) = read(certificate, None).and_then(|bytes| certificates(&bytes)) else { return Ok(()) };
+    let Ok(chain) = read(certificate, None).and_then(|bytes| certificates(&bytes)) else {
+        return Ok(());
+    };
     match CertifiedKey::new(chain, signer).keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(()),
         Err(rustls::Error::InconsistentKeys(_)) => Err(FileFault(
@@ -206,7 +274,9 @@ fn key(bytes: &[u8], certificate: &Path) -> Result<(), FileFault> {
 fn trust(bytes: &[u8]) -> Result<(), FileFault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(bytes)? {
-        roots.add(certificate).map_err(|_| FileFault::from("holds a certificate that cannot be a trust anchor"))?;
+        roots
+            .add(certificate)
+            .map_err(|_| FileFault::from("holds a certificate that cannot be a trust anchor"))?;
     }
     Ok(())
 }
@@ -228,7 +298,8 @@ fn client_authority(bytes: &[u8], single: bool) -> Result<(), FileFault> {
 }
 
 fn revocations(bytes: &[u8]) -> Result<(), FileFault> {
-    let lists = pem::revocation_lists(bytes).map_err(|_| FileFault::from("is not well-formed PEM"))?;
+    let lists =
+        pem::revocation_lists(bytes).map_err(|_| FileFault::from("is not well-formed PEM"))?;
     if lists.is_empty() {
         return Err("holds no PEM revocation list".into());
     }
@@ -241,14 +312,22 @@ fn revocations(bytes: &[u8]) -> Result<(), FileFault> {
 
 /// RFC 7517 section 5: an object with a list `keys`.
 fn keys(bytes: &[u8]) -> Result<Vec<serde_json::Value>, FileFault> {
-    let mut set: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| FileFault::from("is not JSON"))?;
+    let mut set: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|_| FileFault::from("is not JSON"))?;
     // A member that is `null` is absent.
-    let has = |key: &serde_json::Value, name: &str| key.get(name).is_some_and(|member| !member.is_null());
-    match set.get_mut("keys").and_then(serde_json::Value::as_array_mut) {
+    let has =
+        |key: &serde_json::Value, name: &str| key.get(name).is_some_and(|member| !member.is_null());
+    match set
+        .get_mut("keys")
+        .and_then(serde_json::Value::as_array_mut)
+    {
         Some(keys) if keys.is_empty() => Err("holds no keys".into()),
         Some(keys) if keys.iter().any(|key| has(key, "d") || has(key, "k")) => Err(FileFault(
             "holds a private or shared key".to_owned(),
-            Some("only the issuer may have it: export the public keys, and change this one".to_owned()),
+            Some(
+                "only the issuer may have it: export the public keys, and change this one"
+                    .to_owned(),
+            ),
         )),
         Some(keys) => Ok(std::mem::take(keys)),
         None => Err("is not a JSON Web Key Set: it has no list `keys`".into()),
@@ -257,7 +336,8 @@ fn keys(bytes: &[u8]) -> Result<Vec<serde_json::Value>, FileFault> {
 
 /// JWT-SVID section 6: of a bundle's keys, those with `use: jwt-svid`.
 fn bundle(bytes: &[u8]) -> Result<(), FileFault> {
-    let is_for_tokens = |key: &serde_json::Value| key.get("use").is_some_and(|named| named == "jwt-svid");
+    let is_for_tokens =
+        |key: &serde_json::Value| key.get("use").is_some_and(|named| named == "jwt-svid");
     match keys(bytes)?.iter().any(is_for_tokens) {
         true => Ok(()),
         false => Err(FileFault(

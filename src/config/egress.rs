@@ -107,7 +107,10 @@ pub fn egress(report: &mut ConfigFindings<'_>, raw: &RawEgress) -> Egress {
     let mut no_proxy = NoProxy::default();
     for (index, entry) in raw.no_proxy.iter().enumerate() {
         if !no_proxy.add(&entry.value) {
-            let message = format!("`egress.no_proxy[{index}]` is no host, address or network: {}", name(&entry.value));
+            let message = format!(
+                "`egress.no_proxy[{index}]` is no host, address or network: {}",
+                name(&entry.value)
+            );
             let hint = "write `.cluster.local` (a name and all beneath it), `10.1.2.3`, `10.0.0.0/8`, `host.example:8443` or `*`";
             report.error_with_hint(entry, message, hint);
         }
@@ -118,9 +121,8 @@ pub fn egress(report: &mut ConfigFindings<'_>, raw: &RawEgress) -> Egress {
     };
     match &raw.proxy {
         None => environment(report, no_proxy),
-        Some(given) => {
-            proxy(report, given, "egress.proxy", no_proxy.clone()).unwrap_or_else(|| environment(report, no_proxy))
-        }
+        Some(given) => proxy(report, given, "egress.proxy", no_proxy.clone())
+            .unwrap_or_else(|| environment(report, no_proxy)),
     }
 }
 
@@ -131,16 +133,31 @@ pub fn own(
     given: Option<&Spanned<RawProxy>>,
     subject: &str,
 ) -> Egress {
-    let own = given.and_then(|given| proxy(report, given, &format!("{subject}.proxy"), NoProxy::default()));
+    let own = given.and_then(|given| {
+        proxy(
+            report,
+            given,
+            &format!("{subject}.proxy"),
+            NoProxy::default(),
+        )
+    });
     own.unwrap_or_else(|| common.clone())
 }
 
 /// `None`: reported.
-fn proxy(report: &mut ConfigFindings<'_>, at: &Spanned<RawProxy>, subject: &str, no_proxy: NoProxy) -> Option<Egress> {
+fn proxy(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<RawProxy>,
+    subject: &str,
+    no_proxy: NoProxy,
+) -> Option<Egress> {
     let (text, credentials) = match &at.value {
         RawProxy::Text(word) if word == "off" => return Some(Egress::Direct),
         RawProxy::Text(word) if word == "env" => {
-            return Some(Egress::Environment { environment: report.environment().clone(), no_proxy });
+            return Some(Egress::Environment {
+                environment: report.environment().clone(),
+                no_proxy,
+            });
         }
         RawProxy::Text(url) => (url, None),
         RawProxy::Known(known) => (&known.url, known.credentials.as_ref()),
@@ -148,7 +165,11 @@ fn proxy(report: &mut ConfigFindings<'_>, at: &Spanned<RawProxy>, subject: &str,
     let url = match ProxyUrl::parse(text) {
         Ok(url) if text.contains("://") => url,
         Ok(_) => {
-            report.error_with_hint(at, format!("`{subject}` is neither `env`, `off` nor a URL"), PROXY_HINT);
+            report.error_with_hint(
+                at,
+                format!("`{subject}` is neither `env`, `off` nor a URL"),
+                PROXY_HINT,
+            );
             return None;
         }
         Err(fault) => {
@@ -158,21 +179,41 @@ fn proxy(report: &mut ConfigFindings<'_>, at: &Spanned<RawProxy>, subject: &str,
     };
     if url.credentials.is_some() {
         let hint = "write where they are kept: `{ url: http://proxy.example:3128, credentials: { file: path } }`";
-        report.error_with_hint(at, format!("`{subject}` must not hold a user or password"), hint);
+        report.error_with_hint(
+            at,
+            format!("`{subject}` must not hold a user or password"),
+            hint,
+        );
         return None;
     }
     let Some(port) = url.port else {
-        report.error_with_hint(at, format!("`{subject}` needs a port"), "write it like `http://proxy.example:3128`");
+        report.error_with_hint(
+            at,
+            format!("`{subject}` needs a port"),
+            "write it like `http://proxy.example:3128`",
+        );
         return None;
     };
     let credentials = match credentials {
         None => None,
         Some(given) => {
             let subject = format!("{subject}.credentials");
-            Some(ProxyCredentials::Reference(reference(report, given, &subject, Content::ProxyCredentials)?))
+            Some(ProxyCredentials::Reference(reference(
+                report,
+                given,
+                &subject,
+                Content::ProxyCredentials,
+            )?))
         }
     };
-    Some(Egress::Through { proxy: Arc::new(ProxySettings { host: url.host, port, credentials }), no_proxy })
+    Some(Egress::Through {
+        proxy: Arc::new(ProxySettings {
+            host: url.host,
+            port,
+            credentials,
+        }),
+        no_proxy,
+    })
 }
 
 /// The proxy to a host that stands at `at`; a variable that names none we can use is reported.
@@ -225,24 +266,46 @@ pub fn ways_out(checked: &Checked) -> Vec<WayOut> {
         ("collector", &upstreams.collector),
         ("logs", &upstreams.logs),
     ];
-    let upstreams = upstreams.into_iter().filter_map(|(which, given)| Some(of_upstream(which, given.as_ref()?)));
+    let upstreams = upstreams
+        .into_iter()
+        .filter_map(|(which, given)| Some(of_upstream(which, given.as_ref()?)));
     let login = checked.login.as_ref().map(|login| login.issuer.as_str());
     let issuers = checked.issuers.iter().filter_map(|issuer| {
         let (tls, host, port) = first_asked(issuer, login == Some(issuer.name.as_str()))?;
-        Some(way(format!("issuer {}", issuer.name), &issuer.egress, (tls, &host, port)))
+        Some(way(
+            format!("issuer {}", issuer.name),
+            &issuer.egress,
+            (tls, &host, port),
+        ))
     });
-    let destinations = checked.alerts.destinations.iter().filter_map(|destination| {
-        let (text, is_secret) = match &destination.url {
-            DestinationUrl::Written(url) => (url.clone(), false),
-            DestinationUrl::From(reference) => {
-                (String::from_utf8_lossy(reference.read().ok()?.expose()).into_owned(), true)
-            }
-        };
-        let address = PostAddress::parse(&text).ok()?;
-        let to = (address.tls, address.host.as_str(), address.port);
-        let way = way(format!("destination {}", destination.name), &destination.egress, to);
-        Some(if is_secret { WayOut { to: String::new(), ..way } } else { way })
-    });
+    let destinations = checked
+        .alerts
+        .destinations
+        .iter()
+        .filter_map(|destination| {
+            let (text, is_secret) = match &destination.url {
+                DestinationUrl::Written(url) => (url.clone(), false),
+                DestinationUrl::From(reference) => (
+                    String::from_utf8_lossy(reference.read().ok()?.expose()).into_owned(),
+                    true,
+                ),
+            };
+            let address = PostAddress::parse(&text).ok()?;
+            let to = (address.tls, address.host.as_str(), address.port);
+            let way = way(
+                format!("destination {}", destination.name),
+                &destination.egress,
+                to,
+            );
+            Some(if is_secret {
+                WayOut {
+                    to: String::new(),
+                    ..way
+                }
+            } else {
+                way
+            })
+        });
     upstreams.chain(issuers).chain(destinations).collect()
 }
 
@@ -265,15 +328,35 @@ pub fn first_asked(issuer: &IssuerSettings, logs_in: bool) -> Option<(bool, Stri
     };
     let url: http::Uri = url.parse().ok()?;
     let tls = url.scheme_str()? == "https";
-    let host = url.host()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    Some((tls, host, url.port_u16().unwrap_or(if tls { 443 } else { 80 })))
+    let host = url
+        .host()?
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_ascii_lowercase();
+    Some((
+        tls,
+        host,
+        url.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+    ))
 }
 
 fn way(what: String, egress: &Egress, (tls, host, port): (bool, &str, u16)) -> WayOut {
-    let proxy = egress.route(tls, host, port).ok().flatten().map(|proxy| proxy.authority());
-    WayOut { what, to: place(host, port), proxy }
+    let proxy = egress
+        .route(tls, host, port)
+        .ok()
+        .flatten()
+        .map(|proxy| proxy.authority());
+    WayOut {
+        what,
+        to: place(host, port),
+        proxy,
+    }
 }
 
 fn place(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }

@@ -34,7 +34,13 @@ impl Dated {
             _ => return None,
         };
         let (path, subject) = (named.path.clone(), named.subject.clone());
-        Some(Dated { path, subject, line: named.line, column: named.column, are_anchors })
+        Some(Dated {
+            path,
+            subject,
+            line: named.line,
+            column: named.column,
+            are_anchors,
+        })
     }
 
     /// A warning if the time of what it holds is over at `now`, or soon.
@@ -42,12 +48,21 @@ impl Dated {
         let ends = self.ends()?;
         let at = timestamp(ends.saturating_mul(1000));
         let (what, hint) = match self.are_anchors {
-            true => ("the last certificate in it", "put the next one beside it while both are in use"),
-            false => ("its certificate", "replace it; it is read anew within a second"),
+            true => (
+                "the last certificate in it",
+                "put the next one beside it while both are in use",
+            ),
+            false => (
+                "its certificate",
+                "replace it; it is read anew within a second",
+            ),
         };
         let words = match ends - now.seconds() {
             left if left < 0 => format!("`{}` is out of date: {what} ended at {at}", self.subject),
-            left if left < AHEAD_SECONDS => format!("`{}` is in date for few days: {what} ends at {at}", self.subject),
+            left if left < AHEAD_SECONDS => format!(
+                "`{}` is in date for few days: {what} ends at {at}",
+                self.subject
+            ),
             _ => return None,
         };
         Some(Diagnostic::warning(file, self.line, self.column, words).with_hint(hint))
@@ -60,6 +75,10 @@ impl Dated {
             let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
             Some(parsed.validity().not_after.timestamp())
         });
-        if self.are_anchors { ends.max() } else { { ends }.next() }
+        if self.are_anchors {
+            ends.max()
+        } else {
+            { ends }.next()
+        }
     }
 }

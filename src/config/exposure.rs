@@ -27,7 +27,9 @@ impl Exposure {
 
     pub fn hint(self) -> &'static str {
         match self {
-            Exposure::Readable => "`chmod 600` it, or keep it in a folder that only the gateway's user may enter",
+            Exposure::Readable => {
+                "`chmod 600` it, or keep it in a folder that only the gateway's user may enter"
+            }
             Exposure::Writable => "`chmod go-w` it: who can write it chooses the secret",
         }
     }
@@ -36,11 +38,20 @@ impl Exposure {
 /// What others may do with the file at `path`; `None` also where there is none.
 pub fn of(path: &Path) -> Option<Exposure> {
     let path = path.canonicalize().ok()?;
-    let file = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
-    let folders = path.ancestors().skip(1).map(|folder| std::fs::metadata(folder).map_or(0, |found| found.mode()));
+    let file = std::fs::metadata(&path)
+        .ok()
+        .filter(std::fs::Metadata::is_file)?;
+    let folders = path
+        .ancestors()
+        .skip(1)
+        .map(|folder| std::fs::metadata(folder).map_or(0, |found| found.mode()));
     // Where there is no such list, there is no finding the less.
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    judge(file.mode(), folders, is_given(&path, &mounts) && file.uid() == 0)
+    judge(
+        file.mode(),
+        folders,
+        is_given(&path, &mounts) && file.uid() == 0,
+    )
 }
 
 /// Whether a container's runtime puts secrets there: world-readable unless told otherwise, in a place of the container's own, where no
@@ -52,7 +63,12 @@ fn is_given(path: &Path, mounts: &str) -> bool {
             Component::Normal(name) => name.as_encoded_bytes().starts_with(b".."),
             _ => false,
         })
-        || mounts.lines().any(|mount| mount.split(' ').nth(4).is_some_and(|place| Path::new(place) == path))
+        || mounts.lines().any(|mount| {
+            mount
+                .split(' ')
+                .nth(4)
+                .is_some_and(|place| Path::new(place) == path)
+        })
 }
 
 fn judge(mode: u32, folders: impl Iterator<Item = u32>, given: bool) -> Option<Exposure> {
@@ -95,7 +111,11 @@ mod tests {
             (0o664, of_group, false, Some(Writable)),
             (0o666, private, false, None),
         ] {
-            assert_eq!(judge(mode, folders.iter().copied(), given), expected, "{mode:o} in {folders:?} {given}");
+            assert_eq!(
+                judge(mode, folders.iter().copied(), given),
+                expected,
+                "{mode:o} in {folders:?} {given}"
+            );
         }
     }
 
@@ -107,7 +127,10 @@ mod tests {
         for (path, expected) in [
             ("/etc/lightkeeper/mounted-key", true),
             ("/etc/lightkeeper/session-key", false),
-            ("/var/run/secrets/lk/..2026_11_28_15_00_00.123456/session-key", true),
+            (
+                "/var/run/secrets/lk/..2026_11_28_15_00_00.123456/session-key",
+                true,
+            ),
             ("/run/secrets/session-key", true),
             ("/run/secrets/lk/session-key", true),
             ("/run/secrets-of-others/session-key", false),

@@ -16,7 +16,8 @@ use super::limits::{duration_between, hours};
 use super::raw::RawListener;
 use super::report::ConfigFindings;
 use crate::accept::{
-    CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings, HealthSettings, Network, NetworkFault, Networks,
+    CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings, HealthSettings, Network,
+    NetworkFault, Networks,
 };
 use crate::document::quantity::RawDuration;
 use crate::document::{Spanned, name};
@@ -77,10 +78,10 @@ pub struct RawCors {
     pub max_age: Option<Spanned<RawDuration>>,
 }
 
-const ORIGIN_FORM: &str =
-    "write it as a browser sends it: `https://shop.acme.example`, with a port only if it is not the scheme's";
+const ORIGIN_FORM: &str = "write it as a browser sends it: `https://shop.acme.example`, with a port only if it is not the scheme's";
 const NETWORK_FORM: &str = "write it like `10.0.0.0/8`, `192.0.2.7` or `2001:db8::/32`";
-const WIDE_HINT: &str = "name the networks of the proxies alone, `10.0.12.0/24` or `2001:db8:12::/48` for instance";
+const WIDE_HINT: &str =
+    "name the networks of the proxies alone, `10.0.12.0/24` or `2001:db8:12::/48` for instance";
 const PATH_FORM: &str = "write it like `/healthz`: `/` and letters, digits, `-`, `_`, `.` or `~`";
 
 /// What listener `index` says of what stands before it.
@@ -96,8 +97,16 @@ pub fn front(report: &mut ConfigFindings<'_>, index: usize, raw: &RawListener) -
             Some(RawForwardedHeader::Forwarded) => ForwardedHeader::Forwarded,
         },
     });
-    let cors = raw.cors.as_ref().map(|raw| cors(report, raw, &subject("cors")));
-    FrontSettings { health, proxy_protocol, forwarded, cors }
+    let cors = raw
+        .cors
+        .as_ref()
+        .map(|raw| cors(report, raw, &subject("cors")));
+    FrontSettings {
+        health,
+        proxy_protocol,
+        forwarded,
+        cors,
+    }
 }
 
 fn cors(report: &mut ConfigFindings<'_>, raw: &RawCors, subject: &str) -> CorsSettings {
@@ -106,7 +115,11 @@ fn cors(report: &mut ConfigFindings<'_>, raw: &RawCors, subject: &str) -> CorsSe
         match origin_fault(&given.value) {
             None => origins.push(given.value.clone()),
             Some(fault) => {
-                report.error_with_hint(given, format!("`{subject}.origins[{index}]` {fault}"), ORIGIN_FORM);
+                report.error_with_hint(
+                    given,
+                    format!("`{subject}.origins[{index}]` {fault}"),
+                    ORIGIN_FORM,
+                );
             }
         }
     }
@@ -125,7 +138,9 @@ fn origin_fault(text: &str) -> Option<&'static str> {
     if text.contains('*') {
         return Some("must not be a pattern: each origin is named");
     }
-    let Some((scheme, authority)) = text.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
+    let Some((scheme, authority)) = text
+        .split_once("://")
+        .filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
     else {
         return Some("is not an origin");
     };
@@ -160,19 +175,36 @@ fn networks(report: &mut ConfigFindings<'_>, raw: &[Spanned<String>], subject: &
                 checked.push(network);
             }
             Err(NetworkFault::HostBits(network)) => {
-                let hint = format!("the network is {}; one address stands alone", name(&network.to_string()));
-                report.error_with_hint(given, format!("`{subject}[{index}]` has bits behind its prefix"), hint);
+                let hint = format!(
+                    "the network is {}; one address stands alone",
+                    name(&network.to_string())
+                );
+                report.error_with_hint(
+                    given,
+                    format!("`{subject}[{index}]` has bits behind its prefix"),
+                    hint,
+                );
             }
             Err(NetworkFault::Form) => {
-                report.error_with_hint(given, format!("`{subject}[{index}]` is not a network"), NETWORK_FORM);
+                report.error_with_hint(
+                    given,
+                    format!("`{subject}[{index}]` is not a network"),
+                    NETWORK_FORM,
+                );
             }
         }
     }
     Networks::new(checked)
 }
 
-fn health(report: &mut ConfigFindings<'_>, raw: Option<&Spanned<RawHealth>>, subject: &str) -> HealthSettings {
-    let Some(raw) = raw else { return HealthSettings::default() };
+fn health(
+    report: &mut ConfigFindings<'_>,
+    raw: Option<&Spanned<RawHealth>>,
+    subject: &str,
+) -> HealthSettings {
+    let Some(raw) = raw else {
+        return HealthSettings::default();
+    };
     let grpc = raw.value.grpc.is_some_and(|switch| switch.0);
     if raw.value.path.is_none() && !grpc {
         let hint = "write `health: { path: /healthz, grpc: on }`, or leave it out";
@@ -182,7 +214,9 @@ fn health(report: &mut ConfigFindings<'_>, raw: Option<&Spanned<RawHealth>>, sub
         let fault = health_path_fault(&path.value);
         match fault {
             None => return Some(path.value.clone()),
-            Some((fault, hint)) => report.error_with_hint(path, format!("`{subject}.path` {fault}"), hint),
+            Some((fault, hint)) => {
+                report.error_with_hint(path, format!("`{subject}.path` {fault}"), hint)
+            }
         }
         None
     });
@@ -191,19 +225,31 @@ fn health(report: &mut ConfigFindings<'_>, raw: Option<&Spanned<RawHealth>>, sub
 
 /// What is wrong with the path of a probe, and what to write.
 fn health_path_fault(path: &str) -> Option<(&'static str, &'static str)> {
-    let Some(rest) = path.strip_prefix('/') else { return Some(("is not a path", PATH_FORM)) };
+    let Some(rest) = path.strip_prefix('/') else {
+        return Some(("is not a path", PATH_FORM));
+    };
     let is_plain = |word: &str| {
         !matches!(word, "" | "." | "..")
-            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
     };
     // The root alone is what some load balancers ask for unless told otherwise.
     if !rest.is_empty() && !rest.split('/').all(is_plain) {
         return Some(("is not a path", PATH_FORM));
     }
     let first = rest.split('/').next().unwrap_or_default();
-    let of_backends = Profile::built_in().any(|profile| first.eq_ignore_ascii_case(profile.query_root()));
-    if of_backends || [".lightkeeper", "apps"].iter().any(|served| first.eq_ignore_ascii_case(served)) {
-        return Some(("is a path that identified callers are served at", "choose another, `/healthz` for instance"));
+    let of_backends =
+        Profile::built_in().any(|profile| first.eq_ignore_ascii_case(profile.query_root()));
+    if of_backends
+        || [".lightkeeper", "apps"]
+            .iter()
+            .any(|served| first.eq_ignore_ascii_case(served))
+    {
+        return Some((
+            "is a path that identified callers are served at",
+            "choose another, `/healthz` for instance",
+        ));
     }
     None
 }

@@ -21,7 +21,9 @@ pub fn ingest(report: &mut ConfigFindings<'_>, raw: &RawIngest) -> IngestSetting
             Some(RawCompression::Gzip) => Compression::Gzip,
             Some(RawCompression::Zstd) => Compression::Zstd,
         },
-        pass_commands: raw.commands.map_or(default.pass_commands, |given| given == RawCommands::Pass),
+        pass_commands: raw
+            .commands
+            .map_or(default.pass_commands, |given| given == RawCommands::Pass),
         parallel_parts: raw.parallel.map_or(default.parallel_parts, usize::from),
         remember: duration_between(
             report,

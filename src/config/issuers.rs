@@ -29,8 +29,10 @@ use crate::media_type::jose_type;
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
-const ALGORITHMS: [&str; 11] =
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
+const ALGORITHMS: [&str; 11] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "Ed25519",
+];
 
 /// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those that a
 /// client token did.
@@ -140,33 +142,56 @@ pub fn issuers(
             None => one(report, index, issuer, login.is_some()),
         };
         let Some(settings) = settings else { continue };
-        let egress = own(report, egress, issuer.proxy.as_ref(), &format!("issuers[{index}]"));
-        if let (Some((tls, host, port)), Some(at)) = (first_asked(&settings, login.is_some()), &issuer.issuer) {
+        let egress = own(
+            report,
+            egress,
+            issuer.proxy.as_ref(),
+            &format!("issuers[{index}]"),
+        );
+        if let (Some((tls, host, port)), Some(at)) =
+            (first_asked(&settings, login.is_some()), &issuer.issuer)
+        {
             route(report, &egress, at, (tls, &host, port));
         }
         let login_clients = clients.into_iter().map(|(_, id)| id).collect();
-        let settings = IssuerSettings { login_clients, egress, ..settings };
-        let is_in_use =
-            login.is_some() || (settings.key_access.ca.is_none() && !matches!(settings.keys, KeySource::File(_)));
+        let settings = IssuerSettings {
+            login_clients,
+            egress,
+            ..settings
+        };
+        let is_in_use = login.is_some()
+            || (settings.key_access.ca.is_none() && !matches!(settings.keys, KeySource::File(_)));
         if let (Some(given), false) = (&issuer.ca, is_in_use) {
             let hint = "remove `ca`, or let the keys be found by discovery or `jwks: { url: … }`";
             let (why, hint) = match settings.keys {
                 KeySource::File(_) => ("the keys are in a file", hint),
                 _ => ("`jwks.ca` takes its place", "remove one of the two"),
             };
-            report.error_with_hint(given, format!("`issuers[{index}].ca` has no use: {why}"), hint);
+            report.error_with_hint(
+                given,
+                format!("`issuers[{index}].ca` has no use: {why}"),
+                hint,
+            );
         }
         if checked.iter().any(|other| other.name == settings.name) {
-            report.error(&issuer.name, format!("two issuers are named {}", name(&settings.name)));
+            report.error(
+                &issuer.name,
+                format!("two issuers are named {}", name(&settings.name)),
+            );
         }
         if let Some(other) = checked.iter().find(|other| other.issuer == settings.issuer) {
-            let hint = "a token must belong to exactly one issuer: join the two, with all their audiences";
+            let hint =
+                "a token must belong to exactly one issuer: join the two, with all their audiences";
             let (at, what) = match (&issuer.spiffe, &issuer.issuer) {
                 (Some(spiffe), _) => (&spiffe.value.trust_domain, "trust domain"),
                 (None, Some(at)) => (at, "`issuer`"),
                 (None, None) => (&issuer.name, "`issuer`"),
             };
-            report.error_with_hint(at, format!("issuer {} already has this {what}", name(&other.name)), hint);
+            report.error_with_hint(
+                at,
+                format!("issuer {} already has this {what}", name(&other.name)),
+                hint,
+            );
         }
         checked.push(settings);
     }
@@ -176,7 +201,10 @@ pub fn issuers(
 /// The clients of a login, each with the key that names it.
 fn login_clients(login: &RawLogin) -> Vec<(&'static str, String)> {
     let web = ("web.login.client_id", login.client_id.value.clone());
-    let cli = login.cli.as_ref().map(|cli| ("web.login.cli.client_id", cli.client_id.value.clone()));
+    let cli = login
+        .cli
+        .as_ref()
+        .map(|cli| ("web.login.cli.client_id", cli.client_id.value.clone()));
     std::iter::once(web).chain(cli).collect()
 }
 
@@ -189,7 +217,11 @@ fn shared_audiences(
     clients: &[(&'static str, String)],
 ) {
     // ID tokens name their client in `aud` and `azp` (OpenID Connect Core section 2), and in no other claim.
-    let other = raw.claims.audience.as_ref().is_some_and(|claim| !["aud", "azp"].contains(&claim.value.as_str()));
+    let other = raw
+        .claims
+        .audience
+        .as_ref()
+        .is_some_and(|claim| !["aud", "azp"].contains(&claim.value.as_str()));
     if raw.tokens == Some(RawTokens::Id) || other {
         return;
     }
@@ -205,15 +237,28 @@ fn shared_audiences(
     }
 }
 
-fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer, has_login: bool) -> Option<IssuerSettings> {
+fn one(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawIssuer,
+    has_login: bool,
+) -> Option<IssuerSettings> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
     let own_name = own_name(report, index, raw);
     let Some(named) = &raw.issuer else {
-        let hint = "write the `iss` of its tokens, or `spiffe: { trust_domain: …, bundle: { file: … } }`";
-        report.error_with_hint(&raw.name, format!("`issuers[{index}]` needs `issuer` or `spiffe`"), hint);
+        let hint =
+            "write the `iss` of its tokens, or `spiffe: { trust_domain: …, bundle: { file: … } }`";
+        report.error_with_hint(
+            &raw.name,
+            format!("`issuers[{index}]` needs `issuer` or `spiffe`"),
+            hint,
+        );
         return None;
     };
-    let has_place = raw.jwks.as_ref().is_some_and(|keys| keys.value.file.is_some() || keys.value.url.is_some());
+    let has_place = raw
+        .jwks
+        .as_ref()
+        .is_some_and(|keys| keys.value.file.is_some() || keys.value.url.is_some());
     let issuer = if !has_place || has_login {
         discovered(report, named, &subject("issuer"), has_login)
     } else {
@@ -229,9 +274,23 @@ fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer, has_login
         Some(given) => Some(report.path(given, &subject("ca"), Content::Trust)?),
         None => None,
     };
-    let subject_claims = subject_claims(report, raw.claims.subject.as_ref(), &subject("claims.subject"));
-    let groups_claim = claim(report, raw.claims.groups.as_ref(), &subject("claims.groups"), "groups");
-    let audience_claim = claim(report, raw.claims.audience.as_ref(), &subject("claims.audience"), "aud");
+    let subject_claims = subject_claims(
+        report,
+        raw.claims.subject.as_ref(),
+        &subject("claims.subject"),
+    );
+    let groups_claim = claim(
+        report,
+        raw.claims.groups.as_ref(),
+        &subject("claims.groups"),
+        "groups",
+    );
+    let audience_claim = claim(
+        report,
+        raw.claims.audience.as_ref(),
+        &subject("claims.audience"),
+        "aud",
+    );
     let refresh = duration_between(
         report,
         raw.refresh.as_ref(),
@@ -284,18 +343,30 @@ fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer, has_login
 /// Our own name for an issuer. `None`: it was reported.
 pub fn own_name(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) -> Option<String> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
-    let own_name =
-        report.own_name(&raw.name, &subject("name")).filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
-    if let Some(reserved) = RESERVED_NAMES.iter().find(|reserved| raw.name.value == **reserved) {
+    let own_name = report
+        .own_name(&raw.name, &subject("name"))
+        .filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
+    if let Some(reserved) = RESERVED_NAMES
+        .iter()
+        .find(|reserved| raw.name.value == **reserved)
+    {
         let hint = "policies call callers with client certificates `issuer: mtls`, those with client tokens \
                     `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
-        report.error_with_hint(&raw.name, format!("the issuer name `{reserved}` is reserved"), hint);
+        report.error_with_hint(
+            &raw.name,
+            format!("the issuer name `{reserved}` is reserved"),
+            hint,
+        );
     }
     own_name
 }
 
 /// `leeway` and `max_lifetime`.
-pub fn times(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) -> (Duration, Duration) {
+pub fn times(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawIssuer,
+) -> (Duration, Duration) {
     let subject = |key: &str| format!("issuers[{index}].{key}");
     let leeway = duration_between(
         report,
@@ -316,8 +387,16 @@ pub fn times(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) -> 
 }
 
 /// Texts that must not be empty.
-pub fn texts(report: &mut ConfigFindings<'_>, given: &[Spanned<String>], subject: &str) -> Vec<String> {
-    for (index, text) in given.iter().enumerate().filter(|(_, text)| text.value.is_empty()) {
+pub fn texts(
+    report: &mut ConfigFindings<'_>,
+    given: &[Spanned<String>],
+    subject: &str,
+) -> Vec<String> {
+    for (index, text) in given
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| text.value.is_empty())
+    {
         report.error(text, format!("`{subject}[{index}]` must not be empty"));
     }
     given.iter().map(|text| text.value.clone()).collect()
@@ -326,12 +405,19 @@ pub fn texts(report: &mut ConfigFindings<'_>, given: &[Spanned<String>], subject
 /// The accepted ones of those that `known` has; all, where the issuer names none.
 pub fn algorithms(report: &mut ConfigFindings<'_>, raw: &RawIssuer, known: &[&str]) -> Vec<String> {
     match &raw.algorithms {
-        Some(given) => given.iter().filter_map(|one| algorithm(report, one, known)).collect(),
+        Some(given) => given
+            .iter()
+            .filter_map(|one| algorithm(report, one, known))
+            .collect(),
         None => known.iter().map(|&name| name.to_owned()).collect(),
     }
 }
 
-fn algorithm(report: &mut ConfigFindings<'_>, at: &Spanned<String>, known: &[&str]) -> Option<String> {
+fn algorithm(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    known: &[&str],
+) -> Option<String> {
     let given = at.value.as_str();
     if known.contains(&given) {
         return Some(given.to_owned());
@@ -345,11 +431,19 @@ fn algorithm(report: &mut ConfigFindings<'_>, at: &Spanned<String>, known: &[&st
             "with a shared key, whoever verifies tokens can also forge them"
         };
         let hint = format!("{why}; {}", one_of());
-        report.error_with_hint(at, format!("the algorithm {} is never accepted", name(given)), hint);
+        report.error_with_hint(
+            at,
+            format!("the algorithm {} is never accepted", name(given)),
+            hint,
+        );
         return None;
     }
     if ALGORITHMS.contains(&given) {
-        report.error_with_hint(at, format!("JWT-SVIDs are not signed with {}", name(given)), one_of());
+        report.error_with_hint(
+            at,
+            format!("JWT-SVIDs are not signed with {}", name(given)),
+            one_of(),
+        );
         return None;
     }
     let hint = match nearest(given, known.iter().copied()) {
@@ -360,33 +454,64 @@ fn algorithm(report: &mut ConfigFindings<'_>, at: &Spanned<String>, known: &[&st
     None
 }
 
-fn key_source(report: &mut ConfigFindings<'_>, at: &Spanned<RawKeys>, index: usize) -> Option<(KeySource, KeyAccess)> {
+fn key_source(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<RawKeys>,
+    index: usize,
+) -> Option<(KeySource, KeyAccess)> {
     let subject = |key: &str| format!("issuers[{index}].jwks.{key}");
-    let RawKeys { file, url, token, ca } = &at.value;
+    let RawKeys {
+        file,
+        url,
+        token,
+        ca,
+    } = &at.value;
     let whole = format!("issuers[{index}].jwks");
     let source = match (file, url) {
         (Some(_), Some(_)) => {
             let hint = "write `{ file: jwks.json }` or `{ url: https://… }`";
-            report.error_with_hint(at, format!("`{whole}` needs exactly one of `file`, `url`"), hint);
+            report.error_with_hint(
+                at,
+                format!("`{whole}` needs exactly one of `file`, `url`"),
+                hint,
+            );
             None
         }
         (None, None) if token.is_none() && ca.is_none() => {
-            let hint =
-                "write `{ file: jwks.json }` or `{ url: https://… }`, or leave it out: keys are found by discovery";
+            let hint = "write `{ file: jwks.json }` or `{ url: https://… }`, or leave it out: keys are found by discovery";
             report.error_with_hint(at, format!("`{whole}` says nothing"), hint);
             None
         }
         (None, None) => Some(KeySource::Discovery),
         (None, Some(url)) => {
             let parsed = HttpUrl::parse_with_query(&url.value);
-            fetched_url(report, url, &url.value, parsed, &subject("url"), IN_PLAINTEXT).map(KeySource::Url)
+            fetched_url(
+                report,
+                url,
+                &url.value,
+                parsed,
+                &subject("url"),
+                IN_PLAINTEXT,
+            )
+            .map(KeySource::Url)
         }
         (Some(file), None) => {
-            let unused = [("token", token.as_ref().map(place)), ("ca", ca.as_ref().map(place))];
-            for (key, place) in unused.into_iter().filter_map(|(key, place)| Some((key, place?))) {
-                report.error(&place, format!("`{}` has no use: the keys are in a file", subject(key)));
+            let unused = [
+                ("token", token.as_ref().map(place)),
+                ("ca", ca.as_ref().map(place)),
+            ];
+            for (key, place) in unused
+                .into_iter()
+                .filter_map(|(key, place)| Some((key, place?)))
+            {
+                report.error(
+                    &place,
+                    format!("`{}` has no use: the keys are in a file", subject(key)),
+                );
             }
-            report.path(file, &subject("file"), Content::Keys).map(KeySource::File)
+            report
+                .path(file, &subject("file"), Content::Keys)
+                .map(KeySource::File)
         }
     };
     let token = match token {
@@ -411,23 +536,42 @@ const IN_PLAINTEXT: &str = "plain `http` is only accepted for a loopback address
 const ISSUER_LIMIT_BYTES: usize = 1024;
 
 /// An `issuer` at which something is discovered, its keys or how people log in.
-fn discovered(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str, has_login: bool) -> Option<String> {
+fn discovered(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+    has_login: bool,
+) -> Option<String> {
     let hint = if has_login {
         IN_PLAINTEXT
     } else {
         "plain `http` is only accepted for a loopback address; where tokens only say so, and the keys are elsewhere, name \
          their place: `jwks: { url: https://… }` or `jwks: { file: jwks.json }`"
     };
-    fetched_url(report, at, &at.value, HttpUrl::parse(&at.value), subject, hint)
+    fetched_url(
+        report,
+        at,
+        &at.value,
+        HttpUrl::parse(&at.value),
+        subject,
+        hint,
+    )
 }
 
 /// An `issuer` that is only compared with `iss`: AD FS writes `http://{host}/adfs/services/trust`, and Google has written
 /// `accounts.google.com`.
-fn compared(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<String> {
+fn compared(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+) -> Option<String> {
     if (1..=ISSUER_LIMIT_BYTES).contains(&at.value.len()) && !at.value.contains(char::is_control) {
         return Some(at.value.clone());
     }
-    report.error(at, format!("`{subject}` must be 1 to {ISSUER_LIMIT_BYTES} bytes without control characters"));
+    report.error(
+        at,
+        format!("`{subject}` must be 1 to {ISSUER_LIMIT_BYTES} bytes without control characters"),
+    );
     None
 }
 
@@ -456,6 +600,8 @@ fn fetched_url<T>(
 /// RFC 9068 section 2.1 (`at+jwt`), RFC 7519 section 5.1 (`JWT`), and none at all, as many issuers send;
 /// `application/` may be left out (RFC 7515 section 4.1.9).
 fn types(given: Option<&[Spanned<String>]>) -> Vec<String> {
-    let Some(given) = given else { return ["at+jwt", "jwt", ""].map(str::to_owned).to_vec() };
+    let Some(given) = given else {
+        return ["at+jwt", "jwt", ""].map(str::to_owned).to_vec();
+    };
     given.iter().map(|text| jose_type(&text.value)).collect()
 }

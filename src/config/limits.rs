@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::raw::{RawConfig, RawLimits, RawService};
 use super::report::ConfigFindings;
 use crate::document::Spanned;
-use crate::document::quantity::{self, DURATION_FORM, RawDuration, RawSize, SIZE_FORM, show_duration, show_size};
+use crate::document::quantity::{
+    self, DURATION_FORM, RawDuration, RawSize, SIZE_FORM, show_duration, show_size,
+};
 use crate::limits::{Limits, QuotaStatus, alone_bytes, alone_unproven_bytes};
 
 const TIB: u64 = 1 << 40;
@@ -21,20 +23,46 @@ pub fn hours(count: u64) -> Duration {
 pub fn limits(report: &mut ConfigFindings<'_>, raw: &RawLimits) -> Limits {
     let default = Limits::default();
     let mut size = |given: &Option<Spanned<RawSize>>, key: &str, default: u64, most: u64| {
-        size_between(report, given.as_ref(), &format!("limits.{key}"), default, 1..=most)
+        size_between(
+            report,
+            given.as_ref(),
+            &format!("limits.{key}"),
+            default,
+            1..=most,
+        )
     };
     let body_bytes = size(&raw.body, "body", default.body_bytes, TIB);
-    let decompressed_body_bytes =
-        size(&raw.decompressed_body, "decompressed_body", default.decompressed_body_bytes, TIB);
+    let decompressed_body_bytes = size(
+        &raw.decompressed_body,
+        "decompressed_body",
+        default.decompressed_body_bytes,
+        TIB,
+    );
     let header_bytes = size(&raw.header, "header", default.header_bytes.into(), 16 << 20);
     let token_bytes = size(&raw.token, "token", default.token_bytes.into(), 1 << 20);
-    let buffered_total_bytes = size(&raw.buffered_total, "buffered_total", default.buffered_total_bytes, TIB);
+    let buffered_total_bytes = size(
+        &raw.buffered_total,
+        "buffered_total",
+        default.buffered_total_bytes,
+        TIB,
+    );
     let response_bytes = size(&raw.response, "response", default.response_bytes, TIB);
-    let body_rate_bytes_per_second = size(&raw.body_rate, "body_rate", default.body_rate_bytes_per_second, 1 << 30);
+    let body_rate_bytes_per_second = size(
+        &raw.body_rate,
+        "body_rate",
+        default.body_rate_bytes_per_second,
+        1 << 30,
+    );
 
     let per_address = raw.connections_per_address.as_ref();
     let mut wait = |given: &Option<Spanned<RawDuration>>, key: &str, default: Duration, range| {
-        duration_between(report, given.as_ref(), &format!("limits.{key}"), default, range)
+        duration_between(
+            report,
+            given.as_ref(),
+            &format!("limits.{key}"),
+            default,
+            range,
+        )
     };
     let least = Duration::from_millis(1);
     let checked = Limits {
@@ -47,7 +75,8 @@ pub fn limits(report: &mut ConfigFindings<'_>, raw: &RawLimits) -> Limits {
         attributes_per_resource: raw.attributes.unwrap_or(default.attributes_per_resource),
         response_bytes,
         connections: raw.connections.unwrap_or(default.connections),
-        connections_per_address: per_address.map_or(default.connections_per_address, |given| given.value),
+        connections_per_address: per_address
+            .map_or(default.connections_per_address, |given| given.value),
         streams: raw.streams.unwrap_or(default.streams),
         handshake_timeout: wait(
             &raw.handshake_timeout,
@@ -55,14 +84,49 @@ pub fn limits(report: &mut ConfigFindings<'_>, raw: &RawLimits) -> Limits {
             default.handshake_timeout,
             least..=hours(1),
         ),
-        header_timeout: wait(&raw.header_timeout, "header_timeout", default.header_timeout, least..=hours(1)),
-        idle_timeout: wait(&raw.idle_timeout, "idle_timeout", default.idle_timeout, least..=hours(24)),
-        body_timeout: wait(&raw.body_timeout, "body_timeout", default.body_timeout, least..=hours(24)),
+        header_timeout: wait(
+            &raw.header_timeout,
+            "header_timeout",
+            default.header_timeout,
+            least..=hours(1),
+        ),
+        idle_timeout: wait(
+            &raw.idle_timeout,
+            "idle_timeout",
+            default.idle_timeout,
+            least..=hours(24),
+        ),
+        body_timeout: wait(
+            &raw.body_timeout,
+            "body_timeout",
+            default.body_timeout,
+            least..=hours(24),
+        ),
         body_rate_bytes_per_second,
-        body_grace: wait(&raw.body_grace, "body_grace", default.body_grace, least..=hours(1)),
-        connection_age: wait(&raw.connection_age, "connection_age", default.connection_age, least..=hours(168)),
-        drain_timeout: wait(&raw.drain_timeout, "drain_timeout", default.drain_timeout, Duration::ZERO..=hours(1)),
-        drain_delay: wait(&raw.drain_delay, "drain_delay", default.drain_delay, Duration::ZERO..=hours(1)),
+        body_grace: wait(
+            &raw.body_grace,
+            "body_grace",
+            default.body_grace,
+            least..=hours(1),
+        ),
+        connection_age: wait(
+            &raw.connection_age,
+            "connection_age",
+            default.connection_age,
+            least..=hours(168),
+        ),
+        drain_timeout: wait(
+            &raw.drain_timeout,
+            "drain_timeout",
+            default.drain_timeout,
+            Duration::ZERO..=hours(1),
+        ),
+        drain_delay: wait(
+            &raw.drain_delay,
+            "drain_delay",
+            default.drain_delay,
+            Duration::ZERO..=hours(1),
+        ),
         quota_status: quota_status(report, raw.quota_status.as_ref()),
         penalty: raw.penalty.map_or(default.penalty, |given| given.0),
     };
@@ -89,17 +153,54 @@ fn quota_status(report: &mut ConfigFindings<'_>, given: Option<&Spanned<u32>>) -
 fn relations(report: &mut ConfigFindings<'_>, raw: &RawLimits, checked: &Limits) {
     let total = checked.buffered_total_bytes;
     for (given, key, bytes, roof_key, roof) in [
-        (&raw.body, "body", checked.body_bytes, "decompressed_body", checked.decompressed_body_bytes),
-        (&raw.body, "body", checked.body_bytes, "buffered_total", total),
-        (&raw.decompressed_body, "decompressed_body", checked.decompressed_body_bytes, "buffered_total", total),
-        (&raw.response, "response", checked.response_bytes, "buffered_total", total),
-        (&raw.token, "token", checked.token_bytes.into(), "header", checked.header_bytes.into()),
+        (
+            &raw.body,
+            "body",
+            checked.body_bytes,
+            "decompressed_body",
+            checked.decompressed_body_bytes,
+        ),
+        (
+            &raw.body,
+            "body",
+            checked.body_bytes,
+            "buffered_total",
+            total,
+        ),
+        (
+            &raw.decompressed_body,
+            "decompressed_body",
+            checked.decompressed_body_bytes,
+            "buffered_total",
+            total,
+        ),
+        (
+            &raw.response,
+            "response",
+            checked.response_bytes,
+            "buffered_total",
+            total,
+        ),
+        (
+            &raw.token,
+            "token",
+            checked.token_bytes.into(),
+            "header",
+            checked.header_bytes.into(),
+        ),
     ] {
         if let Some(given) = given
             && bytes > roof
         {
-            let message = format!("`limits.{key}` is above `limits.{roof_key}`, which is {}", show_size(roof));
-            report.error_with_hint(given, message, format!("lower the one, or raise `limits.{roof_key}`"));
+            let message = format!(
+                "`limits.{key}` is above `limits.{roof_key}`, which is {}",
+                show_size(roof)
+            );
+            report.error_with_hint(
+                given,
+                message,
+                format!("lower the one, or raise `limits.{roof_key}`"),
+            );
         }
     }
     if let Some(given) = &raw.connections_per_address
@@ -109,7 +210,11 @@ fn relations(report: &mut ConfigFindings<'_>, raw: &RawLimits, checked: &Limits)
             "`limits.connections_per_address` is above `limits.connections`, which is `{}`",
             checked.connections
         );
-        report.error_with_hint(given, message, "lower the one, or raise `limits.connections`");
+        report.error_with_hint(
+            given,
+            message,
+            "lower the one, or raise `limits.connections`",
+        );
     }
 }
 
@@ -123,31 +228,55 @@ pub fn shares(
     queue_bytes: u64,
     serves: impl Fn(RawService) -> bool,
 ) {
-    let needed = checked.body_bytes.saturating_add(checked.decompressed_body_bytes);
+    let needed = checked
+        .body_bytes
+        .saturating_add(checked.decompressed_body_bytes);
     let total = checked.buffered_total_bytes.saturating_sub(queue_bytes);
     let legacy = serves(RawService::Legacy);
-    let (what, share, factor) = if (serves(RawService::Ingest) || legacy) && alone_bytes(total) < needed {
-        ("one caller may hold", alone_bytes(total), 2)
-    } else if legacy && alone_unproven_bytes(total) < needed {
-        ("a report that names its sender in its body alone may take", alone_unproven_bytes(total), 8)
-    } else {
-        return;
-    };
+    let (what, share, factor) =
+        if (serves(RawService::Ingest) || legacy) && alone_bytes(total) < needed {
+            ("one caller may hold", alone_bytes(total), 2)
+        } else if legacy && alone_unproven_bytes(total) < needed {
+            (
+                "a report that names its sender in its body alone may take",
+                alone_unproven_bytes(total),
+                8,
+            )
+        } else {
+            return;
+        };
     let message = format!(
         "{what} {} of `limits.buffered_total`, but a body and what it decompresses to may take {}",
         show_size(share),
         show_size(needed)
     );
     // The queue grows with the total, up to a bound.
-    let enough = needed.saturating_mul(factor).saturating_add(queue_bytes.max(16 << 20));
-    let mut hint = format!("raise it to {}, or lower `limits.decompressed_body`", show_size(enough));
+    let enough = needed
+        .saturating_mul(factor)
+        .saturating_add(queue_bytes.max(16 << 20));
+    let mut hint = format!(
+        "raise it to {}, or lower `limits.decompressed_body`",
+        show_size(enough)
+    );
     if factor == 8 {
         hint.push_str(", or leave `legacy` out of `serves`");
     }
     let limits = &raw.limits;
-    match [&limits.buffered_total, &limits.decompressed_body, &limits.body].into_iter().flatten().next() {
+    match [
+        &limits.buffered_total,
+        &limits.decompressed_body,
+        &limits.body,
+    ]
+    .into_iter()
+    .flatten()
+    .next()
+    {
         Some(given) => report.warning(given, message, hint),
-        None => raw.listeners.first().into_iter().for_each(|first| report.warning(&first.name, &message, &hint)),
+        None => raw
+            .listeners
+            .first()
+            .into_iter()
+            .for_each(|first| report.warning(&first.name, &message, &hint)),
     }
 }
 
@@ -163,8 +292,11 @@ pub fn size_between(
     match quantity::size(&given.value.0) {
         Some(bytes) if range.contains(&bytes) => return bytes,
         Some(_) => {
-            let message =
-                format!("`{subject}` must be from {} to {}", show_size(*range.start()), show_size(*range.end()));
+            let message = format!(
+                "`{subject}` must be from {} to {}",
+                show_size(*range.start()),
+                show_size(*range.end())
+            );
             report.error(given, message);
         }
         None => report.error_with_hint(given, format!("`{subject}` is not a size"), SIZE_FORM),
@@ -187,7 +319,11 @@ pub fn duration_between(
             let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
             report.error(given, format!("`{subject}` must be from {least} to {most}"));
         }
-        None => report.error_with_hint(given, format!("`{subject}` is not a duration"), DURATION_FORM),
+        None => report.error_with_hint(
+            given,
+            format!("`{subject}` is not a duration"),
+            DURATION_FORM,
+        ),
     }
     default
 }

@@ -15,7 +15,8 @@ use crate::document::{Spanned, name};
 
 /// Where probes and metrics are served unless the file says otherwise: 9464 is the port that
 /// OpenTelemetry's Prometheus exporters use, and loopback discloses nothing.
-const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+const ADMIN_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
 pub fn listeners(
     report: &mut ConfigFindings<'_>,
@@ -24,12 +25,23 @@ pub fn listeners(
 ) -> (Vec<ListenerSettings>, SocketAddr) {
     let mut checked: Vec<ListenerSettings> = Vec::new();
     for (index, listener) in raw.iter().enumerate() {
-        let Some(settings) = one(report, index, listener) else { continue };
+        let Some(settings) = one(report, index, listener) else {
+            continue;
+        };
         if checked.iter().any(|other| other.name == settings.name) {
-            report.error(&listener.name, format!("two listeners are named {}", name(&settings.name)));
+            report.error(
+                &listener.name,
+                format!("two listeners are named {}", name(&settings.name)),
+            );
         }
-        if let Some(other) = checked.iter().find(|other| collide(other.address, settings.address)) {
-            report.error(&listener.address, format!("listener {} already has this address", name(&other.name)));
+        if let Some(other) = checked
+            .iter()
+            .find(|other| collide(other.address, settings.address))
+        {
+            report.error(
+                &listener.address,
+                format!("listener {} already has this address", name(&other.name)),
+            );
         }
         checked.push(settings);
     }
@@ -39,19 +51,29 @@ pub fn listeners(
     {
         admin_address = address;
         if let Some(other) = checked.iter().find(|other| collide(other.address, address)) {
-            report.error(given, format!("listener {} already has this address", name(&other.name)));
+            report.error(
+                given,
+                format!("listener {} already has this address", name(&other.name)),
+            );
         }
     }
     (checked, admin_address)
 }
 
-fn one(report: &mut ConfigFindings<'_>, index: usize, raw: &RawListener) -> Option<ListenerSettings> {
+fn one(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawListener,
+) -> Option<ListenerSettings> {
     let subject = |key: &str| format!("listeners[{index}].{key}");
     let own_name = report.own_name(&raw.name, &subject("name"));
     let address = socket(report, &raw.address, &subject("address"));
     let serves = serves(raw.serves.as_deref());
     let tls = raw.tls.as_ref().map(|tls| tls_settings(report, index, tls));
-    let public_url = raw.public_url.as_ref().map(|url| public_url(report, url, &subject("public_url")));
+    let public_url = raw
+        .public_url
+        .as_ref()
+        .map(|url| public_url(report, url, &subject("public_url")));
     let front = front(report, index, raw);
     if tls.is_none() && address.is_some_and(|address| !address.ip().is_loopback()) {
         report.warning(
@@ -86,12 +108,20 @@ fn serves(raw: Option<&[Spanned<RawService>]>) -> Serves {
     }
 }
 
-fn socket(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<SocketAddr> {
+fn socket(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+) -> Option<SocketAddr> {
     match at.value.parse() {
         Ok(address) => Some(address),
         Err(_) => {
             let message = format!("`{subject}` must be an IP address and a port");
-            report.error_with_hint(at, message, "write it like `127.0.0.1:8443`, `0.0.0.0:8443` or `[::]:8443`");
+            report.error_with_hint(
+                at,
+                message,
+                "write it like `127.0.0.1:8443`, `0.0.0.0:8443` or `[::]:8443`",
+            );
             None
         }
     }
@@ -101,14 +131,27 @@ fn socket(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) 
 /// it, unless the system is told otherwise (RFC 3493 section 5.3).
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let (left, right) = (one.ip().to_canonical(), other.ip().to_canonical());
-    let covers = |every: IpAddr, one: IpAddr| every.is_unspecified() && (every.is_ipv6() || one.is_ipv4());
-    one.port() != 0 && one.port() == other.port() && (left == right || covers(left, right) || covers(right, left))
+    let covers =
+        |every: IpAddr, one: IpAddr| every.is_unspecified() && (every.is_ipv6() || one.is_ipv4());
+    one.port() != 0
+        && one.port() == other.port()
+        && (left == right || covers(left, right) || covers(right, left))
 }
 
-fn tls_settings(report: &mut ConfigFindings<'_>, index: usize, raw: &RawTls) -> Option<TlsSettings> {
+fn tls_settings(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawTls,
+) -> Option<TlsSettings> {
     let subject = |key: &str| format!("listeners[{index}].tls.{key}");
-    let certificate = report.path(&raw.certificate, &subject("certificate"), Content::Certificates);
-    let belongs = Content::Key { certificate: certificate.clone().unwrap_or_default() };
+    let certificate = report.path(
+        &raw.certificate,
+        &subject("certificate"),
+        Content::Certificates,
+    );
+    let belongs = Content::Key {
+        certificate: certificate.clone().unwrap_or_default(),
+    };
     let key = report.path(&raw.key, &subject("key"), belongs);
     let clients = match &raw.client_ca {
         Some(_) => Some(client_certificates(report, index, raw)),
@@ -134,16 +177,27 @@ fn tls_settings(report: &mut ConfigFindings<'_>, index: usize, raw: &RawTls) -> 
 }
 
 fn needs_client_ca<T>(report: &mut ConfigFindings<'_>, at: &Spanned<T>, subject: &str) {
-    let hint = "name the certificates that clients' certificates must chain to: `client_ca: ca.pem`";
+    let hint =
+        "name the certificates that clients' certificates must chain to: `client_ca: ca.pem`";
     report.error_with_hint(at, format!("`{subject}` needs `client_ca` beside it"), hint);
 }
 
-fn public_url(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) -> Option<String> {
+fn public_url(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+) -> Option<String> {
     let fault = match HttpUrl::parse(&at.value) {
-        Ok(url) if url.path.is_empty() || url.path == "/" => return Some(at.value.trim_end_matches('/').to_owned()),
+        Ok(url) if url.path.is_empty() || url.path == "/" => {
+            return Some(at.value.trim_end_matches('/').to_owned());
+        }
         Ok(_) => "must not have a path",
         Err(fault) => fault,
     };
-    report.error_with_hint(at, format!("`{subject}` {fault}"), "write it like `https://telemetry.acme.example`");
+    report.error_with_hint(
+        at,
+        format!("`{subject}` {fault}"),
+        "write it like `https://telemetry.acme.example`",
+    );
     None
 }

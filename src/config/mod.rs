@@ -76,7 +76,11 @@ pub fn parse(path: &Path, text: &str) -> (Option<Checked>, Vec<Diagnostic>) {
 }
 
 /// The same in an environment that names these proxies.
-pub fn parse_in(path: &Path, text: &str, environment: Environment) -> (Option<Checked>, Vec<Diagnostic>) {
+pub fn parse_in(
+    path: &Path,
+    text: &str,
+    environment: Environment,
+) -> (Option<Checked>, Vec<Diagnostic>) {
     check(path, text, environment, |_, _| Vec::new())
 }
 
@@ -136,29 +140,46 @@ pub fn glance(path: &Path) -> Option<Glance> {
     }
     let trust_domain = |issuer: &LenientIssuer| {
         let trust_domain = issuer.spiffe.get("trust_domain")?.as_str()?.to_owned();
-        Some(TrustDomainIssuer { name: issuer.name.clone(), trust_domain })
+        Some(TrustDomainIssuer {
+            name: issuer.name.clone(),
+            trust_domain,
+        })
     };
     let lenient: Lenient = serde_saphyr::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     let mut authorities: Vec<CertificateAuthority> = Vec::new();
     for listener in lenient.listeners {
         for authority in listener.tls.client_ca.as_array().into_iter().flatten() {
             let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-            let Some(name) = authority.get("name").and_then(text) else { continue };
-            let domains = authority.get("trust_domains").and_then(serde_json::Value::as_array);
+            let Some(name) = authority.get("name").and_then(text) else {
+                continue;
+            };
+            let domains = authority
+                .get("trust_domains")
+                .and_then(serde_json::Value::as_array);
             let trust_domains = domains.into_iter().flatten().filter_map(text).collect();
             if authorities.iter().all(|known| known.name != name) {
-                authorities.push(CertificateAuthority { name, trust_domains });
+                authorities.push(CertificateAuthority {
+                    name,
+                    trust_domains,
+                });
             }
         }
     }
     let doors = lenient.upstreams.as_object();
-    let named = doors.into_iter().flatten().filter_map(|(_, door)| door.get("profile")?.as_str());
+    let named = doors
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, door)| door.get("profile")?.as_str());
     Some(Glance {
         profile: backend::glimpsed(named),
         organization: lenient.organization,
         policy: path.parent().unwrap_or(Path::new("")).join(lenient.policy),
         trust_domains: lenient.issuers.iter().filter_map(trust_domain).collect(),
-        issuers: lenient.issuers.into_iter().map(|issuer| issuer.name).collect(),
+        issuers: lenient
+            .issuers
+            .into_iter()
+            .map(|issuer| issuer.name)
+            .collect(),
         authorities,
         destinations: lenient.alerts.destinations.into_keys().collect(),
     })

@@ -48,7 +48,13 @@ pub fn query(
 ) -> QuerySettings {
     let default = QuerySettings::default();
     let longest = |seconds| Duration::ZERO..=Duration::from_secs(seconds);
-    let cached = duration_between(report, raw.cache.as_ref(), "query.cache", Duration::ZERO, longest(60));
+    let cached = duration_between(
+        report,
+        raw.cache.as_ref(),
+        "query.cache",
+        Duration::ZERO,
+        longest(60),
+    );
     QuerySettings {
         coalesce: raw.coalesce.map_or(default.coalesce, |given| given.0),
         cache: Some(cached).filter(|cached| !cached.is_zero()),
@@ -65,8 +71,16 @@ pub fn query(
     }
 }
 
-fn rates(report: &mut ConfigFindings<'_>, raw: &Entries<Spanned<String>>, profile: &Profile) -> Vec<(Arc<str>, Rate)> {
-    let classes: Vec<&str> = profile.rates().iter().map(|(class, _)| class.as_ref()).collect();
+fn rates(
+    report: &mut ConfigFindings<'_>,
+    raw: &Entries<Spanned<String>>,
+    profile: &Profile,
+) -> Vec<(Arc<str>, Rate)> {
+    let classes: Vec<&str> = profile
+        .rates()
+        .iter()
+        .map(|(class, _)| class.as_ref())
+        .collect();
     let mut checked = Vec::new();
     for (class, given) in &raw.0 {
         if !classes.contains(&class.value.as_str()) {
@@ -74,7 +88,11 @@ fn rates(report: &mut ConfigFindings<'_>, raw: &Entries<Spanned<String>>, profil
                 Some(word) => format!("did you mean {}?", name(word)),
                 None => format!("the profile has {}", names(classes.iter().copied())),
             };
-            report.error_with_hint(class, format!("the backend has no rate class {}", name(&class.value)), hint);
+            report.error_with_hint(
+                class,
+                format!("the backend has no rate class {}", name(&class.value)),
+                hint,
+            );
         }
         match Rate::parse(&given.value) {
             Some(rate) => checked.push((Arc::from(class.value.as_str()), rate)),
@@ -89,11 +107,19 @@ fn rates(report: &mut ConfigFindings<'_>, raw: &Entries<Spanned<String>>, profil
 }
 
 fn ui(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams, profile: &Profile) -> UiBase {
-    let others = [("ingest", &upstreams.ingest), ("collector", &upstreams.collector), ("logs", &upstreams.logs)];
+    let others = [
+        ("ingest", &upstreams.ingest),
+        ("collector", &upstreams.collector),
+        ("logs", &upstreams.logs),
+    ];
     for (which, door) in others {
         if let Some(at) = door.as_ref().and_then(|door| door.ui.as_ref()) {
             let hint = "put it at `upstreams.query`, or remove it";
-            report.error_with_hint(at, format!("`upstreams.{which}.ui` has no use: links are made for queries"), hint);
+            report.error_with_hint(
+                at,
+                format!("`upstreams.{which}.ui` has no use: links are made for queries"),
+                hint,
+            );
         }
     }
     match upstreams.query.as_ref().and_then(|door| door.ui.as_ref()) {

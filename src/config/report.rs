@@ -73,7 +73,13 @@ pub struct ConfigFindings<'a> {
 impl<'a> ConfigFindings<'a> {
     pub fn new(file: &'a Path, environment: Environment) -> Self {
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
-        ConfigFindings { file, folder, environment, found: Vec::new(), named: Vec::new() }
+        ConfigFindings {
+            file,
+            folder,
+            environment,
+            found: Vec::new(),
+            named: Vec::new(),
+        }
     }
 
     /// The file that is being checked.
@@ -87,19 +93,41 @@ impl<'a> ConfigFindings<'a> {
     }
 
     pub fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {
-        self.found.push(Diagnostic::error(self.file, at.line(), at.column(), message));
+        self.found.push(Diagnostic::error(
+            self.file,
+            at.line(),
+            at.column(),
+            message,
+        ));
     }
 
-    pub fn error_with_hint<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, hint: impl Into<String>) {
-        self.found.push(Diagnostic::error(self.file, at.line(), at.column(), message).with_hint(hint));
+    pub fn error_with_hint<T>(
+        &mut self,
+        at: &Spanned<T>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.found
+            .push(Diagnostic::error(self.file, at.line(), at.column(), message).with_hint(hint));
     }
 
-    pub fn warning<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, hint: impl Into<String>) {
-        self.found.push(Diagnostic::warning(self.file, at.line(), at.column(), message).with_hint(hint));
+    pub fn warning<T>(
+        &mut self,
+        at: &Spanned<T>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.found
+            .push(Diagnostic::warning(self.file, at.line(), at.column(), message).with_hint(hint));
     }
 
     /// Resolves a path that stands at `at`, and remembers what the file must hold. `None`: reported.
-    pub fn path(&mut self, at: &Spanned<String>, subject: &str, content: Content) -> Option<PathBuf> {
+    pub fn path(
+        &mut self,
+        at: &Spanned<String>,
+        subject: &str,
+        content: Content,
+    ) -> Option<PathBuf> {
         let path = self.resolve(at, &at.value, subject)?;
         self.named.push(NamedFile {
             path: path.clone(),
@@ -118,8 +146,13 @@ impl<'a> ConfigFindings<'a> {
             return None;
         }
         if text.contains("-----BEGIN") || text.contains(char::is_control) {
-            let message = format!("`{subject}` must be the path of a file, not what the file holds");
-            self.error_with_hint(at, message, "put the text into a file of its own and name that file");
+            let message =
+                format!("`{subject}` must be the path of a file, not what the file holds");
+            self.error_with_hint(
+                at,
+                message,
+                "put the text into a file of its own and name that file",
+            );
             return None;
         }
         Some(self.folder.join(text))
@@ -138,10 +171,17 @@ impl<'a> ConfigFindings<'a> {
     pub fn foreign_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
         let text = &at.value;
         let fits = (1..=255).contains(&text.len()) && text != "." && text != "..";
-        if fits && !text.contains(|letter: char| letter.is_control() || letter.is_whitespace() || letter == '/') {
+        if fits
+            && !text.contains(|letter: char| {
+                letter.is_control() || letter.is_whitespace() || letter == '/'
+            })
+        {
             return Some(text.clone());
         }
-        self.error(at, format!("`{subject}` must be 1 to 255 bytes without spaces or `/`"));
+        self.error(
+            at,
+            format!("`{subject}` must be 1 to 255 bytes without spaces or `/`"),
+        );
         None
     }
 }

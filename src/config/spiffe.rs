@@ -14,7 +14,8 @@ use super::report::{ConfigFindings, Content};
 use crate::document::{Spanned, name};
 use crate::egress::Egress;
 use crate::identify::{
-    IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeyAccess, KeySource, TokensTaken, is_trust_domain,
+    IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeyAccess, KeySource, TokensTaken,
+    is_trust_domain,
 };
 
 /// A SPIFFE trust domain.
@@ -52,10 +53,20 @@ pub fn trust_domain(
     let own_name = own_name(report, index, raw);
     without_effect(report, index, raw, spiffe);
     if has_login {
-        let message = format!("people cannot log in at {}: it is a SPIFFE trust domain", name(&raw.name.value));
-        report.error_with_hint(spiffe, message, "let `web.login.issuer` name an OIDC issuer");
+        let message = format!(
+            "people cannot log in at {}: it is a SPIFFE trust domain",
+            name(&raw.name.value)
+        );
+        report.error_with_hint(
+            spiffe,
+            message,
+            "let `web.login.issuer` name an OIDC issuer",
+        );
     }
-    let RawSpiffe { trust_domain, bundle } = &spiffe.value;
+    let RawSpiffe {
+        trust_domain,
+        bundle,
+    } = &spiffe.value;
     let domain = trust_domain.value.as_str();
     if !is_trust_domain(domain) {
         let message = format!(
@@ -64,14 +75,21 @@ pub fn trust_domain(
         );
         report.error_with_hint(trust_domain, message, "write it like `prod.acme.example`");
     }
-    let file = report.path(&bundle.file, &subject("spiffe.bundle.file"), Content::Bundle);
+    let file = report.path(
+        &bundle.file,
+        &subject("spiffe.bundle.file"),
+        Content::Bundle,
+    );
     let (leeway, max_lifetime) = times(report, index, raw);
     Some(IssuerSettings {
         name: own_name?,
         issuer: format!("spiffe://{domain}"),
         audiences: texts(report, &raw.audiences, &subject("audiences")),
         algorithms: algorithms(report, raw, &JWT_SVID_ALGORITHMS),
-        keys: KeySource::Bundle { file: file?, trust_domain: domain.to_owned() },
+        keys: KeySource::Bundle {
+            file: file?,
+            trust_domain: domain.to_owned(),
+        },
         ca: None,
         key_access: KeyAccess::default(),
         egress: Egress::Direct,
@@ -91,7 +109,12 @@ pub fn trust_domain(
 }
 
 /// Reports what says something of other issuers.
-fn without_effect(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer, spiffe: &Spanned<RawSpiffe>) {
+fn without_effect(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawIssuer,
+    spiffe: &Spanned<RawSpiffe>,
+) {
     let at_all = |given: bool| given.then(|| place(spiffe));
     let claims = &raw.claims;
     for (key, at) in [
@@ -111,10 +134,18 @@ fn without_effect(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer
     ] {
         let Some(at) = at else { continue };
         let hint = match key {
-            "issuer" => "remove one of the two: JWT-SVIDs are told by the trust domain of their `sub`",
-            "jwks" | "ca" | "proxy" | "refresh" | "stale_keys" => "remove it: the keys are in `spiffe.bundle`",
+            "issuer" => {
+                "remove one of the two: JWT-SVIDs are told by the trust domain of their `sub`"
+            }
+            "jwks" | "ca" | "proxy" | "refresh" | "stale_keys" => {
+                "remove it: the keys are in `spiffe.bundle`"
+            }
             _ => "remove it: the standard says what a JWT-SVID looks like",
         };
-        report.error_with_hint(&at, format!("`issuers[{index}].{key}` has no use beside `spiffe`"), hint);
+        report.error_with_hint(
+            &at,
+            format!("`issuers[{index}].{key}` has no use beside `spiffe`"),
+            hint,
+        );
     }
 }

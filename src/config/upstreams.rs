@@ -35,7 +35,12 @@ pub fn upstream(
         only_over_tls(report, plaintext, &client.certificate, &subject("client"));
         client_identity(report, which, client)
     });
-    let egress = own(report, egress, raw.proxy.as_ref(), &format!("upstreams.{which}"));
+    let egress = own(
+        report,
+        egress,
+        raw.proxy.as_ref(),
+        &format!("upstreams.{which}"),
+    );
     let proxy = match &url {
         Some((url, _)) => route(report, &egress, &raw.url, (url.tls, &url.host, url.port)),
         None => None,
@@ -43,7 +48,13 @@ pub fn upstream(
     let given = &raw.timeouts;
     let mut timeout = |given: Option<&_>, key: &str, default: Duration| {
         let subject = format!("upstreams.{which}.timeouts.{key}");
-        duration_between(report, given, &subject, default, Duration::from_millis(1)..=hours(1))
+        duration_between(
+            report,
+            given,
+            &subject,
+            default,
+            Duration::from_millis(1)..=hours(1),
+        )
     };
     let connect_timeout = timeout(given.connect.as_ref(), "connect", Duration::from_secs(5));
     let read_timeout = timeout(given.read.as_ref(), "read", read);
@@ -87,23 +98,33 @@ fn url(
     };
     let base_path = url.path.strip_suffix('/').unwrap_or(&url.path).to_owned();
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let canonical = base_path
-        .split('/')
-        .skip(1)
-        .all(|segment| !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(unreserved));
+    let canonical = base_path.split('/').skip(1).all(|segment| {
+        !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(unreserved)
+    });
     if !canonical {
-        let hint = "segments of letters, digits, `-`, `.`, `_` and `~`, none of them empty, `.` or `..`";
-        report.error_with_hint(at, format!("the path of `{subject}` is not canonical"), hint);
+        let hint =
+            "segments of letters, digits, `-`, `.`, `_` and `~`, none of them empty, `.` or `..`";
+        report.error_with_hint(
+            at,
+            format!("the path of `{subject}` is not canonical"),
+            hint,
+        );
         return None;
     }
     if !url.tls && !url.is_loopback() {
-        let message = format!("`{subject}` sends the backend's credentials in plaintext to another machine");
+        let message =
+            format!("`{subject}` sends the backend's credentials in plaintext to another machine");
         report.warning(at, message, "use `https`");
     }
     Some((url, base_path))
 }
 
-fn only_over_tls<T>(report: &mut ConfigFindings<'_>, plaintext: bool, at: &Spanned<T>, subject: &str) {
+fn only_over_tls<T>(
+    report: &mut ConfigFindings<'_>,
+    plaintext: bool,
+    at: &Spanned<T>,
+    subject: &str,
+) {
     if plaintext {
         report.error_with_hint(
             at,
@@ -113,10 +134,23 @@ fn only_over_tls<T>(report: &mut ConfigFindings<'_>, plaintext: bool, at: &Spann
     }
 }
 
-fn client_identity(report: &mut ConfigFindings<'_>, which: &str, raw: &RawClient) -> Option<ClientIdentity> {
+fn client_identity(
+    report: &mut ConfigFindings<'_>,
+    which: &str,
+    raw: &RawClient,
+) -> Option<ClientIdentity> {
     let subject = |key: &str| format!("upstreams.{which}.client.{key}");
-    let certificate = report.path(&raw.certificate, &subject("certificate"), Content::Certificates);
-    let belongs = Content::Key { certificate: certificate.clone().unwrap_or_default() };
+    let certificate = report.path(
+        &raw.certificate,
+        &subject("certificate"),
+        Content::Certificates,
+    );
+    let belongs = Content::Key {
+        certificate: certificate.clone().unwrap_or_default(),
+    };
     let key = report.path(&raw.key, &subject("key"), belongs);
-    Some(ClientIdentity { certificate: certificate?, key: key? })
+    Some(ClientIdentity {
+        certificate: certificate?,
+        key: key?,
+    })
 }

@@ -14,33 +14,58 @@ use crate::vault::{ApiKeys, ProjectSecrets, VaultSettings};
 const ACCESS_TOKEN_LIMIT: usize = 8;
 
 pub fn vault(report: &mut ConfigFindings<'_>, raw: &RawVault) -> VaultSettings {
-    let mut settings =
-        VaultSettings { api_keys: api_keys(report, &raw.api_keys, "vault.api_keys"), ..Default::default() };
+    let mut settings = VaultSettings {
+        api_keys: api_keys(report, &raw.api_keys, "vault.api_keys"),
+        ..Default::default()
+    };
     for (project, secrets) in &raw.projects {
         let subject = format!("vault.projects.{}", project.value);
-        let Some(own_name) = report.foreign_name(project, "vault.projects.…") else { continue };
+        let Some(own_name) = report.foreign_name(project, "vault.projects.…") else {
+            continue;
+        };
         if let Some(surplus) = secrets.access_token.get(ACCESS_TOKEN_LIMIT) {
-            report.error(surplus, format!("at most {ACCESS_TOKEN_LIMIT} access tokens of a project may overlap"));
+            report.error(
+                surplus,
+                format!("at most {ACCESS_TOKEN_LIMIT} access tokens of a project may overlap"),
+            );
         }
         let tokens = secrets.access_token.iter().enumerate();
         let access_token = tokens
-            .filter_map(|(index, token)| secret(report, token, &format!("{subject}.access_token[{index}]")))
+            .filter_map(|(index, token)| {
+                secret(report, token, &format!("{subject}.access_token[{index}]"))
+            })
             .collect();
         let api_key = api_keys(report, &secrets.api_key, &format!("{subject}.api_key"));
-        settings.projects.insert(own_name, ProjectSecrets { access_token, api_key });
+        settings.projects.insert(
+            own_name,
+            ProjectSecrets {
+                access_token,
+                api_key,
+            },
+        );
     }
     settings
 }
 
 fn api_keys(report: &mut ConfigFindings<'_>, raw: &RawApiKeys, subject: &str) -> ApiKeys {
     let mut key = |given: &Option<Spanned<RawSecret>>, what: &str| {
-        given.as_ref().and_then(|given| secret(report, given, &format!("{subject}.{what}")))
+        given
+            .as_ref()
+            .and_then(|given| secret(report, given, &format!("{subject}.{what}")))
     };
-    ApiKeys { read: key(&raw.read, "read"), write: key(&raw.write, "write"), admin: key(&raw.admin, "admin") }
+    ApiKeys {
+        read: key(&raw.read, "read"),
+        write: key(&raw.write, "write"),
+        admin: key(&raw.admin, "admin"),
+    }
 }
 
 /// A reference to any secret. `None`: reported.
-pub fn secret(report: &mut ConfigFindings<'_>, at: &Spanned<RawSecret>, subject: &str) -> Option<SecretRef> {
+pub fn secret(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<RawSecret>,
+    subject: &str,
+) -> Option<SecretRef> {
     reference(report, at, subject, Content::Secret)
 }
 
@@ -57,10 +82,22 @@ pub fn reference(
             (SecretRef::File(path.clone()), path)
         }
         RawSecret::Env(name) => {
-            let begins = name.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
-            if !begins || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                let message = format!("`{subject}.env` must be the name of an environment variable");
-                report.error_with_hint(at, message, "letters, digits and `_`, such as `LIGHTSTEP_READ_KEY`");
+            let begins = name
+                .bytes()
+                .next()
+                .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
+            if !begins
+                || !name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            {
+                let message =
+                    format!("`{subject}.env` must be the name of an environment variable");
+                report.error_with_hint(
+                    at,
+                    message,
+                    "letters, digits and `_`, such as `LIGHTSTEP_READ_KEY`",
+                );
                 return None;
             }
             (SecretRef::Env(name.clone()), Default::default())

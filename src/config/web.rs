@@ -105,13 +105,21 @@ pub fn login(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<LoginSe
     joined(report, raw, login);
     let text = |at: &Spanned<String>| at.value.clone();
     client_id(report, &login.client_id, "web.login.client_id");
-    let client_secret =
-        login.client_secret.as_ref().map(|given| vault::secret(report, given, "web.login.client_secret"));
-    let scopes = scopes(report, login.scopes.as_deref(), "web.login.scopes", &["openid", "profile", "email"]);
+    let client_secret = login
+        .client_secret
+        .as_ref()
+        .map(|given| vault::secret(report, given, "web.login.client_secret"));
+    let scopes = scopes(
+        report,
+        login.scopes.as_deref(),
+        "web.login.scopes",
+        &["openid", "profile", "email"],
+    );
     if let Some(first) = login.scopes.as_ref().and_then(|given| given.first())
         && !scopes.iter().any(|scope| scope == "openid")
     {
-        let hint = "without it the provider gives no ID token (OpenID Connect Core section 3.1.2.1)";
+        let hint =
+            "without it the provider gives no ID token (OpenID Connect Core section 3.1.2.1)";
         report.error_with_hint(first, "`web.login.scopes` must name `openid`", hint);
     }
     let (lifetime, idle) = lifetimes(report, &login.session);
@@ -137,44 +145,80 @@ pub fn login(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<LoginSe
 /// What only the rest of the file can say.
 fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, login: &RawLogin) {
     let known = || raw.issuers.iter().map(|issuer| issuer.name.value.as_str());
-    let issuer = raw.issuers.iter().find(|issuer| issuer.name.value == login.issuer.value);
+    let issuer = raw
+        .issuers
+        .iter()
+        .find(|issuer| issuer.name.value == login.issuer.value);
     if issuer.is_none() {
         let hint = match nearest(&login.issuer.value, known()) {
             Some(near) => format!("did you mean {}?", name(near)),
             None if raw.issuers.is_empty() => "add the provider to `issuers`".to_owned(),
             None => format!("one of {}", names(known())),
         };
-        let message = format!("`web.login.issuer` names no issuer: {}", name(&login.issuer.value));
+        let message = format!(
+            "`web.login.issuer` names no issuer: {}",
+            name(&login.issuer.value)
+        );
         report.error_with_hint(&login.issuer, message, hint);
     }
-    if let (Some(issuer), Some(audience)) = (issuer, login.cli.as_ref().and_then(|cli| cli.audience.as_ref()))
-        && !issuer.audiences.iter().any(|known| known.value == audience.value)
+    if let (Some(issuer), Some(audience)) = (
+        issuer,
+        login.cli.as_ref().and_then(|cli| cli.audience.as_ref()),
+    ) && !issuer
+        .audiences
+        .iter()
+        .any(|known| known.value == audience.value)
     {
-        let hint = format!("add it to the `audiences` of issuer {}", name(&issuer.name.value));
+        let hint = format!(
+            "add it to the `audiences` of issuer {}",
+            name(&issuer.name.value)
+        );
         let message = "`web.login.cli.audience` is none that the issuer's tokens are accepted with";
         report.error_with_hint(audience, message, hint);
     }
     own_audience(report, raw, login);
     if raw.vault.session_keys.is_empty() {
         let hint = "make one with `openssl rand -base64 32`, and add `vault: { session_keys: [{ file: … }] }`";
-        report.error_with_hint(&login.issuer, "`web.login` needs `vault.session_keys`, which seal the sessions", hint);
+        report.error_with_hint(
+            &login.issuer,
+            "`web.login` needs `vault.session_keys`, which seal the sessions",
+            hint,
+        );
     }
     let serves_web = raw.listeners.iter().any(|listener| {
-        listener.serves.as_ref().is_none_or(|serves| serves.iter().any(|one| one.value == RawService::Web))
+        listener
+            .serves
+            .as_ref()
+            .is_none_or(|serves| serves.iter().any(|one| one.value == RawService::Web))
     });
     if !serves_web {
         let hint = "add `web` to the `serves` of a listener, or remove `web.login`";
-        report.warning(&login.issuer, "nobody can log in, because no listener serves `web`", hint);
+        report.warning(
+            &login.issuer,
+            "nobody can log in, because no listener serves `web`",
+            hint,
+        );
     }
 }
 
 /// The command line asks for no token for another's web address (RFC 9700 section 4.9.1).
 fn own_audience(report: &mut ConfigFindings<'_>, raw: &RawConfig, login: &RawLogin) {
-    let Some(audience) = login.cli.as_ref().and_then(|cli| cli.audience.as_ref()) else { return };
-    let origin = |text: &str| HttpUrl::parse(text).ok().map(|url| (url.tls, url.host.to_ascii_lowercase(), url.port));
-    let Some(wanted) = origin(&audience.value) else { return };
-    let mut public =
-        raw.listeners.iter().filter_map(|listener| origin(&listener.public_url.as_ref()?.value)).peekable();
+    let Some(audience) = login.cli.as_ref().and_then(|cli| cli.audience.as_ref()) else {
+        return;
+    };
+    let origin = |text: &str| {
+        HttpUrl::parse(text)
+            .ok()
+            .map(|url| (url.tls, url.host.to_ascii_lowercase(), url.port))
+    };
+    let Some(wanted) = origin(&audience.value) else {
+        return;
+    };
+    let mut public = raw
+        .listeners
+        .iter()
+        .filter_map(|listener| origin(&listener.public_url.as_ref()?.value))
+        .peekable();
     if public.peek().is_some() && !public.any(|own| own == wanted) {
         let message = "`web.login.cli.audience` is the address of no listener";
         let hint = "an audience that is a web address must be a listener's `public_url`, so that no other gateway can ask for it";
@@ -184,11 +228,19 @@ fn own_audience(report: &mut ConfigFindings<'_>, raw: &RawConfig, login: &RawLog
 
 fn session_keys(report: &mut ConfigFindings<'_>, raw: &[Spanned<RawSecret>]) -> Vec<SecretRef> {
     if let Some(surplus) = raw.get(KEY_LIMIT) {
-        report.error(surplus, format!("at most {KEY_LIMIT} session keys may overlap"));
+        report.error(
+            surplus,
+            format!("at most {KEY_LIMIT} session keys may overlap"),
+        );
     }
     let keys = raw.iter().enumerate();
     keys.filter_map(|(index, key)| {
-        vault::reference(report, key, &format!("vault.session_keys[{index}]"), Content::SessionKey)
+        vault::reference(
+            report,
+            key,
+            &format!("vault.session_keys[{index}]"),
+            Content::SessionKey,
+        )
     })
     .collect()
 }
@@ -196,27 +248,55 @@ fn session_keys(report: &mut ConfigFindings<'_>, raw: &[Spanned<RawSecret>]) -> 
 fn lifetimes(report: &mut ConfigFindings<'_>, raw: &RawSession) -> (Duration, Duration) {
     let minutes = |count: u64| Duration::from_secs(60 * count);
     let lifetime = "web.login.session.lifetime";
-    let lifetime = duration_between(report, raw.lifetime.as_ref(), lifetime, hours(8), minutes(5)..=hours(168));
+    let lifetime = duration_between(
+        report,
+        raw.lifetime.as_ref(),
+        lifetime,
+        hours(8),
+        minutes(5)..=hours(168),
+    );
     let idle = "web.login.session.idle";
-    let idle = duration_between(report, raw.idle.as_ref(), idle, minutes(30).min(lifetime), minutes(2)..=lifetime);
+    let idle = duration_between(
+        report,
+        raw.idle.as_ref(),
+        idle,
+        minutes(30).min(lifetime),
+        minutes(2)..=lifetime,
+    );
     (lifetime, idle)
 }
 
 fn cli(report: &mut ConfigFindings<'_>, raw: &RawCli) -> CliSettings {
     client_id(report, &raw.client_id, "web.login.cli.client_id");
-    let scopes = scopes(report, raw.scopes.as_deref(), "web.login.cli.scopes", &["openid", "offline_access"]);
-    if let Some(audience) = raw.audience.as_ref().filter(|audience| audience.value.is_empty()) {
+    let scopes = scopes(
+        report,
+        raw.scopes.as_deref(),
+        "web.login.cli.scopes",
+        &["openid", "offline_access"],
+    );
+    if let Some(audience) = raw
+        .audience
+        .as_ref()
+        .filter(|audience| audience.value.is_empty())
+    {
         report.error(audience, "`web.login.cli.audience` must not be empty");
     }
     let audience = raw.audience.as_ref().map(|audience| audience.value.clone());
-    CliSettings { client_id: raw.client_id.value.clone(), scopes, audience }
+    CliSettings {
+        client_id: raw.client_id.value.clone(),
+        scopes,
+        audience,
+    }
 }
 
 /// RFC 6749 appendix A.1: visible ASCII and spaces.
 fn client_id(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) {
     let visible = at.value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
     if !visible || !(1..=255).contains(&at.value.len()) {
-        report.error(at, format!("`{subject}` must be 1 to 255 characters of printable ASCII"));
+        report.error(
+            at,
+            format!("`{subject}` must be 1 to 255 characters of printable ASCII"),
+        );
     }
 }
 
@@ -227,11 +307,18 @@ fn scopes(
     subject: &str,
     default: &[&str],
 ) -> Vec<String> {
-    let Some(given) = given else { return default.iter().map(|scope| (*scope).to_owned()).collect() };
+    let Some(given) = given else {
+        return default.iter().map(|scope| (*scope).to_owned()).collect();
+    };
     for (index, scope) in given.iter().enumerate() {
         let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
         if !(1..=255).contains(&scope.value.len()) || !scope.value.bytes().all(allowed) {
-            report.error(scope, format!("`{subject}[{index}]` must be one scope: visible ASCII without `\"` and `\\`"));
+            report.error(
+                scope,
+                format!(
+                    "`{subject}[{index}]` must be one scope: visible ASCII without `\"` and `\\`"
+                ),
+            );
         }
     }
     given.iter().map(|scope| scope.value.clone()).collect()

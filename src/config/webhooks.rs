@@ -18,29 +18,51 @@ pub struct PlacedWebhook {
     place: (u64, u64),
 }
 
-pub fn webhooks(report: &mut ConfigFindings<'_>, raw: &Entries<Vec<Spanned<RawSecret>>>) -> Vec<PlacedWebhook> {
+pub fn webhooks(
+    report: &mut ConfigFindings<'_>,
+    raw: &Entries<Vec<Spanned<RawSecret>>>,
+) -> Vec<PlacedWebhook> {
     let mut checked: Vec<PlacedWebhook> = Vec::new();
     for (app, secrets) in raw {
         let Some(path) = AppPath::parse(&app.value) else {
             let hint = "write the app's path from the top, `shop/checkout`";
-            report.error_with_hint(app, format!("{} cannot be the path of an app", name(&app.value)), hint);
+            report.error_with_hint(
+                app,
+                format!("{} cannot be the path of an app", name(&app.value)),
+                hint,
+            );
             continue;
         };
         let subject = format!("vault.webhooks.{path}");
         if let Some(surplus) = secrets.get(WEBHOOK_SECRETS) {
-            report.error(surplus, format!("at most {WEBHOOK_SECRETS} webhook secrets of an app may overlap"));
+            report.error(
+                surplus,
+                format!("at most {WEBHOOK_SECRETS} webhook secrets of an app may overlap"),
+            );
         }
         if secrets.is_empty() {
-            report.error_with_hint(app, format!("`{subject}` has no secret"), "name one, or remove the line");
+            report.error_with_hint(
+                app,
+                format!("`{subject}` has no secret"),
+                "name one, or remove the line",
+            );
         }
         let given = secrets.iter().enumerate().filter_map(|(index, given)| {
-            reference(report, given, &format!("{subject}[{index}]"), |reference| Content::WebhookSecret {
-                app: path.clone(),
-                reference,
+            reference(report, given, &format!("{subject}[{index}]"), |reference| {
+                Content::WebhookSecret {
+                    app: path.clone(),
+                    reference,
+                }
             })
         });
-        let settings = WebhookSettings { secrets: given.collect(), app: path };
-        checked.push(PlacedWebhook { settings, place: (app.line(), app.column()) });
+        let settings = WebhookSettings {
+            secrets: given.collect(),
+            app: path,
+        };
+        checked.push(PlacedWebhook {
+            settings,
+            place: (app.line(), app.column()),
+        });
     }
     checked
 }
@@ -54,9 +76,13 @@ impl PlacedWebhook {
         }
         let message = format!("the policy has no app {}", name(app.as_str()));
         let found = Diagnostic::error(file, self.place.0, self.place.1, message);
-        Some(match nearest(app.as_str(), apps.iter().map(|known| known.as_str())) {
-            Some(word) => found.with_hint(format!("did you mean {}?", name(word))),
-            None => found.with_hint("apps are named by their path from the top, `shop/checkout`"),
-        })
+        Some(
+            match nearest(app.as_str(), apps.iter().map(|known| known.as_str())) {
+                Some(word) => found.with_hint(format!("did you mean {}?", name(word))),
+                None => {
+                    found.with_hint("apps are named by their path from the top, `shop/checkout`")
+                }
+            },
+        )
     }
 }

@@ -19,7 +19,12 @@ fn expires(unix_seconds: i64) -> Option<String> {
 }
 
 /// The page asked for; `None`: nothing that this caller may know of.
-pub fn page(snapshot: &Snapshot, identity: &Identity, ask: &OwnRequest, now: UnixMillis) -> Option<Value> {
+pub fn page(
+    snapshot: &Snapshot,
+    identity: &Identity,
+    ask: &OwnRequest,
+    now: UnixMillis,
+) -> Option<Value> {
     let facts = identity.facts();
     match ask {
         OwnRequest::Whoami => Some(json!({
@@ -58,7 +63,11 @@ pub fn page(snapshot: &Snapshot, identity: &Identity, ask: &OwnRequest, now: Uni
 fn nested(snapshot: &Snapshot, facts: &Facts, app: &AppPath, now: UnixMillis) -> Option<Value> {
     let view = snapshot.policy.view(facts, app, now)?;
     let mut node = marks(snapshot, &view);
-    let beneath = view.apps.iter().filter_map(|app| nested(snapshot, facts, app, now)).collect();
+    let beneath = view
+        .apps
+        .iter()
+        .filter_map(|app| nested(snapshot, facts, app, now))
+        .collect();
     if let Some(members) = node.as_object_mut() {
         members.insert("permissions".to_owned(), json!(view.permissions));
         members.insert("apps".to_owned(), Value::Array(beneath));
@@ -69,9 +78,14 @@ fn nested(snapshot: &Snapshot, facts: &Facts, app: &AppPath, now: UnixMillis) ->
 /// What a list says of a node: whose it is, and whether the caller may query its project or write anything to it.
 fn marks(snapshot: &Snapshot, view: &View) -> Value {
     let tree = snapshot.policy.tree();
-    let owners = tree.find(&view.app).and_then(|node| tree.node(node)).map(|node| node.owners.as_slice());
+    let owners = tree
+        .find(&view.app)
+        .and_then(|node| tree.node(node))
+        .map(|node| node.owners.as_slice());
     let is = |start: &str, end: &str| {
-        view.permissions.iter().any(|permission| permission.starts_with(start) && permission.ends_with(end))
+        view.permissions
+            .iter()
+            .any(|permission| permission.starts_with(start) && permission.ends_with(end))
     };
     json!({
         "app": view.app.as_str(),

@@ -23,7 +23,12 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Refuses a session's call that changes something, unless it proves that a page of ours made it. `origin`: scheme and
 /// authority by which browsers know us.
-pub fn check(headers: &HeaderMap, method: &Method, origin: &str, session: &Session) -> Result<(), Refusal> {
+pub fn check(
+    headers: &HeaderMap,
+    method: &Method,
+    origin: &str,
+    session: &Session,
+) -> Result<(), Refusal> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return reading(headers);
     }
@@ -35,7 +40,13 @@ pub fn check(headers: &HeaderMap, method: &Method, origin: &str, session: &Sessi
 }
 
 /// What browsers say of where a call comes from, and other clients do not.
-const OF_BROWSERS: [HeaderName; 5] = [header::ORIGIN, header::REFERER, SEC_FETCH_SITE, SEC_FETCH_MODE, SEC_FETCH_DEST];
+const OF_BROWSERS: [HeaderName; 5] = [
+    header::ORIGIN,
+    header::REFERER,
+    SEC_FETCH_SITE,
+    SEC_FETCH_MODE,
+    SEC_FETCH_DEST,
+];
 
 /// The same for a caller by an assertion, which a proxy adds to all that a browser sends. Exporters and tools come through
 /// the same proxy and say nothing of an origin; browsers name one with everything that is not a GET (Fetch section 3.2).
@@ -44,16 +55,25 @@ pub fn check_assertion(headers: &HeaderMap, method: &Method, origin: &str) -> Re
         return reading(headers);
     }
     let is_browser = OF_BROWSERS.iter().any(|name| headers.contains_key(name));
-    if is_browser { same_origin(headers, origin) } else { Ok(()) }
+    if is_browser {
+        same_origin(headers, origin)
+    } else {
+        Ok(())
+    }
 }
 
 /// Refuses what a page of another site, or of a sibling's, fetches or embeds: it could not read the answer, but learn from
 /// its size and time. A person who follows a link opens a whole page.
 fn reading(headers: &HeaderMap) -> Result<(), Refusal> {
-    let is_ours = one(headers, &SEC_FETCH_SITE)?.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let is_ours =
+        one(headers, &SEC_FETCH_SITE)?.is_none_or(|site| matches!(site, "same-origin" | "none"));
     let opens = one(headers, &SEC_FETCH_MODE)?.is_none_or(|mode| mode == "navigate")
         && one(headers, &SEC_FETCH_DEST)?.is_none_or(|place| place == "document");
-    if is_ours || opens { Ok(()) } else { Err(foreign()) }
+    if is_ours || opens {
+        Ok(())
+    } else {
+        Err(foreign())
+    }
 }
 
 /// Refuses what another site has made the browser send. A browser that does not say which site it was names the origin
@@ -120,13 +140,21 @@ mod tests {
             ("", "no-cors", "image", true),
         ] {
             let mut headers = HeaderMap::new();
-            let lines = [(SEC_FETCH_SITE, site), (SEC_FETCH_MODE, mode), (SEC_FETCH_DEST, place)];
+            let lines = [
+                (SEC_FETCH_SITE, site),
+                (SEC_FETCH_MODE, mode),
+                (SEC_FETCH_DEST, place),
+            ];
             for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
                 headers.append(name, value.parse().unwrap());
             }
             assert_eq!(reading(&headers).is_ok(), expected, "{site} {mode} {place}");
             for method in [Method::GET, Method::HEAD] {
-                assert_eq!(check_assertion(&headers, &method, "").is_ok(), expected, "{site} {mode} {place}");
+                assert_eq!(
+                    check_assertion(&headers, &method, "").is_ok(),
+                    expected,
+                    "{site} {mode} {place}"
+                );
             }
         }
     }
@@ -138,27 +166,57 @@ mod tests {
         let ours = "https://gateway.acme.example";
         let rows: &[(&[(&str, &str)], bool)] = &[
             (&[("sec-fetch-site", "same-origin")], true),
-            (&[("sec-fetch-site", "same-origin"), ("origin", "null")], true),
+            (
+                &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+                true,
+            ),
             (&[("sec-fetch-site", "same-origin"), ("origin", ours)], true),
-            (&[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")], false),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "https://evil.example"),
+                ],
+                false,
+            ),
             (&[("sec-fetch-site", "same-site"), ("origin", ours)], false),
             (&[("sec-fetch-site", "cross-site"), ("origin", ours)], false),
             (&[("sec-fetch-site", "none")], false),
             (&[("sec-fetch-site", "none"), ("origin", ours)], false),
             (&[("sec-fetch-site", "Same-Origin")], false),
             (&[("sec-fetch-site", "")], false),
-            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], false),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                false,
+            ),
             (&[("sec-fetch-site", "same-origin, cross-site")], false),
             (&[("origin", ours)], true),
             (&[("origin", "HTTPS://Gateway.acme.example")], true),
             (&[("origin", "https://gateway.acme.example:8443")], false),
             (&[("origin", "http://gateway.acme.example")], false),
-            (&[("origin", "https://gateway.acme.example.evil.example")], false),
-            (&[("origin", "https://evil.example/https://gateway.acme.example")], false),
+            (
+                &[("origin", "https://gateway.acme.example.evil.example")],
+                false,
+            ),
+            (
+                &[(
+                    "origin",
+                    "https://evil.example/https://gateway.acme.example",
+                )],
+                false,
+            ),
             (&[("origin", "null")], false),
             (&[("origin", "")], false),
             (&[("origin", ours), ("origin", ours)], false),
-            (&[("origin", "https://gateway.acme.example https://evil.example")], false),
+            (
+                &[(
+                    "origin",
+                    "https://gateway.acme.example https://evil.example",
+                )],
+                false,
+            ),
             (&[("referer", "https://gateway.acme.example/")], false),
             (&[], false),
         ];
@@ -169,9 +227,19 @@ mod tests {
             }
             assert_eq!(same_origin(&headers, ours).is_ok(), *expected, "{lines:?}");
             // By an assertion the same, but for a client that is no browser.
-            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+            for method in [
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+                Method::OPTIONS,
+            ] {
                 let is_taken = check_assertion(&headers, &method, ours).is_ok();
-                assert_eq!(is_taken, *expected || lines.is_empty(), "{method} {lines:?}");
+                assert_eq!(
+                    is_taken,
+                    *expected || lines.is_empty(),
+                    "{method} {lines:?}"
+                );
             }
         }
     }

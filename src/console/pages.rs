@@ -66,7 +66,12 @@ pub async fn page(visit: &PageContext<'_>, ask: &PageRequest) -> Result<(Page, A
 /// Into the backend's own pages: of an app's project, or of one of its services.
 fn links(snapshot: &Snapshot, project: &str, service: Option<&str>, now: UnixMillis) -> Vec<Link> {
     let window = Some((now.0.saturating_sub(LOOK_BACK_MS), now.0));
-    let spot = UiSpot { project, name: service, window, ..UiSpot::default() };
+    let spot = UiSpot {
+        project,
+        name: service,
+        window,
+        ..UiSpot::default()
+    };
     let pages: &[(UiPage, &str)] = match service {
         Some(_) => &[(UiPage::Service, "Service")],
         None => &[
@@ -77,7 +82,10 @@ fn links(snapshot: &Snapshot, project: &str, service: Option<&str>, now: UnixMil
         ],
     };
     let link = |(page, title): &(UiPage, &str)| {
-        Some(Link { title: (*title).to_owned(), url: snapshot.ui.link(*page, &spot)? })
+        Some(Link {
+            title: (*title).to_owned(),
+            url: snapshot.ui.link(*page, &spot)?,
+        })
     };
     pages.iter().filter_map(link).collect()
 }
@@ -97,12 +105,32 @@ struct Viewer<'a> {
 
 impl<'a> Viewer<'a> {
     fn of(visit: &PageContext<'a>) -> Self {
-        Self::at(visit.shared, visit.snapshot, visit.identity.facts(), visit.now, visit.ours)
+        Self::at(
+            visit.shared,
+            visit.snapshot,
+            visit.identity.facts(),
+            visit.now,
+            visit.ours,
+        )
     }
 
-    fn at(shared: &'a Shared, snapshot: &'a Snapshot, facts: &'a Facts, now: UnixMillis, ours: &'a str) -> Self {
+    fn at(
+        shared: &'a Shared,
+        snapshot: &'a Snapshot,
+        facts: &'a Facts,
+        now: UnixMillis,
+        ours: &'a str,
+    ) -> Self {
         let rows = snapshot.policy.overview(facts, now);
-        Viewer { shared, snapshot, facts, now, ours, rows, alerts: shared.alert_states.counts() }
+        Viewer {
+            shared,
+            snapshot,
+            facts,
+            now,
+            ours,
+            rows,
+            alerts: shared.alert_states.counts(),
+        }
     }
 
     fn row(&self, app: &AppPath) -> Option<&NodeView> {
@@ -111,7 +139,8 @@ impl<'a> Viewer<'a> {
 
     /// The node, or the refusal that hides whether there is one.
     fn must_see(&self, app: &AppPath) -> Result<&NodeView, Refusal> {
-        self.row(app).ok_or_else(|| Refusal::new(Reason::AppUnknown))
+        self.row(app)
+            .ok_or_else(|| Refusal::new(Reason::AppUnknown))
     }
 
     /// Whether the visitor may do anything at this very app: to know of it as a step towards another is less.
@@ -137,7 +166,8 @@ impl<'a> Viewer<'a> {
 
     /// From the root to the app itself.
     fn trail(&self, app: &AppPath) -> Vec<(String, String)> {
-        let mut steps: Vec<AppPath> = std::iter::successors(Some(app.clone()), AppPath::parent).collect();
+        let mut steps: Vec<AppPath> =
+            std::iter::successors(Some(app.clone()), AppPath::parent).collect();
         steps.reverse();
         steps.iter().map(|step| self.step(step)).collect()
     }
@@ -146,16 +176,30 @@ impl<'a> Viewer<'a> {
     /// us; `None`: unknown.
     fn firing(&self, place: usize) -> Option<u64> {
         let row = self.rows.get(place)?;
-        let beneath = self.rows.iter().skip(place + 1).take_while(|below| below.depth > row.depth);
-        let seen = std::iter::once(row).chain(beneath).filter(|row| alerts::reads(row));
-        seen.filter_map(|row| self.alerts.get(&row.app)).copied().reduce(|sum, more| sum + more)
+        let beneath = self
+            .rows
+            .iter()
+            .skip(place + 1)
+            .take_while(|below| below.depth > row.depth);
+        let seen = std::iter::once(row)
+            .chain(beneath)
+            .filter(|row| alerts::reads(row));
+        seen.filter_map(|row| self.alerts.get(&row.app))
+            .copied()
+            .reduce(|sum, more| sum + more)
     }
 
     /// The last minute of the node in this place and of all beneath it, as far as the visitor may do something there.
     fn live(&self, place: usize) -> Option<LiveView> {
         let row = self.rows.get(place).filter(|row| !row.grants.is_empty())?;
-        let beneath = self.rows.iter().skip(place + 1).take_while(|below| below.depth > row.depth);
-        let seen = std::iter::once(row).chain(beneath).filter(|row| !row.grants.is_empty());
+        let beneath = self
+            .rows
+            .iter()
+            .skip(place + 1)
+            .take_while(|below| below.depth > row.depth);
+        let seen = std::iter::once(row)
+            .chain(beneath)
+            .filter(|row| !row.grants.is_empty());
         let mut minutes = seen.filter_map(|row| self.shared.live.minute(&row.app, self.now));
         let mut sum = minutes.next()?;
         minutes.for_each(|minute| sum.add(minute));

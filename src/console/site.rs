@@ -15,8 +15,8 @@ use super::csrf;
 use super::pages;
 use super::pages::PageContext;
 use crate::accept::{
-    Call, CallbackRequest, Caller, ExplainRequest, Fault, Framed, PageRequest, Protocol, ReturnPath, SessionCookie,
-    SiteRequest, path,
+    Call, CallbackRequest, Caller, ExplainRequest, Fault, Framed, PageRequest, Protocol,
+    ReturnPath, SessionCookie, SiteRequest, path,
 };
 use crate::call::context::RequestContext;
 use crate::call::exchange::Exchange;
@@ -63,7 +63,13 @@ pub async fn visit(
         SiteRequest::Login { return_to, .. } => Some(return_to.clone()),
         _ => None,
     };
-    let mut step = Step { exchange, context, record, headers, origin };
+    let mut step = Step {
+        exchange,
+        context,
+        record,
+        headers,
+        origin,
+    };
     match ask {
         SiteRequest::Door => step.leave_for(ReturnPath::home().as_str(), "own").await,
         SiteRequest::Login { return_to, strayed } => step.login(caller, return_to, *strayed).await,
@@ -88,16 +94,25 @@ impl Step<'_, '_> {
     async fn login(&mut self, caller: Caller, return_to: &ReturnPath, strayed: bool) -> Outcome {
         self.record.operation("login");
         if strayed {
-            self.record.detail("the path to return to is not ours".to_owned());
+            self.record
+                .detail("the path to return to is not ours".to_owned());
         }
         let snapshot = self.context.snapshot().clone();
         let login = self.offered(snapshot.identifier.login())?;
         // The proxy has logged this browser in, and a session of ours would be refused beside its assertion.
-        if caller.token.as_ref().is_some_and(|token| token.assertion().is_some()) {
+        if caller
+            .token
+            .as_ref()
+            .is_some_and(|token| token.assertion().is_some())
+        {
             return self.leave_for(return_to.as_str(), "login").await;
         }
         if caller.session.is_some() {
-            let caller = Caller { certificate: None, token: None, ..caller };
+            let caller = Caller {
+                certificate: None,
+                token: None,
+                ..caller
+            };
             if let Ok(identity) = snapshot.identifier.identify(caller).await {
                 self.looks(&identity);
                 return self.leave_for(return_to.as_str(), "login").await;
@@ -119,8 +134,18 @@ impl Step<'_, '_> {
         let login = self.offered(snapshot.identifier.login())?;
         let given = ask.transaction.as_ref().map(|cookie| cookie.as_str());
         let shared = self.context.shared().clone();
-        let finished = boxed(login.finish(&ask.pairs, given, &self.origin, caller.address, &shared.clock)).await;
-        if finished.as_ref().map_or_else(|unfinished| unfinished.is_over, |_| true) {
+        let finished = boxed(login.finish(
+            &ask.pairs,
+            given,
+            &self.origin,
+            caller.address,
+            &shared.clock,
+        ))
+        .await;
+        if finished
+            .as_ref()
+            .map_or_else(|unfinished| unfinished.is_over, |_| true)
+        {
             let [_, transaction] = Login::cleared();
             self.exchange.state.set_cookies.push(transaction);
         }
@@ -141,11 +166,15 @@ impl Step<'_, '_> {
         self.record.operation("logout");
         csrf::same_origin(&self.headers, &self.origin)?;
         let snapshot = self.context.snapshot().clone();
-        let cookie = caller
-            .session
-            .as_ref()
-            .map(|cookie| SessionCookie { value: cookie.value.clone(), origin: cookie.origin.clone() });
-        let caller = Caller { certificate: None, token: None, ..caller };
+        let cookie = caller.session.as_ref().map(|cookie| SessionCookie {
+            value: cookie.value.clone(),
+            origin: cookie.origin.clone(),
+        });
+        let caller = Caller {
+            certificate: None,
+            token: None,
+            ..caller
+        };
         let identity = match snapshot.identifier.identify(caller).await {
             Ok(identity) => identity,
             // One of our own pages outlived its session: what is left of it goes.
@@ -156,7 +185,8 @@ impl Step<'_, '_> {
             Err(rejection) => return Err(Refusal::from(&rejection)),
         };
         self.looks(&identity);
-        let (Some(session), Some(login), Some(cookie)) = (identity.session(), snapshot.identifier.login(), cookie)
+        let (Some(session), Some(login), Some(cookie)) =
+            (identity.session(), snapshot.identifier.login(), cookie)
         else {
             return Err(Refusal::new(Reason::InternalDefect));
         };
@@ -172,23 +202,39 @@ impl Step<'_, '_> {
         // A renewed cookie must not outlive the session.
         self.exchange.state.set_cookies.clear();
         self.exchange.state.set_cookies.extend(Login::cleared());
-        self.leave_for(provider.as_deref().unwrap_or("/.lightkeeper/signed-out"), "logout").await
+        self.leave_for(
+            provider.as_deref().unwrap_or("/.lightkeeper/signed-out"),
+            "logout",
+        )
+        .await
     }
 
     /// The token in the form that a page without scripts sends.
-    async fn form_token(&mut self, identity: &Identity) -> Result<Option<Zeroizing<String>>, Refusal> {
-        let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    async fn form_token(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<Option<Zeroizing<String>>, Refusal> {
+        let kind = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
         let is_empty = self.exchange.framed() == Framed::Length(0);
         if is_empty || !MediaType::parse(kind).is_some_and(|kind| kind.is(media_type::FORM)) {
             return Ok(None);
         }
         let mut reserved = self.context.proven(identity.facts()).account().open();
         let snapshot = self.context.snapshot().clone();
-        let limits =
-            Limits { body_bytes: snapshot.limits.body_bytes.min(FORM_LIMIT_BYTES), ..(*snapshot.limits).clone() };
+        let limits = Limits {
+            body_bytes: snapshot.limits.body_bytes.min(FORM_LIMIT_BYTES),
+            ..(*snapshot.limits).clone()
+        };
         let body = body::read_within(self.exchange, Protocol::Http, &mut reserved, &limits).await?;
         let text = str::from_utf8(&body).map_err(|_| Refusal::from(Fault::Query))?;
-        let mut tokens = path::pairs(text)?.into_iter().filter(|(key, _)| key == "csrf").map(|(_, value)| value);
+        let mut tokens = path::pairs(text)?
+            .into_iter()
+            .filter(|(key, _)| key == "csrf")
+            .map(|(_, value)| value);
         match (tokens.next(), tokens.next()) {
             (token, None) => Ok(token.map(Zeroizing::new)),
             (_, Some(_)) => Err(csrf::missing()),
@@ -205,7 +251,9 @@ impl Step<'_, '_> {
         let identity = match snapshot.identifier.identify(caller).await {
             Ok(identity) => identity,
             Err(rejection)
-                if is_browser && rejection.kind != RejectionKind::Unavailable && page::can_log_in(self.exchange) =>
+                if is_browser
+                    && rejection.kind != RejectionKind::Unavailable
+                    && page::can_log_in(self.exchange) =>
             {
                 let mut login = "/.lightkeeper/login?return_to=".to_owned();
                 login.extend(percent::encode(&address(&call.path, ask)));
@@ -237,19 +285,35 @@ impl Step<'_, '_> {
     async fn show(&mut self, page: &Page) -> Outcome {
         self.record.operation("own");
         self.record.own();
-        let html = self.context.snapshot().site.page(&page::frame(self.exchange), page);
+        let html = self
+            .context
+            .snapshot()
+            .site
+            .page(&page::frame(self.exchange), page);
         let mut headers = page::headers(self.exchange);
-        headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
-        self.write(StatusCode::OK, headers, html.into_bytes().into()).await
+        headers.push((
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        ));
+        self.write(StatusCode::OK, headers, html.into_bytes().into())
+            .await
     }
 
     async fn asset(&mut self, name: &str) -> Outcome {
         self.record.operation("own");
-        let asset = self.context.snapshot().site.asset(name).ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
+        let asset = self
+            .context
+            .snapshot()
+            .site
+            .asset(name)
+            .ok_or_else(|| Refusal::new(Reason::PathUnknown))?;
         self.record.own();
         let mut headers = page::headers(self.exchange);
         headers.push((header::CACHE_CONTROL, HeaderValue::from_static(KEPT)));
-        headers.push((header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)));
+        headers.push((
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(asset.content_type),
+        ));
         self.write(StatusCode::OK, headers, asset.body.into()).await
     }
 
@@ -258,17 +322,23 @@ impl Step<'_, '_> {
         self.record.operation("own");
         self.record.own();
         let snapshot = self.context.snapshot().clone();
-        let login = snapshot.identifier.login().and_then(|login| login.configuration(&self.origin)).map(|cli| {
-            json!({
-                "issuer": cli.issuer_url,
-                "client_id": cli.client_id,
-                "scopes": cli.scopes,
-                "audience": cli.audience,
-            })
-        });
+        let login = snapshot
+            .identifier
+            .login()
+            .and_then(|login| login.configuration(&self.origin))
+            .map(|cli| {
+                json!({
+                    "issuer": cli.issuer_url,
+                    "client_id": cli.client_id,
+                    "scopes": cli.scopes,
+                    "audience": cli.audience,
+                })
+            });
         // RFC 9728 section 2: whose configuration it is.
         let document = json!({ "organization": snapshot.organization, "resource": self.origin, "login": login });
-        answer::own(self.exchange, document).await.map_err(|_| body::client_closed())
+        answer::own(self.exchange, document)
+            .await
+            .map_err(|_| body::client_closed())
     }
 
     /// The login, if there is one and browsers may use it here.
@@ -290,8 +360,12 @@ impl Step<'_, '_> {
             (Reason::LoginBusy, _) => {
                 "Many people log in now. Reload this page in a moment: this login can still be finished."
             }
-            (_, Class::Unavailable) => "The identity provider does not answer as it should. Who is logged in stays so.",
-            (Reason::LoginAccessDenied, _) => "The identity provider says no. Log in again, perhaps as somebody else.",
+            (_, Class::Unavailable) => {
+                "The identity provider does not answer as it should. Who is logged in stays so."
+            }
+            (Reason::LoginAccessDenied, _) => {
+                "The identity provider says no. Log in again, perhaps as somebody else."
+            }
             (Reason::LoginClaimsElsewhere, _) => {
                 "The identity provider does not say which groups you are in, perhaps because they are too many. Logging in \
                  again changes nothing: an operator must have it send the groups that count here."
@@ -299,7 +373,9 @@ impl Step<'_, '_> {
             (Reason::LoginEmailUnverified, _) => {
                 "Your e-mail address is not verified at the identity provider. Verify it there, then log in again."
             }
-            _ => "This login cannot be finished: it is too old, used already, or not this browser's. Log in again.",
+            _ => {
+                "This login cannot be finished: it is too old, used already, or not this browser's. Log in again."
+            }
         });
         refusal
     }
@@ -319,9 +395,11 @@ impl Step<'_, '_> {
 
     async fn redirect(&mut self, location: &str) -> Outcome {
         let mut headers = page::headers(self.exchange);
-        let location = HeaderValue::from_str(location).map_err(|_| Refusal::new(Reason::InternalDefect))?;
+        let location =
+            HeaderValue::from_str(location).map_err(|_| Refusal::new(Reason::InternalDefect))?;
         headers.push((header::LOCATION, location));
-        self.write(StatusCode::SEE_OTHER, headers, bytes::Bytes::new()).await
+        self.write(StatusCode::SEE_OTHER, headers, bytes::Bytes::new())
+            .await
     }
 
     async fn write(
@@ -336,7 +414,9 @@ impl Step<'_, '_> {
 }
 
 /// A login's steps are large, few and slow: they have no place in the state of every call.
-fn boxed<'f, T>(step: impl Future<Output = T> + Send + 'f) -> Pin<Box<dyn Future<Output = T> + Send + 'f>> {
+fn boxed<'f, T>(
+    step: impl Future<Output = T> + Send + 'f,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'f>> {
     Box::pin(step)
 }
 
@@ -344,13 +424,28 @@ fn boxed<'f, T>(step: impl Future<Output = T> + Send + 'f) -> Pin<Box<dyn Future
 fn address(path: &str, ask: &PageRequest) -> String {
     let pairs: Vec<(&str, &Option<String>)> = match ask {
         PageRequest::Tree { filter } => vec![("filter", filter)],
-        PageRequest::Explain(ExplainRequest { request_id, method, path, app, service }) => {
-            vec![("request_id", request_id), ("method", method), ("path", path), ("app", app), ("service", service)]
+        PageRequest::Explain(ExplainRequest {
+            request_id,
+            method,
+            path,
+            app,
+            service,
+        }) => {
+            vec![
+                ("request_id", request_id),
+                ("method", method),
+                ("path", path),
+                ("app", app),
+                ("service", service),
+            ]
         }
         PageRequest::App(_) | PageRequest::Decisions(_) => Vec::new(),
     };
     let mut address = path.to_owned();
-    for (key, value) in pairs.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+    for (key, value) in pairs
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+    {
         address.push(if address.contains('?') { '&' } else { '?' });
         address.push_str(key);
         address.push('=');
@@ -369,13 +464,23 @@ mod tests {
     fn pages_have_an_address_to_return_to() {
         let some = |text: &str| Some(text.to_owned());
         let rows = [
-            ("/.lightkeeper/", PageRequest::Tree { filter: None }, "/.lightkeeper/"),
             (
                 "/.lightkeeper/",
-                PageRequest::Tree { filter: some("a b&c/..//d") },
+                PageRequest::Tree { filter: None },
+                "/.lightkeeper/",
+            ),
+            (
+                "/.lightkeeper/",
+                PageRequest::Tree {
+                    filter: some("a b&c/..//d"),
+                },
                 "/.lightkeeper/?filter=a%20b%26c%2F..%2F%2Fd",
             ),
-            ("/.lightkeeper/apps/shop", PageRequest::App(AppPath::parse("shop").unwrap()), "/.lightkeeper/apps/shop"),
+            (
+                "/.lightkeeper/apps/shop",
+                PageRequest::App(AppPath::parse("shop").unwrap()),
+                "/.lightkeeper/apps/shop",
+            ),
             (
                 "/.lightkeeper/explain",
                 PageRequest::Explain(ExplainRequest {
@@ -389,7 +494,10 @@ mod tests {
         for (path, ask, expected) in rows {
             let address = address(path, &ask);
             assert_eq!(address, expected);
-            assert_eq!(ReturnPath::parse(&address).as_ref().map(ReturnPath::as_str), Some(expected));
+            assert_eq!(
+                ReturnPath::parse(&address).as_ref().map(ReturnPath::as_str),
+                Some(expected)
+            );
         }
     }
 }

@@ -41,7 +41,10 @@ impl Diagnostic {
 
     /// A warning at a place.
     pub fn warning(file: &Path, line: u64, column: u64, message: impl Into<String>) -> Self {
-        Diagnostic { severity: Severity::Warning, ..Self::error(file, line, column, message) }
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Self::error(file, line, column, message)
+        }
     }
 
     /// The same with advice on how to mend it.
@@ -83,7 +86,13 @@ pub fn name(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(NAME_LIMIT_CHARS)
-        .map(|letter| if letter.is_control() || letter == '`' { '\u{fffd}' } else { letter })
+        .map(|letter| {
+            if letter.is_control() || letter == '`' {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
         .collect();
     if text.chars().nth(NAME_LIMIT_CHARS).is_some() {
         shown.push('…');
@@ -96,7 +105,13 @@ pub fn path(path: &Path) -> String {
     let shown: String = path
         .to_string_lossy()
         .chars()
-        .map(|letter| if letter.is_control() || letter == '`' { '\u{fffd}' } else { letter })
+        .map(|letter| {
+            if letter.is_control() || letter == '`' {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
         .collect();
     format!("`{shown}`")
 }

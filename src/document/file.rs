@@ -20,8 +20,14 @@ pub fn read(path: &Path, limit_bytes: u64) -> Result<Zeroizing<Vec<u8>>, ReadFau
     let unreadable = |error: std::io::Error| ReadFault::Unreadable(error.kind());
     let mut content = Zeroizing::new(Vec::new());
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(limit_bytes.saturating_add(1)).read_to_end(&mut content).map_err(unreadable)?;
-    if content.len() as u64 > limit_bytes { Err(ReadFault::TooLarge) } else { Ok(content) }
+    file.take(limit_bytes.saturating_add(1))
+        .read_to_end(&mut content)
+        .map_err(unreadable)?;
+    if content.len() as u64 > limit_bytes {
+        Err(ReadFault::TooLarge)
+    } else {
+        Ok(content)
+    }
 }
 
 #[cfg(test)]
@@ -35,9 +41,15 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(read(&path, 5).unwrap().as_slice(), b"12345");
         assert_eq!(read(&path, 4).unwrap_err(), ReadFault::TooLarge);
-        assert_eq!(read(&folder.path().join("none"), 4).unwrap_err(), ReadFault::Unreadable(ErrorKind::NotFound));
+        assert_eq!(
+            read(&folder.path().join("none"), 4).unwrap_err(),
+            ReadFault::Unreadable(ErrorKind::NotFound)
+        );
         assert!(read(folder.path(), 4).is_err());
         // It has no end.
-        assert_eq!(read(Path::new("/dev/zero"), 1 << 16).unwrap_err(), ReadFault::TooLarge);
+        assert_eq!(
+            read(Path::new("/dev/zero"), 1 << 16).unwrap_err(),
+            ReadFault::TooLarge
+        );
     }
 }

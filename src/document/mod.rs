@@ -32,12 +32,17 @@ use serde::de::DeserializeOwned;
 
 /// The JSON schema (2020-12) of what `T` reads, as `load` checks it and editors may use it.
 pub fn schema_of<T: JsonSchema>() -> serde_json::Value {
-    schemars::SchemaGenerator::default().into_root_schema_for::<T>().to_value()
+    schemars::SchemaGenerator::default()
+        .into_root_schema_for::<T>()
+        .to_value()
 }
 
 /// Reads `text`, which stands in `file` (only named, never opened). `Err`: all mistakes, in the file's
 /// order, at least one.
-pub fn load<T: DeserializeOwned + JsonSchema>(file: &Path, text: &str) -> Result<T, Vec<Diagnostic>> {
+pub fn load<T: DeserializeOwned + JsonSchema>(
+    file: &Path,
+    text: &str,
+) -> Result<T, Vec<Diagnostic>> {
     let tree = tree::read(file, text)?;
     let found = walk::check(file, &tree, &schema_of::<T>());
     if !found.is_empty() {
@@ -50,8 +55,15 @@ pub fn load<T: DeserializeOwned + JsonSchema>(file: &Path, text: &str) -> Result
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         // The reader's own words may repeat the value, so only the place is taken from them.
-        let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
-        vec![Diagnostic::error(file, line, column, "this value cannot be read as what is expected here")]
+        let (line, column) = error
+            .location()
+            .map_or((0, 0), |place| (place.line(), place.column()));
+        vec![Diagnostic::error(
+            file,
+            line,
+            column,
+            "this value cannot be read as what is expected here",
+        )]
     })
 }
 

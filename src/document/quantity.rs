@@ -99,7 +99,11 @@ pub fn show_duration(duration: Duration) -> String {
             return format!("`{}{unit}`", milliseconds / factor);
         }
     }
-    if milliseconds == 0 { "`0s`".to_owned() } else { format!("`{milliseconds}ms`") }
+    if milliseconds == 0 {
+        "`0s`".to_owned()
+    } else {
+        format!("`{milliseconds}ms`")
+    }
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -153,14 +157,22 @@ mod tests {
             ("99999999999999999h", None),
             ("s", None),
         ] {
-            assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
+            assert_eq!(
+                duration(text),
+                expected.map(Duration::from_millis),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn shown_as_written() {
-        assert_eq!([show_size(1 << 20), show_size(1536 << 10), show_size(7)], ["`1MiB`", "`1536KiB`", "`7`"]);
-        let shown = [0, 250, 90_000, 300_000, 3_600_000].map(|ms| show_duration(Duration::from_millis(ms)));
+        assert_eq!(
+            [show_size(1 << 20), show_size(1536 << 10), show_size(7)],
+            ["`1MiB`", "`1536KiB`", "`7`"]
+        );
+        let shown =
+            [0, 250, 90_000, 300_000, 3_600_000].map(|ms| show_duration(Duration::from_millis(ms)));
         assert_eq!(shown, ["`0s`", "`250ms`", "`90s`", "`5m`", "`1h`"]);
     }
 }

@@ -67,32 +67,59 @@ impl<'a> Definitions<'a> {
     pub fn alternatives(self, schema: &'a Value) -> Vec<Shape<'a>> {
         let mut shapes = Vec::new();
         self.collect(schema, FOLLOW_LIMIT, None, &mut shapes);
-        if shapes.iter().any(|shape| shape.is_anything()) { Vec::new() } else { shapes }
+        if shapes.iter().any(|shape| shape.is_anything()) {
+            Vec::new()
+        } else {
+            shapes
+        }
     }
 
-    fn collect(self, schema: &'a Value, left: usize, outer: Option<&'a str>, shapes: &mut Vec<Shape<'a>>) {
+    fn collect(
+        self,
+        schema: &'a Value,
+        left: usize,
+        outer: Option<&'a str>,
+        shapes: &mut Vec<Shape<'a>>,
+    ) {
         let Some(object) = schema.as_object() else {
             if schema.as_bool() != Some(false) {
-                shapes.push(Shape { keywords: None, hint: None });
+                shapes.push(Shape {
+                    keywords: None,
+                    hint: None,
+                });
             }
             return;
         };
         // The hint of an enum stands beside its alternatives and serves them all.
         let hint = object.get(HINT).and_then(Value::as_str).or(outer);
         if left == 0 {
-            shapes.push(Shape { keywords: None, hint: None });
+            shapes.push(Shape {
+                keywords: None,
+                hint: None,
+            });
         } else if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
-            let target = reference.strip_prefix("#/$defs/").and_then(|name| self.0.and_then(|all| all.get(name)));
+            let target = reference
+                .strip_prefix("#/$defs/")
+                .and_then(|name| self.0.and_then(|all| all.get(name)));
             match target {
                 Some(target) => self.collect(target, left - 1, hint, shapes),
-                None => shapes.push(Shape { keywords: None, hint: None }),
+                None => shapes.push(Shape {
+                    keywords: None,
+                    hint: None,
+                }),
             }
-        } else if let Some(choices) = ["oneOf", "anyOf"].iter().find_map(|word| object.get(*word)?.as_array()) {
+        } else if let Some(choices) = ["oneOf", "anyOf"]
+            .iter()
+            .find_map(|word| object.get(*word)?.as_array())
+        {
             for choice in choices {
                 self.collect(choice, left - 1, hint, shapes);
             }
         } else {
-            shapes.push(Shape { keywords: Some(object), hint });
+            shapes.push(Shape {
+                keywords: Some(object),
+                hint,
+            });
         }
     }
 }
@@ -119,10 +146,13 @@ impl<'a> Shape<'a> {
     pub fn kinds(self) -> Vec<Kind> {
         match self.get("type") {
             Some(Value::String(one)) => Kind::of_type(one).into_iter().collect(),
-            Some(Value::Array(several)) => {
-                several.iter().filter_map(|one| one.as_str().and_then(Kind::of_type)).collect()
+            Some(Value::Array(several)) => several
+                .iter()
+                .filter_map(|one| one.as_str().and_then(Kind::of_type))
+                .collect(),
+            _ if self.get("const").is_some_and(Value::is_string) || self.get("enum").is_some() => {
+                vec![Kind::Text]
             }
-            _ if self.get("const").is_some_and(Value::is_string) || self.get("enum").is_some() => vec![Kind::Text],
             _ if self.get("properties").is_some() => vec![Kind::Mapping],
             _ => Vec::new(),
         }
@@ -133,7 +163,13 @@ impl<'a> Shape<'a> {
         if let Some(word) = self.get("const").and_then(Value::as_str) {
             return Some(vec![word]);
         }
-        Some(self.get("enum")?.as_array()?.iter().filter_map(Value::as_str).collect())
+        Some(
+            self.get("enum")?
+                .as_array()?
+                .iter()
+                .filter_map(Value::as_str)
+                .collect(),
+        )
     }
 
     /// The value schema of a key; `None`: the key is unknown.
@@ -145,7 +181,11 @@ impl<'a> Shape<'a> {
             Some(Value::Bool(false)) => None,
             Some(schema) => Some(schema),
             None => {
-                match self.get("patternProperties").and_then(Value::as_object).and_then(|all| all.values().next()) {
+                match self
+                    .get("patternProperties")
+                    .and_then(Value::as_object)
+                    .and_then(|all| all.values().next())
+                {
                     Some(schema) => Some(schema),
                     // A mapping that names its keys knows only those.
                     None if self.get("properties").is_some() => None,
@@ -157,12 +197,14 @@ impl<'a> Shape<'a> {
 
     pub fn keys(self) -> Vec<&'a str> {
         let keys = self.get("properties").and_then(Value::as_object);
-        keys.map(|keys| keys.keys().map(String::as_str).collect()).unwrap_or_default()
+        keys.map(|keys| keys.keys().map(String::as_str).collect())
+            .unwrap_or_default()
     }
 
     pub fn required(self) -> Vec<&'a str> {
         let keys = self.get("required").and_then(Value::as_array);
-        keys.map(|keys| keys.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+        keys.map(|keys| keys.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default()
     }
 
     /// `{ name: … }`: a mapping with exactly one key, which says which alternative it is.
@@ -199,7 +241,10 @@ impl<'a> Shape<'a> {
         };
         let bound = |word: &str| {
             let value = self.get(word)?;
-            value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
+            value
+                .as_i64()
+                .map(i128::from)
+                .or_else(|| value.as_u64().map(i128::from))
         };
         (
             bound("minimum").map_or(least, |given| given.max(least)),

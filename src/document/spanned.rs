@@ -24,7 +24,11 @@ pub struct Spanned<T> {
 
 impl<T> Spanned<T> {
     pub fn new(value: T, line: u64, column: u64) -> Self {
-        Spanned { value, line, column }
+        Spanned {
+            value,
+            line,
+            column,
+        }
     }
 
     pub fn line(&self) -> u64 {
@@ -37,19 +41,31 @@ impl<T> Spanned<T> {
 
     /// The same place with a borrowed value.
     pub fn as_ref(&self) -> Spanned<&T> {
-        Spanned { value: &self.value, line: self.line, column: self.column }
+        Spanned {
+            value: &self.value,
+            line: self.line,
+            column: self.column,
+        }
     }
 
     /// The same place with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
-        Spanned { value: change(self.value), line: self.line, column: self.column }
+        Spanned {
+            value: change(self.value),
+            line: self.line,
+            column: self.column,
+        }
     }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let inner = serde_saphyr::Spanned::<T>::deserialize(deserializer)?;
-        Ok(Spanned { value: inner.value, line: inner.referenced.line(), column: inner.referenced.column() })
+        Ok(Spanned {
+            value: inner.value,
+            line: inner.referenced.line(),
+            column: inner.referenced.column(),
+        })
     }
 }
 

@@ -26,7 +26,13 @@ fn fold(word: &str) -> Option<Vec<char>> {
     let folded: Vec<char> = word
         .chars()
         .take(WORD_LIMIT_CHARS + 1)
-        .map(|letter| if letter == '-' { '_' } else { letter.to_ascii_lowercase() })
+        .map(|letter| {
+            if letter == '-' {
+                '_'
+            } else {
+                letter.to_ascii_lowercase()
+            }
+        })
         .collect();
     (folded.len() <= WORD_LIMIT_CHARS).then_some(folded)
 }
@@ -38,12 +44,15 @@ fn distance(left: &[char], right: &[char]) -> usize {
     for (row, letter) in left.iter().enumerate() {
         let mut current = vec![row + 1];
         for (column, other) in right.iter().enumerate() {
-            let at = |line: &[usize], index: usize| line.get(index).copied().unwrap_or(usize::MAX - 1);
+            let at =
+                |line: &[usize], index: usize| line.get(index).copied().unwrap_or(usize::MAX - 1);
             let mut best = (at(&above, column) + usize::from(letter != other))
                 .min(at(&above, column + 1) + 1)
                 .min(at(&current, column) + 1);
-            let swapped =
-                row > 0 && column > 0 && left.get(row - 1) == Some(other) && right.get(column - 1) == Some(letter);
+            let swapped = row > 0
+                && column > 0
+                && left.get(row - 1) == Some(other)
+                && right.get(column - 1) == Some(letter);
             if swapped {
                 best = best.min(at(&before, column - 1) + 1);
             }

@@ -28,7 +28,10 @@ pub struct Place {
 
 impl Place {
     fn of(marker: Marker) -> Self {
-        Place { line: marker.line() as u64, column: marker.col() as u64 + 1 }
+        Place {
+            line: marker.line() as u64,
+            column: marker.col() as u64 + 1,
+        }
     }
 }
 
@@ -73,8 +76,12 @@ pub fn read(file: &Path, text: &str) -> Result<Node, Vec<Diagnostic>> {
         flow_nesting_limit: DEPTH_LIMIT,
         block_nesting_limit: DEPTH_LIMIT,
     };
-    let mut reader =
-        Reader { file, parser: Parser::new_from_str_with_options(text, options), found: Vec::new(), nodes: 0 };
+    let mut reader = Reader {
+        file,
+        parser: Parser::new_from_str_with_options(text, options),
+        found: Vec::new(),
+        nodes: 0,
+    };
     let tree = match reader.document() {
         Ok(tree) => tree,
         Err(Stop(diagnostic)) => {
@@ -82,7 +89,11 @@ pub fn read(file: &Path, text: &str) -> Result<Node, Vec<Diagnostic>> {
             return Err(reader.found);
         }
     };
-    if reader.found.is_empty() { Ok(tree) } else { Err(reader.found) }
+    if reader.found.is_empty() {
+        Ok(tree)
+    } else {
+        Err(reader.found)
+    }
 }
 
 /// Reading cannot go on.
@@ -104,27 +115,42 @@ impl<'a> Reader<'a> {
             match event {
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                _ if tree.is_some() => return Err(self.stop(place, "only one document may stand in a file")),
+                _ if tree.is_some() => {
+                    return Err(self.stop(place, "only one document may stand in a file"));
+                }
                 event => tree = Some(self.node(event, place, 0)?),
             }
         }
         Ok(match tree {
-            Some(Node { place, value: Value::Null }) => Node { place, value: Value::Mapping(Vec::new()) },
+            Some(Node {
+                place,
+                value: Value::Null,
+            }) => Node {
+                place,
+                value: Value::Mapping(Vec::new()),
+            },
             Some(tree) => tree,
-            None => Node { place: Place { line: 1, column: 1 }, value: Value::Mapping(Vec::new()) },
+            None => Node {
+                place: Place { line: 1, column: 1 },
+                value: Value::Mapping(Vec::new()),
+            },
         })
     }
 
     fn node(&mut self, event: Event<'a>, place: Place, depth: usize) -> Result<Node, Stop> {
         self.nodes += 1;
         if self.nodes > NODE_LIMIT {
-            return Err(self.stop(place, format!("the file holds more than {NODE_LIMIT} values")));
+            return Err(self.stop(
+                place,
+                format!("the file holds more than {NODE_LIMIT} values"),
+            ));
         }
         if depth > DEPTH_LIMIT {
             return Err(self.stop(place, format!("nested deeper than {DEPTH_LIMIT} levels")));
         }
-        if let Event::Scalar(.., Some(_)) | Event::SequenceStart(.., Some(_)) | Event::MappingStart(.., Some(_)) =
-            &event
+        if let Event::Scalar(.., Some(_))
+        | Event::SequenceStart(.., Some(_))
+        | Event::MappingStart(.., Some(_)) = &event
         {
             self.refuse(place, "a YAML tag (`!…`) is not read", "remove the tag");
         }
@@ -134,13 +160,20 @@ impl<'a> Reader<'a> {
                 if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
                     Value::Null
                 } else {
-                    Value::Scalar { text: text.into_owned(), plain }
+                    Value::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    }
                 }
             }
             Event::SequenceStart(..) => self.list(depth)?,
             Event::MappingStart(..) => self.mapping(depth)?,
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.refuse(place, "a YAML alias (`*…`) is not read", "write the value out, or quote it if it is text");
+                self.refuse(
+                    place,
+                    "a YAML alias (`*…`) is not read",
+                    "write the value out, or quote it if it is text",
+                );
                 Value::Broken
             }
             _ => return Err(self.stop(place, "the text is not well-formed YAML")),
@@ -171,11 +204,23 @@ impl<'a> Reader<'a> {
             let value = self.node(event, value_place, depth + 1)?;
             match key.value {
                 Value::Scalar { text, plain: true } if text == "<<" => {
-                    self.refuse(place, "a YAML merge key (`<<`) is not read", "write the merged keys out");
+                    self.refuse(
+                        place,
+                        "a YAML merge key (`<<`) is not read",
+                        "write the merged keys out",
+                    );
                 }
-                Value::Scalar { text, .. } if !text.is_empty() => entries.push(Entry { key: text, place, value }),
+                Value::Scalar { text, .. } if !text.is_empty() => entries.push(Entry {
+                    key: text,
+                    place,
+                    value,
+                }),
                 Value::Broken => {}
-                _ => self.refuse(place, "a key must be text that is not empty", "quote the key"),
+                _ => self.refuse(
+                    place,
+                    "a key must be text that is not empty",
+                    "quote the key",
+                ),
             }
         }
     }
@@ -193,19 +238,31 @@ impl<'a> Reader<'a> {
     fn broken(&self, error: &ScanError) -> Stop {
         let place = Place::of(*error.marker());
         let message = match error.kind() {
-            granit_parser::ErrorKind::UnexpectedCharacter { .. } => "not well-formed YAML: unexpected character".into(),
-            granit_parser::ErrorKind::DirectiveDisallowed => "a YAML directive (`%…`) is not read".into(),
-            granit_parser::ErrorKind::RecursionLimitExceeded => format!("nested deeper than {DEPTH_LIMIT} levels"),
+            granit_parser::ErrorKind::UnexpectedCharacter { .. } => {
+                "not well-formed YAML: unexpected character".into()
+            }
+            granit_parser::ErrorKind::DirectiveDisallowed => {
+                "a YAML directive (`%…`) is not read".into()
+            }
+            granit_parser::ErrorKind::RecursionLimitExceeded => {
+                format!("nested deeper than {DEPTH_LIMIT} levels")
+            }
             kind => format!("not well-formed YAML: {kind}"),
         };
         self.stop(place, message)
     }
 
     fn stop(&self, place: Place, message: impl Into<String>) -> Stop {
-        Stop(Diagnostic::error(self.file, place.line, place.column, message))
+        Stop(Diagnostic::error(
+            self.file,
+            place.line,
+            place.column,
+            message,
+        ))
     }
 
     fn refuse(&mut self, place: Place, message: &str, hint: &str) {
-        self.found.push(Diagnostic::error(self.file, place.line, place.column, message).with_hint(hint));
+        self.found
+            .push(Diagnostic::error(self.file, place.line, place.column, message).with_hint(hint));
     }
 }

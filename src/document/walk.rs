@@ -23,14 +23,23 @@ const LISTED_LIMIT: usize = 24;
 
 /// Finds every structural mistake of `tree`, in the file's order.
 pub fn check(file: &Path, tree: &Node, schema: &serde_json::Value) -> Vec<Diagnostic> {
-    let mut walk = SchemaCheck { file, definitions: Definitions::of(schema), found: Vec::new() };
+    let mut walk = SchemaCheck {
+        file,
+        definitions: Definitions::of(schema),
+        found: Vec::new(),
+    };
     walk.node(tree, schema, &NodePath::Root);
     let mut found = walk.found;
     found.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
     if found.len() > FINDING_LIMIT {
         let more = found.len() - FINDING_LIMIT;
         found.truncate(FINDING_LIMIT);
-        found.push(Diagnostic::error(file, 0, 0, format!("{more} more mistakes are not shown")));
+        found.push(Diagnostic::error(
+            file,
+            0,
+            0,
+            format!("{more} more mistakes are not shown"),
+        ));
     }
     found
 }
@@ -78,9 +87,21 @@ impl Display for NodePath<'_> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         match self {
             NodePath::Root => Ok(()),
-            NodePath::Key { parent: NodePath::Root, key, .. } => formatter.write_str(key),
+            NodePath::Key {
+                parent: NodePath::Root,
+                key,
+                ..
+            } => formatter.write_str(key),
             NodePath::Key { parent, key, known } => {
-                write!(formatter, "{parent}.{}", if *known || !parent.is_secret() { key } else { "…" })
+                write!(
+                    formatter,
+                    "{parent}.{}",
+                    if *known || !parent.is_secret() {
+                        key
+                    } else {
+                        "…"
+                    }
+                )
             }
             NodePath::Index(parent, index) => write!(formatter, "{parent}[{index}]"),
         }
@@ -90,9 +111,17 @@ impl Display for NodePath<'_> {
 /// Keys beneath which a secret may stand, or be pasted by mistake.
 fn names_a_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["token", "secret", "password", "passphrase", "credential", "bearer", "authorization"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "token",
+        "secret",
+        "password",
+        "passphrase",
+        "credential",
+        "bearer",
+        "authorization",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
         || key == "key"
         || key == "keys"
         || key.ends_with("_key")
@@ -129,20 +158,29 @@ impl<'a> SchemaCheck<'a> {
         if shapes.is_empty() {
             return self.anything(node, trail);
         }
-        let fitting: Vec<Shape<'a>> =
-            shapes.iter().copied().filter(|shape| shape.kinds().iter().any(|kind| fits(&node.value, *kind))).collect();
+        let fitting: Vec<Shape<'a>> = shapes
+            .iter()
+            .copied()
+            .filter(|shape| shape.kinds().iter().any(|kind| fits(&node.value, *kind)))
+            .collect();
         if fitting.is_empty() {
             return self.wrong_kind(node, &shapes, trail);
         }
         match &node.value {
             Value::Null | Value::Broken => {}
             Value::Scalar { text, .. } => self.scalar(node.place, text, &fitting, trail),
-            Value::List(items) => self.fewest(&fitting, |walk, shape| walk.list(node.place, items, shape, trail)),
+            Value::List(items) => self.fewest(&fitting, |walk, shape| {
+                walk.list(node.place, items, shape, trail)
+            }),
             Value::Mapping(entries) => {
                 let tags: Option<Vec<&str>> = fitting.iter().map(|shape| shape.tag()).collect();
                 match tags {
-                    Some(tags) if fitting.len() > 1 => self.tagged(node.place, entries, &fitting, &tags, trail),
-                    _ => self.fewest(&fitting, |walk, shape| walk.mapping(node.place, entries, shape, trail)),
+                    Some(tags) if fitting.len() > 1 => {
+                        self.tagged(node.place, entries, &fitting, &tags, trail)
+                    }
+                    _ => self.fewest(&fitting, |walk, shape| {
+                        walk.mapping(node.place, entries, shape, trail)
+                    }),
                 }
             }
         }
@@ -150,7 +188,10 @@ impl<'a> SchemaCheck<'a> {
 
     /// Checks against the alternative that finds least fault.
     fn fewest(&mut self, shapes: &[Shape<'a>], check: impl Fn(&mut Self, Shape<'a>)) {
-        let best = shapes.iter().map(|shape| self.aside(|walk| check(walk, *shape))).min_by_key(Vec::len);
+        let best = shapes
+            .iter()
+            .map(|shape| self.aside(|walk| check(walk, *shape)))
+            .min_by_key(Vec::len);
         self.found.extend(best.unwrap_or_default());
     }
 
@@ -160,23 +201,46 @@ impl<'a> SchemaCheck<'a> {
         kinds.sort_unstable();
         kinds.dedup();
         let expected: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-        let words: Vec<&str> = shapes.iter().filter_map(|shape| shape.words()).flatten().collect();
-        let hint = shapes.iter().find_map(|shape| shape.hint).map(str::to_owned);
+        let words: Vec<&str> = shapes
+            .iter()
+            .filter_map(|shape| shape.words())
+            .flatten()
+            .collect();
+        let hint = shapes
+            .iter()
+            .find_map(|shape| shape.hint)
+            .map(str::to_owned);
         let hint = hint.or_else(|| {
-            (!words.is_empty()).then(|| format!("one of {}", names(words.iter().copied().take(LISTED_LIMIT))))
+            (!words.is_empty())
+                .then(|| format!("one of {}", names(words.iter().copied().take(LISTED_LIMIT))))
         });
-        let message = format!("{} must be {}, but is {}", trail.subject(), expected.join(" or "), found(&node.value));
+        let message = format!(
+            "{} must be {}, but is {}",
+            trail.subject(),
+            expected.join(" or "),
+            found(&node.value)
+        );
         self.report(node.place, message, hint);
     }
 
     fn scalar(&mut self, place: Place, text: &str, shapes: &[Shape<'a>], trail: &NodePath<'_>) {
-        let words: Vec<&str> = shapes.iter().filter_map(|shape| shape.words()).flatten().collect();
+        let words: Vec<&str> = shapes
+            .iter()
+            .filter_map(|shape| shape.words())
+            .flatten()
+            .collect();
         if words.contains(&text) {
             return;
         }
-        let free: Vec<Shape<'a>> = shapes.iter().copied().filter(|shape| shape.words().is_none()).collect();
+        let free: Vec<Shape<'a>> = shapes
+            .iter()
+            .copied()
+            .filter(|shape| shape.words().is_none())
+            .collect();
         if !free.is_empty() {
-            return self.fewest(&free, |walk, shape| walk.free_scalar(place, text, shape, trail));
+            return self.fewest(&free, |walk, shape| {
+                walk.free_scalar(place, text, shape, trail)
+            });
         }
         let message = match trail.is_secret() {
             true => format!("unknown word for {}", trail.subject()),
@@ -194,8 +258,15 @@ impl<'a> SchemaCheck<'a> {
             }
         } else if kinds.contains(&Kind::Integer) {
             let (least, most) = shape.bounds();
-            if !text.parse::<i128>().is_ok_and(|number| (least..=most).contains(&number)) {
-                self.report(place, format!("{} must be from {least} to {most}", trail.subject()), None);
+            if !text
+                .parse::<i128>()
+                .is_ok_and(|number| (least..=most).contains(&number))
+            {
+                self.report(
+                    place,
+                    format!("{} must be from {least} to {most}", trail.subject()),
+                    None,
+                );
             }
         }
     }
@@ -203,8 +274,11 @@ impl<'a> SchemaCheck<'a> {
     fn list(&mut self, place: Place, items: &[Node], shape: Shape<'a>, trail: &NodePath<'_>) {
         let least = shape.minimum_items();
         if (items.len() as u64) < least {
-            let message =
-                format!("{} needs at least {least} {}", trail.subject(), if least == 1 { "entry" } else { "entries" });
+            let message = format!(
+                "{} needs at least {least} {}",
+                trail.subject(),
+                if least == 1 { "entry" } else { "entries" }
+            );
             self.report(place, message, shape.hint.map(str::to_owned));
         }
         for (index, item) in items.iter().enumerate() {
@@ -218,9 +292,15 @@ impl<'a> SchemaCheck<'a> {
         for entry in seen.values() {
             let known = keys.contains(&entry.key.as_str());
             match shape.property(&entry.key) {
-                Some(schema) => {
-                    self.node(&entry.value, schema, &NodePath::Key { parent: trail, key: &entry.key, known })
-                }
+                Some(schema) => self.node(
+                    &entry.value,
+                    schema,
+                    &NodePath::Key {
+                        parent: trail,
+                        key: &entry.key,
+                        known,
+                    },
+                ),
                 None => self.unknown_key(entry, &keys, shape.hint, trail),
             }
         }
@@ -252,32 +332,62 @@ impl<'a> SchemaCheck<'a> {
             };
             chosen += 1;
             if let Some(schema) = shape.property(key) {
-                self.node(&entry.value, schema, &NodePath::Key { parent: trail, key, known: true });
+                self.node(
+                    &entry.value,
+                    schema,
+                    &NodePath::Key {
+                        parent: trail,
+                        key,
+                        known: true,
+                    },
+                );
             }
         }
         if chosen != 1 && (chosen > 1 || seen.is_empty()) {
-            let message = format!("{} needs exactly one of {}", trail.subject(), names(tags.iter().copied()));
+            let message = format!(
+                "{} needs exactly one of {}",
+                trail.subject(),
+                names(tags.iter().copied())
+            );
             self.report(place, message, hint.map(str::to_owned));
         }
     }
 
     /// The entries by key; a repeated key is reported and its later values are left out.
-    fn unique<'n>(&mut self, entries: &'n [Entry], trail: &NodePath<'_>) -> BTreeMap<&'n str, &'n Entry> {
+    fn unique<'n>(
+        &mut self,
+        entries: &'n [Entry],
+        trail: &NodePath<'_>,
+    ) -> BTreeMap<&'n str, &'n Entry> {
         let mut seen: BTreeMap<&str, &Entry> = BTreeMap::new();
         for entry in entries {
             match seen.get(entry.key.as_str()) {
                 None => drop(seen.insert(&entry.key, entry)),
                 Some(first) => {
-                    let key = if trail.is_secret() { String::new() } else { format!(" {}", name(&entry.key)) };
+                    let key = if trail.is_secret() {
+                        String::new()
+                    } else {
+                        format!(" {}", name(&entry.key))
+                    };
                     let hint = format!("it stands first on line {}", first.place.line);
-                    self.report(entry.place, format!("duplicate key{key}{}", trail.inside()), Some(hint));
+                    self.report(
+                        entry.place,
+                        format!("duplicate key{key}{}", trail.inside()),
+                        Some(hint),
+                    );
                 }
             }
         }
         seen
     }
 
-    fn unknown_key(&mut self, entry: &Entry, known: &[&str], hint: Option<&str>, trail: &NodePath<'_>) {
+    fn unknown_key(
+        &mut self,
+        entry: &Entry,
+        known: &[&str],
+        hint: Option<&str>,
+        trail: &NodePath<'_>,
+    ) {
         let message = match trail.is_secret() {
             true => format!("unknown key{}", trail.inside()),
             false => format!("unknown key {}{}", name(&entry.key), trail.inside()),
@@ -300,7 +410,14 @@ impl<'a> SchemaCheck<'a> {
             }
             Value::Mapping(entries) => {
                 for entry in self.unique(entries, trail).values() {
-                    self.anything(&entry.value, &NodePath::Key { parent: trail, key: &entry.key, known: false });
+                    self.anything(
+                        &entry.value,
+                        &NodePath::Key {
+                            parent: trail,
+                            key: &entry.key,
+                            known: false,
+                        },
+                    );
                 }
             }
         }
@@ -313,7 +430,10 @@ fn advice(given: &str, known: &[&str], before_list: &str) -> String {
         Some(word) => format!("did you mean {}?", name(word)),
         None if known.is_empty() => "remove it".to_owned(),
         None if known.len() > LISTED_LIMIT => {
-            format!("{before_list} {}, …", names(known.iter().copied().take(LISTED_LIMIT)))
+            format!(
+                "{before_list} {}, …",
+                names(known.iter().copied().take(LISTED_LIMIT))
+            )
         }
         None => format!("{before_list} {}", names(known.iter().copied())),
     }
@@ -322,17 +442,23 @@ fn advice(given: &str, known: &[&str], before_list: &str) -> String {
 /// Whether a node can be read as a kind. The spellings of a boolean are those of the typed reader.
 fn fits(value: &Value, kind: Kind) -> bool {
     match (value, kind) {
-        (Value::Null, Kind::Null) | (Value::List(_), Kind::List) | (Value::Mapping(_), Kind::Mapping) => true,
+        (Value::Null, Kind::Null)
+        | (Value::List(_), Kind::List)
+        | (Value::Mapping(_), Kind::Mapping) => true,
         (Value::Scalar { .. }, Kind::Text) => true,
         (Value::Scalar { text, plain: true }, Kind::Boolean) => is_boolean(text),
         (Value::Scalar { text, plain: true }, Kind::Integer) => text.parse::<i128>().is_ok(),
-        (Value::Scalar { text, plain: true }, Kind::Number) => text.parse::<f64>().is_ok_and(f64::is_finite),
+        (Value::Scalar { text, plain: true }, Kind::Number) => {
+            text.parse::<f64>().is_ok_and(f64::is_finite)
+        }
         _ => false,
     }
 }
 
 fn is_boolean(text: &str) -> bool {
-    ["true", "false", "yes", "no", "on", "off"].iter().any(|word| text.eq_ignore_ascii_case(word))
+    ["true", "false", "yes", "no", "on", "off"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// What messages call that which was found; never the thing itself.

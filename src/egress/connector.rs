@@ -61,14 +61,23 @@ impl Connector {
         straight.enforce_http(false);
         straight.set_nodelay(true);
         straight.set_connect_timeout(Some(timeout));
-        Ok(Connector { egress: Arc::new(egress.clone()), proxies: Arc::new(proxies), straight, timeout })
+        Ok(Connector {
+            egress: Arc::new(egress.clone()),
+            proxies: Arc::new(proxies),
+            straight,
+            timeout,
+        })
     }
 
     /// The proxy to a URL, if any.
     fn proxy(&self, host: &str, port: u16, tls: bool) -> Result<Option<Arc<Proxy>>, BoxError> {
-        let Some(settings) = self.egress.route(tls, host, port)? else { return Ok(None) };
+        let Some(settings) = self.egress.route(tls, host, port)? else {
+            return Ok(None);
+        };
         let opened = self.proxies.iter().find(|(known, _)| known == settings);
-        opened.map(|(_, proxy)| Some(proxy.clone())).ok_or_else(|| "the proxy was not opened".into())
+        opened
+            .map(|(_, proxy)| Some(proxy.clone()))
+            .ok_or_else(|| "the proxy was not opened".into())
     }
 }
 
@@ -83,23 +92,37 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, url: Uri) -> Self::Future {
         let tls = url.scheme_str() == Some("https");
-        let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = url
+            .host()
+            .unwrap_or_default()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let proxy = self.proxy(&host, port, tls);
         let mut straight = self.straight.clone();
         let deadline = Instant::now() + self.timeout;
         Box::pin(async move {
-            let Some(proxy) = proxy? else { return Ok(straight.call(url).await?) };
-            let failed = |fault| ProxyError { proxy: proxy.authority(), fault };
+            let Some(proxy) = proxy? else {
+                return Ok(straight.call(url).await?);
+            };
+            let failed = |fault| ProxyError {
+                proxy: proxy.authority(),
+                fault,
+            };
             let place: Uri = format!("http://{}", proxy.authority()).parse()?;
             let tunnelling = async {
                 let connected = straight.call(place).await;
                 // A timeout of the connector's own is about the proxy just as ours is.
-                let mut tcp = connected.map_err(|error| failed(of_connect(&error)))?.into_inner();
+                let mut tcp = connected
+                    .map_err(|error| failed(of_connect(&error)))?
+                    .into_inner();
                 proxy.tunnel(&mut tcp, &host, port).await.map_err(failed)?;
                 Ok(TokioIo::new(tcp))
             };
-            timeout_at(deadline, tunnelling).await.unwrap_or_else(|_| Err(failed(TunnelFault::TimedOut).into()))
+            timeout_at(deadline, tunnelling)
+                .await
+                .unwrap_or_else(|_| Err(failed(TunnelFault::TimedOut).into()))
         })
     }
 }
@@ -107,7 +130,10 @@ impl Service<Uri> for Connector {
 fn of_connect(error: &(dyn Error + 'static)) -> TunnelFault {
     let mut cause = Some(error);
     while let Some(deeper) = cause {
-        if deeper.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+        if deeper
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        {
             return TunnelFault::TimedOut;
         }
         cause = deeper.source();

@@ -32,7 +32,11 @@ pub struct UnusableProxy {
 
 impl std::fmt::Display for UnusableProxy {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "the environment's `{}` {}", self.variable, self.fault)
+        write!(
+            formatter,
+            "the environment's `{}` {}",
+            self.variable, self.fault
+        )
     }
 }
 
@@ -52,27 +56,44 @@ impl Environment {
     /// One that `lookup` knows. An empty variable is none.
     pub fn read(lookup: impl Fn(&'static str) -> Option<OsString>) -> Self {
         let first = |names: &[&'static str]| {
-            let found = names.iter().find_map(|name| Some((*name, lookup(name).filter(|value| !value.is_empty())?)));
+            let found = names
+                .iter()
+                .find_map(|name| Some((*name, lookup(name).filter(|value| !value.is_empty())?)));
             found.map(|(name, value)| named(name, value)).transpose()
         };
-        let list = ["no_proxy", "NO_PROXY"].iter().find_map(|name| lookup(name).filter(|value| !value.is_empty()));
+        let list = ["no_proxy", "NO_PROXY"]
+            .iter()
+            .find_map(|name| lookup(name).filter(|value| !value.is_empty()));
         Environment {
             https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
             http: first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
-            no_proxy: list.map(|list| NoProxy::parse(&list.to_string_lossy())).unwrap_or_default(),
+            no_proxy: list
+                .map(|list| NoProxy::parse(&list.to_string_lossy()))
+                .unwrap_or_default(),
         }
     }
 
-    pub(super) fn proxy(&self, tls: bool, host: &str, port: u16) -> Result<Option<&Arc<ProxySettings>>, UnusableProxy> {
+    pub(super) fn proxy(
+        &self,
+        tls: bool,
+        host: &str,
+        port: u16,
+    ) -> Result<Option<&Arc<ProxySettings>>, UnusableProxy> {
         if self.no_proxy.holds(host, port) {
             return Ok(None);
         }
         let named = if tls { &self.https } else { &self.http };
-        named.as_ref().map(Option::as_ref).map_err(|unusable| *unusable)
+        named
+            .as_ref()
+            .map(Option::as_ref)
+            .map_err(|unusable| *unusable)
     }
 
     pub(super) fn proxies(&self) -> Vec<&Arc<ProxySettings>> {
-        [&self.https, &self.http].into_iter().filter_map(|named| named.as_ref().ok()?.as_ref()).collect()
+        [&self.https, &self.http]
+            .into_iter()
+            .filter_map(|named| named.as_ref().ok()?.as_ref())
+            .collect()
     }
 }
 
@@ -81,5 +102,9 @@ fn named(variable: &'static str, value: OsString) -> Result<Arc<ProxySettings>, 
     let value = value.into_string().map_err(|_| unusable("is not UTF-8"))?;
     let url = ProxyUrl::parse(value.trim()).map_err(unusable)?;
     let credentials = url.credentials.map(ProxyCredentials::Given);
-    Ok(Arc::new(ProxySettings { host: url.host, port: url.port.unwrap_or(DEFAULT_PORT), credentials }))
+    Ok(Arc::new(ProxySettings {
+        host: url.host,
+        port: url.port.unwrap_or(DEFAULT_PORT),
+        credentials,
+    }))
 }

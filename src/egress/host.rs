@@ -15,7 +15,14 @@ pub fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;
             host.parse::<Ipv6Addr>().ok()?;
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+            (
+                host,
+                if after.is_empty() {
+                    None
+                } else {
+                    Some(after.strip_prefix(':')?)
+                },
+            )
         }
         None => match authority.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -40,14 +47,18 @@ pub fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
 /// readers of the URL can differ.
 fn is_host_name(host: &str) -> bool {
     let labels = || host.split('.');
-    let numeric = labels().next_back().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    let numeric = labels()
+        .next_back()
+        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     if numeric {
         return host.parse::<Ipv4Addr>().is_ok();
     }
     host.len() <= NAME_LIMIT_BYTES
         && labels().all(|label| {
             (1..=LABEL_LIMIT_BYTES).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         })
@@ -55,7 +66,11 @@ fn is_host_name(host: &str) -> bool {
 
 /// `host:port`, an IPv6 address in brackets.
 pub(super) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 #[cfg(test)]

@@ -33,23 +33,42 @@ pub enum Egress {
     #[default]
     Direct,
     /// One proxy, but for what `no_proxy` names.
-    Through { proxy: Arc<ProxySettings>, no_proxy: NoProxy },
+    Through {
+        proxy: Arc<ProxySettings>,
+        no_proxy: NoProxy,
+    },
     /// What the environment names, but for loopback addresses and what its or our own list names.
-    Environment { environment: Environment, no_proxy: NoProxy },
+    Environment {
+        environment: Environment,
+        no_proxy: NoProxy,
+    },
 }
 
 impl Egress {
     /// The environment's proxies alone, as command lines use them.
     pub fn of_process() -> Self {
-        Egress::Environment { environment: Environment::process(), no_proxy: NoProxy::default() }
+        Egress::Environment {
+            environment: Environment::process(),
+            no_proxy: NoProxy::default(),
+        }
     }
 
     /// The proxy for a host (an IPv6 address without brackets), or the variable that names none that can be used.
-    pub fn route(&self, tls: bool, host: &str, port: u16) -> Result<Option<&Arc<ProxySettings>>, UnusableProxy> {
+    pub fn route(
+        &self,
+        tls: bool,
+        host: &str,
+        port: u16,
+    ) -> Result<Option<&Arc<ProxySettings>>, UnusableProxy> {
         match self {
             Egress::Direct => Ok(None),
-            Egress::Through { proxy, no_proxy } => Ok(Some(proxy).filter(|_| !no_proxy.holds(host, port))),
-            Egress::Environment { environment, no_proxy } => {
+            Egress::Through { proxy, no_proxy } => {
+                Ok(Some(proxy).filter(|_| !no_proxy.holds(host, port)))
+            }
+            Egress::Environment {
+                environment,
+                no_proxy,
+            } => {
                 if is_loopback(host) || no_proxy.holds(host, port) {
                     return Ok(None);
                 }

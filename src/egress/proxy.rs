@@ -48,7 +48,9 @@ impl ProxyUrl {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return Err("must begin with `http://`: other kinds of proxies cannot be used"),
+            Some(_) => {
+                return Err("must begin with `http://`: other kinds of proxies cannot be used");
+            }
             None => text,
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -56,9 +58,15 @@ impl ProxyUrl {
             Some((user, place)) => (Some(user), place),
             None => (None, rest),
         };
-        let credentials = user.map(|user| decoded(user).ok_or("holds a user or password that cannot be read"));
-        let (host, port) = host_and_port(place).ok_or("needs a host, and a port from 1 to 65535")?;
-        Ok(ProxyUrl { host, port, credentials: credentials.transpose()? })
+        let credentials =
+            user.map(|user| decoded(user).ok_or("holds a user or password that cannot be read"));
+        let (host, port) =
+            host_and_port(place).ok_or("needs a host, and a port from 1 to 65535")?;
+        Ok(ProxyUrl {
+            host,
+            port,
+            credentials: credentials.transpose()?,
+        })
     }
 }
 
@@ -82,15 +90,22 @@ impl ProxySettings {
             None => None,
             Some(ProxyCredentials::Given(given)) => Some(given.clone()),
             Some(ProxyCredentials::Reference(reference)) => {
-                let secret = reference
-                    .read()
-                    .map_err(|fault| format!("the credentials of proxy {}: {reference} {fault}", self.authority()))?;
+                let secret = reference.read().map_err(|fault| {
+                    format!(
+                        "the credentials of proxy {}: {reference} {fault}",
+                        self.authority()
+                    )
+                })?;
                 Some(Zeroizing::new(secret.expose().to_vec()))
             }
         };
         // RFC 7617 section 2.
         let authorization = read.map(|credentials| Zeroizing::new(STANDARD.encode(&*credentials)));
-        Ok(Proxy { host: self.host.clone(), port: self.port, authorization })
+        Ok(Proxy {
+            host: self.host.clone(),
+            port: self.port,
+            authorization,
+        })
     }
 }
 
@@ -109,6 +124,8 @@ impl Proxy {
 
     /// What tells it from one of the same place with other credentials. As secret as they are.
     pub fn opened_by(&self) -> &[u8] {
-        self.authorization.as_ref().map_or(b"", |authorization| authorization.as_bytes())
+        self.authorization
+            .as_ref()
+            .map_or(b"", |authorization| authorization.as_bytes())
     }
 }

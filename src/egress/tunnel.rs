@@ -33,8 +33,12 @@ pub enum TunnelFault {
 
 impl TunnelFault {
     /// One of each, with what a proxy that wants credentials says.
-    pub const ALL: [TunnelFault; 4] =
-        [TunnelFault::Unreachable, TunnelFault::Refused(407), TunnelFault::Broken, TunnelFault::TimedOut];
+    pub const ALL: [TunnelFault; 4] = [
+        TunnelFault::Unreachable,
+        TunnelFault::Refused(407),
+        TunnelFault::Broken,
+        TunnelFault::TimedOut,
+    ];
 
     /// A stable code.
     pub fn code(self) -> &'static str {
@@ -51,7 +55,9 @@ impl std::fmt::Display for TunnelFault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             TunnelFault::Unreachable => formatter.write_str("the proxy cannot be reached"),
-            TunnelFault::Refused(407) => formatter.write_str("the proxy answered 407: it wants other credentials"),
+            TunnelFault::Refused(407) => {
+                formatter.write_str("the proxy answered 407: it wants other credentials")
+            }
             TunnelFault::Refused(status) => write!(formatter, "the proxy answered {status}"),
             TunnelFault::Broken => formatter.write_str("the proxy gave no HTTP answer"),
             TunnelFault::TimedOut => formatter.write_str("the proxy did not answer in time"),
@@ -63,18 +69,32 @@ impl std::error::Error for TunnelFault {}
 
 impl Proxy {
     /// Turns a connection to this proxy into one to a host behind it.
-    pub async fn tunnel(&self, tcp: &mut TcpStream, host: &str, port: u16) -> Result<(), TunnelFault> {
+    pub async fn tunnel(
+        &self,
+        tcp: &mut TcpStream,
+        host: &str,
+        port: u16,
+    ) -> Result<(), TunnelFault> {
         let place = authority(host, port);
         let mut head = Zeroizing::new(Vec::with_capacity(512));
         head.extend_from_slice(format!("CONNECT {place} HTTP/1.1\r\nhost: {place}\r\n").as_bytes());
-        head.extend_from_slice(concat!("user-agent: lightkeeper/", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes());
+        head.extend_from_slice(
+            concat!(
+                "user-agent: lightkeeper/",
+                env!("CARGO_PKG_VERSION"),
+                "\r\n"
+            )
+            .as_bytes(),
+        );
         if let Some(authorization) = &self.authorization {
             head.extend_from_slice(b"proxy-authorization: Basic ");
             head.extend_from_slice(authorization.as_bytes());
             head.extend_from_slice(b"\r\n");
         }
         head.extend_from_slice(b"\r\n");
-        tcp.write_all(&head).await.map_err(|_| TunnelFault::Broken)?;
+        tcp.write_all(&head)
+            .await
+            .map_err(|_| TunnelFault::Broken)?;
         let mut left = ANSWER_LIMIT_BYTES;
         loop {
             match answer(tcp, &mut left).await? {
@@ -96,7 +116,10 @@ async fn answer(tcp: &mut TcpStream, left: &mut usize) -> Result<u16, TunnelFaul
     let mut space = [0; 1024];
     loop {
         let count = tcp.peek(&mut space).await.map_err(broken)?;
-        let seen = space.get(..count).filter(|seen| !seen.is_empty()).ok_or(TunnelFault::Broken)?;
+        let seen = space
+            .get(..count)
+            .filter(|seen| !seen.is_empty())
+            .ok_or(TunnelFault::Broken)?;
         let before = head.len();
         head.extend_from_slice(seen);
         let end = end_of_head(&head, before);

@@ -18,14 +18,21 @@ const VALUE_LIMIT_BYTES: usize = 1024;
 /// What an answer says of what was dropped.
 pub fn told(answer: &GrpcAnswer) -> HeaderMap {
     let all = answer.trailers.as_ref().unwrap_or(&answer.headers).iter();
-    let fitting = all.filter(|(name, value)| name.as_str().starts_with(PREFIX) && value.len() <= VALUE_LIMIT_BYTES);
-    fitting.take(NAMES_LIMIT_ENTRIES).map(|(name, value)| (name.clone(), value.clone())).collect()
+    let fitting = all.filter(|(name, value)| {
+        name.as_str().starts_with(PREFIX) && value.len() <= VALUE_LIMIT_BYTES
+    });
+    fitting
+        .take(NAMES_LIMIT_ENTRIES)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// How many items that is at least: points, or else metrics, of which each has one.
 pub fn items(told: &HeaderMap) -> u64 {
     let count = |name: &str| told.get(name).and_then(number);
-    count("otlp-points-dropped").or(count("otlp-metrics-dropped")).unwrap_or(0)
+    count("otlp-points-dropped")
+        .or(count("otlp-metrics-dropped"))
+        .unwrap_or(0)
 }
 
 /// Adds what another part's answer says: counts to counts, words to words.
@@ -50,12 +57,18 @@ fn joined(one: &HeaderValue, other: &HeaderValue) -> Option<HeaderValue> {
         return Some(HeaderValue::from(one.saturating_add(other)));
     }
     let text = [one.as_bytes(), b", ", other.as_bytes()].concat();
-    HeaderValue::from_bytes(&text).ok().filter(|text| text.len() <= VALUE_LIMIT_BYTES)
+    HeaderValue::from_bytes(&text)
+        .ok()
+        .filter(|text| text.len() <= VALUE_LIMIT_BYTES)
 }
 
 fn number(value: &HeaderValue) -> Option<u64> {
     let text = value.to_str().ok()?;
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +76,15 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     #[test]
@@ -71,13 +92,20 @@ mod tests {
         let mut sum = HeaderMap::new();
         for part in [
             map(&[("otlp-points-dropped", "3"), ("otlp-invalid-names", "a")]),
-            map(&[("otlp-points-dropped", "4"), ("otlp-invalid-names", "b"), ("otlp-metrics-dropped", "1")]),
+            map(&[
+                ("otlp-points-dropped", "4"),
+                ("otlp-invalid-names", "b"),
+                ("otlp-metrics-dropped", "1"),
+            ]),
             map(&[("otlp-points-dropped", "many"), ("otlp-invalid-names", "b")]),
         ] {
             add(&mut sum, &part);
         }
-        let expected =
-            [("otlp-points-dropped", "7, many"), ("otlp-invalid-names", "a, b, b"), ("otlp-metrics-dropped", "1")];
+        let expected = [
+            ("otlp-points-dropped", "7, many"),
+            ("otlp-invalid-names", "a, b, b"),
+            ("otlp-metrics-dropped", "1"),
+        ];
         assert_eq!(sum, map(&expected));
     }
 
@@ -87,7 +115,10 @@ mod tests {
             (&[][..], 0),
             (&[("otlp-points-dropped", "3")][..], 3),
             (&[("otlp-metrics-dropped", "2")], 2),
-            (&[("otlp-points-dropped", "3"), ("otlp-metrics-dropped", "2")], 3),
+            (
+                &[("otlp-points-dropped", "3"), ("otlp-metrics-dropped", "2")],
+                3,
+            ),
             (&[("otlp-points-dropped", "-3")], 0),
             (&[("otlp-points-dropped", "99999999999999999999999")], 0),
             (&[("otlp-invalid-names", "5")], 0),
@@ -96,7 +127,10 @@ mod tests {
         }
         let mut many = HeaderMap::new();
         for number in 0..40 {
-            many.insert(HeaderName::try_from(format!("otlp-{number}")).unwrap(), HeaderValue::from_static("1"));
+            many.insert(
+                HeaderName::try_from(format!("otlp-{number}")).unwrap(),
+                HeaderValue::from_static("1"),
+            );
         }
         many.insert("x-other", HeaderValue::from_static("1"));
         let answer = GrpcAnswer {
@@ -106,6 +140,9 @@ mod tests {
             trailers: Some(many),
         };
         let told = told(&answer);
-        assert_eq!((told.len(), told.contains_key("x-other")), (NAMES_LIMIT_ENTRIES, false));
+        assert_eq!(
+            (told.len(), told.contains_key("x-other")),
+            (NAMES_LIMIT_ENTRIES, false)
+        );
     }
 }

@@ -70,9 +70,16 @@ pub struct PartOutcome {
 impl PartOutcome {
     /// A part that could not be sent at all.
     pub fn unsent(refusal: Refusal) -> Self {
-        let fate =
-            if refusal.class.is_callers() { PartResult::Refused(Some(refusal)) } else { PartResult::Again(refusal) };
-        PartOutcome { fate, upstream_status: None, delivered: None }
+        let fate = if refusal.class.is_callers() {
+            PartResult::Refused(Some(refusal))
+        } else {
+            PartResult::Again(refusal)
+        };
+        PartOutcome {
+            fate,
+            upstream_status: None,
+            delivered: None,
+        }
     }
 }
 
@@ -92,9 +99,11 @@ pub async fn send_all(
         let outcome = match parcel {
             Err(refusal) => Some(PartOutcome::unsent(refusal)),
             Ok(parcel) => match remembered(shared, &parcel) {
-                Some(said) => {
-                    Some(PartOutcome { fate: PartResult::Remembered(said), upstream_status: None, delivered: None })
-                }
+                Some(said) => Some(PartOutcome {
+                    fate: PartResult::Remembered(said),
+                    upstream_status: None,
+                    delivered: None,
+                }),
                 None => {
                     waiting.push((place, parcel));
                     None
@@ -106,7 +115,15 @@ pub async fn send_all(
     if let [_] = waiting.as_slice() {
         // Nearly all exports: no task of its own.
         for (place, parcel) in waiting {
-            let outcome = send(snapshot, shared, account, manner, parcel, caller_gone.clone()).await;
+            let outcome = send(
+                snapshot,
+                shared,
+                account,
+                manner,
+                parcel,
+                caller_gone.clone(),
+            )
+            .await;
             outcomes.get_mut(place).map(|slot| slot.insert(outcome));
         }
     } else {
@@ -117,12 +134,23 @@ pub async fn send_all(
             while tasks.len() < parallel.max(1)
                 && let Some((place, parcel)) = waiting.next()
             {
-                let (snapshot, shared, account, gone) =
-                    (snapshot.clone(), shared.clone(), account.clone(), caller_gone.clone());
-                tasks.spawn(async move { (place, send(&snapshot, &shared, &account, manner, parcel, gone).await) });
+                let (snapshot, shared, account, gone) = (
+                    snapshot.clone(),
+                    shared.clone(),
+                    account.clone(),
+                    caller_gone.clone(),
+                );
+                tasks.spawn(async move {
+                    (
+                        place,
+                        send(&snapshot, &shared, &account, manner, parcel, gone).await,
+                    )
+                });
             }
             match tasks.join_next().await {
-                Some(Ok((place, outcome))) => drop(outcomes.get_mut(place).map(|slot| slot.insert(outcome))),
+                Some(Ok((place, outcome))) => {
+                    drop(outcomes.get_mut(place).map(|slot| slot.insert(outcome)))
+                }
                 // A part whose task panicked keeps its empty place.
                 Some(Err(_)) => {}
                 None => break,
@@ -130,11 +158,16 @@ pub async fn send_all(
         }
     }
     let lost = || PartOutcome::unsent(Refusal::new(Reason::InternalError));
-    outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(lost))
+        .collect()
 }
 
 fn remembered(shared: &Shared, parcel: &OutgoingPart) -> Option<Option<PartialSuccess>> {
-    shared.remembered.find(parcel.key.as_ref()?, shared.clock.now())
+    shared
+        .remembered
+        .find(parcel.key.as_ref()?, shared.clock.now())
 }
 
 async fn send(
@@ -145,7 +178,14 @@ async fn send(
     parcel: OutgoingPart,
     caller_gone: watch::Receiver<bool>,
 ) -> PartOutcome {
-    let OutgoingPart { route, lease, backend, headers, body, key: _ } = parcel;
+    let OutgoingPart {
+        route,
+        lease,
+        backend,
+        headers,
+        body,
+        key: _,
+    } = parcel;
     let errand = UpstreamRequest {
         snapshot,
         shared,
@@ -165,11 +205,20 @@ async fn send(
                 Some(said) => PartResult::Taken(said),
                 None => judge(&delivered.said),
             };
-            PartOutcome { fate, upstream_status, delivered: Some(delivered) }
+            PartOutcome {
+                fate,
+                upstream_status,
+                delivered: Some(delivered),
+            }
         }
         Err(failed) => {
-            let (fate, upstream_status) = (PartResult::Again(failed.refusal), failed.upstream_status);
-            PartOutcome { fate, upstream_status, delivered: None }
+            let (fate, upstream_status) =
+                (PartResult::Again(failed.refusal), failed.upstream_status);
+            PartOutcome {
+                fate,
+                upstream_status,
+                delivered: None,
+            }
         }
     }
 }
@@ -183,7 +232,10 @@ fn judge(said: &Said) -> PartResult {
             }
             match answer.status.as_u16() {
                 status if is_of_the_way(status) => unusable(),
-                429 => PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, retry_after(&answer.headers))),
+                429 => PartResult::Again(Refusal::wait(
+                    Reason::UpstreamThrottled,
+                    retry_after(&answer.headers),
+                )),
                 502 | 503 => PartResult::Again(Refusal::new(Reason::UpstreamUnavailable)),
                 504 => PartResult::Again(Refusal::new(Reason::UpstreamTimeout)),
                 400..=599 => PartResult::Refused(None),
@@ -193,8 +245,12 @@ fn judge(said: &Said) -> PartResult {
         Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
             // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
             (200, Some(8)) if !has_details(answer) => PartResult::Refused(None),
-            (200, Some(8)) | (429, _) => PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, 5)),
-            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => PartResult::Again(Refusal::new(Reason::UpstreamUnavailable)),
+            (200, Some(8)) | (429, _) => {
+                PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, 5))
+            }
+            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => {
+                PartResult::Again(Refusal::new(Reason::UpstreamUnavailable))
+            }
             // There are no more (gRPC, "Status codes and their use").
             (200, Some(0..=16)) => PartResult::Refused(None),
             // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
@@ -211,7 +267,11 @@ fn unusable() -> PartResult {
 
 /// `google.rpc.RetryInfo` travels in here.
 fn has_details(answer: &crate::forward::GrpcAnswer) -> bool {
-    answer.trailers.as_ref().unwrap_or(&answer.headers).contains_key("grpc-status-details-bin")
+    answer
+        .trailers
+        .as_ref()
+        .unwrap_or(&answer.headers)
+        .contains_key("grpc-status-details-bin")
 }
 
 #[cfg(test)]
@@ -246,7 +306,15 @@ mod tests {
                 _ => unusable,
             };
             let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
-            assert_eq!(word(&Said::Http(Answer { status, headers, body: Bytes::new() })), expected, "{status}");
+            assert_eq!(
+                word(&Said::Http(Answer {
+                    status,
+                    headers,
+                    body: Bytes::new()
+                })),
+                expected,
+                "{status}"
+            );
         }
         let codes = (1..=20).map(|code: u16| code.to_string());
         for code in codes.chain(["255", "65535", "65536", "-1", "x", ""].map(str::to_owned)) {
@@ -255,9 +323,19 @@ mod tests {
                 Ok(1..=16) => "final",
                 _ => unusable,
             };
-            let told = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_str(&code).unwrap())]);
-            for (headers, trailers) in [(told.clone(), None), (HeaderMap::new(), Some(told.clone()))] {
-                let answer = GrpcAnswer { status: StatusCode::OK, headers, body: Bytes::new(), trailers };
+            let told = HeaderMap::from_iter([(
+                "grpc-status".parse().unwrap(),
+                HeaderValue::from_str(&code).unwrap(),
+            )]);
+            for (headers, trailers) in
+                [(told.clone(), None), (HeaderMap::new(), Some(told.clone()))]
+            {
+                let answer = GrpcAnswer {
+                    status: StatusCode::OK,
+                    headers,
+                    body: Bytes::new(),
+                    trailers,
+                };
                 assert_eq!(word(&Said::Grpc(answer)), expected, "`{code}`");
             }
         }

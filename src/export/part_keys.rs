@@ -55,7 +55,11 @@ impl<'a> PartKeys<'a> {
     ) -> Self {
         let memory = &shared.remembered;
         let export = export.body().clone();
-        let likeness = memory.likeness((sender.method, &sender.issuer, &sender.subject), signal, export.len());
+        let likeness = memory.likeness(
+            (sender.method, &sender.issuer, &sender.subject),
+            signal,
+            export.len(),
+        );
         let is_kept = parts > 1 || memory.may_know(likeness);
         PartKeys {
             memory,
@@ -79,14 +83,23 @@ impl<'a> PartKeys<'a> {
             self.parts.resize(place + 1, None);
         }
         if let Some(part) = self.parts.get_mut(place) {
-            let (backend, project, message) = (backend.clone(), project.to_owned(), message.to_vec());
-            *part = Some(Named { backend, project, message });
+            let (backend, project, message) =
+                (backend.clone(), project.to_owned(), message.to_vec());
+            *part = Some(Named {
+                backend,
+                project,
+                message,
+            });
         }
     }
 
     /// The name of each part that may be known, in their order; none if none may be.
     pub fn known(&self) -> &[Option<PartKey>] {
-        if self.memory.may_know(self.likeness) { self.all() } else { &[] }
+        if self.memory.may_know(self.likeness) {
+            self.all()
+        } else {
+            &[]
+        }
     }
 
     /// Keeps in mind that parts were taken, each with what was said.
@@ -109,7 +122,9 @@ impl<'a> PartKeys<'a> {
     pub fn forget(&self) {
         if self.memory.may_know(self.likeness) {
             let keys = work::beside(self.is_large, || self.all());
-            keys.iter().flatten().for_each(|key| self.memory.forget(key));
+            keys.iter()
+                .flatten()
+                .for_each(|key| self.memory.forget(key));
         }
     }
 
@@ -118,7 +133,12 @@ impl<'a> PartKeys<'a> {
             if self.parts.is_empty() {
                 return Vec::new();
             }
-            let Facts { method, issuer, subject, .. } = self.sender;
+            let Facts {
+                method,
+                issuer,
+                subject,
+                ..
+            } = self.sender;
             let export = ExportDigest::of(&self.export);
             let sender = self.memory.sender((*method, issuer, subject));
             let key = |part: &Named| {
@@ -135,7 +155,10 @@ impl<'a> PartKeys<'a> {
                 };
                 PartKey::of_part(&scope, &part.message)
             };
-            self.parts.iter().map(|part| part.as_ref().map(key)).collect()
+            self.parts
+                .iter()
+                .map(|part| part.as_ref().map(key))
+                .collect()
         })
     }
 }

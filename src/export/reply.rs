@@ -45,7 +45,10 @@ pub async fn exported(
     exchange.state.status = Some(200);
     if manner.protocol == Protocol::Grpc {
         exchange.state.grpc_status = Some(0);
-        let head = (StatusCode::OK, Some(HeaderValue::from_static(media_type::GRPC)));
+        let head = (
+            StatusCode::OK,
+            Some(HeaderValue::from_static(media_type::GRPC)),
+        );
         let body: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
         let mut trailers = dropped;
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -71,15 +74,31 @@ pub async fn grpc(exchange: &mut Exchange<'_>, said: GrpcAnswer) -> Outcome {
     exchange.state.status = Some(said.status.as_u16());
     let dropped = dropped::told(&said);
     let kept = |from: &HeaderMap| {
-        let kept = GRPC_TAKES.into_iter().filter_map(|name| Some((name.clone(), from.get(&name)?.clone())));
-        kept.chain(dropped.iter().map(|(name, value)| (name.clone(), value.clone()))).collect::<HeaderMap>()
+        let kept = GRPC_TAKES
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), from.get(&name)?.clone())));
+        kept.chain(
+            dropped
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        )
+        .collect::<HeaderMap>()
     };
     let content_type = said.headers.get(header::CONTENT_TYPE).cloned();
     let Some(trailers) = said.trailers else {
         let content_type = content_type.map(|value| (header::CONTENT_TYPE, value));
         let kept = kept(&said.headers);
-        let kept = kept.iter().map(|(name, value)| (name.clone(), value.clone()));
-        return answer::trailers_only(exchange, said.status, content_type.into_iter().chain(kept)).await;
+        let kept = kept
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        return answer::trailers_only(exchange, said.status, content_type.into_iter().chain(kept))
+            .await;
     };
-    answer::grpc(exchange, (said.status, content_type), said.body, kept(&trailers)).await
+    answer::grpc(
+        exchange,
+        (said.status, content_type),
+        said.body,
+        kept(&trailers),
+    )
+    .await
 }

@@ -59,7 +59,15 @@ pub async fn open(
     let mut held = context.account().open();
     let body = body::read_whole(exchange, ask.protocol, &mut held).await?;
     let limit_bytes = context.snapshot().limits.decompressed_body_bytes;
-    let message = message(body, ask.protocol, coding, limit_bytes, &mut work, &mut held).await?;
+    let message = message(
+        body,
+        ask.protocol,
+        coding,
+        limit_bytes,
+        &mut work,
+        &mut held,
+    )
+    .await?;
     let bytes = message.len() as u64;
     held.grow(ask.format.working_bytes(bytes))?;
     let is_large = message.len() > SMALL_BYTES;
@@ -69,9 +77,18 @@ pub async fn open(
         .map_err(|fault| Refusal::new(Reason::BodyMalformed).because(fault.to_string()))?;
     within_attributes(report.most_attributes(), &context.snapshot().limits)?;
     if let Some(id) = report.request_id() {
-        exchange.state.firehose_request.get_or_insert_with(|| id.chars().take(128).collect());
+        exchange
+            .state
+            .firehose_request
+            .get_or_insert_with(|| id.chars().take(128).collect());
     }
-    Ok(Opened { report, bytes, coding, headers, held })
+    Ok(Opened {
+        report,
+        bytes,
+        coding,
+        headers,
+        held,
+    })
 }
 
 impl Opened {
@@ -156,11 +173,21 @@ async fn sent(
     context: &RequestContext,
     asked: &Asked<'_>,
     opened: Opened,
-    Way { node, permit, route }: Way<'_>,
+    Way {
+        node,
+        permit,
+        route,
+    }: Way<'_>,
 ) -> Result<Outcome, Unanswered> {
     let Asked { ask, identity, .. } = *asked;
     let deadline = deadline(ask.patience);
-    let Opened { report, bytes, coding, mut headers, mut held } = opened;
+    let Opened {
+        report,
+        bytes,
+        coding,
+        mut headers,
+        mut held,
+    } = opened;
     let (snapshot, shared) = (context.snapshot(), context.shared());
     throttle::take_one(context, node, permit.bindings(), report.items(), bytes).await?;
     let service = match report.service() {
@@ -169,12 +196,20 @@ async fn sent(
     };
     let defect = || Refusal::new(Reason::InternalDefect);
     let lease = snapshot.vault.lend(permit, route)?;
-    let backend =
-        snapshot.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
+    let backend = snapshot
+        .backend(route.upstream())
+        .cloned()
+        .ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
     let sender = transform::sender_attributes(permit.app(), identity.facts());
     let fixed = snapshot.policy.stamp_attributes(node);
-    let stamp: Vec<(&str, &str)> =
-        sender.into_iter().chain(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
+    let stamp: Vec<(&str, &str)> = sender
+        .into_iter()
+        .chain(
+            fixed
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        )
+        .collect();
     let token = lease.secret().expose();
     let most = report.written_bytes_at_most(token.len(), &stamp);
     held.grow(most)?;
@@ -185,7 +220,9 @@ async fn sent(
     };
     // A format without a place for a whole report's stamp may grow much.
     let is_large = most > SMALL_BYTES as u64;
-    let body = Work::of(shared, identity.facts()).run(is_large, write).await??;
+    let body = Work::of(shared, identity.facts())
+        .run(is_large, write)
+        .await??;
     let errand = UpstreamRequest {
         snapshot,
         shared,
@@ -205,8 +242,14 @@ async fn sent(
     drop(body);
     let outcome = settle(exchange, context, ask.format, report.items(), delivered).await;
     if outcome.items.is_some_and(|items| items.accepted > 0) {
-        let beat = StatsUpdate { services: service.as_slice(), items: report.items(), bytes };
-        shared.live.accepted(permit.app(), identity.facts(), &beat, shared.clock.now());
+        let beat = StatsUpdate {
+            services: service.as_slice(),
+            items: report.items(),
+            bytes,
+        };
+        shared
+            .live
+            .accepted(permit.app(), identity.facts(), &beat, shared.clock.now());
     }
     Ok(outcome)
 }
@@ -220,7 +263,9 @@ fn place(policy: &Policy, reach: &Reach, service: Service<'_>) -> Result<NodeId,
             _ => Mark::Absent,
         })
     };
-    let Service::Several(names) = service else { return of(service) };
+    let Service::Several(names) = service else {
+        return of(service);
+    };
     let mut common = None;
     for name in names {
         let node = of(Service::Name(name))?;
@@ -251,11 +296,15 @@ async fn settle(
                         answer.status = StatusCode::OK;
                     }
                     let coded = answer.headers.remove(header::CONTENT_ENCODING).is_some();
-                    let clean = lightstep::sanitize(format, &answer.body, pass_commands).ok().filter(|_| !coded);
+                    let clean = lightstep::sanitize(format, &answer.body, pass_commands)
+                        .ok()
+                        .filter(|_| !coded);
                     answer.body = clean.map_or_else(
                         || {
                             let (kind, body) = success(exchange, format);
-                            answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+                            answer
+                                .headers
+                                .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
                             body.into()
                         },
                         Bytes::from,
@@ -265,8 +314,14 @@ async fn settle(
                 status => {
                     let refusal = refused(status, &answer.headers);
                     let is_final = refusal.reason == Reason::UpstreamRefused;
-                    let items = is_final.then_some(Items { accepted: 0, rejected: items });
-                    return Outcome { items, ..Outcome::of(Err(refusal)).with_status(upstream_status) };
+                    let items = is_final.then_some(Items {
+                        accepted: 0,
+                        rejected: items,
+                    });
+                    return Outcome {
+                        items,
+                        ..Outcome::of(Err(refusal)).with_status(upstream_status)
+                    };
                 }
             }
             Said::Http(answer)
@@ -274,10 +329,18 @@ async fn settle(
         Said::Grpc(mut answer) => {
             if answer.status.is_success() && grpc_code(&answer) == Some(0) {
                 answer.status = StatusCode::OK;
-                answer.body = clean_grpc(&answer, format, pass_commands)
-                    .unwrap_or_else(|| otlp::frame(false, vec![success(exchange, format).1.into()]).concat().into());
-                answer.trailers.get_or_insert_with(|| answer.headers.clone());
-                answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::GRPC));
+                answer.body = clean_grpc(&answer, format, pass_commands).unwrap_or_else(|| {
+                    otlp::frame(false, vec![success(exchange, format).1.into()])
+                        .concat()
+                        .into()
+                });
+                answer
+                    .trailers
+                    .get_or_insert_with(|| answer.headers.clone());
+                answer.headers.insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static(media_type::GRPC),
+                );
             }
             Said::Grpc(answer)
         }
@@ -286,8 +349,14 @@ async fn settle(
         Said::Http(_) => true,
         Said::Grpc(answer) => grpc_code(answer) == Some(0),
     };
-    let items = is_taken.then_some(Items { accepted: items, rejected: 0 });
-    exchange.state.known = Some(Outcome { items, ..Outcome::of(Ok(())).with_status(upstream_status) });
+    let items = is_taken.then_some(Items {
+        accepted: items,
+        rejected: 0,
+    });
+    exchange.state.known = Some(Outcome {
+        items,
+        ..Outcome::of(Ok(())).with_status(upstream_status)
+    });
     let answered = streamed::pass_on(exchange, Delivered { said, held }).await;
     exchange.state.settled(answered)
 }

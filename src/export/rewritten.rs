@@ -66,7 +66,11 @@ pub enum Read {
 }
 
 /// Reads an export, and takes it apart by whose its resources are.
-pub async fn read(exchange: &mut Exchange<'_>, context: &RequestContext, asked: &Asked<'_>) -> Result<Read, Refusal> {
+pub async fn read(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    asked: &Asked<'_>,
+) -> Result<Read, Refusal> {
     let snapshot = context.snapshot();
     let format = WireFormat {
         signal: asked.ask.signal,
@@ -81,13 +85,32 @@ pub async fn read(exchange: &mut Exchange<'_>, context: &RequestContext, asked: 
     let body = body::read_whole(exchange, format.protocol, &mut held).await?;
     let mut work = Work::of(context.shared(), asked.identity.facts());
     let limit_bytes = snapshot.limits.decompressed_body_bytes;
-    let message = message(body, format.protocol, coding, limit_bytes, &mut work, &mut held).await?;
+    let message = message(
+        body,
+        format.protocol,
+        coding,
+        limit_bytes,
+        &mut work,
+        &mut held,
+    )
+    .await?;
     let bytes = message.len() as u64;
     // An empty body says as much as an empty object does.
     let is_blank = message.is_empty() && format.encoding == Encoding::Json;
-    let message = if is_blank { Bytes::from_static(b"{}") } else { message };
+    let message = if is_blank {
+        Bytes::from_static(b"{}")
+    } else {
+        message
+    };
     let is_large = message.len() > SMALL_BYTES;
-    let read = || Export::read(format.signal, format.encoding, message, snapshot.policy.wanted());
+    let read = || {
+        Export::read(
+            format.signal,
+            format.encoding,
+            message,
+            snapshot.policy.wanted(),
+        )
+    };
     let export = work
         .run(is_large, read)
         .await?
@@ -106,18 +129,38 @@ pub async fn read(exchange: &mut Exchange<'_>, context: &RequestContext, asked: 
     let (split, tally) = work.run(is_large, take_apart).await?;
     work.pause();
     context.shared().metrics.forged(export.forged());
-    let apart = TakenApart { format, export, split, tally, bytes, is_large, headers, coding, held, work };
+    let apart = TakenApart {
+        format,
+        export,
+        split,
+        tally,
+        bytes,
+        is_large,
+        headers,
+        coding,
+        held,
+        work,
+    };
     Ok(Read::TakenApart(Box::new(apart)))
 }
 
 impl TakenApart {
     /// Why none of it may go anywhere.
     pub fn denial(&self) -> Option<&Denial> {
-        self.split.rejected.denial.as_ref().filter(|_| self.split.parts.is_empty())
+        self.split
+            .rejected
+            .denial
+            .as_ref()
+            .filter(|_| self.split.parts.is_empty())
     }
 
     /// Sends the parts, and answers.
-    pub async fn send(self, exchange: &mut Exchange<'_>, context: &RequestContext, asked: &Asked<'_>) -> Outcome {
+    pub async fn send(
+        self,
+        exchange: &mut Exchange<'_>,
+        context: &RequestContext,
+        asked: &Asked<'_>,
+    ) -> Outcome {
         match self.sent(exchange, context, asked).await {
             Ok(outcome) => outcome,
             Err(refusal) => Outcome::from(refusal),
@@ -130,17 +173,39 @@ impl TakenApart {
         context: &RequestContext,
         asked: &Asked<'_>,
     ) -> Result<Outcome, Refusal> {
-        let TakenApart { format, export, split, tally, bytes, is_large, headers, coding, mut held, mut work } = self;
+        let TakenApart {
+            format,
+            export,
+            split,
+            tally,
+            bytes,
+            is_large,
+            headers,
+            coding,
+            mut held,
+            mut work,
+        } = self;
         let (snapshot, shared) = (context.snapshot(), context.shared());
-        throttle::take(context, &export, bytes, &split).await.inspect_err(|_| tally.failed(shared, &split))?;
+        throttle::take(context, &export, bytes, &split)
+            .await
+            .inspect_err(|_| tally.failed(shared, &split))?;
         let leaving = leaving(snapshot.ingest_settings.compression, coding);
         let facts = asked.identity.facts();
-        let mut keys = PartKeys::new(shared, facts, format.signal, &export, split.parts.len(), is_large);
+        let mut keys = PartKeys::new(
+            shared,
+            facts,
+            format.signal,
+            &export,
+            split.parts.len(),
+            is_large,
+        );
         let wrap_all = || {
             let mut parcels = Vec::with_capacity(split.parts.len());
             for (place, part) in split.parts.iter().enumerate() {
                 let part = (place, part);
-                parcels.push(wrap(snapshot, asked, format, leaving, &headers, &export, part, &mut keys, &mut held));
+                parcels.push(wrap(
+                    snapshot, asked, format, leaving, &headers, &export, part, &mut keys, &mut held,
+                ));
             }
             for (parcel, key) in parcels.iter_mut().zip(keys.known()) {
                 parcel.iter_mut().for_each(|parcel| parcel.key = *key);
@@ -152,7 +217,15 @@ impl TakenApart {
         drop(export);
         let parallel = snapshot.ingest_settings.parallel_parts;
         let (tell, gone) = watch::channel(false);
-        let sending = send_all(snapshot, shared, context.account(), format, parcels, parallel, &gone);
+        let sending = send_all(
+            snapshot,
+            shared,
+            context.account(),
+            format,
+            parcels,
+            parallel,
+            &gone,
+        );
         let outcomes = body::telling(exchange, sending, &tell).await;
         tally.settle(shared, &split, &outcomes, facts);
         Ok(finish(exchange, context, format, split, outcomes, &keys).await)
@@ -164,18 +237,30 @@ pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
     if most as u64 <= u64::from(limits.attributes_per_resource) {
         return Ok(());
     }
-    let detail = format!("a resource has {most} attributes, `limits.attributes` is {}", limits.attributes_per_resource);
+    let detail = format!(
+        "a resource has {most} attributes, `limits.attributes` is {}",
+        limits.attributes_per_resource
+    );
     Err(Refusal::new(Reason::AttributesTooMany).because(detail))
 }
 
 /// Answers an export that carries nothing.
 pub async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Outcome {
     let body = otlp::write_answer(format.signal, format.encoding, None);
-    let items = Some(Items { accepted: 0, rejected: 0 });
+    let items = Some(Items {
+        accepted: 0,
+        rejected: 0,
+    });
     let detail = Some("the export is empty".to_owned());
-    exchange.state.known = Some(Outcome { items, detail, ..Outcome::of(Ok(())) });
+    exchange.state.known = Some(Outcome {
+        items,
+        detail,
+        ..Outcome::of(Ok(()))
+    });
     let written = reply::exported(exchange, format, body, HeaderMap::new()).await;
-    exchange.state.settled(written.map_err(|_| body::client_closed()))
+    exchange
+        .state
+        .settled(written.map_err(|_| body::client_closed()))
 }
 
 pub fn leaving(configured: Compression, came: Coding) -> Coding {
@@ -190,7 +275,10 @@ pub fn leaving(configured: Compression, came: Coding) -> Coding {
 }
 
 /// Makes a part ready to go.
-#[allow(clippy::too_many_arguments, reason = "everything that a part takes with it")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "everything that a part takes with it"
+)]
 fn wrap(
     snapshot: &Snapshot,
     asked: &Asked<'_>,
@@ -204,10 +292,18 @@ fn wrap(
 ) -> Result<OutgoingPart, Refusal> {
     let defect = || Refusal::new(Reason::InternalDefect);
     let permit = part.permits().next().ok_or_else(defect)?;
-    let route = route::route(permit, asked.call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
+    let route = route::route(
+        permit,
+        asked.call,
+        &snapshot.profile,
+        &snapshot.organization,
+    )
+    .ok_or_else(defect)?;
     let lease = snapshot.vault.lend(permit, &route)?;
-    let backend =
-        snapshot.backend(route.upstream()).cloned().ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
+    let backend = snapshot
+        .backend(route.upstream())
+        .cloned()
+        .ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
     let stamps = part.stamps(&snapshot.policy, asked.identity.facts());
     let growth = part.growth_bytes(&stamps, manner.encoding);
     // Very many tiny resources: the stamps would be far larger than the export.
@@ -219,7 +315,14 @@ fn wrap(
     keys.keep(place, &backend, part.project().unwrap_or_default(), &pieces);
     let mut headers = headers.clone();
     let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
-    Ok(OutgoingPart { route, lease, backend, headers, body, key: None })
+    Ok(OutgoingPart {
+        route,
+        lease,
+        backend,
+        headers,
+        body,
+        key: None,
+    })
 }
 
 /// Compresses and frames what goes out, and says so in its head.
@@ -262,7 +365,10 @@ async fn finish(
     mut outcomes: Vec<PartOutcome>,
     keys: &PartKeys<'_>,
 ) -> Outcome {
-    let mut merged = PartialSuccess { rejected: split.rejected.items, message: String::new() };
+    let mut merged = PartialSuccess {
+        rejected: split.rejected.items,
+        message: String::new(),
+    };
     merged.message.extend(split.rejected.message());
     let mut ends = Vec::with_capacity(outcomes.len());
     let mut upstream_status = None;
@@ -275,25 +381,42 @@ async fn finish(
         let (rejected, reason) = match &outcome.fate {
             PartResult::Taken(said) | PartResult::Remembered(said) => {
                 has_taken = true;
-                let rejected = said.as_ref().map_or(0, |said| said.rejected.min(part.items()));
+                let rejected = said
+                    .as_ref()
+                    .map_or(0, |said| said.rejected.min(part.items()));
                 taken = part.items() - rejected;
                 accepted += taken;
                 if let Some(said) = said {
                     add_words(&mut merged.message, &said.message);
                 }
-                (rejected, if matches!(outcome.fate, PartResult::Taken(_)) { Reason::Ok } else { Reason::Remembered })
+                (
+                    rejected,
+                    if matches!(outcome.fate, PartResult::Taken(_)) {
+                        Reason::Ok
+                    } else {
+                        Reason::Remembered
+                    },
+                )
             }
             PartResult::Refused(None) => {
-                add_words(&mut merged.message, "the backend refused a part of the export");
+                add_words(
+                    &mut merged.message,
+                    "the backend refused a part of the export",
+                );
                 (part.items(), Reason::UpstreamRefused)
             }
             PartResult::Refused(Some(refusal)) => {
-                add_words(&mut merged.message, "a part of the export is larger than this gateway accepts");
+                add_words(
+                    &mut merged.message,
+                    "a part of the export is larger than this gateway accepts",
+                );
                 final_refusal.get_or_insert_with(|| refusal.clone());
                 (part.items(), refusal.reason)
             }
             PartResult::Again(refusal) => {
-                let worse = again.as_ref().is_none_or(|first| weight(refusal) > weight(first));
+                let worse = again
+                    .as_ref()
+                    .is_none_or(|first| weight(refusal) > weight(first));
                 if worse {
                     again = Some(refusal.clone());
                 }
@@ -302,12 +425,29 @@ async fn finish(
         };
         merged.rejected += rejected;
         upstream_status = outcome.upstream_status.or(upstream_status);
-        let items = Items { accepted: taken, rejected };
-        ends.push(PartEnd { place, items, reason, upstream_status: outcome.upstream_status });
+        let items = Items {
+            accepted: taken,
+            rejected,
+        };
+        ends.push(PartEnd {
+            place,
+            items,
+            reason,
+            upstream_status: outcome.upstream_status,
+        });
     }
-    let items = Some(Items { accepted, rejected: merged.rejected });
+    let items = Some(Items {
+        accepted,
+        rejected: merged.rejected,
+    });
     let detail = split.rejected.message();
-    let known = Outcome { upstream_status, items, parts: ends, detail, ..Outcome::of(Ok(())) };
+    let known = Outcome {
+        upstream_status,
+        items,
+        parts: ends,
+        detail,
+        ..Outcome::of(Ok(()))
+    };
     exchange.state.known = Some(known);
     // One part and nothing of ours to say: the backend's own answer.
     if let [only] = outcomes.as_mut_slice()
@@ -331,20 +471,30 @@ async fn finish(
         return exchange.state.settled(Err(refusal));
     }
     if !has_taken {
-        return exchange.state.settled(Err(final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused))));
+        return exchange.state.settled(Err(
+            final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused))
+        ));
     }
     let mut dropped = HeaderMap::new();
-    for delivered in outcomes.iter().filter_map(|outcome| outcome.delivered.as_ref()) {
+    for delivered in outcomes
+        .iter()
+        .filter_map(|outcome| outcome.delivered.as_ref())
+    {
         if let Said::Grpc(answer) = &delivered.said {
             dropped::add(&mut dropped, &dropped::told(answer));
         }
     }
     let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
     let body = otlp::write_answer(manner.signal, manner.encoding, said);
-    if reply::exported(exchange, manner, body, dropped).await.is_err() {
+    if reply::exported(exchange, manner, body, dropped)
+        .await
+        .is_err()
+    {
         // The exporter has not heard of the success, and will come again.
         remember(context, &outcomes, keys);
-        return exchange.state.settled(Err(Refusal::new(Reason::ClientClosed)));
+        return exchange
+            .state
+            .settled(Err(Refusal::new(Reason::ClientClosed)));
     }
     keys.forget();
     exchange.state.settled(Ok(()))
@@ -372,10 +522,14 @@ fn add_words(to: &mut String, words: &str) {
 /// Keeps in mind what was taken, so that a retry sends only what is missing.
 fn remember(context: &RequestContext, outcomes: &[PartOutcome], keys: &PartKeys<'_>) {
     let now = context.shared().clock.now();
-    let kept = i64::try_from(context.snapshot().ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
-    let taken = outcomes.iter().enumerate().filter_map(|(place, outcome)| match &outcome.fate {
-        PartResult::Taken(said) | PartResult::Remembered(said) => Some((place, said)),
-        PartResult::Refused(_) | PartResult::Again(_) => None,
-    });
+    let kept =
+        i64::try_from(context.snapshot().ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
+    let taken = outcomes
+        .iter()
+        .enumerate()
+        .filter_map(|(place, outcome)| match &outcome.fate {
+            PartResult::Taken(said) | PartResult::Remembered(said) => Some((place, said)),
+            PartResult::Refused(_) | PartResult::Again(_) => None,
+        });
     keys.remember(taken, UnixMillis(now.0.saturating_add(kept)), now);
 }

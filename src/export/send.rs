@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use crate::accept::Protocol;
 use crate::call::echoes::EchoGuard;
-use crate::forward::{self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply, grpc_code};
+use crate::forward::{
+    self, Answer, Backend, GrpcAnswer, Intake, Repeat, Replayable, Supply, grpc_code,
+};
 use crate::limits::{Account, Reservation};
 use crate::media_type::{self, MediaType};
 use crate::memory::coalesce::Unanswered;
@@ -83,7 +85,11 @@ impl Said {
     }
 
     fn without_credentials(&mut self, errand: &UpstreamRequest<'_>) {
-        let mut guard = EchoGuard::new(errand.shared, errand.snapshot, errand.route.path_and_query());
+        let mut guard = EchoGuard::new(
+            errand.shared,
+            errand.snapshot,
+            errand.route.path_and_query(),
+        );
         match self {
             Said::Http(answer) => guard.answer(answer),
             Said::Grpc(answer) => guard.grpc(answer),
@@ -95,7 +101,9 @@ impl Said {
     fn refuses_us(&self, is_report: bool) -> bool {
         let forbidden = matches!(self.status().as_u16(), 401 | 403);
         match self {
-            Said::Http(answer) => forbidden || (is_report && answer.status == 400 && speaks_of_tokens(&answer.body)),
+            Said::Http(answer) => {
+                forbidden || (is_report && answer.status == 400 && speaks_of_tokens(&answer.body))
+            }
             Said::Grpc(answer) => forbidden || matches!(grpc_code(answer), Some(16 | 7)),
         }
     }
@@ -112,10 +120,17 @@ pub fn is_of_the_way(status: u16) -> bool {
 /// `access token`, `access_token` and the like, anywhere in the words of a refusal.
 fn speaks_of_tokens(words: &[u8]) -> bool {
     const LOOKED_AT_BYTES: usize = 4096;
-    let words = words.get(..LOOKED_AT_BYTES).unwrap_or(words).to_ascii_lowercase();
+    let words = words
+        .get(..LOOKED_AT_BYTES)
+        .unwrap_or(words)
+        .to_ascii_lowercase();
     memchr::memmem::find_iter(&words, b"access").any(|at| {
         let rest = words.get(at + b"access".len()..).unwrap_or_default();
-        let rest = rest.strip_prefix(b" ").or(rest.strip_prefix(b"_")).or(rest.strip_prefix(b"-")).unwrap_or(rest);
+        let rest = rest
+            .strip_prefix(b" ")
+            .or(rest.strip_prefix(b"_"))
+            .or(rest.strip_prefix(b"-"))
+            .unwrap_or(rest);
         rest.starts_with(b"token")
     })
 }
@@ -132,37 +147,60 @@ pub async fn deliver<S: Supply>(
     let late = || Refusal::new(Reason::DeadlineExceeded);
     loop {
         // A timeout that is over already would let the first step be taken, and with it a small export.
-        if errand.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if errand
+            .deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+        {
             return Err(failed(late(), upstream_status));
         }
-        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, status_suffices: true, reservation: &mut held };
+        let mut intake = Intake {
+            limit_bytes: ANSWER_LIMIT_BYTES,
+            status_suffices: true,
+            reservation: &mut held,
+        };
         let asking = once(errand, &lease, body, &mut intake);
         let said = match errand.deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, asking).await.unwrap_or_else(|_| Err(late())),
+            Some(deadline) => tokio::time::timeout_at(deadline, asking)
+                .await
+                .unwrap_or_else(|_| Err(late())),
             None => asking.await,
         };
         let mut said = said.map_err(|refusal| failed(refusal, upstream_status))?;
         upstream_status = Some(said.status().as_u16());
         if said.is_page() {
             let upstream = errand.route.upstream().name();
-            errand.shared.page_answered(upstream, errand.route.project().unwrap_or("none"));
+            errand
+                .shared
+                .page_answered(upstream, errand.route.project().unwrap_or("none"));
             return Err(failed(Refusal::new(Reason::UpstreamPage), upstream_status));
         }
         if !said.refuses_us(errand.is_sealed) {
             said.without_credentials(errand);
             return Ok(Delivered { said, held });
         }
-        errand.shared.credential_refused(errand.route.project().unwrap_or("none"), &lease.fingerprint());
-        let next =
-            lease.refused(errand.shared.clock.now()).filter(|_| !tried_again && !errand.is_sealed && body.rewind());
-        let refused = || failed(Refusal::new(Reason::CredentialRefusedByUpstream), upstream_status);
+        errand.shared.credential_refused(
+            errand.route.project().unwrap_or("none"),
+            &lease.fingerprint(),
+        );
+        let next = lease
+            .refused(errand.shared.clock.now())
+            .filter(|_| !tried_again && !errand.is_sealed && body.rewind());
+        let refused = || {
+            failed(
+                Refusal::new(Reason::CredentialRefusedByUpstream),
+                upstream_status,
+            )
+        };
         lease = next.ok_or_else(refused)?;
         tried_again = true;
     }
 }
 
 fn failed(refusal: Refusal, upstream_status: Option<u16>) -> Unanswered {
-    Unanswered { refusal, upstream_status }
+    Unanswered {
+        refusal,
+        upstream_status,
+    }
 }
 
 async fn once<S: Supply>(
@@ -171,19 +209,40 @@ async fn once<S: Supply>(
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
 ) -> Result<Said, Refusal> {
-    let UpstreamRequest { snapshot, route, backend, headers, .. } = errand;
+    let UpstreamRequest {
+        snapshot,
+        route,
+        backend,
+        headers,
+        ..
+    } = errand;
     let defect = |_| Refusal::new(Reason::InternalDefect);
     match errand.protocol {
         Protocol::Http => {
             let profile = &snapshot.profile;
-            let head = forward::http1(&Method::POST, route, lease, backend, profile, &snapshot.organization, headers)
-                .map_err(defect)?;
-            Ok(Said::Http(forward::exchange(backend, &head, Repeat::Unsent, body, intake).await?))
+            let head = forward::http1(
+                &Method::POST,
+                route,
+                lease,
+                backend,
+                profile,
+                &snapshot.organization,
+                headers,
+            )
+            .map_err(defect)?;
+            Ok(Said::Http(
+                forward::exchange(backend, &head, Repeat::Unsent, body, intake).await?,
+            ))
         }
         Protocol::Grpc => {
-            let patience = errand.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let head = forward::grpc(route, lease, backend, &snapshot.profile, headers, patience).map_err(defect)?;
-            Ok(Said::Grpc(forward::exchange_grpc(backend, head, body, intake).await?))
+            let patience = errand
+                .deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let head = forward::grpc(route, lease, backend, &snapshot.profile, headers, patience)
+                .map_err(defect)?;
+            Ok(Said::Grpc(
+                forward::exchange_grpc(backend, head, body, intake).await?,
+            ))
         }
     }
 }

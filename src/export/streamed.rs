@@ -39,8 +39,13 @@ pub async fn export(
     };
     let outcome = send(exchange, context, ask, route, lease, &backend).await;
     if is_taken(exchange, &outcome) {
-        let update = StatsUpdate { bytes: exchange.state.bytes_in, ..StatsUpdate::default() };
-        shared.live.accepted(permit.app(), identity.facts(), &update, shared.clock.now());
+        let update = StatsUpdate {
+            bytes: exchange.state.bytes_in,
+            ..StatsUpdate::default()
+        };
+        shared
+            .live
+            .accepted(permit.app(), identity.facts(), &update, shared.clock.now());
     } else {
         shared.live.failed(permit.app(), shared.clock.now());
     }
@@ -87,11 +92,24 @@ async fn send(
         Err(failed) => return Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status),
     };
     let upstream_status = Some(delivered.said.status().as_u16());
-    let manner = WireFormat { signal: ask.signal, encoding: ask.encoding, protocol, deadline };
+    let manner = WireFormat {
+        signal: ask.signal,
+        encoding: ask.encoding,
+        protocol,
+        deadline,
+    };
     // How many were sent, is not known in this lane.
-    let rejected = success::settle(manner, &mut delivered.said).flatten().map_or(0, |said| said.rejected);
-    let items = (rejected > 0).then_some(Items { accepted: 0, rejected });
-    exchange.state.known = Some(Outcome { items, ..Outcome::of(Ok(())).with_status(upstream_status) });
+    let rejected = success::settle(manner, &mut delivered.said)
+        .flatten()
+        .map_or(0, |said| said.rejected);
+    let items = (rejected > 0).then_some(Items {
+        accepted: 0,
+        rejected,
+    });
+    exchange.state.known = Some(Outcome {
+        items,
+        ..Outcome::of(Ok(())).with_status(upstream_status)
+    });
     let answered = pass_on(exchange, delivered).await;
     exchange.state.settled(answered)
 }
@@ -102,7 +120,10 @@ pub async fn pass_on(exchange: &mut Exchange<'_>, delivered: Delivered) -> Resul
     let outcome = match said {
         Said::Http(answer) => {
             let status = answer.status.as_u16();
-            if !is_usable(status) || is_of_the_way(status) || answer.headers.contains_key(header::CONTENT_ENCODING) {
+            if !is_usable(status)
+                || is_of_the_way(status)
+                || answer.headers.contains_key(header::CONTENT_ENCODING)
+            {
                 return Err(Refusal::new(Reason::UpstreamAnswerUnusable));
             }
             reply::export(exchange, &answer).await

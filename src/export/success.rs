@@ -29,15 +29,23 @@ pub fn settle(manner: WireFormat, said: &mut Said) -> Option<Option<PartialSucce
 fn http(manner: WireFormat, answer: &mut Answer) -> Option<PartialSuccess> {
     let is_coded = answer.headers.contains_key(header::CONTENT_ENCODING);
     let encoding = encoding(&answer.headers, manner.encoding).filter(|_| !is_coded);
-    let read = encoding.and_then(|encoding| otlp::read_answer(manner.signal, encoding, &answer.body).ok());
+    let read =
+        encoding.and_then(|encoding| otlp::read_answer(manner.signal, encoding, &answer.body).ok());
     let said = read.clone().flatten();
-    let named = answer.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let named = answer
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     let is_own = MediaType::glimpse(named).is(manner.encoding.media_type());
     let is_blank = answer.body.is_empty() && manner.encoding == Encoding::Json;
     if answer.status != StatusCode::OK || read.is_none() || !is_own || is_blank {
         answer.status = StatusCode::OK;
         answer.headers.remove(header::CONTENT_ENCODING);
-        answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(manner.encoding.media_type()));
+        answer.headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(manner.encoding.media_type()),
+        );
         answer.body = otlp::write_answer(manner.signal, manner.encoding, said.as_ref()).into();
     }
     said
@@ -45,12 +53,18 @@ fn http(manner: WireFormat, answer: &mut Answer) -> Option<PartialSuccess> {
 
 /// In what a body is read; what is called text is read as JSON at most, because words may look like protobuf.
 fn encoding(headers: &HeaderMap, asked: Encoding) -> Option<Encoding> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Some(asked) };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return Some(asked);
+    };
     let kind = MediaType::glimpse(value.as_bytes());
     if kind.is_json_like() || kind.is_text() {
         return Some(Encoding::Json);
     }
-    if kind.is(media_type::PROTOBUF) { Some(Encoding::Protobuf) } else { Some(asked) }
+    if kind.is(media_type::PROTOBUF) {
+        Some(Encoding::Protobuf)
+    } else {
+        Some(asked)
+    }
 }
 
 fn grpc(manner: WireFormat, answer: &mut GrpcAnswer) -> Option<PartialSuccess> {
@@ -60,15 +74,24 @@ fn grpc(manner: WireFormat, answer: &mut GrpcAnswer) -> Option<PartialSuccess> {
     });
     let mut said = read.clone().flatten();
     let dropped = dropped::items(&dropped::told(answer));
-    let named = answer.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let named = answer
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     let is_own = MediaType::glimpse(named).is_grpc();
     if answer.status != StatusCode::OK || read.is_none() || !is_own || answer.trailers.is_none() {
         answer.status = StatusCode::OK;
         let message = otlp::write_answer(manner.signal, Encoding::Protobuf, said.as_ref());
         answer.body = otlp::frame(false, vec![message.into()]).concat().into();
         // A success without a message is an error to gRPC's clients.
-        answer.trailers.get_or_insert_with(|| answer.headers.clone());
-        answer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type::GRPC));
+        answer
+            .trailers
+            .get_or_insert_with(|| answer.headers.clone());
+        answer.headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(media_type::GRPC),
+        );
     }
     if dropped > 0 {
         let said = said.get_or_insert_default();
@@ -92,12 +115,20 @@ mod tests {
     use crate::otlp::Signal;
 
     fn manner(protocol: Protocol, encoding: Encoding) -> WireFormat {
-        WireFormat { signal: Signal::Traces, encoding, protocol, deadline: None }
+        WireFormat {
+            signal: Signal::Traces,
+            encoding,
+            protocol,
+            deadline: None,
+        }
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &str)| {
-            (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+            (
+                http::HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            )
         };
         pairs.iter().map(pair).collect()
     }
@@ -122,8 +153,20 @@ mod tests {
             (200, json, "", "OK", 0),
             (200, json, "", "\"OK\"", 0),
             (200, json, "", r#"{"ok":true}"#, 0),
-            (200, json, "", r#"{"partialSuccess":{"rejectedSpans":-3}}"#, 0),
-            (200, json, "", r#"{"partialSuccess":{"rejectedSpans":"3""#, 0),
+            (
+                200,
+                json,
+                "",
+                r#"{"partialSuccess":{"rejectedSpans":-3}}"#,
+                0,
+            ),
+            (
+                200,
+                json,
+                "",
+                r#"{"partialSuccess":{"rejectedSpans":"3""#,
+                0,
+            ),
             (200, json, "br", SOME, 0),
             (200, proto, "", "OK", 0),
             (200, proto, "gzip", protobuf.as_str(), 0),
@@ -137,7 +180,10 @@ mod tests {
             for asked in [Encoding::Json, Encoding::Protobuf] {
                 let what = format!("{status} {kind} {coding} {body:?} {asked:?}");
                 let pairs = [("content-type", kind), ("content-encoding", coding)];
-                let given: Vec<_> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+                let given: Vec<_> = pairs
+                    .into_iter()
+                    .filter(|(_, value)| !value.is_empty())
+                    .collect();
                 let mut said = Said::Http(Answer {
                     status: StatusCode::from_u16(status).unwrap(),
                     headers: headers(&given),
@@ -146,17 +192,32 @@ mod tests {
                 let found = settle(manner(Protocol::Http, asked), &mut said).unwrap();
                 assert_eq!(found.map_or(0, |said| said.rejected), rejected, "{what}");
                 let Said::Http(answer) = said else { panic!() };
-                assert_eq!((answer.status, answer.headers.get("content-encoding")), (StatusCode::OK, None), "{what}");
+                assert_eq!(
+                    (answer.status, answer.headers.get("content-encoding")),
+                    (StatusCode::OK, None),
+                    "{what}"
+                );
                 assert_eq!(answer.headers["content-type"], asked.media_type(), "{what}");
-                assert!(asked == Encoding::Protobuf || !answer.body.is_empty(), "{what}");
+                assert!(
+                    asked == Encoding::Protobuf || !answer.body.is_empty(),
+                    "{what}"
+                );
                 let read = otlp::read_answer(Signal::Traces, asked, &answer.body).unwrap();
                 assert_eq!(read.map_or(0, |said| said.rejected), rejected, "{what}");
             }
         }
         for status in [100, 301, 302, 304, 400, 429, 500, 503, 600] {
             let (status, headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
-            let mut said = Said::Http(Answer { status, headers, body: Bytes::from_static(b"{}") });
-            assert_eq!(settle(manner(Protocol::Http, Encoding::Json), &mut said), None, "{status}");
+            let mut said = Said::Http(Answer {
+                status,
+                headers,
+                body: Bytes::from_static(b"{}"),
+            });
+            assert_eq!(
+                settle(manner(Protocol::Http, Encoding::Json), &mut said),
+                None,
+                "{status}"
+            );
         }
     }
 
@@ -164,23 +225,84 @@ mod tests {
     /// success with one message that can be read, whatever came; nothing without it is one.
     #[test]
     fn any_success_over_grpc_is_one() {
-        let framed = |message: &[u8]| otlp::frame(false, vec![Bytes::copy_from_slice(message)]).concat();
+        let framed =
+            |message: &[u8]| otlp::frame(false, vec![Bytes::copy_from_slice(message)]).concat();
         let compressed = otlp::frame(true, vec![Bytes::from_static(b"x")]).concat();
         let two = [framed(b""), framed(b"")].concat();
         let dropped = [("grpc-status", "0"), ("otlp-points-dropped", "5")];
-        type Row<'a> = (u16, &'a str, Vec<u8>, &'a [(&'static str, &'a str)], Option<u64>);
+        type Row<'a> = (
+            u16,
+            &'a str,
+            Vec<u8>,
+            &'a [(&'static str, &'a str)],
+            Option<u64>,
+        );
         let rows: &[Row<'_>] = &[
-            (200, "application/grpc", framed(b""), &[("grpc-status", "0")], Some(0)),
-            (200, "application/grpc", framed(b"\x0a\x02\x08\x03"), &[("grpc-status", "0")], Some(3)),
-            (200, "application/grpc", framed(b"\x0a\x02\x08\x03"), &dropped, Some(5)),
+            (
+                200,
+                "application/grpc",
+                framed(b""),
+                &[("grpc-status", "0")],
+                Some(0),
+            ),
+            (
+                200,
+                "application/grpc",
+                framed(b"\x0a\x02\x08\x03"),
+                &[("grpc-status", "0")],
+                Some(3),
+            ),
+            (
+                200,
+                "application/grpc",
+                framed(b"\x0a\x02\x08\x03"),
+                &dropped,
+                Some(5),
+            ),
             (200, "application/grpc", framed(b"OK"), &dropped, Some(5)),
-            (200, "application/grpc", Vec::new(), &[("grpc-status", "0")], Some(0)),
-            (200, "application/grpc", compressed, &[("grpc-status", "0")], Some(0)),
-            (200, "application/grpc", two, &[("grpc-status", "0")], Some(0)),
-            (202, "text/plain", b"OK".to_vec(), &[("grpc-status", "0")], Some(0)),
+            (
+                200,
+                "application/grpc",
+                Vec::new(),
+                &[("grpc-status", "0")],
+                Some(0),
+            ),
+            (
+                200,
+                "application/grpc",
+                compressed,
+                &[("grpc-status", "0")],
+                Some(0),
+            ),
+            (
+                200,
+                "application/grpc",
+                two,
+                &[("grpc-status", "0")],
+                Some(0),
+            ),
+            (
+                202,
+                "text/plain",
+                b"OK".to_vec(),
+                &[("grpc-status", "0")],
+                Some(0),
+            ),
             (200, "application/grpc", framed(b""), &[], None),
-            (200, "application/grpc", framed(b""), &[("grpc-status", "14")], None),
-            (503, "application/grpc", framed(b""), &[("grpc-status", "0")], None),
+            (
+                200,
+                "application/grpc",
+                framed(b""),
+                &[("grpc-status", "14")],
+                None,
+            ),
+            (
+                503,
+                "application/grpc",
+                framed(b""),
+                &[("grpc-status", "0")],
+                None,
+            ),
         ];
         for (status, kind, body, told, expected) in rows {
             for trailers_only in [false, true] {
@@ -194,15 +316,31 @@ mod tests {
                 };
                 let status = StatusCode::from_u16(*status).unwrap();
                 let body = Bytes::copy_from_slice(body);
-                let mut said = Said::Grpc(GrpcAnswer { status, headers: head, body, trailers });
+                let mut said = Said::Grpc(GrpcAnswer {
+                    status,
+                    headers: head,
+                    body,
+                    trailers,
+                });
                 let found = settle(manner(Protocol::Grpc, Encoding::Protobuf), &mut said);
-                assert_eq!(found.map(|said| said.map_or(0, |said| said.rejected)), *expected, "{what}");
+                assert_eq!(
+                    found.map(|said| said.map_or(0, |said| said.rejected)),
+                    *expected,
+                    "{what}"
+                );
                 let Said::Grpc(answer) = said else { panic!() };
                 if expected.is_some() {
-                    assert_eq!((answer.status, grpc_code(&answer)), (StatusCode::OK, Some(0)), "{what}");
+                    assert_eq!(
+                        (answer.status, grpc_code(&answer)),
+                        (StatusCode::OK, Some(0)),
+                        "{what}"
+                    );
                     assert!(answer.trailers.is_some(), "{what}");
                     let message = unframed(&answer.body).unwrap();
-                    assert!(otlp::read_answer(Signal::Traces, Encoding::Protobuf, &message).is_ok(), "{what}");
+                    assert!(
+                        otlp::read_answer(Signal::Traces, Encoding::Protobuf, &message).is_ok(),
+                        "{what}"
+                    );
                 }
             }
         }

@@ -37,12 +37,20 @@ impl Tally {
         };
         let of_part = |part: &Part| {
             let counts = part.items_by_node(export).into_iter();
-            let mut apps: Vec<OfApp> =
-                counts.map(|(node, items)| OfApp { node, items, bytes: share(items), services: Vec::new() }).collect();
+            let mut apps: Vec<OfApp> = counts
+                .map(|(node, items)| OfApp {
+                    node,
+                    items,
+                    bytes: share(items),
+                    services: Vec::new(),
+                })
+                .collect();
             for (index, node) in part.groups().iter().take(RESOURCES) {
                 let items = export.groups().get(*index).map_or(0, |group| group.items);
                 let app = apps.iter_mut().find(|app| app.node == *node);
-                if let (Some(app), Found::Text(name)) = (app, export.attribute(*index, SERVICE_NAME)) {
+                if let (Some(app), Found::Text(name)) =
+                    (app, export.attribute(*index, SERVICE_NAME))
+                {
                     app.add(&name, items);
                 }
             }
@@ -71,7 +79,11 @@ impl Tally {
                 continue;
             }
             for (app, permit) in apps.iter().zip(part.permits()) {
-                let beat = StatsUpdate { services: &app.services, items: app.items, bytes: app.bytes };
+                let beat = StatsUpdate {
+                    services: &app.services,
+                    items: app.items,
+                    bytes: app.bytes,
+                };
                 shared.live.accepted(permit.app(), sender, &beat, now);
             }
         }
@@ -89,5 +101,6 @@ impl OfApp {
 }
 
 fn failed(shared: &Shared, part: &Part) {
-    part.permits().for_each(|permit| shared.live.failed(permit.app(), shared.clock.now()));
+    part.permits()
+        .for_each(|permit| shared.live.failed(permit.app(), shared.clock.now()));
 }

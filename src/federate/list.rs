@@ -14,7 +14,8 @@ use super::{MergeFault, Origin};
 pub fn items<'a>(body: &'a [u8], pointer: &str) -> Result<Vec<Item<'a>>, MergeFault> {
     let document: &RawValue = serde_json::from_slice(body).map_err(|_| MergeFault::Shape)?;
     let list = at(document, pointer).ok_or(MergeFault::Shape)?;
-    let entries: Option<Vec<&RawValue>> = serde_json::from_str(list.get()).map_err(|_| MergeFault::Shape)?;
+    let entries: Option<Vec<&RawValue>> =
+        serde_json::from_str(list.get()).map_err(|_| MergeFault::Shape)?;
     let item = |entry: &'a RawValue| {
         let members = RawMembers::of(entry).ok_or(MergeFault::Shape)?;
         Ok(Item { entry, members })

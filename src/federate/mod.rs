@@ -85,7 +85,12 @@ pub struct Pile {
 impl Pile {
     /// An empty array.
     pub fn new(limit_bytes: u64, held: Reservation) -> Self {
-        Pile { text: String::new(), count: 0, limit_bytes, held }
+        Pile {
+            text: String::new(),
+            count: 0,
+            limit_bytes,
+            held,
+        }
     }
 
     /// Adds one project's entries, all or none.
@@ -95,7 +100,9 @@ impl Pile {
             return Err(MergeFault::TooLarge);
         }
         // Once here, and once more in the whole answer.
-        self.held.grow(more.saturating_mul(2)).map_err(MergeFault::Memory)?;
+        self.held
+            .grow(more.saturating_mul(2))
+            .map_err(MergeFault::Memory)?;
         for entry in entries {
             if self.count > 0 {
                 self.text.push(',');

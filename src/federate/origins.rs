@@ -11,11 +11,20 @@ use crate::reason::Reason;
 /// The projects at and beneath an app, in the tree's order: its own or its nearest ancestor's first.
 pub fn origins(tree: &Tree, app: &AppPath) -> Result<Vec<Origin>, Reason> {
     let node = tree.find(app).ok_or(Reason::AppUnknown)?;
-    let above = tree.project_of(node).and_then(|project| Some((tree.home(project)?, project)));
+    let above = tree
+        .project_of(node)
+        .and_then(|project| Some((tree.home(project)?, project)));
     let above = above.filter(|(home, _)| !tree.contains(node, *home));
     let beneath = tree.homes().filter(|(home, _)| tree.contains(node, *home));
     let origin = |(home, project): (NodeId, &Arc<str>)| {
-        Some(Origin { app: tree.node(home)?.path.clone(), project: project.clone() })
+        Some(Origin {
+            app: tree.node(home)?.path.clone(),
+            project: project.clone(),
+        })
     };
-    Ok(above.into_iter().chain(beneath).filter_map(origin).collect())
+    Ok(above
+        .into_iter()
+        .chain(beneath)
+        .filter_map(origin)
+        .collect())
 }

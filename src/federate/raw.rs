@@ -31,7 +31,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
                 let mut names = std::collections::HashSet::new();
-                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                while let Some((Name(name), value)) =
+                    map.next_entry::<Name<'de>, &'de RawValue>()?
+                {
                     if !names.insert(name.clone()) {
                         return Err(A::Error::custom("a name stands twice"));
                     }
@@ -51,13 +53,19 @@ impl<'a> RawMembers<'a> {
     }
 
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| *value)
     }
 }
 
 /// The value at a pointer through objects; an empty pointer is the value itself. The profile's pointers have no escapes.
 pub fn at<'a>(value: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
-    pointer.split('/').skip(1).try_fold(value, |value, name| RawMembers::of(value)?.get(name))
+    pointer
+        .split('/')
+        .skip(1)
+        .try_fold(value, |value, name| RawMembers::of(value)?.get(name))
 }
 
 /// The text or number at a pointer, as text.

@@ -43,24 +43,36 @@ impl<'a> Series<'a> {
     /// Reads an answer whose series lie in the object at `pointer`.
     pub fn read(origin: Origin, body: &'a [u8], pointer: &str) -> Result<Self, MergeFault> {
         let document: &RawValue = serde_json::from_slice(body).map_err(|_| MergeFault::Shape)?;
-        let members = at(document, pointer).and_then(RawMembers::of).ok_or(MergeFault::Shape)?;
+        let members = at(document, pointer)
+            .and_then(RawMembers::of)
+            .ok_or(MergeFault::Shape)?;
         if members.get(SERIES).is_none() && members.get(LOGS).is_none() {
             return Err(MergeFault::Shape);
         }
-        let mut read = Series { origin, series: Vec::new(), logs: Vec::new(), rest: Vec::new() };
+        let mut read = Series {
+            origin,
+            series: Vec::new(),
+            logs: Vec::new(),
+            rest: Vec::new(),
+        };
         for (name, value) in members.0 {
             match &*name {
                 SERIES => {
                     let entries: Option<Vec<&RawValue>> = parse(value)?;
                     let entries = entries.unwrap_or_default().into_iter();
-                    let series = entries.map(|entry| RawMembers::of(entry).ok_or(MergeFault::Shape));
+                    let series =
+                        entries.map(|entry| RawMembers::of(entry).ok_or(MergeFault::Shape));
                     read.series = series.collect::<Result<_, _>>()?;
-                    read.series.iter().try_for_each(|series| labels(series, &read.origin).map(drop))?;
+                    read.series
+                        .iter()
+                        .try_for_each(|series| labels(series, &read.origin).map(drop))?;
                 }
                 LOGS => {
                     let entries: Option<Vec<(&RawValue, &RawValue)>> = parse(value)?;
                     let entries = entries.unwrap_or_default().into_iter();
-                    let logs = entries.map(|(time, entry)| Ok((time, RawMembers::of(entry).ok_or(MergeFault::Shape)?)));
+                    let logs = entries.map(|(time, entry)| {
+                        Ok((time, RawMembers::of(entry).ok_or(MergeFault::Shape)?))
+                    });
                     read.logs = logs.collect::<Result<_, _>>()?;
                 }
                 _ => read.rest.push((name, value)),
@@ -75,7 +87,9 @@ impl<'a> Series<'a> {
     }
 
     fn says(&self, name: &str, value: &RawValue) -> bool {
-        self.rest.iter().any(|(known, other)| known == name && other.get() == value.get())
+        self.rest
+            .iter()
+            .any(|(known, other)| known == name && other.get() == value.get())
     }
 
     fn written(&self, agreed: &[&str]) -> Result<Vec<String>, MergeFault> {
@@ -83,7 +97,11 @@ impl<'a> Series<'a> {
             let mut members = vec![(LABELS.to_owned(), labels(series, &self.origin)?)];
             let own = series.0.iter().filter(|(name, _)| name != LABELS);
             members.extend(own.map(|(name, value)| (name.to_string(), value.get().to_owned())));
-            for (name, value) in self.rest.iter().filter(|(name, _)| !agreed.contains(&&**name)) {
+            for (name, value) in self
+                .rest
+                .iter()
+                .filter(|(name, _)| !agreed.contains(&&**name))
+            {
                 if series.get(name).is_none() {
                     members.push((name.to_string(), value.get().to_owned()));
                 }
@@ -96,10 +114,21 @@ impl<'a> Series<'a> {
     fn logs_written(&self) -> Vec<String> {
         let one = |(time, entry): &(&RawValue, RawMembers<'_>)| {
             let mut members = vec![
-                ("app".to_owned(), Value::from(self.origin.app.as_str()).to_string()),
-                ("project".to_owned(), Value::from(&*self.origin.project).to_string()),
+                (
+                    "app".to_owned(),
+                    Value::from(self.origin.app.as_str()).to_string(),
+                ),
+                (
+                    "project".to_owned(),
+                    Value::from(&*self.origin.project).to_string(),
+                ),
             ];
-            members.extend(entry.0.iter().map(|(name, value)| (renamed(name), value.get().to_owned())));
+            members.extend(
+                entry
+                    .0
+                    .iter()
+                    .map(|(name, value)| (renamed(name), value.get().to_owned())),
+            );
             format!("[{},{}]", time.get(), object(&members))
         };
         self.logs.iter().map(one).collect()
@@ -108,8 +137,15 @@ impl<'a> Series<'a> {
     /// Joins answers.
     pub fn join(answers: &[Series<'_>], mut pile: Pile, mut logs: Pile) -> JoinedSeries {
         let agreed: Vec<(&str, &RawValue)> = answers.first().map_or_else(Vec::new, |first| {
-            let all = |name: &str, value: &RawValue| answers.iter().all(|answer| answer.says(name, value));
-            first.rest.iter().filter(|(name, value)| all(name, value)).map(|(name, value)| (&**name, *value)).collect()
+            let all = |name: &str, value: &RawValue| {
+                answers.iter().all(|answer| answer.says(name, value))
+            };
+            first
+                .rest
+                .iter()
+                .filter(|(name, value)| all(name, value))
+                .map(|(name, value)| (&**name, *value))
+                .collect()
         });
         let names: Vec<&str> = agreed.iter().map(|(name, _)| *name).collect();
         let mut unfit = Vec::new();
@@ -122,8 +158,10 @@ impl<'a> Series<'a> {
                 unfit.push((place, fault));
             }
         }
-        let mut members: Vec<(String, String)> =
-            agreed.into_iter().map(|(name, value)| (name.to_owned(), value.get().to_owned())).collect();
+        let mut members: Vec<(String, String)> = agreed
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.get().to_owned()))
+            .collect();
         let (series, held) = pile.finish();
         let mut held = vec![held];
         members.push((SERIES.to_owned(), format!("[{series}]")));
@@ -132,7 +170,11 @@ impl<'a> Series<'a> {
             members.push((LOGS.to_owned(), format!("[{logs}]")));
             held.push(more);
         }
-        JoinedSeries { text: format!("{{\"attributes\":{}}}", object(&members)), held, unfit }
+        JoinedSeries {
+            text: format!("{{\"attributes\":{}}}", object(&members)),
+            held,
+            unfit,
+        }
     }
 }
 
@@ -143,20 +185,33 @@ fn parse<'a, T: serde::Deserialize<'a>>(value: &'a RawValue) -> Result<T, MergeF
 /// A series' labels with ours before them, as JSON.
 fn labels(series: &RawMembers<'_>, origin: &Origin) -> Result<String, MergeFault> {
     let own: Option<Vec<String>> = series.get(LABELS).map(parse).transpose()?.flatten();
-    let mut labels = vec![format!("app={}", origin.app), format!("project={}", origin.project)];
-    labels.extend(own.unwrap_or_default().into_iter().map(|label| match label.split_once('=') {
-        Some((name, value)) => format!("{}={value}", renamed(name)),
-        None => label,
-    }));
+    let mut labels = vec![
+        format!("app={}", origin.app),
+        format!("project={}", origin.project),
+    ];
+    labels.extend(
+        own.unwrap_or_default()
+            .into_iter()
+            .map(|label| match label.split_once('=') {
+                Some((name, value)) => format!("{}={value}", renamed(name)),
+                None => label,
+            }),
+    );
     Ok(Value::from(labels).to_string())
 }
 
 fn renamed(name: &str) -> String {
-    if OURS.contains(&name) { format!("original_{name}") } else { name.to_owned() }
+    if OURS.contains(&name) {
+        format!("original_{name}")
+    } else {
+        name.to_owned()
+    }
 }
 
 fn object(members: &[(String, String)]) -> String {
-    let members: Vec<String> =
-        members.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+    let members: Vec<String> = members
+        .iter()
+        .map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())))
+        .collect();
     format!("{{{}}}", members.join(","))
 }

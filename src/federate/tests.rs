@@ -12,7 +12,10 @@ use super::*;
 use crate::limits::{Budget, Spent};
 
 fn origin(app: &str, project: &str) -> Origin {
-    Origin { app: AppPath::parse(app).unwrap(), project: project.into() }
+    Origin {
+        app: AppPath::parse(app).unwrap(),
+        project: project.into(),
+    }
 }
 
 fn pile(limit_bytes: u64) -> Pile {
@@ -23,7 +26,11 @@ fn pile(limit_bytes: u64) -> Pile {
 /// at once. Guarantees: their own order; never more at once; what is missing is told; what never ends is dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_stand_in_the_order_of_the_targets() {
-    let (running, most, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(()));
+    let (running, most, ended) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(()),
+    );
     let ask = |target: usize| {
         let (running, most, ended) = (running.clone(), most.clone(), ended.clone());
         async move {
@@ -90,9 +97,15 @@ fn items_are_told_apart_and_keep_what_the_backend_says() {
         ("", "/data", shape),
     ];
     for (body, pointer, expected) in cases {
-        let found = items(body.as_bytes(), pointer)
-            .map(|items| items.iter().map(|item| item.write(&here, Some("L"), &[])).collect::<Vec<_>>());
-        let expected = expected.clone().map(|items| items.into_iter().map(str::to_owned).collect());
+        let found = items(body.as_bytes(), pointer).map(|items| {
+            items
+                .iter()
+                .map(|item| item.write(&here, Some("L"), &[]))
+                .collect::<Vec<_>>()
+        });
+        let expected = expected
+            .clone()
+            .map(|items| items.into_iter().map(str::to_owned).collect());
         assert_eq!(found, expected, "{body}");
     }
     let body = br#"{"data":[{"id":7,"attributes":{"name":"n","on":true,"o":{}}}]}"#;
@@ -110,8 +123,11 @@ fn items_are_told_apart_and_keep_what_the_backend_says() {
 
 /// One project's answer, or its fault, and what two of them become.
 fn joined(one: &str, other: &str) -> Result<Value, MergeFault> {
-    let read = |app: &str, body: &'static str| Series::read(origin(app, app), body.as_bytes(), "/data/attributes");
-    let (one, other): (&'static str, &'static str) = (one.to_owned().leak(), other.to_owned().leak());
+    let read = |app: &str, body: &'static str| {
+        Series::read(origin(app, app), body.as_bytes(), "/data/attributes")
+    };
+    let (one, other): (&'static str, &'static str) =
+        (one.to_owned().leak(), other.to_owned().leak());
     let answers = [read("a", one)?, read("b", other)?];
     let joined = Series::join(&answers, pile(1 << 16), pile(1 << 16));
     assert_eq!(joined.unfit, []);
@@ -152,7 +168,12 @@ fn series_are_joined_by_label() {
             json!({ "series": null }),
             json!({ "series": [], "logs": [[1, { "app": "a", "project": "a", "original_project": "p", "body": "x" }]] }),
         ),
-        ("nothing is nothing", json!({ "series": [] }), json!({ "series": [] }), json!({ "series": [] })),
+        (
+            "nothing is nothing",
+            json!({ "series": [] }),
+            json!({ "series": [] }),
+            json!({ "series": [] }),
+        ),
     ];
     for (what, one, other, expected) in table {
         assert_eq!(joined(&answer(one), &answer(other)), Ok(expected), "{what}");
@@ -167,7 +188,11 @@ fn series_are_joined_by_label() {
         json!({ "logs": [[1]] }),
         json!({ "logs": [[1, 2]] }),
     ] {
-        assert_eq!(joined(&good, &answer(bad.clone())), Err(MergeFault::Shape), "{bad}");
+        assert_eq!(
+            joined(&good, &answer(bad.clone())),
+            Err(MergeFault::Shape),
+            "{bad}"
+        );
     }
 }
 
@@ -176,13 +201,22 @@ fn what_does_not_fit_is_told_and_adds_nothing() {
     let budget = Budget::new(40);
     let mut pile = Pile::new(15, budget.gateway().open());
     assert_eq!(pile.add(&["{\"a\":1}".to_owned()]), Ok(()));
-    assert_eq!(pile.add(&["{\"a\":12}".to_owned()]), Err(MergeFault::TooLarge));
+    assert_eq!(
+        pile.add(&["{\"a\":12}".to_owned()]),
+        Err(MergeFault::TooLarge)
+    );
     let mut other = Pile::new(100, budget.gateway().open());
-    assert_eq!(other.add(&["0123456789012".to_owned()]), Err(MergeFault::Memory(Spent::Total)));
+    assert_eq!(
+        other.add(&["0123456789012".to_owned()]),
+        Err(MergeFault::Memory(Spent::Total))
+    );
     assert_eq!(pile.add(&["{}".to_owned(), "{}".to_owned()]), Ok(()));
     assert_eq!((pile.count, pile.is_empty()), (3, false));
     let (text, held) = pile.finish();
-    assert_eq!((text.as_str(), budget.used_bytes()), (r#"{"a":1},{},{}"#, 28));
+    assert_eq!(
+        (text.as_str(), budget.used_bytes()),
+        (r#"{"a":1},{},{}"#, 28)
+    );
     drop(held);
     assert_eq!(budget.used_bytes(), 0);
 }
@@ -210,6 +244,13 @@ fn a_merged_answer_names_what_is_missing() {
         "errors": [{ "app": "shop", "project": "shop-prod", "item": "c-1", "reason": "upstream_status", "status": 429,
             "message": "too \"many\"" }],
     });
-    assert_eq!(serde_json::from_str::<Value>(&merged(&missing).write()).unwrap(), expected);
-    assert!(merged(&[]).write().contains(r#""partial":false,"errors":[],"#));
+    assert_eq!(
+        serde_json::from_str::<Value>(&merged(&missing).write()).unwrap(),
+        expected
+    );
+    assert!(
+        merged(&[])
+            .write()
+            .contains(r#""partial":false,"errors":[],"#)
+    );
 }

@@ -56,7 +56,11 @@ pub enum Repeat {
 
 impl Repeat {
     pub fn of(method: &Method) -> Self {
-        if method.is_idempotent() { Repeat::Idempotent } else { Repeat::Unsent }
+        if method.is_idempotent() {
+            Repeat::Idempotent
+        } else {
+            Repeat::Unsent
+        }
     }
 }
 
@@ -134,7 +138,10 @@ impl FailedExchange {
 
 impl From<SendFault> for FailedExchange {
     fn from(fault: SendFault) -> Self {
-        FailedExchange { fault: fault.into(), progress: Progress::Under }
+        FailedExchange {
+            fault: fault.into(),
+            progress: Progress::Under,
+        }
     }
 }
 
@@ -157,14 +164,23 @@ async fn attempt<S: Supply>(
     body: &mut Replayable<S>,
     intake: &mut Intake<'_>,
 ) -> Result<(Answer, bool), FailedExchange> {
-    let mut inbound = Inbound { wire, bytes: BytesMut::new(), sent: false, began: false, ended: false };
+    let mut inbound = Inbound {
+        wire,
+        bytes: BytesMut::new(),
+        sent: false,
+        began: false,
+        ended: false,
+    };
     let sent = send(backend, &mut inbound, head, first, body).await;
     // A broken pipe may hide an answer that was sent before it broke.
     let sent = match sent {
         Ok(sent) => sent,
         Err(SendFailure::Caller(fault)) => return Err(callers(fault)),
         Err(SendFailure::Wire) if !inbound.sent && !inbound.began => {
-            return Err(FailedExchange { fault: SendFault::Unreachable.into(), progress: Progress::Unsent });
+            return Err(FailedExchange {
+                fault: SendFault::Unreachable.into(),
+                progress: Progress::Unsent,
+            });
         }
         Err(SendFailure::TimedOut) if !inbound.began => return Err(SendFault::TimedOut.into()),
         Err(SendFailure::TimedOut | SendFailure::Wire) => SentBody::Cut,
@@ -175,15 +191,19 @@ async fn attempt<S: Supply>(
             Err(SendFault::Undecodable.into())
         }
         Ok((answer, reusable)) => Ok((answer, reusable && sent == SentBody::Whole)),
-        Err(SendFault::Unreachable) if !inbound.began => {
-            Err(FailedExchange { fault: SendFault::Unreachable.into(), progress: Progress::Unanswered })
-        }
+        Err(SendFault::Unreachable) if !inbound.began => Err(FailedExchange {
+            fault: SendFault::Unreachable.into(),
+            progress: Progress::Unanswered,
+        }),
         Err(fault) => Err(fault.into()),
     }
 }
 
 fn callers(fault: Fault) -> FailedExchange {
-    FailedExchange { fault: ExchangeFault::Caller(fault), progress: Progress::Under }
+    FailedExchange {
+        fault: ExchangeFault::Caller(fault),
+        progress: Progress::Under,
+    }
 }
 
 /// How much of the body had left when the answer began.
@@ -199,13 +219,20 @@ enum SentBody {
 
 impl SentBody {
     fn whole(written: bool) -> Self {
-        if written { SentBody::Whole } else { SentBody::Cut }
+        if written {
+            SentBody::Whole
+        } else {
+            SentBody::Cut
+        }
     }
 }
 
 /// Whether the backend was sent the whole body. Where the answer came while the next piece was awaited, the supply knows:
 /// a backend that counts bytes or reads one document answers before the end has been said.
-async fn is_all<S: Supply>(sent: SentBody, body: &mut Replayable<S>) -> Result<bool, FailedExchange> {
+async fn is_all<S: Supply>(
+    sent: SentBody,
+    body: &mut Replayable<S>,
+) -> Result<bool, FailedExchange> {
     Ok(match sent {
         SentBody::Whole => true,
         SentBody::SoFar => body.next().await.map_err(callers)?.is_none(),
@@ -250,7 +277,10 @@ async fn send<S: Supply>(
             if chunked {
                 before.extend_from_slice(b"0\r\n\r\n");
             }
-            return inbound.write(backend, before.freeze(), Bytes::new()).await.map(SentBody::whole);
+            return inbound
+                .write(backend, before.freeze(), Bytes::new())
+                .await
+                .map(SentBody::whole);
         };
         if chunked {
             before.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
@@ -265,7 +295,10 @@ async fn send<S: Supply>(
             };
             match next {
                 Some(None) if !chunked => {
-                    return inbound.write(backend, before.freeze(), Bytes::new()).await.map(SentBody::whole);
+                    return inbound
+                        .write(backend, before.freeze(), Bytes::new())
+                        .await
+                        .map(SentBody::whole);
                 }
                 Some(next) => {
                     if chunked {
@@ -279,7 +312,10 @@ async fn send<S: Supply>(
         } else {
             data
         };
-        if !inbound.write(backend, before.split().freeze(), data).await? {
+        if !inbound
+            .write(backend, before.split().freeze(), data)
+            .await?
+        {
             return Ok(SentBody::Cut);
         }
         if chunked {
@@ -303,7 +339,12 @@ async fn send<S: Supply>(
 
 impl Inbound<'_> {
     /// Writes both parts; false if an answer began meanwhile.
-    async fn write(&mut self, backend: &Backend, before: Bytes, data: Bytes) -> Result<bool, SendFailure> {
+    async fn write(
+        &mut self,
+        backend: &Backend,
+        before: Bytes,
+        data: Bytes,
+    ) -> Result<bool, SendFailure> {
         let mut out = before.chain(data);
         let writing = poll_fn(|cx| self.poll_write(cx, &mut out));
         match timeout(backend.settings.write_timeout, writing).await {
@@ -372,7 +413,10 @@ async fn receive(
     let head = match read_head(inbound, deadline).await {
         Ok(head) => head,
         Err(fault @ (SendFault::Undecodable | SendFault::TooLarge)) if intake.status_suffices => {
-            return success_alone(inbound, deadline).await.map(|answer| (answer, false)).ok_or(fault);
+            return success_alone(inbound, deadline)
+                .await
+                .map(|answer| (answer, false))
+                .ok_or(fault);
         }
         Err(fault) => return Err(fault),
     };
@@ -387,7 +431,14 @@ async fn receive(
     };
     // Bytes that were not asked for make the connection worthless.
     reusable &= inbound.bytes.is_empty() && !inbound.ended;
-    Ok((Answer { status: head.status, headers: head.headers, body }, reusable))
+    Ok((
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        },
+        reusable,
+    ))
 }
 
 async fn read_head(inbound: &mut Inbound<'_>, deadline: Instant) -> Result<AnswerHead, SendFault> {
@@ -420,13 +471,21 @@ async fn success_alone(inbound: &mut Inbound<'_>, deadline: Instant) -> Option<A
             Some(None) => return None,
             None if is_last => return None,
             Some(Some(status)) if is_last => {
-                return Some(Answer { status, headers: head::content_types(bytes), body: Bytes::new() });
+                return Some(Answer {
+                    status,
+                    headers: head::content_types(bytes),
+                    body: Bytes::new(),
+                });
             }
             _ => {}
         }
         if inbound.more(deadline).await.is_err() {
             let headers = head::content_types(&inbound.bytes);
-            return status.flatten().map(|status| Answer { status, headers, body: Bytes::new() });
+            return status.flatten().map(|status| Answer {
+                status,
+                headers,
+                body: Bytes::new(),
+            });
         }
     }
 }

@@ -64,7 +64,11 @@ pub struct GrpcAnswer {
 
 /// The status of a gRPC answer, in its trailers or, alone, in its head.
 pub fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
-    let status = answer.trailers.as_ref().unwrap_or(&answer.headers).get("grpc-status")?;
+    let status = answer
+        .trailers
+        .as_ref()
+        .unwrap_or(&answer.headers)
+        .get("grpc-status")?;
     status.to_str().ok()?.parse().ok()
 }
 
@@ -78,7 +82,11 @@ pub(super) struct GrpcConnections {
 
 impl Default for GrpcConnections {
     fn default() -> Self {
-        GrpcConnections { open: Mutex::default(), own: Arc::new(Semaphore::new(OWN_LIMIT)), freed: Arc::default() }
+        GrpcConnections {
+            open: Mutex::default(),
+            own: Arc::new(Semaphore::new(OWN_LIMIT)),
+            freed: Arc::default(),
+        }
     }
 }
 
@@ -101,7 +109,10 @@ impl GrpcConnection {
     /// Whether the backend takes another call on it now: what is beyond would wait inside of the connection, and be lost
     /// with it.
     fn has_room(&self) -> bool {
-        let most = self.sender.current_max_send_streams().min(STREAMS_PER_CONNECTION);
+        let most = self
+            .sender
+            .current_max_send_streams()
+            .min(STREAMS_PER_CONNECTION);
         self.in_flight.load(Ordering::Relaxed) < most
     }
 }
@@ -154,7 +165,10 @@ impl GrpcConnections {
         let fullest = open.lines.iter().filter(|line| line.has_room());
         if let Some(line) = fullest.max_by_key(|line| line.in_flight.load(Ordering::Relaxed)) {
             line.in_flight.fetch_add(1, Ordering::Relaxed);
-            return Placement::Taken(StreamPlace { line: line.clone(), _own: None });
+            return Placement::Taken(StreamPlace {
+                line: line.clone(),
+                _own: None,
+            });
         }
         if open.lines.len() + open.dialling >= SHARED_LIMIT {
             return Placement::Wait;
@@ -191,7 +205,9 @@ async fn place(backend: &Backend) -> Result<StreamPlace, ExchangeFault> {
                 drop(slot);
                 return Ok(StreamPlace { line, _own: None });
             }
-            Placement::Wait => timeout_at(deadline, freed).await.map_err(|_| SendFault::TimedOut)?,
+            Placement::Wait => timeout_at(deadline, freed)
+                .await
+                .map_err(|_| SendFault::TimedOut)?,
         }
         has_waited = true;
     }
@@ -208,14 +224,22 @@ pub async fn exchange_grpc<S: Supply>(
     loop {
         let first = body.next().await.map_err(ExchangeFault::Caller)?;
         // What was not taken once goes out on a connection of its own.
-        let finding = async { if again == 0 { place(backend).await } else { own(backend).await } };
+        let finding = async {
+            if again == 0 {
+                place(backend).await
+            } else {
+                own(backend).await
+            }
+        };
         let place = tokio::select! {
             biased;
             place = finding => place?,
             () = body.gone_before() => return Err(ExchangeFault::CallerGone),
         };
         match attempt(backend, place, head.clone(), first, body, intake).await {
-            Err(FailedCall { untaken: true, .. }) if again < AGAIN_LIMIT && body.rewind() => again += 1,
+            Err(FailedCall { untaken: true, .. }) if again < AGAIN_LIMIT && body.rewind() => {
+                again += 1
+            }
             tried => return tried.map_err(|broken| broken.fault),
         }
         if let Some(doublings) = again.checked_sub(2) {
@@ -227,10 +251,20 @@ pub async fn exchange_grpc<S: Supply>(
 /// A connection for one call that was not taken on another. There are few of them: a backend that takes nothing must not be
 /// dialled by each call that it refuses.
 async fn own(backend: &Backend) -> Result<StreamPlace, ExchangeFault> {
-    let waiting = timeout(backend.settings.connect_timeout, backend.lines.own.clone().acquire_owned());
-    let permit = waiting.await.ok().and_then(Result::ok).ok_or(SendFault::Busy)?;
+    let waiting = timeout(
+        backend.settings.connect_timeout,
+        backend.lines.own.clone().acquire_owned(),
+    );
+    let permit = waiting
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or(SendFault::Busy)?;
     let (left, leaving) = oneshot::channel();
-    Ok(StreamPlace { line: dial(backend, Some((permit, leaving))).await?, _own: Some(left) })
+    Ok(StreamPlace {
+        line: dial(backend, Some((permit, leaving))).await?,
+        _own: Some(left),
+    })
 }
 
 /// The right to a connection for one call, and how it is told that the call has ended.
@@ -252,8 +286,9 @@ async fn dial(backend: &Backend, own: Option<Own>) -> Result<Arc<GrpcConnection>
             .handshake::<_, Bytes>(wire);
         handshake.await.map_err(|_| SendFault::Unreachable)
     };
-    let (sender, connection) =
-        timeout(backend.settings.connect_timeout, handshaking).await.map_err(|_| SendFault::TimedOut)??;
+    let (sender, connection) = timeout(backend.settings.connect_timeout, handshaking)
+        .await
+        .map_err(|_| SendFault::TimedOut)??;
     let dead = Arc::new(AtomicBool::new(false));
     let (ended, freed) = (dead.clone(), backend.lines.freed.clone());
     tokio::spawn(async move {
@@ -270,7 +305,13 @@ async fn dial(backend: &Backend, own: Option<Own>) -> Result<Arc<GrpcConnection>
         freed.notify_one();
     });
     let (used, freed) = (Mutex::new(Instant::now()), backend.lines.freed.clone());
-    Ok(Arc::new(GrpcConnection { sender, in_flight: AtomicUsize::new(1), dead, used, freed }))
+    Ok(Arc::new(GrpcConnection {
+        sender,
+        in_flight: AtomicUsize::new(1),
+        dead,
+        used,
+        freed,
+    }))
 }
 
 /// A call that failed; untaken: it was not sent, or the backend said that it did not process it.
@@ -283,13 +324,21 @@ struct FailedCall {
 
 impl FailedCall {
     fn from_caller(fault: ExchangeFault) -> Self {
-        FailedCall { fault, untaken: false, is_last: false }
+        FailedCall {
+            fault,
+            untaken: false,
+            is_last: false,
+        }
     }
 }
 
 impl From<SendFault> for FailedCall {
     fn from(fault: SendFault) -> Self {
-        FailedCall { fault: fault.into(), untaken: false, is_last: false }
+        FailedCall {
+            fault: fault.into(),
+            untaken: false,
+            is_last: false,
+        }
     }
 }
 
@@ -297,12 +346,18 @@ impl StreamPlace {
     /// What the connection says of a call that was never sent. It takes no other, either.
     fn refused(&self, error: &h2::Error) -> FailedCall {
         self.line.dead.store(true, Ordering::Relaxed);
-        FailedCall { untaken: true, ..broken(error) }
+        FailedCall {
+            untaken: true,
+            ..broken(error)
+        }
     }
 }
 
 /// What the backend said of a stream on which a write failed: the write itself shows only that the stream is over.
-fn said(response: &mut ResponseFuture, error: &h2::Error) -> Result<Response<RecvStream>, FailedCall> {
+fn said(
+    response: &mut ResponseFuture,
+    error: &h2::Error,
+) -> Result<Response<RecvStream>, FailedCall> {
     match Pin::new(response).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(answer)) => Ok(answer),
         Poll::Ready(Err(told)) => Err(broken(&told)),
@@ -318,12 +373,18 @@ fn broken(error: &h2::Error) -> FailedCall {
     let too_much = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
     let untaken = error.is_remote() && refused && !too_much;
     let fault = match error.reason() {
-        Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR) if !error.is_remote() => {
+        Some(Reason::PROTOCOL_ERROR | Reason::FRAME_SIZE_ERROR | Reason::COMPRESSION_ERROR)
+            if !error.is_remote() =>
+        {
             SendFault::Undecodable
         }
         _ => SendFault::Unreachable,
     };
-    FailedCall { fault: fault.into(), untaken, is_last: error.is_go_away() }
+    FailedCall {
+        fault: fault.into(),
+        untaken,
+        is_last: error.is_go_away(),
+    }
 }
 
 async fn attempt<S: Supply>(
@@ -340,7 +401,9 @@ async fn attempt<S: Supply>(
         Ok(Err(error)) => return Err(place.refused(&error)),
         Err(_) => return Err(SendFault::TimedOut.into()),
     };
-    let (mut response, mut stream) = sender.send_request(head, false).map_err(|error| place.refused(&error))?;
+    let (mut response, mut stream) = sender
+        .send_request(head, false)
+        .map_err(|error| place.refused(&error))?;
     drop(sender);
     let result = converse(backend, &mut response, &mut stream, first, body, intake).await;
     if let Err(failed) = &result {
@@ -375,7 +438,12 @@ async fn converse<S: Supply>(
             () = std::future::ready(()) => None,
         };
         ended = matches!(next, Some(None));
-        match timeout(backend.settings.write_timeout, send(response, stream, data, ended)).await {
+        match timeout(
+            backend.settings.write_timeout,
+            send(response, stream, data, ended),
+        )
+        .await
+        {
             Err(_) => return Err(SendFault::TimedOut.into()),
             Ok(Err(error)) => {
                 early = Some(said(response, &error)?);
@@ -415,9 +483,15 @@ async fn converse<S: Supply>(
             return Ok(answer);
         }
         None => {
-            let ending = if ended { Ok(()) } else { stream.send_data(Bytes::new(), true) };
+            let ending = if ended {
+                Ok(())
+            } else {
+                stream.send_data(Bytes::new(), true)
+            };
             if let Err(error) = ending {
-                return receive(said(response, &error)?, intake, deadline).await.map_err(FailedCall::from);
+                return receive(said(response, &error)?, intake, deadline)
+                    .await
+                    .map_err(FailedCall::from);
             }
             tokio::select! {
                 biased;
@@ -431,7 +505,9 @@ async fn converse<S: Supply>(
             }
         }
     };
-    receive(answer, intake, deadline).await.map_err(FailedCall::from)
+    receive(answer, intake, deadline)
+        .await
+        .map_err(FailedCall::from)
 }
 
 fn callers(fault: Fault) -> FailedCall {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST,
+    TE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 use zeroize::Zeroizing;
@@ -22,7 +23,8 @@ use crate::profiles::{Credential, Profile, TokenPlace};
 use crate::route::{Lane, Route};
 use crate::vault::Lease;
 
-const PRODUCT: HeaderValue = HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
+const PRODUCT: HeaderValue =
+    HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -32,7 +34,13 @@ const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-en
 const HTTP_TAKES: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
 const GRPC_TAKES: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, GRPC_ENCODING];
 /// Of a legacy report: its clients want their answer in the type that they ask for, and Firehose names its request.
-const LEGACY_TAKES: [HeaderName; 5] = [CONTENT_TYPE, CONTENT_ENCODING, ACCEPT, FIREHOSE_REQUEST, FIREHOSE_VERSION];
+const LEGACY_TAKES: [HeaderName; 5] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    ACCEPT,
+    FIREHOSE_REQUEST,
+    FIREHOSE_VERSION,
+];
 const QUERY_TAKES: [HeaderName; 2] = [CONTENT_TYPE, ACCEPT];
 
 /// What of an export's or report's head may go on, out of all that the caller sent, and what its body was read as.
@@ -51,14 +59,22 @@ pub fn taken(protocol: Protocol, media_type: &str, incoming: &HeaderMap) -> Head
 pub fn taken_by_queries(profile: &Profile, incoming: &HeaderMap, has_body: bool) -> HeaderMap {
     let names = [&ACCEPT, &profile.tenant_header].into_iter();
     let taken = names.filter_map(|name| Some((name.clone(), incoming.get(name)?.clone())));
-    let sent = incoming.get(CONTENT_TYPE).and_then(|value| MediaType::parse(value.as_bytes()));
-    let media_type = sent.and_then(MediaType::json_document).unwrap_or(media_type::JSON);
-    taken.chain(written(media_type).filter(|_| has_body)).collect()
+    let sent = incoming
+        .get(CONTENT_TYPE)
+        .and_then(|value| MediaType::parse(value.as_bytes()));
+    let media_type = sent
+        .and_then(MediaType::json_document)
+        .unwrap_or(media_type::JSON);
+    taken
+        .chain(written(media_type).filter(|_| has_body))
+        .collect()
 }
 
 fn written(media_type: &str) -> Option<(HeaderName, HeaderValue)> {
     // Ours or a profile's word; one that cannot be sent is left out, and the backend refuses the body.
-    HeaderValue::from_str(media_type).ok().map(|value| (CONTENT_TYPE, value))
+    HeaderValue::from_str(media_type)
+        .ok()
+        .map(|value| (CONTENT_TYPE, value))
 }
 
 /// A head that cannot be built: a defect of ours, answered as such.
@@ -74,17 +90,34 @@ pub fn grpc(
     incoming: &HeaderMap,
     patience: Option<Duration>,
 ) -> Result<Request<()>, HeadDefect> {
-    let scheme = if backend.settings.tls { "https" } else { "http" };
-    let target = format!("{scheme}://{}{}{}", backend.authority, backend.settings.base_path, route.path_and_query());
-    let mut head = Request::builder().method(Method::POST).uri(target).version(Version::HTTP_2);
-    head = head.header(USER_AGENT, PRODUCT).header(TE, HeaderValue::from_static("trailers"));
+    let scheme = if backend.settings.tls {
+        "https"
+    } else {
+        "http"
+    };
+    let target = format!(
+        "{scheme}://{}{}{}",
+        backend.authority,
+        backend.settings.base_path,
+        route.path_and_query()
+    );
+    let mut head = Request::builder()
+        .method(Method::POST)
+        .uri(target)
+        .version(Version::HTTP_2);
+    head = head
+        .header(USER_AGENT, PRODUCT)
+        .header(TE, HeaderValue::from_static("trailers"));
     for name in GRPC_TAKES {
         if let Some(value) = incoming.get(&name) {
             head = head.header(name, value.clone());
         }
     }
     if let Some(patience) = patience {
-        head = head.header(GRPC_TIMEOUT, grpc_timeout(patience.min(backend.settings.read_timeout)));
+        head = head.header(
+            GRPC_TIMEOUT,
+            grpc_timeout(patience.min(backend.settings.read_timeout)),
+        );
     }
     // Answers are small and must be read by us: no encoding is offered.
     head = head.header(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -112,7 +145,13 @@ pub fn http1(
     incoming: &HeaderMap,
 ) -> Result<Zeroizing<Vec<u8>>, HeadDefect> {
     let mut head = Zeroizing::new(Vec::with_capacity(1024));
-    for part in [method.as_str(), " ", &backend.settings.base_path, route.path_and_query(), " HTTP/1.1\r\n"] {
+    for part in [
+        method.as_str(),
+        " ",
+        &backend.settings.base_path,
+        route.path_and_query(),
+        " HTTP/1.1\r\n",
+    ] {
         head.extend_from_slice(part.as_bytes());
     }
     put(&mut head, &HOST, backend.authority.as_bytes());
@@ -130,15 +169,23 @@ pub fn http1(
     }
     put(&mut head, &ACCEPT_ENCODING, encodings);
     // The tenant's name is ours to say; clients that send it expect it to arrive.
-    if matches!(route.lane(), Lane::Terminated(_)) && incoming.contains_key(&profile.tenant_header) {
-        put(&mut head, &profile.tenant_header, HeaderValue::from_str(organization).map_err(|_| HeadDefect)?.as_bytes());
+    if matches!(route.lane(), Lane::Terminated(_)) && incoming.contains_key(&profile.tenant_header)
+    {
+        put(
+            &mut head,
+            &profile.tenant_header,
+            HeaderValue::from_str(organization)
+                .map_err(|_| HeadDefect)?
+                .as_bytes(),
+        );
     }
     let (name, value) = credential(route, lease, profile)?;
     put(&mut head, &name, value.as_bytes());
     // Backends of some legacy formats look for the token where the client would have put it.
     match route.legacy().map(|(_, place)| place) {
         Some(TokenPlace::Password) => {
-            let basic = Zeroizing::new(["Basic ", &Zeroizing::new(basic(value.as_bytes()))].concat());
+            let basic =
+                Zeroizing::new(["Basic ", &Zeroizing::new(basic(value.as_bytes()))].concat());
             put(&mut head, &AUTHORIZATION, basic.as_bytes());
         }
         Some(TokenPlace::FirehoseKey) => put(&mut head, &FIREHOSE_KEY, value.as_bytes()),
@@ -161,7 +208,11 @@ fn put(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
-fn credential(route: &Route, lease: &Lease, profile: &Profile) -> Result<(HeaderName, HeaderValue), HeadDefect> {
+fn credential(
+    route: &Route,
+    lease: &Lease,
+    profile: &Profile,
+) -> Result<(HeaderName, HeaderValue), HeadDefect> {
     let (name, scheme) = match route.credential() {
         Credential::AccessToken => (&profile.access_token_header, None),
         Credential::Read | Credential::Write | Credential::Admin => {

@@ -99,7 +99,11 @@ impl Pool {
             resting.push((wire, Instant::now()));
         }
         // The longest at rest stand at the bottom; a few at a time, so that no call pays for all.
-        let expired = resting.iter().take(4).take_while(|(_, since)| since.elapsed() > self.idle_timeout).count();
+        let expired = resting
+            .iter()
+            .take(4)
+            .take_while(|(_, since)| since.elapsed() > self.idle_timeout)
+            .count();
         resting.drain(..expired);
     }
 
@@ -108,24 +112,40 @@ impl Pool {
         let deadline = tokio::time::Instant::now() + self.connect_timeout;
         let tcp = match &self.through {
             None => {
-                let connected = timeout_at(deadline, connect(address)).await.map_err(|_| DialFault::TimedOut)?;
+                let connected = timeout_at(deadline, connect(address))
+                    .await
+                    .map_err(|_| DialFault::TimedOut)?;
                 connected.map_err(|_| DialFault::Unreachable)?
             }
             Some(through) => {
                 let tunnelling = async {
-                    let mut tcp = connect(address).await.map_err(|_| TunnelFault::Unreachable)?;
-                    through.proxy.tunnel(&mut tcp, &through.host, through.port).await?;
+                    let mut tcp = connect(address)
+                        .await
+                        .map_err(|_| TunnelFault::Unreachable)?;
+                    through
+                        .proxy
+                        .tunnel(&mut tcp, &through.host, through.port)
+                        .await?;
                     Ok(tcp)
                 };
                 let late = |_| DialFault::Proxy(TunnelFault::TimedOut);
-                timeout_at(deadline, tunnelling).await.map_err(late)?.map_err(DialFault::Proxy)?
+                timeout_at(deadline, tunnelling)
+                    .await
+                    .map_err(late)?
+                    .map_err(DialFault::Proxy)?
             }
         };
-        let Some((connector, name)) = &self.tls else { return Ok(BackendStream::Plain(tcp)) };
+        let Some((connector, name)) = &self.tls else {
+            return Ok(BackendStream::Plain(tcp));
+        };
         match timeout_at(deadline, connector.connect(name.clone(), tcp)).await {
             Err(_) => Err(DialFault::TimedOut),
             Ok(Ok(tls)) => Ok(BackendStream::Tls(Box::new(tls))),
-            Ok(Err(error)) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            Ok(Err(error))
+                if error
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<rustls::Error>()) =>
+            {
                 Err(DialFault::NotVerified)
             }
             Ok(Err(_)) => Err(DialFault::Unreachable),
@@ -151,7 +171,11 @@ impl BackendStream {
 }
 
 impl AsyncRead for BackendStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             BackendStream::Plain(tcp) => Pin::new(tcp).poll_read(cx, out),
             BackendStream::Tls(tls) => Pin::new(tls).poll_read(cx, out),
@@ -160,7 +184,11 @@ impl AsyncRead for BackendStream {
 }
 
 impl AsyncWrite for BackendStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             BackendStream::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             BackendStream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),

@@ -115,19 +115,29 @@ pub struct Intake<'a> {
 impl Intake<'_> {
     /// Takes memory for what has come of an answer since the last time.
     pub(super) fn count(&mut self, counted: &mut usize, come: usize) -> Result<(), SendFault> {
-        self.reservation.grow(come.saturating_sub(*counted) as u64).map_err(SendFault::Memory)?;
+        self.reservation
+            .grow(come.saturating_sub(*counted) as u64)
+            .map_err(SendFault::Memory)?;
         *counted = come;
         Ok(())
     }
 }
 
 /// Decompresses in steps, so that the budget is asked before each one.
-pub fn gunzip(body: &[u8], limit_bytes: u64, reservation: &mut Reservation) -> Result<Bytes, SendFault> {
+pub fn gunzip(
+    body: &[u8],
+    limit_bytes: u64,
+    reservation: &mut Reservation,
+) -> Result<Bytes, SendFault> {
     const STEP_BYTES: u64 = 64 * 1024;
     let mut plain = Vec::new();
     let mut decoder = flate2::read::MultiGzDecoder::new(body);
     loop {
-        let count = decoder.by_ref().take(STEP_BYTES).read_to_end(&mut plain).map_err(|_| SendFault::Undecodable)?;
+        let count = decoder
+            .by_ref()
+            .take(STEP_BYTES)
+            .read_to_end(&mut plain)
+            .map_err(|_| SendFault::Undecodable)?;
         if count == 0 {
             return Ok(plain.into());
         }
@@ -148,18 +158,25 @@ pub fn is_usable(status: u16) -> bool {
 pub fn retry_after(headers: &HeaderMap) -> u64 {
     const USUAL_SECONDS: u64 = 5;
     const LONGEST_SECONDS: u64 = 3600;
-    let value = headers.get(header::RETRY_AFTER).map(|value| value.as_bytes().trim_ascii()).unwrap_or_default();
+    let value = headers
+        .get(header::RETRY_AFTER)
+        .map(|value| value.as_bytes().trim_ascii())
+        .unwrap_or_default();
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return USUAL_SECONDS;
     }
     // Digits that are no number here are too many.
-    let seconds = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    let seconds = str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok());
     seconds.unwrap_or(LONGEST_SECONDS).min(LONGEST_SECONDS)
 }
 
 /// The same as it is passed on with the backend's own answer: only where the backend says something of it.
 pub fn retry_after_told(headers: &HeaderMap) -> Option<HeaderValue> {
-    headers.contains_key(header::RETRY_AFTER).then(|| HeaderValue::from(retry_after(headers)))
+    headers
+        .contains_key(header::RETRY_AFTER)
+        .then(|| HeaderValue::from(retry_after(headers)))
 }
 
 #[cfg(test)]
@@ -192,8 +209,18 @@ mod tests {
             let value = HeaderValue::from_bytes(value).unwrap();
             let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value)]);
             assert_eq!(retry_after(&headers), expected, "{headers:?}");
-            assert_eq!(retry_after_told(&headers).unwrap(), expected.to_string().as_str(), "{headers:?}");
+            assert_eq!(
+                retry_after_told(&headers).unwrap(),
+                expected.to_string().as_str(),
+                "{headers:?}"
+            );
         }
-        assert_eq!((retry_after(&HeaderMap::new()), retry_after_told(&HeaderMap::new())), (5, None));
+        assert_eq!(
+            (
+                retry_after(&HeaderMap::new()),
+                retry_after_told(&HeaderMap::new())
+            ),
+            (5, None)
+        );
     }
 }

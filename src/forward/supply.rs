@@ -61,7 +61,12 @@ pub struct Pieces {
 impl Pieces {
     pub fn new(mut pieces: Vec<Bytes>) -> Self {
         pieces.retain(|piece| !piece.is_empty());
-        Pieces { bytes: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces, at: 0, caller_gone: None }
+        Pieces {
+            bytes: pieces.iter().map(|piece| piece.len() as u64).sum(),
+            pieces,
+            at: 0,
+            caller_gone: None,
+        }
     }
 
     /// `caller_gone`: true once the caller has gone. What has begun to be sent is sent to its end, because what became of it
@@ -111,7 +116,14 @@ pub struct Replayable<S> {
 
 impl<S: Supply> Replayable<S> {
     pub fn new(supply: S) -> Self {
-        Replayable { framed: supply.framed(), supply, kept: Vec::new(), kept_bytes: 0, outgrown: false, at: 0 }
+        Replayable {
+            framed: supply.framed(),
+            supply,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            outgrown: false,
+            at: 0,
+        }
     }
 
     pub fn framed(&self) -> Framed {
@@ -167,8 +179,17 @@ mod tests {
     /// memory anyway can always be sent a second time.
     #[tokio::test]
     async fn pieces_can_be_sent_again_whatever_their_size() {
-        for size in [1, REPLAY_LIMIT_BYTES - 1, REPLAY_LIMIT_BYTES + 1, 3 * REPLAY_LIMIT_BYTES] {
-            let pieces = vec![Bytes::from(vec![7; size]), Bytes::new(), Bytes::from_static(b"end")];
+        for size in [
+            1,
+            REPLAY_LIMIT_BYTES - 1,
+            REPLAY_LIMIT_BYTES + 1,
+            3 * REPLAY_LIMIT_BYTES,
+        ] {
+            let pieces = vec![
+                Bytes::from(vec![7; size]),
+                Bytes::new(),
+                Bytes::from_static(b"end"),
+            ];
             let mut body = Replayable::new(Pieces::new(pieces.clone()));
             assert_eq!(body.framed(), Framed::Length(size as u64 + 3));
             for _ in 0..3 {

@@ -97,27 +97,56 @@ impl Backend {
     }
 
     fn open_by(settings: &UpstreamSettings, names: Resolver) -> Result<Arc<Self>, String> {
-        let roots = if settings.tls { roots(settings.ca.as_deref())? } else { Vec::new() };
+        let roots = if settings.tls {
+            roots(settings.ca.as_deref())?
+        } else {
+            Vec::new()
+        };
         let identity = match &settings.client {
-            Some(client) => Some((pem::chain(&client.certificate)?, pem::private_key_of(&client.key)?)),
+            Some(client) => Some((
+                pem::chain(&client.certificate)?,
+                pem::private_key_of(&client.key)?,
+            )),
             None => None,
         };
         let through = match &settings.proxy {
             Some(proxy) => {
                 let (host, port) = (settings.host.clone(), settings.port);
-                Some(Through { proxy: Arc::new(proxy.open()?), host, port })
+                Some(Through {
+                    proxy: Arc::new(proxy.open()?),
+                    host,
+                    port,
+                })
             }
             None => None,
         };
         let trust_digest = trust_digest(settings, &roots, identity.as_ref(), through.as_ref());
         let tls = |protocol: &'static [u8]| {
-            settings.tls.then(|| client_tls(settings, &roots, identity.as_ref(), protocol)).transpose()
+            settings
+                .tls
+                .then(|| client_tls(settings, &roots, identity.as_ref(), protocol))
+                .transpose()
         };
-        let pool = |tls| Pool::new(tls, through.clone(), settings.idle_timeout, settings.connect_timeout);
+        let pool = |tls| {
+            Pool::new(
+                tls,
+                through.clone(),
+                settings.idle_timeout,
+                settings.connect_timeout,
+            )
+        };
         let (http1, http2) = (pool(tls(b"http/1.1")?), pool(tls(b"h2")?));
         let default_port = if settings.tls { 443 } else { 80 };
-        let host = if settings.host.contains(':') { format!("[{}]", settings.host) } else { settings.host.clone() };
-        let authority = if settings.port == default_port { host } else { format!("{host}:{}", settings.port) };
+        let host = if settings.host.contains(':') {
+            format!("[{}]", settings.host)
+        } else {
+            settings.host.clone()
+        };
+        let authority = if settings.port == default_port {
+            host
+        } else {
+            format!("{host}:{}", settings.port)
+        };
         let dialled = match &through {
             Some(through) => (through.proxy.host.clone(), through.proxy.port),
             None => (settings.host.clone(), settings.port),
@@ -137,7 +166,10 @@ impl Backend {
             }),
             http2,
             addresses: ArcSwap::from_pointee(
-                literal.iter().map(|address| SocketAddr::new(*address, dialled.1)).collect(),
+                literal
+                    .iter()
+                    .map(|address| SocketAddr::new(*address, dialled.1))
+                    .collect(),
             ),
             dialled: dialled.clone(),
             names: names.clone(),
@@ -169,7 +201,10 @@ impl Backend {
                     tokio::time::sleep(pause).await;
                 }
             });
-            Backend { _resolver: Some(AbortOnDrop(task)), ..backend }
+            Backend {
+                _resolver: Some(AbortOnDrop(task)),
+                ..backend
+            }
         }))
     }
 
@@ -199,22 +234,42 @@ impl Backend {
             return Err(fault);
         }
         // What answers without being verified may be another host, at an address that was the backend's.
-        if self.look_up_again().await && self.addresses.load().iter().any(|address| !tried.contains(address)) {
+        if self.look_up_again().await
+            && self
+                .addresses
+                .load()
+                .iter()
+                .any(|address| !tried.contains(address))
+        {
             return self.dial_known(pool, &mut tried).await;
         }
         Err(fault)
     }
 
     /// Dials known addresses in turn, but for those that were tried.
-    async fn dial_known(&self, pool: &Pool, tried: &mut Vec<SocketAddr>) -> Result<BackendStream, DialFault> {
+    async fn dial_known(
+        &self,
+        pool: &Pool,
+        tried: &mut Vec<SocketAddr>,
+    ) -> Result<BackendStream, DialFault> {
         let mut last = match self.settings.proxy {
             Some(_) => DialFault::Proxy(TunnelFault::Unreachable),
             None => DialFault::Unreachable,
         };
-        let attempts = self.addresses.load().len().clamp(1, ADDRESSES_LIMIT_ENTRIES);
+        let attempts = self
+            .addresses
+            .load()
+            .len()
+            .clamp(1, ADDRESSES_LIMIT_ENTRIES);
         let mut dials = 0;
         for _ in 0..attempts {
-            let Some(address) = self.address().await.filter(|address| !tried.contains(address)) else { continue };
+            let Some(address) = self
+                .address()
+                .await
+                .filter(|address| !tried.contains(address))
+            else {
+                continue;
+            };
             tried.push(address);
             dials += 1;
             match pool.dial(address).await {
@@ -238,7 +293,8 @@ impl Backend {
         // Another call may have looked while this one waited: what it found counts for both.
         if looked_up.is_none_or(|last| last.elapsed() >= RESOLVED_FOR) {
             let lookup = (self.names)(self.dialled.0.clone(), self.dialled.1);
-            if let Ok(Ok(found)) = tokio::time::timeout(self.settings.connect_timeout, lookup).await {
+            if let Ok(Ok(found)) = tokio::time::timeout(self.settings.connect_timeout, lookup).await
+            {
                 self.keep(found);
             }
             *looked_up = Some(Instant::now());
@@ -259,7 +315,12 @@ impl Backend {
         }
         // Only before the first resolution has come: ask once, within the connect timeout.
         let lookup = (self.names)(self.dialled.0.clone(), self.dialled.1);
-        self.keep(tokio::time::timeout(self.settings.connect_timeout, lookup).await.ok()?.ok()?);
+        self.keep(
+            tokio::time::timeout(self.settings.connect_timeout, lookup)
+                .await
+                .ok()?
+                .ok()?,
+        );
         self.next_address()
     }
 
@@ -278,7 +339,9 @@ fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
     };
     let usable: Vec<_> = found
         .into_iter()
-        .filter(|root| x509_parser::parse_x509_certificate(root).is_ok_and(|(rest, _)| rest.is_empty()))
+        .filter(|root| {
+            x509_parser::parse_x509_certificate(root).is_ok_and(|(rest, _)| rest.is_empty())
+        })
         .collect();
     if usable.is_empty() {
         return Err(match ca {
@@ -318,7 +381,11 @@ fn trust_digest(
         feed(key.secret_der());
     }
     let digest = context.finish();
-    let first = digest.as_ref().first_chunk::<8>().copied().unwrap_or_default();
+    let first = digest
+        .as_ref()
+        .first_chunk::<8>()
+        .copied()
+        .unwrap_or_default();
     u64::from_be_bytes(first)
 }
 
@@ -331,7 +398,8 @@ fn client_tls(
 ) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static>), String> {
     let mut store = rustls::RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
-    let builder = pem::client_tls(Arc::new(store)).map_err(|error| format!("no usable TLS version: {error}"))?;
+    let builder = pem::client_tls(Arc::new(store))
+        .map_err(|error| format!("no usable TLS version: {error}"))?;
     let mut config = match identity {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain.clone(), key.clone_key())
@@ -339,8 +407,12 @@ fn client_tls(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![protocol.to_vec()];
-    let name = ServerName::try_from(settings.host.clone())
-        .map_err(|_| format!("`{}` is no name that a certificate can prove", settings.host))?;
+    let name = ServerName::try_from(settings.host.clone()).map_err(|_| {
+        format!(
+            "`{}` is no name that a certificate can prove",
+            settings.host
+        )
+    })?;
     Ok((Arc::new(config), name))
 }
 
@@ -356,7 +428,11 @@ mod tests {
     /// Guarantees: the first call after the move reaches it; while it is down, calls look the name up seldom.
     #[tokio::test]
     async fn a_backend_that_moved_is_found_at_once() {
-        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let lookups = Arc::new(AtomicUsize::new(0));
         let answer = Arc::new(Mutex::new(vec![gone]));
         let (counted, told) = (lookups.clone(), answer.clone());

@@ -104,7 +104,10 @@ impl PostAddress {
         if text.len() > URL_LIMIT_BYTES {
             return Err("is too long");
         }
-        if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>')) {
+        if !text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>'))
+        {
             return Err("must be printable ASCII without spaces, quotes or `\\`");
         }
         if text.contains('#') {
@@ -132,8 +135,17 @@ impl PostAddress {
         }
         let port = port.unwrap_or(if tls { 443 } else { 80 });
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        Ok(PostAddress { tls, host, port, target })
+        let target = if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            format!("/{target}")
+        };
+        Ok(PostAddress {
+            tls,
+            host,
+            port,
+            target,
+        })
     }
 }
 
@@ -147,19 +159,29 @@ impl DestinationHeader {
 impl Webhook {
     /// Reads what the settings name. The fault is a line for the operator. `previous`: the same destination before, whose
     /// connections go on if they are to the same place. Must be called within the runtime.
-    pub fn open(settings: &DestinationSettings, previous: Option<&Webhook>) -> Result<Webhook, String> {
+    pub fn open(
+        settings: &DestinationSettings,
+        previous: Option<&Webhook>,
+    ) -> Result<Webhook, String> {
         let name = &settings.name;
         let url = match &settings.url {
             DestinationUrl::Written(url) => Zeroizing::new(url.clone().into_bytes()),
             DestinationUrl::From(reference) => {
-                let secret = reference.read().map_err(|fault| format!("`{name}`: `url_from` {fault}"))?;
+                let secret = reference
+                    .read()
+                    .map_err(|fault| format!("`{name}`: `url_from` {fault}"))?;
                 Zeroizing::new(secret.expose().to_vec())
             }
         };
         let url = std::str::from_utf8(&url).map_err(|_| format!("`{name}`: `url` is not a URL"))?;
-        let address = PostAddress::parse(url).map_err(|fault| format!("`{name}`: `url` {fault}"))?;
-        let proxy = settings.egress.route(address.tls, &address.host, address.port);
-        let proxy = proxy.map_err(|unusable| format!("`{name}`: {unusable}"))?.cloned();
+        let address =
+            PostAddress::parse(url).map_err(|fault| format!("`{name}`: `url` {fault}"))?;
+        let proxy = settings
+            .egress
+            .route(address.tls, &address.host, address.port);
+        let proxy = proxy
+            .map_err(|unusable| format!("`{name}`: {unusable}"))?
+            .cloned();
         let upstream = UpstreamSettings {
             tls: address.tls,
             host: address.host,
@@ -174,7 +196,9 @@ impl Webhook {
             idle_timeout: Duration::from_secs(30),
         };
         let fresh = Backend::open(&upstream).map_err(|fault| format!("`{name}`: {fault}"))?;
-        let kept = previous.map(|previous| &previous.backend).filter(|kept| kept.is_same_as(&fresh));
+        let kept = previous
+            .map(|previous| &previous.backend)
+            .filter(|kept| kept.is_same_as(&fresh));
         let backend = kept.cloned().unwrap_or(fresh);
         let place = Zeroizing::new(format!("{}{}", upstream.address(), address.target));
         let mut head = Zeroizing::new(Vec::with_capacity(1024));
@@ -186,14 +210,31 @@ impl Webhook {
         line(&[b"host: ", backend.authority.as_bytes()]);
         line(&[b"content-type: application/json"]);
         line(&[b"accept: */*"]);
-        line(&[b"user-agent: lightkeeper/", env!("CARGO_PKG_VERSION").as_bytes()]);
+        line(&[
+            b"user-agent: lightkeeper/",
+            env!("CARGO_PKG_VERSION").as_bytes(),
+        ]);
         if let Some(header) = &settings.header {
-            let secret = header.secret.read().map_err(|fault| format!("`{name}`: `header.secret` {fault}"))?;
+            let secret = header
+                .secret
+                .read()
+                .map_err(|fault| format!("`{name}`: `header.secret` {fault}"))?;
             let scheme = header.scheme.as_deref().unwrap_or_default();
             let blank: &[u8] = if scheme.is_empty() { b"" } else { b" " };
-            line(&[header.name.as_str().as_bytes(), b": ", scheme.as_bytes(), blank, secret.expose()]);
+            line(&[
+                header.name.as_str().as_bytes(),
+                b": ",
+                scheme.as_bytes(),
+                blank,
+                secret.expose(),
+            ]);
         }
-        Ok(Webhook { name: name.clone(), backend, place, head })
+        Ok(Webhook {
+            name: name.clone(),
+            backend,
+            place,
+            head,
+        })
     }
 
     /// Where it is, to tell it from another of the same name. Not to be shown.
@@ -203,22 +244,41 @@ impl Webhook {
 
     /// Posts a message and gives the status of the answer. Where none came, the destination is asked once more and no
     /// further: an alert twice is better than none, and three times is none the better.
-    pub async fn post(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
+    pub async fn post(
+        &self,
+        message: &Bytes,
+        reservation: &mut Reservation,
+    ) -> Result<u16, SendFault> {
         let posting = async {
             match self.once(message, reservation).await {
-                Err(SendFault::Unreachable | SendFault::Proxy(TunnelFault::Unreachable | TunnelFault::Broken)) => {
-                    self.once(message, reservation).await
-                }
+                Err(
+                    SendFault::Unreachable
+                    | SendFault::Proxy(TunnelFault::Unreachable | TunnelFault::Broken),
+                ) => self.once(message, reservation).await,
                 outcome => outcome,
             }
         };
-        tokio::time::timeout(POST_TIMEOUT, posting).await.unwrap_or(Err(SendFault::TimedOut))
+        tokio::time::timeout(POST_TIMEOUT, posting)
+            .await
+            .unwrap_or(Err(SendFault::TimedOut))
     }
 
     async fn once(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
         let mut body = Replayable::new(Pieces::new(vec![message.clone()]));
-        let mut intake = Intake { limit_bytes: ANSWER_LIMIT_BYTES, status_suffices: false, reservation };
-        match exchange(&self.backend, &self.head, Repeat::Unsent, &mut body, &mut intake).await {
+        let mut intake = Intake {
+            limit_bytes: ANSWER_LIMIT_BYTES,
+            status_suffices: false,
+            reservation,
+        };
+        match exchange(
+            &self.backend,
+            &self.head,
+            Repeat::Unsent,
+            &mut body,
+            &mut intake,
+        )
+        .await
+        {
             Ok(answer) => Ok(answer.status.as_u16()),
             // It has been taken or refused: how much more is said does not matter.
             Err(ExchangeFault::Backend(fault)) => Err(fault),
@@ -234,13 +294,30 @@ mod tests {
     #[test]
     fn only_https_or_loopback_is_posted_to() {
         let address = |tls, host: &str, port, target: &str| {
-            Some(PostAddress { tls, host: host.to_owned(), port, target: target.to_owned() })
+            Some(PostAddress {
+                tls,
+                host: host.to_owned(),
+                port,
+                target: target.to_owned(),
+            })
         };
         for (url, expected) in [
-            ("https://hooks.example/a/b?c=d", address(true, "hooks.example", 443, "/a/b?c=d")),
-            ("https://Hooks.Example", address(true, "hooks.example", 443, "/")),
-            ("https://hooks.example:8443/x", address(true, "hooks.example", 8443, "/x")),
-            ("https://hooks.example?x=1", address(true, "hooks.example", 443, "/?x=1")),
+            (
+                "https://hooks.example/a/b?c=d",
+                address(true, "hooks.example", 443, "/a/b?c=d"),
+            ),
+            (
+                "https://Hooks.Example",
+                address(true, "hooks.example", 443, "/"),
+            ),
+            (
+                "https://hooks.example:8443/x",
+                address(true, "hooks.example", 8443, "/x"),
+            ),
+            (
+                "https://hooks.example?x=1",
+                address(true, "hooks.example", 443, "/?x=1"),
+            ),
             ("http://127.0.0.1:9/x", address(false, "127.0.0.1", 9, "/x")),
             ("http://[::1]:9/x", address(false, "::1", 9, "/x")),
             ("http://localhost/x", address(false, "localhost", 80, "/x")),
@@ -266,6 +343,9 @@ mod tests {
         ] {
             assert_eq!(PostAddress::parse(url).ok(), expected, "{url}");
         }
-        assert_eq!(PostAddress::parse(&format!("https://a/{}", "b".repeat(URL_LIMIT_BYTES))).ok(), None);
+        assert_eq!(
+            PostAddress::parse(&format!("https://a/{}", "b".repeat(URL_LIMIT_BYTES))).ok(),
+            None
+        );
     }
 }

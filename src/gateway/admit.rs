@@ -61,7 +61,14 @@ pub async fn admit(
         record.operation(inlet::OPERATION);
         let (identity, node) = inlet::identify(snapshot, caller, ask)?;
         record.identity(identity.facts());
-        record.alert(&ask.app, snapshot.policy.tree().project_of(node).map(|project| &**project));
+        record.alert(
+            &ask.app,
+            snapshot
+                .policy
+                .tree()
+                .project_of(node)
+                .map(|project| &**project),
+        );
         let context = context.proven(identity.facts());
         let outcome = inlet::receive(exchange, &context, ask, (&identity, node)).await;
         return record.outcome(outcome);
@@ -69,26 +76,40 @@ pub async fn admit(
     let (caller, opened, turn) = with_body(exchange, context, caller, &call).await?;
     // A digest, which only a body that may hold a token is compared with.
     let shown = matches!(call.kind, RequestKind::Legacy(_)).then(|| caller.shown());
-    let identity = snapshot.identifier.identify(caller).await.map_err(|rejection| Refusal::from(&rejection))?;
+    let identity = snapshot
+        .identifier
+        .identify(caller)
+        .await
+        .map_err(|rejection| Refusal::from(&rejection))?;
     drop(turn);
     record.identity(identity.facts());
     let context = &context.proven(identity.facts());
     is_asked_by_us(exchange, context, &call, &identity)?;
     match &call.kind {
         RequestKind::Tree(ask) => subtree(exchange, context, record, &call, ask, &identity).await,
-        RequestKind::Site(_) | RequestKind::Alert(_) | RequestKind::Unknown => Err(Refusal::new(Reason::PathUnknown)),
+        RequestKind::Site(_) | RequestKind::Alert(_) | RequestKind::Unknown => {
+            Err(Refusal::new(Reason::PathUnknown))
+        }
         RequestKind::Unacceptable(fault) => Err((*fault).into()),
         RequestKind::Own(ask) => {
             let page = api::page(snapshot, &identity, ask, context.now());
             let page = page.ok_or_else(|| Refusal::new(Reason::AppUnknown))?;
             record.operation("own");
             record.own();
-            answer::own(exchange, page).await.map_err(|_| Refusal::new(Reason::ClientClosed))
+            answer::own(exchange, page)
+                .await
+                .map_err(|_| Refusal::new(Reason::ClientClosed))
         }
         RequestKind::Ingest(ask) if snapshot.ingest_settings.stamp => {
-            let reach = reach(context, &identity, &call).map_err(|denial| record.denied(&denial))?;
+            let reach =
+                reach(context, &identity, &call).map_err(|denial| record.denied(&denial))?;
             let throttle = Throttle::admit(context, identity.facts())?;
-            let asked = rewritten::Asked { call: &call, ask, identity: &identity, reach: &reach };
+            let asked = rewritten::Asked {
+                call: &call,
+                ask,
+                identity: &identity,
+                reach: &reach,
+            };
             let answered = export(exchange, context, record, &asked).await;
             throttle.settle(context, &answered);
             if let Some(permit) = meant(context, record, &reach, &answered) {
@@ -99,9 +120,15 @@ pub async fn admit(
         }
         RequestKind::Legacy(ask) => {
             let shown = shown.ok_or_else(|| Refusal::new(Reason::InternalDefect))?;
-            let reach = reach(context, &identity, &call).map_err(|denial| record.denied(&denial))?;
+            let reach =
+                reach(context, &identity, &call).map_err(|denial| record.denied(&denial))?;
             let throttle = Throttle::admit(context, identity.facts())?;
-            let asked = report::Asked { call: &call, ask, identity: &identity, reach: &reach };
+            let asked = report::Asked {
+                call: &call,
+                ask,
+                identity: &identity,
+                reach: &reach,
+            };
             let answered = match report::read(exchange, context, &asked, opened, shown).await {
                 Ok(opened) => legacy(exchange, context, record, &asked, opened).await,
                 Err(refusal) => Err(refusal),
@@ -135,12 +162,22 @@ struct Unread {
 }
 
 /// The head, read.
-fn read(exchange: &mut Exchange<'_>, context: &RequestContext) -> Result<(Caller, Call), Box<Unread>> {
+fn read(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+) -> Result<(Caller, Call), Box<Unread>> {
     exchange.state.firehose_request = accept::firehose_request(exchange.headers());
     let snapshot = context.snapshot();
     let assertions = snapshot.identifier.assertion_headers();
     let connection = &context.arrival().connection;
-    accept::read(exchange.head(), connection, &snapshot.profile, assertions, &snapshot.limits).map_err(|head| {
+    accept::read(
+        exchange.head(),
+        connection,
+        &snapshot.profile,
+        assertions,
+        &snapshot.limits,
+    )
+    .map_err(|head| {
         let path = exchange.head().uri.path().to_owned();
         // Over HTTP/2 a method may be as long as the whole head.
         let method = exchange.head().method.as_str().chars().take(16).collect();
@@ -149,7 +186,11 @@ fn read(exchange: &mut Exchange<'_>, context: &RequestContext) -> Result<(Caller
             // No browser's user should have to look for the cookie that shuts them out.
             exchange.state.set_cookies.extend(Login::cleared());
         }
-        Box::new(Unread { method, path, refusal: Refusal::from(head.fault) })
+        Box::new(Unread {
+            method,
+            path,
+            refusal: Refusal::from(head.fault),
+        })
     })
 }
 
@@ -159,10 +200,16 @@ fn slot(context: &RequestContext) -> Result<Option<Slot>, Refusal> {
     if let Err(spent) = arrival.place {
         return Err(Refusal::from(spent).because("of the calls at once"));
     }
-    context.shared().trail.reserve(arrival.client.ip).map_err(|unwritable| match unwritable {
-        Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
-        Unwritable::Share => Refusal::from(Spent::Share).because("of the places in the queue of records"),
-    })
+    context
+        .shared()
+        .trail
+        .reserve(arrival.client.ip)
+        .map_err(|unwritable| match unwritable {
+            Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
+            Unwritable::Share => {
+                Refusal::from(Spent::Share).because("of the places in the queue of records")
+            }
+        })
 }
 
 /// A session, or a browser with a proxy's assertion, that is to change something must show that a page of ours asks.
@@ -204,7 +251,10 @@ async fn with_body(
 
 /// Where the caller may write, decided on the head.
 fn reach(context: &RequestContext, identity: &Identity, call: &Call) -> Result<Reach, Denial> {
-    context.snapshot().policy.reach(identity, call, context.now())
+    context
+        .snapshot()
+        .policy
+        .reach(identity, call, context.now())
 }
 
 fn route(context: &RequestContext, call: &Call, permit: &Permit) -> Result<Route, Refusal> {
@@ -220,7 +270,9 @@ fn meant(
     reach: &Reach,
     answered: &Result<(), Refusal>,
 ) -> Option<Permit> {
-    let is_unread = answered.as_ref().is_err_and(|refusal| refusal.class != Class::Denied)
+    let is_unread = answered
+        .as_ref()
+        .is_err_and(|refusal| refusal.class != Class::Denied)
         && !record.is_permitted()
         && !record.is_read();
     let policy = &context.snapshot().policy;
@@ -259,14 +311,20 @@ async fn legacy(
     asked: &report::Asked<'_>,
     opened: Opened,
 ) -> Result<(), Refusal> {
-    let (node, permit) = opened.permit(&context.snapshot().policy, asked.reach).map_err(|denial| {
-        record.items(0, opened.report.items());
-        record.denied(&denial)
-    })?;
+    let (node, permit) = opened
+        .permit(&context.snapshot().policy, asked.reach)
+        .map_err(|denial| {
+            record.items(0, opened.report.items());
+            record.denied(&denial)
+        })?;
     record.permit(&permit);
     let route = route(context, asked.call, &permit)?;
     record.upstream(route.upstream());
-    let way = Way { node, permit: &permit, route: &route };
+    let way = Way {
+        node,
+        permit: &permit,
+        route: &route,
+    };
     let outcome = report::send(exchange, context, asked, opened, way).await;
     record.outcome(outcome)
 }
@@ -286,7 +344,11 @@ async fn subtree(
     let targets = fan_out::targets(snapshot, identity, ask, resource, context.now());
     let targets = targets.map_err(|denial| record.denied(&denial))?;
     record.tree(&ask.app, targets.iter().map(|target| &target.permit));
-    let question = subtree::Question { ask, resource, identity };
+    let question = subtree::Question {
+        ask,
+        resource,
+        identity,
+    };
     let outcome = subtree::answer(exchange, context, call, &question, targets).await;
     record.outcome(outcome)
 }
@@ -317,6 +379,8 @@ async fn as_it_comes(
             };
             streamed::export(exchange, context, (ask, identity), (permit, &route, lease)).await
         }
-        Lane::Terminated(_) => single::answer(exchange, context, (call, identity), (permit, route, lease)).await,
+        Lane::Terminated(_) => {
+            single::answer(exchange, context, (call, identity), (permit, route, lease)).await
+        }
     }
 }

@@ -44,9 +44,15 @@ impl ProxyHttp for Phases {
     async fn request_filter(&self, session: &mut Session, request: &mut InFlight) -> Outcome<bool> {
         let Some(mut arrival) = arrival_of(session) else {
             // Every connection comes through our own accept loop.
-            return Err(Error::explain(ErrorType::InternalError, "connection without its facts"));
+            return Err(Error::explain(
+                ErrorType::InternalError,
+                "connection without its facts",
+            ));
         };
-        let InFlight { answer: state, record } = request;
+        let InFlight {
+            answer: state,
+            record,
+        } = request;
         let snapshot = record.snapshot().clone();
         let connection = &arrival.connection;
         let forwarded = connection.listener.front.forwarded.as_ref();
@@ -55,16 +61,22 @@ impl ProxyHttp for Phases {
             session.set_keepalive(None);
         }
         session.set_write_timeout(Some(snapshot.limits.body_timeout));
-        arrival.place = self.shared.calls.enter(&arrival.connection, arrival.client.ip, &snapshot.limits);
+        arrival.place =
+            self.shared
+                .calls
+                .enter(&arrival.connection, arrival.client.ip, &snapshot.limits);
         let context = RequestContext::new(&self.shared, &snapshot, arrival, record.now());
         record.arrived(context.arrival().clone());
         let connection = &context.arrival().connection;
         let mut cut = self.shared.cut.subscribe();
         if cors::is_preflight(session.req_header(), connection) {
             // No record is begun: a browser asks by itself, before the call that has one.
-            let (headers, is_allowed) = cors::preflight(session.req_header(), &snapshot, connection);
+            let (headers, is_allowed) =
+                cors::preflight(session.req_header(), &snapshot, connection);
             let word = if is_allowed { "allowed" } else { "refused" };
-            self.shared.metrics.preflight(&connection.listener.name, word);
+            self.shared
+                .metrics
+                .preflight(&connection.listener.name, word);
             answer::preflight(&mut Exchange::new(session, state, &context), headers).await?;
             return Ok(true);
         }
@@ -86,34 +98,57 @@ impl ProxyHttp for Phases {
             // An HTTP/2 call is a task of its own and does not end with its connection. Its record says so.
             _ = cut.wait_for(|cut| *cut) => return Ok(true),
         };
-        let Err(refusal) = admitted else { return Ok(true) };
+        let Err(refusal) = admitted else {
+            return Ok(true);
+        };
         record.refused(refusal.clone());
         if exchange.has_begun() {
-            return Err(Error::explain(ErrorType::WriteError, "an answer was broken off"));
+            return Err(Error::explain(
+                ErrorType::WriteError,
+                "an answer was broken off",
+            ));
         }
         answer::refuse(&mut exchange, &refusal).await.map(|()| true)
     }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut InFlight) -> Outcome<Box<HttpPeer>> {
-        Err(Error::explain(ErrorType::InternalError, "the framework forwards nothing"))
+        Err(Error::explain(
+            ErrorType::InternalError,
+            "the framework forwards nothing",
+        ))
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, request: &mut InFlight) -> FailToProxy {
-        let InFlight { answer: state, record } = request;
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        request: &mut InFlight,
+    ) -> FailToProxy {
+        let InFlight {
+            answer: state,
+            record,
+        } = request;
         if session.response_written().is_some() || state.status.is_some() {
             // The client went while it was answered.
             record.refused_unless_known(Refusal::new(Reason::ClientClosed));
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
         }
         let refusal = Refusal::new(Reason::InternalError).because(error.etype().as_str());
         let error_code = refusal.class.status().as_u16();
         record.refused(refusal.clone());
         if let Some(arrival) = record.arrival().cloned().or_else(|| arrival_of(session)) {
-            let context = RequestContext::new(&self.shared, record.snapshot(), arrival, record.now());
+            let context =
+                RequestContext::new(&self.shared, record.snapshot(), arrival, record.now());
             // If this cannot be written either, no client is left to be told.
             let _ = answer::refuse(&mut Exchange::new(session, state, &context), &refusal).await;
         }
-        FailToProxy { error_code, can_reuse_downstream: false }
+        FailToProxy {
+            error_code,
+            can_reuse_downstream: false,
+        }
     }
 
     async fn logging(&self, _: &mut Session, _: Option<&Error>, request: &mut InFlight) {
@@ -135,6 +170,11 @@ impl ProxyHttp for Phases {
 
 /// What our accept loop attached to the stream.
 fn arrival_of(session: &Session) -> Option<Arrival> {
-    let facts = session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?;
+    let facts = session
+        .digest()?
+        .proxy_digest
+        .as_ref()?
+        .user_data
+        .as_ref()?;
     facts.downcast_ref::<Arrival>().cloned()
 }

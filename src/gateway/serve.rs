@@ -60,7 +60,10 @@ struct Mark {
 
 impl Mark {
     fn modified_millis(self) -> i64 {
-        self.modified.0.saturating_mul(1000).saturating_add(self.modified.1 / 1_000_000)
+        self.modified
+            .0
+            .saturating_mul(1000)
+            .saturating_add(self.modified.1 / 1_000_000)
     }
 }
 
@@ -84,8 +87,14 @@ pub struct Gateway {
 
 impl Gateway {
     /// Furnishes the first snapshot, binds and begins to accept. Must run within the runtime that serves.
-    pub async fn start(plan: Settings, loader: Loader, clock: Clock) -> Result<Arc<Self>, Vec<String>> {
-        let metrics = Arc::new(Metrics::new().map_err(|error| vec![format!("metrics cannot be set up: {error}")])?);
+    pub async fn start(
+        plan: Settings,
+        loader: Loader,
+        clock: Clock,
+    ) -> Result<Arc<Self>, Vec<String>> {
+        let metrics = Arc::new(
+            Metrics::new().map_err(|error| vec![format!("metrics cannot be set up: {error}")])?,
+        );
         let heard = metrics.clone();
         let events = Events::to(move |event| Shared::heard(&heard, &event));
         let snapshot = Snapshot::build(&plan, &clock, &events, None)?;
@@ -96,7 +105,11 @@ impl Gateway {
             match TcpListener::bind(listener.address).await {
                 Ok(socket) => sockets.push(socket),
                 Err(error) => {
-                    faults.push(unbound(&format!("listener `{}`", listener.name), listener.address, &error));
+                    faults.push(unbound(
+                        &format!("listener `{}`", listener.name),
+                        listener.address,
+                        &error,
+                    ));
                 }
             }
         }
@@ -104,7 +117,9 @@ impl Gateway {
             return Err(faults);
         }
         let limits = snapshot.limits.clone();
-        let terms: Vec<_> = terms(&snapshot).map(|terms| Arc::new(ArcSwap::from_pointee(terms))).collect();
+        let terms: Vec<_> = terms(&snapshot)
+            .map(|terms| Arc::new(ArcSwap::from_pointee(terms)))
+            .collect();
         let shared = Shared::new(snapshot, clock, trail, metrics);
         let app = Arc::new(proxy(&shared, &limits));
         let (stage, stages) = watch::channel(Stage::Serving);
@@ -112,7 +127,9 @@ impl Gateway {
         let mut addresses = Vec::new();
         let mut edges = Vec::new();
         for ((socket, terms), listener) in sockets.into_iter().zip(&terms).zip(&plan.listeners) {
-            let address = socket.local_addr().map_err(|error| vec![error.to_string()])?;
+            let address = socket
+                .local_addr()
+                .map_err(|error| vec![error.to_string()])?;
             addresses.push((listener.name.clone(), address));
             let edge = Edge {
                 socket,
@@ -126,13 +143,22 @@ impl Gateway {
             tracing::info!(listener = listener.name, %address, tls = listener.tls.is_some(), "listening");
         }
         let known = changes::digests(&plan.files);
-        shared.metrics.reloaded(true, shared.clock.now().0 as f64 / 1000.0);
+        shared
+            .metrics
+            .reloaded(true, shared.clock.now().0 as f64 / 1000.0);
         if let Some(gap) = shared.trail.gap() {
-            let gap = format!("numbers {} to {}: not given, or their records were lost", gap.first, gap.last);
+            let gap = format!(
+                "numbers {} to {}: not given, or their records were lost",
+                gap.first, gap.last
+            );
             tracing::warn!(gap, "the process before did not end cleanly");
             shared.event("seq_gap", Reason::UncleanStop, Some(gap));
         }
-        shared.event("start", Reason::Started, Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()));
+        shared.event(
+            "start",
+            Reason::Started,
+            Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()),
+        );
         Ok(Arc::new(Gateway {
             shared,
             addresses,
@@ -169,7 +195,9 @@ impl Gateway {
             Err(_) => Err(vec!["reading the configuration failed".to_owned()]),
         };
         let now = self.shared.clock.now().0;
-        self.shared.metrics.reloaded(result.is_ok(), now as f64 / 1000.0);
+        self.shared
+            .metrics
+            .reloaded(result.is_ok(), now as f64 / 1000.0);
         let mut state = self.shared.reload.lock();
         match &result {
             Ok(()) => {
@@ -177,8 +205,15 @@ impl Gateway {
                 state.failed = None;
             }
             Err(errors) => {
-                tracing::error!(errors = errors.join("; "), "reload failed: the last good configuration stays");
-                self.shared.event("reload_failed", Reason::ConfigurationRefused, Some(errors.join("; ")));
+                tracing::error!(
+                    errors = errors.join("; "),
+                    "reload failed: the last good configuration stays"
+                );
+                self.shared.event(
+                    "reload_failed",
+                    Reason::ConfigurationRefused,
+                    Some(errors.join("; ")),
+                );
                 state.failed = Some((now, errors.clone()));
             }
         }
@@ -192,9 +227,13 @@ impl Gateway {
                 .listeners
                 .iter()
                 .zip(&before.listeners)
-                .all(|(new, old)| new.name == old.listener.name && new.address == old.listener.address);
+                .all(|(new, old)| {
+                    new.name == old.listener.name && new.address == old.listener.address
+                });
         if !same_doors {
-            return Err(vec!["listeners' names and addresses can only change by a restart".to_owned()]);
+            return Err(vec![
+                "listeners' names and addresses can only change by a restart".to_owned(),
+            ]);
         }
         if plan.audit != self.audit {
             return Err(vec!["`audit` can only change by a restart".to_owned()]);
@@ -213,7 +252,11 @@ impl Gateway {
         self.read_at.store(plan.read_at.0, Ordering::Relaxed);
         self.shared.trail.reopen();
         *self.known.lock() = read;
-        tracing::info!(policy_version = version, changed, "configuration taken over");
+        tracing::info!(
+            policy_version = version,
+            changed,
+            "configuration taken over"
+        );
         self.shared.trail.note(Record {
             time: timestamp(self.shared.clock.now().0),
             request_id: self.shared.request_id(),
@@ -237,7 +280,11 @@ impl Gateway {
         let mut known = self.content().await;
         // What changed while the gateway started was perhaps read before its change.
         let read_at = self.read_at.load(Ordering::Relaxed);
-        if seen.iter().flatten().any(|mark| mark.modified_millis() > read_at) {
+        if seen
+            .iter()
+            .flatten()
+            .any(|mark| mark.modified_millis() > read_at)
+        {
             let _ = self.reload().await;
         }
         loop {
@@ -282,7 +329,9 @@ impl Gateway {
     /// Digests of all watched files, so that a file written anew with the same content means nothing.
     async fn content(&self) -> Digests {
         let files = self.files.lock().clone();
-        tokio::task::spawn_blocking(move || changes::digests(&files)).await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || changes::digests(&files))
+            .await
+            .unwrap_or_default()
     }
 
     /// Says "not ready", waits, stops accepting, lets calls finish, cuts what is left, writes the last
@@ -302,11 +351,20 @@ impl Gateway {
             }
         };
         tokio::pin!(finish);
-        if tokio::time::timeout(limits.drain_timeout, &mut finish).await.is_err() {
-            tracing::warn!(connections = self.shared.connection_limiter.total(), "drain timeout: connections are cut");
+        if tokio::time::timeout(limits.drain_timeout, &mut finish)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.shared.connection_limiter.total(),
+                "drain timeout: connections are cut"
+            );
             let _ = self.stage.send(Stage::Stopped);
             self.shared.cut.send_replace(true);
-            if tokio::time::timeout(Duration::from_secs(1), &mut finish).await.is_err() {
+            if tokio::time::timeout(Duration::from_secs(1), &mut finish)
+                .await
+                .is_err()
+            {
                 aborts.iter().for_each(tokio::task::AbortHandle::abort);
             }
         }
@@ -318,7 +376,8 @@ impl Gateway {
         }
         self.shared.event("stop", Reason::Stopped, None);
         let shared = self.shared.clone();
-        let _ = tokio::task::spawn_blocking(move || shared.trail.close(Duration::from_secs(5))).await;
+        let _ =
+            tokio::task::spawn_blocking(move || shared.trail.close(Duration::from_secs(5))).await;
         tracing::info!("stopped");
     }
 }
@@ -342,7 +401,12 @@ fn proxy(shared: &Arc<Shared>, limits: &Limits) -> HttpProxy<Phases> {
         threads: tokio::runtime::Handle::current().metrics().num_workers(),
         ..ServerConf::default()
     };
-    let mut proxy = http_proxy(&Arc::new(conf), Phases { shared: shared.clone() });
+    let mut proxy = http_proxy(
+        &Arc::new(conf),
+        Phases {
+            shared: shared.clone(),
+        },
+    );
     let mut options = HttpServerOptions::default();
     // CONNECT is refused by us, where it leaves a record.
     options.allow_connect_method_proxying = true;
@@ -352,7 +416,11 @@ fn proxy(shared: &Arc<Shared>, limits: &Limits) -> HttpProxy<Phases> {
     h2.max_concurrent_streams(limits.streams)
         // Counted with 32 bytes for each line (RFC 9113 section 6.5.2): our own count, which leaves a record,
         // comes first.
-        .max_header_list_size(limits.header_bytes.saturating_add(limits.header_count.saturating_mul(64)))
+        .max_header_list_size(
+            limits
+                .header_bytes
+                .saturating_add(limits.header_count.saturating_mul(64)),
+        )
         .max_pending_accept_reset_streams(10)
         .max_concurrent_reset_streams(20)
         .max_send_buffer_size(256 << 10)

@@ -6,8 +6,10 @@
 
 /// The names that `algorithms:` of an issuer may list. `Ed25519` is RFC 9864's name for what is
 /// deployed as `EdDSA`; an issuer's list admits each name by itself.
-pub const ALGORITHMS: [&str; 11] =
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"];
+pub const ALGORITHMS: [&str; 11] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "Ed25519",
+];
 
 /// One signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,9 +74,10 @@ mod tests {
         for name in ALGORITHMS {
             assert!(Algorithm::parse(name).is_some(), "{name}");
         }
-        for name in
-            ["none", "None", "noNE", "", "HS256", "HS384", "HS512", "rs256", "RS256 ", "RS1", "ES256K", "RSA1_5", "dir"]
-        {
+        for name in [
+            "none", "None", "noNE", "", "HS256", "HS384", "HS512", "rs256", "RS256 ", "RS1",
+            "ES256K", "RSA1_5", "dir",
+        ] {
             assert!(Algorithm::parse(name).is_none(), "{name}");
         }
     }

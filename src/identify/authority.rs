@@ -14,8 +14,8 @@ use rustls::CertificateError;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{
-    CertRevocationList, EndEntityCert, Error, ExpirationPolicy, KeyUsage, OwnedCertRevocationList, RevocationOptions,
-    RevocationOptionsBuilder, VerifiedPath,
+    CertRevocationList, EndEntityCert, Error, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
+    RevocationOptions, RevocationOptionsBuilder, VerifiedPath,
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
@@ -55,15 +55,25 @@ pub(super) struct NotVouched {
 impl NotVouched {
     /// No path to an anchor.
     pub fn untrusted() -> Self {
-        NotVouched { reason: Reason::CertificateUntrusted, alert: CertificateError::UnknownIssuer, ca: None }
+        NotVouched {
+            reason: Reason::CertificateUntrusted,
+            alert: CertificateError::UnknownIssuer,
+            ca: None,
+        }
     }
 
     /// Of what several authorities say of one chain, the weightiest counts: what is our fault before what is the
     /// caller's, and what was found at the end of a path before there being none.
     pub fn weight(&self) -> u8 {
         match self.reason {
-            Reason::CertificateUntrusted if matches!(self.alert, CertificateError::UnknownIssuer) => 0,
-            Reason::CertificateUntrusted | Reason::CertificateMalformed | Reason::CertificateName => 1,
+            Reason::CertificateUntrusted
+                if matches!(self.alert, CertificateError::UnknownIssuer) =>
+            {
+                0
+            }
+            Reason::CertificateUntrusted
+            | Reason::CertificateMalformed
+            | Reason::CertificateName => 1,
             Reason::CertificateOutOfScope => 2,
             Reason::CertificateNotYetValid => 3,
             Reason::CertificateExpired => 4,
@@ -89,11 +99,18 @@ impl Authority {
         hash.update(&file);
         let (mut anchors, mut validity) = (Vec::new(), Vec::new());
         let certificates = pem::certificates(&file);
-        for certificate in certificates.map_err(|error| format!("`{}` is not PEM: {error}", ca.display()))? {
-            let unusable = |error: &str| format!("`{}` holds an authority that cannot be used: {error}", ca.display());
+        for certificate in
+            certificates.map_err(|error| format!("`{}` is not PEM: {error}", ca.display()))?
+        {
+            let unusable = |error: &str| {
+                format!(
+                    "`{}` holds an authority that cannot be used: {error}",
+                    ca.display()
+                )
+            };
             validity.push(signer(&certificate, KeyUsageRule::IfPresent).map_err(unusable)?);
-            let anchor =
-                webpki::anchor_from_trusted_cert(&certificate).map_err(|error| unusable(&error.to_string()))?;
+            let anchor = webpki::anchor_from_trusted_cert(&certificate)
+                .map_err(|error| unusable(&error.to_string()))?;
             anchors.push(anchor.to_owned());
         }
         if anchors.is_empty() {
@@ -106,10 +123,20 @@ impl Authority {
             hash.update(&(file.len() as u64).to_be_bytes());
             hash.update(&file);
             let found = pem::revocation_lists(&file);
-            for list in found.map_err(|error| format!("`{}` is not PEM: {error}", path.display()))? {
-                let unreadable = || format!("`{}` holds a revocation list that cannot be read", path.display());
-                let (_, parsed) = CertificateRevocationList::from_der(&list).map_err(|_| unreadable())?;
-                let next = parsed.next_update().map_or(i64::MIN, |time| time.timestamp());
+            for list in
+                found.map_err(|error| format!("`{}` is not PEM: {error}", path.display()))?
+            {
+                let unreadable = || {
+                    format!(
+                        "`{}` holds a revocation list that cannot be read",
+                        path.display()
+                    )
+                };
+                let (_, parsed) =
+                    CertificateRevocationList::from_der(&list).map_err(|_| unreadable())?;
+                let next = parsed
+                    .next_update()
+                    .map_or(i64::MIN, |time| time.timestamp());
                 lists_good_until = lists_good_until.min(next);
                 let owned = OwnedCertRevocationList::from_der(&list).map_err(|_| unreadable())?;
                 lists.push(CertRevocationList::Owned(owned));
@@ -118,8 +145,16 @@ impl Authority {
                 return Err(format!("`{}` holds no revocation list", path.display()));
             }
         }
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        Ok(Authority { scope, anchors, validity, lists, lists_good_until, algorithms })
+        let algorithms =
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        Ok(Authority {
+            scope,
+            anchors,
+            validity,
+            lists,
+            lists_good_until,
+            algorithms,
+        })
     }
 
     /// Looks for a path from the leaf to an anchor. The answer is the last second, Unix time, at which the path found is
@@ -132,7 +167,11 @@ impl Authority {
         svid: bool,
         now: UnixTime,
     ) -> Result<i64, NotVouched> {
-        let rule = if svid { KeyUsageRule::Required } else { KeyUsageRule::IfPresent };
+        let rule = if svid {
+            KeyUsageRule::Required
+        } else {
+            KeyUsageRule::IfPresent
+        };
         let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().collect();
         let certificate = EndEntityCert::try_from(leaf)?;
         let path = certificate.verify_for_usage(
@@ -147,31 +186,56 @@ impl Authority {
         let path = path.map_err(|error| {
             let refused = NotVouched::from(error);
             // A status is asked for only along a signed path to an anchor; a leaf's dates are looked at before.
-            let led_here = matches!(refused.reason, Reason::CertificateRevoked | Reason::RevocationUnavailable);
-            NotVouched { ca: led_here.then(|| self.scope.name.clone()), ..refused }
+            let led_here = matches!(
+                refused.reason,
+                Reason::CertificateRevoked | Reason::RevocationUnavailable
+            );
+            NotVouched {
+                ca: led_here.then(|| self.scope.name.clone()),
+                ..refused
+            }
         })?;
-        let mut good_until =
-            self.lists_good_until.min(self.validity_of(path.anchor()).map_or(i64::MIN, |(_, end)| end));
+        let mut good_until = self.lists_good_until.min(
+            self.validity_of(path.anchor())
+                .map_or(i64::MIN, |(_, end)| end),
+        );
         for certificate in path.intermediate_certificates() {
-            good_until = good_until.min(signer(&certificate.der(), rule).map_or(i64::MIN, |(_, end)| end));
+            good_until =
+                good_until.min(signer(&certificate.der(), rule).map_or(i64::MIN, |(_, end)| end));
         }
         Ok(good_until)
     }
 
     /// What the path builder leaves to us: whether those above the leaf may sign certificates, and the anchor's validity.
-    fn permits(&self, path: &VerifiedPath<'_>, rule: KeyUsageRule, now: UnixTime) -> Result<(), Error> {
+    fn permits(
+        &self,
+        path: &VerifiedPath<'_>,
+        rule: KeyUsageRule,
+        now: UnixTime,
+    ) -> Result<(), Error> {
         for certificate in path.intermediate_certificates() {
             signer(&certificate.der(), rule).map_err(|_| Error::EndEntityUsedAsCa)?;
         }
-        let (from, until) = self.validity_of(path.anchor()).ok_or(Error::UnknownIssuer)?;
+        let (from, until) = self
+            .validity_of(path.anchor())
+            .ok_or(Error::UnknownIssuer)?;
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let time =
-            |seconds: i64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds.max(0).cast_unsigned()));
+        let time = |seconds: i64| {
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+                seconds.max(0).cast_unsigned(),
+            ))
+        };
         if seconds < from {
-            return Err(Error::CertNotValidYet { time: now, not_before: time(from) });
+            return Err(Error::CertNotValidYet {
+                time: now,
+                not_before: time(from),
+            });
         }
         if seconds > until {
-            return Err(Error::CertExpired { time: now, not_after: time(until) });
+            return Err(Error::CertExpired {
+                time: now,
+                not_after: time(until),
+            });
         }
         Ok(())
     }
@@ -179,7 +243,10 @@ impl Authority {
     /// An anchor that was renewed has the same name and key as before: only its place tells which one was used.
     fn validity_of(&self, anchor: &TrustAnchor<'_>) -> Option<(i64, i64)> {
         let address = std::ptr::from_ref(anchor).addr();
-        let place = self.anchors.iter().position(|ours| std::ptr::from_ref(ours).addr() == address)?;
+        let place = self
+            .anchors
+            .iter()
+            .position(|ours| std::ptr::from_ref(ours).addr() == address)?;
         self.validity.get(place).copied()
     }
 }
@@ -188,8 +255,14 @@ impl AuthorityScope {
     /// Adds itself to `hash`, so that a change of it is a change of what is trusted.
     fn describe(&self, hash: &mut digest::Context) {
         let lists = [self.trust_domains.len(), self.dns.len()];
-        lists.iter().for_each(|count| hash.update(&(*count as u64).to_be_bytes()));
-        let names = self.trust_domains.iter().map(String::as_str).chain(self.dns.iter().map(Glob::as_str));
+        lists
+            .iter()
+            .for_each(|count| hash.update(&(*count as u64).to_be_bytes()));
+        let names = self
+            .trust_domains
+            .iter()
+            .map(String::as_str)
+            .chain(self.dns.iter().map(Glob::as_str));
         for text in std::iter::once(&*self.name).chain(names) {
             hash.update(&(text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
@@ -206,34 +279,54 @@ enum KeyUsageRule {
 
 /// Validity of a certificate that may sign others, or why it may not (RFC 5280 section 6.1.4 (k) and (n)).
 fn signer(certificate: &[u8], rule: KeyUsageRule) -> Result<(i64, i64), &'static str> {
-    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| "it cannot be decoded")?;
-    let constraints = certificate.basic_constraints().map_err(|_| "its basic constraints cannot be decoded")?;
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(|_| "it cannot be decoded")?;
+    let constraints = certificate
+        .basic_constraints()
+        .map_err(|_| "its basic constraints cannot be decoded")?;
     // Version 1 knows no extensions; the path builder takes it for anchors alone.
-    if certificate.version() != X509Version::V1 && !constraints.is_some_and(|extension| extension.value.ca) {
+    if certificate.version() != X509Version::V1
+        && !constraints.is_some_and(|extension| extension.value.ca)
+    {
         return Err("its basic constraints do not say that it is an authority");
     }
-    let usage = certificate.key_usage().map_err(|_| "its key usage cannot be decoded")?;
+    let usage = certificate
+        .key_usage()
+        .map_err(|_| "its key usage cannot be decoded")?;
     match usage {
         Some(usage) if !usage.value.key_cert_sign() => {
             return Err("its key usage does not allow it to sign certificates");
         }
-        None if rule == KeyUsageRule::Required => return Err("it does not say what its key may be used for"),
+        None if rule == KeyUsageRule::Required => {
+            return Err("it does not say what its key may be used for");
+        }
         Some(_) | None => {}
     }
     let validity = certificate.validity();
-    Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
+    Ok((
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    ))
 }
 
 /// `None` without lists: then no status is asked for.
 fn revocation<'a>(lists: &'a [&'a CertRevocationList<'a>]) -> Option<RevocationOptions<'a>> {
     let builder = RevocationOptionsBuilder::new(lists).ok()?;
-    Some(builder.with_expiration_policy(ExpirationPolicy::Enforce).build())
+    Some(
+        builder
+            .with_expiration_policy(ExpirationPolicy::Enforce)
+            .build(),
+    )
 }
 
 impl From<Reason> for NotVouched {
     /// What is wrong with the leaf itself.
     fn from(reason: Reason) -> Self {
-        NotVouched { reason, alert: CertificateError::BadEncoding, ca: None }
+        NotVouched {
+            reason,
+            alert: CertificateError::BadEncoding,
+            ca: None,
+        }
     }
 }
 
@@ -247,23 +340,39 @@ impl From<Error> for NotVouched {
             Error::CertExpired { .. } | Error::InvalidCertValidity => {
                 (Reason::CertificateExpired, CertificateError::Expired)
             }
-            Error::CertNotValidYet { .. } => (Reason::CertificateNotYetValid, CertificateError::NotValidYet),
+            Error::CertNotValidYet { .. } => (
+                Reason::CertificateNotYetValid,
+                CertificateError::NotValidYet,
+            ),
             Error::CertRevoked => (Reason::CertificateRevoked, CertificateError::Revoked),
             Error::UnknownRevocationStatus
             | Error::CrlExpired { .. }
             | Error::IssuerNotCrlSigner
             | Error::InvalidCrlSignatureForPublicKey
             | Error::UnsupportedCrlSignatureAlgorithmContext(_)
-            | Error::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
-                (Reason::RevocationUnavailable, CertificateError::UnknownRevocationStatus)
+            | Error::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => (
+                Reason::RevocationUnavailable,
+                CertificateError::UnknownRevocationStatus,
+            ),
+            Error::RequiredEkuNotFoundContext(_)
+            | Error::EmptyEkuExtension
+            | Error::CaUsedAsEndEntity => (
+                Reason::CertificateUntrusted,
+                CertificateError::InvalidPurpose,
+            ),
+            Error::InvalidSignatureForPublicKey => {
+                (Reason::CertificateUntrusted, CertificateError::BadSignature)
             }
-            Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension | Error::CaUsedAsEndEntity => {
-                (Reason::CertificateUntrusted, CertificateError::InvalidPurpose)
-            }
-            Error::InvalidSignatureForPublicKey => (Reason::CertificateUntrusted, CertificateError::BadSignature),
-            _ => (Reason::CertificateUntrusted, CertificateError::UnknownIssuer),
+            _ => (
+                Reason::CertificateUntrusted,
+                CertificateError::UnknownIssuer,
+            ),
         };
-        NotVouched { reason, alert, ca: None }
+        NotVouched {
+            reason,
+            alert,
+            ca: None,
+        }
     }
 }
 

@@ -29,7 +29,11 @@ impl Evidence {
     /// it, and because the facts hold it: the same leaf may say less under another authority, or after a reload. `header`:
     /// where a proxy's assertion stood, because the same token may be refused there, or elsewhere. First bytes keep the
     /// forms apart.
-    pub(super) fn of(token: &[u8], header: Option<&AssertionHeader>, certificate: Option<&CertificateFacts>) -> Self {
+    pub(super) fn of(
+        token: &[u8],
+        header: Option<&AssertionHeader>,
+        certificate: Option<&CertificateFacts>,
+    ) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
         let header = header.map_or("", AssertionHeader::as_str);
         hash.update(&(header.len() as u64).to_be_bytes());
@@ -38,8 +42,15 @@ impl Evidence {
             Some(certificate) => {
                 hash.update(&[1, u8::from(certificate.spiffe.is_some())]);
                 hash.update(&(certificate.dns.len() as u64).to_be_bytes());
-                let names = certificate.spiffe.iter().chain(&certificate.dns).map(String::as_str);
-                for text in [&*certificate.ca, &certificate.fingerprint].into_iter().chain(names) {
+                let names = certificate
+                    .spiffe
+                    .iter()
+                    .chain(&certificate.dns)
+                    .map(String::as_str);
+                for text in [&*certificate.ca, &certificate.fingerprint]
+                    .into_iter()
+                    .chain(names)
+                {
                     hash.update(&(text.len() as u64).to_be_bytes());
                     hash.update(text.as_bytes());
                 }

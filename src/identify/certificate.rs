@@ -35,7 +35,8 @@ pub(super) struct Leaf<'a> {
 
 impl<'a> Leaf<'a> {
     pub fn parse(der: &'a [u8]) -> Result<Self, Reason> {
-        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| Reason::CertificateMalformed)?;
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|_| Reason::CertificateMalformed)?;
         if !rest.is_empty() || certificate.subject_alternative_name().is_err() {
             return Err(Reason::CertificateMalformed);
         }
@@ -44,7 +45,9 @@ impl<'a> Leaf<'a> {
 
     fn names(&self) -> &[GeneralName<'a>] {
         let names = self.certificate.subject_alternative_name().ok().flatten();
-        names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default()
+        names
+            .map(|extension| extension.value.general_names.as_slice())
+            .unwrap_or_default()
     }
 
     fn uris(&self) -> impl Iterator<Item = &str> {
@@ -56,7 +59,10 @@ impl<'a> Leaf<'a> {
 
     /// Whether it is meant as a SPIFFE identity, well or not.
     pub fn claims_svid(&self) -> bool {
-        self.uris().any(|uri| uri.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:")))
+        self.uris().any(|uri| {
+            uri.get(..7)
+                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:"))
+        })
     }
 
     /// What it says of its holder, as far as its authority may say it: a SPIFFE ID of another's trust domain makes it no
@@ -85,32 +91,61 @@ impl<'a> Leaf<'a> {
             return Err(Reason::CertificateOutOfScope);
         }
         if spiffe.is_none() && dns.is_empty() && subject.is_empty() {
-            return Err(if foreign { Reason::CertificateOutOfScope } else { Reason::CertificateName });
+            return Err(if foreign {
+                Reason::CertificateOutOfScope
+            } else {
+                Reason::CertificateName
+            });
         }
         let not_after = self.certificate.validity().not_after.timestamp();
         let ca = authority.name.clone();
-        Ok(CertificateFacts { ca, spiffe, dns, subject, fingerprint: fingerprint(self.der), not_after })
+        Ok(CertificateFacts {
+            ca,
+            spiffe,
+            dns,
+            subject,
+            fingerprint: fingerprint(self.der),
+            not_after,
+        })
     }
 
     /// The SPIFFE ID: the only URI, in a leaf that signs nothing but handshakes and says so in a critical extension
     /// (X.509-SVID sections 2, 4.1, 4.3 and 5.2).
     fn svid(&self) -> Result<&str, Reason> {
         let mut uris = self.uris();
-        let (Some(id), None) = (uris.next(), uris.next()) else { return Err(Reason::CertificateName) };
-        let constraints = self.certificate.basic_constraints().map_err(|_| Reason::CertificateMalformed)?;
-        let usage = self.certificate.key_usage().map_err(|_| Reason::CertificateMalformed)?;
+        let (Some(id), None) = (uris.next(), uris.next()) else {
+            return Err(Reason::CertificateName);
+        };
+        let constraints = self
+            .certificate
+            .basic_constraints()
+            .map_err(|_| Reason::CertificateMalformed)?;
+        let usage = self
+            .certificate
+            .key_usage()
+            .map_err(|_| Reason::CertificateMalformed)?;
         let leaf = !constraints.is_some_and(|extension| extension.value.ca);
         let signs_handshakes_alone = usage.is_some_and(|extension| {
             let usage = extension.value;
-            extension.critical && usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign()
+            extension.critical
+                && usage.digital_signature()
+                && !usage.key_cert_sign()
+                && !usage.crl_sign()
         });
-        if is_spiffe_id(id) && leaf && signs_handshakes_alone { Ok(id) } else { Err(Reason::CertificateName) }
+        if is_spiffe_id(id) && leaf && signs_handshakes_alone {
+            Ok(id)
+        } else {
+            Err(Reason::CertificateName)
+        }
     }
 
     /// Of a leaf that is no SVID: if it says what its key is for, then to sign handshakes (RFC 5246 section 7.4.6, RFC
     /// 8446 section 4.4.2.2) and no certificates (RFC 5280 section 4.2.1.9).
     fn may_handshake(&self) -> Result<(), Reason> {
-        let usage = self.certificate.key_usage().map_err(|_| Reason::CertificateMalformed)?;
+        let usage = self
+            .certificate
+            .key_usage()
+            .map_err(|_| Reason::CertificateMalformed)?;
         match usage {
             Some(usage) if !usage.value.digital_signature() || usage.value.key_cert_sign() => {
                 Err(Reason::CertificateUntrusted)
@@ -150,8 +185,12 @@ pub fn own_trust_domain(text: &[u8]) -> Option<String> {
     for certificate in pem::certificates(text).ok()? {
         let leaf = Leaf::parse(&certificate).ok()?;
         let mut uris = leaf.uris();
-        let (Some(uri), None) = (uris.next(), uris.next()) else { return None };
-        let domain = uri.strip_prefix("spiffe://").filter(|domain| is_trust_domain(domain))?;
+        let (Some(uri), None) = (uris.next(), uris.next()) else {
+            return None;
+        };
+        let domain = uri
+            .strip_prefix("spiffe://")
+            .filter(|domain| is_trust_domain(domain))?;
         if found.as_deref().is_some_and(|known| known != domain) {
             return None;
         }
@@ -167,7 +206,14 @@ pub(super) fn signing_name(der: &[u8]) -> Result<(Vec<u8>, Vec<String>), Reason>
     let subject = leaf.certificate.subject();
     let uris: Vec<String> = leaf.uris().map(str::to_owned).collect();
     let is_nameless = subject.iter_rdn().next().is_none() && uris.is_empty();
-    Ok((if is_nameless { der.to_vec() } else { subject.as_raw().to_vec() }, uris))
+    Ok((
+        if is_nameless {
+            der.to_vec()
+        } else {
+            subject.as_raw().to_vec()
+        },
+        uris,
+    ))
 }
 
 /// What a well-formed DNS name of a certificate stands for.
@@ -181,7 +227,9 @@ pub(super) enum DnsHost {
 /// The syntax of RFC 5280 section 4.2.1.6 for a name in lower case, with the underscore that names in clusters have.
 /// Anything else in a DNS name's place could be read as a name of another kind.
 pub(super) fn host(name: &str) -> Option<DnsHost> {
-    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let inside = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+    };
     let label = |label: &str| {
         (1..=DNS_LABEL_LIMIT_BYTES).contains(&label.len())
             && label.bytes().all(inside)
@@ -197,7 +245,10 @@ pub(super) fn host(name: &str) -> Option<DnsHost> {
 
 /// The facts of a caller who showed only a certificate.
 pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
-    let subject = certificate.spiffe.as_deref().or(certificate.dns.first().map(String::as_str));
+    let subject = certificate
+        .spiffe
+        .as_deref()
+        .or(certificate.dns.first().map(String::as_str));
     Facts {
         method: Method::Mtls,
         issuer: certificate.ca.clone(),
@@ -219,7 +270,8 @@ fn distinguished_name(name: &X509Name<'_>) -> String {
         .map(|relative| {
             let attributes = relative.iter().map(|attribute| {
                 let oid = attribute.attr_type();
-                let kind = oid2abbrev(oid, oid_registry()).map_or_else(|_| oid.to_id_string(), str::to_owned);
+                let kind = oid2abbrev(oid, oid_registry())
+                    .map_or_else(|_| oid.to_id_string(), str::to_owned);
                 match attribute.as_str() {
                     Ok(value) => format!("{kind}={}", escaped(value)),
                     Err(_) => format!("{kind}=#{}", HEXLOWER.encode(attribute.as_slice())),
@@ -237,7 +289,8 @@ fn escaped(value: &str) -> String {
     let last = value.chars().count().saturating_sub(1);
     let mut text = String::with_capacity(value.len());
     for (place, character) in value.chars().enumerate() {
-        let at_edge = (character == ' ' && (place == 0 || place == last)) || (character == '#' && place == 0);
+        let at_edge =
+            (character == ' ' && (place == 0 || place == last)) || (character == '#' && place == 0);
         if character.is_control() {
             let mut buffer = [0; 4];
             for byte in character.encode_utf8(&mut buffer).bytes() {

@@ -36,9 +36,15 @@ impl ClaimPathFault {
     /// What to write instead.
     pub fn hint(self) -> &'static str {
         match self {
-            ClaimPathFault::Empty => "write the claim's name, or a JSON Pointer such as `/realm_access/roles`",
-            ClaimPathFault::Escape => "in a JSON Pointer (RFC 6901), `~` is written `~0`, and a `/` within a name `~1`",
-            ClaimPathFault::TooDeep => "the pointer has more steps than the claims of a token may be nested",
+            ClaimPathFault::Empty => {
+                "write the claim's name, or a JSON Pointer such as `/realm_access/roles`"
+            }
+            ClaimPathFault::Escape => {
+                "in a JSON Pointer (RFC 6901), `~` is written `~0`, and a `/` within a name `~1`"
+            }
+            ClaimPathFault::TooDeep => {
+                "the pointer has more steps than the claims of a token may be nested"
+            }
         }
     }
 }
@@ -48,7 +54,9 @@ impl fmt::Display for ClaimPathFault {
         formatter.write_str(match self {
             ClaimPathFault::Empty => "must not be empty",
             ClaimPathFault::Escape => "is no JSON Pointer: a `~` is not followed by `0` or `1`",
-            ClaimPathFault::TooDeep => "can never be found: tokens that are nested so deeply are refused",
+            ClaimPathFault::TooDeep => {
+                "can never be found: tokens that are nested so deeply are refused"
+            }
         })
     }
 }
@@ -69,20 +77,36 @@ impl ClaimPath {
             return Err(ClaimPathFault::Empty);
         }
         let Some(pointer) = text.strip_prefix('/') else {
-            return Ok(ClaimPath { text: text.into(), top: text.into(), inner: Vec::new() });
+            return Ok(ClaimPath {
+                text: text.into(),
+                top: text.into(),
+                inner: Vec::new(),
+            });
         };
-        let mut steps = pointer.split('/').map(unescaped).collect::<Option<Vec<_>>>().ok_or(ClaimPathFault::Escape)?;
+        let mut steps = pointer
+            .split('/')
+            .map(unescaped)
+            .collect::<Option<Vec<_>>>()
+            .ok_or(ClaimPathFault::Escape)?;
         if steps.len() > usize::from(DEPTH_LIMIT_LEVELS) {
             return Err(ClaimPathFault::TooDeep);
         }
         let inner = steps.split_off(1);
-        Ok(ClaimPath { text: text.into(), top: steps.concat().into(), inner })
+        Ok(ClaimPath {
+            text: text.into(),
+            top: steps.concat().into(),
+            inner,
+        })
     }
 
     /// The claim of this very name.
     #[cfg(test)]
     pub(super) fn name(name: &str) -> ClaimPath {
-        ClaimPath { text: name.into(), top: name.into(), inner: Vec::new() }
+        ClaimPath {
+            text: name.into(),
+            top: name.into(),
+            inner: Vec::new(),
+        }
     }
 
     /// As it was written.
@@ -117,13 +141,17 @@ impl ClaimPath {
     pub(super) fn is_unreadable(&self, claims: &Map<String, Value>) -> bool {
         match self.find(claims) {
             FoundClaim::WrongType | FoundClaim::Value(Value::Object(_)) => true,
-            FoundClaim::Value(Value::Array(items)) => items.iter().any(|item| item.is_object() || item.is_array()),
+            FoundClaim::Value(Value::Array(items)) => {
+                items.iter().any(|item| item.is_object() || item.is_array())
+            }
             FoundClaim::Value(_) | FoundClaim::Nothing => false,
         }
     }
 
     pub(super) fn find<'c>(&self, claims: &'c Map<String, Value>) -> FoundClaim<'c> {
-        let Some(mut value) = claims.get(&*self.top) else { return FoundClaim::Nothing };
+        let Some(mut value) = claims.get(&*self.top) else {
+            return FoundClaim::Nothing;
+        };
         for step in &self.inner {
             let next = match value {
                 Value::Object(members) => members.get(step),
@@ -146,13 +174,20 @@ impl ClaimPath {
     pub(super) fn copy(&self, from: &Map<String, Value>, into: &mut Map<String, Value>) {
         let found = self.find(from);
         if let (Some(value), true) = (from.get(&*self.top), found != FoundClaim::Nothing) {
-            copy(&self.inner, value, found == FoundClaim::WrongType, into.entry(&*self.top).or_insert(Value::Null));
+            copy(
+                &self.inner,
+                value,
+                found == FoundClaim::WrongType,
+                into.entry(&*self.top).or_insert(Value::Null),
+            );
         }
     }
 
     /// Takes the claim out. An item of a list leaves `null` behind.
     pub(super) fn take(&self, claims: &mut Map<String, Value>) -> Option<Value> {
-        let Some((last, way)) = self.inner.split_last() else { return claims.remove(&*self.top) };
+        let Some((last, way)) = self.inner.split_last() else {
+            return claims.remove(&*self.top);
+        };
         let mut value = claims.get_mut(&*self.top)?;
         for step in way {
             value = match value {
@@ -196,7 +231,10 @@ impl ClaimPath {
             let message = "leads through a member whose name is empty";
             return empty.then(|| (message, "leave out the slash that is too much".to_owned()));
         }
-        if let Some(pointer) = text.strip_prefix('#').filter(|pointer| pointer.starts_with('/')) {
+        if let Some(pointer) = text
+            .strip_prefix('#')
+            .filter(|pointer| pointer.starts_with('/'))
+        {
             return Some((
                 "is one claim's name: a JSON Pointer begins with `/`",
                 format!("write {}", document::name(pointer)),
@@ -206,10 +244,16 @@ impl ClaimPath {
         if !text.contains('.') || text.contains(['/', ':']) {
             return None;
         }
-        let steps = text.trim_start_matches("$.").split('.').map(|step| format!("/{}", step.replace('~', "~0")));
+        let steps = text
+            .trim_start_matches("$.")
+            .split('.')
+            .map(|step| format!("/{}", step.replace('~', "~0")));
         let pointer = document::name(&steps.collect::<String>());
         let hint = format!("for a claim within another, write the JSON Pointer {pointer}");
-        Some(("is one claim's name: its dots do not lead into other claims", hint))
+        Some((
+            "is one claim's name: its dots do not lead into other claims",
+            hint,
+        ))
     }
 }
 
@@ -239,18 +283,26 @@ fn unescaped(token: &str) -> Option<String> {
 /// An array index: digits without leading zeros (RFC 6901 section 4).
 fn index(token: &str) -> Option<usize> {
     let canonical = token == "0" || !token.starts_with('0');
-    (canonical && !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit())).then(|| token.parse().ok())?
+    (canonical && !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| token.parse().ok())?
 }
 
 fn copy(steps: &[String], from: &Value, is_blocked: bool, into: &mut Value) {
     match (steps.split_first(), from) {
         (Some((step, rest)), Value::Object(members)) => {
-            let Some(inner) = members.get(step) else { return };
+            let Some(inner) = members.get(step) else {
+                return;
+            };
             if !into.is_object() {
                 *into = Value::Object(Map::new());
             }
             if let Value::Object(kept) = into {
-                copy(rest, inner, is_blocked, kept.entry(step).or_insert(Value::Null));
+                copy(
+                    rest,
+                    inner,
+                    is_blocked,
+                    kept.entry(step).or_insert(Value::Null),
+                );
             }
         }
         // What another path has copied from here blocks this one as well.
@@ -304,8 +356,14 @@ mod tests {
             ("/realm_access.roles", found(json!("dotted"))),
             ("realm_access/roles", Ok(None)),
             ("/kubernetes.io/namespace", found(json!("shop"))),
-            ("/https:~1~1sts.amazonaws.com~1/aws_account", found(json!("12"))),
-            ("https://sts.amazonaws.com/", found(json!({"aws_account": "12"}))),
+            (
+                "/https:~1~1sts.amazonaws.com~1/aws_account",
+                found(json!("12")),
+            ),
+            (
+                "https://sts.amazonaws.com/",
+                found(json!({"aws_account": "12"})),
+            ),
             ("/deep/list/0/x", found(json!(1))),
             ("/null", found(json!(null))),
             ("/null/a", Err("wrong type")),
@@ -358,12 +416,23 @@ mod tests {
         assert_eq!(path("/a/d/0").take(&mut said), Some(json!("p")));
         assert_eq!(path("/wrong/x").take(&mut said), None);
         assert_eq!(path("/nowhere/x").take(&mut said), None);
-        assert_eq!(said["a"], json!({"b": {"secret": "x"}, "d": [null, {"e": "q"}]}));
-        for (text, placed) in
-            [("/a/b/c", true), ("/new/x/y", true), ("/a/d/0", true), ("/a/d/7", false), ("/n/x", false)]
-        {
+        assert_eq!(
+            said["a"],
+            json!({"b": {"secret": "x"}, "d": [null, {"e": "q"}]})
+        );
+        for (text, placed) in [
+            ("/a/b/c", true),
+            ("/new/x/y", true),
+            ("/a/d/0", true),
+            ("/a/d/7", false),
+            ("/n/x", false),
+        ] {
             assert_eq!(path(text).put(&mut said, json!("put")), placed, "{text}");
-            assert_eq!(path(text).get(&said) == Some(&json!("put")), placed, "{text}");
+            assert_eq!(
+                path(text).get(&said) == Some(&json!("put")),
+                placed,
+                "{text}"
+            );
         }
     }
 

@@ -50,11 +50,17 @@ pub(super) fn facts(
         return Err(Reason::TokenExpired);
     }
     let (from, issued) = (date(&claims, "nbf")?, date(&claims, "iat")?);
-    if [from, issued].into_iter().flatten().any(|from| from > now.seconds().saturating_add(leeway)) {
+    if [from, issued]
+        .into_iter()
+        .flatten()
+        .any(|from| from > now.seconds().saturating_add(leeway))
+    {
         return Err(Reason::TokenNotYetValid);
     }
     // Who does not say when it was issued gets no longer life by that.
-    let issued = issued.map_or(now.seconds(), |issued| issued.saturating_add(BACKDATED_SECONDS));
+    let issued = issued.map_or(now.seconds(), |issued| {
+        issued.saturating_add(BACKDATED_SECONDS)
+    });
     let lifetime = expires.saturating_sub(issued);
     if lifetime > i64::try_from(settings.max_lifetime.as_secs()).unwrap_or(i64::MAX) {
         return Err(Reason::TokenLifetime);
@@ -83,7 +89,14 @@ pub(super) fn extract(
     expires_unix_seconds: i64,
 ) -> Result<Facts, Reason> {
     if let Some(trust_domain) = settings.trust_domain() {
-        return svid::facts(settings, trust_domain, issuer, claims, certificate, expires_unix_seconds);
+        return svid::facts(
+            settings,
+            trust_domain,
+            issuer,
+            claims,
+            certificate,
+            expires_unix_seconds,
+        );
     }
     let doubts = Doubts::of(settings, &claims)?;
     let (named_by, subject) = subject(settings, &claims, &doubts)?;
@@ -98,7 +111,12 @@ pub(super) fn extract(
         // Too many is an error and not a cut: a group that fell off could be the one that is denied.
         FoundClaim::Value(Value::Array(groups)) if groups.len() <= GROUPS_LIMIT => groups
             .iter()
-            .map(|group| group.as_str().filter(|group| is_name(group)).map(str::to_owned))
+            .map(|group| {
+                group
+                    .as_str()
+                    .filter(|group| is_name(group))
+                    .map(str::to_owned)
+            })
             .collect::<Option<_>>()
             .ok_or(Reason::TokenClaims)?,
         FoundClaim::Value(_) => return Err(Reason::TokenClaims),
@@ -136,7 +154,9 @@ fn subject<'s>(
                 return Ok((path, Arc::from(subject.as_str())));
             }
             FoundClaim::Value(_) | FoundClaim::WrongType => return Err(Reason::TokenClaims),
-            FoundClaim::Nothing if doubts.is_elsewhere(path) => return Err(Reason::TokenClaimsElsewhere),
+            FoundClaim::Nothing if doubts.is_elsewhere(path) => {
+                return Err(Reason::TokenClaimsElsewhere);
+            }
             FoundClaim::Nothing => {}
         }
     }
@@ -162,10 +182,16 @@ fn audience(settings: &IssuerSettings, claims: &Map<String, Value>) -> Result<()
 
 /// A string, or an array of strings (RFC 7519 section 4.1.3).
 fn names_us(value: &Value, audiences: &[String]) -> Result<bool, Reason> {
-    let known = |value: &Value| value.as_str().is_some_and(|named| audiences.iter().any(|ours| ours == named));
+    let known = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|named| audiences.iter().any(|ours| ours == named))
+    };
     match value {
         single @ Value::String(_) => Ok(known(single)),
-        Value::Array(several) if several.iter().all(Value::is_string) => Ok(several.iter().any(known)),
+        Value::Array(several) if several.iter().all(Value::is_string) => {
+            Ok(several.iter().any(known))
+        }
         _ => Err(Reason::TokenClaims),
     }
 }
@@ -175,8 +201,13 @@ pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64
     match claims.get(name) {
         None => Ok(None),
         Some(Value::Number(number)) => match number.as_f64() {
-            #[expect(clippy::cast_possible_truncation, reason = "bounded in the arm's guard")]
-            Some(seconds) if (0.0..=LAST_SECOND).contains(&seconds) => Ok(Some(seconds.floor() as i64)),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "bounded in the arm's guard"
+            )]
+            Some(seconds) if (0.0..=LAST_SECOND).contains(&seconds) => {
+                Ok(Some(seconds.floor() as i64))
+            }
             _ => Err(Reason::TokenClaims),
         },
         Some(_) => Err(Reason::TokenClaims),
@@ -186,7 +217,10 @@ pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64
 /// `cnf` (RFC 7800): a token that is bound to a key needs that key's proof, which here can only be the
 /// connection's client certificate (RFC 8705 section 3.1). A DPoP-bound one is not a bearer token (RFC 9449
 /// section 7.1), and a binding that we do not understand is one that we cannot check.
-fn binding(claims: &Map<String, Value>, certificate: Option<&Arc<CertificateFacts>>) -> Result<(), Reason> {
+fn binding(
+    claims: &Map<String, Value>,
+    certificate: Option<&Arc<CertificateFacts>>,
+) -> Result<(), Reason> {
     use base64::Engine as _;
     let confirmation = match claims.get("cnf") {
         None => return Ok(()),
@@ -197,8 +231,9 @@ fn binding(claims: &Map<String, Value>, certificate: Option<&Arc<CertificateFact
         (Some(Value::String(thumbprint)), 1) => thumbprint,
         _ => return Err(Reason::TokenBound),
     };
-    let bound_to =
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(thumbprint).map_err(|_| Reason::TokenBound)?;
+    let bound_to = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(thumbprint)
+        .map_err(|_| Reason::TokenBound)?;
     match certificate {
         Some(certificate) if certificate.fingerprint == HEXLOWER.encode(&bound_to) => Ok(()),
         _ => Err(Reason::TokenBound),

@@ -84,9 +84,13 @@ impl NewClientToken {
         let mut random = Zeroizing::new([0_u8; RANDOM_BYTES]);
         aws_lc_rs::rand::fill(random.as_mut()).map_err(|_| NoRandomness)?;
         let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_ref()));
-        let random: Zeroizing<String> = Zeroizing::new(encoded.chars().take(RANDOM_CHARACTERS).collect());
+        let random: Zeroizing<String> =
+            Zeroizing::new(encoded.chars().take(RANDOM_CHARACTERS).collect());
         let token = Zeroizing::new(format!("{CLIENT_TOKEN_PREFIX}{}", random.as_str()));
-        Ok(NewClientToken { hash: ClientTokenHash::of(token.as_bytes()), token })
+        Ok(NewClientToken {
+            hash: ClientTokenHash::of(token.as_bytes()),
+            token,
+        })
     }
 
     /// The token itself, to be shown once to its owner.
@@ -111,7 +115,13 @@ impl ClientTokens {
                 doubts: Doubts::default(),
                 expires_unix_seconds: one.until_unix_seconds.unwrap_or(i64::MAX),
             };
-            (one.hash, KnownToken { facts: Arc::new(facts), until: one.until_unix_seconds })
+            (
+                one.hash,
+                KnownToken {
+                    facts: Arc::new(facts),
+                    until: one.until_unix_seconds,
+                },
+            )
         });
         ClientTokens(known.collect())
     }
@@ -123,13 +133,19 @@ impl ClientTokens {
         certificate: Option<&Arc<CertificateFacts>>,
         now: UnixMillis,
     ) -> Result<Arc<Facts>, Reason> {
-        let known = self.0.get(&ClientTokenHash::of(token)).ok_or(Reason::ClientTokenUnknown)?;
+        let known = self
+            .0
+            .get(&ClientTokenHash::of(token))
+            .ok_or(Reason::ClientTokenUnknown)?;
         if known.until.is_some_and(|until| now.seconds() >= until) {
             return Err(Reason::ClientTokenExpired);
         }
         Ok(match certificate {
             None => known.facts.clone(),
-            Some(_) => Arc::new(Facts { certificate: certificate.cloned(), ..(*known.facts).clone() }),
+            Some(_) => Arc::new(Facts {
+                certificate: certificate.cloned(),
+                ..(*known.facts).clone()
+            }),
         })
     }
 }
@@ -140,10 +156,18 @@ mod tests {
 
     #[test]
     fn a_new_token_has_its_form_and_is_new() {
-        let (one, other) = (NewClientToken::make().unwrap(), NewClientToken::make().unwrap());
+        let (one, other) = (
+            NewClientToken::make().unwrap(),
+            NewClientToken::make().unwrap(),
+        );
         let text = one.expose();
         let random = text.strip_prefix("lk_").unwrap();
-        assert!(random.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
+        assert!(
+            random
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+            "{text}"
+        );
         assert_eq!((random.len(), text.len()), (29, 32));
         assert_eq!(ClientTokenHash::of(text.as_bytes()), one.hash);
         assert_ne!(text, other.expose());
@@ -154,9 +178,18 @@ mod tests {
         // FIPS 180-4's example "abc".
         let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(ClientTokenHash::of(b"abc").to_string(), abc);
-        assert_eq!(ClientTokenHash::parse(abc), Some(ClientTokenHash::of(b"abc")));
-        let upper = format!("sha256:{}", abc.strip_prefix("sha256:").unwrap().to_uppercase());
-        assert_eq!(ClientTokenHash::parse(&upper), Some(ClientTokenHash::of(b"abc")));
+        assert_eq!(
+            ClientTokenHash::parse(abc),
+            Some(ClientTokenHash::of(b"abc"))
+        );
+        let upper = format!(
+            "sha256:{}",
+            abc.strip_prefix("sha256:").unwrap().to_uppercase()
+        );
+        assert_eq!(
+            ClientTokenHash::parse(&upper),
+            Some(ClientTokenHash::of(b"abc"))
+        );
         let digits = |text: &str| format!("sha256:{text:0>64}");
         assert!(ClientTokenHash::parse(&digits("0")).is_some());
         for wrong in [

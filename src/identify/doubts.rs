@@ -38,7 +38,10 @@ pub(super) enum Doubt {
 }
 
 impl Doubts {
-    pub(super) fn of(settings: &IssuerSettings, claims: &Map<String, Value>) -> Result<Self, Reason> {
+    pub(super) fn of(
+        settings: &IssuerSettings,
+        claims: &Map<String, Value>,
+    ) -> Result<Self, Reason> {
         let elsewhere = elsewhere(claims)?;
         Ok(Doubts {
             groups_elsewhere: elsewhere.contains(settings.groups_claim.top()),
@@ -50,7 +53,10 @@ impl Doubts {
 
     /// Those of a session, which keeps no other claim that a policy looks at.
     pub(super) fn of_session(groups_open: bool) -> Self {
-        Doubts { groups_elsewhere: groups_open, ..Doubts::default() }
+        Doubts {
+            groups_elsewhere: groups_open,
+            ..Doubts::default()
+        }
     }
 
     /// Whether the groups cannot be told.
@@ -65,15 +71,25 @@ impl Doubts {
 
     /// Whether a policy can decide by these claims without what is open. `None`: nothing is known of the policy, which may
     /// look at all.
-    pub(super) fn settled_by(&self, policy: Option<&PolicyClaims>, claims: &Map<String, Value>) -> Result<(), Doubt> {
+    pub(super) fn settled_by(
+        &self,
+        policy: Option<&PolicyClaims>,
+        claims: &Map<String, Value>,
+    ) -> Result<(), Doubt> {
         // Of what is elsewhere, any part may be what the policy looks at.
-        let looks_at = |claim: &str| policy.is_none_or(|policy| policy.claims.iter().any(|path| path.top() == claim));
+        let looks_at = |claim: &str| {
+            policy.is_none_or(|policy| policy.claims.iter().any(|path| path.top() == claim))
+        };
         let looks_at_groups = policy.is_none_or(|policy| policy.groups);
-        if (self.groups_elsewhere && looks_at_groups) || self.elsewhere.iter().any(|claim| looks_at(claim)) {
+        if (self.groups_elsewhere && looks_at_groups)
+            || self.elsewhere.iter().any(|claim| looks_at(claim))
+        {
             return Err(Doubt::Elsewhere);
         }
         let denied = policy.map(|policy| &*policy.denied).unwrap_or_default();
-        if (self.groups_unreadable && looks_at_groups) || denied.iter().any(|path| path.is_unreadable(claims)) {
+        if (self.groups_unreadable && looks_at_groups)
+            || denied.iter().any(|path| path.is_unreadable(claims))
+        {
             return Err(Doubt::Unreadable);
         }
         if self.email_unverified && looks_at(EMAIL) {

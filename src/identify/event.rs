@@ -16,14 +16,26 @@ use super::fetch::FetchFault;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The issuer's keys were read. `changed`: the usable keys differ from those before.
-    KeysRefreshed { issuer: Arc<str>, keys: usize, changed: bool },
+    KeysRefreshed {
+        issuer: Arc<str>,
+        keys: usize,
+        changed: bool,
+    },
     /// They could not be read; the last good ones stay in use for `stale_keys`. `detail` is for the log.
-    KeysRefreshFailed { issuer: Arc<str>, fault: FetchFault, detail: String },
+    KeysRefreshFailed {
+        issuer: Arc<str>,
+        fault: FetchFault,
+        detail: String,
+    },
     /// A token named a key that we do not have, so the keys are read ahead of time. `key_id` is escaped
     /// and at most 128 bytes. At most two of these a minute and issuer.
     KeyWanted { issuer: Arc<str>, key_id: String },
     /// Discovery now names another host for the keys: worth a look (RFC 9700 section 4.4).
-    KeysMoved { issuer: Arc<str>, from: String, to: String },
+    KeysMoved {
+        issuer: Arc<str>,
+        from: String,
+        to: String,
+    },
     /// A client token was shown and holds. `name` is the configuration's.
     ClientTokenUsed { name: Arc<str>, at: UnixMillis },
     /// A TLS handshake's client certificate was refused; no request will come of it. A `Reason` code.
@@ -62,7 +74,11 @@ mod tests {
 
     #[test]
     fn a_strangers_text_stays_on_its_line() {
-        for (text, expected) in [("key-1", "key-1"), ("a\nb\x1b[1m", "a\\u{a}b\\u{1b}[1m"), ("\u{202e}", "\\u{202e}")] {
+        for (text, expected) in [
+            ("key-1", "key-1"),
+            ("a\nb\x1b[1m", "a\\u{a}b\\u{1b}[1m"),
+            ("\u{202e}", "\\u{202e}"),
+        ] {
             assert_eq!(shown(text), expected);
         }
         assert!(shown(&"x".repeat(5000)).len() <= 128);

@@ -96,7 +96,10 @@ pub(super) struct FetchError {
 
 impl From<FetchFault> for FetchError {
     fn from(fault: FetchFault) -> Self {
-        FetchError { fault, detail: String::new() }
+        FetchError {
+            fault,
+            detail: String::new(),
+        }
     }
 }
 
@@ -137,7 +140,11 @@ impl Remote {
         egress: &Egress,
         token: Option<SecretRef>,
     ) -> Result<Self, String> {
-        Ok(Remote { client: client(roots, egress)?, place: KeyLocation::KeySet(permitted(url)?), token })
+        Ok(Remote {
+            client: client(roots, egress)?,
+            place: KeyLocation::KeySet(permitted(url)?),
+            token,
+        })
     }
 
     /// Keys found through `{issuer}/.well-known/openid-configuration`.
@@ -149,10 +156,19 @@ impl Remote {
     ) -> Result<Self, String> {
         let refused = |_| format!("`{issuer}` is not a URL");
         let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
-        let document = url.join(".well-known/openid-configuration").map_err(refused)?;
+        let document = url
+            .join(".well-known/openid-configuration")
+            .map_err(refused)?;
         let document = permitted(document.as_str())?;
-        let place = KeyLocation::Discovery { issuer: issuer.to_owned(), document };
-        Ok(Remote { client: client(roots, egress)?, place, token })
+        let place = KeyLocation::Discovery {
+            issuer: issuer.to_owned(),
+            document,
+        };
+        Ok(Remote {
+            client: client(roots, egress)?,
+            place,
+            token,
+        })
     }
 
     async fn read(&self) -> Result<Fetched, FetchError> {
@@ -164,12 +180,26 @@ impl Remote {
                 json::drop_nulls(&mut document);
                 let named = document.remove("issuer");
                 if named.as_ref().and_then(serde_json::Value::as_str) != Some(issuer.as_str()) {
-                    let named = shown(named.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default());
+                    let named = shown(
+                        named
+                            .as_ref()
+                            .and_then(serde_json::Value::as_str)
+                            .unwrap_or_default(),
+                    );
                     let detail = format!("the document is for `{named}`");
-                    return Err(FetchError { fault: FetchFault::IssuerMismatch, detail });
+                    return Err(FetchError {
+                        fault: FetchFault::IssuerMismatch,
+                        detail,
+                    });
                 }
-                let url = document.get("jwks_uri").and_then(serde_json::Value::as_str).ok_or(FetchFault::Discovery)?;
-                let insecure = |detail| FetchError { fault: FetchFault::InsecureUrl, detail };
+                let url = document
+                    .get("jwks_uri")
+                    .and_then(serde_json::Value::as_str)
+                    .ok_or(FetchFault::Discovery)?;
+                let insecure = |detail| FetchError {
+                    fault: FetchFault::InsecureUrl,
+                    detail,
+                };
                 self.get(&permitted(url).map_err(insecure)?).await
             }
         }
@@ -178,13 +208,21 @@ impl Remote {
     /// What `url` wants to see of us: our token, if it is of the configured origin. The file is read each time, because
     /// such tokens are replaced within the hour.
     fn authorization(&self, url: &Uri) -> Result<Option<HeaderValue>, FetchError> {
-        let (KeyLocation::KeySet(ours) | KeyLocation::Discovery { document: ours, .. }) = &self.place;
-        let Some(reference) = self.token.as_ref().filter(|_| has_same_origin(ours, url)) else { return Ok(None) };
-        let unreadable = |detail: String| FetchError { fault: FetchFault::Token, detail };
-        let secret = reference.read().map_err(|fault| unreadable(format!("{reference} {fault}")))?;
+        let (KeyLocation::KeySet(ours) | KeyLocation::Discovery { document: ours, .. }) =
+            &self.place;
+        let Some(reference) = self.token.as_ref().filter(|_| has_same_origin(ours, url)) else {
+            return Ok(None);
+        };
+        let unreadable = |detail: String| FetchError {
+            fault: FetchFault::Token,
+            detail,
+        };
+        let secret = reference
+            .read()
+            .map_err(|fault| unreadable(format!("{reference} {fault}")))?;
         let bearer = Zeroizing::new([b"Bearer ", secret.expose()].concat());
-        let mut value =
-            HeaderValue::from_bytes(&bearer).map_err(|_| unreadable(format!("{reference} fits no header")))?;
+        let mut value = HeaderValue::from_bytes(&bearer)
+            .map_err(|_| unreadable(format!("{reference} fits no header")))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
@@ -192,13 +230,20 @@ impl Remote {
     async fn get(&self, url: &Uri) -> Result<Fetched, FetchError> {
         let mut request = Request::get(url.clone())
             .header(header::ACCEPT, "application/json, application/jwk-set+json")
-            .header(header::USER_AGENT, concat!("lightkeeper/", env!("CARGO_PKG_VERSION")))
+            .header(
+                header::USER_AGENT,
+                concat!("lightkeeper/", env!("CARGO_PKG_VERSION")),
+            )
             .body(Empty::new())
             .map_err(|_| FetchFault::Unreachable)?;
         if let Some(value) = self.authorization(url)? {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
-        let answer = self.client.request(request).await.map_err(|error| unreachable(&error))?;
+        let answer = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| unreachable(&error))?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError {
                 fault: FetchFault::Status,
@@ -206,27 +251,45 @@ impl Remote {
             });
         }
         // Buckets and git hosts serve these documents under any type or none: the strict reading decides what they are.
-        let says_page = answer.headers().get(header::CONTENT_TYPE).is_some_and(names_page);
+        let says_page = answer
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(names_page);
         let max_age = max_age(answer.headers());
-        let document = match Limited::new(answer.into_body(), BODY_LIMIT_BYTES).collect().await {
+        let document = match Limited::new(answer.into_body(), BODY_LIMIT_BYTES)
+            .collect()
+            .await
+        {
             Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => return Err(FetchFault::TooLarge.into()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                return Err(FetchFault::TooLarge.into());
+            }
             Err(error) => return Err(unreachable(error.as_ref())),
         };
         if is_page(&document) {
             let named = if says_page { " (`text/html`)" } else { "" };
-            let detail =
-                format!("the answer is a page for people{named} and not JSON: is this the address of the keys?");
-            return Err(FetchError { fault: FetchFault::ContentType, detail });
+            let detail = format!(
+                "the answer is a page for people{named} and not JSON: is this the address of the keys?"
+            );
+            return Err(FetchError {
+                fault: FetchFault::ContentType,
+                detail,
+            });
         }
-        Ok(Fetched { document, max_age, host: url.host().unwrap_or_default().to_owned() })
+        Ok(Fetched {
+            document,
+            max_age,
+            host: url.host().unwrap_or_default().to_owned(),
+        })
     }
 }
 
 #[async_trait]
 impl Fetch for Remote {
     async fn fetch(&self) -> Result<Fetched, FetchError> {
-        tokio::time::timeout(TOTAL_TIMEOUT, self.read()).await.unwrap_or(Err(FetchFault::TimedOut.into()))
+        tokio::time::timeout(TOTAL_TIMEOUT, self.read())
+            .await
+            .unwrap_or(Err(FetchFault::TimedOut.into()))
     }
 }
 
@@ -235,19 +298,34 @@ impl Fetch for Remote {
 pub(super) fn permitted(url: &str) -> Result<Uri, String> {
     let place = shown(url.split(['?', '#']).next().unwrap_or_default());
     let uri: Uri = url.parse().map_err(|_| format!("`{place}` is not a URL"))?;
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let host = uri
+        .host()
+        .unwrap_or_default()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let loopback = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let bare = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
     match uri.scheme_str() {
         Some("https") if bare => Ok(uri),
         Some("http") if bare && loopback => Ok(uri),
-        _ => Err(format!("`{place}` must be an `https` URL (`http` only on loopback)")),
+        _ => Err(format!(
+            "`{place}` must be an `https` URL (`http` only on loopback)"
+        )),
     }
 }
 
 /// RFC 6454 section 5: scheme, host and port.
 fn has_same_origin(one: &Uri, other: &Uri) -> bool {
-    let port = |uri: &Uri| uri.port_u16().or_else(|| (uri.scheme_str() == Some("https")).then_some(443)).unwrap_or(80);
+    let port = |uri: &Uri| {
+        uri.port_u16()
+            .or_else(|| (uri.scheme_str() == Some("https")).then_some(443))
+            .unwrap_or(80)
+    };
     let has_same_host = match (one.host(), other.host()) {
         (Some(host), Some(other)) => host.eq_ignore_ascii_case(other),
         _ => false,
@@ -263,11 +341,18 @@ pub(super) fn client<B>(
 where
     B: hyper::body::Body<Data = Bytes> + Send,
 {
-    let tls = pem::client_tls(roots).map_err(|error| format!("cannot set up TLS: {error}"))?.with_no_client_auth();
+    let tls = pem::client_tls(roots)
+        .map_err(|error| format!("cannot set up TLS: {error}"))?
+        .with_no_client_auth();
     let connector = Connector::new(egress, CONNECT_TIMEOUT)?;
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build(connector))
 }
 
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
@@ -282,7 +367,10 @@ fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
         detail.push_str(&deeper.to_string());
         cause = deeper.source();
     }
-    FetchError { fault, detail: line(&detail, DETAIL_LIMIT_BYTES).into_owned() }
+    FetchError {
+        fault,
+        detail: line(&detail, DETAIL_LIMIT_BYTES).into_owned(),
+    }
 }
 
 fn names_page(value: &HeaderValue) -> bool {
@@ -291,12 +379,17 @@ fn names_page(value: &HeaderValue) -> bool {
 
 /// Whether a body begins as HTML or XML do, and JSON never does.
 fn is_page(body: &[u8]) -> bool {
-    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start().starts_with(b"<")
+    body.strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(body)
+        .trim_ascii_start()
+        .starts_with(b"<")
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
-    let seconds = value.split(',').find_map(|directive| directive.trim().strip_prefix("max-age="))?;
+    let seconds = value
+        .split(',')
+        .find_map(|directive| directive.trim().strip_prefix("max-age="))?;
     seconds.parse().ok().map(Duration::from_secs)
 }
 
@@ -339,13 +432,21 @@ mod tests {
             ("http://127.0.0.1:1/x", "http://127.0.0.1:2/x", false),
         ] {
             let origin = |url: &str| url.parse::<Uri>().unwrap();
-            assert_eq!(has_same_origin(&origin(one), &origin(other)), same, "{one} {other}");
+            assert_eq!(
+                has_same_origin(&origin(one), &origin(other)),
+                same,
+                "{one} {other}"
+            );
         }
     }
 
     #[test]
     fn a_fault_names_no_query_and_no_fragment() {
-        for url in ["http://idp.example/keys?code=secret", "https://u@idp.example/keys?secret", "https://[/#secret"] {
+        for url in [
+            "http://idp.example/keys?code=secret",
+            "https://u@idp.example/keys?secret",
+            "https://[/#secret",
+        ] {
             let message = permitted(url).unwrap_err();
             assert!(!message.contains("secret"), "{message}");
         }
@@ -367,11 +468,17 @@ mod tests {
     #[test]
     fn headers_of_an_answer_are_read() {
         let mut headers = HeaderMap::new();
-        for (value, seconds) in
-            [("max-age=60", Some(60)), ("public, max-age=3600, must-revalidate", Some(3600)), ("no-store", None)]
-        {
+        for (value, seconds) in [
+            ("max-age=60", Some(60)),
+            ("public, max-age=3600, must-revalidate", Some(3600)),
+            ("no-store", None),
+        ] {
             headers.insert(header::CACHE_CONTROL, value.parse().unwrap());
-            assert_eq!(max_age(&headers), seconds.map(Duration::from_secs), "{value}");
+            assert_eq!(
+                max_age(&headers),
+                seconds.map(Duration::from_secs),
+                "{value}"
+            );
         }
     }
 }

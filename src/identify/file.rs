@@ -11,8 +11,13 @@ use crate::document::{self, ReadFault};
 pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, String> {
     match document::read(path, limit_bytes) {
         Ok(mut content) => Ok(std::mem::take(&mut *content)),
-        Err(ReadFault::TooLarge) => Err(format!("`{}` is larger than {limit_bytes} bytes", path.display())),
-        Err(ReadFault::Unreadable(kind)) => Err(format!("`{}` cannot be read: {kind}", path.display())),
+        Err(ReadFault::TooLarge) => Err(format!(
+            "`{}` is larger than {limit_bytes} bytes",
+            path.display()
+        )),
+        Err(ReadFault::Unreadable(kind)) => {
+            Err(format!("`{}` cannot be read: {kind}", path.display()))
+        }
     }
 }
 
@@ -26,8 +31,17 @@ mod tests {
         let folder = Folder::new();
         let path = folder.write("some", "12345");
         assert_eq!(read(&path, 5), Ok(b"12345".to_vec()));
-        assert_eq!(read(&path, 4), Err(format!("`{}` is larger than 4 bytes", path.display())));
+        assert_eq!(
+            read(&path, 4),
+            Err(format!("`{}` is larger than 4 bytes", path.display()))
+        );
         let missing = folder.join("none");
-        assert_eq!(read(&missing, 4), Err(format!("`{}` cannot be read: entity not found", missing.display())));
+        assert_eq!(
+            read(&missing, 4),
+            Err(format!(
+                "`{}` cannot be read: entity not found",
+                missing.display()
+            ))
+        );
     }
 }

@@ -38,10 +38,14 @@ pub(super) enum TestKey {
 
 pub(super) static RSA: LazyLock<TestKey> = LazyLock::new(rsa);
 pub(super) static OTHER_RSA: LazyLock<TestKey> = LazyLock::new(rsa);
-pub(super) static P256: LazyLock<TestKey> = LazyLock::new(|| ec(&sig::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"));
-pub(super) static P384: LazyLock<TestKey> = LazyLock::new(|| ec(&sig::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"));
-pub(super) static P521: LazyLock<TestKey> = LazyLock::new(|| ec(&sig::ECDSA_P521_SHA512_FIXED_SIGNING, "P-521"));
-pub(super) static ED: LazyLock<TestKey> = LazyLock::new(|| TestKey::Ed(Ed25519KeyPair::generate().unwrap()));
+pub(super) static P256: LazyLock<TestKey> =
+    LazyLock::new(|| ec(&sig::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"));
+pub(super) static P384: LazyLock<TestKey> =
+    LazyLock::new(|| ec(&sig::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"));
+pub(super) static P521: LazyLock<TestKey> =
+    LazyLock::new(|| ec(&sig::ECDSA_P521_SHA512_FIXED_SIGNING, "P-521"));
+pub(super) static ED: LazyLock<TestKey> =
+    LazyLock::new(|| TestKey::Ed(Ed25519KeyPair::generate().unwrap()));
 
 fn rsa() -> TestKey {
     TestKey::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap())
@@ -70,14 +74,18 @@ impl TestKey {
                 let (x, y) = point.split_at(point.len() / 2);
                 json!({"kty": "EC", "crv": curve, "x": base64url(x), "y": base64url(y)})
             }
-            TestKey::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key())}),
+            TestKey::Ed(pair) => {
+                json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key())})
+            }
         }
     }
 
     /// The JWK with more members or others.
     pub(super) fn jwk_with(&self, members: Value) -> Value {
         let mut jwk = self.jwk();
-        jwk.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        jwk.as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
         jwk
     }
 
@@ -95,7 +103,8 @@ impl TestKey {
                     _ => &sig::RSA_PKCS1_SHA256,
                 };
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(padding, &random, message, &mut signature).unwrap();
+                pair.sign(padding, &random, message, &mut signature)
+                    .unwrap();
                 signature
             }
             TestKey::Ec(pair, _) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
@@ -155,7 +164,10 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         name: "idp".to_owned(),
         issuer: ISSUER.to_owned(),
         audiences: vec!["lightkeeper".to_owned(), "gateway".to_owned()],
-        algorithms: super::ALGORITHMS.iter().map(|name| (*name).to_owned()).collect(),
+        algorithms: super::ALGORITHMS
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect(),
         keys,
         ca: None,
         key_access: super::KeyAccess::default(),
@@ -189,10 +201,23 @@ impl World {
         let heard = events.clone();
         let events_to = Events::to(move |event| heard.lock().unwrap().push(event));
         let runtime = tokio::runtime::Handle::current();
-        World { surroundings: Surroundings { clock, token_bytes: 16 << 10, events: events_to, runtime }, time, events }
+        World {
+            surroundings: Surroundings {
+                clock,
+                token_bytes: 16 << 10,
+                events: events_to,
+                runtime,
+            },
+            time,
+            events,
+        }
     }
 
-    pub(super) fn identifier(&self, settings: &[IssuerSettings], previous: Option<&Identifier>) -> Identifier {
+    pub(super) fn identifier(
+        &self,
+        settings: &[IssuerSettings],
+        previous: Option<&Identifier>,
+    ) -> Identifier {
         Identifier::new(settings, Vec::new(), self.surroundings.clone(), previous).unwrap()
     }
 
@@ -202,7 +227,12 @@ impl World {
 
     /// How many events there are of which `which` holds.
     pub(super) fn count(&self, which: impl Fn(&Event) -> bool) -> usize {
-        self.events.lock().unwrap().iter().filter(|event| which(event)).count()
+        self.events
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|event| which(event))
+            .count()
     }
 }
 
@@ -211,13 +241,20 @@ pub(super) fn caller(token: Option<&str>, certificate: Option<Arc<ClientChain>>)
         let value = HeaderValue::from_bytes(format!("Bearer {token}").as_bytes()).unwrap();
         Presented::new(value, 7, Carrier::Authorization)
     };
-    Caller { token: token.map(presented), certificate, session: None, address: std::net::Ipv4Addr::LOCALHOST.into() }
+    Caller {
+        token: token.map(presented),
+        certificate,
+        session: None,
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+    }
 }
 
 /// What the room says to a token: its subject, or the reason against it.
 pub(super) async fn verdict(identifier: &Identifier, token: &str) -> Result<String, &'static str> {
     let identity = identifier.identify(caller(Some(token), None)).await;
-    identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason.code())
+    identity
+        .map(|identity| identity.facts().subject.to_string())
+        .map_err(|rejection| rejection.reason.code())
 }
 
 /// An answer of the loopback issuer.
@@ -230,7 +267,11 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn json(body: impl ToString) -> Self {
-        Answer { status: 200, headers: vec![("content-type", "application/json".to_owned())], body: body.to_string() }
+        Answer {
+            status: 200,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: body.to_string(),
+        }
     }
 
     pub(super) fn keys(keys: Value) -> Self {
@@ -272,7 +313,11 @@ impl Exchanges {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_under_way.fetch_max(under_way, Ordering::SeqCst);
-        self.stalled.subscribe().wait_for(|stalled| !stalled).await.unwrap();
+        self.stalled
+            .subscribe()
+            .wait_for(|stalled| !stalled)
+            .await
+            .unwrap();
         self.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -281,7 +326,11 @@ impl Loopback {
     pub(super) async fn start(keys: Value) -> Self {
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let missing = Answer { status: 404, headers: Vec::new(), body: String::new() };
+        let missing = Answer {
+            status: 404,
+            headers: Vec::new(),
+            body: String::new(),
+        };
         let loopback = Loopback {
             address,
             keys: Arc::new(Mutex::new(Answer::keys(keys))),
@@ -314,26 +363,34 @@ impl Loopback {
         };
         tokio::spawn(async move {
             while let Ok((stream, _)) = socket.accept().await {
-                let (respond, exchanges, shown) = (respond.clone(), exchanges.clone(), shown.clone());
-                let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                    let (respond, exchanges) = (respond.clone(), exchanges.clone());
-                    let token = request.headers().get(http::header::AUTHORIZATION);
-                    let token = token.map(|value| value.to_str().unwrap().to_owned());
-                    shown.lock().unwrap().push((request.uri().path().to_owned(), token));
-                    async move {
-                        if request.uri().path() == "/token" {
-                            exchanges.wait().await;
+                let (respond, exchanges, shown) =
+                    (respond.clone(), exchanges.clone(), shown.clone());
+                let service = hyper::service::service_fn(
+                    move |request: http::Request<hyper::body::Incoming>| {
+                        let (respond, exchanges) = (respond.clone(), exchanges.clone());
+                        let token = request.headers().get(http::header::AUTHORIZATION);
+                        let token = token.map(|value| value.to_str().unwrap().to_owned());
+                        shown
+                            .lock()
+                            .unwrap()
+                            .push((request.uri().path().to_owned(), token));
+                        async move {
+                            if request.uri().path() == "/token" {
+                                exchanges.wait().await;
+                            }
+                            let answer = respond(request.uri().path());
+                            let mut response = Response::builder().status(answer.status);
+                            for (name, value) in answer.headers {
+                                response = response.header(name, value);
+                            }
+                            response.body(Full::new(Bytes::from(answer.body)))
                         }
-                        let answer = respond(request.uri().path());
-                        let mut response = Response::builder().status(answer.status);
-                        for (name, value) in answer.headers {
-                            response = response.header(name, value);
-                        }
-                        response.body(Full::new(Bytes::from(answer.body)))
-                    }
-                });
+                    },
+                );
                 let stream = hyper_util::rt::TokioIo::new(stream);
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(stream, service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(stream, service),
+                );
             }
         });
         loopback

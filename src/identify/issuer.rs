@@ -78,14 +78,34 @@ impl Issuer {
         previous: Option<&Arc<Issuer>>,
     ) -> Result<Arc<Issuer>, IssuerFault> {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        let fault = |message| IssuerFault { issuer: settings.name.clone(), message };
-        let authorities = settings.ca.as_deref().map(read).transpose().map_err(fault)?;
-        let key_authorities = settings.key_access.ca.as_deref().map(read).transpose().map_err(fault)?;
+        let fault = |message| IssuerFault {
+            issuer: settings.name.clone(),
+            message,
+        };
+        let authorities = settings
+            .ca
+            .as_deref()
+            .map(read)
+            .transpose()
+            .map_err(fault)?;
+        let key_authorities = settings
+            .key_access
+            .ca
+            .as_deref()
+            .map(read)
+            .transpose()
+            .map_err(fault)?;
         let key_file = match &settings.keys {
-            KeySource::File(path) | KeySource::Bundle { file: path, .. } => Some(read(path).map_err(fault)?),
+            KeySource::File(path) | KeySource::Bundle { file: path, .. } => {
+                Some(read(path).map_err(fault)?)
+            }
             KeySource::Discovery | KeySource::Url(_) => None,
         };
-        let files = fingerprint(&[authorities.as_deref(), key_authorities.as_deref(), key_file.as_deref()]);
+        let files = fingerprint(&[
+            authorities.as_deref(),
+            key_authorities.as_deref(),
+            key_file.as_deref(),
+        ]);
         let proxies = proxies(settings).map_err(fault)?;
         let unchanged = previous.filter(|previous| {
             previous.settings == *settings && previous.files == files && previous.proxies == proxies
@@ -97,9 +117,16 @@ impl Issuer {
         let name: Arc<str> = Arc::from(settings.name.as_str());
         let upkeep = upkeep(settings, &name, surroundings).map_err(fault)?;
         let live = match (&settings.keys, key_file) {
-            (source @ (KeySource::File(path) | KeySource::Bundle { file: path, .. }), Some(document)) => {
+            (
+                source @ (KeySource::File(path) | KeySource::Bundle { file: path, .. }),
+                Some(document),
+            ) => {
                 let refused = |cause| {
-                    fault(format!("`{}` is no usable key set: {}", path.display(), FetchFault::Keys(cause).code()))
+                    fault(format!(
+                        "`{}` is no usable key set: {}",
+                        path.display(),
+                        FetchFault::Keys(cause).code()
+                    ))
                 };
                 let keys = match source {
                     KeySource::Bundle { .. } => KeySet::parse_bundle(&document, &upkeep.allowed),
@@ -125,11 +152,23 @@ impl Issuer {
                         && earlier.algorithms == settings.algorithms
                 };
                 let keys = previous.filter(same_place).map(|previous| &previous.live);
-                LiveKeys::start(upkeep, Box::new(remote.map_err(fault)?), keys, &surroundings.runtime)
+                LiveKeys::start(
+                    upkeep,
+                    Box::new(remote.map_err(fault)?),
+                    keys,
+                    &surroundings.runtime,
+                )
             }
         };
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Issuer { id, name, settings: settings.clone(), files, proxies, live }))
+        Ok(Arc::new(Issuer {
+            id,
+            name,
+            settings: settings.clone(),
+            files,
+            proxies,
+            live,
+        }))
     }
 
     /// Whether `iss` means this issuer: byte for byte. A trust domain is meant by the subject alone.
@@ -139,7 +178,9 @@ impl Issuer {
 
     /// Whether this is the trust domain that a subject claims to be of.
     pub(super) fn is_domain_of(&self, subject: &str) -> bool {
-        self.settings.trust_domain().is_some_and(|domain| trust_domain_of(subject) == Some(domain))
+        self.settings
+            .trust_domain()
+            .is_some_and(|domain| trust_domain_of(subject) == Some(domain))
     }
 
     /// Whether its tokens may stand in this header of a proxy's assertions.
@@ -207,7 +248,11 @@ impl Issuer {
 
     /// Finds the key and checks the signature; the key set's stamp if it holds. Keys that are not there are
     /// asked for at most twice: a reading under way may have begun too early.
-    pub(super) async fn verify(&self, token: &Unproven<'_>, now: UnixMillis) -> Result<u64, Reason> {
+    pub(super) async fn verify(
+        &self,
+        token: &Unproven<'_>,
+        now: UnixMillis,
+    ) -> Result<u64, Reason> {
         let deadline = Instant::now() + FORCED_WAIT;
         let key_id = token.key_id.as_deref();
         let mut asked = 0;
@@ -216,7 +261,9 @@ impl Issuer {
                 let keys = self.live.current(now).ok_or(Reason::KeysUnavailable)?;
                 let keys = keys.as_ref().ok_or(Reason::KeysUnavailable)?;
                 match keys.find(key_id, token.algorithm) {
-                    FoundKey::Key(key) if key.verifies(token.signed, token.signature) => return Ok(keys.stamp),
+                    FoundKey::Key(key) if key.verifies(token.signed, token.signature) => {
+                        return Ok(keys.stamp);
+                    }
                     // Keys without ids are replaced without a trace but this one.
                     FoundKey::Key(_) if key_id.is_none() => Reason::TokenSignature,
                     FoundKey::Key(_) => return Err(Reason::TokenSignature),
@@ -225,24 +272,40 @@ impl Issuer {
                 }
             };
             asked += 1;
-            let answer = if asked > 2 { RefreshOutcome::NotNow } else { self.live.ask(key_id, deadline).await };
+            let answer = if asked > 2 {
+                RefreshOutcome::NotNow
+            } else {
+                self.live.ask(key_id, deadline).await
+            };
             match answer {
                 RefreshOutcome::Read => {}
                 RefreshOutcome::TimedOut => return Err(Reason::KeysUnavailable),
-                RefreshOutcome::NotNow if self.live.failing() => return Err(Reason::KeysUnavailable),
+                RefreshOutcome::NotNow if self.live.failing() => {
+                    return Err(Reason::KeysUnavailable);
+                }
                 RefreshOutcome::NotNow => return Err(missing),
             }
         }
     }
 }
 
-fn upkeep(settings: &IssuerSettings, name: &Arc<str>, surroundings: &Surroundings) -> Result<Upkeep, String> {
+fn upkeep(
+    settings: &IssuerSettings,
+    name: &Arc<str>,
+    surroundings: &Surroundings,
+) -> Result<Upkeep, String> {
     if settings.audiences.is_empty() {
         return Err("at least one audience is needed".to_owned());
     }
-    let known =
-        |name: &String| Algorithm::parse(name).ok_or_else(|| format!("`{name}` is no asymmetric signature algorithm"));
-    let allowed = settings.algorithms.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+    let known = |name: &String| {
+        Algorithm::parse(name)
+            .ok_or_else(|| format!("`{name}` is no asymmetric signature algorithm"))
+    };
+    let allowed = settings
+        .algorithms
+        .iter()
+        .map(known)
+        .collect::<Result<Vec<_>, _>>()?;
     if allowed.is_empty() {
         return Err("at least one algorithm is needed".to_owned());
     }
@@ -264,9 +327,9 @@ fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
             let certificates = pem::certificates(authorities)
                 .map_err(|error| format!("`ca` is no PEM file of certificates: {error}"))?;
             for certificate in certificates {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("`ca` holds a certificate that cannot be used: {error}"))?;
+                roots.add(certificate).map_err(|error| {
+                    format!("`ca` holds a certificate that cannot be used: {error}")
+                })?;
             }
             if roots.is_empty() {
                 return Err("`ca` holds no certificate".to_owned());
@@ -287,15 +350,29 @@ fn read(path: &std::path::Path) -> Result<Vec<u8>, String> {
 
 /// Tells the credentials of the proxies before an issuer apart.
 fn proxies(settings: &IssuerSettings) -> Result<[u8; 32], String> {
-    let opened: Vec<_> = settings.egress.proxies().into_iter().map(|proxy| proxy.open()).collect::<Result<_, _>>()?;
-    Ok(fingerprint(&opened.iter().map(|proxy| Some(proxy.opened_by())).collect::<Vec<_>>()))
+    let opened: Vec<_> = settings
+        .egress
+        .proxies()
+        .into_iter()
+        .map(|proxy| proxy.open())
+        .collect::<Result<_, _>>()?;
+    Ok(fingerprint(
+        &opened
+            .iter()
+            .map(|proxy| Some(proxy.opened_by()))
+            .collect::<Vec<_>>(),
+    ))
 }
 
 /// One digest over optional contents, lengths included.
 fn fingerprint(contents: &[Option<&[u8]>]) -> [u8; 32] {
     let mut hash = digest::Context::new(&digest::SHA256);
     for content in contents {
-        hash.update(&content.map_or(u64::MAX, |content| content.len() as u64).to_be_bytes());
+        hash.update(
+            &content
+                .map_or(u64::MAX, |content| content.len() as u64)
+                .to_be_bytes(),
+        );
         hash.update(content.unwrap_or_default());
     }
     let mut sum = [0; 32];

@@ -16,7 +16,11 @@ pub(super) const DEPTH_LIMIT_LEVELS: u8 = 16;
 /// Reads `bytes` as one object; `None` for anything else. The cause is not kept: it would quote a token.
 pub fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     let mut source = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { levels_left: DEPTH_LIMIT_LEVELS }.deserialize(&mut source).ok()?;
+    let value = Strict {
+        levels_left: DEPTH_LIMIT_LEVELS,
+    }
+    .deserialize(&mut source)
+    .ok()?;
     source.end().ok()?;
     match value {
         Value::Object(members) => Some(members),
@@ -72,7 +76,9 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("not a finite number"))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {

@@ -104,21 +104,35 @@ impl LiveKeys {
         let shared = KeyRefresh::new(upkeep);
         shared.read_at.store(i64::MAX, Ordering::Relaxed);
         shared.keys.store(Some(Arc::new(keys)));
-        LiveKeys { shared: Arc::new(shared), task: None }
+        LiveKeys {
+            shared: Arc::new(shared),
+            task: None,
+        }
     }
 
     /// Begins reading at once. `previous`: the keys of the same place under an earlier configuration,
     /// used until the first reading ends.
-    pub(super) fn start(upkeep: Upkeep, source: Box<dyn Fetch>, previous: Option<&LiveKeys>, runtime: &Handle) -> Self {
+    pub(super) fn start(
+        upkeep: Upkeep,
+        source: Box<dyn Fetch>,
+        previous: Option<&LiveKeys>,
+        runtime: &Handle,
+    ) -> Self {
         let shared = KeyRefresh::new(upkeep);
         if let Some(previous) = previous {
-            shared.read_at.store(previous.shared.read_at.load(Ordering::Relaxed), Ordering::Relaxed);
+            shared.read_at.store(
+                previous.shared.read_at.load(Ordering::Relaxed),
+                Ordering::Relaxed,
+            );
             shared.keys.store(previous.shared.keys.load_full());
         }
         shared.flight().under_way = true;
         let shared = Arc::new(shared);
         let task = runtime.spawn(keep(shared.clone(), source)).abort_handle();
-        LiveKeys { shared, task: Some(task) }
+        LiveKeys {
+            shared,
+            task: Some(task),
+        }
     }
 
     /// The keys, unless they are missing or too old at `now`.
@@ -147,7 +161,10 @@ impl LiveKeys {
             let forced = !flight.under_way;
             if forced {
                 let now = Instant::now();
-                if flight.forced_at.is_some_and(|at| now.duration_since(at) < FORCED_INTERVAL) {
+                if flight
+                    .forced_at
+                    .is_some_and(|at| now.duration_since(at) < FORCED_INTERVAL)
+                {
                     return RefreshOutcome::NotNow;
                 }
                 flight.forced_at = Some(now);
@@ -159,7 +176,10 @@ impl LiveKeys {
         };
         if forced {
             let Upkeep { issuer, events, .. } = &self.shared.upkeep;
-            events.report(Event::KeyWanted { issuer: issuer.clone(), key_id: shown(key_id.unwrap_or_default()) });
+            events.report(Event::KeyWanted {
+                issuer: issuer.clone(),
+                key_id: shown(key_id.unwrap_or_default()),
+            });
         }
         match tokio::time::timeout_at(deadline, ended.changed()).await {
             Ok(_) => RefreshOutcome::Read,
@@ -171,7 +191,12 @@ impl LiveKeys {
     pub(super) async fn settled(&self) {
         if self.task.is_some() {
             // The sender lives as long as `self`, so waiting cannot fail.
-            let _ = self.shared.ended.subscribe().wait_for(|count| *count > 0).await;
+            let _ = self
+                .shared
+                .ended
+                .subscribe()
+                .wait_for(|count| *count > 0)
+                .await;
         }
     }
 
@@ -183,7 +208,9 @@ impl LiveKeys {
             issuer: self.shared.upkeep.issuer.clone(),
             tried: keys.is_some() || self.task.is_none() || *self.shared.ended.borrow() > 0,
             has_keys: keys.is_some(),
-            keys: keys.and_then(|keys| keys.as_ref().map(|keys| keys.len())).unwrap_or(0),
+            keys: keys
+                .and_then(|keys| keys.as_ref().map(|keys| keys.len()))
+                .unwrap_or(0),
             age_seconds: read.then(|| now.0.saturating_sub(read_at).max(0) / 1000),
             last_fault: self.shared.flight().last_fault,
         }
@@ -225,13 +252,26 @@ impl KeyRefresh {
         // INVARIANT: the keys first, then their time: a reader between the two sees new keys as old ones,
         // never old keys as new.
         self.keys.store(Some(Arc::new(keys)));
-        self.read_at.store(self.upkeep.clock.now().0, Ordering::Relaxed);
-        let moved_from = self.flight().host.replace(fetched.host.clone()).filter(|host| *host != fetched.host);
+        self.read_at
+            .store(self.upkeep.clock.now().0, Ordering::Relaxed);
+        let moved_from = self
+            .flight()
+            .host
+            .replace(fetched.host.clone())
+            .filter(|host| *host != fetched.host);
         let issuer = self.upkeep.issuer.clone();
         if let Some(from) = moved_from {
-            self.upkeep.events.report(Event::KeysMoved { issuer: issuer.clone(), from, to: fetched.host });
+            self.upkeep.events.report(Event::KeysMoved {
+                issuer: issuer.clone(),
+                from,
+                to: fetched.host,
+            });
         }
-        self.upkeep.events.report(Event::KeysRefreshed { issuer, keys: count, changed });
+        self.upkeep.events.report(Event::KeysRefreshed {
+            issuer,
+            keys: count,
+            changed,
+        });
         Ok(fetched.max_age)
     }
 }
@@ -240,11 +280,17 @@ impl KeyRefresh {
 async fn keep(shared: Arc<KeyRefresh>, source: Box<dyn Fetch>) {
     let mut retry = RETRY_FLOOR;
     loop {
-        let outcome = source.fetch().await.and_then(|fetched| shared.take(fetched));
+        let outcome = source
+            .fetch()
+            .await
+            .and_then(|fetched| shared.take(fetched));
         let pause = match &outcome {
             Ok(max_age) => {
                 retry = RETRY_FLOOR;
-                max_age.unwrap_or(shared.upkeep.refresh).min(shared.upkeep.refresh).max(REFRESH_FLOOR)
+                max_age
+                    .unwrap_or(shared.upkeep.refresh)
+                    .min(shared.upkeep.refresh)
+                    .max(REFRESH_FLOOR)
             }
             Err(_) => {
                 let pause = retry;
@@ -255,7 +301,11 @@ async fn keep(shared: Arc<KeyRefresh>, source: Box<dyn Fetch>) {
         let last_fault = outcome.as_ref().err().map(|error| error.fault);
         if let Err(FetchError { fault, detail }) = outcome {
             let issuer = shared.upkeep.issuer.clone();
-            shared.upkeep.events.report(Event::KeysRefreshFailed { issuer, fault, detail });
+            shared.upkeep.events.report(Event::KeysRefreshFailed {
+                issuer,
+                fault,
+                detail,
+            });
         }
         {
             let mut flight = shared.flight();

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, EcdsaVerificationAlgorithm,
-    ParsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED,
+    EcdsaVerificationAlgorithm, ParsedPublicKey,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,19 +32,25 @@ const RSA_EXPONENT_LIMIT_BITS: usize = 33;
 /// The `y` of the points of Ed25519 whose order divides 8, little-endian, without the sign of `x`: orders 1, 2, 4, 8, 8.
 /// Under such a key a signature that anyone can write holds for every message, or for one message in eight.
 const SMALL_ORDER: [[u8; 32]; 5] = [
-    [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     [
-        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+        1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0,
+    ],
+    [
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0x7f,
     ],
     [0; 32],
     [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
-        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
     ],
     [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
-        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
     ],
 ];
 
@@ -102,21 +108,28 @@ impl KeySet {
 
     /// Reads the keys for JWT-SVIDs out of the bundle of a SPIFFE trust domain (SPIFFE Trust Domain and Bundle section 4.2,
     /// JWT-SVID section 6).
-    pub(super) fn parse_bundle(document: &[u8], allowed: &[Algorithm]) -> Result<Self, KeySetFault> {
+    pub(super) fn parse_bundle(
+        document: &[u8],
+        allowed: &[Algorithm],
+    ) -> Result<Self, KeySetFault> {
         Self::read(document, allowed, Purpose::JwtSvids)
     }
 
     fn read(document: &[u8], allowed: &[Algorithm], purpose: Purpose) -> Result<Self, KeySetFault> {
         static STAMPS: AtomicU64 = AtomicU64::new(1);
         let mut document = json::object(document).ok_or(KeySetFault::Malformed)?;
-        let Some(Value::Array(entries)) = document.remove("keys") else { return Err(KeySetFault::Malformed) };
+        let Some(Value::Array(entries)) = document.remove("keys") else {
+            return Err(KeySetFault::Malformed);
+        };
         if entries.len() > KEYS_LIMIT {
             return Err(KeySetFault::TooMany);
         }
         let mut candidates = Vec::new();
         let mut spoiled = Vec::new();
         for entry in entries {
-            let Value::Object(mut jwk) = entry else { return Err(KeySetFault::Malformed) };
+            let Value::Object(mut jwk) = entry else {
+                return Err(KeySetFault::Malformed);
+            };
             json::drop_nulls(&mut jwk);
             match KeySetEntry::read(&jwk, allowed, purpose) {
                 KeySetEntry::Usable(candidate) => candidates.push(candidate),
@@ -124,11 +137,19 @@ impl KeySet {
                 KeySetEntry::NotForUs => {}
             }
         }
-        candidates.retain(|candidate| candidate.key.id.as_ref().is_none_or(|id| !spoiled.contains(id)));
+        candidates.retain(|candidate| {
+            candidate
+                .key
+                .id
+                .as_ref()
+                .is_none_or(|id| !spoiled.contains(id))
+        });
         let mut keys = Vec::new();
         let mut content = Vec::new();
         for candidate in &candidates {
-            let is_left_out = candidates.iter().any(|other| candidate.contradicts(other) || candidate.yields_to(other));
+            let is_left_out = candidates
+                .iter()
+                .any(|other| candidate.contradicts(other) || candidate.yields_to(other));
             // The same key for the same purpose, twice in the set, is one.
             if !is_left_out && !content.contains(&candidate.identity) {
                 content.push(candidate.identity);
@@ -145,7 +166,11 @@ impl KeySet {
         }
         let mut content = [0; 32];
         content.copy_from_slice(hash.finish().as_ref());
-        Ok(KeySet { stamp: STAMPS.fetch_add(1, Ordering::Relaxed), content, keys })
+        Ok(KeySet {
+            stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
+            content,
+            keys,
+        })
     }
 
     /// This set, under the other's stamp if it holds the same keys.
@@ -186,11 +211,14 @@ impl KeyRef<'_> {
     pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {
         match (&self.0.material, self.0.algorithm.library()) {
             (Material::Library(key), Some(algorithm)) => {
-                matches!(jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm), Ok(true))
+                matches!(
+                    jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm),
+                    Ok(true)
+                )
             }
-            (Material::P521(key), None) => {
-                URL_SAFE_NO_PAD.decode(signature).is_ok_and(|raw| key.verify_sig(signed.as_bytes(), &raw).is_ok())
-            }
+            (Material::P521(key), None) => URL_SAFE_NO_PAD
+                .decode(signature)
+                .is_ok_and(|raw| key.verify_sig(signed.as_bytes(), &raw).is_ok()),
             _ => false,
         }
     }
@@ -251,7 +279,9 @@ impl KeySetEntry {
         let unusable = |id: Option<String>| id.map_or(KeySetEntry::NotForUs, KeySetEntry::Spoils);
         let operations = match jwk.get("key_ops") {
             None => true,
-            Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
+            Some(Value::Array(operations)) => {
+                operations.iter().any(|operation| operation == "verify")
+            }
             Some(_) => false,
         };
         // A private key in a public document is in everybody's hands.
@@ -267,7 +297,9 @@ impl KeySetEntry {
             Some(_) => return unusable(id),
         };
         match Candidate::read(jwk, id.clone(), named, allowed) {
-            Some(candidate) if allowed.contains(&candidate.key.algorithm) => KeySetEntry::Usable(candidate),
+            Some(candidate) if allowed.contains(&candidate.key.algorithm) => {
+                KeySetEntry::Usable(candidate)
+            }
             Some(_) => KeySetEntry::NotForUs,
             None if is_known_kind(jwk, allowed) => unusable(id),
             None => KeySetEntry::NotForUs,
@@ -293,14 +325,21 @@ impl Candidate {
         named: Option<Algorithm>,
         allowed: &[Algorithm],
     ) -> Option<Candidate> {
-        let (algorithm, material, parts) = match (jwk.get("kty")?.as_str()?, jwk.get("crv").and_then(Value::as_str)) {
+        let (algorithm, material, parts) = match (
+            jwk.get("kty")?.as_str()?,
+            jwk.get("crv").and_then(Value::as_str),
+        ) {
             ("RSA", _) => rsa(jwk, named, allowed)?,
             ("EC", Some("P-256")) => curve(jwk, Algorithm::Es256, 32, &ECDSA_P256_SHA256_FIXED)?,
             ("EC", Some("P-384")) => curve(jwk, Algorithm::Es384, 48, &ECDSA_P384_SHA384_FIXED)?,
             ("EC", Some("P-521")) => curve(jwk, Algorithm::Es512, 66, &ECDSA_P521_SHA512_FIXED)?,
             ("OKP", Some("Ed25519")) => {
                 let point = bytes(jwk, "x").filter(|point| proves_possession(point))?;
-                (Algorithm::Ed25519, Material::Library(Box::new(DecodingKey::from_ed_der(&point))), point)
+                (
+                    Algorithm::Ed25519,
+                    Material::Library(Box::new(DecodingKey::from_ed_der(&point))),
+                    point,
+                )
             }
             _ => return None,
         };
@@ -312,7 +351,16 @@ impl Candidate {
         hash.update(&parts);
         let mut identity = [0; 32];
         identity.copy_from_slice(hash.finish().as_ref());
-        Some(Candidate { key: VerifyKey { id, algorithm, material }, identity, parts, is_named: named.is_some() })
+        Some(Candidate {
+            key: VerifyKey {
+                id,
+                algorithm,
+                material,
+            },
+            identity,
+            parts,
+            is_named: named.is_some(),
+        })
     }
 }
 
@@ -329,7 +377,8 @@ impl Purpose {
         match self {
             Purpose::Signatures => jwk.get("use").is_none_or(|named| named == "sig"),
             Purpose::JwtSvids => {
-                jwk.get("use").is_some_and(|named| named == "jwt-svid") && jwk.get("kid").is_some_and(Value::is_string)
+                jwk.get("use").is_some_and(|named| named == "jwt-svid")
+                    && jwk.get("kid").is_some_and(Value::is_string)
             }
         }
     }
@@ -346,7 +395,8 @@ fn rsa(
     named: Option<Algorithm>,
     allowed: &[Algorithm],
 ) -> Option<(Algorithm, Material, Vec<u8>)> {
-    let algorithm = named.or_else(|| allowed.iter().copied().find(|algorithm| algorithm.is_rsa()))?;
+    let algorithm =
+        named.or_else(|| allowed.iter().copied().find(|algorithm| algorithm.is_rsa()))?;
     if !algorithm.is_rsa() {
         return None;
     }
@@ -356,15 +406,30 @@ fn rsa(
         raw.get(first..).map(<[u8]>::to_vec)
     };
     let (modulus, exponent) = (integer("n")?, integer("e")?);
-    let bits = |number: &[u8]| (number.len() * 8).checked_sub(usize::try_from(number.first()?.leading_zeros()).ok()?);
+    let bits = |number: &[u8]| {
+        (number.len() * 8).checked_sub(usize::try_from(number.first()?.leading_zeros()).ok()?)
+    };
     let odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
     // RFC 8017 section 3.1: both are odd, and the exponent is at least 3. With 1, every message is its own signature.
-    let plausible = odd(&modulus) && odd(&exponent) && (2..=RSA_EXPONENT_LIMIT_BITS).contains(&bits(&exponent)?);
-    if !(RSA_MINIMUM_BITS..=RSA_LIMIT_BITS).contains(&bits(&modulus)?) || !plausible || has_roca_structure(&modulus) {
+    let plausible = odd(&modulus)
+        && odd(&exponent)
+        && (2..=RSA_EXPONENT_LIMIT_BITS).contains(&bits(&exponent)?);
+    if !(RSA_MINIMUM_BITS..=RSA_LIMIT_BITS).contains(&bits(&modulus)?)
+        || !plausible
+        || has_roca_structure(&modulus)
+    {
         return None;
     }
-    let material = Material::Library(Box::new(DecodingKey::from_rsa_raw_components(&modulus, &exponent)));
-    let parts = modulus.len().to_be_bytes().into_iter().chain(modulus).chain(exponent).collect();
+    let material = Material::Library(Box::new(DecodingKey::from_rsa_raw_components(
+        &modulus, &exponent,
+    )));
+    let parts = modulus
+        .len()
+        .to_be_bytes()
+        .into_iter()
+        .chain(modulus)
+        .chain(exponent)
+        .collect();
     Some((algorithm, material, parts))
 }
 
@@ -372,7 +437,9 @@ fn rsa(
 /// below the field's prime), and of large order (the rule of the libraries' strict verification; RFC 8032 section 5.1.7
 /// leaves it to the application).
 fn proves_possession(point: &[u8]) -> bool {
-    let Ok(mut y) = <[u8; 32]>::try_from(point) else { return false };
+    let Ok(mut y) = <[u8; 32]>::try_from(point) else {
+        return false;
+    };
     let [least, middle @ .., most] = &mut y;
     *most &= 0x7f;
     // The prime is 2^255 - 19: its last byte first, 0xed and 30 of 0xff.
@@ -406,11 +473,13 @@ fn curve(
 /// 65537 modulo every small prime. A sound modulus passes for one less than once in 2^27.
 fn has_roca_structure(modulus: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
-        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
-        109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89,
+        97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
     ];
     PRIMES.iter().all(|prime| {
-        let remainder = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        let remainder = modulus
+            .iter()
+            .fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
         let mut power = 1;
         for _ in 0..*prime {
             if power == remainder {

@@ -16,7 +16,11 @@ const SCOPES: [&str; 2] = ["scope", "scp"];
 
 /// Whether the issuer's setting lets a token of this kind in. `media_type`: the header's `typ`, lower case, without
 /// `application/`.
-pub(super) fn is_taken(settings: &IssuerSettings, media_type: &str, claims: &Map<String, Value>) -> bool {
+pub(super) fn is_taken(
+    settings: &IssuerSettings,
+    media_type: &str,
+    claims: &Map<String, Value>,
+) -> bool {
     // Only logout tokens have `events` (OpenID Connect Back-Channel Logout section 2.4).
     if claims.contains_key("events") {
         return false;
@@ -36,7 +40,8 @@ fn is_id_token(settings: &IssuerSettings, media_type: &str, claims: &Map<String,
     if is_marked_access(media_type, claims) {
         return false;
     }
-    claims.contains_key("nonce") || (!has_any(claims, &SCOPES) && is_for_its_own_client(settings, claims))
+    claims.contains_key("nonce")
+        || (!has_any(claims, &SCOPES) && is_for_its_own_client(settings, claims))
 }
 
 fn is_access_token(media_type: &str, claims: &Map<String, Value>) -> bool {
@@ -57,7 +62,9 @@ fn is_marked_access(media_type: &str, claims: &Map<String, Value>) -> bool {
 /// An ID token is for the client that it was issued to (OpenID Connect Core section 2, `aud` and `azp`), an access token for
 /// an API (RFC 9068 section 2.2). A client through which people log in is no API.
 fn is_for_its_own_client(settings: &IssuerSettings, claims: &Map<String, Value>) -> bool {
-    let Some(party) = claims.get("azp").and_then(Value::as_str) else { return false };
+    let Some(party) = claims.get("azp").and_then(Value::as_str) else {
+        return false;
+    };
     let is_meant = match claims.get("aud") {
         Some(Value::String(audience)) => audience == party,
         Some(Value::Array(audiences)) => audiences.iter().any(|audience| audience == party),
@@ -99,37 +106,132 @@ mod tests {
                 json!({"aud": ["lightkeeper"], "jti": "x", "kubernetes.io": {"namespace": "shop"}}),
                 &[Access, Id, Any],
             ),
-            ("GitHub Actions", "jwt", json!({"repository": "acme/shop", "ref": "refs/heads/main"}), &[Access, Id, Any]),
-            ("GitLab job", "jwt", json!({"namespace_path": "acme", "job_id": "7"}), &[Access, Id, Any]),
-            ("JWT-SVID", "jwt", json!({"sub": "spiffe://td/a", "aud": ["lightkeeper"]}), &[Access, Id, Any]),
+            (
+                "GitHub Actions",
+                "jwt",
+                json!({"repository": "acme/shop", "ref": "refs/heads/main"}),
+                &[Access, Id, Any],
+            ),
+            (
+                "GitLab job",
+                "jwt",
+                json!({"namespace_path": "acme", "job_id": "7"}),
+                &[Access, Id, Any],
+            ),
+            (
+                "JWT-SVID",
+                "jwt",
+                json!({"sub": "spiffe://td/a", "aud": ["lightkeeper"]}),
+                &[Access, Id, Any],
+            ),
             (
                 "Google service account",
                 "jwt",
                 json!({"aud": "https://gw", "azp": "1", "email": "a@b"}),
                 &[Access, Id, Any],
             ),
-            ("IAP assertion", "jwt", json!({"aud": "/projects/1", "azp": "/projects/1"}), &[Access, Id, Any]),
-            ("RFC 9068", "at+jwt", json!({"client_id": "web", "scope": "openid"}), &[Access, Any]),
-            ("Keycloak access token", "jwt", json!({"typ": "Bearer", "azp": "web", "nonce": "n"}), &[Access, Any]),
-            ("Cognito access token", "", json!({"token_use": "access", "client_id": "web"}), &[Access, Any]),
-            ("Entra, one registration", "jwt", json!({"aud": "web", "azp": "web", "scp": "read"}), &[Access, Any]),
-            ("Okta access token", "", json!({"cid": "web", "scp": ["openid"]}), &[Access, Any]),
-            ("access token for an API", "jwt", json!({"aud": "lightkeeper", "azp": "cli"}), &[Access, Id, Any]),
+            (
+                "IAP assertion",
+                "jwt",
+                json!({"aud": "/projects/1", "azp": "/projects/1"}),
+                &[Access, Id, Any],
+            ),
+            (
+                "RFC 9068",
+                "at+jwt",
+                json!({"client_id": "web", "scope": "openid"}),
+                &[Access, Any],
+            ),
+            (
+                "Keycloak access token",
+                "jwt",
+                json!({"typ": "Bearer", "azp": "web", "nonce": "n"}),
+                &[Access, Any],
+            ),
+            (
+                "Cognito access token",
+                "",
+                json!({"token_use": "access", "client_id": "web"}),
+                &[Access, Any],
+            ),
+            (
+                "Entra, one registration",
+                "jwt",
+                json!({"aud": "web", "azp": "web", "scp": "read"}),
+                &[Access, Any],
+            ),
+            (
+                "Okta access token",
+                "",
+                json!({"cid": "web", "scp": ["openid"]}),
+                &[Access, Any],
+            ),
+            (
+                "access token for an API",
+                "jwt",
+                json!({"aud": "lightkeeper", "azp": "cli"}),
+                &[Access, Id, Any],
+            ),
             ("nonce", "jwt", json!({"nonce": "n"}), &[Id, Any]),
-            ("nonce of any type", "jwt", json!({"nonce": null}), &[Id, Any]),
-            ("nonce and scope", "jwt", json!({"nonce": "n", "scope": "openid"}), &[Id, Any]),
+            (
+                "nonce of any type",
+                "jwt",
+                json!({"nonce": null}),
+                &[Id, Any],
+            ),
+            (
+                "nonce and scope",
+                "jwt",
+                json!({"nonce": "n", "scope": "openid"}),
+                &[Id, Any],
+            ),
             ("at_hash", "jwt", json!({"at_hash": "h"}), &[Id, Any]),
             ("c_hash", "jwt", json!({"c_hash": "h"}), &[Id, Any]),
             ("s_hash", "jwt", json!({"s_hash": "h"}), &[Id, Any]),
             ("Keycloak ID token", "jwt", json!({"typ": "ID"}), &[Id, Any]),
-            ("Cognito ID token", "", json!({"token_use": "id"}), &[Id, Any]),
-            ("for the login client", "jwt", json!({"aud": "web", "azp": "web"}), &[Id, Any]),
-            ("for the command line's", "jwt", json!({"aud": ["lightkeeper", "cli"], "azp": "cli"}), &[Id, Any]),
-            ("for another client", "jwt", json!({"aud": "other", "azp": "other"}), &[Access, Id, Any]),
-            ("to one client, for another", "jwt", json!({"aud": "web", "azp": "cli"}), &[Access, Id, Any]),
+            (
+                "Cognito ID token",
+                "",
+                json!({"token_use": "id"}),
+                &[Id, Any],
+            ),
+            (
+                "for the login client",
+                "jwt",
+                json!({"aud": "web", "azp": "web"}),
+                &[Id, Any],
+            ),
+            (
+                "for the command line's",
+                "jwt",
+                json!({"aud": ["lightkeeper", "cli"], "azp": "cli"}),
+                &[Id, Any],
+            ),
+            (
+                "for another client",
+                "jwt",
+                json!({"aud": "other", "azp": "other"}),
+                &[Access, Id, Any],
+            ),
+            (
+                "to one client, for another",
+                "jwt",
+                json!({"aud": "web", "azp": "cli"}),
+                &[Access, Id, Any],
+            ),
             ("both marks", "at+jwt", json!({"typ": "ID"}), &[Any]),
-            ("both marks, hash", "at+jwt", json!({"at_hash": "h"}), &[Any]),
-            ("both marks, claims", "jwt", json!({"typ": "Bearer", "token_use": "id"}), &[Any]),
+            (
+                "both marks, hash",
+                "at+jwt",
+                json!({"at_hash": "h"}),
+                &[Any],
+            ),
+            (
+                "both marks, claims",
+                "jwt",
+                json!({"typ": "Bearer", "token_use": "id"}),
+                &[Any],
+            ),
             (
                 "logout token",
                 "jwt",
@@ -144,7 +246,11 @@ mod tests {
                     login_clients: vec!["web".to_owned(), "cli".to_owned()],
                     ..issuer(KeySource::File(PathBuf::new()))
                 };
-                assert_eq!(is_taken(&settings, typ, claims), taken.contains(&tokens), "{what}, {tokens:?}");
+                assert_eq!(
+                    is_taken(&settings, typ, claims),
+                    taken.contains(&tokens),
+                    "{what}, {tokens:?}"
+                );
             }
         }
     }

@@ -56,7 +56,8 @@ pub(crate) use login::{Finished, Login, Session, session_key_bytes};
 pub(crate) use mtls::{ClientTrust, ClientVerifier};
 pub(crate) use rejection::{Rejection, RejectionKind};
 pub use settings::{
-    ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims, TokensTaken, WebhookSettings,
+    ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims, TokensTaken,
+    WebhookSettings,
 };
 pub(crate) use spiffe_id::{is_trust_domain, trust_domain_of};
 pub(crate) use svid::{JWT_SVID_ALGORITHMS, JWT_SVID_TYPES};
@@ -92,7 +93,10 @@ pub struct Identity {
 impl Identity {
     /// The one mint of identities.
     fn mint(facts: Arc<Facts>) -> Self {
-        Identity { facts, session: None }
+        Identity {
+            facts,
+            session: None,
+        }
     }
 
     /// What was proven.
@@ -152,11 +156,15 @@ impl Identifier {
             match Issuer::open(one, &surroundings, earlier) {
                 Err(fault) => faults.push(fault),
                 Ok(issuer) => {
-                    let twin =
-                        issuers.iter().find(|other| other.name == issuer.name || other.settings().issuer == one.issuer);
+                    let twin = issuers.iter().find(|other| {
+                        other.name == issuer.name || other.settings().issuer == one.issuer
+                    });
                     if let Some(twin) = twin {
                         let message = format!("has the name or the `issuer` of `{}`", twin.name);
-                        faults.push(IssuerFault { issuer: one.name.clone(), message });
+                        faults.push(IssuerFault {
+                            issuer: one.name.clone(),
+                            message,
+                        });
                     }
                     issuers.push(issuer);
                 }
@@ -191,7 +199,10 @@ impl Identifier {
     /// The same room, which knows what the policy looks at, by issuer: claims that are elsewhere, or not vouched for, are no
     /// fault where it does not.
     pub fn with_policy_claims(self, policy_claims: Vec<(String, PolicyClaims)>) -> Identifier {
-        Identifier { policy_claims: Some(policy_claims), ..self }
+        Identifier {
+            policy_claims: Some(policy_claims),
+            ..self
+        }
     }
 
     /// The headers in which proxies state who calls.
@@ -201,7 +212,10 @@ impl Identifier {
 
     /// The same room, which knows these client tokens and no others.
     pub fn with_client_tokens(self, settings: &[ClientTokenSettings]) -> Identifier {
-        Identifier { client_tokens: ClientTokens::new(settings), ..self }
+        Identifier {
+            client_tokens: ClientTokens::new(settings),
+            ..self
+        }
     }
 
     /// The same room, where people log in as `settings` say; reads the keys and secrets and never waits for the
@@ -225,7 +239,10 @@ impl Identifier {
 
     /// The same room, which knows these webhook secrets and no others; or a line for each that cannot be used.
     pub fn with_webhooks(self, settings: &[WebhookSettings]) -> Result<Identifier, Vec<String>> {
-        Ok(Identifier { webhooks: Webhooks::read(settings)?, ..self })
+        Ok(Identifier {
+            webhooks: Webhooks::read(settings)?,
+            ..self
+        })
     }
 
     /// Judges a caller at the alert inlet of `app`, where one of that app's secrets in `Authorization` is the only
@@ -236,7 +253,9 @@ impl Identifier {
             (Some(token), None) if token.carrier == Carrier::Authorization => token,
             (Some(_), None) | (_, Some(_)) => return Err(Reason::WebhookEvidence.into()),
         };
-        if u32::try_from(token.bytes().len()).map_or(true, |length| length > self.surroundings.token_bytes) {
+        if u32::try_from(token.bytes().len())
+            .map_or(true, |length| length > self.surroundings.token_bytes)
+        {
             return Err(Reason::TokenTooLarge.into());
         }
         Ok(Identity::mint(self.webhooks.judge(token.bytes(), app)?))
@@ -245,25 +264,38 @@ impl Identifier {
     /// Judges a caller's evidence. Waits only if a token names a key that may be new: `FORCED_WAIT` at most.
     pub async fn identify(&self, caller: Caller) -> Result<Identity, Rejection> {
         let now = self.surroundings.clock.now();
-        let holder = caller.certificate.as_ref().map(|chain| self.holder(chain, now)).transpose()?;
+        let holder = caller
+            .certificate
+            .as_ref()
+            .map(|chain| self.holder(chain, now))
+            .transpose()?;
         if let Some(cookie) = &caller.session {
             // `accept` refuses both together; should it ever not, neither is chosen.
             if caller.token.as_ref().is_some_and(is_ours_to_judge) {
                 return Err(Reason::SessionInvalid.into());
             }
             let login = self.login.as_ref().ok_or(Reason::SessionInvalid)?;
-            let (facts, session) = login.judge(cookie, holder.map(|holder| holder.certificate), now)?;
+            let (facts, session) =
+                login.judge(cookie, holder.map(|holder| holder.certificate), now)?;
             self.settle(&facts)?;
-            return Ok(Identity { facts: Arc::new(facts), session: Some(Box::new(session)) });
+            return Ok(Identity {
+                facts: Arc::new(facts),
+                session: Some(Box::new(session)),
+            });
         }
-        let Some(token) = caller.token.as_ref().filter(|token| is_ours_to_judge(token)) else {
+        let Some(token) = caller
+            .token
+            .as_ref()
+            .filter(|token| is_ours_to_judge(token))
+        else {
             return match holder {
                 Some(holder) => Ok(Identity::mint(holder.facts)),
                 None => Err(Reason::NoCredential.into()),
             };
         };
         let bytes = token.bytes();
-        if u32::try_from(bytes.len()).map_or(true, |length| length > self.surroundings.token_bytes) {
+        if u32::try_from(bytes.len()).map_or(true, |length| length > self.surroundings.token_bytes)
+        {
             return Err(Reason::TokenTooLarge.into());
         }
         let header = token.assertion();
@@ -271,10 +303,17 @@ impl Identifier {
         if token.is_client_token() && header.is_none() {
             let certificate = holder.as_ref().map(|holder| &holder.certificate);
             let facts = self.client_tokens.judge(bytes, certificate, now)?;
-            self.surroundings.events.report(Event::ClientTokenUsed { name: facts.subject.clone(), at: now });
+            self.surroundings.events.report(Event::ClientTokenUsed {
+                name: facts.subject.clone(),
+                at: now,
+            });
             return Ok(Identity::mint(facts));
         }
-        let evidence = Evidence::of(bytes, header, holder.as_ref().map(|holder| &*holder.certificate));
+        let evidence = Evidence::of(
+            bytes,
+            header,
+            holder.as_ref().map(|holder| &*holder.certificate),
+        );
         let facts = match self.remembered(&evidence, now) {
             Some(facts) => facts,
             None => self.judge(bytes, header, holder, evidence, now).await?,
@@ -287,24 +326,37 @@ impl Identifier {
     /// and a session outlive a policy.
     fn settle(&self, facts: &Facts) -> Result<(), Reason> {
         let mut known = self.policy_claims.iter().flatten();
-        let policy = known.find(|(issuer, _)| **issuer == *facts.issuer).map(|(_, claims)| claims);
-        facts.doubts.settled_by(policy, &facts.claims).map_err(|doubt| match (doubt, facts.method) {
-            (Doubt::Elsewhere | Doubt::Unreadable, Method::Session) => Reason::SessionClaimsElsewhere,
-            (Doubt::Elsewhere, _) => Reason::TokenClaimsElsewhere,
-            (Doubt::EmailUnverified, _) => Reason::TokenEmailUnverified,
-            (Doubt::Unreadable, _) => Reason::TokenClaims,
-        })
+        let policy = known
+            .find(|(issuer, _)| **issuer == *facts.issuer)
+            .map(|(_, claims)| claims);
+        facts
+            .doubts
+            .settled_by(policy, &facts.claims)
+            .map_err(|doubt| match (doubt, facts.method) {
+                (Doubt::Elsewhere | Doubt::Unreadable, Method::Session) => {
+                    Reason::SessionClaimsElsewhere
+                }
+                (Doubt::Elsewhere, _) => Reason::TokenClaimsElsewhere,
+                (Doubt::EmailUnverified, _) => Reason::TokenEmailUnverified,
+                (Doubt::Unreadable, _) => Reason::TokenClaims,
+            })
     }
 
     /// Each issuer's keys, for readiness and metrics.
     pub fn readiness(&self) -> Vec<IssuerStatus> {
         let now = self.surroundings.clock.now();
-        self.issuers.iter().map(|issuer| issuer.status(now)).collect()
+        self.issuers
+            .iter()
+            .map(|issuer| issuer.status(now))
+            .collect()
     }
 
     /// Each issuer's name, and what differs once its settings or files do.
     pub fn issuers(&self) -> std::collections::BTreeMap<String, u64> {
-        self.issuers.iter().map(|issuer| (issuer.name.to_string(), issuer.id)).collect()
+        self.issuers
+            .iter()
+            .map(|issuer| (issuer.name.to_string(), issuer.id))
+            .collect()
     }
 
     /// Waits until every issuer's first reading has ended, well or not, at most `limit`. For commands that
@@ -321,7 +373,11 @@ impl Identifier {
 
     /// The facts that a claim set from the issuer called `name` would give, for `explain --claims`. No
     /// signature, audience or date is looked at, and no `Identity` can come of it.
-    pub fn identify_claims_for_explain(&self, name: &str, claims: Map<String, Value>) -> Result<Facts, Rejection> {
+    pub fn identify_claims_for_explain(
+        &self,
+        name: &str,
+        claims: Map<String, Value>,
+    ) -> Result<Facts, Rejection> {
         let issuer = self.issuer(name).ok_or(Reason::TokenIssuerUnknown)?;
         let facts = issuer.unproven_facts(claims)?;
         self.settle(&facts)?;
@@ -334,21 +390,29 @@ impl Identifier {
 
     /// A chain from a listener that no longer asks for certificates identifies no caller.
     fn holder(&self, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<Holder, Reason> {
-        let verifier = self.verifiers.iter().find(|verifier| *verifier.listener() == *chain.listener);
-        verifier.ok_or(Reason::CertificateUntrusted)?.holder(chain, now)
+        let verifier = self
+            .verifiers
+            .iter()
+            .find(|verifier| *verifier.listener() == *chain.listener);
+        verifier
+            .ok_or(Reason::CertificateUntrusted)?
+            .holder(chain, now)
     }
 
     /// What the record of a refused call says of the certificate that was shown.
     pub fn shown_certificate(&self, chain: &ClientChain) -> Option<ShownCertificate> {
-        let verifier = self.verifiers.iter().find(|verifier| *verifier.listener() == *chain.listener)?;
+        let verifier = self
+            .verifiers
+            .iter()
+            .find(|verifier| *verifier.listener() == *chain.listener)?;
         Some(verifier.shown(chain, self.surroundings.clock.now()))
     }
 
     fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<Arc<Facts>> {
         let entry = self.tokens.find(evidence)?;
         let issuer = self.issuers.iter().find(|issuer| issuer.id == entry.issuer);
-        let holds =
-            now.seconds() < entry.refused_from && issuer.is_some_and(|issuer| issuer.stamp(now) == Some(entry.stamp));
+        let holds = now.seconds() < entry.refused_from
+            && issuer.is_some_and(|issuer| issuer.stamp(now) == Some(entry.stamp));
         if !holds {
             self.tokens.forget(evidence);
             return None;
@@ -369,10 +433,13 @@ impl Identifier {
             Some(Value::String(named)) => Some(named.as_str()),
             Some(_) => return None,
         };
-        let called = named.and_then(|named| self.issuers.iter().find(|issuer| issuer.is_called(named)));
+        let called =
+            named.and_then(|named| self.issuers.iter().find(|issuer| issuer.is_called(named)));
         called.or_else(|| {
             let subject = claims.get("sub")?.as_str()?;
-            self.issuers.iter().find(|issuer| issuer.is_domain_of(subject))
+            self.issuers
+                .iter()
+                .find(|issuer| issuer.is_domain_of(subject))
         })
     }
 
@@ -385,14 +452,23 @@ impl Identifier {
         now: UnixMillis,
     ) -> Result<Arc<Facts>, Reason> {
         let token = Unproven::parse(bytes)?;
-        let issuer = self.issuer_of(&token.claims).ok_or(Reason::TokenIssuerUnknown)?;
+        let issuer = self
+            .issuer_of(&token.claims)
+            .ok_or(Reason::TokenIssuerUnknown)?;
         if header.is_some_and(|header| !issuer.takes_in(header)) {
             return Err(Reason::TokenPlace);
         }
         let certificate = holder.as_ref().map(|holder| &holder.certificate);
         let judged = issuer.judge(token, certificate, now).await?;
-        let method = if header.is_some() { Method::Assertion } else { judged.facts.method };
-        let facts = Arc::new(Facts { method, ..judged.facts });
+        let method = if header.is_some() {
+            Method::Assertion
+        } else {
+            judged.facts.method
+        };
+        let facts = Arc::new(Facts {
+            method,
+            ..judged.facts
+        });
         let entry = RememberedJudgement {
             facts: facts.clone(),
             issuer: issuer.id,
@@ -408,13 +484,20 @@ impl Identifier {
 /// Whether a token may now be another issuer's: it is its trust domain's only where no issuer has its `iss`.
 fn assigns_otherwise(before: &[Arc<Issuer>], now: &[Arc<Issuer>]) -> bool {
     let named = |issuers: &[Arc<Issuer>]| -> BTreeSet<String> {
-        issuers.iter().map(|issuer| issuer.settings().issuer.clone()).collect()
+        issuers
+            .iter()
+            .map(|issuer| issuer.settings().issuer.clone())
+            .collect()
     };
-    now.iter().any(|issuer| issuer.settings().trust_domain().is_some()) && named(before) != named(now)
+    now.iter()
+        .any(|issuer| issuer.settings().trust_domain().is_some())
+        && named(before) != named(now)
 }
 
 /// Lightstep's own header often holds an opaque Lightstep token, which proves nothing to us and is
 /// replaced on the way out. It is a credential of ours only if it could be a signed token or a client token.
 fn is_ours_to_judge(token: &Presented) -> bool {
-    token.carrier != Carrier::AccessToken || token.is_client_token() || token::is_shaped_like_one(token.bytes())
+    token.carrier != Carrier::AccessToken
+        || token.is_client_token()
+        || token::is_shaped_like_one(token.bytes())
 }

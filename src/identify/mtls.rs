@@ -79,36 +79,59 @@ impl ClientTrust {
     pub fn read(settings: &ClientCertificates) -> Result<Self, String> {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(&[u8::from(settings.required)]);
-        let authorities = settings.authorities.iter().map(|authority| Authority::read(authority, &mut hash));
+        let authorities = settings
+            .authorities
+            .iter()
+            .map(|authority| Authority::read(authority, &mut hash));
         let authorities = authorities.collect::<Result<Vec<_>, _>>()?;
         let mut sum = [0; 32];
         sum.copy_from_slice(hash.finish().as_ref());
-        Ok(ClientTrust { authorities, required: settings.required, content: sum })
+        Ok(ClientTrust {
+            authorities,
+            required: settings.required,
+            content: sum,
+        })
     }
 
     /// The facts that a chain would give now, for `explain --certificate`. Possession of the key is not proven,
     /// and no `Identity` can come of it.
-    pub fn facts_for_explain(&self, chain: &[CertificateDer<'_>], now: UnixMillis) -> Result<Facts, Rejection> {
-        let (certificate, _) = self.holder(chain, time(now)).map_err(|refused| refused.reason)?;
+    pub fn facts_for_explain(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixMillis,
+    ) -> Result<Facts, Rejection> {
+        let (certificate, _) = self
+            .holder(chain, time(now))
+            .map_err(|refused| refused.reason)?;
         Ok(certificate::facts(&Arc::new(certificate)))
     }
 
     /// Who holds a chain's leaf, and the last second at which that is so. The authority that counts is one that both
     /// anchors the chain and may give the leaf's names; of several the first.
-    fn holder(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(CertificateFacts, i64), NotVouched> {
+    fn holder(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(CertificateFacts, i64), NotVouched> {
         let (leaf, intermediates) = chain.split_first().ok_or(Reason::CertificateMalformed)?;
         let parsed = Leaf::parse(leaf)?;
         let mut by_subject = None;
-        let found = self.first(leaf, intermediates, &parsed, now, |authority, good_until| {
-            let facts = parsed.facts(&authority.scope)?;
-            let good_until = good_until.min(facts.not_after);
-            if facts.spiffe.is_some() || !facts.dns.is_empty() {
-                return Ok((facts, good_until));
-            }
-            // A further authority may be one that may give its names.
-            by_subject.get_or_insert((facts, good_until));
-            Err(Reason::CertificateOutOfScope)
-        });
+        let found = self.first(
+            leaf,
+            intermediates,
+            &parsed,
+            now,
+            |authority, good_until| {
+                let facts = parsed.facts(&authority.scope)?;
+                let good_until = good_until.min(facts.not_after);
+                if facts.spiffe.is_some() || !facts.dns.is_empty() {
+                    return Ok((facts, good_until));
+                }
+                // A further authority may be one that may give its names.
+                by_subject.get_or_insert((facts, good_until));
+                Err(Reason::CertificateOutOfScope)
+            },
+        );
         match (found, by_subject) {
             (Ok(found), _) | (Err(_), Some(found)) => Ok(found),
             (Err(refused), None) => Err(refused),
@@ -130,7 +153,10 @@ impl ClientTrust {
             let refused = match authority.verify(leaf, intermediates, parsed.claims_svid(), now) {
                 Ok(good_until) => match then(authority, good_until) {
                     Ok(found) => return Ok(found),
-                    Err(reason) => NotVouched { ca: Some(authority.scope.name.clone()), ..NotVouched::from(reason) },
+                    Err(reason) => NotVouched {
+                        ca: Some(authority.scope.name.clone()),
+                        ..NotVouched::from(reason)
+                    },
                 },
                 Err(refused) => refused,
             };
@@ -172,7 +198,10 @@ impl ClientVerifier {
         if before.trust.content == trust.content {
             return false;
         }
-        self.trust.store(Arc::new(Generation { number: before.number.wrapping_add(1), trust }));
+        self.trust.store(Arc::new(Generation {
+            number: before.number.wrapping_add(1),
+            trust,
+        }));
         true
     }
 
@@ -183,7 +212,11 @@ impl ClientVerifier {
 
     /// Judges the chain of an accepted connection once more, as of `now` and under the present trust.
     /// Cheap as long as neither the trust nor the validity of anything behind the last answer changed.
-    pub(super) fn holder(&self, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<Holder, Reason> {
+    pub(super) fn holder(
+        &self,
+        chain: &Arc<ClientChain>,
+        now: UnixMillis,
+    ) -> Result<Holder, Reason> {
         let trust = self.trust.load();
         let address = Arc::as_ptr(chain).addr();
         if let Some(verified) = self.verified.get(&address) {
@@ -200,23 +233,45 @@ impl ClientVerifier {
         Ok(holder)
     }
 
-    fn verify(&self, chain: &Arc<ClientChain>, trust: &Generation, now: UnixMillis) -> Result<Verified, Reason> {
+    fn verify(
+        &self,
+        chain: &Arc<ClientChain>,
+        trust: &Generation,
+        now: UnixMillis,
+    ) -> Result<Verified, Reason> {
         let found = trust.trust.holder(&chain.certificates, time(now));
         let (certificate, good_until) = found.map_err(|refused| refused.reason)?;
         let certificate = Arc::new(certificate);
         let facts = Arc::new(certificate::facts(&certificate));
         let holder = Holder { certificate, facts };
-        Ok(Verified { chain: Arc::downgrade(chain), generation: trust.number, good_until, holder })
+        Ok(Verified {
+            chain: Arc::downgrade(chain),
+            generation: trust.number,
+            good_until,
+            holder,
+        })
     }
 
     /// What the record of a refused call says of a chain: the authority that it leads to, if it leads to one, and the
     /// leaf's fingerprint.
     pub(super) fn shown(&self, chain: &ClientChain, now: UnixMillis) -> ShownCertificate {
-        let ca = match self.trust.load().trust.holder(&chain.certificates, time(now)) {
+        let ca = match self
+            .trust
+            .load()
+            .trust
+            .holder(&chain.certificates, time(now))
+        {
             Ok((facts, _)) => Some(facts.ca.to_string()),
             Err(refused) => refused.ca.map(|ca| ca.to_string()),
         };
-        ShownCertificate { ca, sha256: chain.certificates.first().map(|leaf| fingerprint(leaf)).unwrap_or_default() }
+        ShownCertificate {
+            ca,
+            sha256: chain
+                .certificates
+                .first()
+                .map(|leaf| fingerprint(leaf))
+                .unwrap_or_default(),
+        }
     }
 }
 
@@ -239,14 +294,27 @@ impl ClientCertVerifier for ClientVerifier {
         let trust = self.trust.load();
         let judged = Leaf::parse(leaf)
             .map_err(NotVouched::from)
-            .and_then(|parsed| trust.trust.first(leaf, intermediates, &parsed, now, |_, _| Ok(())));
-        judged.map(|()| ClientCertVerified::assertion()).map_err(|refused| {
-            let (listener, reason) = (self.listener.clone(), refused.reason);
-            let ca = refused.ca.map(|ca| ca.to_string());
-            accept::refused_in_handshake(reason, ShownCertificate { ca, sha256: fingerprint(leaf) });
-            self.events.report(Event::ClientCertificateRefused { listener, reason });
-            rustls::Error::InvalidCertificate(refused.alert)
-        })
+            .and_then(|parsed| {
+                trust
+                    .trust
+                    .first(leaf, intermediates, &parsed, now, |_, _| Ok(()))
+            });
+        judged
+            .map(|()| ClientCertVerified::assertion())
+            .map_err(|refused| {
+                let (listener, reason) = (self.listener.clone(), refused.reason);
+                let ca = refused.ca.map(|ca| ca.to_string());
+                accept::refused_in_handshake(
+                    reason,
+                    ShownCertificate {
+                        ca,
+                        sha256: fingerprint(leaf),
+                    },
+                );
+                self.events
+                    .report(Event::ClientCertificateRefused { listener, reason });
+                rustls::Error::InvalidCertificate(refused.alert)
+            })
     }
 
     fn verify_tls12_signature(
@@ -255,7 +323,12 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -264,16 +337,26 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
 impl fmt::Debug for ClientVerifier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ClientVerifier").field("listener", &self.listener).finish_non_exhaustive()
+        formatter
+            .debug_struct("ClientVerifier")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }

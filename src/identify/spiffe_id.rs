@@ -15,16 +15,23 @@ const TRUST_DOMAIN_LIMIT_BYTES: usize = 255;
 /// SPIFFE-ID section 2: scheme and trust domain in lower case, a path of plain segments, nothing else. A
 /// trust domain's own ID (without a path) names a bundle and no workload (X.509-SVID section 5.2).
 pub(super) fn is_spiffe_id(id: &str) -> bool {
-    let Some(rest) = id.strip_prefix(SCHEME) else { return false };
-    let Some((domain, path)) = rest.split_once('/') else { return false };
+    let Some(rest) = id.strip_prefix(SCHEME) else {
+        return false;
+    };
+    let Some((domain, path)) = rest.split_once('/') else {
+        return false;
+    };
     let in_path = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(in_path);
+    let segment =
+        |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(in_path);
     id.len() <= SPIFFE_ID_LIMIT_BYTES && is_trust_domain(domain) && path.split('/').all(segment)
 }
 
 /// SPIFFE-ID section 2.1.
 pub fn is_trust_domain(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
+    let allowed = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
+    };
     (1..=TRUST_DOMAIN_LIMIT_BYTES).contains(&name.len()) && name.bytes().all(allowed)
 }
 

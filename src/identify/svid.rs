@@ -15,8 +15,9 @@ use super::spiffe_id::{is_spiffe_id, trust_domain_of};
 use crate::reason::Reason;
 
 /// JWT-SVID section 2.1: the RSA and ECDSA ones of RFC 7518.
-pub const JWT_SVID_ALGORITHMS: [&str; 9] =
-    ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"];
+pub const JWT_SVID_ALGORITHMS: [&str; 9] = [
+    "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512",
+];
 
 /// JWT-SVID section 2.3: `JWT`, `JOSE` or none.
 pub const JWT_SVID_TYPES: [&str; 3] = ["jwt", "jose", ""];
@@ -41,7 +42,9 @@ pub(super) fn facts(
     expires_unix_seconds: i64,
 ) -> Result<Facts, Reason> {
     let subject = match claims.get("sub") {
-        Some(Value::String(id)) if is_spiffe_id(id) && trust_domain_of(id) == Some(trust_domain) => {
+        Some(Value::String(id))
+            if is_spiffe_id(id) && trust_domain_of(id) == Some(trust_domain) =>
+        {
             Arc::from(id.as_str())
         }
         _ => return Err(Reason::TokenClaims),

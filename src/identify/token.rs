@@ -36,7 +36,8 @@ pub(super) struct Unproven<'a> {
 impl<'a> Unproven<'a> {
     /// Reads `bytes`, which the caller has bounded.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Reason> {
-        let charset = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let charset =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if !bytes.iter().all(charset) {
             return Err(Reason::TokenMalformed);
         }
@@ -59,7 +60,10 @@ impl<'a> Unproven<'a> {
         let algorithm_name = string(&mut header, "alg")?.ok_or(Reason::TokenMalformed)?;
         let algorithm = Algorithm::parse(&algorithm_name).ok_or(Reason::TokenAlgorithm)?;
         let key_id = string(&mut header, "kid")?;
-        if key_id.as_ref().is_some_and(|id| id.len() > KEY_ID_LIMIT_BYTES) {
+        if key_id
+            .as_ref()
+            .is_some_and(|id| id.len() > KEY_ID_LIMIT_BYTES)
+        {
             return Err(Reason::TokenMalformed);
         }
         let media_type = jose_type(&string(&mut header, "typ")?.unwrap_or_default());
@@ -68,7 +72,15 @@ impl<'a> Unproven<'a> {
             return Err(Reason::TokenMalformed);
         }
         let claims = json::object(&decode(payload)?).ok_or(Reason::TokenMalformed)?;
-        Ok(Unproven { signed, signature, algorithm_name, algorithm, key_id, media_type, claims })
+        Ok(Unproven {
+            signed,
+            signature,
+            algorithm_name,
+            algorithm,
+            key_id,
+            media_type,
+            claims,
+        })
     }
 }
 
@@ -79,7 +91,9 @@ pub(super) fn is_shaped_like_one(bytes: &[u8]) -> bool {
 
 /// Base64url without padding, other alphabets, ignored characters or set trailing bits (RFC 7515 section 2).
 fn decode(part: &str) -> Result<Vec<u8>, Reason> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::TokenMalformed)
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| Reason::TokenMalformed)
 }
 
 /// A member that must be a string if it is there.
@@ -120,20 +134,35 @@ mod tests {
             (format!("{header}.{payload}."), Some("token_malformed")),
             (format!("{header}.{payload}"), Some("token_malformed")),
             (format!("{header}.{payload}.AAAA."), Some("token_malformed")),
-            (format!("{header}.{payload}.AAAA.AAAA.AAAA"), Some("token_malformed")),
+            (
+                format!("{header}.{payload}.AAAA.AAAA.AAAA"),
+                Some("token_malformed"),
+            ),
             (format!(".{payload}.AAAA"), Some("token_malformed")),
             (format!("{header}..AAAA"), Some("token_malformed")),
             ("..".to_owned(), Some("token_malformed")),
             (format!("{header}.{padded}.AAAA"), Some("token_malformed")),
-            (format!("{header}.{trailing_bits}.AAAA"), Some("token_malformed")),
+            (
+                format!("{header}.{trailing_bits}.AAAA"),
+                Some("token_malformed"),
+            ),
             (format!("{header}.{payload}.AAAB="), Some("token_malformed")),
             (format!("{header}.{payload}.AA+/"), Some("token_malformed")),
             (format!("{header}.{payload}.AA AA"), Some("token_malformed")),
             (format!("{header}.{payload}.A"), Some("token_malformed")),
             (format!("{header}.{payload}.AAB"), Some("token_malformed")),
-            (format!("{{\"payload\":\"{payload}\"}}"), Some("token_malformed")),
-            (format!("{header}.{}.AAAA", encoded("[]")), Some("token_malformed")),
-            (format!("{header}.{}.AAAA", encoded("{\"iss\":\"a\",\"iss\":\"b\"}")), Some("token_malformed")),
+            (
+                format!("{{\"payload\":\"{payload}\"}}"),
+                Some("token_malformed"),
+            ),
+            (
+                format!("{header}.{}.AAAA", encoded("[]")),
+                Some("token_malformed"),
+            ),
+            (
+                format!("{header}.{}.AAAA", encoded("{\"iss\":\"a\",\"iss\":\"b\"}")),
+                Some("token_malformed"),
+            ),
             ("é.é.é".to_owned(), Some("token_malformed")),
         ] {
             assert_eq!(refusal(&token), expected, "{token}");
@@ -144,7 +173,10 @@ mod tests {
     fn the_header_has_one_reading() {
         for (header, expected) in [
             (r#"{"alg":"RS256","kid":"a","typ":"JWT"}"#, None),
-            (r#"{"alg":"RS256","jwk":{"kty":"oct"},"jku":"https://x","x5u":"https://x","x5c":["x"]}"#, None),
+            (
+                r#"{"alg":"RS256","jwk":{"kty":"oct"},"jku":"https://x","x5u":"https://x","x5c":["x"]}"#,
+                None,
+            ),
             (r#"{"alg":"none"}"#, Some("token_algorithm")),
             (r#"{"alg":"noNE"}"#, Some("token_algorithm")),
             (r#"{"alg":"HS256"}"#, Some("token_algorithm")),
@@ -153,7 +185,10 @@ mod tests {
             (r#"{"typ":"JWT"}"#, Some("token_malformed")),
             (r#"{"alg":["RS256"]}"#, Some("token_malformed")),
             (r#"{"alg":"RS256","alg":"none"}"#, Some("token_malformed")),
-            (r#"{"alg":"RS256","x":{"a":1,"a":1}}"#, Some("token_malformed")),
+            (
+                r#"{"alg":"RS256","x":{"a":1,"a":1}}"#,
+                Some("token_malformed"),
+            ),
             (r#"{"alg":"RS256","kid":1}"#, Some("token_malformed")),
             (r#"{"alg":"RS256","typ":null}"#, Some("token_malformed")),
             (r#"{"alg":"RS256","crit":["exp"]}"#, Some("token_critical")),
@@ -161,11 +196,24 @@ mod tests {
             (r#"{"alg":"RS256","b64":false}"#, Some("token_critical")),
             (r#"{"alg":"RS256","b64":true}"#, Some("token_critical")),
             (r#"{"alg":"RS256","zip":"DEF"}"#, Some("token_malformed")),
-            (r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#, Some("token_malformed")),
+            (
+                r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#,
+                Some("token_malformed"),
+            ),
         ] {
-            assert_eq!(refusal(&format!("{}.{}.AAAA", encoded(header), encoded("{}"))), expected, "{header}");
+            assert_eq!(
+                refusal(&format!("{}.{}.AAAA", encoded(header), encoded("{}"))),
+                expected,
+                "{header}"
+            );
         }
-        let long = format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(KEY_ID_LIMIT_BYTES + 1));
-        assert_eq!(refusal(&format!("{}.{}.AAAA", encoded(&long), encoded("{}"))), Some("token_malformed"));
+        let long = format!(
+            r#"{{"alg":"RS256","kid":"{}"}}"#,
+            "k".repeat(KEY_ID_LIMIT_BYTES + 1)
+        );
+        assert_eq!(
+            refusal(&format!("{}.{}.AAAA", encoded(&long), encoded("{}"))),
+            Some("token_malformed")
+        );
     }
 }

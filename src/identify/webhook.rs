@@ -48,10 +48,15 @@ impl Webhooks {
         for one in settings {
             let mut digests = [NOBODYS; WEBHOOK_SECRETS];
             if one.secrets.len() > WEBHOOK_SECRETS {
-                faults.push(format!("of app `{}`: at most {WEBHOOK_SECRETS} may overlap", one.app));
+                faults.push(format!(
+                    "of app `{}`: at most {WEBHOOK_SECRETS} may overlap",
+                    one.app
+                ));
             }
             for ((place, reference), number) in digests.iter_mut().zip(&one.secrets).zip(1..) {
-                let mut fault = |words: String| faults.push(format!("of app `{}`: secret {number} {words}", one.app));
+                let mut fault = |words: String| {
+                    faults.push(format!("of app `{}`: secret {number} {words}", one.app))
+                };
                 match reference.read() {
                     Err(cause) => fault(cause.to_string()),
                     Ok(secret) if secret.expose().len() < WEBHOOK_SECRET_LEAST_BYTES => {
@@ -59,7 +64,11 @@ impl Webhooks {
                     }
                     Ok(secret) => *place = digest_of(secret.expose()),
                 }
-                if *place != NOBODYS && owners.insert(*place, &one.app).is_some_and(|owner| *owner != one.app) {
+                if *place != NOBODYS
+                    && owners
+                        .insert(*place, &one.app)
+                        .is_some_and(|owner| *owner != one.app)
+                {
                     fault("is another app's too".to_owned());
                 }
             }
@@ -75,9 +84,19 @@ impl Webhooks {
                 doubts: Doubts::default(),
                 expires_unix_seconds: i64::MAX,
             };
-            known.insert(one.app.clone(), KnownSecrets { facts: Arc::new(facts), digests });
+            known.insert(
+                one.app.clone(),
+                KnownSecrets {
+                    facts: Arc::new(facts),
+                    digests,
+                },
+            );
         }
-        if faults.is_empty() { Ok(Webhooks(known)) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Webhooks(known))
+        } else {
+            Err(faults)
+        }
     }
 
     /// Who presents this at the inlet of `app`.
@@ -89,10 +108,17 @@ impl Webhooks {
             // Both sides are evaluated: `|`, not `||`.
             fits | constant_time::verify_slices_are_equal(stored, &presented).is_ok()
         });
-        known.filter(|_| fits).map(|known| known.facts.clone()).ok_or(Reason::WebhookUnknown)
+        known
+            .filter(|_| fits)
+            .map(|known| known.facts.clone())
+            .ok_or(Reason::WebhookUnknown)
     }
 }
 
 fn digest_of(bytes: &[u8]) -> Digest {
-    digest::digest(&digest::SHA256, bytes).as_ref().first_chunk().copied().unwrap_or(NOBODYS)
+    digest::digest(&digest::SHA256, bytes)
+        .as_ref()
+        .first_chunk()
+        .copied()
+        .unwrap_or(NOBODYS)
 }

@@ -40,8 +40,14 @@ impl Particulars<'_> {
 
     fn firehose(&self) -> serde_json::Map<String, Value> {
         let mut answer = serde_json::Map::new();
-        answer.insert("requestId".to_owned(), self.firehose_request.unwrap_or_default().into());
-        answer.insert("timestamp".to_owned(), self.now.map_or(0, |now| now.0).into());
+        answer.insert(
+            "requestId".to_owned(),
+            self.firehose_request.unwrap_or_default().into(),
+        );
+        answer.insert(
+            "timestamp".to_owned(),
+            self.now.map_or(0, |now| now.0).into(),
+        );
         answer
     }
 }
@@ -54,17 +60,33 @@ pub fn success(format: Format, particulars: &Particulars<'_>) -> (&'static str, 
         Format::ReportsJson => {
             let time = particulars.now.and_then(|now| {
                 let nanos = i128::from(now.0).saturating_mul(1_000_000);
-                OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?.format(&Rfc3339).ok()
+                OffsetDateTime::from_unix_timestamp_nanos(nanos)
+                    .ok()?
+                    .format(&Rfc3339)
+                    .ok()
             });
-            let body = time.map_or(json!({}), |time| json!({ "receiveTimestamp": time, "transmitTimestamp": time }));
+            let body = time.map_or(
+                json!({}),
+                |time| json!({ "receiveTimestamp": time, "transmitTimestamp": time }),
+            );
             (JSON, body.to_string().into_bytes())
         }
         Format::ThriftJson => (JSON, thrift_json_answer(particulars, None)),
         Format::ThriftBinary => (THRIFT, thrift_answer(particulars, None)),
         Format::Metrics => (BINARY, Vec::new()),
         Format::Zipkin => (TEXT_UTF8, Vec::new()),
-        Format::Bulk => (JSON, json!({ "took": 0, "errors": false, "items": [] }).to_string().into_bytes()),
-        Format::Firehose => (JSON, Value::Object(particulars.firehose()).to_string().into_bytes()),
+        Format::Bulk => (
+            JSON,
+            json!({ "took": 0, "errors": false, "items": [] })
+                .to_string()
+                .into_bytes(),
+        ),
+        Format::Firehose => (
+            JSON,
+            Value::Object(particulars.firehose())
+                .to_string()
+                .into_bytes(),
+        ),
     }
 }
 
@@ -92,7 +114,8 @@ pub fn refusal(
         Format::Bulk => {
             let kind = if retryable { "unavailable" } else { "refused" };
             let error = json!({ "type": kind, "reason": words });
-            let body = json!({ "took": 0, "errors": true, "items": [], "error": error, "status": status });
+            let body =
+                json!({ "took": 0, "errors": true, "items": [], "error": error, "status": status });
             (JSON, body.to_string().into_bytes())
         }
         Format::Firehose => {
@@ -111,7 +134,10 @@ fn protobuf_answer(particulars: &Particulars<'_>, error: Option<&str>) -> Vec<u8
         let mut timestamp = vec![0x08];
         push_varint(&mut timestamp, now.seconds() as u64);
         timestamp.push(0x10);
-        push_varint(&mut timestamp, now.0.rem_euclid(1000).unsigned_abs() * 1_000_000);
+        push_varint(
+            &mut timestamp,
+            now.0.rem_euclid(1000).unsigned_abs() * 1_000_000,
+        );
         push_field(&mut answer, 2, &[&timestamp]);
         push_field(&mut answer, 3, &[&timestamp]);
     }
@@ -122,9 +148,13 @@ fn protobuf_answer(particulars: &Particulars<'_>, error: Option<&str>) -> Vec<u8
 }
 
 fn thrift_json_answer(particulars: &Particulars<'_>, error: Option<&str>) -> Vec<u8> {
-    let timing = particulars.micros().map(|micros| json!({ "receive_micros": micros, "transmit_micros": micros }));
+    let timing = particulars
+        .micros()
+        .map(|micros| json!({ "receive_micros": micros, "transmit_micros": micros }));
     let errors = error.map(|words| [words]);
-    json!({ "commands": null, "timing": timing, "errors": errors }).to_string().into_bytes()
+    json!({ "commands": null, "timing": timing, "errors": errors })
+        .to_string()
+        .into_bytes()
 }
 
 /// A reply with a `ReportResponse`: 2 timing, 3 errors. Clients send and expect the sequence number 0.
@@ -214,7 +244,11 @@ fn without_json_commands(body: &[u8], pass_commands: bool) -> Result<Vec<u8>, Ma
     json.members(json.whole(), &mut |member| {
         answer.push(if answer.is_empty() { b'{' } else { b',' });
         let drops = !pass_commands && member.folded() == "commands";
-        for part in [member.raw_name, ":", if drops { "null" } else { member.value }] {
+        for part in [
+            member.raw_name,
+            ":",
+            if drops { "null" } else { member.value },
+        ] {
             answer.extend_from_slice(part.as_bytes());
         }
         Ok(())
@@ -234,7 +268,12 @@ fn without_thrift_commands(body: &[u8], pass_commands: bool) -> Result<Vec<u8>, 
     let is_reply = match cursor.message()?.0 {
         kind::REPLY => true,
         kind::EXCEPTION => false,
-        _ => return Err(Malformed { offset: 0, what: "the message is no answer" }),
+        _ => {
+            return Err(Malformed {
+                offset: 0,
+                what: "the message is no answer",
+            });
+        }
     };
     while let Some(field) = cursor.field()? {
         if !is_reply || field.id != 0 {

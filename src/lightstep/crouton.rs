@@ -19,15 +19,32 @@ use crate::otlp::{Malformed, Pieces};
 const TAG_OVERHEAD_BYTES: usize = 15;
 
 pub(super) fn read(body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
-    Pass { cursor: Cursor::new(body), findings, pieces: None, kept: 0, token: b"", stamp: &[] }.call()
+    Pass {
+        cursor: Cursor::new(body),
+        findings,
+        pieces: None,
+        kept: 0,
+        token: b"",
+        stamp: &[],
+    }
+    .call()
 }
 
 /// How much longer the call may become.
 pub(super) fn growth(token: usize, stamp: &[(&str, &str)]) -> usize {
-    token + 64 + stamp.iter().map(|(name, value)| name.len() + value.len() + TAG_OVERHEAD_BYTES).sum::<usize>()
+    token
+        + 64
+        + stamp
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + TAG_OVERHEAD_BYTES)
+            .sum::<usize>()
 }
 
-pub(super) fn write(body: &Bytes, token: &[u8], stamp: &[(&str, &str)]) -> Result<Vec<Bytes>, Malformed> {
+pub(super) fn write(
+    body: &Bytes,
+    token: &[u8],
+    stamp: &[(&str, &str)],
+) -> Result<Vec<Bytes>, Malformed> {
     let mut unused = Findings::default();
     let mut pass = Pass {
         cursor: Cursor::new(body),
@@ -60,7 +77,10 @@ struct Once(bool);
 impl Once {
     fn seen(&mut self, field: Field) -> Result<(), Malformed> {
         if std::mem::replace(&mut self.0, true) {
-            return Err(Malformed { offset: field.start, what: "a field stands twice" });
+            return Err(Malformed {
+                offset: field.start,
+                what: "a field stands twice",
+            });
         }
         Ok(())
     }
@@ -98,7 +118,10 @@ impl<'a> Pass<'a, '_> {
     fn call(&mut self) -> Result<(), Malformed> {
         let (message, _) = self.cursor.message()?;
         if message != kind::CALL {
-            return Err(Malformed { offset: 0, what: "the message is not a call" });
+            return Err(Malformed {
+                offset: 0,
+                what: "the message is not a call",
+            });
         }
         let arguments = self.cursor.at;
         let (mut auth, mut request) = (Once(false), Once(false));
@@ -302,7 +325,11 @@ impl<'a> Pass<'a, '_> {
 
     /// A `KeyValue`: 1 `Key`, 2 `Value`.
     fn tag(&mut self) -> Result<Tag<'a>, Malformed> {
-        let mut tag = Tag { key: b"", value: b"", start: self.cursor.at };
+        let mut tag = Tag {
+            key: b"",
+            value: b"",
+            start: self.cursor.at,
+        };
         let (mut key, mut value) = (Once(false), Once(false));
         while let Some(field) = self.cursor.field()? {
             let (once, place) = match field.id {
@@ -330,11 +357,17 @@ impl<'a> Pass<'a, '_> {
                 self.findings.forged += 1;
                 return Ok(false);
             }
-            TagKind::ComponentName if of_runtime => self.findings.note_service(utf8(tag.value, tag.start)?),
+            TagKind::ComponentName if of_runtime => {
+                self.findings.note_service(utf8(tag.value, tag.start)?)
+            }
             TagKind::ComponentName => self.findings.note_item_service(utf8(tag.value, tag.start)?),
             TagKind::Plain => {}
         }
-        Ok(!of_runtime || !self.stamp.iter().any(|(name, _)| name.as_bytes() == tag.key))
+        Ok(!of_runtime
+            || !self
+                .stamp
+                .iter()
+                .any(|(name, _)| name.as_bytes() == tag.key))
     }
 
     /// The whole field `attrs` with the stamp alone.
@@ -356,5 +389,8 @@ impl<'a> Pass<'a, '_> {
 
 /// A service's name.
 fn utf8(name: &[u8], offset: usize) -> Result<&str, Malformed> {
-    std::str::from_utf8(name).map_err(|_| Malformed { offset, what: "a service name is not UTF-8" })
+    std::str::from_utf8(name).map_err(|_| Malformed {
+        offset,
+        what: "a service name is not UTF-8",
+    })
 }

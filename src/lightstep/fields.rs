@@ -36,7 +36,10 @@ impl Field {
     pub fn bytes(self) -> Result<Range<usize>, Malformed> {
         match self.value {
             FieldValue::Bytes(range) => Ok(range),
-            FieldValue::Other => Err(Malformed { offset: self.whole.start, what: "a field has another wire type" }),
+            FieldValue::Other => Err(Malformed {
+                offset: self.whole.start,
+                what: "a field has another wire type",
+            }),
         }
     }
 }
@@ -50,7 +53,11 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub fn of(body: &'a [u8], message: Range<usize>) -> Fields<'a> {
-        Fields { body, at: message.start, end: message.end.min(body.len()) }
+        Fields {
+            body,
+            at: message.start,
+            end: message.end.min(body.len()),
+        }
     }
 
     /// The next field, or `None` at the message's end.
@@ -74,7 +81,11 @@ impl<'a> Fields<'a> {
                 FieldValue::Other
             }
         };
-        Ok(Some(Field { number, whole: start..self.at, value }))
+        Ok(Some(Field {
+            number,
+            whole: start..self.at,
+            value,
+        }))
     }
 
     fn tag(&mut self) -> Result<(u64, u8), Malformed> {
@@ -82,14 +93,20 @@ impl<'a> Fields<'a> {
         let tag = self.varint()?;
         let number = tag >> 3;
         if number == 0 || number > NUMBER_LIMIT {
-            return Err(Malformed { offset: start, what: "a field number is out of range" });
+            return Err(Malformed {
+                offset: start,
+                what: "a field number is out of range",
+            });
         }
         Ok((number, (tag & 7) as u8))
     }
 
     /// Everything up to the group's end, which must carry its number.
     fn step_over_group(&mut self, number: u64, start: usize) -> Result<(), Malformed> {
-        let malformed = |what| Malformed { offset: start, what };
+        let malformed = |what| Malformed {
+            offset: start,
+            what,
+        };
         let mut open = Vec::with_capacity(4);
         open.push(number);
         while let Some(innermost) = open.last().copied() {
@@ -97,7 +114,9 @@ impl<'a> Fields<'a> {
                 return Err(malformed("a group does not end"));
             }
             match self.tag()? {
-                (_, 3) if open.len() == GROUP_DEPTH_LIMIT => return Err(malformed("groups nest too deep")),
+                (_, 3) if open.len() == GROUP_DEPTH_LIMIT => {
+                    return Err(malformed("groups nest too deep"));
+                }
                 (number, 3) => open.push(number),
                 (number, 4) if number == innermost => drop(open.pop()),
                 (_, 4) => return Err(malformed("a group ends with another number")),
@@ -116,8 +135,14 @@ impl<'a> Fields<'a> {
             0 => self.varint().map(drop),
             1 => self.take(8).map(drop),
             5 => self.take(4).map(drop),
-            4 => Err(Malformed { offset: start, what: "a group ends that did not begin" }),
-            _ => Err(Malformed { offset: start, what: "a wire type is unknown" }),
+            4 => Err(Malformed {
+                offset: start,
+                what: "a group ends that did not begin",
+            }),
+            _ => Err(Malformed {
+                offset: start,
+                what: "a wire type is unknown",
+            }),
         }
     }
 
@@ -129,7 +154,10 @@ impl<'a> Fields<'a> {
                 self.at = start + length;
                 Ok(start..self.at)
             }
-            _ => Err(Malformed { offset: start, what: "a length goes past the end" }),
+            _ => Err(Malformed {
+                offset: start,
+                what: "a length goes past the end",
+            }),
         }
     }
 
@@ -148,7 +176,10 @@ impl<'a> Fields<'a> {
                 return Ok(value);
             }
         }
-        Err(Malformed { offset: start, what: "a varint does not end" })
+        Err(Malformed {
+            offset: start,
+            what: "a varint does not end",
+        })
     }
 }
 
@@ -186,12 +217,21 @@ mod tests {
     fn every_kind_of_field_is_stepped_over_whole() {
         for (body, expected) in [
             (&b""[..], vec![]),
-            (&[0x08, 0x96, 0x01, 0x12, 0x02, 1, 2], vec![(1, 0..3), (2, 3..7)]),
-            (&[0x09, 1, 2, 3, 4, 5, 6, 7, 8, 0x15, 1, 2, 3, 4], vec![(1, 0..9), (2, 9..14)]),
+            (
+                &[0x08, 0x96, 0x01, 0x12, 0x02, 1, 2],
+                vec![(1, 0..3), (2, 3..7)],
+            ),
+            (
+                &[0x09, 1, 2, 3, 4, 5, 6, 7, 8, 0x15, 1, 2, 3, 4],
+                vec![(1, 0..9), (2, 9..14)],
+            ),
             // An overlong varint is one that every reader takes.
             (&[0x08, 0x80, 0x80, 0x00], vec![(1, 0..4)]),
             // A group with a field, a string and a group in it.
-            (&[0x0b, 0x08, 1, 0x12, 1, 9, 0x13, 0x14, 0x0c, 0x10, 1], vec![(1, 0..9), (2, 9..11)]),
+            (
+                &[0x0b, 0x08, 1, 0x12, 1, 9, 0x13, 0x14, 0x0c, 0x10, 1],
+                vec![(1, 0..9), (2, 9..11)],
+            ),
         ] {
             assert_eq!(walk(body).unwrap(), expected, "{body:?}");
         }
@@ -211,12 +251,27 @@ mod tests {
             (&[0x0b, 0x0b, 0x0c], "does not end"),
             (&deep, "too deep"),
             (&[0x0a, 0x02, 0x00], "past the end"),
-            (&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], "past the end"),
+            (
+                &[
+                    0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
+                ],
+                "past the end",
+            ),
             (&[0x09, 0, 0], "past the end"),
             (&[0x08], "varint"),
             (&[0x80], "varint"),
-            (&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02], "varint"),
-            (&[0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00], "varint"),
+            (
+                &[
+                    0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02,
+                ],
+                "varint",
+            ),
+            (
+                &[
+                    0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00,
+                ],
+                "varint",
+            ),
         ] {
             let malformed = walk(body).unwrap_err();
             assert!(malformed.what.contains(what), "{body:?}: {malformed}");

@@ -35,22 +35,41 @@ const RESOURCE_OVERHEAD_BYTES: usize = 24;
 static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| Wanted::new(["service.name"]));
 
 pub(super) fn read(body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
-    Pass { json: Json::of(body)?, findings, out: None, stamp: &Stamp::default() }.request()
+    Pass {
+        json: Json::of(body)?,
+        findings,
+        out: None,
+        stamp: &Stamp::default(),
+    }
+    .request()
 }
 
 /// How much longer the text may become.
 pub(super) fn growth(groups: u64, stamp: &[(&str, &str)]) -> usize {
-    let attribute = |(name, value): &(&str, &str)| name.len() + value.len() + ATTRIBUTE_OVERHEAD_BYTES;
+    let attribute =
+        |(name, value): &(&str, &str)| name.len() + value.len() + ATTRIBUTE_OVERHEAD_BYTES;
     let each = stamp.iter().map(attribute).sum::<usize>() + RESOURCE_OVERHEAD_BYTES;
     // In base64, three bytes are four.
-    usize::try_from(groups).unwrap_or(usize::MAX).saturating_mul(each / 3 * 4 + 8)
+    usize::try_from(groups)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(each / 3 * 4 + 8)
 }
 
-pub(super) fn write(body: &[u8], groups: u64, stamp: &[(&str, &str)]) -> Result<Vec<u8>, Malformed> {
+pub(super) fn write(
+    body: &[u8],
+    groups: u64,
+    stamp: &[(&str, &str)],
+) -> Result<Vec<u8>, Malformed> {
     let mut out = Vec::with_capacity(body.len().saturating_add(growth(groups, stamp)));
     let mut unused = Findings::default();
     let stamp = Stamp::new(stamp);
-    Pass { json: Json::of(body)?, findings: &mut unused, out: Some(&mut out), stamp: &stamp }.request()?;
+    Pass {
+        json: Json::of(body)?,
+        findings: &mut unused,
+        out: Some(&mut out),
+        stamp: &stamp,
+    }
+    .request()?;
     Ok(out)
 }
 
@@ -86,7 +105,9 @@ impl<'a> Pass<'a, '_> {
             match member.folded().as_str() {
                 "requestid" => {
                     id.seen(json, &member)?;
-                    let Some(text) = json::text(member.value).filter(|id| id.len() <= REQUEST_ID_LIMIT_BYTES) else {
+                    let Some(text) =
+                        json::text(member.value).filter(|id| id.len() <= REQUEST_ID_LIMIT_BYTES)
+                    else {
                         return Err(json.malformed(member.value, "`requestId` is no short text"));
                     };
                     self.findings.request_id = Some(text.into_owned());
@@ -141,12 +162,16 @@ impl<'a> Pass<'a, '_> {
 
     fn data(&mut self, part: &'a str) -> Result<(), Malformed> {
         let json = self.json;
-        let text = json::text(part).ok_or_else(|| json.malformed(part, "a record's data is no text"))?;
-        let data = STANDARD.decode(&*text).map_err(|_| json.malformed(part, "a record's data is not base64"))?;
+        let text =
+            json::text(part).ok_or_else(|| json.malformed(part, "a record's data is no text"))?;
+        let data = STANDARD
+            .decode(&*text)
+            .map_err(|_| json.malformed(part, "a record's data is not base64"))?;
         let mut rest = Bytes::from(data);
         let mut written = Vec::new();
         while !rest.is_empty() {
-            let message = message(&mut rest).ok_or_else(|| json.malformed(part, "a record's data is cut short"))?;
+            let message = message(&mut rest)
+                .ok_or_else(|| json.malformed(part, "a record's data is cut short"))?;
             let export = Export::read(Signal::Metrics, Encoding::Protobuf, message, &WANTED)
                 .map_err(|_| json.malformed(part, "a record's data is no metrics export"))?;
             self.note(&export);
@@ -154,11 +179,17 @@ impl<'a> Pass<'a, '_> {
                 return Err(json.malformed(part, "there are more resource groups than are read"));
             }
             if self.out.is_some() {
-                let chosen: Vec<(usize, &Stamp)> =
-                    (0..export.groups().len()).map(|group| (group, self.stamp)).collect();
+                let chosen: Vec<(usize, &Stamp)> = (0..export.groups().len())
+                    .map(|group| (group, self.stamp))
+                    .collect();
                 let pieces = export.write(&chosen);
-                push_varint(&mut written, pieces.iter().map(Bytes::len).sum::<usize>() as u64);
-                pieces.iter().for_each(|piece| written.extend_from_slice(piece));
+                push_varint(
+                    &mut written,
+                    pieces.iter().map(Bytes::len).sum::<usize>() as u64,
+                );
+                pieces
+                    .iter()
+                    .for_each(|piece| written.extend_from_slice(piece));
             }
         }
         self.put("\"");
@@ -190,7 +221,9 @@ fn message(rest: &mut Bytes) -> Option<Bytes> {
     for (place, byte) in rest.iter().take(5).enumerate() {
         length |= usize::from(byte & 0x7f) << (7 * place);
         if byte & 0x80 == 0 {
-            let end = length.checked_add(place + 1).filter(|end| *end <= rest.len())?;
+            let end = length
+                .checked_add(place + 1)
+                .filter(|end| *end <= rest.len())?;
             return Some(rest.split_to(end).slice(place + 1..));
         }
     }

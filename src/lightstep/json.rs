@@ -54,7 +54,10 @@ impl<'a> Json<'a> {
     pub fn of(body: &'a [u8]) -> Result<Json<'a>, Malformed> {
         match std::str::from_utf8(body) {
             Ok(body) => Ok(Json { body }),
-            Err(error) => Err(Malformed { offset: error.valid_up_to(), what: "the body is not UTF-8" }),
+            Err(error) => Err(Malformed {
+                offset: error.valid_up_to(),
+                what: "the body is not UTF-8",
+            }),
         }
     }
 
@@ -64,11 +67,16 @@ impl<'a> Json<'a> {
 
     /// What is wrong with a part of the body.
     pub fn malformed(self, part: &str, what: &'static str) -> Malformed {
-        Malformed { offset: self.offset(part), what }
+        Malformed {
+            offset: self.offset(part),
+            what,
+        }
     }
 
     fn offset(self, part: &str) -> usize {
-        (part.as_ptr() as usize).saturating_sub(self.body.as_ptr() as usize).min(self.body.len())
+        (part.as_ptr() as usize)
+            .saturating_sub(self.body.as_ptr() as usize)
+            .min(self.body.len())
     }
 
     /// Calls `each` for every member of the object that `part` is; `null` is an object without members.
@@ -81,7 +89,11 @@ impl<'a> Json<'a> {
             return Ok(());
         }
         let mut fault = None;
-        let visit = ObjectText { json: self, each, fault: &mut fault };
+        let visit = ObjectText {
+            json: self,
+            each,
+            fault: &mut fault,
+        };
         let mut reader = serde_json::Deserializer::from_str(part);
         let done = reader.deserialize_map(visit).and_then(|()| reader.end());
         self.outcome(part, done, fault, "this should be an object")
@@ -97,7 +109,10 @@ impl<'a> Json<'a> {
             return Ok(());
         }
         let mut fault = None;
-        let visit = Elements { each, fault: &mut fault };
+        let visit = Elements {
+            each,
+            fault: &mut fault,
+        };
         let mut reader = serde_json::Deserializer::from_str(part);
         let done = reader.deserialize_seq(visit).and_then(|()| reader.end());
         self.outcome(part, done, fault, "this should be an array")
@@ -114,11 +129,22 @@ impl<'a> Json<'a> {
             (Some(fault), _) => Err(fault),
             (None, Ok(())) => Ok(()),
             (None, Err(error)) => {
-                let what = if error.is_data() { kind } else { "this is not JSON" };
+                let what = if error.is_data() {
+                    kind
+                } else {
+                    "this is not JSON"
+                };
                 // serde_json counts lines and columns from one.
-                let line = part.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+                let line = part
+                    .split_inclusive('\n')
+                    .take(error.line().saturating_sub(1))
+                    .map(str::len)
+                    .sum::<usize>();
                 let offset = self.offset(part) + line + error.column().saturating_sub(1);
-                Err(Malformed { offset: offset.min(self.body.len()), what })
+                Err(Malformed {
+                    offset: offset.min(self.body.len()),
+                    what,
+                })
             }
         }
     }
@@ -169,10 +195,17 @@ impl<'a> Visitor<'a> for ObjectText<'a, '_> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some((name, value)) = map.next_entry::<&'a RawValue, &'a RawValue>()? {
             let Some(decoded) = text(name.get()) else {
-                *self.fault = Some(self.json.malformed(name.get(), "a member's name is no text"));
+                *self.fault = Some(
+                    self.json
+                        .malformed(name.get(), "a member's name is no text"),
+                );
                 return Err(A::Error::custom("name"));
             };
-            let member = Member { raw_name: name.get(), name: decoded, value: value.get() };
+            let member = Member {
+                raw_name: name.get(),
+                name: decoded,
+                value: value.get(),
+            };
             if let Err(fault) = (self.each)(member) {
                 *self.fault = Some(fault);
                 return Err(A::Error::custom("member"));
@@ -221,9 +254,21 @@ mod tests {
 
     #[test]
     fn members_come_as_they_are() {
-        let found = names(" {\"a\": 18446744073709551616.10 ,\"\\u0062\" : {\"x\":[1, 2]}, \"a\":null}\n").unwrap();
-        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(found, [("a", "18446744073709551616.10"), ("b", "{\"x\":[1, 2]}"), ("a", "null")]);
+        let found =
+            names(" {\"a\": 18446744073709551616.10 ,\"\\u0062\" : {\"x\":[1, 2]}, \"a\":null}\n")
+                .unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a", "18446744073709551616.10"),
+                ("b", "{\"x\":[1, 2]}"),
+                ("a", "null")
+            ]
+        );
         assert_eq!(names("null").unwrap(), []);
     }
 
@@ -241,8 +286,18 @@ mod tests {
             (nested.as_str(), nested.len() - 1),
         ] {
             let malformed = names(body).unwrap_err();
-            assert_eq!(malformed.offset, offset, "{malformed}: {}", body.get(..20.min(body.len())).unwrap());
+            assert_eq!(
+                malformed.offset,
+                offset,
+                "{malformed}: {}",
+                body.get(..20.min(body.len())).unwrap()
+            );
         }
-        assert_eq!(Json::of(b"{\"\xff\"").err().map(|malformed| malformed.offset), Some(2));
+        assert_eq!(
+            Json::of(b"{\"\xff\"")
+                .err()
+                .map(|malformed| malformed.offset),
+            Some(2)
+        );
     }
 }

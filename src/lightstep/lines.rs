@@ -12,14 +12,24 @@ use crate::otlp::{Malformed, RESERVED};
 
 /// Reads pairs of lines: `{"create":{…}}` or `{"index":{…}}`, then the document (Elasticsearch, "Bulk API").
 pub(super) fn read(body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
-    Pass { json: Json::of(body)?, findings, out: None, ours: b"", stamp: &[] }.lines()
+    Pass {
+        json: Json::of(body)?,
+        findings,
+        out: None,
+        ours: b"",
+        stamp: &[],
+    }
+    .lines()
 }
 
 /// How much longer the text may become.
 pub(super) fn growth(items: u64, stamp: &[(&str, &str)]) -> usize {
-    let member =
-        |(name, value): &(&str, &str)| json::string_bytes_at_most(name) + json::string_bytes_at_most(value) + 2;
-    usize::try_from(items).unwrap_or(usize::MAX).saturating_mul(stamp.iter().map(member).sum())
+    let member = |(name, value): &(&str, &str)| {
+        json::string_bytes_at_most(name) + json::string_bytes_at_most(value) + 2
+    };
+    usize::try_from(items)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(stamp.iter().map(member).sum())
 }
 
 /// `items` is what reading found, so that all memory is taken at once.
@@ -33,10 +43,19 @@ pub(super) fn write(body: &[u8], items: u64, stamp: &[(&str, &str)]) -> Result<V
         ours.push(b':');
         json::push_string(&mut ours, value);
     }
-    let each = usize::try_from(items).unwrap_or(usize::MAX).saturating_mul(ours.len() + 1);
+    let each = usize::try_from(items)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(ours.len() + 1);
     let mut out = Vec::with_capacity(body.len().saturating_add(each));
     let mut unused = Findings::default();
-    Pass { json: Json::of(body)?, findings: &mut unused, out: Some(&mut out), ours: &ours, stamp }.lines()?;
+    Pass {
+        json: Json::of(body)?,
+        findings: &mut unused,
+        out: Some(&mut out),
+        ours: &ours,
+        stamp,
+    }
+    .lines()?;
     Ok(out)
 }
 
@@ -83,7 +102,9 @@ impl<'a> Pass<'a, '_> {
         json.members(line, &mut |member| {
             match member.folded().as_str() {
                 "service.name" | "lightstep.componentname" => note(&mut names, member.value),
-                "service" if member.value.starts_with('{') => nested(json, member.value, "name", &mut names)?,
+                "service" if member.value.starts_with('{') => {
+                    nested(json, member.value, "name", &mut names)?
+                }
                 "service" => note(&mut names, member.value),
                 // To Elasticsearch, `{"a.b": 1}` and `{"a": {"b": 1}}` are the same document.
                 "lightstep" if member.value.starts_with('{') => {
@@ -133,7 +154,11 @@ fn check_action(json: Json<'_>, line: &str) -> Result<(), Malformed> {
         known += usize::from(matches!(&*member.name, "create" | "index"));
         json.members(member.value, &mut |_| Ok(()))
     })?;
-    if (known, all) == (1, 1) { Ok(()) } else { Err(json.malformed(line, "an action is not `create` or `index`")) }
+    if (known, all) == (1, 1) {
+        Ok(())
+    } else {
+        Err(json.malformed(line, "an action is not `create` or `index`"))
+    }
 }
 
 fn note(names: &mut Names, value: &str) {
@@ -154,6 +179,8 @@ fn nested(json: Json<'_>, part: &str, name: &str, names: &mut Names) -> Result<(
 
 /// To Elasticsearch, `{"a.b": 1}` and `{"a": {"b": 1}}` are the same document.
 fn is_reserved(member: &Member<'_>) -> bool {
-    let nested = RESERVED.strip_suffix('.').is_some_and(|prefix| prefix == member.name);
+    let nested = RESERVED
+        .strip_suffix('.')
+        .is_some_and(|prefix| prefix == member.name);
     member.name.starts_with(RESERVED) || (nested && member.value.starts_with(['{', '[']))
 }

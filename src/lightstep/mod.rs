@@ -91,7 +91,11 @@ impl Format {
     /// Whether a client may put its token into the body.
     pub fn may_carry_token(self) -> bool {
         match self {
-            Format::Reports | Format::ReportsJson | Format::ThriftJson | Format::ThriftBinary | Format::Zipkin => true,
+            Format::Reports
+            | Format::ReportsJson
+            | Format::ThriftJson
+            | Format::ThriftBinary
+            | Format::Zipkin => true,
             Format::Metrics | Format::Bulk | Format::Firehose => false,
         }
     }

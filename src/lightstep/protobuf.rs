@@ -30,10 +30,22 @@ pub(super) struct Layout {
 }
 
 /// `lightstep.collector.ReportRequest`
-pub(super) const REPORTS: Layout = Layout { reporter: 1, auth: Some(2), items: 3, item_tags: 6, item_logs: Some(7) };
+pub(super) const REPORTS: Layout = Layout {
+    reporter: 1,
+    auth: Some(2),
+    items: 3,
+    item_tags: 6,
+    item_logs: Some(7),
+};
 
 /// `lightstep.metrics.IngestRequest`
-pub(super) const METRICS: Layout = Layout { reporter: 2, auth: None, items: 3, item_tags: 5, item_logs: None };
+pub(super) const METRICS: Layout = Layout {
+    reporter: 2,
+    auth: None,
+    items: 3,
+    item_tags: 5,
+    item_logs: None,
+};
 
 const REPORTER_TAGS: u64 = 4;
 const LOG_TAGS: u64 = 2;
@@ -60,7 +72,9 @@ pub(super) fn read(layout: &Layout, body: &[u8], findings: &mut Findings) -> Res
 
 /// How much longer the message may become.
 pub(super) fn growth(token_bytes: usize, stamp: &[(&str, &str)]) -> usize {
-    let tags = stamp.iter().map(|(name, value)| name.len() + value.len() + TAG_OVERHEAD_BYTES);
+    let tags = stamp
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + TAG_OVERHEAD_BYTES);
     // The reporter's own tag and length come to at most 11 bytes, and grow by it when it is made anew.
     token_bytes + 24 + tags.sum::<usize>() + 11
 }
@@ -216,7 +230,11 @@ fn item_without(
     Ok(edited.finish())
 }
 
-fn log_without(body: &[u8], message: Range<usize>, findings: &mut Findings) -> Result<Option<Vec<u8>>, Malformed> {
+fn log_without(
+    body: &[u8],
+    message: Range<usize>,
+    findings: &mut Findings,
+) -> Result<Option<Vec<u8>>, Malformed> {
     let mut edited = Edited::new(body, message.clone());
     let mut fields = Fields::of(body, message);
     while let Some(field) = fields.next()? {
@@ -243,7 +261,12 @@ struct Edited<'a> {
 
 impl<'a> Edited<'a> {
     fn new(body: &'a [u8], message: Range<usize>) -> Self {
-        Edited { body, done: message.start, message, copy: None }
+        Edited {
+            body,
+            done: message.start,
+            message,
+            copy: None,
+        }
     }
 
     fn replace(&mut self, field: Range<usize>, with: &[u8]) {
@@ -255,7 +278,11 @@ impl<'a> Edited<'a> {
 
     fn finish(self) -> Option<Vec<u8>> {
         let mut copy = self.copy?;
-        copy.extend_from_slice(self.body.get(self.done..self.message.end).unwrap_or_default());
+        copy.extend_from_slice(
+            self.body
+                .get(self.done..self.message.end)
+                .unwrap_or_default(),
+        );
         Some(copy)
     }
 }
@@ -272,7 +299,13 @@ struct Tag<'a> {
 
 impl<'a> Tag<'a> {
     fn read(body: &'a [u8], message: Range<usize>) -> Result<Tag<'a>, Malformed> {
-        let mut tag = Tag { kind: TagKind::Plain, name: b"", value: None, clear: true, offset: message.start };
+        let mut tag = Tag {
+            kind: TagKind::Plain,
+            name: b"",
+            value: None,
+            clear: true,
+            offset: message.start,
+        };
         let (mut keys, mut values) = (0, 0);
         let mut fields = Fields::of(body, message);
         while let Some(field) = fields.next()? {
@@ -303,7 +336,10 @@ impl<'a> Tag<'a> {
     fn note(&self, findings: &mut Findings) -> Result<(), Malformed> {
         match (self.kind, self.value) {
             (TagKind::Carrier, Some(_)) if !self.clear => {
-                return Err(Malformed { offset: self.offset, what: "a token is given twice in one tag" });
+                return Err(Malformed {
+                    offset: self.offset,
+                    what: "a token is given twice in one tag",
+                });
             }
             (TagKind::Carrier, Some(value)) => findings.note_token(value),
             (TagKind::Reserved, _) => findings.forged += 1,
@@ -313,12 +349,22 @@ impl<'a> Tag<'a> {
     }
 
     /// `note`: whose name it is.
-    fn note_service(&self, findings: &mut Findings, note: fn(&mut Findings, &str)) -> Result<(), Malformed> {
+    fn note_service(
+        &self,
+        findings: &mut Findings,
+        note: fn(&mut Findings, &str),
+    ) -> Result<(), Malformed> {
         match self.value {
             _ if self.kind != TagKind::ComponentName => {}
             Some(name) if self.clear => {
                 let what = "a service name is not UTF-8";
-                note(findings, std::str::from_utf8(name).map_err(|_| Malformed { offset: self.offset, what })?);
+                note(
+                    findings,
+                    std::str::from_utf8(name).map_err(|_| Malformed {
+                        offset: self.offset,
+                        what,
+                    })?,
+                );
             }
             _ => findings.note_unclear_service(),
         }

@@ -34,7 +34,11 @@ impl Report {
             Format::Bulk => lines::read(&body, found)?,
             Format::Firehose => firehose::read(&body, found)?,
         }
-        Ok(Report { format, body, findings })
+        Ok(Report {
+            format,
+            body,
+            findings,
+        })
     }
 
     /// The token that stands in the body; never logged.
@@ -92,12 +96,22 @@ impl Report {
         let what = "the token to write is not ASCII";
         let token = std::str::from_utf8(token).map_err(|_| Malformed { offset: 0, what })?;
         let whole = match self.format {
-            Format::Reports => return protobuf::write(&protobuf::REPORTS, body, token.as_bytes(), stamp),
-            Format::Metrics => return protobuf::write(&protobuf::METRICS, body, token.as_bytes(), stamp),
+            Format::Reports => {
+                return protobuf::write(&protobuf::REPORTS, body, token.as_bytes(), stamp);
+            }
+            Format::Metrics => {
+                return protobuf::write(&protobuf::METRICS, body, token.as_bytes(), stamp);
+            }
             Format::ThriftBinary => return crouton::write(body, token.as_bytes(), stamp),
-            Format::Bulk | Format::Firehose if stamp.is_empty() && self.forged() == 0 => return Ok(vec![body.clone()]),
+            Format::Bulk | Format::Firehose if stamp.is_empty() && self.forged() == 0 => {
+                return Ok(vec![body.clone()]);
+            }
             Format::Bulk => return Ok(vec![lines::write(body, self.items(), stamp)?.into()]),
-            Format::Firehose => return Ok(vec![firehose::write(body, self.findings.groups, stamp)?.into()]),
+            Format::Firehose => {
+                return Ok(vec![
+                    firehose::write(body, self.findings.groups, stamp)?.into(),
+                ]);
+            }
             Format::ReportsJson => tagged::write(&tagged::REPORTS, body, token, stamp)?,
             Format::ThriftJson => tagged::write(&tagged::THRIFT, body, token, stamp)?,
             Format::Zipkin => zipkin::write(body, self.items(), token, stamp)?,
@@ -108,6 +122,10 @@ impl Report {
 
 impl fmt::Debug for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Report").field("format", &self.format).field("items", &self.items()).finish()
+        formatter
+            .debug_struct("Report")
+            .field("format", &self.format)
+            .field("items", &self.items())
+            .finish()
     }
 }

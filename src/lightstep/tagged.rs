@@ -52,8 +52,19 @@ pub(super) const REPORTS: Names = Names {
     log_tags: "fields",
     key: "key",
     text: "stringvalue",
-    values: &["stringvalue", "intvalue", "doublevalue", "boolvalue", "jsonvalue"],
-    written: Written { sender_tags: "tags", key: "key", text: "stringValue", access_token: Some("accessToken") },
+    values: &[
+        "stringvalue",
+        "intvalue",
+        "doublevalue",
+        "boolvalue",
+        "jsonvalue",
+    ],
+    written: Written {
+        sender_tags: "tags",
+        key: "key",
+        text: "stringValue",
+        access_token: Some("accessToken"),
+    },
 };
 
 /// `ReportRequest` of `crouton.thrift` as plain JSON.
@@ -69,19 +80,38 @@ pub(super) const THRIFT: Names = Names {
     key: "key",
     text: "value",
     values: &["value"],
-    written: Written { sender_tags: "attrs", key: "Key", text: "Value", access_token: None },
+    written: Written {
+        sender_tags: "attrs",
+        key: "Key",
+        text: "Value",
+        access_token: None,
+    },
 };
 
 const AUTH: &str = "auth";
 const ACCESS_TOKEN: &str = "accesstoken";
 
-pub(super) fn read(names: &'static Names, body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
-    Pass { json: Json::of(body)?, names, findings, out: None, token: "", stamp: &[] }.report()
+pub(super) fn read(
+    names: &'static Names,
+    body: &[u8],
+    findings: &mut Findings,
+) -> Result<(), Malformed> {
+    Pass {
+        json: Json::of(body)?,
+        names,
+        findings,
+        out: None,
+        token: "",
+        stamp: &[],
+    }
+    .report()
 }
 
 /// How much longer the text may become.
 pub(super) fn growth(token: usize, stamp: &[(&str, &str)]) -> usize {
-    let tag = |(name, value): &(&str, &str)| json::string_bytes_at_most(name) + json::string_bytes_at_most(value) + 32;
+    let tag = |(name, value): &(&str, &str)| {
+        json::string_bytes_at_most(name) + json::string_bytes_at_most(value) + 32
+    };
     2 * token + 128 + stamp.iter().map(tag).sum::<usize>()
 }
 
@@ -94,7 +124,15 @@ pub(super) fn write(
     // Large enough from the start: memory that was outgrown would keep a copy of the token.
     let mut out = Zeroizing::new(Vec::with_capacity(body.len() + growth(token.len(), stamp)));
     let mut unused = Findings::default();
-    Pass { json: Json::of(body)?, names, findings: &mut unused, out: Some(&mut out), token, stamp }.report()?;
+    Pass {
+        json: Json::of(body)?,
+        names,
+        findings: &mut unused,
+        out: Some(&mut out),
+        token,
+        stamp,
+    }
+    .report()?;
     Ok(out)
 }
 
@@ -141,7 +179,8 @@ impl<'a> Pass<'a, '_> {
 
     fn report(&mut self) -> Result<(), Malformed> {
         let (json, names) = (self.json, self.names);
-        let (mut sender, mut items, mut auth, mut logs) = (Once(false), Once(false), Once(false), Once(false));
+        let (mut sender, mut items, mut auth, mut logs) =
+            (Once(false), Once(false), Once(false), Once(false));
         if json::is_null(json.whole()) {
             return Err(json.malformed(json.whole(), "this should be an object"));
         }
@@ -275,7 +314,12 @@ impl<'a> Pass<'a, '_> {
     }
 
     /// An object that has tags, and maybe logs that have some.
-    fn with_tags(&mut self, part: &'a str, tags: &str, logs: Option<&str>) -> Result<(), Malformed> {
+    fn with_tags(
+        &mut self,
+        part: &'a str,
+        tags: &str,
+        logs: Option<&str>,
+    ) -> Result<(), Malformed> {
         let json = self.json;
         let (mut seen_tags, mut seen_logs, mut first) = (Once(false), Once(false), true);
         if json::is_null(part) {
@@ -343,7 +387,10 @@ impl<'a> Pass<'a, '_> {
                 name if names.values.contains(&name) => &mut value,
                 _ => return Ok(()),
             };
-            if slot.replace((name == names.text || name == names.key, member.value)).is_some() {
+            if slot
+                .replace((name == names.text || name == names.key, member.value))
+                .is_some()
+            {
                 return Err(json.malformed(member.raw_name, "a tag has two names or values"));
             }
             Ok(())
@@ -351,7 +398,10 @@ impl<'a> Pass<'a, '_> {
         let key = key.and_then(|(_, key)| json::text(key)).unwrap_or_default();
         match TagKind::of(key.as_bytes()) {
             TagKind::Carrier => {
-                if let Some(token) = value.filter(|(is_text, _)| *is_text).and_then(|(_, value)| json::text(value)) {
+                if let Some(token) = value
+                    .filter(|(is_text, _)| *is_text)
+                    .and_then(|(_, value)| json::text(value))
+                {
                     self.findings.note_token(token.as_bytes());
                 }
                 Ok(false)
@@ -368,7 +418,10 @@ impl<'a> Pass<'a, '_> {
                 Ok(!self.stamp.iter().any(|(name, _)| *name == key))
             }
             TagKind::ComponentName => {
-                match value.filter(|(is_text, _)| *is_text).and_then(|(_, value)| json::text(value)) {
+                match value
+                    .filter(|(is_text, _)| *is_text)
+                    .and_then(|(_, value)| json::text(value))
+                {
                     Some(name) => self.findings.note_item_service(&name),
                     None => self.findings.note_unclear_service(),
                 }

@@ -57,7 +57,10 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn malformed(&self, what: &'static str) -> Malformed {
-        Malformed { offset: self.at, what }
+        Malformed {
+            offset: self.at,
+            what,
+        }
     }
 
     pub fn is_at_end(&self) -> bool {
@@ -68,7 +71,10 @@ impl<'a> Cursor<'a> {
     pub fn message(&mut self) -> Result<(u8, i32), Malformed> {
         let version = self.number::<4>()?;
         let [0x80, 0x01, _, kind] = version else {
-            return Err(Malformed { offset: 0, what: "this is not a strict Thrift message" });
+            return Err(Malformed {
+                offset: 0,
+                what: "this is not a strict Thrift message",
+            });
         };
         if self.string()? != b"Report" {
             return Err(self.malformed("the call is not `Report`"));
@@ -83,7 +89,11 @@ impl<'a> Cursor<'a> {
         if code == code::STOP {
             return Ok(None);
         }
-        Ok(Some(Field { code, id: i16::from_be_bytes(self.number()?), start }))
+        Ok(Some(Field {
+            code,
+            id: i16::from_be_bytes(self.number()?),
+            start,
+        }))
     }
 
     /// Fails unless the field holds what is expected of it.
@@ -91,7 +101,10 @@ impl<'a> Cursor<'a> {
         if field.code == code {
             return Ok(());
         }
-        Err(Malformed { offset: field.start, what: "a field has another type" })
+        Err(Malformed {
+            offset: field.start,
+            what: "a field has another type",
+        })
     }
 
     pub fn string(&mut self) -> Result<&'a [u8], Malformed> {
@@ -106,7 +119,10 @@ impl<'a> Cursor<'a> {
         let [code] = self.number()?;
         let count = self.length(1)?;
         if code != code::STRUCT && count > 0 {
-            return Err(Malformed { offset: start, what: "a list holds no structs" });
+            return Err(Malformed {
+                offset: start,
+                what: "a list holds no structs",
+            });
         }
         Ok(count)
     }
@@ -169,13 +185,19 @@ impl<'a> Cursor<'a> {
         let left = self.body.len().saturating_sub(self.at);
         match length {
             Ok(length) if length.saturating_mul(least) <= left => Ok(length),
-            _ => Err(Malformed { offset: start, what: "a length goes past the end" }),
+            _ => Err(Malformed {
+                offset: start,
+                what: "a length goes past the end",
+            }),
         }
     }
 
     fn number<const BYTES: usize>(&mut self) -> Result<[u8; BYTES], Malformed> {
         let range = self.take(BYTES)?;
-        let bytes = self.body.get(range).and_then(|bytes| <[u8; BYTES]>::try_from(bytes).ok());
+        let bytes = self
+            .body
+            .get(range)
+            .and_then(|bytes| <[u8; BYTES]>::try_from(bytes).ok());
         bytes.ok_or_else(|| self.malformed("the message ends early"))
     }
 
@@ -231,31 +253,83 @@ mod tests {
 
     fn step(code: u8, body: &[u8]) -> Result<usize, &'static str> {
         let mut cursor = Cursor::new(body);
-        cursor.step_over(code).map(|()| cursor.at).map_err(|malformed| malformed.what)
+        cursor
+            .step_over(code)
+            .map(|()| cursor.at)
+            .map_err(|malformed| malformed.what)
     }
 
     #[test]
     fn values_are_stepped_over_whole() {
-        let list = |element: u8, count: i32, rest: &[u8]| [&[element][..], &count.to_be_bytes(), rest].concat();
-        let nested = |depth: usize| [&[code::LIST, 0, 0, 0, 1].repeat(depth)[..], &[0, 0, 0, 0, 0]].concat();
+        let list = |element: u8, count: i32, rest: &[u8]| {
+            [&[element][..], &count.to_be_bytes(), rest].concat()
+        };
+        let nested = |depth: usize| {
+            [
+                &[code::LIST, 0, 0, 0, 1].repeat(depth)[..],
+                &[0, 0, 0, 0, 0],
+            ]
+            .concat()
+        };
         let most = i32::MAX;
         for (code, body, expected) in [
             (code::BOOL, vec![1], Ok(1)),
             (code::I64, vec![0; 8], Ok(8)),
             (code::I64, vec![0; 7], Err("the message ends early")),
-            (code::STRING, [&3_i32.to_be_bytes()[..], b"abc"].concat(), Ok(7)),
-            (code::STRING, [&4_i32.to_be_bytes()[..], b"abc"].concat(), Err("a length goes past the end")),
-            (code::STRING, (-1_i32).to_be_bytes().to_vec(), Err("a length goes past the end")),
+            (
+                code::STRING,
+                [&3_i32.to_be_bytes()[..], b"abc"].concat(),
+                Ok(7),
+            ),
+            (
+                code::STRING,
+                [&4_i32.to_be_bytes()[..], b"abc"].concat(),
+                Err("a length goes past the end"),
+            ),
+            (
+                code::STRING,
+                (-1_i32).to_be_bytes().to_vec(),
+                Err("a length goes past the end"),
+            ),
             (code::STRUCT, vec![code::BOOL, 0, 1, 1, code::STOP], Ok(5)),
-            (code::STRUCT, vec![code::BOOL, 0, 1, 1], Err("the message ends early")),
+            (
+                code::STRUCT,
+                vec![code::BOOL, 0, 1, 1],
+                Err("the message ends early"),
+            ),
             (code::LIST, list(code::I16, 2, &[0; 4]), Ok(9)),
-            (code::LIST, list(code::I16, 2, &[0; 3]), Err("the message ends early")),
+            (
+                code::LIST,
+                list(code::I16, 2, &[0; 3]),
+                Err("the message ends early"),
+            ),
             (code::LIST, list(code::STOP, 0, &[]), Ok(5)),
-            (code::LIST, list(code::STOP, 2, &[0; 4]), Err("a type is unknown")),
-            (code::LIST, list(1, most, &[]), Err("a length goes past the end")),
-            (code::SET, list(code::STOP, most, &[0; 64]), Err("a length goes past the end")),
+            (
+                code::LIST,
+                list(code::STOP, 2, &[0; 4]),
+                Err("a type is unknown"),
+            ),
+            (
+                code::LIST,
+                list(1, most, &[]),
+                Err("a length goes past the end"),
+            ),
+            (
+                code::SET,
+                list(code::STOP, most, &[0; 64]),
+                Err("a length goes past the end"),
+            ),
             (code::LIST, list(code::STRUCT, 3, &[0; 3]), Ok(8)),
-            (code::MAP, [&[code::BYTE, code::STRING][..], &[0, 0, 0, 1], &[7, 0, 0, 0, 1, 9]].concat(), Ok(12)),
+            (
+                code::MAP,
+                [
+                    &[code::BYTE, code::STRING][..],
+                    &[0, 0, 0, 1],
+                    &[7, 0, 0, 0, 1, 9],
+                ]
+                .concat(),
+                Ok(12),
+            ),
             (code::MAP, vec![0, 0, 0, 0, 0, 0], Ok(6)),
             (
                 code::MAP,
@@ -268,7 +342,12 @@ mod tests {
             (1, vec![0; 8], Err("a type is unknown")),
             (16, vec![0; 8], Err("a type is unknown")),
         ] {
-            assert_eq!(step(code, &body), expected, "{code} {:?}", body.get(..body.len().min(12)));
+            assert_eq!(
+                step(code, &body),
+                expected,
+                "{code} {:?}",
+                body.get(..body.len().min(12))
+            );
         }
     }
 }

@@ -12,14 +12,25 @@ use super::json::{self, Json, Member, Once};
 use crate::otlp::Malformed;
 
 pub(super) fn read(body: &[u8], findings: &mut Findings) -> Result<(), Malformed> {
-    Pass { json: Json::of(body)?, findings, out: None, ours: &[], stamp: &[] }.report()
+    Pass {
+        json: Json::of(body)?,
+        findings,
+        out: None,
+        ours: &[],
+        stamp: &[],
+    }
+    .report()
 }
 
 /// How much longer the text may become.
 pub(super) fn growth(items: u64, token: usize, stamp: &[(&str, &str)]) -> usize {
-    let tag = |(name, value): &(&str, &str)| json::string_bytes_at_most(name) + json::string_bytes_at_most(value) + 2;
+    let tag = |(name, value): &(&str, &str)| {
+        json::string_bytes_at_most(name) + json::string_bytes_at_most(value) + 2
+    };
     let each = 2 * token + 64 + stamp.iter().map(tag).sum::<usize>();
-    usize::try_from(items).unwrap_or(usize::MAX).saturating_mul(each)
+    usize::try_from(items)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(each)
 }
 
 /// `items` is what reading found, so that all memory is taken at once.
@@ -30,7 +41,10 @@ pub(super) fn write(
     stamp: &[(&str, &str)],
 ) -> Result<Zeroizing<Vec<u8>>, Malformed> {
     let mut ours = Zeroizing::new(Vec::with_capacity(growth(1, token.len(), stamp)));
-    for (index, (name, value)) in std::iter::once(&(CARRIERS[0], token)).chain(stamp).enumerate() {
+    for (index, (name, value)) in std::iter::once(&(CARRIERS[0], token))
+        .chain(stamp)
+        .enumerate()
+    {
         if index > 0 {
             ours.push(b',');
         }
@@ -38,10 +52,19 @@ pub(super) fn write(
         ours.push(b':');
         json::push_string(&mut ours, value);
     }
-    let each = usize::try_from(items).unwrap_or(usize::MAX).saturating_mul(ours.len() + 16);
+    let each = usize::try_from(items)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(ours.len() + 16);
     let mut out = Zeroizing::new(Vec::with_capacity(body.len().saturating_add(each)));
     let mut unused = Findings::default();
-    Pass { json: Json::of(body)?, findings: &mut unused, out: Some(&mut out), ours: &ours, stamp }.report()?;
+    Pass {
+        json: Json::of(body)?,
+        findings: &mut unused,
+        out: Some(&mut out),
+        ours: &ours,
+        stamp,
+    }
+    .report()?;
     Ok(out)
 }
 
@@ -91,7 +114,8 @@ impl<'a> Pass<'a, '_> {
 
     fn span(&mut self, part: &'a str) -> Result<(), Malformed> {
         let json = self.json;
-        let (mut tags, mut endpoint, mut trace, mut id) = (Once(false), Once(false), Once(false), Once(false));
+        let (mut tags, mut endpoint, mut trace, mut id) =
+            (Once(false), Once(false), Once(false), Once(false));
         let (mut component, mut service) = (Names::None, Names::None);
         let mut first = true;
         self.findings.items += 1;

@@ -138,19 +138,27 @@ impl Budget {
 
     /// The gateway's own: it has no share, and callers see what it takes as not free.
     pub fn gateway(self: &Arc<Self>) -> Account {
-        Account(Arc::new(AccountOwner { budget: self.clone(), kind: AccountKind::Gateway }))
+        Account(Arc::new(AccountOwner {
+            budget: self.clone(),
+            kind: AccountKind::Gateway,
+        }))
     }
 
     /// Of a caller whose identity is not known: its address stands for it. One short lock.
     pub fn unproven(self: &Arc<Self>, address: IpAddr) -> Account {
         let network = self.holding(("network", address_block(address)));
-        Account(Arc::new(AccountOwner { budget: self.clone(), kind: AccountKind::Unproven { network } }))
+        Account(Arc::new(AccountOwner {
+            budget: self.clone(),
+            kind: AccountKind::Unproven { network },
+        }))
     }
 
     fn holding(&self, key: impl Hash) -> Arc<Holding> {
         let key = self.hasher.hash_one(key);
         let place = usize::try_from(key % SHARDS as u64).unwrap_or(0);
-        let Some(shard) = self.shards.get(place) else { return Arc::default() };
+        let Some(shard) = self.shards.get(place) else {
+            return Arc::default();
+        };
         // A map is sound after every statement, so a panic elsewhere in a holder's thread spoils nothing.
         let mut shard = shard.lock();
         if let Some(known) = shard.owners.get(&key).and_then(Weak::upgrade) {
@@ -172,34 +180,53 @@ impl Account {
         let budget = &self.0.budget;
         let network = match &self.0.kind {
             AccountKind::Gateway => Arc::default(),
-            AccountKind::Unproven { network } | AccountKind::Proven { network, .. } => network.clone(),
+            AccountKind::Unproven { network } | AccountKind::Proven { network, .. } => {
+                network.clone()
+            }
         };
         let identity = budget.holding(("identity", identity));
-        Account(Arc::new(AccountOwner { budget: budget.clone(), kind: AccountKind::Proven { identity, network } }))
+        Account(Arc::new(AccountOwner {
+            budget: budget.clone(),
+            kind: AccountKind::Proven { identity, network },
+        }))
     }
 
     /// Begins a reservation of nothing.
     pub fn open(&self) -> Reservation {
-        Reservation { account: self.clone(), bytes: 0 }
+        Reservation {
+            account: self.clone(),
+            bytes: 0,
+        }
     }
 
     /// Whether `more` bytes fit, where `fresh` of them are not counted in the total yet and `used_bytes` are.
     fn fits(&self, used_bytes: u64, fresh: u64, more: u64) -> Result<u64, Spent> {
         let budget = &self.0.budget;
-        let sum = used_bytes.checked_add(fresh).filter(|sum| *sum <= budget.limit_bytes);
+        let sum = used_bytes
+            .checked_add(fresh)
+            .filter(|sum| *sum <= budget.limit_bytes);
         let (fits, fits_alone) = match &self.0.kind {
             AccountKind::Gateway => (true, true),
             AccountKind::Unproven { network } => {
                 let limit = budget.limit_bytes / UNPROVEN_DIVISOR;
                 let unproven = budget.unproven_bytes.load(Relaxed).saturating_add(more);
                 let here = network.unproven_bytes.load(Relaxed).saturating_add(more);
-                (here <= limit.saturating_sub(unproven), here <= alone_unproven_bytes(budget.limit_bytes))
+                (
+                    here <= limit.saturating_sub(unproven),
+                    here <= alone_unproven_bytes(budget.limit_bytes),
+                )
             }
             AccountKind::Proven { identity, network } => {
                 let free = sum.map_or(0, |sum| budget.limit_bytes.saturating_sub(sum));
-                let held = identity.bytes.load(Relaxed).saturating_add(network.bytes.load(Relaxed));
+                let held = identity
+                    .bytes
+                    .load(Relaxed)
+                    .saturating_add(network.bytes.load(Relaxed));
                 let held = held.saturating_add(more.saturating_mul(2));
-                (held <= free.saturating_mul(2), held / 2 <= alone_bytes(budget.limit_bytes))
+                (
+                    held <= free.saturating_mul(2),
+                    held / 2 <= alone_bytes(budget.limit_bytes),
+                )
             }
         };
         match sum {
@@ -248,7 +275,10 @@ impl Reservation {
         loop {
             // Two calls of one owner may pass here at once and exceed its share by a step, never the total.
             let sum = self.account.fits(used_bytes, more, more)?;
-            match budget.used_bytes.compare_exchange_weak(used_bytes, sum, Relaxed, Relaxed) {
+            match budget
+                .used_bytes
+                .compare_exchange_weak(used_bytes, sum, Relaxed, Relaxed)
+            {
                 Ok(_) => break,
                 Err(now) => used_bytes = now,
             }
@@ -268,7 +298,9 @@ impl Reservation {
 
     /// Whether so many bytes would fit now; takes none.
     pub fn would_fit(&self, more: u64) -> Result<(), Spent> {
-        self.account.fits(self.account.0.budget.used_bytes(), more, more).map(drop)
+        self.account
+            .fits(self.account.0.budget.used_bytes(), more, more)
+            .map(drop)
     }
 
     /// What was read to learn who sent it becomes its sender's, or stays what it is if that is over the sender's share.
@@ -307,7 +339,11 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.account.subtract(self.bytes);
-            self.account.0.budget.used_bytes.fetch_sub(self.bytes, Relaxed);
+            self.account
+                .0
+                .budget
+                .used_bytes
+                .fetch_sub(self.bytes, Relaxed);
         }
     }
 }
@@ -341,9 +377,15 @@ mod tests {
         assert_eq!(first.grow(u64::MAX), Err(Spent::Total));
         let stranger = budget.unproven(address("192.0.2.1"));
         let caller = stranger.proven("a");
-        assert_eq!((stranger.open().grow(1), caller.open().grow(1)), (Err(Spent::Total), Err(Spent::Total)));
+        assert_eq!(
+            (stranger.open().grow(1), caller.open().grow(1)),
+            (Err(Spent::Total), Err(Spent::Total))
+        );
         // More than it could ever have is the caller's own fault.
-        assert_eq!((stranger.open().grow(2), caller.open().grow(6)), (Err(Spent::Share), Err(Spent::Share)));
+        assert_eq!(
+            (stranger.open().grow(2), caller.open().grow(6)),
+            (Err(Spent::Share), Err(Spent::Share))
+        );
         drop(first);
         assert_eq!(budget.used_bytes(), 4);
         drop(second);
@@ -358,12 +400,36 @@ mod tests {
         type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u64]);
         let cases: &[Case<'_>] = &[
             ("one caller gets a half", &[("a", "192.0.2.1")], &[420]),
-            ("a second one elsewhere", &[("a", "192.0.2.1"), ("b", "192.0.2.2")], &[420, 210]),
-            ("a second one at the same address", &[("a", "192.0.2.1"), ("b", "192.0.2.1")], &[420, 105]),
-            ("one identity at two addresses", &[("a", "192.0.2.1"), ("a", "192.0.2.2")], &[420, 105]),
-            ("two addresses of one /64", &[("a", "2001:db8::1"), ("b", "2001:db8::ffff:1")], &[420, 105]),
-            ("two /64 of one network", &[("a", "2001:db8:0:1::1"), ("b", "2001:db8:0:2::1")], &[420, 210]),
-            ("IPv4 in two forms", &[("a", "192.0.2.1"), ("b", "::ffff:192.0.2.1")], &[420, 105]),
+            (
+                "a second one elsewhere",
+                &[("a", "192.0.2.1"), ("b", "192.0.2.2")],
+                &[420, 210],
+            ),
+            (
+                "a second one at the same address",
+                &[("a", "192.0.2.1"), ("b", "192.0.2.1")],
+                &[420, 105],
+            ),
+            (
+                "one identity at two addresses",
+                &[("a", "192.0.2.1"), ("a", "192.0.2.2")],
+                &[420, 105],
+            ),
+            (
+                "two addresses of one /64",
+                &[("a", "2001:db8::1"), ("b", "2001:db8::ffff:1")],
+                &[420, 105],
+            ),
+            (
+                "two /64 of one network",
+                &[("a", "2001:db8:0:1::1"), ("b", "2001:db8:0:2::1")],
+                &[420, 210],
+            ),
+            (
+                "IPv4 in two forms",
+                &[("a", "192.0.2.1"), ("b", "::ffff:192.0.2.1")],
+                &[420, 105],
+            ),
         ];
         for (what, takers, expected) in cases {
             let budget = Budget::new(840);
@@ -375,7 +441,11 @@ mod tests {
             assert_eq!(taken, *expected, "{what}");
             // The same callers get no more, and are told that it is their share.
             for (identity, from) in *takers {
-                let again = budget.unproven(address(from)).proven(*identity).open().grow(200);
+                let again = budget
+                    .unproven(address(from))
+                    .proven(*identity)
+                    .open()
+                    .grow(200);
                 assert_eq!(again, Err(Spent::Share), "{what}");
             }
             let newcomer = budget.unproven(address("198.51.100.1")).proven("newcomer");
@@ -391,12 +461,24 @@ mod tests {
     #[test]
     fn many_of_one_network_are_one() {
         let budget = Budget::new(9_000);
-        let many: Vec<_> = (0..1000).map(|each| fill(&budget.unproven(address("192.0.2.1")).proven(each))).collect();
-        assert!((4_500..=6_000).contains(&budget.used_bytes()), "{}", budget.used_bytes());
+        let many: Vec<_> = (0..1000)
+            .map(|each| fill(&budget.unproven(address("192.0.2.1")).proven(each)))
+            .collect();
+        assert!(
+            (4_500..=6_000).contains(&budget.used_bytes()),
+            "{}",
+            budget.used_bytes()
+        );
         drop(many);
         let neighbour = |each: u128| IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) + each));
-        let many: Vec<_> = (0..1000).map(|each| fill(&budget.unproven(neighbour(each)).proven(each))).collect();
-        assert!((4_500..=6_000).contains(&budget.used_bytes()), "{}", budget.used_bytes());
+        let many: Vec<_> = (0..1000)
+            .map(|each| fill(&budget.unproven(neighbour(each)).proven(each)))
+            .collect();
+        assert!(
+            (4_500..=6_000).contains(&budget.used_bytes()),
+            "{}",
+            budget.used_bytes()
+        );
         let mut other = budget.unproven(address("192.0.2.1")).proven("other").open();
         assert_eq!(other.grow(1_400), Ok(()));
         drop(many);
@@ -410,14 +492,20 @@ mod tests {
         let budget = Budget::new(800);
         let first = fill(&budget.unproven(address("2001:db8::1")));
         assert_eq!(first.bytes, alone_unproven_bytes(800));
-        let neighbours: Vec<_> =
-            (2_u16..200).map(|each| fill(&budget.unproven(address(&format!("2001:db8::{each:x}"))))).collect();
+        let neighbours: Vec<_> = (2_u16..200)
+            .map(|each| fill(&budget.unproven(address(&format!("2001:db8::{each:x}")))))
+            .collect();
         assert_eq!(neighbours.iter().map(|held| held.bytes).sum::<u64>(), 0);
-        assert_eq!(budget.unproven(address("2001:db8::7")).open().grow(1), Err(Spent::Share));
+        assert_eq!(
+            budget.unproven(address("2001:db8::7")).open().grow(1),
+            Err(Spent::Share)
+        );
         let elsewhere = fill(&budget.unproven(address("2001:db8:0:1::1")));
         assert_eq!(elsewhere.bytes, 50);
         let strangers: Vec<_> = (0_u16..2000)
-            .map(|each| fill(&budget.unproven(address(&format!("10.0.{}.{}", each >> 8, each & 255)))))
+            .map(|each| {
+                fill(&budget.unproven(address(&format!("10.0.{}.{}", each >> 8, each & 255))))
+            })
             .collect();
         assert!(budget.used_bytes() <= 200, "{}", budget.used_bytes());
         // The shares of those who are known are of what is left.
@@ -425,7 +513,10 @@ mod tests {
         assert!(fill(&known).bytes >= 300);
         drop((strangers, neighbours, elsewhere));
         let mut proven = first;
-        assert_eq!((proven.hand_over(&known), budget.used_bytes()), (Ok(()), 100));
+        assert_eq!(
+            (proven.hand_over(&known), budget.used_bytes()),
+            (Ok(()), 100)
+        );
         assert_eq!(fill(&budget.unproven(address("2001:db8::1"))).bytes, 100);
         assert_eq!(fill(&known).bytes, 300);
         drop(proven);
@@ -467,16 +558,31 @@ mod tests {
     #[test]
     fn owners_that_hold_nothing_are_forgotten() {
         let budget = Budget::new(1 << 20);
-        let lasting: Vec<_> = (0..100).map(|each| budget.gateway().proven(("lasting", each))).collect();
+        let lasting: Vec<_> = (0..100)
+            .map(|each| budget.gateway().proven(("lasting", each)))
+            .collect();
         for each in 0..100_000 {
             budget.gateway().proven(each).open().grow(1).unwrap();
         }
-        let entries: usize = budget.shards.iter().map(|shard| shard.lock().owners.len()).sum();
-        assert!(entries <= SHARDS * SWEEP_FROM_ENTRIES * 2 + 2 * lasting.len(), "{entries}");
+        let entries: usize = budget
+            .shards
+            .iter()
+            .map(|shard| shard.lock().owners.len())
+            .sum();
+        assert!(
+            entries <= SHARDS * SWEEP_FROM_ENTRIES * 2 + 2 * lasting.len(),
+            "{entries}"
+        );
         let mut held = lasting[7].open();
         held.grow(1 << 18).unwrap();
         // Alone it could have had more than this.
-        assert_eq!(budget.gateway().proven(("lasting", 7)).open().grow(350_000), Err(Spent::Share));
-        assert_eq!(budget.gateway().proven(("lasting", 8)).open().grow(350_000), Ok(()));
+        assert_eq!(
+            budget.gateway().proven(("lasting", 7)).open().grow(350_000),
+            Err(Spent::Share)
+        );
+        assert_eq!(
+            budget.gateway().proven(("lasting", 8)).open().grow(350_000),
+            Ok(())
+        );
     }
 }

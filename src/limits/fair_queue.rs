@@ -66,7 +66,10 @@ struct Line<K: QueueKey> {
 
 impl<K: QueueKey> Default for Line<K> {
     fn default() -> Self {
-        Line { taken: 0, waiting: VecDeque::new() }
+        Line {
+            taken: 0,
+            waiting: VecDeque::new(),
+        }
     }
 }
 
@@ -84,7 +87,9 @@ struct HeldTurn<K: QueueKey> {
 pub fn address_block(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
     }
 }
 
@@ -97,15 +102,26 @@ impl FairQueue {
 
 impl<K: QueueKey> FairQueue<K> {
     pub fn new(bounds: FairQueueBounds) -> Self {
-        let state = State { taken: 0, waiting: 0, addresses: HashMap::new(), order: VecDeque::new() };
-        FairQueue(Arc::new(QueueState { bounds, state: Mutex::new(state) }))
+        let state = State {
+            taken: 0,
+            waiting: 0,
+            addresses: HashMap::new(),
+            order: VecDeque::new(),
+        };
+        FairQueue(Arc::new(QueueState {
+            bounds,
+            state: Mutex::new(state),
+        }))
     }
 
     /// The same for whatever a key stands for.
     pub async fn take_as(&self, key: K) -> Option<Turn<K>> {
         let promised = self.0.join(key)?;
         let bounds = &self.0.bounds;
-        let place = tokio::time::timeout(bounds.patience, promised).await.ok()?.ok()?;
+        let place = tokio::time::timeout(bounds.patience, promised)
+            .await
+            .ok()?
+            .ok()?;
         if !bounds.held_at_least.is_zero() {
             let (kept, time) = (place.0.clone(), bounds.held_at_least);
             tokio::spawn(async move {
@@ -133,7 +149,9 @@ impl<K: QueueKey> QueueState<K> {
         let (sender, promised) = oneshot::channel();
         {
             let mut state = self.locked();
-            if state.waiting >= self.bounds.waiting || state.line(address) >= self.bounds.waiting_per_address {
+            if state.waiting >= self.bounds.waiting
+                || state.line(address) >= self.bounds.waiting_per_address
+            {
                 state.forget_those_who_left();
             }
             if state.line(address) >= self.bounds.waiting_per_address {
@@ -158,7 +176,10 @@ impl<K: QueueKey> QueueState<K> {
     fn serve(self: &Arc<Self>) {
         while let Some((address, sender)) = self.next() {
             // A place that comes too late is dropped here, which serves the next.
-            let _ = sender.send(Turn(Arc::new(HeldTurn { queue: self.clone(), address })));
+            let _ = sender.send(Turn(Arc::new(HeldTurn {
+                queue: self.clone(),
+                address,
+            })));
         }
     }
 
@@ -168,13 +189,17 @@ impl<K: QueueKey> QueueState<K> {
         let mut passed_over = 0;
         while state.taken < self.bounds.places && passed_over < state.order.len() {
             let address = state.order.pop_front()?;
-            let Some(line) = state.addresses.get_mut(&address) else { continue };
+            let Some(line) = state.addresses.get_mut(&address) else {
+                continue;
+            };
             if line.taken >= self.bounds.places_per_address {
                 state.order.push_back(address);
                 passed_over += 1;
                 continue;
             }
-            let Some(sender) = line.waiting.pop_front() else { continue };
+            let Some(sender) = line.waiting.pop_front() else {
+                continue;
+            };
             let is_left = sender.is_closed();
             line.taken += usize::from(!is_left);
             let others_wait = !line.waiting.is_empty();
@@ -200,7 +225,9 @@ impl<K: QueueKey> QueueState<K> {
 
 impl<K: QueueKey> State<K> {
     fn line(&self, address: K) -> usize {
-        self.addresses.get(&address).map_or(0, |line| line.waiting.len())
+        self.addresses
+            .get(&address)
+            .map_or(0, |line| line.waiting.len())
     }
 
     /// Callers that no longer wait keep no place in line.
@@ -210,14 +237,22 @@ impl<K: QueueKey> State<K> {
         }
         self.waiting = self.addresses.values().map(|line| line.waiting.len()).sum();
         let addresses = &self.addresses;
-        self.order.retain(|address| addresses.get(address).is_some_and(|line| !line.waiting.is_empty()));
-        self.addresses.retain(|_, line| line.taken > 0 || !line.waiting.is_empty());
+        self.order.retain(|address| {
+            addresses
+                .get(address)
+                .is_some_and(|line| !line.waiting.is_empty())
+        });
+        self.addresses
+            .retain(|_, line| line.taken > 0 || !line.waiting.is_empty());
     }
 
     /// Turns the last of the longest line away, for the sake of an address whose line is shorter.
     fn shorten_the_longest(&mut self, newcomer: K) -> Option<()> {
         let own = self.line(newcomer);
-        let (_, longest) = self.addresses.iter_mut().max_by_key(|(_, line)| line.waiting.len())?;
+        let (_, longest) = self
+            .addresses
+            .iter_mut()
+            .max_by_key(|(_, line)| line.waiting.len())?;
         if longest.waiting.len() <= own + 1 {
             return None;
         }
@@ -227,7 +262,11 @@ impl<K: QueueKey> State<K> {
     }
 
     fn forget_if_idle(&mut self, address: K) {
-        if self.addresses.get(&address).is_some_and(|line| line.taken == 0 && line.waiting.is_empty()) {
+        if self
+            .addresses
+            .get(&address)
+            .is_some_and(|line| line.taken == 0 && line.waiting.is_empty())
+        {
             self.addresses.remove(&address);
         }
     }
@@ -257,7 +296,12 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn queue(places: usize, places_per_address: usize, waiting: usize, held_at_least: Duration) -> FairQueue {
+    fn queue(
+        places: usize,
+        places_per_address: usize,
+        waiting: usize,
+        held_at_least: Duration,
+    ) -> FairQueue {
         let waiting_per_address = waiting.min(8);
         FairQueue::new(FairQueueBounds {
             places,
@@ -284,7 +328,9 @@ mod tests {
     }
 
     fn look(waiting: &mut Waiting) -> Poll<Option<Turn>> {
-        waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        waiting
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
     }
 
     fn taken(now: Poll<Option<Turn>>) -> Turn {
@@ -318,7 +364,10 @@ mod tests {
         }
         drop(taken(look(&mut late)));
         let state = queue.0.locked();
-        assert!(state.taken == 0 && state.addresses.is_empty() && state.order.is_empty(), "{state:?}");
+        assert!(
+            state.taken == 0 && state.addresses.is_empty() && state.order.is_empty(),
+            "{state:?}"
+        );
     }
 
     #[tokio::test]
@@ -338,7 +387,10 @@ mod tests {
     async fn a_place_is_used_again_only_after_its_time() {
         let slow = queue(2, 2, 10, HOUR);
         drop((taken(ask(&slow, 1).1), taken(ask(&slow, 2).1)));
-        assert!(ask(&slow, 3).1.is_pending(), "two within the hour, and no more");
+        assert!(
+            ask(&slow, 3).1.is_pending(),
+            "two within the hour, and no more"
+        );
         let quick = queue(1, 1, 10, Duration::from_millis(5));
         drop(taken(ask(&quick, 1).1));
         assert!(quick.take(address(2)).await.is_some());
@@ -360,7 +412,10 @@ mod tests {
         let (mut last, _) = ask(&queue, 5);
         drop(next);
         drop(taken(look(&mut last)));
-        let impatient = FairQueue::new(FairQueueBounds { patience: Duration::from_millis(1), ..queue.0.bounds });
+        let impatient = FairQueue::new(FairQueueBounds {
+            patience: Duration::from_millis(1),
+            ..queue.0.bounds
+        });
         let _held = taken(ask(&impatient, 1).1);
         assert!(impatient.take(address(2)).await.is_none());
     }
@@ -370,10 +425,16 @@ mod tests {
         let queue = queue(1, 1, 8, Duration::ZERO);
         let held = taken(ask(&queue, 9).1);
         let mut flood: Vec<Waiting> = (0..8).map(|_| ask(&queue, 1).0).collect();
-        assert!(matches!(ask(&queue, 1).1, Poll::Ready(None)), "no room for more of the same");
+        assert!(
+            matches!(ask(&queue, 1).1, Poll::Ready(None)),
+            "no room for more of the same"
+        );
         let (mut other, now) = ask(&queue, 2);
         assert!(now.is_pending(), "room for another address");
-        assert!(matches!(look(&mut flood[7]), Poll::Ready(None)), "the last of the longest line had to go");
+        assert!(
+            matches!(look(&mut flood[7]), Poll::Ready(None)),
+            "the last of the longest line had to go"
+        );
         drop(held);
         drop(taken(look(&mut flood[0])));
         drop(taken(look(&mut other)));
@@ -388,7 +449,11 @@ mod tests {
             ("2001:db8:1:2::", "2001:db8:1:2::"),
             ("::1", "::"),
         ] {
-            assert_eq!(address_block(address.parse().unwrap()), block.parse::<IpAddr>().unwrap(), "{address}");
+            assert_eq!(
+                address_block(address.parse().unwrap()),
+                block.parse::<IpAddr>().unwrap(),
+                "{address}"
+            );
         }
     }
 }

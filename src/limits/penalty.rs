@@ -137,7 +137,11 @@ impl Callers {
         if let Some(caller) = self.old.remove(&key) {
             self.young.insert(key, caller);
         }
-        if self.young.get(&key).is_some_and(|caller| now.0.saturating_sub(caller.seen.0) >= QUIET_MILLIS) {
+        if self
+            .young
+            .get(&key)
+            .is_some_and(|caller| now.0.saturating_sub(caller.seen.0) >= QUIET_MILLIS)
+        {
             self.young.remove(&key);
         }
         self.young.get_mut(&key)
@@ -173,7 +177,11 @@ impl FailureCount {
             let next = (WINDOW_MILLIS..2 * WINDOW_MILLIS).contains(&passed);
             self.failures_before = if next { self.failures } else { 0 };
             self.failures = 0;
-            self.window = if next { UnixMillis(self.window.0.saturating_add(WINDOW_MILLIS)) } else { now };
+            self.window = if next {
+                UnixMillis(self.window.0.saturating_add(WINDOW_MILLIS))
+            } else {
+                now
+            };
         }
         self.failures = self.failures.saturating_add(1);
         // The window before counts by the part of it that lies within the last minute.
@@ -216,7 +224,11 @@ mod tests {
             match step {
                 Fail(times) => (0..*times).for_each(|_| penalties.failed(key, now)),
                 Succeed => penalties.succeeded(key),
-                Told(wait) => assert_eq!(penalties.standing(key, now), Some(*wait), "{story}, step {place}"),
+                Told(wait) => assert_eq!(
+                    penalties.standing(key, now),
+                    Some(*wait),
+                    "{story}, step {place}"
+                ),
                 Heard => assert_eq!(penalties.standing(key, now), None, "{story}, step {place}"),
             }
         }
@@ -227,7 +239,10 @@ mod tests {
         play("nothing happened", &[(0, Heard), (0, Succeed), (0, Heard)]);
         play("few failures", &[(0, Fail(64)), (0, Heard), (59, Heard)]);
         play("one more", &[(0, Fail(65)), (0, Told(1)), (1, Heard)]);
-        play("failures of attempts under way do not count", &[(0, Fail(200)), (0, Told(1)), (1, Heard)]);
+        play(
+            "failures of attempts under way do not count",
+            &[(0, Fail(200)), (0, Told(1)), (1, Heard)],
+        );
         play(
             "each attempt doubles the wait, up to a minute",
             &[
@@ -262,29 +277,83 @@ mod tests {
     fn after_a_wait_one_attempt_is_heard() {
         play(
             "the others wait for its outcome",
-            &[(0, Fail(65)), (1, Heard), (1, Told(1)), (1, Fail(1)), (1, Told(2)), (1, Fail(5)), (1, Told(2))],
+            &[
+                (0, Fail(65)),
+                (1, Heard),
+                (1, Told(1)),
+                (1, Fail(1)),
+                (1, Told(2)),
+                (1, Fail(5)),
+                (1, Told(2)),
+            ],
         );
-        play("an outcome that never comes", &[(0, Fail(65)), (1, Heard), (1, Told(1)), (2, Heard), (2, Told(1))]);
-        play("it succeeds", &[(0, Fail(65)), (1, Heard), (1, Succeed), (1, Heard), (1, Fail(64)), (1, Heard)]);
+        play(
+            "an outcome that never comes",
+            &[
+                (0, Fail(65)),
+                (1, Heard),
+                (1, Told(1)),
+                (2, Heard),
+                (2, Told(1)),
+            ],
+        );
+        play(
+            "it succeeds",
+            &[
+                (0, Fail(65)),
+                (1, Heard),
+                (1, Succeed),
+                (1, Heard),
+                (1, Fail(64)),
+                (1, Heard),
+            ],
+        );
     }
 
     #[test]
     fn failures_are_counted_over_a_sliding_minute() {
-        play("a success in between", &[(0, Fail(64)), (1, Succeed), (1, Fail(64)), (1, Heard)]);
-        play("spread over two minutes", &[(0, Fail(40)), (119, Fail(40)), (119, Heard)]);
-        play("across the turn of a minute", &[(0, Fail(1)), (58, Fail(40)), (62, Fail(40)), (62, Told(1))]);
-        play("an hour apart", &[(0, Fail(64)), (3600, Fail(64)), (3600, Heard)]);
+        play(
+            "a success in between",
+            &[(0, Fail(64)), (1, Succeed), (1, Fail(64)), (1, Heard)],
+        );
+        play(
+            "spread over two minutes",
+            &[(0, Fail(40)), (119, Fail(40)), (119, Heard)],
+        );
+        play(
+            "across the turn of a minute",
+            &[(0, Fail(1)), (58, Fail(40)), (62, Fail(40)), (62, Told(1))],
+        );
+        play(
+            "an hour apart",
+            &[(0, Fail(64)), (3600, Fail(64)), (3600, Heard)],
+        );
     }
 
     #[test]
     fn quiet_is_forgiven() {
-        play("ten minutes", &[(0, Fail(65)), (600, Heard), (600, Fail(64)), (600, Heard)]);
-        play("not quite", &[(0, Fail(65)), (599, Heard), (599, Fail(1)), (599, Told(2))]);
+        play(
+            "ten minutes",
+            &[(0, Fail(65)), (600, Heard), (600, Fail(64)), (600, Heard)],
+        );
+        play(
+            "not quite",
+            &[(0, Fail(65)), (599, Heard), (599, Fail(1)), (599, Told(2))],
+        );
         play(
             "who keeps asking is not quiet",
-            &[(0, Fail(65)), (0, Told(1)), (300, Heard), (700, Heard), (700, Told(1))],
+            &[
+                (0, Fail(65)),
+                (0, Told(1)),
+                (300, Heard),
+                (700, Heard),
+                (700, Told(1)),
+            ],
         );
-        play("a clock that is set back", &[(0, Fail(65)), (-86_400, Told(1)), (-86_399, Heard)]);
+        play(
+            "a clock that is set back",
+            &[(0, Fail(65)), (-86_400, Told(1)), (-86_399, Heard)],
+        );
     }
 
     #[test]
@@ -293,7 +362,10 @@ mod tests {
         let now = UnixMillis(0);
         let (one, other) = (penalties.key(("address", 1)), penalties.key(("address", 2)));
         (0..65).for_each(|_| penalties.failed(one, now));
-        assert_eq!((penalties.standing(one, now), penalties.standing(other, now)), (Some(1), None));
+        assert_eq!(
+            (penalties.standing(one, now), penalties.standing(other, now)),
+            (Some(1), None)
+        );
         assert_ne!(one, other);
     }
 
@@ -301,7 +373,9 @@ mod tests {
     fn the_least_recent_are_forgotten_first() {
         let penalties = Penalties::new();
         let now = UnixMillis(0);
-        let keys: Vec<CallerKey> = (0..CALLERS_LIMIT_ENTRIES + 1).map(|number| penalties.key(number)).collect();
+        let keys: Vec<CallerKey> = (0..CALLERS_LIMIT_ENTRIES + 1)
+            .map(|number| penalties.key(number))
+            .collect();
         let fail = |key: CallerKey| (0..65).for_each(|_| penalties.failed(key, now));
         fail(keys[0]);
         fail(keys[1]);
@@ -310,6 +384,12 @@ mod tests {
             penalties.standing(keys[0], now);
         }
         assert!(penalties.callers().len() <= CALLERS_LIMIT_ENTRIES);
-        assert_eq!((penalties.standing(keys[0], now), penalties.standing(keys[1], now)), (Some(1), None));
+        assert_eq!(
+            (
+                penalties.standing(keys[0], now),
+                penalties.standing(keys[1], now)
+            ),
+            (Some(1), None)
+        );
     }
 }

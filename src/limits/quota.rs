@@ -96,7 +96,9 @@ impl Meter for LocalMeter {
         make_room(&mut buckets, charges.len());
         let mut over = None;
         for Charge { key, quota, .. } in charges {
-            let bucket = buckets.entry(key.clone()).or_insert_with(|| Bucket::full(quota, now));
+            let bucket = buckets
+                .entry(key.clone())
+                .or_insert_with(|| Bucket::full(quota, now));
             bucket.fill(quota, now);
             over = longer(over, key, bucket.wait_millis(quota));
         }
@@ -133,7 +135,10 @@ struct Wait(u64, Arc<str>);
 
 impl From<Wait> for Over {
     fn from(Wait(millis, key): Wait) -> Self {
-        Over { retry_after_seconds: millis.div_ceil(1000).max(1), key }
+        Over {
+            retry_after_seconds: millis.div_ceil(1000).max(1),
+            key,
+        }
     }
 }
 
@@ -210,15 +215,25 @@ mod tests {
     }
 
     fn charge(key: &str, quota: Quota, items: u64, bytes: u64) -> Charge {
-        Charge { key: key.into(), quota, items, bytes }
+        Charge {
+            key: key.into(),
+            quota,
+            items,
+            bytes,
+        }
     }
 
     fn wait<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(future)
     }
 
     fn over<T: std::fmt::Debug>(result: Result<T, Over>) -> Option<(String, u64)> {
-        result.err().map(|over| (over.key.to_string(), over.retry_after_seconds))
+        result
+            .err()
+            .map(|over| (over.key.to_string(), over.retry_after_seconds))
     }
 
     /// Scenario: exports to apps of one tree, told as time, charges and the answer. Guarantees: debt, waits, and that
@@ -227,8 +242,12 @@ mod tests {
     fn a_bucket_admits_while_it_holds_anything_and_owes_the_rest() {
         let (shop, web) = (quota(10, 0, 10), quota(0, 1000, 2));
         let meter = LocalMeter::new();
-        let both =
-            |items, bytes| vec![charge("app:shop/web", web, items, bytes), charge("app:shop", shop, items, bytes)];
+        let both = |items, bytes| {
+            vec![
+                charge("app:shop/web", web, items, bytes),
+                charge("app:shop", shop, items, bytes),
+            ]
+        };
         for (seconds, charges, expected) in [
             (0, both(50, 100), None),
             (0, both(49, 100), None),
@@ -250,11 +269,21 @@ mod tests {
             (1000, vec![], None),
         ] {
             let now = UnixMillis(seconds * 1000);
-            let keys: Vec<(Arc<str>, Quota)> =
-                charges.iter().map(|charge| (charge.key.clone(), charge.quota)).collect();
+            let keys: Vec<(Arc<str>, Quota)> = charges
+                .iter()
+                .map(|charge| (charge.key.clone(), charge.quota))
+                .collect();
             let expected = expected.map(|(key, seconds): (&str, u64)| (key.to_owned(), seconds));
-            assert_eq!(over(wait(meter.look(&keys, now))), expected, "look at {seconds}: {charges:?}");
-            assert_eq!(over(wait(meter.take(&charges, now))), expected, "{seconds}: {charges:?}");
+            assert_eq!(
+                over(wait(meter.look(&keys, now))),
+                expected,
+                "look at {seconds}: {charges:?}"
+            );
+            assert_eq!(
+                over(wait(meter.take(&charges, now))),
+                expected,
+                "{seconds}: {charges:?}"
+            );
         }
     }
 
@@ -262,12 +291,24 @@ mod tests {
     fn a_look_opens_no_bucket_and_a_changed_quota_keeps_the_debt() {
         let meter = LocalMeter::new();
         let slow = quota(1, 0, 1);
-        assert_eq!(wait(meter.look(&[("a".into(), slow)], UnixMillis(0))), Ok(()));
+        assert_eq!(
+            wait(meter.look(&[("a".into(), slow)], UnixMillis(0))),
+            Ok(())
+        );
         assert!(meter.buckets().is_empty());
-        assert_eq!(wait(meter.take(&[charge("a", slow, 101, 0)], UnixMillis(0))), Ok(()));
+        assert_eq!(
+            wait(meter.take(&[charge("a", slow, 101, 0)], UnixMillis(0))),
+            Ok(())
+        );
         let fast = quota(10, 0, 1);
-        assert_eq!(over(wait(meter.take(&[charge("a", slow, 1, 0)], UnixMillis(0)))), Some(("a".to_owned(), 101)));
-        assert_eq!(over(wait(meter.take(&[charge("a", fast, 1, 0)], UnixMillis(0)))), Some(("a".to_owned(), 11)));
+        assert_eq!(
+            over(wait(meter.take(&[charge("a", slow, 1, 0)], UnixMillis(0)))),
+            Some(("a".to_owned(), 101))
+        );
+        assert_eq!(
+            over(wait(meter.take(&[charge("a", fast, 1, 0)], UnixMillis(0)))),
+            Some(("a".to_owned(), 11))
+        );
     }
 
     /// Scenario: a clock that is set back by a day, or read out of order. Guarantees that no caller waits for it to catch up.
@@ -276,7 +317,11 @@ mod tests {
         let meter = LocalMeter::new();
         let rate = quota(1, 0, 1);
         let day = 86_400_000;
-        let take = |millis| over(wait(meter.take(&[charge("a", rate, 3, 0)], UnixMillis(millis))));
+        let take = |millis| {
+            over(wait(
+                meter.take(&[charge("a", rate, 3, 0)], UnixMillis(millis)),
+            ))
+        };
         assert_eq!(take(day), None);
         assert_eq!(take(day - 5000), Some(("a".to_owned(), 3)));
         assert_eq!(take(day + 2000), Some(("a".to_owned(), 1)));
@@ -293,14 +338,21 @@ mod tests {
             wait_in(&meter, &charge(&format!("k{number}"), rate, 9, 0), now);
         }
         let buckets = meter.buckets();
-        assert!((BUCKETS_LIMIT_ENTRIES / 4..=BUCKETS_LIMIT_ENTRIES).contains(&buckets.len()), "{}", buckets.len());
+        assert!(
+            (BUCKETS_LIMIT_ENTRIES / 4..=BUCKETS_LIMIT_ENTRIES).contains(&buckets.len()),
+            "{}",
+            buckets.len()
+        );
         let last = format!("k{}", BUCKETS_LIMIT_ENTRIES + 9);
         assert!(buckets.contains_key(last.as_str()) && !buckets.contains_key("k0"));
     }
 
     fn wait_in(meter: &LocalMeter, charge: &Charge, now: UnixMillis) {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let taken = meter.take(std::slice::from_ref(charge), now).as_mut().poll(&mut context);
+        let taken = meter
+            .take(std::slice::from_ref(charge), now)
+            .as_mut()
+            .poll(&mut context);
         assert_eq!(taken, std::task::Poll::Ready(Ok(())));
     }
 

@@ -52,12 +52,16 @@ impl Rate {
         });
         let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
         let count = if digits { count.parse().ok() } else { None };
-        count.filter(|count| (1..=1_000_000).contains(count)).map(|count| Rate { count, per })
+        count
+            .filter(|count| (1..=1_000_000).contains(count))
+            .map(|count| Rate { count, per })
     }
 
     /// What may be saved up: one second's worth, or a tenth of what a longer time allows.
     fn burst(self) -> f64 {
-        (self.per_milli() * 1000.0).max(f64::from(self.count) / 10.0).max(1.0)
+        (self.per_milli() * 1000.0)
+            .max(f64::from(self.count) / 10.0)
+            .max(1.0)
     }
 
     /// What `keys` together may have saved up at most, the reserve included: the burst, but a call for each of them.
@@ -72,7 +76,11 @@ impl Rate {
     }
 
     fn reserve_size(self, has_seats: bool) -> f64 {
-        if has_seats { (self.burst() / 8.0).max(1.0) } else { self.burst() }
+        if has_seats {
+            (self.burst() / 8.0).max(1.0)
+        } else {
+            self.burst()
+        }
     }
 
     /// How long after its last call a key still has its seat.
@@ -134,7 +142,13 @@ struct Seat {
 
 impl Rates {
     /// Admits one call of `who` to the class, or says when to come again. `configured` may change from call to call.
-    pub fn take(&self, class: &str, configured: Rate, who: &str, now: UnixMillis) -> Result<Share, Share> {
+    pub fn take(
+        &self,
+        class: &str,
+        configured: Rate,
+        who: &str,
+        now: UnixMillis,
+    ) -> Result<Share, Share> {
         let mut classes = self.classes();
         if !classes.contains_key(class) {
             if classes.len() >= CLASSES_LIMIT_ENTRIES {
@@ -144,14 +158,24 @@ impl Rates {
         }
         match classes.get_mut(class) {
             Some(class) => class.take(configured, who, now),
-            None => Err(Share { limit: 1, remaining: 0, reset_seconds: 1 }),
+            None => Err(Share {
+                limit: 1,
+                remaining: 0,
+                reset_seconds: 1,
+            }),
         }
     }
 
     /// When the first call of `who`, which was not admitted, has its turn: no time if it can be asked again now. `None`: it
     /// has no turn, because it was served lately, waits already (`is_first` asks for another one), has no seat of its own, or would
     /// wait longer than `TURN_LIMIT`.
-    pub fn turn(&self, class: &str, who: &str, now: UnixMillis, is_first: bool) -> Option<Duration> {
+    pub fn turn(
+        &self,
+        class: &str,
+        who: &str,
+        now: UnixMillis,
+        is_first: bool,
+    ) -> Option<Duration> {
         self.classes().get_mut(class)?.turn(who, now, is_first)
     }
 
@@ -181,17 +205,32 @@ impl Rates {
 impl RateClass {
     fn new(configured: Rate, now: UnixMillis) -> Self {
         let reserve = configured.burst();
-        RateClass { configured, lowered: None, seats: ahash::HashMap::default(), reserve, left: None, dealt: now }
+        RateClass {
+            configured,
+            lowered: None,
+            seats: ahash::HashMap::default(),
+            reserve,
+            left: None,
+            dealt: now,
+        }
     }
 
     fn rate(&self) -> Rate {
-        let count = self.lowered.map_or(self.configured.count, |lowered| lowered.min(self.configured.count));
-        Rate { count: count.max(1), ..self.configured }
+        let count = self.lowered.map_or(self.configured.count, |lowered| {
+            lowered.min(self.configured.count)
+        });
+        Rate {
+            count: count.max(1),
+            ..self.configured
+        }
     }
 
     fn take(&mut self, configured: Rate, who: &str, now: UnixMillis) -> Result<Share, Share> {
         if self.configured != configured {
-            *self = RateClass { left: self.left, ..RateClass::new(configured, now) };
+            *self = RateClass {
+                left: self.left,
+                ..RateClass::new(configured, now)
+            };
         }
         let key = self.seat_of(who, now);
         self.deal(now);
@@ -205,7 +244,11 @@ impl RateClass {
         self.left = self.left.filter(|(_, until)| *until > now);
         if let Some((0, until)) = self.left {
             let millis = u64::try_from(until.0.saturating_sub(now.0)).unwrap_or(0);
-            return Err(Share { limit, remaining: 0, reset_seconds: millis.div_ceil(1000).max(1) });
+            return Err(Share {
+                limit,
+                remaining: 0,
+                reset_seconds: millis.div_ceil(1000).max(1),
+            });
         }
         let seat = self.seats.get_mut(key);
         let tokens = seat.as_ref().map_or(0.0, |seat| seat.tokens);
@@ -218,7 +261,11 @@ impl RateClass {
                 }
                 let full = (rate.burst() / seats).max(1.0);
                 let missing = (full - (tokens - 1.0)).max(0.0);
-                Ok(Share { limit, remaining: (tokens - 1.0) as u64, reset_seconds: seconds(missing, share_per_milli) })
+                Ok(Share {
+                    limit,
+                    remaining: (tokens - 1.0) as u64,
+                    reset_seconds: seconds(missing, share_per_milli),
+                })
             }
             // The reserve's seat takes its part, too, until it is full.
             _ => Err(Share {
@@ -233,7 +280,10 @@ impl RateClass {
         self.deal(now);
         let seats = f64::from(u32::try_from(self.seats.len()).unwrap_or(u32::MAX));
         let share_per_milli = self.rate().per_milli() / (seats + 1.0);
-        if self.left.is_some_and(|(left, until)| left == 0 && until > now) {
+        if self
+            .left
+            .is_some_and(|(left, until)| left == 0 && until > now)
+        {
             return None;
         }
         let seat = self.seats.get_mut(who).filter(|seat| !seat.served)?;
@@ -255,18 +305,32 @@ impl RateClass {
             return who;
         }
         self.rise(now);
-        let key = if self.seats.len() >= SEATS_LIMIT_ENTRIES { THE_REST } else { who };
+        let key = if self.seats.len() >= SEATS_LIMIT_ENTRIES {
+            THE_REST
+        } else {
+            who
+        };
         let mut first = self.reserve.min(1.0);
         self.reserve -= first;
         // Those without a seat of their own would come as newcomers each time.
         while first < 1.0 && key == who {
-            let richest = self.seats.values_mut().max_by(|one, other| one.tokens.total_cmp(&other.tokens));
-            let Some(richest) = richest.filter(|seat| seat.tokens > 1.0) else { break };
+            let richest = self
+                .seats
+                .values_mut()
+                .max_by(|one, other| one.tokens.total_cmp(&other.tokens));
+            let Some(richest) = richest.filter(|seat| seat.tokens > 1.0) else {
+                break;
+            };
             let given = (richest.tokens - 1.0).min(1.0 - first);
             richest.tokens -= given;
             first += given;
         }
-        let fresh = Seat { tokens: 0.0, asked: now, served: false, waits_until: UnixMillis(i64::MIN) };
+        let fresh = Seat {
+            tokens: 0.0,
+            asked: now,
+            served: false,
+            waits_until: UnixMillis(i64::MIN),
+        };
         self.seats.entry(key.to_owned()).or_insert(fresh).tokens += first;
         key
     }
@@ -307,7 +371,11 @@ impl RateClass {
         }
         // Each round fills a seat or deals everything; what is left after the last one is the dust of rounding.
         for _ in 0..=self.seats.len() + 1 {
-            let hungry = self.seats.values().filter(|seat| seat.tokens < size).count();
+            let hungry = self
+                .seats
+                .values()
+                .filter(|seat| seat.tokens < size)
+                .count();
             let hungry = hungry + usize::from(self.reserve < reserve_size);
             if hungry == 0 || fresh <= f64::EPSILON {
                 return;
@@ -339,7 +407,10 @@ impl RateClass {
     }
 
     fn leave(&mut self, remaining: u64, reset: Duration, now: UnixMillis) {
-        let until = UnixMillis(now.0.saturating_add(i64::try_from(reset.as_millis()).unwrap_or(0)));
+        let until = UnixMillis(
+            now.0
+                .saturating_add(i64::try_from(reset.as_millis()).unwrap_or(0)),
+        );
         self.left = match self.left.filter(|(_, until)| *until > now) {
             // Answers may overtake each other: of two words on one time, the lower counts.
             Some((left, known)) if left < remaining => Some((left, known)),

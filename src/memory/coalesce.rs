@@ -61,16 +61,27 @@ pub struct Key {
 
 impl Key {
     fn bytes(&self) -> usize {
-        let names = self.bindings.iter().chain(&self.visible_projects).map(|name| name.len() + 16).sum::<usize>();
-        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let names = self
+            .bindings
+            .iter()
+            .chain(&self.visible_projects)
+            .map(|name| name.len() + 16)
+            .sum::<usize>();
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum::<usize>();
         256 + self.path_and_query.len() + self.ours.len() + names + headers
     }
 }
 
 /// Headers by name, for a key.
 pub fn listed(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-    let mut listed: Vec<_> =
-        headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let mut listed: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
     listed.sort();
     listed
 }
@@ -121,8 +132,16 @@ impl Default for Sharing {
         let weigh = |key: &Arc<Key>, kept: &Arc<Kept>| {
             u32::try_from(key.bytes() + kept.reply.body.len() + 1024).unwrap_or(u32::MAX)
         };
-        let kept = Cache::builder().weigher(weigh).max_capacity(KEPT_LIMIT_BYTES).time_to_live(KEPT_LIMIT).build();
-        Sharing { flights: Mutex::default(), kept, writes: Mutex::default() }
+        let kept = Cache::builder()
+            .weigher(weigh)
+            .max_capacity(KEPT_LIMIT_BYTES)
+            .time_to_live(KEPT_LIMIT)
+            .build();
+        Sharing {
+            flights: Mutex::default(),
+            kept,
+            writes: Mutex::default(),
+        }
     }
 }
 
@@ -203,7 +222,11 @@ impl Sharing {
         charge: impl FnOnce() -> Result<(), Refusal>,
     ) -> Result<Joined, Refusal> {
         let mut flights = self.flights();
-        let waiting = |outcome| PendingRead { sharing: self.clone(), key: key.clone(), outcome };
+        let waiting = |outcome| PendingRead {
+            sharing: self.clone(),
+            key: key.clone(),
+            outcome,
+        };
         if let Some(flight) = flights.get(key).filter(|flight| flight.may_be_joined(now)) {
             return Ok(Joined::Follow(waiting(flight.outcome.clone())));
         }
@@ -213,20 +236,42 @@ impl Sharing {
         }
         let (sender, outcome) = watch::channel(None);
         // One that is too old keeps those who wait for it, and makes place for this one.
-        flights.insert(key.clone(), Flight { outcome: outcome.clone(), began: now });
-        Ok(Joined::Lead(Leading { sharing: self.clone(), key: key.clone(), sender }, waiting(outcome)))
+        flights.insert(
+            key.clone(),
+            Flight {
+                outcome: outcome.clone(),
+                began: now,
+            },
+        );
+        Ok(Joined::Lead(
+            Leading {
+                sharing: self.clone(),
+                key: key.clone(),
+                sender,
+            },
+            waiting(outcome),
+        ))
     }
 
     /// Takes this very read out of those that may be joined; another may have begun under the same key.
     fn close(&self, key: &Arc<Key>, outcome: &watch::Receiver<Option<ReadOutcome>>) {
         let mut flights = self.flights();
-        if flights.get(key).is_some_and(|flight| flight.outcome.same_channel(outcome)) {
+        if flights
+            .get(key)
+            .is_some_and(|flight| flight.outcome.same_channel(outcome))
+        {
             flights.remove(key);
         }
     }
 
     /// A kept answer that is not older than `most`.
-    pub fn kept(&self, key: &Arc<Key>, most: Duration, now: UnixMillis, held: Reservation) -> Option<Reply> {
+    pub fn kept(
+        &self,
+        key: &Arc<Key>,
+        most: Duration,
+        now: UnixMillis,
+        held: Reservation,
+    ) -> Option<Reply> {
         let kept = self.kept.get(key)?;
         let age = u64::try_from(now.0.saturating_sub(kept.at.0)).unwrap_or(0);
         if u128::from(age) >= most.as_millis() {
@@ -235,7 +280,13 @@ impl Sharing {
         let mut headers = kept.reply.headers.clone();
         headers.insert(http::header::AGE, http::HeaderValue::from(age / 1000));
         let (status, body) = (kept.reply.status, kept.reply.body.clone());
-        Some(Reply { status, headers, body, held: Arc::new(held), source: Source::Cached })
+        Some(Reply {
+            status,
+            headers,
+            body,
+            held: Arc::new(held),
+            source: Source::Cached,
+        })
     }
 
     /// Keeps a good answer.
@@ -245,19 +296,34 @@ impl Sharing {
         }
         let mut headers = reply.headers.clone();
         // They were true for one question.
-        for name in ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
+        for name in [
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+        ] {
             headers.remove(name);
         }
         // A copy: a slice would keep the whole answer it was cut from, uncounted.
         let body = bytes::Bytes::copy_from_slice(&reply.body);
-        let reply = KeptReply { status: reply.status, headers, body };
-        self.kept.insert(key.clone(), Arc::new(Kept { reply, at: now }));
+        let reply = KeptReply {
+            status: reply.status,
+            headers,
+            body,
+        };
+        self.kept
+            .insert(key.clone(), Arc::new(Kept { reply, at: now }));
     }
 
     /// Writes that have ended: of the organization, and of a project.
     pub fn writes(&self, project: Option<&str>) -> (u64, u64) {
         let writes = self.writes.lock();
-        (writes.all, project.and_then(|project| writes.projects.get(project)).copied().unwrap_or(0))
+        (
+            writes.all,
+            project
+                .and_then(|project| writes.projects.get(project))
+                .copied()
+                .unwrap_or(0),
+        )
     }
 
     /// A write to a project, or to the organization, has ended or was given up: who asks from now on asks anew.
@@ -288,7 +354,10 @@ pub struct Writing {
 
 impl Writing {
     pub fn begin(sharing: &Arc<Sharing>, project: Option<&str>) -> Self {
-        Writing { sharing: sharing.clone(), project: project.map(str::to_owned) }
+        Writing {
+            sharing: sharing.clone(),
+            project: project.map(str::to_owned),
+        }
     }
 }
 
@@ -331,6 +400,9 @@ pub struct Unanswered {
 
 impl<E: Into<Refusal>> From<E> for Unanswered {
     fn from(refusal: E) -> Self {
-        Unanswered { refusal: refusal.into(), upstream_status: None }
+        Unanswered {
+            refusal: refusal.into(),
+            upstream_status: None,
+        }
     }
 }

@@ -80,26 +80,52 @@ impl PartKey {
         for piece in pieces {
             context.update(piece);
         }
-        PartKey { digest: bytes_of(&context.finish()), likeness: Likeness::default(), sender }
+        PartKey {
+            digest: bytes_of(&context.finish()),
+            likeness: Likeness::default(),
+            sender,
+        }
     }
 
     /// The key of a part of an export.
     pub fn of_part(scope: &PartScope<'_>, pieces: &[Bytes]) -> Self {
-        let PartScope { method, issuer, subject, upstream, project, signal, export, likeness, sender } = *scope;
+        let PartScope {
+            method,
+            issuer,
+            subject,
+            upstream,
+            project,
+            signal,
+            export,
+            likeness,
+            sender,
+        } = *scope;
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(&export.0);
         for piece in pieces {
             context.update(piece);
         }
         let content = Bytes::copy_from_slice(context.finish().as_ref());
-        let words = ["export", method, issuer, subject, upstream, project, signal.name()];
+        let words = [
+            "export",
+            method,
+            issuer,
+            subject,
+            upstream,
+            project,
+            signal.name(),
+        ];
         let key = PartKey::new(sender, &words, &[content]);
         PartKey { likeness, ..key }
     }
 }
 
 fn bytes_of(digest: &digest::Digest) -> [u8; 32] {
-    digest.as_ref().first_chunk::<32>().copied().unwrap_or_default()
+    digest
+        .as_ref()
+        .first_chunk::<32>()
+        .copied()
+        .unwrap_or_default()
 }
 
 /// What is kept of one part.
@@ -141,14 +167,23 @@ impl Parts {
         self.remove(&key);
         let number = self.next;
         self.next += 1;
-        self.by_key.insert(key, DeliveredPart { number, until, said });
+        self.by_key.insert(
+            key,
+            DeliveredPart {
+                number,
+                until,
+                said,
+            },
+        );
         *self.by_likeness.entry(key.likeness).or_default() += 1;
         self.by_age.insert(number, key);
         self.change(key.sender, |numbers| numbers.insert(number));
     }
 
     fn remove(&mut self, key: &PartKey) {
-        let Some(part) = self.by_key.remove(key) else { return };
+        let Some(part) = self.by_key.remove(key) else {
+            return;
+        };
         match self.by_likeness.get_mut(&key.likeness) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(self.by_likeness.remove(&key.likeness)),
@@ -159,7 +194,8 @@ impl Parts {
 
     /// Changes the numbers of a sender, and its rank with them.
     fn change(&mut self, sender: Sender, change: impl FnOnce(&mut BTreeSet<u64>) -> bool) {
-        let rank = |numbers: &BTreeSet<u64>| Some((numbers.len(), Reverse(*numbers.first()?), sender));
+        let rank =
+            |numbers: &BTreeSet<u64>| Some((numbers.len(), Reverse(*numbers.first()?), sender));
         let numbers = self.by_sender.entry(sender).or_default();
         if let Some(before) = rank(numbers) {
             self.ranks.remove(&before);
@@ -174,7 +210,10 @@ impl Parts {
     /// Forgets what is over, from the oldest on, and what is beyond the bound.
     fn tidy(&mut self, now: UnixMillis) {
         while let Some(oldest) = self.by_age.first_key_value().map(|(_, key)| *key)
-            && self.by_key.get(&oldest).is_none_or(|part| part.until <= now)
+            && self
+                .by_key
+                .get(&oldest)
+                .is_none_or(|part| part.until <= now)
         {
             self.remove(&oldest);
         }
@@ -216,9 +255,18 @@ impl Remembered {
     }
 
     /// Keeps in mind that the backend took this part.
-    pub fn remember(&self, key: PartKey, mut said: Option<PartialSuccess>, until: UnixMillis, now: UnixMillis) {
+    pub fn remember(
+        &self,
+        key: PartKey,
+        mut said: Option<PartialSuccess>,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) {
         if let Some(said) = &mut said {
-            let end = (0..=MESSAGE_BYTES).rev().find(|end| said.message.is_char_boundary(*end)).unwrap_or(0);
+            let end = (0..=MESSAGE_BYTES)
+                .rev()
+                .find(|end| said.message.is_char_boundary(*end))
+                .unwrap_or(0);
             said.message.truncate(end);
         }
         let mut parts = self.lock();
@@ -267,14 +315,24 @@ mod tests {
             PartKey::new(
                 Sender::default(),
                 scope,
-                &pieces.iter().map(|piece| Bytes::from_static(piece)).collect::<Vec<_>>(),
+                &pieces
+                    .iter()
+                    .map(|piece| Bytes::from_static(piece))
+                    .collect::<Vec<_>>(),
             )
         };
         assert!(part(&["a", "b"], &[b"xy"]) == part(&["a", "b"], &[b"x", b"y"]));
-        let different: &[(&[&str], &[&'static [u8]])] =
-            &[(&["ab"], &[b"xy"]), (&["a", "c"], &[b"xy"]), (&["a", "b"], &[b"xz"]), (&["a"], &[b"bxy"])];
+        let different: &[(&[&str], &[&'static [u8]])] = &[
+            (&["ab"], &[b"xy"]),
+            (&["a", "c"], &[b"xy"]),
+            (&["a", "b"], &[b"xz"]),
+            (&["a"], &[b"bxy"]),
+        ];
         for (scope, pieces) in different {
-            assert!(part(&["a", "b"], &[b"xy"]) != part(scope, pieces), "{scope:?} {pieces:?}");
+            assert!(
+                part(&["a", "b"], &[b"xy"]) != part(scope, pieces),
+                "{scope:?} {pieces:?}"
+            );
         }
     }
 
@@ -290,18 +348,35 @@ mod tests {
         let scope = scope();
         let part = PartKey::of_part(&scope, &[Bytes::from_static(b"part")]);
         assert!(other(|_| ()) == part);
-        assert!(PartKey::of_part(&scope, &[Bytes::from_static(b"pa"), Bytes::from_static(b"rt")]) == part);
+        assert!(
+            PartKey::of_part(
+                &scope,
+                &[Bytes::from_static(b"pa"), Bytes::from_static(b"rt")]
+            ) == part
+        );
         let different = [
             ("method", other(|scope| scope.method = "mtls")),
             ("issuer", other(|scope| scope.issuer = "other")),
             ("subject", other(|scope| scope.subject = "pod2")),
-            ("issuer and subject", other(|scope| (scope.issuer, scope.subject) = ("acmep", "od"))),
-            ("upstream", other(|scope| scope.upstream = "https://other.example:443")),
+            (
+                "issuer and subject",
+                other(|scope| (scope.issuer, scope.subject) = ("acmep", "od")),
+            ),
+            (
+                "upstream",
+                other(|scope| scope.upstream = "https://other.example:443"),
+            ),
             ("project", other(|scope| scope.project = "checkout-prod")),
             ("metrics", other(|scope| scope.signal = Signal::Metrics)),
             ("logs", other(|scope| scope.signal = Signal::Logs)),
-            ("export", other(|scope| scope.export = ExportDigest::of(b"another whole"))),
-            ("bytes", PartKey::of_part(&scope, &[Bytes::from_static(b"parts")])),
+            (
+                "export",
+                other(|scope| scope.export = ExportDigest::of(b"another whole")),
+            ),
+            (
+                "bytes",
+                PartKey::of_part(&scope, &[Bytes::from_static(b"parts")]),
+            ),
         ];
         for (what, key) in different {
             assert!(key != part, "{what}");
@@ -313,15 +388,26 @@ mod tests {
         let memory = Remembered::default();
         let is_empty = || {
             let parts = memory.lock();
-            let rest = (parts.by_likeness.len(), parts.by_age.len(), parts.by_sender.len(), parts.ranks.len());
+            let rest = (
+                parts.by_likeness.len(),
+                parts.by_age.len(),
+                parts.by_sender.len(),
+                parts.ranks.len(),
+            );
             memory.is_empty() && rest == (0, 0, 0, 0)
         };
         assert!(is_empty());
-        let said = PartialSuccess { rejected: 2, message: "é".repeat(MESSAGE_BYTES) };
+        let said = PartialSuccess {
+            rejected: 2,
+            message: "é".repeat(MESSAGE_BYTES),
+        };
         memory.remember(key("one"), Some(said), UnixMillis(100), UnixMillis(0));
         memory.remember(key("two"), None, UnixMillis(200), UnixMillis(0));
         let kept = memory.find(&key("one"), UnixMillis(99)).unwrap().unwrap();
-        assert_eq!((kept.rejected, kept.message), (2, "é".repeat(MESSAGE_BYTES / 2)));
+        assert_eq!(
+            (kept.rejected, kept.message),
+            (2, "é".repeat(MESSAGE_BYTES / 2))
+        );
         assert!(memory.find(&key("one"), UnixMillis(100)).is_none());
         assert!(memory.find(&key("two"), UnixMillis(100)).unwrap().is_none());
         assert!(memory.find(&key("three"), UnixMillis(0)).is_none());
@@ -329,7 +415,11 @@ mod tests {
         assert!(memory.find(&key("two"), UnixMillis(0)).is_none());
         assert!(!is_empty());
         memory.remember(key("four"), None, UnixMillis(300), UnixMillis(150));
-        assert_eq!(memory.lock().by_key.len(), 1, "what is over goes when something comes");
+        assert_eq!(
+            memory.lock().by_key.len(),
+            1,
+            "what is over goes when something comes"
+        );
         memory.forget(&key("four"));
         assert!(is_empty());
     }
@@ -342,7 +432,10 @@ mod tests {
         let memory = Remembered::default();
         let sender = ("oidc", "acme", "pod");
         let likeness = memory.likeness(sender, Signal::Traces, 100);
-        let part = |name: &str| PartKey { likeness, ..key(name) };
+        let part = |name: &str| PartKey {
+            likeness,
+            ..key(name)
+        };
         assert!(!memory.may_know(likeness));
         for name in ["one", "two", "two"] {
             memory.remember(part(name), None, UnixMillis(200), UnixMillis(0));
@@ -355,9 +448,17 @@ mod tests {
             (("oidc", "acmep", "od"), Signal::Traces, 100),
             (("mtls", "acme", "pod"), Signal::Traces, 100),
         ] {
-            assert!(!memory.may_know(memory.likeness(other, signal, length)), "{other:?} {signal:?} {length}");
+            assert!(
+                !memory.may_know(memory.likeness(other, signal, length)),
+                "{other:?} {signal:?} {length}"
+            );
         }
-        for (name, is_known) in [("three", true), ("two", true), ("two", true), ("one", false)] {
+        for (name, is_known) in [
+            ("three", true),
+            ("two", true),
+            ("two", true),
+            ("one", false),
+        ] {
             memory.forget(&part(name));
             assert_eq!(memory.may_know(likeness), is_known, "{name}");
         }
@@ -374,8 +475,14 @@ mod tests {
             memory.remember(part(1, number), None, UnixMillis(i64::MAX), UnixMillis(0));
         }
         let parts = memory.lock();
-        assert_eq!((parts.by_key.len(), parts.by_age.len()), (REMEMBERED_PARTS, REMEMBERED_PARTS));
-        assert_eq!(parts.by_likeness.get(&Likeness::default()), Some(&REMEMBERED_PARTS));
+        assert_eq!(
+            (parts.by_key.len(), parts.by_age.len()),
+            (REMEMBERED_PARTS, REMEMBERED_PARTS)
+        );
+        assert_eq!(
+            parts.by_likeness.get(&Likeness::default()),
+            Some(&REMEMBERED_PARTS)
+        );
         assert!(!parts.by_key.contains_key(&part(1, 9)) && parts.by_key.contains_key(&part(1, 10)));
     }
 
@@ -392,7 +499,10 @@ mod tests {
         (0..10).for_each(|number| remember(part(3, number)));
         (0..100).for_each(|number| remember(part(2, REMEMBERED_PARTS * 2 + number)));
         assert!(is_known(part(1, 0)), "the first sender's was pushed out");
-        assert!((0..10).all(|number| is_known(part(3, number))), "the third sender's was pushed out");
+        assert!(
+            (0..10).all(|number| is_known(part(3, number))),
+            "the third sender's was pushed out"
+        );
         let parts = memory.lock();
         let counts = [1, 2, 3].map(|sender| parts.by_sender[&Sender(sender)].len());
         assert_eq!(counts, [1, REMEMBERED_PARTS - 11, 10]);
@@ -400,10 +510,19 @@ mod tests {
         drop(parts);
         let memory = Remembered::default();
         for sender in 0..REMEMBERED_PARTS + 5 {
-            memory.remember(part(sender as u64, 0), None, UnixMillis(i64::MAX), UnixMillis(0));
+            memory.remember(
+                part(sender as u64, 0),
+                None,
+                UnixMillis(i64::MAX),
+                UnixMillis(0),
+            );
         }
         let held = |sender| memory.find(&part(sender, 0), UnixMillis(0)).is_some();
-        assert!((0..5).all(|sender| !held(sender)) && (5..10).all(held) && held(REMEMBERED_PARTS as u64 + 4));
+        assert!(
+            (0..5).all(|sender| !held(sender))
+                && (5..10).all(held)
+                && held(REMEMBERED_PARTS as u64 + 4)
+        );
     }
 
     /// Scenario: an export is remembered and forgotten, again and again, while a part of another sender stays.

@@ -39,14 +39,24 @@ impl EventRate {
         if known.len() >= KNOWN_LIMIT_ENTRIES {
             known.clear();
         }
-        known.insert(cause.to_owned(), Raised { at: now, held_back: 0 });
+        known.insert(
+            cause.to_owned(),
+            Raised {
+                at: now,
+                held_back: 0,
+            },
+        );
         Some(0)
     }
 }
 
 /// What an event says, with how many like it were held back.
 pub fn with_held_back(detail: String, held_back: u64) -> String {
-    if held_back == 0 { detail } else { format!("{detail}; {held_back} more since the last event") }
+    if held_back == 0 {
+        detail
+    } else {
+        format!("{detail}; {held_back} more since the last event")
+    }
 }
 
 #[cfg(test)]
@@ -69,10 +79,17 @@ mod tests {
             ("one", 200_000, Some(1)),
             ("one", 500, Some(0)),
         ] {
-            assert_eq!(rate.admit(cause, UnixMillis(at)), expected, "{cause} at {at}");
+            assert_eq!(
+                rate.admit(cause, UnixMillis(at)),
+                expected,
+                "{cause} at {at}"
+            );
         }
         assert_eq!(with_held_back("what".to_owned(), 0), "what");
-        assert_eq!(with_held_back("what".to_owned(), 7), "what; 7 more since the last event");
+        assert_eq!(
+            with_held_back("what".to_owned(), 7),
+            "what; 7 more since the last event"
+        );
     }
 
     #[test]

@@ -120,7 +120,10 @@ impl<T: Copy + Default> Ring<T> {
     /// What was counted in the minute that ends with this second.
     fn minute(&self, second: i64) -> impl Iterator<Item = T> {
         let within = second.saturating_sub(SECONDS as i64)..second;
-        self.0.iter().filter(move |(of, _)| within.contains(&of.saturating_sub(1))).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .filter(move |(of, _)| within.contains(&of.saturating_sub(1)))
+            .map(|(_, value)| *value)
     }
 }
 
@@ -162,7 +165,10 @@ impl LiveStats {
     pub fn minute(&self, app: &AppPath, now: UnixMillis) -> Option<Minute> {
         let shard = self.shard(app)?.lock();
         let known = shard.get(app)?;
-        let mut minute = Minute { last_seen: known.last_seen, ..Minute::default() };
+        let mut minute = Minute {
+            last_seen: known.last_seen,
+            ..Minute::default()
+        };
         for second in known.seconds.minute(now.seconds()) {
             minute.items = minute.items.saturating_add(second.items);
             minute.bytes = minute.bytes.saturating_add(second.bytes);
@@ -173,10 +179,13 @@ impl LiveStats {
 
     /// The services of one app, by name.
     pub fn services(&self, app: &AppPath, now: UnixMillis) -> Vec<ServiceStats> {
-        let Some(shard) = self.shard(app) else { return Vec::new() };
+        let Some(shard) = self.shard(app) else {
+            return Vec::new();
+        };
         let shard = shard.lock();
         let services = shard.get(app).map(|known| &known.services);
-        let lately = |seen: UnixMillis| now.seconds().saturating_sub(seen.seconds()) < FORGOTTEN_SECONDS;
+        let lately =
+            |seen: UnixMillis| now.seconds().saturating_sub(seen.seconds()) < FORGOTTEN_SECONDS;
         let mut told: Vec<ServiceStats> = services
             .into_iter()
             .flatten()
@@ -199,7 +208,8 @@ impl LiveStats {
 
     fn shard(&self, app: &AppPath) -> Option<&Mutex<ahash::HashMap<AppPath, App>>> {
         let hash = self.hasher.hash_one(app);
-        self.shards.get(usize::try_from(hash % SHARDS as u64).unwrap_or_default())
+        self.shards
+            .get(usize::try_from(hash % SHARDS as u64).unwrap_or_default())
     }
 
     fn with(&self, app: &AppPath, now: UnixMillis, count: impl FnOnce(&mut App)) {
@@ -228,7 +238,11 @@ impl LiveStats {
                 if !self.has_room(app, now) {
                     return;
                 }
-                let fresh = LiveService { seconds: Ring::default(), last_seen: now, senders: Vec::new() };
+                let fresh = LiveService {
+                    seconds: Ring::default(),
+                    last_seen: now,
+                    senders: Vec::new(),
+                };
                 app.services.entry(name.into()).or_insert(fresh)
             }
         };
@@ -243,14 +257,25 @@ impl LiveStats {
     fn has_room(&self, app: &mut App, now: UnixMillis) -> bool {
         if app.services.len() < SERVICES_PER_APP {
             let more = |count: usize| (count < SERVICES).then_some(count + 1);
-            if self.services.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
+            if self
+                .services
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+                .is_ok()
+            {
                 return true;
             }
         }
         // Another's place: the number stays the same.
-        let stalest = app.services.iter().min_by_key(|(_, service)| service.last_seen.0);
-        let stale = |seen: UnixMillis| now.seconds().saturating_sub(seen.seconds()) >= STALE_SECONDS;
-        match stalest.filter(|(_, service)| stale(service.last_seen)).map(|(name, _)| name.clone()) {
+        let stalest = app
+            .services
+            .iter()
+            .min_by_key(|(_, service)| service.last_seen.0);
+        let stale =
+            |seen: UnixMillis| now.seconds().saturating_sub(seen.seconds()) >= STALE_SECONDS;
+        match stalest
+            .filter(|(_, service)| stale(service.last_seen))
+            .map(|(name, _)| name.clone())
+        {
             Some(name) => app.services.remove(&name).is_some(),
             None => false,
         }
@@ -260,18 +285,28 @@ impl LiveStats {
 impl LiveService {
     fn sent_by(&mut self, sender: &Facts, now: UnixMillis) {
         let method = sender.method.name();
-        let known = self
-            .senders
-            .iter_mut()
-            .find(|known| known.method == method && known.subject == sender.subject && known.issuer == sender.issuer);
+        let known = self.senders.iter_mut().find(|known| {
+            known.method == method
+                && known.subject == sender.subject
+                && known.issuer == sender.issuer
+        });
         if let Some(known) = known {
             known.last_seen = now;
             return;
         }
-        let fresh = Sender { issuer: sender.issuer.clone(), subject: sender.subject.clone(), method, last_seen: now };
+        let fresh = Sender {
+            issuer: sender.issuer.clone(),
+            subject: sender.subject.clone(),
+            method,
+            last_seen: now,
+        };
         if self.senders.len() < SENDERS_PER_SERVICE {
             self.senders.push(fresh);
-        } else if let Some(stalest) = self.senders.iter_mut().min_by_key(|known| known.last_seen.0) {
+        } else if let Some(stalest) = self
+            .senders
+            .iter_mut()
+            .min_by_key(|known| known.last_seen.0)
+        {
             *stalest = fresh;
         }
     }
@@ -341,13 +376,20 @@ mod tests {
         ] {
             let stats = LiveStats::default();
             for at in &came {
-                let beat = StatsUpdate { items: 1, bytes: 10, ..StatsUpdate::default() };
+                let beat = StatsUpdate {
+                    items: 1,
+                    bytes: 10,
+                    ..StatsUpdate::default()
+                };
                 stats.accepted(&app("shop"), &sender("pod"), &beat, second(*at));
                 stats.failed(&app("shop"), second(*at));
             }
             let minute = stats.minute(&app("shop"), second(look));
             assert_eq!(minute.map(|minute| minute.items), items, "{came:?} {look}");
-            assert_eq!(minute.map(|minute| (minute.bytes, minute.errors)), items.map(|items| (items * 10, items)));
+            assert_eq!(
+                minute.map(|minute| (minute.bytes, minute.errors)),
+                items.map(|items| (items * 10, items))
+            );
             assert_eq!(stats.minute(&app("shop/search"), second(look)), None);
         }
     }
@@ -357,10 +399,23 @@ mod tests {
         let stats = LiveStats::default();
         stats.failed(&app("shop"), second(1));
         let minute = stats.minute(&app("shop"), second(1)).unwrap();
-        assert_eq!((minute.errors, minute.items, minute.last_seen), (1, 0, None));
-        let mut sum = Minute { last_seen: Some(second(3)), ..minute };
-        sum.add(Minute { items: 2, last_seen: Some(second(2)), ..Minute::default() });
-        assert_eq!((sum.items, sum.errors, sum.last_seen), (2, 1, Some(second(3))));
+        assert_eq!(
+            (minute.errors, minute.items, minute.last_seen),
+            (1, 0, None)
+        );
+        let mut sum = Minute {
+            last_seen: Some(second(3)),
+            ..minute
+        };
+        sum.add(Minute {
+            items: 2,
+            last_seen: Some(second(2)),
+            ..Minute::default()
+        });
+        assert_eq!(
+            (sum.items, sum.errors, sum.last_seen),
+            (2, 1, Some(second(3)))
+        );
     }
 
     /// Scenario: more services and senders than there are places for. Guarantees the bounds, and that what is alive stays.
@@ -369,28 +424,48 @@ mod tests {
         let stats = LiveStats::default();
         let send = |service: &str, subject: &str, at: i64| {
             let services = [(Box::from(service), 3)];
-            let beat = StatsUpdate { services: &services, items: 3, bytes: 1 };
+            let beat = StatsUpdate {
+                services: &services,
+                items: 3,
+                bytes: 1,
+            };
             stats.accepted(&app("shop"), &sender(subject), &beat, second(at));
         };
         for number in 0..200 {
             send(&format!("service-{number:03}"), "pod", 100);
         }
         let names = |at: i64| -> Vec<String> {
-            stats.services(&app("shop"), second(at)).into_iter().map(|service| service.name).collect()
+            stats
+                .services(&app("shop"), second(at))
+                .into_iter()
+                .map(|service| service.name)
+                .collect()
         };
         assert_eq!(names(100).len(), SERVICES_PER_APP);
-        assert!(names(100).contains(&"service-127".to_owned()) && !names(100).contains(&"service-128".to_owned()));
+        assert!(
+            names(100).contains(&"service-127".to_owned())
+                && !names(100).contains(&"service-128".to_owned())
+        );
         send("service-000", "pod", 170);
         send("late", "pod", 170);
-        assert!(names(170).contains(&"late".to_owned()) && names(170).contains(&"service-000".to_owned()));
+        assert!(
+            names(170).contains(&"late".to_owned())
+                && names(170).contains(&"service-000".to_owned())
+        );
         assert_eq!(names(170).len(), SERVICES_PER_APP);
         for number in 0..40 {
             send("late", &format!("pod-{number}"), 171 + number);
         }
         let services = stats.services(&app("shop"), second(211));
-        let late = services.iter().find(|service| service.name == "late").unwrap();
+        let late = services
+            .iter()
+            .find(|service| service.name == "late")
+            .unwrap();
         let subjects: Vec<&str> = late.senders.iter().map(|sender| &*sender.subject).collect();
-        assert_eq!((subjects.len(), subjects[0], subjects[15]), (SENDERS_PER_SERVICE, "pod-39", "pod-24"));
+        assert_eq!(
+            (subjects.len(), subjects[0], subjects[15]),
+            (SENDERS_PER_SERVICE, "pod-39", "pod-24")
+        );
         assert_eq!(late.items, 41 * 3);
         assert_eq!(names(170 + FORGOTTEN_SECONDS), ["late"]);
         assert_eq!(stats.services.load(Ordering::Relaxed), SERVICES_PER_APP);
@@ -398,9 +473,13 @@ mod tests {
 
     #[test]
     fn a_name_is_cut_between_characters() {
-        for (name, kept) in
-            [("", 0), ("checkout", 8), (&"a".repeat(300), 256), (&"é".repeat(200), 256), (&"€".repeat(90), 255)]
-        {
+        for (name, kept) in [
+            ("", 0),
+            ("checkout", 8),
+            (&"a".repeat(300), 256),
+            (&"é".repeat(200), 256),
+            (&"€".repeat(90), 255),
+        ] {
             assert_eq!(bounded(name).len(), kept);
         }
     }
@@ -415,13 +494,23 @@ mod tests {
                 stats.accepted(
                     &path,
                     &sender("pod"),
-                    &StatsUpdate { services: &services, ..StatsUpdate::default() },
+                    &StatsUpdate {
+                        services: &services,
+                        ..StatsUpdate::default()
+                    },
                     second(1),
                 );
             }
         }
-        let known = |number: i32| stats.services(&app(&format!("app-{number}")), second(1)).len();
+        let known = |number: i32| {
+            stats
+                .services(&app(&format!("app-{number}")), second(1))
+                .len()
+        };
         assert_eq!((0..70).map(known).sum::<usize>(), SERVICES);
-        assert!(stats.minute(&app("app-69"), second(1)).is_some(), "the app counts even if its services have no place");
+        assert!(
+            stats.minute(&app("app-69"), second(1)).is_some(),
+            "the app counts even if its services have no place"
+        );
     }
 }

@@ -68,7 +68,9 @@ impl Caller {
 
     /// Whether these facts are of the same caller.
     pub fn is(&self, facts: &Facts) -> bool {
-        self.issuer == facts.issuer && self.subject == facts.subject && self.subject_claim == facts.subject_claim
+        self.issuer == facts.issuer
+            && self.subject == facts.subject
+            && self.subject_claim == facts.subject_claim
     }
 }
 
@@ -90,7 +92,13 @@ struct Ring {
 
 impl Default for Recent {
     fn default() -> Self {
-        let ring = |limit| Mutex::new(Ring { calls: VecDeque::new(), bytes: 0, limit });
+        let ring = |limit| {
+            Mutex::new(Ring {
+                calls: VecDeque::new(),
+                bytes: 0,
+                limit,
+            })
+        };
         Recent {
             known: ring(CALLS),
             strangers: ring(STRANGERS),
@@ -112,7 +120,8 @@ impl Recent {
         // A clock that was set back must not end it.
         let due = at >= next || next.saturating_sub(at) > SMOOTH_EVERY_MS;
         if due {
-            self.smooth_next.store(at.saturating_add(SMOOTH_EVERY_MS), Ordering::Relaxed);
+            self.smooth_next
+                .store(at.saturating_add(SMOOTH_EVERY_MS), Ordering::Relaxed);
         }
         due
     }
@@ -120,7 +129,11 @@ impl Recent {
     /// Keeps a call; the oldest ones make room.
     pub fn keep(&self, mut ended: Ended) {
         if ended.path.len() > PATH_BYTES {
-            ended.path = ended.path.chars().scan(0, |bytes, each| within(bytes, each, PATH_BYTES)).collect();
+            ended.path = ended
+                .path
+                .chars()
+                .scan(0, |bytes, each| within(bytes, each, PATH_BYTES))
+                .collect();
         }
         let ring = match (&ended.who, ended.is_smooth()) {
             (Some(_), true) => &self.smooth,
@@ -134,10 +147,16 @@ impl Recent {
 
     /// The call with this request id.
     pub fn find(&self, request_id: &str) -> Option<Arc<Ended>> {
-        [&self.known, &self.strangers, &self.smooth].into_iter().find_map(|ring| {
-            let ring = ring.lock();
-            ring.calls.iter().rev().find(|call| &*call.request_id == request_id).cloned()
-        })
+        [&self.known, &self.strangers, &self.smooth]
+            .into_iter()
+            .find_map(|ring| {
+                let ring = ring.lock();
+                ring.calls
+                    .iter()
+                    .rev()
+                    .find(|call| &*call.request_id == request_id)
+                    .cloned()
+            })
     }
 
     /// When the oldest call that is kept of identified callers began, in Unix milliseconds.
@@ -147,7 +166,12 @@ impl Recent {
 
     /// Calls of an app and all beneath it that `shown` lets pass, the newest first, at most `limit`. Those of no app are the
     /// root's.
-    pub fn beneath(&self, app: &AppPath, limit: usize, shown: impl Fn(&AppPath) -> bool) -> Vec<Arc<Ended>> {
+    pub fn beneath(
+        &self,
+        app: &AppPath,
+        limit: usize,
+        shown: impl Fn(&AppPath) -> bool,
+    ) -> Vec<Arc<Ended>> {
         let root = AppPath::root();
         let fits = |call: &&Arc<Ended>| {
             let of = call.app.as_ref().unwrap_or(&root);
@@ -171,7 +195,9 @@ impl Ring {
         self.bytes += call.bytes();
         self.calls.push_back(call);
         while self.calls.len() > self.limit || self.bytes > BYTES {
-            let Some(oldest) = self.calls.pop_front() else { break };
+            let Some(oldest) = self.calls.pop_front() else {
+                break;
+            };
             self.bytes = self.bytes.saturating_sub(oldest.bytes());
             gone.push(oldest);
         }
@@ -191,10 +217,16 @@ impl Ended {
 
     /// About what it takes; names that others share count as if they were its own.
     fn bytes(&self) -> usize {
-        let who = self.who.as_ref().map_or(0, |who| who.issuer.len() + who.subject.len());
+        let who = self
+            .who
+            .as_ref()
+            .map_or(0, |who| who.issuer.len() + who.subject.len());
         let app = self.app.as_ref().map_or(0, |app| app.as_str().len());
         let texts = self.request_id.len() + self.http_method.len() + self.path.len() + who + app;
-        let operation = self.operation.as_ref().map_or(0, |operation| operation.len());
+        let operation = self
+            .operation
+            .as_ref()
+            .map_or(0, |operation| operation.len());
         size_of::<Ended>() + texts + operation + self.bindings.len() * size_of::<Arc<str>>()
     }
 }
@@ -234,31 +266,54 @@ mod tests {
     #[test]
     fn what_goes_well_pushes_nothing_out() {
         let recent = Recent::default();
-        recent.keep(Ended { reason: Reason::NotPermitted, ..ended(0, Some("ann"), None) });
+        recent.keep(Ended {
+            reason: Reason::NotPermitted,
+            ..ended(0, Some("ann"), None)
+        });
         let mut kept = 0;
         for number in 1..20_000 {
             if recent.wants_smooth(number as i64 / 10) {
                 kept += 1;
-                recent.keep(Ended { operation: Some("ingest.traces".into()), ..ended(number, Some("pod"), None) });
+                recent.keep(Ended {
+                    operation: Some("ingest.traces".into()),
+                    ..ended(number, Some("pod"), None)
+                });
             }
         }
-        assert_eq!(recent.find("id-0").map(|call| call.reason), Some(Reason::NotPermitted));
+        assert_eq!(
+            recent.find("id-0").map(|call| call.reason),
+            Some(Reason::NotPermitted)
+        );
         assert_eq!(kept, SMOOTH + 20);
-        assert_eq!(recent.beneath(&AppPath::root(), 9999, |_| true).len(), SMOOTH + 1);
+        assert_eq!(
+            recent.beneath(&AppPath::root(), 9999, |_| true).len(),
+            SMOOTH + 1
+        );
         assert!(recent.wants_smooth(0), "a clock that was set back");
     }
 
     #[test]
     fn calls_are_found_by_id_and_by_subtree() {
         let recent = Recent::default();
-        for (number, app) in
-            [Some("shop"), Some("shop/checkout"), None, Some("shopping"), Some("/")].into_iter().enumerate()
+        for (number, app) in [
+            Some("shop"),
+            Some("shop/checkout"),
+            None,
+            Some("shopping"),
+            Some("/"),
+        ]
+        .into_iter()
+        .enumerate()
         {
             recent.keep(ended(number, Some("ann"), app));
         }
         recent.keep(ended(5, None, None));
         let ids = |app: &str, limit: usize| -> Vec<i64> {
-            recent.beneath(&AppPath::parse(app).unwrap(), limit, |_| true).iter().map(|call| call.at).collect()
+            recent
+                .beneath(&AppPath::parse(app).unwrap(), limit, |_| true)
+                .iter()
+                .map(|call| call.at)
+                .collect()
         };
         assert_eq!(ids("/", 100), [5, 4, 3, 2, 1, 0]);
         assert_eq!(ids("/", 2), [5, 4]);
@@ -266,7 +321,10 @@ mod tests {
         assert_eq!(ids("shop/checkout", 100), [1]);
         assert_eq!(ids("platform", 100), [0; 0]);
         assert_eq!(recent.find("id-3").map(|call| call.at), Some(3));
-        assert_eq!(recent.find("id-5").map(|call| call.who.is_none()), Some(true));
+        assert_eq!(
+            recent.find("id-5").map(|call| call.who.is_none()),
+            Some(true)
+        );
         assert!(recent.find("id-6").is_none() && recent.find("").is_none());
     }
 
@@ -278,7 +336,11 @@ mod tests {
         for number in 1..=5000 {
             recent.keep(ended(number, None, None));
         }
-        assert!(recent.find("id-0").is_some() && recent.find("id-4488").is_none() && recent.find("id-4489").is_some());
+        assert!(
+            recent.find("id-0").is_some()
+                && recent.find("id-4488").is_none()
+                && recent.find("id-4489").is_some()
+        );
         for number in 10_000..10_000 + CALLS {
             recent.keep(ended(number, Some("ann"), None));
         }
@@ -288,10 +350,23 @@ mod tests {
             recent.keep(ended(number, Some(&large), None));
         }
         let ring = recent.known.lock();
-        assert!(ring.bytes <= BYTES && ring.calls.len() < 200 && ring.calls.len() > 100, "{}", ring.calls.len());
-        assert_eq!(ring.bytes, ring.calls.iter().map(|call| call.bytes()).sum::<usize>());
+        assert!(
+            ring.bytes <= BYTES && ring.calls.len() < 200 && ring.calls.len() > 100,
+            "{}",
+            ring.calls.len()
+        );
+        assert_eq!(
+            ring.bytes,
+            ring.calls.iter().map(|call| call.bytes()).sum::<usize>()
+        );
         drop(ring);
-        recent.keep(Ended { path: "é".repeat(400).into(), ..ended(7, Some("ann"), None) });
-        assert_eq!(recent.find("id-7").map(|call| call.path.len()), Some(PATH_BYTES));
+        recent.keep(Ended {
+            path: "é".repeat(400).into(),
+            ..ended(7, Some("ann"), None)
+        });
+        assert_eq!(
+            recent.find("id-7").map(|call| call.path.len()),
+            Some(PATH_BYTES)
+        );
     }
 }

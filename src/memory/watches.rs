@@ -36,7 +36,10 @@ impl Watches {
             return None;
         }
         counts.insert(address, here + 1);
-        Some(WatchPlace { watches: self.clone(), address })
+        Some(WatchPlace {
+            watches: self.clone(),
+            address,
+        })
     }
 }
 
@@ -61,7 +64,9 @@ mod tests {
         let watches = Arc::new(Watches::default());
         let address = |number: usize| IpAddr::from([192, 0, 2, u8::try_from(number).unwrap()]);
         let take = |number: usize, count: usize| -> Vec<_> {
-            (0..count).map_while(|_| watches.take(address(number))).collect()
+            (0..count)
+                .map_while(|_| watches.take(address(number)))
+                .collect()
         };
         let alone = take(1, 1000);
         assert_eq!(alone.len(), WATCHES_PER_ADDRESS_LIMIT);

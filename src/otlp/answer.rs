@@ -26,7 +26,11 @@ impl PartialSuccess {
 
 /// What an answer says; none on full success. An empty body is full success in either encoding: an
 /// answer with success and no words cannot have meant anything else.
-pub fn read_answer(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Option<PartialSuccess>, Malformed> {
+pub fn read_answer(
+    signal: Signal,
+    encoding: Encoding,
+    body: &[u8],
+) -> Result<Option<PartialSuccess>, Malformed> {
     let partial = match encoding {
         _ if body.is_empty() => return Ok(None),
         Encoding::Protobuf => read_protobuf(body)?,
@@ -36,7 +40,11 @@ pub fn read_answer(signal: Signal, encoding: Encoding, body: &[u8]) -> Result<Op
 }
 
 /// The body that says so. Counts above what an int64 holds become the largest it does.
-pub fn write_answer(signal: Signal, encoding: Encoding, partial: Option<&PartialSuccess>) -> Vec<u8> {
+pub fn write_answer(
+    signal: Signal,
+    encoding: Encoding,
+    partial: Option<&PartialSuccess>,
+) -> Vec<u8> {
     match (partial.filter(|partial| !partial.is_empty()), encoding) {
         (None, Encoding::Protobuf) => Vec::new(),
         (None, Encoding::Json) => b"{}".to_vec(),
@@ -52,12 +60,21 @@ pub fn write_answer(signal: Signal, encoding: Encoding, partial: Option<&Partial
             length_delimited(0x0a, &fields)
         }
         (Some(partial), Encoding::Json) => {
-            let names = partial_success(signal).iter().map(|field| field.name.to_owned());
+            let names = partial_success(signal)
+                .iter()
+                .map(|field| field.name.to_owned());
             // In JSON, an int64 is a string.
-            let values = [clamped(partial.rejected).to_string(), partial.message.clone()];
-            let fields: serde_json::Map<String, serde_json::Value> =
-                names.zip(values).map(|(name, value)| (name, value.into())).collect();
-            serde_json::json!({ "partialSuccess": fields }).to_string().into_bytes()
+            let values = [
+                clamped(partial.rejected).to_string(),
+                partial.message.clone(),
+            ];
+            let fields: serde_json::Map<String, serde_json::Value> = names
+                .zip(values)
+                .map(|(name, value)| (name, value.into()))
+                .collect();
+            serde_json::json!({ "partialSuccess": fields })
+                .to_string()
+                .into_bytes()
         }
     }
 }
@@ -82,13 +99,19 @@ fn read_protobuf(body: &[u8]) -> Result<PartialSuccess, Malformed> {
             match field.number {
                 1 => {
                     let rejected = i64::from_ne_bytes(field.varint()?.to_ne_bytes());
-                    partial.rejected =
-                        u64::try_from(rejected).map_err(|_| Malformed { offset: field.start, what: NEGATIVE })?;
+                    partial.rejected = u64::try_from(rejected).map_err(|_| Malformed {
+                        offset: field.start,
+                        what: NEGATIVE,
+                    })?;
                 }
                 2 => {
                     let message = std::str::from_utf8(field.bytes()?);
-                    partial.message =
-                        message.map_err(|_| Malformed { offset: field.start, what: NOT_TEXT })?.to_owned();
+                    partial.message = message
+                        .map_err(|_| Malformed {
+                            offset: field.start,
+                            what: NOT_TEXT,
+                        })?
+                        .to_owned();
                 }
                 _ => {}
             }
@@ -152,7 +175,10 @@ mod tests {
     use prost::Message as _;
 
     fn some(rejected: u64, message: &str) -> Option<PartialSuccess> {
-        Some(PartialSuccess { rejected, message: message.to_owned() })
+        Some(PartialSuccess {
+            rejected,
+            message: message.to_owned(),
+        })
     }
 
     /// The count and the words as prost reads them.
@@ -177,12 +203,32 @@ mod tests {
                 assert_eq!(write_answer(signal, Encoding::Protobuf, partial), b"");
                 assert_eq!(write_answer(signal, Encoding::Json, partial), b"{}");
             }
-            for body in ["", "{}", " { } ", r#"{"partialSuccess":null}"#, r#"{"partialSuccess":{}}"#, r#"{"x":[1]}"#] {
-                assert_eq!(read_answer(signal, Encoding::Json, body.as_bytes()), Ok(None), "{body}");
+            for body in [
+                "",
+                "{}",
+                " { } ",
+                r#"{"partialSuccess":null}"#,
+                r#"{"partialSuccess":{}}"#,
+                r#"{"x":[1]}"#,
+            ] {
+                assert_eq!(
+                    read_answer(signal, Encoding::Json, body.as_bytes()),
+                    Ok(None),
+                    "{body}"
+                );
             }
             // Nothing, an empty partial success, one with zeros, an unknown field.
-            for body in [b"".as_slice(), b"\x0a\0", b"\x0a\x04\x08\0\x12\0", b"\x18\x07"] {
-                assert_eq!(read_answer(signal, Encoding::Protobuf, body), Ok(None), "{body:?}");
+            for body in [
+                b"".as_slice(),
+                b"\x0a\0",
+                b"\x0a\x04\x08\0\x12\0",
+                b"\x18\x07",
+            ] {
+                assert_eq!(
+                    read_answer(signal, Encoding::Protobuf, body),
+                    Ok(None),
+                    "{body:?}"
+                );
             }
         }
     }
@@ -191,16 +237,52 @@ mod tests {
     fn json_is_read_as_protojson_reads_it() {
         use Signal::{Logs, Metrics, Traces};
         for (signal, body, expected) in [
-            (Traces, r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"no"}}"#, some(3, "no")),
-            (Metrics, r#"{"partialSuccess":{"rejectedDataPoints":3}}"#, some(3, "")),
-            (Logs, r#"{"partial_success":{"rejected_log_records":"7","error_message":"\u00e9"}}"#, some(7, "é")),
-            (Logs, r#"{"partialSuccess":{"rejectedLogRecords":null,"errorMessage":"w"}}"#, some(0, "w")),
-            (Traces, r#"{"partialSuccess":{"rejectedSpans":3.0}}"#, some(3, "")),
-            (Traces, r#"{"partialSuccess":{"rejectedSpans":"3e2"}}"#, some(300, "")),
-            (Traces, r#"{"partialSuccess":{"rejectedSpans":"9223372036854775807"}}"#, some(i64::MAX as u64, "")),
-            (Traces, r#"{"partialSuccess":{"rejectedDataPoints":"3","x":{}}}"#, None),
+            (
+                Traces,
+                r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"no"}}"#,
+                some(3, "no"),
+            ),
+            (
+                Metrics,
+                r#"{"partialSuccess":{"rejectedDataPoints":3}}"#,
+                some(3, ""),
+            ),
+            (
+                Logs,
+                r#"{"partial_success":{"rejected_log_records":"7","error_message":"\u00e9"}}"#,
+                some(7, "é"),
+            ),
+            (
+                Logs,
+                r#"{"partialSuccess":{"rejectedLogRecords":null,"errorMessage":"w"}}"#,
+                some(0, "w"),
+            ),
+            (
+                Traces,
+                r#"{"partialSuccess":{"rejectedSpans":3.0}}"#,
+                some(3, ""),
+            ),
+            (
+                Traces,
+                r#"{"partialSuccess":{"rejectedSpans":"3e2"}}"#,
+                some(300, ""),
+            ),
+            (
+                Traces,
+                r#"{"partialSuccess":{"rejectedSpans":"9223372036854775807"}}"#,
+                some(i64::MAX as u64, ""),
+            ),
+            (
+                Traces,
+                r#"{"partialSuccess":{"rejectedDataPoints":"3","x":{}}}"#,
+                None,
+            ),
         ] {
-            assert_eq!(read_answer(signal, Encoding::Json, body.as_bytes()), Ok(expected), "{body}");
+            assert_eq!(
+                read_answer(signal, Encoding::Json, body.as_bytes()),
+                Ok(expected),
+                "{body}"
+            );
         }
     }
 
@@ -228,7 +310,10 @@ mod tests {
             "OK",
             "\u{feff}{}",
         ] {
-            assert!(read_answer(Signal::Traces, Encoding::Json, body.as_bytes()).is_err(), "{body}");
+            assert!(
+                read_answer(Signal::Traces, Encoding::Json, body.as_bytes()).is_err(),
+                "{body}"
+            );
         }
         let negative = trace::v1::ExportTraceServiceResponse {
             partial_success: Some(trace::v1::ExportTracePartialSuccess {
@@ -248,7 +333,10 @@ mod tests {
             b"<html>",
             b"OK",
         ] {
-            assert!(read_answer(Signal::Traces, Encoding::Protobuf, body).is_err(), "{body:?}");
+            assert!(
+                read_answer(Signal::Traces, Encoding::Protobuf, body).is_err(),
+                "{body:?}"
+            );
         }
     }
 

@@ -102,19 +102,38 @@ impl Export {
     /// Reads an export request of `signal` (OTLP specification, `opentelemetry.proto.collector.*.v1`).
     /// `body` is the decompressed message; `wanted` are the resource attribute names whose values may be
     /// asked later. Fails when the body is not such a message at a level that is looked at.
-    pub fn read(signal: Signal, encoding: Encoding, body: Bytes, wanted: &Arc<Wanted>) -> Result<Export, Malformed> {
+    pub fn read(
+        signal: Signal,
+        encoding: Encoding,
+        body: Bytes,
+        wanted: &Arc<Wanted>,
+    ) -> Result<Export, Malformed> {
         match encoding {
-            Encoding::Protobuf => {
-                protobuf::read(signal, &body, wanted).map(|reading| Export::new(body, reading, Half::Protobuf))
-            }
-            Encoding::Json => json::read(signal, &body, wanted).map(|reading| Export::new(body, reading, Half::Json)),
+            Encoding::Protobuf => protobuf::read(signal, &body, wanted)
+                .map(|reading| Export::new(body, reading, Half::Protobuf)),
+            Encoding::Json => json::read(signal, &body, wanted)
+                .map(|reading| Export::new(body, reading, Half::Json)),
         }
     }
 
     fn new<P>(body: Bytes, reading: Reading<P>, half: fn(P) -> Half) -> Export {
         let items = reading.groups.iter().map(|group| group.items).sum();
-        let Reading { groups, forged, most_attributes, carries, plan } = reading;
-        Export { body, groups, items, forged, most_attributes, carries, half: half(plan) }
+        let Reading {
+            groups,
+            forged,
+            most_attributes,
+            carries,
+            plan,
+        } = reading;
+        Export {
+            body,
+            groups,
+            items,
+            forged,
+            most_attributes,
+            carries,
+            half: half(plan),
+        }
     }
 
     /// Whether it carries nothing: no items, nothing that is not known, and no resource that says whose it is (OTLP
@@ -175,7 +194,9 @@ impl Export {
     /// How much memory `write` takes at most for so many groups, if no stamp is larger than `stamp_bytes`: new bytes,
     /// and copies of the short ranges between them. The long ones are slices of the body.
     pub fn written_bytes_at_most(&self, groups: usize, stamp_bytes: usize) -> u64 {
-        let ranges = groups.saturating_mul(RANGES_OF_A_GROUP).saturating_add(2 * self.forged as usize);
+        let ranges = groups
+            .saturating_mul(RANGES_OF_A_GROUP)
+            .saturating_add(2 * self.forged as usize);
         let copied = ranges.saturating_mul(SLICE_FROM_BYTES).min(self.body.len());
         let new = groups.saturating_mul(stamp_bytes.saturating_add(GROUP_OVERHEAD_BYTES));
         // What grows by doubling may be half empty.
@@ -201,7 +222,13 @@ mod tests {
     use super::*;
 
     fn read(encoding: Encoding, body: &[u8], wanted: &Arc<Wanted>) -> Export {
-        Export::read(Signal::Traces, encoding, Bytes::copy_from_slice(body), wanted).unwrap()
+        Export::read(
+            Signal::Traces,
+            encoding,
+            Bytes::copy_from_slice(body),
+            wanted,
+        )
+        .unwrap()
     }
 
     /// Scenario: every spelling of an export in which nothing is, and the least that is something. Guarantees: the one is
@@ -214,33 +241,96 @@ mod tests {
             (Signal::Traces, r#"{"resourceSpans":[]}"#, true),
             (Signal::Traces, r#"{"resource_spans":null}"#, true),
             (Signal::Traces, r#"{"resourceSpans":[{},{}]}"#, true),
-            (Signal::Traces, r#"{"resourceSpans":[{"resource":{},"scopeSpans":[],"schemaUrl":"u"}]}"#, true),
-            (Signal::Traces, r#"{"resourceSpans":[{"resource":{"attributes":[]},"scopeSpans":[{"spans":[]}]}]}"#, true),
+            (
+                Signal::Traces,
+                r#"{"resourceSpans":[{"resource":{},"scopeSpans":[],"schemaUrl":"u"}]}"#,
+                true,
+            ),
+            (
+                Signal::Traces,
+                r#"{"resourceSpans":[{"resource":{"attributes":[]},"scopeSpans":[{"spans":[]}]}]}"#,
+                true,
+            ),
             (
                 Signal::Traces,
                 r#"{"resourceSpans":[{"resource":null,"scopeSpans":[{"scope":{"name":"lightkeeper.a"},"spans":null}]}]}"#,
                 true,
             ),
-            (Signal::Metrics, r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[]}]}]}"#, true),
-            (Signal::Logs, r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[],"schema_url":""}]}]}"#, true),
-            (Signal::Traces, r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{}]}]}]}"#, false),
-            (Signal::Traces, r#"{"resourceSpans":[{},{"resource":{"attributes":[{"key":"a"}]}}]}"#, false),
+            (
+                Signal::Metrics,
+                r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[]}]}]}"#,
+                true,
+            ),
+            (
+                Signal::Logs,
+                r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[],"schema_url":""}]}]}"#,
+                true,
+            ),
+            (
+                Signal::Traces,
+                r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{}]}]}]}"#,
+                false,
+            ),
+            (
+                Signal::Traces,
+                r#"{"resourceSpans":[{},{"resource":{"attributes":[{"key":"a"}]}}]}"#,
+                false,
+            ),
             (Signal::Traces, r#"{"resourceSpans":[{"newer":[]}]}"#, false),
-            (Signal::Traces, r#"{"resourceSpans":[{"scopeSpans":[{"newer":[]}]}]}"#, false),
+            (
+                Signal::Traces,
+                r#"{"resourceSpans":[{"scopeSpans":[{"newer":[]}]}]}"#,
+                false,
+            ),
             (Signal::Traces, r#"{"newer":[]}"#, false),
-            (Signal::Metrics, r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{}]}]}]}"#, false),
-            (Signal::Metrics, r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"newer":{}}]}]}]}"#, false),
-            (Signal::Logs, r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#, false),
+            (
+                Signal::Metrics,
+                r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{}]}]}]}"#,
+                false,
+            ),
+            (
+                Signal::Metrics,
+                r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"newer":{}}]}]}]}"#,
+                false,
+            ),
+            (
+                Signal::Logs,
+                r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#,
+                false,
+            ),
         ] {
-            let export = Export::read(signal, Encoding::Json, Bytes::from_static(text.as_bytes()), &none).unwrap();
+            let export = Export::read(
+                signal,
+                Encoding::Json,
+                Bytes::from_static(text.as_bytes()),
+                &none,
+            )
+            .unwrap();
             assert_eq!(export.is_empty(), is_empty, "{text}");
         }
-        let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+        let field = |number: u8, content: &[u8]| {
+            [&[number << 3 | 2, content.len() as u8], content].concat()
+        };
         for (body, is_empty) in [
             (vec![], true),
             (field(1, b""), true),
-            (field(1, &[field(1, b""), field(2, b""), field(3, b"url")].concat()), true),
-            (field(1, &field(2, &[field(1, &field(1, b"scope")), field(3, b"url")].concat())), true),
+            (
+                field(
+                    1,
+                    &[field(1, b""), field(2, b""), field(3, b"url")].concat(),
+                ),
+                true,
+            ),
+            (
+                field(
+                    1,
+                    &field(
+                        2,
+                        &[field(1, &field(1, b"scope")), field(3, b"url")].concat(),
+                    ),
+                ),
+                true,
+            ),
             (field(1, &field(1, &[0x10, 7])), true),
             (field(1, &field(2, &field(2, b""))), false),
             (field(1, &field(1, &field(1, b""))), false),
@@ -249,7 +339,8 @@ mod tests {
             (field(2, b""), false),
         ] {
             for signal in Signal::ALL {
-                let export = Export::read(signal, Encoding::Protobuf, body.clone().into(), &none).unwrap();
+                let export =
+                    Export::read(signal, Encoding::Protobuf, body.clone().into(), &none).unwrap();
                 assert_eq!(export.is_empty(), is_empty, "{signal:?} {body:x?}");
             }
         }
@@ -261,11 +352,24 @@ mod tests {
         let none = Wanted::new([]);
         let pairs = |count: usize| vec![r#"{"key":"a"}"#; count].join(",");
         let group = |count: usize| format!(r#"{{"resource":{{"attributes":[{}]}}}}"#, pairs(count));
-        let text = format!(r#"{{"resourceSpans":[{},{},{}]}}"#, group(2), group(5), group(0));
-        assert_eq!(read(Encoding::Json, text.as_bytes(), &none).most_attributes(), 5);
+        let text = format!(
+            r#"{{"resourceSpans":[{},{},{}]}}"#,
+            group(2),
+            group(5),
+            group(0)
+        );
+        assert_eq!(
+            read(Encoding::Json, text.as_bytes(), &none).most_attributes(),
+            5
+        );
         let field = |content: &[u8]| [&[0x0a, content.len() as u8], content].concat();
         let resource = |count: usize| field(&field(b"").repeat(count));
-        let body = [field(&resource(2)), field(&[resource(3), resource(2)].concat()), field(&resource(4))].concat();
+        let body = [
+            field(&resource(2)),
+            field(&[resource(3), resource(2)].concat()),
+            field(&resource(4)),
+        ]
+        .concat();
         assert_eq!(read(Encoding::Protobuf, &body, &none).most_attributes(), 5);
     }
 
@@ -276,7 +380,9 @@ mod tests {
     fn reading_does_not_cost_attributes_times_names() {
         const ATTRIBUTES: u64 = 3_000;
         const NAMES: u64 = 200;
-        let names: Vec<String> = (0..NAMES).map(|number| format!("label-{number:04}")).collect();
+        let names: Vec<String> = (0..NAMES)
+            .map(|number| format!("label-{number:04}"))
+            .collect();
         let wanted = Wanted::new(names.iter().map(String::as_str));
         let stamp = Stamp::new(&[("lightkeeper.app", "shop"), ("label-0001", "ours")]);
         let key = |number: u64| format!("label-{number:04}");
@@ -285,7 +391,10 @@ mod tests {
             format!(r#"{{"key":"{key}","value":{{"stringValue":"\u0061{number}"}}}}"#)
         };
         let pairs: Vec<String> = (0..ATTRIBUTES).map(pair).collect();
-        let json = format!(r#"{{"resourceSpans":[{{"resource":{{"attributes":[{}]}}}}]}}"#, pairs.join(","));
+        let json = format!(
+            r#"{{"resourceSpans":[{{"resource":{{"attributes":[{}]}}}}]}}"#,
+            pairs.join(",")
+        );
         let field = |number: u8, content: &[u8]| {
             let mut field = vec![number << 3 | 2];
             crate::otlp::push_varint(&mut field, content.len() as u64);
@@ -295,17 +404,30 @@ mod tests {
             let value = field(2, &field(1, format!("a{number}").as_bytes()));
             field(1, &[field(1, key(number).as_bytes()), value].concat())
         };
-        let protobuf = field(1, &field(1, &(0..ATTRIBUTES).flat_map(pair).collect::<Vec<u8>>()));
-        for (encoding, body, escapes) in [(Encoding::Json, json.into_bytes(), 1), (Encoding::Protobuf, protobuf, 0)] {
+        let protobuf = field(
+            1,
+            &field(1, &(0..ATTRIBUTES).flat_map(pair).collect::<Vec<u8>>()),
+        );
+        for (encoding, body, escapes) in [
+            (Encoding::Json, json.into_bytes(), 1),
+            (Encoding::Protobuf, protobuf, 0),
+        ] {
             work::done();
             let export = read(encoding, &body, &wanted);
             let [look_ups, unescapes] = work::done();
             assert!(look_ups <= ATTRIBUTES, "{encoding:?}: {look_ups}");
             // A key each, and the values of those that are wanted.
-            assert!(unescapes <= escapes * (ATTRIBUTES + NAMES), "{encoding:?}: {unescapes}");
+            assert!(
+                unescapes <= escapes * (ATTRIBUTES + NAMES),
+                "{encoding:?}: {unescapes}"
+            );
             for _ in 0..3 {
                 for (number, name) in names.iter().enumerate() {
-                    assert_eq!(export.attribute(0, name), Found::Text(format!("a{number}").into()), "{encoding:?}");
+                    assert_eq!(
+                        export.attribute(0, name),
+                        Found::Text(format!("a{number}").into()),
+                        "{encoding:?}"
+                    );
                 }
             }
             assert_eq!(work::done(), [3 * NAMES, 0], "{encoding:?}");

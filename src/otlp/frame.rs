@@ -19,19 +19,31 @@ const COALESCED_BYTES: usize = 4 << 10;
 /// Malformed: no message, a flag other than 0 and 1, a message that is cut short, and whatever follows it.
 pub fn unframe(body: &Bytes) -> Result<(bool, Bytes), Malformed> {
     let Some(([flag, length @ ..], message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
-        return Err(Malformed { offset: body.len(), what: "a gRPC message without its prefix" });
+        return Err(Malformed {
+            offset: body.len(),
+            what: "a gRPC message without its prefix",
+        });
     };
     let compressed = match flag {
         0 => false,
         1 => true,
-        _ => return Err(Malformed { offset: 0, what: "a gRPC message with an unknown flag" }),
+        _ => {
+            return Err(Malformed {
+                offset: 0,
+                what: "a gRPC message with an unknown flag",
+            });
+        }
     };
     match usize::try_from(u32::from_be_bytes(*length)) {
         Ok(length) if length == message.len() => Ok((compressed, body.slice(PREFIX_BYTES..))),
-        Ok(length) if length < message.len() => {
-            Err(Malformed { offset: PREFIX_BYTES + length, what: "bytes behind the gRPC message" })
-        }
-        _ => Err(Malformed { offset: body.len(), what: "a gRPC message that is cut short" }),
+        Ok(length) if length < message.len() => Err(Malformed {
+            offset: PREFIX_BYTES + length,
+            what: "bytes behind the gRPC message",
+        }),
+        _ => Err(Malformed {
+            offset: body.len(),
+            what: "a gRPC message that is cut short",
+        }),
     }
 }
 
@@ -42,7 +54,11 @@ pub fn frame(compressed: bool, pieces: Vec<Bytes>) -> Vec<Bytes> {
     let mut framed = Vec::with_capacity(pieces.len() + 1);
     let mut pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
     let first = pieces.next().unwrap_or_default();
-    let copied = if first.len() < COALESCED_BYTES { first.len() } else { 0 };
+    let copied = if first.len() < COALESCED_BYTES {
+        first.len()
+    } else {
+        0
+    };
     let mut start = BytesMut::with_capacity(PREFIX_BYTES + copied);
     start.extend_from_slice(&[u8::from(compressed)]);
     start.extend_from_slice(&u32::try_from(total).unwrap_or(u32::MAX).to_be_bytes());
@@ -83,7 +99,8 @@ mod tests {
         ];
         for (body, expected) in cases {
             let got = unframe(&Bytes::copy_from_slice(body)).map_err(|malformed| malformed.offset);
-            let expected = expected.map(|(compressed, message)| (compressed, Bytes::copy_from_slice(message)));
+            let expected =
+                expected.map(|(compressed, message)| (compressed, Bytes::copy_from_slice(message)));
             assert_eq!(got, expected, "{body:?}");
         }
     }

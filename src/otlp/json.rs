@@ -100,21 +100,35 @@ struct Attribute {
 impl Attribute {
     /// The key, unescaped.
     fn key<'a>(&self, text: &'a [u8], values: &'a Values) -> &'a [u8] {
-        if self.escaped { values.kept(self.key) } else { text.get(self.key.range()).unwrap_or_default() }
+        if self.escaped {
+            values.kept(self.key)
+        } else {
+            text.get(self.key.range()).unwrap_or_default()
+        }
     }
 }
 
 /// Reads an export request: see [`super::Export::read`].
-pub(super) fn read(signal: Signal, body: &Bytes, wanted: &Arc<Wanted>) -> Result<Reading<Plan>, Malformed> {
+pub(super) fn read(
+    signal: Signal,
+    body: &Bytes,
+    wanted: &Arc<Wanted>,
+) -> Result<Reading<Plan>, Malformed> {
     if body.len() > MAX_TEXT_BYTES {
-        return Err(Malformed { offset: MAX_TEXT_BYTES, what: "the text is 2 GiB or longer" });
+        return Err(Malformed {
+            offset: MAX_TEXT_BYTES,
+            what: "the text is 2 GiB or longer",
+        });
     }
     let mut reader = Reader {
         text: body,
         cursor: Cursor::new(body)?,
         hits: Hits::new(body),
         deep: false,
-        plan: Plan { values: Values::new(wanted), ..Plan::default() },
+        plan: Plan {
+            values: Values::new(wanted),
+            ..Plan::default()
+        },
         groups: Vec::new(),
         items: 0,
         forged: 0,
@@ -123,8 +137,21 @@ pub(super) fn read(signal: Signal, body: &Bytes, wanted: &Arc<Wanted>) -> Result
     };
     reader.object(request(signal))?;
     reader.cursor.end()?;
-    let Reader { groups, forged, most_attributes, carries, plan, .. } = reader;
-    Ok(Reading { groups, forged, most_attributes, carries, plan })
+    let Reader {
+        groups,
+        forged,
+        most_attributes,
+        carries,
+        plan,
+        ..
+    } = reader;
+    Ok(Reading {
+        groups,
+        forged,
+        most_attributes,
+        carries,
+        plan,
+    })
 }
 
 /// The walk.
@@ -163,7 +190,9 @@ impl Reader<'_> {
                         self.object(shape)?;
                     }
                 }
-                Holds::OneOf(_) if chosen => return Err(self.cursor.fault("two members of a oneof")),
+                Holds::OneOf(_) if chosen => {
+                    return Err(self.cursor.fault("two members of a oneof"));
+                }
                 Holds::OneOf(shape) => {
                     chosen = true;
                     self.object(shape)?;
@@ -180,7 +209,10 @@ impl Reader<'_> {
 
     /// Steps over a value, and walks it if it may hold reserved attributes. So what is written is looked at
     /// no closer when it is read again than it was before: a stamp makes no difference to it.
-    fn where_hit(&mut self, walk: impl Fn(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
+    fn where_hit(
+        &mut self,
+        walk: impl Fn(&mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
         if self.deep {
             return walk(self);
         }
@@ -223,7 +255,9 @@ impl Reader<'_> {
         let mut first = true;
         while self.cursor.next(&mut first, b']')? {
             if self.groups.len() >= MAX_GROUPS {
-                return Err(self.cursor.fault("there are more resource groups than are read"));
+                return Err(self
+                    .cursor
+                    .fault("there are more resource groups than are read"));
             }
             let start = self.cursor.at();
             let (behind, alone) = inside(&self.cursor);
@@ -241,11 +275,15 @@ impl Reader<'_> {
             let attributes = self.plan.attributes.len() - attributes;
             self.most_attributes = self.most_attributes.max(attributes);
             self.carries |= attributes > 0;
-            let (attributes_end, cuts_end) = (self.plan.attributes.len() as u32, self.plan.cuts.len() as u32);
+            let (attributes_end, cuts_end) = (
+                self.plan.attributes.len() as u32,
+                self.plan.cuts.len() as u32,
+            );
             let values_end = self.plan.values.end_group();
             if let Some(place) = self.plan.places.last_mut() {
                 place.whole = (start..self.cursor.at()).into();
-                (place.attributes_end, place.cuts_end, place.values_end) = (attributes_end, cuts_end, values_end);
+                (place.attributes_end, place.cuts_end, place.values_end) =
+                    (attributes_end, cuts_end, values_end);
             }
         }
         Ok(())
@@ -285,19 +323,31 @@ impl Reader<'_> {
         while self.cursor.next(&mut first, b']')? {
             let start = self.cursor.at();
             if self.plan.attributes.len() >= MAX_ATTRIBUTES {
-                return Err(self.cursor.fault("there are more resource attributes than are read"));
+                return Err(self
+                    .cursor
+                    .fault("there are more resource attributes than are read"));
             }
             let key = self.key()?;
             let said = key.said(text);
             let reserved = said.starts_with(RESERVED);
             self.forged += u64::from(reserved);
             if !reserved && let Some(name) = self.plan.values.place(said.as_bytes()) {
-                let said = value(text, start, &mut self.plan.values).unwrap_or(AttributeSaid::Ambiguous);
+                let said =
+                    value(text, start, &mut self.plan.values).unwrap_or(AttributeSaid::Ambiguous);
                 self.plan.values.note(text, name, said);
             }
-            let span = if key.escaped { self.plan.values.keep(&said) } else { key.range.into() };
+            let span = if key.escaped {
+                self.plan.values.keep(&said)
+            } else {
+                key.range.into()
+            };
             let whole = (start..self.cursor.at()).into();
-            self.plan.attributes.push(Attribute { whole, key: span, escaped: key.escaped, reserved });
+            self.plan.attributes.push(Attribute {
+                whole,
+                key: span,
+                escaped: key.escaped,
+                reserved,
+            });
         }
         Ok(())
     }
@@ -311,7 +361,11 @@ impl Reader<'_> {
             let key = self.key()?;
             let reserved = self.is_reserved(&key);
             self.forged += u64::from(reserved);
-            removal.element((start..self.cursor.at()).into(), reserved, &mut self.plan.cuts);
+            removal.element(
+                (start..self.cursor.at()).into(),
+                reserved,
+                &mut self.plan.cuts,
+            );
         }
         removal.end(&mut self.plan.cuts);
         Ok(())
@@ -334,14 +388,19 @@ impl Reader<'_> {
             }
         }
         let end = self.cursor.at();
-        Ok(key.unwrap_or(JsonText { range: end..end, ..JsonText::default() }))
+        Ok(key.unwrap_or(JsonText {
+            range: end..end,
+            ..JsonText::default()
+        }))
     }
 
     fn is_reserved(&self, key: &JsonText) -> bool {
         if key.escaped {
             return key.said(self.text).starts_with(RESERVED);
         }
-        self.text.get(key.range.clone()).is_some_and(|key| key.starts_with(RESERVED.as_bytes()))
+        self.text
+            .get(key.range.clone())
+            .is_some_and(|key| key.starts_with(RESERVED.as_bytes()))
     }
 }
 
@@ -368,11 +427,19 @@ pub(super) struct Members {
 impl Members {
     pub fn open(cursor: &mut Cursor<'_>) -> Result<Members, Malformed> {
         cursor.open(b'{', NOT_AN_OBJECT)?;
-        Ok(Members { first: true, seen: 0, unknown: false })
+        Ok(Members {
+            first: true,
+            seen: 0,
+            unknown: false,
+        })
     }
 
     /// The next known member; the cursor stands before its value. All others are stepped over.
-    pub fn next(&mut self, cursor: &mut Cursor<'_>, shape: ObjectShape) -> Result<Option<&'static Field>, Malformed> {
+    pub fn next(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        shape: ObjectShape,
+    ) -> Result<Option<&'static Field>, Malformed> {
         while cursor.next(&mut self.first, b'}')? {
             let offset = cursor.at();
             let name = cursor.name()?;
@@ -383,7 +450,10 @@ impl Members {
             };
             let bit = 1_u32.wrapping_shl(index as u32);
             if self.seen & bit != 0 {
-                return Err(Malformed { offset, what: "a field is given twice" });
+                return Err(Malformed {
+                    offset,
+                    what: "a field is given twice",
+                });
             }
             self.seen |= bit;
             return Ok(Some(field));
@@ -409,7 +479,10 @@ fn known(
         return Ok(Some(field));
     }
     if shape.iter().any(|field| alike(field.name, &name)) {
-        return Err(Malformed { offset, what: "a field name in another spelling" });
+        return Err(Malformed {
+            offset,
+            what: "a field name in another spelling",
+        });
     }
     Ok(None)
 }
@@ -425,19 +498,29 @@ impl Plan {
 
     /// See [`super::Export::attribute`].
     pub fn attribute<'a>(&'a self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
-        let Some(place) = self.places.get(group) else { return Found::Absent };
+        let Some(place) = self.places.get(group) else {
+            return Found::Absent;
+        };
         let start = self.before(group).map_or(0, |before| before.values_end);
-        self.values.found(body, start as usize..place.values_end as usize, name)
+        self.values
+            .found(body, start as usize..place.values_end as usize, name)
     }
 
     fn attributes(&self, group: usize) -> &[Attribute] {
         let start = self.before(group).map_or(0, |place| place.attributes_end);
-        let end = self.places.get(group).map_or(start, |place| place.attributes_end);
-        self.attributes.get(start as usize..end as usize).unwrap_or_default()
+        let end = self
+            .places
+            .get(group)
+            .map_or(start, |place| place.attributes_end);
+        self.attributes
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
     }
 
     fn before(&self, group: usize) -> Option<&GroupPlace> {
-        group.checked_sub(1).and_then(|before| self.places.get(before))
+        group
+            .checked_sub(1)
+            .and_then(|before| self.places.get(before))
     }
 }
 
@@ -459,7 +542,11 @@ fn value(body: &[u8], start: usize, values: &mut Values) -> Result<AttributeSaid
 }
 
 /// An `AnyValue`: text, if its only member is that.
-fn any_value(body: &[u8], cursor: &mut Cursor<'_>, values: &mut Values) -> Result<AttributeSaid, Malformed> {
+fn any_value(
+    body: &[u8],
+    cursor: &mut Cursor<'_>,
+    values: &mut Values,
+) -> Result<AttributeSaid, Malformed> {
     cursor.open(b'{', "a value that is not an object")?;
     let (mut first, mut found, mut text) = (true, 0, None);
     while cursor.next(&mut first, b'}')? {

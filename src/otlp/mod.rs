@@ -79,7 +79,9 @@ impl Encoding {
 /// A `google.rpc.Status` (fields 1 `code`, 2 `message`) in the given encoding.
 pub fn status_body(encoding: Encoding, code: u8, message: &str) -> Vec<u8> {
     match encoding {
-        Encoding::Json => serde_json::json!({ "code": code, "message": message }).to_string().into_bytes(),
+        Encoding::Json => serde_json::json!({ "code": code, "message": message })
+            .to_string()
+            .into_bytes(),
         Encoding::Protobuf => {
             let mut body = Vec::with_capacity(message.len() + 8);
             if code != 0 {
@@ -155,15 +157,22 @@ mod tests {
     fn a_status_decodes_as_google_rpc_status() {
         let long = "x".repeat(300);
         for (code, message) in [(16, "no"), (0, ""), (3, long.as_str())] {
-            let decoded = Status::decode(&status_body(Encoding::Protobuf, code, message)[..]).unwrap();
-            assert_eq!((decoded.code, decoded.message.as_str()), (i32::from(code), message));
+            let decoded =
+                Status::decode(&status_body(Encoding::Protobuf, code, message)[..]).unwrap();
+            assert_eq!(
+                (decoded.code, decoded.message.as_str()),
+                (i32::from(code), message)
+            );
         }
     }
 
     #[test]
     fn retry_info_is_a_detail_of_the_status() {
         let decoded = Status::decode(&status_with_retry(8, "later", 5)[..]).unwrap();
-        assert_eq!(decoded.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+        assert_eq!(
+            decoded.details[0].type_url,
+            "type.googleapis.com/google.rpc.RetryInfo"
+        );
         assert_eq!(decoded.details[0].value, [0x0a, 2, 0x08, 5]);
     }
 }

@@ -31,11 +31,24 @@ mod tests {
 
     #[test]
     fn names_that_some_reader_takes_for_one_are_alike() {
-        for name in ["access_token", "accessToken", "AccessToken", "ACCESS_TOKEN", "acce\u{17f}\u{17f}To\u{212a}en"] {
+        for name in [
+            "access_token",
+            "accessToken",
+            "AccessToken",
+            "ACCESS_TOKEN",
+            "acce\u{17f}\u{17f}To\u{212a}en",
+        ] {
             assert_eq!(folded(name), "accesstoken");
             assert!(alike(name, "accessToken"), "{name}");
         }
-        for name in ["", "access", "access-token", "accessTokens", "acc\u{e9}ssToken", "access\u{131}oken"] {
+        for name in [
+            "",
+            "access",
+            "access-token",
+            "accessTokens",
+            "acc\u{e9}ssToken",
+            "access\u{131}oken",
+        ] {
             assert!(!alike(name, "accessToken"), "{name}");
         }
     }
@@ -45,14 +58,19 @@ mod tests {
     /// reader takes them for one.
     #[test]
     fn no_other_letter_becomes_an_ascii_letter() {
-        let lone = |mut letters: Box<dyn Iterator<Item = char>>| match (letters.next(), letters.next()) {
-            (Some(letter), None) => Some(letter),
-            _ => None,
-        };
+        let lone =
+            |mut letters: Box<dyn Iterator<Item = char>>| match (letters.next(), letters.next()) {
+                (Some(letter), None) => Some(letter),
+                _ => None,
+            };
         for letter in ('\u{80}'..=char::MAX).filter(|letter| !matches!(letter, 'ı' | 'İ')) {
             let lower = lone(Box::new(letter.to_lowercase()));
-            let through_upper = lone(Box::new(letter.to_uppercase())).and_then(|up| lone(Box::new(up.to_lowercase())));
-            let ascii = [lower, through_upper].into_iter().flatten().find(char::is_ascii);
+            let through_upper = lone(Box::new(letter.to_uppercase()))
+                .and_then(|up| lone(Box::new(up.to_lowercase())));
+            let ascii = [lower, through_upper]
+                .into_iter()
+                .flatten()
+                .find(char::is_ascii);
             let expected = ascii.map_or_else(|| letter.to_string(), |ascii| ascii.to_string());
             assert_eq!(folded(&letter.to_string()), expected, "{letter:?}");
         }

@@ -25,7 +25,12 @@ pub(crate) struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     pub fn new(body: &'a Bytes) -> Pieces<'a> {
-        Pieces { body, kept: 0..0, copied: BytesMut::new(), done: Vec::new() }
+        Pieces {
+            body,
+            kept: 0..0,
+            copied: BytesMut::new(),
+            done: Vec::new(),
+        }
     }
 
     /// Goes on with this range of the body. A range outside the body counts as empty.
@@ -79,7 +84,9 @@ impl<'a> Pieces<'a> {
 
     fn settle(&mut self) {
         let kept = std::mem::replace(&mut self.kept, 0..0);
-        let Some(bytes) = self.body.get(kept.clone()) else { return };
+        let Some(bytes) = self.body.get(kept.clone()) else {
+            return;
+        };
         if bytes.len() < SLICE_FROM_BYTES {
             self.copied.extend_from_slice(bytes);
         } else {
@@ -110,7 +117,11 @@ mod tests {
         let done = pieces.finish();
         let lengths: Vec<usize> = done.iter().map(Bytes::len).collect();
         assert_eq!(lengths, [2 * SLICE_FROM_BYTES, 7, 6, 3]);
-        assert_eq!(done[0].as_ptr(), body.as_ptr(), "the long range is not copied");
+        assert_eq!(
+            done[0].as_ptr(),
+            body.as_ptr(),
+            "the long range is not copied"
+        );
         assert_eq!(&done[1][..], b"new\x07\x07\x07\x07");
     }
 
@@ -127,14 +138,26 @@ mod tests {
             (vec![Ok(0..100_000)], vec![(100_000, true)]),
             (vec![Ok(0..SMALL)], vec![(SMALL, false)]),
             (vec![Ok(0..LARGE)], vec![(LARGE, true)]),
-            (vec![Ok(5..SMALL), Ok(SMALL..LARGE + 5)], vec![(LARGE, true)]),
-            (vec![Ok(5..9), Ok(12..12), Ok(9..SMALL)], vec![(SMALL - 5, false)]),
+            (
+                vec![Ok(5..SMALL), Ok(SMALL..LARGE + 5)],
+                vec![(LARGE, true)],
+            ),
+            (
+                vec![Ok(5..9), Ok(12..12), Ok(9..SMALL)],
+                vec![(SMALL - 5, false)],
+            ),
             (
                 vec![Err(new), Ok(0..LARGE), Err(new), Ok(LARGE..LARGE + 9)],
                 vec![(3, false), (LARGE, true), (12, false)],
             ),
-            (vec![Ok(0..LARGE), Ok(LARGE + 1..2 * LARGE + 1)], vec![(LARGE, true), (LARGE, true)]),
-            (vec![Ok(50_000..60_000), Ok(0..10_000)], vec![(10_000, true), (10_000, true)]),
+            (
+                vec![Ok(0..LARGE), Ok(LARGE + 1..2 * LARGE + 1)],
+                vec![(LARGE, true), (LARGE, true)],
+            ),
+            (
+                vec![Ok(50_000..60_000), Ok(0..10_000)],
+                vec![(10_000, true), (10_000, true)],
+            ),
             (vec![Ok(99_999..100_001), Err(new)], vec![(3, false)]),
         ] as [(Vec<Part>, Vec<(usize, bool)>); 11]
         {
@@ -154,14 +177,22 @@ mod tests {
             }
             let pieces = pieces.finish();
             let inside = |piece: &Bytes| body.as_ptr_range().contains(&piece.as_ptr());
-            let got: Vec<_> = pieces.iter().map(|piece| (piece.len(), inside(piece))).collect();
+            let got: Vec<_> = pieces
+                .iter()
+                .map(|piece| (piece.len(), inside(piece)))
+                .collect();
             assert_eq!((got, pieces.concat()), (want, expected), "{parts:?}");
         }
     }
 
     #[test]
     fn numbers_are_written_as_varints() {
-        for (number, bytes) in [(0, vec![0]), (127, vec![0x7f]), (128, vec![0x80, 1]), (300, vec![0xac, 2])] {
+        for (number, bytes) in [
+            (0, vec![0]),
+            (127, vec![0x7f]),
+            (128, vec![0x80, 1]),
+            (300, vec![0xac, 2]),
+        ] {
             let body = Bytes::new();
             let mut pieces = Pieces::new(&body);
             pieces.put_varint(number);

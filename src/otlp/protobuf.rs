@@ -27,8 +27,8 @@ use bytes::Bytes;
 use memchr::memmem::{FindIter, Finder};
 
 use self::levels::{
-    DATA_POINT, FieldStep, GROUP, LIBRARY_SCOPED, Level, METRIC_DATA, RECORD, RESOURCE, RESOURCE_ATTRIBUTE, SCHEMA_URL,
-    SCOPE_OF_RECORDS, SCOPED,
+    DATA_POINT, FieldStep, GROUP, LIBRARY_SCOPED, Level, METRIC_DATA, RECORD, RESOURCE,
+    RESOURCE_ATTRIBUTE, SCHEMA_URL, SCOPE_OF_RECORDS, SCOPED,
 };
 use self::pair::Pair;
 use self::write::Edit;
@@ -71,16 +71,26 @@ enum Resources {
 }
 
 /// Reads an export request: see [`super::Export::read`].
-pub(super) fn read(signal: Signal, body: &Bytes, wanted: &Arc<Wanted>) -> Result<Reading<Plan>, Malformed> {
+pub(super) fn read(
+    signal: Signal,
+    body: &Bytes,
+    wanted: &Arc<Wanted>,
+) -> Result<Reading<Plan>, Malformed> {
     if body.len() > MAX_MESSAGE_BYTES {
-        return Err(Malformed { offset: MAX_MESSAGE_BYTES, what: "the message is 2 GiB or longer" });
+        return Err(Malformed {
+            offset: MAX_MESSAGE_BYTES,
+            what: "the message is 2 GiB or longer",
+        });
     }
     let mut reader = Reader {
         body,
         signal,
         scoped: levels::scoped(signal),
         hits: Hits::new(body),
-        plan: Plan { values: Values::new(wanted), ..Plan::default() },
+        plan: Plan {
+            values: Values::new(wanted),
+            ..Plan::default()
+        },
         groups: Vec::new(),
         forged: 0,
         attributes: 0,
@@ -97,8 +107,21 @@ pub(super) fn read(signal: Signal, body: &Bytes, wanted: &Arc<Wanted>) -> Result
             }
         }
     }
-    let Reader { groups, forged, most_attributes, carries, plan, .. } = reader;
-    Ok(Reading { groups, forged, most_attributes, carries, plan })
+    let Reader {
+        groups,
+        forged,
+        most_attributes,
+        carries,
+        plan,
+        ..
+    } = reader;
+    Ok(Reading {
+        groups,
+        forged,
+        most_attributes,
+        carries,
+        plan,
+    })
 }
 
 impl Plan {
@@ -112,17 +135,27 @@ impl Plan {
 
     /// See [`super::Export::attribute`].
     pub fn attribute<'a>(&'a self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
-        let Some(place) = self.places.get(group) else { return Found::Absent };
-        self.values.found(body, self.values_start(group)..place.values_end as usize, name)
+        let Some(place) = self.places.get(group) else {
+            return Found::Absent;
+        };
+        self.values.found(
+            body,
+            self.values_start(group)..place.values_end as usize,
+            name,
+        )
     }
 
     fn values_start(&self, group: usize) -> usize {
-        let before = group.checked_sub(1).and_then(|before| self.places.get(before));
+        let before = group
+            .checked_sub(1)
+            .and_then(|before| self.places.get(before));
         before.map_or(0, |place| place.values_end as usize)
     }
 
     fn edits_start(&self, group: usize) -> usize {
-        let before = group.checked_sub(1).and_then(|before| self.places.get(before));
+        let before = group
+            .checked_sub(1)
+            .and_then(|before| self.places.get(before));
         before.map_or(0, |place| place.edits_end as usize)
     }
 }
@@ -152,7 +185,10 @@ impl<'a> Reader<'a> {
 
     fn group(&mut self, group: &Field<'a>) -> Result<(), Malformed> {
         if self.groups.len() >= MAX_GROUPS {
-            return Err(Malformed { offset: group.start, what: "there are more resource groups than are read" });
+            return Err(Malformed {
+                offset: group.start,
+                what: "there are more resource groups than are read",
+            });
         }
         let mut fields = group.message()?;
         let forged_somewhere = self.hits.any_in(group.content_range());
@@ -163,7 +199,9 @@ impl<'a> Reader<'a> {
                 RESOURCE => {
                     resources = match resources {
                         Resources::None => Resources::One(field.start as u32),
-                        Resources::One(first) | Resources::Several(first) => Resources::Several(first),
+                        Resources::One(first) | Resources::Several(first) => {
+                            Resources::Several(first)
+                        }
                     };
                     self.resource(&field)?;
                 }
@@ -212,7 +250,9 @@ impl<'a> Reader<'a> {
                 None => {
                     for key in pair.keys() {
                         if let Some(name) = self.plan.values.place(key.content) {
-                            self.plan.values.note(self.body, name, AttributeSaid::Ambiguous);
+                            self.plan
+                                .values
+                                .note(self.body, name, AttributeSaid::Ambiguous);
                         }
                     }
                 }
@@ -243,10 +283,14 @@ impl<'a> Reader<'a> {
     fn clean(&mut self, level: &Level, field: &Field<'a>) -> Result<usize, Malformed> {
         let mut fields = field.message()?;
         let own_edit = self.plan.edits.len();
-        self.plan.edits.push(Edit::resize(field.value, field.content.len()));
+        self.plan
+            .edits
+            .push(Edit::resize(field.value, field.content.len()));
         let mut removed = 0;
         while let Some(inner) = fields.field()? {
-            let Some(step) = level.step(inner.number) else { continue };
+            let Some(step) = level.step(inner.number) else {
+                continue;
+            };
             if !self.hits.any_in(inner.content_range()) {
                 continue;
             }
@@ -303,7 +347,10 @@ struct Hits<'a> {
 impl<'a> Hits<'a> {
     fn new(body: &'a [u8]) -> Hits<'a> {
         let mut rest = RESERVED_FINDER.find_iter(body);
-        Hits { next: rest.next().unwrap_or(usize::MAX), rest }
+        Hits {
+            next: rest.next().unwrap_or(usize::MAX),
+            rest,
+        }
     }
 
     /// Whether it occurs in this range. Ranges must be asked in the order of their starts.

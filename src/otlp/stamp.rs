@@ -22,7 +22,10 @@ pub struct Stamp {
 impl Stamp {
     /// A stamp of (name, string value) pairs. The names should differ from each other.
     pub fn new(attributes: &[(&str, &str)]) -> Stamp {
-        let mut stamp = Stamp { protobuf: Vec::with_capacity(64 * attributes.len()), ..Stamp::default() };
+        let mut stamp = Stamp {
+            protobuf: Vec::with_capacity(64 * attributes.len()),
+            ..Stamp::default()
+        };
         for (name, value) in attributes {
             stamp.push_protobuf(name, value);
             stamp.attributes.push(((*name).into(), (*value).into()));
@@ -57,19 +60,28 @@ impl Stamp {
             let element = |(name, value): &(Box<str>, Box<str>)| {
                 serde_json::json!({ "key": name, "value": { "stringValue": value } }).to_string()
             };
-            self.attributes.iter().map(element).collect::<Vec<_>>().join(",")
+            self.attributes
+                .iter()
+                .map(element)
+                .collect::<Vec<_>>()
+                .join(",")
         })
     }
 
     /// Whether an attribute of the caller's with this name gives way to the stamp.
     pub(super) fn replaces(&self, name: &[u8]) -> bool {
-        self.lengths & length_bit(name) != 0 && self.attributes.iter().any(|(own, _)| own.as_bytes() == name)
+        self.lengths & length_bit(name) != 0
+            && self
+                .attributes
+                .iter()
+                .any(|(own, _)| own.as_bytes() == name)
     }
 
     /// `KeyValue { key = 1, value = 2: AnyValue { string_value = 1 } }` in field 1.
     fn push_protobuf(&mut self, name: &str, value: &str) {
         let any_value = 1 + varint_width(value.len()) + value.len();
-        let key_value = 1 + varint_width(name.len()) + name.len() + 1 + varint_width(any_value) + any_value;
+        let key_value =
+            1 + varint_width(name.len()) + name.len() + 1 + varint_width(any_value) + any_value;
         let into = &mut self.protobuf;
         for (tag, length) in [(0x0a, key_value), (0x0a, name.len())] {
             into.push(tag);
@@ -108,18 +120,38 @@ mod tests {
         for attributes in [
             &[][..],
             &[("owner", "shop")],
-            &[("lightkeeper.app", "shop/checkout"), ("owner", ""), ("a \"quoted\" ключ", "\u{1}\\\n")],
-            &[(long.as_str(), long.get(..127).unwrap()), ("b", long.get(..128).unwrap()), ("c", long.as_str())],
+            &[
+                ("lightkeeper.app", "shop/checkout"),
+                ("owner", ""),
+                ("a \"quoted\" ключ", "\u{1}\\\n"),
+            ],
+            &[
+                (long.as_str(), long.get(..127).unwrap()),
+                ("b", long.get(..128).unwrap()),
+                ("c", long.as_str()),
+            ],
         ] {
             let stamp = Stamp::new(attributes);
             assert_eq!(stamp.is_empty(), attributes.is_empty());
             let resource = Resource::decode(stamp.protobuf()).unwrap();
-            let json: Vec<serde_json::Value> = serde_json::from_str(&format!("[{}]", stamp.json())).unwrap();
-            assert_eq!((resource.attributes.len(), json.len()), (attributes.len(), attributes.len()));
-            for ((pair, json), (name, value)) in resource.attributes.into_iter().zip(json).zip(attributes) {
+            let json: Vec<serde_json::Value> =
+                serde_json::from_str(&format!("[{}]", stamp.json())).unwrap();
+            assert_eq!(
+                (resource.attributes.len(), json.len()),
+                (attributes.len(), attributes.len())
+            );
+            for ((pair, json), (name, value)) in
+                resource.attributes.into_iter().zip(json).zip(attributes)
+            {
                 assert_eq!(pair.key, *name);
-                assert_eq!(pair.value.unwrap().value, Some(Value::StringValue((*value).to_owned())));
-                assert_eq!(json, serde_json::json!({ "key": name, "value": { "stringValue": value } }));
+                assert_eq!(
+                    pair.value.unwrap().value,
+                    Some(Value::StringValue((*value).to_owned()))
+                );
+                assert_eq!(
+                    json,
+                    serde_json::json!({ "key": name, "value": { "stringValue": value } })
+                );
                 assert!(stamp.replaces(name.as_bytes()));
                 assert!(!stamp.replaces(format!("{name}x").as_bytes()));
             }
@@ -130,7 +162,11 @@ mod tests {
     fn widths_are_those_of_prost() {
         for bits in 0..63 {
             for value in [(1usize << bits) - 1, 1 << bits, (1 << bits) + 1] {
-                assert_eq!(varint_width(value), prost::encoding::encoded_len_varint(value as u64), "{value}");
+                assert_eq!(
+                    varint_width(value),
+                    prost::encoding::encoded_len_varint(value as u64),
+                    "{value}"
+                );
             }
         }
     }

@@ -75,7 +75,11 @@ pub(super) struct Values {
 
 impl Values {
     pub fn new(wanted: &Arc<Wanted>) -> Values {
-        Values { wanted: wanted.clone(), latest: vec![0; wanted.places.len()], ..Values::default() }
+        Values {
+            wanted: wanted.clone(),
+            latest: vec![0; wanted.places.len()],
+            ..Values::default()
+        }
     }
 
     #[inline]
@@ -97,7 +101,10 @@ impl Values {
     /// Notes what the present group says under a wanted name. A second value of the same name says the same text, or
     /// makes the name ambiguous.
     pub fn note(&mut self, body: &[u8], name: u32, said: AttributeSaid) {
-        let before = self.latest.get(name as usize).map_or(0, |behind| *behind as usize);
+        let before = self
+            .latest
+            .get(name as usize)
+            .map_or(0, |behind| *behind as usize);
         let earlier = before.checked_sub(1).filter(|place| *place >= self.first);
         match earlier.and_then(|place| Some((place, self.values.get(place)?.said))) {
             None => {
@@ -137,16 +144,24 @@ impl Values {
 
     /// What the group whose values lie here says.
     pub fn found<'a>(&'a self, body: &'a [u8], of_group: Range<usize>, name: &str) -> Found<'a> {
-        let Some(name) = self.wanted.place(name.as_bytes()) else { return Found::Absent };
+        let Some(name) = self.wanted.place(name.as_bytes()) else {
+            return Found::Absent;
+        };
         let values = self.values.get(of_group).unwrap_or_default();
-        let Some(value) = values.binary_search_by_key(&name, |value| value.name).ok().and_then(|at| values.get(at))
+        let Some(value) = values
+            .binary_search_by_key(&name, |value| value.name)
+            .ok()
+            .and_then(|at| values.get(at))
         else {
             return Found::Absent;
         };
         match value.said {
             AttributeSaid::Other => Found::Other,
             AttributeSaid::Ambiguous => Found::Ambiguous,
-            said => match self.text(body, said).and_then(|text| std::str::from_utf8(text).ok()) {
+            said => match self
+                .text(body, said)
+                .and_then(|text| std::str::from_utf8(text).ok())
+            {
                 Some(text) => Found::Text(text.into()),
                 None => Found::Ambiguous,
             },
@@ -154,7 +169,9 @@ impl Values {
     }
 
     pub fn working_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<AttributeValue>() + self.latest.capacity() * 4 + self.texts.capacity()
+        self.values.capacity() * size_of::<AttributeValue>()
+            + self.latest.capacity() * 4
+            + self.texts.capacity()
     }
 
     #[cfg(test)]

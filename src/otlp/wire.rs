@@ -33,7 +33,10 @@ pub fn text_field(message: &[u8], number: u32) -> Result<Option<&str>, Malformed
     while let Some(field) = cursor.field()? {
         if field.number == number {
             let text = str::from_utf8(field.bytes()?);
-            found = Some(text.map_err(|_| Malformed { offset: field.start, what: "a text is not UTF-8" })?);
+            found = Some(text.map_err(|_| Malformed {
+                offset: field.start,
+                what: "a text is not UTF-8",
+            })?);
         }
     }
     Ok(found)
@@ -82,22 +85,35 @@ impl<'a> Field<'a> {
     pub fn bytes(&self) -> Result<&'a [u8], Malformed> {
         match self.wire {
             Wire::Bytes => Ok(self.content),
-            _ => Err(Malformed { offset: self.start, what: OTHER_WIRE_TYPE }),
+            _ => Err(Malformed {
+                offset: self.start,
+                what: OTHER_WIRE_TYPE,
+            }),
         }
     }
 
     /// The value of a field that is known to be a varint.
     pub fn varint(&self) -> Result<u64, Malformed> {
         match self.wire {
-            Wire::Varint => Cursor { rest: self.content, end: self.end }.varint(),
-            _ => Err(Malformed { offset: self.start, what: OTHER_WIRE_TYPE }),
+            Wire::Varint => Cursor {
+                rest: self.content,
+                end: self.end,
+            }
+            .varint(),
+            _ => Err(Malformed {
+                offset: self.start,
+                what: OTHER_WIRE_TYPE,
+            }),
         }
     }
 
     /// The fields of a field that is known to be a message.
     #[inline]
     pub fn message(&self) -> Result<Cursor<'a>, Malformed> {
-        Ok(Cursor { rest: self.bytes()?, end: self.end })
+        Ok(Cursor {
+            rest: self.bytes()?,
+            end: self.end,
+        })
     }
 }
 
@@ -111,12 +127,18 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub fn new(message: &'a [u8]) -> Cursor<'a> {
-        Cursor { rest: message, end: message.len() }
+        Cursor {
+            rest: message,
+            end: message.len(),
+        }
     }
 
     /// The part of `message` in `range`, with offsets of `message`. A range outside it is empty.
     pub fn over(message: &'a [u8], range: Range<usize>) -> Cursor<'a> {
-        Cursor { end: range.end, rest: message.get(range).unwrap_or_default() }
+        Cursor {
+            end: range.end,
+            rest: message.get(range).unwrap_or_default(),
+        }
     }
 
     fn offset(&self) -> usize {
@@ -151,7 +173,14 @@ impl<'a> Cursor<'a> {
         let start = self.offset();
         self.rest = rest;
         let number = u32::from(tag >> 3);
-        Some(Field { number, wire: Wire::Bytes, start, value: start + 1, content, end: self.offset() })
+        Some(Field {
+            number,
+            wire: Wire::Bytes,
+            start,
+            value: start + 1,
+            content,
+            end: self.offset(),
+        })
     }
 
     #[inline(never)]
@@ -167,15 +196,37 @@ impl<'a> Cursor<'a> {
             0 => {
                 let before = self.rest;
                 self.varint()?;
-                (Wire::Varint, before.get(..before.len() - self.rest.len()).unwrap_or_default())
+                (
+                    Wire::Varint,
+                    before
+                        .get(..before.len() - self.rest.len())
+                        .unwrap_or_default(),
+                )
             }
             1 => (Wire::Fixed64, self.take(8, start)?),
             5 => (Wire::Fixed32, self.take(4, start)?),
             3 => (Wire::Group, self.group(number)?),
-            4 => return Err(Malformed { offset: start, what: GROUP_NOT_OPEN }),
-            _ => return Err(Malformed { offset: start, what: UNKNOWN_WIRE_TYPE }),
+            4 => {
+                return Err(Malformed {
+                    offset: start,
+                    what: GROUP_NOT_OPEN,
+                });
+            }
+            _ => {
+                return Err(Malformed {
+                    offset: start,
+                    what: UNKNOWN_WIRE_TYPE,
+                });
+            }
         };
-        Ok(Field { number, wire, start, value, content, end: self.offset() })
+        Ok(Field {
+            number,
+            wire,
+            start,
+            value,
+            content,
+            end: self.offset(),
+        })
     }
 
     /// The next field of a message that has been read to its end before.
@@ -187,9 +238,15 @@ impl<'a> Cursor<'a> {
     fn tag(&mut self) -> Result<(u32, u8), Malformed> {
         let offset = self.offset();
         let tag = self.varint()?;
-        let tag = u32::try_from(tag).map_err(|_| Malformed { offset, what: TAG_TOO_LARGE })?;
+        let tag = u32::try_from(tag).map_err(|_| Malformed {
+            offset,
+            what: TAG_TOO_LARGE,
+        })?;
         match tag >> 3 {
-            0 => Err(Malformed { offset, what: NUMBER_ZERO }),
+            0 => Err(Malformed {
+                offset,
+                what: NUMBER_ZERO,
+            }),
             number => Ok((number, (tag & 7) as u8)),
         }
     }
@@ -214,7 +271,10 @@ impl<'a> Cursor<'a> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let Some((&byte, rest)) = self.rest.split_first() else {
-                return Err(Malformed { offset, what: VARINT_CUT_SHORT });
+                return Err(Malformed {
+                    offset,
+                    what: VARINT_CUT_SHORT,
+                });
             };
             self.rest = rest;
             // The tenth byte holds only the 64th bit.
@@ -226,7 +286,10 @@ impl<'a> Cursor<'a> {
                 return Ok(value);
             }
         }
-        Err(Malformed { offset, what: VARINT_TOO_LARGE })
+        Err(Malformed {
+            offset,
+            what: VARINT_TOO_LARGE,
+        })
     }
 
     #[inline]
@@ -236,7 +299,10 @@ impl<'a> Cursor<'a> {
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(Malformed { offset: field, what: CUT_SHORT }),
+            None => Err(Malformed {
+                offset: field,
+                what: CUT_SHORT,
+            }),
         }
     }
 
@@ -247,7 +313,10 @@ impl<'a> Cursor<'a> {
         while let Some(innermost) = open.last().copied() {
             let start = self.offset();
             if self.rest.is_empty() {
-                return Err(Malformed { offset: start, what: CUT_SHORT });
+                return Err(Malformed {
+                    offset: start,
+                    what: CUT_SHORT,
+                });
             }
             let (number, wire_type) = self.tag()?;
             match wire_type {
@@ -258,14 +327,31 @@ impl<'a> Cursor<'a> {
                     self.take(length, start)?;
                 }
                 3 if open.len() < MAX_GROUP_DEPTH => open.push(number),
-                3 => return Err(Malformed { offset: start, what: GROUPS_TOO_DEEP }),
+                3 => {
+                    return Err(Malformed {
+                        offset: start,
+                        what: GROUPS_TOO_DEEP,
+                    });
+                }
                 4 if number == innermost => drop(open.pop()),
-                4 => return Err(Malformed { offset: start, what: GROUP_NOT_OPEN }),
+                4 => {
+                    return Err(Malformed {
+                        offset: start,
+                        what: GROUP_NOT_OPEN,
+                    });
+                }
                 5 => drop(self.take(4, start)?),
-                _ => return Err(Malformed { offset: start, what: UNKNOWN_WIRE_TYPE }),
+                _ => {
+                    return Err(Malformed {
+                        offset: start,
+                        what: UNKNOWN_WIRE_TYPE,
+                    });
+                }
             }
         }
-        Ok(before.get(..before.len() - self.rest.len()).unwrap_or_default())
+        Ok(before
+            .get(..before.len() - self.rest.len())
+            .unwrap_or_default())
     }
 }
 

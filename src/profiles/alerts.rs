@@ -31,13 +31,18 @@ impl AlertLayout {
         pointers
             .iter()
             .filter_map(|pointer| message.pointer(pointer))
-            .find(|value| value.is_number() || value.as_str().is_some_and(|text| !text.trim().is_empty()))
+            .find(|value| {
+                value.is_number() || value.as_str().is_some_and(|text| !text.trim().is_empty())
+            })
     }
 
     /// Our word for a state; the backend's own where there is none.
     pub fn state<'w>(&'w self, word: &'w str) -> &'w str {
         let plain = word.trim().to_lowercase().replace([' ', '-'], "_");
-        self.states.iter().find(|(_, words)| words.contains(&plain)).map_or(word, |(ours, _)| ours.as_str())
+        self.states
+            .iter()
+            .find(|(_, words)| words.contains(&plain))
+            .map_or(word, |(ours, _)| ours.as_str())
     }
 }
 
@@ -56,7 +61,9 @@ pub struct AlertMessage {
 
 impl AlertMessage {
     pub fn read(message: &Value, layout: &AlertLayout) -> Self {
-        let text = |pointers: &[String]| AlertLayout::find(pointers, message).map(|value| bounded(&plain(value)));
+        let text = |pointers: &[String]| {
+            AlertLayout::find(pointers, message).map(|value| bounded(&plain(value)))
+        };
         AlertMessage {
             id: text(&layout.id),
             name: text(&layout.name),
@@ -67,11 +74,16 @@ impl AlertMessage {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn bounded(text: &str) -> String {
-    text.chars().map(|each| if each.is_control() { ' ' } else { each }).take(TEXT_LIMIT).collect()
+    text.chars()
+        .map(|each| if each.is_control() { ' ' } else { each })
+        .take(TEXT_LIMIT)
+        .collect()
 }
 
 /// RFC 3339, or Unix seconds, or what is too large for seconds as milliseconds. A time in another form is none: templates
@@ -81,13 +93,23 @@ fn moment(value: &Value) -> Option<UnixMillis> {
     const SECONDS_LIMIT: i64 = 10_000_000_000;
     let number = match value {
         Value::String(text) => match OffsetDateTime::parse(text.trim(), &Rfc3339) {
-            Ok(moment) => return i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(UnixMillis),
+            Ok(moment) => {
+                return i64::try_from(moment.unix_timestamp_nanos() / 1_000_000)
+                    .ok()
+                    .map(UnixMillis);
+            }
             Err(_) => text.trim().parse().ok()?,
         },
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|seconds| seconds as i64))?,
+        Value::Number(number) => number
+            .as_i64()
+            .or_else(|| number.as_f64().map(|seconds| seconds as i64))?,
         _ => return None,
     };
-    Some(UnixMillis(if number.abs() < SECONDS_LIMIT { number.saturating_mul(1000) } else { number }))
+    Some(UnixMillis(if number.abs() < SECONDS_LIMIT {
+        number.saturating_mul(1000)
+    } else {
+        number
+    }))
 }
 
 #[cfg(test)]
@@ -100,16 +122,37 @@ mod tests {
     fn messages_are_read_where_the_profile_says() {
         let layout = &Profile::lightstep().alerts;
         for (message, name, state) in [
-            (json!({"name": "latency", "state": "Critical"}), Some("latency"), Some("firing")),
-            (json!({"alert": {"name": "a"}, "status": "RESOLVED"}), Some("a"), Some("ok")),
-            (json!({"title": "t", "state": "No data"}), Some("t"), Some("no_data")),
-            (json!({"name": " ", "title": "t", "state": "odd"}), Some("t"), Some("odd")),
+            (
+                json!({"name": "latency", "state": "Critical"}),
+                Some("latency"),
+                Some("firing"),
+            ),
+            (
+                json!({"alert": {"name": "a"}, "status": "RESOLVED"}),
+                Some("a"),
+                Some("ok"),
+            ),
+            (
+                json!({"title": "t", "state": "No data"}),
+                Some("t"),
+                Some("no_data"),
+            ),
+            (
+                json!({"name": " ", "title": "t", "state": "odd"}),
+                Some("t"),
+                Some("odd"),
+            ),
             (json!({"name": {"a": 1}, "state": []}), None, None),
             (json!({}), None, None),
         ] {
-            let text = |pointers: &[String]| AlertLayout::find(pointers, &message).and_then(Value::as_str);
+            let text =
+                |pointers: &[String]| AlertLayout::find(pointers, &message).and_then(Value::as_str);
             assert_eq!(text(&layout.name), name, "{message}");
-            assert_eq!(text(&layout.state).map(|word| layout.state(word)), state, "{message}");
+            assert_eq!(
+                text(&layout.state).map(|word| layout.state(word)),
+                state,
+                "{message}"
+            );
         }
     }
 
@@ -135,12 +178,21 @@ mod tests {
     #[test]
     fn what_is_read_is_bounded_and_of_one_line() {
         let (id, name) = (vec!["/a/0/b".to_owned()], vec!["/name".to_owned()]);
-        let layout = AlertLayout { id, name, ..AlertLayout::default() };
-        let told =
-            AlertMessage::read(&json!({"a": [{"b": 7}], "name": format!("x\r\ny{}", "z".repeat(1000))}), &layout);
+        let layout = AlertLayout {
+            id,
+            name,
+            ..AlertLayout::default()
+        };
+        let told = AlertMessage::read(
+            &json!({"a": [{"b": 7}], "name": format!("x\r\ny{}", "z".repeat(1000))}),
+            &layout,
+        );
         assert_eq!(told.id.as_deref(), Some("7"));
         let name = told.name.unwrap();
-        assert!(name.starts_with("x  yz") && name.chars().count() == TEXT_LIMIT, "{name}");
+        assert!(
+            name.starts_with("x  yz") && name.chars().count() == TEXT_LIMIT,
+            "{name}"
+        );
         assert_eq!((told.state, told.time), (None, None));
     }
 }

@@ -16,7 +16,16 @@ impl Around {
     /// Around this time, or before now where it is not known. `since`: Unix milliseconds.
     pub fn of(ui: &Ui, project: &str, since: Option<i64>, now: UnixMillis) -> Self {
         let window = Some(ui.window(since, now.0));
-        let link = |page| ui.link(page, &UiSpot { project, window, ..UiSpot::default() });
+        let link = |page| {
+            ui.link(
+                page,
+                &UiSpot {
+                    project,
+                    window,
+                    ..UiSpot::default()
+                },
+            )
+        };
         Around {
             services: link(UiPage::Services),
             dashboards: link(UiPage::Dashboards),

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::matching::{self, RowBucket};
 use super::tree;
 use super::{
-    Addresses, AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId, PermissionId, Profile,
-    RateRule, ResponseRule, Scope, Segment, TokenPlace,
+    Addresses, AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId,
+    PermissionId, Profile, RateRule, ResponseRule, Scope, Segment, TokenPlace,
 };
 use crate::lightstep::Format;
 use crate::limits::Rate;
@@ -162,7 +162,11 @@ enum RawKey {
 #[serde(untagged)]
 enum RawRate {
     Of(String),
-    Range { range: (String, String), short: String, long: String },
+    Range {
+        range: (String, String),
+        short: String,
+        long: String,
+    },
 }
 
 impl Default for RawRate {
@@ -185,7 +189,12 @@ impl Profile {
             api_key_header: header(&raw.credentials.api_key.header)?,
             api_key_scheme: raw.credentials.api_key.scheme,
             query_prefix: prefix(raw.query.prefix)?,
-            link_hosts: raw.query.link_hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            link_hosts: raw
+                .query
+                .link_hosts
+                .iter()
+                .map(|host| host.to_ascii_lowercase())
+                .collect(),
             alerts: alerts(raw.alerts)?,
             operations: operations(raw.operations)?,
             ..Profile::empty(&raw.name)
@@ -197,14 +206,29 @@ impl Profile {
                 None => (row.path, false),
             };
             let signal = Signal::from(row.signal);
-            profile.ingest.push(IngestPath { path, minor, operation: export(signal), signal });
+            profile.ingest.push(IngestPath {
+                path,
+                minor,
+                operation: export(signal),
+                signal,
+            });
         }
         for row in raw.ingest.grpc {
             let signal = Signal::from(row.signal);
             profile.grpc.push((row.path, export(signal), signal));
         }
-        profile.legacy = raw.ingest.legacy.into_iter().map(legacy).collect::<Result<_, _>>()?;
-        profile.legacy_grpc = raw.ingest.legacy_grpc.into_iter().map(legacy).collect::<Result<_, _>>()?;
+        profile.legacy = raw
+            .ingest
+            .legacy
+            .into_iter()
+            .map(legacy)
+            .collect::<Result<_, _>>()?;
+        profile.legacy_grpc = raw
+            .ingest
+            .legacy_grpc
+            .into_iter()
+            .map(legacy)
+            .collect::<Result<_, _>>()?;
         profile.token_in_url = raw.ingest.token_in_url;
         check_legacy(&profile)?;
         number_permissions(&mut profile)?;
@@ -215,7 +239,10 @@ impl Profile {
 }
 
 fn alerts(layout: AlertLayout) -> Result<AlertLayout, String> {
-    for pointer in [&layout.id, &layout.name, &layout.state, &layout.time].into_iter().flatten() {
+    for pointer in [&layout.id, &layout.name, &layout.state, &layout.time]
+        .into_iter()
+        .flatten()
+    {
         if !pointer.starts_with('/') {
             return Err(format!("`{pointer}` is no JSON pointer"));
         }
@@ -226,8 +253,14 @@ fn alerts(layout: AlertLayout) -> Result<AlertLayout, String> {
 /// Of whole segments, so that what follows it is the organization.
 fn prefix(text: String) -> Result<String, String> {
     let segments = template(&text)?;
-    let literal = segments.iter().all(|segment| matches!(segment, Segment::Literal(_)));
-    if literal { Ok(text) } else { Err(format!("`{text}` is no prefix of paths")) }
+    let literal = segments
+        .iter()
+        .all(|segment| matches!(segment, Segment::Literal(_)));
+    if literal {
+        Ok(text)
+    } else {
+        Err(format!("`{text}` is no prefix of paths"))
+    }
 }
 
 fn header(name: &str) -> Result<HeaderName, String> {
@@ -236,14 +269,20 @@ fn header(name: &str) -> Result<HeaderName, String> {
 
 fn legacy(raw: RawLegacy) -> Result<LegacyReport, String> {
     let signal = Signal::from(raw.signal);
-    let format = Format::ALL.into_iter().find(|format| format.name() == raw.format);
+    let format = Format::ALL
+        .into_iter()
+        .find(|format| format.name() == raw.format);
     Ok(LegacyReport {
         format: format.ok_or_else(|| format!("`{}` is no format of reports", raw.format))?,
         operation: export(signal),
         signal,
         host: raw.upstream.into(),
         token: raw.token.into(),
-        types: raw.types.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        types: raw
+            .types
+            .iter()
+            .map(|name| name.to_ascii_lowercase())
+            .collect(),
         path: raw.path,
     })
 }
@@ -251,12 +290,27 @@ fn legacy(raw: RawLegacy) -> Result<LegacyReport, String> {
 /// One path and media type has one format, and no path is also an export's.
 fn check_legacy(profile: &Profile) -> Result<(), String> {
     for (place, row) in profile.legacy.iter().enumerate() {
-        let earlier = profile.legacy.iter().take(place).filter(|other| other.path == row.path);
-        if row.types.is_empty() || earlier.flat_map(|other| &other.types).any(|known| row.types.contains(known)) {
-            return Err(format!("`{}` has no media type of its own in one of its rows", row.path));
+        let earlier = profile
+            .legacy
+            .iter()
+            .take(place)
+            .filter(|other| other.path == row.path);
+        if row.types.is_empty()
+            || earlier
+                .flat_map(|other| &other.types)
+                .any(|known| row.types.contains(known))
+        {
+            return Err(format!(
+                "`{}` has no media type of its own in one of its rows",
+                row.path
+            ));
         }
     }
-    let paths = profile.legacy.iter().map(|row| &row.path).chain(&profile.token_in_url);
+    let paths = profile
+        .legacy
+        .iter()
+        .map(|row| &row.path)
+        .chain(&profile.token_in_url);
     for path in paths {
         if profile.match_ingest(path).is_some() {
             return Err(format!("`{path}` is an export's path"));
@@ -298,7 +352,10 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
         let segments = template(&row.path)?;
         let names_project = segments.contains(&Segment::Project);
         if matches!(row.scope, RawScope::Project) && !names_project {
-            return Err(format!("`{}` has the scope of a project but names none", row.path));
+            return Err(format!(
+                "`{}` has the scope of a project but names none",
+                row.path
+            ));
         }
         operations.push(Operation {
             id: OperationId(id),
@@ -320,14 +377,21 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
 }
 
 fn template(path: &str) -> Result<Vec<Segment>, String> {
-    let inner = path.strip_prefix('/').ok_or_else(|| format!("`{path}` does not begin with a slash"))?;
+    let inner = path
+        .strip_prefix('/')
+        .ok_or_else(|| format!("`{path}` does not begin with a slash"))?;
     inner
         .split('/')
-        .map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            Some("project") => Ok(Segment::Project),
-            Some(_) => Ok(Segment::Parameter),
-            None if matching::is_value(segment) => Ok(Segment::Literal(segment.to_owned())),
-            None => Err(format!("`{path}` has a segment that no path can have")),
+        .map(|segment| {
+            match segment
+                .strip_prefix('{')
+                .and_then(|rest| rest.strip_suffix('}'))
+            {
+                Some("project") => Ok(Segment::Project),
+                Some(_) => Ok(Segment::Parameter),
+                None if matching::is_value(segment) => Ok(Segment::Literal(segment.to_owned())),
+                None => Err(format!("`{path}` has a segment that no path can have")),
+            }
         })
         .collect()
 }
@@ -335,24 +399,46 @@ fn template(path: &str) -> Result<Vec<Segment>, String> {
 /// Sorts the permissions' names, the gateway's own among them, gives each operation its number, and holds that
 /// sensitivity is a permission's.
 fn number_permissions(profile: &mut Profile) -> Result<(), String> {
-    let mut sensitive: BTreeMap<String, bool> =
-        super::OWN_PERMISSIONS.iter().map(|name| ((*name).to_owned(), true)).collect();
+    let mut sensitive: BTreeMap<String, bool> = super::OWN_PERMISSIONS
+        .iter()
+        .map(|name| ((*name).to_owned(), true))
+        .collect();
     for operation in &profile.operations {
         if operation.permission.starts_with("gateway.") {
-            return Err(format!("`{}` is the gateway's own, and no backend's", operation.permission));
+            return Err(format!(
+                "`{}` is the gateway's own, and no backend's",
+                operation.permission
+            ));
         }
-        if operation.permission.split('.').any(|word| word.is_empty() || word.contains('*')) {
-            return Err(format!("`{}` is no permission's name", operation.permission));
+        if operation
+            .permission
+            .split('.')
+            .any(|word| word.is_empty() || word.contains('*'))
+        {
+            return Err(format!(
+                "`{}` is no permission's name",
+                operation.permission
+            ));
         }
-        if *sensitive.entry(operation.permission.clone()).or_insert(operation.sensitive) != operation.sensitive {
-            return Err(format!("`{}` is sensitive in one row and not in another", operation.permission));
+        if *sensitive
+            .entry(operation.permission.clone())
+            .or_insert(operation.sensitive)
+            != operation.sensitive
+        {
+            return Err(format!(
+                "`{}` is sensitive in one row and not in another",
+                operation.permission
+            ));
         }
     }
     (profile.permissions, profile.sensitive) = sensitive.into_iter().unzip();
     let permissions = std::mem::take(&mut profile.permissions);
     for operation in &mut profile.operations {
-        let place = permissions.binary_search(&operation.permission).unwrap_or(usize::MAX);
-        operation.permission_id = PermissionId(u16::try_from(place).map_err(|_| "too many permissions".to_owned())?);
+        let place = permissions
+            .binary_search(&operation.permission)
+            .unwrap_or(usize::MAX);
+        operation.permission_id =
+            PermissionId(u16::try_from(place).map_err(|_| "too many permissions".to_owned())?);
     }
     profile.permissions = permissions;
     Ok(())
@@ -361,29 +447,49 @@ fn number_permissions(profile: &mut Profile) -> Result<(), String> {
 /// Groups the query rows by method and length, and picks for each group the segment that tells most rows apart.
 fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, String> {
     let mut groups: BTreeMap<(String, usize), Vec<&Operation>> = BTreeMap::new();
-    for operation in operations.iter().filter(|operation| !operation.segments.is_empty()) {
-        groups.entry((operation.method.to_string(), operation.segments.len())).or_default().push(operation);
+    for operation in operations
+        .iter()
+        .filter(|operation| !operation.segments.is_empty())
+    {
+        groups
+            .entry((operation.method.to_string(), operation.segments.len()))
+            .or_default()
+            .push(operation);
     }
     let mut buckets = Vec::new();
     for ((_, length), rows) in groups {
         for (place, one) in rows.iter().enumerate() {
-            if let Some(other) = rows.iter().skip(place + 1).find(|row| matching::overlap(&one.segments, &row.segments))
+            if let Some(other) = rows
+                .iter()
+                .skip(place + 1)
+                .find(|row| matching::overlap(&one.segments, &row.segments))
             {
-                return Err(format!("{} `{}` and `{}` could match one path", one.method, one.template, other.template));
+                return Err(format!(
+                    "{} `{}` and `{}` could match one path",
+                    one.method, one.template, other.template
+                ));
             }
         }
         let literal = |row: &Operation, place: usize| match row.segments.get(place) {
             Some(Segment::Literal(literal)) => Some(literal.clone()),
             _ => None,
         };
-        let variety = |place: &usize| rows.iter().filter_map(|row| literal(row, *place)).collect::<BTreeSet<_>>().len();
+        let variety = |place: &usize| {
+            rows.iter()
+                .filter_map(|row| literal(row, *place))
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
         let Some(first) = rows.first() else { continue };
         let pivot = (0..length).max_by_key(variety).unwrap_or(0);
         buckets.push(RowBucket {
             method: first.method.clone(),
             segments: length,
             pivot,
-            rows: rows.iter().map(|row| (literal(row, pivot), row.id)).collect(),
+            rows: rows
+                .iter()
+                .map(|row| (literal(row, pivot), row.id))
+                .collect(),
         });
     }
     Ok(buckets)
@@ -455,27 +561,43 @@ impl From<RawRate> for RateRule {
     fn from(raw: RawRate) -> Self {
         match raw {
             RawRate::Of(class) => RateRule::Of(class.into()),
-            RawRate::Range { range: (from, to), short, long } => {
-                RateRule::Range { from, to, short: short.into(), long: long.into() }
-            }
+            RawRate::Range {
+                range: (from, to),
+                short,
+                long,
+            } => RateRule::Range {
+                from,
+                to,
+                short: short.into(),
+                long: long.into(),
+            },
         }
     }
 }
 
 fn response(text: &str) -> Result<ResponseRule, String> {
     let known = ResponseRule::ALL.iter().find(|(name, _)| *name == text);
-    known.map(|(_, rule)| *rule).ok_or_else(|| format!("`{text}` is no shape of an answer"))
+    known
+        .map(|(_, rule)| *rule)
+        .ok_or_else(|| format!("`{text}` is no shape of an answer"))
 }
 
 /// Reads the classes' rates, and holds that every operation's class is one of them.
-fn rates(raw: BTreeMap<String, String>, operations: &[Operation]) -> Result<Vec<(Arc<str>, Rate)>, String> {
+fn rates(
+    raw: BTreeMap<String, String>,
+    operations: &[Operation],
+) -> Result<Vec<(Arc<str>, Rate)>, String> {
     let read = |(class, text): (String, String)| match Rate::parse(&text) {
         Some(rate) => Ok((Arc::from(class), rate)),
         None => Err(format!("`{text}` is not a rate")),
     };
     let rates: Vec<(Arc<str>, Rate)> = raw.into_iter().map(read).collect::<Result<_, _>>()?;
     let unknown = |class: &&Arc<str>| !rates.iter().any(|(known, _)| known == *class);
-    match operations.iter().flat_map(|operation| operation.rate.classes()).find(unknown) {
+    match operations
+        .iter()
+        .flat_map(|operation| operation.rate.classes())
+        .find(unknown)
+    {
         Some(class) => Err(format!("`{class}` has no rate")),
         None => Ok(rates),
     }
@@ -484,7 +606,13 @@ fn rates(raw: BTreeMap<String, String>, operations: &[Operation]) -> Result<Vec<
 /// `percentile*` may repeat, `limit` may not.
 fn query_key(text: String) -> super::QueryKey {
     match text.strip_suffix('*') {
-        Some(name) => super::QueryKey { name: name.to_owned(), repeats: true },
-        None => super::QueryKey { name: text, repeats: false },
+        Some(name) => super::QueryKey {
+            name: name.to_owned(),
+            repeats: true,
+        },
+        None => super::QueryKey {
+            name: text,
+            repeats: false,
+        },
     }
 }

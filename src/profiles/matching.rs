@@ -34,8 +34,10 @@ impl Profile {
     /// Finds the operation of the query API. `segments` are the decoded path segments after
     /// `{query_prefix}/{organization}`.
     pub fn match_query(&self, method: &Method, segments: &[&str]) -> Option<QueryMatch> {
-        let bucket =
-            self.buckets.iter().find(|bucket| bucket.segments == segments.len() && bucket.method == *method)?;
+        let bucket = self
+            .buckets
+            .iter()
+            .find(|bucket| bucket.segments == segments.len() && bucket.method == *method)?;
         let pivot = segments.get(bucket.pivot)?;
         let operation = bucket
             .rows
@@ -52,7 +54,11 @@ impl Profile {
                 Segment::Parameter => parameters.push((*segment).to_owned()),
             }
         }
-        Some(QueryMatch { operation: operation.id, project, parameters })
+        Some(QueryMatch {
+            operation: operation.id,
+            project,
+            parameters,
+        })
     }
 
     /// Of the decoded segments of a path of the query API, the organization and what follows it.
@@ -62,7 +68,8 @@ impl Profile {
             let (first, after) = rest.split_first()?;
             rest = (*first == known).then_some(after)?;
         }
-        rest.split_first().map(|(organization, rest)| (*organization, rest))
+        rest.split_first()
+            .map(|(organization, rest)| (*organization, rest))
     }
 
     /// The first segment of the query API's paths: `public`.
@@ -72,33 +79,57 @@ impl Profile {
 
     /// Whether a path, as it came, looks like one of the query API, of whatever version.
     pub fn looks_like_query(&self, path: &str) -> bool {
-        let rest = path.strip_prefix('/').and_then(|rest| rest.strip_prefix(self.query_root()));
+        let rest = path
+            .strip_prefix('/')
+            .and_then(|rest| rest.strip_prefix(self.query_root()));
         rest.is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Whether a path, as it came, looks like one that takes OTLP over HTTP.
     pub fn looks_like_export(&self, path: &str) -> bool {
-        self.ingest.iter().any(|row| if row.minor { path.contains(&row.path) } else { path.ends_with(&row.path) })
+        self.ingest.iter().any(|row| {
+            if row.minor {
+                path.contains(&row.path)
+            } else {
+                path.ends_with(&row.path)
+            }
+        })
     }
 
     /// The format of what is sent to the path `/{inner}`, by whether it is JSON.
     pub fn legacy_format(&self, inner: &str, json: bool) -> Option<Format> {
         let is_json = |row: &LegacyReport| row.types.iter().any(|known| known.ends_with("json"));
-        let mut rows = self.legacy.iter().filter(|row| row.path.strip_prefix('/') == Some(inner));
+        let mut rows = self
+            .legacy
+            .iter()
+            .filter(|row| row.path.strip_prefix('/') == Some(inner));
         let first = rows.next()?;
-        let fitting = std::iter::once(first).chain(rows).find(|row| is_json(row) == json);
+        let fitting = std::iter::once(first)
+            .chain(rows)
+            .find(|row| is_json(row) == json);
         Some(fitting.unwrap_or(first).format)
     }
 
     /// Whether the backend reads a header of this name, lower case.
     pub fn reads_header(&self, name: &str) -> bool {
-        [&self.access_token_header, &self.api_key_header, &self.tenant_header].iter().any(|known| *known == name)
+        [
+            &self.access_token_header,
+            &self.api_key_header,
+            &self.tenant_header,
+        ]
+        .iter()
+        .any(|known| *known == name)
     }
 
     /// Whether a path is a method of a gRPC service of the first package of one that is known, known itself or not.
     pub fn is_grpc_method(&self, path: &str) -> bool {
-        let rows = self.grpc.iter().map(|(path, ..)| path).chain(self.legacy_grpc.iter().map(|row| &row.path));
-        rows.filter_map(|known| known.split_inclusive('.').next()).any(|package| path.starts_with(package))
+        let rows = self
+            .grpc
+            .iter()
+            .map(|(path, ..)| path)
+            .chain(self.legacy_grpc.iter().map(|row| &row.path));
+        rows.filter_map(|known| known.split_inclusive('.').next())
+            .any(|package| path.starts_with(package))
     }
 
     /// Finds the export that an OTLP/HTTP path stands for, and the path to ask of the backend, rebuilt from the table.
@@ -106,7 +137,9 @@ impl Profile {
         self.ingest.iter().find_map(|row| {
             let rest = path.strip_prefix(row.path.as_str())?;
             if !row.minor {
-                return rest.is_empty().then(|| (row.operation, row.signal, row.path.clone()));
+                return rest
+                    .is_empty()
+                    .then(|| (row.operation, row.signal, row.path.clone()));
             }
             let minor = minor_version(rest)?;
             Some((row.operation, row.signal, format!("{}{minor}", row.path)))
@@ -115,7 +148,10 @@ impl Profile {
 
     /// Finds the export that a gRPC method (`/package.Service/Method`) stands for.
     pub fn match_grpc(&self, path: &str) -> Option<(OperationId, Signal)> {
-        self.grpc.iter().find(|(known, ..)| known == path).map(|(_, operation, signal)| (*operation, *signal))
+        self.grpc
+            .iter()
+            .find(|(known, ..)| known == path)
+            .map(|(_, operation, signal)| (*operation, *signal))
     }
 
     /// The forms in which legacy reports come to an HTTP path; none for a path that takes none.
@@ -135,7 +171,9 @@ impl Profile {
 
     /// Whether clients of the path of these segments put their token into its query.
     pub fn takes_token_in_url(&self, segments: &[&str]) -> bool {
-        self.token_in_url.iter().any(|known| known.split('/').skip(1).eq(segments.iter().copied()))
+        self.token_in_url
+            .iter()
+            .any(|known| known.split('/').skip(1).eq(segments.iter().copied()))
     }
 }
 
@@ -149,16 +187,22 @@ fn minor_version(text: &str) -> Option<u8> {
 
 fn fits(template: &[Segment], segments: &[&str]) -> bool {
     template.len() == segments.len()
-        && template.iter().zip(segments).all(|(template, segment)| match template {
-            Segment::Literal(literal) => literal == segment,
-            Segment::Project | Segment::Parameter => is_value(segment),
-        })
+        && template
+            .iter()
+            .zip(segments)
+            .all(|(template, segment)| match template {
+                Segment::Literal(literal) => literal == segment,
+                Segment::Project | Segment::Parameter => is_value(segment),
+            })
 }
 
 /// Whether text may stand for a placeholder. What could become another segment or none when the backend decodes or
 /// normalises the path (RFC 3986 section 5.2.4) may not: such a value would leave the project that was decided on.
 pub(super) fn is_value(text: &str) -> bool {
-    !matches!(text, "" | "." | "..") && !text.chars().any(|each| matches!(each, '/' | '\\') || each.is_control())
+    !matches!(text, "" | "." | "..")
+        && !text
+            .chars()
+            .any(|each| matches!(each, '/' | '\\') || each.is_control())
 }
 
 /// Whether some path fits both templates.

@@ -311,7 +311,9 @@ impl Profile {
     /// An id that this profile did not hand out names no row; the answer is then a row that asks for a permission that
     /// no caller can hold.
     pub fn operation(&self, id: OperationId) -> &Operation {
-        self.operations.get(usize::from(id.0)).unwrap_or_else(|| Operation::nobody())
+        self.operations
+            .get(usize::from(id.0))
+            .unwrap_or_else(|| Operation::nobody())
     }
 
     /// All rows, in the order of their ids.
@@ -326,13 +328,19 @@ impl Profile {
 
     /// The permission of this name.
     pub fn permission(&self, name: &str) -> Option<PermissionId> {
-        let place = self.permissions.binary_search_by(|known| known.as_str().cmp(name)).ok()?;
+        let place = self
+            .permissions
+            .binary_search_by(|known| known.as_str().cmp(name))
+            .ok()?;
         u16::try_from(place).ok().map(PermissionId)
     }
 
     /// Whether a permission must be named in full to be granted. An unknown one must.
     pub fn is_sensitive(&self, permission: &str) -> bool {
-        self.permission(permission).and_then(|id| self.sensitive.get(usize::from(id.0))).copied().unwrap_or(true)
+        self.permission(permission)
+            .and_then(|id| self.sensitive.get(usize::from(id.0)))
+            .copied()
+            .unwrap_or(true)
     }
 
     fn empty(name: &str) -> Profile {
@@ -383,7 +391,11 @@ impl Operation {
             path.push('/');
             path.extend(percent::encode(value));
         }
-        if parameters.next().is_some() { String::new() } else { path }
+        if parameters.next().is_some() {
+            String::new()
+        } else {
+            path
+        }
     }
 
     fn nobody() -> &'static Operation {

@@ -17,7 +17,12 @@ pub enum RateRule {
     /// It is always this one.
     Of(Arc<str>),
     /// By the time between two query parameters.
-    Range { from: String, to: String, short: Arc<str>, long: Arc<str> },
+    Range {
+        from: String,
+        to: String,
+        short: Arc<str>,
+        long: Arc<str>,
+    },
 }
 
 impl Default for RateRule {
@@ -31,7 +36,12 @@ impl RateRule {
     pub fn class(&self, query: &[(String, String)]) -> &Arc<str> {
         match self {
             RateRule::Of(class) => class,
-            RateRule::Range { from, to, short, long } => {
+            RateRule::Range {
+                from,
+                to,
+                short,
+                long,
+            } => {
                 let time = |key: &str| {
                     let (_, value) = query.iter().find(|(known, _)| known == key)?;
                     OffsetDateTime::parse(value, &Rfc3339).ok()
@@ -61,7 +71,12 @@ mod tests {
     #[test]
     fn the_asked_time_tells_the_class() {
         let (short, long) = (Arc::from("short"), Arc::from("long"));
-        let rule = RateRule::Range { from: "oldest".to_owned(), to: "youngest".to_owned(), short, long };
+        let rule = RateRule::Range {
+            from: "oldest".to_owned(),
+            to: "youngest".to_owned(),
+            short,
+            long,
+        };
         let at = |minute: &str| format!("2026-01-01T00:{minute}Z");
         for (oldest, youngest, expected) in [
             (at("00:00"), at("09:59"), "short"),
@@ -71,7 +86,10 @@ mod tests {
             ("yesterday".to_owned(), at("05:00"), "long"),
             (String::new(), String::new(), "long"),
         ] {
-            let query = [("oldest".to_owned(), oldest.clone()), ("youngest".to_owned(), youngest.clone())];
+            let query = [
+                ("oldest".to_owned(), oldest.clone()),
+                ("youngest".to_owned(), youngest.clone()),
+            ];
             assert_eq!(**rule.class(&query), *expected, "{oldest} {youngest}");
         }
         assert_eq!(**rule.class(&[]), *"long");

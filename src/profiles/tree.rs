@@ -129,7 +129,10 @@ impl Ui {
     /// What to show of what happened at a time; where none is known, as much of what came before now. Unix milliseconds.
     pub fn window(&self, at: Option<i64>, now: i64) -> (i64, i64) {
         match at {
-            Some(at) => (at.saturating_sub(self.around_ms), at.saturating_add(self.around_ms)),
+            Some(at) => (
+                at.saturating_sub(self.around_ms),
+                at.saturating_add(self.around_ms),
+            ),
             None => (now.saturating_sub(self.around_ms.saturating_mul(2)), now),
         }
     }
@@ -171,7 +174,9 @@ impl Profile {
 
     /// The resource of this name, if it is asked with this method.
     pub fn tree_resource(&self, method: &Method, name: &str) -> Option<&TreeResource> {
-        self.tree.iter().find(|resource| resource.name == name && resource.method == *method)
+        self.tree
+            .iter()
+            .find(|resource| resource.name == name && resource.method == *method)
     }
 
     /// The query parameters that a resource takes: its operation's. What asks several operations takes none.
@@ -268,11 +273,17 @@ pub(super) fn furnish(profile: &mut Profile, ui: RawUi, rows: Vec<RawTree>) -> R
         }
     }
     if ui.around_minutes == 0 {
-        return Err("links to what happened round a time show nothing: `around_minutes` is 0".to_owned());
+        return Err(
+            "links to what happened round a time show nothing: `around_minutes` is 0".to_owned(),
+        );
     }
     profile.ui_base = ui.base;
     profile.ui_around_ms = i64::from(ui.around_minutes) * 60_000;
-    profile.ui_pages = ui.pages.into_iter().map(|page| (page.page, page.path)).collect();
+    profile.ui_pages = ui
+        .pages
+        .into_iter()
+        .map(|page| (page.page, page.path))
+        .collect();
     let mut table: Vec<TreeResource> = Vec::with_capacity(rows.len());
     for row in rows {
         if table.iter().any(|known| known.name == row.resource) {
@@ -285,7 +296,11 @@ pub(super) fn furnish(profile: &mut Profile, ui: RawUi, rows: Vec<RawTree>) -> R
     Ok(())
 }
 
-fn resource(profile: &Profile, earlier: &[TreeResource], row: RawTree) -> Result<TreeResource, String> {
+fn resource(
+    profile: &Profile,
+    earlier: &[TreeResource],
+    row: RawTree,
+) -> Result<TreeResource, String> {
     let method = match row.method {
         RawAsked::Get => Method::GET,
         RawAsked::Post => Method::POST,
@@ -297,17 +312,40 @@ fn resource(profile: &Profile, earlier: &[TreeResource], row: RawTree) -> Result
     };
     if !row.of.is_empty() {
         let of = |name: &String| {
-            let found = earlier.iter().find(|known| known.name == *name && known.method == method);
-            found.map(|known| known.sources.clone()).ok_or_else(|| format!("`{}` has no row `{name}`", row.resource))
+            let found = earlier
+                .iter()
+                .find(|known| known.name == *name && known.method == method);
+            found
+                .map(|known| known.sources.clone())
+                .ok_or_else(|| format!("`{}` has no row `{name}`", row.resource))
         };
-        let sources = row.of.iter().map(of).collect::<Result<Vec<_>, _>>()?.concat();
+        let sources = row
+            .of
+            .iter()
+            .map(of)
+            .collect::<Result<Vec<_>, _>>()?
+            .concat();
         let label = format!("query.{}.read", row.resource);
-        return Ok(TreeResource { name: row.resource, method, shape, sources, label });
+        return Ok(TreeResource {
+            name: row.resource,
+            method,
+            shape,
+            sources,
+            label,
+        });
     }
     let operation = operation(profile, &method, &row.path)?;
     let state = row.state.map(|state| {
-        let asked = state.path.map(|path| self::operation(profile, &Method::GET, &path)).transpose();
-        asked.map(|operation| StateSource { operation, at: state.at, since: state.since, says: state.says })
+        let asked = state
+            .path
+            .map(|path| self::operation(profile, &Method::GET, &path))
+            .transpose();
+        asked.map(|operation| StateSource {
+            operation,
+            at: state.at,
+            since: state.since,
+            says: state.says,
+        })
     });
     let source = TreeSource {
         resource: row.resource.clone(),
@@ -319,13 +357,22 @@ fn resource(profile: &Profile, earlier: &[TreeResource], row: RawTree) -> Result
         state: state.transpose()?,
     };
     let label = profile.operation(operation).permission.clone();
-    Ok(TreeResource { name: row.resource, method, shape, sources: vec![source], label })
+    Ok(TreeResource {
+        name: row.resource,
+        method,
+        shape,
+        sources: vec![source],
+        label,
+    })
 }
 
 fn operation(profile: &Profile, method: &Method, template: &str) -> Result<OperationId, String> {
     let mut rows = profile.operations.iter();
-    let row = rows.find(|row| row.method == *method && row.template == template && row.scope == Scope::Project);
-    row.map(|row| row.id).ok_or_else(|| format!("{method} `{template}` is no operation on a project"))
+    let row = rows.find(|row| {
+        row.method == *method && row.template == template && row.scope == Scope::Project
+    });
+    row.map(|row| row.id)
+        .ok_or_else(|| format!("{method} `{template}` is no operation on a project"))
 }
 
 #[cfg(test)]
@@ -336,19 +383,45 @@ mod tests {
     fn a_link_has_all_its_values_or_is_none() {
         let profile = Profile::lightstep();
         let ui = Ui::new(&profile, &UiBase::At("https://ui".to_owned()));
-        let spot = UiSpot { project: "a b", id: Some("x/y"), name: Some("é"), window: Some((1, 2)) };
+        let spot = UiSpot {
+            project: "a b",
+            id: Some("x/y"),
+            name: Some("é"),
+            window: Some((1, 2)),
+        };
         for (page, spot, expected) in [
             (UiPage::Stream, spot, Some("https://ui/a%20b/stream/x%2Fy")),
             (UiPage::Stream, UiSpot { id: None, ..spot }, None),
-            (UiPage::Service, spot, Some("https://ui/a%20b/service-directory/%C3%A9/deployments")),
-            (UiPage::Explorer, spot, Some("https://ui/a%20b/explorer?start_micros=1000&end_micros=2000")),
-            (UiPage::Explorer, UiSpot { window: None, ..spot }, None),
+            (
+                UiPage::Service,
+                spot,
+                Some("https://ui/a%20b/service-directory/%C3%A9/deployments"),
+            ),
+            (
+                UiPage::Explorer,
+                spot,
+                Some("https://ui/a%20b/explorer?start_micros=1000&end_micros=2000"),
+            ),
+            (
+                UiPage::Explorer,
+                UiSpot {
+                    window: None,
+                    ..spot
+                },
+                None,
+            ),
         ] {
             assert_eq!(ui.link(page, &spot).as_deref(), expected, "{page:?}");
         }
-        assert_eq!(Ui::new(&profile, &UiBase::Off).link(UiPage::Stream, &spot), None);
+        assert_eq!(
+            Ui::new(&profile, &UiBase::Off).link(UiPage::Stream, &spot),
+            None
+        );
         let own = Ui::new(&profile, &UiBase::Profile).link(UiPage::Dashboards, &spot);
-        assert_eq!(own.as_deref(), Some("https://app.lightstep.com/a%20b/dashboards"));
+        assert_eq!(
+            own.as_deref(),
+            Some("https://app.lightstep.com/a%20b/dashboards")
+        );
     }
 
     #[test]
@@ -373,7 +446,10 @@ mod tests {
         for resource in profile.tree() {
             for source in &resource.sources {
                 let operation = profile.operation(source.operation);
-                assert_eq!((operation.scope, &operation.method), (Scope::Project, &resource.method));
+                assert_eq!(
+                    (operation.scope, &operation.method),
+                    (Scope::Project, &resource.method)
+                );
                 assert!(operation.permission.ends_with(".read"), "{}", resource.name);
             }
         }

@@ -37,28 +37,57 @@ struct State {
 }
 
 /// Asks for the state of each item whose list does not tell it.
-pub async fn ask(asking: &Arc<Asking>, identity: &Identity, resource: &TreeResource, gathered: &Gathered) -> States {
+pub async fn ask(
+    asking: &Arc<Asking>,
+    identity: &Identity,
+    resource: &TreeResource,
+    gathered: &Gathered,
+) -> States {
     let mut states = States::default();
     let mut targets = Vec::new();
     let mut from = Vec::new();
     for one in &gathered.arrived {
-        let Some(source) = resource.sources.get(one.source) else { continue };
+        let Some(source) = resource.sources.get(one.source) else {
+            continue;
+        };
         // What the backend told us of its own accord; what it answers below is newer.
         // An app beneath with a project of its own speaks of its own alerts, whatever ids it names.
         let tree = asking.snapshot.policy.tree();
-        let speaks = |app: &AppPath| tree.find(app).and_then(|node| tree.project_of(node)) == Some(&one.origin.project);
-        for alarm in asking.shared.alert_states.of(&one.origin.app).into_iter().filter(|alarm| speaks(&alarm.app)) {
-            let state = State { word: Some(alarm.state), since: Some(timestamp(alarm.since.0)) };
+        let speaks = |app: &AppPath| {
+            tree.find(app).and_then(|node| tree.project_of(node)) == Some(&one.origin.project)
+        };
+        for alarm in asking
+            .shared
+            .alert_states
+            .of(&one.origin.app)
+            .into_iter()
+            .filter(|alarm| speaks(&alarm.app))
+        {
+            let state = State {
+                word: Some(alarm.state),
+                since: Some(timestamp(alarm.since.0)),
+            };
             states.found.entry((one.place, alarm.id)).or_insert(state);
         }
-        let Some((state, operation)) = source.state.as_ref().and_then(|state| Some((state, state.operation?))) else {
+        let Some((state, operation)) = source
+            .state
+            .as_ref()
+            .and_then(|state| Some((state, state.operation?)))
+        else {
             continue;
         };
         // What is no list is told when lists are merged.
         let items = federate::items(&one.reply.body, &source.items).unwrap_or_default();
         for id in items.iter().filter_map(|item| item.text(&source.id)) {
             let values = (vec![id.clone()], Vec::new());
-            let target = target(&asking.snapshot, identity, asking.now, (&one.origin, one.source), operation, values);
+            let target = target(
+                &asking.snapshot,
+                identity,
+                asking.now,
+                (&one.origin, one.source),
+                operation,
+                values,
+            );
             let Ok(target) = target else { continue };
             if targets.len() < asking.states_limit {
                 targets.push(target);
@@ -77,18 +106,27 @@ pub async fn ask(asking: &Arc<Asking>, identity: &Identity, resource: &TreeResou
             let document: Result<&RawValue, _> = serde_json::from_slice(&reply.body);
             let document = document.map_err(|_| Failed::from(federate::MergeFault::Shape))?;
             let at = |pointer: &str| federate::text_at(document, pointer);
-            Ok(State { word: at(&state.at).map(|word| said(state, word)), since: at(&state.since) })
+            Ok(State {
+                word: at(&state.at).map(|word| said(state, word)),
+                since: at(&state.since),
+            })
         });
         match read {
             // The backend knows of no state: it is what we were told, or `unknown`, and nothing is missing.
             Ok(State { word: None, .. }) => {}
             Ok(mut found) => {
                 // The backend tells the state alone; we may have been told when it began.
-                let told = states.found.remove(&(place, id.clone())).filter(|told| told.word == found.word);
+                let told = states
+                    .found
+                    .remove(&(place, id.clone()))
+                    .filter(|told| told.word == found.word);
                 found.since = found.since.or(told.and_then(|told| told.since));
                 states.found.insert((place, id), found);
             }
-            Err(failed) => states.missing.push((place, failed.missing(&origin, Some(&source.resource), Some(&id)))),
+            Err(failed) => states.missing.push((
+                place,
+                failed.missing(&origin, Some(&source.resource), Some(&id)),
+            )),
         }
     }
     states
@@ -117,13 +155,26 @@ pub fn known(
     id: Option<&str>,
     states: &States,
 ) -> Known {
-    let told = id.and_then(|id| states.found.get(&(one.place, id.to_owned()))).cloned();
-    let listed = source.state.as_ref().filter(|state| state.operation.is_none()).and_then(|state| {
-        Some(State { word: Some(said(state, item.text(&state.at)?)), since: item.text(&state.since) })
-    });
+    let told = id
+        .and_then(|id| states.found.get(&(one.place, id.to_owned())))
+        .cloned();
+    let listed = source
+        .state
+        .as_ref()
+        .filter(|state| state.operation.is_none())
+        .and_then(|state| {
+            Some(State {
+                word: Some(said(state, item.text(&state.at)?)),
+                since: item.text(&state.since),
+            })
+        });
     let state = listed.or(told).unwrap_or_default();
-    let since = state.since.as_deref().and_then(|since| OffsetDateTime::parse(since, &Rfc3339).ok());
-    let since = since.and_then(|since| i64::try_from(since.unix_timestamp_nanos() / 1_000_000).ok());
+    let since = state
+        .since
+        .as_deref()
+        .and_then(|since| OffsetDateTime::parse(since, &Rfc3339).ok());
+    let since =
+        since.and_then(|since| i64::try_from(since.unix_timestamp_nanos() / 1_000_000).ok());
     Known {
         state: state.word.unwrap_or_else(|| "unknown".to_owned()),
         around: Around::of(&asking.snapshot.ui, &one.origin.project, since, asking.now),
@@ -133,10 +184,17 @@ pub fn known(
 
 /// What an alert says besides what every item does: its state, since when, and links down the tree.
 pub fn members(known: Known) -> Vec<(&'static str, Value)> {
-    let Around { services, dashboards, traces } = known.around;
+    let Around {
+        services,
+        dashboards,
+        traces,
+    } = known.around;
     vec![
         ("state", known.state.into()),
         ("since", known.since.into()),
-        ("links", json!({ "services": services, "dashboards": dashboards, "traces": traces })),
+        (
+            "links",
+            json!({ "services": services, "dashboards": dashboards, "traces": traces }),
+        ),
     ]
 }

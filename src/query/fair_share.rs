@@ -21,15 +21,31 @@ pub fn class(snapshot: &Snapshot, call: &Call, operation: OperationId) -> std::s
         RequestKind::Query(ask) => ask.query.as_slice(),
         _ => &[],
     };
-    snapshot.profile.operation(operation).rate.class(query).clone()
+    snapshot
+        .profile
+        .operation(operation)
+        .rate
+        .class(query)
+        .clone()
 }
 
 /// Takes one question from the share of who asks.
-pub fn admit(shared: &Shared, snapshot: &Snapshot, class: &str, who: &Facts) -> Result<(), Refusal> {
+pub fn admit(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    class: &str,
+    who: &Facts,
+) -> Result<(), Refusal> {
     // A class without a rate cannot be loaded.
-    let Some(rate) = rate(snapshot, class) else { return Ok(()) };
-    let taken = shared.rates.take(class, rate, &key(who), shared.clock.now());
-    taken.map(drop).map_err(|share| Refusal::over_rate(share).because(format!("rate class {class}")))
+    let Some(rate) = rate(snapshot, class) else {
+        return Ok(());
+    };
+    let taken = shared
+        .rates
+        .take(class, rate, &key(who), shared.clock.now());
+    taken
+        .map(drop)
+        .map_err(|share| Refusal::over_rate(share).because(format!("rate class {class}")))
 }
 
 /// Tries what `admit` is a part of; once more when it is the turn of who asks for the first time.
@@ -50,7 +66,9 @@ pub async fn in_turn<T>(
 }
 
 fn is_over<T>(outcome: &Result<T, Refusal>) -> bool {
-    outcome.as_ref().is_err_and(|refusal| refusal.share.is_some())
+    outcome
+        .as_ref()
+        .is_err_and(|refusal| refusal.share.is_some())
 }
 
 /// Waits until it is the turn of `key`, and tells whether it is.
@@ -78,14 +96,19 @@ fn key(who: &Facts) -> String {
 
 fn rate(snapshot: &Snapshot, class: &str) -> Option<Rate> {
     let own = snapshot.query_settings.rates.iter();
-    own.chain(snapshot.profile.rates()).find(|(name, _)| **name == *class).map(|(_, rate)| *rate)
+    own.chain(snapshot.profile.rates())
+        .find(|(name, _)| **name == *class)
+        .map(|(_, rate)| *rate)
 }
 
 /// Takes over what the backend says of its limits.
 pub fn learn(shared: &Shared, class: &str, answer: &Answer) {
     let number = |name: &str| number(&answer.headers, name);
-    let (limit, remaining, reset) =
-        (number("x-ratelimit-limit"), number("x-ratelimit-remaining"), number("x-ratelimit-reset"));
+    let (limit, remaining, reset) = (
+        number("x-ratelimit-limit"),
+        number("x-ratelimit-remaining"),
+        number("x-ratelimit-reset"),
+    );
     let now = shared.clock.now();
     if answer.status.as_u16() == 429 {
         shared.metrics.query_throttled(class, "backend");
@@ -96,12 +119,24 @@ pub fn learn(shared: &Shared, class: &str, answer: &Answer) {
             shared.rates.emptied(class, seconds, now);
         }
     } else if let (Some(remaining), Some(reset_seconds)) = (remaining, reset) {
-        shared.rates.corrected(class, Told { limit, remaining, reset_seconds }, now);
+        shared.rates.corrected(
+            class,
+            Told {
+                limit,
+                remaining,
+                reset_seconds,
+            },
+            now,
+        );
     }
 }
 
 /// A plain number; a date in `Retry-After` is as good as nothing.
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     let text = headers.get(name)?.to_str().ok()?.trim();
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }

@@ -76,7 +76,11 @@ impl Asking {
 
     /// Waits no longer than this, and asks for no more states one by one.
     pub fn within(self, patience: Duration, states_limit: usize) -> Self {
-        Asking { deadline: self.deadline.min(Instant::now() + patience), states_limit, ..self }
+        Asking {
+            deadline: self.deadline.min(Instant::now() + patience),
+            states_limit,
+            ..self
+        }
     }
 }
 
@@ -114,12 +118,22 @@ pub fn targets(
     resource: &TreeResource,
     now: UnixMillis,
 ) -> Result<Vec<Target>, Denial> {
-    let deny = |reason| Denial { reason, bindings: Vec::new() };
+    let deny = |reason| Denial {
+        reason,
+        bindings: Vec::new(),
+    };
     let mut targets = Vec::new();
     let mut refused = None;
     for origin in origins(snapshot.policy.tree(), &ask.app).map_err(deny)? {
         for (source, row) in resource.sources.iter().enumerate() {
-            match target(snapshot, identity, now, (&origin, source), row.operation, (Vec::new(), ask.query.clone())) {
+            match target(
+                snapshot,
+                identity,
+                now,
+                (&origin, source),
+                row.operation,
+                (Vec::new(), ask.query.clone()),
+            ) {
                 Ok(target) => targets.push(target),
                 Err(denial) => drop(refused.get_or_insert(denial)),
             }
@@ -156,7 +170,12 @@ pub fn target(
         }),
     };
     let permit = snapshot.policy.authorize(identity, &call, now)?;
-    Ok(Target { origin: origin.clone(), source, call, permit })
+    Ok(Target {
+        origin: origin.clone(),
+        source,
+        call,
+        permit,
+    })
 }
 
 /// What came of all targets, by their places.
@@ -166,12 +185,23 @@ pub struct Gathered {
 }
 
 pub async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
-    let from: Vec<(Origin, usize)> = targets.iter().map(|target| (target.origin.clone(), target.source)).collect();
+    let from: Vec<(Origin, usize)> = targets
+        .iter()
+        .map(|target| (target.origin.clone(), target.source))
+        .collect();
     let answers = side_by_side(asking, targets).await;
-    let mut gathered = Gathered { arrived: Vec::new(), failed: Vec::new() };
+    let mut gathered = Gathered {
+        arrived: Vec::new(),
+        failed: Vec::new(),
+    };
     for (place, ((origin, source), answer)) in from.into_iter().zip(answers).enumerate() {
         match answer {
-            Ok(reply) => gathered.arrived.push(Arrived { place, origin, source, reply }),
+            Ok(reply) => gathered.arrived.push(Arrived {
+                place,
+                origin,
+                source,
+                reply,
+            }),
             Err(failed) => gathered.failed.push((place, origin, source, failed)),
         }
     }
@@ -179,30 +209,75 @@ pub async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
 }
 
 /// Asks all targets within the bounds; the answers are in their order.
-pub async fn side_by_side(asking: &Arc<Asking>, targets: Vec<Target>) -> Vec<Result<Reply, Failed>> {
+pub async fn side_by_side(
+    asking: &Arc<Asking>,
+    targets: Vec<Target>,
+) -> Vec<Result<Reply, Failed>> {
     let parallel = asking.snapshot.query_settings.parallel_projects;
-    let answers =
-        federate::gather(targets, parallel, asking.deadline, |target| one(asking.clone(), target)).await.into_iter();
-    answers.map(|answer| answer.unwrap_or_else(|lapse| Err(Failed::from(lapse.reason())))).collect()
+    let answers = federate::gather(targets, parallel, asking.deadline, |target| {
+        one(asking.clone(), target)
+    })
+    .await
+    .into_iter();
+    answers
+        .map(|answer| answer.unwrap_or_else(|lapse| Err(Failed::from(lapse.reason()))))
+        .collect()
 }
 
 async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
-    let Asking { shared, snapshot, account, who, ours, headers, body, named, .. } = &*asking;
+    let Asking {
+        shared,
+        snapshot,
+        account,
+        who,
+        ours,
+        headers,
+        body,
+        named,
+        ..
+    } = &*asking;
     let Target { call, permit, .. } = &target;
     let defect = || Failed::from(Reason::InternalDefect);
-    let route = route::route(permit, call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
-    let lease = snapshot.vault.lend(permit, &route).map_err(|fault| Failed::from(Refusal::from(fault)))?;
+    let route =
+        route::route(permit, call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
+    let lease = snapshot
+        .vault
+        .lend(permit, &route)
+        .map_err(|fault| Failed::from(Refusal::from(fault)))?;
     let (body, named) = (body.clone(), Some(named));
-    let question = Question { shared, snapshot, account, call, who, permit, route, lease, ours, headers, body, named };
-    let reply = proxy::ask(question)
-        .await
-        .map_err(|unanswered| Failed { status: unanswered.upstream_status, ..Failed::from(unanswered.refusal) })?;
-    if reply.status.is_success() { Ok(reply) } else { Err(Failed::said(&reply)) }
+    let question = Question {
+        shared,
+        snapshot,
+        account,
+        call,
+        who,
+        permit,
+        route,
+        lease,
+        ours,
+        headers,
+        body,
+        named,
+    };
+    let reply = proxy::ask(question).await.map_err(|unanswered| Failed {
+        status: unanswered.upstream_status,
+        ..Failed::from(unanswered.refusal)
+    })?;
+    if reply.status.is_success() {
+        Ok(reply)
+    } else {
+        Err(Failed::said(&reply))
+    }
 }
 
 impl Failed {
     fn new(class: Class, reason: Reason) -> Self {
-        Failed { class, reason, status: None, message: class.words().to_owned() }
+        Failed {
+            class,
+            reason,
+            status: None,
+            message: class.words().to_owned(),
+        }
     }
 
     /// The backend said no, in its own words.
@@ -211,11 +286,29 @@ impl Failed {
         struct Errors {
             errors: Vec<String>,
         }
-        let words = serde_json::from_slice::<Errors>(&reply.body).ok().and_then(|said| said.errors.into_iter().next());
-        let words = words.map(|words| words.chars().filter(|each| !each.is_control()).take(WORDS_LIMIT).collect());
-        let message = words.unwrap_or_else(|| reply.status.canonical_reason().unwrap_or("refused").to_lowercase());
+        let words = serde_json::from_slice::<Errors>(&reply.body)
+            .ok()
+            .and_then(|said| said.errors.into_iter().next());
+        let words = words.map(|words| {
+            words
+                .chars()
+                .filter(|each| !each.is_control())
+                .take(WORDS_LIMIT)
+                .collect()
+        });
+        let message = words.unwrap_or_else(|| {
+            reply
+                .status
+                .canonical_reason()
+                .unwrap_or("refused")
+                .to_lowercase()
+        });
         let status = Some(reply.status.as_u16());
-        Failed { status, message, ..Failed::from(MergeFault::Status) }
+        Failed {
+            status,
+            message,
+            ..Failed::from(MergeFault::Status)
+        }
     }
 
     pub fn missing(&self, origin: &Origin, resource: Option<&str>, item: Option<&str>) -> Missing {

@@ -26,18 +26,30 @@ const NAME_CHARACTERS: usize = 64;
 /// A path in a text needs the permission to read what it leads to. A relation, and a member that the profile lists, ties
 /// what is asked to the other project: it needs the question's own permission there, too.
 pub fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
-    let Question { snapshot, call, permit, body, named, .. } = question;
+    let Question {
+        snapshot,
+        call,
+        permit,
+        body,
+        named,
+        ..
+    } = question;
     let operation = snapshot.profile.operation(permit.operation());
     let mut named = match named {
         Some(named) => (*named).clone(),
         None => read(snapshot, operation.id, body)?,
     };
     if let RequestKind::Query(ask) = &call.kind {
-        let listed =
-            ask.query.iter().filter(|(name, value)| operation.names_projects.contains(name) && !value.is_empty());
+        let listed = ask
+            .query
+            .iter()
+            .filter(|(name, value)| operation.names_projects.contains(name) && !value.is_empty());
         named.extend(listed.map(|(_, value)| Reference::Project(value.clone())));
     }
-    match named.iter().find(|reference| !may_name(question, reference, now)) {
+    match named
+        .iter()
+        .find(|reference| !may_name(question, reference, now))
+    {
         None => Ok(()),
         Some(Reference::Unclear) => Err(refused("a path that is not one of ours, or not clearly")),
         Some(Reference::Project(project)) => Err(refused(project)),
@@ -46,7 +58,11 @@ pub fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
 }
 
 /// What a body of this operation names.
-pub fn read(snapshot: &Snapshot, operation: OperationId, body: &[u8]) -> Result<BTreeSet<Reference>, Refusal> {
+pub fn read(
+    snapshot: &Snapshot,
+    operation: OperationId,
+    body: &[u8],
+) -> Result<BTreeSet<Reference>, Refusal> {
     let naming = Naming {
         prefix: &snapshot.profile.query_prefix,
         organization: &snapshot.organization,
@@ -59,13 +75,21 @@ pub fn read(snapshot: &Snapshot, operation: OperationId, body: &[u8]) -> Result<
 }
 
 fn may_name(question: &Question<'_>, reference: &Reference, now: UnixMillis) -> bool {
-    let Question { snapshot, who, permit, .. } = question;
+    let Question {
+        snapshot,
+        who,
+        permit,
+        ..
+    } = question;
     let holds = |operation, project: &str| snapshot.policy.holds_at(who, operation, project, now);
     let is_own = |project: &str| permit.project() == Some(project);
     match reference {
         Reference::Unclear => false,
         Reference::Project(project) => is_own(project) || holds(permit.operation(), project),
-        Reference::Path { segments, is_relation } => {
+        Reference::Path {
+            segments,
+            is_relation,
+        } => {
             let project = segments.get(1).map_or("", String::as_str);
             let own = || holds(permit.operation(), project);
             is_own(project)
@@ -81,7 +105,10 @@ fn may_name(question: &Question<'_>, reference: &Reference, now: UnixMillis) -> 
 /// The operation that reads what a path leads to.
 fn reading(snapshot: &Snapshot, segments: &[String]) -> Option<OperationId> {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    snapshot.profile.match_query(&Method::GET, &segments).map(|found| found.operation)
+    snapshot
+        .profile
+        .match_query(&Method::GET, &segments)
+        .map(|found| found.operation)
 }
 
 fn refused(named: &str) -> Refusal {

@@ -53,10 +53,20 @@ pub struct Question<'a> {
 
 /// Asks the backend, or takes the answer to the same question of another caller with the same permit.
 pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
-    let Question { shared, snapshot, account, call, who, permit, .. } = &question;
+    let Question {
+        shared,
+        snapshot,
+        account,
+        call,
+        who,
+        permit,
+        ..
+    } = &question;
     let (shared, snapshot) = (*shared, *snapshot);
     let checking = || naming::check(&question, shared.clock.now());
-    Work::of(shared, who).run(question.body.len() > SMALL_BYTES, checking).await??;
+    Work::of(shared, who)
+        .run(question.body.len() > SMALL_BYTES, checking)
+        .await??;
     let operation = snapshot.profile.operation(permit.operation());
     let class = fair_share::class(snapshot, call, operation.id);
     let charge = || fair_share::admit(shared, snapshot, &class, who);
@@ -71,16 +81,24 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     }
     let key = Arc::new(key(&question));
     if let Some(most) = settings.cache
-        && let Some(reply) = shared.sharing.kept(&key, most, shared.clock.now(), account.open())
+        && let Some(reply) = shared
+            .sharing
+            .kept(&key, most, shared.clock.now(), account.open())
     {
         shared.metrics.query_shared("cached");
         return Ok(reply);
     }
     if !settings.coalesce {
         fair_share::in_turn(shared, &class, who, charge).await?;
-        return UpstreamQuery::new(question, class.clone())?.run_and_keep(&key).await;
+        return UpstreamQuery::new(question, class.clone())?
+            .run_and_keep(&key)
+            .await;
     }
-    match fair_share::in_turn(shared, &class, who, || shared.sharing.join(shared.clock.now(), &key, charge)).await? {
+    match fair_share::in_turn(shared, &class, who, || {
+        shared.sharing.join(shared.clock.now(), &key, charge)
+    })
+    .await?
+    {
         Joined::Follow(waiting) => {
             shared.metrics.query_shared("coalesced");
             let outcome = waiting.outcome().await;
@@ -89,11 +107,20 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
             {
                 // The share that was spent is the other caller's.
                 charge()?;
-                return UpstreamQuery::new(question, class.clone())?.run_and_keep(&key).await;
+                return UpstreamQuery::new(question, class.clone())?
+                    .run_and_keep(&key)
+                    .await;
             }
-            outcome.map(|reply| Reply { source: Source::Coalesced, ..reply })
+            outcome.map(|reply| Reply {
+                source: Source::Coalesced,
+                ..reply
+            })
         }
-        Joined::Alone => UpstreamQuery::new(question, class.clone())?.run_and_keep(&key).await,
+        Joined::Alone => {
+            UpstreamQuery::new(question, class.clone())?
+                .run_and_keep(&key)
+                .await
+        }
         Joined::Lead(leading, waiting) => {
             let errand = UpstreamQuery::new(question, class.clone())?;
             // A task of its own: others wait for it, and must not fail because this caller goes away. It ends by
@@ -110,7 +137,16 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
 }
 
 fn key(question: &Question<'_>) -> Key {
-    let Question { shared, snapshot, permit, route, ours, headers, body, .. } = question;
+    let Question {
+        shared,
+        snapshot,
+        permit,
+        route,
+        ours,
+        headers,
+        body,
+        ..
+    } = question;
     Key {
         snapshot: snapshot.number,
         operation: permit.operation(),
@@ -121,17 +157,29 @@ fn key(question: &Question<'_>) -> Key {
         visible_projects: visible(question),
         named_in_full: permit.named_in_full(),
         ours: (*ours).to_owned(),
-        headers: coalesce::listed(&forward::taken_by_queries(&snapshot.profile, headers, !body.is_empty())),
+        headers: coalesce::listed(&forward::taken_by_queries(
+            &snapshot.profile,
+            headers,
+            !body.is_empty(),
+        )),
         writes: shared.sharing.writes(route.project()),
     }
 }
 
 /// The projects that an answer may speak of to this caller.
 fn visible(question: &Question<'_>) -> Vec<Arc<str>> {
-    let Question { shared, snapshot, who, permit, .. } = question;
+    let Question {
+        shared,
+        snapshot,
+        who,
+        permit,
+        ..
+    } = question;
     let operation = snapshot.profile.operation(permit.operation());
     match operation.scope {
-        Scope::Organization => snapshot.policy.projects_held(who, operation.id, shared.clock.now()),
+        Scope::Organization => snapshot
+            .policy
+            .projects_held(who, operation.id, shared.clock.now()),
         Scope::App | Scope::Project | Scope::Projects => permit.visible_projects().to_vec(),
     }
 }
@@ -160,7 +208,20 @@ struct UpstreamQuery {
 impl UpstreamQuery {
     fn new(question: Question<'_>, class: Arc<str>) -> Result<Self, Refusal> {
         let visible_projects = visible(&question);
-        let Question { shared, snapshot, account, call, who, permit, route, lease, ours, headers, body, .. } = question;
+        let Question {
+            shared,
+            snapshot,
+            account,
+            call,
+            who,
+            permit,
+            route,
+            lease,
+            ours,
+            headers,
+            body,
+            ..
+        } = question;
         let backend = snapshot.backend(route.upstream()).cloned();
         let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
         let Lane::Terminated(rule) = route.lane() else {
@@ -189,7 +250,10 @@ impl UpstreamQuery {
     }
 
     async fn run_and_keep(self, key: &Arc<Key>) -> Result<Reply, Unanswered> {
-        let (shared, keeps) = (self.shared.clone(), self.snapshot.query_settings.cache.is_some());
+        let (shared, keeps) = (
+            self.shared.clone(),
+            self.snapshot.query_settings.cache.is_some(),
+        );
         let reply = self.run().await?;
         if keeps {
             shared.sharing.keep(key, &reply, shared.clock.now());
@@ -198,25 +262,54 @@ impl UpstreamQuery {
     }
 
     async fn run(mut self) -> Result<Reply, Unanswered> {
-        let UpstreamQuery { snapshot, backend, route, lease, .. } = &self;
+        let UpstreamQuery {
+            snapshot,
+            backend,
+            route,
+            lease,
+            ..
+        } = &self;
         let organization = &snapshot.organization;
-        let head = forward::http1(&self.method, route, lease, backend, &snapshot.profile, organization, &self.headers)
-            .map_err(|_| Refusal::new(Reason::InternalDefect))?;
+        let head = forward::http1(
+            &self.method,
+            route,
+            lease,
+            backend,
+            &snapshot.profile,
+            organization,
+            &self.headers,
+        )
+        .map_err(|_| Refusal::new(Reason::InternalDefect))?;
         let mut held = self.account.open();
-        let mut intake =
-            Intake { limit_bytes: snapshot.limits.response_bytes, status_suffices: false, reservation: &mut held };
+        let mut intake = Intake {
+            limit_bytes: snapshot.limits.response_bytes,
+            status_suffices: false,
+            reservation: &mut held,
+        };
         let repeat = Repeat::of(&self.method);
         let mut body = Replayable::new(Whole(std::mem::take(&mut self.body)));
         let answer = forward::exchange(&self.backend, &head, repeat, &mut body, &mut intake).await;
         let answer = answer.map_err(Refusal::from)?;
         let status = answer.status.as_u16();
         fair_share::learn(&self.shared, &self.class, &answer);
-        let failed = |refusal| Unanswered { refusal, upstream_status: Some(status) };
-        let is_large = answer.body.len() > if is_coded(&answer) { SMALL_BYTES / 16 } else { SMALL_BYTES };
+        let failed = |refusal| Unanswered {
+            refusal,
+            upstream_status: Some(status),
+        };
+        let is_large = answer.body.len()
+            > if is_coded(&answer) {
+                SMALL_BYTES / 16
+            } else {
+                SMALL_BYTES
+            };
         let work = self.work.take();
         let reply = || self.reply(answer, held);
         match work {
-            Some(mut work) => work.run(is_large, reply).await.and_then(|reply| reply).map_err(failed),
+            Some(mut work) => work
+                .run(is_large, reply)
+                .await
+                .and_then(|reply| reply)
+                .map_err(failed),
             None => reply().map_err(failed),
         }
     }
@@ -224,21 +317,34 @@ impl UpstreamQuery {
     fn reply(&self, mut answer: Answer, mut held: Reservation) -> Result<Reply, Refusal> {
         let status = answer.status.as_u16();
         if matches!(status, 401 | 403) {
-            self.shared.credential_refused(self.route.project().unwrap_or("none"), &self.lease.fingerprint());
+            self.shared.credential_refused(
+                self.route.project().unwrap_or("none"),
+                &self.lease.fingerprint(),
+            );
             return Err(Refusal::new(Reason::CredentialRefusedByUpstream));
         }
         if !forward::is_usable(status) {
             return Err(Refusal::new(Reason::UpstreamAnswerUnusable));
         }
-        let plain = match answer.headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        let plain = match answer
+            .headers
+            .get(header::CONTENT_ENCODING)
+            .map(|value| value.as_bytes())
+        {
             None | Some(b"identity") => answer.body.clone(),
-            Some(b"gzip") => forward::gunzip(&answer.body, self.snapshot.limits.response_bytes, &mut held)?,
+            Some(b"gzip") => {
+                forward::gunzip(&answer.body, self.snapshot.limits.response_bytes, &mut held)?
+            }
             Some(_) => return Err(forward::SendFault::Undecodable.into()),
         };
         let operation = self.snapshot.profile.operation(self.operation);
         // Who may read a project's tokens in full is not shown anything else of ours.
-        let shown = self.route.project().filter(|_| self.rule == ResponseRule::AccessTokens && self.may_see_secrets);
-        let mut guard = EchoGuard::new(&self.shared, &self.snapshot, &operation.permission).showing(shown);
+        let shown = self
+            .route
+            .project()
+            .filter(|_| self.rule == ResponseRule::AccessTokens && self.may_see_secrets);
+        let mut guard =
+            EchoGuard::new(&self.shared, &self.snapshot, &operation.permission).showing(shown);
         guard.headers(&mut answer.headers);
         let plain = guard.body(plain);
         drop(guard);
@@ -246,30 +352,51 @@ impl UpstreamQuery {
         let inside = match (operation.scope, self.route.project()) {
             (_, Some(project)) => Inside::Project(project),
             // What was just made is in no policy yet.
-            (Scope::Organization, None) if self.rule == ResponseRule::Project => Inside::Organization,
+            (Scope::Organization, None) if self.rule == ResponseRule::Project => {
+                Inside::Organization
+            }
             (_, None) => Inside::Projects(&self.visible_projects),
         };
-        let (prefix, organization) = (&*self.snapshot.profile.query_prefix, &*self.snapshot.organization);
+        let (prefix, organization) = (
+            &*self.snapshot.profile.query_prefix,
+            &*self.snapshot.organization,
+        );
         let declared = is_json(&answer);
         let rewriting = Rewriting {
             rule: self.rule,
             links: &links,
-            boundary: Boundary { prefix, organization, inside },
+            boundary: Boundary {
+                prefix,
+                organization,
+                inside,
+            },
             visible_projects: &self.visible_projects,
             may_see_secrets: self.may_see_secrets,
             is_json: declared,
             status,
         };
         let rewritten = transform::rewrite(plain, &rewriting)?;
-        let (mut headers, foreign) = reply::query_headers(&answer.headers, &links, &rewriting.boundary);
-        self.shared.metrics.foreign_references(rewritten.foreign + foreign);
+        let (mut headers, foreign) =
+            reply::query_headers(&answer.headers, &links, &rewriting.boundary);
+        self.shared
+            .metrics
+            .foreign_references(rewritten.foreign + foreign);
         if rewritten.body.is_empty() {
             headers.remove(header::CONTENT_TYPE);
         } else if !answer.status.is_success() && !declared {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
         }
         let (status, body) = (answer.status, rewritten.body);
-        Ok(Reply { status, headers, body, held: Arc::new(held), source: Source::Asked })
+        Ok(Reply {
+            status,
+            headers,
+            body,
+            held: Arc::new(held),
+            source: Source::Asked,
+        })
     }
 }
 
@@ -283,5 +410,8 @@ fn is_json(answer: &Answer) -> bool {
 }
 
 fn links(hosts: &[String], backend: &Backend, ours: &str) -> Links {
-    Links::new(hosts.iter().cloned().chain([backend.authority.clone()]), ours.to_owned())
+    Links::new(
+        hosts.iter().cloned().chain([backend.authority.clone()]),
+        ours.to_owned(),
+    )
 }

@@ -44,9 +44,12 @@ pub fn query_headers(from: &HeaderMap, links: &Links, boundary: &Boundary<'_>) -
         }
     }
     for value in from.get_all(header::LINK) {
-        let (kept, dropped) = value.to_str().map_or((None, 1), |text| transform::link(text, links, boundary));
+        let (kept, dropped) = value
+            .to_str()
+            .map_or((None, 1), |text| transform::link(text, links, boundary));
         foreign += dropped;
-        kept.into_iter().for_each(|text| referring(header::LINK, text));
+        kept.into_iter()
+            .for_each(|text| referring(header::LINK, text));
     }
     (headers, foreign)
 }
@@ -54,8 +57,15 @@ pub fn query_headers(from: &HeaderMap, links: &Links, boundary: &Boundary<'_>) -
 /// Passes on a query's answer.
 pub async fn query(exchange: &mut Exchange<'_>, reply: Reply) -> Outcome {
     exchange.state.status = Some(reply.status.as_u16());
-    let mut headers: Vec<_> = reply.headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
-    headers.push((HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")));
+    let mut headers: Vec<_> = reply
+        .headers
+        .into_iter()
+        .filter_map(|(name, value)| Some((name?, value)))
+        .collect();
+    headers.push((
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    ));
     let outcome = answer::write(exchange, reply.status, headers, reply.body).await;
     drop(reply.held);
     outcome

@@ -69,14 +69,24 @@ async fn answered(
     };
     let reply = match asked {
         Ok(reply) => reply,
-        Err(failed) => return Ok(Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status)),
+        Err(failed) => {
+            return Ok(Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status));
+        }
     };
     let (upstream_status, detail) = match reply.source {
         Source::Asked => (Some(reply.status.as_u16()), None),
-        Source::Coalesced => (None, Some("answered with another call of the same".to_owned())),
+        Source::Coalesced => (
+            None,
+            Some("answered with another call of the same".to_owned()),
+        ),
         Source::Cached => (None, Some("answered from the cache".to_owned())),
     };
-    exchange.state.known = Some(Outcome { detail, ..Outcome::of(Ok(())).with_status(upstream_status) });
-    let answered = reply::query(exchange, reply).await.map_err(|_| body::client_closed());
+    exchange.state.known = Some(Outcome {
+        detail,
+        ..Outcome::of(Ok(())).with_status(upstream_status)
+    });
+    let answered = reply::query(exchange, reply)
+        .await
+        .map_err(|_| body::client_closed());
     Ok(exchange.state.settled(answered))
 }

@@ -55,7 +55,9 @@ async fn answered(
     question: &Question<'_>,
     targets: Vec<Target>,
 ) -> Result<Outcome, Refusal> {
-    let Question { resource, identity, .. } = *question;
+    let Question {
+        resource, identity, ..
+    } = *question;
     let (snapshot, shared) = (context.snapshot(), context.shared());
     let mut reserved = context.account().open();
     let work = Work::of(shared, identity.facts());
@@ -65,11 +67,23 @@ async fn answered(
         return Err(Refusal::new(Reason::BodyMalformed));
     }
     let ours = context.arrival().connection.origin(&call.authority);
-    let mut asking = Asking::reading((shared, snapshot), context.account(), identity.facts(), &ours, context.now());
+    let mut asking = Asking::reading(
+        (shared, snapshot),
+        context.account(),
+        identity.facts(),
+        &ours,
+        context.now(),
+    );
     if posts {
         let operation = resource.sources.first().map(|source| source.operation);
-        let reading = || operation.map_or(Ok(BTreeSet::new()), |operation| naming::read(snapshot, operation, &body));
-        asking.named = Work::of(shared, identity.facts()).run(body.len() > SMALL_BYTES, reading).await??;
+        let reading = || {
+            operation.map_or(Ok(BTreeSet::new()), |operation| {
+                naming::read(snapshot, operation, &body)
+            })
+        };
+        asking.named = Work::of(shared, identity.facts())
+            .run(body.len() > SMALL_BYTES, reading)
+            .await??;
         asking.body = body;
     }
     let asking = Arc::new(asking);
@@ -89,11 +103,20 @@ async fn answered(
         },
         None => gathered.await,
     };
-    let bytes: usize = gathered.arrived.iter().map(|one| one.reply.body.len()).sum();
+    let bytes: usize = gathered
+        .arrived
+        .iter()
+        .map(|one| one.reply.body.len())
+        .sum();
     let merging = || merge(&asking, question, gathered, &states);
-    let (whole, parts) = Work::of(shared, identity.facts()).run(bytes > SMALL_BYTES, merging).await?;
+    let (whole, parts) = Work::of(shared, identity.facts())
+        .run(bytes > SMALL_BYTES, merging)
+        .await?;
     let upstream_status = parts.iter().rev().find_map(|part| part.upstream_status);
-    exchange.state.known = Some(Outcome { parts, ..Outcome::of(Ok(())).with_status(upstream_status) });
+    exchange.state.known = Some(Outcome {
+        parts,
+        ..Outcome::of(Ok(())).with_status(upstream_status)
+    });
     let answered = match whole {
         Ok(whole) => {
             let outcome = written::document(exchange, whole.status, whole.document.into()).await;
@@ -121,36 +144,62 @@ fn merge(
     states: &States,
 ) -> (Result<Whole, Refusal>, Vec<PartEnd>) {
     let Question { ask, resource, .. } = *question;
-    let Gathered { arrived, mut failed } = gathered;
+    let Gathered {
+        arrived,
+        mut failed,
+    } = gathered;
     let mut ends = Vec::with_capacity(arrived.len() + failed.len());
     let pile = || Pile::new(asking.snapshot.limits.response_bytes, asking.account.open());
     let mut fresh = Vec::new();
     let (name, content, held) = match resource.shape {
         TreeShape::Series => {
-            let (content, held) = series(resource, &arrived, (pile(), pile()), &mut ends, &mut fresh);
+            let (content, held) =
+                series(resource, &arrived, (pile(), pile()), &mut ends, &mut fresh);
             ("data", content, held)
         }
         TreeShape::List | TreeShape::Alerts => {
-            let (content, held) = list(asking, resource, &arrived, pile(), &mut ends, &mut fresh, states);
+            let (content, held) = list(
+                asking,
+                resource,
+                &arrived,
+                pile(),
+                &mut ends,
+                &mut fresh,
+                states,
+            );
             ("items", content, vec![held])
         }
     };
     for (place, fault) in fresh {
         if let Some(one) = arrived.iter().find(|one| one.place == place) {
             let status = Some(one.reply.status.as_u16());
-            failed.push((place, one.origin.clone(), one.source, Failed { status, ..Failed::from(fault) }));
+            failed.push((
+                place,
+                one.origin.clone(),
+                one.source,
+                Failed {
+                    status,
+                    ..Failed::from(fault)
+                },
+            ));
         }
     }
     failed.sort_by_key(|(place, ..)| *place);
-    let none = Items { accepted: 0, rejected: 0 };
+    let none = Items {
+        accepted: 0,
+        rejected: 0,
+    };
     ends.extend(failed.iter().map(|(place, _, _, failed)| PartEnd {
         place: *place,
         items: none,
         reason: failed.reason,
         upstream_status: failed.status,
     }));
-    let total =
-        arrived.len() + failed.iter().filter(|(place, ..)| arrived.iter().all(|one| one.place != *place)).count();
+    let total = arrived.len()
+        + failed
+            .iter()
+            .filter(|(place, ..)| arrived.iter().all(|one| one.place != *place))
+            .count();
     let status = match failed.len() == total {
         true => match all_failed(&failed) {
             Ok(status) => status,
@@ -162,27 +211,48 @@ fn merge(
     let mut missing: Vec<(usize, Missing)> = failed
         .iter()
         .map(|(place, origin, source, failed)| {
-            let source = resource.sources.get(*source).filter(|_| several).map(|source| source.resource.as_str());
+            let source = resource
+                .sources
+                .get(*source)
+                .filter(|_| several)
+                .map(|source| source.resource.as_str());
             (*place, failed.missing(origin, source, None))
         })
         .chain(states.missing.iter().cloned())
         .collect();
     missing.sort_by_key(|(place, _)| *place);
     let missing: Vec<Missing> = missing.into_iter().map(|(_, missing)| missing).collect();
-    let mut asked: Vec<(usize, &Origin)> = arrived.iter().map(|one| (one.place, &one.origin)).collect();
+    let mut asked: Vec<(usize, &Origin)> =
+        arrived.iter().map(|one| (one.place, &one.origin)).collect();
     asked.extend(failed.iter().map(|(place, origin, ..)| (*place, origin)));
     asked.sort_by_key(|(place, _)| *place);
     let mut projects: Vec<&str> = asked.iter().map(|(_, origin)| &*origin.project).collect();
     projects.dedup();
-    let merged =
-        Merged { app: &ask.app, resource: &resource.name, projects, missing: &missing, content: (name, content) };
-    (Ok(Whole { status, document: merged.write(), held }), ends)
+    let merged = Merged {
+        app: &ask.app,
+        resource: &resource.name,
+        projects,
+        missing: &missing,
+        content: (name, content),
+    };
+    (
+        Ok(Whole {
+            status,
+            document: merged.write(),
+            held,
+        }),
+        ends,
+    )
 }
 
 /// What all failures come to: what the backend said to all, where that is the caller's to mend, or a refusal.
 fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, Refusal> {
-    let Some((.., first)) = failed.first() else { return Ok(StatusCode::OK) };
-    let same = |field: fn(&Failed) -> (Reason, Option<u16>)| failed.iter().all(|(.., one)| field(one) == field(first));
+    let Some((.., first)) = failed.first() else {
+        return Ok(StatusCode::OK);
+    };
+    let same = |field: fn(&Failed) -> (Reason, Option<u16>)| {
+        failed.iter().all(|(.., one)| field(one) == field(first))
+    };
     let status = first
         .status
         .filter(|_| first.reason == MergeFault::Status.reason())
@@ -195,8 +265,11 @@ fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, R
     if same(|one| (one.reason, None)) {
         return Err(Refusal::classed(first.reason, first.class));
     }
-    let reasons: Vec<String> =
-        failed.iter().take(8).map(|(_, origin, _, one)| format!("{}: {}", origin.project, one.reason)).collect();
+    let reasons: Vec<String> = failed
+        .iter()
+        .take(8)
+        .map(|(_, origin, _, one)| format!("{}: {}", origin.project, one.reason))
+        .collect();
     Err(Refusal::new(Reason::ProjectsFailed).because(reasons.join(", ")))
 }
 
@@ -212,17 +285,30 @@ fn list(
     states: &States,
 ) -> (String, crate::limits::Reservation) {
     for one in arrived {
-        let Some(source) = resource.sources.get(one.source) else { continue };
+        let Some(source) = resource.sources.get(one.source) else {
+            continue;
+        };
         let added = federate::items(&one.reply.body, &source.items).and_then(|items| {
             let entries: Vec<String> = items
                 .iter()
                 .map(|item| {
                     let id = item.text(&source.id);
-                    let link = link(asking, &one.origin, source, id.as_deref(), item.text(&source.name).as_deref());
+                    let link = link(
+                        asking,
+                        &one.origin,
+                        source,
+                        id.as_deref(),
+                        item.text(&source.name).as_deref(),
+                    );
                     let more = match resource.shape {
-                        TreeShape::Alerts => {
-                            alert_status::members(alert_status::known(asking, one, source, item, id.as_deref(), states))
-                        }
+                        TreeShape::Alerts => alert_status::members(alert_status::known(
+                            asking,
+                            one,
+                            source,
+                            item,
+                            id.as_deref(),
+                            states,
+                        )),
                         TreeShape::List | TreeShape::Series => Vec::new(),
                     };
                     item.write(&one.origin, link.as_deref(), &more)
@@ -246,7 +332,12 @@ pub fn link(
     id: Option<&str>,
     name: Option<&str>,
 ) -> Option<String> {
-    let spot = UiSpot { project: &origin.project, id, name, window: None };
+    let spot = UiSpot {
+        project: &origin.project,
+        id,
+        name,
+        window: None,
+    };
     asking.snapshot.ui.link(source.page?, &spot)
 }
 
@@ -260,7 +351,9 @@ fn series(
     let mut read = Vec::new();
     let mut places = Vec::new();
     for one in arrived {
-        let Some(source) = resource.sources.get(one.source) else { continue };
+        let Some(source) = resource.sources.get(one.source) else {
+            continue;
+        };
         match Series::read(one.origin.clone(), &one.reply.body, &source.items) {
             Ok(series) => {
                 places.push(one);
@@ -280,6 +373,14 @@ fn series(
 }
 
 fn good(one: &Arrived, count: u64) -> PartEnd {
-    let items = Items { accepted: count, rejected: 0 };
-    PartEnd { place: one.place, items, reason: Reason::Ok, upstream_status: Some(one.reply.status.as_u16()) }
+    let items = Items {
+        accepted: count,
+        rejected: 0,
+    };
+    PartEnd {
+        place: one.place,
+        items,
+        reason: Reason::Ok,
+        upstream_status: Some(one.reply.status.as_u16()),
+    }
 }

@@ -51,10 +51,16 @@ pub enum Class {
 /// The table: HTTP status, gRPC code (google.rpc.Code), public words.
 fn row(class: Class) -> (StatusCode, u8, &'static str) {
     match class {
-        Class::NotAuthenticated => {
-            (StatusCode::UNAUTHORIZED, 16, "authentication is required: present a bearer token or a client certificate")
-        }
-        Class::BadCredential => (StatusCode::UNAUTHORIZED, 16, "the presented credential is not valid here"),
+        Class::NotAuthenticated => (
+            StatusCode::UNAUTHORIZED,
+            16,
+            "authentication is required: present a bearer token or a client certificate",
+        ),
+        Class::BadCredential => (
+            StatusCode::UNAUTHORIZED,
+            16,
+            "the presented credential is not valid here",
+        ),
         Class::Denied => (
             StatusCode::FORBIDDEN,
             7,
@@ -75,16 +81,36 @@ fn row(class: Class) -> (StatusCode, u8, &'static str) {
             3,
             "several apps are possible: an export names its app by `/apps/{app}/-/` in the URL or by the `lightkeeper-app` header",
         ),
-        Class::RefusedUpstream => (StatusCode::BAD_REQUEST, 3, "the backend refuses what was sent for good"),
-        Class::Unknown => (StatusCode::NOT_FOUND, 12, "nothing is known by this path and method"),
-        Class::TooSlow => (StatusCode::REQUEST_TIMEOUT, 4, "the request did not arrive in time"),
-        Class::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 8, "the body is larger than this gateway accepts"),
-        Class::HeadTooLarge => {
-            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 8, "the header list is larger than this gateway accepts")
-        }
-        Class::Unsupported => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, 12, "the media type or content encoding is not supported")
-        }
+        Class::RefusedUpstream => (
+            StatusCode::BAD_REQUEST,
+            3,
+            "the backend refuses what was sent for good",
+        ),
+        Class::Unknown => (
+            StatusCode::NOT_FOUND,
+            12,
+            "nothing is known by this path and method",
+        ),
+        Class::TooSlow => (
+            StatusCode::REQUEST_TIMEOUT,
+            4,
+            "the request did not arrive in time",
+        ),
+        Class::BodyTooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            8,
+            "the body is larger than this gateway accepts",
+        ),
+        Class::HeadTooLarge => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            8,
+            "the header list is larger than this gateway accepts",
+        ),
+        Class::Unsupported => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            12,
+            "the media type or content encoding is not supported",
+        ),
         Class::Version => (
             StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             12,
@@ -92,12 +118,26 @@ fn row(class: Class) -> (StatusCode, u8, &'static str) {
         ),
         Class::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, 8, OVER_RATE),
         Class::ThrottledAsUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, 8, OVER_RATE),
-        Class::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, 14, "the gateway cannot decide now: try again later"),
-        Class::UpstreamBroken => (StatusCode::BAD_GATEWAY, 14, "the backend cannot be reached: try again later"),
-        Class::UpstreamRefusesUs => {
-            (StatusCode::SERVICE_UNAVAILABLE, 14, "the backend does not accept the gateway now: try again later")
-        }
-        Class::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, 4, "the backend did not answer in time"),
+        Class::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            14,
+            "the gateway cannot decide now: try again later",
+        ),
+        Class::UpstreamBroken => (
+            StatusCode::BAD_GATEWAY,
+            14,
+            "the backend cannot be reached: try again later",
+        ),
+        Class::UpstreamRefusesUs => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            14,
+            "the backend does not accept the gateway now: try again later",
+        ),
+        Class::UpstreamTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            4,
+            "the backend did not answer in time",
+        ),
     }
 }
 
@@ -135,7 +175,10 @@ impl Class {
             | Class::Version
             | Class::Throttled(_)
             | Class::ThrottledAsUnavailable(_) => true,
-            Class::Unavailable | Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => false,
+            Class::Unavailable
+            | Class::UpstreamBroken
+            | Class::UpstreamRefusesUs
+            | Class::UpstreamTimeout => false,
         }
     }
 
@@ -146,10 +189,13 @@ impl Class {
 
     pub fn retry_after_seconds(self) -> Option<u64> {
         match self {
-            Class::Throttled(seconds) | Class::ThrottledAsUnavailable(seconds) => Some(seconds.max(1)),
-            Class::Unavailable | Class::UpstreamBroken | Class::UpstreamRefusesUs | Class::UpstreamTimeout => {
-                Some(RETRY_AFTER_SECONDS)
+            Class::Throttled(seconds) | Class::ThrottledAsUnavailable(seconds) => {
+                Some(seconds.max(1))
             }
+            Class::Unavailable
+            | Class::UpstreamBroken
+            | Class::UpstreamRefusesUs
+            | Class::UpstreamTimeout => Some(RETRY_AFTER_SECONDS),
             Class::NotAuthenticated
             | Class::BadCredential
             | Class::Denied

@@ -96,7 +96,9 @@ impl Reason {
 
     /// Meaning and advice in one text.
     pub fn explanation(self) -> String {
-        format!("{} {}", self.meaning(), self.advice()).trim_end().to_owned()
+        format!("{} {}", self.meaning(), self.advice())
+            .trim_end()
+            .to_owned()
     }
 }
 

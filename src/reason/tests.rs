@@ -12,10 +12,20 @@ fn rows_are_unique_and_whole() {
     for reason in Reason::ALL {
         let code = reason.code();
         assert!(seen.insert(code), "{code} stands twice");
-        assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{code}");
+        assert!(
+            code.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+            "{code}"
+        );
         assert_eq!(format!("{reason:?}").to_lowercase(), code.replace('_', ""));
-        assert!(reason.meaning().ends_with('.') && reason.meaning().len() > 15, "{code}");
-        assert!(reason.advice().is_empty() || reason.advice().ends_with('.'), "{code}");
+        assert!(
+            reason.meaning().ends_with('.') && reason.meaning().len() > 15,
+            "{code}"
+        );
+        assert!(
+            reason.advice().is_empty() || reason.advice().ends_with('.'),
+            "{code}"
+        );
     }
     assert!(seen.len() > 180);
 }
@@ -35,7 +45,9 @@ fn codes_are_written_in_one_way() {
 #[test]
 fn only_the_callers_faults_are_final() {
     for reason in Reason::ALL {
-        let Some(class) = reason.class() else { continue };
+        let Some(class) = reason.class() else {
+            continue;
+        };
         let (blame, code) = (reason.blame(), reason.code());
         assert_ne!(blame, Blame::Nothing, "{code}");
         if class.is_callers() {
@@ -44,9 +56,16 @@ fn only_the_callers_faults_are_final() {
             assert!(theirs || defect, "{code}");
             // What the backend says of a call, or an end of the connection, is no fault that a penalty counts.
             let spared = matches!(blame, Blame::Backend | Blame::Connection);
-            assert_eq!(spared, code.starts_with("upstream_") || code == "client_closed", "{code}");
+            assert_eq!(
+                spared,
+                code.starts_with("upstream_") || code == "client_closed",
+                "{code}"
+            );
         } else {
-            assert!(!matches!(blame, Blame::Caller | Blame::Connection), "{code}");
+            assert!(
+                !matches!(blame, Blame::Caller | Blame::Connection),
+                "{code}"
+            );
             assert!(class.is_retryable(), "{code}");
         }
     }

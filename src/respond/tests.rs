@@ -39,14 +39,22 @@ fn legacy_refusals_say_whether_to_come_again() {
             let particulars = Particulars::default();
             let rendered = render(&one, Dialect::Legacy(format), "id", &particulars);
             assert_eq!(rendered.status, class.status());
-            assert_eq!(rendered.body, render(&other, Dialect::Legacy(format), "id", &particulars).body);
+            assert_eq!(
+                rendered.body,
+                render(&other, Dialect::Legacy(format), "id", &particulars).body
+            );
             let again = matches!(class.status().as_u16(), 429 | 502 | 503 | 504);
-            let header = |name: HeaderName| rendered.headers.iter().find(|(known, _)| *known == name);
+            let header =
+                |name: HeaderName| rendered.headers.iter().find(|(known, _)| *known == name);
             assert_eq!(header(header::RETRY_AFTER).is_some(), again, "{class:?}");
             assert!(header(header::CONTENT_TYPE).is_some() && header(REQUEST_ID).is_some());
             if format == Format::Reports {
                 let parses = lightstep::sanitize(format, &rendered.body, true).is_ok();
-                assert_eq!((parses, rendered.body.is_empty()), (!again, false), "{class:?}");
+                assert_eq!(
+                    (parses, rendered.body.is_empty()),
+                    (!again, false),
+                    "{class:?}"
+                );
             }
         }
     }
@@ -55,7 +63,12 @@ fn legacy_refusals_say_whether_to_come_again() {
 /// the body or the app that must change, and only the last tells how to name an app.
 #[test]
 fn a_400_says_what_is_wrong() {
-    let denial = |reason| Refusal::from(&Denial { reason, bindings: Vec::new() });
+    let denial = |reason| {
+        Refusal::from(&Denial {
+            reason,
+            bindings: Vec::new(),
+        })
+    };
     let rows: &[(Refusal, &str)] = &[
         (Fault::HeaderLine.into(), "the head"),
         (Fault::Path.into(), "the head"),
@@ -73,21 +86,36 @@ fn a_400_says_what_is_wrong() {
         (denial(Reason::ServiceAmbiguous), "several apps"),
         (Refusal::new(Reason::UpstreamRefused), "the backend"),
     ];
-    let dialects = [Dialect::Grpc, Dialect::Otlp(Encoding::Json), Dialect::Otlp(Encoding::Protobuf)]
-        .into_iter()
-        .chain([Dialect::Query, Dialect::Own])
-        .chain(Format::ALL.map(Dialect::Legacy));
+    let dialects = [
+        Dialect::Grpc,
+        Dialect::Otlp(Encoding::Json),
+        Dialect::Otlp(Encoding::Protobuf),
+    ]
+    .into_iter()
+    .chain([Dialect::Query, Dialect::Own])
+    .chain(Format::ALL.map(Dialect::Legacy));
     for dialect in dialects {
         for (refusal, expected) in rows {
             let rendered = render(refusal, dialect, "id", &Particulars::default());
-            let message = rendered.headers.iter().find(|(name, _)| name == "grpc-message");
+            let message = rendered
+                .headers
+                .iter()
+                .find(|(name, _)| name == "grpc-message");
             let body = message.map_or(rendered.body.as_slice(), |(_, value)| value.as_bytes());
             let text = String::from_utf8_lossy(body);
             let what = format!("{dialect:?} {}: {text}", refusal.reason);
-            assert_eq!((refusal.class.status(), refusal.class.grpc_code()), (StatusCode::BAD_REQUEST, 3), "{what}");
+            assert_eq!(
+                (refusal.class.status(), refusal.class.grpc_code()),
+                (StatusCode::BAD_REQUEST, 3),
+                "{what}"
+            );
             // The answers to metrics reports have no words.
             assert!(text.contains(expected), "{what}");
-            assert_eq!(text.contains("names its app"), *expected == "several apps", "{what}");
+            assert_eq!(
+                text.contains("names its app"),
+                *expected == "several apps",
+                "{what}"
+            );
         }
     }
 }

@@ -19,14 +19,24 @@ pub type Digests = BTreeMap<PathBuf, Option<[u8; 32]>>;
 pub fn digests(files: &[PathBuf]) -> Digests {
     let digest = |file: &PathBuf| {
         let content = std::fs::read(file).ok()?;
-        <[u8; 32]>::try_from(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content).as_ref()).ok()
+        <[u8; 32]>::try_from(
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content).as_ref(),
+        )
+        .ok()
     };
-    files.iter().map(|file| (file.clone(), digest(file))).collect()
+    files
+        .iter()
+        .map(|file| (file.clone(), digest(file)))
+        .collect()
 }
 
 /// `policy a -> b; credentials: shop/access_token/0 1a2b3c4d -> 5e6f7a8b; files: /etc/lightkeeper/policy.yaml`
 pub fn changes(before: &Snapshot, after: &Snapshot, (known, read): (&Digests, &Digests)) -> String {
-    let mut told = vec![format!("policy {} -> {}", before.policy.version(), after.policy.version())];
+    let mut told = vec![format!(
+        "policy {} -> {}",
+        before.policy.version(),
+        after.policy.version()
+    )];
     let listeners = |snapshot: &Snapshot| {
         snapshot
             .listeners
@@ -34,22 +44,55 @@ pub fn changes(before: &Snapshot, after: &Snapshot, (known, read): (&Digests, &D
             .map(|listener| (listener.listener.name.clone(), listener.listener.clone()))
             .collect::<BTreeMap<_, _>>()
     };
-    tell(&mut told, "listeners", differing(&listeners(before), &listeners(after)));
-    tell(&mut told, "issuers", differing(&before.identifier.issuers(), &after.identifier.issuers()));
-    let upstreams =
-        [Upstream::Ingest, Upstream::Query, Upstream::Collector, Upstream::Logs].into_iter().filter(|one| {
-            let same = match (before.backend(*one), after.backend(*one)) {
-                (Some(before), Some(after)) => before.is_same_as(after),
-                (None, None) => true,
-                _ => false,
-            };
-            !same
-        });
-    tell(&mut told, "upstreams", upstreams.map(|upstream| upstream.name().to_owned()).collect());
-    let names =
-        |snapshot: &Snapshot| snapshot.destinations.keys().map(|name| (name.clone(), ())).collect::<BTreeMap<_, _>>();
-    tell(&mut told, "destinations", differing(&names(before), &names(after)));
-    tell(&mut told, "credentials", rotated(&before.vault.fingerprints(), &after.vault.fingerprints()));
+    tell(
+        &mut told,
+        "listeners",
+        differing(&listeners(before), &listeners(after)),
+    );
+    tell(
+        &mut told,
+        "issuers",
+        differing(&before.identifier.issuers(), &after.identifier.issuers()),
+    );
+    let upstreams = [
+        Upstream::Ingest,
+        Upstream::Query,
+        Upstream::Collector,
+        Upstream::Logs,
+    ]
+    .into_iter()
+    .filter(|one| {
+        let same = match (before.backend(*one), after.backend(*one)) {
+            (Some(before), Some(after)) => before.is_same_as(after),
+            (None, None) => true,
+            _ => false,
+        };
+        !same
+    });
+    tell(
+        &mut told,
+        "upstreams",
+        upstreams
+            .map(|upstream| upstream.name().to_owned())
+            .collect(),
+    );
+    let names = |snapshot: &Snapshot| {
+        snapshot
+            .destinations
+            .keys()
+            .map(|name| (name.clone(), ()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    tell(
+        &mut told,
+        "destinations",
+        differing(&names(before), &names(after)),
+    );
+    tell(
+        &mut told,
+        "credentials",
+        rotated(&before.vault.fingerprints(), &after.vault.fingerprints()),
+    );
     let mut settings = Vec::new();
     for (name, same) in [
         ("limits", before.limits == after.limits),
@@ -60,10 +103,16 @@ pub fn changes(before: &Snapshot, after: &Snapshot, (known, read): (&Digests, &D
     }
     tell(&mut told, "settings", settings);
     let file = |(file, _): (&PathBuf, _)| file.display().to_string();
-    let mut files: Vec<String> =
-        read.iter().filter(|(path, digest)| known.get(*path) != Some(*digest)).map(file).collect();
+    let mut files: Vec<String> = read
+        .iter()
+        .filter(|(path, digest)| known.get(*path) != Some(*digest))
+        .map(file)
+        .collect();
     files.extend(
-        known.iter().filter(|(path, _)| !read.contains_key(*path)).map(|one| format!("{} (not any more)", file(one))),
+        known
+            .iter()
+            .filter(|(path, _)| !read.contains_key(*path))
+            .map(|one| format!("{} (not any more)", file(one))),
     );
     tell(&mut told, "files", files);
     told.join("; ")
@@ -75,27 +124,47 @@ fn tell(told: &mut Vec<String>, kind: &str, mut names: Vec<String>) {
     }
     let more = names.len().saturating_sub(LISTED);
     names.truncate(LISTED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     told.push(format!("{kind}: {}{more}", names.join(", ")));
 }
 
 /// The names of what came, went or changed.
-fn differing<V: PartialEq>(before: &BTreeMap<String, V>, after: &BTreeMap<String, V>) -> Vec<String> {
-    let here = after.iter().filter_map(|(name, value)| match before.get(name) {
-        None => Some(format!("{name} (new)")),
-        Some(earlier) => (earlier != value).then(|| name.clone()),
-    });
-    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| format!("{name} (not any more)"));
+fn differing<V: PartialEq>(
+    before: &BTreeMap<String, V>,
+    after: &BTreeMap<String, V>,
+) -> Vec<String> {
+    let here = after
+        .iter()
+        .filter_map(|(name, value)| match before.get(name) {
+            None => Some(format!("{name} (new)")),
+            Some(earlier) => (earlier != value).then(|| name.clone()),
+        });
+    let gone = before
+        .keys()
+        .filter(|name| !after.contains_key(*name))
+        .map(|name| format!("{name} (not any more)"));
     here.chain(gone).collect()
 }
 
 fn rotated(before: &[(String, String)], after: &[(String, String)]) -> Vec<String> {
-    let before: BTreeMap<&str, &str> = before.iter().map(|(name, print)| (name.as_str(), print.as_str())).collect();
-    let after: BTreeMap<&str, &str> = after.iter().map(|(name, print)| (name.as_str(), print.as_str())).collect();
-    let here = after.iter().filter_map(|(name, print)| match before.get(name) {
-        None => Some(format!("{name} {print} (new)")),
-        Some(earlier) => (earlier != print).then(|| format!("{name} {earlier} -> {print}")),
-    });
+    let before: BTreeMap<&str, &str> = before
+        .iter()
+        .map(|(name, print)| (name.as_str(), print.as_str()))
+        .collect();
+    let after: BTreeMap<&str, &str> = after
+        .iter()
+        .map(|(name, print)| (name.as_str(), print.as_str()))
+        .collect();
+    let here = after
+        .iter()
+        .filter_map(|(name, print)| match before.get(name) {
+            None => Some(format!("{name} {print} (new)")),
+            Some(earlier) => (earlier != print).then(|| format!("{name} {earlier} -> {print}")),
+        });
     let gone = before
         .iter()
         .filter(|(name, _)| !after.contains_key(*name))
@@ -109,17 +178,38 @@ mod tests {
 
     #[test]
     fn what_came_went_and_changed_is_named_within_a_bound() {
-        let map = |pairs: &[(&str, u8)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let map = |pairs: &[(&str, u8)]| {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), *value))
+                .collect()
+        };
         let before: BTreeMap<String, u8> = map(&[("same", 1), ("changed", 1), ("old", 1)]);
         let after: BTreeMap<String, u8> = map(&[("same", 1), ("changed", 2), ("new", 1)]);
-        assert_eq!(differing(&before, &after), ["changed", "new (new)", "old (not any more)"]);
+        assert_eq!(
+            differing(&before, &after),
+            ["changed", "new (new)", "old (not any more)"]
+        );
         let prints = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs.iter().map(|(name, print)| ((*name).to_owned(), (*print).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(name, print)| ((*name).to_owned(), (*print).to_owned()))
+                .collect()
         };
-        let (before, after) = (prints(&[("a/0", "11"), ("b/0", "22")]), prints(&[("a/0", "33"), ("c/0", "44")]));
-        assert_eq!(rotated(&before, &after), ["a/0 11 -> 33", "c/0 44 (new)", "b/0 22 (not any more)"]);
+        let (before, after) = (
+            prints(&[("a/0", "11"), ("b/0", "22")]),
+            prints(&[("a/0", "33"), ("c/0", "44")]),
+        );
+        assert_eq!(
+            rotated(&before, &after),
+            ["a/0 11 -> 33", "c/0 44 (new)", "b/0 22 (not any more)"]
+        );
         let mut told = Vec::new();
-        tell(&mut told, "files", (0..20).map(|number| number.to_string()).collect());
+        tell(
+            &mut told,
+            "files",
+            (0..20).map(|number| number.to_string()).collect(),
+        );
         tell(&mut told, "issuers", Vec::new());
         assert_eq!(told, ["files: 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"]);
     }

@@ -18,15 +18,25 @@ use crate::identify::Events;
 pub fn examine(plan: &Settings, admin: SocketAddr, clock: &Clock) -> Vec<String> {
     let mut faults = Vec::new();
     // Tasks that the snapshot spawns need a runtime, and are never polled in this one: no key set is fetched.
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => {
             let _entered = runtime.enter();
-            faults.extend(Snapshot::build(plan, clock, &Events::ignored(), None).err().unwrap_or_default());
+            faults.extend(
+                Snapshot::build(plan, clock, &Events::ignored(), None)
+                    .err()
+                    .unwrap_or_default(),
+            );
         }
         Err(error) => faults.push(format!("the runtime cannot be started: {error}")),
     }
     faults.extend(Trail::probe(&plan.audit).err());
-    let listeners = plan.listeners.iter().map(|listener| (format!("listener `{}`", listener.name), listener.address));
+    let listeners = plan
+        .listeners
+        .iter()
+        .map(|listener| (format!("listener `{}`", listener.name), listener.address));
     for (what, address) in listeners.chain([("admin".to_owned(), admin)]) {
         if let Err(error) = bindable(address) {
             faults.push(unbound(&what, address, &error));
@@ -42,7 +52,11 @@ pub fn unbound(what: &str, address: SocketAddr, error: &std::io::Error) -> Strin
 
 /// Binds as a listener would, without listening: no client can connect meanwhile.
 fn bindable(address: SocketAddr) -> std::io::Result<()> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     match socket.bind(address) {
         Err(error) if error.kind() != ErrorKind::AddrInUse => Err(error),

@@ -92,9 +92,16 @@ mod tests {
 
     #[test]
     fn a_pointer_of_the_operators_stands_in_for_the_profiles() {
-        let given = AlertFieldSettings { id: Some("/a/0/b".to_owned()), ..AlertFieldSettings::default() };
+        let given = AlertFieldSettings {
+            id: Some("/a/0/b".to_owned()),
+            ..AlertFieldSettings::default()
+        };
         let (id, name) = (vec!["/id".to_owned()], vec!["/name".to_owned()]);
-        let layout = given.over(&AlertLayout { id, name: name.clone(), ..AlertLayout::default() });
+        let layout = given.over(&AlertLayout {
+            id,
+            name: name.clone(),
+            ..AlertLayout::default()
+        });
         assert_eq!((layout.id, layout.name), (vec!["/a/0/b".to_owned()], name));
     }
 }

@@ -128,7 +128,12 @@ pub struct IssuerReadiness {
 impl Shared {
     pub fn new(snapshot: Snapshot, clock: Clock, trail: Trail, metrics: Arc<Metrics>) -> Arc<Self> {
         // Records that wait are memory, too: what they may take is not there for bodies.
-        let budget = Budget::new(snapshot.limits.buffered_total_bytes.saturating_sub(trail.limit_bytes()));
+        let budget = Budget::new(
+            snapshot
+                .limits
+                .buffered_total_bytes
+                .saturating_sub(trail.limit_bytes()),
+        );
         let loaded_at = clock.now().0;
         let calls = Arc::new(Calls::new(snapshot.limits.streams));
         Arc::new(Shared {
@@ -158,7 +163,10 @@ impl Shared {
             draining: AtomicBool::new(false),
             issuers_tried: AtomicBool::new(false),
             cut: watch::Sender::new(false),
-            reload: Mutex::new(ReloadState { loaded_at, failed: None }),
+            reload: Mutex::new(ReloadState {
+                loaded_at,
+                failed: None,
+            }),
         })
     }
 
@@ -184,7 +192,9 @@ impl Shared {
     /// Of what comes with every call while it lasts: says it in the log, and gives what the event is to say, once a minute for
     /// each cause.
     fn seldom(&self, words: &'static str, cause: &str, detail: String) -> Option<String> {
-        let held_back = self.event_rate.admit(&format!("{words}: {cause}"), self.clock.now())?;
+        let held_back = self
+            .event_rate
+            .admit(&format!("{words}: {cause}"), self.clock.now())?;
         let detail = with_held_back(detail, held_back);
         tracing::error!(detail, "{words}");
         Some(detail)
@@ -194,8 +204,16 @@ impl Shared {
     pub fn credential_refused(&self, project: &str, fingerprint: &str) {
         self.metrics.credential_refused(project);
         let detail = format!("project {project}, credential with digest {fingerprint}");
-        if let Some(detail) = self.seldom("the backend refuses one of our credentials", fingerprint, detail) {
-            self.event("credential_refused", Reason::CredentialRefusedByUpstream, Some(detail));
+        if let Some(detail) = self.seldom(
+            "the backend refuses one of our credentials",
+            fingerprint,
+            detail,
+        ) {
+            self.event(
+                "credential_refused",
+                Reason::CredentialRefusedByUpstream,
+                Some(detail),
+            );
         }
     }
 
@@ -213,9 +231,16 @@ impl Shared {
     /// shows it to others as well: an operator must rotate.
     pub fn credential_echoed(&self, project: &str, fingerprint: &str, operation: &str) {
         self.metrics.credential_echoed(project);
-        let detail = format!("project {project}, credential with digest {fingerprint}, asked: {operation}");
-        if let Some(detail) = self.seldom("an answer held one of our credentials", fingerprint, detail) {
-            self.event("credential_echoed", Reason::UpstreamEchoedCredential, Some(detail));
+        let detail =
+            format!("project {project}, credential with digest {fingerprint}, asked: {operation}");
+        if let Some(detail) =
+            self.seldom("an answer held one of our credentials", fingerprint, detail)
+        {
+            self.event(
+                "credential_echoed",
+                Reason::UpstreamEchoedCredential,
+                Some(detail),
+            );
         }
     }
 
@@ -226,11 +251,15 @@ impl Shared {
     pub fn readiness(&self) -> Readiness {
         let snapshot = self.snapshot.load();
         let issuers = snapshot.identifier.readiness();
-        let mutual = snapshot
-            .listeners
-            .iter()
-            .any(|listener| listener.listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some()));
-        let can_identify = mutual || issuers.is_empty() || issuers.iter().any(|issuer| issuer.has_keys);
+        let mutual = snapshot.listeners.iter().any(|listener| {
+            listener
+                .listener
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.clients.is_some())
+        });
+        let can_identify =
+            mutual || issuers.is_empty() || issuers.iter().any(|issuer| issuer.has_keys);
         if issuers.iter().all(|issuer| issuer.tried) {
             self.issuers_tried.store(true, Ordering::Relaxed);
         }
@@ -246,7 +275,10 @@ impl Shared {
             draining,
             policy_version: snapshot.policy.version().to_owned(),
             configuration_loaded: timestamp(reload.loaded_at),
-            reload_failed: reload.failed.map(|(at, errors)| ReloadFailure { time: timestamp(at), errors }),
+            reload_failed: reload.failed.map(|(at, errors)| ReloadFailure {
+                time: timestamp(at),
+                errors,
+            }),
             audit: if audit_ok { "ok" } else { "failing" },
             missing,
             issuers: issuers.into_iter().map(IssuerReadiness::from).collect(),
@@ -257,17 +289,30 @@ impl Shared {
     pub fn metrics_page(&self) -> Vec<u8> {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let metrics = &self.metrics;
-        metrics.connections.set(i64::from(self.connection_limiter.total()));
-        metrics.in_flight.set(gauge(self.in_flight.load(Ordering::Relaxed)));
+        metrics
+            .connections
+            .set(i64::from(self.connection_limiter.total()));
+        metrics
+            .in_flight
+            .set(gauge(self.in_flight.load(Ordering::Relaxed)));
         metrics.buffered_bytes.set(gauge(self.budget.used_bytes()));
         let health = self.trail.health();
         metrics.audit_written.set(gauge(health.written_records()));
         metrics.audit_lost.set(gauge(health.lost_records()));
-        metrics.audit_queued_bytes.set(gauge(self.trail.queued_bytes()));
+        metrics
+            .audit_queued_bytes
+            .set(gauge(self.trail.queued_bytes()));
         metrics.audit_failing.set(i64::from(health.is_failing()));
         for issuer in self.snapshot.load().identifier.readiness() {
-            let age = if issuer.has_keys { issuer.age_seconds.unwrap_or(0) } else { -1 };
-            metrics.key_age_seconds.with_label_values(&[&*issuer.issuer]).set(age);
+            let age = if issuer.has_keys {
+                issuer.age_seconds.unwrap_or(0)
+            } else {
+                -1
+            };
+            metrics
+                .key_age_seconds
+                .with_label_values(&[&*issuer.issuer])
+                .set(age);
         }
         metrics.render()
     }
@@ -275,13 +320,21 @@ impl Shared {
     /// Tells what happened in `identify`.
     pub fn heard(metrics: &Metrics, event: &Event) {
         match event {
-            Event::KeysRefreshed { issuer, keys, changed } => {
+            Event::KeysRefreshed {
+                issuer,
+                keys,
+                changed,
+            } => {
                 metrics.keys_refreshed(issuer, true);
                 if *changed {
                     tracing::info!(%issuer, keys, "key set replaced");
                 }
             }
-            Event::KeysRefreshFailed { issuer, fault, detail } => {
+            Event::KeysRefreshFailed {
+                issuer,
+                fault,
+                detail,
+            } => {
                 metrics.keys_refreshed(issuer, false);
                 tracing::warn!(%issuer, fault = fault.code(), detail, "key set could not be refreshed");
             }
@@ -305,11 +358,16 @@ fn lacks(status: &IssuerStatus) -> Option<String> {
     let issuer = &status.issuer;
     match (status.has_keys, status.tried, status.last_fault) {
         (true, ..) => None,
-        (false, false, _) => Some(format!("issuer `{issuer}`: its keys are being read for the first time")),
-        (false, true, Some(fault)) => {
-            Some(format!("issuer `{issuer}`: no keys ({}); its callers get 503", fault.code()))
-        }
-        (false, true, None) => Some(format!("issuer `{issuer}`: its keys are too old; its callers get 503")),
+        (false, false, _) => Some(format!(
+            "issuer `{issuer}`: its keys are being read for the first time"
+        )),
+        (false, true, Some(fault)) => Some(format!(
+            "issuer `{issuer}`: no keys ({}); its callers get 503",
+            fault.code()
+        )),
+        (false, true, None) => Some(format!(
+            "issuer `{issuer}`: its keys are too old; its callers get 503"
+        )),
     }
 }
 
@@ -336,7 +394,10 @@ impl Ids {
         let mut random = [0_u8; 4];
         // Without randomness, ids are still unique within this start.
         let _ = aws_lc_rs::rand::fill(&mut random);
-        Ids { start: u32::from_be_bytes(random), next: AtomicU64::new(0) }
+        Ids {
+            start: u32::from_be_bytes(random),
+            next: AtomicU64::new(0),
+        }
     }
 
     fn next(&self, unix_millis: i64) -> String {

@@ -20,8 +20,8 @@ use crate::authorize::Policy;
 use crate::clock::{Clock, UnixMillis};
 use crate::forward::{Backend, UpstreamSettings, Webhook};
 use crate::identify::{
-    ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings, LoginSettings, Surroundings,
-    WebhookSettings,
+    ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings,
+    LoginSettings, Surroundings, WebhookSettings,
 };
 use crate::limits::Limits;
 use crate::profiles::{AlertLayout, Profile, Ui};
@@ -109,7 +109,10 @@ impl Snapshot {
     ) -> Result<Snapshot, Vec<String>> {
         let mut faults = Vec::new();
         let listeners = listeners(plan, events, previous, &mut faults);
-        let verifiers = listeners.iter().filter_map(|listener| Some(listener.trust.as_ref()?.0.clone())).collect();
+        let verifiers = listeners
+            .iter()
+            .filter_map(|listener| Some(listener.trust.as_ref()?.0.clone()))
+            .collect();
         let surroundings = Surroundings {
             clock: clock.clone(),
             token_bytes: plan.limits.token_bytes,
@@ -117,21 +120,30 @@ impl Snapshot {
             runtime: tokio::runtime::Handle::current(),
         };
         let previous_identifier = previous.map(|snapshot| &snapshot.identifier);
-        let identifier = Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
-            .map(|identifier| {
-                let names = plan.issuers.iter().map(|issuer| issuer.name.clone());
-                let claims = names.map(|name| (name.clone(), plan.policy.claims_of(&name))).collect();
-                identifier.with_client_tokens(&plan.client_tokens).with_policy_claims(claims)
-            })
-            .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
-            .ok()
-            .and_then(|identifier| {
-                let login = identifier.with_login(plan.login.as_ref(), previous_identifier);
-                login.map_err(|found| faults.extend(found)).ok()
-            });
+        let identifier =
+            Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
+                .map(|identifier| {
+                    let names = plan.issuers.iter().map(|issuer| issuer.name.clone());
+                    let claims = names
+                        .map(|name| (name.clone(), plan.policy.claims_of(&name)))
+                        .collect();
+                    identifier
+                        .with_client_tokens(&plan.client_tokens)
+                        .with_policy_claims(claims)
+                })
+                .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
+                .ok()
+                .and_then(|identifier| {
+                    let login = identifier.with_login(plan.login.as_ref(), previous_identifier);
+                    login.map_err(|found| faults.extend(found)).ok()
+                });
         let identifier = identifier.and_then(|identifier| {
             let known = identifier.with_webhooks(&plan.webhooks);
-            known.map_err(|found| faults.extend(found.iter().map(|fault| format!("webhooks {fault}")))).ok()
+            known
+                .map_err(|found| {
+                    faults.extend(found.iter().map(|fault| format!("webhooks {fault}")))
+                })
+                .ok()
         });
         let mut destinations = BTreeMap::new();
         for settings in &plan.alerts.destinations {
@@ -146,9 +158,13 @@ impl Snapshot {
             .ok();
         let mut open = |upstream: Upstream, settings: &Option<UpstreamSettings>| {
             let fresh = Backend::open(settings.as_ref()?);
-            let fresh = fresh.map_err(|fault| faults.push(format!("upstream {}: {fault}", upstream.name()))).ok()?;
+            let fresh = fresh
+                .map_err(|fault| faults.push(format!("upstream {}: {fault}", upstream.name())))
+                .ok()?;
             // One that verifies alike keeps its connections.
-            let kept = previous.and_then(|snapshot| snapshot.backend(upstream)).filter(|kept| kept.is_same_as(&fresh));
+            let kept = previous
+                .and_then(|snapshot| snapshot.backend(upstream))
+                .filter(|kept| kept.is_same_as(&fresh));
             Some(kept.cloned().unwrap_or(fresh))
         };
         let ingest = open(Upstream::Ingest, &plan.ingest);
@@ -206,7 +222,12 @@ impl Snapshot {
 
 /// Builds every listener's TLS. A listener that keeps its name keeps its verifier, so that chains which
 /// it verified earlier are judged by the new trust.
-fn listeners(plan: &Settings, events: &Events, previous: Option<&Snapshot>, faults: &mut Vec<String>) -> Vec<Listener> {
+fn listeners(
+    plan: &Settings,
+    events: &Events,
+    previous: Option<&Snapshot>,
+    faults: &mut Vec<String>,
+) -> Vec<Listener> {
     let known: HashMap<&str, &Arc<ClientVerifier>> = previous
         .iter()
         .flat_map(|snapshot| &snapshot.listeners)
@@ -216,20 +237,34 @@ fn listeners(plan: &Settings, events: &Events, previous: Option<&Snapshot>, faul
     for listener in &plan.listeners {
         let mut trust = None;
         if let Some(clients) = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref()) {
-            match (ClientTrust::read(clients), known.get(listener.name.as_str())) {
+            match (
+                ClientTrust::read(clients),
+                known.get(listener.name.as_str()),
+            ) {
                 (Ok(fresh), Some(verifier)) => trust = Some(((*verifier).clone(), Some(fresh))),
-                (Ok(fresh), None) => trust = Some((ClientVerifier::new(&listener.name, fresh, events.clone()), None)),
+                (Ok(fresh), None) => {
+                    trust = Some((
+                        ClientVerifier::new(&listener.name, fresh, events.clone()),
+                        None,
+                    ))
+                }
                 (Err(fault), _) => faults.push(format!("listener `{}`: {fault}", listener.name)),
             }
         }
-        let verifier = trust.as_ref().map(|(verifier, _)| verifier.clone() as Arc<dyn ClientCertVerifier>);
+        let verifier = trust
+            .as_ref()
+            .map(|(verifier, _)| verifier.clone() as Arc<dyn ClientCertVerifier>);
         let tls = listener.tls.as_ref().and_then(|settings| {
             accept::server_config(settings, verifier)
                 .map_err(|fault| faults.push(format!("listener `{}`: {fault}", listener.name)))
                 .ok()
                 .map(Arc::new)
         });
-        listeners.push(Listener { listener: Arc::new(listener.clone()), tls, trust });
+        listeners.push(Listener {
+            listener: Arc::new(listener.clone()),
+            tls,
+            trust,
+        });
     }
     listeners
 }

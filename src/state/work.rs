@@ -59,16 +59,30 @@ pub struct Work {
 impl Work {
     /// A verified caller's.
     pub fn of(shared: &Shared, facts: &Facts) -> Self {
-        Work::new(&shared.large, shared.penalties.key(("large", &facts.issuer, &facts.subject)))
+        Work::new(
+            &shared.large,
+            shared
+                .penalties
+                .key(("large", &facts.issuer, &facts.subject)),
+        )
     }
 
     /// That of a caller of which only the address is known yet.
     pub fn of_address(shared: &Shared, address: IpAddr) -> Self {
-        Work::new(&shared.large, shared.penalties.key(("large", Some(address_block(address)))))
+        Work::new(
+            &shared.large,
+            shared
+                .penalties
+                .key(("large", Some(address_block(address)))),
+        )
     }
 
     fn new(large: &LargeBodies, key: CallerKey) -> Self {
-        Work { queue: large.queue.clone(), key, turn: None }
+        Work {
+            queue: large.queue.clone(),
+            key,
+            turn: None,
+        }
     }
 
     /// Does the work: if it `is_large`, in its turn and beside the threads that serve. Fails if too many wait.

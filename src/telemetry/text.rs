@@ -28,18 +28,29 @@ pub fn is_hidden(character: char) -> bool {
 pub fn line(text: &str, limit: usize) -> Cow<'_, str> {
     let is_plain = |byte: &u8| (0x20..=0x7e).contains(byte) & (*byte != b'\\');
     // All of it, without a way out: nearly always plain, and compared many bytes at a time.
-    if text.len() <= limit && text.as_bytes().iter().fold(true, |all, byte| all & is_plain(byte)) {
+    if text.len() <= limit
+        && text
+            .as_bytes()
+            .iter()
+            .fold(true, |all, byte| all & is_plain(byte))
+    {
         return Cow::Borrowed(text);
     }
     // A backslash that would look like the beginning of an escape is escaped itself.
     Cow::Owned(written(text, limit, |character, rest| {
-        is_hidden(character) || (character.is_whitespace() && character != ' ') || rest.starts_with("\\u{")
+        is_hidden(character)
+            || (character.is_whitespace() && character != ' ')
+            || rest.starts_with("\\u{")
     }))
 }
 
 /// A line that `line` made, cut shorter.
 pub fn cut(line: &str, limit: usize) -> Cow<'_, str> {
-    if line.len() <= limit { Cow::Borrowed(line) } else { Cow::Owned(written(line, limit, |_, _| false)) }
+    if line.len() <= limit {
+        Cow::Borrowed(line)
+    } else {
+        Cow::Owned(written(line, limit, |_, _| false))
+    }
 }
 
 fn written(text: &str, limit: usize, escapes: impl Fn(char, &str) -> bool) -> String {
@@ -77,8 +88,14 @@ mod tests {
             ("kaffee-\u{e9}-\u{1f600}", "kaffee-\u{e9}-\u{1f600}"),
             ("a\nb\x1b[1m\u{85}\0", "a\\u{a}b\\u{1b}[1m\\u{85}\\u{0}"),
             ("\u{202e}nimda\u{202c}", "\\u{202e}nimda\\u{202c}"),
-            ("\u{2066}a\u{2069}\u{200f}\u{61c}", "\\u{2066}a\\u{2069}\\u{200f}\\u{61c}"),
-            ("ad\u{200b}min\u{feff}\u{ad}\u{2060}", "ad\\u{200b}min\\u{feff}\\u{ad}\\u{2060}"),
+            (
+                "\u{2066}a\u{2069}\u{200f}\u{61c}",
+                "\\u{2066}a\\u{2069}\\u{200f}\\u{61c}",
+            ),
+            (
+                "ad\u{200b}min\u{feff}\u{ad}\u{2060}",
+                "ad\\u{200b}min\\u{feff}\\u{ad}\\u{2060}",
+            ),
             ("a\u{2028}b\u{2029}c", "a\\u{2028}b\\u{2029}c"),
             ("a\u{a0}b\u{3000}c\td e", "a\\u{a0}b\\u{3000}c\\u{9}d e"),
             ("\u{e0041}\u{fe0f}\u{3164}", "\\u{e0041}\\u{fe0f}\\u{3164}"),
@@ -106,7 +123,10 @@ mod tests {
             assert!(cut.len() <= limit, "{} of {limit}", cut.len());
             let (kept, mark) = cut.split_once("…[+").unwrap();
             let missing: usize = mark.strip_suffix(" bytes]").unwrap().parse().unwrap();
-            assert!(line(text.get(..text.len() - missing).unwrap(), limit) == kept, "{cut}");
+            assert!(
+                line(text.get(..text.len() - missing).unwrap(), limit) == kept,
+                "{cut}"
+            );
         }
         assert!(line(&"a".repeat(100), 0).len() <= MARK_BYTES);
     }

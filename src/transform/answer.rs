@@ -74,7 +74,11 @@ pub fn rewrite(body: Bytes, rewriting: &Rewriting<'_>) -> Result<Rewritten, Answ
     }
 }
 
-fn document(body: Bytes, rewriting: &Rewriting<'_>, is_good: bool) -> Result<Rewritten, AnswerFault> {
+fn document(
+    body: Bytes,
+    rewriting: &Rewriting<'_>,
+    is_good: bool,
+) -> Result<Rewritten, AnswerFault> {
     let text = std::str::from_utf8(&body).map_err(|_| AnswerFault::Shape)?;
     let mut foreign = 0;
     let mut text = Cow::Borrowed(text);
@@ -92,9 +96,14 @@ fn document(body: Bytes, rewriting: &Rewriting<'_>, is_good: bool) -> Result<Rew
     let (bounded, blanked) = rewriting.boundary.in_json(&text);
     foreign += blanked;
     let rewritten = rewriting.links.in_json(&bounded);
-    let is_changed = [&text, &bounded, &rewritten].iter().any(|text| matches!(text, Cow::Owned(_)));
+    let is_changed = [&text, &bounded, &rewritten]
+        .iter()
+        .any(|text| matches!(text, Cow::Owned(_)));
     let changed = is_changed.then(|| rewritten.into_owned());
-    Ok(Rewritten { body: changed.map_or_else(|| body.clone(), Bytes::from), foreign })
+    Ok(Rewritten {
+        body: changed.map_or_else(|| body.clone(), Bytes::from),
+        foreign,
+    })
 }
 
 /// Blanks secrets and names of other projects; `None` if there are none, so that the bytes stay.
@@ -107,7 +116,10 @@ fn edited(text: &str, rewriting: &Rewriting<'_>) -> Result<Option<(String, u64)>
         return Ok(None);
     }
     let mut value: Value = serde_json::from_str(text).map_err(|_| AnswerFault::Shape)?;
-    let secrets = match (is_destinations || rewriting.rule == ResponseRule::AccessTokens, rewriting.may_see_secrets) {
+    let secrets = match (
+        is_destinations || rewriting.rule == ResponseRule::AccessTokens,
+        rewriting.may_see_secrets,
+    ) {
         (true, true) => 0,
         (true, false) if is_destinations => secrets::in_destinations(&mut value),
         _ => secrets::in_embedded(&mut value),
@@ -121,9 +133,18 @@ mod tests {
     use super::*;
     use crate::transform::boundary::Inside;
 
-    fn check(rule: ResponseRule, status: u16, body: &str, may_see_secrets: bool) -> Result<String, AnswerFault> {
+    fn check(
+        rule: ResponseRule,
+        status: u16,
+        body: &str,
+        may_see_secrets: bool,
+    ) -> Result<String, AnswerFault> {
         let links = Links::new(["api.lightstep.com".to_owned()], "https://gw".to_owned());
-        let boundary = Boundary { prefix: "/public/v0.2", organization: "acme", inside: Inside::Project("shop") };
+        let boundary = Boundary {
+            prefix: "/public/v0.2",
+            organization: "acme",
+            inside: Inside::Project("shop"),
+        };
         let rewriting = Rewriting {
             rule,
             links: &links,
@@ -141,8 +162,18 @@ mod tests {
     fn answers_are_rewritten_by_their_rule() {
         use ResponseRule::{AccessTokens, Destinations, Empty, Item, List, Text};
         let shape = Err(AnswerFault::Shape);
-        let deep = format!(r#"{{"data":{{"a\u0061":{}{}}}}}"#, "[".repeat(500), "]".repeat(500));
-        type Case<'a> = (ResponseRule, u16, &'a str, bool, Result<&'a str, AnswerFault>);
+        let deep = format!(
+            r#"{{"data":{{"a\u0061":{}{}}}}}"#,
+            "[".repeat(500),
+            "]".repeat(500)
+        );
+        type Case<'a> = (
+            ResponseRule,
+            u16,
+            &'a str,
+            bool,
+            Result<&'a str, AnswerFault>,
+        );
         let cases: &[Case<'_>] = &[
             (Text, 200, "OK!", false, Ok("OK!")),
             (Text, 200, "OK! and more", false, shape),
@@ -190,7 +221,13 @@ mod tests {
                 false,
                 Ok(r#"{"data":[{"attributes":{"name":"ci"},"id":"[redacted]","type":"token"}]}"#),
             ),
-            (AccessTokens, 200, r#"{"data":[{"id":"t0k"}]}"#, true, Ok(r#"{"data":[{"id":"t0k"}]}"#)),
+            (
+                AccessTokens,
+                200,
+                r#"{"data":[{"id":"t0k"}]}"#,
+                true,
+                Ok(r#"{"data":[{"id":"t0k"}]}"#),
+            ),
             (AccessTokens, 200, r#"{"tokens":["t0k"]}"#, false, shape),
             (
                 Destinations,
@@ -211,7 +248,11 @@ mod tests {
         ];
         for (rule, status, body, may_see, expected) in cases {
             let expected = expected.map(str::to_owned);
-            assert_eq!(check(*rule, *status, body, *may_see), expected, "{rule:?} {body}");
+            assert_eq!(
+                check(*rule, *status, body, *may_see),
+                expected,
+                "{rule:?} {body}"
+            );
         }
     }
 }

@@ -60,7 +60,9 @@ impl Boundary<'_> {
     pub fn is_way_inside(&self, segments: &[String]) -> bool {
         let mut segments = segments.iter().map(String::as_str);
         let prefix = self.prefix.split('/').filter(|segment| !segment.is_empty());
-        prefix.into_iter().all(|segment| segments.next() == Some(segment))
+        prefix
+            .into_iter()
+            .all(|segment| segments.next() == Some(segment))
             && segments.next() == Some(self.organization)
             && match (segments.next(), segments.next()) {
                 (Some("projects"), Some(project)) => self.has(project),
@@ -74,7 +76,9 @@ impl Boundary<'_> {
         // Of the link, and of its path: the same for all that begins before them, so that no link is searched twice.
         let (mut end, mut path_end) = (0, 0);
         let next = |from: usize, is_end: fn(char) -> bool| {
-            from + text.get(from..).map_or(0, |rest| rest.find(is_end).unwrap_or(rest.len()))
+            from + text
+                .get(from..)
+                .map_or(0, |rest| rest.find(is_end).unwrap_or(rest.len()))
         };
         for at in memmem::find_iter(text.as_bytes(), self.prefix) {
             let after = at + self.prefix.len();
@@ -88,7 +92,10 @@ impl Boundary<'_> {
                 continue;
             }
             let before = text.get(copied..at).unwrap_or_default();
-            let start = copied + before.rfind(ends_link).map_or(0, |delimiter| next_character(before, delimiter));
+            let start = copied
+                + before
+                    .rfind(ends_link)
+                    .map_or(0, |delimiter| next_character(before, delimiter));
             out.push_str(text.get(copied..start).unwrap_or_default());
             out.push_str(REDACTED);
             copied = end;
@@ -107,7 +114,10 @@ impl Boundary<'_> {
         if segments.next() != Some("") {
             return false;
         }
-        let organization = segments.next().map(percent::decode_lossy).unwrap_or_default();
+        let organization = segments
+            .next()
+            .map(percent::decode_lossy)
+            .unwrap_or_default();
         if organization.is_empty() {
             return false;
         }
@@ -116,7 +126,9 @@ impl Boundary<'_> {
         }
         let (kind, project) = (segments.next(), segments.next());
         match (kind, project) {
-            (Some("projects"), Some(project)) if !project.is_empty() => !self.has(&percent::decode_lossy(project)),
+            (Some("projects"), Some(project)) if !project.is_empty() => {
+                !self.has(&percent::decode_lossy(project))
+            }
             _ => false,
         }
     }
@@ -129,14 +141,20 @@ impl Boundary<'_> {
     // Bounded by the parser's own depth.
     fn walk(&self, value: &mut Value, related: bool) -> u64 {
         match value {
-            Value::Array(entries) => entries.iter_mut().map(|entry| self.walk(entry, related)).sum(),
+            Value::Array(entries) => entries
+                .iter_mut()
+                .map(|entry| self.walk(entry, related))
+                .sum(),
             Value::Object(members) => {
-                let is_project = related && members.get("type").is_some_and(|kind| kind == "project");
+                let is_project =
+                    related && members.get("type").is_some_and(|kind| kind == "project");
                 let mut count = 0;
                 for (name, member) in members.iter_mut() {
                     let names_project = (is_project && name == "id") || is_project_name(name);
                     match member {
-                        Value::String(project) if related && names_project && !self.has(project) => {
+                        Value::String(project)
+                            if related && names_project && !self.has(project) =>
+                        {
                             REDACTED.clone_into(project);
                             count += 1;
                         }
@@ -161,12 +179,17 @@ pub(super) fn folded(name: &str) -> String {
 }
 
 pub(super) fn ends_link(character: char) -> bool {
-    matches!(character, '"' | '\'' | '`' | '\\' | '<' | '>' | '(' | ')' | '[' | ']' | '{' | '}' | ',' | '|')
-        || character.is_whitespace()
+    matches!(
+        character,
+        '"' | '\'' | '`' | '\\' | '<' | '>' | '(' | ')' | '[' | ']' | '{' | '}' | ',' | '|'
+    ) || character.is_whitespace()
 }
 
 fn next_character(text: &str, at: usize) -> usize {
-    at + text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+    at + text
+        .get(at..)
+        .and_then(|rest| rest.chars().next())
+        .map_or(1, char::len_utf8)
 }
 
 #[cfg(test)]
@@ -176,21 +199,61 @@ mod tests {
     #[test]
     fn links_into_other_projects_are_blanked() {
         let inside = Inside::Project("shop prod");
-        let boundary = Boundary { prefix: "/public/v0.2", organization: "acme", inside };
+        let boundary = Boundary {
+            prefix: "/public/v0.2",
+            organization: "acme",
+            inside,
+        };
         for (json, expected) in [
-            (r#"{"a":"https://api.x/public/v0.2/acme/projects/shop%20prod/streams/1"}"#, None),
+            (
+                r#"{"a":"https://api.x/public/v0.2/acme/projects/shop%20prod/streams/1"}"#,
+                None,
+            ),
             (r#"{"a":"https://api.x/public/v0.2/acme/projects"}"#, None),
-            (r#"{"a":"https://api.x/public/v0.2/acme/projects/pay"}"#, Some(r#"{"a":"[redacted]"}"#)),
-            (r#"{"a":"/public/v0.2/acme/projects/pay/x?y=1"}"#, Some(r#"{"a":"[redacted]"}"#)),
-            (r#"{"a":"/public/v0.2/acme/projects/shop prod"}"#, Some(r#"{"a":"[redacted] prod"}"#)),
-            (r#"{"a":"/public/v0.2/acme/projects/p%61y"}"#, Some(r#"{"a":"[redacted]"}"#)),
-            (r#"{"a":"\/public\/v0.2\/acme\/projects\/pay"}"#, Some(r#"{"a":"[redacted]"}"#)),
-            (r#"{"a":"/public/v0.2/\u0061cme/projects/pay\n"}"#, Some(r#"{"a":"[redacted]\n"}"#)),
-            (r#"{"a":"/public/v0.2/rival/projects/shop%20prod"}"#, Some(r#"{"a":"[redacted]"}"#)),
-            (r#"{"a":"see https://x/public/v0.2/acme/projects/pay, or /b"}"#, Some(r#"{"a":"see [redacted], or /b"}"#)),
-            (r#"{"a":"é/public/v0.2/acme/projects/pay","b":1.50}"#, Some(r#"{"a":"[redacted]","b":1.50}"#)),
-            (r#"{"a":"/public/v0.2/acme/projects?x=/public/v0.2/acme/projects/pay&y"}"#, Some(r#"{"a":"[redacted]"}"#)),
-            (r#"{"a":"/public/v0.2/acme/projects/shop%20prod/public/v0.2/rival"}"#, Some(r#"{"a":"[redacted]"}"#)),
+            (
+                r#"{"a":"https://api.x/public/v0.2/acme/projects/pay"}"#,
+                Some(r#"{"a":"[redacted]"}"#),
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects/pay/x?y=1"}"#,
+                Some(r#"{"a":"[redacted]"}"#),
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects/shop prod"}"#,
+                Some(r#"{"a":"[redacted] prod"}"#),
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects/p%61y"}"#,
+                Some(r#"{"a":"[redacted]"}"#),
+            ),
+            (
+                r#"{"a":"\/public\/v0.2\/acme\/projects\/pay"}"#,
+                Some(r#"{"a":"[redacted]"}"#),
+            ),
+            (
+                r#"{"a":"/public/v0.2/\u0061cme/projects/pay\n"}"#,
+                Some(r#"{"a":"[redacted]\n"}"#),
+            ),
+            (
+                r#"{"a":"/public/v0.2/rival/projects/shop%20prod"}"#,
+                Some(r#"{"a":"[redacted]"}"#),
+            ),
+            (
+                r#"{"a":"see https://x/public/v0.2/acme/projects/pay, or /b"}"#,
+                Some(r#"{"a":"see [redacted], or /b"}"#),
+            ),
+            (
+                r#"{"a":"é/public/v0.2/acme/projects/pay","b":1.50}"#,
+                Some(r#"{"a":"[redacted]","b":1.50}"#),
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects?x=/public/v0.2/acme/projects/pay&y"}"#,
+                Some(r#"{"a":"[redacted]"}"#),
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects/shop%20prod/public/v0.2/rival"}"#,
+                Some(r#"{"a":"[redacted]"}"#),
+            ),
             (r#"{"a":"/public/v0.20/rival"}"#, None),
             (r#"{"a":"/public/v0.2/"}"#, None),
         ] {
@@ -203,25 +266,59 @@ mod tests {
     /// Scenario: one link of 65,536 prefixes, in which nothing is foreign. Guarantees: it is searched once.
     #[test]
     fn a_link_is_not_searched_again_from_each_of_its_parts() {
-        let boundary = Boundary { prefix: "/public/v0.2", organization: "acme", inside: Inside::Project("shop") };
+        let boundary = Boundary {
+            prefix: "/public/v0.2",
+            organization: "acme",
+            inside: Inside::Project("shop"),
+        };
         for each in ["/public/v0.2x", "/public/v0.2/acme/x", "/public/v0.2/acme?"] {
-            assert_eq!(boundary.in_json(&format!(r#"{{"a":"{}"}}"#, each.repeat(1 << 16))).1, 0, "{each}");
+            assert_eq!(
+                boundary
+                    .in_json(&format!(r#"{{"a":"{}"}}"#, each.repeat(1 << 16)))
+                    .1,
+                0,
+                "{each}"
+            );
         }
     }
 
     #[test]
     fn names_of_other_projects_in_relationships_are_blanked() {
-        let boundary = Boundary { prefix: "/p", organization: "acme", inside: Inside::Project("shop") };
+        let boundary = Boundary {
+            prefix: "/p",
+            organization: "acme",
+            inside: Inside::Project("shop"),
+        };
         for (json, expected) in [
-            (r#"{"relationships":{"project":{"data":{"id":"pay","type":"project"}}}}"#, Some(1)),
-            (r#"{"relationships":{"project":{"data":[{"id":"shop","type":"project"}]}}}"#, None),
-            (r#"{"data":[{"relationships":{"project":"pay","other":{"project-name":"pay"}}}]}"#, Some(2)),
-            (r#"{"relationships":{"stream":{"data":{"id":"pay","type":"stream"}}}}"#, None),
+            (
+                r#"{"relationships":{"project":{"data":{"id":"pay","type":"project"}}}}"#,
+                Some(1),
+            ),
+            (
+                r#"{"relationships":{"project":{"data":[{"id":"shop","type":"project"}]}}}"#,
+                None,
+            ),
+            (
+                r#"{"data":[{"relationships":{"project":"pay","other":{"project-name":"pay"}}}]}"#,
+                Some(2),
+            ),
+            (
+                r#"{"relationships":{"stream":{"data":{"id":"pay","type":"stream"}}}}"#,
+                None,
+            ),
             (r#"{"attributes":{"project":"pay"}}"#, None),
         ] {
             let mut value: Value = serde_json::from_str(json).unwrap();
-            assert_eq!(boundary.in_relationships(&mut value), expected.unwrap_or(0), "{json}");
-            assert_eq!(value.to_string().contains(REDACTED), expected.is_some(), "{json}");
+            assert_eq!(
+                boundary.in_relationships(&mut value),
+                expected.unwrap_or(0),
+                "{json}"
+            );
+            assert_eq!(
+                value.to_string().contains(REDACTED),
+                expected.is_some(),
+                "{json}"
+            );
         }
     }
 }

@@ -99,24 +99,40 @@ const NAMES: [(Coding, &str); 5] = [
 
 impl Coding {
     /// Those that are made as well, and that gRPC's messages come in.
-    pub const ALL: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::Zstd];
+    pub const ALL: [Coding; 4] = [
+        Coding::Identity,
+        Coding::Gzip,
+        Coding::Deflate,
+        Coding::Zstd,
+    ];
 
     /// The coding of this name, in either case (RFC 9110 section 8.4.1); one name, not a list.
     pub fn named(name: &[u8]) -> Option<Coding> {
-        NAMES.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name)).map(|(coding, _)| *coding)
+        NAMES
+            .iter()
+            .find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name))
+            .map(|(coding, _)| *coding)
     }
 
     /// The same of `Content-Encoding`, with the Collector's own names: `zlib` is what it sends as `deflate` (RFC 1950).
     pub fn of_content(name: &[u8]) -> Option<Coding> {
-        const COLLECTORS: [(Coding, &str); 3] =
-            [(Coding::Deflate, "zlib"), (Coding::Snappy, "snappy"), (Coding::Snappy, "x-snappy-framed")];
-        let own = COLLECTORS.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name));
+        const COLLECTORS: [(Coding, &str); 3] = [
+            (Coding::Deflate, "zlib"),
+            (Coding::Snappy, "snappy"),
+            (Coding::Snappy, "x-snappy-framed"),
+        ];
+        let own = COLLECTORS
+            .iter()
+            .find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name));
         Coding::named(name).or(own.map(|(coding, _)| *coding))
     }
 
     /// The name to send.
     pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(coding, _)| *coding == self).map_or("identity", |(_, name)| name)
+        NAMES
+            .iter()
+            .find(|(coding, _)| *coding == self)
+            .map_or("identity", |(_, name)| name)
     }
 }
 
@@ -142,7 +158,11 @@ pub fn decompress(
     if body.is_empty() {
         return Err(CodingFault::Undecodable);
     }
-    let mut output = Decompressed { bytes: Vec::new(), filled: 0, limit_bytes };
+    let mut output = Decompressed {
+        bytes: Vec::new(),
+        filled: 0,
+        limit_bytes,
+    };
     loop {
         let room = output.room(body.len() as u64, reservation)?;
         let count = decoder.read(room).map_err(|_| CodingFault::Undecodable)?;
@@ -150,7 +170,10 @@ pub fn decompress(
             break;
         }
         output.filled += count;
-        let (made, consumed) = (output.filled as u64, body.len().saturating_sub(decoder.rest()) as u64);
+        let (made, consumed) = (
+            output.filled as u64,
+            body.len().saturating_sub(decoder.rest()) as u64,
+        );
         if made > limit_bytes {
             return Err(CodingFault::TooLarge);
         }
@@ -175,20 +198,35 @@ struct Decompressed {
 impl Decompressed {
     /// A place for the next bytes, never empty; grows as far as the budget allows. One byte more than
     /// the limit, to see whether the body goes on.
-    fn room(&mut self, body_bytes: u64, reservation: &mut Reservation) -> Result<&mut [u8], CodingFault> {
+    fn room(
+        &mut self,
+        body_bytes: u64,
+        reservation: &mut Reservation,
+    ) -> Result<&mut [u8], CodingFault> {
         let held = self.bytes.len() as u64;
         if self.filled as u64 == held {
             // Growing by half keeps the copying linear, and what is reserved in vain below a third.
             let first = (body_bytes.saturating_mul(4)).clamp(FIRST_BYTES, STEP_BYTES);
-            let wanted = if held == 0 { first } else { STEP_BYTES.max(held / 2) };
-            let more = wanted.min(self.limit_bytes.saturating_add(1).saturating_sub(held)).max(1);
+            let wanted = if held == 0 {
+                first
+            } else {
+                STEP_BYTES.max(held / 2)
+            };
+            let more = wanted
+                .min(self.limit_bytes.saturating_add(1).saturating_sub(held))
+                .max(1);
             reservation.grow(more).map_err(CodingFault::Memory)?;
             let more = usize::try_from(more).map_err(|_| CodingFault::TooLarge)?;
             self.bytes.reserve_exact(more);
             self.bytes.resize(self.bytes.len() + more, 0);
         }
-        let end = self.bytes.len().min(self.filled.saturating_add(STEP_BYTES as usize));
-        self.bytes.get_mut(self.filled..end).ok_or(CodingFault::Undecodable)
+        let end = self
+            .bytes
+            .len()
+            .min(self.filled.saturating_add(STEP_BYTES as usize));
+        self.bytes
+            .get_mut(self.filled..end)
+            .ok_or(CodingFault::Undecodable)
     }
 }
 
@@ -237,20 +275,30 @@ pub fn compress(coding: Coding, pieces: &[Bytes]) -> Result<Bytes, CodingFault> 
         Coding::Identity => return Ok(joined(pieces, total)),
         Coding::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::fast());
-            pieces.iter().try_for_each(|piece| encoder.write_all(piece)).and_then(|()| encoder.finish())
+            pieces
+                .iter()
+                .try_for_each(|piece| encoder.write_all(piece))
+                .and_then(|()| encoder.finish())
         }
         Coding::Deflate => {
             let mut encoder = flate2::write::ZlibEncoder::new(output, flate2::Compression::fast());
-            pieces.iter().try_for_each(|piece| encoder.write_all(piece)).and_then(|()| encoder.finish())
+            pieces
+                .iter()
+                .try_for_each(|piece| encoder.write_all(piece))
+                .and_then(|()| encoder.finish())
         }
         // See `Coding::Snappy`; nothing asks for it.
         Coding::Snappy => return Err(CodingFault::Undecodable),
         Coding::Zstd => zstd_encoder(output, total as u64).and_then(|mut encoder| {
-            pieces.iter().try_for_each(|piece| encoder.write_all(piece))?;
+            pieces
+                .iter()
+                .try_for_each(|piece| encoder.write_all(piece))?;
             encoder.finish()
         }),
     };
-    written.map(Bytes::from).map_err(|_| CodingFault::Undecodable)
+    written
+        .map(Bytes::from)
+        .map_err(|_| CodingFault::Undecodable)
 }
 
 fn joined(pieces: &[Bytes], total: usize) -> Bytes {
@@ -258,14 +306,19 @@ fn joined(pieces: &[Bytes], total: usize) -> Bytes {
         [piece] => piece.clone(),
         pieces => {
             let mut whole = Vec::with_capacity(total);
-            pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+            pieces
+                .iter()
+                .for_each(|piece| whole.extend_from_slice(piece));
             whole.into()
         }
     }
 }
 
 /// Says the length in the frame's head, so that the receiver need not hold a window larger than it.
-fn zstd_encoder(output: Vec<u8>, total_bytes: u64) -> io::Result<zstd::stream::write::Encoder<'static, Vec<u8>>> {
+fn zstd_encoder(
+    output: Vec<u8>,
+    total_bytes: u64,
+) -> io::Result<zstd::stream::write::Encoder<'static, Vec<u8>>> {
     let mut encoder = zstd::stream::write::Encoder::new(output, ZSTD_LEVEL)?;
     encoder.set_pledged_src_size(Some(total_bytes))?;
     Ok(encoder)
@@ -280,10 +333,20 @@ mod tests {
     const LIMIT: u64 = 64 << 20;
 
     /// What became of a body, and the most that was reserved for it: reservations only grow.
-    fn undone(coding: Coding, body: &[u8], limit: u64, budget_bytes: u64) -> (Result<Bytes, CodingFault>, u64) {
+    fn undone(
+        coding: Coding,
+        body: &[u8],
+        limit: u64,
+        budget_bytes: u64,
+    ) -> (Result<Bytes, CodingFault>, u64) {
         let budget = Budget::new(budget_bytes);
         let mut reservation = budget.gateway().open();
-        let result = decompress(coding, &Bytes::copy_from_slice(body), limit, &mut reservation);
+        let result = decompress(
+            coding,
+            &Bytes::copy_from_slice(body),
+            limit,
+            &mut reservation,
+        );
         (result, budget.used_bytes())
     }
 
@@ -292,7 +355,9 @@ mod tests {
     }
 
     fn coded(coding: Coding, body: &[u8]) -> Vec<u8> {
-        compress(coding, &[Bytes::copy_from_slice(body)]).unwrap().to_vec()
+        compress(coding, &[Bytes::copy_from_slice(body)])
+            .unwrap()
+            .to_vec()
     }
 
     /// As small as the format can say it.
@@ -308,7 +373,9 @@ mod tests {
                 let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), best);
                 encoder.write_all(body).and_then(|()| encoder.finish())
             }
-            Coding::Snappy => snap::raw::Encoder::new().compress_vec(body).map_err(io::Error::other),
+            Coding::Snappy => snap::raw::Encoder::new()
+                .compress_vec(body)
+                .map_err(io::Error::other),
             Coding::Zstd => zstd::stream::encode_all(body, 1),
         }
         .unwrap()
@@ -338,37 +405,64 @@ mod tests {
 
     #[test]
     fn a_body_is_taken_whole_or_not_at_all() {
-        let text = b"resource spans, scope spans, spans, and again: resource spans, scope spans".repeat(3);
+        let text =
+            b"resource spans, scope spans, spans, and again: resource spans, scope spans".repeat(3);
         for coding in CODED {
             let body = coded(coding, &text);
             assert_eq!(plain(coding, &body).unwrap(), text, "{coding:?}");
             for end in 0..body.len() {
-                assert_eq!(plain(coding, &body[..end]), Err(CodingFault::Undecodable), "{coding:?} cut at {end}");
+                assert_eq!(
+                    plain(coding, &body[..end]),
+                    Err(CodingFault::Undecodable),
+                    "{coding:?} cut at {end}"
+                );
             }
             for garbage in [b"\0".as_slice(), b"\0\0\0\0\0\0\0\0", b"garbage"] {
                 let followed = [&body, garbage].concat();
-                assert_eq!(plain(coding, &followed), Err(CodingFault::Undecodable), "{coding:?} {garbage:?}");
+                assert_eq!(
+                    plain(coding, &followed),
+                    Err(CodingFault::Undecodable),
+                    "{coding:?} {garbage:?}"
+                );
             }
             for other in CODED.into_iter().filter(|other| *other != coding) {
-                assert_eq!(plain(other, &body), Err(CodingFault::Undecodable), "{coding:?} as {other:?}");
+                assert_eq!(
+                    plain(other, &body),
+                    Err(CodingFault::Undecodable),
+                    "{coding:?} as {other:?}"
+                );
             }
             // Neither format says that there must be one of it; zlib's has no way to say where one ends.
             let twice = plain(coding, &[body.clone(), body.clone()].concat());
-            let expected =
-                if coding == Coding::Deflate { Err(CodingFault::Undecodable) } else { Ok(text.repeat(2).into()) };
+            let expected = if coding == Coding::Deflate {
+                Err(CodingFault::Undecodable)
+            } else {
+                Ok(text.repeat(2).into())
+            };
             assert_eq!(twice, expected, "{coding:?}");
         }
         // DEFLATE without the zlib format, as some clients sent once; a gzip head without an end.
         let raw = [0x4b, 0x4c, 0x4a, 0x06, 0x00];
         assert_eq!(plain(Coding::Deflate, &raw), Err(CodingFault::Undecodable));
-        assert_eq!(plain(Coding::Gzip, &[0x1f, 0x8b, 8, 0x08, 0, 0, 0, 0, 0, 3, b'n']), Err(CodingFault::Undecodable));
+        assert_eq!(
+            plain(Coding::Gzip, &[0x1f, 0x8b, 8, 0x08, 0, 0, 0, 0, 0, 3, b'n']),
+            Err(CodingFault::Undecodable)
+        );
     }
 
     #[test]
     fn an_empty_message_is_not_an_empty_body() {
         for coding in CODED {
-            assert_eq!(plain(coding, &coded(coding, b"")).unwrap(), "", "{coding:?}");
-            assert_eq!(plain(coding, b""), Err(CodingFault::Undecodable), "{coding:?}");
+            assert_eq!(
+                plain(coding, &coded(coding, b"")).unwrap(),
+                "",
+                "{coding:?}"
+            );
+            assert_eq!(
+                plain(coding, b""),
+                Err(CodingFault::Undecodable),
+                "{coding:?}"
+            );
         }
         assert_eq!(plain(Coding::Identity, b"").unwrap(), "");
     }
@@ -379,30 +473,65 @@ mod tests {
         for coding in CODED {
             let bomb = tightest(coding, &zeros);
             let (result, reserved) = undone(coding, &bomb, LIMIT, u64::MAX);
-            assert_eq!(result.map(|got| got.len()), Err(CodingFault::Bomb), "{coding:?} {}", bomb.len());
-            assert!(reserved <= UNGUARDED_BYTES * 3 / 2 + STEP_BYTES, "{coding:?} reserved {reserved}");
+            assert_eq!(
+                result.map(|got| got.len()),
+                Err(CodingFault::Bomb),
+                "{coding:?} {}",
+                bomb.len()
+            );
+            assert!(
+                reserved <= UNGUARDED_BYTES * 3 / 2 + STEP_BYTES,
+                "{coding:?} reserved {reserved}"
+            );
             // Below the guard, the limit holds by itself, to the byte.
             for limit in [0, 1, FIRST_BYTES, STEP_BYTES - 1, STEP_BYTES, 1 << 20] {
                 let (result, reserved) = undone(coding, &bomb, limit, u64::MAX);
-                assert_eq!(result, Err(CodingFault::TooLarge), "{coding:?} limit {limit}");
-                assert!(reserved <= limit + 1, "{coding:?} limit {limit} reserved {reserved}");
+                assert_eq!(
+                    result,
+                    Err(CodingFault::TooLarge),
+                    "{coding:?} limit {limit}"
+                );
+                assert!(
+                    reserved <= limit + 1,
+                    "{coding:?} limit {limit} reserved {reserved}"
+                );
             }
             let (result, reserved) = undone(coding, &bomb, LIMIT, 100_000);
             assert_eq!(result, Err(CodingFault::Memory(Spent::Total)), "{coding:?}");
             assert!(reserved <= 100_000);
-            assert_eq!(plain(coding, &tightest(coding, &zeros[..1 << 20])).unwrap().len(), 1 << 20, "{coding:?}");
+            assert_eq!(
+                plain(coding, &tightest(coding, &zeros[..1 << 20]))
+                    .unwrap()
+                    .len(),
+                1 << 20,
+                "{coding:?}"
+            );
         }
-        assert_eq!(undone(Coding::Identity, b"abc", 2, 0).0, Err(CodingFault::TooLarge));
+        assert_eq!(
+            undone(Coding::Identity, b"abc", 2, 0).0,
+            Err(CodingFault::TooLarge)
+        );
         assert_eq!(undone(Coding::Identity, b"abc", 3, 0).0.unwrap(), "abc");
     }
 
     #[test]
     fn what_fits_the_limit_exactly_passes() {
-        for length in [1, FIRST_BYTES, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 1 << 20] {
+        for length in [
+            1,
+            FIRST_BYTES,
+            STEP_BYTES - 1,
+            STEP_BYTES,
+            STEP_BYTES + 1,
+            1 << 20,
+        ] {
             let text = vec![7; length as usize];
             for coding in CODED {
                 let body = coded(coding, &text);
-                assert_eq!(undone(coding, &body, length, u64::MAX).0.unwrap(), text, "{coding:?} {length}");
+                assert_eq!(
+                    undone(coding, &body, length, u64::MAX).0.unwrap(),
+                    text,
+                    "{coding:?} {length}"
+                );
                 let less = undone(coding, &body, length - 1, u64::MAX).0;
                 assert_eq!(less, Err(CodingFault::TooLarge), "{coding:?} {length}");
             }
@@ -412,22 +541,33 @@ mod tests {
     /// Bodies of a load test: one span again and again, thousands of times. They are not bombs.
     #[test]
     fn the_largest_usual_batch_of_identical_spans_passes() {
-        let span: Vec<u8> = (0..400_u32).map(|index| (index * index % 251) as u8).collect();
+        let span: Vec<u8> = (0..400_u32)
+            .map(|index| (index * index % 251) as u8)
+            .collect();
         let batch = span.repeat(8_192);
         for coding in CODED {
-            assert!(plain(coding, &tightest(coding, &batch)).unwrap() == batch, "{coding:?}");
+            assert!(
+                plain(coding, &tightest(coding, &batch)).unwrap() == batch,
+                "{coding:?}"
+            );
         }
     }
 
     #[test]
     fn a_zstd_window_beyond_the_standard_is_refused() {
-        let text: Vec<u8> = (0..40_000_u32).flat_map(|index| index.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let text: Vec<u8> = (0..40_000_u32)
+            .flat_map(|index| index.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
         for (window_log, passes) in [(20, true), (23, true), (24, false), (27, false)] {
             let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
             encoder.window_log(window_log).unwrap();
             encoder.write_all(&text).unwrap();
             let result = plain(Coding::Zstd, &encoder.finish().unwrap());
-            let expected = if passes { Ok(text.clone().into()) } else { Err(CodingFault::Undecodable) };
+            let expected = if passes {
+                Ok(text.clone().into())
+            } else {
+                Err(CodingFault::Undecodable)
+            };
             assert_eq!(result, expected, "{window_log}");
         }
     }
@@ -435,7 +575,8 @@ mod tests {
     fn content() -> impl proptest::strategy::Strategy<Value = Vec<Vec<u8>>> {
         use proptest::prelude::*;
         let random = proptest::collection::vec(any::<u8>(), 0..300);
-        let repetitive = (proptest::collection::vec(any::<u8>(), 1..9), 1_usize..9_000).prop_map(|(w, n)| w.repeat(n));
+        let repetitive = (proptest::collection::vec(any::<u8>(), 1..9), 1_usize..9_000)
+            .prop_map(|(w, n)| w.repeat(n));
         proptest::collection::vec(prop_oneof![random, repetitive], 0..5)
     }
 
@@ -482,6 +623,9 @@ mod tests {
         ] {
             assert_eq!(Coding::of_content(name.as_bytes()), coding, "{name}");
         }
-        assert_eq!((Coding::named(b"snappy"), Coding::named(b"zlib")), (None, None));
+        assert_eq!(
+            (Coding::named(b"snappy"), Coding::named(b"zlib")),
+            (None, None)
+        );
     }
 }

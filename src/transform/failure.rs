@@ -14,7 +14,9 @@ const ERROR_LIMIT_CHARACTERS: usize = 2048;
 /// The errors of a failed answer; the very bytes, if there is nothing else in it.
 pub fn errors(body: &Bytes) -> Bytes {
     let document: Option<Value> = serde_json::from_slice(body).ok();
-    let told = document.as_ref().and_then(|document| document.get("errors")?.as_array());
+    let told = document
+        .as_ref()
+        .and_then(|document| document.get("errors")?.as_array());
     let kept: Vec<String> = told
         .into_iter()
         .flatten()
@@ -25,7 +27,10 @@ pub fn errors(body: &Bytes) -> Bytes {
     let reduced = json!({ "errors": kept });
     // A member that stands twice would be lost in the comparison.
     let mentions = memchr::memmem::find_iter(body, b"\"errors\"").count();
-    if document.is_some_and(|document| document == reduced) && mentions == 1 && !body.contains(&b'\\') {
+    if document.is_some_and(|document| document == reduced)
+        && mentions == 1
+        && !body.contains(&b'\\')
+    {
         return body.clone();
     }
     reduced.to_string().into()
@@ -40,9 +45,15 @@ mod tests {
         let long = "x".repeat(5000);
         let cut = format!(r#"{{"errors":["{}"]}}"#, "x".repeat(2048));
         for (body, expected) in [
-            (r#"{"errors": ["no such object"]}"#, r#"{"errors": ["no such object"]}"#),
+            (
+                r#"{"errors": ["no such object"]}"#,
+                r#"{"errors": ["no such object"]}"#,
+            ),
             (r#"{"errors":[]}"#, r#"{"errors":[]}"#),
-            (r#"{"errors":["a",{"detail":"b"},7],"trace":"/srv/x"}"#, r#"{"errors":["a"]}"#),
+            (
+                r#"{"errors":["a",{"detail":"b"},7],"trace":"/srv/x"}"#,
+                r#"{"errors":["a"]}"#,
+            ),
             (r#"{"errors":["a"],"errors":["b"]}"#, r#"{"errors":["b"]}"#),
             (r#"{"errors":"a"}"#, r#"{"errors":[]}"#),
             (r#"{"data":[{"id":"t0k"}]}"#, r#"{"errors":[]}"#),
@@ -50,9 +61,16 @@ mod tests {
             ("", r#"{"errors":[]}"#),
             (&format!(r#"{{"errors":["{long}"]}}"#), &cut),
         ] {
-            assert_eq!(errors(&Bytes::copy_from_slice(body.as_bytes())), expected, "{body}");
+            assert_eq!(
+                errors(&Bytes::copy_from_slice(body.as_bytes())),
+                expected,
+                "{body}"
+            );
         }
         let many = json!({ "errors": vec!["e"; 100] }).to_string();
-        assert_eq!(errors(&many.into()), json!({ "errors": vec!["e"; 16] }).to_string());
+        assert_eq!(
+            errors(&many.into()),
+            json!({ "errors": vec!["e"; 16] }).to_string()
+        );
     }
 }

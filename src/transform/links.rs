@@ -19,7 +19,13 @@ pub struct Links {
 
 impl Links {
     pub fn new(authorities: impl IntoIterator<Item = String>, ours: String) -> Self {
-        Links { authorities: authorities.into_iter().map(|authority| authority.to_ascii_lowercase()).collect(), ours }
+        Links {
+            authorities: authorities
+                .into_iter()
+                .map(|authority| authority.to_ascii_lowercase())
+                .collect(),
+            ours,
+        }
     }
 
     /// Scheme and authority of the gateway.
@@ -39,7 +45,9 @@ impl Links {
         let mut out = String::new();
         let mut copied = 0;
         for at in memmem::find_iter(text.as_bytes(), b"://") {
-            let Some((start, end)) = self.origin_around(text.as_bytes(), at) else { continue };
+            let Some((start, end)) = self.origin_around(text.as_bytes(), at) else {
+                continue;
+            };
             if start < copied {
                 continue;
             }
@@ -71,14 +79,19 @@ impl Links {
         })?;
         let after = text.get(at + 3..)?;
         let authority = self.authorities.iter().find(|authority| {
-            after.get(..authority.len()).is_some_and(|start| start.eq_ignore_ascii_case(authority.as_bytes()))
+            after
+                .get(..authority.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(authority.as_bytes()))
                 && ends_authority(after.get(authority.len()..).unwrap_or_default())
         })?;
         let mut end = at + 3 + authority.len();
         if !authority.contains(':') {
             // The scheme's own port may be spelled out.
             for port in [":443", ":80"] {
-                if text.get(end..).is_some_and(|rest| rest.starts_with(port.as_bytes())) {
+                if text
+                    .get(end..)
+                    .is_some_and(|rest| rest.starts_with(port.as_bytes()))
+                {
                     end += port.len();
                     break;
                 }
@@ -90,7 +103,10 @@ impl Links {
 
 /// Changes text in every string of a valid JSON document, member names included. What `change` looks for cannot span
 /// a quote.
-pub(super) fn in_strings<'a>(json: &'a str, mut change: impl FnMut(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+pub(super) fn in_strings<'a>(
+    json: &'a str,
+    mut change: impl FnMut(&str) -> Cow<'_, str>,
+) -> Cow<'a, str> {
     if !may_hide_text(json) {
         // What looks like a link is one, and cannot span two strings.
         return match change(json) {
@@ -102,7 +118,9 @@ pub(super) fn in_strings<'a>(json: &'a str, mut change: impl FnMut(&str) -> Cow<
     let mut rest = json;
     let mut is_changed = false;
     while let Some(quote) = rest.find('"') {
-        let Some(length) = string_length(rest.as_bytes().get(quote..).unwrap_or_default()) else { break };
+        let Some(length) = string_length(rest.as_bytes().get(quote..).unwrap_or_default()) else {
+            break;
+        };
         let token = rest.get(quote..quote + length).unwrap_or_default();
         out.push_str(rest.get(..quote).unwrap_or_default());
         match serde_json::from_str::<Cow<'_, str>>(token) {
@@ -118,13 +136,18 @@ pub(super) fn in_strings<'a>(json: &'a str, mut change: impl FnMut(&str) -> Cow<
         rest = rest.get(quote + length..).unwrap_or_default();
     }
     out.push_str(rest);
-    if is_changed { Cow::Owned(out) } else { Cow::Borrowed(json) }
+    if is_changed {
+        Cow::Owned(out)
+    } else {
+        Cow::Borrowed(json)
+    }
 }
 
 /// Whether escapes of a JSON text could hide a link: only `\/` and `\u` stand for characters of one. The
 /// others are common in answers (quoted queries) and must not cost a walk over every string.
 pub(super) fn may_hide_text(json: &str) -> bool {
-    memchr::memchr_iter(b'\\', json.as_bytes()).any(|at| matches!(json.as_bytes().get(at + 1), Some(b'/' | b'u')))
+    memchr::memchr_iter(b'\\', json.as_bytes())
+        .any(|at| matches!(json.as_bytes().get(at + 1), Some(b'/' | b'u')))
 }
 
 /// Whether an authority can end before `rest`: no longer name, no other port.
@@ -132,7 +155,11 @@ fn ends_authority(rest: &[u8]) -> bool {
     match rest.first() {
         None => true,
         Some(b':') => {
-            let digits = rest.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
+            let digits = rest
+                .iter()
+                .skip(1)
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
             let port = rest.get(1..=digits).unwrap_or_default();
             digits == 0 || port == b"443" || port == b"80"
         }
@@ -159,24 +186,63 @@ mod tests {
 
     #[test]
     fn links_to_the_backend_lead_to_the_gateway() {
-        let links = Links::new(["api.lightstep.com".to_owned(), "127.0.0.1:9000".to_owned()], "https://gw".to_owned());
+        let links = Links::new(
+            ["api.lightstep.com".to_owned(), "127.0.0.1:9000".to_owned()],
+            "https://gw".to_owned(),
+        );
         for (text, expected) in [
-            (r#"{"self":"https://api.lightstep.com/a"}"#, r#"{"self":"https://gw/a"}"#),
-            (r#"{"self":"HTTPS://API.Lightstep.com/a"}"#, r#"{"self":"https://gw/a"}"#),
-            (r#"{"self":"https://api.lightstep.com:443/a"}"#, r#"{"self":"https://gw/a"}"#),
-            (r#"{"self":"http://127.0.0.1:9000"}"#, r#"{"self":"https://gw"}"#),
-            (r#"{"self":"https:\/\/api.lightstep.com\/a"}"#, r#"{"self":"https://gw/a"}"#),
-            (r#"{"self":"https://\u0061pi.lightstep.com/a\n"}"#, r#"{"self":"https://gw/a\n"}"#),
+            (
+                r#"{"self":"https://api.lightstep.com/a"}"#,
+                r#"{"self":"https://gw/a"}"#,
+            ),
+            (
+                r#"{"self":"HTTPS://API.Lightstep.com/a"}"#,
+                r#"{"self":"https://gw/a"}"#,
+            ),
+            (
+                r#"{"self":"https://api.lightstep.com:443/a"}"#,
+                r#"{"self":"https://gw/a"}"#,
+            ),
+            (
+                r#"{"self":"http://127.0.0.1:9000"}"#,
+                r#"{"self":"https://gw"}"#,
+            ),
+            (
+                r#"{"self":"https:\/\/api.lightstep.com\/a"}"#,
+                r#"{"self":"https://gw/a"}"#,
+            ),
+            (
+                r#"{"self":"https://\u0061pi.lightstep.com/a\n"}"#,
+                r#"{"self":"https://gw/a\n"}"#,
+            ),
             (
                 r#"{"see":"at https://api.lightstep.com/a, or (https://api.lightstep.com)"}"#,
                 r#"{"see":"at https://gw/a, or (https://gw)"}"#,
             ),
-            (r#"{"a":"https://api.lightstep.com.evil/a"}"#, r#"{"a":"https://api.lightstep.com.evil/a"}"#),
-            (r#"{"a":"https://api.lightstep.com:444/"}"#, r#"{"a":"https://api.lightstep.com:444/"}"#),
-            (r#"{"a":"https://app.lightstep.com/x"}"#, r#"{"a":"https://app.lightstep.com/x"}"#),
-            (r#"{"a":"ftp://api.lightstep.com/x"}"#, r#"{"a":"ftp://api.lightstep.com/x"}"#),
-            (r#"{"a":"\"","b":"https://api.lightstep.com"}"#, r#"{"a":"\"","b":"https://gw"}"#),
-            (r#"{"n":1.0,"big":18446744073709551616}"#, r#"{"n":1.0,"big":18446744073709551616}"#),
+            (
+                r#"{"a":"https://api.lightstep.com.evil/a"}"#,
+                r#"{"a":"https://api.lightstep.com.evil/a"}"#,
+            ),
+            (
+                r#"{"a":"https://api.lightstep.com:444/"}"#,
+                r#"{"a":"https://api.lightstep.com:444/"}"#,
+            ),
+            (
+                r#"{"a":"https://app.lightstep.com/x"}"#,
+                r#"{"a":"https://app.lightstep.com/x"}"#,
+            ),
+            (
+                r#"{"a":"ftp://api.lightstep.com/x"}"#,
+                r#"{"a":"ftp://api.lightstep.com/x"}"#,
+            ),
+            (
+                r#"{"a":"\"","b":"https://api.lightstep.com"}"#,
+                r#"{"a":"\"","b":"https://gw"}"#,
+            ),
+            (
+                r#"{"n":1.0,"big":18446744073709551616}"#,
+                r#"{"n":1.0,"big":18446744073709551616}"#,
+            ),
         ] {
             assert_eq!(links.in_json(text), expected);
         }

@@ -23,7 +23,10 @@ pub enum Reference {
     /// By its name, where the body says whose something is.
     Project(String),
     /// By a path of the query API: the decoded segments after the organization, `projects` first.
-    Path { segments: Vec<String>, is_relation: bool },
+    Path {
+        segments: Vec<String>,
+        is_relation: bool,
+    },
     /// A path of the query API that leads to another organization, or that two readers may read differently.
     Unclear,
 }
@@ -54,7 +57,11 @@ pub fn named(body: &[u8], naming: Naming<'_>) -> Result<BTreeSet<Reference>, Nam
         return Ok(found);
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let walk = NameSearch { naming, found: &mut found, place: Position::Plain };
+    let walk = NameSearch {
+        naming,
+        found: &mut found,
+        place: Position::Plain,
+    };
     // What follows a document could be read by a backend that stops earlier or later.
     let read = walk.deserialize(&mut reader).and_then(|_| reader.end());
     match read {
@@ -82,12 +89,20 @@ struct NameSearch<'w, 'a> {
 
 impl NameSearch<'_, '_> {
     fn within(&mut self, place: Position) -> NameSearch<'_, '_> {
-        NameSearch { naming: self.naming, found: self.found, place }
+        NameSearch {
+            naming: self.naming,
+            found: self.found,
+            place,
+        }
     }
 
     fn note<E: serde::de::Error>(&mut self, reference: Reference) -> Result<(), E> {
         self.found.insert(reference);
-        if self.found.len() > REFERENCES_LIMIT_ENTRIES { Err(E::custom("too many references")) } else { Ok(()) }
+        if self.found.len() > REFERENCES_LIMIT_ENTRIES {
+            Err(E::custom("too many references"))
+        } else {
+            Ok(())
+        }
     }
 
     fn text<E: serde::de::Error>(&mut self, text: &str, place: Position) -> Result<(), E> {
@@ -111,10 +126,16 @@ impl NameSearch<'_, '_> {
             return match folded.as_str() {
                 "id" | "name" | "data" => Ok(Position::Names),
                 "type" | "links" | "related" | "self" | "attributes" => Ok(Position::Relation),
-                _ => self.note(Reference::Project(name.to_owned())).map(|()| Position::Relation),
+                _ => self
+                    .note(Reference::Project(name.to_owned()))
+                    .map(|()| Position::Relation),
             };
         }
-        let is_listed = self.naming.members.iter().any(|member| self::folded(member) == folded);
+        let is_listed = self
+            .naming
+            .members
+            .iter()
+            .any(|member| self::folded(member) == folded);
         Ok(match self.place {
             _ if is_listed => Position::Names,
             Position::Relation if is_project_name(name) => Position::Names,
@@ -177,11 +198,17 @@ impl<'de> Visitor<'de> for NameSearch<'_, '_> {
         let (mut is_project, mut ids) = (false, Vec::new());
         while let Some(name) = members.next_key::<Cow<'_, str>>()? {
             let place = self.place_of(&name)?;
-            let beside = if self.place == Position::Plain { Position::Plain } else { Position::Relation };
+            let beside = if self.place == Position::Plain {
+                Position::Plain
+            } else {
+                Position::Relation
+            };
             self.text(&name, beside)?;
             let value = members.next_value_seed(self.within(place))?;
             match (folded(&name).as_str(), value) {
-                ("type", Some(kind)) => is_project |= matches!(folded(&kind).as_str(), "project" | "projects"),
+                ("type", Some(kind)) => {
+                    is_project |= matches!(folded(&kind).as_str(), "project" | "projects")
+                }
                 ("id", Some(id)) if ids.len() < REFERENCES_LIMIT_ENTRIES => ids.push(id),
                 _ => {}
             }
@@ -204,10 +231,14 @@ fn readings(text: &str) -> Vec<Cow<'_, str>> {
         let twice = unescaped(&once);
         readings.extend([once, twice].map(Cow::Owned));
     }
-    let is_crooked =
-        |reading: &Cow<'_, str>| reading.contains("/.") || reading.contains("//") || reading.contains('\\');
-    let resolved: Vec<String> =
-        readings.iter().filter(|reading| is_crooked(reading)).map(|reading| resolved(reading)).collect();
+    let is_crooked = |reading: &Cow<'_, str>| {
+        reading.contains("/.") || reading.contains("//") || reading.contains('\\')
+    };
+    let resolved: Vec<String> = readings
+        .iter()
+        .filter(|reading| is_crooked(reading))
+        .map(|reading| resolved(reading))
+        .collect();
     readings.extend(resolved.into_iter().map(Cow::Owned));
     readings.dedup();
     readings
@@ -223,7 +254,9 @@ fn unescaped(text: &str) -> String {
         out.push_str(before);
         let digits = |from: usize, count: usize| {
             let digits = escape.get(from..from + count)?;
-            let value = u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?;
+            let value = u8::from_str_radix(digits, 16)
+                .ok()
+                .filter(|_| !digits.starts_with('+'))?;
             let of_a_path = value.is_ascii_alphanumeric() || b"/._-~%?#\\".contains(&value);
             of_a_path.then_some((char::from(value), from + count))
         };
@@ -233,7 +266,8 @@ fn unescaped(text: &str) -> String {
             [_, b'/', ..] => Some(('/', 2)),
             _ => None,
         };
-        let (character, length) = undone.unwrap_or((if escape.starts_with('%') { '%' } else { '\\' }, 1));
+        let (character, length) =
+            undone.unwrap_or((if escape.starts_with('%') { '%' } else { '\\' }, 1));
         out.push(character);
         rest = escape.get(length..).unwrap_or_default();
     }
@@ -286,8 +320,14 @@ fn paths(text: &str, naming: Naming<'_>, is_relation: bool) -> Vec<Reference> {
     }
     // A relation may name what it relates to by a shorter path.
     for (at, word) in lower.match_indices("projects/") {
-        let begins = text.get(..at).is_some_and(|before| before.is_empty() || before.ends_with('/'));
-        let rest = if begins { text.get(at + word.len()..).map_or("", path_at_start) } else { "" };
+        let begins = text
+            .get(..at)
+            .is_some_and(|before| before.is_empty() || before.ends_with('/'));
+        let rest = if begins {
+            text.get(at + word.len()..).map_or("", path_at_start)
+        } else {
+            ""
+        };
         if rest.is_empty() {
             continue;
         }
@@ -301,12 +341,19 @@ fn paths(text: &str, naming: Naming<'_>, is_relation: bool) -> Vec<Reference> {
 
 /// A path up to its query, its fragment or the end of the link.
 fn path_at_start(text: &str) -> &str {
-    text.split(|each| ends_link(each) || each == '?' || each == '#').next().unwrap_or_default()
+    text.split(|each| ends_link(each) || each == '?' || each == '#')
+        .next()
+        .unwrap_or_default()
 }
 
 fn to_project(segments: &[String], is_relation: bool) -> Option<Reference> {
-    let is_project = segments.first().is_some_and(|first| first.eq_ignore_ascii_case("projects"));
-    (is_project && segments.len() > 1).then(|| Reference::Path { segments: segments.to_vec(), is_relation })
+    let is_project = segments
+        .first()
+        .is_some_and(|first| first.eq_ignore_ascii_case("projects"));
+    (is_project && segments.len() > 1).then(|| Reference::Path {
+        segments: segments.to_vec(),
+        is_relation,
+    })
 }
 
 #[cfg(test)]
@@ -315,11 +362,21 @@ mod tests {
 
     fn read(body: &str) -> Result<Vec<String>, NamedFault> {
         let members = ["project-name".to_owned(), "project-roles".to_owned()];
-        let naming = Naming { prefix: "/public/v0.2", organization: "acme", members: &members };
+        let naming = Naming {
+            prefix: "/public/v0.2",
+            organization: "acme",
+            members: &members,
+        };
         let told = |reference: &Reference| match reference {
             Reference::Project(name) => format!("project {name}"),
-            Reference::Path { segments, is_relation: false } => format!("path {}", segments.join("/")),
-            Reference::Path { segments, is_relation: true } => format!("relation {}", segments.join("/")),
+            Reference::Path {
+                segments,
+                is_relation: false,
+            } => format!("path {}", segments.join("/")),
+            Reference::Path {
+                segments,
+                is_relation: true,
+            } => format!("relation {}", segments.join("/")),
             Reference::Unclear => "unclear".to_owned(),
         };
         Ok(named(body.as_bytes(), naming)?.iter().map(told).collect())
@@ -335,17 +392,44 @@ mod tests {
                 vec![],
             ),
             // What the profile lists.
-            (r#"{"data":{"role-name":"Editor","project-name":"pay"}}"#, vec!["project pay"]),
-            (r#"{"data":{"Project_Name":"pay","project-name":""}}"#, vec!["project pay"]),
-            (r#"{"data":{"project-name":"shop","project-name":"pay"}}"#, vec!["project pay", "project shop"]),
-            (r#"{"data":{"mappings":[{"project-roles":{"pay":"Editor"}}]}}"#, vec!["project pay"]),
-            (r#"{"data":{"project-name":{"data":{"id":"pay","type":"project"}}}}"#, vec!["project pay"]),
+            (
+                r#"{"data":{"role-name":"Editor","project-name":"pay"}}"#,
+                vec!["project pay"],
+            ),
+            (
+                r#"{"data":{"Project_Name":"pay","project-name":""}}"#,
+                vec!["project pay"],
+            ),
+            (
+                r#"{"data":{"project-name":"shop","project-name":"pay"}}"#,
+                vec!["project pay", "project shop"],
+            ),
+            (
+                r#"{"data":{"mappings":[{"project-roles":{"pay":"Editor"}}]}}"#,
+                vec!["project pay"],
+            ),
+            (
+                r#"{"data":{"project-name":{"data":{"id":"pay","type":"project"}}}}"#,
+                vec!["project pay"],
+            ),
             (r#"{"data":{"project":"pay"}}"#, vec![]),
             // Relations.
-            (r#"{"data":{"relationships":{"project":{"data":{"id":"pay","type":"project"}}}}}"#, vec!["project pay"]),
-            (r#"{"data":{"relationships":{"home":{"data":{"id":"pay","type":"Project"}}}}}"#, vec!["project pay"]),
-            (r#"{"data":{"Relation\u017fhips":{"project_id":"pay"}}}"#, vec!["project pay"]),
-            (r#"{"data":{"relationships":{"condition":{"data":{"id":"7","type":"condition"}}}}}"#, vec![]),
+            (
+                r#"{"data":{"relationships":{"project":{"data":{"id":"pay","type":"project"}}}}}"#,
+                vec!["project pay"],
+            ),
+            (
+                r#"{"data":{"relationships":{"home":{"data":{"id":"pay","type":"Project"}}}}}"#,
+                vec!["project pay"],
+            ),
+            (
+                r#"{"data":{"Relation\u017fhips":{"project_id":"pay"}}}"#,
+                vec!["project pay"],
+            ),
+            (
+                r#"{"data":{"relationships":{"condition":{"data":{"id":"7","type":"condition"}}}}}"#,
+                vec![],
+            ),
             (
                 r#"{"data":{"relationships":{"condition":{"links":{"related":"/public/v0.2/acme/projects/pay/conditions/7"}}}}}"#,
                 vec!["relation projects/pay/conditions/7"],
@@ -355,23 +439,59 @@ mod tests {
                 vec!["relation projects/pay/conditions/7"],
             ),
             // Any text.
-            (r#"{"a":"see https://api.x/public/v0.2/acme/projects/p%61y%20x?y=1."}"#, vec!["path projects/pay x"]),
-            (r#"{"a":"\/public\/v0.2\/acme\/projects\/pay"}"#, vec!["path projects/pay"]),
-            (r#"{"a":"/public/v0.2/\u0061cme/projects/pay"}"#, vec!["path projects/pay"]),
-            (r#"{"/public/v0.2/acme/projects/pay":1}"#, vec!["path projects/pay"]),
+            (
+                r#"{"a":"see https://api.x/public/v0.2/acme/projects/p%61y%20x?y=1."}"#,
+                vec!["path projects/pay x"],
+            ),
+            (
+                r#"{"a":"\/public\/v0.2\/acme\/projects\/pay"}"#,
+                vec!["path projects/pay"],
+            ),
+            (
+                r#"{"a":"/public/v0.2/\u0061cme/projects/pay"}"#,
+                vec!["path projects/pay"],
+            ),
+            (
+                r#"{"/public/v0.2/acme/projects/pay":1}"#,
+                vec!["path projects/pay"],
+            ),
             (
                 r#"["(/public/v0.2/acme/projects/pay), /PUBLIC/V0.2/acme/Projects/shop!"]"#,
                 vec!["path Projects/shop", "path projects/pay"],
             ),
-            (r#"{"a":"%2Fpublic%2Fv0.2%2Facme%2Fprojects%2Fpay"}"#, vec!["path projects/pay"]),
-            (r#"{"a":"%252Fpublic%252Fv0.2%252Facme%252Fprojects%252Fpay"}"#, vec!["path projects/pay"]),
-            (r#"{"a":"https://x/public/./v0.2//acme/projects/pay"}"#, vec!["path projects/pay"]),
-            (r#"{"a":"/public/x/../v0.2/acme/projects/pay"}"#, vec!["path projects/pay"]),
-            (r#"{"a":"\\public\\v0.2\\acme\\projects\\pay"}"#, vec!["path projects/pay"]),
-            (r#"{"a":"/public/v0.2/acme/projects/shop/../pay"}"#, vec!["path projects/pay", "unclear"]),
-            (r#"{"a":"/public/v0.2/acme/projects/shop%2F..%2Fpay"}"#, vec!["path projects/pay", "unclear"]),
+            (
+                r#"{"a":"%2Fpublic%2Fv0.2%2Facme%2Fprojects%2Fpay"}"#,
+                vec!["path projects/pay"],
+            ),
+            (
+                r#"{"a":"%252Fpublic%252Fv0.2%252Facme%252Fprojects%252Fpay"}"#,
+                vec!["path projects/pay"],
+            ),
+            (
+                r#"{"a":"https://x/public/./v0.2//acme/projects/pay"}"#,
+                vec!["path projects/pay"],
+            ),
+            (
+                r#"{"a":"/public/x/../v0.2/acme/projects/pay"}"#,
+                vec!["path projects/pay"],
+            ),
+            (
+                r#"{"a":"\\public\\v0.2\\acme\\projects\\pay"}"#,
+                vec!["path projects/pay"],
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects/shop/../pay"}"#,
+                vec!["path projects/pay", "unclear"],
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects/shop%2F..%2Fpay"}"#,
+                vec!["path projects/pay", "unclear"],
+            ),
             // What is there as it is hides nothing that is there in another way.
-            (r#"{"a":"https://x/projects/../public/./v0.2/acme/projects/pay"}"#, vec!["path projects/pay"]),
+            (
+                r#"{"a":"https://x/projects/../public/./v0.2/acme/projects/pay"}"#,
+                vec!["path projects/pay"],
+            ),
             (
                 r#"{"a":"/projects/../projects/../%2Fpublic%2F.%2Fv0%2E2%2Facme%2Fprojects%2Fpay"}"#,
                 vec!["path projects/pay"],
@@ -394,22 +514,53 @@ mod tests {
                 r#"{"a":"//x/public/v0.2/acme/projects/a%20b/streams, 100%, \\ and \\u00e9"}"#,
                 vec!["path projects/a b/streams"],
             ),
-            (r#"{"a":"/public/v0.2/rival/projects/shop"}"#, vec!["unclear"]),
-            (r#"{"a":"/public/v0.2/acme/projects and /public/v0.20/rival, /public/v0.2/{organization}"}"#, vec![]),
+            (
+                r#"{"a":"/public/v0.2/rival/projects/shop"}"#,
+                vec!["unclear"],
+            ),
+            (
+                r#"{"a":"/public/v0.2/acme/projects and /public/v0.20/rival, /public/v0.2/{organization}"}"#,
+                vec![],
+            ),
             (r#"{"a":"https://code.example/acme/projects/5"}"#, vec![]),
         ] {
-            assert_eq!(read(body), Ok(expected.into_iter().map(str::to_owned).collect()), "{body}");
+            assert_eq!(
+                read(body),
+                Ok(expected.into_iter().map(str::to_owned).collect()),
+                "{body}"
+            );
         }
-        for body in ["{", "{}{}", "{} x", "nonsense", "\u{feff}{}", r#"{"a":"\ud800"}"#] {
+        for body in [
+            "{",
+            "{}{}",
+            "{} x",
+            "nonsense",
+            "\u{feff}{}",
+            r#"{"a":"\ud800"}"#,
+        ] {
             assert_eq!(read(body), Err(NamedFault::Malformed), "{body}");
         }
         // One link of 65,536 prefixes, none of which is a path or all of which are.
-        for each in ["/public/v0.2x", "/public/v0.2/acme/x", "xprojects/", "/projects/a/"] {
+        for each in [
+            "/public/v0.2x",
+            "/public/v0.2/acme/x",
+            "xprojects/",
+            "/projects/a/",
+        ] {
             let long = each.repeat(1 << 16);
             let found = read(&format!(r#"{{"relationships":{{"a":"{long}"}}}}"#)).unwrap();
-            assert_eq!(found.is_empty(), each.contains('x') && !each.contains("acme"), "{each}");
+            assert_eq!(
+                found.is_empty(),
+                each.contains('x') && !each.contains("acme"),
+                "{each}"
+            );
         }
-        let many: Vec<String> = (0..300).map(|number| format!("\"/public/v0.2/acme/projects/{number}\"")).collect();
-        assert_eq!(read(&format!("[{}]", many.join(","))), Err(NamedFault::TooMany));
+        let many: Vec<String> = (0..300)
+            .map(|number| format!("\"/public/v0.2/acme/projects/{number}\""))
+            .collect();
+        assert_eq!(
+            read(&format!("[{}]", many.join(","))),
+            Err(NamedFault::TooMany)
+        );
     }
 }

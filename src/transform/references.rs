@@ -27,7 +27,9 @@ pub fn link(value: &str, links: &Links, boundary: &Boundary<'_>) -> (Option<Stri
         if rest.is_empty() {
             break;
         }
-        let Some((one, after)) = Written::read(rest) else { break };
+        let Some((one, after)) = Written::read(rest) else {
+            break;
+        };
         rest = after;
         match one.judged(links, boundary) {
             Some(text) => kept.push(text),
@@ -35,7 +37,10 @@ pub fn link(value: &str, links: &Links, boundary: &Boundary<'_>) -> (Option<Stri
         }
     }
     dropped += u64::from(!rest.trim_matches([' ', '\t', ',']).is_empty());
-    (Some(kept.join(", ")).filter(|text| !text.is_empty()), dropped)
+    (
+        Some(kept.join(", ")).filter(|text| !text.is_empty()),
+        dropped,
+    )
 }
 
 /// A reference to the query API, written anew.
@@ -48,14 +53,19 @@ fn target(text: &str, links: &Links, boundary: &Boundary<'_>) -> Option<String> 
     };
     // A fragment is the client's own business.
     let rest = rest.split('#').next().unwrap_or_default();
-    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let (path, query) = rest
+        .split_once('?')
+        .map_or((rest, None), |(path, query)| (path, Some(query)));
     let segments = path::segments(path).ok()?;
     if !boundary.is_way_inside(&segments) {
         return None;
     }
     let mut written = relative.map_or_else(|| links.ours().to_owned(), |_| String::new());
     written.push_str(&path::join(segments.iter().map(String::as_str)));
-    let pairs = query.filter(|query| !query.is_empty()).map_or(Ok(Vec::new()), path::pairs).ok()?;
+    let pairs = query
+        .filter(|query| !query.is_empty())
+        .map_or(Ok(Vec::new()), path::pairs)
+        .ok()?;
     for (index, (name, value)) in pairs.iter().enumerate() {
         if boundary.mentions_foreign(value) || (is_project_name(name) && !boundary.has(value)) {
             return None;
@@ -80,14 +90,21 @@ impl<'a> Written<'a> {
     /// The link at the start of `text`, and what follows it; `None` if it cannot be read in one way.
     fn read(text: &'a str) -> Option<(Written<'a>, &'a str)> {
         let (target, mut rest) = text.strip_prefix('<')?.split_once('>')?;
-        let mut link = Written { target, relation: None, media_type: None, has_anchor: false };
+        let mut link = Written {
+            target,
+            relation: None,
+            media_type: None,
+            has_anchor: false,
+        };
         loop {
             rest = rest.trim_start_matches([' ', '\t']);
             let Some(after) = rest.strip_prefix(';') else {
                 return (rest.is_empty() || rest.starts_with(',')).then_some((link, rest));
             };
             let after = after.trim_start_matches([' ', '\t']);
-            let end = after.find(['=', ';', ',', ' ', '\t']).unwrap_or(after.len());
+            let end = after
+                .find(['=', ';', ',', ' ', '\t'])
+                .unwrap_or(after.len());
             let (name, after) = after.split_at_checked(end)?;
             let after = after.trim_start_matches([' ', '\t']);
             let (value, after) = match after.strip_prefix('=') {
@@ -107,11 +124,16 @@ impl<'a> Written<'a> {
 
     fn judged(&self, links: &Links, boundary: &Boundary<'_>) -> Option<String> {
         let plain = |text: &String, more: &[u8]| {
-            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte) || more.contains(&byte))
+            text.bytes().all(|byte| {
+                byte.is_ascii_alphanumeric() || b".-".contains(&byte) || more.contains(&byte)
+            })
         };
         let target = target(self.target.trim(), links, boundary).filter(|_| !self.has_anchor)?;
         // A relation that is a URI names what stands elsewhere (RFC 8288 section 2.1.2).
-        let relation = self.relation.as_ref().filter(|relation| plain(relation, b" "))?;
+        let relation = self
+            .relation
+            .as_ref()
+            .filter(|relation| plain(relation, b" "))?;
         let media_type = self.media_type.as_ref().filter(|kind| plain(kind, b"/+"));
         let media_type = media_type.map_or_else(String::new, |kind| format!("; type=\"{kind}\""));
         Some(format!("<{target}>; rel=\"{relation}\"{media_type}"))
@@ -121,7 +143,8 @@ impl<'a> Written<'a> {
 /// A parameter's value at the start of `text`, a token or a quoted string (RFC 9110 section 5.6), and what follows it.
 fn value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
-        let (token, rest) = text.split_at_checked(text.find([';', ',', ' ', '\t']).unwrap_or(text.len()))?;
+        let (token, rest) =
+            text.split_at_checked(text.find([';', ',', ' ', '\t']).unwrap_or(text.len()))?;
         return Some((token.to_owned(), rest));
     };
     let mut value = String::new();
@@ -148,7 +171,11 @@ mod tests {
     }
 
     fn boundary() -> Boundary<'static> {
-        Boundary { prefix: "/public/v0.2", organization: "acme", inside: Inside::Project("shop") }
+        Boundary {
+            prefix: "/public/v0.2",
+            organization: "acme",
+            inside: Inside::Project("shop"),
+        }
     }
 
     /// Guarantees: reference by reference, where it leads afterwards, or that it is left out.
@@ -156,20 +183,32 @@ mod tests {
     fn a_location_leads_to_the_gateway_or_nowhere() {
         let ours = format!("https://gw{PATH}");
         for (value, expected) in [
-            (format!("https://api.lightstep.com{PATH}"), Some(ours.as_str())),
+            (
+                format!("https://api.lightstep.com{PATH}"),
+                Some(ours.as_str()),
+            ),
             (format!("HTTPS://API.lightstep.com:443{PATH}"), Some(&ours)),
             (format!("https://api.lightstep.com{PATH}#part"), Some(&ours)),
             (PATH.to_owned(), Some(PATH)),
-            ("/public/v0.2/acme/projects/%73hop".to_owned(), Some("/public/v0.2/acme/projects/shop")),
+            (
+                "/public/v0.2/acme/projects/%73hop".to_owned(),
+                Some("/public/v0.2/acme/projects/shop"),
+            ),
             (
                 "/public/v0.2/acme/projects/shop?a=b%20c&limit=1".to_owned(),
                 Some("/public/v0.2/acme/projects/shop?a=b%20c&limit=1"),
             ),
-            ("/public/v0.2/acme/projects".to_owned(), Some("/public/v0.2/acme/projects")),
+            (
+                "/public/v0.2/acme/projects".to_owned(),
+                Some("/public/v0.2/acme/projects"),
+            ),
             // Other hosts, also by tricks.
             (format!("https://evil.example{PATH}"), None),
             (format!("//api.lightstep.com{PATH}"), None),
-            (format!("https://api.lightstep.com@evil.example{PATH}"), None),
+            (
+                format!("https://api.lightstep.com@evil.example{PATH}"),
+                None,
+            ),
             (format!("https://api.lightstep.com.evil{PATH}"), None),
             (format!("https://user@api.lightstep.com{PATH}"), None),
             (format!("see https://api.lightstep.com{PATH}"), None),
@@ -177,18 +216,32 @@ mod tests {
             ("https://api.lightstep.com".to_owned(), None),
             // Other projects, organizations and APIs.
             ("/public/v0.2/acme/projects/pay/streams/1".to_owned(), None),
-            ("https://api.lightstep.com/public/v0.2/acme/projects/p%61y".to_owned(), None),
+            (
+                "https://api.lightstep.com/public/v0.2/acme/projects/p%61y".to_owned(),
+                None,
+            ),
             ("/public/v0.2/acme/projects/shop/../pay".to_owned(), None),
             ("/public/v0.2/acme/projects//pay".to_owned(), None),
             ("/public/v0.2/rival/projects/shop".to_owned(), None),
             ("/public/v0.1/acme/projects/shop".to_owned(), None),
             ("/elsewhere".to_owned(), None),
             ("../pay".to_owned(), None),
-            ("/public/v0.2/acme/projects/shop?project=pay".to_owned(), None),
-            ("/public/v0.2/acme/projects/shop?next=%2Fpublic%2Fv0.2%2Facme%2Fprojects%2Fpay".to_owned(), None),
+            (
+                "/public/v0.2/acme/projects/shop?project=pay".to_owned(),
+                None,
+            ),
+            (
+                "/public/v0.2/acme/projects/shop?next=%2Fpublic%2Fv0.2%2Facme%2Fprojects%2Fpay"
+                    .to_owned(),
+                None,
+            ),
             (String::new(), None),
         ] {
-            assert_eq!(location(&value, &links(), &boundary()).as_deref(), expected, "{value}");
+            assert_eq!(
+                location(&value, &links(), &boundary()).as_deref(),
+                expected,
+                "{value}"
+            );
         }
     }
 
@@ -199,21 +252,58 @@ mod tests {
         let theirs = format!("<https://api.lightstep.com{PATH}>");
         for (value, expected, dropped) in [
             (format!("{theirs}; rel=next"), Some(ours.as_str()), 0),
-            (format!("{theirs};rel=\"next\";title=\"of pay, not shop\""), Some(&ours), 0),
-            (format!("</public/v0.2/acme/projects/pay>; rel=prev, {theirs}; rel=next"), Some(&ours), 1),
-            (format!("{theirs}; rel=next, <https://evil.example/x>; rel=\"up\""), Some(&ours), 1),
-            (format!("{theirs}; rel=\"https://evil.example/relation\""), None, 1),
-            (format!("{theirs}; rel=next; anchor=\"/public/v0.2/acme/projects/pay\""), None, 1),
+            (
+                format!("{theirs};rel=\"next\";title=\"of pay, not shop\""),
+                Some(&ours),
+                0,
+            ),
+            (
+                format!("</public/v0.2/acme/projects/pay>; rel=prev, {theirs}; rel=next"),
+                Some(&ours),
+                1,
+            ),
+            (
+                format!("{theirs}; rel=next, <https://evil.example/x>; rel=\"up\""),
+                Some(&ours),
+                1,
+            ),
+            (
+                format!("{theirs}; rel=\"https://evil.example/relation\""),
+                None,
+                1,
+            ),
+            (
+                format!("{theirs}; rel=next; anchor=\"/public/v0.2/acme/projects/pay\""),
+                None,
+                1,
+            ),
             (format!("{theirs}; title=x"), None, 1),
             (format!("{theirs}; rel=\"next"), None, 1),
             ("nonsense".to_owned(), None, 1),
             (String::new(), None, 0),
         ] {
-            assert_eq!(link(&value, &links(), &boundary()), (expected.map(str::to_owned), dropped), "{value}");
+            assert_eq!(
+                link(&value, &links(), &boundary()),
+                (expected.map(str::to_owned), dropped),
+                "{value}"
+            );
         }
-        let typed = link(&format!("<{PATH}>; rel=self; type=\"application/vnd.api+json\""), &links(), &boundary());
-        assert_eq!(typed.0, Some(format!("<{PATH}>; rel=\"self\"; type=\"application/vnd.api+json\"")));
-        let many = link(&vec![format!("<{PATH}>; rel=self"); 40].join(", "), &links(), &boundary());
+        let typed = link(
+            &format!("<{PATH}>; rel=self; type=\"application/vnd.api+json\""),
+            &links(),
+            &boundary(),
+        );
+        assert_eq!(
+            typed.0,
+            Some(format!(
+                "<{PATH}>; rel=\"self\"; type=\"application/vnd.api+json\""
+            ))
+        );
+        let many = link(
+            &vec![format!("<{PATH}>; rel=self"); 40].join(", "),
+            &links(),
+            &boundary(),
+        );
         assert_eq!(many.0.map(|text| text.matches('<').count()), Some(32));
     }
 }

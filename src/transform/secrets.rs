@@ -39,8 +39,16 @@ pub fn in_embedded(value: &mut Value) -> u64 {
     match value {
         Value::Array(entries) => entries.iter_mut().map(in_embedded).sum(),
         Value::Object(members) => {
-            let kind = members.get("type").and_then(Value::as_str).map(plain).unwrap_or_default();
-            let has = |name: &str| members.get("attributes").is_some_and(|attributes| attributes.get(name).is_some());
+            let kind = members
+                .get("type")
+                .and_then(Value::as_str)
+                .map(plain)
+                .unwrap_or_default();
+            let has = |name: &str| {
+                members
+                    .get("attributes")
+                    .is_some_and(|attributes| attributes.get(name).is_some())
+            };
             if kind.contains("accesstoken") {
                 let shown = token(value);
                 let count = u64::from(shown != *value && value.get("attributes").is_some());
@@ -49,7 +57,10 @@ pub fn in_embedded(value: &mut Value) -> u64 {
                 }
                 return count;
             }
-            if kind.ends_with("destination") || has("destination_type") || members.contains_key("destination_type") {
+            if kind.ends_with("destination")
+                || has("destination_type")
+                || members.contains_key("destination_type")
+            {
                 return blank(value, false);
             }
             members.values_mut().map(in_embedded).sum()
@@ -65,14 +76,20 @@ pub fn token(entry: &Value) -> Value {
     if let Some(kind) = entry.get("type").filter(|kind| kind.is_string()) {
         shown.insert("type".to_owned(), kind.clone());
     }
-    if let Some(name) = entry.pointer("/attributes/name").filter(|name| name.is_string()) {
+    if let Some(name) = entry
+        .pointer("/attributes/name")
+        .filter(|name| name.is_string())
+    {
         shown.insert("attributes".to_owned(), serde_json::json!({ "name": name }));
     }
     Value::Object(shown)
 }
 
 fn plain(name: &str) -> String {
-    name.chars().filter(|each| !matches!(each, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect()
+    name.chars()
+        .filter(|each| !matches!(each, '-' | '_' | ' '))
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 // Bounded by the parser's own depth.
@@ -80,7 +97,12 @@ fn blank(value: &mut Value, secret: bool) -> u64 {
     match value {
         Value::Object(members) => members
             .iter_mut()
-            .map(|(name, member)| blank(member, secret || SECRET_MEMBERS.contains(&plain(name).as_str())))
+            .map(|(name, member)| {
+                blank(
+                    member,
+                    secret || SECRET_MEMBERS.contains(&plain(name).as_str()),
+                )
+            })
             .sum(),
         Value::Array(entries) => entries.iter_mut().map(|entry| blank(entry, secret)).sum(),
         Value::Null => 0,
@@ -101,24 +123,55 @@ mod tests {
     fn secrets_are_blanked_wherever_they_stand() {
         let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         for (text, count) in [
-            (r#"{"data":{"attributes":{"Custom-Headers":{"X":["s","t"]},"template":"{\"token\":\"kept\"}"}}}"#, 2),
-            (r#"{"data":[{"attributes":{"INTEGRATION_KEY":"s"}}],"included":[{"auth":{"password":"s"}}]}"#, 2),
-            (r#"{"data":{"attributes":{"url":"https://hooks/s","name":"n","auth":null,"token":""}}}"#, 1),
+            (
+                r#"{"data":{"attributes":{"Custom-Headers":{"X":["s","t"]},"template":"{\"token\":\"kept\"}"}}}"#,
+                2,
+            ),
+            (
+                r#"{"data":[{"attributes":{"INTEGRATION_KEY":"s"}}],"included":[{"auth":{"password":"s"}}]}"#,
+                2,
+            ),
+            (
+                r#"{"data":{"attributes":{"url":"https://hooks/s","name":"n","auth":null,"token":""}}}"#,
+                1,
+            ),
             (r#"{"data":{"attributes":{"token":17,"secret":true}}}"#, 2),
-            (r#"{"data":{"links":{"self":"/x"},"attributes":{"channel":"c","template":"t"}}}"#, 0),
+            (
+                r#"{"data":{"links":{"self":"/x"},"attributes":{"channel":"c","template":"t"}}}"#,
+                0,
+            ),
         ] {
             let mut value = read(text);
             assert_eq!(in_destinations(&mut value), count, "{text}");
-            assert_eq!(value.to_string().matches(REDACTED).count() as u64, count, "{value}");
+            assert_eq!(
+                value.to_string().matches(REDACTED).count() as u64,
+                count,
+                "{value}"
+            );
             assert_eq!(value.to_string().contains("kept"), text.contains("kept"));
         }
         for (text, count) in [
-            (r#"{"included":[{"type":"destination","attributes":{"url":"s"}}]}"#, 1),
-            (r#"{"included":[{"type":"webhook_destination","attributes":{"custom_headers":{"a":"s"}}}]}"#, 1),
-            (r#"{"a":[[{"attributes":{"destination_type":"webhook","url":"s"}}]]}"#, 1),
-            (r#"{"included":[{"type":"access-token","id":"s","attributes":{"name":"n","token":"s"}}]}"#, 1),
+            (
+                r#"{"included":[{"type":"destination","attributes":{"url":"s"}}]}"#,
+                1,
+            ),
+            (
+                r#"{"included":[{"type":"webhook_destination","attributes":{"custom_headers":{"a":"s"}}}]}"#,
+                1,
+            ),
+            (
+                r#"{"a":[[{"attributes":{"destination_type":"webhook","url":"s"}}]]}"#,
+                1,
+            ),
+            (
+                r#"{"included":[{"type":"access-token","id":"s","attributes":{"name":"n","token":"s"}}]}"#,
+                1,
+            ),
             (r#"{"data":{"type":"destination","id":"d"}}"#, 0),
-            (r#"{"data":{"type":"workflow_link","attributes":{"url":"https://wiki"}}}"#, 0),
+            (
+                r#"{"data":{"type":"workflow_link","attributes":{"url":"https://wiki"}}}"#,
+                0,
+            ),
         ] {
             let mut value = read(text);
             assert_eq!(in_embedded(&mut value), count, "{text}");

@@ -76,7 +76,9 @@ pub fn narrow(
         ResponseRule::Attributes => {
             object(data)?;
             let lists: std::collections::BTreeMap<String, &RawValue> = read(data)?;
-            lists.values().try_for_each(|list| objects(list.get()).map(drop))?;
+            lists
+                .values()
+                .try_for_each(|list| objects(list.get()).map(drop))?;
             Ok(None)
         }
         ResponseRule::Project => {
@@ -105,7 +107,10 @@ pub fn narrow(
         ResponseRule::RoleBinding => {
             one_or_list(data)?;
             let shown = match read::<Value>(data)? {
-                Value::Array(entries) => entries.iter().filter_map(|entry| role_binding(entry, visible)).collect(),
+                Value::Array(entries) => entries
+                    .iter()
+                    .filter_map(|entry| role_binding(entry, visible))
+                    .collect(),
                 entry => role_binding(&entry, visible).unwrap_or(Value::Null),
             };
             Ok(Some(json!({ "data": shown }).to_string()))
@@ -119,7 +124,11 @@ fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, AnswerFault> {
 }
 
 fn object(text: &str) -> Result<(), AnswerFault> {
-    if text.starts_with('{') { Ok(()) } else { Err(AnswerFault::Shape) }
+    if text.starts_with('{') {
+        Ok(())
+    } else {
+        Err(AnswerFault::Shape)
+    }
 }
 
 /// A list of objects; `null` is how some servers write an empty one.
@@ -134,7 +143,9 @@ fn one_or_list(text: &str) -> Result<(), AnswerFault> {
 }
 
 fn kept(from: &Value, names: &[&str]) -> Map<String, Value> {
-    let members = names.iter().filter_map(|name| Some(((*name).to_owned(), from.get(*name)?.clone())));
+    let members = names
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), from.get(*name)?.clone())));
     members.collect()
 }
 
@@ -148,36 +159,62 @@ fn project(text: &str) -> Result<(String, String), AnswerFault> {
     let whole: Value = read(text)?;
     let mut shown = kept(&whole, &["id", "type", "name", "links", "relationships"]);
     if let Some(attributes) = whole.get("attributes") {
-        shown.insert("attributes".to_owned(), Value::Object(kept(attributes, &["name", "description"])));
+        shown.insert(
+            "attributes".to_owned(),
+            Value::Object(kept(attributes, &["name", "description"])),
+        );
     }
     let shown = Value::Object(shown);
-    Ok((name, if shown == whole { text.to_owned() } else { shown.to_string() }))
+    Ok((
+        name,
+        if shown == whole {
+            text.to_owned()
+        } else {
+            shown.to_string()
+        },
+    ))
 }
 
 /// Whether all projects that members of this object name may be seen; the empty name is the organization's.
 fn may_be_seen(entry: &Value, visible: &[Arc<str>]) -> bool {
-    let Some(members) = entry.as_object() else { return true };
+    let Some(members) = entry.as_object() else {
+        return true;
+    };
     members.iter().all(|(name, member)| match member {
         Value::String(project) if is_project_name(name) => {
             project.is_empty() || visible.iter().any(|known| **known == **project)
         }
         Value::Object(_) if is_project_name(name) => {
-            let id = member.pointer("/data/id").or_else(|| member.get("id")).or_else(|| member.get("name"));
-            id.and_then(Value::as_str).is_some_and(|project| visible.iter().any(|known| **known == *project))
+            let id = member
+                .pointer("/data/id")
+                .or_else(|| member.get("id"))
+                .or_else(|| member.get("name"));
+            id.and_then(Value::as_str)
+                .is_some_and(|project| visible.iter().any(|known| **known == *project))
         }
-        Value::Object(_) if ["attributes", "relationships"].contains(&name.as_str()) => may_be_seen(member, visible),
+        Value::Object(_) if ["attributes", "relationships"].contains(&name.as_str()) => {
+            may_be_seen(member, visible)
+        }
         _ => true,
     })
 }
 
 fn role_binding(entry: &Value, visible: &[Arc<str>]) -> Option<Value> {
-    const KNOWN: [&str; 5] = ["role-name", "role_name", "project-name", "project_name", "project"];
+    const KNOWN: [&str; 5] = [
+        "role-name",
+        "role_name",
+        "project-name",
+        "project_name",
+        "project",
+    ];
     let part = |from: &Value| {
         let mut shown = kept(from, &KNOWN);
         if let Some(Value::Array(users)) = from.get("users") {
             let users = users.iter().filter_map(|user| match user {
                 Value::String(_) => Some(user.clone()),
-                Value::Object(_) => Some(Value::Object(kept(user, &["id", "type", "email", "name"]))),
+                Value::Object(_) => {
+                    Some(Value::Object(kept(user, &["id", "type", "email", "name"])))
+                }
                 _ => None,
             });
             shown.insert("users".to_owned(), users.collect());
@@ -198,15 +235,28 @@ fn role_binding(entry: &Value, visible: &[Arc<str>]) -> Option<Value> {
 fn saml_mappings(data: &str, visible: &[Arc<str>]) -> Result<String, AnswerFault> {
     object(data)?;
     let data: Value = read(data)?;
-    let Some(Value::Array(mappings)) = data.pointer("/attributes/mappings") else { return Err(AnswerFault::Shape) };
+    let Some(Value::Array(mappings)) = data.pointer("/attributes/mappings") else {
+        return Err(AnswerFault::Shape);
+    };
     if mappings.iter().any(|mapping| !mapping.is_object()) {
         return Err(AnswerFault::Shape);
     }
     let mapping = |mapping: &Value| {
-        let mut shown = kept(mapping, &["saml-attribute-key", "saml-attribute-value", "organization-role"]);
+        let mut shown = kept(
+            mapping,
+            &[
+                "saml-attribute-key",
+                "saml-attribute-value",
+                "organization-role",
+            ],
+        );
         if let Some(Value::Object(roles)) = mapping.get("project-roles") {
-            let roles = roles.iter().filter(|(project, _)| visible.iter().any(|known| **known == ***project));
-            let roles = roles.map(|(project, role)| (project.clone(), role.clone())).collect();
+            let roles = roles
+                .iter()
+                .filter(|(project, _)| visible.iter().any(|known| **known == ***project));
+            let roles = roles
+                .map(|(project, role)| (project.clone(), role.clone()))
+                .collect();
             shown.insert("project-roles".to_owned(), Value::Object(roles));
         }
         Value::Object(shown)
@@ -219,14 +269,30 @@ fn saml_mappings(data: &str, visible: &[Arc<str>]) -> Result<String, AnswerFault
 
 /// Of a user what was asked to be made of it; neither a password nor a link to set one.
 fn user(text: &str) -> Result<String, AnswerFault> {
-    const KNOWN: [&str; 10] =
-        ["schemas", "id", "type", "userName", "name", "displayName", "email", "emails", "active", "role"];
+    const KNOWN: [&str; 10] = [
+        "schemas",
+        "id",
+        "type",
+        "userName",
+        "name",
+        "displayName",
+        "email",
+        "emails",
+        "active",
+        "role",
+    ];
     object(text)?;
     let whole: Value = read(text)?;
     let part = |from: &Value| {
         let mut shown = kept(from, &KNOWN);
-        if let Some(attributes) = from.get("attributes").filter(|attributes| attributes.is_object()) {
-            shown.insert("attributes".to_owned(), Value::Object(kept(attributes, &KNOWN)));
+        if let Some(attributes) = from
+            .get("attributes")
+            .filter(|attributes| attributes.is_object())
+        {
+            shown.insert(
+                "attributes".to_owned(),
+                Value::Object(kept(attributes, &KNOWN)),
+            );
         }
         shown
     };
@@ -254,7 +320,11 @@ mod tests {
         let left = |text: &str| Ok(Some(text.to_owned()));
         type Outcome = Result<Option<String>, AnswerFault>;
         let cases: &[(ResponseRule, &str, Outcome)] = &[
-            (List, r#"{"data":[{}],"links":{},"meta":{},"included":[]}"#, stays.clone()),
+            (
+                List,
+                r#"{"data":[{}],"links":{},"meta":{},"included":[]}"#,
+                stays.clone(),
+            ),
             (List, r#"{"data":null}"#, stays.clone()),
             (List, r#"{"data":{}}"#, stays.clone()),
             (List, r#"{"data":[1]}"#, shape.clone()),
@@ -262,7 +332,11 @@ mod tests {
             (List, r#"{"data":[],"data":[{}]}"#, shape.clone()),
             (List, r#"{"d\u0061ta":[],"data":[{}]}"#, shape.clone()),
             (List, r#"[]"#, shape.clone()),
-            (Item, r#"{"data":{"anything":[1,{"deep":true}]}}"#, stays.clone()),
+            (
+                Item,
+                r#"{"data":{"anything":[1,{"deep":true}]}}"#,
+                stays.clone(),
+            ),
             (Item, r#"{"data":null}"#, stays.clone()),
             (Item, r#"{"data":[]}"#, stays.clone()),
             (Item, r#""text""#, shape.clone()),
@@ -271,19 +345,43 @@ mod tests {
             (Report, r#"{"data":{"status":[{}]}}"#, stays.clone()),
             (Report, r#"{"data":{"status":{}}}"#, shape.clone()),
             (Queries, r#"{"data":{"queries":[{}]}}"#, stays.clone()),
-            (Attributes, r#"{"data":{"service":[{"value":"a"}],"host":null}}"#, stays.clone()),
+            (
+                Attributes,
+                r#"{"data":{"service":[{"value":"a"}],"host":null}}"#,
+                stays.clone(),
+            ),
             (Attributes, r#"{"data":{"service":"a"}}"#, shape.clone()),
-            (Project, r#"{"data":{"id":"shop","n":1}}"#, left(r#"{"data":{"id":"shop"}}"#)),
-            (Projects, r#"{"data":[{"id": "shop"},{"id":"pay"}],"meta":{}}"#, left(r#"{"data":[{"id": "shop"}]}"#)),
-            (Projects, r#"{"data":[{"id":"shop","id":"pay"}]}"#, shape.clone()),
+            (
+                Project,
+                r#"{"data":{"id":"shop","n":1}}"#,
+                left(r#"{"data":{"id":"shop"}}"#),
+            ),
+            (
+                Projects,
+                r#"{"data":[{"id": "shop"},{"id":"pay"}],"meta":{}}"#,
+                left(r#"{"data":[{"id": "shop"}]}"#),
+            ),
+            (
+                Projects,
+                r#"{"data":[{"id":"shop","id":"pay"}]}"#,
+                shape.clone(),
+            ),
             (Projects, r#"{"data":[{"name":"shop"}]}"#, shape.clone()),
-            (RoleBinding, r#"{"data":[{"project-name":"pay"},{"project":""}]}"#, left(r#"{"data":[{"project":""}]}"#)),
+            (
+                RoleBinding,
+                r#"{"data":[{"project-name":"pay"},{"project":""}]}"#,
+                left(r#"{"data":[{"project":""}]}"#),
+            ),
             (
                 RoleBinding,
                 r#"{"data":{"role-name":"r","users":["u",{"email":"e","token":"t"},7],"secret":1}}"#,
                 left(r#"{"data":{"role-name":"r","users":["u",{"email":"e"}]}}"#),
             ),
-            (RoleBinding, r#"{"data":{"relationships":{"project":{"data":{"id":"pay"}}}}}"#, left(r#"{"data":null}"#)),
+            (
+                RoleBinding,
+                r#"{"data":{"relationships":{"project":{"data":{"id":"pay"}}}}}"#,
+                left(r#"{"data":null}"#),
+            ),
             (
                 SamlMappings,
                 r#"{"data":{"attributes":{"mappings":[{"organization-role":"o","x":1,"project-roles":{"pay":"e","shop":"v"}}]}}}"#,
@@ -292,18 +390,37 @@ mod tests {
                 ),
             ),
             (SamlMappings, r#"{"data":{"attributes":{}}}"#, shape.clone()),
-            (User, r#"{"userName":"u","password":"p"}"#, left(r#"{"userName":"u"}"#)),
-            (User, r#"{"data":{"id":"u","token":"p"}}"#, left(r#"{"data":{"id":"u"}}"#)),
+            (
+                User,
+                r#"{"userName":"u","password":"p"}"#,
+                left(r#"{"userName":"u"}"#),
+            ),
+            (
+                User,
+                r#"{"data":{"id":"u","token":"p"}}"#,
+                left(r#"{"data":{"id":"u"}}"#),
+            ),
             (User, r#"{"token":"p"}"#, shape.clone()),
             (User, r#"{"data":[]}"#, shape.clone()),
-            (AccessTokens, r#"{"data":{"id":"t"}}"#, left(r#"{"data":{"id":"[redacted]"}}"#)),
+            (
+                AccessTokens,
+                r#"{"data":{"id":"t"}}"#,
+                left(r#"{"data":{"id":"[redacted]"}}"#),
+            ),
             (AccessTokens, r#"{"data":"t"}"#, shape.clone()),
             (Destinations, r#"{"data":[{}]}"#, stays.clone()),
             (Destinations, r#"{"data":"t"}"#, shape),
         ];
         for (rule, text, expected) in cases {
-            assert_eq!(narrow(text, *rule, &["shop".into()], false), *expected, "{rule:?} {text}");
+            assert_eq!(
+                narrow(text, *rule, &["shop".into()], false),
+                *expected,
+                "{rule:?} {text}"
+            );
         }
-        assert_eq!(narrow(r#"{"data":[{"id":"t"}]}"#, AccessTokens, &[], true), stays);
+        assert_eq!(
+            narrow(r#"{"data":[{"id":"t"}]}"#, AccessTokens, &[], true),
+            stays
+        );
     }
 }

@@ -51,13 +51,23 @@ pub struct Split {
 
 /// Finds the app of every resource.
 pub fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
-    let mut split = Split { parts: Vec::new(), rejected: Rejected::default() };
+    let mut split = Split {
+        parts: Vec::new(),
+        rejected: Rejected::default(),
+    };
     let mut places: HashMap<NodeId, usize> = HashMap::new();
     if export.groups().is_empty() {
         // Nothing to tell its app by: the app that is named, or the only one.
-        match policy.assign(reach, &|_| Mark::Absent).and_then(|node| Ok((node, policy.permit(reach, node)?))) {
+        match policy
+            .assign(reach, &|_| Mark::Absent)
+            .and_then(|node| Ok((node, policy.permit(reach, node)?)))
+        {
             Ok((node, permit)) => {
-                split.parts.push(Part { permits: vec![(node, permit)], groups: Vec::new(), items: 0 });
+                split.parts.push(Part {
+                    permits: vec![(node, permit)],
+                    groups: Vec::new(),
+                    items: 0,
+                });
             }
             Err(denial) => split.rejected.denial = Some(denial),
         }
@@ -70,14 +80,16 @@ pub fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
             // A value that is no text names no service; policy must not take it for a missing one.
             Found::Other | Found::Ambiguous => Mark::Ambiguous,
         };
-        let placed = policy.assign(reach, &marks).and_then(|node| match places.get(&node) {
-            Some(place) => Ok((node, *place)),
-            None => {
-                let place = split.place(policy.permit(reach, node)?, node);
-                places.insert(node, place);
-                Ok((node, place))
-            }
-        });
+        let placed = policy
+            .assign(reach, &marks)
+            .and_then(|node| match places.get(&node) {
+                Some(place) => Ok((node, *place)),
+                None => {
+                    let place = split.place(policy.permit(reach, node)?, node);
+                    places.insert(node, place);
+                    Ok((node, place))
+                }
+            });
         match placed {
             Ok((node, place)) => {
                 if let Some(part) = split.parts.get_mut(place) {
@@ -85,7 +97,11 @@ pub fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
                     part.items += group.items;
                 }
             }
-            Err(denial) => split.rejected.add(denial, group.items, export.attribute(index, "service.name")),
+            Err(denial) => {
+                split
+                    .rejected
+                    .add(denial, group.items, export.attribute(index, "service.name"))
+            }
         }
     }
     split
@@ -102,7 +118,11 @@ impl Split {
                 place
             }
             None => {
-                self.parts.push(Part { permits: vec![(node, permit)], groups: Vec::new(), items: 0 });
+                self.parts.push(Part {
+                    permits: vec![(node, permit)],
+                    groups: Vec::new(),
+                    items: 0,
+                });
                 self.parts.len() - 1
             }
         }
@@ -148,24 +168,47 @@ impl Part {
 
     /// What is put on the resources of each app in it.
     pub fn stamps(&self, policy: &Policy, sender: &Facts) -> Stamps {
-        let stamps = self.permits.iter().map(|(node, permit)| (*node, stamp(policy, *node, permit.app(), sender)));
+        let stamps = self
+            .permits
+            .iter()
+            .map(|(node, permit)| (*node, stamp(policy, *node, permit.app(), sender)));
         Stamps(stamps.collect())
     }
 
     /// How many bytes the stamps add at most: a body of very many small resources grows manifold.
     pub fn growth_bytes(&self, stamps: &Stamps, encoding: Encoding) -> u64 {
-        self.groups.iter().filter_map(|(_, node)| stamps.of(*node)).map(|stamp| stamp.growth_bytes(encoding)).sum()
+        self.groups
+            .iter()
+            .filter_map(|(_, node)| stamps.of(*node))
+            .map(|stamp| stamp.growth_bytes(encoding))
+            .sum()
     }
 
     /// How much memory `write` takes at most.
-    pub fn written_bytes_at_most(&self, export: &Export, stamps: &Stamps, encoding: Encoding) -> u64 {
-        let largest = stamps.0.iter().map(|(_, stamp)| stamp.growth_bytes(encoding)).max().unwrap_or_default();
-        export.written_bytes_at_most(self.groups.len(), usize::try_from(largest).unwrap_or(usize::MAX))
+    pub fn written_bytes_at_most(
+        &self,
+        export: &Export,
+        stamps: &Stamps,
+        encoding: Encoding,
+    ) -> u64 {
+        let largest = stamps
+            .0
+            .iter()
+            .map(|(_, stamp)| stamp.growth_bytes(encoding))
+            .max()
+            .unwrap_or_default();
+        export.written_bytes_at_most(
+            self.groups.len(),
+            usize::try_from(largest).unwrap_or(usize::MAX),
+        )
     }
 
     /// The part as an export of its own, stamped.
     pub fn write(&self, export: &Export, stamps: &Stamps) -> Vec<Bytes> {
-        let chosen = self.groups.iter().filter_map(|(index, node)| Some((*index, stamps.of(*node)?)));
+        let chosen = self
+            .groups
+            .iter()
+            .filter_map(|(index, node)| Some((*index, stamps.of(*node)?)));
         export.write(&chosen.collect::<Vec<_>>())
     }
 }
@@ -175,7 +218,10 @@ pub struct Stamps(Vec<(NodeId, Stamp)>);
 
 impl Stamps {
     fn of(&self, node: NodeId) -> Option<&Stamp> {
-        self.0.iter().find(|(stamped, _)| *stamped == node).map(|(_, stamp)| stamp)
+        self.0
+            .iter()
+            .find(|(stamped, _)| *stamped == node)
+            .map(|(_, stamp)| stamp)
     }
 }
 
@@ -184,7 +230,11 @@ fn stamp(policy: &Policy, node: NodeId, app: &AppPath, sender: &Facts) -> Stamp 
     let fixed = policy.stamp_attributes(node);
     let mut attributes: Vec<(&str, &str)> = Vec::with_capacity(4 + fixed.len());
     attributes.extend(sender_attributes(app, sender));
-    attributes.extend(fixed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    attributes.extend(
+        fixed
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
     Stamp::new(&attributes)
 }
 
@@ -203,7 +253,9 @@ impl Rejected {
         self.items += items;
         self.groups += 1;
         match (denial.reason, service) {
-            (Reason::AppAmbiguous | Reason::NoWritableApp, _) | (_, Found::Absent) => self.homeless = true,
+            (Reason::AppAmbiguous | Reason::NoWritableApp, _) | (_, Found::Absent) => {
+                self.homeless = true
+            }
             (_, Found::Text(name)) => self.name(&name),
             (_, Found::Other | Found::Ambiguous) => self.name("(ambiguous)"),
         }
@@ -211,8 +263,11 @@ impl Rejected {
     }
 
     fn name(&mut self, name: &str) {
-        let shown: String =
-            name.chars().take(NAME_CHARACTERS).map(|each| if each.is_control() { '?' } else { each }).collect();
+        let shown: String = name
+            .chars()
+            .take(NAME_CHARACTERS)
+            .map(|each| if each.is_control() { '?' } else { each })
+            .collect();
         // One more than are told, to know that there are more.
         if self.services.len() <= NAMED_SERVICES && !self.services.contains(&shown) {
             self.services.push(shown);
@@ -223,10 +278,21 @@ impl Rejected {
     pub fn message(&self) -> Option<String> {
         let mut told = Vec::new();
         if !self.services.is_empty() {
-            let names: Vec<Cow<'_, str>> =
-                self.services.iter().take(NAMED_SERVICES).map(|name| Cow::from(format!("`{name}`"))).collect();
-            let more = if self.services.len() > NAMED_SERVICES { " and others" } else { "" };
-            told.push(format!("not permitted to write as service {}{more}", names.join(", ")));
+            let names: Vec<Cow<'_, str>> = self
+                .services
+                .iter()
+                .take(NAMED_SERVICES)
+                .map(|name| Cow::from(format!("`{name}`")))
+                .collect();
+            let more = if self.services.len() > NAMED_SERVICES {
+                " and others"
+            } else {
+                ""
+            };
+            told.push(format!(
+                "not permitted to write as service {}{more}",
+                names.join(", ")
+            ));
         }
         if self.homeless {
             told.push(

@@ -33,9 +33,14 @@ impl Grams {
             return None;
         }
         let grams = needles.clone().count() * STEP;
-        let bits = (grams * BITS_PER_GRAM).next_power_of_two().clamp(WORD, MOST_BITS);
+        let bits = (grams * BITS_PER_GRAM)
+            .next_power_of_two()
+            .clamp(WORD, MOST_BITS);
         let longest = needles.clone().map(<[u8]>::len).max().unwrap_or_default();
-        let mut grams = Grams { table: vec![0; bits / WORD], longest };
+        let mut grams = Grams {
+            table: vec![0; bits / WORD],
+            longest,
+        };
         for needle in needles {
             for start in 0..STEP {
                 for bit in grams.bits(gram(needle, start)) {
@@ -67,11 +72,17 @@ impl Grams {
 
     /// The next place from `at` on, in steps, whose group a needle may have.
     fn next_look(&self, text: &[u8], at: usize) -> Option<usize> {
-        (at..text.len().checked_sub(GRAM - 1)?).step_by(STEP).find(|at| self.may_have(gram(text, *at)))
+        (at..text.len().checked_sub(GRAM - 1)?)
+            .step_by(STEP)
+            .find(|at| self.may_have(gram(text, *at)))
     }
 
     fn may_have(&self, gram: u64) -> bool {
-        self.bits(gram).iter().all(|bit| self.table.get(bit / WORD).is_some_and(|word| word >> (bit % WORD) & 1 == 1))
+        self.bits(gram).iter().all(|bit| {
+            self.table
+                .get(bit / WORD)
+                .is_some_and(|word| word >> (bit % WORD) & 1 == 1)
+        })
     }
 
     /// Two places of the table: of one product (Fibonacci hashing), its highest bits and those below.
@@ -89,7 +100,10 @@ fn gram(text: &[u8], at: usize) -> u64 {
         Some(bytes) => u64::from_le_bytes(*bytes),
         None => {
             let mut bytes = [0; 8];
-            bytes.iter_mut().zip(text.get(at..).unwrap_or_default()).for_each(|(into, from)| *into = *from);
+            bytes
+                .iter_mut()
+                .zip(text.get(at..).unwrap_or_default())
+                .for_each(|(into, from)| *into = *from);
             u64::from_le_bytes(bytes)
         }
     };
@@ -101,7 +115,9 @@ mod tests {
     use super::*;
 
     fn is_covered(grams: &Grams, text: &[u8], place: &Range<usize>) -> bool {
-        grams.stretches(text).any(|stretch| stretch.start <= place.start && place.end <= stretch.end)
+        grams
+            .stretches(text)
+            .any(|stretch| stretch.start <= place.start && place.end <= stretch.end)
     }
 
     /// Guarantees: a needle of any allowed length is within a stretch at every place of a text, in either case, also as
@@ -115,14 +131,25 @@ mod tests {
                 for after in [0, 1, 7, 8, 30] {
                     for written in [needle.to_ascii_uppercase(), needle.to_ascii_lowercase()] {
                         let text = [vec![b'.'; before], written, vec![b'.'; after]].concat();
-                        assert!(is_covered(&grams, &text, &(before..before + needle.len())), "{before} {after}");
+                        assert!(
+                            is_covered(&grams, &text, &(before..before + needle.len())),
+                            "{before} {after}"
+                        );
                     }
                 }
             }
         }
-        let text = [b"twelve-bytes".repeat(3), b".".repeat(100), b"twelve-bytes".repeat(2)].concat();
+        let text = [
+            b"twelve-bytes".repeat(3),
+            b".".repeat(100),
+            b"twelve-bytes".repeat(2),
+        ]
+        .concat();
         let stretches: Vec<_> = grams.stretches(&text).collect();
-        assert!(stretches.windows(2).all(|pair| pair[0].end < pair[1].start), "{stretches:?}");
+        assert!(
+            stretches.windows(2).all(|pair| pair[0].end < pair[1].start),
+            "{stretches:?}"
+        );
         assert!(stretches.iter().map(ExactSizeIterator::len).sum::<usize>() < text.len());
     }
 
@@ -134,7 +161,11 @@ mod tests {
         assert_eq!(none.stretches(&[b'x'; 1000]).count(), 0);
         let one = Grams::new([&b"twelve-bytes"[..]].into_iter()).unwrap();
         for text in ["", "twel", "twelve-byte"] {
-            assert!(one.stretches(text.as_bytes()).all(|stretch| stretch.end <= text.len()), "{text}");
+            assert!(
+                one.stretches(text.as_bytes())
+                    .all(|stretch| stretch.end <= text.len()),
+                "{text}"
+            );
         }
     }
 }

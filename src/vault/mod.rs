@@ -72,7 +72,11 @@ type KeptCredential<'a> = (Owner, String, &'a Arc<Secret>);
 
 impl std::fmt::Display for UnreadableSecret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}: {} {}", self.what, self.reference, self.fault)
+        write!(
+            formatter,
+            "{}: {} {}",
+            self.what, self.reference, self.fault
+        )
     }
 }
 
@@ -108,7 +112,11 @@ impl Vault {
         let mut read = |what: String, reference: &SecretRef| match reference.read() {
             Ok(secret) => Some(Arc::new(secret)),
             Err(fault) => {
-                broken.push(UnreadableSecret { what, reference: reference.clone(), fault });
+                broken.push(UnreadableSecret {
+                    what,
+                    reference: reference.clone(),
+                    fault,
+                });
                 None
             }
         };
@@ -120,7 +128,10 @@ impl Vault {
                 .iter()
                 .enumerate()
                 .filter_map(|(index, reference)| {
-                    read(format!("project `{name}`, access token {}", index + 1), reference)
+                    read(
+                        format!("project `{name}`, access token {}", index + 1),
+                        reference,
+                    )
                 })
                 .collect();
             let tokens = (!list.is_empty()).then(|| {
@@ -136,8 +147,17 @@ impl Vault {
         if !broken.is_empty() {
             return Err(broken);
         }
-        let search = Search::new(kept(&keys, &projects).iter().map(|(owner, _, secret)| (owner.clone(), &***secret)));
-        Ok(Vault { projects, keys, search, clock })
+        let search = Search::new(
+            kept(&keys, &projects)
+                .iter()
+                .map(|(owner, _, secret)| (owner.clone(), &***secret)),
+        );
+        Ok(Vault {
+            projects,
+            keys,
+            search,
+            clock,
+        })
     }
 
     /// All of them, to be found in an answer.
@@ -150,20 +170,29 @@ impl Vault {
         if permit.project() != route.project() {
             return Err(VaultFault::Mismatch);
         }
-        let held = route.project().and_then(|project| self.projects.get(project));
+        let held = route
+            .project()
+            .and_then(|project| self.projects.get(project));
         if route.credential() == Credential::AccessToken {
-            let tokens = held.and_then(|held| held.tokens.as_ref()).ok_or(VaultFault::NoCredential)?;
-            return Lease::mint_token(tokens, tokens.current(self.clock.now())).ok_or(VaultFault::NoCredential);
+            let tokens = held
+                .and_then(|held| held.tokens.as_ref())
+                .ok_or(VaultFault::NoCredential)?;
+            return Lease::mint_token(tokens, tokens.current(self.clock.now()))
+                .ok_or(VaultFault::NoCredential);
         }
         let own = held.and_then(|held| held.keys.of(route.credential()));
-        let secret = own.or_else(|| self.keys.of(route.credential())).ok_or(VaultFault::NoCredential)?;
+        let secret = own
+            .or_else(|| self.keys.of(route.credential()))
+            .ok_or(VaultFault::NoCredential)?;
         Ok(Lease::mint(secret.clone(), None))
     }
 
     /// Fingerprints of every credential, to tell in the record what a reload changed.
     pub fn fingerprints(&self) -> Vec<(String, String)> {
         let kept = kept(&self.keys, &self.projects).into_iter();
-        let mut all: Vec<_> = kept.map(|(owner, place, _)| (place, owner.fingerprint)).collect();
+        let mut all: Vec<_> = kept
+            .map(|(owner, place, _)| (place, owner.fingerprint))
+            .collect();
         all.sort();
         all
     }
@@ -178,15 +207,32 @@ fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<KeptCred
     };
     let mut all: Vec<KeptCredential<'a>> = Vec::new();
     for (kind, key) in keys.each() {
-        all.push((owner(None, false, key), format!("organization/api_key/{kind}"), key));
+        all.push((
+            owner(None, false, key),
+            format!("organization/api_key/{kind}"),
+            key,
+        ));
     }
     for (name, held) in projects {
         let project = Arc::from(name.as_str());
         for (kind, key) in held.keys.each() {
-            all.push((owner(Some(&project), false, key), format!("{name}/api_key/{kind}"), key));
+            all.push((
+                owner(Some(&project), false, key),
+                format!("{name}/api_key/{kind}"),
+                key,
+            ));
         }
-        for (index, token) in held.tokens.iter().flat_map(|tokens| &tokens.list).enumerate() {
-            all.push((owner(Some(&project), true, token), format!("{name}/access_token/{index}"), token));
+        for (index, token) in held
+            .tokens
+            .iter()
+            .flat_map(|tokens| &tokens.list)
+            .enumerate()
+        {
+            all.push((
+                owner(Some(&project), true, token),
+                format!("{name}/access_token/{index}"),
+                token,
+            ));
         }
     }
     all
@@ -236,7 +282,9 @@ impl Lease {
             return None;
         }
         tokens.preferred.store(next, Ordering::Relaxed);
-        tokens.retry_first_at.store(now.0.saturating_add(REFUSED_FOR_MS), Ordering::Relaxed);
+        tokens
+            .retry_first_at
+            .store(now.0.saturating_add(REFUSED_FOR_MS), Ordering::Relaxed);
         Self::mint_token(&tokens, next)
     }
 }
@@ -252,9 +300,15 @@ impl ProjectTokens {
     }
 }
 
-fn open_keys(what: &str, settings: &ApiKeys, read: &mut impl FnMut(String, &SecretRef) -> Option<Arc<Secret>>) -> Keys {
+fn open_keys(
+    what: &str,
+    settings: &ApiKeys,
+    read: &mut impl FnMut(String, &SecretRef) -> Option<Arc<Secret>>,
+) -> Keys {
     let mut open = |kind: &str, reference: &Option<SecretRef>| {
-        reference.as_ref().and_then(|reference| read(format!("{what}, {kind} API key"), reference))
+        reference
+            .as_ref()
+            .and_then(|reference| read(format!("{what}, {kind} API key"), reference))
     };
     Keys {
         read: open("read", &settings.read),
@@ -274,7 +328,12 @@ impl Keys {
     }
 
     fn each(&self) -> impl Iterator<Item = (&'static str, &Arc<Secret>)> {
-        let keys = [("read", &self.read), ("write", &self.write), ("admin", &self.admin)];
-        keys.into_iter().filter_map(|(kind, key)| Some((kind, key.as_ref()?)))
+        let keys = [
+            ("read", &self.read),
+            ("write", &self.write),
+            ("admin", &self.admin),
+        ];
+        keys.into_iter()
+            .filter_map(|(kind, key)| Some((kind, key.as_ref()?)))
     }
 }

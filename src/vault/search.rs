@@ -100,23 +100,37 @@ impl Search {
             let place = owners.len();
             owners.push(owner);
             for text in written(secret.expose()) {
-                let needle = text.get(text.len().saturating_sub(NEEDLE_BYTES)..).unwrap_or_default();
-                let at = *places.entry(needle.to_ascii_lowercase()).or_insert(spellings.len());
+                let needle = text
+                    .get(text.len().saturating_sub(NEEDLE_BYTES)..)
+                    .unwrap_or_default();
+                let at = *places
+                    .entry(needle.to_ascii_lowercase())
+                    .or_insert(spellings.len());
                 if at == spellings.len() {
                     spellings.push(Vec::new());
                 }
-                spellings
-                    .get_mut(at)
-                    .into_iter()
-                    .for_each(|known| known.push(Spelling { text: text.clone(), owner: place }));
+                spellings.get_mut(at).into_iter().for_each(|known| {
+                    known.push(Spelling {
+                        text: text.clone(),
+                        owner: place,
+                    })
+                });
             }
         }
         let mut needles: Vec<(Vec<u8>, usize)> = places.into_iter().collect();
         needles.sort_by_key(|(_, at)| *at);
         let needles = needles.iter().map(|(needle, _)| needle.as_slice());
         let grams = Grams::new(needles.clone());
-        let needles = AhoCorasick::builder().ascii_case_insensitive(true).build(needles).ok();
-        Search { needles, grams, spellings, owners }
+        let needles = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(needles)
+            .ok();
+        Search {
+            needles,
+            grams,
+            spellings,
+            owners,
+        }
     }
 
     /// Every credential in a text, but for the access tokens of the project whose tokens the reader may see.
@@ -134,25 +148,41 @@ impl Search {
                 found = sources(outer, merged(found));
             }
             places.append(&mut found);
-            let inner = if layers.len() <= LAYERS { unescaped(layer) } else { None };
+            let inner = if layers.len() <= LAYERS {
+                unescaped(layer)
+            } else {
+                None
+            };
             match inner {
                 Some(inner) => layers.push(Cow::Owned(inner)),
                 None => break,
             }
         }
-        Finds { places: merged(places), owners: owners.iter().filter_map(|owner| self.owners.get(*owner)).collect() }
+        Finds {
+            places: merged(places),
+            owners: owners
+                .iter()
+                .filter_map(|owner| self.owners.get(*owner))
+                .collect(),
+        }
     }
 
-    fn find_plain(&self, text: &[u8], shown: Option<&str>, owners: &mut BTreeSet<usize>) -> Vec<Range<usize>> {
+    fn find_plain(
+        &self,
+        text: &[u8],
+        shown: Option<&str>,
+        owners: &mut BTreeSet<usize>,
+    ) -> Vec<Range<usize>> {
         let mut places: Vec<Range<usize>> = Vec::new();
         self.each_hit(text, |spelling, end| {
-            let Some(start) = end.checked_sub(spelling.text.len()) else { return };
+            let Some(start) = end.checked_sub(spelling.text.len()) else {
+                return;
+            };
             let found = text.get(start..end).unwrap_or_default();
             let may_be_shown = shown.is_some()
-                && self
-                    .owners
-                    .get(spelling.owner)
-                    .is_some_and(|owner| owner.is_access_token && owner.project.as_deref() == shown);
+                && self.owners.get(spelling.owner).is_some_and(|owner| {
+                    owner.is_access_token && owner.project.as_deref() == shown
+                });
             if may_be_shown || !found.eq_ignore_ascii_case(&spelling.text) {
                 return;
             }
@@ -172,10 +202,16 @@ impl Search {
             let mut look = |stretch: Range<usize>| {
                 // Overlapping: a needle that begins within another is found, too.
                 // The default kind of match never refuses that.
-                let Ok(hits) = needles.try_find_overlapping_iter(Input::new(text).range(stretch)) else { return };
+                let Ok(hits) = needles.try_find_overlapping_iter(Input::new(text).range(stretch))
+                else {
+                    return;
+                };
                 for hit in hits {
                     let spellings = self.spellings.get(hit.pattern().as_usize());
-                    spellings.into_iter().flatten().for_each(|spelling| visit(spelling, hit.end()));
+                    spellings
+                        .into_iter()
+                        .flatten()
+                        .for_each(|spelling| visit(spelling, hit.end()));
                 }
             };
             match &self.grams {
@@ -198,7 +234,10 @@ fn written(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         return Vec::new();
     }
     let hex = HEXLOWER.encode(secret);
-    let mut all = vec![Zeroizing::new(secret.to_vec()), Zeroizing::new(hex.into_bytes())];
+    let mut all = vec![
+        Zeroizing::new(secret.to_vec()),
+        Zeroizing::new(hex.into_bytes()),
+    ];
     // Base64 writes three bytes as four digits: what precedes the credential in the encoded text shifts it (RFC 4648
     // section 4). Digits that depend on its neighbours are left out at both ends.
     for (before, skipped) in [(0, 0), (1, 2), (2, 3)] {
@@ -206,7 +245,13 @@ fn written(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         let digits = shifted.len() * 8 / 6;
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             let encoded = Zeroizing::new(engine.encode(&*shifted));
-            let text = Zeroizing::new(encoded.as_bytes().get(skipped..digits).unwrap_or_default().to_vec());
+            let text = Zeroizing::new(
+                encoded
+                    .as_bytes()
+                    .get(skipped..digits)
+                    .unwrap_or_default()
+                    .to_vec(),
+            );
             if !all.contains(&text) {
                 all.push(text);
             }
@@ -232,7 +277,13 @@ fn unit(text: &[u8], at: usize) -> (u8, usize) {
         },
         // RFC 8259 section 7.
         (b'\\', b'u') => match digits(at + 2, 4) {
-            Some(value) => (u8::try_from(value).ok().filter(u8::is_ascii).unwrap_or_default(), 6),
+            Some(value) => (
+                u8::try_from(value)
+                    .ok()
+                    .filter(u8::is_ascii)
+                    .unwrap_or_default(),
+                6,
+            ),
             None => (b'\\', 1),
         },
         (b'\\', escaped @ (b'/' | b'"' | b'\\')) => (escaped, 2),
@@ -277,7 +328,10 @@ fn sources(text: &[u8], ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
         }
         at
     };
-    ranges.into_iter().map(|range| to(range.start)..to(range.end)).collect()
+    ranges
+        .into_iter()
+        .map(|range| to(range.start)..to(range.end))
+        .collect()
 }
 
 /// In order, with those that touch or overlap as one.
@@ -302,15 +356,28 @@ mod tests {
 
     fn owner(project: Option<&str>, fingerprint: &str) -> Owner {
         let is_access_token = project.is_some();
-        Owner { project: project.map(Arc::from), is_access_token, fingerprint: fingerprint.to_owned() }
+        Owner {
+            project: project.map(Arc::from),
+            is_access_token,
+            fingerprint: fingerprint.to_owned(),
+        }
     }
 
     fn search(secrets: &[(Owner, &str)]) -> Search {
         let secrets: Vec<(Owner, Secret)> = secrets
             .iter()
-            .map(|(owner, secret)| (owner.clone(), Secret::new(secret.as_bytes().to_vec()).unwrap()))
+            .map(|(owner, secret)| {
+                (
+                    owner.clone(),
+                    Secret::new(secret.as_bytes().to_vec()).unwrap(),
+                )
+            })
             .collect();
-        Search::new(secrets.iter().map(|(owner, secret)| (owner.clone(), secret)))
+        Search::new(
+            secrets
+                .iter()
+                .map(|(owner, secret)| (owner.clone(), secret)),
+        )
     }
 
     fn both() -> Search {
@@ -322,7 +389,9 @@ mod tests {
     }
 
     fn json(text: &str) -> String {
-        text.chars().map(|each| format!("\\u{:04x}", u32::from(each))).collect()
+        text.chars()
+            .map(|each| format!("\\u{:04x}", u32::from(each)))
+            .collect()
     }
 
     /// Guarantees: a credential is found however it is written, with any neighbours, and nothing else is blanked.
@@ -362,18 +431,41 @@ mod tests {
             assert_eq!(blanked.len(), text.len());
             assert!(search.find(&blanked, None).is_empty());
             let blanked = String::from_utf8(blanked).unwrap();
-            assert!(blanked.contains("é before\":\"=:") && blanked.contains("-after\\n\"}"), "{blanked}");
-            assert!(serde_json::from_str::<serde_json::Value>(&blanked).is_ok(), "{blanked}");
-            assert!(blanked.matches('*').count() >= TOKEN.len(), "{written} {blanked}");
+            assert!(
+                blanked.contains("é before\":\"=:") && blanked.contains("-after\\n\"}"),
+                "{blanked}"
+            );
+            assert!(
+                serde_json::from_str::<serde_json::Value>(&blanked).is_ok(),
+                "{blanked}"
+            );
+            assert!(
+                blanked.matches('*').count() >= TOKEN.len(),
+                "{written} {blanked}"
+            );
         }
     }
 
     /// Guarantees: text without a credential stays; so does a part of one, and one too short to be told from a word.
     #[test]
     fn what_is_no_credential_is_not_found() {
-        let search = search(&[(owner(Some("shop"), "t"), TOKEN), (owner(Some("dev"), "d"), "developer")]);
+        let search = search(&[
+            (owner(Some("shop"), "t"), TOKEN),
+            (owner(Some("dev"), "d"), "developer"),
+        ]);
         let (behind, before) = (TOKEN.split_at(1).1, TOKEN.split_at(TOKEN.len() - 1).0);
-        for text in ["", "developer", "%", "%4", "\\", "\\u", "\\u00zz", "%+41", behind, before] {
+        for text in [
+            "",
+            "developer",
+            "%",
+            "%4",
+            "\\",
+            "\\u",
+            "\\u00zz",
+            "%+41",
+            behind,
+            before,
+        ] {
             assert!(search.find(text.as_bytes(), None).is_empty(), "{text}");
         }
         assert!(Search::new([]).find(TOKEN.as_bytes(), None).is_empty());
@@ -394,11 +486,19 @@ mod tests {
         let finds = search.find(text.as_bytes(), None);
         assert_eq!(finds.owners().len(), 4);
         let stars = |count| "*".repeat(count);
-        let expected = format!("{}, {}", stars(KEY.len() + TOKEN.len() + "-and-the-next".len()), stars(KEY.len()));
+        let expected = format!(
+            "{}, {}",
+            stars(KEY.len() + TOKEN.len() + "-and-the-next".len()),
+            stars(KEY.len())
+        );
         assert_eq!(finds.blank(text.as_bytes()), expected.as_bytes());
 
         let finds = search.find(format!("{TOKEN} {KEY}").as_bytes(), Some("shop"));
-        let names: Vec<&str> = finds.owners().iter().map(|owner| owner.fingerprint.as_str()).collect();
+        let names: Vec<&str> = finds
+            .owners()
+            .iter()
+            .map(|owner| owner.fingerprint.as_str())
+            .collect();
         assert_eq!(names, ["p", "k"]);
         assert!(both().find(TOKEN.as_bytes(), Some("shop")).is_empty());
         assert!(!both().find(KEY.as_bytes(), Some("shop")).is_empty());
@@ -409,8 +509,16 @@ mod tests {
     fn a_credential_is_found_at_every_place() {
         let search = both();
         for before in 0..48 {
-            let text = [vec![b'.'; before], KEY.as_bytes().to_vec(), b"{}, ".repeat(100)].concat();
-            assert_eq!(search.find(&text, None).places.as_slice(), std::slice::from_ref(&(before..before + KEY.len())));
+            let text = [
+                vec![b'.'; before],
+                KEY.as_bytes().to_vec(),
+                b"{}, ".repeat(100),
+            ]
+            .concat();
+            assert_eq!(
+                search.find(&text, None).places.as_slice(),
+                std::slice::from_ref(&(before..before + KEY.len()))
+            );
         }
         assert!(search.grams.is_some());
     }
@@ -418,11 +526,31 @@ mod tests {
     /// Guarantees: without an automaton the same is found, and without a choice of where to look.
     #[test]
     fn credentials_are_found_one_by_one_as_well() {
-        let slow = Search { needles: None, ..both() };
-        let whole = Search { grams: None, ..both() };
-        for text in [TOKEN.to_uppercase(), percent(KEY), String::new(), format!("{TOKEN}{KEY}"), "nothing".to_owned()] {
-            assert_eq!(slow.find(text.as_bytes(), None), both().find(text.as_bytes(), None), "{text}");
-            assert_eq!(whole.find(text.as_bytes(), None), both().find(text.as_bytes(), None), "{text}");
+        let slow = Search {
+            needles: None,
+            ..both()
+        };
+        let whole = Search {
+            grams: None,
+            ..both()
+        };
+        for text in [
+            TOKEN.to_uppercase(),
+            percent(KEY),
+            String::new(),
+            format!("{TOKEN}{KEY}"),
+            "nothing".to_owned(),
+        ] {
+            assert_eq!(
+                slow.find(text.as_bytes(), None),
+                both().find(text.as_bytes(), None),
+                "{text}"
+            );
+            assert_eq!(
+                whole.find(text.as_bytes(), None),
+                both().find(text.as_bytes(), None),
+                "{text}"
+            );
         }
     }
 

@@ -7,13 +7,16 @@ use maud::{Markup, html};
 
 use super::layout::{PageBody, SitePlace};
 use super::pieces::{
-    Escaped, ago, alert_errors, amount, app_url, badge, bytes, cell, code, count, decisions_url, head, method, moment,
-    outward, trail,
+    Escaped, ago, alert_errors, amount, app_url, badge, bytes, cell, code, count, decisions_url,
+    head, method, moment, outward, trail,
 };
 use crate::view::{AlertRow, AppView, GrantRow, ServiceRow, Snippet};
 
 pub fn page(view: &AppView) -> PageBody {
-    let steps = view.trail.iter().map(|(app, name)| (app.as_str(), name.as_str()));
+    let steps = view
+        .trail
+        .iter()
+        .map(|(app, name)| (app.as_str(), name.as_str()));
     let main = html! {
         (trail(steps, &view.name))
         div.title {

@@ -33,17 +33,30 @@ impl File {
     fn parts(self) -> (&'static str, &'static str, Asset) {
         const TEXT: &str = "text/javascript; charset=utf-8";
         let (stem, ending, content_type, body): (_, _, _, &'static [u8]) = match self {
-            File::Style => ("site", "css", "text/css; charset=utf-8", include_bytes!("assets/site.css")),
+            File::Style => (
+                "site",
+                "css",
+                "text/css; charset=utf-8",
+                include_bytes!("assets/site.css"),
+            ),
             File::Script => ("site", "js", TEXT, include_bytes!("assets/site.js")),
             File::Htmx => ("htmx", "js", TEXT, include_bytes!("assets/htmx.min.js")),
-            File::Mark => ("lighthouse", "svg", "image/svg+xml", include_bytes!("assets/lighthouse.svg")),
+            File::Mark => (
+                "lighthouse",
+                "svg",
+                "image/svg+xml",
+                include_bytes!("assets/lighthouse.svg"),
+            ),
         };
         (stem, ending, Asset { content_type, body })
     }
 
     /// `/.lightkeeper/assets/site-0123456789ab.css`
     pub fn url(self) -> String {
-        let name = NAMES.iter().find(|(file, _)| *file == self).map_or("", |(_, name)| name.as_str());
+        let name = NAMES
+            .iter()
+            .find(|(file, _)| *file == self)
+            .map_or("", |(_, name)| name.as_str());
         format!("{FOLDER}{name}")
     }
 }
@@ -94,8 +107,19 @@ mod tests {
     fn our_files_load_nothing() {
         for file in [File::Style, File::Script, File::Mark] {
             let (stem, _, asset) = file.parts();
-            let text = std::str::from_utf8(asset.body).unwrap().replace("http://www.w3.org/2000/svg", "");
-            for loader in ["url(", "@import", "http:", "https:", "innerHTML", "eval", "fetch(", "document.write"] {
+            let text = std::str::from_utf8(asset.body)
+                .unwrap()
+                .replace("http://www.w3.org/2000/svg", "");
+            for loader in [
+                "url(",
+                "@import",
+                "http:",
+                "https:",
+                "innerHTML",
+                "eval",
+                "fetch(",
+                "document.write",
+            ] {
                 assert!(!text.contains(loader), "{stem} says `{loader}`");
             }
         }

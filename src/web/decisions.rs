@@ -7,16 +7,30 @@ use maud::{Markup, html};
 
 use super::layout::{PageBody, SitePlace};
 use super::pieces::{
-    Escaped, app_url, badge, cell, code, decisions_url, explain_url, head, memory, moment, trail, words,
+    Escaped, app_url, badge, cell, code, decisions_url, explain_url, head, memory, moment, trail,
+    words,
 };
 use crate::view::{DecisionRow, DecisionsView};
 
-const COLUMNS: &[(&str, &str)] =
-    &[("Outcome", ""), ("Time", ""), ("Who", ""), ("Call", ""), ("App", ""), ("Bindings", ""), ("Request", "")];
+const COLUMNS: &[(&str, &str)] = &[
+    ("Outcome", ""),
+    ("Time", ""),
+    ("Who", ""),
+    ("Call", ""),
+    ("App", ""),
+    ("Bindings", ""),
+    ("Request", ""),
+];
 
 pub fn page(view: &DecisionsView) -> PageBody {
-    let name = view.trail.last().map_or(view.app.as_str(), |(_, name)| name.as_str());
-    let steps = view.trail.iter().map(|(app, name)| (app.as_str(), name.as_str()));
+    let name = view
+        .trail
+        .last()
+        .map_or(view.app.as_str(), |(_, name)| name.as_str());
+    let steps = view
+        .trail
+        .iter()
+        .map(|(app, name)| (app.as_str(), name.as_str()));
     let main = html! {
         (trail(steps, "Decisions"))
         div.title {

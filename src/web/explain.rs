@@ -36,7 +36,10 @@ fn mistake(text: Option<&str>) -> Markup {
 }
 
 fn by_request(view: &ExplainView) -> Markup {
-    let wrong = view.mistake.as_deref().filter(|_| !view.request_id.is_empty());
+    let wrong = view
+        .mistake
+        .as_deref()
+        .filter(|_| !view.request_id.is_empty());
     html! {
         form.panel method="get" action="/.lightkeeper/explain" aria-labelledby="by-request" {
             h2 #by-request { "A call that was made" }
@@ -55,8 +58,15 @@ fn by_request(view: &ExplainView) -> Markup {
 }
 
 fn by_call(view: &ExplainView) -> Markup {
-    let wrong = view.mistake.as_deref().filter(|_| view.request_id.is_empty());
-    let method = if view.method.is_empty() { "GET" } else { view.method.as_str() };
+    let wrong = view
+        .mistake
+        .as_deref()
+        .filter(|_| view.request_id.is_empty());
+    let method = if view.method.is_empty() {
+        "GET"
+    } else {
+        view.method.as_str()
+    };
     html! {
         form.panel method="get" action="/.lightkeeper/explain" aria-labelledby="by-call" {
             h2 #by-call { "A call to try" }

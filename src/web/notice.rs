@@ -44,7 +44,14 @@ pub fn fault(frame: &Frame, view: &FaultView) -> PageBody {
 }
 
 fn body(title: &str, main: Markup) -> PageBody {
-    PageBody { title: title.to_owned(), place: SitePlace::Elsewhere, is_place: false, live: false, path: None, main }
+    PageBody {
+        title: title.to_owned(),
+        place: SitePlace::Elsewhere,
+        is_place: false,
+        live: false,
+        path: None,
+        main,
+    }
 }
 
 /// What a status (RFC 9110 §15) means to a person.

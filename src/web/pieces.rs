@@ -38,7 +38,11 @@ pub fn code(text: &str) -> Markup {
 pub fn words(text: &str) -> Markup {
     let mut parts: Vec<&str> = text.split('`').collect();
     // An odd backtick is one of the text's own.
-    let tail = if parts.len().is_multiple_of(2) { parts.pop() } else { None };
+    let tail = if parts.len().is_multiple_of(2) {
+        parts.pop()
+    } else {
+        None
+    };
     html! {
         @for (index, part) in parts.iter().enumerate() {
             @if index % 2 == 1 { (code(part)) } @else { (Escaped(part)) }
@@ -77,15 +81,24 @@ pub fn amount(value: f64) -> String {
 /// `496 kB/s`
 pub fn bytes(per_second: f64) -> String {
     let amount = amount(per_second);
-    let at = amount.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(amount.len());
+    let at = amount
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(amount.len());
     let (number, unit) = amount.split_at(at);
     format!("{number}\u{a0}{unit}B/s")
 }
 
 /// A count: exact up to 9999, then as `amount` shows one.
-#[expect(clippy::cast_precision_loss, reason = "past 2^53 nobody misses the last digit of three")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "past 2^53 nobody misses the last digit of three"
+)]
 pub fn count(value: u64) -> String {
-    if value < 10_000 { value.to_string() } else { amount(value as f64) }
+    if value < 10_000 {
+        value.to_string()
+    } else {
+        amount(value as f64)
+    }
 }
 
 /// An RFC 3339 moment, shown in UTC; other text is shown as it is.
@@ -102,7 +115,9 @@ pub fn moment(text: &str) -> Markup {
 pub fn ago(moment: Option<&str>, ago: Option<&str>) -> Markup {
     let exact = moment.filter(|moment| OffsetDateTime::parse(moment, &Rfc3339).is_ok());
     match (exact, ago) {
-        (Some(exact), Some(ago)) => html! { time datetime=(exact) title=(exact) { (Escaped(ago)) } },
+        (Some(exact), Some(ago)) => {
+            html! { time datetime=(exact) title=(exact) { (Escaped(ago)) } }
+        }
         (Some(exact), None) => self::moment(exact),
         (None, Some(ago)) => html! { (Escaped(ago)) },
         (None, None) => nothing("never"),
@@ -138,7 +153,10 @@ fn beneath(folder: &str, app: &str) -> String {
 
 /// The explanation of a call.
 pub fn explain_url(request_id: &str) -> String {
-    format!("/.lightkeeper/explain?request_id={}", percent::encode(request_id))
+    format!(
+        "/.lightkeeper/explain?request_id={}",
+        percent::encode(request_id)
+    )
 }
 
 /// A cell. Its label stands beside it where the table has no room for columns; the roles are told because a style
@@ -235,8 +253,16 @@ mod tests {
         ] {
             assert_eq!(amount(value), shown, "{value}");
         }
-        assert_eq!([bytes(0.0), bytes(496_254.0)], ["0\u{a0}B/s", "496\u{a0}kB/s"]);
-        for (value, shown) in [(3, "3"), (9_999, "9999"), (12_345, "12.3k"), (u64::MAX, "18446744T")] {
+        assert_eq!(
+            [bytes(0.0), bytes(496_254.0)],
+            ["0\u{a0}B/s", "496\u{a0}kB/s"]
+        );
+        for (value, shown) in [
+            (3, "3"),
+            (9_999, "9999"),
+            (12_345, "12.3k"),
+            (u64::MAX, "18446744T"),
+        ] {
             assert_eq!(count(value), shown);
         }
     }
@@ -247,7 +273,10 @@ mod tests {
             ("2026-11-22T23:14:05.123Z", "2026-11-22 23:14:05 UTC"),
             ("2026-11-23T00:14:05+01:00", "2026-11-22 23:14:05 UTC"),
         ] {
-            assert_eq!(moment(text).into_string(), format!("<time datetime=\"{text}\">{shown}</time>"));
+            assert_eq!(
+                moment(text).into_string(),
+                format!("<time datetime=\"{text}\">{shown}</time>")
+            );
         }
         assert_eq!(moment("<soon>").into_string(), "&lt;soon&gt;");
         assert_eq!(ago(Some("\"x"), Some("1 s ago")).into_string(), "1 s ago");
@@ -285,7 +314,13 @@ mod tests {
         assert_eq!(app_url("/"), "/.lightkeeper/apps");
         assert_eq!(decisions_url("/"), "/.lightkeeper/decisions");
         assert_eq!(app_url("shop/checkout"), "/.lightkeeper/apps/shop/checkout");
-        assert_eq!(decisions_url("//evil\"?#"), "/.lightkeeper/decisions/evil%22%3F%23");
-        assert_eq!(explain_url("a&b=c/ü"), "/.lightkeeper/explain?request_id=a%26b%3Dc%2F%C3%BC");
+        assert_eq!(
+            decisions_url("//evil\"?#"),
+            "/.lightkeeper/decisions/evil%22%3F%23"
+        );
+        assert_eq!(
+            explain_url("a&b=c/ü"),
+            "/.lightkeeper/explain?request_id=a%26b%3Dc%2F%C3%BC"
+        );
     }
 }

@@ -30,8 +30,12 @@ pub const HEADERS: &[(&str, &str)] = &[
 /// Whether `url` may stand in a link: absolute with `https://` or `http://`, or a path of this gateway. Browsers drop
 /// tabs and line ends, and read a backslash as a slash (WHATWG URL §4.4): addresses with those are not links.
 pub fn is_link(url: &str) -> bool {
-    let plain = !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
-    let absolute = ["https://", "http://"].iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
+    let plain = !url
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || c == '\\');
+    let absolute = ["https://", "http://"]
+        .iter()
+        .any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
     let ours = url.starts_with('/') && !url.starts_with("//");
     plain && (absolute || ours)
 }
@@ -67,13 +71,22 @@ mod tests {
 
     #[test]
     fn the_policy_allows_nothing_inline_and_nobody_else() {
-        let find = |name: &str| HEADERS.iter().find(|(header, _)| *header == name).map(|(_, value)| *value);
+        let find = |name: &str| {
+            HEADERS
+                .iter()
+                .find(|(header, _)| *header == name)
+                .map(|(_, value)| *value)
+        };
         let policy = find("content-security-policy").unwrap();
         for directive in policy.split(';') {
             let (name, sources) = directive.trim().split_once(' ').unwrap();
             match name {
-                "default-src" | "frame-ancestors" | "base-uri" => assert_eq!(sources, "'none'", "{name}"),
-                "script-src" | "style-src" | "img-src" | "connect-src" => assert_eq!(sources, "'self'", "{name}"),
+                "default-src" | "frame-ancestors" | "base-uri" => {
+                    assert_eq!(sources, "'none'", "{name}")
+                }
+                "script-src" | "style-src" | "img-src" | "connect-src" => {
+                    assert_eq!(sources, "'self'", "{name}")
+                }
                 "form-action" => assert!(sources.starts_with("'self' https: "), "{sources}"),
                 other => panic!("`{other}` is new: what may it allow?"),
             }

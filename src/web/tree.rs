@@ -8,7 +8,8 @@ use maud::{Markup, html};
 
 use super::layout::{PageBody, SitePlace};
 use super::pieces::{
-    Escaped, ago, alert_errors, amount, app_url, badge, cell, code, count, decisions_url, head, moment, nothing,
+    Escaped, ago, alert_errors, amount, app_url, badge, cell, code, count, decisions_url, head,
+    moment, nothing,
 };
 use crate::view::{Frame, LiveView, TreeRow, TreeView};
 

@@ -61,12 +61,20 @@ impl Backend {
             asked: Arc::default(),
             connections: Arc::default(),
         };
-        let (turns, asked, connections) = (backend.turns.clone(), backend.asked.clone(), backend.connections.clone());
+        let (turns, asked, connections) = (
+            backend.turns.clone(),
+            backend.asked.clone(),
+            backend.connections.clone(),
+        );
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (turns, asked, connections) = (turns.clone(), asked.clone(), connections.clone());
+                let (turns, asked, connections) =
+                    (turns.clone(), asked.clone(), connections.clone());
                 tokio::spawn(async move {
-                    connections.most.fetch_max(connections.open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    connections.most.fetch_max(
+                        connections.open.fetch_add(1, Ordering::SeqCst) + 1,
+                        Ordering::SeqCst,
+                    );
                     let _gone = serve(stream, turns, asked).await;
                     connections.open.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -89,20 +97,30 @@ async fn serve(
 ) -> std::io::Result<()> {
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await?;
-    stream.write_all(&frames::frame(frames::SETTINGS, 0, 0, &[])).await?;
+    stream
+        .write_all(&frames::frame(frames::SETTINGS, 0, 0, &[]))
+        .await?;
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         stream.read_exact(&mut payload).await?;
-        let (kind, flags, id) = (head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+        let (kind, flags, id) = (
+            head[3],
+            head[4],
+            u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+        );
         match kind {
             frames::SETTINGS if flags & ACK == 0 => {
-                stream.write_all(&frames::frame(frames::SETTINGS, ACK, 0, &[])).await?;
+                stream
+                    .write_all(&frames::frame(frames::SETTINGS, ACK, 0, &[]))
+                    .await?;
             }
             frames::PING if flags & ACK == 0 => {
-                stream.write_all(&frames::frame(frames::PING, ACK, 0, &payload)).await?;
+                stream
+                    .write_all(&frames::frame(frames::PING, ACK, 0, &payload))
+                    .await?;
             }
             frames::DATA if flags & END_STREAM != 0 => {
                 asked.fetch_add(1, Ordering::SeqCst);
@@ -114,10 +132,25 @@ async fn serve(
                 match turn {
                     Turn::Answer => stream.write_all(&answer(id)).await?,
                     Turn::Reset(code) => {
-                        stream.write_all(&frames::frame(frames::RST_STREAM, 0, id, &code.to_be_bytes())).await?;
+                        stream
+                            .write_all(&frames::frame(
+                                frames::RST_STREAM,
+                                0,
+                                id,
+                                &code.to_be_bytes(),
+                            ))
+                            .await?;
                     }
-                    Turn::GoAwayBefore => stream.write_all(&go_away(id.saturating_sub(2), NO_ERROR)).await?,
-                    Turn::TooMuch => stream.write_all(&go_away(id.saturating_sub(2), ENHANCE_YOUR_CALM)).await?,
+                    Turn::GoAwayBefore => {
+                        stream
+                            .write_all(&go_away(id.saturating_sub(2), NO_ERROR))
+                            .await?
+                    }
+                    Turn::TooMuch => {
+                        stream
+                            .write_all(&go_away(id.saturating_sub(2), ENHANCE_YOUR_CALM))
+                            .await?
+                    }
                     Turn::GoAwayAfter => {
                         stream.write_all(&go_away(id, NO_ERROR)).await?;
                         return stream.shutdown().await;
@@ -136,7 +169,12 @@ fn answer(id: u32) -> Vec<u8> {
     [
         frames::frame(frames::HEADERS, END_HEADERS, id, &head),
         frames::frame(frames::DATA, 0, id, &[0; 5]),
-        frames::frame(frames::HEADERS, END_HEADERS | END_STREAM, id, &frames::block(&[("grpc-status", "0")])),
+        frames::frame(
+            frames::HEADERS,
+            END_HEADERS | END_STREAM,
+            id,
+            &frames::block(&[("grpc-status", "0")]),
+        ),
     ]
     .concat()
 }
@@ -148,14 +186,20 @@ async fn only_what_was_not_processed_goes_out_again() {
     let mut plan = WorldPlan::default();
     plan.config = plan.config.replace("{ingest}", &backend.url);
     let world = World::start_with(plan).await.unwrap();
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
     let refused = Reset(REFUSED_STREAM);
     let cases: &[(&[Turn], u32, usize)] = &[
         (&[Answer], 0, 1),
         (&[refused], 0, 2),
         (&[refused, refused], 0, 3),
         (&[refused, refused, refused, GoAwayBefore, refused], 0, 6),
-        (&[refused, refused, refused, refused, refused, refused, Answer], 14, 6),
+        (
+            &[refused, refused, refused, refused, refused, refused, Answer],
+            14,
+            6,
+        ),
         (&[GoAwayBefore], 0, 2),
         (&[GoAwayBefore, refused], 0, 3),
         // It is asked too much already.
@@ -169,11 +213,22 @@ async fn only_what_was_not_processed_goes_out_again() {
         for (turns, status, times) in cases {
             // Ends what connections there are, or leaves one at rest.
             backend.play(&[if reused { Answer } else { Close }]);
-            caller.export_grpc(&Sample::traces("checkout", 1)).await.unwrap();
+            caller
+                .export_grpc(&Sample::traces("checkout", 1))
+                .await
+                .unwrap();
             backend.play(turns);
-            let answer = caller.export_grpc(&Sample::traces("checkout", 1)).await.unwrap();
+            let answer = caller
+                .export_grpc(&Sample::traces("checkout", 1))
+                .await
+                .unwrap();
             let found = (answer.grpc_status(), backend.asked.load(Ordering::SeqCst));
-            assert_eq!(found, (Some(*status), *times), "{turns:?}, reused: {reused}: {:?}", answer.grpc_message());
+            assert_eq!(
+                found,
+                (Some(*status), *times),
+                "{turns:?}, reused: {reused}: {:?}",
+                answer.grpc_message()
+            );
         }
     }
 }
@@ -187,12 +242,21 @@ async fn a_backend_that_takes_nothing_is_not_dialled_by_each_call() {
     let mut plan = WorldPlan::default();
     plan.config = plan.config.replace("{ingest}", &backend.url);
     let world = World::start_with(plan).await.unwrap();
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector")).deadline(SOON);
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"))
+        .deadline(SOON);
     backend.play(&[Turn::Reset(REFUSED_STREAM); 6 * CALLS]);
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..CALLS {
         let caller = caller.clone();
-        calls.spawn(async move { caller.export_grpc(&Sample::traces("checkout", 1)).await.unwrap().grpc_status() });
+        calls.spawn(async move {
+            caller
+                .export_grpc(&Sample::traces("checkout", 1))
+                .await
+                .unwrap()
+                .grpc_status()
+        });
     }
     while let Some(status) = calls.join_next().await {
         assert_eq!(status.unwrap(), Some(14));
@@ -204,7 +268,14 @@ async fn a_backend_that_takes_nothing_is_not_dialled_by_each_call() {
     // Those that are just being closed, a busy backend sees for longer; without a bound there were as many as calls besides.
     assert!(most <= 2 * 64, "{most} connections at once");
     backend.play(&[]);
-    assert_eq!(caller.export_grpc(&Sample::traces("checkout", 1)).await.unwrap().grpc_status(), Some(0));
+    assert_eq!(
+        caller
+            .export_grpc(&Sample::traces("checkout", 1))
+            .await
+            .unwrap()
+            .grpc_status(),
+        Some(0)
+    );
 }
 
 /// What a backend has taken, by its bytes, and how many connections it has had.
@@ -220,7 +291,11 @@ async fn one_at_a_time(stream: TcpStream, taken: Arc<Taken>) {
     const STREAMS: usize = 5;
     let number = taken.connections.fetch_add(1, Ordering::SeqCst);
     let mut settings = h2::server::Builder::new();
-    let Ok(mut connection) = settings.max_concurrent_streams(1).handshake::<_, bytes::Bytes>(stream).await else {
+    let Ok(mut connection) = settings
+        .max_concurrent_streams(1)
+        .handshake::<_, bytes::Bytes>(stream)
+        .await
+    else {
         return;
     };
     let mut count = 0;
@@ -242,11 +317,21 @@ async fn one_at_a_time(stream: TcpStream, taken: Arc<Taken>) {
                 message.extend_from_slice(&data);
             }
             *taken.messages.lock().unwrap().entry(message).or_default() += 1;
-            let head = http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let head = http::Response::builder()
+                .header("content-type", "application/grpc")
+                .body(())
+                .unwrap();
             let mut stream = answering.send_response(head, false).unwrap();
-            stream.send_data(bytes::Bytes::from_static(&[0; 5]), false).unwrap();
-            let trailers = [(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))];
-            stream.send_trailers(trailers.into_iter().collect()).unwrap();
+            stream
+                .send_data(bytes::Bytes::from_static(&[0; 5]), false)
+                .unwrap();
+            let trailers = [(
+                http::HeaderName::from_static("grpc-status"),
+                http::HeaderValue::from_static("0"),
+            )];
+            stream
+                .send_trailers(trailers.into_iter().collect())
+                .unwrap();
         });
     }
 }
@@ -286,9 +371,17 @@ async fn a_backend_that_takes_one_stream_at_a_time_gets_all_of_them_once() {
         });
     }
     let faults: Vec<_> = tasks.join_all().await.concat();
-    assert!(faults.is_empty(), "{} of {}: {faults:?}", faults.len(), TASKS * EACH);
+    assert!(
+        faults.is_empty(),
+        "{} of {}: {faults:?}",
+        faults.len(),
+        TASKS * EACH
+    );
     let messages = taken.messages.lock().unwrap();
     let doubled = messages.values().filter(|count| **count > 1).count();
     assert_eq!((messages.len() as u64, doubled), (TASKS * EACH, 0));
-    assert!(taken.connections.load(Ordering::SeqCst) > 50, "the connections were renewed");
+    assert!(
+        taken.connections.load(Ordering::SeqCst) > 50,
+        "the connections were renewed"
+    );
 }

@@ -37,7 +37,9 @@ async fn chance_opens_nothing() {
     .await;
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
-        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+        proptest::test_runner::TestRng::deterministic_rng(
+            proptest::test_runner::RngAlgorithm::ChaCha,
+        ),
     );
     let noise = vec(any::<u8>(), 0..600);
     let words = vec(
@@ -106,7 +108,10 @@ fn check((talk, input): (wire::Talk, Vec<u8>)) {
         faults.push(format!("{shown:?}: still open"));
     }
     if talk.bytes.starts_with(b"HTTP/1.1 2") {
-        faults.push(format!("{shown:?}: {}", String::from_utf8_lossy(&talk.bytes)));
+        faults.push(format!(
+            "{shown:?}: {}",
+            String::from_utf8_lossy(&talk.bytes)
+        ));
     }
     ground::none(&faults);
 }

@@ -106,12 +106,32 @@ fn bad_tokens(issuer: &Issuer, foreign: &Issuer) -> Vec<(String, String)> {
     let fine = issuer.token("checkout-collector");
     let parts: Vec<&str> = fine.split('.').collect();
     let mut bent = |what, token: String| tokens.push((what, token));
-    bent("signature cut", fine.get(..fine.len() - 4).unwrap().to_owned());
+    bent(
+        "signature cut",
+        fine.get(..fine.len() - 4).unwrap().to_owned(),
+    );
     bent("signature gone", format!("{}.{}.", parts[0], parts[1]));
-    bent("signature of zeros", format!("{}.{}.{}", parts[0], parts[1], "A".repeat(342)));
-    bent("payload exchanged", format!("{}.{}.{}", parts[0], issuer.token("sam").split('.').nth(1).unwrap(), parts[2]));
-    bent("header exchanged", format!("eyJhbGciOiJub25lIn0.{}.{}", parts[1], parts[2]));
-    bent("padding", format!("{}=.{}=.{}=", parts[0], parts[1], parts[2]));
+    bent(
+        "signature of zeros",
+        format!("{}.{}.{}", parts[0], parts[1], "A".repeat(342)),
+    );
+    bent(
+        "payload exchanged",
+        format!(
+            "{}.{}.{}",
+            parts[0],
+            issuer.token("sam").split('.').nth(1).unwrap(),
+            parts[2]
+        ),
+    );
+    bent(
+        "header exchanged",
+        format!("eyJhbGciOiJub25lIn0.{}.{}", parts[1], parts[2]),
+    );
+    bent(
+        "padding",
+        format!("{}=.{}=.{}=", parts[0], parts[1], parts[2]),
+    );
     bent("a dot behind", format!("{fine}."));
     bent("a dot before", format!(".{fine}"));
     bent("a part more", format!("{fine}.x"));
@@ -121,7 +141,10 @@ fn bad_tokens(issuer: &Issuer, foreign: &Issuer) -> Vec<(String, String)> {
     bent("scheme twice", format!("Bearer {fine}"));
     bent("something behind", format!("{fine} x"));
     bent("a tab behind it", format!("{fine}\tx"));
-    tokens.into_iter().map(|(what, token)| (what.to_owned(), token)).collect()
+    tokens
+        .into_iter()
+        .map(|(what, token)| (what.to_owned(), token))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,13 +160,18 @@ async fn bad_tokens_all_look_alike() {
              Connection: close\r\nContent-Length: 2\r\n\r\n{{}}"
         );
         let talk = wire::talk(ground.plain(), sent.as_bytes()).await;
-        match wire::replies(&talk.bytes, &[]).unwrap_or_default().as_slice() {
+        match wire::replies(&talk.bytes, &[])
+            .unwrap_or_default()
+            .as_slice()
+        {
             [reply] if reply.status == 401 && talk.closed => _ = looks.insert(reply.comparable()),
             replies => faults.push(format!("{what}: {replies:?}")),
         }
         let records = ground.calls(1).await;
         let reason = records[0]["reason"].as_str().unwrap_or_default();
-        if !(reason.starts_with("token_") || reason.starts_with("key_")) || !records[0]["identity"].is_null() {
+        if !(reason.starts_with("token_") || reason.starts_with("key_"))
+            || !records[0]["identity"].is_null()
+        {
             faults.push(format!("{what}: {}", records[0]));
         }
         if token.len() > 20 && records[0].to_string().contains(token.as_str()) {
@@ -155,14 +183,23 @@ async fn bad_tokens_all_look_alike() {
     }
     // The same over gRPC, where only some can be written into a header.
     let mut looks = BTreeSet::new();
-    for (what, token) in
-        tokens.iter().filter(|(_, token)| token.len() < 10_000 && !token.contains('\t') && !token.is_empty())
+    for (what, token) in tokens
+        .iter()
+        .filter(|(_, token)| token.len() < 10_000 && !token.contains('\t') && !token.is_empty())
     {
-        let call = ground.world.plain_caller().bearer(token).export_grpc(&Sample::traces("checkout", 1)).await;
+        let call = ground
+            .world
+            .plain_caller()
+            .bearer(token)
+            .export_grpc(&Sample::traces("checkout", 1))
+            .await;
         match call {
             Ok(answer) if answer.status == 200 && answer.grpc_status() == Some(16) => {
-                let mut headers: Vec<_> =
-                    answer.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+                let mut headers: Vec<_> = answer
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.clone()))
+                    .collect();
                 headers.retain(|(name, _)| name != "lightkeeper-request-id" && name != "date");
                 looks.insert(format!("{headers:?} {:?}", answer.trailers));
             }
@@ -189,45 +226,149 @@ const CARRIERS: &[(&str, u16, &str)] = &[
     ("Authorization: Bearer={T}\r\n", 401, "token_malformed"),
     ("Authorization: Basic eDp5\r\n", 401, "token_malformed"),
     ("Authorization: Basic {T}\r\n", 401, "token_malformed"),
-    ("Authorization: Digest username=\"x\"\r\n", 401, "token_malformed"),
-    ("Authorization: DPoP {T}\r\nDPoP: x\r\n", 401, "token_malformed"),
+    (
+        "Authorization: Digest username=\"x\"\r\n",
+        401,
+        "token_malformed",
+    ),
+    (
+        "Authorization: DPoP {T}\r\nDPoP: x\r\n",
+        401,
+        "token_malformed",
+    ),
     ("Authorization: Negotiate {T}\r\n", 401, "token_malformed"),
     ("Authorization: Token {T}\r\n", 401, "token_malformed"),
     ("Authorization: lightstep {T}\r\n", 401, "token_malformed"),
-    ("Authorization: AWS4-HMAC-SHA256 Credential=x\r\n", 401, "token_malformed"),
-    ("Authorization: Bearer {T},\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer {T}, Bearer {T}\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer {T}, Basic eDp5\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Basic eDp5, Bearer {T}\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer {T}\r\nAuthorization: Bearer {A}\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer {T}\r\nAuthorization: {T}\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer lk_x\r\nAuthorization: Bearer lk_x\r\n", 401, "client_token_unknown"),
+    (
+        "Authorization: AWS4-HMAC-SHA256 Credential=x\r\n",
+        401,
+        "token_malformed",
+    ),
+    (
+        "Authorization: Bearer {T},\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer {T}, Bearer {T}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer {T}, Basic eDp5\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Basic eDp5, Bearer {T}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer {T}\r\nAuthorization: Bearer {A}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer {T}\r\nAuthorization: {T}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer lk_x\r\nAuthorization: Bearer lk_x\r\n",
+        401,
+        "client_token_unknown",
+    ),
     (
         "Authorization: Bearer {T}, Bearer {T}\r\nAuthorization: Bearer {T}, Bearer {T}\r\n",
         400,
         "conflicting_credentials",
     ),
-    ("Authorization: Bearer {T}\r\nauthorization: Basic eDp5\r\n", 400, "conflicting_credentials"),
-    ("Authorization:\r\nAuthorization: Bearer {T}\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer {T}\r\nlightstep-access-token: {A}\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer x\r\nlightstep-access-token: {T}\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer {T}\r\nlightstep-access-token: lk_x\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer lk_x\r\nlightstep-access-token: {T}\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer lk_x\r\nlightstep-access-token: lk_y\r\n", 400, "conflicting_credentials"),
-    ("Authorization: Bearer lk_x\r\nlightstep-access-token: lk_x\r\n", 401, "client_token_unknown"),
-    ("Authorization: Bearer lk_x\r\n", 401, "client_token_unknown"),
+    (
+        "Authorization: Bearer {T}\r\nauthorization: Basic eDp5\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization:\r\nAuthorization: Bearer {T}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer {T}\r\nlightstep-access-token: {A}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer x\r\nlightstep-access-token: {T}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer {T}\r\nlightstep-access-token: lk_x\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer lk_x\r\nlightstep-access-token: {T}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer lk_x\r\nlightstep-access-token: lk_y\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "Authorization: Bearer lk_x\r\nlightstep-access-token: lk_x\r\n",
+        401,
+        "client_token_unknown",
+    ),
+    (
+        "Authorization: Bearer lk_x\r\n",
+        401,
+        "client_token_unknown",
+    ),
     ("Authorization: lk_x\r\n", 401, "client_token_unknown"),
     ("Authorization: Token lk_x\r\n", 401, "token_malformed"),
     ("Authorization: Bearer LK_x\r\n", 401, "token_malformed"),
-    ("lightstep-access-token: lk_\r\n", 401, "client_token_unknown"),
-    ("lightstep-access-token: lk_x, lk_x\r\n", 401, "client_token_unknown"),
+    (
+        "lightstep-access-token: lk_\r\n",
+        401,
+        "client_token_unknown",
+    ),
+    (
+        "lightstep-access-token: lk_x, lk_x\r\n",
+        401,
+        "client_token_unknown",
+    ),
     ("X-Api-Key: lk_x\r\n", 401, "no_credential"),
-    ("lightstep-access-token: {T}\r\nlightstep-access-token: {A}\r\n", 400, "conflicting_credentials"),
-    ("lightstep-access-token: lk_x\r\nlightstep-access-token: lk_x\r\n", 401, "client_token_unknown"),
-    ("lightstep-access-token: {T}\r\nLightstep-Access-Token: x\r\n", 400, "conflicting_credentials"),
+    (
+        "lightstep-access-token: {T}\r\nlightstep-access-token: {A}\r\n",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "lightstep-access-token: lk_x\r\nlightstep-access-token: lk_x\r\n",
+        401,
+        "client_token_unknown",
+    ),
+    (
+        "lightstep-access-token: {T}\r\nLightstep-Access-Token: x\r\n",
+        400,
+        "conflicting_credentials",
+    ),
     ("lightstep-access-token: {T}, {T}\r\n", 401, "no_credential"),
-    ("lightstep-access-token: Bearer {T}\r\n", 401, "token_malformed"),
-    ("lightstep-access-token: ingest-token-of-checkout-prod-5f1d\r\n", 401, "no_credential"),
+    (
+        "lightstep-access-token: Bearer {T}\r\n",
+        401,
+        "token_malformed",
+    ),
+    (
+        "lightstep-access-token: ingest-token-of-checkout-prod-5f1d\r\n",
+        401,
+        "no_credential",
+    ),
     ("lightstep-access-token:\r\n", 401, "no_credential"),
     ("lightstep_access_token: {T}\r\n", 400, "malformed_header"),
     ("X-Authorization: Bearer {T}\r\n", 401, "no_credential"),
@@ -237,13 +378,33 @@ const CARRIERS: &[(&str, u16, &str)] = &[
     ("X-Api-Key: {T}\r\n", 401, "no_credential"),
     ("Api-Key: {T}\r\n", 401, "no_credential"),
     ("Cookie: authorization=Bearer {T}\r\n", 401, "no_credential"),
-    ("Cookie: lightkeeper={T}; session={T}\r\n", 401, "no_credential"),
-    ("X-Forwarded-User: sam@acme.example\r\n", 401, "no_credential"),
-    ("X-Forwarded-Client-Cert: By=x;URI=spiffe://prod.acme.example/ns/checkout/sa/x\r\n", 401, "no_credential"),
+    (
+        "Cookie: lightkeeper={T}; session={T}\r\n",
+        401,
+        "no_credential",
+    ),
+    (
+        "X-Forwarded-User: sam@acme.example\r\n",
+        401,
+        "no_credential",
+    ),
+    (
+        "X-Forwarded-Client-Cert: By=x;URI=spiffe://prod.acme.example/ns/checkout/sa/x\r\n",
+        401,
+        "no_credential",
+    ),
     ("Client-Cert: :MIIB:\r\n", 401, "no_credential"),
     ("X-SSL-Client-Verify: SUCCESS\r\n", 401, "no_credential"),
-    ("X-Remote-User: sam\r\nRemote-User: sam\r\n", 401, "no_credential"),
-    ("X-Original-URL: /.lightkeeper/whoami\r\nX-Rewrite-URL: /x\r\n", 401, "no_credential"),
+    (
+        "X-Remote-User: sam\r\nRemote-User: sam\r\n",
+        401,
+        "no_credential",
+    ),
+    (
+        "X-Original-URL: /.lightkeeper/whoami\r\nX-Rewrite-URL: /x\r\n",
+        401,
+        "no_credential",
+    ),
     ("X-HTTP-Method-Override: GET\r\n", 401, "no_credential"),
     ("User-Agent: kube-probe/1.30\r\n", 401, "no_credential"),
     ("User-Agent: GoogleHC/1.0\r\n", 401, "no_credential"),
@@ -275,15 +436,25 @@ async fn credentials_stand_in_one_place() {
             faults.push(format!("{lines:?}: {looks:?}"));
         }
     }
-    for query in ["access_token={T}", "token={T}", "Access_Token={T}", "access%5Ftoken={T}", "a=b&access_token=x"] {
-        let sent = ground.fill(&format!("GET /.lightkeeper/whoami?{query} HTTP/1.1\r\n{{H}}Connection: close\r\n\r\n"));
+    for query in [
+        "access_token={T}",
+        "token={T}",
+        "Access_Token={T}",
+        "access%5Ftoken={T}",
+        "a=b&access_token=x",
+    ] {
+        let sent = ground.fill(&format!(
+            "GET /.lightkeeper/whoami?{query} HTTP/1.1\r\n{{H}}Connection: close\r\n\r\n"
+        ));
         let talk = wire::talk(ground.plain(), sent.as_bytes()).await;
         let replies = wire::replies(&talk.bytes, &[]).unwrap_or_default();
         if replies.first().map(|reply| reply.status) != Some(400) {
             faults.push(format!("{query}: {replies:?}"));
         }
         let records = ground.calls(1).await;
-        if records[0]["reason"] != "conflicting_credentials" || records[0].to_string().contains(&ground.exporter) {
+        if records[0]["reason"] != "conflicting_credentials"
+            || records[0].to_string().contains(&ground.exporter)
+        {
             faults.push(format!("{query}: {records:?}"));
         }
     }
@@ -327,14 +498,24 @@ async fn denials_all_look_alike() {
                 "/apps/platform/-/api/v2/otel/trace",
             ],
         ),
-        ("GET", &["/apps/platform", "/apps/no-such-app", "/apps/shop/no-such-app"]),
+        (
+            "GET",
+            &[
+                "/apps/platform",
+                "/apps/no-such-app",
+                "/apps/shop/no-such-app",
+            ],
+        ),
     ];
     for (method, paths) in families {
         let mut looks = BTreeSet::new();
         for path in *paths {
             let token = if *method == "POST" { "{T}" } else { "{A}" };
             let (kind, body) = if *method == "POST" {
-                ("Content-Type: application/x-protobuf\r\nContent-Length: 6\r\n", "\n\x04\x12\x02\x12\0")
+                (
+                    "Content-Type: application/x-protobuf\r\nContent-Length: 6\r\n",
+                    "\n\x04\x12\x02\x12\0",
+                )
             } else {
                 ("", "")
             };

@@ -33,13 +33,31 @@ impl Dice {
     }
 }
 
-const RESERVED: [&str; 5] =
-    ["lightkeeper.identity", "lightkeeper.app", "lightkeeper.identity.issuer", "lightkeeper.", "lightkeeper.x"];
-const HARMLESS: [&str; 5] = ["a", "", "lightkeeper", "Lightkeeper.identity", "xlightkeeper.identity"];
+const RESERVED: [&str; 5] = [
+    "lightkeeper.identity",
+    "lightkeeper.app",
+    "lightkeeper.identity.issuer",
+    "lightkeeper.",
+    "lightkeeper.x",
+];
+const HARMLESS: [&str; 5] = [
+    "a",
+    "",
+    "lightkeeper",
+    "Lightkeeper.identity",
+    "xlightkeeper.identity",
+];
 
 /// A field that no version has, with a forged attribute in it, of any wire type.
 fn unknown(dice: &mut Dice) -> Vec<u8> {
-    let inside = field(9, &[field(1, b"lightkeeper.identity"), field(2, &field(1, b"hidden"))].concat());
+    let inside = field(
+        9,
+        &[
+            field(1, b"lightkeeper.identity"),
+            field(2, &field(1, b"hidden")),
+        ]
+        .concat(),
+    );
     match dice.roll(5) {
         0 => field(900, &inside),
         // Field 900 as a varint, of 8 bytes, of 4, as a group.
@@ -87,7 +105,9 @@ fn attributed(dice: &mut Dice, attributes: u32, others: Vec<Vec<u8>>) -> Vec<u8>
 
 /// Nested messages as this field, with their attributes.
 fn nested(dice: &mut Dice, number: u32, attributes: u32) -> Vec<Vec<u8>> {
-    dice.some(3, |dice| field(number, &attributed(dice, attributes, Vec::new())))
+    dice.some(3, |dice| {
+        field(number, &attributed(dice, attributes, Vec::new()))
+    })
 }
 
 /// A span, a metric, a log record (field numbers of opentelemetry-proto 1.x).
@@ -103,7 +123,11 @@ fn record(dice: &mut Dice, signal: Signal) -> Vec<u8> {
             let data = dice.some(3, |dice| {
                 let (kind, attributes, exemplars) = kinds[dice.roll(5) as usize];
                 let points = dice.some(3, |dice| {
-                    let inner = if exemplars > 0 { nested(dice, exemplars, 7) } else { Vec::new() };
+                    let inner = if exemplars > 0 {
+                        nested(dice, exemplars, 7)
+                    } else {
+                        Vec::new()
+                    };
                     field(1, &attributed(dice, attributes, inner))
                 });
                 field(kind, &message(dice, points))
@@ -115,7 +139,10 @@ fn record(dice: &mut Dice, signal: Signal) -> Vec<u8> {
 
 fn export(dice: &mut Dice, signal: Signal) -> Vec<u8> {
     let groups = dice.some(3, |dice| {
-        let name = field(1, &[field(1, b"service.name"), field(2, &field(1, b"checkout"))].concat());
+        let name = field(
+            1,
+            &[field(1, b"service.name"), field(2, &field(1, b"checkout"))].concat(),
+        );
         let mut fields = vec![field(1, &attributed(dice, 1, vec![name]))];
         fields.extend(dice.some(2, |dice| field(1, &attributed(dice, 1, Vec::new()))));
         fields.extend(dice.some(3, |dice| {
@@ -142,24 +169,41 @@ fn escaped(dice: &mut Dice, text: &str) -> String {
 fn object(dice: &mut Dice, members: Vec<(&str, String)>) -> String {
     let mut texts: Vec<String> = Vec::new();
     for (name, value) in members {
-        let member = format!("{}{}:{value}", dice.pick(&["", " ", "\n"]), escaped(dice, name));
+        let member = format!(
+            "{}{}:{value}",
+            dice.pick(&["", " ", "\n"]),
+            escaped(dice, name)
+        );
         texts.insert(dice.roll(texts.len() as u64 + 1) as usize, member);
     }
     if dice.roll(4) == 0 {
-        texts.push(r#""x":[{"key":"lightkeeper.identity","value":{"stringValue":"hidden"}}]"#.to_owned());
+        texts.push(
+            r#""x":[{"key":"lightkeeper.identity","value":{"stringValue":"hidden"}}]"#.to_owned(),
+        );
     }
     format!("{{{}}}", texts.join(","))
 }
 
 fn pairs(dice: &mut Dice, first: Option<String>) -> String {
     let more = dice.some(4, |dice| {
-        let key = if dice.roll(4) == 0 { dice.pick(&HARMLESS) } else { dice.pick(&RESERVED) };
+        let key = if dice.roll(4) == 0 {
+            dice.pick(&HARMLESS)
+        } else {
+            dice.pick(&RESERVED)
+        };
         let key = escaped(dice, key);
         let name = dice.pick(&["stringValue", "string_value"]);
         let value = object(dice, vec![(name, "\"forged\"".to_owned())]);
         object(dice, vec![("key", key), ("value", value)])
     });
-    format!("[{}]", first.into_iter().chain(more).collect::<Vec<_>>().join(dice.pick(&[",", " ,\n"])))
+    format!(
+        "[{}]",
+        first
+            .into_iter()
+            .chain(more)
+            .collect::<Vec<_>>()
+            .join(dice.pick(&[",", " ,\n"]))
+    )
 }
 
 fn json_record(dice: &mut Dice, signal: Signal) -> String {
@@ -171,14 +215,26 @@ fn json_record(dice: &mut Dice, signal: Signal) -> String {
     match signal {
         Signal::Logs => object(dice, vec![("attributes", attributes)]),
         Signal::Traces => {
-            let (event, link) = (with_attributes(dice, "attributes"), with_attributes(dice, "attributes"));
-            let members =
-                vec![("attributes", attributes), ("events", format!("[{event}]")), ("links", format!("[{link}]"))];
+            let (event, link) = (
+                with_attributes(dice, "attributes"),
+                with_attributes(dice, "attributes"),
+            );
+            let members = vec![
+                ("attributes", attributes),
+                ("events", format!("[{event}]")),
+                ("links", format!("[{link}]")),
+            ];
             object(dice, members)
         }
         Signal::Metrics => {
-            let kind =
-                dice.pick(&["gauge", "sum", "histogram", "exponentialHistogram", "exponential_histogram", "summary"]);
+            let kind = dice.pick(&[
+                "gauge",
+                "sum",
+                "histogram",
+                "exponentialHistogram",
+                "exponential_histogram",
+                "summary",
+            ]);
             let points = dice.pick(&["dataPoints", "data_points"]);
             let name = dice.pick(&["filteredAttributes", "filtered_attributes"]);
             let exemplar = with_attributes(dice, name);
@@ -196,11 +252,21 @@ fn json_record(dice: &mut Dice, signal: Signal) -> String {
 
 fn json_export(dice: &mut Dice, signal: Signal) -> String {
     let (groups, scopes, records) = match signal {
-        Signal::Traces => (["resourceSpans", "resource_spans"], ["scopeSpans", "scope_spans"], ["spans", "spans"]),
-        Signal::Metrics => {
-            (["resourceMetrics", "resource_metrics"], ["scopeMetrics", "scope_metrics"], ["metrics", "metrics"])
-        }
-        Signal::Logs => (["resourceLogs", "resource_logs"], ["scopeLogs", "scope_logs"], ["logRecords", "log_records"]),
+        Signal::Traces => (
+            ["resourceSpans", "resource_spans"],
+            ["scopeSpans", "scope_spans"],
+            ["spans", "spans"],
+        ),
+        Signal::Metrics => (
+            ["resourceMetrics", "resource_metrics"],
+            ["scopeMetrics", "scope_metrics"],
+            ["metrics", "metrics"],
+        ),
+        Signal::Logs => (
+            ["resourceLogs", "resource_logs"],
+            ["scopeLogs", "scope_logs"],
+            ["logRecords", "log_records"],
+        ),
     };
     let made = dice.some(3, |dice| {
         let service = r#"{"key":"service.name","value":{"stringValue":"checkout"}}"#.to_owned();
@@ -214,7 +280,13 @@ fn json_export(dice: &mut Dice, signal: Signal) -> String {
             object(dice, vec![("scope", scope), (name, format!("[{items}]"))])
         });
         let name = dice.pick(&scopes);
-        object(dice, vec![("resource", resource), (name, format!("[{}]", parts.join(",")))])
+        object(
+            dice,
+            vec![
+                ("resource", resource),
+                (name, format!("[{}]", parts.join(","))),
+            ],
+        )
     });
     let name = dice.pick(&groups);
     object(dice, vec![(name, format!("[{}]", made.join(",")))])
@@ -225,11 +297,17 @@ fn ours_in(document: &Value, found: &mut Vec<String>) {
     match document {
         Value::Array(elements) => elements.iter().for_each(|element| ours_in(element, found)),
         Value::Object(members) => {
-            let reserved = |key: &Value| key.as_str().is_some_and(|key| key.starts_with("lightkeeper."));
+            let reserved = |key: &Value| {
+                key.as_str()
+                    .is_some_and(|key| key.starts_with("lightkeeper."))
+            };
             if members.get("key").is_some_and(reserved) {
                 found.push(members.get("value").unwrap_or_default().to_string());
             }
-            members.iter().filter(|(name, _)| *name != "x").for_each(|(_, value)| ours_in(value, found));
+            members
+                .iter()
+                .filter(|(name, _)| *name != "x")
+                .for_each(|(_, value)| ours_in(value, found));
         }
         _ => {}
     }
@@ -239,7 +317,10 @@ fn ours_in(document: &Value, found: &mut Vec<String>) {
 fn stamp() -> BTreeSet<(&'static str, &'static str)> {
     BTreeSet::from([
         ("lightkeeper.app", "shop/checkout"),
-        ("lightkeeper.identity", "system:serviceaccount:checkout:collector"),
+        (
+            "lightkeeper.identity",
+            "system:serviceaccount:checkout:collector",
+        ),
         ("lightkeeper.identity.issuer", "acme"),
         ("lightkeeper.identity.method", "oidc"),
     ])
@@ -248,7 +329,11 @@ fn stamp() -> BTreeSet<(&'static str, &'static str)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_reader_of_protobuf_finds_a_forged_stamp() {
     let mut ground = patient("").await;
-    let caller = ground.world.plain_caller().bearer(&ground.exporter).deadline(SOON);
+    let caller = ground
+        .world
+        .plain_caller()
+        .bearer(&ground.exporter)
+        .deadline(SOON);
     let mut line = caller.connect().await.unwrap();
     let (mut groups, mut removed) = (0, 0);
     for seed in 0..400 {
@@ -258,32 +343,53 @@ async fn no_reader_of_protobuf_finds_a_forged_stamp() {
         ground.world.emulator.clear();
         let path = format!("/v1/{}", signal.name());
         let kind = [("content-type", "application/x-protobuf")];
-        let answer = line.send(Method::POST, &path, &kind, body.clone()).await.unwrap();
+        let answer = line
+            .send(Method::POST, &path, &kind, body.clone())
+            .await
+            .unwrap();
         assert_eq!(answer.status, 200, "seed {seed}: {}", answer.text());
         // An export that carries nothing is answered by the gateway (`gateway exports`).
-        let Some(export) = ground.world.emulator.exports().pop() else { continue };
+        let Some(export) = ground.world.emulator.exports().pop() else {
+            continue;
+        };
         for (level, name, value) in export.attributes() {
             let is_ours = level == Level::Resource && stamp().contains(&(name, value));
-            assert!(!name.starts_with("lightkeeper.") || is_ours, "seed {seed}: {level:?} {name} {value}");
+            assert!(
+                !name.starts_with("lightkeeper.") || is_ours,
+                "seed {seed}: {level:?} {name} {value}"
+            );
         }
         for resource in &export.resources {
-            let ours = resource.attributes.iter().filter(|(name, _)| name.starts_with("lightkeeper."));
+            let ours = resource
+                .attributes
+                .iter()
+                .filter(|(name, _)| name.starts_with("lightkeeper."));
             assert_eq!(ours.count(), 4, "seed {seed}");
         }
         // Nor a reader who takes the first of two names.
         let captured = ground.world.emulator.captured().remove(0);
-        assert!(!captured.contains(b"forged"), "seed {seed}: a name that counts to some reader");
+        assert!(
+            !captured.contains(b"forged"),
+            "seed {seed}: a name that counts to some reader"
+        );
         groups += export.resources.len();
         removed += memchr::memmem::find_iter(&body, b"forged").count();
     }
-    assert!(groups > 300 && removed > 2000, "{groups} resources, {removed} forged attributes: chance made too little");
+    assert!(
+        groups > 300 && removed > 2000,
+        "{groups} resources, {removed} forged attributes: chance made too little"
+    );
     recovers(&mut ground).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_reader_of_json_finds_a_forged_stamp() {
     let mut ground = patient("").await;
-    let caller = ground.world.plain_caller().bearer(&ground.exporter).deadline(SOON);
+    let caller = ground
+        .world
+        .plain_caller()
+        .bearer(&ground.exporter)
+        .deadline(SOON);
     let mut line = caller.connect().await.unwrap();
     let (mut stamped, mut removed) = (0, 0);
     for seed in 0..400 {
@@ -293,25 +399,45 @@ async fn no_reader_of_json_finds_a_forged_stamp() {
         ground.world.emulator.clear();
         let path = format!("/v1/{}", signal.name());
         let kind = [("content-type", "application/json")];
-        let answer = line.send(Method::POST, &path, &kind, body.clone().into_bytes()).await.unwrap();
-        assert_eq!(answer.status, 200, "seed {seed}: {} of {body}", answer.text());
+        let answer = line
+            .send(Method::POST, &path, &kind, body.clone().into_bytes())
+            .await
+            .unwrap();
+        assert_eq!(
+            answer.status,
+            200,
+            "seed {seed}: {} of {body}",
+            answer.text()
+        );
         // An export that carries nothing is answered by the gateway (`gateway exports`).
-        let Some(captured) = ground.world.emulator.captured().pop() else { continue };
+        let Some(captured) = ground.world.emulator.captured().pop() else {
+            continue;
+        };
         let document: Value = serde_json::from_slice(&captured.body).unwrap();
         let mut found = Vec::new();
         ours_in(&document, &mut found);
-        let known = |value: &String| stamp().iter().any(|(_, ours)| value.contains(&format!("\"{ours}\"")));
+        let known = |value: &String| {
+            stamp()
+                .iter()
+                .any(|(_, ours)| value.contains(&format!("\"{ours}\"")))
+        };
         assert!(found.iter().all(known), "seed {seed}: {found:?} of {body}");
         for export in ground.world.emulator.exports() {
             for (level, name, value) in export.attributes() {
                 let is_ours = level == Level::Resource && stamp().contains(&(name, value));
-                assert!(!name.starts_with("lightkeeper.") || is_ours, "seed {seed}: {level:?} {name} {value}");
+                assert!(
+                    !name.starts_with("lightkeeper.") || is_ours,
+                    "seed {seed}: {level:?} {name} {value}"
+                );
             }
         }
         assert_eq!(found.len() % 4, 0, "seed {seed}: {found:?}");
         stamped += found.len() / 4;
         removed += body.matches("forged").count();
     }
-    assert!(stamped > 300 && removed > 2000, "{stamped} stamps, {removed} forged attributes: chance made too little");
+    assert!(
+        stamped > 300 && removed > 2000,
+        "{stamped} stamps, {removed} forged attributes: chance made too little"
+    );
     recovers(&mut ground).await;
 }

@@ -117,7 +117,10 @@ impl Line {
             payload.extend_from_slice(&id.to_be_bytes());
             payload.extend_from_slice(&value.to_be_bytes());
         }
-        stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &payload)].concat()).await.unwrap();
+        stream
+            .write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &payload)].concat())
+            .await
+            .unwrap();
         Line {
             stream,
             read: Vec::new(),
@@ -172,7 +175,9 @@ impl Line {
                 self.step().await;
             }
         };
-        tokio::time::timeout(limit, reading).await.unwrap_or(End::Silence)
+        tokio::time::timeout(limit, reading)
+            .await
+            .unwrap_or(End::Silence)
     }
 
     /// Reads until the connection ends; false: it did not within the limit.
@@ -207,7 +212,8 @@ impl Line {
         let mut answers = Vec::new();
         while self.read.len() >= at + 9 {
             let head = &self.read[at..at + 9];
-            let length = usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).unwrap();
+            let length =
+                usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).unwrap();
             if self.read.len() < at + 9 + length {
                 break;
             }
@@ -229,7 +235,8 @@ impl Line {
                 SETTINGS if flags & ACK == 0 => {
                     for pair in payload.chunks_exact(6) {
                         let value = u32::from_be_bytes(pair[2..].try_into().unwrap());
-                        self.settings.push((u16::from_be_bytes([pair[0], pair[1]]), value));
+                        self.settings
+                            .push((u16::from_be_bytes([pair[0], pair[1]]), value));
                     }
                     answers.extend(frame(SETTINGS, ACK, 0, &[]));
                 }
@@ -264,7 +271,11 @@ fn status(block: &[u8]) -> Option<u16> {
         0x48 | 0x08 | 0x18 => {
             let length = *rest.get(1)?;
             let value = rest.get(2..2 + usize::from(length & 0x7f))?;
-            if length & 0x80 == 0 { std::str::from_utf8(value).ok()?.parse().ok() } else { digits(value) }
+            if length & 0x80 == 0 {
+                std::str::from_utf8(value).ok()?.parse().ok()
+            } else {
+                digits(value)
+            }
         }
         _ => None,
     }
@@ -272,12 +283,18 @@ fn status(block: &[u8]) -> Option<u16> {
 
 /// Three digits in RFC 7541's Huffman code: `0`-`2` have 5 bits, `3`-`9` have 6.
 fn digits(bytes: &[u8]) -> Option<u16> {
-    let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1)).collect();
+    let bits: Vec<u8> = bytes
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1))
+        .collect();
     let mut at = 0;
     let mut number = 0;
     for _ in 0..3 {
         let take = |count: usize| {
-            bits.get(at..at + count).map(|bits| bits.iter().fold(0_u16, |sum, bit| sum * 2 + u16::from(*bit)))
+            bits.get(at..at + count).map(|bits| {
+                bits.iter()
+                    .fold(0_u16, |sum, bit| sum * 2 + u16::from(*bit))
+            })
         };
         let digit = match take(5)? {
             short @ 0..=2 => {

@@ -39,7 +39,10 @@ async fn a_stream_that_was_reset_counts_until_its_call_has_ended() {
             line.request(*id, &fields, Some(body)).await;
         }
         let all = round * u64::from(STREAMS);
-        eventually("they are at the backend", SOON, || ground.world.emulator.heads() == all).await;
+        eventually("they are at the backend", SOON, || {
+            ground.world.emulator.heads() == all
+        })
+        .await;
         for id in &opened {
             line.send(&frame(frames::RST_STREAM, 0, *id, &CANCEL)).await;
         }
@@ -47,17 +50,26 @@ async fn a_stream_that_was_reset_counts_until_its_call_has_ended() {
     for id in ids.by_ref().take(10) {
         line.request(id, &fields, Some(body)).await;
         assert_eq!(line.end_of(id, SOON).await, End::Status(429));
-        assert_eq!(ground.calls(1).await.remove(0)["reason"], "memory_share_spent");
+        assert_eq!(
+            ground.calls(1).await.remove(0)["reason"],
+            "memory_share_spent"
+        );
     }
     assert_eq!(ground.world.emulator.heads(), 10);
     assert_eq!(core.in_flight.load(Ordering::Relaxed), 10);
     // Another connection of the same caller has places of its own.
     let mut other = Line::open(ground.plain()).await;
     other.request(1, &fields, Some(body)).await;
-    eventually("another connection's call", SOON, || ground.world.emulator.heads() == 11).await;
+    eventually("another connection's call", SOON, || {
+        ground.world.emulator.heads() == 11
+    })
+    .await;
     ground.world.emulator.heal();
     assert_eq!(other.end_of(1, SOON).await, End::Status(200));
-    eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+    eventually("calls ended", SOON, || {
+        core.in_flight.load(Ordering::Relaxed) == 0
+    })
+    .await;
     let id = ids.next().unwrap();
     line.request(id, &fields, Some(body)).await;
     assert_eq!(line.end_of(id, SOON).await, End::Status(200));

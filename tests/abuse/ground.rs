@@ -30,15 +30,28 @@ impl Ground {
 
     /// `limits`: members of the configuration's `limits:`.
     pub async fn with_limits(limits: &str) -> Self {
-        let more = if limits.is_empty() { String::new() } else { format!("limits: {{ {limits} }}") };
-        Self::plan(WorldPlan { more, ..WorldPlan::default() }).await
+        let more = if limits.is_empty() {
+            String::new()
+        } else {
+            format!("limits: {{ {limits} }}")
+        };
+        Self::plan(WorldPlan {
+            more,
+            ..WorldPlan::default()
+        })
+        .await
     }
 
     pub async fn plan(plan: WorldPlan) -> Self {
         let world = World::start_with(plan).await.unwrap();
         let exporter = world.issuer.token("checkout-collector");
         let reader = world.issuer.token("ann");
-        Ground { world, exporter, reader, seen: 0 }
+        Ground {
+            world,
+            exporter,
+            reader,
+            seen: 0,
+        }
     }
 
     pub fn plain(&self) -> SocketAddr {
@@ -66,12 +79,16 @@ impl Ground {
     }
 
     pub async fn records(&mut self, count: usize, event: &str) -> Vec<Value> {
-        self.matching(count, |record| record["event"] == event).await
+        self.matching(count, |record| record["event"] == event)
+            .await
     }
 
     /// The records of calls and of what was refused before there was one.
     pub async fn records_of_all(&mut self, count: usize) -> Vec<Value> {
-        self.matching(count, |record| record["event"] == "call" || record["decision"] == "deny").await
+        self.matching(count, |record| {
+            record["event"] == "call" || record["decision"] == "deny"
+        })
+        .await
     }
 
     async fn matching(&mut self, count: usize, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
@@ -94,20 +111,31 @@ impl Ground {
         file.read_to_end(&mut text).unwrap();
         let whole = memchr::memrchr(b'\n', &text).map_or(0, |at| at + 1);
         self.seen += whole as u64;
-        text[..whole].split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        text[..whole]
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
     }
 
     /// The gateway answers a good request, and its own secrets stand in no record.
     pub async fn alive(&mut self) {
         let talk = wire::talk(self.plain(), self.good().as_bytes()).await;
         let replies = wire::replies(&talk.bytes, &[]).unwrap();
-        assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200], "the gateway lives");
+        assert_eq!(
+            replies.iter().map(|reply| reply.status).collect::<Vec<_>>(),
+            [200],
+            "the gateway lives"
+        );
         self.calls(1).await;
     }
 
     /// No request has reached the backend.
     pub fn nothing_upstream(&self, what: &str) {
-        assert_eq!(self.world.emulator.heads(), 0, "{what}: something went upstream");
+        assert_eq!(
+            self.world.emulator.heads(),
+            0,
+            "{what}: something went upstream"
+        );
     }
 }
 
@@ -124,7 +152,11 @@ pub async fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> 
     let until = Instant::now() + limit;
     let mut look = tokio::time::interval(Duration::from_millis(5));
     while !holds() {
-        none(&if Instant::now() < until { Vec::new() } else { vec![format!("{what}: not within {limit:?}")] });
+        none(&if Instant::now() < until {
+            Vec::new()
+        } else {
+            vec![format!("{what}: not within {limit:?}")]
+        });
         look.tick().await;
     }
 }

@@ -51,8 +51,16 @@ const REQUEST_LINES: &[Case] = &[
     // Proxies speak it by default: they are told what to set.
     ("GET / HTTP/1.0\r\n{H}\r\n", 505, VERSION),
     ("GET / HTTP/1.0\r\n\r\n", 505, VERSION),
-    ("POST /v1/traces HTTP/1.0\r\n{H}Connection: keep-alive\r\nContent-Length: 0\r\n\r\n", 505, VERSION),
-    ("POST /v1/traces HTTP/1.0\r\n{H}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 505, VERSION),
+    (
+        "POST /v1/traces HTTP/1.0\r\n{H}Connection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+        505,
+        VERSION,
+    ),
+    (
+        "POST /v1/traces HTTP/1.0\r\n{H}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        505,
+        VERSION,
+    ),
     ("GET / HTTP/1.1\n{H}\r\n", 400, HEADER),
     ("GET / HTTP/1.1\r{H}\r\n", 400, HEADER),
     ("GET / HTTP/1.1\r\r\n{H}\r\n", 400, HEADER),
@@ -66,7 +74,11 @@ const REQUEST_LINES: &[Case] = &[
 const METHODS: &[Case] = &[
     ("get / HTTP/1.1\r\n{H}\r\n", 400, METHOD),
     ("Get / HTTP/1.1\r\n{H}\r\n", 400, METHOD),
-    ("post /v1/traces HTTP/1.1\r\n{H}Content-Length: 0\r\n\r\n", 400, METHOD),
+    (
+        "post /v1/traces HTTP/1.1\r\n{H}Content-Length: 0\r\n\r\n",
+        400,
+        METHOD,
+    ),
     ("TRACE / HTTP/1.1\r\n{H}Cookie: a=b\r\n\r\n", 400, METHOD),
     ("TRACK / HTTP/1.1\r\n{H}\r\n", 400, METHOD),
     ("CONNECT evil:443 HTTP/1.1\r\n{H}\r\n", 400, METHOD),
@@ -93,10 +105,18 @@ const TARGETS: &[Case] = &[
     ("GET * HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET evil:443 HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET gw HTTP/1.1\r\n{H}\r\n", 400, TARGET),
-    ("GET http://gw/.lightkeeper/whoami HTTP/1.1\r\n{H}\r\n", 400, TARGET),
+    (
+        "GET http://gw/.lightkeeper/whoami HTTP/1.1\r\n{H}\r\n",
+        400,
+        TARGET,
+    ),
     ("GET http://evil/ HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET HTTP://gw/ HTTP/1.1\r\n{H}\r\n", 400, TARGET),
-    ("POST https://127.0.0.1:1/v1/traces HTTP/1.1\r\n{H}Content-Length: 0\r\n\r\n", 400, TARGET),
+    (
+        "POST https://127.0.0.1:1/v1/traces HTTP/1.1\r\n{H}Content-Length: 0\r\n\r\n",
+        400,
+        TARGET,
+    ),
     ("GET file:///etc/passwd HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET .lightkeeper/whoami HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET ?a HTTP/1.1\r\n{H}\r\n", 400, TARGET),
@@ -104,7 +124,11 @@ const TARGETS: &[Case] = &[
     ("GET /\\evil HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET /a#b HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET /.lightkeeper/whoami# HTTP/1.1\r\n{H}\r\n", 400, TARGET),
-    ("GET /.lightkeeper/whoami?#x HTTP/1.1\r\n{H}\r\n", 400, TARGET),
+    (
+        "GET /.lightkeeper/whoami?#x HTTP/1.1\r\n{H}\r\n",
+        400,
+        TARGET,
+    ),
     ("GET /a\0b HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET /a\u{1}b HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET /a\u{7f}b HTTP/1.1\r\n{H}\r\n", 400, TARGET),
@@ -121,17 +145,29 @@ const TARGETS: &[Case] = &[
     ("GET /a b HTTP/1.1\r\n{H}\r\n", 400, LINE),
     ("GET /a\u{b}b HTTP/1.1\r\n{H}\r\n", 400, TARGET),
     ("GET //evil/x HTTP/1.1\r\n{H}\r\n", 400, PATH),
-    ("GET //gw/.lightkeeper/whoami HTTP/1.1\r\n{H}\r\n", 400, PATH),
+    (
+        "GET //gw/.lightkeeper/whoami HTTP/1.1\r\n{H}\r\n",
+        400,
+        PATH,
+    ),
     ("GET /// HTTP/1.1\r\n{H}\r\n", 400, PATH),
 ];
 
 const HOSTS: &[Case] = &[
     ("GET / HTTP/1.1\r\n\r\n", 400, HOST),
-    ("GET / HTTP/1.1\r\nAuthorization: Bearer {A}\r\n\r\n", 400, HOST),
+    (
+        "GET / HTTP/1.1\r\nAuthorization: Bearer {A}\r\n\r\n",
+        400,
+        HOST,
+    ),
     ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, HOST),
     ("GET / HTTP/1.1\r\nHost:  \r\n\r\n", 400, HOST),
     ("GET / HTTP/1.1\r\nHost: gw\r\nHost: gw\r\n\r\n", 400, HOST),
-    ("GET / HTTP/1.1\r\nHost: gw\r\nhost: evil\r\n\r\n", 400, HOST),
+    (
+        "GET / HTTP/1.1\r\nHost: gw\r\nhost: evil\r\n\r\n",
+        400,
+        HOST,
+    ),
     ("GET / HTTP/1.1\r\nHost: gw, evil\r\n\r\n", 400, HOST),
     ("GET / HTTP/1.1\r\nHost: gw evil\r\n\r\n", 400, HOST),
     ("GET / HTTP/1.1\r\nHost: user@gw\r\n\r\n", 400, HOST),
@@ -161,7 +197,11 @@ const HOSTS: &[Case] = &[
     ("GET / HTTP/1.1\r\nHost: gw\0\r\n\r\n", 400, HEADER),
     ("GET / HTTP/1.1\r\nHost : gw\r\n\r\n", 400, HEADER),
     ("GET / HTTP/1.1\r\n Host: gw\r\n\r\n", 400, HEADER),
-    ("GET / HTTP/1.1\r\nH_ost: gw\r\nHost: gw\r\n\r\n", 400, HEADER),
+    (
+        "GET / HTTP/1.1\r\nH_ost: gw\r\nHost: gw\r\n\r\n",
+        400,
+        HEADER,
+    ),
 ];
 
 const HEADER_LINES: &[Case] = &[
@@ -201,8 +241,16 @@ const HEADER_LINES: &[Case] = &[
     ("{GET}lightkeeper_app: shop\r\n\r\n", 400, HEADER),
     ("{GET}X_Forwarded_For: 1.2.3.4\r\n\r\n", 400, HEADER),
     ("{GET}_: a\r\n\r\n", 400, HEADER),
-    ("{EXPORT}Content_Length: 5\r\nContent-Length: 0\r\n\r\n", 400, HEADER),
-    ("{EXPORT}Transfer_Encoding: chunked\r\nContent-Length: 0\r\n\r\n", 400, HEADER),
+    (
+        "{EXPORT}Content_Length: 5\r\nContent-Length: 0\r\n\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}Transfer_Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
+        400,
+        HEADER,
+    ),
     ("GET / HTTP/1.1\r\n\u{b}Host: gw\r\n\r\n", 400, HEADER),
     ("GET / HTTP/1.1\r\nHost\u{a0}: gw\r\n\r\n", 400, HEADER),
     ("{GET}X: y\r\nZ\r\n\r\n", 400, HEADER),
@@ -211,61 +259,265 @@ const HEADER_LINES: &[Case] = &[
 
 /// All of these end in a smuggled request that must not be answered.
 const FRAMINGS: &[Case] = &[
-    ("{EXPORT}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 0\r\nContent-Length: 5\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 5\r\nContent-Length: 0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 5, 5\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 5,6\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: +5\r\n\r\nhello{GET}\r\n", 400, FRAMING),
+    (
+        "{EXPORT}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 0\r\nContent-Length: 5\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 5\r\nContent-Length: 0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 5, 5\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 5,6\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: +5\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
     ("{EXPORT}Content-Length: -5\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 0x5\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 5 5\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 5a\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 5;\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: \"5\"\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 5.0\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 1_0\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 1e1\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: \u{665}\r\n\r\nhello{GET}\r\n", 400, FRAMING),
+    (
+        "{EXPORT}Content-Length: 0x5\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 5 5\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 5a\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 5;\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: \"5\"\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 5.0\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 1_0\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 1e1\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: \u{665}\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
     ("{EXPORT}Content-Length:\r\n\r\n{GET}\r\n", 400, FRAMING),
     ("{EXPORT}Content-Length: ,\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 18446744073709551615\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 18446744073709551621\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length: 99999999999999999999999\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Content-Length : 5\r\n\r\nhello{GET}\r\n", 400, HEADER),
-    ("{EXPORT}Content-Length: 5\r\n Content-Length: 6\r\n\r\nhello{GET}\r\n", 400, HEADER),
-    ("{EXPORT}Content-Length:\u{b}5\r\n\r\nhello{GET}\r\n", 400, HEADER),
-    ("{EXPORT}Content-Length: 5\r\nTransfer-Encoding: identity\r\n\r\nhello{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: identity\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: gzip\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunkedx\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
+    (
+        "{EXPORT}Content-Length: 18446744073709551615\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 18446744073709551621\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length: 99999999999999999999999\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Content-Length : 5\r\n\r\nhello{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}Content-Length: 5\r\n Content-Length: 6\r\n\r\nhello{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}Content-Length:\u{b}5\r\n\r\nhello{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}Content-Length: 5\r\nTransfer-Encoding: identity\r\n\r\nhello{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: identity\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: gzip\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunkedx\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked,\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
     ("{EXPORT}Transfer-Encoding:\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: chun\u{212a}ed\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("{EXPORT}Transfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, HEADER),
-    ("{EXPORT}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, HEADER),
-    ("{EXPORT}Transfer-Encoding\u{b}: chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, HEADER),
-    ("{EXPORT}Transfer-Encoding:\n chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, HEADER),
-    ("{EXPORT} Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, HEADER),
-    ("{EXPORT}X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, HEADER),
-    ("{EXPORT}X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, HEADER),
-    ("{GET}Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
-    ("HEAD / HTTP/1.1\r\n{H}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n", 400, FRAMING),
+    (
+        "{EXPORT}Transfer-Encoding: chun\u{212a}ed\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding\u{b}: chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}Transfer-Encoding:\n chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT} Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{EXPORT}X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        HEADER,
+    ),
+    (
+        "{GET}Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
+    (
+        "HEAD / HTTP/1.1\r\n{H}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{GET}\r\n",
+        400,
+        FRAMING,
+    ),
 ];
 
 /// Bodies behind `{EXPORT}Transfer-Encoding: chunked`, each with a smuggled request behind it.
@@ -323,38 +575,118 @@ const CHUNKS: &[&str] = &[
 ];
 
 const CONNECTIONS: &[Case] = &[
-    ("{GET}Connection: lightstep-access-token\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: LIGHTSTEP-ACCESS-TOKEN\r\n\r\n", 400, CONFLICT),
+    (
+        "{GET}Connection: lightstep-access-token\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{GET}Connection: LIGHTSTEP-ACCESS-TOKEN\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
     ("{GET}Connection: authorization\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: Authorization, close\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: close, lightstep-access-token\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: close\r\nConnection: lightstep-access-token\r\n\r\n", 400, CONFLICT),
-    ("{GET}connection: close\r\nCONNECTION: authorization\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: close,,authorization\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: keep-alive ,\tauthorization\r\n\r\n", 400, CONFLICT),
+    (
+        "{GET}Connection: Authorization, close\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{GET}Connection: close, lightstep-access-token\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{GET}Connection: close\r\nConnection: lightstep-access-token\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{GET}connection: close\r\nCONNECTION: authorization\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{GET}Connection: close,,authorization\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{GET}Connection: keep-alive ,\tauthorization\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
     ("{GET}Connection: lightkeeper-app\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: lightkeeper-request-id\r\n\r\n", 400, CONFLICT),
+    (
+        "{GET}Connection: lightkeeper-request-id\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
     ("{GET}Connection: x-lightstep-org\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: host\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: content-type\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: x-forwarded-for\r\n\r\n", 400, CONFLICT),
     ("{GET}Connection: \"close\"\r\n\r\n", 400, CONFLICT),
-    ("{GET}Connection: close;authorization\r\n\r\n", 400, CONFLICT),
+    (
+        "{GET}Connection: close;authorization\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
     ("{GET}Connection: cl\u{e9}se\r\n\r\n", 400, CONFLICT),
-    ("{EXPORT}Connection: content-length\r\nContent-Length: 5\r\n\r\nhello", 400, CONFLICT),
-    ("{EXPORT}Connection: transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, CONFLICT),
-    ("{EXPORT}Connection: lightstep-access-token\r\nContent-Length: 5\r\n\r\nhello", 400, CONFLICT),
-    ("{EXPORT}Expect: bogus\r\nContent-Length: 5\r\n\r\nhello", 400, EXPECT),
-    ("{EXPORT}Expect: 100-continue, x\r\nContent-Length: 5\r\n\r\nhello", 400, EXPECT),
-    ("{EXPORT}Expect: 100\r\nContent-Length: 5\r\n\r\nhello", 400, EXPECT),
-    ("{EXPORT}Expect:\r\nContent-Length: 5\r\n\r\nhello", 400, EXPECT),
-    ("{EXPORT}Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", 400, CONFLICT),
+    (
+        "{EXPORT}Connection: content-length\r\nContent-Length: 5\r\n\r\nhello",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{EXPORT}Connection: transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{EXPORT}Connection: lightstep-access-token\r\nContent-Length: 5\r\n\r\nhello",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{EXPORT}Expect: bogus\r\nContent-Length: 5\r\n\r\nhello",
+        400,
+        EXPECT,
+    ),
+    (
+        "{EXPORT}Expect: 100-continue, x\r\nContent-Length: 5\r\n\r\nhello",
+        400,
+        EXPECT,
+    ),
+    (
+        "{EXPORT}Expect: 100\r\nContent-Length: 5\r\n\r\nhello",
+        400,
+        EXPECT,
+    ),
+    (
+        "{EXPORT}Expect:\r\nContent-Length: 5\r\n\r\nhello",
+        400,
+        EXPECT,
+    ),
+    (
+        "{EXPORT}Expect: 100-continue\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        400,
+        CONFLICT,
+    ),
     ("{GET}TE: gzip\r\n\r\n", 400, CONFLICT),
     ("{GET}TE: trailers, deflate;q=0.5\r\n\r\n", 400, CONFLICT),
     ("{GET}TE: trailers\r\nTE: trailers\r\n\r\n", 400, CONFLICT),
     ("{GET}TE: chunked\r\n\r\n", 400, CONFLICT),
-    ("{EXPORT}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", 400, CONFLICT),
-    ("{EXPORT}Content-Encoding: gzip\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}", 400, CONFLICT),
+    (
+        "{EXPORT}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+        400,
+        CONFLICT,
+    ),
+    (
+        "{EXPORT}Content-Encoding: gzip\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}",
+        400,
+        CONFLICT,
+    ),
     (
         "{EXPORT}lightkeeper-app: shop/checkout\r\nLightkeeper-App: shop/payments\r\nContent-Length: 0\r\n\r\n",
         400,
@@ -367,11 +699,18 @@ const CONNECTIONS: &[Case] = &[
     ),
     ("{GET}authorization: Bearer {T}\r\n\r\n", 400, CREDENTIALS),
     ("{GET}lightstep-access-token: {T}\r\n\r\n", 400, CREDENTIALS),
-    ("{GET}lightstep-access-token: a\r\nlightstep-access-token: b\r\n\r\n", 400, CREDENTIALS),
+    (
+        "{GET}lightstep-access-token: a\r\nlightstep-access-token: b\r\n\r\n",
+        400,
+        CREDENTIALS,
+    ),
 ];
 
 /// Sends each case with a good request behind it and holds what comes back against the table.
-async fn refuse_all(ground: &mut Ground, cases: impl IntoIterator<Item = (String, u16, &str)>) -> Vec<String> {
+async fn refuse_all(
+    ground: &mut Ground,
+    cases: impl IntoIterator<Item = (String, u16, &str)>,
+) -> Vec<String> {
     let mut faults = Vec::new();
     for (text, status, reason) in cases {
         let sent = format!("{}{}", ground.fill(&text), ground.good());
@@ -387,22 +726,35 @@ async fn refuse_all(ground: &mut Ground, cases: impl IntoIterator<Item = (String
         };
         let records = ground.calls(replies.len()).await;
         if !talk.closed {
-            fault(format!("the connection is stuck after {:?}, answers {:?}", began.elapsed(), statuses(&replies)));
+            fault(format!(
+                "the connection is stuck after {:?}, answers {:?}",
+                began.elapsed(),
+                statuses(&replies)
+            ));
         }
         // Either the connection ends with the refusal, or the request behind it gets its own answer.
         match replies.as_slice() {
             [first] if first.status == status => {}
             [first, second] if first.status == status && second.status == 200 => {
                 if !second.body.starts_with(b"{\"certificate\"") {
-                    fault(format!("another answer: {:?}", String::from_utf8_lossy(&second.body)));
+                    fault(format!(
+                        "another answer: {:?}",
+                        String::from_utf8_lossy(&second.body)
+                    ));
                 }
             }
             _ => fault(format!("answered {:?}, not {status}", statuses(&replies))),
         }
-        if replies.first().is_some_and(|first| first.header("lightkeeper-request-id").is_none()) {
+        if replies
+            .first()
+            .is_some_and(|first| first.header("lightkeeper-request-id").is_none())
+        {
             fault("the refusal is not ours".to_owned());
         }
-        let reasons: Vec<_> = records.iter().map(|record| record["reason"].as_str().unwrap_or_default()).collect();
+        let reasons: Vec<_> = records
+            .iter()
+            .map(|record| record["reason"].as_str().unwrap_or_default())
+            .collect();
         if reasons.first() != Some(&reason) || reasons.len() != replies.len() {
             fault(format!("recorded as {reasons:?}, not {reason}"));
         }
@@ -426,7 +778,9 @@ fn statuses(replies: &[Reply]) -> Vec<u16> {
 
 async fn refuse_table(cases: &[Case]) {
     let mut ground = Ground::new().await;
-    let cases = cases.iter().map(|(text, status, reason)| ((*text).to_owned(), *status, *reason));
+    let cases = cases
+        .iter()
+        .map(|(text, status, reason)| ((*text).to_owned(), *status, *reason));
     let faults = refuse_all(&mut ground, cases).await;
     ground::none(&faults);
 }
@@ -470,7 +824,13 @@ async fn connection_options_take_no_header_away() {
 async fn chunks_are_strict() {
     let mut ground = Ground::new().await;
     let cases = CHUNKS.iter().map(|body| {
-        (format!("{{EXPORT}}Transfer-Encoding: chunked\r\n\r\n{body}GET /apps HTTP/1.1\r\n{{H}}\r\n"), 400, CHUNK)
+        (
+            format!(
+                "{{EXPORT}}Transfer-Encoding: chunked\r\n\r\n{body}GET /apps HTTP/1.1\r\n{{H}}\r\n"
+            ),
+            400,
+            CHUNK,
+        )
     });
     let faults = refuse_all(&mut ground, cases).await;
     ground::none(&faults);

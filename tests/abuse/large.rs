@@ -55,34 +55,72 @@ async fn a_small_export_overtakes_large_ones() {
         let caller = caller(&ground);
         waiting.spawn(async move {
             let answer = via.send(&caller, &body, coding).await;
-            (format!("{via:?} {coding:?}"), via.status(&answer) == via.of((200, 0)))
+            (
+                format!("{via:?} {coding:?}"),
+                via.status(&answer) == via.of((200, 0)),
+            )
         });
     }
     let report = caller(&ground);
     waiting.spawn(async move {
         let sample = LegacySample::of(Format::ReportsJson, "checkout", 4_000);
-        ("a report".to_owned(), report.report(&sample).await.unwrap().status == 200)
+        (
+            "a report".to_owned(),
+            report.report(&sample).await.unwrap().status == 200,
+        )
     });
     eventually("the large ones wait", SOON, || turns.waiting() == count).await;
     assert_eq!(ground.world.emulator.heads(), 0);
     // Another's, and the same caller's own, in each encoding; a query, too.
-    let other = ground.world.plain_caller().bearer(&ground.world.issuer.token("payments-collector")).deadline(SOON);
+    let other = ground
+        .world
+        .plain_caller()
+        .bearer(&ground.world.issuer.token("payments-collector"))
+        .deadline(SOON);
     for (small, service) in [(other, "payments"), (caller(&ground), "checkout")] {
         for encoding in [Encoding::Protobuf, Encoding::Json] {
             let sample = Sample::of(Signal::Logs, service, 3);
-            assert_eq!(small.export(&sample, encoding).await.unwrap().status, 200, "{service}");
+            assert_eq!(
+                small.export(&sample, encoding).await.unwrap().status,
+                200,
+                "{service}"
+            );
         }
         for coding in Coding::ALL {
-            let answer = small.clone().compressing(coding).export_grpc(&Sample::traces(service, 3)).await.unwrap();
+            let answer = small
+                .clone()
+                .compressing(coding)
+                .export_grpc(&Sample::traces(service, 3))
+                .await
+                .unwrap();
             assert_eq!(answer.grpc_status(), Some(0), "{service} {coding:?}");
         }
         let report = LegacySample::of(Format::Reports, service, 3);
-        assert_eq!(small.report(&report).await.unwrap().status, 200, "{service}");
+        assert_eq!(
+            small.report(&report).await.unwrap().status,
+            200,
+            "{service}"
+        );
     }
-    let reader = ground.world.plain_caller().bearer(&ground.reader).deadline(SOON);
-    let answer = reader.send(Method::GET, "/public/v0.2/acme/projects/checkout-prod/streams", &[], Vec::new()).await;
+    let reader = ground
+        .world
+        .plain_caller()
+        .bearer(&ground.reader)
+        .deadline(SOON);
+    let answer = reader
+        .send(
+            Method::GET,
+            "/public/v0.2/acme/projects/checkout-prod/streams",
+            &[],
+            Vec::new(),
+        )
+        .await;
     assert_eq!(answer.unwrap().status, 200);
-    assert_eq!((turns.waiting(), waiting.try_join_next().is_none()), (count, true), "a large one went on");
+    assert_eq!(
+        (turns.waiting(), waiting.try_join_next().is_none()),
+        (count, true),
+        "a large one went on"
+    );
     drop(held);
     while let Some(done) = waiting.join_next().await {
         let (what, is_taken) = done.unwrap();
@@ -114,12 +152,18 @@ async fn who_takes_no_answer_holds_no_place() {
     let mut lines = Vec::new();
     for _ in 0..turns.places() {
         let mut line = Line::open_with(ground.plain(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
-        line.send(&frame(frames::HEADERS, frames::END_HEADERS, 1, &head)).await;
-        line.send(&frame(frames::DATA, frames::END_STREAM, 1, &packed)).await;
+        line.send(&frame(frames::HEADERS, frames::END_HEADERS, 1, &head))
+            .await;
+        line.send(&frame(frames::DATA, frames::END_STREAM, 1, &packed))
+            .await;
         assert_eq!(line.end_of(1, SOON).await, End::Status(200));
         lines.push(line);
     }
-    assert_eq!(core.in_flight.load(Ordering::Relaxed), turns.places() as u64, "their answers are under way");
+    assert_eq!(
+        core.in_flight.load(Ordering::Relaxed),
+        turns.places() as u64,
+        "their answers are under way"
+    );
     let mut held = Vec::new();
     for _ in 0..turns.places() {
         let place = tokio::time::timeout(SOON, turns.take_as(core.penalties.key("the test"))).await;
@@ -131,7 +175,11 @@ async fn who_takes_no_answer_holds_no_place() {
 fn question(blanks: usize) -> Vec<u8> {
     let time = r#""oldest-time":"2026-01-01T00:00:00Z","youngest-time":"2026-01-01T01:00:00Z","output-period":60"#;
     let asked = r#""input-language":"uql","query":"metric m | rate | group_by [], sum""#;
-    format!(r#"{{"data":{{"attributes":{{{asked},{time}}}}}}}{}"#, " ".repeat(blanks)).into_bytes()
+    format!(
+        r#"{{"data":{{"attributes":{{{asked},{time}}}}}}}{}"#,
+        " ".repeat(blanks)
+    )
+    .into_bytes()
 }
 
 const ASKED: &str = "/public/v0.2/acme/projects/checkout-prod/telemetry/query_timeseries";
@@ -149,10 +197,17 @@ async fn a_short_question_overtakes_long_ones() {
         held.push(turns.take_as(core.penalties.key("the test")).await.unwrap());
     }
     let ask = |path: &'static str, bytes: usize| {
-        let reader = ground.world.plain_caller().bearer(&ground.reader).deadline(SOON);
+        let reader = ground
+            .world
+            .plain_caller()
+            .bearer(&ground.reader)
+            .deadline(SOON);
         async move {
             let json = [("content-type", "application/json")];
-            reader.send(Method::POST, path, &json, question(bytes)).await.unwrap()
+            reader
+                .send(Method::POST, path, &json, question(bytes))
+                .await
+                .unwrap()
         }
     };
     let mut waiting = tokio::task::JoinSet::new();
@@ -165,7 +220,11 @@ async fn a_short_question_overtakes_long_ones() {
         let answer = ask(path, 10).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
-    assert_eq!((turns.waiting(), waiting.try_join_next().is_none()), (2, true), "a long one went on");
+    assert_eq!(
+        (turns.waiting(), waiting.try_join_next().is_none()),
+        (2, true),
+        "a long one went on"
+    );
     drop(held);
     while let Some(answer) = waiting.join_next().await {
         let answer = answer.unwrap();
@@ -188,35 +247,62 @@ async fn a_large_body_too_many_comes_again() {
         held.push(turns.take_as(core.penalties.key("the test")).await.unwrap());
     }
     let mut waiting = tokio::task::JoinSet::new();
-    let exporter = core.penalties.key(("large", "acme", "system:serviceaccount:checkout:collector"));
+    let exporter =
+        core.penalties
+            .key(("large", "acme", "system:serviceaccount:checkout:collector"));
     for _ in 0..LINE {
         let turns = turns.clone();
         waiting.spawn(async move { turns.take_as(exporter).await });
     }
     eventually("the line is full", SOON, || turns.waiting() == LINE).await;
-    let answer = Via::Http.send(&caller(&ground), &large_protobuf(), Coding::Identity).await;
+    let answer = Via::Http
+        .send(&caller(&ground), &large_protobuf(), Coding::Identity)
+        .await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").is_some());
-    let answer = Via::Grpc.send(&caller(&ground), &large_protobuf(), Coding::Identity).await;
+    let answer = Via::Grpc
+        .send(&caller(&ground), &large_protobuf(), Coding::Identity)
+        .await;
     assert_eq!(answer.grpc_status(), Some(14));
     assert_eq!(ground.world.emulator.heads(), 0);
     let records = ground.records(2, "call").await;
-    assert!(records.len() == 2 && records.iter().all(|record| record["reason"] == "reading_busy"), "{records:?}");
+    assert!(
+        records.len() == 2
+            && records
+                .iter()
+                .all(|record| record["reason"] == "reading_busy"),
+        "{records:?}"
+    );
     let page = String::from_utf8(core.metrics_page()).unwrap();
-    let busy = page
-        .lines()
-        .filter(|line| line.starts_with("lightkeeper_requests_total{") && line.contains("reason=\"reading_busy\""));
-    let counted: u64 = busy.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    let busy = page.lines().filter(|line| {
+        line.starts_with("lightkeeper_requests_total{") && line.contains("reason=\"reading_busy\"")
+    });
+    let counted: u64 = busy
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
     assert_eq!(counted, 2, "{page}");
-    let small = caller(&ground).export(&Sample::traces("checkout", 3), Encoding::Protobuf).await.unwrap();
+    let small = caller(&ground)
+        .export(&Sample::traces("checkout", 3), Encoding::Protobuf)
+        .await
+        .unwrap();
     assert_eq!(small.status, 200);
-    let other = ground.world.plain_caller().bearer(&ground.world.issuer.token("payments-collector")).deadline(SOON);
-    let other = tokio::spawn(async move { Via::Http.send(&other, &large_protobuf(), Coding::Identity).await });
+    let other = ground
+        .world
+        .plain_caller()
+        .bearer(&ground.world.issuer.token("payments-collector"))
+        .deadline(SOON);
+    let other = tokio::spawn(async move {
+        Via::Http
+            .send(&other, &large_protobuf(), Coding::Identity)
+            .await
+    });
     eventually("another's waits", SOON, || turns.waiting() == LINE + 1).await;
     waiting.abort_all();
     while waiting.join_next().await.is_some() {}
     drop(held);
     assert_eq!(other.await.unwrap().status, 200);
-    let answer = Via::Http.send(&caller(&ground), &large_protobuf(), Coding::Identity).await;
+    let answer = Via::Http
+        .send(&caller(&ground), &large_protobuf(), Coding::Identity)
+        .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
 }

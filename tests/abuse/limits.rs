@@ -33,16 +33,43 @@ async fn large_bodies_are_refused_readably() {
         chunked.extend_from_slice(b"\r\n");
     }
     chunked.extend_from_slice(b"0\r\n\r\n");
-    let create =
-        "POST /public/v0.2/acme/projects/checkout-prod/streams HTTP/1.1\r\n{H}Content-Type: application/json\r\n";
+    let create = "POST /public/v0.2/acme/projects/checkout-prod/streams HTTP/1.1\r\n{H}Content-Type: application/json\r\n";
     for (head, framing, body) in [
-        ("{EXPORT}", format!("Content-Length: {}\r\n\r\n", large.len()), &large),
-        ("{EXPORT}", format!("Content-Length: {}\r\n\r\n", 65_537), &large[..65_537].to_vec()),
-        ("{EXPORT}", "Content-Length: 999999999999999999\r\n\r\n".to_owned(), &large),
-        ("{EXPORT}", "Transfer-Encoding: chunked\r\n\r\n".to_owned(), &chunked),
-        ("{EXPORT}", "Transfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n".to_owned(), &large),
-        (create, format!("Content-Length: {}\r\n\r\n", large.len()), &large),
-        (create, "Transfer-Encoding: chunked\r\n\r\n".to_owned(), &chunked),
+        (
+            "{EXPORT}",
+            format!("Content-Length: {}\r\n\r\n", large.len()),
+            &large,
+        ),
+        (
+            "{EXPORT}",
+            format!("Content-Length: {}\r\n\r\n", 65_537),
+            &large[..65_537].to_vec(),
+        ),
+        (
+            "{EXPORT}",
+            "Content-Length: 999999999999999999\r\n\r\n".to_owned(),
+            &large,
+        ),
+        (
+            "{EXPORT}",
+            "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
+            &chunked,
+        ),
+        (
+            "{EXPORT}",
+            "Transfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n".to_owned(),
+            &large,
+        ),
+        (
+            create,
+            format!("Content-Length: {}\r\n\r\n", large.len()),
+            &large,
+        ),
+        (
+            create,
+            "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
+            &chunked,
+        ),
     ] {
         let mut stream = TcpStream::connect(ground.plain()).await.unwrap();
         let sent = [ground.fill(&format!("{head}{framing}")).as_bytes(), body].concat();
@@ -69,18 +96,29 @@ async fn large_bodies_are_refused_readably() {
     ] {
         let caller = caller.bearer(&ground.exporter);
         let kind = [("content-type", "application/x-protobuf")];
-        let answer = caller.send(http::Method::POST, "/v1/traces", &kind, large.clone()).await;
+        let answer = caller
+            .send(http::Method::POST, "/v1/traces", &kind, large.clone())
+            .await;
         if !matches!(&answer, Ok(answer) if answer.status == 413) {
             faults.push(format!("{answer:?}"));
         }
-        let answer = caller.grpc("/opentelemetry.proto.collector.trace.v1.TraceService/Export", &large).await;
+        let answer = caller
+            .grpc(
+                "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+                &large,
+            )
+            .await;
         if !matches!(&answer, Ok(answer) if answer.grpc_status() == Some(8)) {
             faults.push(format!("gRPC: {answer:?}"));
         }
     }
     for captured in ground.world.emulator.captured() {
         if captured.complete {
-            faults.push(format!("upstream took {} bytes of {}", captured.body.len(), captured.path));
+            faults.push(format!(
+                "upstream took {} bytes of {}",
+                captured.body.len(),
+                captured.path
+            ));
         }
     }
     ground.calls(8).await;
@@ -93,17 +131,41 @@ const SLOW: &[(&str, &[u16], &str)] = &[
     ("", &[0], ""),
     ("G", &[408], "head_timeout"),
     ("P", &[0, 408], "head_timeout|preface_timeout"),
-    ("PRI * HTTP/2.0\r\n", &[0, 408], "head_timeout|preface_timeout"),
+    (
+        "PRI * HTTP/2.0\r\n",
+        &[0, 408],
+        "head_timeout|preface_timeout",
+    ),
     ("GET / HTTP/1.1\r\n", &[408], "head_timeout"),
     ("{GET}", &[408], "head_timeout"),
     ("{GET}X: y\r\n\r", &[408], "head_timeout"),
     ("{EXPORT}Content-Length: 5\r\n", &[408], "head_timeout"),
     ("{EXPORT}Content-Length: 5\r\n\r\n", &[408], "body_timeout"),
-    ("{EXPORT}Content-Length: 5\r\n\r\nhell", &[408], "body_timeout"),
-    ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n", &[408], "body_timeout"),
-    ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", &[408], "body_timeout"),
-    ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", &[408], "body_timeout"),
-    ("{EXPORT}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n", &[408], "body_timeout"),
+    (
+        "{EXPORT}Content-Length: 5\r\n\r\nhell",
+        &[408],
+        "body_timeout",
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked\r\n\r\n",
+        &[408],
+        "body_timeout",
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        &[408],
+        "body_timeout",
+    ),
+    (
+        "{EXPORT}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+        &[408],
+        "body_timeout",
+    ),
+    (
+        "{EXPORT}Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        &[408],
+        "body_timeout",
+    ),
     (
         "POST /public/v0.2/acme/projects/checkout-prod/streams HTTP/1.1\r\n{H}Content-Length: 5\r\n\r\n",
         &[408],
@@ -128,13 +190,23 @@ async fn silence_and_drips_end() {
             || found.is_empty() && statuses.contains(&0)
             || statuses.contains(&0) && statuses.ends_with(&found);
         if !talk.closed || !fits {
-            faults.push(format!("{text:?}: {found:?}, closed {} after {:?}", talk.closed, began.elapsed()));
+            faults.push(format!(
+                "{text:?}: {found:?}, closed {} after {:?}",
+                talk.closed,
+                began.elapsed()
+            ));
         }
         if !reason.is_empty() {
             let records = ground.records_of_all(statuses.len()).await;
-            let found = records.first().and_then(|record| record["reason"].as_str()).unwrap_or_default();
+            let found = records
+                .first()
+                .and_then(|record| record["reason"].as_str())
+                .unwrap_or_default();
             if !reason.split('|').any(|reason| reason == found) {
-                faults.push(format!("{text:?}: recorded as {found:?} ({} records)", records.len()));
+                faults.push(format!(
+                    "{text:?}: recorded as {found:?} ({} records)",
+                    records.len()
+                ));
             }
         }
     }
@@ -142,24 +214,46 @@ async fn silence_and_drips_end() {
     for (text, drip, reason) in [
         ("GET /", "aaaaaaaaaa", "head_timeout"),
         ("{GET}X: ", "aaaaaaaaaa", "head_timeout"),
-        ("{EXPORT}Content-Length: 60000\r\n\r\n", "aaaaaaaaaa", "body_timeout"),
-        ("{EXPORT}Transfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n", "body_timeout"),
+        (
+            "{EXPORT}Content-Length: 60000\r\n\r\n",
+            "aaaaaaaaaa",
+            "body_timeout",
+        ),
+        (
+            "{EXPORT}Transfer-Encoding: chunked\r\n\r\n",
+            "1\r\na\r\n",
+            "body_timeout",
+        ),
         (
             "POST /public/v0.2/acme/projects/checkout-prod/streams HTTP/1.1\r\n{H}Content-Length: 60000\r\n\r\n",
             "aaaaaaa",
             "body_timeout",
         ),
     ] {
-        let ended = drip_at(ground.plain(), ground.fill(text).as_bytes(), drip.as_bytes()).await;
+        let ended = drip_at(
+            ground.plain(),
+            ground.fill(text).as_bytes(),
+            drip.as_bytes(),
+        )
+        .await;
         if ended > SOON {
             faults.push(format!("{text:?} dripped for {ended:?}"));
         }
         let records = ground.calls(1).await;
-        if records.first().is_none_or(|record| record["reason"] != reason) {
+        if records
+            .first()
+            .is_none_or(|record| record["reason"] != reason)
+        {
             faults.push(format!("{text:?} dripping: {records:?}"));
         }
     }
-    if ground.world.emulator.captured().iter().any(|captured| captured.complete) {
+    if ground
+        .world
+        .emulator
+        .captured()
+        .iter()
+        .any(|captured| captured.complete)
+    {
         faults.push("something whole went upstream".to_owned());
     }
     ground.alive().await;
@@ -209,23 +303,48 @@ async fn http2_silence_ends() {
         ]
     };
     let export = frames::block(&fields("application/x-protobuf", "/v1/traces"));
-    let grpc =
-        frames::block(&fields("application/grpc", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"));
+    let grpc = frames::block(&fields(
+        "application/grpc",
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    ));
     let cases: [(&str, Vec<u8>, bool); 7] = [
         ("nothing after the preface", Vec::new(), false),
-        ("an unfinished header block", frames::frame(frames::HEADERS, 0, 1, &export), false),
-        ("half a frame", frames::frame(frames::HEADERS, 4, 1, &export)[..20].to_vec(), false),
-        ("a body that never comes", frames::frame(frames::HEADERS, 4, 1, &export), true),
         (
-            "a body that stops",
-            [frames::frame(frames::HEADERS, 4, 1, &export), frames::frame(frames::DATA, 0, 1, b"hello")].concat(),
+            "an unfinished header block",
+            frames::frame(frames::HEADERS, 0, 1, &export),
+            false,
+        ),
+        (
+            "half a frame",
+            frames::frame(frames::HEADERS, 4, 1, &export)[..20].to_vec(),
+            false,
+        ),
+        (
+            "a body that never comes",
+            frames::frame(frames::HEADERS, 4, 1, &export),
             true,
         ),
-        ("a gRPC body that never comes", frames::frame(frames::HEADERS, 4, 1, &grpc), true),
+        (
+            "a body that stops",
+            [
+                frames::frame(frames::HEADERS, 4, 1, &export),
+                frames::frame(frames::DATA, 0, 1, b"hello"),
+            ]
+            .concat(),
+            true,
+        ),
+        (
+            "a gRPC body that never comes",
+            frames::frame(frames::HEADERS, 4, 1, &grpc),
+            true,
+        ),
         (
             "a gRPC message that stops",
-            [frames::frame(frames::HEADERS, 4, 1, &grpc), frames::frame(frames::DATA, 0, 1, b"\0\0\0\0\x05he")]
-                .concat(),
+            [
+                frames::frame(frames::HEADERS, 4, 1, &grpc),
+                frames::frame(frames::DATA, 0, 1, b"\0\0\0\0\x05he"),
+            ]
+            .concat(),
             true,
         ),
     ];
@@ -239,7 +358,10 @@ async fn http2_silence_ends() {
                 faults.push(format!("{what}: {end} after {:?}", began.elapsed()));
             }
             let records = ground.calls(1).await;
-            if records.first().is_none_or(|record| record["reason"] != "body_timeout") {
+            if records
+                .first()
+                .is_none_or(|record| record["reason"] != "body_timeout")
+            {
                 faults.push(format!("{what}: {records:?}"));
             }
         }
@@ -247,7 +369,13 @@ async fn http2_silence_ends() {
             faults.push(format!("{what}: still open after {:?}", began.elapsed()));
         }
     }
-    if ground.world.emulator.captured().iter().any(|captured| captured.complete) {
+    if ground
+        .world
+        .emulator
+        .captured()
+        .iter()
+        .any(|captured| captured.complete)
+    {
         faults.push("something whole went upstream".to_owned());
     }
     ground.alive().await;
@@ -259,15 +387,31 @@ async fn http2_silence_ends() {
 async fn slow_readers_end() {
     let mut ground = Ground::with_limits(QUICK).await;
     let body = format!(r#"{{"data":[{{"id":"{}"}}]}}"#, "0".repeat(20 << 20));
-    ground.world.emulator.fail(Endpoints::All, Fault::Say { status: 200, content_type: "application/json", body });
+    ground.world.emulator.fail(
+        Endpoints::All,
+        Fault::Say {
+            status: 200,
+            content_type: "application/json",
+            body,
+        },
+    );
     let mut faults = Vec::new();
-    let ask =
-        "GET /public/v0.2/acme/projects/shop-prod/streams HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {S}\r\n\r\n";
+    let ask = "GET /public/v0.2/acme/projects/shop-prod/streams HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {S}\r\n\r\n";
     let steward = ground.world.issuer.token("sam");
     let mut quiet = TcpStream::connect(ground.plain()).await.unwrap();
-    quiet.write_all(ask.replace("{S}", &steward).as_bytes()).await.unwrap();
+    quiet
+        .write_all(ask.replace("{S}", &steward).as_bytes())
+        .await
+        .unwrap();
     let mut export = TcpStream::connect(ground.plain()).await.unwrap();
-    export.write_all(ground.fill("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0").as_bytes()).await.unwrap();
+    export
+        .write_all(
+            ground
+                .fill("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0")
+                .as_bytes(),
+        )
+        .await
+        .unwrap();
     // A window of nothing.
     let mut line = Line::open_with(ground.plain(), &[(4, 0)]).await;
     let bearer = format!("Bearer {steward}");
@@ -284,12 +428,17 @@ async fn slow_readers_end() {
     eventually("three calls", SOON, || ground.world.emulator.heads() >= 3).await;
     let began = Instant::now();
     let mut look = tokio::time::interval(Duration::from_millis(20));
-    while core.in_flight.load(std::sync::atomic::Ordering::Relaxed) > 0 && began.elapsed() < SOON * 2 {
+    while core.in_flight.load(std::sync::atomic::Ordering::Relaxed) > 0
+        && began.elapsed() < SOON * 2
+    {
         look.tick().await;
     }
     let left = core.in_flight.load(std::sync::atomic::Ordering::Relaxed);
     if left > 0 {
-        faults.push(format!("{left} calls wait for their readers after {:?}", began.elapsed()));
+        faults.push(format!(
+            "{left} calls wait for their readers after {:?}",
+            began.elapsed()
+        ));
     }
     let records = ground.calls(3).await;
     if records.len() != 3 {
@@ -307,7 +456,11 @@ async fn handshakes_end_and_are_recorded() {
     let mut ground = Ground::with_limits(QUICK).await;
     let address = ground.world.address("gateway").unwrap();
     let mut faults = Vec::new();
-    let hello = [&b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03"[..], &[7; 32]].concat();
+    let hello = [
+        &b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03"[..],
+        &[7; 32],
+    ]
+    .concat();
     for (what, bytes, reason) in [
         ("silence", &b""[..], "handshake_timeout"),
         ("half a hello", &hello, "handshake_timeout"),
@@ -343,8 +496,14 @@ async fn handshakes_end_and_are_recorded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_counted() {
     for (limits, reason) in [
-        ("connections: 8, connections_per_address: 8", "connections_total"),
-        ("connections: 100, connections_per_address: 8", "connections_per_address"),
+        (
+            "connections: 8, connections_per_address: 8",
+            "connections_total",
+        ),
+        (
+            "connections: 100, connections_per_address: 8",
+            "connections_per_address",
+        ),
     ] {
         let mut ground = Ground::with_limits(limits).await;
         let mut held = Vec::new();
@@ -352,21 +511,30 @@ async fn connections_are_counted() {
             held.push(TcpStream::connect(ground.plain()).await.unwrap());
         }
         let core = ground.world.gateway.shared().clone();
-        eventually("eight places taken", SOON, || core.connection_limiter.total() == 8).await;
+        eventually("eight places taken", SOON, || {
+            core.connection_limiter.total() == 8
+        })
+        .await;
         for _ in 0..20 {
             let talk = wire::talk(ground.plain(), ground.good().as_bytes()).await;
             assert!(talk.closed && talk.bytes.is_empty(), "{talk:?}");
         }
         let records = ground.records(20, "connection_refused").await;
         assert_eq!(records.len(), 20);
-        assert!(records.iter().all(|record| record["reason"] == reason), "{records:?}");
+        assert!(
+            records.iter().all(|record| record["reason"] == reason),
+            "{records:?}"
+        );
         // Those inside are served, and a place given back is a place.
         held[0].write_all(ground.good().as_bytes()).await.unwrap();
         let mut read = Vec::new();
         held[0].read_to_end(&mut read).await.unwrap();
         assert!(read.starts_with(b"HTTP/1.1 200"));
         held.clear();
-        eventually("all places given back", SOON, || core.connection_limiter.total() == 0).await;
+        eventually("all places given back", SOON, || {
+            core.connection_limiter.total() == 0
+        })
+        .await;
         ground.alive().await;
     }
 }
@@ -375,24 +543,41 @@ async fn connections_are_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_open_connections_are_served_and_given_back() {
     let mut ground = Ground::with_limits(QUICK).await;
-    for text in ["{GET}\r\n", "{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0"] {
+    for text in [
+        "{GET}\r\n",
+        "{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0",
+    ] {
         let stream = TcpStream::connect(ground.plain()).await.unwrap();
         let talk = wire::hang_up_after(stream, ground.fill(text).as_bytes()).await;
         let replies = wire::replies(&talk.bytes, &[]).unwrap();
-        assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200], "{text}");
+        assert_eq!(
+            replies.iter().map(|reply| reply.status).collect::<Vec<_>>(),
+            [200],
+            "{text}"
+        );
     }
     ground.calls(2).await;
-    ground.world.emulator.fail(Endpoints::All, Fault::Slow(Duration::from_secs(1)));
+    ground
+        .world
+        .emulator
+        .fail(Endpoints::All, Fault::Slow(Duration::from_secs(1)));
     for _ in 0..20 {
         let mut stream = TcpStream::connect(ground.plain()).await.unwrap();
         stream
-            .write_all(ground.fill("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0").as_bytes())
+            .write_all(
+                ground
+                    .fill("{EXPORT}Content-Length: 6\r\n\r\n\n\x04\x12\x02\x12\0")
+                    .as_bytes(),
+            )
             .await
             .unwrap();
         stream.set_zero_linger().unwrap();
     }
     let core = ground.world.gateway.shared().clone();
-    eventually("places given back", SOON, || core.connection_limiter.total() == 0).await;
+    eventually("places given back", SOON, || {
+        core.connection_limiter.total() == 0
+    })
+    .await;
     assert_eq!(ground.calls(20).await.len(), 20);
     ground.world.emulator.heal();
     ground.alive().await;
@@ -416,10 +601,17 @@ async fn hostile_heads_do_not_add_up() {
     }
     let during = resident().saturating_sub(before);
     // 300 heads of 64 KiB at most, twice over for growth, and what other tests of this process hold meanwhile.
-    assert!(during < 200 << 20, "{} MiB for 300 half heads", during >> 20);
+    assert!(
+        during < 200 << 20,
+        "{} MiB for 300 half heads",
+        during >> 20
+    );
     drop(held);
     let core = ground.world.gateway.shared().clone();
-    eventually("places given back", SOON * 2, || core.connection_limiter.total() == 0).await;
+    eventually("places given back", SOON * 2, || {
+        core.connection_limiter.total() == 0
+    })
+    .await;
     ground.alive().await;
 }
 
@@ -428,15 +620,37 @@ async fn hostile_heads_do_not_add_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_header_blocks_are_late() {
     let mut ground = Ground::with_limits("header_timeout: 300ms, idle_timeout: 1h").await;
-    let block = frames::block(&[(":method", "GET"), (":scheme", "http"), (":authority", "gw"), (":path", "/x")]);
+    let block = frames::block(&[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "gw"),
+        (":path", "/x"),
+    ]);
     let (first, rest) = block.split_at(5);
-    let half = frames::frame(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &block);
+    let half = frames::frame(
+        frames::HEADERS,
+        frames::END_STREAM | frames::END_HEADERS,
+        1,
+        &block,
+    );
     let mut faults = Vec::new();
     for (what, begin, drip) in [
         ("half a frame", half[..12].to_vec(), None),
-        ("no end of the block", frames::frame(frames::HEADERS, frames::END_STREAM, 1, first), None),
-        ("an empty beginning", frames::frame(frames::HEADERS, frames::END_STREAM, 1, &[]), None),
-        ("a slow frame", frames::frame(frames::HEADERS, 5, 1, &[0x40; 5000])[..12].to_vec(), Some(0x40)),
+        (
+            "no end of the block",
+            frames::frame(frames::HEADERS, frames::END_STREAM, 1, first),
+            None,
+        ),
+        (
+            "an empty beginning",
+            frames::frame(frames::HEADERS, frames::END_STREAM, 1, &[]),
+            None,
+        ),
+        (
+            "a slow frame",
+            frames::frame(frames::HEADERS, 5, 1, &[0x40; 5000])[..12].to_vec(),
+            Some(0x40),
+        ),
     ] {
         let mut line = Line::open(ground.plain()).await;
         line.send(&begin).await;
@@ -455,9 +669,24 @@ async fn half_header_blocks_are_late() {
     ground::none(&faults);
     let mut line = Line::open(ground.plain()).await;
     for stream in [1, 3] {
-        line.send(&frames::frame(frames::HEADERS, frames::END_STREAM, stream, first)).await;
-        line.send(&frames::frame(frames::CONTINUATION, frames::END_HEADERS, stream, rest)).await;
-        assert!(matches!(line.end_of(stream, SOON).await, End::Status(_)), "stream {stream}");
+        line.send(&frames::frame(
+            frames::HEADERS,
+            frames::END_STREAM,
+            stream,
+            first,
+        ))
+        .await;
+        line.send(&frames::frame(
+            frames::CONTINUATION,
+            frames::END_HEADERS,
+            stream,
+            rest,
+        ))
+        .await;
+        assert!(
+            matches!(line.end_of(stream, SOON).await, End::Status(_)),
+            "stream {stream}"
+        );
         // No block is begun: the connection may be at rest for longer.
         assert!(!line.drain(Duration::from_millis(600)).await);
     }
@@ -470,13 +699,24 @@ async fn early_answers_take_nothing_with_them() {
     let mut ground = Ground::new().await;
     let mut faults = Vec::new();
     for status in [429, 500, 503] {
-        ground.world.emulator.fail(Endpoints::All, Fault::EarlyStatus { status });
+        ground
+            .world
+            .emulator
+            .fail(Endpoints::All, Fault::EarlyStatus { status });
         let large = Sample::traces("checkout", 2000);
-        for caller in [ground.world.plain_caller(), ground.world.plain_caller().http2()] {
-            let answer = caller.bearer(&ground.exporter).export(&large, Encoding::Protobuf).await;
+        for caller in [
+            ground.world.plain_caller(),
+            ground.world.plain_caller().http2(),
+        ] {
+            let answer = caller
+                .bearer(&ground.exporter)
+                .export(&large, Encoding::Protobuf)
+                .await;
             match answer {
                 Ok(answer) if answer.status == status || answer.status == 502 => {}
-                Err(CallFault::NoAnswer(cause)) => faults.push(format!("{status}: no answer: {cause}")),
+                Err(CallFault::NoAnswer(cause)) => {
+                    faults.push(format!("{status}: no answer: {cause}"))
+                }
                 other => faults.push(format!("{status}: {other:?}")),
             }
         }

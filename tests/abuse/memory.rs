@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lightkeeper::otlp::Encoding;
-use testkit::{Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, WorldPlan};
+use testkit::{
+    Carrier, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, WorldPlan,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -18,28 +20,59 @@ use super::wire;
 /// A body that is silent lives long enough to be looked at.
 const DEFAULT: &str = "body_grace: 1m";
 /// 16 MiB, and a fifteenth of it for the queue of records.
-const SMALL: &str = "body_grace: 1m, body: 4MiB, decompressed_body: 4MiB, response: 4MiB, buffered_total: 17895697";
+const SMALL: &str =
+    "body_grace: 1m, body: 4MiB, decompressed_body: 4MiB, response: 4MiB, buffered_total: 17895697";
 const MIB: usize = 1 << 20;
 const STREAMS: u32 = 64;
 const QUERY: &str = "/public/v0.2/acme/projects/shop-prod/telemetry/attributes";
 
 fn caller(ground: &Ground, who: &str) -> SampleCaller {
-    ground.world.plain_caller().bearer(&ground.world.issuer.token(who)).deadline(SOON)
+    ground
+        .world
+        .plain_caller()
+        .bearer(&ground.world.issuer.token(who))
+        .deadline(SOON)
 }
 
 /// Exports over both protocols, a query and a legacy report of callers who hold nothing are answered.
 async fn others_are_served(ground: &Ground, what: &str) {
     for via in [Via::Http, Via::Json, Via::Grpc] {
-        let encoding = if via == Via::Json { Encoding::Json } else { Encoding::Protobuf };
+        let encoding = if via == Via::Json {
+            Encoding::Json
+        } else {
+            Encoding::Protobuf
+        };
         let message = Sample::traces("payments", 20).encode(encoding);
-        let answer = via.send(&caller(ground, "payments-collector"), &message, Coding::Gzip).await;
-        assert_eq!(via.status(&answer), via.of((200, 0)), "{what}: {via:?}: {answer:?}");
+        let answer = via
+            .send(
+                &caller(ground, "payments-collector"),
+                &message,
+                Coding::Gzip,
+            )
+            .await;
+        assert_eq!(
+            via.status(&answer),
+            via.of((200, 0)),
+            "{what}: {via:?}: {answer:?}"
+        );
     }
-    let answer = caller(ground, "sam").get("/public/v0.2/acme/projects/shop-prod/streams").await.unwrap();
+    let answer = caller(ground, "sam")
+        .get("/public/v0.2/acme/projects/shop-prod/streams")
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200, "{what}: a query: {answer:?}");
     let report = LegacySample::of(Format::Reports, "payments", 3);
-    let report = report.carrying(Carrier::Header, &ground.world.issuer.token("payments-collector"));
-    let answer = ground.world.plain_caller().deadline(SOON).report(&report).await.unwrap();
+    let report = report.carrying(
+        Carrier::Header,
+        &ground.world.issuer.token("payments-collector"),
+    );
+    let answer = ground
+        .world
+        .plain_caller()
+        .deadline(SOON)
+        .report(&report)
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200, "{what}: a report: {answer:?}");
 }
 
@@ -51,13 +84,19 @@ async fn what_is_announced_holds_nothing() {
         for (path, kind, who) in [
             ("/api/v2/reports", "application/octet-stream", None),
             (QUERY, "application/json", Some("ann")),
-            ("/v1/traces", "application/x-protobuf", Some("checkout-collector")),
+            (
+                "/v1/traces",
+                "application/x-protobuf",
+                Some("checkout-collector"),
+            ),
         ] {
             let what = format!("{path} with {limits:?}");
             let ground = patient(limits).await;
             let core = ground.world.gateway.shared().clone();
-            let (length, bearer) =
-                (length.to_string(), who.map(|who| format!("Bearer {}", ground.world.issuer.token(who))));
+            let (length, bearer) = (
+                length.to_string(),
+                who.map(|who| format!("Bearer {}", ground.world.issuer.token(who))),
+            );
             let mut fields = vec![
                 (":method", "POST"),
                 (":scheme", "http"),
@@ -70,15 +109,29 @@ async fn what_is_announced_holds_nothing() {
             let head = frames::block(&fields);
             let mut line = Line::open(ground.plain()).await;
             for stream in 0..STREAMS {
-                line.send(&frame(frames::HEADERS, frames::END_HEADERS, 2 * stream + 1, &head)).await;
+                line.send(&frame(
+                    frames::HEADERS,
+                    frames::END_HEADERS,
+                    2 * stream + 1,
+                    &head,
+                ))
+                .await;
             }
             let under_way = || core.in_flight.load(Ordering::Relaxed) == u64::from(STREAMS);
             eventually(&format!("{what}: all heads"), SOON, under_way).await;
             assert_eq!(held_bytes(&ground), 0, "{what}");
             others_are_served(&ground, &what).await;
-            eventually(&format!("{what}: only the heads are left, and open"), SOON, under_way).await;
+            eventually(
+                &format!("{what}: only the heads are left, and open"),
+                SOON,
+                under_way,
+            )
+            .await;
             drop(line);
-            eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+            eventually("calls ended", SOON, || {
+                core.in_flight.load(Ordering::Relaxed) == 0
+            })
+            .await;
         }
     }
 }
@@ -90,11 +143,15 @@ async fn hold(ground: &Ground, head: &str, announced: usize, sent: usize) -> Tcp
     let head = ground.fill(&format!("{head}Content-Length: {announced}\r\n\r\n"));
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![0; sent]).await.unwrap();
-    eventually("what was sent is held", SOON, || held_bytes(ground) >= before + sent as u64).await;
+    eventually("what was sent is held", SOON, || {
+        held_bytes(ground) >= before + sent as u64
+    })
+    .await;
     stream
 }
 
-const REPORT: &str = "POST /api/v2/reports HTTP/1.1\r\nHost: gw\r\nContent-Type: application/octet-stream\r\n";
+const REPORT: &str =
+    "POST /api/v2/reports HTTP/1.1\r\nHost: gw\r\nContent-Type: application/octet-stream\r\n";
 
 /// Scenario: an exporter sends bodies but for their last bytes until it holds half of a small budget; then a stranger sends
 /// reports in the same way. Guarantees: their next call is refused with 429 and a code of its own; all others, at the same
@@ -128,20 +185,45 @@ async fn who_holds_its_share_is_refused_alone() {
     let stranger = hold(&ground, REPORT, 3 * MIB / 2, MIB).await;
     let head = format!("{REPORT}Connection: close\r\nContent-Length: {MIB}\r\n\r\n");
     let talk = wire::talk(ground.plain(), &[head.as_bytes(), &vec![0; MIB]].concat()).await;
-    assert!(talk.bytes.starts_with(b"HTTP/1.1 429 "), "{:?}", String::from_utf8_lossy(&talk.bytes));
-    assert_eq!(ground.calls(1).await.remove(0)["reason"], "memory_share_spent");
+    assert!(
+        talk.bytes.starts_with(b"HTTP/1.1 429 "),
+        "{:?}",
+        String::from_utf8_lossy(&talk.bytes)
+    );
+    assert_eq!(
+        ground.calls(1).await.remove(0)["reason"],
+        "memory_share_spent"
+    );
     others_are_served(&ground, "a stranger holds its share, too").await;
     // Nothing has been held of the exporter's for the stranger's sake, nor the other way round.
     let report = LegacySample::of(Format::ReportsJson, "payments", 3);
-    let report = report.carrying(Carrier::Body, &ground.world.issuer.token("payments-collector"));
-    let answer = ground.world.plain_caller().deadline(SOON).report(&report).await.unwrap();
-    assert_eq!(answer.status, 200, "a small report that names its sender in its body: {answer:?}");
+    let report = report.carrying(
+        Carrier::Body,
+        &ground.world.issuer.token("payments-collector"),
+    );
+    let answer = ground
+        .world
+        .plain_caller()
+        .deadline(SOON)
+        .report(&report)
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.status, 200,
+        "a small report that names its sender in its body: {answer:?}"
+    );
 
     drop((held, stranger));
     eventually("all memory given back", SOON, || held_bytes(&ground) == 0).await;
-    eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+    eventually("calls ended", SOON, || {
+        core.in_flight.load(Ordering::Relaxed) == 0
+    })
+    .await;
     let large = Sample::traces("checkout", 2000);
-    assert_eq!(own.export(&large, Encoding::Json).await.unwrap().status, 200);
+    assert_eq!(
+        own.export(&large, Encoding::Json).await.unwrap().status,
+        200
+    );
 }
 
 /// Scenario: a reader holds its share with bodies of queries, and then leads a question that another asks alike.
@@ -153,7 +235,10 @@ async fn a_reader_over_its_share_takes_no_other_with_it() {
     let head = format!(
         "POST {QUERY} HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {{A}}\r\nContent-Type: application/json\r\n"
     );
-    let held = [hold(&ground, &head, 4 * MIB, 4 * MIB - 9).await, hold(&ground, &head, 4 * MIB, 4 * MIB - 9).await];
+    let held = [
+        hold(&ground, &head, 4 * MIB, 4 * MIB - 9).await,
+        hold(&ground, &head, 4 * MIB, 4 * MIB - 9).await,
+    ];
     emulator.fail(Endpoints::All, Fault::Slow(Duration::from_secs(1)));
     let path = "/public/v0.2/acme/projects/shop-prod/streams";
     // Both hold the very same permit, so that one exchange with the backend may answer both.
@@ -163,7 +248,12 @@ async fn a_reader_over_its_share_takes_no_other_with_it() {
     let second = tokio::spawn(async move { other.get(path).await.unwrap().status });
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (429, 200));
     assert_eq!(emulator.heads(), 2);
-    let mut reasons: Vec<_> = ground.calls(2).await.into_iter().map(|record| record["reason"].clone()).collect();
+    let mut reasons: Vec<_> = ground
+        .calls(2)
+        .await
+        .into_iter()
+        .map(|record| record["reason"].clone())
+        .collect();
     reasons.sort_by_key(ToString::to_string);
     assert_eq!(reasons, ["memory_share_spent", "ok"]);
     ground.world.emulator.heal();
@@ -178,9 +268,14 @@ async fn a_reader_over_its_share_takes_no_other_with_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_never_holds_the_whole_trail() {
     let audit = "audit: { file: audit.jsonl }";
-    let mut plan = WorldPlan { more: format!("limits: {{ penalty: off, {DEFAULT} }}"), ..WorldPlan::default() };
+    let mut plan = WorldPlan {
+        more: format!("limits: {{ penalty: off, {DEFAULT} }}"),
+        ..WorldPlan::default()
+    };
     assert!(plan.config.contains(audit));
-    plan.config = plan.config.replace(audit, "audit: { file: audit.jsonl, queue: 32 }");
+    plan.config = plan
+        .config
+        .replace(audit, "audit: { file: audit.jsonl, queue: 32 }");
     let mut ground = Ground::plan(plan).await;
     let core = ground.world.gateway.shared().clone();
     let bearer = format!("Bearer {}", ground.exporter);
@@ -194,13 +289,28 @@ async fn one_address_never_holds_the_whole_trail() {
     ]);
     let mut line = Line::open(ground.plain()).await;
     for stream in 0..16 {
-        line.send(&frame(frames::HEADERS, frames::END_HEADERS, 2 * stream + 1, &head)).await;
+        line.send(&frame(
+            frames::HEADERS,
+            frames::END_HEADERS,
+            2 * stream + 1,
+            &head,
+        ))
+        .await;
     }
     let under_way = || core.in_flight.load(Ordering::Relaxed) == 16;
     eventually("half as many as records may wait", SOON, under_way).await;
     for stream in 16..40 {
-        line.send(&frame(frames::HEADERS, frames::END_HEADERS, 2 * stream + 1, &head)).await;
-        assert_eq!(ground.calls(1).await.remove(0)["reason"], "memory_share_spent");
+        line.send(&frame(
+            frames::HEADERS,
+            frames::END_HEADERS,
+            2 * stream + 1,
+            &head,
+        ))
+        .await;
+        assert_eq!(
+            ground.calls(1).await.remove(0)["reason"],
+            "memory_share_spent"
+        );
     }
     for _ in 0..8 {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -212,11 +322,20 @@ async fn one_address_never_holds_the_whole_trail() {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let record = ground.calls(1).await.remove(0);
-        assert!(record["client_address"].as_str().unwrap().starts_with("127.0.0.2:"), "{record}");
+        assert!(
+            record["client_address"]
+                .as_str()
+                .unwrap()
+                .starts_with("127.0.0.2:"),
+            "{record}"
+        );
     }
     assert!(under_way());
     drop(line);
-    eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+    eventually("calls ended", SOON, || {
+        core.in_flight.load(Ordering::Relaxed) == 0
+    })
+    .await;
     ground.calls(16).await;
     ground.alive().await;
 }
@@ -224,8 +343,14 @@ async fn one_address_never_holds_the_whole_trail() {
 /// What stands before everything, and in the head, where a proxy names this client.
 fn named(settings: &str, client: u8) -> (String, String) {
     match settings.starts_with("proxy_protocol") {
-        true => (format!("PROXY TCP4 192.0.2.{client} 10.0.0.1 1 2\r\n"), String::new()),
-        false => (String::new(), format!("X-Forwarded-For: 192.0.2.{client}\r\n")),
+        true => (
+            format!("PROXY TCP4 192.0.2.{client} 10.0.0.1 1 2\r\n"),
+            String::new(),
+        ),
+        false => (
+            String::new(),
+            format!("X-Forwarded-For: 192.0.2.{client}\r\n"),
+        ),
     }
 }
 
@@ -234,11 +359,23 @@ fn named(settings: &str, client: u8) -> (String, String) {
 /// client of the same proxy is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shares_are_those_of_the_client_that_a_proxy_names() {
-    for settings in ["proxy_protocol: { from: [127.0.0.0/8] }", "forwarded: { from: [127.0.0.0/8] }"] {
-        let mut plan = WorldPlan { more: format!("limits: {{ penalty: off, {SMALL} }}"), ..WorldPlan::default() };
+    for settings in [
+        "proxy_protocol: { from: [127.0.0.0/8] }",
+        "forwarded: { from: [127.0.0.0/8] }",
+    ] {
+        let mut plan = WorldPlan {
+            more: format!("limits: {{ penalty: off, {SMALL} }}"),
+            ..WorldPlan::default()
+        };
         for (old, new) in [
-            ("audit: { file: audit.jsonl }", "audit: { file: audit.jsonl, queue: 32 }".to_owned()),
-            ("    address: {plain}", format!("    address: {{plain}}\n    {settings}")),
+            (
+                "audit: { file: audit.jsonl }",
+                "audit: { file: audit.jsonl, queue: 32 }".to_owned(),
+            ),
+            (
+                "    address: {plain}",
+                format!("    address: {{plain}}\n    {settings}"),
+            ),
         ] {
             assert!(plan.config.contains(old));
             plan.config = plan.config.replace(old, &new);
@@ -258,16 +395,26 @@ async fn shares_are_those_of_the_client_that_a_proxy_names() {
         };
         let is_of = |record: &serde_json::Value, client: u8| {
             let address = record["client_address"].as_str().unwrap_or_default();
-            assert!(address.starts_with(&format!("192.0.2.{client}")), "{settings}: {record}");
+            assert!(
+                address.starts_with(&format!("192.0.2.{client}")),
+                "{settings}: {record}"
+            );
         };
 
         let held = open([head(1, REPORT, 7 * MIB / 4), vec![0; 5 * MIB / 3]].concat()).await;
-        eventually("what was sent is held", SOON, || held_bytes(&ground) >= 5 * MIB as u64 / 3).await;
+        eventually("what was sent is held", SOON, || {
+            held_bytes(&ground) >= 5 * MIB as u64 / 3
+        })
+        .await;
         for (client, is_spent) in [(1, true), (2, false)] {
             let report = head(client, &format!("{REPORT}Connection: close\r\n"), MIB / 2);
             let talk = wire::talk(address, &[report, vec![0; MIB / 2]].concat()).await;
             let record = ground.calls(1).await.remove(0);
-            assert_eq!(record["reason"] == "memory_share_spent", is_spent, "{settings} {client}: {record} {talk:?}");
+            assert_eq!(
+                record["reason"] == "memory_share_spent",
+                is_spent,
+                "{settings} {client}: {record} {talk:?}"
+            );
             is_of(&record, client);
         }
         drop(held);
@@ -279,16 +426,25 @@ async fn shares_are_those_of_the_client_that_a_proxy_names() {
         }
         let under_way = || core.in_flight.load(Ordering::Relaxed) == 16;
         eventually("half as many as records may wait", SOON, under_way).await;
-        for (client, status, reason) in [(1, "HTTP/1.1 429 ", "memory_share_spent"), (2, "HTTP/1.1 200 ", "ok")] {
+        for (client, status, reason) in [
+            (1, "HTTP/1.1 429 ", "memory_share_spent"),
+            (2, "HTTP/1.1 200 ", "ok"),
+        ] {
             let (before, line) = named(settings, client);
             let request = format!("{before}{get}{line}Connection: close\r\n\r\n");
             let talk = wire::talk(address, request.as_bytes()).await;
-            assert!(talk.bytes.starts_with(status.as_bytes()), "{settings} {client}: {talk:?}");
+            assert!(
+                talk.bytes.starts_with(status.as_bytes()),
+                "{settings} {client}: {talk:?}"
+            );
             let record = ground.calls(1).await.remove(0);
             assert_eq!(record["reason"], reason, "{settings} {client}: {record}");
             is_of(&record, client);
         }
         drop(calls);
-        eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+        eventually("calls ended", SOON, || {
+            core.in_flight.load(Ordering::Relaxed) == 0
+        })
+        .await;
     }
 }

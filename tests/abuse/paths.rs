@@ -146,17 +146,29 @@ const TARGETS: &[(&str, &str)] = &[
     ("POST", "/traces/otlp/v1.9"),
     ("POST", "/traces/otlp/v0.9/x"),
     ("POST", "/api/v2/otel/trace/"),
-    ("POST", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+    (
+        "POST",
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    ),
     ("POST", "/apps/shop/checkout/-/-/v1/traces"),
     ("POST", "/apps/shop/checkout/-/apps/platform/-/v1/traces"),
-    ("POST", "/apps/platform/-/v1/traces/../../../shop/checkout/-/v1/traces"),
+    (
+        "POST",
+        "/apps/platform/-/v1/traces/../../../shop/checkout/-/v1/traces",
+    ),
     ("POST", "/apps/shop/checkout/-"),
     ("POST", "/apps/shop/checkout/-/"),
     ("POST", "/apps/shop/checkout/v1/traces"),
-    ("POST", "/apps/shop/checkout/%2d/../../../platform/-/v1/traces"),
+    (
+        "POST",
+        "/apps/shop/checkout/%2d/../../../platform/-/v1/traces",
+    ),
     ("POST", "/apps//-/v1/traces"),
     ("POST", "/Apps/shop/checkout/-/v1/traces"),
-    ("GET", "/apps/shop/checkout/-/public/v0.2/acme/projects/platform-prod/streams"),
+    (
+        "GET",
+        "/apps/shop/checkout/-/public/v0.2/acme/projects/platform-prod/streams",
+    ),
     ("GET", "/apps/shop/checkout/-/v1/traces"),
     ("GET", "/public/v0.2/acme"),
     ("GET", "/public/v0.2/acme/"),
@@ -169,25 +181,70 @@ const TARGETS: &[(&str, &str)] = &[
     ("GET", "/public/V0.2/acme/projects"),
     ("GET", "/public/v0.2/acme/Projects"),
     ("GET", "/public/v0.2/acme/projects/checkout-prod/Streams"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/%73%74reams/../access_tokens"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/access%5Ftokens"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams?project=platform-prod"),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/%73%74reams/../access_tokens",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/access%5Ftokens",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams?project=platform-prod",
+    ),
     ("GET", "/public/v0.2/acme/projects/checkout-prod/streams?x"),
     ("GET", "/public/v0.2/acme/projects/checkout-prod/streams?"),
     ("GET", "/public/v0.2/acme/projects/checkout-prod/streams?&"),
     ("GET", "/public/v0.2/acme/projects/checkout-prod/streams??"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=1&oldest-time=2"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?Oldest-Time=1"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=1;youngest-time=2"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=%0d%0aX:y"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=%00"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=%"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest%2Dtime%00=1"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/../../platform-prod/streams"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/..%2f..%2fplatform-prod%2fstreams"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/%2e%2e"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1%2f..%2f..%2faccess_tokens"),
-    ("GET", "/public/v0.2/acme/projects/checkout-prod/streams/1;..;access_tokens"),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=1&oldest-time=2",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?Oldest-Time=1",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=1;youngest-time=2",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=%0d%0aX:y",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=%00",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest-time=%",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1/timeseries?oldest%2Dtime%00=1",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/../../platform-prod/streams",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/..%2f..%2fplatform-prod%2fstreams",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/%2e%2e",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1%2f..%2f..%2faccess_tokens",
+    ),
+    (
+        "GET",
+        "/public/v0.2/acme/projects/checkout-prod/streams/1;..;access_tokens",
+    ),
     ("GET", "/public/v0.2/acme/role-bindings/../projects"),
     ("GET", "/.lightkeeper//"),
     ("GET", "/%2elightkeeper/"),
@@ -210,10 +267,16 @@ const TARGETS: &[(&str, &str)] = &[
 ];
 
 fn all() -> impl Iterator<Item = (&'static str, String)> {
-    let filled = TEMPLATES
-        .iter()
-        .flat_map(|(method, template)| SEGMENTS.iter().map(move |segment| (*method, template.replace("{}", segment))));
-    filled.chain(TARGETS.iter().map(|(method, target)| (*method, (*target).to_owned())))
+    let filled = TEMPLATES.iter().flat_map(|(method, template)| {
+        SEGMENTS
+            .iter()
+            .map(move |segment| (*method, template.replace("{}", segment)))
+    });
+    filled.chain(
+        TARGETS
+            .iter()
+            .map(|(method, target)| (*method, (*target).to_owned())),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -224,7 +287,10 @@ async fn no_spelling_opens_another_project() {
     for (method, target) in all() {
         let token = if method == "POST" { "{T}" } else { "{A}" };
         let (kind, body) = if method == "POST" {
-            ("Content-Type: application/x-protobuf\r\nContent-Length: 6\r\n", "\n\x04\x12\x02\x12\0")
+            (
+                "Content-Type: application/x-protobuf\r\nContent-Length: 6\r\n",
+                "\n\x04\x12\x02\x12\0",
+            )
         } else {
             ("", "")
         };
@@ -233,11 +299,15 @@ async fn no_spelling_opens_another_project() {
         ));
         let talk = wire::talk(ground.plain(), text.replace("{target}", &target).as_bytes()).await;
         let replies = wire::replies(&talk.bytes, &[]).unwrap_or_default();
-        if replies.len() != 1 || !matches!(replies[0].status, 400 | 403 | 404 | 415) || !talk.closed {
+        if replies.len() != 1 || !matches!(replies[0].status, 400 | 403 | 404 | 415) || !talk.closed
+        {
             faults.push(format!("{method} {target}: {replies:?}"));
         }
         let records = ground.calls(1).await;
-        if records.len() != 1 || records[0]["decision"] != "deny" || records[0]["status"] != replies[0].status {
+        if records.len() != 1
+            || records[0]["decision"] != "deny"
+            || records[0]["status"] != replies[0].status
+        {
             faults.push(format!("{method} {target}: {records:?}"));
         }
         sent += 1;
@@ -258,7 +328,11 @@ async fn no_spelling_opens_another_project_over_http2() {
         if target.contains('#') {
             continue;
         }
-        let token = if method == "POST" { &ground.exporter } else { &ground.reader };
+        let token = if method == "POST" {
+            &ground.exporter
+        } else {
+            &ground.reader
+        };
         let bearer = format!("Bearer {token}");
         let mut fields = vec![
             (":method", method),
@@ -271,7 +345,12 @@ async fn no_spelling_opens_another_project_over_http2() {
             fields.push(("content-type", "application/x-protobuf"));
         }
         let mut line = Line::open(ground.plain()).await;
-        line.request(1, &fields, (method == "POST").then_some(b"\n\x04\x12\x02\x12\0".as_slice())).await;
+        line.request(
+            1,
+            &fields,
+            (method == "POST").then_some(b"\n\x04\x12\x02\x12\0".as_slice()),
+        )
+        .await;
         let end = line.end_of(1, Duration::from_secs(5)).await;
         if !matches!(end, End::Status(400 | 403 | 404 | 415) | End::Reset(1)) {
             faults.push(format!("{method} {target}: {end}"));
@@ -291,19 +370,37 @@ async fn no_spelling_opens_another_project_over_http2() {
 async fn the_backend_sees_one_spelling() {
     let mut ground = Ground::new().await;
     for (target, expected) in [
-        ("/public/v0.2/acme/projects/%63heckout-prod/streams", "/public/v0.2/acme/projects/checkout-prod/streams"),
-        ("/%70ublic/v0%2e2/acme/projects/checkout%2dprod/streams", "/public/v0.2/acme/projects/checkout-prod/streams"),
+        (
+            "/public/v0.2/acme/projects/%63heckout-prod/streams",
+            "/public/v0.2/acme/projects/checkout-prod/streams",
+        ),
+        (
+            "/%70ublic/v0%2e2/acme/projects/checkout%2dprod/streams",
+            "/public/v0.2/acme/projects/checkout-prod/streams",
+        ),
         (
             "/public/v0.2/acme/projects/checkout-prod/streams/a&b=c/timeseries?oldest-time=a%26project=x",
             "/public/v0.2/acme/projects/checkout-prod/streams/a%26b%3Dc/timeseries?oldest-time=a%26project%3Dx",
         ),
     ] {
         ground.world.emulator.clear();
-        let text = ground.fill(&format!("GET {target} HTTP/1.1\r\n{{H}}Connection: close\r\n\r\n"));
+        let text = ground.fill(&format!(
+            "GET {target} HTTP/1.1\r\n{{H}}Connection: close\r\n\r\n"
+        ));
         wire::talk(ground.plain(), text.as_bytes()).await;
         ground.calls(1).await;
-        let seen: Vec<String> = ground.world.emulator.captured().into_iter().map(|captured| captured.path).collect();
-        ground::none(&if seen == [expected] { vec![] } else { vec![format!("{target}: {seen:?}")] });
+        let seen: Vec<String> = ground
+            .world
+            .emulator
+            .captured()
+            .into_iter()
+            .map(|captured| captured.path)
+            .collect();
+        ground::none(&if seen == [expected] {
+            vec![]
+        } else {
+            vec![format!("{target}: {seen:?}")]
+        });
     }
     ground.alive().await;
 }

@@ -27,10 +27,16 @@ async fn connections_without_a_byte_are_counted_alone() {
             }
         }
         let line = format!("lightkeeper_connections_unused_total{{listener=\"{listener}\"}} 20\n");
-        let is_counted = || String::from_utf8(core.metrics_page()).unwrap().contains(&line);
+        let is_counted = || {
+            String::from_utf8(core.metrics_page())
+                .unwrap()
+                .contains(&line)
+        };
         eventually("every probe counted", SOON, is_counted).await;
     }
-    let mut spoke = TcpStream::connect(ground.world.address("gateway").unwrap()).await.unwrap();
+    let mut spoke = TcpStream::connect(ground.world.address("gateway").unwrap())
+        .await
+        .unwrap();
     spoke.write_all(b"\x16").await.unwrap();
     drop(spoke);
     let records = ground.records_of_all(1).await;
@@ -40,9 +46,15 @@ async fn connections_without_a_byte_are_counted_alone() {
 }
 
 async fn ground(from: &str) -> Ground {
-    let mut plan = WorldPlan { more: "limits: { header_timeout: 400ms }".to_owned(), ..WorldPlan::default() };
+    let mut plan = WorldPlan {
+        more: "limits: { header_timeout: 400ms }".to_owned(),
+        ..WorldPlan::default()
+    };
     for address in ["    address: {plain}", "    address: {tls}"] {
-        plan.config = plan.config.replace(address, &format!("{address}\n    proxy_protocol: {{ from: [{from}] }}"));
+        plan.config = plan.config.replace(
+            address,
+            &format!("{address}\n    proxy_protocol: {{ from: [{from}] }}"),
+        );
     }
     Ground::plan(plan).await
 }
@@ -58,14 +70,34 @@ async fn a_header_is_required_of_a_trusted_proxy() {
     let large = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff"[..], &[0; 4000]].concat();
     let cases: &[(&str, &[u8], &str)] = &[
         ("no header", good.as_bytes(), "proxy_header_malformed"),
-        ("a preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "proxy_header_malformed"),
-        ("a hello", b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03", "proxy_header_malformed"),
+        (
+            "a preface",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "proxy_header_malformed",
+        ),
+        (
+            "a hello",
+            b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03",
+            "proxy_header_malformed",
+        ),
         ("garbage", &[0xff; 400], "proxy_header_malformed"),
         ("too long", &long, "proxy_header_malformed"),
-        ("another version", b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", "proxy_header_malformed"),
-        ("a bare line feed", b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\n", "proxy_header_malformed"),
+        (
+            "another version",
+            b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0",
+            "proxy_header_malformed",
+        ),
+        (
+            "a bare line feed",
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\n",
+            "proxy_header_malformed",
+        ),
         ("a byte", b"P", "proxy_header_timeout"),
-        ("half a line", b"PROXY TCP4 192.0.2.7", "proxy_header_timeout"),
+        (
+            "half a line",
+            b"PROXY TCP4 192.0.2.7",
+            "proxy_header_timeout",
+        ),
         ("half a signature", b"\r\n\r\n\0", "proxy_header_timeout"),
         ("less than announced", &large, "proxy_header_timeout"),
         ("silence", b"", ""),
@@ -83,7 +115,10 @@ async fn a_header_is_required_of_a_trusted_proxy() {
                 continue;
             }
             let records = ground.records_of_all(1).await;
-            let found: Vec<_> = records.iter().map(|record| (&record["reason"], &record["client_address"])).collect();
+            let found: Vec<_> = records
+                .iter()
+                .map(|record| (&record["reason"], &record["client_address"]))
+                .collect();
             if found != [(&(*reason).into(), &mine.into())] {
                 faults.push(format!("{listener} {what}: {records:?}"));
             }
@@ -92,7 +127,9 @@ async fn a_header_is_required_of_a_trusted_proxy() {
         let core = ground.world.gateway.shared().clone();
         let line = format!("lightkeeper_connections_unused_total{{listener=\"{listener}\"}} 2\n");
         eventually("a probe and the silent one", SOON, || {
-            String::from_utf8(core.metrics_page()).unwrap().contains(&line)
+            String::from_utf8(core.metrics_page())
+                .unwrap()
+                .contains(&line)
         })
         .await;
     }
@@ -100,9 +137,16 @@ async fn a_header_is_required_of_a_trusted_proxy() {
     let talk = wire::talk(ground.plain(), &served).await;
     assert!(talk.bytes.starts_with(b"HTTP/1.1 200"), "{talk:?}");
     let records = ground.records_of_all(1).await;
-    assert_eq!((records.len(), &records[0]["reason"]), (1, &"ok".into()), "silence left nothing: {records:?}");
+    assert_eq!(
+        (records.len(), &records[0]["reason"]),
+        (1, &"ok".into()),
+        "silence left nothing: {records:?}"
+    );
     let core = ground.world.gateway.shared().clone();
-    eventually("all places given back", SOON, || core.connection_limiter.total() == 0).await;
+    eventually("all places given back", SOON, || {
+        core.connection_limiter.total() == 0
+    })
+    .await;
     ground.nothing_upstream("headers of proxies");
     ground::none(&faults);
 }
@@ -125,7 +169,10 @@ async fn only_trusted_networks_may_name_a_client() {
                 faults.push(format!("{listener} {what}: {talk:?}"));
             }
             let records = ground.records_of_all(1).await;
-            if records.len() != 1 || records[0]["client_address"] != *mine || records[0]["decision"] != "deny" {
+            if records.len() != 1
+                || records[0]["client_address"] != *mine
+                || records[0]["decision"] != "deny"
+            {
                 faults.push(format!("{listener} {what}: {records:?}"));
             }
         }
@@ -139,7 +186,10 @@ async fn only_trusted_networks_may_name_a_client() {
 /// say a byte. The first leave one event each with their address; the others are counted; all places are given back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ends_within_a_preface_leaves_a_trace() {
-    let plan = WorldPlan { more: "limits: { header_timeout: 400ms }".to_owned(), ..WorldPlan::default() };
+    let plan = WorldPlan {
+        more: "limits: { header_timeout: 400ms }".to_owned(),
+        ..WorldPlan::default()
+    };
     let mut ground = Ground::plan(plan).await;
     let mut faults = Vec::new();
     for bytes in ["P", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
@@ -151,7 +201,10 @@ async fn what_ends_within_a_preface_leaves_a_trace() {
                 stream.shutdown().await.unwrap();
             }
             let records = ground.records_of_all(1).await;
-            let found: Vec<_> = records.iter().map(|record| (&record["reason"], &record["client_address"])).collect();
+            let found: Vec<_> = records
+                .iter()
+                .map(|record| (&record["reason"], &record["client_address"]))
+                .collect();
             if found != [(&reason.into(), &mine.into())] {
                 faults.push(format!("{bytes:?} {reason}: {records:?}"));
             }
@@ -165,8 +218,16 @@ async fn what_ends_within_a_preface_leaves_a_trace() {
     }
     let core = ground.world.gateway.shared().clone();
     let counted = "lightkeeper_connections_unused_total{listener=\"plain\"} 3\n";
-    eventually("the silent ones", SOON, || String::from_utf8(core.metrics_page()).unwrap().contains(counted)).await;
-    eventually("all places given back", SOON, || core.connection_limiter.total() == 0).await;
+    eventually("the silent ones", SOON, || {
+        String::from_utf8(core.metrics_page())
+            .unwrap()
+            .contains(counted)
+    })
+    .await;
+    eventually("all places given back", SOON, || {
+        core.connection_limiter.total() == 0
+    })
+    .await;
     ground.alive().await;
     ground.nothing_upstream("cut prefaces");
     ground::none(&faults);

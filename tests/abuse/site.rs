@@ -14,32 +14,162 @@ const LOGIN: &str = "__Host-lightkeeper-login";
 /// Request line, further header lines, statuses that are clean, and the reason in the record. `{S}` and `{L}` are the
 /// cookies' names, `{A}` is a good token, `{LONG}` 4097 letters.
 const HEADS: &[(&str, &str, u16, &str)] = &[
-    ("GET /.lightkeeper/", "Cookie: {S}=a; {S}=b", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/", "Cookie: {S}=a; {S}=a", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/", "Cookie: {S}=a\r\nCookie: x=y; {S}=b", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/", "Cookie: {S}=\r\nCookie: {S}=b", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/callback?code=a", "Cookie: {L}=a; {L}=b", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/", "Cookie: {S}={LONG}", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/", "Cookie: {S}=a b", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/", "Cookie: {S}=a\u{e9}", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}=a; {S}=b", 400, "cookie_conflict"),
-    ("POST /v1/traces", "Cookie: {S}=a; {S}=b\r\nContent-Length: 0", 400, "cookie_conflict"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}=a\r\nAuthorization: Bearer {A}", 400, "conflicting_credentials"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}=a\r\nLightstep-Access-Token: {A}", 400, "conflicting_credentials"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}=a\r\nLightstep-Access-Token: developer", 400, "conflicting_credentials"),
-    ("GET /.lightkeeper/", "Cookie: {S}=a\r\nAuthorization: Basic YTpi", 400, "conflicting_credentials"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}=a", 401, "session_invalid"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}={A}", 401, "session_invalid"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}=AAAA.AAAA.AAAA.AAAA", 401, "session_invalid"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}=%00%0d%0a", 401, "session_invalid"),
-    ("GET /.lightkeeper/whoami", "Cookie: {S}=\"a\"", 401, "session_invalid"),
-    ("GET /.lightkeeper/whoami", "Cookie: __host-lightkeeper-session=a; lightkeeper-session=b", 401, "no_credential"),
-    ("GET /.lightkeeper/whoami", "Cookie: {L}=a", 401, "no_credential"),
-    ("GET /.lightkeeper/whoami", "Cookie: ;;;=;==;{S}", 401, "no_credential"),
-    ("GET /public/v0.2/acme/projects", "Cookie: {S}=a", 401, "session_invalid"),
-    ("DELETE /public/v0.2/acme/projects/shop-prod/streams/1", "Cookie: {S}=a", 401, "session_invalid"),
-    ("POST /v1/traces", "Cookie: {S}=a\r\nContent-Length: 0", 401, "no_credential"),
-    ("POST /.lightkeeper/logout", "Cookie: {S}=a\r\nContent-Length: 0", 403, "csrf_origin"),
+    (
+        "GET /.lightkeeper/",
+        "Cookie: {S}=a; {S}=b",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/",
+        "Cookie: {S}=a; {S}=a",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/",
+        "Cookie: {S}=a\r\nCookie: x=y; {S}=b",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/",
+        "Cookie: {S}=\r\nCookie: {S}=b",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/callback?code=a",
+        "Cookie: {L}=a; {L}=b",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/",
+        "Cookie: {S}={LONG}",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/",
+        "Cookie: {S}=a b",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/",
+        "Cookie: {S}=a\u{e9}",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}=a; {S}=b",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "POST /v1/traces",
+        "Cookie: {S}=a; {S}=b\r\nContent-Length: 0",
+        400,
+        "cookie_conflict",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}=a\r\nAuthorization: Bearer {A}",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}=a\r\nLightstep-Access-Token: {A}",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}=a\r\nLightstep-Access-Token: developer",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "GET /.lightkeeper/",
+        "Cookie: {S}=a\r\nAuthorization: Basic YTpi",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}=a",
+        401,
+        "session_invalid",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}={A}",
+        401,
+        "session_invalid",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}=AAAA.AAAA.AAAA.AAAA",
+        401,
+        "session_invalid",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}=%00%0d%0a",
+        401,
+        "session_invalid",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {S}=\"a\"",
+        401,
+        "session_invalid",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: __host-lightkeeper-session=a; lightkeeper-session=b",
+        401,
+        "no_credential",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: {L}=a",
+        401,
+        "no_credential",
+    ),
+    (
+        "GET /.lightkeeper/whoami",
+        "Cookie: ;;;=;==;{S}",
+        401,
+        "no_credential",
+    ),
+    (
+        "GET /public/v0.2/acme/projects",
+        "Cookie: {S}=a",
+        401,
+        "session_invalid",
+    ),
+    (
+        "DELETE /public/v0.2/acme/projects/shop-prod/streams/1",
+        "Cookie: {S}=a",
+        401,
+        "session_invalid",
+    ),
+    (
+        "POST /v1/traces",
+        "Cookie: {S}=a\r\nContent-Length: 0",
+        401,
+        "no_credential",
+    ),
+    (
+        "POST /.lightkeeper/logout",
+        "Cookie: {S}=a\r\nContent-Length: 0",
+        403,
+        "csrf_origin",
+    ),
     ("HEAD /.lightkeeper/", "", 401, "no_credential"),
     ("HEAD /.lightkeeper/login", "", 401, "no_credential"),
     (
@@ -48,29 +178,104 @@ const HEADS: &[(&str, &str, u16, &str)] = &[
         401,
         "no_credential",
     ),
-    ("PUT /.lightkeeper/apps/shop", "Content-Length: 0", 401, "no_credential"),
+    (
+        "PUT /.lightkeeper/apps/shop",
+        "Content-Length: 0",
+        401,
+        "no_credential",
+    ),
     ("DELETE /.lightkeeper/", "", 401, "no_credential"),
-    ("POST /.lightkeeper/login", "Content-Length: 0", 401, "no_credential"),
-    ("POST /.lightkeeper/callback?code=a&state=b", "Content-Length: 0", 401, "no_credential"),
+    (
+        "POST /.lightkeeper/login",
+        "Content-Length: 0",
+        401,
+        "no_credential",
+    ),
+    (
+        "POST /.lightkeeper/callback?code=a&state=b",
+        "Content-Length: 0",
+        401,
+        "no_credential",
+    ),
     ("GET /.lightkeeper/logout", "", 401, "no_credential"),
     ("TRACE /.lightkeeper/", "", 400, "method_unknown"),
     ("GET /.lightkeeper/apps/", "", 400, "ambiguous_path"),
     ("GET /.lightkeeper//", "", 400, "ambiguous_path"),
     ("GET //.lightkeeper/", "", 400, "ambiguous_path"),
-    ("GET /.lightkeeper/assets/../whoami", "", 400, "ambiguous_path"),
-    ("GET /.lightkeeper/assets/%2e%2e%2fwhoami", "", 400, "ambiguous_path"),
+    (
+        "GET /.lightkeeper/assets/../whoami",
+        "",
+        400,
+        "ambiguous_path",
+    ),
+    (
+        "GET /.lightkeeper/assets/%2e%2e%2fwhoami",
+        "",
+        400,
+        "ambiguous_path",
+    ),
     ("GET /.lightkeeper/assets/none.css", "", 404, "path_unknown"),
-    ("GET /.lightkeeper/login?return_to=a&return_to=b", "", 400, "malformed_query"),
-    ("GET /.lightkeeper/login?return_to=%0d%0aset-cookie:a=b", "", 400, "malformed_query"),
-    ("GET /.lightkeeper/login?return_to=%c3%28", "", 400, "malformed_query"),
+    (
+        "GET /.lightkeeper/login?return_to=a&return_to=b",
+        "",
+        400,
+        "malformed_query",
+    ),
+    (
+        "GET /.lightkeeper/login?return_to=%0d%0aset-cookie:a=b",
+        "",
+        400,
+        "malformed_query",
+    ),
+    (
+        "GET /.lightkeeper/login?return_to=%c3%28",
+        "",
+        400,
+        "malformed_query",
+    ),
     ("GET /.lightkeeper/login?next=/", "", 400, "malformed_query"),
-    ("GET /.lightkeeper/login?access_token=a", "", 400, "conflicting_credentials"),
-    ("GET /.lightkeeper/callback?access_token=a&state=b", "", 400, "conflicting_credentials"),
-    ("GET /.lightkeeper/callback?code={LONG}{LONG}", "", 400, "malformed_query"),
-    ("GET /.lightkeeper/callback?code=%00&state=b", "", 400, "malformed_query"),
-    ("GET /.lightkeeper/explain?path={LONG}", "", 400, "malformed_query"),
-    ("GET /.lightkeeper/signed-out?to=https://evil.example", "", 400, "malformed_query"),
-    ("GET /.lightkeeper/login", "Host: evil.example", 400, "malformed_host"),
+    (
+        "GET /.lightkeeper/login?access_token=a",
+        "",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "GET /.lightkeeper/callback?access_token=a&state=b",
+        "",
+        400,
+        "conflicting_credentials",
+    ),
+    (
+        "GET /.lightkeeper/callback?code={LONG}{LONG}",
+        "",
+        400,
+        "malformed_query",
+    ),
+    (
+        "GET /.lightkeeper/callback?code=%00&state=b",
+        "",
+        400,
+        "malformed_query",
+    ),
+    (
+        "GET /.lightkeeper/explain?path={LONG}",
+        "",
+        400,
+        "malformed_query",
+    ),
+    (
+        "GET /.lightkeeper/signed-out?to=https://evil.example",
+        "",
+        400,
+        "malformed_query",
+    ),
+    (
+        "GET /.lightkeeper/login",
+        "Host: evil.example",
+        400,
+        "malformed_host",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,21 +283,37 @@ async fn hostile_heads_are_refused_cleanly() {
     let mut ground = Ground::new().await;
     let mut faults = Vec::new();
     for (line, headers, status, reason) in HEADS {
-        let headers = if headers.is_empty() { String::new() } else { format!("{headers}\r\n") };
-        let text = format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n");
-        let text = text.replace("{S}", SESSION).replace("{L}", LOGIN).replace("{LONG}", &"a".repeat(4097));
+        let headers = if headers.is_empty() {
+            String::new()
+        } else {
+            format!("{headers}\r\n")
+        };
+        let text =
+            format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n");
+        let text = text
+            .replace("{S}", SESSION)
+            .replace("{L}", LOGIN)
+            .replace("{LONG}", &"a".repeat(4097));
         let talk = wire::talk(ground.plain(), ground.fill(&text).as_bytes()).await;
         let replies = wire::replies(&talk.bytes, &[line.starts_with("HEAD")]).unwrap_or_default();
         let records = ground.calls(1).await;
         let fits = match (replies.as_slice(), records.as_slice()) {
             ([reply], [record]) => {
-                let cors = reply.headers.iter().any(|(name, _)| name.starts_with("access-control-"));
-                let cookies = reply.headers.iter().filter(|(name, _)| name == "set-cookie");
+                let cors = reply
+                    .headers
+                    .iter()
+                    .any(|(name, _)| name.starts_with("access-control-"));
+                let cookies = reply
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| name == "set-cookie");
                 reply.status == *status
                     && record["reason"] == *reason
                     && record["decision"] == "deny"
                     && !cors
-                    && cookies.into_iter().all(|(_, value)| value.contains("Max-Age=0"))
+                    && cookies
+                        .into_iter()
+                        .all(|(_, value)| value.contains("Max-Age=0"))
             }
             _ => false,
         };
@@ -114,27 +335,48 @@ struct Browser<'w> {
 impl Browser<'_> {
     async fn get(&self, path: &str, cookies: &str) -> Answer {
         let headers = [("cookie", cookies)];
-        let headers = if cookies.is_empty() { &headers[..0] } else { &headers[..] };
-        self.caller.send(Method::GET, path, headers, Vec::new()).await.unwrap()
+        let headers = if cookies.is_empty() {
+            &headers[..0]
+        } else {
+            &headers[..]
+        };
+        self.caller
+            .send(Method::GET, path, headers, Vec::new())
+            .await
+            .unwrap()
     }
 
     /// Begins a login and lets the provider agree: the login's cookie, and the callback.
     async fn begin(&self, return_to: &str) -> (String, String) {
-        let begun = self.get(&format!("/.lightkeeper/login?return_to={return_to}"), "").await;
+        let begun = self
+            .get(&format!("/.lightkeeper/login?return_to={return_to}"), "")
+            .await;
         let address = begun.header("location").unwrap();
         let path = address.strip_prefix(self.world.issuer.url()).unwrap();
-        let answer = SampleCaller::new(self.world.issuer.url()).get(&format!("{path}&user=ann")).await.unwrap();
+        let answer = SampleCaller::new(self.world.issuer.url())
+            .get(&format!("{path}&user=ann"))
+            .await
+            .unwrap();
         let callback = answer.header("location").unwrap();
-        let callback = callback.strip_prefix(&self.world.plain_url()).unwrap().to_owned();
+        let callback = callback
+            .strip_prefix(&self.world.plain_url())
+            .unwrap()
+            .to_owned();
         (given(&begun, LOGIN).unwrap(), callback)
     }
 }
 
 /// The `name=value` of a cookie that an answer sets.
 fn given(answer: &Answer, name: &str) -> Option<String> {
-    let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
-    let mut set = lines.filter(|line| line.starts_with(&format!("{name}=")) && !line.contains("Max-Age=0"));
-    set.next().map(|line| line.split(';').next().unwrap().to_owned())
+    let lines = answer
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .map(|line| line.to_str().unwrap());
+    let mut set =
+        lines.filter(|line| line.starts_with(&format!("{name}=")) && !line.contains("Max-Age=0"));
+    set.next()
+        .map(|line| line.split(';').next().unwrap().to_owned())
 }
 
 /// Values of `return_to`, as they stand in the query.
@@ -176,16 +418,30 @@ const RETURNS: &[&str] = &[
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_sent_elsewhere_after_a_login() {
     let ground = Ground::new().await;
-    let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+    let browser = Browser {
+        world: &ground.world,
+        caller: ground.world.plain_caller(),
+    };
     let (login, callback) = browser.begin("https://evil.example/").await;
     let done = browser.get(&callback, &login).await;
-    assert_eq!((done.status, done.header("location").as_deref()), (303, Some("/.lightkeeper/")), "{}", done.text());
+    assert_eq!(
+        (done.status, done.header("location").as_deref()),
+        (303, Some("/.lightkeeper/")),
+        "{}",
+        done.text()
+    );
     let session = given(&done, SESSION).unwrap();
     let mut faults = Vec::new();
     for wanted in RETURNS {
-        let answer = browser.get(&format!("/.lightkeeper/login?return_to={wanted}"), &session).await;
+        let answer = browser
+            .get(&format!("/.lightkeeper/login?return_to={wanted}"), &session)
+            .await;
         if (answer.status, answer.header("location").as_deref()) != (303, Some("/.lightkeeper/")) {
-            faults.push(format!("{wanted}: {} {:?}", answer.status, answer.header("location")));
+            faults.push(format!(
+                "{wanted}: {} {:?}",
+                answer.status,
+                answer.header("location")
+            ));
         }
     }
     ground.nothing_upstream("logins");
@@ -202,42 +458,118 @@ const FORGERIES: &[Forgery] = &[
         400,
         "login_state_mismatch",
     ),
-    ("an empty state", |path| replaced(path, "state", ""), 400, ""),
-    ("no state", |path| without(path, "state"), 400, ""),
-    ("another code", |path| replaced(path, "code", "AAAA"), 400, "login_code_refused"),
-    ("no code", |path| without(path, "code"), 400, ""),
-    ("a code with markup", |path| replaced(path, "code", "%3Cscript%3E"), 400, "login_code_refused"),
-    ("another issuer", |path| replaced(path, "iss", "https%3A%2F%2Fevil.example"), 400, "login_issuer_mismatch"),
-    ("no issuer", |path| without(path, "iss"), 400, "login_issuer_mismatch"),
-    ("two codes", |path| format!("{path}&code=AAAA"), 400, "login_callback_malformed"),
-    ("two states", |path| format!("{path}&state=AAAA"), 400, "login_callback_malformed"),
-    ("two issuers", |path| format!("{path}&iss=https%3A%2F%2Fevil.example"), 400, "login_callback_malformed"),
-    ("an error besides", |path| format!("{path}&error=access_denied"), 0, ""),
-    ("another flow's token", |path| format!("{path}&id_token=a.b.c"), 400, "login_callback_malformed"),
     (
-        "an error with markup",
-        |path| format!("{}&error=%3Cscript%3Ealert(1)%3C%2Fscript%3E", without(path, "code")),
+        "an empty state",
+        |path| replaced(path, "state", ""),
         400,
         "",
     ),
-    ("many pairs", |path| format!("{path}{}", "&a=b".repeat(70)), 400, "malformed_query"),
-    ("a header in a value", |path| format!("{path}&x=%0d%0aset-cookie:%20a=b"), 400, "malformed_query"),
+    ("no state", |path| without(path, "state"), 400, ""),
+    (
+        "another code",
+        |path| replaced(path, "code", "AAAA"),
+        400,
+        "login_code_refused",
+    ),
+    ("no code", |path| without(path, "code"), 400, ""),
+    (
+        "a code with markup",
+        |path| replaced(path, "code", "%3Cscript%3E"),
+        400,
+        "login_code_refused",
+    ),
+    (
+        "another issuer",
+        |path| replaced(path, "iss", "https%3A%2F%2Fevil.example"),
+        400,
+        "login_issuer_mismatch",
+    ),
+    (
+        "no issuer",
+        |path| without(path, "iss"),
+        400,
+        "login_issuer_mismatch",
+    ),
+    (
+        "two codes",
+        |path| format!("{path}&code=AAAA"),
+        400,
+        "login_callback_malformed",
+    ),
+    (
+        "two states",
+        |path| format!("{path}&state=AAAA"),
+        400,
+        "login_callback_malformed",
+    ),
+    (
+        "two issuers",
+        |path| format!("{path}&iss=https%3A%2F%2Fevil.example"),
+        400,
+        "login_callback_malformed",
+    ),
+    (
+        "an error besides",
+        |path| format!("{path}&error=access_denied"),
+        0,
+        "",
+    ),
+    (
+        "another flow's token",
+        |path| format!("{path}&id_token=a.b.c"),
+        400,
+        "login_callback_malformed",
+    ),
+    (
+        "an error with markup",
+        |path| {
+            format!(
+                "{}&error=%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+                without(path, "code")
+            )
+        },
+        400,
+        "",
+    ),
+    (
+        "many pairs",
+        |path| format!("{path}{}", "&a=b".repeat(70)),
+        400,
+        "malformed_query",
+    ),
+    (
+        "a header in a value",
+        |path| format!("{path}&x=%0d%0aset-cookie:%20a=b"),
+        400,
+        "malformed_query",
+    ),
 ];
 
 fn parts(path: &str) -> (String, Vec<(String, String)>) {
     let (path, query) = path.split_once('?').unwrap();
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap());
-    (path.to_owned(), pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    (
+        path.to_owned(),
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+    )
 }
 
 fn joined(path: &str, pairs: &[(String, String)]) -> String {
-    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     format!("{path}?{}", pairs.join("&"))
 }
 
 fn replaced(callback: &str, name: &str, by: &str) -> String {
     let (path, mut pairs) = parts(callback);
-    pairs.iter_mut().filter(|(key, _)| key == name).for_each(|(_, value)| by.clone_into(value));
+    pairs
+        .iter_mut()
+        .filter(|(key, _)| key == name)
+        .for_each(|(_, value)| by.clone_into(value));
     joined(&path, &pairs)
 }
 
@@ -254,23 +586,32 @@ async fn forged_callbacks_log_nobody_in() {
     let mut ground = Ground::new().await;
     let mut faults = Vec::new();
     for (name, forge, status, reason) in FORGERIES {
-        let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+        let browser = Browser {
+            world: &ground.world,
+            caller: ground.world.plain_caller(),
+        };
         let (login, callback) = browser.begin("").await;
         let answer = browser.get(&forge(&callback), &login).await;
         // The record of the login's beginning may come after this one's.
         let records = ground.calls(2).await;
         let id = answer.header("lightkeeper-request-id").unwrap_or_default();
         let told = records.iter().find(|record| record["request_id"] == id);
-        let told = told.map(|record| record["reason"].clone()).unwrap_or_default();
+        let told = told
+            .map(|record| record["reason"].clone())
+            .unwrap_or_default();
         let page = answer.text();
-        let clean = (answer.status == *status || (*status == 0 && matches!(answer.status, 400 | 403)))
+        let clean = (answer.status == *status
+            || (*status == 0 && matches!(answer.status, 400 | 403)))
             && (told == *reason || reason.is_empty())
             && given(&answer, SESSION).is_none()
             && answer.header("location").is_none()
             && !page.contains("<script>alert")
             && !page.contains("evil.example");
         if !clean {
-            faults.push(format!("{name}: {} {told} {:?}", answer.status, answer.headers));
+            faults.push(format!(
+                "{name}: {} {told} {:?}",
+                answer.status, answer.headers
+            ));
         }
     }
     ground.nothing_upstream("callbacks");
@@ -282,39 +623,84 @@ async fn forged_callbacks_log_nobody_in() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callbacks_work_once_and_where_they_belong() {
     let ground = Ground::new().await;
-    let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+    let browser = Browser {
+        world: &ground.world,
+        caller: ground.world.plain_caller(),
+    };
     let (mine, to_me) = browser.begin("").await;
     let (theirs, to_them) = browser.begin("").await;
     let refused = |answer: &Answer| answer.status == 400 && given(answer, SESSION).is_none();
-    assert!(refused(&browser.get(&to_me, "").await), "without the cookie");
+    assert!(
+        refused(&browser.get(&to_me, "").await),
+        "without the cookie"
+    );
     let swapped = browser.get(&to_them, &mine).await;
-    assert!(refused(&swapped) && swapped.header("set-cookie").is_none(), "swapped");
-    assert_eq!(browser.get(&to_me, &mine).await.status, 303, "another's link ends no login under way");
+    assert!(
+        refused(&swapped) && swapped.header("set-cookie").is_none(),
+        "swapped"
+    );
+    assert_eq!(
+        browser.get(&to_me, &mine).await.status,
+        303,
+        "another's link ends no login under way"
+    );
     assert!(refused(&browser.get(&to_me, &mine).await), "replayed");
     let as_session = theirs.replace(LOGIN, SESSION);
-    assert_eq!(browser.get("/.lightkeeper/whoami", &as_session).await.status, 401, "a login's cookie is no session");
+    assert_eq!(
+        browser
+            .get("/.lightkeeper/whoami", &as_session)
+            .await
+            .status,
+        401,
+        "a login's cookie is no session"
+    );
     // The same listener by another name is another origin.
     let port = ground.plain().port();
     let elsewhere = SampleCaller::new(&format!("http://localhost:{port}"));
-    let elsewhere = elsewhere.send(Method::GET, &to_them, &[("cookie", theirs.as_str())], Vec::new()).await.unwrap();
+    let elsewhere = elsewhere
+        .send(
+            Method::GET,
+            &to_them,
+            &[("cookie", theirs.as_str())],
+            Vec::new(),
+        )
+        .await
+        .unwrap();
     assert!(refused(&elsewhere), "at another origin");
     let (own, callback) = browser.begin("").await;
     let done = browser.get(&callback, &own).await;
     let session = given(&done, SESSION).unwrap();
     assert!(refused(&browser.get(&callback, &own).await), "replayed");
-    assert_eq!(browser.get("/.lightkeeper/whoami", &session).await.status, 200);
+    assert_eq!(
+        browser.get("/.lightkeeper/whoami", &session).await.status,
+        200
+    );
     let elsewhere = SampleCaller::new(&format!("http://localhost:{port}"));
-    let moved = elsewhere.send(Method::GET, "/.lightkeeper/whoami", &[("cookie", session.as_str())], Vec::new()).await;
+    let moved = elsewhere
+        .send(
+            Method::GET,
+            "/.lightkeeper/whoami",
+            &[("cookie", session.as_str())],
+            Vec::new(),
+        )
+        .await;
     assert_eq!(moved.unwrap().status, 401, "a session is one origin's");
     let as_login = session.replace(SESSION, LOGIN);
     let (_, callback) = browser.begin("").await;
-    assert!(refused(&browser.get(&callback, &as_login).await), "a session is no login's cookie");
+    assert!(
+        refused(&browser.get(&callback, &as_login).await),
+        "a session is no login's cookie"
+    );
     for at in [0, session.len() / 2, session.len() - 1] {
         let mut bytes = session.clone().into_bytes();
         let at = at.max(SESSION.len() + 1);
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         let forged = String::from_utf8(bytes).unwrap();
-        assert_eq!(browser.get("/.lightkeeper/whoami", &forged).await.status, 401, "changed at {at}");
+        assert_eq!(
+            browser.get("/.lightkeeper/whoami", &forged).await.status,
+            401,
+            "changed at {at}"
+        );
     }
     ground.nothing_upstream("callbacks");
 }
@@ -328,38 +714,68 @@ async fn a_flood_of_invented_codes_locks_out_no_other() {
     let mut ground = Ground::new().await;
     let honest = std::sync::atomic::AtomicBool::new(true);
     let flood = || async {
-        let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+        let browser = Browser {
+            world: &ground.world,
+            caller: ground.world.plain_caller(),
+        };
         let mut statuses = Vec::new();
         while honest.load(std::sync::atomic::Ordering::Relaxed) && statuses.len() < FLOOD {
             let begun = browser.get("/.lightkeeper/login", "").await;
             let address = begun.header("location").unwrap();
             let (_, state) = address.split_once("state=").unwrap();
             let state = state.split('&').next().unwrap();
-            let issuer = ground.world.issuer.url().replace(':', "%3A").replace('/', "%2F");
-            let callback = format!("/.lightkeeper/callback?code=invented&state={state}&iss={issuer}");
-            statuses.push(browser.get(&callback, &given(&begun, LOGIN).unwrap()).await.status);
+            let issuer = ground
+                .world
+                .issuer
+                .url()
+                .replace(':', "%3A")
+                .replace('/', "%2F");
+            let callback =
+                format!("/.lightkeeper/callback?code=invented&state={state}&iss={issuer}");
+            statuses.push(
+                browser
+                    .get(&callback, &given(&begun, LOGIN).unwrap())
+                    .await
+                    .status,
+            );
         }
         statuses
     };
     let others = async {
         let mut statuses = Vec::new();
         while statuses.len() < 30 {
-            let browser = Browser { world: &ground.world, caller: ground.world.plain_caller() };
+            let browser = Browser {
+                world: &ground.world,
+                caller: ground.world.plain_caller(),
+            };
             let (own, callback) = browser.begin("").await;
             let done = browser.get(&callback, &own).await;
             let session = given(&done, SESSION).unwrap_or_default();
-            statuses.push((done.status, browser.get("/.lightkeeper/whoami", &session).await.status));
+            statuses.push((
+                done.status,
+                browser.get("/.lightkeeper/whoami", &session).await.status,
+            ));
         }
         honest.store(false, std::sync::atomic::Ordering::Relaxed);
         statuses
     };
     let (one, two, three, four, others) = tokio::join!(flood(), flood(), flood(), flood(), others);
-    assert!(others.iter().all(|statuses| *statuses == (303, 200)), "{others:?}");
+    assert!(
+        others.iter().all(|statuses| *statuses == (303, 200)),
+        "{others:?}"
+    );
     let flood = [one, two, three, four].concat();
-    assert!(flood.len() > 65 && flood.iter().all(|status| *status == 400), "{} of the flood: {flood:?}", flood.len());
+    assert!(
+        flood.len() > 65 && flood.iter().all(|status| *status == 400),
+        "{} of the flood: {flood:?}",
+        flood.len()
+    );
     ground.nothing_upstream("logins");
     let records = ground.calls(2 * flood.len() + 3 * others.len()).await;
-    let refused = records.iter().filter(|record| record["reason"] == "login_code_refused").count();
+    let refused = records
+        .iter()
+        .filter(|record| record["reason"] == "login_code_refused")
+        .count();
     assert_eq!(refused, flood.len());
 }
 
@@ -381,12 +797,20 @@ async fn no_login_in_the_clear() {
         ("localhost/evil", 400, "malformed_host"),
         ("", 400, "malformed_host"),
     ] {
-        let text = format!("GET /.lightkeeper/login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let text = format!(
+            "GET /.lightkeeper/login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        );
         let talk = wire::talk(ground.plain(), text.as_bytes()).await;
         let replies = wire::replies(&talk.bytes, &[]).unwrap();
         let records = ground.calls(1).await;
-        assert_eq!((replies[0].status, records[0]["reason"].as_str()), (status, Some(reason)), "{host}");
-        let leads = replies[0].header("location").map(|location| location.starts_with(ground.world.issuer.url()));
+        assert_eq!(
+            (replies[0].status, records[0]["reason"].as_str()),
+            (status, Some(reason)),
+            "{host}"
+        );
+        let leads = replies[0]
+            .header("location")
+            .map(|location| location.starts_with(ground.world.issuer.url()));
         assert_eq!(leads, (status == 303).then_some(true), "{host}");
     }
     ground.nothing_upstream("hosts");

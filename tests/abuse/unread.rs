@@ -24,7 +24,10 @@ const MIB: usize = 1 << 20;
 async fn backend(body: String, may: watch::Receiver<bool>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     let answer: std::sync::Arc<[u8]> = [head.as_bytes(), body.as_bytes()].concat().into();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -57,7 +60,11 @@ async fn a_large_answer_is_held_once() {
     let body = format!(r#"{{"data":[{{"id":"{}"}}]}}"#, "0".repeat(8 * MIB));
     let url = backend(body, may).await;
     let config = testkit::world::CONFIG.replace("\"{query}\"", &url);
-    let ground = Ground::plan(WorldPlan { config, ..WorldPlan::default() }).await;
+    let ground = Ground::plan(WorldPlan {
+        config,
+        ..WorldPlan::default()
+    })
+    .await;
     let core = ground.world.gateway.shared().clone();
     let steward = ground.world.issuer.token("sam");
     let head = format!(
@@ -72,7 +79,10 @@ async fn a_large_answer_is_held_once() {
         reader.write_all(head.as_bytes()).await.unwrap();
         readers.push(reader);
     }
-    eventually("all have asked", SOON, || core.in_flight.load(Ordering::Relaxed) == READERS as u64).await;
+    eventually("all have asked", SOON, || {
+        core.in_flight.load(Ordering::Relaxed) == READERS as u64
+    })
+    .await;
     answer.send_replace(true);
     for reader in &readers {
         let began = tokio::time::timeout(SOON, reader.peek(&mut [0])).await;
@@ -80,13 +90,24 @@ async fn a_large_answer_is_held_once() {
     }
     let more = resident().saturating_sub(before);
     // Half of what copies would take; the rest is room for what other tests of this process hold meanwhile.
-    assert!(more < (READERS * 4 * MIB) as u64, "{} MiB for {READERS} readers of 8 MiB", more >> 20);
+    assert!(
+        more < (READERS * 4 * MIB) as u64,
+        "{} MiB for {READERS} readers of 8 MiB",
+        more >> 20
+    );
     drop(readers);
-    eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+    eventually("calls ended", SOON, || {
+        core.in_flight.load(Ordering::Relaxed) == 0
+    })
+    .await;
 }
 
-const HEALTH: [(&str, &str); 4] =
-    [(":method", "GET"), (":scheme", "http"), (":authority", "gw"), (":path", "/healthz")];
+const HEALTH: [(&str, &str); 4] = [
+    (":method", "GET"),
+    (":scheme", "http"),
+    (":authority", "gw"),
+    (":path", "/healthz"),
+];
 const STRANGER: [(&str, &str); 5] = [
     (":method", "POST"),
     (":scheme", "http"),
@@ -99,10 +120,15 @@ async fn status_at(ground: &Ground, address: &str, path: &str) -> String {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(address.parse().unwrap()).unwrap();
     let mut stream: TcpStream = socket.connect(ground.plain()).await.unwrap();
-    let head = ground.fill(&format!("GET {path} HTTP/1.1\r\n{{H}}Connection: close\r\n\r\n"));
+    let head = ground.fill(&format!(
+        "GET {path} HTTP/1.1\r\n{{H}}Connection: close\r\n\r\n"
+    ));
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.expect("an answer").unwrap();
+    tokio::time::timeout(SOON, stream.read_to_end(&mut answer))
+        .await
+        .expect("an answer")
+        .unwrap();
     String::from_utf8_lossy(&answer).chars().take(12).collect()
 }
 
@@ -112,9 +138,11 @@ async fn status_at(ground: &Ground, address: &str, path: &str) -> String {
 /// `limits.body_timeout`, and their streams are reset.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_has_a_bounded_number_of_calls() {
-    let limits =
-        "limits: { connections: 40, connections_per_address: 20, streams: 10, body_timeout: 1h, penalty: off }";
-    let mut plan = WorldPlan { more: limits.to_owned(), ..WorldPlan::default() };
+    let limits = "limits: { connections: 40, connections_per_address: 20, streams: 10, body_timeout: 1h, penalty: off }";
+    let mut plan = WorldPlan {
+        more: limits.to_owned(),
+        ..WorldPlan::default()
+    };
     let health = "    address: {plain}\n    health: { path: /healthz }";
     assert!(plan.config.contains("    address: {plain}"));
     plan.config = plan.config.replace("    address: {plain}", health);
@@ -136,24 +164,53 @@ async fn one_address_has_a_bounded_number_of_calls() {
                 // Where nothing of the refusal can be taken, the reset may come alone.
                 false => line.resets.len() == 10,
             });
-            assert!(all.await, "{fields:?}: {:?} {:?}", line.statuses, line.resets);
+            assert!(
+                all.await,
+                "{fields:?}: {:?} {:?}",
+                line.statuses,
+                line.resets
+            );
             let refused = |(_, status): &(u32, Option<u16>)| *status == Some(429);
-            let right = line.statuses.iter().all(|status| refused(status) != is_within);
-            assert!(right && line.resets.is_empty() == is_within, "{fields:?}: {place}: {:?}", line.statuses);
+            let right = line
+                .statuses
+                .iter()
+                .all(|status| refused(status) != is_within);
+            assert!(
+                right && line.resets.is_empty() == is_within,
+                "{fields:?}: {place}: {:?}",
+                line.statuses
+            );
             lines.push(line);
         }
-        eventually("those that are refused end", SOON, || core.in_flight.load(Ordering::Relaxed) <= 20).await;
+        eventually("those that are refused end", SOON, || {
+            core.in_flight.load(Ordering::Relaxed) <= 20
+        })
+        .await;
         for path in ["/healthz", "/.lightkeeper/whoami"] {
-            assert_eq!(status_at(&ground, "127.0.0.2:0", path).await, "HTTP/1.1 200", "{path} beside {fields:?}");
+            assert_eq!(
+                status_at(&ground, "127.0.0.2:0", path).await,
+                "HTTP/1.1 200",
+                "{path} beside {fields:?}"
+            );
         }
         for mut line in lines {
             let reset = line.until(SOON, |line| line.resets.len() == 10).await;
-            assert!(reset && line.resets.iter().all(|(_, code)| *code == CANCEL), "{:?}", line.resets);
+            assert!(
+                reset && line.resets.iter().all(|(_, code)| *code == CANCEL),
+                "{:?}",
+                line.resets
+            );
             assert_eq!((line.data_bytes, line.goaway), (0, None), "{fields:?}");
         }
-        eventually("calls ended", SOON, || core.in_flight.load(Ordering::Relaxed) == 0).await;
+        eventually("calls ended", SOON, || {
+            core.in_flight.load(Ordering::Relaxed) == 0
+        })
+        .await;
         let records = ground.calls(if is_call { 41 } else { 1 }).await;
-        let spent = records.iter().filter(|record| record["reason"] == "memory_share_spent").count();
+        let spent = records
+            .iter()
+            .filter(|record| record["reason"] == "memory_share_spent")
+            .count();
         assert_eq!(spent, if is_call { 20 } else { 0 }, "{records:?}");
         ground.alive().await;
     }
@@ -169,19 +226,36 @@ async fn an_answer_that_is_not_taken_is_never_ended() {
         (":method", "POST"),
         (":scheme", "http"),
         (":authority", "gw"),
-        (":path", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"),
+        (
+            ":path",
+            "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        ),
         ("content-type", "application/grpc"),
         ("authorization", bearer.as_str()),
     ];
     let mut line = Line::open_with(ground.plain(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
-    line.request(1, &fields, Some(b"\0\0\0\0\x06\n\x04\x12\x02\x12\0")).await;
-    assert!(line.until(SOON, |line| !line.resets.is_empty() || line.data_frames > 0).await);
+    line.request(1, &fields, Some(b"\0\0\0\0\x06\n\x04\x12\x02\x12\0"))
+        .await;
+    assert!(
+        line.until(SOON, |line| !line.resets.is_empty() || line.data_frames > 0)
+            .await
+    );
     assert_eq!((&*line.resets, line.data_frames), (&[(1, CANCEL)][..], 0));
     let record = ground.calls(1).await.remove(0);
-    assert_eq!((&record["reason"], &record["upstream_status"]), (&"client_closed".into(), &200.into()), "{record}");
+    assert_eq!(
+        (&record["reason"], &record["upstream_status"]),
+        (&"client_closed".into(), &200.into()),
+        "{record}"
+    );
     // The connection goes on.
-    line.send(&frame(frames::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])).await;
-    line.request(3, &fields, Some(b"\0\0\0\0\x06\n\x04\x12\x02\x12\0")).await;
-    assert!(line.until(SOON, |line| line.data_bytes > 0).await, "{:?}", line.resets);
+    line.send(&frame(frames::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))
+        .await;
+    line.request(3, &fields, Some(b"\0\0\0\0\x06\n\x04\x12\x02\x12\0"))
+        .await;
+    assert!(
+        line.until(SOON, |line| line.data_bytes > 0).await,
+        "{:?}",
+        line.resets
+    );
     ground.alive().await;
 }

@@ -29,15 +29,25 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Everything that may not tell one refusal from another: without the request's id and the date.
     pub fn comparable(&self) -> (u16, Vec<(String, String)>, String) {
-        let id = self.header("lightkeeper-request-id").unwrap_or("no id").to_owned();
+        let id = self
+            .header("lightkeeper-request-id")
+            .unwrap_or("no id")
+            .to_owned();
         let mut headers = self.headers.clone();
         headers.retain(|(name, _)| name != "lightkeeper-request-id" && name != "date");
-        (self.status, headers, String::from_utf8_lossy(&self.body).replace(&id, "ID"))
+        (
+            self.status,
+            headers,
+            String::from_utf8_lossy(&self.body).replace(&id, "ID"),
+        )
     }
 }
 
@@ -56,7 +66,11 @@ pub async fn talk_in_pieces(address: SocketAddr, pieces: &[&[u8]]) -> Talk {
 }
 
 /// Sends the pieces while reading; ends when the other side closes or the patience is over.
-pub async fn converse<S: AsyncRead + AsyncWrite>(stream: S, pieces: &[&[u8]], patience: Duration) -> Talk {
+pub async fn converse<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    pieces: &[&[u8]],
+    patience: Duration,
+) -> Talk {
     let (mut from, mut to) = tokio::io::split(stream);
     let mut read = Vec::new();
     let send = async {
@@ -81,7 +95,10 @@ pub async fn converse<S: AsyncRead + AsyncWrite>(stream: S, pieces: &[&[u8]], pa
     };
     let both = async { tokio::join!(send, receive) };
     let closed = tokio::time::timeout(patience, both).await.is_ok();
-    Talk { bytes: read, closed }
+    Talk {
+        bytes: read,
+        closed,
+    }
 }
 
 /// Cuts bytes into answers. `bodiless` says for each whether its request was a HEAD.
@@ -101,28 +118,50 @@ pub fn replies(bytes: &[u8], bodiless: &[bool]) -> Result<Vec<Reply>, String> {
 
 fn reply(bytes: &[u8], bodiless: bool) -> Result<(Reply, &[u8]), String> {
     let shown = || String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
-    let end = memchr::memmem::find(bytes, b"\r\n\r\n").ok_or_else(|| format!("no head in {:?}", shown()))?;
-    let head = std::str::from_utf8(&bytes[..end]).map_err(|_| format!("not text: {:?}", shown()))?;
+    let end = memchr::memmem::find(bytes, b"\r\n\r\n")
+        .ok_or_else(|| format!("no head in {:?}", shown()))?;
+    let head =
+        std::str::from_utf8(&bytes[..end]).map_err(|_| format!("not text: {:?}", shown()))?;
     let mut rest = &bytes[end + 4..];
     let mut lines = head.split("\r\n");
     let first = lines.next().unwrap_or_default();
     if !first.starts_with("HTTP/1.") {
         return Err(format!("no answer begins here: {:?}", shown()));
     }
-    let status = first.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(format!("status in {first}"))?;
+    let status = first
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .ok_or(format!("status in {first}"))?;
     let mut headers = Vec::new();
     for line in lines {
-        let (name, value) = line.split_once(": ").ok_or_else(|| format!("header line {line:?}"))?;
+        let (name, value) = line
+            .split_once(": ")
+            .ok_or_else(|| format!("header line {line:?}"))?;
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let mut reply = Reply { status, headers, body: Vec::new() };
+    let mut reply = Reply {
+        status,
+        headers,
+        body: Vec::new(),
+    };
     if bodiless || status < 200 || status == 204 {
         return Ok((reply, rest));
     }
-    let lengths = reply.headers.iter().filter(|(name, _)| name == "content-length").count();
-    let codings = reply.headers.iter().filter(|(name, _)| name == "transfer-encoding").count();
+    let lengths = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "content-length")
+        .count();
+    let codings = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "transfer-encoding")
+        .count();
     if lengths + codings != 1 {
-        return Err(format!("{lengths} lengths and {codings} codings in {head:?}"));
+        return Err(format!(
+            "{lengths} lengths and {codings} codings in {head:?}"
+        ));
     }
     if let Some(length) = reply.header("content-length") {
         let length: usize = length.parse().map_err(|_| format!("length {length:?}"))?;
@@ -157,7 +196,10 @@ pub async fn hang_up_after(mut stream: TcpStream, bytes: &[u8]) -> Talk {
         stream.read_to_end(&mut read).await
     };
     let ended = tokio::time::timeout(PATIENCE, exchange).await;
-    Talk { bytes: read, closed: ended.is_ok() }
+    Talk {
+        bytes: read,
+        closed: ended.is_ok(),
+    }
 }
 
 /// The first bytes of what is answered, with the connection left open by us.

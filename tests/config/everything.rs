@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightkeeper::accept::{
-    AssertionHeader, ClientAuthority, ClientCertificates, CorsSettings, ForwardedHeader, ForwardedSettings,
-    FrontSettings, HealthSettings, ListenerSettings, Network, Networks, Serves, TlsSettings,
+    AssertionHeader, ClientAuthority, ClientCertificates, CorsSettings, ForwardedHeader,
+    ForwardedSettings, FrontSettings, HealthSettings, ListenerSettings, Network, Networks, Serves,
+    TlsSettings,
 };
 use lightkeeper::apps::{AppPath, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
 use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
 use lightkeeper::egress::{Egress, Environment, NoProxy, ProxyCredentials, ProxySettings};
-use lightkeeper::forward::{ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings};
+use lightkeeper::forward::{
+    ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings,
+};
 use lightkeeper::identify::{
-    ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, LoginSettings,
-    PolicyClaims, TokensTaken, WebhookSettings,
+    ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeyAccess,
+    KeySource, LoginSettings, PolicyClaims, TokensTaken, WebhookSettings,
 };
 use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
@@ -32,18 +35,34 @@ fn claim(text: &str) -> ClaimPath {
 /// file that matters is watched.
 #[test]
 fn every_key_arrives_in_the_checked_settings() {
-    let (checked, found) = config::parse(Path::new("/etc/lk/lightkeeper.yaml"), include_str!("everything.yaml"));
+    let (checked, found) = config::parse(
+        Path::new("/etc/lk/lightkeeper.yaml"),
+        include_str!("everything.yaml"),
+    );
     assert_eq!(found, []);
     let checked = checked.unwrap();
     let at = |name: &str| Path::new("/etc/lk").join(name);
     let file = |name: &str| SecretRef::File(at(name));
     let seconds = Duration::from_secs;
-    let networks = |texts: &[&str]| Networks::new(texts.iter().map(|text| Network::parse(text).unwrap()).collect());
+    let networks = |texts: &[&str]| {
+        Networks::new(
+            texts
+                .iter()
+                .map(|text| Network::parse(text).unwrap())
+                .collect(),
+        )
+    };
     assert_eq!(checked.organization, "acme");
     assert_eq!(checked.policy, at("policies/policy.yaml"));
     assert_eq!(checked.admin.to_string(), "[::1]:9465");
     assert_eq!(checked.threads, 3);
-    assert_eq!(checked.log, LogSettings { format: LogFormat::Text, level: tracing::Level::WARN });
+    assert_eq!(
+        checked.log,
+        LogSettings {
+            format: LogFormat::Text,
+            level: tracing::Level::WARN
+        }
+    );
     assert_eq!(
         checked.listeners,
         [ListenerSettings {
@@ -68,14 +87,20 @@ fn every_key_arrives_in_the_checked_settings() {
             }),
             public_url: Some("https://telemetry.example".into()),
             front: FrontSettings {
-                health: HealthSettings { path: Some("/healthz".into()), grpc: true },
+                health: HealthSettings {
+                    path: Some("/healthz".into()),
+                    grpc: true
+                },
                 proxy_protocol: networks(&["10.0.0.0/8"]),
                 forwarded: Some(ForwardedSettings {
                     from: networks(&["192.0.2.7", "2001:db8::/32"]),
                     header: ForwardedHeader::Forwarded,
                 }),
                 cors: Some(CorsSettings {
-                    origins: vec!["https://shop.acme.example".into(), "http://localhost:3000".into()],
+                    origins: vec![
+                        "https://shop.acme.example".into(),
+                        "http://localhost:3000".into()
+                    ],
                     max_age: seconds(300),
                 }),
             },
@@ -90,7 +115,10 @@ fn every_key_arrives_in_the_checked_settings() {
             algorithms: vec!["EdDSA".into()],
             keys: KeySource::Url("https://acme.okta.com/keys?a=b".into()),
             ca: Some(at("idp.pem")),
-            key_access: KeyAccess { token: Some(SecretRef::File(at("keys-token"))), ca: Some(at("keys.pem")) },
+            key_access: KeyAccess {
+                token: Some(SecretRef::File(at("keys-token"))),
+                ca: Some(at("keys.pem"))
+            },
             egress: Egress::Direct,
             subject_claims: vec![claim("email"), claim("/user/id")],
             groups_claim: claim("/realm_access/roles"),
@@ -117,9 +145,18 @@ fn every_key_arrives_in_the_checked_settings() {
     };
     // 2027-01-01T00:00:00Z
     let until = Some(1_798_761_600);
-    assert_eq!(checked.client_tokens(), [token("billing-php", "ad", until), token("1", "ae", None)]);
+    assert_eq!(
+        checked.client_tokens(),
+        [token("billing-php", "ad", until), token("1", "ae", None)]
+    );
     assert_eq!(checked.client_tokens()[0].hash, ClientTokenHash::of(b"abc"));
-    let proxy = |host: &str, port, credentials| Arc::new(ProxySettings { host: host.into(), port, credentials });
+    let proxy = |host: &str, port, credentials| {
+        Arc::new(ProxySettings {
+            host: host.into(),
+            port,
+            credentials,
+        })
+    };
     let common = proxy("proxy.example", 3128, None);
     let query = UpstreamSettings {
         tls: true,
@@ -140,8 +177,15 @@ fn every_key_arrives_in_the_checked_settings() {
         port: 8443,
         base_path: "/prefix".into(),
         ca: Some(at("ca.pem")),
-        client: Some(ClientIdentity { certificate: at("b.pem"), key: at("b.key") }),
-        proxy: Some(proxy("2001:db8::1", 8080, Some(ProxyCredentials::Reference(file("proxy"))))),
+        client: Some(ClientIdentity {
+            certificate: at("b.pem"),
+            key: at("b.key"),
+        }),
+        proxy: Some(proxy(
+            "2001:db8::1",
+            8080,
+            Some(ProxyCredentials::Reference(file("proxy"))),
+        )),
         connect_timeout: seconds(1),
         read_timeout: seconds(2),
         write_timeout: seconds(3),
@@ -154,11 +198,20 @@ fn every_key_arrives_in_the_checked_settings() {
         read_timeout: seconds(5),
         ..query.clone()
     };
-    let logs = UpstreamSettings { host: "logs.example".into(), read_timeout: seconds(30), ..query.clone() };
+    let logs = UpstreamSettings {
+        host: "logs.example".into(),
+        read_timeout: seconds(30),
+        ..query.clone()
+    };
     assert_eq!(checked.profile.name, "lightstep");
     assert_eq!(
         checked.upstreams,
-        Upstreams { ingest: Some(ingest), query: Some(query), collector: Some(collector), logs: Some(logs) }
+        Upstreams {
+            ingest: Some(ingest),
+            query: Some(query),
+            collector: Some(collector),
+            logs: Some(logs)
+        }
     );
     assert_eq!(
         checked.ingest,
@@ -201,12 +254,21 @@ fn every_key_arrives_in_the_checked_settings() {
             ui,
         }
     );
-    let keys = |admin| ApiKeys { read: Some(file("r")), write: Some(file("w")), admin: Some(admin) };
-    let shop =
-        ProjectSecrets { access_token: vec![file("shop"), SecretRef::Env("SHOP".into())], api_key: keys(file("a")) };
+    let keys = |admin| ApiKeys {
+        read: Some(file("r")),
+        write: Some(file("w")),
+        admin: Some(admin),
+    };
+    let shop = ProjectSecrets {
+        access_token: vec![file("shop"), SecretRef::Env("SHOP".into())],
+        api_key: keys(file("a")),
+    };
     assert_eq!(
         checked.vault,
-        VaultSettings { projects: [("shop".to_owned(), shop)].into(), api_keys: keys(SecretRef::Env("ADMIN".into())) }
+        VaultSettings {
+            projects: [("shop".to_owned(), shop)].into(),
+            api_keys: keys(SecretRef::Env("ADMIN".into()))
+        }
     );
     assert_eq!(
         checked.webhooks(),
@@ -215,7 +277,10 @@ fn every_key_arrives_in_the_checked_settings() {
                 app: AppPath::parse("shop/checkout").unwrap(),
                 secrets: vec![file("hook"), SecretRef::Env("HOOK".into())],
             },
-            WebhookSettings { app: AppPath::root(), secrets: vec![SecretRef::Env("ROOT".into())] },
+            WebhookSettings {
+                app: AppPath::root(),
+                secrets: vec![SecretRef::Env("ROOT".into())]
+            },
         ]
     );
     let header = DestinationHeader {
@@ -228,9 +293,15 @@ fn every_key_arrives_in_the_checked_settings() {
         url: DestinationUrl::Written("https://hooks.example/a?b=c".into()),
         ca: Some(at("ca.pem")),
         header: Some(header),
-        egress: Egress::Through { proxy: common, no_proxy: NoProxy::parse(".cluster.local 10.0.0.0/8") },
+        egress: Egress::Through {
+            proxy: common,
+            no_proxy: NoProxy::parse(".cluster.local 10.0.0.0/8"),
+        },
     };
-    let environment = Egress::Environment { environment: Environment::empty(), no_proxy: NoProxy::default() };
+    let environment = Egress::Environment {
+        environment: Environment::empty(),
+        no_proxy: NoProxy::default(),
+    };
     let chat = DestinationUrl::From(file("chat"));
     let pointer = |text: &str| Some(text.to_owned());
     assert_eq!(
@@ -238,7 +309,13 @@ fn every_key_arrives_in_the_checked_settings() {
         AlertSettings {
             destinations: vec![
                 oncall,
-                DestinationSettings { name: "chat".into(), url: chat, ca: None, header: None, egress: environment },
+                DestinationSettings {
+                    name: "chat".into(),
+                    url: chat,
+                    ca: None,
+                    header: None,
+                    egress: environment
+                },
             ],
             replay_window: seconds(300),
             fields: AlertFieldSettings {

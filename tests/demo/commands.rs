@@ -30,10 +30,14 @@ type Arguments = lightkeeper::cli::Arguments<::demo::Command>;
 use How::{Checkout, Empty, Not, Trial};
 
 const LOGIN: &str = "it asks a gateway, with a login: tests/developer runs it";
-const STAYS: &str = "it stays, on a port of its own choice: serve_reloads_and_ends_on_signals runs it";
+const STAYS: &str =
+    "it stays, on a port of its own choice: serve_reloads_and_ends_on_signals runs it";
 
 const COMMANDS: &[(&str, How)] = &[
-    ("lightkeeper demo", Not("the_demo_tells_the_main_job runs it")),
+    (
+        "lightkeeper demo",
+        Not("the_demo_tells_the_main_job runs it"),
+    ),
     ("lightkeeper demo --stay", Not("it stays, on fixed ports")),
     ("lightkeeper certs certs", Empty(0)),
     ("lightkeeper issuer --listen 127.0.0.1:9400", Not(STAYS)),
@@ -43,8 +47,14 @@ const COMMANDS: &[(&str, How)] = &[
         Not(STAYS),
     ),
     ("lightkeeper check --config lightkeeper.yaml", Trial(0)),
-    ("lightkeeper check --skip-files --config deploy/examples/lightkeeper.yaml", Checkout(0)),
-    ("lightkeeper check --skip-files --config deploy/kubernetes/config/lightkeeper.yaml", Checkout(0)),
+    (
+        "lightkeeper check --skip-files --config deploy/examples/lightkeeper.yaml",
+        Checkout(0),
+    ),
+    (
+        "lightkeeper check --skip-files --config deploy/kubernetes/config/lightkeeper.yaml",
+        Checkout(0),
+    ),
     ("lightkeeper serve --config lightkeeper.yaml", Not(STAYS)),
     (
         "lightkeeper explain --config lightkeeper.yaml --claims '{\"sub\":\"system:serviceaccount:checkout:collector\"}' POST \
@@ -59,33 +69,70 @@ const COMMANDS: &[(&str, How)] = &[
     (
         "lightkeeper explain --config lightkeeper.yaml --token-file billing-token --header 'content-type: \
          application/octet-stream' POST /api/v2/reports",
-        Not("it wants the token and the line of the steps before: a_client_token_is_issued_once goes them"),
+        Not(
+            "it wants the token and the line of the steps before: a_client_token_is_issued_once goes them",
+        ),
     ),
     ("lightkeeper schema config", Checkout(0)),
     ("lightkeeper schema policy", Checkout(0)),
-    ("lightkeeper token issue --name billing-php --binding checkout-pods", Empty(0)),
-    ("lightkeeper token issue --name billing-php --binding checkout-pods --until 2027-01-01T00:00:00Z", Empty(0)),
-    ("lightkeeper token issue --name billing-python --binding billing-clients", Empty(0)),
-    ("lightkeeper token issue --name billing-python --binding billing-clients --until 2027-01-01T00:00:00Z", Empty(0)),
+    (
+        "lightkeeper token issue --name billing-php --binding checkout-pods",
+        Empty(0),
+    ),
+    (
+        "lightkeeper token issue --name billing-php --binding checkout-pods --until 2027-01-01T00:00:00Z",
+        Empty(0),
+    ),
+    (
+        "lightkeeper token issue --name billing-python --binding billing-clients",
+        Empty(0),
+    ),
+    (
+        "lightkeeper token issue --name billing-python --binding billing-clients --until 2027-01-01T00:00:00Z",
+        Empty(0),
+    ),
     ("lightkeeper login", Not(LOGIN)),
-    ("lightkeeper login --gateway https://gateway.example", Not(LOGIN)),
-    ("lightkeeper login --gateway https://telemetry.acme.example", Not(LOGIN)),
+    (
+        "lightkeeper login --gateway https://gateway.example",
+        Not(LOGIN),
+    ),
+    (
+        "lightkeeper login --gateway https://telemetry.acme.example",
+        Not(LOGIN),
+    ),
     ("lightkeeper logout", Not(LOGIN)),
     ("lightkeeper token", Not(LOGIN)),
     ("lightkeeper connect", Not(LOGIN)),
     ("lightkeeper connect --listen 127.0.0.1:9411", Not(LOGIN)),
     ("lightkeeper apps", Not(LOGIN)),
     ("lightkeeper alerts shop", Not(LOGIN)),
-    ("lightkeeper query shop 'spans count | rate | group_by [\"service\"], sum' --since 2h", Not(LOGIN)),
-    ("lightkeeper query shop/checkout 'spans count | rate | group_by [\"service\"], sum' --since 2h", Not(LOGIN)),
+    (
+        "lightkeeper query shop 'spans count | rate | group_by [\"service\"], sum' --since 2h",
+        Not(LOGIN),
+    ),
+    (
+        "lightkeeper query shop/checkout 'spans count | rate | group_by [\"service\"], sum' --since 2h",
+        Not(LOGIN),
+    ),
 ];
 
 /// Documents whose commands are tried; examples show theirs in comments.
 fn documents() -> Vec<(String, String)> {
     let root = repository();
-    let read = |name: String| (name.clone(), std::fs::read_to_string(root.join(&name)).unwrap());
-    let mut names: Vec<String> =
-        ["README.md", "SECURITY.md", "certs/README.md", "deploy/kubernetes/README.md"].map(str::to_owned).into();
+    let read = |name: String| {
+        (
+            name.clone(),
+            std::fs::read_to_string(root.join(&name)).unwrap(),
+        )
+    };
+    let mut names: Vec<String> = [
+        "README.md",
+        "SECURITY.md",
+        "certs/README.md",
+        "deploy/kubernetes/README.md",
+    ]
+    .map(str::to_owned)
+    .into();
     let mut folders = vec!["docs".to_owned(), "deploy/examples".to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(root.join(&folder)).unwrap() {
@@ -104,7 +151,10 @@ fn documents() -> Vec<(String, String)> {
 /// The help page of every command.
 fn help() -> Vec<(String, String)> {
     fn pages(command: &mut clap::Command, name: &str, found: &mut Vec<(String, String)>) {
-        found.push((format!("{name} --help"), command.render_long_help().to_string()));
+        found.push((
+            format!("{name} --help"),
+            command.render_long_help().to_string(),
+        ));
         for under in command.get_subcommands_mut() {
             let name = format!("{name} {}", under.get_name());
             pages(under, &name, found);
@@ -171,11 +221,17 @@ fn words(text: &str) -> Option<Vec<String>> {
 
 /// The commands of our own within a piece of code. What stands for something else (`FILE`, `…`, `<PATH>`) makes it a form.
 fn commands(code: &str) -> Vec<Vec<String>> {
-    let code = match code.split_once("cargo run ").and_then(|(_, rest)| rest.split_once("-- ")) {
+    let code = match code
+        .split_once("cargo run ")
+        .and_then(|(_, rest)| rest.split_once("-- "))
+    {
         Some((_, arguments)) => format!("lightkeeper {arguments}"),
         None => code.to_owned(),
     };
-    let known: Vec<String> = Arguments::command().get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    let known: Vec<String> = Arguments::command()
+        .get_subcommands()
+        .map(|one| one.get_name().to_owned())
+        .collect();
     let starts = code.match_indices("lightkeeper ").map(|(at, _)| at);
     let whole = starts.filter(|at| *at == 0 || code[..*at].ends_with([' ', '(', '/']));
     let found = whole.filter_map(|at| words(&code[at..]));
@@ -193,13 +249,16 @@ fn commands(code: &str) -> Vec<Vec<String>> {
 /// A command's name alone, in prose, where it needs more: the command is meant, not a line to type.
 fn is_mention(words: &[String]) -> bool {
     let mut command = Arguments::command();
-    let is_name = words.iter().skip(1).all(|word| match command.find_subcommand(word) {
-        Some(under) => {
-            command = under.clone();
-            true
-        }
-        None => false,
-    });
+    let is_name = words
+        .iter()
+        .skip(1)
+        .all(|word| match command.find_subcommand(word) {
+            Some(under) => {
+                command = under.clone();
+                true
+            }
+            None => false,
+        });
     is_name && Arguments::try_parse_from(words).is_err()
 }
 
@@ -209,11 +268,18 @@ fn is_mention(words: &[String]) -> bool {
 fn what_is_shown_can_be_typed() {
     let trial = Folder::new();
     first_configuration(trial.path());
-    let listed: Vec<(Vec<String>, How)> = COMMANDS.iter().map(|(line, how)| (words(line).unwrap(), *how)).collect();
+    let listed: Vec<(Vec<String>, How)> = COMMANDS
+        .iter()
+        .map(|(line, how)| (words(line).unwrap(), *how))
+        .collect();
     let mut shown: BTreeSet<Vec<String>> = BTreeSet::new();
     let mut wrong: Vec<String> = Vec::new();
     for (name, text) in documents().into_iter().chain(help()) {
-        for words in code(&name, &text).iter().flat_map(|code| commands(code)).filter(|words| !is_mention(words)) {
+        for words in code(&name, &text)
+            .iter()
+            .flat_map(|code| commands(code))
+            .filter(|words| !is_mention(words))
+        {
             if !listed.iter().any(|(known, _)| *known == words) {
                 wrong.push(format!("{name}: `{}` is not listed", words.join(" ")));
             }
@@ -231,7 +297,8 @@ fn what_is_shown_can_be_typed() {
         let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
         let run = |folder: &Path, expected: i32| {
             let ended = run_in(folder, &arguments);
-            (ended.status != expected).then(|| format!("`{line}`: {}\n{}{}", ended.status, ended.out, ended.err))
+            (ended.status != expected)
+                .then(|| format!("`{line}`: {}\n{}{}", ended.status, ended.out, ended.err))
         };
         wrong.extend(match *how {
             Checkout(status) => run(&repository(), status),
@@ -259,16 +326,38 @@ fn commands_are_found_as_they_are_shown() {
             "```sh\nlightkeeper serve --config a \\\n  --output json 2> log & # now\n```",
             vec!["serve --config a --output json"],
         ),
-        ("a.md", "```sh\nT=$(lightkeeper token)   # once\ncurl \"$(lightkeeper token)\"\n```", vec!["token", "token"]),
-        ("a.md", "```sh\ncargo run --release -- demo --stay\n```", vec!["demo --stay"]),
-        ("a.md", "`lightkeeper explain --token-file FILE`, `lightkeeper token issue …`, `lightkeeper.yaml`", vec![]),
+        (
+            "a.md",
+            "```sh\nT=$(lightkeeper token)   # once\ncurl \"$(lightkeeper token)\"\n```",
+            vec!["token", "token"],
+        ),
+        (
+            "a.md",
+            "```sh\ncargo run --release -- demo --stay\n```",
+            vec!["demo --stay"],
+        ),
+        (
+            "a.md",
+            "`lightkeeper explain --token-file FILE`, `lightkeeper token issue …`, `lightkeeper.yaml`",
+            vec![],
+        ),
         ("a.md", "lightkeeper demo, in prose", vec![]),
-        ("a.yaml", "# Type `lightkeeper certs\n# certs`.\nkey: `lightkeeper demo`", vec!["certs certs"]),
+        (
+            "a.yaml",
+            "# Type `lightkeeper certs\n# certs`.\nkey: `lightkeeper demo`",
+            vec!["certs certs"],
+        ),
     ] {
         let code = code(name, text);
-        let found = code.iter().flat_map(|code| commands(code)).map(|words| words[1..].join(" "));
+        let found = code
+            .iter()
+            .flat_map(|code| commands(code))
+            .map(|words| words[1..].join(" "));
         assert_eq!(found.collect::<Vec<_>>(), expected, "{text}");
     }
-    assert!(is_mention(&["lightkeeper".to_owned(), "explain".to_owned()]));
+    assert!(is_mention(&[
+        "lightkeeper".to_owned(),
+        "explain".to_owned()
+    ]));
     assert!(!is_mention(&["lightkeeper".to_owned(), "demo".to_owned()]));
 }

@@ -20,7 +20,9 @@ fn binary() -> Command {
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     // Those of the machine that runs the tests do not count.
     for name in ["https_proxy", "http_proxy", "all_proxy", "no_proxy"] {
-        command.env_remove(name).env_remove(name.to_ascii_uppercase());
+        command
+            .env_remove(name)
+            .env_remove(name.to_ascii_uppercase());
     }
     command
 }
@@ -34,7 +36,8 @@ pub struct Ended {
 
 impl Ended {
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}:\n{}{}", self.out, self.err))
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error}:\n{}{}", self.out, self.err))
     }
 }
 
@@ -44,13 +47,23 @@ pub fn run(arguments: &[&str]) -> Ended {
 
 /// The same from another folder.
 pub fn run_in(folder: &Path, arguments: &[&str]) -> Ended {
-    let output = binary().current_dir(folder).args(arguments).output().unwrap();
+    let output = binary()
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap();
     ended(output)
 }
 
 /// The same with these variables in the environment.
 pub fn run_with(environment: &[(&str, &str)], arguments: &[&str]) -> Ended {
-    ended(binary().envs(environment.iter().copied()).args(arguments).output().unwrap())
+    ended(
+        binary()
+            .envs(environment.iter().copied())
+            .args(arguments)
+            .output()
+            .unwrap(),
+    )
 }
 
 fn ended(output: std::process::Output) -> Ended {
@@ -99,13 +112,22 @@ impl Lines {
         let until = Instant::now() + PATIENCE;
         let mut printed = self.0.0.lock().unwrap();
         loop {
-            let found = printed.lines.iter().enumerate().skip(from).find(|(_, line)| wanted(line));
+            let found = printed
+                .lines
+                .iter()
+                .enumerate()
+                .skip(from)
+                .find(|(_, line)| wanted(line));
             if let Some((at, line)) = found {
                 return (at, line.clone());
             }
             let left = until.saturating_duration_since(Instant::now());
             let over = left.is_zero() || printed.ended;
-            assert!(!over, "a line was not printed in time:\n{}", printed.lines.join("\n"));
+            assert!(
+                !over,
+                "a line was not printed in time:\n{}",
+                printed.lines.join("\n")
+            );
             printed = self.0.1.wait_timeout(printed, left).unwrap().0;
         }
     }
@@ -113,8 +135,16 @@ impl Lines {
     /// The end of its output is the end of the program.
     fn wait_for_end(&self, patience: Duration) {
         let printed = self.0.0.lock().unwrap();
-        let (printed, late) = self.0.1.wait_timeout_while(printed, patience, |printed| !printed.ended).unwrap();
-        assert!(!late.timed_out(), "the program has not ended in time:\n{}", printed.lines.join("\n"));
+        let (printed, late) = self
+            .0
+            .1
+            .wait_timeout_while(printed, patience, |printed| !printed.ended)
+            .unwrap();
+        assert!(
+            !late.timed_out(),
+            "the program has not ended in time:\n{}",
+            printed.lines.join("\n")
+        );
     }
 }
 
@@ -144,10 +174,19 @@ impl Program {
     }
 
     fn follow(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let out = Lines::follow(child.stdout.take().unwrap());
         let err = Lines::follow(child.stderr.take().unwrap());
-        Program { child: Mutex::new(child), out, err, looked: AtomicU64::new(0) }
+        Program {
+            child: Mutex::new(child),
+            out,
+            err,
+            looked: AtomicU64::new(0),
+        }
     }
 
     /// The rest of the line on standard output that starts so.
@@ -162,14 +201,18 @@ impl Program {
 
     /// A JSON line of the log that is wanted, wherever it stands.
     pub fn any_log_line(&self, wanted: impl Fn(&Value) -> bool) {
-        self.err.wait(0, |line| serde_json::from_str::<Value>(line).is_ok_and(|line| wanted(&line)));
+        self.err.wait(0, |line| {
+            serde_json::from_str::<Value>(line).is_ok_and(|line| wanted(&line))
+        });
     }
 
     /// The next JSON line of the log that is wanted, after the one found last.
     pub fn log_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let parse = |line: &str| serde_json::from_str::<Value>(line).ok();
         let from = usize::try_from(self.looked.load(Ordering::SeqCst)).unwrap();
-        let (at, line) = self.err.wait(from, |line| parse(line).is_some_and(|line| wanted(&line)));
+        let (at, line) = self
+            .err
+            .wait(from, |line| parse(line).is_some_and(|line| wanted(&line)));
         self.looked.store(at as u64 + 1, Ordering::SeqCst);
         parse(&line).unwrap()
     }
@@ -178,7 +221,10 @@ impl Program {
     pub fn limit(&self, name: &str) -> (String, String) {
         let id = self.child.lock().unwrap().id();
         let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
-        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let line = limits
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
         let mut values = line.split_whitespace().map(str::to_owned);
         (values.next().unwrap(), values.next().unwrap())
     }
@@ -186,7 +232,13 @@ impl Program {
     /// `HUP`, `INT` or `TERM`.
     pub fn signal(&self, name: &str) {
         let id = self.child.lock().unwrap().id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// The exit status, once it has ended.

@@ -8,12 +8,17 @@ use serde_json::Value;
 /// Where and how a document differs from a schema; empty if it does not.
 pub fn differences(document: &Value, schema: &Value, root: &Value, place: &str) -> Vec<String> {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-        let target = root.pointer(reference.trim_start_matches('#')).expect("a reference leads into the schema");
+        let target = root
+            .pointer(reference.trim_start_matches('#'))
+            .expect("a reference leads into the schema");
         return differences(document, target, root, place);
     }
     for word in ["anyOf", "oneOf"] {
         if let Some(choices) = schema.get(word).and_then(Value::as_array) {
-            let found: Vec<_> = choices.iter().map(|choice| differences(document, choice, root, place)).collect();
+            let found: Vec<_> = choices
+                .iter()
+                .map(|choice| differences(document, choice, root, place))
+                .collect();
             return match found.iter().any(Vec::is_empty) {
                 true => Vec::new(),
                 false => vec![format!("{place}: none of the choices: {found:?}")],
@@ -21,10 +26,18 @@ pub fn differences(document: &Value, schema: &Value, root: &Value, place: &str) 
         }
     }
     if let Some(wanted) = schema.get("const") {
-        return if document == wanted { Vec::new() } else { vec![format!("{place}: not {wanted}")] };
+        return if document == wanted {
+            Vec::new()
+        } else {
+            vec![format!("{place}: not {wanted}")]
+        };
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        return if words.contains(document) { Vec::new() } else { vec![format!("{place}: {document}")] };
+        return if words.contains(document) {
+            Vec::new()
+        } else {
+            vec![format!("{place}: {document}")]
+        };
     }
     if let Some(kind) = schema.get("type").filter(|kind| !is_kind(document, kind)) {
         return vec![format!("{place}: {document} is no {kind}")];
@@ -34,7 +47,12 @@ pub fn differences(document: &Value, schema: &Value, root: &Value, place: &str) 
             let known = schema.get("properties");
             let other = schema.get("additionalProperties");
             let mut found = Vec::new();
-            for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+            for name in schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
                 if !members.contains_key(name.as_str().unwrap_or_default()) {
                     found.push(format!("{place}: {name} is missing"));
                 }
@@ -51,7 +69,10 @@ pub fn differences(document: &Value, schema: &Value, root: &Value, place: &str) 
             found
         }
         Value::Array(entries) => match schema.get("items") {
-            Some(schema) => entries.iter().flat_map(|entry| differences(entry, schema, root, place)).collect(),
+            Some(schema) => entries
+                .iter()
+                .flat_map(|entry| differences(entry, schema, root, place))
+                .collect(),
             None => Vec::new(),
         },
         _ => Vec::new(),

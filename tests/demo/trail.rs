@@ -11,15 +11,23 @@ use crate::folder::Folder;
 
 fn records(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn numbers(records: &[Value]) -> Vec<u64> {
-    records.iter().map(|record| record["seq"].as_u64().unwrap()).collect()
+    records
+        .iter()
+        .map(|record| record["seq"].as_u64().unwrap())
+        .collect()
 }
 
 fn names(records: &[Value]) -> Vec<&str> {
-    records.iter().map(|record| record["event"].as_str().unwrap()).collect()
+    records
+        .iter()
+        .map(|record| record["event"].as_str().unwrap())
+        .collect()
 }
 
 fn start(folder: &Folder) -> Program {
@@ -41,7 +49,11 @@ fn numbers_go_on_over_rotation_restart_and_crash() {
     let folder = Folder::new();
     first_configuration(folder.path());
     for port in ["4318", "8443", "9464"] {
-        folder.replace("lightkeeper.yaml", &format!("127.0.0.1:{port}"), "127.0.0.1:0");
+        folder.replace(
+            "lightkeeper.yaml",
+            &format!("127.0.0.1:{port}"),
+            "127.0.0.1:0",
+        );
     }
     let file = folder.path().join("audit.jsonl");
     let rotate = |number: u32| {
@@ -57,8 +69,16 @@ fn numbers_go_on_over_rotation_restart_and_crash() {
     gateway.signal("HUP");
     gateway.any_log_line(|line| line["message"] == "configuration taken over");
     end(gateway);
-    let first: Vec<Value> = kept.iter().chain([&file]).flat_map(|file| records(file)).collect();
-    assert_eq!(numbers(&first), (0..first.len() as u64).collect::<Vec<_>>(), "{first:?}");
+    let first: Vec<Value> = kept
+        .iter()
+        .chain([&file])
+        .flat_map(|file| records(file))
+        .collect();
+    assert_eq!(
+        numbers(&first),
+        (0..first.len() as u64).collect::<Vec<_>>(),
+        "{first:?}"
+    );
     assert_eq!(names(&first), ["start", "stop", "start", "reload", "stop"]);
 
     let killed = start(&folder);
@@ -74,18 +94,35 @@ fn numbers_go_on_over_rotation_restart_and_crash() {
     end(start(&folder));
     kept.push(rotate(4));
     end(start(&folder));
-    let all: Vec<Value> = kept.iter().chain([&file]).flat_map(|file| records(file)).collect();
-    assert!(numbers(&all).is_sorted_by(|one, next| one < next), "{:?}", numbers(&all));
+    let all: Vec<Value> = kept
+        .iter()
+        .chain([&file])
+        .flat_map(|file| records(file))
+        .collect();
+    assert!(
+        numbers(&all).is_sorted_by(|one, next| one < next),
+        "{:?}",
+        numbers(&all)
+    );
     assert_eq!(
         names(&all),
-        ["start", "stop", "start", "reload", "stop", "start", "seq_gap", "start", "stop", "start", "stop"]
+        [
+            "start", "stop", "start", "reload", "stop", "start", "seq_gap", "start", "stop",
+            "start", "stop"
+        ]
     );
     let gap = &all[6];
     assert_eq!(gap["reason"], "unclean_stop");
-    let (last, next) = (all[5]["seq"].as_u64().unwrap(), gap["seq"].as_u64().unwrap());
+    let (last, next) = (
+        all[5]["seq"].as_u64().unwrap(),
+        gap["seq"].as_u64().unwrap(),
+    );
     let told = gap["detail"].as_str().unwrap();
     // The last record was rotated away: the gap begins with the block.
-    assert!(told.contains(&format!("to {}:", next - 1)) && next > last, "{told}");
+    assert!(
+        told.contains(&format!("to {}:", next - 1)) && next > last,
+        "{told}"
+    );
     assert_eq!(numbers(&all[6..]), (next..next + 5).collect::<Vec<_>>());
 }
 
@@ -97,14 +134,23 @@ fn file_descriptors_are_as_many_as_there_may_be() {
         let folder = Folder::new();
         first_configuration(folder.path());
         for port in ["4318", "8443", "9464"] {
-            folder.replace("lightkeeper.yaml", &format!("127.0.0.1:{port}"), "127.0.0.1:0");
+            folder.replace(
+                "lightkeeper.yaml",
+                &format!("127.0.0.1:{port}"),
+                "127.0.0.1:0",
+            );
         }
         let limits = format!("-Sn 1024 && ulimit -Hn {hard}");
         let config = folder.at("lightkeeper.yaml");
         let gateway = Program::start_within(&limits, &["serve", "--config", &config]);
         gateway.any_log_line(|line| line["message"] == "admin listening");
-        assert_eq!(gateway.limit("Max open files"), (hard.to_owned(), hard.to_owned()));
-        let warned = gateway.log().contains("fewer file descriptors than connections may take");
+        assert_eq!(
+            gateway.limit("Max open files"),
+            (hard.to_owned(), hard.to_owned())
+        );
+        let warned = gateway
+            .log()
+            .contains("fewer file descriptors than connections may take");
         assert_eq!(warned, warns, "{hard}: {}", gateway.log());
         end(gateway);
     }

@@ -36,7 +36,9 @@ impl Ended {
 
 impl Desk {
     pub fn new() -> Self {
-        Desk { folder: Folder::new() }
+        Desk {
+            folder: Folder::new(),
+        }
     }
 
     /// Where tokens are kept by default.
@@ -45,7 +47,8 @@ impl Desk {
     }
 
     pub fn kept(&self) -> Value {
-        std::fs::read(self.credentials()).map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap())
+        std::fs::read(self.credentials())
+            .map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap())
     }
 
     /// Changes the kept login of a gateway.
@@ -62,7 +65,13 @@ impl Desk {
             .stdin(Stdio::null())
             .env("HOME", self.folder.path())
             .env("XDG_CONFIG_HOME", self.folder.path());
-        for name in ["LIGHTKEEPER_GATEWAY", "LIGHTKEEPER_CREDENTIALS", "DISPLAY", "WAYLAND_DISPLAY", "SSLKEYLOGFILE"] {
+        for name in [
+            "LIGHTKEEPER_GATEWAY",
+            "LIGHTKEEPER_CREDENTIALS",
+            "DISPLAY",
+            "WAYLAND_DISPLAY",
+            "SSLKEYLOGFILE",
+        ] {
             command.env_remove(name);
         }
         command
@@ -73,7 +82,11 @@ impl Desk {
     }
 
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
-        let output = self.command(arguments).envs(variables.iter().copied()).output().unwrap();
+        let output = self
+            .command(arguments)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
         Ended {
             status: output.status.code().expect("ended by a signal"),
             out: String::from_utf8(output.stdout).unwrap(),
@@ -82,7 +95,12 @@ impl Desk {
     }
 
     pub fn start(&self, arguments: &[&str]) -> Program {
-        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = self
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let out = Lines::follow(child.stdout.take().unwrap());
         let err = Lines::follow(child.stderr.take().unwrap());
         Program { child, out, err }
@@ -97,8 +115,13 @@ impl Desk {
         grantpt(&own).unwrap();
         unlockpt(&own).unwrap();
         let name = ptsname(&own, Vec::new()).unwrap();
-        let other =
-            || rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty());
+        let other = || {
+            rustix::fs::open(
+                name.as_c_str(),
+                OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        };
         let mut child = self
             .command(arguments)
             .stdin(Stdio::from(other().unwrap()))
@@ -119,8 +142,11 @@ impl Desk {
     }
 
     pub async fn log_in_with(&self, gateway: &str, person: &str, more: &[&str]) {
-        let arguments: Vec<&str> =
-            ["login", "--no-browser", "--gateway", gateway].iter().chain(more).copied().collect();
+        let arguments: Vec<&str> = ["login", "--no-browser", "--gateway", gateway]
+            .iter()
+            .chain(more)
+            .copied()
+            .collect();
         let program = self.start(&arguments);
         let back = sign_in(&program, person).await;
         let page = visit(&back).await;
@@ -132,7 +158,11 @@ impl Desk {
 
 /// Opens the login page that the program printed, picks a person, and gives the address that the browser is sent to.
 pub async fn sign_in(program: &Program, person: &str) -> String {
-    let page = program.err.wait(|line| line.contains("/authorize?")).trim().to_owned();
+    let page = program
+        .err
+        .wait(|line| line.contains("/authorize?"))
+        .trim()
+        .to_owned();
     let answer = visit(&format!("{page}&user={person}")).await;
     assert_eq!(answer.status, 303, "{}", answer.text());
     answer.header("location").unwrap()
@@ -140,13 +170,23 @@ pub async fn sign_in(program: &Program, person: &str) -> String {
 
 pub async fn visit(url: &str) -> Answer {
     let uri: http::Uri = url.parse().unwrap();
-    let base = format!("{}://{}", uri.scheme_str().unwrap(), uri.authority().unwrap());
-    SampleCaller::new(&base).get(uri.path_and_query().unwrap().as_str()).await.unwrap()
+    let base = format!(
+        "{}://{}",
+        uri.scheme_str().unwrap(),
+        uri.authority().unwrap()
+    );
+    SampleCaller::new(&base)
+        .get(uri.path_and_query().unwrap().as_str())
+        .await
+        .unwrap()
 }
 
 pub async fn post_form(base: &str, path: &str, form: &str) -> Answer {
     let headers = [("content-type", "application/x-www-form-urlencoded")];
-    SampleCaller::new(base).send(Method::POST, path, &headers, form.as_bytes().to_vec()).await.unwrap()
+    SampleCaller::new(base)
+        .send(Method::POST, path, &headers, form.as_bytes().to_vec())
+        .await
+        .unwrap()
 }
 
 /// The user's side of a terminal: the program's ends with it.
@@ -190,15 +230,27 @@ impl Lines {
                 return line.clone();
             }
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero() && !printed.1, "a line was not printed:\n{}", printed.0.join("\n"));
+            assert!(
+                !left.is_zero() && !printed.1,
+                "a line was not printed:\n{}",
+                printed.0.join("\n")
+            );
             printed = self.0.1.wait_timeout(printed, left).unwrap().0;
         }
     }
 
     fn whole(&self) -> String {
         let printed = self.0.0.lock().unwrap();
-        let (printed, late) = self.0.1.wait_timeout_while(printed, PATIENCE, |printed| !printed.1).unwrap();
-        assert!(!late.timed_out(), "the program has not ended:\n{}", printed.0.join("\n"));
+        let (printed, late) = self
+            .0
+            .1
+            .wait_timeout_while(printed, PATIENCE, |printed| !printed.1)
+            .unwrap();
+        assert!(
+            !late.timed_out(),
+            "the program has not ended:\n{}",
+            printed.0.join("\n")
+        );
         printed.0.join("\n")
     }
 }
@@ -206,13 +258,24 @@ impl Lines {
 impl Program {
     pub fn end(mut self) -> Ended {
         let (out, err) = (self.out.whole(), self.err.whole());
-        let status = self.child.wait().unwrap().code().expect("ended by a signal");
+        let status = self
+            .child
+            .wait()
+            .unwrap()
+            .code()
+            .expect("ended by a signal");
         Ended { status, out, err }
     }
 
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &self.child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 

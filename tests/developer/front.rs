@@ -34,7 +34,11 @@ pub struct Seen {
 impl Front {
     pub async fn start(configuration: Value, answers: Vec<(&'static str, u16, Value)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let state = Arc::new(State { configuration, answers, seen: Mutex::default() });
+        let state = Arc::new(State {
+            configuration,
+            answers,
+            seen: Mutex::default(),
+        });
         let server = Server::start(listener, None, state.clone()).await.unwrap();
         Front { server, state }
     }
@@ -65,26 +69,39 @@ impl State {
             let own = format!("http://{}", head.headers["host"].to_str().unwrap());
             let mut told = self.configuration.clone();
             if let Some(members) = told.as_object_mut() {
-                members.entry("resource").or_insert_with(|| own.clone().into());
+                members
+                    .entry("resource")
+                    .or_insert_with(|| own.clone().into());
             }
             return Response::new(whole(told.to_string().replace("{own}", &own)));
         }
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         let target = head.uri.path_and_query().unwrap().to_string();
-        self.seen.lock().unwrap().push(Seen { target, headers: head.headers, body: body.clone() });
+        self.seen.lock().unwrap().push(Seen {
+            target,
+            headers: head.headers,
+            body: body.clone(),
+        });
         let known = self.answers.iter().find(|(known, _, _)| *known == path);
         let mut response = match known {
             Some((_, _, text)) => Response::new(whole(text.to_string())),
             None => Response::new(whole(body)),
         };
-        *response.status_mut() = StatusCode::from_u16(known.map_or(200, |(_, status, _)| *status)).unwrap();
+        *response.status_mut() =
+            StatusCode::from_u16(known.map_or(200, |(_, status, _)| *status)).unwrap();
         let headers = response.headers_mut();
         headers.insert("lightkeeper-request-id", HeaderValue::from_static("req-1"));
         headers.insert("x-hop", HeaderValue::from_static("1"));
         headers.insert("connection", HeaderValue::from_static("x-hop"));
         if path == "/moved" {
-            let host = self.seen.lock().unwrap().last().unwrap().headers["host"].to_str().unwrap().to_owned();
-            headers.insert("location", HeaderValue::from_str(&format!("http://{host}/elsewhere?a=b")).unwrap());
+            let host = self.seen.lock().unwrap().last().unwrap().headers["host"]
+                .to_str()
+                .unwrap()
+                .to_owned();
+            headers.insert(
+                "location",
+                HeaderValue::from_str(&format!("http://{host}/elsewhere?a=b")).unwrap(),
+            );
         }
         response
     }

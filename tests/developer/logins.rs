@@ -13,33 +13,56 @@ async fn a_browser_login_is_kept_for_this_gateway_and_nobody_else() {
     let world = World::start().await.unwrap();
     let (desk, gateway) = (Desk::new(), world.plain_url());
     desk.log_in(&gateway, "ann").await;
-    let mode = std::fs::metadata(desk.credentials()).unwrap().permissions().mode();
+    let mode = std::fs::metadata(desk.credentials())
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     let kept = desk.kept();
     assert_eq!(
-        (kept["default"].as_str(), kept["gateways"][&gateway]["who"].as_str()),
+        (
+            kept["default"].as_str(),
+            kept["gateways"][&gateway]["who"].as_str()
+        ),
         (Some(&*gateway), Some("ann@acme.example"))
     );
     let token = desk.run(&["token"]);
     assert_eq!(token.status, 0, "{token:?}");
     let caller = SampleCaller::new(&gateway).bearer(token.out.trim());
-    assert_eq!(caller.get("/.lightkeeper/whoami").await.unwrap().json().unwrap()["subject"], "ann@acme.example");
+    assert_eq!(
+        caller
+            .get("/.lightkeeper/whoami")
+            .await
+            .unwrap()
+            .json()
+            .unwrap()["subject"],
+        "ann@acme.example"
+    );
     let me = desk.run(&["whoami", "--output", "json"]);
     assert_eq!(
-        (me.json()["organization"].as_str(), me.json()["subject"].as_str()),
+        (
+            me.json()["organization"].as_str(),
+            me.json()["subject"].as_str()
+        ),
         (Some("acme"), Some("ann@acme.example"))
     );
 
     let out = desk.run(&["logout"]);
     assert_eq!(out.status, 0, "{out:?}");
     assert_eq!(desk.kept()["gateways"], json!({}));
-    let refresh = kept["gateways"][&gateway]["refresh_token"].as_str().unwrap();
-    let form = format!("grant_type=refresh_token&client_id=lightkeeper-cli&refresh_token={refresh}");
+    let refresh = kept["gateways"][&gateway]["refresh_token"]
+        .as_str()
+        .unwrap();
+    let form =
+        format!("grant_type=refresh_token&client_id=lightkeeper-cli&refresh_token={refresh}");
     let spent = post_form(world.issuer.url(), "/token", &form).await;
     assert_eq!(spent.status, 400, "the refresh token outlived the logout");
     let after = desk.run(&["token"]);
     assert_eq!(after.status, 1);
-    assert!(after.err.contains("lightkeeper login --gateway"), "{after:?}");
+    assert!(
+        after.err.contains("lightkeeper login --gateway"),
+        "{after:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +76,10 @@ async fn tls_of_an_unknown_authority_asks_for_ca_and_keeps_it() {
     desk.log_in_with(&gateway, "sam", &["--ca", &ca]).await;
     let me = desk.run(&["whoami"]);
     assert_eq!(me.status, 0, "{me:?}");
-    assert!(me.out.contains("sam@acme.example") && me.out.contains("sre"), "{me:?}");
+    assert!(
+        me.out.contains("sam@acme.example") && me.out.contains("sre"),
+        "{me:?}"
+    );
 }
 
 /// Scenario: others knock at the local port before the browser comes back. None of them ends or changes the login.
@@ -66,7 +92,13 @@ async fn strangers_at_the_local_port_change_nothing() {
     let back = sign_in(&program, "ann").await;
     let base = back.split("/callback").next().unwrap();
     let target = back.get(base.len()..).unwrap();
-    let code = target.split("code=").nth(1).unwrap().split('&').next().unwrap();
+    let code = target
+        .split("code=")
+        .nth(1)
+        .unwrap()
+        .split('&')
+        .next()
+        .unwrap();
     for (path, host, status) in [
         (target.to_owned(), Some("evil.example"), 421),
         (target.replace("/callback", "/"), None, 404),
@@ -74,20 +106,33 @@ async fn strangers_at_the_local_port_change_nothing() {
         (format!("/callback?code={code}"), None, 400),
         (format!("{target}&state=again"), None, 400),
     ] {
-        let host = host.map_or_else(|| base.trim_start_matches("http://").to_owned(), str::to_owned);
+        let host = host.map_or_else(
+            || base.trim_start_matches("http://").to_owned(),
+            str::to_owned,
+        );
         let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let answer = SampleCaller::new(base).raw(head.as_bytes()).await.unwrap();
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {host}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path} {host}: {answer}"
+        );
         assert!(!answer.contains(code), "{answer}");
     }
     let page = visit(&back).await;
     assert_eq!(page.status, 200);
-    assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    assert!(
+        page.header("content-security-policy")
+            .unwrap()
+            .contains("default-src 'none'")
+    );
     assert!(!page.text().contains(code));
     let ended = program.end();
     assert_eq!(ended.status, 0, "{ended:?}");
-    assert!(ended.out.is_empty(), "a login prints on standard error alone: {ended:?}");
+    assert!(
+        ended.out.is_empty(),
+        "a login prints on standard error alone: {ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +153,10 @@ async fn answers_of_another_issuer_and_refusals_end_the_login() {
         let ended = program.end();
         assert_eq!(ended.status, 3, "{change:?} {ended:?}");
         assert!(ended.err.contains(message), "{change:?} {ended:?}");
-        assert!(!desk.credentials().exists(), "{change:?}: something was kept");
+        assert!(
+            !desk.credentials().exists(),
+            "{change:?}: something was kept"
+        );
     }
 }
 
@@ -116,22 +164,45 @@ async fn answers_of_another_issuer_and_refusals_end_the_login() {
 async fn a_device_is_approved_or_refused_elsewhere() {
     let world = World::start().await.unwrap();
     let gateway = world.plain_url();
-    for (answer, status, message) in [("user=ann", 0, "logged in at"), ("refuse=yes", 3, "access_denied")] {
+    for (answer, status, message) in [
+        ("user=ann", 0, "logged in at"),
+        ("refuse=yes", 3, "access_denied"),
+    ] {
         let desk = Desk::new();
         let program = desk.start(&["login", "--device", "--gateway", &gateway]);
         let is_code = |line: &str| {
             let code = line.trim();
             code.len() == 9
-                && code.split('-').all(|half| half.len() == 4 && half.bytes().all(|b| b.is_ascii_uppercase()))
+                && code
+                    .split('-')
+                    .all(|half| half.len() == 4 && half.bytes().all(|b| b.is_ascii_uppercase()))
         };
         let code = program.err.wait(is_code).trim().to_owned();
-        let page = visit(program.err.wait(|line| line.trim().ends_with("/device")).trim()).await;
+        let page = visit(
+            program
+                .err
+                .wait(|line| line.trim().ends_with("/device"))
+                .trim(),
+        )
+        .await;
         assert_eq!(page.status, 200);
-        let wrong = post_form(world.issuer.url(), "/device", "user_code=AAAA-AAAA&user=eve").await;
+        let wrong = post_form(
+            world.issuer.url(),
+            "/device",
+            "user_code=AAAA-AAAA&user=eve",
+        )
+        .await;
         assert_eq!(wrong.status, 400);
         let form = format!("user_code={code}&{answer}");
-        assert_eq!(post_form(world.issuer.url(), "/device", &form).await.status, 200);
-        assert_eq!(post_form(world.issuer.url(), "/device", &form).await.status, 400, "a code is answered once");
+        assert_eq!(
+            post_form(world.issuer.url(), "/device", &form).await.status,
+            200
+        );
+        assert_eq!(
+            post_form(world.issuer.url(), "/device", &form).await.status,
+            400,
+            "a code is answered once"
+        );
         let ended = program.end();
         assert_eq!(ended.status, status, "{ended:?}");
         assert!(ended.err.contains(message), "{ended:?}");
@@ -148,7 +219,12 @@ async fn a_hostile_gateway_gets_no_token_that_another_takes() {
     let (desk, real) = (Desk::new(), world.plain_url());
     desk.log_in(&real, "ann").await;
     let kept = desk.kept();
-    let copy = SampleCaller::new(&real).get("/.lightkeeper/configuration").await.unwrap().json().unwrap();
+    let copy = SampleCaller::new(&real)
+        .get("/.lightkeeper/configuration")
+        .await
+        .unwrap()
+        .json()
+        .unwrap();
     let with = |resource: &str, audience: Value| {
         let mut copy = copy.clone();
         copy["resource"] = resource.into();
@@ -157,22 +233,45 @@ async fn a_hostile_gateway_gets_no_token_that_another_takes() {
     };
     let asked = copy["login"]["audience"].clone();
     for (what, told, message) in [
-        ("a whole copy", copy.clone(), "gives the configuration of another gateway"),
-        ("no address", with("", asked.clone()), "gives the configuration of another gateway"),
+        (
+            "a whole copy",
+            copy.clone(),
+            "gives the configuration of another gateway",
+        ),
+        (
+            "no address",
+            with("", asked.clone()),
+            "gives the configuration of another gateway",
+        ),
         (
             "a name like its own",
             with("{own}.evil.example", asked.clone()),
             "gives the configuration of another gateway",
         ),
-        ("the same audience", with("{own}", asked), "could use it there as you"),
-        ("the real one's address", with("{own}", real.clone().into()), "asks for a token that is for"),
+        (
+            "the same audience",
+            with("{own}", asked),
+            "could use it there as you",
+        ),
+        (
+            "the real one's address",
+            with("{own}", real.clone().into()),
+            "asks for a token that is for",
+        ),
     ] {
         let hostile = Front::start(told.clone(), Vec::new()).await;
         let ended = desk.run(&["login", "--no-browser", "--gateway", &hostile.url()]);
         assert_eq!(ended.status, 3, "{what}: {ended:?}");
-        assert!(ended.err.contains(message) && ended.err.contains(&hostile.url()), "{what}: {ended:?}");
+        assert!(
+            ended.err.contains(message) && ended.err.contains(&hostile.url()),
+            "{what}: {ended:?}"
+        );
         let names = told.to_string().contains(&real) || message.contains("as you");
-        assert_eq!(ended.err.contains(&real), names, "{what} should say which gateway is meant: {ended:?}");
+        assert_eq!(
+            ended.err.contains(&real),
+            names,
+            "{what} should say which gateway is meant: {ended:?}"
+        );
         assert!(!ended.err.contains("/authorize?"), "{what}: {ended:?}");
         assert_eq!(desk.kept(), kept, "{what}");
     }
@@ -180,7 +279,11 @@ async fn a_hostile_gateway_gets_no_token_that_another_takes() {
     let hostile = Front::start(with("{own}", "{own}".into()), Vec::new()).await;
     desk.log_in(&hostile.url(), "ann").await;
     let token = desk.run(&["token", "--gateway", &hostile.url()]);
-    let stolen = SampleCaller::new(&real).bearer(token.out.trim()).get("/.lightkeeper/whoami").await.unwrap();
+    let stolen = SampleCaller::new(&real)
+        .bearer(token.out.trim())
+        .get("/.lightkeeper/whoami")
+        .await
+        .unwrap();
     assert_eq!(stolen.status, 401, "{}", stolen.text());
     // Who says yes is asked no second time at the same gateway.
     let other = Front::start(with("{own}", copy["login"]["audience"].clone()), Vec::new()).await;
@@ -197,7 +300,12 @@ async fn a_token_that_another_takes_is_asked_about() {
     let (desk, real) = (Desk::new(), world.plain_url());
     desk.log_in(&real, "ann").await;
     let kept = desk.kept();
-    let mut copy = SampleCaller::new(&real).get("/.lightkeeper/configuration").await.unwrap().json().unwrap();
+    let mut copy = SampleCaller::new(&real)
+        .get("/.lightkeeper/configuration")
+        .await
+        .unwrap()
+        .json()
+        .unwrap();
     copy["resource"] = "{own}".into();
     for (typed, goes_on) in [
         ("n\n", false),
@@ -216,9 +324,16 @@ async fn a_token_that_another_takes_is_asked_about() {
             assert_eq!(visit(&back).await.status, 200);
         }
         let ended = program.end();
-        assert_eq!(ended.status, if goes_on { 0 } else { 3 }, "{typed:?}: {ended:?}");
+        assert_eq!(
+            ended.status,
+            if goes_on { 0 } else { 3 },
+            "{typed:?}: {ended:?}"
+        );
         assert!(ended.err.contains("Go on? [y/N]"), "{typed:?}: {ended:?}");
-        assert!(ended.err.contains(&real) && ended.err.contains(&other.url()), "{typed:?}: {ended:?}");
+        assert!(
+            ended.err.contains(&real) && ended.err.contains(&other.url()),
+            "{typed:?}: {ended:?}"
+        );
         if goes_on {
             assert!(desk.kept()["gateways"][other.url()].is_object());
             assert_eq!(desk.run(&["logout", "--gateway", &other.url()]).status, 0);
@@ -236,20 +351,31 @@ async fn a_token_that_another_takes_is_asked_about() {
 /// is withdrawn where its issuer can, and the words say what is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_the_issuer_made_for_elsewhere_is_not_kept() {
-    let options = IssuerOptions { ignores_resource: true, ..IssuerOptions::default() };
+    let options = IssuerOptions {
+        ignores_resource: true,
+        ..IssuerOptions::default()
+    };
     let issuer = Issuer::start_with(options).await.unwrap();
     let login = |audience: &str| json!({ "organization": "acme", "login": { "issuer": issuer.url(), "client_id": "lightkeeper-cli", "scopes": ["openid", "offline_access"], "audience": audience } });
     let real = Front::start(login("lightkeeper"), Vec::new()).await;
     let desk = Desk::new();
     desk.log_in(&real.url(), "ann").await;
     let kept = desk.kept();
-    for (audience, message) in [("{own}", "gave a token for `lightkeeper`"), ("evil", "could use it there as you")] {
+    for (audience, message) in [
+        ("{own}", "gave a token for `lightkeeper`"),
+        ("evil", "could use it there as you"),
+    ] {
         let hostile = Front::start(login(audience), Vec::new()).await;
         let program = desk.start(&["login", "--no-browser", "--gateway", &hostile.url()]);
-        program.err.wait(|line| line.starts_with(&format!("Logging in for {} (acme)", hostile.url())));
+        program
+            .err
+            .wait(|line| line.starts_with(&format!("Logging in for {} (acme)", hostile.url())));
         visit(&sign_in(&program, "ann").await).await;
         let ended = program.end();
-        assert!(ended.status == 3 && ended.err.contains(message), "{audience}: {ended:?}");
+        assert!(
+            ended.status == 3 && ended.err.contains(message),
+            "{audience}: {ended:?}"
+        );
         assert_eq!(desk.kept(), kept, "{audience}");
     }
 }
@@ -261,7 +387,10 @@ async fn what_cannot_be_logged_in_at_is_told() {
     let login = |issuer: &str| json!({ "organization": "acme", "login": { "issuer": issuer, "client_id": "c", "scopes": [], "audience": null } });
     let mismatch = format!("{}/", issuer.url());
     for (configuration, message) in [
-        (json!({ "organization": "acme", "login": null }), "offers no login"),
+        (
+            json!({ "organization": "acme", "login": null }),
+            "offers no login",
+        ),
         (json!({}), "is it a Lightkeeper gateway"),
         (json!("\u{1b}[2J"), "is it a Lightkeeper gateway"),
         (login("http://idp.example"), "must be an `https` URL"),
@@ -274,12 +403,22 @@ async fn what_cannot_be_logged_in_at_is_told() {
         let desk = Desk::new();
         let ended = desk.run(&["login", "--no-browser", "--gateway", &front.url()]);
         assert_eq!(ended.status, 1, "{configuration} {ended:?}");
-        assert!(ended.err.contains(message) && !ended.err.contains('\u{1b}'), "{configuration} {ended:?}");
+        assert!(
+            ended.err.contains(message) && !ended.err.contains('\u{1b}'),
+            "{configuration} {ended:?}"
+        );
     }
-    for (gateway, status) in [("http://127.0.0.1:1", 1), ("http://gateway.example", 2), ("gateway.example", 2)] {
+    for (gateway, status) in [
+        ("http://127.0.0.1:1", 1),
+        ("http://gateway.example", 2),
+        ("gateway.example", 2),
+    ] {
         let ended = Desk::new().run(&["login", "--no-browser", "--gateway", gateway]);
         assert_eq!(ended.status, status, "{gateway} {ended:?}");
     }
     let nowhere = Desk::new().run(&["login"]);
-    assert!(nowhere.status == 1 && nowhere.err.contains("no gateway is chosen"), "{nowhere:?}");
+    assert!(
+        nowhere.status == 1 && nowhere.err.contains("no gateway is chosen"),
+        "{nowhere:?}"
+    );
 }

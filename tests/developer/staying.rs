@@ -8,9 +8,29 @@ use super::desk::{Desk, Program, visit};
 
 /// Who sees which apps of the tree, and as what: `r` what can be read, `w` what can be written.
 const TREE: &[(&str, &[(&str, &str)])] = &[
-    ("ann", &[("/", "--"), ("shop", "rw"), ("shop/checkout", "rw"), ("shop/payments", "rw")]),
-    ("lea", &[("/", "--"), ("shop", "rw"), ("shop/checkout", "rw"), ("shop/payments", "rw"), ("shop/search", "--")]),
-    ("pat", &[("/", "--"), ("shop", "--"), ("shop/payments", "r-")]),
+    (
+        "ann",
+        &[
+            ("/", "--"),
+            ("shop", "rw"),
+            ("shop/checkout", "rw"),
+            ("shop/payments", "rw"),
+        ],
+    ),
+    (
+        "lea",
+        &[
+            ("/", "--"),
+            ("shop", "rw"),
+            ("shop/checkout", "rw"),
+            ("shop/payments", "rw"),
+            ("shop/search", "--"),
+        ],
+    ),
+    (
+        "pat",
+        &[("/", "--"), ("shop", "--"), ("shop/payments", "r-")],
+    ),
     (
         "sam",
         &[
@@ -26,15 +46,31 @@ const TREE: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// Who may see the decisions of which apps.
-const AUDIT: &[(&str, &[&str])] =
-    &[("ann", &[]), ("pat", &[]), ("lea", &["shop"]), ("sam", &["/", "platform", "shop"])];
+const AUDIT: &[(&str, &[&str])] = &[
+    ("ann", &[]),
+    ("pat", &[]),
+    ("lea", &["shop"]),
+    ("sam", &["/", "platform", "shop"]),
+];
 
 fn nodes(node: &Value, found: &mut Vec<(String, String, bool)>) {
     let can = |name: &str| node[name].as_bool().unwrap();
-    let mark = format!("{}{}", if can("can_read") { 'r' } else { '-' }, if can("can_write") { 'w' } else { '-' });
-    let audit = node["permissions"].as_array().unwrap().iter().any(|permission| permission == "gateway.audit.read");
+    let mark = format!(
+        "{}{}",
+        if can("can_read") { 'r' } else { '-' },
+        if can("can_write") { 'w' } else { '-' }
+    );
+    let audit = node["permissions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|permission| permission == "gateway.audit.read");
     found.push((node["app"].as_str().unwrap().to_owned(), mark, audit));
-    node["apps"].as_array().unwrap().iter().for_each(|child| nodes(child, found));
+    node["apps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .for_each(|child| nodes(child, found));
 }
 
 /// Scenario: every sample person asks for the whole tree. Guarantees: each sees exactly their part with its marks; decisions
@@ -49,7 +85,10 @@ async fn the_whole_tree_is_each_persons_own() {
         let mut found = Vec::new();
         nodes(&answer.json().unwrap(), &mut found);
         found.sort();
-        let seen: Vec<(&str, &str)> = found.iter().map(|(app, mark, _)| (app.as_str(), mark.as_str())).collect();
+        let seen: Vec<(&str, &str)> = found
+            .iter()
+            .map(|(app, mark, _)| (app.as_str(), mark.as_str()))
+            .collect();
         assert_eq!(seen, *expected, "{person}");
         for (_, apps) in AUDIT.iter().filter(|(name, _)| name == person) {
             let audit: Vec<&str> = found
@@ -81,7 +120,10 @@ async fn open_console(address: &str, person: &str) -> String {
         path = match next.starts_with('/') {
             true => next,
             false => {
-                let back = visit(&format!("{next}&user={person}")).await.header("location").unwrap();
+                let back = visit(&format!("{next}&user={person}"))
+                    .await
+                    .header("location")
+                    .unwrap();
                 back.strip_prefix(origin).unwrap().to_owned()
             }
         };
@@ -91,8 +133,15 @@ async fn open_console(address: &str, person: &str) -> String {
 
 /// What is set and not taken back.
 fn cookies(answer: &Answer) -> Vec<String> {
-    let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
-    lines.filter(|line| !line.contains("Max-Age=0")).map(|line| line.split(';').next().unwrap().to_owned()).collect()
+    let lines = answer
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .map(|line| line.to_str().unwrap());
+    lines
+        .filter(|line| !line.contains("Max-Age=0"))
+        .map(|line| line.split(';').next().unwrap().to_owned())
+        .collect()
 }
 
 /// The rest of the first printed line that holds `start`.
@@ -109,16 +158,24 @@ async fn what_stays_can_be_used_as_it_says() {
     let desk = Desk::new();
     let demo = desk.start(&["demo", "--stay"]);
     let console = after(&demo, "console   ");
-    demo.out.wait(|line| line.contains("Every call from here on"));
+    demo.out
+        .wait(|line| line.contains("Every call from here on"));
     for (person, seen, hidden) in [
-        ("ann", &["shop", "shop/checkout", "shop/payments"][..], &["platform"][..]),
+        (
+            "ann",
+            &["shop", "shop/checkout", "shop/payments"][..],
+            &["platform"][..],
+        ),
         ("pat", &["shop/payments"], &["shop/checkout", "platform"]),
         ("sam", &["shop", "shop/checkout", "platform"], &[]),
         ("eve", &[], &["shop", "shop/payments", "platform"]),
     ] {
         let page = open_console(&console, person).await;
         let shows = |app: &&str| page.contains(&format!("\"/.lightkeeper/apps/{app}\""));
-        assert!(seen.iter().all(shows) && !hidden.iter().any(shows), "{person}: {page}");
+        assert!(
+            seen.iter().all(shows) && !hidden.iter().any(shows),
+            "{person}: {page}"
+        );
     }
 
     let login = after(&demo, " login --gateway ");
@@ -126,30 +183,57 @@ async fn what_stays_can_be_used_as_it_says() {
     desk.log_in_with(gateway, "ann", &["--ca", ca]).await;
     let alerts = desk.run(&["alerts", "shop"]);
     assert_eq!(alerts.status, 0, "{alerts:?}");
-    let firing = |out: &str| out.lines().any(|line| line.contains("checkout latency") && line.contains("firing"));
+    let firing = |out: &str| {
+        out.lines()
+            .any(|line| line.contains("checkout latency") && line.contains("firing"))
+    };
     assert!(firing(&alerts.out), "{alerts:?}");
-    for (command, shown) in
-        [("apps", "checkout-prod"), ("services shop", "ledger-core"), ("alerts", "checkout latency")]
-    {
+    for (command, shown) in [
+        ("apps", "checkout-prod"),
+        ("services shop", "ledger-core"),
+        ("alerts", "checkout latency"),
+    ] {
         let arguments: Vec<&str> = command.split(' ').collect();
         let ended = desk.run(&arguments);
-        assert!(ended.status == 0 && ended.out.contains(shown), "{command}: {ended:?}");
+        assert!(
+            ended.status == 0 && ended.out.contains(shown),
+            "{command}: {ended:?}"
+        );
     }
 
     // The same alert is over.
     let line = demo.out.wait(|line| line.contains("\"state\":\"ok\""));
     let words: Vec<&str> = line.split_whitespace().collect();
     let (base, path) = words[2].split_once("/apps/").unwrap();
-    let secret = line.split_once("$(cat ").unwrap().1.split_once(')').unwrap().0;
+    let secret = line
+        .split_once("$(cat ")
+        .unwrap()
+        .1
+        .split_once(')')
+        .unwrap()
+        .0;
     let message = line.rsplit_once("-d '").unwrap().1.trim_end_matches('\'');
     let caller = SampleCaller::new(base).bearer(&std::fs::read_to_string(secret).unwrap());
     let kind = [("content-type", "application/json")];
-    let told = caller.send(Method::POST, &format!("/apps/{path}"), &kind, message.as_bytes().to_vec()).await.unwrap();
+    let told = caller
+        .send(
+            Method::POST,
+            &format!("/apps/{path}"),
+            &kind,
+            message.as_bytes().to_vec(),
+        )
+        .await
+        .unwrap();
     assert_eq!(told.status, 200, "{}", told.text());
     let alerts = desk.run(&["alerts", "shop"]);
     assert!(alerts.status == 0 && !firing(&alerts.out), "{alerts:?}");
 
-    let folder = std::path::Path::new(ca).parent().unwrap().parent().unwrap().to_owned();
+    let folder = std::path::Path::new(ca)
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .to_owned();
     assert!(folder.is_dir());
     demo.interrupt();
     let ended = demo.end();

@@ -23,54 +23,108 @@ fn told(export: &Export) -> String {
 async fn every_level_is_told_alike() {
     let emulator = Emulator::start().await.unwrap();
     for signal in Signal::ALL {
-        let sample = Sample::of(signal, "checkout", 6).attribute("k8s.namespace.name", "shop").forged();
-        let sample = sample.and("cart", 2).anonymous(1).rich().unknown_fields().seed(7);
+        let sample = Sample::of(signal, "checkout", 6)
+            .attribute("k8s.namespace.name", "shop")
+            .forged();
+        let sample = sample
+            .and("cart", 2)
+            .anonymous(1)
+            .rich()
+            .unknown_fields()
+            .seed(7);
         let mut seen = Vec::new();
         for coding in Coding::ALL {
             let caller = sender(&emulator, "shop-prod").compressing(coding);
             for encoding in [Encoding::Protobuf, Encoding::Json] {
                 emulator.clear();
-                assert_eq!(caller.export(&sample, encoding).await.unwrap().status, 200, "{signal:?} {coding:?}");
+                assert_eq!(
+                    caller.export(&sample, encoding).await.unwrap().status,
+                    200,
+                    "{signal:?} {coding:?}"
+                );
                 let export = emulator.exports().remove(0);
-                assert_eq!((export.coding, export.grpc, &export.message), (coding, false, &sample.encode(encoding)));
+                assert_eq!(
+                    (export.coding, export.grpc, &export.message),
+                    (coding, false, &sample.encode(encoding))
+                );
                 assert_eq!(emulator.captured()[0].plain().unwrap(), export.message);
                 seen.push(export);
             }
             emulator.clear();
-            assert_eq!(caller.export_grpc(&sample).await.unwrap().grpc_status(), Some(0), "{signal:?} {coding:?}");
+            assert_eq!(
+                caller.export_grpc(&sample).await.unwrap().grpc_status(),
+                Some(0),
+                "{signal:?} {coding:?}"
+            );
             let export = emulator.exports().remove(0);
-            assert_eq!((export.coding, export.grpc, &export.message), (coding, true, &sample.protobuf()));
+            assert_eq!(
+                (export.coding, export.grpc, &export.message),
+                (coding, true, &sample.protobuf())
+            );
             assert_eq!(emulator.captured()[0].plain().unwrap(), export.message);
             seen.push(export);
         }
         let export = &seen[0];
-        assert_eq!((export.items(), export.services()), (9, vec!["checkout", "cart"]));
+        assert_eq!(
+            (export.items(), export.services()),
+            (9, vec!["checkout", "cart"])
+        );
         assert_eq!(export.span_ids(), sample.span_ids());
-        assert_eq!(export.resources[0].attribute("k8s.namespace.name"), Some("shop"));
+        assert_eq!(
+            export.resources[0].attribute("k8s.namespace.name"),
+            Some("shop")
+        );
         assert_eq!(export.resources[0].values("lightkeeper.app"), ["platform"]);
         assert!(export.resources[2].service.is_none() && export.resources[2].attributes.is_empty());
-        assert!(export.resources.iter().all(|resource| resource.schema_url.starts_with("https://")));
-        assert!(export.resources.iter().all(|resource| resource.scopes[0].schema_url.starts_with("https://")));
-        let levels = |level| export.named("lightkeeper.").into_iter().filter(move |(at, _)| *at == level).count();
+        assert!(
+            export
+                .resources
+                .iter()
+                .all(|resource| resource.schema_url.starts_with("https://"))
+        );
+        assert!(
+            export
+                .resources
+                .iter()
+                .all(|resource| resource.scopes[0].schema_url.starts_with("https://"))
+        );
+        let levels = |level| {
+            export
+                .named("lightkeeper.")
+                .into_iter()
+                .filter(move |(at, _)| *at == level)
+                .count()
+        };
         // Of 6 points in turn to five kinds, the fifth is a summary's, which has no exemplars.
         let nested = match signal {
             Signal::Traces => 6 * 2,
             Signal::Metrics => 5,
             Signal::Logs => 0,
         };
-        for (level, places) in [(Level::Resource, 1), (Level::Scope, 1), (Level::Record, 6), (Level::Nested, nested)] {
+        for (level, places) in [
+            (Level::Resource, 1),
+            (Level::Scope, 1),
+            (Level::Record, 6),
+            (Level::Nested, nested),
+        ] {
             assert_eq!(levels(level), places * FORGED.len(), "{signal:?} {level:?}");
         }
         // Values of other types are shown in protobuf's own way or in JSON's; names and texts are alike.
         let names = |export: &Export| {
             let all = export.attributes().into_iter();
-            all.map(|(level, name, _)| (level, name.to_owned())).collect::<Vec<_>>()
+            all.map(|(level, name, _)| (level, name.to_owned()))
+                .collect::<Vec<_>>()
         };
         for other in &seen {
             assert_eq!(names(other), names(export));
             let records = |export: &Export| {
-                let records = export.resources.iter().flat_map(|resource| resource.records().cloned());
-                records.map(|record| (record.name, record.span_id)).collect::<Vec<_>>()
+                let records = export
+                    .resources
+                    .iter()
+                    .flat_map(|resource| resource.records().cloned());
+                records
+                    .map(|record| (record.name, record.span_id))
+                    .collect::<Vec<_>>()
             };
             let resources = |export: &Export| {
                 export
@@ -79,7 +133,10 @@ async fn every_level_is_told_alike() {
                     .map(|it| (it.attributes.clone(), it.service.clone(), it.items))
                     .collect::<Vec<_>>()
             };
-            assert_eq!((records(other), resources(other)), (records(export), resources(export)));
+            assert_eq!(
+                (records(other), resources(other)),
+                (records(export), resources(export))
+            );
         }
     }
 }
@@ -90,7 +147,10 @@ async fn encodings_say_the_same() {
     let emulator = Emulator::start().await.unwrap();
     let caller = sender(&emulator, "shop-prod");
     for signal in Signal::ALL {
-        for sample in [Sample::empty(signal), Sample::of(signal, "a", 3).forged().and("b", 0)] {
+        for sample in [
+            Sample::empty(signal),
+            Sample::of(signal, "a", 3).forged().and("b", 0),
+        ] {
             emulator.clear();
             for encoding in [Encoding::Protobuf, Encoding::Json] {
                 assert_eq!(caller.export(&sample, encoding).await.unwrap().status, 200);
@@ -109,23 +169,53 @@ async fn encodings_say_the_same() {
 async fn nulls_and_capitals_are_taken_as_a_collector_takes_them() {
     let emulator = Emulator::start().await.unwrap();
     let caller = sender(&emulator, "shop-prod");
-    let scope = |inside: &str| format!(r#"{{"resourceSpans":[{{"resource":null,"scopeSpans":[{inside}]}}]}}"#);
-    let span = |inside: &str| scope(&format!(r#"{{"scope":null,"schemaUrl":null,"spans":[{{{inside}}}]}}"#));
+    let scope = |inside: &str| {
+        format!(r#"{{"resourceSpans":[{{"resource":null,"scopeSpans":[{inside}]}}]}}"#)
+    };
+    let span = |inside: &str| {
+        scope(&format!(
+            r#"{{"scope":null,"schemaUrl":null,"spans":[{{{inside}}}]}}"#
+        ))
+    };
     let metric = |inside: &str| {
-        format!(r#"{{"resourceMetrics":[{{"schemaUrl":null,"scopeMetrics":[{{"metrics":[{{{inside}}}]}}]}}]}}"#)
+        format!(
+            r#"{{"resourceMetrics":[{{"schemaUrl":null,"scopeMetrics":[{{"metrics":[{{{inside}}}]}}]}}]}}"#
+        )
     };
     let (traces, metrics) = ("/v1/traces", "/v1/metrics");
     for (path, kind, body, expected) in [
-        (traces, "application/json", r#"{"resourceSpans":null}"#.to_owned(), Some(0)),
-        (traces, "application/json", scope(r#"{"spans":null}"#), Some(0)),
-        (traces, "application/json", span(r#""name":null,"spanId":null,"attributes":null,"events":null"#), Some(1)),
         (
             traces,
             "application/json",
-            span(r#""attributes":[{"key":null,"value":null},{"key":"a","value":{"stringValue":null}}]"#),
+            r#"{"resourceSpans":null}"#.to_owned(),
+            Some(0),
+        ),
+        (
+            traces,
+            "application/json",
+            scope(r#"{"spans":null}"#),
+            Some(0),
+        ),
+        (
+            traces,
+            "application/json",
+            span(r#""name":null,"spanId":null,"attributes":null,"events":null"#),
             Some(1),
         ),
-        (metrics, "application/json", metric(r#""name":null,"sum":null,"gauge":{"dataPoints":null}"#), Some(0)),
+        (
+            traces,
+            "application/json",
+            span(
+                r#""attributes":[{"key":null,"value":null},{"key":"a","value":{"stringValue":null}}]"#,
+            ),
+            Some(1),
+        ),
+        (
+            metrics,
+            "application/json",
+            metric(r#""name":null,"sum":null,"gauge":{"dataPoints":null}"#),
+            Some(0),
+        ),
         (
             metrics,
             "application/json",
@@ -140,12 +230,31 @@ async fn nulls_and_capitals_are_taken_as_a_collector_takes_them() {
         (traces, "application/json", "[]".to_owned(), None),
     ] {
         emulator.clear();
-        let answer =
-            caller.send(Method::POST, path, &[("content-type", kind)], body.clone().into_bytes()).await.unwrap();
-        assert_eq!(answer.status, if expected.is_some() { 200 } else { 400 }, "{kind} {body}");
+        let answer = caller
+            .send(
+                Method::POST,
+                path,
+                &[("content-type", kind)],
+                body.clone().into_bytes(),
+            )
+            .await
+            .unwrap();
+        assert_eq!(
+            answer.status,
+            if expected.is_some() { 200 } else { 400 },
+            "{kind} {body}"
+        );
         let answered = answer.header("content-type").unwrap();
-        assert_eq!(answered.ends_with("json"), kind.to_lowercase().contains("json"), "{kind}");
-        assert_eq!(emulator.exports().first().map(Export::items), expected, "{kind} {body}");
+        assert_eq!(
+            answered.ends_with("json"),
+            kind.to_lowercase().contains("json"),
+            "{kind}"
+        );
+        assert_eq!(
+            emulator.exports().first().map(Export::items),
+            expected,
+            "{kind} {body}"
+        );
     }
 }
 
@@ -153,22 +262,46 @@ async fn nulls_and_capitals_are_taken_as_a_collector_takes_them() {
 /// protocols, nothing accepted; a client's token is found inside a compressed body.
 #[tokio::test]
 async fn compression_is_bounded_and_searched() {
-    let options = EmulatorOptions { decompressed_limit_bytes: 100_000, ..EmulatorOptions::default() };
+    let options = EmulatorOptions {
+        decompressed_limit_bytes: 100_000,
+        ..EmulatorOptions::default()
+    };
     let emulator = Emulator::start_with(options).await.unwrap();
     let large = Sample::traces("frontend", 5000);
     assert!(large.protobuf().len() > 100_000);
     for coding in [Coding::Gzip, Coding::Deflate, Coding::Zstd] {
         let caller = sender(&emulator, "shop-prod").compressing(coding);
-        assert_eq!(caller.export(&large, Encoding::Protobuf).await.unwrap().status, 413, "{coding:?}");
-        assert_eq!(caller.export_grpc(&large).await.unwrap().grpc_status(), Some(8), "{coding:?}");
+        assert_eq!(
+            caller
+                .export(&large, Encoding::Protobuf)
+                .await
+                .unwrap()
+                .status,
+            413,
+            "{coding:?}"
+        );
+        assert_eq!(
+            caller.export_grpc(&large).await.unwrap().grpc_status(),
+            Some(8),
+            "{coding:?}"
+        );
         let wrong = sender(&emulator, "shop-prod").header("content-encoding", coding.name());
-        let answer = wrong.export(&Sample::traces("frontend", 1), Encoding::Protobuf).await.unwrap();
+        let answer = wrong
+            .export(&Sample::traces("frontend", 1), Encoding::Protobuf)
+            .await
+            .unwrap();
         assert_eq!(answer.status, 400, "{coding:?}");
         assert!(emulator.exports().is_empty());
         emulator.clear();
         let told = Sample::traces("frontend", 40).item_attribute("note", "needle");
-        assert_eq!(caller.export(&told, Encoding::Json).await.unwrap().status, 200);
-        assert_eq!(caller.export_grpc(&told).await.unwrap().grpc_status(), Some(0));
+        assert_eq!(
+            caller.export(&told, Encoding::Json).await.unwrap().status,
+            200
+        );
+        assert_eq!(
+            caller.export_grpc(&told).await.unwrap().grpc_status(),
+            Some(0)
+        );
         for captured in emulator.captured() {
             assert!(captured.contains(b"needle") && !captured.contains(b"haystack"));
         }
@@ -180,14 +313,28 @@ async fn compression_is_bounded_and_searched() {
 #[tokio::test]
 async fn exports_are_bounded_in_bytes() {
     let one = Sample::traces("frontend", 100);
-    let options = EmulatorOptions { captured_bytes: one.protobuf().len() * 5, ..EmulatorOptions::default() };
+    let options = EmulatorOptions {
+        captured_bytes: one.protobuf().len() * 5,
+        ..EmulatorOptions::default()
+    };
     let emulator = Emulator::start_with(options).await.unwrap();
     let caller = sender(&emulator, "shop-prod");
     for seed in 0..10 {
-        assert_eq!(caller.export(&one.clone().seed(seed), Encoding::Protobuf).await.unwrap().status, 200);
+        assert_eq!(
+            caller
+                .export(&one.clone().seed(seed), Encoding::Protobuf)
+                .await
+                .unwrap()
+                .status,
+            200
+        );
     }
     let kept = emulator.exports();
-    assert!((1..5).contains(&kept.len()), "{} exports are kept", kept.len());
+    assert!(
+        (1..5).contains(&kept.len()),
+        "{} exports are kept",
+        kept.len()
+    );
     assert_eq!(kept.last().unwrap().span_ids(), one.seed(9).span_ids());
     assert_eq!(emulator.span_ids().len(), 1000);
 }
@@ -204,7 +351,13 @@ async fn callers_read_partial_success() {
     ] {
         emulator.heal();
         if let Some((rejected, message)) = fault {
-            emulator.fail(Endpoints::All, Fault::PartialSuccess { rejected, message: message.to_owned() });
+            emulator.fail(
+                Endpoints::All,
+                Fault::PartialSuccess {
+                    rejected,
+                    message: message.to_owned(),
+                },
+            );
         }
         for signal in Signal::ALL {
             let sample = Sample::of(signal, "frontend", 4);
@@ -216,16 +369,44 @@ async fn callers_read_partial_success() {
             for answer in answers {
                 let partial = expected
                     .unwrap()
-                    .map(|(rejected, message): (i64, &str)| Partial { rejected, message: message.to_owned() });
-                assert_eq!(answer.partial_success(), Ok(partial), "{signal:?} {answer:?}");
+                    .map(|(rejected, message): (i64, &str)| Partial {
+                        rejected,
+                        message: message.to_owned(),
+                    });
+                assert_eq!(
+                    answer.partial_success(),
+                    Ok(partial),
+                    "{signal:?} {answer:?}"
+                );
             }
         }
     }
     emulator.fail(Endpoints::All, Fault::Garbage);
     let sample = Sample::traces("frontend", 1);
-    assert!(caller.export(&sample, Encoding::Protobuf).await.unwrap().partial_success().is_err());
-    assert!(caller.export(&sample, Encoding::Json).await.unwrap().partial_success().is_err());
-    assert!(caller.export_grpc(&sample).await.unwrap().partial_success().is_err());
+    assert!(
+        caller
+            .export(&sample, Encoding::Protobuf)
+            .await
+            .unwrap()
+            .partial_success()
+            .is_err()
+    );
+    assert!(
+        caller
+            .export(&sample, Encoding::Json)
+            .await
+            .unwrap()
+            .partial_success()
+            .is_err()
+    );
+    assert!(
+        caller
+            .export_grpc(&sample)
+            .await
+            .unwrap()
+            .partial_success()
+            .is_err()
+    );
 }
 
 /// Scenario: an export in pieces over HTTP/1.1 and h2. Guarantees: its length is not said, and it arrives whole.
@@ -236,7 +417,14 @@ async fn bodies_come_in_pieces() {
     let caller = sender(&emulator, "shop-prod").chunked();
     for caller in [caller.clone(), caller.clone().gzip(), caller.http2()] {
         emulator.clear();
-        assert_eq!(caller.export(&sample, Encoding::Protobuf).await.unwrap().status, 200);
+        assert_eq!(
+            caller
+                .export(&sample, Encoding::Protobuf)
+                .await
+                .unwrap()
+                .status,
+            200
+        );
         let captured = emulator.captured().remove(0);
         assert!(captured.header("content-length").is_empty());
         assert_eq!(captured.plain().unwrap(), sample.protobuf());
@@ -244,6 +432,8 @@ async fn bodies_come_in_pieces() {
     // gzip is what any other reader takes for it.
     let packed = Coding::Gzip.compress(b"plain").unwrap();
     let mut plain = String::new();
-    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut plain).unwrap();
+    flate2::read::GzDecoder::new(&packed[..])
+        .read_to_string(&mut plain)
+        .unwrap();
     assert_eq!(plain, "plain");
 }

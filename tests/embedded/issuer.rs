@@ -10,8 +10,8 @@ use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use lightkeeper::clock::{Clock, UnixMillis};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
-    AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
-    OAuth2TokenResponse as _, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse as _,
+    AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl,
+    Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse as _,
 };
 use serde_json::{Value, json};
 use testkit::issuer::IssuerFault;
@@ -20,7 +20,10 @@ use testkit::{Algorithm, CallFault, DevelopmentCertificates, Issuer, IssuerOptio
 /// What `openidconnect` wants for its requests.
 async fn carry(request: HttpRequest) -> Result<HttpResponse, hyper_util::client::legacy::Error> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<bytes::Bytes>>();
-    let (head, body) = client.request(request.map(|body| Full::new(body.into()))).await?.into_parts();
+    let (head, body) = client
+        .request(request.map(|body| Full::new(body.into())))
+        .await?
+        .into_parts();
     let body = body.collect().await.unwrap().to_bytes().to_vec();
     Ok(HttpResponse::from_parts(head, body))
 }
@@ -28,19 +31,32 @@ async fn carry(request: HttpRequest) -> Result<HttpResponse, hyper_util::client:
 /// Verifies a token as an honest verifier would: the key by `kid` from the published set.
 fn verify(issuer: &Issuer, token: &str) -> Result<Value, String> {
     let header = decode_header(token).map_err(|error| error.to_string())?;
-    let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_value(issuer.jwks()).map_err(|error| error.to_string())?;
-    let key = keys.find(header.kid.as_deref().unwrap_or_default()).ok_or("unknown kid")?;
+    let keys: jsonwebtoken::jwk::JwkSet =
+        serde_json::from_value(issuer.jwks()).map_err(|error| error.to_string())?;
+    let key = keys
+        .find(header.kid.as_deref().unwrap_or_default())
+        .ok_or("unknown kid")?;
     let mut validation = Validation::new(header.alg);
     validation.set_audience(&["lightkeeper"]);
     validation.set_issuer(&[issuer.url()]);
     let key = DecodingKey::from_jwk(key).map_err(|error| error.to_string())?;
-    decode::<Value>(token, &key, &validation).map(|token| token.claims).map_err(|error| format!("{:?}", error.kind()))
+    decode::<Value>(token, &key, &validation)
+        .map(|token| token.claims)
+        .map_err(|error| format!("{:?}", error.kind()))
 }
 
 async fn every_algorithm() -> Issuer {
     // All that jsonwebtoken knows; ES512 it does not.
-    let algorithms = Algorithm::HONEST.into_iter().filter(|algorithm| *algorithm != Algorithm::Es512).collect();
-    Issuer::start_with(IssuerOptions { algorithms, ..IssuerOptions::default() }).await.unwrap()
+    let algorithms = Algorithm::HONEST
+        .into_iter()
+        .filter(|algorithm| *algorithm != Algorithm::Es512)
+        .collect();
+    Issuer::start_with(IssuerOptions {
+        algorithms,
+        ..IssuerOptions::default()
+    })
+    .await
+    .unwrap()
 }
 
 /// Scenario: a token of each algorithm, checked against the published key.
@@ -48,10 +64,17 @@ async fn every_algorithm() -> Issuer {
 #[tokio::test]
 async fn tokens_of_every_algorithm_verify() {
     let issuer = every_algorithm().await;
-    for algorithm in Algorithm::HONEST.into_iter().filter(|algorithm| *algorithm != Algorithm::Es512) {
+    for algorithm in Algorithm::HONEST
+        .into_iter()
+        .filter(|algorithm| *algorithm != Algorithm::Es512)
+    {
         let token = issuer.mint(issuer.claims_of("ann"), algorithm);
-        let claims = verify(&issuer, &token).unwrap_or_else(|error| panic!("{}: {error}", algorithm.name()));
-        assert_eq!((&claims["sub"], &claims["groups"]), (&json!("ann@acme.example"), &json!(["shop-developers"])));
+        let claims =
+            verify(&issuer, &token).unwrap_or_else(|error| panic!("{}: {error}", algorithm.name()));
+        assert_eq!(
+            (&claims["sub"], &claims["groups"]),
+            (&json!("ann@acme.example"), &json!(["shop-developers"]))
+        );
         let kid = format!("{}-1", algorithm.name().to_lowercase());
         assert_eq!(decode_header(&token).unwrap().kid, Some(kid));
     }
@@ -66,16 +89,45 @@ async fn forged_tokens_fail_for_the_reason_intended() {
     let rs256 = Algorithm::Rs256;
     let claims_text = Value::from(claims()).to_string();
     for (token, reason) in [
-        (issuer.mint(claims().audience("somebody-else"), rs256), "InvalidAudience"),
-        (issuer.mint(claims().expires_in(-3600), rs256), "ExpiredSignature"),
-        (issuer.mint(claims().without("exp"), rs256), "MissingRequiredClaim(\"exp\")"),
-        (issuer.mint(claims().issuer("https://evil.example"), rs256), "InvalidIssuer"),
-        (issuer.mint_with(json!({ "kid": "rs256-9" }), claims(), rs256), "unknown kid"),
-        (issuer.mint_with(json!({ "kid": null }), claims(), rs256), "unknown kid"),
-        (other.mint(claims(), rs256), "InvalidSignature"),
-        (issuer.mint_with(json!({ "kid": issuer.kid(rs256) }), claims(), Algorithm::Hs256), "InvalidKeyFormat"),
         (
-            issuer.mint_raw("{\"alg\":\"RS256\",\"kid\":\"rs256-1\"}", &claims_text, Algorithm::Es256),
+            issuer.mint(claims().audience("somebody-else"), rs256),
+            "InvalidAudience",
+        ),
+        (
+            issuer.mint(claims().expires_in(-3600), rs256),
+            "ExpiredSignature",
+        ),
+        (
+            issuer.mint(claims().without("exp"), rs256),
+            "MissingRequiredClaim(\"exp\")",
+        ),
+        (
+            issuer.mint(claims().issuer("https://evil.example"), rs256),
+            "InvalidIssuer",
+        ),
+        (
+            issuer.mint_with(json!({ "kid": "rs256-9" }), claims(), rs256),
+            "unknown kid",
+        ),
+        (
+            issuer.mint_with(json!({ "kid": null }), claims(), rs256),
+            "unknown kid",
+        ),
+        (other.mint(claims(), rs256), "InvalidSignature"),
+        (
+            issuer.mint_with(
+                json!({ "kid": issuer.kid(rs256) }),
+                claims(),
+                Algorithm::Hs256,
+            ),
+            "InvalidKeyFormat",
+        ),
+        (
+            issuer.mint_raw(
+                "{\"alg\":\"RS256\",\"kid\":\"rs256-1\"}",
+                &claims_text,
+                Algorithm::Es256,
+            ),
             "InvalidSignature",
         ),
     ] {
@@ -83,7 +135,10 @@ async fn forged_tokens_fail_for_the_reason_intended() {
         assert!(answer.contains(reason), "{answer} instead of {reason}");
     }
     let unsigned = issuer.mint(claims(), Algorithm::Unsigned);
-    assert!(unsigned.ends_with('.') && unsigned.split('.').count() == 3, "{unsigned}");
+    assert!(
+        unsigned.ends_with('.') && unsigned.split('.').count() == 3,
+        "{unsigned}"
+    );
 }
 
 /// Scenario: the RSA key's PEM text as an HMAC secret. Guarantees: a verifier that takes `alg` from the token
@@ -95,7 +150,10 @@ async fn the_key_confusion_forgery_is_a_real_one() {
     let key = jsonwebtoken::DecodingKey::from_secret(issuer.rsa_public_pem().as_bytes());
     let mut validation = Validation::new(jsonwebtoken::Algorithm::HS256);
     validation.set_audience(&["lightkeeper"]);
-    assert_eq!(decode::<Value>(&token, &key, &validation).unwrap().claims["sub"], "x");
+    assert_eq!(
+        decode::<Value>(&token, &key, &validation).unwrap().claims["sub"],
+        "x"
+    );
 }
 
 /// Scenario: keys are rotated with and without the old ones. Guarantees: the published set follows.
@@ -104,7 +162,12 @@ async fn rotation_replaces_or_adds_keys() {
     let issuer = Issuer::start().await.unwrap();
     let kids = || -> Vec<String> {
         let jwks = issuer.jwks();
-        jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+        jwks["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["kid"].as_str().unwrap().to_owned())
+            .collect()
     };
     let old = issuer.token("ann");
     assert_eq!(kids(), ["rs256-1", "es256-1"]);
@@ -118,14 +181,27 @@ async fn rotation_replaces_or_adds_keys() {
 
 async fn web_client(issuer: &Issuer) -> (CoreProviderMetadata, ClientId, RedirectUrl) {
     let url = IssuerUrl::new(issuer.url().to_owned()).unwrap();
-    let metadata = CoreProviderMetadata::discover_async(url, &carry).await.unwrap();
-    (metadata, ClientId::new("lightkeeper-web".into()), RedirectUrl::new("http://127.0.0.1:9/callback".into()).unwrap())
+    let metadata = CoreProviderMetadata::discover_async(url, &carry)
+        .await
+        .unwrap();
+    (
+        metadata,
+        ClientId::new("lightkeeper-web".into()),
+        RedirectUrl::new("http://127.0.0.1:9/callback".into()).unwrap(),
+    )
 }
 
 /// Follows the redirect's query.
 fn answered(location: &str) -> HashMap<String, String> {
-    let pairs = location.split_once('?').unwrap().1.split('&').map(|pair| pair.split_once('=').unwrap());
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    let pairs = location
+        .split_once('?')
+        .unwrap()
+        .1
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap());
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Scenario: a browser login as `openidconnect` does it: discovery, code with PKCE, ID token, userinfo's
@@ -137,7 +213,11 @@ async fn a_person_logs_in_with_code_and_pkce() {
     let client = CoreClient::from_provider_metadata(metadata, id, None).set_redirect_uri(redirect);
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let (url, state, nonce) = client
-        .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
+        .authorize_url(
+            CoreAuthenticationFlow::AuthorizationCode,
+            CsrfToken::new_random,
+            Nonce::new_random,
+        )
         .add_scope(Scope::new("offline_access".into()))
         .add_extra_param("login_hint", "ann")
         .set_pkce_challenge(challenge)
@@ -147,27 +227,56 @@ async fn a_person_logs_in_with_code_and_pkce() {
     let page = browser.get(&path).await.unwrap();
     assert_eq!(page.status, 303);
     let location = page.header("location").unwrap();
-    assert!(location.starts_with("http://127.0.0.1:9/callback?"), "{location}");
+    assert!(
+        location.starts_with("http://127.0.0.1:9/callback?"),
+        "{location}"
+    );
     let pairs = answered(&location);
     assert_eq!(&pairs["state"], state.secret());
 
     let secret = verifier.secret().to_owned();
     let code = || AuthorizationCode::new(pairs["code"].clone());
-    let exchange = client.exchange_code(code()).unwrap().set_pkce_verifier(verifier);
+    let exchange = client
+        .exchange_code(code())
+        .unwrap()
+        .set_pkce_verifier(verifier);
     let tokens = exchange.request_async(&carry).await.unwrap();
-    let claims = tokens.id_token().unwrap().claims(&client.id_token_verifier(), &nonce).unwrap();
+    let claims = tokens
+        .id_token()
+        .unwrap()
+        .claims(&client.id_token_verifier(), &nonce)
+        .unwrap();
     assert_eq!(claims.subject().as_str(), "ann@acme.example");
-    assert_eq!(verify(&issuer, tokens.access_token().secret()).unwrap()["groups"], json!(["shop-developers"]));
-    assert_eq!(decode_header(tokens.access_token().secret()).unwrap().typ.unwrap(), "at+jwt");
+    assert_eq!(
+        verify(&issuer, tokens.access_token().secret()).unwrap()["groups"],
+        json!(["shop-developers"])
+    );
+    assert_eq!(
+        decode_header(tokens.access_token().secret())
+            .unwrap()
+            .typ
+            .unwrap(),
+        "at+jwt"
+    );
 
-    let person = browser.clone().bearer(tokens.access_token().secret()).get("/userinfo").await.unwrap();
+    let person = browser
+        .clone()
+        .bearer(tokens.access_token().secret())
+        .get("/userinfo")
+        .await
+        .unwrap();
     assert_eq!(person.json().unwrap()["email"], "ann@acme.example");
-    let refreshed = client.exchange_refresh_token(tokens.refresh_token().unwrap()).unwrap();
+    let refreshed = client
+        .exchange_refresh_token(tokens.refresh_token().unwrap())
+        .unwrap();
     let refreshed = refreshed.request_async(&carry).await.unwrap();
     assert!(verify(&issuer, refreshed.access_token().secret()).is_ok());
 
     let again = client.exchange_code(code()).unwrap();
-    let again = again.set_pkce_verifier(openidconnect::PkceCodeVerifier::new(secret)).request_async(&carry).await;
+    let again = again
+        .set_pkce_verifier(openidconnect::PkceCodeVerifier::new(secret))
+        .request_async(&carry)
+        .await;
     assert!(again.unwrap_err().to_string().contains("error response"));
 }
 
@@ -189,14 +298,23 @@ async fn bad_logins_are_refused() {
         ("127.0.0.1", "evil.example", 400, ""),
         ("=lightkeeper", "=other", 400, ""),
     ] {
-        let page = browser.get(&format!("/authorize?{}", good.replacen(from, to, 1))).await.unwrap();
+        let page = browser
+            .get(&format!("/authorize?{}", good.replacen(from, to, 1)))
+            .await
+            .unwrap();
         assert_eq!(page.status, status, "{to}");
         match page.header("location") {
             Some(location) => assert_eq!(answered(&location)["error"], error, "{to}"),
             None => assert_eq!(error, "", "{to}"),
         }
     }
-    let page = browser.get(&format!("/authorize?{}", good.replace("&login_hint=ann", ""))).await.unwrap();
+    let page = browser
+        .get(&format!(
+            "/authorize?{}",
+            good.replace("&login_hint=ann", "")
+        ))
+        .await
+        .unwrap();
     assert!(page.status == 200 && page.text().contains("<button name=user value=\"ann\">"));
 
     // RFC 7636 appendix B's pair: the challenge above belongs to this verifier.
@@ -204,9 +322,19 @@ async fn bad_logins_are_refused() {
     let redirect = "http%3A%2F%2F127.0.0.1%3A9%2Fc";
     for (verifier, redirect, client, status) in [
         (verifier, redirect, "lightkeeper-web", 200),
-        (&verifier.replace('d', "e"), redirect, "lightkeeper-web", 400),
+        (
+            &verifier.replace('d', "e"),
+            redirect,
+            "lightkeeper-web",
+            400,
+        ),
         ("", redirect, "lightkeeper-web", 400),
-        (verifier, "http%3A%2F%2F127.0.0.1%3A9%2Fd", "lightkeeper-web", 400),
+        (
+            verifier,
+            "http%3A%2F%2F127.0.0.1%3A9%2Fd",
+            "lightkeeper-web",
+            400,
+        ),
         (verifier, redirect, "terraform", 401),
     ] {
         let page = browser.get(&format!("/authorize?{good}")).await.unwrap();
@@ -215,7 +343,10 @@ async fn bad_logins_are_refused() {
             "grant_type=authorization_code&client_id={client}&code={code}&redirect_uri={redirect}&code_verifier={verifier}"
         );
         let kind = [("content-type", "application/x-www-form-urlencoded")];
-        let answer = browser.send(http::Method::POST, "/token", &kind, form.into_bytes()).await.unwrap();
+        let answer = browser
+            .send(http::Method::POST, "/token", &kind, form.into_bytes())
+            .await
+            .unwrap();
         assert_eq!(answer.status, status, "{verifier} {redirect} {client}");
     }
 }
@@ -227,8 +358,16 @@ async fn a_workload_fetches_a_token() {
     let (metadata, _, _) = web_client(&issuer).await;
     for (secret, good) in [("checkout-collector-secret", true), ("wrong", false)] {
         let id = ClientId::new("checkout-collector".into());
-        let client = CoreClient::from_provider_metadata(metadata.clone(), id, Some(ClientSecret::new(secret.into())));
-        let answer = client.exchange_client_credentials().unwrap().request_async(&carry).await;
+        let client = CoreClient::from_provider_metadata(
+            metadata.clone(),
+            id,
+            Some(ClientSecret::new(secret.into())),
+        );
+        let answer = client
+            .exchange_client_credentials()
+            .unwrap()
+            .request_async(&carry)
+            .await;
         assert_eq!(answer.is_ok(), good, "{secret}");
         if let Ok(tokens) = answer {
             let claims = verify(&issuer, tokens.access_token().secret()).unwrap();
@@ -250,16 +389,28 @@ async fn the_issuer_fails_on_request() {
     issuer.fail(Some(IssuerFault::Huge(100_000)));
     assert_eq!(caller.get("/jwks").await.unwrap().body.len(), 100_000);
     issuer.fail(Some(IssuerFault::Close));
-    assert!(matches!(caller.get("/jwks").await.unwrap_err(), CallFault::NoAnswer(_)));
+    assert!(matches!(
+        caller.get("/jwks").await.unwrap_err(),
+        CallFault::NoAnswer(_)
+    ));
     issuer.fail(None);
-    assert_eq!(caller.get("/jwks").await.unwrap().json().unwrap(), issuer.jwks());
+    assert_eq!(
+        caller.get("/jwks").await.unwrap().json().unwrap(),
+        issuer.jwks()
+    );
     assert_eq!((issuer.jwks_fetches(), issuer.discovery_fetches()), (5, 0));
     issuer.stop().await;
-    assert!(matches!(caller.get("/jwks").await.unwrap_err(), CallFault::Connect(_)));
+    assert!(matches!(
+        caller.get("/jwks").await.unwrap_err(),
+        CallFault::Connect(_)
+    ));
     issuer.restart().await.unwrap();
     assert_eq!(caller.get("/jwks").await.unwrap().status, 200);
     issuer.set_jwks(Some(json!({ "keys": [] })));
-    assert_eq!(caller.get("/jwks").await.unwrap().json().unwrap(), json!({ "keys": [] }));
+    assert_eq!(
+        caller.get("/jwks").await.unwrap().json().unwrap(),
+        json!({ "keys": [] })
+    );
 }
 
 /// Scenario: TLS with our own authority and a clock that is set. Guarantees: times come from the clock.
@@ -268,11 +419,27 @@ async fn the_issuer_speaks_tls_and_takes_its_time_from_the_clock() {
     let certificates = DevelopmentCertificates::new(&Clock::system()).unwrap();
     let (clock, _) = Clock::manual(UnixMillis(1_700_000_000_000));
     let tls = Some(certificates.server_tls(false));
-    let issuer = Issuer::start_with(IssuerOptions { tls, clock, ..IssuerOptions::default() }).await.unwrap();
+    let issuer = Issuer::start_with(IssuerOptions {
+        tls,
+        clock,
+        ..IssuerOptions::default()
+    })
+    .await
+    .unwrap();
     let caller = SampleCaller::new(issuer.url());
-    assert!(matches!(caller.get("/jwks").await.unwrap_err(), CallFault::Connect(_)));
-    let answer = caller.trusting(&certificates.authority.certificate()).get("/jwks").await.unwrap();
+    assert!(matches!(
+        caller.get("/jwks").await.unwrap_err(),
+        CallFault::Connect(_)
+    ));
+    let answer = caller
+        .trusting(&certificates.authority.certificate())
+        .get("/jwks")
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200);
     let claims: Value = issuer.claims("x").into();
-    assert_eq!((&claims["iat"], &claims["exp"]), (&json!(1_700_000_000), &json!(1_700_003_600)));
+    assert_eq!(
+        (&claims["iat"], &claims["exp"]),
+        (&json!(1_700_000_000), &json!(1_700_003_600))
+    );
 }

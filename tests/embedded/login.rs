@@ -7,8 +7,9 @@ use std::time::Duration;
 use lightkeeper::accept::{Caller, ReturnPath, SessionCookie};
 use lightkeeper::clock::Clock;
 use lightkeeper::identify::{
-    ALGORITHMS, ClaimPath, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings, KeyAccess, KeySource,
-    LoginSettings, Method, PolicyClaims, SetCookie, Surroundings, TokensTaken,
+    ALGORITHMS, ClaimPath, CliConfiguration, CliSettings, Events, Identifier, IssuerSettings,
+    KeyAccess, KeySource, LoginSettings, Method, PolicyClaims, SetCookie, Surroundings,
+    TokensTaken,
 };
 use lightkeeper::reason::Reason;
 use lightkeeper::secret::SecretRef;
@@ -32,7 +33,11 @@ fn furnished() -> Folder {
     folder
 }
 
-async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSettings)) -> Identifier {
+async fn room(
+    issuer: &Issuer,
+    folder: &Folder,
+    change: impl FnOnce(&mut LoginSettings),
+) -> Identifier {
     let settings = IssuerSettings {
         name: "acme".to_owned(),
         issuer: issuer.url().to_owned(),
@@ -59,7 +64,9 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
         issuer: "acme".to_owned(),
         client_id: "lightkeeper-web".to_owned(),
         client_secret: None,
-        scopes: ["openid", "profile", "email", "groups"].map(str::to_owned).to_vec(),
+        scopes: ["openid", "profile", "email", "groups"]
+            .map(str::to_owned)
+            .to_vec(),
         groups_from_userinfo: false,
         lifetime: Duration::from_secs(8 * 3600),
         idle: Duration::from_secs(1800),
@@ -84,23 +91,50 @@ async fn room(issuer: &Issuer, folder: &Folder, change: impl FnOnce(&mut LoginSe
 }
 
 fn value(cookie: &SetCookie) -> String {
-    cookie.0.split(';').next().unwrap().split_once('=').unwrap().1.to_owned()
+    cookie
+        .0
+        .split(';')
+        .next()
+        .unwrap()
+        .split_once('=')
+        .unwrap()
+        .1
+        .to_owned()
 }
 
 /// What a browser does with the authorization address: picks a person and follows the redirect.
 async fn browse(issuer: &Issuer, location: &str, person: &str) -> Vec<(String, String)> {
     let path = location.strip_prefix(issuer.url()).unwrap();
-    let answer = SampleCaller::new(issuer.url()).get(&format!("{path}&login_hint={person}")).await.unwrap();
+    let answer = SampleCaller::new(issuer.url())
+        .get(&format!("{path}&login_hint={person}"))
+        .await
+        .unwrap();
     assert_eq!(answer.status, 303);
     let location = openidconnect::url::Url::parse(&answer.header("location").unwrap()).unwrap();
-    assert!(location.as_str().starts_with(&format!("{ORIGIN}/.lightkeeper/callback?")), "{location}");
-    location.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+    assert!(
+        location
+            .as_str()
+            .starts_with(&format!("{ORIGIN}/.lightkeeper/callback?")),
+        "{location}"
+    );
+    location
+        .query_pairs()
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect()
 }
 
 fn visitor(session: &str) -> Caller {
-    let session = SessionCookie { value: session.to_owned().into(), origin: ORIGIN.to_owned() };
+    let session = SessionCookie {
+        value: session.to_owned().into(),
+        origin: ORIGIN.to_owned(),
+    };
     let address = std::net::Ipv4Addr::LOCALHOST.into();
-    Caller { token: None, certificate: None, session: Some(session), address }
+    Caller {
+        token: None,
+        certificate: None,
+        session: Some(session),
+        address,
+    }
 }
 
 /// Scenario: people log in as public or confidential client, with groups from the ID token or userinfo; then one logs
@@ -126,7 +160,10 @@ async fn people_log_in_and_out() {
         let home = ReturnPath::parse("/.lightkeeper/apps/shop").unwrap();
         let begun = login.begin(&home, ORIGIN, now).await.unwrap();
         let answer = browse(&issuer, &begun.location, person).await;
-        let finished = login.finish(&answer, Some(&value(&begun.cookie)), ORIGIN, HERE, &clock).await.unwrap();
+        let finished = login
+            .finish(&answer, Some(&value(&begun.cookie)), ORIGIN, HERE, &clock)
+            .await
+            .unwrap();
         assert_eq!(finished.return_to, home);
         let session = value(&finished.session);
         let identity = room.identify(visitor(&session)).await.unwrap();
@@ -142,12 +179,25 @@ async fn people_log_in_and_out() {
             .err()
             .map(|unfinished| unfinished.fault);
         assert_eq!(again, Some(Reason::LoginTransactionSpent));
-        let place = login.end(&visitor(&session).session.unwrap(), now).await.unwrap();
-        assert_eq!(room.identify(visitor(&session)).await.unwrap_err().reason.code(), "session_revoked");
+        let place = login
+            .end(&visitor(&session).session.unwrap(), now)
+            .await
+            .unwrap();
+        assert_eq!(
+            room.identify(visitor(&session))
+                .await
+                .unwrap_err()
+                .reason
+                .code(),
+            "session_revoked"
+        );
         let path = place.strip_prefix(issuer.url()).unwrap();
         // The development issuer only sends browsers back to this machine, which `ORIGIN` is.
         let answer = SampleCaller::new(issuer.url()).get(path).await.unwrap();
-        assert_eq!(answer.header("location"), Some(format!("{ORIGIN}/.lightkeeper/signed-out")));
+        assert_eq!(
+            answer.header("location"),
+            Some(format!("{ORIGIN}/.lightkeeper/signed-out"))
+        );
     }
 }
 
@@ -166,8 +216,16 @@ async fn a_login_that_goes_wrong_makes_no_session() {
     let mut answer = browse(&issuer, &mine.location, "ann").await;
     let stolen = browse(&issuer, &theirs.location, "sam").await;
     // Code injection (RFC 9700 section 4.5): the provider refuses the code because the verifier is another's.
-    answer.iter_mut().find(|(name, _)| name == "code").unwrap().1 =
-        stolen.iter().find(|(name, _)| name == "code").unwrap().1.clone();
+    answer
+        .iter_mut()
+        .find(|(name, _)| name == "code")
+        .unwrap()
+        .1 = stolen
+        .iter()
+        .find(|(name, _)| name == "code")
+        .unwrap()
+        .1
+        .clone();
     let fault = login
         .finish(&answer, Some(&value(&mine.cookie)), ORIGIN, HERE, &clock)
         .await
@@ -201,8 +259,14 @@ async fn a_login_that_goes_wrong_makes_no_session() {
     };
     assert_eq!(login.configuration(ORIGIN), Some(expected.clone()));
     // An audience that is the gateway's own address needs no setting.
-    let named = CliConfiguration { audience: Some("https://own.example".to_owned()), ..expected };
-    let room = self::room(&issuer, &folder, |login| login.cli.as_mut().unwrap().audience = None).await;
+    let named = CliConfiguration {
+        audience: Some("https://own.example".to_owned()),
+        ..expected
+    };
+    let room = self::room(&issuer, &folder, |login| {
+        login.cli.as_mut().unwrap().audience = None
+    })
+    .await;
     let configuration = |origin: &str| room.login().unwrap().configuration(origin).unwrap();
     assert_eq!(configuration("https://own.example"), named);
     assert_eq!(configuration(ORIGIN).audience, None);

@@ -9,11 +9,25 @@ use super::stage::{self, eventually};
 
 /// The demonstration's world with a second issuer, `ci`, whose settings go on with `more`, and one more binding.
 async fn world(ci: &Issuer, more: &str, bindings: &[&str]) -> World {
-    let issuer = format!("issuers:\n  - {{ name: ci, issuer: \"{}\", audiences: [lightkeeper]{more} }}", ci.url());
-    let plan = bindings.iter().fold(stage::plan(&[("issuers:", &issuer)]), |plan, binding| stage::bind(plan, binding));
+    let issuer = format!(
+        "issuers:\n  - {{ name: ci, issuer: \"{}\", audiences: [lightkeeper]{more} }}",
+        ci.url()
+    );
+    let plan = bindings
+        .iter()
+        .fold(stage::plan(&[("issuers:", &issuer)]), |plan, binding| {
+            stage::bind(plan, binding)
+        });
     let world = stage::start(plan).await;
     eventually("the issuers' keys", || async {
-        world.gateway.shared().readiness().issuers.iter().all(|issuer| issuer.has_keys).then_some(())
+        world
+            .gateway
+            .shared()
+            .readiness()
+            .issuers
+            .iter()
+            .all(|issuer| issuer.has_keys)
+            .then_some(())
     })
     .await;
     world
@@ -21,9 +35,15 @@ async fn world(ci: &Issuer, more: &str, bindings: &[&str]) -> World {
 
 /// One export by a token of `ci` with these claims.
 async fn export(world: &World, ci: &Issuer, claims: &Value) -> (Answer, Value) {
-    let token = ci.mint(ci.claims("ci:plain").merge(claims.clone()), Algorithm::Rs256);
+    let token = ci.mint(
+        ci.claims("ci:plain").merge(claims.clone()),
+        Algorithm::Rs256,
+    );
     let caller = world.plain_caller().bearer(&token);
-    let answer = caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await.unwrap();
+    let answer = caller
+        .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
+        .await
+        .unwrap();
     let record = stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await;
     (answer, record)
 }
@@ -37,8 +57,14 @@ async fn the_subject_is_the_first_that_is_there() {
     let binding = r#"{ name: ci, subjects: [{ issuer: ci, subject: "ci:*" }], role: reporter, apps: [platform] }"#;
     let world = world(&ci, more, &[binding]).await;
     for (claims, subject) in [
-        (json!({"act": {"sub": "ci:nested"}, "azp": "ci:azp"}), Some("ci:nested")),
-        (json!({"act": {"other": 1}, "azp": "ci:azp"}), Some("ci:azp")),
+        (
+            json!({"act": {"sub": "ci:nested"}, "azp": "ci:azp"}),
+            Some("ci:nested"),
+        ),
+        (
+            json!({"act": {"other": 1}, "azp": "ci:azp"}),
+            Some("ci:azp"),
+        ),
         (json!({}), Some("ci:plain")),
         (json!({"act": "ci:nested", "azp": "ci:azp"}), None),
         (json!({"act": {"sub": ["ci:nested"]}}), None),
@@ -46,11 +72,25 @@ async fn the_subject_is_the_first_that_is_there() {
     ] {
         world.emulator.clear();
         let (answer, record) = export(&world, &ci, &claims).await;
-        assert_eq!(answer.status, if subject.is_some() { 200 } else { 401 }, "{claims}: {record}");
-        assert_eq!(record["identity"]["subject"].as_str(), subject, "{claims}: {record}");
+        assert_eq!(
+            answer.status,
+            if subject.is_some() { 200 } else { 401 },
+            "{claims}: {record}"
+        );
+        assert_eq!(
+            record["identity"]["subject"].as_str(),
+            subject,
+            "{claims}: {record}"
+        );
         let exports = world.emulator.exports();
-        let stamped = exports.iter().flat_map(|export| export.resources[0].values("lightkeeper.identity"));
-        assert_eq!(stamped.collect::<Vec<_>>(), subject.into_iter().collect::<Vec<_>>(), "{claims}");
+        let stamped = exports
+            .iter()
+            .flat_map(|export| export.resources[0].values("lightkeeper.identity"));
+        assert_eq!(
+            stamped.collect::<Vec<_>>(),
+            subject.into_iter().collect::<Vec<_>>(),
+            "{claims}"
+        );
     }
 }
 
@@ -73,16 +113,26 @@ async fn a_pattern_at_a_pointer_permits_over_the_socket() {
         (json!({"realm_access": {"roles": ["obs-writer"]}}), 200),
         (json!({"realm_access": {"roles": ["x", "obs-"]}}), 200),
         (json!({"realm_access": {"roles": "obs-writer"}}), 200),
-        (json!({"realm_access": {"roles": ["obs/writer", "obs-a/b", "my-obs-writer", "OBS-writer"]}}), 403),
+        (
+            json!({"realm_access": {"roles": ["obs/writer", "obs-a/b", "my-obs-writer", "OBS-writer"]}}),
+            403,
+        ),
         (json!({"realm_access": {"roles": []}}), 403),
         (json!({"realm_access": "obs-writer"}), 403),
-        (json!({"roles": ["obs-writer"], "/realm_access/roles": ["obs-writer"]}), 403),
+        (
+            json!({"roles": ["obs-writer"], "/realm_access/roles": ["obs-writer"]}),
+            403,
+        ),
         (json!({"team": "a"}), 403),
         (json!({}), 403),
     ] {
         let (answer, record) = export(&world, &ci, &claims).await;
         assert_eq!(answer.status, status, "{claims}: {record}");
-        let bindings = if status == 200 { json!(["by-role"]) } else { json!([]) };
+        let bindings = if status == 200 {
+            json!(["by-role"])
+        } else {
+            json!([])
+        };
         assert_eq!(record["bindings"], bindings, "{claims}: {record}");
     }
 }
@@ -95,21 +145,46 @@ async fn a_deny_holds_where_its_claim_cannot_be_told() {
     let ci = Issuer::start().await.unwrap();
     let allow = r#"{ name: ci, subjects: [{ issuer: ci, subject: "ci:*" }], role: reporter, apps: [platform] }"#;
     let deny = r#"{ name: leavers, effect: deny, subjects: [{ issuer: ci, claims: { "/realm_access/roles": { like: "left-*" } } }], permissions: ["ingest.*"], apps: [/] }"#;
-    let (with, without) = (world(&ci, "", &[allow, deny]).await, world(&ci, "", &[allow]).await);
+    let (with, without) = (
+        world(&ci, "", &[allow, deny]).await,
+        world(&ci, "", &[allow]).await,
+    );
     for (claims, denied) in [
         (json!({}), None),
         (json!({"realm_access": {}}), None),
         (json!({"realm_access": {"roles": ["writer"]}}), None),
-        (json!({"realm_access": {"roles": ["writer", "left-2026"]}}), Some((403, "no_writable_app"))),
-        (json!({"realm_access": {"roles": "left-2026"}}), Some((403, "no_writable_app"))),
-        (json!({"realm_access": "left-2026"}), Some((401, "token_claims"))),
-        (json!({"realm_access": ["left-2026"]}), Some((401, "token_claims"))),
-        (json!({"realm_access": {"roles": [["left-2026"]]}}), Some((401, "token_claims"))),
-        (json!({"realm_access": {"roles": {"0": "left-2026"}}}), Some((401, "token_claims"))),
+        (
+            json!({"realm_access": {"roles": ["writer", "left-2026"]}}),
+            Some((403, "no_writable_app")),
+        ),
+        (
+            json!({"realm_access": {"roles": "left-2026"}}),
+            Some((403, "no_writable_app")),
+        ),
+        (
+            json!({"realm_access": "left-2026"}),
+            Some((401, "token_claims")),
+        ),
+        (
+            json!({"realm_access": ["left-2026"]}),
+            Some((401, "token_claims")),
+        ),
+        (
+            json!({"realm_access": {"roles": [["left-2026"]]}}),
+            Some((401, "token_claims")),
+        ),
+        (
+            json!({"realm_access": {"roles": {"0": "left-2026"}}}),
+            Some((401, "token_claims")),
+        ),
     ] {
         let (answer, record) = export(&with, &ci, &claims).await;
         let (status, reason) = denied.unwrap_or((200, "ok"));
-        assert_eq!((answer.status, &record["reason"]), (status, &reason.into()), "{claims}: {record}");
+        assert_eq!(
+            (answer.status, &record["reason"]),
+            (status, &reason.into()),
+            "{claims}: {record}"
+        );
         let (answer, record) = export(&without, &ci, &claims).await;
         assert_eq!(answer.status, 200, "{claims} without the deny: {record}");
     }

@@ -14,18 +14,35 @@ use super::stage;
 
 /// A line of `client_tokens:` for this token.
 fn line(name: &str, token: &NewClientToken, binding: &str, until: &str) -> String {
-    let until = if until.is_empty() { String::new() } else { format!(", until: {until}") };
-    format!("  - {{ name: {name}, hash: \"{}\", binding: {binding}{until} }}\n", token.hash)
+    let until = if until.is_empty() {
+        String::new()
+    } else {
+        format!(", until: {until}")
+    };
+    format!(
+        "  - {{ name: {name}, hash: \"{}\", binding: {binding}{until} }}\n",
+        token.hash
+    )
 }
 
 fn plan(lines: &[String]) -> WorldPlan {
-    stage::plan(&[("policy: policy.yaml\n", &format!("client_tokens:\n{}policy: policy.yaml\n", lines.concat()))])
+    stage::plan(&[(
+        "policy: policy.yaml\n",
+        &format!("client_tokens:\n{}policy: policy.yaml\n", lines.concat()),
+    )])
 }
 
 /// One export on an open connection.
 async fn again(line: &mut Line) -> Answer {
     let body = Sample::traces("some-service", 1).protobuf();
-    line.send(Method::POST, "/v1/traces", &[("content-type", "application/x-protobuf")], body).await.unwrap()
+    line.send(
+        Method::POST,
+        "/v1/traces",
+        &[("content-type", "application/x-protobuf")],
+        body,
+    )
+    .await
+    .unwrap()
 }
 
 /// Status and recorded reason.
@@ -43,8 +60,14 @@ fn told(status: u16, reason: &str) -> (u16, String) {
 /// that the gateway wrote holds a token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_line_reaches_open_connections() {
-    let (leaver, stayer) = (NewClientToken::make().unwrap(), NewClientToken::make().unwrap());
-    let lines = [line("leaver", &leaver, "checkout-pods", ""), line("stayer", &stayer, "checkout-pods", "")];
+    let (leaver, stayer) = (
+        NewClientToken::make().unwrap(),
+        NewClientToken::make().unwrap(),
+    );
+    let lines = [
+        line("leaver", &leaver, "checkout-pods", ""),
+        line("stayer", &stayer, "checkout-pods", ""),
+    ];
     let world = stage::start(plan(&lines)).await;
     let mut open = Vec::new();
     for (token, leaves) in [(&leaver, true), (&stayer, false)] {
@@ -62,16 +85,34 @@ async fn a_deleted_line_reaches_open_connections() {
     world.gateway.reload().await.unwrap();
     for (mut line, leaves) in open {
         let answer = again(&mut line).await;
-        let expected = if leaves { told(401, "client_token_unknown") } else { told(200, "ok") };
+        let expected = if leaves {
+            told(401, "client_token_unknown")
+        } else {
+            told(200, "ok")
+        };
         assert_eq!(outcome(&world, &answer).await, expected);
     }
-    let projects: Vec<_> = world.emulator.exports().iter().map(|export| export.project.clone()).collect();
+    let projects: Vec<_> = world
+        .emulator
+        .exports()
+        .iter()
+        .map(|export| export.project.clone())
+        .collect();
     assert_eq!(projects, ["checkout-prod"; 6]);
     let (_, metrics) = stage::admin(&world, "/metrics").await;
-    let written = format!("{}{metrics}", std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap());
+    let written = format!(
+        "{}{metrics}",
+        std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap()
+    );
     for token in [&leaver, &stayer] {
         assert!(!written.contains(token.expose()) && !written.contains(&token.hash.to_string()));
-        assert!(world.emulator.captured().iter().all(|captured| !captured.contains(token.expose().as_bytes())));
+        assert!(
+            world
+                .emulator
+                .captured()
+                .iter()
+                .all(|captured| !captured.contains(token.expose().as_bytes()))
+        );
     }
 }
 
@@ -84,20 +125,51 @@ async fn time_ends_a_client_token() {
     let (clock, hand) = Clock::manual(start);
     let token = NewClientToken::make().unwrap();
     let until = start.seconds() + 600;
-    let lines = [line("guest", &token, "checkout-pods", &timestamp(until * 1000))];
-    let world = stage::start(WorldPlan { clock, ..plan(&lines) }).await;
+    let lines = [line(
+        "guest",
+        &token,
+        "checkout-pods",
+        &timestamp(until * 1000),
+    )];
+    let world = stage::start(WorldPlan {
+        clock,
+        ..plan(&lines)
+    })
+    .await;
     let caller = world.plain_caller().bearer(token.expose());
     let mut open = caller.connect().await.unwrap();
-    assert_eq!(outcome(&world, &again(&mut open).await).await, told(200, "ok"));
+    assert_eq!(
+        outcome(&world, &again(&mut open).await).await,
+        told(200, "ok")
+    );
     hand.store(until * 1000 - 1, Ordering::SeqCst);
-    assert_eq!(outcome(&world, &again(&mut open).await).await, told(200, "ok"));
+    assert_eq!(
+        outcome(&world, &again(&mut open).await).await,
+        told(200, "ok")
+    );
     hand.store(until * 1000, Ordering::SeqCst);
-    assert_eq!(outcome(&world, &again(&mut open).await).await, told(401, "client_token_expired"));
-    stage::counts(&world, r#"lightkeeper_client_token_uses_total{name="guest"}"#, 2.0).await;
-    stage::counts(&world, r#"lightkeeper_client_token_last_used_seconds{name="guest"}"#, (until - 1) as f64).await;
+    assert_eq!(
+        outcome(&world, &again(&mut open).await).await,
+        told(401, "client_token_expired")
+    );
+    stage::counts(
+        &world,
+        r#"lightkeeper_client_token_uses_total{name="guest"}"#,
+        2.0,
+    )
+    .await;
+    stage::counts(
+        &world,
+        r#"lightkeeper_client_token_last_used_seconds{name="guest"}"#,
+        (until - 1) as f64,
+    )
+    .await;
     world.gateway.reload().await.unwrap();
     let mut open = caller.connect().await.unwrap();
-    assert_eq!(outcome(&world, &again(&mut open).await).await, told(401, "client_token_expired"));
+    assert_eq!(
+        outcome(&world, &again(&mut open).await).await,
+        told(401, "client_token_expired")
+    );
 }
 
 /// Scenario: the binding of a token is taken out of the policy, and out of the configuration as well.
@@ -111,13 +183,25 @@ async fn a_binding_that_a_token_needs_cannot_vanish() {
     let mut open = caller.connect().await.unwrap();
     let policy = world.folder().join("policy.yaml");
     let text = std::fs::read_to_string(&policy).unwrap();
-    stage::replace(&policy, text.replace("name: checkout-pods", "name: checkout-workloads"));
+    stage::replace(
+        &policy,
+        text.replace("name: checkout-pods", "name: checkout-workloads"),
+    );
     let errors = world.gateway.reload().await.unwrap_err().join("\n");
-    assert!(errors.contains("the policy has no binding `checkout-pods`"), "{errors}");
-    assert_eq!(outcome(&world, &again(&mut open).await).await, told(200, "ok"));
+    assert!(
+        errors.contains("the policy has no binding `checkout-pods`"),
+        "{errors}"
+    );
+    assert_eq!(
+        outcome(&world, &again(&mut open).await).await,
+        told(200, "ok")
+    );
     let config = world.folder().join("lightkeeper.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
     stage::replace(&config, text.replace(&lines[0], ""));
     world.gateway.reload().await.unwrap();
-    assert_eq!(outcome(&world, &again(&mut open).await).await, told(401, "client_token_unknown"));
+    assert_eq!(
+        outcome(&world, &again(&mut open).await).await,
+        told(401, "client_token_unknown")
+    );
 }

@@ -60,7 +60,15 @@ async fn ask(world: &World, who: &str, ask: PageRequest) -> Result<Page, Refusal
 }
 
 pub async fn tree(world: &World, who: &str, filter: Option<&str>) -> TreeView {
-    match ask(world, who, PageRequest::Tree { filter: filter.map(str::to_owned) }).await {
+    match ask(
+        world,
+        who,
+        PageRequest::Tree {
+            filter: filter.map(str::to_owned),
+        },
+    )
+    .await
+    {
         Ok(Page::Tree(view)) => view,
         other => panic!("{other:?}"),
     }
@@ -89,7 +97,13 @@ async fn decisions(world: &World, who: &str, app: &str) -> Result<DecisionsView,
 
 fn call(method: &str, asked: &str, app: &str, service: &str) -> ExplainRequest {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    ExplainRequest { request_id: None, method: some(method), path: some(asked), app: some(app), service: some(service) }
+    ExplainRequest {
+        request_id: None,
+        method: some(method),
+        path: some(asked),
+        app: some(app),
+        service: some(service),
+    }
 }
 
 /// Scenario: everybody looks at everything. Guarantees that the tree's rows are the nodes that `/apps` shows, node by node,
@@ -110,12 +124,24 @@ async fn everybody_sees_the_same_tree_as_node_by_node() {
             let Some(view) = view else {
                 let unheard = app(&world, who, "unheard").await.unwrap_err();
                 assert_eq!(page.unwrap_err(), unheard, "{who} {}", node.path);
-                assert_eq!((unheard.class, unheard.reason.code()), (Class::Denied, "app_unknown"));
+                assert_eq!(
+                    (unheard.class, unheard.reason.code()),
+                    (Class::Denied, "app_unknown")
+                );
                 continue;
             };
             let page = page.unwrap();
-            assert_eq!(page.project.as_deref(), view.project.as_deref(), "{who} {}", node.path);
-            let permissions: Vec<_> = page.grants.iter().map(|grant| grant.permission.clone()).collect();
+            assert_eq!(
+                page.project.as_deref(),
+                view.project.as_deref(),
+                "{who} {}",
+                node.path
+            );
+            let permissions: Vec<_> = page
+                .grants
+                .iter()
+                .map(|grant| grant.permission.clone())
+                .collect();
             assert_eq!(permissions, view.permissions, "{who} {}", node.path);
             let beneath: Vec<_> = page.apps.iter().map(|(app, _)| path(app)).collect();
             assert_eq!(beneath, view.apps, "{who} {}", node.path);
@@ -133,9 +159,17 @@ async fn the_filter_keeps_hits_and_what_leads_to_them() {
     for (who, filter, expected) in [
         ("ann", "CHECK", &["/", "shop", "shop/checkout"][..]),
         ("ann", "shop-LEADS", &["/", "shop"]),
-        ("ann", "  ", &["/", "shop", "shop/checkout", "shop/payments"]),
+        (
+            "ann",
+            "  ",
+            &["/", "shop", "shop/checkout", "shop/payments"],
+        ),
         ("ann", "platform", &[]),
-        ("ann", "shop", &["/", "shop", "shop/checkout", "shop/payments"]),
+        (
+            "ann",
+            "shop",
+            &["/", "shop", "shop/checkout", "shop/payments"],
+        ),
         ("sam", "platform", &["/", "platform"]),
         ("pat", "shop-leads", &[]),
         ("pat", "shop/p", &["/", "shop", "shop/payments"]),
@@ -147,13 +181,31 @@ async fn the_filter_keeps_hits_and_what_leads_to_them() {
         assert_eq!(shown, expected, "{who} {filter}");
     }
     let marks = |rows: &TreeView, app: &str| {
-        rows.rows.iter().find(|row| row.app == app).map(|row| (row.can_write, row.can_read, row.can_audit))
+        rows.rows
+            .iter()
+            .find(|row| row.app == app)
+            .map(|row| (row.can_write, row.can_read, row.can_audit))
     };
     assert_eq!(marks(&tree(&world, "ann", None).await, "shop/search"), None);
-    assert_eq!(marks(&tree(&world, "ann", None).await, "shop/checkout"), Some((true, true, false)));
-    assert_eq!(marks(&tree(&world, "lea", None).await, "shop/checkout"), Some((true, true, true)));
-    assert_eq!(marks(&tree(&world, "pat", None).await, "shop"), Some((false, false, false)));
-    assert_eq!(marks(&tree(&world, "checkout-collector", None).await, "shop/checkout"), Some((true, false, false)));
+    assert_eq!(
+        marks(&tree(&world, "ann", None).await, "shop/checkout"),
+        Some((true, true, false))
+    );
+    assert_eq!(
+        marks(&tree(&world, "lea", None).await, "shop/checkout"),
+        Some((true, true, true))
+    );
+    assert_eq!(
+        marks(&tree(&world, "pat", None).await, "shop"),
+        Some((false, false, false))
+    );
+    assert_eq!(
+        marks(
+            &tree(&world, "checkout-collector", None).await,
+            "shop/checkout"
+        ),
+        Some((true, false, false))
+    );
 }
 
 /// Scenario: exports come, some of them refused. Guarantees that their numbers stand at their app and above it, for those
@@ -161,56 +213,117 @@ async fn the_filter_keeps_hits_and_what_leads_to_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_numbers_are_shown_to_those_who_may_see_them() {
     let world = stage::start(stage::plan(&[])).await;
-    let mixed = Sample::of(Signal::Traces, "checkout", 3).and("payments", 2).and("checkout-web", 1);
-    let answer = frontend(&world).export(&mixed, Encoding::Protobuf).await.unwrap();
+    let mixed = Sample::of(Signal::Traces, "checkout", 3)
+        .and("payments", 2)
+        .and("checkout-web", 1);
+    let answer = frontend(&world)
+        .export(&mixed, Encoding::Protobuf)
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200);
     let own = Sample::of(Signal::Logs, "checkout", 6);
-    assert_eq!(checkout(&world).export(&own, Encoding::Json).await.unwrap().status, 200);
+    assert_eq!(
+        checkout(&world)
+            .export(&own, Encoding::Json)
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     let broken = checkout(&world)
-        .send(http::Method::POST, "/v1/traces", &[("content-type", "application/x-protobuf")], b"\xff".to_vec())
+        .send(
+            http::Method::POST,
+            "/v1/traces",
+            &[("content-type", "application/x-protobuf")],
+            b"\xff".to_vec(),
+        )
         .await
         .unwrap();
     assert_eq!(broken.status, 400);
     let ann = stage::eventually("the failed export's count", || async {
         let view = tree(&world, "ann", None).await;
-        let failed = view.rows.iter().any(|row| row.live.as_ref().is_some_and(|live| live.errors_per_minute > 0));
+        let failed = view.rows.iter().any(|row| {
+            row.live
+                .as_ref()
+                .is_some_and(|live| live.errors_per_minute > 0)
+        });
         failed.then_some(view)
     })
     .await;
     let items = |view: &TreeView, app: &str| {
         let row = view.rows.iter().find(|row| row.app == app)?;
-        row.live.as_ref().map(|live| (live.items_per_second * 60.0).round() as u64)
+        row.live
+            .as_ref()
+            .map(|live| (live.items_per_second * 60.0).round() as u64)
     };
     assert_eq!(
         items(&ann, "shop/checkout"),
         Some(mixed_items(&["checkout", "checkout-web"], &mixed) + own.items() as u64)
     );
-    assert_eq!(items(&ann, "shop"), Some(mixed.items() as u64 + own.items() as u64));
+    assert_eq!(
+        items(&ann, "shop"),
+        Some(mixed.items() as u64 + own.items() as u64)
+    );
     assert_eq!(items(&ann, "shop/search"), None, "nothing came");
     assert_eq!(items(&ann, "/"), None, "the root is not hers");
     let pat = tree(&world, "pat", None).await;
-    assert_eq!((items(&pat, "shop"), items(&pat, "shop/payments").is_some()), (None, true));
+    assert_eq!(
+        (items(&pat, "shop"), items(&pat, "shop/payments").is_some()),
+        (None, true)
+    );
     let sam = tree(&world, "sam", None).await;
     assert_eq!(items(&sam, "/"), items(&ann, "shop"));
 
     let names = |view: &AppView| -> Vec<(String, usize)> {
-        view.services.iter().map(|service| (service.name.clone(), service.senders.len())).collect()
+        view.services
+            .iter()
+            .map(|service| (service.name.clone(), service.senders.len()))
+            .collect()
     };
     let expected = [("checkout".to_owned(), 2), ("checkout-web".to_owned(), 1)];
-    assert_eq!(names(&app(&world, "ann", "shop/checkout").await.unwrap()), expected);
+    assert_eq!(
+        names(&app(&world, "ann", "shop/checkout").await.unwrap()),
+        expected
+    );
     let silent = [("checkout".to_owned(), 0), ("checkout-web".to_owned(), 0)];
-    assert_eq!(names(&app(&world, "checkout-collector", "shop/checkout").await.unwrap()), silent);
+    assert_eq!(
+        names(
+            &app(&world, "checkout-collector", "shop/checkout")
+                .await
+                .unwrap()
+        ),
+        silent
+    );
     assert_eq!(names(&app(&world, "pat", "shop").await.unwrap()), []);
     let view = app(&world, "ann", "shop/checkout").await.unwrap();
-    let mut senders: Vec<&str> = view.services[0].senders.iter().map(|sender| sender.subject.as_str()).collect();
+    let mut senders: Vec<&str> = view.services[0]
+        .senders
+        .iter()
+        .map(|sender| sender.subject.as_str())
+        .collect();
     senders.sort_unstable();
-    assert_eq!(senders, ["system:serviceaccount:checkout:collector", "system:serviceaccount:shop:frontend"]);
+    assert_eq!(
+        senders,
+        [
+            "system:serviceaccount:checkout:collector",
+            "system:serviceaccount:shop:frontend"
+        ]
+    );
 }
 
 fn mixed_items(services: &[&str], sample: &Sample) -> u64 {
     // Three, two and one resource's worth of the same kind.
     let share = sample.items() as u64 / 6;
-    services.iter().map(|name| if *name == "checkout" { 3 * share } else { share }).sum()
+    services
+        .iter()
+        .map(|name| {
+            if *name == "checkout" {
+                3 * share
+            } else {
+                share
+            }
+        })
+        .sum()
 }
 
 /// Scenario: an app's page offers settings. Guarantees that each is there only for who may use it, and holds no secret.
@@ -218,15 +331,31 @@ fn mixed_items(services: &[&str], sample: &Sample) -> u64 {
 async fn settings_are_offered_to_who_may_use_them() {
     let world = stage::start(stage::plan(&[])).await;
     for (who, at, expected) in [
-        ("ann", "shop/checkout", &["curl", "Terraform", "Grafana"][..]),
+        (
+            "ann",
+            "shop/checkout",
+            &["curl", "Terraform", "Grafana"][..],
+        ),
         ("ann", "shop", &["curl", "Terraform", "Grafana"]),
-        ("cluster-collector", "shop/search", &["OpenTelemetry SDK", "OpenTelemetry Collector"]),
-        ("checkout-collector", "shop/checkout", &["OpenTelemetry SDK", "OpenTelemetry Collector"]),
+        (
+            "cluster-collector",
+            "shop/search",
+            &["OpenTelemetry SDK", "OpenTelemetry Collector"],
+        ),
+        (
+            "checkout-collector",
+            "shop/checkout",
+            &["OpenTelemetry SDK", "OpenTelemetry Collector"],
+        ),
         ("pat", "shop", &[]),
         ("eve", "/", &[]),
     ] {
         let view = app(&world, who, at).await.unwrap();
-        let titles: Vec<&str> = view.snippets.iter().map(|snippet| snippet.title.as_str()).collect();
+        let titles: Vec<&str> = view
+            .snippets
+            .iter()
+            .map(|snippet| snippet.title.as_str())
+            .collect();
         assert_eq!(titles, expected, "{who} {at}");
         for snippet in &view.snippets {
             assert!(snippet.text.contains(OURS), "{}", snippet.text);
@@ -234,10 +363,20 @@ async fn settings_are_offered_to_who_may_use_them() {
         }
     }
     let view = app(&world, "ann", "shop/checkout").await.unwrap();
-    assert!(view.snippets[0].text.contains("/public/v0.2/acme/projects/checkout-prod/streams"), "{:?}", view.snippets);
-    let view = app(&world, "checkout-collector", "shop/checkout").await.unwrap();
     assert!(
-        view.snippets[0].text.contains("OTEL_EXPORTER_OTLP_ENDPOINT='https://gw.acme.example/apps/shop/checkout/-'")
+        view.snippets[0]
+            .text
+            .contains("/public/v0.2/acme/projects/checkout-prod/streams"),
+        "{:?}",
+        view.snippets
+    );
+    let view = app(&world, "checkout-collector", "shop/checkout")
+        .await
+        .unwrap();
+    assert!(
+        view.snippets[0]
+            .text
+            .contains("OTEL_EXPORTER_OTLP_ENDPOINT='https://gw.acme.example/apps/shop/checkout/-'")
     );
 }
 
@@ -253,32 +392,68 @@ async fn an_explanation_tells_nothing_about_what_is_not_the_visitors() {
         let facts = identity(&world, who).await.facts().clone();
         for (_, node) in house.policy.tree().nodes() {
             let view = house.policy.view(&facts, &node.path, now);
-            if view.as_ref().is_some_and(|view| !view.permissions.is_empty()) {
+            if view
+                .as_ref()
+                .is_some_and(|view| !view.permissions.is_empty())
+            {
                 continue;
             }
             // What only leads to others may be asked, for those others; and what belongs to a project that may be read.
             let is_step = view.is_some() || node.declared_project().is_none();
-            let project = node.declared_project().map_or("none-prod", |project| project);
+            let project = node
+                .declared_project()
+                .map_or("none-prod", |project| project);
             let real = [node.path.as_str(), project];
             let unheard = ["zz", "zz-prod"];
             if node.path == AppPath::root() {
                 continue;
             }
-            let [real, unheard] = [told(&world, who, real, is_step).await, told(&world, who, unheard, is_step).await];
+            let [real, unheard] = [
+                told(&world, who, real, is_step).await,
+                told(&world, who, unheard, is_step).await,
+            ];
             assert_eq!(real, unheard, "{who} {}", node.path);
             compared += real.len();
         }
     }
     assert!(compared > 100, "{compared}");
-    let other = explain(&world, "pat", call("GET", "/public/v0.2/other/projects/checkout-prod/streams", "", "")).await;
-    let hidden = explain(&world, "pat", call("GET", "/public/v0.2/acme/projects/checkout-prod/streams", "", "")).await;
+    let other = explain(
+        &world,
+        "pat",
+        call(
+            "GET",
+            "/public/v0.2/other/projects/checkout-prod/streams",
+            "",
+            "",
+        ),
+    )
+    .await;
+    let hidden = explain(
+        &world,
+        "pat",
+        call(
+            "GET",
+            "/public/v0.2/acme/projects/checkout-prod/streams",
+            "",
+            "",
+        ),
+    )
+    .await;
     let words = |view: ExplainView| format!("{:?}", view.story).replace("/other/", "/acme/");
     let (other, hidden) = (words(other), words(hidden));
     // What the operation is called may be told: it is in the backend's own documentation.
     assert!(other.contains("not_permitted") && hidden.contains("not_permitted"));
-    let foreign = explain(&world, "payments-collector", call("POST", "/v1/traces", "", "checkout")).await;
+    let foreign = explain(
+        &world,
+        "payments-collector",
+        call("POST", "/v1/traces", "", "checkout"),
+    )
+    .await;
     let foreign = format!("{:?}", foreign.story.unwrap());
-    assert!(foreign.contains("service_unknown") && !foreign.contains("shop/checkout"), "{foreign}");
+    assert!(
+        foreign.contains("service_unknown") && !foreign.contains("shop/checkout"),
+        "{foreign}"
+    );
 }
 
 /// What is told of calls that concern this app and this project, their names taken out.
@@ -287,9 +462,24 @@ async fn told(world: &World, who: &str, [app, project]: [&str; 2], is_step: bool
         call("POST", "/v1/traces", app, ""),
         call("POST", "/v1/traces", app, "checkout"),
         call("POST", &format!("/apps/{app}/-/v1/metrics"), "", "payments"),
-        call("GET", &format!("/public/v0.2/acme/projects/{project}/streams"), "", ""),
-        call("GET", &format!("/public/v0.2/acme/projects/{project}/access_tokens"), "", ""),
-        call("POST", &format!("/public/v0.2/acme/projects/{project}/dashboards"), "", ""),
+        call(
+            "GET",
+            &format!("/public/v0.2/acme/projects/{project}/streams"),
+            "",
+            "",
+        ),
+        call(
+            "GET",
+            &format!("/public/v0.2/acme/projects/{project}/access_tokens"),
+            "",
+            "",
+        ),
+        call(
+            "POST",
+            &format!("/public/v0.2/acme/projects/{project}/dashboards"),
+            "",
+            "",
+        ),
         call("GET", &format!("/apps/{app}"), "", ""),
         call("POST", &format!("/apps/{app}/-/alerts"), "", ""),
     ];
@@ -305,7 +495,10 @@ async fn told(world: &World, who: &str, [app, project]: [&str; 2], is_step: bool
         for path in paths {
             text = text.replace(&path, "PATH");
         }
-        assert!(!text.contains(&format!("{project:?}")) && !text.contains(&format!("{app:?}")), "{who} {text}");
+        assert!(
+            !text.contains(&format!("{project:?}")) && !text.contains(&format!("{app:?}")),
+            "{who} {text}"
+        );
         stories.push(text);
     }
     stories
@@ -319,26 +512,61 @@ async fn an_explanation_tells_why() {
     for (who, asked, allowed, words) in [
         (
             "ann",
-            call("GET", "/public/v0.2/acme/projects/checkout-prod/streams", "", ""),
+            call(
+                "GET",
+                "/public/v0.2/acme/projects/checkout-prod/streams",
+                "",
+                "",
+            ),
             true,
             &["shop-developers", "checkout-prod"][..],
         ),
-        ("ann", call("", &format!("https://gw.acme.example{dashboards}"), "", ""), true, &["shop-developers"]),
-        ("ann", call("post", dashboards, "", ""), false, &["denied_by_binding", "hands-off-payments-dashboards"]),
         (
             "ann",
-            call("GET", "/public/v0.2/acme/projects/shop-prod/access_tokens", "", ""),
+            call("", &format!("https://gw.acme.example{dashboards}"), "", ""),
+            true,
+            &["shop-developers"],
+        ),
+        (
+            "ann",
+            call("post", dashboards, "", ""),
+            false,
+            &["denied_by_binding", "hands-off-payments-dashboards"],
+        ),
+        (
+            "ann",
+            call(
+                "GET",
+                "/public/v0.2/acme/projects/shop-prod/access_tokens",
+                "",
+                "",
+            ),
             false,
             &["sensitive_not_named"],
         ),
-        ("lea", call("GET", "/public/v0.2/acme/projects/shop-prod/access_tokens", "", ""), true, &["shop-stewards"]),
+        (
+            "lea",
+            call(
+                "GET",
+                "/public/v0.2/acme/projects/shop-prod/access_tokens",
+                "",
+                "",
+            ),
+            true,
+            &["shop-stewards"],
+        ),
         (
             "checkout-collector",
             call("", "/v1/traces", "", "checkout"),
             true,
             &["owner", "checkout-pods", "accesstoken"],
         ),
-        ("checkout-collector", call("", "/v1/traces", "shop/checkout", ""), true, &["checkout-pods"]),
+        (
+            "checkout-collector",
+            call("", "/v1/traces", "shop/checkout", ""),
+            true,
+            &["checkout-pods"],
+        ),
         (
             "cluster-collector",
             call("", "/v1/traces", "", "unheard"),
@@ -349,20 +577,62 @@ async fn an_explanation_tells_why() {
             "ann",
             call("", "/apps/shop/-/streams", "", ""),
             true,
-            &["federate", "query.streams.read", "shop-developers", "shop-prod", "checkout-prod", "payments-prod"],
+            &[
+                "federate",
+                "query.streams.read",
+                "shop-developers",
+                "shop-prod",
+                "checkout-prod",
+                "payments-prod",
+            ],
         ),
-        ("ann", call("", "/apps/shop/-/alerts", "", ""), true, &["query.metric_alerts.read", "query.conditions.read"]),
-        ("pat", call("", "/apps/shop/-/streams", "", ""), true, &["federate", "payments-prod"]),
-        ("eve", call("", "/apps/shop/-/streams", "", ""), false, &["not_permitted"]),
-        ("eve", call("GET", "/.lightkeeper/whoami", "", ""), true, &["own"]),
-        ("eve", call("GET", "/unheard", "", ""), false, &["path_unknown"]),
-        ("eve", call("GET", "/public//v0.2", "", ""), false, &["ambiguous_path"]),
+        (
+            "ann",
+            call("", "/apps/shop/-/alerts", "", ""),
+            true,
+            &["query.metric_alerts.read", "query.conditions.read"],
+        ),
+        (
+            "pat",
+            call("", "/apps/shop/-/streams", "", ""),
+            true,
+            &["federate", "payments-prod"],
+        ),
+        (
+            "eve",
+            call("", "/apps/shop/-/streams", "", ""),
+            false,
+            &["not_permitted"],
+        ),
+        (
+            "eve",
+            call("GET", "/.lightkeeper/whoami", "", ""),
+            true,
+            &["own"],
+        ),
+        (
+            "eve",
+            call("GET", "/unheard", "", ""),
+            false,
+            &["path_unknown"],
+        ),
+        (
+            "eve",
+            call("GET", "/public//v0.2", "", ""),
+            false,
+            &["ambiguous_path"],
+        ),
     ] {
         let view = explain(&world, who, asked).await;
-        let story = view.story.unwrap_or_else(|| panic!("{who}: {:?}", view.mistake));
+        let story = view
+            .story
+            .unwrap_or_else(|| panic!("{who}: {:?}", view.mistake));
         let text = format!("{story:?}");
         assert_eq!(story.allowed, allowed, "{who} {text}");
-        assert!(words.iter().all(|word| text.contains(word)), "{who} {words:?} {text}");
+        assert!(
+            words.iter().all(|word| text.contains(word)),
+            "{who} {words:?} {text}"
+        );
         assert!(story.advice.is_some(), "{who} {text}");
     }
     for (asked, words) in [
@@ -371,10 +641,23 @@ async fn an_explanation_tells_why() {
         (call("GET", "/v1/traces", "a\nb", ""), "cannot be sent"),
     ] {
         let view = explain(&world, "eve", asked).await;
-        assert!(view.story.is_none() && view.mistake.is_some_and(|mistake| mistake.contains(words)), "{words}");
+        assert!(
+            view.story.is_none() && view.mistake.is_some_and(|mistake| mistake.contains(words)),
+            "{words}"
+        );
     }
-    let inlet = explain(&world, "ann", call("POST", "/apps/shop/checkout/-/alerts", "", "")).await.story.unwrap();
-    assert!(!inlet.allowed && format!("{inlet:?}").contains("webhook secret"), "{inlet:?}");
+    let inlet = explain(
+        &world,
+        "ann",
+        call("POST", "/apps/shop/checkout/-/alerts", "", ""),
+    )
+    .await
+    .story
+    .unwrap();
+    assert!(
+        !inlet.allowed && format!("{inlet:?}").contains("webhook secret"),
+        "{inlet:?}"
+    );
     let empty = explain(&world, "eve", ExplainRequest::default()).await;
     assert!(empty.story.is_none() && empty.mistake.is_none() && empty.found.is_none());
 }
@@ -398,7 +681,10 @@ async fn recent_calls_are_shown_to_their_makers_and_to_auditors() {
     }
     stage::records(&world, ids.len() + 1).await;
     let find = |who: &'static str, id: &str| {
-        let asked = ExplainRequest { request_id: Some(id.to_owned()), ..ExplainRequest::default() };
+        let asked = ExplainRequest {
+            request_id: Some(id.to_owned()),
+            ..ExplainRequest::default()
+        };
         let world = &world;
         async move {
             let view = explain(world, who, asked).await;
@@ -424,9 +710,19 @@ async fn recent_calls_are_shown_to_their_makers_and_to_auditors() {
         (4, "lea", None),
     ] {
         let (found, mistake) = find(who, &ids[place]).await;
-        let told = found.as_ref().map(|row| (row.reason.as_str(), row.app.as_str()));
+        let told = found
+            .as_ref()
+            .map(|row| (row.reason.as_str(), row.app.as_str()));
         assert_eq!(told, expected, "{place} {who}");
-        assert_eq!(mistake, if expected.is_none() { nothing.clone() } else { None }, "{place} {who}");
+        assert_eq!(
+            mistake,
+            if expected.is_none() {
+                nothing.clone()
+            } else {
+                None
+            },
+            "{place} {who}"
+        );
         assert!(found.is_none_or(|row| !row.meaning.is_empty()));
     }
     for (who, at, expected) in [
@@ -443,8 +739,17 @@ async fn recent_calls_are_shown_to_their_makers_and_to_auditors() {
         ("eve", "shop", Err("app_unknown")),
     ] {
         let told = decisions(&world, who, at).await;
-        assert!(told.as_ref().err().is_none_or(|refusal| refusal.class == Class::Denied));
-        assert_eq!(told.map(|view| view.rows.len()).map_err(|refusal| refusal.reason.code()), expected, "{who} {at}");
+        assert!(
+            told.as_ref()
+                .err()
+                .is_none_or(|refusal| refusal.class == Class::Denied)
+        );
+        assert_eq!(
+            told.map(|view| view.rows.len())
+                .map_err(|refusal| refusal.reason.code()),
+            expected,
+            "{who} {at}"
+        );
     }
     let view = decisions(&world, "sam", "/").await.unwrap();
     assert!(view.rows.is_sorted_by(|one, other| one.time >= other.time));

@@ -16,8 +16,17 @@ use super::stage;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alerts_are_shown_to_those_who_may_read_them() {
     let world = stage::start(stage::plan(&[])).await;
-    let firing = |view: &TreeView, app: &str| view.rows.iter().find(|row| row.app == app).and_then(|row| row.firing);
-    assert_eq!(firing(&tree(&world, "ann", None).await, "shop"), None, "nobody told of anything");
+    let firing = |view: &TreeView, app: &str| {
+        view.rows
+            .iter()
+            .find(|row| row.app == app)
+            .and_then(|row| row.firing)
+    };
+    assert_eq!(
+        firing(&tree(&world, "ann", None).await, "shop"),
+        None,
+        "nobody told of anything"
+    );
     let core = world.gateway.shared();
     let listed = app(&world, "ann", "shop/checkout").await.unwrap().alerts;
     assert!(!listed.is_empty());
@@ -29,7 +38,12 @@ async fn alerts_are_shown_to_those_who_may_read_them() {
         ("shop/checkout", listed[0].name.as_str(), "ok"),
     ] {
         let word = |text: &str| Some(text.to_owned());
-        let told = AlertMessage { id: None, name: word(name), state: word(state), time: None };
+        let told = AlertMessage {
+            id: None,
+            name: word(name),
+            state: word(state),
+            time: None,
+        };
         core.alert_states.note(&path(at), &told, core.clock.now());
     }
     for (who, at, expected) in [
@@ -44,50 +58,102 @@ async fn alerts_are_shown_to_those_who_may_read_them() {
         ("checkout-collector", "shop/checkout", None),
         ("eve", "/", None),
     ] {
-        assert_eq!(firing(&tree(&world, who, None).await, at), expected, "{who} {at}");
+        assert_eq!(
+            firing(&tree(&world, who, None).await, at),
+            expected,
+            "{who} {at}"
+        );
     }
     let view = app(&world, "ann", "shop").await.unwrap();
     assert_eq!(view.alert_errors, [""; 0]);
     assert_eq!(view.alerts[0].state, "firing");
-    let mine: Vec<_> = view.alerts.iter().map(|row| (row.app.as_str(), row.name.as_str())).collect();
-    for told in [("shop/checkout", "latency"), ("shop/payments", "ledger"), ("shop/checkout", "errors")] {
+    let mine: Vec<_> = view
+        .alerts
+        .iter()
+        .map(|row| (row.app.as_str(), row.name.as_str()))
+        .collect();
+    for told in [
+        ("shop/checkout", "latency"),
+        ("shop/payments", "ledger"),
+        ("shop/checkout", "errors"),
+    ] {
         assert!(mine.contains(&told), "{mine:?}");
     }
-    assert!(mine.len() > 3 && mine.iter().all(|(app, _)| app.starts_with("shop")), "{mine:?}");
+    assert!(
+        mine.len() > 3 && mine.iter().all(|(app, _)| app.starts_with("shop")),
+        "{mine:?}"
+    );
     let unique: std::collections::BTreeSet<_> = mine.iter().collect();
     assert_eq!(unique.len(), mine.len(), "{mine:?}");
     for row in &view.alerts {
         let titles: Vec<_> = row.links.iter().map(|link| link.title.as_str()).collect();
-        assert!(titles.ends_with(&["Services", "Dashboards", "Traces"]), "{row:?}");
-        assert!(row.links.iter().all(|link| link.url.contains(&row.project)), "{row:?}");
+        assert!(
+            titles.ends_with(&["Services", "Dashboards", "Traces"]),
+            "{row:?}"
+        );
+        assert!(
+            row.links.iter().all(|link| link.url.contains(&row.project)),
+            "{row:?}"
+        );
     }
     let titles: Vec<_> = view.links.iter().map(|link| link.title.as_str()).collect();
-    assert_eq!(titles, ["Services", "Dashboards", "Alerts", "Traces of the last hour"]);
+    assert_eq!(
+        titles,
+        [
+            "Services",
+            "Dashboards",
+            "Alerts",
+            "Traces of the last hour"
+        ]
+    );
     let pats = app(&world, "pat", "shop").await.unwrap();
-    assert!(pats.alerts.iter().all(|row| row.app == "shop/payments") && !pats.alerts.is_empty(), "{:?}", pats.alerts);
+    assert!(
+        pats.alerts.iter().all(|row| row.app == "shop/payments") && !pats.alerts.is_empty(),
+        "{:?}",
+        pats.alerts
+    );
     assert!(pats.links.is_empty());
-    assert!(app(&world, "checkout-collector", "shop/checkout").await.unwrap().alerts.is_empty());
+    assert!(
+        app(&world, "checkout-collector", "shop/checkout")
+            .await
+            .unwrap()
+            .alerts
+            .is_empty()
+    );
 
     world.emulator.fail_queries("shop-prod", Fault::Reset);
-    world.emulator.fail_queries("checkout-prod", Fault::status(503));
+    world
+        .emulator
+        .fail_queries("checkout-prod", Fault::status(503));
     world.emulator.fail_queries("payments-prod", Fault::Held);
     let view = app(&world, "ann", "shop").await.unwrap();
     let told: Vec<_> = view.alerts.iter().map(|row| row.name.as_str()).collect();
-    assert_eq!(told, ["latency", "ledger", listed[0].name.as_str(), "errors"]);
+    assert_eq!(
+        told,
+        ["latency", "ledger", listed[0].name.as_str(), "errors"]
+    );
     for line in [
         "`shop-prod`: the backend cannot be reached: try again later (`upstream_unreachable`)",
         "(`upstream_status`)",
         "`payments-prod`: the backend did not answer in time (`query_deadline`)",
     ] {
-        assert!(view.alert_errors.iter().any(|error| error.contains(line)), "{line}: {:?}", view.alert_errors);
+        assert!(
+            view.alert_errors.iter().any(|error| error.contains(line)),
+            "{line}: {:?}",
+            view.alert_errors
+        );
     }
     world.emulator.heal();
 }
 
 /// What stands between two words, once.
 fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
-    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("{before} is not in {text}"));
-    rest.split_once(after).unwrap_or_else(|| panic!("{after} is not in {text}")).0
+    let (_, rest) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("{before} is not in {text}"));
+    rest.split_once(after)
+        .unwrap_or_else(|| panic!("{after} is not in {text}"))
+        .0
 }
 
 /// Scenario: everybody pastes the settings of their app's page, with a token where it says `$(lightkeeper token)`.
@@ -95,9 +161,15 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_work_as_they_are_pasted() {
     let world = stage::start(stage::plan(&[])).await;
-    let pasted = |text: &str, who: &str| text.replace("$(lightkeeper token)", &world.issuer.token(who));
+    let pasted =
+        |text: &str, who: &str| text.replace("$(lightkeeper token)", &world.issuer.token(who));
     let text = |view: &lightkeeper::view::AppView, title: &str| {
-        view.snippets.iter().find(|snippet| snippet.title == title).unwrap().text.clone()
+        view.snippets
+            .iter()
+            .find(|snippet| snippet.title == title)
+            .unwrap()
+            .text
+            .clone()
     };
     let local = |url: &str| url.strip_prefix(OURS).unwrap().to_owned();
 
@@ -105,7 +177,11 @@ async fn settings_work_as_they_are_pasted() {
     let curl = pasted(&text(&view, "curl"), "ann");
     let (name, value) = between(&curl, "-H \"", "\"").split_once(": ").unwrap();
     let (url, header) = (local(between(&curl, "  '", "'")), [(name, value)]);
-    let answer = world.plain_caller().send(Method::GET, &url, &header, Vec::new()).await.unwrap();
+    let answer = world
+        .plain_caller()
+        .send(Method::GET, &url, &header, Vec::new())
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200, "{url}: {}", answer.text());
     let login = between(&curl, "--gateway ", "\n");
     assert_eq!(login, OURS);
@@ -117,27 +193,50 @@ async fn settings_work_as_they_are_pasted() {
     // As the provider's client puts it together.
     let url = format!("{base}/public/v0.2/{organization}/projects/checkout-prod/metric_dashboards");
     let bearer = format!("bearer {key}");
-    let header = [("authorization", bearer.as_str()), ("accept", "application/vnd.api+json")];
-    let answer = world.plain_caller().send(Method::GET, &url, &header, Vec::new()).await.unwrap();
+    let header = [
+        ("authorization", bearer.as_str()),
+        ("accept", "application/vnd.api+json"),
+    ];
+    let answer = world
+        .plain_caller()
+        .send(Method::GET, &url, &header, Vec::new())
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200, "{url}: {}", answer.text());
 
     let grafana = text(&view, "Grafana");
     let url = between(&grafana, "url: http://127.0.0.1:9411", "\n");
     let ann = world.plain_caller().bearer(&world.issuer.token("ann"));
-    assert_eq!(ann.get(&format!("{url}/streams")).await.unwrap().status, 200);
+    assert_eq!(
+        ann.get(&format!("{url}/streams")).await.unwrap().status,
+        200
+    );
 
     let who = "checkout-collector";
     let view = app(&world, who, "shop/checkout").await.unwrap();
     let sdk = pasted(&text(&view, "OpenTelemetry SDK"), who);
     let endpoint = local(between(&sdk, "OTEL_EXPORTER_OTLP_ENDPOINT='", "'"));
-    let (name, value) = between(&sdk, "OTEL_EXPORTER_OTLP_HEADERS=\"", "\"").split_once('=').unwrap();
+    let (name, value) = between(&sdk, "OTEL_EXPORTER_OTLP_HEADERS=\"", "\"")
+        .split_once('=')
+        .unwrap();
     // Values are percent-encoded there, as in W3C Baggage.
     let value = value.replace("%20", " ");
     let service = between(&sdk, "OTEL_SERVICE_NAME=", "\n");
     let body = Sample::of(Signal::Traces, service, 2).encode(Encoding::Protobuf);
-    let header = [(name, value.as_str()), ("content-type", "application/x-protobuf")];
-    let answer =
-        world.plain_caller().send(Method::POST, &format!("{endpoint}/v1/traces"), &header, body).await.unwrap();
+    let header = [
+        (name, value.as_str()),
+        ("content-type", "application/x-protobuf"),
+    ];
+    let answer = world
+        .plain_caller()
+        .send(
+            Method::POST,
+            &format!("{endpoint}/v1/traces"),
+            &header,
+            body,
+        )
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200, "{endpoint}: {}", answer.text());
     let collector = text(&view, "OpenTelemetry Collector");
     assert_eq!(local(between(&collector, "endpoint: \"", "\"")), endpoint);

@@ -51,7 +51,12 @@ async fn preflights_are_answered_for_listed_origins_and_served_paths() {
                 (SHOP, "POST", "/v1/traces", true),
                 (SHOP, "POST", "/apps/shop/checkout/-/v1/logs", true),
                 (SHOP, "POST", "/api/v2/reports", true),
-                (LOCAL, "GET", "/public/v0.2/acme/projects/shop-prod/streams", true),
+                (
+                    LOCAL,
+                    "GET",
+                    "/public/v0.2/acme/projects/shop-prod/streams",
+                    true,
+                ),
                 (LOCAL, "GET", "/apps/shop/-/services", true),
                 // Not served, or not to pages.
                 (SHOP, "GET", "/v1/traces", false),
@@ -60,7 +65,12 @@ async fn preflights_are_answered_for_listed_origins_and_served_paths() {
                 (SHOP, "POST", "/v1/trace", false),
                 (SHOP, "POST", "/v1//traces", false),
                 (SHOP, "POST", "/apps/shop/-/alerts", false),
-                (SHOP, "POST", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", false),
+                (
+                    SHOP,
+                    "POST",
+                    "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+                    false,
+                ),
                 (SHOP, "GET", "/apps", false),
                 (SHOP, "po st", "/v1/traces", false),
                 // Not listed, letter by letter.
@@ -68,7 +78,12 @@ async fn preflights_are_answered_for_listed_origins_and_served_paths() {
                 ("https://shop.acme.example:443", "POST", "/v1/traces", false),
                 ("https://shop.acme.example/", "POST", "/v1/traces", false),
                 ("http://shop.acme.example", "POST", "/v1/traces", false),
-                ("https://shop.acme.example.evil.example", "POST", "/v1/traces", false),
+                (
+                    "https://shop.acme.example.evil.example",
+                    "POST",
+                    "/v1/traces",
+                    false,
+                ),
                 ("https://evil.example", "POST", "/v1/traces", false),
                 ("null", "POST", "/v1/traces", false),
                 ("*", "POST", "/v1/traces", false),
@@ -80,7 +95,12 @@ async fn preflights_are_answered_for_listed_origins_and_served_paths() {
             &[
                 (SHOP, "POST", "/v1/traces", true),
                 (SHOP, "POST", "/api/v2/reports", false),
-                (SHOP, "GET", "/public/v0.2/acme/projects/shop-prod/streams", false),
+                (
+                    SHOP,
+                    "GET",
+                    "/public/v0.2/acme/projects/shop-prod/streams",
+                    false,
+                ),
                 (SHOP, "GET", "/apps/shop/-/services", false),
             ][..],
         ),
@@ -93,21 +113,56 @@ async fn preflights_are_answered_for_listed_origins_and_served_paths() {
                     ("access-control-request-method", *method),
                     ("access-control-request-headers", wanted),
                 ];
-                let answer = caller.send(Method::OPTIONS, path, &headers, Vec::new()).await.unwrap();
-                let expected = if *is_allowed { allowed(origin, method) } else { vec![VARY.to_owned()] };
-                assert_eq!((answer.status, told(&answer)), (204, expected), "{serves} {origin} {method} {path}");
+                let answer = caller
+                    .send(Method::OPTIONS, path, &headers, Vec::new())
+                    .await
+                    .unwrap();
+                let expected = if *is_allowed {
+                    allowed(origin, method)
+                } else {
+                    vec![VARY.to_owned()]
+                };
+                assert_eq!(
+                    (answer.status, told(&answer)),
+                    (204, expected),
+                    "{serves} {origin} {method} {path}"
+                );
             }
         }
-        let twice = world.plain_caller().header("origin", SHOP).header("origin", SHOP);
+        let twice = world
+            .plain_caller()
+            .header("origin", SHOP)
+            .header("origin", SHOP);
         let method = [("access-control-request-method", "POST")];
-        let answer = twice.send(Method::OPTIONS, "/v1/traces", &method, Vec::new()).await.unwrap();
-        assert_eq!((answer.status, told(&answer)), (204, vec![VARY.to_owned()]), "two origins are none");
-        let calls = world.records().into_iter().filter(|record| record["event"] == "call").count();
-        assert_eq!((calls, world.emulator.heads()), (0, 0), "no record, and nothing upstream");
-        let (yes, no) =
-            rows.iter().fold((0.0, 1.0), |(yes, no), row| if row.3 { (yes + 2.0, no) } else { (yes, no + 2.0) });
+        let answer = twice
+            .send(Method::OPTIONS, "/v1/traces", &method, Vec::new())
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status, told(&answer)),
+            (204, vec![VARY.to_owned()]),
+            "two origins are none"
+        );
+        let calls = world
+            .records()
+            .into_iter()
+            .filter(|record| record["event"] == "call")
+            .count();
+        assert_eq!(
+            (calls, world.emulator.heads()),
+            (0, 0),
+            "no record, and nothing upstream"
+        );
+        let (yes, no) = rows.iter().fold((0.0, 1.0), |(yes, no), row| {
+            if row.3 {
+                (yes + 2.0, no)
+            } else {
+                (yes, no + 2.0)
+            }
+        });
         for (answer, count) in [("allowed", yes), ("refused", no)] {
-            let name = format!("lightkeeper_preflights_total{{answer=\"{answer}\",listener=\"plain\"}}");
+            let name =
+                format!("lightkeeper_preflights_total{{answer=\"{answer}\",listener=\"plain\"}}");
             stage::counts(&world, &name, count).await;
         }
     }
@@ -132,7 +187,10 @@ async fn answers_can_be_read_by_listed_origins_alone() {
     for (origin, expected) in [
         (Some(SHOP), shared(SHOP)),
         (Some(LOCAL), shared(LOCAL)),
-        (Some("https://evil.example"), vec!["vary: origin".to_owned()]),
+        (
+            Some("https://evil.example"),
+            vec!["vary: origin".to_owned()],
+        ),
         (Some("null"), vec!["vary: origin".to_owned()]),
         (None, vec!["vary: origin".to_owned()]),
     ] {
@@ -146,32 +204,84 @@ async fn answers_can_be_read_by_listed_origins_alone() {
             ("malformed", Some(&exporter), "/v1/traces?x=1", 400),
             ("unknown", Some(&exporter), "/v2/traces", 404),
         ] {
-            let caller = token.iter().fold(caller.clone(), |caller, token| caller.bearer(token));
+            let caller = token
+                .iter()
+                .fold(caller.clone(), |caller, token| caller.bearer(token));
             for caller in [caller.clone(), caller.http2()] {
-                let answer = caller.send(Method::POST, path, &export, body.clone()).await.unwrap();
-                assert_eq!((answer.status, told(&answer)), (status, expected.clone()), "{origin:?} {what}");
+                let answer = caller
+                    .send(Method::POST, path, &export, body.clone())
+                    .await
+                    .unwrap();
+                assert_eq!(
+                    (answer.status, told(&answer)),
+                    (status, expected.clone()),
+                    "{origin:?} {what}"
+                );
             }
         }
-        let theirs = ["allow-origin", "allow-credentials", "expose-headers", "allow-methods"];
+        let theirs = [
+            "allow-origin",
+            "allow-credentials",
+            "expose-headers",
+            "allow-methods",
+        ];
         let theirs = theirs.map(|name| (&*format!("access-control-{name}").leak(), "*".to_owned()));
-        let theirs = [&theirs[..], &[("content-type", "application/json".to_owned())]].concat();
-        let says = Fault::SayWith { status: 200, headers: theirs, body: r#"{"data":[]}"#.to_owned() };
+        let theirs = [
+            &theirs[..],
+            &[("content-type", "application/json".to_owned())],
+        ]
+        .concat();
+        let says = Fault::SayWith {
+            status: 200,
+            headers: theirs,
+            body: r#"{"data":[]}"#.to_owned(),
+        };
         world.emulator.fail(Endpoints::All, says);
-        let answer = caller.clone().bearer(&reader).send(Method::GET, streams, &headers, Vec::new()).await.unwrap();
+        let answer = caller
+            .clone()
+            .bearer(&reader)
+            .send(Method::GET, streams, &headers, Vec::new())
+            .await
+            .unwrap();
         assert_eq!(told(&answer), expected, "{origin:?}: a query");
-        let answer =
-            caller.clone().bearer(&exporter).send(Method::POST, "/v1/traces", &export, body.clone()).await.unwrap();
-        assert_eq!(told(&answer), expected, "{origin:?}: an export, and the backend's own headers");
+        let answer = caller
+            .clone()
+            .bearer(&exporter)
+            .send(Method::POST, "/v1/traces", &export, body.clone())
+            .await
+            .unwrap();
+        assert_eq!(
+            told(&answer),
+            expected,
+            "{origin:?}: an export, and the backend's own headers"
+        );
         world.emulator.heal();
         // The gateway's own pages are the gateway's alone.
-        for path in ["/.lightkeeper/whoami", "/.lightkeeper/", "/.lightkeeper/login"] {
-            let answer = caller.send(Method::GET, path, &headers, Vec::new()).await.unwrap();
+        for path in [
+            "/.lightkeeper/whoami",
+            "/.lightkeeper/",
+            "/.lightkeeper/login",
+        ] {
+            let answer = caller
+                .send(Method::GET, path, &headers, Vec::new())
+                .await
+                .unwrap();
             let told = told(&answer);
-            assert!(told.iter().all(|line| line == "vary: cookie"), "{origin:?} {path}: {told:?}");
+            assert!(
+                told.iter().all(|line| line == "vary: cookie"),
+                "{origin:?} {path}: {told:?}"
+            );
         }
         let ask = [&headers[..], &[("access-control-request-method", "GET")]].concat();
-        let answer = caller.send(Method::OPTIONS, "/.lightkeeper/whoami", &ask, Vec::new()).await.unwrap();
-        assert!(answer.status >= 400 && told(&answer).is_empty(), "{origin:?}: {:?}", told(&answer));
+        let answer = caller
+            .send(Method::OPTIONS, "/.lightkeeper/whoami", &ask, Vec::new())
+            .await
+            .unwrap();
+        assert!(
+            answer.status >= 400 && told(&answer).is_empty(),
+            "{origin:?}: {:?}",
+            told(&answer)
+        );
     }
 }
 
@@ -181,10 +291,21 @@ async fn without_the_setting_nothing_is_shared() {
     let world = world(ALL).await;
     let trusting = world.caller();
     let preflight = [("origin", SHOP), ("access-control-request-method", "POST")];
-    let answer = trusting.send(Method::OPTIONS, "/v1/traces", &preflight, Vec::new()).await.unwrap();
-    assert_eq!((answer.status, told(&answer)), (401, Vec::new()), "another listener");
+    let answer = trusting
+        .send(Method::OPTIONS, "/v1/traces", &preflight, Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status, told(&answer)),
+        (401, Vec::new()),
+        "another listener"
+    );
     for headers in [&preflight[..1], &preflight[1..]] {
-        let answer = world.plain_caller().send(Method::OPTIONS, "/v1/traces", headers, Vec::new()).await.unwrap();
+        let answer = world
+            .plain_caller()
+            .send(Method::OPTIONS, "/v1/traces", headers, Vec::new())
+            .await
+            .unwrap();
         assert_eq!(answer.status, 401, "{headers:?}: no preflight");
     }
 }

@@ -11,7 +11,15 @@ use testkit::{Algorithm, Answer, Emulator, Issuer, Sample, SampleCaller, World, 
 use super::stage;
 
 /// The columns: what a caller shows. The first five prove nothing or nothing that is bound here.
-const EVIDENCE: [&str; 7] = ["none", "forged", "expired", "stranger", "unbound", "neighbour", "right"];
+const EVIDENCE: [&str; 7] = [
+    "none",
+    "forged",
+    "expired",
+    "stranger",
+    "unbound",
+    "neighbour",
+    "right",
+];
 
 /// One endpoint.
 struct Endpoint {
@@ -34,13 +42,23 @@ struct Endpoint {
 /// exactly one request, with exactly one credential.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_endpoint_with_every_kind_of_evidence() {
-    let world = stage::start(stage::WorldPlan { policy: policy(), ..stage::plan(&[]) }).await;
+    let world = stage::start(stage::WorldPlan {
+        policy: policy(),
+        ..stage::plan(&[])
+    })
+    .await;
     let stranger = Issuer::start().await.unwrap();
     let mut table = String::from(HEADING);
     table.push_str(&format!("{:<106}", ""));
-    EVIDENCE.iter().for_each(|evidence| table.push_str(&format!("{evidence:>10}")));
+    EVIDENCE
+        .iter()
+        .for_each(|evidence| table.push_str(&format!("{evidence:>10}")));
     table.push_str("  lent\n");
-    let groups = [("Exports", ingest()), ("Queries", queries()), ("The gateway's own pages", own())];
+    let groups = [
+        ("Exports", ingest()),
+        ("Queries", queries()),
+        ("The gateway's own pages", own()),
+    ];
     for (group, endpoints) in groups {
         table.push_str(&format!("\n{group}\n"));
         for endpoint in endpoints {
@@ -68,7 +86,8 @@ async fn every_endpoint_with_every_kind_of_evidence() {
             table.push('\n');
         }
     }
-    golden::check(&stage::beside("endpoints.txt"), &table).unwrap_or_else(|difference| panic!("{difference}"));
+    golden::check(&stage::beside("endpoints.txt"), &table)
+        .unwrap_or_else(|difference| panic!("{difference}"));
 }
 
 const HEADING: &str = "\
@@ -114,7 +133,13 @@ fn ingest() -> Vec<Endpoint> {
         for (path, signal) in http {
             let body = Sample::of(signal, "some-service", 1).encode(Encoding::Json);
             let headers = vec![("content-type", "application/json")];
-            endpoints.push(Endpoint::new(Method::POST, format!("{prefix}{path}"), headers, body, true));
+            endpoints.push(Endpoint::new(
+                Method::POST,
+                format!("{prefix}{path}"),
+                headers,
+                body,
+                true,
+            ));
         }
         for signal in Signal::ALL {
             let message = Sample::of(signal, "some-service", 1).protobuf();
@@ -122,7 +147,10 @@ fn ingest() -> Vec<Endpoint> {
             body.extend_from_slice(&message);
             let headers = vec![("content-type", "application/grpc"), ("te", "trailers")];
             let path = format!("{prefix}{}", signal.grpc_path());
-            endpoints.push(Endpoint { grpc: true, ..Endpoint::new(Method::POST, path, headers, body, true) });
+            endpoints.push(Endpoint {
+                grpc: true,
+                ..Endpoint::new(Method::POST, path, headers, body, true)
+            });
         }
     }
     endpoints
@@ -132,7 +160,10 @@ fn ingest() -> Vec<Endpoint> {
 /// the rows do not disturb each other.
 fn queries() -> Vec<Endpoint> {
     let profile = Profile::lightstep();
-    let operations = profile.operations().iter().filter(|operation| operation.template.starts_with('/'));
+    let operations = profile
+        .operations()
+        .iter()
+        .filter(|operation| operation.template.starts_with('/'));
     operations
         .map(|operation| {
             let (template, method) = (operation.template.as_str(), operation.method.clone());
@@ -144,20 +175,33 @@ fn queries() -> Vec<Endpoint> {
             };
             let collection = template.split('/').nth(3).unwrap_or_default();
             let mut path = template.replace("{project}", project);
-            if let Some((kind, place)) =
-                OBJECTS.iter().find_map(|(known, kind, place)| (*known == collection).then_some((kind, place)))
+            if let Some((kind, place)) = OBJECTS
+                .iter()
+                .find_map(|(known, kind, place)| (*known == collection).then_some((kind, place)))
             {
                 path = path.replace("{id}", &format!("{kind}-{}", first + place));
             }
             assert!(!path.contains('{'), "no object for {template}");
-            let query = QUERIES.iter().find(|(end, _)| method == Method::GET && template.ends_with(end));
+            let query = QUERIES
+                .iter()
+                .find(|(end, _)| method == Method::GET && template.ends_with(end));
             path.push_str(query.map_or("", |(_, query)| query));
             let body = match method {
                 Method::GET | Method::DELETE => Vec::new(),
                 _ => body_for(template, &method).to_string().into_bytes(),
             };
-            let headers = if body.is_empty() { Vec::new() } else { vec![("content-type", "application/json")] };
-            let mut endpoint = Endpoint::new(method, format!("/public/v0.2/acme{path}"), headers, body, false);
+            let headers = if body.is_empty() {
+                Vec::new()
+            } else {
+                vec![("content-type", "application/json")]
+            };
+            let mut endpoint = Endpoint::new(
+                method,
+                format!("/public/v0.2/acme{path}"),
+                headers,
+                body,
+                false,
+            );
             endpoint.shown = format!("/public/v0.2/acme{template}");
             endpoint
         })
@@ -196,20 +240,32 @@ fn body_for(template: &str, method: &Method) -> serde_json::Value {
         "youngest-time": "2026-01-01T01:00:00Z", "output-period": 60 });
     match template {
         "/projects" => json!({ "data": { "name": "new-prod" } }),
-        "/role-binding" => json!({ "data": { "role-name": "Viewer", "project-name": "shop-prod", "users": [] } }),
+        "/role-binding" => {
+            json!({ "data": { "role-name": "Viewer", "project-name": "shop-prod", "users": [] } })
+        }
         "/saml-group-mappings" => json!({ "data": { "attributes": { "mappings": [] } } }),
         "/users" => json!({ "userName": "new@acme.example" }),
         "/Users" => json!({ "userName": "newer@acme.example" }),
         _ if template.ends_with("/query_timeseries") => json!({ "data": { "attributes": range } }),
-        _ if template.ends_with("/query_translation") => json!({ "data": { "queries": [{ "query-name": "a" }] } }),
+        _ if template.ends_with("/query_translation") => {
+            json!({ "data": { "queries": [{ "query-name": "a" }] } })
+        }
         // A stream's query cannot be patched.
         _ if *method == Method::PATCH => json!({ "data": { "attributes": { "name": "n" } } }),
-        _ => json!({ "data": { "attributes": { "name": "n", "query": "q" }, "title": "t", "scope": {} } }),
+        _ => {
+            json!({ "data": { "attributes": { "name": "n", "query": "q" }, "title": "t", "scope": {} } })
+        }
     }
 }
 
 fn own() -> Vec<Endpoint> {
-    let pages = ["/.lightkeeper/whoami", "/apps", "/apps/shop/checkout", "/apps/nowhere", "/nowhere"];
+    let pages = [
+        "/.lightkeeper/whoami",
+        "/apps",
+        "/apps/shop/checkout",
+        "/apps/nowhere",
+        "/nowhere",
+    ];
     let page = |path: &str| {
         let page = Endpoint::new(Method::GET, path.to_owned(), Vec::new(), Vec::new(), false);
         Endpoint { own: true, ..page }
@@ -225,7 +281,16 @@ impl Endpoint {
         body: Vec<u8>,
         sender: bool,
     ) -> Self {
-        Endpoint { method, shown: path.clone(), path, headers, body, grpc: false, sender, own: false }
+        Endpoint {
+            method,
+            shown: path.clone(),
+            path,
+            headers,
+            body,
+            grpc: false,
+            sender,
+            own: false,
+        }
     }
 }
 
@@ -240,7 +305,13 @@ fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> Samp
             let flipped = if signature.starts_with('A') { "B" } else { "A" };
             format!("{signed}.{flipped}{}", signature.get(1..).unwrap())
         }
-        "expired" => mint(world.issuer.claims(right).issued_in(-90_000).expires_in(-86_400)),
+        "expired" => mint(
+            world
+                .issuer
+                .claims(right)
+                .issued_in(-90_000)
+                .expires_in(-86_400),
+        ),
         "stranger" => stranger.mint(stranger.claims(right), Algorithm::Rs256),
         "unbound" => mint(world.issuer.claims("ci:nobody")),
         "neighbour" => mint(world.issuer.claims("ci:neighbour")),
@@ -250,8 +321,20 @@ fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> Samp
 }
 
 async fn ask(caller: &SampleCaller, endpoint: &Endpoint) -> Answer {
-    let caller = if endpoint.grpc { caller.clone().http2() } else { caller.clone() };
-    caller.send(endpoint.method.clone(), &endpoint.path, &endpoint.headers, endpoint.body.clone()).await.unwrap()
+    let caller = if endpoint.grpc {
+        caller.clone().http2()
+    } else {
+        caller.clone()
+    };
+    caller
+        .send(
+            endpoint.method.clone(),
+            &endpoint.path,
+            &endpoint.headers,
+            endpoint.body.clone(),
+        )
+        .await
+        .unwrap()
 }
 
 /// What a neighbour may do where no app is named: what is its own.
@@ -262,13 +345,21 @@ fn stays_at_home(endpoint: &Endpoint, answer: &Answer, lent: &str) {
     }
     assert_eq!(endpoint.shown, "/public/v0.2/acme/projects");
     let list = answer.json().unwrap();
-    let names: Vec<_> =
-        list["data"].as_array().unwrap().iter().map(|project| project["id"].as_str().unwrap()).collect();
+    let names: Vec<_> = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|project| project["id"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["platform-prod"]);
 }
 
 fn reached(answer: &Answer, endpoint: &Endpoint) -> bool {
-    if endpoint.grpc { answer.grpc_status() == Some(0) } else { (200..300).contains(&answer.status) }
+    if endpoint.grpc {
+        answer.grpc_status() == Some(0)
+    } else {
+        (200..300).contains(&answer.status)
+    }
 }
 
 fn shown(answer: &Answer, endpoint: &Endpoint) -> String {
@@ -281,16 +372,31 @@ fn shown(answer: &Answer, endpoint: &Endpoint) -> String {
 /// The one credential of the last request upstream, by what it is.
 async fn credential(world: &World, place: &str) -> String {
     let heads = usize::try_from(world.emulator.heads()).unwrap();
-    let captured = world.emulator.wait_for(heads, stage::PATIENCE).await.pop().unwrap();
-    let values: Vec<_> =
-        ["authorization", "lightstep-access-token"].iter().flat_map(|name| captured.header(name)).collect();
-    let [value] = values.as_slice() else { panic!("{place}: {} credentials went out", values.len()) };
-    for (role, shown) in [(Role::Viewer, "read key"), (Role::Editor, "write key"), (Role::Admin, "admin key")] {
+    let captured = world
+        .emulator
+        .wait_for(heads, stage::PATIENCE)
+        .await
+        .pop()
+        .unwrap();
+    let values: Vec<_> = ["authorization", "lightstep-access-token"]
+        .iter()
+        .flat_map(|name| captured.header(name))
+        .collect();
+    let [value] = values.as_slice() else {
+        panic!("{place}: {} credentials went out", values.len())
+    };
+    for (role, shown) in [
+        (Role::Viewer, "read key"),
+        (Role::Editor, "write key"),
+        (Role::Admin, "admin key"),
+    ] {
         if *value == format!("bearer {}", Emulator::api_key(role)) {
             return shown.to_owned();
         }
     }
-    let project = captured.project.unwrap_or_else(|| panic!("{place}: `{value}` opens nothing"));
+    let project = captured
+        .project
+        .unwrap_or_else(|| panic!("{place}: `{value}` opens nothing"));
     assert_eq!(*value, Emulator::access_token(&project), "{place}");
     format!("token of {project}")
 }
@@ -300,11 +406,20 @@ async fn credential(world: &World, place: &str) -> String {
 #[test]
 fn the_profile_and_the_emulator_know_the_same_rows() {
     let star = |template: &str| {
-        let segments = template.split('/').map(|segment| if segment.starts_with('{') { "*" } else { segment });
+        let segments = template.split('/').map(|segment| {
+            if segment.starts_with('{') {
+                "*"
+            } else {
+                segment
+            }
+        });
         segments.collect::<Vec<_>>().join("/")
     };
     let profile = Profile::lightstep();
-    let operations = profile.operations().iter().filter(|operation| operation.template.starts_with('/'));
+    let operations = profile
+        .operations()
+        .iter()
+        .filter(|operation| operation.template.starts_with('/'));
     let mut ours: Vec<_> = operations
         .map(|operation| {
             let key = match operation.credential {
@@ -321,8 +436,10 @@ fn the_profile_and_the_emulator_know_the_same_rows() {
         Role::Editor => "write",
         Role::Admin => "admin",
     };
-    let mut theirs: Vec<_> =
-        rows().into_iter().map(|(method, path, role)| format!("{method} {path} {}", key(role))).collect();
+    let mut theirs: Vec<_> = rows()
+        .into_iter()
+        .map(|(method, path, role)| format!("{method} {path} {}", key(role)))
+        .collect();
     ours.sort();
     theirs.sort();
     assert_eq!(ours, theirs);

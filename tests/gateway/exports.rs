@@ -48,12 +48,16 @@ impl Via {
 
 /// May write to all of `shop`: shop-prod, checkout-prod and payments-prod.
 pub fn frontend(world: &World) -> SampleCaller {
-    world.plain_caller().bearer(&world.issuer.token("shop-frontend"))
+    world
+        .plain_caller()
+        .bearer(&world.issuer.token("shop-frontend"))
 }
 
 /// May write to `shop/checkout` alone.
 pub fn checkout(world: &World) -> SampleCaller {
-    world.plain_caller().bearer(&world.issuer.token("checkout-collector"))
+    world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"))
 }
 
 pub async fn record_of(world: &World, answer: &Answer) -> Value {
@@ -63,15 +67,23 @@ pub async fn record_of(world: &World, answer: &Answer) -> Value {
 pub fn by_project(exports: &[Export]) -> BTreeMap<String, Vec<(String, u64)>> {
     let mut projects: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
     for export in exports {
-        let services =
-            export.resources.iter().map(|resource| (resource.service.clone().unwrap_or_default(), resource.items));
-        projects.entry(export.project.clone()).or_default().extend(services);
+        let services = export
+            .resources
+            .iter()
+            .map(|resource| (resource.service.clone().unwrap_or_default(), resource.items));
+        projects
+            .entry(export.project.clone())
+            .or_default()
+            .extend(services);
     }
     projects
 }
 
 fn refused(partial: &Answer) -> Option<(i64, String)> {
-    partial.partial_success().unwrap().map(|partial| (partial.rejected, partial.message))
+    partial
+        .partial_success()
+        .unwrap()
+        .map(|partial| (partial.rejected, partial.message))
 }
 
 /// Scenario: one export of a collector holds three services of two projects, in each encoding and signal.
@@ -82,31 +94,69 @@ async fn a_mixed_export_is_split_over_its_projects() {
     for via in WAYS {
         for signal in Signal::ALL {
             world.emulator.clear();
-            let sample = Sample::of(signal, "checkout", 3).and("payments", 2).and("checkout-web", 1).rich();
+            let sample = Sample::of(signal, "checkout", 3)
+                .and("payments", 2)
+                .and("checkout-web", 1)
+                .rich();
             let items = u64::try_from(sample.items()).unwrap();
             let answer = via.send(&frontend(&world), &sample).await;
             assert_eq!(via.status(&answer), via.of((200, 0)), "{via:?} {signal:?}");
             assert_eq!(refused(&answer), None, "{via:?} {signal:?}");
             let exports = world.emulator.exports();
             let projects = by_project(&exports);
-            assert_eq!(projects.keys().collect::<Vec<_>>(), ["checkout-prod", "payments-prod"], "{via:?}");
-            let services = |project: &str| projects[project].iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
-            assert_eq!(services("checkout-prod"), ["checkout", "checkout-web"], "{via:?} {signal:?}");
-            assert_eq!(services("payments-prod"), ["payments"], "{via:?} {signal:?}");
-            assert_eq!(exports.iter().map(Export::items).sum::<u64>(), items, "{via:?} {signal:?}");
+            assert_eq!(
+                projects.keys().collect::<Vec<_>>(),
+                ["checkout-prod", "payments-prod"],
+                "{via:?}"
+            );
+            let services = |project: &str| {
+                projects[project]
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(
+                services("checkout-prod"),
+                ["checkout", "checkout-web"],
+                "{via:?} {signal:?}"
+            );
+            assert_eq!(
+                services("payments-prod"),
+                ["payments"],
+                "{via:?} {signal:?}"
+            );
+            assert_eq!(
+                exports.iter().map(Export::items).sum::<u64>(),
+                items,
+                "{via:?} {signal:?}"
+            );
             for resource in exports.iter().flat_map(|export| &export.resources) {
-                let app =
-                    if resource.service.as_deref() == Some("payments") { "shop/payments" } else { "shop/checkout" };
+                let app = if resource.service.as_deref() == Some("payments") {
+                    "shop/payments"
+                } else {
+                    "shop/checkout"
+                };
                 assert_eq!(resource.values("lightkeeper.app"), [app]);
-                assert_eq!(resource.values("lightkeeper.identity"), ["system:serviceaccount:shop:frontend"]);
+                assert_eq!(
+                    resource.values("lightkeeper.identity"),
+                    ["system:serviceaccount:shop:frontend"]
+                );
                 assert_eq!(resource.values("lightkeeper.identity.issuer"), ["acme"]);
                 assert_eq!(resource.values("lightkeeper.identity.method"), ["oidc"]);
             }
             let record = record_of(&world, &answer).await;
-            assert_eq!((&record["app"], record.get("project")), (&"shop".into(), None), "{record}");
+            assert_eq!(
+                (&record["app"], record.get("project")),
+                (&"shop".into(), None),
+                "{record}"
+            );
             assert_eq!(record["items"]["accepted"], items, "{record}");
             assert_eq!(record["parts"].as_array().unwrap().len(), 2, "{record}");
-            assert_eq!(record["parts"][0]["apps"], serde_json::json!(["shop/checkout"]), "{record}");
+            assert_eq!(
+                record["parts"][0]["apps"],
+                serde_json::json!(["shop/checkout"]),
+                "{record}"
+            );
             assert_eq!(record["parts"][1]["project"], "payments-prod", "{record}");
         }
     }
@@ -122,20 +172,29 @@ async fn forged_attributes_are_removed_at_every_level() {
         for signal in Signal::ALL {
             world.emulator.clear();
             let before = forged().await;
-            let honest = Sample::of(signal, "checkout", 2).rich().attribute("team", "a");
+            let honest = Sample::of(signal, "checkout", 2)
+                .rich()
+                .attribute("team", "a");
             let answer = via.send(&checkout(&world), &honest.clone().forged()).await;
             assert_eq!(via.status(&answer), via.of((200, 0)));
             assert!(forged().await > before, "{via:?} {signal:?}");
             let export = &world.emulator.exports()[0];
             let ours: Vec<_> = export.named("lightkeeper.").into_iter().collect();
-            assert!(ours.iter().all(|(level, _)| *level == Level::Resource), "{ours:?}");
+            assert!(
+                ours.iter().all(|(level, _)| *level == Level::Resource),
+                "{ours:?}"
+            );
             assert_eq!(
                 export.resources[0].values("lightkeeper.identity"),
                 ["system:serviceaccount:checkout:collector"]
             );
             world.emulator.clear();
             via.send(&checkout(&world), &honest).await;
-            assert_eq!(world.emulator.exports()[0].attributes(), export.attributes(), "{via:?} {signal:?}");
+            assert_eq!(
+                world.emulator.exports()[0].attributes(),
+                export.attributes(),
+                "{via:?} {signal:?}"
+            );
         }
     }
 }
@@ -147,19 +206,28 @@ async fn a_foreign_service_is_rejected_and_the_rest_delivered() {
     let world = stage::start(stage::plan(&[])).await;
     for via in WAYS {
         world.emulator.clear();
-        let sample = Sample::traces("checkout", 3).and("payments", 2).and("ledger-eu", 5);
+        let sample = Sample::traces("checkout", 3)
+            .and("payments", 2)
+            .and("ledger-eu", 5);
         let answer = via.send(&checkout(&world), &sample).await;
         assert_eq!(via.status(&answer), via.of((200, 0)));
         let (count, message) = refused(&answer).unwrap();
         assert_eq!(count, 7, "{via:?}");
-        assert!(message.contains("`payments`") && message.contains("`ledger-eu`"), "{message}");
+        assert!(
+            message.contains("`payments`") && message.contains("`ledger-eu`"),
+            "{message}"
+        );
         assert!(!message.contains("checkout"), "{message}");
         assert_eq!(
             by_project(&world.emulator.exports()),
             [("checkout-prod".to_owned(), vec![("checkout".to_owned(), 3)])].into()
         );
         let record = record_of(&world, &answer).await;
-        assert_eq!(record["items"], serde_json::json!({ "accepted": 3, "rejected": 7 }), "{record}");
+        assert_eq!(
+            record["items"],
+            serde_json::json!({ "accepted": 3, "rejected": 7 }),
+            "{record}"
+        );
     }
 }
 
@@ -168,12 +236,36 @@ async fn a_foreign_service_is_rejected_and_the_rest_delivered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_of_which_nothing_is_permitted_is_refused() {
     let world = stage::start(stage::plan(&[])).await;
-    type Case = (&'static str, fn(&World) -> SampleCaller, Sample, (u32, u32), &'static str);
+    type Case = (
+        &'static str,
+        fn(&World) -> SampleCaller,
+        Sample,
+        (u32, u32),
+        &'static str,
+    );
     let twice = Sample::traces("checkout", 1).attribute("service.name", "payments");
     let cases: [Case; 4] = [
-        ("foreign", checkout, Sample::traces("payments", 1), (403, 7), "service_foreign"),
-        ("unknown, several apps", frontend, Sample::traces("nobody", 1), (400, 3), "app_ambiguous"),
-        ("nameless, several apps", frontend, Sample::empty(Signal::Traces).anonymous(1), (400, 3), "app_ambiguous"),
+        (
+            "foreign",
+            checkout,
+            Sample::traces("payments", 1),
+            (403, 7),
+            "service_foreign",
+        ),
+        (
+            "unknown, several apps",
+            frontend,
+            Sample::traces("nobody", 1),
+            (400, 3),
+            "app_ambiguous",
+        ),
+        (
+            "nameless, several apps",
+            frontend,
+            Sample::empty(Signal::Traces).anonymous(1),
+            (400, 3),
+            "app_ambiguous",
+        ),
         ("two names", frontend, twice, (400, 3), "service_ambiguous"),
     ];
     for (name, caller, sample, status, reason) in cases {
@@ -181,7 +273,11 @@ async fn an_export_of_which_nothing_is_permitted_is_refused() {
             let answer = via.send(&caller(&world), &sample).await;
             assert_eq!(via.status(&answer), via.of(status), "{name} {via:?}");
             let record = record_of(&world, &answer).await;
-            assert_eq!((&record["reason"], &record["decision"]), (&reason.into(), &"deny".into()), "{name} {record}");
+            assert_eq!(
+                (&record["reason"], &record["decision"]),
+                (&reason.into(), &"deny".into()),
+                "{name} {record}"
+            );
         }
     }
     assert_eq!(world.emulator.heads(), 0);
@@ -192,24 +288,63 @@ async fn an_export_of_which_nothing_is_permitted_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_service_goes_where_its_binding_says() {
     let world = stage::start(stage::plan(&[])).await;
-    let answer = checkout(&world).export(&Sample::traces("nobody", 1), Encoding::Protobuf).await.unwrap();
+    let answer = checkout(&world)
+        .export(&Sample::traces("nobody", 1), Encoding::Protobuf)
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200);
     let named = frontend(&world).header("lightkeeper-app", "shop/search");
-    let answer = named.export(&Sample::traces("nobody", 2), Encoding::Protobuf).await.unwrap();
+    let answer = named
+        .export(&Sample::traces("nobody", 2), Encoding::Protobuf)
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200);
     let exports = world.emulator.exports();
-    let apps: Vec<_> =
-        exports.iter().map(|export| (export.project.as_str(), export.resources[0].values("lightkeeper.app"))).collect();
-    assert_eq!(apps, [("checkout-prod", vec!["shop/checkout"]), ("shop-prod", vec!["shop/search"])]);
+    let apps: Vec<_> = exports
+        .iter()
+        .map(|export| {
+            (
+                export.project.as_str(),
+                export.resources[0].values("lightkeeper.app"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        apps,
+        [
+            ("checkout-prod", vec!["shop/checkout"]),
+            ("shop-prod", vec!["shop/search"])
+        ]
+    );
     let mut strict = stage::plan(&[]);
-    let (binding, rest) = strict.policy.split_once("role: reporter\n    apps: [shop/checkout]").unwrap();
-    strict.policy = format!("{binding}role: reporter\n    unknown_services: reject\n    apps: [shop/checkout]{rest}");
+    let (binding, rest) = strict
+        .policy
+        .split_once("role: reporter\n    apps: [shop/checkout]")
+        .unwrap();
+    strict.policy = format!(
+        "{binding}role: reporter\n    unknown_services: reject\n    apps: [shop/checkout]{rest}"
+    );
     let world = stage::start(strict).await;
     let sample = Sample::traces("nobody", 1).and("checkout", 1);
-    let answer = checkout(&world).export(&sample, Encoding::Json).await.unwrap();
-    assert_eq!((answer.status, refused(&answer).map(|(count, _)| count)), (200, Some(1)));
-    let answer = checkout(&world).export(&Sample::traces("nobody", 1), Encoding::Json).await.unwrap();
-    assert_eq!((answer.status, record_of(&world, &answer).await["reason"].clone()), (403, "service_unknown".into()));
+    let answer = checkout(&world)
+        .export(&sample, Encoding::Json)
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status, refused(&answer).map(|(count, _)| count)),
+        (200, Some(1))
+    );
+    let answer = checkout(&world)
+        .export(&Sample::traces("nobody", 1), Encoding::Json)
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            answer.status,
+            record_of(&world, &answer).await["reason"].clone()
+        ),
+        (403, "service_unknown".into())
+    );
 }
 
 /// Scenario: one of two projects does not take its part for now; the exporter comes again; then sends once more.
@@ -218,19 +353,37 @@ async fn an_unknown_service_goes_where_its_binding_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_sends_only_what_is_missing() {
     let world = stage::start(stage::plan(&[])).await;
-    let page = Fault::Say { status: 200, content_type: "text/html", body: "<p>log in</p>".to_owned() };
+    let page = Fault::Say {
+        status: 200,
+        content_type: "text/html",
+        body: "<p>log in</p>".to_owned(),
+    };
     type Case = (Fault, (u32, u32), &'static str);
     let cases: [Case; 5] = [
-        (Fault::PlainStatus { status: 503 }, (503, 14), "upstream_unavailable"),
-        (Fault::PlainStatus { status: 429 }, (429, 8), "upstream_throttled"),
-        (Fault::PlainStatus { status: 504 }, (504, 4), "upstream_timeout"),
+        (
+            Fault::PlainStatus { status: 503 },
+            (503, 14),
+            "upstream_unavailable",
+        ),
+        (
+            Fault::PlainStatus { status: 429 },
+            (429, 8),
+            "upstream_throttled",
+        ),
+        (
+            Fault::PlainStatus { status: 504 },
+            (504, 4),
+            "upstream_timeout",
+        ),
         (Fault::Reset, (502, 14), "upstream_unreachable"),
         (page, (502, 14), "upstream_page"),
     ];
     for via in WAYS {
         for (seed, (fault, status, reason)) in cases.iter().enumerate() {
             world.emulator.clear();
-            let sample = Sample::traces("checkout", 3).and("payments", 2).seed(seed as u64 + 1);
+            let sample = Sample::traces("checkout", 3)
+                .and("payments", 2)
+                .seed(seed as u64 + 1);
             // A call on a connection that breaks may be tried on another once: both fail.
             world.emulator.fail_project("payments-prod", fault.clone());
             for _ in 0..2 {
@@ -242,18 +395,34 @@ async fn a_retry_sends_only_what_is_missing() {
                 let record = record_of(&world, &answer).await;
                 assert_eq!(record["reason"], *reason, "{record}");
             }
-            assert_eq!(by_project(&world.emulator.exports()).keys().collect::<Vec<_>>(), ["checkout-prod"]);
+            assert_eq!(
+                by_project(&world.emulator.exports())
+                    .keys()
+                    .collect::<Vec<_>>(),
+                ["checkout-prod"]
+            );
             world.emulator.heal();
             let answer = via.send(&frontend(&world), &sample).await;
-            assert_eq!((via.status(&answer), refused(&answer)), (via.of((200, 0)), None), "{via:?} {fault:?}");
+            assert_eq!(
+                (via.status(&answer), refused(&answer)),
+                (via.of((200, 0)), None),
+                "{via:?} {fault:?}"
+            );
             let record = record_of(&world, &answer).await;
             assert_eq!(record["items"]["accepted"], 5, "{record}");
             assert_eq!(record["parts"][0]["reason"], "remembered", "{record}");
             let spans = world.emulator.span_ids();
-            assert_eq!((spans.len(), spans.values().max()), (5, Some(&1)), "{via:?} {fault:?} {spans:?}");
+            assert_eq!(
+                (spans.len(), spans.values().max()),
+                (5, Some(&1)),
+                "{via:?} {fault:?} {spans:?}"
+            );
             let answer = via.send(&frontend(&world), &sample).await;
             assert_eq!(via.status(&answer), via.of((200, 0)));
-            assert!(world.emulator.span_ids().values().all(|times| *times == 2), "{via:?} {fault:?}");
+            assert!(
+                world.emulator.span_ids().values().all(|times| *times == 2),
+                "{via:?} {fault:?}"
+            );
         }
     }
 }
@@ -294,28 +463,76 @@ async fn an_empty_export_needs_no_app() {
         for (kind, body) in bodies.iter().chain(&spelled) {
             let what = format!("{path} {kind} {:?}", String::from_utf8_lossy(body));
             let headers = [("content-type", *kind)];
-            let answer = may.send(http::Method::POST, &path, &headers, body.clone()).await.unwrap();
-            assert_eq!((answer.status, answer.header("content-type").as_deref()), (200, Some(*kind)), "{what}");
-            assert_eq!(answer.body, if *kind == json { b"{}".to_vec() } else { Vec::new() }, "{what}");
+            let answer = may
+                .send(http::Method::POST, &path, &headers, body.clone())
+                .await
+                .unwrap();
+            assert_eq!(
+                (answer.status, answer.header("content-type").as_deref()),
+                (200, Some(*kind)),
+                "{what}"
+            );
+            assert_eq!(
+                answer.body,
+                if *kind == json {
+                    b"{}".to_vec()
+                } else {
+                    Vec::new()
+                },
+                "{what}"
+            );
             let record = record_of(&world, &answer).await;
-            assert_eq!((&record["decision"], &record["reason"]), (&"allow".into(), &"ok".into()), "{record}");
-            assert_eq!(record["identity"]["subject"], "system:serviceaccount:shop:frontend", "{record}");
-            assert_eq!(record["items"], serde_json::json!({ "accepted": 0, "rejected": 0 }), "{record}");
-            assert_eq!((record.get("app"), record.get("project")), (None, None), "{record}");
+            assert_eq!(
+                (&record["decision"], &record["reason"]),
+                (&"allow".into(), &"ok".into()),
+                "{record}"
+            );
+            assert_eq!(
+                record["identity"]["subject"], "system:serviceaccount:shop:frontend",
+                "{record}"
+            );
+            assert_eq!(
+                record["items"],
+                serde_json::json!({ "accepted": 0, "rejected": 0 }),
+                "{record}"
+            );
+            assert_eq!(
+                (record.get("app"), record.get("project")),
+                (None, None),
+                "{record}"
+            );
         }
         for body in [Vec::new(), b"\x0a\x00".to_vec()] {
             let answer = may.grpc(signal.grpc_path(), &body).await.unwrap();
-            assert_eq!((answer.grpc_status(), refused(&answer)), (Some(0), None), "{signal:?}");
+            assert_eq!(
+                (answer.grpc_status(), refused(&answer)),
+                (Some(0), None),
+                "{signal:?}"
+            );
             assert_eq!(record_of(&world, &answer).await["reason"], "ok");
         }
         let headers = [("content-type", json)];
         let empty = || b"{}".to_vec();
-        let answer = may_not.send(http::Method::POST, &path, &headers, empty()).await.unwrap();
+        let answer = may_not
+            .send(http::Method::POST, &path, &headers, empty())
+            .await
+            .unwrap();
         assert_eq!(answer.status, 403, "{signal:?}");
-        let answer = world.plain_caller().send(http::Method::POST, &path, &headers, empty()).await.unwrap();
+        let answer = world
+            .plain_caller()
+            .send(http::Method::POST, &path, &headers, empty())
+            .await
+            .unwrap();
         assert_eq!(answer.status, 401, "{signal:?}");
-        let nowhere =
-            may.send(http::Method::POST, &format!("/apps/platform/-{path}"), &headers, empty()).await.unwrap();
+        let nowhere = may
+            .send(
+                http::Method::POST,
+                &format!("/apps/platform/-{path}"),
+                &headers,
+                empty(),
+            )
+            .await
+            .unwrap();
         assert_eq!(nowhere.status, 403, "{signal:?}");
     }
     assert_eq!(world.emulator.heads(), 0);
@@ -326,24 +543,46 @@ async fn an_empty_export_needs_no_app() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejected_items_are_added_up() {
     let world = stage::start(stage::plan(&[])).await;
-    let sample = Sample::traces("checkout", 3).and("payments", 4).and("nobody", 5);
+    let sample = Sample::traces("checkout", 3)
+        .and("payments", 4)
+        .and("nobody", 5);
     for via in WAYS {
         world.emulator.heal();
-        let some = |rejected, message: &str| Fault::PartialSuccess { rejected, message: message.to_owned() };
-        world.emulator.fail_project("checkout-prod", some(1, "too old"));
-        world.emulator.fail_project("payments-prod", some(2, "too new"));
+        let some = |rejected, message: &str| Fault::PartialSuccess {
+            rejected,
+            message: message.to_owned(),
+        };
+        world
+            .emulator
+            .fail_project("checkout-prod", some(1, "too old"));
+        world
+            .emulator
+            .fail_project("payments-prod", some(2, "too new"));
         let answer = via.send(&frontend(&world), &sample).await;
         assert_eq!(via.status(&answer), via.of((200, 0)));
         let (count, message) = refused(&answer).unwrap();
         assert_eq!(count, 8, "{message}");
-        assert!(message.contains("too old") && message.contains("too new"), "{message}");
-        assert_eq!(record_of(&world, &answer).await["items"], serde_json::json!({ "accepted": 4, "rejected": 8 }));
-        world.emulator.fail_project("payments-prod", Fault::status(400));
+        assert!(
+            message.contains("too old") && message.contains("too new"),
+            "{message}"
+        );
+        assert_eq!(
+            record_of(&world, &answer).await["items"],
+            serde_json::json!({ "accepted": 4, "rejected": 8 })
+        );
+        world
+            .emulator
+            .fail_project("payments-prod", Fault::status(400));
         let answer = via.send(&frontend(&world), &sample).await;
         let expected = matches!(via, Via::Protobuf | Via::Json);
         if expected {
-            assert_eq!((answer.status, refused(&answer).map(|(count, _)| count)), (200, Some(10)));
-            world.emulator.fail_project("checkout-prod", Fault::status(400));
+            assert_eq!(
+                (answer.status, refused(&answer).map(|(count, _)| count)),
+                (200, Some(10))
+            );
+            world
+                .emulator
+                .fail_project("checkout-prod", Fault::status(400));
             assert_eq!(via.send(&frontend(&world), &sample).await.status, 400);
         }
     }
@@ -355,7 +594,10 @@ async fn rejected_items_are_added_up() {
 async fn our_token_does_not_come_back_in_a_partial_success() {
     let world = stage::start(stage::plan(&[])).await;
     let token = testkit::Emulator::access_token("checkout-prod");
-    let fault = Fault::PartialSuccess { rejected: 1, message: format!("not with {token}") };
+    let fault = Fault::PartialSuccess {
+        rejected: 1,
+        message: format!("not with {token}"),
+    };
     world.emulator.fail_project("checkout-prod", fault);
     let samples = [
         Sample::traces("checkout", 3),
@@ -365,15 +607,32 @@ async fn our_token_does_not_come_back_in_a_partial_success() {
     for via in WAYS {
         for (sample, expected) in samples.iter().zip([1, 3, 1]) {
             let answer = via.send(&frontend(&world), sample).await;
-            assert!(!answer.contains(token.as_bytes()), "{via:?}: {}", answer.text());
-            assert_eq!(refused(&answer).map(|(count, _)| count), Some(expected), "{via:?}");
+            assert!(
+                !answer.contains(token.as_bytes()),
+                "{via:?}: {}",
+                answer.text()
+            );
+            assert_eq!(
+                refused(&answer).map(|(count, _)| count),
+                Some(expected),
+                "{via:?}"
+            );
         }
         let mixed = &samples[2];
-        world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 503 });
-        assert_eq!(via.status(&via.send(&frontend(&world), mixed).await), via.of((503, 14)));
+        world
+            .emulator
+            .fail_project("payments-prod", Fault::PlainStatus { status: 503 });
+        assert_eq!(
+            via.status(&via.send(&frontend(&world), mixed).await),
+            via.of((503, 14))
+        );
         world.emulator.heal_project("payments-prod");
         let answer = via.send(&frontend(&world), mixed).await;
-        assert!(!answer.contains(token.as_bytes()), "{via:?}: {}", answer.text());
+        assert!(
+            !answer.contains(token.as_bytes()),
+            "{via:?}: {}",
+            answer.text()
+        );
         assert_eq!(refused(&answer).map(|(count, _)| count), Some(1), "{via:?}");
     }
 }
@@ -395,12 +654,20 @@ async fn codings_are_undone_and_made() {
             for via in WAYS {
                 world.emulator.clear();
                 let sample = Sample::traces("checkout", 20).and("payments", 1);
-                let answer = via.send(&frontend(&world).compressing(coding), &sample).await;
-                assert_eq!(via.status(&answer), via.of((200, 0)), "{configured} {coding:?} {via:?}");
+                let answer = via
+                    .send(&frontend(&world).compressing(coding), &sample)
+                    .await;
+                assert_eq!(
+                    via.status(&answer),
+                    via.of((200, 0)),
+                    "{configured} {coding:?} {via:?}"
+                );
                 let exports = world.emulator.exports();
                 assert_eq!(exports.iter().map(Export::items).sum::<u64>(), 21);
                 assert!(
-                    exports.iter().all(|export| export.coding == expected.unwrap_or(coding)),
+                    exports
+                        .iter()
+                        .all(|export| export.coding == expected.unwrap_or(coding)),
                     "{configured} {coding:?} {via:?}"
                 );
             }
@@ -414,12 +681,22 @@ async fn codings_are_undone_and_made() {
 async fn without_stamps_exports_pass_untouched() {
     let world = stage::start(stage::streamed(stage::plan(&[]))).await;
     let sample = Sample::traces("payments", 2).forged().unknown_fields();
-    assert_eq!(checkout(&world).export(&sample, Encoding::Protobuf).await.unwrap().status, 200);
+    assert_eq!(
+        checkout(&world)
+            .export(&sample, Encoding::Protobuf)
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     assert_eq!(world.emulator.captured()[0].body, sample.protobuf());
     world.emulator.clear();
     world.emulator.fail(Endpoints::All, Fault::status(400));
     let nonsense = checkout(&world).header("content-type", "application/x-protobuf");
-    let answer = nonsense.send(http::Method::POST, "/v1/traces", &[], b"hello".to_vec()).await.unwrap();
+    let answer = nonsense
+        .send(http::Method::POST, "/v1/traces", &[], b"hello".to_vec())
+        .await
+        .unwrap();
     assert_eq!(answer.status, 400);
     assert_eq!(world.emulator.captured()[0].body, b"hello");
 }
@@ -430,27 +707,56 @@ async fn without_stamps_exports_pass_untouched() {
 async fn what_a_backend_dropped_is_told() {
     let world = stage::start(stage::plan(&[])).await;
     let invalid = "otlp-invalid-names";
-    let dropping = |points, names| Fault::Trailers(vec![("otlp-points-dropped", points), (invalid, names)]);
-    world.emulator.fail_project("checkout-prod", dropping("2", "bad-metric"));
-    world.emulator.fail_project("payments-prod", dropping("1", "worse-metric"));
+    let dropping =
+        |points, names| Fault::Trailers(vec![("otlp-points-dropped", points), (invalid, names)]);
+    world
+        .emulator
+        .fail_project("checkout-prod", dropping("2", "bad-metric"));
+    world
+        .emulator
+        .fail_project("payments-prod", dropping("1", "worse-metric"));
     let one = Sample::of(Signal::Metrics, "checkout", 3);
     let two = Sample::of(Signal::Metrics, "checkout", 3).and("payments", 4);
-    for (sample, points, names, accepted) in [(one, "2", "bad-metric", 1), (two, "3", "bad-metric, worse-metric", 4)] {
+    for (sample, points, names, accepted) in [
+        (one, "2", "bad-metric", 1),
+        (two, "3", "bad-metric, worse-metric", 4),
+    ] {
         let answer = Via::Grpc.send(&frontend(&world), &sample).await;
         assert_eq!(answer.grpc_status(), Some(0));
-        let told = |name: &str| answer.trailers.get(name).and_then(|value| value.to_str().ok());
-        assert_eq!((told("otlp-points-dropped"), told(invalid)), (Some(points), Some(names)));
+        let told = |name: &str| {
+            answer
+                .trailers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        assert_eq!(
+            (told("otlp-points-dropped"), told(invalid)),
+            (Some(points), Some(names))
+        );
         let rejected: u64 = points.parse().unwrap();
         let items = &record_of(&world, &answer).await["items"];
-        assert_eq!(*items, serde_json::json!({ "accepted": accepted, "rejected": rejected }));
+        assert_eq!(
+            *items,
+            serde_json::json!({ "accepted": accepted, "rejected": rejected })
+        );
         let answer = Via::Protobuf.send(&frontend(&world), &sample).await;
         assert_eq!((answer.status, refused(&answer)), (200, None));
     }
     // Untouched: what was sent is not counted, what was dropped is.
     let world = stage::start(stage::streamed(stage::plan(&[]))).await;
-    world.emulator.fail_project("checkout-prod", dropping("2", "bad-metric"));
-    let answer = Via::Grpc.send(&checkout(&world), &Sample::of(Signal::Metrics, "checkout", 3)).await;
-    let told = answer.trailers.get("otlp-points-dropped").and_then(|value| value.to_str().ok());
+    world
+        .emulator
+        .fail_project("checkout-prod", dropping("2", "bad-metric"));
+    let answer = Via::Grpc
+        .send(
+            &checkout(&world),
+            &Sample::of(Signal::Metrics, "checkout", 3),
+        )
+        .await;
+    let told = answer
+        .trailers
+        .get("otlp-points-dropped")
+        .and_then(|value| value.to_str().ok());
     assert_eq!((answer.grpc_status(), told), (Some(0), Some("2")));
     let items = &record_of(&world, &answer).await["items"];
     assert_eq!(*items, serde_json::json!({ "accepted": 0, "rejected": 2 }));

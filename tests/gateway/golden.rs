@@ -16,7 +16,8 @@ use lightkeeper::otlp::{Encoding, Signal};
 use serde_json::Value;
 use testkit::emulator::Captured;
 use testkit::{
-    Algorithm, Answer, CallFault, Coding, Endpoints, Fault, Leaf, Sample, SampleCaller, World, WorldPlan, golden,
+    Algorithm, Answer, CallFault, Coding, Endpoints, Fault, Leaf, Sample, SampleCaller, World,
+    WorldPlan, golden,
 };
 
 use super::stage::{self, eventually};
@@ -35,8 +36,14 @@ impl Case {
     fn read(file: std::path::PathBuf) -> Self {
         let whole = std::fs::read_to_string(&file).unwrap();
         let text = whole.split(PARTING).next().unwrap_or_default().to_owned();
-        assert!(text.starts_with("# "), "{} does not say what it guarantees", file.display());
-        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        assert!(
+            text.starts_with("# "),
+            "{} does not say what it guarantees",
+            file.display()
+        );
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
         let pair = |line: &str| {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             (word.to_owned(), rest.trim().to_owned())
@@ -46,7 +53,10 @@ impl Case {
     }
 
     fn all<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
-        self.lines.iter().filter(move |(known, _)| known == word).map(|(_, rest)| rest.as_str())
+        self.lines
+            .iter()
+            .filter(move |(known, _)| known == word)
+            .map(|(_, rest)| rest.as_str())
     }
 
     fn one<'a>(&'a self, word: &'a str) -> Option<&'a str> {
@@ -56,19 +66,39 @@ impl Case {
     /// Cases with the same world share it.
     fn world(&self) -> String {
         let words = ["config", "limits", "ingest", "binding"];
-        let lines = self.lines.iter().filter(|(word, _)| words.contains(&word.as_str()));
+        let lines = self
+            .lines
+            .iter()
+            .filter(|(word, _)| words.contains(&word.as_str()));
         let alone = self.one("alone").map(|_| self.file.display().to_string());
-        lines.map(|(word, rest)| format!("{word} {rest}\n")).chain(alone).collect()
+        lines
+            .map(|(word, rest)| format!("{word} {rest}\n"))
+            .chain(alone)
+            .collect()
     }
 
     fn plan(&self) -> WorldPlan {
-        let edits: Vec<_> = self.all("config").map(|edit| edit.split_once(" => ").unwrap()).collect();
-        let edits: Vec<(String, String)> =
-            edits.iter().map(|(old, new)| ((*old).to_owned(), new.replace("\\n", "\n"))).collect();
-        let edits: Vec<_> = edits.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
+        let edits: Vec<_> = self
+            .all("config")
+            .map(|edit| edit.split_once(" => ").unwrap())
+            .collect();
+        let edits: Vec<(String, String)> = edits
+            .iter()
+            .map(|(old, new)| ((*old).to_owned(), new.replace("\\n", "\n")))
+            .collect();
+        let edits: Vec<_> = edits
+            .iter()
+            .map(|(old, new)| (old.as_str(), new.as_str()))
+            .collect();
         let mut plan = stage::plan(&edits);
-        let more = |word: &str| self.one(word).map(|settings| format!("{word}: {settings}\n"));
-        plan.more = [more("limits"), more("ingest")].into_iter().flatten().collect();
+        let more = |word: &str| {
+            self.one(word)
+                .map(|settings| format!("{word}: {settings}\n"))
+        };
+        plan.more = [more("limits"), more("ingest")]
+            .into_iter()
+            .flatten()
+            .collect();
         self.all("binding").fold(plan, stage::bind)
     }
 }
@@ -76,12 +106,15 @@ impl Case {
 /// Scenario: every case. Guarantees: what each file says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_become_what_their_cases_say() {
-    let mut files: Vec<_> =
-        std::fs::read_dir(stage::beside("cases")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(stage::beside("cases"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     let only = std::env::var("LIGHTKEEPER_CASE").unwrap_or_default();
     files.retain(|file| {
-        file.extension().is_some_and(|kind| kind == "case") && file.display().to_string().contains(&only)
+        file.extension().is_some_and(|kind| kind == "case")
+            && file.display().to_string().contains(&only)
     });
     let mut groups: BTreeMap<String, Vec<Case>> = BTreeMap::new();
     for case in files.into_iter().map(Case::read) {
@@ -104,14 +137,21 @@ async fn calls_become_what_their_cases_say() {
         });
     }
     let complaints: Vec<String> = running.join_all().await.into_iter().flatten().collect();
-    assert!(complaints.is_empty(), "{} cases differ\n{}", complaints.len(), complaints.join("\n"));
+    assert!(
+        complaints.is_empty(),
+        "{} cases differ\n{}",
+        complaints.len(),
+        complaints.join("\n")
+    );
 }
 
 /// Plays one case and tells everything that came of it.
 async fn run(world: &World, case: &Case) -> String {
     world.emulator.clear();
     world.emulator.heal();
-    world.emulator.set_links_base(case.one("links").unwrap_or(&world.emulator.url()));
+    world
+        .emulator
+        .set_links_base(case.one("links").unwrap_or(&world.emulator.url()));
     for switch in case.all("fault") {
         let (endpoints, fault, times) = fault(switch);
         match times {
@@ -129,18 +169,46 @@ async fn run(world: &World, case: &Case) -> String {
         let (name, value) = header.split_once(": ").unwrap();
         caller = caller.header(name, &with_tokens(world, value));
     }
-    let json = case.all("header").any(|header| header.contains("application/json"));
-    let body = body(case.one("body").unwrap_or_default(), if json { Encoding::Json } else { Encoding::Protobuf });
-    let outcome = caller.send(Method::from_bytes(method.as_bytes()).unwrap(), path, &[], body.clone()).await;
+    let json = case
+        .all("header")
+        .any(|header| header.contains("application/json"));
+    let body = body(
+        case.one("body").unwrap_or_default(),
+        if json {
+            Encoding::Json
+        } else {
+            Encoding::Protobuf
+        },
+    );
+    let outcome = caller
+        .send(
+            Method::from_bytes(method.as_bytes()).unwrap(),
+            path,
+            &[],
+            body.clone(),
+        )
+        .await;
 
-    let made = eventually(&format!("the record of {} ({outcome:?})", case.file.display()), || async {
-        let new = world.records().split_off(before);
-        new.iter().any(|record| record["event"] == "call").then_some(new)
-    })
+    let made = eventually(
+        &format!("the record of {} ({outcome:?})", case.file.display()),
+        || async {
+            let new = world.records().split_off(before);
+            new.iter()
+                .any(|record| record["event"] == "call")
+                .then_some(new)
+        },
+    )
     .await;
-    let call = made.iter().find(|record| record["event"] == "call").unwrap();
+    let call = made
+        .iter()
+        .find(|record| record["event"] == "call")
+        .unwrap();
     if let Ok(answer) = &outcome {
-        assert_eq!(answer.header("lightkeeper-request-id").as_deref(), call["request_id"].as_str(), "{case:?}");
+        assert_eq!(
+            answer.header("lightkeeper-request-id").as_deref(),
+            call["request_id"].as_str(),
+            "{case:?}"
+        );
     }
     let captured = eventually("the captures", || async {
         let captured = world.emulator.captured();
@@ -150,14 +218,24 @@ async fn run(world: &World, case: &Case) -> String {
     let mut told = String::new();
     if case.one("unfinished").is_some() {
         // The refusal may overtake the head on its way.
-        assert!(captured.iter().all(|captured| !captured.complete), "{case:?}");
+        assert!(
+            captured.iter().all(|captured| !captured.complete),
+            "{case:?}"
+        );
         told.push_str("upstream saw no whole request\n\n");
     } else {
-        told.push_str(if captured.is_empty() { "upstream saw nothing\n" } else { "" });
-        captured.iter().for_each(|captured| told.push_str(&upstream(captured, &body)));
+        told.push_str(if captured.is_empty() {
+            "upstream saw nothing\n"
+        } else {
+            ""
+        });
+        captured
+            .iter()
+            .for_each(|captured| told.push_str(&upstream(captured, &body)));
     }
     told.push_str(&answer(&outcome));
-    let cut_short = case.one("unfinished").is_some() || captured.iter().any(|captured| !captured.complete);
+    let cut_short =
+        case.one("unfinished").is_some() || captured.iter().any(|captured| !captured.complete);
     for mut record in made {
         if cut_short {
             // How much of the body was read by then is the network's to say.
@@ -170,7 +248,11 @@ async fn run(world: &World, case: &Case) -> String {
 
 fn caller(world: &World, case: &Case) -> SampleCaller {
     let via = case.one("via").unwrap_or("plain h1");
-    let mut caller = if via.starts_with("tls") { world.caller() } else { world.plain_caller() };
+    let mut caller = if via.starts_with("tls") {
+        world.caller()
+    } else {
+        world.plain_caller()
+    };
     if via.ends_with("h2") {
         caller = caller.http2();
     }
@@ -182,7 +264,9 @@ fn caller(world: &World, case: &Case) -> SampleCaller {
 
 /// `{token:ann}`, and tokens that are wrong in one way.
 fn with_tokens(world: &World, value: &str) -> String {
-    let Some((before, rest)) = value.split_once('{') else { return value.to_owned() };
+    let Some((before, rest)) = value.split_once('{') else {
+        return value.to_owned();
+    };
     let (place, after) = rest.split_once('}').unwrap();
     let (kind, name) = place.split_once(':').unwrap();
     let claims = world.issuer.claims_of(name);
@@ -193,7 +277,10 @@ fn with_tokens(world: &World, value: &str) -> String {
         "unreachable" => claims.issuer("http://127.0.0.1:9"),
         _ => panic!("no such token: {kind}"),
     };
-    format!("{before}{}{after}", world.issuer.mint(claims, Algorithm::Rs256))
+    format!(
+        "{before}{}{after}",
+        world.issuer.mint(claims, Algorithm::Rs256)
+    )
 }
 
 /// `traces checkout 3`, `gzip …`, `frame …`, `json {…}`, `text …`, `zeros 1000`.
@@ -207,7 +294,8 @@ fn body(words: &str, encoding: Encoding) -> Vec<u8> {
     match word {
         "" => Vec::new(),
         "gzip" => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             std::io::Write::write_all(&mut encoder, &body(rest, encoding)).unwrap();
             encoder.finish().unwrap()
         }
@@ -239,18 +327,24 @@ fn fault(words: &str) -> (Endpoints, Fault, Option<u64>) {
         other => panic!("no such endpoints: {other}"),
     };
     let fault = match &words[1..] {
-        ["status", status, "retry-after", seconds] => {
-            Fault::Status { status: number(status) as u16, retry_after_seconds: Some(number(seconds)) }
-        }
+        ["status", status, "retry-after", seconds] => Fault::Status {
+            status: number(status) as u16,
+            retry_after_seconds: Some(number(seconds)),
+        },
         ["status", status] => Fault::status(number(status) as u16),
-        ["early", status] => Fault::EarlyStatus { status: number(status) as u16 },
-        ["plain", status] => Fault::PlainStatus { status: number(status) as u16 },
+        ["early", status] => Fault::EarlyStatus {
+            status: number(status) as u16,
+        },
+        ["plain", status] => Fault::PlainStatus {
+            status: number(status) as u16,
+        },
         ["slow"] => Fault::Slow(Duration::from_secs(60)),
         ["close"] => Fault::CloseBeforeHead,
         ["cut"] => Fault::CloseAfterHead,
-        ["partial", rejected, message @ ..] => {
-            Fault::PartialSuccess { rejected: number(rejected) as i64, message: message.join(" ") }
-        }
+        ["partial", rejected, message @ ..] => Fault::PartialSuccess {
+            rejected: number(rejected) as i64,
+            message: message.join(" "),
+        },
         ["echo"] => Fault::Echo,
         ["garbage"] => Fault::Garbage,
         ["huge", bytes] => Fault::Huge(number(bytes)),
@@ -260,7 +354,10 @@ fn fault(words: &str) -> (Endpoints, Fault, Option<u64>) {
 }
 
 fn upstream(captured: &Captured, sent: &[u8]) -> String {
-    let mut told = format!("upstream saw\n{} {} {:?}\n", captured.method, captured.path, captured.version);
+    let mut told = format!(
+        "upstream saw\n{} {} {:?}\n",
+        captured.method, captured.path, captured.version
+    );
     let unpacked = unpacked(captured).filter(|_| captured.body != sent);
     let mut headers: Vec<String> = captured
         .headers
@@ -300,7 +397,9 @@ fn unpacked(captured: &Captured) -> Option<Vec<u8>> {
     let named = |name: &str| Coding::named(captured.header(name).first()?.as_bytes());
     match named("grpc-encoding") {
         Some(coding) => coding.decompress(captured.body.get(5..)?, 1 << 20).ok(),
-        None => named("content-encoding")?.decompress(&captured.body, 1 << 20).ok(),
+        None => named("content-encoding")?
+            .decompress(&captured.body, 1 << 20)
+            .ok(),
     }
 }
 
@@ -308,7 +407,10 @@ fn answer(outcome: &Result<Answer, CallFault>) -> String {
     let answer = match outcome {
         Ok(answer) => answer,
         Err(CallFault::Broken { status, read, .. }) => {
-            return format!("caller got\n{status}\n(the answer broke off after `{}`)\n", read.escape_ascii());
+            return format!(
+                "caller got\n{status}\n(the answer broke off after `{}`)\n",
+                read.escape_ascii()
+            );
         }
         Err(CallFault::NoAnswer(_)) => return "caller got no answer\n".to_owned(),
         Err(other) => panic!("{other}"),
@@ -318,7 +420,11 @@ fn answer(outcome: &Result<Answer, CallFault>) -> String {
     headers.sort();
     told.extend(headers);
     told.push_str(&shown(&answer.body));
-    let mut trailers: Vec<String> = answer.trailers.iter().map(|pair| format!("trailer {}", header(pair))).collect();
+    let mut trailers: Vec<String> = answer
+        .trailers
+        .iter()
+        .map(|pair| format!("trailer {}", header(pair)))
+        .collect();
     trailers.sort();
     told.extend(trailers);
     told
@@ -339,7 +445,10 @@ fn shown(body: &[u8]) -> String {
     match serde_json::from_slice::<Value>(body) {
         Ok(mut document) if document.is_object() || document.is_array() => {
             for volatile in ["request_id", "expires"] {
-                document.get_mut(volatile).into_iter().for_each(|member| *member = "…".into());
+                document
+                    .get_mut(volatile)
+                    .into_iter()
+                    .for_each(|member| *member = "…".into());
             }
             format!("{document:#}\n")
         }
@@ -351,17 +460,25 @@ fn shown(body: &[u8]) -> String {
 fn steady(mut record: Value) -> Value {
     // Certificates are made anew for each world.
     for holder in ["", "/identity"] {
-        if let Some(Value::String(sum)) = record.pointer_mut(&format!("{holder}/certificate/sha256")) {
+        if let Some(Value::String(sum)) =
+            record.pointer_mut(&format!("{holder}/certificate/sha256"))
+        {
             assert_eq!(sum.len(), 64);
             "(of the leaf)".clone_into(sum);
         }
     }
     let members = record.as_object_mut().unwrap();
     for volatile in ["seq", "time", "request_id", "duration_us", "policy_version"] {
-        assert!(members.remove(volatile).is_some(), "the record has no `{volatile}`");
+        assert!(
+            members.remove(volatile).is_some(),
+            "the record has no `{volatile}`"
+        );
     }
     if let Some(address) = members.remove("client_address") {
-        assert!(address.as_str().unwrap().starts_with("127.0.0.1:"), "{address}");
+        assert!(
+            address.as_str().unwrap().starts_with("127.0.0.1:"),
+            "{address}"
+        );
     }
     record
 }

@@ -18,7 +18,11 @@ const SERVICE_UNKNOWN: &[u8] = &[0, 0, 0, 0, 2, 8, 3];
 async fn world(health: &str) -> World {
     let line = format!("    address: {{plain}}\n    health: {health}");
     let tls = format!("    address: {{tls}}\n    health: {health}");
-    stage::start(stage::plan(&[("    address: {plain}", &line), ("    address: {tls}", &tls)])).await
+    stage::start(stage::plan(&[
+        ("    address: {plain}", &line),
+        ("    address: {tls}", &tls),
+    ]))
+    .await
 }
 
 /// A request for the health of a service, with its frame.
@@ -28,11 +32,17 @@ fn request(service: &str) -> Vec<u8> {
 }
 
 fn counter(kind: &str, answer: &str) -> String {
-    format!("lightkeeper_health_checks_total{{answer=\"{answer}\",kind=\"{kind}\",listener=\"plain\"}}")
+    format!(
+        "lightkeeper_health_checks_total{{answer=\"{answer}\",kind=\"{kind}\",listener=\"plain\"}}"
+    )
 }
 
 fn calls(world: &World) -> Vec<serde_json::Value> {
-    world.records().into_iter().filter(|record| record["event"] == "call").collect()
+    world
+        .records()
+        .into_iter()
+        .filter(|record| record["event"] == "call")
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,28 +53,50 @@ async fn health_needs_no_identity_and_leaves_no_record() {
         ("h2c", world.plain_caller().http2()),
         ("TLS", world.caller()),
         ("TLS, HTTP/2", world.caller().http2()),
-        ("with a token that holds for nothing", world.plain_caller().bearer("x")),
+        (
+            "with a token that holds for nothing",
+            world.plain_caller().bearer("x"),
+        ),
     ];
     let traces = "opentelemetry.proto.collector.trace.v1.TraceService";
-    for (status, text, message, probe) in [(200, "ready\n", SERVING, 12), (503, "not ready\n", NOT_SERVING, 14)] {
+    for (status, text, message, probe) in [
+        (200, "ready\n", SERVING, 12),
+        (503, "not ready\n", NOT_SERVING, 14),
+    ] {
         for (what, caller) in &callers {
             let answer = caller.get("/healthz").await.unwrap();
             assert_eq!((answer.status, &*answer.text()), (status, text), "{what}");
-            let answer = caller.send(Method::HEAD, "/healthz", &[], Vec::new()).await.unwrap();
+            let answer = caller
+                .send(Method::HEAD, "/healthz", &[], Vec::new())
+                .await
+                .unwrap();
             assert_eq!((answer.status, &*answer.text()), (status, ""), "{what}");
             let admin = stage::admin(&world, "/readyz").await;
             assert_eq!(admin.0, status, "{what}: as `/readyz`");
-            for (service, expected) in [("", Some(0)), (traces, Some(0)), ("acme.Unknown", Some(5))] {
+            for (service, expected) in [("", Some(0)), (traces, Some(0)), ("acme.Unknown", Some(5))]
+            {
                 let answer = caller.grpc(CHECK, &request(service)).await.unwrap();
                 assert_eq!(answer.grpc_status(), expected, "{what} {service}");
                 let body: &[u8] = if expected == Some(0) { message } else { b"" };
                 assert_eq!(answer.body, body, "{what} {service}");
             }
-            assert_eq!(caller.grpc(CHECK, b"").await.unwrap().body, message, "{what}: an empty request");
+            assert_eq!(
+                caller.grpc(CHECK, b"").await.unwrap().body,
+                message,
+                "{what}: an empty request"
+            );
             let answer = caller.grpc("/AWS.ALB/healthcheck", b"").await.unwrap();
-            assert_eq!(answer.grpc_status(), Some(probe), "{what}: the probe of a load balancer");
+            assert_eq!(
+                answer.grpc_status(),
+                Some(probe),
+                "{what}: the probe of a load balancer"
+            );
         }
-        world.gateway.shared().draining.store(true, Ordering::Relaxed);
+        world
+            .gateway
+            .shared()
+            .draining
+            .store(true, Ordering::Relaxed);
     }
     assert_eq!(calls(&world), Vec::<serde_json::Value>::new());
     assert_eq!(world.emulator.heads(), 0);
@@ -96,8 +128,16 @@ async fn only_checks_are_checks() {
         ("another wire type", b"\0\0\0\0\x02\x08\x01", Some(3)),
         ("field 0", b"\0\0\0\0\x02\x02\x00", Some(3)),
         ("a name without end", &long, Some(8)),
-        ("an unknown field besides", b"\0\0\0\0\x04\x0a\0\x10\x01", Some(0)),
-        ("the last name counts", b"\0\0\0\0\x05\x0a\x01x\x0a\0", Some(0)),
+        (
+            "an unknown field besides",
+            b"\0\0\0\0\x04\x0a\0\x10\x01",
+            Some(0),
+        ),
+        (
+            "the last name counts",
+            b"\0\0\0\0\x05\x0a\x01x\x0a\0",
+            Some(0),
+        ),
     ];
     let kind = [("content-type", "application/grpc"), ("te", "trailers")];
     let caller = world.plain_caller().http2();
@@ -106,8 +146,15 @@ async fn only_checks_are_checks() {
             if path == WATCH && *code == Some(0) {
                 continue;
             }
-            let answer = caller.send(Method::POST, path, &kind, body.to_vec()).await.unwrap();
-            assert_eq!((answer.status, answer.grpc_status()), (200, *code), "{path} {what}");
+            let answer = caller
+                .send(Method::POST, path, &kind, body.to_vec())
+                .await
+                .unwrap();
+            assert_eq!(
+                (answer.status, answer.grpc_status()),
+                (200, *code),
+                "{path} {what}"
+            );
         }
     }
     assert_eq!(calls(&world).len(), 0);
@@ -124,15 +171,36 @@ async fn only_checks_are_checks() {
         (&plain, Method::POST, CHECK, "application/grpc"),
         (&http2, Method::GET, CHECK, "application/grpc"),
         (&http2, Method::POST, CHECK, "application/json"),
-        (&http2, Method::POST, "/grpc.health.v1.Health/List", "application/grpc"),
-        (&http2, Method::POST, "/grpc.health.v1.Health/Check?x", "application/grpc"),
-        (&http2, Method::POST, "/apps/shop/-/grpc.health.v1.Health/Check", "application/grpc"),
+        (
+            &http2,
+            Method::POST,
+            "/grpc.health.v1.Health/List",
+            "application/grpc",
+        ),
+        (
+            &http2,
+            Method::POST,
+            "/grpc.health.v1.Health/Check?x",
+            "application/grpc",
+        ),
+        (
+            &http2,
+            Method::POST,
+            "/apps/shop/-/grpc.health.v1.Health/Check",
+            "application/grpc",
+        ),
     ];
     for (number, (caller, method, path, kind)) in others.iter().enumerate() {
-        let answer = caller.send(method.clone(), path, &[("content-type", kind)], Vec::new()).await.unwrap();
+        let answer = caller
+            .send(method.clone(), path, &[("content-type", kind)], Vec::new())
+            .await
+            .unwrap();
         let is_refused = answer.status != 200 || answer.grpc_status().is_some_and(|code| code != 0);
         assert!(is_refused, "{method} {path}: {}", answer.status);
-        eventually("its record", || async { (calls(&world).len() == number + 1).then_some(()) }).await;
+        eventually("its record", || async {
+            (calls(&world).len() == number + 1).then_some(())
+        })
+        .await;
     }
 }
 
@@ -155,7 +223,11 @@ async fn health_is_off_unless_it_is_asked_for() {
         let answer = world.plain_caller().grpc(CHECK, b"").await.unwrap();
         assert_eq!(answer.grpc_status(), grpc, "{settings:?}");
         let root = world.plain_caller().get("/").await.unwrap();
-        assert_eq!(root.status == 200, settings.is_some_and(|settings| settings.contains("/,")), "{settings:?}");
+        assert_eq!(
+            root.status == 200,
+            settings.is_some_and(|settings| settings.contains("/,")),
+            "{settings:?}"
+        );
     }
 }
 
@@ -168,21 +240,38 @@ struct Watching {
 
 impl Watching {
     async fn open(world: &World, service: &str) -> Self {
-        let stream = tokio::net::TcpStream::connect(world.address("plain").unwrap()).await.unwrap();
+        let stream = tokio::net::TcpStream::connect(world.address("plain").unwrap())
+            .await
+            .unwrap();
         let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
         tokio::spawn(connection);
-        let head = Request::post(format!("http://gw{WATCH}")).header("content-type", "application/grpc");
+        let head =
+            Request::post(format!("http://gw{WATCH}")).header("content-type", "application/grpc");
         let (answer, mut body) = send.send_request(head.body(()).unwrap(), false).unwrap();
         let message = request(service);
-        let frame = [&[0, 0, 0, 0, u8::try_from(message.len()).unwrap()], &message[..]].concat();
+        let frame = [
+            &[0, 0, 0, 0, u8::try_from(message.len()).unwrap()],
+            &message[..],
+        ]
+        .concat();
         body.send_data(frame.into(), true).unwrap();
         let answer = answer.await.unwrap();
-        let status = answer.headers().get("grpc-status").map(|code| code.to_str().unwrap().parse().unwrap());
-        Watching { status, body: answer.into_body(), _keep: send }
+        let status = answer
+            .headers()
+            .get("grpc-status")
+            .map(|code| code.to_str().unwrap().parse().unwrap());
+        Watching {
+            status,
+            body: answer.into_body(),
+            _keep: send,
+        }
     }
 
     async fn next(&mut self) -> Option<Bytes> {
-        tokio::time::timeout(stage::PATIENCE, self.body.data()).await.unwrap().map(Result::unwrap)
+        tokio::time::timeout(stage::PATIENCE, self.body.data())
+            .await
+            .unwrap()
+            .map(Result::unwrap)
     }
 
     /// The gRPC status at the end.
@@ -202,12 +291,22 @@ async fn watches_are_told_of_changes_and_end_with_the_listener() {
     let mut unknown = Watching::open(&world, "acme.Unknown").await;
     assert_eq!(known.next().await.unwrap(), SERVING);
     assert_eq!(unknown.next().await.unwrap(), SERVICE_UNKNOWN);
-    world.gateway.shared().draining.store(true, Ordering::Relaxed);
+    world
+        .gateway
+        .shared()
+        .draining
+        .store(true, Ordering::Relaxed);
     assert_eq!(known.next().await.unwrap(), NOT_SERVING);
     let stopping = world.gateway.clone();
     let stopping = tokio::spawn(async move { stopping.stop().await });
-    assert_eq!((known.end().await, unknown.end().await), ("14".to_owned(), "14".to_owned()));
-    tokio::time::timeout(stage::PATIENCE, stopping).await.unwrap().unwrap();
+    assert_eq!(
+        (known.end().await, unknown.end().await),
+        ("14".to_owned(), "14".to_owned())
+    );
+    tokio::time::timeout(stage::PATIENCE, stopping)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(calls(&world).len(), 0);
 }
 
@@ -224,9 +323,21 @@ async fn watches_are_bounded_for_each_address() {
         open.push(watching);
     }
     assert_eq!(Watching::open(&world, "").await.status, Some(12));
-    assert_eq!(world.plain_caller().get("/healthz").await.unwrap().status, 200);
+    assert_eq!(
+        world.plain_caller().get("/healthz").await.unwrap().status,
+        200
+    );
     let token = world.issuer.token("ann");
-    assert_eq!(world.plain_caller().bearer(&token).get("/.lightkeeper/whoami").await.unwrap().status, 200);
+    assert_eq!(
+        world
+            .plain_caller()
+            .bearer(&token)
+            .get("/.lightkeeper/whoami")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     open.clear();
     eventually("room", || async {
         let mut watching = Watching::open(&world, "").await;
@@ -243,21 +354,28 @@ async fn haproxys_check_is_answered_as_documented() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let world = world("{ path: /healthz }").await;
     let talk = async |request: &str| {
-        let mut stream = tokio::net::TcpStream::connect(world.address("plain").unwrap()).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(world.address("plain").unwrap())
+            .await
+            .unwrap();
         let mut answer = Vec::new();
         let talking = async {
             stream.write_all(request.as_bytes()).await.unwrap();
             // A refusal may end in a reset.
             let _ = stream.read_to_end(&mut answer).await;
         };
-        tokio::time::timeout(stage::PATIENCE, talking).await.unwrap();
+        tokio::time::timeout(stage::PATIENCE, talking)
+            .await
+            .unwrap();
         String::from_utf8(answer).unwrap()
     };
     let set = "http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host gateway";
     let documented = include_str!("../../docs/behind.md");
     assert!(documented.contains(set));
     let answer = talk("GET /healthz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ready\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ready\n"),
+        "{answer}"
+    );
     assert_eq!(calls(&world), Vec::<serde_json::Value>::new());
     for request in [
         "OPTIONS / HTTP/1.0\r\n\r\n",
@@ -266,8 +384,19 @@ async fn haproxys_check_is_answered_as_documented() {
     ] {
         let answer = talk(request).await;
         assert!(answer.starts_with("HTTP/1.1 505 "), "{request:?}: {answer}");
-        assert!(answer.contains("http-check send ver HTTP/1.1 hdr Host gateway"), "{request:?}: {answer}");
+        assert!(
+            answer.contains("http-check send ver HTTP/1.1 hdr Host gateway"),
+            "{request:?}: {answer}"
+        );
     }
-    let refused = eventually("three records", || async { Some(calls(&world)).filter(|calls| calls.len() == 3) }).await;
-    assert!(refused.iter().all(|call| call["reason"] == "http_version_unsupported"), "{refused:?}");
+    let refused = eventually("three records", || async {
+        Some(calls(&world)).filter(|calls| calls.len() == 3)
+    })
+    .await;
+    assert!(
+        refused
+            .iter()
+            .all(|call| call["reason"] == "http_version_unsupported"),
+        "{refused:?}"
+    );
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 use testkit::calls::Line;
 use testkit::certificates::San;
 use testkit::{
-    Algorithm, Answer, CallFault, DevelopmentCertificates, Issuer, IssuerOptions, Leaf, LeafPlan, Sample, SampleCaller,
-    World, WorldPlan,
+    Algorithm, Answer, CallFault, DevelopmentCertificates, Issuer, IssuerOptions, Leaf, LeafPlan,
+    Sample, SampleCaller, World, WorldPlan,
 };
 
 use super::stage::{self, eventually};
@@ -22,13 +22,23 @@ const COLLECTOR: &str = "checkout-collector";
 
 /// One export on a connection of its own.
 async fn export(caller: &SampleCaller) -> Answer {
-    caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await.unwrap()
+    caller
+        .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
+        .await
+        .unwrap()
 }
 
 /// One export on an open connection.
 async fn again(line: &mut Line) -> Answer {
     let body = Sample::traces("some-service", 1).protobuf();
-    line.send(Method::POST, "/v1/traces", &[("content-type", "application/x-protobuf")], body).await.unwrap()
+    line.send(
+        Method::POST,
+        "/v1/traces",
+        &[("content-type", "application/x-protobuf")],
+        body,
+    )
+    .await
+    .unwrap()
 }
 
 /// Status and recorded reason.
@@ -43,9 +53,13 @@ fn told(status: u16, reason: &str) -> (u16, String) {
 
 /// The demonstration's world with a second issuer, `ci`.
 fn with_issuer(url: &str) -> WorldPlan {
-    let issuers = format!("issuers:\n  - {{ name: ci, issuer: \"{url}\", audiences: [lightkeeper] }}");
+    let issuers =
+        format!("issuers:\n  - {{ name: ci, issuer: \"{url}\", audiences: [lightkeeper] }}");
     let plan = stage::plan(&[("issuers:", &issuers)]);
-    stage::bind(plan, r#"{ name: ci, subjects: [{ issuer: ci, subject: "ci:*" }], role: reporter, apps: [platform] }"#)
+    stage::bind(
+        plan,
+        r#"{ name: ci, subjects: [{ issuer: ci, subject: "ci:*" }], role: reporter, apps: [platform] }"#,
+    )
 }
 
 fn ci_token(ci: &Issuer) -> String {
@@ -62,17 +76,40 @@ async fn issuers_are_kept_apart() {
     let cases = [
         (world.issuer.token(COLLECTOR), told(200, "ok")),
         (ci_token(&ci), told(200, "ok")),
-        (world.issuer.mint(world.issuer.claims("ci:build"), Algorithm::Rs256), told(403, "no_writable_app")),
+        (
+            world
+                .issuer
+                .mint(world.issuer.claims("ci:build"), Algorithm::Rs256),
+            told(403, "no_writable_app"),
+        ),
         (ci.token(COLLECTOR), told(403, "no_writable_app")),
-        (ci.mint(ci.claims_of(COLLECTOR).issuer(world.issuer.url()), Algorithm::Rs256), told(401, "token_signature")),
+        (
+            ci.mint(
+                ci.claims_of(COLLECTOR).issuer(world.issuer.url()),
+                Algorithm::Rs256,
+            ),
+            told(401, "token_signature"),
+        ),
     ];
     for (token, expected) in cases {
         let answer = export(&world.plain_caller().bearer(&token)).await;
         assert_eq!(outcome(&world, &answer).await, expected);
     }
     let query = world.plain_caller().bearer(&ci.token("sam"));
-    assert_eq!(query.get("/public/v0.2/acme/projects").await.unwrap().status, 403);
-    let names: Vec<_> = world.emulator.exports().iter().map(|export| export.project.clone()).collect();
+    assert_eq!(
+        query
+            .get("/public/v0.2/acme/projects")
+            .await
+            .unwrap()
+            .status,
+        403
+    );
+    let names: Vec<_> = world
+        .emulator
+        .exports()
+        .iter()
+        .map(|export| export.project.clone())
+        .collect();
     assert_eq!(names, ["checkout-prod", "platform-prod"]);
 }
 
@@ -82,14 +119,22 @@ async fn issuers_are_kept_apart() {
 async fn keys_rotate_under_load() {
     let world = Arc::new(stage::start(stage::plan(&[])).await);
     let fetches = world.issuer.jwks_fetches();
-    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, served) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let load: Vec<_> = (0..4)
         .map(|_| {
             let (world, stop, served) = (world.clone(), stop.clone(), served.clone());
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     // A fresh token each time: nothing comes out of the cache.
-                    let mut line = world.plain_caller().bearer(&world.issuer.token(COLLECTOR)).connect().await.unwrap();
+                    let mut line = world
+                        .plain_caller()
+                        .bearer(&world.issuer.token(COLLECTOR))
+                        .connect()
+                        .await
+                        .unwrap();
                     assert_eq!(again(&mut line).await.status, 200);
                     assert_eq!(again(&mut line).await.status, 200);
                     served.fetch_add(1, Ordering::SeqCst);
@@ -98,7 +143,10 @@ async fn keys_rotate_under_load() {
         })
         .collect();
     let reach = async |count| {
-        eventually("calls", || async { (served.load(Ordering::SeqCst) >= count).then_some(()) }).await;
+        eventually("calls", || async {
+            (served.load(Ordering::SeqCst) >= count).then_some(())
+        })
+        .await;
     };
     reach(8).await;
     let old = world.issuer.token(COLLECTOR);
@@ -121,9 +169,17 @@ async fn withdrawn_keys_take_their_tokens_with_them() {
     let mut open = old.connect().await.unwrap();
     assert_eq!(again(&mut open).await.status, 200);
     world.issuer.rotate(false).unwrap();
-    assert_eq!(export(&world.plain_caller().bearer(&world.issuer.token(COLLECTOR))).await.status, 200);
+    assert_eq!(
+        export(&world.plain_caller().bearer(&world.issuer.token(COLLECTOR)))
+            .await
+            .status,
+        200
+    );
     let answer = again(&mut open).await;
-    assert_eq!(outcome(&world, &answer).await, told(401, "token_key_unknown"));
+    assert_eq!(
+        outcome(&world, &answer).await,
+        told(401, "token_key_unknown")
+    );
 }
 
 /// Scenario: two hundred tokens at once, each naming another key that does not exist.
@@ -137,14 +193,26 @@ async fn a_storm_of_unknown_keys_reaches_no_issuer() {
         let world = world.clone();
         storm.spawn(async move {
             let header = json!({ "kid": format!("rs256-{number}00") });
-            let token = world.issuer.mint_with(header, world.issuer.claims_of(COLLECTOR), Algorithm::Rs256);
+            let token =
+                world
+                    .issuer
+                    .mint_with(header, world.issuer.claims_of(COLLECTOR), Algorithm::Rs256);
             export(&world.plain_caller().bearer(&token)).await.status
         });
     }
-    assert_eq!(export(&world.plain_caller().bearer(&world.issuer.token(COLLECTOR))).await.status, 200);
+    assert_eq!(
+        export(&world.plain_caller().bearer(&world.issuer.token(COLLECTOR)))
+            .await
+            .status,
+        200
+    );
     let statuses = storm.join_all().await;
     assert!(statuses.iter().all(|status| *status == 401), "{statuses:?}");
-    assert!(world.issuer.jwks_fetches() - fetches <= 1, "{} fetches", world.issuer.jwks_fetches() - fetches);
+    assert!(
+        world.issuer.jwks_fetches() - fetches <= 1,
+        "{} fetches",
+        world.issuer.jwks_fetches() - fetches
+    );
 }
 
 /// Scenario: one of two issuers goes down after its keys were read.
@@ -155,15 +223,32 @@ async fn an_issuer_that_is_down_costs_only_what_it_must() {
     let ci = Issuer::start().await.unwrap();
     let world = stage::start(with_issuer(ci.url())).await;
     ci.stop().await;
-    assert_eq!(export(&world.plain_caller().bearer(&ci_token(&ci))).await.status, 200);
+    assert_eq!(
+        export(&world.plain_caller().bearer(&ci_token(&ci)))
+            .await
+            .status,
+        200
+    );
     ci.rotate(false).unwrap();
     let answer = export(&world.plain_caller().bearer(&ci_token(&ci))).await;
-    assert_eq!(outcome(&world, &answer).await, told(503, "keys_unavailable"));
+    assert_eq!(
+        outcome(&world, &answer).await,
+        told(503, "keys_unavailable")
+    );
     assert!(answer.headers.contains_key("retry-after"));
-    assert_eq!(export(&world.plain_caller().bearer(&world.issuer.token(COLLECTOR))).await.status, 200);
+    assert_eq!(
+        export(&world.plain_caller().bearer(&world.issuer.token(COLLECTOR)))
+            .await
+            .status,
+        200
+    );
     let (status, page) = stage::admin(&world, "/readyz").await;
     let page: serde_json::Value = serde_json::from_str(&page).unwrap();
-    assert_eq!((status, &page["issuers"][0]["last_error"]), (200, &json!("unreachable")), "{page:#}");
+    assert_eq!(
+        (status, &page["issuers"][0]["last_error"]),
+        (200, &json!("unreachable")),
+        "{page:#}"
+    );
 }
 
 /// Scenario: the gateway starts while an issuer cannot be reached; later it can.
@@ -175,10 +260,21 @@ async fn a_start_without_an_issuer() {
     let world = stage::start(with_issuer(ci.url())).await;
     let caller = world.plain_caller().bearer(&ci_token(&ci));
     let answer = export(&caller).await;
-    assert_eq!(outcome(&world, &answer).await, told(503, "keys_unavailable"));
-    assert_eq!(export(&world.plain_caller().bearer(&world.issuer.token(COLLECTOR))).await.status, 200);
+    assert_eq!(
+        outcome(&world, &answer).await,
+        told(503, "keys_unavailable")
+    );
+    assert_eq!(
+        export(&world.plain_caller().bearer(&world.issuer.token(COLLECTOR)))
+            .await
+            .status,
+        200
+    );
     ci.restart().await.unwrap();
-    eventually("the issuer's keys", || async { (export(&caller).await.status == 200).then_some(()) }).await;
+    eventually("the issuer's keys", || async {
+        (export(&caller).await.status == 200).then_some(())
+    })
+    .await;
 }
 
 /// Scenario: at the start one issuer has keys, and another one takes the connection and says nothing, then ends it.
@@ -187,20 +283,34 @@ async fn a_start_without_an_issuer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ready_after_every_issuers_first_try() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let world = stage::start(with_issuer(&format!("http://{}", silent.local_addr().unwrap()))).await;
+    let world = stage::start(with_issuer(&format!(
+        "http://{}",
+        silent.local_addr().unwrap()
+    )))
+    .await;
     let look = || async {
         let (status, page) = stage::admin(&world, "/readyz").await;
         let page: serde_json::Value = serde_json::from_str(&page).unwrap();
-        let tried = page["issuers"].as_array().unwrap().iter().all(|issuer| issuer["tried"] == true);
+        let tried = page["issuers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|issuer| issuer["tried"] == true);
         let missing = page["missing"].to_string();
         assert_eq!(status, if tried { 200 } else { 503 }, "{page:#}");
-        assert!(missing.contains("issuer `ci`") && !missing.contains("`acme`"), "{page:#}");
+        assert!(
+            missing.contains("issuer `ci`") && !missing.contains("`acme`"),
+            "{page:#}"
+        );
         (tried, missing)
     };
     let (tried, missing) = look().await;
     assert!(tried || missing.contains("for the first time"), "{missing}");
     drop(silent);
-    eventually("the end of the first try", || async { look().await.0.then_some(()) }).await;
+    eventually("the end of the first try", || async {
+        look().await.0.then_some(())
+    })
+    .await;
     assert!(look().await.1.contains("no keys"));
 }
 
@@ -208,7 +318,10 @@ async fn ready_after_every_issuers_first_try() {
 /// machine under heavy load, one without a certificate heard nothing until its own deadline; why is not known.
 /// It was not served, and that the server did refuse is what the record must say.
 fn turned_away(outcome: &Result<Answer, CallFault>) -> bool {
-    matches!(outcome, Err(CallFault::Connect(_) | CallFault::NoAnswer(_) | CallFault::Late))
+    matches!(
+        outcome,
+        Err(CallFault::Connect(_) | CallFault::NoAnswer(_) | CallFault::Late)
+    )
 }
 
 /// Scenario: callers with each kind of certificate, where one may and where one must be shown.
@@ -217,22 +330,42 @@ fn turned_away(outcome: &Result<Answer, CallFault>) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_certificates() {
     let optional = stage::plan(&[]);
-    let required = stage::plan(&[("client_certificate: optional", "client_certificate: required")]);
+    let required = stage::plan(&[(
+        "client_certificate: optional",
+        "client_certificate: required",
+    )]);
     for (demand, plan) in [("optional", optional), ("required", required)] {
         let batch = r#"{ name: batch, subjects: [{ dns: batch.acme.example }], role: reporter, apps: [platform] }"#;
         let world = stage::start(stage::bind(plan, batch)).await;
         let leaf = |name: &str| Leaf::read(&world.folder().join("certs"), name).unwrap();
         let token = world.issuer.token(COLLECTOR);
-        let none = if demand == "optional" { Some(told(401, "no_credential")) } else { None };
-        let token_alone = if demand == "optional" { Some(told(200, "ok")) } else { None };
-        let missing = if demand == "optional" { "" } else { "certificate_missing" };
+        let none = if demand == "optional" {
+            Some(told(401, "no_credential"))
+        } else {
+            None
+        };
+        let token_alone = if demand == "optional" {
+            Some(told(200, "ok"))
+        } else {
+            None
+        };
+        let missing = if demand == "optional" {
+            ""
+        } else {
+            "certificate_missing"
+        };
         let table = [
             (Some("collector"), false, Some(told(200, "ok")), ""),
             (Some("client"), false, Some(told(200, "ok")), ""),
             (Some("collector"), true, Some(told(200, "ok")), ""),
             (Some("revoked"), false, None, "certificate_revoked"),
             (Some("revoked"), true, None, "certificate_revoked"),
-            (Some("untrusted-client"), true, None, "certificate_untrusted"),
+            (
+                Some("untrusted-client"),
+                true,
+                None,
+                "certificate_untrusted",
+            ),
             (None, false, none, missing),
             (None, true, token_alone, missing),
         ];
@@ -250,9 +383,13 @@ async fn client_certificates() {
                     caller = caller.http2();
                 }
                 let place = format!("{demand} {certificate:?} token {with_token} http2 {http2}");
-                let got = caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await;
+                let got = caller
+                    .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
+                    .await;
                 match expected.clone() {
-                    Some(expected) => assert_eq!(outcome(&world, &got.unwrap()).await, expected, "{place}"),
+                    Some(expected) => {
+                        assert_eq!(outcome(&world, &got.unwrap()).await, expected, "{place}")
+                    }
                     None => {
                         assert!(turned_away(&got), "{place}: {got:?}");
                         let records = stage::records(&world, before + 1).await;
@@ -266,9 +403,20 @@ async fn client_certificates() {
                 }
             }
         }
-        let projects: Vec<_> = world.emulator.exports().iter().map(|export| export.project.clone()).collect();
-        let expected =
-            ["checkout-prod", "checkout-prod", "platform-prod", "platform-prod", "checkout-prod", "checkout-prod"];
+        let projects: Vec<_> = world
+            .emulator
+            .exports()
+            .iter()
+            .map(|export| export.project.clone())
+            .collect();
+        let expected = [
+            "checkout-prod",
+            "checkout-prod",
+            "platform-prod",
+            "platform-prod",
+            "checkout-prod",
+            "checkout-prod",
+        ];
         assert_eq!(projects[..6], expected, "{demand}");
     }
 }
@@ -279,7 +427,10 @@ async fn with_authority() -> (World, DevelopmentCertificates) {
     let certificates = DevelopmentCertificates::new(&Clock::system()).unwrap();
     let folder = world.folder().join("certs");
     stage::replace(&folder.join("clients.crl"), &certificates.revocation_list);
-    stage::replace(&folder.join("client-ca.pem"), certificates.authority.certificate());
+    stage::replace(
+        &folder.join("client-ca.pem"),
+        certificates.authority.certificate(),
+    );
     let config = world.folder().join("lightkeeper.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
     stage::replace(&config, text.replace("certs/ca.pem", "certs/client-ca.pem"));
@@ -292,7 +443,10 @@ async fn with_authority() -> (World, DevelopmentCertificates) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_reaches_open_connections() {
     let (world, certificates) = with_authority().await;
-    let leaf = certificates.authority.spiffe("spiffe://prod.acme.example/ns/checkout/sa/leaver").unwrap();
+    let leaf = certificates
+        .authority
+        .spiffe("spiffe://prod.acme.example/ns/checkout/sa/leaver")
+        .unwrap();
     let mut lines = Vec::new();
     for (leaf, revoked) in [(&leaf, true), (&certificates.collector, false)] {
         for caller in [world.caller(), world.caller().http2()] {
@@ -301,12 +455,19 @@ async fn revocation_reaches_open_connections() {
             lines.push((line, revoked));
         }
     }
-    let list = certificates.authority.revocation_list(&[&leaf, &certificates.revoked]).unwrap();
+    let list = certificates
+        .authority
+        .revocation_list(&[&leaf, &certificates.revoked])
+        .unwrap();
     stage::replace(&world.folder().join("certs/clients.crl"), list);
     world.gateway.reload().await.unwrap();
     for (mut line, revoked) in lines {
         let answer = again(&mut line).await;
-        let expected = if revoked { told(401, "certificate_revoked") } else { told(200, "ok") };
+        let expected = if revoked {
+            told(401, "certificate_revoked")
+        } else {
+            told(200, "ok")
+        };
         assert_eq!(outcome(&world, &answer).await, expected);
     }
 }
@@ -317,7 +478,10 @@ async fn revocation_reaches_open_connections() {
 async fn revocation_reaches_resumed_sessions() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (world, certificates) = with_authority().await;
-    let leaf = certificates.authority.spiffe("spiffe://prod.acme.example/ns/checkout/sa/leaver").unwrap();
+    let leaf = certificates
+        .authority
+        .spiffe("spiffe://prod.acme.example/ns/checkout/sa/leaver")
+        .unwrap();
     let server_ca = std::fs::read_to_string(world.folder().join("certs/ca.pem")).unwrap();
     let config = rustls::ClientConfig::builder()
         .with_root_certificates(testkit::server::roots(&server_ca).unwrap())
@@ -328,9 +492,16 @@ async fn revocation_reaches_resumed_sessions() {
         .unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let ask = async || {
-        let tcp = tokio::net::TcpStream::connect(world.address("gateway").unwrap()).await.unwrap();
-        let mut tls = connector.connect("localhost".try_into().unwrap(), tcp).await?;
-        tls.write_all(b"GET /.lightkeeper/whoami HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+        let tcp = tokio::net::TcpStream::connect(world.address("gateway").unwrap())
+            .await
+            .unwrap();
+        let mut tls = connector
+            .connect("localhost".try_into().unwrap(), tcp)
+            .await?;
+        tls.write_all(
+            b"GET /.lightkeeper/whoami HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        )
+        .await?;
         let mut answer = Vec::new();
         tls.read_to_end(&mut answer).await?;
         let resumed = tls.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
@@ -345,7 +516,10 @@ async fn revocation_reaches_resumed_sessions() {
     world.gateway.reload().await.unwrap();
     // Refused in the handshake, or, if the session was resumed, for the request.
     match ask().await {
-        Ok((answer, resumed)) => assert!(answer.starts_with("HTTP/1.1 401"), "resumed {resumed}: {answer}"),
+        Ok((answer, resumed)) => assert!(
+            answer.starts_with("HTTP/1.1 401"),
+            "resumed {resumed}: {answer}"
+        ),
         Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::ConnectionRefused),
     }
 }
@@ -355,8 +529,13 @@ async fn revocation_reaches_resumed_sessions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_withdrawn_binding_reaches_open_connections() {
     let world = stage::start(stage::plan(&[])).await;
-    let caller = world.plain_caller().bearer(&world.issuer.token("payments-collector"));
-    let mut lines = [caller.connect().await.unwrap(), caller.http2().connect().await.unwrap()];
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("payments-collector"));
+    let mut lines = [
+        caller.connect().await.unwrap(),
+        caller.http2().connect().await.unwrap(),
+    ];
     for line in &mut lines {
         assert_eq!(again(line).await.status, 200);
     }
@@ -364,7 +543,10 @@ async fn a_withdrawn_binding_reaches_open_connections() {
     let text = std::fs::read_to_string(&policy).unwrap();
     let binding = "system:serviceaccount:payments:*";
     assert!(text.contains(binding));
-    stage::replace(&policy, text.replace(binding, "system:serviceaccount:payments:successor"));
+    stage::replace(
+        &policy,
+        text.replace(binding, "system:serviceaccount:payments:successor"),
+    );
     world.gateway.reload().await.unwrap();
     for line in &mut lines {
         let answer = again(line).await;
@@ -380,19 +562,32 @@ async fn groups_that_are_elsewhere_hide_from_no_deny() {
     let ci = Issuer::start().await.unwrap();
     let world = stage::start(with_issuer(ci.url())).await;
     eventually("the issuer's keys", || async {
-        world.gateway.shared().readiness().issuers.iter().all(|issuer| issuer.has_keys).then_some(())
+        world
+            .gateway
+            .shared()
+            .readiness()
+            .issuers
+            .iter()
+            .all(|issuer| issuer.has_keys)
+            .then_some(())
     })
     .await;
-    let over = ci.claims("ci:build").set("_claim_names", json!({ "groups": "src1" }));
-    let over = world.plain_caller().bearer(&ci.mint(over, Algorithm::Rs256));
+    let over = ci
+        .claims("ci:build")
+        .set("_claim_names", json!({ "groups": "src1" }));
+    let over = world
+        .plain_caller()
+        .bearer(&ci.mint(over, Algorithm::Rs256));
     let plain = world.plain_caller().bearer(&ci_token(&ci));
     let policy = world.folder().join("policy.yaml");
     let before = std::fs::read_to_string(&policy).unwrap();
-    let leavers =
-        "  - { name: leavers, effect: deny, subjects: [{ issuer: ci, group: leavers }], role: reporter, apps: [/] }\n";
+    let leavers = "  - { name: leavers, effect: deny, subjects: [{ issuer: ci, group: leavers }], role: reporter, apps: [/] }\n";
     for (text, expected) in [
         (before.clone(), told(200, "ok")),
-        (format!("{before}{leavers}"), told(401, "token_claims_elsewhere")),
+        (
+            format!("{before}{leavers}"),
+            told(401, "token_claims_elsewhere"),
+        ),
         (before.clone(), told(200, "ok")),
     ] {
         stage::replace(&policy, text);
@@ -412,22 +607,37 @@ async fn time_ends_tokens_and_bindings() {
     let (clock, hand) = Clock::manual(start);
     let until = lightkeeper::audit::timestamp(start.0 + 600_000);
     let mut plan = stage::plan(&[]);
-    plan.issuer = IssuerOptions { clock: clock.clone(), ..IssuerOptions::default() };
+    plan.issuer = IssuerOptions {
+        clock: clock.clone(),
+        ..IssuerOptions::default()
+    };
     plan.clock = clock;
     let binding = format!(
         r#"{{ name: guests, subjects: [{{ issuer: acme, subject: guest }}], role: reporter, apps: [platform], until: "{until}" }}"#
     );
     let world = stage::start(stage::bind(plan, &binding)).await;
-    let token = |seconds| world.issuer.mint(world.issuer.claims("guest").expires_in(seconds), Algorithm::Rs256);
+    let token = |seconds| {
+        world.issuer.mint(
+            world.issuer.claims("guest").expires_in(seconds),
+            Algorithm::Rs256,
+        )
+    };
     let callers = [300, 3600].map(|seconds| world.plain_caller().bearer(&token(seconds)));
-    let mut lines = [callers[0].connect().await.unwrap(), callers[1].connect().await.unwrap()];
+    let mut lines = [
+        callers[0].connect().await.unwrap(),
+        callers[1].connect().await.unwrap(),
+    ];
     // Seconds after the start; who is asked; what comes of it. The leeway is 30 s.
     for (second, expect_short, expect_long) in [
         (0, told(200, "ok"), told(200, "ok")),
         (329, told(200, "ok"), told(200, "ok")),
         (331, told(401, "token_expired"), told(200, "ok")),
         (599, told(401, "token_expired"), told(200, "ok")),
-        (600, told(401, "token_expired"), told(403, "no_writable_app")),
+        (
+            600,
+            told(401, "token_expired"),
+            told(403, "no_writable_app"),
+        ),
     ] {
         hand.store(start.0 + second * 1000, Ordering::SeqCst);
         for (place, expected) in [expect_short, expect_long].into_iter().enumerate() {
@@ -448,14 +658,34 @@ async fn leaves_that_break_the_rules_name_nobody() {
     let (world, certificates) = with_authority().await;
     let id = "spiffe://prod.acme.example/ns/checkout/sa/collector";
     let mut two = LeafPlan::spiffe(id);
-    two.names.push(San::Uri("spiffe://prod.acme.example/ns/payments/sa/collector".to_owned()));
-    let authority = LeafPlan { authority: true, ..LeafPlan::spiffe(id) };
-    let expired = LeafPlan { from_days: -9, until_days: -1, ..LeafPlan::spiffe(id) };
-    for (what, plan) in [("two ids", two), ("authority", authority), ("expired", expired)] {
+    two.names.push(San::Uri(
+        "spiffe://prod.acme.example/ns/payments/sa/collector".to_owned(),
+    ));
+    let authority = LeafPlan {
+        authority: true,
+        ..LeafPlan::spiffe(id)
+    };
+    let expired = LeafPlan {
+        from_days: -9,
+        until_days: -1,
+        ..LeafPlan::spiffe(id)
+    };
+    for (what, plan) in [
+        ("two ids", two),
+        ("authority", authority),
+        ("expired", expired),
+    ] {
         let leaf = certificates.authority.issue(&plan).unwrap();
         let caller = world.caller().certificate(&leaf);
-        match caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await {
-            Ok(answer) => assert_eq!(outcome(&world, &answer).await, told(401, "certificate_name"), "{what}"),
+        match caller
+            .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
+            .await
+        {
+            Ok(answer) => assert_eq!(
+                outcome(&world, &answer).await,
+                told(401, "certificate_name"),
+                "{what}"
+            ),
             Err(fault) => assert!(turned_away(&Err(fault)), "{what}"),
         }
     }

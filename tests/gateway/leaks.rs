@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::Method;
 use lightkeeper::otlp::Encoding;
 use testkit::{
-    Algorithm, Answer, CallFault, Emulator, Endpoints, Fault, Issuer, Leaf, Sample, SampleCaller, World,
-    write_certificates,
+    Algorithm, Answer, CallFault, Emulator, Endpoints, Fault, Issuer, Leaf, Sample, SampleCaller,
+    World, write_certificates,
 };
 
 use super::stage::{self, WorldPlan, eventually};
@@ -38,11 +38,15 @@ impl Heard {
         match outcome {
             Ok(answer) => {
                 let pairs = answer.headers.iter().chain(&answer.trailers);
-                let lines =
-                    pairs.flat_map(|(name, value)| [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
+                let lines = pairs.flat_map(|(name, value)| {
+                    [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat()
+                });
                 self.answers.push(lines.collect());
-                self.answers
-                    .push(answer.json().map_or_else(|| answer.body.clone(), |json| json.to_string().into_bytes()));
+                self.answers.push(
+                    answer
+                        .json()
+                        .map_or_else(|| answer.body.clone(), |json| json.to_string().into_bytes()),
+                );
                 self.answers.push(answer.body);
             }
             Err(CallFault::Broken { read, .. }) => self.answers.push(read),
@@ -54,7 +58,12 @@ impl Heard {
 /// Calls of every kind against a backend in every state, with good and bad evidence.
 async fn mixed_load(target: &SampleCaller, issuer: &Issuer, emulator: &Emulator) -> Heard {
     let mut heard = Heard::default();
-    let mint = |name: &str| issuer.mint(issuer.claims_of(name).set("jti", format!("canary-{name}")), Algorithm::Rs256);
+    let mint = |name: &str| {
+        issuer.mint(
+            issuer.claims_of(name).set("jti", format!("canary-{name}")),
+            Algorithm::Rs256,
+        )
+    };
     let collector = mint("checkout-collector");
     let (ann, sam, terraform) = (mint("ann"), mint("sam"), mint("terraform"));
     let expired = issuer.mint(issuer.claims_of("ann").expires_in(-3600), Algorithm::Rs256);
@@ -71,7 +80,10 @@ async fn mixed_load(target: &SampleCaller, issuer: &Issuer, emulator: &Emulator)
         Some(Fault::CloseBeforeHead),
         Some(Fault::CloseAfterHead),
         Some(Fault::Garbage),
-        Some(Fault::Drip { bytes: 3, interval: Duration::from_millis(1) }),
+        Some(Fault::Drip {
+            bytes: 3,
+            interval: Duration::from_millis(1),
+        }),
     ];
     for fault in faults {
         emulator.heal();
@@ -81,38 +93,115 @@ async fn mixed_load(target: &SampleCaller, issuer: &Issuer, emulator: &Emulator)
         let exporter = target.clone().bearer(&collector);
         let sample = Sample::traces("checkout", 2);
         heard.note(exporter.export(&sample, Encoding::Protobuf).await);
-        heard.note(exporter.clone().access_token(&opaque).http2().export(&sample, Encoding::Json).await);
+        heard.note(
+            exporter
+                .clone()
+                .access_token(&opaque)
+                .http2()
+                .export(&sample, Encoding::Json)
+                .await,
+        );
         heard.note(exporter.export_grpc(&sample).await);
-        heard.note(target.clone().access_token(&collector).export(&sample, Encoding::Json).await);
-        heard.note(target.clone().header(IAP, &collector).export_grpc(&sample).await);
+        heard.note(
+            target
+                .clone()
+                .access_token(&collector)
+                .export(&sample, Encoding::Json)
+                .await,
+        );
+        heard.note(
+            target
+                .clone()
+                .header(IAP, &collector)
+                .export_grpc(&sample)
+                .await,
+        );
         for token in [&ann, &sam, &terraform] {
             let reader = target.clone().bearer(token);
             heard.note(reader.get("/public/v0.2/acme/projects").await);
-            heard.note(reader.get("/public/v0.2/acme/projects/checkout-prod/streams").await);
-            heard.note(reader.get("/public/v0.2/acme/projects/checkout-prod/access_tokens").await);
-            let body = serde_json::json!({ "data": { "attributes": { "name": "n", "query": "q" } } });
-            heard.note(reader.post("/public/v0.2/acme/projects/checkout-prod/streams", &body).await);
+            heard.note(
+                reader
+                    .get("/public/v0.2/acme/projects/checkout-prod/streams")
+                    .await,
+            );
+            heard.note(
+                reader
+                    .get("/public/v0.2/acme/projects/checkout-prod/access_tokens")
+                    .await,
+            );
+            let body =
+                serde_json::json!({ "data": { "attributes": { "name": "n", "query": "q" } } });
+            heard.note(
+                reader
+                    .post("/public/v0.2/acme/projects/checkout-prod/streams", &body)
+                    .await,
+            );
         }
     }
     emulator.heal();
     // Evidence that is refused, in each place where it can stand.
     for token in [&expired, &unsigned, &opaque, &ann] {
-        for header in ["authorization", "lightstep-access-token", "cookie", "x-api-key", IAP] {
+        for header in [
+            "authorization",
+            "lightstep-access-token",
+            "cookie",
+            "x-api-key",
+            IAP,
+        ] {
             let caller = target.clone().header(header, token);
             heard.note(caller.get("/public/v0.2/acme/projects").await);
-            heard.note(caller.export(&Sample::traces("checkout", 1), Encoding::Json).await);
+            heard.note(
+                caller
+                    .export(&Sample::traces("checkout", 1), Encoding::Json)
+                    .await,
+            );
             heard.note(caller.export_grpc(&Sample::traces("checkout", 1)).await);
         }
-        heard.note(target.clone().header("authorization", &format!("Basic {token}")).get("/apps").await);
-        heard.note(target.get(&format!("/public/v0.2/acme/projects?access_token={token}")).await);
-        heard.note(target.get(&format!("/public/v0.2/acme/projects?limit={token}")).await);
+        heard.note(
+            target
+                .clone()
+                .header("authorization", &format!("Basic {token}"))
+                .get("/apps")
+                .await,
+        );
+        heard.note(
+            target
+                .get(&format!("/public/v0.2/acme/projects?access_token={token}"))
+                .await,
+        );
+        heard.note(
+            target
+                .get(&format!("/public/v0.2/acme/projects?limit={token}"))
+                .await,
+        );
         let method = Method::from_bytes(b"BREW").unwrap();
-        heard.note(target.clone().bearer(token).send(method, "/v1/traces", &[("x_bad", token)], Vec::new()).await);
-        let raw =
-            format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nAuthorization: {token}\r\n\r\n");
-        heard.answers.push(target.clone().deadline(Duration::from_millis(300)).raw(raw.as_bytes()).await.unwrap());
+        heard.note(
+            target
+                .clone()
+                .bearer(token)
+                .send(method, "/v1/traces", &[("x_bad", token)], Vec::new())
+                .await,
+        );
+        let raw = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nAuthorization: {token}\r\n\r\n"
+        );
+        heard.answers.push(
+            target
+                .clone()
+                .deadline(Duration::from_millis(300))
+                .raw(raw.as_bytes())
+                .await
+                .unwrap(),
+        );
         let raw = format!("GET / HTTP/1.1\r\nHost: a\r\n{token}\r\n\r\n");
-        heard.answers.push(target.clone().deadline(Duration::from_millis(300)).raw(raw.as_bytes()).await.unwrap());
+        heard.answers.push(
+            target
+                .clone()
+                .deadline(Duration::from_millis(300))
+                .raw(raw.as_bytes())
+                .await
+                .unwrap(),
+        );
     }
     heard.shown = vec![collector, ann, sam, terraform, expired, unsigned, opaque];
     heard
@@ -125,16 +214,25 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     let base64 = base64::engine::general_purpose::STANDARD_NO_PAD.encode(secret);
     let list = format!("{:?}", secret.as_bytes());
     // The last digits of a base64 text depend on what follows.
-    [secret, &hex, base64.get(..base64.len() - 2).unwrap(), list.trim_matches(['[', ']'])]
-        .map(|form| form.as_bytes().to_vec())
-        .into()
+    [
+        secret,
+        &hex,
+        base64.get(..base64.len() - 2).unwrap(),
+        list.trim_matches(['[', ']']),
+    ]
+    .map(|form| form.as_bytes().to_vec())
+    .into()
 }
 
 fn search(outputs: &[(&str, Vec<u8>)], secrets: &[String]) {
     let mut found = Vec::new();
     for secret in secrets {
         // A token's first part is its header, which is no secret; its signature is.
-        let tail = secret.rsplit('.').next().filter(|tail| tail.len() > 20).unwrap_or(secret);
+        let tail = secret
+            .rsplit('.')
+            .next()
+            .filter(|tail| tail.len() > 20)
+            .unwrap_or(secret);
         for form in forms(secret).into_iter().chain(forms(tail)) {
             for (name, output) in outputs {
                 if let Some(at) = memchr::memmem::find(output, &form) {
@@ -144,7 +242,12 @@ fn search(outputs: &[(&str, Vec<u8>)], secrets: &[String]) {
             }
         }
     }
-    assert!(found.is_empty(), "{} leaks\n{}", found.len(), found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "{} leaks\n{}",
+        found.len(),
+        found.join("\n")
+    );
 }
 
 /// Scenario: the mixed load on a gateway in this process, and then a reload of each secret's file with nonsense in it.
@@ -153,19 +256,35 @@ fn search(outputs: &[(&str, Vec<u8>)], secrets: &[String]) {
 async fn nothing_that_comes_out_holds_a_secret() {
     let world: World = stage::start(plan()).await;
     let heard = mixed_load(&world.caller(), &world.issuer, &world.emulator).await;
-    let mut outputs: Vec<(&str, Vec<u8>)> = heard.answers.into_iter().map(|answer| ("answer", answer)).collect();
+    let mut outputs: Vec<(&str, Vec<u8>)> = heard
+        .answers
+        .into_iter()
+        .map(|answer| ("answer", answer))
+        .collect();
     assert!(outputs.len() > 300, "{} answers", outputs.len());
     let mut secrets = stage::backend_credentials();
     secrets.extend(heard.shown);
     let broken = "broken secret-with-blanks-5512";
     stage::replace(&world.folder().join("secrets/shop-prod"), broken);
-    outputs.push(("reload's errors", world.gateway.reload().await.unwrap_err().join("\n").into_bytes()));
+    outputs.push((
+        "reload's errors",
+        world
+            .gateway
+            .reload()
+            .await
+            .unwrap_err()
+            .join("\n")
+            .into_bytes(),
+    ));
     secrets.push("secret-with-blanks-5512".to_owned());
     for page in ["/metrics", "/readyz"] {
         outputs.push((page, stage::admin(&world, page).await.1.into_bytes()));
     }
     world.gateway.stop().await;
-    outputs.push(("audit trail", std::fs::read(world.folder().join("audit.jsonl")).unwrap()));
+    outputs.push((
+        "audit trail",
+        std::fs::read(world.folder().join("audit.jsonl")).unwrap(),
+    ));
     assert!(world.records().len() > 100);
     search(&outputs, &secrets);
 }
@@ -176,7 +295,10 @@ async fn nothing_that_comes_out_holds_a_secret() {
 async fn nothing_that_is_printed_holds_a_secret() {
     for format in ["json", "text"] {
         let folder = Folder::new();
-        let (issuer, emulator) = (Issuer::start().await.unwrap(), Emulator::start().await.unwrap());
+        let (issuer, emulator) = (
+            Issuer::start().await.unwrap(),
+            Emulator::start().await.unwrap(),
+        );
         furnish(&folder, &issuer, &emulator, format);
         let file = |name: &str| std::fs::File::create(folder.at(name)).unwrap();
         let program = Program(Mutex::new(
@@ -190,30 +312,55 @@ async fn nothing_that_is_printed_holds_a_secret() {
                 .spawn()
                 .unwrap(),
         ));
-        let printed = || ["stdout", "stderr"].map(|name| std::fs::read_to_string(folder.at(name)).unwrap()).concat();
-        let address = eventually("the listener's address", || async { listening(&printed()) }).await;
+        let printed = || {
+            ["stdout", "stderr"]
+                .map(|name| std::fs::read_to_string(folder.at(name)).unwrap())
+                .concat()
+        };
+        let address =
+            eventually("the listener's address", || async { listening(&printed()) }).await;
         let authority = std::fs::read_to_string(folder.at("certs/ca.pem")).unwrap();
-        let target = SampleCaller::new(&format!("https://localhost:{address}")).trusting(&authority);
+        let target =
+            SampleCaller::new(&format!("https://localhost:{address}")).trusting(&authority);
         let warm = target.clone().bearer(&issuer.token("ann"));
-        eventually("keys", || async { (warm.get("/apps").await.ok()?.status == 200).then_some(()) }).await;
+        eventually("keys", || async {
+            (warm.get("/apps").await.ok()?.status == 200).then_some(())
+        })
+        .await;
         let heard = mixed_load(&target, &issuer, &emulator).await;
         let certificate = Leaf::read(&folder.join("certs"), "revoked").unwrap();
-        target.clone().certificate(&certificate).get("/apps").await.unwrap_err();
+        target
+            .clone()
+            .certificate(&certificate)
+            .get("/apps")
+            .await
+            .unwrap_err();
 
         program.ask_to_stop();
-        let status = eventually("the program's end", || async { program.0.lock().unwrap().try_wait().unwrap() }).await;
+        let status = eventually("the program's end", || async {
+            program.0.lock().unwrap().try_wait().unwrap()
+        })
+        .await;
         assert!(status.success(), "{status}");
         let printed = printed();
-        let refusals =
-            printed.lines().filter(|line| line.contains("the backend refuses one of our credentials")).count();
+        let refusals = printed
+            .lines()
+            .filter(|line| line.contains("the backend refuses one of our credentials"))
+            .count();
         assert!(refusals >= 1, "{refusals} in {printed}");
-        assert!(printed.lines().count() > 100 && !printed.contains("panic"), "{printed}");
+        assert!(
+            printed.lines().count() > 100 && !printed.contains("panic"),
+            "{printed}"
+        );
         let mut secrets = stage::backend_credentials();
         secrets.extend(heard.shown);
         let key = std::fs::read_to_string(folder.at("certs/server.key")).unwrap();
         secrets.push(key.lines().nth(1).unwrap().to_owned());
         let trail = std::fs::read(folder.at("audit.jsonl")).unwrap();
-        search(&[("printed", printed.into_bytes()), ("audit trail", trail)], &secrets);
+        search(
+            &[("printed", printed.into_bytes()), ("audit trail", trail)],
+            &secrets,
+        );
     }
 }
 
@@ -223,7 +370,13 @@ struct Program(Mutex<std::process::Child>);
 impl Program {
     fn ask_to_stop(&self) {
         let id = self.0.lock().unwrap().id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 
@@ -236,9 +389,14 @@ impl Drop for Program {
 
 /// The port of the TLS listener, out of either form of the log.
 fn listening(printed: &str) -> Option<u16> {
-    let line = printed.lines().find(|line| line.contains("listening") && line.contains("gateway"))?;
+    let line = printed
+        .lines()
+        .find(|line| line.contains("listening") && line.contains("gateway"))?;
     let (_, rest) = line.split_once("127.0.0.1:")?;
-    rest.split(|digit: char| !digit.is_ascii_digit()).next()?.parse().ok()
+    rest.split(|digit: char| !digit.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The demonstration's files, for a process of its own.
@@ -254,25 +412,43 @@ fn furnish(folder: &Folder, issuer: &Issuer, emulator: &Emulator, format: &str) 
         ("{tls}", loopback),
         ("{admin}", loopback),
         ("{receiver}", "http://127.0.0.1:9"),
-        ("{more}", &format!("log: {{ format: {format}, level: trace }}")),
+        (
+            "{more}",
+            &format!("log: {{ format: {format}, level: trace }}"),
+        ),
     ] {
         config = config.replace(place, value);
     }
     std::fs::create_dir_all(folder.at("secrets")).unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.at(name), text).unwrap();
-    for (name, digits) in
-        [("session-key", "5e"), ("webhook-shop", "0a"), ("webhook-shop-checkout", "0b"), ("oncall", "0c")]
-    {
+    for (name, digits) in [
+        ("session-key", "5e"),
+        ("webhook-shop", "0a"),
+        ("webhook-shop-checkout", "0b"),
+        ("oncall", "0c"),
+    ] {
         write(&format!("secrets/{name}"), &digits.repeat(32));
     }
     for project in testkit::emulator::PROJECTS {
-        write(&format!("secrets/{project}"), &Emulator::access_token(project));
+        write(
+            &format!("secrets/{project}"),
+            &Emulator::access_token(project),
+        );
     }
     use testkit::emulator::Role;
-    for (name, role) in [("read", Role::Viewer), ("write", Role::Editor), ("admin", Role::Admin)] {
+    for (name, role) in [
+        ("read", Role::Viewer),
+        ("write", Role::Editor),
+        ("admin", Role::Admin),
+    ] {
         write(&format!("secrets/api-key-{name}"), Emulator::api_key(role));
     }
-    write_certificates(&folder.join("certs"), false, &lightkeeper::clock::Clock::system()).unwrap();
+    write_certificates(
+        &folder.join("certs"),
+        false,
+        &lightkeeper::clock::Clock::system(),
+    )
+    .unwrap();
     write("policy.yaml", &plan.policy);
     write("lightkeeper.yaml", &config);
 }

@@ -30,7 +30,12 @@ async fn reason(world: &World, answer: &Answer) -> String {
 }
 
 fn framed(message: &[u8]) -> Vec<u8> {
-    [&[0], &u32::try_from(message.len()).unwrap().to_be_bytes()[..], message].concat()
+    [
+        &[0],
+        &u32::try_from(message.len()).unwrap().to_be_bytes()[..],
+        message,
+    ]
+    .concat()
 }
 
 /// Path, media type that the caller writes, what the backend is told; empty: 415, and the backend is told nothing.
@@ -39,18 +44,38 @@ type Row = (&'static str, &'static str, &'static str);
 const ROWS: &[Row] = &[
     // OTLP over HTTP
     ("/v1/traces", "application/json", "application/json"),
-    ("/v1/traces", "Application/JSON; Charset=\"UTF-8\"; x=y", "application/json"),
+    (
+        "/v1/traces",
+        "Application/JSON; Charset=\"UTF-8\"; x=y",
+        "application/json",
+    ),
     ("/v1/traces", "application/x-json", "application/json"),
     ("/v1/traces", "application/json; charset=utf-16", ""),
     ("/v1/traces", "application/json; charset=utf-16le", ""),
-    ("/v1/traces", "application/json; charset=utf-8; charset=utf-16", ""),
+    (
+        "/v1/traces",
+        "application/json; charset=utf-8; charset=utf-16",
+        "",
+    ),
     ("/v1/traces", "application/json;charset=iso-8859-1", ""),
     ("/v1/traces", "application/json, application/x-protobuf", ""),
-    ("/v1/traces", "application/x-protobuf", "application/x-protobuf"),
-    ("/v1/traces", "application/protobuf; messageType=x.Y", "application/x-protobuf"),
+    (
+        "/v1/traces",
+        "application/x-protobuf",
+        "application/x-protobuf",
+    ),
+    (
+        "/v1/traces",
+        "application/protobuf; messageType=x.Y",
+        "application/x-protobuf",
+    ),
     ("/v1/traces", "application/x-protobuf; charset=utf-16", ""),
     ("/v1/traces", "text/plain", ""),
-    ("/apps/shop/checkout/-/v1/traces", "application/json; charset=utf-16", ""),
+    (
+        "/apps/shop/checkout/-/v1/traces",
+        "application/json; charset=utf-16",
+        "",
+    ),
     // gRPC
     ("{grpc}", "application/grpc", GRPC),
     ("{grpc}", "application/grpc+proto", GRPC),
@@ -62,11 +87,23 @@ const ROWS: &[Row] = &[
     ("{grpc}", "application/grpc; charset=utf-16", ""),
     ("{grpc}", "application/grpc-web", ""),
     // legacy reports
-    ("/api/v2/spans", "application/json;charset=utf-8", "application/json"),
+    (
+        "/api/v2/spans",
+        "application/json;charset=utf-8",
+        "application/json",
+    ),
     ("/api/v2/spans", "application/json; charset=utf-16", ""),
     ("/api/v2/spans", "application/x-json", ""),
-    ("/lightstep.collector.CollectorService/Report", "application/grpc+proto", GRPC),
-    ("/lightstep.collector.CollectorService/Report", "application/grpc+json", ""),
+    (
+        "/lightstep.collector.CollectorService/Report",
+        "application/grpc+proto",
+        GRPC,
+    ),
+    (
+        "/lightstep.collector.CollectorService/Report",
+        "application/grpc+json",
+        "",
+    ),
 ];
 
 /// Scenario: bodies under every name that a client may give them, read, streamed and legacy. Guarantees: what is none of
@@ -78,7 +115,9 @@ async fn what_leaves_says_what_was_read() {
     let read = stage::start(stage::plan(&[])).await;
     let mut faults = Vec::new();
     for (world, is_read) in [(&read, true), (&streamed, false)] {
-        let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+        let caller = world
+            .plain_caller()
+            .bearer(&world.issuer.token("checkout-collector"));
         let traces = Sample::traces("checkout", 2);
         for (path, sent, expected) in ROWS {
             world.emulator.clear();
@@ -94,19 +133,36 @@ async fn what_leaves_says_what_was_read() {
                 _ if sent.to_ascii_lowercase().contains("json") => traces.encode(Encoding::Json),
                 _ => traces.protobuf(),
             };
-            let caller = if is_grpc { caller.clone().http2() } else { caller.clone() };
-            let answer = caller.send(Method::POST, path, &[("content-type", sent), ("te", "trailers")], body).await;
+            let caller = if is_grpc {
+                caller.clone().http2()
+            } else {
+                caller.clone()
+            };
+            let answer = caller
+                .send(
+                    Method::POST,
+                    path,
+                    &[("content-type", sent), ("te", "trailers")],
+                    body,
+                )
+                .await;
             let answer = answer.unwrap();
             let told = format!("{path} {sent}, read: {is_read}");
             let captured = world.emulator.captured();
-            let upstream: Vec<_> = captured.iter().flat_map(|captured| captured.header("content-type")).collect();
+            let upstream: Vec<_> = captured
+                .iter()
+                .flat_map(|captured| captured.header("content-type"))
+                .collect();
             if expected.is_empty() {
                 let found = (status(&answer), reason(world, &answer).await);
                 if found != (415, "media_type_unsupported".to_owned()) || !captured.is_empty() {
                     faults.push(format!("{told}: {found:?}, upstream {upstream:?}"));
                 }
             } else if status(&answer) != 200 || upstream != [*expected] {
-                faults.push(format!("{told}: {}, upstream {upstream:?}", status(&answer)));
+                faults.push(format!(
+                    "{told}: {}, upstream {upstream:?}",
+                    status(&answer)
+                ));
             }
         }
     }
@@ -123,7 +179,9 @@ async fn a_query_is_asked_in_json() {
     let ann = world.plain_caller().bearer(&world.issuer.token("ann"));
     let plain = br#"{"data":{"attributes":{"name":"n","query":"q"}}}"#.to_vec();
     let packed = |coding: Coding| coding.compress(&plain).unwrap();
-    let bomb = Coding::Gzip.compress(&[b" ".repeat(2 << 20), plain.clone()].concat()).unwrap();
+    let bomb = Coding::Gzip
+        .compress(&[b" ".repeat(2 << 20), plain.clone()].concat())
+        .unwrap();
     let mut rows = Vec::new();
     for (sent, expected) in [
         ("application/json", "application/json"),
@@ -138,13 +196,36 @@ async fn a_query_is_asked_in_json() {
         ("application/json, application/xml", ""),
         ("", ""),
     ] {
-        rows.push((sent, "", plain.clone(), if expected.is_empty() { 415 } else { 200 }, expected));
+        rows.push((
+            sent,
+            "",
+            plain.clone(),
+            if expected.is_empty() { 415 } else { 200 },
+            expected,
+        ));
     }
-    for coding in [Coding::Gzip, Coding::Zstd, Coding::Deflate, Coding::Identity] {
-        rows.push(("application/json", coding.name(), packed(coding), 200, "application/json"));
+    for coding in [
+        Coding::Gzip,
+        Coding::Zstd,
+        Coding::Deflate,
+        Coding::Identity,
+    ] {
+        rows.push((
+            "application/json",
+            coding.name(),
+            packed(coding),
+            200,
+            "application/json",
+        ));
     }
     rows.push(("application/json", "br", plain.clone(), 415, ""));
-    rows.push(("application/json", "gzip, gzip", packed(Coding::Gzip), 415, ""));
+    rows.push((
+        "application/json",
+        "gzip, gzip",
+        packed(Coding::Gzip),
+        415,
+        "",
+    ));
     rows.push(("application/json", "gzip", plain.clone(), 400, ""));
     rows.push(("application/json", "gzip", bomb, 413, ""));
     for (sent, coding, body, expected, upstream) in rows {
@@ -152,12 +233,17 @@ async fn a_query_is_asked_in_json() {
         let mut headers = Vec::new();
         headers.extend((!sent.is_empty()).then_some(("content-type", sent)));
         headers.extend((!coding.is_empty()).then_some(("content-encoding", coding)));
-        let answer = ann.send(Method::POST, STREAMS, &headers, body).await.unwrap();
+        let answer = ann
+            .send(Method::POST, STREAMS, &headers, body)
+            .await
+            .unwrap();
         let told = format!("{sent} {coding}");
         assert_eq!(answer.status / 100, expected / 100, "{told}: {answer:?}");
         let captured = world.emulator.captured();
         if expected == 200 {
-            let [captured] = captured.as_slice() else { panic!("{told}: {captured:?}") };
+            let [captured] = captured.as_slice() else {
+                panic!("{told}: {captured:?}")
+            };
             assert_eq!(captured.header("content-type"), [upstream], "{told}");
             assert!(captured.header("content-encoding").is_empty(), "{told}");
             assert_eq!(captured.body, plain, "{told}");
@@ -169,13 +255,38 @@ async fn a_query_is_asked_in_json() {
     // A question to a part of the tree has a body too.
     world.emulator.clear();
     let tree = "/apps/shop/-/query_timeseries";
-    let answer = ann.send(Method::POST, tree, &[("content-type", "text/plain")], b"{}".to_vec()).await.unwrap();
-    assert_eq!((answer.status, reason(&world, &answer).await), (415, "media_type_unsupported".to_owned()));
+    let answer = ann
+        .send(
+            Method::POST,
+            tree,
+            &[("content-type", "text/plain")],
+            b"{}".to_vec(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status, reason(&world, &answer).await),
+        (415, "media_type_unsupported".to_owned())
+    );
     assert!(world.emulator.captured().is_empty());
     // What has no body has no name.
-    let answer = ann.send(Method::GET, STREAMS, &[("content-type", "text/plain")], Vec::new()).await.unwrap();
+    let answer = ann
+        .send(
+            Method::GET,
+            STREAMS,
+            &[("content-type", "text/plain")],
+            Vec::new(),
+        )
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200);
-    assert!(world.emulator.captured().iter().all(|captured| captured.header("content-type").is_empty()));
+    assert!(
+        world
+            .emulator
+            .captured()
+            .iter()
+            .all(|captured| captured.header("content-type").is_empty())
+    );
 }
 
 /// Scenario: gRPC exports and reports with deadlines that are none, and with sound ones, before a backend that answers
@@ -186,22 +297,52 @@ async fn a_grpc_deadline_is_a_duration_and_holds() {
     let read = stage::start(stage::plan(&[])).await;
     let streamed = stage::start(stage::streamed(stage::plan(&[]))).await;
     for world in [&read, &streamed] {
-        let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector")).http2();
+        let caller = world
+            .plain_caller()
+            .bearer(&world.issuer.token("checkout-collector"))
+            .http2();
         let report = LegacySample::of(Format::ReportsGrpc, "checkout", 2).body();
         for (path, message) in [
-            (Signal::Traces.grpc_path(), Sample::traces("checkout", 2).protobuf()),
+            (
+                Signal::Traces.grpc_path(),
+                Sample::traces("checkout", 2).protobuf(),
+            ),
             ("/lightstep.collector.CollectorService/Report", report),
         ] {
             let send = async |timeout: &str| {
-                let headers = [("content-type", GRPC), ("te", "trailers"), ("grpc-timeout", timeout)];
-                caller.send(Method::POST, path, &headers, framed(&message)).await.unwrap()
+                let headers = [
+                    ("content-type", GRPC),
+                    ("te", "trailers"),
+                    ("grpc-timeout", timeout),
+                ];
+                caller
+                    .send(Method::POST, path, &headers, framed(&message))
+                    .await
+                    .unwrap()
             };
-            for broken in ["1", "S", "1x", "1s", "-1S", "+1S", "1.5S", "1 S", "123456789S", "", "1S, 1S", "soon", "1SS"]
-            {
+            for broken in [
+                "1",
+                "S",
+                "1x",
+                "1s",
+                "-1S",
+                "+1S",
+                "1.5S",
+                "1 S",
+                "123456789S",
+                "",
+                "1S, 1S",
+                "soon",
+                "1SS",
+            ] {
                 world.emulator.clear();
                 let answer = send(broken).await;
                 let found = (status(&answer), reason(world, &answer).await);
-                assert_eq!(found, (400, "malformed_grpc_timeout".to_owned()), "{path} {broken}");
+                assert_eq!(
+                    found,
+                    (400, "malformed_grpc_timeout".to_owned()),
+                    "{path} {broken}"
+                );
                 assert!(world.emulator.captured().is_empty(), "{broken}");
             }
             for (sound, most) in [
@@ -228,7 +369,11 @@ async fn a_grpc_deadline_is_a_duration_and_holds() {
                 world.emulator.clear();
                 let answer = send(over).await;
                 let found = (status(&answer), reason(world, &answer).await);
-                assert_eq!(found, (504, "deadline_exceeded".to_owned()), "{path} {over}");
+                assert_eq!(
+                    found,
+                    (504, "deadline_exceeded".to_owned()),
+                    "{path} {over}"
+                );
                 assert!(world.emulator.captured().is_empty(), "{path} {over}");
             }
             world.emulator.fail(Endpoints::All, Fault::Held);
@@ -248,22 +393,48 @@ async fn a_grpc_deadline_is_a_duration_and_holds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grpc_clients_keep_their_habits() {
     let world = stage::start(stage::plan(&[])).await;
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector")).http2();
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"))
+        .http2();
     let message = framed(&Sample::traces("checkout", 2).protobuf());
     let send = async |more: (&str, &str)| {
         let headers = [("content-type", GRPC), ("te", "trailers"), more];
-        caller.send(Method::POST, Signal::Traces.grpc_path(), &headers, message.clone()).await.unwrap()
+        caller
+            .send(
+                Method::POST,
+                Signal::Traces.grpc_path(),
+                &headers,
+                message.clone(),
+            )
+            .await
+            .unwrap()
     };
     assert_eq!(status(&send(("x_tenant_id", "5")).await), 200);
     let captured = world.emulator.captured();
-    assert!(captured.iter().all(|captured| captured.header("x_tenant_id").is_empty()) && captured.len() == 1);
+    assert!(
+        captured
+            .iter()
+            .all(|captured| captured.header("x_tenant_id").is_empty())
+            && captured.len() == 1
+    );
     for name in ["lightstep_access_token", "content_type", "grpc_timeout"] {
         let answer = send((name, "5")).await;
-        assert_eq!((status(&answer), reason(&world, &answer).await), (400, "malformed_header".to_owned()), "{name}");
+        assert_eq!(
+            (status(&answer), reason(&world, &answer).await),
+            (400, "malformed_header".to_owned()),
+            "{name}"
+        );
     }
     let answer = send(("grpc-encoding", "snappy")).await;
-    assert_eq!((status(&answer), reason(&world, &answer).await), (415, "content_encoding_unsupported".to_owned()));
-    assert_eq!(answer.header("grpc-accept-encoding").as_deref(), Some("identity,gzip,deflate,zstd"));
+    assert_eq!(
+        (status(&answer), reason(&world, &answer).await),
+        (415, "content_encoding_unsupported".to_owned())
+    );
+    assert_eq!(
+        answer.header("grpc-accept-encoding").as_deref(),
+        Some("identity,gzip,deflate,zstd")
+    );
 }
 
 /// Scenario: a webhook's message under other names than JSON's. Guarantees: 415, and no destination is asked.
@@ -278,8 +449,20 @@ async fn an_alert_is_told_in_json() {
         ("application/json; charset=utf-8", 200),
     ] {
         let body = br#"{"name":"errors"}"#.to_vec();
-        let answer = caller.send(Method::POST, "/apps/shop/-/alerts", &[("content-type", kind)], body).await.unwrap();
+        let answer = caller
+            .send(
+                Method::POST,
+                "/apps/shop/-/alerts",
+                &[("content-type", kind)],
+                body,
+            )
+            .await
+            .unwrap();
         assert_eq!(answer.status, expected, "{kind}");
-        assert_eq!(world.receiver.received().len(), usize::from(expected == 200), "{kind}");
+        assert_eq!(
+            world.receiver.received().len(),
+            usize::from(expected == 200),
+            "{kind}"
+        );
     }
 }

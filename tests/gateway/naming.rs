@@ -11,18 +11,32 @@ const CONDITION: &str = "/public/v0.2/acme/projects/payments-prod/conditions/7";
 
 async fn ask(world: &World, who: &str, method: Method, path: &str, body: &str) -> Answer {
     let caller = world.plain_caller().bearer(&world.issuer.token(who));
-    let path = if path.starts_with("/apps") { path.to_owned() } else { format!("/public/v0.2/acme{path}") };
-    caller.send(method, &path, &[("content-type", "application/json")], body.as_bytes().to_vec()).await.unwrap()
+    let path = if path.starts_with("/apps") {
+        path.to_owned()
+    } else {
+        format!("/public/v0.2/acme{path}")
+    };
+    caller
+        .send(
+            method,
+            &path,
+            &[("content-type", "application/json")],
+            body.as_bytes().to_vec(),
+        )
+        .await
+        .unwrap()
 }
 
 /// A rule that alerts when another project's condition holds.
 fn rule(condition: &str) -> String {
     let related = json!({ "links": { "related": condition } });
-    json!({ "data": { "type": "alerting_rule", "relationships": { "condition": related } } }).to_string()
+    json!({ "data": { "type": "alerting_rule", "relationships": { "condition": related } } })
+        .to_string()
 }
 
 fn text(text: &str) -> String {
-    json!({ "data": { "type": "dashboard", "attributes": { "name": "n", "description": text } } }).to_string()
+    json!({ "data": { "type": "dashboard", "attributes": { "name": "n", "description": text } } })
+        .to_string()
 }
 
 /// Scenario: bodies name projects in relations and in texts, by path, by our address and by the backend's, escaped and encoded.
@@ -34,10 +48,16 @@ async fn a_body_names_only_what_its_caller_may() {
     let world = stage::start(stage::plan(&[])).await;
     world.emulator.fail(
         Endpoints::Query,
-        Fault::Say { status: 200, content_type: "application/json", body: r#"{"data":{}}"#.to_owned() },
+        Fault::Say {
+            status: 200,
+            content_type: "application/json",
+            body: r#"{"data":{}}"#.to_owned(),
+        },
     );
     let (ours, theirs) = (world.plain_url(), world.emulator.url());
-    let escaped = rule(CONDITION).replace('/', "\\/").replace("payments", "p\\u0061yments");
+    let escaped = rule(CONDITION)
+        .replace('/', "\\/")
+        .replace("payments", "p\\u0061yments");
     let rules = "/projects/checkout-prod/alerting_rules";
     let dashboards = "/projects/shop-prod/dashboards";
     let other_dashboard = "/public/v0.2/acme/projects/payments-prod/dashboards/1";
@@ -46,29 +66,92 @@ async fn a_body_names_only_what_its_caller_may() {
     assert_eq!(unknown.status, 403);
     let unknown = unknown.text();
     for (who, path, body, allowed) in [
-        ("terraform", rules, rule("/public/v0.2/acme/projects/checkout-prod/conditions/7"), true),
-        ("terraform", rules, rule(CONDITION), false),
-        ("terraform", rules, rule(&format!("{ours}{CONDITION}")), false),
-        ("terraform", rules, rule(&format!("{theirs}{CONDITION}")), false),
-        ("terraform", rules, rule("projects/payments-prod/conditions/7"), false),
-        ("terraform", rules, rule(&CONDITION.replace("payments", "%70ayments")), false),
-        ("terraform", rules, rule(&CONDITION.replace("payments-prod", "checkout-prod/../payments-prod")), false),
-        ("terraform", rules, rule(&CONDITION.replace("payments-prod", "no-such")), false),
         (
             "terraform",
             rules,
-            rule(&CONDITION.replace("acme/projects/payments-prod", "rival/projects/checkout-prod")),
+            rule("/public/v0.2/acme/projects/checkout-prod/conditions/7"),
+            true,
+        ),
+        ("terraform", rules, rule(CONDITION), false),
+        (
+            "terraform",
+            rules,
+            rule(&format!("{ours}{CONDITION}")),
+            false,
+        ),
+        (
+            "terraform",
+            rules,
+            rule(&format!("{theirs}{CONDITION}")),
+            false,
+        ),
+        (
+            "terraform",
+            rules,
+            rule("projects/payments-prod/conditions/7"),
+            false,
+        ),
+        (
+            "terraform",
+            rules,
+            rule(&CONDITION.replace("payments", "%70ayments")),
+            false,
+        ),
+        (
+            "terraform",
+            rules,
+            rule(&CONDITION.replace("payments-prod", "checkout-prod/../payments-prod")),
+            false,
+        ),
+        (
+            "terraform",
+            rules,
+            rule(&CONDITION.replace("payments-prod", "no-such")),
+            false,
+        ),
+        (
+            "terraform",
+            rules,
+            rule(&CONDITION.replace(
+                "acme/projects/payments-prod",
+                "rival/projects/checkout-prod",
+            )),
             false,
         ),
         ("terraform", rules, escaped, false),
-        ("terraform", "/projects/checkout-prod/metric_dashboards", text(&format!("see {theirs}{CONDITION}.")), false),
+        (
+            "terraform",
+            "/projects/checkout-prod/metric_dashboards",
+            text(&format!("see {theirs}{CONDITION}.")),
+            false,
+        ),
         ("ann", rules, rule(CONDITION), true),
-        ("ann", rules, rule(&CONDITION.replace("payments-prod", "platform-prod")), false),
+        (
+            "ann",
+            rules,
+            rule(&CONDITION.replace("payments-prod", "platform-prod")),
+            false,
+        ),
         // Reading destinations must be named in full.
-        ("ann", rules, rule("/public/v0.2/acme/projects/payments-prod/destinations/1"), false),
-        ("lea", rules, rule("/public/v0.2/acme/projects/payments-prod/destinations/1"), true),
+        (
+            "ann",
+            rules,
+            rule("/public/v0.2/acme/projects/payments-prod/destinations/1"),
+            false,
+        ),
+        (
+            "lea",
+            rules,
+            rule("/public/v0.2/acme/projects/payments-prod/destinations/1"),
+            true,
+        ),
         // A text asks to be read; a relation ties both together.
-        ("ann", dashboards, text(&format!("see {other_dashboard}")), true),
+        (
+            "ann",
+            dashboards,
+            text(&format!("see {other_dashboard}")),
+            true,
+        ),
         ("ann", dashboards, rule(other_dashboard), false),
         // What only reads, too, alone and in a part of the tree.
         (
@@ -77,25 +160,53 @@ async fn a_body_names_only_what_its_caller_may() {
             text("/public/v0.2/acme/projects/shop-prod"),
             false,
         ),
-        ("pat", "/apps/shop/payments/-/query_timeseries", text("/public/v0.2/acme/projects/shop-prod"), false),
+        (
+            "pat",
+            "/apps/shop/payments/-/query_timeseries",
+            text("/public/v0.2/acme/projects/shop-prod"),
+            false,
+        ),
     ] {
         let before = world.emulator.heads();
         let answer = ask(&world, who, post.clone(), path, &body).await;
         let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
         if allowed {
-            assert_eq!((answer.status, world.emulator.heads() - before), (200, 1), "{who} {body}: {}", answer.text());
-            assert_eq!(world.emulator.captured().last().unwrap().body, body.as_bytes());
+            assert_eq!(
+                (answer.status, world.emulator.heads() - before),
+                (200, 1),
+                "{who} {body}: {}",
+                answer.text()
+            );
+            assert_eq!(
+                world.emulator.captured().last().unwrap().body,
+                body.as_bytes()
+            );
             continue;
         }
-        assert_eq!((answer.status, world.emulator.heads() - before), (403, 0), "{who} {path} {body}");
-        assert_eq!(record["reason"], "foreign_project_named", "{who} {body}: {record:#}");
+        assert_eq!(
+            (answer.status, world.emulator.heads() - before),
+            (403, 0),
+            "{who} {path} {body}"
+        );
+        assert_eq!(
+            record["reason"], "foreign_project_named",
+            "{who} {body}: {record:#}"
+        );
         // A part of the tree is answered in a form of its own.
-        assert!(path.starts_with("/apps") || answer.text() == unknown, "{who} {body}: {}", answer.text());
+        assert!(
+            path.starts_with("/apps") || answer.text() == unknown,
+            "{who} {body}: {}",
+            answer.text()
+        );
     }
     for body in ["{", r#"{"data":{}}{"data":{}}"#, "nonsense"] {
         let answer = ask(&world, "ann", post.clone(), rules, body).await;
         let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
-        assert_eq!((answer.status, &record["reason"]), (400, &Value::from("body_malformed")), "{body}");
+        assert_eq!(
+            (answer.status, &record["reason"]),
+            (400, &Value::from("body_malformed")),
+            "{body}"
+        );
     }
 }
 
@@ -118,9 +229,16 @@ async fn roles_are_given_where_they_may_be() {
             body: r#"{"data":{"attributes":{"mappings":[]}}}"#.to_owned(),
         },
     );
-    for (project, status) in [("shop-prod", 200), ("platform-prod", 200), ("payments-prod", 403), ("no-such", 403)] {
-        let role = json!({ "data": { "role-name": "Editor", "project-name": project, "users": ["eve"] } });
-        let mapping = json!({ "saml-attribute-key": "groups", "project-roles": { project: "Editor" } });
+    for (project, status) in [
+        ("shop-prod", 200),
+        ("platform-prod", 200),
+        ("payments-prod", 403),
+        ("no-such", 403),
+    ] {
+        let role =
+            json!({ "data": { "role-name": "Editor", "project-name": project, "users": ["eve"] } });
+        let mapping =
+            json!({ "saml-attribute-key": "groups", "project-roles": { project: "Editor" } });
         let mappings = json!({ "data": { "attributes": { "mappings": [mapping] } } });
         let of_project = format!("/role-binding?role-name=Editor&project={project}");
         for (method, path, body) in [
@@ -132,6 +250,12 @@ async fn roles_are_given_where_they_may_be() {
             assert_eq!(answer.status, status, "{path} {body}: {}", answer.text());
         }
     }
-    let none = json!({ "data": { "role-name": "Editor", "project-name": "", "users": [] } }).to_string();
-    assert_eq!(ask(&world, "sam", Method::POST, "/role-binding", &none).await.status, 200);
+    let none =
+        json!({ "data": { "role-name": "Editor", "project-name": "", "users": [] } }).to_string();
+    assert_eq!(
+        ask(&world, "sam", Method::POST, "/role-binding", &none)
+            .await
+            .status,
+        200
+    );
 }

@@ -20,15 +20,29 @@ async fn one_record_for_each_call() {
     for number in 0..60 {
         let world = world.clone();
         calls.spawn(async move {
-            let token = world.issuer.token(["checkout-collector", "eve", "ann"][number % 3]);
+            let token = world
+                .issuer
+                .token(["checkout-collector", "eve", "ann"][number % 3]);
             let caller = world.plain_caller().bearer(&token);
-            let caller = if number % 2 == 0 { caller } else { caller.http2() };
+            let caller = if number % 2 == 0 {
+                caller
+            } else {
+                caller.http2()
+            };
             let answer = match number % 5 {
-                0 => caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await,
+                0 => {
+                    caller
+                        .export(&Sample::traces("checkout", 1), Encoding::Protobuf)
+                        .await
+                }
                 1 => caller.export_grpc(&Sample::traces("checkout", 1)).await,
                 2 => caller.get("/public/v0.2/acme/projects").await,
                 3 => caller.get("/nowhere").await,
-                _ => caller.get("/public/v0.2/acme/projects/shop-prod%2f..%2fpayments-prod/streams").await,
+                _ => {
+                    caller
+                        .get("/public/v0.2/acme/projects/shop-prod%2f..%2fpayments-prod/streams")
+                        .await
+                }
             };
             answer.unwrap().header("lightkeeper-request-id").unwrap()
         });
@@ -37,7 +51,12 @@ async fn one_record_for_each_call() {
     assert_eq!(answered.len(), 60);
     let records = eventually("all records", || async {
         let records = world.records();
-        (records.iter().filter(|record| record["event"] == "call").count() >= 60).then_some(records)
+        (records
+            .iter()
+            .filter(|record| record["event"] == "call")
+            .count()
+            >= 60)
+            .then_some(records)
     })
     .await;
     let recorded: Vec<&str> = records
@@ -46,10 +65,24 @@ async fn one_record_for_each_call() {
         .map(|record| record["request_id"].as_str().unwrap())
         .collect();
     assert_eq!(recorded.len(), 60);
-    assert_eq!(recorded.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>(), answered);
-    let numbers: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(
+        recorded
+            .iter()
+            .map(|id| (*id).to_owned())
+            .collect::<BTreeSet<_>>(),
+        answered
+    );
+    let numbers: Vec<u64> = records
+        .iter()
+        .map(|record| record["seq"].as_u64().unwrap())
+        .collect();
     assert_eq!(numbers, (0..records.len() as u64).collect::<Vec<_>>());
-    stage::counts(&world, "lightkeeper_audit_records_written", records.len() as f64).await;
+    stage::counts(
+        &world,
+        "lightkeeper_audit_records_written",
+        records.len() as f64,
+    )
+    .await;
 }
 
 const AUDIT: &str = "audit: { file: audit.jsonl }";
@@ -60,19 +93,44 @@ const AUDIT: &str = "audit: { file: audit.jsonl }";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses() {
     let world = stage::start(stage::plan(&[(AUDIT, "audit: { file: /dev/full }")])).await;
-    eventually("not ready", || async { (stage::admin(&world, "/readyz").await.0 == 503).then_some(()) }).await;
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    eventually("not ready", || async {
+        (stage::admin(&world, "/readyz").await.0 == 503).then_some(())
+    })
+    .await;
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
     let sample = Sample::traces("checkout", 1);
     let answer = caller.export(&sample, Encoding::Json).await.unwrap();
-    assert_eq!((answer.status, answer.json().unwrap()["code"].clone()), (503, 14.into()));
+    assert_eq!(
+        (answer.status, answer.json().unwrap()["code"].clone()),
+        (503, 14.into())
+    );
     assert!(answer.headers.contains_key("retry-after"));
-    assert_eq!(caller.export_grpc(&sample).await.unwrap().grpc_status(), Some(14));
-    assert_eq!(caller.get("/public/v0.2/acme/projects").await.unwrap().status, 503);
-    assert_eq!(world.plain_caller().get("/public/v0.2/acme/projects").await.unwrap().status, 503);
+    assert_eq!(
+        caller.export_grpc(&sample).await.unwrap().grpc_status(),
+        Some(14)
+    );
+    assert_eq!(
+        caller
+            .get("/public/v0.2/acme/projects")
+            .await
+            .unwrap()
+            .status,
+        503
+    );
+    assert_eq!(
+        world
+            .plain_caller()
+            .get("/public/v0.2/acme/projects")
+            .await
+            .unwrap()
+            .status,
+        503
+    );
     assert_eq!(world.emulator.heads(), 0);
     stage::counts(&world, "lightkeeper_audit_failing", 1.0).await;
-    let refused =
-        r#"lightkeeper_requests_total{app="none",decision="deny",operation="ingest.traces",reason="audit_unwritable"}"#;
+    let refused = r#"lightkeeper_requests_total{app="none",decision="deny",operation="ingest.traces",reason="audit_unwritable"}"#;
     stage::counts(&world, refused, 2.0).await;
     let (_, page) = stage::admin(&world, "/readyz").await;
     assert!(page.contains(r#""audit":"failing""#), "{page}");
@@ -84,10 +142,23 @@ async fn a_full_disk_refuses() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_counted() {
-    let world = stage::start(stage::plan(&[(AUDIT, "audit: { file: /dev/full, on_failure: continue }")])).await;
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let world = stage::start(stage::plan(&[(
+        AUDIT,
+        "audit: { file: /dev/full, on_failure: continue }",
+    )]))
+    .await;
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
     for _ in 0..5 {
-        assert_eq!(caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await.unwrap().status, 200);
+        assert_eq!(
+            caller
+                .export(&Sample::traces("checkout", 1), Encoding::Protobuf)
+                .await
+                .unwrap()
+                .status,
+            200
+        );
     }
     // Five calls and the start.
     eventually("lost records", || async {
@@ -105,7 +176,11 @@ fn fill(pipe: &std::io::PipeWriter) {
     use std::os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _};
     // O_NONBLOCK, of this opening alone (proc(5), fd).
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
-    let mut opened = std::fs::OpenOptions::new().write(true).custom_flags(0o4000).open(path).unwrap();
+    let mut opened = std::fs::OpenOptions::new()
+        .write(true)
+        .custom_flags(0o4000)
+        .open(path)
+        .unwrap();
     for size in [4096, 1] {
         while opened.write(&[b'\n'; 4096][..size]).is_ok() {}
     }
@@ -121,19 +196,30 @@ async fn a_hanging_disk_holds_no_memory_of_others() {
     use std::os::fd::AsRawFd as _;
     let (reader, writer) = std::io::pipe().unwrap();
     fill(&writer);
-    let audit = format!("audit: {{ file: /proc/self/fd/{}, queue_bytes: 256KiB }}", writer.as_raw_fd());
+    let audit = format!(
+        "audit: {{ file: /proc/self/fd/{}, queue_bytes: 256KiB }}",
+        writer.as_raw_fd()
+    );
     let world = stage::start(stage::plan(&[(AUDIT, &audit)])).await;
     let caller = world.plain_caller();
-    let hidden = world.issuer.claims("ann\u{202e}\u{200b}\u{2069}@acme.example");
+    let hidden = world
+        .issuer
+        .claims("ann\u{202e}\u{200b}\u{2069}@acme.example");
     let hidden = caller.bearer(&world.issuer.mint(hidden, testkit::issuer::Algorithm::Rs256));
-    assert_eq!(hidden.get("/.lightkeeper/whoami").await.unwrap().status, 200);
+    assert_eq!(
+        hidden.get("/.lightkeeper/whoami").await.unwrap().status,
+        200
+    );
     let caller = world.plain_caller();
     let path = format!("/v1{}", format!("/{}", "a".repeat(500)).repeat(62));
     let mut refused = None;
     for sent in 0..2000 {
         let status = caller.get(&path).await.unwrap().status;
         let queued = stage::metric(&world, "lightkeeper_audit_queued_bytes").await;
-        assert!(queued <= f64::from(256 << 10), "{queued} bytes wait after {sent} calls");
+        assert!(
+            queued <= f64::from(256 << 10),
+            "{queued} bytes wait after {sent} calls"
+        );
         if status == 429 {
             refused = Some(sent);
             break;
@@ -141,7 +227,11 @@ async fn a_hanging_disk_holds_no_memory_of_others() {
     }
     assert!(refused.is_some_and(|sent| sent > 10), "{refused:?}");
     for _ in 0..50 {
-        assert_eq!(caller.get(&path).await.unwrap().status, 429, "refusals take no more than the share");
+        assert_eq!(
+            caller.get(&path).await.unwrap().status,
+            429,
+            "refusals take no more than the share"
+        );
     }
     let elsewhere = |number: u8| {
         let (gateway, path) = (world.address("plain").unwrap(), path.clone());
@@ -163,26 +253,50 @@ async fn a_hanging_disk_holds_no_memory_of_others() {
         is_full = is_full || elsewhere(number).await == "HTTP/1.1 503";
     }
     assert!(is_full);
-    assert!(stage::admin(&world, "/readyz").await.1.contains(r#""audit":"failing""#));
+    assert!(
+        stage::admin(&world, "/readyz")
+            .await
+            .1
+            .contains(r#""audit":"failing""#)
+    );
     // The disk goes on.
     drop(writer);
     let reading = std::thread::spawn(move || {
-        let lines = std::io::BufReader::new(reader).lines().map_while(Result::ok);
-        lines.take_while(|line| !line.contains(r#""event":"stop""#)).collect::<Vec<String>>()
+        let lines = std::io::BufReader::new(reader)
+            .lines()
+            .map_while(Result::ok);
+        lines
+            .take_while(|line| !line.contains(r#""event":"stop""#))
+            .collect::<Vec<String>>()
     });
     let is_refused = |status| status == 503 || status == 429;
-    eventually("calls again", || async { (!is_refused(caller.get(&path).await.unwrap().status)).then_some(()) }).await;
+    eventually("calls again", || async {
+        (!is_refused(caller.get(&path).await.unwrap().status)).then_some(())
+    })
+    .await;
     world.gateway.stop().await;
     let lines = reading.join().unwrap();
-    let calls: Vec<&String> = lines.iter().filter(|line| line.contains(r#""event":"call""#)).collect();
+    let calls: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.contains(r#""event":"call""#))
+        .collect();
     assert!(calls.len() > 10);
     for (number, line) in calls.into_iter().enumerate() {
-        assert!(line.len() < 2500 && !line.contains(['\u{202e}', '\u{200b}', '\u{2069}']), "{line}");
+        assert!(
+            line.len() < 2500 && !line.contains(['\u{202e}', '\u{200b}', '\u{2069}']),
+            "{line}"
+        );
         let record: Value = serde_json::from_str(line).unwrap();
         if number == 0 {
-            assert_eq!(record["identity"]["subject"], r"ann\u{202e}\u{200b}\u{2069}@acme.example");
+            assert_eq!(
+                record["identity"]["subject"],
+                r"ann\u{202e}\u{200b}\u{2069}@acme.example"
+            );
         } else {
-            assert!(record["path"].as_str().unwrap().ends_with(" bytes]"), "{line}");
+            assert!(
+                record["path"].as_str().unwrap().ends_with(" bytes]"),
+                "{line}"
+            );
         }
     }
 }
@@ -200,11 +314,17 @@ async fn the_audit_file_is_rotated() {
     world.gateway.reload().await.unwrap();
     caller.get("/nowhere").await.unwrap();
     let after = eventually("the call in the new file", || async {
-        world.records().into_iter().find(|record| record["event"] == "call")
+        world
+            .records()
+            .into_iter()
+            .find(|record| record["event"] == "call")
     })
     .await;
     let last = before.last().unwrap()["seq"].as_u64().unwrap();
-    assert!((last + 1..=last + 2).contains(&after["seq"].as_u64().unwrap()), "{after}");
+    assert!(
+        (last + 1..=last + 2).contains(&after["seq"].as_u64().unwrap()),
+        "{after}"
+    );
 }
 
 /// The labels of each series on the metrics page.
@@ -212,12 +332,17 @@ fn series(page: &str) -> Vec<(String, BTreeMap<String, String>)> {
     let lines = page.lines().filter(|line| line.starts_with("lightkeeper_"));
     lines
         .map(|line| {
-            let (name, labels) = line.split_once('{').unwrap_or((line.split(' ').next().unwrap(), "}"));
+            let (name, labels) = line
+                .split_once('{')
+                .unwrap_or((line.split(' ').next().unwrap(), "}"));
             let labels = labels.split_once('}').unwrap().0;
-            let pairs = labels.split("\",").filter(|pair| !pair.is_empty()).map(|pair| {
-                let (label, value) = pair.split_once("=\"").unwrap();
-                (label.to_owned(), value.trim_end_matches('"').to_owned())
-            });
+            let pairs = labels
+                .split("\",")
+                .filter(|pair| !pair.is_empty())
+                .map(|pair| {
+                    let (label, value) = pair.split_once("=\"").unwrap();
+                    (label.to_owned(), value.trim_end_matches('"').to_owned())
+                });
             (name.to_owned(), pairs.collect())
         })
         .collect()
@@ -231,17 +356,50 @@ async fn the_metrics_page_is_bounded() {
     let flood = async |round: usize| {
         for number in 0..12 {
             let word = format!("intruder{round}x{number}");
-            let token = world.issuer.mint(world.issuer.claims(&word), testkit::Algorithm::Rs256);
+            let token = world
+                .issuer
+                .mint(world.issuer.claims(&word), testkit::Algorithm::Rs256);
             let caller = world.plain_caller().bearer(&token);
             caller.get(&format!("/{word}")).await.unwrap();
             caller.get(&format!("/apps/{word}")).await.unwrap();
-            caller.get(&format!("/public/v0.2/{word}/projects")).await.unwrap();
-            caller.get(&format!("/public/v0.2/acme/projects/{word}/streams")).await.unwrap();
+            caller
+                .get(&format!("/public/v0.2/{word}/projects"))
+                .await
+                .unwrap();
+            caller
+                .get(&format!("/public/v0.2/acme/projects/{word}/streams"))
+                .await
+                .unwrap();
             let sample = Sample::traces(&word, 1);
-            caller.export_to(&format!("/apps/{word}/-/v1/traces"), &sample, Encoding::Json).await.unwrap();
-            caller.send(Method::from_bytes(word.as_bytes()).unwrap(), "/v1/traces", &[], Vec::new()).await.unwrap();
-            world.plain_caller().bearer(&word).get("/public/v0.2/acme/projects").await.unwrap();
-            world.plain_caller().bearer(&world.issuer.token("sam")).get("/public/v0.2/acme/projects").await.unwrap();
+            caller
+                .export_to(
+                    &format!("/apps/{word}/-/v1/traces"),
+                    &sample,
+                    Encoding::Json,
+                )
+                .await
+                .unwrap();
+            caller
+                .send(
+                    Method::from_bytes(word.as_bytes()).unwrap(),
+                    "/v1/traces",
+                    &[],
+                    Vec::new(),
+                )
+                .await
+                .unwrap();
+            world
+                .plain_caller()
+                .bearer(&word)
+                .get("/public/v0.2/acme/projects")
+                .await
+                .unwrap();
+            world
+                .plain_caller()
+                .bearer(&world.issuer.token("sam"))
+                .get("/public/v0.2/acme/projects")
+                .await
+                .unwrap();
         }
         stage::admin(&world, "/metrics").await.1
     };
@@ -268,19 +426,40 @@ async fn the_metrics_page_is_bounded() {
         "os",
         "arch",
     ];
-    let apps: BTreeSet<&str> =
-        ["none", "/", "shop", "shop/checkout", "shop/payments", "shop/search", "platform"].into();
+    let apps: BTreeSet<&str> = [
+        "none",
+        "/",
+        "shop",
+        "shop/checkout",
+        "shop/payments",
+        "shop/search",
+        "platform",
+    ]
+    .into();
     for (name, labels) in series(&second) {
         for (label, value) in &labels {
             assert!(known.contains(&label.as_str()), "{name}: {label}");
-            for callers in ["intruder", "acme.example", "127.0.0.1", "/public", "serviceaccount", "ci:"] {
+            for callers in [
+                "intruder",
+                "acme.example",
+                "127.0.0.1",
+                "/public",
+                "serviceaccount",
+                "ci:",
+            ] {
                 assert!(!value.contains(callers), "{name}: {label}=\"{value}\"");
             }
-            assert!(label != "app" || apps.contains(value.as_str()), "{name}: app=\"{value}\"");
+            assert!(
+                label != "app" || apps.contains(value.as_str()),
+                "{name}: app=\"{value}\""
+            );
         }
     }
     let names = |page: &str| {
-        series(page).into_iter().map(|(name, labels)| format!("{name}{labels:?}")).collect::<BTreeSet<_>>()
+        series(page)
+            .into_iter()
+            .map(|(name, labels)| format!("{name}{labels:?}"))
+            .collect::<BTreeSet<_>>()
     };
     assert_eq!(names(&first), names(&second));
     assert!(names(&second).len() > 30);
@@ -301,7 +480,10 @@ async fn idle_connections_do_not_keep_probes_out() {
     for number in 0..200 {
         let mut stream = tokio::net::TcpStream::connect(world.admin).await.unwrap();
         if number % 2 == 0 {
-            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
+            stream
+                .write_all(b"GET /livez HTTP/1.1\r\nHost: ")
+                .await
+                .unwrap();
         }
         idle.push(stream);
     }
@@ -309,7 +491,10 @@ async fn idle_connections_do_not_keep_probes_out() {
     for probe in 0..40 {
         let mut read = [0_u8; 12];
         if probe % 4 == 0 {
-            scraper.write_all(b"HEAD /livez HTTP/1.1\r\nHost: admin\r\n\r\n").await.unwrap();
+            scraper
+                .write_all(b"HEAD /livez HTTP/1.1\r\nHost: admin\r\n\r\n")
+                .await
+                .unwrap();
             let mut text = Vec::new();
             while !text.ends_with(b"\r\n\r\n") {
                 let count = scraper.read(&mut read).await.unwrap();
@@ -319,7 +504,10 @@ async fn idle_connections_do_not_keep_probes_out() {
             assert!(text.starts_with(b"HTTP/1.1 200"), "probe {probe}");
         }
         let mut stream = tokio::net::TcpStream::connect(world.admin).await.unwrap();
-        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
         stream.read_exact(&mut read).await.unwrap();
         assert_eq!(&read, b"HTTP/1.1 200", "probe {probe}");
         // Probes that keep their connections are idle ones, too.
@@ -344,14 +532,24 @@ async fn probes() {
         (Method::POST, "/readyz", 405),
         (Method::DELETE, "/metrics", 405),
     ] {
-        let answer = caller.send(method.clone(), path, &[], Vec::new()).await.unwrap();
+        let answer = caller
+            .send(method.clone(), path, &[], Vec::new())
+            .await
+            .unwrap();
         assert_eq!(answer.status, status, "{method} {path}");
     }
     let ready: Value = serde_json::from_str(&stage::admin(&world, "/readyz").await.1).unwrap();
     assert_eq!(
-        (&ready["ready"], &ready["audit"], &ready["issuers"][0]["has_keys"]),
+        (
+            &ready["ready"],
+            &ready["audit"],
+            &ready["issuers"][0]["has_keys"]
+        ),
         (&true.into(), &"ok".into(), &true.into())
     );
     // The callers' listeners know none of these.
-    assert_eq!(world.plain_caller().get("/metrics").await.unwrap().status, 401);
+    assert_eq!(
+        world.plain_caller().get("/metrics").await.unwrap().status,
+        401
+    );
 }

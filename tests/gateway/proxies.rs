@@ -20,7 +20,10 @@ const V2_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 fn plan(settings: &str) -> WorldPlan {
     let plain = format!("    address: {{plain}}\n    {settings}");
     let tls = format!("    address: {{tls}}\n    {settings}");
-    stage::plan(&[("    address: {plain}", &plain), ("    address: {tls}", &tls)])
+    stage::plan(&[
+        ("    address: {plain}", &plain),
+        ("    address: {tls}", &tls),
+    ])
 }
 
 /// One export, with further header lines.
@@ -48,16 +51,20 @@ async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> 
 }
 
 async fn connect(world: &World, listener: &str, header: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(world.address(listener).unwrap()).await.unwrap();
+    let mut stream = TcpStream::connect(world.address(listener).unwrap())
+        .await
+        .unwrap();
     stream.write_all(header).await.unwrap();
     stream
 }
 
 /// The address in the record of this answer.
 async fn recorded(world: &World, answer: &str) -> String {
-    let id = answer
-        .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("lightkeeper-request-id: ").map(str::to_owned));
+    let id = answer.lines().find_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("lightkeeper-request-id: ")
+            .map(str::to_owned)
+    });
     let record = stage::record(world, &id.unwrap_or_else(|| panic!("no id in {answer:?}"))).await;
     record["client_address"].as_str().unwrap().to_owned()
 }
@@ -68,14 +75,24 @@ async fn recorded(world: &World, answer: &str) -> String {
 async fn a_proxys_header_names_the_client() {
     let world = stage::start(plan("proxy_protocol: { from: [127.0.0.0/8] }")).await;
     let mut roots = rustls::RootCertStore::empty();
-    let authority = rustls_pki_types::CertificateDer::from_pem_file(world.folder().join("certs/ca.pem")).unwrap();
+    let authority =
+        rustls_pki_types::CertificateDer::from_pem_file(world.folder().join("certs/ca.pem"))
+            .unwrap();
     roots.add(authority).unwrap();
-    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let tls = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let tls = tokio_rustls::TlsConnector::from(Arc::new(tls));
     for (header, expected) in [
         (V1, "192.0.2.7:56324"),
-        (&b"PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n"[..], "[2001:db8::7]:1"),
-        (&b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n"[..], "192.0.2.7:1"),
+        (
+            &b"PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n"[..],
+            "[2001:db8::7]:1",
+        ),
+        (
+            &b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n"[..],
+            "192.0.2.7:1",
+        ),
         (&b"PROXY UNKNOWN\r\n"[..], "127.0.0.1:"),
         (V2, "192.0.2.7:56324"),
         (V2_SIX, "[2001:db8::7]:56324"),
@@ -87,18 +104,31 @@ async fn a_proxys_header_names_the_client() {
         let address = recorded(&world, &answer).await;
         assert!(address.starts_with(expected), "{what:?}: {address}");
         let stream = connect(&world, "gateway", header).await;
-        let stream = tls.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let stream = tls
+            .connect("localhost".try_into().unwrap(), stream)
+            .await
+            .unwrap();
         let answer = talk(stream, &export(&world, "X-Forwarded-For: 198.51.100.1\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{what:?}: {answer}");
         let address = recorded(&world, &answer).await;
-        assert!(address.starts_with(expected), "{what:?} over TLS: {address}");
+        assert!(
+            address.starts_with(expected),
+            "{what:?} over TLS: {address}"
+        );
     }
-    let (mut send, connection) = h2::client::handshake(connect(&world, "plain", V2).await).await.unwrap();
+    let (mut send, connection) = h2::client::handshake(connect(&world, "plain", V2).await)
+        .await
+        .unwrap();
     tokio::spawn(connection);
-    let head = http::Request::get("http://gw/.lightkeeper/whoami").body(()).unwrap();
+    let head = http::Request::get("http://gw/.lightkeeper/whoami")
+        .body(())
+        .unwrap();
     let answer = send.send_request(head, true).unwrap().0.await.unwrap();
     let id = answer.headers()["lightkeeper-request-id"].to_str().unwrap();
-    assert_eq!(stage::record(&world, id).await["client_address"], "192.0.2.7:56324");
+    assert_eq!(
+        stage::record(&world, id).await["client_address"],
+        "192.0.2.7:56324"
+    );
 }
 
 /// Scenario: clients behind a proxy hold as many connections as they may. Guarantees: each has its own places, and the proxy's
@@ -106,7 +136,8 @@ async fn a_proxys_header_names_the_client() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_count_for_the_client_that_a_proxy_names() {
     let mut plan = plan("proxy_protocol: { from: [127.0.0.0/8] }");
-    plan.more.push_str("\nlimits: { connections_per_address: 2 }\n");
+    plan.more
+        .push_str("\nlimits: { connections_per_address: 2 }\n");
     let world = stage::start(plan).await;
     let header = |host: u8| format!("PROXY TCP4 192.0.2.{host} 10.0.0.1 1 2\r\n").into_bytes();
     let mut held = Vec::new();
@@ -114,7 +145,10 @@ async fn connections_count_for_the_client_that_a_proxy_names() {
         held.push(connect(&world, "plain", &header(host)).await);
     }
     let core = world.gateway.shared();
-    eventually("five connections", || async { (core.connection_limiter.total() == 5).then_some(()) }).await;
+    eventually("five connections", || async {
+        (core.connection_limiter.total() == 5).then_some(())
+    })
+    .await;
     let served = |header: Vec<u8>| {
         let world = &world;
         async move {
@@ -123,42 +157,87 @@ async fn connections_count_for_the_client_that_a_proxy_names() {
         }
     };
     // Those that are held have named themselves once the third of one client is refused.
-    eventually("the third of a client is refused", || async { (!served(header(1)).await).then_some(()) }).await;
+    eventually("the third of a client is refused", || async {
+        (!served(header(1)).await).then_some(())
+    })
+    .await;
     let refused = stage::event(&world, "connection_refused").await;
     assert_eq!(
         (&refused["reason"], &refused["client_address"]),
         (&"connections_per_address".into(), &"192.0.2.1:1".into())
     );
     assert!(served(header(3)).await, "another client has its own");
-    assert!(served(b"PROXY UNKNOWN\r\n".to_vec()).await, "the proxy's own address has none of them");
+    assert!(
+        served(b"PROXY UNKNOWN\r\n".to_vec()).await,
+        "the proxy's own address has none of them"
+    );
     held.clear();
-    eventually("its places come back", || async { served(header(1)).await.then_some(()) }).await;
+    eventually("its places come back", || async {
+        served(header(1)).await.then_some(())
+    })
+    .await;
 }
 
 /// Scenario: headers that tell of clients, from a peer that is trusted for one of them, for none, or for another. Guarantees:
 /// only the header that the listener names counts, and only from its networks; none of them goes upstream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trusted_proxys_header_names_the_client_of_a_request() {
-    let (xff, forwarded) =
-        ("X-Forwarded-For: 198.51.100.1, 192.0.2.7\r\n", "Forwarded: for=\"[2001:db8::7]:4711\"\r\n");
+    let (xff, forwarded) = (
+        "X-Forwarded-For: 198.51.100.1, 192.0.2.7\r\n",
+        "Forwarded: for=\"[2001:db8::7]:4711\"\r\n",
+    );
     let mine = "127.0.0.1:";
     for (settings, lines, expected) in [
-        ("forwarded: { from: [127.0.0.0/8], header: x-forwarded-for }", [xff, forwarded].concat(), "192.0.2.7"),
-        ("forwarded: { from: [127.0.0.1] }", [xff, "X-Forwarded-For: 127.0.0.9\r\n"].concat(), "127.0.0.9"),
-        ("forwarded: { from: [127.0.0.0/8], header: forwarded }", [xff, forwarded].concat(), "[2001:db8::7]:4711"),
-        ("forwarded: { from: [127.0.0.0/8] }", forwarded.to_owned(), mine),
-        ("forwarded: { from: [127.0.0.0/8] }", "X-Forwarded-For: unknown\r\n".to_owned(), mine),
+        (
+            "forwarded: { from: [127.0.0.0/8], header: x-forwarded-for }",
+            [xff, forwarded].concat(),
+            "192.0.2.7",
+        ),
+        (
+            "forwarded: { from: [127.0.0.1] }",
+            [xff, "X-Forwarded-For: 127.0.0.9\r\n"].concat(),
+            "127.0.0.9",
+        ),
+        (
+            "forwarded: { from: [127.0.0.0/8], header: forwarded }",
+            [xff, forwarded].concat(),
+            "[2001:db8::7]:4711",
+        ),
+        (
+            "forwarded: { from: [127.0.0.0/8] }",
+            forwarded.to_owned(),
+            mine,
+        ),
+        (
+            "forwarded: { from: [127.0.0.0/8] }",
+            "X-Forwarded-For: unknown\r\n".to_owned(),
+            mine,
+        ),
         ("forwarded: { from: [10.0.0.0/8] }", xff.to_owned(), mine),
-        ("serves: [ingest, query, web, legacy]", [xff, forwarded].concat(), mine),
+        (
+            "serves: [ingest, query, web, legacy]",
+            [xff, forwarded].concat(),
+            mine,
+        ),
     ] {
         let world = stage::start(plan(settings)).await;
         let answer = talk(connect(&world, "plain", b"").await, &export(&world, &lines)).await;
-        assert!(answer.starts_with("HTTP/1.1 200"), "{settings} {lines:?}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200"),
+            "{settings} {lines:?}: {answer}"
+        );
         let address = recorded(&world, &answer).await;
-        let is_right = if expected == mine { address.starts_with(mine) } else { address == expected };
+        let is_right = if expected == mine {
+            address.starts_with(mine)
+        } else {
+            address == expected
+        };
         assert!(is_right, "{settings} {lines:?}: {address}");
         for captured in world.emulator.captured() {
-            let told = captured.headers.iter().any(|(name, _)| name.contains("forwarded"));
+            let told = captured
+                .headers
+                .iter()
+                .any(|(name, _)| name.contains("forwarded"));
             assert!(!told, "{settings}: {:?}", captured.headers);
         }
     }

@@ -23,17 +23,29 @@ fn plan(query: &str) -> WorldPlan {
 }
 
 async fn get(world: &World, who: &str, path: &str) -> Answer {
-    world.plain_caller().bearer(&world.issuer.token(who)).get(path).await.unwrap()
+    world
+        .plain_caller()
+        .bearer(&world.issuer.token(who))
+        .get(path)
+        .await
+        .unwrap()
 }
 
 /// Begins to ask, and goes on by itself.
-fn asking(world: &Arc<World>, who: &'static str, path: &'static str) -> tokio::task::JoinHandle<Answer> {
+fn asking(
+    world: &Arc<World>,
+    who: &'static str,
+    path: &'static str,
+) -> tokio::task::JoinHandle<Answer> {
     let world = world.clone();
     tokio::spawn(async move { get(&world, who, path).await })
 }
 
 async fn heads(world: &World, count: u64) {
-    eventually("requests upstream", || async { (world.emulator.heads() >= count).then_some(()) }).await;
+    eventually("requests upstream", || async {
+        (world.emulator.heads() >= count).then_some(())
+    })
+    .await;
 }
 
 async fn coalesced(world: &World, count: i64) {
@@ -47,7 +59,13 @@ async fn coalesced(world: &World, count: i64) {
 async fn what_is_asked_alike_is_asked_once() {
     // Time stands still: a read is joined for some seconds only.
     let (clock, _time) = Clock::manual(Clock::system().now());
-    let world = Arc::new(stage::start(WorldPlan { clock, ..plan("{ rates: { general: 10000/s } }") }).await);
+    let world = Arc::new(
+        stage::start(WorldPlan {
+            clock,
+            ..plan("{ rates: { general: 10000/s } }")
+        })
+        .await,
+    );
     world.emulator.hold(Endpoints::Query);
     let leader = asking(&world, "ann", STREAMS);
     heads(&world, 1).await;
@@ -58,7 +76,11 @@ async fn what_is_asked_alike_is_asked_once() {
     for other in others {
         let answer = other.await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(answer.json().unwrap()["data"].as_array().is_some_and(|streams| !streams.is_empty()));
+        assert!(
+            answer.json().unwrap()["data"]
+                .as_array()
+                .is_some_and(|streams| !streams.is_empty())
+        );
     }
     assert_eq!(world.emulator.heads(), 1);
     assert_eq!(get(&world, "ann", STREAMS).await.status, 200);
@@ -72,8 +94,13 @@ async fn newcomers_wait_for_their_turn() {
     let world = Arc::new(stage::start(plan("{ coalesce: off, rates: { general: 40/s } }")).await);
     let asked: Vec<_> = (0..60)
         .map(|number| {
-            let claims = world.issuer.claims_of("ann").set("sub", format!("newcomer-{number}"));
-            let caller = world.plain_caller().bearer(&world.issuer.mint(claims, Algorithm::Rs256));
+            let claims = world
+                .issuer
+                .claims_of("ann")
+                .set("sub", format!("newcomer-{number}"));
+            let caller = world
+                .plain_caller()
+                .bearer(&world.issuer.mint(claims, Algorithm::Rs256));
             tokio::spawn(async move { caller.get(STREAMS).await.unwrap().status })
         })
         .collect();
@@ -99,11 +126,19 @@ async fn different_permits_never_share() {
     world.emulator.hold(Endpoints::Query);
     let path = "/public/v0.2/acme/projects";
     let people = [("ann", 3), ("sam", 4), ("pat", 1), ("terraform", 1)];
-    let asked: Vec<_> = people.iter().map(|(who, _)| asking(&world, who, path)).collect();
+    let asked: Vec<_> = people
+        .iter()
+        .map(|(who, _)| asking(&world, who, path))
+        .collect();
     heads(&world, 4).await;
     let caller = world.plain_caller().bearer(&world.issuer.token("ann"));
     let accept = [("accept", "application/vnd.api+json")];
-    let other = tokio::spawn(async move { caller.send(Method::GET, path, &accept, Vec::new()).await.unwrap() });
+    let other = tokio::spawn(async move {
+        caller
+            .send(Method::GET, path, &accept, Vec::new())
+            .await
+            .unwrap()
+    });
     heads(&world, 5).await;
     let caller = world.caller().bearer(&world.issuer.token("ann"));
     let elsewhere = tokio::spawn(async move { caller.get(path).await.unwrap() });
@@ -111,13 +146,22 @@ async fn different_permits_never_share() {
     world.emulator.release();
     for (answer, (who, count)) in asked.into_iter().zip(people) {
         let answer = answer.await.unwrap().json().unwrap();
-        assert_eq!(answer["data"].as_array().map(Vec::len), Some(count), "{who}: {answer}");
+        assert_eq!(
+            answer["data"].as_array().map(Vec::len),
+            Some(count),
+            "{who}: {answer}"
+        );
     }
-    assert_eq!(other.await.unwrap().header("content-type").as_deref(), Some("application/vnd.api+json"));
+    assert_eq!(
+        other.await.unwrap().header("content-type").as_deref(),
+        Some("application/vnd.api+json")
+    );
     assert!(elsewhere.await.unwrap().text().contains(&world.url()));
     assert_eq!(world.emulator.heads(), 6);
 
-    world.emulator.fail_times(Endpoints::Query, Fault::status(500), 1);
+    world
+        .emulator
+        .fail_times(Endpoints::Query, Fault::status(500), 1);
     assert_eq!(get(&world, "ann", STREAMS).await.status, 500);
     assert_eq!(get(&world, "ann", STREAMS).await.status, 200);
 }
@@ -128,7 +172,10 @@ async fn different_permits_never_share() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_serve_again_for_their_time() {
     let (clock, time) = Clock::manual(Clock::system().now());
-    let kept = WorldPlan { clock, ..plan("{ cache: 5s, rates: { general: 10000/s } }") };
+    let kept = WorldPlan {
+        clock,
+        ..plan("{ cache: 5s, rates: { general: 10000/s } }")
+    };
     let world = stage::start(kept).await;
     let pass = |millis: i64| time.fetch_add(millis, Ordering::Relaxed);
     // What passes before, who asks what, how often the backend was asked by then, the age that is told.
@@ -146,16 +193,26 @@ async fn answers_serve_again_for_their_time() {
     ] {
         pass(before);
         let answer = get(&world, who, path).await;
-        assert_eq!((answer.status, answer.header("age").as_deref()), (200, age), "{who} {path}");
+        assert_eq!(
+            (answer.status, answer.header("age").as_deref()),
+            (200, age),
+            "{who} {path}"
+        );
         assert_eq!(world.emulator.heads(), asked, "{who} {path}");
-        assert_eq!(answer.headers.contains_key("x-ratelimit-remaining"), age.is_none());
+        assert_eq!(
+            answer.headers.contains_key("x-ratelimit-remaining"),
+            age.is_none()
+        );
     }
     let ann = world.plain_caller().bearer(&world.issuer.token("ann"));
-    let stream =
-        json!({ "data": { "type": "stream", "attributes": { "name": "new", "query": "service IN (\"x\")" } } });
+    let stream = json!({ "data": { "type": "stream", "attributes": { "name": "new", "query": "service IN (\"x\")" } } });
     assert_eq!(ann.post(STREAMS, &stream).await.unwrap().status, 200);
     let after = get(&world, "ann", STREAMS).await;
-    assert!(after.header("age").is_none() && after.text().contains("\"new\""), "{}", after.text());
+    assert!(
+        after.header("age").is_none() && after.text().contains("\"new\""),
+        "{}",
+        after.text()
+    );
     assert!(get(&world, "ann", platform).await.header("age").is_some());
     assert_eq!(world.emulator.heads(), 8);
     stage::counts(&world, CACHED, 3.0).await;
@@ -173,7 +230,11 @@ async fn answers_serve_again_for_their_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_starves_nobody() {
     let (clock, time) = Clock::manual(Clock::system().now());
-    let world = stage::start(WorldPlan { clock, ..plan("{ rates: { general: 10/s } }") }).await;
+    let world = stage::start(WorldPlan {
+        clock,
+        ..plan("{ rates: { general: 10/s } }")
+    })
+    .await;
     let mut refused = None;
     let mut answered = 0;
     for tenth in 0..40 {
@@ -186,7 +247,12 @@ async fn a_script_starves_nobody() {
         }
         if tenth % 5 == 2 {
             let answer = get(&world, "ann", STREAMS).await;
-            assert_eq!(answer.status, 200, "after {tenth} tenths of a second: {}", answer.text());
+            assert_eq!(
+                answer.status,
+                200,
+                "after {tenth} tenths of a second: {}",
+                answer.text()
+            );
             answered += 1;
         }
         time.fetch_add(100, Ordering::Relaxed);
@@ -196,13 +262,19 @@ async fn a_script_starves_nobody() {
     let refused = refused.unwrap();
     let told = |name: &str| refused.header(name);
     assert_eq!(refused.status, 429);
-    assert_eq!(refused.json().unwrap(), json!({ "errors": ["over the permitted rate: try again later"] }));
+    assert_eq!(
+        refused.json().unwrap(),
+        json!({ "errors": ["over the permitted rate: try again later"] })
+    );
     assert_eq!(told("retry-after").as_deref(), Some("1"));
     assert_eq!(told("x-ratelimit-limit").as_deref(), Some("5"));
     assert_eq!(told("x-ratelimit-remaining").as_deref(), Some("0"));
     assert_eq!(told("x-ratelimit-reset").as_deref(), Some("1"));
     let record = stage::record(&world, &told("lightkeeper-request-id").unwrap()).await;
-    assert_eq!((&record["reason"], &record["decision"]), (&json!("query_rate_exceeded"), &json!("deny")));
+    assert_eq!(
+        (&record["reason"], &record["decision"]),
+        (&json!("query_rate_exceeded"), &json!("deny"))
+    );
     assert_eq!(record["detail"], "rate class general");
 }
 
@@ -212,7 +284,10 @@ async fn a_script_starves_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_backend_knows_better() {
     let (clock, time) = Clock::manual(Clock::system().now());
-    let mut plan = WorldPlan { clock: clock.clone(), ..plan("{ rates: { general: 1000/s } }") };
+    let mut plan = WorldPlan {
+        clock: clock.clone(),
+        ..plan("{ rates: { general: 1000/s } }")
+    };
     plan.emulator.rates = [("general", (5, 10))].into();
     plan.emulator.clock = clock;
     let world = stage::start(plan).await;
@@ -228,15 +303,34 @@ async fn the_backend_knows_better() {
         assert_eq!(other.get(STREAMS).await.unwrap().status, 200);
     }
     let theirs = get(&world, "ann", STREAMS).await;
-    assert_eq!((theirs.status, theirs.header("x-ratelimit-remaining").as_deref()), (429, Some("0")));
+    assert_eq!(
+        (
+            theirs.status,
+            theirs.header("x-ratelimit-remaining").as_deref()
+        ),
+        (429, Some("0"))
+    );
     let ours = get(&world, "sam", STREAMS).await;
-    assert_eq!((ours.status, ours.header("retry-after").as_deref()), (429, Some("10")));
+    assert_eq!(
+        (ours.status, ours.header("retry-after").as_deref()),
+        (429, Some("10"))
+    );
     assert_eq!(world.emulator.heads(), 11);
     time.fetch_add(10_000, Ordering::Relaxed);
     assert_eq!(get(&world, "ann", STREAMS).await.status, 200);
     // A refusal that names no limit that is used up silences no caller.
-    world.emulator.fail_times(Endpoints::Query, Fault::Status { status: 429, retry_after_seconds: Some(7) }, 1);
+    world.emulator.fail_times(
+        Endpoints::Query,
+        Fault::Status {
+            status: 429,
+            retry_after_seconds: Some(7),
+        },
+        1,
+    );
     let theirs = get(&world, "ann", STREAMS).await;
-    assert_eq!((theirs.status, theirs.header("retry-after").as_deref()), (429, Some("7")));
+    assert_eq!(
+        (theirs.status, theirs.header("retry-after").as_deref()),
+        (429, Some("7"))
+    );
     assert_eq!(get(&world, "sam", STREAMS).await.status, 200);
 }

@@ -21,13 +21,24 @@ struct Recipe {
 /// The text of the one block that opens with this word.
 fn block(section: &'static str, word: &str) -> &'static str {
     let opening = format!("```{word}\n");
-    assert_eq!(section.matches(&opening).count(), 1, "one block of `{word}`: {section}");
-    section.split_once(&opening).and_then(|(_, rest)| rest.split_once("```")).unwrap().0
+    assert_eq!(
+        section.matches(&opening).count(),
+        1,
+        "one block of `{word}`: {section}"
+    );
+    section
+        .split_once(&opening)
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .unwrap()
+        .0
 }
 
 /// What stands behind `key` in an issuer's block.
 fn setting(issuer: &'static str, key: &str) -> Option<&'static str> {
-    issuer.lines().find_map(|line| line.split_once(&format!("{key}: "))).map(|(_, value)| value.trim_matches('"'))
+    issuer
+        .lines()
+        .find_map(|line| line.split_once(&format!("{key}: ")))
+        .map(|(_, value)| value.trim_matches('"'))
 }
 
 fn recipes() -> Vec<Recipe> {
@@ -51,12 +62,20 @@ fn recipes() -> Vec<Recipe> {
 
 /// The claim that holds the audience.
 fn audience(recipe: &Recipe) -> &'static str {
-    if recipe.issuer.contains("audience: client_id") { "client_id" } else { "aud" }
+    if recipe.issuer.contains("audience: client_id") {
+        "client_id"
+    } else {
+        "aud"
+    }
 }
 
 /// The line of an issuer's block by which it gets keys of one issuer here: by URL, or in a trust domain's bundle.
 fn keys_of(recipe: &Recipe, keys: &Issuer, folder: &Folder) -> String {
-    let Some(spiffe) = recipe.issuer.lines().find(|line| line.starts_with("  spiffe:")) else {
+    let Some(spiffe) = recipe
+        .issuer
+        .lines()
+        .find(|line| line.starts_with("  spiffe:"))
+    else {
         return format!("  jwks: {{ url: \"{}\" }}", keys.jwks_url());
     };
     let mut set = keys.jwks();
@@ -98,13 +117,23 @@ async fn each_recipe_takes_the_token_that_it_shows() {
     let mut plan = stage::plan(&[("issuers:", &issuers)]);
     for (number, recipe) in recipes.iter().enumerate() {
         let subject = recipe.subject;
-        let binding = format!("{{ name: r{number}, subjects: [{subject}], role: reporter, apps: [platform] }}");
+        let binding = format!(
+            "{{ name: r{number}, subjects: [{subject}], role: reporter, apps: [platform] }}"
+        );
         plan = stage::bind(plan, &binding);
     }
     let world = stage::start(plan).await;
     for recipe in &recipes {
-        let shown = keys.claims("").without("sub").without("iss").merge(recipe.claims.clone());
-        let shown = if audience(recipe) == "aud" { shown } else { shown.without("aud") };
+        let shown = keys
+            .claims("")
+            .without("sub")
+            .without("iss")
+            .merge(recipe.claims.clone());
+        let shown = if audience(recipe) == "aud" {
+            shown
+        } else {
+            shown.without("aud")
+        };
         let mut other = recipe.claims.clone();
         for (name, value) in other.as_object_mut().unwrap() {
             if !["iss", "aud", "token_use", "typ", audience(recipe)].contains(&name.as_str()) {
@@ -114,7 +143,11 @@ async fn each_recipe_takes_the_token_that_it_shows() {
         let cases = [
             (shown.clone(), 200, "ok"),
             (shown.clone().merge(other), 403, "no_writable_app"),
-            (shown.set(audience(recipe), json!("another")), 401, "token_audience"),
+            (
+                shown.set(audience(recipe), json!("another")),
+                401,
+                "token_audience",
+            ),
         ];
         for (claims, status, reason) in cases {
             let token = keys.mint(claims, Algorithm::Rs256);
@@ -122,9 +155,18 @@ async fn each_recipe_takes_the_token_that_it_shows() {
                 Some(header) => world.plain_caller().header(header, &token),
                 None => world.plain_caller().bearer(&token),
             };
-            let answer = caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await.unwrap();
-            let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
-            assert_eq!((answer.status, record["reason"].as_str().unwrap()), (status, reason), "{}", recipe.title);
+            let answer = caller
+                .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
+                .await
+                .unwrap();
+            let record =
+                stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
+            assert_eq!(
+                (answer.status, record["reason"].as_str().unwrap()),
+                (status, reason),
+                "{}",
+                recipe.title
+            );
         }
     }
 }

@@ -8,8 +8,14 @@ use testkit::{Endpoints, Fault, Sample, World};
 use super::stage::{self, Upload, eventually};
 
 async fn export(world: &World) -> u16 {
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
-    caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await.unwrap().status
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
+    caller
+        .export(&Sample::traces("checkout", 1), Encoding::Protobuf)
+        .await
+        .unwrap()
+        .status
 }
 
 async fn readiness(world: &World) -> (u16, Value) {
@@ -24,11 +30,16 @@ async fn readiness(world: &World) -> (u16, Value) {
 async fn a_reload_that_fails_changes_nothing() {
     let world = stage::start(stage::plan(&[])).await;
     let (_, before) = readiness(&world).await;
-    let pasted = "vault:\n  projects:\n    shop-prod: { access_token: [pasted-token-66d2] }\nunknown: 1\n";
+    let pasted =
+        "vault:\n  projects:\n    shop-prod: { access_token: [pasted-token-66d2] }\nunknown: 1\n";
     let broken = [
         ("lightkeeper.yaml", "organization: [", "lightkeeper.yaml:"),
         ("lightkeeper.yaml", pasted, "unknown"),
-        ("policy.yaml", "version: 1\nbindings: [{ name: x, role: nobody }]\n", "policy.yaml:"),
+        (
+            "policy.yaml",
+            "version: 1\nbindings: [{ name: x, role: nobody }]\n",
+            "policy.yaml:",
+        ),
         ("secrets/checkout-prod", "", "checkout-prod"),
         ("certs/clients.crl", "no list", "lightkeeper.yaml:"),
         ("certs/server.pem", "no certificate", "lightkeeper.yaml:"),
@@ -42,23 +53,45 @@ async fn a_reload_that_fails_changes_nothing() {
         assert!(!errors.contains("pasted-token"), "{errors}");
         assert_eq!(export(&world).await, 200, "{name}");
         let (status, ready) = readiness(&world).await;
-        assert_eq!((status, &ready["ready"]), (200, &Value::Bool(true)), "{name}");
+        assert_eq!(
+            (status, &ready["ready"]),
+            (200, &Value::Bool(true)),
+            "{name}"
+        );
         assert_eq!(ready["policy_version"], before["policy_version"]);
-        assert!(ready["reload_failed"]["errors"].to_string().contains(said), "{ready:#}");
+        assert!(
+            ready["reload_failed"]["errors"].to_string().contains(said),
+            "{ready:#}"
+        );
         stage::counts(&world, "lightkeeper_last_reload_successful", 0.0).await;
-        stage::counts(&world, r#"lightkeeper_reloads_total{result="failed"}"#, (round + 1) as f64).await;
+        stage::counts(
+            &world,
+            r#"lightkeeper_reloads_total{result="failed"}"#,
+            (round + 1) as f64,
+        )
+        .await;
         let records = eventually("the failure's record", || async {
-            let failures: Vec<_> =
-                world.records().into_iter().filter(|record| record["event"] == "reload_failed").collect();
+            let failures: Vec<_> = world
+                .records()
+                .into_iter()
+                .filter(|record| record["event"] == "reload_failed")
+                .collect();
             (failures.len() == round + 1).then_some(failures)
         })
         .await;
         let detail = records[round]["detail"].as_str().unwrap();
-        assert!(detail.contains(said) && !detail.contains("pasted-token"), "{detail}");
+        assert!(
+            detail.contains(said) && !detail.contains("pasted-token"),
+            "{detail}"
+        );
 
         stage::replace(&path, good);
         world.gateway.reload().await.unwrap();
-        assert_eq!(readiness(&world).await.1.get("reload_failed"), None, "{name}");
+        assert_eq!(
+            readiness(&world).await.1.get("reload_failed"),
+            None,
+            "{name}"
+        );
         stage::counts(&world, "lightkeeper_last_reload_successful", 1.0).await;
     }
 }
@@ -68,7 +101,16 @@ async fn a_reload_that_fails_changes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_says_what_changed() {
     let world = stage::start(stage::plan(&[])).await;
-    let version = || world.gateway.shared().snapshot.load().policy.version().to_owned();
+    let version = || {
+        world
+            .gateway
+            .shared()
+            .snapshot
+            .load()
+            .policy
+            .version()
+            .to_owned()
+    };
     let first = version();
     let edit = |name: &str, old: &str, new: &str| {
         let path = world.folder().join(name);
@@ -81,12 +123,23 @@ async fn a_reload_says_what_changed() {
         match round {
             1 => {}
             2 => edit("policy.yaml", "ci:terraform", "ci:pulumi"),
-            3 => stage::replace(&world.folder().join("secrets/checkout-prod"), "another-token-91c4"),
-            _ => edit("lightkeeper.yaml", "audit: {", "limits: { streams: 50 }\naudit: {"),
+            3 => stage::replace(
+                &world.folder().join("secrets/checkout-prod"),
+                "another-token-91c4",
+            ),
+            _ => edit(
+                "lightkeeper.yaml",
+                "audit: {",
+                "limits: { streams: 50 }\naudit: {",
+            ),
         }
         world.gateway.reload().await.unwrap();
         let reloads = eventually("the reload's record", || async {
-            let reloads: Vec<_> = world.records().into_iter().filter(|record| record["event"] == "reload").collect();
+            let reloads: Vec<_> = world
+                .records()
+                .into_iter()
+                .filter(|record| record["event"] == "reload")
+                .collect();
             (reloads.len() == round).then_some(reloads)
         })
         .await;
@@ -95,12 +148,22 @@ async fn a_reload_says_what_changed() {
     let second = version();
     let file = |name: &str| world.folder().join(name).display().to_string();
     assert_eq!(told[0], format!("policy {first} -> {first}"));
-    assert_eq!(told[1], format!("policy {first} -> {second}; files: {}", file("policy.yaml")));
+    assert_eq!(
+        told[1],
+        format!("policy {first} -> {second}; files: {}", file("policy.yaml"))
+    );
     let start = format!("policy {second} -> {second}; credentials: checkout-prod/access_token/0 ");
     let end = format!("; files: {}", file("secrets/checkout-prod"));
-    assert!(told[2].starts_with(&start) && told[2].contains(" -> ") && told[2].ends_with(&end), "{}", told[2]);
+    assert!(
+        told[2].starts_with(&start) && told[2].contains(" -> ") && told[2].ends_with(&end),
+        "{}",
+        told[2]
+    );
     assert!(!told.concat().contains("another-token"));
-    let expected = format!("policy {second} -> {second}; settings: limits; files: {}", file("lightkeeper.yaml"));
+    let expected = format!(
+        "policy {second} -> {second}; settings: limits; files: {}",
+        file("lightkeeper.yaml")
+    );
     assert_eq!(told[3], expected);
 }
 
@@ -112,12 +175,19 @@ async fn what_needs_a_restart_is_refused() {
     let good = std::fs::read_to_string(&config).unwrap();
     for (old, new, said) in [
         ("name: plain", "name: other", "listeners"),
-        ("audit: { file: audit.jsonl }", "audit: { file: other.jsonl }", "audit"),
+        (
+            "audit: { file: audit.jsonl }",
+            "audit: { file: other.jsonl }",
+            "audit",
+        ),
     ] {
         assert!(good.contains(old));
         stage::replace(&config, good.replace(old, new));
         let errors = world.gateway.reload().await.unwrap_err().join("\n");
-        assert!(errors.contains(said) && errors.contains("restart"), "{errors}");
+        assert!(
+            errors.contains(said) && errors.contains("restart"),
+            "{errors}"
+        );
         assert_eq!(export(&world).await, 200);
     }
 }
@@ -127,20 +197,34 @@ async fn what_needs_a_restart_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_ends_in_the_house_in_which_it_began() {
     let world = stage::start(stage::streamed(stage::plan(&[]))).await;
-    let old = world.gateway.shared().snapshot.load().policy.version().to_owned();
+    let old = world
+        .gateway
+        .shared()
+        .snapshot
+        .load()
+        .policy
+        .version()
+        .to_owned();
     let upload = Upload::begin(&world, &world.issuer.token("checkout-collector")).await;
     let policy = world.folder().join("policy.yaml");
     let text = std::fs::read_to_string(&policy).unwrap();
     stage::replace(
         &policy,
-        text.replace("system:serviceaccount:checkout:*", "system:serviceaccount:checkout:successor"),
+        text.replace(
+            "system:serviceaccount:checkout:*",
+            "system:serviceaccount:checkout:successor",
+        ),
     );
     world.gateway.reload().await.unwrap();
     assert_eq!(export(&world).await, 403);
     let answer = upload.finish().await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let calls = eventually("both calls' records", || async {
-        let calls: Vec<_> = world.records().into_iter().filter(|record| record["event"] == "call").collect();
+        let calls: Vec<_> = world
+            .records()
+            .into_iter()
+            .filter(|record| record["event"] == "call")
+            .collect();
         (calls.len() == 2).then_some(calls)
     })
     .await;
@@ -166,10 +250,16 @@ async fn a_stop_lets_calls_end() {
         world.caller().http2().connect().await.unwrap(),
     ];
     let upload = Upload::begin(&world, &token).await;
-    world.emulator.fail(Endpoints::IngestGrpc, Fault::Slow(std::time::Duration::from_millis(500)));
+    world.emulator.fail(
+        Endpoints::IngestGrpc,
+        Fault::Slow(std::time::Duration::from_millis(500)),
+    );
     let grpc = world.plain_caller().bearer(&token);
     let grpc = tokio::spawn(async move { grpc.export_grpc(&Sample::traces("checkout", 1)).await });
-    eventually("the gRPC call upstream", || async { (world.emulator.heads() == 2).then_some(()) }).await;
+    eventually("the gRPC call upstream", || async {
+        (world.emulator.heads() == 2).then_some(())
+    })
+    .await;
 
     let stopping = tokio::spawn({
         let world = world.clone();
@@ -182,17 +272,29 @@ async fn a_stop_lets_calls_end() {
     .await;
     for listener in ["plain", "gateway"] {
         let address = world.address(listener).unwrap();
-        eventually("refused connections", || async { tokio::net::TcpStream::connect(address).await.err() }).await;
+        eventually("refused connections", || async {
+            tokio::net::TcpStream::connect(address).await.err()
+        })
+        .await;
     }
     assert_eq!(stage::admin(&world, "/livez").await.0, 200);
     assert_eq!(grpc.await.unwrap().unwrap().grpc_status(), Some(0));
     assert!(!stopping.is_finished());
     let answer = upload.finish().await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    tokio::time::timeout(stage::PATIENCE, stopping).await.unwrap().unwrap();
+    tokio::time::timeout(stage::PATIENCE, stopping)
+        .await
+        .unwrap()
+        .unwrap();
     let records = world.records();
     assert_eq!(records.last().unwrap()["event"], "stop");
-    assert_eq!(records.iter().filter(|record| record["event"] == "call" && record["reason"] == "ok").count(), 2);
+    assert_eq!(
+        records
+            .iter()
+            .filter(|record| record["event"] == "call" && record["reason"] == "ok")
+            .count(),
+        2
+    );
 }
 
 /// Scenario: an upload and a gRPC call do not come to their end within the drain's patience.
@@ -204,15 +306,30 @@ async fn a_stop_does_not_wait_for_ever() {
     let world = stage::start(stage::streamed(plan)).await;
     let token = world.issuer.token("checkout-collector");
     let _upload = Upload::begin(&world, &token).await;
-    world.emulator.fail(Endpoints::IngestGrpc, Fault::Slow(stage::PATIENCE));
+    world
+        .emulator
+        .fail(Endpoints::IngestGrpc, Fault::Slow(stage::PATIENCE));
     let grpc = world.plain_caller().bearer(&token);
     let grpc = tokio::spawn(async move { grpc.export_grpc(&Sample::traces("checkout", 1)).await });
-    eventually("the gRPC call upstream", || async { (world.emulator.heads() == 2).then_some(()) }).await;
-    tokio::time::timeout(stage::PATIENCE / 2, world.gateway.stop()).await.unwrap();
+    eventually("the gRPC call upstream", || async {
+        (world.emulator.heads() == 2).then_some(())
+    })
+    .await;
+    tokio::time::timeout(stage::PATIENCE / 2, world.gateway.stop())
+        .await
+        .unwrap();
     assert!(grpc.await.unwrap().is_err());
     let records = world.records();
-    let calls: Vec<_> = records.iter().filter(|record| record["event"] == "call").collect();
+    let calls: Vec<_> = records
+        .iter()
+        .filter(|record| record["event"] == "call")
+        .collect();
     assert_eq!(calls.len(), 2, "{calls:?}");
-    assert!(calls.iter().all(|call| call["decision"] == "allow" && call["reason"] != "ok"), "{calls:?}");
+    assert!(
+        calls
+            .iter()
+            .all(|call| call["decision"] == "allow" && call["reason"] != "ok"),
+        "{calls:?}"
+    );
     assert_eq!(records.last().unwrap()["event"], "stop");
 }

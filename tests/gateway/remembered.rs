@@ -18,10 +18,21 @@ async fn what_was_taken_is_remembered_for_its_sender_alone() {
     ))
     .await;
     let sample = Sample::traces("checkout", 1).and("payments", 1);
-    world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 503 });
-    let other = world.plain_caller().bearer(&world.issuer.token("terraform"));
+    world
+        .emulator
+        .fail_project("payments-prod", Fault::PlainStatus { status: 503 });
+    let other = world
+        .plain_caller()
+        .bearer(&world.issuer.token("terraform"));
     for caller in [frontend(&world), other] {
-        assert_eq!(caller.export(&sample, Encoding::Protobuf).await.unwrap().status, 503);
+        assert_eq!(
+            caller
+                .export(&sample, Encoding::Protobuf)
+                .await
+                .unwrap()
+                .status,
+            503
+        );
     }
     assert_eq!(world.emulator.exports().len(), 2);
 }
@@ -39,42 +50,81 @@ async fn a_part_of_a_different_export_is_not_taken_for_a_retry() {
             .get(project)
             .map_or(0, |services| services.iter().map(|(_, n)| n).sum::<u64>())
     };
-    world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 503 });
+    world
+        .emulator
+        .fail_project("payments-prod", Fault::PlainStatus { status: 503 });
     for encoding in [Encoding::Protobuf, Encoding::Json] {
         world.emulator.clear();
         assert_eq!(caller.export(&whole, encoding).await.unwrap().status, 503);
         assert_eq!(count("checkout-prod"), 3);
         // The part alone, as an export of its own.
         let alone = Sample::traces("checkout", 3);
-        assert_eq!(caller.export(&alone, encoding).await.unwrap().status, 200, "{encoding:?}");
+        assert_eq!(
+            caller.export(&alone, encoding).await.unwrap().status,
+            200,
+            "{encoding:?}"
+        );
         assert_eq!(count("checkout-prod"), 6, "{encoding:?}: swallowed");
         // The part beside others.
         let other = Sample::traces("checkout", 3).and("payments", 1);
-        assert_eq!(caller.export(&other, encoding).await.unwrap().status, 503, "{encoding:?}");
+        assert_eq!(
+            caller.export(&other, encoding).await.unwrap().status,
+            503,
+            "{encoding:?}"
+        );
         assert_eq!(count("checkout-prod"), 9, "{encoding:?}: swallowed");
         // The export itself is still known, in another coding as well.
         for coding in Coding::ALL {
-            assert_eq!(caller.clone().compressing(coding).export(&whole, encoding).await.unwrap().status, 503);
-            assert_eq!(count("checkout-prod"), 9, "{encoding:?} {coding:?}: sent twice");
+            assert_eq!(
+                caller
+                    .clone()
+                    .compressing(coding)
+                    .export(&whole, encoding)
+                    .await
+                    .unwrap()
+                    .status,
+                503
+            );
+            assert_eq!(
+                count("checkout-prod"),
+                9,
+                "{encoding:?} {coding:?}: sent twice"
+            );
         }
     }
     // Resources without items are the same bytes in every signal.
     let resource = |service: &str| {
-        let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+        let field = |number: u8, content: &[u8]| {
+            [&[number << 3 | 2, content.len() as u8], content].concat()
+        };
         let value = field(2, &field(1, service.as_bytes()));
-        field(1, &field(1, &field(1, &[field(1, b"service.name"), value].concat())))
+        field(
+            1,
+            &field(1, &field(1, &[field(1, b"service.name"), value].concat())),
+        )
     };
     let body = [resource("checkout"), resource("payments")].concat();
-    for (number, path) in ["/v1/traces", "/v1/metrics", "/v1/logs"].into_iter().enumerate() {
+    for (number, path) in ["/v1/traces", "/v1/metrics", "/v1/logs"]
+        .into_iter()
+        .enumerate()
+    {
         if number == 0 {
             world.emulator.clear();
         }
         for _ in 0..2 {
             let kind = [("content-type", "application/x-protobuf")];
-            let answer = caller.send(http::Method::POST, path, &kind, body.clone()).await.unwrap();
+            let answer = caller
+                .send(http::Method::POST, path, &kind, body.clone())
+                .await
+                .unwrap();
             assert_eq!(answer.status, 503, "{path}");
         }
-        let taken = world.emulator.exports().iter().filter(|export| export.project == "checkout-prod").count();
+        let taken = world
+            .emulator
+            .exports()
+            .iter()
+            .filter(|export| export.project == "checkout-prod")
+            .count();
         assert_eq!(taken, number + 1, "{path}: once for each signal");
     }
     // The app moves to another project, where nothing of it has arrived.
@@ -85,7 +135,14 @@ async fn a_part_of_a_different_export_is_not_taken_for_a_retry() {
     stage::replace(&policy, before.replace(old, "checkout: { services"));
     world.gateway.reload().await.unwrap();
     world.emulator.clear();
-    assert_eq!(caller.export(&whole, Encoding::Protobuf).await.unwrap().status, 503);
+    assert_eq!(
+        caller
+            .export(&whole, Encoding::Protobuf)
+            .await
+            .unwrap()
+            .status,
+        503
+    );
     assert_eq!(count("shop-prod"), 3, "remembered of another project");
 }
 
@@ -97,16 +154,44 @@ async fn what_one_backend_took_is_sent_to_another_in_its_place() {
     let moved_to = Emulator::start().await.unwrap();
     let caller = frontend(&world);
     let whole = Sample::traces("checkout", 3).and("payments", 2);
-    world.emulator.fail_project("payments-prod", Fault::PlainStatus { status: 503 });
-    assert_eq!(caller.export(&whole, Encoding::Protobuf).await.unwrap().status, 503);
-    assert_eq!(by_project(&world.emulator.exports()).keys().collect::<Vec<_>>(), ["checkout-prod"]);
+    world
+        .emulator
+        .fail_project("payments-prod", Fault::PlainStatus { status: 503 });
+    assert_eq!(
+        caller
+            .export(&whole, Encoding::Protobuf)
+            .await
+            .unwrap()
+            .status,
+        503
+    );
+    assert_eq!(
+        by_project(&world.emulator.exports())
+            .keys()
+            .collect::<Vec<_>>(),
+        ["checkout-prod"]
+    );
     let config = world.folder().join("lightkeeper.yaml");
     let before = std::fs::read_to_string(&config).unwrap();
-    stage::replace(&config, before.replace(&world.emulator.url(), &moved_to.url()));
+    stage::replace(
+        &config,
+        before.replace(&world.emulator.url(), &moved_to.url()),
+    );
     world.gateway.reload().await.unwrap();
-    assert_eq!(caller.export(&whole, Encoding::Protobuf).await.unwrap().status, 200);
+    assert_eq!(
+        caller
+            .export(&whole, Encoding::Protobuf)
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     let there = by_project(&moved_to.exports());
-    assert_eq!(there.keys().collect::<Vec<_>>(), ["checkout-prod", "payments-prod"], "swallowed");
+    assert_eq!(
+        there.keys().collect::<Vec<_>>(),
+        ["checkout-prod", "payments-prod"],
+        "swallowed"
+    );
     assert!(moved_to.span_ids().values().all(|times| *times == 1));
 }
 
@@ -117,7 +202,13 @@ async fn a_destination_that_has_moved_is_told_again() {
     let world = stage::start(inlet::plan(&[("shop", "oncall, pager")])).await;
     let caller = inlet::webhook(&world, "shop");
     let body = br#"{"name":"moves"}"#;
-    world.receiver.fail("/pager", ReceiverFault::Status { status: 500, location: None });
+    world.receiver.fail(
+        "/pager",
+        ReceiverFault::Status {
+            status: 500,
+            location: None,
+        },
+    );
     assert_eq!(inlet::post(&caller, SHOP, body).await.status, 502);
     world.receiver.heal();
     let config = world.folder().join("lightkeeper.yaml");
@@ -126,6 +217,12 @@ async fn a_destination_that_has_moved_is_told_again() {
     assert!(before.contains(&old));
     stage::replace(&config, before.replace(&old, &format!("{old}-moved")));
     world.gateway.reload().await.unwrap();
-    assert_eq!(inlet::post(&caller, SHOP, body).await.json().unwrap(), serde_json::json!({"status": "delivered"}));
-    assert_eq!(inlet::told(&world.receiver), ["/oncall", "/oncall-moved", "/pager", "/pager"]);
+    assert_eq!(
+        inlet::post(&caller, SHOP, body).await.json().unwrap(),
+        serde_json::json!({"status": "delivered"})
+    );
+    assert_eq!(
+        inlet::told(&world.receiver),
+        ["/oncall", "/oncall-moved", "/pager", "/pager"]
+    );
 }

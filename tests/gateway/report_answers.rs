@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::Method;
 use prost::Message as _;
 use testkit::thrift::{Kind, Message, all};
-use testkit::{Answer, Carrier, Emulator, Endpoints, Fault, Format, Leaf, LegacySample, SampleCaller, World};
+use testkit::{
+    Answer, Carrier, Emulator, Endpoints, Fault, Format, Leaf, LegacySample, SampleCaller, World,
+};
 
 use super::reports::{code, good, of, places, plan, record_of, send};
 use super::stage::{self, eventually};
@@ -15,28 +17,43 @@ use super::stage::{self, eventually};
 /// Whether the format's client takes this for the last word on its report; says why not.
 fn is_final(format: Format, answer: &Answer) -> Result<(), String> {
     let told = match format {
-        Format::Reports => answer.report_response().is_some_and(|response| !response.errors.is_empty()),
+        Format::Reports => answer
+            .report_response()
+            .is_some_and(|response| !response.errors.is_empty()),
         Format::ReportsGrpc => {
             let again = [1, 4, 10, 11, 14, 15].contains(&code(answer));
-            !again && !answer.headers.contains_key("grpc-status-details-bin") && answer.body.is_empty()
+            !again
+                && !answer.headers.contains_key("grpc-status-details-bin")
+                && answer.body.is_empty()
         }
-        Format::ReportsJson | Format::ThriftJson => answer.json().is_some_and(|answer| answer["errors"][0].is_string()),
+        Format::ReportsJson | Format::ThriftJson => answer
+            .json()
+            .is_some_and(|answer| answer["errors"][0].is_string()),
         Format::ThriftBinary => thrift(answer).is_some_and(|message| {
-            let result = all(&message.fields, 0).next().and_then(|result| result.as_fields());
+            let result = all(&message.fields, 0)
+                .next()
+                .and_then(|result| result.as_fields());
             let errors = result.and_then(|result| all(result, 3).next()?.as_list());
             message.kind == Kind::Reply && errors.is_some_and(|errors| !errors.is_empty())
         }),
         Format::Metrics | Format::Zipkin => !answer.body.is_empty(),
         Format::Bulk => {
             let told = answer.json().unwrap_or_default();
-            told["errors"] == true && told["error"]["type"] == "refused" && told["status"] == answer.status
+            told["errors"] == true
+                && told["error"]["type"] == "refused"
+                && told["status"] == answer.status
         }
         Format::Firehose => answer.json().is_some_and(|answer| {
-            answer["errorMessage"].is_string() && !answer["requestId"].as_str().unwrap_or_default().is_empty()
+            answer["errorMessage"].is_string()
+                && !answer["requestId"].as_str().unwrap_or_default().is_empty()
         }),
     };
     let hint = answer.header("retry-after");
-    if told && hint.is_none() { Ok(()) } else { Err(format!("no final refusal ({hint:?}): {}", answer.text())) }
+    if told && hint.is_none() {
+        Ok(())
+    } else {
+        Err(format!("no final refusal ({hint:?}): {}", answer.text()))
+    }
 }
 
 /// Whether the format's client keeps its report and comes again.
@@ -53,12 +70,20 @@ fn is_temporary(format: Format, answer: &Answer) -> Result<(), String> {
             let with_hint = answer.headers.contains_key("grpc-status-details-bin");
             [4, 14].contains(&code(answer)) || (code(answer) == 8 && with_hint)
         }
-        Format::ThriftBinary => thrift(answer).is_some_and(|message| message.kind == Kind::Exception),
-        Format::Bulk => answer.json().is_some_and(|answer| answer["error"]["type"] == "unavailable"),
+        Format::ThriftBinary => {
+            thrift(answer).is_some_and(|message| message.kind == Kind::Exception)
+        }
+        Format::Bulk => answer
+            .json()
+            .is_some_and(|answer| answer["error"]["type"] == "unavailable"),
         _ => !answer.body.is_empty(),
     };
     let hinted = answer.header("retry-after").is_some() || format == Format::ReportsGrpc;
-    if kept && hinted { Ok(()) } else { Err(format!("no temporary refusal: {}", answer.text())) }
+    if kept && hinted {
+        Ok(())
+    } else {
+        Err(format!("no temporary refusal: {}", answer.text()))
+    }
 }
 
 fn thrift(answer: &Answer) -> Option<Message> {
@@ -73,11 +98,27 @@ async fn patient() -> (World, String) {
 }
 
 /// Says no for this reason, for good, and sends nothing on.
-async fn refused_for_good(world: &World, what: &str, format: Format, answer: &Answer, status: (u32, u32), why: &str) {
-    assert_eq!(code(answer), of(format, status), "{what}: {}", answer.text());
+async fn refused_for_good(
+    world: &World,
+    what: &str,
+    format: Format,
+    answer: &Answer,
+    status: (u32, u32),
+    why: &str,
+) {
+    assert_eq!(
+        code(answer),
+        of(format, status),
+        "{what}: {}",
+        answer.text()
+    );
     is_final(format, answer).unwrap_or_else(|fault| panic!("{what}: {fault}"));
     let record = record_of(world, answer).await;
-    assert_eq!((&record["reason"], &record["decision"]), (&why.into(), &"deny".into()), "{what}");
+    assert_eq!(
+        (&record["reason"], &record["decision"]),
+        (&why.into(), &"deny".into()),
+        "{what}"
+    );
     assert_eq!(world.emulator.heads(), 0, "{what}");
 }
 
@@ -96,7 +137,15 @@ async fn without_a_good_token_nothing_is_taken() {
     for format in Format::ALL {
         let blank = LegacySample::of(format, "checkout", 1);
         let answer = world.plain_caller().report(&blank).await.unwrap();
-        refused_for_good(&world, &format!("{format:?} none"), format, &answer, (401, 16), "no_credential").await;
+        refused_for_good(
+            &world,
+            &format!("{format:?} none"),
+            format,
+            &answer,
+            (401, 16),
+            "no_credential",
+        )
+        .await;
         for place in places(format) {
             for (token, reason) in cases {
                 let what = format!("{format:?} {place:?} `{token}`");
@@ -113,15 +162,25 @@ async fn without_a_good_token_nothing_is_taken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_tokens_are_a_refusal() {
     let (world, fixed) = patient().await;
-    let (one, other) = (world.issuer.token("checkout-collector"), world.issuer.token("shop-frontend"));
+    let (one, other) = (
+        world.issuer.token("checkout-collector"),
+        world.issuer.token("shop-frontend"),
+    );
     let certificate = Leaf::read(&world.folder().join("certs"), "collector").unwrap();
     let unknown = "lk_c2FtcGxlLXRva2VuLW9mLXRoZS1nb2xkZW4tY2FzZXM";
     for format in Format::ALL {
         let places = places(format);
-        let inside = places.iter().filter(|place| matches!(place, Carrier::Body | Carrier::Tag));
+        let inside = places
+            .iter()
+            .filter(|place| matches!(place, Carrier::Body | Carrier::Tag));
         for place in inside {
             let blank = LegacySample::of(format, "checkout", 1);
-            for (head, body) in [(&one, &other), (&one, &fixed), (&fixed, &one), (&one, &unknown.to_owned())] {
+            for (head, body) in [
+                (&one, &other),
+                (&one, &fixed),
+                (&fixed, &one),
+                (&one, &unknown.to_owned()),
+            ] {
                 let what = format!("{format:?} {place:?}");
                 let in_body = blank.clone().carrying(*place, body);
                 for caller in [
@@ -130,11 +189,30 @@ async fn two_tokens_are_a_refusal() {
                     world.caller().certificate(&certificate),
                 ] {
                     let answer = caller.report(&in_body).await.unwrap();
-                    refused_for_good(&world, &what, format, &answer, (400, 3), "conflicting_credentials").await;
+                    refused_for_good(
+                        &world,
+                        &what,
+                        format,
+                        &answer,
+                        (400, 3),
+                        "conflicting_credentials",
+                    )
+                    .await;
                 }
-                let twice = blank.clone().carrying(Carrier::Tag, head).carrying(Carrier::Tag, body);
+                let twice = blank
+                    .clone()
+                    .carrying(Carrier::Tag, head)
+                    .carrying(Carrier::Tag, body);
                 let answer = world.plain_caller().report(&twice).await.unwrap();
-                refused_for_good(&world, &what, format, &answer, (400, 3), "conflicting_credentials").await;
+                refused_for_good(
+                    &world,
+                    &what,
+                    format,
+                    &answer,
+                    (400, 3),
+                    "conflicting_credentials",
+                )
+                .await;
             }
         }
         for caller in [
@@ -142,9 +220,19 @@ async fn two_tokens_are_a_refusal() {
             world.plain_caller().access_token(&one).access_token(&other),
             world.plain_caller().bearer(&one).bearer(&other),
         ] {
-            let answer = caller.report(&LegacySample::of(format, "checkout", 1)).await.unwrap();
-            refused_for_good(&world, &format!("{format:?}"), format, &answer, (400, 3), "conflicting_credentials")
-                .await;
+            let answer = caller
+                .report(&LegacySample::of(format, "checkout", 1))
+                .await
+                .unwrap();
+            refused_for_good(
+                &world,
+                &format!("{format:?}"),
+                format,
+                &answer,
+                (400, 3),
+                "conflicting_credentials",
+            )
+            .await;
         }
     }
 }
@@ -163,9 +251,13 @@ async fn placeholders_do_not_count_beside_evidence() {
                 let inside = |place: Carrier| matches!(place, Carrier::Body | Carrier::Tag);
                 let elsewhere = places(format).into_iter().filter(|other| *other != place);
                 let elsewhere = elsewhere.filter(|other| !inside(place) || !inside(*other));
-                let beside: Vec<LegacySample> = elsewhere.map(|other| blank.clone().carrying(other, &fixed)).collect();
-                let mut calls: Vec<(SampleCaller, LegacySample)> =
-                    beside.into_iter().map(|sample| (world.plain_caller(), sample)).collect();
+                let beside: Vec<LegacySample> = elsewhere
+                    .map(|other| blank.clone().carrying(other, &fixed))
+                    .collect();
+                let mut calls: Vec<(SampleCaller, LegacySample)> = beside
+                    .into_iter()
+                    .map(|sample| (world.plain_caller(), sample))
+                    .collect();
                 calls.push((world.caller().certificate(&certificate), blank.clone()));
                 if place != Carrier::Basic {
                     calls.push((world.plain_caller().bearer(&fixed), blank));
@@ -176,7 +268,11 @@ async fn placeholders_do_not_count_beside_evidence() {
                     let answer = caller.report(&sample).await.unwrap();
                     assert_eq!(code(&answer), good(format), "{what}: {}", answer.text());
                     let captured = world.emulator.captured().remove(0);
-                    assert!(!captured.contains(filler.as_bytes()) && !captured.contains(fixed.as_bytes()), "{what}");
+                    assert!(
+                        !captured.contains(filler.as_bytes())
+                            && !captured.contains(fixed.as_bytes()),
+                        "{what}"
+                    );
                 }
             }
         }
@@ -190,14 +286,26 @@ async fn foreign_services_are_refused() {
     let (world, token) = patient().await;
     for format in Format::ALL {
         for service in ["payments", "ledger-eu", "frontend", "dns"] {
-            let answer =
-                world.plain_caller().report(&LegacySample::of(format, service, 2).token(&token)).await.unwrap();
-            refused_for_good(&world, &format!("{format:?} {service}"), format, &answer, (403, 7), "service_foreign")
-                .await;
+            let answer = world
+                .plain_caller()
+                .report(&LegacySample::of(format, service, 2).token(&token))
+                .await
+                .unwrap();
+            refused_for_good(
+                &world,
+                &format!("{format:?} {service}"),
+                format,
+                &answer,
+                (403, 7),
+                "service_foreign",
+            )
+            .await;
         }
-        for (app, reason) in
-            [("shop/payments", "not_permitted"), ("nowhere", "app_unknown"), ("platform", "not_permitted")]
-        {
+        for (app, reason) in [
+            ("shop/payments", "not_permitted"),
+            ("nowhere", "app_unknown"),
+            ("platform", "not_permitted"),
+        ] {
             let what = format!("{format:?} {app}");
             let path = format!("/apps/{app}/-{}", format.path());
             let sample = LegacySample::of(format, "checkout", 2).token(&token);
@@ -216,21 +324,41 @@ async fn what_cannot_be_read_is_refused_for_good() {
         let whole = LegacySample::of(format, "checkout", 3).token(&token).body();
         let cut = whole[..whole.len() - 3].to_vec();
         let half = whole[..whole.len() / 2].to_vec();
-        let kind = [("content-type", format.content_type()), ("x-amz-firehose-request-id", "one")];
+        let kind = [
+            ("content-type", format.content_type()),
+            ("x-amz-firehose-request-id", "one"),
+        ];
         let known = world.plain_caller().bearer(&token);
         let strangers = places(format).contains(&Carrier::Body) || format == Format::Zipkin;
-        let callers = if strangers { vec![known, world.plain_caller()] } else { vec![known] };
-        for (name, body) in [("cut", cut), ("half", half), ("noise", b"\xff\xfe{[\x00\x80".to_vec())] {
+        let callers = if strangers {
+            vec![known, world.plain_caller()]
+        } else {
+            vec![known]
+        };
+        for (name, body) in [
+            ("cut", cut),
+            ("half", half),
+            ("noise", b"\xff\xfe{[\x00\x80".to_vec()),
+        ] {
             for caller in &callers {
                 let answer = if format == Format::ReportsGrpc {
                     caller.grpc(format.path(), &body).await.unwrap()
                 } else {
-                    caller.send(Method::POST, format.path(), &kind, body.clone()).await.unwrap()
+                    caller
+                        .send(Method::POST, format.path(), &kind, body.clone())
+                        .await
+                        .unwrap()
                 };
                 let what = format!("{format:?} {name}");
                 refused_for_good(&world, &what, format, &answer, (400, 3), "body_malformed").await;
                 assert!(!answer.text().contains("at byte"), "{what}");
-                assert!(record_of(&world, &answer).await["detail"].as_str().unwrap().contains("at byte"), "{what}");
+                assert!(
+                    record_of(&world, &answer).await["detail"]
+                        .as_str()
+                        .unwrap()
+                        .contains("at byte"),
+                    "{what}"
+                );
             }
         }
     }
@@ -247,14 +375,34 @@ async fn odd_heads_are_refused() {
     let (mut plan, token) = plan();
     plan.more = "limits: { penalty: off, body: 64KiB, decompressed_body: 128KiB }".to_owned();
     let world = stage::start(plan).await;
-    for format in Format::ALL.into_iter().filter(|format| *format != Format::ReportsGrpc) {
-        let caller = world.plain_caller().bearer(&token).header("x-amz-firehose-request-id", "one");
+    for format in Format::ALL
+        .into_iter()
+        .filter(|format| *format != Format::ReportsGrpc)
+    {
+        let caller = world
+            .plain_caller()
+            .bearer(&token)
+            .header("x-amz-firehose-request-id", "one");
         let kind = ("content-type", format.content_type());
         let body = LegacySample::of(format, "checkout", 1).body();
         let zeros = testkit::Coding::Gzip.compress(&vec![0; 1 << 20]).unwrap();
-        type Case<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a str, Vec<u8>, u32, &'a str);
+        type Case<'a> = (
+            &'a str,
+            Vec<(&'a str, &'a str)>,
+            &'a str,
+            Vec<u8>,
+            u32,
+            &'a str,
+        );
         let cases: Vec<Case<'_>> = vec![
-            ("brotli", vec![kind, ("content-encoding", "br")], "", body.clone(), 415, "content_encoding_unsupported"),
+            (
+                "brotli",
+                vec![kind, ("content-encoding", "br")],
+                "",
+                body.clone(),
+                415,
+                "content_encoding_unsupported",
+            ),
             (
                 "a list",
                 vec![kind, ("content-encoding", "gzip, gzip")],
@@ -263,33 +411,121 @@ async fn odd_heads_are_refused() {
                 415,
                 "content_encoding_unsupported",
             ),
-            ("not gzip", vec![kind, ("content-encoding", "gzip")], "", body.clone(), 400, "body_undecodable"),
-            ("bomb", vec![kind, ("content-encoding", "gzip")], "", zeros, 413, "body_too_large"),
-            ("large", vec![kind], "", vec![b' '; (64 << 10) + 1], 413, "body_too_large"),
-            ("query", vec![kind], "?x=1", body.clone(), 400, "malformed_query"),
-            ("token in the query", vec![kind], "?access_token=x", body.clone(), 400, "conflicting_credentials"),
+            (
+                "not gzip",
+                vec![kind, ("content-encoding", "gzip")],
+                "",
+                body.clone(),
+                400,
+                "body_undecodable",
+            ),
+            (
+                "bomb",
+                vec![kind, ("content-encoding", "gzip")],
+                "",
+                zeros,
+                413,
+                "body_too_large",
+            ),
+            (
+                "large",
+                vec![kind],
+                "",
+                vec![b' '; (64 << 10) + 1],
+                413,
+                "body_too_large",
+            ),
+            (
+                "query",
+                vec![kind],
+                "?x=1",
+                body.clone(),
+                400,
+                "malformed_query",
+            ),
+            (
+                "token in the query",
+                vec![kind],
+                "?access_token=x",
+                body.clone(),
+                400,
+                "conflicting_credentials",
+            ),
         ];
         for (name, headers, query, body, status, reason) in cases {
             let path = format!("{}{query}", format.path());
-            let answer = caller.send(Method::POST, &path, &headers, body).await.unwrap();
+            let answer = caller
+                .send(Method::POST, &path, &headers, body)
+                .await
+                .unwrap();
             let what = format!("{format:?} {name}");
             refused_for_good(&world, &what, format, &answer, (status, 0), reason).await;
         }
         let html = [("content-type", "text/html")];
-        let answer = caller.send(Method::POST, format.path(), &html, body).await.unwrap();
+        let answer = caller
+            .send(Method::POST, format.path(), &html, body)
+            .await
+            .unwrap();
         // The path alone says in whose language to answer.
-        let told = if format == Format::ReportsJson { Format::Reports } else { format };
-        refused_for_good(&world, &format!("{format:?} HTML"), told, &answer, (415, 0), "media_type_unsupported").await;
-        let answer = caller.send(Method::GET, format.path(), &[kind], Vec::new()).await.unwrap();
-        refused_for_good(&world, &format!("{format:?} GET"), format, &answer, (404, 0), "path_unknown").await;
+        let told = if format == Format::ReportsJson {
+            Format::Reports
+        } else {
+            format
+        };
+        refused_for_good(
+            &world,
+            &format!("{format:?} HTML"),
+            told,
+            &answer,
+            (415, 0),
+            "media_type_unsupported",
+        )
+        .await;
+        let answer = caller
+            .send(Method::GET, format.path(), &[kind], Vec::new())
+            .await
+            .unwrap();
+        refused_for_good(
+            &world,
+            &format!("{format:?} GET"),
+            format,
+            &answer,
+            (404, 0),
+            "path_unknown",
+        )
+        .await;
     }
     let grpc = world.plain_caller().bearer(&token);
     let message = LegacySample::of(Format::ReportsGrpc, "checkout", 1).body();
-    let brotli = grpc.clone().header("grpc-encoding", "br").grpc(Format::ReportsGrpc.path(), &message).await.unwrap();
+    let brotli = grpc
+        .clone()
+        .header("grpc-encoding", "br")
+        .grpc(Format::ReportsGrpc.path(), &message)
+        .await
+        .unwrap();
     let why = "content_encoding_unsupported";
-    refused_for_good(&world, "brotli", Format::ReportsGrpc, &brotli, (415, 12), why).await;
-    let large = grpc.grpc(Format::ReportsGrpc.path(), &vec![b' '; 64 << 10]).await.unwrap();
-    refused_for_good(&world, "large", Format::ReportsGrpc, &large, (413, 8), "body_too_large").await;
+    refused_for_good(
+        &world,
+        "brotli",
+        Format::ReportsGrpc,
+        &brotli,
+        (415, 12),
+        why,
+    )
+    .await;
+    let large = grpc
+        .grpc(Format::ReportsGrpc.path(), &vec![b' '; 64 << 10])
+        .await
+        .unwrap();
+    refused_for_good(
+        &world,
+        "large",
+        Format::ReportsGrpc,
+        &large,
+        (413, 8),
+        "body_too_large",
+    )
+    .await;
 }
 
 /// Scenario: browsers' last words, with token and report in the URL. Guarantees: refused with its own reason, whatever
@@ -302,7 +538,10 @@ async fn a_token_in_the_url_is_refused() {
         for (method, body) in [(Method::GET, Vec::new()), (Method::POST, b"{}".to_vec())] {
             let path = format!("{prefix}/_rpc/v1/reports/uri_encoded?{query}");
             let caller = world.plain_caller().bearer(&token);
-            let answer = caller.send(method, &path, &[("content-type", "application/json")], body).await.unwrap();
+            let answer = caller
+                .send(method, &path, &[("content-type", "application/json")], body)
+                .await
+                .unwrap();
             assert_eq!(answer.status, 400);
             let record = record_of(&world, &answer).await;
             assert_eq!(record["reason"], "token_in_url", "{record}");
@@ -317,26 +556,65 @@ async fn a_token_in_the_url_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_backends_troubles_are_told_so_that_nothing_is_lost() {
     let (world, token) = patient().await;
-    let later = |status| Fault::Status { status, retry_after_seconds: Some(7) };
-    let say = |status| Fault::Say { status, content_type: "text/plain", body: "no".to_owned() };
+    let later = |status| Fault::Status {
+        status,
+        retry_after_seconds: Some(7),
+    };
+    let say = |status| Fault::Say {
+        status,
+        content_type: "text/plain",
+        body: "no".to_owned(),
+    };
     let cases = [
-        (Fault::status(401), (503, 14), "credential_refused_by_upstream"),
-        (Fault::status(403), (503, 14), "credential_refused_by_upstream"),
+        (
+            Fault::status(401),
+            (503, 14),
+            "credential_refused_by_upstream",
+        ),
+        (
+            Fault::status(403),
+            (503, 14),
+            "credential_refused_by_upstream",
+        ),
         (later(429), (429, 8), "upstream_throttled"),
-        (Fault::PlainStatus { status: 429 }, (429, 8), "upstream_throttled"),
+        (
+            Fault::PlainStatus { status: 429 },
+            (429, 8),
+            "upstream_throttled",
+        ),
         (Fault::status(500), (503, 13), "upstream_unavailable"),
         (Fault::status(502), (503, 14), "upstream_unavailable"),
         (Fault::status(503), (503, 14), "upstream_unavailable"),
-        (Fault::PlainStatus { status: 503 }, (503, 14), "upstream_unavailable"),
+        (
+            Fault::PlainStatus { status: 503 },
+            (503, 14),
+            "upstream_unavailable",
+        ),
         (Fault::status(504), (504, 4), "upstream_timeout"),
-        (Fault::PlainStatus { status: 302 }, (502, 14), "upstream_page"),
-        (Fault::Say { status: 200, content_type: "text/html", body: String::new() }, (502, 14), "upstream_page"),
+        (
+            Fault::PlainStatus { status: 302 },
+            (502, 14),
+            "upstream_page",
+        ),
+        (
+            Fault::Say {
+                status: 200,
+                content_type: "text/html",
+                body: String::new(),
+            },
+            (502, 14),
+            "upstream_page",
+        ),
         (Fault::CloseBeforeHead, (502, 14), "upstream_unreachable"),
         (Fault::Reset, (502, 14), "upstream_unreachable"),
         (Fault::status(400), (400, 3), "upstream_refused"),
         // Our own way of asking is wrong, which is not the client's fault.
         (Fault::status(404), (503, 12), "upstream_unavailable"),
-        (Fault::PlainStatus { status: 400 }, (502, 14), "upstream_page"),
+        (
+            Fault::PlainStatus { status: 400 },
+            (502, 14),
+            "upstream_page",
+        ),
         (say(404), (503, 14), "upstream_unavailable"),
         (say(407), (503, 14), "upstream_unavailable"),
         (say(421), (503, 14), "upstream_unavailable"),
@@ -358,17 +636,34 @@ async fn the_backends_troubles_are_told_so_that_nothing_is_lost() {
             }
             world.emulator.fail(Endpoints::All, fault.clone());
             let answer = world.plain_caller().report(&sample).await.unwrap();
-            assert_eq!(code(&answer), of(format, *status), "{what}: {}", answer.text());
-            let ends = *reason == "upstream_refused" || (format == Format::ReportsGrpc && *fault == Fault::status(500));
-            let told = if ends { is_final(format, &answer) } else { is_temporary(format, &answer) };
+            assert_eq!(
+                code(&answer),
+                of(format, *status),
+                "{what}: {}",
+                answer.text()
+            );
+            let ends = *reason == "upstream_refused"
+                || (format == Format::ReportsGrpc && *fault == Fault::status(500));
+            let told = if ends {
+                is_final(format, &answer)
+            } else {
+                is_temporary(format, &answer)
+            };
             told.unwrap_or_else(|fault| panic!("{what}: {fault}"));
             let record = record_of(&world, &answer).await;
             // A gRPC status of the backend's own is passed on.
             if format != Format::ReportsGrpc {
                 assert_eq!(record["reason"], *reason, "{what}: {record}");
-                let hint = if *fault == later(429) { Some("7") } else { None };
+                let hint = if *fault == later(429) {
+                    Some("7")
+                } else {
+                    None
+                };
                 let found = answer.header("retry-after");
-                assert!(hint.is_none_or(|hint| found.as_deref() == Some(hint)), "{what}: {found:?}");
+                assert!(
+                    hint.is_none_or(|hint| found.as_deref() == Some(hint)),
+                    "{what}: {found:?}"
+                );
             }
             assert_eq!(record["decision"], "allow", "{what}: {record}");
             assert_ne!(record["items"]["accepted"], 2, "{what}: {record}");
@@ -379,7 +674,11 @@ async fn the_backends_troubles_are_told_so_that_nothing_is_lost() {
         use base64::Engine as _;
         let hidden = base64::engine::general_purpose::STANDARD.encode(format!(":{ours}"));
         for form in [ours.as_bytes(), hidden.as_bytes()] {
-            assert!(!answer.contains(form), "{format:?}: our token came back: {}", answer.text());
+            assert!(
+                !answer.contains(form),
+                "{format:?}: our token came back: {}",
+                answer.text()
+            );
         }
         world.emulator.heal();
     }
@@ -392,7 +691,10 @@ async fn the_backends_troubles_are_told_so_that_nothing_is_lost() {
     }
     world.emulator.restart().await.unwrap();
     let sample = LegacySample::of(Format::Reports, "checkout", 2).token(&token);
-    assert_eq!(world.plain_caller().report(&sample).await.unwrap().status, 200);
+    assert_eq!(
+        world.plain_caller().report(&sample).await.unwrap().status,
+        200
+    );
 }
 
 /// Scenario: a silent backend. Guarantees: the client is told in time, and comes again.
@@ -401,15 +703,28 @@ async fn a_silent_backend_is_told_in_time() {
     let (mut plan, token) = plan();
     let old = "ingest: { profile: lightstep, url: \"{ingest}\" }";
     assert!(plan.config.contains(old));
-    plan.config =
-        plan.config.replace(old, "ingest: { profile: lightstep, url: \"{ingest}\", timeouts: { read: 500ms } }");
+    plan.config = plan.config.replace(
+        old,
+        "ingest: { profile: lightstep, url: \"{ingest}\", timeouts: { read: 500ms } }",
+    );
     let world = stage::start(plan).await;
-    world.emulator.fail(Endpoints::All, Fault::Slow(Duration::from_secs(60)));
+    world
+        .emulator
+        .fail(Endpoints::All, Fault::Slow(Duration::from_secs(60)));
     for format in Format::ALL {
         let sample = LegacySample::of(format, "checkout", 2).token(&token);
         let answer = world.plain_caller().report(&sample).await.unwrap();
-        assert_eq!(code(&answer), of(format, (504, 4)), "{format:?}: {}", answer.text());
+        assert_eq!(
+            code(&answer),
+            of(format, (504, 4)),
+            "{format:?}: {}",
+            answer.text()
+        );
         is_temporary(format, &answer).unwrap_or_else(|fault| panic!("{format:?}: {fault}"));
-        assert_eq!(record_of(&world, &answer).await["reason"], "upstream_timeout", "{format:?}");
+        assert_eq!(
+            record_of(&world, &answer).await["reason"],
+            "upstream_timeout",
+            "{format:?}"
+        );
     }
 }

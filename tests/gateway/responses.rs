@@ -24,9 +24,16 @@ const BINDINGS: [&str; 2] = [
 
 /// `GET /projects/{project}/streams` → `get-projects-project-streams`.
 fn file_name(operation: &Operation) -> String {
-    let words = operation.template.split('/').filter(|word| !word.is_empty());
+    let words = operation
+        .template
+        .split('/')
+        .filter(|word| !word.is_empty());
     let words: Vec<&str> = words.map(|word| word.trim_matches(['{', '}'])).collect();
-    format!("{}-{}.case", operation.method.as_str().to_ascii_lowercase(), words.join("-"))
+    format!(
+        "{}-{}.case",
+        operation.method.as_str().to_ascii_lowercase(),
+        words.join("-")
+    )
 }
 
 /// Scenario: every operation, each answered with more than its caller may see. Guarantees: what each file says; no row
@@ -36,11 +43,16 @@ async fn answers_hold_what_the_caller_may_see() {
     let plan = BINDINGS.into_iter().fold(stage::plan(&[]), stage::bind);
     let world = stage::start(plan).await;
     let profile = Profile::lightstep();
-    let rows = profile.operations().iter().filter(|operation| operation.template.starts_with('/'));
+    let rows = profile
+        .operations()
+        .iter()
+        .filter(|operation| operation.template.starts_with('/'));
     let expected: BTreeSet<String> = rows.map(file_name).collect();
     let folder = stage::beside("operations");
-    let there: BTreeSet<String> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let there: BTreeSet<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(there, expected);
     assert!(expected.len() > 80, "{}", expected.len());
     let mut complaints = Vec::new();
@@ -52,7 +64,12 @@ async fn answers_hold_what_the_caller_may_see() {
         complaints.extend(judge(name, &head, &told));
         complaints.extend(golden::check(&file, &format!("{head}{PARTING}{told}")).err());
     }
-    assert!(complaints.is_empty(), "{} complaints\n{}", complaints.len(), complaints.join("\n"));
+    assert!(
+        complaints.is_empty(),
+        "{} complaints\n{}",
+        complaints.len(),
+        complaints.join("\n")
+    );
 }
 
 /// What the words of the backend's answer demand, whatever the file expects.
@@ -63,7 +80,10 @@ fn judge(name: &str, head: &str, told: &str) -> Vec<String> {
     }
     let letters = |character: char| character.is_ascii_alphanumeric() || character == '-';
     let (_, upstream) = head.split_once("\nupstream ").unwrap();
-    for word in upstream.split(|character| !letters(character)).filter(|word| word.starts_with("keep-")) {
+    for word in upstream
+        .split(|character| !letters(character))
+        .filter(|word| word.starts_with("keep-"))
+    {
         if !told.contains(word) {
             complaints.push(format!("{name}: loses `{word}`\n{told}"));
         }
@@ -76,19 +96,39 @@ async fn play(world: &World, head: &str) -> String {
     let (lines, answer) = head.split_once("\nupstream ").unwrap();
     let (upstream, answer) = answer.split_once('\n').unwrap();
     let (status, content_type) = upstream.split_once(' ').unwrap();
-    let content_type = if content_type == "text/plain" { "text/plain" } else { "application/json" };
+    let content_type = if content_type == "text/plain" {
+        "text/plain"
+    } else {
+        "application/json"
+    };
     let one = |word: &str| lines.lines().find_map(|line| line.strip_prefix(word));
     let (method, path) = one("ask ").unwrap().split_once(' ').unwrap();
     let body = answer.trim_end().to_owned();
     world.emulator.heal();
-    world.emulator.fail(Endpoints::Query, Fault::Say { status: status.parse().unwrap(), content_type, body });
+    world.emulator.fail(
+        Endpoints::Query,
+        Fault::Say {
+            status: status.parse().unwrap(),
+            content_type,
+            body,
+        },
+    );
     let caller = world.plain_caller().bearer(&world.issuer.token("sam"));
     let path = format!("/public/v0.2/acme{path}");
     let sent = one("body ").unwrap_or_default().as_bytes().to_vec();
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    let answer = caller.send(method, &path, &[("content-type", "application/json")], sent).await.unwrap();
-    let text = answer.text().replace(&world.plain_url(), "http://gateway.test");
-    format!("{} {}\n{text}\n", answer.status, answer.header("content-type").unwrap_or_default())
+    let answer = caller
+        .send(method, &path, &[("content-type", "application/json")], sent)
+        .await
+        .unwrap();
+    let text = answer
+        .text()
+        .replace(&world.plain_url(), "http://gateway.test");
+    format!(
+        "{} {}\n{text}\n",
+        answer.status,
+        answer.header("content-type").unwrap_or_default()
+    )
 }
 
 /// Scenario: the backend's answer to a question about one project refers to others in its head, by path and by host.
@@ -109,16 +149,42 @@ async fn what_a_head_refers_to_stays_inside() {
             Some(format!("<{ours}{path}/7?limit=1>; rel=\"next\"")),
             1.0,
         ),
-        (other.to_owned(), format!("<{other}>; rel=next; title=\"leak-2\""), None, None, 2.0),
-        ("https://leak.example/".to_owned(), "<https://leak.example/>; rel=next".to_owned(), None, None, 2.0),
-        (format!("{path}/../../payments-prod"), "leak-3".to_owned(), None, None, 2.0),
+        (
+            other.to_owned(),
+            format!("<{other}>; rel=next; title=\"leak-2\""),
+            None,
+            None,
+            2.0,
+        ),
+        (
+            "https://leak.example/".to_owned(),
+            "<https://leak.example/>; rel=next".to_owned(),
+            None,
+            None,
+            2.0,
+        ),
+        (
+            format!("{path}/../../payments-prod"),
+            "leak-3".to_owned(),
+            None,
+            None,
+            2.0,
+        ),
     ] {
         let headers = vec![("location", location.clone()), ("link", link.clone())];
-        world
-            .emulator
-            .fail(Endpoints::Query, Fault::SayWith { status: 201, headers, body: r#"{"data":{"id":"7"}}"#.to_owned() });
+        world.emulator.fail(
+            Endpoints::Query,
+            Fault::SayWith {
+                status: 201,
+                headers,
+                body: r#"{"data":{"id":"7"}}"#.to_owned(),
+            },
+        );
         let counted = stage::metric(&world, "lightkeeper_foreign_references_total").await;
-        let answer = ann.post(path, &serde_json::json!({ "data": {} })).await.unwrap();
+        let answer = ann
+            .post(path, &serde_json::json!({ "data": {} }))
+            .await
+            .unwrap();
         assert_eq!(answer.status, 201);
         assert_eq!(answer.header("location"), expected_location, "{location}");
         assert_eq!(answer.header("link"), expected_link, "{link}");

@@ -20,7 +20,10 @@ fn plan(query: &str) -> WorldPlan {
 }
 
 fn ann(world: &World) -> SampleCaller {
-    world.plain_caller().deadline(stage::PATIENCE).bearer(&world.issuer.token("ann"))
+    world
+        .plain_caller()
+        .deadline(stage::PATIENCE)
+        .bearer(&world.issuer.token("ann"))
 }
 
 async fn get(caller: SampleCaller, path: &'static str) -> Answer {
@@ -28,7 +31,10 @@ async fn get(caller: SampleCaller, path: &'static str) -> Answer {
 }
 
 async fn heads(world: &World, count: u64) {
-    eventually("requests upstream", || async { (world.emulator.heads() >= count).then_some(()) }).await;
+    eventually("requests upstream", || async {
+        (world.emulator.heads() >= count).then_some(())
+    })
+    .await;
 }
 
 /// The backend hangs with the next query, and answers those after it.
@@ -42,13 +48,22 @@ fn hang_once(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_hangs_is_joined_for_a_while_only() {
     let (clock, time) = Clock::manual(Clock::system().now());
-    let world = Arc::new(stage::start(WorldPlan { clock, ..plan("{ rates: { general: 10000/s } }") }).await);
+    let world = Arc::new(
+        stage::start(WorldPlan {
+            clock,
+            ..plan("{ rates: { general: 10000/s } }")
+        })
+        .await,
+    );
     hang_once(&world);
     let first = tokio::spawn(get(ann(&world), STREAMS));
     heads(&world, 1).await;
     time.fetch_add(4_999, Ordering::Relaxed);
     let second = tokio::spawn(get(ann(&world), STREAMS));
-    eventually("a caller who joins", || async { (stage::metric(&world, COALESCED).await == 1.0).then_some(()) }).await;
+    eventually("a caller who joins", || async {
+        (stage::metric(&world, COALESCED).await == 1.0).then_some(())
+    })
+    .await;
     time.fetch_add(1, Ordering::Relaxed);
     assert_eq!(get(ann(&world), STREAMS).await.status, 200);
     assert_eq!(world.emulator.heads(), 2);
@@ -63,13 +78,20 @@ async fn a_read_that_hangs_is_joined_for_a_while_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_gave_up_is_asked_anew() {
     let (clock, _time) = Clock::manual(Clock::system().now());
-    let world = stage::start(WorldPlan { clock, ..plan("{ rates: { general: 10000/s } }") }).await;
+    let world = stage::start(WorldPlan {
+        clock,
+        ..plan("{ rates: { general: 10000/s } }")
+    })
+    .await;
     hang_once(&world);
     let first = tokio::spawn(get(ann(&world).http2(), STREAMS));
     heads(&world, 1).await;
     first.abort();
     eventually("the record of the caller who left", || async {
-        world.records().into_iter().find(|record| record["reason"] == "client_closed")
+        world
+            .records()
+            .into_iter()
+            .find(|record| record["reason"] == "client_closed")
     })
     .await;
     assert_eq!(get(ann(&world).http2(), STREAMS).await.status, 200);
@@ -82,15 +104,26 @@ async fn who_gave_up_is_asked_anew() {
 async fn a_deadline_that_passed_holds_up_no_later_question() {
     let (clock, _time) = Clock::manual(Clock::system().now());
     let query = "{ deadline: 500ms, rates: { general: 10000/s } }";
-    let world = stage::start(WorldPlan { clock, ..plan(query) }).await;
+    let world = stage::start(WorldPlan {
+        clock,
+        ..plan(query)
+    })
+    .await;
     let path = "/apps/shop/checkout/-/streams";
     hang_once(&world);
     let late = get(ann(&world), path).await;
     assert_eq!(late.status, 504, "{}", late.text());
     // The second question needs its time on a busy machine, and has one question to ask: the deadline is its only bound.
-    let answer = eventually("an answer", || async { Some(get(ann(&world), path).await).filter(|it| it.status == 200) });
+    let answer = eventually("an answer", || async {
+        Some(get(ann(&world), path).await).filter(|it| it.status == 200)
+    });
     let answer = answer.await.json().unwrap();
-    assert!(answer["items"].as_array().is_some_and(|items| !items.is_empty()), "{answer}");
+    assert!(
+        answer["items"]
+            .as_array()
+            .is_some_and(|items| !items.is_empty()),
+        "{answer}"
+    );
     assert!(world.emulator.heads() >= 2);
     // The hung read is no longer on its way to the backend: nothing of ours waits for it.
     world.emulator.release();
@@ -101,17 +134,26 @@ async fn a_deadline_that_passed_holds_up_no_later_question() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_earlier_configuration_answered_serves_no_later_one() {
     let (clock, _time) = Clock::manual(Clock::system().now());
-    let kept = WorldPlan { clock, ..plan("{ cache: 60s, rates: { general: 10000/s } }") };
+    let kept = WorldPlan {
+        clock,
+        ..plan("{ cache: 60s, rates: { general: 10000/s } }")
+    };
     let world = stage::start(kept).await;
     let other = "/public/v0.2/acme/projects/shop-prod/conditions";
     assert_eq!(get(ann(&world), STREAMS).await.status, 200);
-    assert_eq!(get(ann(&world), STREAMS).await.header("age").as_deref(), Some("0"));
+    assert_eq!(
+        get(ann(&world), STREAMS).await.header("age").as_deref(),
+        Some("0")
+    );
     assert_eq!(world.emulator.heads(), 1);
     hang_once(&world);
     let held = tokio::spawn(get(ann(&world), other));
     heads(&world, 2).await;
 
-    stage::replace(&world.folder().join("secrets/api-key-read"), Emulator::api_key(Role::Editor));
+    stage::replace(
+        &world.folder().join("secrets/api-key-read"),
+        Emulator::api_key(Role::Editor),
+    );
     world.gateway.reload().await.unwrap();
     for (path, asked) in [(STREAMS, 3), (other, 4)] {
         let answer = get(ann(&world), path).await;
@@ -119,7 +161,11 @@ async fn what_an_earlier_configuration_answered_serves_no_later_one() {
         assert_eq!(world.emulator.heads(), asked, "{path}");
         let captured = world.emulator.captured();
         let key = captured.last().unwrap().header("authorization");
-        assert_eq!(key, [format!("bearer {}", Emulator::api_key(Role::Editor))], "{path}");
+        assert_eq!(
+            key,
+            [format!("bearer {}", Emulator::api_key(Role::Editor))],
+            "{path}"
+        );
     }
     world.emulator.release();
     assert_eq!(held.await.unwrap().status, 200);

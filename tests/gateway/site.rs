@@ -22,34 +22,61 @@ pub struct Browser<'w> {
 
 impl<'w> Browser<'w> {
     pub fn new(world: &'w World) -> Self {
-        Browser { world, caller: world.caller(), jar: BTreeMap::new() }
+        Browser {
+            world,
+            caller: world.caller(),
+            jar: BTreeMap::new(),
+        }
     }
 
     /// With another cookie for the session.
     fn holding(world: &'w World, session: &str) -> Self {
         let jar = BTreeMap::from([(SESSION.to_owned(), session.to_owned())]);
-        Browser { jar, ..Browser::new(world) }
+        Browser {
+            jar,
+            ..Browser::new(world)
+        }
     }
 
     fn session(&self) -> String {
         self.jar[SESSION].clone()
     }
 
-    async fn send(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let cookies: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let cookies: Vec<String> = self
+            .jar
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let cookies = cookies.join("; ");
         let mut headers = headers.to_vec();
         if !cookies.is_empty() {
             headers.push(("cookie", &cookies));
         }
-        let answer = self.caller.send(method, path, &headers, body.as_bytes().to_vec()).await.unwrap();
+        let answer = self
+            .caller
+            .send(method, path, &headers, body.as_bytes().to_vec())
+            .await
+            .unwrap();
         for line in answer.headers.get_all("set-cookie") {
             let line = line.to_str().unwrap();
             let (pair, attributes) = line.split_once("; ").unwrap();
             for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Lax"] {
-                assert!(attributes.split("; ").any(|known| known == attribute), "{attributes}");
+                assert!(
+                    attributes.split("; ").any(|known| known == attribute),
+                    "{attributes}"
+                );
             }
-            assert!(!attributes.to_ascii_lowercase().contains("domain"), "{attributes}");
+            assert!(
+                !attributes.to_ascii_lowercase().contains("domain"),
+                "{attributes}"
+            );
             let (name, value) = pair.split_once('=').unwrap();
             if attributes.contains("Max-Age=0") {
                 self.jar.remove(name);
@@ -67,32 +94,45 @@ impl<'w> Browser<'w> {
     /// A person picks a name on the provider's page; where the provider sends the browser then, without our origin.
     pub async fn at_provider(&self, address: &str, person: &str) -> String {
         let path = address.strip_prefix(self.world.issuer.url()).unwrap();
-        let answer = SampleCaller::new(self.world.issuer.url()).get(&format!("{path}&user={person}")).await.unwrap();
+        let answer = SampleCaller::new(self.world.issuer.url())
+            .get(&format!("{path}&user={person}"))
+            .await
+            .unwrap();
         let location = answer.header("location").unwrap();
         location.strip_prefix(&self.world.url()).unwrap().to_owned()
     }
 
     /// The whole way; where it ends.
     async fn log_in(&mut self, person: &str, return_to: &str) -> String {
-        let answer = self.get(&format!("/.lightkeeper/login?return_to={return_to}")).await;
+        let answer = self
+            .get(&format!("/.lightkeeper/login?return_to={return_to}"))
+            .await;
         assert_eq!(answer.status, 303, "{}", answer.text());
         let callback = self.at_provider(&location(&answer), person).await;
         let answer = self.get(&callback).await;
         assert_eq!(answer.status, 303, "{}", answer.text());
-        assert!(self.jar.contains_key(SESSION) && !self.jar.contains_key(LOGIN), "{:?}", self.jar.keys());
+        assert!(
+            self.jar.contains_key(SESSION) && !self.jar.contains_key(LOGIN),
+            "{:?}",
+            self.jar.keys()
+        );
         location(&answer)
     }
 
     /// The token that a page of this session holds.
     async fn csrf(&mut self) -> String {
         let page = self.get("/.lightkeeper/").await.text();
-        let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a page with a form");
+        let (_, rest) = page
+            .split_once("name=\"csrf\" value=\"")
+            .expect("a page with a form");
         rest.split('"').next().unwrap().to_owned()
     }
 }
 
 pub fn location(answer: &Answer) -> String {
-    answer.header("location").unwrap_or_else(|| panic!("leads nowhere: {} {}", answer.status, answer.text()))
+    answer
+        .header("location")
+        .unwrap_or_else(|| panic!("leads nowhere: {} {}", answer.status, answer.text()))
 }
 
 pub async fn reason(world: &World, answer: &Answer) -> String {
@@ -109,7 +149,10 @@ async fn one_login_from_the_first_page_to_a_dead_cookie() {
     let first = browser.get("/.lightkeeper/apps/shop").await;
     assert_eq!(
         (first.status, location(&first).as_str()),
-        (303, "/.lightkeeper/login?return_to=%2F.lightkeeper%2Fapps%2Fshop")
+        (
+            303,
+            "/.lightkeeper/login?return_to=%2F.lightkeeper%2Fapps%2Fshop"
+        )
     );
     let record = stage::record(&world, &first.header("lightkeeper-request-id").unwrap()).await;
     assert_eq!(
@@ -122,7 +165,10 @@ async fn one_login_from_the_first_page_to_a_dead_cookie() {
     let transaction = browser.jar[LOGIN].clone();
     let callback = browser.at_provider(&location(&login), "ann").await;
     let back = browser.get(&callback).await;
-    assert_eq!((back.status, location(&back).as_str()), (303, "/.lightkeeper/apps/shop"));
+    assert_eq!(
+        (back.status, location(&back).as_str()),
+        (303, "/.lightkeeper/apps/shop")
+    );
     assert!(!browser.jar.contains_key(LOGIN));
     let record = stage::record(&world, &back.header("lightkeeper-request-id").unwrap()).await;
     assert_eq!(
@@ -130,12 +176,18 @@ async fn one_login_from_the_first_page_to_a_dead_cookie() {
         (&"login".into(), &"allow".into(), &"ok".into())
     );
     assert_eq!(
-        (&record["identity"]["method"], &record["identity"]["subject"]),
+        (
+            &record["identity"]["method"],
+            &record["identity"]["subject"]
+        ),
         (&"session".into(), &"ann@acme.example".into())
     );
 
     let page = browser.get("/.lightkeeper/apps/shop").await;
-    assert_eq!((page.status, page.header("content-type").as_deref()), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (page.status, page.header("content-type").as_deref()),
+        (200, Some("text/html; charset=utf-8"))
+    );
     for (name, value) in [
         ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),
@@ -145,38 +197,82 @@ async fn one_login_from_the_first_page_to_a_dead_cookie() {
         assert_eq!(page.header(name).as_deref(), Some(value), "{name}");
         assert_eq!(page.headers.get_all(name).iter().count(), 1, "{name}");
     }
-    assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
-    assert!(!page.headers.keys().any(|name| name.as_str().starts_with("access-control-")));
+    assert!(
+        page.header("content-security-policy")
+            .is_some_and(|policy| policy.starts_with("default-src 'none'"))
+    );
+    assert!(
+        !page
+            .headers
+            .keys()
+            .any(|name| name.as_str().starts_with("access-control-"))
+    );
     let whoami = browser.get("/.lightkeeper/whoami").await.json().unwrap();
-    assert_eq!((&whoami["method"], &whoami["subject"]), (&"session".into(), &"ann@acme.example".into()));
+    assert_eq!(
+        (&whoami["method"], &whoami["subject"]),
+        (&"session".into(), &"ann@acme.example".into())
+    );
 
     // Who is logged in already is sent straight on, also while the provider is away.
     world.issuer.set_down(true);
-    let again = browser.get("/.lightkeeper/login?return_to=/.lightkeeper/decisions").await;
-    assert_eq!((again.status, location(&again).as_str()), (303, "/.lightkeeper/decisions"));
+    let again = browser
+        .get("/.lightkeeper/login?return_to=/.lightkeeper/decisions")
+        .await;
+    assert_eq!(
+        (again.status, location(&again).as_str()),
+        (303, "/.lightkeeper/decisions")
+    );
     world.issuer.set_down(false);
 
     let old = browser.session();
     let csrf = browser.csrf().await;
-    let out = browser.send(Method::POST, "/.lightkeeper/logout", &[FORM, SAME_ORIGIN], &format!("csrf={csrf}")).await;
+    let out = browser
+        .send(
+            Method::POST,
+            "/.lightkeeper/logout",
+            &[FORM, SAME_ORIGIN],
+            &format!("csrf={csrf}"),
+        )
+        .await;
     assert_eq!(out.status, 303, "{}", out.text());
     assert!(browser.jar.is_empty(), "{:?}", browser.jar.keys());
     let end = location(&out);
-    assert!(end.starts_with(&format!("{}/logout?", world.issuer.url())) && end.contains("signed-out"), "{end}");
+    assert!(
+        end.starts_with(&format!("{}/logout?", world.issuer.url())) && end.contains("signed-out"),
+        "{end}"
+    );
     assert_eq!(browser.get("/.lightkeeper/signed-out").await.status, 200);
 
     let mut thief = Browser::holding(&world, &old);
     let refused = thief.get("/.lightkeeper/whoami").await;
-    assert_eq!((refused.status, reason(&world, &refused).await.as_str()), (401, "session_revoked"));
+    assert_eq!(
+        (refused.status, reason(&world, &refused).await.as_str()),
+        (401, "session_revoked")
+    );
     let turned = thief.get("/.lightkeeper/").await;
     assert_eq!((turned.status, turned.header("vary")), (303, None));
     thief.get("/.lightkeeper/login").await;
-    assert!(!thief.jar.contains_key(SESSION), "a login leaves no old session behind");
+    assert!(
+        !thief.jar.contains_key(SESSION),
+        "a login leaves no old session behind"
+    );
 
     stage::counts(&world, "lightkeeper_logins_total{outcome=\"ok\"}", 1.0).await;
     let trail = std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap();
-    let code = callback.split_once("code=").unwrap().1.split('&').next().unwrap();
-    let state = callback.split_once("state=").unwrap().1.split('&').next().unwrap();
+    let code = callback
+        .split_once("code=")
+        .unwrap()
+        .1
+        .split('&')
+        .next()
+        .unwrap();
+    let state = callback
+        .split_once("state=")
+        .unwrap()
+        .1
+        .split('&')
+        .next()
+        .unwrap();
     for secret in [code, state, &transaction, &old, &csrf] {
         assert!(!trail.contains(secret), "the trail holds `{secret}`");
     }
@@ -184,25 +280,91 @@ async fn one_login_from_the_first_page_to_a_dead_cookie() {
 
 /// What a session must prove: headers (`{csrf}` and `{ours}` are filled in), and the reason if it does not pass.
 const PROOFS: [(&[(&str, &str)], &str); 16] = [
-    (&[("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "same-origin")], "ok"),
-    (&[("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "same-origin"), ("origin", "{ours}")], "ok"),
-    (&[("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "same-origin"), ("origin", "null")], "ok"),
-    (&[("lightkeeper-csrf", "{csrf}"), ("origin", "{ours}")], "ok"),
-    (&[("lightkeeper-csrf", "{csrf}")], "csrf_origin"),
-    (&[("lightkeeper-csrf", "{csrf}"), ("origin", "null")], "csrf_origin"),
-    (&[("lightkeeper-csrf", "{csrf}"), ("origin", "https://evil.example")], "csrf_origin"),
-    (&[("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "none")], "csrf_origin"),
-    (&[("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "same-site"), ("origin", "{ours}")], "csrf_origin"),
-    (&[("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "cross-site"), ("origin", "{ours}")], "csrf_origin"),
     (
-        &[("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
+        &[
+            ("lightkeeper-csrf", "{csrf}"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        "ok",
+    ),
+    (
+        &[
+            ("lightkeeper-csrf", "{csrf}"),
+            ("sec-fetch-site", "same-origin"),
+            ("origin", "{ours}"),
+        ],
+        "ok",
+    ),
+    (
+        &[
+            ("lightkeeper-csrf", "{csrf}"),
+            ("sec-fetch-site", "same-origin"),
+            ("origin", "null"),
+        ],
+        "ok",
+    ),
+    (
+        &[("lightkeeper-csrf", "{csrf}"), ("origin", "{ours}")],
+        "ok",
+    ),
+    (&[("lightkeeper-csrf", "{csrf}")], "csrf_origin"),
+    (
+        &[("lightkeeper-csrf", "{csrf}"), ("origin", "null")],
+        "csrf_origin",
+    ),
+    (
+        &[
+            ("lightkeeper-csrf", "{csrf}"),
+            ("origin", "https://evil.example"),
+        ],
+        "csrf_origin",
+    ),
+    (
+        &[("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "none")],
+        "csrf_origin",
+    ),
+    (
+        &[
+            ("lightkeeper-csrf", "{csrf}"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "{ours}"),
+        ],
+        "csrf_origin",
+    ),
+    (
+        &[
+            ("lightkeeper-csrf", "{csrf}"),
+            ("sec-fetch-site", "cross-site"),
+            ("origin", "{ours}"),
+        ],
+        "csrf_origin",
+    ),
+    (
+        &[
+            ("lightkeeper-csrf", "{csrf}"),
+            ("sec-fetch-site", "same-origin"),
+            ("origin", "https://evil.example"),
+        ],
         "csrf_origin",
     ),
     (&[("sec-fetch-site", "same-origin")], "csrf_missing"),
-    (&[("lightkeeper-csrf", ""), ("sec-fetch-site", "same-origin")], "csrf_missing"),
-    (&[("lightkeeper-csrf", "{other}"), ("sec-fetch-site", "same-origin")], "csrf_missing"),
     (
-        &[("lightkeeper-csrf", "{csrf}"), ("lightkeeper-csrf", "{csrf}"), ("sec-fetch-site", "same-origin")],
+        &[("lightkeeper-csrf", ""), ("sec-fetch-site", "same-origin")],
+        "csrf_missing",
+    ),
+    (
+        &[
+            ("lightkeeper-csrf", "{other}"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        "csrf_missing",
+    ),
+    (
+        &[
+            ("lightkeeper-csrf", "{csrf}"),
+            ("lightkeeper-csrf", "{csrf}"),
+            ("sec-fetch-site", "same-origin"),
+        ],
         "csrf_missing",
     ),
     (&[], "csrf_origin"),
@@ -230,24 +392,43 @@ async fn a_session_changes_nothing_without_proof() {
     for (method, path) in asks {
         for (proof, expected) in PROOFS {
             let fill = |value: &str| {
-                value.replace("{csrf}", &csrf).replace("{other}", &foreign).replace("{ours}", &world.url())
+                value
+                    .replace("{csrf}", &csrf)
+                    .replace("{other}", &foreign)
+                    .replace("{ours}", &world.url())
             };
-            let mut headers: Vec<(&str, String)> = proof.iter().map(|(name, value)| (*name, fill(value))).collect();
+            let mut headers: Vec<(&str, String)> = proof
+                .iter()
+                .map(|(name, value)| (*name, fill(value)))
+                .collect();
             headers.push(("content-type", "application/json".to_owned()));
-            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let headers: Vec<(&str, &str)> = headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
             let before = world.emulator.heads();
             let body = if method == Method::GET { "" } else { "{}" };
             let answer = browser.send(method.clone(), &path, &headers, body).await;
             let sent = world.emulator.heads() - before;
-            let expected = if method == Method::GET { "ok" } else { expected };
+            let expected = if method == Method::GET {
+                "ok"
+            } else {
+                expected
+            };
             let place = format!("{method} {proof:?}: {}", answer.text());
             assert_eq!(reason(&world, &answer).await, expected, "{place}");
-            assert_eq!((answer.status == 403, sent), (expected != "ok", u64::from(expected == "ok")), "{place}");
+            assert_eq!(
+                (answer.status == 403, sent),
+                (expected != "ok", u64::from(expected == "ok")),
+                "{place}"
+            );
             assert_eq!(answer.header("vary").as_deref(), Some("cookie"), "{place}");
         }
     }
     for captured in world.emulator.captured() {
-        assert!(captured.header("cookie").is_empty() && captured.header("lightkeeper-csrf").is_empty());
+        assert!(
+            captured.header("cookie").is_empty() && captured.header("lightkeeper-csrf").is_empty()
+        );
         assert!(!captured.contains(browser.session().as_bytes()));
     }
 }
@@ -279,16 +460,28 @@ async fn other_sites_read_nothing_by_a_cookie() {
             ("none", "navigate", "document", true),
         ] {
             let before = world.emulator.heads();
-            let headers = [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", place)];
+            let headers = [
+                ("sec-fetch-site", site),
+                ("sec-fetch-mode", mode),
+                ("sec-fetch-dest", place),
+            ];
             let answer = browser.send(Method::GET, path, &headers, "").await;
-            let expected = if passes { (200, "ok") } else { (403, "csrf_origin") };
+            let expected = if passes {
+                (200, "ok")
+            } else {
+                (403, "csrf_origin")
+            };
             assert_eq!(
                 (answer.status, reason(&world, &answer).await.as_str()),
                 expected,
                 "{path} {site} {mode} {place}"
             );
             let told = (answer.header("cache-control"), answer.header("vary"));
-            assert_eq!((told.0.as_deref(), told.1.as_deref()), (Some("no-store"), Some("cookie")), "{path}");
+            assert_eq!(
+                (told.0.as_deref(), told.1.as_deref()),
+                (Some("no-store"), Some("cookie")),
+                "{path}"
+            );
             assert!(passes || world.emulator.heads() == before, "{path}");
         }
     }
@@ -303,15 +496,28 @@ async fn a_cookie_is_evidence_for_people_only() {
     browser.log_in("ann", "").await;
     let csrf = browser.csrf().await;
     let bearer = format!("Bearer {}", world.issuer.token("ann"));
-    let proof = [SAME_ORIGIN, ("lightkeeper-csrf", csrf.as_str()), ("content-type", "application/json")];
+    let proof = [
+        SAME_ORIGIN,
+        ("lightkeeper-csrf", csrf.as_str()),
+        ("content-type", "application/json"),
+    ];
     let before = world.emulator.heads();
-    for path in
-        ["/v1/traces", "/apps/shop/-/v1/traces", "/traces/otlp/v0.9", "/api/v2/reports", "/_bulk", "/api/v2/spans"]
-    {
+    for path in [
+        "/v1/traces",
+        "/apps/shop/-/v1/traces",
+        "/traces/otlp/v0.9",
+        "/api/v2/reports",
+        "/_bulk",
+        "/api/v2/spans",
+    ] {
         // Zipkin's spans are read before anybody is asked for a token, which may stand in them.
         let body = if path == "/api/v2/spans" { "[]" } else { "{}" };
         let answer = browser.send(Method::POST, path, &proof, body).await;
-        assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (401, "no_credential"), "{path}");
+        assert_eq!(
+            (answer.status, reason(&world, &answer).await.as_str()),
+            (401, "no_credential"),
+            "{path}"
+        );
     }
     let paths = [
         "/.lightkeeper/",
@@ -322,13 +528,33 @@ async fn a_cookie_is_evidence_for_people_only() {
         "/v1/traces",
     ];
     for path in paths {
-        for shown in
-            [("authorization", bearer.as_str()), ("lightstep-access-token", bearer.trim_start_matches("Bearer "))]
-        {
-            let method = if path == "/v1/traces" { Method::POST } else { Method::GET };
-            let answer = browser.send(method, path, &[shown, ("content-type", "application/json")], "").await;
+        for shown in [
+            ("authorization", bearer.as_str()),
+            (
+                "lightstep-access-token",
+                bearer.trim_start_matches("Bearer "),
+            ),
+        ] {
+            let method = if path == "/v1/traces" {
+                Method::POST
+            } else {
+                Method::GET
+            };
+            let answer = browser
+                .send(
+                    method,
+                    path,
+                    &[shown, ("content-type", "application/json")],
+                    "",
+                )
+                .await;
             let found = (answer.status, reason(&world, &answer).await);
-            assert_eq!(found, (400, "conflicting_credentials".to_owned()), "{path} {}", shown.0);
+            assert_eq!(
+                found,
+                (400, "conflicting_credentials".to_owned()),
+                "{path} {}",
+                shown.0
+            );
         }
     }
     assert_eq!(world.emulator.heads(), before);
@@ -348,30 +574,77 @@ async fn only_our_own_page_logs_out() {
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, u16, &'a str);
     let rows: [Row<'_>; 9] = [
         (&[FORM], &form, 403, "csrf_origin"),
-        (&[FORM, ("sec-fetch-site", "cross-site")], &form, 403, "csrf_origin"),
-        (&[FORM, ("origin", "https://evil.example")], &form, 403, "csrf_origin"),
+        (
+            &[FORM, ("sec-fetch-site", "cross-site")],
+            &form,
+            403,
+            "csrf_origin",
+        ),
+        (
+            &[FORM, ("origin", "https://evil.example")],
+            &form,
+            403,
+            "csrf_origin",
+        ),
         (&[FORM, SAME_ORIGIN], "", 403, "csrf_missing"),
         (&[FORM, SAME_ORIGIN], "csrf=", 403, "csrf_missing"),
         (&[FORM, SAME_ORIGIN], &twice, 403, "csrf_missing"),
         (&[FORM, SAME_ORIGIN], &long, 413, "body_too_large"),
         (&[FORM, SAME_ORIGIN], "csrf=%zz", 400, "malformed_query"),
-        (&[SAME_ORIGIN, ("content-type", "text/plain")], &form, 403, "csrf_missing"),
+        (
+            &[SAME_ORIGIN, ("content-type", "text/plain")],
+            &form,
+            403,
+            "csrf_missing",
+        ),
     ];
     for (headers, body, status, expected) in rows {
-        let answer = browser.send(Method::POST, "/.lightkeeper/logout", headers, body).await;
+        let answer = browser
+            .send(Method::POST, "/.lightkeeper/logout", headers, body)
+            .await;
         let found = (answer.status, reason(&world, &answer).await);
         assert_eq!(found, (status, expected.to_owned()), "{headers:?}");
-        assert_eq!(answer.header("content-type").as_deref(), Some("text/html; charset=utf-8"), "{headers:?}");
-        assert_eq!(browser.get("/.lightkeeper/whoami").await.status, 200, "{headers:?}");
+        assert_eq!(
+            answer.header("content-type").as_deref(),
+            Some("text/html; charset=utf-8"),
+            "{headers:?}"
+        );
+        assert_eq!(
+            browser.get("/.lightkeeper/whoami").await.status,
+            200,
+            "{headers:?}"
+        );
     }
-    let anonymous = Browser::new(&world).send(Method::POST, "/.lightkeeper/logout", &[FORM], "").await;
-    assert_eq!((anonymous.status, anonymous.header("set-cookie")), (403, None), "nobody is logged out from elsewhere");
+    let anonymous = Browser::new(&world)
+        .send(Method::POST, "/.lightkeeper/logout", &[FORM], "")
+        .await;
+    assert_eq!(
+        (anonymous.status, anonymous.header("set-cookie")),
+        (403, None),
+        "nobody is logged out from elsewhere"
+    );
     let mut stale = Browser::holding(&world, "stale");
-    let answer = stale.send(Method::POST, "/.lightkeeper/logout", &[FORM, SAME_ORIGIN], &form).await;
-    assert_eq!((answer.status, location(&answer).as_str()), (303, "/.lightkeeper/signed-out"));
+    let answer = stale
+        .send(
+            Method::POST,
+            "/.lightkeeper/logout",
+            &[FORM, SAME_ORIGIN],
+            &form,
+        )
+        .await;
+    assert_eq!(
+        (answer.status, location(&answer).as_str()),
+        (303, "/.lightkeeper/signed-out")
+    );
     assert!(stale.jar.is_empty());
     let scripted = [SAME_ORIGIN, ("lightkeeper-csrf", csrf.as_str())];
-    assert_eq!(browser.send(Method::POST, "/.lightkeeper/logout", &scripted, "").await.status, 303);
+    assert_eq!(
+        browser
+            .send(Method::POST, "/.lightkeeper/logout", &scripted, "")
+            .await
+            .status,
+        303
+    );
     assert!(browser.jar.is_empty());
 }
 
@@ -384,20 +657,46 @@ async fn the_site_for_everybody_else() {
     let page = nobody.get("/.lightkeeper/signed-out").await;
     let text = page.text();
     let rest = text.split("/.lightkeeper/assets/").nth(1).unwrap();
-    let asset = nobody.get(&format!("/.lightkeeper/assets/{}", rest.split('"').next().unwrap())).await;
+    let asset = nobody
+        .get(&format!(
+            "/.lightkeeper/assets/{}",
+            rest.split('"').next().unwrap()
+        ))
+        .await;
     let kept = asset.header("cache-control");
-    assert_eq!((asset.status, kept.as_deref()), (200, Some("public, max-age=31536000, immutable")));
-    let told = nobody.get("/.lightkeeper/configuration").await.json().unwrap();
-    assert_eq!((&told["organization"], &told["login"]["client_id"]), (&"acme".into(), &"lightkeeper-cli".into()));
-    assert_eq!((&told["login"]["issuer"], &told["resource"]), (&world.issuer.url().into(), &world.url().into()));
+    assert_eq!(
+        (asset.status, kept.as_deref()),
+        (200, Some("public, max-age=31536000, immutable"))
+    );
+    let told = nobody
+        .get("/.lightkeeper/configuration")
+        .await
+        .json()
+        .unwrap();
+    assert_eq!(
+        (&told["organization"], &told["login"]["client_id"]),
+        (&"acme".into(), &"lightkeeper-cli".into())
+    );
+    assert_eq!(
+        (&told["login"]["issuer"], &told["resource"]),
+        (&world.issuer.url().into(), &world.url().into())
+    );
     let door = nobody.get("/.lightkeeper").await;
-    assert_eq!((door.status, location(&door).as_str()), (303, "/.lightkeeper/"));
+    assert_eq!(
+        (door.status, location(&door).as_str()),
+        (303, "/.lightkeeper/")
+    );
 
     let bad = world.caller().bearer("eyJhbGciOiJSUzI1NiJ9.e30.c2ln");
     let good = world.caller().bearer(&world.issuer.token("ann"));
     let rows = [
         (&world.caller(), "/.lightkeeper/other", 401, "no_credential"),
-        (&world.caller(), "/.lightkeeper/assets/none.css", 404, "path_unknown"),
+        (
+            &world.caller(),
+            "/.lightkeeper/assets/none.css",
+            404,
+            "path_unknown",
+        ),
         (&bad, "/.lightkeeper/", 401, "token_issuer_unknown"),
         (&good, "/.lightkeeper/", 200, "ok"),
         (&good, "/.lightkeeper/apps/shop/checkout", 200, "ok"),
@@ -408,8 +707,15 @@ async fn the_site_for_everybody_else() {
         let answer = caller.get(path).await.unwrap();
         let found = (answer.status, reason(&world, &answer).await);
         assert_eq!(found, (status, expected.to_owned()), "{path}");
-        assert_eq!(answer.header("content-type").as_deref(), Some("text/html; charset=utf-8"), "{path}");
-        assert!(answer.header("content-security-policy").is_some() && !answer.body.is_empty(), "{path}");
+        assert_eq!(
+            answer.header("content-type").as_deref(),
+            Some("text/html; charset=utf-8"),
+            "{path}"
+        );
+        assert!(
+            answer.header("content-security-policy").is_some() && !answer.body.is_empty(),
+            "{path}"
+        );
     }
 }
 
@@ -422,16 +728,24 @@ async fn a_provider_that_does_not_log_in() {
     known.log_in("ann", "").await;
     let mut browser = Browser::new(&world);
     let begun = browser.get("/.lightkeeper/login").await;
-    let denied = browser.at_provider(&location(&begun), "nobody-by-this-name").await;
+    let denied = browser
+        .at_provider(&location(&begun), "nobody-by-this-name")
+        .await;
     let answer = browser.get(&denied).await;
-    assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (403, "login_access_denied"));
+    assert_eq!(
+        (answer.status, reason(&world, &answer).await.as_str()),
+        (403, "login_access_denied")
+    );
     assert!(browser.jar.is_empty());
 
     let begun = browser.get("/.lightkeeper/login").await;
     let callback = browser.at_provider(&location(&begun), "ann").await;
     world.issuer.set_down(true);
     let answer = browser.get(&callback).await;
-    assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (503, "login_provider_unreachable"));
+    assert_eq!(
+        (answer.status, reason(&world, &answer).await.as_str()),
+        (503, "login_provider_unreachable")
+    );
     assert!(browser.jar.is_empty());
     assert_eq!(known.get("/.lightkeeper/").await.status, 200);
     let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
@@ -450,12 +764,24 @@ async fn without_a_login() {
     for (path, status, expected) in [
         ("/.lightkeeper/", 401, "session_invalid"),
         ("/.lightkeeper/login", 404, "login_not_offered"),
-        ("/.lightkeeper/callback?code=a&state=b", 404, "login_not_offered"),
+        (
+            "/.lightkeeper/callback?code=a&state=b",
+            404,
+            "login_not_offered",
+        ),
     ] {
         let answer = browser.get(path).await;
-        assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (status, expected), "{path}");
+        assert_eq!(
+            (answer.status, reason(&world, &answer).await.as_str()),
+            (status, expected),
+            "{path}"
+        );
     }
-    let told = browser.get("/.lightkeeper/configuration").await.json().unwrap();
+    let told = browser
+        .get("/.lightkeeper/configuration")
+        .await
+        .json()
+        .unwrap();
     assert!(told["login"].is_null());
 }
 
@@ -477,7 +803,10 @@ async fn a_new_login_ends_the_session_before() {
     assert!(page.text().contains("pat@acme.example"), "{}", page.text());
     let mut thief = Browser::holding(&world, &copy);
     let answer = thief.get("/.lightkeeper/whoami").await;
-    assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (401, "session_revoked"));
+    assert_eq!(
+        (answer.status, reason(&world, &answer).await.as_str()),
+        (401, "session_revoked")
+    );
 }
 
 /// Scenario: a person looks for a name that is not ASCII, before and after logging in; others send bytes that are no text.
@@ -494,7 +823,13 @@ async fn names_in_any_language_are_looked_for() {
     assert_eq!(page.status, 200);
     assert!(page.text().contains("Köln 🔭"), "{}", page.text());
     for broken in ["%FF", "%C0%AF", "%0D%0Aset-cookie", "%C2%85", "%00"] {
-        let answer = browser.get(&format!("/.lightkeeper/?filter={broken}")).await;
-        assert_eq!((answer.status, reason(&world, &answer).await.as_str()), (400, "malformed_query"), "{broken}");
+        let answer = browser
+            .get(&format!("/.lightkeeper/?filter={broken}"))
+            .await;
+        assert_eq!(
+            (answer.status, reason(&world, &answer).await.as_str()),
+            (400, "malformed_query"),
+            "{broken}"
+        );
     }
 }

@@ -14,7 +14,10 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks until `look` finds something, and gives it; the only way to wait in these tests.
 #[track_caller]
-pub fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> impl Future<Output = T> {
+pub fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    look: impl Fn() -> F,
+) -> impl Future<Output = T> {
     let place = std::panic::Location::caller();
     async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(5));
@@ -35,7 +38,10 @@ pub fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() 
 pub fn plan(edits: &[(&str, &str)]) -> WorldPlan {
     let mut plan = WorldPlan::default();
     for (old, new) in edits {
-        assert!(plan.config.contains(old), "the configuration has no `{old}`");
+        assert!(
+            plan.config.contains(old),
+            "the configuration has no `{old}`"
+        );
         plan.config = plan.config.replace(old, new);
     }
     plan
@@ -49,10 +55,15 @@ pub fn streamed(mut plan: WorldPlan) -> WorldPlan {
 
 /// Starts a world, and waits until its own issuer's keys are there.
 pub async fn start(plan: WorldPlan) -> World {
-    let world = World::start_with(plan).await.unwrap_or_else(|error| panic!("the world does not start: {error}"));
+    let world = World::start_with(plan)
+        .await
+        .unwrap_or_else(|error| panic!("the world does not start: {error}"));
     eventually("the issuer's keys", || async {
         let issuers = world.gateway.shared().readiness().issuers;
-        issuers.iter().any(|issuer| issuer.issuer == "acme" && issuer.has_keys).then_some(())
+        issuers
+            .iter()
+            .any(|issuer| issuer.issuer == "acme" && issuer.has_keys)
+            .then_some(())
     })
     .await;
     world
@@ -76,7 +87,10 @@ pub async fn records(world: &World, count: usize) -> Vec<Value> {
 /// The record of the answer with this request id.
 pub async fn record(world: &World, request_id: &str) -> Value {
     eventually(&format!("the record of {request_id}"), || async {
-        world.records().into_iter().find(|record| record["request_id"] == request_id)
+        world
+            .records()
+            .into_iter()
+            .find(|record| record["request_id"] == request_id)
     })
     .await
 }
@@ -84,7 +98,10 @@ pub async fn record(world: &World, request_id: &str) -> Value {
 /// The first event of this kind.
 pub async fn event(world: &World, name: &str) -> Value {
     eventually(&format!("the event `{name}`"), || async {
-        world.records().into_iter().find(|record| record["event"] == name)
+        world
+            .records()
+            .into_iter()
+            .find(|record| record["event"] == name)
     })
     .await
 }
@@ -99,13 +116,18 @@ pub async fn admin(world: &World, path: &str) -> (u16, String) {
 /// One figure of the metrics page, by its whole name with labels; 0 if it is not there.
 pub async fn metric(world: &World, name: &str) -> f64 {
     let (_, page) = admin(world, "/metrics").await;
-    let found = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    let found = page
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
     found.unwrap_or(0.0)
 }
 
 /// Waits until this figure is `count`: a call counts once it has ended, which may be after its answer has come.
 pub async fn counts(world: &World, name: &str, count: f64) {
-    eventually(&format!("{name} {count}"), || async { (metric(world, name).await == count).then_some(()) }).await;
+    eventually(&format!("{name} {count}"), || async {
+        (metric(world, name).await == count).then_some(())
+    })
+    .await;
 }
 
 /// Replaces a file as careful tools do: written beside it, then moved over it.
@@ -123,8 +145,13 @@ pub fn beside(name: &str) -> PathBuf {
 /// Every credential of the backend that a world holds.
 pub fn backend_credentials() -> Vec<String> {
     use testkit::emulator::Role;
-    let keys = [Role::Viewer, Role::Editor, Role::Admin].map(|role| Emulator::api_key(role).to_owned());
-    PROJECTS.iter().map(|project| Emulator::access_token(project)).chain(keys).collect()
+    let keys =
+        [Role::Viewer, Role::Editor, Role::Admin].map(|role| Emulator::api_key(role).to_owned());
+    PROJECTS
+        .iter()
+        .map(|project| Emulator::access_token(project))
+        .chain(keys)
+        .collect()
 }
 
 /// An export over HTTP/1.1, in a world that streams, whose body comes in two halves, with as much time between them
@@ -145,11 +172,22 @@ impl Upload {
             body.len()
         );
         let before = world.emulator.heads();
-        let mut stream = tokio::net::TcpStream::connect(world.address("plain").unwrap()).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(world.address("plain").unwrap())
+            .await
+            .unwrap();
         let (first, rest) = body.split_at(body.len() / 2);
-        stream.write_all(&[head.as_bytes(), first].concat()).await.unwrap();
-        eventually("the upload's head upstream", || async { (world.emulator.heads() > before).then_some(()) }).await;
-        Upload { stream, rest: rest.to_vec() }
+        stream
+            .write_all(&[head.as_bytes(), first].concat())
+            .await
+            .unwrap();
+        eventually("the upload's head upstream", || async {
+            (world.emulator.heads() > before).then_some(())
+        })
+        .await;
+        Upload {
+            stream,
+            rest: rest.to_vec(),
+        }
     }
 
     /// Sends the rest and gives the answer as it came.
@@ -157,7 +195,10 @@ impl Upload {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         self.stream.write_all(&self.rest).await.unwrap();
         let mut answer = Vec::new();
-        tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
         String::from_utf8_lossy(&answer).into_owned()
     }
 }

@@ -25,7 +25,12 @@ fn bundle(keys: &Issuer, used_for: &str) -> String {
 
 /// A JWT-SVID as SPIRE makes it: five minutes, no `iss`.
 fn svid(keys: &Issuer, id: &str, changes: Value) -> String {
-    let claims = keys.claims(id).without("iss").audiences(&["lightkeeper"]).expires_in(300).merge(changes);
+    let claims = keys
+        .claims(id)
+        .without("iss")
+        .audiences(&["lightkeeper"])
+        .expires_in(300)
+        .merge(changes);
     keys.mint(claims, Algorithm::Es256)
 }
 
@@ -53,7 +58,10 @@ async fn world(keys: &Issuer, folder: &Folder) -> World {
 }
 
 async fn export(caller: &SampleCaller) -> Answer {
-    caller.export(&Sample::traces("some-service", 1), Encoding::Protobuf).await.unwrap()
+    caller
+        .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
+        .await
+        .unwrap()
 }
 
 async fn recorded(world: &World, answer: &Answer) -> Value {
@@ -74,15 +82,27 @@ async fn a_workload_exports_with_its_jwt_svid() {
         ("jwt_svid", "mesh", world.plain_caller().bearer(&token)),
         ("jwt_svid", "mesh", world.caller().bearer(&token)),
         ("mtls", "workloads", world.caller().certificate(&leaf)),
-        ("jwt_svid", "mesh", world.caller().certificate(&leaf).bearer(&token)),
+        (
+            "jwt_svid",
+            "mesh",
+            world.caller().certificate(&leaf).bearer(&token),
+        ),
     ] {
         world.emulator.clear();
         let answer = export(&caller).await;
         let record = recorded(&world, &answer).await;
-        assert_eq!((answer.status, &record["reason"]), (200, &json!("ok")), "{record:#}");
+        assert_eq!(
+            (answer.status, &record["reason"]),
+            (200, &json!("ok")),
+            "{record:#}"
+        );
         let identity = &record["identity"];
         assert_eq!(
-            (&identity["method"], &identity["issuer"], &identity["subject"]),
+            (
+                &identity["method"],
+                &identity["issuer"],
+                &identity["subject"]
+            ),
             (&json!(method), &json!(issuer), &json!(COLLECTOR))
         );
         assert_eq!(record["bindings"], json!(["checkout-pods"]), "{record:#}");
@@ -98,12 +118,48 @@ async fn a_workload_exports_with_its_jwt_svid() {
     let changed = |changes: Value| svid(&keys, COLLECTOR, changes);
     let iss = world.issuer.url().to_owned();
     for (what, token, status, reason, bindings) in [
-        ("by its issuer", minted("tokens/sa/a"), 200, "ok", json!(["by-token"])),
-        ("by its subject", minted("subjects/sa/a"), 200, "ok", json!(["by-subject"])),
-        ("by a claim", svid(&keys, &id("x"), json!({"env": "prod"})), 200, "ok", json!(["by-claim"])),
-        ("as a certificate's", minted("certificates/sa/a"), 403, "no_writable_app", json!([])),
-        ("denied", minted("checkout/sa/denied"), 403, "no_writable_app", json!(["not-these"])),
-        ("bound to nothing", minted("other/sa/a"), 403, "no_writable_app", json!([])),
+        (
+            "by its issuer",
+            minted("tokens/sa/a"),
+            200,
+            "ok",
+            json!(["by-token"]),
+        ),
+        (
+            "by its subject",
+            minted("subjects/sa/a"),
+            200,
+            "ok",
+            json!(["by-subject"]),
+        ),
+        (
+            "by a claim",
+            svid(&keys, &id("x"), json!({"env": "prod"})),
+            200,
+            "ok",
+            json!(["by-claim"]),
+        ),
+        (
+            "as a certificate's",
+            minted("certificates/sa/a"),
+            403,
+            "no_writable_app",
+            json!([]),
+        ),
+        (
+            "denied",
+            minted("checkout/sa/denied"),
+            403,
+            "no_writable_app",
+            json!(["not-these"]),
+        ),
+        (
+            "bound to nothing",
+            minted("other/sa/a"),
+            403,
+            "no_writable_app",
+            json!([]),
+        ),
         (
             "of another trust domain",
             svid(&keys, "spiffe://other.example/a", json!({})),
@@ -111,17 +167,46 @@ async fn a_workload_exports_with_its_jwt_svid() {
             "token_issuer_unknown",
             json!([]),
         ),
-        ("for another", changed(json!({"aud": ["another"]})), 401, "token_audience", json!([])),
-        ("with an OIDC issuer's `iss`", changed(json!({"iss": iss})), 401, "token_signature", json!([])),
-        ("by an OIDC issuer", svid(&world.issuer, COLLECTOR, json!({})), 401, "token_signature", json!([])),
+        (
+            "for another",
+            changed(json!({"aud": ["another"]})),
+            401,
+            "token_audience",
+            json!([]),
+        ),
+        (
+            "with an OIDC issuer's `iss`",
+            changed(json!({"iss": iss})),
+            401,
+            "token_signature",
+            json!([]),
+        ),
+        (
+            "by an OIDC issuer",
+            svid(&world.issuer, COLLECTOR, json!({})),
+            401,
+            "token_signature",
+            json!([]),
+        ),
     ] {
         let answer = export(&world.plain_caller().bearer(&token)).await;
         let record = recorded(&world, &answer).await;
-        assert_eq!((answer.status, record["reason"].as_str().unwrap()), (status, reason), "{what}");
+        assert_eq!(
+            (answer.status, record["reason"].as_str().unwrap()),
+            (status, reason),
+            "{what}"
+        );
         if status != 403 {
-            assert_eq!(record.get("bindings").cloned().unwrap_or(json!([])), bindings, "{what}");
+            assert_eq!(
+                record.get("bindings").cloned().unwrap_or(json!([])),
+                bindings,
+                "{what}"
+            );
         }
-        assert!(status != 401 || record.get("identity").is_none(), "{what}: {record:#}");
+        assert!(
+            status != 401 || record.get("identity").is_none(),
+            "{what}: {record:#}"
+        );
         assert!(!record.to_string().contains(&token), "{what}");
     }
 }
@@ -138,15 +223,29 @@ async fn a_bundle_is_read_anew_when_it_changes() {
     let first = world.plain_caller().bearer(&token);
     assert_eq!(export(&first).await.status, 200);
 
-    for (round, broken) in ["{".to_owned(), bundle(&keys, "x509-svid")].into_iter().enumerate() {
+    for (round, broken) in ["{".to_owned(), bundle(&keys, "x509-svid")]
+        .into_iter()
+        .enumerate()
+    {
         stage::replace(&file, broken);
         let errors = world.gateway.reload().await.unwrap_err().join("\n");
-        assert!(errors.contains("`issuers[0].spiffe.bundle.file`"), "{errors}");
+        assert!(
+            errors.contains("`issuers[0].spiffe.bundle.file`"),
+            "{errors}"
+        );
         assert_eq!(export(&first).await.status, 200);
         stage::counts(&world, "lightkeeper_last_reload_successful", 0.0).await;
         eventually("the failure's record", || async {
-            let failures = world.records().into_iter().filter(|record| record["event"] == "reload_failed");
-            let told = failures.filter(|record| record["detail"].as_str().unwrap().contains("spiffe.bundle.file"));
+            let failures = world
+                .records()
+                .into_iter()
+                .filter(|record| record["event"] == "reload_failed");
+            let told = failures.filter(|record| {
+                record["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains("spiffe.bundle.file")
+            });
             (told.count() == round + 1).then_some(())
         })
         .await;
@@ -157,8 +256,16 @@ async fn a_bundle_is_read_anew_when_it_changes() {
     assert_eq!(export(&first).await.status, 200);
     keys.rotate(false).unwrap();
     stage::replace(&file, bundle(&keys, "jwt-svid"));
-    let next = world.plain_caller().bearer(&svid(&keys, COLLECTOR, json!({})));
-    eventually("an export under the next key", || async { (export(&next).await.status == 200).then_some(()) }).await;
+    let next = world
+        .plain_caller()
+        .bearer(&svid(&keys, COLLECTOR, json!({})));
+    eventually("an export under the next key", || async {
+        (export(&next).await.status == 200).then_some(())
+    })
+    .await;
     let answer = export(&first).await;
-    assert_eq!((answer.status, &recorded(&world, &answer).await["reason"]), (401, &json!("token_key_unknown")));
+    assert_eq!(
+        (answer.status, &recorded(&world, &answer).await["reason"]),
+        (401, &json!("token_key_unknown"))
+    );
 }

@@ -7,7 +7,8 @@ use testkit::certificates::San;
 use testkit::server::ServerTls;
 use testkit::world::webhook_secret;
 use testkit::{
-    DevelopmentCertificates, EmulatorOptions, Endpoints, Fault, Format, Leaf, LeafPlan, LegacySample, Sample, World,
+    DevelopmentCertificates, EmulatorOptions, Endpoints, Fault, Format, Leaf, LeafPlan,
+    LegacySample, Sample, World,
 };
 
 use super::stage;
@@ -23,33 +24,52 @@ async fn world(
 ) -> World {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     write("ca.pem", &certificates.authority.certificate());
-    write("other-ca.pem", &certificates.untrusted_authority.certificate());
+    write(
+        "other-ca.pem",
+        &certificates.untrusted_authority.certificate(),
+    );
     write("gateway.pem", &certificates.collector.certificate);
     write("gateway.key", &certificates.collector.key);
     let trust = trust.replace("{folder}", &folder.path().display().to_string());
     let mut plan = stage::plan(&[
-        (r#"url: "{ingest}""#, &format!(r#"url: "{{ingest}}", {trust}"#)),
-        (r#"url: "{query}""#, &format!(r#"url: "{{query}}", {trust}"#)),
+        (
+            r#"url: "{ingest}""#,
+            &format!(r#"url: "{{ingest}}", {trust}"#),
+        ),
+        (
+            r#"url: "{query}""#,
+            &format!(r#"url: "{{query}}", {trust}"#),
+        ),
     ]);
     let tls = ServerTls {
         certificates: server.certificate.clone(),
         key: server.key.clone(),
         client_ca: mutual.then(|| certificates.authority.certificate()),
     };
-    plan.emulator = EmulatorOptions { tls: Some(tls), ..EmulatorOptions::default() };
+    plan.emulator = EmulatorOptions {
+        tls: Some(tls),
+        ..EmulatorOptions::default()
+    };
     stage::start(plan).await
 }
 
 const TRUST: &str = "ca: {folder}/ca.pem";
-const MUTUAL: &str = "ca: {folder}/ca.pem, client: { certificate: {folder}/gateway.pem, key: {folder}/gateway.key }";
+const MUTUAL: &str =
+    "ca: {folder}/ca.pem, client: { certificate: {folder}/gateway.pem, key: {folder}/gateway.key }";
 
 /// Status of an export over HTTP, gRPC status of one over gRPC, status of a query.
 async fn three(world: &World) -> (u16, Option<u32>, u16) {
-    let collector = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let collector = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
     let sample = Sample::traces("checkout", 1);
     let ann = world.plain_caller().bearer(&world.issuer.token("ann"));
     (
-        collector.export(&sample, Encoding::Protobuf).await.unwrap().status,
+        collector
+            .export(&sample, Encoding::Protobuf)
+            .await
+            .unwrap()
+            .status,
         collector.export_grpc(&sample).await.unwrap().grpc_status(),
         ann.get("/public/v0.2/acme/projects").await.unwrap().status,
     )
@@ -76,7 +96,11 @@ async fn own_authority_and_client_certificate() {
     assert_eq!(captured.len(), expected.len());
     for (captured, expected) in captured.iter().zip(expected) {
         assert_eq!((captured.endpoints, captured.version), expected);
-        assert_eq!(captured.client_certificate.as_deref(), Some(shown[0].as_ref()), "{expected:?}");
+        assert_eq!(
+            captured.client_certificate.as_deref(),
+            Some(shown[0].as_ref()),
+            "{expected:?}"
+        );
     }
 }
 
@@ -86,11 +110,23 @@ async fn own_authority_and_client_certificate() {
 async fn who_is_not_believed_is_told_nothing() {
     let certificates = DevelopmentCertificates::new(&Clock::system()).unwrap();
     let named = |plan: LeafPlan| certificates.authority.issue(&plan).unwrap();
-    let other_name = named(LeafPlan { names: vec![San::Dns("elsewhere.example".to_owned())], ..LeafPlan::server() });
-    let expired = named(LeafPlan { from_days: -9, until_days: -1, ..LeafPlan::server() });
+    let other_name = named(LeafPlan {
+        names: vec![San::Dns("elsewhere.example".to_owned())],
+        ..LeafPlan::server()
+    });
+    let expired = named(LeafPlan {
+        from_days: -9,
+        until_days: -1,
+        ..LeafPlan::server()
+    });
     let own = certificates.server.clone();
     for (what, server, mutual, trust) in [
-        ("another authority", &own, false, "ca: {folder}/other-ca.pem"),
+        (
+            "another authority",
+            &own,
+            false,
+            "ca: {folder}/other-ca.pem",
+        ),
         ("another name", &other_name, false, TRUST),
         ("expired", &expired, false, TRUST),
         ("a certificate of ours is missing", &own, true, TRUST),
@@ -114,12 +150,18 @@ async fn pooled_connections_do_not_outlive_their_trust() {
     let config = world.folder().join("lightkeeper.yaml");
     let good = std::fs::read_to_string(&config).unwrap();
     let (ours, theirs) = (folder.at("ca.pem"), folder.at("other-ca.pem"));
-    for (text, expected) in [(good.replace(&ours, &theirs), UNREACHED), (good.clone(), SERVED)] {
+    for (text, expected) in [
+        (good.replace(&ours, &theirs), UNREACHED),
+        (good.clone(), SERVED),
+    ] {
         stage::replace(&config, text);
         world.gateway.reload().await.unwrap();
         let before = world.emulator.heads();
         assert_eq!(three(&world).await, expected);
-        assert_eq!(world.emulator.heads() - before, if expected == SERVED { 3 } else { 0 });
+        assert_eq!(
+            world.emulator.heads() - before,
+            if expected == SERVED { 3 } else { 0 }
+        );
     }
 }
 
@@ -146,7 +188,9 @@ async fn a_backend_that_comes_back() {
 async fn what_may_not_be_repeated_is_not() {
     let world = stage::start(stage::plan(&[])).await;
     let ann = world.plain_caller().bearer(&world.issuer.token("ann"));
-    let collector = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let collector = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
     let streams = "/public/v0.2/acme/projects/shop-prod/streams";
     let body = serde_json::json!({ "data": { "attributes": { "name": "n", "query": "q" } } });
     for (what, fault, sent, status) in [
@@ -170,15 +214,29 @@ async fn what_may_not_be_repeated_is_not() {
         let answer = match what {
             "read" => ann.get(streams).await,
             "write" => ann.post(streams, &body).await,
-            "report" => collector.report(&LegacySample::of(Format::Zipkin, "checkout", 1)).await,
+            "report" => {
+                collector
+                    .report(&LegacySample::of(Format::Zipkin, "checkout", 1))
+                    .await
+            }
             "grpc" => collector.export_grpc(&Sample::traces("checkout", 1)).await,
-            _ => collector.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await,
+            _ => {
+                collector
+                    .export(&Sample::traces("checkout", 1), Encoding::Protobuf)
+                    .await
+            }
         };
         let answer = answer.unwrap();
-        let found = answer.grpc_status().map_or(answer.status, |code| u16::try_from(code).unwrap());
+        let found = answer
+            .grpc_status()
+            .map_or(answer.status, |code| u16::try_from(code).unwrap());
         assert_eq!(found, status, "{what} {fault:?}");
         assert_eq!(world.emulator.heads() - before, sent, "{what} {fault:?}");
-        assert_eq!(world.emulator.connections() - connections, sent - 1, "{what} {fault:?}");
+        assert_eq!(
+            world.emulator.connections() - connections,
+            sent - 1,
+            "{what} {fault:?}"
+        );
     }
 }
 
@@ -196,7 +254,11 @@ async fn a_destination_is_asked_at_most_once_more() {
             let counted = counted.clone();
             tokio::spawn(async move {
                 let mut read = Vec::new();
-                while stream.read_buf(&mut read).await.is_ok_and(|count| count > 0) {
+                while stream
+                    .read_buf(&mut read)
+                    .await
+                    .is_ok_and(|count| count > 0)
+                {
                     // A message ends with its last brace.
                     if !read.ends_with(b"}") {
                         continue;
@@ -205,7 +267,10 @@ async fn a_destination_is_asked_at_most_once_more() {
                     if counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
                         return;
                     }
-                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                    stream
+                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                        .await
+                        .unwrap();
                 }
             });
         }
@@ -214,17 +279,31 @@ async fn a_destination_is_asked_at_most_once_more() {
         "alerts:\n  destinations:\n",
         &format!("alerts:\n  destinations:\n    pager: {{ url: \"{url}\" }}\n"),
     )]);
-    plan.policy = plan.policy.replacen("destinations: [oncall]", "destinations: [pager]", 1);
+    plan.policy = plan
+        .policy
+        .replacen("destinations: [oncall]", "destinations: [pager]", 1);
     let world = stage::start(plan).await;
     let caller = world.plain_caller().bearer(&webhook_secret("shop"));
-    let post =
-        async |name: &str| caller.post("/apps/shop/-/alerts", &serde_json::json!({ "name": name })).await.unwrap();
+    let post = async |name: &str| {
+        caller
+            .post("/apps/shop/-/alerts", &serde_json::json!({ "name": name }))
+            .await
+            .unwrap()
+    };
     assert_eq!(post("first").await.status, 200);
     assert_eq!(asked.swap(1, std::sync::atomic::Ordering::SeqCst), 1);
     for name in ["second", "third"] {
         let answer = post(name).await;
         let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
-        assert_eq!((answer.status, &record["reason"]), (502, &"destination_failed".into()), "{name}");
-        assert_eq!(asked.swap(1, std::sync::atomic::Ordering::SeqCst) - 1, 2, "{name}");
+        assert_eq!(
+            (answer.status, &record["reason"]),
+            (502, &"destination_failed".into()),
+            "{name}"
+        );
+        assert_eq!(
+            asked.swap(1, std::sync::atomic::Ordering::SeqCst) - 1,
+            2,
+            "{name}"
+        );
     }
 }

@@ -13,12 +13,23 @@ const HELD: &str = "checkout-prod: { access_token: [{ file: secrets/checkout-pro
 
 /// The values of the access tokens that the backend was shown since the last `clear`.
 fn presented(world: &World) -> Vec<String> {
-    world.emulator.captured().iter().flat_map(|captured| captured.header("lightstep-access-token")).collect()
+    world
+        .emulator
+        .captured()
+        .iter()
+        .flat_map(|captured| captured.header("lightstep-access-token"))
+        .collect()
 }
 
 async fn export(world: &World) -> u16 {
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
-    caller.export(&Sample::traces("checkout", 1), Encoding::Protobuf).await.unwrap().status
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
+    caller
+        .export(&Sample::traces("checkout", 1), Encoding::Protobuf)
+        .await
+        .unwrap()
+        .status
 }
 
 /// Lets the world follow its files, and returns when it does: when it has noticed a change.
@@ -30,7 +41,11 @@ pub async fn follow_files(world: &World) {
     eventually("a first reload", || async {
         let change = changes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         stage::replace(&config, format!("{text}\n# change {change}\n"));
-        world.records().iter().any(|record| record["event"] == "reload").then_some(())
+        world
+            .records()
+            .iter()
+            .any(|record| record["event"] == "reload")
+            .then_some(())
     })
     .await;
 }
@@ -46,9 +61,11 @@ async fn comes_with(world: &World, token: &str) {
     .await;
     let reload = eventually("the reload's record", || async {
         let records = world.records();
-        records
-            .into_iter()
-            .find(|record| record["detail"].as_str().is_some_and(|detail| detail.contains("credentials: ")))
+        records.into_iter().find(|record| {
+            record["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("credentials: "))
+        })
     })
     .await;
     assert_eq!(reload["event"], "reload");
@@ -60,10 +77,17 @@ async fn comes_with(world: &World, token: &str) {
 async fn a_replaced_file_is_noticed() {
     let world = stage::start(stage::plan(&[])).await;
     follow_files(&world).await;
-    world.emulator.add_access_token("checkout-prod", "fresh-token-7a21");
-    world.emulator.set_access_token_active(&testkit::Emulator::access_token("checkout-prod"), false);
+    world
+        .emulator
+        .add_access_token("checkout-prod", "fresh-token-7a21");
+    world
+        .emulator
+        .set_access_token_active(&testkit::Emulator::access_token("checkout-prod"), false);
     assert_eq!(export(&world).await, 503);
-    stage::replace(&world.folder().join("secrets/checkout-prod"), "fresh-token-7a21\n");
+    stage::replace(
+        &world.folder().join("secrets/checkout-prod"),
+        "fresh-token-7a21\n",
+    );
     comes_with(&world, "fresh-token-7a21").await;
 }
 
@@ -81,12 +105,17 @@ async fn a_swapped_secret_volume_is_noticed() {
     generation("..first", &testkit::Emulator::access_token("checkout-prod"));
     symlink("..first", folder.join("..data")).unwrap();
     symlink("..data/token", folder.join("token")).unwrap();
-    let held = format!("checkout-prod: {{ access_token: [{{ file: {} }}] }}", folder.at("token"));
+    let held = format!(
+        "checkout-prod: {{ access_token: [{{ file: {} }}] }}",
+        folder.at("token")
+    );
     let world = stage::start(stage::plan(&[(HELD, &held)])).await;
     follow_files(&world).await;
     assert_eq!(export(&world).await, 200);
 
-    world.emulator.add_access_token("checkout-prod", "fresh-token-7a22");
+    world
+        .emulator
+        .add_access_token("checkout-prod", "fresh-token-7a22");
     generation("..second", "fresh-token-7a22");
     symlink("..second", folder.join("..data_tmp")).unwrap();
     std::fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
@@ -98,15 +127,22 @@ async fn with_two_tokens(folder: &Folder) -> World {
     with_two_tokens_in(folder, |plan| plan).await
 }
 
-async fn with_two_tokens_in(folder: &Folder, change: impl Fn(stage::WorldPlan) -> stage::WorldPlan) -> World {
+async fn with_two_tokens_in(
+    folder: &Folder,
+    change: impl Fn(stage::WorldPlan) -> stage::WorldPlan,
+) -> World {
     std::fs::write(folder.join("second"), "second-token-91c0").unwrap();
     let held = format!(
         "checkout-prod: {{ access_token: [{{ file: secrets/checkout-prod }}, {{ file: {} }}] }}",
         folder.at("second")
     );
     let world = stage::start(change(stage::plan(&[(HELD, &held)]))).await;
-    world.emulator.add_access_token("checkout-prod", "second-token-91c0");
-    world.emulator.set_access_token_active(&testkit::Emulator::access_token("checkout-prod"), false);
+    world
+        .emulator
+        .add_access_token("checkout-prod", "second-token-91c0");
+    world
+        .emulator
+        .set_access_token_active(&testkit::Emulator::access_token("checkout-prod"), false);
     world
 }
 
@@ -119,27 +155,63 @@ async fn the_second_token_is_tried() {
     for grpc in [false, true] {
         let folder = Folder::new();
         let world = with_two_tokens(&folder).await;
-        let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+        let caller = world
+            .plain_caller()
+            .bearer(&world.issuer.token("checkout-collector"));
         let sample = Sample::traces("checkout", 2);
-        for expected in [vec![first.as_str(), "second-token-91c0"], vec!["second-token-91c0"]] {
+        for expected in [
+            vec![first.as_str(), "second-token-91c0"],
+            vec!["second-token-91c0"],
+        ] {
             world.emulator.clear();
             if grpc {
-                assert_eq!(caller.export_grpc(&sample).await.unwrap().grpc_status(), Some(0));
+                assert_eq!(
+                    caller.export_grpc(&sample).await.unwrap().grpc_status(),
+                    Some(0)
+                );
             } else {
-                assert_eq!(caller.export(&sample, Encoding::Protobuf).await.unwrap().status, 200);
+                assert_eq!(
+                    caller
+                        .export(&sample, Encoding::Protobuf)
+                        .await
+                        .unwrap()
+                        .status,
+                    200
+                );
             }
             assert_eq!(presented(&world), expected, "grpc {grpc}");
             let captured = world.emulator.captured();
-            assert!(captured.iter().all(|one| one.complete && one.body == captured[0].body), "grpc {grpc}");
+            assert!(
+                captured
+                    .iter()
+                    .all(|one| one.complete && one.body == captured[0].body),
+                "grpc {grpc}"
+            );
             assert_eq!(world.emulator.exports().len(), 1);
         }
         let event = stage::event(&world, "credential_refused").await;
         let detail = event["detail"].as_str().unwrap();
-        assert!(detail.contains("checkout-prod") && !detail.contains(&first), "{detail}");
-        stage::counts(&world, r#"lightkeeper_credential_refusals_total{project="checkout-prod"}"#, 1.0).await;
-        let calls: Vec<_> =
-            stage::records(&world, 4).await.into_iter().filter(|record| record["event"] == "call").collect();
-        assert!(calls.iter().all(|call| call["reason"] == "ok" && call["upstream_status"] == 200), "{calls:?}");
+        assert!(
+            detail.contains("checkout-prod") && !detail.contains(&first),
+            "{detail}"
+        );
+        stage::counts(
+            &world,
+            r#"lightkeeper_credential_refusals_total{project="checkout-prod"}"#,
+            1.0,
+        )
+        .await;
+        let calls: Vec<_> = stage::records(&world, 4)
+            .await
+            .into_iter()
+            .filter(|record| record["event"] == "call")
+            .collect();
+        assert!(
+            calls
+                .iter()
+                .all(|call| call["reason"] == "ok" && call["upstream_status"] == 200),
+            "{calls:?}"
+        );
     }
 }
 
@@ -149,12 +221,24 @@ async fn the_second_token_is_tried() {
 async fn an_export_too_large_to_keep_is_the_exporters_to_repeat() {
     let folder = Folder::new();
     let world = with_two_tokens_in(&folder, stage::streamed).await;
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
     let sample = Sample::traces("checkout", 2000);
     assert!(sample.protobuf().len() > 64 << 10);
     let answer = caller.export(&sample, Encoding::Protobuf).await.unwrap();
-    assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true));
-    assert_eq!(caller.export(&sample, Encoding::Protobuf).await.unwrap().status, 200);
+    assert_eq!(
+        (answer.status, answer.header("retry-after").is_some()),
+        (503, true)
+    );
+    assert_eq!(
+        caller
+            .export(&sample, Encoding::Protobuf)
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     assert_eq!(world.emulator.exports()[0].items(), 2000);
 }
 
@@ -164,8 +248,13 @@ async fn an_export_too_large_to_keep_is_the_exporters_to_repeat() {
 async fn an_export_that_is_read_is_sent_again_whatever_its_size() {
     let folder = Folder::new();
     let world = with_two_tokens(&folder).await;
-    let caller = world.plain_caller().bearer(&world.issuer.token("checkout-collector"));
-    let answer = caller.export(&Sample::traces("checkout", 2000), Encoding::Protobuf).await.unwrap();
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
+    let answer = caller
+        .export(&Sample::traces("checkout", 2000), Encoding::Protobuf)
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200);
     assert_eq!(world.emulator.exports()[0].items(), 2000);
 }
@@ -175,7 +264,9 @@ async fn an_export_that_is_read_is_sent_again_whatever_its_size() {
 async fn no_token_works() {
     let folder = Folder::new();
     let world = with_two_tokens(&folder).await;
-    world.emulator.set_access_token_active("second-token-91c0", false);
+    world
+        .emulator
+        .set_access_token_active("second-token-91c0", false);
     assert_eq!(export(&world).await, 503);
     assert_eq!(presented(&world).len(), 2);
     assert!(Path::new(&folder.at("second")).exists());

@@ -20,23 +20,54 @@ fn a_client_token_is_worth_its_own_binding() {
     for (permission, place, to_person, to_token) in [
         ("ingest.traces", "app a", None, None),
         ("ingest.traces", "app d", None, Some(Reason::NotPermitted)),
-        ("ingest.logs", "app a", Some(Reason::DeniedByBinding), Some(Reason::DeniedByBinding)),
+        (
+            "ingest.logs",
+            "app a",
+            Some(Reason::DeniedByBinding),
+            Some(Reason::DeniedByBinding),
+        ),
         ("query.streams.read", "project pa", None, None),
-        ("query.streams.read", "project pd", None, Some(Reason::NotPermitted)),
-        ("query.test.read", "organization", None, Some(Reason::NotPermitted)),
+        (
+            "query.streams.read",
+            "project pd",
+            None,
+            Some(Reason::NotPermitted),
+        ),
+        (
+            "query.test.read",
+            "organization",
+            None,
+            Some(Reason::NotPermitted),
+        ),
     ] {
         for (who, expected) in [(&person, to_person), (&token, to_token)] {
             let verdict = decide(&policy, who, permission, place, NOW);
-            assert_eq!(verdict.reason, expected, "{} {permission} {place}", who.subject);
+            assert_eq!(
+                verdict.reason, expected,
+                "{} {permission} {place}",
+                who.subject
+            );
         }
     }
     let named = |names: &[Arc<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let only = decide(&policy, &token, "ingest.traces", "any app", NOW);
-    assert_eq!((only.app.unwrap().as_str(), named(&only.bindings)), ("a", vec!["own".to_owned()]));
+    assert_eq!(
+        (only.app.unwrap().as_str(), named(&only.bindings)),
+        ("a", vec!["own".to_owned()])
+    );
     let projects = decide(&policy, &token, "query.projects.read", "projects", NOW);
     assert_eq!(named(&projects.visible_projects), ["pa"]);
-    let considered: Vec<_> = projects.trace.iter().map(|each| (&*each.binding, each.subject)).collect();
+    let considered: Vec<_> = projects
+        .trace
+        .iter()
+        .map(|each| (&*each.binding, each.subject))
+        .collect();
     assert_eq!(considered, [("own", 0), ("none", 1)]);
     let seen = policy.overview(&token, NOW);
-    assert_eq!(seen.iter().map(|node| node.app.as_str()).collect::<Vec<_>>(), ["/", "a"]);
+    assert_eq!(
+        seen.iter()
+            .map(|node| node.app.as_str())
+            .collect::<Vec<_>>(),
+        ["/", "a"]
+    );
 }

@@ -9,19 +9,46 @@ fn check(rule: impl Fn(&str, &str) -> Vec<String>, path: &str, text: &str, want:
     let got = rule(path, text);
     match want {
         "" => assert!(got.is_empty(), "{path} {text:?}: {got:?}"),
-        want => assert!(got.len() == 1 && got[0].contains(want), "{path} {text:?}: wanted {want:?}, got {got:?}"),
+        want => assert!(
+            got.len() == 1 && got[0].contains(want),
+            "{path} {text:?}: wanted {want:?}, got {got:?}"
+        ),
     }
 }
 
 #[test]
 fn stand_ins_bite() {
     for (path, text, want) in [
-        ("crates/testkit/src/issuer/mod.rs", "use lightkeeper::clock::Clock;", ""),
-        ("crates/testkit/src/issuer/mod.rs", "use lightkeeper::identify::Identity;", "names `identify`"),
-        ("crates/testkit/src/calls.rs", "fn f() { lightkeeper::gateway::Gateway::new() }", "calls.rs:1"),
-        ("crates/testkit/src/world.rs", "use lightkeeper::gateway::Gateway;", ""),
-        ("crates/demo/src/story/mod.rs", "use lightkeeper::cli::load;", ""),
-        ("crates/testkit/src/calls.rs", "// lightkeeper::gateway\nlet a = \"lightkeeper::gateway\";", ""),
+        (
+            "crates/testkit/src/issuer/mod.rs",
+            "use lightkeeper::clock::Clock;",
+            "",
+        ),
+        (
+            "crates/testkit/src/issuer/mod.rs",
+            "use lightkeeper::identify::Identity;",
+            "names `identify`",
+        ),
+        (
+            "crates/testkit/src/calls.rs",
+            "fn f() { lightkeeper::gateway::Gateway::new() }",
+            "calls.rs:1",
+        ),
+        (
+            "crates/testkit/src/world.rs",
+            "use lightkeeper::gateway::Gateway;",
+            "",
+        ),
+        (
+            "crates/demo/src/story/mod.rs",
+            "use lightkeeper::cli::load;",
+            "",
+        ),
+        (
+            "crates/testkit/src/calls.rs",
+            "// lightkeeper::gateway\nlet a = \"lightkeeper::gateway\";",
+            "",
+        ),
     ] {
         check(rules::stand_ins, path, text, want);
     }
@@ -31,52 +58,145 @@ fn stand_ins_bite() {
 fn backends_words_bite() {
     let words = rules::BackendWords {
         anywhere: vec!["acme".to_owned(), "x-acme-org".to_owned()],
-        paths: vec!["/public".to_owned(), "v0.2".to_owned(), "/metrics".to_owned()],
+        paths: vec![
+            "/public".to_owned(),
+            "v0.2".to_owned(),
+            "/metrics".to_owned(),
+        ],
     };
-    let allowed =
-        [Allowance { file: "src/admin.rs", word: "/metrics", times: 1, reason: "the gateway's own page of numbers" }];
+    let allowed = [Allowance {
+        file: "src/admin.rs",
+        word: "/metrics",
+        times: 1,
+        reason: "the gateway's own page of numbers",
+    }];
     for (path, text, want) in [
-        ("src/forward/head.rs", "const A: &str = \"x-acme-org\";", "head.rs:1: `acme`"),
-        ("src/config/a.rs", "\n\nlet hint = \"like https://api.ACME.com\";", "a.rs:3"),
+        (
+            "src/forward/head.rs",
+            "const A: &str = \"x-acme-org\";",
+            "head.rs:1: `acme`",
+        ),
+        (
+            "src/config/a.rs",
+            "\n\nlet hint = \"like https://api.ACME.com\";",
+            "a.rs:3",
+        ),
         ("src/accept/a.rs", "match x { [\"v0.2\"] => {} }", "`v0.2`"),
-        ("src/accept/a.rs", "path.starts_with(\"/public/\")", "`/public`"),
+        (
+            "src/accept/a.rs",
+            "path.starts_with(\"/public/\")",
+            "`/public`",
+        ),
         ("src/accept/a.rs", "let a = r#\"/public/x\"#;", "`/public`"),
-        ("src/accept/a.rs", "\"/publications\"; \"v0.20\"; \"to the public\";", ""),
+        (
+            "src/accept/a.rs",
+            "\"/publications\"; \"v0.20\"; \"to the public\";",
+            "",
+        ),
         ("src/accept/a.rs", "// \"/public\" of acme\nfn f() {}", ""),
         ("src/accept/a.rs", "use crate::acme::Format;", ""),
-        ("src/accept/a.rs", "fn f() {}\n#[cfg(test)]\nmod tests { const A: &str = \"acme\"; }", ""),
-        ("src/accept/a.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nconst A: &str = \"acme\";", "a.rs:3"),
+        (
+            "src/accept/a.rs",
+            "fn f() {}\n#[cfg(test)]\nmod tests { const A: &str = \"acme\"; }",
+            "",
+        ),
+        (
+            "src/accept/a.rs",
+            "#[cfg(test)]\nmod tests { fn f() {} }\nconst A: &str = \"acme\";",
+            "a.rs:3",
+        ),
         ("src/accept/tests.rs", "\"acme\"", ""),
         ("src/profiles/mod.rs", "let a = \"acme\";", ""),
         ("src/lightstep/mod.rs", "let a = \"acme\";", ""),
         ("src/admin.rs", "let a = \"/metrics\";", ""),
-        ("src/admin.rs", "let a = (\"/metrics\", \"/metrics\");", "`/metrics`"),
+        (
+            "src/admin.rs",
+            "let a = (\"/metrics\", \"/metrics\");",
+            "`/metrics`",
+        ),
         ("src/admin.rs", "", "more than needed"),
     ] {
-        check(|path, text| rules::backends_words(path, text, &words, &allowed), path, text, want);
+        check(
+            |path, text| rules::backends_words(path, text, &words, &allowed),
+            path,
+            text,
+            want,
+        );
     }
 }
 
 #[test]
 fn imports_bite() {
     for (path, text, want) in [
-        ("src/apps.rs", "use crate::otlp::Signal;", "`apps` imports `otlp`"),
+        (
+            "src/apps.rs",
+            "use crate::otlp::Signal;",
+            "`apps` imports `otlp`",
+        ),
         ("src/accept/call.rs", "use crate::apps::AppPath;", ""),
         ("src/accept/call.rs", "use crate::accept::Caller;", ""),
-        ("src/accept/mod.rs", "\n\nfn f(i: &crate::identify::Identity) {}", "src/accept/mod.rs:3"),
-        ("src/identify/a.rs", "use crate::{apps::{A, B}, config::Raw, secret};", "`identify` imports `config`"),
-        ("src/identify/a.rs", "use crate :: { apps , secret :: { A } };", ""),
-        ("src/vault/a.rs", "// use crate::gateway::X;\n/* crate::cli */ /// crate::config\n", ""),
+        (
+            "src/accept/mod.rs",
+            "\n\nfn f(i: &crate::identify::Identity) {}",
+            "src/accept/mod.rs:3",
+        ),
+        (
+            "src/identify/a.rs",
+            "use crate::{apps::{A, B}, config::Raw, secret};",
+            "`identify` imports `config`",
+        ),
+        (
+            "src/identify/a.rs",
+            "use crate :: { apps , secret :: { A } };",
+            "",
+        ),
+        (
+            "src/vault/a.rs",
+            "// use crate::gateway::X;\n/* crate::cli */ /// crate::config\n",
+            "",
+        ),
         ("src/vault/a.rs", r#"const A: &str = "crate::gateway";"#, ""),
-        ("src/vault/a.rs", r##"const A: &str = r#"" crate::gateway "#;"##, ""),
-        ("src/vault/a.rs", "const Q: char = '\"'; use crate::gateway::X; const R: char = '\"';", "imports `gateway`"),
-        ("src/vault/a.rs", "fn f<'a>(x: &'a str) { crate::cli::run(x) }", "imports `cli`"),
-        ("src/vault/a.rs", "#[cfg(test)]\nmod tests { use crate::gateway::X; fn f() {} }\n", ""),
-        ("src/vault/a.rs", "#[cfg(test)]\nuse crate::gateway::X;\nuse crate::admin::Y;", "imports `admin`"),
-        ("src/vault/a.rs", "use crate::helpers::X;", "no module of the order"),
+        (
+            "src/vault/a.rs",
+            r##"const A: &str = r#"" crate::gateway "#;"##,
+            "",
+        ),
+        (
+            "src/vault/a.rs",
+            "const Q: char = '\"'; use crate::gateway::X; const R: char = '\"';",
+            "imports `gateway`",
+        ),
+        (
+            "src/vault/a.rs",
+            "fn f<'a>(x: &'a str) { crate::cli::run(x) }",
+            "imports `cli`",
+        ),
+        (
+            "src/vault/a.rs",
+            "#[cfg(test)]\nmod tests { use crate::gateway::X; fn f() {} }\n",
+            "",
+        ),
+        (
+            "src/vault/a.rs",
+            "#[cfg(test)]\nuse crate::gateway::X;\nuse crate::admin::Y;",
+            "imports `admin`",
+        ),
+        (
+            "src/vault/a.rs",
+            "use crate::helpers::X;",
+            "no module of the order",
+        ),
         ("src/helpers.rs", "", "no place in the order"),
-        ("src/vault/a.rs", "use super::super::gateway::X;", "reaches the crate's root"),
-        ("src/vault/mod.rs", "use super::gateway::X;", "reaches the crate's root"),
+        (
+            "src/vault/a.rs",
+            "use super::super::gateway::X;",
+            "reaches the crate's root",
+        ),
+        (
+            "src/vault/mod.rs",
+            "use super::gateway::X;",
+            "reaches the crate's root",
+        ),
         ("src/vault/a.rs", "use super::Lease;", ""),
         ("src/lib.rs", "pub use crate::cli::X;", ""),
     ] {
@@ -87,7 +207,10 @@ fn imports_bite() {
 #[test]
 fn declarations_bite() {
     for (text, want) in [
-        ("pub mod apps;\npub mod clock;\npub mod accept;\npub mod audit;\npub mod cli;", ""),
+        (
+            "pub mod apps;\npub mod clock;\npub mod accept;\npub mod audit;\npub mod cli;",
+            "",
+        ),
         ("pub mod accept;\npub mod clock;", "`clock` stands below"),
         ("pub mod utils;", "no place in the order"),
         ("// pub mod utils;", ""),
@@ -99,11 +222,27 @@ fn declarations_bite() {
 #[test]
 fn headers_bite() {
     for (path, text, want) in [
-        ("src/apps.rs", "//! Reads heads. Refuses to know who asks.\n", ""),
-        ("src/apps.rs", "//! Reads heads, in `a.b` form.\n//!\n//! Knows nobody.\nuse x;", ""),
+        (
+            "src/apps.rs",
+            "//! Reads heads. Refuses to know who asks.\n",
+            "",
+        ),
+        (
+            "src/apps.rs",
+            "//! Reads heads, in `a.b` form.\n//!\n//! Knows nobody.\nuse x;",
+            "",
+        ),
         ("src/apps.rs", "//! Reads heads.\n", "two sentences"),
-        ("src/apps.rs", "// Reads heads. Knows nobody.\n", "two sentences"),
-        ("src/apps.rs", "use x;\n//! Reads heads. Knows nobody.\n", "two sentences"),
+        (
+            "src/apps.rs",
+            "// Reads heads. Knows nobody.\n",
+            "two sentences",
+        ),
+        (
+            "src/apps.rs",
+            "use x;\n//! Reads heads. Knows nobody.\n",
+            "two sentences",
+        ),
         ("src/apps.rs", "", "two sentences"),
         ("tests/a.rs", "//! Exports while the issuer is away.\n", ""),
         ("tests/a.rs", "//! exports\n", "its scenario"),
@@ -114,7 +253,13 @@ fn headers_bite() {
 
 #[test]
 fn lengths_bite() {
-    let exempt = |what, lines| vec![Exemption { what, lines, reason: "one table, read from top to bottom" }];
+    let exempt = |what, lines| {
+        vec![Exemption {
+            what,
+            lines,
+            reason: "one table, read from top to bottom",
+        }]
+    };
     let file = |lines: usize| "\n".repeat(lines);
     for (lines, exemptions, want) in [
         (800, vec![], ""),
@@ -124,30 +269,82 @@ fn lengths_bite() {
         (901, exempt("src/a.rs", 900), "may only shrink"),
         (850, exempt("src/a.rs", 900), "lower the exemption"),
         (700, exempt("src/a.rs", 900), "take it out"),
-        (900, vec![Exemption { what: "src/a.rs", lines: 900, reason: "big" }], "says no reason"),
+        (
+            900,
+            vec![Exemption {
+                what: "src/a.rs",
+                lines: 900,
+                reason: "big",
+            }],
+            "says no reason",
+        ),
     ] {
-        check(|path, text| rules::file_length(path, text, &exemptions), "src/a.rs", &file(lines), want);
+        check(
+            |path, text| rules::file_length(path, text, &exemptions),
+            "src/a.rs",
+            &file(lines),
+            want,
+        );
     }
-    let function = |lines: usize| format!("const X: fn(u8) = f;\nfn f(x: [u8; 3]) {{{}}}\n", "\n".repeat(lines - 1));
+    let function = |lines: usize| {
+        format!(
+            "const X: fn(u8) = f;\nfn f(x: [u8; 3]) {{{}}}\n",
+            "\n".repeat(lines - 1)
+        )
+    };
     for (text, exemptions, want) in [
         (function(100), vec![], ""),
         (function(101), vec![], "src/a.rs:2: `f`: 101 lines"),
         (function(101), exempt("src/a.rs::f", 101), ""),
-        (format!("#[cfg(test)] mod tests {{ {} }}", function(300)), vec![], ""),
-        (format!("trait T {{ fn a(&self);\n{}fn b(&self); }}", "\n".repeat(300)), vec![], ""),
+        (
+            format!("#[cfg(test)] mod tests {{ {} }}", function(300)),
+            vec![],
+            "",
+        ),
+        (
+            format!(
+                "trait T {{ fn a(&self);\n{}fn b(&self); }}",
+                "\n".repeat(300)
+            ),
+            vec![],
+            "",
+        ),
     ] {
-        check(|path, text| rules::function_length(path, text, &exemptions), "src/a.rs", &text, want);
+        check(
+            |path, text| rules::function_length(path, text, &exemptions),
+            "src/a.rs",
+            &text,
+            want,
+        );
     }
-    assert_eq!(rules::stale(&exempt("src/a.rs::f", 1), &["src/b.rs".to_owned()]).len(), 1);
-    assert_eq!(rules::stale(&exempt("src/a.rs::f", 1), &["src/a.rs".to_owned()]).len(), 0);
+    assert_eq!(
+        rules::stale(&exempt("src/a.rs::f", 1), &["src/b.rs".to_owned()]).len(),
+        1
+    );
+    assert_eq!(
+        rules::stale(&exempt("src/a.rs::f", 1), &["src/a.rs".to_owned()]).len(),
+        0
+    );
 }
 
 #[test]
 fn the_clock_bites() {
     for (path, text, want) in [
-        ("src/audit/mod.rs", "let t = std::time::SystemTime::now();", "take a `clock::Clock`"),
-        ("src/audit/mod.rs", "let t = OffsetDateTime::now_utc();", "take a `clock::Clock`"),
-        ("src/audit/mod.rs", "// SystemTime::now\nlet t = Instant::now();", ""),
+        (
+            "src/audit/mod.rs",
+            "let t = std::time::SystemTime::now();",
+            "take a `clock::Clock`",
+        ),
+        (
+            "src/audit/mod.rs",
+            "let t = OffsetDateTime::now_utc();",
+            "take a `clock::Clock`",
+        ),
+        (
+            "src/audit/mod.rs",
+            "// SystemTime::now\nlet t = Instant::now();",
+            "",
+        ),
         ("src/clock.rs", "SystemTime::now()", ""),
     ] {
         check(rules::clock, path, text, want);
@@ -156,7 +353,12 @@ fn the_clock_bites() {
 
 #[test]
 fn test_words_bite() {
-    let allowed = [Allowance { file: "tests/a.rs", word: "sleep", times: 1, reason: "shows a slow client on purpose" }];
+    let allowed = [Allowance {
+        file: "tests/a.rs",
+        word: "sleep",
+        times: 1,
+        reason: "shows a slow client on purpose",
+    }];
     let rule = |path: &str, text: &str| rules::test_words(path, text, &allowed);
     for (path, text, want) in [
         ("tests/b.rs", "thread::sleep(x);", "wait for the event"),
@@ -164,16 +366,48 @@ fn test_words_bite() {
         ("tests/a.rs", "sleep(x); sleep(y);", "wait for the event"),
         ("tests/a.rs", "", "more than needed"),
         ("src/a/b.rs", "async fn slow() { sleep(x).await }", ""),
-        ("src/a/b.rs", "#[cfg(test)] mod tests { fn f() { tokio::time::sleep(x) } }", "wait for the event"),
-        ("src/a/tests.rs", "tokio::time::sleep(x)", "wait for the event"),
+        (
+            "src/a/b.rs",
+            "#[cfg(test)] mod tests { fn f() { tokio::time::sleep(x) } }",
+            "wait for the event",
+        ),
+        (
+            "src/a/tests.rs",
+            "tokio::time::sleep(x)",
+            "wait for the event",
+        ),
         ("tests/b.rs", "#[test]\n#[ignore]\nfn f() {}", "not run"),
-        ("tests/b.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}", "not run"),
-        ("tests/b.rs", "#[test]\n#[should_panic]\nfn f() {}", "never panics"),
+        (
+            "tests/b.rs",
+            "#[test]\n#[ignore = \"slow\"]\nfn f() {}",
+            "not run",
+        ),
+        (
+            "tests/b.rs",
+            "#[test]\n#[should_panic]\nfn f() {}",
+            "never panics",
+        ),
         ("tests/b.rs", "todo!()", "what is missing"),
-        ("tests/b.rs", "let folder = std::env::temp_dir().join(\"a\");", "`tempfile` makes"),
-        ("tests/b.rs", "if std::env::var_os(\"LIGHTKEEPER_BLESS\").is_some() {}", "`testkit::golden`"),
-        ("tests/b.rs", "std::env::set_current_dir(folder)", "other tests run"),
-        ("tests/b.rs", "drop(std::panic::take_hook())", "other tests run"),
+        (
+            "tests/b.rs",
+            "let folder = std::env::temp_dir().join(\"a\");",
+            "`tempfile` makes",
+        ),
+        (
+            "tests/b.rs",
+            "if std::env::var_os(\"LIGHTKEEPER_BLESS\").is_some() {}",
+            "`testkit::golden`",
+        ),
+        (
+            "tests/b.rs",
+            "std::env::set_current_dir(folder)",
+            "other tests run",
+        ),
+        (
+            "tests/b.rs",
+            "drop(std::panic::take_hook())",
+            "other tests run",
+        ),
         ("src/a/b.rs", "fn f() { std::env::var_os(\"HOME\") }", ""),
         ("src/a/b.rs", "fn f() { todo!() }", "committed"),
         ("tests/b.rs", "fn sleepy() { /* sleep */ }", ""),
@@ -191,7 +425,10 @@ fn machine_paths_bite() {
         (format!("\n\"{}/.cargo\"", folder("root")), "README.md:2"),
         (format!("`{}/me`", folder("home")), "README.md:1"),
         (format!("cd {}", folder("root")), "README.md:1"),
-        ("/workload /rooted src/home/x https://x.example/home/ {prefix}/root/".to_owned(), ""),
+        (
+            "/workload /rooted src/home/x https://x.example/home/ {prefix}/root/".to_owned(),
+            "",
+        ),
         ("dir/work a-/root".to_owned(), ""),
     ] {
         check(rules::machine_paths, "README.md", &text, want);
@@ -203,101 +440,248 @@ fn machine_paths_bite() {
 #[test]
 fn mints_bite() {
     let room = "src/identify/mod.rs";
-    let good = "#[derive(Debug)]\npub struct Identity { a: u8 }\nimpl Identity { fn mint() -> Self {} }";
+    let good =
+        "#[derive(Debug)]\npub struct Identity { a: u8 }\nimpl Identity { fn mint() -> Self {} }";
     for (files, want) in [
         (vec![(room, good)], ""),
-        (vec![(room, "pub struct Identity;")], "`Identity` has 0 mints"),
-        (vec![(room, good), ("src/identify/a.rs", "fn mint() {}")], "`Identity` has 2 mints"),
-        (vec![(room, good), ("src/gateway/a.rs", "fn mint() {}")], "outside the rooms"),
-        (vec![(room, good), ("crates/testkit/src/issuer/mod.rs", "pub fn mint() {}")], ""),
-        (vec![(room, good), ("src/gateway/a.rs", "// fn mint\nfn minted() {}")], ""),
-        (vec![(room, "#[derive(Debug, Clone)]\npub struct Identity;\nfn mint() {}")], "derives `Clone`"),
-        (vec![(room, "pub struct Identity;\npub fn mint() {}")], "is public"),
-        (vec![(room, "pub struct Identity;\nfn mint() {}\nimpl Clone for Identity {}")], "implements `Clone`"),
         (
-            vec![("src/audit/mod.rs", "pub struct Lease;"), ("src/vault/a.rs", "fn mint() {}")],
+            vec![(room, "pub struct Identity;")],
+            "`Identity` has 0 mints",
+        ),
+        (
+            vec![(room, good), ("src/identify/a.rs", "fn mint() {}")],
+            "`Identity` has 2 mints",
+        ),
+        (
+            vec![(room, good), ("src/gateway/a.rs", "fn mint() {}")],
+            "outside the rooms",
+        ),
+        (
+            vec![
+                (room, good),
+                ("crates/testkit/src/issuer/mod.rs", "pub fn mint() {}"),
+            ],
+            "",
+        ),
+        (
+            vec![
+                (room, good),
+                ("src/gateway/a.rs", "// fn mint\nfn minted() {}"),
+            ],
+            "",
+        ),
+        (
+            vec![(
+                room,
+                "#[derive(Debug, Clone)]\npub struct Identity;\nfn mint() {}",
+            )],
+            "derives `Clone`",
+        ),
+        (
+            vec![(room, "pub struct Identity;\npub fn mint() {}")],
+            "is public",
+        ),
+        (
+            vec![(
+                room,
+                "pub struct Identity;\nfn mint() {}\nimpl Clone for Identity {}",
+            )],
+            "implements `Clone`",
+        ),
+        (
+            vec![
+                ("src/audit/mod.rs", "pub struct Lease;"),
+                ("src/vault/a.rs", "fn mint() {}"),
+            ],
             "belongs in the room `vault`",
         ),
     ] {
-        let files: Vec<(String, String)> = files.into_iter().map(|(p, t)| (p.to_owned(), t.to_owned())).collect();
+        let files: Vec<(String, String)> = files
+            .into_iter()
+            .map(|(p, t)| (p.to_owned(), t.to_owned()))
+            .collect();
         check(|_, _| rules::mints(&files), "src", "", want);
     }
 }
 
 /// Scenario: some files, one rule over all. `want` as in `check`.
-fn check_all(rule: impl Fn(&[(String, String)]) -> Vec<String>, files: &[(&str, &str)], want: &str) {
-    let owned: Vec<(String, String)> = files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
+fn check_all(
+    rule: impl Fn(&[(String, String)]) -> Vec<String>,
+    files: &[(&str, &str)],
+    want: &str,
+) {
+    let owned: Vec<(String, String)> = files
+        .iter()
+        .map(|(path, text)| (path.to_string(), text.to_string()))
+        .collect();
     check(|_, _| rule(&owned), "src", &format!("{files:?}"), want);
 }
 
 #[test]
 fn the_framework_bites() {
     let listed = ["src/gateway/phases.rs"];
-    let named = ("src/gateway/phases.rs", "use pingora_proxy::{ProxyHttp, Session};");
+    let named = (
+        "src/gateway/phases.rs",
+        "use pingora_proxy::{ProxyHttp, Session};",
+    );
     for (files, want) in [
         (vec![named], ""),
-        (vec![named, ("src/gateway/admit.rs", "use pingora_proxy::Session;")], "admit.rs:1: names pingora"),
-        (vec![named, ("src/audit/mod.rs", "\nuse pingora_core::Error;")], "src/audit/mod.rs:2: names pingora"),
-        (vec![named, ("src/accept/tls.rs", "use x::ProxyHttp;")], "names `ProxyHttp`"),
-        (vec![named, ("src/audit/mod.rs", "// as pingora does\n#[cfg(test)]\nmod tests { use pingora_core::A; }")], ""),
-        (vec![("src/gateway/phases.rs", "")], "take it out of the list"),
+        (
+            vec![
+                named,
+                ("src/gateway/admit.rs", "use pingora_proxy::Session;"),
+            ],
+            "admit.rs:1: names pingora",
+        ),
+        (
+            vec![named, ("src/audit/mod.rs", "\nuse pingora_core::Error;")],
+            "src/audit/mod.rs:2: names pingora",
+        ),
+        (
+            vec![named, ("src/accept/tls.rs", "use x::ProxyHttp;")],
+            "names `ProxyHttp`",
+        ),
+        (
+            vec![
+                named,
+                (
+                    "src/audit/mod.rs",
+                    "// as pingora does\n#[cfg(test)]\nmod tests { use pingora_core::A; }",
+                ),
+            ],
+            "",
+        ),
+        (
+            vec![("src/gateway/phases.rs", "")],
+            "take it out of the list",
+        ),
     ] {
         check_all(|files| structure::framework(files, &listed), &files, want);
     }
-    let lines = [("src/gateway/a.rs", "\n\n"), ("src/gateway/tests.rs", "\n\n\n"), ("src/cli/a.rs", "\n\n")];
-    check_all(|files| structure::folder_lines(files, "src/gateway/", 2), &lines, "");
-    check_all(|files| structure::folder_lines(files, "src/gateway/", 1), &lines, "2 lines, 1 allowed");
+    let lines = [
+        ("src/gateway/a.rs", "\n\n"),
+        ("src/gateway/tests.rs", "\n\n\n"),
+        ("src/cli/a.rs", "\n\n"),
+    ];
+    check_all(
+        |files| structure::folder_lines(files, "src/gateway/", 2),
+        &lines,
+        "",
+    );
+    check_all(
+        |files| structure::folder_lines(files, "src/gateway/", 1),
+        &lines,
+        "2 lines, 1 allowed",
+    );
 }
 
 #[test]
 fn mutable_contexts_bite() {
-    let changing =
-        "fn f(a: u8, walk: &mut Walk) {}\nfn g(walk: &Walk) { h(&mut Walk) }\nfn h(&mut self, b: &mut Walker);";
-    for (most, want) in
-        [(1, ""), (0, "1 signatures change the context, 0 allowed: src/a.rs:1"), (2, "lower the number 2")]
-    {
-        check_all(|files| structure::mutable_contexts(files, &["Walk"], most), &[("src/a.rs", changing)], want);
+    let changing = "fn f(a: u8, walk: &mut Walk) {}\nfn g(walk: &Walk) { h(&mut Walk) }\nfn h(&mut self, b: &mut Walker);";
+    for (most, want) in [
+        (1, ""),
+        (0, "1 signatures change the context, 0 allowed: src/a.rs:1"),
+        (2, "lower the number 2"),
+    ] {
+        check_all(
+            |files| structure::mutable_contexts(files, &["Walk"], most),
+            &[("src/a.rs", changing)],
+            want,
+        );
     }
-    check_all(|files| structure::mutable_contexts(files, &["Walk"], 0), &[("src/a/tests.rs", changing)], "");
+    check_all(
+        |files| structure::mutable_contexts(files, &["Walk"], 0),
+        &[("src/a/tests.rs", changing)],
+        "",
+    );
 }
 
 #[test]
 fn circles_bite() {
     let a_b = ("src/x/a.rs", "use super::b::B; struct A;");
     let b_a = ("src/x/b.rs", "use crate::x::a::A; struct B;");
-    let gathered =
-        ("src/x/mod.rs", "mod a; mod b; mod c; pub use a::A; pub use b::B; pub(crate) use self::c::{C as D};");
-    let own = ("src/x/mod.rs", "mod a; mod b; use a::A; pub struct X; fn f() { b::f() }");
+    let gathered = (
+        "src/x/mod.rs",
+        "mod a; mod b; mod c; pub use a::A; pub use b::B; pub(crate) use self::c::{C as D};",
+    );
+    let own = (
+        "src/x/mod.rs",
+        "mod a; mod b; use a::A; pub struct X; fn f() { b::f() }",
+    );
     for (files, want) in [
         // Two files of one folder are one idea; two of different folders, or three, are not.
         (vec![a_b, b_a, gathered], ""),
         (
-            vec![a_b, ("src/x/b.rs", "use super::c::C;"), ("src/x/c.rs", "fn f() { super::a::f() }")],
+            vec![
+                a_b,
+                ("src/x/b.rs", "use super::c::C;"),
+                ("src/x/c.rs", "fn f() { super::a::f() }"),
+            ],
             "a circle of 3 files",
         ),
-        (vec![gathered, ("src/x/a.rs", "use crate::y::Y;"), ("src/y.rs", "use crate::x::A;")], "a circle of 2 files"),
+        (
+            vec![
+                gathered,
+                ("src/x/a.rs", "use crate::y::Y;"),
+                ("src/y.rs", "use crate::x::A;"),
+            ],
+            "a circle of 2 files",
+        ),
         // Through a name that `mod.rs` passes on, under whatever name it does, and through a module's own name.
         (
-            vec![gathered, a_b, ("src/x/b.rs", "use super::D;"), ("src/x/c.rs", "use super::{A as Z, *};")],
+            vec![
+                gathered,
+                a_b,
+                ("src/x/b.rs", "use super::D;"),
+                ("src/x/c.rs", "use super::{A as Z, *};"),
+            ],
             "a circle of 3",
         ),
         (
-            vec![gathered, a_b, ("src/x/b.rs", "use super::c; fn f() { c::g() }"), ("src/x/c.rs", "use super::A;")],
+            vec![
+                gathered,
+                a_b,
+                ("src/x/b.rs", "use super::c; fn f() { c::g() }"),
+                ("src/x/c.rs", "use super::A;"),
+            ],
             "of 3",
         ),
-        (vec![gathered, a_b, ("src/x/b.rs", "use super::c; use super::{self};"), ("src/x/c.rs", "use super::A;")], ""),
         (
-            vec![gathered, a_b, ("src/x/b.rs", "use super::c; fn f() { c::c() }"), ("src/x/c.rs", "use super::A;")],
+            vec![
+                gathered,
+                a_b,
+                ("src/x/b.rs", "use super::c; use super::{self};"),
+                ("src/x/c.rs", "use super::A;"),
+            ],
+            "",
+        ),
+        (
+            vec![
+                gathered,
+                a_b,
+                ("src/x/b.rs", "use super::c; fn f() { c::c() }"),
+                ("src/x/c.rs", "use super::A;"),
+            ],
             "of 3",
         ),
         // A module is made of its children; what they use of it counts, and closes no circle by that alone.
-        (vec![own, ("src/x/a.rs", "use super::X;"), ("src/x/b.rs", "use super::X; use super::a::A;")], ""),
+        (
+            vec![
+                own,
+                ("src/x/a.rs", "use super::X;"),
+                ("src/x/b.rs", "use super::X; use super::a::A;"),
+            ],
+            "",
+        ),
         // Neither tests nor words count.
         (
             vec![
                 a_b,
                 ("src/x/b.rs", "use super::c::C;"),
-                ("src/x/c.rs", "// super::a::A\n#[cfg(test)]\nmod tests { use crate::x::a::A; }"),
+                (
+                    "src/x/c.rs",
+                    "// super::a::A\n#[cfg(test)]\nmod tests { use crate::x::a::A; }",
+                ),
             ],
             "",
         ),
@@ -314,45 +698,86 @@ fn circles_bite() {
         check_all(|files| structure::cycles(files, &[]), &files, want);
     }
     let reason = "one idea that takes three files to tell";
-    let three = [a_b, ("src/x/b.rs", "use super::c::C;"), ("src/x/c.rs", "fn f() { super::a::f() }")];
+    let three = [
+        a_b,
+        ("src/x/b.rs", "use super::c::C;"),
+        ("src/x/c.rs", "fn f() { super::a::f() }"),
+    ];
     for (files, reason, want) in [
         (&["src/x/a.rs", "src/x/b.rs", "src/x/c.rs"][..], reason, ""),
         (&["src/x/a.rs", "src/x/b.rs"], reason, "a circle of 3 files"),
-        (&["src/x/a.rs", "src/x/b.rs", "src/x/c.rs", "src/x/d.rs"], reason, "src/x/d.rs: is in no circle any more"),
-        (&["src/x/a.rs", "src/x/b.rs", "src/x/c.rs"], "big", "says no reason"),
+        (
+            &["src/x/a.rs", "src/x/b.rs", "src/x/c.rs", "src/x/d.rs"],
+            reason,
+            "src/x/d.rs: is in no circle any more",
+        ),
+        (
+            &["src/x/a.rs", "src/x/b.rs", "src/x/c.rs"],
+            "big",
+            "says no reason",
+        ),
     ] {
-        check_all(|all| structure::cycles(all, &[Cycle { files, reason }]), &three, want);
+        check_all(
+            |all| structure::cycles(all, &[Cycle { files, reason }]),
+            &three,
+            want,
+        );
     }
 }
 
 #[test]
 fn type_names_bite() {
     let shown = ("src/a/x.rs", "pub(crate) struct Place { a: u8 }");
-    let private = ("src/b.rs", "// struct Place\n#[derive(Debug)]\nenum Place { A }");
+    let private = (
+        "src/b.rs",
+        "// struct Place\n#[derive(Debug)]\nenum Place { A }",
+    );
     for (files, want) in [
-        (vec![shown, private], "src/a/x.rs:1, src/b.rs:3: `Place` means several things"),
+        (
+            vec![shown, private],
+            "src/a/x.rs:1, src/b.rs:3: `Place` means several things",
+        ),
         (vec![shown, ("src/b.rs", "type Place = u8;")], "`Place`"),
         (vec![shown, ("src/b.rs", "trait Place {}")], "`Place`"),
         // One room, only private ones, those of tests, and what stands within something else.
         (vec![shown, ("src/a/y.rs", "pub struct Place;")], ""),
         (vec![private, ("src/c.rs", "struct Place;")], ""),
-        (vec![shown, ("src/b.rs", "#[cfg(test)]\nmod tests { struct Place; }")], ""),
+        (
+            vec![
+                shown,
+                ("src/b.rs", "#[cfg(test)]\nmod tests { struct Place; }"),
+            ],
+            "",
+        ),
         (vec![shown, ("src/b/tests.rs", "struct Place;")], ""),
         (
             vec![
                 shown,
-                ("src/b.rs", "impl Iterator for A { type Place = u8; }\nfn f() { struct Place; }\nstruct Places;"),
+                (
+                    "src/b.rs",
+                    "impl Iterator for A { type Place = u8; }\nfn f() { struct Place; }\nstruct Places;",
+                ),
             ],
             "",
         ),
     ] {
         check_all(|files| structure::type_names(files, &[]), &files, want);
     }
-    for (rooms, reason, want) in
-        [(2, HALVES, ""), (3, HALVES, "`Place`: 2 rooms declare it; lower"), (2, "old", "with a reason")]
-    {
-        let allowed = [Repeat { name: "Place", rooms, reason }];
-        check_all(|files| structure::type_names(files, &allowed), &[shown, private], want);
+    for (rooms, reason, want) in [
+        (2, HALVES, ""),
+        (3, HALVES, "`Place`: 2 rooms declare it; lower"),
+        (2, "old", "with a reason"),
+    ] {
+        let allowed = [Repeat {
+            name: "Place",
+            rooms,
+            reason,
+        }];
+        check_all(
+            |files| structure::type_names(files, &allowed),
+            &[shown, private],
+            want,
+        );
     }
 }
 
@@ -371,24 +796,61 @@ fn comment_words_bite() {
 
 #[test]
 fn reasons_bite() {
-    let allowed = [Allowance { file: "src/a/c.rs", word: "over_quota", times: 1, reason: "the name of a setting" }];
+    let allowed = [Allowance {
+        file: "src/a/c.rs",
+        word: "over_quota",
+        times: 1,
+        reason: "the name of a setting",
+    }];
     let rule = |path: &str, text: &str| rules::reasons(path, text, &["over_quota"], &allowed);
     for (path, text, want) in [
-        ("src/a/b.rs", "let r = \"over_quota\";", "src/a/b.rs:1: `over_quota` as text"),
-        ("src/a/b.rs", "let r = \"over_quota: x\"; // \"over_quota\"", ""),
-        ("src/a/b.rs", "fn f() {}\n#[cfg(test)]\nmod tests { const A: &str = \"over_quota\"; }", ""),
-        ("src/a/b.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nconst A: &str = \"over_quota\";", "b.rs:3"),
+        (
+            "src/a/b.rs",
+            "let r = \"over_quota\";",
+            "src/a/b.rs:1: `over_quota` as text",
+        ),
+        (
+            "src/a/b.rs",
+            "let r = \"over_quota: x\"; // \"over_quota\"",
+            "",
+        ),
+        (
+            "src/a/b.rs",
+            "fn f() {}\n#[cfg(test)]\nmod tests { const A: &str = \"over_quota\"; }",
+            "",
+        ),
+        (
+            "src/a/b.rs",
+            "#[cfg(test)]\nmod tests { fn f() {} }\nconst A: &str = \"over_quota\";",
+            "b.rs:3",
+        ),
         ("src/a/c.rs", "let r = \"over_quota\";", ""),
         ("src/a/c.rs", "", "more than needed"),
         ("src/reason/table.rs", "\"over_quota\"", ""),
         ("src/a/tests.rs", "\"over_quota\"", ""),
         ("tests/a.rs", "\"over_quota\"", ""),
-        ("src/a/b.rs", "struct A { reason: &'static str }", "a reason as text"),
+        (
+            "src/a/b.rs",
+            "struct A { reason: &'static str }",
+            "a reason as text",
+        ),
         ("src/a/b.rs", "fn f(reason: &str) {}", "a reason as text"),
-        ("src/a/b.rs", "fn reason(self) -> &'static str {}", "a reason as text"),
+        (
+            "src/a/b.rs",
+            "fn reason(self) -> &'static str {}",
+            "a reason as text",
+        ),
         ("src/a/b.rs", "fn f(reason: &Reason) {}", ""),
-        ("src/a/b.rs", "if refusal.reason.code().starts_with(\"upstream_\") {}", "logic on a code's text"),
-        ("src/a/b.rs", "if refusal.reason.code() == text {}", "a reason as text"),
+        (
+            "src/a/b.rs",
+            "if refusal.reason.code().starts_with(\"upstream_\") {}",
+            "logic on a code's text",
+        ),
+        (
+            "src/a/b.rs",
+            "if refusal.reason.code() == text {}",
+            "a reason as text",
+        ),
     ] {
         check(rule, path, text, want);
     }

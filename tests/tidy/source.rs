@@ -34,13 +34,17 @@ fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
     if rest[0] == b'"' {
         return Some(at + quoted(rest, b'"'));
     }
-    if rest[0] == b'r' && (at == 0 || !is_word(bytes[at - 1]) || matches!(bytes[at - 1], b'b' | b'c')) {
+    if rest[0] == b'r'
+        && (at == 0 || !is_word(bytes[at - 1]) || matches!(bytes[at - 1], b'b' | b'c'))
+    {
         let hashes = rest[1..].iter().take_while(|b| **b == b'#').count();
         if rest.get(1 + hashes) == Some(&b'"') {
             let mut close = vec![b'"'];
             close.resize(1 + hashes, b'#');
             let body = 2 + hashes;
-            return Some(at + find(&rest[body..], &close).map_or(rest.len(), |i| body + i + close.len()));
+            return Some(
+                at + find(&rest[body..], &close).map_or(rest.len(), |i| body + i + close.len()),
+            );
         }
     }
     // A quote opens a character unless it is a lifetime: `'a` not followed by another quote.
@@ -98,7 +102,9 @@ fn blank(out: &mut [u8], from: usize, to: usize) {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 fn is_word(byte: u8) -> bool {
@@ -119,7 +125,10 @@ pub fn split_tests(code: &str) -> (String, String) {
         at = to;
     }
     blank(&mut tests, at, code.len());
-    (String::from_utf8_lossy(&product).into_owned(), String::from_utf8_lossy(&tests).into_owned())
+    (
+        String::from_utf8_lossy(&product).into_owned(),
+        String::from_utf8_lossy(&tests).into_owned(),
+    )
 }
 
 /// Offsets and contents of the string literals that the product compiles.
@@ -136,7 +145,11 @@ pub fn product_strings(text: &str) -> Vec<(usize, String)> {
         let end = end.min(bytes.len());
         let literal = String::from_utf8_lossy(&bytes[at..end]).into_owned();
         // Of a test's item, the code round the literal stands in the tests' half: what stands last before it tells.
-        let before = |half: &str| half.as_bytes()[..at].iter().rposition(|byte| !byte.is_ascii_whitespace());
+        let before = |half: &str| {
+            half.as_bytes()[..at]
+                .iter()
+                .rposition(|byte| !byte.is_ascii_whitespace())
+        };
         if bytes[at] != b'/' && before(&product) > before(&tests) {
             found.push((at, literal.trim_matches(['r', '#', '"', '\'']).to_owned()));
         }
@@ -194,9 +207,14 @@ pub fn strings<'t>(text: &'t str, code: &str, product: &str) -> Vec<(usize, &'t 
             continue;
         };
         // A string is blanked in both halves: what stands before it tells which one it is in.
-        let before = code[..at].iter().rposition(|byte| !byte.is_ascii_whitespace());
+        let before = code[..at]
+            .iter()
+            .rposition(|byte| !byte.is_ascii_whitespace());
         if bytes[at] == b'"' && before.is_some_and(|before| product[before] == code[before]) {
-            found.extend(text.get(at + 1..end.saturating_sub(1)).map(|content| (at, content)));
+            found.extend(
+                text.get(at + 1..end.saturating_sub(1))
+                    .map(|content| (at, content)),
+            );
         }
         at = end;
     }
@@ -205,7 +223,10 @@ pub fn strings<'t>(text: &'t str, code: &str, product: &str) -> Vec<(usize, &'t 
 
 /// 1-based line of a byte offset.
 pub fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count()
+    1 + text.as_bytes()[..offset.min(text.len())]
+        .iter()
+        .filter(|b| **b == b'\n')
+        .count()
 }
 
 /// Byte offsets at which `word` stands in the code with no identifier character on either side.
@@ -226,7 +247,9 @@ pub fn crate_names(code: &str) -> Vec<(usize, String)> {
     let mut names = Vec::new();
     for at in words(code, "crate") {
         let rest = code[at + "crate".len()..].trim_start();
-        let Some(rest) = rest.strip_prefix("::") else { continue };
+        let Some(rest) = rest.strip_prefix("::") else {
+            continue;
+        };
         let rest = rest.trim_start();
         match rest.strip_prefix('{') {
             None => names.push((at, identifier(rest))),
@@ -238,7 +261,9 @@ pub fn crate_names(code: &str) -> Vec<(usize, String)> {
 }
 
 fn identifier(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }
 
 /// The first segment of each member of a use group, of which `text` is what follows the brace.
@@ -358,7 +383,9 @@ pub fn uses(code: &str) -> (Vec<(String, Vec<String>)>, String) {
     let mut rest = code.as_bytes().to_vec();
     let mut found = Vec::new();
     for at in words(code, "use") {
-        let Some(end) = code[at..].find(';').map(|end| at + end) else { continue };
+        let Some(end) = code[at..].find(';').map(|end| at + end) else {
+            continue;
+        };
         // `use` in a bound, `impl Trait + use<'a>`, is no item.
         let tree = &code[at + "use".len()..end];
         if tree.trim_start().starts_with('<') {
@@ -373,7 +400,11 @@ pub fn uses(code: &str) -> (Vec<(String, Vec<String>)>, String) {
 fn use_tree(tree: &str, before: &[String], found: &mut Vec<(String, Vec<String>)>) {
     let tree = tree.trim();
     if let Some((head, group)) = tree.split_once('{') {
-        let head = head.split("::").map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+        let head = head
+            .split("::")
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned);
         let before: Vec<String> = before.iter().cloned().chain(head).collect();
         let group = group.trim_end().strip_suffix('}').unwrap_or(group);
         let (mut depth, mut from) = (0_i32, 0);
@@ -390,8 +421,14 @@ fn use_tree(tree: &str, before: &[String], found: &mut Vec<(String, Vec<String>)
         }
         return use_tree(&group[from..], &before, found);
     }
-    let (path, alias) = tree.split_once(" as ").map_or((tree, None), |(path, alias)| (path, Some(alias.trim())));
-    let written = path.split("::").map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    let (path, alias) = tree
+        .split_once(" as ")
+        .map_or((tree, None), |(path, alias)| (path, Some(alias.trim())));
+    let written = path
+        .split("::")
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned);
     let mut path: Vec<String> = before.iter().cloned().chain(written).collect();
     if tree.is_empty() || path.is_empty() {
         return;

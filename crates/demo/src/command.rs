@@ -88,9 +88,19 @@ pub fn run(command: Command) -> ExitCode {
     match command {
         Command::Certs { folder, force } => certs(&folder, force),
         Command::Demo { stay } => in_runtime(story::demo(stay)),
-        Command::Emulator { listen, captures, access_tokens, api_keys } => {
-            guarded(listen, |address| in_runtime(emulator(address, captures.as_deref(), access_tokens, api_keys)))
-        }
+        Command::Emulator {
+            listen,
+            captures,
+            access_tokens,
+            api_keys,
+        } => guarded(listen, |address| {
+            in_runtime(emulator(
+                address,
+                captures.as_deref(),
+                access_tokens,
+                api_keys,
+            ))
+        }),
         Command::Issuer(listen) => guarded(listen, |address| in_runtime(issuer(address))),
     }
 }
@@ -142,7 +152,11 @@ fn guarded(listen: ListenArguments, run: impl FnOnce(SocketAddr) -> ExitCode) ->
 }
 
 async fn issuer(listen: SocketAddr) -> Result<(), String> {
-    let issuer = Issuer::start_with(IssuerOptions { address: listen, ..IssuerOptions::default() }).await?;
+    let issuer = Issuer::start_with(IssuerOptions {
+        address: listen,
+        ..IssuerOptions::default()
+    })
+    .await?;
     println!("issuer {}", issuer.url());
     until_signalled().await
 }
@@ -154,19 +168,31 @@ async fn emulator(
     api_keys: Vec<String>,
 ) -> Result<(), String> {
     let witness = captures.map(appending).transpose()?;
-    let emulator =
-        Emulator::start_with(EmulatorOptions { address: listen, witness, ..EmulatorOptions::default() }).await?;
+    let emulator = Emulator::start_with(EmulatorOptions {
+        address: listen,
+        witness,
+        ..EmulatorOptions::default()
+    })
+    .await?;
     for pair in &access_tokens {
-        let (project, token) = pair.split_once('=').ok_or("`--access-token` is written as PROJECT=TOKEN")?;
+        let (project, token) = pair
+            .split_once('=')
+            .ok_or("`--access-token` is written as PROJECT=TOKEN")?;
         emulator.add_access_token(project, token);
     }
     for pair in &api_keys {
-        let (role, key) = pair.split_once('=').ok_or("`--api-key` is written as ROLE=KEY")?;
+        let (role, key) = pair
+            .split_once('=')
+            .ok_or("`--api-key` is written as ROLE=KEY")?;
         let role = match role {
             "viewer" => Role::Viewer,
             "editor" => Role::Editor,
             "admin" => Role::Admin,
-            _ => return Err(format!("`{role}` is no role: write viewer, editor or admin")),
+            _ => {
+                return Err(format!(
+                    "`{role}` is no role: write viewer, editor or admin"
+                ));
+            }
         };
         emulator.add_api_key(key, role, None);
     }

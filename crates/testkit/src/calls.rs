@@ -51,7 +51,11 @@ pub enum CallFault {
     /// The connection ended or broke before the head.
     NoAnswer(String),
     /// The head came, the body did not come whole.
-    Broken { status: u16, read: Vec<u8>, cause: String },
+    Broken {
+        status: u16,
+        read: Vec<u8>,
+        cause: String,
+    },
     /// The deadline passed.
     Late,
 }
@@ -62,8 +66,16 @@ impl std::fmt::Display for CallFault {
             CallFault::Setup(cause) => write!(formatter, "the call cannot be made: {cause}"),
             CallFault::Connect(cause) => write!(formatter, "cannot connect: {cause}"),
             CallFault::NoAnswer(cause) => write!(formatter, "no answer: {cause}"),
-            CallFault::Broken { status, read, cause } => {
-                write!(formatter, "the answer ({status}) broke off after {} bytes: {cause}", read.len())
+            CallFault::Broken {
+                status,
+                read,
+                cause,
+            } => {
+                write!(
+                    formatter,
+                    "the answer ({status}) broke off after {} bytes: {cause}",
+                    read.len()
+                )
             }
             CallFault::Late => formatter.write_str("no answer in time"),
         }
@@ -145,45 +157,70 @@ impl SampleCaller {
 
     /// Exports over OTLP/HTTP to the standard path.
     pub async fn export(&self, sample: &Sample, encoding: Encoding) -> Result<Answer, CallFault> {
-        self.export_to(&format!("/v1/{}", sample.signal().name()), sample, encoding).await
+        self.export_to(&format!("/v1/{}", sample.signal().name()), sample, encoding)
+            .await
     }
 
     /// Exports over OTLP/HTTP to another path.
-    pub async fn export_to(&self, path: &str, sample: &Sample, encoding: Encoding) -> Result<Answer, CallFault> {
+    pub async fn export_to(
+        &self,
+        path: &str,
+        sample: &Sample,
+        encoding: Encoding,
+    ) -> Result<Answer, CallFault> {
         let kind = match encoding {
             Encoding::Protobuf => "application/x-protobuf",
             Encoding::Json => "application/json",
         };
-        self.packed(path, vec![("content-type", kind)], &sample.encode(encoding)).await
+        self.packed(path, vec![("content-type", kind)], &sample.encode(encoding))
+            .await
     }
 
     /// Exports over OTLP/gRPC.
     pub async fn export_grpc(&self, sample: &Sample) -> Result<Answer, CallFault> {
-        self.grpc(sample.signal().grpc_path(), &sample.protobuf()).await
+        self.grpc(sample.signal().grpc_path(), &sample.protobuf())
+            .await
     }
 
     /// Reports in a legacy format, as that format's clients do.
     pub async fn report(&self, sample: &LegacySample) -> Result<Answer, CallFault> {
         let headers = sample.headers();
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         if sample.format() == Format::ReportsGrpc {
             // gRPC brings its own media type.
-            let tokens = headers.into_iter().filter(|(name, _)| *name != "content-type").collect();
-            return self.framed(sample.format().path(), tokens, &sample.body()).await;
+            let tokens = headers
+                .into_iter()
+                .filter(|(name, _)| *name != "content-type")
+                .collect();
+            return self
+                .framed(sample.format().path(), tokens, &sample.body())
+                .await;
         }
-        self.packed(sample.format().path(), headers, &sample.body()).await
+        self.packed(sample.format().path(), headers, &sample.body())
+            .await
     }
 
-    async fn packed(&self, path: &str, headers: Vec<(&str, &str)>, plain: &[u8]) -> Result<Answer, CallFault> {
+    async fn packed(
+        &self,
+        path: &str,
+        headers: Vec<(&str, &str)>,
+        plain: &[u8],
+    ) -> Result<Answer, CallFault> {
         let mut headers = headers;
         if self.coding != Coding::Identity {
             headers.push(("content-encoding", self.coding.name()));
         }
-        self.send(Method::POST, path, &headers, self.compressed(plain)?).await
+        self.send(Method::POST, path, &headers, self.compressed(plain)?)
+            .await
     }
 
     fn compressed(&self, plain: &[u8]) -> Result<Vec<u8>, CallFault> {
-        self.coding.compress(plain).map_err(|error| CallFault::Setup(error.to_string()))
+        self.coding
+            .compress(plain)
+            .map_err(|error| CallFault::Setup(error.to_string()))
     }
 
     /// Calls a unary gRPC method with an encoded message.
@@ -191,7 +228,12 @@ impl SampleCaller {
         self.framed(path, Vec::new(), message).await
     }
 
-    async fn framed(&self, path: &str, metadata: Vec<(&str, &str)>, message: &[u8]) -> Result<Answer, CallFault> {
+    async fn framed(
+        &self,
+        path: &str,
+        metadata: Vec<(&str, &str)>,
+        message: &[u8],
+    ) -> Result<Answer, CallFault> {
         let mut headers = vec![("content-type", "application/grpc"), ("te", "trailers")];
         headers.extend(metadata);
         if self.coding != Coding::Identity {
@@ -199,18 +241,35 @@ impl SampleCaller {
         }
         let message = self.compressed(message)?;
         let mut frame = vec![u8::from(self.coding != Coding::Identity)];
-        frame.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+        frame.extend_from_slice(
+            &u32::try_from(message.len())
+                .unwrap_or(u32::MAX)
+                .to_be_bytes(),
+        );
         frame.extend_from_slice(&message);
-        self.clone().http2().send(Method::POST, path, &headers, frame).await
+        self.clone()
+            .http2()
+            .send(Method::POST, path, &headers, frame)
+            .await
     }
 
     /// Queries.
     pub async fn get(&self, path: &str) -> Result<Answer, CallFault> {
-        self.send(Method::GET, path, &[("accept", "application/json")], Vec::new()).await
+        self.send(
+            Method::GET,
+            path,
+            &[("accept", "application/json")],
+            Vec::new(),
+        )
+        .await
     }
 
     /// Sends a JSON document.
-    pub async fn post(&self, path: &str, document: &serde_json::Value) -> Result<Answer, CallFault> {
+    pub async fn post(
+        &self,
+        path: &str,
+        document: &serde_json::Value,
+    ) -> Result<Answer, CallFault> {
         self.send_json(Method::POST, path, document).await
     }
 
@@ -221,8 +280,12 @@ impl SampleCaller {
         path: &str,
         document: &serde_json::Value,
     ) -> Result<Answer, CallFault> {
-        let headers = [("accept", "application/json"), ("content-type", "application/json")];
-        self.send(method, path, &headers, document.to_string().into_bytes()).await
+        let headers = [
+            ("accept", "application/json"),
+            ("content-type", "application/json"),
+        ];
+        self.send(method, path, &headers, document.to_string().into_bytes())
+            .await
     }
 
     /// One request on a connection of its own.
@@ -233,28 +296,52 @@ impl SampleCaller {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Answer, CallFault> {
-        let call = async { self.connect().await?.send(method, path, headers, body).await };
-        tokio::time::timeout(self.deadline, call).await.unwrap_or(Err(CallFault::Late))
+        let call = async {
+            self.connect()
+                .await?
+                .send(method, path, headers, body)
+                .await
+        };
+        tokio::time::timeout(self.deadline, call)
+            .await
+            .unwrap_or(Err(CallFault::Late))
     }
 
     /// A connection for several requests.
     pub async fn connect(&self) -> Result<Line, CallFault> {
-        tokio::time::timeout(self.deadline, self.dial()).await.unwrap_or(Err(CallFault::Late))
+        tokio::time::timeout(self.deadline, self.dial())
+            .await
+            .unwrap_or(Err(CallFault::Late))
     }
 
     async fn dial(&self) -> Result<Line, CallFault> {
-        let stream = self.stream(if self.http2 { b"h2" } else { b"http/1.1" }).await?;
+        let stream = self
+            .stream(if self.http2 { b"h2" } else { b"http/1.1" })
+            .await?;
         let refused = |error: hyper::Error| CallFault::Connect(causes(&error));
         let (sender, driver) = if self.http2 {
-            let (sender, connection) =
-                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(refused)?;
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .map_err(refused)?;
             // A connection's end shows in the calls on it.
-            (Sender::Http2(sender), tokio::spawn(async move { drop(connection.await) }))
+            (
+                Sender::Http2(sender),
+                tokio::spawn(async move { drop(connection.await) }),
+            )
         } else {
-            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(refused)?;
-            (Sender::Http1(sender), tokio::spawn(async move { drop(connection.await) }))
+            let (sender, connection) = http1::handshake(TokioIo::new(stream))
+                .await
+                .map_err(refused)?;
+            (
+                Sender::Http1(sender),
+                tokio::spawn(async move { drop(connection.await) }),
+            )
         };
-        Ok(Line { caller: self.clone(), sender, driver })
+        Ok(Line {
+            caller: self.clone(),
+            sender,
+            driver,
+        })
     }
 
     /// Writes bytes as they are and reads until the other side closes, or until the deadline: then what
@@ -280,21 +367,36 @@ impl SampleCaller {
     }
 
     async fn stream(&self, protocol: &[u8]) -> Result<Box<dyn Stream>, CallFault> {
-        let uri: Uri = self.url.parse().map_err(|_| CallFault::Setup(format!("`{}` is no address", self.url)))?;
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let uri: Uri = self
+            .url
+            .parse()
+            .map_err(|_| CallFault::Setup(format!("`{}` is no address", self.url)))?;
+        let host = uri
+            .host()
+            .unwrap_or_default()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let unreachable = |error: std::io::Error| CallFault::Connect(causes(&error));
-        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(unreachable)?;
+        let stream = TcpStream::connect((host.as_str(), port))
+            .await
+            .map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         if !tls {
             return Ok(Box::new(stream));
         }
-        let name = rustls_pki_types::ServerName::try_from(host).map_err(|error| CallFault::Setup(error.to_string()))?;
-        let mut config = self.client_config().map_err(|error| CallFault::Setup(error.to_string()))?;
+        let name = rustls_pki_types::ServerName::try_from(host)
+            .map_err(|error| CallFault::Setup(error.to_string()))?;
+        let mut config = self
+            .client_config()
+            .map_err(|error| CallFault::Setup(error.to_string()))?;
         config.alpn_protocols = vec![protocol.to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        Ok(Box::new(connector.connect(name, stream).await.map_err(unreachable)?))
+        Ok(Box::new(
+            connector.connect(name, stream).await.map_err(unreachable)?,
+        ))
     }
 
     fn client_config(&self) -> std::io::Result<rustls::ClientConfig> {
@@ -344,7 +446,9 @@ impl Line {
         body: Vec<u8>,
     ) -> Result<Answer, CallFault> {
         let deadline = self.caller.deadline;
-        tokio::time::timeout(deadline, self.exchange(method, path, headers, body)).await.unwrap_or(Err(CallFault::Late))
+        tokio::time::timeout(deadline, self.exchange(method, path, headers, body))
+            .await
+            .unwrap_or(Err(CallFault::Late))
     }
 
     async fn exchange(
@@ -356,11 +460,22 @@ impl Line {
     ) -> Result<Answer, CallFault> {
         let setup = |error: &dyn std::fmt::Display| CallFault::Setup(error.to_string());
         let base: Uri = self.caller.url.parse().map_err(|error| setup(&error))?;
-        let authority = base.authority().map(ToString::to_string).unwrap_or_default();
+        let authority = base
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let http2 = matches!(self.sender, Sender::Http2(_));
         // HTTP/1.1 has the path alone in its first line; HTTP/2 takes `:authority` from the whole address.
-        let target = if http2 { format!("{}{path}", self.caller.url) } else { path.to_owned() };
-        let body = if self.caller.chunked { in_pieces(body) } else { whole(body) };
+        let target = if http2 {
+            format!("{}{path}", self.caller.url)
+        } else {
+            path.to_owned()
+        };
+        let body = if self.caller.chunked {
+            in_pieces(body)
+        } else {
+            whole(body)
+        };
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = target.parse().map_err(|error| setup(&error))?;
@@ -368,10 +483,17 @@ impl Line {
             let host = HeaderValue::try_from(authority).map_err(|error| setup(&error))?;
             request.headers_mut().insert(header::HOST, host);
         }
-        let own = self.caller.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own = self
+            .caller
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in headers.iter().copied().chain(own) {
             let name = HeaderName::try_from(name).map_err(|error| setup(&error))?;
-            request.headers_mut().append(name, HeaderValue::try_from(value).map_err(|error| setup(&error))?);
+            request.headers_mut().append(
+                name,
+                HeaderValue::try_from(value).map_err(|error| setup(&error))?,
+            );
         }
         let sent = match &mut self.sender {
             // The answer before may have been read a moment before the connection is at rest again.
@@ -396,14 +518,23 @@ async fn read(head: http::response::Parts, mut body: Incoming) -> Result<Answer,
         trailers: HeaderMap::new(),
     };
     while let Some(frame) = body.frame().await {
-        let broken = |read: Vec<u8>, cause: String| CallFault::Broken { status: answer.status, read, cause };
+        let broken = |read: Vec<u8>, cause: String| CallFault::Broken {
+            status: answer.status,
+            read,
+            cause,
+        };
         match frame.map(hyper::body::Frame::into_data) {
             Err(error) => return Err(broken(std::mem::take(&mut answer.body), causes(&error))),
             Ok(Ok(data)) if answer.body.len() + data.len() > ANSWER_LIMIT_BYTES => {
-                return Err(broken(std::mem::take(&mut answer.body), "larger than the caller reads".to_owned()));
+                return Err(broken(
+                    std::mem::take(&mut answer.body),
+                    "larger than the caller reads".to_owned(),
+                ));
             }
             Ok(Ok(data)) => answer.body.extend_from_slice(&data),
-            Ok(Err(frame)) => answer.trailers.extend(frame.into_trailers().unwrap_or_default()),
+            Ok(Err(frame)) => answer
+                .trailers
+                .extend(frame.into_trailers().unwrap_or_default()),
         }
     }
     Ok(answer)
@@ -417,7 +548,11 @@ fn in_pieces(body: Vec<u8>) -> Payload {
         let mut at = 0;
         while at < body.len() {
             let end = body.len().min(at + CHUNK_BYTES);
-            if sender.send(Ok(Frame::data(body.slice(at..end)))).await.is_err() {
+            if sender
+                .send(Ok(Frame::data(body.slice(at..end))))
+                .await
+                .is_err()
+            {
                 return;
             }
             at = end;

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevocationReason, RevokedCertParams, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -48,10 +48,15 @@ impl Leaf {
     pub fn read(folder: &Path, name: &str) -> Result<Self, String> {
         let text = |ending: &str| {
             let path = folder.join(format!("{name}.{ending}"));
-            std::fs::read_to_string(&path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
+            std::fs::read_to_string(&path)
+                .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
         };
         // The serial number matters to the authority that revokes it, which is not here.
-        Ok(Leaf { certificate: text("pem")?, key: text("key")?, serial: 0 })
+        Ok(Leaf {
+            certificate: text("pem")?,
+            key: text("key")?,
+            serial: 0,
+        })
     }
 }
 
@@ -96,7 +101,10 @@ impl LeafPlan {
 
     /// A client with these names.
     pub fn client(common_name: &str, names: Vec<San>) -> Self {
-        LeafPlan { client: true, ..Self::new(common_name, names) }
+        LeafPlan {
+            client: true,
+            ..Self::new(common_name, names)
+        }
     }
 
     /// A workload with this SPIFFE ID.
@@ -112,20 +120,28 @@ impl LeafPlan {
             San::Ip(Ipv4Addr::LOCALHOST.into()),
             San::Ip(Ipv6Addr::LOCALHOST.into()),
         ];
-        LeafPlan { server: true, ..Self::new("localhost", names) }
+        LeafPlan {
+            server: true,
+            ..Self::new("localhost", names)
+        }
     }
 }
 
 impl Authority {
     /// A new self-signed authority, valid from yesterday for five years.
     pub fn new(name: &str, clock: &Clock) -> Result<Self, String> {
-        let now = OffsetDateTime::from_unix_timestamp(clock.now().seconds()).map_err(|error| error.to_string())?;
+        let now = OffsetDateTime::from_unix_timestamp(clock.now().seconds())
+            .map_err(|error| error.to_string())?;
         let mut params = params(Some(name), now, -1, 5 * 365);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().map_err(failed)?;
         let issuer = CertifiedIssuer::self_signed(params, key).map_err(failed)?;
-        Ok(Authority { issuer, now, serial: AtomicU64::new(1) })
+        Ok(Authority {
+            issuer,
+            now,
+            serial: AtomicU64::new(1),
+        })
     }
 
     /// Its own certificate, in PEM.
@@ -141,10 +157,19 @@ impl Authority {
     /// Issues a leaf with a fresh P-256 key.
     pub fn issue(&self, plan: &LeafPlan) -> Result<Leaf, String> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut params = params(plan.common_name.as_deref(), self.now, plan.from_days, plan.until_days);
+        let mut params = params(
+            plan.common_name.as_deref(),
+            self.now,
+            plan.from_days,
+            plan.until_days,
+        );
         params.serial_number = Some(SerialNumber::from(serial));
         params.use_authority_key_identifier_extension = true;
-        params.is_ca = if plan.authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+        params.is_ca = if plan.authority {
+            IsCa::Ca(BasicConstraints::Unconstrained)
+        } else {
+            IsCa::ExplicitNoCa
+        };
         if !plan.without_signature_usage {
             params.key_usages.push(KeyUsagePurpose::DigitalSignature);
         }
@@ -152,22 +177,32 @@ impl Authority {
             params.key_usages.push(KeyUsagePurpose::KeyCertSign);
         }
         if plan.server {
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         if plan.client {
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ClientAuth);
         }
         for name in &plan.names {
             params.subject_alt_names.push(match name {
                 San::Uri(uri) => SanType::URI(uri.as_str().try_into().map_err(failed)?),
                 San::Dns(dns) => SanType::DnsName(dns.as_str().try_into().map_err(failed)?),
-                San::Email(email) => SanType::Rfc822Name(email.as_str().try_into().map_err(failed)?),
+                San::Email(email) => {
+                    SanType::Rfc822Name(email.as_str().try_into().map_err(failed)?)
+                }
                 San::Ip(address) => SanType::IpAddress(*address),
             });
         }
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
-        Ok(Leaf { certificate: certificate.pem(), key: key.serialize_pem(), serial })
+        Ok(Leaf {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            serial,
+        })
     }
 
     /// A leaf for a server on this machine: localhost, 127.0.0.1, ::1.
@@ -202,15 +237,25 @@ impl Authority {
             revoked_certs: revoked.iter().map(entry).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&self.issuer).and_then(|list| list.pem()).map_err(failed)
+        params
+            .signed_by(&self.issuer)
+            .and_then(|list| list.pem())
+            .map_err(failed)
     }
 }
 
-fn params(common_name: Option<&str>, now: OffsetDateTime, from_days: i64, until_days: i64) -> CertificateParams {
+fn params(
+    common_name: Option<&str>,
+    now: OffsetDateTime,
+    from_days: i64,
+    until_days: i64,
+) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     if let Some(name) = common_name {
-        params.distinguished_name.push(DnType::OrganizationName, "acme");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "acme");
         params.distinguished_name.push(DnType::CommonName, name);
     }
     params.not_before = now + Duration::days(from_days);
@@ -281,7 +326,10 @@ impl DevelopmentCertificates {
             ("revoked.key", self.revoked.key.clone()),
             ("clients.crl", self.revocation_list.clone()),
             ("untrusted-ca.pem", self.untrusted_authority.certificate()),
-            ("untrusted-client.pem", self.untrusted_client.certificate.clone()),
+            (
+                "untrusted-client.pem",
+                self.untrusted_client.certificate.clone(),
+            ),
             ("untrusted-client.key", self.untrusted_client.key.clone()),
         ]
     }
@@ -289,17 +337,29 @@ impl DevelopmentCertificates {
 
 /// Writes the development certificates into a folder, which is made if it is not there, and returns the
 /// files. Without `force`, one file that exists already keeps all from being written.
-pub fn write_certificates(folder: &Path, force: bool, clock: &Clock) -> Result<Vec<PathBuf>, String> {
+pub fn write_certificates(
+    folder: &Path,
+    force: bool,
+    clock: &Clock,
+) -> Result<Vec<PathBuf>, String> {
     let certificates = DevelopmentCertificates::new(clock)?;
-    let files: Vec<(PathBuf, String)> =
-        certificates.files().into_iter().map(|(name, text)| (folder.join(name), text)).collect();
+    let files: Vec<(PathBuf, String)> = certificates
+        .files()
+        .into_iter()
+        .map(|(name, text)| (folder.join(name), text))
+        .collect();
     // `symlink_metadata`: a dangling link is something that exists, too.
-    if let Some((path, _)) = files.iter().find(|(path, _)| !force && path.symlink_metadata().is_ok()) {
+    if let Some((path, _)) = files
+        .iter()
+        .find(|(path, _)| !force && path.symlink_metadata().is_ok())
+    {
         return Err(format!("`{}` exists already", path.display()));
     }
-    std::fs::create_dir_all(folder).map_err(|error| format!("`{}` cannot be made: {error}", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("`{}` cannot be made: {error}", folder.display()))?;
     for (path, text) in &files {
-        write(path, text, force).map_err(|error| format!("`{}` cannot be written: {error}", path.display()))?;
+        write(path, text, force)
+            .map_err(|error| format!("`{}` cannot be written: {error}", path.display()))?;
     }
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
@@ -334,8 +394,19 @@ mod tests {
         let usage = leaf.key_usage().unwrap().unwrap();
         assert!(usage.critical && usage.value.digital_signature());
         assert!(!usage.value.key_cert_sign() && !usage.value.crl_sign());
-        assert!(leaf.extended_key_usage().unwrap().unwrap().value.client_auth);
-        let names = &leaf.subject_alternative_name().unwrap().unwrap().value.general_names;
+        assert!(
+            leaf.extended_key_usage()
+                .unwrap()
+                .unwrap()
+                .value
+                .client_auth
+        );
+        let names = &leaf
+            .subject_alternative_name()
+            .unwrap()
+            .unwrap()
+            .value
+            .general_names;
         assert_eq!(names[..], [GeneralName::URI(COLLECTOR_SPIFFE_ID)]);
     }
 
@@ -345,8 +416,14 @@ mod tests {
         let (_, list) = parse_x509_pem(certificates.revocation_list.as_bytes()).unwrap();
         let (_, list) = parse_x509_crl(&list.contents).unwrap();
         let (_, revoked) = parse_x509_pem(certificates.revoked.certificate.as_bytes()).unwrap();
-        let serials: Vec<_> = list.iter_revoked_certificates().map(|entry| entry.raw_serial().to_vec()).collect();
-        assert_eq!(serials, [revoked.parse_x509().unwrap().raw_serial().to_vec()]);
+        let serials: Vec<_> = list
+            .iter_revoked_certificates()
+            .map(|entry| entry.raw_serial().to_vec())
+            .collect();
+        assert_eq!(
+            serials,
+            [revoked.parse_x509().unwrap().raw_serial().to_vec()]
+        );
     }
 
     /// Scenario: the folder is written, written again, and written again by force.
@@ -360,15 +437,36 @@ mod tests {
         let files = write_certificates(&folder, false, &Clock::system()).unwrap();
         for path in &files {
             let mode = path.metadata().unwrap().permissions().mode() & 0o777;
-            let expected = if path.extension().unwrap() == "key" { 0o600 } else { 0o644 };
+            let expected = if path.extension().unwrap() == "key" {
+                0o600
+            } else {
+                0o644
+            };
             assert_eq!(mode & expected, mode, "{}", path.display());
         }
         let first = std::fs::read(folder.join("ca.pem")).unwrap();
-        assert!(write_certificates(&folder, false, &Clock::system()).unwrap_err().ends_with("exists already"));
+        assert!(
+            write_certificates(&folder, false, &Clock::system())
+                .unwrap_err()
+                .ends_with("exists already")
+        );
         assert_eq!(std::fs::read(folder.join("ca.pem")).unwrap(), first);
-        std::fs::set_permissions(folder.join("ca.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(
+            folder.join("ca.key"),
+            std::fs::Permissions::from_mode(0o644),
+        )
+        .unwrap();
         write_certificates(&folder, true, &Clock::system()).unwrap();
         assert_ne!(std::fs::read(folder.join("ca.pem")).unwrap(), first);
-        assert_eq!(folder.join("ca.key").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            folder
+                .join("ca.key")
+                .metadata()
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
     }
 }

@@ -26,7 +26,12 @@ pub enum Packed {
 }
 
 impl Coding {
-    pub const ALL: [Coding; 4] = [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::Zstd];
+    pub const ALL: [Coding; 4] = [
+        Coding::Identity,
+        Coding::Gzip,
+        Coding::Deflate,
+        Coding::Zstd,
+    ];
 
     /// The name in `content-encoding` and `grpc-encoding`.
     pub fn name(self) -> &'static str {
@@ -40,19 +45,23 @@ impl Coding {
 
     /// The coding of a header's value; a list of several is none.
     pub fn named(value: &[u8]) -> Option<Coding> {
-        Coding::ALL.into_iter().find(|coding| value.eq_ignore_ascii_case(coding.name().as_bytes()))
+        Coding::ALL
+            .into_iter()
+            .find(|coding| value.eq_ignore_ascii_case(coding.name().as_bytes()))
     }
 
     pub fn compress(self, plain: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Coding::Identity => Ok(plain.to_vec()),
             Coding::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                let mut encoder =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 encoder.write_all(plain)?;
                 encoder.finish()
             }
             Coding::Deflate => {
-                let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+                let mut encoder =
+                    flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
                 encoder.write_all(plain)?;
                 encoder.finish()
             }
@@ -74,7 +83,9 @@ impl Coding {
             Coding::Identity => read(&mut &*packed),
             Coding::Gzip => read(&mut flate2::read::MultiGzDecoder::new(packed)),
             Coding::Deflate => read(&mut flate2::read::ZlibDecoder::new(packed)),
-            Coding::Zstd => read(&mut zstd::stream::read::Decoder::new(packed).map_err(|_| Packed::Broken)?),
+            Coding::Zstd => {
+                read(&mut zstd::stream::read::Decoder::new(packed).map_err(|_| Packed::Broken)?)
+            }
         }
     }
 }
@@ -87,13 +98,32 @@ mod tests {
     fn what_is_packed_is_unpacked_within_its_limit() {
         let plain: Vec<u8> = (0..100_000_u32).map(|number| (number / 7) as u8).collect();
         for coding in Coding::ALL {
-            assert_eq!(Coding::named(coding.name().to_uppercase().as_bytes()), Some(coding));
+            assert_eq!(
+                Coding::named(coding.name().to_uppercase().as_bytes()),
+                Some(coding)
+            );
             let packed = coding.compress(&plain).unwrap();
-            assert_eq!(packed.len() < plain.len(), coding != Coding::Identity, "{coding:?}");
-            assert_eq!(coding.decompress(&packed, plain.len()).unwrap(), plain, "{coding:?}");
-            assert_eq!(coding.decompress(&packed, plain.len() - 1), Err(Packed::TooLarge), "{coding:?}");
+            assert_eq!(
+                packed.len() < plain.len(),
+                coding != Coding::Identity,
+                "{coding:?}"
+            );
+            assert_eq!(
+                coding.decompress(&packed, plain.len()).unwrap(),
+                plain,
+                "{coding:?}"
+            );
+            assert_eq!(
+                coding.decompress(&packed, plain.len() - 1),
+                Err(Packed::TooLarge),
+                "{coding:?}"
+            );
             let half = packed.get(..packed.len() / 2).unwrap();
-            assert_eq!(coding.decompress(half, plain.len()).is_err(), coding != Coding::Identity, "{coding:?}");
+            assert_eq!(
+                coding.decompress(half, plain.len()).is_err(),
+                coding != Coding::Identity,
+                "{coding:?}"
+            );
         }
         for name in ["", "br", "gzip, gzip", "x-gzip"] {
             assert_eq!(Coding::named(name.as_bytes()), None, "{name}");

@@ -82,9 +82,11 @@ impl Format {
             Format::Reports | Format::Metrics => "application/octet-stream",
             Format::ReportsGrpc => "application/grpc",
             Format::ThriftBinary => "application/x-thrift",
-            Format::ReportsJson | Format::ThriftJson | Format::Zipkin | Format::Bulk | Format::Firehose => {
-                "application/json"
-            }
+            Format::ReportsJson
+            | Format::ThriftJson
+            | Format::Zipkin
+            | Format::Bulk
+            | Format::Firehose => "application/json",
         }
     }
 
@@ -98,7 +100,9 @@ impl Format {
             Format::ReportsGrpc => grpc,
             _ => true,
         };
-        Format::ALL.into_iter().find(|format| format.path() == path && fits(format))
+        Format::ALL
+            .into_iter()
+            .find(|format| format.path() == path && fits(format))
     }
 
     /// Where this format's usual clients put the token.
@@ -120,7 +124,9 @@ impl Format {
             Format::Reports | Format::ReportsJson | Format::ReportsGrpc | Format::ThriftBinary => {
                 &[Carrier::Header, Carrier::Body, Carrier::Tag]
             }
-            Format::ThriftJson | Format::Metrics | Format::Zipkin => &[Carrier::Header, Carrier::Tag],
+            Format::ThriftJson | Format::Metrics | Format::Zipkin => {
+                &[Carrier::Header, Carrier::Tag]
+            }
             Format::Bulk => &[Carrier::Header, Carrier::Basic],
             Format::Firehose => &[Carrier::Header, Carrier::FirehoseKey],
         }
@@ -134,14 +140,30 @@ mod tests {
     #[test]
     fn path_and_media_type_tell_the_formats_apart() {
         for format in Format::ALL {
-            assert_eq!(Format::of(format.path(), format.content_type()), Some(format));
-            assert!(format.usual_carriers().iter().all(|carrier| format.carriers().contains(carrier)));
+            assert_eq!(
+                Format::of(format.path(), format.content_type()),
+                Some(format)
+            );
+            assert!(
+                format
+                    .usual_carriers()
+                    .iter()
+                    .all(|carrier| format.carriers().contains(carrier))
+            );
         }
         for (path, content_type, format) in [
             ("/api/v2/reports", "", Some(Format::Reports)),
-            ("/api/v2/reports", "application/json; charset=utf-8", Some(Format::ReportsJson)),
+            (
+                "/api/v2/reports",
+                "application/json; charset=utf-8",
+                Some(Format::ReportsJson),
+            ),
             ("/api/v2/reports/", "", None),
-            ("/lightstep.collector.CollectorService/Report", "application/json", None),
+            (
+                "/lightstep.collector.CollectorService/Report",
+                "application/json",
+                None,
+            ),
             ("/v1/traces", "application/json", None),
         ] {
             assert_eq!(Format::of(path, content_type), format, "{path}");

@@ -12,13 +12,21 @@ pub fn check(file: &Path, actual: &str) -> Result<(), String> {
         return Ok(());
     }
     if std::env::var_os("LIGHTKEEPER_BLESS").is_some() {
-        return std::fs::write(file, actual).map_err(|error| format!("{}: {error}", file.display()));
+        return std::fs::write(file, actual)
+            .map_err(|error| format!("{}: {error}", file.display()));
     }
-    Err(difference(&file.display().to_string(), expected.as_deref().unwrap_or_default(), actual))
+    Err(difference(
+        &file.display().to_string(),
+        expected.as_deref().unwrap_or_default(),
+        actual,
+    ))
 }
 
 fn difference(file: &str, expected: &str, actual: &str) -> String {
-    let differing = expected.lines().zip(actual.lines()).position(|(one, other)| one != other);
+    let differing = expected
+        .lines()
+        .zip(actual.lines())
+        .position(|(one, other)| one != other);
     let at = differing.unwrap_or_else(|| expected.lines().count().min(actual.lines().count()));
     format!(
         "{file}:{}: differs from here on (LIGHTKEEPER_BLESS=1 takes it over)\n-{}\n+{}\nall of it:\n{actual}",

@@ -60,7 +60,10 @@ pub enum Value {
 
 impl KeyValue {
     pub fn text(key: &str, value: &str) -> Self {
-        KeyValue { key: key.to_owned(), value: Some(Value::Text(value.to_owned())) }
+        KeyValue {
+            key: key.to_owned(),
+            value: Some(Value::Text(value.to_owned())),
+        }
     }
 
     /// The value as text.
@@ -230,15 +233,38 @@ mod tests {
     /// Bytes as `docs/backends/lightstep.md` (tokens, clients) write them.
     #[test]
     fn messages_have_the_documented_layout() {
-        let auth = |token: &str| Auth { access_token: vec![token.to_owned()] };
-        let request = ReportRequest { auth: vec![auth("ab")], ..ReportRequest::default() };
+        let auth = |token: &str| Auth {
+            access_token: vec![token.to_owned()],
+        };
+        let request = ReportRequest {
+            auth: vec![auth("ab")],
+            ..ReportRequest::default()
+        };
         assert_eq!(request.encode_to_vec(), b"\x12\x04\x0a\x02ab");
-        let twice = ReportRequest::decode(&b"\x12\x04\x0a\x02ab\x12\x08\x0a\x02cd\x0a\x02ef"[..]).unwrap();
-        assert_eq!(twice.auth, [auth("ab"), Auth { access_token: vec!["cd".to_owned(), "ef".to_owned()] }]);
-        let disable = Command { disable: true, dev_mode: false };
-        let response = ReportResponse { commands: vec![disable], ..ReportResponse::default() };
+        let twice =
+            ReportRequest::decode(&b"\x12\x04\x0a\x02ab\x12\x08\x0a\x02cd\x0a\x02ef"[..]).unwrap();
+        assert_eq!(
+            twice.auth,
+            [
+                auth("ab"),
+                Auth {
+                    access_token: vec!["cd".to_owned(), "ef".to_owned()]
+                }
+            ]
+        );
+        let disable = Command {
+            disable: true,
+            dev_mode: false,
+        };
+        let response = ReportResponse {
+            commands: vec![disable],
+            ..ReportResponse::default()
+        };
         assert_eq!(response.encode_to_vec(), b"\x0a\x02\x08\x01");
-        let tag = Reporter { reporter_id: 1, tags: vec![KeyValue::text("k", "v")] };
+        let tag = Reporter {
+            reporter_id: 1,
+            tags: vec![KeyValue::text("k", "v")],
+        };
         assert_eq!(tag.encode_to_vec(), b"\x08\x01\x22\x06\x0a\x01k\x12\x01v");
     }
 }

@@ -33,7 +33,10 @@ pub struct Received {
 
 impl Received {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn json(&self) -> Option<Value> {
@@ -45,7 +48,10 @@ impl Received {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiverFault {
     /// This status; a redirect leads to `location`.
-    Status { status: u16, location: Option<String> },
+    Status {
+        status: u16,
+        location: Option<String>,
+    },
     /// 200 after this long.
     Slow(Duration),
 }
@@ -69,7 +75,9 @@ impl Receiver {
         let failed = |error| format!("the receiver cannot listen on `{address}`: {error}");
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let state = Arc::new(State::default());
-        let server = Server::start(listener, None, state.clone()).await.map_err(failed)?;
+        let server = Server::start(listener, None, state.clone())
+            .await
+            .map_err(failed)?;
         Ok(Receiver { server, state })
     }
 
@@ -85,7 +93,10 @@ impl Receiver {
 
     /// What came to a path.
     pub fn received_at(&self, path: &str) -> Vec<Received> {
-        self.received().into_iter().filter(|one| one.path == path).collect()
+        self.received()
+            .into_iter()
+            .filter(|one| one.path == path)
+            .collect()
     }
 
     /// Lets every further message to paths that begin with `path` fail.
@@ -111,7 +122,10 @@ impl Receiver {
 
     /// Listens again on the same port.
     pub async fn restart(&self) -> Result<(), String> {
-        self.server.restart().await.map_err(|error| format!("the receiver cannot listen again: {error}"))
+        self.server
+            .restart()
+            .await
+            .map_err(|error| format!("the receiver cannot listen again: {error}"))
     }
 }
 
@@ -120,9 +134,15 @@ impl Service for State {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let body = Limited::new(body, BODY_LIMIT_BYTES).collect().await;
-            let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-            let fault =
-                lock(&self.faults).iter().find(|(known, _)| path.starts_with(known)).map(|(_, one)| one.clone());
+            let path = parts
+                .uri
+                .path_and_query()
+                .map_or("/", |path| path.as_str())
+                .to_owned();
+            let fault = lock(&self.faults)
+                .iter()
+                .find(|(known, _)| path.starts_with(known))
+                .map(|(_, one)| one.clone());
             let status = match (&body, &fault) {
                 (Err(_), _) => 413,
                 (Ok(_), Some(ReceiverFault::Status { status, .. })) => *status,
@@ -133,12 +153,20 @@ impl Service for State {
                 if received.len() == RECEIVED_LIMIT {
                     received.remove(0);
                 }
-                let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+                let text = |value: &http::HeaderValue| {
+                    String::from_utf8_lossy(value.as_bytes()).into_owned()
+                };
                 received.push(Received {
                     method: parts.method.to_string(),
                     path,
-                    headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-                    body: body.map(|body| body.to_bytes().to_vec()).unwrap_or_default(),
+                    headers: parts
+                        .headers
+                        .iter()
+                        .map(|(name, value)| (name.to_string(), text(value)))
+                        .collect(),
+                    body: body
+                        .map(|body| body.to_bytes().to_vec())
+                        .unwrap_or_default(),
                     status,
                 });
             }
@@ -147,7 +175,10 @@ impl Service for State {
             }
             let mut response = Response::new(whole("{}"));
             *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
-            if let Some(ReceiverFault::Status { location: Some(location), .. }) = &fault
+            if let Some(ReceiverFault::Status {
+                location: Some(location),
+                ..
+            }) = &fault
                 && let Ok(value) = location.parse()
             {
                 response.headers_mut().insert(header::LOCATION, value);

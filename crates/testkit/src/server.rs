@@ -95,9 +95,10 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
             Some(pem) => {
                 let roots = Arc::new(roots(pem)?);
-                let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider)
-                    .build()
-                    .map_err(io::Error::other)?;
+                let verifier =
+                    rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider)
+                        .build()
+                        .map_err(io::Error::other)?;
                 builder.with_client_cert_verifier(verifier)
             }
         };
@@ -111,7 +112,9 @@ impl ServerTls {
 
 /// The certificates of a PEM text, in its order.
 pub fn certificates(pem: &str) -> io::Result<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(io::Error::other)
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(io::Error::other)
 }
 
 /// The first private key of a PEM text.
@@ -176,7 +179,11 @@ impl Server {
             wire: Arc::new(Wire::default()),
         };
         let running = Mutex::new(Some(Running::start(listener, &plan)));
-        Ok(Server { address, plan, running })
+        Ok(Server {
+            address,
+            plan,
+            running,
+        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -223,7 +230,10 @@ impl Server {
 impl Running {
     fn start(listener: TcpListener, plan: &Plan) -> Self {
         let (stop, stopped) = oneshot::channel();
-        Running { stop, accepting: tokio::spawn(accept(listener, plan.clone(), stopped)) }
+        Running {
+            stop,
+            accepting: tokio::spawn(accept(listener, plan.clone(), stopped)),
+        }
     }
 }
 
@@ -274,17 +284,31 @@ async fn serve(stream: TcpStream, peer: SocketAddr, plan: Plan) {
         None => converse(stream, connection(Vec::new()), &plan).await,
         Some(config) => {
             let acceptor = tokio_rustls::TlsAcceptor::from(config.clone());
-            let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await else {
+            let Ok(Ok(stream)) =
+                tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
+            else {
                 return;
             };
-            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-            let owned = certificates.into_iter().map(CertificateDer::into_owned).collect();
+            let certificates = stream
+                .get_ref()
+                .1
+                .peer_certificates()
+                .unwrap_or_default()
+                .to_vec();
+            let owned = certificates
+                .into_iter()
+                .map(CertificateDer::into_owned)
+                .collect();
             converse(stream, connection(owned), &plan).await;
         }
     }
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, connection: Connection, plan: &Plan) {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    connection: Connection,
+    plan: &Plan,
+) {
     let severed = connection.severed.clone();
     let service = plan.service.clone();
     let answer = hyper::service::service_fn(move |request| {
@@ -299,7 +323,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S,
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).max_buf_size(512 << 10).half_close(true);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .max_buf_size(512 << 10)
+        .half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -307,7 +335,10 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S,
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .max_concurrent_streams(1000);
-    let stream = TokioIo::new(Tapped { stream, wire: plan.wire.clone() });
+    let stream = TokioIo::new(Tapped {
+        stream,
+        wire: plan.wire.clone(),
+    });
     let conversation = builder.serve_connection(stream, answer);
     tokio::select! {
         // How a client's connection ended is the client's affair.
@@ -329,7 +360,9 @@ pub fn reset() -> Response<Payload> {
 
 /// A whole body.
 pub fn whole(bytes: impl Into<Bytes>) -> Payload {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// A whole body followed by trailers.
@@ -354,7 +387,11 @@ pub fn repeated(byte: u8, length: u64) -> Payload {
         let mut left = length;
         while left > 0 {
             let part = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
-            if sender.send(Ok(Frame::data(chunk.slice(..part)))).await.is_err() {
+            if sender
+                .send(Ok(Frame::data(chunk.slice(..part))))
+                .await
+                .is_err()
+            {
                 return;
             }
             left -= part as u64;
@@ -407,7 +444,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tapped<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -137,7 +137,10 @@ fn write_fields(fields: &[(i16, Thrift)], into: &mut Vec<u8>) {
 
 /// All values of a field, in order.
 pub fn all(fields: &[(i16, Thrift)], number: i16) -> impl Iterator<Item = &Thrift> {
-    fields.iter().filter(move |(known, _)| *known == number).map(|(_, value)| value)
+    fields
+        .iter()
+        .filter(move |(known, _)| *known == number)
+        .map(|(_, value)| value)
 }
 
 impl Message {
@@ -154,11 +157,18 @@ impl Message {
     pub fn read(bytes: &[u8]) -> Option<Message> {
         let mut reader = Reader(bytes);
         let word = u32::from_be_bytes(*reader.take()?);
-        let kind = [Kind::Call, Kind::Reply, Kind::Exception].into_iter().find(|kind| word == VERSION_1 | *kind as u32);
+        let kind = [Kind::Call, Kind::Reply, Kind::Exception]
+            .into_iter()
+            .find(|kind| word == VERSION_1 | *kind as u32);
         let name = reader.value(11, DEPTH)?.as_text()?.to_owned();
         let sequence = i32::from_be_bytes(*reader.take()?);
         let fields = reader.fields(DEPTH)?;
-        reader.0.is_empty().then_some(Message { kind: kind?, name, sequence, fields })
+        reader.0.is_empty().then_some(Message {
+            kind: kind?,
+            name,
+            sequence,
+            fields,
+        })
     }
 }
 
@@ -236,18 +246,36 @@ mod tests {
     fn messages_survive_a_round_trip_and_no_prefix_is_one() {
         let fields = vec![
             (1, Thrift::Struct(vec![(1, Thrift::text("token"))])),
-            (2, Thrift::structs(vec![vec![(1, Thrift::I64(-1)), (9, Thrift::Bool(true))], vec![]])),
-            (3, Thrift::Map(11, 8, vec![(Thrift::text("k"), Thrift::I32(7))])),
+            (
+                2,
+                Thrift::structs(vec![
+                    vec![(1, Thrift::I64(-1)), (9, Thrift::Bool(true))],
+                    vec![],
+                ]),
+            ),
+            (
+                3,
+                Thrift::Map(11, 8, vec![(Thrift::text("k"), Thrift::I32(7))]),
+            ),
             (3, Thrift::Double(0.5)),
             (4, Thrift::Byte(-2)),
             (5, Thrift::I16(300)),
         ];
-        let message = Message { kind: Kind::Call, name: "Report".to_owned(), sequence: 5, fields };
+        let message = Message {
+            kind: Kind::Call,
+            name: "Report".to_owned(),
+            sequence: 5,
+            fields,
+        };
         let bytes = message.write();
         assert!(bytes.starts_with(b"\x80\x01\x00\x01\x00\x00\x00\x06Report"));
         assert_eq!(Message::read(&bytes), Some(message));
         for length in 0..bytes.len() {
-            assert_eq!(Message::read(bytes.get(..length).unwrap()), None, "{length}");
+            assert_eq!(
+                Message::read(bytes.get(..length).unwrap()),
+                None,
+                "{length}"
+            );
         }
         assert_eq!(Message::read(&[&bytes[..], &[0]].concat()), None);
     }

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Emulator, EmulatorOptions, Issuer, IssuerOptions, Receiver, SampleCaller, emulator, write_certificates};
+use super::{
+    Emulator, EmulatorOptions, Issuer, IssuerOptions, Receiver, SampleCaller, emulator,
+    write_certificates,
+};
 use lightkeeper::admin;
 use lightkeeper::cli::{load, prepare_cryptography};
 use lightkeeper::clock::Clock;
@@ -53,14 +56,22 @@ impl WorldPlan {
     /// So many projects more, `fleet-000` and on, whose homes are the apps `fleet/000` and on.
     pub fn with_fleet(mut self, count: usize) -> Self {
         let names: Vec<String> = (0..count).map(|number| format!("{number:03}")).collect();
-        let apps: String =
-            names.iter().map(|name| format!("      \"{name}\": {{ project: fleet-{name} }}\n")).collect();
-        self.policy = self.policy.replacen("roles:\n", &format!("  fleet:\n    apps:\n{apps}roles:\n"), 1);
-        let tokens = names
+        let apps: String = names
             .iter()
-            .map(|name| format!("    fleet-{name}: {{ access_token: [{{ file: secrets/fleet-{name} }}] }}\n"));
+            .map(|name| format!("      \"{name}\": {{ project: fleet-{name} }}\n"))
+            .collect();
+        self.policy = self.policy.replacen(
+            "roles:\n",
+            &format!("  fleet:\n    apps:\n{apps}roles:\n"),
+            1,
+        );
+        let tokens = names.iter().map(|name| {
+            format!("    fleet-{name}: {{ access_token: [{{ file: secrets/fleet-{name} }}] }}\n")
+        });
         let tokens: String = tokens.collect();
-        self.config = self.config.replacen("  api_keys:\n", &format!("{tokens}  api_keys:\n"), 1);
+        self.config = self
+            .config
+            .replacen("  api_keys:\n", &format!("{tokens}  api_keys:\n"), 1);
         self.emulator.projects = names.iter().map(|name| format!("fleet-{name}")).collect();
         self
     }
@@ -105,7 +116,10 @@ impl World {
         prepare_cryptography()?;
         // Keys that others on the machine can read are refused.
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        let folder = tempfile::Builder::new().prefix("lightkeeper-world-").permissions(private).tempdir();
+        let folder = tempfile::Builder::new()
+            .prefix("lightkeeper-world-")
+            .permissions(private)
+            .tempdir();
         let folder = folder.map_err(|error| format!("the world's folder: {error}"))?;
         let issuer = Issuer::start_with(plan.issuer).await?;
         let projects = plan.emulator.projects.clone();
@@ -135,15 +149,32 @@ impl World {
             Arc::new(move || load(&path, &clock).plan())
         };
         let first = loader().map_err(|errors| errors.join("\n"))?;
-        let gateway = Gateway::start(first, loader, clock).await.map_err(|errors| errors.join("\n"))?;
+        let gateway = Gateway::start(first, loader, clock)
+            .await
+            .map_err(|errors| errors.join("\n"))?;
         let admin = admin::serve(plan.admin, gateway.shared().clone())?;
         // The first calls should not meet a gateway that has no keys yet.
         let limit = std::time::Duration::from_secs(10);
-        gateway.shared().snapshot.load_full().identifier.settled(limit).await;
-        let world = World { issuer, emulator, receiver, gateway, admin, folder };
+        gateway
+            .shared()
+            .snapshot
+            .load_full()
+            .identifier
+            .settled(limit)
+            .await;
+        let world = World {
+            issuer,
+            emulator,
+            receiver,
+            gateway,
+            admin,
+            folder,
+        };
         for (app, project) in WEBHOOK_APPS {
             let path = format!("/apps/{app}/-/alerts");
-            world.emulator.set_webhook(project, &world.plain_url(), &path, &webhook_secret(app));
+            world
+                .emulator
+                .set_webhook(project, &world.plain_url(), &path, &webhook_secret(app));
         }
         Ok(world)
     }
@@ -155,22 +186,30 @@ impl World {
 
     /// The address of a listener: `gateway` (TLS, client certificates optional) or `plain`.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.gateway.addresses().iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+        self.gateway
+            .addresses()
+            .iter()
+            .find(|(name, _)| name == listener)
+            .map(|(_, address)| *address)
     }
 
     /// `https://localhost:port` of the TLS listener.
     pub fn url(&self) -> String {
-        self.address("gateway").map_or_else(String::new, |address| format!("https://localhost:{}", address.port()))
+        self.address("gateway").map_or_else(String::new, |address| {
+            format!("https://localhost:{}", address.port())
+        })
     }
 
     /// `http://127.0.0.1:port` of the plaintext listener.
     pub fn plain_url(&self) -> String {
-        self.address("plain").map_or_else(String::new, |address| format!("http://{address}"))
+        self.address("plain")
+            .map_or_else(String::new, |address| format!("http://{address}"))
     }
 
     /// A caller of the TLS listener that trusts its certificate.
     pub fn caller(&self) -> SampleCaller {
-        let authority = std::fs::read_to_string(self.folder().join("certs/ca.pem")).unwrap_or_default();
+        let authority =
+            std::fs::read_to_string(self.folder().join("certs/ca.pem")).unwrap_or_default();
         SampleCaller::new(&self.url()).trusting(&authority)
     }
 
@@ -182,7 +221,9 @@ impl World {
     /// The audit records written so far, one JSON object each.
     pub fn records(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.folder().join("audit.jsonl")).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 }
 
@@ -198,23 +239,41 @@ pub fn webhook_secret(app: &str) -> String {
 pub const ONCALL_SECRET: &str = "secret-of-oncall-4be2";
 
 /// Writes everything that the configuration names.
-fn furnish(folder: &Path, config: &str, policy: &str, projects: &[String], clock: &Clock) -> Result<(), String> {
+fn furnish(
+    folder: &Path,
+    config: &str,
+    policy: &str,
+    projects: &[String],
+    clock: &Clock,
+) -> Result<(), String> {
     let secrets = folder.join("secrets");
     std::fs::create_dir_all(&secrets).map_err(|error| error.to_string())?;
-    let write = |path: PathBuf, text: &str| std::fs::write(path, text).map_err(|error| error.to_string());
-    for project in emulator::PROJECTS.into_iter().chain(projects.iter().map(String::as_str)) {
+    let write =
+        |path: PathBuf, text: &str| std::fs::write(path, text).map_err(|error| error.to_string());
+    for project in emulator::PROJECTS
+        .into_iter()
+        .chain(projects.iter().map(String::as_str))
+    {
         write(secrets.join(project), &Emulator::access_token(project))?;
     }
-    for (name, role) in
-        [("read", emulator::Role::Viewer), ("write", emulator::Role::Editor), ("admin", emulator::Role::Admin)]
-    {
-        write(secrets.join(format!("api-key-{name}")), Emulator::api_key(role))?;
+    for (name, role) in [
+        ("read", emulator::Role::Viewer),
+        ("write", emulator::Role::Editor),
+        ("admin", emulator::Role::Admin),
+    ] {
+        write(
+            secrets.join(format!("api-key-{name}")),
+            Emulator::api_key(role),
+        )?;
     }
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| "the machine gives no random bytes")?;
     write(secrets.join("session-key"), &STANDARD.encode(key))?;
     for (app, _) in WEBHOOK_APPS {
-        write(secrets.join(format!("webhook-{}", app.replace('/', "-"))), &webhook_secret(app))?;
+        write(
+            secrets.join(format!("webhook-{}", app.replace('/', "-"))),
+            &webhook_secret(app),
+        )?;
     }
     write(secrets.join("oncall"), ONCALL_SECRET)?;
     write_certificates(&folder.join("certs"), false, clock)?;

@@ -2,15 +2,31 @@
 
 use super::*;
 
-const PATH: BlockContents = BlockContents { pseudo: true, hash: false, authority: None };
-const CUT: BlockContents = BlockContents { pseudo: true, hash: true, authority: None };
+const PATH: BlockContents = BlockContents {
+    pseudo: true,
+    hash: false,
+    authority: None,
+};
+const CUT: BlockContents = BlockContents {
+    pseudo: true,
+    hash: true,
+    authority: None,
+};
 
 #[test]
 fn the_code_is_whole() {
-    let sum: u64 = CODES.iter().map(|(bits, _, count)| u64::from(*count) << (30 - bits)).sum();
-    assert_eq!((sum, CODES.iter().map(|(.., count)| count).sum::<u32>()), (1 << 30, 257));
+    let sum: u64 = CODES
+        .iter()
+        .map(|(bits, _, count)| u64::from(*count) << (30 - bits))
+        .sum();
+    assert_eq!(
+        (sum, CODES.iter().map(|(.., count)| count).sum::<u32>()),
+        (1 << 30, 257)
+    );
     for pair in CODES.windows(2) {
-        let [(bits, first, count), (next_bits, next_first, _)] = pair else { unreachable!() };
+        let [(bits, first, count), (next_bits, next_first, _)] = pair else {
+            unreachable!()
+        };
         assert_eq!(*next_first, (first + count) << (next_bits - bits));
     }
 }
@@ -19,9 +35,9 @@ fn the_code_is_whole() {
 #[test]
 fn short_codes_are_told_by_their_first_bits() {
     for first in 0..=u8::MAX {
-        let found = CODES
-            .iter()
-            .find(|(bits, code, count)| *bits <= 8 && (u32::from(first) >> (8 - bits)).wrapping_sub(*code) < *count);
+        let found = CODES.iter().find(|(bits, code, count)| {
+            *bits <= 8 && (u32::from(first) >> (8 - bits)).wrapping_sub(*code) < *count
+        });
         let bits = found.map(|(bits, ..)| *bits);
         // The symbol, and padding up to the end of its byte.
         let byte = bits.map(|bits| first | ((1_u16 << (8 - bits)) - 1) as u8);
@@ -63,7 +79,12 @@ fn a_hash_is_seen_in_every_form() {
         (b"\x82\x00\x01x\x01#", PATH),
         (b"", BlockContents::default()),
     ] {
-        assert_eq!(Table::default().read(block), Ok(expected), "{}", block.escape_ascii());
+        assert_eq!(
+            Table::default().read(block),
+            Ok(expected),
+            "{}",
+            block.escape_ascii()
+        );
     }
     let mut table = Table::default();
     assert_eq!(table.read(b"\x44\x03/#x"), Ok(CUT));
@@ -95,7 +116,12 @@ fn what_cannot_be_read_is_broken() {
         b"\x40\x01x\x81\x60",
         b"\x00\x01x\x85/",
     ] {
-        assert_eq!(Table::default().read(block), Err(Broken), "{}", block.escape_ascii());
+        assert_eq!(
+            Table::default().read(block),
+            Err(Broken),
+            "{}",
+            block.escape_ascii()
+        );
     }
 }
 
@@ -106,11 +132,15 @@ fn the_table_is_bounded() {
     let mut table = Table::default();
     let value = [b'v'; 100];
     for _ in 0..100 {
-        table.read(&[&b"\x40\x01x\x64"[..], &value].concat()).unwrap();
+        table
+            .read(&[&b"\x40\x01x\x64"[..], &value].concat())
+            .unwrap();
         assert!(table.bytes <= TABLE_BYTES);
     }
     assert_eq!((table.entries.len(), table.bytes), (30, 30 * 133));
-    table.read(&[&b"\x40\x01x\x7f\xff\x1f"[..], &[b'v'; 4222]].concat()).unwrap();
+    table
+        .read(&[&b"\x40\x01x\x7f\xff\x1f"[..], &[b'v'; 4222]].concat())
+        .unwrap();
     assert_eq!((table.entries.len(), table.bytes), (0, 0));
 }
 #[test]
@@ -138,9 +168,18 @@ fn the_symbols_are_those_of_their_codes() {
 #[test]
 fn authorities_that_are_no_host_are_replaced() {
     for (value, expected) in [
-        ("outbound|4317||otel.obs.svc", Some("outbound!4317!!otel.obs.svc")),
-        ("kube-svc:obs-otel-4317_obs", Some("kube-svc!obs-otel-4317_obs")),
-        ("httproute/default/a/rule/0", Some("httproute!default!a!rule!0")),
+        (
+            "outbound|4317||otel.obs.svc",
+            Some("outbound!4317!!otel.obs.svc"),
+        ),
+        (
+            "kube-svc:obs-otel-4317_obs",
+            Some("kube-svc!obs-otel-4317_obs"),
+        ),
+        (
+            "httproute/default/a/rule/0",
+            Some("httproute!default!a!rule!0"),
+        ),
         ("a:b:c", Some("a!b!c")),
         ("user@gw", Some("user!gw")),
         ("[::1", Some("!!!1")),
@@ -163,7 +202,10 @@ fn authorities_that_are_no_host_are_replaced() {
             let found = found.map(|odd| {
                 assert_eq!(odd.place, 2..3 + value.len());
                 let (length, string) = odd.string.split_first().unwrap();
-                assert_eq!((usize::from(*length), string.len()), (value.len(), value.len()));
+                assert_eq!(
+                    (usize::from(*length), string.len()),
+                    (value.len(), value.len())
+                );
                 assert!(!head::is_host(string));
                 String::from_utf8(string.to_vec()).unwrap()
             });
@@ -184,20 +226,53 @@ fn authorities_that_are_no_host_are_replaced() {
         assert_eq!(found.is_some(), bytes <= 255, "{bytes}");
         let Some(odd) = found else { continue };
         let replaced = [&[0x01][..], &odd.string].concat();
-        assert_eq!(Table::default().read(&replaced).map(|found| found.pseudo), Ok(true));
-        assert_eq!((odd.string.len(), odd.place.end), (block.len() - 1, block.len()), "{plain}");
+        assert_eq!(
+            Table::default().read(&replaced).map(|found| found.pseudo),
+            Ok(true)
+        );
+        assert_eq!(
+            (odd.string.len(), odd.place.end),
+            (block.len() - 1, block.len()),
+            "{plain}"
+        );
     }
     // The name spelled out, as it is and in Huffman code.
-    for name in [&b"\x0a:authority"[..], b"\x88\xb8\x3b\x53\x39\xec\x32\x7d\x7f"] {
+    for name in [
+        &b"\x0a:authority"[..],
+        b"\x88\xb8\x3b\x53\x39\xec\x32\x7d\x7f",
+    ] {
         let block = [&[0x00], name, b"\x03a|b"].concat();
-        let found = Table::default().read(&block).unwrap().authority.map(|odd| odd.string);
+        let found = Table::default()
+            .read(&block)
+            .unwrap()
+            .authority
+            .map(|odd| odd.string);
         assert_eq!(found, Some(b"\x03a!b".to_vec()), "{}", name.escape_ascii());
     }
-    assert_eq!(Table::default().read(b"\x00\x0a:authoritx\x03a|b").unwrap().authority, None);
+    assert_eq!(
+        Table::default()
+            .read(b"\x00\x0a:authoritx\x03a|b")
+            .unwrap()
+            .authority,
+        None
+    );
     // In Huffman code (`a|b`), and then by its entry of the table, which is the framework's own by then.
     let mut table = Table::default();
     let odd = table.read(b"\x41\x83\x1f\xfc\x8f").unwrap().authority;
-    assert_eq!(odd, Some(OddAuthority { place: 1..5, string: b"\x03a!b".to_vec() }));
+    assert_eq!(
+        odd,
+        Some(OddAuthority {
+            place: 1..5,
+            string: b"\x03a!b".to_vec()
+        })
+    );
     assert_eq!(table.read(b"\xbe").unwrap().authority, None);
-    assert_eq!(table.read(b"\x7e\x03a|b").unwrap().authority.map(|odd| odd.string), Some(b"\x03a!b".to_vec()));
+    assert_eq!(
+        table
+            .read(b"\x7e\x03a|b")
+            .unwrap()
+            .authority
+            .map(|odd| odd.string),
+        Some(b"\x03a!b".to_vec())
+    );
 }

@@ -25,8 +25,17 @@ fn plant(apps: &[App<'_>]) -> Tree {
         }
         open = segments;
         let services = services.iter().map(|text| glob(text)).collect();
-        let marks = marks.iter().map(|(name, text)| ((*name).to_owned(), glob(text))).collect();
-        planting.describe(Description { services, marks, ..Description::default() }).unwrap();
+        let marks = marks
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), glob(text)))
+            .collect();
+        planting
+            .describe(Description {
+                services,
+                marks,
+                ..Description::default()
+            })
+            .unwrap();
     }
     planting.finish()
 }
@@ -50,13 +59,25 @@ const SHOP: &[App<'static>] = &[
     ("shop", &["shop-*"], &[]),
     ("shop/checkout", &["checkout", "checkout-*"], &[]),
     ("shop/checkout/web", &["checkout-web*"], &[]),
-    ("shop/payments", &["payments", "checkout-payments"], &[("ns", "payments")]),
+    (
+        "shop/payments",
+        &["payments", "checkout-payments"],
+        &[("ns", "payments")],
+    ),
     ("shop/search", &[], &[("ns", "search*")]),
-    ("shop/search/index", &["indexer"], &[("ns", "search"), ("tier", "batch")]),
+    (
+        "shop/search/index",
+        &["indexer"],
+        &[("ns", "search"), ("tier", "batch")],
+    ),
     ("shop/same", &["shop-*"], &[]),
     ("platform", &["*"], &[]),
     ("platform/edge", &["*-edge"], &[]),
-    ("platform/nodes", &[], &[("ns", "kube-system"), ("node", "*")]),
+    (
+        "platform/nodes",
+        &[],
+        &[("ns", "kube-system"), ("node", "*")],
+    ),
 ];
 
 /// Scenario: one tree, and resources of all kinds. Guarantees the order in which apps are more specific.
@@ -66,13 +87,20 @@ fn the_most_specific_app_owns_a_resource() {
     assert_eq!(rivals(&tree), []);
     let ownership = Ownership::of(&tree);
     assert_eq!(
-        ownership.watched().iter().map(|name| &**name).collect::<Vec<_>>(),
+        ownership
+            .watched()
+            .iter()
+            .map(|name| &**name)
+            .collect::<Vec<_>>(),
         ["service.name", "ns", "tier", "node"]
     );
     for (resource, expected) in [
         (&["service.name=checkout"][..], Ok(Some("shop/checkout"))),
         (&["service.name=checkout-api"], Ok(Some("shop/checkout"))),
-        (&["service.name=checkout-web2"], Ok(Some("shop/checkout/web"))),
+        (
+            &["service.name=checkout-web2"],
+            Ok(Some("shop/checkout/web")),
+        ),
         // A pattern of equal rank: the app beneath.
         (&["service.name=shop-x"], Ok(Some("shop/same"))),
         // More text before the wildcard wins over more text altogether, more text over less.
@@ -84,13 +112,31 @@ fn the_most_specific_app_owns_a_resource() {
         (&["service.name=Checkout"], Ok(Some("platform"))),
         // With `match` both must hold, and it weighs more than the service.
         (&["service.name=payments"], Ok(Some("platform"))),
-        (&["service.name=payments", "ns=payments"], Ok(Some("shop/payments"))),
-        (&["service.name=checkout-payments", "ns=payments"], Ok(Some("shop/payments"))),
-        (&["service.name=checkout", "ns=payments"], Ok(Some("shop/checkout"))),
-        (&["service.name=checkout", "ns=search-2"], Ok(Some("shop/search"))),
+        (
+            &["service.name=payments", "ns=payments"],
+            Ok(Some("shop/payments")),
+        ),
+        (
+            &["service.name=checkout-payments", "ns=payments"],
+            Ok(Some("shop/payments")),
+        ),
+        (
+            &["service.name=checkout", "ns=payments"],
+            Ok(Some("shop/checkout")),
+        ),
+        (
+            &["service.name=checkout", "ns=search-2"],
+            Ok(Some("shop/search")),
+        ),
         (&["ns=search"], Ok(Some("shop/search"))),
-        (&["service.name=indexer", "ns=search", "tier=batch"], Ok(Some("shop/search/index"))),
-        (&["service.name=indexer", "ns=search"], Ok(Some("shop/search"))),
+        (
+            &["service.name=indexer", "ns=search", "tier=batch"],
+            Ok(Some("shop/search/index")),
+        ),
+        (
+            &["service.name=indexer", "ns=search"],
+            Ok(Some("shop/search")),
+        ),
         (&["ns=kube-system", "node=n1"], Ok(Some("platform/nodes"))),
         (&["ns=kube-system"], Ok(None)),
         (&["node=n1"], Ok(None)),
@@ -98,16 +144,37 @@ fn the_most_specific_app_owns_a_resource() {
         // What can be read in two ways settles nothing, where it could settle something.
         (&["service.name?"], Err(Unclear)),
         (&["service.name?", "ns=payments"], Err(Unclear)),
-        (&["service.name?", "ns=kube-system", "node=n1"], Err(Unclear)),
+        (
+            &["service.name?", "ns=kube-system", "node=n1"],
+            Err(Unclear),
+        ),
         (&["service.name=checkout", "ns?"], Err(Unclear)),
-        (&["service.name=checkout", "node?"], Ok(Some("shop/checkout"))),
-        (&["service.name=checkout", "tier?"], Ok(Some("shop/checkout"))),
-        (&["service.name=indexer", "ns=search", "tier?"], Err(Unclear)),
-        (&["service.name=indexer", "ns=payments", "tier?"], Ok(Some("platform"))),
+        (
+            &["service.name=checkout", "node?"],
+            Ok(Some("shop/checkout")),
+        ),
+        (
+            &["service.name=checkout", "tier?"],
+            Ok(Some("shop/checkout")),
+        ),
+        (
+            &["service.name=indexer", "ns=search", "tier?"],
+            Err(Unclear),
+        ),
+        (
+            &["service.name=indexer", "ns=payments", "tier?"],
+            Ok(Some("platform")),
+        ),
         (&["other?"], Ok(None)),
     ] {
         let path = |owner: Owner<'_>| tree.node(owner.node).unwrap().path.as_str();
-        assert_eq!(ownership.owner(&mark(resource)).map(|owner| owner.map(path)), expected, "{resource:?}");
+        assert_eq!(
+            ownership
+                .owner(&mark(resource))
+                .map(|owner| owner.map(path)),
+            expected,
+            "{resource:?}"
+        );
     }
     let resource = ["service.name=indexer", "ns=search", "tier=batch"];
     let owner = ownership.owner(&mark(&resource)).unwrap().unwrap();
@@ -120,9 +187,14 @@ fn doubt_counts_only_where_it_could_outrank() {
     let tree = plant(&[("a", &["x"], &[]), ("b", &[], &[("k", "p"), ("l", "q")])]);
     let ownership = Ownership::of(&tree);
     let b = tree.find(&AppPath::parse("b").unwrap());
-    let certain = ownership.owner(&mark(&["service.name?", "k=p", "l=q"])).unwrap();
+    let certain = ownership
+        .owner(&mark(&["service.name?", "k=p", "l=q"]))
+        .unwrap();
     assert_eq!(certain.map(|owner| owner.node), b);
-    assert_eq!(ownership.owner(&mark(&["service.name?", "k=p"])), Err(Unclear));
+    assert_eq!(
+        ownership.owner(&mark(&["service.name?", "k=p"])),
+        Err(Unclear)
+    );
 }
 
 /// Scenario: pairs of apps. Guarantees that they are rivals exactly if some resource could be either's.
@@ -186,20 +258,36 @@ fn specificity(
     marks: &[(&str, &str)],
     resource: &dyn Fn(&str) -> Option<&'static str>,
 ) -> Option<(usize, usize, u8, usize, usize)> {
-    let fits =
-        |pattern: &str, name| resource(name).is_some_and(|text| Glob::parse(pattern, '/').unwrap().matches(text));
-    if services.is_empty() && marks.is_empty() || !marks.iter().all(|(name, pattern)| fits(pattern, name)) {
+    let fits = |pattern: &str, name| {
+        resource(name).is_some_and(|text| Glob::parse(pattern, '/').unwrap().matches(text))
+    };
+    if services.is_empty() && marks.is_empty()
+        || !marks.iter().all(|(name, pattern)| fits(pattern, name))
+    {
         return None;
     }
-    let exact = marks.iter().filter(|(_, pattern)| !pattern.contains('*')).count();
+    let exact = marks
+        .iter()
+        .filter(|(_, pattern)| !pattern.contains('*'))
+        .count();
     let of_service = |text: &str| {
         let kind = if text.contains('*') { 1 } else { 2 };
-        (marks.len(), exact, kind, text.split('*').next().unwrap().len(), text.replace('*', "").len())
+        (
+            marks.len(),
+            exact,
+            kind,
+            text.split('*').next().unwrap().len(),
+            text.replace('*', "").len(),
+        )
     };
     if services.is_empty() {
         return Some((marks.len(), exact, 0, 0, 0));
     }
-    services.iter().filter(|text| fits(text, SERVICE_NAME)).map(|text| of_service(text)).max()
+    services
+        .iter()
+        .filter(|text| fits(text, SERVICE_NAME))
+        .map(|text| of_service(text))
+        .max()
 }
 
 proptest! {

@@ -21,7 +21,11 @@ fn said_of(subject: &str, authorities: &[(&str, &[&str])]) -> Vec<String> {
 }
 
 /// The same, with issuers of JWT-SVIDs for these trust domains besides.
-fn said_beside(subject: &str, authorities: &[(&str, &[&str])], svids: &[(&str, &str)]) -> Vec<String> {
+fn said_beside(
+    subject: &str,
+    authorities: &[(&str, &[&str])],
+    svids: &[(&str, &str)],
+) -> Vec<String> {
     let profile = Profile::lightstep();
     let authority = |(name, domains): &(&str, &[&str])| CertificateAuthority {
         name: (*name).to_owned(),
@@ -34,7 +38,12 @@ fn said_beside(subject: &str, authorities: &[(&str, &[&str])], svids: &[(&str, &
     let around = PolicySurroundings {
         profile: &profile,
         organization: "acme",
-        issuers: &svids.iter().map(|(name, _)| *name).chain(["okta"]).map(str::to_owned).collect::<Vec<_>>(),
+        issuers: &svids
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(["okta"])
+            .map(str::to_owned)
+            .collect::<Vec<_>>(),
         trust_domains: &svids.iter().map(svid_issuer).collect::<Vec<_>>(),
         authorities: &authorities.iter().map(authority).collect::<Vec<_>>(),
         destinations: &[],
@@ -45,7 +54,13 @@ fn said_beside(subject: &str, authorities: &[(&str, &[&str])], svids: &[(&str, &
     );
     let (policy, found) = Policy::load(Path::new("p"), &text, &around);
     assert_eq!(policy.is_none(), found.iter().any(Diagnostic::is_error));
-    let line = |each: &Diagnostic| format!("{each}").split_once(": ").unwrap().1.replace("\n  ", " ");
+    let line = |each: &Diagnostic| {
+        format!("{each}")
+            .split_once(": ")
+            .unwrap()
+            .1
+            .replace("\n  ", " ")
+    };
     found.iter().map(line).collect()
 }
 
@@ -151,16 +166,27 @@ fn an_authority_is_an_issuer() {
         doubts: Doubts::default(),
         expires_unix_seconds: 0,
     };
-    let named = |issuer| Subject { issuer, dns: Some(Glob::parse("*.example", '.').unwrap()), ..Subject::default() };
+    let named = |issuer| Subject {
+        issuer,
+        dns: Some(Glob::parse("*.example", '.').unwrap()),
+        ..Subject::default()
+    };
     for (issuer, of_prod, of_partner) in [
         (Some(IssuerName::Authority(Arc::from("prod"))), true, false),
-        (Some(IssuerName::Authority(Arc::from("partner"))), false, true),
+        (
+            Some(IssuerName::Authority(Arc::from("partner"))),
+            false,
+            true,
+        ),
         (Some(IssuerName::Oidc(Arc::from("prod"))), false, false),
         (Some(IssuerName::Mtls), true, true),
         (None, true, true),
     ] {
         let subject = named(issuer.clone());
-        let found = (subject.matches(&holder("prod")), subject.matches(&holder("partner")));
+        let found = (
+            subject.matches(&holder("prod")),
+            subject.matches(&holder("partner")),
+        );
         assert_eq!(found, (of_prod, of_partner), "{issuer:?}");
     }
 }
@@ -185,17 +211,53 @@ fn subjects_name_the_issuers_of_jwt_svids() {
         (format!("{{ {id} }}"), prod, vec![]),
         (format!("{{ {id} }}"), &[], vec![]),
         (format!("{{ issuer: mesh, {id} }}"), prod, vec![]),
-        (r#"{ issuer: mesh, subject: "spiffe://mesh.example/**" }"#.to_owned(), prod, vec![]),
-        ("{ issuer: mesh, claims: { env: prod } }".to_owned(), prod, vec![]),
+        (
+            r#"{ issuer: mesh, subject: "spiffe://mesh.example/**" }"#.to_owned(),
+            prod,
+            vec![],
+        ),
+        (
+            "{ issuer: mesh, claims: { env: prod } }".to_owned(),
+            prod,
+            vec![],
+        ),
         ("{ issuer: mesh }".to_owned(), prod, vec![]),
-        (format!("{{ issuer: mesh, {other} }}"), prod, vec![never.to_owned()]),
-        (format!("{{ issuer: mesh, {other} }}"), &[], vec![never.to_owned()]),
-        ("{ issuer: mesh, group: sre }".to_owned(), prod, vec![groups.to_owned()]),
-        (format!("{{ {other} }}"), prod, vec![nobody("other.example")]),
-        (format!("{{ issuer: mtls, {id} }}"), prod, vec![nobody("mesh.example")]),
-        (format!("{{ issuer: okta, {id} }}"), prod, vec![nobody("mesh.example")]),
+        (
+            format!("{{ issuer: mesh, {other} }}"),
+            prod,
+            vec![never.to_owned()],
+        ),
+        (
+            format!("{{ issuer: mesh, {other} }}"),
+            &[],
+            vec![never.to_owned()],
+        ),
+        (
+            "{ issuer: mesh, group: sre }".to_owned(),
+            prod,
+            vec![groups.to_owned()],
+        ),
+        (
+            format!("{{ {other} }}"),
+            prod,
+            vec![nobody("other.example")],
+        ),
+        (
+            format!("{{ issuer: mtls, {id} }}"),
+            prod,
+            vec![nobody("mesh.example")],
+        ),
+        (
+            format!("{{ issuer: okta, {id} }}"),
+            prod,
+            vec![nobody("mesh.example")],
+        ),
     ] {
-        assert_eq!(said_beside(&subject, authorities, mesh), expected, "{subject}");
+        assert_eq!(
+            said_beside(&subject, authorities, mesh),
+            expected,
+            "{subject}"
+        );
     }
 }
 
@@ -231,38 +293,97 @@ fn a_jwt_svid_matches_as_a_certificate_would() {
     let beside = facts(Method::JwtSvid, Some(certificate));
     let token = facts(Method::Oidc, None);
     let named = |name: &str| Some(IssuerName::Oidc(Arc::from(name)));
-    let of = |issuer: Option<IssuerName>| Subject { issuer, spiffe: glob(pattern), ..Subject::default() };
+    let of = |issuer: Option<IssuerName>| Subject {
+        issuer,
+        spiffe: glob(pattern),
+        ..Subject::default()
+    };
     let billing = |issuer: Option<IssuerName>| Subject {
         issuer,
         spiffe: glob("spiffe://prod.acme.example/ns/billing/**"),
         ..Subject::default()
     };
-    let dns = |issuer: Option<IssuerName>| Subject { dns: Glob::parse("a.b", '.').ok(), ..of(issuer) };
+    let dns = |issuer: Option<IssuerName>| Subject {
+        dns: Glob::parse("a.b", '.').ok(),
+        ..of(issuer)
+    };
     for (what, subject, by_svid, beside_certificate, by_token) in [
         ("`spiffe` alone", of(None), true, true, false),
-        ("`issuer` and `spiffe`", of(named("mesh")), true, true, false),
+        (
+            "`issuer` and `spiffe`",
+            of(named("mesh")),
+            true,
+            true,
+            false,
+        ),
         ("another issuer", of(named("okta")), false, false, false),
-        ("certificates", of(Some(IssuerName::Mtls)), false, false, false),
-        ("an authority", of(Some(IssuerName::Authority(Arc::from("prod")))), false, false, false),
-        ("an authority of the issuer's name", of(Some(IssuerName::Authority(Arc::from("mesh")))), false, false, false),
-        ("client tokens", of(Some(IssuerName::ClientTokens)), false, false, false),
-        ("the issuer alone", Subject { issuer: named("mesh"), ..Subject::default() }, true, true, true),
+        (
+            "certificates",
+            of(Some(IssuerName::Mtls)),
+            false,
+            false,
+            false,
+        ),
+        (
+            "an authority",
+            of(Some(IssuerName::Authority(Arc::from("prod")))),
+            false,
+            false,
+            false,
+        ),
+        (
+            "an authority of the issuer's name",
+            of(Some(IssuerName::Authority(Arc::from("mesh")))),
+            false,
+            false,
+            false,
+        ),
+        (
+            "client tokens",
+            of(Some(IssuerName::ClientTokens)),
+            false,
+            false,
+            false,
+        ),
+        (
+            "the issuer alone",
+            Subject {
+                issuer: named("mesh"),
+                ..Subject::default()
+            },
+            true,
+            true,
+            true,
+        ),
         (
             "`subject`",
-            Subject { issuer: named("mesh"), subject: glob(pattern), ..Subject::default() },
+            Subject {
+                issuer: named("mesh"),
+                subject: glob(pattern),
+                ..Subject::default()
+            },
             true,
             true,
             true,
         ),
         (
             "a shorter pattern",
-            Subject { spiffe: glob("spiffe://prod.acme.example/ns/*/sa"), ..of(None) },
+            Subject {
+                spiffe: glob("spiffe://prod.acme.example/ns/*/sa"),
+                ..of(None)
+            },
             false,
             false,
             false,
         ),
         ("the certificate's ID", billing(None), false, false, false),
-        ("the certificate's ID of the issuer", billing(named("mesh")), false, false, false),
+        (
+            "the certificate's ID of the issuer",
+            billing(named("mesh")),
+            false,
+            false,
+            false,
+        ),
         (
             "the certificate's ID of its authority",
             billing(Some(IssuerName::Authority(Arc::from("prod")))),
@@ -271,14 +392,45 @@ fn a_jwt_svid_matches_as_a_certificate_would() {
             false,
         ),
         ("a host too", dns(None), false, false, false),
-        ("a host too, of the issuer", dns(named("mesh")), false, true, false),
-        ("a host alone", Subject { dns: Glob::parse("a.b", '.').ok(), ..Subject::default() }, false, false, false),
-        ("a subject name too", Subject { x509_subject: Some("CN=b".into()), ..of(named("mesh")) }, false, false, false),
+        (
+            "a host too, of the issuer",
+            dns(named("mesh")),
+            false,
+            true,
+            false,
+        ),
+        (
+            "a host alone",
+            Subject {
+                dns: Glob::parse("a.b", '.').ok(),
+                ..Subject::default()
+            },
+            false,
+            false,
+            false,
+        ),
+        (
+            "a subject name too",
+            Subject {
+                x509_subject: Some("CN=b".into()),
+                ..of(named("mesh"))
+            },
+            false,
+            false,
+            false,
+        ),
     ] {
         let matches = [&svid, &beside, &token].map(|facts| subject.matches(facts));
         assert_eq!(matches, [by_svid, beside_certificate, by_token], "{what}");
-        let index = SubjectIndex::build(vec![IndexEntry { binding: 0, subject }]);
-        for (facts, expected) in [(&svid, by_svid), (&beside, beside_certificate), (&token, by_token)] {
+        let index = SubjectIndex::build(vec![IndexEntry {
+            binding: 0,
+            subject,
+        }]);
+        for (facts, expected) in [
+            (&svid, by_svid),
+            (&beside, beside_certificate),
+            (&token, by_token),
+        ] {
             let mut found = false;
             index.candidates(facts, |_| found = true);
             assert!(found || !expected, "{what}: the index leaves it out");

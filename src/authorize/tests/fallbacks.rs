@@ -40,7 +40,11 @@ fn an_export_without_an_app_goes_where_a_binding_says() {
         ("default", search, search),
         ("reject", Err(Reason::ServiceUnknown), checkout),
         ("same", checkout, checkout),
-        ("closed", Err(Reason::NoWritableApp), Err(Reason::NoWritableApp)),
+        (
+            "closed",
+            Err(Reason::NoWritableApp),
+            Err(Reason::NoWritableApp),
+        ),
     ] {
         let mark = |name: &str| match name {
             "service.name" => Mark::Text("unheard".into()),
@@ -50,7 +54,10 @@ fn an_export_without_an_app_goes_where_a_binding_says() {
         let expected = read.map(|app| node(&policy, app));
         assert_eq!(assigned.map_err(|denial| denial.reason), expected, "{who}");
         let judged = policy.judge(&member(who), &call(export(None)), UnixMillis(0));
-        let told = judged.as_ref().map(|permit| permit.app().as_str()).map_err(|denial| denial.reason);
+        let told = judged
+            .as_ref()
+            .map(|permit| permit.app().as_str())
+            .map_err(|denial| denial.reason);
         assert_eq!(told, streamed, "{who}");
     }
 }
@@ -60,16 +67,32 @@ fn an_export_without_an_app_goes_where_a_binding_says() {
 #[test]
 fn what_is_held_of_projects_is_told() {
     let policy = policy();
-    let RequestKind::Query(streams) = query("acme", &["projects", "checkout-prod", "streams"]) else { panic!() };
+    let RequestKind::Query(streams) = query("acme", &["projects", "checkout-prod", "streams"])
+    else {
+        panic!()
+    };
     let now = UnixMillis(0);
-    for (who, held) in [("dev", &["checkout-prod"][..]), ("ops", &["shop-prod", "checkout-prod"]), ("none", &[])] {
+    for (who, held) in [
+        ("dev", &["checkout-prod"][..]),
+        ("ops", &["shop-prod", "checkout-prod"]),
+        ("none", &[]),
+    ] {
         let projects = policy.projects_held(&member(who), streams.operation, now);
-        assert_eq!(projects.iter().map(|name| &**name).collect::<Vec<_>>(), held, "{who}");
+        assert_eq!(
+            projects.iter().map(|name| &**name).collect::<Vec<_>>(),
+            held,
+            "{who}"
+        );
         for project in ["shop-prod", "checkout-prod", "platform-prod", "unheard"] {
             let is_held = policy.holds_at(&member(who), streams.operation, project, now);
             assert_eq!(is_held, held.contains(&project), "{who} {project}");
         }
     }
-    let denial = policy.judge(&member("shut"), &call(query("acme", &["projects"])), now).unwrap_err();
-    assert_eq!((denial.reason, denial.bindings), (Reason::DeniedByBinding, vec![Arc::from("shutter")]));
+    let denial = policy
+        .judge(&member("shut"), &call(query("acme", &["projects"])), now)
+        .unwrap_err();
+    assert_eq!(
+        (denial.reason, denial.bindings),
+        (Reason::DeniedByBinding, vec![Arc::from("shutter")])
+    );
 }

@@ -32,13 +32,21 @@ bindings:
 #[test]
 fn a_trace_has_every_binding_that_speaks_of_the_caller() {
     let policy = load(POLICY);
-    let token = Facts { method: Method::ClientToken, client_binding: Some(Arc::from("own")), ..member("none") };
-    let (RequestKind::Ingest(logs), RequestKind::Query(tokens)) =
-        (export(None), query("acme", &["projects", "shop-prod", "access_tokens"]))
-    else {
+    let token = Facts {
+        method: Method::ClientToken,
+        client_binding: Some(Arc::from("own")),
+        ..member("none")
+    };
+    let (RequestKind::Ingest(logs), RequestKind::Query(tokens)) = (
+        export(None),
+        query("acme", &["projects", "shop-prod", "access_tokens"]),
+    ) else {
         panic!()
     };
-    let (shop, at_project) = (AppPath::parse("shop").unwrap(), Target::Project("shop-prod"));
+    let (shop, at_project) = (
+        AppPath::parse("shop").unwrap(),
+        Target::Project("shop-prod"),
+    );
     let (at_app, anywhere) = (Target::App(Some(&shop)), Target::App(None));
     for (who, operation, target, expected) in [
         (
@@ -57,18 +65,43 @@ fn a_trace_has_every_binding_that_speaks_of_the_caller() {
             &member("dev"),
             tokens.operation,
             at_project,
-            &["own 2 place time", "far 1 time", "over 1 place", "wild 1 withheld place time", "fence 1 place time"],
+            &[
+                "own 2 place time",
+                "far 1 time",
+                "over 1 place",
+                "wild 1 withheld place time",
+                "fence 1 place time",
+            ],
         ),
         (
             &member("other"),
             logs.operation,
             at_app,
-            &["other 1 permission place time", "own 1 permission place time", "fence 1 place time"],
+            &[
+                "other 1 permission place time",
+                "own 1 permission place time",
+                "fence 1 place time",
+            ],
         ),
         // Where no app is decided on, none is too far.
-        (&member("none"), logs.operation, anywhere, &["fence 1 place time"]),
-        (&token, logs.operation, anywhere, &["own 0 permission place time", "fence 1 place time"]),
-        (&token, tokens.operation, at_project, &["own 0 place time", "fence 1 place time"]),
+        (
+            &member("none"),
+            logs.operation,
+            anywhere,
+            &["fence 1 place time"],
+        ),
+        (
+            &token,
+            logs.operation,
+            anywhere,
+            &["own 0 permission place time", "fence 1 place time"],
+        ),
+        (
+            &token,
+            tokens.operation,
+            at_project,
+            &["own 0 place time", "fence 1 place time"],
+        ),
     ] {
         let verdict = policy.evaluate(who, operation, target, UnixMillis(0));
         let told = verdict.trace.iter().map(|each| {
@@ -78,10 +111,23 @@ fn a_trace_has_every_binding_that_speaks_of_the_caller() {
                 (each.place, " place"),
                 (each.in_force, " time"),
             ];
-            let has: String = has.into_iter().filter_map(|(has, word)| has.then_some(word)).collect();
+            let has: String = has
+                .into_iter()
+                .filter_map(|(has, word)| has.then_some(word))
+                .collect();
             format!("{} {}{has}", each.binding, each.subject)
         });
-        assert_eq!(told.collect::<Vec<_>>(), expected, "{:?} {operation:?} {target:?}", who.groups);
-        assert!(policy.decide(who, operation, target, UnixMillis(0)).trace.is_empty());
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            expected,
+            "{:?} {operation:?} {target:?}",
+            who.groups
+        );
+        assert!(
+            policy
+                .decide(who, operation, target, UnixMillis(0))
+                .trace
+                .is_empty()
+        );
     }
 }

@@ -25,7 +25,11 @@ pub async fn ask(
     let answer = send(session, method, path, query, body).await?;
     match answer.status() {
         StatusCode::OK => serde_json::from_slice(answer.body()).map_err(|_| {
-            Failure::new(format!("`{}` answers something else than JSON{}", session.gateway, mark(&answer)))
+            Failure::new(format!(
+                "`{}` answers something else than JSON{}",
+                session.gateway,
+                mark(&answer)
+            ))
         }),
         _ => Err(refused(session, &answer)),
     }
@@ -42,22 +46,35 @@ async fn send(
     let mut target = format!("{}{path}", session.gateway);
     if !query.is_empty() {
         target.push('?');
-        target.push_str(&form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish());
+        target.push_str(
+            &form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(query)
+                .finish(),
+        );
     }
     let token = session.token().await?;
     let mut request = Request::builder()
         .method(method)
         .uri(target)
         .header(header::ACCEPT, media_type::JSON)
-        .header(header::USER_AGENT, concat!("lightkeeper/", env!("CARGO_PKG_VERSION")))
+        .header(
+            header::USER_AGENT,
+            concat!("lightkeeper/", env!("CARGO_PKG_VERSION")),
+        )
         .header(header::AUTHORIZATION, format!("Bearer {token}"));
     if body.is_some() {
         request = request.header(header::CONTENT_TYPE, media_type::JSON);
     }
     let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
     // The error could quote a header.
-    let request = request.body(body).map_err(|_| Failure::new(format!("`{path}` cannot be asked for")))?;
-    session.web.ask(request).await.map_err(|fault| fault.failure(&format!("the gateway `{}`", session.gateway)))
+    let request = request
+        .body(body)
+        .map_err(|_| Failure::new(format!("`{path}` cannot be asked for")))?;
+    session
+        .web
+        .ask(request)
+        .await
+        .map_err(|fault| fault.failure(&format!("the gateway `{}`", session.gateway)))
 }
 
 /// What a refusal says, and what to do about it.
@@ -66,10 +83,16 @@ fn refused(session: &ToolSession, answer: &Response<Vec<u8>>) -> Failure {
     let what = format!("{}: {}{}", status.as_u16(), message(answer), mark(answer));
     match status {
         StatusCode::UNAUTHORIZED => Failure::log_in(&session.gateway, what),
-        StatusCode::FORBIDDEN => Failure::denied(what).advise("`lightkeeper apps` shows what is yours"),
+        StatusCode::FORBIDDEN => {
+            Failure::denied(what).advise("`lightkeeper apps` shows what is yours")
+        }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             let failure = Failure::new(what);
-            match answer.headers().get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()) {
+            match answer
+                .headers()
+                .get(header::RETRY_AFTER)
+                .and_then(|after| after.to_str().ok())
+            {
                 Some(after) => failure.advise(format!("try again after {after} s")),
                 None => failure,
             }
@@ -81,16 +104,30 @@ fn refused(session: &ToolSession, answer: &Response<Vec<u8>>) -> Failure {
 /// The words of an error in any of the forms that gateways and backends use.
 fn message(answer: &Response<Vec<u8>>) -> String {
     let document: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-    let first = document.get("errors").and_then(|errors| errors.get(0)).and_then(Value::as_str);
-    let own = || document.get("message").or(document.get("error")).and_then(Value::as_str);
+    let first = document
+        .get("errors")
+        .and_then(|errors| errors.get(0))
+        .and_then(Value::as_str);
+    let own = || {
+        document
+            .get("message")
+            .or(document.get("error"))
+            .and_then(Value::as_str)
+    };
     let usual = || answer.status().canonical_reason().unwrap_or("refused");
     let words = first.or_else(own).unwrap_or_else(usual);
     // The gateway's hint to exporters would mislead a person.
-    words.split_once("; an export names").map_or(words, |(words, _)| words).to_owned()
+    words
+        .split_once("; an export names")
+        .map_or(words, |(words, _)| words)
+        .to_owned()
 }
 
 fn mark(answer: &Response<Vec<u8>>) -> String {
-    let id = answer.headers().get("lightkeeper-request-id").and_then(|id| id.to_str().ok());
+    let id = answer
+        .headers()
+        .get("lightkeeper-request-id")
+        .and_then(|id| id.to_str().ok());
     id.map_or_else(String::new, |id| format!(" (request id {id})"))
 }
 
@@ -98,7 +135,12 @@ fn mark(answer: &Response<Vec<u8>>) -> String {
 pub fn parse_app(text: &str) -> Result<AppPath, String> {
     let trimmed = text.trim_matches('/');
     let app = AppPath::parse(if trimmed.is_empty() { "/" } else { trimmed });
-    app.ok_or_else(|| format!("`{}` is not an app's path: write it as `shop/checkout`", clean(text)))
+    app.ok_or_else(|| {
+        format!(
+            "`{}` is not an app's path: write it as `shop/checkout`",
+            clean(text)
+        )
+    })
 }
 
 /// An app's place in a URL: `/apps`, `/apps/shop/checkout`.
@@ -126,7 +168,11 @@ mod tests {
             ("shop?x=1", None),
             ("shop%2fcheckout", None),
         ] {
-            assert_eq!(parse_app(text).ok().map(|app| app_url(&app)).as_deref(), url, "{text}");
+            assert_eq!(
+                parse_app(text).ok().map(|app| app_url(&app)).as_deref(),
+                url,
+                "{text}"
+            );
         }
     }
 }

@@ -28,7 +28,9 @@ pub fn own(audience: Option<&str>, gateway: &str) -> Result<(), Failure> {
 /// Parameters that ask for a token for the gateway: `audience`, as several providers call it, and `resource` (RFC 8707
 /// section 2), which must be an absolute URI.
 pub fn aim(audience: Option<&str>) -> Vec<(&'static str, String)> {
-    let Some(audience) = audience else { return Vec::new() };
+    let Some(audience) = audience else {
+        return Vec::new();
+    };
     let mut parameters = vec![("audience", audience.to_owned())];
     if Url::parse(audience).is_ok_and(|url| url.fragment().is_none()) {
         parameters.push(("resource", audience.to_owned()));
@@ -38,16 +40,22 @@ pub fn aim(audience: Option<&str>) -> Vec<(&'static str, String)> {
 
 /// Refuses a token that the issuer made for other audiences than the web address that was asked for.
 pub fn kept(audience: Option<&str>, token: &str, issuer: &str) -> Result<(), Failure> {
-    let (Some(audience), Some(named)) = (audience.filter(|audience| web_address(audience).is_some()), named(token))
-    else {
+    let (Some(audience), Some(named)) = (
+        audience.filter(|audience| web_address(audience).is_some()),
+        named(token),
+    ) else {
         return Ok(());
     };
     if named.iter().any(|one| one == audience) {
         return Ok(());
     }
-    let said = format!("the issuer `{issuer}` gave a token for `{}`, not for `{audience}`", named.join("`, `"));
-    Err(Failure::denied(said)
-        .advise("the issuer must know `resource` or `audience`, or always name the gateway's address"))
+    let said = format!(
+        "the issuer `{issuer}` gave a token for `{}`, not for `{audience}`",
+        named.join("`, `")
+    );
+    Err(Failure::denied(said).advise(
+        "the issuer must know `resource` or `audience`, or always name the gateway's address",
+    ))
 }
 
 /// The other gateways where the person is logged in, and where a token is good that this issuer gives for `audience`.
@@ -62,7 +70,10 @@ pub fn takers<'c>(
     let same = |one: &str, other: &str| one.trim_end_matches('/') == other.trim_end_matches('/');
     let given = token.and_then(named).unwrap_or_default();
     let is_given = |wanted: &str| given.iter().any(|one| one == wanted);
-    let others = contents.gateways.iter().filter(|(name, entry)| *name != gateway && same(&entry.issuer, issuer));
+    let others = contents
+        .gateways
+        .iter()
+        .filter(|(name, entry)| *name != gateway && same(&entry.issuer, issuer));
     others
         .filter(|(_, entry)| match (entry.audience.as_deref(), audience) {
             (Some(theirs), ours) => ours == Some(theirs) || is_given(theirs),
@@ -77,17 +88,25 @@ pub fn takers<'c>(
 
 /// The audiences of a token that is a JWT. Nothing is verified: it came from the issuer. A gateway takes no other tokens.
 fn named(token: &str) -> Option<Vec<String>> {
-    let payload = token.split('.').nth(1).filter(|_| token.split('.').count() == 3)?;
+    let payload = token
+        .split('.')
+        .nth(1)
+        .filter(|_| token.split('.').count() == 3)?;
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     match claims.get("aud")? {
         Value::String(one) => Some(vec![one.clone()]),
-        Value::Array(several) => several.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
+        Value::Array(several) => several
+            .iter()
+            .map(|one| one.as_str().map(str::to_owned))
+            .collect(),
         _ => None,
     }
 }
 
 fn web_address(audience: &str) -> Option<Url> {
-    Url::parse(audience).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+    Url::parse(audience)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 #[cfg(test)]
@@ -100,7 +119,10 @@ mod tests {
     const ISSUER: &str = "https://idp.example";
 
     fn jwt(audience: Value) -> String {
-        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(json!({ "aud": audience }).to_string()))
+        format!(
+            "e30.{}.c2ln",
+            URL_SAFE_NO_PAD.encode(json!({ "aud": audience }).to_string())
+        )
     }
 
     #[test]
@@ -108,7 +130,10 @@ mod tests {
         for (audience, names) in [
             (None, vec![]),
             (Some("lightkeeper"), vec!["audience"]),
-            (Some("https://gateway.example"), vec!["audience", "resource"]),
+            (
+                Some("https://gateway.example"),
+                vec!["audience", "resource"],
+            ),
             (Some("urn:acme:gateway"), vec!["audience", "resource"]),
             (Some("https://gateway.example/#part"), vec!["audience"]),
         ] {
@@ -142,7 +167,11 @@ mod tests {
         let (ours, name) = (Some("https://gateway.example"), Some("lightkeeper"));
         for (audience, token, fine) in [
             (ours, jwt(json!("https://gateway.example")), true),
-            (ours, jwt(json!(["account", "https://gateway.example"])), true),
+            (
+                ours,
+                jwt(json!(["account", "https://gateway.example"])),
+                true,
+            ),
             (ours, jwt(json!("lightkeeper")), false),
             (ours, jwt(json!([])), false),
             (ours, "opaque".to_owned(), true),
@@ -150,7 +179,11 @@ mod tests {
             (name, jwt(json!("else")), true),
             (None, jwt(json!("else")), true),
         ] {
-            assert_eq!(kept(audience, &token, ISSUER).is_ok(), fine, "{audience:?} {token}");
+            assert_eq!(
+                kept(audience, &token, ISSUER).is_ok(),
+                fine,
+                "{audience:?} {token}"
+            );
         }
     }
 
@@ -171,23 +204,64 @@ mod tests {
         };
         let mut contents = Contents::default();
         for (name, entry) in [
-            ("https://named", entry(ISSUER, Some("lightkeeper"), json!("lightkeeper"))),
-            ("https://tied", entry(ISSUER, Some("https://tied"), json!("https://tied"))),
-            ("https://fixed", entry("https://idp.example/", None, json!(["fixed", "account"]))),
-            ("https://elsewhere", entry("https://other.example", Some("lightkeeper"), json!("lightkeeper"))),
+            (
+                "https://named",
+                entry(ISSUER, Some("lightkeeper"), json!("lightkeeper")),
+            ),
+            (
+                "https://tied",
+                entry(ISSUER, Some("https://tied"), json!("https://tied")),
+            ),
+            (
+                "https://fixed",
+                entry("https://idp.example/", None, json!(["fixed", "account"])),
+            ),
+            (
+                "https://elsewhere",
+                entry(
+                    "https://other.example",
+                    Some("lightkeeper"),
+                    json!("lightkeeper"),
+                ),
+            ),
         ] {
             contents.gateways.insert(name.to_owned(), entry);
         }
         for (gateway, audience, token, expected) in [
-            ("https://evil", Some("lightkeeper"), None, vec!["https://named"]),
+            (
+                "https://evil",
+                Some("lightkeeper"),
+                None,
+                vec!["https://named"],
+            ),
             ("https://named", Some("lightkeeper"), None, vec![]),
             ("https://evil", Some("https://evil"), None, vec![]),
-            ("https://evil", Some("https://evil"), Some(json!("https://evil")), vec![]),
-            ("https://evil", Some("https://evil"), Some(json!("https://tied")), vec!["https://tied"]),
-            ("https://evil", Some("urn:evil"), Some(json!(["urn:evil", "account"])), vec!["https://fixed"]),
+            (
+                "https://evil",
+                Some("https://evil"),
+                Some(json!("https://evil")),
+                vec![],
+            ),
+            (
+                "https://evil",
+                Some("https://evil"),
+                Some(json!("https://tied")),
+                vec!["https://tied"],
+            ),
+            (
+                "https://evil",
+                Some("urn:evil"),
+                Some(json!(["urn:evil", "account"])),
+                vec!["https://fixed"],
+            ),
             ("https://evil", Some("fixed"), None, vec!["https://fixed"]),
             ("https://evil", None, None, vec!["https://fixed"]),
-            ("https://evil", None, Some(json!("lightkeeper")), vec!["https://fixed", "https://named"]),
+            (
+                "https://evil",
+                None,
+                Some(json!("lightkeeper")),
+                vec!["https://fixed", "https://named"],
+            ),
         ] {
             let token = token.map(jwt);
             let found = takers(&contents, gateway, ISSUER, audience, token.as_deref());

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -67,18 +69,30 @@ pub async fn connect(session: ToolSession, arguments: &ConnectArguments) -> Resu
         (Some(file), false) => Some(LocalKey::kept(file)?),
         (None, false) => Some(LocalKey::fresh()?),
     };
-    let unusable = |error: std::io::Error| Failure::new(format!("`{listen}` cannot be listened on: {error}"));
+    let unusable =
+        |error: std::io::Error| Failure::new(format!("`{listen}` cannot be listened on: {error}"));
     let listener = TcpListener::bind(listen).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
     // That the login is over is told now, not at the first request.
     session.token().await?;
-    let authority = session.gateway.split_once("://").map_or("", |(_, authority)| authority);
-    let authority = HeaderValue::from_str(authority).map_err(|error| Failure::new(error.to_string()))?;
+    let authority = session
+        .gateway
+        .split_once("://")
+        .map_or("", |(_, authority)| authority);
+    let authority =
+        HeaderValue::from_str(authority).map_err(|error| Failure::new(error.to_string()))?;
     if key.is_none() {
-        eprintln!("warning: with --open every user and program of this machine that reaches {address} acts as you");
+        eprintln!(
+            "warning: with --open every user and program of this machine that reaches {address} acts as you"
+        );
     }
     println!("{}", settings(&session, address, key.as_ref()));
-    let local = Arc::new(Local { session, address, key, authority });
+    let local = Arc::new(Local {
+        session,
+        address,
+        key,
+        authority,
+    });
     tokio::select! {
         failed = serve(local, listener) => Err(failed),
         stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| Failure::new(format!("signals cannot be had: {error}"))),
@@ -129,14 +143,21 @@ impl Local {
         let token = match self.session.token().await {
             Ok(token) => token,
             Err(failure) => {
-                let status = if failure.login_needed { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_GATEWAY };
+                let status = if failure.login_needed {
+                    StatusCode::UNAUTHORIZED
+                } else {
+                    StatusCode::BAD_GATEWAY
+                };
                 return refusal(status, &said(&failure));
             }
         };
         let request = match self.onward(request, &token) {
             Ok(request) => request,
             Err(error) => {
-                return refusal(StatusCode::BAD_REQUEST, &format!("the request cannot be passed on: {error}"));
+                return refusal(
+                    StatusCode::BAD_REQUEST,
+                    &format!("the request cannot be passed on: {error}"),
+                );
             }
         };
         match tokio::time::timeout(ANSWER_TIMEOUT, self.session.web.pass(request)).await {
@@ -145,14 +166,24 @@ impl Local {
                 StatusCode::BAD_GATEWAY,
                 &said(&fault.failure(&format!("the gateway `{}`", self.session.gateway))),
             ),
-            Err(_) => refusal(StatusCode::GATEWAY_TIMEOUT, "the gateway has not answered in time"),
+            Err(_) => refusal(
+                StatusCode::GATEWAY_TIMEOUT,
+                "the gateway has not answered in time",
+            ),
         }
     }
 
     /// The same request for the gateway, in its name, with the developer's token as the only credential.
-    fn onward(&self, request: Request<Incoming>, token: &str) -> Result<Request<SendBody>, http::Error> {
+    fn onward(
+        &self,
+        request: Request<Incoming>,
+        token: &str,
+    ) -> Result<Request<SendBody>, http::Error> {
         let (head, body) = request.into_parts();
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
         let uri: Uri = format!("{}{target}", self.session.gateway).parse()?;
         let mut headers = head.headers;
         strip(&mut headers);
@@ -181,7 +212,10 @@ impl Local {
             let old: Vec<HeaderValue> = head.headers.get_all(&name).iter().cloned().collect();
             head.headers.remove(&name);
             for value in old {
-                let moved = value.to_str().ok().map(|text| relocate(text, &self.session.gateway, &here));
+                let moved = value
+                    .to_str()
+                    .ok()
+                    .map(|text| relocate(text, &self.session.gateway, &here));
                 let moved = moved.and_then(|text| HeaderValue::from_str(&text).ok());
                 head.headers.append(name.clone(), moved.unwrap_or(value));
             }
@@ -196,7 +230,10 @@ fn relocate(text: &str, from: &str, to: &str) -> String {
     let mut parts = text.split(from);
     moved.push_str(parts.next().unwrap_or_default());
     for part in parts {
-        let ends = part.chars().next().is_none_or(|next| matches!(next, '/' | '?' | '#' | '>' | ' ' | ',' | '"' | ';'));
+        let ends = part
+            .chars()
+            .next()
+            .is_none_or(|next| matches!(next, '/' | '?' | '#' | '>' | ' ' | ',' | '"' | ';'));
         moved.push_str(if ends { to } else { from });
         moved.push_str(part);
     }
@@ -223,23 +260,44 @@ fn judge<B>(
     key: Option<&LocalKey>,
 ) -> Result<(), (StatusCode, &'static str)> {
     let headers = request.headers();
-    if request.method() == Method::CONNECT || request.uri().authority().is_some() || request.uri().path() == "*" {
-        return Err((StatusCode::BAD_REQUEST, "this is no forward proxy: use its address as the base URL"));
+    if request.method() == Method::CONNECT
+        || request.uri().authority().is_some()
+        || request.uri().path() == "*"
+    {
+        return Err((
+            StatusCode::BAD_REQUEST,
+            "this is no forward proxy: use its address as the base URL",
+        ));
     }
     let port = address.port();
     let names = [address.to_string(), format!("localhost:{port}")];
     let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().and_then(|host| host.to_str().ok()).filter(|_| hosts.next().is_none());
+    let host = hosts
+        .next()
+        .and_then(|host| host.to_str().ok())
+        .filter(|_| hosts.next().is_none());
     let ours = host.is_some_and(|host| names.iter().any(|name| name.eq_ignore_ascii_case(host)));
     if !ours {
-        return Err((StatusCode::MISDIRECTED_REQUEST, "the `host` header does not name this address"));
+        return Err((
+            StatusCode::MISDIRECTED_REQUEST,
+            "the `host` header does not name this address",
+        ));
     }
-    let by_page = headers.get_all("sec-fetch-site").iter().any(|site| site != "none");
+    let by_page = headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .any(|site| site != "none");
     if headers.contains_key(header::ORIGIN) || by_page {
-        return Err((StatusCode::FORBIDDEN, "pages in a browser may not use this address"));
+        return Err((
+            StatusCode::FORBIDDEN,
+            "pages in a browser may not use this address",
+        ));
     }
     if key.is_some_and(|key| !key.is_presented(headers)) {
-        return Err((StatusCode::UNAUTHORIZED, "present the key that `lightkeeper connect` printed when it began"));
+        return Err((
+            StatusCode::UNAUTHORIZED,
+            "present the key that `lightkeeper connect` printed when it began",
+        ));
     }
     Ok(())
 }
@@ -267,7 +325,11 @@ impl ErrorFormat {
             let name = signal.name();
             path.ends_with(&format!("/v1/{name}")) || path.ends_with(&format!("/{name}/otlp/v0.9"))
         });
-        let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let kind = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
         match is_export {
             false => ErrorFormat::Query,
             true if MediaType::glimpse(kind).is_json() => ErrorFormat::Otlp(Encoding::Json),
@@ -285,8 +347,14 @@ impl ErrorFormat {
             _ => 3,
         };
         match self {
-            ErrorFormat::Query => (media_type::JSON, json!({ "errors": [message] }).to_string().into_bytes()),
-            ErrorFormat::Otlp(encoding) => (encoding.media_type(), otlp::status_body(encoding, code, message)),
+            ErrorFormat::Query => (
+                media_type::JSON,
+                json!({ "errors": [message] }).to_string().into_bytes(),
+            ),
+            ErrorFormat::Otlp(encoding) => (
+                encoding.media_type(),
+                otlp::status_body(encoding, code, message),
+            ),
         }
     }
 }
@@ -294,14 +362,19 @@ impl ErrorFormat {
 /// An error in the tool's words, so that it shows it.
 fn refusal(dialect: ErrorFormat, status: StatusCode, message: &str) -> Response<SendBody> {
     let (kind, body) = dialect.write(status, &format!("lightkeeper connect: {message}"));
-    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
+    let body = Full::new(Bytes::from(body))
+        .map_err(|never| match never {})
+        .boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"lightkeeper connect\""));
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"lightkeeper connect\""),
+        );
     }
     response
 }
@@ -311,7 +384,10 @@ fn settings(session: &ToolSession, address: SocketAddr, key: Option<&LocalKey>) 
     let profile = Profile::standard();
     let (header, prefix) = (&profile.access_token_header, &profile.query_prefix);
     let (key, about) = match key {
-        Some(key) => (key.expose(), "Tools must present this key. Keep it like a password"),
+        Some(key) => (
+            key.expose(),
+            "Tools must present this key. Keep it like a password",
+        ),
         None => ("any", "Any key is taken"),
     };
     format!(
@@ -332,7 +408,9 @@ curl -H "Authorization: Bearer {key}" http://{address}{prefix}/{organization}/pr
 
 /// `127.0.0.1:PORT` or `[::1]:PORT`.
 pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|_| "write it as `127.0.0.1:9411`".to_owned())?;
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "write it as `127.0.0.1:9411`".to_owned())?;
     match address.ip().is_loopback() {
         true => Ok(address),
         false => Err("only loopback: whoever reaches it acts as you".to_owned()),
@@ -375,26 +453,66 @@ mod tests {
             };
             let request = request.body(()).unwrap();
             // With no key, with the key, and with `--open`.
-            let expected = if status == 200 { keyless } else { [status, status] };
-            assert_eq!([judged(&request, Some(&key)), judged(&request, None)], expected, "{target} {headers:?}");
+            let expected = if status == 200 {
+                keyless
+            } else {
+                [status, status]
+            };
+            assert_eq!(
+                [judged(&request, Some(&key)), judged(&request, None)],
+                expected,
+                "{target} {headers:?}"
+            );
             let (mut head, ()) = request.into_parts();
-            head.headers.insert("authorization", key.expose().parse().unwrap());
-            assert_eq!(judged(&Request::from_parts(head, ()), Some(&key)), status, "{target} {headers:?}");
+            head.headers
+                .insert("authorization", key.expose().parse().unwrap());
+            assert_eq!(
+                judged(&Request::from_parts(head, ()), Some(&key)),
+                status,
+                "{target} {headers:?}"
+            );
         }
     }
 
     #[test]
     fn errors_are_in_the_tools_own_words() {
         for (path, kind, expected) in [
-            ("/public/v0.2/acme/projects", "application/json", "application/json {\"errors\":[\"no\"]}"),
-            ("/apps/shop/-/v1/traces", "application/json", "application/json {\"code\":16,\"message\":\"no\"}"),
-            ("/v1/logs", "application/x-protobuf", "application/x-protobuf \u{8}\u{10}\u{12}\u{2}no"),
-            ("/traces/otlp/v0.9", "", "application/x-protobuf \u{8}\u{10}\u{12}\u{2}no"),
-            ("/api/v2/reports", "application/x-protobuf", "application/json {\"errors\":[\"no\"]}"),
+            (
+                "/public/v0.2/acme/projects",
+                "application/json",
+                "application/json {\"errors\":[\"no\"]}",
+            ),
+            (
+                "/apps/shop/-/v1/traces",
+                "application/json",
+                "application/json {\"code\":16,\"message\":\"no\"}",
+            ),
+            (
+                "/v1/logs",
+                "application/x-protobuf",
+                "application/x-protobuf \u{8}\u{10}\u{12}\u{2}no",
+            ),
+            (
+                "/traces/otlp/v0.9",
+                "",
+                "application/x-protobuf \u{8}\u{10}\u{12}\u{2}no",
+            ),
+            (
+                "/api/v2/reports",
+                "application/x-protobuf",
+                "application/json {\"errors\":[\"no\"]}",
+            ),
         ] {
-            let request = Request::post(path).header("content-type", kind).body(()).unwrap();
+            let request = Request::post(path)
+                .header("content-type", kind)
+                .body(())
+                .unwrap();
             let (kind, body) = ErrorFormat::of(&request).write(StatusCode::UNAUTHORIZED, "no");
-            assert_eq!(format!("{kind} {}", String::from_utf8(body).unwrap()), expected, "{path}");
+            assert_eq!(
+                format!("{kind} {}", String::from_utf8(body).unwrap()),
+                expected,
+                "{path}"
+            );
         }
     }
 
@@ -424,13 +542,20 @@ mod tests {
     fn links_in_heads_lead_here() {
         for (text, expected) in [
             ("https://gw.example/a?b", "http://here/a?b"),
-            ("<https://gw.example/a>; rel=next, <https://gw.example/b>", "<http://here/a>; rel=next, <http://here/b>"),
+            (
+                "<https://gw.example/a>; rel=next, <https://gw.example/b>",
+                "<http://here/a>; rel=next, <http://here/b>",
+            ),
             ("https://gw.example", "http://here"),
             ("https://gw.example.evil/a", "https://gw.example.evil/a"),
             ("https://gw.example:8443/a", "https://gw.example:8443/a"),
             ("/a", "/a"),
         ] {
-            assert_eq!(relocate(text, "https://gw.example", "http://here"), expected, "{text}");
+            assert_eq!(
+                relocate(text, "https://gw.example", "http://here"),
+                expected,
+                "{text}"
+            );
         }
     }
 

@@ -30,18 +30,34 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(message: impl AsRef<str>) -> Self {
-        let message = clean(message.as_ref()).chars().take(LIMIT_CHARACTERS).collect();
-        Failure { status: FAILED, message, advice: None, login_needed: false }
+        let message = clean(message.as_ref())
+            .chars()
+            .take(LIMIT_CHARACTERS)
+            .collect();
+        Failure {
+            status: FAILED,
+            message,
+            advice: None,
+            login_needed: false,
+        }
     }
 
     pub fn denied(message: impl AsRef<str>) -> Self {
-        Failure { status: DENIED, ..Failure::new(message) }
+        Failure {
+            status: DENIED,
+            ..Failure::new(message)
+        }
     }
 
     /// Tokens are gone, expired or withdrawn.
     pub fn log_in(gateway: &str, message: impl AsRef<str>) -> Self {
-        let failure = Failure { login_needed: true, ..Failure::new(message) };
-        failure.advise(format!("log in again: lightkeeper login --gateway {gateway}"))
+        let failure = Failure {
+            login_needed: true,
+            ..Failure::new(message)
+        };
+        failure.advise(format!(
+            "log in again: lightkeeper login --gateway {gateway}"
+        ))
     }
 
     pub fn advise(mut self, advice: impl AsRef<str>) -> Self {

@@ -21,8 +21,12 @@ use crate::profiles::Profile;
 
 /// Where tools put a credential. None of it goes on to the gateway: two credentials are a refusal there.
 pub fn credentials() -> Vec<HeaderName> {
-    let own = Profile::built_in().flat_map(|one| [one.access_token_header.clone(), one.api_key_header.clone()]);
-    [header::AUTHORIZATION, header::COOKIE, FIREHOSE_KEY].into_iter().chain(own).collect()
+    let own = Profile::built_in()
+        .flat_map(|one| [one.access_token_header.clone(), one.api_key_header.clone()]);
+    [header::AUTHORIZATION, header::COOKIE, FIREHOSE_KEY]
+        .into_iter()
+        .chain(own)
+        .collect()
 }
 
 const KEY_BYTES: usize = 32;
@@ -38,17 +42,28 @@ impl LocalKey {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         aws_lc_rs::rand::fill(bytes.as_mut_slice())
             .map_err(|_| Failure::new("the machine gives no random bytes for a key"))?;
-        Ok(LocalKey(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()))))
+        Ok(LocalKey(Zeroizing::new(
+            URL_SAFE_NO_PAD.encode(bytes.as_slice()),
+        )))
     }
 
     /// The one that the file keeps; a new one is written to it where there is no file.
     pub fn kept(file: &Path) -> Result<Self, Failure> {
         let said = |what: &str| Failure::new(format!("`{}` {what}", file.display()));
-        let unusable = |error: std::io::Error| said(&format!("cannot be used for the key: {error}"));
-        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(file) {
+        let unusable =
+            |error: std::io::Error| said(&format!("cannot be used for the key: {error}"));
+        match OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(file)
+        {
             Ok(mut created) => {
                 let key = LocalKey::fresh()?;
-                created.write_all(key.0.as_bytes()).and_then(|()| created.sync_all()).map_err(unusable)?;
+                created
+                    .write_all(key.0.as_bytes())
+                    .and_then(|()| created.sync_all())
+                    .map_err(unusable)?;
                 return Ok(key);
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -57,12 +72,18 @@ impl LocalKey {
         let opened = File::open(file).map_err(unusable)?;
         let metadata = opened.metadata().map_err(unusable)?;
         if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
-            return Err(said("holds the key and may be used by others").advise("delete it, and a new key is made"));
+            return Err(said("holds the key and may be used by others")
+                .advise("delete it, and a new key is made"));
         }
         let mut text = Zeroizing::new(String::new());
-        opened.take(256).read_to_string(&mut text).map_err(unusable)?;
+        opened
+            .take(256)
+            .read_to_string(&mut text)
+            .map_err(unusable)?;
         let key = text.trim_end();
-        let is_key = URL_SAFE_NO_PAD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES);
+        let is_key = URL_SAFE_NO_PAD
+            .decode(key)
+            .is_ok_and(|bytes| bytes.len() == KEY_BYTES);
         match is_key && key.len() == KEY_CHARACTERS {
             true => Ok(LocalKey(Zeroizing::new(key.to_owned()))),
             false => Err(said("holds no key").advise("delete it, and a new key is made")),
@@ -76,8 +97,15 @@ impl LocalKey {
 
     /// Whether a request presents the key in one of the places where tools put a credential.
     pub fn is_presented(&self, headers: &HeaderMap) -> bool {
-        let mut places = credentials().into_iter().filter(|name| *name != header::COOKIE);
-        places.any(|name| headers.get_all(name).iter().any(|value| self.is(value.as_bytes())))
+        let mut places = credentials()
+            .into_iter()
+            .filter(|name| *name != header::COOKIE);
+        places.any(|name| {
+            headers
+                .get_all(name)
+                .iter()
+                .any(|value| self.is(value.as_bytes()))
+        })
     }
 
     /// `key`, `Bearer key`, or a password beside any name (RFC 7617 section 2).
@@ -90,7 +118,10 @@ impl LocalKey {
         let rest = rest.trim_ascii();
         if scheme.eq_ignore_ascii_case(b"basic") {
             let pair = Zeroizing::new(STANDARD.decode(rest).unwrap_or_default());
-            let password = pair.iter().position(|byte| *byte == b':').and_then(|at| pair.get(at + 1..));
+            let password = pair
+                .iter()
+                .position(|byte| *byte == b':')
+                .and_then(|at| pair.get(at + 1..));
             return password.is_some_and(|password| self.equals(password));
         }
         (scheme.is_empty() || scheme.eq_ignore_ascii_case(b"bearer")) && self.equals(rest)
@@ -121,12 +152,21 @@ mod tests {
             (vec![("authorization", basic(format!("any:{text}")))], true),
             (vec![("lightstep-access-token", text.clone())], true),
             (vec![("x-amz-firehose-access-key", text.clone())], true),
-            (vec![("authorization", "Bearer any".to_owned()), ("lightstep-access-token", text.clone())], true),
+            (
+                vec![
+                    ("authorization", "Bearer any".to_owned()),
+                    ("lightstep-access-token", text.clone()),
+                ],
+                true,
+            ),
             (vec![], false),
             (vec![("authorization", String::new())], false),
             (vec![("authorization", "Bearer any".to_owned())], false),
             (vec![("authorization", "Bearer".to_owned())], false),
-            (vec![("authorization", format!("Bearer {}", text.split_at(1).1))], false),
+            (
+                vec![("authorization", format!("Bearer {}", text.split_at(1).1))],
+                false,
+            ),
             (vec![("authorization", format!("Bearer {text}x"))], false),
             (vec![("authorization", format!("Token {text}"))], false),
             (vec![("authorization", basic(text.clone()))], false),
@@ -151,12 +191,26 @@ mod tests {
         assert_eq!(LocalKey::kept(&file).unwrap().expose(), first.expose());
         for mode in [0o640, 0o604, 0o660] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert!(LocalKey::kept(&file).err().unwrap().message.contains("others"), "{mode:o}");
+            assert!(
+                LocalKey::kept(&file)
+                    .err()
+                    .unwrap()
+                    .message
+                    .contains("others"),
+                "{mode:o}"
+            );
         }
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         for text in ["", "short", &"=".repeat(43), &"a".repeat(300)] {
             std::fs::write(&file, text).unwrap();
-            assert!(LocalKey::kept(&file).err().unwrap().message.contains("no key"), "{text}");
+            assert!(
+                LocalKey::kept(&file)
+                    .err()
+                    .unwrap()
+                    .message
+                    .contains("no key"),
+                "{text}"
+            );
         }
     }
 }

@@ -30,20 +30,34 @@ pub async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
     let gateway = chosen(arguments.gateway.gateway.as_deref(), &known)?;
     let ca = match &arguments.gateway.ca {
         Some(file) => Some(absolute(file)?),
-        None => known.gateways.get(&gateway).and_then(|entry| entry.ca.clone()),
+        None => known
+            .gateways
+            .get(&gateway)
+            .and_then(|entry| entry.ca.clone()),
     };
     let web = Web::new(ca.as_deref())?;
     let provider = ToolProvider::discover(&web, &gateway).await?;
     let login = &provider.login;
     let (issuer, audience) = (login.issuer.as_str(), login.audience.as_deref());
     let before = known.gateways.get(&gateway);
-    let is_agreed =
-        arguments.yes || before.is_some_and(|entry| entry.issuer == issuer && entry.audience.as_deref() == audience);
-    let what = audience.map_or_else(String::new, |audience| format!(", with a token for {}", clean(audience)));
+    let is_agreed = arguments.yes
+        || before
+            .is_some_and(|entry| entry.issuer == issuer && entry.audience.as_deref() == audience);
+    let what = audience.map_or_else(String::new, |audience| {
+        format!(", with a token for {}", clean(audience))
+    });
     let organization = clean(&provider.organization);
-    eprintln!("Logging in for {gateway} ({organization}) at {}{what}.", clean(issuer));
+    eprintln!(
+        "Logging in for {gateway} ({organization}) at {}{what}.",
+        clean(issuer)
+    );
     if !is_agreed {
-        agree(&gateway, issuer, &takers(&known, &gateway, issuer, audience, None)).await?;
+        agree(
+            &gateway,
+            issuer,
+            &takers(&known, &gateway, issuer, audience, None),
+        )
+        .await?;
     }
     let clock = Clock::system();
     let entry = match arguments.device {
@@ -57,7 +71,9 @@ pub async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
     let locked = store.lock().await?;
     let mut contents = locked.read()?;
     contents.default = Some(gateway.clone());
-    contents.gateways.insert(gateway.clone(), StoredLogin { ca, ..entry });
+    contents
+        .gateways
+        .insert(gateway.clone(), StoredLogin { ca, ..entry });
     locked.write(contents)?;
     eprintln!("logged in at {gateway} as {who}");
     Ok(())
@@ -65,10 +81,13 @@ pub async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
 
 /// Asks whether a gateway may have a token that others take as well: its operator could use it there.
 async fn agree(gateway: &str, issuer: &str, takers: &[&str]) -> Result<(), Failure> {
-    let Some(first) = takers.first() else { return Ok(()) };
+    let Some(first) = takers.first() else {
+        return Ok(());
+    };
     let (issuer, others) = (clean(issuer), takers.join(", "));
-    let risk =
-        format!("a token of {issuer} for {gateway} is good at {others} as well: {gateway} could use it there as you");
+    let risk = format!(
+        "a token of {issuer} for {gateway} is good at {others} as well: {gateway} could use it there as you"
+    );
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let advice = format!("if you trust it as you trust {first}: log in with --yes");
         return Err(Failure::denied(risk).advise(advice));
@@ -85,10 +104,30 @@ async fn agree(gateway: &str, issuer: &str, takers: &[&str]) -> Result<(), Failu
 }
 
 /// The same question about the token that the issuer gave in fact, which is withdrawn if the answer is no.
-async fn stay_apart(web: &Web, known: &Contents, gateway: &str, entry: &StoredLogin) -> Result<(), Failure> {
-    let asked = takers(known, gateway, &entry.issuer, entry.audience.as_deref(), None);
-    let given = takers(known, gateway, &entry.issuer, entry.audience.as_deref(), Some(&entry.access_token));
-    let more: Vec<&str> = given.into_iter().filter(|taker| !asked.contains(taker)).collect();
+async fn stay_apart(
+    web: &Web,
+    known: &Contents,
+    gateway: &str,
+    entry: &StoredLogin,
+) -> Result<(), Failure> {
+    let asked = takers(
+        known,
+        gateway,
+        &entry.issuer,
+        entry.audience.as_deref(),
+        None,
+    );
+    let given = takers(
+        known,
+        gateway,
+        &entry.issuer,
+        entry.audience.as_deref(),
+        Some(&entry.access_token),
+    );
+    let more: Vec<&str> = given
+        .into_iter()
+        .filter(|taker| !asked.contains(taker))
+        .collect();
     let agreed = agree(gateway, &entry.issuer, &more).await;
     if agreed.is_err() {
         // It is kept nowhere; where the issuer cannot be told, it ends by itself.
@@ -124,25 +163,37 @@ pub async fn logout(arguments: &GatewayArguments) -> Result<(), Failure> {
             eprintln!("the issuer has no revocation endpoint: tokens end by themselves");
             Ok(())
         }
-        Err(failure) => Err(failure.advise("the tokens are deleted here, but may still be good elsewhere")),
+        Err(failure) => {
+            Err(failure.advise("the tokens are deleted here, but may still be good elsewhere"))
+        }
     }
 }
 
 fn absolute(file: &Path) -> Result<PathBuf, Failure> {
-    std::fs::canonicalize(file).map_err(|error| Failure::new(format!("`{}` cannot be read: {error}", file.display())))
+    std::fs::canonicalize(file)
+        .map_err(|error| Failure::new(format!("`{}` cannot be read: {error}", file.display())))
 }
 
 /// Authorization code with PKCE, through a browser on this machine.
-async fn by_browser(web: &Web, provider: &ToolProvider, clock: &Clock, open: bool) -> Result<StoredLogin, Failure> {
+async fn by_browser(
+    web: &Web,
+    provider: &ToolProvider,
+    clock: &Clock,
+    open: bool,
+) -> Result<StoredLogin, Failure> {
     let loopback = Loopback::bind().await?;
-    let redirect = RedirectUrl::new(loopback.redirect()).map_err(|error| Failure::new(error.to_string()))?;
-    let client = CoreClient::from_provider_metadata(provider.metadata.clone(), provider.client_id(), None)
-        .set_redirect_uri(redirect)
-        .set_token_uri(provider.token_url()?);
+    let redirect =
+        RedirectUrl::new(loopback.redirect()).map_err(|error| Failure::new(error.to_string()))?;
+    let client =
+        CoreClient::from_provider_metadata(provider.metadata.clone(), provider.client_id(), None)
+            .set_redirect_uri(redirect)
+            .set_token_uri(provider.token_url()?);
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let flow = CoreAuthenticationFlow::AuthorizationCode;
     let mut request = client.authorize_url(flow, CsrfToken::new_random, Nonce::new_random);
-    request = request.set_pkce_challenge(challenge).add_scopes(provider.scopes());
+    request = request
+        .set_pkce_challenge(challenge)
+        .add_scopes(provider.scopes());
     let aimed = aim(provider.login.audience.as_deref());
     for (name, value) in &aimed {
         request = request.add_extra_param(*name, value.clone());
@@ -154,13 +205,16 @@ async fn by_browser(web: &Web, provider: &ToolProvider, clock: &Clock, open: boo
     }
     let returned = loopback.wait(state.secret()).await?;
     let code = judge(returned, provider)?;
-    let mut exchange = client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(verifier);
+    let mut exchange = client
+        .exchange_code(AuthorizationCode::new(code))
+        .set_pkce_verifier(verifier);
     for (name, value) in aimed {
         exchange = exchange.add_extra_param(name, value);
     }
     let ask = web.asker();
     let tokens = exchange.request_async(&ask).await;
-    let tokens = tokens.map_err(|error| token_failure("the login failed", &provider.login.issuer, error))?;
+    let tokens =
+        tokens.map_err(|error| token_failure("the login failed", &provider.login.issuer, error))?;
     provider.entry(&tokens, &nonce, clock)
 }
 
@@ -169,39 +223,63 @@ fn judge(returned: Returned, provider: &ToolProvider) -> Result<String, Failure>
     let issuer = &provider.login.issuer;
     match returned.issuer {
         Some(named) if named != *issuer => {
-            return Err(Failure::denied(format!("the answer is of another issuer, `{named}`, than `{issuer}`")));
+            return Err(Failure::denied(format!(
+                "the answer is of another issuer, `{named}`, than `{issuer}`"
+            )));
         }
         None if provider.names_itself() => {
-            return Err(Failure::denied(format!("the answer does not name its issuer, as `{issuer}` should")));
+            return Err(Failure::denied(format!(
+                "the answer does not name its issuer, as `{issuer}` should"
+            )));
         }
         _ => {}
     }
-    returned.code.map_err(|error| Failure::denied(format!("the login was refused: {error}")))
+    returned
+        .code
+        .map_err(|error| Failure::denied(format!("the login was refused: {error}")))
 }
 
 /// Without anything to open it with, the printed URL has to do.
 fn open_browser(page: &str) {
     let mac = cfg!(target_os = "macos");
-    let display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    let display = ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
     if !mac && !display {
         return;
     }
     let program = if mac { "open" } else { "xdg-open" };
-    let command =
-        Command::new(program).arg(page).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let command = Command::new(program)
+        .arg(page)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
     if command.is_err() && std::io::stderr().is_terminal() {
         eprintln!("no browser could be opened: copy the address");
     }
 }
 
 /// The device authorization grant: a person approves on another machine.
-async fn by_device(web: &Web, provider: &ToolProvider, clock: &Clock) -> Result<StoredLogin, Failure> {
+async fn by_device(
+    web: &Web,
+    provider: &ToolProvider,
+    clock: &Clock,
+) -> Result<StoredLogin, Failure> {
     let issuer = &provider.login.issuer;
-    let endpoint = provider.metadata.additional_metadata().device_authorization_endpoint.clone();
-    let none = || Failure::new(format!("the issuer `{issuer}` has no device flow")).advise("log in without --device");
-    let client = CoreClient::from_provider_metadata(provider.metadata.clone(), provider.client_id(), None)
-        .set_device_authorization_url(endpoint.ok_or_else(none)?)
-        .set_token_uri(provider.token_url()?);
+    let endpoint = provider
+        .metadata
+        .additional_metadata()
+        .device_authorization_endpoint
+        .clone();
+    let none = || {
+        Failure::new(format!("the issuer `{issuer}` has no device flow"))
+            .advise("log in without --device")
+    };
+    let client =
+        CoreClient::from_provider_metadata(provider.metadata.clone(), provider.client_id(), None)
+            .set_device_authorization_url(endpoint.ok_or_else(none)?)
+            .set_token_uri(provider.token_url()?);
     let ask = web.asker();
     let mut request = client.exchange_device_code().add_scopes(provider.scopes());
     let aimed = aim(provider.login.audience.as_deref());
@@ -220,7 +298,10 @@ async fn by_device(web: &Web, provider: &ToolProvider, clock: &Clock) -> Result<
     let page = clean(details.verification_uri().as_str());
     let code = clean(details.user_code().secret());
     eprintln!("On any machine, open this page and enter the code:\n\n  {page}\n  {code}\n");
-    eprintln!("The code is good for {} minutes.", details.expires_in().as_secs().div_ceil(60));
+    eprintln!(
+        "The code is good for {} minutes.",
+        details.expires_in().as_secs().div_ceil(60)
+    );
     let mut request = client.exchange_device_access_token(&details);
     for (name, value) in aimed {
         request = request.add_extra_param(name, value);

@@ -54,7 +54,9 @@ impl Loopback {
         let unusable = |error: std::io::Error| {
             Failure::new(format!("no port can be had on 127.0.0.1: {error}")).advise("use --device")
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unusable)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
         Ok(Loopback { listener, address })
     }
@@ -66,13 +68,18 @@ impl Loopback {
 
     /// Waits for the browser, and until its page is written.
     pub async fn wait(self, state: &str) -> Result<Returned, Failure> {
-        let late =
-            |_| Failure::new("nobody came back from the login page in time").advise("without a browser here: --device");
-        tokio::time::timeout(WAIT, self.serve(state)).await.map_err(late)?
+        let late = |_| {
+            Failure::new("nobody came back from the login page in time")
+                .advise("without a browser here: --device")
+        };
+        tokio::time::timeout(WAIT, self.serve(state))
+            .await
+            .map_err(late)?
     }
 
     async fn serve(self, state: &str) -> Result<Returned, Failure> {
-        let expected: Arc<(String, String)> = Arc::new((self.address.to_string(), state.to_owned()));
+        let expected: Arc<(String, String)> =
+            Arc::new((self.address.to_string(), state.to_owned()));
         let mut open: JoinSet<Option<Returned>> = JoinSet::new();
         loop {
             tokio::select! {
@@ -114,16 +121,37 @@ async fn converse(stream: TcpStream, expected: Arc<(String, String)>) -> Option<
     found.lock().take()
 }
 
-fn judge<B>(request: &Request<B>, host: &str, state: &str) -> (Response<Full<Bytes>>, Option<Returned>) {
-    let hosts: Vec<&[u8]> = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes).collect();
+fn judge<B>(
+    request: &Request<B>,
+    host: &str,
+    state: &str,
+) -> (Response<Full<Bytes>>, Option<Returned>) {
+    let hosts: Vec<&[u8]> = request
+        .headers()
+        .get_all(header::HOST)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if hosts != [host.as_bytes()] || request.uri().authority().is_some() {
-        return (page(StatusCode::MISDIRECTED_REQUEST, "This is not the address that was asked for."), None);
+        return (
+            page(
+                StatusCode::MISDIRECTED_REQUEST,
+                "This is not the address that was asked for.",
+            ),
+            None,
+        );
     }
     if request.method() != Method::GET || request.uri().path() != PATH {
         return (page(StatusCode::NOT_FOUND, "There is nothing here."), None);
     }
     match returned(request.uri().query().unwrap_or_default(), state) {
-        None => (page(StatusCode::BAD_REQUEST, "This does not belong to the login that is under way."), None),
+        None => (
+            page(
+                StatusCode::BAD_REQUEST,
+                "This does not belong to the login that is under way.",
+            ),
+            None,
+        ),
         Some(returned) => {
             let text = match returned.code {
                 Ok(_) => "The login has come back to the terminal. This page can be closed.",
@@ -170,10 +198,15 @@ fn page(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
         (header::CONTENT_TYPE, media_type::HTML_UTF8),
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+        ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -188,7 +221,10 @@ mod tests {
         for (query, expected) in [
             ("code=c&state=s3cret", good.clone()),
             ("code=c&state=s3cret&session_state=x", good),
-            ("error=access_denied&state=s3cret", Some(Err("access_denied".to_owned()))),
+            (
+                "error=access_denied&state=s3cret",
+                Some(Err("access_denied".to_owned())),
+            ),
             ("code=c&state=other", None),
             ("code=c&state=s3cre", None),
             ("code=c&state=", None),
@@ -201,10 +237,17 @@ mod tests {
             ("code=c&state=s3cret&iss=a&iss=b", None),
             ("", None),
         ] {
-            assert_eq!(returned(query, "s3cret").map(|returned| returned.code), expected, "{query}");
+            assert_eq!(
+                returned(query, "s3cret").map(|returned| returned.code),
+                expected,
+                "{query}"
+            );
         }
         let named = returned("code=c&state=s&iss=https%3A%2F%2Fidp.example", "s");
-        assert_eq!(named.unwrap().issuer.as_deref(), Some("https://idp.example"));
+        assert_eq!(
+            named.unwrap().issuer.as_deref(),
+            Some("https://idp.example")
+        );
     }
 
     #[test]
@@ -215,18 +258,36 @@ mod tests {
             ("GET", fine, "localhost:8", 421),
             ("GET", fine, "127.0.0.1:9", 421),
             ("GET", fine, "evil.example", 421),
-            ("GET", "http://127.0.0.1:8/callback?code=c&state=s", "127.0.0.1:8", 421),
+            (
+                "GET",
+                "http://127.0.0.1:8/callback?code=c&state=s",
+                "127.0.0.1:8",
+                421,
+            ),
             ("POST", fine, "127.0.0.1:8", 404),
             ("GET", "/callback/?code=c&state=s", "127.0.0.1:8", 404),
             ("GET", "/favicon.ico", "127.0.0.1:8", 404),
             ("GET", "/callback?code=c&state=<script>", "127.0.0.1:8", 400),
         ] {
             let target = target.replace('<', "%3C").replace('>', "%3E");
-            let request = Request::builder().method(method).uri(target).header("host", host).body(()).unwrap();
+            let request = Request::builder()
+                .method(method)
+                .uri(target)
+                .header("host", host)
+                .body(())
+                .unwrap();
             let (answer, returned) = judge(&request, "127.0.0.1:8", "s");
-            assert_eq!((answer.status().as_u16(), returned.is_some()), (status, status == 200), "{request:?}");
+            assert_eq!(
+                (answer.status().as_u16(), returned.is_some()),
+                (status, status == 200),
+                "{request:?}"
+            );
         }
-        let twice = Request::get(fine).header("host", "127.0.0.1:8").header("host", "evil.example").body(()).unwrap();
+        let twice = Request::get(fine)
+            .header("host", "127.0.0.1:8")
+            .header("host", "evil.example")
+            .body(())
+            .unwrap();
         assert!(judge(&twice, "127.0.0.1:8", "s").1.is_none());
     }
 }

@@ -160,16 +160,30 @@ pub fn token(arguments: &GatewayArguments) -> ExitCode {
 }
 
 pub fn connect(arguments: &ConnectArguments) -> ExitCode {
-    run(async { connect::connect(ToolSession::open(&arguments.gateway)?, arguments).await.map(|()| 0) })
+    run(async {
+        connect::connect(ToolSession::open(&arguments.gateway)?, arguments)
+            .await
+            .map(|()| 0)
+    })
 }
 
 pub fn whoami(arguments: &WhoamiArguments) -> ExitCode {
-    run(async { tree::whoami(&ToolSession::open(&arguments.gateway)?, arguments.output).await.map(|()| 0) })
+    run(async {
+        tree::whoami(&ToolSession::open(&arguments.gateway)?, arguments.output)
+            .await
+            .map(|()| 0)
+    })
 }
 
 pub fn apps(arguments: &AppsArguments) -> ExitCode {
     run(async {
-        tree::apps(&ToolSession::open(&arguments.gateway)?, &arguments.app, arguments.output).await.map(|()| 0)
+        tree::apps(
+            &ToolSession::open(&arguments.gateway)?,
+            &arguments.app,
+            arguments.output,
+        )
+        .await
+        .map(|()| 0)
     })
 }
 
@@ -188,7 +202,11 @@ fn run(command: impl Future<Output = Result<u8, Failure>>) -> ExitCode {
     if let Err(error) = super::prepare_cryptography() {
         return Failure::new(error).report();
     }
-    match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => match runtime.block_on(command) {
             Ok(status) => ExitCode::from(status),
             Err(failure) => failure.report(),

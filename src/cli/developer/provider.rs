@@ -6,15 +6,16 @@
 
 use http::{Method, Request, StatusCode, header};
 use openidconnect::core::{
-    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreErrorResponseType,
-    CoreGrantType, CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm,
-    CoreJwsSigningAlgorithm, CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
+    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
+    CoreErrorResponseType, CoreGrantType, CoreJsonWebKey, CoreJsonWebKeySet,
+    CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
+    CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
 };
 use openidconnect::url::form_urlencoded;
 use openidconnect::{
-    AdditionalProviderMetadata, ClientId, DeviceAuthorizationUrl, DiscoveryError, ErrorResponse, IssuerUrl, Nonce,
-    NonceVerifier, OAuth2TokenResponse as _, ProviderMetadata, RefreshToken, RequestTokenError, RevocationUrl, Scope,
-    TokenResponse as _, TokenUrl,
+    AdditionalProviderMetadata, ClientId, DeviceAuthorizationUrl, DiscoveryError, ErrorResponse,
+    IssuerUrl, Nonce, NonceVerifier, OAuth2TokenResponse as _, ProviderMetadata, RefreshToken,
+    RequestTokenError, RevocationUrl, Scope, TokenResponse as _, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,26 +101,47 @@ impl ToolProvider {
     /// Asks the gateway, then the issuer that it names.
     pub async fn discover(web: &Web, gateway: &str) -> Result<Self, Failure> {
         let offered = offered(web, gateway).await?;
-        let none = || Failure::new(format!("`{gateway}` offers no login")).advise("ask its operator for `web.login`");
+        let none = || {
+            Failure::new(format!("`{gateway}` offers no login"))
+                .advise("ask its operator for `web.login`")
+        };
         let login = offered.login.ok_or_else(none)?;
         audience::own(login.audience.as_deref(), gateway)?;
         let issuer = IssuerUrl::new(login.issuer.clone());
-        let issuer = issuer.map_err(|_| Failure::new(format!("the issuer `{}` is not a URL", login.issuer)))?;
+        let issuer = issuer
+            .map_err(|_| Failure::new(format!("the issuer `{}` is not a URL", login.issuer)))?;
         let ask = web.asker();
-        let metadata = Metadata::discover_async(issuer, &ask).await.map_err(|error| match error {
-            DiscoveryError::Request(fault) => fault.failure(&format!("the issuer `{}`", login.issuer)),
-            other => Failure::new(format!("the issuer `{}` cannot be discovered: {other}", login.issuer)),
-        })?;
+        let metadata =
+            Metadata::discover_async(issuer, &ask)
+                .await
+                .map_err(|error| match error {
+                    DiscoveryError::Request(fault) => {
+                        fault.failure(&format!("the issuer `{}`", login.issuer))
+                    }
+                    other => Failure::new(format!(
+                        "the issuer `{}` cannot be discovered: {other}",
+                        login.issuer
+                    )),
+                })?;
         let refused = |what: &str| Failure::new(format!("the issuer `{}` {what}", login.issuer));
         if !is_permitted_url(metadata.authorization_endpoint().url()) {
-            return Err(refused("has an authorization endpoint that is neither `https` nor loopback"));
+            return Err(refused(
+                "has an authorization endpoint that is neither `https` nor loopback",
+            ));
         }
         let further = metadata.additional_metadata();
-        if further.code_challenge_methods_supported.as_ref().is_some_and(|methods| !methods.iter().any(|m| m == "S256"))
+        if further
+            .code_challenge_methods_supported
+            .as_ref()
+            .is_some_and(|methods| !methods.iter().any(|m| m == "S256"))
         {
             return Err(refused("does not know PKCE's `S256`"));
         }
-        Ok(ToolProvider { organization: offered.organization, login, metadata })
+        Ok(ToolProvider {
+            organization: offered.organization,
+            login,
+            metadata,
+        })
     }
 
     pub fn client_id(&self) -> ClientId {
@@ -128,16 +150,27 @@ impl ToolProvider {
 
     /// What is asked for beside `openid`, which the client adds itself.
     pub fn scopes(&self) -> impl Iterator<Item = Scope> {
-        self.login.scopes.iter().filter(|scope| *scope != "openid").map(|scope| Scope::new(scope.clone()))
+        self.login
+            .scopes
+            .iter()
+            .filter(|scope| *scope != "openid")
+            .map(|scope| Scope::new(scope.clone()))
     }
 
     /// Whether answers without `iss` are refused.
     pub fn names_itself(&self) -> bool {
-        self.metadata.additional_metadata().authorization_response_iss_parameter_supported
+        self.metadata
+            .additional_metadata()
+            .authorization_response_iss_parameter_supported
     }
 
     pub fn token_url(&self) -> Result<TokenUrl, Failure> {
-        let none = || Failure::new(format!("the issuer `{}` has no token endpoint", self.login.issuer));
+        let none = || {
+            Failure::new(format!(
+                "the issuer `{}` has no token endpoint",
+                self.login.issuer
+            ))
+        };
         self.metadata.token_endpoint().cloned().ok_or_else(none)
     }
 
@@ -148,14 +181,25 @@ impl ToolProvider {
         nonce: impl NonceVerifier,
         clock: &Clock,
     ) -> Result<StoredLogin, Failure> {
-        let none = || Failure::new(format!("the issuer `{}` gave no ID token", self.login.issuer));
+        let none = || {
+            Failure::new(format!(
+                "the issuer `{}` gave no ID token",
+                self.login.issuer
+            ))
+        };
         let id_token = tokens.id_token().ok_or_else(none)?;
-        let client = CoreClient::from_provider_metadata(self.metadata.clone(), self.client_id(), None);
+        let client =
+            CoreClient::from_provider_metadata(self.metadata.clone(), self.client_id(), None);
         let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS);
         let claims = id_token.claims(&verifier, nonce);
-        let claims = claims.map_err(|error| Failure::new(format!("the ID token is refused: {error}")))?;
+        let claims =
+            claims.map_err(|error| Failure::new(format!("the ID token is refused: {error}")))?;
         let name = claims.preferred_username().map(|name| name.as_str());
-        let who = claims.email().map(|email| email.as_str()).or(name).unwrap_or(claims.subject().as_str());
+        let who = claims
+            .email()
+            .map(|email| email.as_str())
+            .or(name)
+            .unwrap_or(claims.subject().as_str());
         let mut entry = StoredLogin {
             ca: None,
             organization: self.organization.clone(),
@@ -181,10 +225,21 @@ impl ToolProvider {
 
 /// Puts new tokens into an entry. Without a new refresh token the old one stays good (RFC 6749 section 6).
 fn take(entry: &mut StoredLogin, tokens: &CoreTokenResponse, clock: &Clock) -> Result<(), Failure> {
-    audience::kept(entry.audience.as_deref(), tokens.access_token().secret(), &entry.issuer)?;
-    let lifetime = tokens.expires_in().map_or(LIFETIME_SECONDS, |lifetime| lifetime.as_secs());
-    entry.access_token.clone_from(tokens.access_token().secret());
-    entry.expires = clock.now().seconds().saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX));
+    audience::kept(
+        entry.audience.as_deref(),
+        tokens.access_token().secret(),
+        &entry.issuer,
+    )?;
+    let lifetime = tokens
+        .expires_in()
+        .map_or(LIFETIME_SECONDS, |lifetime| lifetime.as_secs());
+    entry
+        .access_token
+        .clone_from(tokens.access_token().secret());
+    entry.expires = clock
+        .now()
+        .seconds()
+        .saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX));
     if let Some(refresh) = tokens.refresh_token() {
         entry.refresh_token = Some(refresh.secret().clone());
     }
@@ -192,36 +247,56 @@ fn take(entry: &mut StoredLogin, tokens: &CoreTokenResponse, clock: &Clock) -> R
 }
 
 async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
-    let request =
-        Request::get(format!("{gateway}/.lightkeeper/configuration")).header(header::ACCEPT, media_type::JSON);
-    let request = request.body(Vec::new()).map_err(|error| Failure::new(error.to_string()))?;
-    let answer = web.ask(request).await.map_err(|fault| fault.failure(&format!("the gateway `{gateway}`")))?;
-    let strange = |what: &str| Failure::new(format!("`{gateway}` {what}: is it a Lightkeeper gateway?"));
+    let request = Request::get(format!("{gateway}/.lightkeeper/configuration"))
+        .header(header::ACCEPT, media_type::JSON);
+    let request = request
+        .body(Vec::new())
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let answer = web
+        .ask(request)
+        .await
+        .map_err(|fault| fault.failure(&format!("the gateway `{gateway}`")))?;
+    let strange =
+        |what: &str| Failure::new(format!("`{gateway}` {what}: is it a Lightkeeper gateway?"));
     if answer.status() != StatusCode::OK {
-        return Err(strange(&format!("answers {} instead of its configuration", answer.status().as_u16())));
+        return Err(strange(&format!(
+            "answers {} instead of its configuration",
+            answer.status().as_u16()
+        )));
     }
-    let offered: Offered =
-        serde_json::from_slice(answer.body()).map_err(|_| strange("answers something else than its configuration"))?;
+    let offered: Offered = serde_json::from_slice(answer.body())
+        .map_err(|_| strange("answers something else than its configuration"))?;
     // RFC 9728 section 3.3: what is said of another resource must not be used.
     let named = offered.resource.as_deref().unwrap_or_default();
     if origin(named).ok().as_deref() != Some(gateway) {
         let said = format!("`{gateway}` gives the configuration of another gateway, `{named}`");
-        return Err(
-            Failure::denied(said).advise("log in at its own address, which is the `public_url` of its listener")
-        );
+        return Err(Failure::denied(said)
+            .advise("log in at its own address, which is the `public_url` of its listener"));
     }
     Ok(offered)
 }
 
 /// Spends the entry's refresh token for new tokens, which are in the entry afterwards.
-pub async fn refresh(web: &Web, gateway: &str, entry: &mut StoredLogin, clock: &Clock) -> Result<(), Failure> {
+pub async fn refresh(
+    web: &Web,
+    gateway: &str,
+    entry: &mut StoredLogin,
+    clock: &Clock,
+) -> Result<(), Failure> {
     let Some(refresh) = entry.refresh_token.clone().map(RefreshToken::new) else {
-        return Err(Failure::log_in(gateway, format!("the login at `{gateway}` has expired")));
+        return Err(Failure::log_in(
+            gateway,
+            format!("the login at `{gateway}` has expired"),
+        ));
     };
     let broken = |_| Failure::log_in(gateway, "the provider's addresses are broken");
     let issuer = IssuerUrl::new(entry.issuer.clone()).map_err(broken)?;
     let endpoint = TokenUrl::new(entry.token_endpoint.clone()).map_err(broken)?;
-    let client = CoreClient::new(ClientId::new(entry.client_id.clone()), issuer, CoreJsonWebKeySet::new(Vec::new()));
+    let client = CoreClient::new(
+        ClientId::new(entry.client_id.clone()),
+        issuer,
+        CoreJsonWebKeySet::new(Vec::new()),
+    );
     let client = client.set_token_uri(endpoint);
     let mut request = client.exchange_refresh_token(&refresh);
     for (name, value) in aim(entry.audience.as_deref()) {
@@ -230,10 +305,19 @@ pub async fn refresh(web: &Web, gateway: &str, entry: &mut StoredLogin, clock: &
     let ask = web.asker();
     match request.request_async(&ask).await {
         Ok(tokens) => take(entry, &tokens, clock),
-        Err(RequestTokenError::ServerResponse(error)) if *error.error() == CoreErrorResponseType::InvalidGrant => {
-            Err(Failure::log_in(gateway, format!("the login at `{gateway}` has ended")))
+        Err(RequestTokenError::ServerResponse(error))
+            if *error.error() == CoreErrorResponseType::InvalidGrant =>
+        {
+            Err(Failure::log_in(
+                gateway,
+                format!("the login at `{gateway}` has ended"),
+            ))
         }
-        Err(error) => Err(token_failure("the login cannot be renewed", &entry.issuer, error)),
+        Err(error) => Err(token_failure(
+            "the login cannot be renewed",
+            &entry.issuer,
+            error,
+        )),
     }
 }
 
@@ -244,9 +328,13 @@ pub fn token_failure<E: ErrorResponse + 'static>(
     error: RequestTokenError<WebFault, E>,
 ) -> Failure {
     match error {
-        RequestTokenError::ServerResponse(error) => Failure::denied(format!("{what}: the issuer says {error}")),
+        RequestTokenError::ServerResponse(error) => {
+            Failure::denied(format!("{what}: the issuer says {error}"))
+        }
         RequestTokenError::Request(fault) => fault.failure(&format!("the issuer `{issuer}`")),
-        RequestTokenError::Parse(..) => Failure::new(format!("{what}: the issuer's answer cannot be read")),
+        RequestTokenError::Parse(..) => {
+            Failure::new(format!("{what}: the issuer's answer cannot be read"))
+        }
         RequestTokenError::Other(cause) => Failure::new(format!("{what}: {cause}")),
     }
 }
@@ -254,7 +342,9 @@ pub fn token_failure<E: ErrorResponse + 'static>(
 /// Tells the provider that the refresh token (or else the access token) is of no use any more. `Ok(false)`: it has no endpoint
 /// for that.
 pub async fn revoke(web: &Web, entry: &StoredLogin) -> Result<bool, Failure> {
-    let Some(endpoint) = &entry.revocation_endpoint else { return Ok(false) };
+    let Some(endpoint) = &entry.revocation_endpoint else {
+        return Ok(false);
+    };
     let (token, hint) = match &entry.refresh_token {
         Some(token) => (token, "refresh_token"),
         None => (&entry.access_token, "access_token"),
@@ -270,10 +360,16 @@ pub async fn revoke(web: &Web, entry: &StoredLogin) -> Result<bool, Failure> {
         .header(header::CONTENT_TYPE, media_type::FORM)
         .body(form.into_bytes())
         .map_err(|error| Failure::new(error.to_string()))?;
-    let answer = web.ask(request).await.map_err(|fault| fault.failure(&format!("the issuer `{}`", entry.issuer)))?;
+    let answer = web
+        .ask(request)
+        .await
+        .map_err(|fault| fault.failure(&format!("the issuer `{}`", entry.issuer)))?;
     match answer.status() {
         StatusCode::OK => Ok(true),
-        status => Err(Failure::new(format!("the issuer answers {} to the revocation", status.as_u16()))),
+        status => Err(Failure::new(format!(
+            "the issuer answers {} to the revocation",
+            status.as_u16()
+        ))),
     }
 }
 

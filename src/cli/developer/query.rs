@@ -24,13 +24,26 @@ const LAST: [&str; 1] = ["link"];
 const COLUMNS: usize = 9;
 
 /// `GET /apps/{path}/-/{resource}`. Gives the exit status.
-pub async fn list(session: &ToolSession, resource: &str, arguments: &ListArguments) -> Result<u8, Failure> {
+pub async fn list(
+    session: &ToolSession,
+    resource: &str,
+    arguments: &ListArguments,
+) -> Result<u8, Failure> {
     let path = within(&arguments.app, resource);
     let answer = ask(session, Method::GET, &path, &[], None).await?;
     match arguments.output {
         Output::Json => println!("{}", safe_json(&answer)),
         Output::Text => {
-            print!("{}", items(answer.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice), width()))
+            print!(
+                "{}",
+                items(
+                    answer
+                        .get("items")
+                        .and_then(Value::as_array)
+                        .map_or(&[], Vec::as_slice),
+                    width()
+                )
+            )
         }
     }
     Ok(tell_failures(&answer))
@@ -54,7 +67,9 @@ fn within(app: &AppPath, resource: &str) -> String {
 
 /// The query API's own form of a question (`query_timeseries`).
 fn body(arguments: &QueryArguments, now_seconds: i64) -> Value {
-    let end = arguments.until.map_or(now_seconds, |moment| moment.at(now_seconds));
+    let end = arguments
+        .until
+        .map_or(now_seconds, |moment| moment.at(now_seconds));
     let start = arguments.since.at(end.min(now_seconds));
     json!({ "data": { "attributes": {
         "query": arguments.uql,
@@ -67,49 +82,90 @@ fn body(arguments: &QueryArguments, now_seconds: i64) -> Value {
 
 /// Tells each project that is missing, and gives the exit status.
 fn tell_failures(answer: &Value) -> u8 {
-    let errors = answer.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let errors = answer
+        .get("errors")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     for error in errors {
         let part = |name: &str| cell(error.get(name));
-        eprintln!("missing: {} (project {}): {} {}", part("app"), part("project"), part("reason"), part("message"));
+        eprintln!(
+            "missing: {} (project {}): {} {}",
+            part("app"),
+            part("project"),
+            part("reason"),
+            part("message")
+        );
     }
-    let partial = answer.get("partial").and_then(Value::as_bool).unwrap_or(!errors.is_empty());
+    let partial = answer
+        .get("partial")
+        .and_then(Value::as_bool)
+        .unwrap_or(!errors.is_empty());
     if partial { PARTIAL } else { 0 }
 }
 
 /// A member of an item: its own, or one of its JSON:API `attributes`.
 fn member<'a>(item: &'a Value, name: &str) -> Option<&'a Value> {
-    let attributes = || item.get("attributes").and_then(|attributes| attributes.get(name));
-    item.get(name).or_else(attributes).filter(|value| !value.is_null())
+    let attributes = || {
+        item.get("attributes")
+            .and_then(|attributes| attributes.get(name))
+    };
+    item.get(name)
+        .or_else(attributes)
+        .filter(|value| !value.is_null())
 }
 
 /// Items as a table: the known columns, then what else is one value.
 fn items(items: &[Value], width: Option<usize>) -> String {
     let mut others: Vec<&str> = Vec::new();
-    let scalars =
-        items.iter().flat_map(|item| [item.get("attributes"), Some(item)]).flatten().filter_map(Value::as_object);
+    let scalars = items
+        .iter()
+        .flat_map(|item| [item.get("attributes"), Some(item)])
+        .flatten()
+        .filter_map(Value::as_object);
     for (name, value) in scalars.flatten() {
         let plain = value.is_string() || value.is_number() || value.is_boolean();
-        let known = FIRST.contains(&name.as_str()) || LAST.contains(&name.as_str()) || name == "type";
-        if plain && !known && !others.contains(&name.as_str()) && others.len() < COLUMNS - FIRST.len() - LAST.len() {
+        let known =
+            FIRST.contains(&name.as_str()) || LAST.contains(&name.as_str()) || name == "type";
+        if plain
+            && !known
+            && !others.contains(&name.as_str())
+            && others.len() < COLUMNS - FIRST.len() - LAST.len()
+        {
             others.push(name);
         }
     }
     let names: Vec<&str> = FIRST.into_iter().chain(others).chain(LAST).collect();
-    let rows: Vec<Vec<String>> =
-        items.iter().map(|item| names.iter().map(|name| cell(member(item, name))).collect()).collect();
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .map(|item| names.iter().map(|name| cell(member(item, name))).collect())
+        .collect();
     let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
-    table(&names.iter().map(String::as_str).collect::<Vec<_>>(), &rows, width)
+    table(
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+        &rows,
+        width,
+    )
 }
 
 /// Timeseries as a table: a line for each point.
 fn series(answer: &Value, width: Option<usize>) -> String {
     let attributes = || answer.get("data").and_then(|data| data.get("attributes"));
-    let all = answer.get("series").or_else(|| attributes().and_then(|attributes| attributes.get("series")));
+    let all = answer
+        .get("series")
+        .or_else(|| attributes().and_then(|attributes| attributes.get("series")));
     let mut rows = Vec::new();
     for one in all.and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         let labels = cell(one.get("group-labels"));
-        for point in one.get("points").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
-            let time = point.get(0).and_then(Value::as_i64).map(timestamp).unwrap_or_default();
+        for point in one
+            .get("points")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice)
+        {
+            let time = point
+                .get(0)
+                .and_then(Value::as_i64)
+                .map(timestamp)
+                .unwrap_or_default();
             rows.push(vec![time, cell(point.get(1)), labels.clone()]);
         }
     }
@@ -161,14 +217,21 @@ fn period_seconds(text: &str) -> Option<i64> {
         'd' => 86_400,
         _ => return None,
     };
-    let number = text.strip_suffix(unit).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let number = text
+        .strip_suffix(unit)
+        .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))?;
     number.parse::<i64>().ok()?.checked_mul(factor)
 }
 
 /// A resource's name: it becomes a part of a URL.
 pub fn parse_resource(text: &str) -> Result<String, String> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    plain.then(|| text.to_owned()).ok_or_else(|| "write it as `streams`, `dashboards`, …".to_owned())
+    let plain = !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    plain
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write it as `streams`, `dashboards`, …".to_owned())
 }
 
 #[cfg(test)]
@@ -190,15 +253,30 @@ mod tests {
             ("1ü", None),
             ("", None),
         ] {
-            let read = if text == "h" { parse_moment("xh").ok() } else { parse_moment(text).ok() };
+            let read = if text == "h" {
+                parse_moment("xh").ok()
+            } else {
+                parse_moment(text).ok()
+            };
             assert_eq!(read, moment, "{text}");
         }
-        for (text, fine) in [("60s", true), ("5m", true), ("0s", false), ("", false), ("60", false), ("s", false)] {
+        for (text, fine) in [
+            ("60s", true),
+            ("5m", true),
+            ("0s", false),
+            ("", false),
+            ("60", false),
+            ("s", false),
+        ] {
             assert_eq!(parse_period(text).is_ok(), fine, "{text}");
         }
-        for (text, fine) in
-            [("streams", true), ("metric_dashboards", true), ("../x", false), ("a?b", false), ("", false)]
-        {
+        for (text, fine) in [
+            ("streams", true),
+            ("metric_dashboards", true),
+            ("../x", false),
+            ("a?b", false),
+            ("", false),
+        ] {
             assert_eq!(parse_resource(text).is_ok(), fine, "{text}");
         }
     }
@@ -218,6 +296,9 @@ mod tests {
         assert_eq!(tell_failures(&json!({ "errors": [], "partial": false })), 0);
         let answer = json!({ "series": [{ "group-labels": ["app=shop", "status=ok"], "points": [[60000, 1.5], [120_000, null]] }] });
         let printed = series(&answer, None);
-        assert!(printed.contains("1.5    app=shop, status=ok") && printed.lines().count() == 3, "{printed}");
+        assert!(
+            printed.contains("1.5    app=shop, status=ok") && printed.lines().count() == 3,
+            "{printed}"
+        );
     }
 }

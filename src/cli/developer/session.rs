@@ -34,28 +34,50 @@ pub struct ToolSession {
 
 /// `--gateway`, else `LIGHTKEEPER_GATEWAY`, else that of the last login.
 pub fn chosen(argument: Option<&str>, contents: &Contents) -> Result<String, Failure> {
-    let variable = || std::env::var(GATEWAY_VARIABLE).ok().filter(|value| !value.is_empty());
+    let variable = || {
+        std::env::var(GATEWAY_VARIABLE)
+            .ok()
+            .filter(|value| !value.is_empty())
+    };
     if let Some(text) = argument.map(str::to_owned).or_else(variable) {
         return origin(&text).map_err(Failure::new);
     }
     contents.default.clone().ok_or_else(|| {
-        Failure::new("no gateway is chosen").advise("log in first: lightkeeper login --gateway https://gateway.example")
+        Failure::new("no gateway is chosen")
+            .advise("log in first: lightkeeper login --gateway https://gateway.example")
     })
 }
 
 impl ToolSession {
     /// Of a person who has logged in.
     pub fn open(arguments: &GatewayArguments) -> Result<Self, Failure> {
-        ToolSession::at(Store::locate()?, arguments.gateway.as_deref(), arguments.ca.clone(), Clock::system())
+        ToolSession::at(
+            Store::locate()?,
+            arguments.gateway.as_deref(),
+            arguments.ca.clone(),
+            Clock::system(),
+        )
     }
 
-    fn at(store: Store, gateway: Option<&str>, ca: Option<PathBuf>, clock: Clock) -> Result<Self, Failure> {
+    fn at(
+        store: Store,
+        gateway: Option<&str>,
+        ca: Option<PathBuf>,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
         let contents = store.read()?;
         let gateway = chosen(gateway, &contents)?;
         let entry = entry(&contents, &gateway)?;
         let web = Web::new(ca.as_deref().or(entry.ca.as_deref()))?;
         let held = Mutex::new((entry.access_token.clone(), entry.expires));
-        Ok(ToolSession { organization: entry.organization.clone(), gateway, web, store, clock, held })
+        Ok(ToolSession {
+            organization: entry.organization.clone(),
+            gateway,
+            web,
+            store,
+            clock,
+            held,
+        })
     }
 
     /// An access token with at least a minute left, if one can be had.
@@ -82,7 +104,9 @@ impl ToolSession {
                 Err(_) if self.left(held.1) > 0 => return Ok(held),
                 Err(failure) => return Err(failure),
             }
-            contents.gateways.insert(self.gateway.clone(), entry.clone());
+            contents
+                .gateways
+                .insert(self.gateway.clone(), entry.clone());
             locked.write(contents)?;
         }
         Ok((entry.access_token, entry.expires))
@@ -92,7 +116,9 @@ impl ToolSession {
 fn entry<'a>(contents: &'a Contents, gateway: &str) -> Result<&'a StoredLogin, Failure> {
     let nobody = || {
         let mut failure = Failure::log_in(gateway, format!("nobody is logged in at `{gateway}`"));
-        failure.advice = Some(format!("log in first: lightkeeper login --gateway {gateway}"));
+        failure.advice = Some(format!(
+            "log in first: lightkeeper login --gateway {gateway}"
+        ));
         failure
     };
     contents.gateways.get(gateway).ok_or_else(nobody)

@@ -69,11 +69,16 @@ pub struct Locked<'a> {
 impl Store {
     /// `LIGHTKEEPER_CREDENTIALS`, else `credentials.json` in `$XDG_CONFIG_HOME/lightkeeper` or `~/.config/lightkeeper`.
     pub fn locate() -> Result<Self, Failure> {
-        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let folder = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
         if let Some(path) = std::env::var_os(PLACE_VARIABLE).filter(|path| !path.is_empty()) {
             return Ok(Store::at(PathBuf::from(path)));
         }
-        let base = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
+        let base =
+            folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
         let base = base.ok_or_else(|| {
             Failure::new("there is no folder for tokens")
                 .advise(format!("set HOME, XDG_CONFIG_HOME or {PLACE_VARIABLE}"))
@@ -93,10 +98,14 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Contents::default()),
             Err(error) => return Err(said(&format!("cannot be read: {error}"))),
         };
-        let metadata = file.metadata().map_err(|error| said(&format!("cannot be read: {error}")))?;
+        let metadata = file
+            .metadata()
+            .map_err(|error| said(&format!("cannot be read: {error}")))?;
         if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
-            let advice =
-                format!("chmod 600 {0}, and log in again if somebody else could have read it", self.path.display());
+            let advice = format!(
+                "chmod 600 {0}, and log in again if somebody else could have read it",
+                self.path.display()
+            );
             return Err(said("holds tokens and may be used by others").advise(advice));
         }
         let mut text = String::new();
@@ -105,18 +114,36 @@ impl Store {
         let broken = || said("is broken").advise("delete it and log in again");
         // The parser's own message could quote a token.
         let contents: Contents = serde_json::from_str(&text).map_err(|_| broken())?;
-        if contents.version == VERSION { Ok(contents) } else { Err(broken()) }
+        if contents.version == VERSION {
+            Ok(contents)
+        } else {
+            Err(broken())
+        }
     }
 
     /// Waits until no other command holds the lock.
     pub async fn lock(&self) -> Result<Locked<'_>, Failure> {
         let path = self.beside(".lock");
-        let unusable = |error: std::io::Error| Failure::new(format!("`{}`: {error}", path.display()));
-        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+        let unusable =
+            |error: std::io::Error| Failure::new(format!("`{}`: {error}", path.display()));
+        if let Some(folder) = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(unusable)?;
         }
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(unusable)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(unusable)?;
         let waiting = async {
             let mut ticks = tokio::time::interval(LOCK_RETRY);
             loop {
@@ -128,9 +155,19 @@ impl Store {
                 }
             }
         };
-        let busy = || Failure::new(format!("another command has held `{}` for too long", path.display()));
-        tokio::time::timeout(LOCK_TIMEOUT, waiting).await.map_err(|_| busy())??;
-        Ok(Locked { store: self, _lock: file })
+        let busy = || {
+            Failure::new(format!(
+                "another command has held `{}` for too long",
+                path.display()
+            ))
+        };
+        tokio::time::timeout(LOCK_TIMEOUT, waiting)
+            .await
+            .map_err(|_| busy())??;
+        Ok(Locked {
+            store: self,
+            _lock: file,
+        })
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -148,10 +185,15 @@ impl Locked<'_> {
     /// Replaces the file.
     pub fn write(&self, mut contents: Contents) -> Result<(), Failure> {
         contents.version = VERSION;
-        let text = serde_json::to_vec_pretty(&contents).map_err(|_| Failure::new("tokens cannot be written"))?;
+        let text = serde_json::to_vec_pretty(&contents)
+            .map_err(|_| Failure::new("tokens cannot be written"))?;
         let next = self.store.beside(".next");
-        replace(&self.store.path, &next, &text)
-            .map_err(|error| Failure::new(format!("`{}` cannot be written: {error}", self.store.path.display())))
+        replace(&self.store.path, &next, &text).map_err(|error| {
+            Failure::new(format!(
+                "`{}` cannot be written: {error}",
+                self.store.path.display()
+            ))
+        })
     }
 }
 
@@ -161,7 +203,11 @@ fn replace(path: &Path, next: &Path, text: &[u8]) -> std::io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(next)?;
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(next)?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(next, path)
@@ -197,13 +243,20 @@ mod tests {
         let store = Store::at(path.clone());
         assert!(store.read().unwrap().gateways.is_empty());
         let mut contents = Contents::default();
-        contents.gateways.insert("https://gateway.example".to_owned(), entry());
+        contents
+            .gateways
+            .insert("https://gateway.example".to_owned(), entry());
         store.lock().await.unwrap().write(contents).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(&path), mode(&folder.join("deep"))), (0o600, 0o700));
-        for (mode, fine) in
-            [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o666, false)]
-        {
+        for (mode, fine) in [
+            (0o600, true),
+            (0o400, true),
+            (0o640, false),
+            (0o604, false),
+            (0o620, false),
+            (0o666, false),
+        ] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(store.read().is_ok(), fine, "{mode:o}");
         }
@@ -217,7 +270,10 @@ mod tests {
         ] {
             fs::write(&path, text).unwrap();
             let failure = store.read().err().unwrap();
-            assert!(failure.message.contains("broken") && !failure.message.contains("canary"), "{text}: {failure:?}");
+            assert!(
+                failure.message.contains("broken") && !failure.message.contains("canary"),
+                "{text}: {failure:?}"
+            );
         }
     }
 
@@ -231,7 +287,12 @@ mod tests {
         let mut second = Box::pin(store.lock());
         let waited = tokio::time::timeout(LOCK_RETRY * 4, &mut second).await;
         assert!(waited.is_err(), "two hold the lock");
-        first.write(Contents { default: Some("a".to_owned()), ..Contents::default() }).unwrap();
+        first
+            .write(Contents {
+                default: Some("a".to_owned()),
+                ..Contents::default()
+            })
+            .unwrap();
         drop(first);
         let second = second.await.unwrap();
         assert_eq!(second.read().unwrap().default.as_deref(), Some("a"));

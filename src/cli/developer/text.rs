@@ -17,7 +17,13 @@ const NARROWEST: usize = 8;
 
 /// One line: white space becomes a space each, everything else hostile goes.
 pub fn clean(text: &str) -> String {
-    let spaced = text.chars().map(|character| if matches!(character, '\n' | '\r' | '\t') { ' ' } else { character });
+    let spaced = text.chars().map(|character| {
+        if matches!(character, '\n' | '\r' | '\t') {
+            ' '
+        } else {
+            character
+        }
+    });
     spaced.filter(|character| !is_hidden(*character)).collect()
 }
 
@@ -28,8 +34,11 @@ pub fn json(document: &Value) -> String {
         // Line ends stand between members only: within strings they are escaped already.
         if character != '\n' && is_hidden(character) {
             // Beyond U+FFFF as two (RFC 8259 section 7).
-            let units =
-                character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+            let units = character
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect::<String>();
             safe.push_str(&units);
         } else {
             safe.push(character);
@@ -43,7 +52,11 @@ pub fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => clean(text),
-        Some(Value::Array(values)) => values.iter().map(|value| cell(Some(value))).collect::<Vec<_>>().join(", "),
+        Some(Value::Array(values)) => values
+            .iter()
+            .map(|value| cell(Some(value)))
+            .collect::<Vec<_>>()
+            .join(", "),
         Some(other) => clean(&other.to_string()),
     }
 }
@@ -51,12 +64,17 @@ pub fn cell(value: Option<&Value>) -> String {
 /// Aligned columns below their names; each line cut to `width` characters if there is one. Columns that are empty in every row
 /// are left out.
 pub fn table(names: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
-    let length = |row: &[String], column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
+    let length =
+        |row: &[String], column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
     let mut columns: Vec<(usize, usize)> = names
         .iter()
         .enumerate()
         .filter_map(|(column, name)| {
-            let longest = rows.iter().map(|row| length(row, column)).max().unwrap_or(0);
+            let longest = rows
+                .iter()
+                .map(|row| length(row, column))
+                .max()
+                .unwrap_or(0);
             (longest > 0 || rows.is_empty()).then_some((column, longest.max(name.chars().count())))
         })
         .collect();
@@ -73,7 +91,10 @@ pub fn table(names: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Stri
             }
             let cell = cut(row.get(*column).map_or("", String::as_str), *wide);
             line.push_str(&cell);
-            line.extend(std::iter::repeat_n(' ', wide.saturating_sub(cell.chars().count())));
+            line.extend(std::iter::repeat_n(
+                ' ',
+                wide.saturating_sub(cell.chars().count()),
+            ));
         }
         lines.push_str(line.trim_end());
         lines.push('\n');
@@ -86,11 +107,17 @@ fn narrow(columns: &mut [(usize, usize)], width: usize) {
     let gaps = GAP.len() * columns.len().saturating_sub(1);
     loop {
         let total: usize = columns.iter().map(|(_, wide)| *wide).sum::<usize>() + gaps;
-        let Some(widest) = columns.iter_mut().max_by_key(|(_, wide)| *wide) else { return };
+        let Some(widest) = columns.iter_mut().max_by_key(|(_, wide)| *wide) else {
+            return;
+        };
         if total <= width || widest.1 <= NARROWEST {
             return;
         }
-        widest.1 = widest.1.saturating_sub(total - width).max(NARROWEST).max(widest.1 / 2);
+        widest.1 = widest
+            .1
+            .saturating_sub(total - width)
+            .max(NARROWEST)
+            .max(widest.1 / 2);
     }
 }
 
@@ -109,12 +136,25 @@ pub fn width() -> Option<usize> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    if let Some(columns) = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()) {
+    if let Some(columns) = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok())
+    {
         return Some(columns);
     }
     let terminal = File::open("/dev/tty").ok()?;
-    let size = Command::new("stty").arg("size").stdin(Stdio::from(terminal)).stderr(Stdio::null()).output().ok()?;
-    let columns = String::from_utf8(size.stdout).ok()?.split_whitespace().nth(1)?.parse().ok()?;
+    let size = Command::new("stty")
+        .arg("size")
+        .stdin(Stdio::from(terminal))
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let columns = String::from_utf8(size.stdout)
+        .ok()?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
     (columns > 0).then_some(columns)
 }
 
@@ -140,18 +180,37 @@ mod tests {
         }
         let hostile = value!({ "a\u{9b}": "\u{1b}[2J\u{202e}\n" });
         let printed = json(&hostile);
-        assert!(printed.chars().all(|character| character == '\n' || !is_hidden(character)), "{printed:?}");
+        assert!(
+            printed
+                .chars()
+                .all(|character| character == '\n' || !is_hidden(character)),
+            "{printed:?}"
+        );
         assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), hostile);
     }
 
     #[test]
     fn columns_are_aligned_and_cut_to_the_terminal() {
-        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
-        let rows = [row(&["shop", "", "a long name of a stream"]), row(&["shop/checkout", "", "b"])];
+        let row = |cells: &[&str]| {
+            cells
+                .iter()
+                .map(|cell| (*cell).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let rows = [
+            row(&["shop", "", "a long name of a stream"]),
+            row(&["shop/checkout", "", "b"]),
+        ];
         let names = ["app", "gone", "name"];
         for (width, expected) in [
-            (None, "APP            NAME\nshop           a long name of a stream\nshop/checkout  b\n"),
-            (Some(25), "APP           NAME\nshop          a long nam…\nshop/checko…  b\n"),
+            (
+                None,
+                "APP            NAME\nshop           a long name of a stream\nshop/checkout  b\n",
+            ),
+            (
+                Some(25),
+                "APP           NAME\nshop          a long nam…\nshop/checko…  b\n",
+            ),
             (Some(1), "APP       NAME\nshop      a long …\nshop/ch…  b\n"),
         ] {
             assert_eq!(table(&names, &rows, width), expected, "{width:?}");

@@ -25,7 +25,14 @@ pub async fn whoami(session: &ToolSession, output: Output) -> Result<(), Failure
         Output::Json => println!("{}", safe_json(&me)),
         Output::Text => {
             println!("gateway       {}", session.gateway);
-            for name in ["organization", "subject", "issuer", "method", "groups", "expires"] {
+            for name in [
+                "organization",
+                "subject",
+                "issuer",
+                "method",
+                "groups",
+                "expires",
+            ] {
                 let value = cell(me.get(name));
                 if !value.is_empty() {
                     println!("{name:<13} {value}");
@@ -38,14 +45,27 @@ pub async fn whoami(session: &ToolSession, output: Output) -> Result<(), Failure
 
 /// The tree at and beneath `app`, as the caller may see it.
 pub async fn apps(session: &ToolSession, app: &AppPath, output: Output) -> Result<(), Failure> {
-    let tree = ask(session, Method::GET, &app_url(app), &[("depth", "all")], None).await?;
+    let tree = ask(
+        session,
+        Method::GET,
+        &app_url(app),
+        &[("depth", "all")],
+        None,
+    )
+    .await?;
     match output {
         Output::Json => println!("{}", safe_json(&tree)),
         Output::Text => {
             let mut rows = Vec::new();
             lay_out(&tree, 0, &mut rows);
-            print!("{}", table(&["", "app", "project", "owners"], &rows, width()));
-            if rows.iter().all(|row| row.first().is_some_and(|mark| mark == "--")) {
+            print!(
+                "{}",
+                table(&["", "app", "project", "owners"], &rows, width())
+            );
+            if rows
+                .iter()
+                .all(|row| row.first().is_some_and(|mark| mark == "--"))
+            {
                 eprintln!(
                     "nothing of it is yours to read or write: `lightkeeper whoami` shows what the gateway knows you by"
                 );
@@ -56,14 +76,18 @@ pub async fn apps(session: &ToolSession, app: &AppPath, output: Output) -> Resul
 }
 
 fn children(node: &Value) -> &[Value] {
-    node.get("apps").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    node.get("apps")
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// `r`, `w`, both or neither: whether the node's project can be queried, and something of the node's written.
 fn mark(node: &Value) -> String {
     let can = |name: &str| node.get(name).and_then(Value::as_bool).unwrap_or_default();
     let letter = |can: bool, letter: char| if can { letter } else { '-' };
-    [letter(can("can_read"), 'r'), letter(can("can_write"), 'w')].iter().collect()
+    [letter(can("can_read"), 'r'), letter(can("can_write"), 'w')]
+        .iter()
+        .collect()
 }
 
 fn lay_out(node: &Value, depth: usize, rows: &mut Vec<Vec<String>>) {
@@ -72,9 +96,18 @@ fn lay_out(node: &Value, depth: usize, rows: &mut Vec<Vec<String>>) {
     }
     let path = cell(node.get("app"));
     // Below the first one, the last segment says enough.
-    let name = if depth == 0 { path.as_str() } else { path.rsplit('/').next().unwrap_or_default() };
+    let name = if depth == 0 {
+        path.as_str()
+    } else {
+        path.rsplit('/').next().unwrap_or_default()
+    };
     let app = format!("{}{name}", "  ".repeat(depth));
-    rows.push(vec![mark(node), app, cell(node.get("project")), cell(node.get("owners"))]);
+    rows.push(vec![
+        mark(node),
+        app,
+        cell(node.get("project")),
+        cell(node.get("owners")),
+    ]);
     for child in children(node) {
         lay_out(child, depth + 1, rows);
     }

@@ -57,11 +57,23 @@ pub enum WebFault {
 impl std::fmt::Display for WebFault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            WebFault::Insecure(url) => write!(formatter, "`{url}` must be an `https` URL (`http` only on loopback)"),
-            WebFault::Untrusted(cause) => write!(formatter, "its certificate is not trusted: {cause}"),
+            WebFault::Insecure(url) => write!(
+                formatter,
+                "`{url}` must be an `https` URL (`http` only on loopback)"
+            ),
+            WebFault::Untrusted(cause) => {
+                write!(formatter, "its certificate is not trusted: {cause}")
+            }
             WebFault::Unreachable(cause) => formatter.write_str(cause),
-            WebFault::TooLarge => write!(formatter, "the answer is larger than {BODY_LIMIT_BYTES} bytes"),
-            WebFault::Late => write!(formatter, "no answer within {} seconds", CALL_TIMEOUT.as_secs()),
+            WebFault::TooLarge => write!(
+                formatter,
+                "the answer is larger than {BODY_LIMIT_BYTES} bytes"
+            ),
+            WebFault::Late => write!(
+                formatter,
+                "no answer within {} seconds",
+                CALL_TIMEOUT.as_secs()
+            ),
         }
     }
 }
@@ -73,8 +85,13 @@ impl WebFault {
     pub fn failure(&self, what: &str) -> Failure {
         let failure = Failure::new(format!("{what} cannot be reached: {self}"));
         match self {
-            WebFault::Untrusted(_) => failure.advise("if its certificate is of a CA of your own: --ca FILE"),
-            WebFault::Insecure(_) | WebFault::Unreachable(_) | WebFault::TooLarge | WebFault::Late => failure,
+            WebFault::Untrusted(_) => {
+                failure.advise("if its certificate is of a CA of your own: --ca FILE")
+            }
+            WebFault::Insecure(_)
+            | WebFault::Unreachable(_)
+            | WebFault::TooLarge
+            | WebFault::Late => failure,
         }
     }
 }
@@ -85,7 +102,9 @@ impl Web {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(pem::system_roots());
         if let Some(path) = ca {
-            let unusable = |error: &dyn std::fmt::Display| Failure::new(format!("`{}`: {error}", path.display()));
+            let unusable = |error: &dyn std::fmt::Display| {
+                Failure::new(format!("`{}`: {error}", path.display()))
+            };
             let certificates = pem::certificates_of(path).map_err(|error| unusable(&error))?;
             let before = roots.len();
             for certificate in certificates {
@@ -96,27 +115,42 @@ impl Web {
             }
         }
         let tls = pem::client_tls(Arc::new(roots));
-        let tls = tls.map_err(|error| Failure::new(format!("cannot set up TLS: {error}")))?.with_no_client_auth();
-        let connector = Connector::new(&Egress::of_process(), CONNECT_TIMEOUT).map_err(Failure::new)?;
+        let tls = tls
+            .map_err(|error| Failure::new(format!("cannot set up TLS: {error}")))?
+            .with_no_client_auth();
         let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+            Connector::new(&Egress::of_process(), CONNECT_TIMEOUT).map_err(Failure::new)?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(connector);
         Ok(Web { client })
     }
 
     /// Asks and reads the whole answer.
     pub async fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, WebFault> {
         let call = async {
-            let request =
-                request.map(|body| Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync());
+            let request = request.map(|body| {
+                Full::new(Bytes::from(body))
+                    .map_err(|never| match never {})
+                    .boxed_unsync()
+            });
             let (head, body) = self.pass(request).await?.into_parts();
             match Limited::new(body, BODY_LIMIT_BYTES).collect().await {
                 Ok(body) => Ok(Response::from_parts(head, body.to_bytes().to_vec())),
-                Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(WebFault::TooLarge),
+                Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                    Err(WebFault::TooLarge)
+                }
                 Err(error) => Err(unreachable(error.as_ref())),
             }
         };
-        tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(WebFault::Late))
+        tokio::time::timeout(CALL_TIMEOUT, call)
+            .await
+            .unwrap_or(Err(WebFault::Late))
     }
 
     /// `ask` as a function of its own, as `openidconnect` wants its clients.
@@ -133,7 +167,10 @@ impl Web {
         if !is_permitted(request.uri()) {
             return Err(WebFault::Insecure(request.uri().to_string()));
         }
-        self.client.request(request).await.map_err(|error| unreachable(&error))
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| unreachable(&error))
     }
 }
 
@@ -178,7 +215,11 @@ fn is_loopback(url: &Url) -> bool {
 
 /// A gateway's origin, `https://gateway.example`: lower case, default port left out, no path.
 pub fn origin(text: &str) -> Result<String, String> {
-    let form = || format!("`{text}` is not a gateway: write it as `https://gateway.example` (`http` only on loopback)");
+    let form = || {
+        format!(
+            "`{text}` is not a gateway: write it as `https://gateway.example` (`http` only on loopback)"
+        )
+    };
     let url = Url::parse(text).map_err(|_| form())?;
     let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     if !bare || !is_permitted_url(&url) {
@@ -195,8 +236,14 @@ mod tests {
     fn gateways_are_origins_over_tls_or_on_loopback() {
         for (text, expected) in [
             ("https://Gateway.example", Some("https://gateway.example")),
-            ("https://gateway.example:443/", Some("https://gateway.example")),
-            ("https://gateway.example:8443", Some("https://gateway.example:8443")),
+            (
+                "https://gateway.example:443/",
+                Some("https://gateway.example"),
+            ),
+            (
+                "https://gateway.example:8443",
+                Some("https://gateway.example:8443"),
+            ),
             ("http://127.0.0.1:4318", Some("http://127.0.0.1:4318")),
             ("http://[::1]:4318", Some("http://[::1]:4318")),
             ("http://localhost:4318", Some("http://localhost:4318")),

@@ -41,7 +41,12 @@ pub fn reads(row: &NodeView) -> bool {
 }
 
 /// Fills in the app's alerts.
-pub async fn fill(visit: &PageContext<'_>, sight: &Viewer<'_>, app: &AppPath, view: &mut AppView) -> Asked {
+pub async fn fill(
+    visit: &PageContext<'_>,
+    sight: &Viewer<'_>,
+    app: &AppPath,
+    view: &mut AppView,
+) -> Asked {
     let mut asked = Asked::default();
     // The ids and names of each project's alerts that the backend listed.
     let mut listed: BTreeSet<(String, String)> = BTreeSet::new();
@@ -62,7 +67,9 @@ pub async fn fill(visit: &PageContext<'_>, sight: &Viewer<'_>, app: &AppPath, vi
     view.alerts.sort_by_cached_key(key);
     if let Some(more) = view.alerts.len().checked_sub(ROWS).filter(|more| *more > 0) {
         view.alerts.truncate(ROWS);
-        view.alert_errors.push(format!("{more} more alerts are not shown: open an app beneath"));
+        view.alert_errors.push(format!(
+            "{more} more alerts are not shown: open an app beneath"
+        ));
     }
     asked
 }
@@ -75,41 +82,79 @@ async fn ask(
     listed: &mut BTreeSet<(String, String)>,
     asked: &mut Asked,
 ) {
-    let question = TreeRequest { app: app.clone(), resource: resource.name.clone(), query: Vec::new() };
-    let Ok(mut targets) = fan_out::targets(visit.snapshot, visit.identity, &question, resource, visit.now) else {
+    let question = TreeRequest {
+        app: app.clone(),
+        resource: resource.name.clone(),
+        query: Vec::new(),
+    };
+    let Ok(mut targets) = fan_out::targets(
+        visit.snapshot,
+        visit.identity,
+        &question,
+        resource,
+        visit.now,
+    ) else {
         return;
     };
-    if let Some(more) = targets.len().checked_sub(QUESTIONS).filter(|more| *more > 0) {
-        view.alert_errors.push(format!("{more} more questions were not asked: open an app beneath"));
+    if let Some(more) = targets
+        .len()
+        .checked_sub(QUESTIONS)
+        .filter(|more| *more > 0)
+    {
+        view.alert_errors.push(format!(
+            "{more} more questions were not asked: open an app beneath"
+        ));
         targets.truncate(QUESTIONS);
     }
     asked.add(targets.iter().map(|target| &target.permit));
-    let asking =
-        Asking::reading((visit.shared, visit.snapshot), visit.account, visit.identity.facts(), visit.ours, visit.now);
+    let asking = Asking::reading(
+        (visit.shared, visit.snapshot),
+        visit.account,
+        visit.identity.facts(),
+        visit.ours,
+        visit.now,
+    );
     let asking = Arc::new(asking.within(PATIENCE, STATES));
     let gathered = fan_out::ask_all(&asking, targets).await;
     let states = alert_status::ask(&asking, visit.identity, resource, &gathered).await;
     let Gathered { arrived, failed } = gathered;
-    let mut missing: Vec<Missing> =
-        failed.iter().map(|(_, origin, _, failed)| failed.missing(origin, None, None)).collect();
+    let mut missing: Vec<Missing> = failed
+        .iter()
+        .map(|(_, origin, _, failed)| failed.missing(origin, None, None))
+        .collect();
     for (place, _, _, failed) in &failed {
         note(asked, *place, 0, failed.reason, failed.status);
     }
     for one in &arrived {
         match rows(&asking, resource, one, &states, listed) {
             Ok(rows) => {
-                note(asked, one.place, rows.len() as u64, Reason::Ok, Some(one.reply.status.as_u16()));
+                note(
+                    asked,
+                    one.place,
+                    rows.len() as u64,
+                    Reason::Ok,
+                    Some(one.reply.status.as_u16()),
+                );
                 view.alerts.extend(rows);
             }
             Err(fault) => {
-                note(asked, one.place, 0, fault.reason(), Some(one.reply.status.as_u16()));
+                note(
+                    asked,
+                    one.place,
+                    0,
+                    fault.reason(),
+                    Some(one.reply.status.as_u16()),
+                );
                 missing.push(fan_out::Failed::from(fault).missing(&one.origin, None, None));
             }
         }
     }
     missing.extend(states.missing.into_iter().map(|(_, missing)| missing));
     for missing in &missing {
-        let line = format!("`{}`: {} (`{}`)", missing.origin.project, missing.message, missing.reason);
+        let line = format!(
+            "`{}`: {} (`{}`)",
+            missing.origin.project, missing.message, missing.reason
+        );
         if !view.alert_errors.contains(&line) {
             view.alert_errors.push(line);
         }
@@ -118,7 +163,10 @@ async fn ask(
 
 fn note(asked: &mut Asked, place: usize, count: u64, reason: Reason, status: Option<u16>) {
     if let Some(part) = asked.parts.get_mut(place) {
-        part.items = Items { accepted: count, rejected: 0 };
+        part.items = Items {
+            accepted: count,
+            rejected: 0,
+        };
         (part.reason, part.upstream_status) = (reason, status);
     }
 }
@@ -131,12 +179,19 @@ fn rows(
     states: &alert_status::States,
     listed: &mut BTreeSet<(String, String)>,
 ) -> Result<Vec<AlertRow>, federate::MergeFault> {
-    let Some(source) = resource.sources.get(one.source) else { return Ok(Vec::new()) };
+    let Some(source) = resource.sources.get(one.source) else {
+        return Ok(Vec::new());
+    };
     let project = one.origin.project.to_string();
     let items = federate::items(&one.reply.body, &source.items)?;
     let row = |item: &federate::Item<'_>| {
         let (id, name) = (item.text(&source.id), item.text(&source.name));
-        listed.extend([&id, &name].into_iter().flatten().map(|text| (project.clone(), text.clone())));
+        listed.extend(
+            [&id, &name]
+                .into_iter()
+                .flatten()
+                .map(|text| (project.clone(), text.clone())),
+        );
         let known = alert_status::known(asking, one, source, item, id.as_deref(), states);
         let page = subtree::link(asking, &one.origin, source, id.as_deref(), name.as_deref());
         AlertRow {
@@ -155,11 +210,14 @@ fn rows(
 fn told(sight: &Viewer<'_>, alarm: &AlertState) -> AlertRow {
     let tree = sight.snapshot.policy.tree();
     let project = tree.find(&alarm.app).and_then(|node| tree.project_of(node));
-    let around = project.map(|project| Around::of(&sight.snapshot.ui, project, Some(alarm.since.0), sight.now));
+    let around = project
+        .map(|project| Around::of(&sight.snapshot.ui, project, Some(alarm.since.0), sight.now));
     AlertRow {
         name: alarm.name.clone(),
         app: alarm.app.to_string(),
-        project: project.map(|project| project.to_string()).unwrap_or_default(),
+        project: project
+            .map(|project| project.to_string())
+            .unwrap_or_default(),
         state: alarm.state.clone(),
         since: Some(timestamp(alarm.since.0)),
         links: around.map(|around| links(None, around)).unwrap_or_default(),
@@ -167,7 +225,24 @@ fn told(sight: &Viewer<'_>, alarm: &AlertState) -> AlertRow {
 }
 
 fn links(alert: Option<String>, around: Around) -> Vec<Link> {
-    let Around { services, dashboards, traces } = around;
-    let titled = [("Alert", alert), ("Services", services), ("Dashboards", dashboards), ("Traces", traces)];
-    titled.into_iter().filter_map(|(title, url)| Some(Link { title: title.to_owned(), url: url? })).collect()
+    let Around {
+        services,
+        dashboards,
+        traces,
+    } = around;
+    let titled = [
+        ("Alert", alert),
+        ("Services", services),
+        ("Dashboards", dashboards),
+        ("Traces", traces),
+    ];
+    titled
+        .into_iter()
+        .filter_map(|(title, url)| {
+            Some(Link {
+                title: title.to_owned(),
+                url: url?,
+            })
+        })
+        .collect()
 }

@@ -14,10 +14,18 @@ use crate::view::{AppView, GrantRow, SenderRow, ServiceRow};
 /// The app, as far as it is the visitor's.
 pub fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal> {
     let row = sight.must_see(app)?;
-    let place = sight.rows.iter().position(|other| other.app == *app).unwrap_or_default();
+    let place = sight
+        .rows
+        .iter()
+        .position(|other| other.app == *app)
+        .unwrap_or_default();
     let mut trail = sight.trail(app);
     trail.pop();
-    let beneath = sight.rows.iter().skip(place + 1).take_while(|below| below.depth > row.depth);
+    let beneath = sight
+        .rows
+        .iter()
+        .skip(place + 1)
+        .take_while(|below| below.depth > row.depth);
     let home = row.project.as_deref().and_then(|project| {
         let tree = sight.snapshot.policy.tree();
         tree.node(tree.home(project)?).map(|home| home.path.clone())
@@ -30,7 +38,10 @@ pub fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal> {
         project: project.map(str::to_owned),
         project_home: home.filter(|home| home != app).map(|home| home.to_string()),
         owners: row.owners.clone(),
-        apps: beneath.filter(|below| below.depth == row.depth + 1).map(|below| sight.step(&below.app)).collect(),
+        apps: beneath
+            .filter(|below| below.depth == row.depth + 1)
+            .map(|below| sight.step(&below.app))
+            .collect(),
         live: sight.live(place),
         services: services(sight, row),
         grants: row
@@ -63,7 +74,10 @@ fn services(sight: &Viewer<'_>, row: &NodeView) -> Vec<ServiceRow> {
     let may_know_senders = reads(row) || sight.may_audit(&row.app);
     let link = |name: &str| {
         let project = row.project.as_deref().filter(|_| reads(row))?;
-        links(sight.snapshot, project, Some(name), sight.now).into_iter().next().map(|link| link.url)
+        links(sight.snapshot, project, Some(name), sight.now)
+            .into_iter()
+            .next()
+            .map(|link| link.url)
     };
     let shown = |service: ServiceStats| ServiceRow {
         items_per_second: per_second(service.items),
@@ -83,5 +97,11 @@ fn services(sight: &Viewer<'_>, row: &NodeView) -> Vec<ServiceRow> {
             .collect(),
         name: service.name,
     };
-    sight.shared.live.services(&row.app, sight.now).into_iter().map(shown).collect()
+    sight
+        .shared
+        .live
+        .services(&row.app, sight.now)
+        .into_iter()
+        .map(shown)
+        .collect()
 }

@@ -29,7 +29,10 @@ pub fn decisions(sight: &Viewer<'_>, app: &AppPath) -> Result<DecisionsView, Ref
     if !sight.may_audit(app) {
         return Err(Refusal::new(Reason::NotPermitted));
     }
-    let calls = sight.shared.recent.beneath(app, ROWS, |app| sight.may_audit(app));
+    let calls = sight
+        .shared
+        .recent
+        .beneath(app, ROWS, |app| sight.may_audit(app));
     Ok(DecisionsView {
         app: app.to_string(),
         trail: sight.trail(app),
@@ -79,12 +82,24 @@ fn whole(call: &Ended) -> DecisionRow {
     DecisionRow {
         time: timestamp(call.at),
         request_id: call.request_id.to_string(),
-        subject: call.who.as_ref().map(|who| who.subject.to_string()).unwrap_or_default(),
-        issuer: call.who.as_ref().map(|who| who.issuer.to_string()).unwrap_or_default(),
+        subject: call
+            .who
+            .as_ref()
+            .map(|who| who.subject.to_string())
+            .unwrap_or_default(),
+        issuer: call
+            .who
+            .as_ref()
+            .map(|who| who.issuer.to_string())
+            .unwrap_or_default(),
         http_method: call.http_method.to_string(),
         path: call.path.to_string(),
         operation: call.operation.as_deref().unwrap_or_default().to_owned(),
-        app: call.app.as_ref().map(AppPath::to_string).unwrap_or_default(),
+        app: call
+            .app
+            .as_ref()
+            .map(AppPath::to_string)
+            .unwrap_or_default(),
         decision: call.decision.to_owned(),
         reason: call.reason.code().to_owned(),
         meaning: call.reason.explanation(),
@@ -108,7 +123,11 @@ fn own(sight: &Viewer<'_>, call: &Ended) -> DecisionRow {
         app: if seen { row.app } else { String::new() },
         reason: reason.code().to_owned(),
         meaning: reason.explanation(),
-        bindings: if tells_bindings { row.bindings } else { Vec::new() },
+        bindings: if tells_bindings {
+            row.bindings
+        } else {
+            Vec::new()
+        },
         ..row
     }
 }
@@ -135,17 +154,35 @@ fn made_up(sight: &Viewer<'_>, view: &ExplainView) -> Result<crate::view::Story,
         SERVICE_NAME => Mark::Text(Cow::Borrowed(view.service.as_str())),
         _ => Mark::Absent,
     };
-    let marks: Option<Marks<'_>> = if view.service.is_empty() { None } else { Some(&mark) };
+    let marks: Option<Marks<'_>> = if view.service.is_empty() {
+        None
+    } else {
+        Some(&mark)
+    };
     let (policy, profile) = (&snapshot.policy, &snapshot.profile);
-    let judged = explain::judge(policy, profile, &snapshot.organization, sight.facts, &call, marks, sight.now);
+    let judged = explain::judge(
+        policy,
+        profile,
+        &snapshot.organization,
+        sight.facts,
+        &call,
+        marks,
+        sight.now,
+    );
     Ok(story::story(sight, &call, &judged))
 }
 
 /// Of a whole URL, what is asked of us.
 fn local(path: &str) -> String {
-    let rest = ["https://", "http://"].into_iter().find_map(|scheme| path.strip_prefix(scheme));
+    let rest = ["https://", "http://"]
+        .into_iter()
+        .find_map(|scheme| path.strip_prefix(scheme));
     match rest {
-        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/").to_owned(),
+        Some(rest) => rest
+            .find('/')
+            .and_then(|at| rest.get(at..))
+            .unwrap_or("/")
+            .to_owned(),
         None => path.to_owned(),
     }
 }
@@ -153,5 +190,7 @@ fn local(path: &str) -> String {
 fn is_export(sight: &Viewer<'_>, path: &str) -> bool {
     let profile = &sight.snapshot.profile;
     let inner = explain::addressed(path);
-    profile.match_ingest(inner).is_some() || profile.legacy(inner).next().is_some() || profile.is_grpc_method(inner)
+    profile.match_ingest(inner).is_some()
+        || profile.legacy(inner).next().is_some()
+        || profile.is_grpc_method(inner)
 }

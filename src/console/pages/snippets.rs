@@ -18,7 +18,12 @@ const LOCAL: &str = "127.0.0.1:9411";
 pub fn snippets(sight: &Viewer<'_>, row: &NodeView) -> Vec<Snippet> {
     let ours = sight.ours;
     let mut snippets = Vec::new();
-    let mut add = |title: &str, text: String| snippets.push(Snippet { title: title.to_owned(), text });
+    let mut add = |title: &str, text: String| {
+        snippets.push(Snippet {
+            title: title.to_owned(),
+            text,
+        })
+    };
     if row.holds("ingest.*") {
         add("OpenTelemetry SDK", sdk(sight, row));
         add("OpenTelemetry Collector", collector(sight, row));
@@ -26,7 +31,11 @@ pub fn snippets(sight: &Viewer<'_>, row: &NodeView) -> Vec<Snippet> {
     let organization = encoded(&sight.snapshot.organization);
     let base = format!("{}/{organization}", sight.snapshot.profile.query_prefix);
     // A query needs the project's home.
-    if let Some(project) = row.project.as_deref().filter(|_| row.is_home && row.holds("query.*.*")) {
+    if let Some(project) = row
+        .project
+        .as_deref()
+        .filter(|_| row.is_home && row.holds("query.*.*"))
+    {
         let path = format!("{base}/projects/{}", encoded(project));
         if let Some(rest) = readable(sight, row) {
             add(
@@ -77,16 +86,25 @@ fn terraform(sight: &Viewer<'_>) -> String {
     format!(
         "# export LIGHTSTEP_API_URL='{}'\n# export LIGHTSTEP_API_KEY=\"$(lightkeeper token)\"\nterraform {{\n  required_providers {{\n    lightstep = {{ source = \"lightstep/lightstep\" }}\n  }}\n}}\nprovider \"lightstep\" {{\n  organization = {}\n}}\n",
         sight.ours,
-        quoted(&sight.snapshot.organization).replace("${", "$${").replace("%{", "%%{")
+        quoted(&sight.snapshot.organization)
+            .replace("${", "$${")
+            .replace("%{", "%%{")
     )
 }
 
 /// The rest of the path of something in the project that the visitor may read.
 fn readable(sight: &Viewer<'_>, row: &NodeView) -> Option<String> {
     let wanted = |name: &str| name != "/access_tokens";
-    let found = sight.snapshot.profile.operations().iter().filter(|operation| {
-        operation.method == Method::GET && operation.scope == Scope::Project && row.holds(&operation.permission)
-    });
+    let found = sight
+        .snapshot
+        .profile
+        .operations()
+        .iter()
+        .filter(|operation| {
+            operation.method == Method::GET
+                && operation.scope == Scope::Project
+                && row.holds(&operation.permission)
+        });
     let mut rests: Vec<&str> = found
         .filter_map(|operation| operation.template.strip_prefix("/projects/{project}"))
         .filter(|rest| !rest.contains('{') && wanted(rest))
@@ -107,7 +125,11 @@ fn quoted(value: &str) -> String {
 
 /// One word for a shell.
 fn shell(value: &str) -> String {
-    if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte)) && !value.is_empty() {
+    if value
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        && !value.is_empty()
+    {
         return value.to_owned();
     }
     format!("'{}'", value.replace('\'', "'\\''"))

@@ -22,8 +22,13 @@ type Details = Vec<(String, String)>;
 /// A reason as who called may know it. `seen`: the caller may do something at the app that it is about.
 pub fn public_reason(reason: Reason, seen: bool) -> Reason {
     match reason {
-        Reason::AppUnknown | Reason::ProjectUnknown | Reason::OrganizationUnknown => Reason::NotPermitted,
-        Reason::DeniedByBinding | Reason::OutsideTimeWindow | Reason::SensitiveNotNamed | Reason::AppWithoutProject
+        Reason::AppUnknown | Reason::ProjectUnknown | Reason::OrganizationUnknown => {
+            Reason::NotPermitted
+        }
+        Reason::DeniedByBinding
+        | Reason::OutsideTimeWindow
+        | Reason::SensitiveNotNamed
+        | Reason::AppWithoutProject
             if !seen =>
         {
             Reason::NotPermitted
@@ -47,16 +52,39 @@ pub fn story(sight: &Viewer<'_>, call: &Call, judged: &Judged) -> Story {
         RequestKind::Query(ask) => Some(ask.operation),
         _ => None,
     };
-    let mut accepted = vec![pair("method", call.method.as_str()), pair("path", &call.path)];
-    accepted.extend(operation.map(|id| pair("operation", &sight.snapshot.profile.operation(id).permission)));
-    let mut identified = vec![pair("issuer", &facts.issuer), pair("subject", &facts.subject)];
-    identified.extend(facts.subject_claim.iter().map(|claim| pair("subject claim", claim)));
+    let mut accepted = vec![
+        pair("method", call.method.as_str()),
+        pair("path", &call.path),
+    ];
+    accepted.extend(operation.map(|id| {
+        pair(
+            "operation",
+            &sight.snapshot.profile.operation(id).permission,
+        )
+    }));
+    let mut identified = vec![
+        pair("issuer", &facts.issuer),
+        pair("subject", &facts.subject),
+    ];
+    identified.extend(
+        facts
+            .subject_claim
+            .iter()
+            .map(|claim| pair("subject claim", claim)),
+    );
     identified.push(pair("method", facts.method.name()));
     identified.extend(facts.groups.iter().map(|group| pair("group", group)));
-    let mut stages = vec![stage("accept", Reason::Ok, accepted), stage("identify", Reason::Ok, identified)];
+    let mut stages = vec![
+        stage("accept", Reason::Ok, accepted),
+        stage("identify", Reason::Ok, identified),
+    ];
     let last = match judged {
         Judged::OwnPage => {
-            stages.push(stage("authorize", Reason::Ok, vec![pair("page", "the gateway's own")]));
+            stages.push(stage(
+                "authorize",
+                Reason::Ok,
+                vec![pair("page", "the gateway's own")],
+            ));
             Reason::OwnPage
         }
         Judged::Nothing(reason) => {
@@ -75,7 +103,11 @@ pub fn story(sight: &Viewer<'_>, call: &Call, judged: &Judged) -> Story {
             routed(sight, &mut stages, verdict, *operation);
             last
         }
-        Judged::Assigned { operation, head, assignment } => {
+        Judged::Assigned {
+            operation,
+            head,
+            assignment,
+        } => {
             let last = decided(sight, &mut stages, head);
             if assignment.reached {
                 let last = assigned(sight, &mut stages, assignment);
@@ -95,11 +127,19 @@ fn told(allowed: bool, stages: Vec<Stage>, last: Reason) -> Story {
         Reason::Ok => "Nothing: the call would be passed on to the backend.".to_owned(),
         reason => reason.explanation(),
     };
-    Story { allowed, stages, advice: Some(advice) }
+    Story {
+        allowed,
+        stages,
+        advice: Some(advice),
+    }
 }
 
 fn stage(room: &str, outcome: Reason, details: Details) -> Stage {
-    Stage { room: room.to_owned(), outcome: outcome.code().to_owned(), details }
+    Stage {
+        room: room.to_owned(),
+        outcome: outcome.code().to_owned(),
+        details,
+    }
 }
 
 fn pair(name: &str, value: &str) -> (String, String) {
@@ -107,7 +147,9 @@ fn pair(name: &str, value: &str) -> (String, String) {
 }
 
 fn code(verdict: &Verdict, seen: bool) -> Reason {
-    verdict.reason.map_or(Reason::Ok, |reason| public_reason(reason, seen))
+    verdict
+        .reason
+        .map_or(Reason::Ok, |reason| public_reason(reason, seen))
 }
 
 /// Where it was decided, if that is a place of the maker's.
@@ -127,19 +169,31 @@ fn decided(sight: &Viewer<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> Re
                 Effect::Allow => "allows",
                 Effect::Deny => "denies",
             };
-            let lacks = match (considered.in_force, considered.permission, considered.withheld) {
+            let lacks = match (
+                considered.in_force,
+                considered.permission,
+                considered.withheld,
+            ) {
                 (false, _, _) => "it is not in force now",
                 (true, true, _) => "it counts",
                 (true, false, true) => "a wildcard does not give this permission",
                 (true, false, false) => "it does not hold this permission",
             };
-            details.push(pair("considered", &format!("{} {effect}: {lacks}", considered.binding)));
+            details.push(pair(
+                "considered",
+                &format!("{} {effect}: {lacks}", considered.binding),
+            ));
         }
     } else if verdict.allowed && verdict.app.is_some() {
         // The list of projects is decided at the root and narrowed to those that are the maker's.
         details.extend(verdict.bindings.iter().map(|name| pair("binding", name)));
     }
-    details.extend(verdict.visible_projects.iter().map(|project| pair("project", project)));
+    details.extend(
+        verdict
+            .visible_projects
+            .iter()
+            .map(|project| pair("project", project)),
+    );
     if verdict.reason == Some(Reason::AppAmbiguous) {
         details.extend(writable(sight));
     }
@@ -149,15 +203,32 @@ fn decided(sight: &Viewer<'_>, stages: &mut Vec<Stage>, verdict: &Verdict) -> Re
 
 /// The projects of a part of the tree that would be asked. What is not the maker's is not told of, as in the answer.
 fn asked(sight: &Viewer<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Verdict)]) -> Reason {
-    let permission = |operation: OperationId| sight.snapshot.profile.operation(operation).permission.as_str();
-    let permitted: Vec<_> = parts.iter().filter(|(_, verdict)| verdict.allowed).collect();
+    let permission = |operation: OperationId| {
+        sight
+            .snapshot
+            .profile
+            .operation(operation)
+            .permission
+            .as_str()
+    };
+    let permitted: Vec<_> = parts
+        .iter()
+        .filter(|(_, verdict)| verdict.allowed)
+        .collect();
     if permitted.is_empty() {
-        let refused = parts.iter().find(|(_, verdict)| seen(sight, verdict).is_some()).or(parts.first());
-        let Some((operation, verdict)) = refused else { return Reason::NotPermitted };
+        let refused = parts
+            .iter()
+            .find(|(_, verdict)| seen(sight, verdict).is_some())
+            .or(parts.first());
+        let Some((operation, verdict)) = refused else {
+            return Reason::NotPermitted;
+        };
         let last = decided(sight, stages, verdict);
         let place = seen(sight, verdict);
         if let Some(stage) = stages.last_mut().filter(|_| place.is_some()) {
-            stage.details.insert(0, pair("permission", permission(*operation)));
+            stage
+                .details
+                .insert(0, pair("permission", permission(*operation)));
         }
         return last;
     }
@@ -174,10 +245,17 @@ fn asked(sight: &Viewer<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Ver
         });
     }
     stages.push(stage("authorize", Reason::Ok, details));
-    let mut projects: Vec<&str> = permitted.iter().filter_map(|(_, verdict)| verdict.project.as_deref()).collect();
+    let mut projects: Vec<&str> = permitted
+        .iter()
+        .filter_map(|(_, verdict)| verdict.project.as_deref())
+        .collect();
     projects.dedup();
     let more = projects.len().saturating_sub(OFFERED);
-    let mut details: Details = projects.into_iter().take(OFFERED).map(|project| pair("project", project)).collect();
+    let mut details: Details = projects
+        .into_iter()
+        .take(OFFERED)
+        .map(|project| pair("project", project))
+        .collect();
     if more > 0 {
         details.push(pair("and more", &more.to_string()));
     }
@@ -186,14 +264,29 @@ fn asked(sight: &Viewer<'_>, stages: &mut Vec<Stage>, parts: &[(OperationId, Ver
 }
 
 fn assigned(sight: &Viewer<'_>, stages: &mut Vec<Stage>, assignment: &Assignment) -> Reason {
-    let Assignment { verdict, owner, service, marks, by, .. } = assignment;
+    let Assignment {
+        verdict,
+        owner,
+        service,
+        marks,
+        by,
+        ..
+    } = assignment;
     let owner = owner.as_ref().filter(|owner| sight.holds_at(owner));
     let reason = code(verdict, owner.is_some());
     let mut details = Details::new();
     if let Some(owner) = owner {
         details.push(pair("owner", owner.as_str()));
-        details.extend(service.iter().map(|service| pair("owner's service", service)));
-        details.extend(marks.iter().map(|(name, value)| pair("owner's mark", &format!("{name}={value}"))));
+        details.extend(
+            service
+                .iter()
+                .map(|service| pair("owner's service", service)),
+        );
+        details.extend(
+            marks
+                .iter()
+                .map(|(name, value)| pair("owner's mark", &format!("{name}={value}"))),
+        );
     }
     if verdict.allowed {
         details.extend(seen(sight, verdict).map(|app| pair("app", app.as_str())));
@@ -213,8 +306,12 @@ fn assigned(sight: &Viewer<'_>, stages: &mut Vec<Stage>, assignment: &Assignment
 
 /// The apps that an export could name.
 fn writable(sight: &Viewer<'_>) -> impl Iterator<Item = (String, String)> {
-    let rows = sight.rows.iter().filter(|row| row.project.is_some() && row.holds("ingest.*"));
-    rows.take(OFFERED).map(|row| pair("you may write to", row.app.as_str()))
+    let rows = sight
+        .rows
+        .iter()
+        .filter(|row| row.project.is_some() && row.holds("ingest.*"));
+    rows.take(OFFERED)
+        .map(|row| pair("you may write to", row.app.as_str()))
 }
 
 fn routed(sight: &Viewer<'_>, stages: &mut Vec<Stage>, verdict: &Verdict, operation: OperationId) {
@@ -222,7 +319,14 @@ fn routed(sight: &Viewer<'_>, stages: &mut Vec<Stage>, verdict: &Verdict, operat
         return;
     }
     let credential = sight.snapshot.profile.operation(operation).credential;
-    let mut details: Details = verdict.project.iter().map(|project| pair("project", project)).collect();
-    details.push(pair("credential", &format!("{credential:?}").to_lowercase()));
+    let mut details: Details = verdict
+        .project
+        .iter()
+        .map(|project| pair("project", project))
+        .collect();
+    details.push(pair(
+        "credential",
+        &format!("{credential:?}").to_lowercase(),
+    ));
     stages.push(stage("route", Reason::Ok, details));
 }

@@ -30,12 +30,18 @@ pub fn tree(sight: &Viewer<'_>, filter: Option<&str>) -> TreeView {
             firing: sight.firing(place),
         })
         .collect();
-    TreeView { filter: filter.map(str::to_owned), rows, alert_errors: Vec::new() }
+    TreeView {
+        filter: filter.map(str::to_owned),
+        rows,
+        alert_errors: Vec::new(),
+    }
 }
 
 /// Which rows fit, or lead to one that does.
 fn kept(sight: &Viewer<'_>, filter: Option<&str>) -> Vec<bool> {
-    let Some(filter) = filter.map(str::to_lowercase) else { return vec![true; sight.rows.len()] };
+    let Some(filter) = filter.map(str::to_lowercase) else {
+        return vec![true; sight.rows.len()];
+    };
     let mut kept = vec![false; sight.rows.len()];
     // From the last row to the first: whatever comes next beneath a row has been looked at.
     let mut wanted_depth = 0;

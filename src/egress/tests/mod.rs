@@ -9,7 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
 use zeroize::Zeroizing;
 
-use super::{Connector, Egress, Environment, NoProxy, ProxyCredentials, ProxyError, ProxySettings, TunnelFault};
+use super::{
+    Connector, Egress, Environment, NoProxy, ProxyCredentials, ProxyError, ProxySettings,
+    TunnelFault,
+};
 
 /// The lines of a table: columns between bars.
 fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
@@ -18,8 +21,15 @@ fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
 }
 
 fn environment(variables: &str) -> Environment {
-    let set: Vec<(&str, &str)> = variables.split(' ').filter_map(|one| one.split_once('=')).collect();
-    Environment::read(|name| set.iter().find(|(set, _)| *set == name).map(|(_, value)| OsString::from(value)))
+    let set: Vec<(&str, &str)> = variables
+        .split(' ')
+        .filter_map(|one| one.split_once('='))
+        .collect();
+    Environment::read(|name| {
+        set.iter()
+            .find(|(set, _)| *set == name)
+            .map(|(_, value)| OsString::from(value))
+    })
 }
 
 /// Scenario: each list of exceptions meets each host of the table, out of the environment and out of the configuration.
@@ -28,19 +38,35 @@ fn environment(variables: &str) -> Environment {
 #[test]
 fn hosts_without_a_proxy() {
     for row in rows(include_str!("no_proxy.txt")) {
-        let [list, host, port, expected] = row[..] else { panic!("{row:?}") };
+        let [list, host, port, expected] = row[..] else {
+            panic!("{row:?}")
+        };
         let port = port.parse().unwrap();
         let set = Environment::read(|name| match name {
             "HTTPS_PROXY" => Some("http://p.example:3128".into()),
             "NO_PROXY" => Some(list.into()),
             _ => None,
         });
-        let egress = Egress::Environment { environment: set, no_proxy: NoProxy::default() };
+        let egress = Egress::Environment {
+            environment: set,
+            no_proxy: NoProxy::default(),
+        };
         let straight = egress.route(true, host, port).unwrap().is_none();
-        assert_eq!(if straight { "straight" } else { "proxied" }, expected, "{row:?}");
+        assert_eq!(
+            if straight { "straight" } else { "proxied" },
+            expected,
+            "{row:?}"
+        );
 
-        let proxy = Arc::new(ProxySettings { host: "p.example".into(), port: 3128, credentials: None });
-        let egress = Egress::Through { proxy, no_proxy: NoProxy::parse(list) };
+        let proxy = Arc::new(ProxySettings {
+            host: "p.example".into(),
+            port: 3128,
+            credentials: None,
+        });
+        let egress = Egress::Through {
+            proxy,
+            no_proxy: NoProxy::parse(list),
+        };
         let named = egress.route(true, host, port).unwrap().is_none();
         assert_eq!(named, straight && !list.is_empty(), "{row:?}");
     }
@@ -51,13 +77,20 @@ fn hosts_without_a_proxy() {
 #[test]
 fn proxies_of_the_environment() {
     for row in rows(include_str!("environment.txt")) {
-        let [variables, scheme, expected] = row[..] else { panic!("{row:?}") };
-        let egress = Egress::Environment { environment: environment(variables), no_proxy: NoProxy::default() };
+        let [variables, scheme, expected] = row[..] else {
+            panic!("{row:?}")
+        };
+        let egress = Egress::Environment {
+            environment: environment(variables),
+            no_proxy: NoProxy::default(),
+        };
         let found = match egress.route(scheme == "https", "backend.example", 443) {
             Ok(None) => "none".to_owned(),
             Ok(Some(proxy)) => {
                 let given = match &proxy.credentials {
-                    Some(ProxyCredentials::Given(given)) => format!("+{}", String::from_utf8_lossy(given)),
+                    Some(ProxyCredentials::Given(given)) => {
+                        format!("+{}", String::from_utf8_lossy(given))
+                    }
                     _ => String::new(),
                 };
                 proxy.authority() + &given
@@ -71,7 +104,10 @@ fn proxies_of_the_environment() {
 
 /// A proxy that gives this answer to each connection, in pieces, and then what comes of the host behind; what it was told
 /// comes back when it ends. `None` at the end: it stays and says no more.
-async fn proxy(pieces: &[&[u8]], then: Option<&'static [u8]>) -> (u16, tokio::task::JoinHandle<String>) {
+async fn proxy(
+    pieces: &[&[u8]],
+    then: Option<&'static [u8]>,
+) -> (u16, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();
@@ -96,8 +132,13 @@ async fn proxy(pieces: &[&[u8]], then: Option<&'static [u8]>) -> (u16, tokio::ta
 }
 
 fn settings(port: u16, credentials: Option<&str>) -> ProxySettings {
-    let credentials = credentials.map(|text| ProxyCredentials::Given(Zeroizing::new(text.as_bytes().to_vec())));
-    ProxySettings { host: "127.0.0.1".into(), port, credentials }
+    let credentials =
+        credentials.map(|text| ProxyCredentials::Given(Zeroizing::new(text.as_bytes().to_vec())));
+    ProxySettings {
+        host: "127.0.0.1".into(),
+        port,
+        credentials,
+    }
 }
 
 /// Scenario: proxies answer in every way. Guarantees: any 2xx opens the tunnel, whatever its head says of a body, and the
@@ -106,13 +147,26 @@ fn settings(port: u16, credentials: Option<&str>) -> ProxySettings {
 async fn answers_of_proxies() {
     let endless = [b"HTTP/1.1 200 OK\r\n".as_slice(), &b"x: y\r\n".repeat(4096)].concat();
     let line = [b"HTTP/1.1 200 ".as_slice(), &b"k".repeat(20 << 10)].concat();
-    let many = [b"HTTP/1.1 200 OK\r\n".as_slice(), &b"x: y\r\n".repeat(101), b"\r\n"].concat();
+    let many = [
+        b"HTTP/1.1 200 OK\r\n".as_slice(),
+        &b"x: y\r\n".repeat(101),
+        b"\r\n",
+    ]
+    .concat();
     let interim = b"HTTP/1.1 103 Early\r\n\r\n".repeat(2000);
     let dripped: Vec<&[u8]> = b"HTTP/1.1 200 OK\r\nvia: p\r\n\r\n".chunks(1).collect();
     type Case<'a> = (&'a str, Vec<&'a [u8]>, Result<(), TunnelFault>);
     let cases: Vec<Case<'_>> = vec![
-        ("plain", vec![b"HTTP/1.1 200 Connection established\r\n\r\n"], Ok(())),
-        ("old", vec![b"HTTP/1.0 200 OK\r\nProxy-agent: tinyproxy\r\n\r\n"], Ok(())),
+        (
+            "plain",
+            vec![b"HTTP/1.1 200 Connection established\r\n\r\n"],
+            Ok(()),
+        ),
+        (
+            "old",
+            vec![b"HTTP/1.0 200 OK\r\nProxy-agent: tinyproxy\r\n\r\n"],
+            Ok(()),
+        ),
         ("created", vec![b"HTTP/1.1 201 Created\r\n\r\n"], Ok(())),
         ("no reason", vec![b"HTTP/1.1 200\r\n\r\n"], Ok(())),
         (
@@ -122,29 +176,69 @@ async fn answers_of_proxies() {
         ),
         ("byte by byte", dripped, Ok(())),
         ("bare line feeds", vec![b"HTTP/1.1 200 OK\n\n"], Ok(())),
-        ("interim", vec![b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"], Ok(())),
+        (
+            "interim",
+            vec![b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"],
+            Ok(()),
+        ),
         (
             "wants credentials",
             vec![b"HTTP/1.1 407 No\r\nproxy-authenticate: Basic\r\n\r\n"],
             Err(TunnelFault::Refused(407)),
         ),
-        ("forbids", vec![b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno"], Err(TunnelFault::Refused(403))),
-        ("reaches nothing", vec![b"HTTP/1.1 502 Bad Gateway\r\n\r\n"], Err(TunnelFault::Refused(502))),
+        (
+            "forbids",
+            vec![b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno"],
+            Err(TunnelFault::Refused(403)),
+        ),
+        (
+            "reaches nothing",
+            vec![b"HTTP/1.1 502 Bad Gateway\r\n\r\n"],
+            Err(TunnelFault::Refused(502)),
+        ),
         (
             "redirects",
             vec![b"HTTP/1.1 302 Found\r\nlocation: http://login.evil.test/\r\n\r\n"],
             Err(TunnelFault::Refused(302)),
         ),
-        ("another protocol", vec![b"HTTP/1.1 101 Switching\r\n\r\n"], Err(TunnelFault::Broken)),
+        (
+            "another protocol",
+            vec![b"HTTP/1.1 101 Switching\r\n\r\n"],
+            Err(TunnelFault::Broken),
+        ),
         ("hangs up", vec![], Err(TunnelFault::Broken)),
-        ("hangs up midway", vec![b"HTTP/1.1 200 OK\r\nvia"], Err(TunnelFault::Broken)),
-        ("no HTTP", vec![b"SSH-2.0-OpenSSH_9.2\r\n\r\n"], Err(TunnelFault::Broken)),
-        ("TLS", vec![b"\x15\x03\x03\x00\x02\x02\x28\n\n"], Err(TunnelFault::Broken)),
-        ("a status that is none", vec![b"HTTP/1.1 2x0 OK\r\n\r\n"], Err(TunnelFault::Broken)),
-        ("a head without end", vec![&endless], Err(TunnelFault::Broken)),
+        (
+            "hangs up midway",
+            vec![b"HTTP/1.1 200 OK\r\nvia"],
+            Err(TunnelFault::Broken),
+        ),
+        (
+            "no HTTP",
+            vec![b"SSH-2.0-OpenSSH_9.2\r\n\r\n"],
+            Err(TunnelFault::Broken),
+        ),
+        (
+            "TLS",
+            vec![b"\x15\x03\x03\x00\x02\x02\x28\n\n"],
+            Err(TunnelFault::Broken),
+        ),
+        (
+            "a status that is none",
+            vec![b"HTTP/1.1 2x0 OK\r\n\r\n"],
+            Err(TunnelFault::Broken),
+        ),
+        (
+            "a head without end",
+            vec![&endless],
+            Err(TunnelFault::Broken),
+        ),
         ("a line without end", vec![&line], Err(TunnelFault::Broken)),
         ("too many lines", vec![&many], Err(TunnelFault::Broken)),
-        ("interim answers without end", vec![&interim], Err(TunnelFault::Broken)),
+        (
+            "interim answers without end",
+            vec![&interim],
+            Err(TunnelFault::Broken),
+        ),
     ];
     for (what, pieces, expected) in cases {
         let (port, told) = proxy(&pieces, Some(b"!")).await;
@@ -158,7 +252,10 @@ async fn answers_of_proxies() {
         drop(tcp);
         let told = told.await.unwrap();
         let head = "CONNECT backend.example:443 HTTP/1.1\r\nhost: backend.example:443\r\n";
-        assert!(told.starts_with(head) && !told.contains("authorization"), "{what}: {told}");
+        assert!(
+            told.starts_with(head) && !told.contains("authorization"),
+            "{what}: {told}"
+        );
     }
 }
 
@@ -178,8 +275,13 @@ async fn a_connector_goes_through_its_proxy() {
         ("https://[2001:db8::1]/", "[2001:db8::1]:443"),
     ] {
         let (port, told) = proxy(&[b"HTTP/1.1 200 OK\r\n\r\n"], Some(b"!")).await;
-        let mut connector = Connector::new(&through(port, Some("us:er word")), Duration::from_secs(20)).unwrap();
-        let mut tcp = connector.call(url.parse().unwrap()).await.unwrap().into_inner();
+        let mut connector =
+            Connector::new(&through(port, Some("us:er word")), Duration::from_secs(20)).unwrap();
+        let mut tcp = connector
+            .call(url.parse().unwrap())
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(tcp.read_u8().await.unwrap(), b'!');
         let expected = format!(
             "CONNECT {place} HTTP/1.1\r\nhost: {place}\r\nuser-agent: lightkeeper/{}\r\n\
@@ -188,17 +290,34 @@ async fn a_connector_goes_through_its_proxy() {
         );
         assert_eq!(told.await.unwrap(), expected);
     }
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let (silent, _task) = proxy(&[b"HTTP/1.1 20"], None).await;
     let (refusing, _told) = proxy(&[b"HTTP/1.1 407 No\r\n\r\n"], Some(b"")).await;
-    for (port, fault) in
-        [(free, TunnelFault::Unreachable), (silent, TunnelFault::TimedOut), (refusing, TunnelFault::Refused(407))]
-    {
-        let mut connector = Connector::new(&through(port, Some("user:word")), Duration::from_millis(200)).unwrap();
-        let error = connector.call("https://backend.example/".parse().unwrap()).await.unwrap_err();
+    for (port, fault) in [
+        (free, TunnelFault::Unreachable),
+        (silent, TunnelFault::TimedOut),
+        (refusing, TunnelFault::Refused(407)),
+    ] {
+        let mut connector = Connector::new(
+            &through(port, Some("user:word")),
+            Duration::from_millis(200),
+        )
+        .unwrap();
+        let error = connector
+            .call("https://backend.example/".parse().unwrap())
+            .await
+            .unwrap_err();
         let found = error.downcast_ref::<ProxyError>().unwrap();
         assert_eq!(found.fault, fault);
         let shown = format!("{error} {error:?}");
-        assert!(shown.contains(&format!("127.0.0.1:{port}")) && !shown.contains("word"), "{shown}");
+        assert!(
+            shown.contains(&format!("127.0.0.1:{port}")) && !shown.contains("word"),
+            "{shown}"
+        );
     }
 }

@@ -41,7 +41,9 @@ pub(super) async fn read_body(
             }
             match inbound.more(deadline).await {
                 Ok(()) => {}
-                Err(SendFault::Unreachable) if inbound.ended => return Ok(inbound.bytes.split().freeze()),
+                Err(SendFault::Unreachable) if inbound.ended => {
+                    return Ok(inbound.bytes.split().freeze());
+                }
                 Err(fault) => return Err(fault),
             }
         },
@@ -57,11 +59,17 @@ async fn read_chunks(
     let mut chunks = crate::accept::Chunks::new();
     let mut body = BytesMut::new();
     loop {
-        while let Some(data) = chunks.take(&mut inbound.bytes).map_err(|_| SendFault::Undecodable)? {
+        while let Some(data) = chunks
+            .take(&mut inbound.bytes)
+            .map_err(|_| SendFault::Undecodable)?
+        {
             if body.len() + data.len() > limit {
                 return Err(SendFault::TooLarge);
             }
-            intake.reservation.grow(data.len() as u64).map_err(SendFault::Memory)?;
+            intake
+                .reservation
+                .grow(data.len() as u64)
+                .map_err(SendFault::Memory)?;
             body.extend_from_slice(&data);
         }
         if chunks.is_done() {

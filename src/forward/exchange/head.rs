@@ -39,15 +39,25 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> 
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(SendFault::Undecodable),
     };
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(SendFault::Undecodable)?;
+    let status = parsed
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or(SendFault::Undecodable)?;
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for line in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| SendFault::Undecodable)?;
-        headers.append(name, HeaderValue::from_bytes(line.value).map_err(|_| SendFault::Undecodable)?);
+        let name =
+            HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| SendFault::Undecodable)?;
+        headers.append(
+            name,
+            HeaderValue::from_bytes(line.value).map_err(|_| SendFault::Undecodable)?,
+        );
     }
     let is = |name: HeaderName, word: &str| {
         headers.get_all(name).iter().any(|value| {
-            value.to_str().is_ok_and(|text| text.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
+            value.to_str().is_ok_and(|text| {
+                text.split(',')
+                    .any(|part| part.trim().eq_ignore_ascii_case(word))
+            })
         })
     };
     let framing = if status.is_informational() || matches!(status.as_u16(), 204 | 304) {
@@ -55,7 +65,9 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> 
     } else if headers.contains_key(http::header::TRANSFER_ENCODING) {
         // Both forms, or another coding, leave the end in doubt (RFC 9112 section 6.3).
         let mut codings = headers.get_all(http::header::TRANSFER_ENCODING).iter();
-        let plain = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        let plain = codings
+            .next()
+            .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
             && codings.next().is_none()
             && !headers.contains_key(http::header::CONTENT_LENGTH);
         if !plain {
@@ -66,12 +78,20 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> 
         let mut lengths = headers.get_all(http::header::CONTENT_LENGTH).iter();
         match (lengths.next(), lengths.next()) {
             (None, _) => AnswerFraming::UntilEnd,
-            (Some(length), None) => AnswerFraming::Length(content_length(length).ok_or(SendFault::Undecodable)?),
+            (Some(length), None) => {
+                AnswerFraming::Length(content_length(length).ok_or(SendFault::Undecodable)?)
+            }
             (Some(_), Some(_)) => return Err(SendFault::Undecodable),
         }
     };
     let keeps_alive = parsed.version == Some(1) && !is(http::header::CONNECTION, "close");
-    Ok(Some(AnswerHead { status, headers, framing, keeps_alive, length }))
+    Ok(Some(AnswerHead {
+        status,
+        headers,
+        framing,
+        keeps_alive,
+        length,
+    }))
 }
 
 /// The status of a head that `parse_head` refuses, if its first line can be read as a success; `None`: that line is not
@@ -79,30 +99,53 @@ pub(super) fn parse_head(bytes: &[u8]) -> Result<Option<AnswerHead>, SendFault> 
 pub(super) fn success_line(bytes: &[u8]) -> Option<Option<StatusCode>> {
     const PROTOCOL: &[u8] = b"HTTP/";
     let Some(end) = memchr::memchr(b'\n', bytes) else {
-        let may_become = bytes.iter().zip(PROTOCOL).all(|(byte, expected)| byte == expected);
+        let may_become = bytes
+            .iter()
+            .zip(PROTOCOL)
+            .all(|(byte, expected)| byte == expected);
         return if may_become { None } else { Some(None) };
     };
-    let mut words = bytes.get(..end).unwrap_or_default().trim_ascii_end().split(|byte| *byte == b' ');
-    let version = words.next().and_then(|word| word.strip_prefix(PROTOCOL)).unwrap_or_default();
-    let is_version = !version.is_empty() && version.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
-    let status = words.next().and_then(|word| StatusCode::from_bytes(word).ok());
+    let mut words = bytes
+        .get(..end)
+        .unwrap_or_default()
+        .trim_ascii_end()
+        .split(|byte| *byte == b' ');
+    let version = words
+        .next()
+        .and_then(|word| word.strip_prefix(PROTOCOL))
+        .unwrap_or_default();
+    let is_version = !version.is_empty()
+        && version
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let status = words
+        .next()
+        .and_then(|word| StatusCode::from_bytes(word).ok());
     Some(status.filter(|status| is_version && status.is_success()))
 }
 
 /// Whether an empty line has come.
 pub(super) fn has_end(bytes: &[u8]) -> bool {
-    [&b"\n\r\n"[..], b"\n\n"].iter().any(|end| memchr::memmem::find(bytes, end).is_some())
+    [&b"\n\r\n"[..], b"\n\n"]
+        .iter()
+        .any(|end| memchr::memmem::find(bytes, end).is_some())
 }
 
 /// What a head that `parse_head` refuses says of the body's media type.
 pub(super) fn content_types(bytes: &[u8]) -> HeaderMap {
     const LINES: usize = 8;
-    let lines = bytes.split(|byte| *byte == b'\n').skip(1).map(<[u8]>::trim_ascii_end);
-    let fields = lines.take_while(|line| !line.is_empty()).filter_map(|line| {
-        let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
-        let value = HeaderValue::from_bytes(value.get(1..)?.trim_ascii()).ok()?;
-        name.eq_ignore_ascii_case(b"content-type").then_some((http::header::CONTENT_TYPE, value))
-    });
+    let lines = bytes
+        .split(|byte| *byte == b'\n')
+        .skip(1)
+        .map(<[u8]>::trim_ascii_end);
+    let fields = lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+            let value = HeaderValue::from_bytes(value.get(1..)?.trim_ascii()).ok()?;
+            name.eq_ignore_ascii_case(b"content-type")
+                .then_some((http::header::CONTENT_TYPE, value))
+        });
     let mut found = HeaderMap::new();
     for (name, value) in fields.take(LINES) {
         found.append(name, value);
@@ -112,6 +155,9 @@ pub(super) fn content_types(bytes: &[u8]) -> HeaderMap {
 
 /// Digits only (RFC 9110 section 8.6); the standard library's parser would take a sign.
 fn content_length(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let text = value
+        .to_str()
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     text.parse().ok()
 }

@@ -84,7 +84,10 @@ async fn a_success_before_the_end_of_the_body_is_none() {
     for (framed, first, rest, status, expected) in cases {
         let what = format!("{framed:?} {first} {rest} {status}");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let backend = backend(listener.local_addr().unwrap().port(), Duration::from_secs(1));
+        let backend = backend(
+            listener.local_addr().unwrap().port(),
+            Duration::from_secs(1),
+        );
         let answered = Arc::new(AtomicBool::new(false));
         let said = answered.clone();
         let serving = tokio::spawn(async move {
@@ -99,15 +102,27 @@ async fn a_success_before_the_end_of_the_body_is_none() {
             stream
         });
         let piece = |length: usize| (length > 0).then(|| Bytes::from(vec![b'x'; length]));
-        let mut body = Replayable::new(Halting { framed, first: piece(first), rest: piece(rest), answered });
+        let mut body = Replayable::new(Halting {
+            framed,
+            first: piece(first),
+            rest: piece(rest),
+            answered,
+        });
         let budget = Budget::new(1 << 20);
         let mut held = budget.gateway().open();
-        let mut intake = Intake { limit_bytes: 1024, status_suffices: true, reservation: &mut held };
+        let mut intake = Intake {
+            limit_bytes: 1024,
+            status_suffices: true,
+            reservation: &mut held,
+        };
         let head = b"POST / HTTP/1.1\r\nhost: x\r\n";
         let answer = exchange(&backend, head, Repeat::Unsent, &mut body, &mut intake).await;
         let found = answer.map(|answer| answer.status.as_u16());
         assert_eq!(found, expected.map_err(ExchangeFault::Backend), "{what}");
-        assert!(backend.pool.take().is_none(), "{what}: a connection was kept on which the body has not ended");
+        assert!(
+            backend.pool.take().is_none(),
+            "{what}: a connection was kept on which the body has not ended"
+        );
         drop(serving.await.unwrap());
     }
 }
@@ -116,9 +131,15 @@ async fn a_success_before_the_end_of_the_body_is_none() {
 /// is one, with what is said of the media type, and the connection is not kept; everything else is no answer.
 #[tokio::test]
 async fn a_success_is_one_whatever_its_head_looks_like() {
-    let large = |status: &str| format!("HTTP/1.1 {status}\r\nX: {}\r\n\r\n", "x".repeat(HEAD_LIMIT_BYTES));
+    let large = |status: &str| {
+        format!(
+            "HTTP/1.1 {status}\r\nX: {}\r\n\r\n",
+            "x".repeat(HEAD_LIMIT_BYTES)
+        )
+    };
     let lines = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(count));
-    let (enough, many, long, failed) = (lines(100), lines(101), large("202 Fine"), large("503 Busy"));
+    let (enough, many, long, failed) =
+        (lines(100), lines(101), large("202 Fine"), large("503 Busy"));
     let undecodable = Some(SendFault::Undecodable);
     // The answer; status and media types; the fault where a status alone does not suffice.
     type Case<'a> = (&'a str, Option<(u16, &'a [&'a str])>, Option<SendFault>);
@@ -127,22 +148,50 @@ async fn a_success_is_one_whatever_its_head_looks_like() {
         (&many, Some((200, &[])), undecodable),
         (&long, Some((202, &[])), Some(SendFault::TooLarge)),
         (&failed, None, Some(SendFault::TooLarge)),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}", Some((200, &[])), undecodable),
-        ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}", Some((200, &[])), undecodable),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}",
+            Some((200, &[])),
+            undecodable,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}",
+            Some((200, &[])),
+            undecodable,
+        ),
         ("HTTP/2 204\r\n\r\n", Some((204, &[])), undecodable),
-        ("HTTP/1.1 200 OK\r\nnonsense\r\nContent-Type: a/b\r\n\r\n", Some((200, &["a/b"])), undecodable),
+        (
+            "HTTP/1.1 200 OK\r\nnonsense\r\nContent-Type: a/b\r\n\r\n",
+            Some((200, &["a/b"])),
+            undecodable,
+        ),
         (
             "HTTP/1.1 200 OK\nno colon\ncontent-type:a/b\nCONTENT-TYPE: c/d \n\n",
             Some((200, &["a/b", "c/d"])),
             undecodable,
         ),
-        ("HTTP/1.1 200 OK\r\nnonsense\r\n\r\nContent-Type: a/b\r\n\r\n", Some((200, &[])), undecodable),
-        ("HTTP/1.1 200 OK\r\nnonsense\r\nContent-Type: a/b\r\n", Some((200, &["a/b"])), undecodable),
-        ("HTTP/1.1 100 X\r\n\r\nHTTP/1.1 200 OK\r\nnonsense\r\n\r\n", Some((200, &[])), undecodable),
+        (
+            "HTTP/1.1 200 OK\r\nnonsense\r\n\r\nContent-Type: a/b\r\n\r\n",
+            Some((200, &[])),
+            undecodable,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nnonsense\r\nContent-Type: a/b\r\n",
+            Some((200, &["a/b"])),
+            undecodable,
+        ),
+        (
+            "HTTP/1.1 100 X\r\n\r\nHTTP/1.1 200 OK\r\nnonsense\r\n\r\n",
+            Some((200, &[])),
+            undecodable,
+        ),
         // No success, or none that has been said to its end.
         ("HTTP/1.1 500 OK\r\nnonsense\r\n\r\n", None, undecodable),
         ("HTTP/1.1 302 OK\r\nnonsense\r\n\r\n", None, undecodable),
-        ("HTTP/1.1 100 OK\r\nnonsense\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", None, undecodable),
+        (
+            "HTTP/1.1 100 OK\r\nnonsense\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            None,
+            undecodable,
+        ),
         ("HTTP/1.1 2000 OK\r\n\r\n", None, undecodable),
         ("HTTP/1.1 20 OK\r\n\r\n", None, undecodable),
         ("HTTP/1.1  200 OK\r\n\r\n", None, undecodable),
@@ -153,14 +202,24 @@ async fn a_success_is_one_whatever_its_head_looks_like() {
         ("HTTP/2 200", None, undecodable),
         ("200 OK\r\n\r\n", None, undecodable),
         ("HTTP/1.1 200 O", None, Some(SendFault::Unreachable)),
-        ("HTTP/1.1 200 OK\r\nContent-Ty", None, Some(SendFault::Unreachable)),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Ty",
+            None,
+            Some(SendFault::Unreachable),
+        ),
         ("", None, Some(SendFault::Unreachable)),
     ];
     for (said, expected, fault) in cases {
         for status_suffices in [true, false] {
-            let what = format!("{:?} {status_suffices}", said.chars().take(100).collect::<String>());
+            let what = format!(
+                "{:?} {status_suffices}",
+                said.chars().take(100).collect::<String>()
+            );
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let backend = backend(listener.local_addr().unwrap().port(), Duration::from_secs(1));
+            let backend = backend(
+                listener.local_addr().unwrap().port(),
+                Duration::from_secs(1),
+            );
             let said = said.to_string();
             tokio::spawn(async move {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -180,17 +239,28 @@ async fn a_success_is_one_whatever_its_head_looks_like() {
             });
             let budget = Budget::new(1 << 20);
             let mut held = budget.gateway().open();
-            let mut intake = Intake { limit_bytes: 1024, status_suffices, reservation: &mut held };
+            let mut intake = Intake {
+                limit_bytes: 1024,
+                status_suffices,
+                reservation: &mut held,
+            };
             let mut body = Replayable::new(Pieces::new(vec![Bytes::from_static(b"body")]));
             let head = b"POST / HTTP/1.1\r\nhost: x\r\n";
             let found = exchange(&backend, head, Repeat::Unsent, &mut body, &mut intake).await;
             assert!(backend.pool.take().is_none(), "{what}");
             match (found, fault) {
                 (Ok(answer), fault) if status_suffices || fault.is_none() => {
-                    let types =
-                        answer.headers.get_all(http::header::CONTENT_TYPE).iter().map(|kind| kind.to_str().unwrap());
+                    let types = answer
+                        .headers
+                        .get_all(http::header::CONTENT_TYPE)
+                        .iter()
+                        .map(|kind| kind.to_str().unwrap());
                     let types = types.collect::<Vec<_>>();
-                    assert_eq!(Some((answer.status.as_u16(), &types[..])), *expected, "{what}");
+                    assert_eq!(
+                        Some((answer.status.as_u16(), &types[..])),
+                        *expected,
+                        "{what}"
+                    );
                     assert!(answer.body.is_empty(), "{what}");
                 }
                 (Err(found), Some(fault)) if !status_suffices || expected.is_none() => {
@@ -218,7 +288,10 @@ async fn what_was_never_sent_may_be_sent() {
                 stream.read_buf(&mut read).await.unwrap();
             }
             counted.fetch_add(1, Ordering::SeqCst);
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await
+                .unwrap();
             open.push(stream);
         }
     });
@@ -226,11 +299,20 @@ async fn what_was_never_sent_may_be_sent() {
     let budget = Budget::new(1 << 20);
     for expected in 1..=3 {
         let mut held = budget.gateway().open();
-        let mut intake = Intake { limit_bytes: 1024, status_suffices: false, reservation: &mut held };
+        let mut intake = Intake {
+            limit_bytes: 1024,
+            status_suffices: false,
+            reservation: &mut held,
+        };
         let mut body = Replayable::new(Pieces::new(vec![Bytes::from_static(b"body")]));
         let head = b"POST / HTTP/1.1\r\nhost: x\r\n";
-        let answer = exchange(&backend, head, Repeat::Unsent, &mut body, &mut intake).await.unwrap();
-        assert_eq!((answer.status, asked.load(Ordering::SeqCst)), (StatusCode::OK, expected));
+        let answer = exchange(&backend, head, Repeat::Unsent, &mut body, &mut intake)
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status, asked.load(Ordering::SeqCst)),
+            (StatusCode::OK, expected)
+        );
         let mut wire = backend.pool.take().unwrap();
         wire.shutdown().await.unwrap();
         backend.pool.give(wire);
@@ -258,7 +340,10 @@ async fn calls_to_a_backend_are_bounded() {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             counted.fetch_add(1, Ordering::SeqCst);
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await
+                .unwrap();
         }
     });
     let quick = backend(port, Duration::from_millis(20));
@@ -273,11 +358,25 @@ async fn calls_to_a_backend_are_bounded() {
     let pieces = || Pieces::new(vec![Bytes::from_static(b"body")]);
     let ask = async |backend: &Backend, body: Pieces| {
         let mut reservation = third.open();
-        let mut intake = Intake { limit_bytes: 1024, status_suffices: false, reservation: &mut reservation };
-        let answer = exchange(backend, head, Repeat::Unsent, &mut Replayable::new(body), &mut intake).await;
+        let mut intake = Intake {
+            limit_bytes: 1024,
+            status_suffices: false,
+            reservation: &mut reservation,
+        };
+        let answer = exchange(
+            backend,
+            head,
+            Repeat::Unsent,
+            &mut Replayable::new(body),
+            &mut intake,
+        )
+        .await;
         answer.map(|answer| answer.status)
     };
-    assert_eq!(ask(&quick, pieces()).await, Err(ExchangeFault::Backend(SendFault::Busy)));
+    assert_eq!(
+        ask(&quick, pieces()).await,
+        Err(ExchangeFault::Backend(SendFault::Busy))
+    );
     let patient = backend(port, Duration::from_secs(60));
     let mut elsewhere = Vec::new();
     for place in 0..512 {

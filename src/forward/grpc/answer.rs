@@ -20,7 +20,12 @@ pub(super) async fn receive(
 ) -> Result<GrpcAnswer, SendFault> {
     let (head, mut stream) = answer.into_parts();
     if stream.is_end_stream() {
-        return Ok(GrpcAnswer { status: head.status, headers: head.headers, body: Bytes::new(), trailers: None });
+        return Ok(GrpcAnswer {
+            status: head.status,
+            headers: head.headers,
+            body: Bytes::new(),
+            trailers: None,
+        });
     }
     let mut body = BytesMut::new();
     // The status comes last: where it suffices, a message that is too large is let go, and the status waited for.
@@ -36,7 +41,10 @@ pub(super) async fn receive(
             let room = if (body.len() + data.len()) as u64 > intake.limit_bytes {
                 Err(SendFault::TooLarge)
             } else {
-                intake.reservation.grow(data.len() as u64).map_err(SendFault::Memory)
+                intake
+                    .reservation
+                    .grow(data.len() as u64)
+                    .map_err(SendFault::Memory)
             };
             match room {
                 Ok(()) => body.extend_from_slice(&data),
@@ -53,5 +61,10 @@ pub(super) async fn receive(
         Ok(Ok(trailers)) => trailers,
     };
     let trailers = Some(trailers.unwrap_or_default());
-    Ok(GrpcAnswer { status: head.status, headers: head.headers, body: body.freeze(), trailers })
+    Ok(GrpcAnswer {
+        status: head.status,
+        headers: head.headers,
+        body: body.freeze(),
+        trailers,
+    })
 }

@@ -22,7 +22,12 @@ struct Saying {
 }
 
 /// One call with such a body to a backend that answers so; it reads no more than the first bytes.
-async fn call(first: usize, rest: usize, saying: Saying, intake: &mut Intake<'_>) -> Result<GrpcAnswer, ExchangeFault> {
+async fn call(
+    first: usize,
+    rest: usize,
+    saying: Saying,
+    intake: &mut Intake<'_>,
+) -> Result<GrpcAnswer, ExchangeFault> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let answered = Arc::new(AtomicBool::new(false));
@@ -36,11 +41,15 @@ async fn call(first: usize, rest: usize, saying: Saying, intake: &mut Intake<'_>
                 let mut body = request.into_body();
                 let _first = body.data().await;
                 let status = HeaderValue::from_static(saying.grpc);
-                let mut head = Response::builder().status(saying.http).header("content-type", "application/grpc");
+                let mut head = Response::builder()
+                    .status(saying.http)
+                    .header("content-type", "application/grpc");
                 if saying.is_alone {
                     head = head.header("grpc-status", status.clone());
                 }
-                let mut stream = respond.send_response(head.body(()).unwrap(), saying.is_alone).unwrap();
+                let mut stream = respond
+                    .send_response(head.body(()).unwrap(), saying.is_alone)
+                    .unwrap();
                 said.store(true, Ordering::SeqCst);
                 if saying.is_alone {
                     return body;
@@ -49,21 +58,28 @@ async fn call(first: usize, rest: usize, saying: Saying, intake: &mut Intake<'_>
                 while !message.is_empty() {
                     stream.reserve_capacity(message.len());
                     match poll_fn(|cx| stream.poll_capacity(cx)).await {
-                        Some(Ok(granted)) => {
-                            stream.send_data(message.split_to(granted.min(message.len())), false).unwrap()
-                        }
+                        Some(Ok(granted)) => stream
+                            .send_data(message.split_to(granted.min(message.len())), false)
+                            .unwrap(),
                         _ => return body,
                     }
                 }
-                let _gone = stream.send_trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), status)]));
+                let _gone = stream.send_trailers(HeaderMap::from_iter([(
+                    "grpc-status".parse().unwrap(),
+                    status,
+                )]));
                 body
             });
         }
     });
     let backend = backend(port, Duration::from_secs(1));
     let piece = |length: usize| (length > 0).then(|| Bytes::from(vec![b'x'; length]));
-    let mut body =
-        Replayable::new(Halting { framed: Framed::Chunks, first: piece(first), rest: piece(rest), answered });
+    let mut body = Replayable::new(Halting {
+        framed: Framed::Chunks,
+        first: piece(first),
+        rest: piece(rest),
+        answered,
+    });
     let head = Request::post("http://x/y").body(()).unwrap();
     let answer = exchange_grpc(&backend, head, &mut body, intake).await;
     serving.abort();
@@ -90,8 +106,17 @@ async fn a_success_before_the_end_of_the_message_is_none() {
             let what = format!("{first} {rest} {http} {grpc} {is_alone}");
             let budget = Budget::new(1 << 20);
             let mut held = budget.gateway().open();
-            let mut intake = Intake { limit_bytes: 1024, status_suffices: true, reservation: &mut held };
-            let saying = Saying { http, grpc, is_alone, message_bytes: 5 };
+            let mut intake = Intake {
+                limit_bytes: 1024,
+                status_suffices: true,
+                reservation: &mut held,
+            };
+            let saying = Saying {
+                http,
+                grpc,
+                is_alone,
+                message_bytes: 5,
+            };
             let answer = call(first, rest, saying, &mut intake).await;
             assert_eq!(answer.map(|answer| grpc_code(&answer)), expected, "{what}");
         }
@@ -107,12 +132,25 @@ async fn a_message_that_is_too_large_does_not_hide_the_status() {
             let what = format!("{budget_bytes} {grpc} {status_suffices}");
             let budget = Budget::new(budget_bytes);
             let mut held = budget.gateway().open();
-            let mut intake = Intake { limit_bytes: 64 << 10, status_suffices, reservation: &mut held };
-            let saying = Saying { http: 200, grpc, is_alone: false, message_bytes: 5 << 20 };
+            let mut intake = Intake {
+                limit_bytes: 64 << 10,
+                status_suffices,
+                reservation: &mut held,
+            };
+            let saying = Saying {
+                http: 200,
+                grpc,
+                is_alone: false,
+                message_bytes: 5 << 20,
+            };
             let answer = call(9, 0, saying, &mut intake).await;
             if status_suffices {
                 let answer = answer.unwrap();
-                assert_eq!((grpc_code(&answer), answer.body.len()), (grpc.parse().ok(), 0), "{what}");
+                assert_eq!(
+                    (grpc_code(&answer), answer.body.len()),
+                    (grpc.parse().ok(), 0),
+                    "{what}"
+                );
             } else {
                 answer.unwrap_err();
             }

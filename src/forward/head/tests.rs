@@ -55,13 +55,20 @@ fn everything() -> HeaderMap {
         ("x-sf-token", "callers"),
     ]
     .into_iter()
-    .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+    .map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    })
     .collect()
 }
 
 fn lines(head: &HeaderMap) -> Vec<String> {
-    let mut lines: Vec<String> =
-        head.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    let mut lines: Vec<String> = head
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
     lines.sort();
     lines
 }
@@ -80,13 +87,31 @@ fn what_an_export_keeps_of_its_head() {
                 "x-amz-firehose-request-id: r",
             ][..],
         ),
-        (Protocol::Grpc, &["content-length: 7", "content-type: application/x-protobuf", "grpc-encoding: gzip"]),
+        (
+            Protocol::Grpc,
+            &[
+                "content-length: 7",
+                "content-type: application/x-protobuf",
+                "grpc-encoding: gzip",
+            ],
+        ),
     ] {
-        assert_eq!(lines(&taken(protocol, "application/x-protobuf", &everything())), expected, "{protocol:?}");
+        assert_eq!(
+            lines(&taken(protocol, "application/x-protobuf", &everything())),
+            expected,
+            "{protocol:?}"
+        );
         let bare = taken(protocol, "application/x-protobuf", &HeaderMap::new());
-        assert_eq!(lines(&bare), ["content-type: application/x-protobuf"], "{protocol:?}");
+        assert_eq!(
+            lines(&bare),
+            ["content-type: application/x-protobuf"],
+            "{protocol:?}"
+        );
         // A type that no head can hold is left out.
-        assert_eq!(lines(&taken(protocol, "a\nb: c", &HeaderMap::new())), [""; 0]);
+        assert_eq!(
+            lines(&taken(protocol, "a\nb: c", &HeaderMap::new())),
+            [""; 0]
+        );
     }
 }
 
@@ -100,15 +125,39 @@ fn what_a_query_keeps_of_its_head() {
     };
     let (accept, tenant) = ("accept: application/vnd.api+json", "x-lightstep-org: acme");
     for (sent, has_body, expected) in [
-        ("application/json; charset=utf-8", true, &[accept, "content-type: application/json", tenant][..]),
-        ("application/vnd.api+json", true, &[accept, "content-type: application/vnd.api+json", tenant]),
-        ("text/plain", true, &[accept, "content-type: application/json", tenant]),
+        (
+            "application/json; charset=utf-8",
+            true,
+            &[accept, "content-type: application/json", tenant][..],
+        ),
+        (
+            "application/vnd.api+json",
+            true,
+            &[accept, "content-type: application/vnd.api+json", tenant],
+        ),
+        (
+            "text/plain",
+            true,
+            &[accept, "content-type: application/json", tenant],
+        ),
         ("application/json", false, &[accept, tenant]),
     ] {
-        assert_eq!(lines(&taken_by_queries(&Profile::lightstep(), &with_type(sent), has_body)), expected, "{sent}");
+        assert_eq!(
+            lines(&taken_by_queries(
+                &Profile::lightstep(),
+                &with_type(sent),
+                has_body
+            )),
+            expected,
+            "{sent}"
+        );
     }
     assert_eq!(
-        lines(&taken_by_queries(&Profile::lightstep(), &HeaderMap::new(), true)),
+        lines(&taken_by_queries(
+            &Profile::lightstep(),
+            &HeaderMap::new(),
+            true
+        )),
         ["content-type: application/json"]
     );
 }

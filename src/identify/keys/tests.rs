@@ -9,7 +9,10 @@ use super::super::forge::{ED, OTHER_RSA, P256, P384, P521, RSA, TestKey, base64u
 use super::*;
 
 fn usable(jwk: Value, allowed: &[&str]) -> Option<Algorithm> {
-    let allowed: Vec<_> = allowed.iter().map(|name| Algorithm::parse(name).unwrap()).collect();
+    let allowed: Vec<_> = allowed
+        .iter()
+        .map(|name| Algorithm::parse(name).unwrap())
+        .collect();
     let set = KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes(), &allowed).ok()?;
     Some(set.keys[0].algorithm)
 }
@@ -20,15 +23,39 @@ fn one_key_has_one_algorithm() {
         (RSA.jwk(), vec!["RS256", "PS256"], Some(Algorithm::Rs256)),
         (RSA.jwk(), vec!["PS512", "RS256"], Some(Algorithm::Ps512)),
         (RSA.jwk(), vec!["ES256"], None),
-        (RSA.jwk_with(json!({"alg": "PS256"})), vec!["RS256", "PS256"], Some(Algorithm::Ps256)),
+        (
+            RSA.jwk_with(json!({"alg": "PS256"})),
+            vec!["RS256", "PS256"],
+            Some(Algorithm::Ps256),
+        ),
         (RSA.jwk_with(json!({"alg": "PS256"})), vec!["RS256"], None),
-        (RSA.jwk_with(json!({"alg": "ES256"})), vec!["RS256", "ES256"], None),
-        (RSA.jwk_with(json!({"alg": "RSA-OAEP"})), vec!["RS256"], None),
+        (
+            RSA.jwk_with(json!({"alg": "ES256"})),
+            vec!["RS256", "ES256"],
+            None,
+        ),
+        (
+            RSA.jwk_with(json!({"alg": "RSA-OAEP"})),
+            vec!["RS256"],
+            None,
+        ),
         (RSA.jwk_with(json!({"alg": "HS256"})), vec!["RS256"], None),
         (P256.jwk(), vec!["ES256"], Some(Algorithm::Es256)),
-        (P256.jwk_with(json!({"alg": "ES384"})), vec!["ES256", "ES384"], None),
-        (P256.jwk_with(json!({"crv": "P-384"})), vec!["ES256", "ES384"], None),
-        (P256.jwk_with(json!({"crv": "secp256k1"})), vec!["ES256"], None),
+        (
+            P256.jwk_with(json!({"alg": "ES384"})),
+            vec!["ES256", "ES384"],
+            None,
+        ),
+        (
+            P256.jwk_with(json!({"crv": "P-384"})),
+            vec!["ES256", "ES384"],
+            None,
+        ),
+        (
+            P256.jwk_with(json!({"crv": "secp256k1"})),
+            vec!["ES256"],
+            None,
+        ),
         (P521.jwk(), vec!["ES512"], Some(Algorithm::Es512)),
         (ED.jwk(), vec!["EdDSA"], Some(Algorithm::Ed25519)),
         (ED.jwk_with(json!({"crv": "X25519"})), vec!["EdDSA"], None),
@@ -44,56 +71,176 @@ fn one_key_has_one_algorithm() {
 fn an_id_may_stand_for_one_key_of_each_algorithm() {
     let a = |members: Value| {
         let mut jwk = RSA.jwk_with(json!({"kid": "a"}));
-        jwk.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        jwk.as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
         jwk
     };
     let b = |members: Value| {
         let mut jwk = OTHER_RSA.jwk_with(json!({"kid": "a"}));
-        jwk.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        jwk.as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
         jwk
     };
-    let all = ["RS256", "RS384", "PS256", "ES256", "EdDSA"].map(|name| Algorithm::parse(name).unwrap());
+    let all =
+        ["RS256", "RS384", "PS256", "ES256", "EdDSA"].map(|name| Algorithm::parse(name).unwrap());
     let named = |alg: &str| a(json!({ "alg": alg }));
     for (what, keys, found) in [
-        ("a key once for each algorithm", json!([named("RS256"), named("RS384"), named("PS256")]), "RS256 RS384 PS256"),
-        ("one not allowed beside", json!([named("RS256"), named("RS512")]), "RS256"),
-        ("one unknown beside", json!([named("RS256"), named("RSA-OAEP-256"), named("RS1")]), "RS256"),
-        ("one for encryption beside", json!([named("RS256"), b(json!({"alg": "RS256", "use": "enc"}))]), "RS256"),
+        (
+            "a key once for each algorithm",
+            json!([named("RS256"), named("RS384"), named("PS256")]),
+            "RS256 RS384 PS256",
+        ),
+        (
+            "one not allowed beside",
+            json!([named("RS256"), named("RS512")]),
+            "RS256",
+        ),
+        (
+            "one unknown beside",
+            json!([named("RS256"), named("RSA-OAEP-256"), named("RS1")]),
+            "RS256",
+        ),
+        (
+            "one for encryption beside",
+            json!([named("RS256"), b(json!({"alg": "RS256", "use": "enc"}))]),
+            "RS256",
+        ),
         ("twins", json!([named("RS256"), named("RS256")]), "RS256"),
-        ("twins, one with `use`", json!([named("RS256"), a(json!({"alg": "RS256", "use": "sig"}))]), "RS256"),
-        ("triplets", json!([named("RS256"), named("RS256"), named("RS256")]), "RS256"),
-        ("two keys for two algorithms", json!([named("RS256"), b(json!({"alg": "PS256"}))]), "RS256 PS256"),
-        ("two kinds", json!([named("RS256"), P256.jwk_with(json!({"kid": "a"}))]), "RS256 ES256"),
-        ("two keys, one algorithm", json!([named("RS256"), b(json!({"alg": "RS256"}))]), ""),
-        ("two keys, one of them twice", json!([named("RS256"), named("RS256"), b(json!({"alg": "RS256"}))]), ""),
+        (
+            "twins, one with `use`",
+            json!([named("RS256"), a(json!({"alg": "RS256", "use": "sig"}))]),
+            "RS256",
+        ),
+        (
+            "triplets",
+            json!([named("RS256"), named("RS256"), named("RS256")]),
+            "RS256",
+        ),
+        (
+            "two keys for two algorithms",
+            json!([named("RS256"), b(json!({"alg": "PS256"}))]),
+            "RS256 PS256",
+        ),
+        (
+            "two kinds",
+            json!([named("RS256"), P256.jwk_with(json!({"kid": "a"}))]),
+            "RS256 ES256",
+        ),
+        (
+            "two keys, one algorithm",
+            json!([named("RS256"), b(json!({"alg": "RS256"}))]),
+            "",
+        ),
+        (
+            "two keys, one of them twice",
+            json!([named("RS256"), named("RS256"), b(json!({"alg": "RS256"}))]),
+            "",
+        ),
         (
             "two keys, and another algorithm",
             json!([named("RS256"), b(json!({"alg": "RS256"})), named("PS256")]),
             "PS256",
         ),
-        ("without `alg`, twice", json!([a(json!({})), a(json!({}))]), "RS256"),
-        ("without `alg`, then with the usual one", json!([a(json!({})), named("RS256")]), "RS256"),
-        ("without `alg`, then with another", json!([a(json!({})), named("PS256")]), "PS256"),
-        ("with `alg`, then without", json!([named("PS256"), a(json!({}))]), "PS256"),
-        ("without `alg`, and another key with", json!([a(json!({})), b(json!({"alg": "PS256"}))]), ""),
-        ("without `alg`, and another key without", json!([a(json!({})), b(json!({}))]), ""),
-        ("two curves' keys without `alg`", json!([a(json!({})), P256.jwk_with(json!({"kid": "a"}))]), "RS256 ES256"),
-        ("a published private key", json!([named("RS256"), a(json!({"alg": "RS384", "d": "AQAB"}))]), ""),
-        ("a weak key", json!([named("RS256"), b(json!({"alg": "RS384", "n": base64url([0xff; 128])}))]), ""),
-        ("a key for signing only", json!([named("RS256"), b(json!({"alg": "RS384", "key_ops": ["sign"]}))]), ""),
-        ("a shared key", json!([named("RS256"), {"kty": "oct", "kid": "a", "k": "AA", "alg": "HS256"}]), ""),
-        ("`alg` as a number", json!([named("RS256"), b(json!({"alg": 1}))]), ""),
+        (
+            "without `alg`, twice",
+            json!([a(json!({})), a(json!({}))]),
+            "RS256",
+        ),
+        (
+            "without `alg`, then with the usual one",
+            json!([a(json!({})), named("RS256")]),
+            "RS256",
+        ),
+        (
+            "without `alg`, then with another",
+            json!([a(json!({})), named("PS256")]),
+            "PS256",
+        ),
+        (
+            "with `alg`, then without",
+            json!([named("PS256"), a(json!({}))]),
+            "PS256",
+        ),
+        (
+            "without `alg`, and another key with",
+            json!([a(json!({})), b(json!({"alg": "PS256"}))]),
+            "",
+        ),
+        (
+            "without `alg`, and another key without",
+            json!([a(json!({})), b(json!({}))]),
+            "",
+        ),
+        (
+            "two curves' keys without `alg`",
+            json!([a(json!({})), P256.jwk_with(json!({"kid": "a"}))]),
+            "RS256 ES256",
+        ),
+        (
+            "a published private key",
+            json!([named("RS256"), a(json!({"alg": "RS384", "d": "AQAB"}))]),
+            "",
+        ),
+        (
+            "a weak key",
+            json!([
+                named("RS256"),
+                b(json!({"alg": "RS384", "n": base64url([0xff; 128])}))
+            ]),
+            "",
+        ),
+        (
+            "a key for signing only",
+            json!([
+                named("RS256"),
+                b(json!({"alg": "RS384", "key_ops": ["sign"]}))
+            ]),
+            "",
+        ),
+        (
+            "a shared key",
+            json!([named("RS256"), {"kty": "oct", "kid": "a", "k": "AA", "alg": "HS256"}]),
+            "",
+        ),
+        (
+            "`alg` as a number",
+            json!([named("RS256"), b(json!({"alg": 1}))]),
+            "",
+        ),
     ] {
         // One more key, so that the set is never empty.
-        let keys: Vec<Value> =
-            keys.as_array().unwrap().iter().cloned().chain([ED.jwk_with(json!({"kid": "z"}))]).collect();
+        let keys: Vec<Value> = keys
+            .as_array()
+            .unwrap()
+            .iter()
+            .cloned()
+            .chain([ED.jwk_with(json!({"kid": "z"}))])
+            .collect();
         for order in [keys.clone(), keys.into_iter().rev().collect()] {
             let set = KeySet::parse(json!({ "keys": order }).to_string().as_bytes(), &all).unwrap();
             let names = ["RS256", "RS384", "PS256", "ES256"];
-            let fits = |name: &&str| matches!(set.find(Some("a"), Algorithm::parse(name).unwrap()), FoundKey::Key(_));
-            assert_eq!(names.into_iter().filter(fits).collect::<Vec<_>>().join(" "), found, "{what}");
-            let other = matches!(set.find(Some("a"), Algorithm::Ed25519), FoundKey::OtherAlgorithm);
-            assert_eq!(other, !found.is_empty(), "{what}: a key that is not there may be asked for");
+            let fits = |name: &&str| {
+                matches!(
+                    set.find(Some("a"), Algorithm::parse(name).unwrap()),
+                    FoundKey::Key(_)
+                )
+            };
+            assert_eq!(
+                names.into_iter().filter(fits).collect::<Vec<_>>().join(" "),
+                found,
+                "{what}"
+            );
+            let other = matches!(
+                set.find(Some("a"), Algorithm::Ed25519),
+                FoundKey::OtherAlgorithm
+            );
+            assert_eq!(
+                other,
+                !found.is_empty(),
+                "{what}: a key that is not there may be asked for"
+            );
         }
     }
 }
@@ -108,13 +255,25 @@ fn a_member_that_is_null_is_absent() {
         ("operations", json!({"key_ops": null}), true),
         ("algorithm", json!({"alg": null}), true),
         ("id", json!({"kid": null}), true),
-        ("chain", json!({"x5c": null, "x5t": null, "x5u": null}), true),
+        (
+            "chain",
+            json!({"x5c": null, "x5t": null, "x5u": null}),
+            true,
+        ),
         ("modulus", json!({"n": null}), false),
         ("kind", json!({"kty": null}), false),
-        ("a private key all the same", json!({"d": "AQAB", "p": null}), false),
+        (
+            "a private key all the same",
+            json!({"d": "AQAB", "p": null}),
+            false,
+        ),
         ("another purpose", json!({"use": "null"}), false),
     ] {
-        assert_eq!(usable(RSA.jwk_with(members), &["RS256"]).is_some(), taken, "{what}");
+        assert_eq!(
+            usable(RSA.jwk_with(members), &["RS256"]).is_some(),
+            taken,
+            "{what}"
+        );
     }
     let with_null = KeySet::parse(br#"{"keys":null}"#, &[Algorithm::Rs256]).err();
     assert_eq!(with_null, Some(KeySetFault::Malformed));
@@ -176,8 +335,13 @@ fn keys_that_prove_nothing_do_not_enter() {
 #[test]
 fn an_ed25519_key_has_large_order_and_one_form() {
     let hex = |text: &str| -> Vec<u8> {
-        let digits = text.as_bytes().chunks(2).map(|digits| std::str::from_utf8(digits).unwrap());
-        digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
+        let digits = text
+            .as_bytes()
+            .chunks(2)
+            .map(|digits| std::str::from_utf8(digits).unwrap());
+        digits
+            .map(|digits| u8::from_str_radix(digits, 16).unwrap())
+            .collect()
     };
     let with_sign = |mut point: Vec<u8>| {
         point[31] |= 0x80;
@@ -214,7 +378,11 @@ fn an_ed25519_key_has_large_order_and_one_form() {
     }
     for (what, point, taken) in rows {
         let jwk = ED.jwk_with(json!({"x": base64url(&point)}));
-        assert_eq!(usable(jwk, &["EdDSA"]).is_some(), taken, "{what}: {point:02x?}");
+        assert_eq!(
+            usable(jwk, &["EdDSA"]).is_some(),
+            taken,
+            "{what}: {point:02x?}"
+        );
     }
 }
 
@@ -238,7 +406,11 @@ fn an_rsa_key_has_a_plausible_modulus_and_exponent() {
         ("one", base64url([1]), false),
         ("empty", String::new(), false),
     ] {
-        assert_eq!(usable(RSA.jwk_with(json!({"n": n})), &["RS256"]).is_some(), taken, "modulus: {what}");
+        assert_eq!(
+            usable(RSA.jwk_with(json!({"n": n})), &["RS256"]).is_some(),
+            taken,
+            "modulus: {what}"
+        );
     }
     for (what, e, taken) in [
         ("3", &[3][..], true),
@@ -266,7 +438,11 @@ fn a_key_on_a_curve_is_a_point_of_it_in_full_width() {
         let jwk = key.jwk();
         ["x", "y"].map(|name| bytes(jwk.as_object().unwrap(), name).unwrap())
     };
-    let curves: [(&TestKey, &str, usize); 3] = [(&P256, "ES256", 32), (&P384, "ES384", 48), (&P521, "ES512", 66)];
+    let curves: [(&TestKey, &str, usize); 3] = [
+        (&P256, "ES256", 32),
+        (&P384, "ES384", 48),
+        (&P521, "ES512", 66),
+    ];
     for (key, algorithm, width) in curves {
         let [x, y] = coordinates(key);
         let last_bit = |number: &[u8]| {
@@ -289,7 +465,11 @@ fn a_key_on_a_curve_is_a_point_of_it_in_full_width() {
             ("no y", x.clone(), Vec::new(), false),
         ] {
             let jwk = key.jwk_with(json!({"x": base64url(&x), "y": base64url(&y)}));
-            assert_eq!(usable(jwk, &[algorithm]).is_some(), taken, "{algorithm}: {what}");
+            assert_eq!(
+                usable(jwk, &[algorithm]).is_some(),
+                taken,
+                "{algorithm}: {what}"
+            );
         }
     }
     // 2^521 - 1 is the prime, and 66 bytes hold more: `x` and the prime together are the same point, spelled otherwise.
@@ -317,7 +497,10 @@ fn a_set_is_whole_or_a_fault() {
         ("[]".to_owned(), KeySetFault::Malformed),
         (r#"{"keys":{}}"#.to_owned(), KeySetFault::Malformed),
         (r#"{"keys":["a"]}"#.to_owned(), KeySetFault::Malformed),
-        (r#"{"keys":[],"keys":[]}"#.to_owned(), KeySetFault::Malformed),
+        (
+            r#"{"keys":[],"keys":[]}"#.to_owned(),
+            KeySetFault::Malformed,
+        ),
         ("<html>".to_owned(), KeySetFault::Malformed),
         (r#"{"keys":[]}"#.to_owned(), KeySetFault::NoUsableKey),
         (json!({ "keys": many }).to_string(), KeySetFault::TooMany),
@@ -330,18 +513,44 @@ fn a_set_is_whole_or_a_fault() {
 #[test]
 fn the_stamp_follows_the_usable_content() {
     let parse = |keys: Value| {
-        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), &[Algorithm::Rs256, Algorithm::Es256]).unwrap()
+        KeySet::parse(
+            json!({ "keys": keys }).to_string().as_bytes(),
+            &[Algorithm::Rs256, Algorithm::Es256],
+        )
+        .unwrap()
     };
-    let (a, b) = (RSA.jwk_with(json!({"kid": "a"})), OTHER_RSA.jwk_with(json!({"kid": "b"})));
+    let (a, b) = (
+        RSA.jwk_with(json!({"kid": "a"})),
+        OTHER_RSA.jwk_with(json!({"kid": "b"})),
+    );
     let first = parse(json!([a, b]));
     for (what, keys, same) in [
         ("same", json!([a, b]), true),
         ("another order", json!([b, a]), true),
-        ("an unusable one more", json!([a, b, {"kty": "oct", "k": "AA"}]), true),
-        ("one more", json!([a, b, P256.jwk_with(json!({"kid": "c"}))]), false),
+        (
+            "an unusable one more",
+            json!([a, b, {"kty": "oct", "k": "AA"}]),
+            true,
+        ),
+        (
+            "one more",
+            json!([a, b, P256.jwk_with(json!({"kid": "c"}))]),
+            false,
+        ),
         ("one less", json!([a]), false),
-        ("ids swapped", json!([RSA.jwk_with(json!({"kid": "b"})), OTHER_RSA.jwk_with(json!({"kid": "a"}))]), false),
+        (
+            "ids swapped",
+            json!([
+                RSA.jwk_with(json!({"kid": "b"})),
+                OTHER_RSA.jwk_with(json!({"kid": "a"}))
+            ]),
+            false,
+        ),
     ] {
-        assert_eq!(parse(keys).continuing(Some(&first)).stamp == first.stamp, same, "{what}");
+        assert_eq!(
+            parse(keys).continuing(Some(&first)).stamp == first.stamp,
+            same,
+            "{what}"
+        );
     }
 }

@@ -36,7 +36,12 @@ const VALUE_LIMIT_BYTES: usize = 8 * 1024;
 impl Login {
     /// Begins a login. `origin`: scheme and authority that the browser uses; the redirect address is
     /// `{origin}/.lightkeeper/callback`.
-    pub async fn begin(&self, return_to: &ReturnPath, origin: &str, now: UnixMillis) -> Result<Begun, Reason> {
+    pub async fn begin(
+        &self,
+        return_to: &ReturnPath,
+        origin: &str,
+        now: UnixMillis,
+    ) -> Result<Begun, Reason> {
         let redirect = redirect(origin)?;
         let known = self.provider.known(now).await?;
         let random = || random_text::<32>().ok_or(Reason::LoginUnsealed);
@@ -52,13 +57,24 @@ impl Login {
         let (state, nonce) = (transaction.state.clone(), transaction.nonce.clone());
         let client = known.client(&self.settings.client_id, None, redirect);
         // `openid` is asked for by the library itself.
-        let scopes = self.settings.scopes.iter().filter(|scope| *scope != "openid");
+        let scopes = self
+            .settings
+            .scopes
+            .iter()
+            .filter(|scope| *scope != "openid");
         let (location, _, _) = client
-            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, || CsrfToken::new(state), || Nonce::new(nonce))
+            .authorize_url(
+                CoreAuthenticationFlow::AuthorizationCode,
+                || CsrfToken::new(state),
+                || Nonce::new(nonce),
+            )
             .add_scopes(scopes.map(|scope| Scope::new(scope.clone())))
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
             .url();
-        Ok(Begun { location: location.into(), cookie: transaction.seal(&self.keys, origin)? })
+        Ok(Begun {
+            location: location.into(),
+            cookie: transaction.seal(&self.keys, origin)?,
+        })
     }
 
     /// Finishes a login. `answer`: the callback's query pairs, decoded, as they came; `transaction`: the login cookie;
@@ -72,12 +88,23 @@ impl Login {
         address: IpAddr,
         clock: &Clock,
     ) -> Result<Finished, Unfinished> {
-        let open = |fault| Unfinished { fault, is_over: false };
-        let over = |fault| Unfinished { fault, is_over: true };
+        let open = |fault| Unfinished {
+            fault,
+            is_over: false,
+        };
+        let over = |fault| Unfinished {
+            fault,
+            is_over: true,
+        };
         let redirect = redirect(origin).map_err(open)?;
         let now = clock.now();
-        let transaction = Transaction::open(&self.keys, transaction, origin, &self.stamp, now).map_err(over)?;
-        if self.memory.spent.contains(&transaction.state, transaction.ends()) {
+        let transaction =
+            Transaction::open(&self.keys, transaction, origin, &self.stamp, now).map_err(over)?;
+        if self
+            .memory
+            .spent
+            .contains(&transaction.state, transaction.ends())
+        {
             return Err(over(Reason::LoginTransactionSpent));
         }
         // A link of another site's can make the browser send an answer with its cookie: it must not end the login.
@@ -86,13 +113,26 @@ impl Login {
         verify_slices_are_equal(state.as_bytes(), transaction.state.as_bytes())
             .map_err(|_| open(Reason::LoginStateMismatch))?;
         let known = self.provider.known(now).await.map_err(open)?;
-        let code = answer.code(&self.issuer.settings().issuer, known.names_itself).map_err(over)?;
-        let turn = self.exchanges.take(address).await.ok_or(open(Reason::LoginBusy))?;
+        let code = answer
+            .code(&self.issuer.settings().issuer, known.names_itself)
+            .map_err(over)?;
+        let turn = self
+            .exchanges
+            .take(address)
+            .await
+            .ok_or(open(Reason::LoginBusy))?;
         let now = clock.now();
-        if !self.memory.spent.add(&transaction.state, transaction.ends(), now.seconds()) {
+        if !self
+            .memory
+            .spent
+            .add(&transaction.state, transaction.ends(), now.seconds())
+        {
             return Err(over(Reason::LoginTransactionSpent));
         }
-        let finished = self.exchange(code, &transaction, &known, redirect, origin, now).await.map_err(over);
+        let finished = self
+            .exchange(code, &transaction, &known, redirect, origin, now)
+            .await
+            .map_err(over);
         drop(turn);
         finished
     }
@@ -108,7 +148,10 @@ impl Login {
         now: UnixMillis,
     ) -> Result<Finished, Reason> {
         let client = known.client(&self.settings.client_id, self.secret.as_ref(), redirect);
-        let tokens = self.provider.exchange(&client, code, &transaction.verifier).await?;
+        let tokens = self
+            .provider
+            .exchange(&client, code, &transaction.verifier)
+            .await?;
         let expected = Expected {
             client_id: &self.settings.client_id,
             nonce: &transaction.nonce,
@@ -116,13 +159,21 @@ impl Login {
         };
         let claims = id_token::judge(&self.issuer, &tokens.id_token, &expected, now).await?;
         let facts = self.person(claims, known, &tokens.access_token).await?;
-        facts.doubts.settled_by(Some(&self.settings.policy_claims), &facts.claims).map_err(|doubt| match doubt {
-            Doubt::Elsewhere => Reason::LoginClaimsElsewhere,
-            Doubt::EmailUnverified => Reason::LoginEmailUnverified,
-            Doubt::Unreadable => Reason::LoginIdTokenClaims,
-        })?;
-        let session =
-            SealedSession::begin(&facts, &self.settings.policy_claims.claims, &self.stamp, self.lifetimes(), now);
+        facts
+            .doubts
+            .settled_by(Some(&self.settings.policy_claims), &facts.claims)
+            .map_err(|doubt| match doubt {
+                Doubt::Elsewhere => Reason::LoginClaimsElsewhere,
+                Doubt::EmailUnverified => Reason::LoginEmailUnverified,
+                Doubt::Unreadable => Reason::LoginIdTokenClaims,
+            })?;
+        let session = SealedSession::begin(
+            &facts,
+            &self.settings.policy_claims.claims,
+            &self.stamp,
+            self.lifetimes(),
+            now,
+        );
         let session = session.ok_or(Reason::LoginUnsealed)?;
         Ok(Finished {
             return_to: transaction.return_path(),
@@ -137,7 +188,9 @@ impl Login {
     pub fn retire(&self, session: &SessionCookie, now: UnixMillis) -> Option<()> {
         // One that is over or idle is ended too: its lifetimes may be made longer again.
         let kept = SealedSession::open(&self.keys, &session.value, &session.origin)?;
-        self.memory.revoked.add(&kept.id, kept.latest_end(), now.seconds());
+        self.memory
+            .revoked
+            .add(&kept.id, kept.latest_end(), now.seconds());
         Some(())
     }
 
@@ -165,10 +218,12 @@ impl Login {
         if self.settings.groups_from_userinfo {
             let said = self.provider.userinfo(known, access_token).await?;
             // Core section 5.3.2: else it is about another person, whose token was put in place of ours.
-            if said.get("sub").and_then(Value::as_str) != claims.get("sub").and_then(Value::as_str) {
+            if said.get("sub").and_then(Value::as_str) != claims.get("sub").and_then(Value::as_str)
+            {
                 return Err(Reason::LoginUserinfoSubject);
             }
-            join(&mut claims, said, &self.issuer.settings().groups_claim).map_err(|_| Reason::LoginIdTokenClaims)?;
+            join(&mut claims, said, &self.issuer.settings().groups_claim)
+                .map_err(|_| Reason::LoginIdTokenClaims)?;
         }
         self.issuer.person(claims).map_err(|reason| match reason {
             Reason::TokenEmailUnverified => Reason::LoginEmailUnverified,
@@ -179,7 +234,11 @@ impl Login {
 }
 
 /// Adds to an ID token's claims what userinfo says, which alone says the groups.
-fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &ClaimPath) -> Result<(), Reason> {
+fn join(
+    signed: &mut Map<String, Value>,
+    mut said: Map<String, Value>,
+    groups: &ClaimPath,
+) -> Result<(), Reason> {
     if groups.find(&said) == FoundClaim::WrongType {
         return Err(Reason::TokenClaims);
     }
@@ -197,7 +256,10 @@ fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &
         said.remove(name);
     }
     if !elsewhere.is_empty() {
-        let sources = elsewhere.into_iter().map(|name| (name, Value::Null)).collect();
+        let sources = elsewhere
+            .into_iter()
+            .map(|name| (name, Value::Null))
+            .collect();
         signed.insert("_claim_names".to_owned(), Value::Object(sources));
     }
     // An address and the word about it belong together.
@@ -211,12 +273,20 @@ fn join(signed: &mut Map<String, Value>, mut said: Map<String, Value>, groups: &
         signed.entry(name).or_insert(value);
     }
     let placed = groups_said.is_none_or(|value| groups.put(signed, value));
-    if placed { Ok(()) } else { Err(Reason::TokenClaims) }
+    if placed {
+        Ok(())
+    } else {
+        Err(Reason::TokenClaims)
+    }
 }
 
 fn redirect(origin: &str) -> Result<RedirectUrl, Reason> {
-    let scheme = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
-    let authority = scheme.filter(|authority| !authority.is_empty()).ok_or(Reason::LoginOrigin)?;
+    let scheme = origin
+        .strip_prefix("https://")
+        .or(origin.strip_prefix("http://"));
+    let authority = scheme
+        .filter(|authority| !authority.is_empty())
+        .ok_or(Reason::LoginOrigin)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     if origin.len() > ORIGIN_LIMIT_BYTES || !authority.bytes().all(plain) {
         return Err(Reason::LoginOrigin);
@@ -236,7 +306,12 @@ struct CallbackAnswer<'a> {
 impl<'a> CallbackAnswer<'a> {
     fn read(pairs: &'a [(String, String)]) -> Result<Self, Reason> {
         let fault = Reason::LoginCallbackMalformed;
-        let mut answer = CallbackAnswer { state: None, code: None, issuer: None, error: None };
+        let mut answer = CallbackAnswer {
+            state: None,
+            code: None,
+            issuer: None,
+            error: None,
+        };
         let mut seen = std::collections::HashSet::new();
         if pairs.len() > PAIRS_LIMIT {
             return Err(fault);

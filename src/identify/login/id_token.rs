@@ -43,18 +43,31 @@ pub async fn judge(
         return Err(Reason::LoginIdTokenIssuer);
     }
     // RFC 8725 section 3.11: neither `at+jwt` nor `logout+jwt` is an ID token.
-    if !settings.algorithms.contains(&token.algorithm_name) || !["jwt", ""].contains(&token.media_type.as_str()) {
+    if !settings.algorithms.contains(&token.algorithm_name)
+        || !["jwt", ""].contains(&token.media_type.as_str())
+    {
         return Err(Reason::LoginIdTokenAlgorithm);
     }
     issuer.verify(&token, now).await.map_err(fault_of)?;
     let claims = token.claims;
     audience(&claims, expected.client_id, &settings.audiences)?;
-    times(&claims, i64::try_from(settings.leeway.as_secs()).unwrap_or(0), now)?;
-    let nonce = claims.get("nonce").and_then(Value::as_str).unwrap_or_default();
-    verify_slices_are_equal(nonce.as_bytes(), expected.nonce.as_bytes()).map_err(|_| Reason::LoginIdTokenNonce)?;
+    times(
+        &claims,
+        i64::try_from(settings.leeway.as_secs()).unwrap_or(0),
+        now,
+    )?;
+    let nonce = claims
+        .get("nonce")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    verify_slices_are_equal(nonce.as_bytes(), expected.nonce.as_bytes())
+        .map_err(|_| Reason::LoginIdTokenNonce)?;
     hash(&claims, token.algorithm, expected.access_token)?;
     // Back-Channel Logout section 2.4: only logout tokens have `events`.
-    let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+    let subject = claims
+        .get("sub")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if subject.is_empty() || claims.contains_key("events") {
         return Err(Reason::LoginIdTokenClaims);
     }
@@ -72,12 +85,18 @@ fn fault_of(reason: Reason) -> Reason {
 
 /// `aud` names us, and besides us only audiences that are configured for this issuer; with several, `azp` says that it
 /// was issued to us, as it must wherever it stands.
-fn audience(claims: &Map<String, Value>, client_id: &str, trusted: &[String]) -> Result<(), Reason> {
+fn audience(
+    claims: &Map<String, Value>,
+    client_id: &str,
+    trusted: &[String],
+) -> Result<(), Reason> {
     let named: Vec<&str> = match claims.get("aud") {
         Some(Value::String(one)) => vec![one],
-        Some(Value::Array(several)) => {
-            several.iter().map(Value::as_str).collect::<Option<_>>().ok_or(Reason::LoginIdTokenAudience)?
-        }
+        Some(Value::Array(several)) => several
+            .iter()
+            .map(Value::as_str)
+            .collect::<Option<_>>()
+            .ok_or(Reason::LoginIdTokenAudience)?,
         _ => return Err(Reason::LoginIdTokenAudience),
     };
     let known = |name: &&str| *name == client_id || trusted.iter().any(|ours| ours == name);
@@ -107,17 +126,29 @@ fn times(claims: &Map<String, Value>, leeway: i64, now: UnixMillis) -> Result<()
 
 /// `at_hash`: the left half of the access token's digest, by the hash of the token's own algorithm (section 3.1.3.6).
 /// Without it the access token rests on the TLS connection that brought both.
-fn hash(claims: &Map<String, Value>, algorithm: Algorithm, access_token: &str) -> Result<(), Reason> {
-    let Some(given) = claims.get("at_hash") else { return Ok(()) };
+fn hash(
+    claims: &Map<String, Value>,
+    algorithm: Algorithm,
+    access_token: &str,
+) -> Result<(), Reason> {
+    let Some(given) = claims.get("at_hash") else {
+        return Ok(());
+    };
     let function = match algorithm {
         Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 => &digest::SHA256,
         Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 => &digest::SHA384,
         // EdDSA with Ed25519 hashes by SHA-512 (RFC 8032 section 5.1).
-        Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 | Algorithm::Ed25519 => &digest::SHA512,
+        Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 | Algorithm::Ed25519 => {
+            &digest::SHA512
+        }
     };
     let sum = digest::digest(function, access_token.as_bytes());
-    let half = sum.as_ref().get(..sum.as_ref().len() / 2).unwrap_or_default();
+    let half = sum
+        .as_ref()
+        .get(..sum.as_ref().len() / 2)
+        .unwrap_or_default();
     let expected = URL_SAFE_NO_PAD.encode(half);
     let given = given.as_str().unwrap_or_default();
-    verify_slices_are_equal(given.as_bytes(), expected.as_bytes()).map_err(|_| Reason::LoginIdTokenHash)
+    verify_slices_are_equal(given.as_bytes(), expected.as_bytes())
+        .map_err(|_| Reason::LoginIdTokenHash)
 }

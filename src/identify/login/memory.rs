@@ -55,7 +55,10 @@ struct KeptIds {
 
 impl EndedIds {
     pub fn new(limit_entries: usize) -> Self {
-        EndedIds { limit_entries, entries: Mutex::default() }
+        EndedIds {
+            limit_entries,
+            entries: Mutex::default(),
+        }
     }
 
     /// Adds `id` until the second `until`. Whether it is certain not to have been there before: the one question and
@@ -68,7 +71,9 @@ impl EndedIds {
             return false;
         }
         while entries.until.len() >= self.limit_entries {
-            let Some((until, oldest)) = entries.order.pop_first() else { break };
+            let Some((until, oldest)) = entries.order.pop_first() else {
+                break;
+            };
             entries.until.remove(&oldest);
             entries.pushed_out = entries.pushed_out.max(Some(until));
         }
@@ -101,7 +106,12 @@ impl KeptIds {
     }
 
     fn forget(&mut self, now_seconds: i64) {
-        while let Some((until, mark)) = self.order.first().copied().filter(|(until, _)| *until <= now_seconds) {
+        while let Some((until, mark)) = self
+            .order
+            .first()
+            .copied()
+            .filter(|(until, _)| *until <= now_seconds)
+        {
             self.order.remove(&(until, mark));
             self.until.remove(&mark);
         }
@@ -110,7 +120,12 @@ impl KeptIds {
 
 fn mark(id: &str) -> IdDigest {
     let mut mark = [0; 16];
-    mark.copy_from_slice(digest::digest(&digest::SHA256, id.as_bytes()).as_ref().get(..16).unwrap_or_default());
+    mark.copy_from_slice(
+        digest::digest(&digest::SHA256, id.as_bytes())
+            .as_ref()
+            .get(..16)
+            .unwrap_or_default(),
+    );
     mark
 }
 
@@ -130,11 +145,23 @@ mod tests {
         assert!(ended.add("d", 400, 100));
         assert_eq!(ended.len(), 3);
         // "b" had to go, and nothing that ends with it or before is certain any more.
-        let rows = [("a", 200, true), ("b", 150, true), ("c", 300, true), ("d", 400, true), ("e", 150, true)];
-        for (id, until, known) in rows.into_iter().chain([("f", 149, true), ("g", 151, false)]) {
+        let rows = [
+            ("a", 200, true),
+            ("b", 150, true),
+            ("c", 300, true),
+            ("d", 400, true),
+            ("e", 150, true),
+        ];
+        for (id, until, known) in rows
+            .into_iter()
+            .chain([("f", 149, true), ("g", 151, false)])
+        {
             assert_eq!(ended.contains(id, until), known, "{id}");
         }
-        assert!(!ended.add("b", 150, 100), "a flood makes nothing usable again");
+        assert!(
+            !ended.add("b", 150, 100),
+            "a flood makes nothing usable again"
+        );
         assert!(ended.add("g", 151, 100), "what is newer goes on");
     }
 }

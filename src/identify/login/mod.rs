@@ -132,12 +132,24 @@ impl Login {
         memory: Arc<Memory>,
         previous: Option<&Login>,
     ) -> Result<Login, Vec<String>> {
-        let Some(issuer) = issuers.iter().find(|issuer| *issuer.name == *settings.issuer).cloned() else {
-            return Err(vec![format!("login: there is no issuer `{}`", settings.issuer)]);
+        let Some(issuer) = issuers
+            .iter()
+            .find(|issuer| *issuer.name == *settings.issuer)
+            .cloned()
+        else {
+            return Err(vec![format!(
+                "login: there is no issuer `{}`",
+                settings.issuer
+            )]);
         };
         let mut faults = Vec::new();
-        let keys = Keyring::read(&settings.keys).map_err(|found| faults.extend(found)).ok();
-        let secret = settings.client_secret.as_ref().map(|reference| (reference, reference.read()));
+        let keys = Keyring::read(&settings.keys)
+            .map_err(|found| faults.extend(found))
+            .ok();
+        let secret = settings
+            .client_secret
+            .as_ref()
+            .map(|reference| (reference, reference.read()));
         let secret = match secret {
             None => None,
             Some((_, Ok(secret))) => Some(secret),
@@ -147,13 +159,16 @@ impl Login {
             }
         };
         // An issuer that is the same one has the same address and the same roots.
-        let kept =
-            previous.filter(|previous| previous.issuer.id == issuer.id).map(|previous| previous.provider.clone());
+        let kept = previous
+            .filter(|previous| previous.issuer.id == issuer.id)
+            .map(|previous| previous.provider.clone());
         let provider = match kept {
             Some(provider) => Some(provider),
             None => {
                 let of = issuer.settings();
-                let made = issuer.roots().and_then(|roots| Provider::new(&of.issuer, roots, &of.egress));
+                let made = issuer
+                    .roots()
+                    .and_then(|roots| Provider::new(&of.issuer, roots, &of.egress));
                 made.map(Arc::new).map_err(|fault| faults.push(fault)).ok()
             }
         };
@@ -168,7 +183,10 @@ impl Login {
                 exchanges: memory.exchanges.clone(),
                 memory,
             }),
-            _ => Err(faults.into_iter().map(|fault| format!("login: {fault}")).collect()),
+            _ => Err(faults
+                .into_iter()
+                .map(|fault| format!("login: {fault}"))
+                .collect()),
         }
     }
 
@@ -179,19 +197,31 @@ impl Login {
         certificate: Option<Arc<CertificateFacts>>,
         now: UnixMillis,
     ) -> Result<(Facts, Session), Reason> {
-        let kept = SealedSession::open(&self.keys, &cookie.value, &cookie.origin).ok_or(Reason::SessionInvalid)?;
+        let kept = SealedSession::open(&self.keys, &cookie.value, &cookie.origin)
+            .ok_or(Reason::SessionInvalid)?;
         kept.judge(&self.issuer.name, &self.stamp, self.lifetimes(), now)?;
         if self.memory.revoked.contains(&kept.id, kept.latest_end()) {
             return Err(Reason::SessionRevoked);
         }
-        Ok(kept.into_parts(&self.keys, &cookie.origin, self.lifetimes(), certificate, now))
+        Ok(kept.into_parts(
+            &self.keys,
+            &cookie.origin,
+            self.lifetimes(),
+            certificate,
+            now,
+        ))
     }
 
     /// What the command line logs in with, if it may. `origin`: the gateway's own, which is the audience where it is one
     /// of the issuer's and no other is set (RFC 8707 section 2).
     pub fn configuration(&self, origin: &str) -> Option<CliConfiguration> {
         let cli = self.settings.cli.as_ref()?;
-        let own = self.issuer.settings().audiences.iter().find(|audience| audience.trim_end_matches('/') == origin);
+        let own = self
+            .issuer
+            .settings()
+            .audiences
+            .iter()
+            .find(|audience| audience.trim_end_matches('/') == origin);
         Some(CliConfiguration {
             issuer_url: self.issuer.settings().issuer.clone(),
             client_id: cli.client_id.clone(),
@@ -202,7 +232,8 @@ impl Login {
 
     /// The `Set-Cookie` values that remove our cookies.
     pub fn cleared() -> [SetCookie; 2] {
-        [SESSION_COOKIE, LOGIN_COOKIE].map(|name| SetCookie(Zeroizing::new(format!("{name}=; {}", attributes(0)))))
+        [SESSION_COOKIE, LOGIN_COOKIE]
+            .map(|name| SetCookie(Zeroizing::new(format!("{name}=; {}", attributes(0)))))
     }
 
     /// How many logins are remembered as spent, and how many wait for their exchange.
@@ -212,7 +243,10 @@ impl Login {
     }
 
     fn lifetimes(&self) -> Lifetimes {
-        Lifetimes { absolute: self.settings.lifetime, idle: self.settings.idle }
+        Lifetimes {
+            absolute: self.settings.lifetime,
+            idle: self.settings.idle,
+        }
     }
 }
 
@@ -220,16 +254,27 @@ impl Login {
 /// to look at claims that the session does not keep.
 fn stamp(settings: &LoginSettings, issuer: &Issuer) -> String {
     let at = issuer.settings();
-    let fixed = [at.issuer.as_str(), &settings.client_id, at.groups_claim.as_str()];
+    let fixed = [
+        at.issuer.as_str(),
+        &settings.client_id,
+        at.groups_claim.as_str(),
+    ];
     let subjects = at.subject_claims.iter().map(ClaimPath::as_str);
-    let parts = fixed.into_iter().chain(subjects).chain(settings.policy_claims.claims.iter().map(ClaimPath::as_str));
+    let parts = fixed
+        .into_iter()
+        .chain(subjects)
+        .chain(settings.policy_claims.claims.iter().map(ClaimPath::as_str));
     let mut hash = digest::Context::new(&digest::SHA256);
     for part in parts {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
     hash.update(&(at.subject_claims.len() as u64).to_be_bytes());
-    hash.update(&[u8::from(settings.groups_from_userinfo), u8::from(at.accepts_unverified_email), LAYOUT]);
+    hash.update(&[
+        u8::from(settings.groups_from_userinfo),
+        u8::from(at.accepts_unverified_email),
+        LAYOUT,
+    ]);
     URL_SAFE_NO_PAD.encode(hash.finish().as_ref().get(..9).unwrap_or_default())
 }
 

@@ -16,14 +16,14 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use openidconnect::core::{
-    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
-    CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode,
-    CoreResponseType, CoreSubjectIdentifierType,
+    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreGrantType,
+    CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
 };
 use openidconnect::{
-    AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet,
-    EndpointSet, HttpRequest, HttpResponse, IssuerUrl, PkceCodeVerifier, ProviderMetadata, RedirectUrl,
-    RequestTokenError, TokenUrl,
+    AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode, ClientId,
+    ClientSecret, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IssuerUrl,
+    PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, TokenUrl,
 };
 use rustls::RootCertStore;
 use serde::{Deserialize, Serialize};
@@ -81,8 +81,14 @@ type Document = ProviderMetadata<
 >;
 
 /// An OAuth client for one login: it knows where to send the browser and where to exchange the code.
-pub type CodeClient =
-    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet, EndpointNotSet>;
+pub type CodeClient = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+    EndpointNotSet,
+>;
 
 /// A document that was read and holds.
 pub struct ProviderDocument {
@@ -105,27 +111,50 @@ impl ProviderDocument {
         if members.get("issuer").and_then(Value::as_str) != Some(issuer) {
             return Err(fault);
         }
-        let document: Document = serde_json::from_value(Value::Object(members)).map_err(|_| fault)?;
+        let document: Document =
+            serde_json::from_value(Value::Object(members)).map_err(|_| fault)?;
         let beyond = document.additional_metadata();
         // Absent means unknown, and most providers that leave it out do S256; listed without it means a downgrade.
         let methods = beyond.code_challenge_methods_supported.as_ref();
         if methods.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
             return Err(fault);
         }
-        let usable =
-            |url: &str| url.len() <= ADDRESS_LIMIT_BYTES && !url.contains('#') && fetch::permitted(url).is_ok();
-        let token = document.token_endpoint().filter(|url| usable(url.as_str())).ok_or(fault)?.clone();
+        let usable = |url: &str| {
+            url.len() <= ADDRESS_LIMIT_BYTES && !url.contains('#') && fetch::permitted(url).is_ok()
+        };
+        let token = document
+            .token_endpoint()
+            .filter(|url| usable(url.as_str()))
+            .ok_or(fault)?
+            .clone();
         if !usable(document.authorization_endpoint().as_str()) {
             return Err(fault);
         }
-        let userinfo = document.userinfo_endpoint().and_then(|url| fetch::permitted(url.as_str()).ok());
-        let end_session = beyond.end_session_endpoint.clone().filter(|url| usable(url));
+        let userinfo = document
+            .userinfo_endpoint()
+            .and_then(|url| fetch::permitted(url.as_str()).ok());
+        let end_session = beyond
+            .end_session_endpoint
+            .clone()
+            .filter(|url| usable(url));
         let names_itself = beyond.authorization_response_iss_parameter_supported;
-        Ok(ProviderDocument { token, userinfo, end_session, names_itself, read_at_seconds: now.seconds(), document })
+        Ok(ProviderDocument {
+            token,
+            userinfo,
+            end_session,
+            names_itself,
+            read_at_seconds: now.seconds(),
+            document,
+        })
     }
 
     /// A client for one login that comes back to `redirect`.
-    pub fn client(&self, client_id: &str, secret: Option<&Secret>, redirect: RedirectUrl) -> CodeClient {
+    pub fn client(
+        &self,
+        client_id: &str,
+        secret: Option<&Secret>,
+        redirect: RedirectUrl,
+    ) -> CodeClient {
         let client = CoreClient::new(
             ClientId::new(client_id.to_owned()),
             self.document.issuer().clone(),
@@ -136,13 +165,22 @@ impl ProviderDocument {
             .set_token_uri(self.token.clone())
             .set_redirect_uri(redirect);
         let Some(secret) = secret else { return client };
-        let client = client.set_client_secret(ClientSecret::new(String::from_utf8_lossy(secret.expose()).into_owned()));
+        let client = client.set_client_secret(ClientSecret::new(
+            String::from_utf8_lossy(secret.expose()).into_owned(),
+        ));
         // Basic is the default where nothing is said (OpenID Connect Discovery section 3).
-        let posted = self.document.token_endpoint_auth_methods_supported().is_some_and(|methods| {
-            methods.contains(&CoreClientAuthMethod::ClientSecretPost)
-                && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
-        });
-        if posted { client.set_auth_type(AuthType::RequestBody) } else { client }
+        let posted = self
+            .document
+            .token_endpoint_auth_methods_supported()
+            .is_some_and(|methods| {
+                methods.contains(&CoreClientAuthMethod::ClientSecretPost)
+                    && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
+            });
+        if posted {
+            client.set_auth_type(AuthType::RequestBody)
+        } else {
+            client
+        }
     }
 
     fn is_fresh(&self, now: UnixMillis) -> bool {
@@ -170,7 +208,9 @@ impl Provider {
     pub fn new(issuer: &str, roots: Arc<RootCertStore>, egress: &Egress) -> Result<Self, String> {
         let refused = |_| format!("`{issuer}` is not a URL");
         let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
-        let document = url.join(".well-known/openid-configuration").map_err(refused)?;
+        let document = url
+            .join(".well-known/openid-configuration")
+            .map_err(refused)?;
         Ok(Provider {
             client: fetch::client(roots, egress)?,
             issuer: issuer.to_owned(),
@@ -197,7 +237,9 @@ impl Provider {
             return Ok(known.clone());
         }
         let fault = match *failed {
-            Some((at, fault)) if (0..RETRY_SECONDS).contains(&now.seconds().saturating_sub(at)) => fault,
+            Some((at, fault)) if (0..RETRY_SECONDS).contains(&now.seconds().saturating_sub(at)) => {
+                fault
+            }
             _ => match self.discover(now).await {
                 Ok(fresh) => {
                     let fresh = Arc::new(fresh);
@@ -219,7 +261,10 @@ impl Provider {
             .header(header::ACCEPT, media_type::JSON)
             .body(Vec::new())
             .map_err(|_| Reason::LoginProviderUnreachable)?;
-        let answer = self.send(request).await.map_err(|_| Reason::LoginProviderUnreachable)?;
+        let answer = self
+            .send(request)
+            .await
+            .map_err(|_| Reason::LoginProviderUnreachable)?;
         match answer.status() {
             StatusCode::OK => ProviderDocument::parse(&self.issuer, answer.body(), now),
             _ => Err(Reason::LoginProviderUnreachable),
@@ -229,8 +274,16 @@ impl Provider {
     /// RFC 6749 section 4.1.3 with RFC 7636 section 4.5. The library makes the request and reads refusals; tokens are
     /// taken from the answer as it came, by our strict reader. What the library thinks of the ID token's claims does not
     /// count: it wants standard types of claims that are not needed here, which some providers do not keep to.
-    pub async fn exchange(&self, client: &CodeClient, code: &str, verifier: &str) -> Result<Tokens, Reason> {
-        let exchange = CodeExchange { provider: self, came: Mutex::new(None) };
+    pub async fn exchange(
+        &self,
+        client: &CodeClient,
+        code: &str,
+        verifier: &str,
+    ) -> Result<Tokens, Reason> {
+        let exchange = CodeExchange {
+            provider: self,
+            came: Mutex::new(None),
+        };
         let asked = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()))
@@ -244,11 +297,15 @@ impl Provider {
         if let Some(error) = asked.err().filter(|error| !unread(error)) {
             return Err(match error {
                 RequestTokenError::Request(_) => Reason::LoginProviderUnreachable,
-                RequestTokenError::ServerResponse(said) => match said.error().to_string().as_str() {
-                    "invalid_client" | "unauthorized_client" => Reason::LoginClientRefused,
-                    _ => Reason::LoginCodeRefused,
-                },
-                _ if status.is_some_and(|status| status.is_server_error()) => Reason::LoginProviderUnreachable,
+                RequestTokenError::ServerResponse(said) => {
+                    match said.error().to_string().as_str() {
+                        "invalid_client" | "unauthorized_client" => Reason::LoginClientRefused,
+                        _ => Reason::LoginCodeRefused,
+                    }
+                }
+                _ if status.is_some_and(|status| status.is_server_error()) => {
+                    Reason::LoginProviderUnreachable
+                }
                 _ => Reason::LoginProviderAnswer,
             });
         }
@@ -260,14 +317,26 @@ impl Provider {
         };
         // RFC 6749 section 7.1: a token of another type is not to be used.
         let kind = text("token_type").filter(|kind| kind.eq_ignore_ascii_case("bearer"));
-        let access_token = text("access_token").filter(|_| kind.is_some()).ok_or(Reason::LoginProviderAnswer)?;
-        Ok(Tokens { id_token: text("id_token").ok_or(Reason::LoginIdTokenMalformed)?, access_token })
+        let access_token = text("access_token")
+            .filter(|_| kind.is_some())
+            .ok_or(Reason::LoginProviderAnswer)?;
+        Ok(Tokens {
+            id_token: text("id_token").ok_or(Reason::LoginIdTokenMalformed)?,
+            access_token,
+        })
     }
 
     /// OpenID Connect Core section 5.3: what userinfo says, as JSON. Who it is about is the caller's to compare.
-    pub async fn userinfo(&self, known: &ProviderDocument, access_token: &str) -> Result<Map<String, Value>, Reason> {
+    pub async fn userinfo(
+        &self,
+        known: &ProviderDocument,
+        access_token: &str,
+    ) -> Result<Map<String, Value>, Reason> {
         let fault = Reason::LoginProviderAnswer;
-        let place = known.userinfo.clone().ok_or(Reason::LoginProviderMetadata)?;
+        let place = known
+            .userinfo
+            .clone()
+            .ok_or(Reason::LoginProviderMetadata)?;
         let bearer = Zeroizing::new(format!("Bearer {access_token}"));
         let mut bearer = http::HeaderValue::from_str(&bearer).map_err(|_| fault)?;
         bearer.set_sensitive(true);
@@ -276,7 +345,10 @@ impl Provider {
             .header(header::AUTHORIZATION, bearer)
             .body(Vec::new())
             .map_err(|_| fault)?;
-        let answer = self.send(request).await.map_err(|_| Reason::LoginProviderUnreachable)?;
+        let answer = self
+            .send(request)
+            .await
+            .map_err(|_| Reason::LoginProviderUnreachable)?;
         match answer.status() {
             StatusCode::OK => json::object(answer.body()).ok_or(fault),
             status if status.is_server_error() => Err(Reason::LoginProviderUnreachable),
@@ -286,17 +358,24 @@ impl Provider {
 
     /// One request and its whole answer, within the bounds.
     async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Missed> {
-        let agent = http::HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
+        let agent =
+            http::HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(header::USER_AGENT, agent);
         let whole = async {
             let request = request.map(|body| Full::new(Bytes::from(body)));
-            let (head, body) =
-                self.client.request(request).await.map_err(|_| Missed(FetchFault::Unreachable))?.into_parts();
+            let (head, body) = self
+                .client
+                .request(request)
+                .await
+                .map_err(|_| Missed(FetchFault::Unreachable))?
+                .into_parts();
             let body = Limited::new(body, BODY_LIMIT_BYTES).collect().await;
             let body = body.map_err(|_| Missed(FetchFault::TooLarge))?.to_bytes();
             Ok(HttpResponse::from_parts(head, body.to_vec()))
         };
-        tokio::time::timeout(TOTAL_TIMEOUT, whole).await.unwrap_or(Err(Missed(FetchFault::TimedOut)))
+        tokio::time::timeout(TOTAL_TIMEOUT, whole)
+            .await
+            .unwrap_or(Err(Missed(FetchFault::TimedOut)))
     }
 }
 

@@ -49,7 +49,13 @@ pub struct Purpose<'a> {
 impl Purpose<'_> {
     /// Neither a name nor an origin holds a zero byte, so that no two purposes have the same bytes.
     fn authenticated(&self) -> Vec<u8> {
-        [&[VERSION], self.name.as_bytes(), &[0], self.origin.as_bytes()].concat()
+        [
+            &[VERSION],
+            self.name.as_bytes(),
+            &[0],
+            self.origin.as_bytes(),
+        ]
+        .concat()
     }
 }
 
@@ -62,23 +68,35 @@ impl Keyring {
             let read = reference.read().map_err(|fault| fault.to_string());
             match read.and_then(|secret| SealKey::of(&secret)) {
                 Ok(key) if keys.iter().any(|other| other.id == key.id) => {
-                    faults.push(format!("session key {}: {reference} holds the same key as another", index + 1));
+                    faults.push(format!(
+                        "session key {}: {reference} holds the same key as another",
+                        index + 1
+                    ));
                 }
                 Ok(key) => keys.push(key),
-                Err(fault) => faults.push(format!("session key {}: {reference} {fault}", index + 1)),
+                Err(fault) => {
+                    faults.push(format!("session key {}: {reference} {fault}", index + 1))
+                }
             }
         }
         if references.is_empty() {
             faults.push("there is no session key".to_owned());
         }
-        if faults.is_empty() { Ok(Keyring { keys }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Keyring { keys })
+        } else {
+            Err(faults)
+        }
     }
 
     /// Base64url of version, key id, nonce, ciphertext and tag. `None` if the machine gives no random bytes.
     pub fn seal(&self, purpose: Purpose<'_>, plain: &[u8]) -> Option<String> {
         let first = self.keys.first()?;
         let mut sealed = plain.to_vec();
-        let nonce = first.key.seal_in_place_append_tag(Aad::from(purpose.authenticated()), &mut sealed).ok()?;
+        let nonce = first
+            .key
+            .seal_in_place_append_tag(Aad::from(purpose.authenticated()), &mut sealed)
+            .ok()?;
         Some(URL_SAFE_NO_PAD.encode([&[VERSION][..], &first.id, nonce.as_ref(), &sealed].concat()))
     }
 
@@ -92,10 +110,18 @@ impl Keyring {
         let (version, rest) = bytes.split_first()?;
         let (id, rest) = rest.split_at_checked(KEY_ID_BYTES)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
-        let key = self.keys.iter().find(|key| key.id == id).filter(|_| *version == VERSION)?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.id == id)
+            .filter(|_| *version == VERSION)?;
         let mut buffer = Zeroizing::new(sealed.to_vec());
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let length = key.key.open_in_place(nonce, Aad::from(purpose.authenticated()), &mut buffer).ok()?.len();
+        let length = key
+            .key
+            .open_in_place(nonce, Aad::from(purpose.authenticated()), &mut buffer)
+            .ok()?
+            .len();
         buffer.truncate(length);
         Some(buffer)
     }
@@ -104,10 +130,14 @@ impl Keyring {
 impl SealKey {
     fn of(secret: &Secret) -> Result<Self, String> {
         let bytes = key_bytes(secret).ok_or("is no key of 32 bytes in base64 or hexadecimal")?;
-        let sum = digest::digest(&digest::SHA256, &[b"lightkeeper session key\0", bytes.as_slice()].concat());
+        let sum = digest::digest(
+            &digest::SHA256,
+            &[b"lightkeeper session key\0", bytes.as_slice()].concat(),
+        );
         let mut id = [0; KEY_ID_BYTES];
         id.copy_from_slice(sum.as_ref().get(..KEY_ID_BYTES).unwrap_or_default());
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| "cannot be used as a key")?;
+        let key =
+            RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| "cannot be used as a key")?;
         Ok(SealKey { id, key })
     }
 }

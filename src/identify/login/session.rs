@@ -55,7 +55,11 @@ impl Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_struct("Session");
-        shown.field("id", &self.id).field("ends", &self.ends).field("renewed", &self.renewed).finish_non_exhaustive()
+        shown
+            .field("id", &self.id)
+            .field("ends", &self.ends)
+            .field("renewed", &self.renewed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,11 +121,20 @@ impl SealedSession {
         now: UnixMillis,
     ) -> Option<Self> {
         let held = |name: &str| Some((name.to_owned(), facts.claims.get(name)?.clone()));
-        let fits = |value: &Value| value.as_str().is_some_and(|text| text.len() <= KEPT_CLAIM_LIMIT_BYTES);
-        let shown = KEPT_CLAIMS.iter().filter_map(|name| held(name)).filter(|(_, value)| fits(value));
+        let fits = |value: &Value| {
+            value
+                .as_str()
+                .is_some_and(|text| text.len() <= KEPT_CLAIM_LIMIT_BYTES)
+        };
+        let shown = KEPT_CLAIMS
+            .iter()
+            .filter_map(|name| held(name))
+            .filter(|(_, value)| fits(value));
         let mut claims: Map<String, Value> = shown.collect();
         // Never cut: one that fell off could be the one that is denied.
-        policy_claims.iter().for_each(|path| path.copy(&facts.claims, &mut claims));
+        policy_claims
+            .iter()
+            .for_each(|path| path.copy(&facts.claims, &mut claims));
         let begun = now.seconds();
         Some(SealedSession {
             issuer: facts.issuer.to_string(),
@@ -141,21 +154,46 @@ impl SealedSession {
 
     /// Opens a cookie's value. Whether it still counts is `judge`'s to say.
     pub fn open(keys: &Keyring, value: &str, origin: &str) -> Option<Self> {
-        let plain = keys.open(Purpose { name: SESSION_COOKIE, origin }, value)?;
+        let plain = keys.open(
+            Purpose {
+                name: SESSION_COOKIE,
+                origin,
+            },
+            value,
+        )?;
         serde_json::from_slice(&plain).ok()
     }
 
     /// The whole cookie; `SessionTooLarge` if no browser would keep it.
-    pub fn seal(&self, keys: &Keyring, origin: &str, lifetimes: Lifetimes) -> Result<SetCookie, Reason> {
+    pub fn seal(
+        &self,
+        keys: &Keyring,
+        origin: &str,
+        lifetimes: Lifetimes,
+    ) -> Result<SetCookie, Reason> {
         let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| Reason::LoginUnsealed)?);
-        let sealed = keys.seal(Purpose { name: SESSION_COOKIE, origin }, &plain).ok_or(Reason::LoginUnsealed)?;
-        let left = self.ends(lifetimes).saturating_sub(self.used).clamp(0, Lifetimes::seconds(lifetimes.idle));
+        let sealed = keys
+            .seal(
+                Purpose {
+                    name: SESSION_COOKIE,
+                    origin,
+                },
+                &plain,
+            )
+            .ok_or(Reason::LoginUnsealed)?;
+        let left = self
+            .ends(lifetimes)
+            .saturating_sub(self.used)
+            .clamp(0, Lifetimes::seconds(lifetimes.idle));
         cookie(SESSION_COOKIE, &sealed, left).ok_or(Reason::LoginSessionTooLarge)
     }
 
     /// Unix seconds: the absolute end.
     pub fn ends(&self, lifetimes: Lifetimes) -> i64 {
-        self.ends.min(self.begun.saturating_add(Lifetimes::seconds(lifetimes.absolute)))
+        self.ends.min(
+            self.begun
+                .saturating_add(Lifetimes::seconds(lifetimes.absolute)),
+        )
     }
 
     /// Unix seconds: when it ends at the latest, under whatever settings.
@@ -164,7 +202,13 @@ impl SealedSession {
     }
 
     /// Whether it counts at `now` under the present settings; revocation is asked elsewhere.
-    pub fn judge(&self, issuer: &str, stamp: &str, lifetimes: Lifetimes, now: UnixMillis) -> Result<(), Reason> {
+    pub fn judge(
+        &self,
+        issuer: &str,
+        stamp: &str,
+        lifetimes: Lifetimes,
+        now: UnixMillis,
+    ) -> Result<(), Reason> {
         let now = now.seconds();
         let soon = now.saturating_add(CLOCK_SKEW_SECONDS);
         if self.issuer != issuer || self.stamp != stamp || self.begun > soon || self.used > soon {
@@ -195,8 +239,16 @@ impl SealedSession {
             // The present cookie holds for a while, should sealing fail.
             renewed = self.seal(keys, origin, lifetimes).ok();
         }
-        let text = |name: &str| self.claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let name = text("name").or(text("email")).unwrap_or(&self.subject).to_owned();
+        let text = |name: &str| {
+            self.claims
+                .get(name)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let name = text("name")
+            .or(text("email"))
+            .unwrap_or(&self.subject)
+            .to_owned();
         let facts = Facts {
             method: Method::Session,
             issuer: Arc::from(self.issuer),
@@ -209,6 +261,15 @@ impl SealedSession {
             doubts: Doubts::of_session(self.groups_open),
             expires_unix_seconds: ends,
         };
-        (facts, Session { id: self.id, csrf: self.csrf, name, ends, renewed })
+        (
+            facts,
+            Session {
+                id: self.id,
+                csrf: self.csrf,
+                name,
+                ends,
+                renewed,
+            },
+        )
     }
 }

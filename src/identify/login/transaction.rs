@@ -33,7 +33,15 @@ pub struct Transaction {
 impl Transaction {
     pub fn seal(&self, keys: &Keyring, origin: &str) -> Result<SetCookie, Reason> {
         let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| Reason::LoginUnsealed)?);
-        let sealed = keys.seal(Purpose { name: LOGIN_COOKIE, origin }, &plain).ok_or(Reason::LoginUnsealed)?;
+        let sealed = keys
+            .seal(
+                Purpose {
+                    name: LOGIN_COOKIE,
+                    origin,
+                },
+                &plain,
+            )
+            .ok_or(Reason::LoginUnsealed)?;
         cookie(LOGIN_COOKIE, &sealed, LIFETIME_SECONDS).ok_or(Reason::LoginOrigin)
     }
 
@@ -46,13 +54,22 @@ impl Transaction {
         now: UnixMillis,
     ) -> Result<Self, Reason> {
         let value = value.ok_or(Reason::LoginTransactionMissing)?;
-        let opened = keys.open(Purpose { name: LOGIN_COOKIE, origin }, value);
+        let opened = keys.open(
+            Purpose {
+                name: LOGIN_COOKIE,
+                origin,
+            },
+            value,
+        );
         let plain = opened.ok_or(Reason::LoginTransactionInvalid)?;
-        let transaction: Transaction = serde_json::from_slice(&plain).map_err(|_| Reason::LoginTransactionInvalid)?;
+        let transaction: Transaction =
+            serde_json::from_slice(&plain).map_err(|_| Reason::LoginTransactionInvalid)?;
         if transaction.stamp != stamp {
             return Err(Reason::LoginTransactionInvalid);
         }
-        if now.seconds() >= transaction.ends() || now.seconds() < transaction.begun.saturating_sub(CLOCK_SKEW_SECONDS) {
+        if now.seconds() >= transaction.ends()
+            || now.seconds() < transaction.begun.saturating_sub(CLOCK_SKEW_SECONDS)
+        {
             return Err(Reason::LoginTransactionExpired);
         }
         Ok(transaction)

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -43,10 +44,16 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (params.not_before, params.not_after) = (at(NOW - 86_400), at(NOW + 86_400 * 365));
         change(&mut params);
-        Authority { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+        Authority {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
+        }
     }
 
-    pub fn leaf(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
+    pub fn leaf(
+        &self,
+        serial: u64,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, KeyPair) {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.serial_number = Some(SerialNumber::from(serial));
@@ -55,19 +62,25 @@ impl Authority {
         (params.not_before, params.not_after) = (at(NOW - 3600), at(NOW + 3600));
         change(&mut params);
         let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)
+        (
+            params.signed_by(&key, &self.issuer).unwrap().der().clone(),
+            key,
+        )
     }
 
     /// An authority beneath this one; what it is called is what it signs as.
     pub fn beneath(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> Authority {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "beneath");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "beneath");
         params.serial_number = Some(SerialNumber::from(serial));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (params.not_before, params.not_after) = (at(NOW - 3600), at(NOW + 600));
         change(&mut params);
-        let issuer = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.issuer).unwrap();
+        let issuer =
+            CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.issuer).unwrap();
         Authority { issuer }
     }
 
@@ -75,11 +88,17 @@ impl Authority {
     pub fn beneath_both(&self, other: &Authority) -> (Authority, CertificateDer<'static>) {
         let shared = self.beneath(1, |_| ());
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "beneath");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "beneath");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (params.not_before, params.not_after) = (at(NOW - 3600), at(NOW + 600));
-        let twin = params.signed_by(shared.issuer.key(), &other.issuer).unwrap().der().clone();
+        let twin = params
+            .signed_by(shared.issuer.key(), &other.issuer)
+            .unwrap()
+            .der()
+            .clone();
         (shared, twin)
     }
 
@@ -89,7 +108,12 @@ impl Authority {
     }
 
     pub fn workload(&self, serial: u64) -> Arc<ClientChain> {
-        chain(self.leaf(serial, |params| params.subject_alt_names = vec![uri(WORKLOAD)]).0)
+        chain(
+            self.leaf(serial, |params| {
+                params.subject_alt_names = vec![uri(WORKLOAD)]
+            })
+            .0,
+        )
     }
 
     pub fn revoking(&self, serials: &[u64], next_update: i64) -> String {
@@ -120,13 +144,26 @@ impl Authority {
 
 /// An authority of the configuration that may speak for the workload's trust domain and for every host.
 pub fn settings(name: &str, file: PathBuf, crl: Option<PathBuf>) -> ClientAuthority {
-    let (trust_domains, dns) = (vec!["prod.acme.example".to_owned()], vec![Glob::parse("**", '.').unwrap()]);
-    ClientAuthority { name: name.to_owned(), file, trust_domains, dns, crl, short: false }
+    let (trust_domains, dns) = (
+        vec!["prod.acme.example".to_owned()],
+        vec![Glob::parse("**", '.').unwrap()],
+    );
+    ClientAuthority {
+        name: name.to_owned(),
+        file,
+        trust_domains,
+        dns,
+        crl,
+        short: false,
+    }
 }
 
 /// The same, alone at its listener.
 pub fn only(file: PathBuf, crl: Option<PathBuf>) -> ClientCertificates {
-    ClientCertificates { authorities: vec![settings("prod", file, crl)], required: false }
+    ClientCertificates {
+        authorities: vec![settings("prod", file, crl)],
+        required: false,
+    }
 }
 
 pub fn uri(text: &str) -> SanType {
@@ -138,10 +175,24 @@ pub fn dns(text: &str) -> SanType {
 }
 
 pub fn chain(leaf: CertificateDer<'static>) -> Arc<ClientChain> {
-    Arc::new(ClientChain { certificates: vec![leaf], listener: Arc::from("gateway") })
+    Arc::new(ClientChain {
+        certificates: vec![leaf],
+        listener: Arc::from("gateway"),
+    })
 }
 
-pub fn said(verifier: &ClientVerifier, chain: &Arc<ClientChain>, now: UnixMillis) -> Result<String, &'static str> {
-    let facts = verifier.holder(chain, now).map_err(Reason::code)?.certificate;
-    Ok(facts.spiffe.clone().or(facts.dns.first().cloned()).unwrap_or(facts.subject.clone()))
+pub fn said(
+    verifier: &ClientVerifier,
+    chain: &Arc<ClientChain>,
+    now: UnixMillis,
+) -> Result<String, &'static str> {
+    let facts = verifier
+        .holder(chain, now)
+        .map_err(Reason::code)?
+        .certificate;
+    Ok(facts
+        .spiffe
+        .clone()
+        .or(facts.dns.first().cloned())
+        .unwrap_or(facts.subject.clone()))
 }

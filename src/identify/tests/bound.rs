@@ -21,8 +21,14 @@ use crate::reason::Reason;
 #[test]
 fn a_bound_token_holds_only_beside_its_certificate() {
     // Base64url writes these bytes with `-` and `_`.
-    let digest: [u8; 32] = std::array::from_fn(|at| 0xfb_u8.wrapping_add(u8::try_from(at).unwrap() % 5));
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digest: [u8; 32] =
+        std::array::from_fn(|at| 0xfb_u8.wrapping_add(u8::try_from(at).unwrap() % 5));
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
     let of = |fingerprint: &[u8]| {
         Arc::new(CertificateFacts {
             ca: Arc::from("prod"),
@@ -44,38 +50,153 @@ fn a_bound_token_holds_only_beside_its_certificate() {
     };
     let (bound, claims_fault) = (Some(Reason::TokenBound), Some(Reason::TokenClaims));
     for (what, confirmation, certificate, expected) in [
-        ("the certificate", json!({"x5t#S256": thumbprint}), Some(&mine), None),
-        ("no certificate", json!({"x5t#S256": thumbprint}), None, bound),
-        ("another certificate", json!({"x5t#S256": thumbprint}), Some(&other), bound),
-        ("another token's", json!({"x5t#S256": base64url([7; 32])}), Some(&mine), bound),
-        ("a DPoP key as well", json!({"x5t#S256": thumbprint, "jkt": "x"}), Some(&mine), bound),
-        ("a DPoP key alone", json!({"jkt": thumbprint}), Some(&mine), bound),
-        ("a key as well", json!({"x5t#S256": thumbprint, "jwk": {"kty": "RSA"}}), Some(&mine), bound),
-        ("an unknown member as well", json!({"x5t#S256": thumbprint, "x": 1}), Some(&mine), bound),
+        (
+            "the certificate",
+            json!({"x5t#S256": thumbprint}),
+            Some(&mine),
+            None,
+        ),
+        (
+            "no certificate",
+            json!({"x5t#S256": thumbprint}),
+            None,
+            bound,
+        ),
+        (
+            "another certificate",
+            json!({"x5t#S256": thumbprint}),
+            Some(&other),
+            bound,
+        ),
+        (
+            "another token's",
+            json!({"x5t#S256": base64url([7; 32])}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "a DPoP key as well",
+            json!({"x5t#S256": thumbprint, "jkt": "x"}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "a DPoP key alone",
+            json!({"jkt": thumbprint}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "a key as well",
+            json!({"x5t#S256": thumbprint, "jwk": {"kty": "RSA"}}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "an unknown member as well",
+            json!({"x5t#S256": thumbprint, "x": 1}),
+            Some(&mine),
+            bound,
+        ),
         ("nothing", json!({}), Some(&mine), bound),
-        ("an older hash", json!({"x5t": thumbprint}), Some(&mine), bound),
-        ("another spelling of the name", json!({"X5T#S256": thumbprint}), Some(&mine), bound),
+        (
+            "an older hash",
+            json!({"x5t": thumbprint}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "another spelling of the name",
+            json!({"X5T#S256": thumbprint}),
+            Some(&mine),
+            bound,
+        ),
         ("empty", json!({"x5t#S256": ""}), Some(&mine), bound),
-        ("hexadecimal", json!({"x5t#S256": hex(&digest)}), Some(&mine), bound),
-        ("padded", json!({"x5t#S256": format!("{thumbprint}=")}), Some(&mine), bound),
-        ("plain base64", json!({"x5t#S256": STANDARD_NO_PAD.encode(digest)}), Some(&mine), bound),
-        ("plain base64, padded", json!({"x5t#S256": STANDARD.encode(digest)}), Some(&mine), bound),
-        ("set trailing bits", json!({"x5t#S256": last_bits}), Some(&mine), bound),
-        ("the beginning", json!({"x5t#S256": base64url(&digest[..31])}), Some(&mine), bound),
-        ("more", json!({"x5t#S256": base64url([&digest[..], &[0]].concat())}), Some(&mine), bound),
-        ("a list", json!({"x5t#S256": [thumbprint]}), Some(&mine), bound),
+        (
+            "hexadecimal",
+            json!({"x5t#S256": hex(&digest)}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "padded",
+            json!({"x5t#S256": format!("{thumbprint}=")}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "plain base64",
+            json!({"x5t#S256": STANDARD_NO_PAD.encode(digest)}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "plain base64, padded",
+            json!({"x5t#S256": STANDARD.encode(digest)}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "set trailing bits",
+            json!({"x5t#S256": last_bits}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "the beginning",
+            json!({"x5t#S256": base64url(&digest[..31])}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "more",
+            json!({"x5t#S256": base64url([&digest[..], &[0]].concat())}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "a list",
+            json!({"x5t#S256": [thumbprint]}),
+            Some(&mine),
+            bound,
+        ),
         ("no text", json!({"x5t#S256": null}), Some(&mine), bound),
-        ("a text instead", json!(thumbprint), Some(&mine), claims_fault),
-        ("a list instead", json!([{"x5t#S256": thumbprint}]), Some(&mine), claims_fault),
+        (
+            "a text instead",
+            json!(thumbprint),
+            Some(&mine),
+            claims_fault,
+        ),
+        (
+            "a list instead",
+            json!([{"x5t#S256": thumbprint}]),
+            Some(&mine),
+            claims_fault,
+        ),
     ] {
         let settings = issuer(KeySource::File("unread".into()));
-        let claims = forge::claims(json!({"cnf": confirmation})).as_object().unwrap().clone();
-        let judged = claims::facts(&settings, &Arc::from("idp"), claims, certificate, UnixMillis(NOW * 1000));
+        let claims = forge::claims(json!({"cnf": confirmation}))
+            .as_object()
+            .unwrap()
+            .clone();
+        let judged = claims::facts(
+            &settings,
+            &Arc::from("idp"),
+            claims,
+            certificate,
+            UnixMillis(NOW * 1000),
+        );
         assert_eq!(judged.err(), expected, "{what}");
     }
     let mut nothing = forge::claims(json!({})).as_object().unwrap().clone();
     nothing.insert("cnf".to_owned(), json!(null));
     let settings = issuer(KeySource::File("unread".into()));
-    let judged = claims::facts(&settings, &Arc::from("idp"), nothing, Some(&mine), UnixMillis(NOW * 1000));
+    let judged = claims::facts(
+        &settings,
+        &Arc::from("idp"),
+        nothing,
+        Some(&mine),
+        UnixMillis(NOW * 1000),
+    );
     assert_eq!(judged.err(), claims_fault, "null is no absence");
 }

@@ -6,16 +6,16 @@
 use std::sync::Arc;
 
 use rcgen::{
-    CertificateParams, CertificateRevocationListParams, CustomExtension, DnType, IsCa, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    CertificateParams, CertificateRevocationListParams, CustomExtension, DnType, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
 
 use super::super::forge::{Answer, Folder, NOW, RSA, World, base64url, caller, issuer};
 use super::super::{
-    ClientTokenHash, ClientTokenSettings, ClientTrust, ClientVerifier, Event, Identifier, KeySource, Method, Rejection,
-    RejectionKind,
+    ClientTokenHash, ClientTokenSettings, ClientTrust, ClientVerifier, Event, Identifier,
+    KeySource, Method, Rejection, RejectionKind,
 };
 use super::authority::{Authority, WORKLOAD, at, chain, dns, only, present, said, uri};
 use crate::accept::{ClientCertificates, ClientChain};
@@ -26,25 +26,53 @@ use crate::reason::Reason;
 async fn a_certificate_names_its_holder_or_nobody() {
     let world = World::new();
     let authority = Authority::new("acme", |_| ());
-    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let verifier = ClientVerifier::new(
+        "gateway",
+        authority.trust(None),
+        world.surroundings.events.clone(),
+    );
     type Change = fn(&mut CertificateParams);
     let rows: [(&str, Change, Result<&str, &str>); 16] = [
-        ("svid", |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD)], Ok(WORKLOAD)),
-        ("svid with a host", |leaf| leaf.subject_alt_names = vec![dns("a.example"), uri(WORKLOAD)], Ok(WORKLOAD)),
-        ("two ids", |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD), uri("spiffe://b/c")], Err("certificate_name")),
+        (
+            "svid",
+            |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD)],
+            Ok(WORKLOAD),
+        ),
+        (
+            "svid with a host",
+            |leaf| leaf.subject_alt_names = vec![dns("a.example"), uri(WORKLOAD)],
+            Ok(WORKLOAD),
+        ),
+        (
+            "two ids",
+            |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD), uri("spiffe://b/c")],
+            Err("certificate_name"),
+        ),
         (
             "id and link",
             |leaf| leaf.subject_alt_names = vec![uri(WORKLOAD), uri("https://b/c")],
             Err("certificate_name"),
         ),
-        ("bad id", |leaf| leaf.subject_alt_names = vec![uri("spiffe://a/../b")], Err("certificate_name")),
+        (
+            "bad id",
+            |leaf| leaf.subject_alt_names = vec![uri("spiffe://a/../b")],
+            Err("certificate_name"),
+        ),
         (
             "capitals",
             |leaf| leaf.subject_alt_names = vec![uri("SPIFFE://a/b"), dns("a.example")],
             Err("certificate_name"),
         ),
-        ("domain alone", |leaf| leaf.subject_alt_names = vec![uri("spiffe://a")], Err("certificate_name")),
-        ("an id in a host's place", |leaf| leaf.subject_alt_names = vec![dns(WORKLOAD)], Err("certificate_name")),
+        (
+            "domain alone",
+            |leaf| leaf.subject_alt_names = vec![uri("spiffe://a")],
+            Err("certificate_name"),
+        ),
+        (
+            "an id in a host's place",
+            |leaf| leaf.subject_alt_names = vec![dns(WORKLOAD)],
+            Err("certificate_name"),
+        ),
         (
             "a subject's name in a host's place",
             |leaf| leaf.subject_alt_names = vec![dns("CN=ada,O=acme"), uri(WORKLOAD)],
@@ -55,11 +83,16 @@ async fn a_certificate_names_its_holder_or_nobody() {
             |leaf| leaf.subject_alt_names = vec![dns("*.a.example"), dns("b.example")],
             Ok("b.example"),
         ),
-        ("link and host", |leaf| leaf.subject_alt_names = vec![uri("https://b/c"), dns("A.Example")], Ok("a.example")),
+        (
+            "link and host",
+            |leaf| leaf.subject_alt_names = vec![uri("https://b/c"), dns("A.Example")],
+            Ok("a.example"),
+        ),
         (
             "subject",
             |leaf| {
-                leaf.distinguished_name.push(DnType::OrganizationName, "Acme, Inc.");
+                leaf.distinguished_name
+                    .push(DnType::OrganizationName, "Acme, Inc.");
                 leaf.distinguished_name.push(DnType::CommonName, "#1\nx");
             },
             Ok("CN=\\#1\\0Ax,O=Acme\\, Inc."),
@@ -81,7 +114,11 @@ async fn a_certificate_names_its_holder_or_nobody() {
             },
             Err("certificate_not_yet_valid"),
         ),
-        ("not before now", |leaf| leaf.subject_alt_names = vec![dns("b.example")], Ok("b.example")),
+        (
+            "not before now",
+            |leaf| leaf.subject_alt_names = vec![dns("b.example")],
+            Ok("b.example"),
+        ),
     ];
     for (what, change, expected) in rows {
         let (leaf, _) = authority.leaf(7, change);
@@ -89,13 +126,26 @@ async fn a_certificate_names_its_holder_or_nobody() {
         assert_eq!(said(&verifier, &chain(leaf), present()), expected, "{what}");
     }
     let stranger = Authority::new("evil", |_| ());
-    assert_eq!(said(&verifier, &stranger.workload(1), present()), Err("certificate_untrusted"));
     assert_eq!(
-        said(&verifier, &chain(CertificateDer::from(vec![0x30, 0x00])), present()),
+        said(&verifier, &stranger.workload(1), present()),
+        Err("certificate_untrusted")
+    );
+    assert_eq!(
+        said(
+            &verifier,
+            &chain(CertificateDer::from(vec![0x30, 0x00])),
+            present()
+        ),
         Err("certificate_malformed")
     );
-    let nothing = Arc::new(ClientChain { certificates: Vec::new(), listener: Arc::from("gateway") });
-    assert_eq!(said(&verifier, &nothing, present()), Err("certificate_malformed"));
+    let nothing = Arc::new(ClientChain {
+        certificates: Vec::new(),
+        listener: Arc::from("gateway"),
+    });
+    assert_eq!(
+        said(&verifier, &nothing, present()),
+        Err("certificate_malformed")
+    );
 }
 
 /// RUSTSEC-2026-0098: the verification library refuses authorities that constrain URIs. SPIFFE authorities
@@ -107,16 +157,29 @@ async fn an_authority_with_uri_constraints_vouches_for_nobody() {
     constraint.extend(b"prod.acme.example");
     let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], constraint);
     extension.set_criticality(true);
-    let authority = Authority::new("constrained", |params| params.custom_extensions.push(extension));
-    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
-    assert_eq!(said(&verifier, &authority.workload(1), present()), Err("certificate_untrusted"));
+    let authority = Authority::new("constrained", |params| {
+        params.custom_extensions.push(extension)
+    });
+    let verifier = ClientVerifier::new(
+        "gateway",
+        authority.trust(None),
+        world.surroundings.events.clone(),
+    );
+    assert_eq!(
+        said(&verifier, &authority.workload(1), present()),
+        Err("certificate_untrusted")
+    );
 }
 
 #[tokio::test]
 async fn what_is_withdrawn_stops_on_open_connections() {
     let world = World::new();
     let authority = Authority::new("acme", |_| ());
-    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let verifier = ClientVerifier::new(
+        "gateway",
+        authority.trust(None),
+        world.surroundings.events.clone(),
+    );
     let (first, second) = (authority.workload(1), authority.workload(2));
     for _ in 0..2 {
         assert_eq!(said(&verifier, &first, present()), Ok(WORKLOAD.to_owned()));
@@ -128,31 +191,61 @@ async fn what_is_withdrawn_stops_on_open_connections() {
     let list = authority.revoking(&[1], NOW + 600);
     let before = verifier.generation();
     assert!(verifier.replace(authority.trust(Some(list.clone()))));
-    assert!(!verifier.replace(authority.trust(Some(list))), "the same again is no change");
+    assert!(
+        !verifier.replace(authority.trust(Some(list))),
+        "the same again is no change"
+    );
     assert_eq!(verifier.generation(), before + 1);
-    assert_eq!(said(&verifier, &first, present()), Err("certificate_revoked"));
+    assert_eq!(
+        said(&verifier, &first, present()),
+        Err("certificate_revoked")
+    );
     assert_eq!(said(&verifier, &second, present()), Ok(WORKLOAD.to_owned()));
 
     // The list runs out: no chain can be judged, and that is our fault. It holds at its last second.
-    assert_eq!(said(&verifier, &second, UnixMillis((NOW + 599) * 1000)), Ok(WORKLOAD.to_owned()));
-    let unclear = verifier.holder(&second, UnixMillis((NOW + 601) * 1000)).map_err(Rejection::from).err().unwrap();
-    assert_eq!(unclear, Rejection { kind: RejectionKind::Unavailable, reason: Reason::RevocationUnavailable });
+    assert_eq!(
+        said(&verifier, &second, UnixMillis((NOW + 599) * 1000)),
+        Ok(WORKLOAD.to_owned())
+    );
+    let unclear = verifier
+        .holder(&second, UnixMillis((NOW + 601) * 1000))
+        .map_err(Rejection::from)
+        .err()
+        .unwrap();
+    assert_eq!(
+        unclear,
+        Rejection {
+            kind: RejectionKind::Unavailable,
+            reason: Reason::RevocationUnavailable
+        }
+    );
 
     assert!(verifier.replace(Authority::new("new", |_| ()).trust(None)));
-    assert_eq!(said(&verifier, &second, present()), Err("certificate_untrusted"));
+    assert_eq!(
+        said(&verifier, &second, present()),
+        Err("certificate_untrusted")
+    );
     assert!(verifier.replace(authority.trust(None)));
     assert_eq!(said(&verifier, &second, present()), Ok(WORKLOAD.to_owned()));
-    assert_eq!(said(&verifier, &second, UnixMillis((NOW + 3601) * 1000)), Err("certificate_expired"));
+    assert_eq!(
+        said(&verifier, &second, UnixMillis((NOW + 3601) * 1000)),
+        Err("certificate_expired")
+    );
 }
 
 #[tokio::test]
 async fn a_chain_at_the_address_of_another_is_not_taken_for_it() {
     let world = World::new();
     let authority = Authority::new("acme", |_| ());
-    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let verifier = ClientVerifier::new(
+        "gateway",
+        authority.trust(None),
+        world.surroundings.events.clone(),
+    );
     for number in 0..200 {
         let name = format!("host-{}.example", number % 3);
-        let (leaf, _) = authority.leaf(number, |params| params.subject_alt_names = vec![dns(&name)]);
+        let (leaf, _) =
+            authority.leaf(number, |params| params.subject_alt_names = vec![dns(&name)]);
         // Dropped at the end of each round, so that addresses come round again.
         assert_eq!(said(&verifier, &chain(leaf), present()), Ok(name));
     }
@@ -163,10 +256,20 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
     let world = World::new();
     let folder = Folder::new();
     let authority = Authority::new("acme", |_| ());
-    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let verifier = ClientVerifier::new(
+        "gateway",
+        authority.trust(None),
+        world.surroundings.events.clone(),
+    );
     let keys = Answer::keys(json!([RSA.jwk_with(json!({"kid": "rs"}))])).body;
     let settings = issuer(KeySource::File(folder.write("jwks.json", keys)));
-    let identifier = Identifier::new(&[settings], vec![verifier.clone()], world.surroundings.clone(), None).unwrap();
+    let identifier = Identifier::new(
+        &[settings],
+        vec![verifier.clone()],
+        world.surroundings.clone(),
+        None,
+    )
+    .unwrap();
 
     let fixed = "lk_fixed".to_owned();
     let php = ClientTokenSettings {
@@ -179,48 +282,129 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
 
     let mine = authority.workload(1);
     let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &mine.certificates[0]);
-    let bound = RSA.token("RS256", "rs", json!({"cnf": {"x5t#S256": base64url(fingerprint)}}));
+    let bound = RSA.token(
+        "RS256",
+        "rs",
+        json!({"cnf": {"x5t#S256": base64url(fingerprint)}}),
+    );
     // Two bindings ask for two proofs, of which one cannot be given here (RFC 8705 section 3.1, RFC 9449 section 6.1).
-    let bound_twice = RSA.token("RS256", "rs", json!({"cnf": {"x5t#S256": base64url(fingerprint), "jkt": "x"}}));
+    let bound_twice = RSA.token(
+        "RS256",
+        "rs",
+        json!({"cnf": {"x5t#S256": base64url(fingerprint), "jkt": "x"}}),
+    );
     let free = RSA.token("RS256", "rs", json!({}));
     let forged = RSA.token("RS256", "nobody", json!({}));
     let unknown = "lk_other".to_owned();
     let other = authority.workload(2);
     let foreign = Authority::new("evil", |_| ()).workload(3);
-    let elsewhere = Arc::new(ClientChain { certificates: mine.certificates.clone(), listener: Arc::from("gone") });
+    let elsewhere = Arc::new(ClientChain {
+        certificates: mine.certificates.clone(),
+        listener: Arc::from("gone"),
+    });
     // Twice, so that the second round is answered from memory where that is allowed.
     for round in 0..2 {
         for (what, token, certificate, expected) in [
-            ("certificate", None, Some(&mine), Ok((Method::Mtls, WORKLOAD, true))),
+            (
+                "certificate",
+                None,
+                Some(&mine),
+                Ok((Method::Mtls, WORKLOAD, true)),
+            ),
             ("token", Some(&free), None, Ok((Method::Oidc, "ada", false))),
-            ("both", Some(&free), Some(&mine), Ok((Method::Oidc, "ada", true))),
-            ("bound", Some(&bound), Some(&mine), Ok((Method::Oidc, "ada", true))),
-            ("bound to a key besides", Some(&bound_twice), Some(&mine), Err("token_bound")),
+            (
+                "both",
+                Some(&free),
+                Some(&mine),
+                Ok((Method::Oidc, "ada", true)),
+            ),
+            (
+                "bound",
+                Some(&bound),
+                Some(&mine),
+                Ok((Method::Oidc, "ada", true)),
+            ),
+            (
+                "bound to a key besides",
+                Some(&bound_twice),
+                Some(&mine),
+                Err("token_bound"),
+            ),
             ("bound, without", Some(&bound), None, Err("token_bound")),
-            ("bound to another", Some(&bound), Some(&other), Err("token_bound")),
-            ("bad token", Some(&forged), Some(&mine), Err("token_key_unknown")),
-            ("bad certificate", Some(&free), Some(&foreign), Err("certificate_untrusted")),
-            ("from a listener that is gone", Some(&free), Some(&elsewhere), Err("certificate_untrusted")),
-            ("client token", Some(&fixed), Some(&mine), Ok((Method::ClientToken, "php", true))),
-            ("bad client token", Some(&unknown), Some(&mine), Err("client_token_unknown")),
-            ("bad certificate beside it", Some(&fixed), Some(&foreign), Err("certificate_untrusted")),
+            (
+                "bound to another",
+                Some(&bound),
+                Some(&other),
+                Err("token_bound"),
+            ),
+            (
+                "bad token",
+                Some(&forged),
+                Some(&mine),
+                Err("token_key_unknown"),
+            ),
+            (
+                "bad certificate",
+                Some(&free),
+                Some(&foreign),
+                Err("certificate_untrusted"),
+            ),
+            (
+                "from a listener that is gone",
+                Some(&free),
+                Some(&elsewhere),
+                Err("certificate_untrusted"),
+            ),
+            (
+                "client token",
+                Some(&fixed),
+                Some(&mine),
+                Ok((Method::ClientToken, "php", true)),
+            ),
+            (
+                "bad client token",
+                Some(&unknown),
+                Some(&mine),
+                Err("client_token_unknown"),
+            ),
+            (
+                "bad certificate beside it",
+                Some(&fixed),
+                Some(&foreign),
+                Err("certificate_untrusted"),
+            ),
             ("neither", None, None, Err("no_credential")),
         ] {
-            let identity = identifier.identify(caller(token.map(String::as_str), certificate.cloned())).await;
-            let answer = identity.as_ref().map_err(|rejection| rejection.reason.code()).map(|identity| {
-                let facts = identity.facts();
-                (facts.method, &*facts.subject, facts.certificate.is_some())
-            });
+            let identity = identifier
+                .identify(caller(token.map(String::as_str), certificate.cloned()))
+                .await;
+            let answer = identity
+                .as_ref()
+                .map_err(|rejection| rejection.reason.code())
+                .map(|identity| {
+                    let facts = identity.facts();
+                    (facts.method, &*facts.subject, facts.certificate.is_some())
+                });
             assert_eq!(answer, expected, "{what}, round {round}");
         }
     }
     assert!(verifier.replace(authority.trust(Some(authority.revoking(&[1], NOW + 600)))));
-    let revoked = identifier.identify(caller(Some(&free), Some(mine))).await.unwrap_err();
-    assert_eq!(revoked.reason.code(), "certificate_revoked", "a remembered token does not carry its certificate along");
+    let revoked = identifier
+        .identify(caller(Some(&free), Some(mine)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        revoked.reason.code(),
+        "certificate_revoked",
+        "a remembered token does not carry its certificate along"
+    );
 }
 
 /// Both ends of a handshake in memory; the server's view of it.
-fn handshake(verifier: &Arc<ClientVerifier>, client: Option<(CertificateDer<'static>, KeyPair)>) -> bool {
+fn handshake(
+    verifier: &Arc<ClientVerifier>,
+    client: Option<(CertificateDer<'static>, KeyPair)>,
+) -> bool {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let own = rcgen::generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
     let key = |pair: &KeyPair| PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
@@ -237,7 +421,9 @@ fn handshake(verifier: &Arc<ClientVerifier>, client: Option<(CertificateDer<'sta
         .unwrap()
         .with_root_certificates(roots);
     let config = match client {
-        Some((leaf, pair)) => builder.with_client_auth_cert(vec![leaf], key(&pair)).unwrap(),
+        Some((leaf, pair)) => builder
+            .with_client_auth_cert(vec![leaf], key(&pair))
+            .unwrap(),
         None => builder.with_no_client_auth(),
     };
     let name = ServerName::try_from("gateway.example").unwrap();
@@ -274,9 +460,15 @@ fn handshake(verifier: &Arc<ClientVerifier>, client: Option<(CertificateDer<'sta
 #[tokio::test]
 async fn handshakes_follow_the_present_trust_and_failures_are_told() {
     let world = World::new();
-    let lasting = |params: &mut CertificateParams| (params.not_before, params.not_after) = (at(0), at(4_000_000_000));
+    let lasting = |params: &mut CertificateParams| {
+        (params.not_before, params.not_after) = (at(0), at(4_000_000_000))
+    };
     let authority = Authority::new("acme", lasting);
-    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let verifier = ClientVerifier::new(
+        "gateway",
+        authority.trust(None),
+        world.surroundings.events.clone(),
+    );
     let leaf = |authority: &Authority, serial| {
         authority.leaf(serial, |params| {
             lasting(params);
@@ -285,7 +477,10 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
     };
     assert!(handshake(&verifier, Some(leaf(&authority, 1))));
     assert!(handshake(&verifier, None), "optional");
-    assert!(!handshake(&verifier, Some(leaf(&Authority::new("evil", lasting), 1))));
+    assert!(!handshake(
+        &verifier,
+        Some(leaf(&Authority::new("evil", lasting), 1))
+    ));
 
     let list = {
         let params = CertificateRevocationListParams {
@@ -305,41 +500,93 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
     };
     let folder = Folder::new();
     let ca = folder.write("ca.pem", authority.issuer.pem());
-    let settings = ClientCertificates { required: true, ..only(ca, Some(folder.write("list.pem", list))) };
+    let settings = ClientCertificates {
+        required: true,
+        ..only(ca, Some(folder.write("list.pem", list)))
+    };
     assert!(verifier.replace(ClientTrust::read(&settings).unwrap()));
     assert!(!handshake(&verifier, Some(leaf(&authority, 1))), "revoked");
     assert!(handshake(&verifier, Some(leaf(&authority, 2))));
     assert!(!handshake(&verifier, None), "required now");
 
     let refused = |event: &Event| match event {
-        Event::ClientCertificateRefused { listener, reason } => Some((listener.to_string(), reason.code())),
+        Event::ClientCertificateRefused { listener, reason } => {
+            Some((listener.to_string(), reason.code()))
+        }
         _ => None,
     };
-    let told: Vec<_> = world.events.lock().unwrap().iter().filter_map(refused).collect();
-    let expected = ["certificate_untrusted", "certificate_revoked"].map(|reason| ("gateway".to_owned(), reason));
+    let told: Vec<_> = world
+        .events
+        .lock()
+        .unwrap()
+        .iter()
+        .filter_map(refused)
+        .collect();
+    let expected = ["certificate_untrusted", "certificate_revoked"]
+        .map(|reason| ("gateway".to_owned(), reason));
     assert_eq!(told, expected);
-    assert_eq!(format!("{verifier:?}"), r#"ClientVerifier { listener: "gateway", .. }"#, "what may be logged of it");
+    assert_eq!(
+        format!("{verifier:?}"),
+        r#"ClientVerifier { listener: "gateway", .. }"#,
+        "what may be logged of it"
+    );
 }
 
 #[test]
 fn trust_that_cannot_be_read_is_told_with_its_file() {
     let folder = Folder::new();
     let good = folder.write("ca.pem", Authority::new("acme", |_| ()).issuer.pem());
-    let leaf =
-        folder.write("leaf.pem", Authority::new("leaf", |params| params.is_ca = IsCa::ExplicitNoCa).issuer.pem());
-    let mute = Authority::new("mute", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    let leaf = folder.write(
+        "leaf.pem",
+        Authority::new("leaf", |params| params.is_ca = IsCa::ExplicitNoCa)
+            .issuer
+            .pem(),
+    );
+    let mute = Authority::new("mute", |params| {
+        params.key_usages = vec![KeyUsagePurpose::CrlSign]
+    });
     let mute = folder.write("mute.pem", mute.issuer.pem());
     let empty = folder.write("empty.pem", "");
-    let broken = folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let broken_list = folder.write("broken-list.pem", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
+    let broken = folder.write(
+        "broken.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    let broken_list = folder.write(
+        "broken-list.pem",
+        "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+    );
     for (ca, crl, part) in [
-        (folder.join("nowhere.pem"), None, "nowhere.pem` cannot be read"),
+        (
+            folder.join("nowhere.pem"),
+            None,
+            "nowhere.pem` cannot be read",
+        ),
         (empty.clone(), None, "empty.pem` holds no certificate"),
-        (broken, None, "broken.pem` holds an authority that cannot be used"),
-        (leaf, None, "leaf.pem` holds an authority that cannot be used: its basic constraints do not say"),
-        (mute, None, "mute.pem` holds an authority that cannot be used: its key usage does not allow"),
-        (good.clone(), Some(empty), "empty.pem` holds no revocation list"),
-        (good.clone(), Some(broken_list), "broken-list.pem` holds a revocation list that cannot be read"),
+        (
+            broken,
+            None,
+            "broken.pem` holds an authority that cannot be used",
+        ),
+        (
+            leaf,
+            None,
+            "leaf.pem` holds an authority that cannot be used: its basic constraints do not say",
+        ),
+        (
+            mute,
+            None,
+            "mute.pem` holds an authority that cannot be used: its key usage does not allow",
+        ),
+        (
+            good.clone(),
+            Some(empty),
+            "empty.pem` holds no revocation list",
+        ),
+        (
+            good.clone(),
+            Some(broken_list),
+            "broken-list.pem` holds a revocation list that cannot be read",
+        ),
     ] {
         let fault = ClientTrust::read(&only(ca, crl)).err().unwrap();
         assert!(fault.contains(part), "{fault}");
@@ -352,12 +599,30 @@ fn an_explained_certificate_gives_facts() {
     let trust = authority.trust(None);
     let leaf = authority.workload(1).certificates.clone();
     let facts = trust.facts_for_explain(&leaf, present()).unwrap();
-    assert_eq!((facts.method, &*facts.issuer, &*facts.subject), (Method::Mtls, "prod", WORKLOAD));
+    assert_eq!(
+        (facts.method, &*facts.issuer, &*facts.subject),
+        (Method::Mtls, "prod", WORKLOAD)
+    );
     assert_eq!(facts.expires_unix_seconds, NOW + 3600);
     let certificate = facts.certificate.unwrap();
-    assert_eq!((certificate.fingerprint.len(), &*certificate.ca), (64, "prod"));
-    let reason = |chain: &[CertificateDer<'_>]| trust.facts_for_explain(chain, present()).unwrap_err().reason.code();
-    assert_eq!(reason(&[CertificateDer::from(b"nothing".to_vec())]), "certificate_malformed");
-    assert_eq!(reason(&Authority::new("evil", |_| ()).workload(1).certificates), "certificate_untrusted");
+    assert_eq!(
+        (certificate.fingerprint.len(), &*certificate.ca),
+        (64, "prod")
+    );
+    let reason = |chain: &[CertificateDer<'_>]| {
+        trust
+            .facts_for_explain(chain, present())
+            .unwrap_err()
+            .reason
+            .code()
+    };
+    assert_eq!(
+        reason(&[CertificateDer::from(b"nothing".to_vec())]),
+        "certificate_malformed"
+    );
+    assert_eq!(
+        reason(&Authority::new("evil", |_| ()).workload(1).certificates),
+        "certificate_untrusted"
+    );
     assert_eq!(reason(&[]), "certificate_malformed");
 }

@@ -14,13 +14,23 @@ use crate::accept::ClientChain;
 use crate::clock::UnixMillis;
 
 fn sent(links: Vec<rustls_pki_types::CertificateDer<'static>>) -> Arc<ClientChain> {
-    Arc::new(ClientChain { certificates: links, listener: Arc::from("gateway") })
+    Arc::new(ClientChain {
+        certificates: links,
+        listener: Arc::from("gateway"),
+    })
 }
 
 /// The chain of a workload: its leaf, then these authorities.
 fn chain(issuer: &Authority, above: &[&Authority]) -> Arc<ClientChain> {
-    let leaf = issuer.leaf(7, |params| params.subject_alt_names = vec![uri(WORKLOAD)]).0;
-    sent([leaf].into_iter().chain(above.iter().map(|authority| authority.der())).collect())
+    let leaf = issuer
+        .leaf(7, |params| params.subject_alt_names = vec![uri(WORKLOAD)])
+        .0;
+    sent(
+        [leaf]
+            .into_iter()
+            .chain(above.iter().map(|authority| authority.der()))
+            .collect(),
+    )
 }
 
 fn verifier(world: &World, trust: ClientTrust) -> Arc<ClientVerifier> {
@@ -38,43 +48,121 @@ async fn those_above_a_leaf_are_judged_too() {
     type Change = fn(&mut CertificateParams);
     let rows: [(&str, Change, Result<&str, &str>); 9] = [
         ("sound", |_| (), Ok(WORKLOAD)),
-        ("signs lists alone", |above| above.key_usages = vec![KeyUsagePurpose::CrlSign], Err("certificate_untrusted")),
+        (
+            "signs lists alone",
+            |above| above.key_usages = vec![KeyUsagePurpose::CrlSign],
+            Err("certificate_untrusted"),
+        ),
         (
             "signs handshakes",
             |above| above.key_usages = vec![KeyUsagePurpose::DigitalSignature],
             Err("certificate_untrusted"),
         ),
-        ("does not say what it may do", |above| above.key_usages.clear(), Err("certificate_untrusted")),
-        ("is no authority", |above| above.is_ca = IsCa::ExplicitNoCa, Err("certificate_untrusted")),
-        ("does not say that it is one", |above| above.is_ca = IsCa::NoCa, Err("certificate_untrusted")),
-        ("expired", |above| above.not_after = at(NOW - 1), Err("certificate_expired")),
-        ("of tomorrow", |above| above.not_before = at(NOW + 60), Err("certificate_not_yet_valid")),
-        ("for none beneath", |above| above.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)), Ok(WORKLOAD)),
+        (
+            "does not say what it may do",
+            |above| above.key_usages.clear(),
+            Err("certificate_untrusted"),
+        ),
+        (
+            "is no authority",
+            |above| above.is_ca = IsCa::ExplicitNoCa,
+            Err("certificate_untrusted"),
+        ),
+        (
+            "does not say that it is one",
+            |above| above.is_ca = IsCa::NoCa,
+            Err("certificate_untrusted"),
+        ),
+        (
+            "expired",
+            |above| above.not_after = at(NOW - 1),
+            Err("certificate_expired"),
+        ),
+        (
+            "of tomorrow",
+            |above| above.not_before = at(NOW + 60),
+            Err("certificate_not_yet_valid"),
+        ),
+        (
+            "for none beneath",
+            |above| above.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
+            Ok(WORKLOAD),
+        ),
     ];
     for (what, change, expected) in rows {
         let above = root.beneath(1, change);
         let expected = expected.map(str::to_owned);
-        assert_eq!(said(&verifier, &chain(&above, &[&above]), present()), expected, "{what}");
+        assert_eq!(
+            said(&verifier, &chain(&above, &[&above]), present()),
+            expected,
+            "{what}"
+        );
     }
-    let (first, twin, other) = (root.beneath(1, |_| ()), root.beneath(1, |_| ()), Authority::new("other", |_| ()));
-    let second = first.beneath(2, |params| params.distinguished_name.push(rcgen::DnType::CommonName, "second"));
-    let pathless = root.beneath(3, |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
-    let deep = pathless.beneath(4, |params| params.distinguished_name.push(rcgen::DnType::CommonName, "deep"));
+    let (first, twin, other) = (
+        root.beneath(1, |_| ()),
+        root.beneath(1, |_| ()),
+        Authority::new("other", |_| ()),
+    );
+    let second = first.beneath(2, |params| {
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "second")
+    });
+    let pathless = root.beneath(3, |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0))
+    });
+    let deep = pathless.beneath(4, |params| {
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "deep")
+    });
     let foreign = other.beneath(1, |_| ());
     let wrong = Err("certificate_untrusted");
     for (what, chain, expected) in [
         ("not sent", chain(&first, &[]), wrong),
         ("another of the same name", chain(&first, &[&twin]), wrong),
-        ("both of the same name", chain(&first, &[&twin, &first]), Ok(())),
+        (
+            "both of the same name",
+            chain(&first, &[&twin, &first]),
+            Ok(()),
+        ),
         ("two", chain(&second, &[&second, &first]), Ok(())),
-        ("two, the other way round", chain(&second, &[&first, &second]), Ok(())),
-        ("two, of which the upper is missing", chain(&second, &[&second]), wrong),
-        ("two, of which the lower is missing", chain(&second, &[&first]), wrong),
-        ("deeper than the upper allows", chain(&deep, &[&deep, &pathless]), wrong),
-        ("beneath a stranger", chain(&foreign, &[&foreign, &other]), wrong),
-        ("a stranger besides", chain(&first, &[&first, &other]), Ok(())),
+        (
+            "two, the other way round",
+            chain(&second, &[&first, &second]),
+            Ok(()),
+        ),
+        (
+            "two, of which the upper is missing",
+            chain(&second, &[&second]),
+            wrong,
+        ),
+        (
+            "two, of which the lower is missing",
+            chain(&second, &[&first]),
+            wrong,
+        ),
+        (
+            "deeper than the upper allows",
+            chain(&deep, &[&deep, &pathless]),
+            wrong,
+        ),
+        (
+            "beneath a stranger",
+            chain(&foreign, &[&foreign, &other]),
+            wrong,
+        ),
+        (
+            "a stranger besides",
+            chain(&first, &[&first, &other]),
+            Ok(()),
+        ),
     ] {
-        assert_eq!(said(&verifier, &chain, present()).map(drop), expected, "{what}");
+        assert_eq!(
+            said(&verifier, &chain, present()).map(drop),
+            expected,
+            "{what}"
+        );
     }
 }
 
@@ -86,13 +174,25 @@ async fn a_missing_key_usage_is_held_against_spiffe_authorities_alone() {
     let root = Authority::new("root", |params| params.key_usages.clear());
     let verifier = verifier(&world, root.trust(None));
     let host = |above: &Authority| {
-        let leaf = above.leaf(7, |params| params.subject_alt_names = vec![dns("a.example")]).0;
+        let leaf = above
+            .leaf(7, |params| {
+                params.subject_alt_names = vec![dns("a.example")]
+            })
+            .0;
         sent(vec![leaf, above.der()])
     };
     let mute = root.beneath(1, |params| params.key_usages.clear());
-    assert_eq!(said(&verifier, &host(&mute), present()), Ok("a.example".to_owned()));
-    let lists = root.beneath(1, |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
-    assert_eq!(said(&verifier, &host(&lists), present()), Err("certificate_untrusted"));
+    assert_eq!(
+        said(&verifier, &host(&mute), present()),
+        Ok("a.example".to_owned())
+    );
+    let lists = root.beneath(1, |params| {
+        params.key_usages = vec![KeyUsagePurpose::CrlSign]
+    });
+    assert_eq!(
+        said(&verifier, &host(&lists), present()),
+        Err("certificate_untrusted")
+    );
 }
 
 /// Scenario: an intermediate or an anchor ends while connections are open whose leaf is good for longer.
@@ -108,13 +208,29 @@ async fn a_chain_ends_with_its_first_link() {
         ("anchor", short.trust(None), chain(&short, &[])),
     ] {
         let verifier = verifier(&world, trust);
-        for (second, expected) in [(0, Ok(())), (600, Ok(())), (601, Err("certificate_expired")), (0, Ok(()))] {
+        for (second, expected) in [
+            (0, Ok(())),
+            (600, Ok(())),
+            (601, Err("certificate_expired")),
+            (0, Ok(())),
+        ] {
             let now = UnixMillis((NOW + second) * 1000);
-            assert_eq!(said(&verifier, &chain, now).map(drop), expected, "{what}, second {second}");
+            assert_eq!(
+                said(&verifier, &chain, now).map(drop),
+                expected,
+                "{what}, second {second}"
+            );
         }
     }
     let gone = Authority::new("gone", |params| params.not_after = at(NOW - 1));
-    assert_eq!(said(&verifier(&world, gone.trust(None)), &gone.workload(1), present()), Err("certificate_expired"));
+    assert_eq!(
+        said(
+            &verifier(&world, gone.trust(None)),
+            &gone.workload(1),
+            present()
+        ),
+        Err("certificate_expired")
+    );
 }
 
 /// Scenario: root and intermediate keep revocation lists, in one file.
@@ -132,16 +248,52 @@ async fn revocation_reaches_every_link() {
     };
     let (soon, past) = (NOW + 600, NOW - 1);
     for (what, lists, expected) in [
-        ("nothing is revoked", vec![root.revoking(&[], soon), above.revoking(&[], soon)], Ok(())),
-        ("the leaf", vec![root.revoking(&[], soon), above.revoking(&[7], soon)], Err("certificate_revoked")),
-        ("the intermediate", vec![root.revoking(&[70], soon), above.revoking(&[], soon)], Err("certificate_revoked")),
-        ("the leaf's number, of another", vec![root.revoking(&[7], soon), above.revoking(&[70], soon)], Ok(())),
-        ("no list for the leaf", vec![root.revoking(&[], soon)], Err("revocation_unavailable")),
-        ("no list for the intermediate", vec![above.revoking(&[], soon)], Err("revocation_unavailable")),
-        ("an old list above", vec![root.revoking(&[], past), above.revoking(&[], soon)], Err("revocation_unavailable")),
-        ("an old list below", vec![root.revoking(&[], soon), above.revoking(&[], past)], Err("revocation_unavailable")),
+        (
+            "nothing is revoked",
+            vec![root.revoking(&[], soon), above.revoking(&[], soon)],
+            Ok(()),
+        ),
+        (
+            "the leaf",
+            vec![root.revoking(&[], soon), above.revoking(&[7], soon)],
+            Err("certificate_revoked"),
+        ),
+        (
+            "the intermediate",
+            vec![root.revoking(&[70], soon), above.revoking(&[], soon)],
+            Err("certificate_revoked"),
+        ),
+        (
+            "the leaf's number, of another",
+            vec![root.revoking(&[7], soon), above.revoking(&[70], soon)],
+            Ok(()),
+        ),
+        (
+            "no list for the leaf",
+            vec![root.revoking(&[], soon)],
+            Err("revocation_unavailable"),
+        ),
+        (
+            "no list for the intermediate",
+            vec![above.revoking(&[], soon)],
+            Err("revocation_unavailable"),
+        ),
+        (
+            "an old list above",
+            vec![root.revoking(&[], past), above.revoking(&[], soon)],
+            Err("revocation_unavailable"),
+        ),
+        (
+            "an old list below",
+            vec![root.revoking(&[], soon), above.revoking(&[], past)],
+            Err("revocation_unavailable"),
+        ),
     ] {
         let verifier = verifier(&world, trust(&lists));
-        assert_eq!(said(&verifier, &chain(&above, &[&above]), present()).map(drop), expected, "{what}");
+        assert_eq!(
+            said(&verifier, &chain(&above, &[&above]), present()).map(drop),
+            expected,
+            "{what}"
+        );
     }
 }

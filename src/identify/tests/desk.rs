@@ -51,8 +51,12 @@ impl Desk {
         let world = World::new();
         let provider = Loopback::start(json!([RSA.jwk_with(json!({"kid": "rs"}))])).await;
         let folder = Folder::new();
-        let key = SecretRef::File(folder.write("key-a", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="));
-        let issuer = IssuerSettings { issuer: provider.url(""), ..issuer(KeySource::Url(provider.url("/keys"))) };
+        let key =
+            SecretRef::File(folder.write("key-a", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="));
+        let issuer = IssuerSettings {
+            issuer: provider.url(""),
+            ..issuer(KeySource::Url(provider.url("/keys")))
+        };
         let mut settings = LoginSettings {
             issuer: "idp".to_owned(),
             client_id: "web".to_owned(),
@@ -71,16 +75,33 @@ impl Desk {
         let identifier = world.identifier(std::slice::from_ref(&issuer), None);
         identifier.settled(Duration::from_secs(20)).await;
         let policy_claims = vec![("idp".to_owned(), settings.policy_claims.clone())];
-        let identifier = identifier.with_policy_claims(policy_claims).with_login(Some(&settings), None).unwrap();
-        Desk { world, provider, folder, settings, issuer, identifier }
+        let identifier = identifier
+            .with_policy_claims(policy_claims)
+            .with_login(Some(&settings), None)
+            .unwrap();
+        Desk {
+            world,
+            provider,
+            folder,
+            settings,
+            issuer,
+            identifier,
+        }
     }
 
     /// The same desk after a reload with other settings.
     pub(super) fn reload(&mut self, settings: Option<LoginSettings>) {
         let issuers = std::slice::from_ref(&self.issuer);
-        let claims = settings.iter().map(|settings| ("idp".to_owned(), settings.policy_claims.clone()));
-        let fresh = self.world.identifier(issuers, Some(&self.identifier)).with_policy_claims(claims.collect());
-        self.identifier = fresh.with_login(settings.as_ref(), Some(&self.identifier)).unwrap();
+        let claims = settings
+            .iter()
+            .map(|settings| ("idp".to_owned(), settings.policy_claims.clone()));
+        let fresh = self
+            .world
+            .identifier(issuers, Some(&self.identifier))
+            .with_policy_claims(claims.collect());
+        self.identifier = fresh
+            .with_login(settings.as_ref(), Some(&self.identifier))
+            .unwrap();
     }
 
     /// A file with another session key.
@@ -94,10 +115,22 @@ impl Desk {
 
     pub(super) async fn begin(&self) -> Result<Visit, Reason> {
         let home = ReturnPath::parse("/.lightkeeper/apps/shop?x=1").unwrap();
-        let begun = self.identifier.login().unwrap().begin(&home, ORIGIN, self.now()).await?;
+        let begun = self
+            .identifier
+            .login()
+            .unwrap()
+            .begin(&home, ORIGIN, self.now())
+            .await?;
         let place = openidconnect::url::Url::parse(&begun.location).unwrap();
-        let asked = place.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-        Ok(Visit { asked, transaction: value(&begun.cookie), location: begun.location })
+        let asked = place
+            .query_pairs()
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        Ok(Visit {
+            asked,
+            transaction: value(&begun.cookie),
+            location: begun.location,
+        })
     }
 
     /// Lets the token endpoint answer a visit with the usual ID token, changed.
@@ -105,7 +138,10 @@ impl Desk {
         let mut claims = json!({"iss": self.issuer.issuer, "aud": "web", "nonce": visit.asked["nonce"],
                                 "name": "Ada Lovelace", "email": "ada@acme.example", "email_verified": true,
                                 "secret_thing": "canary-claim"});
-        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
         self.grant_token(&RSA.token("RS256", "rs", claims));
     }
 
@@ -117,7 +153,11 @@ impl Desk {
 
     /// The callback of a visit that went well.
     pub(super) fn answer(&self, visit: &Visit) -> Vec<(String, String)> {
-        pairs(&[("code", "c"), ("state", &visit.asked["state"]), ("iss", &self.issuer.issuer)])
+        pairs(&[
+            ("code", "c"),
+            ("state", &visit.asked["state"]),
+            ("iss", &self.issuer.issuer),
+        ])
     }
 
     /// The session cookie's value, or the code against it.
@@ -126,7 +166,9 @@ impl Desk {
         answer: &[(String, String)],
         transaction: Option<&str>,
     ) -> Result<String, &'static str> {
-        self.finish_from(Ipv4Addr::LOCALHOST, answer, transaction).await.map_err(|unfinished| unfinished.fault.code())
+        self.finish_from(Ipv4Addr::LOCALHOST, answer, transaction)
+            .await
+            .map_err(|unfinished| unfinished.fault.code())
     }
 
     /// The same from an address.
@@ -138,7 +180,9 @@ impl Desk {
     ) -> Result<String, Unfinished> {
         let clock = &self.world.surroundings.clock;
         let login = self.identifier.login().unwrap();
-        let finished = login.finish(answer, transaction, ORIGIN, address.into(), clock).await;
+        let finished = login
+            .finish(answer, transaction, ORIGIN, address.into(), clock)
+            .await;
         finished.map(|finished| value(&finished.session))
     }
 
@@ -146,17 +190,22 @@ impl Desk {
     pub(super) async fn login(&self, changes: Value) -> Result<String, &'static str> {
         let visit = self.begin().await.map_err(Reason::code)?;
         self.grant(&visit, changes);
-        self.finish(&self.answer(&visit), Some(&visit.transaction)).await
+        self.finish(&self.answer(&visit), Some(&visit.transaction))
+            .await
     }
 
     pub(super) async fn show(&self, session: &str) -> Result<Identity, Rejection> {
-        self.identifier.identify(visitor(session, ORIGIN, None)).await
+        self.identifier
+            .identify(visitor(session, ORIGIN, None))
+            .await
     }
 
     /// The subject of a session, or the reason against it.
     pub(super) async fn verdict(&self, session: &str) -> Result<String, &'static str> {
         let identity = self.show(session).await;
-        identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason.code())
+        identity
+            .map(|identity| identity.facts().subject.to_string())
+            .map_err(|rejection| rejection.reason.code())
     }
 
     pub(super) fn later(&self, seconds: i64) {
@@ -180,13 +229,28 @@ pub(super) fn metadata(provider: &Loopback) -> Value {
     })
 }
 
-pub(super) fn visitor(session: &str, origin: &str, certificate: Option<Arc<ClientChain>>) -> Caller {
-    let session = SessionCookie { value: Zeroizing::new(session.to_owned()), origin: origin.to_owned() };
-    Caller { token: None, certificate, session: Some(session), address: Ipv4Addr::LOCALHOST.into() }
+pub(super) fn visitor(
+    session: &str,
+    origin: &str,
+    certificate: Option<Arc<ClientChain>>,
+) -> Caller {
+    let session = SessionCookie {
+        value: Zeroizing::new(session.to_owned()),
+        origin: origin.to_owned(),
+    };
+    Caller {
+        token: None,
+        certificate,
+        session: Some(session),
+        address: Ipv4Addr::LOCALHOST.into(),
+    }
 }
 
 pub(super) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 /// The value of a whole cookie.

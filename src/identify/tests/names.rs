@@ -52,7 +52,13 @@ fn spiffe_ids_have_one_spelling() {
 
 #[test]
 fn hosts_are_written_as_hosts() {
-    let longest = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
+    let longest = format!(
+        "{}.{}.{}.{}",
+        "a".repeat(63),
+        "b".repeat(63),
+        "c".repeat(63),
+        "d".repeat(61)
+    );
     let label = "a".repeat(64);
     for (name, expected) in [
         ("a", Some(DnsHost::Name)),
@@ -90,7 +96,11 @@ fn hosts_are_written_as_hosts() {
 async fn a_leaf_says_what_its_key_is_for() {
     let world = World::new();
     let authority = Authority::new("acme", |_| ());
-    let verifier = ClientVerifier::new("gateway", authority.trust(None), world.surroundings.events.clone());
+    let verifier = ClientVerifier::new(
+        "gateway",
+        authority.trust(None),
+        world.surroundings.events.clone(),
+    );
     type Change = fn(&mut CertificateParams);
     let rows: [(&str, Change, Result<&str, &str>); 9] = [
         (

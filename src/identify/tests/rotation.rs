@@ -14,7 +14,9 @@ use super::super::forge::{
     Answer, Folder, ISSUER, Loopback, NOW, OTHER_RSA, P256, RSA, World, caller, issuer, verdict,
 };
 use super::super::keys::KeySetFault;
-use super::super::{ClaimPath, Event, Identifier, IssuerSettings, KeyAccess, KeySource, RejectionKind};
+use super::super::{
+    ClaimPath, Event, Identifier, IssuerSettings, KeyAccess, KeySource, RejectionKind,
+};
 use crate::secret::SecretRef;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,7 +26,10 @@ async fn room(world: &World, keys: serde_json::Value) -> (Identifier, Loopback) 
     let loopback = Loopback::start(keys).await;
     // Tokens that outlive the keys.
     let max_lifetime = Duration::from_secs(30 * 24 * 3600);
-    let settings = IssuerSettings { max_lifetime, ..issuer(KeySource::Url(loopback.url("/keys"))) };
+    let settings = IssuerSettings {
+        max_lifetime,
+        ..issuer(KeySource::Url(loopback.url("/keys")))
+    };
     let identifier = world.identifier(&[settings], None);
     identifier.settled(PATIENCE).await;
     (identifier, loopback)
@@ -39,12 +44,25 @@ async fn a_new_key_is_fetched_once_and_a_removed_one_is_gone_at_once() {
     assert_eq!(loopback.fetched(), 1);
 
     loopback.answer_with(Answer::keys(json!([P256.jwk_with(json!({"kid": "new"}))])));
-    assert_eq!(verdict(&identifier, &P256.token("ES256", "new", json!({}))).await, Ok("ada".to_owned()));
+    assert_eq!(
+        verdict(&identifier, &P256.token("ES256", "new", json!({}))).await,
+        Ok("ada".to_owned())
+    );
     assert_eq!(loopback.fetched(), 2);
-    assert_eq!(verdict(&identifier, &old).await, Err("token_key_unknown"), "remembered, but its key was withdrawn");
+    assert_eq!(
+        verdict(&identifier, &old).await,
+        Err("token_key_unknown"),
+        "remembered, but its key was withdrawn"
+    );
     assert_eq!(loopback.fetched(), 2);
-    assert_eq!(world.count(|event| matches!(event, Event::KeysRefreshed { changed: true, .. })), 2);
-    assert_eq!(world.count(|event| matches!(event, Event::KeyWanted { key_id, .. } if key_id == "new")), 1);
+    assert_eq!(
+        world.count(|event| matches!(event, Event::KeysRefreshed { changed: true, .. })),
+        2
+    );
+    assert_eq!(
+        world.count(|event| matches!(event, Event::KeyWanted { key_id, .. } if key_id == "new")),
+        1
+    );
 }
 
 #[tokio::test]
@@ -52,12 +70,25 @@ async fn a_key_without_an_id_is_replaced_all_the_same() {
     let world = World::new();
     let (identifier, loopback) = room(&world, json!([RSA.jwk()])).await;
     let nameless = |key: &super::super::forge::TestKey| {
-        key.token_of_texts("RS256", r#"{"alg":"RS256"}"#, &super::super::forge::claims(json!({})).to_string())
+        key.token_of_texts(
+            "RS256",
+            r#"{"alg":"RS256"}"#,
+            &super::super::forge::claims(json!({})).to_string(),
+        )
     };
-    assert_eq!(verdict(&identifier, &nameless(&RSA)).await, Ok("ada".to_owned()));
+    assert_eq!(
+        verdict(&identifier, &nameless(&RSA)).await,
+        Ok("ada".to_owned())
+    );
     loopback.answer_with(Answer::keys(json!([OTHER_RSA.jwk()])));
-    assert_eq!(verdict(&identifier, &nameless(&OTHER_RSA)).await, Ok("ada".to_owned()));
-    assert_eq!(verdict(&identifier, &nameless(&RSA)).await, Err("token_signature"));
+    assert_eq!(
+        verdict(&identifier, &nameless(&OTHER_RSA)).await,
+        Ok("ada".to_owned())
+    );
+    assert_eq!(
+        verdict(&identifier, &nameless(&RSA)).await,
+        Err("token_signature")
+    );
     assert_eq!(loopback.fetched(), 2);
 }
 
@@ -77,10 +108,20 @@ async fn a_thousand_unknown_keys_cost_one_fetch() {
     for attempt in attempts {
         assert_eq!(attempt.await.unwrap(), Err("token_key_unknown"));
     }
-    assert_eq!(loopback.fetched(), 2, "the first reading, and one for all of them");
-    assert_eq!(world.count(|event| matches!(event, Event::KeyWanted { .. })), 1);
+    assert_eq!(
+        loopback.fetched(),
+        2,
+        "the first reading, and one for all of them"
+    );
+    assert_eq!(
+        world.count(|event| matches!(event, Event::KeyWanted { .. })),
+        1
+    );
     assert_eq!(identifier.tokens.len(), 0);
-    assert_eq!(verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await, Ok("ada".to_owned()));
+    assert_eq!(
+        verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await,
+        Ok("ada".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -88,23 +129,51 @@ async fn an_outage_keeps_the_last_good_keys_until_they_are_stale() {
     let world = World::new();
     let (identifier, loopback) = room(&world, json!([RSA.jwk_with(json!({"kid": "rs"}))])).await;
     let remembered = RSA.token("RS256", "rs", json!({"exp": NOW + 10 * 24 * 3600}));
-    assert_eq!(verdict(&identifier, &remembered).await, Ok("ada".to_owned()));
+    assert_eq!(
+        verdict(&identifier, &remembered).await,
+        Ok("ada".to_owned())
+    );
     // A good status without a usable key is an outage like any other.
     loopback.answer_with(Answer::keys(json!([])));
-    let unknown = identifier.identify(caller(Some(&P256.token("ES256", "new", json!({}))), None)).await.unwrap_err();
-    assert_eq!((unknown.kind, unknown.reason.code()), (RejectionKind::Unavailable, "keys_unavailable"));
-    assert_eq!(verdict(&identifier, &RSA.token("RS256", "rs", json!({"sub": "bob"}))).await, Ok("bob".to_owned()));
+    let unknown = identifier
+        .identify(caller(Some(&P256.token("ES256", "new", json!({}))), None))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (unknown.kind, unknown.reason.code()),
+        (RejectionKind::Unavailable, "keys_unavailable")
+    );
+    assert_eq!(
+        verdict(
+            &identifier,
+            &RSA.token("RS256", "rs", json!({"sub": "bob"}))
+        )
+        .await,
+        Ok("bob".to_owned())
+    );
     let status = &identifier.readiness()[0];
     assert!(status.has_keys);
-    assert_eq!(status.last_fault, Some(FetchFault::Keys(KeySetFault::NoUsableKey)));
+    assert_eq!(
+        status.last_fault,
+        Some(FetchFault::Keys(KeySetFault::NoUsableKey))
+    );
 
     // Nothing but our clock moves: no reading succeeds for a day.
     world.move_to(NOW + 24 * 3600);
     assert_eq!(identifier.readiness()[0].age_seconds, Some(24 * 3600));
-    assert_eq!(verdict(&identifier, &remembered).await, Ok("ada".to_owned()));
+    assert_eq!(
+        verdict(&identifier, &remembered).await,
+        Ok("ada".to_owned())
+    );
     world.move_to(NOW + 24 * 3600 + 1);
-    let stale = identifier.identify(caller(Some(&remembered), None)).await.unwrap_err();
-    assert_eq!((stale.kind, stale.reason.code()), (RejectionKind::Unavailable, "keys_unavailable"));
+    let stale = identifier
+        .identify(caller(Some(&remembered), None))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (stale.kind, stale.reason.code()),
+        (RejectionKind::Unavailable, "keys_unavailable")
+    );
     assert!(!identifier.readiness()[0].has_keys);
 }
 
@@ -113,25 +182,96 @@ async fn answers_that_are_no_key_set_are_faults() {
     let good = json!({"keys": [RSA.jwk_with(json!({"kid": "rs"}))]}).to_string();
     let with = |status: u16, headers: &[(&'static str, &str)], body: String| Answer {
         status,
-        headers: headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect(),
         body,
     };
     let json_type = ("content-type", "application/json");
     for (what, answer, fault) in [
         ("good", with(200, &[json_type], good.clone()), None),
-        ("error", with(500, &[json_type], good.clone()), Some("status")),
-        ("redirect", with(302, &[json_type, ("location", "/elsewhere")], good.clone()), Some("status")),
-        ("named a page", with(200, &[("content-type", "text/html")], good.clone()), None),
-        ("of a bucket", with(200, &[("content-type", "application/octet-stream")], good.clone()), None),
-        ("of a git host", with(200, &[("content-type", "text/plain; charset=utf-8")], good.clone()), None),
-        ("of no media type", with(200, &[("content-type", ";;")], good.clone()), None),
+        (
+            "error",
+            with(500, &[json_type], good.clone()),
+            Some("status"),
+        ),
+        (
+            "redirect",
+            with(302, &[json_type, ("location", "/elsewhere")], good.clone()),
+            Some("status"),
+        ),
+        (
+            "named a page",
+            with(200, &[("content-type", "text/html")], good.clone()),
+            None,
+        ),
+        (
+            "of a bucket",
+            with(
+                200,
+                &[("content-type", "application/octet-stream")],
+                good.clone(),
+            ),
+            None,
+        ),
+        (
+            "of a git host",
+            with(
+                200,
+                &[("content-type", "text/plain; charset=utf-8")],
+                good.clone(),
+            ),
+            None,
+        ),
+        (
+            "of no media type",
+            with(200, &[("content-type", ";;")], good.clone()),
+            None,
+        ),
         ("untyped", with(200, &[], good.clone()), None),
-        ("page", with(200, &[("content-type", "text/html")], "<html>".to_owned()), Some("content_type")),
-        ("page named JSON", with(200, &[json_type], "\n<!doctype html>".to_owned()), Some("content_type")),
-        ("text", with(200, &[("content-type", "text/html")], "not found".to_owned()), Some("keys_malformed")),
-        ("large", with(200, &[json_type], format!("{}{good}", " ".repeat(512 * 1024))), Some("too_large")),
-        ("cut off", with(200, &[json_type], good.strip_suffix('}').unwrap().to_owned()), Some("keys_malformed")),
-        ("empty", with(200, &[json_type], "{\"keys\":[]}".to_owned()), Some("keys_none_usable")),
+        (
+            "page",
+            with(200, &[("content-type", "text/html")], "<html>".to_owned()),
+            Some("content_type"),
+        ),
+        (
+            "page named JSON",
+            with(200, &[json_type], "\n<!doctype html>".to_owned()),
+            Some("content_type"),
+        ),
+        (
+            "text",
+            with(
+                200,
+                &[("content-type", "text/html")],
+                "not found".to_owned(),
+            ),
+            Some("keys_malformed"),
+        ),
+        (
+            "large",
+            with(
+                200,
+                &[json_type],
+                format!("{}{good}", " ".repeat(512 * 1024)),
+            ),
+            Some("too_large"),
+        ),
+        (
+            "cut off",
+            with(
+                200,
+                &[json_type],
+                good.strip_suffix('}').unwrap().to_owned(),
+            ),
+            Some("keys_malformed"),
+        ),
+        (
+            "empty",
+            with(200, &[json_type], "{\"keys\":[]}".to_owned()),
+            Some("keys_none_usable"),
+        ),
     ] {
         let world = World::new();
         let loopback = Loopback::start(json!([])).await;
@@ -141,9 +281,21 @@ async fn answers_that_are_no_key_set_are_faults() {
         let status = &identifier.readiness()[0];
         assert_eq!(status.last_fault.map(FetchFault::code), fault, "{what}");
         assert_eq!(status.has_keys, fault.is_none(), "{what}");
-        assert_eq!(loopback.elsewhere.load(Ordering::SeqCst), 0, "{what}: a redirect is never followed");
-        let expected = if fault.is_none() { Ok("ada".to_owned()) } else { Err("keys_unavailable") };
-        assert_eq!(verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await, expected, "{what}");
+        assert_eq!(
+            loopback.elsewhere.load(Ordering::SeqCst),
+            0,
+            "{what}: a redirect is never followed"
+        );
+        let expected = if fault.is_none() {
+            Ok("ada".to_owned())
+        } else {
+            Err("keys_unavailable")
+        };
+        assert_eq!(
+            verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await,
+            expected,
+            "{what}"
+        );
     }
 }
 
@@ -153,25 +305,72 @@ async fn discovery_must_speak_for_the_configured_issuer() {
     let (ours, keys) = (loopback.url(""), loopback.url("/keys"));
     for (what, document, fault) in [
         ("good", json!({"issuer": ours, "jwks_uri": keys}), None),
-        ("slash", json!({"issuer": format!("{ours}/"), "jwks_uri": keys}), Some("issuer_mismatch")),
-        ("another", json!({"issuer": "https://evil.example", "jwks_uri": keys}), Some("issuer_mismatch")),
-        ("list", json!({"issuer": [ours], "jwks_uri": keys}), Some("issuer_mismatch")),
+        (
+            "slash",
+            json!({"issuer": format!("{ours}/"), "jwks_uri": keys}),
+            Some("issuer_mismatch"),
+        ),
+        (
+            "another",
+            json!({"issuer": "https://evil.example", "jwks_uri": keys}),
+            Some("issuer_mismatch"),
+        ),
+        (
+            "list",
+            json!({"issuer": [ours], "jwks_uri": keys}),
+            Some("issuer_mismatch"),
+        ),
         ("none", json!({"jwks_uri": keys}), Some("issuer_mismatch")),
         ("no keys", json!({"issuer": ours}), Some("discovery")),
-        ("null for keys", json!({"issuer": ours, "jwks_uri": null}), Some("discovery")),
-        ("null members", json!({"issuer": ours, "jwks_uri": keys, "userinfo_endpoint": null}), None),
-        ("keys at a query", json!({"issuer": ours, "jwks_uri": format!("{keys}?p=b2c")}), None),
-        ("keys in the clear", json!({"issuer": ours, "jwks_uri": "http://idp.example/keys"}), Some("insecure_url")),
-        ("keys in a file", json!({"issuer": ours, "jwks_uri": "file:///etc/passwd"}), Some("insecure_url")),
+        (
+            "null for keys",
+            json!({"issuer": ours, "jwks_uri": null}),
+            Some("discovery"),
+        ),
+        (
+            "null members",
+            json!({"issuer": ours, "jwks_uri": keys, "userinfo_endpoint": null}),
+            None,
+        ),
+        (
+            "keys at a query",
+            json!({"issuer": ours, "jwks_uri": format!("{keys}?p=b2c")}),
+            None,
+        ),
+        (
+            "keys in the clear",
+            json!({"issuer": ours, "jwks_uri": "http://idp.example/keys"}),
+            Some("insecure_url"),
+        ),
+        (
+            "keys in a file",
+            json!({"issuer": ours, "jwks_uri": "file:///etc/passwd"}),
+            Some("insecure_url"),
+        ),
     ] {
         *loopback.discovery.lock().unwrap() = Answer::json(document);
         let world = World::new();
-        let settings = IssuerSettings { issuer: ours.clone(), ..issuer(KeySource::Discovery) };
+        let settings = IssuerSettings {
+            issuer: ours.clone(),
+            ..issuer(KeySource::Discovery)
+        };
         let identifier = world.identifier(&[settings], None);
         identifier.settled(PATIENCE).await;
-        assert_eq!(identifier.readiness()[0].last_fault.map(FetchFault::code), fault, "{what}");
-        let expected = if fault.is_none() { Ok("ada".to_owned()) } else { Err("keys_unavailable") };
-        assert_eq!(verdict(&identifier, &RSA.token("RS256", "rs", json!({"iss": ours}))).await, expected, "{what}");
+        assert_eq!(
+            identifier.readiness()[0].last_fault.map(FetchFault::code),
+            fault,
+            "{what}"
+        );
+        let expected = if fault.is_none() {
+            Ok("ada".to_owned())
+        } else {
+            Err("keys_unavailable")
+        };
+        assert_eq!(
+            verdict(&identifier, &RSA.token("RS256", "rs", json!({"iss": ours}))).await,
+            expected,
+            "{what}"
+        );
     }
 }
 
@@ -184,31 +383,65 @@ async fn a_token_for_the_keys_goes_to_their_origin_alone() {
     let (loopback, elsewhere) = (Loopback::start(keys()).await, Loopback::start(keys()).await);
     let folder = Folder::new();
     let token = folder.write("token", "canary-1\n");
-    let access = KeyAccess { token: Some(SecretRef::File(token.clone())), ca: None };
+    let access = KeyAccess {
+        token: Some(SecretRef::File(token.clone())),
+        ca: None,
+    };
     let asked = |loopback: &Loopback| std::mem::take(&mut *loopback.shown.lock().unwrap());
-    let shown = |path: &str, token: Option<&str>| (path.to_owned(), token.map(|token| format!("Bearer {token}")));
+    let shown = |path: &str, token: Option<&str>| {
+        (
+            path.to_owned(),
+            token.map(|token| format!("Bearer {token}")),
+        )
+    };
 
     let world = World::new();
-    let settings = IssuerSettings { key_access: access.clone(), ..issuer(KeySource::Url(loopback.url("/keys?a=b"))) };
+    let settings = IssuerSettings {
+        key_access: access.clone(),
+        ..issuer(KeySource::Url(loopback.url("/keys?a=b")))
+    };
     let identifier = world.identifier(&[settings], None);
     identifier.settled(PATIENCE).await;
-    assert_eq!(verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await, Ok("ada".to_owned()));
+    assert_eq!(
+        verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await,
+        Ok("ada".to_owned())
+    );
     assert_eq!(asked(&loopback), [shown("/keys", Some("canary-1"))]);
     folder.write("token", "canary-2");
     loopback.answer_with(Answer::keys(json!([P256.jwk_with(json!({"kid": "new"}))])));
-    assert_eq!(verdict(&identifier, &P256.token("ES256", "new", json!({}))).await, Ok("ada".to_owned()));
-    assert_eq!(asked(&loopback), [shown("/keys", Some("canary-2"))], "read anew for each request");
+    assert_eq!(
+        verdict(&identifier, &P256.token("ES256", "new", json!({}))).await,
+        Ok("ada".to_owned())
+    );
+    assert_eq!(
+        asked(&loopback),
+        [shown("/keys", Some("canary-2"))],
+        "read anew for each request"
+    );
 
     // Discovery: the document's host may see the token, and another that it names may not.
     loopback.answer_with(Answer::keys(keys()));
     let found = |uri: String| Answer::json(json!({"issuer": loopback.url(""), "jwks_uri": uri}));
     for (what, uri, ours, theirs) in [
-        ("same origin", loopback.url("/keys"), vec![shown("/keys", Some("canary-2"))], vec![]),
-        ("another", elsewhere.url("/keys"), vec![], vec![shown("/keys", None)]),
+        (
+            "same origin",
+            loopback.url("/keys"),
+            vec![shown("/keys", Some("canary-2"))],
+            vec![],
+        ),
+        (
+            "another",
+            elsewhere.url("/keys"),
+            vec![],
+            vec![shown("/keys", None)],
+        ),
     ] {
         *loopback.discovery.lock().unwrap() = found(uri);
-        let settings =
-            IssuerSettings { issuer: loopback.url(""), key_access: access.clone(), ..issuer(KeySource::Discovery) };
+        let settings = IssuerSettings {
+            issuer: loopback.url(""),
+            key_access: access.clone(),
+            ..issuer(KeySource::Discovery)
+        };
         let world = World::new();
         let identifier = world.identifier(&[settings], None);
         identifier.settled(PATIENCE).await;
@@ -219,12 +452,28 @@ async fn a_token_for_the_keys_goes_to_their_origin_alone() {
     }
 
     // A redirect is not followed, and what cannot be read is not sent.
-    let away = Answer { status: 302, headers: vec![("location", elsewhere.url("/keys"))], body: String::new() };
+    let away = Answer {
+        status: 302,
+        headers: vec![("location", elsewhere.url("/keys"))],
+        body: String::new(),
+    };
     for (what, content, answer, fault, requests) in [
         ("redirect", Some("canary-3"), Some(away), "status", 1),
-        ("two lines", Some("canary\ncanary"), None, "token_unreadable", 0),
+        (
+            "two lines",
+            Some("canary\ncanary"),
+            None,
+            "token_unreadable",
+            0,
+        ),
         ("empty", Some(""), None, "token_unreadable", 0),
-        ("large", Some(&*"c".repeat(17 << 10)), None, "token_unreadable", 0),
+        (
+            "large",
+            Some(&*"c".repeat(17 << 10)),
+            None,
+            "token_unreadable",
+            0,
+        ),
         ("missing", None, None, "token_unreadable", 0),
     ] {
         match content {
@@ -234,12 +483,29 @@ async fn a_token_for_the_keys_goes_to_their_origin_alone() {
         loopback.answer_with(answer.unwrap_or_else(|| Answer::keys(keys())));
         let world = World::new();
         let source = KeySource::Url(loopback.url("/keys"));
-        let identifier = world.identifier(&[IssuerSettings { key_access: access.clone(), ..issuer(source) }], None);
+        let identifier = world.identifier(
+            &[IssuerSettings {
+                key_access: access.clone(),
+                ..issuer(source)
+            }],
+            None,
+        );
         identifier.settled(PATIENCE).await;
-        assert_eq!(identifier.readiness()[0].last_fault.map(FetchFault::code), Some(fault), "{what}");
-        assert_eq!((asked(&loopback).len(), asked(&elsewhere).len()), (requests, 0), "{what}");
+        assert_eq!(
+            identifier.readiness()[0].last_fault.map(FetchFault::code),
+            Some(fault),
+            "{what}"
+        );
+        assert_eq!(
+            (asked(&loopback).len(), asked(&elsewhere).len()),
+            (requests, 0),
+            "{what}"
+        );
         let told = format!("{:?}", world.events.lock().unwrap());
-        assert!(told.contains("KeysRefreshFailed") && !told.contains("canary"), "{what}: {told}");
+        assert!(
+            told.contains("KeysRefreshFailed") && !told.contains("canary"),
+            "{what}: {told}"
+        );
     }
 }
 
@@ -248,7 +514,10 @@ async fn an_issuer_that_is_down_closes_nobody_elses_door() {
     let world = World::new();
     let up = Loopback::start(json!([RSA.jwk_with(json!({"kid": "rs"}))])).await;
     // A port that was just given back: nothing listens there.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let down = IssuerSettings {
         name: "down".to_owned(),
         issuer: "https://down.example".to_owned(),
@@ -256,13 +525,28 @@ async fn an_issuer_that_is_down_closes_nobody_elses_door() {
     };
     let identifier = world.identifier(&[issuer(KeySource::Url(up.url("/keys"))), down], None);
     identifier.settled(PATIENCE).await;
-    assert_eq!(verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await, Ok("ada".to_owned()));
+    assert_eq!(
+        verdict(&identifier, &RSA.token("RS256", "rs", json!({}))).await,
+        Ok("ada".to_owned())
+    );
     let theirs = RSA.token("RS256", "rs", json!({"iss": "https://down.example"}));
-    let waiting = identifier.identify(caller(Some(&theirs), None)).await.unwrap_err();
-    assert_eq!((waiting.kind, waiting.reason.code()), (RejectionKind::Unavailable, "keys_unavailable"));
+    let waiting = identifier
+        .identify(caller(Some(&theirs), None))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (waiting.kind, waiting.reason.code()),
+        (RejectionKind::Unavailable, "keys_unavailable")
+    );
     let strangers = RSA.token("RS256", "rs", json!({"iss": "https://stranger.example"}));
-    let rejected = identifier.identify(caller(Some(&strangers), None)).await.unwrap_err();
-    assert_eq!((rejected.kind, rejected.reason.code()), (RejectionKind::Rejected, "token_issuer_unknown"));
+    let rejected = identifier
+        .identify(caller(Some(&strangers), None))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (rejected.kind, rejected.reason.code()),
+        (RejectionKind::Rejected, "token_issuer_unknown")
+    );
     let told = |event: &Event| {
         matches!(event, Event::KeysRefreshFailed { issuer, fault: FetchFault::Unreachable, detail }
         if &**issuer == "down" && !detail.is_empty())
@@ -278,22 +562,50 @@ async fn a_reload_keeps_what_did_not_change() {
     let token = RSA.token("RS256", "rs", json!({}));
 
     // The issuer goes away; neither an equal nor a changed configuration may lose its keys.
-    loopback.answer_with(Answer { status: 503, headers: Vec::new(), body: String::new() });
+    loopback.answer_with(Answer {
+        status: 503,
+        headers: Vec::new(),
+        body: String::new(),
+    });
     let equal = world.identifier(std::slice::from_ref(&settings), Some(&identifier));
     assert_eq!(loopback.fetched(), 1, "nothing is read anew");
     assert_eq!(verdict(&equal, &token).await, Ok("ada".to_owned()));
-    let other_groups = IssuerSettings { groups_claim: ClaimPath::name("roles"), ..settings.clone() };
+    let other_groups = IssuerSettings {
+        groups_claim: ClaimPath::name("roles"),
+        ..settings.clone()
+    };
     let changed = world.identifier(&[other_groups], Some(&equal));
     let identity = changed.identify(caller(Some(&token), None)).await.unwrap();
-    assert!(identity.facts().groups.is_empty(), "judged by the new settings, not from memory");
+    assert!(
+        identity.facts().groups.is_empty(),
+        "judged by the new settings, not from memory"
+    );
     changed.settled(PATIENCE).await;
-    assert_eq!(verdict(&changed, &RSA.token("RS256", "rs", json!({"sub": "bob"}))).await, Ok("bob".to_owned()));
+    assert_eq!(
+        verdict(&changed, &RSA.token("RS256", "rs", json!({"sub": "bob"}))).await,
+        Ok("bob".to_owned())
+    );
 
     // Another place, or another issuer in the same place, gets none of them.
-    let moved = IssuerSettings { keys: KeySource::Url(loopback.url("/elsewhere")), ..settings.clone() };
-    assert_eq!(verdict(&world.identifier(&[moved], Some(&equal)), &token).await, Err("keys_unavailable"));
-    let renamed = IssuerSettings { issuer: format!("{ISSUER}2"), ..settings };
+    let moved = IssuerSettings {
+        keys: KeySource::Url(loopback.url("/elsewhere")),
+        ..settings.clone()
+    };
+    assert_eq!(
+        verdict(&world.identifier(&[moved], Some(&equal)), &token).await,
+        Err("keys_unavailable")
+    );
+    let renamed = IssuerSettings {
+        issuer: format!("{ISSUER}2"),
+        ..settings
+    };
     let other = RSA.token("RS256", "rs", json!({"iss": format!("{ISSUER}2")}));
-    assert_eq!(verdict(&world.identifier(&[renamed], Some(&equal)), &other).await, Err("keys_unavailable"));
-    assert_eq!(verdict(&world.identifier(&[], Some(&equal)), &token).await, Err("token_issuer_unknown"));
+    assert_eq!(
+        verdict(&world.identifier(&[renamed], Some(&equal)), &other).await,
+        Err("keys_unavailable")
+    );
+    assert_eq!(
+        verdict(&world.identifier(&[], Some(&equal)), &token).await,
+        Err("token_issuer_unknown")
+    );
 }

@@ -11,12 +11,17 @@ use super::super::forge::Folder;
 use super::super::login::inside::{Keyring, Purpose};
 use crate::secret::SecretRef;
 
-const HERE: Purpose<'_> = Purpose { name: "__Host-a", origin: "https://gateway.example" };
+const HERE: Purpose<'_> = Purpose {
+    name: "__Host-a",
+    origin: "https://gateway.example",
+};
 
 fn ring(folder: &Folder, bytes: &[u8]) -> Keyring {
     let keys: Vec<_> = bytes
         .iter()
-        .map(|byte| SecretRef::File(folder.write(&format!("key-{byte}"), STANDARD.encode([*byte; 32]))))
+        .map(|byte| {
+            SecretRef::File(folder.write(&format!("key-{byte}"), STANDARD.encode([*byte; 32])))
+        })
         .collect();
     Keyring::read(&keys).unwrap()
 }
@@ -41,27 +46,91 @@ fn what_is_sealed_opens_in_its_place_only() {
     let purpose = |name, origin| Purpose { name, origin };
     for (what, ring, purpose, text, holds) in [
         ("as sealed", &ours, HERE, text.clone(), true),
-        ("rotated: no longer first", &self::ring(&folder, &[3, 1]), HERE, text.clone(), true),
-        ("another key", &self::ring(&folder, &[2]), HERE, text.clone(), false),
-        ("another cookie's name", &ours, purpose("__Host-b", HERE.origin), text.clone(), false),
-        ("another host", &ours, purpose(HERE.name, "https://gateway.example.evil"), text.clone(), false),
-        ("another scheme", &ours, purpose(HERE.name, "http://gateway.example"), text.clone(), false),
-        ("name and origin moved", &ours, purpose("__Host-ah", "ttps://gateway.example"), text.clone(), false),
+        (
+            "rotated: no longer first",
+            &self::ring(&folder, &[3, 1]),
+            HERE,
+            text.clone(),
+            true,
+        ),
+        (
+            "another key",
+            &self::ring(&folder, &[2]),
+            HERE,
+            text.clone(),
+            false,
+        ),
+        (
+            "another cookie's name",
+            &ours,
+            purpose("__Host-b", HERE.origin),
+            text.clone(),
+            false,
+        ),
+        (
+            "another host",
+            &ours,
+            purpose(HERE.name, "https://gateway.example.evil"),
+            text.clone(),
+            false,
+        ),
+        (
+            "another scheme",
+            &ours,
+            purpose(HERE.name, "http://gateway.example"),
+            text.clone(),
+            false,
+        ),
+        (
+            "name and origin moved",
+            &ours,
+            purpose("__Host-ah", "ttps://gateway.example"),
+            text.clone(),
+            false,
+        ),
         ("another version", &ours, HERE, changed(0), false),
         ("another key's id", &ours, HERE, changed(1), false),
         ("another nonce", &ours, HERE, changed(9), false),
         ("a flipped bit", &ours, HERE, changed(21), false),
-        ("a flipped tag", &ours, HERE, changed(bytes.len() - 1), false),
-        ("cut off", &ours, HERE, text.get(..text.len() - 4).unwrap().to_owned(), false),
+        (
+            "a flipped tag",
+            &ours,
+            HERE,
+            changed(bytes.len() - 1),
+            false,
+        ),
+        (
+            "cut off",
+            &ours,
+            HERE,
+            text.get(..text.len() - 4).unwrap().to_owned(),
+            false,
+        ),
         ("longer", &ours, HERE, format!("{text}AAAA"), false),
         ("padded", &ours, HERE, format!("{text}="), false),
         ("nothing", &ours, HERE, String::new(), false),
-        ("no tag", &ours, HERE, URL_SAFE_NO_PAD.encode(&bytes[..21]), false),
-        ("no nonce", &ours, HERE, URL_SAFE_NO_PAD.encode(&bytes[..12]), false),
+        (
+            "no tag",
+            &ours,
+            HERE,
+            URL_SAFE_NO_PAD.encode(&bytes[..21]),
+            false,
+        ),
+        (
+            "no nonce",
+            &ours,
+            HERE,
+            URL_SAFE_NO_PAD.encode(&bytes[..12]),
+            false,
+        ),
         ("not base64", &ours, HERE, "%%%%".to_owned(), false),
         ("huge", &ours, HERE, "A".repeat(1 << 20), false),
     ] {
-        assert_eq!(opened(ring, purpose, &text), holds.then(|| b"hello".to_vec()), "{what}");
+        assert_eq!(
+            opened(ring, purpose, &text),
+            holds.then(|| b"hello".to_vec()),
+            "{what}"
+        );
     }
 }
 
@@ -77,7 +146,11 @@ fn keys_are_told_by_their_length_and_never_repeated() {
         ("capitals", hexadecimal.to_uppercase(), true),
         ("31 bytes", STANDARD.encode([7; 31]), false),
         ("33 bytes", STANDARD.encode([7; 33]), false),
-        ("48 bytes, which have 64 characters", STANDARD.encode([7; 48]), false),
+        (
+            "48 bytes, which have 64 characters",
+            STANDARD.encode([7; 48]),
+            false,
+        ),
         ("a password", "canary-password".to_owned(), false),
         ("empty", String::new(), false),
     ] {
@@ -86,7 +159,9 @@ fn keys_are_told_by_their_length_and_never_repeated() {
         let said = read.err().unwrap_or_default().join("\n");
         assert!(text.is_empty() || !said.contains(&text), "{what}: {said}");
     }
-    let twice = Keyring::read(&[write("a", &hexadecimal), write("b", &hexadecimal)]).err().unwrap();
+    let twice = Keyring::read(&[write("a", &hexadecimal), write("b", &hexadecimal)])
+        .err()
+        .unwrap();
     assert!(twice[0].contains("the same key"), "{twice:?}");
     assert!(Keyring::read(&[]).is_err());
 }

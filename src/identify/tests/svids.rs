@@ -6,10 +6,12 @@
 use serde_json::{Value, json};
 
 use super::super::forge::{
-    Answer, ED, Folder, ISSUER, NOW, OTHER_RSA, P256, P384, RSA, TestKey, World, base64url, caller, claims, issuer,
-    verdict,
+    Answer, ED, Folder, ISSUER, NOW, OTHER_RSA, P256, P384, RSA, TestKey, World, base64url, caller,
+    claims, issuer, verdict,
 };
-use super::super::{IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeySource, Method, TokensTaken};
+use super::super::{
+    IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeySource, Method, TokensTaken,
+};
 
 const ID: &str = "spiffe://prod.acme.example/ns/checkout/sa/otel";
 const PARTNER: &str = "spiffe://partner.example/a";
@@ -24,21 +26,30 @@ fn trust_domain(name: &str, domain: &str, folder: &Folder, keys: Value) -> Issue
         algorithms: JWT_SVID_ALGORITHMS.map(str::to_owned).to_vec(),
         types: JWT_SVID_TYPES.map(str::to_owned).to_vec(),
         tokens: TokensTaken::Any,
-        ..issuer(KeySource::Bundle { file, trust_domain: domain.to_owned() })
+        ..issuer(KeySource::Bundle {
+            file,
+            trust_domain: domain.to_owned(),
+        })
     }
 }
 
 /// The claims of a JWT-SVID with these changes.
 fn svid(changes: Value) -> Value {
     let mut all = json!({"iss": null, "sub": ID, "groups": null});
-    all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    all.as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
     all
 }
 
 /// A JWT-SVID under a header of these members.
 fn under(key: &TestKey, header: Value) -> String {
     let algorithm = header["alg"].as_str().unwrap().to_owned();
-    key.token_of_texts(&algorithm, &header.to_string(), &claims(svid(json!({}))).to_string())
+    key.token_of_texts(
+        &algorithm,
+        &header.to_string(),
+        &claims(svid(json!({}))).to_string(),
+    )
 }
 
 type Said<'a> = Result<(Method, &'a str, &'a str), &'static str>;
@@ -66,8 +77,13 @@ async fn each(rows: Vec<(&str, String, Said<'_>)>) {
         P384.jwk_with(json!({"use": "jwt-svid"})),
         ED.jwk_with(json!({"kid": "ed", "use": "jwt-svid"})),
     ]);
-    let keys = json!([RSA.jwk_with(json!({"kid": "rs"})), P384.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]);
-    let oidc = issuer(KeySource::File(folder.write("jwks.json", Answer::keys(keys).body)));
+    let keys = json!([
+        RSA.jwk_with(json!({"kid": "rs"})),
+        P384.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))
+    ]);
+    let oidc = issuer(KeySource::File(
+        folder.write("jwks.json", Answer::keys(keys).body),
+    ));
     let mesh = trust_domain("mesh", "prod.acme.example", &folder, bundle);
     let partner_keys = json!([OTHER_RSA.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]);
     let partner = trust_domain("partner", "partner.example", &folder, partner_keys);
@@ -76,10 +92,17 @@ async fn each(rows: Vec<(&str, String, Said<'_>)>) {
         let said = identifier.identify(caller(Some(&token), None)).await;
         let said = said.as_ref().map(|identity| {
             let facts = identity.facts();
-            assert!(facts.method == Method::Oidc || facts.groups.is_empty(), "{what}");
+            assert!(
+                facts.method == Method::Oidc || facts.groups.is_empty(),
+                "{what}"
+            );
             (facts.method, &*facts.issuer, &*facts.subject)
         });
-        assert_eq!(said.map_err(|rejection| rejection.reason.code()), expected, "{what}");
+        assert_eq!(
+            said.map_err(|rejection| rejection.reason.code()),
+            expected,
+            "{what}"
+        );
     }
 }
 
@@ -89,24 +112,78 @@ async fn each(rows: Vec<(&str, String, Said<'_>)>) {
 async fn a_jwt_svid_goes_by_its_trust_domain() {
     each(vec![
         ("without `iss`", of(json!({})), MESH),
-        ("of type JOSE", under(&P256, json!({"alg": "ES256", "kid": "svid", "typ": "JOSE"})), MESH),
-        ("without a type", under(&P256, json!({"alg": "ES256", "kid": "svid"})), MESH),
-        ("of type at+jwt", under(&P256, json!({"alg": "ES256", "kid": "svid", "typ": "at+jwt"})), Err("token_type")),
-        ("of another type", under(&P256, json!({"alg": "ES256", "kid": "svid", "typ": "dpop+jwt"})), Err("token_type")),
-        ("without `kid`, for the only key", under(&P256, json!({"alg": "ES256"})), MESH),
-        ("with the `iss` of its server", of(json!({"iss": "https://spire.example"})), MESH),
-        ("with the trust domain as `iss`", of(json!({"iss": "spiffe://prod.acme.example"})), MESH),
-        ("with another trust domain as `iss`", of(json!({"iss": "spiffe://partner.example"})), MESH),
-        ("with the `iss` of an OIDC issuer", of(json!({"iss": ISSUER})), NO_KEY),
-        ("with an `iss` that is no text", of(json!({"iss": [ISSUER]})), UNKNOWN),
+        (
+            "of type JOSE",
+            under(&P256, json!({"alg": "ES256", "kid": "svid", "typ": "JOSE"})),
+            MESH,
+        ),
+        (
+            "without a type",
+            under(&P256, json!({"alg": "ES256", "kid": "svid"})),
+            MESH,
+        ),
+        (
+            "of type at+jwt",
+            under(
+                &P256,
+                json!({"alg": "ES256", "kid": "svid", "typ": "at+jwt"}),
+            ),
+            Err("token_type"),
+        ),
+        (
+            "of another type",
+            under(
+                &P256,
+                json!({"alg": "ES256", "kid": "svid", "typ": "dpop+jwt"}),
+            ),
+            Err("token_type"),
+        ),
+        (
+            "without `kid`, for the only key",
+            under(&P256, json!({"alg": "ES256"})),
+            MESH,
+        ),
+        (
+            "with the `iss` of its server",
+            of(json!({"iss": "https://spire.example"})),
+            MESH,
+        ),
+        (
+            "with the trust domain as `iss`",
+            of(json!({"iss": "spiffe://prod.acme.example"})),
+            MESH,
+        ),
+        (
+            "with another trust domain as `iss`",
+            of(json!({"iss": "spiffe://partner.example"})),
+            MESH,
+        ),
+        (
+            "with the `iss` of an OIDC issuer",
+            of(json!({"iss": ISSUER})),
+            NO_KEY,
+        ),
+        (
+            "with an `iss` that is no text",
+            of(json!({"iss": [ISSUER]})),
+            UNKNOWN,
+        ),
         ("with an empty `iss`", of(json!({"iss": ""})), MESH),
-        ("an OIDC token", RSA.token("RS256", "rs", json!({})), Ok((Method::Oidc, "idp", "ada"))),
+        (
+            "an OIDC token",
+            RSA.token("RS256", "rs", json!({})),
+            Ok((Method::Oidc, "idp", "ada")),
+        ),
         (
             "an OIDC token about a SPIFFE ID",
             RSA.token("RS256", "rs", json!({"sub": ID})),
             Ok((Method::Oidc, "idp", ID)),
         ),
-        ("an OIDC token without `iss`", RSA.token("RS256", "rs", json!({"iss": null})), UNKNOWN),
+        (
+            "an OIDC token without `iss`",
+            RSA.token("RS256", "rs", json!({"iss": null})),
+            UNKNOWN,
+        ),
     ])
     .await;
 }
@@ -116,27 +193,91 @@ async fn a_jwt_svid_goes_by_its_trust_domain() {
 #[tokio::test]
 async fn a_jwt_svid_says_who_it_is_and_for_whom() {
     each(vec![
-        ("of a trust domain without issuer", of(json!({"sub": "spiffe://other.example/a"})), UNKNOWN),
-        ("of another trust domain", of(json!({"sub": PARTNER})), Err("token_algorithm")),
-        ("of another by its key", OTHER_RSA.token("RS256", "svid", svid(json!({}))), Err("token_algorithm")),
+        (
+            "of a trust domain without issuer",
+            of(json!({"sub": "spiffe://other.example/a"})),
+            UNKNOWN,
+        ),
+        (
+            "of another trust domain",
+            of(json!({"sub": PARTNER})),
+            Err("token_algorithm"),
+        ),
+        (
+            "of another by its key",
+            OTHER_RSA.token("RS256", "svid", svid(json!({}))),
+            Err("token_algorithm"),
+        ),
         (
             "the other's own",
             OTHER_RSA.token("RS256", "svid", svid(json!({"sub": PARTNER}))),
             Ok((Method::JwtSvid, "partner", PARTNER)),
         ),
-        ("of a longer trust domain", of(json!({"sub": "spiffe://prod.acme.example.evil/a"})), UNKNOWN),
-        ("of a shorter trust domain", of(json!({"sub": "spiffe://acme.example/a"})), UNKNOWN),
-        ("with a user", of(json!({"sub": "spiffe://a@prod.acme.example/a"})), UNKNOWN),
-        ("with a port", of(json!({"sub": "spiffe://prod.acme.example:443/a"})), UNKNOWN),
-        ("in capitals", of(json!({"sub": "spiffe://PROD.acme.example/a"})), UNKNOWN),
-        ("with the scheme in capitals", of(json!({"sub": "SPIFFE://prod.acme.example/a"})), UNKNOWN),
-        ("of no workload", of(json!({"sub": "spiffe://prod.acme.example"})), Err("token_claims")),
-        ("of the root", of(json!({"sub": "spiffe://prod.acme.example/"})), Err("token_claims")),
-        ("with an empty segment", of(json!({"sub": "spiffe://prod.acme.example//a"})), Err("token_claims")),
-        ("with dots", of(json!({"sub": "spiffe://prod.acme.example/a/../b"})), Err("token_claims")),
-        ("with a dot", of(json!({"sub": "spiffe://prod.acme.example/./a"})), Err("token_claims")),
-        ("with an escape", of(json!({"sub": "spiffe://prod.acme.example/a%2fb"})), Err("token_claims")),
-        ("with a query", of(json!({"sub": "spiffe://prod.acme.example/a?b"})), Err("token_claims")),
+        (
+            "of a longer trust domain",
+            of(json!({"sub": "spiffe://prod.acme.example.evil/a"})),
+            UNKNOWN,
+        ),
+        (
+            "of a shorter trust domain",
+            of(json!({"sub": "spiffe://acme.example/a"})),
+            UNKNOWN,
+        ),
+        (
+            "with a user",
+            of(json!({"sub": "spiffe://a@prod.acme.example/a"})),
+            UNKNOWN,
+        ),
+        (
+            "with a port",
+            of(json!({"sub": "spiffe://prod.acme.example:443/a"})),
+            UNKNOWN,
+        ),
+        (
+            "in capitals",
+            of(json!({"sub": "spiffe://PROD.acme.example/a"})),
+            UNKNOWN,
+        ),
+        (
+            "with the scheme in capitals",
+            of(json!({"sub": "SPIFFE://prod.acme.example/a"})),
+            UNKNOWN,
+        ),
+        (
+            "of no workload",
+            of(json!({"sub": "spiffe://prod.acme.example"})),
+            Err("token_claims"),
+        ),
+        (
+            "of the root",
+            of(json!({"sub": "spiffe://prod.acme.example/"})),
+            Err("token_claims"),
+        ),
+        (
+            "with an empty segment",
+            of(json!({"sub": "spiffe://prod.acme.example//a"})),
+            Err("token_claims"),
+        ),
+        (
+            "with dots",
+            of(json!({"sub": "spiffe://prod.acme.example/a/../b"})),
+            Err("token_claims"),
+        ),
+        (
+            "with a dot",
+            of(json!({"sub": "spiffe://prod.acme.example/./a"})),
+            Err("token_claims"),
+        ),
+        (
+            "with an escape",
+            of(json!({"sub": "spiffe://prod.acme.example/a%2fb"})),
+            Err("token_claims"),
+        ),
+        (
+            "with a query",
+            of(json!({"sub": "spiffe://prod.acme.example/a?b"})),
+            Err("token_claims"),
+        ),
         (
             "too long",
             of(json!({"sub": format!("spiffe://prod.acme.example/{}", "a".repeat(2048))})),
@@ -145,16 +286,56 @@ async fn a_jwt_svid_says_who_it_is_and_for_whom() {
         ("no SPIFFE ID", of(json!({"sub": "ada"})), UNKNOWN),
         ("without `sub`", of(json!({"sub": null})), UNKNOWN),
         ("with a list as `sub`", of(json!({"sub": [ID]})), UNKNOWN),
-        ("without `aud`", of(json!({"aud": null})), Err("token_audience")),
-        ("with an empty `aud`", of(json!({"aud": []})), Err("token_audience")),
-        ("for another audience", of(json!({"aud": ["other"]})), Err("token_audience")),
-        ("for several audiences", of(json!({"aud": ["other", "lightkeeper"]})), MESH),
-        ("without `exp`", of(json!({"exp": null})), Err("token_claims")),
-        ("with a text as `exp`", of(json!({"exp": (NOW + 300).to_string()})), Err("token_claims")),
-        ("expired", of(json!({"exp": NOW - 60})), Err("token_expired")),
-        ("for days", of(json!({"exp": NOW + 3 * 24 * 3600})), Err("token_lifetime")),
-        ("with claims elsewhere", of(json!({"_claim_names": {"groups": "a"}})), Err("token_claims_elsewhere")),
-        ("a logout token", of(json!({"events": {}})), Err("token_type")),
+        (
+            "without `aud`",
+            of(json!({"aud": null})),
+            Err("token_audience"),
+        ),
+        (
+            "with an empty `aud`",
+            of(json!({"aud": []})),
+            Err("token_audience"),
+        ),
+        (
+            "for another audience",
+            of(json!({"aud": ["other"]})),
+            Err("token_audience"),
+        ),
+        (
+            "for several audiences",
+            of(json!({"aud": ["other", "lightkeeper"]})),
+            MESH,
+        ),
+        (
+            "without `exp`",
+            of(json!({"exp": null})),
+            Err("token_claims"),
+        ),
+        (
+            "with a text as `exp`",
+            of(json!({"exp": (NOW + 300).to_string()})),
+            Err("token_claims"),
+        ),
+        (
+            "expired",
+            of(json!({"exp": NOW - 60})),
+            Err("token_expired"),
+        ),
+        (
+            "for days",
+            of(json!({"exp": NOW + 3 * 24 * 3600})),
+            Err("token_lifetime"),
+        ),
+        (
+            "with claims elsewhere",
+            of(json!({"_claim_names": {"groups": "a"}})),
+            Err("token_claims_elsewhere"),
+        ),
+        (
+            "a logout token",
+            of(json!({"events": {}})),
+            Err("token_type"),
+        ),
         ("with groups", of(json!({"groups": ["sre"]})), MESH),
     ])
     .await;
@@ -167,31 +348,102 @@ async fn a_jwt_svid_says_who_it_is_and_for_whom() {
 async fn a_jwt_svid_is_verified_by_its_trust_domains_bundle() {
     let symmetric = |secret: &[u8]| {
         let header = json!({"alg": "HS256", "kid": "svid", "typ": "JWT"}).to_string();
-        let signed = format!("{}.{}", base64url(header), base64url(claims(svid(json!({}))).to_string()));
+        let signed = format!(
+            "{}.{}",
+            base64url(header),
+            base64url(claims(svid(json!({}))).to_string())
+        );
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
         let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
         format!("{signed}.{}", base64url(tag.as_ref()))
     };
-    let unsigned = format!("{}.{}.", base64url(r#"{"alg":"none"}"#), base64url(claims(svid(json!({}))).to_string()));
-    let (good, other) = (of(json!({})), of(json!({"sub": "spiffe://prod.acme.example/admin"})));
-    let swapped = format!("{}.{}", other.rsplit_once('.').unwrap().0, good.rsplit_once('.').unwrap().1);
+    let unsigned = format!(
+        "{}.{}.",
+        base64url(r#"{"alg":"none"}"#),
+        base64url(claims(svid(json!({}))).to_string())
+    );
+    let (good, other) = (
+        of(json!({})),
+        of(json!({"sub": "spiffe://prod.acme.example/admin"})),
+    );
+    let swapped = format!(
+        "{}.{}",
+        other.rsplit_once('.').unwrap().0,
+        good.rsplit_once('.').unwrap().1
+    );
     each(vec![
         ("with another's signature", swapped, Err("token_signature")),
-        ("by the OIDC issuer's key", RSA.token("RS256", "rs", svid(json!({}))), NO_KEY),
-        ("by a key for signatures", P384.token("ES384", "plain", svid(json!({}))), NO_KEY),
-        ("by a key for nothing", P384.token("ES384", "unused", svid(json!({}))), NO_KEY),
-        ("by a key for JWT-SVID", P384.token("ES384", "capitals", svid(json!({}))), NO_KEY),
-        ("by a certificate's key", P384.token("ES384", "x509", svid(json!({}))), NO_KEY),
-        ("by a certificate's key of its `kid`", P384.token("ES384", "svid", svid(json!({}))), Err("token_algorithm")),
-        ("by a key without an id", under(&P384, json!({"alg": "ES384"})), NO_KEY),
-        ("by EdDSA", ED.token("EdDSA", "ed", svid(json!({}))), Err("token_algorithm")),
-        ("said to be RSA", P256.token("RS256", "svid", svid(json!({}))), Err("token_algorithm")),
-        ("said to be by another key", P256.token("ES256", "ed", svid(json!({}))), NO_KEY),
-        ("with the public key as a secret", symmetric(P256.jwk().to_string().as_bytes()), Err("token_algorithm")),
-        ("with an empty secret", symmetric(b""), Err("token_algorithm")),
+        (
+            "by the OIDC issuer's key",
+            RSA.token("RS256", "rs", svid(json!({}))),
+            NO_KEY,
+        ),
+        (
+            "by a key for signatures",
+            P384.token("ES384", "plain", svid(json!({}))),
+            NO_KEY,
+        ),
+        (
+            "by a key for nothing",
+            P384.token("ES384", "unused", svid(json!({}))),
+            NO_KEY,
+        ),
+        (
+            "by a key for JWT-SVID",
+            P384.token("ES384", "capitals", svid(json!({}))),
+            NO_KEY,
+        ),
+        (
+            "by a certificate's key",
+            P384.token("ES384", "x509", svid(json!({}))),
+            NO_KEY,
+        ),
+        (
+            "by a certificate's key of its `kid`",
+            P384.token("ES384", "svid", svid(json!({}))),
+            Err("token_algorithm"),
+        ),
+        (
+            "by a key without an id",
+            under(&P384, json!({"alg": "ES384"})),
+            NO_KEY,
+        ),
+        (
+            "by EdDSA",
+            ED.token("EdDSA", "ed", svid(json!({}))),
+            Err("token_algorithm"),
+        ),
+        (
+            "said to be RSA",
+            P256.token("RS256", "svid", svid(json!({}))),
+            Err("token_algorithm"),
+        ),
+        (
+            "said to be by another key",
+            P256.token("ES256", "ed", svid(json!({}))),
+            NO_KEY,
+        ),
+        (
+            "with the public key as a secret",
+            symmetric(P256.jwk().to_string().as_bytes()),
+            Err("token_algorithm"),
+        ),
+        (
+            "with an empty secret",
+            symmetric(b""),
+            Err("token_algorithm"),
+        ),
         ("unsigned", unsigned, Err("token_algorithm")),
-        ("an OIDC token by a JWT-SVID key", P384.token("ES384", "svid", json!({})), NO_KEY),
-        ("an OIDC token by the bundle's key", P256.token("ES256", "svid", json!({"sub": ID})), NO_KEY),
+        (
+            "an OIDC token by a JWT-SVID key",
+            P384.token("ES384", "svid", json!({})),
+            NO_KEY,
+        ),
+        (
+            "an OIDC token by the bundle's key",
+            P256.token("ES256", "svid", json!({"sub": ID})),
+            NO_KEY,
+        ),
     ])
     .await;
 }
@@ -203,19 +455,28 @@ async fn claims_are_explained_as_of_the_issuer_that_judges() {
     let folder = Folder::new();
     let key = || json!([P256.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]);
     let keys = json!([RSA.jwk_with(json!({"kid": "rs"}))]);
-    let oidc = issuer(KeySource::File(folder.write("jwks.json", Answer::keys(keys).body)));
+    let oidc = issuer(KeySource::File(
+        folder.write("jwks.json", Answer::keys(keys).body),
+    ));
     let mesh = trust_domain("mesh", "prod.acme.example", &folder, key());
     let identifier = world.identifier(&[oidc, mesh], None);
     for (claims, expected) in [
         (json!({"sub": ID}), Some("mesh")),
-        (json!({"sub": ID, "iss": "https://spire.example"}), Some("mesh")),
+        (
+            json!({"sub": ID, "iss": "https://spire.example"}),
+            Some("mesh"),
+        ),
         (json!({"sub": ID, "iss": ISSUER}), Some("idp")),
         (json!({"sub": ID, "iss": null}), None),
         (json!({"sub": PARTNER}), None),
         (json!({"sub": "ada"}), None),
         (json!({}), None),
     ] {
-        assert_eq!(identifier.issuer_for_explain(claims.as_object().unwrap()), expected, "{claims}");
+        assert_eq!(
+            identifier.issuer_for_explain(claims.as_object().unwrap()),
+            expected,
+            "{claims}"
+        );
     }
 }
 
@@ -230,7 +491,11 @@ async fn verified_tokens_follow_bundle_and_issuers() {
         json!([P384.jwk_with(json!({"kid": "next", "use": "jwt-svid"}))]),
     );
     let settings = |keys: &Value| trust_domain("mesh", "prod.acme.example", &folder, keys.clone());
-    let token = P256.token("ES256", "svid", svid(json!({"iss": "https://spire.example"})));
+    let token = P256.token(
+        "ES256",
+        "svid",
+        svid(json!({"iss": "https://spire.example"})),
+    );
     let next = P384.token("ES384", "next", svid(json!({})));
     let known = Ok(ID.to_owned());
 
@@ -246,10 +511,20 @@ async fn verified_tokens_follow_bundle_and_issuers() {
 
     let back = world.identifier(&[settings(&one)], Some(&rotated));
     assert_eq!(verdict(&back, &token).await, known);
-    let keys = folder.write("jwks.json", Answer::keys(json!([RSA.jwk_with(json!({"kid": "rs"}))])).body);
-    let server = IssuerSettings { issuer: "https://spire.example".to_owned(), ..issuer(KeySource::File(keys)) };
+    let keys = folder.write(
+        "jwks.json",
+        Answer::keys(json!([RSA.jwk_with(json!({"kid": "rs"}))])).body,
+    );
+    let server = IssuerSettings {
+        issuer: "https://spire.example".to_owned(),
+        ..issuer(KeySource::File(keys))
+    };
     let beside = world.identifier(&[settings(&one), server], Some(&back));
-    assert_eq!(beside.issuers()["mesh"], back.issuers()["mesh"], "its keys are the same");
+    assert_eq!(
+        beside.issuers()["mesh"],
+        back.issuers()["mesh"],
+        "its keys are the same"
+    );
     assert_eq!(verdict(&beside, &token).await, Err("token_key_unknown"));
 }
 
@@ -262,24 +537,51 @@ async fn what_cannot_be_an_issuer_of_jwt_svids_is_a_fault() {
     let key = || json!([P256.jwk_with(json!({"kid": "svid", "use": "jwt-svid"}))]);
     let fault = |settings: &[IssuerSettings]| {
         let faults =
-            super::super::Identifier::new(settings, Vec::new(), world.surroundings.clone(), None).err().unwrap();
-        faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; ")
+            super::super::Identifier::new(settings, Vec::new(), world.surroundings.clone(), None)
+                .err()
+                .unwrap();
+        faults
+            .iter()
+            .map(|fault| fault.message.clone())
+            .collect::<Vec<_>>()
+            .join("; ")
     };
     for (what, keys) in [
         ("none", json!([])),
-        ("certificates' alone", json!([P256.jwk_with(json!({"kid": "a", "use": "x509-svid"}))])),
+        (
+            "certificates' alone",
+            json!([P256.jwk_with(json!({"kid": "a", "use": "x509-svid"}))]),
+        ),
         ("no id", json!([P256.jwk_with(json!({"use": "jwt-svid"}))])),
-        ("a number as id", json!([P256.jwk_with(json!({"kid": 1, "use": "jwt-svid"}))])),
-        ("another algorithm", json!([ED.jwk_with(json!({"kid": "a", "use": "jwt-svid"}))])),
-        ("a private key", json!([P256.jwk_with(json!({"kid": "a", "use": "jwt-svid", "d": "AA"}))])),
+        (
+            "a number as id",
+            json!([P256.jwk_with(json!({"kid": 1, "use": "jwt-svid"}))]),
+        ),
+        (
+            "another algorithm",
+            json!([ED.jwk_with(json!({"kid": "a", "use": "jwt-svid"}))]),
+        ),
+        (
+            "a private key",
+            json!([P256.jwk_with(json!({"kid": "a", "use": "jwt-svid", "d": "AA"}))]),
+        ),
     ] {
         let said = fault(&[trust_domain("bad", "prod.acme.example", &folder, keys)]);
-        assert!(said.contains("bad.json` is no usable key set"), "{what}: {said}");
+        assert!(
+            said.contains("bad.json` is no usable key set"),
+            "{what}: {said}"
+        );
     }
     let mesh = trust_domain("mesh", "prod.acme.example", &folder, key());
     let again = trust_domain("again", "prod.acme.example", &folder, key());
-    let keys = folder.write("jwks.json", Answer::keys(json!([RSA.jwk_with(json!({"kid": "rs"}))])).body);
-    let named = IssuerSettings { issuer: mesh.issuer.clone(), ..issuer(KeySource::File(keys)) };
+    let keys = folder.write(
+        "jwks.json",
+        Answer::keys(json!([RSA.jwk_with(json!({"kid": "rs"}))])).body,
+    );
+    let named = IssuerSettings {
+        issuer: mesh.issuer.clone(),
+        ..issuer(KeySource::File(keys))
+    };
     for other in [again, named] {
         assert!(fault(&[mesh.clone(), other]).contains("of `mesh`"));
     }

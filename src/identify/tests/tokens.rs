@@ -6,8 +6,8 @@
 use serde_json::{Value, json};
 
 use super::super::forge::{
-    Answer, ED, Folder, ISSUER, NOW, OTHER_RSA, P256, P384, P521, RSA, TestKey, World, base64url, caller, claims,
-    issuer, verdict,
+    Answer, ED, Folder, ISSUER, NOW, OTHER_RSA, P256, P384, P521, RSA, TestKey, World, base64url,
+    caller, claims, issuer, verdict,
 };
 use super::super::{ClaimPath, Identifier, IssuerSettings, KeySource, RejectionKind, TokensTaken};
 use crate::accept::{Carrier, Presented};
@@ -73,12 +73,23 @@ async fn every_algorithm_is_verified() {
     ];
     for (key, algorithm, id) in rows {
         let token = key.token(algorithm, id, json!({}));
-        assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()), "{algorithm}");
+        assert_eq!(
+            verdict(&identifier, &token).await,
+            Ok("ada".to_owned()),
+            "{algorithm}"
+        );
         // One bit of the payload changed: the signature must notice, whatever the algorithm.
         let (signed, signature) = token.rsplit_once('.').unwrap();
         let (header, _) = signed.split_once('.').unwrap();
-        let forged = format!("{header}.{}.{signature}", base64url(claims(json!({"sub": "eve"})).to_string()));
-        assert_eq!(verdict(&identifier, &forged).await, Err("token_signature"), "{algorithm}");
+        let forged = format!(
+            "{header}.{}.{signature}",
+            base64url(claims(json!({"sub": "eve"})).to_string())
+        );
+        assert_eq!(
+            verdict(&identifier, &forged).await,
+            Err("token_signature"),
+            "{algorithm}"
+        );
     }
 }
 
@@ -87,10 +98,19 @@ async fn keys_and_algorithms_are_not_to_be_mixed() {
     let world = World::new();
     let (identifier, _folder) = room(&world, |_| ());
     let texts = |key: &TestKey, algorithm: &str, header: Value| {
-        key.token_of_texts(algorithm, &header.to_string(), &claims(json!({})).to_string())
+        key.token_of_texts(
+            algorithm,
+            &header.to_string(),
+            &claims(json!({})).to_string(),
+        )
     };
-    let unsigned =
-        |header: Value| format!("{}.{}.AAAA", base64url(header.to_string()), base64url(claims(json!({})).to_string()));
+    let unsigned = |header: Value| {
+        format!(
+            "{}.{}.AAAA",
+            base64url(header.to_string()),
+            base64url(claims(json!({})).to_string())
+        )
+    };
     let hmac_with_public_key = {
         let signed = format!(
             "{}.{}",
@@ -103,72 +123,192 @@ async fn keys_and_algorithms_are_not_to_be_mixed() {
         format!("{signed}.{}", base64url(tag))
     };
     let signed_by_nobody = {
-        let signed = unsigned(json!({"alg": "EdDSA", "kid": "identity"})).trim_end_matches("AAAA").to_owned();
-        format!("{signed}{}", base64url([identity_point(), [0; 32]].concat()))
+        let signed = unsigned(json!({"alg": "EdDSA", "kid": "identity"}))
+            .trim_end_matches("AAAA")
+            .to_owned();
+        format!(
+            "{signed}{}",
+            base64url([identity_point(), [0; 32]].concat())
+        )
     };
     let own_key = OTHER_RSA.jwk_with(json!({"kid": "rs"}));
     for (what, token, expected) in [
-        ("wrong key", OTHER_RSA.token("RS256", "rs", json!({})), "token_signature"),
+        (
+            "wrong key",
+            OTHER_RSA.token("RS256", "rs", json!({})),
+            "token_signature",
+        ),
         ("none", unsigned(json!({"alg": "none"})), "token_algorithm"),
-        ("none in capitals", unsigned(json!({"alg": "NONE", "kid": "rs"})), "token_algorithm"),
-        ("public key as secret", hmac_with_public_key, "token_algorithm"),
-        ("another key's id", P256.token("ES256", "rs", json!({})), "token_algorithm"),
-        ("another algorithm of the same key", RSA.token("PS256", "rs", json!({})), "token_algorithm"),
-        ("weaker hash than the key's", RSA.token("RS256", "rs512", json!({})), "token_algorithm"),
-        ("curve of another key", P384.token("ES384", "p256", json!({})), "token_algorithm"),
+        (
+            "none in capitals",
+            unsigned(json!({"alg": "NONE", "kid": "rs"})),
+            "token_algorithm",
+        ),
+        (
+            "public key as secret",
+            hmac_with_public_key,
+            "token_algorithm",
+        ),
+        (
+            "another key's id",
+            P256.token("ES256", "rs", json!({})),
+            "token_algorithm",
+        ),
+        (
+            "another algorithm of the same key",
+            RSA.token("PS256", "rs", json!({})),
+            "token_algorithm",
+        ),
+        (
+            "weaker hash than the key's",
+            RSA.token("RS256", "rs512", json!({})),
+            "token_algorithm",
+        ),
+        (
+            "curve of another key",
+            P384.token("ES384", "p256", json!({})),
+            "token_algorithm",
+        ),
         ("key of small order", signed_by_nobody, "token_key_unknown"),
-        ("one id, an algorithm that it is not for", RSA.token("RS384", "several", json!({})), "token_algorithm"),
-        ("unknown id", RSA.token("RS256", "nobody", json!({})), "token_key_unknown"),
-        ("doubled id", OTHER_RSA.token("RS256", "twin", json!({})), "token_key_unknown"),
-        ("encryption key", OTHER_RSA.token("RS256", "encryption", json!({})), "token_key_unknown"),
-        ("key for signing only", OTHER_RSA.token("RS256", "signing-side", json!({})), "token_key_unknown"),
-        ("published private key", OTHER_RSA.token("RS256", "leaked", json!({})), "token_key_unknown"),
-        ("shared secret", RSA.token("RS256", "secret", json!({})), "token_key_unknown"),
+        (
+            "one id, an algorithm that it is not for",
+            RSA.token("RS384", "several", json!({})),
+            "token_algorithm",
+        ),
+        (
+            "unknown id",
+            RSA.token("RS256", "nobody", json!({})),
+            "token_key_unknown",
+        ),
+        (
+            "doubled id",
+            OTHER_RSA.token("RS256", "twin", json!({})),
+            "token_key_unknown",
+        ),
+        (
+            "encryption key",
+            OTHER_RSA.token("RS256", "encryption", json!({})),
+            "token_key_unknown",
+        ),
+        (
+            "key for signing only",
+            OTHER_RSA.token("RS256", "signing-side", json!({})),
+            "token_key_unknown",
+        ),
+        (
+            "published private key",
+            OTHER_RSA.token("RS256", "leaked", json!({})),
+            "token_key_unknown",
+        ),
+        (
+            "shared secret",
+            RSA.token("RS256", "secret", json!({})),
+            "token_key_unknown",
+        ),
         (
             "own key in the header",
-            texts(&OTHER_RSA, "RS256", json!({"alg": "RS256", "kid": "rs", "jwk": own_key})),
+            texts(
+                &OTHER_RSA,
+                "RS256",
+                json!({"alg": "RS256", "kid": "rs", "jwk": own_key}),
+            ),
             "token_signature",
         ),
         (
             "own key behind a URL",
-            texts(&OTHER_RSA, "RS256", json!({"alg": "RS256", "kid": "evil", "jku": "http://127.0.0.1:9/jwks"})),
+            texts(
+                &OTHER_RSA,
+                "RS256",
+                json!({"alg": "RS256", "kid": "evil", "jku": "http://127.0.0.1:9/jwks"}),
+            ),
             "token_key_unknown",
         ),
-        ("path as id", texts(&RSA, "RS256", json!({"alg": "RS256", "kid": "../../dev/null"})), "token_key_unknown"),
+        (
+            "path as id",
+            texts(
+                &RSA,
+                "RS256",
+                json!({"alg": "RS256", "kid": "../../dev/null"}),
+            ),
+            "token_key_unknown",
+        ),
     ] {
         assert_eq!(verdict(&identifier, &token).await, Err(expected), "{what}");
     }
     // Without an id only the sole key for the algorithm is meant: there is one for ES256, two for PS256.
-    let nameless = |key: &TestKey, algorithm: &str| texts(key, algorithm, json!({"alg": algorithm}));
-    assert_eq!(verdict(&identifier, &nameless(&P256, "ES256")).await, Ok("ada".to_owned()));
+    let nameless =
+        |key: &TestKey, algorithm: &str| texts(key, algorithm, json!({"alg": algorithm}));
+    assert_eq!(
+        verdict(&identifier, &nameless(&P256, "ES256")).await,
+        Ok("ada".to_owned())
+    );
     let (several, _folder) = {
         let folder = Folder::new();
-        let keys = json!([RSA.jwk_with(json!({"kid": "a"})), OTHER_RSA.jwk_with(json!({"kid": "b"}))]);
+        let keys = json!([
+            RSA.jwk_with(json!({"kid": "a"})),
+            OTHER_RSA.jwk_with(json!({"kid": "b"}))
+        ]);
         let path = folder.write("jwks.json", Answer::keys(keys).body);
-        (world.identifier(&[issuer(KeySource::File(path))], None), folder)
+        (
+            world.identifier(&[issuer(KeySource::File(path))], None),
+            folder,
+        )
     };
-    assert_eq!(verdict(&several, &nameless(&RSA, "RS256")).await, Err("token_key_unknown"));
+    assert_eq!(
+        verdict(&several, &nameless(&RSA, "RS256")).await,
+        Err("token_key_unknown")
+    );
 }
 
 #[tokio::test]
 async fn headers_that_change_the_meaning_are_refused() {
     let world = World::new();
-    let (identifier, _folder) = room(&world, |settings| settings.algorithms.retain(|name| name != "RS512"));
+    let (identifier, _folder) = room(&world, |settings| {
+        settings.algorithms.retain(|name| name != "RS512")
+    });
     let usual = claims(json!({})).to_string();
     for (header, expected) in [
         (r#"{"alg":"RS256","kid":"rs"}"#, Ok("ada".to_owned())),
-        (r#"{"alg":"RS256","kid":"rs","typ":"at+jwt"}"#, Ok("ada".to_owned())),
-        (r#"{"alg":"RS256","kid":"rs","typ":"application/AT+JWT"}"#, Ok("ada".to_owned())),
-        (r#"{"alg":"RS256","kid":"rs","typ":"dpop+jwt"}"#, Err("token_type")),
-        (r#"{"alg":"RS256","kid":"rs","typ":"logout+jwt"}"#, Err("token_type")),
-        (r#"{"alg":"RS256","kid":"rs","typ":"id_token"}"#, Err("token_type")),
-        (r#"{"alg":"RS256","kid":"rs","crit":["exp"]}"#, Err("token_critical")),
-        (r#"{"alg":"RS256","kid":"rs","crit":["b64"],"b64":false}"#, Err("token_critical")),
-        (r#"{"alg":"RS256","kid":"rs","kid":"rs"}"#, Err("token_malformed")),
+        (
+            r#"{"alg":"RS256","kid":"rs","typ":"at+jwt"}"#,
+            Ok("ada".to_owned()),
+        ),
+        (
+            r#"{"alg":"RS256","kid":"rs","typ":"application/AT+JWT"}"#,
+            Ok("ada".to_owned()),
+        ),
+        (
+            r#"{"alg":"RS256","kid":"rs","typ":"dpop+jwt"}"#,
+            Err("token_type"),
+        ),
+        (
+            r#"{"alg":"RS256","kid":"rs","typ":"logout+jwt"}"#,
+            Err("token_type"),
+        ),
+        (
+            r#"{"alg":"RS256","kid":"rs","typ":"id_token"}"#,
+            Err("token_type"),
+        ),
+        (
+            r#"{"alg":"RS256","kid":"rs","crit":["exp"]}"#,
+            Err("token_critical"),
+        ),
+        (
+            r#"{"alg":"RS256","kid":"rs","crit":["b64"],"b64":false}"#,
+            Err("token_critical"),
+        ),
+        (
+            r#"{"alg":"RS256","kid":"rs","kid":"rs"}"#,
+            Err("token_malformed"),
+        ),
         (r#"{"alg":"RS256","kid":["rs"]}"#, Err("token_malformed")),
         (r#"{"alg":"RS512","kid":"rs512"}"#, Err("token_algorithm")),
     ] {
-        let algorithm = if header.contains("RS512") { "RS512" } else { "RS256" };
+        let algorithm = if header.contains("RS512") {
+            "RS512"
+        } else {
+            "RS256"
+        };
         let token = RSA.token_of_texts(algorithm, header, &usual);
         assert_eq!(verdict(&identifier, &token).await, expected, "{header}");
     }
@@ -179,7 +319,11 @@ async fn claims_are_checked_one_by_one() {
     let world = World::new();
     let (identifier, _folder) = room(&world, |_| ());
     let ok = || Ok("ada".to_owned());
-    let many = |count: usize| (0..count).map(|number| format!("group-{number}")).collect::<Vec<_>>();
+    let many = |count: usize| {
+        (0..count)
+            .map(|number| format!("group-{number}"))
+            .collect::<Vec<_>>()
+    };
     for (changes, expected) in [
         (json!({}), ok()),
         (json!({"aud": ["other", "gateway"]}), ok()),
@@ -192,9 +336,18 @@ async fn claims_are_checked_one_by_one() {
         (json!({"aud": {"lightkeeper": true}}), Err("token_claims")),
         (json!({"iss": null}), Err("token_issuer_unknown")),
         (json!({"iss": [ISSUER]}), Err("token_issuer_unknown")),
-        (json!({"iss": "https://idp.example"}), Err("token_issuer_unknown")),
-        (json!({"iss": "https://IDP.example/"}), Err("token_issuer_unknown")),
-        (json!({"iss": "https://evil.example/"}), Err("token_issuer_unknown")),
+        (
+            json!({"iss": "https://idp.example"}),
+            Err("token_issuer_unknown"),
+        ),
+        (
+            json!({"iss": "https://IDP.example/"}),
+            Err("token_issuer_unknown"),
+        ),
+        (
+            json!({"iss": "https://evil.example/"}),
+            Err("token_issuer_unknown"),
+        ),
         (json!({"exp": null}), Err("token_claims")),
         (json!({"exp": (NOW + 300).to_string()}), Err("token_claims")),
         (json!({"exp": 1e300}), Err("token_claims")),
@@ -213,12 +366,21 @@ async fn claims_are_checked_one_by_one() {
         (json!({"exp": NOW - 10 + 86_700}), ok()),
         (json!({"exp": NOW - 10 + 86_701}), Err("token_lifetime")),
         (json!({"exp": NOW + 300, "iat": NOW + 300 - 86_700}), ok()),
-        (json!({"exp": NOW + 300, "iat": NOW + 300 - 86_701}), Err("token_lifetime")),
+        (
+            json!({"exp": NOW + 300, "iat": NOW + 300 - 86_701}),
+            Err("token_lifetime"),
+        ),
         (json!({"exp": NOW + 300, "iat": 0}), Err("token_lifetime")),
         (json!({"exp": 253_402_300_799_u64}), Err("token_lifetime")),
-        (json!({"exp": 253_402_300_799_u64, "iat": null}), Err("token_lifetime")),
+        (
+            json!({"exp": 253_402_300_799_u64, "iat": null}),
+            Err("token_lifetime"),
+        ),
         (json!({"exp": NOW + 86_400, "iat": null}), ok()),
-        (json!({"exp": NOW + 86_401, "iat": null}), Err("token_lifetime")),
+        (
+            json!({"exp": NOW + 86_401, "iat": null}),
+            Err("token_lifetime"),
+        ),
         // What is over is over, however long it lived.
         (json!({"exp": NOW - 30, "iat": 0}), Err("token_expired")),
         (json!({"sub": null}), Err("token_claims")),
@@ -238,13 +400,19 @@ async fn claims_are_checked_one_by_one() {
         (json!({"nonce": "n", "typ": "Bearer"}), ok()),
         (json!({"at_hash": "x"}), Err("token_type")),
         (json!({"c_hash": "x"}), Err("token_type")),
-        (json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}), Err("token_type")),
+        (
+            json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
+            Err("token_type"),
+        ),
         (json!({"token_use": "id"}), Err("token_type")),
         (json!({"token_use": "access"}), ok()),
         (json!({"typ": "ID"}), Err("token_type")),
         (json!({"typ": "Bearer"}), ok()),
         (json!({"cnf": {"jkt": "x"}}), Err("token_bound")),
-        (json!({"cnf": {"x5t#S256": base64url([7; 32])}}), Err("token_bound")),
+        (
+            json!({"cnf": {"x5t#S256": base64url([7; 32])}}),
+            Err("token_bound"),
+        ),
         (json!({"cnf": {"kid": "x"}}), Err("token_bound")),
         (json!({"cnf": {}}), Err("token_bound")),
         (json!({"cnf": "x"}), Err("token_claims")),
@@ -252,7 +420,9 @@ async fn claims_are_checked_one_by_one() {
         let token = P256.token("ES256", "p256", changes.clone());
         assert_eq!(verdict(&identifier, &token).await, expected, "{changes}");
     }
-    let doubled = claims(json!({})).to_string().replacen('{', r#"{"sub":"eve","#, 1);
+    let doubled = claims(json!({}))
+        .to_string()
+        .replacen('{', r#"{"sub":"eve","#, 1);
     let token = RSA.token_of_texts("RS256", r#"{"alg":"RS256","kid":"rs"}"#, &doubled);
     assert_eq!(verdict(&identifier, &token).await, Err("token_malformed"));
 }
@@ -269,7 +439,10 @@ async fn no_single_character_can_be_changed() {
             changed[place] = other as u8;
             let changed = String::from_utf8(changed).unwrap();
             if changed != token {
-                assert!(verdict(&identifier, &changed).await.is_err(), "{other} at {place}");
+                assert!(
+                    verdict(&identifier, &changed).await.is_err(),
+                    "{other} at {place}"
+                );
             }
         }
     }
@@ -287,16 +460,30 @@ async fn configured_claims_are_the_ones_that_count() {
     let body =
         claims(json!({"email": "ada@acme.example", "email_verified": true, "https://acme.example/roles": ["ops"]}))
             .to_string();
-    let strict = RSA.token_of_texts("RS256", r#"{"alg":"RS256","kid":"rs","typ":"at+jwt"}"#, &body);
-    let identity = identifier.identify(caller(Some(&strict), None)).await.unwrap();
+    let strict = RSA.token_of_texts(
+        "RS256",
+        r#"{"alg":"RS256","kid":"rs","typ":"at+jwt"}"#,
+        &body,
+    );
+    let identity = identifier
+        .identify(caller(Some(&strict), None))
+        .await
+        .unwrap();
     assert_eq!(&*identity.facts().subject, "ada@acme.example");
     assert_eq!(&*identity.facts().issuer, "idp");
     assert_eq!(identity.facts().groups, ["ops"]);
     assert_eq!(identity.facts().expires_unix_seconds, NOW + 300);
     assert_eq!(identity.facts().claims["sub"], "ada");
-    for header in [r#"{"alg":"RS256","kid":"rs","typ":"JWT"}"#, r#"{"alg":"RS256","kid":"rs"}"#] {
+    for header in [
+        r#"{"alg":"RS256","kid":"rs","typ":"JWT"}"#,
+        r#"{"alg":"RS256","kid":"rs"}"#,
+    ] {
         let token = RSA.token_of_texts("RS256", header, &body);
-        assert_eq!(verdict(&identifier, &token).await, Err("token_type"), "{header}");
+        assert_eq!(
+            verdict(&identifier, &token).await,
+            Err("token_type"),
+            "{header}"
+        );
     }
 }
 
@@ -307,8 +494,16 @@ async fn an_issuer_says_which_of_its_tokens_are_taken() {
     let world = World::new();
     let (_, folder) = room(&world, |_| ());
     let header = |typ: &str| json!({"alg": "RS256", "kid": "rs", "typ": typ}).to_string();
-    let access = RSA.token_of_texts("RS256", &header("at+jwt"), &claims(json!({"client_id": "web"})).to_string());
-    let id = RSA.token_of_texts("RS256", &header("JWT"), &claims(json!({"nonce": "n", "azp": "web"})).to_string());
+    let access = RSA.token_of_texts(
+        "RS256",
+        &header("at+jwt"),
+        &claims(json!({"client_id": "web"})).to_string(),
+    );
+    let id = RSA.token_of_texts(
+        "RS256",
+        &header("JWT"),
+        &claims(json!({"nonce": "n", "azp": "web"})).to_string(),
+    );
     let plain = RSA.token("RS256", "rs", json!({}));
     let mut before: Option<Identifier> = None;
     for (tokens, [of_access, of_id]) in [
@@ -317,11 +512,26 @@ async fn an_issuer_says_which_of_its_tokens_are_taken() {
         (TokensTaken::Id, [false, true]),
         (TokensTaken::Any, [true, true]),
     ] {
-        let settings = IssuerSettings { tokens, ..issuer(KeySource::File(folder.join("jwks.json"))) };
+        let settings = IssuerSettings {
+            tokens,
+            ..issuer(KeySource::File(folder.join("jwks.json")))
+        };
         let identifier = world.identifier(&[settings], before.as_ref());
-        for (what, token, taken) in [("access", &access, of_access), ("id", &id, of_id), ("plain", &plain, true)] {
-            let expected = if taken { Ok("ada".to_owned()) } else { Err("token_type") };
-            assert_eq!(verdict(&identifier, token).await, expected, "{what} under {tokens:?}");
+        for (what, token, taken) in [
+            ("access", &access, of_access),
+            ("id", &id, of_id),
+            ("plain", &plain, true),
+        ] {
+            let expected = if taken {
+                Ok("ada".to_owned())
+            } else {
+                Err("token_type")
+            };
+            assert_eq!(
+                verdict(&identifier, token).await,
+                expected,
+                "{what} under {tokens:?}"
+            );
         }
         before = Some(identifier);
     }
@@ -332,10 +542,19 @@ async fn an_issuer_says_which_of_its_tokens_are_taken() {
 #[tokio::test]
 async fn a_token_lives_no_longer_than_its_issuer_says() {
     let world = World::new();
-    let hour = |settings: &mut IssuerSettings| settings.max_lifetime = std::time::Duration::from_secs(3600);
+    let hour = |settings: &mut IssuerSettings| {
+        settings.max_lifetime = std::time::Duration::from_secs(3600)
+    };
     let (strict, folder) = room(&world, hour);
-    for (exp, expected) in [(NOW - 10 + 3900, Ok("ada".to_owned())), (NOW - 10 + 3901, Err("token_lifetime"))] {
-        assert_eq!(verdict(&strict, &P256.token("ES256", "p256", json!({"exp": exp}))).await, expected, "{exp}");
+    for (exp, expected) in [
+        (NOW - 10 + 3900, Ok("ada".to_owned())),
+        (NOW - 10 + 3901, Err("token_lifetime")),
+    ] {
+        assert_eq!(
+            verdict(&strict, &P256.token("ES256", "p256", json!({"exp": exp}))).await,
+            expected,
+            "{exp}"
+        );
     }
     let year = IssuerSettings {
         max_lifetime: std::time::Duration::from_secs(9000 * 3600),
@@ -346,7 +565,10 @@ async fn a_token_lives_no_longer_than_its_issuer_says() {
     assert_eq!(verdict(&patient, &long).await, Ok("ada".to_owned()));
     let mut settings = year;
     hour(&mut settings);
-    assert_eq!(verdict(&world.identifier(&[settings], Some(&patient)), &long).await, Err("token_lifetime"));
+    assert_eq!(
+        verdict(&world.identifier(&[settings], Some(&patient)), &long).await,
+        Err("token_lifetime")
+    );
 }
 
 #[tokio::test]
@@ -355,10 +577,22 @@ async fn sizes_are_bounded_before_anything_is_read() {
     let (identifier, _folder) = room(&world, |_| ());
     let padded = |filler: usize| RSA.token("RS256", "rs", json!({"x": "y".repeat(filler)}));
     let base = padded(0).len();
-    let largest = (0..20_000_usize).rev().find(|filler| base + filler.div_ceil(3) * 4 < (16 << 10)).unwrap();
-    assert_eq!(verdict(&identifier, &padded(largest)).await, Ok("ada".to_owned()));
-    assert_eq!(verdict(&identifier, &padded(largest + 12)).await, Err("token_too_large"));
-    assert_eq!(verdict(&identifier, &"a".repeat(60_000)).await, Err("token_too_large"));
+    let largest = (0..20_000_usize)
+        .rev()
+        .find(|filler| base + filler.div_ceil(3) * 4 < (16 << 10))
+        .unwrap();
+    assert_eq!(
+        verdict(&identifier, &padded(largest)).await,
+        Ok("ada".to_owned())
+    );
+    assert_eq!(
+        verdict(&identifier, &padded(largest + 12)).await,
+        Err("token_too_large")
+    );
+    assert_eq!(
+        verdict(&identifier, &"a".repeat(60_000)).await,
+        Err("token_too_large")
+    );
 }
 
 #[tokio::test]
@@ -366,9 +600,18 @@ async fn nothing_shown_is_told_apart_from_something_refused() {
     let world = World::new();
     let (identifier, _folder) = room(&world, |_| ());
     let nothing = identifier.identify(caller(None, None)).await.unwrap_err();
-    assert_eq!((nothing.kind, nothing.reason.code()), (RejectionKind::NotPresented, "no_credential"));
-    let garbage = identifier.identify(caller(Some("garbage"), None)).await.unwrap_err();
-    assert_eq!((garbage.kind, garbage.reason.code()), (RejectionKind::Rejected, "token_malformed"));
+    assert_eq!(
+        (nothing.kind, nothing.reason.code()),
+        (RejectionKind::NotPresented, "no_credential")
+    );
+    let garbage = identifier
+        .identify(caller(Some("garbage"), None))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (garbage.kind, garbage.reason.code()),
+        (RejectionKind::Rejected, "token_malformed")
+    );
     // In Lightstep's own header an opaque token is no credential of ours; a signed one is.
     let good = RSA.token("RS256", "rs", json!({}));
     for (token, expected) in [
@@ -377,10 +620,15 @@ async fn nothing_shown_is_told_apart_from_something_refused() {
         (good.as_str(), Ok("ada".to_owned())),
     ] {
         let mut who = caller(None, None);
-        who.token = Some(Presented::new(token.parse().unwrap(), 0, Carrier::AccessToken));
+        who.token = Some(Presented::new(
+            token.parse().unwrap(),
+            0,
+            Carrier::AccessToken,
+        ));
         let answer = identifier.identify(who).await;
-        let answer =
-            answer.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason.code());
+        let answer = answer
+            .map(|identity| identity.facts().subject.to_string())
+            .map_err(|rejection| rejection.reason.code());
         assert_eq!(answer, expected);
     }
 }
@@ -392,12 +640,24 @@ async fn a_remembered_token_does_not_outlive_its_evidence() {
     let token = RSA.token("RS256", "rs", json!({}));
     assert_eq!(verdict(&identifier, &token).await, Ok("ada".to_owned()));
     assert_eq!(identifier.tokens.len(), 1);
-    let first = identifier.identify(caller(Some(&token), None)).await.unwrap();
-    let second = identifier.identify(caller(Some(&token), None)).await.unwrap();
-    assert!(std::sync::Arc::ptr_eq(&first.facts, &second.facts), "the second answer comes from memory");
+    let first = identifier
+        .identify(caller(Some(&token), None))
+        .await
+        .unwrap();
+    let second = identifier
+        .identify(caller(Some(&token), None))
+        .await
+        .unwrap();
+    assert!(
+        std::sync::Arc::ptr_eq(&first.facts, &second.facts),
+        "the second answer comes from memory"
+    );
 
     // A rejected token leaves nothing behind.
-    assert_eq!(verdict(&identifier, &OTHER_RSA.token("RS256", "rs", json!({}))).await, Err("token_signature"));
+    assert_eq!(
+        verdict(&identifier, &OTHER_RSA.token("RS256", "rs", json!({}))).await,
+        Err("token_signature")
+    );
     assert_eq!(identifier.tokens.len(), 1);
 
     // The leeway's last second, and the one after.
@@ -413,12 +673,27 @@ async fn a_remembered_token_does_not_outlive_its_evidence() {
     let settings = issuer(KeySource::File(folder.join("jwks.json")));
     let again = world.identifier(std::slice::from_ref(&settings), Some(&identifier));
     let third = again.identify(caller(Some(&token), None)).await.unwrap();
-    let kept = identifier.identify(caller(Some(&token), None)).await.unwrap();
+    let kept = identifier
+        .identify(caller(Some(&token), None))
+        .await
+        .unwrap();
     assert!(std::sync::Arc::ptr_eq(&third.facts, &kept.facts));
-    let elsewhere = IssuerSettings { audiences: vec!["elsewhere".to_owned()], ..settings.clone() };
-    assert_eq!(verdict(&world.identifier(&[elsewhere], Some(&again)), &token).await, Err("token_audience"));
-    folder.write("jwks.json", Answer::keys(json!([OTHER_RSA.jwk_with(json!({"kid": "new"}))])).body);
-    assert_eq!(verdict(&world.identifier(&[settings], Some(&again)), &token).await, Err("token_key_unknown"));
+    let elsewhere = IssuerSettings {
+        audiences: vec!["elsewhere".to_owned()],
+        ..settings.clone()
+    };
+    assert_eq!(
+        verdict(&world.identifier(&[elsewhere], Some(&again)), &token).await,
+        Err("token_audience")
+    );
+    folder.write(
+        "jwks.json",
+        Answer::keys(json!([OTHER_RSA.jwk_with(json!({"kid": "new"}))])).body,
+    );
+    assert_eq!(
+        verdict(&world.identifier(&[settings], Some(&again)), &token).await,
+        Err("token_key_unknown")
+    );
 }
 
 #[tokio::test]
@@ -440,14 +715,34 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
         named("missing", KeySource::File(folder.join("nowhere.json"))),
         named("empty", KeySource::File(empty.clone())),
         named("plain", url("http://idp.example/keys")),
-        IssuerSettings { issuer: "http://idp.example".to_owned(), ..named("discovery", KeySource::Discovery) },
-        IssuerSettings { algorithms: vec!["HS256".to_owned()], ..named("symmetric", base.keys.clone()) },
-        IssuerSettings { audiences: Vec::new(), ..named("anybody", base.keys.clone()) },
-        IssuerSettings { ca: Some(empty), ..named("authority", url("https://idp.example/keys")) },
-        IssuerSettings { issuer: base.issuer.clone(), ..named("twin", base.keys.clone()) },
+        IssuerSettings {
+            issuer: "http://idp.example".to_owned(),
+            ..named("discovery", KeySource::Discovery)
+        },
+        IssuerSettings {
+            algorithms: vec!["HS256".to_owned()],
+            ..named("symmetric", base.keys.clone())
+        },
+        IssuerSettings {
+            audiences: Vec::new(),
+            ..named("anybody", base.keys.clone())
+        },
+        IssuerSettings {
+            ca: Some(empty),
+            ..named("authority", url("https://idp.example/keys"))
+        },
+        IssuerSettings {
+            issuer: base.issuer.clone(),
+            ..named("twin", base.keys.clone())
+        },
     ];
-    let faults = Identifier::new(&settings, Vec::new(), world.surroundings.clone(), None).err().unwrap();
-    let told: Vec<_> = faults.iter().map(|fault| (fault.issuer.as_str(), fault.message.as_str())).collect();
+    let faults = Identifier::new(&settings, Vec::new(), world.surroundings.clone(), None)
+        .err()
+        .unwrap();
+    let told: Vec<_> = faults
+        .iter()
+        .map(|fault| (fault.issuer.as_str(), fault.message.as_str()))
+        .collect();
     for (issuer, part) in [
         ("missing", "cannot be read"),
         ("empty", "keys_none_usable"),
@@ -458,7 +753,11 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
         ("authority", "`ca` holds no certificate"),
         ("twin", "`issuer` of `idp`"),
     ] {
-        assert!(told.iter().any(|(name, message)| *name == issuer && message.contains(part)), "{issuer}: {told:?}");
+        assert!(
+            told.iter()
+                .any(|(name, message)| *name == issuer && message.contains(part)),
+            "{issuer}: {told:?}"
+        );
     }
     assert_eq!(faults.len(), 8);
 }
@@ -467,13 +766,32 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
 async fn explained_claims_give_facts_and_no_identity() {
     let world = World::new();
     let (identifier, _folder) = room(&world, |_| ());
-    let given = json!({"sub": "ada", "groups": ["sre"]}).as_object().unwrap().clone();
-    let facts = identifier.identify_claims_for_explain("idp", given.clone()).unwrap();
-    assert_eq!((&*facts.issuer, &*facts.subject, facts.groups.len()), ("idp", "ada", 1));
+    let given = json!({"sub": "ada", "groups": ["sre"]})
+        .as_object()
+        .unwrap()
+        .clone();
+    let facts = identifier
+        .identify_claims_for_explain("idp", given.clone())
+        .unwrap();
     assert_eq!(
-        identifier.identify_claims_for_explain("nobody", given).unwrap_err().reason.code(),
+        (&*facts.issuer, &*facts.subject, facts.groups.len()),
+        ("idp", "ada", 1)
+    );
+    assert_eq!(
+        identifier
+            .identify_claims_for_explain("nobody", given)
+            .unwrap_err()
+            .reason
+            .code(),
         "token_issuer_unknown"
     );
     let nameless = json!({"groups": []}).as_object().unwrap().clone();
-    assert_eq!(identifier.identify_claims_for_explain("idp", nameless).unwrap_err().reason.code(), "token_claims");
+    assert_eq!(
+        identifier
+            .identify_claims_for_explain("idp", nameless)
+            .unwrap_err()
+            .reason
+            .code(),
+        "token_claims"
+    );
 }

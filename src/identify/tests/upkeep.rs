@@ -37,14 +37,23 @@ struct Stage {
 #[async_trait]
 impl Fetch for Stage {
     async fn fetch(&self) -> Result<Fetched, FetchError> {
-        self.asked_at.lock().unwrap().push(self.since.elapsed().as_secs());
+        self.asked_at
+            .lock()
+            .unwrap()
+            .push(self.since.elapsed().as_secs());
         let play = {
             let mut plays = self.plays.lock().unwrap();
-            if plays.len() > 1 { plays.pop_front() } else { plays.front().copied() }
+            if plays.len() > 1 {
+                plays.pop_front()
+            } else {
+                plays.front().copied()
+            }
         };
         match play.unwrap() {
             Play::Keys(host, max_age) => Ok(Fetched {
-                document: Bytes::from(json!({"keys": [ED.jwk_with(json!({"kid": "a"}))]}).to_string()),
+                document: Bytes::from(
+                    json!({"keys": [ED.jwk_with(json!({"kid": "a"}))]}).to_string(),
+                ),
                 max_age: max_age.map(Duration::from_secs),
                 host: host.to_owned(),
             }),
@@ -56,8 +65,11 @@ impl Fetch for Stage {
 
 fn start(world: &World, plays: &[Play]) -> (LiveKeys, Arc<Mutex<Vec<u64>>>) {
     let asked_at = Arc::new(Mutex::new(Vec::new()));
-    let stage =
-        Stage { plays: Mutex::new(plays.iter().copied().collect()), asked_at: asked_at.clone(), since: Instant::now() };
+    let stage = Stage {
+        plays: Mutex::new(plays.iter().copied().collect()),
+        asked_at: asked_at.clone(),
+        since: Instant::now(),
+    };
     let upkeep = Upkeep {
         issuer: Arc::from("idp"),
         allowed: vec![Algorithm::Ed25519],
@@ -66,7 +78,10 @@ fn start(world: &World, plays: &[Play]) -> (LiveKeys, Arc<Mutex<Vec<u64>>>) {
         clock: world.surroundings.clock.clone(),
         events: world.surroundings.events.clone(),
     };
-    (LiveKeys::start(upkeep, Box::new(stage), None, &world.surroundings.runtime), asked_at)
+    (
+        LiveKeys::start(upkeep, Box::new(stage), None, &world.surroundings.runtime),
+        asked_at,
+    )
 }
 
 fn present() -> UnixMillis {
@@ -93,15 +108,26 @@ async fn failures_are_retried_ever_more_slowly_until_keys_come() {
     live.settled().await;
     assert!(live.current(present()).is_none() && live.status(present()).tried);
     pass(185).await;
-    assert_eq!(*asked_at.lock().unwrap(), [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+    assert_eq!(
+        *asked_at.lock().unwrap(),
+        [0, 1, 3, 7, 15, 31, 63, 123, 183]
+    );
     assert!(live.current(present()).is_some());
     assert!(!live.failing());
-    assert_eq!(world.count(|event| matches!(event, Event::KeysRefreshFailed { .. })), 8);
+    assert_eq!(
+        world.count(|event| matches!(event, Event::KeysRefreshFailed { .. })),
+        8
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn readings_keep_to_the_smaller_of_two_wishes_and_a_floor() {
-    for (max_age, pause) in [(None, 3600), (Some(600), 600), (Some(86_400), 3600), (Some(0), 60)] {
+    for (max_age, pause) in [
+        (None, 3600),
+        (Some(600), 600),
+        (Some(86_400), 3600),
+        (Some(0), 60),
+    ] {
         let world = World::new();
         let (live, asked_at) = start(&world, &[Play::Keys("idp", max_age)]);
         live.settled().await;
@@ -109,7 +135,10 @@ async fn readings_keep_to_the_smaller_of_two_wishes_and_a_floor() {
         assert_eq!(asked_at.lock().unwrap().len(), 1, "{max_age:?}");
         pass(1).await;
         assert_eq!(*asked_at.lock().unwrap(), [0, pause], "{max_age:?}");
-        assert_eq!(world.count(|event| matches!(event, Event::KeysRefreshed { changed: true, .. })), 1);
+        assert_eq!(
+            world.count(|event| matches!(event, Event::KeysRefreshed { changed: true, .. })),
+            1
+        );
     }
 }
 
@@ -136,12 +165,24 @@ async fn nobody_waits_longer_than_allowed() {
     let (live, _) = start(&world, &[Play::Keys("idp", None), Play::Hang]);
     live.settled().await;
     let began = Instant::now();
-    let (first, second) =
-        tokio::join!(live.ask(Some("x"), began + FORCED_WAIT), live.ask(Some("y"), began + FORCED_WAIT));
-    assert_eq!((first, second), (RefreshOutcome::TimedOut, RefreshOutcome::TimedOut));
+    let (first, second) = tokio::join!(
+        live.ask(Some("x"), began + FORCED_WAIT),
+        live.ask(Some("y"), began + FORCED_WAIT)
+    );
+    assert_eq!(
+        (first, second),
+        (RefreshOutcome::TimedOut, RefreshOutcome::TimedOut)
+    );
     assert_eq!(began.elapsed(), FORCED_WAIT);
-    assert!(live.current(present()).is_some(), "the keys from before are still good");
-    assert_eq!(world.count(|event| matches!(event, Event::KeyWanted { .. })), 1, "the second joins the first");
+    assert!(
+        live.current(present()).is_some(),
+        "the keys from before are still good"
+    );
+    assert_eq!(
+        world.count(|event| matches!(event, Event::KeyWanted { .. })),
+        1,
+        "the second joins the first"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,7 +193,11 @@ async fn the_task_ends_with_its_keys() {
     drop(live);
     pass(7200).await;
     assert_eq!(*asked_at.lock().unwrap(), [0]);
-    assert_eq!(Arc::strong_count(&asked_at), 1, "the source went with the task");
+    assert_eq!(
+        Arc::strong_count(&asked_at),
+        1,
+        "the source went with the task"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,7 +205,10 @@ async fn keys_from_another_host_are_told() {
     let world = World::new();
     let (live, _) = start(&world, &[Play::Keys("idp", None), Play::Keys("cdn", None)]);
     live.settled().await;
-    assert_eq!(live.ask(None, Instant::now() + FORCED_WAIT).await, RefreshOutcome::Read);
+    assert_eq!(
+        live.ask(None, Instant::now() + FORCED_WAIT).await,
+        RefreshOutcome::Read
+    );
     let moved = |event: &Event| matches!(event, Event::KeysMoved { from, to, .. } if from == "idp" && to == "cdn");
     assert_eq!(world.count(moved), 1);
 }
@@ -183,6 +231,9 @@ async fn fixed_keys_never_age_and_are_never_asked_for() {
     let live = LiveKeys::fixed(upkeep, keys);
     live.settled().await;
     assert!(live.current(UnixMillis(i64::MAX)).is_some());
-    assert_eq!(live.ask(Some("x"), Instant::now() + FORCED_WAIT).await, RefreshOutcome::NotNow);
+    assert_eq!(
+        live.ask(Some("x"), Instant::now() + FORCED_WAIT).await,
+        RefreshOutcome::NotNow
+    );
     assert_eq!(live.status(present()).age_seconds, None);
 }

@@ -37,7 +37,9 @@ fn settings(folder: &Folder, apps: &[(&str, &[&str])]) -> Vec<WebhookSettings> {
 
 fn told(identifier: &Identifier, caller: Caller, path: &str) -> Result<String, &'static str> {
     let identity = identifier.identify_webhook(caller, &app(path));
-    identity.map(|identity| identity.facts().subject.to_string()).map_err(|rejection| rejection.reason.code())
+    identity
+        .map(|identity| identity.facts().subject.to_string())
+        .map_err(|rejection| rejection.reason.code())
 }
 
 /// Scenario: every secret at every app's inlet, and other evidence. Guarantees: each counts at its own app's only, all of
@@ -45,7 +47,10 @@ fn told(identifier: &Identifier, caller: Caller, path: &str) -> Result<String, &
 #[tokio::test]
 async fn a_secret_counts_at_its_own_inlet() {
     let (world, folder) = (World::new(), Folder::new());
-    let known = settings(&folder, &[("shop", &[SHOP, NEXT]), ("shop/checkout", &[CHECKOUT])]);
+    let known = settings(
+        &folder,
+        &[("shop", &[SHOP, NEXT]), ("shop/checkout", &[CHECKOUT])],
+    );
     let identifier = world.identifier(&[], None).with_webhooks(&known).unwrap();
     let zeros = "0".repeat(32);
     for (secret, path, counts) in [
@@ -59,28 +64,59 @@ async fn a_secret_counts_at_its_own_inlet() {
         ("", "shop", false),
         (zeros.as_str(), "platform", false),
     ] {
-        let expected = if counts { Ok(path.to_owned()) } else { Err("webhook_unknown") };
-        assert_eq!(told(&identifier, caller(Some(secret), None), path), expected, "{secret} at {path}");
+        let expected = if counts {
+            Ok(path.to_owned())
+        } else {
+            Err("webhook_unknown")
+        };
+        assert_eq!(
+            told(&identifier, caller(Some(secret), None), path),
+            expected,
+            "{secret} at {path}"
+        );
     }
     let carried = Presented::new(HeaderValue::from_static(SHOP), 0, Carrier::AccessToken);
-    let carried = Caller { token: Some(carried), ..caller(None, None) };
-    let chain = || Some(Arc::new(ClientChain { certificates: Vec::new(), listener: Arc::from("a") }));
+    let carried = Caller {
+        token: Some(carried),
+        ..caller(None, None)
+    };
+    let chain = || {
+        Some(Arc::new(ClientChain {
+            certificates: Vec::new(),
+            listener: Arc::from("a"),
+        }))
+    };
     let large = "x".repeat((16 << 10) + 1);
     for (what, caller, expected) in [
         ("nothing", caller(None, None), "no_credential"),
         ("another header", carried, "webhook_evidence"),
         ("a certificate", caller(None, chain()), "webhook_evidence"),
-        ("a certificate beside", caller(Some(SHOP), chain()), "webhook_evidence"),
+        (
+            "a certificate beside",
+            caller(Some(SHOP), chain()),
+            "webhook_evidence",
+        ),
         ("too large", caller(Some(&large), None), "token_too_large"),
     ] {
         assert_eq!(told(&identifier, caller, "shop"), Err(expected), "{what}");
     }
-    let identity = identifier.identify_webhook(caller(Some(SHOP), None), &app("shop")).unwrap();
-    assert_eq!((identity.facts().method, &*identity.facts().issuer), (Method::Webhook, WEBHOOKS));
+    let identity = identifier
+        .identify_webhook(caller(Some(SHOP), None), &app("shop"))
+        .unwrap();
+    assert_eq!(
+        (identity.facts().method, &*identity.facts().issuer),
+        (Method::Webhook, WEBHOOKS)
+    );
     let elsewhere = identifier.identify(caller(Some(SHOP), None)).await.err();
-    assert_eq!(elsewhere.map(|rejection| rejection.reason.code()), Some("token_malformed"));
+    assert_eq!(
+        elsewhere.map(|rejection| rejection.reason.code()),
+        Some("token_malformed")
+    );
     let none = world.identifier(&[], None);
-    assert_eq!(told(&none, caller(Some(SHOP), None), "shop"), Err("webhook_unknown"));
+    assert_eq!(
+        told(&none, caller(Some(SHOP), None), "shop"),
+        Err("webhook_unknown")
+    );
 }
 
 /// Scenario: secrets that are missing, short, shared or too many. Guarantees: each is named by its app and number, and
@@ -96,8 +132,15 @@ async fn secrets_that_cannot_be_used_are_named() {
             ("search", &[CHECKOUT, CHECKOUT, CHECKOUT, CHECKOUT, NEXT]),
         ],
     );
-    known.push(WebhookSettings { app: app("lost"), secrets: vec![SecretRef::File("nowhere/canary-7f3a".into())] });
-    let faults = world.identifier(&[], None).with_webhooks(&known).err().unwrap();
+    known.push(WebhookSettings {
+        app: app("lost"),
+        secrets: vec![SecretRef::File("nowhere/canary-7f3a".into())],
+    });
+    let faults = world
+        .identifier(&[], None)
+        .with_webhooks(&known)
+        .err()
+        .unwrap();
     assert_eq!(
         faults,
         [

@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -64,16 +66,41 @@ pub(super) fn firehose() -> String {
 fn metrics(service: &str, points: usize) -> Vec<u8> {
     let pair = |key: &str, value: &str| KeyValue {
         key: key.to_owned(),
-        value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }),
+        value: Some(AnyValue {
+            value: Some(any_value::Value::StringValue(value.to_owned())),
+        }),
         ..KeyValue::default()
     };
-    let attributes = vec![pair("service.name", service), pair("lightkeeper.x", "forged"), pair("owner", "forged")];
-    let resource = Resource { attributes, ..Resource::default() };
-    let gauge = Gauge { data_points: vec![NumberDataPoint::default(); points] };
-    let metric = Metric { name: "cpu".to_owned(), data: Some(metric::Data::Gauge(gauge)), ..Metric::default() };
-    let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
-    let group = ResourceMetrics { resource: Some(resource), scope_metrics: vec![scope], ..ResourceMetrics::default() };
-    ExportMetricsServiceRequest { resource_metrics: vec![group] }.encode_length_delimited_to_vec()
+    let attributes = vec![
+        pair("service.name", service),
+        pair("lightkeeper.x", "forged"),
+        pair("owner", "forged"),
+    ];
+    let resource = Resource {
+        attributes,
+        ..Resource::default()
+    };
+    let gauge = Gauge {
+        data_points: vec![NumberDataPoint::default(); points],
+    };
+    let metric = Metric {
+        name: "cpu".to_owned(),
+        data: Some(metric::Data::Gauge(gauge)),
+        ..Metric::default()
+    };
+    let scope = ScopeMetrics {
+        metrics: vec![metric],
+        ..ScopeMetrics::default()
+    };
+    let group = ResourceMetrics {
+        resource: Some(resource),
+        scope_metrics: vec![scope],
+        ..ResourceMetrics::default()
+    };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![group],
+    }
+    .encode_length_delimited_to_vec()
 }
 
 /// All that stands in a request's records, decoded by prost.
@@ -106,8 +133,16 @@ fn ours() -> &'static str {
 #[test]
 fn a_proto_report_is_edited_and_its_numbers_are_not_parsed() {
     let body = REPORT.replace("THEIRS", THEIRS).replace("1e400", "1e300");
-    let out = text(written(&read(Format::ReportsJson, body.as_bytes()).unwrap(), &[("owner", "team é")]));
-    for exact in ["18446744073709551615,", "\"9007199254740993\"", "0.10000000000000000555", "\"one\\u00e9\""] {
+    let out = text(written(
+        &read(Format::ReportsJson, body.as_bytes()).unwrap(),
+        &[("owner", "team é")],
+    ));
+    for exact in [
+        "18446744073709551615,",
+        "\"9007199254740993\"",
+        "0.10000000000000000555",
+        "\"one\\u00e9\"",
+    ] {
         assert!(out.contains(exact), "{exact}: {out}");
     }
     let mut expected = value(body.as_bytes());
@@ -124,15 +159,18 @@ fn a_proto_report_is_edited_and_its_numbers_are_not_parsed() {
 #[test]
 fn a_thrift_report_is_edited_and_its_numbers_are_not_parsed() {
     let body = THRIFT.replace("THEIRS", THEIRS);
-    let out = text(written(&read(Format::ThriftJson, body.as_bytes()).unwrap(), &[("owner", "team é")]));
+    let out = text(written(
+        &read(Format::ThriftJson, body.as_bytes()).unwrap(),
+        &[("owner", "team é")],
+    ));
     let mut expected = value(body.as_bytes());
     // The head alone carries the token of this format.
     expected.as_object_mut().unwrap().remove("auth");
-    expected["runtime"]["attrs"] =
-        json!([{ "Key": "lightstep.tracer_platform", "Value": "node" }, { "Key": "owner", "Value": "team é" }]);
+    expected["runtime"]["attrs"] = json!([{ "Key": "lightstep.tracer_platform", "Value": "node" }, { "Key": "owner", "Value": "team é" }]);
     expected["span_records"][0]["log_records"] = json!([]);
     expected["span_records"][1]["attributes"] = json!([]);
-    expected["span_records"][1]["log_records"][0]["fields"] = json!([{ "Key": "event", "Value": "e" }]);
+    expected["span_records"][1]["log_records"][0]["fields"] =
+        json!([{ "Key": "event", "Value": "e" }]);
     expected["log_records"] = json!([]);
     assert_eq!(value(out.as_bytes()), expected);
     assert!(out.contains("9007199254740993"), "{out}");
@@ -141,25 +179,39 @@ fn a_thrift_report_is_edited_and_its_numbers_are_not_parsed() {
 #[test]
 fn every_span_of_zipkin_gets_the_token_and_the_stamp() {
     let body = ZIPKIN.replace("THEIRS", THEIRS);
-    let out = text(written(&read(Format::Zipkin, body.as_bytes()).unwrap(), &[("owner", "team é")]));
+    let out = text(written(
+        &read(Format::Zipkin, body.as_bytes()).unwrap(),
+        &[("owner", "team é")],
+    ));
     let mut expected = value(body.as_bytes());
-    expected[0]["tags"] =
-        json!({ "lightstep.component_name": "shop", "lightstep.access_token": ours(), "owner": "team é" });
-    expected[1]["tags"] = json!({ "http.method": "GET", "lightstep.access_token": ours(), "owner": "team é" });
+    expected[0]["tags"] = json!({ "lightstep.component_name": "shop", "lightstep.access_token": ours(), "owner": "team é" });
+    expected[1]["tags"] =
+        json!({ "http.method": "GET", "lightstep.access_token": ours(), "owner": "team é" });
     assert_eq!(value(out.as_bytes()), expected);
-    let bare = text(written(&read(Format::Zipkin, br#"[{"traceId":"1","id":"2"}]"#).unwrap(), &[]));
+    let bare = text(written(
+        &read(Format::Zipkin, br#"[{"traceId":"1","id":"2"}]"#).unwrap(),
+        &[],
+    ));
     assert_eq!(
         value(bare.as_bytes()),
         json!([{ "traceId": "1", "id": "2", "tags": { "lightstep.access_token": ours() } }])
     );
-    assert_eq!(written(&read(Format::Zipkin, b" [ ] ").unwrap(), &[("owner", "x")]), b"[]");
+    assert_eq!(
+        written(&read(Format::Zipkin, b" [ ] ").unwrap(), &[("owner", "x")]),
+        b"[]"
+    );
 }
 
 #[test]
 fn what_is_missing_is_added_where_it_belongs() {
     let stamp: &[(&str, &str)] = &[("owner", "x")];
     for (format, body, stamp, expected) in [
-        (Format::ReportsJson, "{}", &[][..], json!({ "auth": { "accessToken": ours() } })),
+        (
+            Format::ReportsJson,
+            "{}",
+            &[][..],
+            json!({ "auth": { "accessToken": ours() } }),
+        ),
         (
             Format::ReportsJson,
             r#"{"auth":null,"reporter":{"reporterId":"1"},"spans":null}"#,
@@ -169,8 +221,18 @@ fn what_is_missing_is_added_where_it_belongs() {
                 "reporter": { "reporterId": "1", "tags": [{ "key": "owner", "stringValue": "x" }] },
             }),
         ),
-        (Format::ThriftJson, "{}", stamp, json!({ "runtime": { "attrs": [{ "Key": "owner", "Value": "x" }] } })),
-        (Format::ThriftJson, r#"{"runtime":null}"#, &[][..], json!({ "runtime": {} })),
+        (
+            Format::ThriftJson,
+            "{}",
+            stamp,
+            json!({ "runtime": { "attrs": [{ "Key": "owner", "Value": "x" }] } }),
+        ),
+        (
+            Format::ThriftJson,
+            r#"{"runtime":null}"#,
+            &[][..],
+            json!({ "runtime": {} }),
+        ),
     ] {
         let report = read(format, body.as_bytes()).unwrap();
         assert_eq!(value(&written(&report, stamp)), expected, "{body}");
@@ -197,27 +259,45 @@ fn other_spellings_are_carriers_too() {
     for (format, body) in [
         (Format::ReportsJson, r#"{"auth":{},"auth":{}}"#),
         (Format::ReportsJson, r#"{"auth":{},"Auth":{}}"#),
-        (Format::ReportsJson, r#"{"auth":{"accessToken":"a","access_token":"a"}}"#),
+        (
+            Format::ReportsJson,
+            r#"{"auth":{"accessToken":"a","access_token":"a"}}"#,
+        ),
         (Format::ReportsJson, r#"{"auth":{"accessToken":1}}"#),
         (Format::ReportsJson, r#"{"auth":[]}"#),
         (Format::ReportsJson, r#"{"reporter":{"tags":[],"tags":[]}}"#),
         (Format::ReportsJson, r#"{"reporter":{"tags":{}}}"#),
         (Format::ReportsJson, r#"{"reporter":{"tags":[1]}}"#),
-        (Format::ReportsJson, r#"{"reporter":{"tags":[{"key":"a","Key":"b"}]}}"#),
-        (Format::ReportsJson, r#"{"reporter":{"tags":[{"key":"a","stringValue":"b","intValue":"1"}]}}"#),
+        (
+            Format::ReportsJson,
+            r#"{"reporter":{"tags":[{"key":"a","Key":"b"}]}}"#,
+        ),
+        (
+            Format::ReportsJson,
+            r#"{"reporter":{"tags":[{"key":"a","stringValue":"b","intValue":"1"}]}}"#,
+        ),
         (Format::ReportsJson, r#"{"spans":[],"spans":[]}"#),
         (Format::ReportsJson, r#"{"spans":[{"tags":[],"tags":[]}]}"#),
         (Format::ReportsJson, r#"{"spans":[{"logs":[],"Logs":[]}]}"#),
         (Format::ReportsJson, r#"{"reporter":{}} {}"#),
         (Format::ReportsJson, "[]"),
-        (Format::ThriftJson, r#"{"runtime":{"group_name":"a","groupName":"b"}}"#),
+        (
+            Format::ThriftJson,
+            r#"{"runtime":{"group_name":"a","groupName":"b"}}"#,
+        ),
         (Format::ThriftJson, r#"{"runtime":{},"Runtime":{}}"#),
         (Format::ThriftJson, r#"{"log_records":[],"log_records":[]}"#),
         (Format::Zipkin, r#"[{"traceId":"1"}]"#),
         (Format::Zipkin, r#"[{"id":"1"}]"#),
         (Format::Zipkin, r#"[null]"#),
-        (Format::Zipkin, r#"[{"traceId":"1","id":"1","tags":{},"tags":{}}]"#),
-        (Format::Zipkin, r#"[{"traceId":"1","id":"1","localEndpoint":{"serviceName":"a","servicename":"b"}}]"#),
+        (
+            Format::Zipkin,
+            r#"[{"traceId":"1","id":"1","tags":{},"tags":{}}]"#,
+        ),
+        (
+            Format::Zipkin,
+            r#"[{"traceId":"1","id":"1","localEndpoint":{"serviceName":"a","servicename":"b"}}]"#,
+        ),
         (Format::Zipkin, "{}"),
         (Format::Bulk, "{\"create\":{}}\n"),
         (Format::Bulk, "{\"create\":{}}\n\n{}\n"),
@@ -231,13 +311,31 @@ fn other_spellings_are_carriers_too() {
         (Format::Firehose, r#"{"requestId":"a"}"#),
         (Format::Firehose, r#"{"records":[]}"#),
         (Format::Firehose, r#"{"requestId":1,"records":[]}"#),
-        (Format::Firehose, r#"{"requestId":"a","requestId":"b","records":[]}"#),
+        (
+            Format::Firehose,
+            r#"{"requestId":"a","requestId":"b","records":[]}"#,
+        ),
         (Format::Firehose, r#"{"requestId":"a","records":[1]}"#),
-        (Format::Firehose, r#"{"requestId":"a","records":[],"Records":[]}"#),
-        (Format::Firehose, r#"{"requestId":"a","record\u017f":[{"data":"aGVsbG8="}]}"#),
-        (Format::Firehose, r#"{"requestId":"a","request_id":"b","records":[]}"#),
-        (Format::Firehose, r#"{"requestId":"a","records":[{"Data":"aGVsbG8="}]}"#),
-        (Format::Firehose, r#"{"requestId":"a","records":[{"data":"","DATA":""}]}"#),
+        (
+            Format::Firehose,
+            r#"{"requestId":"a","records":[],"Records":[]}"#,
+        ),
+        (
+            Format::Firehose,
+            r#"{"requestId":"a","record\u017f":[{"data":"aGVsbG8="}]}"#,
+        ),
+        (
+            Format::Firehose,
+            r#"{"requestId":"a","request_id":"b","records":[]}"#,
+        ),
+        (
+            Format::Firehose,
+            r#"{"requestId":"a","records":[{"Data":"aGVsbG8="}]}"#,
+        ),
+        (
+            Format::Firehose,
+            r#"{"requestId":"a","records":[{"data":"","DATA":""}]}"#,
+        ),
     ] {
         assert!(read(format, body.as_bytes()).is_err(), "{body}");
     }
@@ -246,28 +344,41 @@ fn other_spellings_are_carriers_too() {
 #[test]
 fn services_agree_or_are_ambiguous() {
     let reporter = |tags: &str| format!(r#"{{"reporter":{{"tags":[{tags}]}}}}"#);
-    let named = |name: &str| format!(r#"{{"key":"lightstep.component_name","stringValue":"{name}"}}"#);
+    let named =
+        |name: &str| format!(r#"{{"key":"lightstep.component_name","stringValue":"{name}"}}"#);
     let zipkin = |spans: &[&str]| {
-        let spans: Vec<_> = spans.iter().map(|rest| format!(r#"{{"traceId":"1","id":"1"{rest}}}"#)).collect();
+        let spans: Vec<_> = spans
+            .iter()
+            .map(|rest| format!(r#"{{"traceId":"1","id":"1"{rest}}}"#))
+            .collect();
         format!("[{}]", spans.join(","))
     };
     let endpoint = r#","localEndpoint":{"serviceName":"a"}"#;
-    let component = r#","tags":{"lightstep.component_name":"b"},"localEndpoint":{"serviceName":"a"}"#;
+    let component =
+        r#","tags":{"lightstep.component_name":"b"},"localEndpoint":{"serviceName":"a"}"#;
     let numbers: Vec<String> = (0..65).map(|number| number.to_string()).collect();
-    let spans: Vec<String> =
-        numbers.iter().map(|number| format!(r#","localEndpoint":{{"serviceName":"{number}"}}"#)).collect();
+    let spans: Vec<String> = numbers
+        .iter()
+        .map(|number| format!(r#","localEndpoint":{{"serviceName":"{number}"}}"#))
+        .collect();
     let many: Vec<&str> = spans.iter().map(String::as_str).collect();
     let two = ["a".to_owned(), "b".to_owned()];
     let both = |tag: &str, endpoint: &str| {
-        format!(r#","tags":{{"lightstep.component_name":{tag}}},"localEndpoint":{{"serviceName":{endpoint}}}"#)
+        format!(
+            r#","tags":{{"lightstep.component_name":{tag}}},"localEndpoint":{{"serviceName":{endpoint}}}"#
+        )
     };
     let span = |name: &str, tag: &str| {
         let tags = format!(r#""spans":[{{"tags":[{tag}]}}]"#);
-        format!(r#"{{{tags},"reporter":{{"tags":[{{"key":"lightstep.component_name","stringValue":"{name}"}}]}}}}"#)
+        format!(
+            r#"{{{tags},"reporter":{{"tags":[{{"key":"lightstep.component_name","stringValue":"{name}"}}]}}}}"#
+        )
     };
     let two_found = ["b".to_owned(), "a".to_owned()];
     let runtime = |name: &str, tag: &str| {
-        format!(r#"{{"runtime":{{"group_name":{name},"attrs":[{{"Key":"lightstep.component_name","Value":{tag}}}]}}}}"#)
+        format!(
+            r#"{{"runtime":{{"group_name":{name},"attrs":[{{"Key":"lightstep.component_name","Value":{tag}}}]}}}}"#
+        )
     };
     for (format, body, expected) in [
         (Format::ReportsJson, reporter(&named("a")), Service::Name("a")),
@@ -336,26 +447,69 @@ fn services_of_a_document_agree_or_are_ambiguous() {
         (line("{\"service\":\"a\"}"), Service::Name("a")),
         (line("{\"service\":1}"), Service::Ambiguous),
         (line("{\"service\":null}"), Service::Absent),
-        (line("{\"lightstep.component_name\":\"c\",\"service\":\"b\",\"service.name\":\"a\"}"), Service::Ambiguous),
-        (line("{\"lightstep.component_name\":\"a\",\"service\":\"a\",\"service.name\":\"a\"}"), Service::Name("a")),
-        (line("{\"service.name\":\"\",\"service\":\"a\"}"), Service::Ambiguous),
-        (line("{\"service.name\":\"\",\"service\":{\"name\":\"a\"}}"), Service::Ambiguous),
-        (line("{\"service\":\"a\",\"lightstep.component_name\":\"\"}"), Service::Ambiguous),
-        (line("{\"service\":\"a\",\"service\":\"b\"}"), Service::Ambiguous),
-        (line("{\"service.name\":\"a\",\"Service.Name\":\"b\"}"), Service::Ambiguous),
-        (line("{\"\\u017fervice\":{\"Name\":\"a\"}}"), Service::Name("a")),
+        (
+            line("{\"lightstep.component_name\":\"c\",\"service\":\"b\",\"service.name\":\"a\"}"),
+            Service::Ambiguous,
+        ),
+        (
+            line("{\"lightstep.component_name\":\"a\",\"service\":\"a\",\"service.name\":\"a\"}"),
+            Service::Name("a"),
+        ),
+        (
+            line("{\"service.name\":\"\",\"service\":\"a\"}"),
+            Service::Ambiguous,
+        ),
+        (
+            line("{\"service.name\":\"\",\"service\":{\"name\":\"a\"}}"),
+            Service::Ambiguous,
+        ),
+        (
+            line("{\"service\":\"a\",\"lightstep.component_name\":\"\"}"),
+            Service::Ambiguous,
+        ),
+        (
+            line("{\"service\":\"a\",\"service\":\"b\"}"),
+            Service::Ambiguous,
+        ),
+        (
+            line("{\"service.name\":\"a\",\"Service.Name\":\"b\"}"),
+            Service::Ambiguous,
+        ),
+        (
+            line("{\"\\u017fervice\":{\"Name\":\"a\"}}"),
+            Service::Name("a"),
+        ),
         (line("{\"service\":[{\"name\":\"a\"}]}"), Service::Ambiguous),
-        (line("{\"lightstep\":{\"component_name\":\"a\"}}"), Service::Name("a")),
-        (line("{\"lightstep\":[{\"component_name\":\"a\"}]}"), Service::Ambiguous),
+        (
+            line("{\"lightstep\":{\"component_name\":\"a\"}}"),
+            Service::Name("a"),
+        ),
+        (
+            line("{\"lightstep\":[{\"component_name\":\"a\"}]}"),
+            Service::Ambiguous,
+        ),
         (line("{\"service.name\":\"\"}"), Service::Absent),
-        (line("{\"service.name\":\"a\",\"service\":{\"name\":\"b\"}}"), Service::Ambiguous),
+        (
+            line("{\"service.name\":\"a\",\"service\":{\"name\":\"b\"}}"),
+            Service::Ambiguous,
+        ),
         (line("{\"service.name\":\"a\"}"), Service::Name("a")),
-        (line("{\"service.name\":\"a\"}") + &line("{}"), Service::Name("a")),
-        (line("{\"service.name\":\"a\"}") + &line("{\"service\": {\"name\":\"b\"}}"), Service::Several(&two)),
+        (
+            line("{\"service.name\":\"a\"}") + &line("{}"),
+            Service::Name("a"),
+        ),
+        (
+            line("{\"service.name\":\"a\"}") + &line("{\"service\": {\"name\":\"b\"}}"),
+            Service::Several(&two),
+        ),
         (line("{\"service.name\":[\"a\"]}"), Service::Ambiguous),
         (String::new(), Service::Absent),
     ] {
-        assert_eq!(read(Format::Bulk, body.as_bytes()).unwrap().service(), expected, "{body}");
+        assert_eq!(
+            read(Format::Bulk, body.as_bytes()).unwrap().service(),
+            expected,
+            "{body}"
+        );
     }
 }
 
@@ -365,7 +519,10 @@ fn services_of_a_document_agree_or_are_ambiguous() {
 fn firehose_records_are_stamped() {
     let body = firehose();
     let report = read(Format::Firehose, body.as_bytes()).unwrap();
-    let out = written(&report, &[("lightkeeper.app", "shop"), ("owner", "team \"é\"")]);
+    let out = written(
+        &report,
+        &[("lightkeeper.app", "shop"), ("owner", "team \"é\"")],
+    );
     for export in exported(&out) {
         let group = &export.resource_metrics[0];
         let attributes = &group.resource.as_ref().unwrap().attributes;
@@ -390,7 +547,10 @@ fn firehose_records_are_exports_or_refused() {
     let good = metrics("shop", 1);
     for (data, is_good) in [
         (encoded(&good), true),
-        (encoded(&[good.clone(), vec![0], good.clone()].concat()), true),
+        (
+            encoded(&[good.clone(), vec![0], good.clone()].concat()),
+            true,
+        ),
         (encoded(b"\0"), true),
         (encoded(&good).replace('/', "\\/"), true),
         (encoded(&good[..good.len() - 1]), false),
@@ -398,23 +558,40 @@ fn firehose_records_are_exports_or_refused() {
         (encoded(b"hello"), false),
         (encoded(b"\x80\x80\x80\x80\x80\x80"), false),
         (encoded(b"\x80"), false),
-        (encoded(&good).replace('=', ""), good.len().is_multiple_of(3)),
+        (
+            encoded(&good).replace('=', ""),
+            good.len().is_multiple_of(3),
+        ),
         ("\"*\"".to_owned(), false),
         ("1".to_owned(), false),
         (format!("{0},\"data\":{0}", encoded(&good)), false),
     ] {
-        assert_eq!(read(Format::Firehose, request(&data).as_bytes()).is_ok(), is_good, "{data}");
+        assert_eq!(
+            read(Format::Firehose, request(&data).as_bytes()).is_ok(),
+            is_good,
+            "{data}"
+        );
     }
     let many = [&[0x80, 0x80, 0x10][..], &b"\x0a\0".repeat(1 << 17)].concat();
     for (times, is_good) in [(1, true), (2, false)] {
-        assert_eq!(read(Format::Firehose, request(&encoded(&many.repeat(times))).as_bytes()).is_ok(), is_good);
+        assert_eq!(
+            read(
+                Format::Firehose,
+                request(&encoded(&many.repeat(times))).as_bytes()
+            )
+            .is_ok(),
+            is_good
+        );
     }
 }
 
 #[test]
 fn firehose_names_its_request() {
     let report = read(Format::Firehose, firehose().as_bytes()).unwrap();
-    assert_eq!(report.request_id(), Some("ed4acda5-034f-9f42-bba1-f29aea6d7d8f"));
+    assert_eq!(
+        report.request_id(),
+        Some("ed4acda5-034f-9f42-bba1-f29aea6d7d8f")
+    );
     let long = format!(r#"{{"requestId":"{}","records":[]}}"#, "a".repeat(257));
     assert!(read(Format::Firehose, long.as_bytes()).is_err());
 }

@@ -27,7 +27,11 @@ pub(super) fn written(report: &Report, stamp: &[(&str, &str)]) -> Vec<u8> {
     let pieces = report.write(OURS, stamp).unwrap();
     let whole = pieces.concat();
     let bound = report.written_bytes_at_most(OURS.len(), stamp);
-    assert!(whole.len() as u64 <= bound, "{} bytes, {bound} at most", whole.len());
+    assert!(
+        whole.len() as u64 <= bound,
+        "{} bytes, {bound} at most",
+        whole.len()
+    );
     whole
 }
 
@@ -39,11 +43,20 @@ pub(super) fn holds(body: &[u8], text: &str) -> bool {
 pub(super) fn samples() -> Vec<(Format, Vec<u8>)> {
     vec![
         (Format::Reports, protobuf::sample()),
-        (Format::ReportsJson, json::REPORT.replace("THEIRS", THEIRS).into_bytes()),
-        (Format::ThriftJson, json::THRIFT.replace("THEIRS", THEIRS).into_bytes()),
+        (
+            Format::ReportsJson,
+            json::REPORT.replace("THEIRS", THEIRS).into_bytes(),
+        ),
+        (
+            Format::ThriftJson,
+            json::THRIFT.replace("THEIRS", THEIRS).into_bytes(),
+        ),
         (Format::ThriftBinary, thrift::sample()),
         (Format::Metrics, protobuf::metrics_sample()),
-        (Format::Zipkin, json::ZIPKIN.replace("THEIRS", THEIRS).into_bytes()),
+        (
+            Format::Zipkin,
+            json::ZIPKIN.replace("THEIRS", THEIRS).into_bytes(),
+        ),
         (Format::Bulk, json::BULK.as_bytes().to_vec()),
         (Format::Firehose, json::firehose().into_bytes()),
     ]
@@ -57,7 +70,15 @@ fn every_format_is_read_and_written() {
         let report = read(format, &body).unwrap();
         let name = format.name();
         let has_token = format.may_carry_token();
-        assert!(report.token() == if has_token { Token::One(THEIRS.as_bytes()) } else { Token::None }, "{name}");
+        assert!(
+            report.token()
+                == if has_token {
+                    Token::One(THEIRS.as_bytes())
+                } else {
+                    Token::None
+                },
+            "{name}"
+        );
         assert_eq!(report.service(), Service::Name("shop"), "{name}");
         assert_eq!(report.items(), 2, "{name}");
         let forged = match format {
@@ -65,18 +86,40 @@ fn every_format_is_read_and_written() {
             _ => 3,
         };
         assert_eq!(report.forged(), forged, "{name}");
-        let out = written(&report, &[("lightkeeper.app", "shop/\"checkout\""), ("owner", "team é")]);
+        let out = written(
+            &report,
+            &[
+                ("lightkeeper.app", "shop/\"checkout\""),
+                ("owner", "team é"),
+            ],
+        );
         assert!(!holds(&out, THEIRS), "{name}");
         let again = read(format, &out).unwrap();
         // Of this one the backend takes the head's token.
         let has_token = has_token && format != Format::ThriftJson;
-        assert!(again.token() == if has_token { Token::One(OURS) } else { Token::None }, "{name}");
-        assert_eq!((again.service(), again.items()), (Service::Name("shop"), 2), "{name}");
+        assert!(
+            again.token()
+                == if has_token {
+                    Token::One(OURS)
+                } else {
+                    Token::None
+                },
+            "{name}"
+        );
+        assert_eq!(
+            (again.service(), again.items()),
+            (Service::Name("shop"), 2),
+            "{name}"
+        );
         let stamped = match format {
             Format::Zipkin | Format::Bulk | Format::Firehose => 2,
             _ => 1,
         };
-        assert_eq!(again.forged(), stamped, "{name}: ours are the only ones that are left");
+        assert_eq!(
+            again.forged(),
+            stamped,
+            "{name}: ours are the only ones that are left"
+        );
         assert!(!holds(&out, "forged"), "{name}");
     }
 }
@@ -90,10 +133,18 @@ fn what_ends_early_is_malformed_or_less() {
         for end in 0..body.len() {
             let part = body.get(..end).unwrap();
             match read(format, part) {
-                Err(malformed) => assert!(malformed.offset <= end, "{} at {end}: {malformed}", format.name()),
+                Err(malformed) => assert!(
+                    malformed.offset <= end,
+                    "{} at {end}: {malformed}",
+                    format.name()
+                ),
                 Ok(report) => {
                     whole += 1;
-                    assert!(!holds(&written(&report, &[("lightkeeper.app", "x")]), THEIRS), "{} {end}", format.name());
+                    assert!(
+                        !holds(&written(&report, &[("lightkeeper.app", "x")]), THEIRS),
+                        "{} {end}",
+                        format.name()
+                    );
                 }
             }
         }
@@ -116,12 +167,24 @@ fn what_is_not_of_the_format_is_malformed() {
             let same = matches!(
                 (format, other),
                 // Both are objects whose members may all be missing.
-                (Format::ReportsJson | Format::ThriftJson | Format::Firehose, Format::ReportsJson | Format::ThriftJson)
+                (
+                    Format::ReportsJson | Format::ThriftJson | Format::Firehose,
+                    Format::ReportsJson | Format::ThriftJson
+                )
             );
-            assert!(same || format == other || read(other, &body).is_err(), "{} as {}", format.name(), other.name());
+            assert!(
+                same || format == other || read(other, &body).is_err(),
+                "{} as {}",
+                format.name(),
+                other.name()
+            );
         }
         for garbage in [&b"\x00"[..], b"null", b"\xff\xfe", b"{", b"<html>"] {
-            assert!(read(format, garbage).is_err(), "{} {garbage:?}", format.name());
+            assert!(
+                read(format, garbage).is_err(),
+                "{} {garbage:?}",
+                format.name()
+            );
         }
     }
 }

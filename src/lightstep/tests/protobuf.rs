@@ -97,20 +97,39 @@ enum Content {
 }
 
 fn tag(key: &str, value: &str) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(Content::Text(value.to_owned())) }
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(Content::Text(value.to_owned())),
+    }
 }
 
 pub(super) fn sample() -> Vec<u8> {
-    let span = |name: &str| Span { operation_name: name.to_owned(), duration_micros: 7, ..Span::default() };
-    let log = Log { other: 1, fields: vec![tag("lightkeeper.app", "forged"), tag("event", "e")] };
+    let span = |name: &str| Span {
+        operation_name: name.to_owned(),
+        duration_micros: 7,
+        ..Span::default()
+    };
+    let log = Log {
+        other: 1,
+        fields: vec![tag("lightkeeper.app", "forged"), tag("event", "e")],
+    };
     let request = ReportRequest {
         reporter: Some(Reporter {
             reporter_id: u64::MAX,
-            tags: vec![tag(COMPONENT_NAME, "shop"), tag("lightkeeper.identity", "forged"), tag("owner", "forged")],
+            tags: vec![
+                tag(COMPONENT_NAME, "shop"),
+                tag("lightkeeper.identity", "forged"),
+                tag("owner", "forged"),
+            ],
         }),
-        auth: Some(Auth { access_token: THEIRS.to_owned() }),
+        auth: Some(Auth {
+            access_token: THEIRS.to_owned(),
+        }),
         spans: vec![
-            Span { tags: vec![tag("a", "b")], ..span("one") },
+            Span {
+                tags: vec![tag("a", "b")],
+                ..span("one")
+            },
             Span {
                 tags: vec![tag("lightkeeper.x", "forged"), tag(CARRIERS[0], THEIRS)],
                 logs: vec![log],
@@ -123,14 +142,25 @@ pub(super) fn sample() -> Vec<u8> {
 }
 
 pub(super) fn metrics_sample() -> Vec<u8> {
-    let point = |labels| Point { metric_name: "cpu".to_owned(), labels, double_value: 0.5 };
+    let point = |labels| Point {
+        metric_name: "cpu".to_owned(),
+        labels,
+        double_value: 0.5,
+    };
     let request = IngestRequest {
         idempotency_key: "k".to_owned(),
         reporter: Some(Reporter {
             reporter_id: 1,
-            tags: vec![tag("lightkeeper.app", "forged"), tag(COMPONENT_NAME, "shop"), tag("owner", "forged")],
+            tags: vec![
+                tag("lightkeeper.app", "forged"),
+                tag(COMPONENT_NAME, "shop"),
+                tag("owner", "forged"),
+            ],
         }),
-        points: vec![point(vec![]), point(vec![tag("lightkeeper.app", "forged"), tag("host", "h")])],
+        points: vec![
+            point(vec![]),
+            point(vec![tag("lightkeeper.app", "forged"), tag("host", "h")]),
+        ],
     };
     request.encode_to_vec()
 }
@@ -147,7 +177,9 @@ fn edited(mut request: ReportRequest, stamp: &[(&str, &str)]) -> ReportRequest {
     }
     if !stamp.is_empty() {
         let reporter = request.reporter.get_or_insert_default();
-        reporter.tags.extend(stamp.iter().map(|(name, value)| tag(name, value)));
+        reporter
+            .tags
+            .extend(stamp.iter().map(|(name, value)| tag(name, value)));
     }
     for span in &mut request.spans {
         span.tags.retain(|tag| stays(tag, &[]));
@@ -155,7 +187,9 @@ fn edited(mut request: ReportRequest, stamp: &[(&str, &str)]) -> ReportRequest {
             log.fields.retain(|tag| stays(tag, &[]));
         }
     }
-    request.auth = Some(Auth { access_token: String::from_utf8(OURS.to_vec()).unwrap() });
+    request.auth = Some(Auth {
+        access_token: String::from_utf8(OURS.to_vec()).unwrap(),
+    });
     request
 }
 
@@ -177,24 +211,33 @@ fn tags() -> impl Strategy<Value = Vec<KeyValue>> {
         Just("access_token_"),
         Just("")
     ];
-    let tag = (key, content()).prop_map(|(key, value)| KeyValue { key: key.to_owned(), value });
+    let tag = (key, content()).prop_map(|(key, value)| KeyValue {
+        key: key.to_owned(),
+        value,
+    });
     proptest::collection::vec(tag, 0..4)
 }
 
 fn request() -> impl Strategy<Value = ReportRequest> {
     let log = (any::<i64>(), tags()).prop_map(|(other, fields)| Log { other, fields });
     let logs = proptest::collection::vec(log, 0..3);
-    let span = (0..9_u64, tags(), logs, 0..200_usize).prop_map(|(duration_micros, tags, logs, length)| Span {
-        operation_name: "x".repeat(length * length / 8),
-        duration_micros,
-        tags,
-        logs,
-    });
-    let reporter = (any::<u64>(), tags()).prop_map(|(reporter_id, tags)| Reporter { reporter_id, tags });
+    let span =
+        (0..9_u64, tags(), logs, 0..200_usize).prop_map(|(duration_micros, tags, logs, length)| {
+            Span {
+                operation_name: "x".repeat(length * length / 8),
+                duration_micros,
+                tags,
+                logs,
+            }
+        });
+    let reporter =
+        (any::<u64>(), tags()).prop_map(|(reporter_id, tags)| Reporter { reporter_id, tags });
     let auth = prop_oneof![Just(""), Just("one"), Just("two")];
     (
         proptest::option::of(reporter),
-        proptest::option::of(auth.prop_map(|token| Auth { access_token: token.to_owned() })),
+        proptest::option::of(auth.prop_map(|token| Auth {
+            access_token: token.to_owned(),
+        })),
         proptest::collection::vec(span, 0..4),
         any::<i64>(),
     )
@@ -207,9 +250,17 @@ fn request() -> impl Strategy<Value = ReportRequest> {
 }
 
 fn texts<'t>(tags: impl IntoIterator<Item = &'t KeyValue>, names: &[&str]) -> Vec<&'t str> {
-    let found = tags.into_iter().filter(|tag| names.contains(&tag.key.as_str()));
+    let found = tags
+        .into_iter()
+        .filter(|tag| names.contains(&tag.key.as_str()));
     found
-        .filter_map(|tag| if let Some(Content::Text(text)) = &tag.value { Some(text.as_str()) } else { None })
+        .filter_map(|tag| {
+            if let Some(Content::Text(text)) = &tag.value {
+                Some(text.as_str())
+            } else {
+                None
+            }
+        })
         .collect()
 }
 
@@ -268,11 +319,21 @@ fn hand_made_messages() {
     type Row<'a> = (&'a str, &'a [u8], Result<Vec<u8>, &'a str>);
     let cases: &[Row<'_>] = &[
         ("nothing", &[], Ok(ours(&[]))),
-        ("two of auth", &[0x12, 3, 0x0a, 1, b'a', 0x28, 1, 0x12, 3, 0x0a, 1, b'a'], Ok(ours(&[0x28, 1]))),
-        ("auth with an unknown field", &[0x12, 2, 0x18, 1], Ok(ours(&[]))),
-        ("an unknown group and a fixed number", &[0x12, 0, 0x53, 0x08, 1, 0x54, 0x65, 1, 2, 3, 4], {
-            Ok(ours(&[0x53, 0x08, 1, 0x54, 0x65, 1, 2, 3, 4]))
-        }),
+        (
+            "two of auth",
+            &[0x12, 3, 0x0a, 1, b'a', 0x28, 1, 0x12, 3, 0x0a, 1, b'a'],
+            Ok(ours(&[0x28, 1])),
+        ),
+        (
+            "auth with an unknown field",
+            &[0x12, 2, 0x18, 1],
+            Ok(ours(&[])),
+        ),
+        (
+            "an unknown group and a fixed number",
+            &[0x12, 0, 0x53, 0x08, 1, 0x54, 0x65, 1, 2, 3, 4],
+            { Ok(ours(&[0x53, 0x08, 1, 0x54, 0x65, 1, 2, 3, 4])) },
+        ),
         (
             "an overlong length that is kept",
             &[0x12, 0, 0x1a, 0x82, 0x00, 0x10, 1],
@@ -285,19 +346,41 @@ fn hand_made_messages() {
         ),
         ("auth as a number", &[0x10, 1], Err("another wire type")),
         ("auth as a group", &[0x13, 0x14], Err("another wire type")),
-        ("a token as a number", &[0x12, 2, 0x08, 1], Err("another wire type")),
-        ("a reporter as a fixed number", &[0x0d, 0, 0, 0, 0], Err("another wire type")),
+        (
+            "a token as a number",
+            &[0x12, 2, 0x08, 1],
+            Err("another wire type"),
+        ),
+        (
+            "a reporter as a fixed number",
+            &[0x0d, 0, 0, 0, 0],
+            Err("another wire type"),
+        ),
         ("a span as a number", &[0x18, 1], Err("another wire type")),
-        ("a tag as a number", &[0x1a, 2, 0x30, 1], Err("another wire type")),
-        ("a tag's key as a number", &[0x1a, 4, 0x32, 2, 0x08, 1], Err("another wire type")),
-        ("a length past the message in it", &[0x1a, 3, 0x32, 4, 0x0a], Err("past the end")),
+        (
+            "a tag as a number",
+            &[0x1a, 2, 0x30, 1],
+            Err("another wire type"),
+        ),
+        (
+            "a tag's key as a number",
+            &[0x1a, 4, 0x32, 2, 0x08, 1],
+            Err("another wire type"),
+        ),
+        (
+            "a length past the message in it",
+            &[0x1a, 3, 0x32, 4, 0x0a],
+            Err("past the end"),
+        ),
         ("field 0", &[0x02, 0], Err("out of range")),
     ];
     for (name, body, expected) in cases {
         let got = read(Format::Reports, body).map(|report| written(&report, &[]));
         match (got, expected) {
             (Ok(got), Ok(expected)) => assert_eq!(&got, expected, "{name}"),
-            (Err(malformed), Err(what)) => assert!(malformed.what.contains(what), "{name}: {malformed}"),
+            (Err(malformed), Err(what)) => {
+                assert!(malformed.what.contains(what), "{name}: {malformed}")
+            }
             (got, _) => panic!("{name}: {got:?}"),
         }
     }
@@ -307,7 +390,8 @@ fn hand_made_messages() {
 /// a reserved one goes; a token or service in doubt is refused.
 #[test]
 fn a_tag_in_doubt_is_not_chosen_from() {
-    let field = |number: u8, text: &str| [&[number << 3 | 2, text.len() as u8], text.as_bytes()].concat();
+    let field =
+        |number: u8, text: &str| [&[number << 3 | 2, text.len() as u8], text.as_bytes()].concat();
     let key = |text: &str| field(1, text);
     let value = |text: &str| field(2, text);
     let body = |parts: &[Vec<u8>]| {
@@ -317,19 +401,64 @@ fn a_tag_in_doubt_is_not_chosen_from() {
     };
     let carrier = CARRIERS[0];
     for (parts, service, token, forged) in [
-        (vec![key(COMPONENT_NAME), value("a")], Some(Service::Name("a")), Some("none"), 0),
-        (vec![key(COMPONENT_NAME), value("a"), value("b")], Some(Service::Ambiguous), Some("none"), 0),
-        (vec![key(COMPONENT_NAME), key("x"), value("a")], Some(Service::Ambiguous), Some("none"), 0),
-        (vec![key("x"), key(COMPONENT_NAME), value("a")], Some(Service::Ambiguous), Some("none"), 0),
-        (vec![key(COMPONENT_NAME)], Some(Service::Ambiguous), Some("none"), 0),
-        (vec![key(COMPONENT_NAME), vec![0x18, 1]], Some(Service::Ambiguous), Some("none"), 0),
+        (
+            vec![key(COMPONENT_NAME), value("a")],
+            Some(Service::Name("a")),
+            Some("none"),
+            0,
+        ),
+        (
+            vec![key(COMPONENT_NAME), value("a"), value("b")],
+            Some(Service::Ambiguous),
+            Some("none"),
+            0,
+        ),
+        (
+            vec![key(COMPONENT_NAME), key("x"), value("a")],
+            Some(Service::Ambiguous),
+            Some("none"),
+            0,
+        ),
+        (
+            vec![key("x"), key(COMPONENT_NAME), value("a")],
+            Some(Service::Ambiguous),
+            Some("none"),
+            0,
+        ),
+        (
+            vec![key(COMPONENT_NAME)],
+            Some(Service::Ambiguous),
+            Some("none"),
+            0,
+        ),
+        (
+            vec![key(COMPONENT_NAME), vec![0x18, 1]],
+            Some(Service::Ambiguous),
+            Some("none"),
+            0,
+        ),
         (vec![value("a")], Some(Service::Absent), Some("none"), 0),
-        (vec![key("lightkeeper.x"), key("y")], Some(Service::Absent), Some("none"), 1),
-        (vec![key(carrier), value("t")], Some(Service::Absent), Some("t"), 0),
+        (
+            vec![key("lightkeeper.x"), key("y")],
+            Some(Service::Absent),
+            Some("none"),
+            1,
+        ),
+        (
+            vec![key(carrier), value("t")],
+            Some(Service::Absent),
+            Some("t"),
+            0,
+        ),
         (vec![key(carrier)], Some(Service::Absent), Some("none"), 0),
         (vec![key(carrier), value("t"), value("t")], None, None, 0),
         (vec![key(carrier), key("x"), value("t")], None, None, 0),
-        (vec![key(COMPONENT_NAME), vec![0x12, 1, 0xff]], None, None, 0),
+        (
+            vec![key(COMPONENT_NAME), vec![0x12, 1, 0xff]],
+            None,
+            None,
+            0,
+        ),
     ] {
         let body = body(&parts);
         let Ok(report) = read(Format::Reports, &body) else {
@@ -341,7 +470,11 @@ fn a_tag_in_doubt_is_not_chosen_from() {
             token => Token::One(token.as_bytes()),
         };
         assert!(report.token() == expected, "{parts:?}");
-        assert_eq!((Some(report.service()), report.forged()), (service, forged), "{parts:?}");
+        assert_eq!(
+            (Some(report.service()), report.forged()),
+            (service, forged),
+            "{parts:?}"
+        );
         let again = ReportRequest::decode(&written(&report, &[])[..]).unwrap();
         let goes = forged > 0 || report.token() != Token::None || parts[0] == key(carrier);
         assert_eq!(again.reporter.unwrap().tags.is_empty(), goes, "{parts:?}");
@@ -351,10 +484,19 @@ fn a_tag_in_doubt_is_not_chosen_from() {
 /// Scenario: a large report of which nothing changes but its token. Guarantees: it is not copied.
 #[test]
 fn what_does_not_change_is_not_copied() {
-    let span = Span { operation_name: "x".repeat(1000), tags: vec![tag("a", "b")], ..Span::default() };
+    let span = Span {
+        operation_name: "x".repeat(1000),
+        tags: vec![tag("a", "b")],
+        ..Span::default()
+    };
     let request = ReportRequest {
-        reporter: Some(Reporter { reporter_id: 1, tags: vec![tag(COMPONENT_NAME, "shop")] }),
-        auth: Some(Auth { access_token: THEIRS.to_owned() }),
+        reporter: Some(Reporter {
+            reporter_id: 1,
+            tags: vec![tag(COMPONENT_NAME, "shop")],
+        }),
+        auth: Some(Auth {
+            access_token: THEIRS.to_owned(),
+        }),
         spans: vec![span; 100],
         timestamp_offset_micros: 0,
     };
@@ -362,7 +504,11 @@ fn what_does_not_change_is_not_copied() {
     let range = body.as_ptr_range();
     let report = crate::lightstep::Report::read(Format::Reports, body).unwrap();
     let pieces = report.write(OURS, &[("lightkeeper.app", "shop")]).unwrap();
-    let shared: usize = pieces.iter().filter(|piece| range.contains(&piece.as_ptr())).map(|piece| piece.len()).sum();
+    let shared: usize = pieces
+        .iter()
+        .filter(|piece| range.contains(&piece.as_ptr()))
+        .map(|piece| piece.len())
+        .sum();
     assert_eq!(pieces.len(), 3, "the reporter, the token, the spans");
     assert!(shared > 100_000, "{shared}");
 }
@@ -371,19 +517,36 @@ fn what_does_not_change_is_not_copied() {
 /// takes, no reserved tag and no token goes out: the tag is left out, or the report refused.
 #[test]
 fn of_two_names_the_worse_counts() {
-    let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8][..], content].concat();
+    let field = |number: u8, content: &[u8]| {
+        [&[number << 3 | 2, content.len() as u8][..], content].concat()
+    };
     for worse in ["lightkeeper.identity", CARRIERS[0], CARRIERS[1]] {
         for milder in ["a", COMPONENT_NAME, "lightkeeper.x"] {
             for names in [[worse, milder], [milder, worse]] {
-                let pair = [field(1, names[0].as_bytes()), field(1, names[1].as_bytes()), field(2, b"forged")].concat();
+                let pair = [
+                    field(1, names[0].as_bytes()),
+                    field(1, names[1].as_bytes()),
+                    field(2, b"forged"),
+                ]
+                .concat();
                 let span = [field(6, &pair), field(7, &field(2, &pair))].concat();
-                for (format, body) in
-                    [(Format::Reports, field(3, &span)), (Format::Metrics, field(3, &field(5, &pair)))]
-                {
+                for (format, body) in [
+                    (Format::Reports, field(3, &span)),
+                    (Format::Metrics, field(3, &field(5, &pair))),
+                ] {
                     let report = read(format, &body);
-                    assert_eq!(report.is_ok(), !CARRIERS.contains(&worse), "{format:?} {names:?}");
-                    let out = report.map(|report| written(&report, &[])).unwrap_or_default();
-                    assert!(!super::holds(&out, worse) && !super::holds(&out, "forged"), "{format:?} {names:?}");
+                    assert_eq!(
+                        report.is_ok(),
+                        !CARRIERS.contains(&worse),
+                        "{format:?} {names:?}"
+                    );
+                    let out = report
+                        .map(|report| written(&report, &[]))
+                        .unwrap_or_default();
+                    assert!(
+                        !super::holds(&out, worse) && !super::holds(&out, "forged"),
+                        "{format:?} {names:?}"
+                    );
                 }
             }
         }

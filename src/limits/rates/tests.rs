@@ -75,9 +75,21 @@ proptest::proptest! {
 /// Scenario: the backend knows better. Guarantees: row by row how much is admitted at once, and when again.
 #[test]
 fn the_backend_lowers_what_is_left_and_never_raises_it() {
-    let told = |limit, remaining, reset_seconds| Some(Told { limit, remaining, reset_seconds });
+    let told = |limit, remaining, reset_seconds| {
+        Some(Told {
+            limit,
+            remaining,
+            reset_seconds,
+        })
+    };
     let burst = |rates: &Rates, now| {
-        (0..1000).take_while(|_| rates.take("c", rate("100/s"), "who", UnixMillis(now)).is_ok()).count()
+        (0..1000)
+            .take_while(|_| {
+                rates
+                    .take("c", rate("100/s"), "who", UnixMillis(now))
+                    .is_ok()
+            })
+            .count()
     };
     // What is said first, what then, what is admitted after it at once, and a second later.
     let cases: &[(Option<Told>, Option<Told>, usize, usize)] = &[
@@ -98,21 +110,37 @@ fn the_backend_lowers_what_is_left_and_never_raises_it() {
     for (first, then, at_once, later) in cases {
         let rates = Rates::default();
         let now = 1_000_000;
-        assert!(rates.take("c", rate("100/s"), "who", UnixMillis(now)).is_ok());
+        assert!(
+            rates
+                .take("c", rate("100/s"), "who", UnixMillis(now))
+                .is_ok()
+        );
         for told in [first, then].into_iter().flatten() {
             rates.corrected("c", *told, UnixMillis(now));
         }
         let admitted = burst(&rates, now);
-        assert!(admitted.abs_diff(*at_once) <= 1, "{first:?} {then:?}: {admitted}");
+        assert!(
+            admitted.abs_diff(*at_once) <= 1,
+            "{first:?} {then:?}: {admitted}"
+        );
         let admitted = burst(&rates, now + 1000);
-        assert!(admitted.abs_diff(*later) <= 1, "{first:?} {then:?}, later: {admitted}");
+        assert!(
+            admitted.abs_diff(*later) <= 1,
+            "{first:?} {then:?}, later: {admitted}"
+        );
     }
     let rates = Rates::default();
     assert!(rates.take("c", rate("100/s"), "who", UnixMillis(0)).is_ok());
     rates.emptied("c", 7, UnixMillis(0));
-    let refused = rates.take("c", rate("100/s"), "who", UnixMillis(2500)).unwrap_err();
+    let refused = rates
+        .take("c", rate("100/s"), "who", UnixMillis(2500))
+        .unwrap_err();
     assert_eq!((refused.remaining, refused.reset_seconds), (0, 5));
-    assert!(rates.take("c", rate("100/s"), "who", UnixMillis(7000)).is_ok());
+    assert!(
+        rates
+            .take("c", rate("100/s"), "who", UnixMillis(7000))
+            .is_ok()
+    );
 }
 
 /// Scenario: more keys than there are seats, and more classes than are kept. Guarantees: both maps stay bounded,
@@ -121,15 +149,33 @@ fn the_backend_lowers_what_is_left_and_never_raises_it() {
 fn keys_and_classes_are_bounded() {
     let rates = Rates::default();
     for number in 0..3000 {
-        let _ = rates.take("c", rate("100/s"), &format!("who {number}"), UnixMillis(1000));
-        let _ = rates.take(&format!("class {}", number % 100), rate("100/s"), "who", UnixMillis(1000));
+        let _ = rates.take(
+            "c",
+            rate("100/s"),
+            &format!("who {number}"),
+            UnixMillis(1000),
+        );
+        let _ = rates.take(
+            &format!("class {}", number % 100),
+            rate("100/s"),
+            "who",
+            UnixMillis(1000),
+        );
     }
     let _ = rates.take("c", rate("100/s"), "late", UnixMillis(1000));
     let classes = rates.classes();
     assert!(classes.len() <= CLASSES_LIMIT_ENTRIES);
-    assert!(classes.values().all(|class| class.seats.len() <= SEATS_LIMIT_ENTRIES + 1));
+    assert!(
+        classes
+            .values()
+            .all(|class| class.seats.len() <= SEATS_LIMIT_ENTRIES + 1)
+    );
     drop(classes);
-    let served = (0..100).any(|tenth| rates.take("c", rate("100/s"), "late", UnixMillis(1000 + tenth * 100)).is_ok());
+    let served = (0..100).any(|tenth| {
+        rates
+            .take("c", rate("100/s"), "late", UnixMillis(1000 + tenth * 100))
+            .is_ok()
+    });
     assert!(served);
 }
 
@@ -138,12 +184,17 @@ fn keys_and_classes_are_bounded() {
 /// `TURN_LIMIT`; all together stay within rate and stock.
 #[test]
 fn newcomers_get_their_turn() {
-    for (class, count, within, may_wait) in
-        [("100/s", 45, 400, false), ("100/s", 45, 1, false), ("100/s", 150, 400, true), ("15/s", 20, 100, true)]
-    {
+    for (class, count, within, may_wait) in [
+        ("100/s", 45, 400, false),
+        ("100/s", 45, 1, false),
+        ("100/s", 150, 400, true),
+        ("15/s", 20, 100, true),
+    ] {
         let (rate, rates) = (rate(class), Rates::default());
         // When each asks next.
-        let mut due: Vec<(i64, usize)> = (0..count).map(|who| (who as i64 * within / count as i64, who)).collect();
+        let mut due: Vec<(i64, usize)> = (0..count)
+            .map(|who| (who as i64 * within / count as i64, who))
+            .collect();
         let (mut waited, mut last) = (0, 0);
         while !due.is_empty() {
             due.sort_unstable();
@@ -155,15 +206,22 @@ fn newcomers_get_their_turn() {
             }
             let came = who as i64 * within / count as i64;
             let is_first = at == came;
-            let turn =
-                rates.turn("c", &name, now, is_first).unwrap_or_else(|| panic!("{class}: {name} at {at} is refused"));
+            let turn = rates
+                .turn("c", &name, now, is_first)
+                .unwrap_or_else(|| panic!("{class}: {name} at {at} is refused"));
             waited += usize::from(is_first);
             due.push((at + i64::try_from(turn.as_millis()).unwrap().max(1), who));
-            assert!(at - came <= TURN_LIMIT.as_millis() as i64, "{class}: {name} waits since {came}, at {at}");
+            assert!(
+                at - came <= TURN_LIMIT.as_millis() as i64,
+                "{class}: {name} waits since {came}, at {at}"
+            );
         }
         assert_eq!(waited > 0, may_wait, "{class}: {waited} of {count} waited");
         let most = rate.per_milli() * last as f64 + rate.stock(count);
-        assert!(count as f64 <= most + 1.0, "{class}: {count} within {last} ms, {most}");
+        assert!(
+            count as f64 <= most + 1.0,
+            "{class}: {count} within {last} ms, {most}"
+        );
     }
 }
 
@@ -178,12 +236,29 @@ fn turns_are_for_first_questions() {
     assert_eq!(rates.turn("c", "unknown", now, true), None);
     assert_eq!(rates.turn("unknown", "greedy", now, true), None);
     let newcomers: Vec<String> = (0..10).map(|number| format!("who {number}")).collect();
-    let waiting = newcomers.iter().find(|who| rates.take("c", rate, who, now).is_err()).unwrap();
-    assert!(rates.turn("c", waiting, now, true).is_some_and(|turn| !turn.is_zero() && turn <= TURN_LIMIT));
-    assert_eq!(rates.turn("c", waiting, now, true), None, "its other questions do not wait");
-    assert!(rates.turn("c", waiting, now, false).is_some(), "the one that waits looks again");
+    let waiting = newcomers
+        .iter()
+        .find(|who| rates.take("c", rate, who, now).is_err())
+        .unwrap();
+    assert!(
+        rates
+            .turn("c", waiting, now, true)
+            .is_some_and(|turn| !turn.is_zero() && turn <= TURN_LIMIT)
+    );
+    assert_eq!(
+        rates.turn("c", waiting, now, true),
+        None,
+        "its other questions do not wait"
+    );
+    assert!(
+        rates.turn("c", waiting, now, false).is_some(),
+        "the one that waits looks again"
+    );
     let later = UnixMillis(now.0 + TURN_LIMIT.as_millis() as i64);
-    assert!(rates.turn("c", waiting, later, true).is_some(), "the one that waited has gone");
+    assert!(
+        rates.turn("c", waiting, later, true).is_some(),
+        "the one that waited has gone"
+    );
     // The backend admits no question.
     rates.emptied("c", 5, later);
     assert_eq!(rates.turn("c", waiting, later, false), None);

@@ -21,7 +21,10 @@ pub(super) struct Hits<'a> {
 
 impl<'a> Hits<'a> {
     pub fn new(text: &'a [u8]) -> Hits<'a> {
-        Hits { plain: HitPlaces::new(&PREFIX, text), escaped: HitPlaces::new(&ESCAPE, text) }
+        Hits {
+            plain: HitPlaces::new(&PREFIX, text),
+            escaped: HitPlaces::new(&ESCAPE, text),
+        }
     }
 
     /// Whether there is one in this range. Ranges must be asked in the order of their starts.
@@ -38,7 +41,10 @@ struct HitPlaces<'a> {
 impl<'a> HitPlaces<'a> {
     fn new(finder: &'static Finder<'static>, text: &'a [u8]) -> HitPlaces<'a> {
         let mut rest = finder.find_iter(text);
-        HitPlaces { next: rest.next().unwrap_or(usize::MAX), rest }
+        HitPlaces {
+            next: rest.next().unwrap_or(usize::MAX),
+            rest,
+        }
     }
 
     fn any_in(&mut self, range: &Range<usize>) -> bool {

@@ -44,26 +44,40 @@ pub(in crate::otlp) enum Holds {
 use Holds::{Attributes, Groups, Holders, Items, Objects, OneOf, Resource, Scope, Value};
 
 const fn field(name: &'static str, original: &'static str, holds: Holds) -> Field {
-    Field { name, original, holds }
+    Field {
+        name,
+        original,
+        holds,
+    }
 }
 
 /// Objects of which nothing but their attributes matters: scopes, events, links, log records.
 pub(super) const WITH_ATTRIBUTES: ObjectShape = &[field("attributes", "attributes", Attributes)];
 /// `KeyValue`.
-pub(super) const PAIR: ObjectShape =
-    &[field("key", "key", Value), field("value", "value", Value), field("keyStrindex", "key_strindex", Value)];
+pub(super) const PAIR: ObjectShape = &[
+    field("key", "key", Value),
+    field("value", "value", Value),
+    field("keyStrindex", "key_strindex", Value),
+];
 /// `AnyValue`: the one member that is text.
 pub(super) const ANY_VALUE: ObjectShape = &[field("stringValue", "string_value", Value)];
 
 /// `Export{Trace,Metrics,Logs}ServiceResponse`.
-pub(in crate::otlp) const ANSWER: ObjectShape = &[field("partialSuccess", "partial_success", Value)];
+pub(in crate::otlp) const ANSWER: ObjectShape =
+    &[field("partialSuccess", "partial_success", Value)];
 
 /// `Export{Trace,Metrics,Logs}PartialSuccess`: the count, then the words.
 pub(in crate::otlp) fn partial_success(signal: Signal) -> ObjectShape {
     const MESSAGE: Field = field("errorMessage", "error_message", Value);
     const SPANS: ObjectShape = &[field("rejectedSpans", "rejected_spans", Value), MESSAGE];
-    const POINTS: ObjectShape = &[field("rejectedDataPoints", "rejected_data_points", Value), MESSAGE];
-    const RECORDS: ObjectShape = &[field("rejectedLogRecords", "rejected_log_records", Value), MESSAGE];
+    const POINTS: ObjectShape = &[
+        field("rejectedDataPoints", "rejected_data_points", Value),
+        MESSAGE,
+    ];
+    const RECORDS: ObjectShape = &[
+        field("rejectedLogRecords", "rejected_log_records", Value),
+        MESSAGE,
+    ];
     match signal {
         Signal::Traces => SPANS,
         Signal::Metrics => POINTS,
@@ -80,9 +94,21 @@ pub(super) fn request(signal: Signal) -> ObjectShape {
     }
 }
 
-const TRACES: ObjectShape = &[field("resourceSpans", "resource_spans", Groups(RESOURCE_SPANS))];
-const METRICS: ObjectShape = &[field("resourceMetrics", "resource_metrics", Groups(RESOURCE_METRICS))];
-const LOGS: ObjectShape = &[field("resourceLogs", "resource_logs", Groups(RESOURCE_LOGS))];
+const TRACES: ObjectShape = &[field(
+    "resourceSpans",
+    "resource_spans",
+    Groups(RESOURCE_SPANS),
+)];
+const METRICS: ObjectShape = &[field(
+    "resourceMetrics",
+    "resource_metrics",
+    Groups(RESOURCE_METRICS),
+)];
+const LOGS: ObjectShape = &[field(
+    "resourceLogs",
+    "resource_logs",
+    Groups(RESOURCE_LOGS),
+)];
 
 const SCHEMA_URL: Field = field("schemaUrl", "schema_url", Value);
 
@@ -91,7 +117,11 @@ const SCHEMA_URL: Field = field("schemaUrl", "schema_url", Value);
 const RESOURCE_SPANS: ObjectShape = &[
     field("resource", "resource", Resource),
     field("scopeSpans", "scope_spans", Objects(SCOPE_SPANS)),
-    field("instrumentationLibrarySpans", "instrumentation_library_spans", Objects(SCOPE_SPANS)),
+    field(
+        "instrumentationLibrarySpans",
+        "instrumentation_library_spans",
+        Objects(SCOPE_SPANS),
+    ),
     SCHEMA_URL,
 ];
 const SCOPE_SPANS: ObjectShape = &[
@@ -109,7 +139,11 @@ const SPAN: ObjectShape = &[
 const RESOURCE_LOGS: ObjectShape = &[
     field("resource", "resource", Resource),
     field("scopeLogs", "scope_logs", Objects(SCOPE_LOGS)),
-    field("instrumentationLibraryLogs", "instrumentation_library_logs", Objects(SCOPE_LOGS)),
+    field(
+        "instrumentationLibraryLogs",
+        "instrumentation_library_logs",
+        Objects(SCOPE_LOGS),
+    ),
     SCHEMA_URL,
 ];
 const SCOPE_LOGS: ObjectShape = &[
@@ -122,7 +156,11 @@ const SCOPE_LOGS: ObjectShape = &[
 const RESOURCE_METRICS: ObjectShape = &[
     field("resource", "resource", Resource),
     field("scopeMetrics", "scope_metrics", Objects(SCOPE_METRICS)),
-    field("instrumentationLibraryMetrics", "instrumentation_library_metrics", Objects(SCOPE_METRICS)),
+    field(
+        "instrumentationLibraryMetrics",
+        "instrumentation_library_metrics",
+        Objects(SCOPE_METRICS),
+    ),
     SCHEMA_URL,
 ];
 const SCOPE_METRICS: ObjectShape = &[
@@ -136,10 +174,20 @@ const METRIC: ObjectShape = &[
     field("gauge", "gauge", OneOf(POINTS)),
     field("sum", "sum", OneOf(POINTS)),
     field("histogram", "histogram", OneOf(POINTS)),
-    field("exponentialHistogram", "exponential_histogram", OneOf(POINTS)),
+    field(
+        "exponentialHistogram",
+        "exponential_histogram",
+        OneOf(POINTS),
+    ),
     field("summary", "summary", OneOf(POINTS)),
 ];
 const POINTS: ObjectShape = &[field("dataPoints", "data_points", Items(POINT))];
-const POINT: ObjectShape =
-    &[field("attributes", "attributes", Attributes), field("exemplars", "exemplars", Objects(EXEMPLAR))];
-const EXEMPLAR: ObjectShape = &[field("filteredAttributes", "filtered_attributes", Attributes)];
+const POINT: ObjectShape = &[
+    field("attributes", "attributes", Attributes),
+    field("exemplars", "exemplars", Objects(EXEMPLAR)),
+];
+const EXEMPLAR: ObjectShape = &[field(
+    "filteredAttributes",
+    "filtered_attributes",
+    Attributes,
+)];

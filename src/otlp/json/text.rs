@@ -33,17 +33,33 @@ impl JsonText {
         if self.escaped {
             #[cfg(test)]
             crate::otlp::wanted::work::add(crate::otlp::wanted::work::UNESCAPE);
-            let quoted = text.get(self.range.start.saturating_sub(1)..self.range.end + 1).unwrap_or_default();
-            let said = if self.torn { mended(quoted) } else { serde_json::from_slice::<String>(quoted).ok() };
+            let quoted = text
+                .get(self.range.start.saturating_sub(1)..self.range.end + 1)
+                .unwrap_or_default();
+            let said = if self.torn {
+                mended(quoted)
+            } else {
+                serde_json::from_slice::<String>(quoted).ok()
+            };
             return said.unwrap_or_default().into();
         }
-        std::str::from_utf8(text.get(self.range.clone()).unwrap_or_default()).unwrap_or_default().into()
+        std::str::from_utf8(text.get(self.range.clone()).unwrap_or_default())
+            .unwrap_or_default()
+            .into()
     }
 }
 
 /// A string literal with U+FFFD for each half of a surrogate pair.
 fn mended(quoted: &[u8]) -> Option<String> {
-    let (mut cursor, mut plain, mut start) = (Cursor { text: quoted, at: 0, depth: 0 }, Vec::new(), 0);
+    let (mut cursor, mut plain, mut start) = (
+        Cursor {
+            text: quoted,
+            at: 0,
+            depth: 0,
+        },
+        Vec::new(),
+        0,
+    );
     while let Some(found) = memchr::memchr(b'\\', quoted.get(cursor.at..)?) {
         cursor.at += found;
         let at = cursor.at;
@@ -69,8 +85,15 @@ impl<'a> Cursor<'a> {
     /// At the start of a whole text.
     pub fn new(text: &'a [u8]) -> Result<Cursor<'a>, Malformed> {
         match std::str::from_utf8(text) {
-            Ok(_) => Ok(Cursor { text, at: 0, depth: 0 }),
-            Err(error) => Err(Malformed { offset: error.valid_up_to(), what: "not UTF-8" }),
+            Ok(_) => Ok(Cursor {
+                text,
+                at: 0,
+                depth: 0,
+            }),
+            Err(error) => Err(Malformed {
+                offset: error.valid_up_to(),
+                what: "not UTF-8",
+            }),
         }
     }
 
@@ -93,7 +116,10 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn fault(&self, what: &'static str) -> Malformed {
-        Malformed { offset: self.at, what }
+        Malformed {
+            offset: self.at,
+            what,
+        }
     }
 
     /// The first byte of the next token.
@@ -123,7 +149,11 @@ impl<'a> Cursor<'a> {
 
     fn deeper(&mut self) -> Result<(), Malformed> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH { Err(self.fault("nested too deep")) } else { Ok(()) }
+        if self.depth > MAX_DEPTH {
+            Err(self.fault("nested too deep"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Goes to the next member or element, or out of what ends with `close`. `first` is true before the
@@ -176,7 +206,11 @@ impl<'a> Cursor<'a> {
             match self.text.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(JsonText { range: start..self.at - 1, escaped, torn });
+                    return Ok(JsonText {
+                        range: start..self.at - 1,
+                        escaped,
+                        torn,
+                    });
                 }
                 Some(b'\\') => {
                     escaped = true;
@@ -194,7 +228,11 @@ impl<'a> Cursor<'a> {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
             Some(b'u') => {
                 self.at += match self.hexadecimal(self.at)? {
-                    0xd800..=0xdbff if matches!(self.hexadecimal(self.at + 6), Ok(0xdc00..=0xdfff)) => 12,
+                    0xd800..=0xdbff
+                        if matches!(self.hexadecimal(self.at + 6), Ok(0xdc00..=0xdfff)) =>
+                    {
+                        12
+                    }
                     0xd800..=0xdfff => {
                         self.at += 6;
                         return Ok(true);
@@ -209,15 +247,25 @@ impl<'a> Cursor<'a> {
 
     /// The code unit of the `\uXXXX` at this offset.
     fn hexadecimal(&self, at: usize) -> Result<u32, Malformed> {
-        let digits = self.text.get(at..).and_then(|rest| rest.strip_prefix(b"\\u")).and_then(|rest| rest.get(..4));
+        let digits = self
+            .text
+            .get(at..)
+            .and_then(|rest| rest.strip_prefix(b"\\u"))
+            .and_then(|rest| rest.get(..4));
         let unit = digits.and_then(|digits| {
-            digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
+            digits.iter().try_fold(0, |unit, digit| {
+                Some(unit << 4 | char::from(*digit).to_digit(16)?)
+            })
         });
         unit.ok_or_else(|| self.fault("an unknown escape"))
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), Malformed> {
-        match self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+        match self
+            .text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(word))
+        {
             true => {
                 self.at += word.len();
                 Ok(())
@@ -230,12 +278,21 @@ impl<'a> Cursor<'a> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
-        if count == 0 { Err(self.fault("a number without a digit")) } else { Ok(()) }
+        if count == 0 {
+            Err(self.fault("a number without a digit"))
+        } else {
+            Ok(())
+        }
     }
 
     /// `-`, digits without a leading zero, a fraction, an exponent (RFC 8259 section 6).
     fn number(&mut self) -> Result<(), Malformed> {
-        let is = |cursor: &Self, bytes: &[u8]| cursor.text.get(cursor.at).is_some_and(|byte| bytes.contains(byte));
+        let is = |cursor: &Self, bytes: &[u8]| {
+            cursor
+                .text
+                .get(cursor.at)
+                .is_some_and(|byte| bytes.contains(byte))
+        };
         self.at += usize::from(is(self, b"-"));
         if is(self, b"0") {
             self.at += 1;
@@ -294,7 +351,11 @@ impl<'a> Cursor<'a> {
 
     /// Only blanks are left.
     pub fn end(&mut self) -> Result<(), Malformed> {
-        if self.peek().is_some() { Err(self.fault("something behind the end")) } else { Ok(()) }
+        if self.peek().is_some() {
+            Err(self.fault("something behind the end"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -313,7 +374,10 @@ impl Brackets {
     fn push(&mut self, is_object: bool) {
         if self.count.is_multiple_of(64) && self.count > 0 {
             let at = self.count as usize / 64 - 1;
-            self.far.get_mut(at).into_iter().for_each(|far| *far = self.near);
+            self.far
+                .get_mut(at)
+                .into_iter()
+                .for_each(|far| *far = self.near);
         }
         self.near = self.near << 1 | u64::from(is_object);
         self.count += 1;
@@ -353,7 +417,10 @@ fn ordinary(bytes: &[u8]) -> usize {
         }
         rest = behind;
     }
-    let left = rest.iter().take_while(|byte| !matches!(byte, ..0x20 | b'"' | b'\\')).count();
+    let left = rest
+        .iter()
+        .take_while(|byte| !matches!(byte, ..0x20 | b'"' | b'\\'))
+        .count();
     bytes.len() - rest.len() + left
 }
 

@@ -22,7 +22,9 @@ impl Plan {
         pieces.keep(0..first.whole.range().start);
         let mut previous: Option<usize> = None;
         for (index, stamp) in chosen {
-            let Some(place) = self.places.get(*index) else { continue };
+            let Some(place) = self.places.get(*index) else {
+                continue;
+            };
             match previous.map(|previous| (previous.checked_add(1), self.places.get(previous))) {
                 None => {}
                 Some((next, Some(before))) if next == Some(*index) => {
@@ -38,12 +40,17 @@ impl Plan {
     }
 
     fn write_group(&self, pieces: &mut Pieces<'_>, body: &Bytes, index: usize, stamp: &Stamp) {
-        let Some(place) = self.places.get(index) else { return };
-        let cuts = self.before(index).map_or(0, |before| before.cuts_end) as usize..place.cuts_end as usize;
+        let Some(place) = self.places.get(index) else {
+            return;
+        };
+        let cuts = self.before(index).map_or(0, |before| before.cuts_end) as usize
+            ..place.cuts_end as usize;
         let cuts = self.cuts.get(cuts).unwrap_or_default();
         let edit = self.resource_edit(body, index, stamp);
         let mut at = place.whole.start;
-        let split = edit.as_ref().map_or(0, |edit| cuts.partition_point(|cut| cut.start < edit.at));
+        let split = edit
+            .as_ref()
+            .map_or(0, |edit| cuts.partition_point(|cut| cut.start < edit.at));
         let (before, behind) = cuts.split_at_checked(split).unwrap_or((cuts, &[]));
         let leave_out = |pieces: &mut Pieces<'_>, at: &mut u32, cuts: &[Span]| {
             for cut in cuts {
@@ -66,20 +73,40 @@ impl Plan {
 
     /// What to do to the resource of this group; nothing if it stays as it is.
     fn resource_edit(&self, body: &Bytes, index: usize, stamp: &Stamp) -> Option<ResourceEdit> {
-        let edit = |at, behind, opening, closing| ResourceEdit { cuts: Vec::new(), at, behind, opening, closing };
+        let edit = |at, behind, opening, closing| ResourceEdit {
+            cuts: Vec::new(),
+            at,
+            behind,
+            opening,
+            closing,
+        };
         let place = self.places.get(index)?;
         let array = match place.resource {
             Resource::With(array) => array,
             _ if stamp.is_empty() => return None,
-            Resource::Absent { behind, alone: true } => {
+            Resource::Absent {
+                behind,
+                alone: true,
+            } => {
                 return Some(edit(behind, behind, r#""resource":{"attributes":["#, "]}"));
             }
-            Resource::Absent { behind, alone: false } => {
+            Resource::Absent {
+                behind,
+                alone: false,
+            } => {
                 return Some(edit(behind, behind, r#""resource":{"attributes":["#, "]},"));
             }
-            Resource::Null(null) => return Some(edit(null.start, null.end, r#"{"attributes":["#, "]}")),
-            Resource::Without { behind, alone: true } => return Some(edit(behind, behind, r#""attributes":["#, "]")),
-            Resource::Without { behind, alone: false } => return Some(edit(behind, behind, r#""attributes":["#, "],")),
+            Resource::Null(null) => {
+                return Some(edit(null.start, null.end, r#"{"attributes":["#, "]}"));
+            }
+            Resource::Without {
+                behind,
+                alone: true,
+            } => return Some(edit(behind, behind, r#""attributes":["#, "]")),
+            Resource::Without {
+                behind,
+                alone: false,
+            } => return Some(edit(behind, behind, r#""attributes":["#, "],")),
             Resource::WithNull(null) => return Some(edit(null.start, null.end, "[", "]")),
         };
         let (mut cuts, mut removal, mut end) = (Vec::new(), Removal::default(), array.start + 1);
@@ -94,7 +121,15 @@ impl Plan {
             return None;
         }
         // Elements go up to `end`, so that is where the stamp comes, whether the last of them stays or not.
-        Some(ResourceEdit { cuts, ..edit(end, end, if kept && !stamp.is_empty() { "," } else { "" }, "") })
+        Some(ResourceEdit {
+            cuts,
+            ..edit(
+                end,
+                end,
+                if kept && !stamp.is_empty() { "," } else { "" },
+                "",
+            )
+        })
     }
 }
 
@@ -127,11 +162,17 @@ impl Removal {
         match (gone, self.kept) {
             (true, true) => match cuts.last_mut() {
                 Some(last) if last.end == self.end => last.end = element.end,
-                _ => cuts.push(Span { start: self.end, end: element.end }),
+                _ => cuts.push(Span {
+                    start: self.end,
+                    end: element.end,
+                }),
             },
             (true, false) => self.leading = self.leading.or(Some(element.start)),
             (false, _) => {
-                cuts.extend(self.leading.take().map(|start| Span { start, end: element.start }));
+                cuts.extend(self.leading.take().map(|start| Span {
+                    start,
+                    end: element.start,
+                }));
                 self.kept = true;
             }
         }
@@ -140,6 +181,9 @@ impl Removal {
 
     /// The end of the array.
     pub fn end(self, cuts: &mut Vec<Span>) {
-        cuts.extend(self.leading.map(|start| Span { start, end: self.end }));
+        cuts.extend(self.leading.map(|start| Span {
+            start,
+            end: self.end,
+        }));
     }
 }

@@ -21,7 +21,10 @@ pub(super) enum FieldStep {
 
 impl Level {
     pub fn step(&self, number: u32) -> Option<FieldStep> {
-        self.0.iter().find(|(own, _)| *own == number).map(|(_, step)| *step)
+        self.0
+            .iter()
+            .find(|(own, _)| *own == number)
+            .map(|(_, step)| *step)
     }
 }
 
@@ -63,9 +66,24 @@ const SCOPE_METRICS: Level = Level(&[(1, SCOPE), (RECORD, Into(&METRIC))]);
 const METRIC: Level = Level(&[
     (5, Into(&Level(&[(DATA_POINT, Into(&NUMBER))]))),
     (7, Into(&Level(&[(DATA_POINT, Into(&NUMBER))]))),
-    (9, Into(&Level(&[(DATA_POINT, Into(&Level(&[(9, Attribute), (8, EXEMPLAR)])))]))),
-    (10, Into(&Level(&[(DATA_POINT, Into(&Level(&[(1, Attribute), (11, EXEMPLAR)])))]))),
-    (11, Into(&Level(&[(DATA_POINT, Into(&Level(&[(7, Attribute)])))]))),
+    (
+        9,
+        Into(&Level(&[(
+            DATA_POINT,
+            Into(&Level(&[(9, Attribute), (8, EXEMPLAR)])),
+        )])),
+    ),
+    (
+        10,
+        Into(&Level(&[(
+            DATA_POINT,
+            Into(&Level(&[(1, Attribute), (11, EXEMPLAR)])),
+        )])),
+    ),
+    (
+        11,
+        Into(&Level(&[(DATA_POINT, Into(&Level(&[(7, Attribute)])))])),
+    ),
     (12, Attribute), // metadata
 ]);
 const NUMBER: Level = Level(&[(7, Attribute), (5, EXEMPLAR)]);

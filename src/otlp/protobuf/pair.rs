@@ -70,7 +70,11 @@ impl<'a> Pair<'a> {
 
     /// Whether some key of this pair is chosen.
     pub fn any_key(&self, chosen: impl Fn(&[u8]) -> bool) -> bool {
-        if self.several_keys { self.keys().any(|key| chosen(key.content)) } else { chosen(self.key) }
+        if self.several_keys {
+            self.keys().any(|key| chosen(key.content))
+        } else {
+            chosen(self.key)
+        }
     }
 
     /// All keys.
@@ -84,10 +88,16 @@ impl<'a> Pair<'a> {
         if self.several_keys || self.several_values || self.key_index {
             return Ok(AttributeSaid::Ambiguous);
         }
-        let Some(value) = &self.value else { return Ok(AttributeSaid::Other) };
+        let Some(value) = &self.value else {
+            return Ok(AttributeSaid::Other);
+        };
         let mut members = value.message()?;
-        let Some(member) = members.field()? else { return Ok(AttributeSaid::Other) };
-        let text = (member.number == STRING).then(|| member.bytes()).transpose()?;
+        let Some(member) = members.field()? else {
+            return Ok(AttributeSaid::Other);
+        };
+        let text = (member.number == STRING)
+            .then(|| member.bytes())
+            .transpose()?;
         let mut several = false;
         while members.field()?.is_some() {
             several = true;

@@ -41,11 +41,17 @@ enum EditKind {
 
 impl Edit {
     pub fn remove(range: Range<usize>) -> Edit {
-        Edit { at: range.start as u32, length: range.len() as u32 }
+        Edit {
+            at: range.start as u32,
+            length: range.len() as u32,
+        }
     }
 
     pub fn resize(at: usize, length: usize) -> Edit {
-        Edit { at: at as u32, length: length as u32 | RESIZE }
+        Edit {
+            at: at as u32,
+            length: length as u32 | RESIZE,
+        }
     }
 
     fn at(self) -> usize {
@@ -54,7 +60,11 @@ impl Edit {
 
     fn change(self) -> EditKind {
         let length = (self.length & !RESIZE) as usize;
-        if self.length & RESIZE == 0 { EditKind::Remove(length) } else { EditKind::Resize(length) }
+        if self.length & RESIZE == 0 {
+            EditKind::Remove(length)
+        } else {
+            EditKind::Resize(length)
+        }
     }
 
     /// Old bytes and new bytes.
@@ -69,14 +79,23 @@ impl Edit {
 impl Plan {
     /// See [`crate::otlp::Export::write`].
     pub fn write(&self, body: &Bytes, chosen: &[(usize, &Stamp)]) -> Vec<Bytes> {
-        let mut writer = Writer { body, pieces: Pieces::new(body), resources: Vec::new(), removed: Vec::new() };
+        let mut writer = Writer {
+            body,
+            pieces: Pieces::new(body),
+            resources: Vec::new(),
+            removed: Vec::new(),
+        };
         let mut loose = self.loose.iter().peekable();
         for (group, stamp) in chosen {
-            let Some(place) = self.places.get(*group) else { continue };
+            let Some(place) = self.places.get(*group) else {
+                continue;
+            };
             while let Some(span) = loose.next_if(|span| span.start < place.whole.start) {
                 writer.pieces.keep(span.range());
             }
-            let edits = self.edits.get(self.edits_start(*group)..place.edits_end as usize);
+            let edits = self
+                .edits
+                .get(self.edits_start(*group)..place.edits_end as usize);
             writer.group(place, edits.unwrap_or_default(), stamp);
         }
         for span in loose {
@@ -96,7 +115,9 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn group(&mut self, place: &GroupPlace, edits: &[Edit], stamp: &Stamp) {
-        let Some(group) = Cursor::over(self.body, place.whole.range()).known_field() else { return };
+        let Some(group) = Cursor::over(self.body, place.whole.range()).known_field() else {
+            return;
+        };
         self.find_resources(place, &group);
         self.find_removed(stamp);
         let merged = self.resources.len() > 1;
@@ -106,7 +127,8 @@ impl<'a> Writer<'a> {
         }
         let resource_length = self.resource_length(stamp);
         self.pieces.keep(group.start..group.value);
-        self.pieces.put_varint(self.group_length(&group, edits, stamp, resource_length));
+        self.pieces
+            .put_varint(self.group_length(&group, edits, stamp, resource_length));
         let mut at = group.content_range().start;
         if self.resources.is_empty() && !stamp.is_empty() {
             self.pieces.put(&[RESOURCE_TAG]);
@@ -114,7 +136,9 @@ impl<'a> Writer<'a> {
         }
         let mut edits = edits.iter().peekable();
         for number in 0..self.resources.len() {
-            let Some(resource) = self.resources.get(number).copied() else { break };
+            let Some(resource) = self.resources.get(number).copied() else {
+                break;
+            };
             self.edited(at..resource.start, &mut edits);
             if number == 0 {
                 self.pieces.keep(resource.start..resource.value);
@@ -158,13 +182,27 @@ impl<'a> Writer<'a> {
     }
 
     fn resource_length(&self, stamp: &Stamp) -> usize {
-        let old: usize = self.resources.iter().map(|resource| resource.content.len()).sum();
+        let old: usize = self
+            .resources
+            .iter()
+            .map(|resource| resource.content.len())
+            .sum();
         let removed: usize = self.removed.iter().map(Range::len).sum();
         old - removed + stamp.protobuf().len()
     }
 
-    fn group_length(&self, group: &Field<'_>, edits: &[Edit], stamp: &Stamp, resource_length: usize) -> usize {
-        let gone: usize = self.resources.iter().map(|resource| resource.whole().len()).sum();
+    fn group_length(
+        &self,
+        group: &Field<'_>,
+        edits: &[Edit],
+        stamp: &Stamp,
+        resource_length: usize,
+    ) -> usize {
+        let gone: usize = self
+            .resources
+            .iter()
+            .map(|resource| resource.whole().len())
+            .sum();
         let tag = match self.resources.first() {
             Some(first) => first.value - first.start,
             None if stamp.is_empty() => return self.edited_length(group.content.len(), edits),
@@ -175,7 +213,10 @@ impl<'a> Writer<'a> {
     }
 
     fn edited_length(&self, length: usize, edits: &[Edit]) -> usize {
-        edits.iter().map(|edit| edit.widths(self.body)).fold(length, |length, (old, new)| length + new - old)
+        edits
+            .iter()
+            .map(|edit| edit.widths(self.body))
+            .fold(length, |length, (old, new)| length + new - old)
     }
 
     /// The length and the content of the group's resource.

@@ -48,13 +48,22 @@ type Colours<'a> = Vec<(&'a str, [u8; 3])>;
 
 /// `--name: #rrggbb;` of one block of the style sheet.
 fn colours(block: &str) -> Colours<'_> {
-    let lines = block.lines().filter_map(|line| line.trim().strip_prefix("--")?.strip_suffix(';')?.split_once(": #"));
+    let lines = block.lines().filter_map(|line| {
+        line.trim()
+            .strip_prefix("--")?
+            .strip_suffix(';')?
+            .split_once(": #")
+    });
     let byte = |hex: &str, at: usize| u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap();
-    lines.map(|(name, hex)| (name, [byte(hex, 0), byte(hex, 2), byte(hex, 4)])).collect()
+    lines
+        .map(|(name, hex)| (name, [byte(hex, 0), byte(hex, 2), byte(hex, 4)]))
+        .collect()
 }
 
 fn schemes() -> [(&'static str, Colours<'static>); 2] {
-    let (light, rest) = CSS.split_once("@media (prefers-color-scheme: dark)").unwrap();
+    let (light, rest) = CSS
+        .split_once("@media (prefers-color-scheme: dark)")
+        .unwrap();
     let dark = rest.split("\n}\n").next().unwrap();
     [("light", colours(light)), ("dark", colours(dark))]
 }
@@ -63,7 +72,11 @@ fn schemes() -> [(&'static str, Colours<'static>); 2] {
 fn luminance(rgb: [u8; 3]) -> f64 {
     let [red, green, blue] = rgb.map(|byte| {
         let channel = f64::from(byte) / 255.0;
-        if channel <= 0.04045 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
+        if channel <= 0.04045 {
+            channel / 12.92
+        } else {
+            ((channel + 0.055) / 1.055).powf(2.4)
+        }
     });
     0.2126 * red + 0.7152 * green + 0.0722 * blue
 }
@@ -91,7 +104,9 @@ fn colours_differ_enough() {
             for (front, ground) in pairs {
                 let ratio = contrast(colour(front), colour(ground));
                 if ratio < least {
-                    weak.push(format!("{scheme}: {front} on {ground} is {ratio:.2}, {least} needed"));
+                    weak.push(format!(
+                        "{scheme}: {front} on {ground} is {ratio:.2}, {least} needed"
+                    ));
                 }
             }
         }
@@ -102,9 +117,14 @@ fn colours_differ_enough() {
 #[test]
 fn both_schemes_have_all_colours_and_rules_use_only_those() {
     let [(_, light), (_, dark)] = schemes();
-    let names = |colours: &[(&'static str, [u8; 3])]| colours.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    let names = |colours: &[(&'static str, [u8; 3])]| {
+        colours.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    };
     assert_eq!(names(&light), names(&dark));
     let rules = CSS.split_once("/* ---- ground */").unwrap().1;
-    let literal = rules.lines().filter(|line| line.contains(": #") || line.contains(" #fff")).collect::<Vec<_>>();
+    let literal = rules
+        .lines()
+        .filter(|line| line.contains(": #") || line.contains(" #fff"))
+        .collect::<Vec<_>>();
     assert!(literal.is_empty(), "{literal:?}");
 }

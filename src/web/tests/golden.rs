@@ -25,8 +25,9 @@ fn named_plainly(html: &str) -> String {
     }
     // One tag on a line: a difference is shown where it is. Only before tags that stand between blocks.
     for tag in [
-        "<head", "<meta", "<title", "<link", "<script", "<body", "<header", "<main", "<footer", "<section", "<tr",
-        "<td", "<th ", "<li", "<h1", "<h2", "<h3", "<form", "<dt", "<details", "<table", "<p",
+        "<head", "<meta", "<title", "<link", "<script", "<body", "<header", "<main", "<footer",
+        "<section", "<tr", "<td", "<th ", "<li", "<h1", "<h2", "<h3", "<form", "<dt", "<details",
+        "<table", "<p",
     ] {
         html = html.replace(tag, &format!("\n{tag}"));
     }
@@ -38,14 +39,18 @@ fn pages_are_as_they_were() {
     let mut differing = Vec::new();
     for (name, frame, page) in samples::all() {
         let html = named_plainly(&rendered(&frame, &page));
-        differing.extend(testkit::golden::check(&folder().join(format!("{name}.html")), &html).err());
+        differing
+            .extend(testkit::golden::check(&folder().join(format!("{name}.html")), &html).err());
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
 #[test]
 fn every_golden_file_has_its_page() {
-    let known: Vec<String> = samples::all().iter().map(|(name, _, _)| format!("{name}.html")).collect();
+    let known: Vec<String> = samples::all()
+        .iter()
+        .map(|(name, _, _)| format!("{name}.html"))
+        .collect();
     for entry in std::fs::read_dir(folder()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(known.contains(&name), "{name} belongs to no page");

@@ -51,7 +51,13 @@ fn frame(text: &str) -> Frame {
         expires: Some(t()),
         csrf: Some(t()),
     };
-    Frame { organization: t(), visitor: Some(visitor), request_id: t(), can_log_in: true, time: t() }
+    Frame {
+        organization: t(),
+        visitor: Some(visitor),
+        request_id: t(),
+        can_log_in: true,
+        time: t(),
+    }
 }
 
 fn live(text: &str) -> Option<LiveView> {
@@ -79,13 +85,25 @@ fn tree(text: &str) -> TreeView {
         live: live(text),
         firing: Some(u64::MAX),
     };
-    TreeView { filter: Some(t()), rows: vec![row], alert_errors: vec![t()] }
+    TreeView {
+        filter: Some(t()),
+        rows: vec![row],
+        alert_errors: vec![t()],
+    }
 }
 
 fn app(text: &str) -> AppView {
     let t = || text.to_owned();
-    let link = || Link { title: t(), url: t() };
-    let sender = SenderRow { subject: t(), issuer: t(), method: "mtls", last_seen_ago: t() };
+    let link = || Link {
+        title: t(),
+        url: t(),
+    };
+    let sender = SenderRow {
+        subject: t(),
+        issuer: t(),
+        method: "mtls",
+        last_seen_ago: t(),
+    };
     let service = ServiceRow {
         name: t(),
         items_per_second: -1.0,
@@ -94,8 +112,14 @@ fn app(text: &str) -> AppView {
         link: Some(t()),
         senders: vec![sender],
     };
-    let alert =
-        AlertRow { name: t(), app: t(), project: t(), state: t(), since: Some(t()), links: vec![link(), link()] };
+    let alert = AlertRow {
+        name: t(),
+        app: t(),
+        project: t(),
+        state: t(),
+        since: Some(t()),
+        links: vec![link(), link()],
+    };
     AppView {
         app: t(),
         name: t(),
@@ -106,8 +130,20 @@ fn app(text: &str) -> AppView {
         apps: pairs(text),
         live: live(text),
         services: vec![service],
-        grants: vec![GrantRow { permission: t(), bindings: vec![t(), t()] }],
-        snippets: vec![Snippet { title: t(), text: t() }, Snippet { title: t(), text: t() }],
+        grants: vec![GrantRow {
+            permission: t(),
+            bindings: vec![t(), t()],
+        }],
+        snippets: vec![
+            Snippet {
+                title: t(),
+                text: t(),
+            },
+            Snippet {
+                title: t(),
+                text: t(),
+            },
+        ],
         links: vec![link()],
         alerts: vec![alert],
         alert_errors: vec![t()],
@@ -136,7 +172,11 @@ fn decision(text: &str) -> DecisionRow {
 
 fn explain(text: &str, request_id: &str) -> ExplainView {
     let t = || text.to_owned();
-    let stage = Stage { room: t(), outcome: t(), details: pairs(text) };
+    let stage = Stage {
+        room: t(),
+        outcome: t(),
+        details: pairs(text),
+    };
     ExplainView {
         request_id: request_id.to_owned(),
         method: t(),
@@ -146,7 +186,11 @@ fn explain(text: &str, request_id: &str) -> ExplainView {
         mistake: Some(t()),
         found: Some(decision(text)),
         remembered_since: Some(t()),
-        story: Some(Story { allowed: false, stages: vec![stage], advice: Some(t()) }),
+        story: Some(Story {
+            allowed: false,
+            stages: vec![stage],
+            advice: Some(t()),
+        }),
     }
 }
 
@@ -154,7 +198,10 @@ fn pages(text: &str) -> Vec<Page> {
     let t = || text.to_owned();
     vec![
         Page::Tree(tree(text)),
-        Page::Tree(TreeView { rows: Vec::new(), ..tree(text) }),
+        Page::Tree(TreeView {
+            rows: Vec::new(),
+            ..tree(text)
+        }),
         Page::App(Box::new(app(text))),
         Page::Explain(Box::new(explain(text, text))),
         Page::Explain(Box::new(explain(text, ""))),
@@ -165,7 +212,12 @@ fn pages(text: &str) -> Vec<Page> {
             remembered_since: Some(t()),
         }),
         Page::SignedOut,
-        Page::Fault(FaultView { status: 999, words: t(), advice: Some(t()), return_to: Some(t()) }),
+        Page::Fault(FaultView {
+            status: 999,
+            words: t(),
+            advice: Some(t()),
+            return_to: Some(t()),
+        }),
     ]
 }
 
@@ -179,8 +231,12 @@ fn hostile_text_is_shown_and_does_nothing() {
                 panic!("{:?} in {page:.60?}: {fault}", at());
             }
             // What turns text round, or hides, is written out; only what a form was filled with goes back as it came.
-            let shown = html.split("value=\"").map(|part| part.split_once('"').map_or(part, |(_, rest)| rest));
-            let hidden = shown.flat_map(str::chars).find(|c| "\u{202e}\u{2066}\u{200b}\0\u{1b}".contains(*c));
+            let shown = html
+                .split("value=\"")
+                .map(|part| part.split_once('"').map_or(part, |(_, rest)| rest));
+            let hidden = shown
+                .flat_map(str::chars)
+                .find(|c| "\u{202e}\u{2066}\u{200b}\0\u{1b}".contains(*c));
             assert_eq!(hidden, None, "{:?} in {page:.60?}", at());
         }
     }
@@ -192,12 +248,25 @@ fn sample_pages_keep_the_rules() {
         let html = rendered(&frame, &page);
         let tags = check(&html).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         let scripts = tags.iter().filter(|tag| tag.name == "script").count();
-        assert_eq!(scripts, if matches!(page, Page::Tree(_)) { 2 } else { 1 }, "{name}");
-        assert!(tags.iter().any(|tag| tag.get("class") == Some("skip")), "{name}");
-        let logs_out = tags.iter().any(|tag| tag.get("action") == Some("/.lightkeeper/logout"));
+        assert_eq!(
+            scripts,
+            if matches!(page, Page::Tree(_)) { 2 } else { 1 },
+            "{name}"
+        );
+        assert!(
+            tags.iter().any(|tag| tag.get("class") == Some("skip")),
+            "{name}"
+        );
+        let logs_out = tags
+            .iter()
+            .any(|tag| tag.get("action") == Some("/.lightkeeper/logout"));
         assert_eq!(logs_out, frame.visitor.is_some(), "{name}");
         for cell in tags.iter().filter(|tag| tag.name == "td") {
-            assert!(cell.get("data-label").is_some_and(|label| !label.is_empty()), "{name}: a cell without a label");
+            assert!(
+                cell.get("data-label")
+                    .is_some_and(|label| !label.is_empty()),
+                "{name}: a cell without a label"
+            );
         }
     }
 }
@@ -207,14 +276,30 @@ fn only_those_who_can_are_offered_it() {
     let mut frame = samples::frame();
     frame.visitor.as_mut().unwrap().csrf = None;
     let html = rendered(&frame, &Page::Tree(samples::tree()));
-    assert!(!html.contains("/.lightkeeper/logout"), "no session, nothing to log out of");
-    let nowhere = Frame { can_log_in: false, ..samples::stranger() };
-    for page in [Page::SignedOut, Page::Fault(samples::fault(401, "no credential", None))] {
-        assert!(!rendered(&nowhere, &page).contains("/.lightkeeper/login"), "{page:?}");
-        assert!(rendered(&samples::stranger(), &page).contains("/.lightkeeper/login"), "{page:?}");
+    assert!(
+        !html.contains("/.lightkeeper/logout"),
+        "no session, nothing to log out of"
+    );
+    let nowhere = Frame {
+        can_log_in: false,
+        ..samples::stranger()
+    };
+    for page in [
+        Page::SignedOut,
+        Page::Fault(samples::fault(401, "no credential", None)),
+    ] {
+        assert!(
+            !rendered(&nowhere, &page).contains("/.lightkeeper/login"),
+            "{page:?}"
+        );
+        assert!(
+            rendered(&samples::stranger(), &page).contains("/.lightkeeper/login"),
+            "{page:?}"
+        );
     }
-    let decisions =
-        |view: AppView| rendered(&samples::frame(), &Page::App(Box::new(view))).contains("/.lightkeeper/decisions/");
+    let decisions = |view: AppView| {
+        rendered(&samples::frame(), &Page::App(Box::new(view))).contains("/.lightkeeper/decisions/")
+    };
     assert!(decisions(samples::app()) && !decisions(samples::bare_app()));
 }
 

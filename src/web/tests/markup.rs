@@ -12,7 +12,10 @@ pub struct Tag {
 
 impl Tag {
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -54,7 +57,12 @@ fn upto_end(text: &str) -> Result<(&str, &str), String> {
         match c {
             '"' => quoted = !quoted,
             '>' if !quoted => return Ok((text.get(..at).unwrap(), text.get(at + 1..).unwrap())),
-            '<' => return Err(format!("a bare `<` in a tag: {:?}", text.chars().take(80).collect::<String>())),
+            '<' => {
+                return Err(format!(
+                    "a bare `<` in a tag: {:?}",
+                    text.chars().take(80).collect::<String>()
+                ));
+            }
             _ => {}
         }
     }
@@ -63,7 +71,11 @@ fn upto_end(text: &str) -> Result<(&str, &str), String> {
 
 fn read(inside: &str) -> Result<Tag, String> {
     let (name, mut rest) = inside.split_once(' ').unwrap_or((inside, ""));
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    {
         return Err(format!("a tag of the name {name:?}"));
     }
     let mut attributes = Vec::new();
@@ -84,16 +96,26 @@ fn read(inside: &str) -> Result<Tag, String> {
             None => return Err(format!("{tail:?} after an attribute")),
         };
     }
-    Ok(Tag { name: name.to_owned(), attributes })
+    Ok(Tag {
+        name: name.to_owned(),
+        attributes,
+    })
 }
 
 /// What every page keeps to, whatever it shows; the first breach in words.
 pub fn check(html: &str) -> Result<Vec<Tag>, String> {
     let tags = tags(html)?;
     let number = |name: &str| tags.iter().filter(|tag| tag.name == name).count();
-    for (name, wanted) in
-        [("h1", 1), ("main", 1), ("html", 1), ("title", 1), ("style", 0), ("base", 0), ("iframe", 0), ("object", 0)]
-    {
+    for (name, wanted) in [
+        ("h1", 1),
+        ("main", 1),
+        ("html", 1),
+        ("title", 1),
+        ("style", 0),
+        ("base", 0),
+        ("iframe", 0),
+        ("object", 0),
+    ] {
         if number(name) != wanted {
             return Err(format!("{} <{name}>, not {wanted}", number(name)));
         }
@@ -118,9 +140,12 @@ fn rule(tag: &Tag, ids: &[&str]) -> Result<(), String> {
             "src" => !value.starts_with("/.lightkeeper/assets/"),
             "action" | "hx-get" => !value.starts_with("/.lightkeeper/"),
             "href" => {
-                let web = ["https://", "http://"].iter().any(|scheme| value.starts_with(scheme));
+                let web = ["https://", "http://"]
+                    .iter()
+                    .any(|scheme| value.starts_with(scheme));
                 let ours = value.starts_with('/') && !value.starts_with("//");
-                (web && tag.get("rel") != Some("noopener noreferrer")) || !(web || ours || value == "#main")
+                (web && tag.get("rel") != Some("noopener noreferrer"))
+                    || !(web || ours || value == "#main")
             }
             "for" | "aria-labelledby" | "data-copy" => !ids.contains(&value.as_str()),
             "aria-describedby" => !value.split(' ').all(|id| ids.contains(&id)),
@@ -131,19 +156,28 @@ fn rule(tag: &Tag, ids: &[&str]) -> Result<(), String> {
         }
     }
     let bare = tag.name == "script" && tag.get("src").is_none();
-    if bare { Err("a script of the page's own".to_owned()) } else { Ok(()) }
+    if bare {
+        Err("a script of the page's own".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 #[test]
 fn the_reader_bites() {
     let page = |inner: &str| {
-        format!("<!DOCTYPE html><html lang=\"en\"><title>t</title><main id=\"main\"><h1>h</h1>{inner}</main></html>")
+        format!(
+            "<!DOCTYPE html><html lang=\"en\"><title>t</title><main id=\"main\"><h1>h</h1>{inner}</main></html>"
+        )
     };
     for (inner, fault) in [
         ("<p>a &lt;b&gt;</p>", ""),
         ("<a href=\"/apps\">a</a><input hidden name=\"a\">", ""),
         ("<script>alert(1)</script>", "own"),
-        ("<script src=\"https://evil.example/a.js\"></script>", "src="),
+        (
+            "<script src=\"https://evil.example/a.js\"></script>",
+            "src=",
+        ),
         ("<a href=\"javascript:alert(1)\">a</a>", "href="),
         ("<a href=\"//evil.example\">a</a>", "href="),
         ("<a href=\"https://a.example\">a</a>", "href="),
@@ -161,7 +195,10 @@ fn the_reader_bites() {
     ] {
         match check(&page(inner)) {
             Ok(_) => assert_eq!(fault, "", "{inner}"),
-            Err(words) => assert!(!fault.is_empty() && words.contains(fault), "{inner}: {words}"),
+            Err(words) => assert!(
+                !fault.is_empty() && words.contains(fault),
+                "{inner}: {words}"
+            ),
         }
     }
 }

@@ -25,7 +25,10 @@ pub fn frame() -> Frame {
 }
 
 pub fn stranger() -> Frame {
-    Frame { visitor: None, ..frame() }
+    Frame {
+        visitor: None,
+        ..frame()
+    }
 }
 
 fn strings(texts: &[&str]) -> Vec<String> {
@@ -42,17 +45,32 @@ fn live(items: f64, errors: u64, ago: &str) -> Option<LiveView> {
     })
 }
 
-fn row(app: &str, project: Option<&str>, may: &str, live: Option<LiveView>, firing: Option<u64>) -> TreeRow {
+fn row(
+    app: &str,
+    project: Option<&str>,
+    may: &str,
+    live: Option<LiveView>,
+    firing: Option<u64>,
+) -> TreeRow {
     let root = app == "/";
     TreeRow {
         app: app.into(),
-        name: if root { "acme" } else { app.rsplit('/').next().unwrap() }.into(),
+        name: if root {
+            "acme"
+        } else {
+            app.rsplit('/').next().unwrap()
+        }
+        .into(),
         depth: if root { 0 } else { app.split('/').count() },
         project: project.map(str::to_owned),
         owners: match app {
             "/" => strings(&["observability@acme.example"]),
             "shop" => strings(&["shop-leads@acme.example"]),
-            "shop/payments" => strings(&["pay-a@acme.example", "pay-b@acme.example", "pay-c@acme.example"]),
+            "shop/payments" => strings(&[
+                "pay-a@acme.example",
+                "pay-b@acme.example",
+                "pay-c@acme.example",
+            ]),
             _ => Vec::new(),
         },
         can_write: may.contains('w'),
@@ -68,16 +86,70 @@ pub fn tree() -> TreeView {
         filter: None,
         rows: vec![
             row("/", None, "", live(48_213.4, 12, "1 s ago"), Some(3)),
-            row("platform", Some("platform-prod"), "r", live(18_420.0, 0, "1 s ago"), Some(0)),
-            row("platform/ingress", None, "", live(12_306.2, 0, "1 s ago"), Some(0)),
-            row("platform/ingress/edge", None, "", live(4_120.0, 0, "4 s ago"), Some(0)),
-            row("shop", Some("shop-prod"), "ra", live(29_793.4, 12, "2 s ago"), Some(3)),
-            row("shop/catalog", Some("catalog-prod"), "r", live(9_410.7, 0, "2 s ago"), Some(0)),
-            row("shop/checkout", Some("checkout-prod"), "wra", live(1_204.5, 12, "3 s ago"), Some(2)),
-            row("shop/checkout/carts", None, "w", live(310.0, 0, "3 s ago"), Some(0)),
-            row("shop/payments", Some("payments-prod"), "r", live(612.0, 0, "2 s ago"), None),
+            row(
+                "platform",
+                Some("platform-prod"),
+                "r",
+                live(18_420.0, 0, "1 s ago"),
+                Some(0),
+            ),
+            row(
+                "platform/ingress",
+                None,
+                "",
+                live(12_306.2, 0, "1 s ago"),
+                Some(0),
+            ),
+            row(
+                "platform/ingress/edge",
+                None,
+                "",
+                live(4_120.0, 0, "4 s ago"),
+                Some(0),
+            ),
+            row(
+                "shop",
+                Some("shop-prod"),
+                "ra",
+                live(29_793.4, 12, "2 s ago"),
+                Some(3),
+            ),
+            row(
+                "shop/catalog",
+                Some("catalog-prod"),
+                "r",
+                live(9_410.7, 0, "2 s ago"),
+                Some(0),
+            ),
+            row(
+                "shop/checkout",
+                Some("checkout-prod"),
+                "wra",
+                live(1_204.5, 12, "3 s ago"),
+                Some(2),
+            ),
+            row(
+                "shop/checkout/carts",
+                None,
+                "w",
+                live(310.0, 0, "3 s ago"),
+                Some(0),
+            ),
+            row(
+                "shop/payments",
+                Some("payments-prod"),
+                "r",
+                live(612.0, 0, "2 s ago"),
+                None,
+            ),
             row("shop/payments/ledger", None, "", None, None),
-            row("shop/search", Some("search-prod"), "", live(0.0, 0, "2 h ago"), Some(1)),
+            row(
+                "shop/search",
+                Some("search-prod"),
+                "",
+                live(0.0, 0, "2 h ago"),
+                Some(1),
+            ),
         ],
         alert_errors: strings(&["payments-prod: the backend did not answer within 2 s"]),
     }
@@ -86,15 +158,27 @@ pub fn tree() -> TreeView {
 pub fn filtered(fits: bool) -> TreeView {
     let mut rows = tree().rows;
     rows.retain(|row| fits && ["/", "shop", "shop/checkout"].contains(&row.app.as_str()));
-    TreeView { filter: Some("checkout".into()), rows, alert_errors: Vec::new() }
+    TreeView {
+        filter: Some("checkout".into()),
+        rows,
+        alert_errors: Vec::new(),
+    }
 }
 
 fn link(title: &str, url: &str) -> Link {
-    Link { title: title.into(), url: url.into() }
+    Link {
+        title: title.into(),
+        url: url.into(),
+    }
 }
 
 fn sender(subject: &str, issuer: &str, method: &'static str, ago: &str) -> SenderRow {
-    SenderRow { subject: subject.into(), issuer: issuer.into(), method, last_seen_ago: ago.into() }
+    SenderRow {
+        subject: subject.into(),
+        issuer: issuer.into(),
+        method,
+        last_seen_ago: ago.into(),
+    }
 }
 
 fn service(name: &str, items: f64, senders: Vec<SenderRow>) -> ServiceRow {
@@ -103,7 +187,9 @@ fn service(name: &str, items: f64, senders: Vec<SenderRow>) -> ServiceRow {
         items_per_second: items,
         last_seen: Some("2026-11-22T23:14:02Z".into()),
         last_seen_ago: Some("3 s ago".into()),
-        link: Some(format!("https://app.lightstep.com/checkout-prod/service-directory/{name}/deployments")),
+        link: Some(format!(
+            "https://app.lightstep.com/checkout-prod/service-directory/{name}/deployments"
+        )),
         senders,
     }
 }
@@ -117,17 +203,26 @@ fn alert(name: &str, state: &str, since: Option<&str>) -> AlertRow {
         since: since.map(str::to_owned),
         links: vec![
             link("Alert", "https://app.lightstep.com/checkout-prod/alerts/a1"),
-            link("Traces", "https://app.lightstep.com/checkout-prod/explorer?at=a1"),
+            link(
+                "Traces",
+                "https://app.lightstep.com/checkout-prod/explorer?at=a1",
+            ),
         ],
     }
 }
 
 fn grant(permission: &str, bindings: &[&str]) -> GrantRow {
-    GrantRow { permission: permission.into(), bindings: strings(bindings) }
+    GrantRow {
+        permission: permission.into(),
+        bindings: strings(bindings),
+    }
 }
 
 fn snippet(title: &str, text: &str) -> Snippet {
-    Snippet { title: title.into(), text: text.into() }
+    Snippet {
+        title: title.into(),
+        text: text.into(),
+    }
 }
 
 pub fn app() -> AppView {
@@ -148,11 +243,30 @@ pub fn app() -> AppView {
                 "checkout",
                 1_090.2,
                 vec![
-                    sender("spiffe://prod.acme.example/ns/checkout/sa/api", "prod.acme.example", "mtls", "3 s ago"),
-                    sender("system:serviceaccount:checkout:api", "cluster-a", "oidc", "1 min ago"),
+                    sender(
+                        "spiffe://prod.acme.example/ns/checkout/sa/api",
+                        "prod.acme.example",
+                        "mtls",
+                        "3 s ago",
+                    ),
+                    sender(
+                        "system:serviceaccount:checkout:api",
+                        "cluster-a",
+                        "oidc",
+                        "1 min ago",
+                    ),
                 ],
             ),
-            service("checkout-worker", 114.3, vec![sender("ci-smoke", "client tokens", "client_token", "20 s ago")]),
+            service(
+                "checkout-worker",
+                114.3,
+                vec![sender(
+                    "ci-smoke",
+                    "client tokens",
+                    "client_token",
+                    "20 s ago",
+                )],
+            ),
         ],
         grants: vec![
             grant("ingest.traces", &["checkout-devs"]),
@@ -169,11 +283,21 @@ pub fn app() -> AppView {
                 "curl",
                 "curl -H \"Authorization: Bearer $(lightkeeper token)\" \\\n  https://gateway.acme.example/apps/shop/checkout/-/alerts",
             ),
-            snippet("Terraform", "provider \"lightstep\" {\n  organization = \"acme\"\n}"),
+            snippet(
+                "Terraform",
+                "provider \"lightstep\" {\n  organization = \"acme\"\n}",
+            ),
         ],
-        links: vec![link("Services in Lightstep", "https://app.lightstep.com/checkout-prod/service-directory")],
+        links: vec![link(
+            "Services in Lightstep",
+            "https://app.lightstep.com/checkout-prod/service-directory",
+        )],
         alerts: vec![
-            alert("Checkout latency p99", "firing", Some("2026-11-22T22:58:40Z")),
+            alert(
+                "Checkout latency p99",
+                "firing",
+                Some("2026-11-22T22:58:40Z"),
+            ),
             alert("Checkout error ratio", "ok", None),
             alert("Carts throughput", "no_data", None),
         ],
@@ -217,38 +341,73 @@ pub fn decision(allowed: bool) -> DecisionRow {
             "no binding gives this identity `query.streams.write` there"
         }
         .into(),
-        bindings: if allowed { strings(&["payments-editors"]) } else { Vec::new() },
+        bindings: if allowed {
+            strings(&["payments-editors"])
+        } else {
+            Vec::new()
+        },
         status: Some(if allowed { 200 } else { 403 }),
     }
 }
 
 fn stage(room: &str, outcome: &str, details: &[(&str, &str)]) -> Stage {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Stage { room: room.into(), outcome: outcome.into(), details: details.iter().map(pair).collect() }
+    Stage {
+        room: room.into(),
+        outcome: outcome.into(),
+        details: details.iter().map(pair).collect(),
+    }
 }
 
 pub fn explained(allowed: bool) -> ExplainView {
     let accept = stage(
         "accept",
         "ok",
-        &[("operation", "query.streams.write"), ("path", "/public/v0.2/acme/projects/payments-prod/streams")],
+        &[
+            ("operation", "query.streams.write"),
+            ("path", "/public/v0.2/acme/projects/payments-prod/streams"),
+        ],
     );
-    let identify = stage("identify", "ok", &[("method", "session"), ("issuer", "okta"), ("subject", "00u1a2b3c4d5")]);
+    let identify = stage(
+        "identify",
+        "ok",
+        &[
+            ("method", "session"),
+            ("issuer", "okta"),
+            ("subject", "00u1a2b3c4d5"),
+        ],
+    );
     let mut stages = vec![accept, identify];
     stages.extend(match allowed {
         true => vec![
-            stage("authorize", "ok", &[("app", "shop/payments"), ("bindings", "payments-editors")]),
-            stage("route", "ok", &[("project", "payments-prod"), ("upstream", "query")]),
+            stage(
+                "authorize",
+                "ok",
+                &[("app", "shop/payments"), ("bindings", "payments-editors")],
+            ),
+            stage(
+                "route",
+                "ok",
+                &[("project", "payments-prod"), ("upstream", "query")],
+            ),
         ],
         false => {
-            vec![stage("authorize", "no_binding", &[("app", "shop/payments"), ("missing", "query.streams.write")])]
+            vec![stage(
+                "authorize",
+                "no_binding",
+                &[("app", "shop/payments"), ("missing", "query.streams.write")],
+            )]
         }
     });
     let advice = "Ask an owner of shop/payments (pay-a@acme.example) to bind you, or one of your groups, to a role with query.streams.write.";
     ExplainView {
         request_id: "01khxq6w1tn3sample".into(),
         found: Some(decision(allowed)),
-        story: Some(Story { allowed, stages, advice: (!allowed).then(|| advice.into()) }),
+        story: Some(Story {
+            allowed,
+            stages,
+            advice: (!allowed).then(|| advice.into()),
+        }),
         ..ExplainView::default()
     }
 }
@@ -257,7 +416,9 @@ pub fn mistaken() -> ExplainView {
     ExplainView {
         method: "GET".into(),
         path: "/v1//traces".into(),
-        mistake: Some("`/v1//traces` is no path that the gateway reads: it has an empty segment".into()),
+        mistake: Some(
+            "`/v1//traces` is no path that the gateway reads: it has an empty segment".into(),
+        ),
         ..ExplainView::default()
     }
 }
@@ -280,7 +441,8 @@ pub fn decisions() -> DecisionsView {
         operation: "ingest.logs".into(),
         app: String::new(),
         reason: "app_unclear".into(),
-        meaning: "the export names no app, and several fit: send the header `lightkeeper-app`".into(),
+        meaning: "the export names no app, and several fit: send the header `lightkeeper-app`"
+            .into(),
         request_id: "01khxq6vx0b7sample".into(),
         status: Some(400),
         ..decision(false)
@@ -305,7 +467,10 @@ pub fn fault(status: u16, words: &str, advice: Option<&str>) -> FaultView {
 /// Every page, by the name of its golden file.
 pub fn all() -> Vec<(&'static str, Frame, Page)> {
     let logs_in = Some("Try again in a minute. Whoever is logged in already stays so.");
-    let empty = DecisionsView { rows: Vec::new(), ..decisions() };
+    let empty = DecisionsView {
+        rows: Vec::new(),
+        ..decisions()
+    };
     vec![
         ("tree", frame(), Page::Tree(tree())),
         ("tree-filtered", frame(), Page::Tree(filtered(true))),
@@ -314,15 +479,43 @@ pub fn all() -> Vec<(&'static str, Frame, Page)> {
         ("app", frame(), Page::App(Box::new(app()))),
         ("app-bare", frame(), Page::App(Box::new(bare_app()))),
         ("explain", frame(), Page::Explain(Box::default())),
-        ("explain-mistake", frame(), Page::Explain(Box::new(mistaken()))),
-        ("explain-refused", frame(), Page::Explain(Box::new(explained(false)))),
-        ("explain-allowed", frame(), Page::Explain(Box::new(explained(true)))),
+        (
+            "explain-mistake",
+            frame(),
+            Page::Explain(Box::new(mistaken())),
+        ),
+        (
+            "explain-refused",
+            frame(),
+            Page::Explain(Box::new(explained(false))),
+        ),
+        (
+            "explain-allowed",
+            frame(),
+            Page::Explain(Box::new(explained(true))),
+        ),
         ("decisions", frame(), Page::Decisions(decisions())),
         ("decisions-empty", frame(), Page::Decisions(empty)),
         ("signed-out", stranger(), Page::SignedOut),
-        ("fault-401", stranger(), Page::Fault(fault(401, "nobody is logged in", None))),
-        ("fault-403", frame(), Page::Fault(fault(403, "not permitted", None))),
-        ("fault-404", frame(), Page::Fault(fault(404, "no such page", None))),
-        ("fault-503", stranger(), Page::Fault(fault(503, "the identity provider does not answer", logs_in))),
+        (
+            "fault-401",
+            stranger(),
+            Page::Fault(fault(401, "nobody is logged in", None)),
+        ),
+        (
+            "fault-403",
+            frame(),
+            Page::Fault(fault(403, "not permitted", None)),
+        ),
+        (
+            "fault-404",
+            frame(),
+            Page::Fault(fault(404, "no such page", None)),
+        ),
+        (
+            "fault-503",
+            stranger(),
+            Page::Fault(fault(503, "the identity provider does not answer", logs_in)),
+        ),
     ]
 }

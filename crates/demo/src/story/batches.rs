@@ -25,7 +25,8 @@ pub async fn tell(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
          each part goes to its own project, and every resource says who really sent it.",
     );
     let issuer = world.issuer.url();
-    let cluster = login::client_credentials(issuer, "cluster-collector", "cluster-collector-secret").await?;
+    let cluster =
+        login::client_credentials(issuer, "cluster-collector", "cluster-collector-secret").await?;
     split(narrator, &cluster).await;
     forged(narrator, &cluster).await;
     foreign(narrator, &cluster).await;
@@ -35,11 +36,17 @@ pub async fn tell(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
 
 /// One batch, two projects.
 async fn split(narrator: &mut Narrator<'_>, cluster: &str) {
-    let sample = Sample::traces("checkout", 2).and("payments", 3).and("ledger-core", 1).seed(1);
+    let sample = Sample::traces("checkout", 2)
+        .and("payments", 3)
+        .and("ledger-core", 1)
+        .seed(1);
     let step = Step {
         title: "One batch of three services, over gRPC and compressed".to_owned(),
         caller: COLLECTOR.to_owned(),
-        asked: format!("{}: checkout (2 spans), payments (3), ledger-core (1)", sample.signal().grpc_path()),
+        asked: format!(
+            "{}: checkout (2 spans), payments (3), ledger-core (1)",
+            sample.signal().grpc_path()
+        ),
         shown: vec![cluster.to_owned()],
         expected: Expected::delivered(
             Status::Grpc(0),
@@ -47,11 +54,17 @@ async fn split(narrator: &mut Narrator<'_>, cluster: &str) {
             BINDING,
             vec![
                 Delivery::to("checkout-prod").of("checkout", 2, "shop/checkout"),
-                Delivery::to("payments-prod").of("payments", 3, "shop/payments").of("ledger-core", 1, "shop/payments"),
+                Delivery::to("payments-prod")
+                    .of("payments", 3, "shop/payments")
+                    .of("ledger-core", 1, "shop/payments"),
             ],
         ),
     };
-    let caller = narrator.world.caller().bearer(cluster).compressing(Coding::Gzip);
+    let caller = narrator
+        .world
+        .caller()
+        .bearer(cluster)
+        .compressing(Coding::Gzip);
     let answer = narrator.call(step, caller.export_grpc(&sample)).await;
     told_whole(narrator, answer.as_ref());
     once_each(narrator, &sample.span_ids());
@@ -64,7 +77,10 @@ async fn forged(narrator: &mut Narrator<'_>, cluster: &str) {
     let step = Step {
         title: "An identity that its sender made up".to_owned(),
         caller: COLLECTOR.to_owned(),
-        asked: format!("POST /v1/traces: checkout, which claims {}", names.join(", ")),
+        asked: format!(
+            "POST /v1/traces: checkout, which claims {}",
+            names.join(", ")
+        ),
         shown: vec![cluster.to_owned()],
         expected: Expected::delivered(
             Status::Http(200),
@@ -75,13 +91,22 @@ async fn forged(narrator: &mut Narrator<'_>, cluster: &str) {
     };
     let kept = narrator.world.emulator.captured().len();
     let caller = narrator.world.plain_caller().bearer(cluster);
-    let answer = narrator.call(step, caller.export(&sample, Encoding::Protobuf)).await;
+    let answer = narrator
+        .call(step, caller.export(&sample, Encoding::Protobuf))
+        .await;
     told_whole(narrator, answer.as_ref());
     let received = narrator.world.emulator.captured().split_off(kept);
     let claims: Vec<&str> = FORGED.iter().map(|(_, value)| *value).collect();
-    match received.iter().any(|request| claims.iter().any(|claim| request.contains(claim.as_bytes()))) {
+    match received.iter().any(|request| {
+        claims
+            .iter()
+            .any(|claim| request.contains(claim.as_bytes()))
+    }) {
         true => narrator.differs("a forged identity reached the backend".to_owned()),
-        false => narrator.line("forged", "gone from resource, scope, spans, events and links"),
+        false => narrator.line(
+            "forged",
+            "gone from resource, scope, spans, events and links",
+        ),
     }
     once_each(narrator, &sample.span_ids());
 }
@@ -93,7 +118,8 @@ async fn foreign(narrator: &mut Narrator<'_>, cluster: &str) {
     let step = Step {
         title: "A service that is not the collector's to write for".to_owned(),
         caller: COLLECTOR.to_owned(),
-        asked: "POST /v1/traces as JSON: checkout (2 spans), ingress (3), which is platform's".to_owned(),
+        asked: "POST /v1/traces as JSON: checkout (2 spans), ingress (3), which is platform's"
+            .to_owned(),
         shown: vec![cluster.to_owned()],
         expected: Expected::delivered(
             Status::Http(200),
@@ -103,17 +129,33 @@ async fn foreign(narrator: &mut Narrator<'_>, cluster: &str) {
         ),
     };
     let caller = narrator.world.plain_caller().bearer(cluster);
-    let answer = narrator.call(step, caller.export(&sample, Encoding::Json)).await;
+    let answer = narrator
+        .call(step, caller.export(&sample, Encoding::Json))
+        .await;
     match answer.map(|answer| answer.partial_success()) {
-        Some(Ok(Some(Partial { rejected: 3, message }))) if message.contains("ingress") => {
-            narrator.line("told", &format!("partial success: 3 rejected, \"{message}\""));
+        Some(Ok(Some(Partial {
+            rejected: 3,
+            message,
+        }))) if message.contains("ingress") => {
+            narrator.line(
+                "told",
+                &format!("partial success: 3 rejected, \"{message}\""),
+            );
         }
-        Some(other) => narrator.differs(format!("the answer should reject ingress's 3 spans, not say {other:?}")),
+        Some(other) => narrator.differs(format!(
+            "the answer should reject ingress's 3 spans, not say {other:?}"
+        )),
         None => {}
     }
     once_each(narrator, &own.span_ids());
     let arrived = narrator.world.emulator.span_ids();
-    if sample.span_ids().iter().filter(|id| arrived.contains_key(*id)).count() != own.items() {
+    if sample
+        .span_ids()
+        .iter()
+        .filter(|id| arrived.contains_key(*id))
+        .count()
+        != own.items()
+    {
         narrator.differs("a foreign service's spans reached the backend".to_owned());
     }
 }
@@ -121,11 +163,17 @@ async fn foreign(narrator: &mut Narrator<'_>, cluster: &str) {
 /// A tracer that can set an access token and nothing else.
 async fn tracer(narrator: &mut Narrator<'_>, token: &str) {
     let world = narrator.world;
-    let sample = LegacySample::of(Format::Reports, "checkout", 2).token(token).seed(4);
+    let sample = LegacySample::of(Format::Reports, "checkout", 2)
+        .token(token)
+        .seed(4);
     let step = Step {
         title: "A tracer from before OpenTelemetry".to_owned(),
-        caller: "checkout's old tracer: its service's token where it used to have the project's".to_owned(),
-        asked: format!("POST {}: a report with the token in its head and in its body", sample.format().path()),
+        caller: "checkout's old tracer: its service's token where it used to have the project's"
+            .to_owned(),
+        asked: format!(
+            "POST {}: a report with the token in its head and in its body",
+            sample.format().path()
+        ),
         shown: vec![token.to_owned()],
         expected: Expected::delivered(
             Status::Http(200),
@@ -135,13 +183,23 @@ async fn tracer(narrator: &mut Narrator<'_>, token: &str) {
         ),
     };
     // A backend may tell a tracer to stop for good. It is not its place.
-    world.emulator.fail_project_times("checkout-prod", Fault::DisableCommand, 1);
-    if let Some(answer) = narrator.call(step, world.plain_caller().report(&sample)).await {
+    world
+        .emulator
+        .fail_project_times("checkout-prod", Fault::DisableCommand, 1);
+    if let Some(answer) = narrator
+        .call(step, world.plain_caller().report(&sample))
+        .await
+    {
         match answer.report_response() {
             Some(response) if response.errors.is_empty() && response.commands.is_empty() => {
-                narrator.line("told", "accepted; the backend's command to stop for good was dropped");
+                narrator.line(
+                    "told",
+                    "accepted; the backend's command to stop for good was dropped",
+                );
             }
-            other => narrator.differs(format!("the tracer should be told of success, not {other:?}")),
+            other => narrator.differs(format!(
+                "the tracer should be told of success, not {other:?}"
+            )),
         }
     }
     once_each(narrator, &sample.span_ids());
@@ -151,7 +209,9 @@ fn told_whole(narrator: &mut Narrator<'_>, answer: Option<&Answer>) {
     if let Some(answer) = answer {
         match answer.partial_success() {
             Ok(None) => narrator.line("told", "all accepted"),
-            other => narrator.differs(format!("the answer should be a full success, not {other:?}")),
+            other => narrator.differs(format!(
+                "the answer should be a full success, not {other:?}"
+            )),
         }
     }
 }
@@ -159,7 +219,10 @@ fn told_whole(narrator: &mut Narrator<'_>, answer: Option<&Answer>) {
 /// Nothing lost, nothing doubled.
 fn once_each(narrator: &mut Narrator<'_>, ids: &[u64]) {
     let arrived = narrator.world.emulator.span_ids();
-    let times: BTreeMap<u64, u64> = ids.iter().map(|id| (*id, arrived.get(id).copied().unwrap_or_default())).collect();
+    let times: BTreeMap<u64, u64> = ids
+        .iter()
+        .map(|id| (*id, arrived.get(id).copied().unwrap_or_default()))
+        .collect();
     if times.values().any(|times| *times != 1) || times.len() != ids.len() {
         narrator.differs(format!("each span should have arrived once, not {times:?}"));
     }

@@ -32,28 +32,45 @@ pub struct Expected {
 
 impl Delivery {
     pub fn to(project: &'static str) -> Self {
-        Delivery { project, resources: Vec::new() }
+        Delivery {
+            project,
+            resources: Vec::new(),
+        }
     }
 
     pub fn of(mut self, service: &'static str, items: u64, app: &'static str) -> Self {
-        self.resources.push(Expected { service, items, app });
+        self.resources.push(Expected {
+            service,
+            items,
+            app,
+        });
         self
     }
 }
 
 impl Narrator<'_> {
     /// Prints what each project received and compares it.
-    pub fn delivered(&mut self, step: &Step, requests: &[Captured], exports: &[Export], record: &Value) {
+    pub fn delivered(
+        &mut self,
+        step: &Step,
+        requests: &[Captured],
+        exports: &[Export],
+        record: &Value,
+    ) {
         let deliveries = &step.expected.deliveries;
         if requests.len() != deliveries.len() || exports.len() != deliveries.len() {
             let (requests, exports) = (requests.len(), exports.len());
             let wanted = deliveries.len();
-            self.differs(format!("the backend received {requests} requests and took {exports}, not {wanted}"));
+            self.differs(format!(
+                "the backend received {requests} requests and took {exports}, not {wanted}"
+            ));
         }
         for delivery in deliveries {
             let of = |project: &Option<String>| project.as_deref() == Some(delivery.project);
             let request = requests.iter().find(|request| of(&request.project));
-            let export = exports.iter().find(|export| export.project == delivery.project);
+            let export = exports
+                .iter()
+                .find(|export| export.project == delivery.project);
             let (Some(request), Some(export)) = (request, export) else {
                 self.differs(format!("{} received nothing", delivery.project));
                 continue;
@@ -64,16 +81,26 @@ impl Narrator<'_> {
             });
             let what = what.collect::<Vec<_>>().join(", ");
             let Captured { method, path, .. } = request;
-            self.line("backend", &format!("received {method} {path} for {}: {what}", delivery.project));
+            self.line(
+                "backend",
+                &format!("received {method} {path} for {}: {what}", delivery.project),
+            );
             self.lent(delivery, request, export);
-            match step.shown.iter().any(|secret| request.contains(secret.as_bytes())) {
+            match step
+                .shown
+                .iter()
+                .any(|secret| request.contains(secret.as_bytes()))
+            {
                 true => self.differs("the caller's own credential went upstream".to_owned()),
                 false if step.shown.is_empty() => {}
                 false => self.line("", "the caller's own credential: absent from head and body"),
             }
             self.stamped(delivery, export, record);
         }
-        let by: Vec<String> = stamps(record).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let by: Vec<String> = stamps(record)
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         self.line("stamped", &format!("all with {}", by.join(", ")));
     }
 
@@ -90,36 +117,73 @@ impl Narrator<'_> {
             }
         }
         if lent != 1 || others != 0 {
-            self.differs(format!("{} should have got its own access token and nothing else", delivery.project));
+            self.differs(format!(
+                "{} should have got its own access token and nothing else",
+                delivery.project
+            ));
         }
-        if export.legacy.as_ref().is_some_and(|legacy| legacy.carriers.contains(&Carrier::Body)) {
-            self.line("", &format!("the report's own `access_token`: {}'s as well", delivery.project));
+        if export
+            .legacy
+            .as_ref()
+            .is_some_and(|legacy| legacy.carriers.contains(&Carrier::Body))
+        {
+            self.line(
+                "",
+                &format!(
+                    "the report's own `access_token`: {}'s as well",
+                    delivery.project
+                ),
+            );
         }
     }
 
     fn stamped(&mut self, delivery: &Delivery, export: &Export, record: &Value) {
-        let found: Vec<(Option<&str>, u64)> =
-            export.resources.iter().map(|resource| (resource.service.as_deref(), resource.items)).collect();
-        let wanted: Vec<(Option<&str>, u64)> =
-            delivery.resources.iter().map(|expected| (Some(expected.service), expected.items)).collect();
+        let found: Vec<(Option<&str>, u64)> = export
+            .resources
+            .iter()
+            .map(|resource| (resource.service.as_deref(), resource.items))
+            .collect();
+        let wanted: Vec<(Option<&str>, u64)> = delivery
+            .resources
+            .iter()
+            .map(|expected| (Some(expected.service), expected.items))
+            .collect();
         if found != wanted {
-            self.differs(format!("{} received {found:?}, not {wanted:?}", delivery.project));
+            self.differs(format!(
+                "{} received {found:?}, not {wanted:?}",
+                delivery.project
+            ));
         }
         for (resource, expected) in export.resources.iter().zip(&delivery.resources) {
-            self.line("stamped", &format!("{}: {APP}={}", expected.service, expected.app));
+            self.line(
+                "stamped",
+                &format!("{}: {APP}={}", expected.service, expected.app),
+            );
             let stamps = stamps(record);
-            for (name, value) in stamps.iter().map(|(name, value)| (*name, value.as_str())).chain([(APP, expected.app)])
+            for (name, value) in stamps
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .chain([(APP, expected.app)])
             {
                 let values = resource.values(name);
                 if values != [value] {
-                    self.differs(format!("`{name}` of {} is {values:?}, not once `{value}`", expected.service));
+                    self.differs(format!(
+                        "`{name}` of {} is {values:?}, not once `{value}`",
+                        expected.service
+                    ));
                 }
             }
             if reserved(resource) != stamps.len() + 1 {
-                self.differs(format!("{} carries other attributes of `{RESERVED}*`", expected.service));
+                self.differs(format!(
+                    "{} carries other attributes of `{RESERVED}*`",
+                    expected.service
+                ));
             }
         }
-        let inside = export.named(RESERVED).into_iter().filter(|(level, _)| *level != Level::Resource);
+        let inside = export
+            .named(RESERVED)
+            .into_iter()
+            .filter(|(level, _)| *level != Level::Resource);
         let inside: Vec<_> = inside.collect();
         if !inside.is_empty() {
             self.differs(format!("below the resource stand {inside:?}"));
@@ -133,11 +197,21 @@ fn stamps(record: &Value) -> [(&'static str, String); 3] {
     let who = record.get("identity").unwrap_or(&nobody);
     [
         ("lightkeeper.identity", text(who, "subject").to_owned()),
-        ("lightkeeper.identity.issuer", text(who, "issuer").to_owned()),
-        ("lightkeeper.identity.method", text(who, "method").to_owned()),
+        (
+            "lightkeeper.identity.issuer",
+            text(who, "issuer").to_owned(),
+        ),
+        (
+            "lightkeeper.identity.method",
+            text(who, "method").to_owned(),
+        ),
     ]
 }
 
 fn reserved(resource: &ExportedResource) -> usize {
-    resource.attributes.iter().filter(|(name, _)| name.starts_with(RESERVED)).count()
+    resource
+        .attributes
+        .iter()
+        .filter(|(name, _)| name.starts_with(RESERVED))
+        .count()
 }

@@ -37,23 +37,45 @@ pub async fn tell(narrator: &mut Narrator<'_>, ann: &str) -> Result<(), String> 
 
 fn step(title: &str, caller: &str, asked: &str, shown: &[&str], expected: Expected) -> Step {
     let shown = shown.iter().map(|secret| (*secret).to_owned()).collect();
-    Step { title: title.to_owned(), caller: caller.to_owned(), asked: asked.to_owned(), shown, expected }
+    Step {
+        title: title.to_owned(),
+        caller: caller.to_owned(),
+        asked: asked.to_owned(),
+        shown,
+        expected,
+    }
 }
 
 /// Authorization code and PKCE, through the gateway's own login. Gives the session's cookie, as a browser sends it.
 async fn browser(narrator: &mut Narrator<'_>) -> Result<String, String> {
     let world = narrator.world;
     let path = "/.lightkeeper/login?return_to=%2F.lightkeeper%2F";
-    let told = step("A browser comes to log in", "a browser", &format!("GET {path}"), &[], Expected::own(303));
-    let answer = narrator.call(told, world.caller().get(path)).await.ok_or("the login did not begin")?;
+    let told = step(
+        "A browser comes to log in",
+        "a browser",
+        &format!("GET {path}"),
+        &[],
+        Expected::own(303),
+    );
+    let answer = narrator
+        .call(told, world.caller().get(path))
+        .await
+        .ok_or("the login did not begin")?;
     let page = answer.header("location").ok_or("the login leads nowhere")?;
-    narrator.line("leads to", "the issuer's login page, with `state`, `nonce` and a PKCE challenge");
+    narrator.line(
+        "leads to",
+        "the issuer's login page, with `state`, `nonce` and a PKCE challenge",
+    );
     if !page.starts_with(world.issuer.url()) || !page.contains("code_challenge_method=S256") {
         narrator.differs("the browser should be sent to the issuer with a challenge".to_owned());
     }
-    let transaction = cookie(&answer, "__Host-lightkeeper-login=").ok_or("the login left no cookie")?;
+    let transaction =
+        cookie(&answer, "__Host-lightkeeper-login=").ok_or("the login left no cookie")?;
     let back = login::pick(&page, "pat").await?;
-    let path = back.strip_prefix(&world.url()).ok_or("the issuer sends the browser elsewhere")?.to_owned();
+    let path = back
+        .strip_prefix(&world.url())
+        .ok_or("the issuer sends the browser elsewhere")?
+        .to_owned();
 
     let told = step(
         "pat is back from the issuer",
@@ -63,17 +85,31 @@ async fn browser(narrator: &mut Narrator<'_>) -> Result<String, String> {
         Expected::own(303),
     );
     let caller = world.caller().header("cookie", &transaction);
-    let answer = narrator.call(told, caller.get(&path)).await.ok_or("the login did not end")?;
+    let answer = narrator
+        .call(told, caller.get(&path))
+        .await
+        .ok_or("the login did not end")?;
     let session = cookie(&answer, SESSION).ok_or("the login gave no session")?;
-    narrator.line("session", &format!("an encrypted cookie, SHA-256 {}...", fingerprint(&session)));
+    narrator.line(
+        "session",
+        &format!("an encrypted cookie, SHA-256 {}...", fingerprint(&session)),
+    );
     Ok(session)
 }
 
 /// `name=value` of a cookie that is set.
 fn cookie(answer: &Answer, name: &str) -> Option<String> {
-    let all = answer.headers.get_all("set-cookie").into_iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = all.filter_map(|line| line.split(';').next()).filter(|pair| pair.starts_with(name));
-    pairs.find(|pair| pair.len() > name.len()).map(str::to_owned)
+    let all = answer
+        .headers
+        .get_all("set-cookie")
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
+    let mut pairs = all
+        .filter_map(|line| line.split(';').next())
+        .filter(|pair| pair.starts_with(name));
+    pairs
+        .find(|pair| pair.len() > name.len())
+        .map(str::to_owned)
 }
 
 /// The console's first page.
@@ -90,10 +126,14 @@ async fn pages(narrator: &mut Narrator<'_>, session: &str) {
     let caller = world.caller().header("cookie", session);
     if let Some(answer) = narrator.call(told, caller.get(path)).await {
         let page = answer.text();
-        let (seen, hidden): (Vec<&str>, Vec<&str>) = ["shop", "shop/payments", "shop/checkout", "platform"]
-            .into_iter()
-            .partition(|app| page.contains(&format!("\"/.lightkeeper/apps/{app}\"")));
-        narrator.line("page", &format!("shows {}; not {}", seen.join(", "), hidden.join(", ")));
+        let (seen, hidden): (Vec<&str>, Vec<&str>) =
+            ["shop", "shop/payments", "shop/checkout", "platform"]
+                .into_iter()
+                .partition(|app| page.contains(&format!("\"/.lightkeeper/apps/{app}\"")));
+        narrator.line(
+            "page",
+            &format!("shows {}; not {}", seen.join(", "), hidden.join(", ")),
+        );
         if seen != ["shop", "shop/payments"] {
             narrator.differs("pat should see the way to payments, and no other app".to_owned());
         }
@@ -109,30 +149,66 @@ async fn subtree(narrator: &mut Narrator<'_>, ann: &str) {
         "ann@acme.example: logged in",
         &format!("GET {path}"),
         &[ann],
-        Expected::allowed(Status::Http(200), "shop", &["shop-developers"], Lent::ApiKey(Role::Viewer)).asking(&SHOP),
+        Expected::allowed(
+            Status::Http(200),
+            "shop",
+            &["shop-developers"],
+            Lent::ApiKey(Role::Viewer),
+        )
+        .asking(&SHOP),
     );
-    world.emulator.fail_queries("payments-prod", Fault::status(503));
-    let answer = narrator.call(told, world.caller().bearer(ann).get(path)).await;
+    world
+        .emulator
+        .fail_queries("payments-prod", Fault::status(503));
+    let answer = narrator
+        .call(told, world.caller().bearer(ann).get(path))
+        .await;
     world.emulator.heal_queries("payments-prod");
     let document = answer.and_then(|answer| answer.json()).unwrap_or_default();
-    let list = |name: &str| document.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = |name: &str| {
+        document
+            .get(name)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     let (items, errors) = (list("items"), list("errors"));
     for item in &items {
-        narrator.line("she reads", &format!("{} of {}: {}", text(item, "id"), text(item, "app"), text(item, "link")));
+        narrator.line(
+            "she reads",
+            &format!(
+                "{} of {}: {}",
+                text(item, "id"),
+                text(item, "app"),
+                text(item, "link")
+            ),
+        );
     }
     for error in &errors {
         narrator.line(
             "missing",
-            &format!("{} ({}): {}", text(error, "project"), text(error, "app"), text(error, "reason")),
+            &format!(
+                "{} ({}): {}",
+                text(error, "project"),
+                text(error, "app"),
+                text(error, "reason")
+            ),
         );
     }
     let partial = document.get("partial").and_then(Value::as_bool);
-    narrator.line("partial", &partial.map_or_else(|| "not said".to_owned(), |partial| partial.to_string()));
+    narrator.line(
+        "partial",
+        &partial.map_or_else(|| "not said".to_owned(), |partial| partial.to_string()),
+    );
     let named: Vec<&str> = errors.iter().map(|error| text(error, "project")).collect();
-    let linked = items.iter().all(|item| text(item, "link").starts_with("https://"));
+    let linked = items
+        .iter()
+        .all(|item| text(item, "link").starts_with("https://"));
     if partial != Some(true) || named != ["payments-prod"] || items.is_empty() || !linked {
-        narrator
-            .differs("the answer should hold two projects with links, and name payments-prod as missing".to_owned());
+        narrator.differs(
+            "the answer should hold two projects with links, and name payments-prod as missing"
+                .to_owned(),
+        );
     }
 }
 
@@ -148,7 +224,9 @@ async fn foreign(narrator: &mut Narrator<'_>) {
         &[&pat],
         Expected::refused(Status::Http(403), Reason::NotPermitted),
     );
-    narrator.call(told, world.caller().bearer(&pat).get(path)).await;
+    narrator
+        .call(told, world.caller().bearer(&pat).get(path))
+        .await;
 }
 
 /// The backend's webhook: with its own secret, and with another app's.
@@ -169,7 +247,12 @@ async fn alert(narrator: &mut Narrator<'_>) {
         &[&stolen],
         Expected::refused(Status::Http(401), Reason::WebhookUnknown),
     );
-    narrator.call(told, world.plain_caller().bearer(&stolen).post(path, &message)).await;
+    narrator
+        .call(
+            told,
+            world.plain_caller().bearer(&stolen).post(path, &message),
+        )
+        .await;
     let early = world.receiver.received().len();
     if early != 0 {
         narrator.differs("somebody was told of an alert that was refused".to_owned());
@@ -183,14 +266,25 @@ async fn alert(narrator: &mut Narrator<'_>) {
         &[&secret],
         Expected::own(200).at("shop/checkout", "checkout-prod"),
     );
-    narrator.call(told, world.plain_caller().bearer(&secret).post(path, &message)).await;
+    narrator
+        .call(
+            told,
+            world.plain_caller().bearer(&secret).post(path, &message),
+        )
+        .await;
     let received = world.receiver.received().split_off(early);
     let [told] = received.as_slice() else {
-        narrator.differs(format!("on-call should have got one message, not {}", received.len()));
+        narrator.differs(format!(
+            "on-call should have got one message, not {}",
+            received.len()
+        ));
         return;
     };
     let document = told.json().unwrap_or_default();
-    let owners = document.pointer("/owners/0").and_then(Value::as_str).unwrap_or_default();
+    let owners = document
+        .pointer("/owners/0")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     narrator.line(
         "on-call",
         &format!(
@@ -201,7 +295,10 @@ async fn alert(narrator: &mut Narrator<'_>) {
         ),
     );
     for name in ["services", "dashboards", "traces"] {
-        let link = document.pointer(&format!("/links/{name}")).and_then(Value::as_str).unwrap_or_default();
+        let link = document
+            .pointer(&format!("/links/{name}"))
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         narrator.line(name, link);
         if !link.starts_with("https://app.lightstep.com/checkout-prod/") {
             narrator.differs(format!("the link to {name} does not lead to checkout-prod"));
@@ -210,26 +307,45 @@ async fn alert(narrator: &mut Narrator<'_>) {
     let whole = String::from_utf8_lossy(&told.body).into_owned();
     let ours = told.header("authorization") == Some(format!("Bearer {ONCALL_SECRET}").as_str());
     if text(&document, "state") != "firing" || !ours || whole.contains(&secret) {
-        narrator.differs("on-call should be told by the gateway's own word, without the webhook's secret".to_owned());
+        narrator.differs(
+            "on-call should be told by the gateway's own word, without the webhook's secret"
+                .to_owned(),
+        );
     }
 }
 
 impl Narrator<'_> {
     /// Prints which projects were asked for one question, and compares them and the credential.
     pub fn gathered(&mut self, received: &[Captured], step: &Step) {
-        let mut projects: Vec<&str> = received.iter().filter_map(|request| request.project.as_deref()).collect();
+        let mut projects: Vec<&str> = received
+            .iter()
+            .filter_map(|request| request.project.as_deref())
+            .collect();
         projects.sort_unstable();
-        self.line("backend", &format!("was asked of {}, at once", projects.join(", ")));
+        self.line(
+            "backend",
+            &format!("was asked of {}, at once", projects.join(", ")),
+        );
         if projects != step.expected.asking {
-            self.differs(format!("{} should have been asked", step.expected.asking.join(", ")));
+            self.differs(format!(
+                "{} should have been asked",
+                step.expected.asking.join(", ")
+            ));
         }
         for request in received {
             let lent: Vec<Option<Lent>> = super::narrator::credential_headers(request)
                 .map(|(_, value)| super::narrator::whose(&value).1)
                 .collect();
-            if lent != [Some(step.expected.lent)] || step.shown.iter().any(|secret| request.contains(secret.as_bytes()))
+            if lent != [Some(step.expected.lent)]
+                || step
+                    .shown
+                    .iter()
+                    .any(|secret| request.contains(secret.as_bytes()))
             {
-                self.differs("each should have got the organization's key, and nothing of the caller's".to_owned());
+                self.differs(
+                    "each should have got the organization's key, and nothing of the caller's"
+                        .to_owned(),
+                );
             }
         }
     }

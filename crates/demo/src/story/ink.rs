@@ -14,7 +14,9 @@ pub struct Ink {
 impl Ink {
     pub fn for_stdout() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Ink { coloured: std::io::stdout().is_terminal() && !unwanted }
+        Ink {
+            coloured: std::io::stdout().is_terminal() && !unwanted,
+        }
     }
 
     pub fn bold(self, text: &str) -> String {
@@ -39,6 +41,10 @@ impl Ink {
     }
 
     fn mark(self, code: &str, text: &str) -> String {
-        if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.coloured {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }

@@ -29,7 +29,11 @@ pub async fn demo(stay: bool) -> Result<(), String> {
     // The story is told by its records; the log would tell each call a second time.
     telemetry::start_logging(LogFormat::Text, "error");
     let ink = Ink::for_stdout();
-    let plan = if stay { stay::plan() } else { stay::Plan::passing() };
+    let plan = if stay {
+        stay::plan()
+    } else {
+        stay::Plan::passing()
+    };
     let world = World::start_with(plan.world).await?;
     let watching = tokio::spawn(world.gateway.clone().watch());
     let mut narrator = Narrator::new(&world, ink);
@@ -47,7 +51,10 @@ pub async fn demo(stay: bool) -> Result<(), String> {
     world.gateway.stop().await;
     match differences.len() {
         0 => Ok(()),
-        count => Err(format!("{count} thing(s) did not go as told:\n  {}", differences.join("\n  "))),
+        count => Err(format!(
+            "{count} thing(s) did not go as told:\n  {}",
+            differences.join("\n  ")
+        )),
     }
 }
 
@@ -62,11 +69,28 @@ async fn tell(narrator: &mut Narrator<'_>) -> Result<(), String> {
 fn introduce(narrator: &Narrator<'_>) {
     let world = narrator.world;
     println!("{}", narrator.ink.bold("Lightkeeper, shown on real input"));
-    println!("Nobody but the gateway holds a token or an API key of the backend. Callers prove who they are;");
-    println!("a policy says which part of the organization's tree of apps they may write to or read from.\n");
+    println!(
+        "Nobody but the gateway holds a token or an API key of the backend. Callers prove who they are;"
+    );
+    println!(
+        "a policy says which part of the organization's tree of apps they may write to or read from.\n"
+    );
     for (name, text) in [
-        ("issuer", format!("{} (OIDC: discovery, keys, tokens, logins)", world.issuer.url())),
-        ("gateway", format!("{} (TLS, client certificates optional) and {}", world.url(), world.plain_url())),
+        (
+            "issuer",
+            format!(
+                "{} (OIDC: discovery, keys, tokens, logins)",
+                world.issuer.url()
+            ),
+        ),
+        (
+            "gateway",
+            format!(
+                "{} (TLS, client certificates optional) and {}",
+                world.url(),
+                world.plain_url()
+            ),
+        ),
         (
             "backend",
             format!(
@@ -84,7 +108,9 @@ fn introduce(narrator: &Narrator<'_>) {
     ] {
         narrator.line(name, &text);
     }
-    println!("\n   apps:  shop (shop-prod)  >  checkout (checkout-prod), payments (payments-prod), search");
+    println!(
+        "\n   apps:  shop (shop-prod)  >  checkout (checkout-prod), payments (payments-prod), search"
+    );
     println!("          platform (platform-prod)");
 }
 
@@ -94,12 +120,16 @@ async fn conclude(narrator: &mut Narrator<'_>) {
     let world = narrator.world;
     let calls = narrator.permitted + narrator.denied;
     let records = world.records();
-    let counted = records.iter().filter(|record| narrator::text(record, "event") == "call").count() as u64;
+    let counted = records
+        .iter()
+        .filter(|record| narrator::text(record, "event") == "call")
+        .count() as u64;
     if counted != calls {
         narrator.differs(format!("{calls} calls left {counted} records"));
     }
     narrator.line("records", &format!("{counted} for {calls} calls"));
-    let metrics = SampleCaller::new(&format!("http://{}", world.admin)).deadline(Duration::from_secs(5));
+    let metrics =
+        SampleCaller::new(&format!("http://{}", world.admin)).deadline(Duration::from_secs(5));
     let page = match metrics.get("/metrics").await {
         Ok(answer) => answer.text(),
         Err(fault) => {
@@ -110,26 +140,49 @@ async fn conclude(narrator: &mut Narrator<'_>) {
     for (decision, calls) in [("allow", narrator.permitted), ("deny", narrator.denied)] {
         let counted = total(&page, decision);
         if counted != calls {
-            narrator.differs(format!("the metrics count {counted} calls with decision {decision}, not {calls}"));
+            narrator.differs(format!(
+                "the metrics count {counted} calls with decision {decision}, not {calls}"
+            ));
         }
-        let name = if decision == "allow" { "allowed" } else { "denied" };
+        let name = if decision == "allow" {
+            "allowed"
+        } else {
+            "denied"
+        };
         narrator.line(name, &format!("{counted}, as the metrics have it"));
     }
     let heads = world.emulator.heads();
     if heads != narrator.passed {
-        narrator.differs(format!("the backend received {heads} requests, not {}", narrator.passed));
+        narrator.differs(format!(
+            "the backend received {heads} requests, not {}",
+            narrator.passed
+        ));
     }
-    narrator.line("backend", &format!("received {heads} requests: the calls that passed, and nothing else"));
+    narrator.line(
+        "backend",
+        &format!("received {heads} requests: the calls that passed, and nothing else"),
+    );
     let trail: String = records.iter().map(ToString::to_string).collect();
-    let secrets = credentials().into_iter().chain(narrator.shown.iter().cloned());
-    let leaked = secrets.filter(|secret| trail.contains(secret.as_str()) || page.contains(secret.as_str())).count();
+    let secrets = credentials()
+        .into_iter()
+        .chain(narrator.shown.iter().cloned());
+    let leaked = secrets
+        .filter(|secret| trail.contains(secret.as_str()) || page.contains(secret.as_str()))
+        .count();
     match leaked {
-        0 => narrator.line("secrets", "none in the records or the metrics, neither the callers' nor the backend's"),
-        count => narrator.differs(format!("{count} credentials stand in the records or the metrics")),
+        0 => narrator.line(
+            "secrets",
+            "none in the records or the metrics, neither the callers' nor the backend's",
+        ),
+        count => narrator.differs(format!(
+            "{count} credentials stand in the records or the metrics"
+        )),
     }
     if narrator.differences.is_empty() {
         println!("\n{}", narrator.ink.good("Everything went as told."));
-        println!("\nNext: `lightkeeper demo --stay` keeps all this running, with a console to log in to;");
+        println!(
+            "\nNext: `lightkeeper demo --stay` keeps all this running, with a console to log in to;"
+        );
         println!("the README leads from here to a first configuration of your own.");
     }
 }
@@ -137,6 +190,10 @@ async fn conclude(narrator: &mut Narrator<'_>) {
 /// The sum of `lightkeeper_requests_total` with a decision.
 fn total(page: &str, decision: &str) -> u64 {
     let label = format!("decision=\"{decision}\"");
-    let lines = page.lines().filter(|line| line.starts_with("lightkeeper_requests_total{") && line.contains(&label));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    let lines = page
+        .lines()
+        .filter(|line| line.starts_with("lightkeeper_requests_total{") && line.contains(&label));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
 }

@@ -67,17 +67,32 @@ pub enum Lent {
 }
 
 impl Expected {
-    pub fn allowed(answer: Status, app: &'static str, bindings: &'static [&'static str], lent: Lent) -> Self {
+    pub fn allowed(
+        answer: Status,
+        app: &'static str,
+        bindings: &'static [&'static str],
+        lent: Lent,
+    ) -> Self {
         let project = match lent {
             Lent::AccessToken(project) => Some(project),
             Lent::ApiKey(_) | Lent::Nothing => None,
         };
-        Expected { app: Some(app), project, bindings, permitted: true, lent, ..Self::refused(answer, Reason::Ok) }
+        Expected {
+            app: Some(app),
+            project,
+            bindings,
+            permitted: true,
+            lent,
+            ..Self::refused(answer, Reason::Ok)
+        }
     }
 
     /// What the gateway answers by itself.
     pub fn own(status: u16) -> Self {
-        Expected { permitted: true, ..Self::refused(Status::Http(status), Reason::Ok) }
+        Expected {
+            permitted: true,
+            ..Self::refused(Status::Http(status), Reason::Ok)
+        }
     }
 
     /// One question that each of these projects is asked.
@@ -96,27 +111,58 @@ impl Expected {
             [only] => Some(only.project),
             _ => None,
         };
-        Expected { project, deliveries, ..Self::allowed(answer, app, bindings, Lent::Nothing) }
+        Expected {
+            project,
+            deliveries,
+            ..Self::allowed(answer, app, bindings, Lent::Nothing)
+        }
     }
 
     pub fn of_project(self, project: &'static str) -> Self {
-        Expected { project: Some(project), ..self }
+        Expected {
+            project: Some(project),
+            ..self
+        }
     }
 
     pub fn refused(answer: Status, reason: Reason) -> Self {
         let (lent, deliveries) = (Lent::Nothing, Vec::new());
         let (app, project, bindings, asking) = (None, None, &[][..], &[][..]);
-        Expected { answer, reason, app, project, bindings, permitted: false, lent, deliveries, asking }
+        Expected {
+            answer,
+            reason,
+            app,
+            project,
+            bindings,
+            permitted: false,
+            lent,
+            deliveries,
+            asking,
+        }
     }
 
     /// Permitted by these bindings to write to this app, and refused for a fault of the caller's.
-    pub fn though_allowed(self, app: &'static str, project: &'static str, bindings: &'static [&'static str]) -> Self {
-        Expected { app: Some(app), project: Some(project), bindings, ..self }
+    pub fn though_allowed(
+        self,
+        app: &'static str,
+        project: &'static str,
+        bindings: &'static [&'static str],
+    ) -> Self {
+        Expected {
+            app: Some(app),
+            project: Some(project),
+            bindings,
+            ..self
+        }
     }
 
     /// Of this app and project, whatever the policy says of bindings.
     pub fn at(self, app: &'static str, project: &'static str) -> Self {
-        Expected { app: Some(app), project: Some(project), ..self }
+        Expected {
+            app: Some(app),
+            project: Some(project),
+            ..self
+        }
     }
 
     pub fn by(self, bindings: &'static [&'static str]) -> Self {
@@ -148,7 +194,16 @@ pub struct Narrator<'w> {
 
 impl<'w> Narrator<'w> {
     pub fn new(world: &'w World, ink: Ink) -> Self {
-        Narrator { world, ink, step: 0, permitted: 0, denied: 0, passed: 0, differences: Vec::new(), shown: Vec::new() }
+        Narrator {
+            world,
+            ink,
+            step: 0,
+            permitted: 0,
+            denied: 0,
+            passed: 0,
+            differences: Vec::new(),
+            shown: Vec::new(),
+        }
     }
 
     pub fn chapter(&self, title: &str, words: &str) {
@@ -170,13 +225,21 @@ impl<'w> Narrator<'w> {
     }
 
     /// Makes the call and tells it. `None`: it brought no answer, which is noted as a difference.
-    pub async fn call(&mut self, step: Step, call: impl Future<Output = Result<Answer, CallFault>>) -> Option<Answer> {
+    pub async fn call(
+        &mut self,
+        step: Step,
+        call: impl Future<Output = Result<Answer, CallFault>>,
+    ) -> Option<Answer> {
         self.headline(&step.title);
         self.line("caller", &step.caller);
         self.line("asks", &step.asked);
         self.shown.extend(step.shown.iter().cloned());
         let emulator = &self.world.emulator;
-        let (heads, kept, taken) = (emulator.heads(), emulator.captured().len(), emulator.exports().len());
+        let (heads, kept, taken) = (
+            emulator.heads(),
+            emulator.captured().len(),
+            emulator.exports().len(),
+        );
         let answer = match call.await {
             Ok(answer) => answer,
             Err(fault) => {
@@ -194,7 +257,9 @@ impl<'w> Narrator<'w> {
         let record = self.record_of(&answer).await;
         match &record {
             Some(record) => self.decided(record, &step.expected),
-            None => self.differs("there is no audit record with the answer's `lightkeeper-request-id`".to_owned()),
+            None => self.differs(
+                "there is no audit record with the answer's `lightkeeper-request-id`".to_owned(),
+            ),
         }
         let received = emulator.captured().split_off(kept);
         if !step.expected.asking.is_empty() {
@@ -215,7 +280,10 @@ impl<'w> Narrator<'w> {
             Status::Grpc(_) => Status::Grpc(answer.grpc_status().unwrap_or(u32::MAX)),
         };
         if found != expected {
-            self.differs(format!("the caller got {found:?}, not {expected:?}: {}", answer.text()));
+            self.differs(format!(
+                "the caller got {found:?}, not {expected:?}: {}",
+                answer.text()
+            ));
         }
         for secret in credentials() {
             if answer.contains(secret.as_bytes()) {
@@ -253,15 +321,34 @@ impl<'w> Narrator<'w> {
         };
         let status = match record.get("grpc_status").and_then(Value::as_u64) {
             Some(code) => format!("gRPC {code}"),
-            None => format!("HTTP {}", record.get("status").and_then(Value::as_u64).unwrap_or_default()),
+            None => format!(
+                "HTTP {}",
+                record
+                    .get("status")
+                    .and_then(Value::as_u64)
+                    .unwrap_or_default()
+            ),
         };
-        self.line("decided", &format!("{word} {}, {status}", self.ink.bold(text(record, "reason"))));
+        self.line(
+            "decided",
+            &format!("{word} {}, {status}", self.ink.bold(text(record, "reason"))),
+        );
         if let Some(who) = record.get("identity").filter(|who| !who.is_null()) {
-            let who = format!("{} ({}, {})", text(who, "subject"), text(who, "method"), text(who, "issuer"));
+            let who = format!(
+                "{} ({}, {})",
+                text(who, "subject"),
+                text(who, "method"),
+                text(who, "issuer")
+            );
             self.line("identity", &who);
         }
-        let bindings: Vec<&str> =
-            record.get("bindings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let bindings: Vec<&str> = record
+            .get("bindings")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let mut where_to = Vec::new();
         for (name, value) in [
             ("operation", text(record, "operation")),
@@ -281,8 +368,16 @@ impl<'w> Narrator<'w> {
             ("decision", decision, wanted_decision),
             ("reason", text(record, "reason"), expected.reason.code()),
             ("app", text(record, "app"), expected.app.unwrap_or_default()),
-            ("project", text(record, "project"), expected.project.unwrap_or_default()),
-            ("bindings", &bindings.join(", "), &expected.bindings.join(", ")),
+            (
+                "project",
+                text(record, "project"),
+                expected.project.unwrap_or_default(),
+            ),
+            (
+                "bindings",
+                &bindings.join(", "),
+                &expected.bindings.join(", "),
+            ),
         ] {
             if found != wanted {
                 self.differs(format!("the record's {name} is `{found}`, not `{wanted}`"));
@@ -295,13 +390,18 @@ impl<'w> Narrator<'w> {
         let [request] = received else {
             let wanted = step.expected.passing();
             if wanted != 0 || heads != 0 || !received.is_empty() {
-                self.differs(format!("the backend received {heads} requests, not {wanted}"));
+                self.differs(format!(
+                    "the backend received {heads} requests, not {wanted}"
+                ));
             } else {
                 self.line("backend", "received nothing");
             }
             return;
         };
-        self.line("backend", &format!("received {} {}", request.method, request.path));
+        self.line(
+            "backend",
+            &format!("received {} {}", request.method, request.path),
+        );
         let mut lent = 0;
         for (name, value) in credential_headers(request) {
             let (told, whose) = whose(&value);
@@ -309,9 +409,16 @@ impl<'w> Narrator<'w> {
             lent += usize::from(whose == Some(step.expected.lent));
         }
         if lent != 1 || credential_headers(request).count() != 1 {
-            self.differs(format!("the backend should have got one credential, {:?}", step.expected.lent));
+            self.differs(format!(
+                "the backend should have got one credential, {:?}",
+                step.expected.lent
+            ));
         }
-        match step.shown.iter().any(|secret| request.contains(secret.as_bytes())) {
+        match step
+            .shown
+            .iter()
+            .any(|secret| request.contains(secret.as_bytes()))
+        {
             true => self.differs("the caller's own credential went upstream".to_owned()),
             false if step.shown.is_empty() => {}
             false => self.line("", "the caller's own credential: absent from head and body"),
@@ -329,40 +436,71 @@ pub fn text<'r>(record: &'r Value, name: &str) -> &'r str {
 
 /// Every credential of the backend's that the gateway holds.
 pub fn credentials() -> Vec<String> {
-    let tokens = emulator::PROJECTS.iter().map(|project| Emulator::access_token(project));
-    let keys = [Role::Viewer, Role::Editor, Role::Admin].into_iter().map(|role| Emulator::api_key(role).to_owned());
+    let tokens = emulator::PROJECTS
+        .iter()
+        .map(|project| Emulator::access_token(project));
+    let keys = [Role::Viewer, Role::Editor, Role::Admin]
+        .into_iter()
+        .map(|role| Emulator::api_key(role).to_owned());
     tokens.chain(keys).collect()
 }
 
 pub fn credential_headers(request: &Captured) -> impl Iterator<Item = (&'static str, String)> + '_ {
     ["authorization", "lightstep-access-token", "cookie"]
         .into_iter()
-        .flat_map(|name| request.header(name).into_iter().map(move |value| (name, value)))
+        .flat_map(|name| {
+            request
+                .header(name)
+                .into_iter()
+                .map(move |value| (name, value))
+        })
 }
 
 /// Whose credential stands in a header, told without showing it.
 pub fn whose(value: &str) -> (String, Option<Lent>) {
-    let (scheme, bare) = value.split_once(' ').map_or(("", value), |(scheme, bare)| (scheme, bare));
+    let (scheme, bare) = value
+        .split_once(' ')
+        .map_or(("", value), |(scheme, bare)| (scheme, bare));
     let mut known = emulator::PROJECTS
         .into_iter()
-        .map(|project| (Emulator::access_token(project), Lent::AccessToken(project), format!("{project}'s token")))
-        .chain([Role::Viewer, Role::Editor, Role::Admin].into_iter().map(|role| {
+        .map(|project| {
             (
-                Emulator::api_key(role).to_owned(),
-                Lent::ApiKey(role),
-                format!("the organization's {} API key", format!("{role:?}").to_lowercase()),
+                Emulator::access_token(project),
+                Lent::AccessToken(project),
+                format!("{project}'s token"),
             )
-        }));
+        })
+        .chain(
+            [Role::Viewer, Role::Editor, Role::Admin]
+                .into_iter()
+                .map(|role| {
+                    (
+                        Emulator::api_key(role).to_owned(),
+                        Lent::ApiKey(role),
+                        format!(
+                            "the organization's {} API key",
+                            format!("{role:?}").to_lowercase()
+                        ),
+                    )
+                }),
+        );
     let found = known.find(|(credential, _, _)| credential == bare);
     let digest = fingerprint(bare);
     let blank = if scheme.is_empty() { "" } else { " " };
     match found {
-        Some((_, lent, name)) => (format!("{scheme}{blank}[{name}, SHA-256 {digest}...]"), Some(lent)),
-        None => (format!("{scheme}{blank}[unknown, SHA-256 {digest}...]"), None),
+        Some((_, lent, name)) => (
+            format!("{scheme}{blank}[{name}, SHA-256 {digest}...]"),
+            Some(lent),
+        ),
+        None => (
+            format!("{scheme}{blank}[unknown, SHA-256 {digest}...]"),
+            None,
+        ),
     }
 }
 
 /// The first digits of a credential's digest, as records and logs have them.
 pub fn fingerprint(credential: &str) -> String {
-    Secret::new(credential.as_bytes().to_vec()).map_or_else(|_| "none".to_owned(), |secret| secret.fingerprint())
+    Secret::new(credential.as_bytes().to_vec())
+        .map_or_else(|_| "none".to_owned(), |secret| secret.fingerprint())
 }

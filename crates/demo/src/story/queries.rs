@@ -21,19 +21,36 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
     );
     let login = login::log_in(world.issuer.url(), "ann").await?;
     let ann = world.caller().bearer(&login.access_token);
-    let caller = format!("{}: logged in by authorization code and PKCE", login.subject);
+    let caller = format!(
+        "{}: logged in by authorization code and PKCE",
+        login.subject
+    );
 
     let step = Step {
         title: "Which projects are there?".to_owned(),
         caller: caller.clone(),
         asked: "GET /public/v0.2/acme/projects".to_owned(),
         shown: vec![login.access_token.clone()],
-        expected: Expected::allowed(Status::Http(200), "/", &["shop-developers"], Lent::ApiKey(Role::Viewer)),
+        expected: Expected::allowed(
+            Status::Http(200),
+            "/",
+            &["shop-developers"],
+            Lent::ApiKey(Role::Viewer),
+        ),
     };
-    if let Some(answer) = narrator.call(step, ann.get("/public/v0.2/acme/projects")).await {
+    if let Some(answer) = narrator
+        .call(step, ann.get("/public/v0.2/acme/projects"))
+        .await
+    {
         let mut seen = ids(&answer.json().unwrap_or_default());
         seen.sort();
-        narrator.line("she sees", &format!("{} (the backend has platform-prod as well)", seen.join(", ")));
+        narrator.line(
+            "she sees",
+            &format!(
+                "{} (the backend has platform-prod as well)",
+                seen.join(", ")
+            ),
+        );
         if seen != VISIBLE {
             narrator.differs(format!("she should see {}", VISIBLE.join(", ")));
         }
@@ -42,7 +59,10 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
         if text.contains(&world.emulator.url()) || !text.contains(&world.url()) {
             narrator.differs("a link in the answer does not lead to the gateway".to_owned());
         } else {
-            narrator.line("links", &format!("in the answer lead to {}, not to the backend", world.url()));
+            narrator.line(
+                "links",
+                &format!("in the answer lead to {}, not to the backend", world.url()),
+            );
         }
     }
 
@@ -62,7 +82,10 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
     };
     if let Some(answer) = narrator.call(step, ann.get(path)).await {
         let streams = ids(&answer.json().unwrap_or_default());
-        narrator.line("she reads", &format!("{} stream(s): {}", streams.len(), streams.join(", ")));
+        narrator.line(
+            "she reads",
+            &format!("{} stream(s): {}", streams.len(), streams.join(", ")),
+        );
         if streams.is_empty() {
             narrator.differs("there should be streams".to_owned());
         }
@@ -73,5 +96,8 @@ pub async fn tell(narrator: &mut Narrator<'_>) -> Result<String, String> {
 /// The `id`s of a JSON:API list.
 fn ids(document: &Value) -> Vec<String> {
     let list = document.get("data").and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(|entry| Some(entry.get("id")?.as_str()?.to_owned())).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.get("id")?.as_str()?.to_owned()))
+        .collect()
 }

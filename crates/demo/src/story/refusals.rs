@@ -43,10 +43,25 @@ async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
     let sample = Sample::traces("checkout", 1);
     let is = |reason| Expected::refused(Status::Http(401), reason);
 
-    let told = step("No credential", "somebody", "POST /v1/traces", &[], is(Reason::NoCredential));
-    narrator.call(told, world.plain_caller().export(&sample, Encoding::Protobuf)).await;
+    let told = step(
+        "No credential",
+        "somebody",
+        "POST /v1/traces",
+        &[],
+        is(Reason::NoCredential),
+    );
+    narrator
+        .call(
+            told,
+            world.plain_caller().export(&sample, Encoding::Protobuf),
+        )
+        .await;
 
-    let claims = world.issuer.claims_of("checkout-collector").issued_in(-7200).expires_in(-3600);
+    let claims = world
+        .issuer
+        .claims_of("checkout-collector")
+        .issued_in(-7200)
+        .expires_in(-3600);
     let expired = world.issuer.mint(claims, Algorithm::Rs256);
     let told = step(
         "An expired token",
@@ -55,7 +70,15 @@ async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
         &[&expired],
         is(Reason::TokenExpired),
     );
-    narrator.call(told, world.plain_caller().bearer(&expired).export(&sample, Encoding::Protobuf)).await;
+    narrator
+        .call(
+            told,
+            world
+                .plain_caller()
+                .bearer(&expired)
+                .export(&sample, Encoding::Protobuf),
+        )
+        .await;
 
     let forged = forged(token).ok_or("the token has no signature to forge")?;
     let told = step(
@@ -65,7 +88,12 @@ async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
         &[&forged],
         Expected::refused(Status::Grpc(16), Reason::TokenSignature),
     );
-    narrator.call(told, world.plain_caller().bearer(&forged).export_grpc(&sample)).await;
+    narrator
+        .call(
+            told,
+            world.plain_caller().bearer(&forged).export_grpc(&sample),
+        )
+        .await;
     Ok(())
 }
 
@@ -74,14 +102,20 @@ fn forged(token: &str) -> Option<String> {
     let (signed, signature) = token.rsplit_once('.')?;
     // The last character carries spare bits and stays where it is.
     let (body, last) = signature.split_at_checked(signature.len().checked_sub(1)?)?;
-    Some(format!("{signed}.{}{last}", body.chars().rev().collect::<String>()))
+    Some(format!(
+        "{signed}.{}{last}",
+        body.chars().rev().collect::<String>()
+    ))
 }
 
 /// It is known who it is, and the policy says no.
 async fn not_permitted(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
     let world = narrator.world;
     let sample = Sample::traces("payments", 1);
-    let (collector, developer) = ("checkout-collector: its bearer token", "ann@acme.example: logged in");
+    let (collector, developer) = (
+        "checkout-collector: its bearer token",
+        "ann@acme.example: logged in",
+    );
     let query = |reason| Expected::refused(Status::Http(403), reason);
 
     let told = step(
@@ -92,20 +126,39 @@ async fn not_permitted(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         query(Reason::NotPermitted),
     );
     let caller = world.plain_caller().bearer(token);
-    narrator.call(told, caller.export_to("/apps/shop/payments/-/v1/traces", &sample, Encoding::Json)).await;
+    narrator
+        .call(
+            told,
+            caller.export_to("/apps/shop/payments/-/v1/traces", &sample, Encoding::Json),
+        )
+        .await;
 
     let told = step(
         "Another team's app, named in gRPC metadata",
         collector,
-        &format!("{} with `lightkeeper-app: shop/payments`", sample.signal().grpc_path()),
+        &format!(
+            "{} with `lightkeeper-app: shop/payments`",
+            sample.signal().grpc_path()
+        ),
         &[token],
         Expected::refused(Status::Grpc(7), Reason::NotPermitted),
     );
-    narrator.call(told, caller.header("lightkeeper-app", "shop/payments").export_grpc(&sample)).await;
+    narrator
+        .call(
+            told,
+            caller
+                .header("lightkeeper-app", "shop/payments")
+                .export_grpc(&sample),
+        )
+        .await;
 
     let ann_calls = world.caller().bearer(ann);
     for (title, path, reason) in [
-        ("Another team's project", "/public/v0.2/acme/projects/platform-prod/streams", Reason::NotPermitted),
+        (
+            "Another team's project",
+            "/public/v0.2/acme/projects/platform-prod/streams",
+            Reason::NotPermitted,
+        ),
         (
             "A project that does not exist: from outside the same",
             "/public/v0.2/acme/projects/atlantis/streams",
@@ -117,7 +170,13 @@ async fn not_permitted(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
             Reason::SensitiveNotNamed,
         ),
     ] {
-        let told = step(title, developer, &format!("GET {path}"), &[ann], query(reason));
+        let told = step(
+            title,
+            developer,
+            &format!("GET {path}"),
+            &[ann],
+            query(reason),
+        );
         narrator.call(told, ann_calls.get(path)).await;
     }
 
@@ -129,7 +188,15 @@ async fn not_permitted(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         &[ann],
         query(Reason::DeniedByBinding).by(&["hands-off-payments-dashboards"]),
     );
-    narrator.call(told, ann_calls.post(path, &json!({ "data": { "attributes": { "name": "mine" } } }))).await;
+    narrator
+        .call(
+            told,
+            ann_calls.post(
+                path,
+                &json!({ "data": { "attributes": { "name": "mine" } } }),
+            ),
+        )
+        .await;
 }
 
 /// Requests that could be read in two ways, or that are too much.
@@ -147,12 +214,21 @@ async fn ambiguous(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         &[ann],
         Expected::refused(Status::Http(404), Reason::PathUnknown),
     );
-    narrator.call(told, world.caller().bearer(ann).get(path)).await;
+    narrator
+        .call(told, world.caller().bearer(ann).get(path))
+        .await;
 
     let path = "/public/v0.2/acme/projects/checkout-prod/..%2fplatform-prod/streams";
-    let told =
-        step("A path with a trick in it", developer, &format!("GET {path}"), &[ann], malformed(Reason::AmbiguousPath));
-    narrator.call(told, world.caller().bearer(ann).get(path)).await;
+    let told = step(
+        "A path with a trick in it",
+        developer,
+        &format!("GET {path}"),
+        &[ann],
+        malformed(Reason::AmbiguousPath),
+    );
+    narrator
+        .call(told, world.caller().bearer(ann).get(path))
+        .await;
 
     let other = world.issuer.token("payments-collector");
     let told = step(
@@ -163,7 +239,9 @@ async fn ambiguous(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
         malformed(Reason::ConflictingCredentials),
     );
     let both = world.plain_caller().bearer(token).bearer(&other);
-    narrator.call(told, both.export(&sample, Encoding::Protobuf)).await;
+    narrator
+        .call(told, both.export(&sample, Encoding::Protobuf))
+        .await;
 
     let told = step(
         "A body over the limit",
@@ -178,23 +256,44 @@ async fn ambiguous(narrator: &mut Narrator<'_>, token: &str, ann: &str) {
     );
     let caller: SampleCaller = world.plain_caller().bearer(token);
     let body = vec![0; TOO_LARGE_BYTES];
-    narrator.call(told, caller.send(Method::POST, "/v1/traces", &PROTOBUF, body)).await;
+    narrator
+        .call(
+            told,
+            caller.send(Method::POST, "/v1/traces", &PROTOBUF, body),
+        )
+        .await;
 }
 
 /// A handshake that fails leaves a record too, though no request ever was.
 async fn revoked(narrator: &mut Narrator<'_>) -> Result<(), String> {
     let world = narrator.world;
     narrator.headline("A revoked certificate");
-    narrator.line("caller", "retired: a client certificate that the revocation list names");
+    narrator.line(
+        "caller",
+        "retired: a client certificate that the revocation list names",
+    );
     narrator.line("asks", "a TLS connection");
     let leaf = Leaf::read(&world.folder().join("certs"), "revoked")?;
     let heads = world.emulator.heads();
-    if world.caller().certificate(&leaf).export_grpc(&Sample::traces("checkout", 1)).await.is_ok() {
+    if world
+        .caller()
+        .certificate(&leaf)
+        .export_grpc(&Sample::traces("checkout", 1))
+        .await
+        .is_ok()
+    {
         narrator.differs("the connection was accepted".to_owned());
     }
-    match narrator.record(|record| text(record, "event") == "handshake_failed").await {
+    match narrator
+        .record(|record| text(record, "event") == "handshake_failed")
+        .await
+    {
         Some(record) => {
-            let words = format!("{} {}", narrator.ink.refused("DENY"), narrator.ink.bold(text(&record, "reason")));
+            let words = format!(
+                "{} {}",
+                narrator.ink.refused("DENY"),
+                narrator.ink.bold(text(&record, "reason"))
+            );
             narrator.line("decided", &format!("{words}, {}", text(&record, "event")));
             if text(&record, "reason") != Reason::CertificateRevoked.code() {
                 narrator.differs("the record's reason is not `certificate_revoked`".to_owned());

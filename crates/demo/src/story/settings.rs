@@ -9,10 +9,22 @@ use testkit::issuer::PRINCIPALS;
 
 /// What each sample person finds, in words.
 const PEOPLE: [(&str, &str); 5] = [
-    ("ann", "a developer of the shop: sees the shop and its parts, and may change things there"),
-    ("pat", "a developer of payments: sees the way to shop/payments, and may only read"),
-    ("sam", "an SRE: sees everything and everybody's decisions, and may only read"),
-    ("lea", "leads the shop: as ann, and sees its decisions, access tokens and destinations"),
+    (
+        "ann",
+        "a developer of the shop: sees the shop and its parts, and may change things there",
+    ),
+    (
+        "pat",
+        "a developer of payments: sees the way to shop/payments, and may only read",
+    ),
+    (
+        "sam",
+        "an SRE: sees everything and everybody's decisions, and may only read",
+    ),
+    (
+        "lea",
+        "leads the shop: as ann, and sees its decisions, access tokens and destinations",
+    ),
     ("eve", "nobody in particular: logs in, and finds nothing"),
 ];
 
@@ -20,13 +32,19 @@ const PEOPLE: [(&str, &str); 5] = [
 pub fn console(world: &World, ink: Ink) -> String {
     // Browsers keep `Secure` cookies of a plaintext page if it is on this very machine.
     let port = world.address("plain").map_or(0, |address| address.port());
-    let mut page = format!("\n   console   {}\n", ink.bold(&format!("http://localhost:{port}/.lightkeeper/")));
+    let mut page = format!(
+        "\n   console   {}\n",
+        ink.bold(&format!("http://localhost:{port}/.lightkeeper/"))
+    );
     page.push_str(&format!(
         "             or {}/.lightkeeper/: a browser warns of its certificate, which is the demonstration's own\n   log in as\n",
         world.url()
     ));
     for person in PRINCIPALS.iter().filter(|principal| principal.is_person()) {
-        let told = PEOPLE.iter().find(|(name, _)| *name == person.name).map_or("", |(_, told)| told);
+        let told = PEOPLE
+            .iter()
+            .find(|(name, _)| *name == person.name)
+            .map_or("", |(_, told)| told);
         page.push_str(&format!("             {:<4} {told}\n", person.name));
     }
     page.push_str(
@@ -37,10 +55,17 @@ pub fn console(world: &World, ink: Ink) -> String {
 
 /// Everything that can be pasted.
 pub fn settings(world: &World, traces: &str) -> String {
-    let (issuer, plain, folder) = (world.issuer.url(), world.plain_url(), world.folder().display());
+    let (issuer, plain, folder) = (
+        world.issuer.url(),
+        world.plain_url(),
+        world.folder().display(),
+    );
     let (tls, admin, emulator) = (world.url(), world.admin, world.emulator.url());
     let receiver = world.receiver.url();
-    let program = std::env::current_exe().map_or_else(|_| "lightkeeper".to_owned(), |path| path.display().to_string());
+    let program = std::env::current_exe().map_or_else(
+        |_| "lightkeeper".to_owned(),
+        |path| path.display().to_string(),
+    );
     format!(
         r#"
 # As a person: open the page that it prints, pick who you are; --device is for machines without a browser.

@@ -38,7 +38,11 @@ const SAMPLES: [(&str, &str, &str); 6] = [
     ("shop-frontend", "/v1/traces", "frontend"),
     ("cluster-collector", "/v1/traces", "ledger-core"),
     ("cluster-collector", "/v1/traces", "search"),
-    ("payments-collector", "/apps/shop/checkout/-/v1/traces", "checkout"),
+    (
+        "payments-collector",
+        "/apps/shop/checkout/-/v1/traces",
+        "checkout",
+    ),
 ];
 
 /// A world, and what must be said about its ports.
@@ -50,7 +54,10 @@ pub struct Plan {
 impl Plan {
     /// Free ports, for a story that ends.
     pub fn passing() -> Self {
-        Plan { world: WorldPlan::default(), remarks: Vec::new() }
+        Plan {
+            world: WorldPlan::default(),
+            remarks: Vec::new(),
+        }
     }
 }
 
@@ -62,7 +69,9 @@ pub fn plan() -> Plan {
         match TcpListener::bind(address) {
             Ok(_) => address,
             Err(error) => {
-                remarks.push(format!("{address} for {what} cannot be had ({error}): a free port was taken instead"));
+                remarks.push(format!(
+                    "{address} for {what} cannot be had ({error}): a free port was taken instead"
+                ));
                 SocketAddr::from(([127, 0, 0, 1], 0))
             }
         }
@@ -77,7 +86,10 @@ pub fn plan() -> Plan {
             ..IssuerOptions::default()
         },
         receiver: port(9402, "those who are told of alerts"),
-        emulator: EmulatorOptions { address: port(9401, "the backend"), ..EmulatorOptions::default() },
+        emulator: EmulatorOptions {
+            address: port(9401, "the backend"),
+            ..EmulatorOptions::default()
+        },
         ..WorldPlan::default()
     };
     Plan { world, remarks }
@@ -94,7 +106,10 @@ pub async fn stay(world: &World, ink: Ink, remarks: &[String]) -> Result<(), Str
     }
     println!("{}", settings::console(world, ink));
     println!("{}", ink.bold("Paste any of this into another terminal"));
-    println!("{}", settings::settings(world, &traces.display().to_string()));
+    println!(
+        "{}",
+        settings::settings(world, &traces.display().to_string())
+    );
     println!(
         "{}",
         ink.bold("Every call from here on, but for the sample exports, one each second (Ctrl-C ends it all)")
@@ -134,16 +149,25 @@ struct Trail {
 
 impl Trail {
     fn at_its_end(path: &Path) -> Result<Self, String> {
-        let failed = |error: std::io::Error| format!("`{}` cannot be read: {error}", path.display());
+        let failed =
+            |error: std::io::Error| format!("`{}` cannot be read: {error}", path.display());
         let mut file = File::open(path).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
-        Ok(Trail { file: BufReader::new(file), rest: String::new() })
+        Ok(Trail {
+            file: BufReader::new(file),
+            rest: String::new(),
+        })
     }
 
     /// The records that came since.
     fn news(&mut self) -> Vec<Value> {
         let mut records = Vec::new();
-        while self.file.read_line(&mut self.rest).is_ok_and(|read| read > 0) && self.rest.ends_with('\n') {
+        while self
+            .file
+            .read_line(&mut self.rest)
+            .is_ok_and(|read| read > 0)
+            && self.rest.ends_with('\n')
+        {
             records.extend(serde_json::from_str(&self.rest).ok());
             self.rest.clear();
         }
@@ -162,17 +186,31 @@ struct Samples {
 impl Samples {
     fn new(world: &World) -> Self {
         let of = |(workload, path, service)| {
-            (world.plain_caller().deadline(PATIENCE).bearer(&world.issuer.token(workload)), path, service)
+            (
+                world
+                    .plain_caller()
+                    .deadline(PATIENCE)
+                    .bearer(&world.issuer.token(workload)),
+                path,
+                service,
+            )
         };
         let callers = SAMPLES.into_iter().map(of).collect();
-        Samples { callers, sent: 0, own: HashSet::new() }
+        Samples {
+            callers,
+            sent: 0,
+            own: HashSet::new(),
+        }
     }
 
     async fn send(&mut self, world: &World) {
-        let Some((caller, path, service)) = self.callers.get(self.sent % SAMPLES.len()) else { return };
+        let Some((caller, path, service)) = self.callers.get(self.sent % SAMPLES.len()) else {
+            return;
+        };
         self.sent += 1;
-        let sample =
-            Sample::traces(service, 1 + self.sent % 5).attribute("sample", "true").seed(self.sent as u64 + 1000);
+        let sample = Sample::traces(service, 1 + self.sent % 5)
+            .attribute("sample", "true")
+            .seed(self.sent as u64 + 1000);
         // What does not go through is told by its record, if there is one.
         if let Ok(answer) = caller.export_to(path, &sample, Encoding::Protobuf).await {
             self.own.extend(answer.header("lightkeeper-request-id"));
@@ -194,8 +232,18 @@ fn line(record: &Value, ink: Ink) -> String {
         "deny" => ink.refused("DENY"),
         _ => text(record, "event").to_owned(),
     };
-    let who = record.get("identity").map_or("nobody", |who| text(who, "subject"));
-    let what = [text(record, "http_method"), text(record, "path"), text(record, "project")];
+    let who = record
+        .get("identity")
+        .map_or("nobody", |who| text(who, "subject"));
+    let what = [
+        text(record, "http_method"),
+        text(record, "path"),
+        text(record, "project"),
+    ];
     let what: Vec<&str> = what.into_iter().filter(|word| !word.is_empty()).collect();
-    format!("{decision} {} {who} {}", text(record, "reason"), what.join(" "))
+    format!(
+        "{decision} {} {who} {}",
+        text(record, "reason"),
+        what.join(" ")
+    )
 }

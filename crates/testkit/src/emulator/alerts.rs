@@ -22,7 +22,11 @@ pub(super) struct WebhookTarget {
 impl Emulator {
     /// Tells a project's alerts from now on by `POST {base}{path}` with `Authorization: Bearer {secret}`.
     pub fn set_webhook(&self, project: &str, base: &str, path: &str, secret: &str) {
-        let target = WebhookTarget { base: base.to_owned(), path: path.to_owned(), secret: secret.to_owned() };
+        let target = WebhookTarget {
+            base: base.to_owned(),
+            path: path.to_owned(),
+            secret: secret.to_owned(),
+        };
         lock(&self.state.webhooks).insert(project.to_owned(), target);
     }
 
@@ -41,15 +45,27 @@ impl Emulator {
     }
 
     /// Tells of an alert of this project, and gives the answer.
-    pub async fn fire_alert(&self, project: &str, name: &str, state: &str) -> Result<Answer, String> {
-        let time = time::OffsetDateTime::from_unix_timestamp(self.state.options.clock.now().seconds())
-            .ok()
-            .and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok())
-            .unwrap_or_default();
+    pub async fn fire_alert(
+        &self,
+        project: &str,
+        name: &str,
+        state: &str,
+    ) -> Result<Answer, String> {
+        let time =
+            time::OffsetDateTime::from_unix_timestamp(self.state.options.clock.now().seconds())
+                .ok()
+                .and_then(|moment| {
+                    moment
+                        .format(&time::format_description::well_known::Rfc3339)
+                        .ok()
+                })
+                .unwrap_or_default();
         let target = lock(&self.state.webhooks).get(project).cloned();
         let target = target.ok_or_else(|| format!("nobody is told of alerts of `{project}`"))?;
         let caller = SampleCaller::new(&target.base).bearer(&target.secret);
-        let answer = caller.post(&target.path, &Self::alert(project, name, state, &time)).await;
+        let answer = caller
+            .post(&target.path, &Self::alert(project, name, state, &time))
+            .await;
         answer.map_err(|fault| fault.to_string())
     }
 }

@@ -48,19 +48,35 @@ pub struct Captured {
 impl Captured {
     /// All values of one header, as text.
     pub fn header(&self, name: &str) -> Vec<String> {
-        let values = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        values.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
+        let values = self
+            .headers
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        values
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+            .collect()
     }
 
     /// The body, or gRPC's message in it, decompressed as the head says; `None` when that cannot be done.
     pub fn plain(&self) -> Option<Vec<u8>> {
-        let named = |name| self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice());
+        let named = |name| {
+            self.headers
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.as_slice())
+        };
         let coding = |name| named(name).map_or(Some(Coding::Identity), Coding::named);
         if !named("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc")) {
-            return coding("content-encoding")?.decompress(&self.body, PLAIN_BYTES).ok();
+            return coding("content-encoding")?
+                .decompress(&self.body, PLAIN_BYTES)
+                .ok();
         }
         let (frame, message) = self.body.split_first_chunk::<5>()?;
-        let coding = if frame.starts_with(&[0]) { Coding::Identity } else { coding("grpc-encoding")? };
+        let coding = if frame.starts_with(&[0]) {
+            Coding::Identity
+        } else {
+            coding("grpc-encoding")?
+        };
         coding.decompress(message, PLAIN_BYTES).ok()
     }
 
@@ -72,8 +88,13 @@ impl Captured {
         found(self.path.as_bytes())
             || found(&self.body)
             || self.plain().is_some_and(|plain| found(&plain))
-            || self.authority.as_deref().is_some_and(|authority| found(authority.as_bytes()))
-            || pairs.into_iter().any(|(name, value)| found(name.as_bytes()) || found(value))
+            || self
+                .authority
+                .as_deref()
+                .is_some_and(|authority| found(authority.as_bytes()))
+            || pairs
+                .into_iter()
+                .any(|(name, value)| found(name.as_bytes()) || found(value))
     }
 }
 
@@ -97,7 +118,14 @@ struct Kept {
 
 impl Captures {
     pub(super) fn new(entries: usize, bytes: usize, witness: Option<Witness>) -> Self {
-        Captures { kept: Mutex::default(), heads: AtomicU64::new(0), arrived: Notify::new(), entries, bytes, witness }
+        Captures {
+            kept: Mutex::default(),
+            heads: AtomicU64::new(0),
+            arrived: Notify::new(),
+            entries,
+            bytes,
+            witness,
+        }
     }
 
     /// Request heads seen so far, also of requests whose body is still on its way.
@@ -141,7 +169,9 @@ impl Captures {
         kept.bytes += captured.body.len();
         kept.entries.push_back(captured);
         while kept.entries.len() > self.entries || kept.bytes > self.bytes {
-            let Some(oldest) = kept.entries.pop_front() else { break };
+            let Some(oldest) = kept.entries.pop_front() else {
+                break;
+            };
             kept.bytes -= oldest.body.len();
         }
         drop(kept);
@@ -164,11 +194,19 @@ impl Capturing {
         connection: &Connection,
     ) -> Self {
         captures.heads.fetch_add(1, Ordering::SeqCst);
-        let host = || head.headers.get(http::header::HOST).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let host = || {
+            head.headers
+                .get(http::header::HOST)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
         let captured = Captured {
             endpoints,
             method: head.method.to_string(),
-            path: head.uri.path_and_query().map_or_else(String::new, |path| path.as_str().to_owned()),
+            path: head
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, |path| path.as_str().to_owned()),
             authority: head.uri.authority().map(ToString::to_string).or_else(host),
             version: head.version,
             headers: pairs(&head.headers),
@@ -177,9 +215,15 @@ impl Capturing {
             complete: false,
             project,
             connection: connection.number,
-            client_certificate: connection.client_certificates.first().map(|leaf| leaf.to_vec()),
+            client_certificate: connection
+                .client_certificates
+                .first()
+                .map(|leaf| leaf.to_vec()),
         };
-        Capturing { captured: Some(captured), captures: captures.clone() }
+        Capturing {
+            captured: Some(captured),
+            captures: captures.clone(),
+        }
     }
 
     pub(super) fn data(&mut self, bytes: &[u8]) {
@@ -196,7 +240,9 @@ impl Capturing {
 
     /// The body came whole; returns it.
     pub(super) fn complete(&mut self) -> Vec<u8> {
-        let Some(captured) = &mut self.captured else { return Vec::new() };
+        let Some(captured) = &mut self.captured else {
+            return Vec::new();
+        };
         captured.complete = true;
         captured.body.clone()
     }
@@ -218,5 +264,8 @@ impl Drop for Capturing {
 }
 
 fn pairs(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect()
 }

@@ -88,12 +88,19 @@ pub enum Level {
 impl ExportedResource {
     /// An attribute's first value.
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of an attribute: one, unless it came more than once.
     pub fn values(&self, name: &str) -> Vec<&str> {
-        self.attributes.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+        self.attributes
+            .iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     pub fn records(&self) -> impl Iterator<Item = &ExportedRecord> {
@@ -104,7 +111,10 @@ impl ExportedResource {
 impl Export {
     /// The services named by the resources, in order.
     pub fn services(&self) -> Vec<&str> {
-        self.resources.iter().filter_map(|resource| resource.service.as_deref()).collect()
+        self.resources
+            .iter()
+            .filter_map(|resource| resource.service.as_deref())
+            .collect()
     }
 
     /// Spans, data points or log records in total.
@@ -138,12 +148,16 @@ impl Export {
     /// may write.
     pub fn named(&self, prefix: &str) -> Vec<(Level, &str)> {
         let all = self.attributes().into_iter();
-        all.filter(|(_, name, _)| name.starts_with(prefix)).map(|(level, name, _)| (level, name)).collect()
+        all.filter(|(_, name, _)| name.starts_with(prefix))
+            .map(|(level, name, _)| (level, name))
+            .collect()
     }
 }
 
 fn at(level: Level, attributes: &[(String, String)]) -> impl Iterator<Item = (Level, &str, &str)> {
-    attributes.iter().map(move |(name, value)| (level, name.as_str(), value.as_str()))
+    attributes
+        .iter()
+        .map(move |(name, value)| (level, name.as_str(), value.as_str()))
 }
 
 /// The latest exports, and how often each span was accepted.
@@ -169,7 +183,9 @@ impl Exports {
         self.bytes += cost(&export);
         self.kept.push_back(export);
         while self.kept.len() > entries || self.bytes > bytes {
-            let Some(oldest) = self.kept.pop_front() else { break };
+            let Some(oldest) = self.kept.pop_front() else {
+                break;
+            };
             self.bytes -= cost(&oldest);
         }
     }
@@ -185,7 +201,11 @@ impl Exports {
 
 /// About how much memory an export takes: text, and its places.
 fn cost(export: &Export) -> usize {
-    let texts = export.attributes().iter().map(|(_, name, value)| name.len() + value.len() + 48).sum::<usize>();
+    let texts = export
+        .attributes()
+        .iter()
+        .map(|(_, name, value)| name.len() + value.len() + 48)
+        .sum::<usize>();
     let records = export.resources.iter().flat_map(ExportedResource::records);
     texts + export.message.len() + records.map(|record| record.name.len() + 80).sum::<usize>()
 }
@@ -195,9 +215,19 @@ mod tests {
     use super::*;
 
     fn export(span: u64, bytes: usize) -> Export {
-        let record = ExportedRecord { span_id: Some(span), ..ExportedRecord::default() };
-        let scope = ExportedScope { records: vec![record], ..ExportedScope::default() };
-        let resource = ExportedResource { items: 1, scopes: vec![scope], ..ExportedResource::default() };
+        let record = ExportedRecord {
+            span_id: Some(span),
+            ..ExportedRecord::default()
+        };
+        let scope = ExportedScope {
+            records: vec![record],
+            ..ExportedScope::default()
+        };
+        let resource = ExportedResource {
+            items: 1,
+            scopes: vec![scope],
+            ..ExportedResource::default()
+        };
         Export {
             project: "p".to_owned(),
             signal: Signal::Traces,
@@ -212,16 +242,23 @@ mod tests {
     /// Exports in number and bytes, what is kept, what is counted.
     #[test]
     fn exports_are_bounded_and_spans_are_counted() {
-        for (entries, bytes, kept) in
-            [(0, 1 << 20, vec![]), (2, 1 << 20, vec![2, 1]), (9, 500, vec![1]), (9, 1 << 20, vec![1, 2, 1])]
-        {
+        for (entries, bytes, kept) in [
+            (0, 1 << 20, vec![]),
+            (2, 1 << 20, vec![2, 1]),
+            (9, 500, vec![1]),
+            (9, 1 << 20, vec![1, 2, 1]),
+        ] {
             let mut exports = Exports::default();
             for span in [1, 2, 1] {
                 exports.keep(export(span, 200), entries, bytes);
             }
             let left: Vec<u64> = exports.all().iter().flat_map(Export::span_ids).collect();
             assert_eq!(left, kept, "{entries} {bytes}");
-            let counted = if entries == 0 { vec![] } else { vec![(1, 2), (2, 1)] };
+            let counted = if entries == 0 {
+                vec![]
+            } else {
+                vec![(1, 2), (2, 1)]
+            };
             assert_eq!(exports.spans().into_iter().collect::<Vec<_>>(), counted);
         }
     }

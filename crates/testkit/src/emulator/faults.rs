@@ -20,7 +20,10 @@ use crate::server::{Payload, fed, lock};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// This HTTP status in the endpoint's own dialect (gRPC: the code that 3.4's table pairs with it).
-    Status { status: u16, retry_after_seconds: Option<u64> },
+    Status {
+        status: u16,
+        retry_after_seconds: Option<u64>,
+    },
     /// The same without waiting for the request's body.
     EarlyStatus { status: u16 },
     /// This HTTP status with an HTML page, also on gRPC, as a load balancer answers.
@@ -55,9 +58,17 @@ pub enum Fault {
     /// The good answer once `Emulator::release` is called.
     Hold,
     /// This very answer, whatever was asked.
-    Say { status: u16, content_type: &'static str, body: String },
+    Say {
+        status: u16,
+        content_type: &'static str,
+        body: String,
+    },
     /// A JSON answer with these headers, whatever was asked.
-    SayWith { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    SayWith {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: String,
+    },
     /// 200 and this many bytes.
     Huge(u64),
     /// 200 and this many bytes, one per interval.
@@ -67,7 +78,10 @@ pub enum Fault {
 impl Fault {
     /// A status without `Retry-After`.
     pub fn status(status: u16) -> Self {
-        Fault::Status { status, retry_after_seconds: None }
+        Fault::Status {
+            status,
+            retry_after_seconds: None,
+        }
     }
 }
 
@@ -97,7 +111,11 @@ impl Switches {
         // Replaced, so that the list is never longer than there are classes and projects.
         switches.retain(|switch| switch.whom != whom);
         if times != Some(0) {
-            switches.push(Switch { whom, fault, left: times });
+            switches.push(Switch {
+                whom,
+                fault,
+                left: times,
+            });
         }
         self.1.notify_waiters();
     }
@@ -121,15 +139,27 @@ impl Switches {
     }
 
     /// The fault that strikes this request, counted down; `early`: only if it does not wait for the body.
-    pub(super) fn strike(&self, endpoints: Endpoints, project: Option<&str>, early: bool) -> Option<Fault> {
+    pub(super) fn strike(
+        &self,
+        endpoints: Endpoints,
+        project: Option<&str>,
+        early: bool,
+    ) -> Option<Fault> {
         let mut switches = lock(&self.0);
-        let own = if endpoints == Endpoints::Query { Whom::Queries } else { Whom::Project };
+        let own = if endpoints == Endpoints::Query {
+            Whom::Queries
+        } else {
+            Whom::Project
+        };
         let whom = [
             project.map(|project| own(project.to_owned())),
             Some(Whom::Endpoints(endpoints)),
             Some(Whom::Endpoints(Endpoints::All)),
         ];
-        let mut at = whom.iter().flatten().filter_map(|whom| switches.iter().position(|switch| switch.whom == *whom));
+        let mut at = whom
+            .iter()
+            .flatten()
+            .filter_map(|whom| switches.iter().position(|switch| switch.whom == *whom));
         let at = at.next()?;
         let switch = switches.get_mut(at)?;
         if early && !matches!(switch.fault, Fault::EarlyStatus { .. }) {
@@ -163,7 +193,10 @@ const NOT_ECHOED: [&str; 11] = [
 
 /// Adds every received header under its own name and under `echo-{name}`.
 pub(super) fn echo_into(answer: &mut HeaderMap, received: &HeaderMap) {
-    for (name, value) in received.iter().filter(|(name, _)| !NOT_ECHOED.contains(&name.as_str())) {
+    for (name, value) in received
+        .iter()
+        .filter(|(name, _)| !NOT_ECHOED.contains(&name.as_str()))
+    {
         answer.append(name.clone(), value.clone());
         if let Ok(name) = HeaderName::try_from(format!("echo-{name}")) {
             answer.append(name, value.clone());
@@ -173,27 +206,39 @@ pub(super) fn echo_into(answer: &mut HeaderMap, received: &HeaderMap) {
 
 /// Every received header as a document.
 pub(super) fn echo_document(received: &HeaderMap) -> Value {
-    let pairs = received.iter().map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
+    let pairs = received
+        .iter()
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]));
     json!({ "data": { "type": "echo", "id": "echo", "attributes": { "headers": pairs.collect::<Vec<_>>() } } })
 }
 
 /// An HTML page as a load balancer in front of the backend writes it.
 pub(super) fn plain(status: u16) -> Response<Payload> {
-    let mut response = Response::new(crate::server::whole(format!("<html><h1>{status}</h1></html>")));
-    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    let mut response = Response::new(crate::server::whole(format!(
+        "<html><h1>{status}</h1></html>"
+    )));
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
     response
 }
 
 /// An answer as a test wrote it.
 pub(super) fn said(status: u16, content_type: &'static str, body: String) -> Response<Payload> {
     let mut response = typed(crate::server::whole(body), content_type);
-    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     response
 }
 
 /// The same as JSON with further headers; one that cannot be written is left out.
-pub(super) fn said_with(status: u16, headers: Vec<(&'static str, String)>, body: String) -> Response<Payload> {
+pub(super) fn said_with(
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+) -> Response<Payload> {
     let mut response = said(status, "application/json", body);
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::try_from(value) {
@@ -209,17 +254,27 @@ pub(super) fn cut(content_type: &'static str) -> Response<Payload> {
     tokio::spawn(async move {
         let _ = sender.send(Ok(Frame::data(Bytes::from_static(b"{")))).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let _ = sender.send(Err(std::io::ErrorKind::ConnectionAborted.into())).await;
+        let _ = sender
+            .send(Err(std::io::ErrorKind::ConnectionAborted.into()))
+            .await;
     });
     typed(body, content_type)
 }
 
 /// `bytes` spaces, one per interval.
-pub(super) fn drip(bytes: u64, interval: Duration, content_type: &'static str) -> Response<Payload> {
+pub(super) fn drip(
+    bytes: u64,
+    interval: Duration,
+    content_type: &'static str,
+) -> Response<Payload> {
     let (sender, body) = fed();
     tokio::spawn(async move {
         for _ in 0..bytes {
-            if sender.send(Ok(Frame::data(Bytes::from_static(b" ")))).await.is_err() {
+            if sender
+                .send(Ok(Frame::data(Bytes::from_static(b" "))))
+                .await
+                .is_err()
+            {
                 return;
             }
             tokio::time::sleep(interval).await;
@@ -230,6 +285,8 @@ pub(super) fn drip(bytes: u64, interval: Duration, content_type: &'static str) -
 
 pub(super) fn typed(body: Payload, content_type: &'static str) -> Response<Payload> {
     let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

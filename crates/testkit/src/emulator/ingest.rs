@@ -4,7 +4,9 @@
 //! answers as the OTLP specification says. What it refuses to know: queries.
 //! Invariants: nothing is decoded before the token is known; decompression stops at its limit.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request,
+};
 
 use super::exports::Export;
 use super::faults::{Fault, echo_document, echo_into, typed};
@@ -24,8 +26,15 @@ pub(super) enum Dialect {
 
 /// The body's media type without parameters, lower case: its case means nothing (RFC 9110 section 8.3.1).
 pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    kind.split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
 }
 
 /// Whether a head belongs to gRPC at all.
@@ -41,8 +50,15 @@ pub(super) fn http_signal(path: &str) -> Option<Signal> {
         return Some(Signal::Traces);
     }
     Signal::ALL.into_iter().find(|signal| {
-        let alias = || path.strip_prefix('/')?.strip_prefix(signal.name())?.strip_prefix("/otlp/v")?.split_once('.');
-        let number = |text: &str| !text.is_empty() && text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let alias = || {
+            path.strip_prefix('/')?
+                .strip_prefix(signal.name())?
+                .strip_prefix("/otlp/v")?
+                .split_once('.')
+        };
+        let number = |text: &str| {
+            !text.is_empty() && text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit())
+        };
         path.strip_prefix("/v1/") == Some(signal.name())
             || alias().is_some_and(|(major, minor)| number(major) && number(minor))
     })
@@ -53,16 +69,26 @@ pub(super) type Refused = (u16, u8, &'static str);
 
 impl State {
     /// Answers an export whose body is here.
-    pub(super) fn ingest(&self, head: &request::Parts, body: &[u8], fault: Option<&Fault>) -> Response<Payload> {
+    pub(super) fn ingest(
+        &self,
+        head: &request::Parts,
+        body: &[u8],
+        fault: Option<&Fault>,
+    ) -> Response<Payload> {
         let dialect = dialect(&head.headers);
         let partial = match fault {
-            Some(Fault::PartialSuccess { rejected, message }) => Some((*rejected, message.as_str())),
+            Some(Fault::PartialSuccess { rejected, message }) => {
+                Some((*rejected, message.as_str()))
+            }
             _ => None,
         };
         match (self.accept(head, body, dialect), dialect, fault) {
             (Ok(_), Dialect::Grpc, Some(Fault::Trailers(pairs))) => {
                 let named = |(name, value): &(&'static str, &'static str)| {
-                    (HeaderName::from_static(name), HeaderValue::from_static(value))
+                    (
+                        HeaderName::from_static(name),
+                        HeaderValue::from_static(value),
+                    )
                 };
                 grpc(&partial_message(partial), pairs.iter().map(named).collect())
             }
@@ -71,24 +97,38 @@ impl State {
         }
     }
 
-    fn accept(&self, head: &request::Parts, body: &[u8], dialect: Dialect) -> Result<Signal, Refused> {
+    fn accept(
+        &self,
+        head: &request::Parts,
+        body: &[u8],
+        dialect: Dialect,
+    ) -> Result<Signal, Refused> {
         let path = head.uri.path();
         let signal = match dialect {
-            Dialect::Grpc => Signal::ALL.into_iter().find(|signal| signal.grpc_path() == path),
+            Dialect::Grpc => Signal::ALL
+                .into_iter()
+                .find(|signal| signal.grpc_path() == path),
             Dialect::Http(_) => http_signal(path),
         };
         let signal = signal.ok_or((404, 12, "no such path or method"))?;
-        if head.method != Method::POST || (dialect == Dialect::Grpc && head.version != Version::HTTP_2) {
+        if head.method != Method::POST
+            || (dialect == Dialect::Grpc && head.version != Version::HTTP_2)
+        {
             return Err((405, 13, "exports are posted"));
         }
-        let project = self.project_of_token(&head.headers).ok_or((401, 16, "invalid access token"))?;
+        let project =
+            self.project_of_token(&head.headers)
+                .ok_or((401, 16, "invalid access token"))?;
         let ((message, coding), encoding) = match dialect {
             Dialect::Grpc => (self.unframe(&head.headers, body)?, Encoding::Protobuf),
             Dialect::Http(encoding) => {
                 if !speaks(&head.headers) {
                     return Err((415, 12, "unsupported media type"));
                 }
-                (self.decompress(&head.headers, header::CONTENT_ENCODING.as_str(), body)?, encoding)
+                (
+                    self.decompress(&head.headers, header::CONTENT_ENCODING.as_str(), body)?,
+                    encoding,
+                )
             }
         };
         let resources = match encoding {
@@ -97,7 +137,15 @@ impl State {
         };
         let resources = resources.ok_or((400, 3, "undecodable export"))?;
         let grpc = dialect == Dialect::Grpc;
-        let export = Export { project, signal, resources, coding, grpc, message, legacy: None };
+        let export = Export {
+            project,
+            signal,
+            resources,
+            coding,
+            grpc,
+            message,
+            legacy: None,
+        };
         lock(&self.exports).keep(export, self.options.captures, self.options.captured_bytes);
         Ok(signal)
     }
@@ -114,10 +162,18 @@ impl State {
     }
 
     /// The one message in gRPC's frame, and how it was compressed.
-    pub(super) fn unframe(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Vec<u8>, Coding), Refused> {
+    pub(super) fn unframe(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(Vec<u8>, Coding), Refused> {
         const BROKEN: Refused = (400, 13, "broken message frame");
-        let Some((&compressed, rest)) = body.split_first() else { return Err(BROKEN) };
-        let Some((length, message)) = rest.split_first_chunk::<4>() else { return Err(BROKEN) };
+        let Some((&compressed, rest)) = body.split_first() else {
+            return Err(BROKEN);
+        };
+        let Some((length, message)) = rest.split_first_chunk::<4>() else {
+            return Err(BROKEN);
+        };
         if u32::from_be_bytes(*length) as usize != message.len() {
             return Err(BROKEN);
         }
@@ -135,7 +191,9 @@ impl State {
         named: &str,
         body: &[u8],
     ) -> Result<(Vec<u8>, Coding), Refused> {
-        let value = headers.get(named).map_or(&b"identity"[..], HeaderValue::as_bytes);
+        let value = headers
+            .get(named)
+            .map_or(&b"identity"[..], HeaderValue::as_bytes);
         let coding = Coding::named(value).ok_or((415, 12, "unsupported content encoding"))?;
         match coding.decompress(body, self.options.decompressed_limit_bytes) {
             Ok(plain) => Ok((plain, coding)),
@@ -152,13 +210,22 @@ pub(super) fn dialect(headers: &HeaderMap) -> Dialect {
     }
     let kind = media_type(headers);
     let json = kind.starts_with("application/json") || kind.starts_with("application/x-json");
-    Dialect::Http(if json { Encoding::Json } else { Encoding::Protobuf })
+    Dialect::Http(if json {
+        Encoding::Json
+    } else {
+        Encoding::Protobuf
+    })
 }
 
 fn speaks(headers: &HeaderMap) -> bool {
     let kind = media_type(headers);
-    ["application/x-protobuf", "application/protobuf", "application/json", "application/x-json"]
-        .contains(&kind.as_str())
+    [
+        "application/x-protobuf",
+        "application/protobuf",
+        "application/json",
+        "application/x-json",
+    ]
+    .contains(&kind.as_str())
 }
 
 impl Dialect {
@@ -184,7 +251,9 @@ fn success(dialect: Dialect, signal: Signal, partial: Option<(i64, &str)>) -> Re
             });
             typed(whole(body.to_string()), dialect.content_type())
         }
-        Dialect::Http(Encoding::Protobuf) => typed(whole(partial_message(partial)), dialect.content_type()),
+        Dialect::Http(Encoding::Protobuf) => {
+            typed(whole(partial_message(partial)), dialect.content_type())
+        }
         Dialect::Grpc => grpc(&partial_message(partial), HeaderMap::new()),
     }
 }
@@ -192,7 +261,9 @@ fn success(dialect: Dialect, signal: Signal, partial: Option<(i64, &str)>) -> Re
 /// `Export*ServiceResponse`: field 1 `partial_success` with 1 `rejected_*` and 2 `error_message`; the
 /// numbers are the same for all signals, so that one signal's type encodes all.
 fn partial_message(partial: Option<(i64, &str)>) -> Vec<u8> {
-    use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
+    use opentelemetry_proto::tonic::collector::trace::v1::{
+        ExportTracePartialSuccess, ExportTraceServiceResponse,
+    };
     let partial_success = partial.map(|(rejected_spans, message)| ExportTracePartialSuccess {
         rejected_spans,
         error_message: message.to_owned(),
@@ -202,7 +273,11 @@ fn partial_message(partial: Option<(i64, &str)>) -> Vec<u8> {
 
 pub(super) fn grpc(message: &[u8], extra: HeaderMap) -> Response<Payload> {
     let mut frame = vec![0];
-    frame.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    frame.extend_from_slice(
+        &u32::try_from(message.len())
+            .unwrap_or(u32::MAX)
+            .to_be_bytes(),
+    );
     frame.extend_from_slice(message);
     let mut trailers = extra;
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -219,10 +294,16 @@ pub(super) fn refusal(
 ) -> Response<Payload> {
     match dialect {
         Dialect::Http(encoding) => {
-            let mut response = typed(whole(status_body(encoding, code, message)), dialect.content_type());
-            *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut response = typed(
+                whole(status_body(encoding, code, message)),
+                dialect.content_type(),
+            );
+            *response.status_mut() =
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             if let Some(seconds) = retry_after_seconds {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             response
         }
@@ -230,7 +311,9 @@ pub(super) fn refusal(
             let mut response = typed(whole(""), GRPC);
             let headers = response.headers_mut();
             headers.insert("grpc-status", HeaderValue::from(u16::from(code)));
-            if let Ok(message) = HeaderValue::from_str(&crate::urls::encode(message).replace("%20", " ")) {
+            if let Ok(message) =
+                HeaderValue::from_str(&crate::urls::encode(message).replace("%20", " "))
+            {
                 headers.insert("grpc-message", message);
             }
             if let Some(seconds) = retry_after_seconds {
@@ -265,7 +348,11 @@ pub(super) fn grpc_code(status: u16, retry_after_seconds: Option<u64>) -> u8 {
 }
 
 /// What a failure switch answers alike in every format; `None`: the usual answer.
-pub(super) fn odd(kind: &'static str, received: &HeaderMap, fault: Option<&Fault>) -> Option<Response<Payload>> {
+pub(super) fn odd(
+    kind: &'static str,
+    received: &HeaderMap,
+    fault: Option<&Fault>,
+) -> Option<Response<Payload>> {
     match fault? {
         Fault::Echo => Some(echo(kind, received)),
         Fault::Garbage => Some(typed(whole(&b"\xff\xfe\xfd not a document"[..]), kind)),

@@ -21,14 +21,22 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Without a limit, something must stand in the headers all the same.
-    pub const UNLIMITED: Standing = Standing { limit: 10_000, remaining: 9_999, reset_seconds: 1, is_over: false };
+    pub const UNLIMITED: Standing = Standing {
+        limit: 10_000,
+        remaining: 9_999,
+        reset_seconds: 1,
+        is_over: false,
+    };
 
     pub fn write(&self, headers: &mut HeaderMap) {
         headers.insert("x-ratelimit-limit", HeaderValue::from(self.limit));
         headers.insert("x-ratelimit-remaining", HeaderValue::from(self.remaining));
         headers.insert("x-ratelimit-reset", HeaderValue::from(self.reset_seconds));
         if self.is_over {
-            headers.insert(http::header::RETRY_AFTER, HeaderValue::from(self.reset_seconds));
+            headers.insert(
+                http::header::RETRY_AFTER,
+                HeaderValue::from(self.reset_seconds),
+            );
         }
     }
 }
@@ -51,7 +59,9 @@ impl State {
     /// Counts a question.
     pub(super) fn count(&self, head: &request::Parts) -> Standing {
         let class = class(head);
-        let Some((limit, seconds)) = self.options.rates.get(class).copied() else { return Standing::UNLIMITED };
+        let Some((limit, seconds)) = self.options.rates.get(class).copied() else {
+            return Standing::UNLIMITED;
+        };
         let now = self.options.clock.now();
         let window = i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
         let mut windows = lock(&self.windows);

@@ -42,7 +42,9 @@ use organization::Organization;
 
 pub use capture::{Captured, Witness};
 pub use credentials::Role;
-pub use exports::{Attributes, Export, ExportedRecord, ExportedResource, ExportedScope, Legacy, Level};
+pub use exports::{
+    Attributes, Export, ExportedRecord, ExportedResource, ExportedScope, Legacy, Level,
+};
 pub use faults::Fault;
 pub use organization::PROJECTS;
 pub use query::{Row, rows};
@@ -143,22 +145,49 @@ impl Emulator {
     }
 
     pub async fn start_with(options: EmulatorOptions) -> Result<Self, String> {
-        let listener = TcpListener::bind(options.address)
-            .await
-            .map_err(|error| format!("the emulator cannot listen on `{}`: {error}", options.address))?;
+        let listener = TcpListener::bind(options.address).await.map_err(|error| {
+            format!(
+                "the emulator cannot listen on `{}`: {error}",
+                options.address
+            )
+        })?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let tls = options.tls.as_ref().map(ServerTls::server_config).transpose().map_err(|error| error.to_string())?;
+        let tls = options
+            .tls
+            .as_ref()
+            .map(ServerTls::server_config)
+            .transpose()
+            .map_err(|error| error.to_string())?;
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let links_base = options.links_base.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+        let links_base = options
+            .links_base
+            .clone()
+            .unwrap_or_else(|| format!("{scheme}://{address}"));
         let mut tokens = AccessTokens::default();
-        for project in organization::PROJECTS.into_iter().chain(options.projects.iter().map(String::as_str)) {
-            tokens.add(project, &Self::access_token(project), "default", UnixMillis(i64::MIN));
+        for project in organization::PROJECTS
+            .into_iter()
+            .chain(options.projects.iter().map(String::as_str))
+        {
+            tokens.add(
+                project,
+                &Self::access_token(project),
+                "default",
+                UnixMillis(i64::MIN),
+            );
         }
         let keys = [Role::Viewer, Role::Editor, Role::Admin].into_iter();
-        let keys = keys.map(|role| ApiKey { value: Self::api_key(role).to_owned(), role, project: None });
+        let keys = keys.map(|role| ApiKey {
+            value: Self::api_key(role).to_owned(),
+            role,
+            project: None,
+        });
         let state = Arc::new(State {
             links_base: Mutex::new(links_base),
-            captures: Arc::new(Captures::new(options.captures, options.captured_bytes, options.witness.clone())),
+            captures: Arc::new(Captures::new(
+                options.captures,
+                options.captured_bytes,
+                options.witness.clone(),
+            )),
             exports: Mutex::default(),
             switches: Switches::default(),
             tokens: Mutex::new(tokens),
@@ -170,13 +199,19 @@ impl Emulator {
             holding: watch::Sender::new(false),
             options,
         });
-        let server = Server::start(listener, tls, state.clone()).await.map_err(|error| error.to_string())?;
+        let server = Server::start(listener, tls, state.clone())
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Emulator { server, state })
     }
 
     /// `http(s)://127.0.0.1:port`: the base of both the ingest and the query side.
     pub fn url(&self) -> String {
-        let scheme = if self.server.is_tls() { "https" } else { "http" };
+        let scheme = if self.server.is_tls() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{}", self.server.address())
     }
 
@@ -210,7 +245,11 @@ impl Emulator {
 
     /// Adds an API key, for one project or (`None`) for the whole organization.
     pub fn add_api_key(&self, value: &str, role: Role, project: Option<&str>) {
-        let key = ApiKey { value: value.to_owned(), role, project: project.map(str::to_owned) };
+        let key = ApiKey {
+            value: value.to_owned(),
+            role,
+            project: project.map(str::to_owned),
+        };
         lock(&self.state.keys).0.push(key);
     }
 
@@ -225,33 +264,45 @@ impl Emulator {
 
     /// Lets every further request of a class fail.
     pub fn fail(&self, endpoints: Endpoints, fault: Fault) {
-        self.state.switches.set(Whom::Endpoints(endpoints), fault, None);
+        self.state
+            .switches
+            .set(Whom::Endpoints(endpoints), fault, None);
     }
 
     /// Lets the next `times` requests of a class fail.
     pub fn fail_times(&self, endpoints: Endpoints, fault: Fault, times: u64) {
-        self.state.switches.set(Whom::Endpoints(endpoints), fault, Some(times));
+        self.state
+            .switches
+            .set(Whom::Endpoints(endpoints), fault, Some(times));
     }
 
     /// Lets every further export with an access token of this project fail, in any format, before any failure
     /// of its class.
     pub fn fail_project(&self, project: &str, fault: Fault) {
-        self.state.switches.set(Whom::Project(project.to_owned()), fault, None);
+        self.state
+            .switches
+            .set(Whom::Project(project.to_owned()), fault, None);
     }
 
     /// Lets the next `times` exports with an access token of this project fail.
     pub fn fail_project_times(&self, project: &str, fault: Fault, times: u64) {
-        self.state.switches.set(Whom::Project(project.to_owned()), fault, Some(times));
+        self.state
+            .switches
+            .set(Whom::Project(project.to_owned()), fault, Some(times));
     }
 
     /// Lets every further query on this project fail, before any failure of its class.
     pub fn fail_queries(&self, project: &str, fault: Fault) {
-        self.state.switches.set(Whom::Queries(project.to_owned()), fault, None);
+        self.state
+            .switches
+            .set(Whom::Queries(project.to_owned()), fault, None);
     }
 
     /// Ends the failure of one project's queries.
     pub fn heal_queries(&self, project: &str) {
-        self.state.switches.heal(Some(&Whom::Queries(project.to_owned())));
+        self.state
+            .switches
+            .heal(Some(&Whom::Queries(project.to_owned())));
     }
 
     /// Holds every further request of a class, once it was read and captured, until `release`.
@@ -273,7 +324,9 @@ impl Emulator {
 
     /// Ends the failure of one project.
     pub fn heal_project(&self, project: &str) {
-        self.state.switches.heal(Some(&Whom::Project(project.to_owned())));
+        self.state
+            .switches
+            .heal(Some(&Whom::Project(project.to_owned())));
     }
 
     /// Everything received since the start or the last `clear`, oldest first. A request stands here once
@@ -329,12 +382,18 @@ impl Emulator {
 
     /// Listens again on the same port.
     pub async fn restart(&self) -> Result<(), String> {
-        self.server.restart().await.map_err(|error| format!("the emulator cannot listen again: {error}"))
+        self.server
+            .restart()
+            .await
+            .map_err(|error| format!("the emulator cannot listen again: {error}"))
     }
 }
 
 /// Runs an emulator until the future is dropped; `started` is called once it listens.
-pub async fn run_emulator(options: EmulatorOptions, started: impl FnOnce(&Emulator)) -> Result<(), String> {
+pub async fn run_emulator(
+    options: EmulatorOptions,
+    started: impl FnOnce(&Emulator),
+) -> Result<(), String> {
     let emulator = Emulator::start_with(options).await?;
     started(&emulator);
     std::future::pending().await

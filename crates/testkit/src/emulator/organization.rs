@@ -9,7 +9,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 /// The projects at the start.
-pub const PROJECTS: [&str; 4] = ["shop-prod", "checkout-prod", "payments-prod", "platform-prod"];
+pub const PROJECTS: [&str; 4] = [
+    "shop-prod",
+    "checkout-prod",
+    "payments-prod",
+    "platform-prod",
+];
 /// Objects in one collection, projects, users.
 const OBJECTS: usize = 1000;
 
@@ -67,12 +72,18 @@ impl Organization {
     pub fn sample(more: &[String]) -> Self {
         let mut organization = Organization::default();
         for project in PROJECTS.into_iter().chain(more.iter().map(String::as_str)) {
-            organization.projects.insert(project.to_owned(), Project::default());
+            organization
+                .projects
+                .insert(project.to_owned(), Project::default());
             organization.furnish(project);
         }
-        organization.users.push(json!({ "userName": "sam@acme.example" }));
+        organization
+            .users
+            .push(json!({ "userName": "sam@acme.example" }));
         let admins = vec![json!("sam@acme.example")];
-        organization.role_bindings.insert(("Organization Admin".to_owned(), String::new()), admins);
+        organization
+            .role_bindings
+            .insert(("Organization Admin".to_owned(), String::new()), admins);
         organization.saml_mappings.push(json!({
             "saml-attribute-key": "groups", "saml-attribute-value": "sre",
             "organization-role": "Organization Editor", "project-roles": {},
@@ -89,13 +100,17 @@ impl Organization {
             other => &[other],
         };
         if let Some(project) = self.projects.get_mut(name) {
-            project.services = services.iter().map(|service| (*service).to_owned()).collect();
+            project.services = services
+                .iter()
+                .map(|service| (*service).to_owned())
+                .collect();
         }
         let short = name.trim_end_matches("-prod");
         // Ids are counted over the whole organization, in this order: `stream-1` is the shop's.
         let mut add = |collection, attributes: Value, relationships: Value| {
             let object = json!({ "attributes": attributes, "relationships": relationships });
-            self.create(name, collection, object).and_then(|object| Some(object.get("id")?.as_str()?.to_owned()))
+            self.create(name, collection, object)
+                .and_then(|object| Some(object.get("id")?.as_str()?.to_owned()))
         };
         let mut stream = None;
         for service in services {
@@ -108,7 +123,8 @@ impl Organization {
         }
         let stream = json!({ "stream": { "data": { "type": "stream", "id": stream } } });
         let expression = "err > 5%";
-        let attributes = json!({ "name": "errors", "expression": expression, "eval-window-ms": 300_000 });
+        let attributes =
+            json!({ "name": "errors", "expression": expression, "eval-window-ms": 300_000 });
         let condition = add(CONDITIONS, attributes, stream);
         let hook = format!("https://hooks.acme.example/{short}");
         let secret = format!("Bearer webhook-secret-of-{name}");
@@ -127,8 +143,16 @@ impl Organization {
             "condition": { "data": { "type": "condition", "id": condition } },
             "destination": { "data": { "type": "destination", "id": destination } },
         });
-        add(ALERTING_RULES, json!({ "update-interval-ms": 60_000 }), ends);
-        add(DASHBOARDS, json!({ "name": format!("{short} streams"), "streams": [] }), json!({}));
+        add(
+            ALERTING_RULES,
+            json!({ "update-interval-ms": 60_000 }),
+            ends,
+        );
+        add(
+            DASHBOARDS,
+            json!({ "name": format!("{short} streams"), "streams": [] }),
+            json!({}),
+        );
         let attributes = json!({ "name": format!("{short} overview"), "description": "", "groups": [], "charts": [] });
         add(METRIC_DASHBOARDS, attributes, json!({}));
         let attributes = json!({
@@ -136,25 +160,53 @@ impl Organization {
             "expression": { "operand": "above", "thresholds": { "critical": 5 } }, "metric-queries": [],
         });
         add(METRIC_ALERTS, attributes, json!({}));
-        add(SNOOZE_RULES, json!({ "title": "maintenance", "scope": {}, "schedule": {} }), json!({}));
-        add(EVENT_QUERIES, json!({ "name": "deploys", "query_string": "deploy", "type": "deploy" }), json!({}));
-        let rule = json!({ "name": "databases", "attribute-filters": [], "group-by-keys": ["db.name"] });
+        add(
+            SNOOZE_RULES,
+            json!({ "title": "maintenance", "scope": {}, "schedule": {} }),
+            json!({}),
+        );
+        add(
+            EVENT_QUERIES,
+            json!({ "name": "deploys", "query_string": "deploy", "type": "deploy" }),
+            json!({}),
+        );
+        let rule =
+            json!({ "name": "databases", "attribute-filters": [], "group-by-keys": ["db.name"] });
         add(INFERRED_SERVICE_RULES, rule, json!({}));
         let query = json!({ "query": format!("service in (\"{short}\")") });
         add(SNAPSHOTS, query, json!({}));
-        add(WF_LINKS, json!({ "name": "runbook", "url": format!("https://wiki.acme.example/{short}") }), json!({}));
+        add(
+            WF_LINKS,
+            json!({ "name": "runbook", "url": format!("https://wiki.acme.example/{short}") }),
+            json!({}),
+        );
     }
 
     /// Adds an object with a new id; `None` when the project is unknown or the collection full.
-    pub fn create(&mut self, project: &str, collection: Collection, mut object: Value) -> Option<Value> {
-        let objects = self.projects.get_mut(project)?.collections.entry(collection).or_default();
+    pub fn create(
+        &mut self,
+        project: &str,
+        collection: Collection,
+        mut object: Value,
+    ) -> Option<Value> {
+        let objects = self
+            .projects
+            .get_mut(project)?
+            .collections
+            .entry(collection)
+            .or_default();
         if objects.len() >= OBJECTS {
             return None;
         }
         self.created += 1;
         let members = object.as_object_mut()?;
-        members.insert("id".into(), format!("{}-{}", collection.kind, self.created).into());
-        members.entry("type").or_insert_with(|| collection.kind.into());
+        members.insert(
+            "id".into(),
+            format!("{}-{}", collection.kind, self.created).into(),
+        );
+        members
+            .entry("type")
+            .or_insert_with(|| collection.kind.into());
         objects.push(object.clone());
         Some(object)
     }
@@ -168,8 +220,13 @@ impl Organization {
     }
 
     pub fn add_user(&mut self, user: Value) -> bool {
-        let name = |user: &Value| user.get("userName").or(user.pointer("/data/attributes/email")).cloned();
-        let room = self.users.len() < OBJECTS && !self.users.iter().any(|known| name(known) == name(&user));
+        let name = |user: &Value| {
+            user.get("userName")
+                .or(user.pointer("/data/attributes/email"))
+                .cloned()
+        };
+        let room = self.users.len() < OBJECTS
+            && !self.users.iter().any(|known| name(known) == name(&user));
         if room {
             self.users.push(user);
         }
@@ -179,21 +236,30 @@ impl Organization {
 
 impl Project {
     pub fn list(&self, collection: Collection) -> &[Value] {
-        self.collections.get(&collection).map(Vec::as_slice).unwrap_or_default()
+        self.collections
+            .get(&collection)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     pub fn object(&self, collection: Collection, id: &str) -> Option<&Value> {
-        self.list(collection).iter().find(|object| object.get("id").is_some_and(|known| known == id))
+        self.list(collection)
+            .iter()
+            .find(|object| object.get("id").is_some_and(|known| known == id))
     }
 
     pub fn object_mut(&mut self, collection: Collection, id: &str) -> Option<&mut Value> {
         let objects = self.collections.get_mut(&collection)?;
-        objects.iter_mut().find(|object| object.get("id").is_some_and(|known| known == id))
+        objects
+            .iter_mut()
+            .find(|object| object.get("id").is_some_and(|known| known == id))
     }
 
     /// Whether there was such an object.
     pub fn delete(&mut self, collection: Collection, id: &str) -> bool {
-        let Some(objects) = self.collections.get_mut(&collection) else { return false };
+        let Some(objects) = self.collections.get_mut(&collection) else {
+            return false;
+        };
         let before = objects.len();
         objects.retain(|object| object.get("id").is_none_or(|known| known != id));
         objects.len() < before

@@ -10,7 +10,13 @@ use super::exports::{Attributes, ExportedRecord, ExportedResource, ExportedScope
 use lightkeeper::otlp::Signal;
 
 /// The five kinds of data that a metric may have.
-const KINDS: [&str; 5] = ["gauge", "sum", "histogram", "exponentialHistogram", "summary"];
+const KINDS: [&str; 5] = [
+    "gauge",
+    "sum",
+    "histogram",
+    "exponentialHistogram",
+    "summary",
+];
 
 pub(super) fn decode(signal: Signal, body: &[u8]) -> Option<Vec<ExportedResource>> {
     let document: Value = serde_json::from_slice(&lenient(body)).ok()?;
@@ -34,13 +40,21 @@ pub(super) fn decode(signal: Signal, body: &[u8]) -> Option<Vec<ExportedResource
                     Signal::Traces => records.push(span(item)?),
                     Signal::Logs => {
                         let attributes = attributes(item, "attributes")?;
-                        records.push(ExportedRecord { attributes, ..ExportedRecord::default() });
+                        records.push(ExportedRecord {
+                            attributes,
+                            ..ExportedRecord::default()
+                        });
                     }
                 }
             }
             let name = text(member(part, "scope")?, "name")?;
             let attributes = member_attributes(part, "scope")?;
-            exported.scopes.push(ExportedScope { name, attributes, schema_url: text(part, "schemaUrl")?, records });
+            exported.scopes.push(ExportedScope {
+                name,
+                attributes,
+                schema_url: text(part, "schemaUrl")?,
+                records,
+            });
         }
         exported.service = exported.attribute("service.name").map(str::to_owned);
         exported.items = exported.records().count() as u64;
@@ -65,7 +79,9 @@ fn lenient(body: &[u8]) -> Vec<u8> {
         let mut put: Option<&[u8]> = None;
         match byte {
             b'\\' => match unit(at) {
-                Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => length = 12,
+                Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => {
+                    length = 12
+                }
                 Some(0xd800..=0xdfff) => (length, put) = (6, Some(&b"\\ufffd"[..])),
                 _ => length = 2,
             },
@@ -94,7 +110,11 @@ fn span(item: &Value) -> Option<ExportedRecord> {
         nested.extend(attributes(inside, "attributes")?);
     }
     let id = text(item, "spanId")?;
-    let id = if id.len() == 16 { u64::from_str_radix(&id, 16).ok()? } else { 0 };
+    let id = if id.len() == 16 {
+        u64::from_str_radix(&id, 16).ok()?
+    } else {
+        0
+    };
     Some(ExportedRecord {
         name: text(item, "name")?,
         span_id: Some(id),
@@ -113,7 +133,12 @@ fn points(metric: &Value) -> Option<Vec<ExportedRecord>> {
                 nested.extend(attributes(exemplar, "filteredAttributes")?);
             }
             let attributes = attributes(point, "attributes")?;
-            points.push(ExportedRecord { name: name.clone(), span_id: None, attributes, nested });
+            points.push(ExportedRecord {
+                name: name.clone(),
+                span_id: None,
+                attributes,
+                nested,
+            });
         }
     }
     Some(points)
@@ -154,7 +179,10 @@ fn member_attributes(value: &Value, name: &str) -> Option<Attributes> {
 fn attributes(value: &Value, name: &str) -> Option<Attributes> {
     let mut pairs = Attributes::new();
     for pair in list(value, name)? {
-        let value = pair.get("value").and_then(Value::as_object).and_then(|value| value.values().next());
+        let value = pair
+            .get("value")
+            .and_then(Value::as_object)
+            .and_then(|value| value.values().next());
         let value = match value {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.clone(),
@@ -173,7 +201,10 @@ mod tests {
     fn the_reader_is_as_lenient_as_the_collectors() {
         let same = r#"{"a":["\ud83d\ude00","\\ud83d","[{\"",1]}"#;
         assert_eq!(lenient(same.as_bytes()), same.as_bytes());
-        assert_eq!(lenient(br#"["\ud83d","\ude00x"]"#), br#"["\ufffd","\ufffdx"]"#);
+        assert_eq!(
+            lenient(br#"["\ud83d","\ude00x"]"#),
+            br#"["\ufffd","\ufffdx"]"#
+        );
         let deep = format!("{}1{}", r#"{"a":["#.repeat(200), "]}".repeat(200));
         let flat = format!("{}null{}", r#"{"a":["#.repeat(50), "]}".repeat(50));
         assert_eq!(String::from_utf8(lenient(deep.as_bytes())).unwrap(), flat);

@@ -19,30 +19,55 @@ use lightkeeper::otlp::Signal;
 pub(super) fn decode(signal: Signal, message: &[u8]) -> Option<Vec<ExportedResource>> {
     Some(match signal {
         Signal::Traces => {
-            let groups = ExportTraceServiceRequest::decode(message).ok()?.resource_spans.into_iter();
+            let groups = ExportTraceServiceRequest::decode(message)
+                .ok()?
+                .resource_spans
+                .into_iter();
             let groups = groups.map(|group| {
                 let scopes = group.scope_spans.into_iter();
-                let scopes = scopes.map(|part| scope(part.scope, part.schema_url, part.spans.into_iter().map(span)));
+                let scopes = scopes.map(|part| {
+                    scope(
+                        part.scope,
+                        part.schema_url,
+                        part.spans.into_iter().map(span),
+                    )
+                });
                 resource(group.resource, group.schema_url, scopes.collect())
             });
             groups.collect()
         }
         Signal::Metrics => {
-            let groups = ExportMetricsServiceRequest::decode(message).ok()?.resource_metrics.into_iter();
+            let groups = ExportMetricsServiceRequest::decode(message)
+                .ok()?
+                .resource_metrics
+                .into_iter();
             let groups = groups.map(|group| {
                 let scopes = group.scope_metrics.into_iter();
-                let scopes =
-                    scopes.map(|part| scope(part.scope, part.schema_url, part.metrics.into_iter().flat_map(points)));
+                let scopes = scopes.map(|part| {
+                    scope(
+                        part.scope,
+                        part.schema_url,
+                        part.metrics.into_iter().flat_map(points),
+                    )
+                });
                 resource(group.resource, group.schema_url, scopes.collect())
             });
             groups.collect()
         }
         Signal::Logs => {
-            let groups = ExportLogsServiceRequest::decode(message).ok()?.resource_logs.into_iter();
+            let groups = ExportLogsServiceRequest::decode(message)
+                .ok()?
+                .resource_logs
+                .into_iter();
             let groups = groups.map(|group| {
                 let scopes = group.scope_logs.into_iter();
-                let scopes =
-                    scopes.map(|part| scope(part.scope, part.schema_url, part.log_records.into_iter().map(log)));
+                let scopes = scopes.map(|part| {
+                    scope(
+                        part.scope,
+                        part.schema_url,
+                        part.log_records.into_iter().map(log),
+                    )
+                });
                 resource(group.resource, group.schema_url, scopes.collect())
             });
             groups.collect()
@@ -50,9 +75,18 @@ pub(super) fn decode(signal: Signal, message: &[u8]) -> Option<Vec<ExportedResou
     })
 }
 
-fn resource(resource: Option<Resource>, schema_url: String, scopes: Vec<ExportedScope>) -> ExportedResource {
+fn resource(
+    resource: Option<Resource>,
+    schema_url: String,
+    scopes: Vec<ExportedScope>,
+) -> ExportedResource {
     let attributes = attributes(resource.unwrap_or_default().attributes);
-    let mut exported = ExportedResource { attributes, schema_url, scopes, ..ExportedResource::default() };
+    let mut exported = ExportedResource {
+        attributes,
+        schema_url,
+        scopes,
+        ..ExportedResource::default()
+    };
     exported.service = exported.attribute("service.name").map(str::to_owned);
     exported.items = exported.records().count() as u64;
     exported
@@ -64,7 +98,12 @@ fn scope(
     records: impl Iterator<Item = ExportedRecord>,
 ) -> ExportedScope {
     let scope = scope.unwrap_or_default();
-    ExportedScope { name: scope.name, attributes: attributes(scope.attributes), schema_url, records: records.collect() }
+    ExportedScope {
+        name: scope.name,
+        attributes: attributes(scope.attributes),
+        schema_url,
+        records: records.collect(),
+    }
 }
 
 fn span(span: Span) -> ExportedRecord {
@@ -79,40 +118,68 @@ fn span(span: Span) -> ExportedRecord {
 }
 
 fn log(record: LogRecord) -> ExportedRecord {
-    ExportedRecord { attributes: attributes(record.attributes), ..ExportedRecord::default() }
+    ExportedRecord {
+        attributes: attributes(record.attributes),
+        ..ExportedRecord::default()
+    }
 }
 
 /// A metric's data points, each of the five kinds.
 fn points(metric: Metric) -> Vec<ExportedRecord> {
-    let Metric { name, metadata, data, .. } = metric;
+    let Metric {
+        name,
+        metadata,
+        data,
+        ..
+    } = metric;
     let metadata = attributes(metadata);
     let point = |own: Vec<KeyValue>, exemplars: Vec<Exemplar>| {
-        let inside = exemplars.into_iter().flat_map(|exemplar| exemplar.filtered_attributes);
+        let inside = exemplars
+            .into_iter()
+            .flat_map(|exemplar| exemplar.filtered_attributes);
         let nested = metadata.iter().cloned().chain(attributes(inside)).collect();
-        ExportedRecord { name: name.clone(), span_id: None, attributes: attributes(own), nested }
+        ExportedRecord {
+            name: name.clone(),
+            span_id: None,
+            attributes: attributes(own),
+            nested,
+        }
     };
     match data {
-        Some(metric::Data::Gauge(data)) => {
-            data.data_points.into_iter().map(|it| point(it.attributes, it.exemplars)).collect()
-        }
-        Some(metric::Data::Sum(data)) => {
-            data.data_points.into_iter().map(|it| point(it.attributes, it.exemplars)).collect()
-        }
-        Some(metric::Data::Histogram(data)) => {
-            data.data_points.into_iter().map(|it| point(it.attributes, it.exemplars)).collect()
-        }
-        Some(metric::Data::ExponentialHistogram(data)) => {
-            data.data_points.into_iter().map(|it| point(it.attributes, it.exemplars)).collect()
-        }
-        Some(metric::Data::Summary(data)) => {
-            data.data_points.into_iter().map(|it| point(it.attributes, Vec::new())).collect()
-        }
+        Some(metric::Data::Gauge(data)) => data
+            .data_points
+            .into_iter()
+            .map(|it| point(it.attributes, it.exemplars))
+            .collect(),
+        Some(metric::Data::Sum(data)) => data
+            .data_points
+            .into_iter()
+            .map(|it| point(it.attributes, it.exemplars))
+            .collect(),
+        Some(metric::Data::Histogram(data)) => data
+            .data_points
+            .into_iter()
+            .map(|it| point(it.attributes, it.exemplars))
+            .collect(),
+        Some(metric::Data::ExponentialHistogram(data)) => data
+            .data_points
+            .into_iter()
+            .map(|it| point(it.attributes, it.exemplars))
+            .collect(),
+        Some(metric::Data::Summary(data)) => data
+            .data_points
+            .into_iter()
+            .map(|it| point(it.attributes, Vec::new()))
+            .collect(),
         None => Vec::new(),
     }
 }
 
 fn attributes(pairs: impl IntoIterator<Item = KeyValue>) -> Attributes {
-    pairs.into_iter().map(|pair| (pair.key, text(pair.value))).collect()
+    pairs
+        .into_iter()
+        .map(|pair| (pair.key, text(pair.value)))
+        .collect()
 }
 
 fn text(value: Option<AnyValue>) -> String {

@@ -58,36 +58,72 @@ pub type Row = (Method, &'static str, Role);
 
 /// All rows, for tests that walk the table.
 pub fn rows() -> Vec<Row> {
-    TABLE.iter().map(|(method, path, role, _)| (method.clone(), path.as_str(), *role)).collect()
+    TABLE
+        .iter()
+        .map(|(method, path, role, _)| (method.clone(), path.as_str(), *role))
+        .collect()
 }
 
 /// What can be done with each collection and its objects. Inferred service rules and notebooks have no list
 /// in any source; alerting rules and destinations have no update verb, snapshots no removal.
 const COLLECTIONS: [(Collection, &[&str]); 13] = [
     (of::STREAMS, &["list", "create", "get", "patch", "delete"]),
-    (of::CONDITIONS, &["list", "create", "get", "patch", "delete"]),
+    (
+        of::CONDITIONS,
+        &["list", "create", "get", "patch", "delete"],
+    ),
     (of::ALERTING_RULES, &["list", "create", "get", "delete"]),
-    (of::DASHBOARDS, &["list", "create", "get", "patch", "delete"]),
-    (of::METRIC_DASHBOARDS, &["list", "create", "get", "put", "delete"]),
-    (of::METRIC_ALERTS, &["list", "create", "get", "put", "delete"]),
+    (
+        of::DASHBOARDS,
+        &["list", "create", "get", "patch", "delete"],
+    ),
+    (
+        of::METRIC_DASHBOARDS,
+        &["list", "create", "get", "put", "delete"],
+    ),
+    (
+        of::METRIC_ALERTS,
+        &["list", "create", "get", "put", "delete"],
+    ),
     (of::DESTINATIONS, &["list", "create", "get", "delete"]),
-    (of::SNOOZE_RULES, &["list", "create", "get", "put", "delete"]),
-    (of::EVENT_QUERIES, &["list", "create", "get", "put", "delete"]),
-    (of::INFERRED_SERVICE_RULES, &["create", "get", "put", "delete"]),
+    (
+        of::SNOOZE_RULES,
+        &["list", "create", "get", "put", "delete"],
+    ),
+    (
+        of::EVENT_QUERIES,
+        &["list", "create", "get", "put", "delete"],
+    ),
+    (
+        of::INFERRED_SERVICE_RULES,
+        &["create", "get", "put", "delete"],
+    ),
     (of::SNAPSHOTS, &["list", "create", "get"]),
     (of::WF_LINKS, &["list", "create", "get", "patch", "delete"]),
     (of::NOTEBOOKS, &["create"]),
 ];
 
 static TABLE: LazyLock<Vec<(Method, String, Role, Act)>> = LazyLock::new(|| {
-    let mut rows: Vec<_> = singles().map(|(method, path, role, act)| (method, path.to_owned(), role, act)).into();
+    let mut rows: Vec<_> = singles()
+        .map(|(method, path, role, act)| (method, path.to_owned(), role, act))
+        .into();
     for (collection, operations) in COLLECTIONS {
         let all = format!("/projects/*/{}", collection.path);
         for operation in operations {
             let one = format!("{all}/*");
             rows.push(match *operation {
-                "list" => (Method::GET, all.clone(), Role::Viewer, Act::List(collection)),
-                "create" => (Method::POST, all.clone(), Role::Editor, Act::Create(collection)),
+                "list" => (
+                    Method::GET,
+                    all.clone(),
+                    Role::Viewer,
+                    Act::List(collection),
+                ),
+                "create" => (
+                    Method::POST,
+                    all.clone(),
+                    Role::Editor,
+                    Act::Create(collection),
+                ),
                 "get" => (Method::GET, one, Role::Viewer, Act::Get(collection)),
                 "patch" => (Method::PATCH, one, Role::Editor, Act::Update(collection)),
                 "put" => (Method::PUT, one, Role::Editor, Act::Update(collection)),
@@ -108,25 +144,105 @@ fn singles() -> [(Method, &'static str, Role, Act); 26] {
         (Method::POST, "/projects", Admin, Act::CreateProject),
         (Method::GET, "/projects/*", Viewer, Act::Project),
         (Method::DELETE, "/projects/*", Admin, Act::DeleteProject),
-        (Method::GET, "/projects/*/access_tokens", Admin, Act::AccessTokens),
-        (Method::POST, "/projects/*/access_tokens", Admin, Act::CreateAccessToken),
-        (Method::GET, "/projects/*/reporting-status", Viewer, Act::ReportingStatus),
-        (Method::GET, "/projects/*/directory/services", Viewer, Act::Services),
-        (Method::GET, "/projects/*/streams/*/conditions", Viewer, Act::StreamConditions),
-        (Method::GET, "/projects/*/streams/*/timeseries", Viewer, Act::StreamTimeseries),
-        (Method::GET, "/projects/*/conditions/*/status", Viewer, Act::ConditionStatus),
-        (Method::POST, "/projects/*/snooze_rules_validate", Viewer, Act::SnoozeValidate),
-        (Method::POST, "/projects/*/query_translation", Viewer, Act::QueryTranslation),
-        (Method::POST, "/projects/*/telemetry/query_timeseries", Viewer, Act::QueryTimeseries),
-        (Method::POST, "/projects/*/telemetry/attributes", Viewer, Act::Attributes),
-        (Method::GET, "/projects/*/stored-traces", Viewer, Act::StoredTraces),
-        (Method::GET, "/projects/*/snapshots/*/service-diagram", Viewer, Act::ServiceDiagram),
+        (
+            Method::GET,
+            "/projects/*/access_tokens",
+            Admin,
+            Act::AccessTokens,
+        ),
+        (
+            Method::POST,
+            "/projects/*/access_tokens",
+            Admin,
+            Act::CreateAccessToken,
+        ),
+        (
+            Method::GET,
+            "/projects/*/reporting-status",
+            Viewer,
+            Act::ReportingStatus,
+        ),
+        (
+            Method::GET,
+            "/projects/*/directory/services",
+            Viewer,
+            Act::Services,
+        ),
+        (
+            Method::GET,
+            "/projects/*/streams/*/conditions",
+            Viewer,
+            Act::StreamConditions,
+        ),
+        (
+            Method::GET,
+            "/projects/*/streams/*/timeseries",
+            Viewer,
+            Act::StreamTimeseries,
+        ),
+        (
+            Method::GET,
+            "/projects/*/conditions/*/status",
+            Viewer,
+            Act::ConditionStatus,
+        ),
+        (
+            Method::POST,
+            "/projects/*/snooze_rules_validate",
+            Viewer,
+            Act::SnoozeValidate,
+        ),
+        (
+            Method::POST,
+            "/projects/*/query_translation",
+            Viewer,
+            Act::QueryTranslation,
+        ),
+        (
+            Method::POST,
+            "/projects/*/telemetry/query_timeseries",
+            Viewer,
+            Act::QueryTimeseries,
+        ),
+        (
+            Method::POST,
+            "/projects/*/telemetry/attributes",
+            Viewer,
+            Act::Attributes,
+        ),
+        (
+            Method::GET,
+            "/projects/*/stored-traces",
+            Viewer,
+            Act::StoredTraces,
+        ),
+        (
+            Method::GET,
+            "/projects/*/snapshots/*/service-diagram",
+            Viewer,
+            Act::ServiceDiagram,
+        ),
         // The swagger spells this one in the singular.
-        (Method::DELETE, "/projects/*/dashboard/*", Editor, Act::Delete(of::DASHBOARDS)),
+        (
+            Method::DELETE,
+            "/projects/*/dashboard/*",
+            Editor,
+            Act::Delete(of::DASHBOARDS),
+        ),
         (Method::GET, "/role-binding", Admin, Act::RoleBinding),
         (Method::POST, "/role-binding", Admin, Act::SetRoleBinding),
-        (Method::GET, "/saml-group-mappings", Admin, Act::SamlMappings),
-        (Method::POST, "/saml-group-mappings", Admin, Act::SetSamlMappings),
+        (
+            Method::GET,
+            "/saml-group-mappings",
+            Admin,
+            Act::SamlMappings,
+        ),
+        (
+            Method::POST,
+            "/saml-group-mappings",
+            Admin,
+            Act::SetSamlMappings,
+        ),
         (Method::POST, "/users", Admin, Act::CreateUser),
         (Method::POST, "/Users", Admin, Act::CreateUser),
     ]
@@ -135,14 +251,23 @@ fn singles() -> [(Method, &'static str, Role, Act); 26] {
 /// The project that a path names, if it names one.
 pub(super) fn project_in(path: &str) -> Option<String> {
     let mut segments = path.strip_prefix(super::QUERY_PREFIX)?.split('/').skip(1);
-    (segments.next()? == "projects").then(|| segments.next().map(decode)).flatten()
+    (segments.next()? == "projects")
+        .then(|| segments.next().map(decode))
+        .flatten()
 }
 
 /// What a query is answered with: Terraform asks for the JSON:API name, everybody else for JSON.
 pub(super) fn content_type(headers: &HeaderMap) -> &'static str {
-    let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+    let accept = headers
+        .get(header::ACCEPT)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     let api = memchr::memmem::find(accept, b"application/vnd.api+json").is_some();
-    if api { "application/vnd.api+json" } else { "application/json" }
+    if api {
+        "application/vnd.api+json"
+    } else {
+        "application/json"
+    }
 }
 
 /// A question whose key and path are known.
@@ -165,11 +290,17 @@ const OVER: (StatusCode, &str) = (StatusCode::TOO_MANY_REQUESTS, "rate limit exc
 pub(super) const BAD: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "malformed request");
 
 impl State {
-    pub(super) fn query(&self, head: &request::Parts, body: &[u8], fault: Option<&Fault>) -> Response<Payload> {
+    pub(super) fn query(
+        &self,
+        head: &request::Parts,
+        body: &[u8],
+        fault: Option<&Fault>,
+    ) -> Response<Payload> {
         let kind = content_type(&head.headers);
         match fault {
             Some(Fault::Echo) => {
-                let mut response = self.document(&head.headers, StatusCode::OK, &echo_document(&head.headers));
+                let mut response =
+                    self.document(&head.headers, StatusCode::OK, &echo_document(&head.headers));
                 echo_into(response.headers_mut(), &head.headers);
                 return response;
             }
@@ -178,22 +309,35 @@ impl State {
             _ => {}
         }
         let standing = self.count(head);
-        let outcome = if standing.is_over { Err(OVER) } else { self.outcome(head, body) };
+        let outcome = if standing.is_over {
+            Err(OVER)
+        } else {
+            self.outcome(head, body)
+        };
         let mut response = self.told(head, kind, outcome);
         standing.write(response.headers_mut());
         response
     }
 
-    fn told(&self, head: &request::Parts, kind: &'static str, outcome: Outcome) -> Response<Payload> {
+    fn told(
+        &self,
+        head: &request::Parts,
+        kind: &'static str,
+        outcome: Outcome,
+    ) -> Response<Payload> {
         match outcome {
             Ok((StatusCode::NO_CONTENT, _)) => {
                 let mut response = self.text(&head.headers, StatusCode::NO_CONTENT, "", kind);
                 response.headers_mut().remove(header::CONTENT_TYPE);
                 response
             }
-            Ok((status, Value::String(text))) => self.text(&head.headers, status, &text, "text/plain"),
+            Ok((status, Value::String(text))) => {
+                self.text(&head.headers, status, &text, "text/plain")
+            }
             Ok((status, document)) => self.document(&head.headers, status, &document),
-            Err((status, words)) => self.document(&head.headers, status, &json!({ "errors": [words] })),
+            Err((status, words)) => {
+                self.document(&head.headers, status, &json!({ "errors": [words] }))
+            }
         }
     }
 
@@ -205,24 +349,38 @@ impl State {
         retry_after_seconds: Option<u64>,
     ) -> Response<Payload> {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let words = status.canonical_reason().unwrap_or("failed").to_ascii_lowercase();
+        let words = status
+            .canonical_reason()
+            .unwrap_or("failed")
+            .to_ascii_lowercase();
         let mut response = self.document(headers, status, &json!({ "errors": [words] }));
         if let Some(seconds) = retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
 
     fn outcome(&self, head: &request::Parts, body: &[u8]) -> Outcome {
-        const NO_ACCESS: (StatusCode, &str) =
-            (StatusCode::UNAUTHORIZED, "key does not provide access, or organization does not exist");
+        const NO_ACCESS: (StatusCode, &str) = (
+            StatusCode::UNAUTHORIZED,
+            "key does not provide access, or organization does not exist",
+        );
         let mut authorizations = head.headers.get_all(header::AUTHORIZATION).iter();
         let (Some(authorization), None) = (authorizations.next(), authorizations.next()) else {
             return Err(NO_ACCESS);
         };
         let authorization = authorization.to_str().map_err(|_| NO_ACCESS)?;
-        let key = lock(&self.keys).presented(authorization).cloned().ok_or(NO_ACCESS)?;
-        let below = head.uri.path().strip_prefix(super::QUERY_PREFIX).unwrap_or_default();
+        let key = lock(&self.keys)
+            .presented(authorization)
+            .cloned()
+            .ok_or(NO_ACCESS)?;
+        let below = head
+            .uri
+            .path()
+            .strip_prefix(super::QUERY_PREFIX)
+            .unwrap_or_default();
         let (organization, path) = below.split_at(below.find('/').unwrap_or(below.len()));
         if decode(organization) != self.options.organization {
             return Err(NO_ACCESS);
@@ -234,8 +392,16 @@ impl State {
         if key.project.is_some() && key.project.as_ref() != stars.first() {
             return Err((StatusCode::FORBIDDEN, "the key is for another project"));
         }
-        let document = if body.is_empty() { Value::Null } else { serde_json::from_slice(body).map_err(|_| BAD)? };
-        let question = Question { stars, query: Form::parse(head.uri.query().unwrap_or_default()), body: &document };
+        let document = if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(body).map_err(|_| BAD)?
+        };
+        let question = Question {
+            stars,
+            query: Form::parse(head.uri.query().unwrap_or_default()),
+            body: &document,
+        };
         let mut organization = lock(&self.organization);
         match question.stars.first() {
             Some(project) => self.in_project(&mut organization, project, act, &question),
@@ -243,17 +409,32 @@ impl State {
         }
     }
 
-    fn in_organization(&self, organization: &mut Organization, act: Act, question: &Question<'_>) -> Outcome {
-        let text = |pointer: &str| question.body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    fn in_organization(
+        &self,
+        organization: &mut Organization,
+        act: Act,
+        question: &Question<'_>,
+    ) -> Outcome {
+        let text = |pointer: &str| {
+            question
+                .body
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let binding = |role: &str, project: &str, users: &[Value]| json!({ "data": { "role-name": role, "project-name": project, "users": users } });
         match act {
             Act::Test => ok("OK!".into()),
             Act::Projects => {
                 let all = organization.projects.keys().map(|name| self.project(name));
-                ok(json!({ "data": all.collect::<Vec<_>>(), "links": { "self": self.link("/projects") } }))
+                ok(
+                    json!({ "data": all.collect::<Vec<_>>(), "links": { "self": self.link("/projects") } }),
+                )
             }
             Act::CreateProject => {
-                let name = text("/data/name").or_else(|| text("/data/attributes/name")).ok_or(BAD)?;
+                let name = text("/data/name")
+                    .or_else(|| text("/data/attributes/name"))
+                    .ok_or(BAD)?;
                 if !organization.add_project(&name) {
                     return Err((StatusCode::CONFLICT, "the project exists"));
                 }
@@ -262,14 +443,26 @@ impl State {
             Act::RoleBinding => {
                 let role = question.query.value("role-name").ok_or(BAD)?;
                 let project = question.query.value("project").unwrap_or_default();
-                let users = organization.role_bindings.get(&(role.to_owned(), project.to_owned()));
-                ok(binding(role, project, users.map(Vec::as_slice).unwrap_or_default()))
+                let users = organization
+                    .role_bindings
+                    .get(&(role.to_owned(), project.to_owned()));
+                ok(binding(
+                    role,
+                    project,
+                    users.map(Vec::as_slice).unwrap_or_default(),
+                ))
             }
             Act::SetRoleBinding => {
-                let role = text("/data/role-name").or_else(|| text("/data/attributes/role-name")).ok_or(BAD)?;
-                let project = text("/data/project-name").or_else(|| text("/data/attributes/project-name"));
+                let role = text("/data/role-name")
+                    .or_else(|| text("/data/attributes/role-name"))
+                    .ok_or(BAD)?;
+                let project =
+                    text("/data/project-name").or_else(|| text("/data/attributes/project-name"));
                 let project = project.unwrap_or_default();
-                let users = question.body.pointer("/data/users").or(question.body.pointer("/data/attributes/users"));
+                let users = question
+                    .body
+                    .pointer("/data/users")
+                    .or(question.body.pointer("/data/attributes/users"));
                 let users = users.and_then(Value::as_array).cloned().ok_or(BAD)?;
                 let answer = binding(&role, &project, &users);
                 // Roles and projects are few; the map cannot outgrow their product by more than a test does.
@@ -278,10 +471,15 @@ impl State {
                 }
                 ok(answer)
             }
-            Act::SamlMappings => ok(json!({ "data": { "attributes": { "mappings": organization.saml_mappings } } })),
+            Act::SamlMappings => {
+                ok(json!({ "data": { "attributes": { "mappings": organization.saml_mappings } } }))
+            }
             Act::SetSamlMappings => {
-                let mappings =
-                    question.body.pointer("/data/attributes/mappings").and_then(Value::as_array).ok_or(BAD)?;
+                let mappings = question
+                    .body
+                    .pointer("/data/attributes/mappings")
+                    .and_then(Value::as_array)
+                    .ok_or(BAD)?;
                 organization.saml_mappings.clone_from(mappings);
                 ok(json!({ "data": { "attributes": { "mappings": mappings } } }))
             }
@@ -298,23 +496,41 @@ impl State {
         }
     }
 
-    fn in_project(&self, organization: &mut Organization, name: &str, act: Act, question: &Question<'_>) -> Outcome {
+    fn in_project(
+        &self,
+        organization: &mut Organization,
+        name: &str,
+        act: Act,
+        question: &Question<'_>,
+    ) -> Outcome {
         const NO_PROJECT: (StatusCode, &str) = (StatusCode::NOT_FOUND, "project not found");
         if let Act::Create(collection) = act {
             return self.create(organization, name, collection, question);
         }
         if matches!(act, Act::DeleteProject) {
-            return organization.projects.remove(name).map(|_| (StatusCode::NO_CONTENT, Value::Null)).ok_or(NO_PROJECT);
+            return organization
+                .projects
+                .remove(name)
+                .map(|_| (StatusCode::NO_CONTENT, Value::Null))
+                .ok_or(NO_PROJECT);
         }
         let project = organization.projects.get_mut(name).ok_or(NO_PROJECT)?;
-        let id = question.stars.get(1).map(String::as_str).unwrap_or_default();
+        let id = question
+            .stars
+            .get(1)
+            .map(String::as_str)
+            .unwrap_or_default();
         match act {
             Act::Project => ok(json!({ "data": self.project(name) })),
             Act::AccessTokens => {
                 let tokens = lock(&self.tokens);
                 let own = tokens.0.iter().filter(|token| token.project == name);
                 let shown = own.map(|token| {
-                    let state = if token.active { "active" } else { "deactivated" };
+                    let state = if token.active {
+                        "active"
+                    } else {
+                        "deactivated"
+                    };
                     json!({
                         "id": token.value, "type": "access_token",
                         "attributes": { "name": token.name, "state": state },
@@ -323,17 +539,26 @@ impl State {
                 ok(json!({ "data": shown.collect::<Vec<_>>() }))
             }
             Act::CreateAccessToken => {
-                let label = question.body.pointer("/data/attributes/name").and_then(Value::as_str).ok_or(BAD)?;
+                let label = question
+                    .body
+                    .pointer("/data/attributes/name")
+                    .and_then(Value::as_str)
+                    .ok_or(BAD)?;
                 let mut tokens = lock(&self.tokens);
                 if tokens.0.len() >= 1000 {
                     return Err((StatusCode::TOO_MANY_REQUESTS, "too many access tokens"));
                 }
                 let value = format!("ingest-token-{}-of-{name}", tokens.0.len() + 1);
                 tokens.add(name, &value, label, self.works_from());
-                ok(json!({ "data": { "id": value, "type": "access_token", "attributes": { "name": label } } }))
+                ok(
+                    json!({ "data": { "id": value, "type": "access_token", "attributes": { "name": label } } }),
+                )
             }
             Act::List(collection) => {
-                let all = project.list(collection).iter().map(|object| self.object(name, collection, object));
+                let all = project
+                    .list(collection)
+                    .iter()
+                    .map(|object| self.object(name, collection, object));
                 let own = self.link(&format!("/projects/{}/{}", encode(name), collection.path));
                 ok(json!({ "data": all.collect::<Vec<_>>(), "links": { "self": own } }))
             }
@@ -346,12 +571,16 @@ impl State {
                 update(collection, object, question.body)?;
                 ok(json!({ "data": self.object(name, collection, object) }))
             }
-            Act::Delete(collection) if project.delete(collection, id) => Ok((StatusCode::NO_CONTENT, Value::Null)),
+            Act::Delete(collection) if project.delete(collection, id) => {
+                Ok((StatusCode::NO_CONTENT, Value::Null))
+            }
             Act::Delete(_) => Err(NO_OBJECT),
             Act::StreamConditions => {
                 project.object(of::STREAMS, id).ok_or(NO_OBJECT)?;
                 let own = project.list(of::CONDITIONS).iter().filter(|condition| {
-                    condition.pointer("/relationships/stream/data/id").is_some_and(|stream| stream == id)
+                    condition
+                        .pointer("/relationships/stream/data/id")
+                        .is_some_and(|stream| stream == id)
                 });
                 let own = own.map(|condition| self.object(name, of::CONDITIONS, condition));
                 ok(json!({ "data": own.collect::<Vec<_>>() }))
@@ -367,21 +596,41 @@ impl State {
         collection: Collection,
         question: &Question<'_>,
     ) -> Outcome {
-        let project = organization.projects.get(name).ok_or((StatusCode::NOT_FOUND, "project not found"))?;
-        let data = question.body.get("data").filter(|data| data.is_object()).cloned().ok_or(BAD)?;
+        let project = organization
+            .projects
+            .get(name)
+            .ok_or((StatusCode::NOT_FOUND, "project not found"))?;
+        let data = question
+            .body
+            .get("data")
+            .filter(|data| data.is_object())
+            .cloned()
+            .ok_or(BAD)?;
         let same = |pointers: &[&str]| {
             let objects = project.list(collection).iter();
-            objects.into_iter().find(|known| pointers.iter().all(|at| known.pointer(at) == data.pointer(at))).cloned()
+            objects
+                .into_iter()
+                .find(|known| {
+                    pointers
+                        .iter()
+                        .all(|at| known.pointer(at) == data.pointer(at))
+                })
+                .cloned()
         };
         if collection == of::STREAMS {
-            data.pointer("/attributes/query").and_then(Value::as_str).ok_or(BAD)?;
+            data.pointer("/attributes/query")
+                .and_then(Value::as_str)
+                .ok_or(BAD)?;
             // Creating a stream is idempotent by its query.
             if let Some(known) = same(&["/attributes/query"]) {
                 return ok(json!({ "data": self.object(name, collection, &known) }));
             }
         }
         if collection == of::WF_LINKS && same(&["/attributes/name", "/attributes/url"]).is_some() {
-            return Err((StatusCode::FORBIDDEN, "a link of this name and address exists"));
+            return Err((
+                StatusCode::FORBIDDEN,
+                "a link of this name and address exists",
+            ));
         }
         let full = (StatusCode::TOO_MANY_REQUESTS, "too many objects");
         let created = organization.create(name, collection, data).ok_or(full)?;
@@ -391,12 +640,17 @@ impl State {
     /// An absolute address below the organization.
     pub(super) fn link(&self, path: &str) -> String {
         let organization = encode(&self.options.organization);
-        format!("{}{}{organization}{path}", lock(&self.links_base), super::QUERY_PREFIX)
+        format!(
+            "{}{}{organization}{path}",
+            lock(&self.links_base),
+            super::QUERY_PREFIX
+        )
     }
 
     fn project(&self, name: &str) -> Value {
         let own = format!("/projects/{}", encode(name));
-        let related = |word: &str| json!({ "links": { "related": self.link(&format!("{own}/{word}")) } });
+        let related =
+            |word: &str| json!({ "links": { "related": self.link(&format!("{own}/{word}")) } });
         json!({
             "id": name, "type": "project",
             "attributes": { "name": name },
@@ -421,19 +675,44 @@ impl State {
         object
     }
 
-    fn document(&self, headers: &HeaderMap, status: StatusCode, document: &Value) -> Response<Payload> {
-        self.text(headers, status, &document.to_string(), content_type(headers))
+    fn document(
+        &self,
+        headers: &HeaderMap,
+        status: StatusCode,
+        document: &Value,
+    ) -> Response<Payload> {
+        self.text(
+            headers,
+            status,
+            &document.to_string(),
+            content_type(headers),
+        )
     }
 
-    fn text(&self, headers: &HeaderMap, status: StatusCode, text: &str, kind: &'static str) -> Response<Payload> {
-        let asked = headers.get(header::ACCEPT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
-        let gzip = memchr::memmem::find(asked, b"gzip").is_some() && status != StatusCode::NO_CONTENT;
+    fn text(
+        &self,
+        headers: &HeaderMap,
+        status: StatusCode,
+        text: &str,
+        kind: &'static str,
+    ) -> Response<Payload> {
+        let asked = headers
+            .get(header::ACCEPT_ENCODING)
+            .map(HeaderValue::as_bytes)
+            .unwrap_or_default();
+        let gzip =
+            memchr::memmem::find(asked, b"gzip").is_some() && status != StatusCode::NO_CONTENT;
         let mut response = if gzip {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             // Writing into memory does not fail.
-            let written = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+            let written = encoder
+                .write_all(text.as_bytes())
+                .and_then(|()| encoder.finish());
             let mut response = typed(whole(written.unwrap_or_default()), kind);
-            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+                .headers_mut()
+                .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response
         } else {
             typed(whole(text.to_owned()), kind)
@@ -446,7 +725,10 @@ impl State {
     }
 }
 
-fn find(method: &Method, path: &str) -> Result<(Role, Act, Vec<String>), (StatusCode, &'static str)> {
+fn find(
+    method: &Method,
+    path: &str,
+) -> Result<(Role, Act, Vec<String>), (StatusCode, &'static str)> {
     let segments: Vec<&str> = path.split('/').collect();
     let mut known = false;
     for (verb, template, role, act) in TABLE.iter() {
@@ -457,8 +739,15 @@ fn find(method: &Method, path: &str) -> Result<(Role, Act, Vec<String>), (Status
                 .zip(&segments)
                 .all(|(part, segment)| (*part == "*" && !segment.is_empty()) || part == segment);
         if fits && verb == method {
-            let stars = parts.iter().zip(&segments).filter(|(part, _)| **part == "*");
-            return Ok((*role, *act, stars.map(|(_, segment)| decode(segment)).collect()));
+            let stars = parts
+                .iter()
+                .zip(&segments)
+                .filter(|(part, _)| **part == "*");
+            return Ok((
+                *role,
+                *act,
+                stars.map(|(_, segment)| decode(segment)).collect(),
+            ));
         }
         known |= fits;
     }
@@ -469,16 +758,34 @@ fn find(method: &Method, path: &str) -> Result<(Role, Act, Vec<String>), (Status
 }
 
 /// PATCH and PUT: what the document names replaces what was there.
-fn update(collection: Collection, object: &mut Value, body: &Value) -> Result<(), (StatusCode, &'static str)> {
+fn update(
+    collection: Collection,
+    object: &mut Value,
+    body: &Value,
+) -> Result<(), (StatusCode, &'static str)> {
     let data = body.get("data").and_then(Value::as_object).ok_or(BAD)?;
     let query = |value: Option<&Value>| value.and_then(|value| value.pointer("/query")).cloned();
-    let (old, new) = (query(object.get("attributes")), query(data.get("attributes")));
+    let (old, new) = (
+        query(object.get("attributes")),
+        query(data.get("attributes")),
+    );
     if collection == of::STREAMS && new.is_some() && new != old {
-        return Err((StatusCode::BAD_REQUEST, "a stream's query cannot be changed"));
+        return Err((
+            StatusCode::BAD_REQUEST,
+            "a stream's query cannot be changed",
+        ));
     }
-    let Some(members) = object.as_object_mut() else { return Err(BAD) };
-    for (name, value) in data.iter().filter(|(name, _)| !["id", "type", "links"].contains(&name.as_str())) {
-        match (members.get_mut(name).and_then(Value::as_object_mut), value.as_object()) {
+    let Some(members) = object.as_object_mut() else {
+        return Err(BAD);
+    };
+    for (name, value) in data
+        .iter()
+        .filter(|(name, _)| !["id", "type", "links"].contains(&name.as_str()))
+    {
+        match (
+            members.get_mut(name).and_then(Value::as_object_mut),
+            value.as_object(),
+        ) {
             (Some(old), Some(new)) => old.extend(new.clone()),
             _ => {
                 members.insert(name.clone(), value.clone());

@@ -53,8 +53,16 @@ impl State {
             Side::Otlp => self.project_of_token(&head.headers),
             Side::Legacy(_) => self.project_of_head(&head.headers),
         };
-        let mut capturing = Capturing::begin(&self.captures, &head, endpoints, project.clone(), &connection);
-        if let Some(Fault::EarlyStatus { status }) = self.switches.strike(endpoints, project.as_deref(), true) {
+        let mut capturing = Capturing::begin(
+            &self.captures,
+            &head,
+            endpoints,
+            project.clone(),
+            &connection,
+        );
+        if let Some(Fault::EarlyStatus { status }) =
+            self.switches.strike(endpoints, project.as_deref(), true)
+        {
             return self.refuse(side, &head, status, None);
         }
         let Some(body) = self.read(body, &mut capturing).await else {
@@ -71,15 +79,21 @@ impl State {
         }
         drop(capturing);
         let fault = self.switches.strike(endpoints, project.as_deref(), false);
-        let asked = Asked { side, head, body, opened };
+        let asked = Asked {
+            side,
+            head,
+            body,
+            opened,
+        };
         match fault {
             Some(Fault::Held) => {
                 self.switches.released(endpoints, project.as_deref()).await;
                 self.usual(asked, None)
             }
-            Some(Fault::Status { status, retry_after_seconds }) => {
-                self.refuse(side, &asked.head, status, retry_after_seconds)
-            }
+            Some(Fault::Status {
+                status,
+                retry_after_seconds,
+            }) => self.refuse(side, &asked.head, status, retry_after_seconds),
             Some(Fault::EarlyStatus { status }) => self.refuse(side, &asked.head, status, None),
             Some(Fault::PlainStatus { status }) => faults::plain(status),
             Some(Fault::CloseBeforeHead) => connection.sever().await,
@@ -93,14 +107,24 @@ impl State {
                 reset()
             }
             Some(Fault::CloseAfterHead) => faults::cut(content_type(side, &asked.head)),
-            Some(Fault::Drip { bytes, interval }) => faults::drip(bytes, interval, content_type(side, &asked.head)),
+            Some(Fault::Drip { bytes, interval }) => {
+                faults::drip(bytes, interval, content_type(side, &asked.head))
+            }
             Some(Fault::Hold) => {
                 // The sender lives as long as we do.
                 let _ = self.holding.subscribe().wait_for(|holding| !holding).await;
                 self.usual(asked, None)
             }
-            Some(Fault::Say { status, content_type, body }) => faults::said(status, content_type, body),
-            Some(Fault::SayWith { status, headers, body }) => faults::said_with(status, headers, body),
+            Some(Fault::Say {
+                status,
+                content_type,
+                body,
+            }) => faults::said(status, content_type, body),
+            Some(Fault::SayWith {
+                status,
+                headers,
+                body,
+            }) => faults::said_with(status, headers, body),
             Some(Fault::Slow(delay)) => {
                 tokio::time::sleep(delay).await;
                 self.usual(asked, None)
@@ -118,7 +142,12 @@ impl State {
     }
 
     fn usual(&self, asked: Asked, fault: Option<&Fault>) -> Response<Payload> {
-        let Asked { side, head, body, opened } = asked;
+        let Asked {
+            side,
+            head,
+            body,
+            opened,
+        } = asked;
         if side == Side::Query {
             self.queries.fetch_add(1, Ordering::SeqCst);
             return self.query(&head, &body, fault);
@@ -132,13 +161,25 @@ impl State {
         }
     }
 
-    fn refuse(&self, side: Side, head: &request::Parts, status: u16, retry: Option<u64>) -> Response<Payload> {
+    fn refuse(
+        &self,
+        side: Side,
+        head: &request::Parts,
+        status: u16,
+        retry: Option<u64>,
+    ) -> Response<Payload> {
         match side {
             Side::Query => self.query_refusal(&head.headers, status, retry),
             Side::Legacy(format) => self.report_refusal(format, status, retry),
             Side::Otlp => {
                 let code = ingest::grpc_code(status, retry);
-                ingest::refusal(ingest::dialect(&head.headers), status, code, "refused by a failure switch", retry)
+                ingest::refusal(
+                    ingest::dialect(&head.headers),
+                    status,
+                    code,
+                    "refused by a failure switch",
+                    retry,
+                )
             }
         }
     }

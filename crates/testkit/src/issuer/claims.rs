@@ -15,8 +15,17 @@ pub struct Claims {
 
 impl Claims {
     /// `iss`, `sub`, `aud`, `iat`, `exp` (an hour) and a `jti`.
-    pub(super) fn start(issuer: &str, subject: &str, audience: &str, now_seconds: i64, id: String) -> Self {
-        let claims = Claims { members: Map::new(), now_seconds };
+    pub(super) fn start(
+        issuer: &str,
+        subject: &str,
+        audience: &str,
+        now_seconds: i64,
+        id: String,
+    ) -> Self {
+        let claims = Claims {
+            members: Map::new(),
+            now_seconds,
+        };
         claims
             .set("iss", issuer)
             .set("sub", subject)
@@ -58,11 +67,23 @@ impl Claims {
     }
 
     pub fn audiences(self, audiences: &[&str]) -> Self {
-        self.set("aud", audiences.iter().map(|audience| Value::from(*audience)).collect::<Vec<_>>())
+        self.set(
+            "aud",
+            audiences
+                .iter()
+                .map(|audience| Value::from(*audience))
+                .collect::<Vec<_>>(),
+        )
     }
 
     pub fn groups(self, groups: &[&str]) -> Self {
-        self.set("groups", groups.iter().map(|group| Value::from(*group)).collect::<Vec<_>>())
+        self.set(
+            "groups",
+            groups
+                .iter()
+                .map(|group| Value::from(*group))
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// `exp`, in seconds from now; negative: already expired.

@@ -53,7 +53,10 @@ impl State {
     pub(super) fn device_authorization(&self, form: &Form) -> Response<Payload> {
         let client = form.value("client_id").unwrap_or_default();
         if client != CLI_CLIENT {
-            return document(StatusCode::UNAUTHORIZED, &json!({ "error": "invalid_client" }));
+            return document(
+                StatusCode::UNAUTHORIZED,
+                &json!({ "error": "invalid_client" }),
+            );
         }
         let (device_code, user_code) = (random_text(24), user_code());
         let pending = Pending {
@@ -61,7 +64,10 @@ impl State {
             user_code: user_code.clone(),
             client: client.to_owned(),
             scope: form.value("scope").unwrap_or("openid").to_owned(),
-            audience: form.value("audience").or(form.value("resource")).map(str::to_owned),
+            audience: form
+                .value("audience")
+                .or(form.value("resource"))
+                .map(str::to_owned),
             from_seconds: self.now_seconds(),
             polled_millis: None,
             answer: None,
@@ -98,8 +104,15 @@ impl State {
 
     /// The person's answer.
     pub(super) fn device_answer(&self, form: &Form) -> Response<Payload> {
-        let given = form.value("user_code").unwrap_or_default().trim().to_ascii_uppercase();
-        let person = form.value("user").and_then(Principal::find).filter(|principal| principal.is_person());
+        let given = form
+            .value("user_code")
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_uppercase();
+        let person = form
+            .value("user")
+            .and_then(Principal::find)
+            .filter(|principal| principal.is_person());
         let answer = match (form.value("refuse"), person) {
             (Some(_), _) => Answer::Refused,
             (None, Some(person)) => Answer::Approved(person),
@@ -107,7 +120,9 @@ impl State {
         };
         let now = self.now_seconds();
         let mut all = lock(&self.devices.pending);
-        let waiting = all.iter_mut().find(|pending| pending.user_code == given && pending.answer.is_none());
+        let waiting = all
+            .iter_mut()
+            .find(|pending| pending.user_code == given && pending.answer.is_none());
         match waiting.filter(|pending| now - pending.from_seconds <= LIFETIME_SECONDS) {
             Some(pending) => {
                 pending.answer = Some(answer);
@@ -124,7 +139,9 @@ impl State {
         let code = form.value("device_code").unwrap_or_default();
         let now_millis = self.options.clock.now().0;
         let mut all = lock(&self.devices.pending);
-        let found = all.iter().position(|pending| pending.device_code == code && pending.client == client);
+        let found = all
+            .iter()
+            .position(|pending| pending.device_code == code && pending.client == client);
         let at = found.ok_or(refused("invalid_grant"))?;
         let pending = all.get_mut(at).ok_or(refused("invalid_grant"))?;
         if now_millis.div_euclid(1000) - pending.from_seconds > LIFETIME_SECONDS {

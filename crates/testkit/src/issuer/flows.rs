@@ -73,9 +73,14 @@ impl State {
             return page(StatusCode::BAD_REQUEST, "unknown client");
         }
         if !is_loopback(redirect_uri) {
-            return page(StatusCode::BAD_REQUEST, "the redirect address is not registered");
+            return page(
+                StatusCode::BAD_REQUEST,
+                "the redirect address is not registered",
+            );
         }
-        let refuse = |error: &str| self.redirect(redirect_uri, &[("error", error), ("state", value("state"))]);
+        let refuse = |error: &str| {
+            self.redirect(redirect_uri, &[("error", error), ("state", value("state"))])
+        };
         if value("response_type") != "code" {
             return refuse("unsupported_response_type");
         }
@@ -96,7 +101,10 @@ impl State {
             challenge: value("code_challenge").to_owned(),
             nonce: ask.value("nonce").map(str::to_owned),
             scope: ask.value("scope").unwrap_or("openid").to_owned(),
-            audience: ask.value("audience").or(ask.value("resource")).map(str::to_owned),
+            audience: ask
+                .value("audience")
+                .or(ask.value("resource"))
+                .map(str::to_owned),
             at_seconds: self.now_seconds(),
             family: random_text(12),
         };
@@ -108,7 +116,11 @@ impl State {
     fn redirect(&self, to: &str, pairs: &[(&str, &str)]) -> Response<Payload> {
         let mut location = to.to_owned();
         let mut separator = if to.contains('?') { '&' } else { '?' };
-        for (name, value) in pairs.iter().chain(&[("iss", self.url.as_str())]).filter(|(_, value)| !value.is_empty()) {
+        for (name, value) in pairs
+            .iter()
+            .chain(&[("iss", self.url.as_str())])
+            .filter(|(_, value)| !value.is_empty())
+        {
             location.push(separator);
             location.push_str(&format!("{name}={}", encode(value)));
             separator = '&';
@@ -144,7 +156,9 @@ impl State {
     }
 
     fn client_credentials(&self, client: &str, secret: Option<&str>, form: &Form) -> Issued {
-        let principal = PRINCIPALS.iter().find(|principal| principal.name == client && !principal.is_person());
+        let principal = PRINCIPALS
+            .iter()
+            .find(|principal| principal.name == client && !principal.is_person());
         let known = principal.filter(|principal| principal.secret == secret);
         let principal = known.ok_or((StatusCode::UNAUTHORIZED, "invalid_client"))?;
         let grant = Grant {
@@ -154,7 +168,10 @@ impl State {
             challenge: String::new(),
             nonce: None,
             scope: form.value("scope").unwrap_or_default().to_owned(),
-            audience: form.value("audience").or(form.value("resource")).map(str::to_owned),
+            audience: form
+                .value("audience")
+                .or(form.value("resource"))
+                .map(str::to_owned),
             at_seconds: self.now_seconds(),
             family: random_text(12),
         };
@@ -165,12 +182,18 @@ impl State {
         known_client(client, secret)?;
         let invalid = (StatusCode::BAD_REQUEST, "invalid_grant");
         // Taken before it is checked: a code that was tried wrongly is spent.
-        let grant = take(&self.flows.codes, form.value("code").unwrap_or_default()).ok_or(invalid)?;
+        let grant =
+            take(&self.flows.codes, form.value("code").unwrap_or_default()).ok_or(invalid)?;
         let verifier = form.value("code_verifier").unwrap_or_default();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
-        let proven = (43..=128).contains(&verifier.len()) && URL_SAFE_NO_PAD.encode(digest) == grant.challenge;
+        let proven = (43..=128).contains(&verifier.len())
+            && URL_SAFE_NO_PAD.encode(digest) == grant.challenge;
         let fresh = self.now_seconds() - grant.at_seconds <= CODE_LIFETIME_SECONDS;
-        if !proven || !fresh || grant.client != client || form.value("redirect_uri") != Some(&grant.redirect_uri) {
+        if !proven
+            || !fresh
+            || grant.client != client
+            || form.value("redirect_uri") != Some(&grant.redirect_uri)
+        {
             return Err(invalid);
         }
         Ok(self.issue(&grant, true))
@@ -180,29 +203,47 @@ impl State {
         let algorithm = self.algorithm();
         let keys = self.current();
         let mut claims = self.claims_about(grant.principal);
-        claims = claims.set("client_id", grant.client.as_str()).set("scope", grant.scope.as_str());
-        if let Some(audience) = grant.audience.as_ref().filter(|_| !self.options.ignores_resource) {
+        claims = claims
+            .set("client_id", grant.client.as_str())
+            .set("scope", grant.scope.as_str());
+        if let Some(audience) = grant
+            .audience
+            .as_ref()
+            .filter(|_| !self.options.ignores_resource)
+        {
             claims = claims.audience(audience);
         }
         // RFC 9068 section 2.1: the type keeps an access token from passing for an ID token.
         let access = self.mint(&keys, json!({ "typ": "at+jwt" }), &claims.into(), algorithm);
         remember(&self.flows.issued, grant.clone(), access.clone());
-        let mut answer =
-            json!({ "access_token": access, "token_type": "Bearer", "expires_in": self.options.lifetime_seconds });
-        let Some(members) = answer.as_object_mut() else { return answer };
+        let mut answer = json!({ "access_token": access, "token_type": "Bearer", "expires_in": self.options.lifetime_seconds });
+        let Some(members) = answer.as_object_mut() else {
+            return answer;
+        };
         if !grant.scope.is_empty() {
             members.insert("scope".into(), grant.scope.clone().into());
         }
         if login && grant.scope.split(' ').any(|scope| scope == "openid") {
             let mut claims = self.claims_about(grant.principal);
-            claims =
-                claims.audience(&grant.client).set("azp", grant.client.as_str()).set("auth_time", grant.at_seconds);
+            claims = claims
+                .audience(&grant.client)
+                .set("azp", grant.client.as_str())
+                .set("auth_time", grant.at_seconds);
             if let Some(nonce) = &grant.nonce {
                 claims = claims.set("nonce", nonce.as_str());
             }
-            members.insert("id_token".into(), self.mint(&keys, json!({}), &claims.into(), algorithm).into());
+            members.insert(
+                "id_token".into(),
+                self.mint(&keys, json!({}), &claims.into(), algorithm)
+                    .into(),
+            );
         }
-        if login && grant.scope.split(' ').any(|scope| scope == "offline_access") {
+        if login
+            && grant
+                .scope
+                .split(' ')
+                .any(|scope| scope == "offline_access")
+        {
             let token = remember(&self.refreshes.live, grant.clone(), random_text(24));
             members.insert("refresh_token".into(), token.into());
         }
@@ -211,8 +252,12 @@ impl State {
 
     /// The userinfo endpoint: the claims of the owner of an access token that was issued here.
     pub(super) fn userinfo(&self, headers: &HeaderMap) -> Response<Payload> {
-        let presented = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = presented.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        let presented = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let token = presented
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
         let issued = lock(&self.flows.issued);
         match issued.iter().find(|(known, _)| known == token) {
             Some((_, grant)) => document(StatusCode::OK, &grant.principal.claims()),
@@ -223,15 +268,23 @@ impl State {
 
 pub(super) type Issued = Result<Value, (StatusCode, &'static str)>;
 
-pub(super) fn web_client(client: &str, secret: Option<&str>) -> Result<(), (StatusCode, &'static str)> {
+pub(super) fn web_client(
+    client: &str,
+    secret: Option<&str>,
+) -> Result<(), (StatusCode, &'static str)> {
     let known = client == WEB_CLIENT && secret.is_none_or(|secret| secret == WEB_CLIENT_SECRET);
-    known.then_some(()).ok_or((StatusCode::UNAUTHORIZED, "invalid_client"))
+    known
+        .then_some(())
+        .ok_or((StatusCode::UNAUTHORIZED, "invalid_client"))
 }
 
 /// The client and its secret, from HTTP Basic (both form-encoded, RFC 6749 section 2.3.1) or the form.
 pub(super) fn client_of(headers: &HeaderMap, form: &Form) -> Option<(String, Option<String>)> {
     let Some(presented) = headers.get(header::AUTHORIZATION) else {
-        return Some((form.value("client_id")?.to_owned(), form.value("client_secret").map(str::to_owned)));
+        return Some((
+            form.value("client_id")?.to_owned(),
+            form.value("client_secret").map(str::to_owned),
+        ));
     };
     let encoded = presented.to_str().ok()?.strip_prefix("Basic ")?;
     let pair = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
@@ -243,24 +296,37 @@ pub(super) fn client_of(headers: &HeaderMap, form: &Form) -> Option<(String, Opt
 fn refused(status: StatusCode, error: &str) -> Response<Payload> {
     let mut response = document(status, &json!({ "error": error }));
     if status == StatusCode::UNAUTHORIZED {
-        let challenge = HeaderValue::from_static("Basic realm=\"acme\", Bearer error=\"invalid_token\"");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        let challenge =
+            HeaderValue::from_static("Basic realm=\"acme\", Bearer error=\"invalid_token\"");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
 }
 
 /// Whether an address is on this machine, any port and path (RFC 8252 section 7.3).
 pub(super) fn is_loopback(uri: &str) -> bool {
-    let Ok(uri) = uri.parse::<http::Uri>() else { return false };
+    let Ok(uri) = uri.parse::<http::Uri>() else {
+        return false;
+    };
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let plain = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
     scheme && plain && matches!(uri.host(), Some("127.0.0.1" | "[::1]" | "localhost"))
 }
 
 fn login_page(ask: &Form) -> Response<Payload> {
     let hidden = ask.pairs().iter().filter(|(name, _)| name != "user");
     let fields: String = hidden
-        .map(|(name, value)| format!("<input type=hidden name=\"{}\" value=\"{}\">", escape(name), escape(value)))
+        .map(|(name, value)| {
+            format!(
+                "<input type=hidden name=\"{}\" value=\"{}\">",
+                escape(name),
+                escape(value)
+            )
+        })
         .collect();
     let buttons = people_buttons();
     page(
@@ -276,14 +342,25 @@ fn login_page(ask: &Form) -> Response<Payload> {
 pub(super) fn people_buttons() -> String {
     let people = PRINCIPALS.iter().filter(|principal| principal.is_person());
     let button = |person: &Principal| {
-        let groups = if person.groups.is_empty() { "no group".to_owned() } else { person.groups.join(", ") };
-        format!("<p><button name=user value=\"{0}\">{0}</button> {groups}</p>", person.name)
+        let groups = if person.groups.is_empty() {
+            "no group".to_owned()
+        } else {
+            person.groups.join(", ")
+        };
+        format!(
+            "<p><button name=user value=\"{0}\">{0}</button> {groups}</p>",
+            person.name
+        )
     };
     people.map(button).collect()
 }
 
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]
@@ -309,6 +386,9 @@ mod tests {
 
     #[test]
     fn a_login_page_cannot_be_written_into() {
-        assert_eq!(escape("\"><script>'&"), "&quot;&gt;&lt;script&gt;&#39;&amp;");
+        assert_eq!(
+            escape("\"><script>'&"),
+            "&quot;&gt;&lt;script&gt;&#39;&amp;"
+        );
     }
 }

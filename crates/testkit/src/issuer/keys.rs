@@ -7,8 +7,8 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
-    EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding,
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding,
 };
 use aws_lc_rs::{encoding::AsDer as _, hmac, rsa};
 use base64::Engine as _;
@@ -97,7 +97,11 @@ impl KeySet {
 
     /// The id of the key for an algorithm, such as `rs256-1`.
     pub fn kid(&self, algorithm: Algorithm) -> String {
-        format!("{}-{}", algorithm.name().to_ascii_lowercase(), self.generation)
+        format!(
+            "{}-{}",
+            algorithm.name().to_ascii_lowercase(),
+            self.generation
+        )
     }
 
     /// The public JWK for an algorithm; nothing for the forged ones.
@@ -141,7 +145,12 @@ impl KeySet {
 
     /// The RSA public key as a PEM text: what a key-confusion forger uses as an HMAC secret.
     pub fn rsa_public_pem(&self) -> String {
-        let der = self.rsa.public_key().as_der().map(|der| der.as_ref().to_vec()).unwrap_or_default();
+        let der = self
+            .rsa
+            .public_key()
+            .as_der()
+            .map(|der| der.as_ref().to_vec())
+            .unwrap_or_default();
         let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
         for line in STANDARD.encode(der).as_bytes().chunks(64) {
             pem.push_str(&String::from_utf8_lossy(line));
@@ -154,7 +163,11 @@ impl KeySet {
     /// The compact JWS (RFC 7515 section 7.1) of a header and a payload, both taken as they are. Should
     /// signing fail (it never does with keys made here), the signature is empty and is accepted nowhere.
     pub fn compact(&self, header: &str, payload: &str, algorithm: Algorithm) -> String {
-        let mut token = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        let mut token = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(payload)
+        );
         let signature = self.sign(token.as_bytes(), algorithm);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
@@ -165,10 +178,15 @@ impl KeySet {
         let random = SystemRandom::new();
         let rsa = |padding: &'static dyn RsaEncoding| {
             let mut signature = vec![0; self.rsa.public_modulus_len()];
-            self.rsa.sign(padding, &random, message, &mut signature).map(|()| signature).unwrap_or_default()
+            self.rsa
+                .sign(padding, &random, message, &mut signature)
+                .map(|()| signature)
+                .unwrap_or_default()
         };
         let ecdsa = |key: &EcdsaKeyPair| {
-            key.sign(&random, message).map(|signature| signature.as_ref().to_vec()).unwrap_or_default()
+            key.sign(&random, message)
+                .map(|signature| signature.as_ref().to_vec())
+                .unwrap_or_default()
         };
         match algorithm {
             Algorithm::Rs256 => rsa(&signature::RSA_PKCS1_SHA256),

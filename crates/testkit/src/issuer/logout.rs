@@ -18,14 +18,24 @@ impl State {
             return page(StatusCode::OK, "<h1>Signed out of acme</h1>");
         };
         if ask.value("client_id") != Some(WEB_CLIENT) || !is_loopback(back) {
-            return page(StatusCode::BAD_REQUEST, "the address to come back to is not registered");
+            return page(
+                StatusCode::BAD_REQUEST,
+                "the address to come back to is not registered",
+            );
         }
         let mut location = back.to_owned();
         if let Some(state) = ask.value("state") {
-            location.push_str(&format!("{}state={}", if back.contains('?') { '&' } else { '?' }, encode(state)));
+            location.push_str(&format!(
+                "{}state={}",
+                if back.contains('?') { '&' } else { '?' },
+                encode(state)
+            ));
         }
         let Ok(location) = HeaderValue::from_str(&location) else {
-            return page(StatusCode::BAD_REQUEST, "the address to come back to is none");
+            return page(
+                StatusCode::BAD_REQUEST,
+                "the address to come back to is none",
+            );
         };
         let mut response = Response::new(whole(""));
         *response.status_mut() = StatusCode::SEE_OTHER;

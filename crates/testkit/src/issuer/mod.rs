@@ -26,7 +26,9 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::server::{Connection, Payload, Reply, Server, ServerTls, Service, lock, repeated, whole};
+use super::server::{
+    Connection, Payload, Reply, Server, ServerTls, Service, lock, repeated, whole,
+};
 use super::urls::Form;
 use device::Devices;
 use flows::Flows;
@@ -129,13 +131,25 @@ impl Issuer {
     }
 
     pub async fn start_with(options: IssuerOptions) -> Result<Self, String> {
-        let listener = TcpListener::bind(options.address)
-            .await
-            .map_err(|error| format!("the issuer cannot listen on `{}`: {error}", options.address))?;
+        let listener = TcpListener::bind(options.address).await.map_err(|error| {
+            format!("the issuer cannot listen on `{}`: {error}", options.address)
+        })?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let scheme = if options.tls.is_some() { "https" } else { "http" };
-        let url = options.url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
-        let tls = options.tls.as_ref().map(ServerTls::server_config).transpose().map_err(|error| error.to_string())?;
+        let scheme = if options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let url = options
+            .url
+            .clone()
+            .unwrap_or_else(|| format!("{scheme}://{address}"));
+        let tls = options
+            .tls
+            .as_ref()
+            .map(ServerTls::server_config)
+            .transpose()
+            .map_err(|error| error.to_string())?;
         let state = Arc::new(State {
             options,
             url,
@@ -150,7 +164,9 @@ impl Issuer {
             refreshes: Refreshes::default(),
             devices: Devices::default(),
         });
-        let server = Server::start(listener, tls, state.clone()).await.map_err(|error| error.to_string())?;
+        let server = Server::start(listener, tls, state.clone())
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Issuer { server, state })
     }
 
@@ -197,8 +213,14 @@ impl Issuer {
     }
 
     /// The same with header members added, replaced, or (where null) taken away.
-    pub fn mint_with(&self, header: Value, claims: impl Into<Value>, algorithm: Algorithm) -> String {
-        self.state.mint(&self.state.current(), header, &claims.into(), algorithm)
+    pub fn mint_with(
+        &self,
+        header: Value,
+        claims: impl Into<Value>,
+        algorithm: Algorithm,
+    ) -> String {
+        self.state
+            .mint(&self.state.current(), header, &claims.into(), algorithm)
     }
 
     /// Signs a header and a payload byte for byte (duplicate members, no JSON at all).
@@ -222,8 +244,14 @@ impl Issuer {
         let generation = keys.first().map_or(0, |newest| newest.generation()) + 1;
         keys.insert(0, Arc::new(KeySet::generate(generation)?));
         keys.truncate(GENERATIONS);
-        let published = if keep_old { self.state.published.load(Ordering::SeqCst) + 1 } else { 1 };
-        self.state.published.store(published.min(GENERATIONS as u64), Ordering::SeqCst);
+        let published = if keep_old {
+            self.state.published.load(Ordering::SeqCst) + 1
+        } else {
+            1
+        };
+        self.state
+            .published
+            .store(published.min(GENERATIONS as u64), Ordering::SeqCst);
         Ok(())
     }
 
@@ -259,7 +287,10 @@ impl Issuer {
 
     /// Listens again on the same port.
     pub async fn restart(&self) -> Result<(), String> {
-        self.server.restart().await.map_err(|error| format!("the issuer cannot listen again: {error}"))
+        self.server
+            .restart()
+            .await
+            .map_err(|error| format!("the issuer cannot listen again: {error}"))
     }
 
     /// How often the keys were asked for, answered or not (not counted: connections refused).
@@ -279,7 +310,10 @@ impl Issuer {
 }
 
 /// Runs an issuer until the future is dropped; `started` is called once it listens.
-pub async fn run_issuer(options: IssuerOptions, started: impl FnOnce(&Issuer)) -> Result<(), String> {
+pub async fn run_issuer(
+    options: IssuerOptions,
+    started: impl FnOnce(&Issuer),
+) -> Result<(), String> {
     let issuer = Issuer::start_with(options).await?;
     started(&issuer);
     std::future::pending().await
@@ -293,7 +327,11 @@ impl State {
     }
 
     fn algorithm(&self) -> Algorithm {
-        self.options.algorithms.first().copied().unwrap_or(Algorithm::Rs256)
+        self.options
+            .algorithms
+            .first()
+            .copied()
+            .unwrap_or(Algorithm::Rs256)
     }
 
     fn now_seconds(&self) -> i64 {
@@ -301,8 +339,14 @@ impl State {
     }
 
     fn claims(&self, subject: &str) -> Claims {
-        Claims::start(&self.url, subject, &self.options.audience, self.now_seconds(), random_text(12))
-            .expires_in(self.options.lifetime_seconds)
+        Claims::start(
+            &self.url,
+            subject,
+            &self.options.audience,
+            self.now_seconds(),
+            random_text(12),
+        )
+        .expires_in(self.options.lifetime_seconds)
     }
 
     /// The claims of an issued token about a person.
@@ -312,13 +356,21 @@ impl State {
             claims = claims
                 .without("groups")
                 .set("_claim_names", json!({ "groups": "src1" }))
-                .set("_claim_sources", json!({ "src1": { "endpoint": format!("{}/groups", self.url) } }));
+                .set(
+                    "_claim_sources",
+                    json!({ "src1": { "endpoint": format!("{}/groups", self.url) } }),
+                );
         }
-        if principal.email.is_some() { claims.set("email_verified", self.options.email_verified) } else { claims }
+        if principal.email.is_some() {
+            claims.set("email_verified", self.options.email_verified)
+        } else {
+            claims
+        }
     }
 
     fn mint(&self, keys: &KeySet, changes: Value, claims: &Value, algorithm: Algorithm) -> String {
-        let mut header = json!({ "alg": algorithm.name(), "typ": "JWT", "kid": keys.kid(algorithm) });
+        let mut header =
+            json!({ "alg": algorithm.name(), "typ": "JWT", "kid": keys.kid(algorithm) });
         if let (Some(members), Value::Object(changes)) = (header.as_object_mut(), changes) {
             for (name, value) in changes {
                 match value {
@@ -337,7 +389,12 @@ impl State {
         let published = usize::try_from(self.published.load(Ordering::SeqCst)).unwrap_or(1);
         let keys = lock(&self.keys).clone();
         let sets = keys.iter().take(published);
-        let jwks = sets.flat_map(|set| self.options.algorithms.iter().filter_map(|algorithm| set.jwk(*algorithm)));
+        let jwks = sets.flat_map(|set| {
+            self.options
+                .algorithms
+                .iter()
+                .filter_map(|algorithm| set.jwk(*algorithm))
+        });
         json!({ "keys": jwks.collect::<Vec<_>>() })
     }
 
@@ -365,18 +422,26 @@ impl State {
             "authorization_response_iss_parameter_supported": true,
             "claims_supported": ["iss", "sub", "aud", "exp", "iat", "email", "name", "groups", "nonce", "auth_time"],
         });
-        if let (Some(members), Value::Object(further)) = (document.as_object_mut(), device::discovery(&self.url)) {
+        if let (Some(members), Value::Object(further)) =
+            (document.as_object_mut(), device::discovery(&self.url))
+        {
             members.extend(further);
         }
         document
     }
 
-    async fn serve(self: Arc<Self>, request: Request<Incoming>, connection: Connection) -> Response<Payload> {
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        connection: Connection,
+    ) -> Response<Payload> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         match path.as_str() {
             "/jwks" => self.jwks_fetches.fetch_add(1, Ordering::SeqCst),
-            "/.well-known/openid-configuration" => self.discovery_fetches.fetch_add(1, Ordering::SeqCst),
+            "/.well-known/openid-configuration" => {
+                self.discovery_fetches.fetch_add(1, Ordering::SeqCst)
+            }
             _ => 0,
         };
         let fault = *lock(&self.fault);
@@ -384,8 +449,12 @@ impl State {
             None => {}
             Some(IssuerFault::Slow(delay)) => tokio::time::sleep(delay).await,
             Some(IssuerFault::Close) => connection.sever().await,
-            Some(IssuerFault::Unavailable) => return page(StatusCode::SERVICE_UNAVAILABLE, "down for maintenance"),
-            Some(IssuerFault::Garbage) => return page(StatusCode::OK, "<h1>Welcome to the captive portal</h1>"),
+            Some(IssuerFault::Unavailable) => {
+                return page(StatusCode::SERVICE_UNAVAILABLE, "down for maintenance");
+            }
+            Some(IssuerFault::Garbage) => {
+                return page(StatusCode::OK, "<h1>Welcome to the captive portal</h1>");
+            }
             Some(IssuerFault::Huge(bytes)) => return spaces(bytes),
         }
         let Ok(form) = Limited::new(body, FORM_LIMIT_BYTES).collect().await else {
@@ -394,7 +463,9 @@ impl State {
         let form = Form::parse(&String::from_utf8_lossy(&form.to_bytes()));
         let query = Form::parse(head.uri.query().unwrap_or_default());
         match (&head.method, path.as_str()) {
-            (&Method::GET, "/.well-known/openid-configuration") => document(StatusCode::OK, &self.discovery()),
+            (&Method::GET, "/.well-known/openid-configuration") => {
+                document(StatusCode::OK, &self.discovery())
+            }
             (&Method::GET, "/jwks") => document(StatusCode::OK, &self.jwks()),
             (&Method::GET, "/authorize") => self.authorize(&query),
             (&Method::POST, "/authorize") => self.authorize(&form),
@@ -422,20 +493,37 @@ fn document(status: StatusCode, value: &Value) -> Response<Payload> {
 }
 
 fn page(status: StatusCode, html: &str) -> Response<Payload> {
-    respond(status, "text/html; charset=utf-8", format!("<!doctype html><title>acme sign-in</title>{html}"))
+    respond(
+        status,
+        "text/html; charset=utf-8",
+        format!("<!doctype html><title>acme sign-in</title>{html}"),
+    )
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Payload> {
+fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Payload> {
     let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static(content_type),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        http::HeaderValue::from_static("no-store"),
+    );
     response
 }
 
 fn spaces(bytes: u64) -> Response<Payload> {
     let mut response = Response::new(repeated(b' ', bytes));
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
     response
 }

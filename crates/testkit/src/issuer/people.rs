@@ -25,27 +25,65 @@ pub const PRINCIPALS: [Principal; 10] = [
     person("ann", "ann@acme.example", &["shop-developers"]),
     person("pat", "pat@acme.example", &["payments-developers"]),
     person("sam", "sam@acme.example", &["sre"]),
-    person("lea", "lea@acme.example", &["shop-leads", "shop-developers"]),
+    person(
+        "lea",
+        "lea@acme.example",
+        &["shop-leads", "shop-developers"],
+    ),
     person("eve", "eve@acme.example", &[]),
-    workload("checkout-collector", "system:serviceaccount:checkout:collector", "checkout-collector-secret"),
-    workload("payments-collector", "system:serviceaccount:payments:collector", "payments-collector-secret"),
-    workload("cluster-collector", "system:serviceaccount:observability:collector", "cluster-collector-secret"),
-    workload("shop-frontend", "system:serviceaccount:shop:frontend", "shop-frontend-secret"),
+    workload(
+        "checkout-collector",
+        "system:serviceaccount:checkout:collector",
+        "checkout-collector-secret",
+    ),
+    workload(
+        "payments-collector",
+        "system:serviceaccount:payments:collector",
+        "payments-collector-secret",
+    ),
+    workload(
+        "cluster-collector",
+        "system:serviceaccount:observability:collector",
+        "cluster-collector-secret",
+    ),
+    workload(
+        "shop-frontend",
+        "system:serviceaccount:shop:frontend",
+        "shop-frontend-secret",
+    ),
     workload("terraform", "ci:terraform", "terraform-secret"),
 ];
 
-const fn person(name: &'static str, email: &'static str, groups: &'static [&'static str]) -> Principal {
-    Principal { name, subject: email, groups, email: Some(email), secret: None }
+const fn person(
+    name: &'static str,
+    email: &'static str,
+    groups: &'static [&'static str],
+) -> Principal {
+    Principal {
+        name,
+        subject: email,
+        groups,
+        email: Some(email),
+        secret: None,
+    }
 }
 
 const fn workload(name: &'static str, subject: &'static str, secret: &'static str) -> Principal {
-    Principal { name, subject, groups: &[], email: None, secret: Some(secret) }
+    Principal {
+        name,
+        subject,
+        groups: &[],
+        email: None,
+        secret: Some(secret),
+    }
 }
 
 impl Principal {
     /// Found by its name or its subject.
     pub fn find(name: &str) -> Option<&'static Principal> {
-        PRINCIPALS.iter().find(|principal| principal.name == name || principal.subject == name)
+        PRINCIPALS
+            .iter()
+            .find(|principal| principal.name == name || principal.subject == name)
     }
 
     pub fn is_person(&self) -> bool {

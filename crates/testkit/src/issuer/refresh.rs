@@ -35,7 +35,10 @@ impl State {
         self.refreshes.uses.fetch_add(1, Ordering::SeqCst);
         let token = form.value("refresh_token").unwrap_or_default();
         let Some(grant) = take(&self.refreshes.live, token) else {
-            let spent = lock(&self.refreshes.spent).iter().find(|(known, _)| known == token).cloned();
+            let spent = lock(&self.refreshes.spent)
+                .iter()
+                .find(|(known, _)| known == token)
+                .cloned();
             if let Some((_, family)) = spent {
                 self.end(&family);
             }
@@ -60,13 +63,19 @@ impl State {
     /// The revocation endpoint. An unknown token is revoked already (RFC 7009 section 2.2).
     pub(super) fn revoke(&self, headers: &HeaderMap, form: &Form) -> Response<Payload> {
         let client = client_of(headers, form);
-        let client = client.filter(|(client, secret)| known_client(client, secret.as_deref()).is_ok());
+        let client =
+            client.filter(|(client, secret)| known_client(client, secret.as_deref()).is_ok());
         let Some((client, _)) = client else {
-            return document(StatusCode::UNAUTHORIZED, &json!({ "error": "invalid_client" }));
+            return document(
+                StatusCode::UNAUTHORIZED,
+                &json!({ "error": "invalid_client" }),
+            );
         };
         let token = form.value("token").unwrap_or_default();
         let live = lock(&self.refreshes.live);
-        let family = live.iter().find(|(known, grant)| known == token && grant.client == client);
+        let family = live
+            .iter()
+            .find(|(known, grant)| known == token && grant.client == client);
         let family = family.map(|(_, grant)| grant.family.clone());
         drop(live);
         if let Some(family) = family {
@@ -82,7 +91,10 @@ impl State {
 }
 
 /// The command line has no secret; the web client may show one.
-pub(super) fn known_client(client: &str, secret: Option<&str>) -> Result<(), (StatusCode, &'static str)> {
+pub(super) fn known_client(
+    client: &str,
+    secret: Option<&str>,
+) -> Result<(), (StatusCode, &'static str)> {
     match (client, secret) {
         (CLI_CLIENT, None) => Ok(()),
         _ => web_client(client, secret),
@@ -91,7 +103,9 @@ pub(super) fn known_client(client: &str, secret: Option<&str>) -> Result<(), (St
 
 /// For what only the command line may do.
 pub(super) fn is_own_client(client: &str) -> Result<(), (StatusCode, &'static str)> {
-    (client == CLI_CLIENT).then_some(()).ok_or((StatusCode::UNAUTHORIZED, "invalid_client"))
+    (client == CLI_CLIENT)
+        .then_some(())
+        .ok_or((StatusCode::UNAUTHORIZED, "invalid_client"))
 }
 
 /// Whether people may log in through it in a browser.

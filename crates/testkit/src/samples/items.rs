@@ -3,12 +3,15 @@
 //! What it does: builds them from a sample's settings. What it refuses to know: encodings.
 //! Invariant: a part has as many spans, data points or log records as it says.
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, KeyValue, KeyValueList, any_value,
+};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::{
-    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric,
-    NumberDataPoint, Sum, Summary, SummaryDataPoint, exemplar, exponential_histogram_data_point::Buckets, metric,
-    number_data_point, summary_data_point::ValueAtQuantile,
+    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
+    HistogramDataPoint, Metric, NumberDataPoint, Sum, Summary, SummaryDataPoint, exemplar,
+    exponential_histogram_data_point::Buckets, metric, number_data_point,
+    summary_data_point::ValueAtQuantile,
 };
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
 
@@ -34,15 +37,24 @@ fn time_of(index: usize) -> u64 {
 }
 
 pub(super) fn text(value: &str) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) })
+    Some(AnyValue {
+        value: Some(any_value::Value::StringValue(value.to_owned())),
+    })
 }
 
 pub(super) fn pairs(attributes: &[(String, String)]) -> Vec<KeyValue> {
-    attributes.iter().map(|(key, value)| pair(key, text(value))).collect()
+    attributes
+        .iter()
+        .map(|(key, value)| pair(key, text(value)))
+        .collect()
 }
 
 fn pair(key: &str, value: Option<AnyValue>) -> KeyValue {
-    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+    KeyValue {
+        key: key.to_owned(),
+        value,
+        ..KeyValue::default()
+    }
 }
 
 /// One attribute of each type that a value may have.
@@ -50,8 +62,15 @@ fn every_type() -> Vec<KeyValue> {
     use any_value::Value;
     let any = |value| Some(AnyValue { value: Some(value) });
     let element = |value| AnyValue { value: Some(value) };
-    let list = ArrayValue { values: vec![element(Value::IntValue(1)), element(Value::StringValue("two".to_owned()))] };
-    let inner = KeyValueList { values: vec![pair("inner", text("value"))] };
+    let list = ArrayValue {
+        values: vec![
+            element(Value::IntValue(1)),
+            element(Value::StringValue("two".to_owned())),
+        ],
+    };
+    let inner = KeyValueList {
+        values: vec![pair("inner", text("value"))],
+    };
     vec![
         pair("sample.text", text("grüße \"quoted\"")),
         pair("sample.int", any(Value::IntValue(-200))),
@@ -83,7 +102,10 @@ pub(super) fn spans(sample: &Sample, part: &Part, first: usize) -> Vec<Span> {
                 span.trace_state = "vendor=1".to_owned();
                 span.parent_span_id = SPAN.to_be_bytes().to_vec();
                 span.flags = 0x101;
-                span.status = Some(Status { message: "declined".to_owned(), code: 2 });
+                span.status = Some(Status {
+                    message: "declined".to_owned(),
+                    code: 2,
+                });
             }
             if sample.rich || !part.nested.is_empty() {
                 span.events = vec![span::Event {
@@ -133,16 +155,34 @@ pub(super) fn metrics(sample: &Sample, part: &Part) -> Vec<Metric> {
     (0..kinds)
         .map(|kind| {
             let indices = (0..part.items).filter(move |index| index % kinds == kind);
-            Metric { name: name(kind).to_owned(), data: Some(data(kind, indices, sample, part)), ..Metric::default() }
+            Metric {
+                name: name(kind).to_owned(),
+                data: Some(data(kind, indices, sample, part)),
+                ..Metric::default()
+            }
         })
         .collect()
 }
 
 fn name(kind: usize) -> &'static str {
-    ["cart.items", "orders", "order.duration", "order.size", "order.price"].get(kind).copied().unwrap_or_default()
+    [
+        "cart.items",
+        "orders",
+        "order.duration",
+        "order.size",
+        "order.price",
+    ]
+    .get(kind)
+    .copied()
+    .unwrap_or_default()
 }
 
-fn data(kind: usize, indices: impl Iterator<Item = usize>, sample: &Sample, part: &Part) -> metric::Data {
+fn data(
+    kind: usize,
+    indices: impl Iterator<Item = usize>,
+    sample: &Sample,
+    part: &Part,
+) -> metric::Data {
     let attributes = || {
         let mut attributes = pairs(&part.item);
         if sample.rich {
@@ -158,7 +198,11 @@ fn data(kind: usize, indices: impl Iterator<Item = usize>, sample: &Sample, part
             span_id: SPAN.to_be_bytes().to_vec(),
             value: Some(exemplar::Value::AsDouble(0.25)),
         };
-        if sample.rich || !part.nested.is_empty() { vec![exemplar] } else { Vec::new() }
+        if sample.rich || !part.nested.is_empty() {
+            vec![exemplar]
+        } else {
+            Vec::new()
+        }
     };
     let number = |index| NumberDataPoint {
         time_unix_nano: time_of(index),
@@ -168,7 +212,9 @@ fn data(kind: usize, indices: impl Iterator<Item = usize>, sample: &Sample, part
         ..NumberDataPoint::default()
     };
     match kind {
-        0 => metric::Data::Gauge(Gauge { data_points: indices.map(number).collect() }),
+        0 => metric::Data::Gauge(Gauge {
+            data_points: indices.map(number).collect(),
+        }),
         1 => metric::Data::Sum(Sum {
             data_points: indices.map(number).collect(),
             aggregation_temporality: 2,
@@ -195,7 +241,10 @@ fn data(kind: usize, indices: impl Iterator<Item = usize>, sample: &Sample, part
                     time_unix_nano: time_of(index),
                     count: 3,
                     scale: -1,
-                    positive: Some(Buckets { offset: -2, bucket_counts: vec![1, 2] }),
+                    positive: Some(Buckets {
+                        offset: -2,
+                        bucket_counts: vec![1, 2],
+                    }),
                     attributes: attributes(),
                     exemplars: exemplars(index),
                     ..ExponentialHistogramDataPoint::default()
@@ -209,7 +258,10 @@ fn data(kind: usize, indices: impl Iterator<Item = usize>, sample: &Sample, part
                     time_unix_nano: time_of(index),
                     count: 3,
                     sum: 4.5,
-                    quantile_values: vec![ValueAtQuantile { quantile: 0.5, value: 1.5 }],
+                    quantile_values: vec![ValueAtQuantile {
+                        quantile: 0.5,
+                        value: 1.5,
+                    }],
                     attributes: attributes(),
                     ..SummaryDataPoint::default()
                 })

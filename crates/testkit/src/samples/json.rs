@@ -7,7 +7,9 @@
 use base64::Engine as _;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, NumberDataPoint, exemplar, metric, number_data_point};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Exemplar, Metric, NumberDataPoint, exemplar, metric, number_data_point,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Map, Value, json};
 
@@ -22,14 +24,20 @@ pub(super) fn encode(sample: &Sample) -> Value {
     };
     let object = |members: Vec<(&str, Value)>| whole(members, sample);
     let resources = sample.parts().map(|(part, first)| {
-        let items: Vec<Value> = json_items(sample, part, first).into_iter().map(object).collect();
+        let items: Vec<Value> = json_items(sample, part, first)
+            .into_iter()
+            .map(object)
+            .collect();
         let mut scope = vec![("name", json!(SCOPE))];
         if sample.rich {
             scope.push(("version", json!("1.0.0")));
         }
         scope.push(("attributes", pairs(&items::pairs(&part.scope))));
         let mut scoped = vec![("scope", object(scope)), (list, items.into())];
-        let resource = Map::from_iter([("attributes".to_owned(), pairs(&items::pairs(&part.attributes)))]);
+        let resource = Map::from_iter([(
+            "attributes".to_owned(),
+            pairs(&items::pairs(&part.attributes)),
+        )]);
         let mut resource = Value::Object(resource);
         unknown(&mut resource, sample);
         let schema_url = sample.rich.then(|| ("schemaUrl", json!(SCHEMA_URL)));
@@ -95,7 +103,10 @@ fn span(span: &Span) -> Vec<(&'static str, Value)> {
             ("attributes", pairs(&link.attributes)),
         ])
     });
-    let status = span.status.as_ref().map(|status| json!({ "message": status.message, "code": status.code }));
+    let status = span
+        .status
+        .as_ref()
+        .map(|status| json!({ "message": status.message, "code": status.code }));
     vec![
         ("traceId", hex(&span.trace_id)),
         ("spanId", hex(&span.span_id)),
@@ -128,12 +139,16 @@ fn record(record: &LogRecord) -> Vec<(&'static str, Value)> {
 
 fn metric(metric: &Metric) -> Vec<(&'static str, Value)> {
     let (kind, data) = match &metric.data {
-        Some(metric::Data::Gauge(data)) => {
-            ("gauge", json!({ "dataPoints": data.data_points.iter().map(number).collect::<Vec<_>>() }))
-        }
+        Some(metric::Data::Gauge(data)) => (
+            "gauge",
+            json!({ "dataPoints": data.data_points.iter().map(number).collect::<Vec<_>>() }),
+        ),
         Some(metric::Data::Sum(data)) => {
             let points: Vec<Value> = data.data_points.iter().map(number).collect();
-            ("sum", json!({ "dataPoints": points, "aggregationTemporality": 2, "isMonotonic": true }))
+            (
+                "sum",
+                json!({ "dataPoints": points, "aggregationTemporality": 2, "isMonotonic": true }),
+            )
         }
         Some(metric::Data::Histogram(data)) => {
             let points = data.data_points.iter().map(|it| {
@@ -141,18 +156,25 @@ fn metric(metric: &Metric) -> Vec<(&'static str, Value)> {
                     ("timeUnixNano", long(it.time_unix_nano)),
                     ("count", long(it.count)),
                     ("sum", json!(it.sum)),
-                    ("bucketCounts", it.bucket_counts.iter().copied().map(long).collect()),
+                    (
+                        "bucketCounts",
+                        it.bucket_counts.iter().copied().map(long).collect(),
+                    ),
                     ("explicitBounds", json!(it.explicit_bounds)),
                     ("attributes", pairs(&it.attributes)),
                     ("exemplars", it.exemplars.iter().map(exemplar).collect()),
                 ])
             });
-            ("histogram", json!({ "dataPoints": points.collect::<Vec<_>>(), "aggregationTemporality": 1 }))
+            (
+                "histogram",
+                json!({ "dataPoints": points.collect::<Vec<_>>(), "aggregationTemporality": 1 }),
+            )
         }
         Some(metric::Data::ExponentialHistogram(data)) => {
             let points = data.data_points.iter().map(|it| {
                 let buckets = it.positive.as_ref().map(|buckets| {
-                    let counts: Vec<Value> = buckets.bucket_counts.iter().copied().map(long).collect();
+                    let counts: Vec<Value> =
+                        buckets.bucket_counts.iter().copied().map(long).collect();
                     json!({ "offset": buckets.offset, "bucketCounts": counts })
                 });
                 object(vec![
@@ -164,12 +186,17 @@ fn metric(metric: &Metric) -> Vec<(&'static str, Value)> {
                     ("exemplars", it.exemplars.iter().map(exemplar).collect()),
                 ])
             });
-            ("exponentialHistogram", json!({ "dataPoints": points.collect::<Vec<_>>(), "aggregationTemporality": 1 }))
+            (
+                "exponentialHistogram",
+                json!({ "dataPoints": points.collect::<Vec<_>>(), "aggregationTemporality": 1 }),
+            )
         }
         Some(metric::Data::Summary(data)) => {
             let points = data.data_points.iter().map(|it| {
-                let quantiles =
-                    it.quantile_values.iter().map(|at| json!({ "quantile": at.quantile, "value": at.value }));
+                let quantiles = it
+                    .quantile_values
+                    .iter()
+                    .map(|at| json!({ "quantile": at.quantile, "value": at.value }));
                 object(vec![
                     ("timeUnixNano", long(it.time_unix_nano)),
                     ("count", long(it.count)),
@@ -178,7 +205,10 @@ fn metric(metric: &Metric) -> Vec<(&'static str, Value)> {
                     ("attributes", pairs(&it.attributes)),
                 ])
             });
-            ("summary", json!({ "dataPoints": points.collect::<Vec<_>>() }))
+            (
+                "summary",
+                json!({ "dataPoints": points.collect::<Vec<_>>() }),
+            )
         }
         None => ("gauge", Value::Null),
     };
@@ -213,15 +243,26 @@ fn exemplar(exemplar: &Exemplar) -> Value {
 }
 
 fn long(value: u64) -> Value {
-    if value == 0 { Value::Null } else { value.to_string().into() }
+    if value == 0 {
+        Value::Null
+    } else {
+        value.to_string().into()
+    }
 }
 
 fn hex(bytes: &[u8]) -> Value {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into()
 }
 
 fn pairs(attributes: &[KeyValue]) -> Value {
-    attributes.iter().map(|pair| json!({ "key": pair.key, "value": any(pair.value.as_ref()) })).collect()
+    attributes
+        .iter()
+        .map(|pair| json!({ "key": pair.key, "value": any(pair.value.as_ref()) }))
+        .collect()
 }
 
 fn any(value: Option<&AnyValue>) -> Value {

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::{Sample, span_id};
 use crate::formats::{COMPONENT_NAME, Carrier, FIREHOSE_KEY, FIREHOSE_REQUEST, Format, TOKEN_TAGS};
 use crate::messages::{
-    self, Auth, IngestRequest, KeyValue, Log, MetricPoint, PointValue, ReportRequest, Reporter, SpanContext, Timestamp,
+    self, Auth, IngestRequest, KeyValue, Log, MetricPoint, PointValue, ReportRequest, Reporter,
+    SpanContext, Timestamp,
 };
 use crate::thrift::{Fields, Kind, Message, Thrift};
 use lightkeeper::otlp::Signal;
@@ -57,7 +58,9 @@ impl LegacySample {
     /// The token wherever this format's usual clients put it.
     pub fn token(self, token: &str) -> Self {
         let carriers = self.format.usual_carriers();
-        carriers.iter().fold(self, |sample, carrier| sample.carrying(*carrier, token))
+        carriers
+            .iter()
+            .fold(self, |sample, carrier| sample.carrying(*carrier, token))
     }
 
     /// A token in this place, also a second one.
@@ -102,7 +105,9 @@ impl LegacySample {
     pub fn span_ids(&self) -> Vec<u64> {
         match self.format {
             Format::Metrics | Format::Bulk | Format::Firehose => Vec::new(),
-            _ => (0..self.items).map(|number| span_id(self.seed, number)).collect(),
+            _ => (0..self.items)
+                .map(|number| span_id(self.seed, number))
+                .collect(),
         }
     }
 
@@ -113,7 +118,10 @@ impl LegacySample {
             match carrier {
                 Carrier::Header => headers.push(("lightstep-access-token", token.clone())),
                 Carrier::Basic => {
-                    headers.push(("authorization", format!("Basic {}", STANDARD.encode(format!(":{token}")))));
+                    headers.push((
+                        "authorization",
+                        format!("Basic {}", STANDARD.encode(format!(":{token}"))),
+                    ));
                 }
                 Carrier::FirehoseKey => headers.push((FIREHOSE_KEY, token.clone())),
                 Carrier::Body | Carrier::Tag => {}
@@ -128,7 +136,9 @@ impl LegacySample {
     /// The body; over gRPC the message.
     pub fn body(&self) -> Vec<u8> {
         match self.format {
-            Format::Reports | Format::ReportsGrpc => self.with_unknown(self.report().encode_to_vec()),
+            Format::Reports | Format::ReportsGrpc => {
+                self.with_unknown(self.report().encode_to_vec())
+            }
             Format::ReportsJson => self.document(report_json(&self.report())),
             Format::ThriftJson => self.document(self.thrift_json()),
             Format::ThriftBinary => self.thrift_binary(),
@@ -140,7 +150,10 @@ impl LegacySample {
     }
 
     fn carried(&self, wanted: Carrier) -> impl Iterator<Item = &str> {
-        self.tokens.iter().filter(move |(carrier, _)| *carrier == wanted).map(|(_, token)| token.as_str())
+        self.tokens
+            .iter()
+            .filter(move |(carrier, _)| *carrier == wanted)
+            .map(|(_, token)| token.as_str())
     }
 
     /// The reporter's tags: the service's name, and what tracers usually add.
@@ -157,20 +170,33 @@ impl LegacySample {
 
     fn tags_of_span(&self) -> Vec<(&str, &str)> {
         let tokens = TOKEN_TAGS.into_iter().zip(self.carried(Carrier::Tag));
-        [("http.method", "POST")].into_iter().chain(borrowed(&self.span_tags)).chain(tokens).collect()
+        [("http.method", "POST")]
+            .into_iter()
+            .chain(borrowed(&self.span_tags))
+            .chain(tokens)
+            .collect()
     }
 
     fn report(&self) -> ReportRequest {
         let spans = self.span_ids().into_iter().map(|span_id| messages::Span {
-            span_context: Some(SpanContext { trace_id: 9, span_id, ..SpanContext::default() }),
+            span_context: Some(SpanContext {
+                trace_id: 9,
+                span_id,
+                ..SpanContext::default()
+            }),
             operation_name: OPERATION.to_owned(),
             start_timestamp: at(),
             duration_micros: 20_000,
             tags: key_values(self.tags_of_span()),
-            logs: vec![Log { timestamp: at(), fields: vec![KeyValue::text("event", "retry")] }],
+            logs: vec![Log {
+                timestamp: at(),
+                fields: vec![KeyValue::text("event", "retry")],
+            }],
             ..messages::Span::default()
         });
-        let auth = self.carried(Carrier::Body).map(|token| Auth { access_token: vec![token.to_owned()] });
+        let auth = self.carried(Carrier::Body).map(|token| Auth {
+            access_token: vec![token.to_owned()],
+        });
         ReportRequest {
             reporter: Some(self.reporter()),
             auth: auth.collect(),
@@ -181,7 +207,10 @@ impl LegacySample {
     }
 
     fn reporter(&self) -> Reporter {
-        Reporter { reporter_id: REPORTER_ID, tags: key_values(self.reporter_tags()) }
+        Reporter {
+            reporter_id: REPORTER_ID,
+            tags: key_values(self.reporter_tags()),
+        }
     }
 
     fn metrics(&self) -> IngestRequest {
@@ -189,7 +218,10 @@ impl LegacySample {
             kind: 2,
             metric_name: "cpu.sys".to_owned(),
             start: at(),
-            duration: Some(Timestamp { seconds: 30, nanos: 0 }),
+            duration: Some(Timestamp {
+                seconds: 30,
+                nanos: 0,
+            }),
             labels: key_values(self.tags_of_span()),
             value: Some(PointValue::Double(index as f64)),
         };
@@ -202,7 +234,9 @@ impl LegacySample {
 
     fn thrift_json(&self) -> Value {
         let pairs = |tags: Vec<(&str, &str)>| -> Vec<Value> {
-            tags.into_iter().map(|(name, value)| json!({ "Key": name, "Value": value })).collect()
+            tags.into_iter()
+                .map(|(name, value)| json!({ "Key": name, "Value": value }))
+                .collect()
         };
         let micros = AT_SECONDS * 1_000_000;
         let span = |id: u64| {
@@ -221,7 +255,9 @@ impl LegacySample {
             "oldest_micros": micros, "youngest_micros": micros + 20_000, "timestamp_offset_micros": 0,
             "internal_metrics": { "counts": [{ "Name": "spans.dropped", "Value": 0 }] },
         });
-        if let (Some(token), Some(members)) = (self.carried(Carrier::Body).next(), document.as_object_mut()) {
+        if let (Some(token), Some(members)) =
+            (self.carried(Carrier::Body).next(), document.as_object_mut())
+        {
             members.insert("auth".to_owned(), json!({ "access_token": token }));
         }
         document
@@ -235,7 +271,10 @@ impl LegacySample {
         };
         let micros = AT_SECONDS * 1_000_000;
         let span = |id: u64| -> Fields {
-            let log = vec![(1, Thrift::I64(micros)), (13, pairs(vec![("event", "retry")]))];
+            let log = vec![
+                (1, Thrift::I64(micros)),
+                (13, pairs(vec![("event", "retry")])),
+            ];
             vec![
                 (1, Thrift::text(&format!("{id:x}"))),
                 (2, Thrift::text("4d")),
@@ -256,23 +295,43 @@ impl LegacySample {
         ];
         let mut request = vec![
             (1, Thrift::Struct(runtime)),
-            (3, Thrift::structs(self.span_ids().into_iter().map(span).collect())),
+            (
+                3,
+                Thrift::structs(self.span_ids().into_iter().map(span).collect()),
+            ),
             (5, Thrift::I64(-5)),
         ];
         if self.unknown {
-            let inner =
-                Thrift::Map(11, 12, vec![(Thrift::text("kept"), Thrift::Struct(vec![(7, Thrift::Double(0.5))]))]);
+            let inner = Thrift::Map(
+                11,
+                12,
+                vec![(
+                    Thrift::text("kept"),
+                    Thrift::Struct(vec![(7, Thrift::Double(0.5))]),
+                )],
+            );
             request.push((99, inner));
         }
-        let auth = self.carried(Carrier::Body).map(|token| (1, Thrift::Struct(vec![(1, Thrift::text(token))])));
+        let auth = self
+            .carried(Carrier::Body)
+            .map(|token| (1, Thrift::Struct(vec![(1, Thrift::text(token))])));
         let fields = auth.chain([(2, Thrift::Struct(request))]).collect();
-        Message { kind: Kind::Call, name: "Report".to_owned(), sequence: SEQUENCE, fields }.write()
+        Message {
+            kind: Kind::Call,
+            name: "Report".to_owned(),
+            sequence: SEQUENCE,
+            fields,
+        }
+        .write()
     }
 
     fn zipkin(&self) -> Vec<u8> {
         let span = |id: u64| {
-            let tags: serde_json::Map<String, Value> =
-                self.tags_of_span().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+            let tags: serde_json::Map<String, Value> = self
+                .tags_of_span()
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect();
             let mut span = json!({
                 "traceId": "0000000000000009", "id": format!("{id:016x}"), "name": "post /checkout", "kind": "SERVER",
                 "timestamp": AT_SECONDS * 1_000_000, "duration": 20_000,
@@ -283,7 +342,9 @@ impl LegacySample {
             }
             span
         };
-        Value::from_iter(self.span_ids().into_iter().map(span)).to_string().into_bytes()
+        Value::from_iter(self.span_ids().into_iter().map(span))
+            .to_string()
+            .into_bytes()
     }
 
     fn bulk(&self) -> Vec<u8> {
@@ -297,7 +358,10 @@ impl LegacySample {
                     members.insert(name.to_owned(), value.into());
                 }
             }
-            lines.push_str(&format!("{}\n{line}\n", json!({ "create": { "_index": "logs" } })));
+            lines.push_str(&format!(
+                "{}\n{line}\n",
+                json!({ "create": { "_index": "logs" } })
+            ));
         }
         lines.into_bytes()
     }
@@ -308,12 +372,17 @@ impl LegacySample {
         prost::encoding::encode_varint(metrics.len() as u64, &mut data);
         data.extend(metrics);
         let records = json!([{ "data": STANDARD.encode(data) }]);
-        self.document(json!({ "requestId": REQUEST_ID, "timestamp": AT_SECONDS * 1000, "records": records }))
+        self.document(
+            json!({ "requestId": REQUEST_ID, "timestamp": AT_SECONDS * 1000, "records": records }),
+        )
     }
 
     fn document(&self, mut document: Value) -> Vec<u8> {
         if let Some(members) = document.as_object_mut().filter(|_| self.unknown) {
-            members.insert("aFutureMember".to_owned(), json!({ "kept": [1.5e300, null, "as it is"] }));
+            members.insert(
+                "aFutureMember".to_owned(),
+                json!({ "kept": [1.5e300, null, "as it is"] }),
+            );
         }
         document.to_string().into_bytes()
     }
@@ -328,21 +397,29 @@ impl LegacySample {
 }
 
 fn at() -> Option<Timestamp> {
-    Some(Timestamp { seconds: AT_SECONDS, nanos: 0 })
+    Some(Timestamp {
+        seconds: AT_SECONDS,
+        nanos: 0,
+    })
 }
 
 fn borrowed(tags: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
-    tags.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    tags.iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 fn key_values(tags: Vec<(&str, &str)>) -> Vec<KeyValue> {
-    tags.into_iter().map(|(name, value)| KeyValue::text(name, value)).collect()
+    tags.into_iter()
+        .map(|(name, value)| KeyValue::text(name, value))
+        .collect()
 }
 
 /// The message as proto3 JSON: names in lower camel case, 64-bit numbers as text.
 fn report_json(report: &ReportRequest) -> Value {
     let pairs = |tags: &[KeyValue]| -> Vec<Value> {
-        tags.iter().map(|tag| json!({ "key": tag.key, "stringValue": tag.shown() })).collect()
+        tags.iter()
+            .map(|tag| json!({ "key": tag.key, "stringValue": tag.shown() }))
+            .collect()
     };
     let spans = report.spans.iter().map(|span| {
         let context = span.span_context.clone().unwrap_or_default();
@@ -354,13 +431,19 @@ fn report_json(report: &ReportRequest) -> Value {
             "logs": logs.collect::<Vec<_>>(),
         })
     });
-    let tags = report.reporter.as_ref().map(|reporter| pairs(&reporter.tags));
+    let tags = report
+        .reporter
+        .as_ref()
+        .map(|reporter| pairs(&reporter.tags));
     let mut document = json!({
         "reporter": { "reporterId": REPORTER_ID.to_string(), "tags": tags },
         "spans": spans.collect::<Vec<_>>(),
         "timestampOffsetMicros": report.timestamp_offset_micros.to_string(),
     });
-    let token = report.auth.first().and_then(|auth| auth.access_token.first());
+    let token = report
+        .auth
+        .first()
+        .and_then(|auth| auth.access_token.first());
     if let (Some(token), Some(members)) = (token, document.as_object_mut()) {
         members.insert("auth".to_owned(), json!({ "accessToken": token }));
     }

@@ -20,7 +20,10 @@ pub use legacy::LegacySample;
 /// The attributes that only the gateway may write, as a forger would write them.
 pub const FORGED: [(&str, &str); 4] = [
     ("lightkeeper.app", "platform"),
-    ("lightkeeper.identity", "spiffe://prod.acme.example/ns/platform/sa/admin"),
+    (
+        "lightkeeper.identity",
+        "spiffe://prod.acme.example/ns/platform/sa/admin",
+    ),
     ("lightkeeper.identity.issuer", "forger"),
     ("lightkeeper.identity.method", "forged"),
 ];
@@ -56,7 +59,13 @@ impl Sample {
 
     /// An export of nothing yet.
     pub fn empty(signal: Signal) -> Self {
-        Sample { signal, seed: 0, rich: false, unknown: false, resources: Vec::new() }
+        Sample {
+            signal,
+            seed: 0,
+            rich: false,
+            unknown: false,
+            resources: Vec::new(),
+        }
     }
 
     /// Spans of one service.
@@ -71,7 +80,10 @@ impl Sample {
 
     /// Another resource that does not say which service it is.
     pub fn anonymous(mut self, items: usize) -> Self {
-        self.resources.push(Part { items, ..Part::default() });
+        self.resources.push(Part {
+            items,
+            ..Part::default()
+        });
         self
     }
 
@@ -100,11 +112,18 @@ impl Sample {
     pub fn forged(self) -> Self {
         FORGED.into_iter().fold(self, |sample, (name, value)| {
             let sample = sample.attribute(name, value).scope_attribute(name, value);
-            sample.item_attribute(name, value).nested_attribute(name, value)
+            sample
+                .item_attribute(name, value)
+                .nested_attribute(name, value)
         })
     }
 
-    fn with(mut self, which: impl Fn(&mut Part) -> &mut Vec<(String, String)>, name: &str, value: &str) -> Self {
+    fn with(
+        mut self,
+        which: impl Fn(&mut Part) -> &mut Vec<(String, String)>,
+        name: &str,
+        value: &str,
+    ) -> Self {
         if let Some(part) = self.resources.last_mut() {
             which(part).push((name.to_owned(), value.to_owned()));
         }
@@ -142,7 +161,9 @@ impl Sample {
     /// The ids of its spans, in order; none for other signals.
     pub fn span_ids(&self) -> Vec<u64> {
         match self.signal {
-            Signal::Traces => (0..self.items()).map(|number| span_id(self.seed, number)).collect(),
+            Signal::Traces => (0..self.items())
+                .map(|number| span_id(self.seed, number))
+                .collect(),
             Signal::Metrics | Signal::Logs => Vec::new(),
         }
     }

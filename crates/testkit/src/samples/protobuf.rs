@@ -26,7 +26,10 @@ pub(super) fn encode(sample: &Sample) -> Vec<u8> {
         schema_url(&mut scope, sample);
         unknown(&mut scope, sample);
         let mut group = Vec::new();
-        let resource = Resource { attributes: items::pairs(&part.attributes), ..Resource::default() };
+        let resource = Resource {
+            attributes: items::pairs(&part.attributes),
+            ..Resource::default()
+        };
         field(&mut group, 1, &whole(&resource, sample));
         field(&mut group, 2, &scope);
         schema_url(&mut group, sample);
@@ -38,7 +41,10 @@ pub(super) fn encode(sample: &Sample) -> Vec<u8> {
 }
 
 fn scope_of(sample: &Sample, part: &Part) -> InstrumentationScope {
-    let mut scope = InstrumentationScope { name: SCOPE.to_owned(), ..InstrumentationScope::default() };
+    let mut scope = InstrumentationScope {
+        name: SCOPE.to_owned(),
+        ..InstrumentationScope::default()
+    };
     if sample.rich {
         scope.version = "1.0.0".to_owned();
     }
@@ -48,9 +54,18 @@ fn scope_of(sample: &Sample, part: &Part) -> InstrumentationScope {
 
 fn encoded_items(sample: &Sample, part: &Part, first: usize) -> Vec<Vec<u8>> {
     match sample.signal {
-        Signal::Traces => items::spans(sample, part, first).iter().map(|item| whole(item, sample)).collect(),
-        Signal::Metrics => items::metrics(sample, part).iter().map(|item| whole(item, sample)).collect(),
-        Signal::Logs => items::records(sample, part).iter().map(|item| whole(item, sample)).collect(),
+        Signal::Traces => items::spans(sample, part, first)
+            .iter()
+            .map(|item| whole(item, sample))
+            .collect(),
+        Signal::Metrics => items::metrics(sample, part)
+            .iter()
+            .map(|item| whole(item, sample))
+            .collect(),
+        Signal::Logs => items::records(sample, part)
+            .iter()
+            .map(|item| whole(item, sample))
+            .collect(),
     }
 }
 
@@ -98,21 +113,38 @@ mod tests {
 
     fn again(signal: Signal, bytes: &[u8]) -> Vec<u8> {
         match signal {
-            Signal::Traces => ExportTraceServiceRequest::decode(bytes).unwrap().encode_to_vec(),
-            Signal::Metrics => ExportMetricsServiceRequest::decode(bytes).unwrap().encode_to_vec(),
-            Signal::Logs => ExportLogsServiceRequest::decode(bytes).unwrap().encode_to_vec(),
+            Signal::Traces => ExportTraceServiceRequest::decode(bytes)
+                .unwrap()
+                .encode_to_vec(),
+            Signal::Metrics => ExportMetricsServiceRequest::decode(bytes)
+                .unwrap()
+                .encode_to_vec(),
+            Signal::Logs => ExportLogsServiceRequest::decode(bytes)
+                .unwrap()
+                .encode_to_vec(),
         }
     }
 
     #[test]
     fn the_bytes_are_prosts_own() {
         for signal in Signal::ALL {
-            let small = Sample::of(signal, "checkout", 3).and("cart", 1).anonymous(0);
-            for sample in [Sample::empty(signal), small.clone(), small.clone().forged(), small.rich().forged()] {
+            let small = Sample::of(signal, "checkout", 3)
+                .and("cart", 1)
+                .anonymous(0);
+            for sample in [
+                Sample::empty(signal),
+                small.clone(),
+                small.clone().forged(),
+                small.rich().forged(),
+            ] {
                 let bytes = sample.protobuf();
                 assert_eq!(again(signal, &bytes), bytes);
                 let odd = sample.clone().unknown_fields().protobuf();
-                assert_eq!(again(signal, &odd), bytes, "unknown fields change nothing else");
+                assert_eq!(
+                    again(signal, &odd),
+                    bytes,
+                    "unknown fields change nothing else"
+                );
                 assert!(odd.len() >= bytes.len() + 40);
             }
         }

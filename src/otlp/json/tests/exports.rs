@@ -46,7 +46,10 @@ impl Pen {
         for character in text.chars() {
             if self.wild > 1 && self.one_in(10) {
                 let mut units = [0; 2];
-                character.encode_utf16(&mut units).iter().for_each(|unit| quoted.push_str(&format!("\\u{unit:04X}")));
+                character
+                    .encode_utf16(&mut units)
+                    .iter()
+                    .for_each(|unit| quoted.push_str(&format!("\\u{unit:04X}")));
             } else {
                 let alone = serde_json::to_string(&character).unwrap();
                 quoted.push_str(alone.get(1..alone.len() - 1).unwrap());
@@ -73,11 +76,21 @@ impl Pen {
             Tree::Object(members) => {
                 self.token("{");
                 let turn = if self.one_in(2) { members.len() / 2 } else { 0 };
-                for (index, (name, member)) in members.iter().cycle().skip(turn).take(members.len()).enumerate() {
+                for (index, (name, member)) in members
+                    .iter()
+                    .cycle()
+                    .skip(turn)
+                    .take(members.len())
+                    .enumerate()
+                {
                     if index > 0 {
                         self.token(",");
                     }
-                    let name = if self.one_in(3) { original(name) } else { (*name).to_owned() };
+                    let name = if self.one_in(3) {
+                        original(name)
+                    } else {
+                        (*name).to_owned()
+                    };
                     self.string(&name);
                     self.token(":");
                     self.tree(member);
@@ -89,7 +102,12 @@ impl Pen {
 }
 
 fn object(members: Vec<(&'static str, Option<Tree>)>) -> Tree {
-    Tree::Object(members.into_iter().filter_map(|(name, member)| Some((name, member?))).collect())
+    Tree::Object(
+        members
+            .into_iter()
+            .filter_map(|(name, member)| Some((name, member?)))
+            .collect(),
+    )
 }
 
 /// Absent, null or there.
@@ -104,8 +122,18 @@ fn array(inner: impl Strategy<Value = Tree> + 'static, most: usize) -> BoxedStra
 
 /// What no table knows, and must stay as it is: numbers of any spelling, names that mean something elsewhere.
 fn unknown() -> BoxedStrategy<Option<Tree>> {
-    let scalar = proptest::sample::select(vec!["1.50", "-0", "1e2", "true", "\"\\/\"", "12345678901234567890"]);
-    let nested = Tree::Object(vec![("attributes", Tree::Array(vec![plain("lightkeeper.app", "inner")]))]);
+    let scalar = proptest::sample::select(vec![
+        "1.50",
+        "-0",
+        "1e2",
+        "true",
+        "\"\\/\"",
+        "12345678901234567890",
+    ]);
+    let nested = Tree::Object(vec![(
+        "attributes",
+        Tree::Array(vec![plain("lightkeeper.app", "inner")]),
+    )]);
     prop_oneof![4 => Just(None), 1 => scalar.prop_map(|scalar| Some(Tree::Scalar(scalar))), 1 => Just(Some(nested))]
         .boxed()
 }
@@ -135,14 +163,26 @@ fn attribute() -> BoxedStrategy<Tree> {
     let values = vec![
         object(vec![("stringValue", Some(text("checkout")))]),
         object(vec![("stringValue", Some(text("checkout")))]),
-        object(vec![("stringValue", Some(text("a \"b\" \\ lightkeeper.x 😀")))]),
+        object(vec![(
+            "stringValue",
+            Some(text("a \"b\" \\ lightkeeper.x 😀")),
+        )]),
         object(vec![("intValue", Some(text("-9223372036854775808")))]),
-        object(vec![("stringValue", Some(text("one"))), ("boolValue", Some(Tree::Scalar("true")))]),
-        object(vec![("stringValue", Some(text("one"))), ("boolValue", Some(Tree::Scalar("null")))]),
+        object(vec![
+            ("stringValue", Some(text("one"))),
+            ("boolValue", Some(Tree::Scalar("true"))),
+        ]),
+        object(vec![
+            ("stringValue", Some(text("one"))),
+            ("boolValue", Some(Tree::Scalar("null"))),
+        ]),
         object(vec![("stringValue", Some(Tree::Scalar("7")))]),
         object(vec![(
             "kvlistValue",
-            Some(Tree::Object(vec![("values", Tree::Array(vec![plain("lightkeeper.app", "v")]))])),
+            Some(Tree::Object(vec![(
+                "values",
+                Tree::Array(vec![plain("lightkeeper.app", "v")]),
+            )])),
         )]),
         object(vec![]),
         Tree::Scalar("null"),
@@ -162,7 +202,9 @@ fn attributes() -> BoxedStrategy<Option<Tree>> {
 }
 
 fn with_attributes(name: &'static str) -> BoxedStrategy<Tree> {
-    (attributes(), unknown()).prop_map(move |(a, u)| object(vec![("unknown", u), (name, a)])).boxed()
+    (attributes(), unknown())
+        .prop_map(move |(a, u)| object(vec![("unknown", u), (name, a)]))
+        .boxed()
 }
 
 fn item(signal: Signal) -> BoxedStrategy<Tree> {
@@ -173,21 +215,50 @@ fn item(signal: Signal) -> BoxedStrategy<Tree> {
             (attributes(), array(event, 2), array(link, 2), unknown())
                 .prop_map(|(a, e, l, u)| {
                     let id = Some(Tree::Scalar("\"5b8efff798038103d269b633813fc60c\""));
-                    object(vec![("traceId", id), ("events", e), ("attributes", a), ("unknown", u), ("links", l)])
+                    object(vec![
+                        ("traceId", id),
+                        ("events", e),
+                        ("attributes", a),
+                        ("unknown", u),
+                        ("links", l),
+                    ])
                 })
                 .boxed()
         }
         Signal::Metrics => {
-            let kinds = vec!["gauge", "sum", "histogram", "exponentialHistogram", "summary"];
+            let kinds = vec![
+                "gauge",
+                "sum",
+                "histogram",
+                "exponentialHistogram",
+                "summary",
+            ];
             let exemplars = array(with_attributes("filteredAttributes"), 2);
-            let point = (attributes(), exemplars).prop_map(|(a, e)| object(vec![("exemplars", e), ("attributes", a)]));
-            (proptest::sample::select(kinds), array(point, 3), attributes(), unknown(), any::<bool>())
+            let point = (attributes(), exemplars)
+                .prop_map(|(a, e)| object(vec![("exemplars", e), ("attributes", a)]));
+            (
+                proptest::sample::select(kinds),
+                array(point, 3),
+                attributes(),
+                unknown(),
+                any::<bool>(),
+            )
                 .prop_map(|(kind, points, metadata, u, has_data)| {
                     // A summary has no exemplars; the oracle does not look for any.
-                    let kind =
-                        if kind == "summary" && format!("{points:?}").contains("exemplars") { "sum" } else { kind };
-                    let data = object(vec![("dataPoints", points), ("isMonotonic", Some(Tree::Scalar("true")))]);
-                    object(vec![("unknown", u), (kind, has_data.then_some(data)), ("metadata", metadata)])
+                    let kind = if kind == "summary" && format!("{points:?}").contains("exemplars") {
+                        "sum"
+                    } else {
+                        kind
+                    };
+                    let data = object(vec![
+                        ("dataPoints", points),
+                        ("isMonotonic", Some(Tree::Scalar("true"))),
+                    ]);
+                    object(vec![
+                        ("unknown", u),
+                        (kind, has_data.then_some(data)),
+                        ("metadata", metadata),
+                    ])
                 })
                 .boxed()
         }
@@ -201,20 +272,34 @@ fn export(signal: Signal) -> BoxedStrategy<Tree> {
         Signal::Logs => ("resourceLogs", "scopeLogs", "logRecords"),
     };
     let scope = perhaps(with_attributes("attributes"));
-    let scoped = (scope, array(item(signal), 3), unknown())
-        .prop_map(move |(scope, array, u)| object(vec![("scope", scope), ("unknown", u), (items, array)]));
-    let resource = perhaps(with_attributes("attributes"));
-    let group = (resource, array(scoped, 2), unknown(), unknown()).prop_map(move |(resource, array, u, v)| {
-        object(vec![("unknown", u), ("resource", resource), (scopes, array), ("schema", v)])
+    let scoped = (scope, array(item(signal), 3), unknown()).prop_map(move |(scope, array, u)| {
+        object(vec![("scope", scope), ("unknown", u), (items, array)])
     });
-    (array(group, 4), unknown()).prop_map(move |(array, u)| object(vec![(groups, array), ("unknown", u)])).boxed()
+    let resource = perhaps(with_attributes("attributes"));
+    let group = (resource, array(scoped, 2), unknown(), unknown()).prop_map(
+        move |(resource, array, u, v)| {
+            object(vec![
+                ("unknown", u),
+                ("resource", resource),
+                (scopes, array),
+                ("schema", v),
+            ])
+        },
+    );
+    (array(group, 4), unknown())
+        .prop_map(move |(array, u)| object(vec![(groups, array), ("unknown", u)]))
+        .boxed()
 }
 
 pub(super) fn any_text() -> impl Strategy<Value = (Signal, String)> {
     let signal = proptest::sample::select(Signal::ALL.to_vec());
     let tree = signal.prop_flat_map(|signal| export(signal).prop_map(move |tree| (signal, tree)));
     (tree, 1_u64.., 0_u64..3).prop_map(|((signal, tree), chance, wild)| {
-        let mut pen = Pen { chance, wild, text: String::new() };
+        let mut pen = Pen {
+            chance,
+            wild,
+            text: String::new(),
+        };
         pen.tree(&tree);
         (signal, pen.text)
     })

@@ -17,7 +17,12 @@ use crate::otlp::{Encoding, Export, Found, Malformed, Signal, Stamp, Wanted};
 const WANTED: [&str; 3] = ["service.name", "host", "k8s.\"pod\""];
 
 fn read_text(signal: Signal, text: &str) -> Result<Export, Malformed> {
-    Export::read(signal, Encoding::Json, Bytes::copy_from_slice(text.as_bytes()), &Wanted::new(WANTED))
+    Export::read(
+        signal,
+        Encoding::Json,
+        Bytes::copy_from_slice(text.as_bytes()),
+        &Wanted::new(WANTED),
+    )
 }
 
 fn written(export: &Export, chosen: &[(usize, &Stamp)]) -> String {
@@ -34,7 +39,11 @@ fn is_subsequence(short: &str, long: &str) -> bool {
 const STAMPS: [&[(&str, &str)]; 3] = [
     &[],
     &[("lightkeeper.app", "shop"), ("owner", "a \"b\" \\ 😀")],
-    &[("host", "h"), ("lightkeeper.identity", "system:serviceaccount:x"), ("tab\t", "\n")],
+    &[
+        ("host", "h"),
+        ("lightkeeper.identity", "system:serviceaccount:x"),
+        ("tab\t", "\n"),
+    ],
 ];
 
 proptest! {

@@ -115,7 +115,11 @@ fn what_breaks_the_grammar_is_found_where_it_stands() {
     ];
     for (text, offset) in cases {
         let shown = String::from_utf8_lossy(text);
-        assert_eq!(judge(text).map_err(|malformed| malformed.offset), Err(*offset), "{shown}");
+        assert_eq!(
+            judge(text).map_err(|malformed| malformed.offset),
+            Err(*offset),
+            "{shown}"
+        );
         assert!(!oracle(text), "{shown}");
     }
 }
@@ -132,7 +136,11 @@ fn numbers_are_not_valued() {
 fn depth_is_bounded() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
         let brackets = open.matches(['[', '{']).count();
-        for (depth, fits) in [(MAX_DEPTH as usize, true), (MAX_DEPTH as usize + 2, false), (1_000_000, false)] {
+        for (depth, fits) in [
+            (MAX_DEPTH as usize, true),
+            (MAX_DEPTH as usize + 2, false),
+            (1_000_000, false),
+        ] {
             let times = depth / brackets;
             let text = format!("{}0{}", open.repeat(times), close.repeat(times));
             assert_eq!(judge(text.as_bytes()).is_ok(), fits, "{open} {depth}");
@@ -148,19 +156,34 @@ fn depth_is_bounded() {
             let text = format!("{}0{closing}", "{\"a\":".repeat(depth));
             assert!(judge(text.as_bytes()).is_err(), "{depth} {broken}");
         }
-        let text = format!("{}0{}", "{\"a\":[".repeat(depth / 2), "]}".repeat(depth / 2));
+        let text = format!(
+            "{}0{}",
+            "{\"a\":[".repeat(depth / 2),
+            "]}".repeat(depth / 2)
+        );
         assert_eq!(judge(text.as_bytes()), Ok(()), "{depth}");
     }
     // Side by side, nothing adds up.
-    assert_eq!(judge(format!("[{}0]", "[[{}]],".repeat(1_000)).as_bytes()), Ok(()));
+    assert_eq!(
+        judge(format!("[{}0]", "[[{}]],".repeat(1_000)).as_bytes()),
+        Ok(())
+    );
 }
 
 #[test]
 fn strings_say_what_serde_json_reads() {
-    for text in [r#""plain""#, r#""r\u0065source\u0053pans""#, r#""\ud83d\ude00\/\n""#, "\"😀\""] {
+    for text in [
+        r#""plain""#,
+        r#""r\u0065source\u0053pans""#,
+        r#""\ud83d\ude00\/\n""#,
+        "\"😀\"",
+    ] {
         let mut cursor = Cursor::new(text.as_bytes()).unwrap();
         let string = cursor.string("").unwrap();
-        assert_eq!(string.said(text.as_bytes()), serde_json::from_str::<String>(text).unwrap());
+        assert_eq!(
+            string.said(text.as_bytes()),
+            serde_json::from_str::<String>(text).unwrap()
+        );
         assert_eq!(string.escaped, text.contains('\\'));
     }
 }
@@ -181,7 +204,11 @@ fn half_a_pair_is_marked() {
     ] {
         assert_eq!(judge(text.as_bytes()), Ok(()), "{text}");
         let string = Cursor::new(text.as_bytes()).unwrap().string("").unwrap();
-        assert_eq!((&*string.said(text.as_bytes()), string.torn), (said, torn), "{text}");
+        assert_eq!(
+            (&*string.said(text.as_bytes()), string.torn),
+            (said, torn),
+            "{text}"
+        );
     }
 }
 

@@ -43,7 +43,10 @@ pub struct Mangler {
 
 impl Mangler {
     pub fn mangle(&mut self, level: Level, message: &[u8]) -> Vec<u8> {
-        let mut fields: Vec<Vec<u8>> = split(message).into_iter().map(|field| self.field(level, field)).collect();
+        let mut fields: Vec<Vec<u8>> = split(message)
+            .into_iter()
+            .map(|field| self.field(level, field))
+            .collect();
         if level != Level::Pair && self.dice.roll(4) == 0 && !fields.is_empty() {
             let again = fields[self.dice.roll(fields.len() as u64) as usize].clone();
             fields.push(again);
@@ -125,7 +128,8 @@ impl Mangler {
                 encode_key(number, WireType::EndGroup, &mut field);
             }
             _ => {
-                for (bytes, wire_type) in [(4, WireType::ThirtyTwoBit), (8, WireType::SixtyFourBit)] {
+                for (bytes, wire_type) in [(4, WireType::ThirtyTwoBit), (8, WireType::SixtyFourBit)]
+                {
                     encode_key(number + 1, wire_type, &mut field);
                     field.extend(vec![0xee; bytes]);
                 }
@@ -154,7 +158,12 @@ fn split(mut message: &[u8]) -> Vec<Raw> {
         };
         let (content, rest) = message.split_at(length);
         message = rest;
-        fields.push((number, wire_type, content.to_vec(), whole[..whole.len() - rest.len()].to_vec()));
+        fields.push((
+            number,
+            wire_type,
+            content.to_vec(),
+            whole[..whole.len() - rest.len()].to_vec(),
+        ));
     }
     fields
 }

@@ -16,7 +16,11 @@ use self::mangle::{Dice, Level, Mangler};
 use self::request::Request;
 use crate::otlp::{Encoding, Export, Found, Malformed, RESERVED, Signal, Stamp, Wanted};
 
-const OWN: &[(&str, &str)] = &[("lightkeeper.app", "shop/checkout"), ("owner", "shop-leads"), ("ключ", "")];
+const OWN: &[(&str, &str)] = &[
+    ("lightkeeper.app", "shop/checkout"),
+    ("owner", "shop-leads"),
+    ("ключ", ""),
+];
 const OTHER: &[(&str, &str)] = &[("service.name", "renamed")];
 
 const WANTED: [&str; 3] = ["service.name", "k8s.namespace.name", "ключ"];
@@ -26,7 +30,12 @@ fn wanted() -> std::sync::Arc<Wanted> {
 }
 
 fn read(signal: Signal, body: &[u8]) -> Result<Export, Malformed> {
-    Export::read(signal, Encoding::Protobuf, Bytes::copy_from_slice(body), &wanted())
+    Export::read(
+        signal,
+        Encoding::Protobuf,
+        Bytes::copy_from_slice(body),
+        &wanted(),
+    )
 }
 
 fn written(export: &Export, chosen: &[(usize, &Stamp)]) -> Vec<u8> {
@@ -35,11 +44,17 @@ fn written(export: &Export, chosen: &[(usize, &Stamp)]) -> Vec<u8> {
 
 /// Every group, with this stamp.
 fn all<'a>(export: &Export, stamp: &'a Stamp) -> Vec<(usize, &'a Stamp)> {
-    (0..export.groups().len()).map(|group| (group, stamp)).collect()
+    (0..export.groups().len())
+        .map(|group| (group, stamp))
+        .collect()
 }
 
 fn mangled(request: &Request, again: &[u8], seed: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let mut mangler = Mangler { dice: Dice(seed | 1), signal: request.signal(), strewn: Vec::new() };
+    let mut mangler = Mangler {
+        dice: Dice(seed | 1),
+        signal: request.signal(),
+        strewn: Vec::new(),
+    };
     let mut body = mangler.mangle(Level::Request, &request.encode());
     if seed.is_multiple_of(4) {
         body.extend_from_slice(again);
@@ -50,7 +65,13 @@ fn mangled(request: &Request, again: &[u8], seed: u64) -> (Vec<u8>, Vec<Vec<u8>>
 /// A group whose resource comes in two fields with its scopes between them, of no signal in particular.
 fn torn_group(one: &[u8], other: &[u8]) -> Vec<u8> {
     let mut group = Vec::new();
-    for (tag, content) in [(0x1a, b"url".as_slice()), (0x0a, one), (0x12, b""), (0x0a, other), (0x12, b"")] {
+    for (tag, content) in [
+        (0x1a, b"url".as_slice()),
+        (0x0a, one),
+        (0x12, b""),
+        (0x0a, other),
+        (0x12, b""),
+    ] {
         group.push(tag);
         prost::encoding::encode_varint(content.len() as u64, &mut group);
         group.extend_from_slice(content);
@@ -63,12 +84,26 @@ fn torn_group(one: &[u8], other: &[u8]) -> Vec<u8> {
 /// Reads `body`, and holds all that can be asked against what prost decodes of it.
 fn agrees(signal: Signal, body: &[u8]) -> Result<Export, TestCaseError> {
     let mut decoded = Request::decode(signal, body).expect("prost decodes what is tested");
-    let export = read(signal, body).map_err(|malformed| TestCaseError::fail(malformed.to_string()))?;
-    prop_assert_eq!(export.groups().iter().map(|group| group.items).collect::<Vec<_>>(), decoded.items());
+    let export =
+        read(signal, body).map_err(|malformed| TestCaseError::fail(malformed.to_string()))?;
+    prop_assert_eq!(
+        export
+            .groups()
+            .iter()
+            .map(|group| group.items)
+            .collect::<Vec<_>>(),
+        decoded.items()
+    );
     prop_assert_eq!(export.items(), decoded.items().iter().sum::<u64>());
     for group in 0..export.groups().len() {
         for name in WANTED {
-            prop_assert_eq!(export.attribute(group, name), decoded.attribute(group, name), "{} {}", group, name);
+            prop_assert_eq!(
+                export.attribute(group, name),
+                decoded.attribute(group, name),
+                "{} {}",
+                group,
+                name
+            );
         }
         prop_assert_eq!(export.attribute(group, "lightkeeper.app"), Found::Absent);
     }
@@ -76,9 +111,14 @@ fn agrees(signal: Signal, body: &[u8]) -> Result<Export, TestCaseError> {
 
     let (none, own, other) = (Stamp::new(&[]), Stamp::new(OWN), Stamp::new(OTHER));
     for (stamp, attributes) in [(&none, &[] as &[_]), (&own, OWN), (&other, OTHER)] {
-        let chosen: Vec<_> = (0..export.groups().len()).map(|group| (group, attributes)).collect();
+        let chosen: Vec<_> = (0..export.groups().len())
+            .map(|group| (group, attributes))
+            .collect();
         let output = written(&export, &all(&export, stamp));
-        prop_assert_eq!(Request::decode(signal, &output), Ok(decoded.select(&chosen)));
+        prop_assert_eq!(
+            Request::decode(signal, &output),
+            Ok(decoded.select(&chosen))
+        );
     }
     Ok(export)
 }
@@ -167,10 +207,13 @@ proptest! {
 
 /// If the body is read, and prost decodes it, then prost decodes what is written, and finds nothing reserved.
 fn survives(signal: Signal, body: &[u8]) -> Result<(), TestCaseError> {
-    let Ok(export) = read(signal, body) else { return Ok(()) };
+    let Ok(export) = read(signal, body) else {
+        return Ok(());
+    };
     for stamp in [Stamp::new(&[]), Stamp::new(&[("owner", "shop-leads")])] {
         let output = written(&export, &all(&export, &stamp));
-        let rewritten = read(signal, &output).map_err(|malformed| TestCaseError::fail(malformed.to_string()))?;
+        let rewritten = read(signal, &output)
+            .map_err(|malformed| TestCaseError::fail(malformed.to_string()))?;
         prop_assert_eq!(rewritten.forged(), 0);
         prop_assert_eq!(rewritten.items(), export.items());
         if Request::decode(signal, body).is_ok() {

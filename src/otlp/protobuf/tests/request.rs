@@ -69,7 +69,9 @@ impl Request {
     /// Items of each group.
     pub fn items(&self) -> Vec<u64> {
         let count = match self {
-            Request::Traces(request) => request.resource_spans.iter().map(spans).collect::<Vec<_>>(),
+            Request::Traces(request) => {
+                request.resource_spans.iter().map(spans).collect::<Vec<_>>()
+            }
             Request::Metrics(request) => request.resource_metrics.iter().map(points).collect(),
             Request::Logs(request) => request.resource_logs.iter().map(records).collect(),
         };
@@ -110,13 +112,17 @@ impl Request {
     /// What the resource of this group says, by the rules of reading.
     pub fn attribute(&mut self, group: usize, name: &str) -> Found<'static> {
         let resources = self.resources();
-        let attributes = resources[group].iter().flat_map(|resource| &resource.attributes);
+        let attributes = resources[group]
+            .iter()
+            .flat_map(|resource| &resource.attributes);
         let said: Vec<Option<String>> = attributes
             .filter(|pair| pair.key == name)
-            .map(|pair| match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
-                Some(any_value::Value::StringValue(text)) => Some(text.clone()),
-                _ => None,
-            })
+            .map(
+                |pair| match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
+                    Some(any_value::Value::StringValue(text)) => Some(text.clone()),
+                    _ => None,
+                },
+            )
             .collect();
         match said.as_slice() {
             [] => Found::Absent,
@@ -134,21 +140,42 @@ impl Request {
         }
         match self {
             Request::Traces(request) => {
-                for scoped in request.resource_spans.iter_mut().flat_map(|group| &mut group.scope_spans) {
+                for scoped in request
+                    .resource_spans
+                    .iter_mut()
+                    .flat_map(|group| &mut group.scope_spans)
+                {
                     each_of_scope(&mut scoped.scope, visit);
-                    scoped.spans.iter_mut().for_each(|span| each_of_span(span, visit));
+                    scoped
+                        .spans
+                        .iter_mut()
+                        .for_each(|span| each_of_span(span, visit));
                 }
             }
             Request::Metrics(request) => {
-                for scoped in request.resource_metrics.iter_mut().flat_map(|group| &mut group.scope_metrics) {
+                for scoped in request
+                    .resource_metrics
+                    .iter_mut()
+                    .flat_map(|group| &mut group.scope_metrics)
+                {
                     each_of_scope(&mut scoped.scope, visit);
-                    scoped.metrics.iter_mut().for_each(|metric| each_of_metric(metric, visit));
+                    scoped
+                        .metrics
+                        .iter_mut()
+                        .for_each(|metric| each_of_metric(metric, visit));
                 }
             }
             Request::Logs(request) => {
-                for scoped in request.resource_logs.iter_mut().flat_map(|group| &mut group.scope_logs) {
+                for scoped in request
+                    .resource_logs
+                    .iter_mut()
+                    .flat_map(|group| &mut group.scope_logs)
+                {
                     each_of_scope(&mut scoped.scope, visit);
-                    scoped.log_records.iter_mut().for_each(|record| visit(&mut record.attributes));
+                    scoped
+                        .log_records
+                        .iter_mut()
+                        .for_each(|record| visit(&mut record.attributes));
                 }
             }
         }
@@ -156,20 +183,37 @@ impl Request {
 }
 
 pub fn text(name: &str, value: &str) -> KeyValue {
-    let value = AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) };
-    KeyValue { key: name.to_owned(), value: Some(value), ..KeyValue::default() }
+    let value = AnyValue {
+        value: Some(any_value::Value::StringValue(value.to_owned())),
+    };
+    KeyValue {
+        key: name.to_owned(),
+        value: Some(value),
+        ..KeyValue::default()
+    }
 }
 
 fn spans(group: &ResourceSpans) -> usize {
-    group.scope_spans.iter().map(|scoped| scoped.spans.len()).sum()
+    group
+        .scope_spans
+        .iter()
+        .map(|scoped| scoped.spans.len())
+        .sum()
 }
 
 fn records(group: &ResourceLogs) -> usize {
-    group.scope_logs.iter().map(|scoped| scoped.log_records.len()).sum()
+    group
+        .scope_logs
+        .iter()
+        .map(|scoped| scoped.log_records.len())
+        .sum()
 }
 
 fn points(group: &ResourceMetrics) -> usize {
-    let metrics = group.scope_metrics.iter().flat_map(|scoped| &scoped.metrics);
+    let metrics = group
+        .scope_metrics
+        .iter()
+        .flat_map(|scoped| &scoped.metrics);
     let data = metrics.filter_map(|metric| metric.data.as_ref());
     data.map(|data| match data {
         Data::Gauge(data) => data.data_points.len(),
@@ -181,19 +225,30 @@ fn points(group: &ResourceMetrics) -> usize {
     .sum()
 }
 
-fn each_of_scope(scope: &mut Option<InstrumentationScope>, visit: &mut dyn FnMut(&mut Vec<KeyValue>)) {
-    scope.iter_mut().for_each(|scope| visit(&mut scope.attributes));
+fn each_of_scope(
+    scope: &mut Option<InstrumentationScope>,
+    visit: &mut dyn FnMut(&mut Vec<KeyValue>),
+) {
+    scope
+        .iter_mut()
+        .for_each(|scope| visit(&mut scope.attributes));
 }
 
 fn each_of_span(span: &mut Span, visit: &mut dyn FnMut(&mut Vec<KeyValue>)) {
     visit(&mut span.attributes);
-    span.events.iter_mut().for_each(|event| visit(&mut event.attributes));
-    span.links.iter_mut().for_each(|link| visit(&mut link.attributes));
+    span.events
+        .iter_mut()
+        .for_each(|event| visit(&mut event.attributes));
+    span.links
+        .iter_mut()
+        .for_each(|link| visit(&mut link.attributes));
 }
 
 fn each_of_metric(metric: &mut Metric, visit: &mut dyn FnMut(&mut Vec<KeyValue>)) {
     let exemplars = |exemplars: &mut Vec<Exemplar>, visit: &mut dyn FnMut(&mut Vec<KeyValue>)| {
-        exemplars.iter_mut().for_each(|exemplar| visit(&mut exemplar.filtered_attributes));
+        exemplars
+            .iter_mut()
+            .for_each(|exemplar| visit(&mut exemplar.filtered_attributes));
     };
     visit(&mut metric.metadata);
     match &mut metric.data {
@@ -217,6 +272,9 @@ fn each_of_metric(metric: &mut Metric, visit: &mut dyn FnMut(&mut Vec<KeyValue>)
                 exemplars(&mut point.exemplars, visit);
             }
         }
-        Some(Data::Summary(data)) => data.data_points.iter_mut().for_each(|point| visit(&mut point.attributes)),
+        Some(Data::Summary(data)) => data
+            .data_points
+            .iter_mut()
+            .for_each(|point| visit(&mut point.attributes)),
     }
 }

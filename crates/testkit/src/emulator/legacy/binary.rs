@@ -15,8 +15,14 @@ pub(super) fn report(message: &[u8]) -> Option<Reading> {
     let request = ReportRequest::decode(message).ok()?;
     let mut reading = Reading::default();
     let tokens = request.auth.into_iter().flat_map(|auth| auth.access_token);
-    reading.tokens.extend(tokens.map(|token| (Carrier::Body, token)));
-    let records = request.spans.into_iter().map(|span| record(&mut reading, span)).collect();
+    reading
+        .tokens
+        .extend(tokens.map(|token| (Carrier::Body, token)));
+    let records = request
+        .spans
+        .into_iter()
+        .map(|span| record(&mut reading, span))
+        .collect();
     let (service, attributes) = reporter(&mut reading, request.reporter);
     reading.add(service, attributes, records);
     Some(reading)
@@ -28,7 +34,11 @@ pub(super) fn metrics(message: &[u8]) -> Option<Reading> {
     let mut reading = Reading::default();
     let points = request.points.into_iter().map(|point| {
         let attributes = reading.tags(shown(point.labels));
-        ExportedRecord { name: point.metric_name, attributes, ..ExportedRecord::default() }
+        ExportedRecord {
+            name: point.metric_name,
+            attributes,
+            ..ExportedRecord::default()
+        }
     });
     let records = points.collect();
     let (service, attributes) = reporter(&mut reading, request.reporter);
@@ -36,13 +46,19 @@ pub(super) fn metrics(message: &[u8]) -> Option<Reading> {
     Some(reading)
 }
 
-fn reporter(reading: &mut Reading, reporter: Option<Reporter>) -> (Option<String>, Vec<(String, String)>) {
+fn reporter(
+    reading: &mut Reading,
+    reporter: Option<Reporter>,
+) -> (Option<String>, Vec<(String, String)>) {
     let attributes = reading.tags(shown(reporter.unwrap_or_default().tags));
     (named(&attributes), attributes)
 }
 
 fn named(attributes: &[(String, String)]) -> Option<String> {
-    attributes.iter().find(|(name, _)| name == COMPONENT_NAME).map(|(_, value)| value.clone())
+    attributes
+        .iter()
+        .find(|(name, _)| name == COMPONENT_NAME)
+        .map(|(_, value)| value.clone())
 }
 
 fn record(reading: &mut Reading, span: Span) -> ExportedRecord {
@@ -50,11 +66,18 @@ fn record(reading: &mut Reading, span: Span) -> ExportedRecord {
     let attributes = reading.tags(shown(span.tags));
     let fields = span.logs.into_iter().flat_map(|log| shown(log.fields));
     let nested = reading.tags(context.baggage.into_iter().chain(fields));
-    ExportedRecord { name: span.operation_name, span_id: Some(context.span_id), attributes, nested }
+    ExportedRecord {
+        name: span.operation_name,
+        span_id: Some(context.span_id),
+        attributes,
+        nested,
+    }
 }
 
 fn shown(pairs: Vec<KeyValue>) -> impl Iterator<Item = (String, String)> {
-    pairs.into_iter().map(|pair| (pair.key.clone(), pair.shown()))
+    pairs
+        .into_iter()
+        .map(|pair| (pair.key.clone(), pair.shown()))
 }
 
 /// A strict binary call of `Report(1: auth, 2: request)`.
@@ -63,10 +86,15 @@ pub(super) fn thrift(bytes: &[u8]) -> Option<Reading> {
     if call.kind != Kind::Call || call.name != "Report" {
         return None;
     }
-    let mut reading = Reading { sequence: call.sequence, ..Reading::default() };
+    let mut reading = Reading {
+        sequence: call.sequence,
+        ..Reading::default()
+    };
     for auth in all(&call.fields, 1) {
         for token in all(auth.as_fields()?, 1) {
-            reading.tokens.push((Carrier::Body, token.as_text()?.to_owned()));
+            reading
+                .tokens
+                .push((Carrier::Body, token.as_text()?.to_owned()));
         }
     }
     let mut requests = all(&call.fields, 2);
@@ -78,7 +106,9 @@ pub(super) fn thrift(bytes: &[u8]) -> Option<Reading> {
     for span in structs(request, 3)? {
         records.push(thrift_span(&mut reading, span)?);
     }
-    let runtimes = all(request, 1).map(Thrift::as_fields).collect::<Option<Vec<_>>>()?;
+    let runtimes = all(request, 1)
+        .map(Thrift::as_fields)
+        .collect::<Option<Vec<_>>>()?;
     let runtime: Fields = runtimes.into_iter().flatten().cloned().collect();
     let pairs = pairs(&runtime, 4)?;
     let attributes = reading.tags(pairs);
@@ -96,7 +126,12 @@ fn thrift_span(reading: &mut Reading, span: &[(i16, Thrift)]) -> Option<Exported
         nested.extend(reading.tags(pairs(log, 13)?));
     }
     let name = first_text(span, 3)?.unwrap_or_default();
-    Some(ExportedRecord { name, span_id: id.transpose().ok()?, attributes, nested })
+    Some(ExportedRecord {
+        name,
+        span_id: id.transpose().ok()?,
+        attributes,
+        nested,
+    })
 }
 
 /// The outer `None`: it is there and is no text.
@@ -121,7 +156,10 @@ fn structs(fields: &[(i16, Thrift)], number: i16) -> Option<Vec<&[(i16, Thrift)]
 fn pairs(fields: &[(i16, Thrift)], number: i16) -> Option<Vec<(String, String)>> {
     let mut found = Vec::new();
     for pair in structs(fields, number)? {
-        found.push((first_text(pair, 1)?.unwrap_or_default(), first_text(pair, 2)?.unwrap_or_default()));
+        found.push((
+            first_text(pair, 1)?.unwrap_or_default(),
+            first_text(pair, 2)?.unwrap_or_default(),
+        ));
     }
     Some(found)
 }

@@ -51,13 +51,30 @@ impl Reading {
     }
 
     fn tags(&mut self, pairs: impl IntoIterator<Item = (String, String)>) -> Attributes {
-        pairs.into_iter().map(|(name, value)| self.tag(name, value)).collect()
+        pairs
+            .into_iter()
+            .map(|(name, value)| self.tag(name, value))
+            .collect()
     }
 
-    fn add(&mut self, service: Option<String>, attributes: Attributes, records: Vec<ExportedRecord>) {
+    fn add(
+        &mut self,
+        service: Option<String>,
+        attributes: Attributes,
+        records: Vec<ExportedRecord>,
+    ) {
         let items = records.len() as u64;
-        let scopes = vec![ExportedScope { records, ..ExportedScope::default() }];
-        self.resources.push(ExportedResource { service, attributes, items, scopes, schema_url: String::new() });
+        let scopes = vec![ExportedScope {
+            records,
+            ..ExportedScope::default()
+        }];
+        self.resources.push(ExportedResource {
+            service,
+            attributes,
+            items,
+            scopes,
+            schema_url: String::new(),
+        });
     }
 }
 
@@ -70,7 +87,10 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn project(&self) -> Option<&str> {
-        self.export.as_ref().ok().map(|export| export.project.as_str())
+        self.export
+            .as_ref()
+            .ok()
+            .map(|export| export.project.as_str())
     }
 }
 
@@ -82,42 +102,78 @@ pub(super) fn format(head: &request::Parts) -> Option<Format> {
 impl State {
     /// Reads a report and checks its tokens.
     pub(super) fn open(&self, format: Format, head: &request::Parts, body: &[u8]) -> Opened {
-        let mut reply = Reply { now: self.options.clock.now(), ..Reply::default() };
-        if let Some(id) = head.headers.get(FIREHOSE_REQUEST).and_then(|value| value.to_str().ok()) {
+        let mut reply = Reply {
+            now: self.options.clock.now(),
+            ..Reply::default()
+        };
+        if let Some(id) = head
+            .headers
+            .get(FIREHOSE_REQUEST)
+            .and_then(|value| value.to_str().ok())
+        {
             id.clone_into(&mut reply.request_id);
         }
-        let export = self.reading(format, head, body).and_then(|(reading, coding)| {
-            reply.sequence = reading.sequence;
-            if reply.request_id.is_empty() {
-                reading.request_id.clone_into(&mut reply.request_id);
-            }
-            let export = self.checked(format, head, reading, coding)?;
-            reply.items = export.items();
-            Ok(export)
-        });
-        Opened { format, export, reply }
+        let export = self
+            .reading(format, head, body)
+            .and_then(|(reading, coding)| {
+                reply.sequence = reading.sequence;
+                if reply.request_id.is_empty() {
+                    reading.request_id.clone_into(&mut reply.request_id);
+                }
+                let export = self.checked(format, head, reading, coding)?;
+                reply.items = export.items();
+                Ok(export)
+            });
+        Opened {
+            format,
+            export,
+            reply,
+        }
     }
 
     /// Takes an opened report, or says why not.
     pub(super) fn report(&self, opened: Opened, fault: Option<&Fault>) -> Response<Payload> {
-        let Opened { format, export, reply } = opened;
+        let Opened {
+            format,
+            export,
+            reply,
+        } = opened;
         match export {
             Err((status, message)) => answer::refused(format, &reply, status, message, None),
             Ok(export) => {
-                lock(&self.exports).keep(export, self.options.captures, self.options.captured_bytes);
+                lock(&self.exports).keep(
+                    export,
+                    self.options.captures,
+                    self.options.captured_bytes,
+                );
                 answer::accepted(format, &reply, fault == Some(&Fault::DisableCommand))
             }
         }
     }
 
     /// A refusal in the format's own words, before anything is read.
-    pub(super) fn report_refusal(&self, format: Format, status: u16, retry: Option<u64>) -> Response<Payload> {
-        let reply = Reply { now: self.options.clock.now(), ..Reply::default() };
+    pub(super) fn report_refusal(
+        &self,
+        format: Format,
+        status: u16,
+        retry: Option<u64>,
+    ) -> Response<Payload> {
+        let reply = Reply {
+            now: self.options.clock.now(),
+            ..Reply::default()
+        };
         answer::refused(format, &reply, status, "refused by a failure switch", retry)
     }
 
-    fn reading(&self, format: Format, head: &request::Parts, body: &[u8]) -> Result<(Reading, Coding), Refused> {
-        if head.method != Method::POST || (format == Format::ReportsGrpc && head.version != Version::HTTP_2) {
+    fn reading(
+        &self,
+        format: Format,
+        head: &request::Parts,
+        body: &[u8],
+    ) -> Result<(Reading, Coding), Refused> {
+        if head.method != Method::POST
+            || (format == Format::ReportsGrpc && head.version != Version::HTTP_2)
+        {
             return Err((405, "reports are posted"));
         }
         let plain = match format {
@@ -154,7 +210,9 @@ impl State {
         tokens.extend(reading.tokens);
         let mut project: Option<String> = None;
         for (_, token) in &tokens {
-            let opened = lock(&self.tokens).project(token, self.options.clock.now()).ok_or(invalid)?;
+            let opened = lock(&self.tokens)
+                .project(token, self.options.clock.now())
+                .ok_or(invalid)?;
             if project.get_or_insert_with(|| opened.clone()) != &opened {
                 return Err((400, "access tokens of two projects"));
             }
@@ -211,7 +269,11 @@ fn head_tokens(headers: &HeaderMap) -> Result<Vec<(Carrier, String)>, Refused> {
 /// RFC 7617: what follows the first colon.
 fn basic_password(value: &HeaderValue) -> Option<String> {
     let (scheme, pair) = value.to_str().ok()?.split_once(' ')?;
-    let pair = base64::engine::general_purpose::STANDARD.decode(pair).ok()?;
+    let pair = base64::engine::general_purpose::STANDARD
+        .decode(pair)
+        .ok()?;
     let pair = String::from_utf8(pair).ok()?;
-    scheme.eq_ignore_ascii_case("basic").then(|| Some(pair.split_once(':')?.1.to_owned()))?
+    scheme
+        .eq_ignore_ascii_case("basic")
+        .then(|| Some(pair.split_once(':')?.1.to_owned()))?
 }
