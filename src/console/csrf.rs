@@ -9,7 +9,10 @@
 
 use http::{HeaderMap, HeaderName, Method, header};
 
-use crate::identify::Session;
+use crate::accept::Call;
+use crate::call::context::RequestContext;
+use crate::call::exchange::Exchange;
+use crate::identify::{Identity, Method as Proof, Session};
 use crate::reason::Reason;
 use crate::respond::Refusal;
 
@@ -20,6 +23,24 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Sections 2.2 and 2.1.
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// A session, or a browser with a proxy's assertion, that is to change something must show that a page of ours asks.
+pub fn is_asked_by_us(
+    exchange: &mut Exchange<'_>,
+    context: &RequestContext,
+    call: &Call,
+    identity: &Identity,
+) -> Result<(), Refusal> {
+    let origin = || context.arrival().connection.origin(&call.authority);
+    if let Some(proven) = identity.session() {
+        exchange.state.looks(identity);
+        check(exchange.headers(), &call.method, &origin(), proven)
+    } else if identity.facts().method == Proof::Assertion {
+        check_assertion(exchange.headers(), &call.method, &origin())
+    } else {
+        Ok(())
+    }
+}
 
 /// Refuses a session's call that changes something, unless it proves that a page of ours made it. `origin`: scheme and
 /// authority by which browsers know us.

@@ -20,7 +20,7 @@ use crate::console::{api, csrf, site};
 use crate::export::report::{self, Opened, Way};
 use crate::export::rewritten::{self, Read};
 use crate::export::streamed;
-use crate::identify::{Identity, Login, Method};
+use crate::identify::{Identity, Login};
 use crate::limits::{Spent, Turn};
 use crate::query::{fan_out, single, subtree};
 use crate::reason::{Class, Reason};
@@ -84,7 +84,7 @@ pub async fn admit(
     drop(turn);
     record.identity(identity.facts());
     let context = &context.proven(identity.facts());
-    is_asked_by_us(exchange, context, &call, &identity)?;
+    csrf::is_asked_by_us(exchange, context, &call, &identity)?;
     match &call.kind {
         RequestKind::Tree(ask) => subtree(exchange, context, record, &call, ask, &identity).await,
         RequestKind::Site(_) | RequestKind::Alert(_) | RequestKind::Unknown => {
@@ -210,24 +210,6 @@ fn slot(context: &RequestContext) -> Result<Option<Slot>, Refusal> {
                 Refusal::from(Spent::Share).because("of the places in the queue of records")
             }
         })
-}
-
-/// A session, or a browser with a proxy's assertion, that is to change something must show that a page of ours asks.
-fn is_asked_by_us(
-    exchange: &mut Exchange<'_>,
-    context: &RequestContext,
-    call: &Call,
-    identity: &Identity,
-) -> Result<(), Refusal> {
-    let origin = || context.arrival().connection.origin(&call.authority);
-    if let Some(proven) = identity.session() {
-        exchange.state.looks(identity);
-        csrf::check(exchange.headers(), &call.method, &origin(), proven)
-    } else if identity.facts().method == Method::Assertion {
-        csrf::check_assertion(exchange.headers(), &call.method, &origin())
-    } else {
-        Ok(())
-    }
 }
 
 /// The caller of a report whose token can stand nowhere but in its body, which is read for it: in the turn of its

@@ -293,9 +293,9 @@ fn lengths_bite() {
         )
     };
     for (text, exemptions, want) in [
-        (function(100), vec![], ""),
-        (function(101), vec![], "src/a.rs:2: `f`: 101 lines"),
-        (function(101), exempt("src/a.rs::f", 101), ""),
+        (function(150), vec![], ""),
+        (function(151), vec![], "src/a.rs:2: `f`: 151 lines"),
+        (function(151), exempt("src/a.rs::f", 151), ""),
         (
             format!("#[cfg(test)] mod tests {{ {} }}", function(300)),
             vec![],
