@@ -124,7 +124,9 @@ pub async fn send_all(
                 caller_gone.clone(),
             )
             .await;
-            outcomes.get_mut(place).map(|slot| slot.insert(outcome));
+            if let Some(slot) = outcomes.get_mut(place) {
+                slot.replace(outcome);
+            }
         }
     } else {
         // Nothing here waits for the caller, so that all parts that have begun end, and what was taken is known.
@@ -149,7 +151,9 @@ pub async fn send_all(
             }
             match tasks.join_next().await {
                 Some(Ok((place, outcome))) => {
-                    drop(outcomes.get_mut(place).map(|slot| slot.insert(outcome)))
+                    if let Some(slot) = outcomes.get_mut(place) {
+                        slot.replace(outcome);
+                    }
                 }
                 // A part whose task panicked keeps its empty place.
                 Some(Err(_)) => {}
