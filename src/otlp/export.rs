@@ -7,78 +7,21 @@
 //! cannot be read gives nothing to write; what is written holds no attribute of the reserved namespace but
 //! those of the stamp; bytes that need no change are slices of the body, never copies of large ranges.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::group::{Found, Group, Malformed, Reading};
 use super::pieces::SLICE_FROM_BYTES;
 use super::stamp::Stamp;
 use super::wanted::Wanted;
 use super::{Encoding, Signal, json, protobuf};
-
-/// The prefix of the attribute names that only the gateway may write.
-pub const RESERVED: &str = "lightkeeper.";
-
-/// The most resource groups that one export may hold. One may be as small as two bytes on the wire, and
-/// costs a few dozen bytes here, a decision, and a stamp of some hundred bytes in what is written.
-pub const MAX_GROUPS: usize = 1 << 17;
 
 /// Ranges of a group that stay: before its resource's attributes, between them and the stamp, and behind it.
 const RANGES_OF_A_GROUP: usize = 3;
 
 /// Lengths, tags and brackets round a stamp, and the piece that a long range becomes.
 const GROUP_OVERHEAD_BYTES: usize = 96;
-
-/// The body is not the message that it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed {
-    /// Byte offset into the decompressed message.
-    pub offset: usize,
-    pub what: &'static str,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.what, self.offset)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
-/// What a resource says under one attribute name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found<'a> {
-    Absent,
-    Text(Cow<'a, str>),
-    /// Present, and not a string.
-    Other,
-    /// Given more than once with different values, or by an encoding that two readers may read differently.
-    Ambiguous,
-}
-
-/// One `ResourceSpans`, `ResourceMetrics` or `ResourceLogs`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Group {
-    /// Spans, data points or log records.
-    pub items: u64,
-}
-
-/// What a half's `read` gives.
-#[derive(Debug)]
-pub(super) struct Reading<P> {
-    /// In the order of the body.
-    pub groups: Vec<Group>,
-    /// Reserved attributes at any level.
-    pub forged: u64,
-    /// The most attributes that the resource of one group has.
-    pub most_attributes: usize,
-    /// Whether there is an item, or what may hold one, or a resource that says anything.
-    pub carries: bool,
-    /// What the half needs to answer `attribute` and `write`.
-    pub plan: P,
-}
 
 #[derive(Debug)]
 enum Half {

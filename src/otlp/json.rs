@@ -34,7 +34,7 @@ pub(super) use self::text::Cursor;
 use self::text::JsonText;
 use self::write::Removal;
 use super::Signal;
-use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
+use super::group::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
 use super::names::alike;
 use super::span::Span;
 use super::wanted::{AttributeSaid, Values, Wanted};

@@ -8,6 +8,7 @@
 mod answer;
 mod export;
 mod frame;
+mod group;
 mod json;
 mod names;
 mod pieces;
@@ -18,9 +19,10 @@ mod wanted;
 mod wire;
 
 pub use answer::{PartialSuccess, read_answer, write_answer};
-pub use export::{Export, Found, RESERVED};
-pub(crate) use export::{MAX_GROUPS, Malformed};
+pub use export::Export;
 pub use frame::{frame, unframe};
+pub use group::{Found, RESERVED};
+pub(crate) use group::{MAX_GROUPS, Malformed};
 pub(crate) use names::folded;
 pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;

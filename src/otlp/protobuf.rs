@@ -33,7 +33,7 @@ use self::levels::{
 use self::pair::Pair;
 use self::write::Edit;
 use super::Signal;
-use super::export::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
+use super::group::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};
 use super::span::Span;
 use super::stamp::varint_width;
 use super::wanted::{AttributeSaid, Values, Wanted};

@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::export::Found;
+use super::group::Found;
 use super::span::Span;
 use super::stamp::length_bit;
 

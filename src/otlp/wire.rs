@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::export::Malformed;
+use super::group::Malformed;
 
 /// Protobuf messages are less than 2 GiB long (protobuf.dev, "Proto Limits"), so offsets fit 31 bits.
 pub(super) const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;

@@ -4,7 +4,7 @@
 //! members of the value's oneof) as the less convenient of the two. What it refuses to know: which names
 //! matter. Invariant: a pair counts as reserved, or as named so, if any of its keys is.
 
-use crate::otlp::export::{Malformed, RESERVED};
+use crate::otlp::group::{Malformed, RESERVED};
 use crate::otlp::wanted::AttributeSaid;
 use crate::otlp::wire::{Cursor, Field};
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::super::{Attribute, GroupPlace, Holds, alike, request};
 use super::{read_text, written};
-use crate::otlp::export::{Group, MAX_GROUPS};
+use crate::otlp::group::{Group, MAX_GROUPS};
 use crate::otlp::{Encoding, Export, Found, Signal, Stamp, Wanted};
 
 #[test]

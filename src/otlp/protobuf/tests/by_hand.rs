@@ -576,7 +576,7 @@ fn large_ranges_are_slices_of_the_body() {
 
 #[test]
 fn what_is_remembered_of_hostile_bodies_is_bounded() {
-    use crate::otlp::export::Group;
+    use crate::otlp::group::Group;
     use crate::otlp::protobuf::write::Edit;
     assert_eq!(size_of::<GroupPlace>() + size_of::<Group>(), 32);
     assert_eq!(size_of::<AttributeValue>(), 16);
