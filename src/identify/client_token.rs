@@ -9,16 +9,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+
 use zeroize::Zeroizing;
 
 use crate::accept::CLIENT_TOKEN_PREFIX;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
+use super::client_token_hash::ClientTokenHash;
 use super::doubts::Doubts;
 use super::facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
 use super::settings::ClientTokenSettings;
@@ -28,14 +28,6 @@ const RANDOM_BYTES: usize = 22;
 /// Characters of base64url after the prefix: 174 bits, which cannot be searched, and 32 characters in all, because
 /// Lightstep's own launchers refuse access tokens of any length but 32, 84 and 104.
 const RANDOM_CHARACTERS: usize = 29;
-
-/// SHA-256 of a whole client token, prefix included.
-///
-/// A plain digest, neither salted nor slow: those are for passwords, which people choose and others can
-/// guess. A token of 174 random bits cannot be found from its digest, nor met twice (NIST SP 800-63B-4
-/// section 3.1.2.2 asks salting and iteration of secrets below 112 bits only).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientTokenHash([u8; 32]);
 
 /// A token that was just made; shown once and kept nowhere.
 pub struct NewClientToken {
@@ -54,28 +46,6 @@ struct KnownToken {
     facts: Arc<Facts>,
     /// Unix seconds; refused from then on.
     until: Option<i64>,
-}
-
-impl ClientTokenHash {
-    /// Of a token as it is presented.
-    pub fn of(token: &[u8]) -> Self {
-        let mut sum = [0; 32];
-        sum.copy_from_slice(digest::digest(&digest::SHA256, token).as_ref());
-        ClientTokenHash(sum)
-    }
-
-    /// `sha256:` and 64 hexadecimal digits, as the configuration has it.
-    pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.strip_prefix("sha256:")?;
-        let sum = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()?;
-        sum.try_into().ok().map(ClientTokenHash)
-    }
-}
-
-impl std::fmt::Display for ClientTokenHash {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "sha256:{}", HEXLOWER.encode_display(&self.0))
-    }
 }
 
 impl NewClientToken {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::claim_path::ClaimPath;
-use super::client_token::ClientTokenHash;
+use super::client_token_hash::ClientTokenHash;
 use crate::accept::AssertionHeader;
 use crate::apps::AppPath;
 use crate::egress::Egress;

@@ -6,7 +6,8 @@
 use http::HeaderValue;
 use serde_json::json;
 
-use super::super::client_token::{ClientTokenHash, NewClientToken};
+use super::super::client_token::NewClientToken;
+use super::super::client_token_hash::ClientTokenHash;
 use super::super::forge::{Answer, Folder, NOW, RSA, World, caller, issuer, verdict};
 use super::super::{CLIENT_TOKENS, ClientTokenSettings, Event, Identifier, KeySource, Method};
 use crate::accept::{Caller, Carrier, Presented};
