@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use pingora_core::apps::ServerApp;
 use rustls::ServerConfig;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,7 +27,7 @@ use super::handshake::{ShownCertificate, listened};
 use super::head::HeadLimits;
 use super::proxy_protocol;
 use super::refused::Times;
-use super::stream::Guarded;
+use super::stream::{Guarded, ServerApp};
 use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
 use crate::limits::Limits;
