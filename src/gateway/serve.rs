@@ -41,6 +41,8 @@ pub type Loader = Arc<dyn Fn() -> Result<Settings, Vec<String>> + Send + Sync>;
 const SETTLE: Duration = Duration::from_millis(200);
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_millis(500);
+/// Reloads at once while files change; then the next look goes on.
+const CATCH_UP_ROUNDS: usize = 8;
 
 /// How long a stop waits for the records of calls that were cut.
 const CUT_PAUSE: Duration = Duration::from_millis(10);
@@ -59,6 +61,11 @@ struct Mark {
 }
 
 impl Mark {
+    /// Whether the file was changed after this time, in Unix milliseconds.
+    fn is_after(self, unix_millis: i64) -> bool {
+        self.modified_millis() > unix_millis
+    }
+
     fn modified_millis(self) -> i64 {
         self.modified
             .0
@@ -280,12 +287,8 @@ impl Gateway {
         let mut known = self.content().await;
         // What changed while the gateway started was perhaps read before its change.
         let read_at = self.read_at.load(Ordering::Relaxed);
-        if seen
-            .iter()
-            .flatten()
-            .any(|mark| mark.modified_millis() > read_at)
-        {
-            let _ = self.reload().await;
+        if seen.iter().flatten().any(|mark| mark.is_after(read_at)) {
+            (seen, known) = self.catch_up(known).await;
         }
         loop {
             tokio::select! {
@@ -301,12 +304,37 @@ impl Gateway {
             seen = self.marks().await;
             let content = self.content().await;
             if content != known {
-                known = content;
-                // The failure is told by `reload` itself.
-                let _ = self.reload().await;
-                seen = self.marks().await;
+                (seen, known) = self.catch_up(content).await;
             }
         }
+    }
+
+    /// Reloads until no file changed while it was read: a reload may have read a file before its change, and what looks at
+    /// it afterwards sees nothing new. Gives what the files looked like and held then. `before`: what they held before.
+    async fn catch_up(&self, mut before: Digests) -> (Vec<Option<Mark>>, Digests) {
+        for _ in 0..CATCH_UP_ROUNDS {
+            // A failure is told by `reload` itself.
+            let _ = self.reload().await;
+            // Before their contents: what changes from here on differs at the next look.
+            let (marks, files) = (self.marks().await, self.files.lock().clone());
+            let after = self.content().await;
+            let read_at = self.read_at.load(Ordering::Relaxed);
+            let stood_still = files
+                .iter()
+                .zip(&marks)
+                .all(|(file, mark)| match before.get(file) {
+                    Some(digest) => after.get(file) == Some(digest),
+                    // This reload brought it.
+                    None => mark.is_none_or(|mark| !mark.is_after(read_at)),
+                });
+            if stood_still {
+                return (marks, after);
+            }
+            before = after;
+            tokio::time::sleep(SETTLE).await;
+        }
+        // Nothing looks like this: the next look goes on.
+        (Vec::new(), before)
     }
 
     async fn marks(&self) -> Vec<Option<Mark>> {

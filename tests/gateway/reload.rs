@@ -333,3 +333,42 @@ async fn a_stop_does_not_wait_for_ever() {
     );
     assert_eq!(records.last().unwrap()["event"], "stop");
 }
+
+/// Scenario: a file changes after a reload has read it and before the reload is over.
+/// Guarantees: the change is taken over all the same, without another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_during_a_reload_is_not_lost() {
+    let change = |folder: &std::path::Path, name: &str| {
+        let policy = folder.join("policy.yaml");
+        let text = std::fs::read_to_string(&policy).unwrap();
+        stage::replace(&policy, format!("{text}\n# {name}\n"));
+    };
+    let readings = std::sync::atomic::AtomicU64::new(0);
+    let mut plan = stage::plan(&[]);
+    plan.after_reading = Some(std::sync::Arc::new(move |folder| {
+        // The first is the start.
+        if readings.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            change(folder, "while it is read");
+        }
+    }));
+    let world = stage::start(plan).await;
+    tokio::spawn(world.gateway.clone().watch());
+    change(world.folder(), "before");
+    let version = |text: &str| {
+        let records = world.records();
+        let reloads = records.iter().filter(|record| record["event"] == text);
+        reloads
+            .map(|record| record["policy_version"].clone())
+            .collect::<Vec<_>>()
+    };
+    eventually("the change during the reload", || async {
+        (version("reload").len() >= 2).then_some(())
+    })
+    .await;
+    let versions = version("reload");
+    assert_ne!(
+        versions.first(),
+        versions.last(),
+        "the policy's digest is its version"
+    );
+}

@@ -50,7 +50,12 @@ pub struct WorldPlan {
     /// Where those listen who are told of alerts.
     pub receiver: SocketAddr,
     pub clock: Clock,
+    /// Told each time that the files have been read, before anything is made of them.
+    pub after_reading: Option<AfterReading>,
 }
+
+/// Given the world's folder.
+pub type AfterReading = Arc<dyn Fn(&Path) + Send + Sync>;
 
 impl WorldPlan {
     /// So many projects more, `fleet-000` and on, whose homes are the apps `fleet/000` and on.
@@ -90,6 +95,7 @@ impl Default for WorldPlan {
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             receiver: SocketAddr::from(([127, 0, 0, 1], 0)),
             clock: Clock::system(),
+            after_reading: None,
         }
     }
 }
@@ -146,7 +152,12 @@ impl World {
         let clock = plan.clock;
         let loader: Loader = {
             let (path, clock) = (path.clone(), clock.clone());
-            Arc::new(move || load(&path, &clock).plan())
+            let (folder, after_reading) = (folder.path().to_owned(), plan.after_reading);
+            Arc::new(move || {
+                let loaded = load(&path, &clock);
+                after_reading.iter().for_each(|tell| tell(&folder));
+                loaded.plan()
+            })
         };
         let first = loader().map_err(|errors| errors.join("\n"))?;
         let gateway = Gateway::start(first, loader, clock)
