@@ -110,7 +110,7 @@ impl Export {
         self.body.len() as u64
     }
 
-    /// How many attributes with the prefix [`RESERVED`] there are, at resource, scope and record level.
+    /// How many attributes with the prefix [`RESERVED`](super::RESERVED) there are, at resource, scope and record level.
     /// None of them is ever written.
     pub fn forged(&self) -> u64 {
         self.forged
