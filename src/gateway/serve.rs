@@ -30,7 +30,7 @@ use crate::limits::Limits;
 use crate::lock::Mutex;
 use crate::reason::Reason;
 use crate::state::changes;
-use crate::state::changes::Digests;
+use crate::state::changes::{Digests, Mark};
 use crate::state::{Settings, Shared, Snapshot, unbound};
 use crate::telemetry::Metrics;
 
@@ -51,28 +51,6 @@ const CUT_LOOKS: u32 = 100;
 /// HTTP/2 windows towards clients, in bytes: what one stream and one connection may have in flight.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
-
-/// What changes when a file is written, replaced or pointed elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    file: (u64, u64),
-    modified: (i64, i64),
-    bytes: u64,
-}
-
-impl Mark {
-    /// Whether the file was changed after this time, in Unix milliseconds.
-    fn is_after(self, unix_millis: i64) -> bool {
-        self.modified_millis() > unix_millis
-    }
-
-    fn modified_millis(self) -> i64 {
-        self.modified
-            .0
-            .saturating_mul(1000)
-            .saturating_add(self.modified.1 / 1_000_000)
-    }
-}
 
 /// A running gateway.
 pub struct Gateway {
@@ -284,11 +262,12 @@ impl Gateway {
     pub async fn watch(self: Arc<Self>) {
         let mut stage = self.stage.subscribe();
         let mut seen = self.marks().await;
-        let mut known = self.content().await;
+        let content = self.content().await;
+        let mut known = self.known.lock().clone();
         // What changed while the gateway started was perhaps read before its change.
         let read_at = self.read_at.load(Ordering::Relaxed);
-        if seen.iter().flatten().any(|mark| mark.is_after(read_at)) {
-            (seen, known) = self.catch_up(known).await;
+        if content != known || seen.iter().flatten().any(|mark| mark.is_after(read_at)) {
+            (seen, known) = self.catch_up(content).await;
         }
         loop {
             tokio::select! {
@@ -338,20 +317,10 @@ impl Gateway {
     }
 
     async fn marks(&self) -> Vec<Option<Mark>> {
-        use std::os::unix::fs::MetadataExt as _;
         let files = self.files.lock().clone();
-        let look = move || {
-            let mark = |file: &PathBuf| {
-                let found = std::fs::metadata(file).ok()?;
-                Some(Mark {
-                    file: (found.dev(), found.ino()),
-                    modified: (found.mtime(), found.mtime_nsec()),
-                    bytes: found.size(),
-                })
-            };
-            files.iter().map(mark).collect()
-        };
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || changes::marks(&files))
+            .await
+            .unwrap_or_default()
     }
 
     /// Digests of all watched files, so that a file written anew with the same content means nothing.

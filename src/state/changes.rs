@@ -15,6 +15,42 @@ const LISTED: usize = 8;
 /// Each file's digest; `None`: it could not be read.
 pub type Digests = BTreeMap<PathBuf, Option<[u8; 32]>>;
 
+/// What changes when a file is written, replaced or pointed elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    file: (u64, u64),
+    modified: (i64, i64),
+    bytes: u64,
+}
+
+impl Mark {
+    /// Whether the file was changed after this time, in Unix milliseconds.
+    pub fn is_after(self, unix_millis: i64) -> bool {
+        self.modified_millis() > unix_millis
+    }
+
+    fn modified_millis(self) -> i64 {
+        self.modified
+            .0
+            .saturating_mul(1000)
+            .saturating_add(self.modified.1 / 1_000_000)
+    }
+}
+
+/// What each file looks like; `None`: it is not there.
+pub fn marks(files: &[PathBuf]) -> Vec<Option<Mark>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mark = |file: &PathBuf| {
+        let found = std::fs::metadata(file).ok()?;
+        Some(Mark {
+            file: (found.dev(), found.ino()),
+            modified: (found.mtime(), found.mtime_nsec()),
+            bytes: found.size(),
+        })
+    };
+    files.iter().map(mark).collect()
+}
+
 /// Reads and digests files.
 pub fn digests(files: &[PathBuf]) -> Digests {
     let digest = |file: &PathBuf| {
