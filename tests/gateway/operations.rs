@@ -212,27 +212,21 @@ async fn a_hanging_disk_holds_no_memory_of_others() {
     );
     let caller = world.plain_caller();
     let path = format!("/v1{}", format!("/{}", "a".repeat(500)).repeat(62));
-    let mut refused = None;
-    for sent in 0..2000 {
+    // A record may reach the queue after its call's answer, and may give room back as it does: one refusal is not the end yet.
+    let mut in_a_row = 0;
+    let mut sent = 0;
+    while in_a_row < 50 {
         let status = caller.get(&path).await.unwrap().status;
         let queued = stage::metric(&world, "lightkeeper_audit_queued_bytes").await;
         assert!(
             queued <= f64::from(256 << 10),
             "{queued} bytes wait after {sent} calls"
         );
-        if status == 429 {
-            refused = Some(sent);
-            break;
-        }
+        in_a_row = if status == 429 { in_a_row + 1 } else { 0 };
+        sent += 1;
+        assert!(sent < 2000, "refusals take no more than the share");
     }
-    assert!(refused.is_some_and(|sent| sent > 10), "{refused:?}");
-    for _ in 0..50 {
-        assert_eq!(
-            caller.get(&path).await.unwrap().status,
-            429,
-            "refusals take no more than the share"
-        );
-    }
+    assert!(sent > 60, "{sent}");
     let elsewhere = |number: u8| {
         let (gateway, path) = (world.address("plain").unwrap(), path.clone());
         async move {
