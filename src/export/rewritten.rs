@@ -156,7 +156,7 @@ impl TakenApart {
 
     /// Sends the parts, and answers.
     pub async fn send(
-        self,
+        self: Box<Self>,
         exchange: &mut Exchange<'_>,
         context: &RequestContext,
         asked: &Asked<'_>,
@@ -168,43 +168,39 @@ impl TakenApart {
     }
 
     async fn sent(
-        self,
+        mut self: Box<Self>,
         exchange: &mut Exchange<'_>,
         context: &RequestContext,
         asked: &Asked<'_>,
     ) -> Result<Outcome, Refusal> {
-        let TakenApart {
-            format,
-            export,
-            split,
-            tally,
-            bytes,
-            is_large,
-            headers,
-            coding,
-            mut held,
-            mut work,
-        } = self;
         let (snapshot, shared) = (context.snapshot(), context.shared());
-        throttle::take(context, &export, bytes, &split)
+        throttle::take(context, &self.export, self.bytes, &self.split)
             .await
-            .inspect_err(|_| tally.failed(shared, &split))?;
-        let leaving = leaving(snapshot.ingest_settings.compression, coding);
+            .inspect_err(|_| self.tally.failed(shared, &self.split))?;
+        let leaving = leaving(snapshot.ingest_settings.compression, self.coding);
         let facts = asked.identity.facts();
         let mut keys = PartKeys::new(
             shared,
             facts,
-            format.signal,
-            &export,
-            split.parts.len(),
-            is_large,
+            self.format.signal,
+            &self.export,
+            self.split.parts.len(),
+            self.is_large,
         );
         let wrap_all = || {
-            let mut parcels = Vec::with_capacity(split.parts.len());
-            for (place, part) in split.parts.iter().enumerate() {
+            let mut parcels = Vec::with_capacity(self.split.parts.len());
+            for (place, part) in self.split.parts.iter().enumerate() {
                 let part = (place, part);
                 parcels.push(wrap(
-                    snapshot, asked, format, leaving, &headers, &export, part, &mut keys, &mut held,
+                    snapshot,
+                    asked,
+                    self.format,
+                    leaving,
+                    &self.headers,
+                    &self.export,
+                    part,
+                    &mut keys,
+                    &mut self.held,
                 ));
             }
             for (parcel, key) in parcels.iter_mut().zip(keys.known()) {
@@ -212,23 +208,23 @@ impl TakenApart {
             }
             parcels
         };
-        let parcels = work.run(is_large, wrap_all).await?;
-        work.pause();
-        drop(export);
+        let parcels = self.work.run(self.is_large, wrap_all).await?;
+        self.work.pause();
+        drop(self.export);
         let parallel = snapshot.ingest_settings.parallel_parts;
         let (tell, gone) = watch::channel(false);
         let sending = send_all(
             snapshot,
             shared,
             context.account(),
-            format,
+            self.format,
             parcels,
             parallel,
             &gone,
         );
         let outcomes = body::telling(exchange, sending, &tell).await;
-        tally.settle(shared, &split, &outcomes, facts);
-        Ok(finish(exchange, context, format, split, outcomes, &keys).await)
+        self.tally.settle(shared, &self.split, &outcomes, facts);
+        Ok(finish(exchange, context, self.format, self.split, outcomes, &keys).await)
     }
 }
 
@@ -247,10 +243,7 @@ pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
 /// Answers an export that carries nothing.
 pub async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Outcome {
     let body = otlp::write_answer(format.signal, format.encoding, None);
-    let items = Some(Items {
-        accepted: 0,
-        rejected: 0,
-    });
+    let items = Some(Items::default());
     let detail = Some("the export is empty".to_owned());
     exchange.state.known = Some(Outcome {
         items,
