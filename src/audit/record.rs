@@ -229,8 +229,22 @@ pub struct PartRecord {
     pub upstream_status: Option<u16>,
 }
 
+impl PartRecord {
+    /// Of a part for these apps that has not left yet.
+    pub fn unsent(apps: Vec<NameText>) -> Self {
+        PartRecord {
+            apps,
+            project: None,
+            destination: None,
+            items: Items::default(),
+            reason: Reason::NotSent,
+            upstream_status: None,
+        }
+    }
+}
+
 /// What became of an export's items.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Items {
     pub accepted: u64,
     pub rejected: u64,

@@ -24,10 +24,8 @@ const SMALL_ANSWER_BYTES: usize = 16 << 10;
 /// How long a small answer may wait to be taken. Its call is held meanwhile, whether its caller has proven anything or not.
 const SMALL_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub type Outcome = Result<(), BrokenOff>;
-
 /// Answers with a refusal.
-pub async fn refuse(exchange: &mut Exchange<'_>, refusal: &Refusal) -> Outcome {
+pub async fn refuse(exchange: &mut Exchange<'_>, refusal: &Refusal) -> Result<(), BrokenOff> {
     let now = Some(exchange.shared().clock.now());
     let state = &mut *exchange.state;
     let particulars = Particulars {
@@ -51,12 +49,16 @@ pub async fn refuse(exchange: &mut Exchange<'_>, refusal: &Refusal) -> Outcome {
 }
 
 /// Answers with a page of the gateway's own.
-pub async fn own(exchange: &mut Exchange<'_>, page: serde_json::Value) -> Outcome {
+pub async fn own(exchange: &mut Exchange<'_>, page: serde_json::Value) -> Result<(), BrokenOff> {
     document(exchange, StatusCode::OK, page.to_string().into()).await
 }
 
 /// Answers with a JSON document.
-pub async fn document(exchange: &mut Exchange<'_>, status: StatusCode, document: Bytes) -> Outcome {
+pub async fn document(
+    exchange: &mut Exchange<'_>,
+    status: StatusCode,
+    document: Bytes,
+) -> Result<(), BrokenOff> {
     exchange.state.status = Some(status.as_u16());
     let document = looked_through(exchange, document);
     let headers = vec![
@@ -78,7 +80,7 @@ pub async fn page(
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
-) -> Outcome {
+) -> Result<(), BrokenOff> {
     exchange.state.status = Some(status.as_u16());
     // Files of the site hold nothing that came from elsewhere.
     let is_page = headers.iter().any(|(name, value)| {
@@ -99,7 +101,7 @@ fn looked_through(exchange: &Exchange<'_>, document: Bytes) -> Bytes {
 }
 
 /// Answers with a gRPC status alone: trailers-only.
-pub async fn grpc_status(exchange: &mut Exchange<'_>, code: u8) -> Outcome {
+pub async fn grpc_status(exchange: &mut Exchange<'_>, code: u8) -> Result<(), BrokenOff> {
     let status = (
         HeaderName::from_static("grpc-status"),
         HeaderValue::from(u16::from(code)),
@@ -116,7 +118,7 @@ pub async fn trailers_only(
     exchange: &mut Exchange<'_>,
     status: StatusCode,
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-) -> Outcome {
+) -> Result<(), BrokenOff> {
     let head = head(exchange, status, headers)?;
     exchange
         .put(
@@ -132,7 +134,7 @@ pub async fn grpc(
     (status, content_type): (StatusCode, Option<HeaderValue>),
     body: Bytes,
     trailers: HeaderMap,
-) -> Outcome {
+) -> Result<(), BrokenOff> {
     let head = head(
         exchange,
         status,
@@ -149,7 +151,7 @@ pub async fn grpc(
 }
 
 /// Begins a gRPC answer of ours, messages of which follow.
-pub async fn grpc_begin(exchange: &mut Exchange<'_>) -> Outcome {
+pub async fn grpc_begin(exchange: &mut Exchange<'_>) -> Result<(), BrokenOff> {
     let head = head(
         exchange,
         StatusCode::OK,
@@ -166,7 +168,7 @@ pub async fn grpc_begin(exchange: &mut Exchange<'_>) -> Outcome {
         .await
 }
 
-pub async fn grpc_message(exchange: &mut Exchange<'_>, message: Vec<u8>) -> Outcome {
+pub async fn grpc_message(exchange: &mut Exchange<'_>, message: Vec<u8>) -> Result<(), BrokenOff> {
     let framed: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
     exchange
         .put(
@@ -177,7 +179,7 @@ pub async fn grpc_message(exchange: &mut Exchange<'_>, message: Vec<u8>) -> Outc
 }
 
 /// Ends a gRPC answer that was begun.
-pub async fn grpc_end(exchange: &mut Exchange<'_>, code: u8) -> Outcome {
+pub async fn grpc_end(exchange: &mut Exchange<'_>, code: u8) -> Result<(), BrokenOff> {
     let trailers = HeaderMap::from_iter([(
         HeaderName::from_static("grpc-status"),
         HeaderValue::from(u16::from(code)),
@@ -194,7 +196,7 @@ pub async fn grpc_end(exchange: &mut Exchange<'_>, code: u8) -> Outcome {
 pub async fn preflight(
     exchange: &mut Exchange<'_>,
     headers: Vec<(HeaderName, HeaderValue)>,
-) -> Outcome {
+) -> Result<(), BrokenOff> {
     let mut head = ResponseHeader::build(StatusCode::NO_CONTENT, Some(8))?;
     for (name, value) in headers {
         head.append_header(name, value)?;
@@ -238,7 +240,7 @@ pub async fn write(
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
-) -> Outcome {
+) -> Result<(), BrokenOff> {
     let mut head = head(exchange, status, headers)?;
     if exchange.state.by_session {
         head.append_header(header::VARY, "cookie")?;

@@ -77,9 +77,7 @@ impl AnswerState {
             known: None,
         }
     }
-}
 
-impl AnswerState {
     /// The outcome that is known, now that it is told whether the caller was answered.
     pub fn settled(&mut self, answered: Result<(), Refusal>) -> Outcome {
         Outcome {

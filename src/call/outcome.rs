@@ -5,6 +5,7 @@
 //! is written lies with the answer's state (`call::exchange`), so that a request that is cut off has it in its record.
 
 use crate::audit::Items;
+use crate::memory::coalesce::Unanswered;
 use crate::reason::Reason;
 use crate::respond::Refusal;
 
@@ -53,6 +54,12 @@ impl Outcome {
             upstream_status,
             ..self
         }
+    }
+}
+
+impl From<Unanswered> for Outcome {
+    fn from(failed: Unanswered) -> Self {
+        Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status)
     }
 }
 

@@ -46,15 +46,8 @@ impl Asked {
                 }
             }
             self.parts.push(PartRecord {
-                destination: None,
-                apps: vec![permit.app().as_str().into()],
                 project: permit.project().map(Into::into),
-                items: Items {
-                    accepted: 0,
-                    rejected: 0,
-                },
-                reason: Reason::NotSent,
-                upstream_status: None,
+                ..PartRecord::unsent(vec![permit.app().as_str().into()])
             });
         }
     }
@@ -327,19 +320,12 @@ impl RecordBuilder {
             self.parts = split
                 .parts
                 .iter()
-                .map(|part| PartRecord {
-                    apps: part
-                        .permits()
-                        .map(|permit| permit.app().as_str().into())
-                        .collect(),
-                    project: part.project().map(Into::into),
-                    destination: None,
-                    items: Items {
-                        accepted: 0,
-                        rejected: 0,
-                    },
-                    reason: Reason::NotSent,
-                    upstream_status: None,
+                .map(|part| {
+                    let apps = part.permits().map(|permit| permit.app().as_str().into());
+                    PartRecord {
+                        project: part.project().map(Into::into),
+                        ..PartRecord::unsent(apps.collect())
+                    }
                 })
                 .collect();
         }
@@ -380,15 +366,8 @@ impl RecordBuilder {
     /// Where an alert's message goes.
     fn destinations(&mut self, names: &[String]) {
         let part = |name: &String| PartRecord {
-            apps: self.app.iter().map(|app| app.as_str().into()).collect(),
-            project: None,
             destination: Some(name.as_str().into()),
-            items: Items {
-                accepted: 0,
-                rejected: 0,
-            },
-            reason: Reason::NotSent,
-            upstream_status: None,
+            ..PartRecord::unsent(self.app.iter().map(|app| app.as_str().into()).collect())
         };
         self.parts = names.iter().map(part).collect();
     }

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::dropped;
 use super::part::WireFormat;
 use crate::accept::Protocol;
-use crate::call::answer::{self, Outcome};
-use crate::call::exchange::Exchange;
+use crate::call::answer;
+use crate::call::exchange::{BrokenOff, Exchange};
 use crate::forward::{Answer, GrpcAnswer, retry_after_told};
 use crate::media_type;
 use crate::otlp::{self, Encoding};
@@ -24,7 +24,7 @@ const EXPORT_TAKES: [HeaderName; 4] = [
 ];
 
 /// Passes on the answer to an export.
-pub async fn export(exchange: &mut Exchange<'_>, said: &Answer) -> Outcome {
+pub async fn export(exchange: &mut Exchange<'_>, said: &Answer) -> Result<(), BrokenOff> {
     exchange.state.status = Some(said.status.as_u16());
     let mut headers = Vec::with_capacity(EXPORT_TAKES.len() + 2);
     for name in EXPORT_TAKES {
@@ -41,7 +41,7 @@ pub async fn exported(
     manner: WireFormat,
     message: Vec<u8>,
     dropped: HeaderMap,
-) -> Outcome {
+) -> Result<(), BrokenOff> {
     exchange.state.status = Some(200);
     if manner.protocol == Protocol::Grpc {
         exchange.state.grpc_status = Some(0);
@@ -70,7 +70,7 @@ const GRPC_TAKES: [HeaderName; 3] = [
 ];
 
 /// Passes on a gRPC answer.
-pub async fn grpc(exchange: &mut Exchange<'_>, said: GrpcAnswer) -> Outcome {
+pub async fn grpc(exchange: &mut Exchange<'_>, said: GrpcAnswer) -> Result<(), BrokenOff> {
     exchange.state.status = Some(said.status.as_u16());
     let dropped = dropped::told(&said);
     let kept = |from: &HeaderMap| {

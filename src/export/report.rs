@@ -164,7 +164,7 @@ pub async fn send(
 ) -> Outcome {
     match sent(exchange, context, asked, opened, way).await {
         Ok(outcome) => outcome,
-        Err(failed) => Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status),
+        Err(failed) => Outcome::from(failed),
     }
 }
 

@@ -89,7 +89,7 @@ async fn send(
     drop(body);
     let mut delivered = match delivered {
         Ok(delivered) => delivered,
-        Err(failed) => return Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status),
+        Err(failed) => return Outcome::from(failed),
     };
     let upstream_status = Some(delivered.said.status().as_u16());
     let manner = WireFormat {

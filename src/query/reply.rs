@@ -5,8 +5,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::call::answer::{self, Outcome};
-use crate::call::exchange::Exchange;
+use crate::call::answer;
+use crate::call::exchange::{BrokenOff, Exchange};
 use crate::forward::retry_after_told;
 use crate::memory::coalesce::Reply;
 use crate::transform::{self, Boundary, Links};
@@ -55,7 +55,7 @@ pub fn query_headers(from: &HeaderMap, links: &Links, boundary: &Boundary<'_>) -
 }
 
 /// Passes on a query's answer.
-pub async fn query(exchange: &mut Exchange<'_>, reply: Reply) -> Outcome {
+pub async fn query(exchange: &mut Exchange<'_>, reply: Reply) -> Result<(), BrokenOff> {
     exchange.state.status = Some(reply.status.as_u16());
     let mut headers: Vec<_> = reply
         .headers

@@ -70,7 +70,7 @@ async fn answered(
     let reply = match asked {
         Ok(reply) => reply,
         Err(failed) => {
-            return Ok(Outcome::of(Err(failed.refusal)).with_status(failed.upstream_status));
+            return Ok(Outcome::from(failed));
         }
     };
     let (upstream_status, detail) = match reply.source {

@@ -185,10 +185,7 @@ fn merge(
         }
     }
     failed.sort_by_key(|(place, ..)| *place);
-    let none = Items {
-        accepted: 0,
-        rejected: 0,
-    };
+    let none = Items::default();
     ends.extend(failed.iter().map(|(place, _, _, failed)| PartEnd {
         place: *place,
         items: none,
