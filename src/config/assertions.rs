@@ -3,7 +3,7 @@
 //! What it does: the header's name, and a look at whether a listener knows of a proxy. What it refuses to know: tokens, and
 //! which names mean something else, which `accept` says. Invariant: a name is repeated only if it is one.
 
-use super::issuers::RawIssuer;
+use super::raw::RawIssuer;
 use super::report::ConfigFindings;
 use crate::accept::{AssertionHeader, AssertionHeaderFault, ListenerSettings};
 use crate::document::{Spanned, name};

@@ -3,31 +3,12 @@
 //! What it does: finds the one profile that the upstreams name. What it refuses to know: what is in a profile. Invariant: what
 //! is named is what is served, or an error; an upstream that names none is of the same kind as the others.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
-
-use super::raw::RawUpstreams;
+use super::raw::{RawProfile, RawUpstreams};
 use super::report::ConfigFindings;
 use crate::document::{Spanned, name};
 use crate::profiles::Profile;
-
-/// A profile's name.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(transparent)]
-pub struct RawProfile(pub String);
-
-impl JsonSchema for RawProfile {
-    fn schema_name() -> Cow<'static, str> {
-        "Profile".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "enum": Profile::NAMES })
-    }
-}
 
 /// The profile of all upstreams. A name that is not known has been refused with the file's form; the first known one stands
 /// in for it, so that the rest of the file can be checked.

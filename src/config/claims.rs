@@ -1,79 +1,12 @@
-//! `claims:` of an issuer, as written and checked.
+//! `claims:` of an issuer, checked.
 //!
 //! What it does: names and pointers of claims, one or a list. What it refuses to know: what a token holds there.
 //! Invariants: a pointer that can never name a claim is an error; one that was hardly meant is a warning.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
-
+use super::raw::RawNames;
 use super::report::ConfigFindings;
 use crate::document::Spanned;
 use crate::identify::ClaimPath;
-
-/// The names of claims. A name that begins with `/` is a JSON Pointer (RFC 6901): `/realm_access/roles`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Claims")]
-pub struct RawClaims {
-    /// The claim that names the subject, or a list of which the first that is there does; default `sub`.
-    pub subject: Option<Spanned<RawNames>>,
-    /// The claim that lists groups; default `groups`.
-    pub groups: Option<Spanned<String>>,
-    /// The claim that names the audience; default `aud`. A token that has `aud` besides must name one of `audiences` there, too.
-    pub audience: Option<Spanned<String>>,
-}
-
-/// One name, or a list.
-#[derive(Debug)]
-pub enum RawNames {
-    One(String),
-    Several(Vec<Spanned<String>>),
-}
-
-impl<'de> Deserialize<'de> for RawNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EitherForm;
-
-        impl<'de> Visitor<'de> for EitherForm {
-            type Value = RawNames;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a name or a list of names")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(RawNames::One(name.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = list.next_element()? {
-                    names.push(name);
-                }
-                Ok(RawNames::Several(names))
-            }
-        }
-
-        deserializer.deserialize_any(EitherForm)
-    }
-}
-
-impl JsonSchema for RawNames {
-    fn schema_name() -> Cow<'static, str> {
-        "Names".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [
-            { "type": "string" },
-            { "type": "array", "minItems": 1, "items": { "type": "string" } },
-        ] })
-    }
-}
 
 /// One claim's name or pointer; `None`: it was reported.
 pub fn claim(

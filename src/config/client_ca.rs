@@ -1,18 +1,11 @@
-//! `listeners[].tls.client_ca`: whose client certificates count, and for what.
+//! `listeners[].tls.client_ca`: whose client certificates count, and for what, checked.
 //!
-//! What it does: reads both forms, checks names and patterns, and finds authorities that could not be told apart. What it
+//! What it does: takes both forms, checks names and patterns, and finds authorities that could not be told apart. What it
 //! refuses to know: what stands in the files. Invariants: two authorities never have one name, with each other or with an
 //! issuer; the short form stands alone, because nothing says which of several authorities may speak for what (SPIFFE
 //! Trust Domain and Bundle section 4).
 
-use std::borrow::Cow;
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
-
-use super::raw::{RawConfig, RawDemand, RawTls};
+use super::raw::{RawClientAuthority, RawClientCa, RawConfig, RawDemand, RawTls};
 use super::report::{ConfigFindings, Content};
 use crate::accept::{ClientAuthority, ClientCertificates, ListenerSettings};
 use crate::apps::Glob;
@@ -25,71 +18,6 @@ use crate::identify::{
 const EVERY_HOST: &str = "**";
 
 const LIST_HINT: &str = "write a list: `client_ca: [{ name: clients, file: ca.pem, trust_domains: [prod.acme.example], dns: [\"*.acme.example\"] }]`";
-
-/// One path, or a list.
-#[derive(Debug)]
-pub enum RawClientCa {
-    File(String),
-    List(Vec<RawClientAuthority>),
-}
-
-/// One authority for client certificates.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "ClientAuthority")]
-pub struct RawClientAuthority {
-    /// Its name: `issuer` in policies and records.
-    pub name: Spanned<String>,
-    /// PEM file: its certificates; several while one takes the other's place.
-    pub file: Spanned<String>,
-    /// SPIFFE trust domains whose identities it may issue; default: none.
-    #[serde(default)]
-    pub trust_domains: Vec<Spanned<String>>,
-    /// DNS names that it may give; `*` stays within one label, `**` crosses. Default: none.
-    #[serde(default)]
-    pub dns: Vec<Spanned<String>>,
-    /// PEM file: revocation lists for what it and the authorities beneath it issue.
-    pub crl: Option<Spanned<String>>,
-}
-
-impl<'de> Deserialize<'de> for RawClientCa {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EitherForm;
-
-        impl<'de> Visitor<'de> for EitherForm {
-            type Value = RawClientCa;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a path or a list of authorities")
-            }
-
-            fn visit_str<E>(self, path: &str) -> Result<Self::Value, E> {
-                Ok(RawClientCa::File(path.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut authorities = Vec::new();
-                while let Some(authority) = list.next_element()? {
-                    authorities.push(authority);
-                }
-                Ok(RawClientCa::List(authorities))
-            }
-        }
-
-        deserializer.deserialize_any(EitherForm)
-    }
-}
-
-impl JsonSchema for RawClientCa {
-    fn schema_name() -> Cow<'static, str> {
-        "ClientCa".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let authority = generator.subschema_for::<RawClientAuthority>();
-        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "minItems": 1, "items": authority }] })
-    }
-}
 
 /// Checks one listener's demands on clients. `None`: it was reported, or there are none.
 pub fn client_certificates(

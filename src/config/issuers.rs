@@ -1,129 +1,25 @@
-//! `issuers:`, as written and checked.
+//! `issuers:`, checked.
 //!
-//! What it does: issuer strings, audiences, algorithms, key sources and times. What it refuses to know:
-//! how a token is verified. Invariants: only asymmetric algorithms pass; keys come over plain http only
+//! What it does: issuer strings, audiences and key sources. What it refuses to know:
+//! how a token is verified. Invariants: no two issuers can be meant by one token; keys come over plain http only
 //! from this machine.
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use super::address::HttpUrl;
 use super::assertions;
-use super::claims::{RawClaims, claim, subject_claims};
+use super::claims::{claim, subject_claims};
 use super::egress::{first_asked, own, route};
+use super::issuer_parts::{ALGORITHMS, algorithms, own_name, place, texts, times};
 use super::limits::{duration_between, hours};
-use super::raw::{RawProxy, RawSecret};
+use super::raw::{RawEmailUnverified, RawIssuer, RawKeys, RawLogin, RawTokens};
 use super::report::{ConfigFindings, Content};
-use super::spiffe::{RawSpiffe, trust_domain};
+use super::spiffe::trust_domain;
 use super::vault;
-use super::web::RawLogin;
-use crate::document::quantity::RawDuration;
-use crate::document::{Spanned, name, names, nearest};
+use crate::document::{Spanned, name};
 use crate::egress::Egress;
-use crate::identify::{
-    CLIENT_CERTIFICATES, CLIENT_TOKENS, IssuerSettings, KeyAccess, KeySource, TokensTaken, WEBHOOKS,
-};
+use crate::identify::{IssuerSettings, KeyAccess, KeySource, TokensTaken};
 use crate::media_type::jose_type;
-
-/// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
-/// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
-const ALGORITHMS: [&str; 11] = [
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-    "Ed25519",
-];
-
-/// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those that a
-/// client token did.
-const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
-
-/// One issuer of tokens: by OpenID Connect, or of a SPIFFE trust domain.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Issuer")]
-pub struct RawIssuer {
-    /// Our own name for it, which policy subjects use.
-    pub name: Spanned<String>,
-    /// The `iss` of its tokens, compared byte for byte. An `https` URL, or any text where `jwks` says where the keys are.
-    pub issuer: Option<Spanned<String>>,
-    /// Instead of `issuer`: the SPIFFE trust domain whose workloads show JWT-SVIDs.
-    pub spiffe: Option<Spanned<RawSpiffe>>,
-    /// The audiences of tokens: at least one of these must stand in `aud` (or in `claims.audience`).
-    #[schemars(length(min = 1), extend("x-hint" = "name what the tokens are issued for, such as `[lightkeeper]`"))]
-    pub audiences: Vec<Spanned<String>>,
-    /// Accepted signature algorithms; default: all asymmetric ones that are supported, of JWT-SVIDs those of their standard.
-    #[schemars(length(min = 1))]
-    pub algorithms: Option<Vec<Spanned<String>>>,
-    /// Where its keys are found; default: by OIDC discovery.
-    pub jwks: Option<Spanned<RawKeys>>,
-    /// PEM file: the roots to trust when keys are fetched; default: the system's.
-    pub ca: Option<Spanned<String>>,
-    /// The proxy to this issuer alone; default: as `egress` has it.
-    pub proxy: Option<Spanned<RawProxy>>,
-    /// Which claims hold the subject, the groups and the audience.
-    #[serde(default)]
-    pub claims: RawClaims,
-    /// Accepted `typ` header values; `""` accepts tokens without one. Default: `at+jwt`, `jwt` and `""`.
-    #[schemars(length(min = 1))]
-    pub types: Option<Vec<Spanned<String>>>,
-    /// The header in which a proxy before the gateway states who calls, by a token of this issuer:
-    /// `x-goog-iap-jwt-assertion`. Default: none; clients' tokens stand in `Authorization`.
-    pub header: Option<Spanned<String>>,
-    /// Which tokens identify callers; default `access`. See docs/issuers.md for how the kinds are told apart.
-    pub tokens: Option<RawTokens>,
-    /// What becomes of an e-mail address, as the subject or in a claim that the policy names, that the issuer does not call
-    /// verified (`email_verified`); default `refuse`.
-    pub email_unverified: Option<RawEmailUnverified>,
-    /// Accepted clock skew, at most `5m`; default `30s`.
-    pub leeway: Option<Spanned<RawDuration>>,
-    /// For how long a token may be valid, from `1m` to `9000h`; default `24h`.
-    pub max_lifetime: Option<Spanned<RawDuration>>,
-    /// How long keys are used while the issuer cannot be reached; default `24h`.
-    pub stale_keys: Option<Spanned<RawDuration>>,
-    /// How often keys are fetched anew, at least `60s`; default `1h`.
-    pub refresh: Option<Spanned<RawDuration>>,
-}
-
-/// Which of an issuer's tokens identify callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "TokenKind")]
-pub enum RawTokens {
-    /// Access tokens: whatever does not show to be an ID token.
-    Access,
-    /// ID tokens: whatever does not show to be an access token.
-    Id,
-    /// Both.
-    Any,
-}
-
-/// What becomes of an e-mail address that the issuer does not call verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "EmailUnverified")]
-pub enum RawEmailUnverified {
-    /// The token or login is refused.
-    Refuse,
-    /// It counts: for issuers whose users cannot set their addresses themselves.
-    Accept,
-}
-
-/// Where an issuer's keys are, and how they are asked for. Without `file` and `url` they are found by discovery.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "KeySet", extend("x-hint" = "write `{ file: jwks.json }` or `{ url: https://… }`"))]
-pub struct RawKeys {
-    /// A JWKS file (RFC 7517).
-    pub file: Option<Spanned<String>>,
-    /// A JWKS URL.
-    pub url: Option<Spanned<String>>,
-    /// A bearer token that is shown when they are fetched, as a Kubernetes API server wants it; read anew each time, and sent
-    /// to the origin of `url` (or of `issuer`) alone.
-    pub token: Option<Spanned<RawSecret>>,
-    /// PEM file: the roots to trust when they are fetched; default: those of the issuer's `ca`.
-    pub ca: Option<Spanned<String>>,
-}
 
 /// `login`: how people log in. Its issuer is asked for more than its keys, and knows clients that are no APIs.
 pub fn issuers(
@@ -340,120 +236,6 @@ fn one(
     })
 }
 
-/// Our own name for an issuer. `None`: it was reported.
-pub fn own_name(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) -> Option<String> {
-    let subject = |key: &str| format!("issuers[{index}].{key}");
-    let own_name = report
-        .own_name(&raw.name, &subject("name"))
-        .filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
-    if let Some(reserved) = RESERVED_NAMES
-        .iter()
-        .find(|reserved| raw.name.value == **reserved)
-    {
-        let hint = "policies call callers with client certificates `issuer: mtls`, those with client tokens \
-                    `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
-        report.error_with_hint(
-            &raw.name,
-            format!("the issuer name `{reserved}` is reserved"),
-            hint,
-        );
-    }
-    own_name
-}
-
-/// `leeway` and `max_lifetime`.
-pub fn times(
-    report: &mut ConfigFindings<'_>,
-    index: usize,
-    raw: &RawIssuer,
-) -> (Duration, Duration) {
-    let subject = |key: &str| format!("issuers[{index}].{key}");
-    let leeway = duration_between(
-        report,
-        raw.leeway.as_ref(),
-        &subject("leeway"),
-        Duration::from_secs(30),
-        Duration::ZERO..=Duration::from_secs(300),
-    );
-    let max_lifetime = duration_between(
-        report,
-        raw.max_lifetime.as_ref(),
-        &subject("max_lifetime"),
-        hours(24),
-        // A year and some days: service accounts of some clusters hold such tokens.
-        Duration::from_secs(60)..=hours(9000),
-    );
-    (leeway, max_lifetime)
-}
-
-/// Texts that must not be empty.
-pub fn texts(
-    report: &mut ConfigFindings<'_>,
-    given: &[Spanned<String>],
-    subject: &str,
-) -> Vec<String> {
-    for (index, text) in given
-        .iter()
-        .enumerate()
-        .filter(|(_, text)| text.value.is_empty())
-    {
-        report.error(text, format!("`{subject}[{index}]` must not be empty"));
-    }
-    given.iter().map(|text| text.value.clone()).collect()
-}
-
-/// The accepted ones of those that `known` has; all, where the issuer names none.
-pub fn algorithms(report: &mut ConfigFindings<'_>, raw: &RawIssuer, known: &[&str]) -> Vec<String> {
-    match &raw.algorithms {
-        Some(given) => given
-            .iter()
-            .filter_map(|one| algorithm(report, one, known))
-            .collect(),
-        None => known.iter().map(|&name| name.to_owned()).collect(),
-    }
-}
-
-fn algorithm(
-    report: &mut ConfigFindings<'_>,
-    at: &Spanned<String>,
-    known: &[&str],
-) -> Option<String> {
-    let given = at.value.as_str();
-    if known.contains(&given) {
-        return Some(given.to_owned());
-    }
-    let one_of = || format!("one of {}", names(known.iter().copied()));
-    let upper = given.to_ascii_uppercase();
-    if upper.starts_with("HS") || upper == "NONE" {
-        let why = if upper == "NONE" {
-            "`none` means that anybody may write such a token"
-        } else {
-            "with a shared key, whoever verifies tokens can also forge them"
-        };
-        let hint = format!("{why}; {}", one_of());
-        report.error_with_hint(
-            at,
-            format!("the algorithm {} is never accepted", name(given)),
-            hint,
-        );
-        return None;
-    }
-    if ALGORITHMS.contains(&given) {
-        report.error_with_hint(
-            at,
-            format!("JWT-SVIDs are not signed with {}", name(given)),
-            one_of(),
-        );
-        return None;
-    }
-    let hint = match nearest(given, known.iter().copied()) {
-        Some(near) => format!("did you mean {}?", name(near)),
-        _ => one_of(),
-    };
-    report.error_with_hint(at, format!("unknown algorithm {}", name(given)), hint);
-    None
-}
-
 fn key_source(
     report: &mut ConfigFindings<'_>,
     at: &Spanned<RawKeys>,
@@ -523,11 +305,6 @@ fn key_source(
         None => None,
     };
     Some((source?, KeyAccess { token, ca }))
-}
-
-/// Where something stands, whatever it is.
-pub fn place<T>(at: &Spanned<T>) -> Spanned<()> {
-    Spanned::new((), at.line(), at.column())
 }
 
 const IN_PLAINTEXT: &str = "plain `http` is only accepted for a loopback address";

@@ -17,9 +17,9 @@ mod contents;
 mod egress;
 mod expiry;
 mod exposure;
-mod forms;
 mod front;
 mod ingest;
+mod issuer_parts;
 mod issuers;
 mod limits;
 mod listeners;
@@ -29,13 +29,14 @@ mod report;
 mod spiffe;
 mod upstreams;
 mod vault;
+mod ways_out;
 mod web;
 mod webhooks;
 
 pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
 pub(crate) use client_tokens::parse_time;
-pub(crate) use egress::{WayOut, ways_out};
 pub(crate) use report::{OWN_NAME_FORM, is_own_name};
+pub(crate) use ways_out::{WayOut, ways_out};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -7,38 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use super::address::HttpUrl;
-use super::forms::RawSwitch;
 use super::limits::duration_between;
-use super::raw::RawUpstreams;
+use super::raw::{RawQuery, RawUpstreams};
 use super::report::ConfigFindings;
-use crate::document::quantity::RawDuration;
 use crate::document::{Entries, Spanned, name, names, nearest};
 use crate::limits::Rate;
 use crate::profiles::{Profile, UiBase};
 use crate::state::QuerySettings;
-
-/// How the backend is asked.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Query")]
-pub struct RawQuery {
-    /// Whether identical reads that are asked at one time are asked of the backend once; default `on`.
-    pub coalesce: Option<RawSwitch>,
-    /// How long an answer may serve the same question again, at most `60s`; `0s`, the default: never.
-    pub cache: Option<Spanned<RawDuration>>,
-    /// The backend's limits for the whole organization by class, `600/h`; default: the profile's.
-    #[serde(default)]
-    pub rates: Entries<Spanned<String>>,
-    /// Projects that are asked at once for one question to a part of the tree; default 8.
-    #[schemars(range(min = 1, max = 64))]
-    pub parallel: Option<u8>,
-    /// After it, projects that have not answered are told as late; at most `10m`, default `20s`.
-    pub deadline: Option<Spanned<RawDuration>>,
-}
 
 pub fn query(
     report: &mut ConfigFindings<'_>,

@@ -4,12 +4,10 @@
 //! refuses to know: what stands in the bundle. Invariants: what JWT-SVID fixes (claims, types, algorithms) is no setting,
 //! and one that would have no effect is an error.
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use super::claims::{claim, subject_claims};
-use super::issuers::{RawIssuer, algorithms, own_name, place, texts, times};
+use super::issuer_parts::{algorithms, own_name, place, texts, times};
 use super::limits::hours;
+use super::raw::{RawIssuer, RawSpiffe};
 use super::report::{ConfigFindings, Content};
 use crate::document::{Spanned, name};
 use crate::egress::Egress;
@@ -17,29 +15,6 @@ use crate::identify::{
     IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeyAccess, KeySource, TokensTaken,
     is_trust_domain,
 };
-
-/// A SPIFFE trust domain.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(
-    rename = "TrustDomain",
-    extend("x-hint" = "write `{ trust_domain: prod.acme.example, bundle: { file: bundle.json } }`")
-)]
-pub struct RawSpiffe {
-    /// Its name, without `spiffe://`.
-    pub trust_domain: Spanned<String>,
-    /// Where its keys are.
-    pub bundle: RawBundle,
-}
-
-/// The bundle of a trust domain.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Bundle", extend("x-hint" = "write `{ file: bundle.json }`"))]
-pub struct RawBundle {
-    /// A bundle in SPIFFE's form: a JWKS, of which the keys with `use: jwt-svid` count.
-    pub file: Spanned<String>,
-}
 
 /// An issuer of JWT-SVIDs. `None`: it was reported.
 pub fn trust_domain(

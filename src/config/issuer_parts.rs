@@ -1,0 +1,142 @@
+//! The settings that issuers of both kinds have, checked: OpenID Connect and SPIFFE.
+//!
+//! What it does: names, algorithms, times and texts. What it refuses to know: which kind it is, and where keys are.
+//! Invariants: only asymmetric algorithms pass; a name that policies use for other evidence is no issuer's.
+
+use std::time::Duration;
+
+use super::limits::{duration_between, hours};
+use super::raw::RawIssuer;
+use super::report::ConfigFindings;
+use crate::document::{Spanned, name, names, nearest};
+use crate::identify::{CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS};
+
+/// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
+/// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
+pub const ALGORITHMS: [&str; 11] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "Ed25519",
+];
+
+/// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those that a
+/// client token did.
+const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
+
+/// Our own name for an issuer. `None`: it was reported.
+pub fn own_name(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) -> Option<String> {
+    let subject = |key: &str| format!("issuers[{index}].{key}");
+    let own_name = report
+        .own_name(&raw.name, &subject("name"))
+        .filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
+    if let Some(reserved) = RESERVED_NAMES
+        .iter()
+        .find(|reserved| raw.name.value == **reserved)
+    {
+        let hint = "policies call callers with client certificates `issuer: mtls`, those with client tokens \
+                    `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
+        report.error_with_hint(
+            &raw.name,
+            format!("the issuer name `{reserved}` is reserved"),
+            hint,
+        );
+    }
+    own_name
+}
+
+/// `leeway` and `max_lifetime`.
+pub fn times(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawIssuer,
+) -> (Duration, Duration) {
+    let subject = |key: &str| format!("issuers[{index}].{key}");
+    let leeway = duration_between(
+        report,
+        raw.leeway.as_ref(),
+        &subject("leeway"),
+        Duration::from_secs(30),
+        Duration::ZERO..=Duration::from_secs(300),
+    );
+    let max_lifetime = duration_between(
+        report,
+        raw.max_lifetime.as_ref(),
+        &subject("max_lifetime"),
+        hours(24),
+        // A year and some days: service accounts of some clusters hold such tokens.
+        Duration::from_secs(60)..=hours(9000),
+    );
+    (leeway, max_lifetime)
+}
+
+/// Texts that must not be empty.
+pub fn texts(
+    report: &mut ConfigFindings<'_>,
+    given: &[Spanned<String>],
+    subject: &str,
+) -> Vec<String> {
+    for (index, text) in given
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| text.value.is_empty())
+    {
+        report.error(text, format!("`{subject}[{index}]` must not be empty"));
+    }
+    given.iter().map(|text| text.value.clone()).collect()
+}
+
+/// The accepted ones of those that `known` has; all, where the issuer names none.
+pub fn algorithms(report: &mut ConfigFindings<'_>, raw: &RawIssuer, known: &[&str]) -> Vec<String> {
+    match &raw.algorithms {
+        Some(given) => given
+            .iter()
+            .filter_map(|one| algorithm(report, one, known))
+            .collect(),
+        None => known.iter().map(|&name| name.to_owned()).collect(),
+    }
+}
+
+fn algorithm(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    known: &[&str],
+) -> Option<String> {
+    let given = at.value.as_str();
+    if known.contains(&given) {
+        return Some(given.to_owned());
+    }
+    let one_of = || format!("one of {}", names(known.iter().copied()));
+    let upper = given.to_ascii_uppercase();
+    if upper.starts_with("HS") || upper == "NONE" {
+        let why = if upper == "NONE" {
+            "`none` means that anybody may write such a token"
+        } else {
+            "with a shared key, whoever verifies tokens can also forge them"
+        };
+        let hint = format!("{why}; {}", one_of());
+        report.error_with_hint(
+            at,
+            format!("the algorithm {} is never accepted", name(given)),
+            hint,
+        );
+        return None;
+    }
+    if ALGORITHMS.contains(&given) {
+        report.error_with_hint(
+            at,
+            format!("JWT-SVIDs are not signed with {}", name(given)),
+            one_of(),
+        );
+        return None;
+    }
+    let hint = match nearest(given, known.iter().copied()) {
+        Some(near) => format!("did you mean {}?", name(near)),
+        _ => one_of(),
+    };
+    report.error_with_hint(at, format!("unknown algorithm {}", name(given)), hint);
+    None
+}
+
+/// Where something stands, whatever it is.
+pub fn place<T>(at: &Spanned<T>) -> Spanned<()> {
+    Spanned::new((), at.line(), at.column())
+}

@@ -1,0 +1,103 @@
+//! `lightkeeper.yaml` as it is written.
+//!
+//! What it does: mirrors the file key by key, a file of this folder for each section; the doc comments become the
+//! descriptions of its JSON schema. What it refuses to know: whether the values make sense together, which the file of the
+//! section's name beside this folder checks; nothing in here names one. Invariants: every mapping refuses unknown keys;
+//! counts are bounded here, in the schema, which the reader holds to; nothing outside `config` sees these types.
+
+mod alerts;
+mod audit;
+mod claims;
+mod client_ca;
+mod client_tokens;
+mod egress;
+mod forms;
+mod front;
+mod ingest;
+mod issuers;
+mod limits;
+mod listeners;
+mod log;
+mod query;
+mod upstreams;
+mod vault;
+mod web;
+
+pub use alerts::{RawAlerts, RawDestination, RawDestinationHeader};
+pub use audit::{RawAudit, RawOnFailure};
+pub use claims::RawNames;
+pub use client_ca::{RawClientAuthority, RawClientCa};
+pub use client_tokens::RawClientToken;
+pub use egress::{PROXY_HINT, RawEgress, RawKnownProxy, RawProxy};
+pub use forms::RawSecret;
+pub use front::{RawCors, RawForwardedHeader, RawHealth};
+pub use ingest::{RawCommands, RawCompression, RawIngest};
+pub use issuers::{RawEmailUnverified, RawIssuer, RawKeys, RawSpiffe, RawTokens};
+pub use limits::RawLimits;
+pub use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
+pub use log::{RawLog, RawLogFormat, RawLogLevel};
+pub use query::RawQuery;
+pub use upstreams::{RawClient, RawProfile, RawUpstream, RawUpstreams};
+pub use vault::{RawApiKeys, RawVault};
+pub use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::document::Spanned;
+
+/// Lightkeeper's configuration.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Configuration", title = "lightkeeper.yaml")]
+pub struct RawConfig {
+    /// The organization's name at the backend, as it stands in the query API's paths.
+    pub organization: Spanned<String>,
+    /// Where clients connect.
+    #[schemars(length(min = 1))]
+    pub listeners: Vec<RawListener>,
+    /// Metrics and probes, on a listener of their own.
+    #[serde(default)]
+    pub admin: RawAdmin,
+    /// OIDC issuers whose tokens are accepted.
+    #[serde(default)]
+    pub issuers: Vec<RawIssuer>,
+    /// Tokens for clients that can hold nothing but a fixed string; `lightkeeper token issue` makes them.
+    // Empty once the last line was deleted: that must revoke its token, not leave the file refused.
+    pub client_tokens: Option<Vec<RawClientToken>>,
+    /// The backend.
+    #[serde(default)]
+    pub upstreams: RawUpstreams,
+    /// Through which proxy the gateway's own calls leave: to the backend, to issuers, to destinations of alerts.
+    #[serde(default)]
+    pub egress: RawEgress,
+    /// What is done to exports on their way.
+    #[serde(default)]
+    pub ingest: RawIngest,
+    /// How queries are asked of the backend.
+    #[serde(default)]
+    pub query: RawQuery,
+    /// Where the backend's credentials are kept.
+    #[serde(default)]
+    pub vault: RawVault,
+    /// The gateway's own pages.
+    #[serde(default)]
+    pub web: RawWeb,
+    /// What becomes of the backend's alerts.
+    #[serde(default)]
+    pub alerts: RawAlerts,
+    /// The policy file.
+    pub policy: Spanned<String>,
+    /// The audit trail.
+    #[serde(default)]
+    pub audit: RawAudit,
+    /// Bounds on what clients may use up.
+    #[serde(default)]
+    pub limits: RawLimits,
+    /// The gateway's own log.
+    #[serde(default)]
+    pub log: RawLog,
+    /// Worker threads; default: one for each core.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u32>,
+}

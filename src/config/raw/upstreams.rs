@@ -1,0 +1,93 @@
+//! `upstreams:`, as they are written.
+//!
+//! What it does: mirrors the backend's endpoints and how long to wait for them. What it refuses to know: which endpoint
+//! is needed. Invariant: the names of profiles in the schema are those that the product has.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+use super::egress::RawProxy;
+use crate::document::Spanned;
+use crate::document::quantity::RawDuration;
+use crate::profiles::Profile;
+
+/// The backend's endpoints.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstreams")]
+pub struct RawUpstreams {
+    /// Where exports go; needed if a listener serves `ingest`, or `legacy` without `collector` and `logs`.
+    pub ingest: Option<RawUpstream>,
+    /// Where queries go; needed if a listener serves `query`.
+    pub query: Option<RawUpstream>,
+    /// Where legacy tracers' reports go; default: as `ingest`.
+    pub collector: Option<RawUpstream>,
+    /// Where the legacy log ingest (`_bulk`) goes; default: as `ingest`.
+    pub logs: Option<RawUpstream>,
+}
+
+/// One endpoint of the backend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
+pub struct RawUpstream {
+    /// Which backend it is, the same at all upstreams; default: as at the others, or `lightstep`.
+    pub profile: Option<Spanned<RawProfile>>,
+    /// `https://host`, with a port and a path prefix if need be.
+    pub url: Spanned<String>,
+    /// PEM file: the roots to trust; default: the system's.
+    pub ca: Option<Spanned<String>>,
+    /// Our certificate, for a backend that asks for one.
+    pub client: Option<RawClient>,
+    /// The proxy to this upstream alone; default: as `egress` has it.
+    pub proxy: Option<Spanned<RawProxy>>,
+    /// How long to wait for it.
+    #[serde(default)]
+    pub timeouts: RawTimeouts,
+    /// Only at `query`: where the backend's own pages are, for links into them, or `off`; default: as the
+    /// profile has it.
+    pub ui: Option<Spanned<String>>,
+}
+
+/// A client certificate of ours.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "UpstreamCertificate")]
+pub struct RawClient {
+    /// PEM file.
+    pub certificate: Spanned<String>,
+    /// PEM file.
+    pub key: Spanned<String>,
+}
+
+/// Waiting times towards an upstream.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Timeouts")]
+pub struct RawTimeouts {
+    /// From dial to the end of the TLS handshake, a proxy's answer included; default `5s`.
+    pub connect: Option<Spanned<RawDuration>>,
+    /// Its silence while we wait; default `30s`, for queries `60s`.
+    pub read: Option<Spanned<RawDuration>>,
+    /// One write; default `30s`.
+    pub write: Option<Spanned<RawDuration>>,
+    /// How long a pooled connection may rest; default `60s`.
+    pub idle: Option<Spanned<RawDuration>>,
+}
+
+/// A profile's name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RawProfile(pub String);
+
+impl JsonSchema for RawProfile {
+    fn schema_name() -> Cow<'static, str> {
+        "Profile".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Profile::NAMES })
+    }
+}

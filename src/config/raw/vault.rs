@@ -1,0 +1,57 @@
+//! `vault:`, as it is written: references to the backend's credentials, never the credentials.
+//!
+//! What it does: mirrors projects, keys of the organization, session keys and secrets of webhooks. What it refuses to
+//! know: which are needed. Invariant: each is a reference.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::forms::RawSecret;
+use crate::document::{Entries, Spanned};
+
+/// References to the backend's credentials; never the credentials.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Vault")]
+pub struct RawVault {
+    /// By the project's name at the backend.
+    #[serde(default)]
+    pub projects: Entries<RawProject>,
+    /// The organization's API keys, by what an operation does.
+    #[serde(default)]
+    pub api_keys: RawApiKeys,
+    /// What seals the sessions of `web.login`: 32 bytes each, in base64 or hexadecimal; the first seals, all open.
+    #[serde(default)]
+    #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
+    pub session_keys: Vec<Spanned<RawSecret>>,
+    /// By the app's path: the secrets that the backend's webhooks present at that app's alert inlet.
+    #[serde(default)]
+    pub webhooks: Entries<Vec<Spanned<RawSecret>>>,
+}
+
+/// One project's credentials.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Project")]
+pub struct RawProject {
+    /// Ingest tokens: the first is current, the rest overlap during a rotation.
+    #[serde(default)]
+    #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
+    pub access_token: Vec<Spanned<RawSecret>>,
+    /// API keys for calls on this project, instead of the organization's.
+    #[serde(default)]
+    pub api_key: RawApiKeys,
+}
+
+/// API keys by what an operation does.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ApiKeys")]
+pub struct RawApiKeys {
+    /// For operations that only read.
+    pub read: Option<Spanned<RawSecret>>,
+    /// For operations that change something.
+    pub write: Option<Spanned<RawSecret>>,
+    /// For sensitive operations; without it they are refused.
+    pub admin: Option<Spanned<RawSecret>>,
+}

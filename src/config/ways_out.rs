@@ -1,0 +1,116 @@
+//! Where the gateway's own calls go, for people to read.
+//!
+//! What it does: names each way of a checked configuration once, with its proxy. What it refuses to know: how a tunnel
+//! is made. Invariant: an address that is a secret is not shown.
+
+use std::fmt;
+
+use super::checked::Checked;
+use super::egress::first_asked;
+use crate::egress::Egress;
+use crate::forward::{DestinationUrl, PostAddress, UpstreamSettings};
+
+/// Where one kind of calls goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayOut {
+    /// `upstream ingest`, `issuer okta`, `destination oncall`.
+    pub what: String,
+    /// `host:port`; empty where the address is a secret.
+    pub to: String,
+    /// The proxy's `host:port`; `None`: straight.
+    pub proxy: Option<String>,
+}
+
+impl fmt::Display for WayOut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} -> ", self.what)?;
+        if !self.to.is_empty() {
+            write!(formatter, "{} ", self.to)?;
+        }
+        match &self.proxy {
+            Some(proxy) => write!(formatter, "via proxy {proxy}"),
+            None => formatter.write_str("direct"),
+        }
+    }
+}
+
+/// Everything that the gateway calls of its own, each once.
+pub fn ways_out(checked: &Checked) -> Vec<WayOut> {
+    let upstreams = &checked.upstreams;
+    let upstreams = [
+        ("ingest", &upstreams.ingest),
+        ("query", &upstreams.query),
+        ("collector", &upstreams.collector),
+        ("logs", &upstreams.logs),
+    ];
+    let upstreams = upstreams
+        .into_iter()
+        .filter_map(|(which, given)| Some(of_upstream(which, given.as_ref()?)));
+    let login = checked.login.as_ref().map(|login| login.issuer.as_str());
+    let issuers = checked.issuers.iter().filter_map(|issuer| {
+        let (tls, host, port) = first_asked(issuer, login == Some(issuer.name.as_str()))?;
+        Some(way(
+            format!("issuer {}", issuer.name),
+            &issuer.egress,
+            (tls, &host, port),
+        ))
+    });
+    let destinations = checked
+        .alerts
+        .destinations
+        .iter()
+        .filter_map(|destination| {
+            let (text, is_secret) = match &destination.url {
+                DestinationUrl::Written(url) => (url.clone(), false),
+                DestinationUrl::From(reference) => (
+                    String::from_utf8_lossy(reference.read().ok()?.expose()).into_owned(),
+                    true,
+                ),
+            };
+            let address = PostAddress::parse(&text).ok()?;
+            let to = (address.tls, address.host.as_str(), address.port);
+            let way = way(
+                format!("destination {}", destination.name),
+                &destination.egress,
+                to,
+            );
+            Some(if is_secret {
+                WayOut {
+                    to: String::new(),
+                    ..way
+                }
+            } else {
+                way
+            })
+        });
+    upstreams.chain(issuers).chain(destinations).collect()
+}
+
+fn of_upstream(which: &str, settings: &UpstreamSettings) -> WayOut {
+    WayOut {
+        what: format!("upstream {which}"),
+        to: place(&settings.host, settings.port),
+        proxy: settings.proxy.as_ref().map(|proxy| proxy.authority()),
+    }
+}
+
+fn way(what: String, egress: &Egress, (tls, host, port): (bool, &str, u16)) -> WayOut {
+    let proxy = egress
+        .route(tls, host, port)
+        .ok()
+        .flatten()
+        .map(|proxy| proxy.authority());
+    WayOut {
+        what,
+        to: place(host, port),
+        proxy,
+    }
+}
+
+fn place(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
