@@ -230,6 +230,14 @@ const FRAMEWORK: &[&str] = &[
     "src/gateway/serve.rs",
 ];
 
+/// Who makes connections: the client of our own calls, and the pool of what is forwarded.
+const WAYS_OUT: &[&str] = &["src/egress/", "src/forward/pool.rs"];
+
+#[test]
+fn own_calls_have_one_client() {
+    none(structure::ways_out(&rust_files(), WAYS_OUT));
+}
+
 /// Lines of `src/gateway`. May only be lowered, to 1,000.
 const GATEWAY_LINES: usize = 1000;
 

@@ -4,9 +4,7 @@
 //! What it refuses to know: whether anybody answers there. Invariant: no fault repeats the URL, because
 //! one with user information in it holds a secret.
 
-use std::net::IpAddr;
-
-use crate::egress::host_and_port;
+use crate::egress::{host_and_port, is_this_machine};
 
 /// A URL's parts. The host is lower case, an IPv6 address without its brackets.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,10 +62,7 @@ impl HttpUrl {
 
     /// Whether the host can only be this machine.
     pub fn is_loopback(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
-            Ok(address) => address.is_loopback(),
-            Err(_) => self.host == "localhost",
-        }
+        is_this_machine(&self.host)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Hosts and ports as URLs have them.
 //!
-//! What it does: takes `host:port` apart, strictly, and puts it together. What it refuses to know: what URL it stands in.
-//! Invariants: no reader takes for an address what is taken for a name here; a port is from 1 to 65535.
+//! What it does: takes `host:port` apart, strictly, puts it together, and says which URL may be asked at all. What it refuses
+//! to know: what is asked. Invariants: no reader takes for an address what is taken for a name here; a port is from 1 to
+//! 65535; plain text goes to this machine alone.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
 
 /// The longest name (RFC 1035 section 2.3.4), and its longest label.
 const NAME_LIMIT_BYTES: usize = 253;
@@ -64,6 +67,28 @@ fn is_host_name(host: &str) -> bool {
         })
 }
 
+/// Whether a host can only be this machine, by its spelling: lower case, an IPv6 address without its brackets.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether we ask a URL: `https`, or `http` where no network is in between; no user or password in it.
+pub(crate) fn is_permitted(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
+    match uri.scheme_str() {
+        Some("https") => bare,
+        Some("http") => bare && is_this_machine(host),
+        _ => false,
+    }
+}
+
 /// `host:port`, an IPv6 address in brackets.
 pub(super) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') {
@@ -76,6 +101,34 @@ pub(super) fn authority(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_https_or_loopback_may_be_asked() {
+        for (url, allowed) in [
+            ("https://idp.example/keys", true),
+            ("https://idp.example:8443/keys?x=1", true),
+            ("http://127.0.0.1:8080/keys", true),
+            ("http://[::1]:8080/keys", true),
+            ("http://localhost/keys", true),
+            ("http://idp.example/keys", false),
+            ("http://127.0.0.1.evil.example/keys", false),
+            ("http://localhost.evil.example/keys", false),
+            ("http://0.0.0.0/", false),
+            ("http://[::]/", false),
+            ("http://0x7f.1/", false),
+            ("http://2130706433/", false),
+            ("http://169.254.169.254/latest", false),
+            ("https://user:password@idp.example/keys", false),
+            ("http://127.0.0.1@evil.example/keys", false),
+            ("file:///etc/passwd", false),
+            ("ftp://idp.example/keys", false),
+            ("/keys", false),
+            ("", false),
+        ] {
+            let permitted = url.parse().is_ok_and(|uri| is_permitted(&uri));
+            assert_eq!(permitted, allowed, "{url}");
+        }
+    }
 
     #[test]
     fn hosts_and_ports_are_taken_apart_or_refused() {

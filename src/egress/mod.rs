@@ -1,11 +1,12 @@
 //! How our own calls leave: straight, or through an HTTP proxy's CONNECT tunnel.
 //!
 //! What it does: decides for each host whether a proxy is asked, reads the environment's variables as curl does, opens
-//! tunnels, and gives our HTTP clients a connector that does all of it. What it refuses to know: what is sent through a
-//! tunnel, and TLS to the backend, which runs inside of it. Invariants: a proxy learns host and port, never a byte of a
+//! tunnels, and has the one HTTP client of our own calls. What it refuses to know: what is sent through a tunnel or asked
+//! with the client, and TLS to the backend, which runs inside of a tunnel. Invariants: a proxy learns host and port, never a byte of a
 //! request; its credentials are in no message; its answer is bounded in bytes, and every caller bounds it in time; a
 //! loopback address never goes to a proxy that the environment names.
 
+mod client;
 mod connector;
 mod environment;
 mod host;
@@ -17,13 +18,15 @@ mod tunnel;
 
 use std::sync::Arc;
 
-pub(crate) use connector::{Connector, ProxyError};
+pub(crate) use client::{OutboundBounds, OutboundClient, OutboundFault, SendBody};
 pub use environment::Environment;
 pub(crate) use environment::UnusableProxy;
-pub(crate) use host::host_and_port;
+pub(crate) use host::{host_and_port, is_permitted, is_this_machine};
 pub use no_proxy::NoProxy;
 pub(crate) use proxy::{Proxy, ProxyUrl};
 pub use proxy::{ProxyCredentials, ProxySettings};
+#[cfg(test)]
+pub(crate) use tests::hostile;
 pub(crate) use tunnel::TunnelFault;
 
 /// Which proxy a call takes, if any; checked settings.

@@ -3,7 +3,7 @@
 //! What it does: keeps the connections to one destination, and posts JSON to it with the operator's own header. What it
 //! refuses to know: what a message says, and who gets it. Invariants: only a configured address is asked, over `https`
 //! but on loopback; no redirect is followed; nothing of the message gets into the head; one post takes at most
-//! `POST_TIMEOUT`; the URL and the secret are in no message of ours, because either opens the destination.
+//! what `OutboundBounds::DESTINATION` says; the URL and the secret are in no message of ours, because either opens the destination.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,15 +18,9 @@ use super::send::ExchangeFault;
 use super::send::Intake;
 use super::supply::{Pieces, Replayable};
 use super::{Backend, SendFault, UpstreamSettings};
-use crate::egress::{Egress, TunnelFault, host_and_port};
+use crate::egress::{Egress, OutboundBounds, TunnelFault, host_and_port, is_this_machine};
 use crate::limits::Reservation;
 use crate::secret::SecretRef;
-
-/// From the first connect to the answer's last byte, a second try included.
-pub const POST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What of an answer is read; it is not looked at.
-const ANSWER_LIMIT_BYTES: u64 = 64 << 10;
 
 /// The longest URL, in bytes.
 const URL_LIMIT_BYTES: usize = 2048;
@@ -96,6 +90,7 @@ pub struct Webhook {
     place: Zeroizing<String>,
     /// Request line and headers, without framing: the same for every message.
     head: Zeroizing<Vec<u8>>,
+    bounds: OutboundBounds,
 }
 
 impl PostAddress {
@@ -128,9 +123,7 @@ impl PostAddress {
             None => "needs a host",
         };
         let (host, port) = host_and_port(authority.as_str()).ok_or_else(fault)?;
-        let literal = host.parse::<std::net::IpAddr>().ok();
-        let loopback = host == "localhost" || literal.is_some_and(|address| address.is_loopback());
-        if !(tls || loopback) {
+        if !(tls || is_this_machine(&host)) {
             return Err("must be an `https` URL (`http` only on loopback)");
         }
         let port = port.unwrap_or(if tls { 443 } else { 80 });
@@ -163,6 +156,14 @@ impl Webhook {
         settings: &DestinationSettings,
         previous: Option<&Webhook>,
     ) -> Result<Webhook, String> {
+        Self::open_within(settings, previous, OutboundBounds::DESTINATION)
+    }
+
+    fn open_within(
+        settings: &DestinationSettings,
+        previous: Option<&Webhook>,
+        bounds: OutboundBounds,
+    ) -> Result<Webhook, String> {
         let name = &settings.name;
         let url = match &settings.url {
             DestinationUrl::Written(url) => Zeroizing::new(url.clone().into_bytes()),
@@ -190,8 +191,8 @@ impl Webhook {
             ca: settings.ca.clone().filter(|_| address.tls),
             client: None,
             proxy,
-            connect_timeout: Duration::from_secs(3),
-            read_timeout: POST_TIMEOUT,
+            connect_timeout: bounds.connect,
+            read_timeout: bounds.whole,
             write_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
         };
@@ -234,6 +235,7 @@ impl Webhook {
             backend,
             place,
             head,
+            bounds,
         })
     }
 
@@ -258,7 +260,7 @@ impl Webhook {
                 outcome => outcome,
             }
         };
-        tokio::time::timeout(POST_TIMEOUT, posting)
+        tokio::time::timeout(self.bounds.whole, posting)
             .await
             .unwrap_or(Err(SendFault::TimedOut))
     }
@@ -266,7 +268,7 @@ impl Webhook {
     async fn once(&self, message: &Bytes, reservation: &mut Reservation) -> Result<u16, SendFault> {
         let mut body = Replayable::new(Pieces::new(vec![message.clone()]));
         let mut intake = Intake {
-            limit_bytes: ANSWER_LIMIT_BYTES,
+            limit_bytes: self.bounds.body_bytes as u64,
             status_suffices: false,
             reservation,
         };
@@ -290,6 +292,48 @@ impl Webhook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::hostile::{self, Breach};
+    use crate::limits::Budget;
+
+    /// Scenario: each kind of peer that keeps to no bound is a destination. Guarantees: what it does ends in the fault that
+    /// says so; a redirect is a status, and is not followed; where no answer came it is asked once more, and no further.
+    #[tokio::test]
+    async fn hostile_peers_meet_the_bounds() {
+        for peer in hostile::peers(OutboundBounds::DESTINATION) {
+            let served = peer.serve().await;
+            let settings = DestinationSettings {
+                name: "chat".to_owned(),
+                url: DestinationUrl::Written(served.url("/hook")),
+                ca: None,
+                header: None,
+                egress: Egress::Direct,
+            };
+            let bounds = OutboundBounds {
+                whole: peer.patience,
+                ..OutboundBounds::DESTINATION
+            };
+            let webhook = Webhook::open_within(&settings, None, bounds).unwrap();
+            let budget = Budget::new(1 << 20);
+            let mut held = budget.gateway().open();
+            let told = webhook.post(&Bytes::from_static(b"{}"), &mut held).await;
+            let met = match peer.breach {
+                Breach::Redirect => matches!(told, Ok(301..=308)),
+                Breach::Large => told == Err(SendFault::TooLarge),
+                Breach::NoHttp => matches!(
+                    told,
+                    Err(SendFault::Undecodable | SendFault::Unreachable | SendFault::TooLarge)
+                ),
+                Breach::Silence => told == Err(SendFault::TimedOut),
+            };
+            assert!(met, "{}: {told:?}", peer.what);
+            let asked = if told == Err(SendFault::Unreachable) {
+                2
+            } else {
+                1
+            };
+            assert_eq!(served.requests(), asked, "{}", peer.what);
+        }
+    }
 
     #[test]
     fn only_https_or_loopback_is_posted_to() {

@@ -1,10 +1,10 @@
 //! Reading an issuer's key set over the network.
 //!
 //! What it does: finds the key set by discovery (OpenID Connect Discovery section 4) or at a given URL
-//! and reads it with every bound there is. What it refuses to know: when, how often, and which keys count.
+//! and reads it. What it refuses to know: when, how often, and which keys count.
 //! Invariants: only configured addresses, or those that the issuer's own document names, are asked;
-//! `https` always, but on loopback; no redirect is followed; a body is never larger than
-//! `BODY_LIMIT_BYTES`; both requests together take at most `TOTAL_TIMEOUT`; our own token goes to the configured origin
+//! `https` always, but on loopback; one request is held to
+//! `OutboundBounds::ISSUER`, and both together to its deadline; our own token goes to the configured origin
 //! alone, and is in no message.
 
 use std::sync::Arc;
@@ -13,10 +13,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use openidconnect::IssuerUrl;
 use rustls::RootCertStore;
 use zeroize::Zeroizing;
@@ -24,23 +20,15 @@ use zeroize::Zeroizing;
 use super::event::shown;
 use super::json;
 use super::keys::KeySetFault;
-use crate::egress::{Connector, Egress, ProxyError, TunnelFault};
+use crate::egress::{
+    Egress, OutboundBounds, OutboundClient, OutboundFault, TunnelFault, is_permitted,
+};
 use crate::media_type::{self, MediaType};
-use crate::pem;
 use crate::secret::SecretRef;
 use crate::telemetry::text::line;
 
-/// A discovery document or key set. Hundreds of keys with certificate chains fit.
-const BODY_LIMIT_BYTES: usize = 512 * 1024;
-
 /// What a log line repeats of a failed connection.
 const DETAIL_LIMIT_BYTES: usize = 512;
-
-/// From the first connect to the last byte.
-pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// For a connection; shorter than the whole, so that the fault says whether a proxy was silent.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Why a key set could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +109,7 @@ pub(super) trait Fetch: Send + Sync + 'static {
 
 /// The network as a source.
 pub(super) struct Remote {
-    client: Client<HttpsConnector<Connector>, Empty<Bytes>>,
+    client: OutboundClient,
     place: KeyLocation,
     /// What we show at the place's own origin.
     token: Option<SecretRef>,
@@ -141,7 +129,7 @@ impl Remote {
         token: Option<SecretRef>,
     ) -> Result<Self, String> {
         Ok(Remote {
-            client: client(roots, egress)?,
+            client: OutboundClient::new(roots, egress, OutboundBounds::ISSUER)?,
             place: KeyLocation::KeySet(permitted(url)?),
             token,
         })
@@ -165,7 +153,7 @@ impl Remote {
             document,
         };
         Ok(Remote {
-            client: client(roots, egress)?,
+            client: OutboundClient::new(roots, egress, OutboundBounds::ISSUER)?,
             place,
             token,
         })
@@ -230,20 +218,12 @@ impl Remote {
     async fn get(&self, url: &Uri) -> Result<Fetched, FetchError> {
         let mut request = Request::get(url.clone())
             .header(header::ACCEPT, "application/json, application/jwk-set+json")
-            .header(
-                header::USER_AGENT,
-                concat!("lightkeeper/", env!("CARGO_PKG_VERSION")),
-            )
-            .body(Empty::new())
+            .body(Vec::new())
             .map_err(|_| FetchFault::Unreachable)?;
         if let Some(value) = self.authorization(url)? {
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
-        let answer = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| unreachable(&error))?;
+        let answer = self.client.ask(request).await.map_err(unread)?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError {
                 fault: FetchFault::Status,
@@ -256,16 +236,7 @@ impl Remote {
             .get(header::CONTENT_TYPE)
             .is_some_and(names_page);
         let max_age = max_age(answer.headers());
-        let document = match Limited::new(answer.into_body(), BODY_LIMIT_BYTES)
-            .collect()
-            .await
-        {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                return Err(FetchFault::TooLarge.into());
-            }
-            Err(error) => return Err(unreachable(error.as_ref())),
-        };
+        let document = Bytes::from(answer.into_body());
         if is_page(&document) {
             let named = if says_page { " (`text/html`)" } else { "" };
             let detail = format!(
@@ -287,7 +258,7 @@ impl Remote {
 #[async_trait]
 impl Fetch for Remote {
     async fn fetch(&self) -> Result<Fetched, FetchError> {
-        tokio::time::timeout(TOTAL_TIMEOUT, self.read())
+        tokio::time::timeout(self.client.bounds().whole, self.read())
             .await
             .unwrap_or(Err(FetchFault::TimedOut.into()))
     }
@@ -298,25 +269,12 @@ impl Fetch for Remote {
 pub(super) fn permitted(url: &str) -> Result<Uri, String> {
     let place = shown(url.split(['?', '#']).next().unwrap_or_default());
     let uri: Uri = url.parse().map_err(|_| format!("`{place}` is not a URL"))?;
-    let host = uri
-        .host()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    let loopback = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    let bare = uri
-        .authority()
-        .is_some_and(|authority| !authority.as_str().contains('@'));
-    match uri.scheme_str() {
-        Some("https") if bare => Ok(uri),
-        Some("http") if bare && loopback => Ok(uri),
-        _ => Err(format!(
-            "`{place}` must be an `https` URL (`http` only on loopback)"
-        )),
+    if is_permitted(&uri) {
+        return Ok(uri);
     }
+    Err(format!(
+        "`{place}` must be an `https` URL (`http` only on loopback)"
+    ))
 }
 
 /// RFC 6454 section 5: scheme, host and port.
@@ -333,40 +291,17 @@ fn has_same_origin(one: &Uri, other: &Uri) -> bool {
     one.scheme() == other.scheme() && has_same_host && port(one) == port(other)
 }
 
-/// One connection for each reading: they are an hour apart.
-pub(super) fn client<B>(
-    roots: Arc<RootCertStore>,
-    egress: &Egress,
-) -> Result<Client<HttpsConnector<Connector>, B>, String>
-where
-    B: hyper::body::Body<Data = Bytes> + Send,
-{
-    let tls = pem::client_tls(roots)
-        .map_err(|error| format!("cannot set up TLS: {error}"))?
-        .with_no_client_auth();
-    let connector = Connector::new(egress, CONNECT_TIMEOUT)?;
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(0)
-        .build(connector))
-}
-
-fn unreachable(error: &(dyn std::error::Error + 'static)) -> FetchError {
-    let mut detail = error.to_string();
-    let mut fault = FetchFault::Unreachable;
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        if let Some(proxy) = deeper.downcast_ref::<ProxyError>() {
-            fault = FetchFault::Proxy(proxy.fault);
+/// What a fault of the client is to an operator.
+fn unread(fault: OutboundFault) -> FetchError {
+    let (fault, detail) = match fault {
+        OutboundFault::Unreachable(detail) | OutboundFault::Untrusted { detail, .. } => {
+            (FetchFault::Unreachable, detail)
         }
-        detail.push_str(": ");
-        detail.push_str(&deeper.to_string());
-        cause = deeper.source();
-    }
+        OutboundFault::Proxy { fault, detail } => (FetchFault::Proxy(fault), detail),
+        OutboundFault::Address(_) => (FetchFault::InsecureUrl, fault.to_string()),
+        OutboundFault::TooLarge(_) => return FetchFault::TooLarge.into(),
+        OutboundFault::TimedOut(_) => return FetchFault::TimedOut.into(),
+    };
     FetchError {
         fault,
         detail: line(&detail, DETAIL_LIMIT_BYTES).into_owned(),
@@ -396,26 +331,31 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::hostile::{self, Breach};
 
-    #[test]
-    fn only_https_or_loopback_may_be_asked() {
-        for (url, allowed) in [
-            ("https://idp.example/keys", true),
-            ("https://idp.example:8443/keys?x=1", true),
-            ("http://127.0.0.1:8080/keys", true),
-            ("http://[::1]:8080/keys", true),
-            ("http://localhost/keys", true),
-            ("http://idp.example/keys", false),
-            ("http://127.0.0.1.evil.example/keys", false),
-            ("http://169.254.169.254/latest", false),
-            ("https://user:password@idp.example/keys", false),
-            ("http://127.0.0.1@evil.example/keys", false),
-            ("file:///etc/passwd", false),
-            ("ftp://idp.example/keys", false),
-            ("/keys", false),
-            ("", false),
-        ] {
-            assert_eq!(permitted(url).is_ok(), allowed, "{url}");
+    /// Scenario: each kind of peer that keeps to no bound serves keys, or a discovery document. Guarantees: it is asked
+    /// once, and what it does ends in the fault that says so; a redirect is a status.
+    #[tokio::test]
+    async fn hostile_peers_meet_the_bounds() {
+        let roots = Arc::new(RootCertStore::empty());
+        for peer in hostile::peers(OutboundBounds::ISSUER) {
+            let served = peer.serve().await;
+            let url = served.url("");
+            let by_url = Remote::key_set(&url, roots.clone(), &Egress::Direct, None);
+            let by_issuer = Remote::discovery(&url, roots.clone(), &Egress::Direct, None);
+            for mut remote in [by_url.unwrap(), by_issuer.unwrap()] {
+                remote.client = remote.client.within(peer.patience);
+                let before = served.requests();
+                let fault = remote.fetch().await.unwrap_err().fault;
+                let expected = match peer.breach {
+                    Breach::Redirect => FetchFault::Status,
+                    Breach::Large => FetchFault::TooLarge,
+                    Breach::NoHttp => FetchFault::Unreachable,
+                    Breach::Silence => FetchFault::TimedOut,
+                };
+                assert_eq!(fault, expected, "{}", peer.what);
+                assert_eq!(served.requests() - before, 1, "{}", peer.what);
+            }
         }
     }
 

@@ -68,7 +68,7 @@ pub(super) enum RefreshOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerStatus {
     pub issuer: Arc<str>,
-    /// Whether the first reading has ended, well or not (`fetch::TOTAL_TIMEOUT` at most); true for keys out of a file.
+    /// Whether the first reading has ended, well or not (`OutboundBounds::ISSUER` at most); true for keys out of a file.
     pub tried: bool,
     /// Whether tokens of this issuer can be judged now.
     pub has_keys: bool,

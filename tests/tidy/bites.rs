@@ -576,6 +576,51 @@ fn the_framework_bites() {
 }
 
 #[test]
+fn ways_out_bite() {
+    for (path, text, want) in [
+        (
+            "src/identify/fetch.rs",
+            "\nuse hyper_util::client::legacy::Client;",
+            "src/identify/fetch.rs:2: `hyper_util::client`: ask with",
+        ),
+        (
+            "src/cli/web.rs",
+            "use hyper_rustls::HttpsConnector;",
+            "`hyper_rustls`",
+        ),
+        (
+            "src/health.rs",
+            "fn f() { tokio::net::TcpStream::connect(x) }",
+            "`TcpStream::connect`",
+        ),
+        (
+            "src/forward/webhook.rs",
+            "use tokio_rustls::TlsConnector;",
+            "`TlsConnector`",
+        ),
+        ("src/egress/a.rs", "use hyper_rustls::HttpsConnector;", ""),
+        ("src/forward/pool.rs", "TcpStream::connect(x)", ""),
+        (
+            "src/a/b.rs",
+            "// hyper_rustls\nuse hyper_util::rt::TokioIo;",
+            "",
+        ),
+        ("src/a/tests/b.rs", "TcpStream::connect(x)", ""),
+        (
+            "src/a/b.rs",
+            "#[cfg(test)]\nmod tests { fn f() { TcpStream::connect(x) } }",
+            "",
+        ),
+    ] {
+        check_all(
+            |files| structure::ways_out(files, &["src/egress/", "src/forward/pool.rs"]),
+            &[(path, text)],
+            want,
+        );
+    }
+}
+
+#[test]
 fn mutable_contexts_bite() {
     let changing = "fn f(a: u8, walk: &mut Walk) {}\nfn g(walk: &Walk) { h(&mut Walk) }\nfn h(&mut self, b: &mut Walker);";
     for (most, want) in [

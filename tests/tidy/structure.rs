@@ -301,6 +301,41 @@ fn circles<'f>(edges: &BTreeMap<(&'f str, &'f str), String>) -> Vec<BTreeSet<&'f
         .collect()
 }
 
+// ---- ways out ------------------------------------------------------------------------------------------------
+
+/// Connections are made in the listed folders alone: what else asks another server does it with `egress`'s client, which
+/// knows proxies, roots, bounds and addresses.
+pub fn ways_out(files: &[(String, String)], listed: &[&str]) -> Vec<String> {
+    let names = [
+        "hyper::client",
+        "hyper_rustls",
+        "hyper_util::client",
+        "reqwest",
+        "HttpConnector",
+        "TcpStream::connect",
+        "TcpStream::connect_timeout",
+        "TlsConnector",
+        "UnixStream::connect",
+    ];
+    let mut complaints = Vec::new();
+    for (path, code) in product(files) {
+        if listed.iter().any(|folder| path.starts_with(folder)) {
+            continue;
+        }
+        for (name, at) in names.iter().flat_map(|name| {
+            source::words(&code, name)
+                .into_iter()
+                .map(move |at| (name, at))
+        }) {
+            complaints.push(format!(
+                "{path}:{}: `{name}`: ask with `egress::OutboundClient`",
+                source::line_of(&code, at)
+            ));
+        }
+    }
+    complaints
+}
+
 // ---- the framework and the context of a request --------------------------------------------------------------
 
 /// The framework's crates are named in the listed files alone, and `ProxyHttp` in `gateway`.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::session::ToolSession;
 use super::text::clean;
+use super::web::unanswered;
 use crate::apps::AppPath;
 use crate::media_type;
 
@@ -57,10 +58,6 @@ async fn send(
         .method(method)
         .uri(target)
         .header(header::ACCEPT, media_type::JSON)
-        .header(
-            header::USER_AGENT,
-            concat!("lightkeeper/", env!("CARGO_PKG_VERSION")),
-        )
         .header(header::AUTHORIZATION, format!("Bearer {token}"));
     if body.is_some() {
         request = request.header(header::CONTENT_TYPE, media_type::JSON);
@@ -74,7 +71,7 @@ async fn send(
         .web
         .ask(request)
         .await
-        .map_err(|fault| fault.failure(&format!("the gateway `{}`", session.gateway)))
+        .map_err(|fault| unanswered(&fault, &format!("the gateway `{}`", session.gateway)))
 }
 
 /// What a refusal says, and what to do about it.

@@ -27,7 +27,8 @@ use super::ConnectArguments;
 use super::failure::Failure;
 use super::key::{LocalKey, credentials};
 use super::session::ToolSession;
-use super::web::SendBody;
+use super::web::unanswered;
+use crate::egress::SendBody;
 use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, Signal};
 use crate::profiles::Profile;
@@ -164,7 +165,10 @@ impl Local {
             Ok(Ok(answer)) => self.back(answer),
             Ok(Err(fault)) => refusal(
                 StatusCode::BAD_GATEWAY,
-                &said(&fault.failure(&format!("the gateway `{}`", self.session.gateway))),
+                &said(&unanswered(
+                    &fault,
+                    &format!("the gateway `{}`", self.session.gateway),
+                )),
             ),
             Err(_) => refusal(
                 StatusCode::GATEWAY_TIMEOUT,

@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use super::audience::{self, aim};
 use super::failure::Failure;
 use super::store::StoredLogin;
-use super::web::{Web, WebFault, is_permitted_url, origin};
+use super::web::{Web, is_permitted_url, origin, unanswered};
 use crate::clock::Clock;
+use crate::egress::OutboundFault;
 use crate::media_type;
 
 /// Tokens that do not say when they end are taken to live this long, in seconds.
@@ -116,7 +117,7 @@ impl ToolProvider {
                 .await
                 .map_err(|error| match error {
                     DiscoveryError::Request(fault) => {
-                        fault.failure(&format!("the issuer `{}`", login.issuer))
+                        unanswered(&fault, &format!("the issuer `{}`", login.issuer))
                     }
                     other => Failure::new(format!(
                         "the issuer `{}` cannot be discovered: {other}",
@@ -255,7 +256,7 @@ async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
     let answer = web
         .ask(request)
         .await
-        .map_err(|fault| fault.failure(&format!("the gateway `{gateway}`")))?;
+        .map_err(|fault| unanswered(&fault, &format!("the gateway `{gateway}`")))?;
     let strange =
         |what: &str| Failure::new(format!("`{gateway}` {what}: is it a Lightkeeper gateway?"));
     if answer.status() != StatusCode::OK {
@@ -325,13 +326,13 @@ pub async fn refresh(
 pub fn token_failure<E: ErrorResponse + 'static>(
     what: &str,
     issuer: &str,
-    error: RequestTokenError<WebFault, E>,
+    error: RequestTokenError<OutboundFault, E>,
 ) -> Failure {
     match error {
         RequestTokenError::ServerResponse(error) => {
             Failure::denied(format!("{what}: the issuer says {error}"))
         }
-        RequestTokenError::Request(fault) => fault.failure(&format!("the issuer `{issuer}`")),
+        RequestTokenError::Request(fault) => unanswered(&fault, &format!("the issuer `{issuer}`")),
         RequestTokenError::Parse(..) => {
             Failure::new(format!("{what}: the issuer's answer cannot be read"))
         }
@@ -363,7 +364,7 @@ pub async fn revoke(web: &Web, entry: &StoredLogin) -> Result<bool, Failure> {
     let answer = web
         .ask(request)
         .await
-        .map_err(|fault| fault.failure(&format!("the issuer `{}`", entry.issuer)))?;
+        .map_err(|fault| unanswered(&fault, &format!("the issuer `{}`", entry.issuer)))?;
     match answer.status() {
         StatusCode::OK => Ok(true),
         status => Err(Failure::new(format!(

@@ -1,99 +1,32 @@
-//! The command line's own HTTP client.
+//! What the command line asks gateways and identity providers with.
 //!
-//! What it does: asks gateways and identity providers over TLS, or in plain text on loopback. What it refuses to know: what is
-//! asked. A proxy that the environment names is used as curl would use it. Invariants: no redirect is followed; whole answers are never larger than `BODY_LIMIT_BYTES`; a whole call ends within
-//! its deadline; no credential goes to an address that is neither `https` nor loopback.
+//! What it does: makes the client with the trust of a command and of the system, and tells of its faults. What it refuses to
+//! know: what is asked. A proxy that the environment names is used as curl would use it. Invariants: whole answers are held
+//! to `OutboundBounds::COMMAND`; no credential goes to an address that is neither `https` nor loopback.
 
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, Uri};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use openidconnect::url::{Host, Url};
+use openidconnect::url::Url;
 
 use super::failure::Failure;
-use crate::egress::{Connector, Egress};
+use crate::egress::{
+    Egress, OutboundBounds, OutboundClient, OutboundFault, SendBody, is_permitted,
+};
 use crate::pem;
 
-/// The largest answer that is read whole.
-pub const BODY_LIMIT_BYTES: usize = 32 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the first connect to the last byte of a whole answer. The backend itself takes up to a minute.
-const CALL_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// A body that is sent: whole, or passed on while it is read.
-pub type SendBody = UnsyncBoxBody<Bytes, hyper::Error>;
-
 /// What `Web::asker` gives back for each request.
-pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, WebFault>> + Send>>;
+pub type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, OutboundFault>> + Send>>;
 
 /// A client with its trust. Clones share connections.
 #[derive(Clone)]
 pub struct Web {
-    client: Client<HttpsConnector<Connector>, SendBody>,
-}
-
-/// Why no whole answer came.
-#[derive(Debug)]
-pub enum WebFault {
-    /// Neither `https` nor loopback, or no URL.
-    Insecure(String),
-    /// The certificate is of no authority that is trusted.
-    Untrusted(String),
-    Unreachable(String),
-    TooLarge,
-    Late,
-}
-
-impl std::fmt::Display for WebFault {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            WebFault::Insecure(url) => write!(
-                formatter,
-                "`{url}` must be an `https` URL (`http` only on loopback)"
-            ),
-            WebFault::Untrusted(cause) => {
-                write!(formatter, "its certificate is not trusted: {cause}")
-            }
-            WebFault::Unreachable(cause) => formatter.write_str(cause),
-            WebFault::TooLarge => write!(
-                formatter,
-                "the answer is larger than {BODY_LIMIT_BYTES} bytes"
-            ),
-            WebFault::Late => write!(
-                formatter,
-                "no answer within {} seconds",
-                CALL_TIMEOUT.as_secs()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for WebFault {}
-
-impl WebFault {
-    /// What to tell when `what` was asked.
-    pub fn failure(&self, what: &str) -> Failure {
-        let failure = Failure::new(format!("{what} cannot be reached: {self}"));
-        match self {
-            WebFault::Untrusted(_) => {
-                failure.advise("if its certificate is of a CA of your own: --ca FILE")
-            }
-            WebFault::Insecure(_)
-            | WebFault::Unreachable(_)
-            | WebFault::TooLarge
-            | WebFault::Late => failure,
-        }
-    }
+    client: OutboundClient,
 }
 
 impl Web {
@@ -114,103 +47,57 @@ impl Web {
                 return Err(unusable(&"holds no certificate"));
             }
         }
-        let tls = pem::client_tls(Arc::new(roots));
-        let tls = tls
-            .map_err(|error| Failure::new(format!("cannot set up TLS: {error}")))?
-            .with_no_client_auth();
-        let connector =
-            Connector::new(&Egress::of_process(), CONNECT_TIMEOUT).map_err(Failure::new)?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(Web { client })
+        Self::trusting(roots, &Egress::of_process())
+    }
+
+    fn trusting(roots: rustls::RootCertStore, egress: &Egress) -> Result<Self, Failure> {
+        let client = OutboundClient::new(Arc::new(roots), egress, OutboundBounds::COMMAND);
+        Ok(Web {
+            client: client.map_err(Failure::new)?,
+        })
     }
 
     /// Asks and reads the whole answer.
-    pub async fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, WebFault> {
-        let call = async {
-            let request = request.map(|body| {
-                Full::new(Bytes::from(body))
-                    .map_err(|never| match never {})
-                    .boxed_unsync()
-            });
-            let (head, body) = self.pass(request).await?.into_parts();
-            match Limited::new(body, BODY_LIMIT_BYTES).collect().await {
-                Ok(body) => Ok(Response::from_parts(head, body.to_bytes().to_vec())),
-                Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                    Err(WebFault::TooLarge)
-                }
-                Err(error) => Err(unreachable(error.as_ref())),
-            }
-        };
-        tokio::time::timeout(CALL_TIMEOUT, call)
-            .await
-            .unwrap_or(Err(WebFault::Late))
+    pub async fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutboundFault> {
+        self.client.ask(request).await
     }
 
     /// `ask` as a function of its own, as `openidconnect` wants its clients.
     pub fn asker(&self) -> impl Fn(Request<Vec<u8>>) -> ResponseFuture + Send + Sync + use<> {
-        let web = self.clone();
+        let client = self.client.clone();
         move |request| {
-            let web = web.clone();
-            Box::pin(async move { web.ask(request).await })
+            let client = client.clone();
+            Box::pin(async move { client.ask(request).await })
         }
     }
 
     /// Asks and hands the answer's body on as it comes. The caller sets the deadline.
-    pub async fn pass(&self, request: Request<SendBody>) -> Result<Response<Incoming>, WebFault> {
-        if !is_permitted(request.uri()) {
-            return Err(WebFault::Insecure(request.uri().to_string()));
-        }
-        self.client
-            .request(request)
-            .await
-            .map_err(|error| unreachable(&error))
+    pub async fn pass(
+        &self,
+        request: Request<SendBody>,
+    ) -> Result<Response<Incoming>, OutboundFault> {
+        self.client.pass(request).await
     }
 }
 
-fn unreachable(error: &(dyn std::error::Error + 'static)) -> WebFault {
-    let mut detail = error.to_string();
-    let mut cause = error.source();
-    let mut untrusted = None;
-    while let Some(deeper) = cause {
-        let text = deeper.to_string();
-        if text.contains("invalid peer certificate") {
-            untrusted = Some(text.clone());
+/// What to tell when `what` was asked and did not answer.
+pub fn unanswered(fault: &OutboundFault, what: &str) -> Failure {
+    let failure = Failure::new(format!("{what} cannot be reached: {fault}"));
+    match fault {
+        OutboundFault::Untrusted { .. } => {
+            failure.advise("if its certificate is of a CA of your own: --ca FILE")
         }
-        detail.push_str(": ");
-        detail.push_str(&text);
-        cause = deeper.source();
+        OutboundFault::Address(_)
+        | OutboundFault::Proxy { .. }
+        | OutboundFault::Unreachable(_)
+        | OutboundFault::TooLarge(_)
+        | OutboundFault::TimedOut(_) => failure,
     }
-    untrusted.map_or(WebFault::Unreachable(detail), WebFault::Untrusted)
-}
-
-fn is_permitted(uri: &Uri) -> bool {
-    Url::parse(&uri.to_string()).is_ok_and(|url| is_permitted_url(&url))
 }
 
 /// `https`, or `http` where no network is in between; no user name or password within.
 pub fn is_permitted_url(url: &Url) -> bool {
-    let bare = url.username().is_empty() && url.password().is_none();
-    match url.scheme() {
-        "https" => bare,
-        "http" => bare && is_loopback(url),
-        _ => false,
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
+    url.as_str().parse().is_ok_and(|uri| is_permitted(&uri))
 }
 
 /// A gateway's origin, `https://gateway.example`: lower case, default port left out, no path.
@@ -231,6 +118,30 @@ pub fn origin(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::hostile::{self, Breach};
+
+    /// Scenario: each kind of peer that keeps to no bound stands for a gateway or an issuer. Guarantees: it is asked once, and
+    /// what it does ends in the fault that says so; a redirect comes back as the answer.
+    #[tokio::test]
+    async fn hostile_peers_meet_the_bounds() {
+        for peer in hostile::peers(OutboundBounds::COMMAND) {
+            let served = peer.serve().await;
+            let web = Web::trusting(rustls::RootCertStore::empty(), &Egress::Direct);
+            let mut web = web.unwrap();
+            web.client = web.client.within(peer.patience);
+            let request = Request::get(served.url("/")).body(Vec::new()).unwrap();
+            let told = web.asker()(request).await;
+            let met = match (peer.breach, &told) {
+                (Breach::Redirect, Ok(answer)) => answer.status().is_redirection(),
+                (Breach::Large, Err(OutboundFault::TooLarge(_)))
+                | (Breach::NoHttp, Err(OutboundFault::Unreachable(_)))
+                | (Breach::Silence, Err(OutboundFault::TimedOut(_))) => true,
+                _ => false,
+            };
+            assert!(met, "{}: {told:?}", peer.what);
+            assert_eq!(served.requests(), 1, "{}", peer.what);
+        }
+    }
 
     #[test]
     fn gateways_are_origins_over_tls_or_on_loopback() {

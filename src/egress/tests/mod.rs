@@ -1,5 +1,8 @@
 //! Which calls take which proxy, as tables; what proxies may answer. What it refuses to know: what is sent through.
 
+mod client;
+pub(crate) mod hostile;
+
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service as _;
 use zeroize::Zeroizing;
 
-use super::{
-    Connector, Egress, Environment, NoProxy, ProxyCredentials, ProxyError, ProxySettings,
-    TunnelFault,
-};
+use super::connector::{Connector, ProxyError};
+use super::{Egress, Environment, NoProxy, ProxyCredentials, ProxySettings, TunnelFault};
 
 /// The lines of a table: columns between bars.
 fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {

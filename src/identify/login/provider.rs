@@ -2,19 +2,14 @@
 //!
 //! What it does: reads and keeps the document (OpenID Connect Discovery section 4), exchanges a code, asks userinfo.
 //! What it refuses to know: cookies, sessions, whether an ID token holds. Invariants: only addresses that the issuer's
-//! own document names are asked, `https` or loopback; no redirect is followed; every answer is bounded in bytes and
-//! time; discovery is tried once at a time, and not again for a few seconds after it failed; the last good document
+//! own document names are asked, within `OutboundBounds::ISSUER`; discovery is tried once at a time, and not again for a few seconds after it failed; the last good document
 //! outlives failures.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
 use openidconnect::core::{
     CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod, CoreGrantType,
     CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm,
@@ -31,16 +26,13 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::clock::UnixMillis;
-use crate::egress::{Connector, Egress};
-use crate::identify::fetch::{self, FetchFault, TOTAL_TIMEOUT};
+use crate::egress::{Egress, OutboundBounds, OutboundClient, OutboundFault};
+use crate::identify::fetch;
 use crate::identify::json;
 use crate::lock::Mutex;
 use crate::media_type;
 use crate::reason::Reason;
 use crate::secret::Secret;
-
-/// Any answer: a document, tokens, or what userinfo says.
-const BODY_LIMIT_BYTES: usize = 512 * 1024;
 
 /// The document is read again after this long.
 const REFRESH_SECONDS: i64 = 3600;
@@ -196,7 +188,7 @@ pub struct Tokens {
 
 /// The provider, asked over the network.
 pub struct Provider {
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    client: OutboundClient,
     issuer: String,
     document: Uri,
     known: ArcSwapOption<ProviderDocument>,
@@ -212,7 +204,7 @@ impl Provider {
             .join(".well-known/openid-configuration")
             .map_err(refused)?;
         Ok(Provider {
-            client: fetch::client(roots, egress)?,
+            client: OutboundClient::new(roots, egress, OutboundBounds::ISSUER)?,
             issuer: issuer.to_owned(),
             document: fetch::permitted(document.as_str())?,
             known: ArcSwapOption::empty(),
@@ -262,7 +254,8 @@ impl Provider {
             .body(Vec::new())
             .map_err(|_| Reason::LoginProviderUnreachable)?;
         let answer = self
-            .send(request)
+            .client
+            .ask(request)
             .await
             .map_err(|_| Reason::LoginProviderUnreachable)?;
         match answer.status() {
@@ -346,7 +339,8 @@ impl Provider {
             .body(Vec::new())
             .map_err(|_| fault)?;
         let answer = self
-            .send(request)
+            .client
+            .ask(request)
             .await
             .map_err(|_| Reason::LoginProviderUnreachable)?;
         match answer.status() {
@@ -354,28 +348,6 @@ impl Provider {
             status if status.is_server_error() => Err(Reason::LoginProviderUnreachable),
             _ => Err(fault),
         }
-    }
-
-    /// One request and its whole answer, within the bounds.
-    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Missed> {
-        let agent =
-            http::HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
-        request.headers_mut().insert(header::USER_AGENT, agent);
-        let whole = async {
-            let request = request.map(|body| Full::new(Bytes::from(body)));
-            let (head, body) = self
-                .client
-                .request(request)
-                .await
-                .map_err(|_| Missed(FetchFault::Unreachable))?
-                .into_parts();
-            let body = Limited::new(body, BODY_LIMIT_BYTES).collect().await;
-            let body = body.map_err(|_| Missed(FetchFault::TooLarge))?.to_bytes();
-            Ok(HttpResponse::from_parts(head, body.to_vec()))
-        };
-        tokio::time::timeout(TOTAL_TIMEOUT, whole)
-            .await
-            .unwrap_or(Err(Missed(FetchFault::TimedOut)))
     }
 }
 
@@ -386,26 +358,63 @@ struct CodeExchange<'p> {
 }
 
 impl<'c> AsyncHttpClient<'c> for CodeExchange<'_> {
-    type Error = Missed;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Missed>> + Send + 'c>>;
+    type Error = OutboundFault;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, OutboundFault>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let answer = self.provider.send(request).await?;
+            let answer = self.provider.client.ask(request).await?;
             *self.came.lock() = Some(answer.clone());
             Ok(answer)
         })
     }
 }
 
-/// No answer came, in the form that the library wants of its HTTP client.
-#[derive(Debug)]
-struct Missed(FetchFault);
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-impl std::fmt::Display for Missed {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(self.0.code())
+    use super::*;
+    use crate::egress::hostile::{self, Breach};
+
+    /// Scenario: each kind of peer that keeps to no bound serves the discovery document, the token endpoint or userinfo.
+    /// Guarantees: it is asked once, and is no provider; a redirect is an answer that is none of theirs.
+    #[tokio::test]
+    async fn hostile_peers_meet_the_bounds() {
+        let now = UnixMillis(1_000_000_000);
+        for peer in hostile::peers(OutboundBounds::ISSUER) {
+            let served = peer.serve().await;
+            let issuer = served.url("");
+            let roots = Arc::new(RootCertStore::empty());
+            let mut provider = Provider::new(&issuer, roots, &Egress::Direct).unwrap();
+            provider.client = provider.client.within(peer.patience);
+            let document = json!({
+                "issuer": issuer,
+                "authorization_endpoint": served.url("/authorize"),
+                "token_endpoint": served.url("/token"),
+                "userinfo_endpoint": served.url("/userinfo"),
+                "jwks_uri": served.url("/keys"),
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+            });
+            let document = document.to_string();
+            let known = ProviderDocument::parse(&issuer, document.as_bytes(), now).unwrap();
+            let redirect = RedirectUrl::new("https://gateway.example/callback".to_owned());
+            let client = known.client("console", None, redirect.unwrap());
+            let answered = match peer.breach {
+                Breach::Redirect => Reason::LoginProviderAnswer,
+                Breach::Large | Breach::NoHttp | Breach::Silence => {
+                    Reason::LoginProviderUnreachable
+                }
+            };
+            let discovered = provider.known(now).await.err();
+            let exchanged = provider.exchange(&client, "code", "verifier").await.err();
+            let told = provider.userinfo(&known, "token").await.err();
+            let found = [discovered, exchanged, told];
+            let expected = [Reason::LoginProviderUnreachable, answered, answered];
+            assert_eq!(found, expected.map(Some), "{}", peer.what);
+            assert_eq!(served.requests(), 3, "{}", peer.what);
+        }
     }
 }
-
-impl std::error::Error for Missed {}

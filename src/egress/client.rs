@@ -1,0 +1,253 @@
+//! The one HTTP client of our own calls.
+//!
+//! What it does: sends a request and reads the answer, over TLS or in plain text on loopback, straight or through a proxy.
+//! What it refuses to know: what is asked, and what an answer says. Invariants: only an `https` URL or one on loopback is
+//! asked, without user or password in it; no redirect is followed, it is an answer like any other; an answer's head is at
+//! most `HEAD_LIMIT_BYTES`, a whole body at most the bound of who asks, and a whole call ends within its deadline; a
+//! certificate counts by the roots that the client was made with; no fault holds a query, a header or a body.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
+
+use super::connector::{Connector, ProxyError};
+use super::host::is_permitted;
+use super::{Egress, TunnelFault};
+use crate::pem;
+
+/// An answer's status line and headers.
+const HEAD_LIMIT_BYTES: usize = 64 << 10;
+
+/// What a caller of ours is called.
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
+
+/// A body that is sent: whole, or passed on while it is read.
+pub(crate) type SendBody = UnsyncBoxBody<Bytes, hyper::Error>;
+
+/// What one kind of call may take. All of them stand here, so that they can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutboundBounds {
+    /// For a connection, with a proxy's tunnel; shorter than the whole, so that the fault says what was silent.
+    pub connect: Duration,
+    /// From the first connect to the last byte.
+    pub whole: Duration,
+    /// The largest body that is read whole.
+    pub body_bytes: usize,
+    /// Connections to one host that are kept between calls.
+    pub resting: usize,
+}
+
+impl OutboundBounds {
+    /// An issuer's documents, keys and tokens. Hundreds of keys with certificate chains fit. Readings are an hour apart:
+    /// no connection is kept.
+    pub const ISSUER: Self = OutboundBounds {
+        connect: Duration::from_secs(4),
+        whole: Duration::from_secs(5),
+        body_bytes: 512 << 10,
+        resting: 0,
+    };
+    /// A command's questions to a gateway. The backend behind it takes up to a minute.
+    pub const COMMAND: Self = OutboundBounds {
+        connect: Duration::from_secs(10),
+        whole: Duration::from_secs(90),
+        body_bytes: 32 << 20,
+        resting: 256,
+    };
+    /// A message to a destination of alerts, a second try included; its answer is not looked at. `forward/webhook.rs` sends
+    /// it; its connections rest in the pool there.
+    pub const DESTINATION: Self = OutboundBounds {
+        connect: Duration::from_secs(3),
+        whole: Duration::from_secs(10),
+        body_bytes: 64 << 10,
+        resting: 0,
+    };
+}
+
+/// Why no answer came, or not all of it. Displays as the end of the sentence "… cannot be reached: …".
+#[derive(Debug)]
+pub(crate) enum OutboundFault {
+    /// Neither `https` nor loopback; the URL without its query.
+    Address(String),
+    /// The certificate holds for no authority that is trusted.
+    Untrusted {
+        certificate: String,
+        /// The chain of causes.
+        detail: String,
+    },
+    /// The proxy gave no tunnel.
+    Proxy {
+        fault: TunnelFault,
+        detail: String,
+    },
+    /// No connection, or it broke, or what came is no HTTP; the chain of causes.
+    Unreachable(String),
+    TooLarge(OutboundBounds),
+    TimedOut(OutboundBounds),
+}
+
+impl std::fmt::Display for OutboundFault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OutboundFault::Address(url) => write!(
+                formatter,
+                "`{url}` must be an `https` URL (`http` only on loopback)"
+            ),
+            OutboundFault::Untrusted { certificate, .. } => {
+                write!(formatter, "its certificate is not trusted: {certificate}")
+            }
+            OutboundFault::Proxy { detail, .. } | OutboundFault::Unreachable(detail) => {
+                formatter.write_str(detail)
+            }
+            OutboundFault::TooLarge(bounds) => {
+                let limit = bounds.body_bytes;
+                write!(formatter, "the answer is larger than {limit} bytes")
+            }
+            OutboundFault::TimedOut(bounds) => {
+                let limit = bounds.whole.as_secs();
+                write!(formatter, "no answer within {limit} seconds")
+            }
+        }
+    }
+}
+
+impl Error for OutboundFault {}
+
+/// A client with its trust, its way out and its bounds. Clones share connections.
+#[derive(Clone)]
+pub(crate) struct OutboundClient {
+    client: Client<HttpsConnector<Connector>, SendBody>,
+    bounds: OutboundBounds,
+}
+
+impl OutboundClient {
+    /// Trusts `roots` alone. The fault is a line for the operator.
+    pub fn new(
+        roots: Arc<RootCertStore>,
+        egress: &Egress,
+        bounds: OutboundBounds,
+    ) -> Result<Self, String> {
+        let tls = pem::client_tls(roots)
+            .map_err(|error| format!("cannot set up TLS: {error}"))?
+            .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(Connector::new(egress, bounds.connect)?);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(bounds.resting)
+            .http1_max_buf_size(HEAD_LIMIT_BYTES)
+            .build(connector);
+        Ok(OutboundClient { client, bounds })
+    }
+
+    pub fn bounds(&self) -> OutboundBounds {
+        self.bounds
+    }
+
+    /// The same with another deadline.
+    #[cfg(test)]
+    pub fn within(mut self, whole: Duration) -> Self {
+        self.bounds.whole = whole;
+        self
+    }
+
+    /// Asks and reads the whole answer, whatever its status.
+    pub async fn ask(
+        &self,
+        mut request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, OutboundFault> {
+        let agent = request.headers_mut().entry(header::USER_AGENT);
+        agent.or_insert(AGENT);
+        let call = async {
+            let request = request.map(|body| {
+                Full::new(Bytes::from(body))
+                    .map_err(|never| match never {})
+                    .boxed_unsync()
+            });
+            let (head, body) = self.pass(request).await?.into_parts();
+            // A length that is announced need not be read to be too large.
+            let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+            if announced > self.bounds.body_bytes {
+                return Err(OutboundFault::TooLarge(self.bounds));
+            }
+            match Limited::new(body, self.bounds.body_bytes).collect().await {
+                Ok(body) => Ok(Response::from_parts(head, body.to_bytes().into())),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    Err(OutboundFault::TooLarge(self.bounds))
+                }
+                Err(error) => Err(of_connection(error.as_ref())),
+            }
+        };
+        tokio::time::timeout(self.bounds.whole, call)
+            .await
+            .unwrap_or(Err(OutboundFault::TimedOut(self.bounds)))
+    }
+
+    /// Asks and hands the answer's body on as it comes. The caller sets the deadline.
+    pub async fn pass(
+        &self,
+        request: Request<SendBody>,
+    ) -> Result<Response<Incoming>, OutboundFault> {
+        if !is_permitted(request.uri()) {
+            let url = request.uri().to_string();
+            let shown = url.split('?').next().unwrap_or_default();
+            return Err(OutboundFault::Address(shown.to_owned()));
+        }
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| of_connection(&error))
+    }
+}
+
+/// What a connection's end is to be called, by the causes beneath it.
+fn of_connection(error: &(dyn Error + 'static)) -> OutboundFault {
+    let mut detail = error.to_string();
+    let mut proxy = None;
+    let mut certificate = None;
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        if let Some(error) = deeper.downcast_ref::<ProxyError>() {
+            proxy = Some(error.fault);
+        }
+        if let Some(error) = deeper.downcast_ref().and_then(tls_error)
+            && let rustls::Error::InvalidCertificate(_) = error
+        {
+            certificate = Some(error.to_string());
+        }
+        detail.push_str(": ");
+        detail.push_str(&deeper.to_string());
+        cause = deeper.source();
+    }
+    match (proxy, certificate) {
+        (Some(fault), _) => OutboundFault::Proxy { fault, detail },
+        (None, Some(certificate)) => OutboundFault::Untrusted {
+            certificate,
+            detail,
+        },
+        (None, None) => OutboundFault::Unreachable(detail),
+    }
+}
+
+/// What rustls said, inside however many errors of input and output.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    match inner.downcast_ref() {
+        Some(error) => Some(error),
+        None => inner.downcast_ref().and_then(tls_error),
+    }
+}
