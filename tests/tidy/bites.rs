@@ -576,6 +576,19 @@ fn the_framework_bites() {
 }
 
 #[test]
+fn packages_bite() {
+    let lock = "[[package]]\nname = \"a\"\n\n[[package]]\nname = \"[[package]]\"\n";
+    assert!(rules::packages(lock, 2).is_empty());
+    for known in [1, 3] {
+        let complaints = rules::packages(lock, known);
+        assert!(
+            complaints[0].contains("Cargo.lock: 2 packages"),
+            "{complaints:?}"
+        );
+    }
+}
+
+#[test]
 fn ways_out_bite() {
     for (path, text, want) in [
         (

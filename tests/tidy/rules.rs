@@ -380,6 +380,17 @@ pub fn bytes(path: &str, length: u64) -> Vec<String> {
     }
 }
 
+/// A lock file holds as many packages as are known, so that each change of the number is meant.
+pub fn packages(lock: &str, known: usize) -> Vec<String> {
+    let found = lock.lines().filter(|line| *line == "[[package]]").count();
+    match found == known {
+        true => Vec::new(),
+        false => vec![format!(
+            "Cargo.lock: {found} packages, {known} known; say what a new one is for, or lower the number"
+        )],
+    }
+}
+
 /// A power that is declared has exactly one `fn mint`, in its room, private to it, and cannot be copied.
 pub fn mints(files: &[(String, String)]) -> Vec<String> {
     let sources: Vec<(&str, String)> = files
