@@ -377,6 +377,20 @@ fn comments_say_who() {
 }
 
 #[test]
+fn pages_say_who() {
+    let pages = committed().into_iter();
+    let pages = pages.filter(|(path, _, _)| path.ends_with(".md"));
+    let read = pages.filter_map(|(path, text, _)| Some((path, text?)));
+    let read: Vec<_> = read.collect();
+    assert!(read.len() > 10, "found only {} pages", read.len());
+    none(
+        read.iter()
+            .flat_map(|(path, text)| rules::page_words(path, text))
+            .collect(),
+    );
+}
+
+#[test]
 fn reasons_are_values() {
     let codes: Vec<&str> = Reason::ALL
         .iter()

@@ -850,6 +850,15 @@ fn comment_words_bite() {
     ] {
         check(rules::comment_words, "src/a.rs", text, want);
     }
+    for (text, want) in [
+        ("# A\n\nWhoever asks.", "a.md:3: `whoever`"),
+        ("| a | somebody's |", "a.md:1: `somebody`"),
+        ("```yaml\na: {} # nobody\n```", "a.md:2: `nobody`"),
+        ("# Of whom", "a.md:1: `whom`"),
+        ("whichever caller, whoms, no-one", ""),
+    ] {
+        check(rules::page_words, "docs/a.md", text, want);
+    }
 }
 
 #[test]

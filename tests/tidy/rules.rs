@@ -581,23 +581,40 @@ pub fn reasons(path: &str, text: &str, codes: &[&str], allowed: &[Allowance]) ->
 /// Words that leave open who does something.
 const VAGUE: [&str; 4] = ["whoever", "nobody", "somebody", "whom"];
 
+/// Where a text has one of them: the line's number and the word.
+fn vague(text: &str) -> Vec<(usize, &'static str)> {
+    let lower = text.to_lowercase();
+    let found = VAGUE.iter().flat_map(|word| {
+        source::words(&lower, word)
+            .into_iter()
+            .map(|at| (source::line_of(&lower, at), *word))
+    });
+    found.collect()
+}
+
 /// A comment says who does what, and why: a caller, a person, the operator, an app.
 pub fn comment_words(path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for (at, comment) in source::comments(text) {
-        let lower = comment.to_lowercase();
-        for (inside, word) in VAGUE.iter().flat_map(|word| {
-            source::words(&lower, word)
-                .into_iter()
-                .map(move |at| (at, word))
-        }) {
-            let line = source::line_of(text, at + inside);
-            complaints.push(format!(
-                "{path}:{line}: `{word}` in a comment: say which caller, person, app or part"
-            ));
-        }
+        let before = source::line_of(text, at) - 1;
+        complaints.extend(vague(comment).into_iter().map(|(line, word)| {
+            format!(
+                "{path}:{}: `{word}` in a comment: say which caller, person, app or part",
+                before + line
+            )
+        }));
     }
     complaints
+}
+
+/// So does a page of the documentation, its examples included.
+pub fn page_words(path: &str, text: &str) -> Vec<String> {
+    let found = vague(text).into_iter();
+    found
+        .map(|(line, word)| {
+            format!("{path}:{line}: `{word}`: say which caller, person, app or part")
+        })
+        .collect()
 }
 
 /// What only a backend's profile may say.
