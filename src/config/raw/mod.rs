@@ -28,7 +28,7 @@ pub use audit::{RawAudit, RawOnFailure};
 pub use claims::RawNames;
 pub use client_ca::{RawClientAuthority, RawClientCa};
 pub use client_tokens::RawClientToken;
-pub use egress::{PROXY_HINT, RawEgress, RawKnownProxy, RawProxy};
+pub use egress::{PROXY_HINT, RawEgress, RawProxy};
 pub use forms::RawSecret;
 pub use front::{RawCors, RawForwardedHeader, RawHealth};
 pub use ingest::{RawCommands, RawCompression, RawIngest};
