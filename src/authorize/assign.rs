@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::Policy;
 use super::binding::UnknownServices;
-use super::decide::{Fallback, Target, Verdict};
+use super::decide::Fallback;
 use super::permit::Denial;
 use super::reach::Reach;
+use super::verdict::{Target, Verdict};
 use crate::apps::{AppPath, Mark, NodeId, Owner};
 use crate::clock::UnixMillis;
 use crate::identify::Facts;

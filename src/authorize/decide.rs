@@ -8,82 +8,12 @@ use std::sync::Arc;
 
 use super::Policy;
 use super::binding::{Binding, Effect, UnknownServices};
-use super::reach::Reach;
+use super::verdict::{Considered, Target, Verdict};
 use crate::apps::{AppPath, NodeId};
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Method};
 use crate::profiles::{Operation, OperationId, PermissionId, Scope};
 use crate::reason::Reason;
-
-/// What the operation is asked of.
-#[derive(Clone, Copy, Debug)]
-pub enum Target<'a> {
-    /// An export to this app; `None`: to the only app that the caller may write to.
-    App(Option<&'a AppPath>),
-    /// A query on this project.
-    Project(&'a str),
-    /// Something that concerns the whole organization.
-    Organization,
-    /// The list of projects.
-    Projects,
-}
-
-/// The outcome of a decision.
-#[derive(Clone, Debug)]
-pub struct Verdict {
-    pub allowed: bool,
-    /// `Some` unless allowed.
-    pub reason: Option<Reason>,
-    /// Where it was decided: the app, the project's home, or the root.
-    pub app: Option<AppPath>,
-    /// The project concerned; none for what is the organization's.
-    pub project: Option<Arc<str>>,
-    /// The bindings that decided, in the policy's order: those that allow, or those that deny.
-    pub bindings: Vec<Arc<str>>,
-    /// For the list of projects: those that the caller may see, in the tree's order.
-    pub visible_projects: Vec<Arc<str>>,
-    /// Whether an allowing binding names the permission letter by letter.
-    pub named_in_full: bool,
-    /// Every binding that speaks of the caller; filled by `evaluate` only.
-    pub trace: Vec<Considered>,
-}
-
-/// One binding that speaks of the caller, and what it lacked, if anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Considered {
-    pub binding: Arc<str>,
-    pub effect: Effect,
-    /// Which of its subjects matched first, counted from 1; 0: none, but the caller's client token was issued for it.
-    pub subject: usize,
-    /// Whether it holds the permission.
-    pub permission: bool,
-    /// Whether it would hold it, were the permission not sensitive.
-    pub withheld: bool,
-    /// Whether it reaches the node decided on (any node, where none is).
-    pub place: bool,
-    /// Whether now lies in its time.
-    pub in_force: bool,
-}
-
-impl Verdict {
-    pub(super) fn denied(reason: Reason) -> Self {
-        Verdict {
-            allowed: false,
-            reason: Some(reason),
-            app: None,
-            project: None,
-            bindings: Vec::new(),
-            visible_projects: Vec::new(),
-            named_in_full: false,
-            trace: Vec::new(),
-        }
-    }
-
-    fn at(mut self, app: Option<AppPath>, project: Option<Arc<str>>) -> Self {
-        (self.app, self.project) = (app, project);
-        self
-    }
-}
 
 /// Where an export goes that names no app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +35,15 @@ pub(super) struct Matched {
 }
 
 impl Matched {
+    /// Bindings that hold the permission and are in force, whatever others lack.
+    pub(super) fn of(allows: Vec<u32>, denies: Vec<u32>) -> Self {
+        Matched {
+            allows,
+            denies,
+            ..Matched::default()
+        }
+    }
+
     /// Why nothing allows.
     fn reason(&self) -> Reason {
         if !self.denies.is_empty() {
@@ -231,17 +170,6 @@ impl Policy {
             };
         }
         self.allowed(&matched.allows, permission)
-    }
-
-    /// Of what a reach holds, what reaches the node.
-    pub(super) fn matched_at(&self, reach: &Reach, node: NodeId) -> Matched {
-        let at = |places| self.covering(places, node);
-        Matched {
-            allows: at(reach.allows()),
-            denies: at(reach.denies()),
-            untimely: false,
-            withheld: false,
-        }
     }
 
     /// The only node with a project where an export is allowed, or the one that a binding makes the default.

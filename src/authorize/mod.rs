@@ -18,17 +18,18 @@ mod raw;
 mod reach;
 mod subject;
 mod subjects;
+mod verdict;
 mod view;
 
 pub use assign::{Assignment, By};
 pub use binding::Effect;
 pub use check::PolicySurroundings;
 pub(crate) use check::{CertificateAuthority, TrustDomainIssuer};
-pub(crate) use decide::Considered;
-pub use decide::{Target, Verdict};
 pub(crate) use permit::{Denial, Permit};
 pub use raw::policy_schema;
 pub(crate) use reach::Reach;
+pub(crate) use verdict::Considered;
+pub use verdict::{Target, Verdict};
 pub(crate) use view::{NodeView, View};
 
 use std::collections::BTreeSet;

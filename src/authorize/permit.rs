@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Verdict;
+use super::verdict::Verdict;
 use crate::apps::AppPath;
 use crate::profiles::OperationId;
 use crate::reason::Reason;

@@ -6,9 +6,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::decide::{Fallback, Target};
-use super::permit::Denial;
-use super::{Permit, Policy};
+use super::Policy;
+use super::decide::{Fallback, Matched};
+use super::permit::{Denial, Permit};
+use super::verdict::Target;
 use crate::accept::{Call, RequestKind};
 use crate::apps::{AppPath, NodeId};
 use crate::clock::UnixMillis;
@@ -125,7 +126,8 @@ impl Policy {
                 bindings: Vec::new(),
             });
         }
-        let matched = self.matched_at(reach, node);
+        let at = |places| self.covering(places, node);
+        let matched = Matched::of(at(&reach.allows), at(&reach.denies));
         let verdict = self.settled_at(&matched, reach.permission);
         Permit::mint(reach.operation, self.export_to(node, verdict))
     }
