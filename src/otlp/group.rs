@@ -54,6 +54,19 @@ pub(super) struct Reading<P> {
     pub plan: P,
 }
 
+impl<P> Reading<P> {
+    /// Of a body of which nothing has been read yet.
+    pub fn begun(plan: P) -> Self {
+        Reading {
+            groups: Vec::new(),
+            forged: 0,
+            most_attributes: 0,
+            carries: false,
+            plan,
+        }
+    }
+}
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}", self.what, self.offset)

@@ -125,33 +125,15 @@ pub(super) fn read(
         cursor: Cursor::new(body)?,
         hits: Hits::new(body),
         deep: false,
-        plan: Plan {
+        reading: Reading::begun(Plan {
             values: Values::new(wanted),
             ..Plan::default()
-        },
-        groups: Vec::new(),
+        }),
         items: 0,
-        forged: 0,
-        most_attributes: 0,
-        carries: false,
     };
     reader.object(request(signal))?;
     reader.cursor.end()?;
-    let Reader {
-        groups,
-        forged,
-        most_attributes,
-        carries,
-        plan,
-        ..
-    } = reader;
-    Ok(Reading {
-        groups,
-        forged,
-        most_attributes,
-        carries,
-        plan,
-    })
+    Ok(reader.reading)
 }
 
 /// The walk.
@@ -161,13 +143,9 @@ struct Reader<'a> {
     hits: Hits<'a>,
     /// Inside of something that may hold reserved attributes.
     deep: bool,
-    plan: Plan,
-    groups: Vec<Group>,
+    reading: Reading<Plan>,
     /// Of the group that is being read.
     items: u64,
-    forged: u64,
-    most_attributes: usize,
-    carries: bool,
 }
 
 impl Reader<'_> {
@@ -186,7 +164,7 @@ impl Reader<'_> {
                     self.cursor.open(b'[', NOT_AN_ARRAY)?;
                     let mut first = true;
                     while self.cursor.next(&mut first, b']')? {
-                        self.carries = true;
+                        self.reading.carries = true;
                         self.object(shape)?;
                     }
                 }
@@ -203,7 +181,7 @@ impl Reader<'_> {
             }
         }
         // What is looked into for reserved names alone is a part of what carries something, or is a scope.
-        self.carries |= members.unknown && !self.deep;
+        self.reading.carries |= members.unknown && !self.deep;
         Ok(())
     }
 
@@ -244,7 +222,7 @@ impl Reader<'_> {
                 return Err(self.cursor.fault(NOT_AN_OBJECT));
             }
             self.items += 1;
-            self.carries = true;
+            self.reading.carries = true;
             self.where_hit(|reader| reader.object(shape))?;
         }
         Ok(())
@@ -254,33 +232,33 @@ impl Reader<'_> {
         self.cursor.open(b'[', NOT_AN_ARRAY)?;
         let mut first = true;
         while self.cursor.next(&mut first, b']')? {
-            if self.groups.len() >= MAX_GROUPS {
+            if self.reading.groups.len() >= MAX_GROUPS {
                 return Err(self
                     .cursor
                     .fault("there are more resource groups than are read"));
             }
             let start = self.cursor.at();
             let (behind, alone) = inside(&self.cursor);
-            self.plan.places.push(GroupPlace {
+            self.reading.plan.places.push(GroupPlace {
                 whole: (start..start).into(),
                 resource: Resource::Absent { behind, alone },
                 attributes_end: 0,
                 cuts_end: 0,
                 values_end: 0,
             });
-            let attributes = self.plan.attributes.len();
+            let attributes = self.reading.plan.attributes.len();
             self.items = 0;
             self.object(shape)?;
-            self.groups.push(Group { items: self.items });
-            let attributes = self.plan.attributes.len() - attributes;
-            self.most_attributes = self.most_attributes.max(attributes);
-            self.carries |= attributes > 0;
+            self.reading.groups.push(Group { items: self.items });
+            let attributes = self.reading.plan.attributes.len() - attributes;
+            self.reading.most_attributes = self.reading.most_attributes.max(attributes);
+            self.reading.carries |= attributes > 0;
             let (attributes_end, cuts_end) = (
-                self.plan.attributes.len() as u32,
-                self.plan.cuts.len() as u32,
+                self.reading.plan.attributes.len() as u32,
+                self.reading.plan.cuts.len() as u32,
             );
-            let values_end = self.plan.values.end_group();
-            if let Some(place) = self.plan.places.last_mut() {
+            let values_end = self.reading.plan.values.end_group();
+            if let Some(place) = self.reading.plan.places.last_mut() {
                 place.whole = (start..self.cursor.at()).into();
                 (place.attributes_end, place.cuts_end, place.values_end) =
                     (attributes_end, cuts_end, values_end);
@@ -309,7 +287,7 @@ impl Reader<'_> {
             }
             resource
         };
-        if let Some(place) = self.plan.places.last_mut() {
+        if let Some(place) = self.reading.plan.places.last_mut() {
             place.resource = resource;
         }
         Ok(())
@@ -322,7 +300,7 @@ impl Reader<'_> {
         let mut first = true;
         while self.cursor.next(&mut first, b']')? {
             let start = self.cursor.at();
-            if self.plan.attributes.len() >= MAX_ATTRIBUTES {
+            if self.reading.plan.attributes.len() >= MAX_ATTRIBUTES {
                 return Err(self
                     .cursor
                     .fault("there are more resource attributes than are read"));
@@ -330,19 +308,19 @@ impl Reader<'_> {
             let key = self.key()?;
             let said = key.said(text);
             let reserved = said.starts_with(RESERVED);
-            self.forged += u64::from(reserved);
-            if !reserved && let Some(name) = self.plan.values.place(said.as_bytes()) {
-                let said =
-                    value(text, start, &mut self.plan.values).unwrap_or(AttributeSaid::Ambiguous);
-                self.plan.values.note(text, name, said);
+            self.reading.forged += u64::from(reserved);
+            if !reserved && let Some(name) = self.reading.plan.values.place(said.as_bytes()) {
+                let said = value(text, start, &mut self.reading.plan.values)
+                    .unwrap_or(AttributeSaid::Ambiguous);
+                self.reading.plan.values.note(text, name, said);
             }
             let span = if key.escaped {
-                self.plan.values.keep(&said)
+                self.reading.plan.values.keep(&said)
             } else {
                 key.range.into()
             };
             let whole = (start..self.cursor.at()).into();
-            self.plan.attributes.push(Attribute {
+            self.reading.plan.attributes.push(Attribute {
                 whole,
                 key: span,
                 escaped: key.escaped,
@@ -360,14 +338,14 @@ impl Reader<'_> {
             let start = self.cursor.at();
             let key = self.key()?;
             let reserved = self.is_reserved(&key);
-            self.forged += u64::from(reserved);
+            self.reading.forged += u64::from(reserved);
             removal.element(
                 (start..self.cursor.at()).into(),
                 reserved,
-                &mut self.plan.cuts,
+                &mut self.reading.plan.cuts,
             );
         }
-        removal.end(&mut self.plan.cuts);
+        removal.end(&mut self.reading.plan.cuts);
         Ok(())
     }
 

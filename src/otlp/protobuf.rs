@@ -87,41 +87,23 @@ pub(super) fn read(
         signal,
         scoped: levels::scoped(signal),
         hits: Hits::new(body),
-        plan: Plan {
+        reading: Reading::begun(Plan {
             values: Values::new(wanted),
             ..Plan::default()
-        },
-        groups: Vec::new(),
-        forged: 0,
+        }),
         attributes: 0,
-        most_attributes: 0,
-        carries: false,
     };
     let mut request = Cursor::new(body);
     while let Some(field) = request.field()? {
         match field.number {
             GROUP => reader.group(&field)?,
             _ => {
-                reader.carries = true;
+                reader.reading.carries = true;
                 reader.loose(field.whole());
             }
         }
     }
-    let Reader {
-        groups,
-        forged,
-        most_attributes,
-        carries,
-        plan,
-        ..
-    } = reader;
-    Ok(Reading {
-        groups,
-        forged,
-        most_attributes,
-        carries,
-        plan,
-    })
+    Ok(reader.reading)
 }
 
 impl Plan {
@@ -166,25 +148,21 @@ struct Reader<'a> {
     signal: Signal,
     scoped: &'static Level,
     hits: Hits<'a>,
-    plan: Plan,
-    groups: Vec<Group>,
-    forged: u64,
+    reading: Reading<Plan>,
     /// Of the group that is being read.
     attributes: usize,
-    most_attributes: usize,
-    carries: bool,
 }
 
 impl<'a> Reader<'a> {
     fn loose(&mut self, range: Range<usize>) {
-        match self.plan.loose.last_mut() {
+        match self.reading.plan.loose.last_mut() {
             Some(last) if last.end as usize == range.start => last.end = range.end as u32,
-            _ => self.plan.loose.push(range.into()),
+            _ => self.reading.plan.loose.push(range.into()),
         }
     }
 
     fn group(&mut self, group: &Field<'a>) -> Result<(), Malformed> {
-        if self.groups.len() >= MAX_GROUPS {
+        if self.reading.groups.len() >= MAX_GROUPS {
             return Err(Malformed {
                 offset: group.start,
                 what: "there are more resource groups than are read",
@@ -212,17 +190,17 @@ impl<'a> Reader<'a> {
                     }
                 }
                 SCHEMA_URL => {}
-                _ => self.carries = true,
+                _ => self.reading.carries = true,
             }
         }
-        self.most_attributes = self.most_attributes.max(self.attributes);
-        self.carries |= self.attributes > 0;
-        self.groups.push(Group { items });
-        self.plan.places.push(GroupPlace {
+        self.reading.most_attributes = self.reading.most_attributes.max(self.attributes);
+        self.reading.carries |= self.attributes > 0;
+        self.reading.groups.push(Group { items });
+        self.reading.plan.places.push(GroupPlace {
             whole: group.whole().into(),
             resources,
-            values_end: self.plan.values.end_group(),
-            edits_end: self.plan.edits.len() as u32,
+            values_end: self.reading.plan.values.end_group(),
+            edits_end: self.reading.plan.edits.len() as u32,
         });
         Ok(())
     }
@@ -236,23 +214,25 @@ impl<'a> Reader<'a> {
             self.attributes += 1;
             let pair = Pair::read(&field)?;
             if pair.reserved {
-                self.forged += 1;
+                self.reading.forged += 1;
                 continue;
             }
             match pair.only_key() {
                 Some(key) => {
-                    if let Some(name) = self.plan.values.place(key) {
+                    if let Some(name) = self.reading.plan.values.place(key) {
                         let said = pair.said()?;
-                        self.plan.values.note(self.body, name, said);
+                        self.reading.plan.values.note(self.body, name, said);
                     }
                 }
                 // A reader may take any of them.
                 None => {
                     for key in pair.keys() {
-                        if let Some(name) = self.plan.values.place(key.content) {
-                            self.plan
-                                .values
-                                .note(self.body, name, AttributeSaid::Ambiguous);
+                        if let Some(name) = self.reading.plan.values.place(key.content) {
+                            self.reading.plan.values.note(
+                                self.body,
+                                name,
+                                AttributeSaid::Ambiguous,
+                            );
                         }
                     }
                 }
@@ -274,7 +254,7 @@ impl<'a> Reader<'a> {
             }
             carries |= !matches!(field.number, SCOPE_OF_RECORDS | SCHEMA_URL);
         }
-        self.carries |= carries;
+        self.reading.carries |= carries;
         Ok(items)
     }
 
@@ -282,8 +262,9 @@ impl<'a> Reader<'a> {
     /// body, and gives the bytes by which the field gets shorter.
     fn clean(&mut self, level: &Level, field: &Field<'a>) -> Result<usize, Malformed> {
         let mut fields = field.message()?;
-        let own_edit = self.plan.edits.len();
-        self.plan
+        let own_edit = self.reading.plan.edits.len();
+        self.reading
+            .plan
             .edits
             .push(Edit::resize(field.value, field.content.len()));
         let mut removed = 0;
@@ -297,19 +278,19 @@ impl<'a> Reader<'a> {
             match step {
                 FieldStep::Into(level) => removed += self.clean(level, &inner)?,
                 FieldStep::Attribute if Pair::read(&inner)?.reserved => {
-                    self.plan.edits.push(Edit::remove(inner.whole()));
-                    self.forged += 1;
+                    self.reading.plan.edits.push(Edit::remove(inner.whole()));
+                    self.reading.forged += 1;
                     removed += inner.whole().len();
                 }
                 FieldStep::Attribute => {}
             }
         }
         if removed == 0 {
-            self.plan.edits.truncate(own_edit);
+            self.reading.plan.edits.truncate(own_edit);
             return Ok(0);
         }
         let length = field.content.len() - removed;
-        if let Some(edit) = self.plan.edits.get_mut(own_edit) {
+        if let Some(edit) = self.reading.plan.edits.get_mut(own_edit) {
             *edit = Edit::resize(field.value, length);
         }
         Ok(removed + varint_width_at(self.body, field.value) - varint_width(length))
