@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
 use super::alert_status;
-use super::proxy::{self, Question};
+use super::proxy::{self, Asker, Question};
 use crate::accept::{Call, Dialect, QueryRequest, RequestKind, TreeRequest};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
@@ -80,6 +80,17 @@ impl Asking {
             deadline: self.deadline.min(Instant::now() + patience),
             states_limit,
             ..self
+        }
+    }
+
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            shared: &self.shared,
+            snapshot: &self.snapshot,
+            account: &self.account,
+            who: &self.who,
+            ours: &self.ours,
+            headers: &self.headers,
         }
     }
 }
@@ -225,18 +236,8 @@ pub async fn side_by_side(
 }
 
 async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
-    let Asking {
-        shared,
-        snapshot,
-        account,
-        who,
-        ours,
-        headers,
-        body,
-        named,
-        ..
-    } = &*asking;
     let Target { call, permit, .. } = &target;
+    let snapshot = &asking.snapshot;
     let defect = || Failed::from(Reason::InternalDefect);
     let route =
         route::route(permit, call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
@@ -244,20 +245,14 @@ async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
         .vault
         .lend(permit, &route)
         .map_err(|fault| Failed::from(Refusal::from(fault)))?;
-    let (body, named) = (body.clone(), Some(named));
     let question = Question {
-        shared,
-        snapshot,
-        account,
+        asker: asking.asker(),
         call,
-        who,
         permit,
         route,
         lease,
-        ours,
-        headers,
-        body,
-        named,
+        body: asking.body.clone(),
+        named: Some(&asking.named),
     };
     let reply = proxy::ask(question).await.map_err(|unanswered| Failed {
         status: unanswered.upstream_status,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use http::Method;
 
-use super::proxy::Question;
+use super::proxy::{Asker, Question};
 use crate::accept::RequestKind;
 use crate::clock::UnixMillis;
 use crate::profiles::OperationId;
@@ -27,13 +27,14 @@ const NAME_CHARACTERS: usize = 64;
 /// what is asked to the other project: it needs the question's own permission there, too.
 pub fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
     let Question {
-        snapshot,
+        asker,
         call,
         permit,
         body,
         named,
         ..
     } = question;
+    let snapshot = asker.snapshot;
     let operation = snapshot.profile.operation(permit.operation());
     let mut named = match named {
         Some(named) => (*named).clone(),
@@ -75,12 +76,8 @@ pub fn read(
 }
 
 fn may_name(question: &Question<'_>, reference: &Reference, now: UnixMillis) -> bool {
-    let Question {
-        snapshot,
-        who,
-        permit,
-        ..
-    } = question;
+    let Question { asker, permit, .. } = question;
+    let Asker { snapshot, who, .. } = asker;
     let holds = |operation, project: &str| snapshot.policy.holds_at(who, operation, project, now);
     let is_own = |project: &str| permit.project() == Some(project);
     match reference {

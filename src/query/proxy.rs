@@ -30,22 +30,28 @@ use crate::state::{Shared, Snapshot};
 use crate::transform::{self, Boundary, Inside, Links, Reference, Rewriting};
 use crate::vault::Lease;
 
-/// A permitted query, with all that goes with it.
-pub struct Question<'a> {
+/// Who asks, and through which state: the same for all queries of one call.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
     pub shared: &'a Arc<Shared>,
     pub snapshot: &'a Arc<Snapshot>,
     /// The caller that the answer is held for.
     pub account: &'a Account,
-    pub call: &'a Call,
     /// Who asks: the budget of the backend's rates is divided among them.
     pub who: &'a Facts,
-    pub permit: &'a Permit,
-    pub route: Route,
-    pub lease: Lease,
     /// What the backend's links become: scheme and authority of ours.
     pub ours: &'a str,
     /// The caller's head, of which a list is passed on.
     pub headers: &'a HeaderMap,
+}
+
+/// A permitted query, with all that goes with it.
+pub struct Question<'a> {
+    pub asker: Asker<'a>,
+    pub call: &'a Call,
+    pub permit: &'a Permit,
+    pub route: Route,
+    pub lease: Lease,
     pub body: Bytes,
     /// What the body names, if it was read already.
     pub named: Option<&'a BTreeSet<Reference>>,
@@ -54,15 +60,18 @@ pub struct Question<'a> {
 /// Asks the backend, or takes the answer to the same question of another caller with the same permit.
 pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     let Question {
-        shared,
-        snapshot,
-        account,
+        asker,
         call,
-        who,
         permit,
         ..
     } = &question;
-    let (shared, snapshot) = (*shared, *snapshot);
+    let Asker {
+        shared,
+        snapshot,
+        account,
+        who,
+        ..
+    } = *asker;
     let checking = || naming::check(&question, shared.clock.now());
     Work::of(shared, who)
         .run(question.body.len() > SMALL_BYTES, checking)
@@ -138,15 +147,15 @@ pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
 
 fn key(question: &Question<'_>) -> Key {
     let Question {
-        shared,
-        snapshot,
+        asker,
         permit,
         route,
-        ours,
-        headers,
         body,
         ..
     } = question;
+    let Asker {
+        shared, snapshot, ..
+    } = asker;
     Key {
         snapshot: snapshot.number,
         operation: permit.operation(),
@@ -156,10 +165,10 @@ fn key(question: &Question<'_>) -> Key {
         bindings: permit.bindings().to_vec(),
         visible_projects: visible(question),
         named_in_full: permit.named_in_full(),
-        ours: (*ours).to_owned(),
+        ours: asker.ours.to_owned(),
         headers: coalesce::listed(&forward::taken_by_queries(
             &snapshot.profile,
-            headers,
+            asker.headers,
             !body.is_empty(),
         )),
         writes: shared.sharing.writes(route.project()),
@@ -168,13 +177,13 @@ fn key(question: &Question<'_>) -> Key {
 
 /// The projects that an answer may speak of to this caller.
 fn visible(question: &Question<'_>) -> Vec<Arc<str>> {
-    let Question {
+    let Question { asker, permit, .. } = question;
+    let Asker {
         shared,
         snapshot,
         who,
-        permit,
         ..
-    } = question;
+    } = asker;
     let operation = snapshot.profile.operation(permit.operation());
     match operation.scope {
         Scope::Organization => snapshot
@@ -209,19 +218,15 @@ impl UpstreamQuery {
     fn new(question: Question<'_>, class: Arc<str>) -> Result<Self, Refusal> {
         let visible_projects = visible(&question);
         let Question {
-            shared,
-            snapshot,
-            account,
+            asker,
             call,
-            who,
             permit,
             route,
             lease,
-            ours,
-            headers,
             body,
             ..
         } = question;
+        let (shared, snapshot) = (asker.shared, asker.snapshot);
         let backend = snapshot.backend(route.upstream()).cloned();
         let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
         let Lane::Terminated(rule) = route.lane() else {
@@ -231,7 +236,7 @@ impl UpstreamQuery {
         Ok(UpstreamQuery {
             shared: shared.clone(),
             snapshot: snapshot.clone(),
-            account: account.clone(),
+            account: asker.account.clone(),
             backend,
             method: call.method.clone(),
             operation: operation.id,
@@ -242,10 +247,10 @@ impl UpstreamQuery {
             visible_projects,
             // Who may write such a thing has not been given the reading of its secrets.
             may_see_secrets: operation.permission.ends_with(".read") && permit.named_in_full(),
-            ours: ours.to_owned(),
-            headers: forward::taken_by_queries(&snapshot.profile, headers, !body.is_empty()),
+            ours: asker.ours.to_owned(),
+            headers: forward::taken_by_queries(&snapshot.profile, asker.headers, !body.is_empty()),
             body,
-            work: Some(Work::of(shared, who)),
+            work: Some(Work::of(shared, asker.who)),
         })
     }
 

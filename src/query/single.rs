@@ -4,7 +4,7 @@
 //! asked, and how its answer is rewritten. Invariant: what may have changed something is heard to its end, also if its
 //! caller goes away.
 
-use super::proxy::{self, Question};
+use super::proxy::{self, Asker, Question};
 use super::reply;
 use crate::accept::Call;
 use crate::authorize::Permit;
@@ -45,17 +45,20 @@ async fn answered(
     let work = Work::of(shared, identity.facts());
     let body = body::read_query(exchange, work, &mut reserved).await?;
     let headers = exchange.headers().clone();
-    let question = Question {
+    let asker = Asker {
         shared,
         snapshot: context.snapshot(),
         account: context.account(),
-        call,
         who: identity.facts(),
+        ours: &ours,
+        headers: &headers,
+    };
+    let question = Question {
+        asker,
+        call,
         permit,
         route,
         lease,
-        ours: &ours,
-        headers: &headers,
         body,
         named: None,
     };
