@@ -1,6 +1,6 @@
 //! From a profile's text to a `Profile`.
 //!
-//! What it does: reads the YAML, checks every row, and lays out the index that matching uses.
+//! What it does: checks every row of the YAML, and lays out the index that matching uses.
 //! What it refuses to know: where the text comes from. Invariant: a table in which two rows could match one path, or
 //! in which one permission is sensitive in one row and not in another, is refused.
 
@@ -8,172 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::{HeaderName, Method};
-use serde::Deserialize;
 
 use super::matching::{self, RowBucket};
+use super::raw::{ProfileFile, RawLegacy, RawOperation, RawScope};
 use super::tree;
 use super::{
-    Addresses, AlertLayout, Credential, Host, IngestPath, LegacyReport, Operation, OperationId,
-    PermissionId, Profile, RateRule, ResponseRule, Scope, Segment, TokenPlace,
+    AlertLayout, Credential, IngestPath, LegacyReport, Operation, OperationId, PermissionId,
+    Profile, RateRule, ResponseRule, Scope, Segment,
 };
 use crate::lightstep::Format;
 use crate::limits::Rate;
 use crate::otlp::Signal;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProfileFile {
-    name: String,
-    addresses: Addresses,
-    credentials: RawCredentials,
-    ingest: IngestFile,
-    query: QueryFile,
-    alerts: AlertLayout,
-    operations: Vec<RawOperation>,
-    ui: tree::RawUi,
-    tree: Vec<tree::RawTree>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCredentials {
-    access_token: RawPlacement,
-    api_key: RawPlacement,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPlacement {
-    header: String,
-    #[serde(default)]
-    scheme: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IngestFile {
-    http: Vec<RawExport>,
-    grpc: Vec<RawExport>,
-    legacy: Vec<RawLegacy>,
-    legacy_grpc: Vec<RawLegacy>,
-    token_in_url: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLegacy {
-    path: String,
-    format: String,
-    signal: RawSignal,
-    upstream: RawHost,
-    #[serde(default)]
-    token: RawTokenPlace,
-    #[serde(default)]
-    types: Vec<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawHost {
-    Ingest,
-    Collector,
-    Logs,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawTokenPlace {
-    #[default]
-    Header,
-    Password,
-    FirehoseKey,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawExport {
-    path: String,
-    signal: RawSignal,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawSignal {
-    Traces,
-    Metrics,
-    Logs,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct QueryFile {
-    prefix: String,
-    tenant_header: String,
-    link_hosts: Vec<String>,
-    rates: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawOperation {
-    method: RawMethod,
-    path: String,
-    permission: String,
-    scope: RawScope,
-    key: RawKey,
-    #[serde(default)]
-    sensitive: bool,
-    response: String,
-    #[serde(default)]
-    rate: RawRate,
-    #[serde(default)]
-    query_keys: Vec<String>,
-    #[serde(default)]
-    names_projects: Vec<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum RawMethod {
-    Get,
-    Post,
-    Put,
-    Patch,
-    Delete,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawScope {
-    Project,
-    Organization,
-    Projects,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawKey {
-    Read,
-    Write,
-    Admin,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawRate {
-    Of(String),
-    Range {
-        range: (String, String),
-        short: String,
-        long: String,
-    },
-}
-
-impl Default for RawRate {
-    fn default() -> Self {
-        RawRate::Of("general".to_owned())
-    }
-}
 
 impl Profile {
     /// Reads a profile. The error says in one line what is wrong with the text.
@@ -493,86 +338,6 @@ fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, String> {
         });
     }
     Ok(buckets)
-}
-
-impl From<RawSignal> for Signal {
-    fn from(raw: RawSignal) -> Self {
-        match raw {
-            RawSignal::Traces => Signal::Traces,
-            RawSignal::Metrics => Signal::Metrics,
-            RawSignal::Logs => Signal::Logs,
-        }
-    }
-}
-
-impl From<RawHost> for Host {
-    fn from(raw: RawHost) -> Self {
-        match raw {
-            RawHost::Ingest => Host::Ingest,
-            RawHost::Collector => Host::Collector,
-            RawHost::Logs => Host::Logs,
-        }
-    }
-}
-
-impl From<RawTokenPlace> for TokenPlace {
-    fn from(raw: RawTokenPlace) -> Self {
-        match raw {
-            RawTokenPlace::Header => TokenPlace::Header,
-            RawTokenPlace::Password => TokenPlace::Password,
-            RawTokenPlace::FirehoseKey => TokenPlace::FirehoseKey,
-        }
-    }
-}
-
-impl From<RawMethod> for Method {
-    fn from(raw: RawMethod) -> Self {
-        match raw {
-            RawMethod::Get => Method::GET,
-            RawMethod::Post => Method::POST,
-            RawMethod::Put => Method::PUT,
-            RawMethod::Patch => Method::PATCH,
-            RawMethod::Delete => Method::DELETE,
-        }
-    }
-}
-
-impl From<RawScope> for Scope {
-    fn from(raw: RawScope) -> Self {
-        match raw {
-            RawScope::Project => Scope::Project,
-            RawScope::Organization => Scope::Organization,
-            RawScope::Projects => Scope::Projects,
-        }
-    }
-}
-
-impl From<RawKey> for Credential {
-    fn from(raw: RawKey) -> Self {
-        match raw {
-            RawKey::Read => Credential::Read,
-            RawKey::Write => Credential::Write,
-            RawKey::Admin => Credential::Admin,
-        }
-    }
-}
-
-impl From<RawRate> for RateRule {
-    fn from(raw: RawRate) -> Self {
-        match raw {
-            RawRate::Of(class) => RateRule::Of(class.into()),
-            RawRate::Range {
-                range: (from, to),
-                short,
-                long,
-            } => RateRule::Range {
-                from,
-                to,
-                short: short.into(),
-                long: long.into(),
-            },
-        }
-    }
 }
 
 fn response(text: &str) -> Result<ResponseRule, String> {

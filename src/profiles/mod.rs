@@ -12,6 +12,7 @@ mod load;
 mod matching;
 mod tree;
 mod rates;
+mod raw;
 
 pub(crate) use alerts::AlertLayout;
 pub use alerts::AlertMessage;
