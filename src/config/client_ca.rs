@@ -5,11 +5,12 @@
 //! issuer; the short form stands alone, because nothing says which of several authorities may speak for what (SPIFFE
 //! Trust Domain and Bundle section 4).
 
+use super::contents::CONTENT_LIMIT_BYTES;
 use super::raw::{RawClientAuthority, RawClientCa, RawConfig, RawDemand, RawTls};
 use super::report::{ConfigFindings, Content};
 use crate::accept::{ClientAuthority, ClientCertificates, ListenerSettings};
 use crate::apps::Glob;
-use crate::document::{Diagnostic, Spanned, name, names};
+use crate::document::{self, Diagnostic, Spanned, name, names};
 use crate::identify::{
     CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS, is_trust_domain, own_trust_domain,
 };
@@ -300,7 +301,7 @@ pub fn infer(
             .filter(|one| one.short)
         {
             // What is wrong with the file is told where it is named.
-            let own = std::fs::read(&authority.file)
+            let own = document::read(&authority.file, CONTENT_LIMIT_BYTES)
                 .ok()
                 .and_then(|pem| own_trust_domain(&pem));
             let source = if own.is_some() {

@@ -24,7 +24,7 @@ use crate::pem;
 use crate::secret::{Secret, SecretFault, SecretRef};
 
 /// The largest named file that is read, in bytes: revocation lists of large authorities have a few MiB.
-const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
+pub const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
 
 /// What is wrong with one file: the end of the sentence "`subject` …", and a hint.
 struct FileFault(String, Option<String>);
