@@ -9,9 +9,11 @@ mod examine;
 mod settings;
 mod shared;
 mod snapshot;
+mod watched;
 pub(crate) mod work;
 
 pub use examine::{examine, unbound};
 pub use settings::{AlertFieldSettings, AlertSettings, QuerySettings};
 pub use shared::{Readiness, Shared};
 pub use snapshot::{Listener, Settings, Snapshot};
+pub(crate) use watched::WatchedFiles;
