@@ -4,6 +4,7 @@
 //! What it refuses to know: how a decision was made, and any secret.
 //! Invariant: one record for each call that reaches us; a record that cannot be written is counted.
 
+mod line;
 mod record;
 mod sequence;
 mod settings;

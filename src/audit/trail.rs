@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, OwnedPermit};
 
+use super::line;
 use super::record::SMALL_BYTES;
 use super::sequence::{Gap, Sequence};
 use super::{AuditSettings, OnFailure, Record};
@@ -316,11 +317,9 @@ impl Writer {
                             continue;
                         };
                         record.seq = seq;
-                        // A record holds only strings and numbers: it always serialises.
-                        if serde_json::to_writer(&mut lines, &record).is_ok() {
-                            lines.push(b'\n');
-                            count += 1;
-                        }
+                        line::write(&record, &mut lines);
+                        lines.push(b'\n');
+                        count += 1;
                     }
                     QueueEntry::Reopen => {
                         self.write(&mut lines, &mut count);
